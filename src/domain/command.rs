@@ -1,0 +1,449 @@
+//! What operators can ask, and the one grammar for it: the line sent over SSH and the local command
+//! line are parsed by the same types.
+
+use std::collections::BTreeMap;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use serde::{Deserialize, Serialize};
+
+use super::name::{RunId, nearest};
+
+/// Longest line that an operator may send, in bytes.
+pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
+
+/// Parameters of a task as typed: `version=1.2.3`.
+pub type Params = BTreeMap<String, String>;
+
+/// One thing an operator asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Help { text: String },
+    Whoami,
+    Hosts { selector: String },
+    Plan { task: String, selector: String, params: Params },
+    Task { task: String, selector: String, params: Params },
+    Check { selector: String, name: Option<String>, params: Params },
+    Run { selector: String, script: String },
+    Runs { last: usize },
+    Show { run: RunId, host: Option<String> },
+    Watch { run: RunId },
+    Cancel { run: RunId, now: bool },
+    Debts,
+    Reload,
+    HostAccept { selector: String, fingerprint: Option<String>, trust: bool },
+}
+
+/// A parsed line: the command and how to answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub command: Command,
+    pub json: bool,
+}
+
+/// Why a line was not understood. `text` is for people; a request for help is no error to them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UsageError {
+    pub text: String,
+}
+
+/// The grammar. Its help is what `help` prints.
+#[derive(Parser, Debug)]
+#[command(
+    name = "rollcall",
+    about = "Push a release host by host, then call the roll: every host answers for itself.",
+    disable_version_flag = true,
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    arg_required_else_help = false,
+    subcommand_required = true,
+    override_usage = "ssh rollcall COMMAND",
+    after_help = AFTER_HELP
+)]
+struct Grammar {
+    /// Answer in JSON, one object a line
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    words: Words,
+}
+
+const AFTER_HELP: &str = "\
+Every task is a command:
+  TASK SELECTOR [NAME=VALUE...]           ssh rollcall deploy prod version=1.4.2
+Selectors: prod  prod.web  web03  web[01-20]  'web:&prod:!web03'  @canary  'we*'  'web[0:4]'
+Quote what your own shell would read; ssh joins its words with spaces.
+A closed connection detaches: the run goes on. `watch N` follows it again, `cancel N` stops it.
+Exit status of runs: 0 done, 2 failed and safe, 3 a person is needed, 4 unreachable hosts only,
+5 somebody else is at it, 6 cancelled; of checks: 0 ok, 1 warning, 2 critical, 3 unknown;
+64 usage, 77 not allowed, 1 internal error.";
+
+#[derive(Subcommand, Debug)]
+enum Words {
+    /// Show this, or the help of one command
+    Help { command: Option<String> },
+    /// Who you are to rollcall, and what you may do
+    Whoami,
+    /// Hosts and where they stand
+    Hosts {
+        #[arg(default_value = "all")]
+        selector: String,
+    },
+    /// What a task would do: batches, hosts, steps; nothing is touched
+    Plan(TaskWords),
+    /// Run the production checks of hosts
+    Check {
+        selector: String,
+        /// A check, or a set of checks; then NAME=VALUE for what the checks need to know
+        words: Vec<String>,
+    },
+    /// Run a shell command on hosts; equal answers are folded together
+    #[command(override_usage = "ssh rollcall run SELECTOR -- COMMAND")]
+    Run {
+        selector: String,
+        /// Everything behind `--` goes to the shell of the hosts as it is
+        #[arg(last = true, required = true)]
+        script: Vec<String>,
+    },
+    /// The last runs
+    Runs {
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        last: usize,
+    },
+    /// One run: what happened on every host
+    Show {
+        run: u64,
+        /// Only this host, with all its output
+        #[arg(long)]
+        host: Option<String>,
+    },
+    /// Follow a run from its beginning
+    Watch { run: u64 },
+    /// Stop a run: no further host begins, hosts in their bracket finish it
+    Cancel {
+        run: u64,
+        /// End the steps that are running, too
+        #[arg(long)]
+        now: bool,
+    },
+    /// Hosts that a run took out of a balancer and did not put back
+    Debts,
+    /// Read the configuration again: all of it, or nothing
+    Reload,
+    /// Host keys
+    #[command(subcommand)]
+    Host(HostWords),
+    #[command(external_subcommand)]
+    Task(Vec<String>),
+}
+
+#[derive(Args, Debug)]
+struct TaskWords {
+    task: String,
+    selector: String,
+    /// NAME=VALUE
+    params: Vec<String>,
+}
+
+#[derive(Subcommand, Debug)]
+enum HostWords {
+    /// Show the host key that a host presents; with its fingerprint: record it
+    Accept {
+        selector: String,
+        /// As shown before: the key is recorded only if the host presents this one
+        fingerprint: Option<String>,
+        /// Record what unknown hosts present now, without comparing (never a changed key)
+        #[arg(long, conflicts_with = "fingerprint")]
+        trust: bool,
+    },
+}
+
+/// The names that no task may have.
+pub fn built_in_names() -> Vec<String> {
+    let mut names: Vec<String> =
+        Grammar::command().get_subcommands().map(|c| c.get_name().to_string()).collect();
+    names.extend(["serve", "demo", "check-config"].map(String::from));
+    names
+}
+
+/// Parses a line as it arrives over SSH.
+pub fn parse_line(line: &[u8]) -> Result<Request, UsageError> {
+    if line.len() > LINE_LIMIT_BYTES {
+        return Err(usage(format!("a command has at most {LINE_LIMIT_BYTES} bytes")));
+    }
+    let line = std::str::from_utf8(line).map_err(|_| usage("the command is not UTF-8".into()))?;
+    if line.contains('\0') {
+        return Err(usage("the command holds a NUL character".into()));
+    }
+    let (head, script) = split_script(line);
+    let mut words = shell_words::split(head).map_err(|_| {
+        usage("a quote is not closed; your own shell takes one pair away: ssh rollcall run web -- \"echo 'a b'\"".into())
+    })?;
+    if let Some(script) = script {
+        words.extend(["--".to_string(), script.to_string()]);
+    }
+    parse_words(&words)
+}
+
+/// Cuts the line at the first ` -- ` that stands outside of quotes: what follows is for the hosts'
+/// shell and is not read here.
+fn split_script(line: &str) -> (&str, Option<&str>) {
+    for (at, _) in line.match_indices("--") {
+        let (head, tail) = (&line[..at], &line[at + 2..]);
+        let stands_alone = head.ends_with(char::is_whitespace) && tail.starts_with(char::is_whitespace);
+        if stands_alone && shell_words::split(head).is_ok() {
+            return (head, Some(tail.trim()));
+        }
+    }
+    (line, None)
+}
+
+/// Parses words that a shell has split already.
+pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
+    if words.is_empty() {
+        return Ok(Request { command: Command::Help { text: help(None)? }, json: false });
+    }
+    let matches = Grammar::command()
+        .no_binary_name(true)
+        .try_get_matches_from(words)
+        .map_err(|error| usage(explain(&error)))?;
+    let grammar = Grammar::from_arg_matches(&matches).map_err(|error| usage(explain(&error)))?;
+    let mut json = grammar.json;
+    let command = match grammar.words {
+        Words::Help { command } => Command::Help { text: help(command.as_deref())? },
+        Words::Whoami => Command::Whoami,
+        Words::Hosts { selector } => Command::Hosts { selector },
+        Words::Plan(TaskWords { task, selector, params }) => {
+            Command::Plan { task, selector, params: read_params(&params)? }
+        }
+        Words::Check { selector, words } => read_check(selector, &words)?,
+        Words::Run { selector, script } => Command::Run { selector, script: script.join(" ") },
+        Words::Runs { last } => Command::Runs { last },
+        Words::Show { run, host } => Command::Show { run: RunId(run), host },
+        Words::Watch { run } => Command::Watch { run: RunId(run) },
+        Words::Cancel { run, now } => Command::Cancel { run: RunId(run), now },
+        Words::Debts => Command::Debts,
+        Words::Reload => Command::Reload,
+        Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
+            Command::HostAccept { selector, fingerprint, trust }
+        }
+        Words::Task(words) => {
+            let (flags, words): (Vec<String>, Vec<String>) =
+                words.into_iter().partition(|word| word == "--json");
+            json |= !flags.is_empty();
+            read_task(&words)?
+        }
+    };
+    Ok(Request { command, json })
+}
+
+fn read_task(words: &[String]) -> Result<Command, UsageError> {
+    let [task, rest @ ..] = words else { return Err(usage("no command".into())) };
+    let [selector, params @ ..] = rest else {
+        return Err(usage(format!(
+            "`{task}` needs to know where; try: {task} SELECTOR [NAME=VALUE...]{}",
+            meant(task)
+        )));
+    };
+    if let Some(option) = rest.iter().find(|word| word.starts_with('-')) {
+        return Err(usage(format!(
+            "`{task}` has no option `{option}`; parameters are written NAME=VALUE{}",
+            meant(task)
+        )));
+    }
+    Ok(Command::Task { task: task.clone(), selector: selector.clone(), params: read_params(params)? })
+}
+
+fn meant(task: &str) -> String {
+    let names = built_in_names();
+    nearest(task, names.iter().map(String::as_str))
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+}
+
+fn read_check(selector: String, words: &[String]) -> Result<Command, UsageError> {
+    let (name, params) = match words {
+        [first, rest @ ..] if !first.contains('=') => (Some(first.clone()), rest),
+        all => (None, all),
+    };
+    Ok(Command::Check { selector, name, params: read_params(params)? })
+}
+
+fn read_params(words: &[String]) -> Result<Params, UsageError> {
+    let mut params = Params::new();
+    for word in words {
+        let Some((name, value)) = word.split_once('=') else {
+            return Err(usage(format!("`{word}` is no parameter; write NAME=VALUE, as in version=1.4.2")));
+        };
+        if params.insert(name.to_string(), value.to_string()).is_some() {
+            return Err(usage(format!("`{name}` is given twice")));
+        }
+    }
+    Ok(params)
+}
+
+fn help(command: Option<&str>) -> Result<String, UsageError> {
+    let mut grammar = Grammar::command();
+    let Some(name) = command else { return Ok(grammar.render_help().to_string()) };
+    match grammar.find_subcommand_mut(name) {
+        Some(found) => Ok(found.clone().bin_name(format!("ssh rollcall {name}")).render_help().to_string()),
+        None => Err(usage(format!("no command is called `{name}`{}; try: help", meant(name)))),
+    }
+}
+
+fn explain(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let hint = if error.kind() == ErrorKind::DisplayHelp { "" } else { "\ntry: help" };
+    let kept: Vec<&str> =
+        text.lines().filter(|line| !line.is_empty() && !line.contains("'--help'")).collect();
+    kept.join("\n") + hint
+}
+
+fn usage(text: String) -> UsageError {
+    UsageError { text }
+}
+
+/// Serializes as the words that would ask for it again; for journals and screens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Title(pub String);
+
+impl Title {
+    /// `deploy prod version=1.2.3`
+    pub fn of_task(task: &str, selector: &str, params: &Params) -> Title {
+        let params: String =
+            params.iter().map(|(name, value)| format!(" {name}={}", shell_words::quote(value))).collect();
+        Title(format!("{task} {}{params}", shell_words::quote(selector)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        parse_line(line.as_bytes()).map(|request| request.command).map_err(|error| error.text)
+    }
+
+    fn params(pairs: &[(&str, &str)]) -> Params {
+        pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+    }
+
+    #[test]
+    fn lines_become_commands() {
+        let s = |text: &str| text.to_string();
+        let table = [
+            ("whoami", Command::Whoami),
+            ("hosts", Command::Hosts { selector: s("all") }),
+            ("hosts 'web:!web03'", Command::Hosts { selector: s("web:!web03") }),
+            (
+                "deploy prod version=1.2.3",
+                Command::Task {
+                    task: s("deploy"),
+                    selector: s("prod"),
+                    params: params(&[("version", "1.2.3")]),
+                },
+            ),
+            (
+                "deploy prod 'message=two words' x==",
+                Command::Task {
+                    task: s("deploy"),
+                    selector: s("prod"),
+                    params: params(&[("message", "two words"), ("x", "=")]),
+                },
+            ),
+            (
+                "plan deploy prod version=1",
+                Command::Plan { task: s("deploy"), selector: s("prod"), params: params(&[("version", "1")]) },
+            ),
+            ("check prod", Command::Check { selector: s("prod"), name: None, params: params(&[]) }),
+            (
+                "check prod http version=1",
+                Command::Check {
+                    selector: s("prod"),
+                    name: Some(s("http")),
+                    params: params(&[("version", "1")]),
+                },
+            ),
+            (
+                "run web -- ls *.log | wc -l",
+                Command::Run { selector: s("web"), script: s("ls *.log | wc -l") },
+            ),
+            (
+                "run web -- echo 'it is' -- \"x\"",
+                Command::Run { selector: s("web"), script: s("echo 'it is' -- \"x\"") },
+            ),
+            ("run 'a -- b' -- true", Command::Run { selector: s("a -- b"), script: s("true") }),
+            ("runs --last 3", Command::Runs { last: 3 }),
+            ("show 41 --host web01", Command::Show { run: RunId(41), host: Some(s("web01")) }),
+            ("cancel 41 --now", Command::Cancel { run: RunId(41), now: true }),
+            (
+                "host accept web01 SHA256:x",
+                Command::HostAccept { selector: s("web01"), fingerprint: Some(s("SHA256:x")), trust: false },
+            ),
+        ];
+        for (line, wanted) in table {
+            assert_eq!(parse(line), Ok(wanted), "{line}");
+        }
+        assert!(parse_line(b"deploy prod --json").unwrap().json);
+        assert!(parse_line(b"--json runs").unwrap().json);
+        assert!(matches!(parse(""), Ok(Command::Help { text }) if text.contains("Every task is a command")));
+    }
+
+    #[test]
+    fn what_is_not_understood_says_what_to_write() {
+        let long = "x".repeat(LINE_LIMIT_BYTES + 1);
+        let table = [
+            ("deploy", "`deploy` needs to know where; try: deploy SELECTOR [NAME=VALUE...]"),
+            ("chek", "`chek` needs to know where; try: chek SELECTOR [NAME=VALUE...]; did you mean `check`?"),
+            ("deploy prod version", "`version` is no parameter; write NAME=VALUE, as in version=1.4.2"),
+            ("deploy prod a=1 a=2", "`a` is given twice"),
+            ("deploy prod --force", "`deploy` has no option `--force`; parameters are written NAME=VALUE"),
+            ("deploy 'prod", "a quote is not closed"),
+            ("run web uptime", "unexpected argument 'uptime' found"),
+            ("run web", "the following required arguments were not provided"),
+            ("show x", "invalid value 'x' for '<RUN>'"),
+            ("show -1", "unexpected argument '-1' found"),
+            ("help nonesuch", "no command is called `nonesuch`; try: help"),
+            ("a\0b", "the command holds a NUL character"),
+            (long.as_str(), "a command has at most 65536 bytes"),
+        ];
+        for (line, wanted) in table {
+            let error = parse(line).expect_err(line);
+            assert!(error.starts_with(wanted), "{line}: {error}");
+            assert!(!error.contains("--help"), "{error}");
+        }
+        assert_eq!(parse_line(b"\xff").unwrap_err().text, "the command is not UTF-8");
+    }
+
+    #[test]
+    fn shell_syntax_is_never_read_here() {
+        for line in [
+            "; id",
+            "$(id)",
+            "`id`",
+            "whoami; id",
+            "whoami\nid",
+            "deploy prod && id",
+            "\u{202e}whoami",
+            "-- x",
+            "--help",
+        ] {
+            match parse(line) {
+                Err(_) | Ok(Command::Task { .. }) => {}
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn no_line_makes_it_panic() {
+        proptest::proptest!(|(line in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60))| {
+            let _ = parse_line(&line);
+        });
+        proptest::proptest!(|(line in "(run|deploy|show|help|check|host accept|cancel|--json) ?[-a-z0-9= '\"]{0,20}( -- )?.{0,10}")| {
+            let _ = parse_line(line.as_bytes());
+        });
+    }
+}

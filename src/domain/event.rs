@@ -1,0 +1,206 @@
+//! Events: the durable, ordered facts of a run. Their JSON form is the journal's and the wire's, so a
+//! field may be added but never renamed: old journals must keep loading.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::check::CheckResult;
+use super::name::{HostName, RunId};
+use super::outcome::{End, Failure, Outcome, RunOutcome};
+use super::output::Output;
+
+/// One fact. `seq` has no gaps within the store and orders everything; `at` is for people only and
+/// no decision reads it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub seq: u64,
+    pub run: RunId,
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// The way a host is going through its bracket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    Forward,
+    /// Through its rollback steps.
+    Back,
+    /// Drained, but nothing was done to it: it is only put back.
+    Return,
+}
+
+/// Which of a host's checks ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Before it is enabled.
+    Gate,
+    /// After the last batch, or on demand.
+    Roll,
+}
+
+/// What happened. Names ending in `Started` are intents: they are in the journal before the effect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum EventKind {
+    RunStarted {
+        title: String,
+        by: String,
+        key: String,
+        plan_sha256: String,
+    },
+    BatchStarted {
+        batch: usize,
+        hosts: Vec<HostName>,
+    },
+    /// Contact is made and the present release looked up.
+    ObserveStarted {
+        host: HostName,
+    },
+    /// `previous` is what the link pointed to, if it pointed to something that exists.
+    Observed {
+        host: HostName,
+        previous: Option<String>,
+    },
+    ObserveFailed {
+        host: HostName,
+        failure: Failure,
+    },
+    /// From here on the hosts are debts.
+    DrainStarted {
+        balancer: String,
+        hosts: Vec<HostName>,
+    },
+    DrainEnded {
+        balancer: String,
+        hosts: Vec<HostName>,
+        change: Change,
+    },
+    StepStarted {
+        host: HostName,
+        way: Way,
+        step: usize,
+        name: String,
+        attempt: u32,
+    },
+    StepEnded {
+        host: HostName,
+        way: Way,
+        step: usize,
+        name: String,
+        attempt: u32,
+        outcome: Outcome,
+        stdout: Output,
+        stderr: Output,
+        took_ms: u64,
+    },
+    ChecksStarted {
+        host: HostName,
+        stage: Stage,
+    },
+    ChecksEnded {
+        host: HostName,
+        stage: Stage,
+        results: Vec<CheckResult>,
+    },
+    RollbackStarted {
+        host: HostName,
+        why: String,
+    },
+    EnableStarted {
+        balancer: String,
+        hosts: Vec<HostName>,
+    },
+    EnableEnded {
+        balancer: String,
+        hosts: Vec<HostName>,
+        change: Change,
+    },
+    HostSettled {
+        host: HostName,
+        end: End,
+        why: String,
+    },
+    /// The budget is spent: no further host begins.
+    Stopped {
+        why: String,
+    },
+    CancelRequested {
+        by: String,
+        now: bool,
+    },
+    RunEnded {
+        outcome: RunOutcome,
+    },
+}
+
+/// What a balancer driver says about an attempt to change it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Change {
+    /// Proven: the balancer runs with it. `foreign` are hosts that somebody else had taken out
+    /// before; they are left as they are.
+    Done {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        foreign: Vec<HostName>,
+        note: String,
+    },
+    /// Proven: nothing is changed.
+    Refused { why: String },
+    /// It may be so or not.
+    Unknown { why: String },
+}
+
+impl EventKind {
+    /// The host that the event is about, if it is about one.
+    pub fn host(&self) -> Option<&HostName> {
+        use EventKind::*;
+        match self {
+            ObserveStarted { host }
+            | Observed { host, .. }
+            | ObserveFailed { host, .. }
+            | StepStarted { host, .. }
+            | StepEnded { host, .. }
+            | ChecksStarted { host, .. }
+            | ChecksEnded { host, .. }
+            | RollbackStarted { host, .. }
+            | HostSettled { host, .. } => Some(host),
+            RunStarted { .. }
+            | BatchStarted { .. }
+            | DrainStarted { .. }
+            | DrainEnded { .. }
+            | EnableStarted { .. }
+            | EnableEnded { .. }
+            | Stopped { .. }
+            | CancelRequested { .. }
+            | RunEnded { .. } => None,
+        }
+    }
+
+    /// The hosts that the event is about, one or many.
+    pub fn hosts(&self) -> &[HostName] {
+        use EventKind::*;
+        match self {
+            BatchStarted { hosts, .. }
+            | DrainStarted { hosts, .. }
+            | DrainEnded { hosts, .. }
+            | EnableStarted { hosts, .. }
+            | EnableEnded { hosts, .. } => hosts,
+            other => other.host().map_or(&[], std::slice::from_ref),
+        }
+    }
+
+    /// The operation id of an attempt: `<run>/<host>/<step>/<attempt>`, derived from the journal alone.
+    pub fn operation(&self, run: RunId) -> Option<String> {
+        let EventKind::StepStarted { host, way, step, attempt, .. } = self else { return None };
+        Some(operation_id(run, host, *way, *step, *attempt))
+    }
+}
+
+/// The operation id of one attempt. Rollback steps are numbered `b0`, `b1`, ...
+pub fn operation_id(run: RunId, host: &HostName, way: Way, step: usize, attempt: u32) -> String {
+    let back = if way == Way::Back { "b" } else { "" };
+    format!("{run}/{host}/{back}{step}/{attempt}")
+}

@@ -1,0 +1,139 @@
+//! The inventory: all groups and hosts, from `hosts/`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::HostName;
+use super::template::Vars;
+
+/// Everything known about who there is. Hosts keep the order in which they were written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inventory {
+    /// By qualified name: `prod`, `prod.web`.
+    pub groups: BTreeMap<String, Group>,
+    pub hosts: Vec<Host>,
+}
+
+/// A named set of hosts. `hosts/prod.toml` is the group `prod`; its tables are `prod.web`, ...
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Group {
+    /// Qualified.
+    pub name: String,
+    /// With those of child groups, in order, each once.
+    pub hosts: Vec<HostName>,
+    pub balancer: Option<Balancer>,
+}
+
+/// One machine reachable over SSH.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Host {
+    /// Unique in the inventory.
+    pub name: HostName,
+    /// As written in its file; differs from `name` where two files write the same.
+    pub written: String,
+    pub endpoint: Endpoint,
+    pub tags: BTreeSet<String>,
+    /// Group < child group < host.
+    pub vars: Vars,
+    /// Names of the check sets that verify it, in order.
+    pub checks: Vec<String>,
+    /// Qualified names of the groups it belongs to; the first is the file's.
+    pub groups: Vec<String>,
+    /// The group whose balancer it stands behind.
+    pub balancer: Option<String>,
+}
+
+impl Host {
+    /// The top-level group: the name of the file that defines it. It is what a lease holds.
+    pub fn file(&self) -> &str {
+        self.groups.first().map_or("", String::as_str)
+    }
+}
+
+/// How to reach a host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Endpoint {
+    pub name: HostName,
+    pub address: String,
+    pub port: u16,
+    pub login: String,
+    /// The jump host in front of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Box<Endpoint>>,
+}
+
+/// The load balancer in front of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Balancer {
+    /// The group it stands in front of; the name that debts carry.
+    pub name: String,
+    /// Every host of it is told.
+    pub on: Vec<Endpoint>,
+    /// How a host is written there; a template.
+    pub server: String,
+    pub driver: Driver,
+    /// How long requests that are in flight are waited for.
+    pub drain_timeout: Duration,
+}
+
+/// The drivers, with what each needs to know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Driver {
+    Nginx(Nginx),
+}
+
+/// nginx without its commercial API: the upstream block is edited, tested and reloaded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Nginx {
+    /// The file that holds the upstream block.
+    pub config: String,
+    pub style: NginxStyle,
+    /// Says whether the configuration is valid, by its exit status.
+    pub test: String,
+    pub reload: String,
+    /// Prints one line for each worker process that is there. New lines prove that a reload took
+    /// effect, lines that went away that their last request ended.
+    pub workers: String,
+    /// Runs all of it through `sudo -n`.
+    pub sudo: bool,
+}
+
+/// How a host is taken out of an upstream block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NginxStyle {
+    /// The parameter `down`.
+    Down,
+    /// The line becomes a comment, as the founding practice did.
+    Comment,
+}
+
+impl Inventory {
+    /// The host of that unique name.
+    pub fn host(&self, name: &HostName) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.name == *name)
+    }
+
+    /// What somebody may see who is allowed these groups (`None`: all of them). Everything else
+    /// does not exist for them, so that a forbidden group and an unknown one look alike.
+    pub fn visible_to(&self, allowed: Option<&BTreeSet<String>>) -> Inventory {
+        let Some(allowed) = allowed else { return self.clone() };
+        let within = |name: &str| {
+            allowed.iter().any(|group| {
+                name == group || name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
+            })
+        };
+        let groups: BTreeMap<String, Group> = self
+            .groups
+            .iter()
+            .filter(|(name, _)| within(name))
+            .map(|(n, g)| (n.clone(), g.clone()))
+            .collect();
+        let seen: BTreeSet<&HostName> = groups.values().flat_map(|group| &group.hosts).collect();
+        let hosts = self.hosts.iter().filter(|host| seen.contains(&host.name)).cloned().collect();
+        Inventory { groups, hosts }
+    }
+}

@@ -1,0 +1,23 @@
+//! What rollcall talks about, and every decision it takes. Pure: no I/O, no async, no clock, no SSH.
+//!
+//! The files form a chain: each one imports only files listed above it here
+//! (`tests/it/architecture.rs` holds that). Time is an argument, randomness does not exist, and
+//! whatever has to be read from a disk arrives as a value.
+
+pub mod access;
+pub mod check;
+pub mod command;
+pub mod event;
+pub mod inventory;
+pub mod name;
+pub mod nodeset;
+pub mod outcome;
+pub mod output;
+pub mod plan;
+pub mod range;
+pub mod rollout;
+pub mod run;
+pub mod selector;
+pub mod shell;
+pub mod task;
+pub mod template;

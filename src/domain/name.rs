@@ -1,0 +1,132 @@
+//! Names and numbers that identify things, and the rules for writing them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of one host, unique in the whole inventory: as written in `hosts/`, or
+/// `FILE.NAME` where two files define the same name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostName(Arc<str>);
+
+impl HostName {
+    /// Takes the name as it is; [`check_name`] says whether people may write it.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        HostName(name.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part before the first dot: what people type (`web01` for `web01.prod.example.com`).
+    pub fn short(&self) -> &str {
+        self.0.split('.').next().unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for HostName {
+    fn from(name: &str) -> Self {
+        HostName(name.into())
+    }
+}
+
+/// The number of a run, as operators type it: `show 41`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub u64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Longest name that is accepted for a host, group, task, check or tag, in bytes: DNS allows 253.
+pub const NAME_LIMIT_BYTES: usize = 253;
+
+/// Says why `name` cannot name a host, group, task, check set or tag.
+///
+/// A leading `-` would read as an option, a leading `.` as a hidden file, and every character
+/// that the selector grammar or a shell gives a meaning is left out.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let first_ok = name.chars().next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+    let rest_ok = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+    if name.is_empty() {
+        return Err("a name cannot be empty".into());
+    }
+    if name.len() > NAME_LIMIT_BYTES {
+        return Err(format!("a name has at most {NAME_LIMIT_BYTES} bytes"));
+    }
+    if first_ok && rest_ok {
+        return Ok(());
+    }
+    Err("a name starts with a letter, digit or _, and goes on with letters, digits, . _ -".into())
+}
+
+/// The known name nearest to `wrong`, if one is near enough to be what was meant.
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (wrong.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// `1 host`, `2 hosts`: a count with its noun.
+pub fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 {
+        ""
+    } else if noun.ends_with('h') {
+        "es"
+    } else {
+        "s"
+    };
+    format!("{number} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_shell_or_a_selector_would_read_are_refused() {
+        for good in ["web", "web01.prod.example.com", "a-b_c", "_x", "9"] {
+            assert_eq!(check_name(good), Ok(()), "{good}");
+        }
+        let long = "x".repeat(NAME_LIMIT_BYTES + 1);
+        for bad in ["", "-x", ".x", "a b", "a;b", "a/b", "a:b", "wéb", "a\u{202e}b", long.as_str()] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered_only_when_it_is_near() {
+        assert_eq!(nearest("depoly", ["deploy", "restart"]), Some("deploy"));
+        assert_eq!(nearest("zzz", ["deploy", "restart"]), None);
+    }
+
+    #[test]
+    fn counts_take_their_plural() {
+        assert_eq!(count(1, "host"), "1 host");
+        assert_eq!(count(0, "host"), "0 hosts");
+        assert_eq!(count(2, "batch"), "2 batches");
+    }
+}

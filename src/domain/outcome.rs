@@ -1,0 +1,259 @@
+//! How things end: steps, hosts, runs. One vocabulary for the journal, the screens and exit statuses.
+
+use serde::{Deserialize, Serialize};
+
+/// How one attempt of a step ended. `Lost` and `NotStarted` are kept apart from `Failed` on purpose:
+/// what could not be found out is never told as success or failure (DESIGN.md, promise 2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Outcome {
+    /// It ran and changed something, or may have.
+    Ok,
+    /// Nothing had to be done: a guard held, or the host was in that state already.
+    Unchanged,
+    /// It ran and said no. `code` is the exit status, absent when a signal ended it.
+    Failed { code: Option<u32>, why: String },
+    /// It certainly did not begin: the host could not be reached or refused the request.
+    NotStarted { why: String },
+    /// It took longer than it may and was ended.
+    Timeout { after_ms: u64 },
+    /// An operator cancelled it and it was ended.
+    Cancelled,
+    /// Contact was lost while it ran: what it did is not known.
+    Lost { why: String },
+}
+
+impl Outcome {
+    /// True when the next step may follow.
+    pub fn is_good(&self) -> bool {
+        matches!(self, Outcome::Ok | Outcome::Unchanged)
+    }
+
+    /// The failure that this outcome is for its host; `None` when it is good.
+    pub fn failure(&self, step: &str) -> Option<Failure> {
+        let (kind, why) = match self {
+            Outcome::Ok | Outcome::Unchanged => return None,
+            Outcome::Failed { why, .. } => (FailureKind::Step, format!("step `{step}`: {why}")),
+            Outcome::NotStarted { why } => {
+                (FailureKind::Unreachable, format!("step `{step}` did not start: {why}"))
+            }
+            Outcome::Timeout { after_ms } => (
+                FailureKind::Step,
+                format!("step `{step}`: took longer than {} and was ended", seconds(*after_ms)),
+            ),
+            Outcome::Cancelled => (FailureKind::Cancelled, format!("step `{step}`: cancelled and ended")),
+            Outcome::Lost { why } => (
+                FailureKind::Lost,
+                format!("contact lost during step `{step}`: {why}; what it did is not known"),
+            ),
+        };
+        Some(Failure { kind, why })
+    }
+}
+
+/// Milliseconds in words: `1.5s`.
+pub fn seconds(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms}ms"),
+        1_000..10_000 => format!("{:.1}s", ms as f64 / 1000.0),
+        _ => format!("{}s", ms / 1000),
+    }
+}
+
+/// Why a host counts against the budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub kind: FailureKind,
+    pub why: String,
+}
+
+/// The causes that decisions distinguish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// Could not be reached; nothing was done to it by the step in question.
+    Unreachable,
+    /// Contact was lost in the middle of something.
+    Lost,
+    Step,
+    Check,
+    Balancer,
+    Cancelled,
+}
+
+/// The four verdicts of a check, in the words and the order of Nagios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Ok,
+    Warning,
+    Critical,
+    /// Could not find out. Never counted as any of the others.
+    Unknown,
+}
+
+impl Verdict {
+    /// The exit status that Nagios gives this verdict.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Verdict::Ok => 0,
+            Verdict::Warning => 1,
+            Verdict::Critical => 2,
+            Verdict::Unknown => 3,
+        }
+    }
+
+    /// The word that operators read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Critical => "critical",
+            Verdict::Unknown => "unknown",
+        }
+    }
+
+    /// The verdict that stands for many: critical before unknown before warning.
+    pub fn worst(all: impl IntoIterator<Item = Verdict>) -> Verdict {
+        let weight = |verdict: &Verdict| match verdict {
+            Verdict::Ok => 0,
+            Verdict::Warning => 1,
+            Verdict::Unknown => 2,
+            Verdict::Critical => 3,
+        };
+        all.into_iter().max_by_key(weight).unwrap_or(Verdict::Ok)
+    }
+
+    /// True when a gate lets the host pass.
+    pub fn passes(self) -> bool {
+        matches!(self, Verdict::Ok | Verdict::Warning)
+    }
+}
+
+/// Where a host was left by a run. Every host ends in exactly one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// On the new release, in rotation, checks ok.
+    Released,
+    /// Was there already: no step changed anything; in rotation, checks ok.
+    Unchanged,
+    /// Old release, in rotation.
+    RolledBack,
+    /// Out of rotation on purpose: an open debt, with the reason.
+    Held,
+    /// On the new release and in rotation, but a check after the last batch is not ok.
+    Failing,
+    /// Nothing was done to it that is still there.
+    NotStarted,
+    /// Contact was lost: what it did is not known, and a debt that was open stays open.
+    Unknown,
+    /// A run without a bracket did its work here.
+    Done,
+    /// A run without a bracket failed here; no balancer was touched.
+    Failed,
+}
+
+impl End {
+    /// The word that operators read; the same as in the journal.
+    pub fn word(self) -> &'static str {
+        match self {
+            End::Released => "released",
+            End::Unchanged => "unchanged",
+            End::RolledBack => "rolled-back",
+            End::Held => "held",
+            End::Failing => "failing",
+            End::NotStarted => "not-started",
+            End::Unknown => "unknown",
+            End::Done => "done",
+            End::Failed => "failed",
+        }
+    }
+
+    /// True when a person has to look at the host.
+    pub fn needs_person(self) -> bool {
+        matches!(self, End::Held | End::Failing | End::Unknown)
+    }
+}
+
+/// How a run ended: folded from its hosts, never counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunOutcome {
+    Done,
+    /// Hosts failed and the end state is safe.
+    Failed,
+    /// Hosts are out of rotation, failing or unknown: a person is needed.
+    NeedsPerson,
+    /// The only trouble was hosts that could not be reached.
+    Unreachable,
+    Cancelled,
+    /// The daemon ended in the middle of it.
+    Interrupted,
+    /// A check run: the worst verdict.
+    Checked(Verdict),
+}
+
+impl RunOutcome {
+    /// The exit status of the command that waited for the run (DESIGN.md, section 7).
+    pub fn exit_status(self) -> u8 {
+        match self {
+            RunOutcome::Done => 0,
+            RunOutcome::Interrupted => 1,
+            RunOutcome::Failed => 2,
+            RunOutcome::NeedsPerson => 3,
+            RunOutcome::Unreachable => 4,
+            RunOutcome::Cancelled => 6,
+            RunOutcome::Checked(verdict) => verdict.exit_status(),
+        }
+    }
+
+    /// The word that operators read.
+    pub fn word(self) -> &'static str {
+        match self {
+            RunOutcome::Done => "done",
+            RunOutcome::Failed => "failed",
+            RunOutcome::NeedsPerson => "needs a person",
+            RunOutcome::Unreachable => "unreachable",
+            RunOutcome::Cancelled => "cancelled",
+            RunOutcome::Interrupted => "interrupted",
+            RunOutcome::Checked(verdict) => verdict.word(),
+        }
+    }
+}
+
+/// Exit statuses of answers that are no runs (DESIGN.md, section 7).
+pub mod exit {
+    pub const INTERNAL: u8 = 1;
+    /// Lease held or approval missing.
+    pub const BUSY: u8 = 5;
+    pub const USAGE: u8 = 64;
+    pub const NOT_ALLOWED: u8 = 77;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_verdict_is_critical_then_unknown() {
+        use Verdict::*;
+        assert_eq!(Verdict::worst([Ok, Warning, Unknown]), Unknown);
+        assert_eq!(Verdict::worst([Critical, Unknown, Ok]), Critical);
+        assert_eq!(Verdict::worst([]), Ok);
+    }
+
+    #[test]
+    fn no_exit_status_is_255_which_is_sshs_own() {
+        let all = [
+            RunOutcome::Done,
+            RunOutcome::Failed,
+            RunOutcome::NeedsPerson,
+            RunOutcome::Unreachable,
+            RunOutcome::Cancelled,
+            RunOutcome::Interrupted,
+            RunOutcome::Checked(Verdict::Unknown),
+        ];
+        assert_eq!(all.map(RunOutcome::exit_status), [0, 2, 3, 4, 6, 1, 3]);
+    }
+}

@@ -1,0 +1,120 @@
+//! What a command on a host printed, bounded: the head and the tail of it.
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes kept from the start of a stream and from its end. Errors stand at either place; what lies
+/// between is counted, not kept, so that `yes` on a thousand hosts cannot fill the daemon.
+pub const KEEP_BYTES: usize = 16 * 1024;
+
+/// One captured stream as text. Bytes that are no UTF-8 appear as `\xNN`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Output {
+    pub text: String,
+    /// Bytes left out between head and tail.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Output {
+    /// The last line that says something, for one-line summaries.
+    pub fn last_line(&self) -> &str {
+        self.text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("").trim()
+    }
+}
+
+/// Collects a stream into an [`Output`].
+#[derive(Debug, Default)]
+pub struct Capture {
+    head: Vec<u8>,
+    tail: std::collections::VecDeque<u8>,
+    left_out: u64,
+}
+
+impl Capture {
+    /// Adds what arrived.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        let room = KEEP_BYTES - self.head.len();
+        let taken = room.min(bytes.len());
+        self.head.extend_from_slice(&bytes[..taken]);
+        bytes = &bytes[taken..];
+        self.tail.extend(bytes);
+        let excess = self.tail.len().saturating_sub(KEEP_BYTES);
+        self.tail.drain(..excess);
+        self.left_out += excess as u64;
+    }
+
+    /// The text of it, with a line where bytes were left out.
+    pub fn finish(self) -> Output {
+        let mut bytes = self.head;
+        if self.left_out > 0 {
+            bytes.extend_from_slice(format!("\n[... {} bytes left out ...]\n", self.left_out).as_bytes());
+        }
+        bytes.extend(self.tail);
+        Output { text: to_text(&bytes), left_out: self.left_out }
+    }
+}
+
+/// Bytes as text: valid UTF-8 stays, everything else becomes `\xNN`.
+pub fn to_text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// Text that is safe on a terminal: control characters (but not newline and tab), the C1 range and
+/// direction overrides become visible, so that no host can move the cursor, set a title, write the
+/// clipboard or draw an "ok" of its own.
+pub fn printable(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => safe.push(c),
+            '\r' => {}
+            c if c.is_control() => safe.push_str(&format!("\\x{:02x}", c as u32)),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                safe.push_str(&format!("\\u{{{:x}}}", c as u32));
+            }
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_keeps_its_head_and_its_tail() {
+        let mut capture = Capture::default();
+        capture.push(b"first\n");
+        for _ in 0..100 {
+            capture.push(&[b'x'; 4096]);
+        }
+        capture.push(b"\nlast");
+        let output = capture.finish();
+        assert!(output.text.starts_with("first\n") && output.text.ends_with("\nlast"));
+        assert!(output.text.contains("bytes left out"));
+        assert_eq!(output.left_out, 6 + 409_600 + 5 - 2 * KEEP_BYTES as u64);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_stay_visible() {
+        assert_eq!(to_text(b"a\xffb"), "a\\xffb");
+    }
+
+    #[test]
+    fn a_host_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\x1b]52;c;x\x07\tb\r\n"), "a\\x1b]52;c;x\\x07\tb\n");
+        assert_eq!(printable("\u{9b}31m\u{202e}"), "\\x9b31m\\u{202e}");
+    }
+}

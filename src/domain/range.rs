@@ -1,0 +1,99 @@
+//! Threshold ranges as Nagios plugins write them: `10`, `10:`, `~:10`, `10:20`, `@10:20`.
+//! (Monitoring Plugins developer guidelines, "Threshold and Ranges".)
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A range of numbers; a value outside it (or, with `@`, inside it) raises an alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Range {
+    text: String,
+    start: f64,
+    end: f64,
+    inside: bool,
+}
+
+impl Range {
+    /// True when `value` is one to be told about. Both ends belong to the range.
+    pub fn alerts(&self, value: f64) -> bool {
+        let within = self.start <= value && value <= self.end;
+        within == self.inside
+    }
+}
+
+impl FromStr for Range {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = |why: &str| format!("`{text}` is no range: {why} (write 10, 10:, ~:10, 10:20 or @10:20)");
+        let (inside, bare) = text.strip_prefix('@').map_or((false, text), |bare| (true, bare));
+        let (start, end) = bare.split_once(':').unwrap_or(("", bare));
+        let number = |part: &str| part.parse::<f64>().ok().filter(|n| n.is_finite());
+        let start = match start {
+            "" => 0.0,
+            "~" => f64::NEG_INFINITY,
+            part => number(part).ok_or_else(|| bad("the start is no number"))?,
+        };
+        let end = match end {
+            "" if bare.contains(':') => f64::INFINITY,
+            part => number(part).ok_or_else(|| bad("the end is no number"))?,
+        };
+        if start > end {
+            return Err(bad("it runs backwards"));
+        }
+        Ok(Range { text: text.into(), start, end, inside })
+    }
+}
+
+impl TryFrom<String> for Range {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Range> for String {
+    fn from(range: Range) -> String {
+        range.text
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_truth_table_of_the_plugin_guidelines_holds() {
+        let values = [-1.0, 0.0, 5.0, 10.0, 10.5, 20.0, 21.0];
+        let table = [
+            ("10", "A...AAA"),
+            ("10:", "AAA...."),
+            ("~:10", "....AAA"),
+            ("10:20", "AAA...A"),
+            ("@10:20", "...AAA."),
+            ("0:0", "A.AAAAA"),
+        ];
+        for (text, wanted) in table {
+            let range: Range = text.parse().unwrap();
+            let got: String = values.iter().map(|v| if range.alerts(*v) { 'A' } else { '.' }).collect();
+            assert_eq!(got, wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_range_is_refused() {
+        for text in ["", "x", "20:10", "1:2:3", "@", "nan", "inf:"] {
+            assert!(text.parse::<Range>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Tasks: named, ordered steps for a host, and the rollout that carries hosts through them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::template::{self, Vars};
+
+/// One file of `tasks/`. Its texts are templates; [`Step::render`] makes the steps of one host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    pub name: String,
+    pub description: String,
+    /// Selector within the group asked for.
+    pub hosts: Option<String>,
+    pub params: BTreeMap<String, Param>,
+    /// Without one the task runs on all its hosts at once and leaves the balancer alone.
+    pub rollout: Option<Rollout>,
+    pub steps: Vec<Step>,
+    pub rollback: Vec<Step>,
+}
+
+/// A parameter given on the command line: `version=1.2.3`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Param {
+    /// What the whole value has to match.
+    pub pattern: Option<String>,
+    /// Makes the parameter optional.
+    pub default: Option<String>,
+}
+
+/// The policy for batches, budget and rollback.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    pub serial: Vec<BatchSize>,
+    /// Hosts that may fail before the run stops; stops when there are more.
+    pub max_failures: MaxFailures,
+    pub on_failure: OnFailure,
+}
+
+/// How large a batch is: Ansible's `serial`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchSize {
+    Hosts(u32),
+    /// Of all hosts of the run, rounded down, at least one.
+    Percent(f64),
+}
+
+/// The budget.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaxFailures {
+    Hosts(u32),
+    /// Of all hosts of the run, rounded down.
+    Percent(f64),
+}
+
+impl MaxFailures {
+    /// The number of hosts that may fail, out of `total`.
+    pub fn allowed(self, total: usize) -> usize {
+        match self {
+            MaxFailures::Hosts(hosts) => hosts as usize,
+            MaxFailures::Percent(percent) => (percent / 100.0 * total as f64).floor() as usize,
+        }
+    }
+}
+
+/// What happens to a host that failed inside its bracket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It stays out of rotation, held.
+    Stop,
+    /// Its rollback steps run, the old release is checked, and it goes back into rotation.
+    Rollback,
+}
+
+/// One unit of a task on one host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    pub name: String,
+    pub body: StepBody,
+    /// Path on the host: when it exists the step has nothing to do.
+    pub creates: Option<String>,
+    /// Command on the host: when it succeeds the step has nothing to do.
+    pub unless: Option<String>,
+    /// For one attempt.
+    pub timeout: Duration,
+    /// Attempts after the first one.
+    pub retries: u32,
+    /// Before each further attempt.
+    pub delay: Duration,
+    /// A failure is told and does not count.
+    pub warn_only: bool,
+    pub sudo: Sudo,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepBody {
+    /// A script for the host's `sh`.
+    Run { script: String, dir: Option<String>, env: BTreeMap<String, String> },
+    /// A file of ours; replaced atomically, and only when its content differs.
+    Upload { source: Source, to: String, mode: u32 },
+    /// A symbolic link, replaced atomically.
+    Link { from: String, at: String },
+}
+
+/// Where an upload's content comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// A file below `files/`, sent as it is. `sha256` is empty until the plan has looked.
+    File { path: String, sha256: String },
+    /// A file below `files/` that is a template.
+    Template { path: String },
+    /// A rendered template: only in plans.
+    Text(String),
+}
+
+/// As whom a step acts on the host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sudo {
+    /// As the login itself.
+    #[default]
+    No,
+    /// `sudo -n`.
+    Root,
+    /// `sudo -n -u USER`.
+    User(String),
+}
+
+/// Gives a plan the files that uploads name; the planner itself reads nothing.
+pub trait Files {
+    /// The SHA-256 of a file below `files/`, in hex. The error says what is wrong with the path.
+    fn sha256(&self, path: &str) -> Result<String, String>;
+    /// The text of a file below `files/`.
+    fn text(&self, path: &str) -> Result<String, String>;
+}
+
+impl Step {
+    /// The step with every template rendered for one host. The error names the field.
+    pub fn render(&self, vars: &Vars, files: &dyn Files) -> Result<Step, String> {
+        let text = |field: &str, template: &str| named(field, template::text(template, vars));
+        let script = |field: &str, template: &str| named(field, template::script(template, vars));
+        let body = match &self.body {
+            StepBody::Run { script: body, dir, env } => StepBody::Run {
+                script: script("run", body)?,
+                dir: dir.as_deref().map(|dir| text("in", dir)).transpose()?,
+                env: env
+                    .iter()
+                    .map(|(k, v)| Ok((k.clone(), text("env", v)?)))
+                    .collect::<Result<_, String>>()?,
+            },
+            StepBody::Upload { source, to, mode } => {
+                StepBody::Upload { source: source.render(vars, files)?, to: text("to", to)?, mode: *mode }
+            }
+            StepBody::Link { from, at } => StepBody::Link { from: text("from", from)?, at: text("at", at)? },
+        };
+        Ok(Step {
+            name: text("name", &self.name)?,
+            body,
+            creates: self.creates.as_deref().map(|path| text("creates", path)).transpose()?,
+            unless: self.unless.as_deref().map(|command| script("unless", command)).transpose()?,
+            ..self.clone()
+        })
+    }
+
+    /// Every text of the step that is a template, with the name of its field.
+    pub fn templates(&self) -> Vec<(&'static str, &str)> {
+        let mut all = vec![("name", self.name.as_str())];
+        match &self.body {
+            StepBody::Run { script, dir, env } => {
+                all.push(("run", script));
+                all.extend(dir.iter().map(|dir| ("in", dir.as_str())));
+                all.extend(env.values().map(|value| ("env", value.as_str())));
+            }
+            StepBody::Upload { source, to, .. } => all.extend([("upload", source.path()), ("upload", to)]),
+            StepBody::Link { from, at } => all.extend([("link", from.as_str()), ("link", at.as_str())]),
+        }
+        all.extend(self.creates.iter().map(|path| ("creates", path.as_str())));
+        all.extend(self.unless.iter().map(|command| ("unless", command.as_str())));
+        all
+    }
+}
+
+impl Source {
+    fn path(&self) -> &str {
+        match self {
+            Source::File { path, .. } | Source::Template { path } => path,
+            Source::Text(_) => "",
+        }
+    }
+
+    fn render(&self, vars: &Vars, files: &dyn Files) -> Result<Source, String> {
+        let path = named("upload", template::text(self.path(), vars))?;
+        match self {
+            Source::File { .. } => {
+                let sha256 = files.sha256(&path)?;
+                Ok(Source::File { path, sha256 })
+            }
+            Source::Template { .. } => {
+                let content = template::text(&files.text(&path)?, vars);
+                content.map(Source::Text).map_err(|why| format!("files/{path}: {why}"))
+            }
+            Source::Text(_) => Ok(self.clone()),
+        }
+    }
+}
+
+fn named(field: &str, result: Result<String, String>) -> Result<String, String> {
+    result.map_err(|why| format!("`{field}`: {why}"))
+}
+
+/// Sizes of the batches for `total` hosts: percent of all, rounded down, at least one; the last
+/// entry repeats; a size of zero takes everything that is left. Ansible's rule (`features.md` 3.1).
+pub fn batch_sizes(serial: &[BatchSize], total: usize) -> Vec<usize> {
+    let mut sizes = Vec::new();
+    let mut left = total;
+    let mut wanted =
+        serial.iter().chain(std::iter::repeat(serial.last().unwrap_or(&BatchSize::Percent(100.0))));
+    while left > 0 {
+        let size = match wanted.next() {
+            Some(BatchSize::Percent(percent)) => ((percent / 100.0 * total as f64).floor() as usize).max(1),
+            Some(BatchSize::Hosts(hosts)) if *hosts > 0 => *hosts as usize,
+            _ => left,
+        };
+        let size = size.min(left);
+        sizes.push(size);
+        left -= size;
+    }
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(serial: &str, total: usize) -> Vec<usize> {
+        let entry = |text: &str| match text.strip_suffix('%') {
+            Some(percent) => BatchSize::Percent(percent.parse().unwrap()),
+            None => BatchSize::Hosts(text.parse().unwrap()),
+        };
+        batch_sizes(&serial.split(' ').map(entry).collect::<Vec<_>>(), total)
+    }
+
+    #[test]
+    fn batches_follow_ansibles_vectors() {
+        let table: [(&str, usize, &[usize]); 12] = [
+            ("1 10% 100%", 10, &[1, 1, 8]),
+            ("1 10% 100%", 25, &[1, 2, 22]),
+            ("30%", 10, &[3, 3, 3, 1]),
+            ("30%", 3, &[1, 1, 1]),
+            ("5%", 10, &[1; 10]),
+            ("1 5 10", 20, &[1, 5, 10, 4]),
+            ("50%", 7, &[3, 3, 1]),
+            ("1 25%", 8, &[1, 2, 2, 2, 1]),
+            ("150%", 4, &[4]),
+            ("0", 5, &[5]),
+            ("2 0", 5, &[2, 3]),
+            ("1", 0, &[]),
+        ];
+        for (serial, total, wanted) in table {
+            assert_eq!(sizes(serial, total), wanted, "{serial} on {total}");
+        }
+    }
+
+    #[test]
+    fn a_percentage_of_failures_is_of_all_hosts_and_rounds_down() {
+        assert_eq!(MaxFailures::Percent(25.0).allowed(10), 2);
+        assert_eq!(MaxFailures::Percent(25.0).allowed(3), 0);
+        assert_eq!(MaxFailures::Hosts(3).allowed(1), 3);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn batches_hold_every_host_once(serial in proptest::collection::vec((0u32..30, 0u8..2), 1..4), total in 0usize..200) {
+            let serial: Vec<BatchSize> = serial.into_iter().map(|(n, kind)| match kind {
+                0 => BatchSize::Hosts(n),
+                _ => BatchSize::Percent(f64::from(n)),
+            }).collect();
+            let sizes = batch_sizes(&serial, total);
+            proptest::prop_assert_eq!(sizes.iter().sum::<usize>(), total);
+            proptest::prop_assert!(sizes.iter().all(|size| *size > 0));
+        }
+    }
+}
