@@ -4,3 +4,7 @@
 //! holds that. `ARCHITECTURE.md` is the map.
 
 pub mod domain;
+
+pub mod engine;
+pub mod fleet;
+pub mod store;

@@ -279,13 +279,15 @@ fn plan_host(world: &World<'_>, task: &Task, host: &Host, params: &Params) -> Re
     })
 }
 
-/// The rollback steps as they stand, after a rendering that proves that nothing but `previous` is missing.
+/// The rollback steps with their files put in, after a rendering that proves that nothing but
+/// `previous` is missing.
 fn rehearse_rollback(task: &Task, vars: &Vars, files: &dyn Files) -> Result<Vec<Step>, String> {
-    let vars = with_previous(vars, "previous");
-    for step in &task.rollback {
-        step.render(&vars, files).map_err(|why| format!("rollback step `{}`: {why}", step.name))?;
-    }
-    Ok(task.rollback.clone())
+    let rehearse = |step: &Step| {
+        step.render(&with_previous(vars, "previous"), files)?;
+        step.with_source(vars, files)
+    };
+    let named = |step: &Step| rehearse(step).map_err(|why| format!("rollback step `{}`: {why}", step.name));
+    task.rollback.iter().map(named).collect()
 }
 
 /// What a rollback step sees: everything that the step forward saw, and `previous`.

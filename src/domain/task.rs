@@ -170,6 +170,14 @@ impl Step {
         })
     }
 
+    /// The step with only its file fixed, everything else still a template: for rollback steps, which
+    /// are rendered while the run is under way and must not depend on a file by then.
+    pub fn with_source(&self, vars: &Vars, files: &dyn Files) -> Result<Step, String> {
+        let StepBody::Upload { source, to, mode } = &self.body else { return Ok(self.clone()) };
+        let body = StepBody::Upload { source: source.render(vars, files)?, to: to.clone(), mode: *mode };
+        Ok(Step { body, ..self.clone() })
+    }
+
     /// Every text of the step that is a template, with the name of its field.
     pub fn templates(&self) -> Vec<(&'static str, &str)> {
         let mut all = vec![("name", self.name.as_str())];
@@ -199,6 +207,8 @@ impl Source {
     fn render(&self, vars: &Vars, files: &dyn Files) -> Result<Source, String> {
         let path = named("upload", template::text(self.path(), vars))?;
         match self {
+            // A plan has put it in already.
+            Source::File { sha256, .. } if !sha256.is_empty() => Ok(self.clone()),
             Source::File { .. } => {
                 let sha256 = files.sha256(&path)?;
                 Ok(Source::File { path, sha256 })

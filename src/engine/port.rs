@@ -1,0 +1,235 @@
+//! The ports: what the engine needs from the world. Each adapter implements one; the doc comments say
+//! what is lost when an implementation lies.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::access::Operator;
+use crate::domain::check::{Observation, Probe};
+use crate::domain::command::Params;
+use crate::domain::event::{Change, Event, EventKind};
+use crate::domain::inventory::{Balancer, Endpoint};
+use crate::domain::name::{HostName, RunId};
+use crate::domain::outcome::RunOutcome;
+use crate::domain::output::Output;
+use crate::domain::plan::{Plan, Seat};
+
+/// The time of day. Used for timestamps that people read and for "not before"; never for order.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+}
+
+/// A two-way stream, whatever carries it.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// One command on one host.
+pub struct Exec {
+    pub script: String,
+    pub input: Input,
+    /// From the moment the command is sent to its end.
+    pub timeout: Duration,
+    /// Ends the command on the host: TERM, then KILL, then the channel is closed.
+    pub cancel: CancellationToken,
+    /// Lines as they come, for people who watch. Dropped when nobody keeps up.
+    pub lines: Option<mpsc::Sender<String>>,
+}
+
+/// What goes into a command's standard input.
+pub enum Input {
+    None,
+    Bytes(Bytes),
+    File(PathBuf),
+}
+
+/// How a command ended, and what it said.
+#[derive(Debug)]
+pub struct ExecReport {
+    pub end: ExecEnd,
+    pub stdout: Output,
+    pub stderr: Output,
+}
+
+/// How a command ended on a host.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExecEnd {
+    Exited(u32),
+    Signalled(String),
+    /// Took too long and was ended.
+    TimedOut,
+    Cancelled,
+    /// The connection was lost after the command had been sent, and no exit status was seen.
+    Lost(String),
+    /// The command was never sent.
+    NotStarted(String),
+}
+
+/// Hosts, over SSH.
+///
+/// If an implementation says [`ExecEnd::NotStarted`] of a command that did run, a step runs twice; if
+/// it says [`ExecEnd::Exited`] without having seen an exit status, a lost host is called a good one.
+#[async_trait]
+pub trait Remote: Send + Sync {
+    /// Runs a command. Never fails as a call: every trouble is an [`ExecEnd`].
+    async fn exec(&self, host: &Endpoint, request: Exec) -> ExecReport;
+
+    /// Opens a TCP connection from the host to `address:port`.
+    async fn open(&self, host: &Endpoint, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError>;
+
+    /// The key that the host presents now, and what is recorded for it.
+    async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String>;
+
+    /// Records the key with this fingerprint for the host, if it is what the host presents now.
+    async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String>;
+}
+
+/// Why no connection could be opened through a host.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OpenError {
+    /// The host said that nobody listens there.
+    Refused(String),
+    /// The host could not be asked, or does not allow it.
+    Blind(String),
+}
+
+/// What is known of a host's key.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HostKey {
+    /// `SHA256:...`
+    pub fingerprint: String,
+    /// `ssh-ed25519`
+    pub algorithm: String,
+    pub known: KeyState,
+}
+
+/// What the host-key store says about a presented key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyState {
+    Known,
+    Unknown,
+    /// Another key is recorded; this may be somebody in between.
+    Changed,
+    /// Marked `@revoked`.
+    Revoked,
+}
+
+/// Looks at services through a host's connection.
+///
+/// If an implementation answers from anywhere else than through that host, a check passes for the
+/// wrong machine.
+#[async_trait]
+pub trait Prober: Send + Sync {
+    /// One look at an `http` or `tcp` probe.
+    async fn probe(&self, host: &Endpoint, probe: &Probe, timeout: Duration) -> Observation;
+}
+
+/// A host and its place in a balancer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    pub host: HostName,
+    pub seat: Seat,
+}
+
+/// Load balancers.
+///
+/// If an implementation says [`Change::Done`] without proof, hosts are deployed to while they serve;
+/// if it says [`Change::Refused`] when something changed, a host is stranded without a debt.
+#[async_trait]
+pub trait BalancerDriver: Send + Sync {
+    /// Takes the members out, all in one change, and waits until their requests have ended.
+    async fn drain(&self, balancer: &Balancer, members: &[Member]) -> Change;
+    /// Puts the members back, all in one change.
+    async fn enable(&self, balancer: &Balancer, members: &[Member]) -> Change;
+}
+
+/// The journal and everything that is folded from it.
+///
+/// An event that [`Store::append`] has returned must survive `kill -9` and loss of power; if it does
+/// not, a host can be out of rotation and nobody knows. Projections (debts, leases, releases) must
+/// change in the same transaction as the event that causes them.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Writes the plan, takes its leases and appends `RunStarted`.
+    async fn create_run(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError>;
+    /// Appends facts in order, all or none of them.
+    async fn append(
+        &self,
+        run: RunId,
+        at: Timestamp,
+        kinds: Vec<EventKind>,
+    ) -> Result<Vec<Event>, StoreError>;
+    /// A run with its whole journal.
+    async fn load(&self, run: RunId) -> Result<Option<StoredRun>, StoreError>;
+    /// The newest runs, newest first.
+    async fn runs(&self, last: usize) -> Result<Vec<RunSummary>, StoreError>;
+    /// Runs without an end, oldest first.
+    async fn open_runs(&self) -> Result<Vec<RunId>, StoreError>;
+    /// Open debts, oldest first.
+    async fn debts(&self) -> Result<Vec<Debt>, StoreError>;
+    /// What each host took over last.
+    async fn releases(&self) -> Result<BTreeMap<HostName, Release>, StoreError>;
+}
+
+/// A run as it is in the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRun {
+    pub id: RunId,
+    pub plan: Plan,
+    pub by: String,
+    pub events: Vec<Event>,
+}
+
+/// One line of `runs`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunSummary {
+    pub run: RunId,
+    pub title: String,
+    pub by: String,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub outcome: Option<RunOutcome>,
+    /// Where: who may not see them all does not see the run.
+    #[serde(skip)]
+    pub hosts: Vec<HostName>,
+}
+
+/// "Host H is drained in balancer B by run R": open until paid.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Debt {
+    pub host: HostName,
+    pub balancer: String,
+    pub run: RunId,
+    pub by: String,
+    pub since: Timestamp,
+    /// Where the run left the host, once it has.
+    pub why: String,
+}
+
+/// The release that a host took over last.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Release {
+    pub task: String,
+    pub params: Params,
+    pub run: RunId,
+    pub at: Timestamp,
+}
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else holds the group.
+    #[error("{scope} is in the hands of run {run} by {by}; try: watch {run}")]
+    Busy { scope: String, run: RunId, by: String },
+    #[error("{0}")]
+    Failed(String),
+}

@@ -1,0 +1,90 @@
+//! rollcall's own scripts for hosts. Plain POSIX `sh`; their text never changes, values arrive as `$1`,
+//! `$2`, ... Each prints one word that says what it found or did.
+
+use crate::domain::plan::HostPlan;
+use crate::domain::shell;
+use crate::domain::task::{Step, StepBody, Sudo};
+
+/// Looks up what a link points to. Prints `to TARGET` if that exists, `dangling TARGET`, or `none`.
+pub const OBSERVE: &str = r#"
+at=$1
+[ -n "$at" ] && [ -L "$at" ] || { echo none; exit 0; }
+if [ -e "$at" ]; then printf 'to %s\n' "$(readlink "$at")"; else printf 'dangling %s\n' "$(readlink "$at")"; fi
+"#;
+
+/// Replaces a link atomically. `$1` target, `$2` link, `$3` a name for the temporary link.
+pub const LINK: &str = r#"
+from=$1 at=$2 tmp=$2.$3
+if [ -L "$at" ]; then
+  [ "$(readlink "$at")" = "$from" ] && { echo unchanged; exit 0; }
+elif [ -e "$at" ]; then
+  echo "$at exists and is no link; move it away first" >&2; exit 1
+fi
+rm -f "$tmp" && ln -s "$from" "$tmp" && mv -fT "$tmp" "$at" || { rm -f "$tmp"; exit 1; }
+echo changed
+"#;
+
+/// Prints the SHA-256 of the file `$1`, or `none`.
+pub const DIGEST: &str = r#"
+[ -d "$1" ] && { echo "$1 is a directory" >&2; exit 1; }
+[ -f "$1" ] || { echo none; exit 0; }
+if command -v sha256sum >/dev/null; then sha256sum <"$1"; else shasum -a 256 <"$1"; fi | cut -d' ' -f1
+"#;
+
+/// Receives a file. `$1` path, `$2` its SHA-256, `$3` mode, `$4` a name for the temporary file, which
+/// becomes the file only when its content is proven.
+pub const RECEIVE: &str = r#"
+to=$1 sum=$2 mode=$3 tmp=$1.$4
+umask 077
+mkdir -p "$(dirname "$to")" && cat >"$tmp" || { rm -f "$tmp"; exit 1; }
+if command -v sha256sum >/dev/null; then got=$(sha256sum <"$tmp"); else got=$(shasum -a 256 <"$tmp"); fi
+got=${got%% *}
+[ "$got" = "$sum" ] || { rm -f "$tmp"; echo "received $got, wanted $sum" >&2; exit 1; }
+chmod "$mode" "$tmp" && mv -f "$tmp" "$to" || { rm -f "$tmp"; exit 1; }
+echo changed
+"#;
+
+/// Sets the mode of an upload whose content is there already. Prints whether it had another one.
+pub const MODE: &str = r#"
+old=$(ls -ld "$1" | cut -c1-10) && chmod "$2" "$1" || exit 1
+if [ "$old" = "$(ls -ld "$1" | cut -c1-10)" ]; then echo unchanged; else echo changed; fi
+"#;
+
+/// The script of a `run` step as its author meant it: directory and environment first.
+pub fn run_script(step: &Step) -> Option<String> {
+    let StepBody::Run { script, dir, env } = &step.body else { return None };
+    let mut lines = String::new();
+    if let Some(dir) = dir {
+        lines.push_str(&format!("cd {} || exit\n", shell::quote(dir)));
+    }
+    for (name, value) in env {
+        lines.push_str(&format!("export {name}={}\n", shell::quote(value)));
+    }
+    Some(lines + script)
+}
+
+/// A script as somebody: under `sh`, whatever the login's own shell is, and under `sudo -n` if asked.
+pub fn run_as(script: &str, sudo: &Sudo) -> String {
+    let script = shell::join(["sh", "-c", script]);
+    match sudo {
+        Sudo::No => format!("exec {script}"),
+        Sudo::Root => format!("exec sudo -n -- {script}"),
+        Sudo::User(user) => format!("exec sudo -n -u {} -- {script}", shell::quote(user)),
+    }
+}
+
+/// What says that a step has nothing to do; exit status 0 means so.
+pub fn guard(step: &Step) -> Option<String> {
+    let creates = step.creates.as_deref().map(|path| format!("[ -e {} ]", shell::quote(path)));
+    let unless = step.unless.as_deref().map(|command| format!("( {command}\n) >/dev/null 2>&1"));
+    match (creates, unless) {
+        (None, None) => None,
+        (Some(one), None) | (None, Some(one)) => Some(one),
+        (Some(creates), Some(unless)) => Some(format!("{creates} || {unless}")),
+    }
+}
+
+/// The look at the present release of a host.
+pub fn observe(plan: &HostPlan) -> String {
+    run_as(&shell::with_arguments(OBSERVE, &[plan.observe.as_deref().unwrap_or_default()]), &Sudo::No)
+}

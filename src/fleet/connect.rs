@@ -1,0 +1,542 @@
+//! Making a connection: dial, handshake with strict host keys, authentication. Each phase has a limit
+//! and is named when it fails.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use russh::client::{self, AuthResult, ChannelOpenHandle, DisconnectReason, Session};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::agent::client::AgentClient;
+use russh::keys::{
+    Algorithm, EcdsaCurve, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate,
+};
+use russh::{Channel, ChannelOpenFailure, Disconnect, Preferred, cipher, compression, kex, mac};
+use tokio::time::timeout;
+
+use super::Shared;
+use crate::domain::inventory::Endpoint;
+use crate::engine::port::{HostKey, KeyState, OpenError, Stream};
+
+/// Keys offered to one host at most: sshd hangs up after six (MaxAuthTries).
+const KEYS_OFFERED: usize = 5;
+
+/// How often a handshake is begun anew when the host hangs up before it says who it is: sshd does
+/// that at random when too many are under way (MaxStartups).
+const HANDSHAKE_TRIES: u32 = 4;
+
+/// Before the second try; doubles with each.
+const HANDSHAKE_PAUSE: Duration = Duration::from_millis(150);
+
+/// How hosts are dialled. If an implementation connects to somebody else, the host key tells.
+#[async_trait]
+pub trait Dial: Send + Sync {
+    async fn dial(&self, address: &str, port: u16) -> std::io::Result<Box<dyn Stream>>;
+}
+
+/// Real TCP.
+pub struct Tcp;
+
+#[async_trait]
+impl Dial for Tcp {
+    async fn dial(&self, address: &str, port: u16) -> std::io::Result<Box<dyn Stream>> {
+        let stream = tokio::net::TcpStream::connect((address, port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Box::new(stream))
+    }
+}
+
+/// What we log in with.
+pub enum Identity {
+    Key(Arc<PrivateKey>),
+    /// The socket of an agent; the keys stay there.
+    Agent(std::path::PathBuf),
+}
+
+/// An authenticated connection to one host.
+pub struct Link {
+    pub handle: client::Handle<Client>,
+    lost: Arc<OnceLock<String>>,
+}
+
+impl Link {
+    /// True when nothing more can be sent.
+    pub fn is_closed(&self) -> bool {
+        self.handle.is_closed()
+    }
+
+    /// Why the connection ended, as far as it is known.
+    pub fn why_lost(&self) -> String {
+        self.lost.get().cloned().unwrap_or_else(|| "the connection was closed".into())
+    }
+}
+
+/// What a handshake came to.
+enum Shaken {
+    Link(client::Handle<Client>),
+    /// Hung up before anything was said; worth another try.
+    TryAgain(String),
+}
+
+/// Connects to a host, directly or through the connection to its jump host.
+pub async fn connect(shared: &Shared, host: &Endpoint, jump: Option<&Link>) -> Result<Link, String> {
+    let lost = Arc::new(OnceLock::new());
+    let mut pause = HANDSHAKE_PAUSE;
+    for last in (1..=HANDSHAKE_TRIES).map(|attempt| attempt == HANDSHAKE_TRIES) {
+        let presented = Arc::new(Mutex::new(None));
+        let client = Client {
+            shared: shared.clone(),
+            host: host.clone(),
+            presented,
+            lost: lost.clone(),
+            only_look: false,
+        };
+        match shake_hands(shared, host, client, way_to(shared, host, jump).await?).await? {
+            Shaken::Link(mut handle) => {
+                authenticate(shared, host, &mut handle).await?;
+                return Ok(Link { handle, lost });
+            }
+            Shaken::TryAgain(why) if last => return Err(phase(host, "handshake", &why)),
+            Shaken::TryAgain(_) => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+        }
+    }
+    Err(phase(host, "handshake", "gave up"))
+}
+
+async fn way_to(shared: &Shared, host: &Endpoint, jump: Option<&Link>) -> Result<Box<dyn Stream>, String> {
+    let limit = shared.settings.connect_timeout;
+    let dialled = timeout(limit, async {
+        match jump {
+            None => shared.dial.dial(&host.address, host.port).await.map_err(|error| error.to_string()),
+            Some(jump) => open_through(jump, &host.address, host.port).await.map_err(|error| match error {
+                OpenError::Refused(why) | OpenError::Blind(why) => why,
+            }),
+        }
+    });
+    match dialled.await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(why)) => Err(phase(host, "dial", &why)),
+        Err(_) => Err(phase(host, "dial", &format!("no answer within {limit:?}"))),
+    }
+}
+
+/// A TCP connection from the host behind `link` to `address:port`.
+pub async fn open_through(link: &Link, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError> {
+    match link.handle.channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0).await {
+        Ok(channel) => Ok(Box::new(channel.into_stream())),
+        Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed)) => {
+            Err(OpenError::Refused(format!("nobody accepts connections on {address}:{port}")))
+        }
+        Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited)) => {
+            Err(OpenError::Blind("its sshd does not forward; try: AllowTcpForwarding yes".into()))
+        }
+        Err(error) if link.is_closed() => Err(OpenError::Blind(format!("{error}: {}", link.why_lost()))),
+        Err(error) => Err(OpenError::Blind(error.to_string())),
+    }
+}
+
+/// Connects only far enough to see the host's key.
+pub async fn look_at_key(
+    shared: &Shared,
+    host: &Endpoint,
+    jump: Option<&Link>,
+) -> Result<(HostKey, PublicKey), String> {
+    let stream = way_to(shared, host, jump).await?;
+    let presented = Arc::new(Mutex::new(None));
+    let client = Client {
+        shared: shared.clone(),
+        host: host.clone(),
+        presented: presented.clone(),
+        lost: Arc::default(),
+        only_look: true,
+    };
+    let result = shake_hands(shared, host, client, stream).await;
+    let seen = presented.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (seen, result) {
+        (Some(key), _) => {
+            let known = shared.known_hosts.state(&host.address, host.port, &key)?;
+            let about = HostKey {
+                fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
+                algorithm: key.algorithm().to_string(),
+                known,
+            };
+            Ok((about, key))
+        }
+        (None, Err(why)) => Err(why),
+        (None, Ok(Shaken::TryAgain(why))) => Err(phase(host, "handshake", &why)),
+        (None, Ok(Shaken::Link(_))) => {
+            Err(phase(host, "handshake", "it presents a certificate, not a plain key"))
+        }
+    }
+}
+
+async fn shake_hands(
+    shared: &Shared,
+    host: &Endpoint,
+    client: Client,
+    stream: impl Stream + 'static,
+) -> Result<Shaken, String> {
+    let config = client_config(shared, host)?;
+    let presented = client.presented.clone();
+    let only_look = client.only_look;
+    let shaking = client::connect_stream(Arc::new(config), stream, client);
+    let limit = shared.settings.connect_timeout;
+    match tokio::time::timeout(limit, shaking).await {
+        Err(_) => Err(phase(
+            host,
+            "handshake",
+            &format!("no answer within {limit:?}; is it an SSH server that is alive?"),
+        )),
+        Ok(Ok(handle)) => Ok(Shaken::Link(handle)),
+        Ok(Err(Refusal::HostKey(why))) => Err(phase(host, "host key", &why)),
+        Ok(Err(Refusal::Ssh(error))) => {
+            let saw_key = presented.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            let why = error.to_string();
+            if saw_key || only_look { Err(phase(host, "handshake", &why)) } else { Ok(Shaken::TryAgain(why)) }
+        }
+    }
+}
+
+async fn authenticate(
+    shared: &Shared,
+    host: &Endpoint,
+    handle: &mut client::Handle<Client>,
+) -> Result<(), String> {
+    let limit = shared.settings.connect_timeout;
+    match tokio::time::timeout(limit, offer_keys(shared, host, handle)).await {
+        Err(_) => Err(phase(host, "authentication", &format!("no answer within {limit:?}"))),
+        Ok(Err(why)) => Err(phase(host, "authentication", &why)),
+        Ok(Ok(())) => Ok(()),
+    }
+}
+
+async fn offer_keys(
+    shared: &Shared,
+    host: &Endpoint,
+    handle: &mut client::Handle<Client>,
+) -> Result<(), String> {
+    let mut offered = 0;
+    for identity in &shared.identities {
+        let accepted = match identity {
+            Identity::Key(key) => {
+                offered += 1;
+                offer_key(host, handle, key).await?
+            }
+            Identity::Agent(socket) => offer_agent(host, handle, socket, &mut offered).await?,
+        };
+        if accepted {
+            return Ok(());
+        }
+        if handle.is_closed() {
+            return Err("the host hung up".into());
+        }
+    }
+    let hint = match offered {
+        0 => {
+            "rollcall has no key to log in with; try: [fleet] identity or agent in rollcall.toml".to_string()
+        }
+        n => format!(
+            "{n} offered, none accepted for login `{}`; try: its authorized_keys on the host",
+            host.login
+        ),
+    };
+    Err(format!("keys: {hint}"))
+}
+
+fn is_rsa(algorithm: &Algorithm) -> bool {
+    matches!(algorithm, Algorithm::Rsa { .. })
+}
+
+/// RSA keys sign with SHA-2 only.
+async fn hash_for(handle: &client::Handle<Client>, algorithm: &Algorithm) -> Option<HashAlg> {
+    if !is_rsa(algorithm) {
+        return None;
+    }
+    handle.best_supported_rsa_hash().await.ok().flatten().flatten().or(Some(HashAlg::Sha512))
+}
+
+async fn offer_key(
+    host: &Endpoint,
+    handle: &mut client::Handle<Client>,
+    key: &Arc<PrivateKey>,
+) -> Result<bool, String> {
+    let hash = hash_for(handle, &key.algorithm()).await;
+    let key = PrivateKeyWithHashAlg::new(key.clone(), hash);
+    let result =
+        handle.authenticate_publickey(host.login.clone(), key).await.map_err(|error| error.to_string())?;
+    Ok(matches!(result, AuthResult::Success))
+}
+
+async fn offer_agent(
+    host: &Endpoint,
+    handle: &mut client::Handle<Client>,
+    socket: &std::path::Path,
+    offered: &mut usize,
+) -> Result<bool, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("agent {}: {error}", socket.display());
+    let mut agent = AgentClient::connect_uds(socket).await.map_err(|error| failed(&error))?;
+    let identities = agent.request_identities().await.map_err(|error| failed(&error))?;
+    let keys = identities.into_iter().filter_map(|identity| match identity {
+        AgentIdentity::PublicKey { key, .. } => Some(key),
+        AgentIdentity::Certificate { .. } => None,
+    });
+    for key in keys {
+        if *offered >= KEYS_OFFERED {
+            return Err(format!(
+                "more than {KEYS_OFFERED} keys; try: an agent that holds rollcall's key only"
+            ));
+        }
+        *offered += 1;
+        let hash = hash_for(handle, &key.algorithm()).await;
+        let result = handle.authenticate_publickey_with(host.login.clone(), key, hash, &mut agent).await;
+        if matches!(result.map_err(|error| failed(&error))?, AuthResult::Success) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn client_config(shared: &Shared, host: &Endpoint) -> Result<client::Config, String> {
+    let (mut types, authority) = shared.known_hosts.preferences(&host.address, host.port)?;
+    let defaults = [
+        Algorithm::Ed25519,
+        Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+        Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+        Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+        Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+        Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+    ];
+    if types.iter().any(is_rsa) {
+        types.retain(|algorithm| !is_rsa(algorithm));
+        types.extend(defaults[4..].iter().cloned());
+    }
+    types.extend(defaults);
+    let mut unique: Vec<Algorithm> = Vec::new();
+    types.into_iter().for_each(|algorithm| {
+        if !unique.contains(&algorithm) {
+            unique.push(algorithm)
+        }
+    });
+    let certificates = if authority { unique.clone() } else { Vec::new() };
+    Ok(client::Config {
+        client_id: russh::SshId::Standard("SSH-2.0-rollcall".into()),
+        preferred: Preferred {
+            key: Cow::Owned(unique),
+            host_key_certificates: Cow::Owned(certificates),
+            kex: Cow::Borrowed(KEX),
+            cipher: Cow::Borrowed(CIPHERS),
+            mac: Cow::Borrowed(&[
+                mac::HMAC_SHA512_ETM,
+                mac::HMAC_SHA256_ETM,
+                mac::HMAC_SHA512,
+                mac::HMAC_SHA256,
+            ]),
+            compression: Cow::Borrowed(&[compression::NONE]),
+        },
+        keepalive_interval: Some(shared.settings.keepalive),
+        keepalive_max: 3,
+        inactivity_timeout: None,
+        nodelay: true,
+        ..client::Config::default()
+    })
+}
+
+/// The names with `ext` and `strict` are what keeps the handshake safe from being cut (Terrapin).
+const KEX: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::DH_G16_SHA512,
+    kex::DH_G14_SHA256,
+    kex::EXTENSION_SUPPORT_AS_CLIENT,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
+];
+
+const CIPHERS: &[cipher::Name] = &[
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_CTR,
+    cipher::AES_128_CTR,
+];
+
+/// `cannot connect to web01 (10.0.0.1:22), handshake: ...`
+pub fn phase(host: &Endpoint, phase: &str, why: &str) -> String {
+    format!("cannot connect to {} ({}:{}), {phase}: {why}", host.name, host.address, host.port)
+}
+
+/// Why the handler ended a handshake.
+#[derive(Debug)]
+pub enum Refusal {
+    HostKey(String),
+    Ssh(russh::Error),
+}
+
+impl From<russh::Error> for Refusal {
+    fn from(error: russh::Error) -> Refusal {
+        Refusal::Ssh(error)
+    }
+}
+
+/// Our side of one connection: it checks the host's key, and refuses everything that a host may try
+/// to open towards us.
+pub struct Client {
+    shared: Shared,
+    host: Endpoint,
+    presented: Arc<Mutex<Option<PublicKey>>>,
+    lost: Arc<OnceLock<String>>,
+    only_look: bool,
+}
+
+impl Client {
+    fn judge(&self, key: &PublicKey) -> Result<(), String> {
+        let Endpoint { name, address, port, .. } = &self.host;
+        let fingerprint = key.fingerprint(HashAlg::Sha256);
+        let shown = format!("{} {fingerprint}", key.algorithm());
+        match self.shared.known_hosts.state(address, *port, key)? {
+            KeyState::Known => Ok(()),
+            KeyState::Unknown => Err(format!(
+                "not known: it presents {shown}; compare it with the host's own, then: host accept {name} {fingerprint}"
+            )),
+            KeyState::Changed => Err(format!(
+                "CHANGED: it presents {shown}, and {} records another one; somebody may stand in between. \
+                 Find out why, then remove the old line for {}",
+                self.shared.known_hosts.path().display(),
+                super::known_hosts::host_pattern(address, *port)
+            )),
+            KeyState::Revoked => Err(format!("REVOKED: it presents {shown}, which is marked @revoked")),
+        }
+    }
+}
+
+impl client::Handler for Client {
+    type Error = Refusal;
+
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Refusal> {
+        let verdict = match key {
+            PublicKeyOrCertificate::PublicKey { key, .. } => {
+                *self.presented.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
+                if self.only_look {
+                    return Ok(false);
+                }
+                self.judge(key)
+            }
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                let Endpoint { address, port, .. } = &self.host;
+                self.shared.known_hosts.check_certificate(
+                    address,
+                    *port,
+                    certificate,
+                    self.shared.clock.now(),
+                )
+            }
+        };
+        verdict.map(|()| true).map_err(Refusal::HostKey)
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<Refusal>) -> Result<(), Refusal> {
+        let why = match reason {
+            DisconnectReason::ReceivedDisconnect(info) => format!("the host hung up: {}", info.message),
+            DisconnectReason::Error(Refusal::Ssh(error)) => match error {
+                russh::Error::KeepaliveTimeout => "the host stopped answering".to_string(),
+                error => format!("the connection broke: {error}"),
+            },
+            DisconnectReason::Error(Refusal::HostKey(why)) => why,
+        };
+        // The first reason is the one that counts.
+        let _ = self.lost.set(why);
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: Channel<client::Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<client::Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+}
+
+/// Ends a connection politely.
+pub async fn hang_up(link: &Link) {
+    // A connection that is gone already needs no farewell.
+    let _ = link.handle.disconnect(Disconnect::ByApplication, "rollcall is done", "en").await;
+}

@@ -1,0 +1,231 @@
+//! One command on one connection. The channel is always read to its end, output is bounded, and what
+//! is told to stop is told by TERM, then by KILL, and then left alone.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::domain::output::{Capture, to_text};
+use crate::engine::port::{Exec, ExecEnd, ExecReport, Input};
+
+/// Between TERM and KILL: time for a process to put its things in order.
+const TERM_GRACE: Duration = Duration::from_secs(5);
+
+/// After KILL, and after an exit status: how long the host may take to say that it is over. A child
+/// that kept the output open must not hold the step.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
+
+/// Longest line that is shown live, in bytes; the rest of it is cut off there, not in the journal.
+const LIVE_LINE_BYTES: usize = 4096;
+
+/// Bytes read from a file at once when it is sent.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Runs `request` on a channel that was just opened. `why_lost` explains a connection that is gone.
+pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> String) -> ExecReport {
+    let (reader, writer) = channel.split();
+    if writer.exec(true, request.script.as_bytes()).await.is_err() {
+        return ExecReport {
+            end: ExecEnd::NotStarted(why_lost()),
+            stdout: Default::default(),
+            stderr: Default::default(),
+        };
+    }
+    let sending = tokio::spawn(send(writer.make_writer(), request.input));
+    let mut command = Command {
+        reader,
+        writer,
+        stdout: Capture::default(),
+        stderr: Capture::default(),
+        lines: Lines { sender: request.lines, pending: Vec::new() },
+        end: None,
+        stopping: None,
+    };
+    let end = command.follow(Instant::now() + request.timeout, &request.cancel, &why_lost).await;
+    sending.abort();
+    // Closing frees the host's session slot; a connection that is gone has none.
+    let _ = command.writer.close().await;
+    command.lines.flush();
+    ExecReport { end, stdout: command.stdout.finish(), stderr: command.stderr.finish() }
+}
+
+/// Sends the input and then says that there is no more. A command that does not read it, or a
+/// connection that breaks, shows in how the command ends.
+async fn send(mut writer: impl tokio::io::AsyncWrite + Unpin, input: Input) {
+    match input {
+        Input::None => {}
+        Input::Bytes(bytes) => _ = writer.write_all(&bytes).await,
+        Input::File(path) => {
+            if let Ok(mut file) = tokio::fs::File::open(&path).await {
+                copy(&mut file, &mut writer).await;
+            }
+        }
+    }
+    let _ = writer.shutdown().await;
+}
+
+async fn copy(file: &mut tokio::fs::File, writer: &mut (impl tokio::io::AsyncWrite + Unpin)) {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    while let Ok(read) = file.read(&mut chunk).await {
+        if read == 0 || writer.write_all(&chunk[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Command {
+    reader: ChannelReadHalf,
+    writer: ChannelWriteHalf<Msg>,
+    stdout: Capture,
+    stderr: Capture,
+    lines: Lines,
+    /// The exit status or signal, once it was seen.
+    end: Option<ExecEnd>,
+    stopping: Option<Stopping>,
+}
+
+/// A command that was told to stop.
+struct Stopping {
+    /// What it will be called when it has ended.
+    as_end: ExecEnd,
+    killed: bool,
+}
+
+impl Command {
+    async fn follow(
+        &mut self,
+        timeout: Instant,
+        cancel: &tokio_util::sync::CancellationToken,
+        why_lost: &impl Fn() -> String,
+    ) -> ExecEnd {
+        let mut until = timeout;
+        loop {
+            let may_cancel = self.stopping.is_none() && self.end.is_none();
+            tokio::select! {
+                message = self.reader.wait() => match message {
+                    Some(message) => match self.take(message) {
+                        Taken::Nothing => {}
+                        Taken::Ended => until = until.min(Instant::now() + CLOSE_GRACE),
+                        Taken::Over => return self.finish(why_lost),
+                    },
+                    None => return self.finish(why_lost),
+                },
+                () = sleep_until(until) => match self.overdue().await {
+                    Some(next) => until = next,
+                    None => return self.finish(&|| "it was told to stop and did not confirm that it did (sshd takes no \
+                        signals for root logins); it may still run".to_string()),
+                },
+                () = cancel.cancelled(), if may_cancel => until = self.stop(ExecEnd::Cancelled).await,
+            }
+        }
+    }
+
+    fn take(&mut self, message: ChannelMsg) -> Taken {
+        match message {
+            ChannelMsg::Data { data } => self.print(&data, 0),
+            ChannelMsg::ExtendedData { data, ext } => self.print(&data, ext),
+            ChannelMsg::ExitStatus { exit_status } => {
+                self.end.get_or_insert(ExecEnd::Exited(exit_status));
+                return Taken::Ended;
+            }
+            ChannelMsg::ExitSignal { signal_name, .. } => {
+                self.end.get_or_insert(ExecEnd::Signalled(signal_text(&signal_name)));
+                return Taken::Ended;
+            }
+            ChannelMsg::Failure => {
+                self.end.get_or_insert(ExecEnd::NotStarted("the host refused to run a command".into()));
+                return Taken::Over;
+            }
+            ChannelMsg::Close => return Taken::Over,
+            _ => {}
+        }
+        Taken::Nothing
+    }
+
+    fn print(&mut self, data: &Bytes, ext: u32) {
+        let capture = if ext == 1 { &mut self.stderr } else { &mut self.stdout };
+        capture.push(data);
+        self.lines.push(data);
+    }
+
+    /// Time is up. The next time to look, or `None` when there is nothing left to wait for.
+    async fn overdue(&mut self) -> Option<Instant> {
+        if self.end.is_some() {
+            return None;
+        }
+        match &mut self.stopping {
+            None => Some(self.stop(ExecEnd::TimedOut).await),
+            Some(stopping) if !stopping.killed => {
+                stopping.killed = true;
+                let _ = self.writer.signal(Sig::KILL).await;
+                Some(Instant::now() + CLOSE_GRACE)
+            }
+            Some(_) => None,
+        }
+    }
+
+    async fn stop(&mut self, as_end: ExecEnd) -> Instant {
+        self.stopping = Some(Stopping { as_end, killed: false });
+        // A connection that is gone shows in the next message.
+        let _ = self.writer.signal(Sig::TERM).await;
+        Instant::now() + TERM_GRACE
+    }
+
+    /// An exit status or signal that was seen is the truth; without one nothing is known.
+    fn finish(&mut self, why: &impl Fn() -> String) -> ExecEnd {
+        match (self.end.take(), self.stopping.take()) {
+            (Some(ExecEnd::Signalled(_) | ExecEnd::Exited(_)), Some(stopping)) => stopping.as_end,
+            (Some(end), _) => end,
+            (None, _) => ExecEnd::Lost(why()),
+        }
+    }
+}
+
+enum Taken {
+    Nothing,
+    Ended,
+    Over,
+}
+
+fn signal_text(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => name.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Cuts output into lines for people who watch.
+struct Lines {
+    sender: Option<mpsc::Sender<String>>,
+    pending: Vec<u8>,
+}
+
+impl Lines {
+    fn push(&mut self, data: &[u8]) {
+        if self.sender.is_none() {
+            return;
+        }
+        for piece in data.split_inclusive(|byte| *byte == b'\n') {
+            let room = LIVE_LINE_BYTES.saturating_sub(self.pending.len());
+            self.pending.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                self.flush();
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let line = std::mem::take(&mut self.pending);
+        if let Some(sender) = &self.sender
+            && !line.is_empty()
+        {
+            // Whoever cannot keep up misses lines; the journal has them.
+            let _ = sender.try_send(to_text(&line).trim_end_matches(['\n', '\r']).to_string());
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The journal: rows that are only ever added, each hashed together with the one before; and what is
+//! projected from each event in the same transaction.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use sha2::{Digest, Sha256};
+
+use super::failed;
+use crate::domain::event::{Change, Event, EventKind};
+use crate::domain::name::{HostName, RunId};
+use crate::domain::outcome::End;
+use crate::engine::port::StoreError;
+
+/// How many of the last rows are checked at start: enough to see a cut or changed tail. The whole
+/// chain can be checked with the same function and no limit.
+const CHECKED_AT_START_ROWS: usize = 10_000;
+
+/// The text that is hashed in front of the first event.
+const GENESIS: &str = "rollcall";
+
+/// Adds one event and its projections. Call within a transaction.
+pub fn append(
+    connection: &Connection,
+    run: RunId,
+    epoch: u64,
+    at: Timestamp,
+    kind: EventKind,
+) -> Result<Event, StoreError> {
+    let last: Option<(u64, String)> = connection
+        .prepare_cached("SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1")
+        .and_then(|mut statement| statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+        .map_err(failed)?;
+    let (seq, prev) = last.map_or((1, GENESIS.to_string()), |(seq, hash)| (seq + 1, hash));
+    let body = serde_json::to_string(&kind).map_err(failed)?;
+    let at_text = at.to_string();
+    let row = Row { seq, run: run.0, epoch, at: &at_text, body: &body, prev: &prev };
+    let host = kind.host().map(HostName::as_str);
+    connection
+        .prepare_cached("INSERT INTO event (seq, run, epoch, at, host, op, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        .and_then(|mut insert| {
+            insert.execute(params![seq, run.0, epoch, at_text, host, kind.operation(run), body, prev, row.hash()])
+        })
+        .map_err(failed)?;
+    let event = Event { seq, run, at, kind };
+    project(connection, &event)?;
+    Ok(event)
+}
+
+struct Row<'a> {
+    seq: u64,
+    run: u64,
+    epoch: u64,
+    at: &'a str,
+    body: &'a str,
+    prev: &'a str,
+}
+
+impl Row<'_> {
+    fn hash(&self) -> String {
+        let Row { seq, run, epoch, at, body, prev } = self;
+        sha256(&format!("{prev}\n{seq}\n{run}\n{epoch}\n{at}\n{body}"))
+    }
+}
+
+/// SHA-256 of a text, in hex.
+pub fn sha256(text: &str) -> String {
+    crate::engine::effect::hex(&Sha256::digest(text))
+}
+
+/// All events of a run, in order.
+pub fn events(connection: &Connection, run: RunId) -> Result<Vec<Event>, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT seq, at, body FROM event WHERE run = ? ORDER BY seq")
+        .map_err(failed)?;
+    let rows = statement
+        .query_map([run.0], |row| {
+            Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+        })
+        .map_err(failed)?;
+    rows.map(|row| {
+        let (seq, at, body) = row.map_err(failed)?;
+        let unreadable = |error: &dyn std::fmt::Display| {
+            StoreError::Failed(format!(
+                "event {seq} of run {run} cannot be read: {error}; try: a newer rollcall"
+            ))
+        };
+        let kind = serde_json::from_str(&body).map_err(|error| unreadable(&error))?;
+        let at = at.parse().map_err(|error| unreadable(&error))?;
+        Ok(Event { seq, run, at, kind })
+    })
+    .collect()
+}
+
+/// Checks that the end of the journal is as it was written.
+pub fn verify_chain(connection: &Connection) -> Result<(), StoreError> {
+    let mut statement = connection
+        .prepare(
+            "SELECT seq, run, epoch, at, body, prev, hash FROM
+             (SELECT * FROM event ORDER BY seq DESC LIMIT ?) ORDER BY seq",
+        )
+        .map_err(failed)?;
+    let mut rows = statement.query([CHECKED_AT_START_ROWS]).map_err(failed)?;
+    let mut before: Option<(u64, String)> = None;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let text = |at: usize| row.get::<_, String>(at).map_err(failed);
+        let number = |at: usize| row.get::<_, u64>(at).map_err(failed);
+        let (at, body, prev, hash) = (text(3)?, text(4)?, text(5)?, text(6)?);
+        let this =
+            Row { seq: number(0)?, run: number(1)?, epoch: number(2)?, at: &at, body: &body, prev: &prev };
+        let follows = match &before {
+            Some((seq, hash)) => this.seq == seq + 1 && this.prev == hash,
+            None => this.seq > 1 || this.prev == GENESIS,
+        };
+        if !follows || this.hash() != hash {
+            return Err(StoreError::Failed(format!(
+                "the journal was changed at event {}: its hash does not fit; try: restore the store from a copy",
+                this.seq
+            )));
+        }
+        before = Some((this.seq, hash));
+    }
+    Ok(())
+}
+
+/// Debts, leases, releases and ends of runs, as the event changes them.
+fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
+    match &event.kind {
+        EventKind::DrainStarted { balancer, hosts } => {
+            hosts.iter().try_for_each(|host| owe(connection, event, balancer, host))
+        }
+        EventKind::DrainEnded { balancer, hosts, change } => match change {
+            Change::Done { foreign, .. } => pay(connection, event, balancer, foreign, Whose::OfThisRun),
+            Change::Refused { .. } => pay(connection, event, balancer, hosts, Whose::OfThisRun),
+            Change::Unknown { .. } => Ok(()),
+        },
+        EventKind::EnableEnded { balancer, hosts, change: Change::Done { .. } } => {
+            pay(connection, event, balancer, hosts, Whose::OfAnyRun)
+        }
+        EventKind::HostSettled { host, end, why } => {
+            run(
+                connection,
+                "UPDATE debt SET why = ? WHERE host = ? AND run = ? AND paid_seq IS NULL",
+                params![why, host.as_str(), event.run.0],
+            )?;
+            if matches!(end, End::Released | End::Unchanged | End::Failing) {
+                release(connection, event, host)
+            } else {
+                Ok(())
+            }
+        }
+        EventKind::RunEnded { outcome } => {
+            let outcome = serde_json::to_string(outcome).map_err(failed)?;
+            run(
+                connection,
+                "UPDATE run SET ended_at = ?, outcome = ? WHERE id = ?",
+                params![event.at.to_string(), outcome, event.run.0],
+            )?;
+            run(connection, "DELETE FROM lease WHERE run = ?", params![event.run.0])
+        }
+        _ => Ok(()),
+    }
+}
+
+fn run(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.execute(params))
+        .map(drop)
+        .map_err(failed)
+}
+
+fn owe(connection: &Connection, event: &Event, balancer: &str, host: &HostName) -> Result<(), StoreError> {
+    run(
+        connection,
+        "INSERT INTO debt (host, balancer, run, since, intent_seq, why) VALUES (?, ?, ?, ?, ?, 'in its bracket')",
+        params![host.as_str(), balancer, event.run.0, event.at.to_string(), event.seq],
+    )
+}
+
+/// Which debts a change pays: that a host is back in rotation settles older runs' debts, too; that
+/// a drain did not happen settles only the run's own.
+enum Whose {
+    OfThisRun,
+    OfAnyRun,
+}
+
+fn pay(
+    connection: &Connection,
+    event: &Event,
+    balancer: &str,
+    hosts: &[HostName],
+    whose: Whose,
+) -> Result<(), StoreError> {
+    let only = match whose {
+        Whose::OfThisRun => Some(event.run.0),
+        Whose::OfAnyRun => None,
+    };
+    hosts.iter().try_for_each(|host| {
+        run(
+            connection,
+            "UPDATE debt SET paid_seq = ? WHERE host = ? AND balancer = ? AND paid_seq IS NULL AND run = ifnull(?, run)",
+            params![event.seq, host.as_str(), balancer, only],
+        )
+    })
+}
+
+fn release(connection: &Connection, event: &Event, host: &HostName) -> Result<(), StoreError> {
+    run(
+        connection,
+        "INSERT INTO release (host, task, params, run, at)
+         SELECT ?1, task, params, id, ?2 FROM run WHERE id = ?3 AND task IS NOT NULL
+         ON CONFLICT (host) DO UPDATE SET
+             task = excluded.task, params = excluded.params, run = excluded.run, at = excluded.at",
+        params![host.as_str(), event.at.to_string(), event.run.0],
+    )
+}

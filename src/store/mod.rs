@@ -1,0 +1,359 @@
+//! The store: journal, debts, leases and releases in one SQLite file. Implements [`Store`].
+//!
+//! WAL with `synchronous=FULL`: what [`Store::append`] has returned survives `kill -9` and loss of
+//! power. One process writes: it holds a lock file beside the database and an epoch inside it.
+
+mod journal;
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite_migration::{M, Migrations};
+
+use crate::domain::access::Operator;
+use crate::domain::event::{Event, EventKind};
+use crate::domain::name::{HostName, RunId};
+use crate::domain::plan::Plan;
+use crate::engine::port::{Debt, Release, RunSummary, Store, StoreError, StoredRun};
+
+/// How long a statement waits for another process that reads.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
+
+/// The store in one file.
+#[derive(Clone)]
+pub struct SqliteStore {
+    connection: Arc<Mutex<Connection>>,
+    epoch: u64,
+    /// Held for as long as the store is open; the system frees it when the process dies.
+    _lock: Option<Arc<File>>,
+}
+
+impl SqliteStore {
+    /// Opens or makes the store and becomes its only writer.
+    ///
+    /// An error when another process has it, when it was written by a newer rollcall, or when its
+    /// journal is damaged.
+    pub fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+        let lock = lock(path)?;
+        let connection = Connection::open(path).map_err(|error| failed_at(path, &error))?;
+        SqliteStore::start(connection, Some(Arc::new(lock))).map_err(|error| failed_at(path, &error))
+    }
+
+    /// A store that is gone when it is dropped.
+    pub fn in_memory() -> Result<SqliteStore, StoreError> {
+        let connection = Connection::open_in_memory().map_err(failed)?;
+        SqliteStore::start(connection, None)
+    }
+
+    fn start(mut connection: Connection, lock: Option<Arc<File>>) -> Result<SqliteStore, StoreError> {
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        for (name, value) in [
+            ("journal_mode", "WAL"),
+            ("synchronous", "FULL"),
+            ("foreign_keys", "ON"),
+            ("trusted_schema", "OFF"),
+        ] {
+            connection
+                .pragma_update_and_check(None, name, value, |_| Ok(()))
+                .or_else(no_rows_is_fine)
+                .map_err(failed)?;
+        }
+        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| {
+            StoreError::Failed(format!("{error}; try: the rollcall version that wrote it, or a newer one"))
+        })?;
+        let check: String =
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+        if check != "ok" {
+            return Err(StoreError::Failed(format!(
+                "the database is damaged: {check}; try: restore it from a copy"
+            )));
+        }
+        journal::verify_chain(&connection)?;
+        let epoch = connection
+            .query_row("UPDATE owner SET epoch = epoch + 1 RETURNING epoch", [], |row| row.get(0))
+            .map_err(failed)?;
+        Ok(SqliteStore { connection: Arc::new(Mutex::new(connection)), epoch, _lock: lock })
+    }
+
+    /// Runs `work` in one transaction, on this thread.
+    fn transact<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let epoch: u64 =
+            transaction.query_row("SELECT epoch FROM owner", [], |row| row.get(0)).map_err(failed)?;
+        if epoch != self.epoch {
+            return Err(StoreError::Failed(format!(
+                "another process (epoch {epoch}) has taken the store over from this one (epoch {})",
+                self.epoch
+            )));
+        }
+        let value = work(&transaction)?;
+        transaction.commit().map_err(failed)?;
+        Ok(value)
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, StoreError> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&connection).map_err(failed)
+    }
+
+    /// [`Store::create_run`], on this thread.
+    pub fn create_run_now(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
+        let text = serde_json::to_string(plan).map_err(failed)?;
+        let sha256 = journal::sha256(&text);
+        self.transact(|connection| {
+            refuse_if_leased(connection, plan)?;
+            let hosts: Vec<&str> = plan.hosts.keys().map(HostName::as_str).collect();
+            connection
+                .prepare_cached(
+                    "INSERT INTO run (title, task, plan, plan_sha256, by_name, by_key, params, hosts, started_at)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                )
+                .and_then(|mut insert| {
+                    insert.execute(params![
+                        plan.title.0, plan.task(), text, sha256, by.name, by.key,
+                        serde_json::to_string(&plan.params).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?,
+                        hosts.join(" "), at.to_string()
+                    ])
+                })
+                .map_err(failed)?;
+            let run = RunId(u64::try_from(connection.last_insert_rowid()).map_err(failed)?);
+            for scope in &plan.leases {
+                connection
+                    .execute("INSERT INTO lease (scope, run, since) VALUES (?, ?, ?)", params![scope, run.0, at.to_string()])
+                    .map_err(failed)?;
+            }
+            let started = EventKind::RunStarted {
+                title: plan.title.0.clone(),
+                by: by.name.clone(),
+                key: by.key.clone(),
+                plan_sha256: sha256.clone(),
+            };
+            journal::append(connection, run, self.epoch, at, started)
+        })
+    }
+
+    /// [`Store::append`], on this thread.
+    pub fn append_now(
+        &self,
+        run: RunId,
+        at: Timestamp,
+        kinds: Vec<EventKind>,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.transact(|connection| {
+            kinds.into_iter().map(|kind| journal::append(connection, run, self.epoch, at, kind)).collect()
+        })
+    }
+
+    /// [`Store::load`], on this thread.
+    pub fn load_now(&self, run: RunId) -> Result<Option<StoredRun>, StoreError> {
+        let row = self.read(|connection| {
+            connection
+                .query_row("SELECT plan, by_name FROM run WHERE id = ?", [run.0], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+                })
+                .optional()
+        })?;
+        let Some((plan, by)) = row else { return Ok(None) };
+        let plan = serde_json::from_str(&plan)
+            .map_err(|error| StoreError::Failed(format!("the plan of run {run}: {error}")))?;
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Some(StoredRun { id: run, plan, by, events: journal::events(&connection, run)? }))
+    }
+
+    /// [`Store::runs`], on this thread.
+    pub fn runs_now(&self, last: usize) -> Result<Vec<RunSummary>, StoreError> {
+        let rows = self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, title, by_name, started_at, ended_at, outcome, hosts FROM run ORDER BY id DESC LIMIT ?",
+            )?;
+            let rows = statement.query_map([last], |row| {
+                Ok((
+                    row.get::<_, u64>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, String>(2)?,
+                    row.get::<_, String>(3)?,
+                    row.get::<_, Option<String>>(4)?,
+                    row.get::<_, Option<String>>(5)?,
+                    row.get::<_, String>(6)?,
+                ))
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })?;
+        rows.into_iter()
+            .map(|(run, title, by, started, ended, outcome, hosts)| {
+                Ok(RunSummary {
+                    run: RunId(run),
+                    title,
+                    by,
+                    started_at: started.parse().map_err(failed)?,
+                    ended_at: ended.map(|at| at.parse()).transpose().map_err(failed)?,
+                    outcome: outcome.map(|text| serde_json::from_str(&text)).transpose().map_err(failed)?,
+                    hosts: hosts.split(' ').map(HostName::from).collect(),
+                })
+            })
+            .collect()
+    }
+
+    /// [`Store::open_runs`], on this thread.
+    pub fn open_runs_now(&self) -> Result<Vec<RunId>, StoreError> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT id FROM run WHERE outcome IS NULL ORDER BY id")?;
+            statement.query_map([], |row| row.get(0).map(RunId))?.collect()
+        })
+    }
+
+    /// [`Store::debts`], on this thread.
+    pub fn debts_now(&self) -> Result<Vec<Debt>, StoreError> {
+        let rows = self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT host, balancer, run, by_name, since, why FROM debt JOIN run ON run.id = debt.run
+                 WHERE paid_seq IS NULL ORDER BY intent_seq, host",
+            )?;
+            let rows = statement.query_map([], |row| {
+                let host: String = row.get(0)?;
+                Ok((host, row.get(1)?, row.get(2)?, row.get(3)?, row.get::<_, String>(4)?, row.get(5)?))
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })?;
+        rows.into_iter()
+            .map(|(host, balancer, run, by, since, why)| {
+                let since = since.parse().map_err(failed)?;
+                Ok(Debt { host: HostName::new(host), balancer, run: RunId(run), by, since, why })
+            })
+            .collect()
+    }
+
+    /// [`Store::releases`], on this thread.
+    pub fn releases_now(&self) -> Result<BTreeMap<HostName, Release>, StoreError> {
+        let rows = self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT host, task, params, run, at FROM release")?;
+            let rows = statement.query_map([], |row| {
+                let host: String = row.get(0)?;
+                Ok((host, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?, row.get::<_, String>(4)?))
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })?;
+        rows.into_iter()
+            .map(|(host, task, params, run, at)| {
+                let params = serde_json::from_str(&params).map_err(failed)?;
+                Ok((
+                    HostName::new(host),
+                    Release { task, params, run: RunId(run), at: at.parse().map_err(failed)? },
+                ))
+            })
+            .collect()
+    }
+
+    /// Does blocking work where blocking is allowed.
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(SqliteStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        match tokio::task::spawn_blocking(move || work(store)).await {
+            Ok(result) => result,
+            Err(error) => Err(StoreError::Failed(format!("the store's thread ended: {error}"))),
+        }
+    }
+}
+
+fn no_rows_is_fine(error: rusqlite::Error) -> Result<(), rusqlite::Error> {
+    match error {
+        rusqlite::Error::QueryReturnedNoRows => Ok(()),
+        other => Err(other),
+    }
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let lock_path = PathBuf::from(format!("{}.lock", path.display()));
+    let file = File::options().create(true).append(true).open(&lock_path).map_err(|error| {
+        StoreError::Failed(format!(
+            "{}: {error}; try: `store` in rollcall.toml, or make its folder",
+            lock_path.display()
+        ))
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Failed(format!(
+            "{} belongs to a rollcall that is running; try: ask it over ssh, or stop it first",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => {
+            Err(StoreError::Failed(format!("{}: {error}", lock_path.display())))
+        }
+    }
+}
+
+fn refuse_if_leased(connection: &Connection, plan: &Plan) -> Result<(), StoreError> {
+    for scope in &plan.leases {
+        let holder = connection
+            .query_row(
+                "SELECT run, by_name FROM lease JOIN run ON run.id = lease.run WHERE scope = ?",
+                [scope],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+            .map_err(failed)?;
+        if let Some((run, by)) = holder {
+            return Err(StoreError::Busy { scope: scope.clone(), run: RunId(run), by });
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn failed(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Failed(error.to_string())
+}
+
+fn failed_at(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Failed(format!("{}: {error}", path.display()))
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn create_run(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
+        let (plan, by) = (plan.clone(), by.clone());
+        self.off_thread(move |store| store.create_run_now(&plan, &by, at)).await
+    }
+
+    async fn append(
+        &self,
+        run: RunId,
+        at: Timestamp,
+        kinds: Vec<EventKind>,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.off_thread(move |store| store.append_now(run, at, kinds)).await
+    }
+
+    async fn load(&self, run: RunId) -> Result<Option<StoredRun>, StoreError> {
+        self.off_thread(move |store| store.load_now(run)).await
+    }
+
+    async fn runs(&self, last: usize) -> Result<Vec<RunSummary>, StoreError> {
+        self.off_thread(move |store| store.runs_now(last)).await
+    }
+
+    async fn open_runs(&self) -> Result<Vec<RunId>, StoreError> {
+        self.off_thread(|store| store.open_runs_now()).await
+    }
+
+    async fn debts(&self) -> Result<Vec<Debt>, StoreError> {
+        self.off_thread(|store| store.debts_now()).await
+    }
+
+    async fn releases(&self) -> Result<BTreeMap<HostName, Release>, StoreError> {
+        self.off_thread(|store| store.releases_now()).await
+    }
+}
