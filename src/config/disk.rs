@@ -1,0 +1,97 @@
+//! Reads the files of a configuration directory. What they mean is somebody else's business.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::diagnostic::{Diagnostic, unreadable};
+
+/// Path relative to the configuration directory -> content.
+pub(super) type Texts = BTreeMap<String, Arc<str>>;
+
+/// Largest configuration file that is read, in bytes: more is not configuration.
+const FILE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Reads everything that is there, and says what could not be read.
+pub(super) fn read(root: &Path) -> (Texts, Vec<Diagnostic>) {
+    let mut read = Reading { root, texts: Texts::new(), wrong: Vec::new() };
+    if !root.is_dir() {
+        let message = format!("there is no configuration directory {}", root.display());
+        let hint = "see the hosts/, tasks/ and checks/ that rollcall comes with";
+        return (read.texts, vec![unreadable(".", message, Some(hint.into()))]);
+    }
+    for file in ["rollcall.toml", "operators"] {
+        if root.join(file).symlink_metadata().is_ok() {
+            read.file(file);
+        }
+    }
+    for folder in ["hosts", "tasks", "checks"] {
+        read.folder(folder);
+    }
+    (read.texts, read.wrong)
+}
+
+struct Reading<'p> {
+    root: &'p Path,
+    texts: Texts,
+    wrong: Vec<Diagnostic>,
+}
+
+impl Reading<'_> {
+    /// Every `*.toml` of a folder. One that is missing is empty: whether that is wrong is decided
+    /// where the files are understood.
+    fn folder(&mut self, folder: &str) {
+        let entries = match fs::read_dir(self.root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return self.failed(folder, &error),
+        };
+        for entry in entries {
+            match entry {
+                Ok(entry) => self.entry(folder, &entry.file_name().to_string_lossy()),
+                Err(error) => self.failed(folder, &error),
+            }
+        }
+    }
+
+    /// Hidden files are what editors leave behind.
+    fn entry(&mut self, folder: &str, name: &str) {
+        if name.ends_with(".toml") && !name.starts_with('.') {
+            self.file(&format!("{folder}/{name}"));
+        }
+    }
+
+    fn file(&mut self, path: &str) {
+        match self.bytes(path) {
+            Err(error) => self.failed(path, &error),
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => _ = self.texts.insert(path.into(), text.into()),
+                Err(error) => {
+                    let at = error.utf8_error().valid_up_to();
+                    let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+                    let message = format!("the file is not UTF-8: line {line} cannot be read");
+                    self.wrong.push(unreadable(path, message, None));
+                }
+            },
+        }
+    }
+
+    fn bytes(&self, path: &str) -> io::Result<Vec<u8>> {
+        let about = fs::metadata(self.root.join(path))?;
+        if !about.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        if about.len() > FILE_LIMIT_BYTES {
+            return Err(io::Error::other(format!("it has more than {FILE_LIMIT_BYTES} bytes")));
+        }
+        fs::read(self.root.join(path))
+    }
+
+    fn failed(&mut self, path: &str, error: &io::Error) {
+        let text = error.to_string();
+        let why = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        self.wrong.push(unreadable(path, format!("cannot be read: {why}"), None));
+    }
+}

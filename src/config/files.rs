@@ -1,0 +1,122 @@
+//! `files/`: what gets uploaded. Nothing outside of it can be named, by `..` or by a link.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::diagnostic::did_you_mean;
+use crate::domain::task::Files;
+
+/// Largest template, in bytes: it is held in memory and becomes part of a plan in the journal.
+pub const TEXT_LIMIT_BYTES: u64 = 1024 * 1024;
+
+/// Bytes read at a time while a file is hashed.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Most names that are looked at for the nearest one, when a file does not exist.
+const NAMES_LIMIT: usize = 10_000;
+
+/// The files below `files/` of a configuration directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesDir(PathBuf);
+
+impl FilesDir {
+    /// The files of the configuration at `root`. Nothing is read yet.
+    pub fn new(root: &Path) -> Self {
+        FilesDir(root.join("files"))
+    }
+
+    /// Where the file really is, links resolved. The error names `files/PATH`, and the nearest file
+    /// that exists.
+    pub fn resolve(&self, path: &str) -> Result<PathBuf, String> {
+        check_path(path)?;
+        let named = |error: io::Error| format!("files/{path}: {}", reason(&error));
+        let real = fs::canonicalize(self.0.join(path)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => self.missing(path),
+            _ => named(error),
+        })?;
+        if !real.starts_with(fs::canonicalize(&self.0).map_err(named)?) {
+            return Err(format!("files/{path}: is a link that leaves files/"));
+        }
+        // Opening a pipe would wait for somebody to write into it.
+        if !fs::metadata(&real).map_err(named)?.is_file() {
+            return Err(format!("files/{path}: is no regular file"));
+        }
+        Ok(real)
+    }
+
+    fn open(&self, path: &str) -> Result<File, String> {
+        File::open(self.resolve(path)?).map_err(|error| format!("files/{path}: {}", reason(&error)))
+    }
+
+    fn missing(&self, path: &str) -> String {
+        let names = self.names();
+        let guess = did_you_mean(path, names.iter().map(String::as_str));
+        format!("files/{path}: does not exist{guess}")
+    }
+
+    /// Names of what there is, at most [`NAMES_LIMIT`].
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut folders = vec![self.0.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if names.len() + folders.len() >= NAMES_LIMIT {
+                    return names;
+                }
+                let path = entry.path();
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(path);
+                } else if let Ok(name) = path.strip_prefix(&self.0) {
+                    names.push(name.to_string_lossy().into_owned());
+                }
+            }
+        }
+        names
+    }
+}
+
+impl Files for FilesDir {
+    fn sha256(&self, path: &str) -> Result<String, String> {
+        let mut file = self.open(path)?;
+        let mut hash = Sha256::new();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let read = file.read(&mut chunk).map_err(|error| format!("files/{path}: {}", reason(&error)))?;
+            if read == 0 {
+                return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+            }
+            hash.update(&chunk[..read]);
+        }
+    }
+
+    fn text(&self, path: &str) -> Result<String, String> {
+        let mut bytes = Vec::new();
+        let mut file = self.open(path)?.take(TEXT_LIMIT_BYTES + 1);
+        file.read_to_end(&mut bytes).map_err(|error| format!("files/{path}: {}", reason(&error)))?;
+        if bytes.len() as u64 > TEXT_LIMIT_BYTES {
+            return Err(format!("files/{path}: a template has at most {TEXT_LIMIT_BYTES} bytes"));
+        }
+        String::from_utf8(bytes).map_err(|_| format!("files/{path}: is not UTF-8"))
+    }
+}
+
+/// Says why `path` cannot name a file below `files/`, whatever is there.
+pub(super) fn check_path(path: &str) -> Result<(), String> {
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if path.is_empty() || path.contains('\0') {
+        return Err("a path below files/ cannot be empty".into());
+    }
+    if !Path::new(path).components().all(plain) {
+        return Err(format!("`{path}` leaves files/: write a path below it, without `..`"));
+    }
+    Ok(())
+}
+
+/// What went wrong, without the number that the system gives it.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}

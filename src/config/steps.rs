@@ -1,0 +1,210 @@
+//! The steps of a task: `[[steps]]` and `[[rollback]]`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::diagnostic::Doc;
+use super::files::check_path;
+use super::reader::Reader;
+use super::templates;
+use crate::domain::task::{Source, Step, StepBody, Sudo};
+use crate::domain::template::is_template;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+const DEFAULT_DELAY: Duration = Duration::from_secs(1);
+const DEFAULT_MODE: u32 = 0o644;
+const LARGEST_MODE: u32 = 0o7777;
+
+/// Reads a list of steps whose templates may use the names `known`.
+pub(super) fn read(file: &mut Reader<'_>, key: &'static str, known: &BTreeSet<String>) -> Vec<Step> {
+    let what = if key == "rollback" { "a rollback step" } else { "a step" };
+    let mut names = BTreeSet::new();
+    let mut steps = Vec::new();
+    let tables = match key {
+        "rollback" => file.tables(key, what),
+        _ => file.required_tables(key, what),
+    };
+    for table in tables {
+        let doc = table.doc;
+        let Some((name, step)) = read_step(table, known) else { continue };
+        if !names.insert(step.name.clone()) {
+            doc.wrong(name.span(), format!("two steps are called `{}`", step.name));
+        }
+        steps.push(step);
+    }
+    steps
+}
+
+fn read_step(mut table: Reader<'_>, known: &BTreeSet<String>) -> Option<(Spanned<String>, Step)> {
+    let name = table.required("name");
+    if let Some(name) = &name {
+        templates::names(table.doc, "name", name, known);
+    }
+    let body = read_body(&mut table, known);
+    let creates = text(&mut table, "creates", known);
+    let unless = text(&mut table, "unless", known);
+    let timeout = table.positive_duration("timeout", "no step would ever be done");
+    let retries = table.number("retries", 0, u32::MAX).unwrap_or_default();
+    let delay = table.duration("delay").unwrap_or(DEFAULT_DELAY);
+    let warn_only = table.bool("warn_only");
+    let sudo = read_sudo(&mut table);
+    table.finish();
+    let (name, body) = (name?, body?);
+    let step = Step {
+        name: name.get_ref().clone(),
+        body,
+        creates,
+        unless,
+        timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+        retries,
+        delay,
+        warn_only,
+        sudo,
+    };
+    Some((name, step))
+}
+
+/// Exactly one of `run`, `upload` and `link`.
+fn read_body(table: &mut Reader<'_>, known: &BTreeSet<String>) -> Option<StepBody> {
+    let kinds = ["run", "upload", "link"];
+    let there: Vec<&str> = kinds.into_iter().filter(|kind| table.key_span(kind).is_some()).collect();
+    let run = read_run(table, there.contains(&"run"), known);
+    let upload = table.table("upload", "`upload`").and_then(|table| read_upload(table, known));
+    let link = table.table("link", "`link`").and_then(|table| read_link(table, known));
+    match there[..] {
+        [_] => run.or(upload).or(link),
+        [] => {
+            table.doc.wrong(table.span.clone(), "a step needs one of `run`, `upload` and `link`");
+            None
+        }
+        [first, second, ..] => {
+            let message = format!("a step cannot have both `{first}` and `{second}`");
+            table.doc.report(table.key_span(second), message, "write two steps".to_string());
+            None
+        }
+    }
+}
+
+fn read_run(table: &mut Reader<'_>, is_run: bool, known: &BTreeSet<String>) -> Option<StepBody> {
+    let doc = table.doc;
+    let script = if is_run { table.required("run") } else { table.string("run") };
+    let dir = text(table, "in", known);
+    let env = table.entries("env").into_iter().filter_map(|(name, value)| {
+        let value = env_value(doc, &name, value, known)?;
+        Some((name.into_inner(), value))
+    });
+    let env: BTreeMap<String, String> = env.collect();
+    if !is_run {
+        for key in ["in", "env"] {
+            if let Some(span) = table.key_span(key) {
+                doc.wrong(span, format!("`{key}` goes with `run` only"));
+            }
+        }
+    }
+    let script = script?;
+    templates::names(doc, "run", &script, known);
+    Some(StepBody::Run { script: script.into_inner(), dir, env })
+}
+
+/// A variable of a step's environment: a string, or a number as it is written.
+fn env_value(
+    doc: Doc<'_>,
+    name: &Spanned<String>,
+    value: &Spanned<DeValue<'_>>,
+    known: &BTreeSet<String>,
+) -> Option<String> {
+    if !super::hosts::is_identifier(name.get_ref()) {
+        doc.wrong(name.span(), format!("`{}` cannot name an environment variable", name.get_ref()));
+    }
+    match value.get_ref() {
+        DeValue::String(text) => {
+            let text = Spanned::new(value.span(), text.to_string());
+            templates::names(doc, name.get_ref(), &text, known);
+            Some(text.into_inner())
+        }
+        DeValue::Integer(number) => Some(number.to_string()),
+        _ => {
+            doc.wrong(value.span(), format!("`{}` is a string or a whole number", name.get_ref()));
+            None
+        }
+    }
+}
+
+fn read_upload(mut table: Reader<'_>, known: &BTreeSet<String>) -> Option<StepBody> {
+    let from = required_text(&mut table, "from", known);
+    let to = required_text(&mut table, "to", known).map(Spanned::into_inner);
+    let mode = read_mode(&mut table).unwrap_or(DEFAULT_MODE);
+    let template = table.bool("template");
+    let doc = table.doc;
+    table.finish();
+    let from = from?;
+    if !is_template(from.get_ref())
+        && let Err(why) = check_path(from.get_ref())
+    {
+        doc.wrong(from.span(), format!("`from`: {why}"));
+    }
+    let path = from.into_inner();
+    let source = match template {
+        true => Source::Template { path },
+        false => Source::File { path, sha256: String::new() },
+    };
+    Some(StepBody::Upload { source, to: to?, mode })
+}
+
+fn read_mode(table: &mut Reader<'_>) -> Option<u32> {
+    let text = table.string("mode")?;
+    let digits = text.get_ref().bytes().all(|byte| byte.is_ascii_digit());
+    let mode = u32::from_str_radix(text.get_ref(), 8).ok().filter(|mode| digits && *mode <= LARGEST_MODE);
+    if mode.is_none() {
+        let message = format!("`mode` cannot be `{}`", text.get_ref());
+        table.doc.report(
+            text.span(),
+            message,
+            "octal digits as chmod reads them, such as \"0644\"".to_string(),
+        );
+    }
+    mode
+}
+
+fn read_link(mut table: Reader<'_>, known: &BTreeSet<String>) -> Option<StepBody> {
+    let from = required_text(&mut table, "from", known).map(Spanned::into_inner);
+    let at = required_text(&mut table, "at", known).map(Spanned::into_inner);
+    table.finish();
+    Some(StepBody::Link { from: from?, at: at? })
+}
+
+fn read_sudo(table: &mut Reader<'_>) -> Sudo {
+    match table.value("sudo").map(Spanned::get_ref) {
+        None | Some(DeValue::Boolean(false)) => Sudo::No,
+        Some(DeValue::Boolean(true)) => Sudo::Root,
+        Some(DeValue::String(_)) => table.word("sudo").map(Sudo::User).unwrap_or_default(),
+        Some(_) => {
+            let span = table.value("sudo").map(Spanned::span);
+            table.doc.wrong(span, "`sudo` is true, false, or the name of a user");
+            Sudo::No
+        }
+    }
+}
+
+fn text(table: &mut Reader<'_>, key: &'static str, known: &BTreeSet<String>) -> Option<String> {
+    let text = table.string(key)?;
+    if text.get_ref().trim().is_empty() {
+        table.doc.wrong(text.span(), format!("`{key}` is empty"));
+        return None;
+    }
+    templates::names(table.doc, key, &text, known);
+    Some(text.into_inner())
+}
+
+fn required_text(
+    table: &mut Reader<'_>,
+    key: &'static str,
+    known: &BTreeSet<String>,
+) -> Option<Spanned<String>> {
+    let text = table.required(key)?;
+    templates::names(table.doc, key, &text, known);
+    Some(text)
+}

@@ -1,0 +1,72 @@
+//! What is said about templates when the configuration is loaded, so that no run finds it out.
+
+use std::collections::BTreeSet;
+
+use toml::Spanned;
+
+use super::diagnostic::{Doc, did_you_mean, known_names};
+use crate::domain::template;
+
+/// Functions that every template may call.
+const FUNCTIONS: [&str; 4] = ["debug", "dict", "namespace", "range"];
+
+/// Reports what cannot be parsed; true when all is well.
+pub(super) fn syntax(doc: Doc<'_>, key: &str, text: &Spanned<String>) -> bool {
+    let result = template::check_syntax(text.get_ref());
+    if let Err(why) = &result {
+        doc.wrong(text.span(), format!("`{key}` is no template: {why}"));
+    }
+    result.is_ok()
+}
+
+/// Reports what cannot be parsed, and names that nothing defines.
+pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &BTreeSet<String>) {
+    if !syntax(doc, key, text) {
+        return;
+    }
+    for name in template::names_used(text.get_ref()) {
+        if known.contains(&name) || FUNCTIONS.contains(&name.as_str()) {
+            continue;
+        }
+        let guess = did_you_mean(&name, known.iter().map(String::as_str));
+        let hint = match name.as_str() {
+            "previous" => "only rollback steps know what was there before".to_string(),
+            _ => known_names(known.iter().map(String::as_str).collect()),
+        };
+        doc.report(text.span(), format!("`{key}`: nothing defines `{name}`{guess}"), hint);
+    }
+}
+
+/// Reports a pattern that is none. One that holds a template is looked at when it is rendered.
+pub(super) fn pattern(doc: Doc<'_>, key: &str, text: &Spanned<String>) {
+    if template::is_template(text.get_ref()) {
+        return;
+    }
+    if let Err(error) = regex::Regex::new(text.get_ref()) {
+        doc.wrong(text.span(), format!("`{key}` is no pattern: {}", reason(&error)));
+    }
+}
+
+/// Reports a pattern for a whole value that is none, or that the default does not match.
+pub(super) fn whole_pattern(
+    doc: Doc<'_>,
+    key: &str,
+    pattern: &Spanned<String>,
+    default: Option<&Spanned<String>>,
+) {
+    match regex::Regex::new(&format!("^(?:{})$", pattern.get_ref())) {
+        Err(error) => doc.wrong(pattern.span(), format!("`{key}` is no pattern: {}", reason(&error))),
+        Ok(regex) => {
+            if let Some(default) = default.filter(|default| !regex.is_match(default.get_ref())) {
+                let message = format!("the default does not match the pattern {}", pattern.get_ref());
+                doc.wrong(default.span(), message);
+            }
+        }
+    }
+}
+
+/// The last line of a regex error; those before it draw the pattern once more.
+fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_string()
+}

@@ -1,0 +1,3 @@
+//! Tests of the library as a whole, one file for each layer.
+
+mod config;
