@@ -26,12 +26,13 @@ const DEFAULT_RELOAD: &str = "nginx -s reload -c {{ config }}";
 const DEFAULT_WORKERS: &str =
     r#"ps -e -o pid= -o ppid= -o args= | awk '$3 == "nginx:" && $4 == "worker" { print $1 "/" $2 }'"#;
 
-/// A balancer before its selector and templates are looked at.
+/// A balancer before its selector and templates are looked at. What was wrong is absent, so that the
+/// rest of it can still be looked at.
 pub(super) struct RawBalancer {
     pub(super) span: Range<usize>,
-    pub(super) on: Spanned<String>,
-    pub(super) server: Spanned<String>,
-    driver: Driver,
+    on: Option<Spanned<String>>,
+    server: Option<Spanned<String>>,
+    driver: Option<Driver>,
     drain_timeout: Duration,
 }
 
@@ -44,8 +45,8 @@ pub(super) fn read(group: &mut Reader<'_>, name: &str) -> Option<RawBalancer> {
     let nginx = read_nginx(&mut table);
     let drain_timeout = table.duration("drain_timeout").unwrap_or(DEFAULT_DRAIN_TIMEOUT);
     table.finish();
-    driver?;
-    Some(RawBalancer { span, on: on?, server: server?, driver: Driver::Nginx(nginx?), drain_timeout })
+    let driver = driver.and(nginx).map(Driver::Nginx);
+    Some(RawBalancer { span, on, server, driver, drain_timeout })
 }
 
 fn read_nginx(table: &mut Reader<'_>) -> Option<Nginx> {
@@ -77,23 +78,30 @@ fn command(table: &mut Reader<'_>, key: &'static str, default: &str, vars: &Vars
 /// Finds the balancer's hosts, and proves that each host of the group can be written there.
 /// `within` is the file's part of the inventory, `group` the qualified name.
 pub(super) fn resolve(doc: Doc<'_>, raw: &RawBalancer, within: &Inventory, group: &str) -> Option<Balancer> {
-    let on = match select(within, raw.on.get_ref()) {
-        Ok(names) => names,
-        Err(why) => {
-            doc.report(raw.on.span(), format!("`on`: {why}"), "it selects within this file".to_string());
-            return None;
-        }
-    };
-    check_servers(doc, &raw.server, within, group);
-    let on: Vec<Endpoint> =
-        on.iter().filter_map(|name| within.host(name)).map(|host| host.endpoint.clone()).collect();
+    let on = raw.on.as_ref().and_then(|on| hosts_of(doc, on, within));
+    if let Some(server) = &raw.server {
+        check_servers(doc, server, within, group);
+    }
     Some(Balancer {
         name: group.into(),
-        on,
-        server: raw.server.get_ref().clone(),
-        driver: raw.driver.clone(),
+        on: on?,
+        server: raw.server.as_ref()?.get_ref().clone(),
+        driver: raw.driver.clone()?,
         drain_timeout: raw.drain_timeout,
     })
+}
+
+fn hosts_of(doc: Doc<'_>, on: &Spanned<String>, within: &Inventory) -> Option<Vec<Endpoint>> {
+    match select(within, on.get_ref()) {
+        Ok(names) => {
+            let hosts = names.iter().filter_map(|name| within.host(name));
+            Some(hosts.map(|host| host.endpoint.clone()).collect())
+        }
+        Err(why) => {
+            doc.report(on.span(), format!("`on`: {why}"), "it selects within this file".to_string());
+            None
+        }
+    }
 }
 
 /// Two hosts written alike would be drained together.

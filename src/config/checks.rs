@@ -1,8 +1,10 @@
 //! `checks/NAME.toml`: one set of checks.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use toml::Spanned;
+use toml::de::DeValue;
 
 use super::diagnostic::Doc;
 use super::reader::{self, Reader};
@@ -22,29 +24,29 @@ pub(super) fn read(doc: Doc<'_>) -> Vec<Check> {
     let mut file = Reader::new(doc, "a set of checks", &table, None);
     let tables = file.required_tables("check", "a check");
     file.finish();
-    let mut names: Vec<Spanned<String>> = Vec::new();
+    let mut names = BTreeSet::new();
     let mut checks = Vec::new();
     for table in tables {
-        let Some((name, check)) = read_check(table) else { continue };
-        if names.iter().any(|known| known.get_ref() == name.get_ref()) {
+        let (name, check) = read_check(table);
+        if let Some(name) = name.filter(|name| !names.insert(name.get_ref().clone())) {
             doc.wrong(name.span(), format!("two checks are called `{}`", name.get_ref()));
         }
-        names.push(name);
-        checks.push(check);
+        checks.extend(check);
     }
     checks
 }
 
-fn read_check(mut table: Reader<'_>) -> Option<(Spanned<String>, Check)> {
+/// The name apart from the check: it is taken even where something else is wrong.
+fn read_check(mut table: Reader<'_>) -> (Option<Spanned<String>>, Option<Check>) {
     let name = table.required("name");
     let timeout = table.positive_duration("timeout", "no check would ever be done");
     let retry = table.table("retry", "`retry`").map(read_retry).unwrap_or_default();
     let probe = read_probe(&mut table);
     table.finish();
-    let (name, probe) = (name?, probe?);
+    let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
     let check =
-        Check { name: name.get_ref().clone(), probe, timeout: timeout.unwrap_or(DEFAULT_TIMEOUT), retry };
-    Some((name, check))
+        name.clone().zip(probe).map(|(name, probe)| Check { name: name.into_inner(), probe, timeout, retry });
+    (name, check)
 }
 
 fn read_retry(mut table: Reader<'_>) -> Retry {
@@ -159,7 +161,11 @@ fn regex(table: &mut Reader<'_>, key: &'static str) -> Option<String> {
 
 /// A threshold: Nagios' text, or a bare number.
 fn range(table: &mut Reader<'_>, key: &'static str) -> Option<Range> {
-    let text = table.string(key)?;
-    let parsed = text.get_ref().parse();
-    parsed.map_err(|why: String| table.doc.wrong(text.span(), format!("`{key}`: {why}"))).ok()
+    let value = table.value(key)?;
+    let text = match value.get_ref() {
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        _ => table.string(key)?.into_inner(),
+    };
+    text.parse().map_err(|why: String| table.doc.wrong(value.span(), format!("`{key}`: {why}"))).ok()
 }

@@ -94,49 +94,50 @@ fn read_tags(
     members: &[String],
     tags: &mut BTreeMap<String, BTreeSet<String>>,
 ) {
+    if group.tags.is_empty() {
+        return;
+    }
+    let mut by_name = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for written in members {
+        let short = written.split('.').next().unwrap_or_default();
+        by_name.entry(short).or_default().insert(written);
+    }
+    for written in members {
+        by_name.insert(written, BTreeSet::from([written.as_str()]));
+    }
     for (tag, sets) in &group.tags {
         for set in sets {
             let names = nodeset::expand(set.get_ref()).unwrap_or_else(|why| {
                 file.doc.wrong(set.span(), why);
                 Vec::new()
             });
-            for name in names {
-                if let Some(written) = member(file, group, members, &name, set) {
-                    tags.entry(written).or_default().insert(tag.get_ref().clone());
-                }
+            for written in names.iter().filter_map(|name| member(file, group, &by_name, name, set)) {
+                tags.entry(written.into()).or_default().insert(tag.get_ref().clone());
             }
         }
     }
 }
 
 /// The member of a group that is written `name`, in full or without its domain.
-fn member(
+fn member<'m>(
     file: &HostFile<'_>,
     group: &RawGroup,
-    members: &[String],
+    by_name: &BTreeMap<&'m str, BTreeSet<&'m str>>,
     name: &str,
     set: &Spanned<String>,
-) -> Option<String> {
-    if let Some(written) = members.iter().find(|written| *written == name) {
-        return Some(written.clone());
+) -> Option<&'m str> {
+    let Some(candidates) = by_name.get(name) else {
+        let kind = format!("host of `{}`", group.name.get_ref());
+        file.doc.unknown(set.span(), &kind, name, by_name.keys().copied());
+        return None;
+    };
+    if candidates.len() > 1 {
+        let some: Vec<&str> = candidates.iter().copied().take(CANDIDATES_SHOWN).collect();
+        let message = format!("`{name}` stands for several hosts; say which: {}", some.join(", "));
+        file.doc.wrong(set.span(), message);
+        return None;
     }
-    let short = |written: &str| written.split('.').next().unwrap_or_default().to_string();
-    let candidates: Vec<&String> = members.iter().filter(|written| short(written) == name).collect();
-    match candidates[..] {
-        [written] => return Some(written.clone()),
-        [] => {
-            let kind = format!("host of `{}`", group.name.get_ref());
-            let shorts: BTreeSet<String> = members.iter().map(|written| short(written)).collect();
-            file.doc.unknown(set.span(), &kind, name, shorts.iter().map(String::as_str));
-        }
-        _ => {
-            let some: Vec<&str> =
-                candidates.iter().take(CANDIDATES_SHOWN).map(|written| written.as_str()).collect();
-            let message = format!("`{name}` stands for several hosts; say which: {}", some.join(", "));
-            file.doc.wrong(set.span(), message);
-        }
-    }
-    None
+    candidates.first().copied()
 }
 
 fn add_groups(inventory: &mut Inventory, view: &FileView<'_>, unique: &dyn Fn(&str) -> HostName) {
@@ -211,11 +212,10 @@ fn report_same_names(views: &[FileView<'_>], inventory: &Inventory) {
         for host in [host, other].into_iter().filter(|host| host.written == host.name.as_str()) {
             let Some(view) = views.iter().find(|view| view.file.name == host.file()) else { continue };
             let place = view.own.get(host.written.as_str()).and_then(|places| places.first());
-            let message = format!(
-                "`{}` is what a host that two files write is called: {}",
-                host.name, "choose another name"
-            );
-            view.file.doc.wrong(place.map(|place| place.span.clone()), message);
+            let span = place.map(|place| place.span.clone());
+            let message = format!("`{}` is the name of another host already", host.name);
+            let hint = "a host that two files write is called FILE.HOST".to_string();
+            view.file.doc.report(span, message, hint);
         }
     }
 }

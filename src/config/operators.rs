@@ -72,8 +72,9 @@ fn read_line(doc: Doc<'_>, line: Piece<'_>, groups: &BTreeSet<String>) -> Option
         true => (Piece { text: "", ..line }, line),
         false => line.split_at_blank(end_of_options(line.text)),
     };
-    let options = read_options(doc, options);
-    let (name, key) = read_key(doc, key)?;
+    // What looks like options but has no key behind it is not worth taking apart.
+    let options = read_options(doc, if key.text.is_empty() { key } else { options });
+    let (name, key) = read_key(doc, if key.text.is_empty() { line } else { key })?;
     let role = options.get("role").map_or(Some(Role::Viewer), |role| read_role(doc, *role))?;
     let groups = options.get("groups").map(|list| read_groups(doc, *list, groups));
     Some(Operator { name, key, role, groups })

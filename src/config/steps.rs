@@ -29,16 +29,17 @@ pub(super) fn read(file: &mut Reader<'_>, key: &'static str, known: &BTreeSet<St
     };
     for table in tables {
         let doc = table.doc;
-        let Some((name, step)) = read_step(table, known) else { continue };
-        if !names.insert(step.name.clone()) {
-            doc.wrong(name.span(), format!("two steps are called `{}`", step.name));
+        let (name, step) = read_step(table, known);
+        if let Some(name) = name.filter(|name| !names.insert(name.get_ref().clone())) {
+            doc.wrong(name.span(), format!("two steps are called `{}`", name.get_ref()));
         }
-        steps.push(step);
+        steps.extend(step);
     }
     steps
 }
 
-fn read_step(mut table: Reader<'_>, known: &BTreeSet<String>) -> Option<(Spanned<String>, Step)> {
+/// The name apart from the step: it is taken even where something else is wrong.
+fn read_step(mut table: Reader<'_>, known: &BTreeSet<String>) -> (Option<Spanned<String>>, Option<Step>) {
     let name = table.required("name");
     if let Some(name) = &name {
         templates::names(table.doc, "name", name, known);
@@ -52,9 +53,8 @@ fn read_step(mut table: Reader<'_>, known: &BTreeSet<String>) -> Option<(Spanned
     let warn_only = table.bool("warn_only");
     let sudo = read_sudo(&mut table);
     table.finish();
-    let (name, body) = (name?, body?);
-    let step = Step {
-        name: name.get_ref().clone(),
+    let step = name.clone().zip(body).map(|(name, body)| Step {
+        name: name.into_inner(),
         body,
         creates,
         unless,
@@ -63,8 +63,8 @@ fn read_step(mut table: Reader<'_>, known: &BTreeSet<String>) -> Option<(Spanned
         delay,
         warn_only,
         sudo,
-    };
-    Some((name, step))
+    });
+    (name, step)
 }
 
 /// Exactly one of `run`, `upload` and `link`.
@@ -155,6 +155,11 @@ fn read_upload(mut table: Reader<'_>, known: &BTreeSet<String>) -> Option<StepBo
 }
 
 fn read_mode(table: &mut Reader<'_>) -> Option<u32> {
+    let hint = || "octal digits as chmod reads them, such as \"0644\"".to_string();
+    if let Some(value) = table.value("mode").filter(|value| !value.get_ref().is_str()) {
+        table.doc.report(value.span(), "`mode` is a string", hint());
+        return None;
+    }
     let text = table.string("mode")?;
     let digits = text.get_ref().bytes().all(|byte| byte.is_ascii_digit());
     let mode = u32::from_str_radix(text.get_ref(), 8).ok().filter(|mode| digits && *mode <= LARGEST_MODE);

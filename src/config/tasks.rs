@@ -36,12 +36,14 @@ pub(super) fn read(doc: Doc<'_>, name: &str, vars: &BTreeSet<String>) -> Task {
     let steps = steps::read(&mut file, "steps", &known);
     known.insert("previous".into());
     let rollback = steps::read(&mut file, "rollback", &known);
+    // Steps that are wrong are there all the same.
+    let can_roll_back = file.key_span("rollback").is_some();
     let task = Task {
         name: name.into(),
         description: file.string("description").map(Spanned::into_inner).unwrap_or_default(),
         hosts: selector(&mut file),
         params,
-        rollout: file.table("rollout", "`rollout`").map(|table| read_rollout(table, !rollback.is_empty())),
+        rollout: file.table("rollout", "`rollout`").map(|table| read_rollout(table, can_roll_back)),
         steps,
         rollback,
     };

@@ -85,6 +85,10 @@ fn endpoint(inventory: &Inventory, hops: &[usize]) -> Option<Box<Endpoint>> {
 fn report(inventory: &Inventory, via: &Via<'_>, start: usize, hops: Vec<usize>) {
     let name = |at: &usize| inventory.hosts[*at].name.as_str();
     if hops.last() == Some(&start) {
+        // Every host of the cycle comes along here; it is told once.
+        if hops.iter().any(|hop| *hop < start) {
+            return;
+        }
         let names: Vec<&str> = [start].iter().chain(&hops).map(name).collect();
         let message = format!("a host cannot be its own jump host: {}", names.join(" > "));
         via.doc.wrong(via.name.span(), message);

@@ -213,7 +213,7 @@ fn settings_and_checks_are_read_whole() {
         ),
         (
             "checks/c.toml",
-            "[[check]]\nname = \"n\"\nrun = \"true\"\nexit = 2\nwarning = \"5:\"\nstdout = { matches = \"{{ v }}(\" }\n",
+            "[[check]]\nname = \"n\"\nrun = \"true\"\nexit = 2\nwarning = \"5:\"\ncritical = 9.5\nstdout = { matches = \"{{ v }}(\" }\n",
         ),
     ]);
     assert_eq!(config.settings.listen, ["[::]:22".parse().unwrap()]);
