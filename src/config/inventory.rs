@@ -29,11 +29,13 @@ struct FileView<'f> {
     inside: BTreeMap<String, Vec<&'f RawGroup>>,
 }
 
-/// Puts all files together. `check_sets` are the names that `checks` may use.
+/// Puts all files together. `check_sets` are the names that `checks` may use; where not every file
+/// could be read (`complete`), names that only such a file may know are not complained about.
 pub(super) fn resolve(
     files: &[HostFile<'_>],
     fleet: &FleetSettings,
     check_sets: &BTreeSet<String>,
+    complete: bool,
 ) -> Inventory {
     let views: Vec<FileView<'_>> = files.iter().map(view).collect();
     let mut seen = BTreeSet::new();
@@ -50,7 +52,7 @@ pub(super) fn resolve(
         for written in &view.hosts {
             let (host, via) = host(view, written, unique(written), fleet, check_sets);
             inventory.hosts.push(host);
-            vias.push(via);
+            vias.push(via.map(|via| via.quiet_unless(complete)));
         }
         report_unknown_sets(view.file, check_sets);
     }

@@ -34,6 +34,7 @@ use crate::domain::inventory::Inventory;
 use crate::domain::name::check_name;
 use crate::domain::task::Task;
 use diagnostic::{Doc, Sink, unreadable};
+use templates::Known;
 
 /// Everything that a configuration directory says.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,14 +93,18 @@ fn read_all(root: &Path, texts: &disk::Texts, sink: &Sink, complete: bool) -> Co
         sink.extend([unreadable("hosts", "there is no file hosts/*.toml".into(), Some(hint))]);
     }
     let check_sets = checks.keys().cloned().collect();
-    let inventory = inventory::resolve(&files, &settings.fleet, &check_sets);
-    let vars: BTreeSet<String> = inventory.hosts.iter().flat_map(|host| host.vars.keys()).cloned().collect();
+    // What a file that is broken would have defined cannot be told from what nothing defines.
+    let complete = complete && files.iter().all(|file| !file.doc.quiet);
+    let inventory = inventory::resolve(&files, &settings.fleet, &check_sets, complete);
+    let names: BTreeSet<String> = inventory.hosts.iter().flat_map(|host| host.vars.keys()).cloned().collect();
+    let vars = Known { names, complete };
     let tasks = folder(texts, sink, "tasks", "a task")
         .into_iter()
         .map(|(name, doc)| (name.to_string(), tasks::read(doc, name, &vars)))
         .collect();
     let groups = inventory.groups.keys().cloned().collect();
-    let operators = doc("operators").map(|doc| operators::read(doc, &groups)).unwrap_or_default();
+    let operators =
+        doc("operators").map(|doc| operators::read(doc, complete.then_some(&groups))).unwrap_or_default();
     Config { root: root.to_path_buf(), settings, inventory, tasks, checks, operators }
 }
 

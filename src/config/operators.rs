@@ -46,8 +46,8 @@ impl<'t> Piece<'t> {
     }
 }
 
-/// Reads the file. `groups` are all groups there are.
-pub(super) fn read(doc: Doc<'_>, groups: &BTreeSet<String>) -> Vec<Operator> {
+/// Reads the file. `groups` are all groups there are, where that is known.
+pub(super) fn read(doc: Doc<'_>, groups: Option<&BTreeSet<String>>) -> Vec<Operator> {
     let mut operators: Vec<Operator> = Vec::new();
     let mut start = 0;
     for raw in doc.text.split_inclusive('\n') {
@@ -66,7 +66,7 @@ pub(super) fn read(doc: Doc<'_>, groups: &BTreeSet<String>) -> Vec<Operator> {
     operators
 }
 
-fn read_line(doc: Doc<'_>, line: Piece<'_>, groups: &BTreeSet<String>) -> Option<Operator> {
+fn read_line(doc: Doc<'_>, line: Piece<'_>, groups: Option<&BTreeSet<String>>) -> Option<Operator> {
     let is_key = KEY_TYPES.iter().any(|prefix| line.text.starts_with(prefix));
     let (options, key) = match is_key {
         true => (Piece { text: "", ..line }, line),
@@ -190,14 +190,14 @@ fn read_role(doc: Doc<'_>, role: Piece<'_>) -> Option<Role> {
     found.map(|(_, role)| *role)
 }
 
-fn read_groups(doc: Doc<'_>, list: Piece<'_>, known: &BTreeSet<String>) -> BTreeSet<String> {
+fn read_groups(doc: Doc<'_>, list: Piece<'_>, known: Option<&BTreeSet<String>>) -> BTreeSet<String> {
     let mut groups = BTreeSet::new();
     let mut start = list.start;
     for part in list.text.split(',') {
         let name = part.trim();
         let from = start + (part.len() - part.trim_start().len());
         start += part.len() + 1;
-        if !known.contains(name) {
+        if let Some(known) = known.filter(|known| !known.contains(name)) {
             doc.unknown(from..from + name.len(), "group", name, known.iter().map(String::as_str));
         }
         groups.insert(name.to_string());

@@ -70,7 +70,7 @@ pub(super) fn read(doc: Doc<'_>, root: &Path) -> Settings {
     let (doc, table) = reader::parse(doc);
     let mut file = Reader::new(doc, doc.path, &table, None);
     let default = Settings::default();
-    let listen = file.value("listen").is_some().then(|| listen(&mut file)).unwrap_or(default.listen);
+    let listen = if file.value("listen").is_some() { listen(&mut file) } else { default.listen };
     let fleet = file.table("fleet", "`fleet`").map(|table| read_fleet(table, root));
     let settings = Settings {
         listen,

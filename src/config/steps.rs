@@ -9,7 +9,7 @@ use toml::de::DeValue;
 use super::diagnostic::Doc;
 use super::files::check_path;
 use super::reader::Reader;
-use super::templates;
+use super::templates::{self, Known};
 use crate::domain::task::{Source, Step, StepBody, Sudo};
 use crate::domain::template::is_template;
 
@@ -19,7 +19,7 @@ const DEFAULT_MODE: u32 = 0o644;
 const LARGEST_MODE: u32 = 0o7777;
 
 /// Reads a list of steps whose templates may use the names `known`.
-pub(super) fn read(file: &mut Reader<'_>, key: &'static str, known: &BTreeSet<String>) -> Vec<Step> {
+pub(super) fn read(file: &mut Reader<'_>, key: &'static str, known: &Known) -> Vec<Step> {
     let what = if key == "rollback" { "a rollback step" } else { "a step" };
     let mut names = BTreeSet::new();
     let mut steps = Vec::new();
@@ -39,7 +39,7 @@ pub(super) fn read(file: &mut Reader<'_>, key: &'static str, known: &BTreeSet<St
 }
 
 /// The name apart from the step: it is taken even where something else is wrong.
-fn read_step(mut table: Reader<'_>, known: &BTreeSet<String>) -> (Option<Spanned<String>>, Option<Step>) {
+fn read_step(mut table: Reader<'_>, known: &Known) -> (Option<Spanned<String>>, Option<Step>) {
     let name = table.required("name");
     if let Some(name) = &name {
         templates::names(table.doc, "name", name, known);
@@ -68,7 +68,7 @@ fn read_step(mut table: Reader<'_>, known: &BTreeSet<String>) -> (Option<Spanned
 }
 
 /// Exactly one of `run`, `upload` and `link`.
-fn read_body(table: &mut Reader<'_>, known: &BTreeSet<String>) -> Option<StepBody> {
+fn read_body(table: &mut Reader<'_>, known: &Known) -> Option<StepBody> {
     let kinds = ["run", "upload", "link"];
     let there: Vec<&str> = kinds.into_iter().filter(|kind| table.key_span(kind).is_some()).collect();
     let run = read_run(table, there.contains(&"run"), known);
@@ -88,7 +88,7 @@ fn read_body(table: &mut Reader<'_>, known: &BTreeSet<String>) -> Option<StepBod
     }
 }
 
-fn read_run(table: &mut Reader<'_>, is_run: bool, known: &BTreeSet<String>) -> Option<StepBody> {
+fn read_run(table: &mut Reader<'_>, is_run: bool, known: &Known) -> Option<StepBody> {
     let doc = table.doc;
     let script = if is_run { table.required("run") } else { table.string("run") };
     let dir = text(table, "in", known);
@@ -114,7 +114,7 @@ fn env_value(
     doc: Doc<'_>,
     name: &Spanned<String>,
     value: &Spanned<DeValue<'_>>,
-    known: &BTreeSet<String>,
+    known: &Known,
 ) -> Option<String> {
     if !super::hosts::is_identifier(name.get_ref()) {
         doc.wrong(name.span(), format!("`{}` cannot name an environment variable", name.get_ref()));
@@ -133,7 +133,7 @@ fn env_value(
     }
 }
 
-fn read_upload(mut table: Reader<'_>, known: &BTreeSet<String>) -> Option<StepBody> {
+fn read_upload(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
     let from = required_text(&mut table, "from", known);
     let to = required_text(&mut table, "to", known).map(Spanned::into_inner);
     let mode = read_mode(&mut table).unwrap_or(DEFAULT_MODE);
@@ -174,7 +174,7 @@ fn read_mode(table: &mut Reader<'_>) -> Option<u32> {
     mode
 }
 
-fn read_link(mut table: Reader<'_>, known: &BTreeSet<String>) -> Option<StepBody> {
+fn read_link(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
     let from = required_text(&mut table, "from", known).map(Spanned::into_inner);
     let at = required_text(&mut table, "at", known).map(Spanned::into_inner);
     table.finish();
@@ -194,7 +194,7 @@ fn read_sudo(table: &mut Reader<'_>) -> Sudo {
     }
 }
 
-fn text(table: &mut Reader<'_>, key: &'static str, known: &BTreeSet<String>) -> Option<String> {
+fn text(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<String> {
     let text = table.string(key)?;
     if text.get_ref().trim().is_empty() {
         table.doc.wrong(text.span(), format!("`{key}` is empty"));
@@ -204,11 +204,7 @@ fn text(table: &mut Reader<'_>, key: &'static str, known: &BTreeSet<String>) -> 
     Some(text.into_inner())
 }
 
-fn required_text(
-    table: &mut Reader<'_>,
-    key: &'static str,
-    known: &BTreeSet<String>,
-) -> Option<Spanned<String>> {
+fn required_text(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<Spanned<String>> {
     let text = table.required(key)?;
     templates::names(table.doc, key, &text, known);
     Some(text)

@@ -1,6 +1,6 @@
 //! `tasks/NAME.toml`: one task.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -9,7 +9,7 @@ use super::diagnostic::Doc;
 use super::hosts::{RESERVED_VARS, is_identifier};
 use super::reader::{self, Reader};
 use super::steps;
-use super::templates;
+use super::templates::{self, Known};
 use crate::domain::command::built_in_names;
 use crate::domain::task::{BatchSize, MaxFailures, OnFailure, Param, Rollout, Task};
 
@@ -21,8 +21,8 @@ enum Amount {
     Percent(f64),
 }
 
-/// Reads one task. `vars` are the names of all vars that a host defines.
-pub(super) fn read(doc: Doc<'_>, name: &str, vars: &BTreeSet<String>) -> Task {
+/// Reads one task. `vars` are the names that hosts define.
+pub(super) fn read(doc: Doc<'_>, name: &str, vars: &Known) -> Task {
     if built_in_names().iter().any(|built_in| built_in == name) {
         let message = format!("`{name}` is a command of rollcall, so no task can have that name");
         doc.report(None, message, format!("rename the file, for instance to {name}-app.toml"));
@@ -31,10 +31,10 @@ pub(super) fn read(doc: Doc<'_>, name: &str, vars: &BTreeSet<String>) -> Task {
     let mut file = Reader::new(doc, "a task", &table, None);
     let params = read_params(&mut file);
     let mut known = vars.clone();
-    known.insert("host".into());
-    known.extend(params.keys().cloned());
+    known.names.insert("host".into());
+    known.names.extend(params.keys().cloned());
     let steps = steps::read(&mut file, "steps", &known);
-    known.insert("previous".into());
+    known.names.insert("previous".into());
     let rollback = steps::read(&mut file, "rollback", &known);
     // Steps that are wrong are there all the same.
     let can_roll_back = file.key_span("rollback").is_some();

@@ -10,6 +10,14 @@ use crate::domain::template;
 /// Functions that every template may call.
 const FUNCTIONS: [&str; 4] = ["debug", "dict", "namespace", "range"];
 
+/// The names that templates may use.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) names: BTreeSet<String>,
+    /// False where a file of hosts could not be read: it may define any other name.
+    pub(super) complete: bool,
+}
+
 /// Reports what cannot be parsed; true when all is well.
 pub(super) fn syntax(doc: Doc<'_>, key: &str, text: &Spanned<String>) -> bool {
     let result = template::check_syntax(text.get_ref());
@@ -20,10 +28,11 @@ pub(super) fn syntax(doc: Doc<'_>, key: &str, text: &Spanned<String>) -> bool {
 }
 
 /// Reports what cannot be parsed, and names that nothing defines.
-pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &BTreeSet<String>) {
-    if !syntax(doc, key, text) {
+pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known) {
+    if !syntax(doc, key, text) || !known.complete {
         return;
     }
+    let known = &known.names;
     for name in template::names_used(text.get_ref()) {
         if known.contains(&name) || FUNCTIONS.contains(&name.as_str()) {
             continue;

@@ -20,6 +20,14 @@ pub(super) struct Via<'t> {
     pub(super) own: bool,
 }
 
+impl Via<'_> {
+    /// Where a file could not be read, the host may well be in it.
+    pub(super) fn quiet_unless(mut self, complete: bool) -> Self {
+        self.doc.quiet |= !complete;
+        self
+    }
+}
+
 /// Sets `endpoint.via` of all hosts; `vias` are theirs, in the same order.
 pub(super) fn resolve(inventory: &mut Inventory, vias: &[Option<Via<'_>>]) {
     let index: BTreeMap<HostName, usize> =
@@ -36,8 +44,8 @@ pub(super) fn resolve(inventory: &mut Inventory, vias: &[Option<Via<'_>>]) {
         let own = via.as_ref().is_some_and(|via| via.own);
         jumps.push(found.filter(|jump| own || *jump != at));
     }
-    for at in 0..jumps.len() {
-        let Some(via) = &vias[at] else { continue };
+    for (at, via) in vias.iter().enumerate() {
+        let Some(via) = via else { continue };
         match chain(&jumps, at) {
             Ok(hops) => inventory.hosts[at].endpoint.via = endpoint(inventory, &hops),
             Err(hops) => report(inventory, via, at, hops),

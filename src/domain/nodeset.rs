@@ -153,7 +153,7 @@ fn continues(run_width: usize, last: u64, width: usize, number: u64) -> bool {
 /// padding exactly continue the padded ones.
 fn join_outgrown(runs: Vec<(usize, u64, u64)>) -> Vec<(usize, u64, u64)> {
     let (padded, unpadded): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.0 > 0);
-    let [widths @ ..] = &padded[..];
+    let widths = &padded[..];
     let Some(width) =
         widths.first().map(|run| run.0).filter(|width| widths.iter().all(|run| run.0 == *width))
     else {

@@ -384,7 +384,7 @@ fn unknown_task(world: &World<'_>, name: &str) -> String {
 }
 
 fn check_params(task: &Task, given: &Params) -> Result<Params, String> {
-    for name in given.keys().filter(|name| !task.params.contains_key(*name)) {
+    if let Some(name) = given.keys().find(|name| !task.params.contains_key(*name)) {
         let known: Vec<&str> = task.params.keys().map(String::as_str).collect();
         let guess = nearest(name, known.iter().copied())
             .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
