@@ -3,9 +3,18 @@
 //! The modules stand in layers, lowest first; arrows point down only, and `tests/it/architecture.rs`
 //! holds that. `ARCHITECTURE.md` is the map.
 
-pub mod config;
 pub mod domain;
 
+pub mod config;
 pub mod engine;
+pub mod present;
+
+pub mod balancer;
 pub mod fleet;
+pub mod probe;
 pub mod store;
+
+pub mod door;
+pub mod embedded;
+
+pub mod daemon;

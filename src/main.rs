@@ -1,1 +1,96 @@
-fn main() {}
+//! The thin entry: reads the command line, starts what it asks for, and turns the end into an exit status.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use rollcall::daemon::{self, Daemon};
+use rollcall::domain::command::parse_words;
+use rollcall::domain::outcome::exit;
+use tracing_subscriber::EnvFilter;
+
+/// Push a release host by host, then call the roll: every host answers for itself.
+#[derive(Parser)]
+#[command(name = "rollcall", version, disable_help_subcommand = true)]
+struct Line {
+    /// The configuration directory
+    #[arg(long, value_name = "DIR", env = "ROLLCALL_CONFIG", default_value = "/etc/rollcall")]
+    config: PathBuf,
+    /// Answer a command without a daemon: rollcall --local deploy prod version=1.4.2
+    #[arg(long)]
+    local: bool,
+    #[command(subcommand)]
+    words: Option<Words>,
+}
+
+#[derive(Subcommand)]
+enum Words {
+    /// Run the daemon
+    Serve,
+    /// Check a configuration directory and tell every mistake in it
+    CheckConfig { dir: Option<PathBuf> },
+    #[command(external_subcommand)]
+    Command(Vec<String>),
+}
+
+fn main() -> ExitCode {
+    let line = Line::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.to_string(), exit::INTERNAL),
+    };
+    runtime.block_on(run(line))
+}
+
+async fn run(line: Line) -> ExitCode {
+    let words = match line.words {
+        Some(Words::Serve) => return serve(&line.config).await,
+        Some(Words::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),
+        Some(Words::Command(words)) => words,
+        None => vec![],
+    };
+    if !line.local {
+        let asked = words.join(" ");
+        let why = format!(
+            "commands are given over ssh (ssh rollcall {asked}); without a daemon: rollcall --local {asked}"
+        );
+        return fail(why.trim_end(), exit::USAGE);
+    }
+    match parse_words(&words) {
+        Ok(request) => ExitCode::from(daemon::answer_locally(&line.config, request).await),
+        Err(error) => fail(&error.text, exit::USAGE),
+    }
+}
+
+async fn serve(config: &std::path::Path) -> ExitCode {
+    // russh tells keys and user names at debug, and every packet at trace.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,russh=warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    let daemon = match Daemon::start(config).await {
+        Ok(daemon) => daemon,
+        Err(why) => return fail(&why, exit::INTERNAL),
+    };
+    match daemon.run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fail(&why, exit::INTERNAL),
+    }
+}
+
+fn check_config(dir: &std::path::Path) -> ExitCode {
+    match daemon::check_config(dir) {
+        Ok(said) => {
+            println!("{}: {said}", dir.display());
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&why, 1),
+    }
+}
+
+fn fail(why: &str, status: u8) -> ExitCode {
+    eprintln!("rollcall: {why}");
+    ExitCode::from(status)
+}

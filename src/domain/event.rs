@@ -204,3 +204,10 @@ pub fn operation_id(run: RunId, host: &HostName, way: Way, step: usize, attempt:
     let back = if way == Way::Back { "b" } else { "" };
     format!("{run}/{host}/{back}{step}/{attempt}")
 }
+
+/// The droppable cousin of an event: a line that a host printed, while it does. Never stored.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Progress {
+    pub host: HostName,
+    pub line: String,
+}

@@ -1,10 +1,16 @@
 //! What rollcall talks about, and every decision it takes. Pure: no I/O, no async, no clock, no SSH.
 //!
-//! The files form a chain: each one imports only files listed above it here
-//! (`tests/it/architecture.rs` holds that). Time is an argument, randomness does not exist, and
-//! whatever has to be read from a disk arrives as a value.
+//! The files form a chain; each imports only files that stand before it
+//! (`tests/it/architecture.rs` reads this list and holds it):
+//!
+//! name, nodeset, range, outcome, output, shell, template, check, task, inventory, selector, command,
+//! access, plan, event, record, bracket, run, rollout
+//!
+//! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
+//! a value.
 
 pub mod access;
+pub mod bracket;
 pub mod check;
 pub mod command;
 pub mod event;
@@ -15,6 +21,7 @@ pub mod outcome;
 pub mod output;
 pub mod plan;
 pub mod range;
+pub mod record;
 pub mod rollout;
 pub mod run;
 pub mod selector;

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::bracket::{HostState, Phase, Roll};
 use super::event::{EventKind, Stage, Way};
 use super::name::{HostName, count};
 use super::outcome::{End, FailureKind, Verdict};
 use super::plan::{HostPlan, Kind};
-use super::run::{HostState, Phase, Roll, Run};
+use super::run::Run;
 use super::task::{OnFailure, Step};
 use super::template;
 
@@ -360,3 +361,7 @@ fn next_wake(run: &Run) -> Option<Timestamp> {
     };
     run.hosts.values().filter_map(time).min()
 }
+
+#[cfg(test)]
+#[path = "rollout_tests.rs"]
+mod tests;

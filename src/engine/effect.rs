@@ -11,18 +11,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Ports;
-use super::feed::{Live, Progress};
+use super::feed::Live;
 use super::port::{Exec, ExecEnd, ExecReport, Input, Member};
 use super::script;
 use super::verify::{Eyes, verify};
-use crate::domain::event::{Change, EventKind, Stage, Way, operation_id};
+use crate::domain::bracket::Phase;
+use crate::domain::event::{Change, EventKind, Progress, Stage, Way, operation_id};
 use crate::domain::inventory::Balancer;
 use crate::domain::name::HostName;
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
 use crate::domain::output::Output;
 use crate::domain::plan::{HostPlan, Kind, with_previous};
 use crate::domain::rollout::Effect;
-use crate::domain::run::{Phase, Run};
+use crate::domain::run::Run;
 use crate::domain::shell;
 use crate::domain::task::{Files, Source, Step, StepBody};
 
@@ -175,14 +176,20 @@ impl Work {
     }
 
     async fn exec(&self, plan: &HostPlan, script: String, input: Input, timeout: Duration) -> ExecReport {
+        let request = Exec { script, input, timeout, cancel: self.cancel.clone(), lines: None };
+        self.ports.remote.exec(&plan.endpoint, request).await
+    }
+
+    /// The same, for what people want to see while it runs.
+    async fn exec_shown(&self, plan: &HostPlan, script: String, timeout: Duration) -> ExecReport {
         let lines = self.follow(plan);
-        let request = Exec { script, input, timeout, cancel: self.cancel.clone(), lines };
+        let request = Exec { script, input: Input::None, timeout, cancel: self.cancel.clone(), lines };
         self.ports.remote.exec(&plan.endpoint, request).await
     }
 
     /// Publishes lines as progress, for as long as somebody watches.
     fn follow(&self, plan: &HostPlan) -> Option<mpsc::Sender<String>> {
-        if self.live.progress.receiver_count() == 0 || !matches!(self.effect, Effect::Step { .. }) {
+        if self.live.progress.receiver_count() == 0 {
             return None;
         }
         let (sender, mut lines) = mpsc::channel::<String>(LINES_CAPACITY);
@@ -278,12 +285,11 @@ impl Attempt<'_> {
 
     /// What the operator wrote ad hoc goes to the login's shell, as with `ssh`; steps go to `sh`.
     async fn run(&self, script: &str) -> Done {
-        let report = match (&self.work.live.plan.kind, script::run_script(self.step)) {
-            (Kind::Run, _) | (_, None) => {
-                self.work.exec(self.plan, script.into(), Input::None, self.step.timeout).await
-            }
-            (_, Some(script)) => self.exec(script, Input::None, self.step.timeout).await,
+        let script = match (&self.work.live.plan.kind, script::run_script(self.step)) {
+            (Kind::Run, _) | (_, None) => script.to_string(),
+            (_, Some(script)) => script::run_as(&script, &self.step.sudo),
         };
+        let report = self.work.exec_shown(self.plan, script, self.step.timeout).await;
         self.done(report, |_| Outcome::Ok)
     }
 
@@ -301,7 +307,7 @@ impl Attempt<'_> {
             Source::File { path, sha256 } => {
                 (sha256.clone(), Input::File(self.work.live.plan.files_root.join(path)))
             }
-            Source::Text(text) => (hex(&Sha256::digest(text)), Input::Bytes(Bytes::from(text.clone()))),
+            Source::Text(text) => (sha256_hex(text.as_bytes()), Input::Bytes(Bytes::from(text.clone()))),
             Source::Template { path } => {
                 return Done::failed(format!("files/{path} was not rendered by the plan"));
             }
@@ -357,9 +363,9 @@ fn describe(end: &ExecEnd, stderr: &Output) -> String {
     }
 }
 
-/// Bytes in hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// SHA-256 of bytes, in hex, as hosts print it.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The event of an effect that panicked: a bug of ours, which must not leave its host without an end.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::domain::event::Event;
-use crate::domain::name::{HostName, RunId};
+use crate::domain::event::{Event, Progress};
+use crate::domain::name::RunId;
 use crate::domain::plan::Plan;
 
 /// Lines of live output kept for a watcher that is behind; older ones are dropped, and said to be.
@@ -15,13 +15,6 @@ pub const PROGRESS_CAPACITY_LINES: usize = 1024;
 
 /// Requests to one run that may wait: it looks at them between two events.
 pub const CONTROL_CAPACITY: usize = 16;
-
-/// A line that a host printed, while it does. Droppable; never stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Progress {
-    pub host: HostName,
-    pub line: String,
-}
 
 /// What can be asked of a run that is under way.
 #[derive(Debug)]

@@ -15,13 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::access::Operator;
 use crate::domain::check::{Observation, Probe};
-use crate::domain::command::Params;
 use crate::domain::event::{Change, Event, EventKind};
 use crate::domain::inventory::{Balancer, Endpoint};
 use crate::domain::name::{HostName, RunId};
-use crate::domain::outcome::RunOutcome;
 use crate::domain::output::Output;
 use crate::domain::plan::{Plan, Seat};
+use crate::domain::record::{Debt, Release, RunSummary};
 
 /// The time of day. Used for timestamps that people read and for "not before"; never for order.
 pub trait Clock: Send + Sync {
@@ -187,41 +186,6 @@ pub struct StoredRun {
     pub plan: Plan,
     pub by: String,
     pub events: Vec<Event>,
-}
-
-/// One line of `runs`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RunSummary {
-    pub run: RunId,
-    pub title: String,
-    pub by: String,
-    pub started_at: Timestamp,
-    pub ended_at: Option<Timestamp>,
-    pub outcome: Option<RunOutcome>,
-    /// Where: who may not see them all does not see the run.
-    #[serde(skip)]
-    pub hosts: Vec<HostName>,
-}
-
-/// "Host H is drained in balancer B by run R": open until paid.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Debt {
-    pub host: HostName,
-    pub balancer: String,
-    pub run: RunId,
-    pub by: String,
-    pub since: Timestamp,
-    /// Where the run left the host, once it has.
-    pub why: String,
-}
-
-/// The release that a host took over last.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Release {
-    pub task: String,
-    pub params: Params,
-    pub run: RunId,
-    pub at: Timestamp,
 }
 
 /// Why the store could not do it.

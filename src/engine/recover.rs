@@ -2,10 +2,11 @@
 //! not touched are not-started; what happened to the others is not known, and their debts stay open.
 
 use super::port::{Store, StoreError};
+use crate::domain::bracket::{HostState, Phase};
 use crate::domain::event::EventKind;
 use crate::domain::name::RunId;
 use crate::domain::outcome::{End, RunOutcome};
-use crate::domain::run::{HostState, Phase, Run};
+use crate::domain::run::Run;
 
 use jiff::Timestamp;
 

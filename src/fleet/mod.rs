@@ -1,5 +1,6 @@
 //! The outbound side: one SSH connection for each host, kept and shared. Implements [`Remote`].
 
+mod client;
 pub mod connect;
 mod exec;
 pub mod known_hosts;
@@ -135,7 +136,10 @@ impl Fleet {
 
     /// A channel for one command. When a pooled connection turns out to be dead before anything was
     /// sent on it, a new one is made, once.
-    async fn channel(&self, host: &Endpoint) -> Result<(Arc<Link>, russh::Channel<russh::client::Msg>), String> {
+    async fn channel(
+        &self,
+        host: &Endpoint,
+    ) -> Result<(Arc<Link>, russh::Channel<russh::client::Msg>), String> {
         let mut link = self.link(host).await?;
         let limit = self.shared.settings.connect_timeout;
         for last in [false, true] {
@@ -183,24 +187,39 @@ impl Fleet {
 impl Remote for Fleet {
     async fn exec(&self, host: &Endpoint, request: Exec) -> ExecReport {
         let slot = self.slot(host);
-        let opened = async {
+        let connected = async {
             let permit = slot.channels.acquire().await.map_err(|error| error.to_string())?;
-            self.channel(host).await.map(|(link, channel)| (permit, link, channel))
+            self.link(host).await.map(|_| permit)
         };
-        let cancel = request.cancel.clone();
-        let opened = tokio::select! {
-            opened = opened => opened.map_err(ExecEnd::NotStarted),
-            () = cancel.cancelled() => Err(ExecEnd::NotStarted("cancelled".into())),
+        let permit = tokio::select! {
+            permit = connected => permit.map_err(ExecEnd::NotStarted),
+            () = request.cancel.cancelled() => Err(ExecEnd::NotStarted("cancelled".into())),
+        };
+        let opened = match permit {
+            // Opening is not raced against the cancel: a channel that came after all would stay open.
+            Ok(permit) => {
+                self.channel(host).await.map(|opened| (permit, opened)).map_err(ExecEnd::NotStarted)
+            }
+            Err(end) => Err(end),
         };
         match opened {
-            Ok((_permit, link, channel)) => exec::exec(channel, request, || link.why_lost()).await,
+            Ok((_permit, (link, channel))) => exec::exec(channel, request, || link.why_lost()).await,
             Err(end) => ExecReport { end, stdout: Default::default(), stderr: Default::default() },
         }
     }
 
     async fn open(&self, host: &Endpoint, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError> {
-        let link = self.link(host).await.map_err(OpenError::Blind)?;
-        open_through(&link, address, port).await
+        let limit = self.shared.settings.connect_timeout;
+        let mut link = self.link(host).await.map_err(OpenError::Blind)?;
+        match timeout(limit, open_through(&link, address, port)).await {
+            Ok(Err(OpenError::Blind(_))) if link.is_closed() => {
+                self.forget(host, &link).await;
+                link = self.link(host).await.map_err(OpenError::Blind)?;
+                open_through(&link, address, port).await
+            }
+            Ok(opened) => opened,
+            Err(_) => Err(OpenError::Blind(format!("the host did not open a connection within {limit:?}"))),
+        }
     }
 
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {

@@ -3,12 +3,12 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use sha2::{Digest, Sha256};
 
 use super::failed;
 use crate::domain::event::{Change, Event, EventKind};
 use crate::domain::name::{HostName, RunId};
 use crate::domain::outcome::End;
+use crate::engine::effect::sha256_hex;
 use crate::engine::port::StoreError;
 
 /// How many of the last rows are checked at start: enough to see a cut or changed tail. The whole
@@ -58,13 +58,8 @@ struct Row<'a> {
 impl Row<'_> {
     fn hash(&self) -> String {
         let Row { seq, run, epoch, at, body, prev } = self;
-        sha256(&format!("{prev}\n{seq}\n{run}\n{epoch}\n{at}\n{body}"))
+        sha256_hex(format!("{prev}\n{seq}\n{run}\n{epoch}\n{at}\n{body}").as_bytes())
     }
-}
-
-/// SHA-256 of a text, in hex.
-pub fn sha256(text: &str) -> String {
-    crate::engine::effect::hex(&Sha256::digest(text))
 }
 
 /// All events of a run, in order.

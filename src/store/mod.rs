@@ -20,7 +20,8 @@ use crate::domain::access::Operator;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::name::{HostName, RunId};
 use crate::domain::plan::Plan;
-use crate::engine::port::{Debt, Release, RunSummary, Store, StoreError, StoredRun};
+use crate::domain::record::{Debt, Release, RunSummary};
+use crate::engine::port::{Store, StoreError, StoredRun};
 
 /// How long a statement waits for another process that reads.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -109,7 +110,7 @@ impl SqliteStore {
     /// [`Store::create_run`], on this thread.
     pub fn create_run_now(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
         let text = serde_json::to_string(plan).map_err(failed)?;
-        let sha256 = journal::sha256(&text);
+        let sha256 = crate::engine::effect::sha256_hex(text.as_bytes());
         self.transact(|connection| {
             refuse_if_leased(connection, plan)?;
             let hosts: Vec<&str> = plan.hosts.keys().map(HostName::as_str).collect();

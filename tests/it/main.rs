@@ -1,3 +1,8 @@
-//! Tests of the library as a whole, one file for each layer.
+//! The integration tests, in one binary: they link once.
 
+mod architecture;
 mod config;
+mod embedded;
+mod failures;
+mod release;
+mod support;

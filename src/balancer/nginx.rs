@@ -1,0 +1,278 @@
+//! nginx, over the fleet: read the file, edit it, prove it with `nginx -t`, reload, and prove that the
+//! new configuration runs by the change of the worker processes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use super::upstream::{Direction, Edited, edit};
+use crate::domain::event::Change;
+use crate::domain::inventory::{Balancer, Endpoint, Nginx};
+use crate::domain::name::HostName;
+use crate::domain::shell;
+use crate::domain::task::Sudo;
+use crate::engine::effect::sha256_hex;
+use crate::engine::port::{Exec, ExecEnd, ExecReport, Input, Member, Remote};
+use crate::engine::script::run_as;
+
+/// How long the file may take to be read.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long testing and reloading may take, on top of waiting for old requests.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often the edit is made anew when the file changed between reading and writing.
+const EDIT_TRIES: u32 = 3;
+
+/// Largest configuration file that is edited, in bytes; it has to fit in a captured output.
+const CONFIG_LIMIT_BYTES: u64 = 2 * crate::domain::output::KEEP_BYTES as u64;
+
+/// Prints the configuration file.
+pub const READ: &str = r#"
+cat -- "$1"
+"#;
+
+/// Puts the text on standard input in the place of the configuration, tests it, reloads, and waits.
+///
+/// `$1` file, `$2` SHA-256 of what was read, `$3` SHA-256 of what is sent, `$4` test, `$5` reload, `$6`
+/// workers, `$7` seconds to wait for old workers. The last line says `done`, `waiting`, `conflict`, `refused TEXT` or
+/// `unproven`. The copy that is kept starts with a dot: nginx's `include dir/*` does not read it.
+pub const APPLY: &str = r#"
+# The paths of system programs are missing for many logins.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+config=$(readlink -f -- "$1") old=$2 new=$3 test=$4 reload=$5 workers=$6 wait=$7
+dir=$(dirname "$config") name=$(basename "$config")
+tmp=$dir/.$name.rollcall-new bak=$dir/.$name.rollcall-bak
+sum() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d' ' -f1; }
+refuse() { rm -f "$tmp"; printf 'refused %s\n' "$(printf '%s' "$1" | tr '\n' ' ')"; exit 0; }
+pause() { sleep 0.1 2>/dev/null || sleep 1; }
+restore() { cp -p "$bak" "$tmp" && mv -f "$tmp" "$config"; }
+cp -p "$config" "$tmp" && cat >"$tmp" || refuse "cannot write $tmp"
+[ "$(sum <"$tmp")" = "$new" ] || refuse "the new text did not arrive whole"
+[ "$(sum <"$config")" = "$old" ] || { rm -f "$tmp"; echo conflict; exit 0; }
+before=$(eval "$workers")
+cp -p "$config" "$bak" && mv -f "$tmp" "$config" || refuse "cannot replace $config"
+said=$(eval "$test" 2>&1); tested=$?
+if [ "$tested" != 0 ]; then
+  restore || { echo unproven; exit 0; }
+  [ "$tested" != 127 ] || refuse "the test command cannot be run: $said"
+  if eval "$test" >/dev/null 2>&1; then refuse "the edited file is not valid, the old one is back: $said"
+  else refuse "$config was broken before rollcall came: $said"; fi
+fi
+if ! said=$(eval "$reload" 2>&1); then
+  restore || { echo unproven; exit 0; }
+  refuse "it would not reload, the old file is back: $said"
+fi
+left() { for one in $before; do printf '%s\n' "$now" | grep -qxF -- "$one" && echo "$one"; done; }
+fresh() { for one in $now; do printf '%s\n' "$before" | grep -qxF -- "$one" || echo "$one"; done; }
+tries=0
+while now=$(eval "$workers"); [ -z "$(fresh)" ]; do
+  tries=$((tries + 1)); [ "$tries" -lt 100 ] || { echo unproven; exit 0; }; pause
+done
+limit=$(($(date +%s) + wait))
+while now=$(eval "$workers"); [ -n "$(left)" ]; do
+  [ "$(date +%s)" -lt "$limit" ] || { echo waiting; exit 0; }; pause
+done
+echo done
+"#;
+
+/// Held by whoever edits one file on one host.
+type FileLock = Arc<tokio::sync::Mutex<()>>;
+
+/// The nginx driver. One edit of one file at a time.
+pub struct NginxDriver {
+    remote: Arc<dyn Remote>,
+    files: Mutex<HashMap<(Endpoint, String), FileLock>>,
+}
+
+/// What happened on one balancer host.
+#[derive(Debug)]
+enum Applied {
+    Done { foreign: Vec<HostName>, note: Option<String> },
+    Refused(String),
+    Unknown(String),
+}
+
+impl NginxDriver {
+    /// A driver that reaches balancer hosts through `remote`.
+    pub fn new(remote: Arc<dyn Remote>) -> NginxDriver {
+        NginxDriver { remote, files: Mutex::default() }
+    }
+
+    /// Takes members out on every balancer host, or on none: when one refuses, the others are undone.
+    pub async fn drain(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Change {
+        let applied = self.on_all(balancer, nginx, members, Direction::Out).await;
+        if applied.iter().all(|(_, applied)| matches!(applied, Applied::Done { .. })) {
+            return done(applied);
+        }
+        let why = troubles(&applied);
+        let certain = !applied.iter().any(|(_, applied)| matches!(applied, Applied::Unknown(_)));
+        let changed: Vec<&Endpoint> = applied
+            .iter()
+            .filter(|(_, applied)| matches!(applied, Applied::Done { .. }))
+            .map(|(host, _)| *host)
+            .collect();
+        let undone =
+            join_all(changed.iter().map(|host| self.on_one(host, balancer, nginx, members, Direction::In)))
+                .await;
+        match certain && undone.iter().all(|applied| matches!(applied, Applied::Done { .. })) {
+            true => Change::Refused { why },
+            false => Change::Unknown { why },
+        }
+    }
+
+    /// Puts members back on every balancer host.
+    pub async fn enable(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Change {
+        let applied = self.on_all(balancer, nginx, members, Direction::In).await;
+        if applied.iter().all(|(_, applied)| matches!(applied, Applied::Done { .. })) {
+            return done(applied);
+        }
+        let why = troubles(&applied);
+        match applied.iter().all(|(_, applied)| matches!(applied, Applied::Refused(_))) {
+            true => Change::Refused { why },
+            false => Change::Unknown { why },
+        }
+    }
+
+    async fn on_all<'a>(
+        &self,
+        balancer: &'a Balancer,
+        nginx: &Nginx,
+        members: &[Member],
+        direction: Direction,
+    ) -> Vec<(&'a Endpoint, Applied)> {
+        let each = balancer
+            .on
+            .iter()
+            .map(async |host| (host, self.on_one(host, balancer, nginx, members, direction).await));
+        join_all(each).await
+    }
+
+    async fn on_one(
+        &self,
+        host: &Endpoint,
+        balancer: &Balancer,
+        nginx: &Nginx,
+        members: &[Member],
+        direction: Direction,
+    ) -> Applied {
+        let lock = self.lock(host, &nginx.config);
+        let _one_edit_at_a_time = lock.lock().await;
+        for _ in 0..EDIT_TRIES {
+            let text = match self.read(host, nginx).await {
+                Ok(text) => text,
+                Err(why) => return Applied::Refused(why),
+            };
+            let edited = match edit(&text, nginx.style, direction, members) {
+                Ok(edited) => edited,
+                Err(why) => return Applied::Refused(format!("{}: {}: {why}", host.name, nginx.config)),
+            };
+            if let Some(applied) = self.apply(host, balancer, nginx, &text, edited).await {
+                return applied;
+            }
+        }
+        Applied::Refused(format!("{}: {}: somebody else keeps changing it", host.name, nginx.config))
+    }
+
+    fn lock(&self, host: &Endpoint, config: &str) -> FileLock {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.entry((host.clone(), config.to_string())).or_default().clone()
+    }
+
+    async fn read(&self, host: &Endpoint, nginx: &Nginx) -> Result<String, String> {
+        let script = shell::with_arguments(READ, &[&nginx.config]);
+        let report = self.exec(host, nginx, script, Input::None, READ_TIMEOUT).await;
+        let named = |why: String| format!("{}: {}: {why}", host.name, nginx.config);
+        match report.end {
+            ExecEnd::Exited(0) if report.stdout.left_out > 0 => Err(named(format!(
+                "larger than {CONFIG_LIMIT_BYTES} bytes; try: the upstream block in a file of its own"
+            ))),
+            ExecEnd::Exited(0) => Ok(report.stdout.text),
+            ExecEnd::Exited(_) => Err(named(report.stderr.last_line().to_string())),
+            ExecEnd::NotStarted(why) | ExecEnd::Lost(why) => Err(named(why)),
+            other => Err(named(format!("{other:?}"))),
+        }
+    }
+
+    /// `None` when the file changed meanwhile and the edit has to be made anew.
+    async fn apply(
+        &self,
+        host: &Endpoint,
+        balancer: &Balancer,
+        nginx: &Nginx,
+        old: &str,
+        edited: Edited,
+    ) -> Option<Applied> {
+        let (old, new) = (sha256_hex(old.as_bytes()), sha256_hex(edited.text.as_bytes()));
+        let wait = balancer.drain_timeout.as_secs().to_string();
+        let arguments = [&nginx.config, &old, &new, &nginx.test, &nginx.reload, &nginx.workers, &wait];
+        let script = shell::with_arguments(APPLY, &arguments.map(String::as_str));
+        let input = Input::Bytes(Bytes::from(edited.text));
+        let report = self.exec(host, nginx, script, input, APPLY_TIMEOUT + balancer.drain_timeout).await;
+        let line = report.stdout.last_line();
+        let named = |why: &str| format!("{}: {why}", host.name);
+        Some(match (report.end, line) {
+            (ExecEnd::Exited(0), "conflict") => return None,
+            (ExecEnd::Exited(0), "done") => Applied::Done { foreign: edited.foreign, note: None },
+            (ExecEnd::Exited(0), "waiting") => {
+                let note =
+                    format!("requests that were in flight did not end within {:?}", balancer.drain_timeout);
+                Applied::Done { foreign: edited.foreign, note: Some(named(&note)) }
+            }
+            (ExecEnd::NotStarted(why), _) => Applied::Refused(named(&why)),
+            (ExecEnd::Exited(0), line) if line.starts_with("refused ") => {
+                Applied::Refused(named(line.trim_start_matches("refused ")))
+            }
+            (ExecEnd::Exited(0), "unproven") => {
+                Applied::Unknown(named("the reload was not seen to take effect"))
+            }
+            (ExecEnd::Lost(why), _) => Applied::Unknown(named(&why)),
+            (end, _) => Applied::Unknown(named(&format!("{end:?} {}", report.stderr.last_line()))),
+        })
+    }
+
+    async fn exec(
+        &self,
+        host: &Endpoint,
+        nginx: &Nginx,
+        script: String,
+        input: Input,
+        timeout: Duration,
+    ) -> ExecReport {
+        let sudo = if nginx.sudo { Sudo::Root } else { Sudo::No };
+        let request = Exec {
+            script: run_as(&script, &sudo),
+            input,
+            timeout,
+            cancel: CancellationToken::new(),
+            lines: None,
+        };
+        self.remote.exec(host, request).await
+    }
+}
+
+fn done(applied: Vec<(&Endpoint, Applied)>) -> Change {
+    let mut foreign = Vec::new();
+    let mut notes = Vec::new();
+    for (_, applied) in applied {
+        if let Applied::Done { foreign: others, note } = applied {
+            foreign.extend(others);
+            notes.extend(note);
+        }
+    }
+    foreign.sort();
+    foreign.dedup();
+    Change::Done { foreign, note: notes.join("; ") }
+}
+
+fn troubles(applied: &[(&Endpoint, Applied)]) -> String {
+    let why = |applied: &Applied| match applied {
+        Applied::Refused(why) | Applied::Unknown(why) => Some(why.clone()),
+        Applied::Done { .. } => None,
+    };
+    applied.iter().filter_map(|(_, applied)| why(applied)).collect::<Vec<_>>().join("; ")
+}

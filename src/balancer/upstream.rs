@@ -1,0 +1,348 @@
+//! Editing an nginx upstream block: a pure function from text to text. Servers are found by their exact
+//! address, everything else in the file stays byte for byte, and every line that was changed carries a
+//! mark that says for which host, so that only our own changes are ever taken back.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::domain::inventory::NginxStyle;
+use crate::domain::name::HostName;
+use crate::engine::port::Member;
+
+/// Which way a server is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Out,
+    In,
+}
+
+/// What the edit came to.
+#[derive(Debug, PartialEq)]
+pub struct Edited {
+    pub text: String,
+    /// Hosts that were out already, and not by us: their lines are left as they are.
+    pub foreign: Vec<HostName>,
+}
+
+/// `server ADDRESS PARAMETERS;TAIL`, perhaps commented out, alone on its line.
+static SERVER: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"^(?P<indent>\s*)(?P<comment>#\s*)?server\s+(?P<address>[^\s;{}#]+)(?P<params>[^;{}#]*);(?P<tail>.*)$").ok()
+});
+
+const MARK: &str = " # rollcall:";
+
+struct Server<'a> {
+    indent: &'a str,
+    comment: &'a str,
+    address: &'a str,
+    params: &'a str,
+    tail: &'a str,
+}
+
+impl<'a> Server<'a> {
+    fn parse(line: &'a str) -> Option<Server<'a>> {
+        let captures = SERVER.as_ref()?.captures(line)?;
+        let part = |name: &str| captures.name(name).map_or("", |part| part.as_str());
+        Some(Server {
+            indent: part("indent"),
+            comment: part("comment"),
+            address: part("address"),
+            params: part("params"),
+            tail: part("tail"),
+        })
+    }
+
+    fn is_down(&self) -> bool {
+        !self.comment.is_empty() || self.params.split_whitespace().any(|word| word == "down")
+    }
+
+    /// The host whose line we changed, if we did.
+    fn mark(&self) -> Option<&'a str> {
+        self.tail.rsplit_once(MARK).map(|(_, host)| host.trim())
+    }
+
+    fn out(&self, style: NginxStyle, host: &HostName) -> String {
+        let Server { indent, address, params, tail, .. } = self;
+        match style {
+            NginxStyle::Down => format!("{indent}server {address}{params} down;{tail}{MARK}{host}"),
+            NginxStyle::Comment => format!("{indent}#server {address}{params};{tail}{MARK}{host}"),
+        }
+    }
+
+    fn back(&self) -> String {
+        let Server { indent, address, params, tail, .. } = self;
+        let tail = tail.rsplit_once(MARK).map_or(*tail, |(before, _)| before);
+        let params = match self.comment.is_empty() {
+            true => params.strip_suffix(" down").unwrap_or(params),
+            false => params,
+        };
+        format!("{indent}server {address}{params};{tail}")
+    }
+}
+
+/// The text with the members taken out or put back.
+///
+/// An error when a member has no line of its own in an upstream block, when taking the members out
+/// would leave an upstream without any server, or when a member that is to go back in was taken out by
+/// somebody else.
+pub fn edit(
+    text: &str,
+    style: NginxStyle,
+    direction: Direction,
+    members: &[Member],
+) -> Result<Edited, String> {
+    let mut found = vec![false; members.len()];
+    let mut foreign = Vec::new();
+    let mut lines = Vec::new();
+    let mut context = Context::default();
+    for (number, raw) in text.split('\n').enumerate() {
+        let line = raw.strip_suffix('\r').unwrap_or(raw);
+        let inside = context.enter(line);
+        let server = Server::parse(line).filter(|_| inside);
+        if server.is_none() {
+            refuse_crowded_line(line, number + 1, context.saw_upstream || inside, members)?;
+        }
+        let member = server
+            .as_ref()
+            .and_then(|server| members.iter().position(|member| member.seat.server == server.address));
+        let (Some(server), Some(at)) = (server.as_ref(), member) else {
+            context.count(server.as_ref().is_some_and(|server| !server.is_down()));
+            lines.push(raw.to_string());
+            continue;
+        };
+        found[at] = true;
+        let new = change(server, style, direction, &members[at].host, &mut foreign);
+        context.count(Server::parse(new.as_deref().unwrap_or(line)).is_some_and(|server| !server.is_down()));
+        lines.push(new.unwrap_or_else(|| raw.to_string()));
+    }
+    foreign.sort();
+    finish(found, members, direction, &foreign, context)?;
+    Ok(Edited { text: lines.join("\n"), foreign })
+}
+
+/// The line as it shall be; `None` when it stays.
+fn change(
+    server: &Server<'_>,
+    style: NginxStyle,
+    direction: Direction,
+    host: &HostName,
+    foreign: &mut Vec<HostName>,
+) -> Option<String> {
+    match (direction, server.is_down(), server.mark()) {
+        (Direction::Out, false, None) => Some(server.out(style, host)),
+        // Marked by us and put back by hand: take the old mark away before the line is marked again.
+        (Direction::Out, false, Some(_)) => {
+            Server::parse(&server.back()).map(|server| server.out(style, host))
+        }
+        (Direction::Out, true, Some(_)) | (Direction::In, false, None) => None,
+        (Direction::In, _, Some(_)) => Some(server.back()),
+        (_, true, None) => {
+            foreign.push(host.clone());
+            None
+        }
+    }
+}
+
+fn finish(
+    found: Vec<bool>,
+    members: &[Member],
+    direction: Direction,
+    foreign: &[HostName],
+    context: Context,
+) -> Result<(), String> {
+    if let Some((_, member)) = found.iter().zip(members).find(|(found, _)| !**found) {
+        return Err(format!(
+            "no upstream block has a line `server {}` for {}",
+            member.seat.server, member.host
+        ));
+    }
+    if let (Direction::In, Some(host)) = (direction, foreign.first()) {
+        return Err(format!(
+            "{host} was taken out by somebody else (its line has no mark of rollcall); it is left so"
+        ));
+    }
+    match (direction, context.emptied) {
+        (Direction::Out, Some(upstream)) => Err(format!(
+            "this would take the last server out of the upstream `{upstream}`; try: smaller batches (serial)"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A line that holds a member's server among other things cannot be edited by line.
+fn refuse_crowded_line(line: &str, number: usize, upstream: bool, members: &[Member]) -> Result<(), String> {
+    let code = line.split('#').next().unwrap_or_default();
+    let words: Vec<&str> = code
+        .split(|c: char| c.is_whitespace() || c == ';' || c == '{')
+        .filter(|word| !word.is_empty())
+        .collect();
+    let named = words.windows(2).find_map(|pair| match pair {
+        ["server", address] => members.iter().find(|member| member.seat.server == *address),
+        _ => None,
+    });
+    match named.filter(|_| upstream) {
+        Some(member) => Err(format!(
+            "line {number}: `server {}` shares its line; try: one server a line",
+            member.seat.server
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Where in the file a line stands.
+#[derive(Default)]
+struct Context {
+    depth: usize,
+    /// Name of the upstream block we are in, its depth, its servers that are live, and how many lines of servers it has.
+    upstream: Option<(String, usize, usize, usize)>,
+    saw_upstream: bool,
+    /// An upstream that has servers, none of them live.
+    emptied: Option<String>,
+}
+
+impl Context {
+    /// Follows a line; true when the line stands inside an upstream block.
+    fn enter(&mut self, line: &str) -> bool {
+        let inside = self.upstream.is_some();
+        let code = line.split('#').next().unwrap_or_default();
+        let mut words = code.split(|c: char| c.is_whitespace() || c == '{').filter(|word| !word.is_empty());
+        self.saw_upstream = !inside && words.next() == Some("upstream");
+        let name = words.next().unwrap_or_default().to_string();
+        for c in code.chars() {
+            match c {
+                '{' => {
+                    self.depth += 1;
+                    if self.saw_upstream && self.upstream.is_none() {
+                        self.upstream = Some((name.clone(), self.depth, 0, 0));
+                    }
+                }
+                '}' => self.leave(),
+                _ => {}
+            }
+        }
+        inside
+    }
+
+    fn leave(&mut self) {
+        if let Some((name, depth, live, servers)) = self.upstream.take() {
+            match depth == self.depth {
+                true if live == 0 && servers > 0 => self.emptied = Some(name),
+                true => {}
+                false => self.upstream = Some((name, depth, live, servers)),
+            }
+        }
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn count(&mut self, live: bool) {
+        if let Some((_, _, alive, servers)) = &mut self.upstream {
+            *alive += usize::from(live);
+            *servers += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::plan::Seat;
+
+    const CONFIG: &str = "\
+events {}
+http {
+  upstream app {
+    zone app 64k;
+    server 10.0.0.1:8080 weight=2;   # first
+    server 10.0.0.11:8080;
+    # server 10.0.0.3:8080;
+    server 10.0.0.2:8080 down;
+  }
+  server { listen 80; location / { proxy_pass http://app; } }
+}
+";
+
+    fn member(host: &str, server: &str) -> Member {
+        Member { host: host.into(), seat: Seat { balancer: "prod.web".into(), server: server.into() } }
+    }
+
+    fn out(style: NginxStyle, members: &[Member]) -> Result<Edited, String> {
+        edit(CONFIG, style, Direction::Out, members)
+    }
+
+    #[test]
+    fn exactly_the_addressed_line_changes() {
+        let edited = out(NginxStyle::Down, &[member("web1", "10.0.0.1:8080")]).unwrap();
+        let wanted = CONFIG.replace(
+            "10.0.0.1:8080 weight=2;   # first",
+            "10.0.0.1:8080 weight=2 down;   # first # rollcall:web1",
+        );
+        assert_eq!(edited, Edited { text: wanted, foreign: vec![] });
+        let edited = out(NginxStyle::Comment, &[member("web11", "10.0.0.11:8080")]).unwrap();
+        assert_eq!(
+            edited.text,
+            CONFIG.replace("server 10.0.0.11:8080;", "#server 10.0.0.11:8080; # rollcall:web11")
+        );
+    }
+
+    #[test]
+    fn taking_out_and_putting_back_gives_the_same_bytes() {
+        for style in [NginxStyle::Down, NginxStyle::Comment] {
+            for config in [CONFIG.to_string(), CONFIG.replace('\n', "\r\n")] {
+                let members = [member("web1", "10.0.0.1:8080")];
+                let once = edit(&config, style, Direction::Out, &members).unwrap().text;
+                let twice = edit(&once, style, Direction::Out, &members).unwrap().text;
+                assert_eq!(once, twice);
+                let back = edit(&once, style, Direction::In, &members).unwrap().text;
+                assert_eq!(back.replace('\r', ""), config.replace('\r', ""));
+                assert_eq!(edit(&back, style, Direction::In, &members).unwrap().text, back);
+            }
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_took_out_is_left_so() {
+        let members = [member("web2", "10.0.0.2:8080"), member("web3", "10.0.0.3:8080")];
+        let edited = out(NginxStyle::Down, &members).unwrap();
+        assert_eq!(edited.text, CONFIG);
+        assert_eq!(edited.foreign, [HostName::from("web2"), HostName::from("web3")]);
+        let error = edit(CONFIG, NginxStyle::Down, Direction::In, &members).unwrap_err();
+        assert_eq!(
+            error,
+            "web2 was taken out by somebody else (its line has no mark of rollcall); it is left so"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_done_safely_is_refused() {
+        let error = out(NginxStyle::Down, &[member("web9", "10.0.0.9:8080")]).unwrap_err();
+        assert_eq!(error, "no upstream block has a line `server 10.0.0.9:8080` for web9");
+        let both = [member("web1", "10.0.0.1:8080"), member("web11", "10.0.0.11:8080")];
+        let error = out(NginxStyle::Down, &both).unwrap_err();
+        assert_eq!(
+            error,
+            "this would take the last server out of the upstream `app`; try: smaller batches (serial)"
+        );
+        let crowded = "upstream a { server x:1; server y:1; }";
+        let error = edit(crowded, NginxStyle::Down, Direction::Out, &[member("x", "x:1")]).unwrap_err();
+        assert_eq!(error, "line 1: `server x:1` shares its line; try: one server a line");
+        // A `server` outside of upstream blocks is another thing.
+        let error =
+            edit("server x:1;\n", NginxStyle::Down, Direction::Out, &[member("x", "x:1")]).unwrap_err();
+        assert_eq!(error, "no upstream block has a line `server x:1` for x");
+    }
+
+    #[test]
+    fn a_line_put_back_by_hand_is_taken_out_again_with_one_mark() {
+        let by_hand = "upstream a {\n server x:1; # rollcall:x\n server y:1;\n}";
+        let edited = edit(by_hand, NginxStyle::Down, Direction::Out, &[member("x", "x:1")]).unwrap();
+        assert_eq!(edited.text, "upstream a {\n server x:1 down; # rollcall:x\n server y:1;\n}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_survives(text in "[a-z0-9 {};#\n:.]{0,200}") {
+            let _ = edit(&text, NginxStyle::Down, Direction::Out, &[member("x", "x:1")]);
+        }
+    }
+}

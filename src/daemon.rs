@@ -1,0 +1,279 @@
+//! The composition root: builds the adapters, opens the doors, listens to signals, and stops in order.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, PrivateKey};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::balancer::Balancers;
+use crate::config::{self, Config, FleetSettings};
+use crate::domain::access::{Operator, Role};
+use crate::domain::command::Request;
+use crate::domain::name::count;
+use crate::domain::outcome::exit;
+use crate::door::local::Stdio;
+use crate::door::ssh::SshDoor;
+use crate::door::{Desk, Reload, Terminal, answer};
+use crate::engine::port::{Clock, Remote};
+use crate::engine::{Engine, Ports, recover};
+use crate::fleet::connect::{Dial, Tcp};
+use crate::fleet::known_hosts::KnownHosts;
+use crate::fleet::{Fleet, Parts, Settings, read_identities};
+use crate::probe::Probes;
+use crate::store::SqliteStore;
+
+/// The clock of this machine.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "the one place where the time of day comes in")]
+        Timestamp::now()
+    }
+}
+
+/// A daemon that is ready: built, recovered, listening.
+pub struct Daemon {
+    pub desk: Desk,
+    pub addresses: Vec<SocketAddr>,
+    fleet: Arc<Fleet>,
+    stop: CancellationToken,
+    root: Arc<Root>,
+}
+
+/// The configuration directory, and the place where the one in force is kept.
+struct Root {
+    path: PathBuf,
+    current: watch::Sender<Arc<Config>>,
+    /// One reload at a time: the later one wins whole.
+    reloading: Mutex<()>,
+}
+
+#[async_trait]
+impl Reload for Root {
+    async fn reload(&self) -> Result<String, String> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let path = self.path.clone();
+        let loaded = tokio::task::spawn_blocking(move || config::load(&path))
+            .await
+            .map_err(|error| error.to_string())?;
+        let new = loaded.map_err(|diagnostics| diagnostics.to_string())?;
+        let said = describe(&new);
+        let restart = self.current.borrow().settings != new.settings;
+        self.current.send_replace(Arc::new(new));
+        Ok(if restart {
+            format!("{said}; what changed in rollcall.toml takes effect at the next start")
+        } else {
+            said
+        })
+    }
+}
+
+fn describe(config: &Config) -> String {
+    let parts = [
+        count(config.inventory.hosts.len(), "host"),
+        count(config.tasks.len(), "task"),
+        count(config.checks.values().map(Vec::len).sum(), "check"),
+        count(config.operators.len(), "operator"),
+    ];
+    format!("configuration in force: {}", parts.join(", "))
+}
+
+/// Builds everything but the doors: for the daemon and for `--local`.
+fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<Fleet>, Arc<Root>), String> {
+    let settings = config.settings.clone();
+    make_parent(&settings.store)?;
+    make_parent(&settings.fleet.known_hosts)?;
+    let store = SqliteStore::open(&settings.store).map_err(|error| error.to_string())?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let fleet = Arc::new(Fleet::new(parts(&settings.fleet, dial, clock.clone())?));
+    let remote: Arc<dyn Remote> = fleet.clone();
+    let engine = Engine::new(Ports {
+        prober: Arc::new(Probes::new(remote.clone())),
+        balancers: Arc::new(Balancers::new(remote.clone())),
+        remote,
+        store: Arc::new(store),
+        clock,
+    });
+    let current = watch::Sender::new(Arc::new(config));
+    let receiver = current.subscribe();
+    let root = Arc::new(Root { path: path.to_path_buf(), current, reloading: Mutex::default() });
+    Ok((Desk { engine, config: receiver, reload: root.clone() }, fleet, root))
+}
+
+fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -> Result<Parts, String> {
+    Ok(Parts {
+        settings: Settings {
+            parallel: settings.parallel,
+            connect_timeout: settings.connect_timeout,
+            keepalive: settings.keepalive,
+        },
+        identities: read_identities(&settings.identity, settings.agent.as_ref())?,
+        known_hosts: KnownHosts::new(settings.known_hosts.clone()),
+        dial,
+        clock,
+    })
+}
+
+fn make_parent(path: &Path) -> Result<(), String> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    std::fs::create_dir_all(parent)
+        .map_err(|error| format!("{}: {error}; try: another place for it in rollcall.toml", parent.display()))
+}
+
+/// The door's own key: read, or made at the first start.
+fn host_key(path: &Path) -> Result<PrivateKey, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("host key {}: {error}", path.display());
+    if path.exists() {
+        return russh::keys::load_secret_key(path, None).map_err(|error| failed(&error));
+    }
+    make_parent(path)?;
+    let key = PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519)
+        .map_err(|error| failed(&error))?;
+    let text = key.to_openssh(LineEnding::LF).map_err(|error| failed(&error))?;
+    let mut file = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| failed(&error))?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(|error| failed(&error))?;
+    Ok(key)
+}
+
+impl Daemon {
+    /// Reads the configuration in `path`, closes what a dead daemon left open, and opens the doors.
+    pub async fn start(path: &Path) -> Result<Daemon, String> {
+        let config = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
+        let settings = config.settings.clone();
+        let said = describe(&config);
+        let (desk, fleet, root) = build(path, config, Arc::new(Tcp))?;
+        recover_runs(&desk).await?;
+        let door = Arc::new(SshDoor::new(desk.clone(), host_key(&settings.host_key)?));
+        let stop = CancellationToken::new();
+        let mut addresses = Vec::new();
+        for address in &settings.listen {
+            let listener =
+                TcpListener::bind(address).await.map_err(|error| format!("listen {address}: {error}"))?;
+            addresses.push(listener.local_addr().map_err(|error| error.to_string())?);
+            let (door, stop) = (door.clone(), stop.clone());
+            tokio::spawn(async move { door.listen(listener, stop).await });
+        }
+        tracing::info!(?addresses, "{said}");
+        Ok(Daemon { desk, addresses, fleet, stop, root })
+    }
+
+    /// Serves until a signal says stop. SIGHUP reads the configuration again.
+    pub async fn run(self) -> Result<(), String> {
+        let on = |kind| signal(kind).map_err(|error| format!("signals: {error}"));
+        let (mut hangup, mut terminate, mut interrupt) =
+            (on(SignalKind::hangup())?, on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+        notify(&[sd_notify::NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => self.reload_on_signal().await,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        tokio::select! {
+            () = self.stop() => {}
+            _ = terminate.recv() => tracing::warn!("told to stop twice: what is under way is left as it is"),
+            _ = interrupt.recv() => tracing::warn!("told to stop twice: what is under way is left as it is"),
+        }
+        Ok(())
+    }
+
+    async fn reload_on_signal(&self) {
+        match self.root.reload().await {
+            Ok(said) => tracing::info!("{said}"),
+            Err(why) => tracing::error!("the old configuration stays in force:\n{why}"),
+        }
+    }
+
+    /// Stops: no new connections, no new runs, no further host begins; what is in its bracket is carried
+    /// to its end, so that nobody is left out of rotation.
+    pub async fn stop(&self) {
+        notify(&[sd_notify::NotifyState::Stopping]);
+        self.stop.cancel();
+        for run in self.desk.engine.under_way() {
+            self.desk.engine.cancel(run, "rollcall, which is stopping", false).await;
+        }
+        self.desk.engine.drain().await;
+        self.fleet.close().await;
+    }
+}
+
+/// Tells the service manager, if there is one.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager was not told");
+    }
+}
+
+async fn recover_runs(desk: &Desk) -> Result<(), String> {
+    let ports = desk.engine.ports();
+    let closed = recover::close_open_runs(&*ports.store, ports.clock.now())
+        .await
+        .map_err(|error| error.to_string())?;
+    for run in closed {
+        tracing::warn!(%run, "was under way when rollcall ended; see: show {run}");
+    }
+    Ok(())
+}
+
+/// `rollcall --local ...`: answers one command without a daemon; the exit status.
+pub async fn answer_locally(path: &Path, request: Request) -> u8 {
+    match locally(path, request).await {
+        Ok(status) => status,
+        Err(why) => {
+            let _ = Stdio.err(&format!("rollcall: {why}\n")).await;
+            exit::INTERNAL
+        }
+    }
+}
+
+async fn locally(path: &Path, request: Request) -> Result<u8, String> {
+    let config = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
+    let (desk, fleet, _root) = build(path, config, Arc::new(Tcp))?;
+    recover_runs(&desk).await?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("signals: {error}"))?;
+    let operator = local_operator();
+    let mut stdio = Stdio;
+    let answering = answer::answer(&desk, &operator, request, &mut stdio);
+    tokio::pin!(answering);
+    let status = loop {
+        tokio::select! {
+            status = &mut answering => break status,
+            // There is no daemon to carry on: Ctrl-C stops, and hosts in their bracket finish it.
+            _ = interrupt.recv() => for run in desk.engine.under_way() {
+                desk.engine.cancel(run, &operator.name, false).await;
+            },
+        }
+    };
+    desk.engine.drain().await;
+    fleet.close().await;
+    Ok(status)
+}
+
+/// Whoever can read the store and the keys may do everything with them anyway.
+fn local_operator() -> Operator {
+    let name =
+        std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());
+    Operator { name: format!("{name} (local)"), key: "local".into(), role: Role::Admin, groups: None }
+}
+
+/// `rollcall check-config`: the summary, or every mistake.
+pub fn check_config(path: &Path) -> Result<String, String> {
+    let config = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
+    Ok(describe(&config))
+}

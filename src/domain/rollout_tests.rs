@@ -1,0 +1,567 @@
+//! Every rule of a rollout as a row: what the world answers, and where each host ends. And the same
+//! rules under random worlds, with the invariants of ARCHITECTURE.md looked at after every event.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::check::{Check, CheckResult, Expect, Probe, Retry};
+use crate::domain::command::Title;
+use crate::domain::event::{Change, Event};
+use crate::domain::inventory::{Balancer, Driver, Endpoint, Nginx, NginxStyle};
+use crate::domain::name::RunId;
+use crate::domain::outcome::{Failure, Outcome, RunOutcome};
+use crate::domain::output::Output;
+use crate::domain::plan::{Plan, Seat};
+use crate::domain::task::{BatchSize, MaxFailures, Rollout, StepBody, Sudo, batch_sizes};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn step(name: &str, template: &str) -> Step {
+    Step {
+        name: name.into(),
+        body: StepBody::Run { script: template.into(), dir: None, env: BTreeMap::new() },
+        creates: None,
+        unless: None,
+        timeout: Duration::from_secs(1),
+        retries: 0,
+        delay: Duration::from_secs(5),
+        warn_only: false,
+        sudo: Sudo::No,
+    }
+}
+
+fn check() -> Check {
+    let probe = Probe::Run { command: "true".into(), expect: Expect::default() };
+    Check { name: "answers".into(), probe, timeout: Duration::from_secs(1), retry: Retry::default() }
+}
+
+fn host_plan(name: &str) -> HostPlan {
+    let endpoint =
+        Endpoint { name: name.into(), address: name.into(), port: 22, login: "d".into(), via: None };
+    HostPlan {
+        endpoint,
+        steps: vec![step("one", "a"), step("two", "b")],
+        rollback: vec![step("back", "{{ previous }}")],
+        vars: BTreeMap::new(),
+        observe: Some("current".into()),
+        checks: vec![check()],
+        checks_back: vec![],
+        balancer: Some(Seat { balancer: "web".into(), server: name.into() }),
+    }
+}
+
+fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFailure) -> Plan {
+    let names: Vec<HostName> = (1..=hosts).map(|n| HostName::new(format!("h{n}"))).collect();
+    let mut rest = names.clone().into_iter();
+    let batches =
+        batch_sizes(serial, hosts).into_iter().map(|size| rest.by_ref().take(size).collect()).collect();
+    let driver = Driver::Nginx(Nginx {
+        config: "c".into(),
+        style: NginxStyle::Down,
+        test: "t".into(),
+        reload: "r".into(),
+        workers: "w".into(),
+        sudo: false,
+    });
+    let balancer = Balancer {
+        name: "web".into(),
+        on: vec![],
+        server: "s".into(),
+        driver,
+        drain_timeout: Duration::ZERO,
+    };
+    Plan {
+        title: Title("deploy".into()),
+        kind: Kind::Release { task: "deploy".into() },
+        params: BTreeMap::new(),
+        rollout: Rollout {
+            serial: serial.to_vec(),
+            max_failures: MaxFailures::Hosts(max_failures),
+            on_failure,
+        },
+        batches,
+        hosts: names.iter().map(|name| (name.clone(), host_plan(name.as_str()))).collect(),
+        balancers: BTreeMap::from([("web".into(), balancer)]),
+        leases: BTreeSet::from(["web".into()]),
+        files_root: "files".into(),
+    }
+}
+
+/// What the world does when it is asked; most of it goes well.
+#[derive(Clone, Debug, Default)]
+struct World {
+    /// By host: what goes wrong there, once at each place.
+    trouble: BTreeMap<HostName, Trouble>,
+    drain: Option<Change>,
+    enable: Option<Change>,
+    /// The number of the event after which an operator cancels.
+    cancel_after: Option<(usize, bool)>,
+    /// Order in which effects that are under way end: picks by this, modulo their number.
+    picks: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Trouble {
+    Unreachable,
+    Step(Way, usize, Outcome),
+    /// Only on the first attempt.
+    Flaky(usize),
+    Gate(Verdict),
+    /// On the way back, too.
+    GateBothWays(Verdict),
+    Roll(Verdict),
+    NoPrevious(Outcome),
+}
+
+fn failed() -> Outcome {
+    Outcome::Failed { code: Some(1), why: "exit status 1".into() }
+}
+
+fn answer(world: &World, run: &Run, effect: &Effect) -> EventKind {
+    match effect.clone() {
+        Effect::Observe { host } => match world.trouble.get(&host) {
+            Some(Trouble::Unreachable) => {
+                let failure = Failure { kind: FailureKind::Unreachable, why: "refused".into() };
+                EventKind::ObserveFailed { host, failure }
+            }
+            Some(Trouble::NoPrevious(_)) => EventKind::Observed { host, previous: None },
+            _ => EventKind::Observed { host, previous: Some("old".into()) },
+        },
+        Effect::Drain { balancer, hosts } => {
+            let change = world.drain.clone().unwrap_or(Change::Done { foreign: vec![], note: String::new() });
+            EventKind::DrainEnded { balancer, hosts, change }
+        }
+        Effect::Enable { balancer, hosts } => {
+            let change =
+                world.enable.clone().unwrap_or(Change::Done { foreign: vec![], note: String::new() });
+            EventKind::EnableEnded { balancer, hosts, change }
+        }
+        Effect::Step { host, way, step, attempt } => {
+            let outcome = match world.trouble.get(&host) {
+                Some(Trouble::Step(at, number, outcome)) if (*at, *number) == (way, step) => outcome.clone(),
+                Some(Trouble::NoPrevious(outcome)) if way == Way::Forward && step == 0 => outcome.clone(),
+                Some(Trouble::Flaky(number)) if *number == step && attempt == 1 => failed(),
+                _ => Outcome::Ok,
+            };
+            let (stdout, stderr) = (Output::default(), Output::default());
+            EventKind::StepEnded {
+                host,
+                way,
+                step,
+                name: "s".into(),
+                attempt,
+                outcome,
+                stdout,
+                stderr,
+                took_ms: 1,
+            }
+        }
+        Effect::Checks { host, stage } => {
+            let back = matches!(run.hosts[&host].phase, Phase::Gating { way: Way::Back, .. });
+            let verdict = match (world.trouble.get(&host), stage) {
+                (Some(Trouble::Gate(verdict)), Stage::Gate) if !back => *verdict,
+                (Some(Trouble::GateBothWays(verdict)), Stage::Gate) => *verdict,
+                (Some(Trouble::Roll(verdict)), Stage::Roll) => *verdict,
+                _ => Verdict::Ok,
+            };
+            let result = CheckResult { check: "answers".into(), verdict, text: "seen".into(), looks: 1 };
+            EventKind::ChecksEnded { host, stage, results: vec![result] }
+        }
+    }
+}
+
+struct Story {
+    run: Run,
+    events: Vec<Event>,
+}
+
+/// Plays a run to its end, and looks at the invariants after every event.
+fn play(plan: Plan, world: &World) -> Story {
+    let mut run = Run::new(RunId(1), plan.clone());
+    let mut story: Vec<Event> = Vec::new();
+    let mut under_way: Vec<Effect> = Vec::new();
+    let mut picks = world.picks.iter().copied().cycle();
+    let mut now = NOW;
+    let mut balancer = BTreeSet::new();
+    let mut write = |run: &mut Run, kind: EventKind, now: Timestamp, story: &mut Vec<Event>| {
+        let event = Event { seq: story.len() as u64 + 1, run: RunId(1), at: now, kind };
+        run.apply(&event).unwrap_or_else(|illegal| panic!("{illegal}"));
+        follow_balancer(&mut balancer, &event.kind);
+        invariants(run, &balancer);
+        story.push(event);
+    };
+    let started = EventKind::RunStarted {
+        title: "t".into(),
+        by: "ann".into(),
+        key: "k".into(),
+        plan_sha256: "0".into(),
+    };
+    write(&mut run, started, now, &mut story);
+    for _ in 0..10_000 {
+        let decided = decide(&run, now);
+        for decision in &decided.decisions {
+            check_start(&run, &decision.event);
+            write(&mut run, decision.event.clone(), now, &mut story);
+            under_way.extend(decision.effect.clone());
+        }
+        if run.outcome.is_some() {
+            return Story { run, events: story };
+        }
+        if !decided.decisions.is_empty() {
+            continue;
+        }
+        if let Some((after, at_once)) = world.cancel_after
+            && story.len() >= after
+            && run.cancel.is_none()
+        {
+            let cancel = EventKind::CancelRequested { by: "bob".into(), now: at_once };
+            write(&mut run, cancel, now, &mut story);
+            continue;
+        }
+        if under_way.is_empty() {
+            now = decided.wake_at.expect("something is under way, or there is a time to wake");
+            continue;
+        }
+        let effect = under_way.remove(picks.next().unwrap_or(0) % under_way.len());
+        let answer = answer(world, &run, &effect);
+        write(&mut run, answer, now, &mut story);
+    }
+    panic!("the run does not end: {:?}", run.hosts);
+}
+
+/// The balancer's own view: out from the intent on, in again once it is proven.
+fn follow_balancer(out: &mut BTreeSet<HostName>, kind: &EventKind) {
+    match kind {
+        EventKind::DrainStarted { hosts, .. } => out.extend(hosts.iter().cloned()),
+        EventKind::DrainEnded { hosts, change: Change::Refused { .. }, .. }
+        | EventKind::EnableEnded { hosts, change: Change::Done { .. }, .. } => {
+            hosts.iter().for_each(|host| _ = out.remove(host))
+        }
+        _ => {}
+    }
+}
+
+fn invariants(run: &Run, out: &BTreeSet<HostName>) {
+    for (name, host) in &run.hosts {
+        assert_eq!(
+            host.owed,
+            out.contains(name),
+            "I3: what is out is owed, and nothing else: {name} {host:?}"
+        );
+        if let Some(end) = host.end() {
+            assert!(
+                !host.owed || matches!(end, End::Held | End::Unknown),
+                "I4: {name} ends {end:?} while it is owed"
+            );
+        }
+    }
+}
+
+/// Before an intent: whether it may be.
+fn check_start(run: &Run, kind: &EventKind) {
+    match kind {
+        EventKind::DrainStarted { .. } | EventKind::BatchStarted { .. } => {
+            assert!(!run.is_halted(), "I11: nothing begins once the run is halted: {kind:?}");
+        }
+        EventKind::EnableStarted { hosts, .. } => {
+            for host in hosts.iter().map(|host| &run.hosts[host]) {
+                let proven = host.checks.iter().all(|result| result.verdict.passes()) || host.is_untouched();
+                assert!(proven || matches!(host.phase, Phase::Verified { way: Way::Back }), "I6: {host:?}");
+            }
+        }
+        _ => {}
+    }
+    if let EventKind::BatchStarted { .. } = kind {
+        let through =
+            |name: &HostName| matches!(run.hosts[name].phase, Phase::Serving { .. } | Phase::Settled { .. });
+        assert!(run.batch_hosts().iter().all(through), "I7: a batch is through before the next one begins");
+    }
+}
+
+fn ends(story: &Story) -> String {
+    let ends = story.run.hosts.values().map(|host| host.end().map_or("?", End::word));
+    ends.collect::<Vec<_>>().join(" ")
+}
+
+fn world(trouble: &[(&str, Trouble)]) -> World {
+    World {
+        trouble: trouble.iter().map(|(host, trouble)| (HostName::from(*host), trouble.clone())).collect(),
+        ..World::default()
+    }
+}
+
+#[test]
+fn every_trouble_ends_in_a_true_state() {
+    use OnFailure::{Rollback, Stop};
+    use Way::{Back, Forward};
+    let lost = || Outcome::Lost { why: "gone".into() };
+    let not_started = || Outcome::NotStarted { why: "refused".into() };
+    type Row = (OnFailure, Vec<(&'static str, Trouble)>, &'static str, RunOutcome);
+    let rows: Vec<Row> = vec![
+        (Stop, vec![], "released released released released", RunOutcome::Done),
+        (
+            Stop,
+            vec![("h1", Trouble::Unreachable)],
+            "not-started not-started not-started not-started",
+            RunOutcome::Unreachable,
+        ),
+        (
+            Stop,
+            vec![("h2", Trouble::Unreachable)],
+            "released not-started not-started not-started",
+            RunOutcome::Unreachable,
+        ),
+        (
+            Stop,
+            vec![("h1", Trouble::Step(Forward, 0, failed()))],
+            "held not-started not-started not-started",
+            RunOutcome::NeedsPerson,
+        ),
+        (
+            Rollback,
+            vec![("h1", Trouble::Step(Forward, 1, failed()))],
+            "rolled-back not-started not-started not-started",
+            RunOutcome::Failed,
+        ),
+        (
+            Rollback,
+            vec![("h2", Trouble::Gate(Verdict::Critical))],
+            "released rolled-back released not-started",
+            RunOutcome::Failed,
+        ),
+        (
+            Rollback,
+            vec![("h2", Trouble::Gate(Verdict::Unknown))],
+            "released rolled-back released not-started",
+            RunOutcome::Failed,
+        ),
+        (
+            Rollback,
+            vec![("h2", Trouble::Gate(Verdict::Warning))],
+            "released released released released",
+            RunOutcome::Done,
+        ),
+        (
+            Rollback,
+            vec![("h1", Trouble::Step(Forward, 0, lost()))],
+            "unknown not-started not-started not-started",
+            RunOutcome::NeedsPerson,
+        ),
+        (
+            Rollback,
+            vec![("h1", Trouble::Step(Forward, 0, not_started()))],
+            "not-started not-started not-started not-started",
+            RunOutcome::Unreachable,
+        ),
+        (
+            Rollback,
+            vec![("h1", Trouble::Step(Forward, 1, not_started()))],
+            "held not-started not-started not-started",
+            RunOutcome::NeedsPerson,
+        ),
+        (
+            Rollback,
+            vec![("h1", Trouble::NoPrevious(failed()))],
+            "held not-started not-started not-started",
+            RunOutcome::NeedsPerson,
+        ),
+        (
+            Rollback,
+            vec![("h1", Trouble::Step(Forward, 0, Outcome::Timeout { after_ms: 9 }))],
+            "rolled-back not-started not-started not-started",
+            RunOutcome::Failed,
+        ),
+        (
+            Rollback,
+            vec![("h4", Trouble::Roll(Verdict::Critical))],
+            "released released released failing",
+            RunOutcome::NeedsPerson,
+        ),
+        (
+            Stop,
+            vec![("h1", Trouble::Flaky(0))],
+            "held not-started not-started not-started",
+            RunOutcome::NeedsPerson,
+        ),
+        (
+            Rollback,
+            vec![("h1", Trouble::Step(Back, 0, failed()))],
+            "released released released released",
+            RunOutcome::Done,
+        ),
+    ];
+    for (on_failure, trouble, wanted, outcome) in rows {
+        let plan = plan(4, &[BatchSize::Hosts(1), BatchSize::Hosts(2)], 0, on_failure);
+        let story = play(plan, &world(&trouble));
+        assert_eq!(ends(&story), wanted, "{trouble:?}");
+        assert_eq!(story.run.outcome, Some(outcome), "{trouble:?}");
+    }
+}
+
+#[test]
+fn a_rollback_that_fails_is_held() {
+    let mut plan = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Rollback);
+    let host = plan.hosts.get_mut(&HostName::from("h1")).unwrap();
+    host.steps[0].retries = 0;
+    host.checks_back = vec![check()];
+    // The gate is critical on the way forward and on the way back.
+    let story = play(plan, &world(&[("h1", Trouble::GateBothWays(Verdict::Critical))]));
+    assert_eq!(ends(&story), "held");
+    assert!(story.run.hosts.values().all(|host| host.owed));
+}
+
+#[test]
+fn a_flaky_step_is_tried_again_after_its_delay() {
+    let mut plan = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop);
+    plan.hosts.get_mut(&HostName::from("h1")).unwrap().steps[0].retries = 1;
+    let story = play(plan, &world(&[("h1", Trouble::Flaky(0))]));
+    assert_eq!(ends(&story), "released");
+    let starts =
+        story.events.iter().filter(|event| matches!(event.kind, EventKind::StepStarted { step: 0, .. }));
+    let times: Vec<i64> = starts.map(|event| event.at.as_second()).collect();
+    assert_eq!(times, [0, 5]);
+}
+
+#[test]
+fn a_warning_step_does_not_count_but_a_lost_one_does() {
+    let soft = |outcome: Outcome| {
+        let mut plan = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop);
+        plan.hosts.get_mut(&HostName::from("h1")).unwrap().steps[0].warn_only = true;
+        ends(&play(plan, &world(&[("h1", Trouble::Step(Way::Forward, 0, outcome))])))
+    };
+    assert_eq!(soft(failed()), "released");
+    assert_eq!(soft(Outcome::Lost { why: "gone".into() }), "unknown");
+}
+
+#[test]
+fn the_budget_is_for_the_whole_run() {
+    let two_fail = [("h1", Trouble::Gate(Verdict::Critical)), ("h3", Trouble::Unreachable)];
+    let serial = [BatchSize::Hosts(1)];
+    let story = play(plan(4, &serial, 1, OnFailure::Rollback), &world(&two_fail));
+    assert_eq!(ends(&story), "rolled-back released not-started not-started");
+    let story = play(plan(4, &serial, 2, OnFailure::Rollback), &world(&two_fail));
+    assert_eq!(ends(&story), "rolled-back released not-started released");
+    assert_eq!(story.run.outcome, Some(RunOutcome::Failed));
+}
+
+#[test]
+fn what_the_balancer_says_decides_the_end() {
+    let refused = || Change::Refused { why: "nginx -t".into() };
+    let unknown = || Change::Unknown { why: "lost".into() };
+    let foreign = Change::Done { foreign: vec!["h1".into()], note: String::new() };
+    let rows = [
+        (Some(refused()), None, "not-started", false),
+        (Some(unknown()), None, "not-started", false),
+        (Some(unknown()), Some(refused()), "held", true),
+        (None, Some(refused()), "held", true),
+        (None, Some(unknown()), "unknown", true),
+        (None, None, "released", false),
+    ];
+    for (drain, enable, wanted, owed) in rows {
+        let world = World { drain, enable, ..World::default() };
+        let story = play(plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop), &world);
+        assert_eq!(ends(&story), wanted, "{world:?}");
+        assert_eq!(story.run.hosts[&HostName::from("h1")].owed, owed, "{world:?}");
+    }
+    let mut run = Run::new(RunId(1), plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop));
+    run.started = true;
+    let host = run.hosts.get_mut(&HostName::from("h1")).unwrap();
+    host.phase = Phase::Draining;
+    let event = |kind| Event { seq: 1, run: RunId(1), at: NOW, kind };
+    let hosts = vec![HostName::from("h1")];
+    run.apply(&event(EventKind::DrainEnded { balancer: "web".into(), hosts, change: foreign })).unwrap();
+    assert!(!run.hosts[&HostName::from("h1")].owed, "what somebody else took out is not our debt");
+}
+
+#[test]
+fn a_cancelled_run_finishes_its_brackets_and_begins_no_other() {
+    for after in 1..40 {
+        let world = World { cancel_after: Some((after, false)), ..World::default() };
+        let story = play(plan(3, &[BatchSize::Hosts(1)], 0, OnFailure::Rollback), &world);
+        let all = ends(&story);
+        assert!(all.split(' ').all(|end| ["released", "not-started"].contains(&end)), "{after}: {all}");
+    }
+}
+
+#[test]
+fn hosts_of_one_batch_are_drained_in_one_change() {
+    let story = play(plan(5, &[BatchSize::Hosts(5)], 0, OnFailure::Stop), &World::default());
+    let drains = story.events.iter().filter(|event| matches!(event.kind, EventKind::DrainStarted { .. }));
+    assert_eq!(drains.count(), 1);
+}
+
+#[test]
+fn an_event_that_does_not_fit_is_an_error_that_names_both() {
+    let mut run = Run::new(RunId(1), plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop));
+    run.started = true;
+    let kind = EventKind::EnableStarted { balancer: "web".into(), hosts: vec!["h1".into()] };
+    let error = run.apply(&Event { seq: 1, run: RunId(1), at: NOW, kind }).unwrap_err().to_string();
+    assert!(error.contains("EnableStarted") && error.contains("Waiting"), "{error}");
+}
+
+fn outcomes() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        Just(failed()),
+        Just(Outcome::Unchanged),
+        Just(Outcome::Cancelled),
+        Just(Outcome::Timeout { after_ms: 5 }),
+        Just(Outcome::Lost { why: "gone".into() }),
+        Just(Outcome::NotStarted { why: "refused".into() }),
+    ]
+}
+
+fn troubles() -> impl Strategy<Value = Trouble> {
+    let verdict = prop_oneof![Just(Verdict::Critical), Just(Verdict::Unknown), Just(Verdict::Warning)];
+    prop_oneof![
+        Just(Trouble::Unreachable),
+        (0usize..2, outcomes()).prop_map(|(step, outcome)| Trouble::Step(Way::Forward, step, outcome)),
+        verdict.clone().prop_map(Trouble::Gate),
+        verdict.clone().prop_map(Trouble::GateBothWays),
+        verdict.prop_map(Trouble::Roll),
+        (0usize..2).prop_map(Trouble::Flaky),
+        outcomes().prop_map(Trouble::NoPrevious),
+    ]
+}
+
+fn changes() -> impl Strategy<Value = Option<Change>> {
+    prop_oneof![
+        4 => Just(None),
+        1 => Just(Some(Change::Refused { why: "no".into() })),
+        1 => Just(Some(Change::Unknown { why: "lost".into() })),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    /// Whatever happens: the run ends, no invariant breaks, and the same journal makes the same state.
+    #[test]
+    fn any_world_leaves_a_true_end(
+        hosts in 1usize..7,
+        serial in prop_oneof![Just(1u32), Just(2), Just(0)],
+        max_failures in 0u32..3,
+        rollback in any::<bool>(),
+        trouble in proptest::collection::btree_map(1usize..7, troubles(), 0..5),
+        drain in changes(),
+        enable in changes(),
+        cancel_after in proptest::option::of((1usize..40, any::<bool>())),
+        picks in proptest::collection::vec(0usize..7, 1..12),
+    ) {
+        let on_failure = if rollback { OnFailure::Rollback } else { OnFailure::Stop };
+        let plan = plan(hosts, &[BatchSize::Hosts(serial)], max_failures, on_failure);
+        let trouble = trouble.into_iter().map(|(n, trouble)| (HostName::new(format!("h{n}")), trouble)).collect();
+        let world = World { trouble, drain, enable, cancel_after, picks };
+        let story = play(plan.clone(), &world);
+        let replayed = Run::replay(RunId(1), plan.clone(), &story.events).unwrap();
+        prop_assert_eq!(&replayed, &story.run, "I9: state is the fold of the events");
+        for cut in 0..story.events.len() {
+            Run::replay(RunId(1), plan.clone(), &story.events[..cut]).unwrap();
+        }
+        let text: Vec<String> = story.events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
+        let back: Vec<Event> = text.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        prop_assert_eq!(back, story.events, "events survive being written down");
+    }
+}

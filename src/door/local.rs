@@ -1,0 +1,31 @@
+//! The local door: the same commands without a daemon, for scripts: `rollcall --local deploy prod`.
+
+use std::io::Write;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use super::{Gone, Terminal};
+
+/// Standard output and standard error of this process.
+pub struct Stdio;
+
+fn write(mut stream: impl Write, text: &str) -> Result<(), Gone> {
+    stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).map_err(|_| Gone)
+}
+
+#[async_trait]
+impl Terminal for Stdio {
+    async fn out(&mut self, text: &str) -> Result<(), Gone> {
+        write(std::io::stdout(), text)
+    }
+
+    async fn err(&mut self, text: &str) -> Result<(), Gone> {
+        write(std::io::stderr(), text)
+    }
+
+    fn gone(&self) -> CancellationToken {
+        // Whoever closes the pipe is noticed when something is written; the run goes on either way.
+        CancellationToken::new()
+    }
+}

@@ -1,0 +1,46 @@
+//! The doors: they move bytes and call the engine. What a command means is in [`answer`]; a door only
+//! says who asks and where the answer goes.
+
+pub mod answer;
+pub mod local;
+pub mod ssh;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::engine::Engine;
+
+/// Whoever asked is not there any more. The run goes on.
+#[derive(Debug, PartialEq)]
+pub struct Gone;
+
+/// Where an answer goes.
+#[async_trait]
+pub trait Terminal: Send + Sync {
+    /// Results.
+    async fn out(&mut self, text: &str) -> Result<(), Gone>;
+    /// Remarks: errors, hints, the footer.
+    async fn err(&mut self, text: &str) -> Result<(), Gone>;
+    /// Fires when whoever asked is gone, so that nobody waits for them.
+    fn gone(&self) -> CancellationToken;
+}
+
+/// Reads the whole configuration anew and puts it in place, or leaves the old one and says why.
+#[async_trait]
+pub trait Reload: Send + Sync {
+    /// What was taken over, in one line; or the diagnostics.
+    async fn reload(&self) -> Result<String, String>;
+}
+
+/// What every door needs.
+#[derive(Clone)]
+pub struct Desk {
+    pub engine: Engine,
+    /// The configuration in force. Whoever took one keeps it to the end of their command.
+    pub config: watch::Receiver<Arc<Config>>,
+    pub reload: Arc<dyn Reload>,
+}

@@ -1,0 +1,150 @@
+//! One channel: reads the request, answers it, and keeps reading so that the connection never stands
+//! still. What is written is bounded by the client's window; a client that does not read is cut off.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use russh::server::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::handler::{Slot, operator};
+use crate::domain::command::{Request, parse_line};
+use crate::domain::outcome::exit;
+use crate::door::answer::answer;
+use crate::door::{Desk, Gone, Terminal};
+
+/// How long a client may leave its output unread. Events are not lost by that: `watch` shows them again.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a client may hold a channel open without asking for anything.
+const REQUEST_GRACE: Duration = Duration::from_secs(20);
+
+/// What a client may send of its own before it asks: environment variables and the like.
+const REQUESTS_LIMIT: usize = 64;
+
+const CTRL_C: u8 = 0x03;
+const CTRL_D: u8 = 0x04;
+
+/// Serves one channel to its end.
+pub async fn serve(desk: Desk, key: String, channel: Channel<Msg>, _slot: Slot) {
+    let (mut reader, writer) = channel.split();
+    let Ok(Some((line, pty))) = timeout(REQUEST_GRACE, request(&mut reader)).await else {
+        let _ = writer.close().await;
+        return;
+    };
+    let gone = CancellationToken::new();
+    tokio::spawn(drain(reader, pty, gone.clone()));
+    let mut out = ChannelTerminal { writer, pty, gone };
+    let status = respond(&desk, &key, &line, &mut out).await;
+    out.end(status).await;
+}
+
+/// The command line, and whether there is a terminal; `None` when the client went away first.
+async fn request(reader: &mut ChannelReadHalf) -> Option<(Vec<u8>, bool)> {
+    let mut pty = false;
+    for _ in 0..REQUESTS_LIMIT {
+        match reader.wait().await? {
+            ChannelMsg::Exec { command, .. } => return Some((command, pty)),
+            // The board for a bare `ssh rollcall` is not there yet: help is what can be said.
+            ChannelMsg::RequestShell { .. } => return Some((b"help".to_vec(), pty)),
+            ChannelMsg::RequestPty { .. } => pty = true,
+            ChannelMsg::Close => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Reads on until the client is gone, and throws away what it sends; on a terminal Ctrl-C and Ctrl-D
+/// detach.
+async fn drain(mut reader: ChannelReadHalf, pty: bool, gone: CancellationToken) {
+    while let Some(message) = reader.wait().await {
+        match message {
+            ChannelMsg::Close => break,
+            ChannelMsg::Data { data } if pty && data.iter().any(|byte| [CTRL_C, CTRL_D].contains(byte)) => {
+                gone.cancel()
+            }
+            _ => {}
+        }
+    }
+    gone.cancel();
+}
+
+async fn respond(desk: &Desk, key: &str, line: &[u8], out: &mut ChannelTerminal) -> u8 {
+    let Some(operator) = operator(desk, key) else {
+        let _ = out.err("rollcall: your key is not in `operators` any more\n").await;
+        return exit::NOT_ALLOWED;
+    };
+    let shown = crate::domain::output::to_text(line);
+    tracing::info!(operator = %operator.name, key, command = ?shown, "asked");
+    match parse_line(line) {
+        Ok(Request { command, json }) => answer(desk, &operator, Request { command, json }, out).await,
+        Err(error) => {
+            let _ = out.err(&format!("rollcall: {}\n", error.text)).await;
+            exit::USAGE
+        }
+    }
+}
+
+struct ChannelTerminal {
+    writer: ChannelWriteHalf<Msg>,
+    pty: bool,
+    gone: CancellationToken,
+}
+
+impl ChannelTerminal {
+    async fn write(&mut self, text: &str, stream: u32) -> Result<(), Gone> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let text = if self.pty { text.replace('\n', "\r\n") } else { text.to_string() };
+        let bytes = Bytes::from(text);
+        let sending = async {
+            match stream {
+                0 => self.writer.data_bytes(bytes).await,
+                ext => self.writer.extended_data_bytes(ext, bytes).await,
+            }
+        };
+        let sent = tokio::select! {
+            sent = timeout(STALL_LIMIT, sending) => sent,
+            () = self.gone.cancelled() => return Err(Gone),
+        };
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Gone),
+            Err(_) => {
+                tracing::info!("a client did not read for {STALL_LIMIT:?} and is cut off; its run goes on");
+                self.gone.cancel();
+                Err(Gone)
+            }
+        }
+    }
+
+    /// Data, exit status, end of file, close: in this order, so that nobody takes a cut answer for a
+    /// whole one.
+    async fn end(self, status: u8) {
+        // Errors here mean that the client is gone.
+        let _ = self.writer.exit_status(u32::from(status)).await;
+        let _ = self.writer.eof().await;
+        let _ = self.writer.close().await;
+    }
+}
+
+#[async_trait]
+impl Terminal for ChannelTerminal {
+    async fn out(&mut self, text: &str) -> Result<(), Gone> {
+        self.write(text, 0).await
+    }
+
+    async fn err(&mut self, text: &str) -> Result<(), Gone> {
+        // On a terminal there is one stream.
+        self.write(text, if self.pty { 0 } else { 1 }).await
+    }
+
+    fn gone(&self) -> CancellationToken {
+        self.gone.clone()
+    }
+}

@@ -1,0 +1,181 @@
+//! russh's callbacks for one outbound connection: the host's key is checked here, and everything that a
+//! host may try to open towards us is refused.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use russh::Channel;
+use russh::client::{self, ChannelOpenHandle, DisconnectReason, Session};
+use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
+
+use super::Shared;
+use crate::domain::inventory::Endpoint;
+use crate::engine::port::KeyState;
+
+/// Why the handler ended a handshake.
+#[derive(Debug)]
+pub enum Refusal {
+    HostKey(String),
+    Ssh(russh::Error),
+}
+
+impl From<russh::Error> for Refusal {
+    fn from(error: russh::Error) -> Refusal {
+        Refusal::Ssh(error)
+    }
+}
+
+/// Our side of one connection: it checks the host's key, and refuses everything that a host may try
+/// to open towards us.
+pub struct Client {
+    pub shared: Shared,
+    pub host: Endpoint,
+    /// The key that the host presented.
+    pub presented: Arc<Mutex<Option<PublicKey>>>,
+    /// Why the connection ended.
+    pub lost: Arc<OnceLock<String>>,
+    /// Ends the handshake once the key was seen.
+    pub only_look: bool,
+}
+
+impl Client {
+    fn judge(&self, key: &PublicKey) -> Result<(), String> {
+        let Endpoint { name, address, port, .. } = &self.host;
+        let fingerprint = key.fingerprint(HashAlg::Sha256);
+        let shown = format!("{} {fingerprint}", key.algorithm());
+        match self.shared.known_hosts.state(address, *port, key)? {
+            KeyState::Known => Ok(()),
+            KeyState::Unknown => Err(format!(
+                "not known: it presents {shown}; compare it with the host's own, then: host accept {name} {fingerprint}"
+            )),
+            KeyState::Changed => Err(format!(
+                "CHANGED: it presents {shown}, and {} records another one; somebody may stand in between. \
+                 Find out why, then remove the old line for {}",
+                self.shared.known_hosts.path().display(),
+                super::known_hosts::host_pattern(address, *port)
+            )),
+            KeyState::Revoked => Err(format!("REVOKED: it presents {shown}, which is marked @revoked")),
+        }
+    }
+}
+
+impl client::Handler for Client {
+    type Error = Refusal;
+
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Refusal> {
+        let verdict = match key {
+            PublicKeyOrCertificate::PublicKey { key, .. } => {
+                *self.presented.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
+                if self.only_look {
+                    return Ok(false);
+                }
+                self.judge(key)
+            }
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                let Endpoint { address, port, .. } = &self.host;
+                self.shared.known_hosts.check_certificate(
+                    address,
+                    *port,
+                    certificate,
+                    self.shared.clock.now(),
+                )
+            }
+        };
+        verdict.map(|()| true).map_err(Refusal::HostKey)
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<Refusal>) -> Result<(), Refusal> {
+        let why = match reason {
+            DisconnectReason::ReceivedDisconnect(info) => format!("the host hung up: {}", info.message),
+            DisconnectReason::Error(Refusal::Ssh(error)) => match error {
+                russh::Error::KeepaliveTimeout => "the host stopped answering".to_string(),
+                error => format!("the connection broke: {error}"),
+            },
+            DisconnectReason::Error(Refusal::HostKey(why)) => why,
+        };
+        // The first reason is the one that counts.
+        let _ = self.lost.set(why);
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: Channel<client::Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<client::Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Refusal> {
+        drop(reply);
+        Ok(())
+    }
+}

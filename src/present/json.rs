@@ -1,0 +1,66 @@
+//! The same answers for programs: one JSON object a line. Fields may be added; readers ignore those
+//! that they do not know.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::domain::bracket::Phase;
+use crate::domain::event::Event;
+use crate::domain::inventory::Inventory;
+use crate::domain::name::HostName;
+use crate::domain::run::Run;
+
+/// Version of these shapes; it grows when a field changes its meaning or goes away.
+pub const VERSION: u32 = 1;
+
+/// One line of kind `schema`, holding `value`.
+pub fn line(schema: &str, value: impl Serialize) -> String {
+    let mut object = json!({ "schema": schema, "version": VERSION });
+    match (serde_json::to_value(value), object.as_object_mut()) {
+        (Ok(Value::Object(fields)), Some(object)) => object.extend(fields),
+        (Ok(other), Some(object)) => _ = object.insert("value".into(), other),
+        (Err(error), Some(object)) => _ = object.insert("error".into(), error.to_string().into()),
+        _ => {}
+    }
+    format!("{object}\n")
+}
+
+/// An event.
+pub fn event(event: &Event) -> String {
+    line("event", event)
+}
+
+/// A host of the inventory.
+pub fn host(inventory: &Inventory, name: &HostName) -> String {
+    let Some(host) = inventory.host(name) else { return String::new() };
+    line(
+        "host",
+        json!({
+            "host": host.name, "address": host.endpoint.address, "port": host.endpoint.port,
+            "login": host.endpoint.login, "groups": host.groups, "tags": host.tags, "vars": host.vars,
+            "checks": host.checks, "balancer": host.balancer,
+        }),
+    )
+}
+
+/// The recap: one line for the run, with every host in it.
+pub fn recap(run: &Run) -> String {
+    let hosts: Vec<Value> = run
+        .hosts
+        .iter()
+        .map(|(name, host)| {
+            let (end, why) = match &host.phase {
+                Phase::Settled { end, why } => (Some(end), why.as_str()),
+                _ => (None, ""),
+            };
+            json!({ "host": name, "end": end, "why": why, "owed": host.owed, "checks": host.checks })
+        })
+        .collect();
+    line(
+        "recap",
+        json!({
+            "run": run.id, "title": run.plan.title, "outcome": run.outcome,
+            "exit_status": run.outcome.map(|outcome| outcome.exit_status()), "hosts": hosts,
+        }),
+    )
+}

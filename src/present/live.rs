@@ -1,0 +1,163 @@
+//! A run as it happens: one event, one line, with the host right-aligned in front.
+
+use crate::domain::event::{Change, Event, EventKind, Progress, Way};
+use crate::domain::name::{HostName, count};
+use crate::domain::outcome::{Outcome, seconds};
+use crate::domain::output::{Output, printable};
+use crate::domain::plan::{Kind, Plan};
+
+use super::table::folded;
+
+/// Lines of a failed step's output that are shown at once; `show N --host H` has all that was kept.
+const TAIL_LINES: usize = 10;
+
+/// Widest host column; longer names stand out on their own.
+const HOST_WIDTH_LIMIT: usize = 32;
+
+/// Turns what is seen of one run into lines.
+pub struct Lines<'a> {
+    plan: &'a Plan,
+    width: usize,
+    /// Hosts whose output was shown while it came.
+    followed: std::collections::BTreeSet<HostName>,
+}
+
+impl<'a> Lines<'a> {
+    /// Lines for runs of `plan`.
+    pub fn new(plan: &'a Plan) -> Lines<'a> {
+        let width = plan
+            .hosts
+            .keys()
+            .map(|host| host.as_str().chars().count())
+            .max()
+            .unwrap_or(0)
+            .min(HOST_WIDTH_LIMIT);
+        Lines { plan, width, followed: Default::default() }
+    }
+
+    /// A line that a host printed just now.
+    pub fn progress(&mut self, progress: &Progress) -> String {
+        self.followed.insert(progress.host.clone());
+        self.host(&progress.host, &format!("  {}", printable(&progress.line)))
+    }
+
+    /// What is said of an event, with its newline; empty for events that say nothing new.
+    pub fn event(&mut self, event: &Event) -> String {
+        use EventKind::*;
+        match &event.kind {
+            RunStarted { title, by, .. } => self.started(event.run.0, title, by),
+            BatchStarted { batch, hosts } => self.batch(*batch, hosts),
+            DrainStarted { balancer, hosts } => format!("{balancer}: taking out {}\n", folded(hosts)),
+            DrainEnded { balancer, hosts, change } => changed(balancer, "out of rotation", hosts, change),
+            EnableStarted { balancer, hosts } => format!("{balancer}: putting back {}\n", folded(hosts)),
+            EnableEnded { balancer, hosts, change } => changed(balancer, "back in rotation", hosts, change),
+            ObserveFailed { host, failure } => self.host(host, &failure.why),
+            StepEnded { host, way, name, attempt, outcome, stdout, stderr, took_ms, .. } => {
+                let line = step_line(*way, name, *attempt, outcome, *took_ms);
+                self.host(host, &line) + &self.output(host, outcome, stdout, stderr)
+            }
+            ChecksEnded { host, results, .. } => results
+                .iter()
+                .map(|result| {
+                    self.host(
+                        host,
+                        &format!(
+                            "check {}: {}: {}",
+                            result.check,
+                            result.verdict.word(),
+                            printable(&result.text)
+                        ),
+                    )
+                })
+                .collect(),
+            RollbackStarted { host, why } => self.host(host, &format!("rolling back: {}", printable(why))),
+            HostSettled { host, end, why } if self.plan.has_bracket() => {
+                let why = if why.is_empty() { String::new() } else { format!(": {}", printable(why)) };
+                self.host(host, &format!("{}{why}", end.word()))
+            }
+            Stopped { why } => format!("stopped: {why}; no further host begins\n"),
+            CancelRequested { by, now } => {
+                let how = if *now { ", ending what is running" } else { "" };
+                format!("cancelled by {by}{how}; no further host begins\n")
+            }
+            Observed { .. }
+            | ObserveStarted { .. }
+            | StepStarted { .. }
+            | ChecksStarted { .. }
+            | HostSettled { .. }
+            | RunEnded { .. } => String::new(),
+        }
+    }
+
+    fn host(&self, host: &HostName, text: &str) -> String {
+        let width = self.width;
+        format!("{host:>width$} | {text}\n")
+    }
+
+    fn started(&self, run: u64, title: &str, by: &str) -> String {
+        let hosts = count(self.plan.hosts.len(), "host");
+        match self.plan.kind {
+            Kind::Release { .. } => {
+                format!(
+                    "run {run}: {title}, by {by}: {hosts} in {}\n",
+                    count(self.plan.batches.len(), "batch")
+                )
+            }
+            _ => format!("run {run}: {}, by {by}: {hosts}\n", printable(title)),
+        }
+    }
+
+    fn batch(&self, batch: usize, hosts: &[HostName]) -> String {
+        if !self.plan.has_bracket() {
+            return String::new();
+        }
+        format!("batch {}/{}: {}\n", batch + 1, self.plan.batches.len(), folded(hosts))
+    }
+
+    /// The tail of what a failed step said, unless it was shown while it came.
+    fn output(&self, host: &HostName, outcome: &Outcome, stdout: &Output, stderr: &Output) -> String {
+        if outcome.is_good() || self.followed.contains(host) {
+            return String::new();
+        }
+        let all: Vec<&str> = stdout.text.lines().chain(stderr.text.lines()).collect();
+        let tail = all.len().saturating_sub(TAIL_LINES);
+        all[tail..].iter().map(|line| self.host(host, &format!("  {}", printable(line)))).collect()
+    }
+}
+
+fn step_line(way: Way, name: &str, attempt: u32, outcome: &Outcome, took_ms: u64) -> String {
+    let back = if way == Way::Back { "rollback: " } else { "" };
+    let again = if attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
+    let end = match outcome {
+        Outcome::Ok => format!("ok  {}", seconds(took_ms)),
+        Outcome::Unchanged => "unchanged".into(),
+        Outcome::Failed { why, .. } => format!("FAILED: {}", printable(why)),
+        Outcome::NotStarted { why } => format!("NOT STARTED: {}", printable(why)),
+        Outcome::Timeout { after_ms } => {
+            format!("FAILED: took longer than {} and was ended", seconds(*after_ms))
+        }
+        Outcome::Cancelled => "cancelled".into(),
+        Outcome::Lost { why } => format!("UNKNOWN: contact lost: {}", printable(why)),
+    };
+    format!("{back}{name}{again}: {end}")
+}
+
+fn changed(balancer: &str, what: &str, hosts: &[HostName], change: &Change) -> String {
+    match change {
+        Change::Done { foreign, note } => {
+            let note = if note.is_empty() { String::new() } else { format!(" ({})", printable(note)) };
+            let others = match foreign.is_empty() {
+                true => String::new(),
+                false => format!(
+                    "{balancer}: {} was out already, by somebody else, and stays so\n",
+                    folded(foreign)
+                ),
+            };
+            format!("{balancer}: {what}: {}{note}\n{others}", folded(hosts))
+        }
+        Change::Refused { why } => {
+            format!("{balancer}: nothing changed for {}: {}\n", folded(hosts), printable(why))
+        }
+        Change::Unknown { why } => format!("{balancer}: UNKNOWN for {}: {}\n", folded(hosts), printable(why)),
+    }
+}

@@ -1,0 +1,6 @@
+//! Domain values as words: lines, tables, JSON. Pure; knows no sockets and takes no decisions.
+
+pub mod json;
+pub mod live;
+pub mod recap;
+pub mod table;

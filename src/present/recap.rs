@@ -1,0 +1,212 @@
+//! What became of every host: the recap under each run, the folded answers of an ad-hoc command, and
+//! `show N`.
+
+use std::fmt::Write;
+
+use crate::domain::bracket::Phase;
+use crate::domain::event::{Event, EventKind};
+use crate::domain::name::{HostName, count};
+use crate::domain::outcome::{End, Outcome, Verdict};
+use crate::domain::output::{Output, printable};
+use crate::domain::plan::Kind;
+use crate::domain::run::Run;
+
+use super::table::{alike, columns, folded};
+
+const RULE: &str = "---------------";
+
+/// The end of a run, as its kind wants it told.
+pub fn recap(run: &Run, events: &[Event]) -> String {
+    match run.plan.kind {
+        Kind::Run => answers(run, events),
+        Kind::Check => verdicts(run),
+        Kind::Release { .. } | Kind::Task { .. } => ends(run),
+    }
+}
+
+/// Every host under its end state, hosts with the same end and reason folded.
+fn ends(run: &Run) -> String {
+    let outcome = run.outcome.map_or("under way", |outcome| outcome.word());
+    let settled = run.hosts.iter().filter_map(|(name, host)| match &host.phase {
+        Phase::Settled { end, why } => Some(((*end, why.as_str()), name)),
+        _ => None,
+    });
+    let mut groups = alike(settled);
+    groups.sort_by_key(|((end, _), _)| *end);
+    let rows: Vec<Vec<String>> = groups
+        .iter()
+        .map(|((end, why), hosts)| {
+            vec![
+                format!("  {}", end.word()),
+                hosts.len().to_string(),
+                folded(hosts.iter().copied()),
+                printable(why),
+            ]
+        })
+        .collect();
+    let mut text = format!("run {}: {outcome}\n{}", run.id, columns(&rows));
+    let owed = run.hosts.iter().filter(|(_, host)| host.owed).map(|(name, _)| name);
+    let owed: Vec<&HostName> = owed.collect();
+    if !owed.is_empty() {
+        let hosts = folded(owed.iter().copied());
+        _ = writeln!(
+            text,
+            "out of rotation: {hosts}; a person is needed: show {} --host H; a run that succeeds puts it back",
+            run.id
+        );
+    }
+    text
+}
+
+/// Equal verdicts folded, the worst first.
+fn verdicts(run: &Run) -> String {
+    let results = run.hosts.iter().flat_map(|(name, host)| {
+        host.checks
+            .iter()
+            .map(move |result| ((result.verdict, result.check.as_str(), result.text.as_str()), name))
+    });
+    let mut groups = alike(results);
+    let silent: Vec<&HostName> =
+        run.hosts.iter().filter(|(_, host)| host.checks.is_empty()).map(|(name, _)| name).collect();
+    let weight = |verdict: Verdict| {
+        [Verdict::Critical, Verdict::Unknown, Verdict::Warning, Verdict::Ok]
+            .iter()
+            .position(|v| *v == verdict)
+    };
+    groups.sort_by_key(|((verdict, check, _), _)| (weight(*verdict), check.to_string()));
+    let rows: Vec<Vec<String>> = groups
+        .iter()
+        .map(|((verdict, check, text), hosts)| {
+            vec![
+                verdict.word().into(),
+                folded(hosts.iter().copied()),
+                format!("{check}: {}", printable(text)),
+            ]
+        })
+        .collect();
+    let mut text = columns(&rows);
+    if !silent.is_empty() {
+        _ = writeln!(text, "not checked: {}", folded(silent));
+    }
+    let outcome = run.outcome.map_or("under way", |outcome| outcome.word());
+    _ = writeln!(text, "run {}: {outcome} on {}", run.id, count(run.hosts.len(), "host"));
+    text
+}
+
+/// Equal answers folded under one node set: good ones first, then the largest set. Hosts with the same
+/// text but another exit status stand apart.
+fn answers(run: &Run, events: &[Event]) -> String {
+    let ended = events.iter().filter_map(|event| match &event.kind {
+        EventKind::StepEnded { host, outcome, stdout, stderr, .. } => Some(((outcome, stdout, stderr), host)),
+        _ => None,
+    });
+    let alone = run.hosts.len() == 1;
+    let mut groups = alike(ended);
+    let answered = groups.iter().map(|(_, hosts)| hosts.len()).sum();
+    groups.sort_by_key(|((outcome, ..), hosts)| (status(outcome), std::cmp::Reverse(hosts.len())));
+    groups.iter().map(|(key, hosts)| answer(key, hosts, alone)).collect::<String>() + &silent(run, answered)
+}
+
+fn answer(
+    (outcome, stdout, stderr): &(&Outcome, &Output, &Output),
+    hosts: &[&HostName],
+    alone: bool,
+) -> String {
+    let mut text = String::new();
+    let said = [&stdout.text, &stderr.text].map(|text| printable(text));
+    let end = outcome.failure("command").map(|failure| failure.why);
+    if !alone || end.is_some() {
+        let number = if hosts.len() > 1 { format!(" ({})", hosts.len()) } else { String::new() };
+        let end = end.map_or_else(String::new, |why| format!(": {}", printable(&why)));
+        _ = writeln!(text, "{RULE}\n{}{number}{end}\n{RULE}", folded(hosts.iter().copied()));
+    }
+    for part in said.iter().filter(|part| !part.is_empty()) {
+        text.push_str(part);
+        if !part.ends_with('\n') {
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn status(outcome: &Outcome) -> u64 {
+    match outcome {
+        Outcome::Ok | Outcome::Unchanged => 0,
+        Outcome::Failed { code, .. } => code.map_or(1_000, u64::from),
+        Outcome::Timeout { .. } | Outcome::Cancelled => 2_000,
+        Outcome::NotStarted { .. } | Outcome::Lost { .. } => 3_000,
+    }
+}
+
+fn silent(run: &Run, answered: usize) -> String {
+    let missing = run.hosts.len().saturating_sub(answered);
+    if missing == 0 {
+        return String::new();
+    }
+    let hosts =
+        run.hosts.iter().filter(|(_, host)| host.end() == Some(End::NotStarted)).map(|(name, _)| name);
+    format!("not started: {}\n", folded(hosts))
+}
+
+/// `show N --host H`: everything that happened on one host, with all of its output that was kept.
+pub fn host_story(host: &HostName, events: &[Event]) -> String {
+    let mut text = String::new();
+    for event in events.iter().filter(|event| event.kind.hosts().contains(host)) {
+        _ = writeln!(text, "{} {}", event.at.strftime("%Y-%m-%d %H:%M:%S"), story_line(&event.kind));
+        if let EventKind::StepEnded { stdout, stderr, .. } = &event.kind {
+            for (mark, output) in [("  ", stdout), ("! ", stderr)] {
+                output.text.lines().for_each(|line| _ = writeln!(text, "    {mark}{}", printable(line)));
+            }
+        }
+        if let EventKind::ChecksEnded { results, .. } = &event.kind {
+            for result in results {
+                _ = writeln!(
+                    text,
+                    "    {}: {}: {}",
+                    result.check,
+                    result.verdict.word(),
+                    printable(&result.text)
+                );
+            }
+        }
+    }
+    text
+}
+
+fn story_line(kind: &EventKind) -> String {
+    use EventKind::*;
+    match kind {
+        ObserveStarted { .. } => "looking at it".into(),
+        Observed { previous: Some(previous), .. } => {
+            format!("reached; its release before this run: {}", printable(previous))
+        }
+        Observed { previous: None, .. } => "reached".into(),
+        ObserveFailed { failure, .. } => format!("not reached: {}", printable(&failure.why)),
+        BatchStarted { batch, .. } => format!("its batch, {}, begins", batch + 1),
+        DrainStarted { balancer, .. } => format!("being taken out of {balancer}"),
+        DrainEnded { change, .. } => format!("taken out: {}", change_word(change)),
+        EnableStarted { balancer, .. } => format!("being put back into {balancer}"),
+        EnableEnded { change, .. } => format!("put back: {}", change_word(change)),
+        StepStarted { name, attempt, .. } => format!("step {name} begins (attempt {attempt})"),
+        StepEnded { name, outcome, .. } => match outcome.failure(name) {
+            Some(failure) => printable(&failure.why),
+            None => format!("step {name}: {}", if *outcome == Outcome::Ok { "ok" } else { "unchanged" }),
+        },
+        ChecksStarted { .. } => "checks begin".into(),
+        ChecksEnded { .. } => "checks:".into(),
+        RollbackStarted { why, .. } => format!("rolling back: {}", printable(why)),
+        HostSettled { end, why, .. } => {
+            format!("ends {}{}{}", end.word(), if why.is_empty() { "" } else { ": " }, printable(why))
+        }
+        RunStarted { .. } | Stopped { .. } | CancelRequested { .. } | RunEnded { .. } => String::new(),
+    }
+}
+
+fn change_word(change: &crate::domain::event::Change) -> String {
+    use crate::domain::event::Change;
+    match change {
+        Change::Done { .. } => "done".into(),
+        Change::Refused { why } => format!("nothing changed: {}", printable(why)),
+        Change::Unknown { why } => format!("not known: {}", printable(why)),
+    }
+}

@@ -1,0 +1,302 @@
+//! What goes wrong on real parts. After each trouble, what rollcall says about every host is compared
+//! with a look from outside: the release on the disk, the server's line in nginx, the debts.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::site::{Answer, FIRST, Site, answer_of};
+use crate::support::{eventually, read, write};
+
+const NEW: &str = "2.0.0";
+
+/// The end that rollcall tells for each host of a run, in the order of the hosts.
+async fn ends(site: &Site, run: u64) -> Vec<String> {
+    let shown = site.ask(&format!("show {run} --json")).await.expect(0);
+    let recap: Value = serde_json::from_str(shown.out.lines().last().unwrap()).unwrap();
+    let end = |host: &Value| host["end"].as_str().unwrap_or("none").to_string();
+    recap["hosts"].as_array().unwrap().iter().map(end).collect()
+}
+
+/// Compares every end with what is outside, and the debts with what is out of rotation.
+async fn assert_true(site: &Site, run: u64) -> Vec<String> {
+    let ends = ends(site, run).await;
+    let out: BTreeSet<String> = site.nginx.out_of_rotation().into_iter().collect();
+    for (host, end) in site.hosts.iter().zip(&ends) {
+        let (release, is_out) = (host.release(), out.contains(&host.server));
+        match end.as_str() {
+            "released" | "unchanged" => assert_eq!((release.as_str(), is_out), (NEW, false), "{}", host.name),
+            "rolled-back" | "not-started" => {
+                assert_eq!((release.as_str(), is_out), (FIRST, false), "{}", host.name)
+            }
+            "held" | "unknown" => assert!(is_out, "{} is {end} and in rotation", host.name),
+            other => panic!("{} ends {other}", host.name),
+        }
+    }
+    let debts = site.ask("debts --json").await.expect(0);
+    let owed: BTreeSet<String> = debts
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["host"].as_str().unwrap().to_string())
+        .collect();
+    let out_hosts: BTreeSet<String> =
+        site.hosts.iter().filter(|host| out.contains(&host.server)).map(|host| host.name.clone()).collect();
+    assert_eq!(owed, out_hosts, "every host that is out of rotation is a debt, and no other");
+    ends
+}
+
+async fn deploy(site: &Site, hook: &str) -> Answer {
+    site.ask(&format!("deploy prod version={NEW} 'hook={hook}'")).await
+}
+
+/// Replaces the policy of the task and has it read again.
+async fn with_policy(site: &Site, from: &str, to: &str) {
+    let path = site.config.join("tasks/deploy.toml");
+    let text = read(&path);
+    assert!(text.contains(from), "{text}");
+    write(&path, &text.replace(from, to));
+    site.ask("reload").await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_fails_is_rolled_back() {
+    let site = Site::start(3).await;
+    let answer = deploy(&site, "echo no room >&2; exit 7").await.expect(2);
+    assert!(answer.out.contains("web01 | hook: FAILED: exit status 7: no room"), "{}", answer.out);
+    assert_eq!(assert_true(&site, 1).await, ["rolled-back", "not-started", "not-started"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_fails_under_stop_leaves_the_host_held_and_says_so_under_every_answer() {
+    let site = Site::start(3).await;
+    with_policy(&site, "on_failure = \"rollback\"", "on_failure = \"stop\"").await;
+    let answer = deploy(&site, "exit 7").await.expect(3);
+    assert!(answer.out.contains("out of rotation: web01; a person is needed"), "{}", answer.out);
+    assert_eq!(assert_true(&site, 1).await, ["held", "not-started", "not-started"]);
+    let later = site.ask_as("vic", "runs").await.expect(0);
+    assert_eq!(later.err, "out of rotation: web01 (1 open debt); see: debts\n");
+    // A run that succeeds puts it back and pays the debt.
+    deploy(&site, "true").await.expect(0);
+    assert_eq!(assert_true(&site, 2).await, ["released"; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_unreachable_from_the_start_is_never_drained() {
+    let site = Site::start(3).await;
+    with_policy(&site, "serial = [1, \"25%\", \"100%\"]", "serial = 3\nmax_failures = 1").await;
+    site.hosts[1].sshd.kill();
+    let answer = deploy(&site, "true").await.expect(4);
+    assert!(answer.out.contains("web02 | cannot connect to web02 (127.0.0.1:"), "{}", answer.out);
+    assert_eq!(assert_true(&site, 1).await, ["released", "not-started", "released"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_host_counts_and_stops_the_run_before_its_batch_is_drained() {
+    let site = Site::start(3).await;
+    with_policy(&site, "serial = [1, \"25%\", \"100%\"]", "serial = [1, 2]").await;
+    site.hosts[2].sshd.kill();
+    deploy(&site, "true").await.expect(4);
+    assert_eq!(assert_true(&site, 1).await, ["released", "not-started", "not-started"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_sshd_is_killed_in_the_middle_of_a_step_is_unknown_and_stays_a_debt() {
+    let site = Site::start(2).await;
+    let running = site
+        .ssh("ann", &format!("deploy prod version={NEW} 'hook=touch in-hook; sleep 600'"))
+        .spawn()
+        .unwrap();
+    let mark = site.hosts[0].dir.join("in-hook");
+    eventually("the step runs", async || mark.exists()).await;
+    site.hosts[0].sshd.kill();
+    let output = running.wait_with_output().await.unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{out}");
+    assert!(out.contains("web01 | hook: UNKNOWN: contact lost"), "{out}");
+    assert_eq!(assert_true(&site, 1).await, ["unknown", "not-started"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balancer_file_that_is_broken_already_is_told_and_nothing_is_touched() {
+    let site = Site::start(2).await;
+    let config = site.nginx.config();
+    let broken = read(&config) + "nonsense here;\n";
+    write(&config, &broken);
+    let answer = deploy(&site, "true").await.expect(2);
+    assert!(answer.out.contains("was broken before rollcall came: "), "{}", answer.out);
+    assert!(answer.out.contains("nonsense"), "{}", answer.out);
+    assert_eq!(read(&config), broken, "the file is as it was");
+    assert_eq!(assert_true(&site, 1).await, ["not-started", "not-started"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_fails_keeps_the_host_from_serving() {
+    let site = Site::start(2).await;
+    let answer = deploy(&site, &format!("touch releases/{NEW}/BROKEN")).await.expect(2);
+    assert!(answer.out.contains("check serves the release: critical: exit status 1"), "{}", answer.out);
+    assert_eq!(assert_true(&site, 1).await, ["rolled-back", "not-started"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_killed_detaches_and_the_run_goes_on() {
+    let site = Site::start(3).await;
+    let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
+    let mut client = site.ssh("ann", &format!("deploy prod version={NEW} '{hook}'")).spawn().unwrap();
+    let mark = site.hosts[0].dir.join("in-hook");
+    eventually("the step runs", async || mark.exists()).await;
+    client.kill().await.unwrap();
+    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+    // Somebody else follows the run from its beginning to its end.
+    let watched = site.ask_as("vic", "watch 1").await.expect(0);
+    assert!(watched.out.starts_with("run 1: deploy prod "), "{}", watched.out);
+    assert!(watched.out.ends_with("run 1: done\n  released  3  web[01-03]\n"), "{}", watched.out);
+    assert_eq!(assert_true(&site, 1).await, ["released"; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_operators_cannot_deploy_the_same_group() {
+    let site = Site::start(2).await;
+    let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
+    let first = site.ssh("ann", &format!("deploy prod version={NEW} '{hook}'")).spawn().unwrap();
+    let mark = site.hosts[0].dir.join("in-hook");
+    eventually("the step runs", async || mark.exists()).await;
+    let second = site.ask_as("bob", &format!("deploy web02 version={NEW}")).await.expect(5);
+    assert_eq!(second.err, "rollcall: prod is in the hands of run 1 by ann; try: watch 1\n");
+    // Looking is never in the way.
+    site.ask_as("bob", "check prod version=1.0.0").await;
+    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+    assert!(first.wait_with_output().await.unwrap().status.success());
+    assert_eq!(assert_true(&site, 1).await, ["released"; 2]);
+    site.ask_as("bob", &format!("deploy prod version={NEW}")).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_lets_hosts_finish_their_bracket() {
+    let site = Site::start(3).await;
+    let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
+    let running = site.ssh("ann", &format!("deploy prod version={NEW} '{hook}'")).spawn().unwrap();
+    let mark = site.hosts[0].dir.join("in-hook");
+    eventually("the step runs", async || mark.exists()).await;
+    site.ask_as("vic", "cancel 1").await.expect(77);
+    site.ask_as("bob", "cancel 1").await.expect(0);
+    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+    let output = running.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(assert_true(&site, 1).await, ["released", "not-started", "not-started"]);
+    site.ask("cancel 1").await.expect(64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_now_ends_the_step_on_the_host_and_rolls_back() {
+    let site = Site::start(2).await;
+    let hook = "hook=touch in-hook; trap \"touch got-term; exit 1\" TERM; while :; do sleep 0.05; done";
+    let running = site.ssh("ann", &format!("deploy prod version={NEW} '{hook}'")).spawn().unwrap();
+    let mark = site.hosts[0].dir.join("in-hook");
+    eventually("the step runs", async || mark.exists()).await;
+    site.ask("cancel 1 --now").await.expect(0);
+    let output = running.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(site.hosts[0].dir.join("got-term").exists(), "the step was told by TERM");
+    assert_eq!(assert_true(&site, 1).await, ["rolled-back", "not-started"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_somebody_else_took_out_is_left_so_and_named() {
+    let site = Site::start(3).await;
+    let config = site.nginx.config();
+    let server = &site.hosts[0].server;
+    write(
+        &config,
+        &read(&config).replace(&format!("{server} max_fails=0;"), &format!("{server} max_fails=0 down;")),
+    );
+    let answer = deploy(&site, "true").await.expect(3);
+    assert!(answer.out.contains("web01 was out already, by somebody else, and stays so"), "{}", answer.out);
+    assert_eq!(ends(&site, 1).await, ["held", "released", "released"]);
+    assert_eq!(site.releases(), [NEW; 3]);
+    assert_eq!(site.nginx.out_of_rotation(), std::slice::from_ref(server));
+    assert!(site.ask("debts").await.expect(0).out.starts_with("no debts"), "it is not our debt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_killed_leaves_every_host_named_and_its_debt_open() {
+    let site = Site::without_daemon(2).await;
+    let (mut daemon, port) = spawn_daemon(&site).await;
+    let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
+    let client = site.ssh_to(port, "ann", &format!("deploy prod version={NEW} '{hook}'")).spawn().unwrap();
+    let mark = site.hosts[0].dir.join("in-hook");
+    eventually("the step runs", async || mark.exists()).await;
+    let refused = local(&site, "runs").await.expect(1);
+    assert!(refused.err.contains("belongs to a rollcall that is running"), "{}", refused.err);
+    daemon.kill().await.unwrap();
+    drop(client);
+    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+
+    // The same store, without a daemon.
+    let debts = local(&site, "debts").await.expect(0);
+    assert!(debts.out.contains("web01  prod.web  1"), "{}", debts.out);
+    let shown = local(&site, "show 1").await.expect(0);
+    assert!(shown.out.contains("run 1: interrupted\n"), "{}", shown.out);
+    assert!(
+        shown.out.contains("  unknown      1  web01  rollcall ended while it was in its bracket"),
+        "{}",
+        shown.out
+    );
+    assert!(shown.out.contains("  not-started  1  web02"), "{}", shown.out);
+    assert_eq!(site.nginx.out_of_rotation(), [site.hosts[0].server.clone()]);
+
+    // And the next run pays.
+    local(&site, &format!("deploy prod version={NEW}")).await.expect(0);
+    assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new());
+    assert!(local(&site, "debts").await.expect(0).out.starts_with("no debts"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_told_to_stop_finishes_what_is_in_its_bracket() {
+    let site = Site::without_daemon(2).await;
+    let (mut daemon, port) = spawn_daemon(&site).await;
+    let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
+    let client = site.ssh_to(port, "ann", &format!("deploy prod version={NEW} '{hook}'")).spawn().unwrap();
+    let mark = site.hosts[0].dir.join("in-hook");
+    eventually("the step runs", async || mark.exists()).await;
+    let pid = daemon.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+    let status =
+        tokio::time::timeout(crate::support::DEADLINE, daemon.wait()).await.expect("it stops").unwrap();
+    assert!(status.success(), "{status}");
+    let output = client.wait_with_output().await.unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("cancelled by rollcall, which is stopping"));
+    let shown = local(&site, "show 1").await.expect(0);
+    assert!(shown.out.contains("  released     1  web01"), "{}", shown.out);
+    assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new());
+}
+
+/// The real binary as a daemon, and the port that it listens on.
+async fn spawn_daemon(site: &Site) -> (tokio::process::Child, u16) {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    let mut daemon = tokio::process::Command::new(env!("CARGO_BIN_EXE_rollcall"))
+        .arg("--config")
+        .arg(&site.config)
+        .arg("serve")
+        .env("RUST_LOG", "info")
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines();
+    let port = loop {
+        let line = lines.next_line().await.unwrap().expect("the daemon says where it listens");
+        if let Some((_, rest)) = line.split_once("127.0.0.1:") {
+            break rest.trim_end_matches(']').parse().unwrap();
+        }
+    };
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (daemon, port)
+}
+
+async fn local(site: &Site, line: &str) -> Answer {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_rollcall"));
+    command.arg("--config").arg(&site.config).arg("--local").args(line.split(' '));
+    tokio::time::timeout(Duration::from_secs(60), answer_of(command)).await.expect("an answer")
+}

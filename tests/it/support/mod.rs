@@ -1,0 +1,78 @@
+//! Real parts for tests: sshd, nginx and plain ssh clients, each in a folder and on a port of its own.
+
+pub mod nginx;
+pub mod site;
+pub mod sshd;
+pub mod traffic;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long anything may take before a test gives up on it. Generous: machines are slow at times, and
+/// a test that waits for an event does not wait this long when it comes.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The account that test sshds log in to: one of its own when the tests run as root, since sshd refuses
+/// signals for root logins; otherwise whoever runs them.
+pub fn account() -> String {
+    let name = |args: &[&str]| {
+        let answer = Command::new("id").args(args).output().expect("id is there");
+        String::from_utf8_lossy(&answer.stdout).trim().to_string()
+    };
+    if name(&["-u"]) != "0" {
+        return name(&["-un"]);
+    }
+    let account = "rollcall-test";
+    assert_eq!(
+        name(&["-un", account]),
+        account,
+        "the account {account} is missing; run tests/run, which makes it"
+    );
+    account.into()
+}
+
+/// Waits until `condition` holds; fails with `what` at the deadline.
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A folder that the test account may write to, gone at the end of the test.
+pub fn folder() -> tempfile::TempDir {
+    let dir = tempfile::Builder::new().prefix("rollcall-test-").tempdir().expect("a temporary folder");
+    open_to_all(dir.path());
+    dir
+}
+
+/// Lets the test account write here.
+pub fn open_to_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).expect("permissions");
+}
+
+/// A key pair made by ssh-keygen; the path of the private half.
+pub fn keygen(path: &Path, comment: &str) {
+    let status = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"])
+        .arg(path)
+        .status()
+        .expect("ssh-keygen is there; run tests/run, which installs it");
+    assert!(status.success());
+}
+
+/// The text of a file.
+pub fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Writes a file and the folders that lead to it.
+pub fn write(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+    std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}

@@ -1,0 +1,92 @@
+//! A real nginx on a UNIX socket in a folder of its own, run by the test account.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::{eventually, write};
+
+/// A running nginx.
+pub struct Nginx {
+    pub dir: PathBuf,
+    child: Child,
+}
+
+impl Nginx {
+    /// Starts one in `dir` that balances over `servers`.
+    pub async fn start(dir: &Path, servers: &[String]) -> Nginx {
+        std::fs::create_dir_all(dir).expect("a folder");
+        super::open_to_all(dir);
+        write(&dir.join("nginx.conf"), &config(dir, servers));
+        super::open_to_all(&dir.join("nginx.conf"));
+        let mut command = Command::new("nginx");
+        command.args(["-c"]).arg(dir.join("nginx.conf")).arg("-p").arg(dir).stderr(Stdio::null());
+        as_account(&mut command);
+        let child = command.spawn().expect("nginx is there; run tests/run, which installs it");
+        let nginx = Nginx { dir: dir.to_path_buf(), child };
+        let socket = nginx.socket();
+        eventually("nginx listens", async || tokio::net::UnixStream::connect(&socket).await.is_ok()).await;
+        nginx
+    }
+
+    /// Where requests go.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("http.sock")
+    }
+
+    /// The file that holds the upstream block.
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("nginx.conf")
+    }
+
+    /// The `workers` command for this nginx alone: others may run beside it.
+    pub fn workers(&self) -> String {
+        format!("ps -o pid= --ppid $(cat {}/nginx.pid)", self.dir.display())
+    }
+
+    /// Lines of servers that are down or commented out, as they are in the file now.
+    pub fn out_of_rotation(&self) -> Vec<String> {
+        let text = super::read(&self.config());
+        let servers =
+            text.lines().map(str::trim).filter(|line| line.trim_start_matches('#').starts_with("server 127"));
+        let out = servers.filter(|line| line.starts_with('#') || line.contains(" down;"));
+        out.map(|line| line.split_whitespace().nth(1).unwrap_or_default().trim_end_matches(';').to_string())
+            .collect()
+    }
+}
+
+/// nginx runs as the account that reloads it.
+fn as_account(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    let account = super::account();
+    let id = |flag: &str| {
+        let answer = Command::new("id").args([flag, &account]).output().expect("id is there");
+        String::from_utf8_lossy(&answer.stdout).trim().parse::<u32>().expect("a number")
+    };
+    let (user, group) = (id("-u"), id("-g"));
+    let me = Command::new("id").arg("-u").output().expect("id is there");
+    if String::from_utf8_lossy(&me.stdout).trim() == "0" {
+        command.uid(user).gid(group);
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
+
+fn config(dir: &Path, servers: &[String]) -> String {
+    let servers: String =
+        servers.iter().map(|server| format!("    server {server} max_fails=0;\n")).collect();
+    let dir = dir.display();
+    format!(
+        "daemon off;\nworker_processes 2;\npid {dir}/nginx.pid;\nerror_log {dir}/error.log;\n\
+         events {{ worker_connections 512; }}\n\
+         http {{\n  access_log off;\n  client_body_temp_path {dir}/body;\n  proxy_temp_path {dir}/proxy;\n\
+         \x20 fastcgi_temp_path {dir}/fastcgi;\n  uwsgi_temp_path {dir}/uwsgi;\n  scgi_temp_path {dir}/scgi;\n\
+         \x20 upstream app {{\n{servers}  }}\n\
+         \x20 server {{\n    listen unix:{dir}/http.sock;\n    location / {{\n      proxy_pass http://app;\n\
+         \x20     proxy_next_upstream off;\n    }}\n  }}\n}}\n"
+    )
+}

@@ -1,0 +1,113 @@
+//! A real sshd on a port given by the system: the test accepts, and hands each connection to `sshd -i`.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{keygen, read, write};
+
+/// One host.
+pub struct Sshd {
+    pub address: SocketAddr,
+    pub dir: PathBuf,
+    children: Arc<Mutex<Vec<Child>>>,
+    stop: CancellationToken,
+}
+
+impl Sshd {
+    /// Starts one in `dir` that lets the key `authorized` in.
+    pub async fn start(dir: &Path, authorized: &Path) -> Sshd {
+        Sshd::start_with(dir, authorized, "").await
+    }
+
+    /// The same, with further lines for its configuration.
+    pub async fn start_with(dir: &Path, authorized: &Path, more: &str) -> Sshd {
+        std::fs::create_dir_all(dir).expect("a folder");
+        super::open_to_all(dir);
+        let key = dir.join("ssh_host_key");
+        keygen(&key, "host");
+        let config = dir.join("sshd_config");
+        let text = format!(
+            "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nLogLevel ERROR\n{more}",
+            key.display(),
+            authorized.display()
+        );
+        write(&config, &text);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (children, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
+        tokio::spawn(accept(listener, config, dir.join("sshd.log"), children.clone(), stop.clone()));
+        Sshd { address, dir: dir.to_path_buf(), children, stop }
+    }
+
+    /// `[127.0.0.1]:PORT ssh-ed25519 ...`
+    pub fn known_hosts_line(&self) -> String {
+        let public = read(&self.dir.join("ssh_host_key.pub"));
+        let key: Vec<&str> = public.split(' ').take(2).collect();
+        format!("[127.0.0.1]:{} {}\n", self.address.port(), key.join(" "))
+    }
+
+    /// Ends it as a crash would: nobody listens, and every connection is cut.
+    pub fn kill(&self) {
+        self.stop.cancel();
+        self.cut();
+    }
+
+    /// Cuts every connection; new ones are accepted.
+    pub fn cut(&self) {
+        for child in self.children.lock().expect("not poisoned").drain(..) {
+            end(child);
+        }
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Ends one sshd and whatever shares its process group: only what this test started.
+fn end(mut child: Child) {
+    let group = format!("-{}", child.id());
+    let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+    let _ = child.wait();
+}
+
+async fn accept(
+    listener: TcpListener,
+    config: PathBuf,
+    log: PathBuf,
+    children: Arc<Mutex<Vec<Child>>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted.expect("a connection").0,
+            () = stop.cancelled() => return,
+        };
+        let stream = stream.into_std().expect("a socket");
+        stream.set_nonblocking(false).expect("a blocking socket");
+        let also = stream.try_clone().expect("a second handle");
+        let child = Command::new("/usr/sbin/sshd")
+            .args(["-i", "-f"])
+            .arg(&config)
+            .arg("-E")
+            .arg(&log)
+            .stdin(Stdio::from(OwnedFd::from(stream)))
+            .stdout(Stdio::from(OwnedFd::from(also)))
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("sshd is there; run tests/run, which installs it");
+        let mut children = children.lock().expect("not poisoned");
+        children.retain_mut(|child: &mut Child| matches!(child.try_wait(), Ok(None)));
+        children.push(child);
+    }
+}
