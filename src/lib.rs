@@ -18,3 +18,5 @@ pub mod door;
 pub mod embedded;
 
 pub mod daemon;
+
+pub mod demo;

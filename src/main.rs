@@ -29,6 +29,12 @@ enum Words {
     Serve,
     /// Check a configuration directory and tell every mistake in it
     CheckConfig { dir: Option<PathBuf> },
+    /// Show a rolling release on a fleet inside this process; needs nothing but this binary
+    Demo {
+        /// End when it was shown, instead of leaving the daemon up
+        #[arg(long)]
+        once: bool,
+    },
     #[command(external_subcommand)]
     Command(Vec<String>),
 }
@@ -46,6 +52,7 @@ async fn run(line: Line) -> ExitCode {
     let words = match line.words {
         Some(Words::Serve) => return serve(&line.config).await,
         Some(Words::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),
+        Some(Words::Demo { once }) => return ended(rollcall::demo::run(&std::env::temp_dir(), once).await),
         Some(Words::Command(words)) => words,
         None => vec![],
     };
@@ -74,7 +81,11 @@ async fn serve(config: &std::path::Path) -> ExitCode {
         Ok(daemon) => daemon,
         Err(why) => return fail(&why, exit::INTERNAL),
     };
-    match daemon.run().await {
+    ended(daemon.run().await)
+}
+
+fn ended(result: Result<(), String>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => fail(&why, exit::INTERNAL),
     }

@@ -25,6 +25,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long testing and reloading may take, on top of waiting for old requests.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a reload may take until a new worker process is there.
+const RELOAD_PROOF: Duration = Duration::from_secs(10);
+
 /// How often the edit is made anew when the file changed between reading and writing.
 const EDIT_TRIES: u32 = 3;
 
@@ -39,22 +42,24 @@ cat -- "$1"
 /// Puts the text on standard input in the place of the configuration, tests it, reloads, and waits.
 ///
 /// `$1` file, `$2` SHA-256 of what was read, `$3` SHA-256 of what is sent, `$4` test, `$5` reload, `$6`
-/// workers, `$7` seconds to wait for old workers. The last line says `done`, `waiting`, `conflict`, `refused TEXT` or
+/// workers, `$7` seconds to wait for old workers, `$8` seconds to wait for a new one. The last line says `done`, `waiting`, `conflict`, `refused TEXT` or
 /// `unproven`. The copy that is kept starts with a dot: nginx's `include dir/*` does not read it.
 pub const APPLY: &str = r#"
 # The paths of system programs are missing for many logins.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-config=$(readlink -f -- "$1") old=$2 new=$3 test=$4 reload=$5 workers=$6 wait=$7
+config=$(readlink -f -- "$1") old=$2 new=$3 test=$4 reload=$5 workers=$6 wait=$7 proof=$8
 dir=$(dirname "$config") name=$(basename "$config")
 tmp=$dir/.$name.rollcall-new bak=$dir/.$name.rollcall-bak
 sum() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d' ' -f1; }
 refuse() { rm -f "$tmp"; printf 'refused %s\n' "$(printf '%s' "$1" | tr '\n' ' ')"; exit 0; }
+# One word a line, so that lines can be compared whatever spaces they hold.
+list() { eval "$workers" | sed 's/^[[:space:]]*//; s/[[:space:]]*$//; s/[[:space:]][[:space:]]*/_/g'; }
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
 restore() { cp -p "$bak" "$tmp" && mv -f "$tmp" "$config"; }
 cp -p "$config" "$tmp" && cat >"$tmp" || refuse "cannot write $tmp"
 [ "$(sum <"$tmp")" = "$new" ] || refuse "the new text did not arrive whole"
 [ "$(sum <"$config")" = "$old" ] || { rm -f "$tmp"; echo conflict; exit 0; }
-before=$(eval "$workers")
+before=$(list)
 cp -p "$config" "$bak" && mv -f "$tmp" "$config" || refuse "cannot replace $config"
 said=$(eval "$test" 2>&1); tested=$?
 if [ "$tested" != 0 ]; then
@@ -69,12 +74,12 @@ if ! said=$(eval "$reload" 2>&1); then
 fi
 left() { for one in $before; do printf '%s\n' "$now" | grep -qxF -- "$one" && echo "$one"; done; }
 fresh() { for one in $now; do printf '%s\n' "$before" | grep -qxF -- "$one" || echo "$one"; done; }
-tries=0
-while now=$(eval "$workers"); [ -z "$(fresh)" ]; do
-  tries=$((tries + 1)); [ "$tries" -lt 100 ] || { echo unproven; exit 0; }; pause
+limit=$(($(date +%s) + proof))
+while now=$(list); [ -z "$(fresh)" ]; do
+  [ "$(date +%s)" -lt "$limit" ] || { echo unproven; exit 0; }; pause
 done
 limit=$(($(date +%s) + wait))
-while now=$(eval "$workers"); [ -n "$(left)" ]; do
+while now=$(list); [ -n "$(left)" ]; do
   [ "$(date +%s)" -lt "$limit" ] || { echo waiting; exit 0; }; pause
 done
 echo done
@@ -209,7 +214,9 @@ impl NginxDriver {
     ) -> Option<Applied> {
         let (old, new) = (sha256_hex(old.as_bytes()), sha256_hex(edited.text.as_bytes()));
         let wait = balancer.drain_timeout.as_secs().to_string();
-        let arguments = [&nginx.config, &old, &new, &nginx.test, &nginx.reload, &nginx.workers, &wait];
+        let proof = RELOAD_PROOF.as_secs().to_string();
+        let arguments =
+            [&nginx.config, &old, &new, &nginx.test, &nginx.reload, &nginx.workers, &wait, &proof];
         let script = shell::with_arguments(APPLY, &arguments.map(String::as_str));
         let input = Input::Bytes(Bytes::from(edited.text));
         let report = self.exec(host, nginx, script, input, APPLY_TIMEOUT + balancer.drain_timeout).await;
@@ -275,4 +282,93 @@ fn troubles(applied: &[(&Endpoint, Applied)]) -> String {
         Applied::Done { .. } => None,
     };
     applied.iter().filter_map(|(_, applied)| why(applied)).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    const OLD: &str = "old text\n";
+    const NEW: &str = "new text\n";
+
+    /// Runs [`APPLY`] under `sh` in a folder, with commands that play nginx; its last line, and the file after it.
+    fn apply(dir: &Path, test: &str, reload: &str, workers: &str) -> (String, String) {
+        let config = dir.join("nginx.conf");
+        std::fs::write(&config, OLD).unwrap();
+        apply_over(dir, &sha256_hex(OLD.as_bytes()), test, reload, workers)
+    }
+
+    fn apply_over(dir: &Path, old: &str, test: &str, reload: &str, workers: &str) -> (String, String) {
+        let config = dir.join("nginx.conf");
+        let new = sha256_hex(NEW.as_bytes());
+        let arguments = [config.to_str().unwrap(), old, &new, test, reload, workers, "1", "1"];
+        let mut child = Command::new("sh")
+            .args(["-c", &shell::with_arguments(APPLY, &arguments)])
+            .current_dir(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(NEW.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().to_string();
+        (said, std::fs::read_to_string(config).unwrap())
+    }
+
+    #[test]
+    fn a_reload_is_done_when_a_new_worker_is_there_and_no_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        for workers in ["  11\n", "worker 11\n", "nginx: worker process 11 \n"] {
+            std::fs::write(dir.path().join("workers"), workers).unwrap();
+            let new = workers.replace("11", "12");
+            let reload = format!("printf '{new}' >workers");
+            let done = apply(dir.path(), "true", &reload, "cat workers");
+            assert_eq!(done, ("done".into(), NEW.into()), "{workers:?}");
+            std::fs::write(dir.path().join("workers"), workers).unwrap();
+            let reload = format!("printf '{new}' >>workers");
+            let waiting = apply(dir.path(), "true", &reload, "cat workers");
+            assert_eq!(waiting, ("waiting".into(), NEW.into()), "an old worker goes on: {workers:?}");
+        }
+    }
+
+    #[test]
+    fn a_reload_without_a_new_worker_is_not_proven() {
+        let dir = tempfile::tempdir().unwrap();
+        for workers in ["echo '  11'", "echo worker 11", "true"] {
+            let (said, file) = apply(dir.path(), "true", "true", workers);
+            assert_eq!((said.as_str(), file.as_str()), ("unproven", NEW), "{workers}");
+        }
+    }
+
+    #[test]
+    fn what_nginx_refuses_is_undone() {
+        let dir = tempfile::tempdir().unwrap();
+        let only_old = "grep -q old nginx.conf || { echo no such thing >&2; false; }";
+        let table = [
+            (only_old, "true", "refused the edited file is not valid, the old one is back: no such thing"),
+            ("echo bad >&2; false", "true", "was broken before rollcall came: bad"),
+            ("nothing-called-so", "true", "refused the test command cannot be run: "),
+            ("true", "echo no >&2; false", "refused it would not reload, the old file is back: no"),
+        ];
+        for (test, reload, wanted) in table {
+            let (said, file) = apply(dir.path(), test, reload, "true");
+            assert!(said.contains(wanted), "{said}");
+            assert_eq!(file, OLD, "{said}");
+        }
+        let entries: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(entries.len(), 2, "the file and its copy, nothing half written: {entries:?}");
+    }
+
+    #[test]
+    fn a_file_that_changed_meanwhile_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("nginx.conf"), "edited by hand\n").unwrap();
+        let (said, file) = apply_over(dir.path(), &sha256_hex(OLD.as_bytes()), "true", "true", "true");
+        assert_eq!((said.as_str(), file.as_str()), ("conflict", "edited by hand\n"));
+    }
 }

@@ -11,6 +11,7 @@ use super::reader::{self, Reader};
 use super::templates;
 use crate::domain::check::{BodyExpect, Check, Expect, Probe, Retry};
 use crate::domain::range::Range;
+use crate::domain::template::is_template;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_ADDRESS: &str = "127.0.0.1";
@@ -134,11 +135,16 @@ fn read_tcp(mut table: Reader<'_>) -> Option<Probe> {
     Some(Probe::Tcp { address, port: port? })
 }
 
-fn required_port(table: &mut Reader<'_>) -> Option<u16> {
-    if table.value("port").is_none() {
+/// A number, or a template that becomes one for each host.
+fn required_port(table: &mut Reader<'_>) -> Option<String> {
+    let Some(value) = table.value("port") else {
         table.missing("port");
+        return None;
+    };
+    match value.get_ref() {
+        DeValue::String(text) if is_template(text) => self::text(table, "port"),
+        _ => table.port("port").map(|port| port.to_string()),
     }
-    table.port("port")
 }
 
 fn address(table: &mut Reader<'_>) -> String {

@@ -42,9 +42,10 @@ pub enum Probe {
     /// A command on the host.
     Run { command: String, expect: Expect },
     /// An HTTP GET through the host's SSH connection.
-    Http { address: String, port: u16, path: String, host: Option<String>, status: u16, body: BodyExpect },
+    /// `port` is a number, or a template that becomes one.
+    Http { address: String, port: String, path: String, host: Option<String>, status: u16, body: BodyExpect },
     /// A TCP connection through the host's SSH connection.
-    Tcp { address: String, port: u16 },
+    Tcp { address: String, port: String },
 }
 
 /// What the command must answer. The exit status always counts.
@@ -284,7 +285,7 @@ mod tests {
     fn what_could_not_be_seen_is_unknown_and_a_dead_service_is_critical() {
         let http = Probe::Http {
             address: "127.0.0.1".into(),
-            port: 80,
+            port: "80".into(),
             path: "/".into(),
             host: None,
             status: 200,

@@ -454,6 +454,13 @@ fn texts(check: &Check) -> Vec<&str> {
     }
 }
 
+fn port_number(text: &str) -> Result<String, String> {
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port.to_string()),
+        _ => Err(format!("`port`: {text:?} is no port")),
+    }
+}
+
 fn render_check(check: &Check, vars: &Vars) -> Result<Check, String> {
     let text = |template: &str| template::text(template, vars);
     let maybe = |template: &Option<String>| template.as_deref().map(text).transpose();
@@ -469,13 +476,15 @@ fn render_check(check: &Check, vars: &Vars) -> Result<Check, String> {
         },
         Probe::Http { address, port, path, host, status, body } => Probe::Http {
             address: text(address)?,
-            port: *port,
+            port: port_number(&text(port)?)?,
             path: text(path)?,
             host: maybe(host)?,
             status: *status,
             body: BodyExpect { contains: maybe(&body.contains)?, matches: maybe(&body.matches)? },
         },
-        Probe::Tcp { address, port } => Probe::Tcp { address: text(address)?, port: *port },
+        Probe::Tcp { address, port } => {
+            Probe::Tcp { address: text(address)?, port: port_number(&text(port)?)? }
+        }
     };
     Ok(Check { probe, ..check.clone() })
 }

@@ -79,7 +79,9 @@ pub fn script(template: &str, vars: &Vars) -> Result<String, String> {
     MARKED.with_borrow_mut(Vec::clear);
     let rendered = render(&SCRIPT, template, vars)?;
     let values = MARKED.take();
-    if values.iter().any(|value| value.contains([shell::MARK_OPEN, shell::MARK_CLOSE])) {
+    let marks = rendered.matches([shell::MARK_OPEN, shell::MARK_CLOSE]).count();
+    let smuggled = values.iter().any(|value| value.contains([shell::MARK_OPEN, shell::MARK_CLOSE]));
+    if smuggled || marks != 2 * values.len() {
         return Err("a value holds a character that rollcall keeps for itself (U+E0F0, U+E0F1)".into());
     }
     bounded(shell::fill(&rendered, &values)?)

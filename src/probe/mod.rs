@@ -33,8 +33,11 @@ impl Probes {
 
     async fn look(&self, host: &Endpoint, probe: &Probe) -> Observation {
         let (address, port) = match probe {
-            Probe::Http { address, port, .. } | Probe::Tcp { address, port } => (address, *port),
+            Probe::Http { address, port, .. } | Probe::Tcp { address, port } => (address, port),
             Probe::Run { .. } => return Observation::Blind { why: "a command is no service".into() },
+        };
+        let Ok(port) = port.parse() else {
+            return Observation::Blind { why: format!("{port:?} is no port") };
         };
         let stream = match self.remote.open(host, address, port).await {
             Ok(stream) => stream,

@@ -2,6 +2,8 @@
 
 mod architecture;
 mod config;
+mod demo;
+mod door;
 mod embedded;
 mod failures;
 mod release;

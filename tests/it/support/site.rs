@@ -104,7 +104,7 @@ impl Site {
         write(&self.config.join("hosts/prod.toml"), &self.inventory());
         write(&self.config.join("tasks/deploy.toml"), DEPLOY);
         write(&self.config.join("tasks/touch.toml"), TOUCH);
-        write(&self.config.join("checks/http.toml"), &self.checks());
+        write(&self.config.join("checks/http.toml"), CHECKS);
         write(&self.config.join("files/app.conf"), "release {{ version }} on {{ host.name }}\n");
     }
 
@@ -141,11 +141,6 @@ impl Site {
             dir = nginx.dir.display(),
             port = self.lb.address.port(),
         )
-    }
-
-    fn checks(&self) -> String {
-        // Each host's application listens on a port of its own: the command knows it, a probe does not.
-        CHECKS.to_string()
     }
 
     /// Where the daemon listens.
@@ -271,4 +266,11 @@ const CHECKS: &str = r#"
 name = "serves the release"
 run = "cat {{ root }}/current/VERSION; test ! -e {{ root }}/down; test ! -e {{ root }}/releases/{{ version }}/BROKEN"
 stdout = { equals = "{{ version }}" }
+[[check]]
+name = "answers"
+http = { port = "{{ app_port }}", path = "/health", body_contains = "{{ version }}" }
+retry = { interval = "50ms", deadline = "5s", successes = 2 }
+[[check]]
+name = "listens"
+tcp = { port = "{{ app_port }}" }
 "#;
