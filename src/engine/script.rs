@@ -88,3 +88,93 @@ pub fn guard(step: &Step) -> Option<String> {
 pub fn observe(plan: &HostPlan) -> String {
     run_as(&shell::with_arguments(OBSERVE, &[plan.observe.as_deref().unwrap_or_default()]), &Sudo::No)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Write;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::effect::sha256_hex;
+
+    /// Exit status and last line of standard output.
+    fn sh(dir: &Path, script: &str, input: &str) -> (i32, String) {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let last = String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().to_string();
+        (output.status.code().unwrap_or(-1), last)
+    }
+
+    fn own(dir: &Path, body: &str, arguments: &[&str], input: &str) -> (i32, String) {
+        sh(dir, &shell::with_arguments(body, arguments), input)
+    }
+
+    fn said(status: i32, line: &str) -> (i32, String) {
+        (status, line.to_string())
+    }
+
+    #[test]
+    fn a_link_is_replaced_atomically_and_only_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
+        std::fs::create_dir_all(at.join("releases/it's 2")).unwrap();
+        assert_eq!(own(at, LINK, &["releases/1", "current", "op"], ""), said(0, "changed"));
+        assert_eq!(own(at, OBSERVE, &["current"], ""), said(0, "dangling releases/1"));
+        assert_eq!(own(at, LINK, &["releases/it's 2", "current", "op"], ""), said(0, "changed"));
+        assert_eq!(own(at, LINK, &["releases/it's 2", "current", "op"], ""), said(0, "unchanged"));
+        assert_eq!(own(at, OBSERVE, &["current"], ""), said(0, "to releases/it's 2"));
+        assert_eq!(own(at, OBSERVE, &[""], ""), said(0, "none"));
+        // A link to a directory is replaced, not descended into.
+        assert!(!at.join("releases/it's 2/it's 2").exists());
+        std::fs::write(at.join("file"), "precious").unwrap();
+        assert_eq!(own(at, LINK, &["x", "file", "op"], "").0, 1);
+        assert_eq!(std::fs::read_to_string(at.join("file")).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_file_becomes_visible_only_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
+        let sum = sha256_hex(b"text");
+        assert_eq!(own(at, DIGEST, &["sub/file"], ""), said(0, "none"));
+        assert_eq!(own(at, RECEIVE, &["sub/file", &sum, "640", "op"], "tex").0, 1, "cut short");
+        assert_eq!(std::fs::read_dir(at.join("sub")).unwrap().count(), 0, "nothing half is left");
+        assert_eq!(own(at, RECEIVE, &["sub/file", &sum, "640", "op"], "text"), said(0, "changed"));
+        assert_eq!(own(at, DIGEST, &["sub/file"], ""), said(0, &sum));
+        assert_eq!(own(at, MODE, &["sub/file", "640"], ""), said(0, "unchanged"));
+        assert_eq!(own(at, MODE, &["sub/file", "755"], ""), said(0, "changed"));
+        assert_eq!(own(at, DIGEST, &["sub"], "").0, 1, "a directory is no file");
+    }
+
+    #[test]
+    fn the_command_line_of_a_step_is_exactly_this() {
+        let step = Step {
+            name: "s".into(),
+            body: StepBody::Run {
+                script: "make it".into(),
+                dir: Some("/srv/my app".into()),
+                env: BTreeMap::from([("A".into(), "it's".into())]),
+            },
+            creates: Some("/srv/x y".into()),
+            unless: Some("test -e z".into()),
+            timeout: Duration::from_secs(1),
+            retries: 0,
+            delay: Duration::ZERO,
+            warn_only: false,
+            sudo: Sudo::No,
+        };
+        let script = run_script(&step).unwrap();
+        assert_eq!(script, "cd '/srv/my app' || exit\nexport A='it'\\''s'\nmake it");
+        assert_eq!(run_as("make it", &Sudo::No), "exec sh -c 'make it'");
+        assert_eq!(run_as("make it", &Sudo::Root), "exec sudo -n -- sh -c 'make it'");
+        assert_eq!(run_as("x", &Sudo::User("a b".into())), "exec sudo -n -u 'a b' -- sh -c x");
+        assert_eq!(guard(&step).unwrap(), "[ -e '/srv/x y' ] || ( test -e z\n) >/dev/null 2>&1");
+        assert_eq!(guard(&Step { creates: None, unless: None, ..step }), None);
+    }
+}

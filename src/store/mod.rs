@@ -358,3 +358,7 @@ impl Store for SqliteStore {
         self.off_thread(|store| store.releases_now()).await
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

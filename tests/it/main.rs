@@ -6,5 +6,6 @@ mod demo;
 mod door;
 mod embedded;
 mod failures;
+mod fleet;
 mod release;
 mod support;

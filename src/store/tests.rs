@@ -1,0 +1,230 @@
+//! What the store promises, on a real file.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::domain::access::Role;
+use crate::domain::command::{Params, Title};
+use crate::domain::event::Change;
+use crate::domain::inventory::Endpoint;
+use crate::domain::outcome::{End, RunOutcome};
+use crate::domain::plan::{HostPlan, Kind};
+use crate::domain::task::{MaxFailures, OnFailure, Rollout};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn ann() -> Operator {
+    Operator { name: "ann".into(), key: "SHA256:x".into(), role: Role::Operator, groups: None }
+}
+
+fn plan(version: &str) -> Plan {
+    let name = HostName::from("web1");
+    let endpoint =
+        Endpoint { name: name.clone(), address: "a".into(), port: 22, login: "d".into(), via: None };
+    let host = HostPlan {
+        endpoint,
+        steps: vec![],
+        rollback: vec![],
+        vars: Default::default(),
+        observe: None,
+        checks: vec![],
+        checks_back: vec![],
+        balancer: None,
+    };
+    Plan {
+        title: Title(format!("deploy prod version={version}")),
+        kind: Kind::Release { task: "deploy".into() },
+        params: Params::from([("version".into(), version.into())]),
+        rollout: Rollout { serial: vec![], max_failures: MaxFailures::Hosts(0), on_failure: OnFailure::Stop },
+        batches: vec![vec![name.clone()]],
+        hosts: BTreeMap::from([(name, host)]),
+        balancers: BTreeMap::new(),
+        leases: BTreeSet::from(["prod".into()]),
+        files_root: "files".into(),
+    }
+}
+
+fn drain() -> EventKind {
+    EventKind::DrainStarted { balancer: "prod.web".into(), hosts: vec!["web1".into()] }
+}
+
+fn enabled() -> EventKind {
+    let change = Change::Done { foreign: vec![], note: String::new() };
+    EventKind::EnableEnded { balancer: "prod.web".into(), hosts: vec!["web1".into()], change }
+}
+
+fn settled(end: End) -> EventKind {
+    EventKind::HostSettled { host: "web1".into(), end, why: "because".into() }
+}
+
+fn ended(outcome: RunOutcome) -> EventKind {
+    EventKind::RunEnded { outcome }
+}
+
+fn store() -> (tempfile::TempDir, SqliteStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&dir.path().join("rollcall.db")).unwrap();
+    (dir, store)
+}
+
+fn error(result: Result<impl Sized, StoreError>) -> String {
+    match result {
+        Ok(_) => panic!("it was taken"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_run_survives_being_closed_and_opened() {
+    let (dir, store) = store();
+    let started = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap();
+    let more =
+        store.append_now(started.run, at(2), vec![drain(), enabled(), settled(End::Released)]).unwrap();
+    assert_eq!(more.iter().map(|event| event.seq).collect::<Vec<_>>(), [2, 3, 4]);
+    drop(store);
+    let again = SqliteStore::open(&dir.path().join("rollcall.db")).unwrap();
+    let stored = again.load_now(started.run).unwrap().unwrap();
+    assert_eq!((stored.plan, stored.by.as_str()), (plan("1"), "ann"));
+    assert_eq!(stored.events, [vec![started.clone()], more].concat());
+    assert_eq!(again.open_runs_now().unwrap(), [started.run]);
+    again.append_now(started.run, at(3), vec![ended(RunOutcome::Done)]).unwrap();
+    assert_eq!(again.open_runs_now().unwrap(), []);
+    let run = &again.runs_now(5).unwrap()[0];
+    assert_eq!((run.outcome, run.ended_at), (Some(RunOutcome::Done), Some(at(3))));
+    assert_eq!(again.load_now(RunId(99)).unwrap(), None);
+}
+
+#[test]
+fn a_lease_is_held_from_the_first_event_to_the_last() {
+    let (_dir, store) = store();
+    let first = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap();
+    let busy = store.create_run_now(&plan("2"), &ann(), at(2));
+    assert_eq!(error(busy), "prod is in the hands of run 1 by ann; try: watch 1");
+    assert_eq!(store.runs_now(5).unwrap().len(), 1, "a refused run leaves nothing behind");
+    store.append_now(first.run, at(3), vec![ended(RunOutcome::Done)]).unwrap();
+    store.create_run_now(&plan("2"), &ann(), at(4)).unwrap();
+}
+
+#[test]
+fn a_debt_is_open_from_the_intent_until_it_is_paid() {
+    let (_dir, store) = store();
+    let run = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
+    let hosts = || vec![HostName::from("web1")];
+    store.append_now(run, at(2), vec![drain()]).unwrap();
+    let debt = &store.debts_now().unwrap()[0];
+    assert_eq!(
+        (debt.host.as_str(), debt.run, debt.since, debt.why.as_str()),
+        ("web1", run, at(2), "in its bracket")
+    );
+    // A drain that was refused owes nothing; one of which nothing is known stays owed.
+    let unknown = Change::Unknown { why: "lost".into() };
+    store
+        .append_now(
+            run,
+            at(3),
+            vec![EventKind::DrainEnded { balancer: "prod.web".into(), hosts: hosts(), change: unknown }],
+        )
+        .unwrap();
+    assert_eq!(store.debts_now().unwrap().len(), 1);
+    store.append_now(run, at(4), vec![settled(End::Held), ended(RunOutcome::NeedsPerson)]).unwrap();
+    assert_eq!(store.debts_now().unwrap()[0].why, "because");
+    // The next run that puts the host back pays for both.
+    let second = store.create_run_now(&plan("2"), &ann(), at(5)).unwrap().run;
+    store.append_now(second, at(6), vec![drain()]).unwrap();
+    assert_eq!(store.debts_now().unwrap().len(), 2);
+    let refused = Change::Refused { why: "no".into() };
+    store
+        .append_now(
+            second,
+            at(7),
+            vec![EventKind::DrainEnded { balancer: "prod.web".into(), hosts: hosts(), change: refused }],
+        )
+        .unwrap();
+    assert_eq!(store.debts_now().unwrap().len(), 1, "a refused drain pays its own debt only");
+    store.append_now(second, at(8), vec![enabled()]).unwrap();
+    assert_eq!(store.debts_now().unwrap(), []);
+}
+
+#[test]
+fn a_release_is_what_a_host_took_over_last() {
+    let (_dir, store) = store();
+    let run = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
+    store.append_now(run, at(2), vec![settled(End::Released), ended(RunOutcome::Done)]).unwrap();
+    let second = store.create_run_now(&plan("2"), &ann(), at(3)).unwrap().run;
+    store.append_now(second, at(4), vec![settled(End::RolledBack), ended(RunOutcome::Failed)]).unwrap();
+    let releases = store.releases_now().unwrap();
+    let release = &releases[&HostName::from("web1")];
+    assert_eq!((release.run, release.params["version"].as_str()), (run, "1"));
+}
+
+#[test]
+fn a_journal_that_was_changed_is_not_opened() {
+    let changes = [
+        "DROP TRIGGER event_only_grows_update; UPDATE event SET at = '2001-01-01T00:00:00Z' WHERE seq = 2",
+        "DROP TRIGGER event_only_grows_update; UPDATE event SET run = 1, body = body || ' ' WHERE seq = 3",
+        "DROP TRIGGER event_only_grows_delete; DELETE FROM event WHERE seq = 2",
+    ];
+    for change in changes {
+        let (dir, store) = store();
+        let run = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
+        store.append_now(run, at(2), vec![drain(), enabled()]).unwrap();
+        drop(store);
+        let path = dir.path().join("rollcall.db");
+        Connection::open(&path).unwrap().execute_batch(change).unwrap();
+        let error = error(SqliteStore::open(&path));
+        assert!(error.contains("the journal was changed at event "), "{error}");
+        assert!(error.ends_with("try: restore the store from a copy"), "{error}");
+    }
+    let (_dir, store) = store();
+    let run = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
+    let refused = store.transact(|connection| {
+        connection.execute("DELETE FROM event WHERE run = ?", [run.0]).map_err(failed)
+    });
+    assert_eq!(error(refused), "the journal only grows");
+}
+
+#[test]
+fn one_process_writes_and_one_only() {
+    let (dir, store) = store();
+    let path = dir.path().join("rollcall.db");
+    let error_text = error(SqliteStore::open(&path));
+    assert!(
+        error_text.contains("belongs to a rollcall that is running; try: ask it over ssh"),
+        "{error_text}"
+    );
+    // Somebody who got past the lock is stopped by the epoch.
+    Connection::open(&path).unwrap().execute("UPDATE owner SET epoch = epoch + 1", []).unwrap();
+    let late = error(store.create_run_now(&plan("1"), &ann(), at(1)));
+    assert!(late.contains("has taken the store over from this one"), "{late}");
+}
+
+#[test]
+fn an_operation_is_begun_once() {
+    let (_dir, store) = store();
+    let run = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
+    let begin = || EventKind::StepStarted {
+        host: "web1".into(),
+        way: crate::domain::event::Way::Forward,
+        step: 0,
+        name: "s".into(),
+        attempt: 1,
+    };
+    store.append_now(run, at(2), vec![begin()]).unwrap();
+    let twice = error(store.append_now(run, at(3), vec![begin()]));
+    assert!(twice.contains("UNIQUE constraint failed: event.op"), "{twice}");
+    assert_eq!(store.load_now(run).unwrap().unwrap().events.len(), 2, "all of an append or none of it");
+}
+
+#[test]
+fn a_store_of_the_future_and_a_place_that_is_not_there_are_told() {
+    let (dir, store) = store();
+    drop(store);
+    let path = dir.path().join("rollcall.db");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let newer = error(SqliteStore::open(&path));
+    assert!(newer.contains("try: the rollcall version that wrote it, or a newer one"), "{newer}");
+    let nowhere = error(SqliteStore::open(&dir.path().join("no/such/folder.db")));
+    assert!(nowhere.contains("try: `store` in rollcall.toml, or make its folder"), "{nowhere}");
+}
