@@ -112,7 +112,7 @@ impl NginxDriver {
     pub async fn drain(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Change {
         let applied = self.on_all(balancer, nginx, members, Direction::Out).await;
         if applied.iter().all(|(_, applied)| matches!(applied, Applied::Done { .. })) {
-            return done(applied);
+            return done(applied, Direction::Out);
         }
         let why = troubles(&applied);
         let certain = !applied.iter().any(|(_, applied)| matches!(applied, Applied::Unknown(_)));
@@ -134,7 +134,7 @@ impl NginxDriver {
     pub async fn enable(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Change {
         let applied = self.on_all(balancer, nginx, members, Direction::In).await;
         if applied.iter().all(|(_, applied)| matches!(applied, Applied::Done { .. })) {
-            return done(applied);
+            return done(applied, Direction::In);
         }
         let why = troubles(&applied);
         match applied.iter().all(|(_, applied)| matches!(applied, Applied::Refused(_))) {
@@ -262,17 +262,23 @@ impl NginxDriver {
     }
 }
 
-fn done(applied: Vec<(&Endpoint, Applied)>) -> Change {
-    let mut foreign = Vec::new();
+/// What all balancer hosts came to. Going out, a host is somebody else's only if it was out everywhere:
+/// where we took it out ourselves it is ours to put back. Going in, it is back only if it is in everywhere.
+fn done(applied: Vec<(&Endpoint, Applied)>, direction: Direction) -> Change {
+    let mut each = Vec::new();
     let mut notes = Vec::new();
     for (_, applied) in applied {
-        if let Applied::Done { foreign: others, note } = applied {
-            foreign.extend(others);
+        if let Applied::Done { foreign, note } = applied {
+            each.push(foreign);
             notes.extend(note);
         }
     }
+    let mut foreign: Vec<HostName> = each.concat();
     foreign.sort();
     foreign.dedup();
+    if direction == Direction::Out {
+        foreign.retain(|host| each.iter().all(|here| here.contains(host)));
+    }
     Change::Done { foreign, note: notes.join("; ") }
 }
 
@@ -291,6 +297,22 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn a_host_is_somebody_elses_only_if_it_was_out_everywhere() {
+        let lb = Endpoint { name: "lb".into(), address: "a".into(), port: 22, login: "d".into(), via: None };
+        let on = |foreign: &[&str]| {
+            let foreign = foreign.iter().map(|host| HostName::from(*host)).collect();
+            (&lb, Applied::Done { foreign, note: None })
+        };
+        let both = || vec![on(&["web1", "web2"]), on(&["web2"])];
+        let change = |foreign: &[&str]| {
+            let foreign = foreign.iter().map(|host| HostName::from(*host)).collect();
+            Change::Done { foreign, note: String::new() }
+        };
+        assert_eq!(done(both(), Direction::Out), change(&["web2"]), "web1 is ours to put back");
+        assert_eq!(done(both(), Direction::In), change(&["web1", "web2"]), "neither is in everywhere");
+    }
 
     const OLD: &str = "old text\n";
     const NEW: &str = "new text\n";

@@ -21,7 +21,8 @@ pub enum Direction {
 #[derive(Debug, PartialEq)]
 pub struct Edited {
     pub text: String,
-    /// Hosts that were out already, and not by us: their lines are left as they are.
+    /// Hosts that somebody else took out: their lines are left as they are. On the way in, a host whose
+    /// line is gone is one of them.
     pub foreign: Vec<HostName>,
 }
 
@@ -83,9 +84,8 @@ impl<'a> Server<'a> {
 
 /// The text with the members taken out or put back.
 ///
-/// An error when a member has no line of its own in an upstream block, when taking the members out
-/// would leave an upstream without any server, or when a member that is to go back in was taken out by
-/// somebody else.
+/// An error when a member that is to go out has no line of its own in an upstream block, or when taking
+/// the members out would leave an upstream without any server.
 pub fn edit(
     text: &str,
     style: NginxStyle,
@@ -116,8 +116,8 @@ pub fn edit(
         context.count(Server::parse(new.as_deref().unwrap_or(line)).is_some_and(|server| !server.is_down()));
         lines.push(new.unwrap_or_else(|| raw.to_string()));
     }
+    finish(&found, members, direction, context, &mut foreign)?;
     foreign.sort();
-    finish(found, members, direction, &foreign, context)?;
     Ok(Edited { text: lines.join("\n"), foreign })
 }
 
@@ -145,28 +145,28 @@ fn change(
 }
 
 fn finish(
-    found: Vec<bool>,
+    found: &[bool],
     members: &[Member],
     direction: Direction,
-    foreign: &[HostName],
     context: Context,
+    foreign: &mut Vec<HostName>,
 ) -> Result<(), String> {
-    if let Some((_, member)) = found.iter().zip(members).find(|(found, _)| !**found) {
+    let mut missing = found.iter().zip(members).filter(|(found, _)| !**found).map(|(_, member)| member);
+    if direction == Direction::In {
+        foreign.extend(missing.map(|member| member.host.clone()));
+        return Ok(());
+    }
+    if let Some(member) = missing.next() {
         return Err(format!(
             "no upstream block has a line `server {}` for {}",
             member.seat.server, member.host
         ));
     }
-    if let (Direction::In, Some(host)) = (direction, foreign.first()) {
-        return Err(format!(
-            "{host} was taken out by somebody else (its line has no mark of rollcall); it is left so"
-        ));
-    }
-    match (direction, context.emptied) {
-        (Direction::Out, Some(upstream)) => Err(format!(
+    match context.emptied {
+        Some(upstream) => Err(format!(
             "this would take the last server out of the upstream `{upstream}`; try: smaller batches (serial)"
         )),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -306,11 +306,9 @@ http {
         let edited = out(NginxStyle::Down, &members).unwrap();
         assert_eq!(edited.text, CONFIG);
         assert_eq!(edited.foreign, [HostName::from("web2"), HostName::from("web3")]);
-        let error = edit(CONFIG, NginxStyle::Down, Direction::In, &members).unwrap_err();
-        assert_eq!(
-            error,
-            "web2 was taken out by somebody else (its line has no mark of rollcall); it is left so"
-        );
+        let gone = [member("web2", "10.0.0.2:8080"), member("web9", "10.0.0.9:8080")];
+        let back = edit(CONFIG, NginxStyle::Down, Direction::In, &gone).unwrap();
+        assert_eq!(back, Edited { text: CONFIG.into(), foreign: vec!["web2".into(), "web9".into()] });
     }
 
     #[test]

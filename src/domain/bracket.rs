@@ -205,7 +205,7 @@ impl HostState {
                 let way = if self.is_untouched() { Way::Return } else { self.way() };
                 self.phase = Phase::Enabling { way };
             }
-            EventKind::EnableEnded { change, .. } => self.enabled(change),
+            EventKind::EnableEnded { change, .. } => self.enabled(name, change),
             EventKind::HostSettled { end, why, .. } => {
                 self.phase = Phase::Settled { end: *end, why: why.clone() }
             }
@@ -305,9 +305,12 @@ impl HostState {
         };
     }
 
-    fn enabled(&mut self, change: &Change) {
+    fn enabled(&mut self, name: &HostName, change: &Change) {
         let way = self.way();
         match change {
+            Change::Done { foreign, .. } if foreign.contains(name) => {
+                self.not_taken_back(End::Held, "somebody else has taken it out meanwhile, and it is left so");
+            }
             Change::Done { .. } => {
                 self.owed = false;
                 self.phase = Phase::Serving { way, roll: None };

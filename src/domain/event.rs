@@ -140,8 +140,8 @@ pub enum EventKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum Change {
-    /// Proven: the balancer runs with it. `foreign` are hosts that somebody else had taken out
-    /// before; they are left as they are.
+    /// Proven: the balancer runs with it. `foreign` are hosts that somebody else has taken out; they are
+    /// left as they are, whichever way they were to go.
     Done {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         foreign: Vec<HostName>,

@@ -237,9 +237,15 @@ fn play(plan: Plan, world: &World) -> Story {
 fn follow_balancer(out: &mut BTreeSet<HostName>, kind: &EventKind) {
     match kind {
         EventKind::DrainStarted { hosts, .. } => out.extend(hosts.iter().cloned()),
-        EventKind::DrainEnded { hosts, change: Change::Refused { .. }, .. }
-        | EventKind::EnableEnded { hosts, change: Change::Done { .. }, .. } => {
-            hosts.iter().for_each(|host| _ = out.remove(host))
+        EventKind::DrainEnded { hosts, change: Change::Refused { .. }, .. } => {
+            hosts.iter().for_each(|host| _ = out.remove(host));
+        }
+        // What somebody else has taken out is not ours going out, and not back going in.
+        EventKind::DrainEnded { change: Change::Done { foreign, .. }, .. } => {
+            foreign.iter().for_each(|host| _ = out.remove(host));
+        }
+        EventKind::EnableEnded { hosts, change: Change::Done { foreign, .. }, .. } => {
+            hosts.iter().filter(|host| !foreign.contains(host)).for_each(|host| _ = out.remove(host));
         }
         _ => {}
     }
@@ -459,6 +465,8 @@ fn what_the_balancer_says_decides_the_end() {
         (Some(unknown()), Some(refused()), "held", true),
         (None, Some(refused()), "held", true),
         (None, Some(unknown()), "unknown", true),
+        (Some(foreign.clone()), None, "held", false),
+        (None, Some(foreign.clone()), "held", true),
         (None, None, "released", false),
     ];
     for (drain, enable, wanted, owed) in rows {
@@ -532,6 +540,7 @@ fn changes() -> impl Strategy<Value = Option<Change>> {
         4 => Just(None),
         1 => Just(Some(Change::Refused { why: "no".into() })),
         1 => Just(Some(Change::Unknown { why: "lost".into() })),
+        1 => Just(Some(Change::Done { foreign: vec!["h1".into(), "h3".into()], note: String::new() })),
     ]
 }
 

@@ -109,7 +109,9 @@ impl Work {
     }
 
     async fn observe(&self, host: &HostName) -> EventKind {
-        let Some(plan) = self.plan(host) else { return self.observe_failed(host, "not in the plan".into()) };
+        let Some(plan) = self.plan(host) else {
+            return observe_failed(host, FailureKind::Step, "not in the plan".into());
+        };
         let report = self.exec(plan, script::observe(plan), Input::None, OBSERVE_TIMEOUT).await;
         let text = report.stdout.text.trim_end_matches('\n');
         match report.end {
@@ -117,14 +119,11 @@ impl Work {
                 host: host.clone(),
                 previous: text.strip_prefix("to ").map(String::from),
             },
-            end => self.observe_failed(host, describe(&end, &report.stderr)),
-        }
-    }
-
-    fn observe_failed(&self, host: &HostName, why: String) -> EventKind {
-        EventKind::ObserveFailed {
-            host: host.clone(),
-            failure: Failure { kind: FailureKind::Unreachable, why },
+            end => {
+                let reached = matches!(end, ExecEnd::Exited(_) | ExecEnd::Signalled(_));
+                let kind = if reached { FailureKind::Step } else { FailureKind::Unreachable };
+                observe_failed(host, kind, describe(&end, &report.stderr))
+            }
         }
     }
 
@@ -202,6 +201,10 @@ impl Work {
         });
         Some(sender)
     }
+}
+
+fn observe_failed(host: &HostName, kind: FailureKind, why: String) -> EventKind {
+    EventKind::ObserveFailed { host: host.clone(), failure: Failure { kind, why } }
 }
 
 /// Drains or enables members of one balancer.

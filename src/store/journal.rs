@@ -128,8 +128,9 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
             Change::Refused { .. } => pay(connection, event, balancer, hosts, Whose::OfThisRun),
             Change::Unknown { .. } => Ok(()),
         },
-        EventKind::EnableEnded { balancer, hosts, change: Change::Done { .. } } => {
-            pay(connection, event, balancer, hosts, Whose::OfAnyRun)
+        EventKind::EnableEnded { balancer, hosts, change: Change::Done { foreign, .. } } => {
+            let back: Vec<HostName> = hosts.iter().filter(|host| !foreign.contains(host)).cloned().collect();
+            pay(connection, event, balancer, &back, Whose::OfAnyRun)
         }
         EventKind::HostSettled { host, end, why } => {
             run(

@@ -214,3 +214,30 @@ fn nothing_but_tests_may_panic_by_hand() {
         }
     }
 }
+
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let mut tests = String::new();
+    let mut folders = vec![root.join("src"), root.join("tests/it")];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|ending| ending == "rs") => {
+                    tests.push_str(&std::fs::read_to_string(&path).unwrap());
+                }
+                false => {}
+            }
+        }
+    }
+    let names: Vec<&str> = map.split("Held by `").skip(1).filter_map(|rest| rest.split('`').next()).collect();
+    assert!(names.len() > 15, "the invariants were not found");
+    for name in names {
+        assert!(
+            tests.contains(&format!("fn {name}(")),
+            "ARCHITECTURE.md names the test `{name}`, which is not there"
+        );
+    }
+}

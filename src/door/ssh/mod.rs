@@ -24,10 +24,11 @@ use crate::engine::port::Stream;
 const LOGIN_GRACE: Duration = Duration::from_secs(20);
 
 /// Connections that have not logged in yet, in all: a flood must not take the memory of the daemon.
-const PENDING_LIMIT: usize = 64;
+const PENDING_LIMIT: usize = 256;
 
-/// The same from one address: one source must not take all the places.
-const PENDING_LIMIT_PER_SOURCE: usize = 16;
+/// The same from one address: one source must not take all the places, and a script that asks for many
+/// things at once must get in.
+const PENDING_LIMIT_PER_SOURCE: usize = 64;
 
 /// After `accept` failed, for instance without a free file descriptor: time for others to finish.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
