@@ -7,5 +7,6 @@ mod door;
 mod embedded;
 mod failures;
 mod fleet;
+mod readme;
 mod release;
 mod support;
