@@ -107,6 +107,12 @@ impl SqliteStore {
         work(&connection).map_err(failed)
     }
 
+    /// Checks again that the journal is as it was written: no gap, no row that was changed or moved.
+    pub fn verify_now(&self) -> Result<(), StoreError> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        journal::verify_chain(&connection)
+    }
+
     /// [`Store::create_run`], on this thread.
     pub fn create_run_now(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
         let text = serde_json::to_string(plan).map_err(failed)?;

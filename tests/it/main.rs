@@ -9,4 +9,5 @@ mod failures;
 mod fleet;
 mod readme;
 mod release;
+mod sim;
 mod support;

@@ -1,0 +1,115 @@
+//! Simulations: the real engine, fleet, SSH on both ends, nginx driver and store, in one process, over streams
+//! in memory and under paused time. What goes wrong is drawn from a seed, and invariants are checked while it
+//! happens. `ROLLCALL_SIM_SEED=7` replays one seed.
+
+mod asked;
+mod balancer;
+mod broken;
+mod fate;
+mod host;
+mod ledger;
+mod net;
+mod ports;
+mod recap;
+mod rules;
+mod run;
+mod world;
+
+use std::collections::BTreeMap;
+
+use rollcall::domain::outcome::{End, RunOutcome};
+
+use self::broken::Bug;
+use self::run::{Report, Scenario, simulate};
+
+/// Hosts of one simulation.
+const HOSTS: usize = 100;
+
+/// Simulations with trouble in one test.
+const SEEDS: u64 = 20;
+
+fn seeds(count: u64) -> Vec<u64> {
+    match std::env::var("ROLLCALL_SIM_SEED") {
+        Ok(seed) => vec![seed.parse().expect("ROLLCALL_SIM_SEED is a number")],
+        Err(_) => (1..=count).collect(),
+    }
+}
+
+/// Trouble for few hosts, some, or many.
+fn troubled(seed: u64) -> Scenario {
+    Scenario { seed, hosts: HOSTS, faulty_percent: [5, 10, 10, 20][(seed % 4) as usize], bug: Bug::None }
+}
+
+fn tell(seed: u64, report: &Report) -> String {
+    let ends: Vec<String> =
+        report.ends.iter().map(|(end, count)| format!("{count} {}", end.word())).collect();
+    let cancelled = if report.cancelled { ", cancelled" } else { "" };
+    format!(
+        "seed {seed}: {:?} after {:?}{cancelled}: {}; {} entries, {}",
+        report.outcome,
+        report.took,
+        ends.join(", "),
+        report.trace.len(),
+        report.hash()
+    )
+}
+
+#[test]
+fn a_release_without_trouble_reaches_every_host() {
+    let report = simulate(Scenario { seed: 0, hosts: HOSTS, faulty_percent: 0, bug: Bug::None });
+    eprintln!("{}", tell(0, &report));
+    assert_eq!(report.faults, Vec::<String>::new());
+    assert_eq!(report.outcome, Some(RunOutcome::Done));
+    assert_eq!(report.ends, BTreeMap::from([(End::Released, HOSTS)]));
+}
+
+#[test]
+fn whatever_goes_wrong_the_invariants_hold() {
+    let mut wrong = Vec::new();
+    for seed in seeds(SEEDS) {
+        let report = simulate(troubled(seed));
+        eprintln!("{}", tell(seed, &report));
+        if !report.faults.is_empty() {
+            wrong.push(format!(
+                "seed {seed}; replay with ROLLCALL_SIM_SEED={seed}\n  {}",
+                report.faults.join("\n  ")
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in seeds(3) {
+        let (one, other) = (simulate(troubled(seed)), simulate(troubled(seed)));
+        let differs = one.trace.iter().zip(&other.trace).find(|(one, other)| one != other);
+        assert_eq!(differs, None, "replay with ROLLCALL_SIM_SEED={seed}");
+        assert_eq!(one.hash(), other.hash(), "replay with ROLLCALL_SIM_SEED={seed}");
+    }
+}
+
+/// The first fault of a site with this bug, over a few seeds.
+fn found(bug: Bug, faulty_percent: u32) -> Vec<String> {
+    let reports = (1..=6).map(|seed| simulate(Scenario { seed, hosts: 20, faulty_percent, bug }));
+    reports.map(|report| report.faults).find(|faults| !faults.is_empty()).unwrap_or_default()
+}
+
+#[test]
+fn parts_that_lie_are_found_out() {
+    let table = [
+        (Bug::DrainsNothing, 0, "I3 drained before work"),
+        (Bug::EnablesNothing, 0, "I3 no orphan"),
+        (Bug::ForgetsDebts, 0, "I1 intent before effect"),
+        (Bug::SendsTwice, 0, "I5 at most one execution"),
+        (Bug::CallsLostNotStarted, 60, "I13 three-valued outcomes"),
+        (Bug::SeesNoBadVersion, 60, "I13 three-valued outcomes"),
+    ];
+    for (bug, percent, invariant) in table {
+        let faults = found(bug, percent);
+        assert!(
+            faults.iter().any(|fault| fault.starts_with(invariant)),
+            "{bug:?} is not found by {invariant}, but by {faults:#?}"
+        );
+    }
+}

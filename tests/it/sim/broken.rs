@@ -1,0 +1,159 @@
+//! Parts that lie, each in one way: the invariants have to find them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rollcall::domain::access::Operator;
+use rollcall::domain::event::{Change, Event, EventKind};
+use rollcall::domain::inventory::{Balancer, Endpoint};
+use rollcall::domain::name::{HostName, RunId};
+use rollcall::domain::output::Output;
+use rollcall::domain::plan::Plan;
+use rollcall::domain::record::{Debt, Release, RunSummary};
+use rollcall::engine::Ports;
+use rollcall::engine::port::{
+    BalancerDriver, Exec, ExecEnd, ExecReport, HostKey, Member, OpenError, Remote, Store, StoreError,
+    StoredRun, Stream,
+};
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bug {
+    None,
+    /// A driver that says `Done` of a drain that it did not do.
+    DrainsNothing,
+    /// The same of an enable.
+    EnablesNothing,
+    /// A store that answers before it has written the intent to drain.
+    ForgetsDebts,
+    /// A fleet that says `NotStarted` of a command whose end it did not see.
+    CallsLostNotStarted,
+    /// A fleet that says that every check of the version is good.
+    SeesNoBadVersion,
+    /// A fleet that sends every command twice.
+    SendsTwice,
+}
+
+/// The ports with the bug in them.
+pub fn with_bug(bug: Bug, ports: Ports) -> Ports {
+    let Ports { remote, prober, balancers, store, clock } = ports;
+    Ports {
+        remote: Arc::new(BrokenFleet { bug, real: remote }),
+        prober,
+        balancers: Arc::new(BrokenDriver { bug, real: balancers }),
+        store: Arc::new(BrokenStore { bug, real: store }),
+        clock,
+    }
+}
+
+struct BrokenDriver {
+    bug: Bug,
+    real: Arc<dyn BalancerDriver>,
+}
+
+#[async_trait]
+impl BalancerDriver for BrokenDriver {
+    async fn drain(&self, balancer: &Balancer, members: &[Member]) -> Change {
+        match self.bug {
+            Bug::DrainsNothing => Change::Done { foreign: vec![], note: String::new() },
+            _ => self.real.drain(balancer, members).await,
+        }
+    }
+
+    async fn enable(&self, balancer: &Balancer, members: &[Member]) -> Change {
+        match self.bug {
+            Bug::EnablesNothing => Change::Done { foreign: vec![], note: String::new() },
+            _ => self.real.enable(balancer, members).await,
+        }
+    }
+}
+
+struct BrokenFleet {
+    bug: Bug,
+    real: Arc<dyn Remote>,
+}
+
+#[async_trait]
+impl Remote for BrokenFleet {
+    async fn exec(&self, host: &Endpoint, request: Exec) -> ExecReport {
+        if self.bug == Bug::SeesNoBadVersion && request.script.contains(" version") {
+            let stdout = Output { text: format!("{}\n", super::world::NEW), ..Output::default() };
+            return ExecReport { end: ExecEnd::Exited(0), stdout, stderr: Output::default() };
+        }
+        if self.bug == Bug::SendsTwice && request.script.ends_with(" restart") {
+            let again = Exec {
+                script: request.script.clone(),
+                input: rollcall::engine::port::Input::None,
+                timeout: request.timeout,
+                cancel: request.cancel.clone(),
+                lines: None,
+            };
+            self.real.exec(host, again).await;
+        }
+        let mut report = self.real.exec(host, request).await;
+        report.end = match report.end {
+            ExecEnd::Lost(why) if self.bug == Bug::CallsLostNotStarted => ExecEnd::NotStarted(why),
+            end => end,
+        };
+        report
+    }
+
+    async fn open(&self, host: &Endpoint, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError> {
+        self.real.open(host, address, port).await
+    }
+
+    async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {
+        self.real.host_key(host).await
+    }
+
+    async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String> {
+        self.real.accept_host_key(host, fingerprint).await
+    }
+}
+
+struct BrokenStore {
+    bug: Bug,
+    real: Arc<dyn Store>,
+}
+
+#[async_trait]
+impl Store for BrokenStore {
+    async fn create_run(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
+        self.real.create_run(plan, by, at).await
+    }
+
+    async fn append(
+        &self,
+        run: RunId,
+        at: Timestamp,
+        kinds: Vec<EventKind>,
+    ) -> Result<Vec<Event>, StoreError> {
+        let is_drain = |kind: &EventKind| matches!(kind, EventKind::DrainStarted { .. });
+        if self.bug == Bug::ForgetsDebts && kinds.iter().any(is_drain) {
+            return Ok(kinds.into_iter().map(|kind| Event { seq: 0, run, at, kind }).collect());
+        }
+        self.real.append(run, at, kinds).await
+    }
+
+    async fn load(&self, run: RunId) -> Result<Option<StoredRun>, StoreError> {
+        self.real.load(run).await
+    }
+
+    async fn runs(&self, last: usize) -> Result<Vec<RunSummary>, StoreError> {
+        self.real.runs(last).await
+    }
+
+    async fn open_runs(&self) -> Result<Vec<RunId>, StoreError> {
+        self.real.open_runs().await
+    }
+
+    async fn debts(&self) -> Result<Vec<Debt>, StoreError> {
+        self.real.debts().await
+    }
+
+    async fn releases(&self) -> Result<BTreeMap<HostName, Release>, StoreError> {
+        self.real.releases().await
+    }
+}

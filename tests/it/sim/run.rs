@@ -1,0 +1,221 @@
+//! One simulation: a site made from a seed, one release over it, and what came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use rand::RngExt;
+use rollcall::balancer::Balancers;
+use rollcall::domain::event::Event;
+use rollcall::domain::inventory::NginxStyle;
+use rollcall::domain::name::HostName;
+use rollcall::domain::outcome::{End, RunOutcome};
+use rollcall::embedded::sshd::{Behaviour, Sshd};
+use rollcall::engine::feed::{Over, Seen, Watch};
+use rollcall::engine::port::Remote;
+use rollcall::engine::{Engine, Ports};
+use rollcall::fleet::connect::Identity;
+use rollcall::fleet::known_hosts::KnownHosts;
+use rollcall::fleet::{Fleet, Parts, Settings};
+use rollcall::probe::Probes;
+use rollcall::store::SqliteStore;
+use sha2::{Digest, Sha256};
+use tokio::time::{sleep, timeout};
+
+use super::balancer::SimBalancer;
+use super::broken::{Bug, with_bug};
+use super::fate::Fate;
+use super::host::SimHost;
+use super::ledger::{Ledger, RUN};
+use super::net::{Net, Site};
+use super::ports::{InlineStore, SimClock};
+use super::{recap, rules, world};
+
+/// No run may take longer, in virtual time (I12): more than the sum of all limits on the way of one host.
+const BOUND: Duration = Duration::from_secs(3_600);
+
+/// After the run, for what is still on its way through the network or hangs on a host.
+const AFTERMATH: Duration = Duration::from_secs(600);
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    pub seed: u64,
+    pub hosts: usize,
+    /// How many of a hundred hosts are in trouble.
+    pub faulty_percent: u32,
+    pub bug: Bug,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Report {
+    pub faults: Vec<String>,
+    pub trace: Vec<String>,
+    pub ends: BTreeMap<End, usize>,
+    pub outcome: Option<RunOutcome>,
+    pub took: Duration,
+    pub cancelled: bool,
+}
+
+impl Report {
+    /// One number for all that happened, and when.
+    pub fn hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        self.trace.iter().for_each(|line| hasher.update(format!("{line}\n")));
+        hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Everything that one simulation is made of.
+struct Stage {
+    scenario: Scenario,
+    ledger: Arc<Ledger>,
+    hosts: BTreeMap<HostName, Arc<SimHost>>,
+    fleet: Arc<Fleet>,
+    engine: Engine,
+}
+
+/// Simulates, on this thread.
+pub fn simulate(scenario: Scenario) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async move { Stage::new(scenario).play().await })
+}
+
+impl Stage {
+    fn new(scenario: Scenario) -> Stage {
+        let Scenario { seed, hosts: count, faulty_percent: percent, bug } = scenario;
+        let mut dice = world::dice(seed, &["stage"]);
+        let style = if dice.random_bool(0.5) { NginxStyle::Down } else { NginxStyle::Comment };
+        let plan = Arc::new(world::plan(count, style));
+        let names = world::web_hosts(count);
+        let foreign = (percent > 0 && dice.random_bool(0.25)).then(|| names[count / 2].clone());
+        let foreign: BTreeSet<HostName> = foreign.into_iter().collect();
+        let store = SqliteStore::in_memory().expect("a store");
+        let ledger = Arc::new(Ledger::new(store, plan, foreign));
+        let fate = |name: &str, percent: u32| Arc::new(Fate::of(seed, name, percent));
+        let host = |name: &HostName| {
+            let fate = fate(name.as_str(), percent);
+            (name.clone(), Arc::new(SimHost::new(name.clone(), fate, ledger.clone())))
+        };
+        let hosts: BTreeMap<HostName, Arc<SimHost>> = names.iter().map(host).collect();
+        let of_balancer = fate(world::BALANCER, percent * 4);
+        let balancer = Arc::new(SimBalancer::new(&names, of_balancer.clone(), ledger.clone()));
+        let mut sites: BTreeMap<String, Site> = hosts
+            .values()
+            .map(|host| (format!("{}.sim", host.name), site(host.name.as_str(), &host.fate, host.clone())))
+            .collect();
+        sites.insert(format!("{}.sim", world::BALANCER), site(world::BALANCER, &of_balancer, balancer));
+        let (fleet, ports) = wire_up(Net { sites }, &ledger);
+        Stage { scenario, ledger, hosts, fleet, engine: Engine::new(with_bug(bug, ports)) }
+    }
+
+    async fn play(self) -> Report {
+        let granted = world::granted();
+        let started = self.engine.start(&granted, (*self.ledger.plan).clone()).await;
+        let watch = started.expect("nobody else holds the group");
+        let cancelled = self.cancel_sometimes();
+        let begun = tokio::time::Instant::now();
+        let seen = timeout(BOUND, follow(watch)).await;
+        let took = begun.elapsed();
+        match seen {
+            Err(_) => self.ledger.fault("I12 bounded liveness", &format!("no end within {BOUND:?}")),
+            Ok((_, over)) if over != Over::Ended => {
+                self.ledger.fault("I12 bounded liveness", &format!("the run stands still: {over:?}"));
+            }
+            Ok((events, _)) => {
+                if events != self.ledger.book().events {
+                    self.ledger.fault("I9 fold determinism", "a watcher saw another journal");
+                }
+            }
+        }
+        self.fleet.close().await;
+        sleep(AFTERMATH).await;
+        self.ledger.check_orphans();
+        self.judge();
+        let book = self.ledger.book();
+        let mut ends = BTreeMap::new();
+        for end in book.shadow.hosts.values().filter_map(|host| host.end()) {
+            *ends.entry(end).or_default() += 1;
+        }
+        let (faults, trace) = (book.faults.clone(), book.trace.clone());
+        Report { faults, trace, ends, outcome: book.shadow.outcome, took, cancelled }
+    }
+
+    /// In some of the simulations with trouble somebody cancels the run.
+    fn cancel_sometimes(&self) -> bool {
+        let mut dice = world::dice(self.scenario.seed, &["cancel"]);
+        if self.scenario.faulty_percent == 0 || !dice.random_bool(0.2) {
+            return false;
+        }
+        let after = Duration::from_millis(dice.random_range(1_000..100_000));
+        let (now, engine) = (dice.random_bool(0.5), self.engine.clone());
+        tokio::spawn(async move {
+            sleep(after).await;
+            engine.cancel(RUN, "ben", now).await;
+        });
+        true
+    }
+
+    fn judge(&self) {
+        let events = self.ledger.book().events.clone();
+        for fault in rules::faults_of(&self.ledger.plan, &events) {
+            self.ledger.fault("journal", &fault);
+        }
+        let crashed = |event: &&Event| format!("{event:?}").contains("please report it");
+        if let Some(event) = events.iter().find(crashed) {
+            self.ledger.fault("no effect breaks down", &format!("{event:?}"));
+        }
+        recap::compare(&self.ledger, &self.hosts);
+    }
+}
+
+fn site(name: &str, fate: &Arc<Fate>, behaviour: Arc<dyn Behaviour>) -> Site {
+    let rollcall = world::key_of("rollcall").public_key().clone();
+    Site {
+        sshd: Sshd::new(world::key_of(name), vec![rollcall], behaviour),
+        fate: fate.clone(),
+        connections: AtomicU32::new(0),
+    }
+}
+
+fn wire_up(net: Net, ledger: &Arc<Ledger>) -> (Arc<Fleet>, Ports) {
+    let clock = Arc::new(SimClock::new());
+    let fleet = Arc::new(Fleet::new(Parts {
+        settings: Settings {
+            parallel: 32,
+            connect_timeout: Duration::from_secs(10),
+            keepalive: Duration::from_secs(15),
+        },
+        identities: vec![Identity::Key(Arc::new(world::key_of("rollcall")))],
+        known_hosts: KnownHosts::new(world::known_hosts()),
+        dial: Arc::new(net),
+        clock: clock.clone(),
+    }));
+    let remote: Arc<dyn Remote> = fleet.clone();
+    let ports = Ports {
+        prober: Arc::new(Probes::new(remote.clone())),
+        balancers: Arc::new(Balancers::new(remote.clone())),
+        remote,
+        store: Arc::new(InlineStore(ledger.clone())),
+        clock,
+    };
+    (fleet, ports)
+}
+
+/// All events that a watcher sees.
+async fn follow(mut watch: Watch) -> (Vec<Event>, Over) {
+    let mut events = Vec::new();
+    loop {
+        match watch.next().await {
+            Seen::Event(event) => events.push(*event),
+            Seen::Progress(_) | Seen::Dropped(_) => {}
+            Seen::Over(over) => return (events, over),
+        }
+    }
+}
