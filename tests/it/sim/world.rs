@@ -159,7 +159,7 @@ fn checks() -> Vec<Check> {
         |name: &str, probe: Probe| Check { name: name.into(), probe, timeout: Duration::from_secs(5), retry };
     vec![
         look("version", Probe::Run { command: "version".into(), expect: version }),
-        look("port", Probe::Tcp { address: "127.0.0.1".into(), port: APP_PORT }),
+        look("port", Probe::Tcp { address: "127.0.0.1".into(), port: APP_PORT.to_string() }),
     ]
 }
 
