@@ -58,16 +58,18 @@ fn settle(check: &Check, verdict: Verdict, text: String, looks: u32, done: bool)
 
 async fn wait(eyes: &Eyes<'_>, time: Duration) {
     tokio::select! {
-        () = tokio::time::sleep(time) => {}
+        biased;
         () = eyes.cancel.cancelled() => {}
+        () = tokio::time::sleep(time) => {}
     }
 }
 
 async fn look(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> Observation {
     let Probe::Run { command, .. } = &check.probe else {
         return tokio::select! {
-            seen = eyes.prober.probe(host, &check.probe, check.timeout) => seen,
+            biased;
             () = eyes.cancel.cancelled() => Observation::Blind { why: "cancelled".into() },
+            seen = eyes.prober.probe(host, &check.probe, check.timeout) => seen,
         };
     };
     let request = Exec {

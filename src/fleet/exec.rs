@@ -107,6 +107,14 @@ impl Command {
         loop {
             let may_cancel = self.stopping.is_none() && self.end.is_none();
             tokio::select! {
+                // Limits come first: a host that never stops talking must not hold them up.
+                biased;
+                () = cancel.cancelled(), if may_cancel => until = self.stop(ExecEnd::Cancelled).await,
+                () = sleep_until(until) => match self.overdue().await {
+                    Some(next) => until = next,
+                    None => return self.finish(&|| "it was told to stop and did not confirm that it did (sshd takes no \
+                        signals for root logins); it may still run".to_string()),
+                },
                 message = self.reader.wait() => match message {
                     Some(message) => match self.take(message) {
                         Taken::Nothing => {}
@@ -115,12 +123,6 @@ impl Command {
                     },
                     None => return self.finish(why_lost),
                 },
-                () = sleep_until(until) => match self.overdue().await {
-                    Some(next) => until = next,
-                    None => return self.finish(&|| "it was told to stop and did not confirm that it did (sshd takes no \
-                        signals for root logins); it may still run".to_string()),
-                },
-                () = cancel.cancelled(), if may_cancel => until = self.stop(ExecEnd::Cancelled).await,
             }
         }
     }

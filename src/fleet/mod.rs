@@ -192,8 +192,9 @@ impl Remote for Fleet {
             self.link(host).await.map(|_| permit)
         };
         let permit = tokio::select! {
-            permit = connected => permit.map_err(ExecEnd::NotStarted),
+            biased;
             () = request.cancel.cancelled() => Err(ExecEnd::NotStarted("cancelled".into())),
+            permit = connected => permit.map_err(ExecEnd::NotStarted),
         };
         let opened = match permit {
             // Opening is not raced against the cancel: a channel that came after all would stay open.
