@@ -68,8 +68,11 @@ impl Work {
             Some(Phase::Working { way, .. } | Phase::Gating { way, .. } | Phase::Serving { way, .. }) => *way,
             _ => Way::Forward,
         };
-        // The way back is walked to its end, whatever is cancelled.
-        let cancel = if way == Way::Forward { cancel.clone() } else { CancellationToken::new() };
+        // The way back is walked to its end, whatever is cancelled; and what is in rotation is looked at
+        // before it is told: a look that was cancelled would call it failing.
+        let roll = matches!(effect, Effect::Checks { stage: Stage::Roll, .. }) && run.plan.has_bracket();
+        let to_its_end = way != Way::Forward || roll;
+        let cancel = if to_its_end { CancellationToken::new() } else { cancel.clone() };
         let previous = host.and_then(|host| host.previous.clone());
         Work { ports: ports.clone(), live: live.clone(), effect, previous, way, cancel }
     }
