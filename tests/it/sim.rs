@@ -1,6 +1,7 @@
 //! Simulations: the real engine, fleet, SSH on both ends, nginx driver and store, in one process, over streams
 //! in memory and under paused time. What goes wrong is drawn from a seed, and invariants are checked while it
-//! happens. `ROLLCALL_SIM_SEED=7` replays one seed.
+//! happens. `ROLLCALL_SIM_SEED=7` replays one seed and prints all that happens in it;
+//! `ROLLCALL_SIM_SEEDS=1000` takes more seeds than every day.
 
 mod asked;
 mod balancer;
@@ -31,7 +32,11 @@ const SEEDS: u64 = 20;
 fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("ROLLCALL_SIM_SEED") {
         Ok(seed) => vec![seed.parse().expect("ROLLCALL_SIM_SEED is a number")],
-        Err(_) => (1..=count).collect(),
+        Err(_) => {
+            let wanted = std::env::var("ROLLCALL_SIM_SEEDS").ok();
+            (1..=wanted.map_or(count, |count| count.parse().expect("ROLLCALL_SIM_SEEDS is a number")))
+                .collect()
+        }
     }
 }
 
@@ -68,6 +73,9 @@ fn whatever_goes_wrong_the_invariants_hold() {
     let mut wrong = Vec::new();
     for seed in seeds(SEEDS) {
         let report = simulate(troubled(seed));
+        if std::env::var_os("ROLLCALL_SIM_SEED").is_some() {
+            eprintln!("{}", report.trace.join("\n"));
+        }
         eprintln!("{}", tell(seed, &report));
         if !report.faults.is_empty() {
             wrong.push(format!(

@@ -100,7 +100,12 @@ impl Reader<'_> {
                 seen.proven = results.len() == wanted && results.iter().all(|result| result.verdict.passes());
                 seen.through |= seen.proven && !seen.owed;
             }
-            EventKind::ChecksEnded { .. } => {}
+            EventKind::ChecksEnded { host, stage: Stage::Roll, results } => {
+                if results.iter().any(|result| result.text == "cancelled") {
+                    let what = format!("{host} is called by checks that nobody made");
+                    self.fault("I13 three-valued outcomes", &what);
+                }
+            }
             EventKind::RollbackStarted { host, .. } => {
                 if self.seen(host).previous.is_none() {
                     self.fault("I14 rollback target first", &format!("{host} has none"));
