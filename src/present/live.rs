@@ -2,7 +2,7 @@
 
 use crate::domain::event::{Change, Event, EventKind, Progress, Way};
 use crate::domain::name::{HostName, count};
-use crate::domain::outcome::{Outcome, seconds};
+use crate::domain::outcome::{End, Outcome, seconds};
 use crate::domain::output::{Output, printable};
 use crate::domain::plan::{Kind, Plan};
 
@@ -71,7 +71,8 @@ impl<'a> Lines<'a> {
                 })
                 .collect(),
             RollbackStarted { host, why } => self.host(host, &format!("rolling back: {}", printable(why))),
-            HostSettled { host, end, why } if self.plan.has_bracket() => {
+            // Hosts whose turn never came are in the recap; a line for each would bury what happened.
+            HostSettled { host, end, why } if self.plan.has_bracket() && *end != End::NotStarted => {
                 let why = if why.is_empty() { String::new() } else { format!(": {}", printable(why)) };
                 self.host(host, &format!("{}{why}", end.word()))
             }
