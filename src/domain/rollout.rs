@@ -2,7 +2,7 @@
 //! events come next and which effect each of them announces. The engine appends the events, applies
 //! them, publishes them, and only then acts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -49,7 +49,7 @@ pub fn decide(run: &Run, now: Timestamp) -> Decided {
     if let Some(stop) = spend_budget(run) {
         return round(vec![stop]);
     }
-    let moves: Vec<Decision> = run.hosts.keys().filter_map(|name| move_host(run, name, now)).collect();
+    let moves = host_moves(run, now);
     if !moves.is_empty() {
         return round(moves);
     }
@@ -83,134 +83,188 @@ fn spend_budget(run: &Run) -> Option<Decision> {
     })
 }
 
-/// The next event of one host, if it is its turn.
-fn move_host(run: &Run, name: &HostName, now: Timestamp) -> Option<Decision> {
-    let host = run.hosts.get(name)?;
-    let plan = run.plan.hosts.get(name)?;
-    match &host.phase {
-        Phase::Waiting => begin(run, name),
-        Phase::Ready if run.is_halted() => settle(name, End::NotStarted, halted_why(run)),
-        Phase::Working { running: false, .. } => work(run, name, host, plan, now),
-        Phase::Failed { way } => after_failure(run, name, host, plan, *way),
-        Phase::Ending { end, why } => settle(name, *end, why.clone()),
-        Phase::Gating { running: false, .. } => check(name, Stage::Gate),
-        Phase::Serving { way, roll } => serve(run, name, host, plan, *way, *roll),
-        Phase::Ready
-        | Phase::Observing
-        | Phase::Draining
-        | Phase::Working { .. }
-        | Phase::Gating { .. }
-        | Phase::Verified { .. }
-        | Phase::Enabling { .. }
-        | Phase::Settled { .. } => None,
-    }
+/// The next event of each host whose turn it is. What is the same for all is looked up once: this runs
+/// after every report.
+fn host_moves(run: &Run, now: Timestamp) -> Vec<Decision> {
+    let batch: BTreeSet<&HostName> = run.batch_hosts().iter().collect();
+    let over = is_over(run);
+    // Both maps have the same keys in the same order.
+    let hosts = run.hosts.iter().zip(run.plan.hosts.values());
+    let moves = hosts.filter_map(|((name, host), plan)| {
+        Turn { run, now, name, host, plan, in_batch: batch.contains(name), over }.next()
+    });
+    moves.collect()
 }
 
-fn begin(run: &Run, name: &HostName) -> Option<Decision> {
-    if run.is_halted() {
-        return settle(name, End::NotStarted, halted_why(run));
-    }
-    if !run.batch_hosts().contains(name) {
-        return None;
-    }
-    match run.plan.kind {
-        Kind::Release { .. } => Some(Decision {
-            event: EventKind::ObserveStarted { host: name.clone() },
-            effect: Some(Effect::Observe { host: name.clone() }),
-        }),
-        Kind::Check => check(name, Stage::Roll),
-        Kind::Task { .. } | Kind::Run => step(run, name, Way::Forward, 0, 1),
-    }
+/// One host at one moment, with what its next event depends on.
+struct Turn<'a> {
+    run: &'a Run,
+    now: Timestamp,
+    name: &'a HostName,
+    host: &'a HostState,
+    plan: &'a HostPlan,
+    /// It belongs to the batch that is under way.
+    in_batch: bool,
+    /// No host will begin any more, and none is in its bracket.
+    over: bool,
 }
 
-fn halted_why(run: &Run) -> String {
-    match (&run.cancel, &run.stopped) {
-        (Some(cancel), _) => format!("cancelled by {}", cancel.by),
-        (None, Some(why)) => format!("the run was stopped before its turn: {why}"),
-        (None, None) => String::new(),
-    }
-}
-
-fn work(run: &Run, name: &HostName, host: &HostState, plan: &HostPlan, now: Timestamp) -> Option<Decision> {
-    let Phase::Working { way, step: at, attempt, not_before, .. } = host.phase else { return None };
-    let cancelled_now = run.cancel.as_ref().is_some_and(|cancel| cancel.now || !run.plan.has_bracket());
-    if way == Way::Forward && run.is_halted() && host.is_untouched() {
-        return put_back(run, name, host, plan);
-    }
-    if way == Way::Forward && cancelled_now {
-        return give_up(run, name, host, plan, halted_why(run));
-    }
-    if not_before.is_some_and(|time| time > now) {
-        return None;
-    }
-    step(run, name, way, at, attempt)
-}
-
-/// Nothing was done to it: it goes back as it was, or never left.
-fn put_back(run: &Run, name: &HostName, host: &HostState, plan: &HostPlan) -> Option<Decision> {
-    let why = host.failure.as_ref().map_or_else(|| halted_why(run), |failure| failure.why.clone());
-    match &plan.balancer {
-        Some(seat) if host.owed => {
-            // Others that want the same are not waited for: this happens when a run is halted.
-            Some(enable(&seat.balancer, vec![name.clone()]))
+impl Turn<'_> {
+    fn next(&self) -> Option<Decision> {
+        match &self.host.phase {
+            Phase::Waiting => self.begin(),
+            Phase::Ready if self.run.is_halted() => self.settle(End::NotStarted, self.halted_why()),
+            Phase::Working { running: false, .. } => self.work(),
+            Phase::Failed { way } => self.after_failure(*way),
+            Phase::Ending { end, why } => self.settle(*end, why.clone()),
+            Phase::Gating { running: false, .. } => self.check(Stage::Gate),
+            Phase::Serving { way, roll } => self.serve(*way, *roll),
+            Phase::Ready
+            | Phase::Observing
+            | Phase::Draining
+            | Phase::Working { .. }
+            | Phase::Gating { .. }
+            | Phase::Verified { .. }
+            | Phase::Enabling { .. }
+            | Phase::Settled { .. } => None,
         }
-        _ => settle(name, End::NotStarted, why),
     }
-}
 
-fn step(run: &Run, name: &HostName, way: Way, at: usize, attempt: u32) -> Option<Decision> {
-    let plan = run.plan.hosts.get(name)?;
-    let steps = if way == Way::Back { &plan.rollback } else { &plan.steps };
-    let event = EventKind::StepStarted {
-        host: name.clone(),
-        way,
-        step: at,
-        name: steps.get(at)?.name.clone(),
-        attempt,
-    };
-    Some(Decision { event, effect: Some(Effect::Step { host: name.clone(), way, step: at, attempt }) })
-}
-
-fn check(name: &HostName, stage: Stage) -> Option<Decision> {
-    Some(Decision {
-        event: EventKind::ChecksStarted { host: name.clone(), stage },
-        effect: Some(Effect::Checks { host: name.clone(), stage }),
-    })
-}
-
-fn settle(name: &HostName, end: End, why: String) -> Option<Decision> {
-    only(EventKind::HostSettled { host: name.clone(), end, why })
-}
-
-/// A step or a gate failed.
-fn after_failure(
-    run: &Run,
-    name: &HostName,
-    host: &HostState,
-    plan: &HostPlan,
-    way: Way,
-) -> Option<Decision> {
-    let failure = host.failure.as_ref()?;
-    if way == Way::Back {
-        let end = if host.owed { End::Held } else { End::Failed };
-        return settle(name, end, format!("the rollback failed, too, after {}", failure.why));
+    fn begin(&self) -> Option<Decision> {
+        if self.run.is_halted() {
+            return self.settle(End::NotStarted, self.halted_why());
+        }
+        if !self.in_batch {
+            return None;
+        }
+        let host = self.name;
+        match self.run.plan.kind {
+            Kind::Release { .. } => Some(Decision {
+                event: EventKind::ObserveStarted { host: host.clone() },
+                effect: Some(Effect::Observe { host: host.clone() }),
+            }),
+            Kind::Check => self.check(Stage::Roll),
+            Kind::Task { .. } | Kind::Run => self.step(Way::Forward, 0, 1),
+        }
     }
-    match failure.kind {
-        FailureKind::Lost => settle(name, End::Unknown, failure.why.clone()),
-        FailureKind::Unreachable if host.is_untouched() => put_back(run, name, host, plan),
-        FailureKind::Unreachable => settle(name, out_of_rotation(host), failure.why.clone()),
-        _ => give_up(run, name, host, plan, failure.why.clone()),
-    }
-}
 
-/// What was begun will not be finished: back to the release before, or out of rotation.
-fn give_up(run: &Run, name: &HostName, host: &HostState, plan: &HostPlan, why: String) -> Option<Decision> {
-    if !run.plan.has_bracket() || run.plan.rollout.on_failure == OnFailure::Stop {
-        return settle(name, out_of_rotation(host), why);
+    fn halted_why(&self) -> String {
+        match (&self.run.cancel, &self.run.stopped) {
+            (Some(cancel), _) => format!("cancelled by {}", cancel.by),
+            (None, Some(why)) => format!("the run was stopped before its turn: {why}"),
+            (None, None) => String::new(),
+        }
     }
-    match no_way_back(host, plan) {
-        Some(obstacle) => settle(name, out_of_rotation(host), format!("{why}; not rolled back: {obstacle}")),
-        None => only(EventKind::RollbackStarted { host: name.clone(), why }),
+
+    /// What went wrong with it, or else why the run was halted.
+    fn reason(&self) -> String {
+        self.host.failure.as_ref().map_or_else(|| self.halted_why(), |failure| failure.why.clone())
+    }
+
+    fn work(&self) -> Option<Decision> {
+        let Phase::Working { way, step, attempt, not_before, .. } = self.host.phase else { return None };
+        let run = self.run;
+        let cancelled_now = run.cancel.as_ref().is_some_and(|cancel| cancel.now || !run.plan.has_bracket());
+        if way == Way::Forward && run.is_halted() && self.host.is_untouched() {
+            return self.put_back();
+        }
+        if way == Way::Forward && cancelled_now {
+            return self.give_up(self.halted_why());
+        }
+        if not_before.is_some_and(|time| time > self.now) {
+            return None;
+        }
+        self.step(way, step, attempt)
+    }
+
+    /// Nothing was done to it: it goes back as it was, or never left.
+    fn put_back(&self) -> Option<Decision> {
+        match &self.plan.balancer {
+            // Others that want the same are not waited for: this happens when a run is halted.
+            Some(seat) if self.host.owed => Some(enable(&seat.balancer, vec![self.name.clone()])),
+            _ => self.settle(End::NotStarted, self.reason()),
+        }
+    }
+
+    fn step(&self, way: Way, step: usize, attempt: u32) -> Option<Decision> {
+        let steps = if way == Way::Back { &self.plan.rollback } else { &self.plan.steps };
+        let (host, name) = (self.name.clone(), steps.get(step)?.name.clone());
+        Some(Decision {
+            event: EventKind::StepStarted { host: host.clone(), way, step, name, attempt },
+            effect: Some(Effect::Step { host, way, step, attempt }),
+        })
+    }
+
+    fn check(&self, stage: Stage) -> Option<Decision> {
+        let host = self.name;
+        Some(Decision {
+            event: EventKind::ChecksStarted { host: host.clone(), stage },
+            effect: Some(Effect::Checks { host: host.clone(), stage }),
+        })
+    }
+
+    fn settle(&self, end: End, why: String) -> Option<Decision> {
+        only(EventKind::HostSettled { host: self.name.clone(), end, why })
+    }
+
+    /// A step or a gate failed.
+    fn after_failure(&self, way: Way) -> Option<Decision> {
+        let failure = self.host.failure.as_ref()?;
+        if way == Way::Back {
+            let end = if self.host.owed { End::Held } else { End::Failed };
+            return self.settle(end, format!("the rollback failed, too, after {}", failure.why));
+        }
+        match failure.kind {
+            FailureKind::Lost => self.settle(End::Unknown, failure.why.clone()),
+            FailureKind::Unreachable if self.host.is_untouched() => self.put_back(),
+            FailureKind::Unreachable => self.settle(out_of_rotation(self.host), failure.why.clone()),
+            _ => self.give_up(failure.why.clone()),
+        }
+    }
+
+    /// What was begun will not be finished: back to the release before, or out of rotation.
+    fn give_up(&self, why: String) -> Option<Decision> {
+        if !self.run.plan.has_bracket() || self.run.plan.rollout.on_failure == OnFailure::Stop {
+            return self.settle(out_of_rotation(self.host), why);
+        }
+        match no_way_back(self.host, self.plan) {
+            Some(obstacle) => {
+                self.settle(out_of_rotation(self.host), format!("{why}; not rolled back: {obstacle}"))
+            }
+            None => only(EventKind::RollbackStarted { host: self.name.clone(), why }),
+        }
+    }
+
+    /// In rotation: what is left is to check it again after the last batch, and to say how it ended.
+    fn serve(&self, way: Way, roll: Option<Roll>) -> Option<Decision> {
+        match (way, roll) {
+            (_, Some(Roll::Running)) => None,
+            (Way::Back, _) if self.host.owed || self.host.foreign => self.settle(End::Held, self.reason()),
+            (Way::Back, _) => self.settle(End::RolledBack, self.reason()),
+            (Way::Return, _) => self.settle(End::NotStarted, self.reason()),
+            (Way::Forward, None) if !self.run.plan.has_bracket() => self.settle(End::Done, String::new()),
+            (Way::Forward, None) if !self.over => None,
+            (Way::Forward, None) if !self.plan.checks.is_empty() => self.check(Stage::Roll),
+            (Way::Forward, _) => self.settle_forward(),
+        }
+    }
+
+    fn settle_forward(&self) -> Option<Decision> {
+        let worst = Verdict::worst(self.host.checks.iter().map(|result| result.verdict));
+        let why = self.host.failure.as_ref().map_or_else(String::new, |failure| failure.why.clone());
+        let end = match (&self.run.plan.kind, worst) {
+            (Kind::Check, Verdict::Critical) => End::Failed,
+            (Kind::Check, Verdict::Unknown) => End::Unknown,
+            (Kind::Check, _) => End::Done,
+            _ if self.host.foreign => {
+                let why = "it was out of rotation before the run, by somebody else, and was left so";
+                return self.settle(End::Held, why.into());
+            }
+            (_, verdict) if !verdict.passes() => End::Failing,
+            _ if self.host.changed => End::Released,
+            _ => End::Unchanged,
+        };
+        self.settle(end, why)
     }
 }
 
@@ -232,49 +286,6 @@ fn no_way_back(host: &HostState, plan: &HostPlan) -> Option<&'static str> {
         return Some("there is no release before this one on it");
     }
     None
-}
-
-/// In rotation: what is left is to check it again after the last batch, and to say how it ended.
-fn serve(
-    run: &Run,
-    name: &HostName,
-    host: &HostState,
-    plan: &HostPlan,
-    way: Way,
-    roll: Option<Roll>,
-) -> Option<Decision> {
-    let reason = || host.failure.as_ref().map_or_else(String::new, |failure| failure.why.clone());
-    match (way, roll) {
-        (_, Some(Roll::Running)) => None,
-        (Way::Back, _) if host.owed || host.foreign => settle(name, End::Held, reason()),
-        (Way::Back, _) => settle(name, End::RolledBack, reason()),
-        (Way::Return, _) => {
-            let why = if host.failure.is_some() { reason() } else { halted_why(run) };
-            settle(name, End::NotStarted, why)
-        }
-        (Way::Forward, None) if !run.plan.has_bracket() => settle(name, End::Done, String::new()),
-        (Way::Forward, None) if !is_over(run) => None,
-        (Way::Forward, None) if !plan.checks.is_empty() => check(name, Stage::Roll),
-        (Way::Forward, _) => settle_forward(run, name, host),
-    }
-}
-
-fn settle_forward(run: &Run, name: &HostName, host: &HostState) -> Option<Decision> {
-    let worst = Verdict::worst(host.checks.iter().map(|result| result.verdict));
-    let why = host.failure.as_ref().map_or_else(String::new, |failure| failure.why.clone());
-    let end = match (&run.plan.kind, worst) {
-        (Kind::Check, Verdict::Critical) => End::Failed,
-        (Kind::Check, Verdict::Unknown) => End::Unknown,
-        (Kind::Check, _) => End::Done,
-        _ if host.foreign => {
-            let why = "it was out of rotation before the run, by somebody else, and was left so".into();
-            return settle(name, End::Held, why);
-        }
-        (_, verdict) if !verdict.passes() => End::Failing,
-        _ if host.changed => End::Released,
-        _ => End::Unchanged,
-    };
-    settle(name, end, why)
 }
 
 /// True once no host will begin any more and none is in its bracket.
