@@ -194,10 +194,14 @@ impl Daemon {
     }
 
     async fn reload_on_signal(&self) {
+        // The time tells the service manager which of its requests this answers.
+        let time = sd_notify::NotifyState::monotonic_usec_now();
+        notify(&[sd_notify::NotifyState::Reloading].into_iter().chain(time).collect::<Vec<_>>());
         match self.root.reload().await {
             Ok(said) => tracing::info!("{said}"),
             Err(why) => tracing::error!("the old configuration stays in force:\n{why}"),
         }
+        notify(&[sd_notify::NotifyState::Ready]);
     }
 
     /// Stops: no new connections, no new runs, no further host begins; what is in its bracket is carried

@@ -1,6 +1,8 @@
 //! The inventory: all groups and hosts, from `hosts/`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::{Deref, Index, IndexMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,12 +10,81 @@ use serde::{Deserialize, Serialize};
 use super::name::HostName;
 use super::template::Vars;
 
-/// Everything known about who there is. Hosts keep the order in which they were written.
+/// Everything known about who there is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inventory {
     /// By qualified name: `prod`, `prod.web`.
     pub groups: BTreeMap<String, Group>,
-    pub hosts: Vec<Host>,
+    pub hosts: Hosts,
+}
+
+/// Hosts in the order in which they were written, and found by name without a search. Reads like a
+/// slice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hosts {
+    list: Vec<Host>,
+    /// Where each name stands. Shared between copies: every command is given its own view.
+    places: Arc<HashMap<HostName, usize>>,
+}
+
+impl Hosts {
+    /// Adds one at the end. Of two with the same name the first is found.
+    pub fn push(&mut self, host: Host) {
+        Arc::make_mut(&mut self.places).entry(host.name.clone()).or_insert(self.list.len());
+        self.list.push(host);
+    }
+
+    /// The host of that unique name.
+    pub fn named(&self, name: &str) -> Option<&Host> {
+        self.list.get(*self.places.get(name)?)
+    }
+
+    /// For what is learned of hosts after they were added. Their names stay.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Host> {
+        self.list.iter_mut()
+    }
+}
+
+impl Deref for Hosts {
+    type Target = [Host];
+
+    fn deref(&self) -> &[Host] {
+        &self.list
+    }
+}
+
+impl Index<usize> for Hosts {
+    type Output = Host;
+
+    fn index(&self, at: usize) -> &Host {
+        &self.list[at]
+    }
+}
+
+impl IndexMut<usize> for Hosts {
+    fn index_mut(&mut self, at: usize) -> &mut Host {
+        &mut self.list[at]
+    }
+}
+
+impl<'a> IntoIterator for &'a Hosts {
+    type Item = &'a Host;
+    type IntoIter = std::slice::Iter<'a, Host>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.iter()
+    }
+}
+
+impl FromIterator<Host> for Hosts {
+    fn from_iter<I: IntoIterator<Item = Host>>(hosts: I) -> Hosts {
+        let list: Vec<Host> = hosts.into_iter().collect();
+        let mut places = HashMap::with_capacity(list.len());
+        for (at, host) in list.iter().enumerate() {
+            places.entry(host.name.clone()).or_insert(at);
+        }
+        Hosts { list, places: Arc::new(places) }
+    }
 }
 
 /// A named set of hosts. `hosts/prod.toml` is the group `prod`; its tables are `prod.web`, ...
@@ -114,7 +185,7 @@ pub enum NginxStyle {
 impl Inventory {
     /// The host of that unique name.
     pub fn host(&self, name: &HostName) -> Option<&Host> {
-        self.hosts.iter().find(|host| host.name == *name)
+        self.hosts.named(name.as_str())
     }
 
     /// What somebody may see who is allowed these groups (`None`: all of them). Everything else

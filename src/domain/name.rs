@@ -1,5 +1,6 @@
 //! Names and numbers that identify things, and the rules for writing them.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,6 +26,13 @@ impl HostName {
     /// The part before the first dot: what people type (`web01` for `web01.prod.example.com`).
     pub fn short(&self) -> &str {
         self.0.split('.').next().unwrap_or(&self.0)
+    }
+}
+
+/// Lets maps with names as keys be asked with text.
+impl Borrow<str> for HostName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

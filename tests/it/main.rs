@@ -11,3 +11,4 @@ mod readme;
 mod release;
 mod sim;
 mod support;
+mod systemd;

@@ -1,0 +1,256 @@
+//! Inventories, tasks and plans of any size for the measurements, and a world that answers at once.
+
+// Each measurement is a crate of its own and uses its own part of this file.
+#![allow(dead_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rollcall::domain::check::{Check, CheckResult, Expect, Probe, Retry};
+use rollcall::domain::command::Params;
+use rollcall::domain::event::{Change, Event, EventKind};
+use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle};
+use rollcall::domain::name::{HostName, RunId};
+use rollcall::domain::outcome::{Outcome, Verdict};
+use rollcall::domain::output::Output;
+use rollcall::domain::plan::{Plan, World, plan_task};
+use rollcall::domain::rollout::{Effect, decide};
+use rollcall::domain::run::Run;
+use rollcall::domain::task::{
+    BatchSize, Files, MaxFailures, OnFailure, Param, Rollout, Source, Step, StepBody, Sudo, Task,
+};
+use rollcall::domain::template::Vars;
+use serde_json::json;
+
+/// The group `prod`, with all hosts in `prod.web` and every tenth in `prod.canary`.
+pub fn inventory(count: usize) -> Inventory {
+    let hosts: Vec<Host> = (1..=count).map(host).collect();
+    let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
+    let group = |name: &str, hosts: Vec<HostName>, balancer: Option<Balancer>| {
+        (name.to_string(), Group { name: name.into(), hosts, balancer })
+    };
+    let groups = BTreeMap::from([
+        group("prod", names.clone(), None),
+        group("prod.web", names.clone(), Some(balancer())),
+        group("prod.canary", names.into_iter().step_by(10).collect(), None),
+    ]);
+    Inventory { groups, hosts: hosts.into_iter().collect() }
+}
+
+fn host(number: usize) -> Host {
+    let name = format!("web{number:05}.prod.example.com");
+    let endpoint = Endpoint {
+        name: name.as_str().into(),
+        address: name.clone(),
+        port: 22,
+        login: "deploy".into(),
+        via: None,
+    };
+    Host {
+        name: name.as_str().into(),
+        written: name,
+        endpoint,
+        tags: BTreeSet::new(),
+        vars: Vars::from([("app_root".into(), json!("/srv/app"))]),
+        checks: vec!["http".into()],
+        groups: vec!["prod".into(), "prod.web".into()],
+        balancer: Some("prod.web".into()),
+    }
+}
+
+fn balancer() -> Balancer {
+    let driver = Driver::Nginx(Nginx {
+        config: "/etc/nginx/nginx.conf".into(),
+        style: NginxStyle::Down,
+        test: "nginx -t".into(),
+        reload: "nginx -s reload".into(),
+        workers: "pgrep nginx".into(),
+        sudo: false,
+    });
+    Balancer {
+        name: "prod.web".into(),
+        on: vec![],
+        server: "{{ host.address }}:8080".into(),
+        driver,
+        drain_timeout: Duration::from_secs(30),
+    }
+}
+
+/// Six steps of the sorts that releases are made of, behind batches of 1, 25 % and the rest.
+fn release() -> Task {
+    let run = |script: &str| StepBody::Run { script: script.into(), dir: None, env: BTreeMap::new() };
+    let upload = StepBody::Upload {
+        source: Source::File { path: "app-{{ version }}.tar.gz".into(), sha256: String::new() },
+        to: "{{ app_root }}/releases/{{ version }}.tar.gz".into(),
+        mode: 0o644,
+    };
+    let link = StepBody::Link { from: "releases/{{ version }}".into(), at: "{{ app_root }}/current".into() };
+    let steps = vec![
+        step("upload", upload),
+        step("unpack", run("tar xzf {{ version }}.tar.gz -C {{ app_root }}/releases/{{ version }}")),
+        step("configure", run("{{ app_root }}/bin/configure --host {{ host.name }}")),
+        step("migrate", run("{{ app_root }}/bin/migrate")),
+        step("switch", link),
+        step("restart", run("systemctl restart app")),
+    ];
+    Task {
+        name: "deploy".into(),
+        description: String::new(),
+        hosts: Some("web".into()),
+        params: BTreeMap::from([(
+            "version".into(),
+            Param { pattern: Some(r"\d+\.\d+\.\d+".into()), default: None },
+        )]),
+        rollout: Some(Rollout {
+            serial: vec![BatchSize::Hosts(1), BatchSize::Percent(25.0), BatchSize::Percent(100.0)],
+            max_failures: MaxFailures::Hosts(0),
+            on_failure: OnFailure::Rollback,
+        }),
+        steps,
+        rollback: vec![],
+    }
+}
+
+fn step(name: &str, body: StepBody) -> Step {
+    Step {
+        name: name.into(),
+        body,
+        creates: None,
+        unless: None,
+        timeout: Duration::from_secs(60),
+        retries: 0,
+        delay: Duration::ZERO,
+        warn_only: false,
+        sudo: Sudo::No,
+    }
+}
+
+struct OneFile;
+
+impl Files for OneFile {
+    fn sha256(&self, _: &str) -> Result<String, String> {
+        Ok("0".repeat(64))
+    }
+
+    fn text(&self, _: &str) -> Result<String, String> {
+        Ok(String::new())
+    }
+}
+
+/// Everything that planning a release reads.
+pub struct Release {
+    inventory: Inventory,
+    tasks: BTreeMap<String, Task>,
+    checks: BTreeMap<String, Vec<Check>>,
+}
+
+impl Release {
+    /// A release to `count` hosts.
+    pub fn to(count: usize) -> Release {
+        let probe =
+            Probe::Run { command: "curl -fsS {{ host.address }}/health".into(), expect: Expect::default() };
+        let check = Check {
+            name: "serves the release".into(),
+            probe,
+            timeout: Duration::from_secs(5),
+            retry: Retry::default(),
+        };
+        Release {
+            inventory: inventory(count),
+            tasks: BTreeMap::from([("deploy".into(), release())]),
+            checks: BTreeMap::from([("http".into(), vec![check])]),
+        }
+    }
+
+    /// `deploy prod version=1.2.3`.
+    pub fn plan(&self) -> Plan {
+        let world = World {
+            inventory: &self.inventory,
+            tasks: &self.tasks,
+            checks: &self.checks,
+            files: &OneFile,
+            files_root: PathBuf::from("/etc/rollcall/files"),
+            released: BTreeMap::new(),
+        };
+        let params = Params::from([("version".to_string(), "1.2.3".to_string())]);
+        plan_task(&world, "deploy", "prod", &params).expect("a plan")
+    }
+}
+
+/// What a host or a balancer reports when all goes well.
+fn answer(effect: Effect) -> EventKind {
+    let done = || Change::Done { foreign: vec![], note: String::new() };
+    match effect {
+        Effect::Observe { host } => EventKind::Observed { host, previous: Some("releases/1.2.2".into()) },
+        Effect::Drain { balancer, hosts } => EventKind::DrainEnded { balancer, hosts, change: done() },
+        Effect::Enable { balancer, hosts } => EventKind::EnableEnded { balancer, hosts, change: done() },
+        Effect::Checks { host, stage } => {
+            let check = "serves the release".to_string();
+            let result = CheckResult { check, verdict: Verdict::Ok, text: "ok".into(), looks: 1 };
+            EventKind::ChecksEnded { host, stage, results: vec![result] }
+        }
+        Effect::Step { host, way, step, attempt } => EventKind::StepEnded {
+            host,
+            way,
+            step,
+            name: format!("step {step}"),
+            attempt,
+            outcome: Outcome::Ok,
+            stdout: Output { text: "done\n".into(), left_out: 0 },
+            stderr: Output::default(),
+            took_ms: 1,
+        },
+    }
+}
+
+/// How many reports the engine finds each time it looks.
+#[derive(Clone, Copy)]
+pub enum Reports {
+    /// Every effect ends on its own: the most decisions.
+    OneByOne,
+    /// Effects that are under way end together.
+    Together,
+}
+
+/// Carries a run of `plan` from its first event to its last; its journal, and how often it was decided.
+pub fn carry(plan: Plan, reports: Reports) -> (Vec<Event>, usize) {
+    let mut run = Run::new(RunId(1), plan);
+    let mut journal = Vec::new();
+    let (mut under_way, mut decided) = (std::collections::VecDeque::new(), 0);
+    let mut write = |run: &mut Run, kind: EventKind| {
+        let seq = journal.len() as u64 + 1;
+        let event = Event { seq, run: run.id, at: Timestamp::UNIX_EPOCH, kind };
+        run.apply(&event).expect("an event that fits");
+        journal.push(event);
+    };
+    write(&mut run, started());
+    while run.outcome.is_none() {
+        decided += 1;
+        let decisions = decide(&run, Timestamp::UNIX_EPOCH).decisions;
+        for decision in &decisions {
+            write(&mut run, decision.event.clone());
+        }
+        let idle = decisions.is_empty();
+        under_way.extend(decisions.into_iter().filter_map(|decision| decision.effect));
+        let ended = match reports {
+            _ if !idle => 0,
+            Reports::OneByOne => 1,
+            Reports::Together => under_way.len(),
+        };
+        for effect in under_way.drain(..ended) {
+            write(&mut run, answer(effect));
+        }
+    }
+    (journal, decided)
+}
+
+fn started() -> EventKind {
+    EventKind::RunStarted {
+        title: "deploy prod version=1.2.3".into(),
+        by: "ann".into(),
+        key: "SHA256:key".into(),
+        plan_sha256: "0".repeat(64),
+    }
+}
