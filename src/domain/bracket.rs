@@ -315,9 +315,16 @@ impl HostState {
                 self.owed = false;
                 self.phase = Phase::Serving { way, roll: None };
             }
+            // It is where the drain left it, and that may not be known.
+            Change::Refused { why } if self.drain_is_unknown() => self.not_taken_back(End::Unknown, why),
             Change::Refused { why } => self.not_taken_back(End::Held, why),
             Change::Unknown { why } => self.not_taken_back(End::Unknown, why),
         }
+    }
+
+    /// Nothing that the balancer says before this fails a host that goes on, but an unknown drain.
+    fn drain_is_unknown(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Balancer)
     }
 
     fn not_taken_back(&mut self, end: End, why: &str) {

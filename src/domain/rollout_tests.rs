@@ -462,7 +462,7 @@ fn what_the_balancer_says_decides_the_end() {
     let rows = [
         (Some(refused()), None, "not-started", false),
         (Some(unknown()), None, "not-started", false),
-        (Some(unknown()), Some(refused()), "held", true),
+        (Some(unknown()), Some(refused()), "unknown", true),
         (None, Some(refused()), "held", true),
         (None, Some(unknown()), "unknown", true),
         (Some(foreign.clone()), None, "held", false),
