@@ -29,6 +29,9 @@ const HOSTS: usize = 100;
 /// Simulations with trouble in one test.
 const SEEDS: u64 = 20;
 
+/// The same with few hosts, where it is the balancer that is in trouble.
+const BALANCER_SEEDS: u64 = 50;
+
 fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("ROLLCALL_SIM_SEED") {
         Ok(seed) => vec![seed.parse().expect("ROLLCALL_SIM_SEED is a number")],
@@ -42,7 +45,8 @@ fn seeds(count: u64) -> Vec<u64> {
 
 /// Trouble for few hosts, some, or many.
 fn troubled(seed: u64) -> Scenario {
-    Scenario { seed, hosts: HOSTS, faulty_percent: [5, 10, 10, 20][(seed % 4) as usize], bug: Bug::None }
+    let percent = [5, 10, 10, 20][(seed % 4) as usize];
+    Scenario { seed, hosts: HOSTS, faulty_percent: percent, balancer_percent: percent * 4, bug: Bug::None }
 }
 
 fn tell(seed: u64, report: &Report) -> String {
@@ -61,7 +65,8 @@ fn tell(seed: u64, report: &Report) -> String {
 
 #[test]
 fn a_release_without_trouble_reaches_every_host() {
-    let report = simulate(Scenario { seed: 0, hosts: HOSTS, faulty_percent: 0, bug: Bug::None });
+    let report =
+        simulate(Scenario { seed: 0, hosts: HOSTS, faulty_percent: 0, balancer_percent: 0, bug: Bug::None });
     eprintln!("{}", tell(0, &report));
     assert_eq!(report.faults, Vec::<String>::new());
     assert_eq!(report.outcome, Some(RunOutcome::Done));
@@ -70,18 +75,32 @@ fn a_release_without_trouble_reaches_every_host() {
 
 #[test]
 fn whatever_goes_wrong_the_invariants_hold() {
+    hold(SEEDS, troubled);
+}
+
+#[test]
+fn a_balancer_in_trouble_strands_nobody() {
+    hold(BALANCER_SEEDS, |seed| Scenario {
+        seed,
+        hosts: 10,
+        faulty_percent: 10,
+        balancer_percent: 100,
+        bug: Bug::None,
+    });
+}
+
+/// Simulates many seeds, and fails with what was found in each of them.
+fn hold(count: u64, scenario: impl Fn(u64) -> Scenario) {
     let mut wrong = Vec::new();
-    for seed in seeds(SEEDS) {
-        let report = simulate(troubled(seed));
+    for seed in seeds(count) {
+        let report = simulate(scenario(seed));
         if std::env::var_os("ROLLCALL_SIM_SEED").is_some() {
             eprintln!("{}", report.trace.join("\n"));
         }
         eprintln!("{}", tell(seed, &report));
         if !report.faults.is_empty() {
-            wrong.push(format!(
-                "seed {seed}; replay with ROLLCALL_SIM_SEED={seed}\n  {}",
-                report.faults.join("\n  ")
-            ));
+            let faults = report.faults.join("\n  ");
+            wrong.push(format!("seed {seed}; replay with ROLLCALL_SIM_SEED={seed}\n  {faults}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -99,7 +118,8 @@ fn the_same_seed_gives_the_same_trace() {
 
 /// The first fault of a site with this bug, over a few seeds.
 fn found(bug: Bug, faulty_percent: u32) -> Vec<String> {
-    let reports = (1..=6).map(|seed| simulate(Scenario { seed, hosts: 20, faulty_percent, bug }));
+    let scenario = |seed| Scenario { seed, hosts: 20, faulty_percent, balancer_percent: 0, bug };
+    let reports = (1..=6).map(|seed| simulate(scenario(seed)));
     reports.map(|report| report.faults).find(|faults| !faults.is_empty()).unwrap_or_default()
 }
 

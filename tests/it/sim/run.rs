@@ -45,6 +45,8 @@ pub struct Scenario {
     pub hosts: usize,
     /// How many of a hundred hosts are in trouble.
     pub faulty_percent: u32,
+    /// The same for the balancer's host.
+    pub balancer_percent: u32,
     pub bug: Bug,
 }
 
@@ -89,7 +91,7 @@ pub fn simulate(scenario: Scenario) -> Report {
 
 impl Stage {
     fn new(scenario: Scenario) -> Stage {
-        let Scenario { seed, hosts: count, faulty_percent: percent, bug } = scenario;
+        let Scenario { seed, hosts: count, faulty_percent: percent, balancer_percent, bug } = scenario;
         let mut dice = world::dice(seed, &["stage"]);
         let style = if dice.random_bool(0.5) { NginxStyle::Down } else { NginxStyle::Comment };
         let plan = Arc::new(world::plan(count, style));
@@ -104,7 +106,7 @@ impl Stage {
             (name.clone(), Arc::new(SimHost::new(name.clone(), fate, ledger.clone())))
         };
         let hosts: BTreeMap<HostName, Arc<SimHost>> = names.iter().map(host).collect();
-        let of_balancer = fate(world::BALANCER, percent * 4);
+        let of_balancer = fate(world::BALANCER, balancer_percent);
         let balancer = Arc::new(SimBalancer::new(&names, of_balancer.clone(), ledger.clone()));
         let mut sites: BTreeMap<String, Site> = hosts
             .values()
