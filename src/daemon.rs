@@ -209,11 +209,18 @@ impl Daemon {
     pub async fn stop(&self) {
         notify(&[sd_notify::NotifyState::Stopping]);
         self.stop.cancel();
-        for run in self.desk.engine.under_way() {
-            self.desk.engine.cancel(run, "rollcall, which is stopping", false).await;
-        }
-        self.desk.engine.drain().await;
+        self.desk.engine.drain(&myself()).await;
         self.fleet.close().await;
+    }
+}
+
+/// Who cancels runs when rollcall is told to stop.
+fn myself() -> Operator {
+    Operator {
+        name: "rollcall, which is stopping".into(),
+        key: "local".into(),
+        role: Role::Admin,
+        groups: None,
     }
 }
 
@@ -260,11 +267,12 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
             status = &mut answering => break status,
             // There is no daemon to carry on: Ctrl-C stops, and hosts in their bracket finish it.
             _ = interrupt.recv() => for run in desk.engine.under_way() {
-                desk.engine.cancel(run, &operator.name, false).await;
+                desk.engine.cancel(run, &operator, false).await;
             },
         }
     };
-    desk.engine.drain().await;
+    // A pipe that was closed ends the answer, not the run: it is carried to its end.
+    desk.engine.idle().await;
     fleet.close().await;
     Ok(status)
 }

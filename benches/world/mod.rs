@@ -173,6 +173,7 @@ impl Release {
             files: &OneFile,
             files_root: PathBuf::from("/etc/rollcall/files"),
             released: BTreeMap::new(),
+            owed: Default::default(),
         };
         let params = Params::from([("version".to_string(), "1.2.3".to_string())]);
         plan_task(&world, "deploy", "prod", &params).expect("a plan")

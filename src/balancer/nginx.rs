@@ -49,7 +49,9 @@ pub const APPLY: &str = r#"
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 config=$(readlink -f -- "$1") old=$2 new=$3 test=$4 reload=$5 workers=$6 wait=$7 proof=$8
 dir=$(dirname "$config") name=$(basename "$config")
-tmp=$dir/.$name.rollcall-new bak=$dir/.$name.rollcall-bak
+tmp=$dir/.$name.rollcall-new.$$ bak=$dir/.$name.rollcall-bak
+# Another edit of this file, by whomever, ends before this one begins; the system frees the lock.
+if command -v flock >/dev/null; then exec 9>"$dir/.$name.rollcall-lock" && flock 9; fi
 sum() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d' ' -f1; }
 refuse() { rm -f "$tmp"; printf 'refused %s\n' "$(printf '%s' "$1" | tr '\n' ' ')"; exit 0; }
 # One word a line, so that lines can be compared whatever spaces they hold.
@@ -60,15 +62,17 @@ cp -p "$config" "$tmp" && cat >"$tmp" || refuse "cannot write $tmp"
 [ "$(sum <"$tmp")" = "$new" ] || refuse "the new text did not arrive whole"
 [ "$(sum <"$config")" = "$old" ] || { rm -f "$tmp"; echo conflict; exit 0; }
 before=$(list)
-cp -p "$config" "$bak" && mv -f "$tmp" "$config" || refuse "cannot replace $config"
-said=$(eval "$test" 2>&1); tested=$?
+cp -p "$config" "$bak" || refuse "cannot write $bak"
+[ "$(sum <"$bak")" = "$old" ] || { rm -f "$tmp"; echo conflict; exit 0; }
+mv -f "$tmp" "$config" || refuse "cannot replace $config"
+said=$(eval "$test" 2>&1 9>&-); tested=$?
 if [ "$tested" != 0 ]; then
   restore || { echo unproven; exit 0; }
   [ "$tested" != 127 ] || refuse "the test command cannot be run: $said"
   if eval "$test" >/dev/null 2>&1; then refuse "the edited file is not valid, the old one is back: $said"
   else refuse "$config was broken before rollcall came: $said"; fi
 fi
-if ! said=$(eval "$reload" 2>&1); then
+if ! said=$(eval "$reload" 2>&1 9>&-); then
   restore || { echo unproven; exit 0; }
   refuse "it would not reload, the old file is back: $said"
 fi
@@ -97,7 +101,7 @@ pub struct NginxDriver {
 /// What happened on one balancer host.
 #[derive(Debug)]
 enum Applied {
-    Done { foreign: Vec<HostName>, note: Option<String> },
+    Done { foreign: Vec<HostName>, already: Vec<HostName>, note: Option<String> },
     Refused(String),
     Unknown(String),
 }
@@ -116,14 +120,14 @@ impl NginxDriver {
         }
         let why = troubles(&applied);
         let certain = !applied.iter().any(|(_, applied)| matches!(applied, Applied::Unknown(_)));
-        let changed: Vec<&Endpoint> = applied
-            .iter()
-            .filter(|(_, applied)| matches!(applied, Applied::Done { .. }))
-            .map(|(host, _)| *host)
-            .collect();
-        let undone =
-            join_all(changed.iter().map(|host| self.on_one(host, balancer, nginx, members, Direction::In)))
-                .await;
+        let undone = join_all(applied.iter().filter_map(|(host, applied)| {
+            let Applied::Done { already, .. } = applied else { return None };
+            // What an earlier run holds out is not this drain's to put back.
+            let ours: Vec<Member> =
+                members.iter().filter(|member| !already.contains(&member.host)).cloned().collect();
+            Some(async move { self.on_one(host, balancer, nginx, &ours, Direction::In).await })
+        }))
+        .await;
         match certain && undone.iter().all(|applied| matches!(applied, Applied::Done { .. })) {
             true => Change::Refused { why },
             false => Change::Unknown { why },
@@ -224,11 +228,13 @@ impl NginxDriver {
         let named = |why: &str| format!("{}: {why}", host.name);
         Some(match (report.end, line) {
             (ExecEnd::Exited(0), "conflict") => return None,
-            (ExecEnd::Exited(0), "done") => Applied::Done { foreign: edited.foreign, note: None },
+            (ExecEnd::Exited(0), "done") => {
+                Applied::Done { foreign: edited.foreign, already: edited.already, note: None }
+            }
             (ExecEnd::Exited(0), "waiting") => {
                 let note =
                     format!("requests that were in flight did not end within {:?}", balancer.drain_timeout);
-                Applied::Done { foreign: edited.foreign, note: Some(named(&note)) }
+                Applied::Done { foreign: edited.foreign, already: edited.already, note: Some(named(&note)) }
             }
             (ExecEnd::NotStarted(why), _) => Applied::Refused(named(&why)),
             (ExecEnd::Exited(0), line) if line.starts_with("refused ") => {
@@ -268,7 +274,7 @@ fn done(applied: Vec<(&Endpoint, Applied)>, direction: Direction) -> Change {
     let mut each = Vec::new();
     let mut notes = Vec::new();
     for (_, applied) in applied {
-        if let Applied::Done { foreign, note } = applied {
+        if let Applied::Done { foreign, note, .. } = applied {
             each.push(foreign);
             notes.extend(note);
         }
@@ -303,7 +309,7 @@ mod tests {
         let lb = Endpoint { name: "lb".into(), address: "a".into(), port: 22, login: "d".into(), via: None };
         let on = |foreign: &[&str]| {
             let foreign = foreign.iter().map(|host| HostName::from(*host)).collect();
-            (&lb, Applied::Done { foreign, note: None })
+            (&lb, Applied::Done { foreign, already: vec![], note: None })
         };
         let both = || vec![on(&["web1", "web2"]), on(&["web2"])];
         let change = |foreign: &[&str]| {
@@ -383,7 +389,7 @@ mod tests {
         }
         let entries: Vec<_> =
             std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(entries.len(), 2, "the file and its copy, nothing half written: {entries:?}");
+        assert_eq!(entries.len(), 3, "the file, its copy and its lock, nothing half written: {entries:?}");
     }
 
     #[test]

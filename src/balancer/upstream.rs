@@ -24,6 +24,17 @@ pub struct Edited {
     /// Hosts that somebody else took out: their lines are left as they are. On the way in, a host whose
     /// line is gone is one of them.
     pub foreign: Vec<HostName>,
+    /// Hosts that an earlier run of ours had taken out, and that are out still.
+    pub already: Vec<HostName>,
+}
+
+/// What was seen of one member's lines: it may have several, in several upstreams, and old ones that
+/// are kept as comments.
+#[derive(Clone, Default)]
+struct Seen {
+    live: bool,
+    ours: bool,
+    down_by_others: bool,
 }
 
 /// `server ADDRESS PARAMETERS;TAIL`, perhaps commented out, alone on its line.
@@ -92,8 +103,7 @@ pub fn edit(
     direction: Direction,
     members: &[Member],
 ) -> Result<Edited, String> {
-    let mut found = vec![false; members.len()];
-    let mut foreign = Vec::new();
+    let mut seen = vec![Seen::default(); members.len()];
     let mut lines = Vec::new();
     let mut context = Context::default();
     for (number, raw) in text.split('\n').enumerate() {
@@ -111,52 +121,73 @@ pub fn edit(
             lines.push(raw.to_string());
             continue;
         };
-        found[at] = true;
-        let new = change(server, style, direction, &members[at].host, &mut foreign);
+        seen[at].note(server);
+        let new = change(server, style, direction, &members[at].host);
+        context.touched |= new.is_some();
         context.count(Server::parse(new.as_deref().unwrap_or(line)).is_some_and(|server| !server.is_down()));
         lines.push(new.unwrap_or_else(|| raw.to_string()));
     }
-    finish(&found, members, direction, context, &mut foreign)?;
-    foreign.sort();
-    Ok(Edited { text: lines.join("\n"), foreign })
+    refuse(&seen, members, direction, context)?;
+    let those = |wanted: fn(&Seen, Direction) -> bool| {
+        let mut hosts: Vec<HostName> = seen
+            .iter()
+            .zip(members)
+            .filter(|(seen, _)| wanted(seen, direction))
+            .map(|(_, m)| m.host.clone())
+            .collect();
+        hosts.sort();
+        hosts
+    };
+    Ok(Edited {
+        text: lines.join("\n"),
+        foreign: those(Seen::is_foreign),
+        already: those(Seen::was_out_already),
+    })
+}
+
+impl Seen {
+    fn note(&mut self, server: &Server<'_>) {
+        match (server.is_down(), server.mark()) {
+            (false, _) => self.live = true,
+            (true, Some(_)) => self.ours = true,
+            // A comment without our mark is only a comment, when there is another line.
+            (true, None) => self.down_by_others = true,
+        }
+    }
+
+    fn is_foreign(&self, direction: Direction) -> bool {
+        let gone = direction == Direction::In && !self.down_by_others;
+        !self.live && !self.ours && (self.down_by_others || gone)
+    }
+
+    fn was_out_already(&self, _: Direction) -> bool {
+        self.ours && !self.live
+    }
+
+    fn is_missing(&self) -> bool {
+        !self.live && !self.ours && !self.down_by_others
+    }
 }
 
 /// The line as it shall be; `None` when it stays.
-fn change(
-    server: &Server<'_>,
-    style: NginxStyle,
-    direction: Direction,
-    host: &HostName,
-    foreign: &mut Vec<HostName>,
-) -> Option<String> {
+fn change(server: &Server<'_>, style: NginxStyle, direction: Direction, host: &HostName) -> Option<String> {
     match (direction, server.is_down(), server.mark()) {
         (Direction::Out, false, None) => Some(server.out(style, host)),
         // Marked by us and put back by hand: take the old mark away before the line is marked again.
         (Direction::Out, false, Some(_)) => {
             Server::parse(&server.back()).map(|server| server.out(style, host))
         }
-        (Direction::Out, true, Some(_)) | (Direction::In, false, None) => None,
         (Direction::In, _, Some(_)) => Some(server.back()),
-        (_, true, None) => {
-            foreign.push(host.clone());
-            None
-        }
+        (Direction::Out, true, Some(_)) | (Direction::In, false, None) | (_, true, None) => None,
     }
 }
 
-fn finish(
-    found: &[bool],
-    members: &[Member],
-    direction: Direction,
-    context: Context,
-    foreign: &mut Vec<HostName>,
-) -> Result<(), String> {
-    let mut missing = found.iter().zip(members).filter(|(found, _)| !**found).map(|(_, member)| member);
+/// Why the edit must not be made.
+fn refuse(seen: &[Seen], members: &[Member], direction: Direction, context: Context) -> Result<(), String> {
     if direction == Direction::In {
-        foreign.extend(missing.map(|member| member.host.clone()));
         return Ok(());
     }
-    if let Some(member) = missing.next() {
+    if let Some((_, member)) = seen.iter().zip(members).find(|(seen, _)| seen.is_missing()) {
         return Err(format!(
             "no upstream block has a line `server {}` for {}",
             member.seat.server, member.host
@@ -197,7 +228,9 @@ struct Context {
     /// Name of the upstream block we are in, its depth, its servers that are live, and how many lines of servers it has.
     upstream: Option<(String, usize, usize, usize)>,
     saw_upstream: bool,
-    /// An upstream that has servers, none of them live.
+    /// The block that we are in was changed.
+    touched: bool,
+    /// An upstream that this edit leaves without a live server.
     emptied: Option<String>,
 }
 
@@ -214,6 +247,7 @@ impl Context {
                 '{' => {
                     self.depth += 1;
                     if self.saw_upstream && self.upstream.is_none() {
+                        self.touched = false;
                         self.upstream = Some((name.clone(), self.depth, 0, 0));
                     }
                 }
@@ -227,7 +261,7 @@ impl Context {
     fn leave(&mut self) {
         if let Some((name, depth, live, servers)) = self.upstream.take() {
             match depth == self.depth {
-                true if live == 0 && servers > 0 => self.emptied = Some(name),
+                true if live == 0 && servers > 0 && self.touched => self.emptied = Some(name),
                 true => {}
                 false => self.upstream = Some((name, depth, live, servers)),
             }
@@ -277,7 +311,7 @@ http {
             "10.0.0.1:8080 weight=2;   # first",
             "10.0.0.1:8080 weight=2 down;   # first # rollcall:web1",
         );
-        assert_eq!(edited, Edited { text: wanted, foreign: vec![] });
+        assert_eq!(edited, Edited { text: wanted, foreign: vec![], already: vec![] });
         let edited = out(NginxStyle::Comment, &[member("web11", "10.0.0.11:8080")]).unwrap();
         assert_eq!(
             edited.text,
@@ -308,7 +342,8 @@ http {
         assert_eq!(edited.foreign, [HostName::from("web2"), HostName::from("web3")]);
         let gone = [member("web2", "10.0.0.2:8080"), member("web9", "10.0.0.9:8080")];
         let back = edit(CONFIG, NginxStyle::Down, Direction::In, &gone).unwrap();
-        assert_eq!(back, Edited { text: CONFIG.into(), foreign: vec!["web2".into(), "web9".into()] });
+        assert_eq!(back.text, CONFIG);
+        assert_eq!(back.foreign, [HostName::from("web2"), HostName::from("web9")]);
     }
 
     #[test]
@@ -328,6 +363,31 @@ http {
         let error =
             edit("server x:1;\n", NginxStyle::Down, Direction::Out, &[member("x", "x:1")]).unwrap_err();
         assert_eq!(error, "no upstream block has a line `server x:1` for x");
+    }
+
+    #[test]
+    fn an_old_line_kept_as_a_comment_is_only_a_comment() {
+        let twin = "upstream a {\n # server x:1 weight=5;\n server x:1;\n server y:1;\n}\nupstream b {\n server x:1 down;\n server y:1;\n}";
+        let out = edit(twin, NginxStyle::Down, Direction::Out, &[member("x", "x:1")]).unwrap();
+        assert_eq!(out.text, twin.replace(" server x:1;", " server x:1 down; # rollcall:x"));
+        assert_eq!((out.foreign, out.already), (vec![], vec![]));
+        let back = edit(&out.text, NginxStyle::Down, Direction::In, &[member("x", "x:1")]).unwrap();
+        assert_eq!((back.text.as_str(), back.foreign), (twin, vec![]));
+    }
+
+    #[test]
+    fn what_an_earlier_run_took_out_is_known_as_such() {
+        let once = out(NginxStyle::Down, &[member("web1", "10.0.0.1:8080")]).unwrap();
+        assert_eq!(once.already, Vec::<HostName>::new());
+        let again =
+            edit(&once.text, NginxStyle::Down, Direction::Out, &[member("web1", "10.0.0.1:8080")]).unwrap();
+        assert_eq!((again.already, again.foreign), (vec![HostName::from("web1")], vec![]));
+    }
+
+    #[test]
+    fn an_upstream_that_is_down_as_a_whole_is_not_our_business() {
+        let text = format!("{CONFIG}upstream other {{\n server z:1 down;\n}}\n");
+        assert!(edit(&text, NginxStyle::Down, Direction::Out, &[member("web1", "10.0.0.1:8080")]).is_ok());
     }
 
     #[test]

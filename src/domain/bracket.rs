@@ -90,6 +90,8 @@ pub struct StepCounts {
     pub warn_only: bool,
     pub drains: bool,
     pub gated: bool,
+    /// An earlier run holds it.
+    pub held: bool,
 }
 
 impl HostState {
@@ -244,7 +246,10 @@ impl HostState {
             // Perhaps drained, certainly untouched: put back, which says whether it is in rotation.
             Change::Unknown { why } => {
                 self.fail(Failure { kind: FailureKind::Balancer, why: why.clone() });
-                self.phase = Phase::Verified { way: Way::Return };
+                self.phase = match steps.held {
+                    true => Phase::Ending { end: End::Unknown, why: why.clone() },
+                    false => Phase::Verified { way: Way::Return },
+                };
             }
         }
     }
@@ -276,6 +281,11 @@ impl HostState {
         let ended = matches!(outcome, Outcome::Cancelled | Outcome::Lost { .. });
         if failure.is_none() || (steps.warn_only && !ended) {
             self.phase = self.step_due(way, step + 1, &steps);
+            return;
+        }
+        if let (Way::Back, Outcome::Lost { .. }, Some(failure)) = (way, outcome, &failure) {
+            self.phase =
+                Phase::Ending { end: End::Unknown, why: format!("during its rollback: {}", failure.why) };
             return;
         }
         // What was lost is never run again, and what was cancelled is not wanted.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::outcome::Verdict;
 use super::output::Output;
 use super::range::Range;
+use super::template::{self, Vars};
 
 /// One condition, as in `checks/*.toml`; in a plan its templates are rendered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,64 @@ pub struct Check {
     pub probe: Probe,
     pub timeout: Duration,
     pub retry: Retry,
+}
+
+impl Check {
+    /// Every text of the check that may be a template.
+    pub fn texts(&self) -> Vec<&str> {
+        match &self.probe {
+            Probe::Run { command, expect } => {
+                let wanted = [&expect.equals, &expect.contains, &expect.matches];
+                wanted.into_iter().flatten().map(String::as_str).chain([command.as_str()]).collect()
+            }
+            Probe::Http { address, path, host, body, .. } => {
+                let wanted = [host, &body.contains, &body.matches];
+                wanted
+                    .into_iter()
+                    .flatten()
+                    .map(String::as_str)
+                    .chain([address.as_str(), path.as_str()])
+                    .collect()
+            }
+            Probe::Tcp { address, .. } => vec![address],
+        }
+    }
+
+    /// The check with every template rendered for one host.
+    pub fn render(&self, vars: &Vars) -> Result<Check, String> {
+        let text = |template: &str| template::text(template, vars);
+        let maybe = |template: &Option<String>| template.as_deref().map(text).transpose();
+        let probe = match &self.probe {
+            Probe::Run { command, expect } => Probe::Run {
+                command: template::script(command, vars)?,
+                expect: Expect {
+                    equals: maybe(&expect.equals)?,
+                    contains: maybe(&expect.contains)?,
+                    matches: maybe(&expect.matches)?,
+                    ..expect.clone()
+                },
+            },
+            Probe::Http { address, port, path, host, status, body } => Probe::Http {
+                address: text(address)?,
+                port: port_number(&text(port)?)?,
+                path: text(path)?,
+                host: maybe(host)?,
+                status: *status,
+                body: BodyExpect { contains: maybe(&body.contains)?, matches: maybe(&body.matches)? },
+            },
+            Probe::Tcp { address, port } => {
+                Probe::Tcp { address: text(address)?, port: port_number(&text(port)?)? }
+            }
+        };
+        Ok(Check { probe, ..self.clone() })
+    }
+}
+
+fn port_number(text: &str) -> Result<String, String> {
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port.to_string()),
+        _ => Err(format!("`port`: {text:?} is no port")),
+    }
 }
 
 /// How often to look before the verdict stands.

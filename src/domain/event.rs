@@ -129,6 +129,9 @@ pub enum EventKind {
     },
     CancelRequested {
         by: String,
+        /// The fingerprint of their key: names need not be unique.
+        #[serde(default)]
+        key: String,
         now: bool,
     },
     RunEnded {

@@ -80,13 +80,18 @@ pub fn printable(text: &str) -> String {
             '\n' | '\t' => safe.push(c),
             '\r' => {}
             c if c.is_control() => safe.push_str(&format!("\\x{:02x}", c as u32)),
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            c if is_steering(c) => {
                 safe.push_str(&format!("\\u{{{:x}}}", c as u32));
             }
             c => safe.push(c),
         }
     }
     safe
+}
+
+/// Characters that change the direction of the text around them.
+pub fn is_steering(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

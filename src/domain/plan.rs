@@ -9,13 +9,13 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::check::{BodyExpect, Check, Expect, Probe};
+use super::check::Check;
 use super::command::{Params, Title};
 use super::inventory::{Balancer, Endpoint, Host, Inventory};
 use super::name::{HostName, nearest};
 use super::selector::select;
 use super::task::{
-    BatchSize, Files, MaxFailures, OnFailure, Rollout, Step, StepBody, Sudo, Task, batch_sizes,
+    BatchSize, Files, MaxFailures, OnFailure, Param, Rollout, Step, StepBody, Sudo, Task, batch_sizes,
 };
 use super::template::{self, Vars};
 
@@ -34,6 +34,8 @@ pub struct World<'a> {
     pub files_root: PathBuf,
     /// The parameters of the last release that each host took over: what its checks refer to.
     pub released: BTreeMap<HostName, Params>,
+    /// Hosts with an open debt.
+    pub owed: BTreeSet<HostName>,
 }
 
 /// What a run executes. Everything is rendered but the rollback steps, which wait for `previous`:
@@ -85,6 +87,9 @@ pub struct HostPlan {
     pub checks_back: Vec<Check>,
     /// The balancer, and how the host is written there.
     pub balancer: Option<Seat>,
+    /// An earlier run left it out of rotation: it goes back only on proof, never as it was.
+    #[serde(default)]
+    pub held: bool,
 }
 
 /// A host's place in a balancer.
@@ -158,6 +163,7 @@ pub fn plan_check(
     params: &Params,
 ) -> Result<Plan, String> {
     let names = select(world.inventory, selector)?;
+    check_given(world, params)?;
     let mut hosts = BTreeMap::new();
     for host in names.iter().filter_map(|name| world.inventory.host(name)) {
         let checks = checks_named(world, host, name);
@@ -168,7 +174,7 @@ pub fn plan_check(
         known.extend(params.clone());
         let vars = vars_of(host, &known);
         let render = |check: &Check| {
-            render_check(check, &vars).map_err(|why| {
+            check.render(&vars).map_err(|why| {
                 format!("{}: check `{}`: {why}; try: check {selector} NAME=VALUE", host.name, check.name)
             })
         };
@@ -248,6 +254,7 @@ fn bare_host(host: &Host) -> HostPlan {
         checks: vec![],
         checks_back: vec![],
         balancer: None,
+        held: false,
     }
 }
 
@@ -261,7 +268,7 @@ fn plan_host(world: &World<'_>, task: &Task, host: &Host, params: &Params) -> Re
     }
     let checks = checks_named(world, host, None);
     let named = |check: &Check, vars: &Vars| {
-        render_check(check, vars).map_err(|why| format!("check `{}`: {why}", check.name))
+        check.render(vars).map_err(|why| format!("check `{}`: {why}", check.name))
     };
     let checks_back = checks_back(world, host, task, &checks);
     Ok(HostPlan {
@@ -275,6 +282,7 @@ fn plan_host(world: &World<'_>, task: &Task, host: &Host, params: &Params) -> Re
         balancer: seat(world.inventory, host, &vars)?,
         vars,
         steps,
+        held: world.owed.contains(&host.name),
         ..bare_host(host)
     })
 }
@@ -303,14 +311,14 @@ fn checks_back(world: &World<'_>, host: &Host, task: &Task, checks: &[&Check]) -
     let before = world.released.get(&host.name).cloned().unwrap_or_default();
     let vars = vars_of(host, &before);
     let speaks_of_params = |check: &&&Check| {
-        texts(check).iter().any(|text| {
+        check.texts().iter().any(|text| {
             template::names_used(text)
                 .iter()
                 .any(|name| task.params.contains_key(name) && !before.contains_key(name))
         })
     };
     let usable = checks.iter().filter(|check| !speaks_of_params(check));
-    usable.filter_map(|check| render_check(check, &vars).ok()).collect()
+    usable.filter_map(|check| check.render(&vars).ok()).collect()
 }
 
 fn seat(inventory: &Inventory, host: &Host, vars: &Vars) -> Result<Option<Seat>, String> {
@@ -399,15 +407,36 @@ fn check_params(task: &Task, given: &Params) -> Result<Params, String> {
         let value = given.get(name).or(param.default.as_ref());
         let value = value.ok_or_else(|| format!("task `{}` needs {name}=VALUE", task.name))?;
         if let Some(pattern) = &param.pattern {
-            let regex = Regex::new(&format!("^(?:{pattern})$"))
-                .map_err(|error| format!("param `{name}`: {error}"))?;
-            if !regex.is_match(value) {
-                return Err(format!("{name}={value} does not match {pattern}"));
-            }
+            check_pattern(name, value, pattern)?;
         }
         params.insert(name.clone(), value.clone());
     }
     Ok(params)
+}
+
+/// Whoever may only look must not write commands: what checks are told ad hoc are parameters that some
+/// task declares, of the form that it demands, and never a var of a host.
+fn check_given(world: &World<'_>, given: &Params) -> Result<(), String> {
+    for (name, value) in given {
+        let declared: Vec<&Param> = world.tasks.values().filter_map(|task| task.params.get(name)).collect();
+        let shadows = name == "host" || world.inventory.hosts.iter().any(|host| host.vars.contains_key(name));
+        if declared.is_empty() || shadows {
+            return Err(format!("`{name}` is no parameter of any task, and checks are told nothing else"));
+        }
+        for pattern in declared.iter().filter_map(|param| param.pattern.as_ref()) {
+            check_pattern(name, value, pattern)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_pattern(name: &str, value: &str, pattern: &str) -> Result<(), String> {
+    let regex =
+        Regex::new(&format!("^(?:{pattern})$")).map_err(|error| format!("param `{name}`: {error}"))?;
+    match regex.is_match(value) {
+        true => Ok(()),
+        false => Err(format!("{name}={value} does not match {pattern}")),
+    }
 }
 
 /// The checks of a host: all, or those of a set or with a name.
@@ -433,58 +462,4 @@ fn no_checks(world: &World<'_>, selector: &str, name: Option<&str>) -> String {
         "no host of `{selector}` has a check or set of checks `{name}`{guess} (known: {})",
         known.join(", ")
     )
-}
-
-fn texts(check: &Check) -> Vec<&str> {
-    match &check.probe {
-        Probe::Run { command, expect } => {
-            let wanted = [&expect.equals, &expect.contains, &expect.matches];
-            wanted.into_iter().flatten().map(String::as_str).chain([command.as_str()]).collect()
-        }
-        Probe::Http { address, path, host, body, .. } => {
-            let wanted = [host, &body.contains, &body.matches];
-            wanted
-                .into_iter()
-                .flatten()
-                .map(String::as_str)
-                .chain([address.as_str(), path.as_str()])
-                .collect()
-        }
-        Probe::Tcp { address, .. } => vec![address],
-    }
-}
-
-fn port_number(text: &str) -> Result<String, String> {
-    match text.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(port.to_string()),
-        _ => Err(format!("`port`: {text:?} is no port")),
-    }
-}
-
-fn render_check(check: &Check, vars: &Vars) -> Result<Check, String> {
-    let text = |template: &str| template::text(template, vars);
-    let maybe = |template: &Option<String>| template.as_deref().map(text).transpose();
-    let probe = match &check.probe {
-        Probe::Run { command, expect } => Probe::Run {
-            command: template::script(command, vars)?,
-            expect: Expect {
-                equals: maybe(&expect.equals)?,
-                contains: maybe(&expect.contains)?,
-                matches: maybe(&expect.matches)?,
-                ..expect.clone()
-            },
-        },
-        Probe::Http { address, port, path, host, status, body } => Probe::Http {
-            address: text(address)?,
-            port: port_number(&text(port)?)?,
-            path: text(path)?,
-            host: maybe(host)?,
-            status: *status,
-            body: BodyExpect { contains: maybe(&body.contains)?, matches: maybe(&body.matches)? },
-        },
-        Probe::Tcp { address, port } => {
-            Probe::Tcp { address: text(address)?, port: port_number(&text(port)?)? }
-        }
-    };
-    Ok(Check { probe, ..check.clone() })
 }

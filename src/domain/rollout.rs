@@ -12,7 +12,7 @@ use super::name::{HostName, count};
 use super::outcome::{End, FailureKind, Verdict};
 use super::plan::{HostPlan, Kind};
 use super::run::Run;
-use super::task::{OnFailure, Step};
+use super::task::{OnFailure, Step, StepBody};
 use super::template;
 
 /// One event to write, and what to do once it is written.
@@ -180,6 +180,9 @@ impl Turn<'_> {
     /// Nothing was done to it: it goes back as it was, or never left.
     fn put_back(&self) -> Option<Decision> {
         match &self.plan.balancer {
+            Some(_) if self.host.owed && self.plan.held => {
+                self.settle(End::Held, format!("an earlier run holds it; {}", self.reason()))
+            }
             // Others that want the same are not waited for: this happens when a run is halted.
             Some(seat) if self.host.owed => Some(enable(&seat.balancer, vec![self.name.clone()])),
             _ => self.settle(End::NotStarted, self.reason()),
@@ -260,6 +263,8 @@ impl Turn<'_> {
                 let why = "it was out of rotation before the run, by somebody else, and was left so";
                 return self.settle(End::Held, why.into());
             }
+            // On the new release and in rotation, as far as that was proven; how it is now is not known.
+            (_, Verdict::Unknown) => End::Unknown,
             (_, verdict) if !verdict.passes() => End::Failing,
             _ if self.host.changed => End::Released,
             _ => End::Unchanged,
@@ -282,6 +287,13 @@ fn no_way_back(host: &HostState, plan: &HostPlan) -> Option<&'static str> {
             .iter()
             .any(|(_, text)| template::names_used(text).iter().any(|name| name == "previous"))
     };
+    let leads_back_here = |step: &Step| match &step.body {
+        StepBody::Link { from, .. } => host.previous.as_ref() == Some(from),
+        _ => false,
+    };
+    if plan.steps.iter().any(leads_back_here) {
+        return Some("it was on this release before the run began");
+    }
     if host.previous.is_none() && plan.rollback.iter().any(speaks_of_previous) {
         return Some("there is no release before this one on it");
     }

@@ -51,6 +51,7 @@ fn host_plan(name: &str) -> HostPlan {
         checks: vec![check()],
         checks_back: vec![],
         balancer: Some(Seat { balancer: "web".into(), server: name.into() }),
+        held: false,
     }
 }
 
@@ -113,6 +114,8 @@ enum Trouble {
     Gate(Verdict),
     /// On the way back, too.
     GateBothWays(Verdict),
+    /// The gate is critical, and then the first step back ends like this.
+    GateThenLost(Outcome),
     Roll(Verdict),
     NoPrevious(Outcome),
 }
@@ -144,6 +147,7 @@ fn answer(world: &World, run: &Run, effect: &Effect) -> EventKind {
             let outcome = match world.trouble.get(&host) {
                 Some(Trouble::Step(at, number, outcome)) if (*at, *number) == (way, step) => outcome.clone(),
                 Some(Trouble::NoPrevious(outcome)) if way == Way::Forward && step == 0 => outcome.clone(),
+                Some(Trouble::GateThenLost(outcome)) if way == Way::Back => outcome.clone(),
                 Some(Trouble::Flaky(number)) if *number == step && attempt == 1 => failed(),
                 _ => Outcome::Ok,
             };
@@ -165,6 +169,7 @@ fn answer(world: &World, run: &Run, effect: &Effect) -> EventKind {
             let verdict = match (world.trouble.get(&host), stage) {
                 (Some(Trouble::Gate(verdict)), Stage::Gate) if !back => *verdict,
                 (Some(Trouble::GateBothWays(verdict)), Stage::Gate) => *verdict,
+                (Some(Trouble::GateThenLost(_)), Stage::Gate) => Verdict::Critical,
                 (Some(Trouble::Roll(verdict)), Stage::Roll) => *verdict,
                 _ => Verdict::Ok,
             };
@@ -218,7 +223,7 @@ fn play(plan: Plan, world: &World) -> Story {
             && story.len() >= after
             && run.cancel.is_none()
         {
-            let cancel = EventKind::CancelRequested { by: "bob".into(), now: at_once };
+            let cancel = EventKind::CancelRequested { by: "bob".into(), key: "k".into(), now: at_once };
             write(&mut run, cancel, now, &mut story);
             continue;
         }
@@ -406,6 +411,46 @@ fn every_trouble_ends_in_a_true_state() {
         assert_eq!(ends(&story), wanted, "{trouble:?}");
         assert_eq!(story.run.outcome, Some(outcome), "{trouble:?}");
     }
+}
+
+#[test]
+fn a_host_that_an_earlier_run_holds_goes_back_on_proof_only() {
+    let held = || {
+        let mut plan = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Rollback);
+        plan.hosts.get_mut(&HostName::from("h1")).unwrap().held = true;
+        plan
+    };
+    let not_started = Outcome::NotStarted { why: "refused".into() };
+    let untouched = play(held(), &world(&[("h1", Trouble::Step(Way::Forward, 0, not_started))]));
+    assert_eq!(ends(&untouched), "held", "it is not put back as it was");
+    let lost_drain = World { drain: Some(Change::Unknown { why: "lost".into() }), ..World::default() };
+    assert_eq!(ends(&play(held(), &lost_drain)), "unknown");
+    assert_eq!(ends(&play(held(), &World::default())), "released");
+}
+
+#[test]
+fn a_rollback_that_would_lead_nowhere_or_is_lost_is_told_so() {
+    let link = |from: &str| StepBody::Link { from: from.into(), at: "current".into() };
+    let mut same = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Rollback);
+    same.hosts.get_mut(&HostName::from("h1")).unwrap().steps[0].body = link("old");
+    let story = play(same, &world(&[("h1", Trouble::Step(Way::Forward, 1, failed()))]));
+    let Phase::Settled { end: End::Held, why } = &story.run.hosts[&HostName::from("h1")].phase else {
+        panic!()
+    };
+    assert!(why.ends_with("not rolled back: it was on this release before the run began"), "{why}");
+
+    let lost = Trouble::GateThenLost(Outcome::Lost { why: "gone".into() });
+    let story = play(plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Rollback), &world(&[("h1", lost)]));
+    assert_eq!(ends(&story), "unknown");
+}
+
+#[test]
+fn what_the_last_look_could_not_see_is_unknown() {
+    let story = play(
+        plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop),
+        &world(&[("h1", Trouble::Roll(Verdict::Unknown))]),
+    );
+    assert_eq!((ends(&story).as_str(), story.run.outcome), ("unknown", Some(RunOutcome::NeedsPerson)));
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Run {
             EventKind::RunStarted { .. } => self.started = true,
             EventKind::BatchStarted { batch, .. } => self.batch = Some(*batch),
             EventKind::Stopped { why } => self.stopped = Some(why.clone()),
-            EventKind::CancelRequested { by, now } => {
+            EventKind::CancelRequested { by, now, .. } => {
                 let now = *now || self.cancel.as_ref().is_some_and(|cancel| cancel.now);
                 self.cancel = Some(Cancel { by: by.clone(), now });
             }
@@ -134,6 +134,7 @@ impl Run {
             warn_only: step(way, at).is_some_and(|step| step.warn_only),
             drains: host.is_some_and(|host| host.balancer.is_some()),
             gated: host.is_some_and(|host| !host.checks.is_empty()),
+            held: host.is_some_and(|host| host.held),
         }
     }
 
@@ -188,7 +189,8 @@ impl Run {
         if self.plan.kind == Kind::Check && self.cancel.is_none() {
             return RunOutcome::Checked(Verdict::worst(self.hosts.values().map(verdict_of)));
         }
-        if ends().any(End::needs_person) {
+        let half_done = |end: End| self.plan.has_bracket() && end == End::Failed;
+        if ends().any(|end| end.needs_person() || half_done(end)) {
             return RunOutcome::NeedsPerson;
         }
         if self.cancel.is_some() {

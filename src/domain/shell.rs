@@ -56,8 +56,9 @@ pub fn fill(script: &str, values: &[String]) -> Result<String, String> {
     let mut filler = Filler {
         out: String::with_capacity(script.len()),
         places: vec![Place::Bare],
-        heredoc: false,
         comment: false,
+        doubtful: false,
+        word: String::new(),
     };
     let mut chars = script.chars().peekable();
     let mut previous = '\n';
@@ -87,8 +88,11 @@ pub fn fill(script: &str, values: &[String]) -> Result<String, String> {
 struct Filler {
     out: String,
     places: Vec<Place>,
-    heredoc: bool,
     comment: bool,
+    /// From here on nothing is sure: a here-document, `case`, a joined line, or quotes in `${...}` came.
+    doubtful: bool,
+    /// The word of bare text that is being read.
+    word: String,
 }
 
 impl Filler {
@@ -101,7 +105,7 @@ impl Filler {
             self.out.push_str(value);
             return Ok(());
         }
-        let unsafe_place = self.heredoc || self.comment;
+        let unsafe_place = self.doubtful || self.comment;
         match self.place() {
             Place::Unquotable(_) => return Err(no_quoting(value)),
             _ if unsafe_place => return Err(no_quoting(value)),
@@ -151,6 +155,7 @@ impl Filler {
     fn in_unquotable(&mut self, c: char, end: char) -> bool {
         match c {
             '\\' => return true,
+            '\'' | '"' => self.doubtful = true,
             c if c == end => _ = self.places.pop(),
             '{' if end == '}' => self.places.push(Place::Unquotable('}')),
             '(' if end == ')' => self.places.push(Place::Unquotable(')')),
@@ -160,19 +165,34 @@ impl Filler {
     }
 
     fn in_bare(&mut self, c: char, previous: char, next: Option<char>) -> bool {
+        self.follow_word(c);
         match c {
-            '\\' => return true,
+            '\\' => {
+                // A joined line: what follows stands in the middle of a word, or does not.
+                self.doubtful |= next == Some('\n');
+                return true;
+            }
             '\'' => self.places.push(Place::Single),
             '"' => self.places.push(Place::Double),
-            '#' if previous.is_whitespace() || matches!(previous, ';' | '&' | '|' | '(') => {
+            '#' if previous.is_whitespace() || matches!(previous, ';' | '&' | '|' | '(' | ')') => {
                 self.comment = true
             }
-            '<' if previous == '<' => self.heredoc = true,
+            '<' if previous == '<' => self.doubtful = true,
             '(' if previous != '$' => self.places.push(Place::Parenthesis),
             ')' if self.places.len() > 1 => _ = self.places.pop(),
             _ => self.expansion(c, previous, next),
         }
         false
+    }
+
+    /// The patterns of `case` hold parentheses that close nothing.
+    fn follow_word(&mut self, c: char) {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            self.word.push(c);
+            return;
+        }
+        self.doubtful |= self.word == "case";
+        self.word.clear();
     }
 
     /// `` ` ``, `${` and `$((` open places where nothing can be quoted; `$(` opens bare text.
@@ -231,6 +251,23 @@ mod tests {
         {
             assert!(filled(script, "a b").is_err(), "{script}");
             assert!(filled(script, "1.2.3").is_ok(), "{script}");
+        }
+    }
+
+    #[test]
+    fn nobody_steps_out_of_the_quoting() {
+        let scripts = [
+            "true \\\n# it's\necho @ # '",
+            "(true)# it's\necho @ # '",
+            "echo \"$(case b in b) echo @ ;; esac)\"",
+            "echo ${x:-\"}\"} @",
+            "case a in a) echo @;; esac",
+        ];
+        for script in scripts {
+            let Ok(line) = filled(script, "; echo INJECTED #") else { continue };
+            let answer = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+            let said = String::from_utf8_lossy(&answer.stdout);
+            assert!(!said.lines().any(|line| line == "INJECTED"), "{line}");
         }
     }
 

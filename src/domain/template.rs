@@ -22,6 +22,10 @@ static PLAIN: LazyLock<Environment<'static>> = LazyLock::new(environment);
 
 static SCRIPT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = environment();
+    // One word for "this is a script", and no other way around the quoting.
+    for filter in ["safe", "escape", "e"] {
+        environment.remove_filter(filter);
+    }
     environment.add_filter("script", Jinja::from_safe_string);
     environment.set_formatter(|out, _, value| {
         if value.is_safe() {
@@ -158,6 +162,13 @@ mod tests {
         assert_eq!(text("{{ message }}", &vars()).unwrap(), "it's $HOME");
         assert_eq!(script("echo {{ message }}", &vars()).unwrap(), r"echo 'it'\''s $HOME'");
         assert_eq!(script("echo {{ message | script }}", &vars()).unwrap(), "echo it's $HOME");
+        for filter in ["safe", "e", "escape"] {
+            let template = format!("echo {{{{ message | {filter} }}}}");
+            assert!(
+                script(&template, &vars()).unwrap_err().contains("unknown"),
+                "{filter} goes around the quoting"
+            );
+        }
         assert_eq!(script("tar xzf {{ version }}.tar.gz", &vars()).unwrap(), "tar xzf 1.2.3.tar.gz");
     }
 

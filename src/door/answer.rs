@@ -147,7 +147,9 @@ impl Asked<'_> {
 
     /// Plans what the command asks for. Uploads are read for it, so this is no work for the executor.
     async fn plan(&self, inventory: &Inventory, command: &Command) -> Result<Plan, Ended> {
-        let releases = self.desk.engine.ports().store.releases().await?;
+        let store = &self.desk.engine.ports().store;
+        let owed = store.debts().await?.into_iter().map(|debt| debt.host).collect();
+        let releases = store.releases().await?;
         let released = releases.into_iter().map(|(host, release)| (host, release.params)).collect();
         let (config, inventory, command) = (self.config.clone(), inventory.clone(), command.clone());
         let planning = tokio::task::spawn_blocking(move || {
@@ -158,6 +160,7 @@ impl Asked<'_> {
                 files: &FilesDir::new(&config.root),
                 files_root: config.root.join("files"),
                 released,
+                owed,
             };
             plan_command(&world, &command)
         });
@@ -345,7 +348,7 @@ impl Asked<'_> {
         now: bool,
     ) -> Result<u8, Ended> {
         self.stored(granted, inventory, id).await?;
-        if !self.desk.engine.cancel(id, &granted.operator().name, now).await {
+        if !self.desk.engine.cancel(id, granted.operator(), now).await {
             return Err(Refused::usage(format!("run {id} is not under way; see: show {id}")).into());
         }
         let text = match (self.json, now) {

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::{Gone, Terminal};
+use crate::domain::output::printable;
 
 /// Standard output and standard error of this process.
 pub struct Stdio;
 
 fn write(mut stream: impl Write, text: &str) -> Result<(), Gone> {
-    stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).map_err(|_| Gone)
+    stream.write_all(printable(text).as_bytes()).and_then(|()| stream.flush()).map_err(|_| Gone)
 }
 
 #[async_trait]

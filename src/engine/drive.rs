@@ -2,6 +2,7 @@
 //! time, and again. It owns the run; nobody else changes it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -15,6 +16,16 @@ use super::feed::{Control, Live, Over};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::rollout::{Effect, decide};
 use crate::domain::run::Run;
+
+/// How often a journal that cannot be written is tried again, while what is under way goes on: a full
+/// disk is made room on within minutes, or not at all.
+const APPEND_TRIES: u32 = 120;
+
+/// Between two tries.
+const APPEND_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest sleep before the decision is asked again.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
 struct Driver<'a> {
     ports: &'a Ports,
@@ -79,7 +90,9 @@ impl Driver<'_> {
         wake_at: Option<Timestamp>,
     ) -> Vec<EventKind> {
         let now = self.ports.clock.now();
-        let pause = wake_at.and_then(|time| std::time::Duration::try_from(time.duration_since(now)).ok());
+        // A time that has passed meanwhile is no reason to sleep, and a clock that jumps none to oversleep.
+        let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
+        let pause = wake_at.map(|time| until(time).min(LONGEST_SLEEP));
         let wake = async {
             match pause {
                 Some(pause) => tokio::time::sleep(pause).await,
@@ -89,7 +102,9 @@ impl Driver<'_> {
         let mut news = Vec::new();
         tokio::select! {
             biased;
-            Some(control) = requests.recv() => news.push(self.control(control)),
+            Some(Control::Cancel { by, key, now }) = requests.recv() => {
+                news.push(EventKind::CancelRequested { by, key, now });
+            }
             Some(report) = self.effects.join_next() => news.extend(report.ok()),
             () = wake => {}
         }
@@ -99,21 +114,25 @@ impl Driver<'_> {
         news
     }
 
-    fn control(&mut self, control: Control) -> EventKind {
-        let Control::Cancel { by, now } = control;
-        if now || !self.run.plan.has_bracket() {
-            self.kill.cancel();
-        }
-        EventKind::CancelRequested { by, now }
-    }
-
     /// Append, then apply, then publish.
     async fn record(&mut self, kinds: Vec<EventKind>) -> Result<(), String> {
         if kinds.is_empty() {
             return Ok(());
         }
-        let events = self.ports.store.append(self.run.id, self.ports.clock.now(), kinds).await;
-        self.take_in(events.map_err(|error| format!("the journal cannot be written: {error}"))?)
+        for attempt in 1.. {
+            let now = self.ports.clock.now();
+            match self.ports.store.append(self.run.id, now, kinds.clone()).await {
+                Ok(events) => return self.take_in(events),
+                Err(error) if attempt >= APPEND_TRIES => {
+                    return Err(format!("the journal cannot be written: {error}"));
+                }
+                Err(error) => {
+                    tracing::error!(run = %self.run.id, %error, "the journal cannot be written; trying again")
+                }
+            }
+            tokio::time::sleep(APPEND_PAUSE).await;
+        }
+        Ok(())
     }
 
     fn take_in(&mut self, events: Vec<Event>) -> Result<(), String> {
@@ -121,6 +140,10 @@ impl Driver<'_> {
             self.run.apply(event).map_err(|illegal| illegal.to_string())?;
         }
         self.live.publish(&events);
+        // Running commands are ended only once it is on record who wanted that.
+        if self.run.cancel.as_ref().is_some_and(|cancel| cancel.now) {
+            self.kill.cancel();
+        }
         Ok(())
     }
 }

@@ -116,7 +116,8 @@ impl Work {
             return observe_failed(host, FailureKind::Step, "not in the plan".into());
         };
         let report = self.exec(plan, script::observe(plan), Input::None, OBSERVE_TIMEOUT).await;
-        let text = report.stdout.text.trim_end_matches('\n');
+        // A login that greets prints its own lines first.
+        let text = report.stdout.last_line();
         match report.end {
             ExecEnd::Exited(0) => EventKind::Observed {
                 host: host.clone(),

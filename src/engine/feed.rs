@@ -19,7 +19,7 @@ pub const CONTROL_CAPACITY: usize = 16;
 /// What can be asked of a run that is under way.
 #[derive(Debug)]
 pub enum Control {
-    Cancel { by: String, now: bool },
+    Cancel { by: String, key: String, now: bool },
 }
 
 /// A run that is under way, as others see it.

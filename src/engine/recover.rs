@@ -15,12 +15,15 @@ pub async fn close_open_runs(store: &dyn Store, now: Timestamp) -> Result<Vec<Ru
     let open = store.open_runs().await?;
     for id in &open {
         let Some(stored) = store.load(*id).await? else { continue };
-        let run = Run::replay(*id, stored.plan, &stored.events).map_err(|error| {
-            StoreError::Failed(format!(
-                "run {id}: {error}; try: restore the store from a copy, and report this"
-            ))
-        })?;
-        store.append(*id, now, endings(&run)).await?;
+        let endings = match Run::replay(*id, stored.plan, &stored.events) {
+            Ok(run) => endings(&run),
+            // Nobody would see any debt if this kept the daemon from starting.
+            Err(error) => {
+                tracing::error!(run = %id, %error, "cannot be replayed; it is ended, its debts stay open");
+                vec![EventKind::RunEnded { outcome: RunOutcome::Interrupted }]
+            }
+        };
+        store.append(*id, now, endings).await?;
     }
     Ok(open)
 }

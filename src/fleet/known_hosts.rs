@@ -77,6 +77,15 @@ impl KnownHosts {
         if !certificate.cert_type().is_host() {
             return Err("it presents a user's certificate".into());
         }
+        let revoked = entries.iter().any(|entry| {
+            let key = entry.public_key().key_data();
+            entry.marker() == Some(&Marker::Revoked)
+                && matches(entry.host_patterns(), &name)
+                && (key == certificate.public_key() || key == certificate.signature_key())
+        });
+        if revoked {
+            return Err("REVOKED: its certificate, or who signed it, is marked @revoked".into());
+        }
         let seconds = u64::try_from(now.as_second()).map_err(|error| error.to_string())?;
         certificate.validate_at(seconds, &authorities).map_err(|_| {
             "its certificate is expired, not valid yet, or not signed by a recorded @cert-authority"

@@ -8,6 +8,7 @@ use crate::domain::bracket::Phase;
 use crate::domain::event::Event;
 use crate::domain::inventory::Inventory;
 use crate::domain::name::HostName;
+use crate::domain::output::is_steering;
 use crate::domain::run::Run;
 
 /// Version of these shapes; it grows when a field changes its meaning or goes away.
@@ -22,7 +23,20 @@ pub fn line(schema: &str, value: impl Serialize) -> String {
         (Err(error), Some(object)) => _ = object.insert("error".into(), error.to_string().into()),
         _ => {}
     }
-    format!("{object}\n")
+    escape(&object.to_string()) + "\n"
+}
+
+/// JSON leaves C1 controls and direction overrides as they are; a terminal would obey them. Outside of
+/// strings there are none.
+fn escape(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c.is_control() || is_steering(c) {
+            true => safe.push_str(&format!("\\u{:04x}", c as u32)),
+            false => safe.push(c),
+        }
+    }
+    safe
 }
 
 /// An event.

@@ -3,7 +3,7 @@
 use crate::domain::event::{Change, Event, EventKind, Progress, Way};
 use crate::domain::name::{HostName, count};
 use crate::domain::outcome::{End, Outcome, seconds};
-use crate::domain::output::{Output, printable};
+use crate::domain::output::Output;
 use crate::domain::plan::{Kind, Plan};
 
 use super::table::folded;
@@ -38,7 +38,7 @@ impl<'a> Lines<'a> {
     /// A line that a host printed just now.
     pub fn progress(&mut self, progress: &Progress) -> String {
         self.followed.insert(progress.host.clone());
-        self.host(&progress.host, &format!("  {}", printable(&progress.line)))
+        self.host(&progress.host, &format!("  {}", &progress.line))
     }
 
     /// What is said of an event, with its newline; empty for events that say nothing new.
@@ -61,23 +61,18 @@ impl<'a> Lines<'a> {
                 .map(|result| {
                     self.host(
                         host,
-                        &format!(
-                            "check {}: {}: {}",
-                            result.check,
-                            result.verdict.word(),
-                            printable(&result.text)
-                        ),
+                        &format!("check {}: {}: {}", result.check, result.verdict.word(), &result.text),
                     )
                 })
                 .collect(),
-            RollbackStarted { host, why } => self.host(host, &format!("rolling back: {}", printable(why))),
+            RollbackStarted { host, why } => self.host(host, &format!("rolling back: {}", why)),
             // Hosts whose turn never came are in the recap; a line for each would bury what happened.
             HostSettled { host, end, why } if self.plan.has_bracket() && *end != End::NotStarted => {
-                let why = if why.is_empty() { String::new() } else { format!(": {}", printable(why)) };
+                let why = if why.is_empty() { String::new() } else { format!(": {}", why) };
                 self.host(host, &format!("{}{why}", end.word()))
             }
             Stopped { why } => format!("stopped: {why}; no further host begins\n"),
-            CancelRequested { by, now } => {
+            CancelRequested { by, now, .. } => {
                 let how = if *now { ", ending what is running" } else { "" };
                 format!("cancelled by {by}{how}; no further host begins\n")
             }
@@ -104,7 +99,7 @@ impl<'a> Lines<'a> {
                     count(self.plan.batches.len(), "batch")
                 )
             }
-            _ => format!("run {run}: {}, by {by}: {hosts}\n", printable(title)),
+            _ => format!("run {run}: {}, by {by}: {hosts}\n", title),
         }
     }
 
@@ -122,7 +117,7 @@ impl<'a> Lines<'a> {
         }
         let all: Vec<&str> = stdout.text.lines().chain(stderr.text.lines()).collect();
         let tail = all.len().saturating_sub(TAIL_LINES);
-        all[tail..].iter().map(|line| self.host(host, &format!("  {}", printable(line)))).collect()
+        all[tail..].iter().map(|line| self.host(host, &format!("  {}", line))).collect()
     }
 }
 
@@ -132,13 +127,13 @@ fn step_line(way: Way, name: &str, attempt: u32, outcome: &Outcome, took_ms: u64
     let end = match outcome {
         Outcome::Ok => format!("ok  {}", seconds(took_ms)),
         Outcome::Unchanged => "unchanged".into(),
-        Outcome::Failed { why, .. } => format!("FAILED: {}", printable(why)),
-        Outcome::NotStarted { why } => format!("NOT STARTED: {}", printable(why)),
+        Outcome::Failed { why, .. } => format!("FAILED: {}", why),
+        Outcome::NotStarted { why } => format!("NOT STARTED: {}", why),
         Outcome::Timeout { after_ms } => {
             format!("FAILED: took longer than {} and was ended", seconds(*after_ms))
         }
         Outcome::Cancelled => "cancelled".into(),
-        Outcome::Lost { why } => format!("UNKNOWN: contact lost: {}", printable(why)),
+        Outcome::Lost { why } => format!("UNKNOWN: contact lost: {}", why),
     };
     format!("{back}{name}{again}: {end}")
 }
@@ -146,7 +141,7 @@ fn step_line(way: Way, name: &str, attempt: u32, outcome: &Outcome, took_ms: u64
 fn changed(balancer: &str, what: &str, hosts: &[HostName], change: &Change) -> String {
     match change {
         Change::Done { foreign, note } => {
-            let note = if note.is_empty() { String::new() } else { format!(" ({})", printable(note)) };
+            let note = if note.is_empty() { String::new() } else { format!(" ({})", note) };
             let others = match foreign.is_empty() {
                 true => String::new(),
                 false => format!(
@@ -157,8 +152,8 @@ fn changed(balancer: &str, what: &str, hosts: &[HostName], change: &Change) -> S
             format!("{balancer}: {what}: {}{note}\n{others}", folded(hosts))
         }
         Change::Refused { why } => {
-            format!("{balancer}: nothing changed for {}: {}\n", folded(hosts), printable(why))
+            format!("{balancer}: nothing changed for {}: {}\n", folded(hosts), why)
         }
-        Change::Unknown { why } => format!("{balancer}: UNKNOWN for {}: {}\n", folded(hosts), printable(why)),
+        Change::Unknown { why } => format!("{balancer}: UNKNOWN for {}: {}\n", folded(hosts), why),
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::bracket::Phase;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::name::{HostName, count};
 use crate::domain::outcome::{End, Outcome, Verdict};
-use crate::domain::output::{Output, printable};
+use crate::domain::output::Output;
 use crate::domain::plan::Kind;
 use crate::domain::run::Run;
 
@@ -40,7 +40,7 @@ fn ends(run: &Run) -> String {
                 format!("  {}", end.word()),
                 hosts.len().to_string(),
                 folded(hosts.iter().copied()),
-                printable(why),
+                why.to_string(),
             ]
         })
         .collect();
@@ -77,11 +77,7 @@ fn verdicts(run: &Run) -> String {
     let rows: Vec<Vec<String>> = groups
         .iter()
         .map(|((verdict, check, text), hosts)| {
-            vec![
-                verdict.word().into(),
-                folded(hosts.iter().copied()),
-                format!("{check}: {}", printable(text)),
-            ]
+            vec![verdict.word().into(), folded(hosts.iter().copied()), format!("{check}: {}", text)]
         })
         .collect();
     let mut text = columns(&rows);
@@ -113,11 +109,11 @@ fn answer(
     alone: bool,
 ) -> String {
     let mut text = String::new();
-    let said = [&stdout.text, &stderr.text].map(|text| printable(text));
+    let said = [&stdout.text, &stderr.text].map(|text| text);
     let end = outcome.failure("command").map(|failure| failure.why);
     if !alone || end.is_some() {
         let number = if hosts.len() > 1 { format!(" ({})", hosts.len()) } else { String::new() };
-        let end = end.map_or_else(String::new, |why| format!(": {}", printable(&why)));
+        let end = end.map_or_else(String::new, |why| format!(": {}", &why));
         _ = writeln!(text, "{RULE}\n{}{number}{end}\n{RULE}", folded(hosts.iter().copied()));
     }
     for part in said.iter().filter(|part| !part.is_empty()) {
@@ -155,18 +151,12 @@ pub fn host_story(host: &HostName, events: &[Event]) -> String {
         _ = writeln!(text, "{} {}", event.at.strftime("%Y-%m-%d %H:%M:%S"), story_line(&event.kind));
         if let EventKind::StepEnded { stdout, stderr, .. } = &event.kind {
             for (mark, output) in [("  ", stdout), ("! ", stderr)] {
-                output.text.lines().for_each(|line| _ = writeln!(text, "    {mark}{}", printable(line)));
+                output.text.lines().for_each(|line| _ = writeln!(text, "    {mark}{}", line));
             }
         }
         if let EventKind::ChecksEnded { results, .. } = &event.kind {
             for result in results {
-                _ = writeln!(
-                    text,
-                    "    {}: {}: {}",
-                    result.check,
-                    result.verdict.word(),
-                    printable(&result.text)
-                );
+                _ = writeln!(text, "    {}: {}: {}", result.check, result.verdict.word(), &result.text);
             }
         }
     }
@@ -178,10 +168,10 @@ fn story_line(kind: &EventKind) -> String {
     match kind {
         ObserveStarted { .. } => "looking at it".into(),
         Observed { previous: Some(previous), .. } => {
-            format!("reached; its release before this run: {}", printable(previous))
+            format!("reached; its release before this run: {}", previous)
         }
         Observed { previous: None, .. } => "reached".into(),
-        ObserveFailed { failure, .. } => format!("not reached: {}", printable(&failure.why)),
+        ObserveFailed { failure, .. } => format!("not reached: {}", &failure.why),
         BatchStarted { batch, .. } => format!("its batch, {}, begins", batch + 1),
         DrainStarted { balancer, .. } => format!("being taken out of {balancer}"),
         DrainEnded { change, .. } => format!("taken out: {}", change_word(change)),
@@ -189,14 +179,14 @@ fn story_line(kind: &EventKind) -> String {
         EnableEnded { change, .. } => format!("put back: {}", change_word(change)),
         StepStarted { name, attempt, .. } => format!("step {name} begins (attempt {attempt})"),
         StepEnded { name, outcome, .. } => match outcome.failure(name) {
-            Some(failure) => printable(&failure.why),
+            Some(failure) => failure.why,
             None => format!("step {name}: {}", if *outcome == Outcome::Ok { "ok" } else { "unchanged" }),
         },
         ChecksStarted { .. } => "checks begin".into(),
         ChecksEnded { .. } => "checks:".into(),
-        RollbackStarted { why, .. } => format!("rolling back: {}", printable(why)),
+        RollbackStarted { why, .. } => format!("rolling back: {}", why),
         HostSettled { end, why, .. } => {
-            format!("ends {}{}{}", end.word(), if why.is_empty() { "" } else { ": " }, printable(why))
+            format!("ends {}{}{}", end.word(), if why.is_empty() { "" } else { ": " }, why)
         }
         RunStarted { .. } | Stopped { .. } | CancelRequested { .. } | RunEnded { .. } => String::new(),
     }
@@ -206,7 +196,7 @@ fn change_word(change: &crate::domain::event::Change) -> String {
     use crate::domain::event::Change;
     match change {
         Change::Done { .. } => "done".into(),
-        Change::Refused { why } => format!("nothing changed: {}", printable(why)),
-        Change::Unknown { why } => format!("not known: {}", printable(why)),
+        Change::Refused { why } => format!("nothing changed: {}", why),
+        Change::Unknown { why } => format!("not known: {}", why),
     }
 }

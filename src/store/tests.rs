@@ -32,6 +32,7 @@ fn plan(version: &str) -> Plan {
         checks: vec![],
         checks_back: vec![],
         balancer: None,
+        held: false,
     };
     Plan {
         title: Title(format!("deploy prod version={version}")),

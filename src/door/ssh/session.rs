@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::handler::{Slot, operator};
 use crate::domain::command::{Request, parse_line};
 use crate::domain::outcome::exit;
+use crate::domain::output::printable;
 use crate::door::answer::answer;
 use crate::door::{Desk, Gone, Terminal};
 
@@ -100,7 +101,9 @@ impl ChannelTerminal {
         if text.is_empty() {
             return Ok(());
         }
-        let text = if self.pty { text.replace('\n', "\r\n") } else { text.to_string() };
+        // The one place where what hosts and people wrote becomes safe for a terminal.
+        let text = printable(text);
+        let text = if self.pty { text.replace('\n', "\r\n") } else { text };
         let bytes = Bytes::from(text);
         let sending = async {
             match stream {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rollcall::balancer::Balancers;
+use rollcall::domain::access::{Operator, Role};
 use rollcall::domain::event::Event;
 use rollcall::domain::inventory::NginxStyle;
 use rollcall::domain::name::HostName;
@@ -159,7 +160,8 @@ impl Stage {
         let (now, engine) = (dice.random_bool(0.5), self.engine.clone());
         tokio::spawn(async move {
             sleep(after).await;
-            engine.cancel(RUN, "ben", now).await;
+            let ben = Operator { name: "ben".into(), key: "b".into(), role: Role::Operator, groups: None };
+            engine.cancel(RUN, &ben, now).await;
         });
         true
     }

@@ -114,6 +114,7 @@ pub fn plan(hosts: usize, style: NginxStyle) -> Plan {
         files: &Templates,
         files_root: "/nowhere".into(),
         released: web_hosts(hosts).into_iter().map(|host| (host, before.clone())).collect(),
+        owed: Default::default(),
     };
     let params = Params::from([("version".to_string(), NEW.to_string())]);
     plan_task(&world, "deploy", GROUP, &params).expect("a plan")
