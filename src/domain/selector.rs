@@ -5,7 +5,8 @@
 //! united, then `&` terms intersect, then `!` terms exclude. Unlike there, a term that names nothing
 //! and a selection that is empty are errors.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap};
 
 use regex::Regex;
 
@@ -26,11 +27,12 @@ pub fn select(inventory: &Inventory, text: &str) -> Result<Vec<HostName>, String
     }
     let mut united: Option<Vec<HostName>> = None;
     let (mut intersections, mut exclusions) = (Vec::new(), Vec::new());
+    let nicknames = Nicknames { inventory, hosts: OnceCell::new() };
     for term in split(text)? {
         match term.chars().next() {
-            Some('&') => intersections.push(resolve(inventory, &term[1..])?),
-            Some('!') => exclusions.push(resolve(inventory, &term[1..])?),
-            _ => united.get_or_insert_default().extend(resolve(inventory, &term)?),
+            Some('&') => intersections.push(resolve(&nicknames, &term[1..])?),
+            Some('!') => exclusions.push(resolve(&nicknames, &term[1..])?),
+            _ => united.get_or_insert_default().extend(resolve(&nicknames, &term)?),
         }
     }
     let all = || inventory.hosts.iter().map(|host| host.name.clone()).collect();
@@ -84,25 +86,61 @@ fn top_level(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
     })
 }
 
-fn resolve(inventory: &Inventory, term: &str) -> Result<Vec<HostName>, String> {
+/// What hosts are called besides their unique names: as written, without their domain, and `FILE.SHORT`.
+/// Gathered once for a whole selector, because a node set may name thousands.
+struct Nicknames<'a> {
+    inventory: &'a Inventory,
+    hosts: OnceCell<HashMap<&'a str, Vec<&'a Host>>>,
+}
+
+impl<'a> Nicknames<'a> {
+    fn hosts(&self, word: &str) -> Vec<&'a Host> {
+        let hosts = self.hosts.get_or_init(|| gather(self.inventory));
+        let mut called = hosts.get(word).cloned().unwrap_or_default();
+        if let Some((file, short)) = word.split_once('.') {
+            let of_file = hosts.get(short).into_iter().flatten().copied();
+            let of_file = of_file.filter(|host| host.file() == file && short_written(host) == short);
+            called.extend(of_file.filter(|host| host.written != word));
+        }
+        called
+    }
+}
+
+fn gather(inventory: &Inventory) -> HashMap<&str, Vec<&Host>> {
+    let mut hosts: HashMap<&str, Vec<&Host>> = HashMap::new();
+    for host in &inventory.hosts {
+        let short = short_written(host);
+        hosts.entry(short).or_default().push(host);
+        if short != host.written {
+            hosts.entry(&host.written).or_default().push(host);
+        }
+    }
+    hosts
+}
+
+fn short_written(host: &Host) -> &str {
+    host.written.split('.').next().unwrap_or_default()
+}
+
+fn resolve(nicknames: &Nicknames<'_>, term: &str) -> Result<Vec<HostName>, String> {
     if let Some(pattern) = term.strip_prefix('~') {
-        return by_regex(inventory, pattern);
+        return by_regex(nicknames.inventory, pattern);
     }
     if let Some((base, subscript)) = subscript(term)
-        && let Ok(hosts) = by_word(inventory, base)
+        && let Ok(hosts) = by_word(nicknames, base)
     {
         return Ok(subscript.of(hosts));
     }
     if is_glob(term) {
-        return by_word(inventory, term);
+        return by_word(nicknames, term);
     }
     if term.contains('[') && !term.starts_with('@') {
         let names = nodeset::expand(term)?;
         let hosts: Vec<Vec<HostName>> =
-            names.iter().map(|name| by_word(inventory, name)).collect::<Result<_, _>>()?;
+            names.iter().map(|name| by_word(nicknames, name)).collect::<Result<_, _>>()?;
         return Ok(hosts.concat());
     }
-    by_word(inventory, term)
+    by_word(nicknames, term)
 }
 
 /// `[n]`, `[-n]`, `[a:b]`, `[a:]` behind a term: zero-based, ends inclusive.
@@ -141,7 +179,8 @@ fn is_glob(term: &str) -> bool {
 }
 
 /// A word without subscript: `all`, `@tag`, a glob, a group, or a host.
-fn by_word(inventory: &Inventory, word: &str) -> Result<Vec<HostName>, String> {
+fn by_word(nicknames: &Nicknames<'_>, word: &str) -> Result<Vec<HostName>, String> {
+    let inventory = nicknames.inventory;
     if word == "all" || word == "*" {
         return Ok(inventory.hosts.iter().map(|host| host.name.clone()).collect());
     }
@@ -153,7 +192,7 @@ fn by_word(inventory: &Inventory, word: &str) -> Result<Vec<HostName>, String> {
     }
     match by_group(inventory, word)? {
         Some(group) => Ok(group.hosts.clone()),
-        None => by_host(inventory, word).map(|host| vec![host.name.clone()]),
+        None => by_host(nicknames, word).map(|host| vec![host.name.clone()]),
     }
 }
 
@@ -182,15 +221,12 @@ fn by_group<'a>(inventory: &'a Inventory, word: &str) -> Result<Option<&'a Group
     }
 }
 
-fn by_host<'a>(inventory: &'a Inventory, word: &str) -> Result<&'a Host, String> {
-    if let Some(host) = inventory.hosts.iter().find(|host| host.name.as_str() == word) {
+fn by_host<'a>(nicknames: &Nicknames<'a>, word: &str) -> Result<&'a Host, String> {
+    let inventory = nicknames.inventory;
+    if let Some(host) = inventory.hosts.named(word) {
         return Ok(host);
     }
-    let is_meant = |host: &&Host| {
-        let short = host.written.split('.').next().unwrap_or_default();
-        host.written == word || short == word || format!("{}.{short}", host.file()) == word
-    };
-    let candidates: Vec<&Host> = inventory.hosts.iter().filter(is_meant).collect();
+    let candidates = nicknames.hosts(word);
     match candidates[..] {
         [host] => Ok(host),
         [] => {
