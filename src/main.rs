@@ -48,7 +48,15 @@ fn main() -> ExitCode {
     runtime.block_on(run(line))
 }
 
+/// The journal, known hosts and keys are nobody else's to read. Only here: it holds for a whole process.
+fn keep_files_private() {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+}
+
 async fn run(line: Line) -> ExitCode {
+    if line.local || matches!(line.words, Some(Words::Serve)) {
+        keep_files_private();
+    }
     let words = match line.words {
         Some(Words::Serve) => return serve(&line.config).await,
         Some(Words::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),

@@ -235,6 +235,9 @@ async fn a_daemon_that_is_killed_leaves_every_host_named_and_its_debt_open() {
     // The same store, without a daemon.
     let debts = local(&site, "debts").await.expect(0);
     assert!(debts.out.contains("web01  prod.web  1"), "{}", debts.out);
+    let store = site.dir.path().join("state/rollcall.db");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(store).unwrap().permissions());
+    assert_eq!(mode & 0o077, 0, "the journal is nobody else's to read");
     let shown = local(&site, "show 1").await.expect(0);
     assert!(shown.out.contains("run 1: interrupted\n"), "{}", shown.out);
     assert!(
