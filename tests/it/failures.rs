@@ -104,7 +104,12 @@ async fn an_unreachable_host_counts_and_stops_the_run_before_its_batch_is_draine
 async fn a_host_whose_sshd_is_killed_in_the_middle_of_a_step_is_unknown_and_stays_a_debt() {
     let site = Site::start(2).await;
     let running = site
-        .ssh("ann", &format!("deploy prod version={NEW} 'hook=touch in-hook; sleep 600'"))
+        .ssh(
+            "ann",
+            &format!(
+                "deploy prod version={NEW} 'hook=touch in-hook; while [ -e in-hook ]; do sleep 0.05; done'"
+            ),
+        )
         .spawn()
         .unwrap();
     let mark = site.hosts[0].dir.join("in-hook");
