@@ -50,14 +50,19 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 config=$(readlink -f -- "$1") old=$2 new=$3 test=$4 reload=$5 workers=$6 wait=$7 proof=$8
 dir=$(dirname "$config") name=$(basename "$config")
 tmp=$dir/.$name.rollcall-new.$$ bak=$dir/.$name.rollcall-bak
-# Another edit of this file, by whomever, ends before this one begins; the system frees the lock.
-if command -v flock >/dev/null; then exec 9>"$dir/.$name.rollcall-lock" && flock 9; fi
 sum() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d' ' -f1; }
 refuse() { rm -f "$tmp"; printf 'refused %s\n' "$(printf '%s' "$1" | tr '\n' ' ')"; exit 0; }
 # One word a line, so that lines can be compared whatever spaces they hold.
 list() { eval "$workers" | sed 's/^[[:space:]]*//; s/[[:space:]]*$//; s/[[:space:]][[:space:]]*/_/g'; }
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
 restore() { cp -p "$bak" "$tmp" && mv -f "$tmp" "$config"; }
+# Another edit of this file, by whomever, ends before this one begins; the system frees the lock.
+# It is tried in a shell of its own first: a redirection that fails would end this one without a word.
+lock=$dir/.$name.rollcall-lock
+if command -v flock >/dev/null; then
+  ( : >>"$lock" ) 2>/dev/null || refuse "cannot write $lock"
+  exec 9>>"$lock"; flock 9
+fi
 cp -p "$config" "$tmp" && cat >"$tmp" || refuse "cannot write $tmp"
 [ "$(sum <"$tmp")" = "$new" ] || refuse "the new text did not arrive whole"
 [ "$(sum <"$config")" = "$old" ] || { rm -f "$tmp"; echo conflict; exit 0; }
@@ -390,6 +395,15 @@ mod tests {
         let entries: Vec<_> =
             std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(entries.len(), 3, "the file, its copy and its lock, nothing half written: {entries:?}");
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_taken_changes_nothing_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(".nginx.conf.rollcall-lock")).unwrap();
+        let (said, file) = apply(dir.path(), "true", "true", "true");
+        assert!(said.starts_with("refused cannot write ") && said.ends_with("rollcall-lock"), "{said}");
+        assert_eq!(file, OLD);
     }
 
     #[test]

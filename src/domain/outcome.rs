@@ -142,11 +142,12 @@ pub enum End {
     RolledBack,
     /// Out of rotation on purpose: an open debt, with the reason.
     Held,
-    /// On the new release and in rotation, but a check after the last batch is not ok.
+    /// On the new release and in rotation, but a check after the last batch is critical.
     Failing,
     /// Nothing was done to it that is still there.
     NotStarted,
-    /// Contact was lost: what it did is not known, and a debt that was open stays open.
+    /// Could not be found out: contact was lost, or the last look at it failed. A debt that was open stays
+    /// open.
     Unknown,
     /// A run without a bracket did its work here.
     Done,

@@ -264,7 +264,10 @@ impl Turn<'_> {
                 return self.settle(End::Held, why.into());
             }
             // On the new release and in rotation, as far as that was proven; how it is now is not known.
-            (_, Verdict::Unknown) => End::Unknown,
+            (_, Verdict::Unknown) => {
+                return self
+                    .settle(End::Unknown, format!("it took the release over and is in rotation, but {why}"));
+            }
             (_, verdict) if !verdict.passes() => End::Failing,
             _ if self.host.changed => End::Released,
             _ => End::Unchanged,

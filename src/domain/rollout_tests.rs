@@ -451,6 +451,8 @@ fn what_the_last_look_could_not_see_is_unknown() {
         &world(&[("h1", Trouble::Roll(Verdict::Unknown))]),
     );
     assert_eq!((ends(&story).as_str(), story.run.outcome), ("unknown", Some(RunOutcome::NeedsPerson)));
+    let Phase::Settled { why, .. } = &story.run.hosts[&HostName::from("h1")].phase else { panic!() };
+    assert_eq!(why, "it took the release over and is in rotation, but check `answers` is unknown: seen");
 }
 
 #[test]
