@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::process::Child;
 
 use crate::support::site::{Answer, FIRST, Site, answer_of};
 use crate::support::{eventually, read, write};
@@ -44,6 +45,23 @@ async fn assert_true(site: &Site, run: u64) -> Vec<String> {
         site.hosts.iter().filter(|host| out.contains(&host.server)).map(|host| host.name.clone()).collect();
     assert_eq!(owed, out_hosts, "every host that is out of rotation is a debt, and no other");
     ends
+}
+
+/// A hook that stays where it is until [`go_on`].
+const WAIT: &str = "touch in-hook; until [ -e go ]; do sleep 0.05; done";
+
+/// Starts a deploy whose hook says by the file `in-hook` that it runs, and waits until it does.
+async fn deploy_until_hook(site: &Site, port: u16, hook: &str) -> Child {
+    let line = format!("deploy prod version={NEW} 'hook={hook}'");
+    let running = site.ssh_to(port, "ann", &line).spawn().unwrap();
+    let mark = site.hosts[0].dir.join("in-hook");
+    eventually("the step runs", async || mark.exists()).await;
+    running
+}
+
+/// Lets hooks that wait come to their end.
+fn go_on(site: &Site) {
+    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
 }
 
 async fn deploy(site: &Site, hook: &str) -> Answer {
@@ -103,17 +121,9 @@ async fn an_unreachable_host_counts_and_stops_the_run_before_its_batch_is_draine
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_whose_sshd_is_killed_in_the_middle_of_a_step_is_unknown_and_stays_a_debt() {
     let site = Site::start(2).await;
-    let running = site
-        .ssh(
-            "ann",
-            &format!(
-                "deploy prod version={NEW} 'hook=touch in-hook; while [ -e in-hook ]; do sleep 0.05; done'"
-            ),
-        )
-        .spawn()
-        .unwrap();
-    let mark = site.hosts[0].dir.join("in-hook");
-    eventually("the step runs", async || mark.exists()).await;
+    // It ends with the folder that holds its mark: nobody can tell it to once sshd is gone.
+    let hook = "touch in-hook; while [ -e in-hook ]; do sleep 0.05; done";
+    let running = deploy_until_hook(&site, site.port(), hook).await;
     site.hosts[0].sshd.kill();
     let output = running.wait_with_output().await.unwrap();
     let out = String::from_utf8_lossy(&output.stdout);
@@ -146,12 +156,9 @@ async fn a_check_that_fails_keeps_the_host_from_serving() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_is_killed_detaches_and_the_run_goes_on() {
     let site = Site::start(3).await;
-    let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
-    let mut client = site.ssh("ann", &format!("deploy prod version={NEW} '{hook}'")).spawn().unwrap();
-    let mark = site.hosts[0].dir.join("in-hook");
-    eventually("the step runs", async || mark.exists()).await;
+    let mut client = deploy_until_hook(&site, site.port(), WAIT).await;
     client.kill().await.unwrap();
-    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+    go_on(&site);
     // Somebody else follows the run from its beginning to its end.
     let watched = site.ask_as("vic", "watch 1").await.expect(0);
     assert!(watched.out.starts_with("run 1: deploy prod "), "{}", watched.out);
@@ -162,15 +169,12 @@ async fn a_client_that_is_killed_detaches_and_the_run_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_operators_cannot_deploy_the_same_group() {
     let site = Site::start(2).await;
-    let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
-    let first = site.ssh("ann", &format!("deploy prod version={NEW} '{hook}'")).spawn().unwrap();
-    let mark = site.hosts[0].dir.join("in-hook");
-    eventually("the step runs", async || mark.exists()).await;
+    let first = deploy_until_hook(&site, site.port(), WAIT).await;
     let second = site.ask_as("bob", &format!("deploy web02 version={NEW}")).await.expect(5);
     assert_eq!(second.err, "rollcall: prod is in the hands of run 1 by ann; try: watch 1\n");
     // Looking is never in the way.
     site.ask_as("bob", "check prod version=1.0.0").await;
-    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+    go_on(&site);
     assert!(first.wait_with_output().await.unwrap().status.success());
     assert_eq!(assert_true(&site, 1).await, ["released"; 2]);
     site.ask_as("bob", &format!("deploy prod version={NEW}")).await.expect(0);
@@ -179,13 +183,10 @@ async fn two_operators_cannot_deploy_the_same_group() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cancel_lets_hosts_finish_their_bracket() {
     let site = Site::start(3).await;
-    let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
-    let running = site.ssh("ann", &format!("deploy prod version={NEW} '{hook}'")).spawn().unwrap();
-    let mark = site.hosts[0].dir.join("in-hook");
-    eventually("the step runs", async || mark.exists()).await;
+    let running = deploy_until_hook(&site, site.port(), WAIT).await;
     site.ask_as("vic", "cancel 1").await.expect(77);
     site.ask_as("bob", "cancel 1").await.expect(0);
-    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+    go_on(&site);
     let output = running.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(assert_true(&site, 1).await, ["released", "not-started", "not-started"]);
@@ -195,10 +196,8 @@ async fn cancel_lets_hosts_finish_their_bracket() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cancel_now_ends_the_step_on_the_host_and_rolls_back() {
     let site = Site::start(2).await;
-    let hook = "hook=touch in-hook; trap \"touch got-term; exit 1\" TERM; while :; do sleep 0.05; done";
-    let running = site.ssh("ann", &format!("deploy prod version={NEW} '{hook}'")).spawn().unwrap();
-    let mark = site.hosts[0].dir.join("in-hook");
-    eventually("the step runs", async || mark.exists()).await;
+    let hook = "touch in-hook; trap \"touch got-term; exit 1\" TERM; while :; do sleep 0.05; done";
+    let running = deploy_until_hook(&site, site.port(), hook).await;
     site.ask("cancel 1 --now").await.expect(0);
     let output = running.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stdout));
@@ -227,15 +226,12 @@ async fn a_host_that_somebody_else_took_out_is_left_so_and_named() {
 async fn a_daemon_that_is_killed_leaves_every_host_named_and_its_debt_open() {
     let site = Site::without_daemon(2).await;
     let (mut daemon, port) = spawn_daemon(&site).await;
-    let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
-    let client = site.ssh_to(port, "ann", &format!("deploy prod version={NEW} '{hook}'")).spawn().unwrap();
-    let mark = site.hosts[0].dir.join("in-hook");
-    eventually("the step runs", async || mark.exists()).await;
+    let client = deploy_until_hook(&site, port, WAIT).await;
     let refused = local(&site, "runs").await.expect(1);
     assert!(refused.err.contains("belongs to a rollcall that is running"), "{}", refused.err);
     daemon.kill().await.unwrap();
     drop(client);
-    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+    go_on(&site);
 
     // The same store, without a daemon.
     let debts = local(&site, "debts").await.expect(0);
@@ -263,13 +259,10 @@ async fn a_daemon_that_is_killed_leaves_every_host_named_and_its_debt_open() {
 async fn a_daemon_that_is_told_to_stop_finishes_what_is_in_its_bracket() {
     let site = Site::without_daemon(2).await;
     let (mut daemon, port) = spawn_daemon(&site).await;
-    let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
-    let client = site.ssh_to(port, "ann", &format!("deploy prod version={NEW} '{hook}'")).spawn().unwrap();
-    let mark = site.hosts[0].dir.join("in-hook");
-    eventually("the step runs", async || mark.exists()).await;
+    let client = deploy_until_hook(&site, port, WAIT).await;
     let pid = daemon.id().unwrap().to_string();
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+    go_on(&site);
     let status =
         tokio::time::timeout(crate::support::DEADLINE, daemon.wait()).await.expect("it stops").unwrap();
     assert!(status.success(), "{status}");
