@@ -16,15 +16,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::balancer::Balancers;
 use crate::config::{self, Config, FleetSettings};
-use crate::domain::access::{Operator, Role};
+use crate::domain::access::{Operator, Role, needed_role};
 use crate::domain::command::Request;
 use crate::domain::name::count;
 use crate::domain::outcome::exit;
+use crate::domain::wish::Wish;
 use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
 use crate::door::{Desk, Reload, Terminal, answer};
 use crate::engine::port::{Clock, Remote};
-use crate::engine::{Engine, Ports, recover};
+use crate::engine::{Engine, Ports};
 use crate::fleet::connect::{Dial, Tcp};
 use crate::fleet::known_hosts::KnownHosts;
 use crate::fleet::{Fleet, Parts, Settings, read_identities};
@@ -204,8 +205,8 @@ impl Daemon {
         notify(&[sd_notify::NotifyState::Ready]);
     }
 
-    /// Stops: no new connections, no new runs, no further host begins; what is in its bracket is carried
-    /// to its end, so that nobody is left out of rotation.
+    /// Stops: no new connections, no new runs, no further host begins; hosts in their bracket finish it if
+    /// they can in time. Runs that are not over go on at the next start.
     pub async fn stop(&self) {
         notify(&[sd_notify::NotifyState::Stopping]);
         self.stop.cancel();
@@ -214,14 +215,9 @@ impl Daemon {
     }
 }
 
-/// Who cancels runs when rollcall is told to stop.
+/// Who suspends runs when rollcall is told to stop.
 fn myself() -> Operator {
-    Operator {
-        name: "rollcall, which is stopping".into(),
-        key: "local".into(),
-        role: Role::Admin,
-        groups: None,
-    }
+    Operator { name: "rollcall".into(), key: "local".into(), role: Role::Admin, groups: None }
 }
 
 /// Tells the service manager, if there is one.
@@ -232,12 +228,9 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
 }
 
 async fn recover_runs(desk: &Desk) -> Result<(), String> {
-    let ports = desk.engine.ports();
-    let closed = recover::close_open_runs(&*ports.store, ports.clock.now())
-        .await
-        .map_err(|error| error.to_string())?;
-    for run in closed {
-        tracing::warn!(%run, "was under way when rollcall ended; see: show {run}");
+    let taken_up = desk.engine.recover().await.map_err(|error| error.to_string())?;
+    for run in taken_up {
+        tracing::warn!(%run, "was under way when rollcall ended, and is taken up again; see: watch {run}");
     }
     Ok(())
 }
@@ -256,7 +249,10 @@ pub async fn answer_locally(path: &Path, request: Request) -> u8 {
 async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     let config = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
     let (desk, fleet, _root) = build(path, config, Arc::new(Tcp))?;
-    recover_runs(&desk).await?;
+    // Whoever only looks takes nothing up.
+    if needed_role(&request.command) > Role::Viewer {
+        recover_runs(&desk).await?;
+    }
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("signals: {error}"))?;
     let operator = local_operator();
     let mut stdio = Stdio;
@@ -267,7 +263,7 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
             status = &mut answering => break status,
             // There is no daemon to carry on: Ctrl-C stops, and hosts in their bracket finish it.
             _ = interrupt.recv() => for run in desk.engine.under_way() {
-                desk.engine.cancel(run, &operator, false).await;
+                let _ = desk.engine.ask(run, Wish::Cancel { now: false }, &operator).await;
             },
         }
     };

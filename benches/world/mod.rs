@@ -107,6 +107,7 @@ fn release() -> Task {
             serial: vec![BatchSize::Hosts(1), BatchSize::Percent(25.0), BatchSize::Percent(100.0)],
             max_failures: MaxFailures::Hosts(0),
             on_failure: OnFailure::Rollback,
+            ..Rollout::default()
         }),
         steps,
         rollback: vec![],
@@ -182,10 +183,11 @@ impl Release {
 
 /// What a host or a balancer reports when all goes well.
 fn answer(effect: Effect) -> EventKind {
-    let done = || Change::Done { foreign: vec![], note: String::new() };
+    let done = || Change::done("");
     match effect {
         Effect::Observe { host } => EventKind::Observed { host, previous: Some("releases/1.2.2".into()) },
         Effect::Drain { balancer, hosts } => EventKind::DrainEnded { balancer, hosts, change: done() },
+        Effect::Redrain { balancer, hosts } => EventKind::RedrainEnded { balancer, hosts, change: done() },
         Effect::Enable { balancer, hosts } => EventKind::EnableEnded { balancer, hosts, change: done() },
         Effect::Checks { host, stage } => {
             let check = "serves the release".to_string();

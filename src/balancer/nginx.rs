@@ -290,7 +290,7 @@ fn done(applied: Vec<(&Endpoint, Applied)>, direction: Direction) -> Change {
     if direction == Direction::Out {
         foreign.retain(|host| each.iter().all(|here| here.contains(host)));
     }
-    Change::Done { foreign, note: notes.join("; ") }
+    Change::Done { foreign, kept: vec![], note: notes.join("; ") }
 }
 
 fn troubles(applied: &[(&Endpoint, Applied)]) -> String {
@@ -319,7 +319,7 @@ mod tests {
         let both = || vec![on(&["web1", "web2"]), on(&["web2"])];
         let change = |foreign: &[&str]| {
             let foreign = foreign.iter().map(|host| HostName::from(*host)).collect();
-            Change::Done { foreign, note: String::new() }
+            Change::Done { foreign, kept: vec![], note: String::new() }
         };
         assert_eq!(done(both(), Direction::Out), change(&["web2"]), "web1 is ours to put back");
         assert_eq!(done(both(), Direction::In), change(&["web1", "web2"]), "neither is in everywhere");

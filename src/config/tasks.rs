@@ -11,9 +11,25 @@ use super::reader::{self, Reader};
 use super::steps;
 use super::templates::{self, Known};
 use crate::domain::command::built_in_names;
-use crate::domain::task::{BatchSize, MaxFailures, OnFailure, Param, Rollout, Task};
+use crate::domain::task::{
+    BatchSize, MaxFailures, OnFailure, OnRestart, Param, PauseAfter, PauseUntil, Rollout, Task,
+};
 
-const ON_FAILURE: [(&str, OnFailure); 2] = [("stop", OnFailure::Stop), ("rollback", OnFailure::Rollback)];
+const ON_FAILURE: [(&str, OnFailure); 4] = [
+    ("stop", OnFailure::Stop),
+    ("rollback", OnFailure::Rollback),
+    ("rollback-all", OnFailure::RollbackAll),
+    ("continue", OnFailure::Continue),
+];
+
+const ON_RESTART: [(&str, OnRestart); 4] = [
+    ("finish", OnRestart::Finish),
+    ("resume", OnRestart::Resume),
+    ("rollback", OnRestart::Rollback),
+    ("stop", OnRestart::Stop),
+];
+
+const UNTIL: [(&str, ()); 1] = [("approved", ())];
 
 /// An amount of hosts as it is written: `2` or `"25%"`.
 enum Amount {
@@ -98,22 +114,90 @@ fn read_param(mut table: Reader<'_>) -> Param {
 
 fn read_rollout(mut table: Reader<'_>, can_roll_back: bool) -> Rollout {
     let doc = table.doc;
+    let usual = Rollout::default();
     let serial = table.value("serial").map(|value| read_serial(doc, value)).unwrap_or_default();
-    let max_failures = match table.value("max_failures").and_then(|value| amount(doc, "max_failures", value))
-    {
-        Some(Amount::Percent(percent)) => MaxFailures::Percent(percent),
-        Some(Amount::Hosts(hosts)) => MaxFailures::Hosts(hosts),
-        None => MaxFailures::Hosts(0),
+    let on_failure = table.one_of("on_failure", &ON_FAILURE).unwrap_or(usual.on_failure);
+    let on_restart = table.one_of("on_restart", &ON_RESTART).unwrap_or(usual.on_restart);
+    needs_rollback_steps(&mut table, "on_failure", on_failure.rolls_back() && !can_roll_back);
+    needs_rollback_steps(&mut table, "on_restart", on_restart == OnRestart::Rollback && !can_roll_back);
+    let rollout = Rollout {
+        max_failures: read_budget(&mut table, on_failure),
+        serial: if serial.is_empty() { usual.serial } else { serial },
+        on_failure,
+        min_healthy_time: table.duration("min_healthy_time").unwrap_or(usual.min_healthy_time),
+        healthy_deadline: table.duration("healthy_deadline").unwrap_or(usual.healthy_deadline),
+        progress_deadline: table.positive_duration("progress_deadline", "the run would stop at once"),
+        watch: table.duration("watch").unwrap_or(usual.watch),
+        pause_after: table.table("pause_after", "`pause_after`").and_then(read_pause),
+        on_restart,
     };
-    let on_failure = table.one_of("on_failure", &ON_FAILURE).unwrap_or(OnFailure::Stop);
-    if on_failure == OnFailure::Rollback && !can_roll_back {
-        let span = table.value("on_failure").map(Spanned::span);
-        let hint = "write [[rollback]] steps, or on_failure = \"stop\"".to_string();
-        doc.report(span, "`on_failure` is \"rollback\", and the task has no rollback steps", hint);
+    check_times(&mut table, &rollout);
+    table.finish();
+    rollout
+}
+
+fn needs_rollback_steps(table: &mut Reader<'_>, key: &'static str, missing: bool) {
+    if !missing {
+        return;
+    }
+    let value = table.value(key);
+    let text = value.and_then(|value| value.get_ref().as_str()).unwrap_or_default().to_string();
+    let hint = format!("write [[rollback]] steps, or {key} = \"stop\"");
+    let message = format!("`{key}` is \"{text}\", and the task has no rollback steps");
+    table.doc.report(value.map(Spanned::span), message, hint);
+}
+
+/// The hosts that may fail. To continue whatever fails is what an unnamed budget then means.
+fn read_budget(table: &mut Reader<'_>, on_failure: OnFailure) -> MaxFailures {
+    let named = table.value("max_failures").and_then(|value| amount(table.doc, "max_failures", value));
+    match (named, on_failure) {
+        (Some(Amount::Percent(percent)), _) => MaxFailures::Percent(percent),
+        (Some(Amount::Hosts(hosts)), _) => MaxFailures::Hosts(hosts),
+        (None, OnFailure::Continue) => MaxFailures::Percent(100.0),
+        (None, _) => MaxFailures::Hosts(0),
+    }
+}
+
+/// Nomad's rule: `min_healthy_time` < `healthy_deadline` < `progress_deadline`.
+fn check_times(table: &mut Reader<'_>, rollout: &Rollout) {
+    let mut span = |key| table.value(key).map(Spanned::span);
+    let (min, deadline, progress) =
+        (span("min_healthy_time"), span("healthy_deadline"), span("progress_deadline"));
+    if rollout.min_healthy_time >= rollout.healthy_deadline {
+        let at = deadline.clone().or(min);
+        let message =
+            "`healthy_deadline` is not longer than `min_healthy_time`: no host could be healthy in time";
+        table.doc.report(at, message, "it is 5m unless it is written".to_string());
+    }
+    if rollout.progress_deadline.is_some_and(|deadline| deadline <= rollout.healthy_deadline) {
+        let message = "`progress_deadline` is not longer than `healthy_deadline`: the run would stop before a host can fail";
+        let hint = format!("`healthy_deadline` is {:?}", rollout.healthy_deadline);
+        table.doc.report(progress, message, hint);
+    }
+}
+
+/// `{ batch = 1, for = "2m" }` or `{ batch = 1, until = "approved" }`.
+fn read_pause(mut table: Reader<'_>) -> Option<PauseAfter> {
+    let batch = table.number("batch", 0, u32::MAX).map_or(1, |batch| batch as usize);
+    let time = table.positive_duration("for", "a pause of no time is none");
+    let approved = table.one_of("until", &UNTIL).is_some();
+    let second_person = table.bool("second_person");
+    let until = match (time, approved) {
+        (Some(time), false) => Some(PauseUntil::Passed(time)),
+        (None, true) => Some(PauseUntil::Approved { second_person }),
+        _ => {
+            let hint =
+                "such as { batch = 1, for = \"2m\" } or { batch = 1, until = \"approved\" }".to_string();
+            table.doc.report(table.span.clone(), "`pause_after` needs one of `for` and `until`", hint);
+            None
+        }
+    };
+    if second_person && !approved {
+        let span = table.key_span("second_person");
+        table.doc.wrong(span, "`second_person` goes with `until = \"approved\"`");
     }
     table.finish();
-    let serial = if serial.is_empty() { vec![BatchSize::Percent(100.0)] } else { serial };
-    Rollout { serial, max_failures, on_failure }
+    Some(PauseAfter { batch, until: until? })
 }
 
 fn read_serial(doc: Doc<'_>, value: &Spanned<DeValue<'_>>) -> Vec<BatchSize> {

@@ -6,11 +6,24 @@ use jiff::Timestamp;
 
 use super::check::CheckResult;
 use super::event::{Change, Event, EventKind, Stage, Way};
+use super::health::Health;
 use super::name::HostName;
-use super::outcome::{End, Failure, FailureKind, Outcome};
+use super::outcome::{End, Failure, FailureKind, Outcome, Verdict};
+pub use super::phase::{Crowded, Forgotten, Phase, Roll, Route};
+
+/// How often a balancer is asked to take a host back before the host is held: a balancer host that
+/// cannot be reached for a moment strands nobody.
+pub const ENABLE_TRIES: u32 = 4;
+
+/// Before the second try; each further one waits four times as long.
+const ENABLE_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long a host waits for room before the balancer is asked again: others than this run may have
+/// made some, of which no event tells.
+const CROWDED_PAUSE: Duration = Duration::from_secs(10);
 
 /// One host in a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostState {
     pub phase: Phase,
     /// Taken out, or perhaps taken out, by this run, and not put back yet: the debt.
@@ -24,74 +37,16 @@ pub struct HostState {
     /// The first thing that went wrong; it counts against the budget.
     pub failure: Option<Failure>,
     pub checks: Vec<CheckResult>,
-}
-
-/// Where a host is in its bracket.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Phase {
-    Waiting,
-    Observing,
-    /// Wants to be drained, or, without a balancer, to begin.
-    Ready,
-    Draining,
-    /// Step `step` is due, not before `not_before`; `running` once its intent is written.
-    Working {
-        way: Way,
-        step: usize,
-        attempt: u32,
-        running: bool,
-        not_before: Option<Timestamp>,
-    },
-    /// A step or the gate failed on this way; what to do about it is to be decided.
-    Failed {
-        way: Way,
-    },
-    /// Nothing more can be done to it in this run: it is to be settled like this.
-    Ending {
-        end: End,
-        why: String,
-    },
-    /// The last step is done; the gate is due or running.
-    Gating {
-        way: Way,
-        running: bool,
-    },
-    /// Wants to be enabled.
-    Verified {
-        way: Way,
-    },
-    Enabling {
-        way: Way,
-    },
-    /// Back in rotation; the checks after the last batch are due (`None`), running, or done.
-    Serving {
-        way: Way,
-        roll: Option<Roll>,
-    },
-    Settled {
-        end: End,
-        why: String,
-    },
-}
-
-/// The checks after the last batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Roll {
-    Running,
-    Done,
-}
-
-/// What a transition has to know of the host's plan.
-pub struct StepCounts {
-    pub forward: usize,
-    pub back: usize,
-    pub retries: u32,
-    pub delay: Duration,
-    pub warn_only: bool,
-    pub drains: bool,
-    pub gated: bool,
-    /// An earlier run holds it.
-    pub held: bool,
+    /// How it fares since it is back in rotation.
+    pub health: Health,
+    /// Times that the balancer was asked in vain to take it back.
+    pub enable_tries: u32,
+    /// One of them may have put it back without our knowing.
+    pub maybe_back: bool,
+    /// The balancer was found to send it requests in its bracket: it is to be taken out again.
+    pub forgotten: Forgotten,
+    /// It was to be drained, and too few would have been left in service.
+    pub crowded: Option<Crowded>,
 }
 
 impl HostState {
@@ -110,20 +65,29 @@ impl HostState {
         match (kind, &self.phase) {
             (E::ObserveStarted { .. }, P::Waiting) => true,
             (E::Observed { .. } | E::ObserveFailed { .. }, P::Observing) => true,
-            (E::DrainStarted { .. }, P::Ready) => true,
-            (E::DrainEnded { .. }, P::Draining) => true,
+            (E::DrainStarted { .. }, P::Ready { .. }) => true,
+            (E::DrainEnded { .. }, P::Draining { .. }) => true,
+            (E::DrainForgotten { .. }, phase) => {
+                self.owed && phase.is_out() && self.forgotten == Forgotten::No
+            }
+            (E::RedrainStarted { .. }, _) => self.owed && self.forgotten == Forgotten::Seen,
+            (E::RedrainEnded { .. }, _) => self.forgotten == Forgotten::Redraining,
             (
                 E::StepStarted { way, step, attempt, .. },
                 P::Working { way: w, step: s, attempt: a, running: false, .. },
             ) => (way, step, attempt) == (w, s, a),
-            (E::StepStarted { way: Way::Forward, step: 0, attempt: 1, .. }, P::Waiting | P::Ready) => true,
+            (E::StepStarted { way: Way::Forward, step: 0, attempt: 1, .. }, P::Waiting | P::Ready { .. }) => {
+                true
+            }
             (
                 E::StepEnded { way, step, attempt, .. },
                 P::Working { way: w, step: s, attempt: a, running: true, .. },
             ) => (way, step, attempt) == (w, s, a),
             (
                 E::RollbackStarted { .. },
-                P::Failed { way: Way::Forward } | P::Working { way: Way::Forward, running: false, .. },
+                P::Failed { way: Way::Forward }
+                | P::Working { way: Way::Forward, running: false, .. }
+                | P::Serving { way: Way::Forward, roll: None },
             ) => true,
             (E::ChecksStarted { stage: Stage::Gate, .. }, P::Gating { running: false, .. }) => true,
             (E::ChecksEnded { stage: Stage::Gate, .. }, P::Gating { running: true, .. }) => true,
@@ -133,6 +97,12 @@ impl HostState {
                 self.owed && self.is_untouched()
             }
             (E::EnableEnded { .. }, P::Enabling { .. }) => true,
+            (E::ChecksStarted { stage: Stage::Watch, .. }, P::Serving { way: Way::Forward, roll: None }) => {
+                true
+            }
+            (E::ChecksEnded { stage: Stage::Watch, .. }, P::Serving { roll: Some(Roll::Watching), .. }) => {
+                true
+            }
             (E::ChecksStarted { stage: Stage::Roll, .. }, P::Serving { roll: None, .. } | P::Waiting) => {
                 !self.owed
             }
@@ -154,12 +124,15 @@ impl HostState {
     }
 
     /// Takes in an event that fits.
-    pub fn apply(&mut self, name: &HostName, event: &Event, steps: StepCounts) {
+    pub fn apply(&mut self, name: &HostName, event: &Event, steps: &Route<'_>) {
         match &event.kind {
             EventKind::ObserveStarted { .. } => self.phase = Phase::Observing,
             EventKind::Observed { previous, .. } => {
                 self.previous = previous.clone();
-                self.phase = if steps.drains { Phase::Ready } else { self.step_due(Way::Forward, 0, &steps) };
+                self.phase = match steps.is_there(previous.as_deref()) {
+                    true => self.gate(Way::Stay, steps),
+                    false => self.begin(Way::Forward, steps),
+                };
             }
             EventKind::ObserveFailed { failure, .. } => {
                 self.phase = Phase::Ending { end: End::NotStarted, why: failure.why.clone() };
@@ -167,9 +140,12 @@ impl HostState {
             }
             EventKind::DrainStarted { .. } => {
                 self.owed = true;
-                self.phase = Phase::Draining;
+                self.phase = Phase::Draining { way: self.way() };
             }
-            EventKind::DrainEnded { change, .. } => self.drained(name, change, steps),
+            EventKind::DrainEnded { change, .. } => self.drained(name, event.at, change, steps),
+            EventKind::DrainForgotten { .. } => self.forgotten = Forgotten::Seen,
+            EventKind::RedrainStarted { .. } => self.forgotten = Forgotten::Redraining,
+            EventKind::RedrainEnded { change, .. } => self.redrained(change),
             EventKind::StepStarted { way, step, attempt, .. } => {
                 self.phase = Phase::Working {
                     way: *way,
@@ -187,40 +163,45 @@ impl HostState {
                     *running = true;
                 }
             }
+            EventKind::ChecksStarted { stage: Stage::Watch, .. } => {
+                self.phase = Phase::Serving { way: self.way(), roll: Some(Roll::Watching) };
+            }
             EventKind::ChecksStarted { stage: Stage::Roll, .. } => {
                 self.phase = Phase::Serving { way: self.way(), roll: Some(Roll::Running) };
             }
-            EventKind::ChecksEnded { stage, results, .. } => self.checked(*stage, results),
+            EventKind::ChecksEnded { stage, results, .. } => self.checked(*stage, results, event.at, steps),
             EventKind::RollbackStarted { .. } => {
-                self.phase = match steps.back {
-                    0 => Phase::Gating { way: Way::Back, running: false },
-                    _ => Phase::Working {
-                        way: Way::Back,
-                        step: 0,
-                        attempt: 1,
-                        running: false,
-                        not_before: None,
-                    },
+                let in_rotation = matches!(self.phase, Phase::Serving { .. });
+                self.phase = match in_rotation {
+                    true => self.begin(Way::Back, steps),
+                    false => self.step_due(Way::Back, 0, steps),
                 };
             }
             EventKind::EnableStarted { .. } => {
                 let way = if self.is_untouched() { Way::Return } else { self.way() };
                 self.phase = Phase::Enabling { way };
             }
-            EventKind::EnableEnded { change, .. } => self.enabled(name, change),
+            EventKind::EnableEnded { change, .. } => self.enabled(name, event.at, change),
             EventKind::HostSettled { end, why, .. } => {
                 self.phase = Phase::Settled { end: *end, why: why.clone() }
             }
             _ => {}
         }
+        let arrived = self.phase == Phase::Serving { way: Way::Forward, roll: None };
+        if arrived && !self.health.has_begun() {
+            self.health.begin(event.at, steps.rollout);
+        }
     }
 
-    fn way(&self) -> Way {
+    /// The way that it is on.
+    pub fn way(&self) -> Way {
         match self.phase {
-            Phase::Working { way, .. }
+            Phase::Ready { way }
+            | Phase::Draining { way }
+            | Phase::Working { way, .. }
             | Phase::Failed { way }
             | Phase::Gating { way, .. }
-            | Phase::Verified { way }
+            | Phase::Verified { way, .. }
             | Phase::Enabling { way }
             | Phase::Serving { way, .. } => way,
             _ => Way::Forward,
@@ -231,26 +212,47 @@ impl HostState {
         self.failure.get_or_insert(failure);
     }
 
-    fn drained(&mut self, name: &HostName, change: &Change, steps: StepCounts) {
+    fn drained(&mut self, name: &HostName, at: Timestamp, change: &Change, steps: &Route<'_>) {
+        let way = self.way();
         match change {
+            Change::Done { kept, .. } if kept.contains(name) => {
+                self.owed = false;
+                let since = self.crowded.map_or(at, |crowded| crowded.since);
+                self.crowded = Some(Crowded { since, retry_at: at.checked_add(CROWDED_PAUSE).unwrap_or(at) });
+                self.phase = Phase::Ready { way };
+            }
             Change::Done { foreign, .. } => {
                 self.foreign = foreign.contains(name);
                 self.owed = !self.foreign;
-                self.phase = self.step_due(Way::Forward, 0, &steps);
+                self.crowded = None;
+                self.phase = self.step_due(way, 0, steps);
             }
             Change::Refused { why } => {
                 self.owed = false;
                 self.fail(Failure { kind: FailureKind::Balancer, why: why.clone() });
-                self.phase = Phase::Ending { end: End::NotStarted, why: why.clone() };
+                // On its way back it is in rotation with the new release, where it was.
+                let end = if way == Way::Back { End::Failing } else { End::NotStarted };
+                self.phase = Phase::Ending { end, why: why.clone() };
             }
             // Perhaps drained, certainly untouched: put back, which says whether it is in rotation.
             Change::Unknown { why } => {
                 self.fail(Failure { kind: FailureKind::Balancer, why: why.clone() });
-                self.phase = match steps.held {
+                self.phase = match steps.held || way == Way::Back {
                     true => Phase::Ending { end: End::Unknown, why: why.clone() },
-                    false => Phase::Verified { way: Way::Return },
+                    false => Phase::Verified { way: Way::Return, not_before: None },
                 };
             }
+        }
+    }
+
+    /// Out again after the balancer had forgotten it, or not: then it is in its bracket and serves, which
+    /// is told and counts; the bracket goes on, since there is nothing better to do.
+    fn redrained(&mut self, change: &Change) {
+        self.forgotten = Forgotten::No;
+        if let Change::Refused { why } | Change::Unknown { why } = change {
+            let why =
+                format!("the balancer sends it requests in its bracket, and cannot take it out again: {why}");
+            self.fail(Failure { kind: FailureKind::Balancer, why });
         }
     }
 
@@ -261,7 +263,7 @@ impl HostState {
             self.phase,
             Phase::Working { way: Way::Forward, .. }
                 | Phase::Failed { way: Way::Forward }
-                | Phase::Verified { way: Way::Return }
+                | Phase::Verified { way: Way::Return, .. }
         );
         beginning && !running && !self.changed
     }
@@ -272,7 +274,7 @@ impl HostState {
         name: &str,
         outcome: &Outcome,
         when: Timestamp,
-        steps: StepCounts,
+        steps: &Route<'_>,
     ) {
         let (way, step, attempt) = at;
         let certainly_nothing = matches!(outcome, Outcome::Unchanged | Outcome::NotStarted { .. });
@@ -280,7 +282,7 @@ impl HostState {
         let failure = outcome.failure(name);
         let ended = matches!(outcome, Outcome::Cancelled | Outcome::Lost { .. });
         if failure.is_none() || (steps.warn_only && !ended) {
-            self.phase = self.step_due(way, step + 1, &steps);
+            self.phase = self.step_due(way, step + 1, steps);
             return;
         }
         if let (Way::Back, Outcome::Lost { .. }, Some(failure)) = (way, outcome, &failure) {
@@ -300,22 +302,30 @@ impl HostState {
         self.phase = Phase::Failed { way };
     }
 
-    fn checked(&mut self, stage: Stage, results: &[CheckResult]) {
+    fn checked(&mut self, stage: Stage, results: &[CheckResult], at: Timestamp, steps: &Route<'_>) {
         self.checks = results.to_vec();
         let way = self.way();
         let bad = results.iter().find(|result| !result.verdict.passes());
-        if let Some(bad) = bad {
+        // A host that only seemed to be on the release goes through its bracket.
+        if way == Way::Stay && stage == Stage::Gate && bad.is_some() {
+            self.phase = self.begin(Way::Forward, steps);
+            return;
+        }
+        let worst = Verdict::worst(results.iter().map(|result| result.verdict));
+        let counts = stage != Stage::Watch || self.health.looked(at, worst, steps.rollout);
+        if let Some(bad) = bad.filter(|_| counts) {
             let why = format!("check `{}` is {}: {}", bad.check, bad.verdict.word(), bad.text);
             self.fail(Failure { kind: FailureKind::Check, why });
         }
         self.phase = match (stage, bad) {
+            (Stage::Watch, _) => Phase::Serving { way, roll: None },
             (Stage::Roll, _) => Phase::Serving { way, roll: Some(Roll::Done) },
             (Stage::Gate, None) => self.verified(way),
             (Stage::Gate, Some(_)) => Phase::Failed { way },
         };
     }
 
-    fn enabled(&mut self, name: &HostName, change: &Change) {
+    fn enabled(&mut self, name: &HostName, at: Timestamp, change: &Change) {
         let way = self.way();
         match change {
             Change::Done { foreign, .. } if foreign.contains(name) => {
@@ -323,10 +333,19 @@ impl HostState {
             }
             Change::Done { .. } => {
                 self.owed = false;
+                self.forgotten = Forgotten::No;
                 self.phase = Phase::Serving { way, roll: None };
             }
+            Change::Refused { .. } | Change::Unknown { .. } if self.enable_tries + 1 < ENABLE_TRIES => {
+                let pause = ENABLE_PAUSE * 4u32.pow(self.enable_tries);
+                self.enable_tries += 1;
+                self.maybe_back |= matches!(change, Change::Unknown { .. });
+                self.phase = Phase::Verified { way, not_before: at.checked_add(pause).ok() };
+            }
             // It is where the drain left it, and that may not be known.
-            Change::Refused { why } if self.drain_is_unknown() => self.not_taken_back(End::Unknown, why),
+            Change::Refused { why } if self.drain_is_unknown() || self.maybe_back => {
+                self.not_taken_back(End::Unknown, why)
+            }
             Change::Refused { why } => self.not_taken_back(End::Held, why),
             Change::Unknown { why } => self.not_taken_back(End::Unknown, why),
         }
@@ -342,12 +361,21 @@ impl HostState {
         self.phase = Phase::Ending { end, why: format!("the balancer did not take it back: {why}") };
     }
 
-    fn step_due(&self, way: Way, step: usize, steps: &StepCounts) -> Phase {
+    /// The beginning of a way: out of rotation first, if it stands behind a balancer.
+    fn begin(&self, way: Way, steps: &Route<'_>) -> Phase {
+        if steps.drains { Phase::Ready { way } } else { self.step_due(way, 0, steps) }
+    }
+
+    fn step_due(&self, way: Way, step: usize, steps: &Route<'_>) -> Phase {
         let last = if way == Way::Back { steps.back } else { steps.forward };
         if step < last {
             return Phase::Working { way, step, attempt: 1, running: false, not_before: None };
         }
-        if way == Way::Forward && !steps.gated {
+        self.gate(way, steps)
+    }
+
+    fn gate(&self, way: Way, steps: &Route<'_>) -> Phase {
+        if way != Way::Back && !steps.gated {
             return self.verified(way);
         }
         Phase::Gating { way, running: false }
@@ -355,6 +383,9 @@ impl HostState {
 
     /// Wants its way back into rotation, or is where it was all along.
     fn verified(&self, way: Way) -> Phase {
-        if self.owed { Phase::Verified { way } } else { Phase::Serving { way, roll: None } }
+        match self.owed {
+            true => Phase::Verified { way, not_before: None },
+            false => Phase::Serving { way, roll: None },
+        }
     }
 }

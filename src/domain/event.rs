@@ -29,6 +29,8 @@ pub enum Way {
     Back,
     /// Drained, but nothing was done to it: it is only put back.
     Return,
+    /// On the release already, as far as is known: it is only looked at, in rotation.
+    Stay,
 }
 
 /// Which of a host's checks ran.
@@ -37,6 +39,8 @@ pub enum Way {
 pub enum Stage {
     /// Before it is enabled.
     Gate,
+    /// In rotation again, while others are under way.
+    Watch,
     /// After the last batch, or on demand.
     Roll,
 }
@@ -123,9 +127,54 @@ pub enum EventKind {
         end: End,
         why: String,
     },
+    /// The balancer was found to send requests to hosts that are in their bracket: somebody, or a
+    /// reload, has put them back.
+    DrainForgotten {
+        balancer: String,
+        hosts: Vec<HostName>,
+    },
+    /// They are taken out again; the debts are open since before.
+    RedrainStarted {
+        balancer: String,
+        hosts: Vec<HostName>,
+    },
+    RedrainEnded {
+        balancer: String,
+        hosts: Vec<HostName>,
+        change: Change,
+    },
     /// The budget is spent: no further host begins.
     Stopped {
         why: String,
+    },
+    /// No further host begins until it is resumed; hosts in their bracket finish it.
+    Paused(Pause),
+    Resumed {
+        by: String,
+        key: String,
+        why: String,
+    },
+    /// Whoever approves does so for the plan with this hash and no other.
+    Approved {
+        by: String,
+        key: String,
+        plan_sha256: String,
+    },
+    /// Rollcall is back after it had ended in the middle of the run.
+    Recovered {
+        away_ms: u64,
+        then: Then,
+        why: String,
+    },
+    /// An operator says what became of a debt that a run has left.
+    DebtSettled {
+        host: HostName,
+        balancer: String,
+        by: String,
+        key: String,
+        reason: String,
+        /// The balancer was seen to send requests to it; otherwise it is written off.
+        in_rotation: bool,
     },
     CancelRequested {
         by: String,
@@ -139,21 +188,63 @@ pub enum EventKind {
     },
 }
 
+/// A pause.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pause {
+    pub why: String,
+    /// The operator; `rollcall` where it pauses by itself.
+    pub by: String,
+    pub key: String,
+    pub until: PausedUntil,
+}
+
+/// What ends a pause. `resume N` ends each of them but the wait for an approval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PausedUntil {
+    Resumed,
+    /// The bake time is over.
+    Time(Timestamp),
+    Approved,
+    /// Rollcall is stopping: the next start ends it.
+    Restart,
+}
+
+/// How a run that rollcall has found open goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    GoesOn,
+    Pauses,
+    Stops,
+    RollsBack,
+}
+
 /// What a balancer driver says about an attempt to change it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum Change {
     /// Proven: the balancer runs with it. `foreign` are hosts that somebody else has taken out; they are
-    /// left as they are, whichever way they were to go.
+    /// left as they are, whichever way they were to go. `kept` are hosts that a drain left in service,
+    /// because too few would have been left without them; an enable keeps none.
     Done {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         foreign: Vec<HostName>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept: Vec<HostName>,
         note: String,
     },
     /// Proven: nothing is changed.
     Refused { why: String },
     /// It may be so or not.
     Unknown { why: String },
+}
+
+impl Change {
+    /// Done to every host that was asked for.
+    pub fn done(note: impl Into<String>) -> Change {
+        Change::Done { foreign: vec![], kept: vec![], note: note.into() }
+    }
 }
 
 impl EventKind {
@@ -169,14 +260,22 @@ impl EventKind {
             | ChecksStarted { host, .. }
             | ChecksEnded { host, .. }
             | RollbackStarted { host, .. }
-            | HostSettled { host, .. } => Some(host),
+            | HostSettled { host, .. }
+            | DebtSettled { host, .. } => Some(host),
             RunStarted { .. }
             | BatchStarted { .. }
             | DrainStarted { .. }
             | DrainEnded { .. }
             | EnableStarted { .. }
             | EnableEnded { .. }
+            | DrainForgotten { .. }
+            | RedrainStarted { .. }
+            | RedrainEnded { .. }
             | Stopped { .. }
+            | Paused(..)
+            | Resumed { .. }
+            | Approved { .. }
+            | Recovered { .. }
             | CancelRequested { .. }
             | RunEnded { .. } => None,
         }
@@ -190,7 +289,10 @@ impl EventKind {
             | DrainStarted { hosts, .. }
             | DrainEnded { hosts, .. }
             | EnableStarted { hosts, .. }
-            | EnableEnded { hosts, .. } => hosts,
+            | EnableEnded { hosts, .. }
+            | DrainForgotten { hosts, .. }
+            | RedrainStarted { hosts, .. }
+            | RedrainEnded { hosts, .. } => hosts,
             other => other.host().map_or(&[], std::slice::from_ref),
         }
     }

@@ -4,7 +4,8 @@
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
 //! name, nodeset, range, outcome, output, shell, template, check, task, inventory, selector, command,
-//! access, plan, event, record, bracket, run, rollout
+//! access, plan, event, record, health, phase, bracket, run,
+//! decision, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
 //! a value.
@@ -13,18 +14,24 @@ pub mod access;
 pub mod bracket;
 pub mod check;
 pub mod command;
+pub mod decision;
 pub mod event;
+pub mod health;
 pub mod inventory;
 pub mod name;
 pub mod nodeset;
 pub mod outcome;
 pub mod output;
+pub mod phase;
 pub mod plan;
 pub mod range;
 pub mod record;
+pub mod restart;
 pub mod rollout;
 pub mod run;
 pub mod selector;
 pub mod shell;
 pub mod task;
 pub mod template;
+pub mod turn;
+pub mod wish;

@@ -14,9 +14,7 @@ use super::command::{Params, Title};
 use super::inventory::{Balancer, Endpoint, Host, Inventory};
 use super::name::{HostName, nearest};
 use super::selector::select;
-use super::task::{
-    BatchSize, Files, MaxFailures, OnFailure, Param, Rollout, Step, StepBody, Sudo, Task, batch_sizes,
-};
+use super::task::{Files, MaxFailures, Param, Rollout, Step, StepBody, Sudo, Task, batch_sizes};
 use super::template::{self, Vars};
 
 /// How long an ad-hoc command may run.
@@ -54,7 +52,7 @@ pub struct Plan {
     pub files_root: PathBuf,
 }
 
-/// The three sorts of runs.
+/// The sorts of runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -69,6 +67,10 @@ pub enum Kind {
     Check,
     /// An ad-hoc command.
     Run,
+    /// Takes hosts out of their balancer, and leaves them so.
+    Drain,
+    /// Puts hosts back that rollcall has taken out.
+    Enable,
 }
 
 /// What happens on one host.
@@ -90,6 +92,9 @@ pub struct HostPlan {
     /// An earlier run left it out of rotation: it goes back only on proof, never as it was.
     #[serde(default)]
     pub held: bool,
+    /// The release that this plan carries is the one on record for it.
+    #[serde(default)]
+    pub current: bool,
 }
 
 /// A host's place in a balancer.
@@ -109,7 +114,7 @@ impl Plan {
     pub fn task(&self) -> Option<&str> {
         match &self.kind {
             Kind::Release { task } | Kind::Task { task } => Some(task),
-            Kind::Check | Kind::Run => None,
+            Kind::Check | Kind::Run | Kind::Drain | Kind::Enable => None,
         }
     }
 }
@@ -237,11 +242,7 @@ fn without_rollout(
 }
 
 fn everything_at_once() -> Rollout {
-    Rollout {
-        serial: vec![BatchSize::Percent(100.0)],
-        max_failures: MaxFailures::Percent(100.0),
-        on_failure: OnFailure::Stop,
-    }
+    Rollout { max_failures: MaxFailures::Percent(100.0), watch: Duration::ZERO, ..Rollout::default() }
 }
 
 fn bare_host(host: &Host) -> HostPlan {
@@ -255,6 +256,7 @@ fn bare_host(host: &Host) -> HostPlan {
         checks_back: vec![],
         balancer: None,
         held: false,
+        current: false,
     }
 }
 

@@ -3,34 +3,22 @@
 //! them, publishes them, and only then acts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::bracket::{HostState, Phase, Roll};
-use super::event::{EventKind, Stage, Way};
+use super::bracket::{Forgotten, HostState, Phase, Roll};
+pub use super::decision::{Decision, Effect};
+use super::event::{EventKind, Pause, PausedUntil, Way};
 use super::name::{HostName, count};
-use super::outcome::{End, FailureKind, Verdict};
-use super::plan::{HostPlan, Kind};
+use super::plan::Kind;
 use super::run::Run;
-use super::task::{OnFailure, Step, StepBody};
-use super::template;
+use super::task::{PauseAfter, PauseUntil};
+use super::turn::{Turn, can_go_back};
 
-/// One event to write, and what to do once it is written.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
-    pub event: EventKind,
-    pub effect: Option<Effect>,
-}
-
-/// What the engine does in the world. Each effect reports back with exactly one event.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    Observe { host: HostName },
-    Drain { balancer: String, hosts: Vec<HostName> },
-    Step { host: HostName, way: Way, step: usize, attempt: u32 },
-    Checks { host: HostName, stage: Stage },
-    Enable { balancer: String, hosts: Vec<HostName> },
-}
+/// How long a host waits for room in its balancer before the run stops, unless its
+/// `progress_deadline` is shorter.
+const CROWDED_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// What [`decide`] came to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,29 +34,28 @@ pub fn decide(run: &Run, now: Timestamp) -> Decided {
     if !run.started || run.outcome.is_some() {
         return Decided::default();
     }
-    if let Some(stop) = spend_budget(run) {
+    if let Some(stop) = spend_budget(run).or_else(|| stand_still(run, now)) {
         return round(vec![stop]);
     }
-    let moves = host_moves(run, now);
+    let turns = turns(run, now);
+    let moves: Vec<Decision> = turns.iter().filter_map(Turn::next).collect();
     if !moves.is_empty() {
         return round(moves);
     }
-    let moves = [drains(run), enables(run)].concat();
+    let moves = [redrains(run), drains(run, now), enables(run, now), withdrawals(run)].concat();
     if !moves.is_empty() {
         return round(moves);
     }
-    if let Some(next) = next_batch(run).or_else(|| end(run)) {
+    if let Some(next) = next_batch(run, now).or_else(|| end(run)) {
         return round(vec![next]);
     }
-    Decided { decisions: vec![], wake_at: next_wake(run) }
+    // A time that has passed without a decision waits for a report, not for the clock.
+    let wakes = turns.iter().filter_map(Turn::wake_at).chain(wakes(run));
+    Decided { decisions: vec![], wake_at: wakes.filter(|time| *time > now).min() }
 }
 
 fn round(decisions: Vec<Decision>) -> Decided {
     Decided { decisions, wake_at: None }
-}
-
-fn only(event: EventKind) -> Option<Decision> {
-    Some(Decision { event, effect: None })
 }
 
 /// The budget is looked at before anything else, so that no host begins once it is spent.
@@ -78,249 +65,76 @@ fn spend_budget(run: &Run) -> Option<Decision> {
     if run.stopped.is_some() || failed <= allowed {
         return None;
     }
-    only(EventKind::Stopped {
+    Decision::only(EventKind::Stopped {
         why: format!("{} failed, {allowed} may (max_failures)", count(failed, "host")),
     })
 }
 
-/// The next event of each host whose turn it is. What is the same for all is looked up once: this runs
-/// after every report.
-fn host_moves(run: &Run, now: Timestamp) -> Vec<Decision> {
+/// Stops a run that gets nowhere: no host became healthy, or there is no room for any, for too long.
+fn stand_still(run: &Run, now: Timestamp) -> Option<Decision> {
+    if run.holds_back() || is_over(run) {
+        return None;
+    }
+    if progress_ends_at(run).is_some_and(|time| time <= now) {
+        let deadline = run.plan.rollout.progress_deadline.unwrap_or_default();
+        let why = format!("no host became healthy within {deadline:?} (progress_deadline)");
+        return Decision::only(EventKind::Stopped { why });
+    }
+    let (name, _) = run.hosts.iter().find(|(_, host)| crowded_until(host).is_some_and(|time| time <= now))?;
+    let why = format!(
+        "{name} could not be taken out for {CROWDED_LIMIT:?}: too few would be left in service (min_in_service)"
+    );
+    Decision::only(EventKind::Stopped { why })
+}
+
+fn progress_ends_at(run: &Run) -> Option<Timestamp> {
+    run.batch?;
+    run.progress_at?.checked_add(run.plan.rollout.progress_deadline?).ok()
+}
+
+fn crowded_until(host: &HostState) -> Option<Timestamp> {
+    host.crowded?.since.checked_add(CROWDED_LIMIT).ok()
+}
+
+/// Every host at this moment. What is the same for all is looked up once: this runs after every report.
+fn turns(run: &Run, now: Timestamp) -> Vec<Turn<'_>> {
     let batch: BTreeSet<&HostName> = run.batch_hosts().iter().collect();
     let over = is_over(run);
     // Both maps have the same keys in the same order.
     let hosts = run.hosts.iter().zip(run.plan.hosts.values());
-    let moves = hosts.filter_map(|((name, host), plan)| {
-        Turn { run, now, name, host, plan, in_batch: batch.contains(name), over }.next()
-    });
-    moves.collect()
-}
-
-/// One host at one moment, with what its next event depends on.
-struct Turn<'a> {
-    run: &'a Run,
-    now: Timestamp,
-    name: &'a HostName,
-    host: &'a HostState,
-    plan: &'a HostPlan,
-    /// It belongs to the batch that is under way.
-    in_batch: bool,
-    /// No host will begin any more, and none is in its bracket.
-    over: bool,
-}
-
-impl Turn<'_> {
-    fn next(&self) -> Option<Decision> {
-        match &self.host.phase {
-            Phase::Waiting => self.begin(),
-            Phase::Ready if self.run.is_halted() => self.settle(End::NotStarted, self.halted_why()),
-            Phase::Working { running: false, .. } => self.work(),
-            Phase::Failed { way } => self.after_failure(*way),
-            Phase::Ending { end, why } => self.settle(*end, why.clone()),
-            Phase::Gating { running: false, .. } => self.check(Stage::Gate),
-            Phase::Serving { way, roll } => self.serve(*way, *roll),
-            Phase::Ready
-            | Phase::Observing
-            | Phase::Draining
-            | Phase::Working { .. }
-            | Phase::Gating { .. }
-            | Phase::Verified { .. }
-            | Phase::Enabling { .. }
-            | Phase::Settled { .. } => None,
-        }
-    }
-
-    fn begin(&self) -> Option<Decision> {
-        if self.run.is_halted() {
-            return self.settle(End::NotStarted, self.halted_why());
-        }
-        if !self.in_batch {
-            return None;
-        }
-        let host = self.name;
-        match self.run.plan.kind {
-            Kind::Release { .. } => Some(Decision {
-                event: EventKind::ObserveStarted { host: host.clone() },
-                effect: Some(Effect::Observe { host: host.clone() }),
-            }),
-            Kind::Check => self.check(Stage::Roll),
-            Kind::Task { .. } | Kind::Run => self.step(Way::Forward, 0, 1),
-        }
-    }
-
-    fn halted_why(&self) -> String {
-        match (&self.run.cancel, &self.run.stopped) {
-            (Some(cancel), _) => format!("cancelled by {}", cancel.by),
-            (None, Some(why)) => format!("the run was stopped before its turn: {why}"),
-            (None, None) => String::new(),
-        }
-    }
-
-    /// What went wrong with it, or else why the run was halted.
-    fn reason(&self) -> String {
-        self.host.failure.as_ref().map_or_else(|| self.halted_why(), |failure| failure.why.clone())
-    }
-
-    fn work(&self) -> Option<Decision> {
-        let Phase::Working { way, step, attempt, not_before, .. } = self.host.phase else { return None };
-        let run = self.run;
-        let cancelled_now = run.cancel.as_ref().is_some_and(|cancel| cancel.now || !run.plan.has_bracket());
-        if way == Way::Forward && run.is_halted() && self.host.is_untouched() {
-            return self.put_back();
-        }
-        if way == Way::Forward && cancelled_now {
-            return self.give_up(self.halted_why());
-        }
-        if not_before.is_some_and(|time| time > self.now) {
-            return None;
-        }
-        self.step(way, step, attempt)
-    }
-
-    /// Nothing was done to it: it goes back as it was, or never left.
-    fn put_back(&self) -> Option<Decision> {
-        match &self.plan.balancer {
-            Some(_) if self.host.owed && self.plan.held => {
-                self.settle(End::Held, format!("an earlier run holds it; {}", self.reason()))
-            }
-            // Others that want the same are not waited for: this happens when a run is halted.
-            Some(seat) if self.host.owed => Some(enable(&seat.balancer, vec![self.name.clone()])),
-            _ => self.settle(End::NotStarted, self.reason()),
-        }
-    }
-
-    fn step(&self, way: Way, step: usize, attempt: u32) -> Option<Decision> {
-        let steps = if way == Way::Back { &self.plan.rollback } else { &self.plan.steps };
-        let (host, name) = (self.name.clone(), steps.get(step)?.name.clone());
-        Some(Decision {
-            event: EventKind::StepStarted { host: host.clone(), way, step, name, attempt },
-            effect: Some(Effect::Step { host, way, step, attempt }),
+    hosts
+        .map(|((name, host), plan)| {
+            let in_batch = batch.contains(name);
+            Turn { run, now, name, host, plan, in_batch, over }
         })
-    }
-
-    fn check(&self, stage: Stage) -> Option<Decision> {
-        let host = self.name;
-        Some(Decision {
-            event: EventKind::ChecksStarted { host: host.clone(), stage },
-            effect: Some(Effect::Checks { host: host.clone(), stage }),
-        })
-    }
-
-    fn settle(&self, end: End, why: String) -> Option<Decision> {
-        only(EventKind::HostSettled { host: self.name.clone(), end, why })
-    }
-
-    /// A step or a gate failed.
-    fn after_failure(&self, way: Way) -> Option<Decision> {
-        let failure = self.host.failure.as_ref()?;
-        if way == Way::Back {
-            let end = if self.host.owed { End::Held } else { End::Failed };
-            return self.settle(end, format!("the rollback failed, too, after {}", failure.why));
-        }
-        match failure.kind {
-            FailureKind::Lost => self.settle(End::Unknown, failure.why.clone()),
-            FailureKind::Unreachable if self.host.is_untouched() => self.put_back(),
-            FailureKind::Unreachable => self.settle(out_of_rotation(self.host), failure.why.clone()),
-            _ => self.give_up(failure.why.clone()),
-        }
-    }
-
-    /// What was begun will not be finished: back to the release before, or out of rotation.
-    fn give_up(&self, why: String) -> Option<Decision> {
-        if !self.run.plan.has_bracket() || self.run.plan.rollout.on_failure == OnFailure::Stop {
-            return self.settle(out_of_rotation(self.host), why);
-        }
-        match no_way_back(self.host, self.plan) {
-            Some(obstacle) => {
-                self.settle(out_of_rotation(self.host), format!("{why}; not rolled back: {obstacle}"))
-            }
-            None => only(EventKind::RollbackStarted { host: self.name.clone(), why }),
-        }
-    }
-
-    /// In rotation: what is left is to check it again after the last batch, and to say how it ended.
-    fn serve(&self, way: Way, roll: Option<Roll>) -> Option<Decision> {
-        match (way, roll) {
-            (_, Some(Roll::Running)) => None,
-            (Way::Back, _) if self.host.owed || self.host.foreign => self.settle(End::Held, self.reason()),
-            (Way::Back, _) => self.settle(End::RolledBack, self.reason()),
-            (Way::Return, _) => self.settle(End::NotStarted, self.reason()),
-            (Way::Forward, None) if !self.run.plan.has_bracket() => self.settle(End::Done, String::new()),
-            (Way::Forward, None) if !self.over => None,
-            (Way::Forward, None) if !self.plan.checks.is_empty() => self.check(Stage::Roll),
-            (Way::Forward, _) => self.settle_forward(),
-        }
-    }
-
-    fn settle_forward(&self) -> Option<Decision> {
-        let worst = Verdict::worst(self.host.checks.iter().map(|result| result.verdict));
-        let why = self.host.failure.as_ref().map_or_else(String::new, |failure| failure.why.clone());
-        let end = match (&self.run.plan.kind, worst) {
-            (Kind::Check, Verdict::Critical) => End::Failed,
-            (Kind::Check, Verdict::Unknown) => End::Unknown,
-            (Kind::Check, _) => End::Done,
-            _ if self.host.foreign => {
-                let why = "it was out of rotation before the run, by somebody else, and was left so";
-                return self.settle(End::Held, why.into());
-            }
-            // On the new release and in rotation, as far as that was proven; how it is now is not known.
-            (_, Verdict::Unknown) => {
-                return self
-                    .settle(End::Unknown, format!("it took the release over and is in rotation, but {why}"));
-            }
-            (_, verdict) if !verdict.passes() => End::Failing,
-            _ if self.host.changed => End::Released,
-            _ => End::Unchanged,
-        };
-        self.settle(end, why)
-    }
-}
-
-fn out_of_rotation(host: &HostState) -> End {
-    if host.owed || host.foreign { End::Held } else { End::Failed }
-}
-
-/// Why a host cannot be rolled back: the target has to be known before the step back begins.
-fn no_way_back(host: &HostState, plan: &HostPlan) -> Option<&'static str> {
-    if plan.rollback.is_empty() {
-        return Some("the task has no [[rollback]] steps");
-    }
-    let speaks_of_previous = |step: &Step| {
-        step.templates()
-            .iter()
-            .any(|(_, text)| template::names_used(text).iter().any(|name| name == "previous"))
-    };
-    let leads_back_here = |step: &Step| match &step.body {
-        StepBody::Link { from, .. } => host.previous.as_ref() == Some(from),
-        _ => false,
-    };
-    if plan.steps.iter().any(leads_back_here) {
-        return Some("it was on this release before the run began");
-    }
-    if host.previous.is_none() && plan.rollback.iter().any(speaks_of_previous) {
-        return Some("there is no release before this one on it");
-    }
-    None
+        .collect()
 }
 
 /// True once no host will begin any more and none is in its bracket.
 fn is_over(run: &Run) -> bool {
-    let last = run.batch.is_some_and(|at| at + 1 == run.plan.batches.len());
-    let through = |host: &HostState| matches!(host.phase, Phase::Serving { .. } | Phase::Settled { .. });
-    (last || run.is_halted()) && run.hosts.values().all(through)
+    let last = run.batches_begun() == run.plan.batches.len();
+    (last || run.is_halted())
+        && run.hosts.values().all(|host| run.is_through(host))
+        && to_withdraw(run).next().is_none()
 }
 
 /// All hosts of a batch that stand behind one balancer are drained in one change, once each of them
-/// has been reached or given up.
-fn drains(run: &Run) -> Vec<Decision> {
+/// has been reached or given up. Hosts that wait for room are tried again by themselves.
+fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
     let undecided = |name: &&HostName| {
         run.hosts.get(*name).is_some_and(|host| matches!(host.phase, Phase::Waiting | Phase::Observing))
     };
-    if run.batch_hosts().iter().any(|name| undecided(&name)) {
-        return Vec::new();
-    }
-    let by_balancer = by_balancer(run, |host| host.phase == Phase::Ready);
-    by_balancer
+    let drain_only = run.plan.kind == Kind::Drain;
+    let forward = !run.holds_back() && (drain_only || !run.batch_hosts().iter().any(|name| undecided(&name)));
+    let in_batch: BTreeSet<&HostName> = run.batch_hosts().iter().collect();
+    let wanted = |name: &HostName, host: &HostState| match host.phase {
+        Phase::Ready { way } => {
+            (forward || way == Way::Back) && host.crowded.is_none_or(|crowded| crowded.retry_at <= now)
+        }
+        Phase::Waiting => forward && drain_only && in_batch.contains(name),
+        _ => false,
+    };
+    by_balancer(run, wanted)
         .into_iter()
         .map(|(balancer, hosts)| Decision {
             event: EventKind::DrainStarted { balancer: balancer.clone(), hosts: hosts.clone() },
@@ -329,28 +143,67 @@ fn drains(run: &Run) -> Vec<Decision> {
         .collect()
 }
 
-/// Hosts that are verified go back together; those that come while a change is under way wait for
-/// the next one.
-fn enables(run: &Run) -> Vec<Decision> {
-    let busy = by_balancer(run, |host| matches!(host.phase, Phase::Enabling { .. }));
-    let ready = by_balancer(run, |host| matches!(host.phase, Phase::Verified { .. }));
-    ready
+/// What the balancer has forgotten is taken out again.
+fn redrains(run: &Run) -> Vec<Decision> {
+    by_balancer(run, |_, host| host.forgotten == Forgotten::Seen && host.phase.is_out())
         .into_iter()
-        .filter(|(name, _)| !busy.contains_key(name))
-        .map(|(name, hosts)| enable(&name, hosts))
+        .map(|(balancer, hosts)| Decision {
+            event: EventKind::RedrainStarted { balancer: balancer.clone(), hosts: hosts.clone() },
+            effect: Some(Effect::Redrain { balancer, hosts }),
+        })
         .collect()
 }
 
-fn enable(balancer: &str, hosts: Vec<HostName>) -> Decision {
-    Decision {
-        event: EventKind::EnableStarted { balancer: balancer.into(), hosts: hosts.clone() },
-        effect: Some(Effect::Enable { balancer: balancer.into(), hosts }),
+/// Hosts that are verified go back together; those that come while a change is under way wait for
+/// the next one.
+fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
+    if run.plan.kind == Kind::Drain {
+        return Vec::new();
     }
+    let busy = by_balancer(run, |_, host| {
+        matches!(host.phase, Phase::Enabling { .. }) || host.forgotten == Forgotten::Redraining
+    });
+    let ready = by_balancer(
+        run,
+        |_, host| matches!(host.phase, Phase::Verified { not_before, .. } if not_before.is_none_or(|time| time <= now)),
+    );
+    ready
+        .into_iter()
+        .filter(|(name, _)| !busy.contains_key(name))
+        .map(|(name, hosts)| Decision::enable(&name, hosts))
+        .collect()
 }
 
-fn by_balancer(run: &Run, wanted: impl Fn(&HostState) -> bool) -> BTreeMap<String, Vec<HostName>> {
+/// Hosts on the new release that a run which takes everything back has still to roll back.
+fn to_withdraw(run: &Run) -> impl Iterator<Item = &HostName> {
+    let wanted = run.rolls_back && run.cancel.is_none();
+    let hosts = run.hosts.iter().zip(run.plan.hosts.values()).filter(move |_| wanted);
+    hosts.filter_map(|((name, host), plan)| {
+        let serves =
+            matches!(host.phase, Phase::Serving { way: Way::Forward, roll: None | Some(Roll::Watching) });
+        (serves && host.changed && can_go_back(host, plan).is_ok()).then_some(name)
+    })
+}
+
+/// Batch by batch, the last one first, once nobody is in its bracket any more.
+fn withdrawals(run: &Run) -> Vec<Decision> {
+    let candidates: BTreeSet<&HostName> = to_withdraw(run).collect();
+    if candidates.is_empty() || !run.hosts.values().all(|host| run.is_through(host)) {
+        return Vec::new();
+    }
+    let begun = run.plan.batches.iter().take(run.batches_begun()).rev();
+    let mut batches = begun.map(|batch| batch.iter().filter(|name| candidates.contains(name)));
+    let hosts = batches
+        .find_map(|batch| Some(batch.cloned().collect()).filter(|hosts: &Vec<HostName>| !hosts.is_empty()));
+    let why = run.stopped.clone().unwrap_or_default();
+    let back =
+        |host| EventKind::RollbackStarted { host, why: format!("the run takes everything back: {why}") };
+    hosts.unwrap_or_default().into_iter().filter_map(|host| Decision::only(back(host))).collect()
+}
+
+fn by_balancer(run: &Run, wanted: impl Fn(&HostName, &HostState) -> bool) -> BTreeMap<String, Vec<HostName>> {
     let mut found: BTreeMap<String, Vec<HostName>> = BTreeMap::new();
-    for (name, _) in run.hosts.iter().filter(|(_, host)| wanted(host)) {
+    for (name, _) in run.hosts.iter().filter(|(name, host)| wanted(name, host)) {
         if let Some(seat) = run.plan.hosts.get(name).and_then(|plan| plan.balancer.as_ref()) {
             found.entry(seat.balancer.clone()).or_default().push(name.clone());
         }
@@ -358,18 +211,48 @@ fn by_balancer(run: &Run, wanted: impl Fn(&HostState) -> bool) -> BTreeMap<Strin
     found
 }
 
-fn next_batch(run: &Run) -> Option<Decision> {
-    let through = |name: &HostName| {
-        run.hosts
-            .get(name)
-            .is_some_and(|host| matches!(host.phase, Phase::Serving { .. } | Phase::Settled { .. }))
-    };
+/// The end of a pause whose time is over, the pause that the plan makes here, or the next batch.
+fn next_batch(run: &Run, now: Timestamp) -> Option<Decision> {
+    if let Some(pause) = &run.pause {
+        return match pause.until {
+            PausedUntil::Time(time) if time <= now && !run.is_halted() => resume(),
+            _ => None,
+        };
+    }
+    let through = |name: &HostName| run.hosts.get(name).is_some_and(|host| run.is_through(host));
     if run.is_halted() || !run.batch_hosts().iter().all(through) {
         return None;
     }
-    let batch = run.batch.map_or(0, |at| at + 1);
+    let batch = run.batches_begun();
     let hosts = run.plan.batches.get(batch)?.clone();
-    only(EventKind::BatchStarted { batch, hosts })
+    match run.plan.rollout.pause_after {
+        Some(planned) if planned.batch == batch && !run.has_paused => pause(planned, now),
+        _ => Decision::only(EventKind::BatchStarted { batch, hosts }),
+    }
+}
+
+fn resume() -> Option<Decision> {
+    let (by, key) = ("rollcall".to_string(), String::new());
+    Decision::only(EventKind::Resumed { by, key, why: "the time is over".into() })
+}
+
+fn pause(planned: PauseAfter, now: Timestamp) -> Option<Decision> {
+    let after = match planned.batch {
+        0 => "before anything begins".to_string(),
+        batches => format!("after {}", count(batches, "batch")),
+    };
+    let (until, why) = match planned.until {
+        PauseUntil::Passed(time) => {
+            (PausedUntil::Time(now.checked_add(time).unwrap_or(now)), format!("{time:?} {after}"))
+        }
+        PauseUntil::Approved { second_person: false } => {
+            (PausedUntil::Approved, format!("for approval, {after}"))
+        }
+        PauseUntil::Approved { second_person: true } => {
+            (PausedUntil::Approved, format!("for approval by a second person, {after}"))
+        }
+    };
+    Decision::only(EventKind::Paused(Pause { why, by: "rollcall".into(), key: String::new(), until }))
 }
 
 fn end(run: &Run) -> Option<Decision> {
@@ -377,15 +260,17 @@ fn end(run: &Run) -> Option<Decision> {
     if !settled {
         return None;
     }
-    only(EventKind::RunEnded { outcome: run.fold_outcome() })
+    Decision::only(EventKind::RunEnded { outcome: run.fold_outcome() })
 }
 
-fn next_wake(run: &Run) -> Option<Timestamp> {
-    let time = |host: &HostState| match host.phase {
-        Phase::Working { running: false, not_before, .. } => not_before,
+/// Times at which the run as a whole has something to decide.
+fn wakes(run: &Run) -> impl Iterator<Item = Timestamp> {
+    let pause = run.pause.as_ref().and_then(|pause| match pause.until {
+        PausedUntil::Time(time) => Some(time),
         _ => None,
-    };
-    run.hosts.values().filter_map(time).min()
+    });
+    let crowded = run.hosts.values().filter_map(crowded_until).min();
+    [pause, crowded, progress_ends_at(run)].into_iter().flatten()
 }
 
 #[cfg(test)]

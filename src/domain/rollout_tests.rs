@@ -10,13 +10,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::check::{Check, CheckResult, Expect, Probe, Retry};
 use crate::domain::command::Title;
+use crate::domain::event::Stage;
 use crate::domain::event::{Change, Event};
 use crate::domain::inventory::{Balancer, Driver, Endpoint, Nginx, NginxStyle};
 use crate::domain::name::RunId;
+use crate::domain::outcome::{End, FailureKind, Verdict};
 use crate::domain::outcome::{Failure, Outcome, RunOutcome};
 use crate::domain::output::Output;
+use crate::domain::plan::HostPlan;
 use crate::domain::plan::{Plan, Seat};
 use crate::domain::task::{BatchSize, MaxFailures, Rollout, StepBody, Sudo, batch_sizes};
+use crate::domain::task::{OnFailure, Step};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -52,6 +56,7 @@ fn host_plan(name: &str) -> HostPlan {
         checks_back: vec![],
         balancer: Some(Seat { balancer: "web".into(), server: name.into() }),
         held: false,
+        current: false,
     }
 }
 
@@ -83,6 +88,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
             serial: serial.to_vec(),
             max_failures: MaxFailures::Hosts(max_failures),
             on_failure,
+            ..Rollout::default()
         },
         batches,
         hosts: names.iter().map(|name| (name.clone(), host_plan(name.as_str()))).collect(),
@@ -135,12 +141,14 @@ fn answer(world: &World, run: &Run, effect: &Effect) -> EventKind {
             _ => EventKind::Observed { host, previous: Some("old".into()) },
         },
         Effect::Drain { balancer, hosts } => {
-            let change = world.drain.clone().unwrap_or(Change::Done { foreign: vec![], note: String::new() });
+            let change = world.drain.clone().unwrap_or(Change::done(""));
             EventKind::DrainEnded { balancer, hosts, change }
         }
+        Effect::Redrain { balancer, hosts } => {
+            EventKind::RedrainEnded { balancer, hosts, change: Change::done("") }
+        }
         Effect::Enable { balancer, hosts } => {
-            let change =
-                world.enable.clone().unwrap_or(Change::Done { foreign: vec![], note: String::new() });
+            let change = world.enable.clone().unwrap_or(Change::done(""));
             EventKind::EnableEnded { balancer, hosts, change }
         }
         Effect::Step { host, way, step, attempt } => {
@@ -281,7 +289,10 @@ fn check_start(run: &Run, kind: &EventKind) {
         EventKind::EnableStarted { hosts, .. } => {
             for host in hosts.iter().map(|host| &run.hosts[host]) {
                 let proven = host.checks.iter().all(|result| result.verdict.passes()) || host.is_untouched();
-                assert!(proven || matches!(host.phase, Phase::Verified { way: Way::Back }), "I6: {host:?}");
+                assert!(
+                    proven || matches!(host.phase, Phase::Verified { way: Way::Back, .. }),
+                    "I6: {host:?}"
+                );
             }
         }
         _ => {}
@@ -505,7 +516,7 @@ fn the_budget_is_for_the_whole_run() {
 fn what_the_balancer_says_decides_the_end() {
     let refused = || Change::Refused { why: "nginx -t".into() };
     let unknown = || Change::Unknown { why: "lost".into() };
-    let foreign = Change::Done { foreign: vec!["h1".into()], note: String::new() };
+    let foreign = Change::Done { foreign: vec!["h1".into()], kept: vec![], note: String::new() };
     let rows = [
         (Some(refused()), None, "not-started", false),
         (Some(unknown()), None, "not-started", false),
@@ -525,7 +536,7 @@ fn what_the_balancer_says_decides_the_end() {
     let mut run = Run::new(RunId(1), plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop));
     run.started = true;
     let host = run.hosts.get_mut(&HostName::from("h1")).unwrap();
-    host.phase = Phase::Draining;
+    host.phase = Phase::Draining { way: Way::Forward };
     let event = |kind| Event { seq: 1, run: RunId(1), at: NOW, kind };
     let hosts = vec![HostName::from("h1")];
     run.apply(&event(EventKind::DrainEnded { balancer: "web".into(), hosts, change: foreign })).unwrap();
@@ -587,7 +598,7 @@ fn changes() -> impl Strategy<Value = Option<Change>> {
         4 => Just(None),
         1 => Just(Some(Change::Refused { why: "no".into() })),
         1 => Just(Some(Change::Unknown { why: "lost".into() })),
-        1 => Just(Some(Change::Done { foreign: vec!["h1".into(), "h3".into()], note: String::new() })),
+        1 => Just(Some(Change::Done { foreign: vec!["h1".into(), "h3".into()], kept: vec![], note: String::new() })),
     ]
 }
 

@@ -5,11 +5,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::bracket::{HostState, Phase, StepCounts};
-use super::event::{Event, EventKind, Way};
+use jiff::Timestamp;
+
+use super::bracket::{HostState, Phase, Roll, Route};
+use super::event::{Event, EventKind, Pause, PausedUntil, Then, Way};
 use super::name::{HostName, RunId};
 use super::outcome::{End, FailureKind, RunOutcome, Verdict};
 use super::plan::{Kind, Plan};
+use super::task::{OnFailure, StepBody};
 
 /// One execution of a plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +25,23 @@ pub struct Run {
     pub hosts: BTreeMap<HostName, HostState>,
     pub stopped: Option<String>,
     pub cancel: Option<Cancel>,
+    pub pause: Option<Pause>,
+    /// The pause that the plan makes is over or under way.
+    pub has_paused: bool,
+    /// Whatever it has released is to be rolled back.
+    pub rolls_back: bool,
+    /// When a host became healthy last, or the waiting for that began.
+    pub progress_at: Option<Timestamp>,
+    pub asked: Asked,
     pub outcome: Option<RunOutcome>,
+}
+
+/// Who asked for the run, and the plan that they asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Asked {
+    pub by: String,
+    pub key: String,
+    pub plan_sha256: String,
 }
 
 /// An operator's wish to stop.
@@ -51,17 +70,31 @@ impl std::error::Error for IllegalEvent {}
 impl Run {
     /// A run of `plan` to which nothing has happened yet.
     pub fn new(id: RunId, plan: Plan) -> Run {
-        let idle = HostState {
-            phase: Phase::Waiting,
-            owed: false,
-            foreign: false,
-            changed: false,
-            previous: None,
-            failure: None,
-            checks: vec![],
+        let first = match plan.kind {
+            // They are out, by whatever run: this one only puts them back.
+            Kind::Enable => HostState {
+                owed: true,
+                phase: Phase::Verified { way: Way::Return, not_before: None },
+                ..HostState::default()
+            },
+            _ => HostState::default(),
         };
-        let hosts = plan.hosts.keys().map(|name| (name.clone(), idle.clone())).collect();
-        Run { id, plan, started: false, batch: None, hosts, stopped: None, cancel: None, outcome: None }
+        let hosts = plan.hosts.keys().map(|name| (name.clone(), first.clone())).collect();
+        Run {
+            id,
+            plan,
+            started: false,
+            batch: None,
+            hosts,
+            stopped: None,
+            cancel: None,
+            pause: None,
+            has_paused: false,
+            rolls_back: false,
+            progress_at: None,
+            asked: Asked::default(),
+            outcome: None,
+        }
     }
 
     /// The run that these events made.
@@ -87,6 +120,38 @@ impl Run {
         self.stopped.is_some() || self.cancel.is_some()
     }
 
+    /// True while no further host may begin, for now or for good.
+    pub fn holds_back(&self) -> bool {
+        self.is_halted() || self.pause.is_some()
+    }
+
+    /// Batches that have begun.
+    pub fn batches_begun(&self) -> usize {
+        self.batch.map_or(0, |at| at + 1)
+    }
+
+    /// True when nothing of this host is waited for by the next batch: it ended, or it is well in
+    /// rotation, or known not to be.
+    pub fn is_through(&self, host: &HostState) -> bool {
+        match host.phase {
+            Phase::Settled { .. } => true,
+            Phase::Serving { way: Way::Forward, .. } if self.plan.has_bracket() && !self.is_halted() => {
+                host.health.healthy || host.health.failed
+            }
+            Phase::Serving { roll, .. } => roll != Some(Roll::Watching),
+            _ => false,
+        }
+    }
+
+    /// True while a host is neither where it was before nor back in rotation.
+    pub fn has_host_in_bracket(&self) -> bool {
+        let idle = |phase: &Phase| {
+            matches!(phase, Phase::Waiting | Phase::Settled { .. } | Phase::Serving { .. })
+                || matches!(phase, Phase::Ready { .. })
+        };
+        self.hosts.values().any(|host| !idle(&host.phase))
+    }
+
     /// The hosts of the batch that is under way.
     pub fn batch_hosts(&self) -> &[HostName] {
         self.batch.and_then(|at| self.plan.batches.get(at)).map_or(&[], Vec::as_slice)
@@ -96,45 +161,75 @@ impl Run {
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
         self.check(&event.kind)?;
         match &event.kind {
-            EventKind::RunStarted { .. } => self.started = true,
-            EventKind::BatchStarted { batch, .. } => self.batch = Some(*batch),
-            EventKind::Stopped { why } => self.stopped = Some(why.clone()),
+            EventKind::RunStarted { by, key, plan_sha256, .. } => {
+                let (by, key, plan_sha256) = (by.clone(), key.clone(), plan_sha256.clone());
+                self.asked = Asked { by, key, plan_sha256 };
+                self.started = true;
+                self.progress_at = Some(event.at);
+            }
+            EventKind::BatchStarted { batch, .. } => {
+                self.batch = Some(*batch);
+                self.progress_at = Some(event.at);
+            }
+            EventKind::Stopped { why } => {
+                self.stopped = Some(why.clone());
+                self.rolls_back |= self.plan.rollout.on_failure == OnFailure::RollbackAll;
+            }
             EventKind::CancelRequested { by, now, .. } => {
                 let now = *now || self.cancel.as_ref().is_some_and(|cancel| cancel.now);
                 self.cancel = Some(Cancel { by: by.clone(), now });
             }
-            EventKind::RunEnded { outcome } => self.outcome = Some(*outcome),
-            kind => {
-                for name in kind.hosts() {
-                    let steps = self.steps_of(name);
-                    if let Some(host) = self.hosts.get_mut(name) {
-                        host.apply(name, event, steps);
-                    }
+            EventKind::Paused(pause) => {
+                self.has_paused |= matches!(pause.until, PausedUntil::Time(_) | PausedUntil::Approved);
+                self.pause = Some(pause.clone());
+            }
+            EventKind::Resumed { .. } | EventKind::Approved { .. } => {
+                self.pause = None;
+                self.progress_at = Some(event.at);
+            }
+            EventKind::Recovered { then, why, .. } => self.recovered(*then, why, event.at),
+            EventKind::DebtSettled { host, .. } => {
+                if let Some(host) = self.hosts.get_mut(host) {
+                    host.owed = false;
                 }
             }
+            EventKind::RunEnded { outcome } => self.outcome = Some(*outcome),
+            kind => self.apply_to_hosts(event, kind.hosts()),
         }
         Ok(())
     }
 
-    /// Numbers of steps, forward and back.
-    fn steps_of(&self, name: &HostName) -> StepCounts {
-        let host = self.plan.hosts.get(name);
-        let step = |way: Way, at: usize| {
-            host.and_then(|host| if way == Way::Back { host.rollback.get(at) } else { host.steps.get(at) })
-        };
-        let (way, at) = match self.hosts.get(name).map(|host| &host.phase) {
-            Some(Phase::Working { way, step, .. }) => (*way, *step),
-            _ => (Way::Forward, 0),
-        };
-        StepCounts {
-            forward: host.map_or(0, |host| host.steps.len()),
-            back: host.map_or(0, |host| host.rollback.len()),
-            retries: step(way, at).map_or(0, |step| step.retries),
-            delay: step(way, at).map_or_else(Default::default, |step| step.delay),
-            warn_only: step(way, at).is_some_and(|step| step.warn_only),
-            drains: host.is_some_and(|host| host.balancer.is_some()),
-            gated: host.is_some_and(|host| !host.checks.is_empty()),
-            held: host.is_some_and(|host| host.held),
+    fn apply_to_hosts(&mut self, event: &Event, names: &[HostName]) {
+        for name in names {
+            let Some(host) = self.hosts.get_mut(name) else { continue };
+            let was_well = host.health.healthy;
+            let route = route(&self.plan, name, &host.phase);
+            host.apply(name, event, &route);
+            if host.health.healthy && !was_well {
+                self.progress_at = Some(event.at);
+            }
+        }
+        // Somebody is back: there may be room for those that had to wait.
+        if let EventKind::EnableEnded { .. } = event.kind {
+            let crowded = self.hosts.values_mut().filter_map(|host| host.crowded.as_mut());
+            crowded.for_each(|crowded| crowded.retry_at = event.at);
+        }
+    }
+
+    fn recovered(&mut self, then: Then, why: &str, at: Timestamp) {
+        self.progress_at = Some(at);
+        self.pause.take_if(|pause| pause.until == PausedUntil::Restart);
+        match then {
+            Then::GoesOn => {}
+            Then::Pauses => {
+                let (why, by, key) = (why.to_string(), "rollcall".to_string(), String::new());
+                self.pause.get_or_insert(Pause { why, by, key, until: PausedUntil::Resumed });
+            }
+            Then::Stops => _ = self.stopped.get_or_insert(why.to_string()),
+            Then::RollsBack => {
+                self.stopped.get_or_insert(why.to_string());
+                self.rolls_back = true;
+            }
         }
     }
 
@@ -146,7 +241,18 @@ impl Run {
                     && *batch == self.batch.map_or(0, |at| at + 1)
                     && *batch < self.plan.batches.len()
             }
-            EventKind::Stopped { .. } | EventKind::CancelRequested { .. } => self.is_open(),
+            EventKind::Stopped { .. }
+            | EventKind::CancelRequested { .. }
+            | EventKind::Paused(_)
+            | EventKind::Recovered { .. } => self.is_open(),
+            EventKind::Resumed { .. } => self.is_open() && self.pause.is_some(),
+            EventKind::Approved { plan_sha256, .. } => {
+                let waits = self.pause.as_ref().is_some_and(|pause| pause.until == PausedUntil::Approved);
+                self.is_open() && waits && *plan_sha256 == self.asked.plan_sha256
+            }
+            EventKind::DebtSettled { host, .. } => {
+                self.outcome.is_some() && self.hosts.get(host).is_some_and(|host| host.owed)
+            }
             EventKind::RunEnded { .. } => {
                 self.is_open() && self.hosts.values().all(|host| matches!(host.phase, Phase::Settled { .. }))
             }
@@ -190,7 +296,8 @@ impl Run {
             return RunOutcome::Checked(Verdict::worst(self.hosts.values().map(verdict_of)));
         }
         let half_done = |end: End| self.plan.has_bracket() && end == End::Failed;
-        if ends().any(|end| end.needs_person() || half_done(end)) {
+        let as_wished = self.plan.kind == Kind::Drain && self.failures() == 0;
+        if !as_wished && ends().any(|end| end.needs_person() || half_done(end)) {
             return RunOutcome::NeedsPerson;
         }
         if self.cancel.is_some() {
@@ -208,6 +315,32 @@ impl Run {
             _ if failures.iter().all(|kind| *kind == FailureKind::Unreachable) => RunOutcome::Unreachable,
             _ => RunOutcome::Failed,
         }
+    }
+}
+
+/// What the transitions of a host have to know of its plan.
+fn route<'a>(plan: &'a Plan, name: &HostName, phase: &Phase) -> Route<'a> {
+    let host = plan.hosts.get(name);
+    let step = host.and_then(|host| match phase {
+        Phase::Working { way: Way::Back, step, .. } => host.rollback.get(*step),
+        Phase::Working { step, .. } => host.steps.get(*step),
+        _ => host.steps.first(),
+    });
+    let link = |step: &'a super::task::Step| match &step.body {
+        StepBody::Link { from, .. } => Some(from.as_str()),
+        _ => None,
+    };
+    Route {
+        rollout: &plan.rollout,
+        forward: host.map_or(0, |host| host.steps.len()),
+        back: host.map_or(0, |host| host.rollback.len()),
+        retries: step.map_or(0, |step| step.retries),
+        delay: step.map_or_else(Default::default, |step| step.delay),
+        warn_only: step.is_some_and(|step| step.warn_only),
+        drains: host.is_some_and(|host| host.balancer.is_some()),
+        gated: host.is_some_and(|host| !host.checks.is_empty()),
+        held: host.is_some_and(|host| host.held),
+        stays_at: host.filter(|host| host.current).map(|host| host.steps.iter().find_map(link)),
     }
 }
 

@@ -30,13 +30,75 @@ pub struct Param {
     pub default: Option<String>,
 }
 
-/// The policy for batches, budget and rollback.
+/// The policy for batches, budgets, gates and rollback. A plan of an older rollcall lacks some of
+/// these; they then have their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Rollout {
     pub serial: Vec<BatchSize>,
     /// Hosts that may fail before the run stops; stops when there are more.
     pub max_failures: MaxFailures,
     pub on_failure: OnFailure,
+    /// A host that was enabled has to stay ok for this long before the next batch begins.
+    pub min_healthy_time: Duration,
+    /// From its enable on: a host that is not healthy by then has failed.
+    pub healthy_deadline: Duration,
+    /// When no host became healthy for this long, the run stops.
+    pub progress_deadline: Option<Duration>,
+    /// How often hosts that are done are checked again while the run lasts; zero for never.
+    pub watch: Duration,
+    pub pause_after: Option<PauseAfter>,
+    pub on_restart: OnRestart,
+}
+
+impl Default for Rollout {
+    fn default() -> Rollout {
+        Rollout {
+            serial: vec![BatchSize::Percent(100.0)],
+            max_failures: MaxFailures::Hosts(0),
+            on_failure: OnFailure::Stop,
+            min_healthy_time: Duration::ZERO,
+            healthy_deadline: Duration::from_secs(5 * 60),
+            progress_deadline: None,
+            watch: Duration::from_secs(60),
+            pause_after: None,
+            on_restart: OnRestart::Finish,
+        }
+    }
+}
+
+/// A pause that the plan itself makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseAfter {
+    /// Batches that are through before it: 0 pauses before anything begins.
+    pub batch: usize,
+    pub until: PauseUntil,
+}
+
+/// What ends a planned pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PauseUntil {
+    /// The bake time.
+    Passed(Duration),
+    /// `approve N`, by somebody else than who asked for the run if `second_person`.
+    Approved { second_person: bool },
+}
+
+/// What becomes of a run that was under way when rollcall ended. Whatever it is: hosts in their bracket
+/// are carried to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnRestart {
+    /// It goes on if rollcall was away for a short time, and pauses otherwise.
+    #[default]
+    Finish,
+    /// It goes on, however long that was.
+    Resume,
+    /// It stops, and every host that it has changed is rolled back.
+    Rollback,
+    /// It stops.
+    Stop,
 }
 
 /// How large a batch is: Ansible's `serial`.
@@ -67,14 +129,25 @@ impl MaxFailures {
     }
 }
 
-/// What happens to a host that failed inside its bracket.
+/// What happens when a host failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
-    /// It stays out of rotation, held.
+    /// It stays out of rotation, held. The run stops once the budget is spent.
     Stop,
     /// Its rollback steps run, the old release is checked, and it goes back into rotation.
     Rollback,
+    /// The same, and once the budget is spent, for every host that the run has released, too.
+    RollbackAll,
+    /// As `Stop`, with a budget of all hosts unless the task names one: the others go on.
+    Continue,
+}
+
+impl OnFailure {
+    /// True when a host that failed is rolled back.
+    pub fn rolls_back(self) -> bool {
+        matches!(self, OnFailure::Rollback | OnFailure::RollbackAll)
+    }
 }
 
 /// One unit of a task on one host.

@@ -14,6 +14,7 @@ use crate::domain::plan::{Kind, Plan, World, plan_check, plan_run, plan_task};
 use crate::domain::record::Debt;
 use crate::domain::run::Run;
 use crate::domain::selector::select;
+use crate::domain::wish::Wish;
 use crate::engine::StartError;
 use crate::engine::feed::{Over, Seen, Watch};
 use crate::engine::port::{KeyState, StoreError, StoredRun};
@@ -221,6 +222,10 @@ impl Asked<'_> {
                 }
                 Seen::Dropped(_) => {}
                 Seen::Over(Over::Ended) => return self.told(&run, &events).await,
+                Seen::Over(Over::Suspended) => {
+                    let why = format!("rollcall is stopping; run {id} goes on when it is back: watch {id}");
+                    return Err(Refused { status: exit::INTERNAL, why }.into());
+                }
                 Seen::Over(Over::Broken(why)) => {
                     return Err(Refused {
                         status: exit::INTERNAL,
@@ -348,9 +353,8 @@ impl Asked<'_> {
         now: bool,
     ) -> Result<u8, Ended> {
         self.stored(granted, inventory, id).await?;
-        if !self.desk.engine.cancel(id, granted.operator(), now).await {
-            return Err(Refused::usage(format!("run {id} is not under way; see: show {id}")).into());
-        }
+        let wish = Wish::Cancel { now };
+        self.desk.engine.ask(id, wish, granted.operator()).await.map_err(Refused::usage)?;
         let text = match (self.json, now) {
             (true, _) => json::line("cancel", BTreeMap::from([("run", id)])),
             (false, true) => format!(

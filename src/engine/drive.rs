@@ -16,6 +16,7 @@ use super::feed::{Control, Live, Over};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::rollout::{Effect, decide};
 use crate::domain::run::Run;
+use crate::domain::wish::{Wish, grant};
 
 /// How often a journal that cannot be written is tried again, while what is under way goes on: a full
 /// disk is made room on within minutes, or not at all.
@@ -27,6 +28,14 @@ const APPEND_PAUSE: Duration = Duration::from_secs(1);
 /// Longest sleep before the decision is asked again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
+/// What a run begins with, or begins again with.
+pub(super) struct Begin {
+    /// In the journal already.
+    pub events: Vec<Event>,
+    /// Under way when the process before this one ended.
+    pub effects: Vec<Effect>,
+}
+
 struct Driver<'a> {
     ports: &'a Ports,
     live: &'a Arc<Live>,
@@ -34,33 +43,60 @@ struct Driver<'a> {
     effects: JoinSet<EventKind>,
     /// Ends what is running on the way forward.
     kill: CancellationToken,
+    /// Rollcall is stopping: the run is left as soon as nobody is in its bracket.
+    suspending: bool,
+    /// Nothing further is decided: the run is left as soon as what is under way has been reported.
+    hurry: CancellationToken,
 }
 
-/// Carries a run from its first event to its last.
-pub async fn drive(ports: &Ports, live: &Arc<Live>, started: Event, mut requests: mpsc::Receiver<Control>) {
+/// Why the loop goes on.
+enum News {
+    Reports(Vec<EventKind>),
+    Asked(Control),
+    Time,
+}
+
+/// Carries a run from its first event to its last, or to where rollcall is stopping.
+pub(super) async fn drive(
+    ports: &Ports,
+    live: &Arc<Live>,
+    begin: Begin,
+    mut requests: mpsc::Receiver<Control>,
+    hurry: CancellationToken,
+) {
     let run = Run::new(live.id, (*live.plan).clone());
-    let mut driver = Driver { ports, live, run, effects: JoinSet::new(), kill: CancellationToken::new() };
-    let over = match driver.carry(started, &mut requests).await {
-        Ok(()) => Over::Ended,
-        Err(why) => {
-            tracing::error!(run = %live.id, %why, "the run stands still");
-            Over::Broken(why)
-        }
-    };
+    let (effects, kill) = (JoinSet::new(), CancellationToken::new());
+    let mut driver = Driver { ports, live, run, effects, kill, suspending: false, hurry };
+    let over = driver.carry(begin, &mut requests).await.unwrap_or_else(|why| {
+        tracing::error!(run = %live.id, %why, "the run stands still");
+        Over::Broken(why)
+    });
     live.close(over);
 }
 
 impl Driver<'_> {
-    async fn carry(&mut self, started: Event, requests: &mut mpsc::Receiver<Control>) -> Result<(), String> {
-        self.take_in(vec![started])?;
+    async fn carry(&mut self, begin: Begin, requests: &mut mpsc::Receiver<Control>) -> Result<Over, String> {
+        self.take_in(begin.events)?;
+        begin.effects.into_iter().for_each(|effect| self.resume(effect));
         loop {
-            let wake_at = self.act().await?;
+            let wake_at = if self.hurry.is_cancelled() { None } else { self.act().await? };
             if self.run.outcome.is_some() {
-                return Ok(());
+                return Ok(Over::Ended);
             }
-            let news = self.wait(requests, wake_at).await;
-            self.record(news).await?;
+            if self.may_leave() {
+                return Ok(Over::Suspended);
+            }
+            match self.wait(requests, wake_at).await {
+                News::Reports(events) => self.record(events).await?,
+                News::Asked(control) => self.answer(control).await?,
+                News::Time => {}
+            }
         }
+    }
+
+    fn may_leave(&self) -> bool {
+        let leaving = self.hurry.is_cancelled() || (self.suspending && !self.run.has_host_in_bracket());
+        leaving && self.effects.is_empty()
     }
 
     /// Decides until there is nothing left to decide; the time to ask again, if there is one.
@@ -79,16 +115,22 @@ impl Driver<'_> {
 
     fn start(&mut self, effect: Effect) {
         let work = Work::new(self.ports, self.live, &self.run, effect.clone(), &self.kill);
-        let guarded = std::panic::AssertUnwindSafe(work.perform()).catch_unwind();
+        self.spawn(effect, work.perform());
+    }
+
+    /// Learns what became of an effect that another process had started.
+    fn resume(&mut self, effect: Effect) {
+        let work = Work::new(self.ports, self.live, &self.run, effect.clone(), &self.kill);
+        self.spawn(effect, work.resume());
+    }
+
+    fn spawn(&mut self, effect: Effect, work: impl Future<Output = EventKind> + Send + 'static) {
+        let guarded = std::panic::AssertUnwindSafe(work).catch_unwind();
         self.effects.spawn(async move { guarded.await.unwrap_or_else(|_| crashed(&effect)) });
     }
 
-    /// Waits for news, and takes all that is there: one append for many reports.
-    async fn wait(
-        &mut self,
-        requests: &mut mpsc::Receiver<Control>,
-        wake_at: Option<Timestamp>,
-    ) -> Vec<EventKind> {
+    /// Waits for news, and takes all reports that are there: one append for many.
+    async fn wait(&mut self, requests: &mut mpsc::Receiver<Control>, wake_at: Option<Timestamp>) -> News {
         let now = self.ports.clock.now();
         // A time that has passed meanwhile is no reason to sleep, and a clock that jumps none to oversleep.
         let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
@@ -99,19 +141,31 @@ impl Driver<'_> {
                 None => std::future::pending().await,
             }
         };
-        let mut news = Vec::new();
+        let hurried = self.hurry.is_cancelled();
+        let mut reports = Vec::new();
         tokio::select! {
             biased;
-            Some(Control::Cancel { by, key, now }) = requests.recv() => {
-                news.push(EventKind::CancelRequested { by, key, now });
-            }
-            Some(report) = self.effects.join_next() => news.extend(report.ok()),
+            Some(control) = requests.recv() => return News::Asked(control),
+            () = self.hurry.cancelled(), if !hurried => return News::Time,
+            Some(report) = self.effects.join_next() => reports.extend(report.ok()),
             () = wake => {}
         }
         while let Some(report) = self.effects.try_join_next() {
-            news.extend(report.ok());
+            reports.extend(report.ok());
         }
-        news
+        News::Reports(reports)
+    }
+
+    /// Grants a wish, or says why not. It is on record before it is granted.
+    async fn answer(&mut self, control: Control) -> Result<(), String> {
+        self.suspending |= control.wish == Wish::Suspend;
+        let granted = grant(&self.run, control.wish, &control.who);
+        if let Ok(Some(event)) = &granted {
+            self.record(vec![event.clone()]).await?;
+        }
+        // Whoever asked may be gone; what they wished holds all the same.
+        let _ = control.answer.send(granted.map(drop));
+        Ok(())
     }
 
     /// Append, then apply, then publish.

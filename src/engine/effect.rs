@@ -62,7 +62,7 @@ impl Work {
             Effect::Observe { host } | Effect::Step { host, .. } | Effect::Checks { host, .. } => {
                 run.hosts.get(host)
             }
-            Effect::Drain { .. } | Effect::Enable { .. } => None,
+            Effect::Drain { .. } | Effect::Enable { .. } | Effect::Redrain { .. } => None,
         };
         let way = match host.map(|host| &host.phase) {
             Some(Phase::Working { way, .. } | Phase::Gating { way, .. } | Phase::Serving { way, .. }) => *way,
@@ -70,7 +70,8 @@ impl Work {
         };
         // The way back is walked to its end, whatever is cancelled; and what is in rotation is looked at
         // before it is told: a look that was cancelled would call it failing.
-        let roll = matches!(effect, Effect::Checks { stage: Stage::Roll, .. }) && run.plan.has_bracket();
+        let roll = matches!(effect, Effect::Checks { stage: Stage::Roll | Stage::Watch, .. })
+            && run.plan.has_bracket();
         let to_its_end = way != Way::Forward || roll;
         let cancel = if to_its_end { CancellationToken::new() } else { cancel.clone() };
         let previous = host.and_then(|host| host.previous.clone());
@@ -89,8 +90,21 @@ impl Work {
                 let change = self.change(balancer, hosts, false).await;
                 EventKind::EnableEnded { balancer: balancer.clone(), hosts: hosts.clone(), change }
             }
+            Effect::Redrain { balancer, hosts } => {
+                let change = self.change(balancer, hosts, true).await;
+                EventKind::RedrainEnded { balancer: balancer.clone(), hosts: hosts.clone(), change }
+            }
             Effect::Step { host, way, step, attempt } => self.step(host, *way, *step, *attempt).await,
             Effect::Checks { host, stage } => self.checks(host, *stage).await,
+        }
+    }
+
+    /// Learns what became of it after another process had started it. Looks are repeated and changes of a
+    /// balancer are absolute; a step is never begun again.
+    pub async fn resume(self) -> EventKind {
+        match &self.effect {
+            Effect::Step { .. } => crashed(&self.effect),
+            _ => self.perform().await,
         }
     }
 
@@ -387,6 +401,9 @@ pub fn crashed(effect: &Effect) -> EventKind {
         }
         Effect::Enable { balancer, hosts } => {
             EventKind::EnableEnded { balancer, hosts, change: Change::Unknown { why: why() } }
+        }
+        Effect::Redrain { balancer, hosts } => {
+            EventKind::RedrainEnded { balancer, hosts, change: Change::Unknown { why: why() } }
         }
         Effect::Checks { host, stage } => EventKind::ChecksEnded {
             host,

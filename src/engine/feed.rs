@@ -3,11 +3,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::domain::access::Operator;
 use crate::domain::event::{Event, Progress};
 use crate::domain::name::RunId;
 use crate::domain::plan::Plan;
+use crate::domain::wish::Wish;
 
 /// Lines of live output kept for a watcher that is behind; older ones are dropped, and said to be.
 /// Output is in the journal all the same.
@@ -16,10 +18,12 @@ pub const PROGRESS_CAPACITY_LINES: usize = 1024;
 /// Requests to one run that may wait: it looks at them between two events.
 pub const CONTROL_CAPACITY: usize = 16;
 
-/// What can be asked of a run that is under way.
+/// What can be asked of a run that is under way, with the place where its answer goes.
 #[derive(Debug)]
-pub enum Control {
-    Cancel { by: String, key: String, now: bool },
+pub struct Control {
+    pub wish: Wish,
+    pub who: Operator,
+    pub answer: oneshot::Sender<Result<(), String>>,
 }
 
 /// A run that is under way, as others see it.
@@ -38,6 +42,8 @@ pub struct Live {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Over {
     Ended,
+    /// Rollcall is stopping: the run goes on at the next start.
+    Suspended,
     /// The journal could not be written: the run stands still, and what it left is in the store.
     Broken(String),
 }

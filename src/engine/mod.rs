@@ -13,14 +13,24 @@ mod drive;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::FutureExt;
-use tokio::sync::watch;
+use std::time::Duration;
 
+use futures::FutureExt;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::drive::Begin;
 use self::feed::{Control, Live, Over, Watch};
 use self::port::{BalancerDriver, Clock, Prober, Remote, Store, StoreError};
 use crate::domain::access::{Granted, Operator};
 use crate::domain::name::RunId;
 use crate::domain::plan::Plan;
+use crate::domain::wish::Wish;
+
+/// How long hosts may take to finish their bracket when rollcall is told to stop. After that, runs are
+/// left between two steps; and steps that are still running after the same time again are left alone,
+/// to be asked for at the next start. Service managers wait for 90 seconds.
+const STOP_GRACE: Duration = Duration::from_secs(30);
 
 /// The world, as the engine reaches it.
 #[derive(Clone)]
@@ -40,6 +50,8 @@ pub struct Engine {
     /// The number of runs under way, for whoever waits until there are none.
     busy: Arc<watch::Sender<usize>>,
     draining: Arc<watch::Sender<bool>>,
+    /// Runs decide nothing further.
+    hurry: CancellationToken,
 }
 
 /// One run in the number of those under way, until it is dropped.
@@ -75,6 +87,7 @@ impl Engine {
             live: Arc::default(),
             busy: Arc::new(watch::Sender::new(0)),
             draining: Arc::new(watch::Sender::new(false)),
+            hurry: CancellationToken::new(),
         }
     }
 
@@ -92,13 +105,37 @@ impl Engine {
             return Err(StartError::Draining);
         }
         let started = self.ports.store.create_run(&plan, by, self.ports.clock.now()).await?;
-        let (live, requests) = Live::new(started.run, Arc::new(plan), by.name.clone());
-        self.lives().insert(live.id, live.clone());
+        let id = started.run;
+        let begin = Begin { events: vec![started], effects: vec![] };
+        let watch = self.spawn(id, plan, &by.name, begin, busy);
+        if *self.draining.borrow() {
+            // It began while rollcall was told to stop: no host of it begins.
+            let _ = self.ask(id, Wish::Suspend, by).await;
+        }
+        Ok(watch)
+    }
+
+    /// Takes up the runs that were under way when the process before this one ended; their numbers.
+    pub async fn recover(&self) -> Result<Vec<RunId>, StoreError> {
+        let mut taken_up = Vec::new();
+        for id in self.ports.store.open_runs().await? {
+            let busy = Busy::new(&self.busy);
+            if let Some((stored, begin)) = recover::take_up(&self.ports, id).await? {
+                self.spawn(id, stored.plan, &stored.by, begin, busy);
+                taken_up.push(id);
+            }
+        }
+        Ok(taken_up)
+    }
+
+    fn spawn(&self, id: RunId, plan: Plan, by: &str, begin: Begin, busy: Busy) -> Watch {
+        let (live, requests) = Live::new(id, Arc::new(plan), by.into());
+        self.lives().insert(id, live.clone());
         let watch = Watch::new(live.clone());
         let engine = self.clone();
         tokio::spawn(async move {
             let _busy = busy;
-            let driving = drive::drive(&engine.ports, &live, started, requests);
+            let driving = drive::drive(&engine.ports, &live, begin, requests, engine.hurry.clone());
             if std::panic::AssertUnwindSafe(driving).catch_unwind().await.is_err() {
                 live.close(Over::Broken(
                     "rollcall failed inside; please report it with the daemon's log".into(),
@@ -106,11 +143,7 @@ impl Engine {
             }
             engine.lives().remove(&live.id);
         });
-        if *self.draining.borrow() {
-            // It began while rollcall was told to stop: no host of it begins.
-            self.cancel(watch.live().id, by, false).await;
-        }
-        Ok(watch)
+        watch
     }
 
     /// Follows a run that is under way; `None` when it is not.
@@ -118,21 +151,31 @@ impl Engine {
         self.lives().get(&run).cloned().map(Watch::new)
     }
 
-    /// Asks a run to stop. False when it is not under way.
-    pub async fn cancel(&self, run: RunId, by: &Operator, now: bool) -> bool {
-        let live = self.lives().get(&run).cloned();
-        let Some(live) = live else { return false };
-        let (by, key) = (by.name.clone(), by.key.clone());
-        live.control.send(Control::Cancel { by, key, now }).await.is_ok()
+    /// Asks something of a run; the error says why it cannot be granted.
+    pub async fn ask(&self, run: RunId, wish: Wish, who: &Operator) -> Result<(), String> {
+        let over = || format!("run {run} is not under way; see: show {run}");
+        let live = self.lives().get(&run).cloned().ok_or_else(over)?;
+        let (answer, answered) = oneshot::channel();
+        let control = Control { wish, who: who.clone(), answer };
+        live.control.send(control).await.map_err(|_| over())?;
+        answered.await.map_err(|_| over())?
     }
 
-    /// Starts nothing new from now on, lets no further host begin, and waits until nothing is under way.
+    /// Stops in order: nothing new starts, no further host begins, hosts in their bracket finish it if
+    /// they can within [`STOP_GRACE`]. Runs that are not over stay open: the next start takes them up.
     pub async fn drain(&self, by: &Operator) {
         self.draining.send_replace(true);
         for run in self.under_way() {
-            self.cancel(run, by, false).await;
+            // One that ended meanwhile needs no asking.
+            let _ = self.ask(run, Wish::Suspend, by).await;
         }
-        self.idle().await;
+        if tokio::time::timeout(STOP_GRACE, self.idle()).await.is_ok() {
+            return;
+        }
+        self.hurry.cancel();
+        if tokio::time::timeout(STOP_GRACE, self.idle()).await.is_err() {
+            tracing::warn!("steps that are still running are left alone; the next start asks for them");
+        }
     }
 
     /// Waits until nothing is under way.

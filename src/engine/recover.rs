@@ -1,53 +1,45 @@
-//! At start: runs that a dead daemon left without an end get one that is true. Hosts that it had
-//! not touched are not-started; what happened to the others is not known, and their debts stay open.
+//! At start: runs that ended with the process that drove them are taken up again where their journal
+//! says that they were.
 
-use super::port::{Store, StoreError};
-use crate::domain::bracket::{HostState, Phase};
-use crate::domain::event::EventKind;
-use crate::domain::name::RunId;
-use crate::domain::outcome::{End, RunOutcome};
-use crate::domain::run::Run;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Ends every open run as interrupted; the runs that it ended.
-pub async fn close_open_runs(store: &dyn Store, now: Timestamp) -> Result<Vec<RunId>, StoreError> {
-    let open = store.open_runs().await?;
-    for id in &open {
-        let Some(stored) = store.load(*id).await? else { continue };
-        let endings = match Run::replay(*id, stored.plan, &stored.events) {
-            Ok(run) => endings(&run),
-            // Nobody would see any debt if this kept the daemon from starting.
-            Err(error) => {
-                tracing::error!(run = %id, %error, "cannot be replayed; it is ended, its debts stay open");
-                vec![EventKind::RunEnded { outcome: RunOutcome::Interrupted }]
-            }
-        };
-        store.append(*id, now, endings).await?;
-    }
-    Ok(open)
+use super::Ports;
+use super::drive::Begin;
+use super::port::{StoreError, StoredRun};
+use crate::domain::event::EventKind;
+use crate::domain::name::RunId;
+use crate::domain::outcome::RunOutcome;
+use crate::domain::restart;
+use crate::domain::run::Run;
+
+/// Reads an open run, and writes down that rollcall is back. `None` for one that cannot be replayed:
+/// it is ended as it is, its debts stay open.
+pub(super) async fn take_up(ports: &Ports, id: RunId) -> Result<Option<(StoredRun, Begin)>, StoreError> {
+    let now = ports.clock.now();
+    let Some(mut stored) = ports.store.load(id).await? else { return Ok(None) };
+    let run = match Run::replay(id, stored.plan.clone(), &stored.events) {
+        Ok(run) => run,
+        // Nobody would see any debt if this kept the daemon from starting.
+        Err(error) => {
+            tracing::error!(run = %id, %error, "cannot be replayed; it is ended, its debts stay open");
+            let end = EventKind::RunEnded { outcome: RunOutcome::Interrupted };
+            ports.store.append(id, now, vec![end]).await?;
+            return Ok(None);
+        }
+    };
+    let away = away(stored.events.last().map(|event| event.at), now);
+    let (then, why) = restart::go_on(&run, away);
+    let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+    let back = EventKind::Recovered { away_ms, then, why };
+    let effects = restart::under_way(&run);
+    stored.events.extend(ports.store.append(id, now, vec![back]).await?);
+    let begin = Begin { events: stored.events.clone(), effects };
+    Ok(Some((stored, begin)))
 }
 
-fn endings(run: &Run) -> Vec<EventKind> {
-    let open = run.hosts.iter().filter(|(_, host)| host.end().is_none());
-    let mut kinds: Vec<EventKind> = open
-        .map(|(name, host)| {
-            let (end, why) = ending(host);
-            EventKind::HostSettled { host: name.clone(), end, why: why.into() }
-        })
-        .collect();
-    kinds.push(EventKind::RunEnded { outcome: RunOutcome::Interrupted });
-    kinds
-}
-
-fn ending(host: &HostState) -> (End, &'static str) {
-    match host.phase {
-        Phase::Waiting | Phase::Observing | Phase::Ready => {
-            (End::NotStarted, "rollcall ended before its turn")
-        }
-        _ if host.owed => {
-            (End::Unknown, "rollcall ended while it was in its bracket; it may be out of rotation")
-        }
-        _ => (End::Unknown, "rollcall ended while it was under way"),
-    }
+/// A clock that was set back meanwhile makes no absence.
+fn away(last: Option<Timestamp>, now: Timestamp) -> Duration {
+    last.and_then(|last| Duration::try_from(now.duration_since(last)).ok()).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! A run as it happens: one event, one line, with the host right-aligned in front.
 
-use crate::domain::event::{Change, Event, EventKind, Progress, Way};
-use crate::domain::name::{HostName, count};
+use crate::domain::event::{Change, Event, EventKind, PausedUntil, Progress, Then, Way};
+use crate::domain::name::{HostName, RunId, count};
 use crate::domain::outcome::{End, Outcome, seconds};
 use crate::domain::output::Output;
 use crate::domain::plan::{Kind, Plan};
@@ -71,6 +71,28 @@ impl<'a> Lines<'a> {
                 let why = if why.is_empty() { String::new() } else { format!(": {}", why) };
                 self.host(host, &format!("{}{why}", end.word()))
             }
+            DrainForgotten { balancer, hosts } => {
+                format!(
+                    "{balancer}: sends requests to {} in their bracket: somebody, or a reload, has put them back\n",
+                    folded(hosts)
+                )
+            }
+            RedrainStarted { balancer, hosts } => format!("{balancer}: taking out {} again\n", folded(hosts)),
+            RedrainEnded { balancer, hosts, change } => {
+                changed(balancer, "out of rotation again", hosts, change)
+            }
+            Paused(pause) => {
+                format!("paused by {}: {}; {}\n", pause.by, pause.why, way_on(event.run, &pause.until))
+            }
+            Resumed { by, why, .. } => format!("resumed by {by}{}\n", reason(why)),
+            Approved { by, plan_sha256, .. } => {
+                format!("approved by {by}, for the plan {}\n", plan_sha256.get(..12).unwrap_or(plan_sha256))
+            }
+            Recovered { then, why, .. } => format!("{why}; the run {}\n", then_word(*then)),
+            DebtSettled { host, by, reason: why, in_rotation, .. } => {
+                let how = if *in_rotation { "seen in rotation" } else { "written off" };
+                self.host(host, &format!("its debt is settled by {by}, {how}: {why}"))
+            }
             Stopped { why } => format!("stopped: {why}; no further host begins\n"),
             CancelRequested { by, now, .. } => {
                 let how = if *now { ", ending what is running" } else { "" };
@@ -121,6 +143,29 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// How a pause ends, as the operator would end it.
+fn way_on(run: RunId, until: &PausedUntil) -> String {
+    match until {
+        PausedUntil::Resumed => format!("to go on: resume {run}"),
+        PausedUntil::Time(time) => format!("until {}; to go on now: resume {run}", time.strftime("%H:%M:%S")),
+        PausedUntil::Approved => format!("to go on: approve {run}"),
+        PausedUntil::Restart => "hosts in their bracket finish it".into(),
+    }
+}
+
+fn then_word(then: Then) -> &'static str {
+    match then {
+        Then::GoesOn => "goes on",
+        Then::Pauses => "finishes the hosts in their bracket and pauses",
+        Then::Stops => "finishes the hosts in their bracket and stops",
+        Then::RollsBack => "is rolled back",
+    }
+}
+
+fn reason(why: &str) -> String {
+    if why.is_empty() { String::new() } else { format!(": {why}") }
+}
+
 fn step_line(way: Way, name: &str, attempt: u32, outcome: &Outcome, took_ms: u64) -> String {
     let back = if way == Way::Back { "rollback: " } else { "" };
     let again = if attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
@@ -140,16 +185,19 @@ fn step_line(way: Way, name: &str, attempt: u32, outcome: &Outcome, took_ms: u64
 
 fn changed(balancer: &str, what: &str, hosts: &[HostName], change: &Change) -> String {
     match change {
-        Change::Done { foreign, note } => {
+        Change::Done { foreign, kept, note } => {
             let note = if note.is_empty() { String::new() } else { format!(" ({})", note) };
-            let others = match foreign.is_empty() {
+            let told = |hosts: &[HostName], why: &str| match hosts.is_empty() {
                 true => String::new(),
-                false => format!(
-                    "{balancer}: {} was out already, by somebody else, and stays so\n",
-                    folded(foreign)
-                ),
+                false => format!("{balancer}: {} {why}\n", folded(hosts)),
             };
-            format!("{balancer}: {what}: {}{note}\n{others}", folded(hosts))
+            let done: Vec<&HostName> = hosts.iter().filter(|host| !kept.contains(host)).collect();
+            let done = match done.is_empty() {
+                true => String::new(),
+                false => format!("{balancer}: {what}: {}{note}\n", folded(done)),
+            };
+            done + &told(foreign, "was out already, by somebody else, and stays so")
+                + &told(kept, "has to wait: too few would be left in service (min_in_service)")
         }
         Change::Refused { why } => {
             format!("{balancer}: nothing changed for {}: {}\n", folded(hosts), why)

@@ -20,7 +20,7 @@ pub fn recap(run: &Run, events: &[Event]) -> String {
     match run.plan.kind {
         Kind::Run => answers(run, events),
         Kind::Check => verdicts(run),
-        Kind::Release { .. } | Kind::Task { .. } => ends(run),
+        Kind::Release { .. } | Kind::Task { .. } | Kind::Drain | Kind::Enable => ends(run),
     }
 }
 
@@ -188,7 +188,21 @@ fn story_line(kind: &EventKind) -> String {
         HostSettled { end, why, .. } => {
             format!("ends {}{}{}", end.word(), if why.is_empty() { "" } else { ": " }, why)
         }
-        RunStarted { .. } | Stopped { .. } | CancelRequested { .. } | RunEnded { .. } => String::new(),
+        DrainForgotten { balancer, .. } => format!("found to be sent requests by {balancer} all the same"),
+        RedrainStarted { balancer, .. } => format!("being taken out of {balancer} again"),
+        RedrainEnded { change, .. } => format!("taken out again: {}", change_word(change)),
+        DebtSettled { by, reason, in_rotation: true, .. } => {
+            format!("its debt is settled by {by}, who saw it in rotation: {reason}")
+        }
+        DebtSettled { by, reason, .. } => format!("its debt is written off by {by}: {reason}"),
+        RunStarted { .. }
+        | Stopped { .. }
+        | Paused(_)
+        | Resumed { .. }
+        | Approved { .. }
+        | Recovered { .. }
+        | CancelRequested { .. }
+        | RunEnded { .. } => String::new(),
     }
 }
 

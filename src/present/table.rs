@@ -161,8 +161,9 @@ pub fn plan(plan: &Plan) -> String {
             MaxFailures::Percent(percent) => format!("{percent}%"),
         };
         let on_failure = match plan.rollout.on_failure {
-            OnFailure::Stop => "a host that fails is held out of rotation",
+            OnFailure::Stop | OnFailure::Continue => "a host that fails is held out of rotation",
             OnFailure::Rollback => "a host that fails is rolled back",
+            OnFailure::RollbackAll => "a host that fails is rolled back, and then all of them",
         };
         _ = writeln!(
             text,
@@ -190,7 +191,7 @@ fn host_plan(plan: &Plan, host: &HostPlan) -> String {
     lines.extend(host.steps.iter().map(step));
     lines.extend(host.checks.iter().map(|check| format!("check {}: {}", check.name, probe(&check.probe))));
     lines.extend(balancer.map(|name| format!("enable in {name}")));
-    if plan.rollout.on_failure == OnFailure::Rollback {
+    if plan.rollout.on_failure.rolls_back() {
         lines.extend(host.rollback.iter().map(|back| format!("on failure: {}", step(back))));
     }
     lines.iter().map(|line| format!("  {line}\n")).collect()

@@ -124,13 +124,19 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
             hosts.iter().try_for_each(|host| owe(connection, event, balancer, host))
         }
         EventKind::DrainEnded { balancer, hosts, change } => match change {
-            Change::Done { foreign, .. } => pay(connection, event, balancer, foreign, Whose::OfThisRun),
+            Change::Done { foreign, kept, .. } => {
+                pay(connection, event, balancer, foreign, Whose::OfThisRun)?;
+                pay(connection, event, balancer, kept, Whose::OfThisRun)
+            }
             Change::Refused { .. } => pay(connection, event, balancer, hosts, Whose::OfThisRun),
             Change::Unknown { .. } => Ok(()),
         },
         EventKind::EnableEnded { balancer, hosts, change: Change::Done { foreign, .. } } => {
             let back: Vec<HostName> = hosts.iter().filter(|host| !foreign.contains(host)).cloned().collect();
             pay(connection, event, balancer, &back, Whose::OfAnyRun)
+        }
+        EventKind::DebtSettled { host, balancer, .. } => {
+            pay(connection, event, balancer, std::slice::from_ref(host), Whose::OfThisRun)
         }
         EventKind::HostSettled { host, end, why } => {
             run(

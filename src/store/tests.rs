@@ -9,7 +9,7 @@ use crate::domain::event::Change;
 use crate::domain::inventory::Endpoint;
 use crate::domain::outcome::{End, RunOutcome};
 use crate::domain::plan::{HostPlan, Kind};
-use crate::domain::task::{MaxFailures, OnFailure, Rollout};
+use crate::domain::task::Rollout;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -33,12 +33,13 @@ fn plan(version: &str) -> Plan {
         checks_back: vec![],
         balancer: None,
         held: false,
+        current: false,
     };
     Plan {
         title: Title(format!("deploy prod version={version}")),
         kind: Kind::Release { task: "deploy".into() },
         params: Params::from([("version".into(), version.into())]),
-        rollout: Rollout { serial: vec![], max_failures: MaxFailures::Hosts(0), on_failure: OnFailure::Stop },
+        rollout: Rollout::default(),
         batches: vec![vec![name.clone()]],
         hosts: BTreeMap::from([(name, host)]),
         balancers: BTreeMap::new(),
@@ -52,7 +53,7 @@ fn drain() -> EventKind {
 }
 
 fn enabled() -> EventKind {
-    let change = Change::Done { foreign: vec![], note: String::new() };
+    let change = Change::done("");
     EventKind::EnableEnded { balancer: "prod.web".into(), hosts: vec!["web1".into()], change }
 }
 

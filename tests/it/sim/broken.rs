@@ -57,14 +57,14 @@ struct BrokenDriver {
 impl BalancerDriver for BrokenDriver {
     async fn drain(&self, balancer: &Balancer, members: &[Member]) -> Change {
         match self.bug {
-            Bug::DrainsNothing => Change::Done { foreign: vec![], note: String::new() },
+            Bug::DrainsNothing => Change::done(""),
             _ => self.real.drain(balancer, members).await,
         }
     }
 
     async fn enable(&self, balancer: &Balancer, members: &[Member]) -> Change {
         match self.bug {
-            Bug::EnablesNothing => Change::Done { foreign: vec![], note: String::new() },
+            Bug::EnablesNothing => Change::done(""),
             _ => self.real.enable(balancer, members).await,
         }
     }

@@ -127,6 +127,15 @@ impl Reader<'_> {
                 self.cancelled_now |= now;
             }
             EventKind::RunEnded { outcome } => self.run_ended(*outcome),
+            EventKind::DrainForgotten { .. }
+            | EventKind::RedrainStarted { .. }
+            | EventKind::RedrainEnded { .. }
+            | EventKind::ChecksEnded { stage: Stage::Watch, .. }
+            | EventKind::Paused(_)
+            | EventKind::Resumed { .. }
+            | EventKind::Approved { .. }
+            | EventKind::Recovered { .. }
+            | EventKind::DebtSettled { .. } => {}
         }
     }
 

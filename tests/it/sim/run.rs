@@ -12,6 +12,7 @@ use rollcall::domain::event::Event;
 use rollcall::domain::inventory::NginxStyle;
 use rollcall::domain::name::HostName;
 use rollcall::domain::outcome::{End, RunOutcome};
+use rollcall::domain::wish::Wish;
 use rollcall::embedded::sshd::{Behaviour, Sshd};
 use rollcall::engine::feed::{Over, Seen, Watch};
 use rollcall::engine::port::Remote;
@@ -161,7 +162,7 @@ impl Stage {
         tokio::spawn(async move {
             sleep(after).await;
             let ben = Operator { name: "ben".into(), key: "b".into(), role: Role::Operator, groups: None };
-            engine.cancel(RUN, &ben, now).await;
+            let _ = engine.ask(RUN, Wish::Cancel { now }, &ben).await;
         });
         true
     }

@@ -206,6 +206,7 @@ fn task() -> Task {
             serial: vec![BatchSize::Hosts(1), BatchSize::Percent(10.0), BatchSize::Percent(100.0)],
             max_failures: MaxFailures::Hosts(MAX_FAILURES),
             on_failure: OnFailure::Rollback,
+            ..Rollout::default()
         }),
         steps: vec![
             fetch,
