@@ -15,7 +15,8 @@ use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Group, Host, Inven
 use rollcall::domain::name::{HostName, RunId};
 use rollcall::domain::outcome::{Outcome, Verdict};
 use rollcall::domain::output::Output;
-use rollcall::domain::plan::{Plan, World, plan_task};
+use rollcall::domain::plan::{Plan, World};
+use rollcall::domain::planner::plan_task;
 use rollcall::domain::rollout::{Effect, decide};
 use rollcall::domain::run::Run;
 use rollcall::domain::task::{
@@ -75,6 +76,9 @@ fn balancer() -> Balancer {
         server: "{{ host.address }}:8080".into(),
         driver,
         drain_timeout: Duration::from_secs(30),
+        on_drain_timeout: Default::default(),
+        min_in_service: None,
+        members: Default::default(),
     }
 }
 
@@ -173,7 +177,8 @@ impl Release {
             checks: &self.checks,
             files: &OneFile,
             files_root: PathBuf::from("/etc/rollcall/files"),
-            released: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            marks: vec![],
             owed: Default::default(),
         };
         let params = Params::from([("version".to_string(), "1.2.3".to_string())]);

@@ -5,17 +5,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::upstream::{Direction, Edited, edit};
+use super::together::{self, Applied, OneHost};
+use super::upstream::{self, Direction, Edited, Order, edit};
+use crate::domain::digest::sha256_hex;
 use crate::domain::event::Change;
-use crate::domain::inventory::{Balancer, Endpoint, Nginx};
+use crate::domain::inventory::{Balancer, Endpoint, Nginx, OnDrainTimeout};
 use crate::domain::name::HostName;
+use crate::domain::rotation::View;
 use crate::domain::shell;
 use crate::domain::task::Sudo;
-use crate::engine::effect::sha256_hex;
 use crate::engine::port::{Exec, ExecEnd, ExecReport, Input, Member, Remote};
 use crate::engine::script::run_as;
 
@@ -33,6 +35,9 @@ const EDIT_TRIES: u32 = 3;
 
 /// Largest configuration file that is edited, in bytes; it has to fit in a captured output.
 const CONFIG_LIMIT_BYTES: u64 = 2 * crate::domain::output::KEEP_BYTES as u64;
+
+/// What is said when old workers are left; the limit follows.
+const WAITING: &str = "requests that were in flight did not end within";
 
 /// Prints the configuration file.
 pub const READ: &str = r#"
@@ -103,12 +108,11 @@ pub struct NginxDriver {
     files: Mutex<HashMap<(Endpoint, String), FileLock>>,
 }
 
-/// What happened on one balancer host.
-#[derive(Debug)]
-enum Applied {
-    Done { foreign: Vec<HostName>, already: Vec<HostName>, note: Option<String> },
-    Refused(String),
-    Unknown(String),
+/// One change of one balancer.
+struct OnNginx<'a> {
+    driver: &'a NginxDriver,
+    balancer: &'a Balancer,
+    nginx: &'a Nginx,
 }
 
 impl NginxDriver {
@@ -117,79 +121,24 @@ impl NginxDriver {
         NginxDriver { remote, files: Mutex::default() }
     }
 
-    /// Takes members out on every balancer host, or on none: when one refuses, the others are undone.
+    /// What the file says on each balancer host.
+    pub async fn look(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Result<View, String> {
+        let one = OnNginx { driver: self, balancer, nginx };
+        Ok(View::together(&together::look(&one, balancer, members).await?))
+    }
+
+    /// Takes members out on every balancer host, or on none.
     pub async fn drain(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Change {
-        let applied = self.on_all(balancer, nginx, members, Direction::Out).await;
-        if applied.iter().all(|(_, applied)| matches!(applied, Applied::Done { .. })) {
-            return done(applied, Direction::Out);
-        }
-        let why = troubles(&applied);
-        let certain = !applied.iter().any(|(_, applied)| matches!(applied, Applied::Unknown(_)));
-        let undone = join_all(applied.iter().filter_map(|(host, applied)| {
-            let Applied::Done { already, .. } = applied else { return None };
-            // What an earlier run holds out is not this drain's to put back.
-            let ours: Vec<Member> =
-                members.iter().filter(|member| !already.contains(&member.host)).cloned().collect();
-            Some(async move { self.on_one(host, balancer, nginx, &ours, Direction::In).await })
-        }))
-        .await;
-        match certain && undone.iter().all(|applied| matches!(applied, Applied::Done { .. })) {
-            true => Change::Refused { why },
-            false => Change::Unknown { why },
+        let one = OnNginx { driver: self, balancer, nginx };
+        match together::look(&one, balancer, members).await {
+            Ok(views) => together::drain(&one, balancer, &View::together(&views), members).await,
+            Err(why) => Change::Refused { why },
         }
     }
 
     /// Puts members back on every balancer host.
     pub async fn enable(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Change {
-        let applied = self.on_all(balancer, nginx, members, Direction::In).await;
-        if applied.iter().all(|(_, applied)| matches!(applied, Applied::Done { .. })) {
-            return done(applied, Direction::In);
-        }
-        let why = troubles(&applied);
-        match applied.iter().all(|(_, applied)| matches!(applied, Applied::Refused(_))) {
-            true => Change::Refused { why },
-            false => Change::Unknown { why },
-        }
-    }
-
-    async fn on_all<'a>(
-        &self,
-        balancer: &'a Balancer,
-        nginx: &Nginx,
-        members: &[Member],
-        direction: Direction,
-    ) -> Vec<(&'a Endpoint, Applied)> {
-        let each = balancer
-            .on
-            .iter()
-            .map(async |host| (host, self.on_one(host, balancer, nginx, members, direction).await));
-        join_all(each).await
-    }
-
-    async fn on_one(
-        &self,
-        host: &Endpoint,
-        balancer: &Balancer,
-        nginx: &Nginx,
-        members: &[Member],
-        direction: Direction,
-    ) -> Applied {
-        let lock = self.lock(host, &nginx.config);
-        let _one_edit_at_a_time = lock.lock().await;
-        for _ in 0..EDIT_TRIES {
-            let text = match self.read(host, nginx).await {
-                Ok(text) => text,
-                Err(why) => return Applied::Refused(why),
-            };
-            let edited = match edit(&text, nginx.style, direction, members) {
-                Ok(edited) => edited,
-                Err(why) => return Applied::Refused(format!("{}: {}: {why}", host.name, nginx.config)),
-            };
-            if let Some(applied) = self.apply(host, balancer, nginx, &text, edited).await {
-                return applied;
-            }
-        }
-        Applied::Refused(format!("{}: {}: somebody else keeps changing it", host.name, nginx.config))
+        together::enable(&OnNginx { driver: self, balancer, nginx }, balancer, members).await
     }
 
     fn lock(&self, host: &Endpoint, config: &str) -> FileLock {
@@ -212,47 +161,6 @@ impl NginxDriver {
         }
     }
 
-    /// `None` when the file changed meanwhile and the edit has to be made anew.
-    async fn apply(
-        &self,
-        host: &Endpoint,
-        balancer: &Balancer,
-        nginx: &Nginx,
-        old: &str,
-        edited: Edited,
-    ) -> Option<Applied> {
-        let (old, new) = (sha256_hex(old.as_bytes()), sha256_hex(edited.text.as_bytes()));
-        let wait = balancer.drain_timeout.as_secs().to_string();
-        let proof = RELOAD_PROOF.as_secs().to_string();
-        let arguments =
-            [&nginx.config, &old, &new, &nginx.test, &nginx.reload, &nginx.workers, &wait, &proof];
-        let script = shell::with_arguments(APPLY, &arguments.map(String::as_str));
-        let input = Input::Bytes(Bytes::from(edited.text));
-        let report = self.exec(host, nginx, script, input, APPLY_TIMEOUT + balancer.drain_timeout).await;
-        let line = report.stdout.last_line();
-        let named = |why: &str| format!("{}: {why}", host.name);
-        Some(match (report.end, line) {
-            (ExecEnd::Exited(0), "conflict") => return None,
-            (ExecEnd::Exited(0), "done") => {
-                Applied::Done { foreign: edited.foreign, already: edited.already, note: None }
-            }
-            (ExecEnd::Exited(0), "waiting") => {
-                let note =
-                    format!("requests that were in flight did not end within {:?}", balancer.drain_timeout);
-                Applied::Done { foreign: edited.foreign, already: edited.already, note: Some(named(&note)) }
-            }
-            (ExecEnd::NotStarted(why), _) => Applied::Refused(named(&why)),
-            (ExecEnd::Exited(0), line) if line.starts_with("refused ") => {
-                Applied::Refused(named(line.trim_start_matches("refused ")))
-            }
-            (ExecEnd::Exited(0), "unproven") => {
-                Applied::Unknown(named("the reload was not seen to take effect"))
-            }
-            (ExecEnd::Lost(why), _) => Applied::Unknown(named(&why)),
-            (end, _) => Applied::Unknown(named(&format!("{end:?} {}", report.stderr.last_line()))),
-        })
-    }
-
     async fn exec(
         &self,
         host: &Endpoint,
@@ -273,32 +181,96 @@ impl NginxDriver {
     }
 }
 
-/// What all balancer hosts came to. Going out, a host is somebody else's only if it was out everywhere:
-/// where we took it out ourselves it is ours to put back. Going in, it is back only if it is in everywhere.
-fn done(applied: Vec<(&Endpoint, Applied)>, direction: Direction) -> Change {
-    let mut each = Vec::new();
-    let mut notes = Vec::new();
-    for (_, applied) in applied {
-        if let Applied::Done { foreign, note, .. } = applied {
-            each.push(foreign);
-            notes.extend(note);
+impl OnNginx<'_> {
+    /// Edits the file, and edits it anew when it changed meanwhile.
+    async fn change(&self, host: &Endpoint, members: &[Member], direction: Direction) -> Applied {
+        let OnNginx { driver, balancer, nginx } = self;
+        let lock = driver.lock(host, &nginx.config);
+        let _one_edit_at_a_time = lock.lock().await;
+        let named = |why: &str| format!("{}: {}: {why}", host.name, nginx.config);
+        for _ in 0..EDIT_TRIES {
+            let text = match driver.read(host, nginx).await {
+                Ok(text) => text,
+                Err(why) => return Applied::Refused(why),
+            };
+            let order = Order { style: nginx.style, direction, floor: balancer.floor() };
+            let edited = match edit(&text, order, members) {
+                Ok(edited) => edited,
+                Err(why) => return Applied::Refused(named(&why)),
+            };
+            if let Some(applied) = self.apply(host, &text, edited).await {
+                return applied;
+            }
+        }
+        Applied::Refused(named("somebody else keeps changing it"))
+    }
+
+    /// `None` when the file changed meanwhile and the edit has to be made anew.
+    async fn apply(&self, host: &Endpoint, old: &str, edited: Edited) -> Option<Applied> {
+        let OnNginx { driver, balancer, nginx } = self;
+        let (old, new) = (sha256_hex(old.as_bytes()), sha256_hex(edited.text.as_bytes()));
+        let wait = balancer.drain_timeout.as_secs().to_string();
+        let proof = RELOAD_PROOF.as_secs().to_string();
+        let arguments =
+            [&nginx.config, &old, &new, &nginx.test, &nginx.reload, &nginx.workers, &wait, &proof];
+        let script = shell::with_arguments(APPLY, &arguments.map(String::as_str));
+        let input = Input::Bytes(Bytes::from(edited.text));
+        let report = driver.exec(host, nginx, script, input, APPLY_TIMEOUT + balancer.drain_timeout).await;
+        let line = report.stdout.last_line();
+        let named = |why: &str| format!("{}: {why}", host.name);
+        Some(match (report.end, line) {
+            (ExecEnd::Exited(0), "conflict") => return None,
+            (ExecEnd::Exited(0), "done") => {
+                Applied::Done { foreign: edited.foreign, already: edited.already, note: None }
+            }
+            (ExecEnd::Exited(0), "waiting") => {
+                let note = named(&format!("{WAITING} {:?}", balancer.drain_timeout));
+                Applied::Done { foreign: edited.foreign, already: edited.already, note: Some(note) }
+            }
+            (ExecEnd::NotStarted(why), _) => Applied::Refused(named(&why)),
+            (ExecEnd::Exited(0), line) if line.starts_with("refused ") => {
+                Applied::Refused(named(line.trim_start_matches("refused ")))
+            }
+            (ExecEnd::Exited(0), "unproven") => {
+                Applied::Unknown(named("the reload was not seen to take effect"))
+            }
+            (ExecEnd::Lost(why), _) => Applied::Unknown(named(&why)),
+            (end, _) => Applied::Unknown(named(&format!("{end:?} {}", report.stderr.last_line()))),
+        })
+    }
+
+    /// Requests outlasted the drain, and then the host is not to be worked on: puts it back.
+    async fn give_up(&self, host: &Endpoint, members: &[Member], already: &[HostName], why: &str) -> Applied {
+        let ours: Vec<Member> =
+            members.iter().filter(|member| !already.contains(&member.host)).cloned().collect();
+        match self.change(host, &ours, Direction::In).await {
+            Applied::Done { .. } => Applied::Refused(format!("{why}; put back")),
+            Applied::Refused(undo) | Applied::Unknown(undo) => Applied::Unknown(format!("{why}; {undo}")),
         }
     }
-    let mut foreign: Vec<HostName> = each.concat();
-    foreign.sort();
-    foreign.dedup();
-    if direction == Direction::Out {
-        foreign.retain(|host| each.iter().all(|here| here.contains(host)));
-    }
-    Change::Done { foreign, kept: vec![], note: notes.join("; ") }
 }
 
-fn troubles(applied: &[(&Endpoint, Applied)]) -> String {
-    let why = |applied: &Applied| match applied {
-        Applied::Refused(why) | Applied::Unknown(why) => Some(why.clone()),
-        Applied::Done { .. } => None,
-    };
-    applied.iter().filter_map(|(_, applied)| why(applied)).collect::<Vec<_>>().join("; ")
+#[async_trait]
+impl OneHost for OnNginx<'_> {
+    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<View, String> {
+        Ok(upstream::view(&self.driver.read(host, self.nginx).await?, members))
+    }
+
+    async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied {
+        let applied = self.change(host, members, Direction::Out).await;
+        match &applied {
+            Applied::Done { already, note: Some(why), .. }
+                if self.balancer.on_drain_timeout == OnDrainTimeout::Fail =>
+            {
+                self.give_up(host, members, already, why).await
+            }
+            _ => applied,
+        }
+    }
+
+    async fn enable(&self, host: &Endpoint, members: &[Member]) -> Applied {
+        self.change(host, members, Direction::In).await
+    }
 }
 
 #[cfg(test)]
@@ -308,22 +280,6 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
-
-    #[test]
-    fn a_host_is_somebody_elses_only_if_it_was_out_everywhere() {
-        let lb = Endpoint { name: "lb".into(), address: "a".into(), port: 22, login: "d".into(), via: None };
-        let on = |foreign: &[&str]| {
-            let foreign = foreign.iter().map(|host| HostName::from(*host)).collect();
-            (&lb, Applied::Done { foreign, already: vec![], note: None })
-        };
-        let both = || vec![on(&["web1", "web2"]), on(&["web2"])];
-        let change = |foreign: &[&str]| {
-            let foreign = foreign.iter().map(|host| HostName::from(*host)).collect();
-            Change::Done { foreign, kept: vec![], note: String::new() }
-        };
-        assert_eq!(done(both(), Direction::Out), change(&["web2"]), "web1 is ours to put back");
-        assert_eq!(done(both(), Direction::In), change(&["web1", "web2"]), "neither is in everywhere");
-    }
 
     const OLD: &str = "old text\n";
     const NEW: &str = "new text\n";

@@ -8,6 +8,7 @@ use regex::Regex;
 
 use crate::domain::inventory::NginxStyle;
 use crate::domain::name::HostName;
+use crate::domain::rotation::{self, Floor, Rotation, View};
 use crate::engine::port::Member;
 
 /// Which way a server is to go.
@@ -15,6 +16,15 @@ use crate::engine::port::Member;
 pub enum Direction {
     Out,
     In,
+}
+
+/// What is to be done to the members.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    pub style: NginxStyle,
+    pub direction: Direction,
+    /// What has to stay in every upstream from which something is taken.
+    pub floor: Floor,
 }
 
 /// What the edit came to.
@@ -69,6 +79,11 @@ impl<'a> Server<'a> {
         !self.comment.is_empty() || self.params.split_whitespace().any(|word| word == "down")
     }
 
+    /// A line that is a server, in use or not; a comment without our mark is only a comment.
+    fn is_one(&self) -> bool {
+        self.comment.is_empty() || self.mark().is_some()
+    }
+
     /// The host whose line we changed, if we did.
     fn mark(&self) -> Option<&'a str> {
         self.tail.rsplit_once(MARK).map(|(_, host)| host.trim())
@@ -96,16 +111,12 @@ impl<'a> Server<'a> {
 /// The text with the members taken out or put back.
 ///
 /// An error when a member that is to go out has no line of its own in an upstream block, or when taking
-/// the members out would leave an upstream without any server.
-pub fn edit(
-    text: &str,
-    style: NginxStyle,
-    direction: Direction,
-    members: &[Member],
-) -> Result<Edited, String> {
+/// the members out would leave too few servers in an upstream.
+pub fn edit(text: &str, order: Order, members: &[Member]) -> Result<Edited, String> {
+    let Order { style, direction, floor } = order;
     let mut seen = vec![Seen::default(); members.len()];
     let mut lines = Vec::new();
-    let mut context = Context::default();
+    let mut context = Context { floor, ..Context::default() };
     for (number, raw) in text.split('\n').enumerate() {
         let line = raw.strip_suffix('\r').unwrap_or(raw);
         let inside = context.enter(line);
@@ -117,14 +128,14 @@ pub fn edit(
             .as_ref()
             .and_then(|server| members.iter().position(|member| member.seat.server == server.address));
         let (Some(server), Some(at)) = (server.as_ref(), member) else {
-            context.count(server.as_ref().is_some_and(|server| !server.is_down()));
+            context.count(server.as_ref());
             lines.push(raw.to_string());
             continue;
         };
         seen[at].note(server);
         let new = change(server, style, direction, &members[at].host);
         context.touched |= new.is_some();
-        context.count(Server::parse(new.as_deref().unwrap_or(line)).is_some_and(|server| !server.is_down()));
+        context.count(Server::parse(new.as_deref().unwrap_or(line)).as_ref());
         lines.push(new.unwrap_or_else(|| raw.to_string()));
     }
     refuse(&seen, members, direction, context)?;
@@ -193,10 +204,8 @@ fn refuse(seen: &[Seen], members: &[Member], direction: Direction, context: Cont
             member.seat.server, member.host
         ));
     }
-    match context.emptied {
-        Some(upstream) => Err(format!(
-            "this would take the last server out of the upstream `{upstream}`; try: smaller batches (serial)"
-        )),
+    match context.short {
+        Some(why) => Err(format!("{why}; try: smaller batches (serial)")),
         None => Ok(()),
     }
 }
@@ -225,13 +234,21 @@ fn refuse_crowded_line(line: &str, number: usize, upstream: bool, members: &[Mem
 #[derive(Default)]
 struct Context {
     depth: usize,
-    /// Name of the upstream block we are in, its depth, its servers that are live, and how many lines of servers it has.
-    upstream: Option<(String, usize, usize, usize)>,
+    upstream: Option<Upstream>,
     saw_upstream: bool,
     /// The block that we are in was changed.
     touched: bool,
-    /// An upstream that this edit leaves without a live server.
-    emptied: Option<String>,
+    floor: Floor,
+    /// Which upstream this edit would leave with too few servers.
+    short: Option<String>,
+}
+
+/// An upstream block that is being read.
+struct Upstream {
+    name: String,
+    depth: usize,
+    live: usize,
+    servers: usize,
 }
 
 impl Context {
@@ -248,7 +265,8 @@ impl Context {
                     self.depth += 1;
                     if self.saw_upstream && self.upstream.is_none() {
                         self.touched = false;
-                        self.upstream = Some((name.clone(), self.depth, 0, 0));
+                        let depth = self.depth;
+                        self.upstream = Some(Upstream { name: name.clone(), depth, live: 0, servers: 0 });
                     }
                 }
                 '}' => self.leave(),
@@ -259,21 +277,73 @@ impl Context {
     }
 
     fn leave(&mut self) {
-        if let Some((name, depth, live, servers)) = self.upstream.take() {
-            match depth == self.depth {
-                true if live == 0 && servers > 0 && self.touched => self.emptied = Some(name),
-                true => {}
-                false => self.upstream = Some((name, depth, live, servers)),
+        if let Some(upstream) = self.upstream.take_if(|upstream| upstream.depth == self.depth) {
+            let Upstream { name, live, servers, .. } = upstream;
+            let floor = self.floor.of(servers);
+            if self.touched && live < floor {
+                self.short = Some(format!(
+                    "this would leave {live} of {servers} servers of the upstream `{name}` in service, \
+                     and {floor} have to stay"
+                ));
             }
         }
         self.depth = self.depth.saturating_sub(1);
     }
 
-    fn count(&mut self, live: bool) {
-        if let Some((_, _, alive, servers)) = &mut self.upstream {
-            *alive += usize::from(live);
-            *servers += 1;
+    fn count(&mut self, server: Option<&Server<'_>>) {
+        if let (Some(upstream), Some(server)) = (&mut self.upstream, server) {
+            upstream.live += usize::from(!server.is_down());
+            upstream.servers += usize::from(server.is_one());
         }
+    }
+}
+
+/// What the file says of the members. Of several upstreams that hold some, the one with the fewest
+/// servers left counts.
+pub fn view(text: &str, members: &[Member]) -> View {
+    let mut seen = vec![Seen::default(); members.len()];
+    let mut context = Context::default();
+    // Live servers, and all; by the upstreams that were read, the last one is the one we are in.
+    let mut upstreams: Vec<(usize, usize, bool)> = Vec::new();
+    for line in text.lines() {
+        let inside = context.enter(line);
+        if context.saw_upstream {
+            upstreams.push((0, 0, false));
+        }
+        let Some(server) = Server::parse(line).filter(|_| inside) else { continue };
+        let member = members.iter().position(|member| member.seat.server == server.address);
+        if let Some(at) = member {
+            seen[at].note(&server);
+        }
+        if let Some((live, servers, ours)) = upstreams.last_mut() {
+            *live += usize::from(!server.is_down());
+            *servers += usize::from(server.is_one());
+            *ours |= member.is_some();
+        }
+    }
+    let fewest = upstreams.iter().filter(|(.., ours)| *ours).min();
+    let (serving, total) = fewest.map_or((0, 0), |(live, servers, _)| (*live, *servers));
+    let hosts = members.iter().zip(&seen);
+    View {
+        hosts: hosts.map(|(member, seen)| (member.host.clone(), seen.told(member))).collect(),
+        serving,
+        total,
+    }
+}
+
+impl Seen {
+    /// Open-source nginx tells nobody which servers it uses: the file is all there is to see.
+    fn told(&self, member: &Member) -> rotation::Seen {
+        let (rotation, note) = match (self.live, self.ours, self.down_by_others) {
+            (true, false, false) => (Rotation::In, "as the file says".to_string()),
+            (true, ..) => (Rotation::In, "as the file says; another line of it is out".to_string()),
+            (false, true, _) => (Rotation::Out, "taken out by rollcall, as the file says".to_string()),
+            (false, false, true) => (Rotation::Out, "taken out by hand, as the file says".to_string()),
+            (false, false, false) => {
+                (Rotation::Unknown, format!("no upstream block has a line `server {}`", member.seat.server))
+            }
+        };
+        rotation::Seen { rotation, note }
     }
 }
 
@@ -297,7 +367,18 @@ http {
 ";
 
     fn member(host: &str, server: &str) -> Member {
-        Member { host: host.into(), seat: Seat { balancer: "prod.web".into(), server: server.into() } }
+        let seat = Seat { balancer: "prod.web".into(), server: server.into() };
+        Member { host: host.into(), seat, ours: false }
+    }
+
+    /// [`super::edit`] with the floor that there is without `min_in_service`.
+    fn edit(
+        text: &str,
+        style: NginxStyle,
+        direction: Direction,
+        members: &[Member],
+    ) -> Result<Edited, String> {
+        super::edit(text, Order { style, direction, floor: Floor::default() }, members)
     }
 
     fn out(style: NginxStyle, members: &[Member]) -> Result<Edited, String> {
@@ -354,7 +435,8 @@ http {
         let error = out(NginxStyle::Down, &both).unwrap_err();
         assert_eq!(
             error,
-            "this would take the last server out of the upstream `app`; try: smaller batches (serial)"
+            "this would leave 0 of 3 servers of the upstream `app` in service, and 1 have to stay; \
+             try: smaller batches (serial)"
         );
         let crowded = "upstream a { server x:1; server y:1; }";
         let error = edit(crowded, NginxStyle::Down, Direction::Out, &[member("x", "x:1")]).unwrap_err();
@@ -395,6 +477,41 @@ http {
         let by_hand = "upstream a {\n server x:1; # rollcall:x\n server y:1;\n}";
         let edited = edit(by_hand, NginxStyle::Down, Direction::Out, &[member("x", "x:1")]).unwrap();
         assert_eq!(edited.text, "upstream a {\n server x:1 down; # rollcall:x\n server y:1;\n}");
+    }
+
+    #[test]
+    fn the_floor_holds_in_each_upstream() {
+        let text = "upstream a {\n server w:1;\n server x:1;\n server y:1;\n}\nupstream b {\n server x:1;\n server z:1 down;\n}";
+        let take = |server: &str, floor: Floor| {
+            let order = Order { style: NginxStyle::Down, direction: Direction::Out, floor };
+            super::edit(text, order, &[member("h", server)])
+        };
+        assert!(take("w:1", Floor::Percent(66)).is_ok());
+        assert!(take("w:1", Floor::Percent(67)).unwrap_err().contains("2 of 3 servers of the upstream `a`"));
+        assert!(take("x:1", Floor::default()).unwrap_err().contains("0 of 2 servers of the upstream `b`"));
+        assert!(take("x:1", Floor::Servers(0)).is_ok());
+    }
+
+    #[test]
+    fn a_look_tells_what_the_file_says() {
+        let once = out(NginxStyle::Comment, &[member("web1", "10.0.0.1:8080")]).unwrap().text;
+        let members = [
+            member("web1", "10.0.0.1:8080"),
+            member("web11", "10.0.0.11:8080"),
+            member("web2", "10.0.0.2:8080"),
+            member("web9", "10.0.0.9:8080"),
+        ];
+        let view = view(&once, &members);
+        let rotation = |host: &str| view.rotation(&host.into());
+        assert_eq!(
+            ["web1", "web11", "web2", "web9"].map(rotation),
+            [Rotation::Out, Rotation::In, Rotation::Out, Rotation::Unknown]
+        );
+        // The comment that is only a comment is no server.
+        assert_eq!((view.serving, view.total), (1, 3));
+        let note = |host: &str| view.hosts[host].note.as_str();
+        assert_eq!(note("web1"), "taken out by rollcall, as the file says");
+        assert_eq!(note("web2"), "taken out by hand, as the file says");
     }
 
     proptest::proptest! {

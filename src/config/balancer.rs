@@ -88,6 +88,9 @@ pub(super) fn resolve(doc: Doc<'_>, raw: &RawBalancer, within: &Inventory, group
         server: raw.server.as_ref()?.get_ref().clone(),
         driver: raw.driver.clone()?,
         drain_timeout: raw.drain_timeout,
+        on_drain_timeout: Default::default(),
+        min_in_service: None,
+        members: Default::default(),
     })
 }
 

@@ -78,8 +78,20 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Runs { .. }
         | Command::Show { .. }
         | Command::Watch { .. }
+        | Command::Releases { .. }
         | Command::Debts => Role::Viewer,
-        Command::Task { .. } | Command::Run { .. } | Command::Cancel { .. } => Role::Operator,
+        Command::Task { .. }
+        | Command::Run { .. }
+        | Command::Cancel { .. }
+        | Command::Pause { .. }
+        | Command::Resume { .. }
+        | Command::Approve { .. }
+        | Command::Retry { .. }
+        | Command::Settle { .. }
+        | Command::Drain { .. }
+        | Command::Enable { .. }
+        | Command::Rollback { .. }
+        | Command::Mark { .. } => Role::Operator,
         Command::Reload | Command::HostAccept { .. } => Role::Admin,
     }
 }
@@ -116,6 +128,16 @@ mod tests {
             ("deploy prod", Role::Operator),
             ("run prod -- true", Role::Operator),
             ("cancel 1", Role::Operator),
+            ("releases", Role::Viewer),
+            ("pause 1", Role::Operator),
+            ("resume 1", Role::Operator),
+            ("approve 1", Role::Operator),
+            ("retry 1", Role::Operator),
+            ("settle web1 because x", Role::Operator),
+            ("balancer drain web1 because x", Role::Operator),
+            ("balancer enable web1", Role::Operator),
+            ("rollback prod", Role::Operator),
+            ("mark bad deploy because x", Role::Operator),
             ("reload", Role::Admin),
             ("host accept web1", Role::Admin),
         ];

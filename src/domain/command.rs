@@ -29,7 +29,17 @@ pub enum Command {
     Show { run: RunId, host: Option<String> },
     Watch { run: RunId },
     Cancel { run: RunId, now: bool },
+    Pause { run: RunId },
+    Resume { run: RunId },
+    Approve { run: RunId },
+    Retry { run: RunId },
     Debts,
+    Settle { host: String, write_off: bool, reason: String },
+    Drain { selector: String, reason: String },
+    Enable { selector: String },
+    Releases { selector: String },
+    Rollback { selector: String },
+    Mark { task: String, params: Params, bad: bool, reason: String },
     Reload,
     HostAccept { selector: String, fingerprint: Option<String>, trust: bool },
 }
@@ -127,8 +137,40 @@ enum Words {
         #[arg(long)]
         now: bool,
     },
+    /// Let no further host begin for now; hosts in their bracket finish it
+    Pause { run: u64 },
+    /// Go on with a run that is paused
+    Resume { run: u64 },
+    /// Approve a run that waits for it: for its plan as it is, and no other
+    Approve { run: u64 },
+    /// Run the same again on the hosts of a run that failed or never began
+    Retry { run: u64 },
     /// Hosts that a run took out of a balancer and did not put back
     Debts,
+    /// Settle a debt that a run has left: the host is seen in rotation, or it is written off
+    #[command(override_usage = "ssh rollcall settle HOST [--write-off] because REASON")]
+    Settle {
+        host: String,
+        /// The host stays where it is, and rollcall no longer owes it
+        #[arg(long)]
+        write_off: bool,
+        /// `because`, and why: for the record
+        #[arg(required = true)]
+        because: Vec<String>,
+    },
+    /// Load balancers
+    #[command(subcommand)]
+    Balancer(BalancerWords),
+    /// Which host runs what, since when, by which run
+    Releases {
+        #[arg(default_value = "all")]
+        selector: String,
+    },
+    /// Take hosts back to the last good release before their present one
+    Rollback { selector: String },
+    /// Mark a release as bad, so that it is not deployed again, or as good
+    #[command(subcommand)]
+    Mark(MarkWords),
     /// Read the configuration again: all of it, or nothing
     Reload,
     /// Host keys
@@ -144,6 +186,38 @@ struct TaskWords {
     selector: String,
     /// NAME=VALUE
     params: Vec<String>,
+}
+
+#[derive(Subcommand, Debug)]
+enum BalancerWords {
+    /// Take hosts out of rotation, and leave them so: `enable` or a deploy puts them back
+    #[command(override_usage = "ssh rollcall balancer drain SELECTOR because REASON")]
+    Drain {
+        selector: String,
+        /// `because`, and why: for the record
+        #[arg(required = true)]
+        because: Vec<String>,
+    },
+    /// Put hosts back that rollcall has taken out
+    Enable { selector: String },
+}
+
+#[derive(Subcommand, Debug)]
+enum MarkWords {
+    /// It is refused from now on
+    #[command(override_usage = "ssh rollcall mark bad TASK [NAME=VALUE...] because REASON")]
+    Bad {
+        task: String,
+        #[arg(required = true)]
+        words: Vec<String>,
+    },
+    /// It may be deployed again
+    #[command(override_usage = "ssh rollcall mark good TASK [NAME=VALUE...] because REASON")]
+    Good {
+        task: String,
+        #[arg(required = true)]
+        words: Vec<String>,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -223,7 +297,22 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Show { run, host } => Command::Show { run: RunId(run), host },
         Words::Watch { run } => Command::Watch { run: RunId(run) },
         Words::Cancel { run, now } => Command::Cancel { run: RunId(run), now },
+        Words::Pause { run } => Command::Pause { run: RunId(run) },
+        Words::Resume { run } => Command::Resume { run: RunId(run) },
+        Words::Approve { run } => Command::Approve { run: RunId(run) },
+        Words::Retry { run } => Command::Retry { run: RunId(run) },
         Words::Debts => Command::Debts,
+        Words::Settle { host, write_off, because } => {
+            Command::Settle { host, write_off, reason: read_reason(&because)?.1 }
+        }
+        Words::Balancer(BalancerWords::Drain { selector, because }) => {
+            Command::Drain { selector, reason: read_reason(&because)?.1 }
+        }
+        Words::Balancer(BalancerWords::Enable { selector }) => Command::Enable { selector },
+        Words::Releases { selector } => Command::Releases { selector },
+        Words::Rollback { selector } => Command::Rollback { selector },
+        Words::Mark(MarkWords::Bad { task, words }) => read_mark(task, &words, true)?,
+        Words::Mark(MarkWords::Good { task, words }) => read_mark(task, &words, false)?,
         Words::Reload => Command::Reload,
         Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
             Command::HostAccept { selector, fingerprint, trust }
@@ -267,6 +356,21 @@ fn read_check(selector: String, words: &[String]) -> Result<Command, UsageError>
         all => (None, all),
     };
     Ok(Command::Check { selector, name, params: read_params(params)? })
+}
+
+/// What stands before `because`, and the reason behind it.
+fn read_reason(words: &[String]) -> Result<(&[String], String), UsageError> {
+    let at = words.iter().position(|word| word == "because");
+    let reason = at.map(|at| words[at + 1..].join(" ")).unwrap_or_default();
+    match at {
+        Some(at) if !reason.trim().is_empty() => Ok((&words[..at], reason)),
+        _ => Err(usage("say why, for the record: ... because REASON".into())),
+    }
+}
+
+fn read_mark(task: String, words: &[String], bad: bool) -> Result<Command, UsageError> {
+    let (params, reason) = read_reason(words)?;
+    Ok(Command::Mark { task, params: read_params(params)?, bad, reason })
 }
 
 fn read_params(words: &[String]) -> Result<Params, UsageError> {
@@ -378,6 +482,34 @@ mod tests {
             ("runs --last 3", Command::Runs { last: 3 }),
             ("show 41 --host web01", Command::Show { run: RunId(41), host: Some(s("web01")) }),
             ("cancel 41 --now", Command::Cancel { run: RunId(41), now: true }),
+            ("pause 41", Command::Pause { run: RunId(41) }),
+            ("resume 41", Command::Resume { run: RunId(41) }),
+            ("approve 41", Command::Approve { run: RunId(41) }),
+            ("retry 41", Command::Retry { run: RunId(41) }),
+            (
+                "settle web01 because it is on the scrap heap",
+                Command::Settle { host: s("web01"), write_off: false, reason: s("it is on the scrap heap") },
+            ),
+            (
+                "settle web01 --write-off because gone",
+                Command::Settle { host: s("web01"), write_off: true, reason: s("gone") },
+            ),
+            (
+                "balancer drain web01 because new disk",
+                Command::Drain { selector: s("web01"), reason: s("new disk") },
+            ),
+            ("balancer enable web01", Command::Enable { selector: s("web01") }),
+            ("releases", Command::Releases { selector: s("all") }),
+            ("rollback prod.web", Command::Rollback { selector: s("prod.web") }),
+            (
+                "mark bad deploy version=1.2.3 because it leaks",
+                Command::Mark {
+                    task: s("deploy"),
+                    params: params(&[("version", "1.2.3")]),
+                    bad: true,
+                    reason: s("it leaks"),
+                },
+            ),
             (
                 "host accept web01 SHA256:x",
                 Command::HostAccept { selector: s("web01"), fingerprint: Some(s("SHA256:x")), trust: false },
@@ -405,6 +537,8 @@ mod tests {
             ("run web", "the following required arguments were not provided"),
             ("show x", "invalid value 'x' for '<RUN>'"),
             ("show -1", "unexpected argument '-1' found"),
+            ("settle web01 gone", "say why, for the record: ... because REASON"),
+            ("mark bad deploy because", "say why, for the record: ... because REASON"),
             ("help nonesuch", "no command is called `nonesuch`; try: help"),
             ("a\0b", "the command holds a NUL character"),
             (long.as_str(), "a command has at most 65536 bytes"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::name::HostName;
+use super::rotation::Floor;
 use super::template::Vars;
 
 /// Everything known about who there is.
@@ -140,13 +141,43 @@ pub struct Endpoint {
 pub struct Balancer {
     /// The group it stands in front of; the name that debts carry.
     pub name: String,
-    /// Every host of it is told.
+    /// Every host of it is told. For [`Driver::File`] these are the hosts of the group themselves.
     pub on: Vec<Endpoint>,
     /// How a host is written there; a template.
     pub server: String,
     pub driver: Driver,
     /// How long requests that are in flight are waited for.
     pub drain_timeout: Duration,
+    /// What is done about requests that are in flight still when that time is over.
+    #[serde(default)]
+    pub on_drain_timeout: OnDrainTimeout,
+    /// How many servers have to stay in service; without it the last one does.
+    #[serde(default)]
+    pub min_in_service: Option<Floor>,
+    /// Every host of the group, and how it is written there: what drivers count that have no balancer
+    /// to ask for all of its servers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<HostName, String>,
+}
+
+impl Balancer {
+    /// How many servers have to stay in service.
+    pub fn floor(&self) -> Floor {
+        self.min_in_service.unwrap_or_default()
+    }
+}
+
+/// What is done about requests that outlast `drain_timeout`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDrainTimeout {
+    /// Go on; the drain's note says how many there were.
+    #[default]
+    Continue,
+    /// End them.
+    Kill,
+    /// Put the host back: it is not worked on.
+    Fail,
 }
 
 /// The drivers, with what each needs to know.
@@ -154,6 +185,55 @@ pub struct Balancer {
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {
     Nginx(Nginx),
+    Haproxy(Haproxy),
+    File(HealthFile),
+    Command(Commands),
+}
+
+/// HAProxy by its runtime API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Haproxy {
+    pub socket: Socket,
+    pub backend: String,
+    /// The socket is root's: it is reached by a command under `sudo -n`, never by forwarding.
+    pub sudo: bool,
+}
+
+/// Where a runtime API listens, as seen from the balancer's host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Socket {
+    Unix(String),
+    Tcp { address: String, port: u16 },
+}
+
+/// A file on each host that the balancer's health check looks at. `server` is its path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HealthFile {
+    pub present: Present,
+    /// How long until the balancer has noticed: its interval, as often as it looks before it believes.
+    pub settle: Duration,
+    pub sudo: bool,
+}
+
+/// What it means that the file is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Present {
+    /// The host is in rotation.
+    In,
+    /// The host is out: a maintenance flag.
+    Out,
+}
+
+/// Any balancer, by commands on its hosts. Templates: they know `server` and `host.name`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Commands {
+    pub drain: String,
+    pub enable: String,
+    /// Prints `{"state": "up|draining|drained|down|unknown", "active": N}`.
+    pub status: String,
+    pub sudo: bool,
 }
 
 /// nginx without its commercial API: the upstream block is edited, tested and reloaded.

@@ -3,18 +3,19 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, nodeset, range, outcome, output, shell, template, check, task, inventory, selector, command,
-//! access, plan, event, record, health, phase, bracket, run,
-//! decision, turn, rollout, wish, restart
+//! name, digest, nodeset, range, outcome, output, shell, template, check, task, rotation, inventory, selector,
+//! command, access, release, plan, planner, adhoc, event, record, health, phase, bracket, run, decision, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
 //! a value.
 
 pub mod access;
+pub mod adhoc;
 pub mod bracket;
 pub mod check;
 pub mod command;
 pub mod decision;
+pub mod digest;
 pub mod event;
 pub mod health;
 pub mod inventory;
@@ -24,10 +25,13 @@ pub mod outcome;
 pub mod output;
 pub mod phase;
 pub mod plan;
+pub mod planner;
 pub mod range;
 pub mod record;
+pub mod release;
 pub mod restart;
 pub mod rollout;
+pub mod rotation;
 pub mod run;
 pub mod selector;
 pub mod shell;

@@ -227,6 +227,8 @@ impl RunOutcome {
 pub mod exit {
     pub const INTERNAL: u8 = 1;
     /// Lease held or approval missing.
+    /// Hosts are out of rotation and a person is needed.
+    pub const NEEDS_PERSON: u8 = 3;
     pub const BUSY: u8 = 5;
     pub const USAGE: u8 = 64;
     pub const NOT_ALLOWED: u8 = 77;

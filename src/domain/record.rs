@@ -1,9 +1,8 @@
-//! What is known beyond one run: debts, releases, and the list of runs. Folded from events by the store.
+//! What is known beyond one run: debts, and the list of runs. Folded from events by the store.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::command::Params;
 use super::name::{HostName, RunId};
 use super::outcome::RunOutcome;
 
@@ -31,13 +30,4 @@ pub struct Debt {
     pub since: Timestamp,
     /// Where the run left the host, once it has.
     pub why: String,
-}
-
-/// The release that a host took over last.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Release {
-    pub task: String,
-    pub params: Params,
-    pub run: RunId,
-    pub at: Timestamp,
 }

@@ -124,14 +124,11 @@ fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
     let undecided = |name: &&HostName| {
         run.hosts.get(*name).is_some_and(|host| matches!(host.phase, Phase::Waiting | Phase::Observing))
     };
-    let drain_only = run.plan.kind == Kind::Drain;
-    let forward = !run.holds_back() && (drain_only || !run.batch_hosts().iter().any(|name| undecided(&name)));
-    let in_batch: BTreeSet<&HostName> = run.batch_hosts().iter().collect();
-    let wanted = |name: &HostName, host: &HostState| match host.phase {
+    let forward = !run.holds_back() && !run.batch_hosts().iter().any(|name| undecided(&name));
+    let wanted = |host: &HostState| match host.phase {
         Phase::Ready { way } => {
             (forward || way == Way::Back) && host.crowded.is_none_or(|crowded| crowded.retry_at <= now)
         }
-        Phase::Waiting => forward && drain_only && in_batch.contains(name),
         _ => false,
     };
     by_balancer(run, wanted)
@@ -145,7 +142,7 @@ fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
 
 /// What the balancer has forgotten is taken out again.
 fn redrains(run: &Run) -> Vec<Decision> {
-    by_balancer(run, |_, host| host.forgotten == Forgotten::Seen && host.phase.is_out())
+    by_balancer(run, |host| host.forgotten == Forgotten::Seen && host.phase.is_out())
         .into_iter()
         .map(|(balancer, hosts)| Decision {
             event: EventKind::RedrainStarted { balancer: balancer.clone(), hosts: hosts.clone() },
@@ -160,12 +157,12 @@ fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
     if run.plan.kind == Kind::Drain {
         return Vec::new();
     }
-    let busy = by_balancer(run, |_, host| {
+    let busy = by_balancer(run, |host| {
         matches!(host.phase, Phase::Enabling { .. }) || host.forgotten == Forgotten::Redraining
     });
     let ready = by_balancer(
         run,
-        |_, host| matches!(host.phase, Phase::Verified { not_before, .. } if not_before.is_none_or(|time| time <= now)),
+        |host| matches!(host.phase, Phase::Verified { not_before, .. } if not_before.is_none_or(|time| time <= now)),
     );
     ready
         .into_iter()
@@ -201,9 +198,9 @@ fn withdrawals(run: &Run) -> Vec<Decision> {
     hosts.unwrap_or_default().into_iter().filter_map(|host| Decision::only(back(host))).collect()
 }
 
-fn by_balancer(run: &Run, wanted: impl Fn(&HostName, &HostState) -> bool) -> BTreeMap<String, Vec<HostName>> {
+fn by_balancer(run: &Run, wanted: impl Fn(&HostState) -> bool) -> BTreeMap<String, Vec<HostName>> {
     let mut found: BTreeMap<String, Vec<HostName>> = BTreeMap::new();
-    for (name, _) in run.hosts.iter().filter(|(name, host)| wanted(name, host)) {
+    for (name, _) in run.hosts.iter().filter(|(_, host)| wanted(host)) {
         if let Some(seat) = run.plan.hosts.get(name).and_then(|plan| plan.balancer.as_ref()) {
             found.entry(seat.balancer.clone()).or_default().push(name.clone());
         }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::access::{Operator, Role};
 use crate::domain::check::{Check, CheckResult, Expect, Probe, Retry};
 use crate::domain::command::Title;
 use crate::domain::event::Stage;
@@ -19,8 +20,10 @@ use crate::domain::outcome::{Failure, Outcome, RunOutcome};
 use crate::domain::output::Output;
 use crate::domain::plan::HostPlan;
 use crate::domain::plan::{Plan, Seat};
+use crate::domain::restart;
 use crate::domain::task::{BatchSize, MaxFailures, Rollout, StepBody, Sudo, batch_sizes};
 use crate::domain::task::{OnFailure, Step};
+use crate::domain::wish::{Wish, grant};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -57,6 +60,7 @@ fn host_plan(name: &str) -> HostPlan {
         balancer: Some(Seat { balancer: "web".into(), server: name.into() }),
         held: false,
         current: false,
+        release: None,
     }
 }
 
@@ -79,6 +83,9 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         server: "s".into(),
         driver,
         drain_timeout: Duration::ZERO,
+        on_drain_timeout: Default::default(),
+        min_in_service: None,
+        members: Default::default(),
     };
     Plan {
         title: Title("deploy".into()),
@@ -109,6 +116,14 @@ struct World {
     cancel_after: Option<(usize, bool)>,
     /// Order in which effects that are under way end: picks by this, modulo their number.
     picks: Vec<usize>,
+    /// What operators wish, in turn, whenever nothing goes on by itself, and who.
+    wishes: Vec<(Wish, &'static str)>,
+    /// So many hosts may be out at once.
+    room: Option<usize>,
+    /// The number of the event after which the balancer forgets who is out.
+    forget_after: Option<usize>,
+    /// The balancer takes hosts back at the next try after so many.
+    enable_fails: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -123,6 +138,8 @@ enum Trouble {
     /// The gate is critical, and then the first step back ends like this.
     GateThenLost(Outcome),
     Roll(Verdict),
+    /// From this look on while it is in rotation and others are under way.
+    Watch(usize, Verdict),
     NoPrevious(Outcome),
 }
 
@@ -130,7 +147,7 @@ fn failed() -> Outcome {
     Outcome::Failed { code: Some(1), why: "exit status 1".into() }
 }
 
-fn answer(world: &World, run: &Run, effect: &Effect) -> EventKind {
+fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKind {
     match effect.clone() {
         Effect::Observe { host } => match world.trouble.get(&host) {
             Some(Trouble::Unreachable) => {
@@ -141,7 +158,13 @@ fn answer(world: &World, run: &Run, effect: &Effect) -> EventKind {
             _ => EventKind::Observed { host, previous: Some("old".into()) },
         },
         Effect::Drain { balancer, hosts } => {
-            let change = world.drain.clone().unwrap_or(Change::done(""));
+            let out = run.hosts.values().filter(|host| host.owed).count() - hosts.len();
+            let kept = match world.room {
+                Some(room) => hosts.iter().skip(room.saturating_sub(out)).cloned().collect(),
+                None => vec![],
+            };
+            let done = Change::Done { foreign: vec![], kept, note: String::new() };
+            let change = world.drain.clone().unwrap_or(done);
             EventKind::DrainEnded { balancer, hosts, change }
         }
         Effect::Redrain { balancer, hosts } => {
@@ -149,6 +172,11 @@ fn answer(world: &World, run: &Run, effect: &Effect) -> EventKind {
         }
         Effect::Enable { balancer, hosts } => {
             let change = world.enable.clone().unwrap_or(Change::done(""));
+            let tried = |event: &&Event| matches!(event.kind, EventKind::EnableEnded { .. });
+            let change = match story.iter().filter(tried).count() < world.enable_fails {
+                true => Change::Refused { why: "not reached".into() },
+                false => change,
+            };
             EventKind::EnableEnded { balancer, hosts, change }
         }
         Effect::Step { host, way, step, attempt } => {
@@ -179,6 +207,10 @@ fn answer(world: &World, run: &Run, effect: &Effect) -> EventKind {
                 (Some(Trouble::GateBothWays(verdict)), Stage::Gate) => *verdict,
                 (Some(Trouble::GateThenLost(_)), Stage::Gate) => Verdict::Critical,
                 (Some(Trouble::Roll(verdict)), Stage::Roll) => *verdict,
+                (Some(Trouble::Watch(after, verdict)), Stage::Watch) => {
+                    let looks = story.iter().filter(|event| matches!(&event.kind, EventKind::ChecksEnded { host: of, stage: Stage::Watch, .. } if *of == host));
+                    if looks.count() >= *after { *verdict } else { Verdict::Ok }
+                }
                 _ => Verdict::Ok,
             };
             let result = CheckResult { check: "answers".into(), verdict, text: "seen".into(), looks: 1 };
@@ -190,60 +222,117 @@ fn answer(world: &World, run: &Run, effect: &Effect) -> EventKind {
 struct Story {
     run: Run,
     events: Vec<Event>,
+    /// Wishes that were not granted.
+    refused: Vec<String>,
+}
+
+/// A run in the hands of a world.
+struct Player<'a> {
+    world: &'a World,
+    run: Run,
+    story: Vec<Event>,
+    under_way: Vec<Effect>,
+    /// The balancer's own view.
+    out: BTreeSet<HostName>,
+    wishes: std::slice::Iter<'a, (Wish, &'static str)>,
+    refused: Vec<String>,
+    now: Timestamp,
 }
 
 /// Plays a run to its end, and looks at the invariants after every event.
 fn play(plan: Plan, world: &World) -> Story {
-    let mut run = Run::new(RunId(1), plan.clone());
-    let mut story: Vec<Event> = Vec::new();
-    let mut under_way: Vec<Effect> = Vec::new();
-    let mut picks = world.picks.iter().copied().cycle();
-    let mut now = NOW;
-    let mut balancer = BTreeSet::new();
-    let mut write = |run: &mut Run, kind: EventKind, now: Timestamp, story: &mut Vec<Event>| {
-        let event = Event { seq: story.len() as u64 + 1, run: RunId(1), at: now, kind };
-        run.apply(&event).unwrap_or_else(|illegal| panic!("{illegal}"));
-        follow_balancer(&mut balancer, &event.kind);
-        invariants(run, &balancer);
-        story.push(event);
-    };
-    let started = EventKind::RunStarted {
+    let mut player = Player::new(plan, world);
+    player.write(EventKind::RunStarted {
         title: "t".into(),
         by: "ann".into(),
         key: "k".into(),
         plan_sha256: "0".into(),
-    };
-    write(&mut run, started, now, &mut story);
-    for _ in 0..10_000 {
-        let decided = decide(&run, now);
-        for decision in &decided.decisions {
-            check_start(&run, &decision.event);
-            write(&mut run, decision.event.clone(), now, &mut story);
-            under_way.extend(decision.effect.clone());
+    });
+    player.play()
+}
+
+impl<'a> Player<'a> {
+    fn new(plan: Plan, world: &'a World) -> Player<'a> {
+        Player {
+            world,
+            run: Run::new(RunId(1), plan),
+            story: Vec::new(),
+            under_way: Vec::new(),
+            out: BTreeSet::new(),
+            wishes: world.wishes.iter(),
+            refused: Vec::new(),
+            now: NOW,
         }
-        if run.outcome.is_some() {
-            return Story { run, events: story };
-        }
-        if !decided.decisions.is_empty() {
-            continue;
-        }
-        if let Some((after, at_once)) = world.cancel_after
-            && story.len() >= after
-            && run.cancel.is_none()
-        {
-            let cancel = EventKind::CancelRequested { by: "bob".into(), key: "k".into(), now: at_once };
-            write(&mut run, cancel, now, &mut story);
-            continue;
-        }
-        if under_way.is_empty() {
-            now = decided.wake_at.expect("something is under way, or there is a time to wake");
-            continue;
-        }
-        let effect = under_way.remove(picks.next().unwrap_or(0) % under_way.len());
-        let answer = answer(world, &run, &effect);
-        write(&mut run, answer, now, &mut story);
     }
-    panic!("the run does not end: {:?}", run.hosts);
+
+    fn write(&mut self, kind: EventKind) {
+        let event = Event { seq: self.story.len() as u64 + 1, run: RunId(1), at: self.now, kind };
+        self.run.apply(&event).unwrap_or_else(|illegal| panic!("{illegal}"));
+        follow_balancer(&mut self.out, &event.kind);
+        if self.run.plan.kind != Kind::Enable {
+            invariants(&self.run, &self.out);
+        }
+        self.story.push(event);
+    }
+
+    fn play(mut self) -> Story {
+        let mut picks = self.world.picks.iter().copied().cycle();
+        for _ in 0..10_000 {
+            let decided = decide(&self.run, self.now);
+            for decision in &decided.decisions {
+                check_start(&self.run, &decision.event);
+                self.write(decision.event.clone());
+                self.under_way.extend(decision.effect.clone());
+            }
+            if self.run.outcome.is_some() {
+                return Story { run: self.run, events: self.story, refused: self.refused };
+            }
+            if !decided.decisions.is_empty() || self.interfere() {
+                continue;
+            }
+            if self.under_way.is_empty() {
+                match decided.wake_at {
+                    Some(time) => self.now = time,
+                    None => self.wish(),
+                }
+                continue;
+            }
+            let effect = self.under_way.remove(picks.next().unwrap_or(0) % self.under_way.len());
+            let answer = answer(self.world, &self.run, &effect, &self.story);
+            self.write(answer);
+        }
+        panic!("the run does not end: {:?}", self.run.hosts);
+    }
+
+    /// Nothing goes on by itself: the next wish of an operator.
+    fn wish(&mut self) {
+        let (wish, name) = self.wishes.next().expect("something is under way, or there is a time to wake");
+        let who =
+            Operator { name: name.to_string(), key: name.to_string(), role: Role::Operator, groups: None };
+        match grant(&self.run, *wish, &who) {
+            Ok(event) => event.into_iter().for_each(|event| self.write(event)),
+            Err(why) => self.refused.push(why),
+        }
+    }
+
+    /// Whoever comes in from outside in the middle of it.
+    fn interfere(&mut self) -> bool {
+        if let Some((after, now)) = self.world.cancel_after
+            && self.story.len() >= after
+            && self.run.cancel.is_none()
+        {
+            self.write(EventKind::CancelRequested { by: "bob".into(), key: "k".into(), now });
+            return true;
+        }
+        let told = |event: &Event| matches!(event.kind, EventKind::DrainForgotten { .. });
+        let forgets = self.world.forget_after.is_some_and(|after| self.story.len() >= after);
+        if !forgets || self.story.iter().any(told) {
+            return false;
+        }
+        let Some((balancer, hosts)) = self.run.drained().pop_first() else { return false };
+        self.write(EventKind::DrainForgotten { balancer, hosts });
+        true
+    }
 }
 
 /// The balancer's own view: out from the intent on, in again once it is proven.
@@ -254,8 +343,8 @@ fn follow_balancer(out: &mut BTreeSet<HostName>, kind: &EventKind) {
             hosts.iter().for_each(|host| _ = out.remove(host));
         }
         // What somebody else has taken out is not ours going out, and not back going in.
-        EventKind::DrainEnded { change: Change::Done { foreign, .. }, .. } => {
-            foreign.iter().for_each(|host| _ = out.remove(host));
+        EventKind::DrainEnded { change: Change::Done { foreign, kept, .. }, .. } => {
+            foreign.iter().chain(kept).for_each(|host| _ = out.remove(host));
         }
         EventKind::EnableEnded { hosts, change: Change::Done { foreign, .. }, .. } => {
             hosts.iter().filter(|host| !foreign.contains(host)).for_each(|host| _ = out.remove(host));
@@ -283,8 +372,15 @@ fn invariants(run: &Run, out: &BTreeSet<HostName>) {
 /// Before an intent: whether it may be.
 fn check_start(run: &Run, kind: &EventKind) {
     match kind {
-        EventKind::DrainStarted { .. } | EventKind::BatchStarted { .. } => {
-            assert!(!run.is_halted(), "I11: nothing begins once the run is halted: {kind:?}");
+        EventKind::DrainStarted { hosts, .. } => {
+            let back = hosts.iter().all(|host| run.hosts[host].way() == Way::Back);
+            assert!(
+                back || !run.holds_back(),
+                "I11: nothing begins once the run is halted or paused: {kind:?}"
+            );
+        }
+        EventKind::BatchStarted { .. } => {
+            assert!(!run.holds_back(), "I11: nothing begins once the run is halted or paused: {kind:?}");
         }
         EventKind::EnableStarted { hosts, .. } => {
             for host in hosts.iter().map(|host| &run.hosts[host]) {
@@ -587,7 +683,8 @@ fn troubles() -> impl Strategy<Value = Trouble> {
         (0usize..2, outcomes()).prop_map(|(step, outcome)| Trouble::Step(Way::Forward, step, outcome)),
         verdict.clone().prop_map(Trouble::Gate),
         verdict.clone().prop_map(Trouble::GateBothWays),
-        verdict.prop_map(Trouble::Roll),
+        verdict.clone().prop_map(Trouble::Roll),
+        (0usize..4, verdict).prop_map(|(after, verdict)| Trouble::Watch(after, verdict)),
         (0usize..2).prop_map(Trouble::Flaky),
         outcomes().prop_map(Trouble::NoPrevious),
     ]
@@ -602,6 +699,12 @@ fn changes() -> impl Strategy<Value = Option<Change>> {
     ]
 }
 
+/// A drain may also keep some in service; an enable never does.
+fn drains() -> impl Strategy<Value = Option<Change>> {
+    let kept = Change::Done { foreign: vec!["h3".into()], kept: vec!["h1".into()], note: String::new() };
+    prop_oneof![5 => changes(), 1 => Just(Some(kept))]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     /// Whatever happens: the run ends, no invariant breaks, and the same journal makes the same state.
@@ -610,25 +713,46 @@ proptest! {
         hosts in 1usize..7,
         serial in prop_oneof![Just(1u32), Just(2), Just(0)],
         max_failures in 0u32..3,
-        rollback in any::<bool>(),
+        on_failure in 0usize..4,
+        min_healthy in prop_oneof![2 => Just(0u64), 1 => Just(8)],
         trouble in proptest::collection::btree_map(1usize..7, troubles(), 0..5),
-        drain in changes(),
+        drain in drains(),
         enable in changes(),
         cancel_after in proptest::option::of((1usize..40, any::<bool>())),
         picks in proptest::collection::vec(0usize..7, 1..12),
+        (room, forget_after, enable_fails, cut) in (
+            proptest::option::of(1usize..4), proptest::option::of(4usize..40), 0usize..5, any::<proptest::sample::Index>()
+        ),
     ) {
-        let on_failure = if rollback { OnFailure::Rollback } else { OnFailure::Stop };
-        let plan = plan(hosts, &[BatchSize::Hosts(serial)], max_failures, on_failure);
+        let all = [OnFailure::Stop, OnFailure::Rollback, OnFailure::RollbackAll, OnFailure::Continue];
+        let on_failure = all[on_failure];
+        let mut plan = plan(hosts, &[BatchSize::Hosts(serial)], max_failures, on_failure);
+        plan.rollout.min_healthy_time = Duration::from_secs(min_healthy);
         let trouble = trouble.into_iter().map(|(n, trouble)| (HostName::new(format!("h{n}")), trouble)).collect();
-        let world = World { trouble, drain, enable, cancel_after, picks };
+        let world = World {
+            trouble, drain, enable, cancel_after, picks, room, forget_after, enable_fails, ..World::default()
+        };
         let story = play(plan.clone(), &world);
         let replayed = Run::replay(RunId(1), plan.clone(), &story.events).unwrap();
         prop_assert_eq!(&replayed, &story.run, "I9: state is the fold of the events");
         for cut in 0..story.events.len() {
             Run::replay(RunId(1), plan.clone(), &story.events[..cut]).unwrap();
         }
+        // It dies after any event, is taken up again, and comes to an end in which no invariant breaks.
+        let mut player = Player::new(plan.clone(), &world);
+        let begun = 1 + cut.index(story.events.len() - 1);
+        story.events[..begun].iter().for_each(|event| player.write(event.kind.clone()));
+        if player.run.outcome.is_none() {
+            player.under_way = restart::under_way(&player.run);
+            let (then, why) = restart::go_on(&player.run, Duration::ZERO);
+            player.write(EventKind::Recovered { away_ms: 0, then, why });
+            player.play();
+        }
         let text: Vec<String> = story.events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
         let back: Vec<Event> = text.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         prop_assert_eq!(back, story.events, "events survive being written down");
     }
 }
+
+#[path = "rollout_gates_tests.rs"]
+mod gates;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::bracket::{HostState, Phase, Roll, Route};
+use super::bracket::{Forgotten, HostState, Phase, Roll, Route};
 use super::event::{Event, EventKind, Pause, PausedUntil, Then, Way};
 use super::name::{HostName, RunId};
 use super::outcome::{End, FailureKind, RunOutcome, Verdict};
@@ -77,6 +77,8 @@ impl Run {
                 phase: Phase::Verified { way: Way::Return, not_before: None },
                 ..HostState::default()
             },
+            // They are only taken out: nothing else is looked up before.
+            Kind::Drain => HostState { phase: Phase::Ready { way: Way::Forward }, ..HostState::default() },
             _ => HostState::default(),
         };
         let hosts = plan.hosts.keys().map(|name| (name.clone(), first.clone())).collect();
@@ -141,6 +143,18 @@ impl Run {
             Phase::Serving { roll, .. } => roll != Some(Roll::Watching),
             _ => false,
         }
+    }
+
+    /// The hosts in their bracket that a balancer must not send requests to, by balancer.
+    pub fn drained(&self) -> BTreeMap<String, Vec<HostName>> {
+        let mut found: BTreeMap<String, Vec<HostName>> = BTreeMap::new();
+        let out = |host: &HostState| host.owed && host.phase.is_out() && host.forgotten == Forgotten::No;
+        for (name, _) in self.hosts.iter().filter(|(_, host)| out(host)) {
+            if let Some(seat) = self.plan.hosts.get(name).and_then(|plan| plan.balancer.as_ref()) {
+                found.entry(seat.balancer.clone()).or_default().push(name.clone());
+            }
+        }
+        found
     }
 
     /// True while a host is neither where it was before nor back in rotation.
@@ -233,7 +247,8 @@ impl Run {
         }
     }
 
-    fn check(&self, kind: &EventKind) -> Result<(), IllegalEvent> {
+    /// An error if an event of this kind would not fit.
+    pub fn check(&self, kind: &EventKind) -> Result<(), IllegalEvent> {
         let fits = match kind {
             EventKind::RunStarted { .. } => !self.started,
             EventKind::BatchStarted { batch, .. } => {

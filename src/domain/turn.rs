@@ -35,7 +35,6 @@ impl Turn<'_> {
     /// What comes next for it, if it is its turn.
     pub(super) fn next(&self) -> Option<Decision> {
         match &self.host.phase {
-            Phase::Waiting if self.run.plan.kind == Kind::Drain && !self.run.is_halted() => None,
             Phase::Waiting => self.begin(),
             Phase::Ready { way: Way::Forward } if self.run.is_halted() => {
                 self.settle(End::NotStarted, self.halted_why())
@@ -250,6 +249,9 @@ impl Turn<'_> {
             }
             (_, verdict) if !verdict.passes() => End::Failing,
             _ if self.host.changed => End::Released,
+            _ if self.host.way() == Way::Stay => {
+                return self.settle(End::Unchanged, "it was on this release already".into());
+            }
             _ => End::Unchanged,
         };
         self.settle(end, why)

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Ports;
 use super::effect::{Work, crashed};
 use super::feed::{Control, Live, Over};
+use super::guard::Guard;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::rollout::{Effect, decide};
 use crate::domain::run::Run;
@@ -47,6 +48,7 @@ struct Driver<'a> {
     suspending: bool,
     /// Nothing further is decided: the run is left as soon as what is under way has been reported.
     hurry: CancellationToken,
+    guard: Guard,
 }
 
 /// Why the loop goes on.
@@ -66,7 +68,8 @@ pub(super) async fn drive(
 ) {
     let run = Run::new(live.id, (*live.plan).clone());
     let (effects, kill) = (JoinSet::new(), CancellationToken::new());
-    let mut driver = Driver { ports, live, run, effects, kill, suspending: false, hurry };
+    let mut driver =
+        Driver { ports, live, run, effects, kill, suspending: false, hurry, guard: Guard::default() };
     let over = driver.carry(begin, &mut requests).await.unwrap_or_else(|why| {
         tracing::error!(run = %live.id, %why, "the run stands still");
         Over::Broken(why)
@@ -148,6 +151,7 @@ impl Driver<'_> {
             Some(control) = requests.recv() => return News::Asked(control),
             () = self.hurry.cancelled(), if !hurried => return News::Time,
             Some(report) = self.effects.join_next() => reports.extend(report.ok()),
+            found = self.guard.watch(self.ports, &self.live.plan, &self.run) => reports.extend(found),
             () = wake => {}
         }
         while let Some(report) = self.effects.try_join_next() {

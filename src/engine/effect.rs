@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,12 +15,12 @@ use super::port::{Exec, ExecEnd, ExecReport, Input, Member};
 use super::script;
 use super::verify::{Eyes, verify};
 use crate::domain::bracket::Phase;
+use crate::domain::digest::sha256_hex;
 use crate::domain::event::{Change, EventKind, Progress, Stage, Way, operation_id};
-use crate::domain::inventory::Balancer;
 use crate::domain::name::HostName;
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
 use crate::domain::output::Output;
-use crate::domain::plan::{HostPlan, Kind, with_previous};
+use crate::domain::plan::{HostPlan, Kind, Plan, with_previous};
 use crate::domain::rollout::Effect;
 use crate::domain::run::Run;
 use crate::domain::shell;
@@ -82,17 +81,14 @@ impl Work {
     pub async fn perform(self) -> EventKind {
         match &self.effect {
             Effect::Observe { host } => self.observe(host).await,
-            Effect::Drain { balancer, hosts } => {
-                let change = self.change(balancer, hosts, true).await;
-                EventKind::DrainEnded { balancer: balancer.clone(), hosts: hosts.clone(), change }
+            Effect::Drain { balancer, hosts } => self.drain(balancer, hosts, |plan| plan.held).await,
+            Effect::Redrain { balancer, hosts } => {
+                let change = self.change(balancer, hosts, |_| true, Side::Out).await;
+                EventKind::RedrainEnded { balancer: balancer.clone(), hosts: hosts.clone(), change }
             }
             Effect::Enable { balancer, hosts } => {
-                let change = self.change(balancer, hosts, false).await;
+                let change = self.change(balancer, hosts, |_| true, Side::In).await;
                 EventKind::EnableEnded { balancer: balancer.clone(), hosts: hosts.clone(), change }
-            }
-            Effect::Redrain { balancer, hosts } => {
-                let change = self.change(balancer, hosts, true).await;
-                EventKind::RedrainEnded { balancer: balancer.clone(), hosts: hosts.clone(), change }
             }
             Effect::Step { host, way, step, attempt } => self.step(host, *way, *step, *attempt).await,
             Effect::Checks { host, stage } => self.checks(host, *stage).await,
@@ -104,25 +100,37 @@ impl Work {
     pub async fn resume(self) -> EventKind {
         match &self.effect {
             Effect::Step { .. } => crashed(&self.effect),
+            // The intent is in the journal: who is found out is taken for ours.
+            Effect::Drain { balancer, hosts } => self.drain(balancer, hosts, |_| true).await,
             _ => self.perform().await,
         }
+    }
+
+    async fn drain(&self, balancer: &str, hosts: &[HostName], ours: fn(&HostPlan) -> bool) -> EventKind {
+        let change = self.change(balancer, hosts, ours, Side::Out).await;
+        EventKind::DrainEnded { balancer: balancer.into(), hosts: hosts.to_vec(), change }
     }
 
     fn plan(&self, host: &HostName) -> Option<&HostPlan> {
         self.live.plan.hosts.get(host)
     }
 
-    async fn change(&self, balancer: &str, hosts: &[HostName], out: bool) -> Change {
-        let Some(target) = self.live.plan.balancers.get(balancer) else {
+    async fn change(
+        &self,
+        balancer: &str,
+        hosts: &[HostName],
+        ours: fn(&HostPlan) -> bool,
+        side: Side,
+    ) -> Change {
+        let plan = &self.live.plan;
+        let Some(target) = plan.balancers.get(balancer) else {
             return Change::Refused { why: format!("the plan has no balancer `{balancer}`") };
         };
-        let members = self.members(hosts);
-        change(&self.ports, target, &members, out).await
-    }
-
-    fn members(&self, hosts: &[HostName]) -> Vec<Member> {
-        let seat = |host: &HostName| self.plan(host).and_then(|plan| plan.balancer.clone());
-        hosts.iter().filter_map(|host| Some(Member { host: host.clone(), seat: seat(host)? })).collect()
+        let members = members(plan, hosts, ours);
+        match side {
+            Side::Out => self.ports.balancers.drain(target, &members).await,
+            Side::In => self.ports.balancers.enable(target, &members).await,
+        }
     }
 
     async fn observe(&self, host: &HostName) -> EventKind {
@@ -221,16 +229,24 @@ impl Work {
     }
 }
 
+/// The members of a balancer that these hosts are. `ours` says of which an open debt stands in the journal,
+/// so that finding it out of rotation says nothing of somebody else.
+pub fn members(plan: &Plan, hosts: &[HostName], ours: impl Fn(&HostPlan) -> bool) -> Vec<Member> {
+    let member = |host: &HostName| {
+        let plan = plan.hosts.get(host)?;
+        Some(Member { host: host.clone(), seat: plan.balancer.clone()?, ours: ours(plan) })
+    };
+    hosts.iter().filter_map(member).collect()
+}
+
 fn observe_failed(host: &HostName, kind: FailureKind, why: String) -> EventKind {
     EventKind::ObserveFailed { host: host.clone(), failure: Failure { kind, why } }
 }
 
-/// Drains or enables members of one balancer.
-async fn change(ports: &Ports, balancer: &Balancer, members: &[Member], out: bool) -> Change {
-    match out {
-        true => ports.balancers.drain(balancer, members).await,
-        false => ports.balancers.enable(balancer, members).await,
-    }
+/// The side of a balancer that hosts are moved to.
+enum Side {
+    In,
+    Out,
 }
 
 /// Rollback steps carry their files with them: the plan has put them in.
@@ -382,11 +398,6 @@ fn describe(end: &ExecEnd, stderr: &Output) -> String {
         ExecEnd::Cancelled => "cancelled".into(),
         ExecEnd::Lost(why) | ExecEnd::NotStarted(why) => why.clone(),
     }
-}
-
-/// SHA-256 of bytes, in hex, as hosts print it.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The event of an effect that panicked: a bug of ours, which must not leave its host without an end.

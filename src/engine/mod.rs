@@ -9,6 +9,7 @@ pub mod script;
 pub mod verify;
 
 mod drive;
+mod guard;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -20,7 +20,9 @@ use crate::domain::inventory::{Balancer, Endpoint};
 use crate::domain::name::{HostName, RunId};
 use crate::domain::output::Output;
 use crate::domain::plan::{Plan, Seat};
-use crate::domain::record::{Debt, Release, RunSummary};
+use crate::domain::record::{Debt, RunSummary};
+use crate::domain::release::{Mark, Taken};
+use crate::domain::rotation::View;
 
 /// The time of day. Used for timestamps that people read and for "not before"; never for order.
 pub trait Clock: Send + Sync {
@@ -84,6 +86,10 @@ pub trait Remote: Send + Sync {
     /// Opens a TCP connection from the host to `address:port`.
     async fn open(&self, host: &Endpoint, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError>;
 
+    /// Opens the UNIX socket `path` of the host. A host that does not forward sockets may say so, or
+    /// that nobody listens there: sshd does not tell these apart.
+    async fn open_unix(&self, host: &Endpoint, path: &str) -> Result<Box<dyn Stream>, OpenError>;
+
     /// The key that the host presents now, and what is recorded for it.
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String>;
 
@@ -98,6 +104,15 @@ pub enum OpenError {
     Refused(String),
     /// The host could not be asked, or does not allow it.
     Blind(String),
+}
+
+impl OpenError {
+    /// The reason, whichever kind it is.
+    pub fn why(self) -> String {
+        match self {
+            OpenError::Refused(why) | OpenError::Blind(why) => why,
+        }
+    }
 }
 
 /// What is known of a host's key.
@@ -137,15 +152,22 @@ pub trait Prober: Send + Sync {
 pub struct Member {
     pub host: HostName,
     pub seat: Seat,
+    /// An open debt of ours exists for it: found taken out, it is so by us and not by somebody else.
+    pub ours: bool,
 }
 
 /// Load balancers.
 ///
 /// If an implementation says [`Change::Done`] without proof, hosts are deployed to while they serve;
-/// if it says [`Change::Refused`] when something changed, a host is stranded without a debt.
+/// if it says [`Change::Refused`] when something changed, a host is stranded without a debt; if its
+/// [`View`] counts servers that do not serve, capacity falls below the floor.
 #[async_trait]
 pub trait BalancerDriver: Send + Sync {
-    /// Takes the members out, all in one change, and waits until their requests have ended.
+    /// How the members stand, and how many servers serve in all; nothing is changed. An error names the
+    /// balancer's host that could not be asked, and the next thing to try.
+    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<View, String>;
+    /// Takes the members out, all in one change, and waits until their requests have ended. Those for
+    /// which there is no room above the floor are kept.
     async fn drain(&self, balancer: &Balancer, members: &[Member]) -> Change;
     /// Puts the members back, all in one change.
     async fn enable(&self, balancer: &Balancer, members: &[Member]) -> Change;
@@ -175,8 +197,12 @@ pub trait Store: Send + Sync {
     async fn open_runs(&self) -> Result<Vec<RunId>, StoreError>;
     /// Open debts, oldest first.
     async fn debts(&self) -> Result<Vec<Debt>, StoreError>;
-    /// What each host took over last.
-    async fn releases(&self) -> Result<BTreeMap<HostName, Release>, StoreError>;
+    /// What each host took over, newest first, the last ones.
+    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError>;
+    /// Operators' words on releases, oldest first.
+    async fn marks(&self) -> Result<Vec<Mark>, StoreError>;
+    /// Adds one.
+    async fn mark(&self, mark: Mark) -> Result<(), StoreError>;
 }
 
 /// A run as it is in the store.

@@ -98,7 +98,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::effect::sha256_hex;
+    use crate::domain::digest::sha256_hex;
 
     /// Exit status and last line of standard output.
     fn sh(dir: &Path, script: &str, input: &str) -> (i32, String) {

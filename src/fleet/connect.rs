@@ -111,9 +111,9 @@ async fn way_to(shared: &Shared, host: &Endpoint, jump: Option<&Link>) -> Result
     let dialled = timeout(limit, async {
         match jump {
             None => shared.dial.dial(&host.address, host.port).await.map_err(|error| error.to_string()),
-            Some(jump) => open_through(jump, &host.address, host.port).await.map_err(|error| match error {
-                OpenError::Refused(why) | OpenError::Blind(why) => why,
-            }),
+            Some(jump) => {
+                open_through(jump, &Target::Tcp(&host.address, host.port)).await.map_err(OpenError::why)
+            }
         }
     });
     match dialled.await {
@@ -123,15 +123,46 @@ async fn way_to(shared: &Shared, host: &Endpoint, jump: Option<&Link>) -> Result
     }
 }
 
-/// A TCP connection from the host behind `link` to `address:port`.
-pub async fn open_through(link: &Link, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError> {
-    match link.handle.channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0).await {
+/// What a host is asked to connect to.
+pub enum Target<'a> {
+    Tcp(&'a str, u16),
+    Unix(&'a str),
+}
+
+impl Target<'_> {
+    fn refused(&self) -> String {
+        match self {
+            Target::Tcp(address, port) => format!("nobody accepts connections on {address}:{port}"),
+            Target::Unix(path) => format!(
+                "cannot open {path}: nobody listens there, the login may not, or its sshd does not forward sockets"
+            ),
+        }
+    }
+
+    fn not_forwarded(&self) -> String {
+        let option = match self {
+            Target::Tcp(..) => "AllowTcpForwarding",
+            Target::Unix(_) => "AllowStreamLocalForwarding",
+        };
+        format!("its sshd does not forward; try: {option} yes")
+    }
+}
+
+/// A connection from the host behind `link` to `target`.
+pub async fn open_through(link: &Link, target: &Target<'_>) -> Result<Box<dyn Stream>, OpenError> {
+    let opened = match target {
+        Target::Tcp(address, port) => {
+            link.handle.channel_open_direct_tcpip(*address, u32::from(*port), "127.0.0.1", 0).await
+        }
+        Target::Unix(path) => link.handle.channel_open_direct_streamlocal(*path).await,
+    };
+    match opened {
         Ok(channel) => Ok(Box::new(channel.into_stream())),
         Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed)) => {
-            Err(OpenError::Refused(format!("nobody accepts connections on {address}:{port}")))
+            Err(OpenError::Refused(target.refused()))
         }
         Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited)) => {
-            Err(OpenError::Blind("its sshd does not forward; try: AllowTcpForwarding yes".into()))
+            Err(OpenError::Blind(target.not_forwarded()))
         }
         Err(error) if link.is_closed() => Err(OpenError::Blind(format!("{error}: {}", link.why_lost()))),
         Err(error) => Err(OpenError::Blind(error.to_string())),

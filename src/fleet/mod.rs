@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use self::connect::{Dial, Identity, Link, connect, look_at_key, open_through, phase};
+use self::connect::{Dial, Identity, Link, Target, connect, look_at_key, open_through, phase};
 use self::known_hosts::KnownHosts;
 use crate::domain::inventory::Endpoint;
 use crate::engine::port::{Clock, Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, Remote, Stream};
@@ -163,6 +163,22 @@ impl Fleet {
         Err(phase(host, "channel", "gave up"))
     }
 
+    /// A connection from the host to `target`, over the connection to the host. One that turns out to be
+    /// dead is made anew, once.
+    async fn forward(&self, host: &Endpoint, target: &Target<'_>) -> Result<Box<dyn Stream>, OpenError> {
+        let limit = self.shared.settings.connect_timeout;
+        let mut link = self.link(host).await.map_err(OpenError::Blind)?;
+        match timeout(limit, open_through(&link, target)).await {
+            Ok(Err(OpenError::Blind(_))) if link.is_closed() => {
+                self.forget(host, &link).await;
+                link = self.link(host).await.map_err(OpenError::Blind)?;
+                open_through(&link, target).await
+            }
+            Ok(opened) => opened,
+            Err(_) => Err(OpenError::Blind(format!("the host did not open a connection within {limit:?}"))),
+        }
+    }
+
     async fn forget(&self, host: &Endpoint, dead: &Arc<Link>) {
         let slot = self.slot(host);
         let mut place = slot.link.lock().await;
@@ -210,17 +226,11 @@ impl Remote for Fleet {
     }
 
     async fn open(&self, host: &Endpoint, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError> {
-        let limit = self.shared.settings.connect_timeout;
-        let mut link = self.link(host).await.map_err(OpenError::Blind)?;
-        match timeout(limit, open_through(&link, address, port)).await {
-            Ok(Err(OpenError::Blind(_))) if link.is_closed() => {
-                self.forget(host, &link).await;
-                link = self.link(host).await.map_err(OpenError::Blind)?;
-                open_through(&link, address, port).await
-            }
-            Ok(opened) => opened,
-            Err(_) => Err(OpenError::Blind(format!("the host did not open a connection within {limit:?}"))),
-        }
+        self.forward(host, &Target::Tcp(address, port)).await
+    }
+
+    async fn open_unix(&self, host: &Endpoint, path: &str) -> Result<Box<dyn Stream>, OpenError> {
+        self.forward(host, &Target::Unix(path)).await
     }
 
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {

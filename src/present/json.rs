@@ -9,6 +9,7 @@ use crate::domain::event::Event;
 use crate::domain::inventory::Inventory;
 use crate::domain::name::HostName;
 use crate::domain::output::is_steering;
+use crate::domain::release::Taken;
 use crate::domain::run::Run;
 
 /// Version of these shapes; it grows when a field changes its meaning or goes away.
@@ -55,6 +56,11 @@ pub fn host(inventory: &Inventory, name: &HostName) -> String {
             "checks": host.checks, "balancer": host.balancer,
         }),
     )
+}
+
+/// A release that a host took over.
+pub fn release(host: &HostName, taken: &Taken) -> String {
+    line("release", json!({ "host": host, "taken": taken }))
 }
 
 /// The recap: one line for the run, with every host in it.

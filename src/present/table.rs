@@ -12,7 +12,8 @@ use crate::domain::name::{HostName, count};
 use crate::domain::nodeset::fold;
 use crate::domain::outcome::seconds;
 use crate::domain::plan::{HostPlan, Plan};
-use crate::domain::record::{Debt, Release, RunSummary};
+use crate::domain::record::{Debt, RunSummary};
+use crate::domain::release::{Mark, Taken, last_good, marked_bad};
 use crate::domain::task::{MaxFailures, OnFailure, Source, Step, StepBody, Sudo};
 
 /// Columns as wide as their widest cell, two spaces between, nothing behind the last.
@@ -64,15 +65,16 @@ pub fn hosts(
     inventory: &Inventory,
     picked: &[HostName],
     debts: &[Debt],
-    releases: &BTreeMap<HostName, Release>,
+    taken: &BTreeMap<HostName, Vec<Taken>>,
 ) -> String {
     let mut rows =
         vec![["HOST", "ADDRESS", "GROUPS", "TAGS", "RELEASE", "ROTATION"].map(String::from).to_vec()];
     for host in picked.iter().filter_map(|name| inventory.host(name)) {
-        let release = releases.get(&host.name).map_or_else(String::new, |release| {
+        let present = taken.get(&host.name).and_then(|taken| taken.first());
+        let release = present.map_or_else(String::new, |taken| {
             let params: Vec<String> =
-                release.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            format!("{} (run {})", params.join(" "), release.run)
+                taken.release.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("{} (run {})", params.join(" "), taken.run)
         });
         let owed = debts.iter().find(|debt| debt.host == host.name);
         let rotation = match (owed, &host.balancer) {
@@ -131,6 +133,53 @@ pub fn debts(debts: &[Debt], now: Timestamp) -> String {
         ]);
     }
     columns(&rows)
+}
+
+/// `releases`: which host runs what, since when, by which run, and where `rollback` would lead.
+pub fn releases(
+    picked: &[HostName],
+    taken: &[(&HostName, &[Taken])],
+    marks: &[Mark],
+    now: Timestamp,
+) -> String {
+    let mut rows = vec![["HOST", "RELEASE", "SINCE", "RUN", "STATE", "ROLLBACK"].map(String::from).to_vec()];
+    for (host, history) in taken {
+        let Some(present) = history.first() else { continue };
+        let bad = marked_bad(marks, &present.release.task, &present.release.params);
+        let state = match (bad, present.good) {
+            (Some(mark), _) => format!("bad: {}", mark.reason),
+            (None, true) => "good".into(),
+            (None, false) => "failing".into(),
+        };
+        let back = last_good(history, marks).map_or_else(|| "-".into(), |taken| taken.release.words());
+        rows.push(vec![
+            host.to_string(),
+            present.release.words(),
+            format!("{} ago", age(present.at, now)),
+            present.run.to_string(),
+            state,
+            back,
+        ]);
+    }
+    let unknown: Vec<&HostName> =
+        picked.iter().filter(|name| !taken.iter().any(|(host, _)| host == name)).collect();
+    let unknown = match unknown.is_empty() {
+        true => String::new(),
+        false => format!("nothing on record: {}\n", folded(unknown)),
+    };
+    let table = if rows.len() > 1 { columns(&rows) } else { String::new() };
+    table + &unknown
+}
+
+/// `mark`.
+pub fn mark(mark: &Mark) -> String {
+    let params: String = mark.params.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+    match mark.bad {
+        true => {
+            format!("{}{params} is marked bad: it is not deployed, and no rollback leads to it\n", mark.task)
+        }
+        false => format!("{}{params} is marked good\n", mark.task),
+    }
 }
 
 /// The line under every answer while something is owed; `None` when nothing is.

@@ -4,11 +4,11 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::failed;
+use super::{failed, releases};
+use crate::domain::digest::sha256_hex;
 use crate::domain::event::{Change, Event, EventKind};
 use crate::domain::name::{HostName, RunId};
 use crate::domain::outcome::End;
-use crate::engine::effect::sha256_hex;
 use crate::engine::port::StoreError;
 
 /// How many of the last rows are checked at start: enough to see a cut or changed tail. The whole
@@ -125,8 +125,8 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
         }
         EventKind::DrainEnded { balancer, hosts, change } => match change {
             Change::Done { foreign, kept, .. } => {
-                pay(connection, event, balancer, foreign, Whose::OfThisRun)?;
-                pay(connection, event, balancer, kept, Whose::OfThisRun)
+                let not_ours = [foreign.as_slice(), kept].concat();
+                pay(connection, event, balancer, &not_ours, Whose::OfThisRun)
             }
             Change::Refused { .. } => pay(connection, event, balancer, hosts, Whose::OfThisRun),
             Change::Unknown { .. } => Ok(()),
@@ -144,10 +144,10 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
                 "UPDATE debt SET why = ? WHERE host = ? AND run = ? AND paid_seq IS NULL",
                 params![why, host.as_str(), event.run.0],
             )?;
-            if matches!(end, End::Released | End::Unchanged | End::Failing) {
-                release(connection, event, host)
-            } else {
-                Ok(())
+            match end {
+                End::Released | End::Unchanged => releases::took(connection, event, host, true),
+                End::Failing => releases::took(connection, event, host, false),
+                _ => Ok(()),
             }
         }
         EventKind::RunEnded { outcome } => {
@@ -204,15 +204,4 @@ fn pay(
             params![event.seq, host.as_str(), balancer, only],
         )
     })
-}
-
-fn release(connection: &Connection, event: &Event, host: &HostName) -> Result<(), StoreError> {
-    run(
-        connection,
-        "INSERT INTO release (host, task, params, run, at)
-         SELECT ?1, task, params, id, ?2 FROM run WHERE id = ?3 AND task IS NOT NULL
-         ON CONFLICT (host) DO UPDATE SET
-             task = excluded.task, params = excluded.params, run = excluded.run, at = excluded.at",
-        params![host.as_str(), event.at.to_string(), event.run.0],
-    )
 }

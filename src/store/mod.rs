@@ -4,6 +4,7 @@
 //! power. One process writes: it holds a lock file beside the database and an epoch inside it.
 
 mod journal;
+mod releases;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -20,13 +21,14 @@ use crate::domain::access::Operator;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::name::{HostName, RunId};
 use crate::domain::plan::Plan;
-use crate::domain::record::{Debt, Release, RunSummary};
+use crate::domain::record::{Debt, RunSummary};
+use crate::domain::release::{Mark, Taken};
 use crate::engine::port::{Store, StoreError, StoredRun};
 
 /// How long a statement waits for another process that reads.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema.sql")), M::up(include_str!("schema-2.sql"))];
 
 /// The store in one file.
 #[derive(Clone)]
@@ -116,7 +118,7 @@ impl SqliteStore {
     /// [`Store::create_run`], on this thread.
     pub fn create_run_now(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
         let text = serde_json::to_string(plan).map_err(failed)?;
-        let sha256 = crate::engine::effect::sha256_hex(text.as_bytes());
+        let sha256 = crate::domain::digest::sha256_hex(text.as_bytes());
         self.transact(|connection| {
             refuse_if_leased(connection, plan)?;
             let hosts: Vec<&str> = plan.hosts.keys().map(HostName::as_str).collect();
@@ -139,6 +141,7 @@ impl SqliteStore {
                     .execute("INSERT INTO lease (scope, run, since) VALUES (?, ?, ?)", params![scope, run.0, at.to_string()])
                     .map_err(failed)?;
             }
+            releases::planned(connection, run, plan)?;
             let started = EventKind::RunStarted {
                 title: plan.title.0.clone(),
                 by: by.name.clone(),
@@ -241,28 +244,6 @@ impl SqliteStore {
             .collect()
     }
 
-    /// [`Store::releases`], on this thread.
-    pub fn releases_now(&self) -> Result<BTreeMap<HostName, Release>, StoreError> {
-        let rows = self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT host, task, params, run, at FROM release")?;
-            let rows = statement.query_map([], |row| {
-                let host: String = row.get(0)?;
-                Ok((host, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?, row.get::<_, String>(4)?))
-            })?;
-            rows.collect::<Result<Vec<_>, _>>()
-        })?;
-        rows.into_iter()
-            .map(|(host, task, params, run, at)| {
-                let params = serde_json::from_str(&params).map_err(failed)?;
-                Ok((
-                    HostName::new(host),
-                    Release { task, params, run: RunId(run), at: at.parse().map_err(failed)? },
-                ))
-            })
-            .collect()
-    }
-
     /// Does blocking work where blocking is allowed.
     async fn off_thread<T: Send + 'static>(
         &self,
@@ -360,8 +341,16 @@ impl Store for SqliteStore {
         self.off_thread(|store| store.debts_now()).await
     }
 
-    async fn releases(&self) -> Result<BTreeMap<HostName, Release>, StoreError> {
-        self.off_thread(|store| store.releases_now()).await
+    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
+        self.off_thread(|store| store.taken_now()).await
+    }
+
+    async fn marks(&self) -> Result<Vec<Mark>, StoreError> {
+        self.off_thread(|store| store.marks_now()).await
+    }
+
+    async fn mark(&self, mark: Mark) -> Result<(), StoreError> {
+        self.off_thread(move |store| store.mark_now(&mark)).await
     }
 }
 

@@ -9,6 +9,7 @@ use crate::domain::event::Change;
 use crate::domain::inventory::Endpoint;
 use crate::domain::outcome::{End, RunOutcome};
 use crate::domain::plan::{HostPlan, Kind};
+use crate::domain::release::{Mark, Release};
 use crate::domain::task::Rollout;
 
 fn at(second: i64) -> Timestamp {
@@ -34,6 +35,11 @@ fn plan(version: &str) -> Plan {
         balancer: None,
         held: false,
         current: false,
+        release: Some(Release {
+            task: "deploy".into(),
+            params: Params::from([("version".into(), version.into())]),
+            fingerprint: "f".into(),
+        }),
     };
     Plan {
         title: Title(format!("deploy prod version={version}")),
@@ -156,9 +162,51 @@ fn a_release_is_what_a_host_took_over_last() {
     store.append_now(run, at(2), vec![settled(End::Released), ended(RunOutcome::Done)]).unwrap();
     let second = store.create_run_now(&plan("2"), &ann(), at(3)).unwrap().run;
     store.append_now(second, at(4), vec![settled(End::RolledBack), ended(RunOutcome::Failed)]).unwrap();
-    let releases = store.releases_now().unwrap();
-    let release = &releases[&HostName::from("web1")];
-    assert_eq!((release.run, release.params["version"].as_str()), (run, "1"));
+    let taken = store.taken_now().unwrap();
+    let present = &taken[&HostName::from("web1")][0];
+    assert_eq!((present.run, present.good, present.release.params["version"].as_str()), (run, true, "1"));
+    let third = store.create_run_now(&plan("3"), &ann(), at(5)).unwrap().run;
+    store.append_now(third, at(6), vec![settled(End::Failing), ended(RunOutcome::NeedsPerson)]).unwrap();
+    let all = &store.taken_now().unwrap()[&HostName::from("web1")];
+    assert_eq!(
+        all.iter().map(|taken| (taken.run, taken.good)).collect::<Vec<_>>(),
+        [(third, false), (run, true)]
+    );
+}
+
+#[test]
+fn marks_are_kept_in_the_order_in_which_they_were_made() {
+    let (_dir, store) = store();
+    let mark = |bad| Mark {
+        task: "deploy".into(),
+        params: Params::from([("version".into(), "1".into())]),
+        bad,
+        by: "ann".into(),
+        key: "k".into(),
+        reason: "leaks".into(),
+        at: at(1),
+    };
+    store.mark_now(&mark(true)).unwrap();
+    store.mark_now(&mark(false)).unwrap();
+    assert_eq!(store.marks_now().unwrap(), [mark(true), mark(false)]);
+}
+
+#[test]
+fn a_debt_that_an_operator_settles_is_paid() {
+    let (_dir, store) = store();
+    let run = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
+    store.append_now(run, at(2), vec![drain(), settled(End::Held), ended(RunOutcome::NeedsPerson)]).unwrap();
+    assert_eq!(store.debts_now().unwrap().len(), 1);
+    let word = EventKind::DebtSettled {
+        host: "web1".into(),
+        balancer: "prod.web".into(),
+        by: "bob".into(),
+        key: "k".into(),
+        reason: "scrapped".into(),
+        in_rotation: false,
+    };
+    store.append_now(run, at(3), vec![word]).unwrap();
+    assert_eq!(store.debts_now().unwrap(), []);
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn the_repositorys_own_files_load() {
     assert_eq!(host(&config, "db1.prod.example.com").endpoint.address, "10.0.0.41");
 
     let balancer = config.inventory.groups["prod.web"].balancer.as_ref().unwrap();
-    let Driver::Nginx(nginx) = &balancer.driver;
+    let Driver::Nginx(nginx) = &balancer.driver else { panic!("{balancer:?}") };
     assert_eq!(balancer.on.len(), 2);
     assert!(balancer.on.iter().all(|endpoint| endpoint.via.is_some()));
     assert_eq!(nginx.test, "nginx -t -c /etc/nginx/conf.d/app.conf");
@@ -162,7 +162,8 @@ vars = { one = "all", two = "all", three = "all", four = "all" }
     assert_eq!(a1.vars["shape"], json!({"at": "2026-01-02", "n": [1, 2.5]}));
     let via = a1.endpoint.via.as_ref().unwrap();
     assert_eq!((via.address.as_str(), via.port, via.login.as_str()), ("gate", 1, "all"));
-    let Driver::Nginx(nginx) = &config.inventory.groups["p.child"].balancer.as_ref().unwrap().driver;
+    let balancer = config.inventory.groups["p.child"].balancer.as_ref().unwrap();
+    let Driver::Nginx(nginx) = &balancer.driver else { panic!("{balancer:?}") };
     assert_eq!(nginx.reload, r"reload 'it'\''s here'");
 }
 

@@ -223,7 +223,7 @@ async fn a_host_that_somebody_else_took_out_is_left_so_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_that_is_killed_leaves_every_host_named_and_its_debt_open() {
+async fn a_daemon_that_is_killed_goes_on_where_it_was() {
     let site = Site::without_daemon(2).await;
     let (mut daemon, port) = spawn_daemon(&site).await;
     let client = deploy_until_hook(&site, port, WAIT).await;
@@ -240,23 +240,21 @@ async fn a_daemon_that_is_killed_leaves_every_host_named_and_its_debt_open() {
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(store).unwrap().permissions());
     assert_eq!(mode & 0o077, 0, "the journal is nobody else's to read");
     let shown = local(&site, "show 1").await.expect(0);
-    assert!(shown.out.contains("run 1: interrupted\n"), "{}", shown.out);
-    assert!(
-        shown.out.contains("  unknown      1  web01  rollcall ended while it was in its bracket"),
-        "{}",
-        shown.out
-    );
-    assert!(shown.out.contains("  not-started  1  web02"), "{}", shown.out);
+    assert!(shown.out.contains("run 1: under way\n"), "looking takes nothing up: {}", shown.out);
     assert_eq!(site.nginx.out_of_rotation(), [site.hosts[0].server.clone()]);
 
-    // And the next run pays.
-    local(&site, &format!("deploy prod version={NEW}")).await.expect(0);
+    // And the next start takes it up: the step went on without anybody, and what it came to is asked for.
+    let (mut daemon, port) = spawn_daemon(&site).await;
+    let watched = site.ask_at(port, "watch 1").await.expect(0);
+    assert!(watched.out.contains("rollcall was away for"), "{}", watched.out);
+    assert!(watched.out.contains("  released  2  web[01-02]"), "{}", watched.out);
     assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new());
-    assert!(local(&site, "debts").await.expect(0).out.starts_with("no debts"));
+    assert!(site.ask_at(port, "debts").await.expect(0).out.starts_with("no debts"));
+    daemon.kill().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_that_is_told_to_stop_finishes_what_is_in_its_bracket() {
+async fn a_daemon_that_is_told_to_stop_finishes_what_is_in_its_bracket_and_goes_on_later() {
     let site = Site::without_daemon(2).await;
     let (mut daemon, port) = spawn_daemon(&site).await;
     let client = deploy_until_hook(&site, port, WAIT).await;
@@ -267,10 +265,20 @@ async fn a_daemon_that_is_told_to_stop_finishes_what_is_in_its_bracket() {
         tokio::time::timeout(crate::support::DEADLINE, daemon.wait()).await.expect("it stops").unwrap();
     assert!(status.success(), "{status}");
     let output = client.wait_with_output().await.unwrap();
-    assert!(String::from_utf8_lossy(&output.stdout).contains("cancelled by rollcall, which is stopping"));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(out.contains("paused by rollcall: rollcall is stopping"), "{out}");
+    assert!(err.contains("rollcall is stopping; run 1 goes on when it is back: watch 1"), "{err}");
+    assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new(), "web01 has finished its bracket");
     let shown = local(&site, "show 1").await.expect(0);
-    assert!(shown.out.contains("  released     1  web01"), "{}", shown.out);
-    assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new());
+    assert!(shown.out.contains("run 1: under way"), "{}", shown.out);
+
+    // It goes on when rollcall is back.
+    let (mut daemon, port) = spawn_daemon(&site).await;
+    let watched = site.ask_at(port, "watch 1").await.expect(0);
+    assert!(watched.out.contains("rollcall was away for"), "{}", watched.out);
+    assert!(watched.out.contains("  released  2  web[01-02]"), "{}", watched.out);
+    assert_eq!(site.releases(), [NEW; 2]);
+    daemon.kill().await.unwrap();
 }
 
 /// The real binary as a daemon, and the port that it listens on.

@@ -43,7 +43,8 @@ async fn a_release_reaches_twenty_hosts_and_no_request_fails() {
 
     // The same once more: there is nothing to do.
     let again = site.ask("deploy web01 version=1.2.3").await.expect(0);
-    assert!(again.out.contains("web01 | switch: unchanged"), "{}", again.out);
+    assert!(again.out.contains("  unchanged  1  web01  it was on this release already"), "{}", again.out);
+    assert!(!again.out.contains("taking out"), "it is not drained for nothing: {}", again.out);
 }
 
 #[tokio::test(flavor = "multi_thread")]

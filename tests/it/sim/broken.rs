@@ -11,7 +11,9 @@ use rollcall::domain::inventory::{Balancer, Endpoint};
 use rollcall::domain::name::{HostName, RunId};
 use rollcall::domain::output::Output;
 use rollcall::domain::plan::Plan;
-use rollcall::domain::record::{Debt, Release, RunSummary};
+use rollcall::domain::record::{Debt, RunSummary};
+use rollcall::domain::release::{Mark, Taken};
+use rollcall::domain::rotation::View;
 use rollcall::engine::Ports;
 use rollcall::engine::port::{
     BalancerDriver, Exec, ExecEnd, ExecReport, HostKey, Member, OpenError, Remote, Store, StoreError,
@@ -55,6 +57,10 @@ struct BrokenDriver {
 
 #[async_trait]
 impl BalancerDriver for BrokenDriver {
+    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<View, String> {
+        self.real.look(balancer, members).await
+    }
+
     async fn drain(&self, balancer: &Balancer, members: &[Member]) -> Change {
         match self.bug {
             Bug::DrainsNothing => Change::done(""),
@@ -102,6 +108,10 @@ impl Remote for BrokenFleet {
 
     async fn open(&self, host: &Endpoint, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError> {
         self.real.open(host, address, port).await
+    }
+
+    async fn open_unix(&self, host: &Endpoint, path: &str) -> Result<Box<dyn Stream>, OpenError> {
+        self.real.open_unix(host, path).await
     }
 
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {
@@ -153,7 +163,15 @@ impl Store for BrokenStore {
         self.real.debts().await
     }
 
-    async fn releases(&self) -> Result<BTreeMap<HostName, Release>, StoreError> {
-        self.real.releases().await
+    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
+        self.real.taken().await
+    }
+
+    async fn marks(&self) -> Result<Vec<Mark>, StoreError> {
+        self.real.marks().await
+    }
+
+    async fn mark(&self, mark: Mark) -> Result<(), StoreError> {
+        self.real.mark(mark).await
     }
 }

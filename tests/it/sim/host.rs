@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rand::RngExt;
+use rollcall::domain::digest::sha256_hex;
 use rollcall::domain::name::HostName;
 use rollcall::embedded::sshd::{Behaviour, Ended, ExecIo};
-use rollcall::engine::effect::sha256_hex;
 use rollcall::engine::port::Stream;
 use russh::Sig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

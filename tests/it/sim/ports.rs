@@ -10,7 +10,8 @@ use rollcall::domain::access::Operator;
 use rollcall::domain::event::{Event, EventKind};
 use rollcall::domain::name::{HostName, RunId};
 use rollcall::domain::plan::Plan;
-use rollcall::domain::record::{Debt, Release, RunSummary};
+use rollcall::domain::record::{Debt, RunSummary};
+use rollcall::domain::release::{Mark, Taken};
 use rollcall::engine::port::{Clock, Store, StoreError, StoredRun};
 use tokio::time::Instant;
 
@@ -76,7 +77,15 @@ impl Store for InlineStore {
         self.0.store.debts_now()
     }
 
-    async fn releases(&self) -> Result<BTreeMap<HostName, Release>, StoreError> {
-        self.0.store.releases_now()
+    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
+        self.0.store.taken_now()
+    }
+
+    async fn marks(&self) -> Result<Vec<Mark>, StoreError> {
+        self.0.store.marks_now()
+    }
+
+    async fn mark(&self, mark: Mark) -> Result<(), StoreError> {
+        self.0.store.mark_now(&mark)
     }
 }

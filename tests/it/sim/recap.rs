@@ -16,11 +16,12 @@ pub fn compare(ledger: &Ledger, hosts: &BTreeMap<HostName, Arc<SimHost>>) {
     let Some(run) = replay(ledger) else { return };
     let debts: BTreeSet<HostName> =
         ledger.store.debts_now().expect("debts").into_iter().map(|debt| debt.host).collect();
-    let releases = ledger.store.releases_now().expect("releases");
+    let taken = ledger.store.taken_now().expect("releases");
     for (name, host) in &run.hosts {
         let Some(end) = host.end() else { continue };
+        let present = taken.get(name).and_then(|taken| taken.first());
         let is_new =
-            releases.get(name).is_some_and(|release| release.params.get("version").is_some_and(|v| v == NEW));
+            present.is_some_and(|taken| taken.release.params.get("version").is_some_and(|v| v == NEW));
         let told_new = matches!(end, End::Released | End::Unchanged | End::Failing);
         if is_new != told_new {
             ledger.fault("I13 three-valued outcomes", &format!("{name} is {}, release {is_new}", end.word()));

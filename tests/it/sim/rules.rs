@@ -185,9 +185,9 @@ impl Reader<'_> {
         for host in hosts {
             let seen = self.seen(host);
             match change {
-                Change::Done { foreign, .. } => {
+                Change::Done { foreign, kept, .. } => {
                     seen.foreign = foreign.contains(host);
-                    seen.owed = !seen.foreign;
+                    seen.owed = !seen.foreign && !kept.contains(host);
                 }
                 Change::Refused { .. } => seen.owed = false,
                 Change::Unknown { .. } => {}

@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rollcall::domain::access::{Granted, Operator, Role, authorize};
 use rollcall::domain::check::{Check, Expect, Probe, Retry};
 use rollcall::domain::command::{Params, parse_line};
 use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle};
-use rollcall::domain::name::HostName;
-use rollcall::domain::plan::{Plan, World, plan_task};
+use rollcall::domain::name::{HostName, RunId};
+use rollcall::domain::plan::{Plan, World};
+use rollcall::domain::planner::plan_task;
+use rollcall::domain::release::{Release, Taken};
 use rollcall::domain::task::{
     BatchSize, Files, MaxFailures, OnFailure, Param, Rollout, Source, Step, StepBody, Sudo, Task,
 };
@@ -106,14 +109,24 @@ pub fn plan(hosts: usize, style: NginxStyle) -> Plan {
     let inventory = granted.inventory(&inventory(hosts, style));
     let tasks = BTreeMap::from([("deploy".to_string(), task())]);
     let checks = BTreeMap::from([("app".to_string(), checks())]);
-    let before = Params::from([("version".to_string(), OLD.to_string())]);
+    let before = Taken {
+        release: Release {
+            task: "deploy".into(),
+            params: Params::from([("version".to_string(), OLD.to_string())]),
+            fingerprint: String::new(),
+        },
+        good: true,
+        run: RunId(0),
+        at: Timestamp::UNIX_EPOCH,
+    };
     let world = World {
         inventory: &inventory,
         tasks: &tasks,
         checks: &checks,
         files: &Templates,
         files_root: "/nowhere".into(),
-        released: web_hosts(hosts).into_iter().map(|host| (host, before.clone())).collect(),
+        taken: web_hosts(hosts).into_iter().map(|host| (host, vec![before.clone()])).collect(),
+        marks: vec![],
         owed: Default::default(),
     };
     let params = Params::from([("version".to_string(), NEW.to_string())]);
@@ -135,6 +148,9 @@ fn inventory(hosts: usize, style: NginxStyle) -> Inventory {
             sudo: true,
         }),
         drain_timeout: Duration::from_secs(10),
+        on_drain_timeout: Default::default(),
+        min_in_service: None,
+        members: Default::default(),
     };
     let host = |name: &HostName| Host {
         name: name.clone(),

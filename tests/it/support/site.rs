@@ -179,6 +179,11 @@ impl Site {
         self.ask_as("ann", line).await
     }
 
+    /// Asks a daemon on this port as ann.
+    pub async fn ask_at(&self, port: u16, line: &str) -> Answer {
+        answer_of(self.ssh_to(port, "ann", line)).await
+    }
+
     /// How many of `ends` each line of the recap names: `released 20`.
     pub fn releases(&self) -> Vec<String> {
         self.hosts.iter().map(WebHost::release).collect()

@@ -1,0 +1,217 @@
+//! Several balancer hosts as one: all of them are told or none, and what they say is put together.
+
+use async_trait::async_trait;
+use futures::future::join_all;
+
+use crate::domain::event::Change;
+use crate::domain::inventory::{Balancer, Endpoint};
+use crate::domain::name::HostName;
+use crate::domain::rotation::{View, room};
+use crate::engine::port::Member;
+
+/// What happened on one balancer host.
+#[derive(Debug)]
+pub enum Applied {
+    /// `foreign`: somebody else took them out. `already`: they were out by an earlier run of ours.
+    Done {
+        foreign: Vec<HostName>,
+        already: Vec<HostName>,
+        note: Option<String>,
+    },
+    /// Proven: nothing is changed there.
+    Refused(String),
+    Unknown(String),
+}
+
+/// A driver, for one balancer host at a time.
+#[async_trait]
+pub trait OneHost: Send + Sync {
+    /// What this host says.
+    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<View, String>;
+    /// Takes the members out.
+    async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied;
+    /// Puts the members back.
+    async fn enable(&self, host: &Endpoint, members: &[Member]) -> Applied;
+    /// Takes back a drain that came to nothing elsewhere.
+    async fn undo(&self, host: &Endpoint, members: &[Member]) -> Applied {
+        self.enable(host, members).await
+    }
+    /// Whether the host is told of the member.
+    fn concerns(&self, _: &Endpoint, _: &Member) -> bool {
+        true
+    }
+}
+
+/// One balancer host, what it was told of, and what came of it.
+struct Told<'a> {
+    host: &'a Endpoint,
+    members: Vec<Member>,
+    applied: Applied,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Out,
+    In,
+}
+
+/// What each balancer host says; an error when one of them could not be asked.
+pub async fn look(
+    one: &dyn OneHost,
+    balancer: &Balancer,
+    members: &[Member],
+) -> Result<Vec<(HostName, View)>, String> {
+    let looks = balancer.on.iter().map(|host| one.look(host, members));
+    let mut views = Vec::new();
+    let mut troubles = Vec::new();
+    for (host, look) in balancer.on.iter().zip(join_all(looks).await) {
+        match look {
+            Ok(view) => views.push((host.name.clone(), view)),
+            Err(why) => troubles.push(why),
+        }
+    }
+    if troubles.is_empty() { Ok(views) } else { Err(troubles.join("; ")) }
+}
+
+/// Takes out what there is room for, on every balancer host or on none: when one cannot, the others
+/// are undone.
+pub async fn drain(one: &dyn OneHost, balancer: &Balancer, view: &View, members: &[Member]) -> Change {
+    let names: Vec<HostName> = members.iter().map(|member| member.host.clone()).collect();
+    let room = room(view, balancer.floor(), &names);
+    let going: Vec<Member> =
+        members.iter().filter(|member| room.may.contains(&member.host)).cloned().collect();
+    let told = tell(one, balancer, &going, Way::Out).await;
+    if told.iter().all(Told::is_done) {
+        let full = (!room.must_wait.is_empty()).then(|| no_room(balancer, view));
+        return done(told, Way::Out, room.must_wait, full);
+    }
+    let why = troubles(&told);
+    let certain = !told.iter().any(|told| matches!(told.applied, Applied::Unknown(_)));
+    let undone = join_all(told.iter().filter_map(|told| undo(one, told))).await;
+    match certain && undone.iter().all(|applied| matches!(applied, Applied::Done { .. })) {
+        true => Change::Refused { why },
+        false => Change::Unknown { why },
+    }
+}
+
+/// Puts members back on every balancer host.
+pub async fn enable(one: &dyn OneHost, balancer: &Balancer, members: &[Member]) -> Change {
+    let told = tell(one, balancer, members, Way::In).await;
+    if told.iter().all(Told::is_done) {
+        return done(told, Way::In, Vec::new(), None);
+    }
+    let why = troubles(&told);
+    match told.iter().all(|told| matches!(told.applied, Applied::Refused(_))) {
+        true => Change::Refused { why },
+        false => Change::Unknown { why },
+    }
+}
+
+impl Told<'_> {
+    fn is_done(&self) -> bool {
+        matches!(self.applied, Applied::Done { .. })
+    }
+}
+
+async fn tell<'a>(one: &dyn OneHost, balancer: &'a Balancer, members: &[Member], way: Way) -> Vec<Told<'a>> {
+    let each = balancer.on.iter().map(|host| {
+        let members: Vec<Member> =
+            members.iter().filter(|member| one.concerns(host, member)).cloned().collect();
+        (host, members)
+    });
+    let telling = each.filter(|(_, members)| !members.is_empty()).map(|(host, members)| async move {
+        let applied = match way {
+            Way::Out => one.drain(host, &members).await,
+            Way::In => one.enable(host, &members).await,
+        };
+        Told { host, members, applied }
+    });
+    join_all(telling).await
+}
+
+/// Undoes a drain where it was done. What an earlier run holds out is not this drain's to put back, and
+/// what somebody else took out never was.
+fn undo<'a>(one: &'a dyn OneHost, told: &'a Told<'a>) -> Option<impl Future<Output = Applied> + 'a> {
+    let Applied::Done { already, foreign, .. } = &told.applied else { return None };
+    let ours: Vec<Member> = told
+        .members
+        .iter()
+        .filter(|member| !already.contains(&member.host) && !foreign.contains(&member.host))
+        .cloned()
+        .collect();
+    (!ours.is_empty()).then_some(async move { one.undo(told.host, &ours).await })
+}
+
+fn no_room(balancer: &Balancer, view: &View) -> String {
+    let View { serving, total, .. } = view;
+    format!("{serving} of {total} servers are in service, {} have to stay", balancer.floor().of(*total))
+}
+
+/// What all balancer hosts came to. Going out, a host is somebody else's only if it was out wherever it
+/// is known: where we took it out ourselves it is ours to put back. Going in, it is back only if it is in
+/// everywhere.
+fn done(told: Vec<Told<'_>>, way: Way, kept: Vec<HostName>, full: Option<String>) -> Change {
+    let mut each = Vec::new();
+    let mut notes = Vec::new();
+    for told in told {
+        if let Applied::Done { foreign, note, .. } = told.applied {
+            let asked: Vec<HostName> = told.members.into_iter().map(|member| member.host).collect();
+            each.push((asked, foreign));
+            notes.extend(note);
+        }
+    }
+    notes.extend(full);
+    let mut foreign: Vec<HostName> = each.iter().flat_map(|(_, foreign)| foreign).cloned().collect();
+    foreign.sort();
+    foreign.dedup();
+    if way == Way::Out {
+        foreign.retain(|host| {
+            each.iter().all(|(asked, foreign)| !asked.contains(host) || foreign.contains(host))
+        });
+    }
+    Change::Done { foreign, kept, note: notes.join("; ") }
+}
+
+fn troubles(told: &[Told<'_>]) -> String {
+    let why = |told: &Told<'_>| match &told.applied {
+        Applied::Refused(why) | Applied::Unknown(why) => Some(why.clone()),
+        Applied::Done { .. } => None,
+    };
+    told.iter().filter_map(why).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::plan::Seat;
+
+    fn names(hosts: &[&str]) -> Vec<HostName> {
+        hosts.iter().map(|host| HostName::from(*host)).collect()
+    }
+
+    fn told<'a>(lb: &'a Endpoint, asked: &[&str], foreign: &[&str]) -> Told<'a> {
+        let seat = Seat { balancer: "web".into(), server: "s".into() };
+        let member = |host| Member { host, seat: seat.clone(), ours: false };
+        Told {
+            host: lb,
+            members: names(asked).into_iter().map(member).collect(),
+            applied: Applied::Done { foreign: names(foreign), already: vec![], note: None },
+        }
+    }
+
+    #[test]
+    fn a_host_is_somebody_elses_only_if_it_was_out_everywhere() {
+        let lb = Endpoint { name: "lb".into(), address: "a".into(), port: 22, login: "d".into(), via: None };
+        let all = ["web1", "web2"];
+        let both = || vec![told(&lb, &all, &["web1", "web2"]), told(&lb, &all, &["web2"])];
+        let change =
+            |foreign: &[&str]| Change::Done { foreign: names(foreign), kept: vec![], note: String::new() };
+        // web1 was out on one of them only: the other one is ours, and so is the debt.
+        assert_eq!(done(both(), Way::Out, vec![], None), change(&["web2"]));
+        // Going in, being back everywhere is what counts.
+        assert_eq!(done(both(), Way::In, vec![], None), change(&["web1", "web2"]));
+        // Each was asked about its own only.
+        let own = vec![told(&lb, &["web1"], &["web1"]), told(&lb, &["web2"], &[])];
+        assert_eq!(done(own, Way::Out, vec![], None), change(&["web1"]));
+    }
+}

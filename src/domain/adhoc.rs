@@ -1,0 +1,152 @@
+//! Planning what is no task: checks, commands, and hosts that an operator moves in or out of rotation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::check::Check;
+use super::command::{Params, Title};
+use super::name::{HostName, nearest};
+use super::plan::{HostPlan, Kind, Plan, World, vars_of};
+use super::planner::{bare_host, check_pattern, checks_named, everything_at_once, seat};
+use super::selector::select;
+use super::task::{Param, Step, StepBody, Sudo};
+
+/// How long an ad-hoc command may run.
+pub const AD_HOC_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Plans the checks of hosts: `check prod`, `check prod http version=1.2.3`.
+pub fn plan_check(
+    world: &World<'_>,
+    selector: &str,
+    name: Option<&str>,
+    params: &Params,
+) -> Result<Plan, String> {
+    let names = select(world.inventory, selector)?;
+    check_given(world, params)?;
+    let mut hosts = BTreeMap::new();
+    for host in names.iter().filter_map(|name| world.inventory.host(name)) {
+        let checks = checks_named(world, host, name);
+        if checks.is_empty() {
+            continue;
+        }
+        let mut known = world.present_params(host);
+        known.extend(params.clone());
+        let vars = vars_of(host, &known);
+        let render = |check: &Check| {
+            check.render(&vars).map_err(|why| {
+                format!("{}: check `{}`: {why}; try: check {selector} NAME=VALUE", host.name, check.name)
+            })
+        };
+        let checks = checks.into_iter().map(render).collect::<Result<_, String>>()?;
+        let planned = HostPlan { checks, ..bare_host(host) };
+        hosts.insert(host.name.clone(), planned);
+    }
+    let names: Vec<HostName> = names.into_iter().filter(|name| hosts.contains_key(name)).collect();
+    if names.is_empty() {
+        return Err(no_checks(world, selector, name));
+    }
+    let title =
+        Title::of_task("check", &[selector].into_iter().chain(name).collect::<Vec<_>>().join(" "), params);
+    Ok(without_rollout(world, Title(title.0.replace('\'', "")), Kind::Check, names, hosts))
+}
+
+/// Plans an ad-hoc command: `run web -- uptime`.
+pub fn plan_run(world: &World<'_>, selector: &str, script: &str) -> Result<Plan, String> {
+    if script.trim().is_empty() {
+        return Err("there is no command behind `--`".into());
+    }
+    let names = select(world.inventory, selector)?;
+    let step = Step {
+        name: "command".into(),
+        body: StepBody::Run { script: script.into(), dir: None, env: BTreeMap::new() },
+        creates: None,
+        unless: None,
+        timeout: AD_HOC_TIMEOUT,
+        retries: 0,
+        delay: Duration::ZERO,
+        warn_only: false,
+        sudo: Sudo::No,
+    };
+    let hosts = names.iter().filter_map(|name| world.inventory.host(name));
+    let hosts = hosts
+        .map(|host| (host.name.clone(), HostPlan { steps: vec![step.clone()], ..bare_host(host) }))
+        .collect();
+    let title = Title(format!("run {selector} -- {script}"));
+    Ok(without_rollout(world, title, Kind::Run, names, hosts))
+}
+
+fn without_rollout(
+    world: &World<'_>,
+    title: Title,
+    kind: Kind,
+    names: Vec<HostName>,
+    hosts: BTreeMap<HostName, HostPlan>,
+) -> Plan {
+    Plan {
+        title,
+        kind,
+        params: Params::new(),
+        rollout: everything_at_once(),
+        batches: vec![names],
+        hosts,
+        balancers: BTreeMap::new(),
+        leases: BTreeSet::new(),
+        files_root: world.files_root.clone(),
+    }
+}
+
+/// Whoever may only look must not write commands: what checks are told ad hoc are parameters that some
+/// task declares, of the form that it demands, and never a var of a host.
+fn check_given(world: &World<'_>, given: &Params) -> Result<(), String> {
+    for (name, value) in given {
+        let declared: Vec<&Param> = world.tasks.values().filter_map(|task| task.params.get(name)).collect();
+        let shadows = name == "host" || world.inventory.hosts.iter().any(|host| host.vars.contains_key(name));
+        if declared.is_empty() || shadows {
+            return Err(format!("`{name}` is no parameter of any task, and checks are told nothing else"));
+        }
+        for pattern in declared.iter().filter_map(|param| param.pattern.as_ref()) {
+            check_pattern(name, value, pattern)?;
+        }
+    }
+    Ok(())
+}
+
+fn no_checks(world: &World<'_>, selector: &str, name: Option<&str>) -> String {
+    let Some(name) = name else {
+        return format!("no host of `{selector}` has checks; try: checks = [\"...\"] in its group");
+    };
+    let known = world.checks.iter().flat_map(|(set, checks)| {
+        std::iter::once(set.as_str()).chain(checks.iter().map(|check| check.name.as_str()))
+    });
+    let known: Vec<&str> = known.collect();
+    let guess = nearest(name, known.iter().copied())
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    format!(
+        "no host of `{selector}` has a check or set of checks `{name}`{guess} (known: {})",
+        known.join(", ")
+    )
+}
+
+/// Plans `balancer drain web01 because ...` and `balancer enable web01`.
+pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &str) -> Result<Plan, String> {
+    let names = select(world.inventory, selector)?;
+    let (mut hosts, mut balancers) = (BTreeMap::new(), BTreeMap::new());
+    for host in names.iter().filter_map(|name| world.inventory.host(name)) {
+        let vars = vars_of(host, &Params::new());
+        let seat = seat(world.inventory, host, &vars).map_err(|why| format!("{}: {why}", host.name))?;
+        let seat = seat.ok_or_else(|| {
+            format!("{} stands behind no balancer; try: a [GROUP.balancer] table in hosts/", host.name)
+        })?;
+        let of_group = world.inventory.groups.get(&seat.balancer).and_then(|group| group.balancer.clone());
+        balancers.insert(seat.balancer.clone(), of_group.ok_or("a balancer went missing from its group")?);
+        let held = world.owed.contains(&host.name);
+        hosts.insert(host.name.clone(), HostPlan { balancer: Some(seat), held, ..bare_host(host) });
+    }
+    let word = if kind == Kind::Drain { "drain" } else { "enable" };
+    let because = if because.is_empty() { String::new() } else { format!(" because {because}") };
+    let title = Title(format!("balancer {word} {selector}{because}"));
+    let leases =
+        names.iter().filter_map(|name| world.inventory.host(name)).map(|host| host.file().to_string());
+    let leases = leases.collect();
+    Ok(Plan { balancers, leases, ..without_rollout(world, title, kind, names, hosts) })
+}

@@ -1,0 +1,260 @@
+//! Answers commands: authorize, plan, start, follow. Every door calls [`answer`] and nothing else.
+
+mod keys;
+mod rotation;
+mod runs;
+mod wishes;
+
+use std::sync::Arc;
+
+use self::rotation::Word;
+use super::{Desk, Gone, Terminal};
+use crate::config::{Config, FilesDir};
+use crate::domain::access::{Granted, Operator, authorize};
+use crate::domain::adhoc::{plan_check, plan_rotation, plan_run};
+use crate::domain::command::{Command, Request};
+use crate::domain::inventory::Inventory;
+use crate::domain::name::HostName;
+use crate::domain::outcome::exit;
+use crate::domain::plan::{Kind, Plan, World};
+use crate::domain::planner::{plan_rollback, plan_task};
+use crate::domain::record::Debt;
+use crate::domain::selector::select;
+use crate::domain::wish::Wish;
+use crate::engine::StartError;
+use crate::engine::port::StoreError;
+use crate::present::{json, table};
+
+/// Why a command got no answer, with the exit status that says so.
+struct Refused {
+    status: u8,
+    why: String,
+}
+
+impl Refused {
+    fn usage(why: String) -> Refused {
+        Refused { status: exit::USAGE, why }
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Refused {
+        let status = if matches!(error, StoreError::Busy { .. }) { exit::BUSY } else { exit::INTERNAL };
+        Refused { status, why: error.to_string() }
+    }
+}
+
+impl From<StartError> for Refused {
+    fn from(error: StartError) -> Refused {
+        match error {
+            StartError::Store(error) => error.into(),
+            StartError::Draining => Refused { status: exit::BUSY, why: error.to_string() },
+        }
+    }
+}
+
+/// How a command ended: with a status, or with nobody there to tell.
+enum Ended {
+    Refused(Refused),
+    Gone,
+}
+
+impl From<Gone> for Ended {
+    fn from(_: Gone) -> Ended {
+        Ended::Gone
+    }
+}
+
+impl<T: Into<Refused>> From<T> for Ended {
+    fn from(refused: T) -> Ended {
+        Ended::Refused(refused.into())
+    }
+}
+
+/// Answers one request of one operator; the exit status. A closed terminal detaches: what was started
+/// goes on.
+pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal: &mut dyn Terminal) -> u8 {
+    let mut asked = Asked { desk, config: desk.config.borrow().clone(), json: request.json, terminal };
+    let result = match authorize(operator, request.command) {
+        Ok(granted) => asked.answer(&granted).await,
+        Err(why) => Err(Ended::Refused(Refused { status: exit::NOT_ALLOWED, why })),
+    };
+    match result {
+        Ok(status) => status,
+        Err(Ended::Gone) => exit::INTERNAL,
+        Err(Ended::Refused(Refused { status, why })) => {
+            // Nobody there to read it is no further trouble.
+            let _ = asked.terminal.err(&format!("rollcall: {why}\n")).await;
+            status
+        }
+    }
+}
+
+struct Asked<'a> {
+    desk: &'a Desk,
+    config: Arc<Config>,
+    json: bool,
+    terminal: &'a mut dyn Terminal,
+}
+
+impl Asked<'_> {
+    /// The answer, and what is owed under it.
+    async fn answer(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        let status = self.say_all(granted).await?;
+        if !matches!(granted.command(), Command::Help { .. } | Command::Debts) {
+            self.footer(granted).await?;
+        }
+        Ok(status)
+    }
+
+    async fn say_all(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        let inventory = granted.inventory(&self.config.inventory);
+        match granted.command() {
+            Command::Help { text } => self.say(text).await,
+            Command::Whoami => self.whoami(granted).await,
+            Command::Hosts { selector } => self.hosts(&inventory, selector).await,
+            Command::Plan { .. } => {
+                let plan = self.plan(&inventory, granted.command()).await?;
+                let text = if self.json { json::line("plan", &plan) } else { table::plan(&plan) };
+                self.say(&text).await
+            }
+            Command::Task { .. }
+            | Command::Check { .. }
+            | Command::Run { .. }
+            | Command::Rollback { .. }
+            | Command::Drain { .. }
+            | Command::Enable { .. } => {
+                let plan = self.plan(&inventory, granted.command()).await?;
+                self.run(granted, plan).await
+            }
+            Command::Runs { last } => self.runs(granted, &inventory, *last).await,
+            Command::Show { run, host } => self.show(granted, &inventory, *run, host.as_deref()).await,
+            Command::Watch { run } => self.watch(granted, &inventory, *run).await,
+            Command::Cancel { run, now } => {
+                self.wish(granted, &inventory, *run, Wish::Cancel { now: *now }).await
+            }
+            Command::Pause { run } => self.wish(granted, &inventory, *run, Wish::Pause).await,
+            Command::Resume { run } => self.wish(granted, &inventory, *run, Wish::Resume).await,
+            Command::Approve { run } => self.wish(granted, &inventory, *run, Wish::Approve).await,
+            Command::Retry { run } => self.retry(granted, &inventory, *run).await,
+            Command::Debts => self.debts(granted, &inventory).await,
+            Command::Settle { host, write_off, reason } => {
+                self.settle(granted, &inventory, Word { host, write_off: *write_off, reason }).await
+            }
+            Command::Releases { selector } => self.releases(&inventory, selector).await,
+            Command::Mark { task, params, bad, reason } => {
+                self.mark(granted, (task, params), *bad, reason).await
+            }
+            Command::Reload => self.reload().await,
+            Command::HostAccept { selector, fingerprint, trust } => {
+                self.host_accept(&inventory, selector, fingerprint.as_deref(), *trust).await
+            }
+        }
+    }
+
+    async fn say(&mut self, text: &str) -> Result<u8, Ended> {
+        self.terminal.out(text).await?;
+        Ok(0)
+    }
+
+    async fn whoami(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        let operator = granted.operator();
+        let text = if self.json { json::line("operator", operator) } else { table::whoami(operator) };
+        self.say(&text).await
+    }
+
+    async fn hosts(&mut self, inventory: &Inventory, selector: &str) -> Result<u8, Ended> {
+        let picked = select(inventory, selector).map_err(Refused::usage)?;
+        if self.json {
+            return self
+                .say(&picked.iter().map(|name| json::host(inventory, name)).collect::<String>())
+                .await;
+        }
+        let store = &self.desk.engine.ports().store;
+        let (debts, taken) = (store.debts().await?, store.taken().await?);
+        self.say(&table::hosts(inventory, &picked, &debts, &taken)).await
+    }
+
+    /// Plans what the command asks for. Uploads are read for it, so this is no work for the executor.
+    async fn plan(&self, inventory: &Inventory, command: &Command) -> Result<Plan, Ended> {
+        let store = &self.desk.engine.ports().store;
+        let owed = store.debts().await?.into_iter().map(|debt| debt.host).collect();
+        let (taken, marks) = (store.taken().await?, store.marks().await?);
+        let (config, inventory, command) = (self.config.clone(), inventory.clone(), command.clone());
+        let planning = tokio::task::spawn_blocking(move || {
+            let world = World {
+                inventory: &inventory,
+                tasks: &config.tasks,
+                checks: &config.checks,
+                files: &FilesDir::new(&config.root),
+                files_root: config.root.join("files"),
+                taken,
+                marks,
+                owed,
+            };
+            plan_command(&world, &command)
+        });
+        let planned =
+            planning.await.map_err(|error| Refused { status: exit::INTERNAL, why: error.to_string() })?;
+        Ok(planned.map_err(Refused::usage)?)
+    }
+
+    /// Open debts stand under every answer until they are paid.
+    async fn footer(&mut self, granted: &Granted) -> Result<(), Ended> {
+        if self.json {
+            return Ok(());
+        }
+        let inventory = granted.inventory(&self.config.inventory);
+        let debts = visible_debts(granted, &inventory, self.desk.engine.ports().store.debts().await?);
+        if let Some(line) = table::footer(&debts) {
+            self.terminal.err(&line).await?;
+        }
+        Ok(())
+    }
+
+    async fn runs(&mut self, granted: &Granted, inventory: &Inventory, last: usize) -> Result<u8, Ended> {
+        let ports = self.desk.engine.ports();
+        let now = ports.clock.now();
+        let mut runs = ports.store.runs(last).await?;
+        runs.retain(|run| may_see(granted, inventory, &run.hosts));
+        let text = match self.json {
+            true => runs.iter().map(|run| json::line("run", run)).collect(),
+            false => table::runs(&runs, now),
+        };
+        self.say(&text).await
+    }
+
+    async fn reload(&mut self) -> Result<u8, Ended> {
+        let done = self
+            .desk
+            .reload
+            .reload()
+            .await
+            .map_err(|why| Refused::usage(format!("nothing was taken over:\n{why}")))?;
+        let text = if self.json { json::line("reload", &done) } else { format!("{done}\n") };
+        self.say(&text).await
+    }
+}
+
+fn plan_command(world: &World<'_>, command: &Command) -> Result<Plan, String> {
+    match command {
+        Command::Plan { task, selector, params } | Command::Task { task, selector, params } => {
+            plan_task(world, task, selector, params)
+        }
+        Command::Check { selector, name, params } => plan_check(world, selector, name.as_deref(), params),
+        Command::Run { selector, script } => plan_run(world, selector, script),
+        Command::Rollback { selector } => plan_rollback(world, selector),
+        Command::Drain { selector, reason } => plan_rotation(world, selector, Kind::Drain, reason),
+        Command::Enable { selector } => plan_rotation(world, selector, Kind::Enable, ""),
+        other => Err(format!("{other:?} is no command that is planned")),
+    }
+}
+
+/// An operator with groups sees what lies wholly within them.
+fn may_see(granted: &Granted, inventory: &Inventory, hosts: &[HostName]) -> bool {
+    granted.operator().groups.is_none() || hosts.iter().all(|host| inventory.host(host).is_some())
+}
+
+fn visible_debts(granted: &Granted, inventory: &Inventory, debts: Vec<Debt>) -> Vec<Debt> {
+    debts.into_iter().filter(|debt| may_see(granted, inventory, std::slice::from_ref(&debt.host))).collect()
+}

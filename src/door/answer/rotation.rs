@@ -1,0 +1,176 @@
+//! Debts and releases: what is owed, what hosts run, and the words that operators have on it.
+
+use super::{Asked, Ended, Refused, visible_debts};
+use crate::domain::access::Granted;
+use crate::domain::command::Params;
+use crate::domain::event::EventKind;
+use crate::domain::inventory::Inventory;
+use crate::domain::name::{HostName, nearest};
+use crate::domain::outcome::exit;
+use crate::domain::plan::Plan;
+use crate::domain::record::Debt;
+use crate::domain::release::Mark;
+use crate::domain::rotation::Rotation;
+use crate::domain::run::Run;
+use crate::domain::selector::select;
+use crate::engine::effect::members;
+use crate::engine::port::StoredRun;
+use crate::present::{json, table};
+
+/// What an operator says of a debt.
+pub(super) struct Word<'a> {
+    pub host: &'a str,
+    pub write_off: bool,
+    pub reason: &'a str,
+}
+
+impl Asked<'_> {
+    pub(super) async fn debts(&mut self, granted: &Granted, inventory: &Inventory) -> Result<u8, Ended> {
+        let ports = self.desk.engine.ports();
+        let now = ports.clock.now();
+        let debts = visible_debts(granted, inventory, ports.store.debts().await?);
+        let text = match self.json {
+            true => debts.iter().map(|debt| json::line("debt", debt)).collect(),
+            false => table::debts(&debts, now),
+        };
+        self.say(&text).await
+    }
+
+    /// Pays debts that the balancer shows to be paid, or writes them off; with a name and a reason.
+    pub(super) async fn settle(
+        &mut self,
+        granted: &Granted,
+        inventory: &Inventory,
+        word: Word<'_>,
+    ) -> Result<u8, Ended> {
+        let debts = visible_debts(granted, inventory, self.desk.engine.ports().store.debts().await?);
+        let of_host: Vec<&Debt> = debts
+            .iter()
+            .filter(|debt| debt.host.as_str() == word.host || debt.host.short() == word.host)
+            .collect();
+        if of_host.is_empty() {
+            let guess = nearest(word.host, debts.iter().map(|debt| debt.host.as_str()))
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            return Err(
+                Refused::usage(format!("no debt is open for `{}`{guess}; see: debts", word.host)).into()
+            );
+        }
+        for debt in of_host {
+            let settled = self.settle_one(granted, debt, &word).await?;
+            self.say(&settled).await?;
+        }
+        Ok(0)
+    }
+
+    async fn settle_one(&self, granted: &Granted, debt: &Debt, word: &Word<'_>) -> Result<String, Ended> {
+        let ports = self.desk.engine.ports();
+        let Debt { host, balancer, run: id, .. } = debt;
+        if self.desk.engine.watch(*id).is_some() {
+            let why = format!("run {id} is under way and has {host} in hand; see: watch {id}");
+            return Err(Refused { status: exit::BUSY, why }.into());
+        }
+        let stored = ports.store.load(*id).await?;
+        let stored = stored.ok_or_else(|| Refused::usage(format!("there is no run {id}")))?;
+        let in_rotation = match word.write_off {
+            true => false,
+            false => self.is_in_rotation(&stored.plan, debt).await.map(|()| true)?,
+        };
+        let (by, key) = (granted.operator().name.clone(), granted.operator().key.clone());
+        let (host, balancer, reason) = (host.clone(), balancer.clone(), word.reason.to_string());
+        let settled = EventKind::DebtSettled { host, balancer, by, key, reason, in_rotation };
+        append_to_ended(&stored, &settled)?;
+        ports.store.append(*id, ports.clock.now(), vec![settled]).await?;
+        if self.json {
+            return Ok(json::line("settled", debt));
+        }
+        Ok(match in_rotation {
+            true => format!("{}: in rotation in {}; its debt is paid\n", debt.host, debt.balancer),
+            false => format!(
+                "{}: written off; where it is in {} is not rollcall's any more\n",
+                debt.host, debt.balancer
+            ),
+        })
+    }
+
+    /// An error, with what to do, unless the balancer sends requests to the host.
+    async fn is_in_rotation(&self, plan: &Plan, debt: &Debt) -> Result<(), Refused> {
+        let Debt { host, balancer, .. } = debt;
+        let hint =
+            format!("try: balancer enable {host}; or, to leave it so: settle {host} --write-off because ...");
+        let refused = |why: String| Refused { status: exit::NEEDS_PERSON, why: format!("{why}; {hint}") };
+        let known = plan.balancers.get(balancer);
+        let known =
+            known.ok_or_else(|| refused(format!("run {} knows no balancer `{balancer}`", debt.run)))?;
+        let member = members(plan, std::slice::from_ref(host), |_| true);
+        let view = self.desk.engine.ports().balancers.look(known, &member).await.map_err(refused)?;
+        match view.hosts.get(host) {
+            Some(seen) if seen.rotation == Rotation::In => Ok(()),
+            Some(seen) => {
+                Err(refused(format!("{host} is {} in {balancer}: {}", seen.rotation.word(), seen.note)))
+            }
+            None => Err(refused(format!("{balancer} does not tell where {host} is"))),
+        }
+    }
+
+    pub(super) async fn releases(&mut self, inventory: &Inventory, selector: &str) -> Result<u8, Ended> {
+        let picked = select(inventory, selector).map_err(Refused::usage)?;
+        let ports = self.desk.engine.ports();
+        let (taken, marks, now) = (ports.store.taken().await?, ports.store.marks().await?, ports.clock.now());
+        let of_picked = picked.iter().filter_map(|name| Some((name, taken.get(name)?.as_slice())));
+        let of_picked: Vec<(&HostName, _)> = of_picked.collect();
+        let text = match self.json {
+            true => of_picked
+                .iter()
+                .flat_map(|(host, taken)| taken.iter().map(move |taken| json::release(host, taken)))
+                .collect(),
+            false => table::releases(&picked, &of_picked, &marks, now),
+        };
+        self.say(&text).await
+    }
+
+    pub(super) async fn mark(
+        &mut self,
+        granted: &Granted,
+        (task, params): (&str, &Params),
+        bad: bool,
+        reason: &str,
+    ) -> Result<u8, Ended> {
+        let Some(known) = self.config.tasks.get(task) else {
+            let why =
+                format!("there is no task `{task}`; a release is marked as it is deployed: TASK NAME=VALUE");
+            return Err(Refused::usage(why).into());
+        };
+        if let Some(name) = params.keys().find(|name| !known.params.contains_key(*name)) {
+            return Err(Refused::usage(format!("task `{task}` has no parameter `{name}`")).into());
+        }
+        let who = granted.operator();
+        if who.groups.is_some() {
+            let why = "a mark holds in all groups; try: ask somebody who may see them all".to_string();
+            return Err(Refused { status: exit::NOT_ALLOWED, why }.into());
+        }
+        let ports = self.desk.engine.ports();
+        let mark = Mark {
+            task: task.into(),
+            params: params.clone(),
+            bad,
+            by: who.name.clone(),
+            key: who.key.clone(),
+            reason: reason.into(),
+            at: ports.clock.now(),
+        };
+        let text = match self.json {
+            true => json::line("mark", &mark),
+            false => table::mark(&mark),
+        };
+        ports.store.mark(mark).await?;
+        self.say(&text).await
+    }
+}
+
+/// An event that does not fit is not written.
+fn append_to_ended(stored: &StoredRun, kind: &EventKind) -> Result<(), Refused> {
+    let illegal = |why: String| Refused { status: exit::INTERNAL, why };
+    let run = Run::replay(stored.id, stored.plan.clone(), &stored.events)
+        .map_err(|error| illegal(error.to_string()))?;
+    run.check(kind).map_err(|error| illegal(error.to_string()))
+}

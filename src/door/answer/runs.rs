@@ -1,0 +1,157 @@
+//! Runs: started, followed, shown.
+
+use super::{Asked, Ended, Refused, may_see};
+use crate::domain::access::Granted;
+use crate::domain::event::Event;
+use crate::domain::inventory::Inventory;
+use crate::domain::name::{HostName, RunId};
+use crate::domain::outcome::exit;
+use crate::domain::plan::{Kind, Plan};
+use crate::domain::run::Run;
+use crate::engine::feed::{Over, Seen, Watch};
+use crate::engine::port::StoredRun;
+use crate::present::live::Lines;
+use crate::present::{json, recap, table};
+
+impl Asked<'_> {
+    pub(super) async fn run(&mut self, granted: &Granted, plan: Plan) -> Result<u8, Ended> {
+        let watch = self.desk.engine.start(granted, plan).await?;
+        self.follow(watch).await
+    }
+
+    /// Shows a run to its end; the exit status is the run's.
+    async fn follow(&mut self, mut watch: Watch) -> Result<u8, Ended> {
+        let id = watch.live().id;
+        let plan = watch.live().plan.clone();
+        let mut run = Run::new(id, (*plan).clone());
+        let mut events = Vec::new();
+        let mut lines = Lines::new(&plan);
+        let quiet = matches!(plan.kind, Kind::Run | Kind::Check) && !self.json;
+        if !quiet && !self.json {
+            let hint = format!(
+                "a closed connection only detaches; to follow again: watch {id}; to stop: cancel {id}\n"
+            );
+            self.terminal.err(&hint).await?;
+        }
+        let gone = self.terminal.gone();
+        loop {
+            let seen = tokio::select! {
+                seen = watch.next() => seen,
+                () = gone.cancelled() => return Err(Ended::Gone),
+            };
+            match seen {
+                Seen::Event(event) => {
+                    run.apply(&event)
+                        .map_err(|illegal| Refused { status: exit::INTERNAL, why: illegal.to_string() })?;
+                    let text = if self.json {
+                        json::event(&event)
+                    } else if quiet {
+                        String::new()
+                    } else {
+                        lines.event(&event)
+                    };
+                    self.terminal.out(&text).await?;
+                    events.push(*event);
+                }
+                Seen::Progress(progress) if !quiet && !self.json => {
+                    self.terminal.out(&lines.progress(&progress)).await?
+                }
+                Seen::Progress(_) => {}
+                Seen::Dropped(lost) if !quiet => {
+                    self.terminal
+                        .err(&format!("({lost} lines of output left out here; see: show {id} --host H)\n"))
+                        .await?;
+                }
+                Seen::Dropped(_) => {}
+                Seen::Over(Over::Ended) => return self.told(&run, &events).await,
+                Seen::Over(Over::Suspended) => {
+                    let why = format!("rollcall is stopping; run {id} goes on when it is back: watch {id}");
+                    return Err(Refused { status: exit::INTERNAL, why }.into());
+                }
+                Seen::Over(Over::Broken(why)) => {
+                    return Err(Refused {
+                        status: exit::INTERNAL,
+                        why: format!("run {id} stands still: {why}"),
+                    }
+                    .into());
+                }
+            }
+        }
+    }
+
+    async fn told(&mut self, run: &Run, events: &[Event]) -> Result<u8, Ended> {
+        let text = if self.json { json::recap(run) } else { recap::recap(run, events) };
+        self.terminal.out(&text).await?;
+        Ok(run.outcome.map_or(exit::INTERNAL, |outcome| outcome.exit_status()))
+    }
+
+    /// A run from the store. One that may not be seen looks like one that does not exist.
+    pub(super) async fn stored(
+        &self,
+        granted: &Granted,
+        inventory: &Inventory,
+        id: RunId,
+    ) -> Result<StoredRun, Ended> {
+        let stored = self.desk.engine.ports().store.load(id).await?;
+        let stored = stored.filter(|run| {
+            let hosts: Vec<HostName> = run.plan.hosts.keys().cloned().collect();
+            may_see(granted, inventory, &hosts)
+        });
+        Ok(stored.ok_or_else(|| Refused::usage(format!("there is no run {id}; try: runs")))?)
+    }
+
+    pub(super) async fn show(
+        &mut self,
+        granted: &Granted,
+        inventory: &Inventory,
+        id: RunId,
+        host: Option<&str>,
+    ) -> Result<u8, Ended> {
+        let stored = self.stored(granted, inventory, id).await?;
+        if let Some(host) = host {
+            return self.show_host(&stored, host).await;
+        }
+        let run = Run::replay(id, stored.plan.clone(), &stored.events)
+            .map_err(|illegal| Refused { status: exit::INTERNAL, why: format!("run {id}: {illegal}") })?;
+        if self.json {
+            let events: String = stored.events.iter().map(json::event).collect();
+            return self.say(&(events + &json::recap(&run))).await;
+        }
+        let mut lines = Lines::new(&stored.plan);
+        let story: String = stored.events.iter().map(|event| lines.event(event)).collect();
+        self.say(&(story + &recap::recap(&run, &stored.events))).await
+    }
+
+    async fn show_host(&mut self, stored: &StoredRun, host: &str) -> Result<u8, Ended> {
+        let of_run = || stored.plan.hosts.keys();
+        let name = of_run()
+            .find(|name| name.as_str() == host)
+            .or_else(|| of_run().find(|name| name.short() == host));
+        let Some(name) = name else {
+            let why = format!("run {} has no host `{host}` (it has: {})", stored.id, table::folded(of_run()));
+            return Err(Refused::usage(why).into());
+        };
+        if self.json {
+            let events = stored.events.iter().filter(|event| event.kind.hosts().contains(name));
+            return self.say(&events.map(json::event).collect::<String>()).await;
+        }
+        self.say(&recap::host_story(name, &stored.events)).await
+    }
+
+    pub(super) async fn watch(
+        &mut self,
+        granted: &Granted,
+        inventory: &Inventory,
+        id: RunId,
+    ) -> Result<u8, Ended> {
+        let live = self.desk.engine.watch(id);
+        let stored = self.stored(granted, inventory, id).await?;
+        if let Some(watch) = live {
+            return self.follow(watch).await;
+        }
+        self.show(granted, inventory, id, None).await?;
+        let run = Run::replay(id, stored.plan, &stored.events)
+            .map_err(|illegal| Refused { status: exit::INTERNAL, why: format!("run {id}: {illegal}") })?;
+        Ok(run.outcome.map_or(exit::INTERNAL, |outcome| outcome.exit_status()))
+    }
+}

@@ -1,0 +1,97 @@
+//! What is asked of runs that are under way, and running something again.
+
+use std::collections::BTreeMap;
+
+use super::{Asked, Ended, Refused};
+use crate::domain::access::Granted;
+use crate::domain::command::Command;
+use crate::domain::inventory::Inventory;
+use crate::domain::name::{HostName, RunId};
+use crate::domain::outcome::{End, exit};
+use crate::domain::plan::{Kind, Plan};
+use crate::domain::run::Run;
+use crate::domain::task::StepBody;
+use crate::domain::wish::Wish;
+use crate::engine::port::StoredRun;
+use crate::present::json;
+
+impl Asked<'_> {
+    /// Asks it of the run, and says what follows from it.
+    pub(super) async fn wish(
+        &mut self,
+        granted: &Granted,
+        inventory: &Inventory,
+        id: RunId,
+        wish: Wish,
+    ) -> Result<u8, Ended> {
+        self.stored(granted, inventory, id).await?;
+        let refused = |why| match wish {
+            Wish::Approve => Refused { status: exit::BUSY, why },
+            _ => Refused::usage(why),
+        };
+        self.desk.engine.ask(id, wish, granted.operator()).await.map_err(refused)?;
+        if self.json {
+            return self.say(&json::line("granted", BTreeMap::from([("run", id)]))).await;
+        }
+        let what = match wish {
+            Wish::Cancel { now: true } => "no further host begins, and what is running is being ended",
+            Wish::Cancel { now: false } => "no further host begins; hosts in their bracket finish it",
+            Wish::Pause | Wish::Suspend => "paused: no further host begins; hosts in their bracket finish it",
+            Wish::Resume => "goes on",
+            Wish::Approve => "approved; it goes on",
+        };
+        self.say(&format!("run {id}: {what}; see: watch {id}\n")).await
+    }
+
+    /// The same again, on the hosts of a run that failed or never began.
+    pub(super) async fn retry(
+        &mut self,
+        granted: &Granted,
+        inventory: &Inventory,
+        id: RunId,
+    ) -> Result<u8, Ended> {
+        let stored = self.stored(granted, inventory, id).await?;
+        let command = again(&stored).map_err(Refused::usage)?;
+        let mut plan = self.plan(inventory, &command).await?;
+        plan.title.0 = format!("retry {id}: {}", stored.plan.title.0);
+        self.run(granted, plan).await
+    }
+}
+
+/// The command that does the same on the hosts that are left.
+fn again(stored: &StoredRun) -> Result<Command, String> {
+    let id = stored.id;
+    let run = Run::replay(id, stored.plan.clone(), &stored.events)
+        .map_err(|illegal| format!("run {id}: {illegal}"))?;
+    if run.outcome.is_none() {
+        return Err(format!("run {id} is under way; see: watch {id}"));
+    }
+    let done = |end: Option<End>| matches!(end, Some(End::Released | End::Unchanged | End::Done));
+    let left: Vec<&HostName> =
+        run.hosts.iter().filter(|(_, host)| !done(host.end())).map(|(name, _)| name).collect();
+    if left.is_empty() {
+        return Err(format!("run {id} left no host to try again; see: show {id}"));
+    }
+    let selector = left.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(",");
+    let Plan { kind, params, .. } = &stored.plan;
+    match kind {
+        // Each host had parameters of its own: those that are good now may be others.
+        Kind::Release { .. } if params.is_empty() && stored.plan.title.0.starts_with("rollback ") => {
+            Ok(Command::Rollback { selector })
+        }
+        Kind::Release { task } | Kind::Task { task } => {
+            Ok(Command::Task { task: task.clone(), selector, params: params.clone() })
+        }
+        Kind::Run => {
+            let step = stored.plan.hosts.values().find_map(|host| host.steps.first());
+            match step.map(|step| &step.body) {
+                Some(StepBody::Run { script, .. }) => Ok(Command::Run { selector, script: script.clone() }),
+                _ => Err(format!("run {id} has no command")),
+            }
+        }
+        Kind::Check => Err(format!("run {id} was a look; try: check {selector}")),
+        Kind::Drain | Kind::Enable => {
+            Err(format!("run {id} moved hosts in or out of rotation; try: balancer enable {selector}"))
+        }
+    }
+}

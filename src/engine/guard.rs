@@ -1,0 +1,83 @@
+//! Looks after hosts that are in their bracket: a reload, or a colleague, can make a balancer send them
+//! requests again, and no event of ours would tell.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Ports;
+use super::effect::members;
+use crate::domain::event::EventKind;
+use crate::domain::name::HostName;
+use crate::domain::plan::Plan;
+use crate::domain::rotation::Rotation;
+use crate::domain::run::Run;
+
+/// Between two looks at a balancer. Rarer than a balancer's own checks, often enough to matter within
+/// a step of minutes.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// A look that takes longer is given up; the next one comes anyway.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The looks of one run.
+#[derive(Default)]
+pub(super) struct Guard {
+    look: JoinSet<Vec<(String, Vec<HostName>)>>,
+    /// When the next one is due; `None` while nobody is out.
+    due: Option<Instant>,
+}
+
+impl Guard {
+    /// Waits until a look is due, makes it, and tells what it found: an event for each balancer that has
+    /// forgotten a drain. Can be dropped and asked again at any point.
+    pub(super) async fn watch(&mut self, ports: &Ports, plan: &Arc<Plan>, run: &Run) -> Vec<EventKind> {
+        let out = run.drained();
+        if out.is_empty() {
+            self.due = None;
+            return std::future::pending().await;
+        }
+        if self.look.is_empty() {
+            sleep_until(*self.due.get_or_insert_with(|| Instant::now() + INTERVAL)).await;
+            self.look.spawn(find(ports.clone(), plan.clone(), out));
+        }
+        let found = self.look.join_next().await.and_then(Result::ok).unwrap_or_default();
+        self.due = Some(Instant::now() + INTERVAL);
+        found.into_iter().filter_map(|(balancer, hosts)| forgotten(run, balancer, hosts)).collect()
+    }
+}
+
+/// What was seen may be old by now: only hosts that are still out have been forgotten.
+fn forgotten(run: &Run, balancer: String, hosts: Vec<HostName>) -> Option<EventKind> {
+    let drained = run.drained();
+    let still_out = drained.get(&balancer)?;
+    let hosts: Vec<HostName> = hosts.into_iter().filter(|host| still_out.contains(host)).collect();
+    (!hosts.is_empty()).then_some(EventKind::DrainForgotten { balancer, hosts })
+}
+
+async fn find(
+    ports: Ports,
+    plan: Arc<Plan>,
+    out: BTreeMap<String, Vec<HostName>>,
+) -> Vec<(String, Vec<HostName>)> {
+    let looks = out.into_iter().map(|(name, hosts)| {
+        let (ports, plan) = (&ports, &plan);
+        async move {
+            let balancer = plan.balancers.get(&name)?;
+            let members = members(plan, &hosts, |_| true);
+            let looking = ports.balancers.look(balancer, &members);
+            // A balancer that cannot be asked is told when it is to be changed.
+            let view = timeout(LOOK_TIMEOUT, looking).await.ok()?.ok()?;
+            let serves = |host: &HostName| {
+                let seen = view.hosts.get(host).map(|seen| seen.rotation);
+                matches!(seen, Some(Rotation::In | Rotation::Mixed))
+            };
+            Some((name, hosts.into_iter().filter(serves).collect::<Vec<_>>()))
+        }
+    });
+    join_all(looks).await.into_iter().flatten().filter(|(_, hosts)| !hosts.is_empty()).collect()
+}

@@ -1,0 +1,110 @@
+//! Releases: what is planned for hosts, what they took over, and what operators say of it.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, params};
+
+use super::{SqliteStore, failed};
+use crate::domain::event::Event;
+use crate::domain::name::{HostName, RunId};
+use crate::domain::plan::Plan;
+use crate::domain::release::{Mark, Release, Taken};
+use crate::engine::port::StoreError;
+
+/// Releases that are told of each host: more than anybody goes back.
+const TOLD_PER_HOST: usize = 20;
+
+/// Notes what each host is to have when it ends released.
+pub(super) fn planned(connection: &Connection, run: RunId, plan: &Plan) -> Result<(), StoreError> {
+    let mut insert = connection
+        .prepare_cached("INSERT INTO planned (run, host, task, params, fingerprint) VALUES (?, ?, ?, ?, ?)")
+        .map_err(failed)?;
+    for (host, planned) in &plan.hosts {
+        let Some(Release { task, params, fingerprint }) = &planned.release else { continue };
+        let params = serde_json::to_string(params).map_err(failed)?;
+        insert.execute(params![run.0, host.as_str(), task, params, fingerprint]).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Notes that a host has what was planned for it.
+pub(super) fn took(
+    connection: &Connection,
+    event: &Event,
+    host: &HostName,
+    good: bool,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO taken (host, run, task, params, fingerprint, good, at)
+             SELECT host, run, task, params, fingerprint, ?1, ?2 FROM planned WHERE run = ?3 AND host = ?4",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![good, event.at.to_string(), event.run.0, host.as_str()])
+        })
+        .map(drop)
+        .map_err(failed)
+}
+
+impl SqliteStore {
+    /// [`crate::engine::port::Store::taken`], on this thread.
+    pub fn taken_now(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
+        let rows = self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT host, task, params, fingerprint, good, run, at FROM
+                 (SELECT *, row_number() OVER (PARTITION BY host ORDER BY run DESC) AS nth FROM taken)
+                 WHERE nth <= ? ORDER BY host, run DESC",
+            )?;
+            let rows = statement.query_map([TOLD_PER_HOST], |row| {
+                let texts: (String, String, String, String) =
+                    (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+                Ok((texts, row.get::<_, bool>(4)?, row.get::<_, u64>(5)?, row.get::<_, String>(6)?))
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })?;
+        let mut taken: BTreeMap<HostName, Vec<Taken>> = BTreeMap::new();
+        for ((host, task, params, fingerprint), good, run, at) in rows {
+            let params = serde_json::from_str(&params).map_err(failed)?;
+            let release = Release { task, params, fingerprint };
+            let one = Taken { release, good, run: RunId(run), at: at.parse().map_err(failed)? };
+            taken.entry(HostName::new(host)).or_default().push(one);
+        }
+        Ok(taken)
+    }
+
+    /// [`crate::engine::port::Store::marks`], on this thread.
+    pub fn marks_now(&self) -> Result<Vec<Mark>, StoreError> {
+        let rows = self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT task, params, bad, by_name, by_key, reason, at FROM mark ORDER BY id",
+            )?;
+            let rows = statement.query_map([], |row| {
+                let texts: (String, String, String, String) =
+                    (row.get(0)?, row.get(1)?, row.get(3)?, row.get(4)?);
+                Ok((texts, row.get::<_, bool>(2)?, row.get::<_, String>(5)?, row.get::<_, String>(6)?))
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })?;
+        rows.into_iter()
+            .map(|((task, params, by, key), bad, reason, at)| {
+                let params = serde_json::from_str(&params).map_err(failed)?;
+                Ok(Mark { task, params, bad, by, key, reason, at: at.parse().map_err(failed)? })
+            })
+            .collect()
+    }
+
+    /// [`crate::engine::port::Store::mark`], on this thread.
+    pub fn mark_now(&self, mark: &Mark) -> Result<(), StoreError> {
+        let Mark { task, params, bad, by, key, reason, at } = mark;
+        let params = serde_json::to_string(params).map_err(failed)?;
+        self.transact(|connection| {
+            connection
+                .execute(
+                    "INSERT INTO mark (task, params, bad, by_name, by_key, reason, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    params![task, params, bad, by, key, reason, at.to_string()],
+                )
+                .map(drop)
+                .map_err(failed)
+        })
+    }
+}

@@ -1,0 +1,36 @@
+-- What a host is to have when it ends released, for each run; and what hosts took over, all of it.
+
+CREATE TABLE planned (
+    run         INTEGER NOT NULL REFERENCES run (id),
+    host        TEXT NOT NULL,
+    task        TEXT NOT NULL,
+    params      TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    PRIMARY KEY (run, host)
+) STRICT;
+
+CREATE TABLE taken (
+    host        TEXT NOT NULL,
+    run         INTEGER NOT NULL REFERENCES run (id),
+    task        TEXT NOT NULL,
+    params      TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    good        INTEGER NOT NULL,
+    at          TEXT NOT NULL,
+    PRIMARY KEY (host, run)
+) STRICT;
+INSERT INTO taken (host, run, task, params, fingerprint, good, at)
+    SELECT host, run, task, params, '', 1, at FROM release;
+DROP TABLE release;
+
+-- Operators' words on releases; the last one counts, and none is ever changed.
+CREATE TABLE mark (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    task    TEXT NOT NULL,
+    params  TEXT NOT NULL,
+    bad     INTEGER NOT NULL,
+    by_name TEXT NOT NULL,
+    by_key  TEXT NOT NULL,
+    reason  TEXT NOT NULL,
+    at      TEXT NOT NULL
+) STRICT;
