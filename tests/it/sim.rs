@@ -6,6 +6,7 @@
 mod asked;
 mod balancer;
 mod broken;
+mod crash;
 mod fate;
 mod host;
 mod ledger;
@@ -50,7 +51,14 @@ fn seeds(count: u64, known: &[u64]) -> Vec<u64> {
 /// Trouble for few hosts, some, or many.
 fn troubled(seed: u64) -> Scenario {
     let percent = [5, 10, 10, 20][(seed % 4) as usize];
-    Scenario { seed, hosts: HOSTS, faulty_percent: percent, balancer_percent: percent * 4, bug: Bug::None }
+    Scenario {
+        seed,
+        hosts: HOSTS,
+        faulty_percent: percent,
+        balancer_percent: percent * 4,
+        bug: Bug::None,
+        deaths: [None; 2],
+    }
 }
 
 fn tell(seed: u64, report: &Report) -> String {
@@ -69,8 +77,14 @@ fn tell(seed: u64, report: &Report) -> String {
 
 #[test]
 fn a_release_without_trouble_reaches_every_host() {
-    let report =
-        simulate(Scenario { seed: 0, hosts: HOSTS, faulty_percent: 0, balancer_percent: 0, bug: Bug::None });
+    let report = simulate(Scenario {
+        seed: 0,
+        hosts: HOSTS,
+        faulty_percent: 0,
+        balancer_percent: 0,
+        bug: Bug::None,
+        deaths: [None; 2],
+    });
     eprintln!("{}", tell(0, &report));
     assert_eq!(report.faults, Vec::<String>::new());
     assert_eq!(report.outcome, Some(RunOutcome::Done));
@@ -90,6 +104,7 @@ fn a_balancer_in_trouble_strands_nobody() {
         faulty_percent: 10,
         balancer_percent: 100,
         bug: Bug::None,
+        deaths: [None; 2],
     });
 }
 
@@ -122,7 +137,8 @@ fn the_same_seed_gives_the_same_trace() {
 
 /// The first fault of a site with this bug, over a few seeds.
 fn found(bug: Bug, faulty_percent: u32) -> Vec<String> {
-    let scenario = |seed| Scenario { seed, hosts: 20, faulty_percent, balancer_percent: 0, bug };
+    let scenario =
+        |seed| Scenario { seed, hosts: 20, faulty_percent, balancer_percent: 0, bug, deaths: [None; 2] };
     let reports = (1..=6).map(|seed| simulate(scenario(seed)));
     reports.map(|report| report.faults).find(|faults| !faults.is_empty()).unwrap_or_default()
 }
@@ -145,3 +161,35 @@ fn parts_that_lie_are_found_out() {
         );
     }
 }
+
+/// A small site, and the points at which its daemon may die.
+fn small(deaths: [Option<usize>; 2], seed: u64) -> Scenario {
+    // In one of these sites a host lies about its restart, so that the way back is walked, too.
+    let faulty_percent = if seed == 0 { 0 } else { 40 };
+    Scenario { seed, hosts: 3, faulty_percent, balancer_percent: 0, bug: Bug::None, deaths }
+}
+
+/// Every point at which the daemon can die, and every point of the life after that: nothing is sampled.
+#[test]
+fn whenever_the_daemon_dies_the_invariants_hold() {
+    let mut wrong = Vec::new();
+    for seed in [0, LYING_SEED] {
+        let whole = simulate(small([None; 2], seed));
+        assert_eq!(whole.faults, Vec::<String>::new());
+        for first in 0..whole.points[0].len() {
+            let report = simulate(small([Some(first), None], seed));
+            if !report.faults.is_empty() || report.ends != whole.ends {
+                let name = &whole.points[0][first];
+                wrong.push(format!(
+                    "seed {seed}, dies at {first}, {name}: {}\n  {}",
+                    tell(seed, &report),
+                    report.faults.join("\n  ")
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} points\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A seed of [`small`] in which a host lies, and nothing else is wrong.
+const LYING_SEED: u64 = 1;

@@ -37,7 +37,9 @@ pub struct Site {
 
 /// All hosts, by address.
 pub struct Net {
-    pub sites: BTreeMap<String, Site>,
+    pub sites: Arc<BTreeMap<String, Site>>,
+    /// Ends all connections of whoever dials here.
+    pub cut: CancellationToken,
 }
 
 #[async_trait]
@@ -54,18 +56,18 @@ impl Dial for Net {
             None if weather.refused => return Err(io::ErrorKind::ConnectionRefused.into()),
             None => {}
         }
-        Ok(connect(site, number, weather))
+        Ok(connect(site, number, weather, &self.cut))
     }
 }
 
-fn connect(site: &Site, number: u32, weather: Weather) -> Box<dyn Stream> {
+fn connect(site: &Site, number: u32, weather: Weather, cut: &CancellationToken) -> Box<dyn Stream> {
     let opened = Instant::now();
     let line = Arc::new(Line {
         latency_us: weather.latency_us,
         reset_after: weather.reset_after,
         carried: AtomicUsize::new(0),
-        client: CancellationToken::new(),
-        server: CancellationToken::new(),
+        client: cut.child_token(),
+        server: cut.child_token(),
     });
     let hole = weather.hole.map(|(after, lasts)| Hole {
         from: opened + after,

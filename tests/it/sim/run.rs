@@ -24,9 +24,11 @@ use rollcall::probe::Probes;
 use rollcall::store::SqliteStore;
 use sha2::{Digest, Sha256};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::balancer::SimBalancer;
 use super::broken::{Bug, with_bug};
+use super::crash::{Life, MortalFleet, MortalStore};
 use super::fate::Fate;
 use super::host::SimHost;
 use super::ledger::{Ledger, RUN};
@@ -40,6 +42,9 @@ const BOUND: Duration = Duration::from_secs(3_600);
 /// After the run, for what is still on its way through the network or hangs on a host.
 const AFTERMATH: Duration = Duration::from_secs(600);
 
+/// How long nobody is there after a death.
+const ABSENCE: Duration = Duration::from_secs(7);
+
 /// What is simulated.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
@@ -50,6 +55,8 @@ pub struct Scenario {
     /// The same for the balancer's host.
     pub balancer_percent: u32,
     pub bug: Bug,
+    /// The points at which the daemon dies, in its first and in its second life.
+    pub deaths: [Option<usize>; 2],
 }
 
 /// What came of it.
@@ -61,6 +68,8 @@ pub struct Report {
     pub outcome: Option<RunOutcome>,
     pub took: Duration,
     pub cancelled: bool,
+    /// The points that each life of the daemon passed.
+    pub points: Vec<Vec<String>>,
 }
 
 impl Report {
@@ -77,8 +86,17 @@ struct Stage {
     scenario: Scenario,
     ledger: Arc<Ledger>,
     hosts: BTreeMap<HostName, Arc<SimHost>>,
+    sites: Arc<BTreeMap<String, Site>>,
+    clock: Arc<SimClock>,
+}
+
+/// One life of the daemon.
+struct Daemon {
     fleet: Arc<Fleet>,
     engine: Engine,
+    life: Life,
+    /// Cuts all its connections, as the system does when a process is gone.
+    cut: CancellationToken,
 }
 
 /// Simulates, on this thread.
@@ -93,7 +111,7 @@ pub fn simulate(scenario: Scenario) -> Report {
 
 impl Stage {
     fn new(scenario: Scenario) -> Stage {
-        let Scenario { seed, hosts: count, faulty_percent: percent, balancer_percent, bug } = scenario;
+        let Scenario { seed, hosts: count, faulty_percent: percent, balancer_percent, .. } = scenario;
         let mut dice = world::dice(seed, &["stage"]);
         let style = if dice.random_bool(0.5) { NginxStyle::Down } else { NginxStyle::Comment };
         let plan = Arc::new(world::plan(count, style));
@@ -115,18 +133,66 @@ impl Stage {
             .map(|host| (format!("{}.sim", host.name), site(host.name.as_str(), &host.fate, host.clone())))
             .collect();
         sites.insert(format!("{}.sim", world::BALANCER), site(world::BALANCER, &of_balancer, balancer));
-        let (fleet, ports) = wire_up(Net { sites }, &ledger);
-        Stage { scenario, ledger, hosts, fleet, engine: Engine::new(with_bug(bug, ports)) }
+        Stage { scenario, ledger, hosts, sites: Arc::new(sites), clock: Arc::new(SimClock::new()) }
+    }
+
+    /// The daemon in its n-th life, with nothing in its memory.
+    fn daemon(&self, life: usize) -> Daemon {
+        let life = Life::new(self.scenario.deaths.get(life).copied().flatten());
+        let cut = CancellationToken::new();
+        let net = Net { sites: self.sites.clone(), cut: cut.clone() };
+        let (fleet, ports) = wire_up(net, &self.ledger, &self.clock, &life);
+        Daemon { fleet, engine: Engine::new(with_bug(self.scenario.bug, ports)), life, cut }
     }
 
     async fn play(self) -> Report {
-        let granted = world::granted();
-        let started = self.engine.start(&granted, (*self.ledger.plan).clone()).await;
-        let watch = started.expect("nobody else holds the group");
-        let cancelled = self.cancel_sometimes();
         let begun = tokio::time::Instant::now();
-        let seen = timeout(BOUND, follow(watch)).await;
+        let mut points = Vec::new();
+        let mut cancelled = false;
+        for number in 0.. {
+            let daemon = self.daemon(number);
+            let watch = match number {
+                0 => daemon.engine.start(&world::granted(), (*self.ledger.plan).clone()).await.ok(),
+                _ => {
+                    daemon.engine.recover().await.expect("the store can be read");
+                    daemon.engine.watch(RUN)
+                }
+            };
+            cancelled |= number == 0 && self.cancel_sometimes(&daemon.engine);
+            // A death after the last write leaves nothing to take up.
+            let Some(watch) = watch else { break };
+            let died = self.live(&daemon, watch).await;
+            points.push(daemon.life.points());
+            daemon.cut.cancel();
+            if !died {
+                daemon.fleet.close().await;
+                break;
+            }
+            self.ledger.happened("daemon", "dies");
+            self.ledger.check_orphans();
+            sleep(ABSENCE).await;
+            self.ledger.check_orphans();
+        }
         let took = begun.elapsed();
+        sleep(AFTERMATH).await;
+        self.ledger.check_orphans();
+        self.judge();
+        let book = self.ledger.book();
+        let mut ends = BTreeMap::new();
+        for end in book.shadow.hosts.values().filter_map(|host| host.end()) {
+            *ends.entry(end).or_default() += 1;
+        }
+        let (faults, trace) = (book.faults.clone(), book.trace.clone());
+        Report { faults, trace, ends, outcome: book.shadow.outcome, took, cancelled, points }
+    }
+
+    /// Until the run is over or the daemon dies; true if it died.
+    async fn live(&self, daemon: &Daemon, watch: Watch) -> bool {
+        let seen = tokio::select! {
+            biased;
+            () = daemon.life.death() => return true,
+            seen = timeout(BOUND, follow(watch)) => seen,
+        };
         match seen {
             Err(_) => self.ledger.fault("I12 bounded liveness", &format!("no end within {BOUND:?}")),
             Ok((_, over)) if over != Over::Ended => {
@@ -138,27 +204,17 @@ impl Stage {
                 }
             }
         }
-        self.fleet.close().await;
-        sleep(AFTERMATH).await;
-        self.ledger.check_orphans();
-        self.judge();
-        let book = self.ledger.book();
-        let mut ends = BTreeMap::new();
-        for end in book.shadow.hosts.values().filter_map(|host| host.end()) {
-            *ends.entry(end).or_default() += 1;
-        }
-        let (faults, trace) = (book.faults.clone(), book.trace.clone());
-        Report { faults, trace, ends, outcome: book.shadow.outcome, took, cancelled }
+        false
     }
 
     /// In some of the simulations with trouble somebody cancels the run.
-    fn cancel_sometimes(&self) -> bool {
+    fn cancel_sometimes(&self, engine: &Engine) -> bool {
         let mut dice = world::dice(self.scenario.seed, &["cancel"]);
         if self.scenario.faulty_percent == 0 || !dice.random_bool(0.2) {
             return false;
         }
         let after = Duration::from_millis(dice.random_range(1_000..100_000));
-        let (now, engine) = (dice.random_bool(0.5), self.engine.clone());
+        let (now, engine) = (dice.random_bool(0.5), engine.clone());
         tokio::spawn(async move {
             sleep(after).await;
             let ben = Operator { name: "ben".into(), key: "b".into(), role: Role::Operator, groups: None };
@@ -189,8 +245,7 @@ fn site(name: &str, fate: &Arc<Fate>, behaviour: Arc<dyn Behaviour>) -> Site {
     }
 }
 
-fn wire_up(net: Net, ledger: &Arc<Ledger>) -> (Arc<Fleet>, Ports) {
-    let clock = Arc::new(SimClock::new());
+fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -> (Arc<Fleet>, Ports) {
     let fleet = Arc::new(Fleet::new(Parts {
         settings: Settings {
             parallel: 32,
@@ -202,13 +257,14 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>) -> (Arc<Fleet>, Ports) {
         dial: Arc::new(net),
         clock: clock.clone(),
     }));
-    let remote: Arc<dyn Remote> = fleet.clone();
+    let remote: Arc<dyn Remote> = Arc::new(MortalFleet { life: life.clone(), real: fleet.clone() });
+    let store = Arc::new(InlineStore(ledger.clone()));
     let ports = Ports {
         prober: Arc::new(Probes::new(remote.clone())),
         balancers: Arc::new(Balancers::new(remote.clone())),
         remote,
-        store: Arc::new(InlineStore(ledger.clone())),
-        clock,
+        store: Arc::new(MortalStore { life: life.clone(), real: store }),
+        clock: clock.clone(),
     };
     (fleet, ports)
 }
