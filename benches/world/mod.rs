@@ -77,6 +77,7 @@ fn balancer() -> Balancer {
         driver,
         drain_timeout: Duration::from_secs(30),
         on_drain_timeout: Default::default(),
+        enable_timeout: rollcall::domain::inventory::ENABLE_TIMEOUT,
         min_in_service: None,
         members: Default::default(),
     }

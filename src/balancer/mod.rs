@@ -1,28 +1,49 @@
 //! Load balancers: the drivers, over the engine's [`Remote`] port. They know nothing of SSH.
 
+pub mod commands;
+pub mod haproxy;
+pub mod health_file;
 pub mod nginx;
+pub mod polls;
+pub mod runtime;
+pub mod servers;
 pub mod together;
 pub mod upstream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
+use self::commands::CommandDriver;
+use self::haproxy::HaproxyDriver;
+use self::health_file::FileDriver;
 use self::nginx::NginxDriver;
 use crate::domain::event::Change;
-use crate::domain::inventory::{Balancer, Driver};
+use crate::domain::inventory::{Balancer, Driver, Endpoint};
 use crate::domain::rotation::View;
-use crate::engine::port::{BalancerDriver, Member, Remote};
+use crate::domain::task::Sudo;
+use crate::engine::port::{BalancerDriver, Exec, ExecReport, Input, Member, Remote};
+use crate::engine::script::run_as;
 
 /// All drivers.
 pub struct Balancers {
     nginx: NginxDriver,
+    haproxy: HaproxyDriver,
+    file: FileDriver,
+    command: CommandDriver,
 }
 
 impl Balancers {
     /// Drivers that reach balancer hosts through `remote`.
     pub fn new(remote: Arc<dyn Remote>) -> Balancers {
-        Balancers { nginx: NginxDriver::new(remote) }
+        Balancers {
+            nginx: NginxDriver::new(remote.clone()),
+            haproxy: HaproxyDriver::new(remote.clone()),
+            file: FileDriver::new(remote.clone()),
+            command: CommandDriver::new(remote),
+        }
     }
 }
 
@@ -31,29 +52,41 @@ impl BalancerDriver for Balancers {
     async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<View, String> {
         match &balancer.driver {
             Driver::Nginx(nginx) => self.nginx.look(balancer, nginx, members).await,
-            Driver::Haproxy(_) | Driver::File(_) | Driver::Command(_) => Err(not_built(balancer)),
+            Driver::Haproxy(haproxy) => self.haproxy.look(balancer, haproxy, members).await,
+            Driver::File(file) => Ok(self.file.look(balancer, file, members).await),
+            Driver::Command(commands) => self.command.look(balancer, commands, members).await,
         }
     }
 
     async fn drain(&self, balancer: &Balancer, members: &[Member]) -> Change {
         match &balancer.driver {
             Driver::Nginx(nginx) => self.nginx.drain(balancer, nginx, members).await,
-            Driver::Haproxy(_) | Driver::File(_) | Driver::Command(_) => {
-                Change::Refused { why: not_built(balancer) }
-            }
+            Driver::Haproxy(haproxy) => self.haproxy.drain(balancer, haproxy, members).await,
+            Driver::File(file) => self.file.drain(balancer, file, members).await,
+            Driver::Command(commands) => self.command.drain(balancer, commands, members).await,
         }
     }
 
     async fn enable(&self, balancer: &Balancer, members: &[Member]) -> Change {
         match &balancer.driver {
             Driver::Nginx(nginx) => self.nginx.enable(balancer, nginx, members).await,
-            Driver::Haproxy(_) | Driver::File(_) | Driver::Command(_) => {
-                Change::Refused { why: not_built(balancer) }
-            }
+            Driver::Haproxy(haproxy) => self.haproxy.enable(balancer, haproxy, members).await,
+            Driver::File(file) => self.file.enable(balancer, file, members).await,
+            Driver::Command(commands) => self.command.enable(balancer, commands, members).await,
         }
     }
 }
 
-fn not_built(balancer: &Balancer) -> String {
-    format!("{}: this version of rollcall has no such driver; try: nginx", balancer.name)
+/// Runs one of a driver's scripts on a host, as root where it asks so.
+async fn exec(
+    remote: &dyn Remote,
+    host: &Endpoint,
+    script: &str,
+    sudo: bool,
+    input: Input,
+    timeout: Duration,
+) -> ExecReport {
+    let sudo = if sudo { Sudo::Root } else { Sudo::No };
+    let script = run_as(script, &sudo);
+    remote.exec(host, Exec { script, input, timeout, cancel: CancellationToken::new(), lines: None }).await
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
 
+use super::exec;
 use super::together::{self, Applied, OneHost};
 use super::upstream::{self, Direction, Edited, Order, edit};
 use crate::domain::digest::sha256_hex;
@@ -17,9 +17,7 @@ use crate::domain::inventory::{Balancer, Endpoint, Nginx, OnDrainTimeout};
 use crate::domain::name::HostName;
 use crate::domain::rotation::View;
 use crate::domain::shell;
-use crate::domain::task::Sudo;
-use crate::engine::port::{Exec, ExecEnd, ExecReport, Input, Member, Remote};
-use crate::engine::script::run_as;
+use crate::engine::port::{ExecEnd, Input, Member, Remote};
 
 /// How long the file may take to be read.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -148,7 +146,7 @@ impl NginxDriver {
 
     async fn read(&self, host: &Endpoint, nginx: &Nginx) -> Result<String, String> {
         let script = shell::with_arguments(READ, &[&nginx.config]);
-        let report = self.exec(host, nginx, script, Input::None, READ_TIMEOUT).await;
+        let report = exec(&*self.remote, host, &script, nginx.sudo, Input::None, READ_TIMEOUT).await;
         let named = |why: String| format!("{}: {}: {why}", host.name, nginx.config);
         match report.end {
             ExecEnd::Exited(0) if report.stdout.left_out > 0 => Err(named(format!(
@@ -159,25 +157,6 @@ impl NginxDriver {
             ExecEnd::NotStarted(why) | ExecEnd::Lost(why) => Err(named(why)),
             other => Err(named(format!("{other:?}"))),
         }
-    }
-
-    async fn exec(
-        &self,
-        host: &Endpoint,
-        nginx: &Nginx,
-        script: String,
-        input: Input,
-        timeout: Duration,
-    ) -> ExecReport {
-        let sudo = if nginx.sudo { Sudo::Root } else { Sudo::No };
-        let request = Exec {
-            script: run_as(&script, &sudo),
-            input,
-            timeout,
-            cancel: CancellationToken::new(),
-            lines: None,
-        };
-        self.remote.exec(host, request).await
     }
 }
 
@@ -215,7 +194,8 @@ impl OnNginx<'_> {
             [&nginx.config, &old, &new, &nginx.test, &nginx.reload, &nginx.workers, &wait, &proof];
         let script = shell::with_arguments(APPLY, &arguments.map(String::as_str));
         let input = Input::Bytes(Bytes::from(edited.text));
-        let report = driver.exec(host, nginx, script, input, APPLY_TIMEOUT + balancer.drain_timeout).await;
+        let limit = APPLY_TIMEOUT + balancer.drain_timeout;
+        let report = exec(&*driver.remote, host, &script, nginx.sudo, input, limit).await;
         let line = report.stdout.last_line();
         let named = |why: &str| format!("{}: {why}", host.name);
         Some(match (report.end, line) {

@@ -4,93 +4,125 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
-use serde_json::Value;
 use toml::Spanned;
+use toml::de::DeValue;
 
 use super::diagnostic::Doc;
+use super::drivers::{self, Kind};
 use super::reader::Reader;
 use super::templates;
 use crate::domain::command::Params;
-use crate::domain::inventory::{Balancer, Driver, Endpoint, Inventory, Nginx, NginxStyle};
+use crate::domain::inventory::{Balancer, Driver, ENABLE_TIMEOUT, Endpoint, Host, Inventory, OnDrainTimeout};
+use crate::domain::name::HostName;
 use crate::domain::plan::vars_of;
+use crate::domain::rotation::Floor;
 use crate::domain::selector::select;
-use crate::domain::template::{self, Vars};
+use crate::domain::template;
 
-const DRIVERS: [(&str, ()); 1] = [("nginx", ())];
-const STYLES: [(&str, NginxStyle); 2] = [("down", NginxStyle::Down), ("comment", NginxStyle::Comment)];
+const DRIVERS: [(&str, Kind); 4] =
+    [("nginx", Kind::Nginx), ("haproxy", Kind::Haproxy), ("file", Kind::File), ("command", Kind::Command)];
+
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-const DEFAULT_TEST: &str = "nginx -t -c {{ config }}";
-const DEFAULT_RELOAD: &str = "nginx -s reload -c {{ config }}";
 
-/// `ps` and `awk` are on every host that runs nginx; one line is `PID/PARENT` of one worker.
-const DEFAULT_WORKERS: &str =
-    r#"ps -e -o pid= -o ppid= -o args= | awk '$3 == "nginx:" && $4 == "worker" { print $1 "/" $2 }'"#;
+/// How a host is written in balancers that have names for their servers.
+const DEFAULT_SERVER: &str = "{{ host.short }}";
 
 /// A balancer before its selector and templates are looked at. What was wrong is absent, so that the
 /// rest of it can still be looked at.
 pub(super) struct RawBalancer {
     pub(super) span: Range<usize>,
+    kind: Option<Kind>,
     on: Option<Spanned<String>>,
     server: Option<Spanned<String>>,
     driver: Option<Driver>,
     drain_timeout: Duration,
+    on_drain_timeout: OnDrainTimeout,
+    enable_timeout: Duration,
+    min_in_service: Option<Floor>,
 }
 
 /// Reads the `balancer` table of `group`, if there is one.
 pub(super) fn read(group: &mut Reader<'_>, name: &str) -> Option<RawBalancer> {
     let mut table = group.table("balancer", format!("the balancer of `{name}`"))?;
     let span = group.key_span("balancer")?;
-    let driver = table.required("driver").and_then(|_| table.one_of("driver", &DRIVERS));
-    let (on, server) = (table.required("on"), table.required("server"));
-    let nginx = read_nginx(&mut table);
-    let drain_timeout = table.duration("drain_timeout").unwrap_or(DEFAULT_DRAIN_TIMEOUT);
-    table.finish();
-    let driver = driver.and(nginx).map(Driver::Nginx);
-    Some(RawBalancer { span, on, server, driver, drain_timeout })
-}
-
-fn read_nginx(table: &mut Reader<'_>) -> Option<Nginx> {
-    let style = table.one_of("style", &STYLES).unwrap_or(NginxStyle::Down);
-    let sudo = table.bool("sudo");
-    let config = table.required("config").map(Spanned::into_inner);
-    let about = Value::String(config.clone().unwrap_or_default());
-    let vars = Vars::from([("config".to_string(), about)]);
-    let test = command(table, "test", DEFAULT_TEST, &vars);
-    let reload = command(table, "reload", DEFAULT_RELOAD, &vars);
-    let workers = command(table, "workers", DEFAULT_WORKERS, &vars);
-    Some(Nginx { config: config?, style, test: test?, reload: reload?, workers: workers?, sudo })
-}
-
-/// A command of the driver, rendered: it knows `config` and nothing else.
-fn command(table: &mut Reader<'_>, key: &'static str, default: &str, vars: &Vars) -> Option<String> {
-    let written = table.string(key);
-    let text = written.as_ref().map_or(default, |text| text.get_ref());
-    match template::script(text, vars) {
-        Ok(command) => Some(command),
-        Err(why) => {
-            let span = written.map(|text| text.span()).or_else(|| table.span.clone());
-            table.doc.report(span, format!("`{key}`: {why}"), "it knows `config` only".to_string());
-            None
-        }
+    let mut raw = RawBalancer {
+        span,
+        kind: table.required("driver").and_then(|_| table.one_of("driver", &DRIVERS)),
+        on: None,
+        server: None,
+        driver: None,
+        drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+        on_drain_timeout: OnDrainTimeout::default(),
+        enable_timeout: ENABLE_TIMEOUT,
+        min_in_service: None,
+    };
+    // Which keys there are depends on the driver: without one, complaints would be guesses.
+    let Some(kind) = raw.kind else { return Some(raw) };
+    raw.min_in_service = read_floor(&mut table);
+    if kind != Kind::File {
+        raw.on = table.required("on");
+        raw.drain_timeout = table.duration("drain_timeout").unwrap_or(DEFAULT_DRAIN_TIMEOUT);
+        raw.on_drain_timeout = table.one_of("on_drain_timeout", kind.drain_timeouts()).unwrap_or_default();
     }
+    if matches!(kind, Kind::Haproxy | Kind::Command) {
+        raw.enable_timeout =
+            table.positive_duration("enable_timeout", "no server is up at once").unwrap_or(ENABLE_TIMEOUT);
+    }
+    raw.server = match kind {
+        Kind::File => table.required("path"),
+        Kind::Nginx => table.required("server"),
+        Kind::Haproxy | Kind::Command => server_or_default(&mut table),
+    };
+    raw.driver = drivers::read(&mut table, kind);
+    table.finish();
+    Some(raw)
+}
+
+fn server_or_default(table: &mut Reader<'_>) -> Option<Spanned<String>> {
+    match table.value("server") {
+        Some(_) => table.required("server"),
+        None => Some(Spanned::new(table.span.clone()?, DEFAULT_SERVER.to_string())),
+    }
+}
+
+/// A number of servers, or whole percents of them.
+fn read_floor(table: &mut Reader<'_>) -> Option<Floor> {
+    let value = table.value("min_in_service")?;
+    let doc = table.doc;
+    let percent = |text: &str| text.strip_suffix('%')?.trim().parse::<u8>().ok().filter(|n| *n <= 100);
+    let floor = match value.get_ref() {
+        DeValue::Integer(number) => {
+            usize::from_str_radix(number.as_str(), number.radix()).ok().map(Floor::Servers)
+        }
+        DeValue::String(text) => percent(text).map(Floor::Percent),
+        _ => None,
+    };
+    if floor.is_none() {
+        let message = "`min_in_service` is a number of servers such as 2, or a part of them such as \"75%\"";
+        doc.report(value.span(), message, "percents are whole, from 0% to 100%".to_string());
+    }
+    floor
 }
 
 /// Finds the balancer's hosts, and proves that each host of the group can be written there.
 /// `within` is the file's part of the inventory, `group` the qualified name.
 pub(super) fn resolve(doc: Doc<'_>, raw: &RawBalancer, within: &Inventory, group: &str) -> Option<Balancer> {
-    let on = raw.on.as_ref().and_then(|on| hosts_of(doc, on, within));
-    if let Some(server) = &raw.server {
-        check_servers(doc, server, within, group);
-    }
+    let kind = raw.kind?;
+    let on = match kind {
+        Kind::File => Some(members_of(within, group).map(|host| host.endpoint.clone()).collect()),
+        _ => raw.on.as_ref().and_then(|on| hosts_of(doc, on, within)),
+    };
+    let members = raw.server.as_ref().and_then(|server| check_servers(doc, kind, server, within, group));
     Some(Balancer {
         name: group.into(),
         on: on?,
         server: raw.server.as_ref()?.get_ref().clone(),
         driver: raw.driver.clone()?,
         drain_timeout: raw.drain_timeout,
-        on_drain_timeout: Default::default(),
-        min_in_service: None,
-        members: Default::default(),
+        on_drain_timeout: raw.on_drain_timeout,
+        enable_timeout: raw.enable_timeout,
+        min_in_service: raw.min_in_service,
+        members: members?,
     })
 }
 
@@ -107,22 +139,45 @@ fn hosts_of(doc: Doc<'_>, on: &Spanned<String>, within: &Inventory) -> Option<Ve
     }
 }
 
-/// Two hosts written alike would be drained together.
-fn check_servers(doc: Doc<'_>, server: &Spanned<String>, within: &Inventory, group: &str) {
-    if !templates::syntax(doc, "server", server) {
-        return;
+fn members_of<'a>(within: &'a Inventory, group: &str) -> impl Iterator<Item = &'a Host> {
+    let members: BTreeSet<&HostName> =
+        within.groups.get(group).into_iter().flat_map(|group| &group.hosts).collect();
+    within.hosts.iter().filter(move |host| members.contains(&host.name))
+}
+
+/// How each host of the group is written. Two hosts written alike would be drained together, unless
+/// what is written is a path on each of them.
+fn check_servers(
+    doc: Doc<'_>,
+    kind: Kind,
+    server: &Spanned<String>,
+    within: &Inventory,
+    group: &str,
+) -> Option<BTreeMap<HostName, String>> {
+    let key = kind.server_key();
+    if !templates::syntax(doc, key, server) {
+        return None;
     }
-    let members: BTreeSet<_> = within.groups.get(group).into_iter().flat_map(|group| &group.hosts).collect();
+    let mut members = BTreeMap::new();
     let mut written = BTreeMap::new();
-    for host in within.hosts.iter().filter(|host| members.contains(&host.name)) {
-        let text = match template::text(server.get_ref(), &vars_of(host, &Params::new())) {
+    for host in members_of(within, group) {
+        let text = template::text(server.get_ref(), &vars_of(host, &Params::new()));
+        let text = match text.and_then(|text| kind.check_server(&text).map(|()| text)) {
             Ok(text) => text,
-            Err(why) => return doc.wrong(server.span(), format!("`server` of {}: {why}", host.name)),
+            Err(why) => {
+                doc.wrong(server.span(), format!("`{key}` of {}: {why}", host.name));
+                return None;
+            }
         };
-        if let Some(other) = written.insert(text.clone(), &host.name) {
-            let message = format!("`server` is `{text}` for {other} and for {}", host.name);
+        if let Some(other) = written.insert(text.clone(), &host.name)
+            && kind != Kind::File
+        {
+            let message = format!("`{key}` is `{text}` for {other} and for {}", host.name);
             let hint = "each host needs its own, such as \"{{ host.address }}:8080\"".to_string();
-            return doc.report(server.span(), message, hint);
+            doc.report(server.span(), message, hint);
+            return None;
         }
+        members.insert(host.name.clone(), text);
     }
+    Some(members)
 }

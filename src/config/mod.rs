@@ -8,6 +8,7 @@ mod balancer;
 mod checks;
 mod diagnostic;
 mod disk;
+mod drivers;
 mod files;
 mod hosts;
 mod inventory;

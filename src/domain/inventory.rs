@@ -151,6 +151,9 @@ pub struct Balancer {
     /// What is done about requests that are in flight still when that time is over.
     #[serde(default)]
     pub on_drain_timeout: OnDrainTimeout,
+    /// How long a server may take to be up again for the balancer, where it can be asked.
+    #[serde(default = "enable_timeout")]
+    pub enable_timeout: Duration,
     /// How many servers have to stay in service; without it the last one does.
     #[serde(default)]
     pub min_in_service: Option<Floor>,
@@ -158,6 +161,13 @@ pub struct Balancer {
     /// to ask for all of its servers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<HostName, String>,
+}
+
+/// What `enable_timeout` is without being written: some checks, ten seconds apart.
+pub const ENABLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+fn enable_timeout() -> Duration {
+    ENABLE_TIMEOUT
 }
 
 impl Balancer {

@@ -84,6 +84,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         driver,
         drain_timeout: Duration::ZERO,
         on_drain_timeout: Default::default(),
+        enable_timeout: crate::domain::inventory::ENABLE_TIMEOUT,
         min_in_service: None,
         members: Default::default(),
     };

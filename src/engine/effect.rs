@@ -386,7 +386,7 @@ impl Attempt<'_> {
 }
 
 /// An end that is no success, in words.
-fn describe(end: &ExecEnd, stderr: &Output) -> String {
+pub fn describe(end: &ExecEnd, stderr: &Output) -> String {
     let said = match stderr.last_line() {
         "" => String::new(),
         line => format!(": {line}"),

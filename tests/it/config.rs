@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use rollcall::config::{Config, FilesDir, Settings, from_texts, load};
 use rollcall::domain::access::Role;
 use rollcall::domain::check::Probe;
-use rollcall::domain::inventory::{Driver, Host};
+use rollcall::domain::inventory::{Driver, Host, OnDrainTimeout, Present, Socket};
 use rollcall::domain::name::HostName;
+use rollcall::domain::rotation::Floor;
 use rollcall::domain::task::{BatchSize, Files, MaxFailures, OnFailure, StepBody, Sudo};
 use serde_json::json;
 
@@ -166,6 +167,46 @@ vars = { one = "all", two = "all", three = "all", four = "all" }
     let Driver::Nginx(nginx) = &balancer.driver else { panic!("{balancer:?}") };
     assert_eq!(nginx.reload, r"reload 'it'\''s here'");
 }
+
+/// The balancers that hosts/prod.toml shows as comments, each in the place of the one that is in force.
+#[test]
+fn every_balancer_that_the_repository_shows_loads() {
+    let text = fs::read_to_string(repository().join("hosts/prod.toml")).unwrap();
+    let (before, shown) = text.split_once("[web.balancer]\n").unwrap();
+    let (shown, after) = shown.split_once("[lb]\n").unwrap();
+    let shown: String = shown.lines().map(|line| line.trim_start_matches("# ").to_string() + "\n").collect();
+    let examples: Vec<&str> = shown.split("[web.balancer]\n").skip(1).collect();
+    let mut drivers = Vec::new();
+    for example in examples {
+        let keys = example.lines().filter(|line| line.contains(" = "));
+        let keys: String = keys.map(|line| format!("{line}\n")).collect();
+        let hosts = format!("{before}[web.balancer]\n{keys}[lb]\n{after}");
+        let checks = [("checks/system.toml", CHECK), ("checks/http.toml", CHECK)];
+        let config = good(&[("hosts/prod.toml", hosts.as_str()), checks[0], checks[1]]);
+        let balancer = config.inventory.groups["prod.web"].balancer.clone().unwrap();
+        assert_eq!(balancer.members.len(), 20);
+        drivers.push((balancer.driver.clone(), balancer));
+    }
+    let [(Driver::Haproxy(haproxy), first), (Driver::File(file), second), (Driver::Command(commands), third)] =
+        &drivers[..]
+    else {
+        panic!("{drivers:?}")
+    };
+    assert_eq!(haproxy.socket, Socket::Unix("/run/haproxy/admin.sock".into()));
+    assert_eq!((haproxy.backend.as_str(), haproxy.sudo), ("app", true));
+    assert_eq!(
+        (first.min_in_service, first.on_drain_timeout),
+        (Some(Floor::Percent(75)), OnDrainTimeout::Kill)
+    );
+    assert_eq!(first.members["web01.prod.example.com"], "web01");
+    assert_eq!((file.present, file.settle), (Present::In, Duration::from_secs(6)));
+    assert_eq!(second.on.len(), 20, "the hosts themselves are told");
+    assert_eq!(second.members["web01.prod.example.com"], "/srv/app/in-rotation");
+    assert_eq!(commands.drain, "/usr/local/bin/lb drain {{ server }}");
+    assert_eq!((third.on.len(), third.floor()), (2, Floor::Servers(1)));
+}
+
+const CHECK: &str = "[[check]]\nname = \"x\"\nrun = \"true\"\n";
 
 #[test]
 fn the_same_host_in_two_files_is_two_hosts() {

@@ -7,6 +7,7 @@ mod door;
 mod embedded;
 mod failures;
 mod fleet;
+mod haproxy;
 mod readme;
 mod release;
 mod sim;

@@ -149,6 +149,7 @@ fn inventory(hosts: usize, style: NginxStyle) -> Inventory {
         }),
         drain_timeout: Duration::from_secs(10),
         on_drain_timeout: Default::default(),
+        enable_timeout: rollcall::domain::inventory::ENABLE_TIMEOUT,
         min_in_service: None,
         members: Default::default(),
     };

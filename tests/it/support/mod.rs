@@ -1,5 +1,8 @@
-//! Real parts for tests: sshd, nginx and plain ssh clients, each in a folder and on a port of its own.
+//! Real parts for tests: sshd, nginx, haproxy and plain ssh clients, each in a folder and on a port of its
+//! own.
 
+pub mod app;
+pub mod haproxy;
 pub mod nginx;
 pub mod site;
 pub mod sshd;
@@ -32,6 +35,21 @@ pub fn account() -> String {
         "the account {account} is missing; run tests/run, which makes it"
     );
     account.into()
+}
+
+/// Runs a command as the test account, for what hosts are to have access to.
+pub fn as_account(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    let account = account();
+    let id = |flag: &str| {
+        let answer = Command::new("id").args([flag, &account]).output().expect("id is there");
+        String::from_utf8_lossy(&answer.stdout).trim().parse::<u32>().expect("a number")
+    };
+    let (user, group) = (id("-u"), id("-g"));
+    let me = Command::new("id").arg("-u").output().expect("id is there");
+    if String::from_utf8_lossy(&me.stdout).trim() == "0" {
+        command.uid(user).gid(group);
+    }
 }
 
 /// Waits until `condition` holds; fails with `what` at the deadline.

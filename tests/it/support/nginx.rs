@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::{eventually, write};
+use super::{as_account, eventually, write};
 
 /// A running nginx.
 pub struct Nginx {
@@ -51,21 +51,6 @@ impl Nginx {
         let out = servers.filter(|line| line.starts_with('#') || line.contains(" down;"));
         out.map(|line| line.split_whitespace().nth(1).unwrap_or_default().trim_end_matches(';').to_string())
             .collect()
-    }
-}
-
-/// nginx runs as the account that reloads it.
-fn as_account(command: &mut Command) {
-    use std::os::unix::process::CommandExt;
-    let account = super::account();
-    let id = |flag: &str| {
-        let answer = Command::new("id").args([flag, &account]).output().expect("id is there");
-        String::from_utf8_lossy(&answer.stdout).trim().parse::<u32>().expect("a number")
-    };
-    let (user, group) = (id("-u"), id("-g"));
-    let me = Command::new("id").arg("-u").output().expect("id is there");
-    if String::from_utf8_lossy(&me.stdout).trim() == "0" {
-        command.uid(user).gid(group);
     }
 }
 

@@ -53,8 +53,14 @@ async fn client(socket: PathBuf, sent: Arc<AtomicU64>, stop: CancellationToken) 
 
 /// One request on a connection of its own: a balancer that reloads may close idle ones.
 pub async fn get(socket: &Path) -> std::io::Result<String> {
+    get_path(socket, "/").await
+}
+
+/// The same, for another path.
+pub async fn get_path(socket: &Path, path: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket).await?;
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: app\r\nconnection: close\r\n\r\n").await?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: app\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer)

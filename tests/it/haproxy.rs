@@ -1,0 +1,560 @@
+//! HAProxy: the driver over real sshd on a real HAProxy, and a release behind it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rollcall::balancer::Balancers;
+use rollcall::daemon::SystemClock;
+use rollcall::domain::event::Change;
+use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Haproxy as Settings, OnDrainTimeout, Socket};
+use rollcall::domain::plan::Seat;
+use rollcall::domain::rotation::{Floor, Rotation, View};
+use rollcall::engine::port::{BalancerDriver, Exec, ExecReport, HostKey, Member, OpenError, Remote, Stream};
+use rollcall::fleet::connect::Tcp;
+use rollcall::fleet::known_hosts::KnownHosts;
+use rollcall::fleet::{Fleet, Parts, read_identities};
+use tokio::task::JoinHandle;
+
+use crate::support::app::App;
+use crate::support::haproxy::Haproxy;
+use crate::support::site::Site;
+use crate::support::sshd::Sshd;
+use crate::support::traffic::{Traffic, get, get_path};
+use crate::support::{DEADLINE, account, eventually, folder, keygen, read, write};
+
+/// A check that notices within seconds, and says so soon.
+const CHECK: &str = "check inter 500 fall 3 rise 2";
+
+/// Where every balancer host has its socket, as if each had a disk of its own.
+const ADMIN: &str = "/@/admin.sock";
+
+/// Applications behind HAProxies, each of which has an sshd; and the drivers.
+struct World {
+    apps: Vec<App>,
+    proxies: Vec<Haproxy>,
+    sshds: Vec<Sshd>,
+    drivers: Arc<Balancers>,
+    balancer: Balancer,
+    // Dropped last: everything above lives in it.
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    /// So many applications behind one HAProxy, with `check` on their lines.
+    async fn start(apps: usize, check: &str) -> World {
+        World::with(apps, check, 1, "").await
+    }
+
+    /// The same with several HAProxies, and further lines for the configuration of their sshds.
+    async fn with(apps: usize, check: &str, proxies: usize, sshd: &str) -> World {
+        let dir = folder();
+        let at = |name: &str| dir.path().join(name);
+        keygen(&at("fleet"), "rollcall");
+        let mut world = World {
+            apps: Vec::new(),
+            proxies: Vec::new(),
+            sshds: Vec::new(),
+            drivers: Arc::new(Balancers::new(fleet(dir.path()))),
+            balancer: balancer(),
+            _dir: dir,
+        };
+        for number in 1..=apps {
+            world.apps.push(App::start(&format!("web{number:02}")).await);
+        }
+        let servers: Vec<String> =
+            world.apps.iter().map(|app| format!("{} {} {check}", app.name, app.address)).collect();
+        for number in 1..=proxies {
+            let dir = world._dir.path().join(format!("lb{number}"));
+            world.proxies.push(Haproxy::start(&dir, &servers).await);
+            world.sshds.push(Sshd::start_with(&dir, &world._dir.path().join("fleet.pub"), sshd).await);
+        }
+        world.know_hosts();
+        for proxy in &world.proxies {
+            for app in &world.apps {
+                let up = if check.is_empty() { "no check" } else { "UP" };
+                proxy.until(&app.name, up).await;
+            }
+        }
+        world
+    }
+
+    fn know_hosts(&mut self) {
+        let known: String = self.sshds.iter().map(Sshd::known_hosts_line).collect();
+        write(&self._dir.path().join("known_hosts"), &known);
+        let endpoint = |(number, sshd): (usize, &Sshd)| Endpoint {
+            name: format!("lb{}", number + 1).as_str().into(),
+            address: "127.0.0.1".into(),
+            port: sshd.address.port(),
+            login: account(),
+            via: None,
+        };
+        self.balancer.on = self.sshds.iter().enumerate().map(endpoint).collect();
+    }
+
+    fn proxy(&self) -> &Haproxy {
+        &self.proxies[0]
+    }
+
+    fn settings(&mut self) -> &mut Settings {
+        match &mut self.balancer.driver {
+            Driver::Haproxy(settings) => settings,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn look(&self, names: &[&str]) -> View {
+        self.drivers.look(&self.balancer, &members(names, false)).await.expect("a look")
+    }
+
+    async fn drain(&self, names: &[&str]) -> Change {
+        within(self.drivers.drain(&self.balancer, &members(names, false))).await
+    }
+
+    async fn enable(&self, names: &[&str]) -> Change {
+        within(self.drivers.enable(&self.balancer, &members(names, true))).await
+    }
+
+    /// A drain that goes on beside the test.
+    fn draining(&self, names: &[&str]) -> JoinHandle<Change> {
+        let (drivers, balancer, members) =
+            (self.drivers.clone(), self.balancer.clone(), members(names, false));
+        tokio::spawn(async move { drivers.drain(&balancer, &members).await })
+    }
+
+    /// Requests that are held, one on each application.
+    async fn hold(&self) -> Vec<JoinHandle<std::io::Result<String>>> {
+        let front = self.proxy().front();
+        let mut held = Vec::new();
+        for at in 0..self.apps.len() {
+            let front = front.clone();
+            held.push(tokio::spawn(async move { get_path(&front, "/held").await }));
+            let sum = || self.apps.iter().map(App::held).sum::<u64>();
+            eventually("the request is in flight", async || sum() == at as u64 + 1).await;
+        }
+        assert!(self.apps.iter().all(|app| app.held() == 1), "one on each");
+        held
+    }
+
+    fn release(&self) {
+        self.apps.iter().for_each(App::release);
+    }
+}
+
+fn balancer() -> Balancer {
+    let socket = Socket::Unix(ADMIN.into());
+    Balancer {
+        name: "web".into(),
+        on: vec![],
+        server: "{{ host.short }}".into(),
+        driver: Driver::Haproxy(Settings { socket, backend: "app".into(), sudo: false }),
+        drain_timeout: Duration::from_secs(50),
+        on_drain_timeout: OnDrainTimeout::Continue,
+        enable_timeout: Duration::from_secs(50),
+        min_in_service: None,
+        members: Default::default(),
+    }
+}
+
+fn fleet(dir: &Path) -> Arc<dyn Remote> {
+    let settings = rollcall::fleet::Settings {
+        parallel: 8,
+        connect_timeout: Duration::from_secs(10),
+        keepalive: Duration::from_secs(15),
+    };
+    let fleet = Fleet::new(Parts {
+        settings,
+        identities: read_identities(&[dir.join("fleet")], None).expect("a key"),
+        known_hosts: KnownHosts::new(dir.join("known_hosts")),
+        dial: Arc::new(Tcp),
+        clock: Arc::new(SystemClock),
+    });
+    Arc::new(OwnDisks { real: fleet, dir: dir.to_path_buf() })
+}
+
+/// The real fleet; below `/@` each host has a folder of its own, though all of them are this machine.
+struct OwnDisks {
+    real: Fleet,
+    dir: PathBuf,
+}
+
+impl OwnDisks {
+    fn own(&self, host: &Endpoint, text: &str) -> String {
+        text.replace("/@/", &format!("{}/{}/", self.dir.display(), host.name))
+    }
+}
+
+#[async_trait]
+impl Remote for OwnDisks {
+    async fn exec(&self, host: &Endpoint, mut request: Exec) -> ExecReport {
+        request.script = self.own(host, &request.script);
+        self.real.exec(host, request).await
+    }
+
+    async fn open(&self, host: &Endpoint, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError> {
+        self.real.open(host, address, port).await
+    }
+
+    async fn open_unix(&self, host: &Endpoint, path: &str) -> Result<Box<dyn Stream>, OpenError> {
+        self.real.open_unix(host, &self.own(host, path)).await
+    }
+
+    async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {
+        self.real.host_key(host).await
+    }
+
+    async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String> {
+        self.real.accept_host_key(host, fingerprint).await
+    }
+}
+
+fn members(names: &[&str], ours: bool) -> Vec<Member> {
+    let seat = |name: &str| Seat { balancer: "web".into(), server: name.into() };
+    names.iter().map(|name| Member { host: (*name).into(), seat: seat(name), ours }).collect()
+}
+
+async fn within<T>(doing: impl Future<Output = T>) -> T {
+    tokio::time::timeout(2 * DEADLINE, doing).await.expect("an end within the deadline")
+}
+
+/// The note of what was done to every host that was asked for.
+fn done(change: Change) -> String {
+    match change {
+        Change::Done { foreign, kept, note } if foreign.is_empty() && kept.is_empty() => note,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(change: Change) -> String {
+    match change {
+        Change::Refused { why } => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_in_flight_are_never_cut_by_a_drain() {
+    let world = World::start(2, CHECK).await;
+    let mut held = world.hold().await;
+    let draining = world.draining(&["web01"]);
+    world.proxy().until("web01", "DRAIN").await;
+    // New requests go to the other one, and the drain waits for the old one.
+    for _ in 0..20 {
+        let answer = get(&world.proxy().front()).await.unwrap();
+        assert!(answer.ends_with("web02 is done\n"), "{answer}");
+    }
+    let seen = world.look(&["web01"]).await;
+    assert_eq!(seen.hosts["web01"].note, "DRAIN (L7OK), 1 in flight");
+    assert!(!draining.is_finished(), "it waits for as long as a request is in flight");
+    world.release();
+    assert_eq!(done(within(draining).await.unwrap()), "");
+    let answer = held.remove(0).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("web01 is done\n"), "{answer}");
+    // Drained by us already: it is so still, and nobody else's.
+    let again = within(world.drivers.drain(&world.balancer, &members(&["web01"], true))).await;
+    assert_eq!(done(again), "");
+    assert_eq!(done(world.enable(&["web01"]).await), "");
+    assert_eq!(world.proxy().status("web01").await, "UP");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_application_gets_no_request_after_enable() {
+    let mut world = World::start(2, "check inter 3s fall 3 rise 1").await;
+    assert_eq!(done(world.drain(&["web01"]).await), "");
+    // It dies right after a look at it: for three seconds HAProxy believes that it lives.
+    let looks = world.apps[0].connections();
+    eventually("the next check", async || world.apps[0].connections() > looks).await;
+    world.apps[0].stop().await;
+    assert_eq!(world.proxy().status("web01").await, "DRAIN");
+    let traffic = Traffic::start(&world.proxy().front());
+    world.balancer.enable_timeout = Duration::from_secs(2);
+    let why = refused(world.enable(&["web01"]).await);
+    assert!(why.contains("lb1: `web01` is DOWN (") && why.ends_with("after 2s (enable_timeout)"), "{why}");
+    assert_eq!(world.look(&["web01"]).await.rotation(&"web01".into()), Rotation::Out);
+    // Once it lives it is put back, and gets its share.
+    world.apps[0].start_again().await;
+    world.balancer.enable_timeout = DEADLINE;
+    assert_eq!(done(world.enable(&["web01"]).await), "");
+    eventually("it answers", async || {
+        get(&world.proxy().front()).await.is_ok_and(|answer| answer.contains("web01"))
+    })
+    .await;
+    let (sent, failures) = traffic.stop().await;
+    assert_eq!(failures, Vec::<String>::new(), "of {sent} requests");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_one_of_two_is_not_up() {
+    let mut world = World::start(2, "").await;
+    // It looks once an hour: what it says after maintenance stays a guess.
+    let servers = [
+        format!("web01 {} check inter 1h fall 2 rise 2", world.apps[0].address),
+        format!("web02 {}", world.apps[1].address),
+    ];
+    world.proxies[0] = Haproxy::start(&world.proxies[0].dir.clone(), &servers).await;
+    world.proxy().tell("set server app/web01 state maint").await;
+    world.proxy().tell("set server app/web01 state ready").await;
+    world.proxy().until("web01", "UP 1/2").await;
+    let view = world.look(&["web01", "web02"]).await;
+    assert_eq!((view.rotation(&"web01".into()), view.serving, view.total), (Rotation::Down, 1, 2));
+    assert!(view.hosts["web01"].note.starts_with("UP 1/2 ("), "{view:?}");
+    // Not up within the time: it goes out, so that nobody is sent there.
+    world.balancer.enable_timeout = Duration::from_millis(300);
+    let why = refused(world.enable(&["web01"]).await);
+    assert!(why.contains("`web01` is UP 1/2 (") && why.ends_with("after 300ms (enable_timeout)"), "{why}");
+    assert_eq!(world.look(&["web01"]).await.rotation(&"web01".into()), Rotation::Out);
+    // It is no capacity either: the other one is the last that serves.
+    match world.drain(&["web02"]).await {
+        Change::Done { kept, note, .. } => {
+            assert_eq!(kept, ["web02".into()]);
+            assert_eq!(note, "1 of 2 servers are in service, 1 have to stay");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(world.proxy().status("web02").await, "no check");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_took_out_is_left_so() {
+    let world = World::start(4, "").await;
+    world.proxy().tell("set server app/web01 state maint").await;
+    world.proxy().tell("set server app/web02 state drain").await;
+    let view = world.look(&["web01", "web02", "web03"]).await;
+    let note = |host: &str| view.hosts[host].note.as_str();
+    assert_eq!([note("web01"), note("web02"), note("web03")], ["MAINT", "DRAIN", "no check"]);
+    match world.drain(&["web01", "web02", "web03"]).await {
+        Change::Done { foreign, kept, .. } => {
+            assert_eq!((foreign, kept), (vec!["web01".into(), "web02".into()], vec![]));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Going back, a maintenance that somebody began meanwhile is theirs to end.
+    world.proxy().tell("set server app/web03 state maint").await;
+    match world.enable(&["web03", "web04"]).await {
+        Change::Done { foreign, .. } => assert_eq!(foreign, ["web03".into()]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(world.proxy().status("web01").await, "MAINT");
+    assert_eq!(world.proxy().status("web02").await, "DRAIN");
+    assert_eq!(world.proxy().status("web03").await, "MAINT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_floor_is_counted_on_what_haproxy_sees() {
+    let mut world = World::start(5, "").await;
+    // Of five servers three have to stay (60%), and somebody else has one out: one may go.
+    world.balancer.min_in_service = Some(Floor::Percent(60));
+    world.proxy().tell("set server app/web05 state drain").await;
+    match world.drain(&["web01", "web02", "web03"]).await {
+        Change::Done { kept, note, .. } => {
+            assert_eq!(kept, ["web02".into(), "web03".into()]);
+            assert_eq!(note, "4 of 5 servers are in service, 3 have to stay");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(world.proxy().status("web01").await, "DRAIN");
+    assert_eq!(world.proxy().status("web02").await, "no check");
+    // Without a floor the last one stays all the same.
+    world.balancer.min_in_service = None;
+    match world.drain(&["web02", "web03", "web04"]).await {
+        Change::Done { kept, .. } => assert_eq!(kept, ["web04".into()]),
+        other => panic!("{other:?}"),
+    }
+    // Unless somebody wants it so.
+    world.balancer.min_in_service = Some(Floor::Servers(0));
+    assert_eq!(done(world.drain(&["web04"]).await), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_haproxies_are_told_as_one() {
+    let world = World::with(3, "", 2, "").await;
+    assert_eq!(done(world.drain(&["web01"]).await), "");
+    for proxy in &world.proxies {
+        assert_eq!(proxy.status("web01").await, "DRAIN");
+    }
+    assert_eq!(done(world.enable(&["web01"]).await), "");
+    for proxy in &world.proxies {
+        assert_eq!(proxy.status("web01").await, "no check");
+    }
+
+    // They disagree, by somebody else's doing: nobody could tell that drain from ours afterwards.
+    world.proxies[1].tell("set server app/web02 state drain").await;
+    let view = world.look(&["web02"]).await;
+    assert_eq!(view.rotation(&"web02".into()), Rotation::Mixed);
+    assert_eq!(view.hosts["web02"].note, "lb1: in, no check; lb2: out, DRAIN");
+    let why = refused(world.drain(&["web01", "web02"]).await);
+    let wanted = "web02 is taken out on lb2 by somebody else, and not on lb1; try: make them agree";
+    assert_eq!(why, wanted);
+    assert_eq!(world.proxies[0].status("web01").await, "no check");
+    world.proxies[1].tell("set server app/web02 state ready").await;
+
+    // The one with the fewest servers left counts.
+    world.proxies[1].tell("set server app/web03 state maint").await;
+    match world.drain(&["web01", "web02"]).await {
+        Change::Done { kept, .. } => assert_eq!(kept, ["web02".into()]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(done(world.enable(&["web01"]).await), "");
+
+    // One that cannot be asked: none is told.
+    world.sshds[1].kill();
+    let why = refused(world.drain(&["web01"]).await);
+    assert!(why.contains("cannot connect to lb2 (127.0.0.1:"), "{why}");
+    assert_eq!(world.proxies[0].status("web01").await, "no check");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_haproxy_that_cannot_undoes_the_other() {
+    let mut world = World::with(2, "", 2, "").await;
+    // A request on the second one that does not end, and a drain that must not go on then.
+    let front = world.proxies[1].front();
+    let held = tokio::spawn(async move { get_path(&front, "/held").await });
+    eventually("it is in flight", async || world.apps.iter().any(|app| app.held() == 1)).await;
+    let busy = world.apps.iter().find(|app| app.held() == 1).unwrap().name.clone();
+    world.balancer.drain_timeout = Duration::from_millis(300);
+    world.balancer.on_drain_timeout = OnDrainTimeout::Fail;
+    let why = refused(world.drain(&[&busy]).await);
+    assert_eq!(why, format!("lb2: requests that did not end within 300ms: {busy} 1; put back"));
+    for proxy in &world.proxies {
+        assert_eq!(proxy.status(&busy).await, "no check");
+    }
+    world.release();
+    assert!(held.await.unwrap().unwrap().ends_with("is done\n"));
+    // And a server that only one of them has.
+    let servers = [format!("web01 {}", world.apps[0].address), format!("web02b {}", world.apps[1].address)];
+    world.proxies[1] = Haproxy::start(&world.proxies[1].dir.clone(), &servers).await;
+    let why = refused(world.drain(&["web02"]).await);
+    let wanted = "lb2: backend `app`: no server is called `web02` there; did you mean `web01`? (servers: web01, web02b)";
+    assert_eq!(why, wanted);
+    assert_eq!(world.proxies[0].status("web02").await, "no check");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_forgets_a_drain_is_noticed() {
+    let mut world = World::start(2, CHECK).await;
+    assert_eq!(done(world.drain(&["web01"]).await), "");
+    world.proxies[0].reload().await;
+    world.proxy().until("web01", "UP").await;
+    // Between drain and enable: whoever looks sees it, and the next run's drain is made again.
+    assert_eq!(world.look(&["web01"]).await.rotation(&"web01".into()), Rotation::In);
+    assert_eq!(done(world.enable(&["web01"]).await), "lb1: HAProxy had forgotten the drain (a reload?)");
+
+    // While a drain waits.
+    let held = world.hold().await;
+    let draining = world.draining(&["web01"]);
+    world.proxy().until("web01", "DRAIN").await;
+    world.proxies[0].reload().await;
+    let note = done(within(draining).await.unwrap());
+    assert!(
+        note.starts_with("lb1: HAProxy forgot the drain (a reload?); drained again, requests on"),
+        "{note}"
+    );
+    assert_eq!(world.proxy().status("web01").await, "DRAIN");
+    // What is on the old process ends there, whole.
+    world.release();
+    for held in held {
+        assert!(held.await.unwrap().unwrap().ends_with("is done\n"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_outlast_the_drain_are_dealt_with_as_configured() {
+    let mut world = World::start(2, CHECK).await;
+    let mut held = world.hold().await;
+    world.balancer.drain_timeout = Duration::from_millis(300);
+    let late = "lb1: requests that did not end within 300ms: web01 1";
+
+    world.balancer.on_drain_timeout = OnDrainTimeout::Fail;
+    assert_eq!(refused(world.drain(&["web01"]).await), format!("{late}; put back"));
+    assert_eq!(world.proxy().status("web01").await, "UP");
+
+    world.balancer.on_drain_timeout = OnDrainTimeout::Continue;
+    assert_eq!(done(world.drain(&["web01"]).await), late);
+    assert!(!held[0].is_finished(), "it goes on");
+    assert_eq!(done(world.enable(&["web01"]).await), "");
+
+    world.balancer.on_drain_timeout = OnDrainTimeout::Kill;
+    assert_eq!(done(world.drain(&["web01"]).await), format!("{late}; they were ended"));
+    let cut = held.remove(0).await.unwrap();
+    assert!(!cut.is_ok_and(|answer| answer.ends_with("is done\n")), "it was cut");
+    // The other application's request never was.
+    world.release();
+    assert!(held.remove(0).await.unwrap().unwrap().ends_with("web02 is done\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_socket_is_reached_through_the_connection_alone() {
+    // No command runs on this host: what works goes through the connection.
+    let mut world = World::with(2, "", 1, "ForceCommand /bin/false\n").await;
+    assert_eq!(done(world.drain(&["web01"]).await), "");
+    assert_eq!(world.proxy().status("web01").await, "DRAIN");
+    world.settings().backend = "ap".into();
+    let why = world.drivers.look(&world.balancer, &members(&["web01"], false)).await.unwrap_err();
+    assert_eq!(why, "lb1: backend `ap`: Can't find backend.");
+    world.settings().socket = Socket::Unix("/@/nothing.sock".into());
+    let why = world.drivers.look(&world.balancer, &members(&["web01"], false)).await.unwrap_err();
+    assert!(why.contains("nothing.sock: nobody listens there, the login may not, or its sshd"), "{why}");
+    assert!(why.contains("; try: the login's rights on the socket, sudo = true, or Allow"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_does_not_forward_sockets_is_asked_by_a_command() {
+    let mut world = World::with(40, "", 1, "AllowStreamLocalForwarding no\n").await;
+    assert_eq!(done(world.drain(&["web01", "web02"]).await), "");
+    assert_eq!(world.proxy().status("web02").await, "DRAIN");
+    assert_eq!(done(world.enable(&["web01", "web02"]).await), "");
+    assert_eq!(world.proxy().status("web02").await, "no check");
+    // A runtime API on TCP is forwarded by another option.
+    let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = relay.local_addr().unwrap().port();
+    let socket = world.proxy().socket();
+    let relaying = tokio::spawn(async move {
+        loop {
+            let (mut from, _) = relay.accept().await.unwrap();
+            let mut to = tokio::net::UnixStream::connect(&socket).await.unwrap();
+            // Whichever end hangs up first.
+            let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+        }
+    });
+    world.settings().socket = Socket::Tcp { address: "127.0.0.1".into(), port };
+    assert_eq!(done(world.drain(&["web01"]).await), "");
+    assert_eq!(world.proxy().status("web01").await, "DRAIN");
+    relaying.abort();
+}
+
+/// The site's balancer is this HAProxy instead of nginx.
+async fn behind_haproxy(site: &Site, haproxy: &Haproxy) {
+    let path = site.config.join("hosts/prod.toml");
+    let text = read(&path);
+    let (before, rest) = text.split_once("[web.balancer]\n").expect("a balancer");
+    let (_, after) = rest.split_once("[lb.hosts]\n").expect("its host");
+    let table = format!(
+        "[web.balancer]\ndriver = \"haproxy\"\non = \"lb\"\nsocket = \"{}\"\nbackend = \"app\"\n\
+         min_in_service = \"50%\"\n[lb.hosts]\n",
+        haproxy.socket().display()
+    );
+    write(&path, &format!("{before}{table}{after}"));
+    site.ask("reload").await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_behind_haproxy_fails_no_request() {
+    let site = Site::start(4).await;
+    let servers: Vec<String> =
+        site.hosts.iter().map(|host| format!("{} {} {CHECK}", host.name, host.server)).collect();
+    let haproxy = Haproxy::start(&site.dir.path().join("haproxy"), &servers).await;
+    for host in &site.hosts {
+        haproxy.until(&host.name, "UP").await;
+    }
+    behind_haproxy(&site, &haproxy).await;
+    let traffic = Traffic::start(&haproxy.front());
+    let answer = site.ask("deploy prod version=2.0.0").await.expect(0);
+    let (sent, failures) = traffic.stop().await;
+    assert_eq!(failures, Vec::<String>::new(), "of {sent} requests\n{answer:#?}");
+    assert_eq!(site.releases(), ["2.0.0"; 4]);
+    for host in &site.hosts {
+        assert_eq!(haproxy.status(&host.name).await, "UP");
+    }
+    assert!(site.ask("debts").await.expect(0).out.starts_with("no debts"));
+}
