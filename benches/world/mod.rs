@@ -130,6 +130,8 @@ fn step(name: &str, body: StepBody) -> Step {
         delay: Duration::ZERO,
         warn_only: false,
         sudo: Sudo::No,
+        repeatable: false,
+        dead_man: None,
     }
 }
 

@@ -10,7 +10,7 @@ use super::diagnostic::Doc;
 use super::files::check_path;
 use super::reader::Reader;
 use super::templates::{self, Known};
-use crate::domain::task::{Source, Step, StepBody, Sudo};
+use crate::domain::task::{DeadMan, Source, Step, StepBody, Sudo};
 use crate::domain::template::is_template;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
@@ -52,6 +52,8 @@ fn read_step(mut table: Reader<'_>, known: &Known) -> (Option<Spanned<String>>, 
     let delay = table.duration("delay").unwrap_or(DEFAULT_DELAY);
     let warn_only = table.bool("warn_only");
     let sudo = read_sudo(&mut table);
+    let repeatable = table.bool("repeatable");
+    let dead_man = read_dead_man(&mut table, known);
     table.finish();
     let step = name.clone().zip(body).map(|(name, body)| Step {
         name: name.into_inner(),
@@ -63,6 +65,8 @@ fn read_step(mut table: Reader<'_>, known: &Known) -> (Option<Spanned<String>>, 
         delay,
         warn_only,
         sudo,
+        repeatable,
+        dead_man,
     });
     (name, step)
 }
@@ -192,6 +196,27 @@ fn read_sudo(table: &mut Reader<'_>) -> Sudo {
             Sudo::No
         }
     }
+}
+
+/// `dead_man` and `undo` go together, and with `run` only: an upload or a link cuts nobody off.
+fn read_dead_man(table: &mut Reader<'_>, known: &Known) -> Option<DeadMan> {
+    let span = table.key_span("dead_man");
+    let within = table.positive_duration("dead_man", "nobody could confirm it in time");
+    let undo = text(table, "undo", known);
+    let doc = table.doc;
+    match (span, table.key_span("undo")) {
+        (None, None) => return None,
+        (Some(span), None) => {
+            let hint = "write undo = \"...\": what the host runs when nobody comes back".to_string();
+            doc.report(span, "`dead_man` needs `undo`", hint);
+        }
+        (None, Some(span)) => doc.wrong(span, "`undo` goes with `dead_man` only"),
+        (Some(span), Some(_)) if table.key_span("run").is_none() => {
+            doc.wrong(span, "`dead_man` goes with `run` only");
+        }
+        (Some(_), Some(_)) => {}
+    }
+    Some(DeadMan { within: within?, undo: undo? })
 }
 
 fn text(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<String> {

@@ -66,6 +66,8 @@ pub fn plan_run(world: &World<'_>, selector: &str, script: &str) -> Result<Plan,
         delay: Duration::ZERO,
         warn_only: false,
         sudo: Sudo::No,
+        repeatable: false,
+        dead_man: None,
     };
     let hosts = names.iter().filter_map(|name| world.inventory.host(name));
     let hosts = hosts

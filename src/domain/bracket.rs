@@ -285,15 +285,21 @@ impl HostState {
             self.phase = self.step_due(way, step + 1, steps);
             return;
         }
+        // What was lost is run again only where that does no harm; what was cancelled is not wanted.
+        let again = match outcome {
+            Outcome::Cancelled => 0,
+            Outcome::Lost { .. } if steps.repeatable => steps.retries.max(1),
+            Outcome::Lost { .. } => 0,
+            _ => steps.retries,
+        };
+        if attempt <= again {
+            let not_before = when.checked_add(steps.delay).ok();
+            self.phase = Phase::Working { way, step, attempt: attempt + 1, running: false, not_before };
+            return;
+        }
         if let (Way::Back, Outcome::Lost { .. }, Some(failure)) = (way, outcome, &failure) {
             self.phase =
                 Phase::Ending { end: End::Unknown, why: format!("during its rollback: {}", failure.why) };
-            return;
-        }
-        // What was lost is never run again, and what was cancelled is not wanted.
-        if attempt <= steps.retries && !ended {
-            let not_before = when.checked_add(steps.delay).ok();
-            self.phase = Phase::Working { way, step, attempt: attempt + 1, running: false, not_before };
             return;
         }
         if let Some(failure) = failure {

@@ -79,6 +79,7 @@ pub struct Route<'a> {
     pub retries: u32,
     pub delay: Duration,
     pub warn_only: bool,
+    pub repeatable: bool,
     pub drains: bool,
     pub gated: bool,
     /// An earlier run holds it.

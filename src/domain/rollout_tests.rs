@@ -38,6 +38,8 @@ fn step(name: &str, template: &str) -> Step {
         delay: Duration::from_secs(5),
         warn_only: false,
         sudo: Sudo::No,
+        repeatable: false,
+        dead_man: None,
     }
 }
 
@@ -596,6 +598,22 @@ fn a_warning_step_does_not_count_but_a_lost_one_does() {
     };
     assert_eq!(soft(failed()), "released");
     assert_eq!(soft(Outcome::Lost { why: "gone".into() }), "unknown");
+}
+
+#[test]
+fn a_lost_step_is_run_again_only_where_that_does_no_harm() {
+    let attempts = |repeatable: bool, retries: u32| {
+        let mut plan = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop);
+        let step = &mut plan.hosts.get_mut(&HostName::from("h1")).unwrap().steps[0];
+        (step.repeatable, step.retries) = (repeatable, retries);
+        let lost = Trouble::Step(Way::Forward, 0, Outcome::Lost { why: "gone".into() });
+        let played = play(plan, &world(&[("h1", lost)]));
+        let is_first = |kind: &EventKind| matches!(kind, EventKind::StepStarted { step: 0, .. });
+        (played.events.iter().filter(|event| is_first(&event.kind)).count(), ends(&played))
+    };
+    assert_eq!(attempts(false, 3), (1, "unknown".into()));
+    assert_eq!(attempts(true, 0), (2, "unknown".into()));
+    assert_eq!(attempts(true, 3), (4, "unknown".into()));
 }
 
 #[test]

@@ -352,6 +352,7 @@ fn route<'a>(plan: &'a Plan, name: &HostName, phase: &Phase) -> Route<'a> {
         retries: step.map_or(0, |step| step.retries),
         delay: step.map_or_else(Default::default, |step| step.delay),
         warn_only: step.is_some_and(|step| step.warn_only),
+        repeatable: step.is_some_and(|step| step.repeatable),
         drains: host.is_some_and(|host| host.balancer.is_some()),
         gated: host.is_some_and(|host| !host.checks.is_empty()),
         held: host.is_some_and(|host| host.held),

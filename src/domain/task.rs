@@ -168,6 +168,21 @@ pub struct Step {
     /// A failure is told and does not count.
     pub warn_only: bool,
     pub sudo: Sudo,
+    /// Running it once more does no harm: when its outcome is lost it is run again, at least once.
+    #[serde(default)]
+    pub repeatable: bool,
+    /// The host undoes it by itself unless somebody reaches the host anew.
+    #[serde(default)]
+    pub dead_man: Option<DeadMan>,
+}
+
+/// For steps that may cut the host off: what to do when nobody comes back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadMan {
+    /// From the end of the step on.
+    pub within: Duration,
+    /// A script for the host's `sh`, in the directory and the environment of the step.
+    pub undo: String,
 }
 
 /// What a step does.
@@ -234,9 +249,13 @@ impl Step {
             }
             StepBody::Link { from, at } => StepBody::Link { from: text("from", from)?, at: text("at", at)? },
         };
+        let dead_man = self.dead_man.as_ref().map(|dead_man| {
+            Ok::<_, String>(DeadMan { undo: script("undo", &dead_man.undo)?, ..dead_man.clone() })
+        });
         Ok(Step {
             name: text("name", &self.name)?,
             body,
+            dead_man: dead_man.transpose()?,
             creates: self.creates.as_deref().map(|path| text("creates", path)).transpose()?,
             unless: self.unless.as_deref().map(|command| script("unless", command)).transpose()?,
             ..self.clone()
@@ -265,6 +284,7 @@ impl Step {
         }
         all.extend(self.creates.iter().map(|path| ("creates", path.as_str())));
         all.extend(self.unless.iter().map(|command| ("unless", command.as_str())));
+        all.extend(self.dead_man.iter().map(|dead_man| ("undo", dead_man.undo.as_str())));
         all
     }
 }

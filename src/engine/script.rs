@@ -168,6 +168,8 @@ mod tests {
             delay: Duration::ZERO,
             warn_only: false,
             sudo: Sudo::No,
+            repeatable: false,
+            dead_man: None,
         };
         let script = run_script(&step).unwrap();
         assert_eq!(script, "cd '/srv/my app' || exit\nexport A='it'\\''s'\nmake it");

@@ -77,6 +77,7 @@ fn the_repositorys_tasks_say_what_they_show() {
     assert!(matches!(&fetch.body, StepBody::Run { dir: Some(_), env, .. } if env["TMPDIR"] == "/var/tmp"));
     assert!(matches!(&deploy.steps[0].body, StepBody::Upload { mode: 0o644, .. }));
     assert_eq!(deploy.steps[3].sudo, Sudo::Root);
+    assert!(deploy.steps[3].repeatable && !deploy.steps[1].repeatable);
     assert_eq!(deploy.rollback.len(), 2);
     assert_eq!(config.tasks["restart"].rollout, None);
     assert_eq!(config.tasks["restart"].params["unit"].default.as_deref(), Some("app"));

@@ -192,6 +192,8 @@ fn step(name: &str, body: StepBody) -> Step {
         delay: Duration::from_secs(2),
         warn_only: false,
         sudo: Sudo::No,
+        repeatable: false,
+        dead_man: None,
     }
 }
 
