@@ -7,6 +7,7 @@ pub mod port;
 pub mod recover;
 pub mod script;
 pub mod verify;
+pub mod wrapper;
 
 mod drive;
 mod guard;

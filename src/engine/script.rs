@@ -52,7 +52,17 @@ if [ "$old" = "$(ls -ld "$1" | cut -c1-10)" ]; then echo unchanged; else echo ch
 
 /// The script of a `run` step as its author meant it: directory and environment first.
 pub fn run_script(step: &Step) -> Option<String> {
-    let StepBody::Run { script, dir, env } = &step.body else { return None };
+    let StepBody::Run { script, .. } = &step.body else { return None };
+    in_place(step, script)
+}
+
+/// What undoes it, in the same place.
+pub fn undo_script(step: &Step) -> Option<String> {
+    in_place(step, &step.dead_man.as_ref()?.undo)
+}
+
+fn in_place(step: &Step, script: &str) -> Option<String> {
+    let StepBody::Run { dir, env, .. } = &step.body else { return None };
     let mut lines = String::new();
     if let Some(dir) = dir {
         lines.push_str(&format!("cd {} || exit\n", shell::quote(dir)));
@@ -65,11 +75,16 @@ pub fn run_script(step: &Step) -> Option<String> {
 
 /// A script as somebody: under `sh`, whatever the login's own shell is, and under `sudo -n` if asked.
 pub fn run_as(script: &str, sudo: &Sudo) -> String {
-    let script = shell::join(["sh", "-c", script]);
+    words_as(["sh", "-c", script], sudo)
+}
+
+/// The same of any command.
+pub fn words_as<'a>(words: impl IntoIterator<Item = &'a str>, sudo: &Sudo) -> String {
+    let command = shell::join(words);
     match sudo {
-        Sudo::No => format!("exec {script}"),
-        Sudo::Root => format!("exec sudo -n -- {script}"),
-        Sudo::User(user) => format!("exec sudo -n -u {} -- {script}", shell::quote(user)),
+        Sudo::No => format!("exec {command}"),
+        Sudo::Root => format!("exec sudo -n -- {command}"),
+        Sudo::User(user) => format!("exec sudo -n -u {} -- {command}", shell::quote(user)),
     }
 }
 

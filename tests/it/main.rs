@@ -13,3 +13,4 @@ mod release;
 mod sim;
 mod support;
 mod systemd;
+mod wrapper;

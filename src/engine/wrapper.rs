@@ -1,0 +1,263 @@
+//! Steps whose outcome can always be asked for: what is sent to a host's `sh`, and what it answers. The
+//! script is `wrapper.sh`; it runs a step apart from the connection that asked for it, at most once, and
+//! keeps how it ended.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::port::{ExecEnd, ExecReport};
+use super::script;
+use crate::domain::task::Sudo;
+
+/// The wrapper itself; its text never changes.
+pub const WRAPPER: &str = include_str!("wrapper.sh");
+
+/// How the wrapper is called: its text is an argument, so that it can start itself again.
+const CALL: &str = r#"eval "$1""#;
+
+/// What is asked of the wrapper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Run it, unless it was begun before; then follow.
+    Start,
+    /// Say how it ended, when it has. What was never begun never will be.
+    Follow,
+    /// End it.
+    Kill,
+    /// Let a step with a dead man's timer stand.
+    Confirm,
+    /// Make the place for it all, and clear it of old runs.
+    Sweep,
+}
+
+impl Verb {
+    /// As the wrapper reads it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verb::Start => "start",
+            Verb::Follow => "follow",
+            Verb::Kill => "kill",
+            Verb::Confirm => "confirm",
+            Verb::Sweep => "sweep",
+        }
+    }
+}
+
+/// One question to the wrapper of one host.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// As [`name_of`] writes it; for [`Verb::Sweep`] the number of the oldest run to keep.
+    pub operation: &'a str,
+    /// Which rollcall asks: others may work on the same host.
+    pub site: &'a str,
+    /// Its term: the host refuses whoever was replaced.
+    pub epoch: u64,
+    /// Since it was asked for the first time. What is not on record although the host has been up for
+    /// longer than this was never begun.
+    pub age: Duration,
+    pub limit: Duration,
+    /// How long the host waits for [`Verb::Confirm`]; zero when it need not be confirmed.
+    pub within: Duration,
+}
+
+impl Call<'_> {
+    /// The command for the login's shell.
+    pub fn command(&self, verb: Verb, sudo: &Sudo) -> String {
+        let epoch = self.epoch.to_string();
+        let [age, limit, within] = [self.age, self.limit, self.within].map(whole_seconds);
+        let words = [verb.word(), self.operation, self.site, &epoch, &age, &limit, &within];
+        let call = ["sh", "-c", CALL, "rollcall", WRAPPER];
+        script::words_as(call.into_iter().chain(words), sudo)
+    }
+}
+
+/// Rounded up: nothing ends before its time.
+fn whole_seconds(time: Duration) -> String {
+    (time.as_secs() + u64::from(time.subsec_nanos() > 0)).to_string()
+}
+
+/// An operation as a file name. The last two parts and the first have no `-`, so no two are the same.
+pub fn name_of(operation: &str) -> String {
+    operation.replace('/', "-")
+}
+
+/// What [`Verb::Start`] reads: the script, and an end that a broken connection leaves away.
+pub fn input(operation: &str, script: &str, undo: Option<&str>) -> Bytes {
+    let undo = undo.map_or_else(String::new, |undo| format!("\n# rollcall undo {operation}\n{undo}"));
+    Bytes::from(format!("{script}{undo}\n# rollcall end {operation}\n"))
+}
+
+/// What the host says of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Ended(Ended),
+    /// It has run, and waits to be confirmed.
+    Confirm,
+    /// It was not begun and never will be.
+    Never(String),
+    /// There is no record of it, and never will be another.
+    Absent(String),
+    /// Nothing was begun by this question.
+    Refused(String),
+    /// A rollcall of a later term was here.
+    Stale,
+    /// It was begun, and how it ended cannot be found out.
+    Lost(String),
+    /// After [`Verb::Sweep`].
+    Ready,
+}
+
+/// How a step came to its end on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub how: How,
+    /// The exit status of what undid it, where that was run.
+    pub undone: Option<u32>,
+}
+
+/// See [`Ended`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    Exited(u32),
+    /// Ended by the host when its time was up.
+    TimedOut,
+    /// Ended because somebody wanted so.
+    Cancelled,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Option<Answer> {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let why = || rest.to_string();
+        Some(match word {
+            "exit" | "timeout" | "cancelled" => Answer::Ended(Ended::parse(text)?),
+            "confirm" => Answer::Confirm,
+            "never" => Answer::Never(why()),
+            "absent" => Answer::Absent(why()),
+            "refused" => Answer::Refused(why()),
+            "stale" => Answer::Stale,
+            "lost" => Answer::Lost(why()),
+            "ready" => Answer::Ready,
+            _ => return None,
+        })
+    }
+}
+
+impl Ended {
+    fn parse(text: &str) -> Option<Ended> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let (how, rest) = match words[..] {
+            ["exit", code, ref rest @ ..] => (How::Exited(code.parse().ok()?), rest),
+            ["timeout", ref rest @ ..] => (How::TimedOut, rest),
+            ["cancelled", ref rest @ ..] => (How::Cancelled, rest),
+            _ => return None,
+        };
+        match rest {
+            [] => Some(Ended { how, undone: None }),
+            ["undone", code] => Some(Ended { how, undone: Some(code.parse().ok()?) }),
+            _ => None,
+        }
+    }
+}
+
+/// What was heard of the wrapper, besides the step's own output.
+#[derive(Debug, Default, PartialEq)]
+pub struct Heard {
+    /// The step is on record as begun.
+    pub begun: bool,
+    pub answer: Option<Answer>,
+}
+
+/// Takes the wrapper's own lines out of what came back. Its answer is the last line, after everything that
+/// the step has printed: no step can put another one there.
+pub fn hear(operation: &str, report: &mut ExecReport) -> Heard {
+    let own = own_prefix(operation);
+    let text = &mut report.stderr.text;
+    let begun_line = format!("{own}begun\n");
+    let begun = match text.find(&begun_line) {
+        Some(at) => {
+            text.replace_range(at..at + begun_line.len(), "");
+            true
+        }
+        None => false,
+    };
+    let last = text.trim_end_matches('\n').rfind('\n').map_or(0, |at| at + 1);
+    let said = text[last..].trim_end_matches('\n').strip_prefix(&own).and_then(Answer::parse);
+    // An answer that was cut off by the end of the connection is none.
+    let answer = said.filter(|_| report.end == ExecEnd::Exited(0));
+    if answer.is_some() {
+        text.truncate(last);
+    }
+    Heard { begun, answer }
+}
+
+/// What the wrapper's own lines begin with.
+pub fn own_prefix(operation: &str) -> String {
+    format!("rollcall {operation} ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::output::Output;
+
+    fn report(end: ExecEnd, stderr: &str) -> ExecReport {
+        let stderr = Output { text: stderr.into(), left_out: 0 };
+        ExecReport { end, stdout: Output::default(), stderr }
+    }
+
+    #[test]
+    fn the_answer_is_the_last_line_and_no_step_can_forge_it() {
+        let ended = |how| Answer::Ended(Ended { how, undone: None });
+        let table = [
+            ("rollcall 1-a-0-1 begun\noops\nrollcall 1-a-0-1 exit 3\n", ended(How::Exited(3)), "oops\n"),
+            (
+                "hello\nrollcall 1-a-0-1 begun\nrollcall 1-a-0-1 exit 0\nrollcall 1-a-0-1 timeout\n",
+                ended(How::TimedOut),
+                "hello\nrollcall 1-a-0-1 exit 0\n",
+            ),
+            ("rollcall 1-a-0-1 refused no room: a b\n", Answer::Refused("no room: a b".into()), ""),
+            (
+                "rollcall 1-a-0-1 exit 0 undone 7\n",
+                Answer::Ended(Ended { how: How::Exited(0), undone: Some(7) }),
+                "",
+            ),
+        ];
+        for (stderr, answer, left) in table {
+            let mut report = report(ExecEnd::Exited(0), stderr);
+            assert_eq!(hear("1-a-0-1", &mut report).answer, Some(answer), "{stderr}");
+            assert_eq!(report.stderr.text, left);
+        }
+    }
+
+    #[test]
+    fn what_was_cut_off_is_no_answer() {
+        for (end, stderr) in [
+            (ExecEnd::Lost("gone".into()), "rollcall 1-a-0-1 begun\nrollcall 1-a-0-1 exit 0\n"),
+            (ExecEnd::Exited(0), "rollcall 1-a-0-1 begun\nrollcall 1-a-0-1 exit\n"),
+            (ExecEnd::Exited(0), "rollcall 1-a-0-1 begun\nrollcall 1-b-0-1 exit 0\n"),
+            (ExecEnd::Exited(0), "rollcall 1-a-0-1 begun\n"),
+        ] {
+            let heard = hear("1-a-0-1", &mut report(end, stderr));
+            assert_eq!(heard, Heard { begun: true, answer: None }, "{stderr}");
+        }
+    }
+
+    #[test]
+    fn values_are_arguments_and_the_text_stays_as_it_is() {
+        let call = Call {
+            operation: "1-a-0-1",
+            site: "s",
+            epoch: 7,
+            age: Duration::ZERO,
+            limit: Duration::from_millis(1500),
+            within: Duration::ZERO,
+        };
+        let command = call.command(Verb::Start, &Sudo::Root);
+        let words = shell_words::split(&command).unwrap();
+        assert_eq!(words[..5], ["exec", "sudo", "-n", "--", "sh"]);
+        assert_eq!(words[8], WRAPPER);
+        assert_eq!(words[9..], ["start", "1-a-0-1", "s", "7", "0", "2", "0"]);
+    }
+}
