@@ -8,6 +8,7 @@ mod embedded;
 mod failures;
 mod fleet;
 mod haproxy;
+mod operators;
 mod readme;
 mod release;
 mod sim;

@@ -52,6 +52,19 @@ impl Nginx {
         out.map(|line| line.split_whitespace().nth(1).unwrap_or_default().trim_end_matches(';').to_string())
             .collect()
     }
+
+    /// Puts a server back as a colleague would: in the file, and with a reload.
+    pub fn put_back(&self, server: &str) {
+        let text = super::read(&self.config());
+        let ours = |line: &&str| line.trim().starts_with(&format!("server {server} "));
+        let line = text.lines().find(ours).expect("the server's line");
+        let restored = line.split(" down;").next().expect("a line").to_string() + ";";
+        std::fs::write(self.config(), text.replace(line, &restored)).expect("the file can be written");
+        let mut reload = Command::new("nginx");
+        reload.args(["-s", "reload", "-c"]).arg(self.config()).arg("-p").arg(&self.dir).stderr(Stdio::null());
+        as_account(&mut reload);
+        assert!(reload.status().expect("nginx runs").success());
+    }
 }
 
 impl Drop for Nginx {

@@ -1,0 +1,209 @@
+//! What operators can do with runs, debts and releases, with plain ssh on real parts.
+
+use tokio::process::Child;
+
+use crate::support::site::{Answer, FIRST, Site};
+use crate::support::{eventually, read, write};
+
+const NEW: &str = "2.0.0";
+const NEXT: &str = "3.0.0";
+
+/// Puts lines into the `[rollout]` of the task and has it read again.
+async fn with_rollout(site: &Site, lines: &str) {
+    let path = site.config.join("tasks/deploy.toml");
+    let text = read(&path).replace(
+        "[rollout]\nserial = [1, \"25%\", \"100%\"]\n",
+        &format!("[rollout]\nserial = 1\n{lines}\n"),
+    );
+    write(&path, &text);
+    site.ask("reload").await.expect(0);
+}
+
+fn start(site: &Site, line: &str) -> Child {
+    site.ssh("ann", line).spawn().unwrap()
+}
+
+/// The rest of what a client that was started is told.
+async fn told(child: Child) -> Answer {
+    let output = child.wait_with_output().await.unwrap();
+    Answer {
+        status: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+async fn until_shown(site: &Site, run: u64, text: &str) {
+    eventually(text, async || site.ask(&format!("show {run}")).await.out.contains(text)).await;
+}
+
+async fn deploy(site: &Site, version: &str) -> Answer {
+    site.ask(&format!("deploy prod version={version}")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_waits_for_the_approval_of_a_second_person() {
+    let site = Site::start(2).await;
+    with_rollout(&site, "pause_after = { batch = 1, until = \"approved\", second_person = true }").await;
+    let client = start(&site, &format!("deploy prod version={NEW}"));
+    until_shown(
+        &site,
+        1,
+        "paused by rollcall: for approval by a second person, after 1 batch; to go on: approve 1",
+    )
+    .await;
+    assert_eq!(site.releases(), [NEW, FIRST]);
+
+    let own = site.ask("approve 1").await.expect(5);
+    assert!(own.err.contains("ann asked for run 1, and its task wants a second person"), "{}", own.err);
+    let around = site.ask("resume 1").await.expect(64);
+    assert!(around.err.contains("run 1 waits for an approval; try: approve 1"), "{}", around.err);
+    let viewer = site.ask_as("vic", "approve 1").await.expect(77);
+    assert!(viewer.err.contains("needs the role operator"), "{}", viewer.err);
+    let other = site.ask_as("bob", "approve 1").await.expect(0);
+    assert_eq!(other.out, "run 1: approved; it goes on; see: watch 1\n");
+    let told = told(client).await.expect(0);
+    assert!(told.out.contains("approved by bob, for the plan "), "{}", told.out);
+    assert_eq!(site.releases(), [NEW; 2]);
+    let late = site.ask_as("bob", "approve 1").await.expect(5);
+    assert!(late.err.contains("run 1 is not under way; see: show 1"), "{}", late.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_paused_and_resumed() {
+    let site = Site::start(2).await;
+    with_rollout(&site, "").await;
+    let client = start(
+        &site,
+        &format!("deploy prod version={NEW} 'hook=touch in-hook; until [ -e go ]; do sleep 0.05; done'"),
+    );
+    let mark = site.hosts[0].dir.join("in-hook");
+    eventually("the step runs", async || mark.exists()).await;
+    let paused = site.ask_as("bob", "pause 1").await.expect(0);
+    assert!(paused.out.contains("hosts in their bracket finish it"), "{}", paused.out);
+    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+    until_shown(&site, 1, "prod.web: back in rotation: web01").await;
+    assert_eq!(site.releases(), [NEW, FIRST]);
+    site.ask("resume 1").await.expect(0);
+    let told = told(client).await.expect(0);
+    assert!(told.out.contains("paused by bob: until it is resumed; to go on: resume 1"), "{}", told.out);
+    assert!(told.out.contains("resumed by ann"), "{}", told.out);
+    assert_eq!(site.releases(), [NEW; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_are_known_taken_back_and_refused() {
+    let site = Site::start(2).await;
+    assert_eq!(site.ask("releases").await.expect(0).out, "nothing on record: lb1,web[01-02]\n");
+    let none = site.ask("rollback prod.web").await.expect(64);
+    assert!(none.err.contains("no release is on record for `prod.web`"), "{}", none.err);
+    deploy(&site, NEW).await.expect(0);
+    let first = site.ask("rollback prod.web").await.expect(64);
+    assert!(first.err.contains("no good release before its present one is on record"), "{}", first.err);
+    deploy(&site, NEXT).await.expect(0);
+    let told = site.ask("releases prod.web").await.expect(0);
+    assert!(told.out.contains("web01  deploy hook=true version=3.0.0"), "{}", told.out);
+    assert!(told.out.contains("good   deploy hook=true version=2.0.0"), "{}", told.out);
+
+    let marked =
+        site.ask(&format!("mark bad deploy hook=true version={NEXT} because it leaks")).await.expect(0);
+    assert!(marked.out.contains("is marked bad: it is not deployed"), "{}", marked.out);
+    let refused = deploy(&site, NEXT).await.expect(64);
+    assert!(
+        refused.err.contains("deploy hook=true version=3.0.0 is marked bad by ann: it leaks"),
+        "{}",
+        refused.err
+    );
+    let back = site.ask("rollback prod.web").await.expect(0);
+    assert!(back.out.contains("run 3: rollback prod.web, by ann: 2 hosts"), "{}", back.out);
+    assert_eq!(site.releases(), [NEW; 2]);
+    let nowhere = site.ask("rollback prod.web").await.expect(64);
+    assert!(
+        nowhere.err.contains("no good release before its present one"),
+        "the bad one is not gone back to: {}",
+        nowhere.err
+    );
+    site.ask(&format!("mark good deploy hook=true version={NEXT} because it was the disk")).await.expect(0);
+    deploy(&site, NEXT).await.expect(0);
+    assert_eq!(site.releases(), [NEXT; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hosts_that_failed_are_tried_again() {
+    let site = Site::start(3).await;
+    with_rollout(&site, "").await;
+    write(&site.hosts[1].dir.join("no-space"), "");
+    let failed = site.ask(&format!("deploy prod version={NEW} 'hook=test ! -e no-space'")).await.expect(2);
+    assert!(failed.out.contains("rolled-back  1  web02"), "{}", failed.out);
+    std::fs::remove_file(site.hosts[1].dir.join("no-space")).unwrap();
+    let again = site.ask("retry 1").await.expect(0);
+    assert!(again.out.contains("run 2: retry 1: deploy prod"), "{}", again.out);
+    assert!(again.out.contains("  released  2  web[02-03]"), "{}", again.out);
+    assert_eq!(site.releases(), [NEW; 3]);
+    let nothing = site.ask("retry 2").await.expect(64);
+    assert!(nothing.err.contains("run 2 left no host to try again"), "{}", nothing.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_are_taken_out_and_put_back_by_hand_and_debts_are_settled() {
+    let site = Site::start(3).await;
+    let server = |at: usize| site.hosts[at].server.clone();
+    let out = site.ask_as("bob", "balancer drain web01 because of a new disk").await.expect(0);
+    assert!(out.out.contains("  held  1  web01  taken out by bob"), "{}", out.out);
+    assert!(out.err.contains("out of rotation: web01 (1 open debt); see: debts"), "{}", out.err);
+    assert_eq!(site.nginx.out_of_rotation(), [server(0)]);
+    let debts = site.ask("debts").await.expect(0);
+    assert!(debts.out.contains("web01  prod.web  1    bob"), "{}", debts.out);
+
+    let early = site.ask("settle web01 because it is fine").await.expect(3);
+    assert!(early.err.contains("web01 is out in prod.web"), "{}", early.err);
+    assert!(
+        early.err.contains("try: balancer enable web01; or, to leave it so: settle web01 --write-off"),
+        "{}",
+        early.err
+    );
+    let back = site.ask("balancer enable web01").await.expect(0);
+    assert!(back.out.contains("  done  1  web01"), "{}", back.out);
+    assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new());
+    assert!(site.ask("debts").await.out.starts_with("no debts"));
+
+    // Put back by somebody else: the look pays. Left out for good: a word pays, and stays on record.
+    site.ask("balancer drain web[01-02] because of a new disk").await.expect(0);
+    site.nginx.put_back(&server(0));
+    let paid = site.ask("settle web01 because bob put it back").await.expect(0);
+    assert_eq!(paid.out, "web01: in rotation in prod.web; its debt is paid\n");
+    let off = site.ask("settle web02 --write-off because it is scrap").await.expect(0);
+    assert!(off.out.starts_with("web02: written off"), "{}", off.out);
+    assert!(site.ask("debts").await.out.starts_with("no debts"));
+    let story = site.ask("show 3 --host web02").await.expect(0);
+    assert!(story.out.contains("its debt is written off by ann: it is scrap"), "{}", story.out);
+    let nobody = site.ask("settle web02 because x").await.expect(64);
+    assert!(nobody.err.contains("no debt is open for `web02`"), "{}", nobody.err);
+    // The last server of a balancer is never taken out.
+    let last = site.ask("balancer drain web[01,03] because of a fire").await.expect(0);
+    assert!(last.out.contains("not-started  1  web03  too few would be left in service"), "{}", last.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_forgets_a_drain_is_noticed_and_the_host_taken_out_again() {
+    let site = Site::start(2).await;
+    with_rollout(&site, "").await;
+    let client = start(
+        &site,
+        &format!("deploy prod version={NEW} 'hook=touch in-hook; until [ -e go ]; do sleep 0.05; done'"),
+    );
+    let mark = site.hosts[0].dir.join("in-hook");
+    eventually("the step runs", async || mark.exists()).await;
+    site.nginx.put_back(&site.hosts[0].server);
+    until_shown(
+        &site,
+        1,
+        "sends requests to web01 in their bracket: somebody, or a reload, has put them back",
+    )
+    .await;
+    until_shown(&site, 1, "prod.web: out of rotation again: web01").await;
+    assert_eq!(site.nginx.out_of_rotation(), [site.hosts[0].server.clone()]);
+    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+    told(client).await.expect(0);
+    assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new());
+}
