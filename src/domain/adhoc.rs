@@ -92,6 +92,7 @@ fn without_rollout(
         batches: vec![names],
         hosts,
         balancers: BTreeMap::new(),
+        servers: BTreeMap::new(),
         leases: BTreeSet::new(),
         files_root: world.files_root.clone(),
     }

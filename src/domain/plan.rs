@@ -53,6 +53,9 @@ pub struct Plan {
     pub batches: Vec<Vec<HostName>>,
     pub hosts: BTreeMap<HostName, HostPlan>,
     pub balancers: BTreeMap<String, Balancer>,
+    /// How many hosts of the inventory stand behind each of them, in this plan or not.
+    #[serde(default)]
+    pub servers: BTreeMap<String, usize>,
     /// Top-level groups that nobody else may change while this runs.
     pub leases: BTreeSet<String>,
     pub files_root: PathBuf,

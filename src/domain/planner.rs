@@ -8,7 +8,7 @@ use regex::Regex;
 use super::check::Check;
 use super::command::{Params, Title};
 use super::digest::sha256_hex;
-use super::inventory::{Host, Inventory};
+use super::inventory::{Balancer, Host, Inventory};
 use super::name::{HostName, nearest};
 use super::plan::{HostPlan, Kind, Plan, Seat, World, vars_of, with_previous};
 use super::release::{Need, Release, last_good, marked_bad, need};
@@ -82,6 +82,7 @@ fn plan_hosts(
         .filter_map(|name| world.inventory.host(name))
         .map(|host| host.file().to_string())
         .collect();
+    let servers = servers_behind(world.inventory, &balancers)?;
     let task_name = task.name.clone();
     let kind = match task.rollout {
         Some(_) => Kind::Release { task: task_name },
@@ -98,9 +99,32 @@ fn plan_hosts(
         params,
         hosts,
         balancers,
+        servers,
         leases,
         files_root: world.files_root.clone(),
     })
+}
+
+/// How many hosts stand behind each balancer. An error where its floor would let none of them go: the run
+/// would wait for room that never comes.
+fn servers_behind(
+    inventory: &Inventory,
+    balancers: &BTreeMap<String, Balancer>,
+) -> Result<BTreeMap<String, usize>, String> {
+    let count =
+        |name: &str| inventory.hosts.iter().filter(|host| host.balancer.as_deref() == Some(name)).count();
+    let servers: BTreeMap<String, usize> = balancers.keys().map(|name| (name.clone(), count(name))).collect();
+    for (name, total) in &servers {
+        let floor = balancers.get(name).and_then(|balancer| balancer.min_in_service);
+        let floor = floor.map_or(0, |floor| floor.of(*total));
+        if floor > 0 && floor >= *total {
+            return Err(format!(
+                "min_in_service of `{name}` keeps {floor} of {total} hosts in service (percents round up): none of \
+                 them could ever be taken out; try: a lower one in hosts/"
+            ));
+        }
+    }
+    Ok(servers)
 }
 
 /// How soon a host's turn comes; all the same for tasks that are no releases.

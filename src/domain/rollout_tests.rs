@@ -103,6 +103,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         batches,
         hosts: names.iter().map(|name| (name.clone(), host_plan(name.as_str()))).collect(),
         balancers: BTreeMap::from([("web".into(), balancer)]),
+        servers: BTreeMap::from([("web".into(), hosts)]),
         leases: BTreeSet::from(["web".into()]),
         files_root: "files".into(),
     }

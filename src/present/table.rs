@@ -1,20 +1,16 @@
 //! Tables of things to look at: hosts, runs, debts, plans.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use jiff::Timestamp;
 
 use crate::domain::access::Operator;
-use crate::domain::check::Probe;
 use crate::domain::inventory::Inventory;
 use crate::domain::name::{HostName, count};
 use crate::domain::nodeset::fold;
 use crate::domain::outcome::seconds;
-use crate::domain::plan::{HostPlan, Plan};
 use crate::domain::record::{Debt, RunSummary};
 use crate::domain::release::{Mark, Taken, last_good, marked_bad};
-use crate::domain::task::{MaxFailures, OnFailure, Source, Step, StepBody, Sudo};
 
 /// Columns as wide as their widest cell, two spaces between, nothing behind the last.
 pub fn columns(rows: &[Vec<String>]) -> String {
@@ -198,91 +194,4 @@ pub fn whoami(operator: &Operator) -> String {
         Some(groups) => groups.iter().cloned().collect::<Vec<_>>().join(", "),
     };
     format!("{} ({}), role {}, {groups}\n", operator.name, operator.key, operator.role)
-}
-
-/// `plan`: batches, and what happens on each host; hosts whose steps are the same are told once.
-pub fn plan(plan: &Plan) -> String {
-    let mut text = format!("plan: {}\n", plan.title.0);
-    let hosts = count(plan.hosts.len(), "host");
-    if plan.has_bracket() {
-        let budget = match plan.rollout.max_failures {
-            MaxFailures::Hosts(hosts) => format!("{hosts}"),
-            MaxFailures::Percent(percent) => format!("{percent}%"),
-        };
-        let on_failure = match plan.rollout.on_failure {
-            OnFailure::Stop | OnFailure::Continue => "a host that fails is held out of rotation",
-            OnFailure::Rollback => "a host that fails is rolled back",
-            OnFailure::RollbackAll => "a host that fails is rolled back, and then all of them",
-        };
-        _ = writeln!(
-            text,
-            "{hosts}, {}; more than {budget} failed stops it; {on_failure}",
-            count(plan.batches.len(), "batch")
-        );
-    } else {
-        _ = writeln!(text, "{hosts}, all at once; no balancer is touched");
-    }
-    for (at, batch) in plan.batches.iter().enumerate() {
-        _ = writeln!(text, "  batch {}: {} ({})", at + 1, folded(batch), batch.len());
-    }
-    let order = plan.batches.iter().flatten().filter_map(|name| plan.hosts.get_key_value(name));
-    for (what, hosts) in alike(order.map(|(name, host)| (host_plan(plan, host), name))) {
-        _ = writeln!(text, "on {}:", folded(hosts));
-        text.push_str(&what);
-    }
-    text
-}
-
-fn host_plan(plan: &Plan, host: &HostPlan) -> String {
-    let mut lines = Vec::new();
-    let balancer = host.balancer.as_ref().map(|seat| seat.balancer.as_str());
-    lines.extend(balancer.map(|name| format!("drain in {name}")));
-    lines.extend(host.steps.iter().map(step));
-    lines.extend(host.checks.iter().map(|check| format!("check {}: {}", check.name, probe(&check.probe))));
-    lines.extend(balancer.map(|name| format!("enable in {name}")));
-    if plan.rollout.on_failure.rolls_back() {
-        lines.extend(host.rollback.iter().map(|back| format!("on failure: {}", step(back))));
-    }
-    lines.iter().map(|line| format!("  {line}\n")).collect()
-}
-
-fn step(step: &Step) -> String {
-    let what = match &step.body {
-        StepBody::Run { script, .. } => format!("run {}", first_line(script)),
-        StepBody::Upload { source, to, .. } => format!("upload {} to {to}", source_name(source)),
-        StepBody::Link { from, at } => format!("link {at} -> {from}"),
-    };
-    let sudo = match &step.sudo {
-        Sudo::No => String::new(),
-        Sudo::Root => " (sudo)".into(),
-        Sudo::User(user) => format!(" (sudo as {user})"),
-    };
-    let creates = step.creates.as_ref().map_or_else(String::new, |path| format!(" (unless {path} exists)"));
-    let unless = step
-        .unless
-        .as_ref()
-        .map_or_else(String::new, |command| format!(" (unless: {})", first_line(command)));
-    format!("{}: {what}{sudo}{creates}{unless}", step.name)
-}
-
-fn source_name(source: &Source) -> String {
-    match source {
-        Source::File { path, sha256 } => format!("files/{path} ({})", sha256.get(..12).unwrap_or(sha256)),
-        Source::Template { path } => format!("files/{path}"),
-        Source::Text(text) => format!("a rendered template of {} bytes", text.len()),
-    }
-}
-
-fn probe(probe: &Probe) -> String {
-    match probe {
-        Probe::Run { command, .. } => first_line(command),
-        Probe::Http { address, port, path, .. } => format!("http://{address}:{port}{path}"),
-        Probe::Tcp { address, port } => format!("tcp {address}:{port}"),
-    }
-}
-
-fn first_line(text: &str) -> String {
-    let mut lines = text.trim().lines();
-    let first = lines.next().unwrap_or_default().to_string();
-    if lines.next().is_some() { first + " ..." } else { first }
 }

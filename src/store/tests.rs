@@ -49,6 +49,7 @@ fn plan(version: &str) -> Plan {
         batches: vec![vec![name.clone()]],
         hosts: BTreeMap::from([(name, host)]),
         balancers: BTreeMap::new(),
+        servers: BTreeMap::new(),
         leases: BTreeSet::from(["prod".into()]),
         files_root: "files".into(),
     }

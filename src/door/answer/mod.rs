@@ -23,6 +23,7 @@ use crate::domain::selector::select;
 use crate::domain::wish::Wish;
 use crate::engine::StartError;
 use crate::engine::port::StoreError;
+use crate::present::plan::plan as present_plan;
 use crate::present::{json, table};
 
 /// Why a command got no answer, with the exit status that says so.
@@ -115,7 +116,7 @@ impl Asked<'_> {
             Command::Hosts { selector } => self.hosts(&inventory, selector).await,
             Command::Plan { .. } => {
                 let plan = self.plan(&inventory, granted.command()).await?;
-                let text = if self.json { json::line("plan", &plan) } else { table::plan(&plan) };
+                let text = if self.json { json::line("plan", &plan) } else { present_plan(&plan) };
                 self.say(&text).await
             }
             Command::Task { .. }

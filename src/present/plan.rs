@@ -1,0 +1,129 @@
+//! `plan`: what a run would do, told before it does.
+
+use std::fmt::Write;
+
+use super::table::{alike, folded};
+use crate::domain::check::Probe;
+use crate::domain::name::{HostName, count};
+use crate::domain::plan::{HostPlan, Plan};
+use crate::domain::task::{OnFailure, PauseUntil, Source, Step, StepBody, Sudo};
+
+/// `plan`: batches, and what happens on each host; hosts whose steps are the same are told once.
+pub fn plan(plan: &Plan) -> String {
+    let mut text = format!("plan: {}\n", plan.title.0);
+    let hosts = count(plan.hosts.len(), "host");
+    if plan.has_bracket() {
+        let budget = plan.rollout.max_failures.allowed(plan.hosts.len());
+        let on_failure = match plan.rollout.on_failure {
+            OnFailure::Stop | OnFailure::Continue => "a host that fails is held out of rotation",
+            OnFailure::Rollback => "a host that fails is rolled back",
+            OnFailure::RollbackAll => "a host that fails is rolled back, and then all of them",
+        };
+        _ = writeln!(
+            text,
+            "{hosts}, {}; more than {budget} failed stops it; {on_failure}",
+            count(plan.batches.len(), "batch")
+        );
+    } else {
+        _ = writeln!(text, "{hosts}, all at once; no balancer is touched");
+    }
+    for (at, batch) in plan.batches.iter().enumerate() {
+        _ = writeln!(
+            text,
+            "  batch {}: {} ({}){}",
+            at + 1,
+            folded(batch),
+            batch.len(),
+            capacity(plan, batch)
+        );
+        if let Some(pause) = plan.rollout.pause_after.filter(|pause| pause.batch == at + 1) {
+            _ = writeln!(text, "  pause: {}", pause_word(pause.until));
+        }
+    }
+    let order = plan.batches.iter().flatten().filter_map(|name| plan.hosts.get_key_value(name));
+    for (what, hosts) in alike(order.map(|(name, host)| (host_plan(plan, host), name))) {
+        _ = writeln!(text, "on {}:", folded(hosts));
+        text.push_str(&what);
+    }
+    text
+}
+
+/// What a batch leaves in service, if every other host serves.
+fn capacity(plan: &Plan, batch: &[HostName]) -> String {
+    let behind = |name: &str| {
+        let seats = batch.iter().filter_map(|host| plan.hosts.get(host)?.balancer.as_ref());
+        seats.filter(|seat| seat.balancer == name).count()
+    };
+    let told = plan.servers.iter().filter_map(|(name, total)| {
+        let (out, floor) = (behind(name), plan.balancers.get(name)?.floor().of(*total));
+        let room = total.saturating_sub(floor);
+        match out {
+            0 => None,
+            _ if out <= room => Some(format!("; {name} keeps {} of {total} in service", total - out)),
+            _ => Some(format!("; {room} at a time, {name} keeps {floor} of {total} in service")),
+        }
+    });
+    told.collect()
+}
+
+fn pause_word(until: PauseUntil) -> String {
+    match until {
+        PauseUntil::Passed(time) => format!("{time:?}"),
+        PauseUntil::Approved { second_person: false } => "until it is approved".into(),
+        PauseUntil::Approved { second_person: true } => "until a second person has approved it".into(),
+    }
+}
+
+fn host_plan(plan: &Plan, host: &HostPlan) -> String {
+    let mut lines = Vec::new();
+    let balancer = host.balancer.as_ref().map(|seat| seat.balancer.as_str());
+    lines.extend(balancer.map(|name| format!("drain in {name}")));
+    lines.extend(host.steps.iter().map(step));
+    lines.extend(host.checks.iter().map(|check| format!("check {}: {}", check.name, probe(&check.probe))));
+    lines.extend(balancer.map(|name| format!("enable in {name}")));
+    if plan.rollout.on_failure.rolls_back() {
+        lines.extend(host.rollback.iter().map(|back| format!("on failure: {}", step(back))));
+    }
+    lines.iter().map(|line| format!("  {line}\n")).collect()
+}
+
+fn step(step: &Step) -> String {
+    let what = match &step.body {
+        StepBody::Run { script, .. } => format!("run {}", first_line(script)),
+        StepBody::Upload { source, to, .. } => format!("upload {} to {to}", source_name(source)),
+        StepBody::Link { from, at } => format!("link {at} -> {from}"),
+    };
+    let sudo = match &step.sudo {
+        Sudo::No => String::new(),
+        Sudo::Root => " (sudo)".into(),
+        Sudo::User(user) => format!(" (sudo as {user})"),
+    };
+    let creates = step.creates.as_ref().map_or_else(String::new, |path| format!(" (unless {path} exists)"));
+    let unless = step
+        .unless
+        .as_ref()
+        .map_or_else(String::new, |command| format!(" (unless: {})", first_line(command)));
+    format!("{}: {what}{sudo}{creates}{unless}", step.name)
+}
+
+fn source_name(source: &Source) -> String {
+    match source {
+        Source::File { path, sha256 } => format!("files/{path} ({})", sha256.get(..12).unwrap_or(sha256)),
+        Source::Template { path } => format!("files/{path}"),
+        Source::Text(text) => format!("a rendered template of {} bytes", text.len()),
+    }
+}
+
+fn probe(probe: &Probe) -> String {
+    match probe {
+        Probe::Run { command, .. } => first_line(command),
+        Probe::Http { address, port, path, .. } => format!("http://{address}:{port}{path}"),
+        Probe::Tcp { address, port } => format!("tcp {address}:{port}"),
+    }
+}
+
+fn first_line(text: &str) -> String {
+    let mut lines = text.trim().lines();
+    let first = lines.next().unwrap_or_default().to_string();
+    if lines.next().is_some() { first + " ..." } else { first }
+}
