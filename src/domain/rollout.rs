@@ -167,8 +167,16 @@ fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
     ready
         .into_iter()
         .filter(|(name, _)| !busy.contains_key(name))
-        .map(|(name, hosts)| Decision::enable(&name, hosts))
+        .map(|(name, hosts)| Decision::enable(&name, not_with_others_again(run, hosts)))
         .collect()
+}
+
+/// A change of many is all or nothing. Hosts that were refused together are tried one by one, so that the
+/// one which is in the way holds up no other.
+fn not_with_others_again(run: &Run, hosts: Vec<HostName>) -> Vec<HostName> {
+    let refused = |name: &HostName| run.hosts.get(name).is_some_and(|host| host.enable_tries > 0);
+    let (again, first): (Vec<HostName>, Vec<HostName>) = hosts.into_iter().partition(refused);
+    if first.is_empty() { again.into_iter().take(1).collect() } else { first }
 }
 
 /// Hosts on the new release that a run which takes everything back has still to roll back.

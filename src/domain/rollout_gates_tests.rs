@@ -206,6 +206,14 @@ fn a_balancer_that_is_away_for_a_moment_strands_nobody() {
 }
 
 #[test]
+fn a_host_that_the_balancer_does_not_take_back_holds_up_no_other() {
+    let in_the_way = Some(HostName::from("h2"));
+    let world = World { in_the_way, ..World::default() };
+    let story = play(plan(4, &[BatchSize::Hosts(4)], 0, OnFailure::Stop), &world);
+    assert_eq!(ends(&story), "released held released released");
+}
+
+#[test]
 fn operators_take_hosts_out_and_put_them_back() {
     let rotation = |kind: Kind| {
         let mut plan = plan(2, &[BatchSize::Hosts(2)], 2, OnFailure::Stop);
@@ -239,7 +247,7 @@ fn a_run_that_is_taken_up_again_ends_as_it_would_have() {
             let whole = play(plan.clone(), world);
             for cut in 1..whole.events.len() {
                 let mut player = Player::new(plan.clone(), world);
-                whole.events[..cut].iter().for_each(|event| player.write(event.kind.clone()));
+                player.live_through(&whole.events[..cut]);
                 player.under_way = restart::under_way(&player.run);
                 let (then, why) = restart::go_on(&player.run, seconds(1));
                 player.write(EventKind::Recovered { away_ms: 1, then, why });
@@ -269,7 +277,7 @@ fn how_a_run_goes_on_after_a_restart() {
         let world = World { wishes: vec![(Wish::Resume, "ann")], ..World::default() };
         let unwatched = with(ones(2, OnFailure::Stop), |rollout| rollout.watch = Duration::ZERO);
         let mut player = Player::new(unwatched, &world);
-        whole.events[..8].iter().for_each(|event| player.write(event.kind.clone()));
+        player.live_through(&whole.events[..8]);
         player.under_way = restart::under_way(&player.run);
         player.write(EventKind::Recovered { away_ms: 1, then, why: "rollcall was away for 1s".into() });
         ends(&player.play())

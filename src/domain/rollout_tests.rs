@@ -128,6 +128,10 @@ struct World {
     forget_after: Option<usize>,
     /// The balancer takes hosts back at the next try after so many.
     enable_fails: usize,
+    /// Any change that puts this host back is refused.
+    in_the_way: Option<HostName>,
+    /// What is wrong with us.
+    flaw: Option<Flaw>,
 }
 
 #[derive(Clone, Debug)]
@@ -177,7 +181,8 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
         Effect::Enable { balancer, hosts } => {
             let change = world.enable.clone().unwrap_or(Change::done(""));
             let tried = |event: &&Event| matches!(event.kind, EventKind::EnableEnded { .. });
-            let change = match story.iter().filter(tried).count() < world.enable_fails {
+            let in_the_way = world.in_the_way.as_ref().is_some_and(|host| hosts.contains(host));
+            let change = match in_the_way || story.iter().filter(tried).count() < world.enable_fails {
                 true => Change::Refused { why: "not reached".into() },
                 false => change,
             };
@@ -240,7 +245,84 @@ struct Player<'a> {
     out: BTreeSet<HostName>,
     wishes: std::slice::Iter<'a, (Wish, &'static str)>,
     refused: Vec<String>,
+    truth: Truth,
     now: Timestamp,
+}
+
+/// What is so, whatever is told.
+#[derive(Default)]
+struct Truth {
+    /// Out of rotation by us.
+    out: BTreeSet<HostName>,
+    /// On the new release.
+    new: BTreeSet<HostName>,
+    /// Times that each operation was begun.
+    executions: BTreeMap<String, u32>,
+}
+
+impl Truth {
+    /// A step begins.
+    fn begin(&mut self, run: &Run, effect: &Effect) {
+        let Effect::Step { host, way, step, attempt } = effect else { return };
+        let drained =
+            self.out.contains(host) || run.hosts[host].foreign || run.plan.hosts[host].balancer.is_none();
+        assert!(drained, "I3: {host} is worked on while it serves");
+        let times = self.executions.entry(format!("{host}/{way:?}/{step}/{attempt}")).or_default();
+        *times += 1;
+        assert!(*times == 1, "I5: {host} {way:?} {step} {attempt} is executed {times} times");
+    }
+
+    /// What an effect came to.
+    fn happened(&mut self, kind: &EventKind) {
+        match kind {
+            EventKind::DrainEnded { hosts, change, .. } => match change {
+                Change::Done { foreign, kept, .. } => {
+                    let ours = hosts.iter().filter(|host| !foreign.contains(host) && !kept.contains(host));
+                    self.out.extend(ours.cloned());
+                }
+                Change::Unknown { .. } => self.out.extend(hosts.iter().cloned()),
+                Change::Refused { .. } => {}
+            },
+            EventKind::EnableEnded { hosts, change: Change::Done { foreign, .. }, .. } => {
+                hosts
+                    .iter()
+                    .filter(|host| !foreign.contains(host))
+                    .for_each(|host| _ = self.out.remove(host));
+            }
+            EventKind::StepEnded { host, way: Way::Forward, step: 1, outcome, .. } if outcome.is_good() => {
+                self.new.insert(host.clone());
+            }
+            EventKind::StepEnded { host, way: Way::Back, step: 0, outcome, .. } if outcome.is_good() => {
+                self.new.remove(host);
+            }
+            _ => {}
+        }
+    }
+
+    /// I3, at every instant.
+    fn check(&self, run: &Run) {
+        for host in &self.out {
+            assert!(run.hosts[host].owed, "I3: {host} is out of rotation, and nobody owes it");
+        }
+    }
+
+    fn check_end(&self, run: &Run, world: &World) {
+        for (name, host) in &run.hosts {
+            let (new, out) = (self.new.contains(name), self.out.contains(name));
+            let ill = matches!(world.trouble.get(name), Some(Trouble::Gate(Verdict::Critical)));
+            let holds = match host.end() {
+                Some(End::Released) => new && !out && !ill,
+                Some(End::RolledBack | End::NotStarted) => !new && !out,
+                Some(End::Held) => out || host.foreign || host.owed,
+                _ => true,
+            };
+            assert!(
+                holds,
+                "I13: {name} is told {:?}, and is on the new release {new}, out {out}, ill {ill}",
+                host.end()
+            );
+        }
+    }
 }
 
 /// Plays a run to its end, and looks at the invariants after every event.
@@ -265,6 +347,7 @@ impl<'a> Player<'a> {
             out: BTreeSet::new(),
             wishes: world.wishes.iter(),
             refused: Vec::new(),
+            truth: Truth::default(),
             now: NOW,
         }
     }
@@ -275,20 +358,41 @@ impl<'a> Player<'a> {
         follow_balancer(&mut self.out, &event.kind);
         if self.run.plan.kind != Kind::Enable {
             invariants(&self.run, &self.out);
+            self.truth.check(&self.run);
         }
         self.story.push(event);
+    }
+
+    /// What the journal holds, and what happened for it in the world.
+    fn live_through(&mut self, events: &[Event]) {
+        for event in events {
+            self.truth.happened(&event.kind);
+            self.write(event.kind.clone());
+            if let EventKind::StepStarted { host, way, step, attempt, .. } = &event.kind {
+                let effect = Effect::Step { host: host.clone(), way: *way, step: *step, attempt: *attempt };
+                self.truth.begin(&self.run, &effect);
+            }
+        }
     }
 
     fn play(mut self) -> Story {
         let mut picks = self.world.picks.iter().copied().cycle();
         for _ in 0..10_000 {
-            let decided = decide(&self.run, self.now);
+            let mut decided = decide(&self.run, self.now);
+            if let Some(flaw) = self.world.flaw {
+                decided.decisions = flaw.decide(&self.run, decided.decisions);
+            }
             for decision in &decided.decisions {
                 check_start(&self.run, &decision.event);
-                self.write(decision.event.clone());
+                let is_drain = matches!(decision.effect, Some(Effect::Drain { .. }));
+                if self.world.flaw != Some(Flaw::WritesNoIntent) || !is_drain {
+                    self.write(decision.event.clone());
+                }
                 self.under_way.extend(decision.effect.clone());
+                decision.effect.iter().for_each(|effect| self.truth.begin(&self.run, effect));
             }
             if self.run.outcome.is_some() {
+                self.truth.check_end(&self.run, self.world);
                 return Story { run: self.run, events: self.story, refused: self.refused };
             }
             if !decided.decisions.is_empty() || self.interfere() {
@@ -303,7 +407,18 @@ impl<'a> Player<'a> {
             }
             let effect = self.under_way.remove(picks.next().unwrap_or(0) % self.under_way.len());
             let answer = answer(self.world, &self.run, &effect, &self.story);
-            self.write(answer);
+            let skipped = self.world.flaw == Some(Flaw::SkipsTheStepBack)
+                && matches!(effect, Effect::Step { way: Way::Back, .. });
+            if !skipped {
+                self.truth.happened(&answer);
+            }
+            if let (Some(Flaw::CallsLostNotStarted), EventKind::StepEnded { host, .. }) =
+                (self.world.flaw, &answer)
+            {
+                // It was lost after it had done its work.
+                self.truth.new.insert(host.clone());
+            }
+            self.write(self.world.flaw.map_or(answer.clone(), |flaw| flaw.tell(answer)));
         }
         panic!("the run does not end: {:?}", self.run.hosts);
     }
@@ -382,8 +497,15 @@ fn check_start(run: &Run, kind: &EventKind) {
                 back || !run.holds_back(),
                 "I11: nothing begins once the run is halted or paused: {kind:?}"
             );
+            let allowed = run.plan.rollout.max_failures.allowed(run.hosts.len());
+            assert!(
+                back || run.failures() <= allowed,
+                "I2: a host begins after the budget is spent: {kind:?}"
+            );
         }
-        EventKind::BatchStarted { .. } => {
+        EventKind::BatchStarted { batch, .. } => {
+            let pause = run.plan.rollout.pause_after.is_some_and(|pause| pause.batch == *batch);
+            assert!(!pause || run.has_paused, "I11: a batch begins without the pause that the plan makes");
             assert!(!run.holds_back(), "I11: nothing begins once the run is halted or paused: {kind:?}");
         }
         EventKind::EnableStarted { hosts, .. } => {
@@ -761,7 +883,7 @@ proptest! {
         // It dies after any event, is taken up again, and comes to an end in which no invariant breaks.
         let mut player = Player::new(plan.clone(), &world);
         let begun = 1 + cut.index(story.events.len() - 1);
-        story.events[..begun].iter().for_each(|event| player.write(event.kind.clone()));
+        player.live_through(&story.events[..begun]);
         if player.run.outcome.is_none() {
             player.under_way = restart::under_way(&player.run);
             let (then, why) = restart::go_on(&player.run, Duration::ZERO);
@@ -776,3 +898,7 @@ proptest! {
 
 #[path = "rollout_gates_tests.rs"]
 mod gates;
+
+#[path = "rollout_flaws_tests.rs"]
+mod flaws;
+use flaws::Flaw;

@@ -260,7 +260,10 @@ impl Run {
             | EventKind::CancelRequested { .. }
             | EventKind::Paused(_)
             | EventKind::Recovered { .. } => self.is_open(),
-            EventKind::Resumed { .. } => self.is_open() && self.pause.is_some(),
+            EventKind::Resumed { .. } => {
+                let waits = self.pause.as_ref().is_some_and(|pause| pause.until != PausedUntil::Approved);
+                self.is_open() && waits
+            }
             EventKind::Approved { plan_sha256, .. } => {
                 let waits = self.pause.as_ref().is_some_and(|pause| pause.until == PausedUntil::Approved);
                 self.is_open() && waits && *plan_sha256 == self.asked.plan_sha256
