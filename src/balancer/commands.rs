@@ -164,9 +164,8 @@ impl OnCommand<'_> {
             Ok(status) if status.state.is_out() && !member.ours => return One::Foreign,
             Ok(_) => {}
         }
-        // A command that failed may have done it: what `status` says from here on counts.
         let ran = self.run(host, "drain", &self.commands.drain, member).await;
-        let limit = self.balancer.drain_timeout;
+        let limit = worth_waiting(&ran, self.balancer.drain_timeout);
         let status = match self.until(host, member, limit, |state| state == State::Drained).await {
             Ok(status) => status,
             Err(why) => return One::Unknown(why),
@@ -208,7 +207,7 @@ impl OnCommand<'_> {
     /// Enables one member; one that does not come up is drained again.
     async fn enable_one(&self, host: &Endpoint, member: &Member, is_back: fn(State) -> bool) -> One {
         let ran = self.run(host, "enable", &self.commands.enable, member).await;
-        let limit = self.balancer.enable_timeout;
+        let limit = worth_waiting(&ran, self.balancer.enable_timeout);
         let why = match self.until(host, member, limit, is_back).await {
             Ok(status) if is_back(status.state) => return One::Done(None),
             Ok(_) => format!("{}: {} did not come up within {limit:?}", host.name, member.host),
@@ -276,6 +275,12 @@ enum Way {
     In,
     /// Back as they were, dead or alive: nothing was done to them.
     Undo,
+}
+
+/// A command that failed may have done it all the same: what `status` says counts, but it is not waited
+/// for long.
+fn worth_waiting(ran: &Result<String, String>, limit: Duration) -> Duration {
+    if ran.is_ok() { limit } else { Duration::ZERO }
 }
 
 /// What came of one member on one host.

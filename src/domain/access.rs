@@ -79,6 +79,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Show { .. }
         | Command::Watch { .. }
         | Command::Releases { .. }
+        | Command::BalancerStatus { .. }
         | Command::Debts => Role::Viewer,
         Command::Task { .. }
         | Command::Run { .. }
@@ -125,6 +126,7 @@ mod tests {
             ("show 1", Role::Viewer),
             ("watch 1", Role::Viewer),
             ("debts", Role::Viewer),
+            ("balancer status prod", Role::Viewer),
             ("deploy prod", Role::Operator),
             ("run prod -- true", Role::Operator),
             ("cancel 1", Role::Operator),
@@ -136,6 +138,7 @@ mod tests {
             ("settle web1 because x", Role::Operator),
             ("balancer drain web1 because x", Role::Operator),
             ("balancer enable web1", Role::Operator),
+            ("balancer status web1", Role::Viewer),
             ("rollback prod", Role::Operator),
             ("mark bad deploy because x", Role::Operator),
             ("reload", Role::Admin),

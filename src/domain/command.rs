@@ -42,6 +42,7 @@ pub enum Command {
     Mark { task: String, params: Params, bad: bool, reason: String },
     Reload,
     HostAccept { selector: String, fingerprint: Option<String>, trust: bool },
+    BalancerStatus { selector: String },
 }
 
 /// A parsed line: the command and how to answer.
@@ -190,6 +191,8 @@ struct TaskWords {
 
 #[derive(Subcommand, Debug)]
 enum BalancerWords {
+    /// What the balancers themselves say of hosts: in rotation or not, and how many serve
+    Status { selector: String },
     /// Take hosts out of rotation, and leave them so: `enable` or a deploy puts them back
     #[command(override_usage = "ssh rollcall balancer drain SELECTOR because REASON")]
     Drain {
@@ -317,6 +320,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
             Command::HostAccept { selector, fingerprint, trust }
         }
+        Words::Balancer(BalancerWords::Status { selector }) => Command::BalancerStatus { selector },
         Words::Task(words) => {
             let (flags, words): (Vec<String>, Vec<String>) =
                 words.into_iter().partition(|word| word == "--json");
@@ -514,6 +518,7 @@ mod tests {
                 "host accept web01 SHA256:x",
                 Command::HostAccept { selector: s("web01"), fingerprint: Some(s("SHA256:x")), trust: false },
             ),
+            ("balancer status prod", Command::BalancerStatus { selector: s("prod") }),
         ];
         for (line, wanted) in table {
             assert_eq!(parse(line), Ok(wanted), "{line}");

@@ -226,6 +226,8 @@ impl RunOutcome {
 /// Exit statuses of answers that are no runs (DESIGN.md, section 7).
 pub mod exit {
     pub const INTERNAL: u8 = 1;
+    /// Somebody who was to be asked could not be reached.
+    pub const UNREACHABLE: u8 = 4;
     /// Lease held or approval missing.
     /// Hosts are out of rotation and a person is needed.
     pub const NEEDS_PERSON: u8 = 3;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::name::HostName;
+use super::name::{HostName, RunId};
 
 /// Where a host stands in a balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +99,28 @@ fn told(balancer: &HostName, seen: &Seen) -> String {
         "" => format!("{balancer}: {}", seen.rotation.word()),
         note => format!("{balancer}: {}, {note}", seen.rotation.word()),
     }
+}
+
+/// One host, as `balancer status` tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    pub host: HostName,
+    /// The balancer that it stands behind, if there is one.
+    pub balancer: Option<String>,
+    #[serde(flatten)]
+    pub seen: Seen,
+    /// The run that took it out and did not put it back.
+    pub debt: Option<RunId>,
+}
+
+/// How many servers of a balancer serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Capacity {
+    pub balancer: String,
+    pub serving: usize,
+    pub total: usize,
+    /// How many have to.
+    pub floor: usize,
 }
 
 /// How many servers have to stay in service: `min_in_service`.

@@ -6,6 +6,7 @@ pub mod feed;
 pub mod port;
 pub mod recover;
 pub mod script;
+pub mod standing;
 pub mod verify;
 pub mod wrapper;
 

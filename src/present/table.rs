@@ -1,6 +1,7 @@
 //! Tables of things to look at: hosts, runs, debts, plans.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use jiff::Timestamp;
 
@@ -11,6 +12,7 @@ use crate::domain::nodeset::fold;
 use crate::domain::outcome::seconds;
 use crate::domain::record::{Debt, RunSummary};
 use crate::domain::release::{Mark, Taken, last_good, marked_bad};
+use crate::domain::rotation::{Capacity, Standing};
 
 /// Columns as wide as their widest cell, two spaces between, nothing behind the last.
 pub fn columns(rows: &[Vec<String>]) -> String {
@@ -176,6 +178,26 @@ pub fn mark(mark: &Mark) -> String {
         }
         false => format!("{}{params} is marked good\n", mark.task),
     }
+}
+
+/// `balancer status`: what the balancers say of hosts, and how many serve.
+pub fn standings(hosts: &[Standing], balancers: &[Capacity]) -> String {
+    let mut rows = vec![["HOST", "BALANCER", "ROTATION", "DEBT", "NOTE"].map(String::from).to_vec()];
+    for standing in hosts {
+        rows.push(vec![
+            standing.host.to_string(),
+            standing.balancer.clone().unwrap_or_else(|| "-".into()),
+            standing.seen.rotation.word().to_string(),
+            standing.debt.map_or_else(|| "-".into(), |run| format!("run {run}")),
+            standing.seen.note.clone(),
+        ]);
+    }
+    let mut text = columns(&rows);
+    for Capacity { balancer, serving, total, floor } in balancers {
+        let servers = count(*total, "server");
+        _ = writeln!(text, "{balancer}: {serving} of {servers} in service, {floor} have to stay");
+    }
+    text
 }
 
 /// The line under every answer while something is owed; `None` when nothing is.

@@ -1,28 +1,22 @@
 //! HAProxy: the driver over real sshd on a real HAProxy, and a release behind it.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use rollcall::balancer::Balancers;
-use rollcall::daemon::SystemClock;
 use rollcall::domain::event::Change;
-use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Haproxy as Settings, OnDrainTimeout, Socket};
-use rollcall::domain::plan::Seat;
+use rollcall::domain::inventory::{Balancer, Driver, Haproxy as Settings, OnDrainTimeout, Socket};
 use rollcall::domain::rotation::{Floor, Rotation, View};
-use rollcall::engine::port::{BalancerDriver, Exec, ExecReport, HostKey, Member, OpenError, Remote, Stream};
-use rollcall::fleet::connect::Tcp;
-use rollcall::fleet::known_hosts::KnownHosts;
-use rollcall::fleet::{Fleet, Parts, read_identities};
+use rollcall::engine::port::BalancerDriver;
 use tokio::task::JoinHandle;
 
 use crate::support::app::App;
+use crate::support::fleet::{done, endpoint, fleet, members, refused, within};
 use crate::support::haproxy::Haproxy;
 use crate::support::site::Site;
 use crate::support::sshd::Sshd;
 use crate::support::traffic::{Traffic, get, get_path};
-use crate::support::{DEADLINE, account, eventually, folder, keygen, read, write};
+use crate::support::{DEADLINE, eventually, folder, keygen, write};
 
 /// A check that notices within seconds, and says so soon.
 const CHECK: &str = "check inter 500 fall 3 rise 2";
@@ -83,14 +77,8 @@ impl World {
     fn know_hosts(&mut self) {
         let known: String = self.sshds.iter().map(Sshd::known_hosts_line).collect();
         write(&self._dir.path().join("known_hosts"), &known);
-        let endpoint = |(number, sshd): (usize, &Sshd)| Endpoint {
-            name: format!("lb{}", number + 1).as_str().into(),
-            address: "127.0.0.1".into(),
-            port: sshd.address.port(),
-            login: account(),
-            via: None,
-        };
-        self.balancer.on = self.sshds.iter().enumerate().map(endpoint).collect();
+        let numbered = (1..).zip(&self.sshds);
+        self.balancer.on = numbered.map(|(number, sshd)| endpoint(&format!("lb{number}"), sshd)).collect();
     }
 
     fn proxy(&self) -> &Haproxy {
@@ -154,82 +142,6 @@ fn balancer() -> Balancer {
         enable_timeout: Duration::from_secs(50),
         min_in_service: None,
         members: Default::default(),
-    }
-}
-
-fn fleet(dir: &Path) -> Arc<dyn Remote> {
-    let settings = rollcall::fleet::Settings {
-        parallel: 8,
-        connect_timeout: Duration::from_secs(10),
-        keepalive: Duration::from_secs(15),
-    };
-    let fleet = Fleet::new(Parts {
-        settings,
-        identities: read_identities(&[dir.join("fleet")], None).expect("a key"),
-        known_hosts: KnownHosts::new(dir.join("known_hosts")),
-        dial: Arc::new(Tcp),
-        clock: Arc::new(SystemClock),
-    });
-    Arc::new(OwnDisks { real: fleet, dir: dir.to_path_buf() })
-}
-
-/// The real fleet; below `/@` each host has a folder of its own, though all of them are this machine.
-struct OwnDisks {
-    real: Fleet,
-    dir: PathBuf,
-}
-
-impl OwnDisks {
-    fn own(&self, host: &Endpoint, text: &str) -> String {
-        text.replace("/@/", &format!("{}/{}/", self.dir.display(), host.name))
-    }
-}
-
-#[async_trait]
-impl Remote for OwnDisks {
-    async fn exec(&self, host: &Endpoint, mut request: Exec) -> ExecReport {
-        request.script = self.own(host, &request.script);
-        self.real.exec(host, request).await
-    }
-
-    async fn open(&self, host: &Endpoint, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError> {
-        self.real.open(host, address, port).await
-    }
-
-    async fn open_unix(&self, host: &Endpoint, path: &str) -> Result<Box<dyn Stream>, OpenError> {
-        self.real.open_unix(host, &self.own(host, path)).await
-    }
-
-    async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {
-        self.real.host_key(host).await
-    }
-
-    async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String> {
-        self.real.accept_host_key(host, fingerprint).await
-    }
-}
-
-fn members(names: &[&str], ours: bool) -> Vec<Member> {
-    let seat = |name: &str| Seat { balancer: "web".into(), server: name.into() };
-    names.iter().map(|name| Member { host: (*name).into(), seat: seat(name), ours }).collect()
-}
-
-async fn within<T>(doing: impl Future<Output = T>) -> T {
-    tokio::time::timeout(2 * DEADLINE, doing).await.expect("an end within the deadline")
-}
-
-/// The note of what was done to every host that was asked for.
-fn done(change: Change) -> String {
-    match change {
-        Change::Done { foreign, kept, note } if foreign.is_empty() && kept.is_empty() => note,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn refused(change: Change) -> String {
-    match change {
-        Change::Refused { why } => why,
-        other => panic!("{other:?}"),
     }
 }
 
@@ -523,21 +435,6 @@ async fn a_host_that_does_not_forward_sockets_is_asked_by_a_command() {
     relaying.abort();
 }
 
-/// The site's balancer is this HAProxy instead of nginx.
-async fn behind_haproxy(site: &Site, haproxy: &Haproxy) {
-    let path = site.config.join("hosts/prod.toml");
-    let text = read(&path);
-    let (before, rest) = text.split_once("[web.balancer]\n").expect("a balancer");
-    let (_, after) = rest.split_once("[lb.hosts]\n").expect("its host");
-    let table = format!(
-        "[web.balancer]\ndriver = \"haproxy\"\non = \"lb\"\nsocket = \"{}\"\nbackend = \"app\"\n\
-         min_in_service = \"50%\"\n[lb.hosts]\n",
-        haproxy.socket().display()
-    );
-    write(&path, &format!("{before}{table}{after}"));
-    site.ask("reload").await.expect(0);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_behind_haproxy_fails_no_request() {
     let site = Site::start(4).await;
@@ -547,12 +444,34 @@ async fn a_release_behind_haproxy_fails_no_request() {
     for host in &site.hosts {
         haproxy.until(&host.name, "UP").await;
     }
-    behind_haproxy(&site, &haproxy).await;
+    let socket = haproxy.socket();
+    site.stand_behind(&format!(
+        "driver = \"haproxy\"\non = \"lb\"\nsocket = \"{}\"\nbackend = \"app\"\nmin_in_service = \"50%\"\n",
+        socket.display()
+    ))
+    .await;
     let traffic = Traffic::start(&haproxy.front());
     let answer = site.ask("deploy prod version=2.0.0").await.expect(0);
     let (sent, failures) = traffic.stop().await;
     assert_eq!(failures, Vec::<String>::new(), "of {sent} requests\n{answer:#?}");
     assert_eq!(site.releases(), ["2.0.0"; 4]);
+    // What HAProxy says of them, and what it would say of one that somebody else took out.
+    haproxy.tell("set server app/web04 state maint").await;
+    let status = site.ask_as("vic", "balancer status prod.web").await.expect(0);
+    let lines: Vec<&str> = status.out.lines().map(str::trim_end).collect();
+    assert_eq!(
+        lines,
+        [
+            "HOST   BALANCER  ROTATION  DEBT  NOTE",
+            "web01  prod.web  in        -     UP (L7OK)",
+            "web02  prod.web  in        -     UP (L7OK)",
+            "web03  prod.web  in        -     UP (L7OK)",
+            "web04  prod.web  out       -     MAINT",
+            "prod.web: 3 of 4 servers in service, 2 have to stay",
+        ]
+    );
+    haproxy.tell("set server app/web04 state ready").await;
+    haproxy.until("web04", "UP").await;
     for host in &site.hosts {
         assert_eq!(haproxy.status(&host.name).await, "UP");
     }

@@ -1,6 +1,7 @@
 //! The integration tests, in one binary: they link once.
 
 mod architecture;
+mod balancers;
 mod config;
 mod demo;
 mod door;

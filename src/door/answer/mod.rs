@@ -142,6 +142,7 @@ impl Asked<'_> {
             Command::Settle { host, write_off, reason } => {
                 self.settle(granted, &inventory, Word { host, write_off: *write_off, reason }).await
             }
+            Command::BalancerStatus { selector } => self.balancer_status(&inventory, selector).await,
             Command::Releases { selector } => self.releases(&inventory, selector).await,
             Command::Mark { task, params, bad, reason } => {
                 self.mark(granted, (task, params), *bad, reason).await

@@ -15,6 +15,7 @@ use crate::domain::run::Run;
 use crate::domain::selector::select;
 use crate::engine::effect::members;
 use crate::engine::port::StoredRun;
+use crate::engine::standing::{Standings, standings};
 use crate::present::{json, table};
 
 /// What an operator says of a debt.
@@ -110,6 +111,29 @@ impl Asked<'_> {
             }
             None => Err(refused(format!("{balancer} does not tell where {host} is"))),
         }
+    }
+
+    /// What balancers say. One that could not be asked is told, and in the exit status.
+    pub(super) async fn balancer_status(
+        &mut self,
+        inventory: &Inventory,
+        selector: &str,
+    ) -> Result<u8, Ended> {
+        let picked = select(inventory, selector).map_err(Refused::usage)?;
+        let Standings { hosts, balancers, troubles } =
+            standings(self.desk.engine.ports(), inventory, &picked).await?;
+        let text = match self.json {
+            true => {
+                let lines = hosts.iter().map(|host| json::line("rotation", host));
+                lines.chain(balancers.iter().map(|one| json::line("capacity", one))).collect()
+            }
+            false => table::standings(&hosts, &balancers),
+        };
+        self.terminal.out(&text).await?;
+        for why in &troubles {
+            self.terminal.err(&format!("rollcall: {why}\n")).await?;
+        }
+        Ok(if troubles.is_empty() { 0 } else { exit::UNREACHABLE })
     }
 
     pub(super) async fn releases(&mut self, inventory: &Inventory, selector: &str) -> Result<u8, Ended> {

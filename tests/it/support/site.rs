@@ -143,6 +143,16 @@ impl Site {
         )
     }
 
+    /// Puts the hosts behind another balancer than nginx: the keys of its table.
+    pub async fn stand_behind(&self, keys: &str) {
+        let path = self.config.join("hosts/prod.toml");
+        let text = read(&path);
+        let (before, rest) = text.split_once("[web.balancer]\n").expect("a balancer");
+        let (_, after) = rest.split_once("[lb.hosts]\n").expect("its host");
+        write(&path, &format!("{before}[web.balancer]\n{keys}[lb.hosts]\n{after}"));
+        self.ask("reload").await.expect(0);
+    }
+
     /// Where the daemon listens.
     pub fn port(&self) -> u16 {
         self.daemon.as_ref().expect("a daemon").addresses[0].port()

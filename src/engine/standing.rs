@@ -1,0 +1,92 @@
+//! What balancers say of hosts, beside what we owe. Looks, and changes nothing.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+
+use super::Ports;
+use super::port::{Member, StoreError};
+use crate::domain::inventory::{Balancer, Inventory};
+use crate::domain::name::HostName;
+use crate::domain::plan::Seat;
+use crate::domain::record::Debt;
+use crate::domain::rotation::{Capacity, Rotation, Seen, Standing, View};
+
+/// How hosts stand, in the order asked, and what their balancers can spare.
+#[derive(Debug, Default)]
+pub struct Standings {
+    pub hosts: Vec<Standing>,
+    pub balancers: Vec<Capacity>,
+    /// Why a balancer could not be asked.
+    pub troubles: Vec<String>,
+}
+
+/// Asks the balancers of the hosts.
+pub async fn standings(
+    ports: &Ports,
+    inventory: &Inventory,
+    hosts: &[HostName],
+) -> Result<Standings, StoreError> {
+    let debts = ports.store.debts().await?;
+    let groups = by_balancer(inventory, hosts, &debts);
+    let looks = groups.iter().map(|(balancer, members)| ports.balancers.look(balancer, members));
+    let mut standings = Standings::default();
+    let mut views: BTreeMap<&str, Result<View, String>> = BTreeMap::new();
+    for ((balancer, _), look) in groups.iter().zip(join_all(looks).await) {
+        match &look {
+            Ok(view) => standings.balancers.push(Capacity {
+                balancer: balancer.name.clone(),
+                serving: view.serving,
+                total: view.total,
+                floor: balancer.floor().of(view.total),
+            }),
+            Err(why) => standings.troubles.push(why.clone()),
+        }
+        views.insert(&balancer.name, look);
+    }
+    for host in hosts {
+        let balancer = inventory.host(host).and_then(|host| host.balancer.clone());
+        let look = balancer.as_ref().and_then(|name| views.get(name.as_str()));
+        let debt = debts.iter().find(|debt| debt.host == *host).map(|debt| debt.run);
+        let mut seen = seen(look, balancer.as_deref(), host);
+        if let (Some(run), Rotation::In) = (debt, seen.rotation) {
+            seen.note += &format!("; run {run} took it out: a reload put it back, or somebody else did");
+        }
+        standings.hosts.push(Standing { host: host.clone(), balancer, seen, debt });
+    }
+    Ok(standings)
+}
+
+fn seen(look: Option<&Result<View, String>>, balancer: Option<&str>, host: &HostName) -> Seen {
+    let unknown = |why: String| Seen { rotation: Rotation::Unknown, note: why };
+    match (look, balancer) {
+        (Some(Ok(view)), _) => view.hosts.get(host).cloned().unwrap_or_else(|| unknown("not told".into())),
+        (Some(Err(why)), _) => unknown(why.clone()),
+        (None, Some(balancer)) => {
+            unknown(format!("stands behind the balancer of `{balancer}`, which you may not see"))
+        }
+        (None, None) => unknown("stands behind no balancer".into()),
+    }
+}
+
+/// The balancers that may be seen, each with those of the hosts that stand behind it.
+fn by_balancer<'a>(
+    inventory: &'a Inventory,
+    hosts: &[HostName],
+    debts: &[Debt],
+) -> Vec<(&'a Balancer, Vec<Member>)> {
+    let mut members: BTreeMap<&str, (&Balancer, Vec<Member>)> = BTreeMap::new();
+    for name in hosts {
+        let group = inventory.host(name).and_then(|host| host.balancer.as_ref());
+        let balancer =
+            group.and_then(|group| inventory.groups.get(group)).and_then(|group| group.balancer.as_ref());
+        let Some((balancer, server)) = balancer.and_then(|one| Some((one, one.members.get(name)?))) else {
+            continue;
+        };
+        let seat = Seat { balancer: balancer.name.clone(), server: server.clone() };
+        let ours = debts.iter().any(|debt| debt.host == *name);
+        let member = Member { host: name.clone(), seat, ours };
+        members.entry(&balancer.name).or_insert_with(|| (balancer, Vec::new())).1.push(member);
+    }
+    members.into_values().collect()
+}
