@@ -298,3 +298,20 @@ impl Inventory {
         Inventory { groups, hosts }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_from_before_there_were_floors_still_loads() {
+        let old = r#"{"name":"prod.web","on":[],"server":"s","driver":{"nginx":{"config":"c","style":"down",
+            "test":"t","reload":"r","workers":"w","sudo":false}},"drain_timeout":{"secs":30,"nanos":0}}"#;
+        let balancer: Balancer = serde_json::from_str(old).unwrap();
+        assert_eq!(
+            (balancer.floor(), balancer.on_drain_timeout),
+            (Floor::default(), OnDrainTimeout::Continue)
+        );
+        assert_eq!((balancer.enable_timeout, balancer.members.len()), (ENABLE_TIMEOUT, 0));
+    }
+}
