@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use russh::keys::ssh_key::LineEnding;
-use russh::keys::{Algorithm, PrivateKey};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
@@ -18,6 +18,7 @@ use crate::balancer::Balancers;
 use crate::config::{self, Config, FleetSettings};
 use crate::domain::access::{Operator, Role, needed_role};
 use crate::domain::command::Request;
+use crate::domain::digest::sha256_hex;
 use crate::domain::name::count;
 use crate::domain::outcome::exit;
 use crate::domain::wish::Wish;
@@ -31,6 +32,9 @@ use crate::fleet::known_hosts::KnownHosts;
 use crate::fleet::{Fleet, Parts, Settings, read_identities};
 use crate::probe::Probes;
 use crate::store::SqliteStore;
+
+/// Of the SHA-256 of the door's key: enough for all the rollcalls that one host will ever see.
+const SITE_DIGITS: usize = 12;
 
 /// The clock of this machine.
 pub struct SystemClock;
@@ -95,6 +99,8 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
     make_parent(&settings.store)?;
     make_parent(&settings.fleet.known_hosts)?;
     let store = SqliteStore::open(&settings.store).map_err(|error| error.to_string())?;
+    // Made here where there is none, with or without a door: hosts know this rollcall by it.
+    let site = site_of(host_key(&settings.host_key)?.public_key());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let fleet = Arc::new(Fleet::new(parts(&settings.fleet, dial, clock.clone())?));
     let remote: Arc<dyn Remote> = fleet.clone();
@@ -102,6 +108,8 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
         prober: Arc::new(Probes::new(remote.clone())),
         balancers: Arc::new(Balancers::new(remote.clone())),
         remote,
+        epoch: store.epoch(),
+        site,
         store: Arc::new(store),
         clock,
     });
@@ -109,6 +117,13 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
     let receiver = current.subscribe();
     let root = Arc::new(Root { path: path.to_path_buf(), current, reloading: Mutex::default() });
     Ok((Desk { engine, config: receiver, reload: root.clone() }, fleet, root))
+}
+
+/// The name under which hosts keep what this rollcall does on them. The daemon and `--local` share a store,
+/// and so its runs: both have the same.
+fn site_of(key: &PublicKey) -> String {
+    let hex = sha256_hex(key.fingerprint(HashAlg::Sha256).as_bytes());
+    hex[..SITE_DIGITS].into()
 }
 
 fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -> Result<Parts, String> {

@@ -88,5 +88,10 @@ async fn exec(
 ) -> ExecReport {
     let sudo = if sudo { Sudo::Root } else { Sudo::No };
     let script = run_as(script, &sudo);
-    remote.exec(host, Exec { script, input, timeout, cancel: CancellationToken::new(), lines: None }).await
+    remote
+        .exec(
+            host,
+            Exec { script, input, timeout, cancel: CancellationToken::new(), lines: None, fresh: false },
+        )
+        .await
 }

@@ -33,8 +33,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 pub(super) struct Begin {
     /// In the journal already.
     pub events: Vec<Event>,
-    /// Under way when the process before this one ended.
-    pub effects: Vec<Effect>,
+    /// Under way when the process before this one ended, and since when.
+    pub effects: Vec<(Effect, Duration)>,
 }
 
 struct Driver<'a> {
@@ -80,7 +80,7 @@ pub(super) async fn drive(
 impl Driver<'_> {
     async fn carry(&mut self, begin: Begin, requests: &mut mpsc::Receiver<Control>) -> Result<Over, String> {
         self.take_in(begin.events)?;
-        begin.effects.into_iter().for_each(|effect| self.resume(effect));
+        begin.effects.into_iter().for_each(|(effect, age)| self.resume(effect, age));
         loop {
             let wake_at = if self.hurry.is_cancelled() { None } else { self.act().await? };
             if self.run.outcome.is_some() {
@@ -122,9 +122,9 @@ impl Driver<'_> {
     }
 
     /// Learns what became of an effect that another process had started.
-    fn resume(&mut self, effect: Effect) {
+    fn resume(&mut self, effect: Effect, age: Duration) {
         let work = Work::new(self.ports, self.live, &self.run, effect.clone(), &self.kill);
-        self.spawn(effect, work.resume());
+        self.spawn(effect, work.resuming(age).perform());
     }
 
     fn spawn(&mut self, effect: Effect, work: impl Future<Output = EventKind> + Send + 'static) {

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -13,27 +11,21 @@ use super::Ports;
 use super::feed::Live;
 use super::port::{Exec, ExecEnd, ExecReport, Input, Member};
 use super::script;
+use super::step::{Attempt, Done};
 use super::verify::{Eyes, verify};
+use super::wrapper::{self, Answer, Call, Verb};
 use crate::domain::bracket::Phase;
-use crate::domain::digest::sha256_hex;
-use crate::domain::event::{Change, EventKind, Progress, Stage, Way, operation_id};
+use crate::domain::event::{Change, EventKind, Stage, Way, operation_id};
 use crate::domain::name::HostName;
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
 use crate::domain::output::Output;
-use crate::domain::plan::{HostPlan, Kind, Plan, with_previous};
+use crate::domain::plan::{HostPlan, Plan, with_previous};
 use crate::domain::rollout::Effect;
 use crate::domain::run::Run;
-use crate::domain::shell;
-use crate::domain::task::{Files, Source, Step, StepBody};
+use crate::domain::task::{Files, Step, StepBody, Sudo};
 
 /// How long the first look at a host may take, once it is connected.
 const OBSERVE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a guard may take.
-const GUARD_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Lines of one command that wait to be published; more are dropped.
-const LINES_CAPACITY: usize = 64;
 
 /// What an effect needs, as values: nothing of it refers to the run's state.
 pub struct Work {
@@ -46,6 +38,9 @@ pub struct Work {
     pub way: Way,
     /// Ends commands on the way forward when an operator wants so.
     pub cancel: CancellationToken,
+    /// For how long it has been under way already, in a run that was interrupted: nothing is begun then that
+    /// may have been begun before. The host is asked what became of it.
+    pub resumed: Option<Duration>,
 }
 
 impl Work {
@@ -74,14 +69,20 @@ impl Work {
         let to_its_end = way != Way::Forward || roll;
         let cancel = if to_its_end { CancellationToken::new() } else { cancel.clone() };
         let previous = host.and_then(|host| host.previous.clone());
-        Work { ports: ports.clone(), live: live.clone(), effect, previous, way, cancel }
+        Work { ports: ports.clone(), live: live.clone(), effect, previous, way, cancel, resumed: None }
+    }
+
+    /// The same work, whose intent was written `age` ago by a rollcall that has ended since. Looks are
+    /// repeated, and changes of a balancer are absolute. A step is not begun: what is reported is how it ended, or [`Outcome::NotStarted`] when it certainly never began.
+    pub fn resuming(self, age: Duration) -> Work {
+        Work { resumed: Some(age), ..self }
     }
 
     /// Does it.
     pub async fn perform(self) -> EventKind {
         match &self.effect {
             Effect::Observe { host } => self.observe(host).await,
-            Effect::Drain { balancer, hosts } => self.drain(balancer, hosts, |plan| plan.held).await,
+            Effect::Drain { balancer, hosts } => self.drain(balancer, hosts).await,
             Effect::Redrain { balancer, hosts } => {
                 let change = self.change(balancer, hosts, |_| true, Side::Out).await;
                 EventKind::RedrainEnded { balancer: balancer.clone(), hosts: hosts.clone(), change }
@@ -95,18 +96,9 @@ impl Work {
         }
     }
 
-    /// Learns what became of it after another process had started it. Looks are repeated and changes of a
-    /// balancer are absolute; a step is never begun again.
-    pub async fn resume(self) -> EventKind {
-        match &self.effect {
-            Effect::Step { .. } => crashed(&self.effect),
-            // The intent is in the journal: who is found out is taken for ours.
-            Effect::Drain { balancer, hosts } => self.drain(balancer, hosts, |_| true).await,
-            _ => self.perform().await,
-        }
-    }
-
-    async fn drain(&self, balancer: &str, hosts: &[HostName], ours: fn(&HostPlan) -> bool) -> EventKind {
+    async fn drain(&self, balancer: &str, hosts: &[HostName]) -> EventKind {
+        // Once the intent is old, who is found out is taken for ours.
+        let ours = if self.resumed.is_some() { |_: &HostPlan| true } else { |plan: &HostPlan| plan.held };
         let change = self.change(balancer, hosts, ours, Side::Out).await;
         EventKind::DrainEnded { balancer: balancer.into(), hosts: hosts.to_vec(), change }
     }
@@ -141,16 +133,58 @@ impl Work {
         // A login that greets prints its own lines first.
         let text = report.stdout.last_line();
         match report.end {
-            ExecEnd::Exited(0) => EventKind::Observed {
-                host: host.clone(),
-                previous: text.strip_prefix("to ").map(String::from),
+            ExecEnd::Exited(0) => match self.prepare(plan).await {
+                Ok(()) => EventKind::Observed {
+                    host: host.clone(),
+                    previous: text.strip_prefix("to ").map(String::from),
+                },
+                Err(failure) => EventKind::ObserveFailed { host: host.clone(), failure },
             },
-            end => {
-                let reached = matches!(end, ExecEnd::Exited(_) | ExecEnd::Signalled(_));
-                let kind = if reached { FailureKind::Step } else { FailureKind::Unreachable };
-                observe_failed(host, kind, describe(&end, &report.stderr))
+            end => observe_failed(host, kind_of(&end), describe(&end, &report.stderr)),
+        }
+    }
+
+    /// Proves that the steps to come can be run, as everybody that they are run as: a host that has no place
+    /// for their state is not taken out of rotation. Old state is cleared away meanwhile.
+    async fn prepare(&self, plan: &HostPlan) -> Result<(), Failure> {
+        let steps = || plan.steps.iter().chain(&plan.rollback);
+        let run: Vec<&Sudo> =
+            steps().filter(|step| matches!(step.body, StepBody::Run { .. })).map(|step| &step.sudo).collect();
+        for (at, sudo) in run.iter().enumerate() {
+            if !run[..at].contains(sudo) {
+                self.prepare_as(plan, sudo).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn prepare_as(&self, plan: &HostPlan, sudo: &Sudo) -> Result<(), Failure> {
+        // What belongs to a run without an end is kept, however old it is. A store that does not answer
+        // has all of it kept.
+        let open = self.ports.store.open_runs().await.unwrap_or_default();
+        let oldest = open.first().map_or(0, |run| run.0).to_string();
+        let call = Call {
+            operation: &oldest,
+            site: &self.ports.site,
+            epoch: self.ports.epoch,
+            age: Duration::ZERO,
+            limit: Duration::ZERO,
+            within: Duration::ZERO,
+        };
+        let script = call.command(Verb::Sweep, sudo);
+        let mut report = self.exec(plan, script, Input::None, OBSERVE_TIMEOUT).await;
+        let why = match wrapper::hear(&oldest, &mut report).answer {
+            Some(Answer::Ready) => return Ok(()),
+            Some(Answer::Refused(why)) => why,
+            Some(Answer::Stale) => "another rollcall has taken over: the host refuses this one".into(),
+            _ => describe(&report.end, &report.stderr),
+        };
+        let who = match sudo {
+            Sudo::No => String::new(),
+            Sudo::Root => " with sudo".into(),
+            Sudo::User(user) => format!(" with sudo as {user}"),
+        };
+        Err(Failure { kind: kind_of(&report.end), why: format!("its steps cannot be run{who}: {why}") })
     }
 
     async fn checks(&self, host: &HostName, stage: Stage) -> EventKind {
@@ -201,31 +235,19 @@ impl Work {
     }
 
     async fn exec(&self, plan: &HostPlan, script: String, input: Input, timeout: Duration) -> ExecReport {
-        let request = Exec { script, input, timeout, cancel: self.cancel.clone(), lines: None };
-        self.ports.remote.exec(&plan.endpoint, request).await
+        self.ports.remote.exec(&plan.endpoint, self.request(script, input, timeout)).await
     }
 
-    /// The same, for what people want to see while it runs.
-    async fn exec_shown(&self, plan: &HostPlan, script: String, timeout: Duration) -> ExecReport {
-        let lines = self.follow(plan);
-        let request = Exec { script, input: Input::None, timeout, cancel: self.cancel.clone(), lines };
-        self.ports.remote.exec(&plan.endpoint, request).await
+    pub(super) fn request(&self, script: String, input: Input, timeout: Duration) -> Exec {
+        Exec { script, input, timeout, cancel: self.cancel.clone(), lines: None, fresh: false }
     }
+}
 
-    /// Publishes lines as progress, for as long as somebody watches.
-    fn follow(&self, plan: &HostPlan) -> Option<mpsc::Sender<String>> {
-        if self.live.progress.receiver_count() == 0 {
-            return None;
-        }
-        let (sender, mut lines) = mpsc::channel::<String>(LINES_CAPACITY);
-        let (progress, host) = (self.live.progress.clone(), plan.endpoint.name.clone());
-        tokio::spawn(async move {
-            while let Some(line) = lines.recv().await {
-                // Nobody watching any more is no trouble of the step.
-                let _ = progress.send(Progress { host: host.clone(), line });
-            }
-        });
-        Some(sender)
+/// A host that answered is not unreachable.
+fn kind_of(end: &ExecEnd) -> FailureKind {
+    match end {
+        ExecEnd::Exited(_) | ExecEnd::Signalled(_) => FailureKind::Step,
+        _ => FailureKind::Unreachable,
     }
 }
 
@@ -259,129 +281,6 @@ impl Files for NoFiles {
 
     fn text(&self, path: &str) -> Result<String, String> {
         Err(format!("files/{path}: not part of the plan"))
-    }
-}
-
-struct Done {
-    outcome: Outcome,
-    stdout: Output,
-    stderr: Output,
-}
-
-impl Done {
-    fn failed(why: String) -> Done {
-        Done {
-            outcome: Outcome::Failed { code: None, why },
-            stdout: Output::default(),
-            stderr: Output::default(),
-        }
-    }
-
-    fn unchanged() -> Done {
-        Done { outcome: Outcome::Unchanged, stdout: Output::default(), stderr: Output::default() }
-    }
-}
-
-/// One attempt of one step.
-struct Attempt<'a> {
-    work: &'a Work,
-    plan: &'a HostPlan,
-    step: &'a Step,
-    operation: String,
-}
-
-impl Attempt<'_> {
-    async fn perform(&self) -> Done {
-        if let Some(done) = self.guarded().await {
-            return done;
-        }
-        match &self.step.body {
-            StepBody::Run { script, .. } => self.run(script).await,
-            StepBody::Link { from, at } => {
-                self.own(script::LINK, &[from, at, &self.suffix()], Input::None).await
-            }
-            StepBody::Upload { source, to, mode } => self.upload(source, to, *mode).await,
-        }
-    }
-
-    /// Temporary names on the host carry the operation id, so that nobody takes another's.
-    fn suffix(&self) -> String {
-        format!("rollcall-{}", self.operation.replace('/', "-"))
-    }
-
-    /// Some when a guard says that there is nothing to do, or could not be asked.
-    async fn guarded(&self) -> Option<Done> {
-        let guard = script::guard(self.step)?;
-        let report = self.exec(guard, Input::None, GUARD_TIMEOUT).await;
-        match report.end {
-            ExecEnd::Exited(0) => Some(Done::unchanged()),
-            ExecEnd::Exited(_) => None,
-            _ => Some(self.done(report, |_| Outcome::Ok)),
-        }
-    }
-
-    /// What the operator wrote ad hoc goes to the login's shell, as with `ssh`; steps go to `sh`.
-    async fn run(&self, script: &str) -> Done {
-        let script = match (&self.work.live.plan.kind, script::run_script(self.step)) {
-            (Kind::Run, _) | (_, None) => script.to_string(),
-            (_, Some(script)) => script::run_as(&script, &self.step.sudo),
-        };
-        let report = self.work.exec_shown(self.plan, script, self.step.timeout).await;
-        self.done(report, |_| Outcome::Ok)
-    }
-
-    /// One of rollcall's own scripts: its last line says whether something changed.
-    async fn own(&self, body: &str, arguments: &[&str], input: Input) -> Done {
-        let report = self.exec(shell::with_arguments(body, arguments), input, self.step.timeout).await;
-        self.done(report, |stdout| match stdout.last_line() {
-            "unchanged" => Outcome::Unchanged,
-            _ => Outcome::Ok,
-        })
-    }
-
-    async fn upload(&self, source: &Source, to: &str, mode: u32) -> Done {
-        let (sha256, input) = match source {
-            Source::File { path, sha256 } => {
-                (sha256.clone(), Input::File(self.work.live.plan.files_root.join(path)))
-            }
-            Source::Text(text) => (sha256_hex(text.as_bytes()), Input::Bytes(Bytes::from(text.clone()))),
-            Source::Template { path } => {
-                return Done::failed(format!("files/{path} was not rendered by the plan"));
-            }
-        };
-        let report =
-            self.exec(shell::with_arguments(script::DIGEST, &[to]), Input::None, GUARD_TIMEOUT).await;
-        if report.end != ExecEnd::Exited(0) {
-            return self.done(report, |_| Outcome::Ok);
-        }
-        let mode = format!("{mode:o}");
-        if report.stdout.last_line() == sha256 {
-            return self.own(script::MODE, &[to, &mode], Input::None).await;
-        }
-        self.own(script::RECEIVE, &[to, &sha256, &mode, &self.suffix()], input).await
-    }
-
-    async fn exec(&self, script: String, input: Input, timeout: Duration) -> ExecReport {
-        self.work.exec(self.plan, script::run_as(&script, &self.step.sudo), input, timeout).await
-    }
-
-    fn done(&self, report: ExecReport, good: impl FnOnce(&Output) -> Outcome) -> Done {
-        let outcome = match report.end {
-            ExecEnd::Exited(0) => good(&report.stdout),
-            ExecEnd::Exited(code) => {
-                Outcome::Failed { code: Some(code), why: describe(&report.end, &report.stderr) }
-            }
-            ExecEnd::Signalled(_) => {
-                Outcome::Failed { code: None, why: describe(&report.end, &report.stderr) }
-            }
-            ExecEnd::TimedOut => Outcome::Timeout {
-                after_ms: u64::try_from(self.step.timeout.as_millis()).unwrap_or(u64::MAX),
-            },
-            ExecEnd::Cancelled => Outcome::Cancelled,
-            ExecEnd::Lost(why) => Outcome::Lost { why },
-            ExecEnd::NotStarted(why) => Outcome::NotStarted { why },
-        };
-        Done { outcome, stdout: report.stdout, stderr: report.stderr }
     }
 }
 

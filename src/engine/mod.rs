@@ -12,6 +12,7 @@ pub mod wrapper;
 
 mod drive;
 mod guard;
+mod step;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +44,10 @@ pub struct Ports {
     pub balancers: Arc<dyn BalancerDriver>,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
+    /// Tells hosts which rollcall it is that works on them: run numbers begin at 1 for each.
+    pub site: String,
+    /// The term of this process: hosts refuse one that was replaced.
+    pub epoch: u64,
 }
 
 /// The handle by which doors start, follow and cancel runs. Cheap to clone.

@@ -43,9 +43,12 @@ pub struct Exec {
     pub cancel: CancellationToken,
     /// Lines as they come, for people who watch. Dropped when nobody keeps up.
     pub lines: Option<mpsc::Sender<String>>,
+    /// Over a connection made for this command alone: proof that the host lets us in anew.
+    pub fresh: bool,
 }
 
 /// What goes into a command's standard input.
+#[derive(Clone)]
 pub enum Input {
     None,
     Bytes(Bytes),

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use super::Ports;
 use super::drive::Begin;
 use super::port::{StoreError, StoredRun};
-use crate::domain::event::EventKind;
+use crate::domain::event::{Event, EventKind};
 use crate::domain::name::RunId;
 use crate::domain::outcome::RunOutcome;
 use crate::domain::restart;
+use crate::domain::rollout::Effect;
 use crate::domain::run::Run;
 
 /// Reads an open run, and writes down that rollcall is back. `None` for one that cannot be replayed:
@@ -29,17 +30,29 @@ pub(super) async fn take_up(ports: &Ports, id: RunId) -> Result<Option<(StoredRu
             return Ok(None);
         }
     };
-    let away = away(stored.events.last().map(|event| event.at), now);
+    let away = since(stored.events.last().map(|event| event.at), now);
     let (then, why) = restart::go_on(&run, away);
     let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
     let back = EventKind::Recovered { away_ms, then, why };
-    let effects = restart::under_way(&run);
+    let aged = |effect: Effect| {
+        let age = since(begun_at(&effect, &stored.events), now);
+        (effect, age)
+    };
+    let effects = restart::under_way(&run).into_iter().map(aged).collect();
     stored.events.extend(ports.store.append(id, now, vec![back]).await?);
     let begin = Begin { events: stored.events.clone(), effects };
     Ok(Some((stored, begin)))
 }
 
+/// When the intent of a step was written; other effects are simply done again.
+fn begun_at(effect: &Effect, events: &[Event]) -> Option<Timestamp> {
+    let Effect::Step { host, .. } = effect else { return None };
+    let starts =
+        |event: &&Event| matches!(&event.kind, EventKind::StepStarted { host: of, .. } if of == host);
+    events.iter().rev().find(starts).map(|event| event.at)
+}
+
 /// A clock that was set back meanwhile makes no absence.
-fn away(last: Option<Timestamp>, now: Timestamp) -> Duration {
+fn since(last: Option<Timestamp>, now: Timestamp) -> Duration {
     last.and_then(|last| Duration::try_from(now.duration_since(last)).ok()).unwrap_or_default()
 }

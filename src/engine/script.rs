@@ -14,7 +14,7 @@ if [ -e "$at" ]; then printf 'to %s\n' "$(readlink "$at")"; else printf 'danglin
 
 /// Replaces a link atomically. `$1` target, `$2` link, `$3` a name for the temporary link.
 pub const LINK: &str = r#"
-from=$1 at=$2 tmp=$2.$3
+from=$1 at=$2 tmp=$2.$3.$$
 if [ -L "$at" ]; then
   [ "$(readlink "$at")" = "$from" ] && { echo unchanged; exit 0; }
 elif [ -e "$at" ]; then
@@ -34,7 +34,7 @@ if command -v sha256sum >/dev/null; then sha256sum <"$1"; else shasum -a 256 <"$
 /// Receives a file. `$1` path, `$2` its SHA-256, `$3` mode, `$4` a name for the temporary file, which
 /// becomes the file only when its content is proven.
 pub const RECEIVE: &str = r#"
-to=$1 sum=$2 mode=$3 tmp=$1.$4
+to=$1 sum=$2 mode=$3 tmp=$1.$4.$$
 umask 077
 mkdir -p "$(dirname "$to")" && cat >"$tmp" || { rm -f "$tmp"; exit 1; }
 if command -v sha256sum >/dev/null; then got=$(sha256sum <"$tmp"); else got=$(shasum -a 256 <"$tmp"); fi

@@ -78,6 +78,7 @@ async fn look(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> Observation {
         timeout: check.timeout,
         cancel: eyes.cancel.clone(),
         lines: None,
+        fresh: false,
     };
     let report = eyes.remote.exec(host, request).await;
     match report.end {

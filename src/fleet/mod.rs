@@ -202,6 +202,9 @@ impl Fleet {
 #[async_trait]
 impl Remote for Fleet {
     async fn exec(&self, host: &Endpoint, request: Exec) -> ExecReport {
+        if request.fresh {
+            return self.exec_anew(host, request).await;
+        }
         let slot = self.slot(host);
         let connected = async {
             let permit = slot.channels.acquire().await.map_err(|error| error.to_string())?;
@@ -256,6 +259,31 @@ impl Remote for Fleet {
 }
 
 impl Fleet {
+    /// Runs a command over a connection that nobody else has and that ends with it.
+    async fn exec_anew(&self, host: &Endpoint, request: Exec) -> ExecReport {
+        let opened = async {
+            let link = self.connect(host).await?;
+            let limit = self.shared.settings.connect_timeout;
+            match timeout(limit, link.handle.channel_open_session()).await {
+                Ok(Ok(channel)) => Ok((link, channel)),
+                Ok(Err(error)) => Err(phase(host, "channel", &error.to_string())),
+                Err(_) => Err(phase(host, "channel", &format!("no answer within {limit:?}"))),
+            }
+        };
+        match opened.await {
+            Ok((link, channel)) => {
+                let report = exec::exec(channel, request, || link.why_lost()).await;
+                connect::hang_up(&link).await;
+                report
+            }
+            Err(why) => ExecReport {
+                end: ExecEnd::NotStarted(why),
+                stdout: Default::default(),
+                stderr: Default::default(),
+            },
+        }
+    }
+
     async fn look(&self, host: &Endpoint) -> Result<(HostKey, russh::keys::PublicKey), String> {
         let jump = match &host.via {
             Some(via) => Some(self.link(via).await?),

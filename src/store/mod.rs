@@ -109,6 +109,11 @@ impl SqliteStore {
         work(&connection).map_err(failed)
     }
 
+    /// The term of this process as the store's writer: one more than the last one's.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Checks again that the journal is as it was written: no gap, no row that was changed or moved.
     pub fn verify_now(&self) -> Result<(), StoreError> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);

@@ -58,7 +58,7 @@ fn at(host: &EmbeddedHost) -> Endpoint {
 
 fn command(script: &str) -> Exec {
     let (input, cancel) = (Input::None, CancellationToken::new());
-    Exec { script: script.into(), input, timeout: DEADLINE, cancel, lines: None }
+    Exec { script: script.into(), input, timeout: DEADLINE, cancel, lines: None, fresh: false }
 }
 
 /// The embedded fleet, and the fleet that reaches it.

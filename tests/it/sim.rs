@@ -11,6 +11,7 @@ mod fate;
 mod host;
 mod ledger;
 mod net;
+mod ops;
 mod ports;
 mod recap;
 mod rules;

@@ -1,8 +1,25 @@
 //! What a host is asked to do: rollcall's own scripts are known by their text, everything else is a command
 //! of the simulated application.
 
+use std::sync::LazyLock;
+use std::time::Duration;
+
 use rollcall::balancer::nginx::{APPLY, READ};
+use rollcall::domain::shell::quote;
 use rollcall::engine::script::{DIGEST, LINK, MODE, OBSERVE, RECEIVE};
+use rollcall::engine::wrapper::WRAPPER;
+
+/// Stands for its text.
+const THE_WRAPPER: &str = "WRAPPER";
+
+/// A question to the wrapper.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    pub verb: String,
+    pub operation: String,
+    pub age: Duration,
+    pub limit: Duration,
+}
 
 /// One command, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,13 +33,22 @@ pub enum Asked {
     Read,
     Apply { old: String, new: String },
     Run { script: String },
+    Wrapper(Call),
 }
 
 impl Asked {
     /// Understands what came over the wire; `None` when it is nothing that rollcall should send.
     pub fn parse(command: &str) -> Option<Asked> {
-        let words = shell_words::split(command).ok()?;
+        // It is long, and reading it character by character is most of what a simulation would do.
+        static QUOTED: LazyLock<String> = LazyLock::new(|| quote(WRAPPER));
+        let words = shell_words::split(&command.replacen(QUOTED.as_str(), THE_WRAPPER, 1)).ok()?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if let ["exec", "sh", "-c", "eval \"$1\"", "rollcall", THE_WRAPPER, call @ ..]
+        | ["exec", "sudo", "-n", "--", "sh", "-c", "eval \"$1\"", "rollcall", THE_WRAPPER, call @ ..] =
+            &words[..]
+        {
+            return Asked::wrapper(call);
+        }
         let (["exec", "sh", "-c", script] | ["exec", "sudo", "-n", "--", "sh", "-c", script]) = words[..]
         else {
             return None;
@@ -35,6 +61,17 @@ impl Asked {
             return Some(Asked::Exists { path: path.into() });
         }
         Some(Asked::Run { script: script.into() })
+    }
+
+    fn wrapper(words: &[&str]) -> Option<Asked> {
+        let [verb, operation, "sim", "1", age, limit, "0"] = words else { return None };
+        let seconds = |text: &str| text.parse().ok().map(Duration::from_secs);
+        Some(Asked::Wrapper(Call {
+            verb: (*verb).into(),
+            operation: (*operation).into(),
+            age: seconds(age)?,
+            limit: seconds(limit)?,
+        }))
     }
 
     fn own(body: &str, arguments: Vec<String>) -> Option<Asked> {

@@ -16,7 +16,7 @@ use rollcall::domain::release::{Mark, Taken};
 use rollcall::domain::rotation::View;
 use rollcall::engine::Ports;
 use rollcall::engine::port::{
-    BalancerDriver, Exec, ExecEnd, ExecReport, HostKey, Member, OpenError, Remote, Store, StoreError,
+    BalancerDriver, Exec, ExecEnd, ExecReport, HostKey, Input, Member, OpenError, Remote, Store, StoreError,
     StoredRun, Stream,
 };
 
@@ -34,19 +34,19 @@ pub enum Bug {
     CallsLostNotStarted,
     /// A fleet that says that every check of the version is good.
     SeesNoBadVersion,
-    /// A fleet that sends every command twice.
+    /// A fleet that sends every step twice, the second time under another name.
     SendsTwice,
 }
 
 /// The ports with the bug in them.
 pub fn with_bug(bug: Bug, ports: Ports) -> Ports {
-    let Ports { remote, prober, balancers, store, clock } = ports;
+    let Ports { remote, prober, balancers, store, .. } = ports.clone();
     Ports {
         remote: Arc::new(BrokenFleet { bug, real: remote }),
         prober,
         balancers: Arc::new(BrokenDriver { bug, real: balancers }),
         store: Arc::new(BrokenStore { bug, real: store }),
-        clock,
+        ..ports
     }
 }
 
@@ -88,14 +88,9 @@ impl Remote for BrokenFleet {
             let stdout = Output { text: format!("{}\n", super::world::NEW), ..Output::default() };
             return ExecReport { end: ExecEnd::Exited(0), stdout, stderr: Output::default() };
         }
-        if self.bug == Bug::SendsTwice && request.script.ends_with(" restart") {
-            let again = Exec {
-                script: request.script.clone(),
-                input: rollcall::engine::port::Input::None,
-                timeout: request.timeout,
-                cancel: request.cancel.clone(),
-                lines: None,
-            };
+        if self.bug == Bug::SendsTwice
+            && let Some(again) = under_another_name(&request)
+        {
             self.real.exec(host, again).await;
         }
         let mut report = self.real.exec(host, request).await;
@@ -121,6 +116,22 @@ impl Remote for BrokenFleet {
     async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String> {
         self.real.accept_host_key(host, fingerprint).await
     }
+}
+
+/// The same step as another operation, which no host can know to be the same.
+fn under_another_name(request: &Exec) -> Option<Exec> {
+    let (_, call) = request.script.rsplit_once(" start ")?;
+    let name = call.split(' ').next()?;
+    let Input::Bytes(input) = &request.input else { return None };
+    let other = format!("{name}0");
+    Some(Exec {
+        script: request.script.replace(name, &other),
+        input: Input::Bytes(String::from_utf8_lossy(input).replace(name, &other).into()),
+        timeout: request.timeout,
+        cancel: request.cancel.clone(),
+        lines: None,
+        fresh: false,
+    })
 }
 
 struct BrokenStore {

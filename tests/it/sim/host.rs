@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,14 +12,15 @@ use rollcall::domain::digest::sha256_hex;
 use rollcall::domain::name::HostName;
 use rollcall::embedded::sshd::{Behaviour, Ended, ExecIo};
 use rollcall::engine::port::Stream;
+use rollcall::engine::wrapper::name_of;
 use russh::Sig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 
 use super::asked::Asked;
 use super::fate::{Fate, Trouble};
 use super::ledger::{Ledger, Work};
+use super::ops::{self, Ops};
 use super::world::{APP_PORT, CURRENT, OLD, dice, release_path};
 
 /// How long a command that hangs does so, if nobody ends it.
@@ -30,7 +31,9 @@ pub struct SimHost {
     pub name: HostName,
     pub fate: Arc<Fate>,
     pub ledger: Arc<Ledger>,
+    pub ops: Ops,
     disk: Mutex<Disk>,
+    me: Weak<SimHost>,
 }
 
 /// What a host is, at one instant.
@@ -47,33 +50,23 @@ pub struct Disk {
 
 /// Which signals end a process.
 #[derive(Clone, Copy)]
-enum Heeds {
+pub enum Heeds {
     All,
     Kill,
     Nothing,
 }
 
-impl Heeds {
-    fn takes(self, signal: &Sig) -> bool {
-        match self {
-            Heeds::All => true,
-            Heeds::Kill => matches!(signal, Sig::KILL),
-            Heeds::Nothing => false,
-        }
-    }
-}
-
 /// How a process gets on.
-enum Course {
+pub enum Course {
     Goes(Duration),
     Fails(Duration),
     /// Until it is ended by one of the signals it listens to.
-    Hangs(Heeds),
+    Hangs(Duration, Heeds),
 }
 
 impl SimHost {
     /// A host on the old release.
-    pub fn new(name: HostName, fate: Arc<Fate>, ledger: Arc<Ledger>) -> SimHost {
+    pub fn new(name: HostName, fate: Arc<Fate>, ledger: Arc<Ledger>) -> Arc<SimHost> {
         let old = release_path(OLD);
         let disk = Disk {
             files: BTreeMap::new(),
@@ -82,7 +75,19 @@ impl SimHost {
             running: OLD.into(),
             rebooted: false,
         };
-        SimHost { name, fate, ledger, disk: Mutex::new(disk) }
+        let (ops, disk) = (Ops::default(), Mutex::new(disk));
+        Arc::new_cyclic(|me| SimHost { name, fate, ledger, ops, disk, me: me.clone() })
+    }
+
+    /// For what goes on when nobody listens.
+    pub fn me(&self) -> Arc<SimHost> {
+        self.me.upgrade().expect("a host is there for as long as it is asked")
+    }
+
+    /// True when what was asked so long ago may have been asked before the host died.
+    pub fn restarted_within(&self, age: Duration) -> bool {
+        age > Duration::ZERO
+            && self.fate.down().is_some_and(|(_, to, _)| to.elapsed() <= age && self.fate.has_died())
     }
 
     /// The host as it is now. Booting starts what the link points to.
@@ -113,8 +118,11 @@ impl SimHost {
                 if !whole || sha256_hex(&content) != *sha256 {
                     return Ended::Exit(1);
                 }
-                self.disk().files.insert(to.clone(), (sha256.clone(), mode.clone()));
-                self.ledger.changed(&self.name, operation.as_deref());
+                let new = (sha256.clone(), mode.clone());
+                let old = self.disk().files.insert(to.clone(), new.clone());
+                if old != Some(new) {
+                    self.ledger.changed(&self.name, operation.as_deref());
+                }
                 say(io, "changed\n").await
             }
             Asked::Mode { .. } => {
@@ -126,7 +134,7 @@ impl SimHost {
                 let running = self.disk().running.clone();
                 say(io, &format!("{running}\n")).await
             }
-            Asked::Run { script } => self.step(script, io, signals).await,
+            Asked::Wrapper(call) => ops::answer(self, call, io, signals).await,
             other => self.strange(&format!("{other:?}")),
         }
     }
@@ -149,32 +157,33 @@ impl SimHost {
         say(io, "changed\n").await
     }
 
-    /// A step of the task.
-    async fn step(&self, script: &str, io: &mut ExecIo, signals: &mut mpsc::Receiver<Sig>) -> Ended {
+    /// Begins a step of the task; the operation that the journal has announced for it.
+    pub fn begins(&self, name: &str, script: &str) -> Option<String> {
         let operation = self.ledger.begin(&self.name, &Work::Run(script));
-        let course = self.course(operation.as_deref().unwrap_or(script), script);
-        let status = match course {
-            Course::Goes(time) => process(time, signals, Heeds::All, 0).await,
-            Course::Fails(time) => process(time, signals, Heeds::All, 1).await,
-            Course::Hangs(heeds) => process(HANGS, signals, heeds, 0).await,
-        };
-        if !matches!(status, Ended::Exit(0)) {
-            return status;
+        if operation.as_deref().is_some_and(|operation| name_of(operation) != name) {
+            let what = format!("{name} begins, and the journal announced {operation:?}");
+            self.ledger.fault("I1 intent before effect", &what);
         }
+        operation
+    }
+
+    /// What a step of the task does to the host, and what it prints.
+    pub fn takes_effect(&self, operation: Option<&str>, script: &str) -> String {
         {
             let mut disk = self.disk();
             match script.strip_prefix("release ") {
                 Some(version) => _ = disk.releases.insert(release_path(version)),
-                None if script != "restart" => return self.strange(script),
+                None if script != "restart" => _ = self.strange(script),
                 None if self.fate.trouble == Trouble::Lies => {}
                 None => disk.running = version_of(&disk.link),
             }
         }
-        self.ledger.changed(&self.name, operation.as_deref());
-        say(io, &format!("{script} is done\n")).await
+        self.ledger.changed(&self.name, operation);
+        format!("{script} is done\n")
     }
 
-    fn course(&self, operation: &str, script: &str) -> Course {
+    /// How a process gets on.
+    pub fn course(&self, operation: &str, script: &str) -> Course {
         let mut dice = dice(self.fate.seed, &["course", operation]);
         let longest = if script == "restart" { 4_000 } else { 20_000 };
         let time = Duration::from_millis(dice.random_range(500..longest));
@@ -182,26 +191,8 @@ impl SimHost {
         let heeds = [Heeds::All, Heeds::Kill, Heeds::Nothing][dice.random_range(0..3)];
         match fortune {
             0..40 if self.fate.trouble == Trouble::Flaky => Course::Fails(time),
-            40..60 if self.fate.trouble == Trouble::Flaky => Course::Hangs(heeds),
+            40..60 if self.fate.trouble == Trouble::Flaky => Course::Hangs(HANGS, heeds),
             _ => Course::Goes(time),
-        }
-    }
-}
-
-/// A process that takes its time, unless a signal that it heeds ends it. It outlives its connection.
-async fn process(time: Duration, signals: &mut mpsc::Receiver<Sig>, heeds: Heeds, status: u32) -> Ended {
-    let over = sleep(time);
-    tokio::pin!(over);
-    let mut connected = true;
-    loop {
-        tokio::select! {
-            biased;
-            signal = signals.recv(), if connected => match signal {
-                Some(signal) if heeds.takes(&signal) => return Ended::Signal(signal),
-                Some(_) => {}
-                None => connected = false,
-            },
-            () = &mut over => return Ended::Exit(status),
         }
     }
 }

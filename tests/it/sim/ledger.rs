@@ -52,6 +52,8 @@ pub struct Book {
 /// How often an operation was begun and brought to an end on its host.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Execution {
+    /// It does no harm when it is done again.
+    pub repeats: bool,
     pub begun: u32,
     pub changed: u32,
 }
@@ -145,13 +147,15 @@ impl Ledger {
             let mut book = self.book();
             let execution = book.executions.entry(operation.clone()).or_default();
             execution.begun += 1;
-            let times = execution.begun;
+            execution.repeats = !matches!(work, Work::Run(_));
+            let times = if execution.repeats { 1 } else { execution.begun };
             (book.outcomes.get(&operation).cloned(), times, !book.out.contains(host))
         };
         if times > 1 {
             self.fault("I5 at most one execution", &format!("{operation} is executed {times} times"));
         }
-        if let Some(outcome) = outcome.filter(|outcome| !matches!(outcome, Outcome::Lost { .. })) {
+        let known = outcome.filter(|outcome| !matches!(outcome, Outcome::Lost { .. }));
+        if let (Some(outcome), Work::Run(_)) = (known, work) {
             self.fault(
                 "I13 three-valued outcomes",
                 &format!("{operation} begins after it was told {outcome:?}"),
@@ -167,7 +171,15 @@ impl Ledger {
     /// The work took effect.
     pub fn changed(&self, host: &HostName, operation: Option<&str>) {
         let Some(operation) = operation else { return };
-        self.book().executions.entry(operation.into()).or_default().changed += 1;
+        let told = {
+            let mut book = self.book();
+            book.executions.entry(operation.into()).or_default().changed += 1;
+            book.outcomes.get(operation).cloned()
+        };
+        if let Some(told) = told.filter(|told| !matches!(told, Outcome::Lost { .. })) {
+            let what = format!("{operation} takes effect after it was told {told:?}");
+            self.fault("I13 three-valued outcomes", &what);
+        }
         self.happened(host.as_str(), &format!("did {operation}"));
     }
 

@@ -79,8 +79,9 @@ fn compare_outcomes(ledger: &Ledger) {
         (book.outcomes.clone(), book.executions.clone())
     };
     for (operation, outcome) in outcomes {
-        let Execution { begun, changed } = executions.get(&operation).copied().unwrap_or_default();
+        let Execution { repeats, begun, changed } = executions.get(&operation).copied().unwrap_or_default();
         let holds = match outcome {
+            _ if repeats && begun > 1 => matches!(outcome, Outcome::Ok | Outcome::Lost { .. }),
             Outcome::Ok => begun == 1,
             Outcome::Unchanged => changed == 0,
             Outcome::NotStarted { .. } => begun == 0,

@@ -123,7 +123,7 @@ impl Stage {
         let fate = |name: &str, percent: u32| Arc::new(Fate::of(seed, name, percent));
         let host = |name: &HostName| {
             let fate = fate(name.as_str(), percent);
-            (name.clone(), Arc::new(SimHost::new(name.clone(), fate, ledger.clone())))
+            (name.clone(), SimHost::new(name.clone(), fate, ledger.clone()))
         };
         let hosts: BTreeMap<HostName, Arc<SimHost>> = names.iter().map(host).collect();
         let of_balancer = fate(world::BALANCER, balancer_percent);
@@ -265,6 +265,8 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -
         remote,
         store: Arc::new(MortalStore { life: life.clone(), real: store }),
         clock: clock.clone(),
+        site: "sim".into(),
+        epoch: 1,
     };
     (fleet, ports)
 }
