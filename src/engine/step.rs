@@ -30,6 +30,9 @@ const GUARD_TIMEOUT: Duration = Duration::from_secs(60);
 /// and may have to be reached again.
 const ASK_GRACE: Duration = Duration::from_secs(30);
 
+/// The least time that a question has, even the last one.
+const LAST_QUESTION: Duration = Duration::from_secs(5);
+
 /// Before a host is reached again, in seconds. At once first: a connection that broke says little of its
 /// host. The last one is repeated.
 const PAUSES: [u64; 7] = [0, 1, 2, 4, 8, 16, 30];
@@ -247,11 +250,12 @@ impl Patience {
 
     /// Waits before the next try; false when there is none, because time is up or nobody wants it any more.
     async fn pause(&mut self, cancel: &CancellationToken) -> bool {
-        let pause = Duration::from_secs(PAUSES[self.pauses.min(PAUSES.len() - 1)]);
-        self.pauses += 1;
-        if Instant::now() + pause >= self.until {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             return false;
         }
+        let pause = Duration::from_secs(PAUSES[self.pauses.min(PAUSES.len() - 1)]).min(left);
+        self.pauses += 1;
         tokio::select! {
             biased;
             () = cancel.cancelled() => false,
@@ -359,7 +363,7 @@ impl<'a> Asking<'a> {
         let request = Exec {
             script: call.command(verb, &step.sudo),
             input,
-            timeout: self.patience.until.saturating_duration_since(Instant::now()),
+            timeout: self.patience.until.saturating_duration_since(Instant::now()).max(LAST_QUESTION),
             // Whoever asks is ended by it, not the step: that is what `kill` is for.
             cancel: if verb == Verb::Kill { CancellationToken::new() } else { work.cancel.clone() },
             lines: self.attempt.show(&self.shown),

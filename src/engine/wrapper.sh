@@ -298,7 +298,8 @@ start() {
   enter
   [ -d "$dir" ] || never
   if why=$(mkdir -m 700 "$dir" 2>&1); then launch; else [ -d "$dir" ] || answer refused "no place for its state: $why"; fi
-  say begun
+  # Where there is an answer already, it says more: it may be that this was never begun.
+  [ -e "$dir/rc" ] || say begun
   follow
 }
 
@@ -321,7 +322,7 @@ launch() {
 
 sweep() {
   enter
-  why=$({ echo >"$place/ops/writable" && rm "$place/ops/writable"; } 2>&1) || answer refused "no place for its state: $why"
+  why=$({ echo >"$place/writable" && rm -f "$place/writable"; } 2>&1) || answer refused "no place for its state: $why"
   find "$place/ops/." -name . -o -prune -type d -mtime +7 -print 2>/dev/null | while read -r old; do
     name=${old##*/}
     [ "${name%%-*}" -ge "$op" ] || rm -rf "$old"

@@ -121,6 +121,7 @@ async fn an_unreachable_host_counts_and_stops_the_run_before_its_batch_is_draine
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_whose_sshd_is_killed_in_the_middle_of_a_step_is_unknown_and_stays_a_debt() {
     let site = Site::start(2).await;
+    with_policy(&site, "name = \"hook\"\n", "name = \"hook\"\ntimeout = \"1s\"\n").await;
     // It ends with the folder that holds its mark: nobody can tell it to once sshd is gone.
     let hook = "touch in-hook; while [ -e in-hook ]; do sleep 0.05; done";
     let running = deploy_until_hook(&site, site.port(), hook).await;
@@ -130,6 +131,22 @@ async fn a_host_whose_sshd_is_killed_in_the_middle_of_a_step_is_unknown_and_stay
     assert_eq!(output.status.code(), Some(3), "{out}");
     assert!(out.contains("web01 | hook: UNKNOWN: contact lost"), "{out}");
     assert_eq!(assert_true(&site, 1).await, ["unknown", "not-started"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_cut_in_the_middle_of_a_step_changes_nothing() {
+    let site = Site::start(2).await;
+    let hook = format!("echo ran >>ran; {WAIT}; echo whole");
+    let running = deploy_until_hook(&site, site.port(), &hook).await;
+    site.hosts[0].sshd.cut();
+    go_on(&site);
+    let output = running.wait_with_output().await.unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{out}");
+    assert_eq!(assert_true(&site, 1).await, ["released", "released"]);
+    assert_eq!(read(&site.hosts[0].dir.join("ran")), "ran\n", "it ran once");
+    let shown = site.ask("show 1 --json").await.expect(0);
+    assert!(shown.out.contains("whole"), "what it printed afterwards is not missed: {}", shown.out);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ mod failures;
 mod fleet;
 mod haproxy;
 mod operators;
+mod outcomes;
 mod readme;
 mod release;
 mod sim;

@@ -75,7 +75,7 @@ pub async fn answer(
         "kill" => op.kill.cancel(),
         _ => {}
     }
-    if call.verb == "start" {
+    if call.verb == "start" && op.end.borrow().is_none() {
         // A connection that is gone is no trouble of the operation.
         let _ = io.stderr.write_all(format!("rollcall {} begun\n", call.operation).as_bytes()).await;
     }

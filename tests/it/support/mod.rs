@@ -75,6 +75,12 @@ pub fn open_to_all(path: &Path) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).expect("permissions");
 }
 
+/// Makes the test account the owner.
+pub fn give_to_account(path: &Path) {
+    let status = Command::new("chown").arg(account()).arg(path).status().expect("chown is there");
+    assert!(status.success());
+}
+
 /// A key pair made by ssh-keygen; the path of the private half.
 pub fn keygen(path: &Path, comment: &str) {
     let status = Command::new("ssh-keygen")

@@ -1,4 +1,5 @@
-//! A real sshd on a port given by the system: the test accepts, and hands each connection to `sshd -i`.
+//! A real sshd on a port given by the system: the test accepts, and hands each connection to `sshd -i`. While
+//! there is a file `no-entry` in its folder, new connections are turned away.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -32,11 +33,17 @@ impl Sshd {
         super::open_to_all(dir);
         let key = dir.join("ssh_host_key");
         keygen(&key, "host");
+        // The state of steps goes with the host, and no two hosts share it.
+        let state = dir.join("state");
+        std::fs::create_dir_all(&state).expect("a folder");
+        super::give_to_account(&state);
         let config = dir.join("sshd_config");
         let text = format!(
-            "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nLogLevel ERROR\n{more}",
+            "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nLogLevel ERROR\n\
+             SetEnv XDG_STATE_HOME={}\n{more}",
             key.display(),
-            authorized.display()
+            authorized.display(),
+            state.display()
         );
         write(&config, &text);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -59,11 +66,10 @@ impl Sshd {
         self.cut();
     }
 
-    /// Cuts every connection; new ones are accepted.
-    pub fn cut(&self) {
-        for child in self.children.lock().expect("not poisoned").drain(..) {
-            end(child);
-        }
+    /// Cuts every connection; new ones are accepted. How many there were.
+    pub fn cut(&self) -> usize {
+        let children: Vec<Child> = self.children.lock().expect("not poisoned").drain(..).collect();
+        children.into_iter().map(end).filter(|was_there| *was_there).count()
     }
 }
 
@@ -73,11 +79,16 @@ impl Drop for Sshd {
     }
 }
 
-/// Ends one sshd and whatever shares its process group: only what this test started.
-fn end(mut child: Child) {
+/// Ends one sshd and whatever shares its process group: only what this test started. True when it was
+/// there to be ended.
+fn end(mut child: Child) -> bool {
+    if !matches!(child.try_wait(), Ok(None)) {
+        return false;
+    }
     let group = format!("-{}", child.id());
     let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
     let _ = child.wait();
+    true
 }
 
 async fn accept(
@@ -92,6 +103,9 @@ async fn accept(
             accepted = listener.accept() => accepted.expect("a connection").0,
             () = stop.cancelled() => return,
         };
+        if config.with_file_name("no-entry").exists() {
+            continue;
+        }
         let stream = stream.into_std().expect("a socket");
         stream.set_nonblocking(false).expect("a blocking socket");
         let also = stream.try_clone().expect("a second handle");
