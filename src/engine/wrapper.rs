@@ -2,6 +2,7 @@
 //! script is `wrapper.sh`; it runs a step apart from the connection that asked for it, at most once, and
 //! keeps how it ended.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +11,12 @@ use super::port::{ExecEnd, ExecReport};
 use super::script;
 use crate::domain::task::Sudo;
 
-/// The wrapper itself; its text never changes.
-pub const WRAPPER: &str = include_str!("wrapper.sh");
+/// The wrapper itself; its text never changes. Comments and indentation stay here: some SSH servers take no
+/// command of more than 9000 bytes.
+pub static WRAPPER: LazyLock<String> = LazyLock::new(|| {
+    let lines = include_str!("wrapper.sh").lines().map(str::trim_start);
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect()
+});
 
 /// How the wrapper is called: its text is an argument, so that it can start itself again.
 const CALL: &str = r#"eval "$1""#;
@@ -67,7 +72,7 @@ impl Call<'_> {
         let epoch = self.epoch.to_string();
         let [age, limit, within] = [self.age, self.limit, self.within].map(whole_seconds);
         let words = [verb.word(), self.operation, self.site, &epoch, &age, &limit, &within];
-        let call = ["sh", "-c", CALL, "rollcall", WRAPPER];
+        let call = ["sh", "-c", CALL, "rollcall", WRAPPER.as_str()];
         script::words_as(call.into_iter().chain(words), sudo)
     }
 }
@@ -257,7 +262,8 @@ mod tests {
         let command = call.command(Verb::Start, &Sudo::Root);
         let words = shell_words::split(&command).unwrap();
         assert_eq!(words[..5], ["exec", "sudo", "-n", "--", "sh"]);
-        assert_eq!(words[8], WRAPPER);
+        assert_eq!(words[8], *WRAPPER);
+        assert!(command.len() < 8500, "{} bytes leave no room for long names", command.len());
         assert_eq!(words[9..], ["start", "1-a-0-1", "s", "7", "0", "2", "0"]);
     }
 }

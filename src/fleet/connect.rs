@@ -42,6 +42,9 @@ impl Dial for Tcp {
     async fn dial(&self, address: &str, port: u16) -> std::io::Result<Box<dyn Stream>> {
         let stream = tokio::net::TcpStream::connect((address, port)).await?;
         stream.set_nodelay(true)?;
+        // What could not be delivered before a connection was given up is not to arrive later, when it was
+        // done again over another one, or undone.
+        stream.set_zero_linger()?;
         Ok(Box::new(stream))
     }
 }

@@ -40,7 +40,7 @@ impl Asked {
     /// Understands what came over the wire; `None` when it is nothing that rollcall should send.
     pub fn parse(command: &str) -> Option<Asked> {
         // It is long, and reading it character by character is most of what a simulation would do.
-        static QUOTED: LazyLock<String> = LazyLock::new(|| quote(WRAPPER));
+        static QUOTED: LazyLock<String> = LazyLock::new(|| quote(&WRAPPER));
         let words = shell_words::split(&command.replacen(QUOTED.as_str(), THE_WRAPPER, 1)).ok()?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         if let ["exec", "sh", "-c", "eval \"$1\"", "rollcall", THE_WRAPPER, call @ ..]
