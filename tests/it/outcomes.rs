@@ -12,6 +12,7 @@ use rollcall::domain::outcome::Outcome;
 use rollcall::domain::plan::{Plan, World, plan_run, plan_task};
 use rollcall::domain::rollout::Effect;
 use rollcall::domain::run::Run;
+use rollcall::engine::Ports;
 use rollcall::engine::effect::Work;
 use rollcall::engine::feed::Live;
 use tokio_util::sync::CancellationToken;
@@ -123,9 +124,16 @@ fn plan_of(site: &Site, task: Option<&str>) -> Plan {
     }
 }
 
+fn ports_of(site: &Site) -> Ports {
+    site.daemon.as_ref().expect("a daemon").desk.engine.ports().clone()
+}
+
 /// The work on one step of the only host, in run 77.
 fn work(site: &Site, task: Option<&str>, step: usize) -> Work {
-    let ports = site.daemon.as_ref().expect("a daemon").desk.engine.ports();
+    work_of(&ports_of(site), site, task, step)
+}
+
+fn work_of(ports: &Ports, site: &Site, task: Option<&str>, step: usize) -> Work {
     let plan = plan_of(site, task);
     let (live, _) = Live::new(RunId(77), Arc::new(plan.clone()), "ann".into());
     let effect = Effect::Step { host: HostName::from("web01"), way: Way::Forward, step, attempt: 1 };
@@ -175,4 +183,38 @@ async fn after_a_restart_the_host_is_asked_and_nothing_is_begun() {
     let ad_hoc = work(&site, None, 0).resuming(age).perform().await;
     assert!(matches!(ended(ad_hoc).0, Outcome::Lost { .. }));
     assert!(!at("ran").parent().unwrap().join("state/ran").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollcall_that_was_replaced_begins_nothing_on_hosts() {
+    let site = Site::start(1).await;
+    let run = |name: &str| format!("[[steps]]\nname = \"{name}\"\nrun = \"touch {{{{ root }}}}/{name}\"\n");
+    with_task(&site, "some", &[run("one"), run("two")].concat()).await;
+    let old = ports_of(&site);
+    let new = Ports { epoch: old.epoch + 1, ..old.clone() };
+    assert_eq!(ended(work_of(&new, &site, Some("some"), 0).perform().await).0, Outcome::Ok);
+    let why = "another rollcall has taken over: the host refuses this one".to_string();
+    let refused = work_of(&old, &site, Some("some"), 1).perform().await;
+    assert_eq!(ended(refused).0, Outcome::NotStarted { why: why.clone() });
+    let asked = work_of(&old, &site, Some("some"), 1).resuming(Duration::from_secs(1)).perform().await;
+    assert_eq!(ended(asked).0, Outcome::Lost { why });
+    assert!(!site.hosts[0].dir.join("two").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_somebody_removed_is_no_proof_that_nothing_was_begun() {
+    let site = Site::start(1).await;
+    let run = "touch begun; until [ -e go ]; do sleep 0.05; done";
+    let task = format!("[[steps]]\nname = \"waits\"\nin = \"{{{{ root }}}}\"\nrun = \"{run}\"\n");
+    with_task(&site, "waits", &task).await;
+    let host = &site.hosts[0];
+    let asking = site.ssh("ann", "waits web01").spawn().unwrap();
+    eventually("it runs", async || host.dir.join("begun").exists()).await;
+    std::fs::remove_dir_all(host.dir.join("state/rollcall")).unwrap();
+    host.sshd.cut();
+    let output = asking.wait_with_output().await.unwrap();
+    write(&host.dir.join("go"), "");
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{out}");
+    assert!(out.contains("the host has no record of it any more"), "{out}");
 }
