@@ -127,13 +127,13 @@ keep() {
   echo >&4
 }
 
-# Ends the group of $leader when its time is up.
+# Ends the group of $leader when its time is up. It may have outlived the runner, and $leader with it.
 watch() {
   pause "$limit"
-  take "$dir/$part.why" timeout
+  alive "$dir/$part.group" && take "$dir/$part.why" timeout || exit
   signal TERM "$leader"
   pause $((grace / 10))
-  signal KILL "$leader"
+  alive "$dir/$part.group" && signal KILL "$leader"
 }
 
 # What was ended leaves nobody behind: those that TERM did not end have as long as their leader had.
@@ -236,6 +236,8 @@ copy_both() {
 # True once it is known how it ended; leaves it in $rc.
 is_known() {
   read -r rc 2>/dev/null <"$dir/rc" && return 0
+  rc="lost its record was removed"
+  [ -d "$dir" ] || return 0
   if [ ! -e "$dir/go" ]; then
     [ "$spent" -ge "$patience" ] || return 1
     take "$dir/go" never && take "$dir/rc" "never its runner never came"

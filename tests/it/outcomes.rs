@@ -216,5 +216,7 @@ async fn a_record_that_somebody_removed_is_no_proof_that_nothing_was_begun() {
     write(&host.dir.join("go"), "");
     let out = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{out}");
-    assert!(out.contains("the host has no record of it any more"), "{out}");
+    // Whoever asked first may have seen it go; everybody else sees that it is gone.
+    let gone = ["the host has no record of it any more", "its record was removed"];
+    assert!(gone.iter().any(|why| out.contains(why)), "{out}");
 }

@@ -228,6 +228,18 @@ fn a_runner_that_is_gone_is_lost_and_nothing_is_run_again() {
 }
 
 #[test]
+fn a_record_that_is_removed_holds_nobody_up() {
+    for host in Host::both() {
+        let call = call("1-a-0-1");
+        let child = host.begin(&call, "touch ran; until [ -e go ]; do sleep 0.1; done", None);
+        until("it runs", || host.has("ran"));
+        fs::remove_dir_all(host.record("1-a-0-1")).unwrap();
+        assert_eq!(said(&call, child.wait_with_output().unwrap()).answer, "lost its record was removed");
+        write(&host.at("go"), "");
+    }
+}
+
+#[test]
 fn a_host_that_was_restarted_says_so() {
     for host in Host::both() {
         let running = call("1-a-0-1");
