@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall::config::FilesDir;
+use rollcall::domain::adhoc::plan_run;
 use rollcall::domain::event::{EventKind, Way};
 use rollcall::domain::name::{HostName, RunId};
 use rollcall::domain::outcome::Outcome;
-use rollcall::domain::plan::{Plan, World, plan_run, plan_task};
+use rollcall::domain::plan::{Plan, World};
+use rollcall::domain::planner::plan_task;
 use rollcall::domain::rollout::Effect;
 use rollcall::domain::run::Run;
 use rollcall::engine::Ports;
@@ -115,7 +117,8 @@ fn plan_of(site: &Site, task: Option<&str>) -> Plan {
         checks: &config.checks,
         files: &FilesDir::new(&config.root),
         files_root: config.root.join("files"),
-        released: Default::default(),
+        taken: Default::default(),
+        marks: Vec::new(),
         owed: Default::default(),
     };
     match task {
