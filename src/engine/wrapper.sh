@@ -127,13 +127,19 @@ keep() {
   echo >&4
 }
 
-# Ends the group of $leader when its time is up. It may have outlived the runner, and $leader with it.
+# Signals the group of $leader, which may be gone, and its number somebody else's.
+signal_leader() {
+  find_born "$leader"
+  [ "$born" != "$leader_born" ] || signal "$1" "$leader"
+}
+
+# Ends the group of $leader when its time is up.
 watch() {
   pause "$limit"
-  alive "$dir/$part.group" && take "$dir/$part.why" timeout || exit
-  signal TERM "$leader"
+  take "$dir/$part.why" timeout
+  signal_leader TERM
   pause $((grace / 10))
-  alive "$dir/$part.group" && signal KILL "$leader"
+  signal_leader KILL
 }
 
 # What was ended leaves nobody behind: those that TERM did not end have as long as their leader had.
@@ -158,6 +164,7 @@ work() {
   leader=$!
   exec 7>&- 8>&-
   find_born "$leader"
+  leader_born=$born
   echo "$leader $born" >"$dir/$part.group"
   (exec 9>&-; watch) &
   watcher=$!

@@ -217,7 +217,7 @@ fn a_runner_that_is_gone_is_lost_and_nothing_is_run_again() {
         let call = call("1-a-0-1");
         let child = host.begin(&call, "echo ran >>ran; sleep 1000", None);
         until("it runs", || host.has("ran"));
-        kill(&number_in(&host.record("1-a-0-1").join("pid")));
+        kill(&format!("-{}", number_in(&host.record("1-a-0-1").join("pid"))));
         kill(&format!("-{}", number_in(&host.record("1-a-0-1").join("step.group"))));
         let lost = "lost its runner is gone, and left no exit status";
         assert_eq!(said(&call, child.wait_with_output().unwrap()).answer, lost);
@@ -231,11 +231,13 @@ fn a_runner_that_is_gone_is_lost_and_nothing_is_run_again() {
 fn a_record_that_is_removed_holds_nobody_up() {
     for host in Host::both() {
         let call = call("1-a-0-1");
-        let child = host.begin(&call, "touch ran; until [ -e go ]; do sleep 0.1; done", None);
-        until("it runs", || host.has("ran"));
+        let limited = Call { limit: Duration::from_secs(1), ..call };
+        let child = host.begin(&limited, "echo $$ >pid; while [ -e pid ]; do sleep 0.1; done", None);
+        until("it runs", || host.has("pid"));
+        let pid = number_in(&host.at("pid"));
         fs::remove_dir_all(host.record("1-a-0-1")).unwrap();
-        assert_eq!(said(&call, child.wait_with_output().unwrap()).answer, "lost its record was removed");
-        write(&host.at("go"), "");
+        assert_eq!(said(&limited, child.wait_with_output().unwrap()).answer, "lost its record was removed");
+        until("its time limit holds all the same", || !is_running(&pid));
     }
 }
 
