@@ -18,9 +18,6 @@ pub const ENABLE_TRIES: u32 = 4;
 /// Before the second try; each further one waits four times as long.
 const ENABLE_PAUSE: Duration = Duration::from_secs(2);
 
-/// How often a step that certainly did not begin is begun, whatever its `retries` say.
-pub const NOT_STARTED_TRIES: u32 = 3;
-
 /// How long a host waits for room before the balancer is asked again: others than this run may have
 /// made some, of which no event tells.
 const CROWDED_PAUSE: Duration = Duration::from_secs(10);
@@ -294,7 +291,7 @@ impl HostState {
             Outcome::Lost { .. } if steps.repeatable => steps.retries.max(1),
             Outcome::Lost { .. } => 0,
             // A host that cannot be reached for a moment, or that rollcall did not get to before it ended.
-            Outcome::NotStarted { .. } => steps.retries.max(NOT_STARTED_TRIES - 1),
+            Outcome::NotStarted { .. } => steps.retries_unbegun,
             _ => steps.retries,
         };
         if attempt <= again {

@@ -77,6 +77,8 @@ pub struct Route<'a> {
     pub forward: usize,
     pub back: usize,
     pub retries: u32,
+    /// The same where an attempt certainly did not begin.
+    pub retries_unbegun: u32,
     pub delay: Duration,
     pub warn_only: bool,
     pub repeatable: bool,

@@ -14,6 +14,10 @@ use super::outcome::{End, FailureKind, RunOutcome, Verdict};
 use super::plan::{Kind, Plan};
 use super::task::{OnFailure, StepBody};
 
+/// How often a task's step that certainly did not begin is tried again, whatever its `retries` say: nothing
+/// was done, and the host may be there again in a moment.
+const RETRIES_UNBEGUN: u32 = 2;
+
 /// One execution of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
@@ -353,6 +357,10 @@ fn route<'a>(plan: &'a Plan, name: &HostName, phase: &Phase) -> Route<'a> {
         forward: host.map_or(0, |host| host.steps.len()),
         back: host.map_or(0, |host| host.rollback.len()),
         retries: step.map_or(0, |step| step.retries),
+        retries_unbegun: match plan.task() {
+            Some(_) => step.map_or(0, |step| step.retries).max(RETRIES_UNBEGUN),
+            None => 0,
+        },
         delay: step.map_or_else(Default::default, |step| step.delay),
         warn_only: step.is_some_and(|step| step.warn_only),
         repeatable: step.is_some_and(|step| step.repeatable),

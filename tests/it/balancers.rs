@@ -130,8 +130,12 @@ async fn a_balancer_that_looks_at_a_file_needs_not_be_reached() {
     assert!(status.out.contains("web01  prod.web  out       -     "), "{}", status.out);
     assert!(status.out.contains("in-rotation: taken out by somebody else\n"), "{}", status.out);
     assert!(status.out.ends_with("prod.web: 1 of 2 servers in service, 1 have to stay\n"), "{}", status.out);
-    let answer = site.ask("deploy web02 version=2.0.1").await;
-    assert!(answer.out.contains("web02 stays in: too few would be left in service"), "{}", answer.out);
+    let answer = site.ask("balancer drain web02 because of a new disk").await;
+    assert!(
+        answer.out.contains("  not-started  1  web02  too few would be left in service"),
+        "{}",
+        answer.out
+    );
     assert!(site.hosts[1].dir.join("in-rotation").exists());
 }
 
