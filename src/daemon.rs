@@ -50,6 +50,7 @@ impl Clock for SystemClock {
 pub struct Daemon {
     pub desk: Desk,
     pub addresses: Vec<SocketAddr>,
+    door: Arc<SshDoor>,
     fleet: Arc<Fleet>,
     stop: CancellationToken,
     root: Arc<Root>,
@@ -173,7 +174,6 @@ impl Daemon {
         let settings = config.settings.clone();
         let said = describe(&config);
         let (desk, fleet, root) = build(path, config, Arc::new(Tcp))?;
-        recover_runs(&desk).await?;
         let door = Arc::new(SshDoor::new(desk.clone(), host_key(&settings.host_key)?));
         let stop = CancellationToken::new();
         let mut addresses = Vec::new();
@@ -185,7 +185,9 @@ impl Daemon {
             tokio::spawn(async move { door.listen(listener, stop).await });
         }
         tracing::info!(?addresses, "{said}");
-        Ok(Daemon { desk, addresses, fleet, stop, root })
+        // Not before the doors are open: whoever takes runs up is there to be asked about them.
+        recover_runs(&desk).await?;
+        Ok(Daemon { door, desk, addresses, fleet, stop, root })
     }
 
     /// Serves until a signal says stop. SIGHUP reads the configuration again.
@@ -226,6 +228,7 @@ impl Daemon {
         notify(&[sd_notify::NotifyState::Stopping]);
         self.stop.cancel();
         self.desk.engine.drain(&myself()).await;
+        self.door.answered().await;
         self.fleet.close().await;
     }
 }

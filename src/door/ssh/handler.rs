@@ -8,6 +8,7 @@ use russh::keys::{Algorithm, HashAlg, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, server};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::session;
 use crate::domain::access::Operator;
@@ -23,6 +24,8 @@ pub struct Handler {
     /// Fingerprint of the key that was proven.
     key: Option<String>,
     channels: Arc<AtomicUsize>,
+    /// Answers that are being given, on all connections.
+    answers: TaskTracker,
 }
 
 /// Counts one channel for as long as its session lives.
@@ -35,8 +38,8 @@ impl Drop for Slot {
 }
 
 impl Handler {
-    pub fn new(desk: Desk, logged_in: CancellationToken) -> Handler {
-        Handler { desk, logged_in, key: None, channels: Arc::default() }
+    pub fn new(desk: Desk, answers: TaskTracker, logged_in: CancellationToken) -> Handler {
+        Handler { desk, logged_in, key: None, channels: Arc::default(), answers }
     }
 
     fn knows(&self, key: &PublicKey) -> bool {
@@ -100,7 +103,7 @@ impl server::Handler for Handler {
         }
         let slot = Slot(self.channels.clone());
         reply.accept().await;
-        tokio::spawn(session::serve(self.desk.clone(), key, channel, slot));
+        self.answers.spawn(session::serve(self.desk.clone(), key, channel, slot));
         Ok(())
     }
 

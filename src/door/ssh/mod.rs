@@ -14,6 +14,7 @@ use russh::keys::{Algorithm, PrivateKey};
 use russh::{MethodKind, MethodSet, Preferred, cipher, compression, kex, mac, server};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::handler::Handler;
 use super::Desk;
@@ -33,6 +34,9 @@ const PENDING_LIMIT_PER_SOURCE: usize = 64;
 /// After `accept` failed, for instance without a free file descriptor: time for others to finish.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long clients may take to read the last of their answers when rollcall stops.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// Messages that wait for one channel's reader, and so bound what a client can make us keep.
 const CHANNEL_BUFFER: usize = 16;
 
@@ -41,6 +45,7 @@ pub struct SshDoor {
     desk: Desk,
     config: Arc<server::Config>,
     pending: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    answers: TaskTracker,
 }
 
 /// A connection's place among those that have not logged in.
@@ -64,7 +69,20 @@ impl Drop for Place {
 impl SshDoor {
     /// A door with this host key.
     pub fn new(desk: Desk, host_key: PrivateKey) -> SshDoor {
-        SshDoor { desk, config: Arc::new(server_config(host_key)), pending: Arc::default() }
+        SshDoor {
+            desk,
+            config: Arc::new(server_config(host_key)),
+            pending: Arc::default(),
+            answers: TaskTracker::new(),
+        }
+    }
+
+    /// Waits until every answer that is being given has arrived; no longer than [`FAREWELL`].
+    pub async fn answered(&self) {
+        self.answers.close();
+        if tokio::time::timeout(FAREWELL, self.answers.wait()).await.is_err() {
+            tracing::debug!("some clients did not take their answers");
+        }
     }
 
     /// Accepts connections until `stop`; then nothing new, while those that are there go on.
@@ -79,7 +97,7 @@ impl SshDoor {
                     Some(place) => {
                         // Without it answers are slower, not wrong.
                         let _ = stream.set_nodelay(true);
-                        tokio::spawn(serve(self.desk.clone(), self.config.clone(), stream, Some(place)));
+                        tokio::spawn(serve(self.handler_parts(), self.config.clone(), stream, Some(place)));
                     }
                     None => {
                         tracing::warn!(%from, "too many connections wait for a login; this one is closed")
@@ -95,7 +113,11 @@ impl SshDoor {
 
     /// Serves one connection over any stream.
     pub async fn serve(&self, stream: impl Stream + 'static) {
-        serve(self.desk.clone(), self.config.clone(), stream, None).await;
+        serve(self.handler_parts(), self.config.clone(), stream, None).await;
+    }
+
+    fn handler_parts(&self) -> (Desk, TaskTracker) {
+        (self.desk.clone(), self.answers.clone())
     }
 
     fn place(&self, source: IpAddr) -> Option<Place> {
@@ -109,9 +131,14 @@ impl SshDoor {
     }
 }
 
-async fn serve(desk: Desk, config: Arc<server::Config>, stream: impl Stream + 'static, place: Option<Place>) {
+async fn serve(
+    (desk, answers): (Desk, TaskTracker),
+    config: Arc<server::Config>,
+    stream: impl Stream + 'static,
+    place: Option<Place>,
+) {
     let logged_in = CancellationToken::new();
-    let handler = Handler::new(desk, logged_in.clone());
+    let handler = Handler::new(desk, answers, logged_in.clone());
     let session = async {
         match server::run_stream(config, stream, handler).await {
             Ok(running) => running.await,

@@ -26,6 +26,9 @@ const REQUEST_GRACE: Duration = Duration::from_secs(20);
 /// What a client may send of its own before it asks: environment variables and the like.
 const REQUESTS_LIMIT: usize = 64;
 
+/// How long a client may take to close a channel whose answer is complete.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
 const CTRL_C: u8 = 0x03;
 const CTRL_D: u8 = 0x04;
 
@@ -37,10 +40,12 @@ pub async fn serve(desk: Desk, key: String, channel: Channel<Msg>, _slot: Slot) 
         return;
     };
     let gone = CancellationToken::new();
-    tokio::spawn(drain(reader, pty, gone.clone()));
+    let reading = tokio::spawn(drain(reader, pty, gone.clone()));
     let mut out = ChannelTerminal { writer, pty, gone };
     let status = respond(&desk, &key, &line, &mut out).await;
     out.end(status).await;
+    // What is written is on its way until the client has closed its side, too.
+    let _ = timeout(CLOSE_GRACE, reading).await;
 }
 
 /// The command line, and whether there is a terminal; `None` when the client went away first.
