@@ -177,7 +177,7 @@ fn small(seed: u64, hosts: usize, deaths: [Option<usize>; 2]) -> Scenario {
 const LYING_SEED: u64 = 23;
 
 /// Points of a second life at which the daemon dies once more: while it takes up what the first one left.
-const EARLY_POINTS: [usize; 2] = [0, 3];
+const EARLY_POINTS: [usize; 4] = [0, 1, 3, 8];
 
 /// Lives through a small site with these deaths: what broke, or came to another end than without them.
 fn lived(seed: u64, hosts: usize, deaths: [Option<usize>; 2], whole: &Report) -> Option<String> {

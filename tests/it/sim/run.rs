@@ -90,6 +90,15 @@ struct Stage {
     clock: Arc<SimClock>,
 }
 
+/// How a life of the daemon begins.
+enum Begun {
+    Watched(Box<Watch>),
+    /// It is over before it has taken anything up.
+    Died,
+    /// A death after the last write has left nothing to take up.
+    Over,
+}
+
 /// One life of the daemon.
 struct Daemon {
     fleet: Arc<Fleet>,
@@ -151,17 +160,17 @@ impl Stage {
         let mut cancelled = false;
         for number in 0.. {
             let daemon = self.daemon(number);
-            let watch = match number {
-                0 => daemon.engine.start(&world::granted(), (*self.ledger.plan).clone()).await.ok(),
-                _ => {
-                    daemon.engine.recover().await.expect("the store can be read");
-                    daemon.engine.watch(RUN)
-                }
+            let begun = tokio::select! {
+                biased;
+                () = daemon.life.death() => Begun::Died,
+                begun = self.begin(&daemon, number) => begun,
             };
             cancelled |= number == 0 && self.cancel_sometimes(&daemon.engine);
-            // A death after the last write leaves nothing to take up.
-            let Some(watch) = watch else { break };
-            let died = self.live(&daemon, watch).await;
+            let died = match begun {
+                Begun::Watched(watch) => self.live(&daemon, watch).await,
+                Begun::Died => true,
+                Begun::Over => break,
+            };
             points.push(daemon.life.points());
             daemon.cut.cancel();
             if !died {
@@ -186,12 +195,21 @@ impl Stage {
         Report { faults, trace, ends, outcome: book.shadow.outcome, took, cancelled, points }
     }
 
+    async fn begin(&self, daemon: &Daemon, number: usize) -> Begun {
+        if number == 0 {
+            let started = daemon.engine.start(&world::granted(), (*self.ledger.plan).clone()).await;
+            return Begun::Watched(Box::new(started.expect("nobody else holds the group")));
+        }
+        daemon.engine.recover().await.expect("the store can be read");
+        daemon.engine.watch(RUN).map_or(Begun::Over, |watch| Begun::Watched(Box::new(watch)))
+    }
+
     /// Until the run is over or the daemon dies; true if it died.
-    async fn live(&self, daemon: &Daemon, watch: Watch) -> bool {
+    async fn live(&self, daemon: &Daemon, watch: Box<Watch>) -> bool {
         let seen = tokio::select! {
             biased;
             () = daemon.life.death() => return true,
-            seen = timeout(BOUND, follow(watch)) => seen,
+            seen = timeout(BOUND, follow(*watch)) => seen,
         };
         match seen {
             Err(_) => self.ledger.fault("I12 bounded liveness", &format!("no end within {BOUND:?}")),
