@@ -2,12 +2,12 @@
 //! with a look from outside: the release on the disk, the server's line in nginx, the debts.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::process::Child;
 
-use crate::support::site::{Answer, FIRST, Site, answer_of};
+use crate::support::daemon::{local, spawn_daemon};
+use crate::support::site::{Answer, FIRST, Site};
 use crate::support::{eventually, read, write};
 
 const NEW: &str = "2.0.0";
@@ -296,33 +296,4 @@ async fn a_daemon_that_is_told_to_stop_finishes_what_is_in_its_bracket_and_goes_
     assert!(watched.out.contains("  released  2  web[01-02]"), "{}", watched.out);
     assert_eq!(site.releases(), [NEW; 2]);
     daemon.kill().await.unwrap();
-}
-
-/// The real binary as a daemon, and the port that it listens on.
-async fn spawn_daemon(site: &Site) -> (tokio::process::Child, u16) {
-    use tokio::io::{AsyncBufReadExt, BufReader};
-    let mut daemon = tokio::process::Command::new(env!("CARGO_BIN_EXE_rollcall"))
-        .arg("--config")
-        .arg(&site.config)
-        .arg("serve")
-        .env("RUST_LOG", "info")
-        .stderr(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines();
-    let port = loop {
-        let line = lines.next_line().await.unwrap().expect("the daemon says where it listens");
-        if let Some((_, rest)) = line.split_once("127.0.0.1:") {
-            break rest.trim_end_matches(']').parse().unwrap();
-        }
-    };
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (daemon, port)
-}
-
-async fn local(site: &Site, line: &str) -> Answer {
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_rollcall"));
-    command.arg("--config").arg(&site.config).arg("--local").args(line.split(' '));
-    tokio::time::timeout(Duration::from_secs(60), answer_of(command)).await.expect("an answer")
 }

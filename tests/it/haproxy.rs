@@ -438,18 +438,7 @@ async fn a_host_that_does_not_forward_sockets_is_asked_by_a_command() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_behind_haproxy_fails_no_request() {
     let site = Site::start(4).await;
-    let servers: Vec<String> =
-        site.hosts.iter().map(|host| format!("{} {} {CHECK}", host.name, host.server)).collect();
-    let haproxy = Haproxy::start(&site.dir.path().join("haproxy"), &servers).await;
-    for host in &site.hosts {
-        haproxy.until(&host.name, "UP").await;
-    }
-    let socket = haproxy.socket();
-    site.stand_behind(&format!(
-        "driver = \"haproxy\"\non = \"lb\"\nsocket = \"{}\"\nbackend = \"app\"\nmin_in_service = \"50%\"\n",
-        socket.display()
-    ))
-    .await;
+    let haproxy = site.stand_behind_haproxy(CHECK, "min_in_service = \"50%\"\n").await;
     let traffic = Traffic::start(&haproxy.front());
     let answer = site.ask("deploy prod version=2.0.0").await.expect(0);
     let (sent, failures) = traffic.stop().await;

@@ -1,5 +1,6 @@
 //! A real HAProxy on UNIX sockets in a folder of its own, run by the test account.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -77,6 +78,17 @@ impl Haproxy {
         let stat = self.ask("show stat").await;
         let row = stat.lines().find(|line| line.starts_with(&format!("app,{server},")));
         row.and_then(|row| row.split(',').nth(17)).unwrap_or_default().to_string()
+    }
+
+    /// The servers that somebody has taken out, drained or in maintenance. Their status would not always say
+    /// so: a drained one whose application is down is `DOWN`.
+    pub async fn out(&self) -> BTreeSet<String> {
+        let state = self.ask("show servers state app").await;
+        assert!(state.contains(" srv_name "), "{state}");
+        // be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state ...
+        let rows = state.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let servers = rows.filter(|row| row.len() > 6 && row[1] == "app");
+        servers.filter(|row| row[6] != "0").map(|row| row[3].to_string()).collect()
     }
 
     /// Waits until a server has this status.

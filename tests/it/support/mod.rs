@@ -2,6 +2,7 @@
 //! own.
 
 pub mod app;
+pub mod daemon;
 pub mod fleet;
 pub mod haproxy;
 pub mod nginx;

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
+use super::haproxy::Haproxy;
 use super::nginx::Nginx;
 use super::sshd::Sshd;
 use super::{account, folder, keygen, open_to_all, read, write};
@@ -64,8 +65,13 @@ impl Site {
     /// A site of `count` web hosts behind one nginx; the daemon runs.
     pub async fn start(count: usize) -> Site {
         let mut site = Site::without_daemon(count).await;
-        site.daemon = Some(Daemon::start(&site.config).await.unwrap_or_else(|why| panic!("{why}")));
+        site.start_daemon().await;
         site
+    }
+
+    /// Starts the daemon, in this process.
+    pub async fn start_daemon(&mut self) {
+        self.daemon = Some(Daemon::start(&self.config).await.unwrap_or_else(|why| panic!("{why}")));
     }
 
     /// The same, with nobody at the door yet.
@@ -150,7 +156,27 @@ impl Site {
         let (before, rest) = text.split_once("[web.balancer]\n").expect("a balancer");
         let (_, after) = rest.split_once("[lb.hosts]\n").expect("its host");
         write(&path, &format!("{before}[web.balancer]\n{keys}[lb.hosts]\n{after}"));
-        self.ask("reload").await.expect(0);
+        if self.daemon.is_some() {
+            self.ask("reload").await.expect(0);
+        }
+    }
+
+    /// Puts the hosts behind an HAProxy that checks them as `check` says. `keys` are further ones for the
+    /// balancer's table.
+    pub async fn stand_behind_haproxy(&self, check: &str, keys: &str) -> Haproxy {
+        let servers: Vec<String> =
+            self.hosts.iter().map(|host| format!("{} {} {check}", host.name, host.server)).collect();
+        let haproxy = Haproxy::start(&self.dir.path().join("haproxy"), &servers).await;
+        for host in &self.hosts {
+            haproxy.until(&host.name, "UP").await;
+        }
+        let socket = haproxy.socket();
+        let socket = socket.display();
+        self.stand_behind(&format!(
+            "driver = \"haproxy\"\non = \"lb\"\nsocket = \"{socket}\"\nbackend = \"app\"\n{keys}"
+        ))
+        .await;
+        haproxy
     }
 
     /// Where the daemon listens.

@@ -1,0 +1,39 @@
+//! The real binary: as a daemon that can be killed, and without one.
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::site::{Answer, Site, answer_of};
+
+fn rollcall(site: &Site) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+    command.arg("--config").arg(&site.config);
+    command
+}
+
+/// The real binary as a daemon, and the port that it listens on.
+pub async fn spawn_daemon(site: &Site) -> (Child, u16) {
+    let mut daemon = rollcall(site)
+        .arg("serve")
+        .env("RUST_LOG", "info")
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary is there");
+    let mut lines = BufReader::new(daemon.stderr.take().expect("its log")).lines();
+    let port = loop {
+        let line = lines.next_line().await.expect("a line").expect("the daemon says where it listens");
+        if let Some((_, rest)) = line.split_once("127.0.0.1:") {
+            break rest.trim_end_matches(']').parse().expect("a port");
+        }
+    };
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (daemon, port)
+}
+
+/// Asks the store past the daemon, which must not be running.
+pub async fn local(site: &Site, line: &str) -> Answer {
+    let mut command = rollcall(site);
+    command.arg("--local").args(line.split(' '));
+    answer_of(command).await
+}
