@@ -9,6 +9,7 @@ mod embedded;
 mod failures;
 mod fleet;
 mod haproxy;
+mod matrix;
 mod operators;
 mod outcomes;
 mod readme;
