@@ -9,6 +9,7 @@ mod embedded;
 mod failures;
 mod fleet;
 mod haproxy;
+mod killed;
 mod matrix;
 mod operators;
 mod outcomes;

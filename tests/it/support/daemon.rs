@@ -1,5 +1,7 @@
 //! The real binary: as a daemon that can be killed, and without one.
 
+use std::process::Stdio;
+
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -11,15 +13,18 @@ fn rollcall(site: &Site) -> Command {
     command
 }
 
-/// The real binary as a daemon, and the port that it listens on.
+/// The real binary as a daemon, which may not listen yet.
+pub fn serve(site: &Site) -> Child {
+    let mut command = rollcall(site);
+    command.arg("serve").stderr(Stdio::null()).kill_on_drop(true);
+    command.spawn().expect("the binary is there")
+}
+
+/// The same once it listens, and its port.
 pub async fn spawn_daemon(site: &Site) -> (Child, u16) {
-    let mut daemon = rollcall(site)
-        .arg("serve")
-        .env("RUST_LOG", "info")
-        .stderr(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the binary is there");
+    let mut command = rollcall(site);
+    command.arg("serve").env("RUST_LOG", "info").stderr(Stdio::piped()).kill_on_drop(true);
+    let mut daemon = command.spawn().expect("the binary is there");
     let mut lines = BufReader::new(daemon.stderr.take().expect("its log")).lines();
     let port = loop {
         let line = lines.next_line().await.expect("a line").expect("the daemon says where it listens");
