@@ -56,3 +56,29 @@ fn commands_without_a_daemon_say_how_they_are_given() {
     let broken = rollcall(&["--config", "/nonexistent", "--local", "runs"]);
     assert_eq!(broken.status.code(), Some(1));
 }
+
+/// Every test that `docs/reliability.md` names exists.
+#[test]
+fn every_failure_that_is_said_to_be_held_has_its_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/reliability.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+    let cells: String = rows.filter_map(|row| row.rsplit('|').nth(1)).collect();
+    let names: Vec<&str> = cells.split('`').skip(1).step_by(2).collect();
+    assert!(names.len() > 50, "{names:?}");
+    let code = sources(&root.join("src")) + &sources(&root.join("tests/it"));
+    for name in names {
+        assert!(code.contains(&format!("fn {name}(")), "docs/reliability.md names the test {name}, which is not there");
+    }
+}
+
+/// All Rust files below a folder.
+fn sources(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(|path| match path.is_dir() {
+            true => sources(&path),
+            false => std::fs::read_to_string(&path).unwrap_or_default(),
+        })
+        .collect()
+}

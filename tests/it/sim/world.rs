@@ -225,6 +225,8 @@ fn task() -> Task {
             serial: vec![BatchSize::Hosts(1), BatchSize::Percent(10.0), BatchSize::Percent(100.0)],
             max_failures: MaxFailures::Hosts(MAX_FAILURES),
             on_failure: OnFailure::Rollback,
+            // Rarer than by default: a run lasts minutes here, and each look is a hundred commands.
+            watch: Duration::from_secs(300),
             ..Rollout::default()
         }),
         steps: vec![
