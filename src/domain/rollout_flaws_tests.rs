@@ -50,13 +50,16 @@ impl Flaw {
                 decisions
                     .extend(next.and_then(|hosts| Decision::only(EventKind::BatchStarted { batch, hosts })));
             }
-            Flaw::IgnoresTheBudget if run.stopped.is_none() => {
-                if decisions.iter().any(|decision| matches!(decision.event, EventKind::Stopped { .. })) {
-                    let batch = run.batches_begun();
-                    let hosts = run.plan.batches[batch].clone();
-                    let balancer = "web".to_string();
-                    return Decision::only(EventKind::DrainStarted { balancer, hosts }).into_iter().collect();
-                }
+            Flaw::IgnoresTheBudget
+                if run.stopped.is_none()
+                    && decisions
+                        .iter()
+                        .any(|decision| matches!(decision.event, EventKind::Stopped { .. })) =>
+            {
+                let batch = run.batches_begun();
+                let hosts = run.plan.batches[batch].clone();
+                let balancer = "web".to_string();
+                return Decision::only(EventKind::DrainStarted { balancer, hosts }).into_iter().collect();
             }
             Flaw::IgnoresThePause => decisions.iter_mut().for_each(|decision| {
                 if matches!(decision.event, EventKind::Paused(_)) {
