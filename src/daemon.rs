@@ -157,14 +157,19 @@ fn host_key(path: &Path) -> Result<PrivateKey, String> {
     let key = PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519)
         .map_err(|error| failed(&error))?;
     let text = key.to_openssh(LineEnding::LF).map_err(|error| failed(&error))?;
-    let mut file = std::fs::File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| failed(&error))?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(|error| failed(&error))?;
+    write_key(path, text.as_bytes()).map_err(|error| failed(&error))?;
     Ok(key)
+}
+
+/// Whole or not at all: half a key, left by a rollcall that died, would keep every later one from starting.
+fn write_key(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    // One that was left like that; mostly there is none, and what is in the way otherwise shows next.
+    let _ = std::fs::remove_file(&temporary);
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    std::io::Write::write_all(&mut file, text)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)
 }
 
 impl Daemon {
@@ -302,4 +307,24 @@ fn local_operator() -> Operator {
 pub fn check_config(path: &Path) -> Result<String, String> {
     let config = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
     Ok(describe(&config))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_host_key_is_there_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("host_key");
+        // What a rollcall that died while it wrote leaves.
+        std::fs::write(dir.path().join("host_key.new"), "half").unwrap();
+        let made = host_key(&path).unwrap();
+        assert_eq!(host_key(&path).unwrap().public_key(), made.public_key());
+        let names = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["host_key"]);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }

@@ -68,7 +68,10 @@ fn every_failure_that_is_said_to_be_held_has_its_test() {
     assert!(names.len() > 50, "{names:?}");
     let code = sources(&root.join("src")) + &sources(&root.join("tests/it"));
     for name in names {
-        assert!(code.contains(&format!("fn {name}(")), "docs/reliability.md names the test {name}, which is not there");
+        assert!(
+            code.contains(&format!("fn {name}(")),
+            "docs/reliability.md names the test {name}, which is not there"
+        );
     }
 }
 
