@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::balancer::Balancers;
 use crate::config::{self, Config, FleetSettings};
-use crate::domain::access::{Operator, Role, needed_role};
+use crate::domain::access::{LOCAL_KEY, Operator, Role, needed_role};
 use crate::domain::command::Request;
 use crate::domain::digest::sha256_hex;
 use crate::domain::name::count;
@@ -240,7 +240,7 @@ impl Daemon {
 
 /// Who suspends runs when rollcall is told to stop.
 fn myself() -> Operator {
-    Operator { name: "rollcall".into(), key: "local".into(), role: Role::Admin, groups: None }
+    Operator { name: "rollcall".into(), key: LOCAL_KEY.into(), role: Role::Admin, groups: None }
 }
 
 /// Tells the service manager, if there is one.
@@ -300,7 +300,7 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
 fn local_operator() -> Operator {
     let name =
         std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());
-    Operator { name: format!("{name} (local)"), key: "local".into(), role: Role::Admin, groups: None }
+    Operator { name: format!("{name} (local)"), key: LOCAL_KEY.into(), role: Role::Admin, groups: None }
 }
 
 /// `rollcall check-config`: the summary, or every mistake.

@@ -193,7 +193,9 @@ impl Release {
 fn answer(effect: Effect) -> EventKind {
     let done = || Change::done("");
     match effect {
-        Effect::Observe { host } => EventKind::Observed { host, previous: Some("releases/1.2.2".into()) },
+        Effect::Observe { host } => {
+            EventKind::Observed { host, previous: Some("releases/1.2.2".into()), in_rotation: None }
+        }
         Effect::Drain { balancer, hosts } => EventKind::DrainEnded { balancer, hosts, change: done() },
         Effect::Redrain { balancer, hosts } => EventKind::RedrainEnded { balancer, hosts, change: done() },
         Effect::Enable { balancer, hosts } => EventKind::EnableEnded { balancer, hosts, change: done() },

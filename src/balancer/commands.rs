@@ -177,7 +177,13 @@ impl OnCommand<'_> {
                 self.give_up(host, member, why).await
             }
             (State::Draining, _) => One::Done(Some(self.in_flight(host, member, status.active))),
-            (State::Up | State::Down, _) => One::Refused(
+            // A drained server whose application is dead is told as down: whether it is drained is what the
+            // command said.
+            (State::Down, _) => match ran {
+                Ok(_) => One::Done(Some(format!("{}: {} is down there", host.name, member.host))),
+                Err(why) => One::Unknown(why),
+            },
+            (State::Up, _) => One::Refused(
                 ran.err().unwrap_or_else(|| format!("{}: {} was not drained", host.name, member.host)),
             ),
             (State::Unknown, _) => {

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use crate::domain::event::Change;
 use crate::domain::inventory::{Balancer, Endpoint};
 use crate::domain::name::HostName;
-use crate::domain::rotation::{View, room};
+use crate::domain::rotation::{Rotation, View, room};
 use crate::engine::port::Member;
 
 /// What happened on one balancer host.
@@ -76,10 +76,13 @@ pub async fn look(
 /// Takes out what there is room for, on every balancer host or on none: when one cannot, the others
 /// are undone.
 pub async fn drain(one: &dyn OneHost, balancer: &Balancer, view: &View, members: &[Member]) -> Change {
-    let names: Vec<HostName> = members.iter().map(|member| member.host.clone()).collect();
+    // A drain of ours that stopped halfway is brought to its end: it has cost its place already.
+    let (halfway, whole): (Vec<&Member>, Vec<&Member>) =
+        members.iter().partition(|member| member.ours && view.rotation(&member.host) == Rotation::Mixed);
+    let names: Vec<HostName> = whole.iter().map(|member| member.host.clone()).collect();
     let room = room(view, balancer.floor(), &names);
-    let going: Vec<Member> =
-        members.iter().filter(|member| room.may.contains(&member.host)).cloned().collect();
+    let may = whole.into_iter().filter(|member| room.may.contains(&member.host));
+    let going: Vec<Member> = halfway.into_iter().chain(may).cloned().collect();
     let told = tell(one, balancer, &going, Way::Out).await;
     if told.iter().all(Told::is_done) {
         let full = (!room.must_wait.is_empty()).then(|| no_room(balancer, view));

@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 use super::command::Command;
 use super::inventory::Inventory;
 
+/// The key of whoever can read the store anyway: no key proves who that is.
+pub const LOCAL_KEY: &str = "local";
+
 /// Somebody who is connected, known by their key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operator {
     /// The comment of the line in `operators`.
     pub name: String,
-    /// SHA-256 fingerprint of the key that was used; for local use `uid:N`.
+    /// SHA-256 fingerprint of the key that was used; [`LOCAL_KEY`] for whoever needs none.
     pub key: String,
     pub role: Role,
     /// Groups they may see and act on; `None` means all.

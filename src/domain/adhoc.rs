@@ -143,8 +143,18 @@ pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &st
         let of_group = world.inventory.groups.get(&seat.balancer).and_then(|group| group.balancer.clone());
         balancers.insert(seat.balancer.clone(), of_group.ok_or("a balancer went missing from its group")?);
         let held = world.owed.contains(&host.name);
+        // What somebody else has taken out is not ours to put back, and not every balancer tells whose it is.
+        if kind == Kind::Enable && !held {
+            continue;
+        }
         hosts.insert(host.name.clone(), HostPlan { balancer: Some(seat), held, ..bare_host(host) });
     }
+    if hosts.is_empty() {
+        return Err(format!(
+            "rollcall has taken none of `{selector}` out of rotation; see: debts, balancer status {selector}"
+        ));
+    }
+    let names: Vec<HostName> = names.into_iter().filter(|name| hosts.contains_key(name)).collect();
     let word = if kind == Kind::Drain { "drain" } else { "enable" };
     let because = if because.is_empty() { String::new() } else { format!(" because {because}") };
     let title = Title(format!("balancer {word} {selector}{because}"));

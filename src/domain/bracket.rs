@@ -68,7 +68,7 @@ impl HostState {
             (E::DrainStarted { .. }, P::Ready { .. }) => true,
             (E::DrainEnded { .. }, P::Draining { .. }) => true,
             (E::DrainForgotten { .. }, phase) => {
-                self.owed && phase.is_out() && self.forgotten == Forgotten::No
+                self.owed && phase.stays_out() && self.forgotten == Forgotten::No
             }
             (E::RedrainStarted { .. }, _) => self.owed && self.forgotten == Forgotten::Seen,
             (E::RedrainEnded { .. }, _) => self.forgotten == Forgotten::Redraining,
@@ -85,15 +85,16 @@ impl HostState {
             ) => (way, step, attempt) == (w, s, a),
             (
                 E::RollbackStarted { .. },
-                P::Failed { way: Way::Forward }
+                P::Failed { way: Way::Forward, .. }
                 | P::Working { way: Way::Forward, running: false, .. }
                 | P::Serving { way: Way::Forward, roll: None },
             ) => true,
             (E::ChecksStarted { stage: Stage::Gate, .. }, P::Gating { running: false, .. }) => true,
             (E::ChecksEnded { stage: Stage::Gate, .. }, P::Gating { running: true, .. }) => true,
+            (E::EnableStarted { .. }, _) if self.forgotten != Forgotten::No => false,
             (E::EnableStarted { .. }, P::Verified { .. }) => self.owed,
             // Drained, and nothing done to it yet: it may be put back as it is.
-            (E::EnableStarted { .. }, P::Working { .. } | P::Failed { way: Way::Forward }) => {
+            (E::EnableStarted { .. }, P::Working { .. } | P::Failed { way: Way::Forward, .. }) => {
                 self.owed && self.is_untouched()
             }
             (E::EnableEnded { .. }, P::Enabling { .. }) => true,
@@ -127,9 +128,10 @@ impl HostState {
     pub fn apply(&mut self, name: &HostName, event: &Event, steps: &Route<'_>) {
         match &event.kind {
             EventKind::ObserveStarted { .. } => self.phase = Phase::Observing,
-            EventKind::Observed { previous, .. } => {
+            EventKind::Observed { previous, in_rotation, .. } => {
                 self.previous = previous.clone();
-                self.phase = match steps.is_there(previous.as_deref()) {
+                let stays = steps.is_there(previous.as_deref()) && *in_rotation != Some(false);
+                self.phase = match stays {
                     true => self.gate(Way::Stay, steps),
                     false => self.begin(Way::Forward, steps),
                 };
@@ -145,7 +147,7 @@ impl HostState {
             EventKind::DrainEnded { change, .. } => self.drained(name, event.at, change, steps),
             EventKind::DrainForgotten { .. } => self.forgotten = Forgotten::Seen,
             EventKind::RedrainStarted { .. } => self.forgotten = Forgotten::Redraining,
-            EventKind::RedrainEnded { change, .. } => self.redrained(change),
+            EventKind::RedrainEnded { change, .. } => self.redrained(name, change),
             EventKind::StepStarted { way, step, attempt, .. } => {
                 self.phase = Phase::Working {
                     way: *way,
@@ -199,7 +201,7 @@ impl HostState {
             Phase::Ready { way }
             | Phase::Draining { way }
             | Phase::Working { way, .. }
-            | Phase::Failed { way }
+            | Phase::Failed { way, .. }
             | Phase::Gating { way, .. }
             | Phase::Verified { way, .. }
             | Phase::Enabling { way }
@@ -247,13 +249,16 @@ impl HostState {
 
     /// Out again after the balancer had forgotten it, or not: then it is in its bracket and serves, which
     /// is told and counts; the bracket goes on, since there is nothing better to do.
-    fn redrained(&mut self, change: &Change) {
+    fn redrained(&mut self, name: &HostName, change: &Change) {
         self.forgotten = Forgotten::No;
-        if let Change::Refused { why } | Change::Unknown { why } = change {
-            let why =
-                format!("the balancer sends it requests in its bracket, and cannot take it out again: {why}");
-            self.fail(Failure { kind: FailureKind::Balancer, why });
-        }
+        let why = match change {
+            Change::Refused { why } | Change::Unknown { why } => why.as_str(),
+            Change::Done { kept, .. } if kept.contains(name) => "too few would be left in service",
+            Change::Done { .. } => return,
+        };
+        let why =
+            format!("the balancer sends it requests in its bracket, and cannot take it out again: {why}");
+        self.fail(Failure { kind: FailureKind::Balancer, why });
     }
 
     /// True while no step has done anything, or can have.
@@ -262,7 +267,7 @@ impl HostState {
         let beginning = matches!(
             self.phase,
             Phase::Working { way: Way::Forward, .. }
-                | Phase::Failed { way: Way::Forward }
+                | Phase::Failed { way: Way::Forward, .. }
                 | Phase::Verified { way: Way::Return, .. }
         );
         beginning && !running && !self.changed
@@ -305,9 +310,9 @@ impl HostState {
             return;
         }
         if let Some(failure) = failure {
-            self.fail(failure);
+            self.fail(failure.clone());
+            self.phase = Phase::Failed { way, failure };
         }
-        self.phase = Phase::Failed { way };
     }
 
     fn checked(&mut self, stage: Stage, results: &[CheckResult], at: Timestamp, steps: &Route<'_>) {
@@ -321,15 +326,16 @@ impl HostState {
         }
         let worst = Verdict::worst(results.iter().map(|result| result.verdict));
         let counts = stage != Stage::Watch || self.health.looked(at, worst, steps.rollout);
-        if let Some(bad) = bad.filter(|_| counts) {
+        let failure = bad.filter(|_| counts).map(|bad| {
             let why = format!("check `{}` is {}: {}", bad.check, bad.verdict.word(), bad.text);
-            self.fail(Failure { kind: FailureKind::Check, why });
-        }
-        self.phase = match (stage, bad) {
+            Failure { kind: FailureKind::Check, why }
+        });
+        failure.iter().for_each(|failure| self.fail(failure.clone()));
+        self.phase = match (stage, failure) {
             (Stage::Watch, _) => Phase::Serving { way, roll: None },
             (Stage::Roll, _) => Phase::Serving { way, roll: Some(Roll::Done) },
             (Stage::Gate, None) => self.verified(way),
-            (Stage::Gate, Some(_)) => Phase::Failed { way },
+            (Stage::Gate, Some(failure)) => Phase::Failed { way, failure },
         };
     }
 

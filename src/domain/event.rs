@@ -64,9 +64,12 @@ pub enum EventKind {
         host: HostName,
     },
     /// `previous` is what the link pointed to, if it pointed to something that exists.
+    /// `in_rotation` is what its balancer said, where it was asked: of hosts that may be on the release.
     Observed {
         host: HostName,
         previous: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        in_rotation: Option<bool>,
     },
     ObserveFailed {
         host: HostName,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::event::Way;
-use super::outcome::End;
+use super::outcome::{End, Failure};
 use super::task::Rollout;
 
 /// Where a host is in its bracket.
@@ -33,6 +33,7 @@ pub enum Phase {
     /// A step or the gate failed on this way; what to do about it is to be decided.
     Failed {
         way: Way,
+        failure: Failure,
     },
     /// Nothing more can be done to it in this run: it is to be settled like this.
     Ending {
@@ -102,11 +103,16 @@ impl Route<'_> {
 }
 
 impl Phase {
-    /// True while the balancer must not send requests to the host: what a look at it is compared with.
-    pub fn is_out(&self) -> bool {
+    /// True while the balancer must not send requests to a host that is owed: what a look is compared
+    /// with. A host that is held stays out for as long as the run lasts, too.
+    pub fn stays_out(&self) -> bool {
         matches!(
             self,
-            Phase::Working { .. } | Phase::Failed { .. } | Phase::Gating { .. } | Phase::Verified { .. }
+            Phase::Working { .. }
+                | Phase::Failed { .. }
+                | Phase::Gating { .. }
+                | Phase::Verified { .. }
+                | Phase::Settled { .. }
         )
     }
 }

@@ -52,18 +52,22 @@ pub struct Mark {
     pub at: Timestamp,
 }
 
-/// The mark that says that a release is bad, if the last word on it says so.
+/// The mark that says that a release is bad, if the last word on it says so. A mark is on every release that
+/// has its parameters: what was typed need not name the defaults.
 pub fn marked_bad<'a>(marks: &'a [Mark], task: &str, params: &Params) -> Option<&'a Mark> {
-    let of_it = marks.iter().rev().find(|mark| mark.task == task && mark.params == *params);
+    let says = |mark: &Mark| mark.params.iter().all(|(name, value)| params.get(name) == Some(value));
+    let of_it = marks.iter().rev().find(|mark| mark.task == task && says(mark));
     of_it.filter(|mark| mark.bad)
 }
 
-/// The last good release before the present one. `history` is newest first.
+/// The last good release of the same task before the host had its present one for the first time: a way
+/// back that is taken twice leads further back, and never to what was left. `history` is newest first.
 pub fn last_good<'a>(history: &'a [Taken], marks: &[Mark]) -> Option<&'a Taken> {
-    let present = history.first()?;
-    history.iter().find(|taken| {
+    let present = &history.first()?.release;
+    let first = history.iter().rposition(|taken| taken.release.is_like(present))?;
+    history[first + 1..].iter().find(|taken| {
         let marked = marked_bad(marks, &taken.release.task, &taken.release.params).is_some();
-        taken.good && !marked && !taken.release.is_like(&present.release)
+        taken.good && !marked && taken.release.task == present.task
     })
 }
 
@@ -121,6 +125,9 @@ mod tests {
             "the last word counts"
         );
         assert_eq!(back(&[mark("2", true), mark("1", true)]), None);
+        let again = [taken("2", true), taken("4", true), taken("2", true), taken("1", true)];
+        let further = last_good(&again, &[]).map(|taken| taken.release.words());
+        assert_eq!(further.as_deref(), Some("deploy version=1"), "not to what was left");
         assert_eq!(last_good(&[], &[]), None);
     }
 

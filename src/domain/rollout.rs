@@ -142,7 +142,7 @@ fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
 
 /// What the balancer has forgotten is taken out again.
 fn redrains(run: &Run) -> Vec<Decision> {
-    by_balancer(run, |host| host.forgotten == Forgotten::Seen && host.phase.is_out())
+    by_balancer(run, |host| host.forgotten == Forgotten::Seen && host.phase.stays_out())
         .into_iter()
         .map(|(balancer, hosts)| Decision {
             event: EventKind::RedrainStarted { balancer: balancer.clone(), hosts: hosts.clone() },
@@ -160,10 +160,11 @@ fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
     let busy = by_balancer(run, |host| {
         matches!(host.phase, Phase::Enabling { .. }) || host.forgotten == Forgotten::Redraining
     });
-    let ready = by_balancer(
-        run,
-        |host| matches!(host.phase, Phase::Verified { not_before, .. } if not_before.is_none_or(|time| time <= now)),
-    );
+    let is_due = |not_before: Option<Timestamp>| not_before.is_none_or(|time| time <= now);
+    let ready = by_balancer(run, |host| {
+        matches!(host.phase, Phase::Verified { not_before, .. } if is_due(not_before))
+            && host.forgotten == Forgotten::No
+    });
     ready
         .into_iter()
         .filter(|(name, _)| !busy.contains_key(name))
@@ -261,8 +262,9 @@ fn pause(planned: PauseAfter, now: Timestamp) -> Option<Decision> {
 }
 
 fn end(run: &Run) -> Option<Decision> {
-    let settled = run.hosts.values().all(|host| matches!(host.phase, Phase::Settled { .. }));
-    if !settled {
+    let is_done =
+        |host: &HostState| matches!(host.phase, Phase::Settled { .. }) && host.forgotten == Forgotten::No;
+    if !run.hosts.values().all(is_done) {
         return None;
     }
     Decision::only(EventKind::RunEnded { outcome: run.fold_outcome() })

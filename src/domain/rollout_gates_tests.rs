@@ -214,6 +214,67 @@ fn a_host_that_the_balancer_does_not_take_back_holds_up_no_other() {
 }
 
 #[test]
+fn a_host_that_is_held_stays_out_for_as_long_as_the_run_lasts() {
+    // h1 is held from the first batch on, and the balancer forgets it while h2 is under way.
+    let plan = with(ones(2, OnFailure::Continue), |rollout| rollout.max_failures = MaxFailures::Hosts(2));
+    let trouble = world(&[("h1", Trouble::Gate(Verdict::Critical))]);
+    let whole = play(plan.clone(), &trouble);
+    let settled = whole.events.iter().position(|event| matches!(event.kind, EventKind::HostSettled { .. }));
+    let story = play(plan, &World { forget_after: settled.map(|at| at + 2), ..trouble });
+    let again = story.events.iter().find_map(|event| match &event.kind {
+        EventKind::RedrainStarted { hosts, .. } => Some(hosts.clone()),
+        _ => None,
+    });
+    assert_eq!((ends(&story).as_str(), again), ("held released", Some(vec![HostName::from("h1")])));
+}
+
+#[test]
+fn a_host_that_others_have_taken_out_is_not_called_unchanged() {
+    let mut run = Run::new(RunId(1), ones(1, OnFailure::Stop));
+    let host = run.plan.hosts.get_mut(&HostName::from("h1")).unwrap();
+    host.current = true;
+    host.steps[0].body = StepBody::Link { from: "old".into(), at: "current".into() };
+    run.started = true;
+    for (in_rotation, wanted) in [(Some(true), Way::Stay), (None, Way::Stay), (Some(false), Way::Forward)] {
+        let mut run = run.clone();
+        run.hosts.get_mut(&HostName::from("h1")).unwrap().phase = Phase::Observing;
+        let kind = EventKind::Observed { host: "h1".into(), previous: Some("old".into()), in_rotation };
+        run.apply(&Event { seq: 1, run: RunId(1), at: NOW, kind }).unwrap();
+        assert_eq!(run.hosts[&HostName::from("h1")].way(), wanted, "{in_rotation:?}");
+    }
+}
+
+#[test]
+fn time_in_which_nothing_could_happen_is_not_held_against_a_run() {
+    let bake = |rollout: &mut Rollout| {
+        rollout.pause_after = Some(PauseAfter { batch: 1, until: PauseUntil::Passed(seconds(60)) });
+        rollout.watch = Duration::ZERO;
+    };
+    let whole = play(with(ones(2, OnFailure::Stop), bake), &World::default());
+    let paused = whole.events.iter().position(|event| matches!(event.kind, EventKind::Paused(_))).unwrap();
+    let world = World { wishes: vec![(Wish::Resume, "ann")], ..World::default() };
+    let mut player = Player::new(with(ones(2, OnFailure::Stop), bake), &world);
+    player.live_through(&whole.events[..=paused]);
+    player.now = Timestamp::from_second(5 * 3600).unwrap();
+    player.write(EventKind::Recovered { away_ms: 1, then: Then::Pauses, why: "away".into() });
+    let until = player.run.pause.as_ref().map(|pause| pause.until.clone());
+    assert_eq!(until, Some(PausedUntil::Resumed), "the bake time went by while nobody looked");
+    assert_eq!(ends(&player.play()), "released released");
+}
+
+#[test]
+fn a_held_host_does_not_go_back_to_what_got_it_held_without_a_check() {
+    let held = |checks_back: Vec<Check>| {
+        let mut plan = ones(1, OnFailure::Rollback);
+        let host = plan.hosts.get_mut(&HostName::from("h1")).unwrap();
+        (host.held, host.checks_back) = (true, checks_back);
+        ends(&play(plan, &world(&[("h1", Trouble::Step(Way::Forward, 1, failed()))])))
+    };
+    assert_eq!(held(vec![]), "held");
+    assert_eq!(held(vec![check()]), "rolled-back");
+}
+
+#[test]
 fn operators_take_hosts_out_and_put_them_back() {
     let rotation = |kind: Kind| {
         let mut plan = plan(2, &[BatchSize::Hosts(2)], 2, OnFailure::Stop);

@@ -162,8 +162,8 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
                 let failure = Failure { kind: FailureKind::Unreachable, why: "refused".into() };
                 EventKind::ObserveFailed { host, failure }
             }
-            Some(Trouble::NoPrevious(_)) => EventKind::Observed { host, previous: None },
-            _ => EventKind::Observed { host, previous: Some("old".into()) },
+            Some(Trouble::NoPrevious(_)) => EventKind::Observed { host, previous: None, in_rotation: None },
+            _ => EventKind::Observed { host, previous: Some("old".into()), in_rotation: None },
         },
         Effect::Drain { balancer, hosts } => {
             let out = run.hosts.values().filter(|host| host.owed).count() - hosts.len();

@@ -8,11 +8,15 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::bracket::{Forgotten, HostState, Phase, Roll, Route};
+use super::digest::sha256_hex;
 use super::event::{Event, EventKind, Pause, PausedUntil, Then, Way};
 use super::name::{HostName, RunId};
 use super::outcome::{End, FailureKind, RunOutcome, Verdict};
 use super::plan::{Kind, Plan};
 use super::task::{OnFailure, StepBody};
+
+/// Hexadecimal digits of a run's mark.
+const MARK_DIGITS: usize = 8;
 
 /// How often a task's step that certainly did not begin is tried again, whatever its `retries` say: nothing
 /// was done, and the host may be there again in a moment.
@@ -46,6 +50,8 @@ pub struct Asked {
     pub by: String,
     pub key: String,
     pub plan_sha256: String,
+    /// Tells this run from another one with its number, which a store that was restored can give again.
+    pub mark: String,
 }
 
 /// An operator's wish to stop.
@@ -152,7 +158,7 @@ impl Run {
     /// The hosts in their bracket that a balancer must not send requests to, by balancer.
     pub fn drained(&self) -> BTreeMap<String, Vec<HostName>> {
         let mut found: BTreeMap<String, Vec<HostName>> = BTreeMap::new();
-        let out = |host: &HostState| host.owed && host.phase.is_out() && host.forgotten == Forgotten::No;
+        let out = |host: &HostState| host.owed && host.phase.stays_out() && host.forgotten == Forgotten::No;
         for (name, _) in self.hosts.iter().filter(|(_, host)| out(host)) {
             if let Some(seat) = self.plan.hosts.get(name).and_then(|plan| plan.balancer.as_ref()) {
                 found.entry(seat.balancer.clone()).or_default().push(name.clone());
@@ -180,8 +186,9 @@ impl Run {
         self.check(&event.kind)?;
         match &event.kind {
             EventKind::RunStarted { by, key, plan_sha256, .. } => {
+                let mark = sha256_hex(format!("{plan_sha256} {} {}", event.seq, event.at).as_bytes());
                 let (by, key, plan_sha256) = (by.clone(), key.clone(), plan_sha256.clone());
-                self.asked = Asked { by, key, plan_sha256 };
+                self.asked = Asked { by, key, plan_sha256, mark: mark.chars().take(MARK_DIGITS).collect() };
                 self.started = true;
                 self.progress_at = Some(event.at);
             }
@@ -203,7 +210,7 @@ impl Run {
             }
             EventKind::Resumed { .. } | EventKind::Approved { .. } => {
                 self.pause = None;
-                self.progress_at = Some(event.at);
+                self.clocks_begin_anew(event.at);
             }
             EventKind::Recovered { then, why, .. } => self.recovered(*then, why, event.at),
             EventKind::DebtSettled { host, .. } => {
@@ -234,13 +241,22 @@ impl Run {
         }
     }
 
-    fn recovered(&mut self, then: Then, why: &str, at: Timestamp) {
+    /// Time in which nothing could happen is not held against the run.
+    fn clocks_begin_anew(&mut self, at: Timestamp) {
         self.progress_at = Some(at);
+        let crowded = self.hosts.values_mut().filter_map(|host| host.crowded.as_mut());
+        crowded.for_each(|crowded| (crowded.since, crowded.retry_at) = (at, at));
+    }
+
+    fn recovered(&mut self, then: Then, why: &str, at: Timestamp) {
+        self.clocks_begin_anew(at);
         self.pause.take_if(|pause| pause.until == PausedUntil::Restart);
         match then {
             Then::GoesOn => {}
             Then::Pauses => {
                 let (why, by, key) = (why.to_string(), "rollcall".to_string(), String::new());
+                // A bake time that went by while nobody looked is no reason to go on.
+                self.pause.take_if(|pause| matches!(pause.until, PausedUntil::Time(_)));
                 self.pause.get_or_insert(Pause { why, by, key, until: PausedUntil::Resumed });
             }
             Then::Stops => _ = self.stopped.get_or_insert(why.to_string()),

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::bracket::{HostState, Phase, Roll};
+use super::bracket::{Forgotten, HostState, Phase, Roll};
 use super::decision::{Decision, Effect};
-use super::event::{EventKind, Stage, Way};
+use super::event::{EventKind, PausedUntil, Stage, Way};
 use super::name::HostName;
-use super::outcome::{End, FailureKind, Verdict};
+use super::outcome::{End, Failure, FailureKind, Verdict};
 use super::plan::{HostPlan, Kind};
 use super::run::Run;
 use super::task::{Step, StepBody};
@@ -41,7 +41,7 @@ impl Turn<'_> {
             }
             Phase::Ready { .. } if self.host.crowded.is_some() => self.crowded(),
             Phase::Working { running: false, .. } => self.work(),
-            Phase::Failed { way } => self.after_failure(*way),
+            Phase::Failed { way, failure } => self.after_failure(*way, failure),
             Phase::Ending { end, why } => self.settle(*end, why.clone()),
             Phase::Gating { running: false, .. } => Some(Decision::checks(self.name, Stage::Gate)),
             Phase::Verified { .. } | Phase::Serving { .. } if self.run.plan.kind == Kind::Drain => {
@@ -73,6 +73,11 @@ impl Turn<'_> {
     fn next_look(&self) -> Option<Timestamp> {
         let serves = self.host.phase == Phase::Serving { way: Way::Forward, roll: None };
         if !serves || self.over || self.run.is_halted() || !self.run.plan.has_bracket() {
+            return None;
+        }
+        // While a person is waited for, looks would fill the journal: the next one comes with the answer.
+        let waits = self.run.pause.as_ref().is_some_and(|pause| !matches!(pause.until, PausedUntil::Time(_)));
+        if waits && self.host.health.healthy {
             return None;
         }
         self.host.health.next_look(&self.run.plan.rollout, !self.plan.checks.is_empty())
@@ -155,6 +160,8 @@ impl Turn<'_> {
                 self.settle(End::Held, format!("an earlier run holds it; {}", self.reason()))
             }
             // Others that want the same are not waited for: this happens when a run is halted.
+            // A change of it is under way, or about to be: after that.
+            Some(_) if self.host.forgotten != Forgotten::No => None,
             Some(seat) if self.host.owed => Some(Decision::enable(&seat.balancer, vec![self.name.clone()])),
             _ => self.settle(End::NotStarted, self.reason()),
         }
@@ -174,8 +181,7 @@ impl Turn<'_> {
     }
 
     /// A step or a gate failed.
-    fn after_failure(&self, way: Way) -> Option<Decision> {
-        let failure = self.host.failure.as_ref()?;
+    fn after_failure(&self, way: Way, failure: &Failure) -> Option<Decision> {
         if way == Way::Back {
             let end = if self.host.owed { End::Held } else { End::Failed };
             return self.settle(end, format!("the rollback failed, too, after {}", failure.why));
@@ -266,6 +272,9 @@ fn out_of_rotation(host: &HostState) -> End {
 pub(super) fn can_go_back(host: &HostState, plan: &HostPlan) -> Result<(), &'static str> {
     if plan.rollback.is_empty() {
         return Err("the task has no [[rollback]] steps");
+    }
+    if plan.held && plan.checks_back.is_empty() {
+        return Err("an earlier run holds it, and no check would tell that the release before is well");
     }
     let speaks_of_previous = |step: &Step| {
         step.templates()

@@ -1,7 +1,7 @@
 //! What an operator may wish of a run that is under way, and whether the run can grant it. Pure: the
 //! answer is the event to write, or the sentence that says why not.
 
-use super::access::Operator;
+use super::access::{LOCAL_KEY, Operator};
 use super::event::{EventKind, Pause, PausedUntil};
 use super::run::Run;
 use super::task::PauseUntil;
@@ -57,6 +57,12 @@ fn approve(run: &Run, who: &Operator) -> Result<EventKind, String> {
         .pause_after
         .is_some_and(|pause| pause.until == PauseUntil::Approved { second_person: true });
     let asked = &run.asked;
+    if second_person && who.key == LOCAL_KEY {
+        return Err(format!(
+            "run {} wants a second person, who is known by a key; try: ssh rollcall approve {}",
+            run.id, run.id
+        ));
+    }
     if second_person && (who.key == asked.key || who.name == asked.by) {
         return Err(format!(
             "{} asked for run {}, and its task wants a second person to approve it (second_person)",

@@ -21,6 +21,7 @@ use crate::domain::outcome::{Failure, FailureKind, Outcome};
 use crate::domain::output::Output;
 use crate::domain::plan::{HostPlan, Plan, with_previous};
 use crate::domain::rollout::Effect;
+use crate::domain::rotation::Rotation;
 use crate::domain::run::Run;
 use crate::domain::task::{Files, Step, StepBody, Sudo};
 
@@ -38,6 +39,8 @@ pub struct Work {
     pub way: Way,
     /// Ends commands on the way forward when an operator wants so.
     pub cancel: CancellationToken,
+    /// The run's, for the records that hosts keep.
+    pub mark: String,
     /// For how long it has been under way already, in a run that was interrupted: nothing is begun then that
     /// may have been begun before. The host is asked what became of it.
     pub resumed: Option<Duration>,
@@ -69,7 +72,8 @@ impl Work {
         let to_its_end = way != Way::Forward || roll;
         let cancel = if to_its_end { CancellationToken::new() } else { cancel.clone() };
         let previous = host.and_then(|host| host.previous.clone());
-        Work { ports: ports.clone(), live: live.clone(), effect, previous, way, cancel, resumed: None }
+        let mark = run.asked.mark.clone();
+        Work { ports: ports.clone(), live: live.clone(), effect, previous, way, cancel, mark, resumed: None }
     }
 
     /// The same work, whose intent was written `age` ago by a rollcall that has ended since. Looks are
@@ -119,9 +123,14 @@ impl Work {
             return Change::Refused { why: format!("the plan has no balancer `{balancer}`") };
         };
         let members = members(plan, hosts, ours);
-        match side {
+        let change = match side {
             Side::Out => self.ports.balancers.drain(target, &members).await,
             Side::In => self.ports.balancers.enable(target, &members).await,
+        };
+        match change {
+            // Nothing was changed now; what the process before this one did is not known by that.
+            Change::Refused { why } if self.resumed.is_some() => Change::Unknown { why },
+            change => change,
         }
     }
 
@@ -137,6 +146,7 @@ impl Work {
                 Ok(()) => EventKind::Observed {
                     host: host.clone(),
                     previous: text.strip_prefix("to ").map(String::from),
+                    in_rotation: self.is_in_rotation(host, plan).await,
                 },
                 Err(failure) => EventKind::ObserveFailed { host: host.clone(), failure },
             },
@@ -185,6 +195,16 @@ impl Work {
             Sudo::User(user) => format!(" with sudo as {user}"),
         };
         Err(Failure { kind: kind_of(&report.end), why: format!("its steps cannot be run{who}: {why}") })
+    }
+
+    /// Whether a host that may be on the release already is where it is told to be. A balancer that cannot
+    /// be asked says no: the host then goes through its bracket.
+    async fn is_in_rotation(&self, host: &HostName, plan: &HostPlan) -> Option<bool> {
+        let seat = plan.balancer.as_ref().filter(|_| plan.current)?;
+        let balancer = self.live.plan.balancers.get(&seat.balancer)?;
+        let member = members(&self.live.plan, std::slice::from_ref(host), |_| false);
+        let view = self.ports.balancers.look(balancer, &member).await;
+        Some(view.is_ok_and(|view| view.rotation(host) == Rotation::In))
     }
 
     async fn checks(&self, host: &HostName, stage: Stage) -> EventKind {

@@ -128,9 +128,14 @@ impl Engine {
         let mut taken_up = Vec::new();
         for id in self.ports.store.open_runs().await? {
             let busy = Busy::new(&self.busy);
-            if let Some((stored, begin)) = recover::take_up(&self.ports, id).await? {
-                self.spawn(id, stored.plan, &stored.by, begin, busy);
-                taken_up.push(id);
+            match recover::take_up(&self.ports, id).await {
+                Ok(Some((stored, begin))) => {
+                    self.spawn(id, stored.plan, &stored.by, begin, busy);
+                    taken_up.push(id);
+                }
+                Ok(None) => {}
+                // One that cannot be read keeps nobody from seeing the others, and all debts.
+                Err(error) => tracing::error!(run = %id, %error, "cannot be taken up"),
             }
         }
         Ok(taken_up)

@@ -217,7 +217,7 @@ impl Attempt<'_> {
         }
         let (sender, mut lines) = mpsc::channel::<String>(LINES_CAPACITY);
         let (host, shown) = (self.plan.endpoint.name.clone(), shown.clone());
-        let own = wrapper::own_prefix(&wrapper::name_of(&self.operation));
+        let own = wrapper::own_prefix(&wrapper::record_of(&self.operation, &self.work.mark));
         tokio::spawn(async move {
             let mut to_skip = shown.load(Ordering::Relaxed);
             while let Some(line) = lines.recv().await {
@@ -289,7 +289,7 @@ impl<'a> Asking<'a> {
         let limit = host_limit(attempt.step).saturating_sub(age);
         Asking {
             attempt,
-            name: wrapper::name_of(&attempt.operation),
+            name: wrapper::record_of(&attempt.operation, &attempt.work.mark),
             begun,
             patience: Patience::until(begun + limit + ASK_GRACE),
             sent: attempt.work.resumed.is_some(),

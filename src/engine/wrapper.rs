@@ -87,6 +87,12 @@ pub fn name_of(operation: &str) -> String {
     operation.replace('/', "-")
 }
 
+/// The name of the record that a host keeps of an operation. The run's mark is in it: a store that was
+/// restored from a copy, or begun anew, gives the numbers of runs again.
+pub fn record_of(operation: &str, mark: &str) -> String {
+    format!("{}.{mark}", name_of(operation))
+}
+
 /// What [`Verb::Start`] reads: the script, and an end that a broken connection leaves away.
 pub fn input(operation: &str, script: &str, undo: Option<&str>) -> Bytes {
     let undo = undo.map_or_else(String::new, |undo| format!("\n# rollcall undo {operation}\n{undo}"));

@@ -136,6 +136,12 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
             pay(connection, event, balancer, &back, Whose::OfAnyRun)
         }
         EventKind::DebtSettled { host, balancer, .. } => {
+            let open = is_owed(connection, event, balancer, host)?;
+            if !open {
+                return Err(StoreError::Failed(format!(
+                    "the debt for {host} is settled already; see: debts"
+                )));
+            }
             pay(connection, event, balancer, std::slice::from_ref(host), Whose::OfThisRun)
         }
         EventKind::HostSettled { host, end, why } => {
@@ -147,6 +153,10 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
             match end {
                 End::Released | End::Unchanged => releases::took(connection, event, host, true),
                 End::Failing => releases::took(connection, event, host, false),
+                // What a run has begun and not brought to an end that is known is the host's present, too.
+                End::Held | End::Unknown | End::Failed if has_begun_steps(connection, event, host)? => {
+                    releases::took(connection, event, host, false)
+                }
                 _ => Ok(()),
             }
         }
@@ -161,6 +171,25 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
         }
         _ => Ok(()),
     }
+}
+
+fn is_owed(
+    connection: &Connection,
+    event: &Event,
+    balancer: &str,
+    host: &HostName,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM debt WHERE run = ? AND balancer = ? AND host = ? AND paid_seq IS NULL";
+    exists(connection, sql, params![event.run.0, balancer, host.as_str()])
+}
+
+fn has_begun_steps(connection: &Connection, event: &Event, host: &HostName) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM event WHERE run = ? AND host = ? AND op IS NOT NULL LIMIT 1";
+    exists(connection, sql, params![event.run.0, host.as_str()])
+}
+
+fn exists(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<bool, StoreError> {
+    connection.prepare_cached(sql).and_then(|mut statement| statement.exists(params)).map_err(failed)
 }
 
 fn run(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<(), StoreError> {

@@ -206,8 +206,33 @@ fn a_debt_that_an_operator_settles_is_paid() {
         reason: "scrapped".into(),
         in_rotation: false,
     };
-    store.append_now(run, at(3), vec![word]).unwrap();
+    store.append_now(run, at(3), vec![word.clone()]).unwrap();
     assert_eq!(store.debts_now().unwrap(), []);
+    // Two operators at once: the second is told, and the journal holds one word.
+    let again = store.append_now(run, at(4), vec![word]).unwrap_err().to_string();
+    assert_eq!(again, "the debt for web1 is settled already; see: debts");
+    assert_eq!(store.load_now(run).unwrap().unwrap().events.len(), 5);
+}
+
+#[test]
+fn what_was_begun_and_not_brought_to_an_end_is_no_good_release() {
+    let (_dir, store) = store();
+    let begun = EventKind::StepStarted {
+        host: "web1".into(),
+        way: crate::domain::event::Way::Forward,
+        step: 0,
+        name: "s".into(),
+        attempt: 1,
+    };
+    let first = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
+    store.append_now(first, at(2), vec![settled(End::Released), ended(RunOutcome::Done)]).unwrap();
+    let second = store.create_run_now(&plan("2"), &ann(), at(3)).unwrap().run;
+    store.append_now(second, at(4), vec![begun, settled(End::Held), ended(RunOutcome::NeedsPerson)]).unwrap();
+    let untouched = store.create_run_now(&plan("3"), &ann(), at(5)).unwrap().run;
+    store.append_now(untouched, at(6), vec![settled(End::Unknown), ended(RunOutcome::NeedsPerson)]).unwrap();
+    let all = &store.taken_now().unwrap()[&HostName::from("web1")];
+    let runs: Vec<_> = all.iter().map(|taken| (taken.run, taken.good)).collect();
+    assert_eq!(runs, [(second, false), (first, true)], "a host that no step touched is where it was");
 }
 
 #[test]

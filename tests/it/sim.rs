@@ -34,6 +34,9 @@ const HOSTS: usize = 100;
 /// Simulations with trouble in one test.
 const SEEDS: u64 = 20;
 
+/// The same with a daemon that dies.
+const MORTAL_SEEDS: u64 = 20;
+
 /// The same with few hosts, where it is the balancer that is in trouble.
 const BALANCER_SEEDS: u64 = 50;
 
@@ -96,8 +99,31 @@ fn a_release_without_trouble_reaches_every_host() {
 }
 
 #[test]
+fn a_thousand_hosts_come_to_their_end() {
+    let mut scenario = troubled(2);
+    scenario.hosts = 1_000;
+    let report = simulate(scenario);
+    eprintln!("{}", tell(scenario.seed, &report));
+    assert_eq!(report.faults, Vec::<String>::new());
+    assert!(report.outcome.is_some());
+}
+
+#[test]
 fn whatever_goes_wrong_the_invariants_hold() {
     hold(seeds(SEEDS, &[]), troubled);
+}
+
+/// The same, and the daemon dies twice at moments that the seed draws.
+fn mortal(seed: u64) -> Scenario {
+    use rand::RngExt;
+    let mut dice = world::dice(seed, &["deaths"]);
+    let deaths = [Some(dice.random_range(0..3_000)), Some(dice.random_range(0..1_000))];
+    Scenario { deaths, ..troubled(seed) }
+}
+
+#[test]
+fn whatever_goes_wrong_and_whenever_the_daemon_dies_the_invariants_hold() {
+    hold(seeds(MORTAL_SEEDS, &[]), mortal);
 }
 
 #[test]

@@ -128,19 +128,17 @@ impl Asked<'_> {
                 let plan = self.plan(&inventory, granted.command()).await?;
                 self.run(granted, plan).await
             }
-            Command::Runs { last } => self.runs(granted, &inventory, *last).await,
-            Command::Show { run, host } => self.show(granted, &inventory, *run, host.as_deref()).await,
-            Command::Watch { run } => self.watch(granted, &inventory, *run).await,
-            Command::Cancel { run, now } => {
-                self.wish(granted, &inventory, *run, Wish::Cancel { now: *now }).await
-            }
-            Command::Pause { run } => self.wish(granted, &inventory, *run, Wish::Pause).await,
-            Command::Resume { run } => self.wish(granted, &inventory, *run, Wish::Resume).await,
-            Command::Approve { run } => self.wish(granted, &inventory, *run, Wish::Approve).await,
+            Command::Runs { last } => self.runs(granted, *last).await,
+            Command::Show { run, host } => self.show(granted, *run, host.as_deref()).await,
+            Command::Watch { run } => self.watch(granted, *run).await,
+            Command::Cancel { run, now } => self.wish(granted, *run, Wish::Cancel { now: *now }).await,
+            Command::Pause { run } => self.wish(granted, *run, Wish::Pause).await,
+            Command::Resume { run } => self.wish(granted, *run, Wish::Resume).await,
+            Command::Approve { run } => self.wish(granted, *run, Wish::Approve).await,
             Command::Retry { run } => self.retry(granted, &inventory, *run).await,
-            Command::Debts => self.debts(granted, &inventory).await,
+            Command::Debts => self.debts(granted).await,
             Command::Settle { host, write_off, reason } => {
-                self.settle(granted, &inventory, Word { host, write_off: *write_off, reason }).await
+                self.settle(granted, Word { host, write_off: *write_off, reason }).await
             }
             Command::BalancerStatus { selector } => self.balancer_status(&inventory, selector).await,
             Command::Releases { selector } => self.releases(&inventory, selector).await,
@@ -206,19 +204,19 @@ impl Asked<'_> {
         if self.json {
             return Ok(());
         }
-        let inventory = granted.inventory(&self.config.inventory);
-        let debts = visible_debts(granted, &inventory, self.desk.engine.ports().store.debts().await?);
+        let debts = self.desk.engine.ports().store.debts().await?;
+        let debts = visible_debts(granted, &self.config.inventory, debts);
         if let Some(line) = table::footer(&debts) {
             self.terminal.err(&line).await?;
         }
         Ok(())
     }
 
-    async fn runs(&mut self, granted: &Granted, inventory: &Inventory, last: usize) -> Result<u8, Ended> {
+    async fn runs(&mut self, granted: &Granted, last: usize) -> Result<u8, Ended> {
         let ports = self.desk.engine.ports();
         let now = ports.clock.now();
         let mut runs = ports.store.runs(last).await?;
-        runs.retain(|run| may_see(granted, inventory, &run.hosts));
+        runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));
         let text = match self.json {
             true => runs.iter().map(|run| json::line("run", run)).collect(),
             false => table::runs(&runs, now),
@@ -252,11 +250,20 @@ fn plan_command(world: &World<'_>, command: &Command) -> Result<Plan, String> {
     }
 }
 
-/// An operator with groups sees what lies wholly within them.
-fn may_see(granted: &Granted, inventory: &Inventory, hosts: &[HostName]) -> bool {
-    granted.operator().groups.is_none() || hosts.iter().all(|host| inventory.host(host).is_some())
+/// An operator with groups sees what lies wholly within them. Hosts that have left the inventory belong to
+/// no group any more, and hide nothing of a run.
+fn may_see(granted: &Granted, whole: &Inventory, hosts: &[HostName]) -> bool {
+    if granted.operator().groups.is_none() {
+        return true;
+    }
+    let visible = granted.inventory(whole);
+    let is_others = |host: &HostName| visible.host(host).is_none() && whole.host(host).is_some();
+    !hosts.iter().any(is_others) && hosts.iter().any(|host| visible.host(host).is_some())
 }
 
-fn visible_debts(granted: &Granted, inventory: &Inventory, debts: Vec<Debt>) -> Vec<Debt> {
-    debts.into_iter().filter(|debt| may_see(granted, inventory, std::slice::from_ref(&debt.host))).collect()
+/// What is owed for a host that has left the inventory is shown to everybody: somebody has to settle it.
+fn visible_debts(granted: &Granted, whole: &Inventory, debts: Vec<Debt>) -> Vec<Debt> {
+    let visible = granted.inventory(whole);
+    let is_shown = |debt: &Debt| visible.host(&debt.host).is_some() || whole.host(&debt.host).is_none();
+    debts.into_iter().filter(is_shown).collect()
 }

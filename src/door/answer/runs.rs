@@ -3,7 +3,6 @@
 use super::{Asked, Ended, Refused, may_see};
 use crate::domain::access::Granted;
 use crate::domain::event::Event;
-use crate::domain::inventory::Inventory;
 use crate::domain::name::{HostName, RunId};
 use crate::domain::outcome::exit;
 use crate::domain::plan::{Kind, Plan};
@@ -86,16 +85,11 @@ impl Asked<'_> {
     }
 
     /// A run from the store. One that may not be seen looks like one that does not exist.
-    pub(super) async fn stored(
-        &self,
-        granted: &Granted,
-        inventory: &Inventory,
-        id: RunId,
-    ) -> Result<StoredRun, Ended> {
+    pub(super) async fn stored(&self, granted: &Granted, id: RunId) -> Result<StoredRun, Ended> {
         let stored = self.desk.engine.ports().store.load(id).await?;
         let stored = stored.filter(|run| {
             let hosts: Vec<HostName> = run.plan.hosts.keys().cloned().collect();
-            may_see(granted, inventory, &hosts)
+            may_see(granted, &self.config.inventory, &hosts)
         });
         Ok(stored.ok_or_else(|| Refused::usage(format!("there is no run {id}; try: runs")))?)
     }
@@ -103,11 +97,10 @@ impl Asked<'_> {
     pub(super) async fn show(
         &mut self,
         granted: &Granted,
-        inventory: &Inventory,
         id: RunId,
         host: Option<&str>,
     ) -> Result<u8, Ended> {
-        let stored = self.stored(granted, inventory, id).await?;
+        let stored = self.stored(granted, id).await?;
         if let Some(host) = host {
             return self.show_host(&stored, host).await;
         }
@@ -138,18 +131,13 @@ impl Asked<'_> {
         self.say(&recap::host_story(name, &stored.events)).await
     }
 
-    pub(super) async fn watch(
-        &mut self,
-        granted: &Granted,
-        inventory: &Inventory,
-        id: RunId,
-    ) -> Result<u8, Ended> {
+    pub(super) async fn watch(&mut self, granted: &Granted, id: RunId) -> Result<u8, Ended> {
         let live = self.desk.engine.watch(id);
-        let stored = self.stored(granted, inventory, id).await?;
+        let stored = self.stored(granted, id).await?;
         if let Some(watch) = live {
             return self.follow(watch).await;
         }
-        self.show(granted, inventory, id, None).await?;
+        self.show(granted, id, None).await?;
         let run = Run::replay(id, stored.plan, &stored.events)
             .map_err(|illegal| Refused { status: exit::INTERNAL, why: format!("run {id}: {illegal}") })?;
         Ok(run.outcome.map_or(exit::INTERNAL, |outcome| outcome.exit_status()))

@@ -17,14 +17,8 @@ use crate::present::json;
 
 impl Asked<'_> {
     /// Asks it of the run, and says what follows from it.
-    pub(super) async fn wish(
-        &mut self,
-        granted: &Granted,
-        inventory: &Inventory,
-        id: RunId,
-        wish: Wish,
-    ) -> Result<u8, Ended> {
-        self.stored(granted, inventory, id).await?;
+    pub(super) async fn wish(&mut self, granted: &Granted, id: RunId, wish: Wish) -> Result<u8, Ended> {
+        self.stored(granted, id).await?;
         let refused = |why| match wish {
             Wish::Approve => Refused { status: exit::BUSY, why },
             _ => Refused::usage(why),
@@ -50,12 +44,19 @@ impl Asked<'_> {
         inventory: &Inventory,
         id: RunId,
     ) -> Result<u8, Ended> {
-        let stored = self.stored(granted, inventory, id).await?;
+        let stored = self.stored(granted, id).await?;
         let command = again(&stored).map_err(Refused::usage)?;
         let mut plan = self.plan(inventory, &command).await?;
-        plan.title.0 = format!("retry {id}: {}", stored.plan.title.0);
+        plan.title.0 = format!("retry {id}: {}", first_title(&stored));
         self.run(granted, plan).await
     }
+}
+
+/// What was asked for first, however often it was tried again.
+fn first_title(stored: &StoredRun) -> &str {
+    let title = stored.plan.title.0.as_str();
+    let retried = title.strip_prefix("retry ").and_then(|rest| rest.split_once(": "));
+    retried.map_or(title, |(_, first)| first)
 }
 
 /// The command that does the same on the hosts that are left.
@@ -76,7 +77,7 @@ fn again(stored: &StoredRun) -> Result<Command, String> {
     let Plan { kind, params, .. } = &stored.plan;
     match kind {
         // Each host had parameters of its own: those that are good now may be others.
-        Kind::Release { .. } if params.is_empty() && stored.plan.title.0.starts_with("rollback ") => {
+        Kind::Release { .. } if params.is_empty() && first_title(stored).starts_with("rollback ") => {
             Ok(Command::Rollback { selector })
         }
         Kind::Release { task } | Kind::Task { task } => {

@@ -12,7 +12,7 @@ use rollcall::domain::digest::sha256_hex;
 use rollcall::domain::name::HostName;
 use rollcall::embedded::sshd::{Behaviour, Ended, ExecIo};
 use rollcall::engine::port::Stream;
-use rollcall::engine::wrapper::name_of;
+use rollcall::engine::wrapper::record_of;
 use russh::Sig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -160,7 +160,8 @@ impl SimHost {
     /// Begins a step of the task; the operation that the journal has announced for it.
     pub fn begins(&self, name: &str, script: &str) -> Option<String> {
         let operation = self.ledger.begin(&self.name, &Work::Run(script));
-        if operation.as_deref().is_some_and(|operation| name_of(operation) != name) {
+        let mark = self.ledger.book().shadow.asked.mark.clone();
+        if operation.as_deref().is_some_and(|operation| record_of(operation, &mark) != name) {
             let what = format!("{name} begins, and the journal announced {operation:?}");
             self.ledger.fault("I1 intent before effect", &what);
         }

@@ -20,6 +20,8 @@ pub fn compare(ledger: &Ledger, hosts: &BTreeMap<HostName, Arc<SimHost>>) {
     for (name, host) in &run.hosts {
         let Some(end) = host.end() else { continue };
         let present = taken.get(name).and_then(|taken| taken.first());
+        // What was begun and came to no known end is on record, but not as good.
+        let present = present.filter(|taken| taken.good || end == End::Failing);
         let is_new =
             present.is_some_and(|taken| taken.release.params.get("version").is_some_and(|v| v == NEW));
         let told_new = matches!(end, End::Released | End::Unchanged | End::Failing);

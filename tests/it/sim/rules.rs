@@ -80,7 +80,7 @@ impl Reader<'_> {
             EventKind::RunStarted { .. } => {}
             EventKind::BatchStarted { batch, hosts } => self.batch_started(*batch, hosts),
             EventKind::ObserveStarted { host } => self.begins(host),
-            EventKind::Observed { host, previous } => self.seen(host).previous = previous.clone(),
+            EventKind::Observed { host, previous, .. } => self.seen(host).previous = previous.clone(),
             EventKind::ObserveFailed { .. } => {}
             EventKind::DrainStarted { hosts, .. } => hosts.iter().for_each(|host| {
                 self.begins(host);
