@@ -101,7 +101,11 @@ impl Turn<'_> {
     fn stay_out(&self) -> Option<Decision> {
         match self.host.foreign {
             true => self.settle(End::Held, "it was out of rotation before, by somebody else".into()),
-            false => self.settle(End::Held, format!("taken out by {}", self.run.asked.by)),
+            false => {
+                let reason = self.run.plan.title.0.split_once(" because ");
+                let reason = reason.map_or_else(String::new, |(_, reason)| format!(" because {reason}"));
+                self.settle(End::Held, format!("taken out by {}{reason}", self.run.asked.by))
+            }
         }
     }
 

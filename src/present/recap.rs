@@ -49,11 +49,16 @@ fn ends(run: &Run) -> String {
     let owed: Vec<&HostName> = owed.collect();
     if !owed.is_empty() {
         let hosts = folded(owed.iter().copied());
-        _ = writeln!(
-            text,
-            "out of rotation: {hosts}; a person is needed: show {} --host H; a run that succeeds puts it back",
-            run.id
-        );
+        _ = match run.plan.kind {
+            Kind::Drain => {
+                writeln!(text, "out of rotation: {hosts}; to put it back: balancer enable {hosts}")
+            }
+            _ => writeln!(
+                text,
+                "out of rotation: {hosts}; a person is needed: show {} --host H; a run that succeeds puts it back",
+                run.id
+            ),
+        };
     }
     text
 }

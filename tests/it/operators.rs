@@ -149,7 +149,7 @@ async fn hosts_are_taken_out_and_put_back_by_hand_and_debts_are_settled() {
     let site = Site::start(3).await;
     let server = |at: usize| site.hosts[at].server.clone();
     let out = site.ask_as("bob", "balancer drain web01 because of a new disk").await.expect(0);
-    assert!(out.out.contains("  held  1  web01  taken out by bob"), "{}", out.out);
+    assert!(out.out.contains("  held  1  web01  taken out by bob because of a new disk"), "{}", out.out);
     assert!(out.err.contains("out of rotation: web01 (1 open debt); see: debts"), "{}", out.err);
     assert_eq!(site.nginx.out_of_rotation(), [server(0)]);
     let debts = site.ask("debts").await.expect(0);
