@@ -77,6 +77,9 @@ impl BalancerDriver for Balancers {
     }
 }
 
+/// What balancers tell is kept whole up to twice this: a file with ten thousand servers.
+pub(crate) const ANSWER_BYTES: usize = 512 * 1024;
+
 /// Runs one of a driver's scripts on a host, as root where it asks so.
 async fn exec(
     remote: &dyn Remote,
@@ -91,7 +94,15 @@ async fn exec(
     remote
         .exec(
             host,
-            Exec { script, input, timeout, cancel: CancellationToken::new(), lines: None, fresh: false },
+            Exec {
+                script,
+                input,
+                timeout,
+                cancel: CancellationToken::new(),
+                lines: None,
+                fresh: false,
+                keep_bytes: ANSWER_BYTES,
+            },
         )
         .await
 }

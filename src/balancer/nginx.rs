@@ -32,7 +32,7 @@ const RELOAD_PROOF: Duration = Duration::from_secs(10);
 const EDIT_TRIES: u32 = 3;
 
 /// Largest configuration file that is edited, in bytes; it has to fit in a captured output.
-const CONFIG_LIMIT_BYTES: u64 = 2 * crate::domain::output::KEEP_BYTES as u64;
+const CONFIG_LIMIT_BYTES: u64 = 2 * super::ANSWER_BYTES as u64;
 
 /// What is said when old workers are left; the limit follows.
 const WAITING: &str = "requests that were in flight did not end within";

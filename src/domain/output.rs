@@ -27,22 +27,35 @@ impl Output {
 }
 
 /// Collects a stream into an [`Output`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Capture {
+    /// Of the head and of the tail, in bytes.
+    keep: usize,
     head: Vec<u8>,
     tail: std::collections::VecDeque<u8>,
     left_out: u64,
 }
 
+impl Default for Capture {
+    fn default() -> Capture {
+        Capture::keeping(KEEP_BYTES)
+    }
+}
+
 impl Capture {
+    /// One that keeps so many bytes of the head, and of the tail.
+    pub fn keeping(keep: usize) -> Capture {
+        Capture { keep, head: Vec::new(), tail: Default::default(), left_out: 0 }
+    }
+
     /// Adds what arrived.
     pub fn push(&mut self, mut bytes: &[u8]) {
-        let room = KEEP_BYTES - self.head.len();
+        let room = self.keep - self.head.len();
         let taken = room.min(bytes.len());
         self.head.extend_from_slice(&bytes[..taken]);
         bytes = &bytes[taken..];
         self.tail.extend(bytes);
-        let excess = self.tail.len().saturating_sub(KEEP_BYTES);
+        let excess = self.tail.len().saturating_sub(self.keep);
         self.tail.drain(..excess);
         self.left_out += excess as u64;
     }

@@ -18,7 +18,7 @@ use crate::domain::bracket::Phase;
 use crate::domain::event::{Change, EventKind, Stage, Way, operation_id};
 use crate::domain::name::HostName;
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
-use crate::domain::output::Output;
+use crate::domain::output::{KEEP_BYTES, Output};
 use crate::domain::plan::{HostPlan, Plan, with_previous};
 use crate::domain::rollout::Effect;
 use crate::domain::rotation::Rotation;
@@ -259,7 +259,15 @@ impl Work {
     }
 
     pub(super) fn request(&self, script: String, input: Input, timeout: Duration) -> Exec {
-        Exec { script, input, timeout, cancel: self.cancel.clone(), lines: None, fresh: false }
+        Exec {
+            script,
+            input,
+            timeout,
+            cancel: self.cancel.clone(),
+            lines: None,
+            fresh: false,
+            keep_bytes: KEEP_BYTES,
+        }
     }
 }
 

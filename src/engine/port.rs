@@ -45,6 +45,8 @@ pub struct Exec {
     pub lines: Option<mpsc::Sender<String>>,
     /// Over a connection made for this command alone: proof that the host lets us in anew.
     pub fresh: bool,
+    /// Of the head of its standard output, and of the tail; what lies between is counted.
+    pub keep_bytes: usize,
 }
 
 /// What goes into a command's standard input.

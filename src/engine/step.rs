@@ -18,7 +18,7 @@ use super::wrapper::{self, Answer, Call, Ended, Heard, How, Verb};
 use crate::domain::digest::sha256_hex;
 use crate::domain::event::Progress;
 use crate::domain::outcome::{Outcome, seconds};
-use crate::domain::output::Output;
+use crate::domain::output::{KEEP_BYTES, Output};
 use crate::domain::plan::{HostPlan, Kind};
 use crate::domain::shell;
 use crate::domain::task::{Source, Step, StepBody};
@@ -368,6 +368,7 @@ impl<'a> Asking<'a> {
             cancel: if verb == Verb::Kill { CancellationToken::new() } else { work.cancel.clone() },
             lines: self.attempt.show(&self.shown),
             fresh: verb == Verb::Confirm,
+            keep_bytes: KEEP_BYTES,
         };
         work.ports.remote.exec(&plan.endpoint, request).await
     }

@@ -10,6 +10,7 @@ use super::script;
 use crate::domain::check::{Check, CheckResult, Observation, Probe, judge};
 use crate::domain::inventory::Endpoint;
 use crate::domain::outcome::Verdict;
+use crate::domain::output::KEEP_BYTES;
 use crate::domain::task::Sudo;
 
 /// The two ways to look at a host.
@@ -79,6 +80,7 @@ async fn look(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> Observation {
         cancel: eyes.cancel.clone(),
         lines: None,
         fresh: false,
+        keep_bytes: KEEP_BYTES,
     };
     let report = eyes.remote.exec(host, request).await;
     match report.end {

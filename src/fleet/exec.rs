@@ -40,7 +40,7 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
     let mut command = Command {
         reader,
         writer,
-        stdout: Capture::default(),
+        stdout: Capture::keeping(request.keep_bytes),
         stderr: Capture::default(),
         lines: Lines { sender: request.lines, pending: Vec::new() },
         end: None,

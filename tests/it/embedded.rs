@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rollcall::domain::inventory::Endpoint;
+use rollcall::domain::output::KEEP_BYTES;
 use rollcall::embedded::sshd::{Behaviour, Ended, ExecIo, Sshd};
 use rollcall::embedded::traffic::Traffic;
 use rollcall::embedded::{EmbeddedFleet, EmbeddedHost};
@@ -58,7 +59,15 @@ fn at(host: &EmbeddedHost) -> Endpoint {
 
 fn command(script: &str) -> Exec {
     let (input, cancel) = (Input::None, CancellationToken::new());
-    Exec { script: script.into(), input, timeout: DEADLINE, cancel, lines: None, fresh: false }
+    Exec {
+        script: script.into(),
+        input,
+        timeout: DEADLINE,
+        cancel,
+        lines: None,
+        fresh: false,
+        keep_bytes: KEEP_BYTES,
+    }
 }
 
 /// The embedded fleet, and the fleet that reaches it.

@@ -100,7 +100,7 @@ fn a_release_without_trouble_reaches_every_host() {
 
 /// Half way through, the daemon dies and comes back.
 #[test]
-fn hundreds_of_hosts_are_released_by_a_daemon_that_dies() {
+fn a_thousand_hosts_are_released_by_a_daemon_that_dies() {
     let scenario = small(0, world::MOST_HOSTS, [Some(2_000), None]);
     let report = simulate(scenario);
     eprintln!("{}", tell(scenario.seed, &report));

@@ -9,7 +9,7 @@ use rollcall::domain::access::Operator;
 use rollcall::domain::event::{Change, Event, EventKind};
 use rollcall::domain::inventory::{Balancer, Endpoint};
 use rollcall::domain::name::{HostName, RunId};
-use rollcall::domain::output::Output;
+use rollcall::domain::output::{KEEP_BYTES, Output};
 use rollcall::domain::plan::Plan;
 use rollcall::domain::record::{Debt, RunSummary};
 use rollcall::domain::release::{Mark, Taken};
@@ -131,6 +131,7 @@ fn under_another_name(request: &Exec) -> Option<Exec> {
         cancel: request.cancel.clone(),
         lines: None,
         fresh: false,
+        keep_bytes: KEEP_BYTES,
     })
 }
 

@@ -23,9 +23,8 @@ use russh::keys::PrivateKey;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use sha2::{Digest, Sha256};
 
-/// Hosts of the largest simulation: with all of them out at once, nginx's file is just below the limit of
-/// what is edited.
-pub const MOST_HOSTS: usize = 400;
+/// Hosts of the largest simulation.
+pub const MOST_HOSTS: usize = 1_000;
 
 /// What every host runs before.
 pub const OLD: &str = "1.0.0";
