@@ -9,8 +9,8 @@ use super::name::{HostName, RunId};
 use super::outcome::{End, Failure, Outcome, RunOutcome};
 use super::output::Output;
 
-/// One fact. `seq` has no gaps within the store and orders everything; `at` is for people only and
-/// no decision reads it.
+/// One fact. `seq` has no gaps within the store and orders everything. `at` is what people read, and what
+/// "not before", deadlines and health are counted from; never what comes first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     pub seq: u64,

@@ -163,9 +163,9 @@ impl Turn<'_> {
             Some(_) if self.host.owed && self.plan.held => {
                 self.settle(End::Held, format!("an earlier run holds it; {}", self.reason()))
             }
-            // Others that want the same are not waited for: this happens when a run is halted.
             // A change of it is under way, or about to be: after that.
             Some(_) if self.host.forgotten != Forgotten::No => None,
+            // Others that want the same are not waited for: this happens when a run is halted.
             Some(seat) if self.host.owed => Some(Decision::enable(&seat.balancer, vec![self.name.clone()])),
             _ => self.settle(End::NotStarted, self.reason()),
         }

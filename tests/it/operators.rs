@@ -23,6 +23,15 @@ fn start(site: &Site, line: &str) -> Child {
     site.ssh("ann", line).spawn().unwrap()
 }
 
+/// Starts a release, and waits until a step of web01 stands still; the file `go` lets it go on.
+async fn deploy_until_hook(site: &Site) -> Child {
+    let hook = "touch in-hook; until [ -e go ]; do sleep 0.05; done";
+    let client = start(site, &format!("deploy prod version={NEW} 'hook={hook}'"));
+    let mark = site.hosts[0].dir.join("in-hook");
+    eventually("the step runs", async || mark.exists()).await;
+    client
+}
+
 /// The rest of what a client that was started is told.
 async fn told(child: Child) -> Answer {
     let output = child.wait_with_output().await.unwrap();
@@ -73,12 +82,7 @@ async fn a_run_waits_for_the_approval_of_a_second_person() {
 async fn a_run_is_paused_and_resumed() {
     let site = Site::start(2).await;
     with_rollout(&site, "").await;
-    let client = start(
-        &site,
-        &format!("deploy prod version={NEW} 'hook=touch in-hook; until [ -e go ]; do sleep 0.05; done'"),
-    );
-    let mark = site.hosts[0].dir.join("in-hook");
-    eventually("the step runs", async || mark.exists()).await;
+    let client = deploy_until_hook(&site).await;
     let paused = site.ask_as("bob", "pause 1").await.expect(0);
     assert!(paused.out.contains("hosts in their bracket finish it"), "{}", paused.out);
     site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
@@ -188,12 +192,7 @@ async fn hosts_are_taken_out_and_put_back_by_hand_and_debts_are_settled() {
 async fn a_reload_that_forgets_a_drain_is_noticed_and_the_host_taken_out_again() {
     let site = Site::start(2).await;
     with_rollout(&site, "").await;
-    let client = start(
-        &site,
-        &format!("deploy prod version={NEW} 'hook=touch in-hook; until [ -e go ]; do sleep 0.05; done'"),
-    );
-    let mark = site.hosts[0].dir.join("in-hook");
-    eventually("the step runs", async || mark.exists()).await;
+    let client = deploy_until_hook(&site).await;
     site.nginx.put_back(&site.hosts[0].server);
     until_shown(
         &site,
