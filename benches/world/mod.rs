@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rollcall::domain::check::{Check, CheckResult, Expect, Probe, Retry};
-use rollcall::domain::command::Params;
+use rollcall::domain::command::{Ask, Params};
 use rollcall::domain::event::{Change, Event, EventKind};
 use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle};
 use rollcall::domain::name::{HostName, RunId};
@@ -20,7 +20,8 @@ use rollcall::domain::planner::plan_task;
 use rollcall::domain::rollout::{Effect, decide};
 use rollcall::domain::run::Run;
 use rollcall::domain::task::{
-    BatchSize, Files, MaxFailures, OnFailure, Param, Rollout, Source, Step, StepBody, Sudo, Task,
+    BatchSize, Files, MaxFailures, OnFailure, Param, Rollout, Source, Step, StepBody, Task, TreeFile, Upload,
+    Written,
 };
 use rollcall::domain::template::Vars;
 use serde_json::json;
@@ -85,12 +86,10 @@ fn balancer() -> Balancer {
 
 /// Six steps of the sorts that releases are made of, behind batches of 1, 25 % and the rest.
 fn release() -> Task {
-    let run = |script: &str| StepBody::Run { script: script.into(), dir: None, env: BTreeMap::new() };
-    let upload = StepBody::Upload {
-        source: Source::File { path: "app-{{ version }}.tar.gz".into(), sha256: String::new() },
-        to: "{{ app_root }}/releases/{{ version }}.tar.gz".into(),
-        mode: 0o644,
-    };
+    let run = |script: &str| StepBody::Run { script: script.into() };
+    let archive = Source::File { path: "app-{{ version }}.tar.gz".into(), sha256: String::new() };
+    let upload =
+        StepBody::Upload(Upload::new(archive, "{{ app_root }}/releases/{{ version }}.tar.gz", 0o644));
     let link = StepBody::Link { from: "releases/{{ version }}".into(), at: "{{ app_root }}/current".into() };
     let steps = vec![
         step("upload", upload),
@@ -114,25 +113,14 @@ fn release() -> Task {
             on_failure: OnFailure::Rollback,
             ..Rollout::default()
         }),
-        steps,
+        steps: steps.into_iter().map(Written::from).collect(),
         rollback: vec![],
+        handlers: vec![],
     }
 }
 
 fn step(name: &str, body: StepBody) -> Step {
-    Step {
-        name: name.into(),
-        body,
-        creates: None,
-        unless: None,
-        timeout: Duration::from_secs(60),
-        retries: 0,
-        delay: Duration::ZERO,
-        warn_only: false,
-        sudo: Sudo::No,
-        repeatable: false,
-        dead_man: None,
-    }
+    Step { timeout: Duration::from_secs(60), delay: Duration::ZERO, ..Step::new(name, body) }
 }
 
 struct OneFile;
@@ -140,6 +128,10 @@ struct OneFile;
 impl Files for OneFile {
     fn sha256(&self, _: &str) -> Result<String, String> {
         Ok("0".repeat(64))
+    }
+
+    fn tree(&self, path: &str) -> Result<Vec<TreeFile>, String> {
+        Err(format!("{path} is no tree"))
     }
 
     fn text(&self, _: &str) -> Result<String, String> {
@@ -185,7 +177,7 @@ impl Release {
             owed: Default::default(),
         };
         let params = Params::from([("version".to_string(), "1.2.3".to_string())]);
-        plan_task(&world, "deploy", "prod", &params).expect("a plan")
+        plan_task(&world, &Ask::new("deploy", "prod", &params)).expect("a plan")
     }
 }
 

@@ -70,7 +70,11 @@ fn read_probe(table: &mut Reader<'_>) -> Option<Probe> {
     let there: Vec<&str> = kinds.into_iter().filter(|kind| table.key_span(kind).is_some()).collect();
     let run = read_run(table, there.contains(&"run"));
     let http = table.table("http", "`http`").and_then(read_http);
-    let tcp = table.table("tcp", "`tcp`").and_then(read_tcp);
+    let tcp = table.table("tcp", "`tcp`").and_then(|mut tcp| {
+        let probe = read_tcp(&mut tcp);
+        tcp.finish();
+        probe
+    });
     match there[..] {
         [_] => run.or(http).or(tcp),
         [] => {
@@ -108,7 +112,8 @@ fn read_run(table: &mut Reader<'_>, is_run: bool) -> Option<Probe> {
     Some(Probe::Run { command: command.into_inner(), expect })
 }
 
-fn read_http(mut table: Reader<'_>) -> Option<Probe> {
+/// `port`, `path`, and what is to be answered.
+pub(super) fn read_http(mut table: Reader<'_>) -> Option<Probe> {
     let port = required_port(&mut table);
     let path = table.string("path");
     if let Some(path) = &path
@@ -129,9 +134,9 @@ fn read_http(mut table: Reader<'_>) -> Option<Probe> {
     Some(Probe::Http { address, port: port?, path, host, status: status.unwrap_or(200), body })
 }
 
-fn read_tcp(mut table: Reader<'_>) -> Option<Probe> {
-    let (port, address) = (required_port(&mut table), address(&mut table));
-    table.finish();
+/// `port` and `address`.
+pub(super) fn read_tcp(table: &mut Reader<'_>) -> Option<Probe> {
+    let (port, address) = (required_port(table), address(table));
     Some(Probe::Tcp { address, port: port? })
 }
 

@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::diagnostic::did_you_mean;
-use crate::domain::task::Files;
+use crate::domain::task::{Files, TreeFile};
 
 /// Largest template, in bytes: it is held in memory and becomes part of a plan in the journal.
 pub const TEXT_LIMIT_BYTES: u64 = 1024 * 1024;
@@ -17,6 +18,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Most names that are looked at for the nearest one, when a file does not exist.
 const NAMES_LIMIT: usize = 10_000;
+
+/// Most files of a tree: each is looked at on each host.
+const TREE_LIMIT: usize = 2_000;
 
 /// The files below `files/` of a configuration directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,17 @@ impl FilesDir {
             return Err(format!("files/{path}: is no regular file"));
         }
         Ok(real)
+    }
+
+    /// Where the directory really is.
+    fn directory(&self, path: &str) -> Result<PathBuf, String> {
+        check_path(path)?;
+        let named = |error: io::Error| format!("files/{path}: {}", reason(&error));
+        let real = fs::canonicalize(self.0.join(path)).map_err(named)?;
+        match real.starts_with(fs::canonicalize(&self.0).map_err(named)?) && real.is_dir() {
+            true => Ok(real),
+            false => Err(format!("files/{path}: is no directory below files/")),
+        }
     }
 
     fn open(&self, path: &str) -> Result<File, String> {
@@ -100,6 +115,37 @@ impl Files for FilesDir {
             return Err(format!("files/{path}: a template has at most {TEXT_LIMIT_BYTES} bytes"));
         }
         String::from_utf8(bytes).map_err(|_| format!("files/{path}: is not UTF-8"))
+    }
+
+    fn tree(&self, path: &str) -> Result<Vec<TreeFile>, String> {
+        let root = self.directory(path)?;
+        let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
+        while let Some(folder) = folders.pop() {
+            let entries =
+                fs::read_dir(&folder).map_err(|error| format!("files/{path}: {}", reason(&error)))?;
+            for entry in entries.flatten() {
+                let below = entry.path();
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(below);
+                    continue;
+                }
+                let name = below.strip_prefix(&root).ok().and_then(Path::to_str);
+                let name = name.ok_or_else(|| format!("files/{path}: holds a name that is not UTF-8"))?;
+                let whole = format!("{}/{name}", path.trim_end_matches('/'));
+                let mode = self.resolve(&whole).and_then(|real| {
+                    fs::metadata(real).map_err(|error| format!("files/{whole}: {}", reason(&error)))
+                })?;
+                let executable = mode.permissions().mode() & 0o100 != 0;
+                found.push(TreeFile { path: name.into(), sha256: self.sha256(&whole)?, executable });
+            }
+            if found.len() + folders.len() > TREE_LIMIT {
+                return Err(format!(
+                    "files/{path}: holds more than {TREE_LIMIT} files; upload an archive instead"
+                ));
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
     }
 }
 

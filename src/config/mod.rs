@@ -5,6 +5,7 @@
 //! what was read, so that [`from_texts`] is a pure function.
 
 mod balancer;
+mod bodies;
 mod checks;
 mod diagnostic;
 mod disk;
@@ -99,10 +100,13 @@ fn read_all(root: &Path, texts: &disk::Texts, sink: &Sink, complete: bool) -> Co
     let inventory = inventory::resolve(&files, &settings.fleet, &check_sets, complete);
     let names: BTreeSet<String> = inventory.hosts.iter().flat_map(|host| host.vars.keys()).cloned().collect();
     let vars = Known { names, complete };
-    let tasks = folder(texts, sink, "tasks", "a task")
+    let tasks: Vec<tasks::TaskFile<'_>> = folder(texts, sink, "tasks", "a task")
         .into_iter()
-        .map(|(name, doc)| (name.to_string(), tasks::read(doc, name, &vars)))
+        .map(|(name, doc)| tasks::read(doc, name, &vars))
         .collect();
+    let check_names = checks.values().flatten().map(|check| check.name.clone()).collect();
+    tasks::check_calls(&tasks, &check_names);
+    let tasks = tasks.into_iter().map(|file| (file.task.name.clone(), file.task)).collect();
     let groups = inventory.groups.keys().cloned().collect();
     let operators =
         doc("operators").map(|doc| operators::read(doc, complete.then_some(&groups))).unwrap_or_default();

@@ -1,116 +1,251 @@
-//! The steps of a task: `[[steps]]` and `[[rollback]]`.
+//! The steps of a task: `[[steps]]`, `[[handlers]]`, `[[rollback]]` and what takes a step back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::bodies;
 use super::diagnostic::Doc;
-use super::files::check_path;
-use super::reader::Reader;
+use super::reader::{self, Reader};
 use super::templates::{self, Known};
-use crate::domain::task::{DeadMan, Source, Step, StepBody, Sudo};
-use crate::domain::template::is_template;
+use crate::domain::inventory::Endpoint;
+use crate::domain::result::RESULT;
+use crate::domain::task::{DEFAULT_DELAY, DEFAULT_TIMEOUT, DeadMan, Each, Step, StepBody, Sudo, Written};
 
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-const DEFAULT_DELAY: Duration = Duration::from_secs(1);
-const DEFAULT_MODE: u32 = 0o644;
-const LARGEST_MODE: u32 = 0o7777;
+/// Keys that say what a run does with a step, which a call of another task leaves to that one's steps.
+const NOT_OF_CALLS: [&str; 18] = [
+    "changed_when",
+    "creates",
+    "dead_man",
+    "delay",
+    "env",
+    "failed_when",
+    "in",
+    "register",
+    "removes",
+    "repeatable",
+    "retries",
+    "run_once",
+    "sudo",
+    "throttle",
+    "timeout",
+    "undo",
+    "unless",
+    "until",
+];
 
-/// Reads a list of steps whose templates may use the names `known`.
-pub(super) fn read(file: &mut Reader<'_>, key: &'static str, known: &Known) -> Vec<Step> {
-    let what = if key == "rollback" { "a rollback step" } else { "a step" };
-    let mut names = BTreeSet::new();
-    let mut steps = Vec::new();
+/// A list of steps with the spans of what other places name.
+pub(super) struct Steps {
+    pub(super) steps: Vec<Written>,
+    /// Where each is named.
+    pub(super) names: Vec<Spanned<String>>,
+    pub(super) named: Named,
+}
+
+/// What steps name that is written elsewhere, and where they do.
+#[derive(Default)]
+pub(super) struct Named {
+    pub(super) handlers: Vec<Spanned<String>>,
+    pub(super) tasks: Vec<Spanned<String>>,
+    pub(super) checks: Vec<Spanned<String>>,
+}
+
+impl Named {
+    pub(super) fn extend(&mut self, other: Named) {
+        self.handlers.extend(other.handlers);
+        self.tasks.extend(other.tasks);
+        self.checks.extend(other.checks);
+    }
+}
+
+/// Reads a list of steps whose templates may use the names `known`. What they register is known from then on.
+pub(super) fn read(file: &mut Reader<'_>, key: &'static str, known: &mut Known) -> Steps {
+    let what = match key {
+        "rollback" => "a rollback step",
+        "handlers" => "a handler",
+        _ => "a step",
+    };
+    let mut seen = BTreeSet::new();
+    let mut all = Steps { steps: Vec::new(), names: Vec::new(), named: Named::default() };
     let tables = match key {
-        "rollback" => file.tables(key, what),
-        _ => file.required_tables(key, what),
+        "steps" => file.required_tables(key, what),
+        _ => file.tables(key, what),
     };
     for table in tables {
         let doc = table.doc;
-        let (name, step) = read_step(table, known);
-        if let Some(name) = name.filter(|name| !names.insert(name.get_ref().clone())) {
-            doc.wrong(name.span(), format!("two steps are called `{}`", name.get_ref()));
+        let (name, named, written) = read_written(table, known);
+        if let Some(name) = &name {
+            if !seen.insert(name.get_ref().clone()) {
+                doc.wrong(name.span(), format!("two steps are called `{}`", name.get_ref()));
+            }
+            all.names.push(name.clone());
         }
-        steps.extend(step);
+        all.named.extend(named);
+        if let Some(register) = written.as_ref().and_then(|written| written.step.register.clone()) {
+            known.names.insert(register);
+        }
+        all.steps.extend(written);
     }
-    steps
+    all
 }
 
+type Read = (Option<Spanned<String>>, Named, Option<Written>);
+
 /// The name apart from the step: it is taken even where something else is wrong.
+fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
+    let on = text(&mut table, "on", known);
+    let each = read_loop(&mut table, known);
+    let tags = table.strings("tags").into_iter().map(Spanned::into_inner).collect();
+    let handlers = table.strings("notify");
+    let there = |key| table.key_span(key).is_some();
+    let (calls, checks) = (there("task"), there("check"));
+    let tasks = calls.then(|| table.string("task")).flatten().into_iter().collect();
+    let checks = checks.then(|| table.string("check")).flatten().into_iter().collect();
+    let mut known = known.clone();
+    if each.is_some() {
+        known.names.insert("item".into());
+    }
+    let undo = read_undo(&mut table, &known);
+    let (name, step) = read_step(table, &known);
+    let name_of = |name: &Spanned<String>| name.get_ref().clone();
+    let written = step.map(|step| {
+        let local = on.is_none() && step.at.as_ref().is_some_and(Endpoint::is_here);
+        let on = if local { Some(Endpoint::HERE.to_string()) } else { on };
+        let notify = handlers.iter().map(name_of).collect();
+        Written { step: Step { at: None, ..step }, on, each, tags, notify, undo }
+    });
+    (name, Named { handlers, tasks, checks }, written)
+}
+
+/// `loop`: a list, or an expression that is one.
+fn read_loop(table: &mut Reader<'_>, known: &Known) -> Option<Each> {
+    let doc = table.doc;
+    let value = table.value("loop")?;
+    match value.get_ref() {
+        DeValue::String(text) => {
+            let text = Spanned::new(value.span(), text.to_string());
+            templates::expression(doc, "loop", &text, known);
+            Some(Each::Expression(text.into_inner()))
+        }
+        DeValue::Array(items) => {
+            Some(Each::Items(items.iter().map(|item| reader::json(doc, item)).collect()))
+        }
+        _ => {
+            let hint = "such as [\"a\", \"b\"], or the name of a var that holds one".to_string();
+            doc.report(value.span(), "`loop` is a list, or an expression that is one", hint);
+            None
+        }
+    }
+}
+
+/// `undo`: a script, or steps. With `dead_man` it is what the host itself runs.
+fn read_undo(table: &mut Reader<'_>, known: &Known) -> Vec<Step> {
+    if table.key_span("dead_man").is_some() {
+        return Vec::new();
+    }
+    match table.value("undo").map(Spanned::get_ref) {
+        Some(DeValue::Array(_)) => {
+            let tables = table.tables("undo", "a step back");
+            tables.into_iter().filter_map(|table| read_step(table, known).1).collect()
+        }
+        Some(_) => {
+            let script = text(table, "undo", known);
+            script.map(|script| Step::new("undo", StepBody::Run { script })).into_iter().collect()
+        }
+        None => Vec::new(),
+    }
+}
+
 fn read_step(mut table: Reader<'_>, known: &Known) -> (Option<Spanned<String>>, Option<Step>) {
     let name = table.required("name");
     if let Some(name) = &name {
         templates::names(table.doc, "name", name, known);
     }
-    let body = read_body(&mut table, known);
-    let creates = text(&mut table, "creates", known);
-    let unless = text(&mut table, "unless", known);
-    let timeout = table.positive_duration("timeout", "no step would ever be done");
-    let retries = table.number("retries", 0, u32::MAX).unwrap_or_default();
-    let delay = table.duration("delay").unwrap_or(DEFAULT_DELAY);
-    let warn_only = table.bool("warn_only");
-    let sudo = read_sudo(&mut table);
-    let repeatable = table.bool("repeatable");
-    let dead_man = read_dead_man(&mut table, known);
+    let body = bodies::read(&mut table, known);
+    if matches!(body, Some(StepBody::Task { .. })) {
+        refuse_on_calls(&table);
+    }
+    let is_local = table.key_span("local").is_some();
+    let mut after = known.clone();
+    after.names.insert(RESULT.into());
+    let usual = Step::default();
+    let step = Step {
+        when: condition(&mut table, "when", known),
+        creates: text(&mut table, "creates", known),
+        removes: text(&mut table, "removes", known),
+        unless: text(&mut table, "unless", known),
+        dir: text(&mut table, "in", known),
+        env: read_env(&mut table, known),
+        timeout: table.positive_duration("timeout", "no step would ever be done").unwrap_or(DEFAULT_TIMEOUT),
+        retries: table.number("retries", 0, u32::MAX).unwrap_or_default(),
+        delay: table.duration("delay").unwrap_or(DEFAULT_DELAY),
+        until: condition(&mut table, "until", &after),
+        changed_when: condition(&mut table, "changed_when", &after),
+        failed_when: condition(&mut table, "failed_when", &after),
+        warn_only: table.bool("warn_only"),
+        sudo: read_sudo(&mut table, known),
+        repeatable: table.bool("repeatable"),
+        dead_man: read_dead_man(&mut table, known),
+        register: read_register(&mut table, known),
+        run_once: table.bool("run_once"),
+        throttle: table.number("throttle", 1, u32::MAX),
+        at: is_local.then(Endpoint::here),
+        ..usual
+    };
+    needs_retries(&table, &step);
     table.finish();
-    let step = name.clone().zip(body).map(|(name, body)| Step {
-        name: name.into_inner(),
-        body,
-        creates,
-        unless,
-        timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
-        retries,
-        delay,
-        warn_only,
-        sudo,
-        repeatable,
-        dead_man,
-    });
+    let step = name.clone().zip(body).map(|(name, body)| Step { name: name.into_inner(), body, ..step });
     (name, step)
 }
 
-/// Exactly one of `run`, `upload` and `link`.
-fn read_body(table: &mut Reader<'_>, known: &Known) -> Option<StepBody> {
-    let kinds = ["run", "upload", "link"];
-    let there: Vec<&str> = kinds.into_iter().filter(|kind| table.key_span(kind).is_some()).collect();
-    let run = read_run(table, there.contains(&"run"), known);
-    let upload = table.table("upload", "`upload`").and_then(|table| read_upload(table, known));
-    let link = table.table("link", "`link`").and_then(|table| read_link(table, known));
-    match there[..] {
-        [_] => run.or(upload).or(link),
-        [] => {
-            table.doc.wrong(table.span.clone(), "a step needs one of `run`, `upload` and `link`");
-            None
-        }
-        [first, second, ..] => {
-            let message = format!("a step cannot have both `{first}` and `{second}`");
-            table.doc.report(table.key_span(second), message, "write two steps".to_string());
-            None
+fn refuse_on_calls(table: &Reader<'_>) {
+    for key in NOT_OF_CALLS {
+        if let Some(span) = table.key_span(key) {
+            let hint = "write it to the steps of the task that is called".to_string();
+            table.doc.report(span, format!("`{key}` does not go with `task`"), hint);
         }
     }
 }
 
-fn read_run(table: &mut Reader<'_>, is_run: bool, known: &Known) -> Option<StepBody> {
+/// What never holds at the first look is meant to be looked at again.
+fn needs_retries(table: &Reader<'_>, step: &Step) {
+    if step.until.is_some() && step.retries == 0 {
+        let hint = "how many further attempts there may be; `delay` is the time between them".to_string();
+        table.doc.report(table.key_span("until"), "`until` needs `retries`", hint);
+    }
+}
+
+fn condition(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<String> {
     let doc = table.doc;
-    let script = if is_run { table.required("run") } else { table.string("run") };
-    let dir = text(table, "in", known);
+    let value = table.value(key)?;
+    if let DeValue::Boolean(yes) = value.get_ref() {
+        return Some(yes.to_string());
+    }
+    let text = table.string(key)?;
+    templates::expression(doc, key, &text, known);
+    Some(text.into_inner())
+}
+
+fn read_register(table: &mut Reader<'_>, known: &Known) -> Option<String> {
+    let name = table.string("register")?;
+    let doc = table.doc;
+    if !super::hosts::is_identifier(name.get_ref()) {
+        let message = format!("`{}` cannot name a result: no template could read it", name.get_ref());
+        doc.report(name.span(), message, "use letters, digits and _".to_string());
+    } else if known.names.contains(name.get_ref()) || name.get_ref() == RESULT {
+        doc.wrong(name.span(), format!("`{}` is the name of something else already", name.get_ref()));
+    }
+    Some(name.into_inner())
+}
+
+fn read_env(table: &mut Reader<'_>, known: &Known) -> BTreeMap<String, String> {
+    let doc = table.doc;
     let env = table.entries("env").into_iter().filter_map(|(name, value)| {
         let value = env_value(doc, &name, value, known)?;
         Some((name.into_inner(), value))
     });
-    let env: BTreeMap<String, String> = env.collect();
-    if !is_run {
-        for key in ["in", "env"] {
-            if let Some(span) = table.key_span(key) {
-                doc.wrong(span, format!("`{key}` goes with `run` only"));
-            }
-        }
-    }
-    let script = script?;
-    templates::names(doc, "run", &script, known);
-    Some(StepBody::Run { script: script.into_inner(), dir, env })
+    env.collect()
 }
 
 /// A variable of a step's environment: a string, or a number as it is written.
@@ -137,62 +272,25 @@ fn env_value(
     }
 }
 
-fn read_upload(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
-    let from = required_text(&mut table, "from", known);
-    let to = required_text(&mut table, "to", known).map(Spanned::into_inner);
-    let mode = read_mode(&mut table).unwrap_or(DEFAULT_MODE);
-    let template = table.bool("template");
-    let doc = table.doc;
-    table.finish();
-    let from = from?;
-    if !is_template(from.get_ref())
-        && let Err(why) = check_path(from.get_ref())
-    {
-        doc.wrong(from.span(), format!("`from`: {why}"));
+/// `true`, the name of a user, or `{ user = "app", password = "{{ a_secret }}" }`.
+fn read_sudo(table: &mut Reader<'_>, known: &Known) -> Sudo {
+    if let Some(DeValue::Table(_)) = table.value("sudo").map(Spanned::get_ref) {
+        let Some(mut sudo) = table.table("sudo", "`sudo`") else { return Sudo::No };
+        let user = sudo.word("user").unwrap_or_else(|| "root".into());
+        let password = required_text(&mut sudo, "password", known).map(Spanned::into_inner);
+        sudo.finish();
+        return password.map_or(Sudo::No, |password| Sudo::Password { user, password });
     }
-    let path = from.into_inner();
-    let source = match template {
-        true => Source::Template { path },
-        false => Source::File { path, sha256: String::new() },
-    };
-    Some(StepBody::Upload { source, to: to?, mode })
-}
-
-fn read_mode(table: &mut Reader<'_>) -> Option<u32> {
-    let hint = || "octal digits as chmod reads them, such as \"0644\"".to_string();
-    if let Some(value) = table.value("mode").filter(|value| !value.get_ref().is_str()) {
-        table.doc.report(value.span(), "`mode` is a string", hint());
-        return None;
-    }
-    let text = table.string("mode")?;
-    let digits = text.get_ref().bytes().all(|byte| byte.is_ascii_digit());
-    let mode = u32::from_str_radix(text.get_ref(), 8).ok().filter(|mode| digits && *mode <= LARGEST_MODE);
-    if mode.is_none() {
-        let message = format!("`mode` cannot be `{}`", text.get_ref());
-        table.doc.report(
-            text.span(),
-            message,
-            "octal digits as chmod reads them, such as \"0644\"".to_string(),
-        );
-    }
-    mode
-}
-
-fn read_link(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
-    let from = required_text(&mut table, "from", known).map(Spanned::into_inner);
-    let at = required_text(&mut table, "at", known).map(Spanned::into_inner);
-    table.finish();
-    Some(StepBody::Link { from: from?, at: at? })
-}
-
-fn read_sudo(table: &mut Reader<'_>) -> Sudo {
     match table.value("sudo").map(Spanned::get_ref) {
         None | Some(DeValue::Boolean(false)) => Sudo::No,
         Some(DeValue::Boolean(true)) => Sudo::Root,
         Some(DeValue::String(_)) => table.word("sudo").map(Sudo::User).unwrap_or_default(),
         Some(_) => {
             let span = table.value("sudo").map(Spanned::span);
-            table.doc.wrong(span, "`sudo` is true, false, or the name of a user");
+            table.doc.wrong(
+                span,
+                "`sudo` is true, false, the name of a user, or a table of `user` and `password`",
+            );
             Sudo::No
         }
     }
@@ -202,24 +300,23 @@ fn read_sudo(table: &mut Reader<'_>) -> Sudo {
 fn read_dead_man(table: &mut Reader<'_>, known: &Known) -> Option<DeadMan> {
     let span = table.key_span("dead_man");
     let within = table.positive_duration("dead_man", "nobody could confirm it in time");
-    let undo = text(table, "undo", known);
     let doc = table.doc;
+    span.as_ref()?;
+    let undo = text(table, "undo", known);
     match (span, table.key_span("undo")) {
-        (None, None) => return None,
         (Some(span), None) => {
             let hint = "write undo = \"...\": what the host runs when nobody comes back".to_string();
             doc.report(span, "`dead_man` needs `undo`", hint);
         }
-        (None, Some(span)) => doc.wrong(span, "`undo` goes with `dead_man` only"),
         (Some(span), Some(_)) if table.key_span("run").is_none() => {
             doc.wrong(span, "`dead_man` goes with `run` only");
         }
-        (Some(_), Some(_)) => {}
+        _ => {}
     }
     Some(DeadMan { within: within?, undo: undo? })
 }
 
-fn text(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<String> {
+pub(super) fn text(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<String> {
     let text = table.string(key)?;
     if text.get_ref().trim().is_empty() {
         table.doc.wrong(text.span(), format!("`{key}` is empty"));
@@ -229,7 +326,11 @@ fn text(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<Stri
     Some(text.into_inner())
 }
 
-fn required_text(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<Spanned<String>> {
+pub(super) fn required_text(
+    table: &mut Reader<'_>,
+    key: &'static str,
+    known: &Known,
+) -> Option<Spanned<String>> {
     let text = table.required(key)?;
     templates::names(table.doc, key, &text, known);
     Some(text)

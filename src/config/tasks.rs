@@ -1,18 +1,18 @@
 //! `tasks/NAME.toml`: one task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::diagnostic::Doc;
+use super::diagnostic::{Doc, did_you_mean, known_names};
 use super::hosts::{RESERVED_VARS, is_identifier};
 use super::reader::{self, Reader};
-use super::steps;
+use super::steps::{self, Named, Steps};
 use super::templates::{self, Known};
 use crate::domain::command::built_in_names;
 use crate::domain::task::{
-    BatchSize, MaxFailures, OnFailure, OnRestart, Param, PauseAfter, PauseUntil, Rollout, Task,
+    BatchSize, MaxFailures, OnFailure, OnRestart, Param, PauseAfter, PauseUntil, Rollout, StepBody, Task,
 };
 
 const ON_FAILURE: [(&str, OnFailure); 4] = [
@@ -37,8 +37,15 @@ enum Amount {
     Percent(f64),
 }
 
+/// One task, and what it names that other files define.
+pub(super) struct TaskFile<'t> {
+    pub(super) doc: Doc<'t>,
+    pub(super) task: Task,
+    pub(super) named: Named,
+}
+
 /// Reads one task. `vars` are the names that hosts define.
-pub(super) fn read(doc: Doc<'_>, name: &str, vars: &Known) -> Task {
+pub(super) fn read<'t>(doc: Doc<'t>, name: &str, vars: &Known) -> TaskFile<'t> {
     if built_in_names().iter().any(|built_in| built_in == name) {
         let message = format!("`{name}` is a command of rollcall, so no task can have that name");
         doc.report(None, message, format!("rename the file, for instance to {name}-app.toml"));
@@ -49,22 +56,113 @@ pub(super) fn read(doc: Doc<'_>, name: &str, vars: &Known) -> Task {
     let mut known = vars.clone();
     known.names.insert("host".into());
     known.names.extend(params.keys().cloned());
-    let steps = steps::read(&mut file, "steps", &known);
+    let mut steps = steps::read(&mut file, "steps", &mut known);
+    let handlers = steps::read(&mut file, "handlers", &mut known);
+    check_handlers(doc, &steps, &handlers);
     known.names.insert("previous".into());
-    let rollback = steps::read(&mut file, "rollback", &known);
+    let rollback = steps::read(&mut file, "rollback", &mut known);
+    let undone = steps.steps.iter().any(|written| !written.undo.is_empty());
+    if let Some(span) = file.key_span("rollback").filter(|_| undone) {
+        let hint = "say it in one of the two places".to_string();
+        doc.report(span, "a task has [[rollback]] steps, or steps with `undo`, not both", hint);
+    }
     // Steps that are wrong are there all the same.
-    let can_roll_back = file.key_span("rollback").is_some();
+    let can_roll_back = undone || file.key_span("rollback").is_some();
+    let mut named = std::mem::take(&mut steps.named);
+    named.extend(handlers.named);
+    named.extend(rollback.named);
     let task = Task {
         name: name.into(),
         description: file.string("description").map(Spanned::into_inner).unwrap_or_default(),
         hosts: selector(&mut file),
         params,
         rollout: file.table("rollout", "`rollout`").map(|table| read_rollout(table, can_roll_back)),
-        steps,
-        rollback,
+        steps: steps.steps,
+        rollback: rollback.steps,
+        handlers: handlers.steps,
     };
     file.finish();
-    task
+    TaskFile { doc, task, named }
+}
+
+/// A handler that nobody notifies would never run, and one that is not there never either.
+fn check_handlers(doc: Doc<'_>, steps: &Steps, handlers: &Steps) {
+    let known: Vec<&str> = handlers.names.iter().map(|name| name.get_ref().as_str()).collect();
+    for name in steps.named.handlers.iter().filter(|name| !known.contains(&name.get_ref().as_str())) {
+        let guess = did_you_mean(name.get_ref(), known.iter().copied());
+        let hint = "write it as [[handlers]]".to_string();
+        doc.report(name.span(), format!("no handler is called `{}`{guess}", name.get_ref()), hint);
+    }
+    let notified = |name: &str| steps.named.handlers.iter().any(|other| other.get_ref() == name);
+    for name in handlers.names.iter().filter(|name| !notified(name.get_ref())) {
+        let message = format!("no step notifies `{}`: it would never run", name.get_ref());
+        doc.report(name.span(), message, format!("write notify = \"{}\" to a step", name.get_ref()));
+    }
+}
+
+/// What tasks name of each other: tasks that exist, with parameters that they have, and no circles.
+pub(super) fn check_calls(files: &[TaskFile<'_>], checks: &BTreeSet<String>) {
+    let tasks: BTreeMap<&str, &TaskFile<'_>> =
+        files.iter().map(|file| (file.task.name.as_str(), file)).collect();
+    for file in files {
+        for name in &file.named.tasks {
+            check_call(file, name, &tasks);
+        }
+        for name in file.named.checks.iter().filter(|name| !checks.contains(name.get_ref())) {
+            let guess = did_you_mean(name.get_ref(), checks.iter().map(String::as_str));
+            let known = known_names(checks.iter().map(String::as_str).collect());
+            file.doc.report(name.span(), format!("no check is called `{}`{guess}", name.get_ref()), known);
+        }
+    }
+}
+
+fn check_call(file: &TaskFile<'_>, name: &Spanned<String>, tasks: &BTreeMap<&str, &TaskFile<'_>>) {
+    let Some(called) = tasks.get(name.get_ref().as_str()) else {
+        let guess = did_you_mean(name.get_ref(), tasks.keys().copied());
+        let known = known_names(tasks.keys().copied().collect());
+        file.doc.report(name.span(), format!("no task is called `{}`{guess}", name.get_ref()), known);
+        return;
+    };
+    if called.task.rollout.is_some() || !called.task.rollback.is_empty() {
+        let hint = "only the outermost task says how hosts are carried through it".to_string();
+        let message = format!("`{}` has a [rollout] or [[rollback]], so no task can call it", name.get_ref());
+        file.doc.report(name.span(), message, hint);
+    }
+    let mut seen = BTreeSet::new();
+    let mut open = vec![*called];
+    while let Some(next) = open.pop().filter(|next| seen.insert(next.task.name.clone())) {
+        open.extend(next.named.tasks.iter().filter_map(|name| tasks.get(name.get_ref().as_str()).copied()));
+    }
+    if seen.contains(&file.task.name) {
+        let message = format!("`{}` and `{}` call each other in a circle", file.task.name, name.get_ref());
+        file.doc.wrong(name.span(), message);
+        return;
+    }
+    for with in calls_of(&file.task, name.get_ref()) {
+        check_params(file.doc, name, with, &called.task);
+    }
+}
+
+type With<'a> = &'a [(String, serde_json::Value)];
+
+fn calls_of<'a>(task: &'a Task, called: &'a str) -> impl Iterator<Item = With<'a>> {
+    task.steps.iter().chain(&task.handlers).filter_map(move |written| match &written.step.body {
+        StepBody::Task { name, with } if name == called => Some(with.as_slice()),
+        _ => None,
+    })
+}
+
+fn check_params(doc: Doc<'_>, name: &Spanned<String>, with: With<'_>, called: &Task) {
+    let params = &called.params;
+    for (param, _) in with.iter().filter(|(param, _)| !params.contains_key(param)) {
+        let guess = did_you_mean(param, params.keys().map(String::as_str));
+        doc.wrong(name.span(), format!("task `{}` has no parameter `{param}`{guess}", name.get_ref()));
+    }
+    let given = |param: &str| with.iter().any(|(name, _)| name == param);
+    for (param, _) in params.iter().filter(|(name, param)| param.default.is_none() && !given(name)) {
+        let hint = format!("write with = {{ {param} = ... }}");
+        doc.report(name.span(), format!("task `{}` needs the parameter `{param}`", name.get_ref()), hint);
+    }
 }
 
 fn selector(file: &mut Reader<'_>) -> Option<String> {

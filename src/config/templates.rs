@@ -1,6 +1,7 @@
 //! What is said about templates when the configuration is loaded, so that no run finds it out.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use toml::Spanned;
 
@@ -29,11 +30,18 @@ pub(super) fn syntax(doc: Doc<'_>, key: &str, text: &Spanned<String>) -> bool {
 
 /// Reports what cannot be parsed, and names that nothing defines.
 pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known) {
-    if !syntax(doc, key, text) || !known.complete {
+    if !syntax(doc, key, text) {
+        return;
+    }
+    names_known(doc, key, text.span(), template::names_used(text.get_ref()), known);
+}
+
+fn names_known(doc: Doc<'_>, key: &str, span: Range<usize>, names: Vec<String>, known: &Known) {
+    if !known.complete {
         return;
     }
     let known = &known.names;
-    for name in template::names_used(text.get_ref()) {
+    for name in names {
         if known.contains(&name) || FUNCTIONS.contains(&name.as_str()) {
             continue;
         }
@@ -42,7 +50,19 @@ pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Kno
             "previous" => "only rollback steps know what was there before".to_string(),
             _ => known_names(known.iter().map(String::as_str).collect()),
         };
-        doc.report(text.span(), format!("`{key}`: nothing defines `{name}`{guess}"), hint);
+        doc.report(span.clone(), format!("`{key}`: nothing defines `{name}`{guess}"), hint);
+    }
+}
+
+/// Reports an expression that cannot be parsed, and names that nothing defines.
+pub(super) fn expression(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known) {
+    if text.get_ref().trim().is_empty() {
+        doc.wrong(text.span(), format!("`{key}` is empty"));
+    } else if let Err(why) = template::check_expression(text.get_ref()) {
+        let hint = "an expression as in Jinja, without braces: version == \"1.2.3\"".to_string();
+        doc.report(text.span(), format!("`{key}` is no expression: {why}"), hint);
+    } else {
+        names_known(doc, key, text.span(), template::names_in_expression(text.get_ref()), known);
     }
 }
 

@@ -76,7 +76,7 @@ pub fn needed_role(command: &Command) -> Role {
         Command::Help { .. }
         | Command::Whoami
         | Command::Hosts { .. }
-        | Command::Plan { .. }
+        | Command::Plan { diff: false, .. }
         | Command::Check { .. }
         | Command::Runs { .. }
         | Command::Show { .. }
@@ -84,7 +84,9 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Releases { .. }
         | Command::BalancerStatus { .. }
         | Command::Debts => Role::Viewer,
-        Command::Task { .. }
+        // A look at hosts runs guards there, and shows what is in their files.
+        Command::Plan { diff: true, .. }
+        | Command::Task { .. }
         | Command::Run { .. }
         | Command::Cancel { .. }
         | Command::Pause { .. }

@@ -9,7 +9,7 @@ use super::name::{HostName, nearest};
 use super::plan::{HostPlan, Kind, Plan, World, vars_of};
 use super::planner::{bare_host, check_pattern, checks_named, everything_at_once, seat};
 use super::selector::select;
-use super::task::{Param, Step, StepBody, Sudo};
+use super::task::{Param, Step, StepBody};
 
 /// How long an ad-hoc command may run.
 pub const AD_HOC_TIMEOUT: Duration = Duration::from_secs(600);
@@ -56,19 +56,8 @@ pub fn plan_run(world: &World<'_>, selector: &str, script: &str) -> Result<Plan,
         return Err("there is no command behind `--`".into());
     }
     let names = select(world.inventory, selector)?;
-    let step = Step {
-        name: "command".into(),
-        body: StepBody::Run { script: script.into(), dir: None, env: BTreeMap::new() },
-        creates: None,
-        unless: None,
-        timeout: AD_HOC_TIMEOUT,
-        retries: 0,
-        delay: Duration::ZERO,
-        warn_only: false,
-        sudo: Sudo::No,
-        repeatable: false,
-        dead_man: None,
-    };
+    let body = StepBody::Run { script: script.into() };
+    let step = Step { timeout: AD_HOC_TIMEOUT, delay: Duration::ZERO, ..Step::new("command", body) };
     let hosts = names.iter().filter_map(|name| world.inventory.host(name));
     let hosts = hosts
         .map(|host| (host.name.clone(), HostPlan { steps: vec![step.clone()], ..bare_host(host) }))

@@ -1,5 +1,6 @@
 //! One host in a run: where it is in its bracket, what is owed for it, and the table of transitions.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +11,8 @@ use super::health::Health;
 use super::name::HostName;
 use super::outcome::{End, Failure, FailureKind, Outcome, Verdict};
 pub use super::phase::{Crowded, Forgotten, Phase, Roll, Route};
+use super::result::{Answered, skipped};
+use super::template::Vars;
 
 /// How often a balancer is asked to take a host back before the host is held: a balancer host that
 /// cannot be reached for a moment strands nobody.
@@ -47,6 +50,18 @@ pub struct HostState {
     pub forgotten: Forgotten,
     /// It was to be drained, and too few would have been left in service.
     pub crowded: Option<Crowded>,
+    /// What became of the steps forward that have begun, by their place.
+    pub did: BTreeMap<usize, Did>,
+    /// What steps have registered, by its name.
+    pub results: Vars,
+}
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Did {
+    pub changed: bool,
+    /// The next step may follow.
+    pub good: bool,
 }
 
 impl HostState {
@@ -79,6 +94,11 @@ impl HostState {
             (E::StepStarted { way: Way::Forward, step: 0, attempt: 1, .. }, P::Waiting | P::Ready { .. }) => {
                 true
             }
+            (E::StepSkipped { way: Way::Forward, step: 0, .. }, P::Waiting | P::Ready { .. }) => true,
+            (
+                E::StepSkipped { way, step, .. },
+                P::Working { way: w, step: s, attempt: 1, running: false, .. },
+            ) => (way, step) == (w, s),
             (
                 E::StepEnded { way, step, attempt, .. },
                 P::Working { way: w, step: s, attempt: a, running: true, .. },
@@ -149,16 +169,16 @@ impl HostState {
             EventKind::RedrainStarted { .. } => self.forgotten = Forgotten::Redraining,
             EventKind::RedrainEnded { change, .. } => self.redrained(name, change),
             EventKind::StepStarted { way, step, attempt, .. } => {
-                self.phase = Phase::Working {
-                    way: *way,
-                    step: *step,
-                    attempt: *attempt,
-                    running: true,
-                    not_before: None,
-                };
+                self.step_started(*way, *step, *attempt);
             }
-            EventKind::StepEnded { way, step, name, attempt, outcome, .. } => {
+            EventKind::StepEnded { way, step, name, attempt, outcome, stdout, stderr, .. } => {
+                if let Some(register) = steps.register {
+                    self.results.insert(register.into(), Answered { outcome, stdout, stderr }.value());
+                }
                 self.step_ended((*way, *step, *attempt), name, outcome, event.at, steps);
+            }
+            EventKind::StepSkipped { way, step, name, why, failed, .. } => {
+                self.step_skipped((*way, *step), name, why, *failed, steps);
             }
             EventKind::ChecksStarted { stage: Stage::Gate, .. } => {
                 if let Phase::Gating { running, .. } = &mut self.phase {
@@ -273,6 +293,13 @@ impl HostState {
         beginning && !running && !self.changed
     }
 
+    fn step_started(&mut self, way: Way, step: usize, attempt: u32) {
+        if way == Way::Forward {
+            self.did.entry(step).or_default();
+        }
+        self.phase = Phase::Working { way, step, attempt, running: true, not_before: None };
+    }
+
     fn step_ended(
         &mut self,
         at: (Way, usize, u32),
@@ -284,6 +311,11 @@ impl HostState {
         let (way, step, attempt) = at;
         let certainly_nothing = matches!(outcome, Outcome::Unchanged | Outcome::NotStarted { .. });
         self.changed |= !certainly_nothing;
+        if way == Way::Forward {
+            let did = self.did.entry(step).or_default();
+            did.changed |= outcome.has_changed();
+            did.good = outcome.is_good();
+        }
         let failure = outcome.failure(name);
         let ended = matches!(outcome, Outcome::Cancelled | Outcome::Lost { .. });
         if failure.is_none() || (steps.warn_only && !ended) {
@@ -313,6 +345,20 @@ impl HostState {
             self.fail(failure.clone());
             self.phase = Phase::Failed { way, failure };
         }
+    }
+
+    fn step_skipped(&mut self, at: (Way, usize), name: &str, why: &str, failed: bool, steps: &Route<'_>) {
+        let (way, step) = at;
+        if failed {
+            let failure = Failure { kind: FailureKind::Step, why: format!("step `{name}`: {why}") };
+            self.fail(failure.clone());
+            self.phase = Phase::Failed { way, failure };
+            return;
+        }
+        if let Some(register) = steps.register {
+            self.results.entry(register.into()).or_insert_with(skipped);
+        }
+        self.phase = self.step_due(way, step + 1, steps);
     }
 
     fn checked(&mut self, stage: Stage, results: &[CheckResult], at: Timestamp, steps: &Route<'_>) {

@@ -1,48 +1,104 @@
 //! What operators can ask, and the one grammar for it: the line sent over SSH and the local command
 //! line are parsed by the same types.
 
-use std::collections::BTreeMap;
-
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use serde::{Deserialize, Serialize};
 
+pub use super::ask::{Ask, Params, Tags, Title};
 use super::name::{RunId, nearest};
 
 /// Longest line that an operator may send, in bytes.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Parameters of a task as typed: `version=1.2.3`.
-pub type Params = BTreeMap<String, String>;
-
 /// One thing an operator asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    Help { text: String },
+    Help {
+        text: String,
+    },
     Whoami,
-    Hosts { selector: String },
-    Plan { task: String, selector: String, params: Params },
-    Task { task: String, selector: String, params: Params },
-    Check { selector: String, name: Option<String>, params: Params },
-    Run { selector: String, script: String },
-    Runs { last: usize },
-    Show { run: RunId, host: Option<String> },
-    Watch { run: RunId },
-    Cancel { run: RunId, now: bool },
-    Pause { run: RunId },
-    Resume { run: RunId },
-    Approve { run: RunId },
-    Retry { run: RunId },
+    Hosts {
+        selector: String,
+    },
+    /// `diff`: with a look at the hosts.
+    Plan {
+        ask: Ask,
+        diff: bool,
+    },
+    /// `check`: nothing is changed, the hosts are only looked at.
+    Task {
+        ask: Ask,
+        check: bool,
+    },
+    Check {
+        selector: String,
+        name: Option<String>,
+        params: Params,
+    },
+    Run {
+        selector: String,
+        script: String,
+    },
+    Runs {
+        last: usize,
+    },
+    Show {
+        run: RunId,
+        host: Option<String>,
+    },
+    Watch {
+        run: RunId,
+    },
+    Cancel {
+        run: RunId,
+        now: bool,
+    },
+    Pause {
+        run: RunId,
+    },
+    Resume {
+        run: RunId,
+    },
+    Approve {
+        run: RunId,
+    },
+    Retry {
+        run: RunId,
+    },
     Debts,
-    Settle { host: String, write_off: bool, reason: String },
-    Drain { selector: String, reason: String },
-    Enable { selector: String },
-    Releases { selector: String },
-    Rollback { selector: String },
-    Mark { task: String, params: Params, bad: bool, reason: String },
+    Settle {
+        host: String,
+        write_off: bool,
+        reason: String,
+    },
+    Drain {
+        selector: String,
+        reason: String,
+    },
+    Enable {
+        selector: String,
+    },
+    Releases {
+        selector: String,
+    },
+    Rollback {
+        selector: String,
+    },
+    Mark {
+        task: String,
+        params: Params,
+        bad: bool,
+        reason: String,
+    },
     Reload,
-    HostAccept { selector: String, fingerprint: Option<String>, trust: bool },
-    BalancerStatus { selector: String },
+    HostAccept {
+        selector: String,
+        fingerprint: Option<String>,
+        trust: bool,
+    },
+    BalancerStatus {
+        selector: String,
+    },
 }
 
 /// A parsed line: the command and how to answer.
@@ -187,6 +243,15 @@ struct TaskWords {
     selector: String,
     /// NAME=VALUE
     params: Vec<String>,
+    /// Look at the hosts, and say what each step would change there; nothing is touched
+    #[arg(long)]
+    diff: bool,
+    /// Only the steps with one of these tags
+    #[arg(long, value_delimiter = ',')]
+    tags: Vec<String>,
+    /// Not the steps with one of these tags
+    #[arg(long, value_delimiter = ',')]
+    skip_tags: Vec<String>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -291,8 +356,9 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Help { command } => Command::Help { text: help(command.as_deref())? },
         Words::Whoami => Command::Whoami,
         Words::Hosts { selector } => Command::Hosts { selector },
-        Words::Plan(TaskWords { task, selector, params }) => {
-            Command::Plan { task, selector, params: read_params(&params)? }
+        Words::Plan(words) => {
+            let diff = words.diff;
+            Command::Plan { ask: read_ask(words)?, diff }
         }
         Words::Check { selector, words } => read_check(selector, &words)?,
         Words::Run { selector, script } => Command::Run { selector, script: script.join(" ") },
@@ -339,13 +405,65 @@ fn read_task(words: &[String]) -> Result<Command, UsageError> {
             meant(task)
         )));
     };
-    if let Some(option) = rest.iter().find(|word| word.starts_with('-')) {
+    let mut options = Options::default();
+    let given = options.take_from(params)?;
+    if let Some(option) = [selector].into_iter().chain(&given).find(|word| word.starts_with('-')) {
         return Err(usage(format!(
-            "`{task}` has no option `{option}`; parameters are written NAME=VALUE{}",
+            "`{task}` has no option `{option}`; parameters are written NAME=VALUE, options are --check, --tags and \
+             --skip-tags{}",
             meant(task)
         )));
     }
-    Ok(Command::Task { task: task.clone(), selector: selector.clone(), params: read_params(params)? })
+    let ask = Ask {
+        task: task.clone(),
+        selector: selector.clone(),
+        params: read_params(&given)?,
+        tags: options.tags,
+    };
+    Ok(Command::Task { ask, check: options.check })
+}
+
+/// Options of a task, wherever they stand behind the selector.
+#[derive(Default)]
+struct Options {
+    tags: Tags,
+    check: bool,
+}
+
+impl Options {
+    /// Takes the options out of words; what is left are parameters.
+    fn take_from(&mut self, words: &[String]) -> Result<Vec<String>, UsageError> {
+        let (mut left, mut words) = (Vec::new(), words.iter());
+        while let Some(word) = words.next() {
+            let (option, value) = word.split_once('=').map_or((word.as_str(), None), |(o, v)| (o, Some(v)));
+            match option {
+                "--check" => self.check = true,
+                "--tags" => self.tags.only.extend(read_tags(option, value, &mut words)?),
+                "--skip-tags" => self.tags.skip.extend(read_tags(option, value, &mut words)?),
+                _ => left.push(word.clone()),
+            }
+        }
+        Ok(left)
+    }
+}
+
+/// `--tags=a,b` or `--tags a,b`.
+fn read_tags<'w>(
+    option: &str,
+    value: Option<&'w str>,
+    words: &mut impl Iterator<Item = &'w String>,
+) -> Result<Vec<String>, UsageError> {
+    let names = value.or_else(|| words.next().map(String::as_str)).unwrap_or_default();
+    if names.is_empty() {
+        return Err(usage(format!("`{option}` needs the names of tags; try: {option} config,restart")));
+    }
+    Ok(names.split(',').filter(|name| !name.is_empty()).map(String::from).collect())
+}
+
+fn read_ask(words: TaskWords) -> Result<Ask, UsageError> {
+    let set = |names: Vec<String>| names.into_iter().collect();
+    let tags = Tags { only: set(words.tags), skip: set(words.skip_tags) };
+    Ok(Ask { task: words.task, selector: words.selector, params: read_params(&words.params)?, tags })
 }
 
 fn meant(task: &str) -> String {
@@ -412,177 +530,6 @@ fn usage(text: String) -> UsageError {
     UsageError { text }
 }
 
-/// Serializes as the words that would ask for it again; for journals and screens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Title(pub String);
-
-impl Title {
-    /// `deploy prod version=1.2.3`
-    pub fn of_task(task: &str, selector: &str, params: &Params) -> Title {
-        let params: String =
-            params.iter().map(|(name, value)| format!(" {name}={}", shell_words::quote(value))).collect();
-        Title(format!("{task} {}{params}", shell_words::quote(selector)))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Command, String> {
-        parse_line(line.as_bytes()).map(|request| request.command).map_err(|error| error.text)
-    }
-
-    fn params(pairs: &[(&str, &str)]) -> Params {
-        pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
-    }
-
-    #[test]
-    fn lines_become_commands() {
-        let s = |text: &str| text.to_string();
-        let table = [
-            ("whoami", Command::Whoami),
-            ("hosts", Command::Hosts { selector: s("all") }),
-            ("hosts 'web:!web03'", Command::Hosts { selector: s("web:!web03") }),
-            (
-                "deploy prod version=1.2.3",
-                Command::Task {
-                    task: s("deploy"),
-                    selector: s("prod"),
-                    params: params(&[("version", "1.2.3")]),
-                },
-            ),
-            (
-                "deploy prod 'message=two words' x==",
-                Command::Task {
-                    task: s("deploy"),
-                    selector: s("prod"),
-                    params: params(&[("message", "two words"), ("x", "=")]),
-                },
-            ),
-            (
-                "plan deploy prod version=1",
-                Command::Plan { task: s("deploy"), selector: s("prod"), params: params(&[("version", "1")]) },
-            ),
-            ("check prod", Command::Check { selector: s("prod"), name: None, params: params(&[]) }),
-            (
-                "check prod http version=1",
-                Command::Check {
-                    selector: s("prod"),
-                    name: Some(s("http")),
-                    params: params(&[("version", "1")]),
-                },
-            ),
-            (
-                "run web -- ls *.log | wc -l",
-                Command::Run { selector: s("web"), script: s("ls *.log | wc -l") },
-            ),
-            (
-                "run web -- echo 'it is' -- \"x\"",
-                Command::Run { selector: s("web"), script: s("echo 'it is' -- \"x\"") },
-            ),
-            ("run 'a -- b' -- true", Command::Run { selector: s("a -- b"), script: s("true") }),
-            ("runs --last 3", Command::Runs { last: 3 }),
-            ("show 41 --host web01", Command::Show { run: RunId(41), host: Some(s("web01")) }),
-            ("cancel 41 --now", Command::Cancel { run: RunId(41), now: true }),
-            ("pause 41", Command::Pause { run: RunId(41) }),
-            ("resume 41", Command::Resume { run: RunId(41) }),
-            ("approve 41", Command::Approve { run: RunId(41) }),
-            ("retry 41", Command::Retry { run: RunId(41) }),
-            (
-                "settle web01 because it is on the scrap heap",
-                Command::Settle { host: s("web01"), write_off: false, reason: s("it is on the scrap heap") },
-            ),
-            (
-                "settle web01 --write-off because gone",
-                Command::Settle { host: s("web01"), write_off: true, reason: s("gone") },
-            ),
-            (
-                "balancer drain web01 because new disk",
-                Command::Drain { selector: s("web01"), reason: s("new disk") },
-            ),
-            ("balancer enable web01", Command::Enable { selector: s("web01") }),
-            ("releases", Command::Releases { selector: s("all") }),
-            ("rollback prod.web", Command::Rollback { selector: s("prod.web") }),
-            (
-                "mark bad deploy version=1.2.3 because it leaks",
-                Command::Mark {
-                    task: s("deploy"),
-                    params: params(&[("version", "1.2.3")]),
-                    bad: true,
-                    reason: s("it leaks"),
-                },
-            ),
-            (
-                "host accept web01 SHA256:x",
-                Command::HostAccept { selector: s("web01"), fingerprint: Some(s("SHA256:x")), trust: false },
-            ),
-            ("balancer status prod", Command::BalancerStatus { selector: s("prod") }),
-        ];
-        for (line, wanted) in table {
-            assert_eq!(parse(line), Ok(wanted), "{line}");
-        }
-        assert!(parse_line(b"deploy prod --json").unwrap().json);
-        assert!(parse_line(b"--json runs").unwrap().json);
-        assert!(matches!(parse(""), Ok(Command::Help { text }) if text.contains("Every task is a command")));
-    }
-
-    #[test]
-    fn what_is_not_understood_says_what_to_write() {
-        let long = "x".repeat(LINE_LIMIT_BYTES + 1);
-        let table = [
-            ("deploy", "`deploy` needs to know where; try: deploy SELECTOR [NAME=VALUE...]"),
-            ("chek", "`chek` needs to know where; try: chek SELECTOR [NAME=VALUE...]; did you mean `check`?"),
-            ("deploy prod version", "`version` is no parameter; write NAME=VALUE, as in version=1.4.2"),
-            ("deploy prod a=1 a=2", "`a` is given twice"),
-            ("deploy prod --force", "`deploy` has no option `--force`; parameters are written NAME=VALUE"),
-            ("deploy 'prod", "a quote is not closed"),
-            ("run web uptime", "unexpected argument 'uptime' found"),
-            ("run web", "the following required arguments were not provided"),
-            ("show x", "invalid value 'x' for '<RUN>'"),
-            ("show -1", "unexpected argument '-1' found"),
-            ("settle web01 gone", "say why, for the record: ... because REASON"),
-            ("mark bad deploy because", "say why, for the record: ... because REASON"),
-            ("help nonesuch", "no command is called `nonesuch`; try: help"),
-            ("a\0b", "the command holds a NUL character"),
-            (long.as_str(), "a command has at most 65536 bytes"),
-        ];
-        for (line, wanted) in table {
-            let error = parse(line).expect_err(line);
-            assert!(error.starts_with(wanted), "{line}: {error}");
-            assert!(!error.contains("--help"), "{error}");
-        }
-        assert_eq!(parse_line(b"\xff").unwrap_err().text, "the command is not UTF-8");
-    }
-
-    #[test]
-    fn shell_syntax_is_never_read_here() {
-        for line in [
-            "; id",
-            "$(id)",
-            "`id`",
-            "whoami; id",
-            "whoami\nid",
-            "deploy prod && id",
-            "\u{202e}whoami",
-            "-- x",
-            "--help",
-        ] {
-            match parse(line) {
-                Err(_) | Ok(Command::Task { .. }) => {}
-                other => panic!("{line}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn no_line_makes_it_panic() {
-        proptest::proptest!(|(line in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60))| {
-            let _ = parse_line(&line);
-        });
-        proptest::proptest!(|(line in "(run|deploy|show|help|check|host accept|cancel|--json) ?[-a-z0-9= '\"]{0,20}( -- )?.{0,10}")| {
-            let _ = parse_line(line.as_bytes());
-        });
-    }
-}
+#[path = "command_tests.rs"]
+mod tests;

@@ -103,6 +103,16 @@ pub enum EventKind {
         stderr: Output,
         took_ms: u64,
     },
+    /// There was nothing to do for it; or, where `failed`, it cannot be done any more.
+    StepSkipped {
+        host: HostName,
+        way: Way,
+        step: usize,
+        name: String,
+        why: String,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        failed: bool,
+    },
     ChecksStarted {
         host: HostName,
         stage: Stage,
@@ -199,6 +209,9 @@ pub struct Pause {
     pub by: String,
     pub key: String,
     pub until: PausedUntil,
+    /// The step that asks for the approval, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
 }
 
 /// What ends a pause. `resume N` ends each of them but the wait for an approval.
@@ -260,6 +273,7 @@ impl EventKind {
             | ObserveFailed { host, .. }
             | StepStarted { host, .. }
             | StepEnded { host, .. }
+            | StepSkipped { host, .. }
             | ChecksStarted { host, .. }
             | ChecksEnded { host, .. }
             | RollbackStarted { host, .. }

@@ -136,6 +136,22 @@ pub struct Endpoint {
     pub via: Option<Box<Endpoint>>,
 }
 
+impl Endpoint {
+    /// The name of the machine that rollcall itself runs on, where a step says `on = "local"`.
+    pub const HERE: &str = "local";
+
+    /// The machine that rollcall itself runs on.
+    pub fn here() -> Endpoint {
+        let name = HostName::from(Endpoint::HERE);
+        Endpoint { name, address: String::new(), port: 0, login: String::new(), via: None }
+    }
+
+    /// True for the machine that rollcall itself runs on: no host of an inventory has no port.
+    pub fn is_here(&self) -> bool {
+        self.port == 0
+    }
+}
+
 /// The load balancer in front of a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Balancer {

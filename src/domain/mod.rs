@@ -3,22 +3,26 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, digest, nodeset, range, outcome, output, shell, template, check, task, rotation, inventory, selector,
-//! command, access, release, plan, planner, adhoc, event, record, health, phase, bracket, run, decision, turn, rollout, wish, restart
+//! name, digest, nodeset, range, outcome, output, shell, template, check, rotation, inventory, body, step, result, task,
+//! selector, ask, command, access, release, plan, expand, planner, adhoc, event, record, health, phase, bracket, run, decision, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
 //! a value.
 
 pub mod access;
 pub mod adhoc;
+pub mod ask;
+pub mod body;
 pub mod bracket;
 pub mod check;
 pub mod command;
 pub mod decision;
 pub mod digest;
 pub mod event;
+pub mod expand;
 pub mod health;
 pub mod inventory;
+pub mod leave;
 pub mod name;
 pub mod nodeset;
 pub mod outcome;
@@ -30,11 +34,13 @@ pub mod range;
 pub mod record;
 pub mod release;
 pub mod restart;
+pub mod result;
 pub mod rollout;
 pub mod rotation;
 pub mod run;
 pub mod selector;
 pub mod shell;
+pub mod step;
 pub mod task;
 pub mod template;
 pub mod turn;

@@ -21,18 +21,29 @@ pub enum Outcome {
     Cancelled,
     /// Contact was lost while it ran: what it did is not known.
     Lost { why: String },
+    /// Only looked at: it would change something.
+    WouldChange,
+    /// Only looked at: what it would do cannot be known before it is done.
+    NotKnown { why: String },
 }
 
 impl Outcome {
     /// True when the next step may follow.
     pub fn is_good(&self) -> bool {
-        matches!(self, Outcome::Ok | Outcome::Unchanged)
+        matches!(self, Outcome::Ok | Outcome::Unchanged | Outcome::WouldChange | Outcome::NotKnown { .. })
+    }
+
+    /// True when something is different now, or may be.
+    pub fn has_changed(&self) -> bool {
+        !matches!(self, Outcome::Unchanged | Outcome::NotStarted { .. })
     }
 
     /// The failure that this outcome is for its host; `None` when it is good.
     pub fn failure(&self, step: &str) -> Option<Failure> {
         let (kind, why) = match self {
-            Outcome::Ok | Outcome::Unchanged => return None,
+            Outcome::Ok | Outcome::Unchanged | Outcome::WouldChange | Outcome::NotKnown { .. } => {
+                return None;
+            }
             Outcome::Failed { why, .. } => (FailureKind::Step, format!("step `{step}`: {why}")),
             Outcome::NotStarted { why } => {
                 (FailureKind::Unreachable, format!("step `{step}` did not start: {why}"))

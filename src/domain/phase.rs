@@ -83,18 +83,20 @@ pub struct Route<'a> {
     pub delay: Duration,
     pub warn_only: bool,
     pub repeatable: bool,
+    /// The name by which later steps know the result.
+    pub register: Option<&'a str>,
     pub drains: bool,
     pub gated: bool,
     /// An earlier run holds it.
     pub held: bool,
     /// The release that it wants is the one on record for it; the link then points to this.
-    pub stays_at: Option<Option<&'a str>>,
+    pub stays_at: Option<Option<String>>,
 }
 
 impl Route<'_> {
     /// True when what was looked up shows that there is nothing to deploy.
     pub(super) fn is_there(&self, previous: Option<&str>) -> bool {
-        match self.stays_at {
+        match &self.stays_at {
             Some(Some(target)) => previous == Some(target),
             Some(None) => self.gated,
             None => false,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::check::Check;
+pub use super::command::Tags;
 use super::command::{Params, Title};
 use super::inventory::{Balancer, Endpoint, Host, Inventory};
 use super::name::HostName;
@@ -73,6 +74,10 @@ pub enum Kind {
     Task {
         task: String,
     },
+    /// What a task would change; nothing is touched.
+    Look {
+        task: String,
+    },
     Check,
     /// An ad-hoc command.
     Run,
@@ -126,7 +131,37 @@ impl Plan {
     pub fn task(&self) -> Option<&str> {
         match &self.kind {
             Kind::Release { task } | Kind::Task { task } => Some(task),
-            Kind::Check | Kind::Run | Kind::Drain | Kind::Enable => None,
+            Kind::Look { .. } | Kind::Check | Kind::Run | Kind::Drain | Kind::Enable => None,
+        }
+    }
+}
+
+/// Reads a plan as it stands in the store, of whatever age.
+pub fn read(text: &str) -> Result<Plan, serde_json::Error> {
+    let mut plan: Value = serde_json::from_str(text)?;
+    let hosts = plan.get_mut("hosts").and_then(Value::as_object_mut);
+    for host in hosts.into_iter().flat_map(|hosts| hosts.values_mut()) {
+        for list in ["steps", "rollback"] {
+            let steps = host.get_mut(list).and_then(Value::as_array_mut);
+            steps.into_iter().flatten().for_each(move_place);
+        }
+        // Every rollback step was a template once, which is said of each of them by now.
+        let back = host.get_mut("rollback").and_then(Value::as_array_mut);
+        for step in back.into_iter().flatten().filter_map(Value::as_object_mut) {
+            step.entry("late").or_insert(Value::Bool(true));
+        }
+    }
+    serde_json::from_value(plan)
+}
+
+/// Directory and environment were once those of `run` alone.
+fn move_place(step: &mut Value) {
+    let run = step.pointer_mut("/body/run").and_then(Value::as_object_mut);
+    let place = run.map(|run| [("dir", run.remove("dir")), ("env", run.remove("env"))]);
+    let Some(step) = step.as_object_mut() else { return };
+    for (key, value) in place.into_iter().flatten() {
+        if let Some(value) = value {
+            step.insert(key.into(), value);
         }
     }
 }

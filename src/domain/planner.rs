@@ -6,23 +6,77 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::check::Check;
-use super::command::{Params, Title};
+use super::command::{Ask, Params, Title};
 use super::digest::sha256_hex;
+use super::expand::{Expanded, expand};
 use super::inventory::{Balancer, Host, Inventory};
 use super::name::{HostName, nearest};
-use super::plan::{HostPlan, Kind, Plan, Seat, World, vars_of, with_previous};
+use super::plan::{HostPlan, Kind, Plan, Seat, Tags, World, vars_of};
 use super::release::{Need, Release, last_good, marked_bad, need};
 use super::selector::select;
-use super::task::{Files, MaxFailures, Rollout, Step, StepBody, Task, batch_sizes};
+use super::task::{MaxFailures, Rollout, Step, StepBody, Task, batch_sizes};
 use super::template::{self, Vars};
 
 /// Plans a task: `deploy prod version=1.2.3`.
-pub fn plan_task(world: &World<'_>, name: &str, selector: &str, params: &Params) -> Result<Plan, String> {
-    let task = world.tasks.get(name).ok_or_else(|| unknown_task(world, name))?;
-    let params = check_params(task, params)?;
-    let names = hosts_of_task(world, task, selector)?;
+pub fn plan_task(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
+    let task = world.tasks.get(&ask.task).ok_or_else(|| unknown_task(world, &ask.task))?;
+    check_tags(world, task, &ask.tags)?;
+    let params = check_params(task, &ask.params)?;
+    let names = hosts_of_task(world, task, &ask.selector)?;
     let each = names.into_iter().map(|name| (name, params.clone())).collect();
-    plan_hosts(world, task, each, Title::of_task(name, selector, &params), params)
+    let title = Title::of_task(&ask.task, &ask.selector, &params).with_tags(&ask.tags);
+    plan_hosts(world, &Wanted { task, tags: &ask.tags }, each, title, params)
+}
+
+/// Plans a look at what a task would change: all hosts at once, and no balancer.
+pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
+    let plan = plan_task(world, ask)?;
+    let names: Vec<HostName> = plan.batches.into_iter().flatten().collect();
+    let bare = |host: HostPlan| HostPlan {
+        rollback: vec![],
+        checks: vec![],
+        checks_back: vec![],
+        balancer: None,
+        current: false,
+        release: None,
+        ..host
+    };
+    Ok(Plan {
+        title: Title(format!("{} --check", plan.title.0)),
+        kind: Kind::Look { task: ask.task.clone() },
+        rollout: everything_at_once(),
+        batches: vec![names],
+        hosts: plan.hosts.into_iter().map(|(name, host)| (name, bare(host))).collect(),
+        balancers: BTreeMap::new(),
+        servers: BTreeMap::new(),
+        leases: BTreeSet::new(),
+        ..plan
+    })
+}
+
+/// A task, and which of its steps are wanted.
+struct Wanted<'a> {
+    task: &'a Task,
+    tags: &'a Tags,
+}
+
+/// A tag that no step has was mistyped.
+fn check_tags(world: &World<'_>, task: &Task, tags: &Tags) -> Result<(), String> {
+    let mut known = BTreeSet::from(["always".to_string()]);
+    let mut tasks = vec![task];
+    let mut seen = BTreeSet::new();
+    while let Some(task) = tasks.pop().filter(|task| seen.insert(task.name.clone())) {
+        for written in &task.steps {
+            known.extend(written.tags.iter().cloned());
+            if let StepBody::Task { name, .. } = &written.step.body {
+                tasks.extend(world.tasks.get(name));
+            }
+        }
+    }
+    let Some(unknown) = tags.only.union(&tags.skip).find(|tag| !known.contains(*tag)) else { return Ok(()) };
+    let guess = nearest(unknown, known.iter().map(String::as_str))
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    Err(format!("no step of task `{}` has the tag `{unknown}`{guess}", task.name))
 }
 
 /// Plans the way back: each host to the last good release before its present one.
@@ -50,7 +104,7 @@ pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, String> 
     };
     let task = world.tasks.get(name).ok_or_else(|| unknown_task(world, name))?;
     let title = Title(format!("rollback {}", Title::of_task("", selector, &Params::new()).0.trim()));
-    plan_hosts(world, task, each, title, Params::new())
+    plan_hosts(world, &Wanted { task, tags: &Tags::default() }, each, title, Params::new())
 }
 
 /// A host of a task and the parameters for it.
@@ -58,17 +112,19 @@ type Asked = (HostName, Params);
 
 fn plan_hosts(
     world: &World<'_>,
-    task: &Task,
+    wanted: &Wanted<'_>,
     each: Vec<Asked>,
     title: Title,
     params: Params,
 ) -> Result<Plan, String> {
+    let task = wanted.task;
     let mut hosts = BTreeMap::new();
     let mut balancers = BTreeMap::new();
     for (host, params) in &each {
         refuse_marked(world, task, params)?;
         let host = world.inventory.host(host).ok_or_else(|| format!("{host}: not in the inventory"))?;
-        let planned = plan_host(world, task, host, params).map_err(|why| format!("{}: {why}", host.name))?;
+        let planned =
+            plan_host(world, wanted, host, params).map_err(|why| format!("{}: {why}", host.name))?;
         if let Some(seat) = &planned.balancer {
             let balancer =
                 world.inventory.groups.get(&seat.balancer).and_then(|group| group.balancer.clone());
@@ -77,8 +133,11 @@ fn plan_hosts(
         }
         hosts.insert(host.name.clone(), planned);
     }
-    let leases = hosts
-        .keys()
+    let elsewhere =
+        hosts.values().flat_map(|plan: &HostPlan| &plan.steps).filter_map(|step| step.at.as_ref());
+    let touched: BTreeSet<&HostName> = hosts.keys().chain(elsewhere.map(|at| &at.name)).collect();
+    let leases = touched
+        .into_iter()
         .filter_map(|name| world.inventory.host(name))
         .map(|host| host.file().to_string())
         .collect();
@@ -145,13 +204,19 @@ pub(super) fn everything_at_once() -> Rollout {
     Rollout { max_failures: MaxFailures::Percent(100.0), watch: Duration::ZERO, ..Rollout::default() }
 }
 
-fn plan_host(world: &World<'_>, task: &Task, host: &Host, params: &Params) -> Result<HostPlan, String> {
+fn plan_host(
+    world: &World<'_>,
+    wanted: &Wanted<'_>,
+    host: &Host,
+    params: &Params,
+) -> Result<HostPlan, String> {
+    let task = wanted.task;
     let vars = vars_of(host, params);
-    let render =
-        |step: &Step| step.render(&vars, world.files).map_err(|why| format!("step `{}`: {why}", step.name));
-    let steps: Vec<Step> = task.steps.iter().map(render).collect::<Result<_, String>>()?;
+    let Expanded { steps, rollback } = expand(world, task, &vars, wanted.tags)?;
     if task.rollout.is_none() {
-        return Ok(HostPlan { steps, ..bare_host(host) });
+        let needs_vars = steps.iter().any(|step| step.late || !step.expressions().is_empty());
+        let vars = if needs_vars { vars } else { Vars::new() };
+        return Ok(HostPlan { steps, vars, ..bare_host(host) });
     }
     let checks = checks_named(world, host, None);
     let named = |check: &Check, vars: &Vars| {
@@ -160,14 +225,15 @@ fn plan_host(world: &World<'_>, task: &Task, host: &Host, params: &Params) -> Re
     let checks_back = checks_back(world, host, task, &checks);
     let release =
         Release { task: task.name.clone(), params: params.clone(), fingerprint: fingerprint(&steps)? };
+    // What was left out makes it no release: nobody could tell later what the host has.
+    let release = Some(release).filter(|_| !wanted.tags.leave_out_some());
     let held = world.owed.contains(&host.name);
-    let current = need(held, world.present(&host.name), &release) == Need::Current;
+    let current = release
+        .as_ref()
+        .is_some_and(|release| need(held, world.present(&host.name), release) == Need::Current);
     Ok(HostPlan {
-        observe: steps.iter().find_map(|step| match &step.body {
-            StepBody::Link { at, .. } => Some(at.clone()),
-            _ => None,
-        }),
-        rollback: rehearse_rollback(task, &vars, world.files)?,
+        observe: steps.iter().find_map(|step| step.body.link()).map(|(_, at)| at),
+        rollback,
         checks: checks.iter().map(|check| named(check, &vars)).collect::<Result<_, String>>()?,
         checks_back,
         balancer: seat(world.inventory, host, &vars)?,
@@ -175,7 +241,7 @@ fn plan_host(world: &World<'_>, task: &Task, host: &Host, params: &Params) -> Re
         steps,
         held,
         current,
-        release: Some(release),
+        release,
         ..bare_host(host)
     })
 }
@@ -184,17 +250,6 @@ fn plan_host(world: &World<'_>, task: &Task, host: &Host, params: &Params) -> Re
 fn fingerprint(steps: &[Step]) -> Result<String, String> {
     let text = serde_json::to_vec(steps).map_err(|error| error.to_string())?;
     Ok(sha256_hex(&text))
-}
-
-/// The rollback steps with their files put in, after a rendering that proves that nothing but
-/// `previous` is missing.
-fn rehearse_rollback(task: &Task, vars: &Vars, files: &dyn Files) -> Result<Vec<Step>, String> {
-    let rehearse = |step: &Step| {
-        step.render(&with_previous(vars, "previous"), files)?;
-        step.with_source(vars, files)
-    };
-    let named = |step: &Step| rehearse(step).map_err(|why| format!("rollback step `{}`: {why}", step.name));
-    task.rollback.iter().map(named).collect()
 }
 
 /// The checks of a host that went back to the release before: rendered for that one, where a run has
@@ -267,7 +322,7 @@ fn unknown_task(world: &World<'_>, name: &str) -> String {
     format!("no task or command is called `{name}`{guess} (tasks: {}; commands: help)", known.join(", "))
 }
 
-fn check_params(task: &Task, given: &Params) -> Result<Params, String> {
+pub(super) fn check_params(task: &Task, given: &Params) -> Result<Params, String> {
     if let Some(name) = given.keys().find(|name| !task.params.contains_key(*name)) {
         let known: Vec<&str> = task.params.keys().map(String::as_str).collect();
         let guess = nearest(name, known.iter().copied())

@@ -38,7 +38,7 @@ pub fn decide(run: &Run, now: Timestamp) -> Decided {
         return round(vec![stop]);
     }
     let turns = turns(run, now);
-    let moves: Vec<Decision> = turns.iter().filter_map(Turn::next).collect();
+    let moves = one_at_a_time(run, turns.iter().filter_map(Turn::next).collect());
     if !moves.is_empty() {
         return round(moves);
     }
@@ -52,6 +52,27 @@ pub fn decide(run: &Run, now: Timestamp) -> Decided {
     // A time that has passed without a decision waits for a report, not for the clock.
     let wakes = turns.iter().filter_map(Turn::wake_at).chain(wakes(run));
     Decided { decisions: vec![], wake_at: wakes.filter(|time| *time > now).min() }
+}
+
+/// In one round all hosts see the same state. What only some of them may do is left to the first; the others
+/// are asked again once that is in the state.
+fn one_at_a_time(run: &Run, moves: Vec<Decision>) -> Vec<Decision> {
+    let mut asked = false;
+    let mut begun: BTreeSet<String> = BTreeSet::new();
+    let is_shared = |host: &HostName, way: Way, at: usize| {
+        let plan = run.plan.hosts.get(host)?;
+        let step = if way == Way::Back { plan.rollback.get(at)? } else { plan.steps.get(at)? };
+        Some((step.run_once || step.throttle.is_some()).then(|| step.name.clone())).flatten()
+    };
+    let mut is_kept = |decision: &Decision| match &decision.event {
+        EventKind::Paused(_) => !std::mem::replace(&mut asked, true),
+        EventKind::StepStarted { host, way, step, .. } => match is_shared(host, *way, *step) {
+            Some(name) => begun.insert(name),
+            None => true,
+        },
+        _ => true,
+    };
+    moves.into_iter().filter(|decision| is_kept(decision)).collect()
 }
 
 fn round(decisions: Vec<Decision>) -> Decided {
@@ -258,7 +279,13 @@ fn pause(planned: PauseAfter, now: Timestamp) -> Option<Decision> {
             (PausedUntil::Approved, format!("for approval by a second person, {after}"))
         }
     };
-    Decision::only(EventKind::Paused(Pause { why, by: "rollcall".into(), key: String::new(), until }))
+    Decision::only(EventKind::Paused(Pause {
+        why,
+        by: "rollcall".into(),
+        key: String::new(),
+        until,
+        step: None,
+    }))
 }
 
 fn end(run: &Run) -> Option<Decision> {

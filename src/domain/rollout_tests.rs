@@ -21,7 +21,7 @@ use crate::domain::output::Output;
 use crate::domain::plan::HostPlan;
 use crate::domain::plan::{Plan, Seat};
 use crate::domain::restart;
-use crate::domain::task::{BatchSize, MaxFailures, Rollout, StepBody, Sudo, batch_sizes};
+use crate::domain::task::{BatchSize, MaxFailures, Rollout, StepBody, batch_sizes};
 use crate::domain::task::{OnFailure, Step};
 use crate::domain::wish::{Wish, grant};
 
@@ -29,17 +29,9 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn step(name: &str, template: &str) -> Step {
     Step {
-        name: name.into(),
-        body: StepBody::Run { script: template.into(), dir: None, env: BTreeMap::new() },
-        creates: None,
-        unless: None,
         timeout: Duration::from_secs(1),
-        retries: 0,
         delay: Duration::from_secs(5),
-        warn_only: false,
-        sudo: Sudo::No,
-        repeatable: false,
-        dead_man: None,
+        ..Step::new(name, StepBody::Run { script: template.into() })
     }
 }
 

@@ -2,7 +2,7 @@
 //! mutator; the live engine and recovery both use it, and an event that does not fit is an error that
 //! names both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use super::event::{Event, EventKind, Pause, PausedUntil, Then, Way};
 use super::name::{HostName, RunId};
 use super::outcome::{End, FailureKind, RunOutcome, Verdict};
 use super::plan::{Kind, Plan};
-use super::task::{OnFailure, StepBody};
+use super::task::OnFailure;
 
 /// Hexadecimal digits of a run's mark.
 const MARK_DIGITS: usize = 8;
@@ -36,6 +36,8 @@ pub struct Run {
     pub pause: Option<Pause>,
     /// The pause that the plan makes is over or under way.
     pub has_paused: bool,
+    /// Steps that asked for an approval and were given it.
+    pub confirmed: BTreeSet<String>,
     /// Whatever it has released is to be rolled back.
     pub rolls_back: bool,
     /// When a host became healthy last, or the waiting for that began.
@@ -102,6 +104,7 @@ impl Run {
             cancel: None,
             pause: None,
             has_paused: false,
+            confirmed: BTreeSet::new(),
             rolls_back: false,
             progress_at: None,
             asked: Asked::default(),
@@ -205,11 +208,13 @@ impl Run {
                 self.cancel = Some(Cancel { by: by.clone(), now });
             }
             EventKind::Paused(pause) => {
-                self.has_paused |= matches!(pause.until, PausedUntil::Time(_) | PausedUntil::Approved);
+                let planned = matches!(pause.until, PausedUntil::Time(_) | PausedUntil::Approved);
+                self.has_paused |= planned && pause.step.is_none();
                 self.pause = Some(pause.clone());
             }
             EventKind::Resumed { .. } | EventKind::Approved { .. } => {
-                self.pause = None;
+                let asked = self.pause.take().and_then(|pause| pause.step);
+                self.confirmed.extend(asked);
                 self.clocks_begin_anew(event.at);
             }
             EventKind::Recovered { then, why, .. } => self.recovered(*then, why, event.at),
@@ -257,7 +262,7 @@ impl Run {
                 let (why, by, key) = (why.to_string(), "rollcall".to_string(), String::new());
                 // A bake time that went by while nobody looked is no reason to go on.
                 self.pause.take_if(|pause| matches!(pause.until, PausedUntil::Time(_)));
-                self.pause.get_or_insert(Pause { why, by, key, until: PausedUntil::Resumed });
+                self.pause.get_or_insert(Pause { why, by, key, until: PausedUntil::Resumed, step: None });
             }
             Then::Stops => _ = self.stopped.get_or_insert(why.to_string()),
             Then::RollsBack => {
@@ -364,10 +369,6 @@ fn route<'a>(plan: &'a Plan, name: &HostName, phase: &Phase) -> Route<'a> {
         Phase::Working { step, .. } => host.steps.get(*step),
         _ => host.steps.first(),
     });
-    let link = |step: &'a super::task::Step| match &step.body {
-        StepBody::Link { from, .. } => Some(from.as_str()),
-        _ => None,
-    };
     Route {
         rollout: &plan.rollout,
         forward: host.map_or(0, |host| host.steps.len()),
@@ -380,10 +381,13 @@ fn route<'a>(plan: &'a Plan, name: &HostName, phase: &Phase) -> Route<'a> {
         delay: step.map_or_else(Default::default, |step| step.delay),
         warn_only: step.is_some_and(|step| step.warn_only),
         repeatable: step.is_some_and(|step| step.repeatable),
+        register: step.and_then(|step| step.register.as_deref()),
         drains: host.is_some_and(|host| host.balancer.is_some()),
         gated: host.is_some_and(|host| !host.checks.is_empty()),
         held: host.is_some_and(|host| host.held),
-        stays_at: host.filter(|host| host.current).map(|host| host.steps.iter().find_map(link)),
+        stays_at: host
+            .filter(|host| host.current)
+            .map(|host| host.steps.iter().find_map(|step| step.body.link()).map(|(to, _)| to)),
     }
 }
 

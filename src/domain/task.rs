@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::template::{self, Vars};
+pub use super::body::*;
+pub use super::step::*;
 
 /// One file of `tasks/`. Its texts are templates; [`Step::render`] makes the steps of one host.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,8 +18,11 @@ pub struct Task {
     pub params: BTreeMap<String, Param>,
     /// Without one the task runs on all its hosts at once and leaves the balancer alone.
     pub rollout: Option<Rollout>,
-    pub steps: Vec<Step>,
-    pub rollback: Vec<Step>,
+    pub steps: Vec<Written>,
+    /// Written out, or what the steps say themselves (`undo`), the last one first.
+    pub rollback: Vec<Written>,
+    /// Run at the end of a host's steps, in this order, when a step that notifies them has changed something.
+    pub handlers: Vec<Written>,
 }
 
 /// A parameter given on the command line: `version=1.2.3`.
@@ -148,175 +152,6 @@ impl OnFailure {
     pub fn rolls_back(self) -> bool {
         matches!(self, OnFailure::Rollback | OnFailure::RollbackAll)
     }
-}
-
-/// One unit of a task on one host.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Step {
-    pub name: String,
-    pub body: StepBody,
-    /// Path on the host: when it exists the step has nothing to do.
-    pub creates: Option<String>,
-    /// Command on the host: when it succeeds the step has nothing to do.
-    pub unless: Option<String>,
-    /// For one attempt.
-    pub timeout: Duration,
-    /// Attempts after the first one.
-    pub retries: u32,
-    /// Before each further attempt.
-    pub delay: Duration,
-    /// A failure is told and does not count.
-    pub warn_only: bool,
-    pub sudo: Sudo,
-    /// Running it once more does no harm: when its outcome is lost it is run again, at least once.
-    #[serde(default)]
-    pub repeatable: bool,
-    /// The host undoes it by itself unless somebody reaches the host anew.
-    #[serde(default)]
-    pub dead_man: Option<DeadMan>,
-}
-
-/// For steps that may cut the host off: what to do when nobody comes back.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DeadMan {
-    /// From the end of the step on.
-    pub within: Duration,
-    /// A script for the host's `sh`, in the directory and the environment of the step.
-    pub undo: String,
-}
-
-/// What a step does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StepBody {
-    /// A script for the host's `sh`.
-    Run { script: String, dir: Option<String>, env: BTreeMap<String, String> },
-    /// A file of ours; replaced atomically, and only when its content differs.
-    Upload { source: Source, to: String, mode: u32 },
-    /// A symbolic link, replaced atomically.
-    Link { from: String, at: String },
-}
-
-/// Where an upload's content comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// A file below `files/`, sent as it is. `sha256` is empty until the plan has looked.
-    File { path: String, sha256: String },
-    /// A file below `files/` that is a template.
-    Template { path: String },
-    /// A rendered template: only in plans.
-    Text(String),
-}
-
-/// As whom a step acts on the host.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Sudo {
-    /// As the login itself.
-    #[default]
-    No,
-    /// `sudo -n`.
-    Root,
-    /// `sudo -n -u USER`.
-    User(String),
-}
-
-/// Gives a plan the files that uploads name; the planner itself reads nothing.
-pub trait Files {
-    /// The SHA-256 of a file below `files/`, in hex. The error says what is wrong with the path.
-    fn sha256(&self, path: &str) -> Result<String, String>;
-    /// The text of a file below `files/`.
-    fn text(&self, path: &str) -> Result<String, String>;
-}
-
-impl Step {
-    /// The step with every template rendered for one host. The error names the field.
-    pub fn render(&self, vars: &Vars, files: &dyn Files) -> Result<Step, String> {
-        let text = |field: &str, template: &str| named(field, template::text(template, vars));
-        let script = |field: &str, template: &str| named(field, template::script(template, vars));
-        let body = match &self.body {
-            StepBody::Run { script: body, dir, env } => StepBody::Run {
-                script: script("run", body)?,
-                dir: dir.as_deref().map(|dir| text("in", dir)).transpose()?,
-                env: env
-                    .iter()
-                    .map(|(k, v)| Ok((k.clone(), text("env", v)?)))
-                    .collect::<Result<_, String>>()?,
-            },
-            StepBody::Upload { source, to, mode } => {
-                StepBody::Upload { source: source.render(vars, files)?, to: text("to", to)?, mode: *mode }
-            }
-            StepBody::Link { from, at } => StepBody::Link { from: text("from", from)?, at: text("at", at)? },
-        };
-        let dead_man = self.dead_man.as_ref().map(|dead_man| {
-            Ok::<_, String>(DeadMan { undo: script("undo", &dead_man.undo)?, ..dead_man.clone() })
-        });
-        Ok(Step {
-            name: text("name", &self.name)?,
-            body,
-            dead_man: dead_man.transpose()?,
-            creates: self.creates.as_deref().map(|path| text("creates", path)).transpose()?,
-            unless: self.unless.as_deref().map(|command| script("unless", command)).transpose()?,
-            ..self.clone()
-        })
-    }
-
-    /// The step with only its file fixed, everything else still a template: for rollback steps, which
-    /// are rendered while the run is under way and must not depend on a file by then.
-    pub fn with_source(&self, vars: &Vars, files: &dyn Files) -> Result<Step, String> {
-        let StepBody::Upload { source, to, mode } = &self.body else { return Ok(self.clone()) };
-        let body = StepBody::Upload { source: source.render(vars, files)?, to: to.clone(), mode: *mode };
-        Ok(Step { body, ..self.clone() })
-    }
-
-    /// Every text of the step that is a template, with the name of its field.
-    pub fn templates(&self) -> Vec<(&'static str, &str)> {
-        let mut all = vec![("name", self.name.as_str())];
-        match &self.body {
-            StepBody::Run { script, dir, env } => {
-                all.push(("run", script));
-                all.extend(dir.iter().map(|dir| ("in", dir.as_str())));
-                all.extend(env.values().map(|value| ("env", value.as_str())));
-            }
-            StepBody::Upload { source, to, .. } => all.extend([("upload", source.path()), ("upload", to)]),
-            StepBody::Link { from, at } => all.extend([("link", from.as_str()), ("link", at.as_str())]),
-        }
-        all.extend(self.creates.iter().map(|path| ("creates", path.as_str())));
-        all.extend(self.unless.iter().map(|command| ("unless", command.as_str())));
-        all.extend(self.dead_man.iter().map(|dead_man| ("undo", dead_man.undo.as_str())));
-        all
-    }
-}
-
-impl Source {
-    fn path(&self) -> &str {
-        match self {
-            Source::File { path, .. } | Source::Template { path } => path,
-            Source::Text(_) => "",
-        }
-    }
-
-    fn render(&self, vars: &Vars, files: &dyn Files) -> Result<Source, String> {
-        let path = named("upload", template::text(self.path(), vars))?;
-        match self {
-            // A plan has put it in already.
-            Source::File { sha256, .. } if !sha256.is_empty() => Ok(self.clone()),
-            Source::File { .. } => {
-                let sha256 = files.sha256(&path)?;
-                Ok(Source::File { path, sha256 })
-            }
-            Source::Template { .. } => {
-                let content = template::text(&files.text(&path)?, vars);
-                content.map(Source::Text).map_err(|why| format!("files/{path}: {why}"))
-            }
-            Source::Text(_) => Ok(self.clone()),
-        }
-    }
-}
-
-fn named(field: &str, result: Result<String, String>) -> Result<String, String> {
-    result.map_err(|why| format!("`{field}`: {why}"))
 }
 
 /// Sizes of the batches for `total` hosts: percent of all, rounded down, at least one; the last

@@ -53,6 +53,7 @@ fn write_failed(error: std::fmt::Error) -> Error {
 
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
+    environment.add_filter("from_json", from_json);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     // A file that is uploaded ends as it was written.
     if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
@@ -89,6 +90,50 @@ pub fn script(template: &str, vars: &Vars) -> Result<String, String> {
         return Err("a value holds a character that rollcall keeps for itself (U+E0F0, U+E0F1)".into());
     }
     bounded(shell::fill(&rendered, &values)?)
+}
+
+/// The text of a value in JSON, as that value: `{{ (list.stdout | from_json).name }}`.
+fn from_json(text: &str) -> Result<Jinja, Error> {
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("from_json: {error}")))?;
+    Ok(Jinja::from(Serde(value)))
+}
+
+/// The value of an expression: `facts.cpus * 2`.
+pub fn value(expression: &str, vars: &Vars) -> Result<Value, String> {
+    let value = evaluate(expression, vars)?;
+    serde_json::to_value(&value).map_err(|error| format!("`{}`: {error}", one_line(expression)))
+}
+
+/// True when an expression holds, as Jinja's `if` sees it: `facts.arch == "x86_64"`.
+pub fn holds(expression: &str, vars: &Vars) -> Result<bool, String> {
+    evaluate(expression, vars).map(|value| value.is_true())
+}
+
+fn evaluate(expression: &str, vars: &Vars) -> Result<Jinja, String> {
+    let compiled = PLAIN.compile_expression(expression).map_err(|error| explain(&error))?;
+    let value = compiled.eval(Jinja::from(Serde(vars))).map_err(|error| match error.kind() {
+        ErrorKind::UndefinedError => undefined(&braced(expression), vars),
+        _ => explain(&error),
+    })?;
+    match value.is_undefined() {
+        true => Err(undefined(&braced(expression), vars)),
+        false => Ok(value),
+    }
+}
+
+/// Checks that `expression` can be parsed, for messages at load time.
+pub fn check_expression(expression: &str) -> Result<(), String> {
+    PLAIN.compile_expression(expression).map(drop).map_err(|error| explain(&error))
+}
+
+/// The names that `expression` reads.
+pub fn names_in_expression(expression: &str) -> Vec<String> {
+    names_used(&braced(expression))
+}
+
+fn braced(expression: &str) -> String {
+    format!("{{{{ {expression} }}}}")
 }
 
 /// Checks that `template` can be parsed, for messages at load time.
@@ -184,6 +229,27 @@ mod tests {
         );
         assert!(text("{{ host.port }}", &vars()).is_err());
         assert!(check_syntax("{{ open").is_err());
+    }
+
+    #[test]
+    fn expressions_are_values_or_errors_that_name_what_is_missing() {
+        assert_eq!(value("port + 1", &vars()).unwrap(), json!(8081));
+        assert_eq!(value("['a', version]", &vars()).unwrap(), json!(["a", "1.2.3"]));
+        for (expression, wanted) in [
+            ("version == '1.2.3'", true),
+            ("port > 9000", false),
+            ("host.address is startingwith '10.' and not port == 1", true),
+            ("'x' in message", false),
+        ] {
+            assert_eq!(holds(expression, &vars()), Ok(wanted), "{expression}");
+        }
+        assert_eq!(
+            holds("versoin == 1", &vars()).unwrap_err(),
+            "`versoin` is not defined; did you mean `version`?"
+        );
+        assert!(holds("host.nothing", &vars()).unwrap_err().contains("is not defined"));
+        assert!(check_expression("version ==").is_err());
+        assert_eq!(names_in_expression("version == x.y"), ["version", "x"]);
     }
 
     #[test]

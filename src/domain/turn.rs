@@ -7,12 +7,13 @@ use jiff::Timestamp;
 
 use super::bracket::{Forgotten, HostState, Phase, Roll};
 use super::decision::{Decision, Effect};
-use super::event::{EventKind, PausedUntil, Stage, Way};
+use super::event::{EventKind, Pause, PausedUntil, Stage, Way};
+use super::leave::{Leave, leave};
 use super::name::HostName;
 use super::outcome::{End, Failure, FailureKind, Verdict};
 use super::plan::{HostPlan, Kind};
 use super::run::Run;
-use super::task::{Step, StepBody};
+use super::step::Step;
 use super::template;
 
 /// How long a host that is to be rolled back out of rotation waits for room.
@@ -123,7 +124,7 @@ impl Turn<'_> {
                 effect: Some(Effect::Observe { host: host.clone() }),
             }),
             Kind::Check => Some(Decision::checks(host, Stage::Roll)),
-            Kind::Task { .. } | Kind::Run => self.step(Way::Forward, 0, 1),
+            Kind::Task { .. } | Kind::Run | Kind::Look { .. } => self.step(Way::Forward, 0, 1),
             Kind::Drain | Kind::Enable => None,
         }
     }
@@ -174,10 +175,28 @@ impl Turn<'_> {
     fn step(&self, way: Way, step: usize, attempt: u32) -> Option<Decision> {
         let steps = if way == Way::Back { &self.plan.rollback } else { &self.plan.steps };
         let (host, name) = (self.name.clone(), steps.get(step)?.name.clone());
+        let skipped = |why: String, failed: bool| {
+            let (host, name) = (host.clone(), name.clone());
+            Decision::only(EventKind::StepSkipped { host, way, step, name, why, failed })
+        };
+        match leave(self.run, self.name, way, step, attempt) {
+            Leave::Go => {}
+            Leave::Wait => return None,
+            Leave::Skip(why) => return skipped(why, false),
+            Leave::Fail(why) => return skipped(why, true),
+            Leave::Ask(text) => return self.ask(name, &text),
+        }
         Some(Decision {
             event: EventKind::StepStarted { host: host.clone(), way, step, name, attempt },
             effect: Some(Effect::Step { host, way, step, attempt }),
         })
+    }
+
+    /// The run waits for an operator's word; hosts in their bracket go on until they come to the same question.
+    fn ask(&self, step: String, text: &str) -> Option<Decision> {
+        let why = format!("step `{step}` on {}: {text}", self.name);
+        let (by, key, until) = ("rollcall".to_string(), String::new(), PausedUntil::Approved);
+        Decision::only(EventKind::Paused(Pause { why, by, key, until, step: Some(step) }))
     }
 
     fn settle(&self, end: End, why: String) -> Option<Decision> {
@@ -282,13 +301,11 @@ pub(super) fn can_go_back(host: &HostState, plan: &HostPlan) -> Result<(), &'sta
     }
     let speaks_of_previous = |step: &Step| {
         step.templates()
-            .iter()
-            .any(|(_, text)| template::names_used(text).iter().any(|name| name == "previous"))
+            .into_iter()
+            .any(|(_, text)| template::names_used(&text).iter().any(|name| name == "previous"))
     };
-    let leads_back_here = |step: &Step| match &step.body {
-        StepBody::Link { from, .. } => host.previous.as_ref() == Some(from),
-        _ => false,
-    };
+    let leads_back_here =
+        |step: &Step| step.body.link().is_some_and(|(from, _)| host.previous.as_ref() == Some(&from));
     if plan.steps.iter().any(leads_back_here) {
         return Err("it was on this release before the run began");
     }

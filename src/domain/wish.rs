@@ -26,7 +26,7 @@ pub fn grant(run: &Run, wish: Wish, who: &Operator) -> Result<Option<EventKind>,
     let id = run.id;
     let paused = |why: &str, until| {
         let (by, key) = (by.clone(), key.clone());
-        Ok(Some(EventKind::Paused(Pause { why: why.into(), by, key, until })))
+        Ok(Some(EventKind::Paused(Pause { why: why.into(), by, key, until, step: None })))
     };
     if run.is_halted() && matches!(wish, Wish::Pause | Wish::Resume | Wish::Approve) {
         return Err(format!("run {id} is being stopped: no further host begins; see: watch {id}"));

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Ports;
 use super::feed::Live;
+use super::kinds;
 use super::port::{Exec, ExecEnd, ExecReport, Input, Member};
 use super::script;
 use super::step::{Attempt, Done};
@@ -16,14 +17,17 @@ use super::verify::{Eyes, verify};
 use super::wrapper::{self, Answer, Call, Verb};
 use crate::domain::bracket::Phase;
 use crate::domain::event::{Change, EventKind, Stage, Way, operation_id};
+use crate::domain::leave::known;
 use crate::domain::name::HostName;
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
 use crate::domain::output::{KEEP_BYTES, Output};
-use crate::domain::plan::{HostPlan, Plan, with_previous};
+use crate::domain::plan::{HostPlan, Kind, Plan};
+use crate::domain::result::{Answered, judge};
 use crate::domain::rollout::Effect;
 use crate::domain::rotation::Rotation;
 use crate::domain::run::Run;
-use crate::domain::task::{Files, Step, StepBody, Sudo};
+use crate::domain::task::{Files, Step, Sudo, TreeFile};
+use crate::domain::template::{self, Vars};
 
 /// How long the first look at a host may take, once it is connected.
 const OBSERVE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,8 +37,8 @@ pub struct Work {
     pub ports: Ports,
     pub live: Arc<Live>,
     pub effect: Effect,
-    /// What the host's link pointed to, for the way back.
-    pub previous: Option<String>,
+    /// What templates know of the host by now.
+    pub known: Vars,
     /// The way the host is on, for choosing its checks.
     pub way: Way,
     /// Ends commands on the way forward when an operator wants so.
@@ -71,9 +75,12 @@ impl Work {
             && run.plan.has_bracket();
         let to_its_end = way != Way::Forward || roll;
         let cancel = if to_its_end { CancellationToken::new() } else { cancel.clone() };
-        let previous = host.and_then(|host| host.previous.clone());
+        let known = match &effect {
+            Effect::Step { host, way, .. } => known(run, host, *way),
+            _ => Vars::new(),
+        };
         let mark = run.asked.mark.clone();
-        Work { ports: ports.clone(), live: live.clone(), effect, previous, way, cancel, mark, resumed: None }
+        Work { ports: ports.clone(), live: live.clone(), effect, known, way, cancel, mark, resumed: None }
     }
 
     /// The same work, whose intent was written `age` ago by a rollcall that has ended since. Looks are
@@ -158,8 +165,8 @@ impl Work {
     /// for their state is not taken out of rotation. Old state is cleared away meanwhile.
     async fn prepare(&self, plan: &HostPlan) -> Result<(), Failure> {
         let steps = || plan.steps.iter().chain(&plan.rollback);
-        let run: Vec<&Sudo> =
-            steps().filter(|step| matches!(step.body, StepBody::Run { .. })).map(|step| &step.sudo).collect();
+        let here = |step: &&Step| step.at.is_none() && kinds::is_apart(step);
+        let run: Vec<&Sudo> = steps().filter(here).map(|step| &step.sudo).collect();
         for (at, sudo) in run.iter().enumerate() {
             if !run[..at].contains(sudo) {
                 self.prepare_as(plan, sudo).await?;
@@ -189,12 +196,8 @@ impl Work {
             Some(Answer::Stale) => "another rollcall has taken over: the host refuses this one".into(),
             _ => describe(&report.end, &report.stderr),
         };
-        let who = match sudo {
-            Sudo::No => String::new(),
-            Sudo::Root => " with sudo".into(),
-            Sudo::User(user) => format!(" with sudo as {user}"),
-        };
-        Err(Failure { kind: kind_of(&report.end), why: format!("its steps cannot be run{who}: {why}") })
+        let why = format!("its steps cannot be run{}: {why}", sudo.words());
+        Err(Failure { kind: kind_of(&report.end), why })
     }
 
     /// Whether a host that may be on the release already is where it is told to be. A balancer that cannot
@@ -228,8 +231,10 @@ impl Work {
             Ok((plan, step)) => {
                 name = step.name.clone();
                 let operation = operation_id(self.live.id, host, way, at, attempt);
-                Attempt { work: self, plan, step: &step, operation }.perform().await
+                let done = Attempt { work: self, plan, step: &step, operation }.perform().await;
+                self.judged(&step, done)
             }
+            Err(why) if self.looks() => Done::silent(Outcome::NotKnown { why }),
             Err(why) => Done::failed(why),
         };
         EventKind::StepEnded {
@@ -247,11 +252,28 @@ impl Work {
 
     fn step_of(&self, host: &HostName, way: Way, at: usize) -> Result<(&HostPlan, Step), String> {
         let plan = self.plan(host).ok_or("not in the plan")?;
-        if way != Way::Back {
-            return Ok((plan, plan.steps.get(at).ok_or("no such step")?.clone()));
+        let steps = if way == Way::Back { &plan.rollback } else { &plan.steps };
+        let step = steps.get(at).ok_or("no such step")?;
+        if let Some(when) = &step.when {
+            let mut vars = self.known.clone();
+            vars.extend(step.vars.clone());
+            template::holds(when, &vars).map_err(|why| format!("`when`: {why}"))?;
         }
-        let vars = with_previous(&plan.vars, self.previous.as_deref().unwrap_or_default());
-        Ok((plan, plan.rollback.get(at).ok_or("no such step")?.render(&vars, &NoFiles)?))
+        let rendered = if step.late { step.render(&self.known, &NoFiles)? } else { step.clone() };
+        Ok((plan, rendered))
+    }
+
+    fn looks(&self) -> bool {
+        matches!(self.live.plan.kind, Kind::Look { .. })
+    }
+
+    /// By the step's own conditions, where it has any and something was done.
+    fn judged(&self, step: &Step, done: Done) -> Done {
+        if self.looks() {
+            return done;
+        }
+        let answered = Answered { outcome: &done.outcome, stdout: &done.stdout, stderr: &done.stderr };
+        Done { outcome: judge(step, &answered, &self.known), ..done }
     }
 
     async fn exec(&self, plan: &HostPlan, script: String, input: Input, timeout: Duration) -> ExecReport {
@@ -308,6 +330,10 @@ impl Files for NoFiles {
     }
 
     fn text(&self, path: &str) -> Result<String, String> {
+        Err(format!("files/{path}: not part of the plan"))
+    }
+
+    fn tree(&self, path: &str) -> Result<Vec<TreeFile>, String> {
         Err(format!("files/{path}: not part of the plan"))
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod effect;
 pub mod feed;
+pub mod kinds;
 pub mod port;
 pub mod recover;
 pub mod script;
@@ -10,6 +11,7 @@ pub mod standing;
 pub mod verify;
 pub mod wrapper;
 
+mod asking;
 mod drive;
 mod guard;
 mod step;

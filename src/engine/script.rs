@@ -3,25 +3,13 @@
 
 use crate::domain::plan::HostPlan;
 use crate::domain::shell;
-use crate::domain::task::{Step, StepBody, Sudo};
+use crate::domain::task::{Step, Sudo};
 
 /// Looks up what a link points to. Prints `to TARGET` if that exists, `dangling TARGET`, or `none`.
 pub const OBSERVE: &str = r#"
 at=$1
 [ -n "$at" ] && [ -L "$at" ] || { echo none; exit 0; }
 if [ -e "$at" ]; then printf 'to %s\n' "$(readlink "$at")"; else printf 'dangling %s\n' "$(readlink "$at")"; fi
-"#;
-
-/// Replaces a link atomically. `$1` target, `$2` link, `$3` a name for the temporary link.
-pub const LINK: &str = r#"
-from=$1 at=$2 tmp=$2.$3.$$
-if [ -L "$at" ]; then
-  [ "$(readlink "$at")" = "$from" ] && { echo unchanged; exit 0; }
-elif [ -e "$at" ]; then
-  echo "$at exists and is no link; move it away first" >&2; exit 1
-fi
-rm -f "$tmp" && ln -s "$from" "$tmp" && mv -fT "$tmp" "$at" || { rm -f "$tmp"; exit 1; }
-echo changed
 "#;
 
 /// Prints the SHA-256 of the file `$1`, or `none`.
@@ -50,27 +38,21 @@ old=$(ls -ld "$1" | cut -c1-10) && chmod "$2" "$1" || exit 1
 if [ "$old" = "$(ls -ld "$1" | cut -c1-10)" ]; then echo unchanged; else echo changed; fi
 "#;
 
-/// The script of a `run` step as its author meant it: directory and environment first.
-pub fn run_script(step: &Step) -> Option<String> {
-    let StepBody::Run { script, .. } = &step.body else { return None };
-    in_place(step, script)
-}
-
 /// What undoes it, in the same place.
 pub fn undo_script(step: &Step) -> Option<String> {
-    in_place(step, &step.dead_man.as_ref()?.undo)
+    Some(in_place(step, &step.dead_man.as_ref()?.undo))
 }
 
-fn in_place(step: &Step, script: &str) -> Option<String> {
-    let StepBody::Run { dir, env, .. } = &step.body else { return None };
+/// A script as its author meant it: directory and environment first.
+pub fn in_place(step: &Step, script: &str) -> String {
     let mut lines = String::new();
-    if let Some(dir) = dir {
+    if let Some(dir) = &step.dir {
         lines.push_str(&format!("cd {} || exit\n", shell::quote(dir)));
     }
-    for (name, value) in env {
+    for (name, value) in &step.env {
         lines.push_str(&format!("export {name}={}\n", shell::quote(value)));
     }
-    Some(lines + script)
+    lines + script
 }
 
 /// A script as somebody: under `sh`, whatever the login's own shell is, and under `sudo -n` if asked.
@@ -85,6 +67,9 @@ pub fn words_as<'a>(words: impl IntoIterator<Item = &'a str>, sudo: &Sudo) -> St
         Sudo::No => format!("exec {command}"),
         Sudo::Root => format!("exec sudo -n -- {command}"),
         Sudo::User(user) => format!("exec sudo -n -u {} -- {command}", shell::quote(user)),
+        Sudo::Password { user, .. } => {
+            format!("exec {} {command}", shell::join(["sh", "-c", SUDO, "sudo", user]))
+        }
     }
 }
 
@@ -92,12 +77,15 @@ pub fn words_as<'a>(words: impl IntoIterator<Item = &'a str>, sudo: &Sudo) -> St
 pub fn guard(step: &Step) -> Option<String> {
     let creates = step.creates.as_deref().map(|path| format!("[ -e {} ]", shell::quote(path)));
     let unless = step.unless.as_deref().map(|command| format!("( {command}\n) >/dev/null 2>&1"));
-    match (creates, unless) {
-        (None, None) => None,
-        (Some(one), None) | (None, Some(one)) => Some(one),
-        (Some(creates), Some(unless)) => Some(format!("{creates} || {unless}")),
-    }
+    let removes = step.removes.as_deref().map(|path| format!("[ ! -e {} ]", shell::quote(path)));
+    let all: Vec<String> = [creates, removes, unless].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| in_place(step, &all.join(" || ")))
 }
+
+/// `sudo` with a password, the first line on stdin, where it is wanted; elsewhere that line is taken away.
+const SUDO: &str = r#"u=$1; shift
+if sudo -n -u "$u" true 2>/dev/null; then IFS= read -r _; exec sudo -n -u "$u" -- "$@"; fi
+exec sudo -S -k -p '' -u "$u" -- "$@""#;
 
 /// The look at the present release of a host.
 pub fn observe(plan: &HostPlan) -> String {
@@ -110,7 +98,6 @@ mod tests {
     use std::io::Write;
     use std::path::Path;
     use std::process::{Command, Stdio};
-    use std::time::Duration;
 
     use super::*;
     use crate::domain::digest::sha256_hex;
@@ -135,21 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_replaced_atomically_and_only_a_link() {
+    fn what_a_link_points_to_is_looked_up() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path();
-        std::fs::create_dir_all(at.join("releases/it's 2")).unwrap();
-        assert_eq!(own(at, LINK, &["releases/1", "current", "op"], ""), said(0, "changed"));
-        assert_eq!(own(at, OBSERVE, &["current"], ""), said(0, "dangling releases/1"));
-        assert_eq!(own(at, LINK, &["releases/it's 2", "current", "op"], ""), said(0, "changed"));
-        assert_eq!(own(at, LINK, &["releases/it's 2", "current", "op"], ""), said(0, "unchanged"));
-        assert_eq!(own(at, OBSERVE, &["current"], ""), said(0, "to releases/it's 2"));
+        std::os::unix::fs::symlink("releases/it's 1", at.join("current")).unwrap();
+        assert_eq!(own(at, OBSERVE, &["current"], ""), said(0, "dangling releases/it's 1"));
+        std::fs::create_dir_all(at.join("releases/it's 1")).unwrap();
+        assert_eq!(own(at, OBSERVE, &["current"], ""), said(0, "to releases/it's 1"));
         assert_eq!(own(at, OBSERVE, &[""], ""), said(0, "none"));
-        // A link to a directory is replaced, not descended into.
-        assert!(!at.join("releases/it's 2/it's 2").exists());
-        std::fs::write(at.join("file"), "precious").unwrap();
-        assert_eq!(own(at, LINK, &["x", "file", "op"], "").0, 1);
-        assert_eq!(std::fs::read_to_string(at.join("file")).unwrap(), "precious");
     }
 
     #[test]
@@ -170,28 +150,23 @@ mod tests {
     #[test]
     fn the_command_line_of_a_step_is_exactly_this() {
         let step = Step {
-            name: "s".into(),
-            body: StepBody::Run {
-                script: "make it".into(),
-                dir: Some("/srv/my app".into()),
-                env: BTreeMap::from([("A".into(), "it's".into())]),
-            },
+            dir: Some("/srv/my app".into()),
+            env: BTreeMap::from([("A".into(), "it's".into())]),
             creates: Some("/srv/x y".into()),
             unless: Some("test -e z".into()),
-            timeout: Duration::from_secs(1),
-            retries: 0,
-            delay: Duration::ZERO,
-            warn_only: false,
-            sudo: Sudo::No,
-            repeatable: false,
-            dead_man: None,
+            ..Step::default()
         };
-        let script = run_script(&step).unwrap();
+        let script = in_place(&step, "make it");
         assert_eq!(script, "cd '/srv/my app' || exit\nexport A='it'\\''s'\nmake it");
         assert_eq!(run_as("make it", &Sudo::No), "exec sh -c 'make it'");
         assert_eq!(run_as("make it", &Sudo::Root), "exec sudo -n -- sh -c 'make it'");
         assert_eq!(run_as("x", &Sudo::User("a b".into())), "exec sudo -n -u 'a b' -- sh -c x");
-        assert_eq!(guard(&step).unwrap(), "[ -e '/srv/x y' ] || ( test -e z\n) >/dev/null 2>&1");
-        assert_eq!(guard(&Step { creates: None, unless: None, ..step }), None);
+        let bare = Step { dir: None, env: BTreeMap::new(), ..step };
+        assert_eq!(guard(&bare).unwrap(), "[ -e '/srv/x y' ] || ( test -e z\n) >/dev/null 2>&1");
+        let gone = Step { creates: None, unless: None, removes: Some("x".into()), ..bare.clone() };
+        assert_eq!(guard(&gone).unwrap(), "[ ! -e x ]");
+        let placed = Step { dir: Some("/srv".into()), ..gone };
+        assert_eq!(guard(&placed).unwrap(), "cd /srv || exit\n[ ! -e x ]");
+        assert_eq!(guard(&Step { creates: None, unless: None, ..bare }), None);
     }
 }

@@ -56,6 +56,11 @@ impl<'a> Lines<'a> {
                 let line = step_line(*way, name, *attempt, outcome, *took_ms);
                 self.host(host, &line) + &self.output(host, outcome, stdout, stderr)
             }
+            StepSkipped { host, way, name, why, failed, .. } => {
+                let back = if *way == Way::Back { "rollback: " } else { "" };
+                let word = if *failed { "FAILED" } else { "skipped" };
+                self.host(host, &format!("{back}{name}: {word}: {why}"))
+            }
             ChecksEnded { host, results, .. } => results
                 .iter()
                 .map(|result| {
@@ -179,6 +184,8 @@ fn step_line(way: Way, name: &str, attempt: u32, outcome: &Outcome, took_ms: u64
         }
         Outcome::Cancelled => "cancelled".into(),
         Outcome::Lost { why } => format!("UNKNOWN: contact lost: {}", why),
+        Outcome::WouldChange => "would change".into(),
+        Outcome::NotKnown { why } => format!("not known beforehand: {why}"),
     };
     format!("{back}{name}{again}: {end}")
 }

@@ -4,4 +4,5 @@ pub mod json;
 pub mod live;
 pub mod plan;
 pub mod recap;
+mod steps;
 pub mod table;

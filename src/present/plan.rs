@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
+use super::steps::{probe, step};
 use super::table::{alike, folded};
-use crate::domain::check::Probe;
 use crate::domain::name::{HostName, count};
 use crate::domain::plan::{HostPlan, Plan};
-use crate::domain::task::{OnFailure, PauseUntil, Source, Step, StepBody, Sudo};
+use crate::domain::task::{OnFailure, PauseUntil};
 
 /// `plan`: batches, and what happens on each host; hosts whose steps are the same are told once.
 pub fn plan(plan: &Plan) -> String {
@@ -85,45 +85,4 @@ fn host_plan(plan: &Plan, host: &HostPlan) -> String {
         lines.extend(host.rollback.iter().map(|back| format!("on failure: {}", step(back))));
     }
     lines.iter().map(|line| format!("  {line}\n")).collect()
-}
-
-fn step(step: &Step) -> String {
-    let what = match &step.body {
-        StepBody::Run { script, .. } => format!("run {}", first_line(script)),
-        StepBody::Upload { source, to, .. } => format!("upload {} to {to}", source_name(source)),
-        StepBody::Link { from, at } => format!("link {at} -> {from}"),
-    };
-    let sudo = match &step.sudo {
-        Sudo::No => String::new(),
-        Sudo::Root => " (sudo)".into(),
-        Sudo::User(user) => format!(" (sudo as {user})"),
-    };
-    let creates = step.creates.as_ref().map_or_else(String::new, |path| format!(" (unless {path} exists)"));
-    let unless = step
-        .unless
-        .as_ref()
-        .map_or_else(String::new, |command| format!(" (unless: {})", first_line(command)));
-    format!("{}: {what}{sudo}{creates}{unless}", step.name)
-}
-
-fn source_name(source: &Source) -> String {
-    match source {
-        Source::File { path, sha256 } => format!("files/{path} ({})", sha256.get(..12).unwrap_or(sha256)),
-        Source::Template { path } => format!("files/{path}"),
-        Source::Text(text) => format!("a rendered template of {} bytes", text.len()),
-    }
-}
-
-fn probe(probe: &Probe) -> String {
-    match probe {
-        Probe::Run { command, .. } => first_line(command),
-        Probe::Http { address, port, path, .. } => format!("http://{address}:{port}{path}"),
-        Probe::Tcp { address, port } => format!("tcp {address}:{port}"),
-    }
-}
-
-fn first_line(text: &str) -> String {
-    let mut lines = text.trim().lines();
-    let first = lines.next().unwrap_or_default().to_string();
-    if lines.next().is_some() { first + " ..." } else { first }
 }

@@ -20,6 +20,7 @@ pub fn recap(run: &Run, events: &[Event]) -> String {
     match run.plan.kind {
         Kind::Run => answers(run, events),
         Kind::Check => verdicts(run),
+        Kind::Look { .. } => super::steps::looked(run, events) + &ends(run),
         Kind::Release { .. } | Kind::Task { .. } | Kind::Drain | Kind::Enable => ends(run),
     }
 }
@@ -132,7 +133,7 @@ fn answer(
 
 fn status(outcome: &Outcome) -> u64 {
     match outcome {
-        Outcome::Ok | Outcome::Unchanged => 0,
+        Outcome::Ok | Outcome::Unchanged | Outcome::WouldChange | Outcome::NotKnown { .. } => 0,
         Outcome::Failed { code, .. } => code.map_or(1_000, u64::from),
         Outcome::Timeout { .. } | Outcome::Cancelled => 2_000,
         Outcome::NotStarted { .. } | Outcome::Lost { .. } => 3_000,
@@ -185,8 +186,11 @@ fn story_line(kind: &EventKind) -> String {
         StepStarted { name, attempt, .. } => format!("step {name} begins (attempt {attempt})"),
         StepEnded { name, outcome, .. } => match outcome.failure(name) {
             Some(failure) => failure.why,
+            None if *outcome == Outcome::WouldChange => format!("step {name}: would change"),
             None => format!("step {name}: {}", if *outcome == Outcome::Ok { "ok" } else { "unchanged" }),
         },
+        StepSkipped { name, why, failed: true, .. } => format!("step {name} fails: {why}"),
+        StepSkipped { name, why, .. } => format!("step {name} is skipped: {why}"),
         ChecksStarted { .. } => "checks begin".into(),
         ChecksEnded { .. } => "checks:".into(),
         RollbackStarted { why, .. } => format!("rolling back: {}", why),

@@ -179,7 +179,7 @@ impl SqliteStore {
                 .optional()
         })?;
         let Some((plan, by)) = row else { return Ok(None) };
-        let plan = serde_json::from_str(&plan)
+        let plan = crate::domain::plan::read(&plan)
             .map_err(|error| StoreError::Failed(format!("the plan of run {run}: {error}")))?;
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Some(StoredRun { id: run, plan, by, events: journal::events(&connection, run)? }))

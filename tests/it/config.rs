@@ -72,12 +72,12 @@ fn the_repositorys_tasks_say_what_they_show() {
     let rollout = deploy.rollout.as_ref().unwrap();
     assert_eq!(rollout.serial, [BatchSize::Hosts(1), BatchSize::Percent(25.0), BatchSize::Percent(100.0)]);
     assert_eq!((rollout.max_failures, rollout.on_failure), (MaxFailures::Hosts(0), OnFailure::Rollback));
-    let fetch = &deploy.steps[1];
+    let fetch = &deploy.steps[1].step;
     assert_eq!((fetch.timeout, fetch.retries), (Duration::from_secs(300), 2));
-    assert!(matches!(&fetch.body, StepBody::Run { dir: Some(_), env, .. } if env["TMPDIR"] == "/var/tmp"));
-    assert!(matches!(&deploy.steps[0].body, StepBody::Upload { mode: 0o644, .. }));
-    assert_eq!(deploy.steps[3].sudo, Sudo::Root);
-    assert!(deploy.steps[3].repeatable && !deploy.steps[1].repeatable);
+    assert!(fetch.dir.is_some() && fetch.env["TMPDIR"] == "/var/tmp");
+    assert!(matches!(&deploy.steps[0].step.body, StepBody::Upload(upload) if upload.mode == 0o644));
+    assert_eq!(deploy.steps[3].step.sudo, Sudo::Root);
+    assert!(deploy.steps[3].step.repeatable && !fetch.repeatable);
     assert_eq!(deploy.rollback.len(), 2);
     assert_eq!(config.tasks["restart"].rollout, None);
     assert_eq!(config.tasks["restart"].params["unit"].default.as_deref(), Some("app"));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rollcall::config::FilesDir;
 use rollcall::domain::adhoc::plan_run;
+use rollcall::domain::command::Ask;
 use rollcall::domain::event::{EventKind, Way};
 use rollcall::domain::name::{HostName, RunId};
 use rollcall::domain::outcome::Outcome;
@@ -122,7 +123,7 @@ fn plan_of(site: &Site, task: Option<&str>) -> Plan {
         owed: Default::default(),
     };
     match task {
-        Some(task) => plan_task(&world, task, "web01", &Default::default()).unwrap(),
+        Some(task) => plan_task(&world, &Ask::new(task, "web01", &Default::default())).unwrap(),
         None => plan_run(&world, "web01", "touch ran").unwrap(),
     }
 }

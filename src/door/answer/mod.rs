@@ -17,7 +17,7 @@ use crate::domain::inventory::Inventory;
 use crate::domain::name::HostName;
 use crate::domain::outcome::exit;
 use crate::domain::plan::{Kind, Plan, World};
-use crate::domain::planner::{plan_rollback, plan_task};
+use crate::domain::planner::{plan_look, plan_rollback, plan_task};
 use crate::domain::record::Debt;
 use crate::domain::selector::select;
 use crate::domain::wish::Wish;
@@ -114,12 +114,13 @@ impl Asked<'_> {
             Command::Help { text } => self.say(text).await,
             Command::Whoami => self.whoami(granted).await,
             Command::Hosts { selector } => self.hosts(&inventory, selector).await,
-            Command::Plan { .. } => {
+            Command::Plan { diff: false, .. } => {
                 let plan = self.plan(&inventory, granted.command()).await?;
                 let text = if self.json { json::line("plan", &plan) } else { present_plan(&plan) };
                 self.say(&text).await
             }
-            Command::Task { .. }
+            Command::Plan { diff: true, .. }
+            | Command::Task { .. }
             | Command::Check { .. }
             | Command::Run { .. }
             | Command::Rollback { .. }
@@ -238,9 +239,8 @@ impl Asked<'_> {
 
 fn plan_command(world: &World<'_>, command: &Command) -> Result<Plan, String> {
     match command {
-        Command::Plan { task, selector, params } | Command::Task { task, selector, params } => {
-            plan_task(world, task, selector, params)
-        }
+        Command::Plan { ask, diff: false } | Command::Task { ask, check: false } => plan_task(world, ask),
+        Command::Plan { ask, diff: true } | Command::Task { ask, check: true } => plan_look(world, ask),
         Command::Check { selector, name, params } => plan_check(world, selector, name.as_deref(), params),
         Command::Run { selector, script } => plan_run(world, selector, script),
         Command::Rollback { selector } => plan_rollback(world, selector),

@@ -25,7 +25,7 @@ impl Asked<'_> {
         let mut run = Run::new(id, (*plan).clone());
         let mut events = Vec::new();
         let mut lines = Lines::new(&plan);
-        let quiet = matches!(plan.kind, Kind::Run | Kind::Check) && !self.json;
+        let quiet = matches!(plan.kind, Kind::Run | Kind::Check | Kind::Look { .. }) && !self.json;
         if !quiet && !self.json {
             let hint = format!(
                 "a closed connection only detaches; to follow again: watch {id}; to stop: cancel {id}\n"

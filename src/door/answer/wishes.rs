@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Asked, Ended, Refused};
 use crate::domain::access::Granted;
-use crate::domain::command::Command;
+use crate::domain::command::{Ask, Command};
 use crate::domain::inventory::Inventory;
 use crate::domain::name::{HostName, RunId};
 use crate::domain::outcome::{End, exit};
@@ -81,7 +81,8 @@ fn again(stored: &StoredRun) -> Result<Command, String> {
             Ok(Command::Rollback { selector })
         }
         Kind::Release { task } | Kind::Task { task } => {
-            Ok(Command::Task { task: task.clone(), selector, params: params.clone() })
+            let ask = Ask::new(task, &selector, params);
+            Ok(Command::Task { ask, check: false })
         }
         Kind::Run => {
             let step = stored.plan.hosts.values().find_map(|host| host.steps.first());
@@ -90,6 +91,7 @@ fn again(stored: &StoredRun) -> Result<Command, String> {
                 _ => Err(format!("run {id} has no command")),
             }
         }
+        Kind::Look { task } => Err(format!("run {id} was a look; try: plan --diff {task} {selector}")),
         Kind::Check => Err(format!("run {id} was a look; try: check {selector}")),
         Kind::Drain | Kind::Enable => {
             Err(format!("run {id} moved hosts in or out of rotation; try: balancer enable {selector}"))

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rollcall::balancer::nginx::{APPLY, READ};
 use rollcall::domain::shell::quote;
-use rollcall::engine::script::{DIGEST, LINK, MODE, OBSERVE, RECEIVE};
+use rollcall::engine::kinds::LINK;
+use rollcall::engine::script::{DIGEST, MODE, OBSERVE, RECEIVE};
 use rollcall::engine::wrapper::WRAPPER;
 
 /// Stands for its text.
@@ -81,12 +82,15 @@ impl Asked {
             OBSERVE => Asked::Observe { at: next()? },
             DIGEST => Asked::Digest { path: next()? },
             MODE => Asked::Mode { path: next()?, mode: next()? },
-            LINK => Asked::Link { from: next()?, at: next()?, suffix: next()? },
             RECEIVE => Asked::Receive { to: next()?, sha256: next()?, mode: next()?, suffix: next()? },
             READ => Asked::Read,
             APPLY => {
                 next()?;
                 Asked::Apply { old: next()?, new: next()? }
+            }
+            _ if *LINK == body => {
+                next()?;
+                Asked::Link { from: next()?, at: next()?, suffix: next()? }
             }
             _ => return None,
         })

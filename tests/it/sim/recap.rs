@@ -88,6 +88,7 @@ fn compare_outcomes(ledger: &Ledger) {
             Outcome::Unchanged => changed == 0,
             Outcome::NotStarted { .. } => begun == 0,
             Outcome::Failed { .. } | Outcome::Timeout { .. } => begun == 1 && changed == 0,
+            Outcome::WouldChange | Outcome::NotKnown { .. } => false,
             Outcome::Cancelled | Outcome::Lost { .. } => begun <= 1,
         };
         if !holds {

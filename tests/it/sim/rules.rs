@@ -93,6 +93,10 @@ impl Reader<'_> {
             EventKind::StepEnded { host, way, step, attempt, outcome, .. } => {
                 self.step_ended(host, (*way, *step, *attempt), outcome);
             }
+            EventKind::StepSkipped { host, way, step, .. } => {
+                self.step_started(host, (*way, *step, 1));
+                self.step_ended(host, (*way, *step, 1), &Outcome::Unchanged);
+            }
             EventKind::ChecksStarted { .. } => {}
             EventKind::ChecksEnded { host, stage: Stage::Gate, results } => {
                 let wanted = self.plan.hosts[host].checks.len();

@@ -10,14 +10,15 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rollcall::domain::access::{Granted, Operator, Role, authorize};
 use rollcall::domain::check::{Check, Expect, Probe, Retry};
-use rollcall::domain::command::{Params, parse_line};
+use rollcall::domain::command::{Ask, Params, parse_line};
 use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle};
 use rollcall::domain::name::{HostName, RunId};
 use rollcall::domain::plan::{Plan, World};
 use rollcall::domain::planner::plan_task;
 use rollcall::domain::release::{Release, Taken};
 use rollcall::domain::task::{
-    BatchSize, Files, MaxFailures, OnFailure, Param, Rollout, Source, Step, StepBody, Sudo, Task,
+    BatchSize, Files, MaxFailures, OnFailure, Param, Rollout, Source, Step, StepBody, Sudo, Task, TreeFile,
+    Upload,
 };
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
@@ -133,7 +134,7 @@ pub fn plan(hosts: usize, style: NginxStyle) -> Plan {
         owed: Default::default(),
     };
     let params = Params::from([("version".to_string(), NEW.to_string())]);
-    plan_task(&world, "deploy", GROUP, &params).expect("a plan")
+    plan_task(&world, &Ask::new("deploy", GROUP, &params)).expect("a plan")
 }
 
 fn inventory(hosts: usize, style: NginxStyle) -> Inventory {
@@ -185,23 +186,11 @@ fn checks() -> Vec<Check> {
 }
 
 fn step(name: &str, body: StepBody) -> Step {
-    Step {
-        name: name.into(),
-        body,
-        creates: None,
-        unless: None,
-        timeout: Duration::from_secs(60),
-        retries: 0,
-        delay: Duration::from_secs(2),
-        warn_only: false,
-        sudo: Sudo::No,
-        repeatable: false,
-        dead_man: None,
-    }
+    Step { timeout: Duration::from_secs(60), delay: Duration::from_secs(2), ..Step::new(name, body) }
 }
 
 fn script(script: &str) -> StepBody {
-    StepBody::Run { script: script.into(), dir: None, env: BTreeMap::new() }
+    StepBody::Run { script: script.into() }
 }
 
 fn link(from: &str) -> StepBody {
@@ -214,11 +203,8 @@ fn task() -> Task {
         retries: 2,
         ..step("fetch", script("release {{ version }}"))
     };
-    let config = StepBody::Upload {
-        source: Source::Template { path: "app.conf".into() },
-        to: "/srv/app/app.conf".into(),
-        mode: 0o644,
-    };
+    let template = Source::Template { path: "app.conf".into() };
+    let config = StepBody::Upload(Upload::new(template, "/srv/app/app.conf", 0o644));
     Task {
         name: "deploy".into(),
         description: "releases a version".into(),
@@ -233,15 +219,16 @@ fn task() -> Task {
             ..Rollout::default()
         }),
         steps: vec![
-            fetch,
-            Step { retries: 1, ..step("configure", config) },
-            step("switch", link(&release_path("{{ version }}"))),
-            Step { sudo: Sudo::Root, ..step("restart", script("restart")) },
+            fetch.into(),
+            Step { retries: 1, ..step("configure", config) }.into(),
+            step("switch", link(&release_path("{{ version }}"))).into(),
+            Step { sudo: Sudo::Root, ..step("restart", script("restart")) }.into(),
         ],
         rollback: vec![
-            step("switch back", link("{{ previous }}")),
-            Step { sudo: Sudo::Root, ..step("restart", script("restart")) },
+            step("switch back", link("{{ previous }}")).into(),
+            Step { sudo: Sudo::Root, ..step("restart", script("restart")) }.into(),
         ],
+        handlers: vec![],
     }
 }
 
@@ -251,6 +238,10 @@ struct Templates;
 impl Files for Templates {
     fn sha256(&self, path: &str) -> Result<String, String> {
         Err(format!("files/{path}: is a template"))
+    }
+
+    fn tree(&self, path: &str) -> Result<Vec<TreeFile>, String> {
+        Err(format!("{path} is no tree"))
     }
 
     fn text(&self, path: &str) -> Result<String, String> {

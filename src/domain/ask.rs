@@ -1,0 +1,67 @@
+//! A task as an operator asks for it, and the words that would ask for it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+/// Parameters of a task as typed: `version=1.2.3`.
+pub type Params = BTreeMap<String, String>;
+
+/// A task as it is asked for: `deploy prod version=1.2.3 --tags config`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ask {
+    pub task: String,
+    pub selector: String,
+    pub params: Params,
+    pub tags: Tags,
+}
+
+impl Ask {
+    /// The whole task.
+    pub fn new(task: &str, selector: &str, params: &Params) -> Ask {
+        Ask { task: task.into(), selector: selector.into(), params: params.clone(), tags: Tags::default() }
+    }
+}
+
+/// Which steps of a task are wanted, by their tags. Without any, all are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tags {
+    pub only: BTreeSet<String>,
+    pub skip: BTreeSet<String>,
+}
+
+impl Tags {
+    /// True when a step with these tags is wanted. The tag `always` is wanted with any others, as in Ansible.
+    pub fn want(&self, tags: &BTreeSet<String>) -> bool {
+        let named = self.only.is_empty() || tags.contains("always") || !tags.is_disjoint(&self.only);
+        named && tags.is_disjoint(&self.skip)
+    }
+
+    /// True when not all steps are asked for.
+    pub fn leave_out_some(&self) -> bool {
+        *self != Tags::default()
+    }
+}
+
+/// Serializes as the words that would ask for it again; for journals and screens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Title(pub String);
+
+impl Title {
+    /// `deploy prod version=1.2.3`
+    pub fn of_task(task: &str, selector: &str, params: &Params) -> Title {
+        let params: String =
+            params.iter().map(|(name, value)| format!(" {name}={}", shell_words::quote(value))).collect();
+        Title(format!("{task} {}{params}", shell_words::quote(selector)))
+    }
+
+    /// The same with the tags that were asked for.
+    pub fn with_tags(self, tags: &Tags) -> Title {
+        let list = |option: &str, names: &BTreeSet<String>| match names.is_empty() {
+            true => String::new(),
+            false => format!(" {option} {}", names.iter().cloned().collect::<Vec<_>>().join(",")),
+        };
+        Title(self.0 + &list("--tags", &tags.only) + &list("--skip-tags", &tags.skip))
+    }
+}

@@ -1,0 +1,151 @@
+//! The grammar of commands.
+
+use super::*;
+
+fn parse(line: &str) -> Result<Command, String> {
+    parse_line(line.as_bytes()).map(|request| request.command).map_err(|error| error.text)
+}
+
+fn params(pairs: &[(&str, &str)]) -> Params {
+    pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+}
+
+#[test]
+fn lines_become_commands() {
+    let s = |text: &str| text.to_string();
+    let table = [
+        ("whoami", Command::Whoami),
+        ("hosts", Command::Hosts { selector: s("all") }),
+        ("hosts 'web:!web03'", Command::Hosts { selector: s("web:!web03") }),
+        (
+            "deploy prod version=1.2.3",
+            Command::Task { ask: Ask::new("deploy", "prod", &params(&[("version", "1.2.3")])), check: false },
+        ),
+        (
+            "deploy prod 'message=two words' x==",
+            Command::Task {
+                ask: Ask::new("deploy", "prod", &params(&[("message", "two words"), ("x", "=")])),
+                check: false,
+            },
+        ),
+        (
+            "plan deploy prod version=1",
+            Command::Plan { ask: Ask::new("deploy", "prod", &params(&[("version", "1")])), diff: false },
+        ),
+        ("check prod", Command::Check { selector: s("prod"), name: None, params: params(&[]) }),
+        (
+            "check prod http version=1",
+            Command::Check {
+                selector: s("prod"),
+                name: Some(s("http")),
+                params: params(&[("version", "1")]),
+            },
+        ),
+        ("run web -- ls *.log | wc -l", Command::Run { selector: s("web"), script: s("ls *.log | wc -l") }),
+        (
+            "run web -- echo 'it is' -- \"x\"",
+            Command::Run { selector: s("web"), script: s("echo 'it is' -- \"x\"") },
+        ),
+        ("run 'a -- b' -- true", Command::Run { selector: s("a -- b"), script: s("true") }),
+        ("runs --last 3", Command::Runs { last: 3 }),
+        ("show 41 --host web01", Command::Show { run: RunId(41), host: Some(s("web01")) }),
+        ("cancel 41 --now", Command::Cancel { run: RunId(41), now: true }),
+        ("pause 41", Command::Pause { run: RunId(41) }),
+        ("resume 41", Command::Resume { run: RunId(41) }),
+        ("approve 41", Command::Approve { run: RunId(41) }),
+        ("retry 41", Command::Retry { run: RunId(41) }),
+        (
+            "settle web01 because it is on the scrap heap",
+            Command::Settle { host: s("web01"), write_off: false, reason: s("it is on the scrap heap") },
+        ),
+        (
+            "settle web01 --write-off because gone",
+            Command::Settle { host: s("web01"), write_off: true, reason: s("gone") },
+        ),
+        (
+            "balancer drain web01 because new disk",
+            Command::Drain { selector: s("web01"), reason: s("new disk") },
+        ),
+        ("balancer enable web01", Command::Enable { selector: s("web01") }),
+        ("releases", Command::Releases { selector: s("all") }),
+        ("rollback prod.web", Command::Rollback { selector: s("prod.web") }),
+        (
+            "mark bad deploy version=1.2.3 because it leaks",
+            Command::Mark {
+                task: s("deploy"),
+                params: params(&[("version", "1.2.3")]),
+                bad: true,
+                reason: s("it leaks"),
+            },
+        ),
+        (
+            "host accept web01 SHA256:x",
+            Command::HostAccept { selector: s("web01"), fingerprint: Some(s("SHA256:x")), trust: false },
+        ),
+        ("balancer status prod", Command::BalancerStatus { selector: s("prod") }),
+    ];
+    for (line, wanted) in table {
+        assert_eq!(parse(line), Ok(wanted), "{line}");
+    }
+    assert!(parse_line(b"deploy prod --json").unwrap().json);
+    assert!(parse_line(b"--json runs").unwrap().json);
+    assert!(matches!(parse(""), Ok(Command::Help { text }) if text.contains("Every task is a command")));
+}
+
+#[test]
+fn what_is_not_understood_says_what_to_write() {
+    let long = "x".repeat(LINE_LIMIT_BYTES + 1);
+    let table = [
+        ("deploy", "`deploy` needs to know where; try: deploy SELECTOR [NAME=VALUE...]"),
+        ("chek", "`chek` needs to know where; try: chek SELECTOR [NAME=VALUE...]; did you mean `check`?"),
+        ("deploy prod version", "`version` is no parameter; write NAME=VALUE, as in version=1.4.2"),
+        ("deploy prod a=1 a=2", "`a` is given twice"),
+        ("deploy prod --force", "`deploy` has no option `--force`; parameters are written NAME=VALUE"),
+        ("deploy 'prod", "a quote is not closed"),
+        ("run web uptime", "unexpected argument 'uptime' found"),
+        ("run web", "the following required arguments were not provided"),
+        ("show x", "invalid value 'x' for '<RUN>'"),
+        ("show -1", "unexpected argument '-1' found"),
+        ("settle web01 gone", "say why, for the record: ... because REASON"),
+        ("mark bad deploy because", "say why, for the record: ... because REASON"),
+        ("help nonesuch", "no command is called `nonesuch`; try: help"),
+        ("a\0b", "the command holds a NUL character"),
+        (long.as_str(), "a command has at most 65536 bytes"),
+    ];
+    for (line, wanted) in table {
+        let error = parse(line).expect_err(line);
+        assert!(error.starts_with(wanted), "{line}: {error}");
+        assert!(!error.contains("--help"), "{error}");
+    }
+    assert_eq!(parse_line(b"\xff").unwrap_err().text, "the command is not UTF-8");
+}
+
+#[test]
+fn shell_syntax_is_never_read_here() {
+    for line in [
+        "; id",
+        "$(id)",
+        "`id`",
+        "whoami; id",
+        "whoami\nid",
+        "deploy prod && id",
+        "\u{202e}whoami",
+        "-- x",
+        "--help",
+    ] {
+        match parse(line) {
+            Err(_) | Ok(Command::Task { .. }) => {}
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn no_line_makes_it_panic() {
+    proptest::proptest!(|(line in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60))| {
+        let _ = parse_line(&line);
+    });
+    proptest::proptest!(|(line in "(run|deploy|show|help|check|host accept|cancel|--json) ?[-a-z0-9= '\"]{0,20}( -- )?.{0,10}")| {
+        let _ = parse_line(line.as_bytes());
+    });
+}

@@ -1,0 +1,164 @@
+//! The kinds of steps that rollcall knows how to do by itself. All have one shape: observe, compare, change what
+//! differs, and say truthfully whether anything did. A look is the same without the change.
+
+use std::sync::LazyLock;
+
+use super::port::{ExecEnd, ExecReport, Input};
+use super::script;
+use super::step::{Attempt, Done};
+use crate::domain::outcome::Outcome;
+use crate::domain::output::Output;
+use crate::domain::shell;
+use crate::domain::task::{Step, StepBody};
+
+/// Replaces a link.
+pub static LINK: LazyLock<String> = LazyLock::new(|| whole(include_str!("link.sh")));
+
+/// A script with what all of them have in common; comments stay here.
+fn whole(text: &str) -> String {
+    let lines = include_str!("prelude.sh").lines().chain(text.lines());
+    lines.filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line, "\n"]).collect()
+}
+
+/// One of rollcall's own scripts for hosts. Plain POSIX `sh`; its text never changes, values are arguments.
+pub(super) struct Own {
+    pub text: &'static str,
+    pub arguments: Vec<String>,
+    /// It may take long, or do harm when it is done twice: it goes through the wrapper.
+    pub apart: bool,
+}
+
+/// The script of a step, where its kind is one script.
+pub(super) fn own(step: &Step, suffix: &str) -> Option<Own> {
+    let own = |text: &'static str, arguments: &[&str], apart| {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        Some(Own { text, arguments, apart })
+    };
+    match &step.body {
+        StepBody::Link { from, at } => own(&LINK, &[from, at, suffix], false),
+        _ => None,
+    }
+}
+
+/// What is told to a host's `sh`.
+fn call(own: &Own, step: &Step, mode: &str) -> String {
+    let arguments: Vec<&str> = [mode].into_iter().chain(own.arguments.iter().map(String::as_str)).collect();
+    script::in_place(step, &shell::with_arguments(own.text, &arguments))
+}
+
+/// The script that the wrapper runs for a step, if it does.
+pub(super) fn apart(step: &Step, suffix: &str) -> Option<String> {
+    match &step.body {
+        StepBody::Run { script } => Some(script::in_place(step, script)),
+        _ => own(step, suffix).filter(|own| own.apart).map(|own| call(&own, step, "act")),
+    }
+}
+
+/// True when the wrapper runs steps of this kind.
+pub(super) fn is_apart(step: &Step) -> bool {
+    apart(step, "").is_some()
+}
+
+impl Attempt<'_> {
+    /// Does what no wrapper is needed for: doing it again does no harm.
+    pub(super) async fn act(&self) -> Done {
+        if let Some(own) = own(self.step, &self.suffix()) {
+            return self.own(call(&own, self.step, "act"), Input::None).await;
+        }
+        match &self.step.body {
+            StepBody::Upload(upload) => self.upload(upload).await,
+            other => Done::failed(format!("a step of the kind `{}` cannot be done here", other.word())),
+        }
+    }
+
+    /// Looks what the step would change, and changes nothing.
+    pub(super) async fn look(&self) -> Done {
+        if let Some(own) = own(self.step, &self.suffix()) {
+            return self.look_with(call(&own, self.step, "look")).await;
+        }
+        let why = match &self.step.body {
+            StepBody::Run { .. } if script::guard(self.step).is_some() => {
+                return Done::silent(Outcome::WouldChange);
+            }
+            StepBody::Run { .. } | StepBody::Script { .. } => "what a command does is known when it has run",
+            _ => "cannot be looked at beforehand",
+        };
+        Done::silent(Outcome::NotKnown { why: why.into() })
+    }
+
+    async fn look_with(&self, script: String) -> Done {
+        let (report, _) = self.exec(script, Input::None, super::step::LOOK_TIMEOUT).await;
+        if report.end != ExecEnd::Exited(0) {
+            return self.looked_in_vain(report);
+        }
+        let (stdout, word) = told(report.stdout);
+        let outcome = if word == "unchanged" { Outcome::Unchanged } else { Outcome::WouldChange };
+        Done { outcome, stdout, stderr: report.stderr }
+    }
+
+    /// Runs one of rollcall's own scripts. What was lost is done again; but then it may have been the first time
+    /// that changed something.
+    pub(super) async fn own(&self, script: String, input: Input) -> Done {
+        let (report, again) = self.exec(script, input, self.step.timeout).await;
+        let (stdout, word) = match report.end {
+            ExecEnd::Exited(0) => told(report.stdout),
+            _ => (report.stdout, String::new()),
+        };
+        let report = ExecReport { stdout, ..report };
+        self.done(report, |_| match word.as_str() {
+            "unchanged" if !again => self.unchanged(),
+            _ => Outcome::Ok,
+        })
+    }
+}
+
+/// What one of rollcall's own scripts has printed, and the word at its end.
+pub(super) fn told(mut stdout: Output) -> (Output, String) {
+    let text = stdout.text.trim_end_matches('\n');
+    let last = text.rfind('\n').map_or(0, |at| at + 1);
+    let word = text[last..].to_string();
+    stdout.text.truncate(last);
+    (stdout, word)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Exit status, and what was printed.
+    fn sh(dir: &Path, own: &Own, mode: &str) -> (i32, String) {
+        let script = call(own, &Step::default(), mode);
+        let output = Command::new("sh").args(["-c", &script]).current_dir(dir).output().unwrap();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn link(dir: &Path, mode: &str, from: &str, at: &str) -> (i32, String) {
+        let step = Step::new("s", StepBody::Link { from: from.into(), at: at.into() });
+        sh(dir, &own(&step, "op").unwrap(), mode)
+    }
+
+    fn said(text: &str) -> (i32, String) {
+        (0, text.into())
+    }
+
+    #[test]
+    fn a_link_is_replaced_atomically_and_only_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
+        std::fs::create_dir_all(at.join("releases/it's 2")).unwrap();
+        assert_eq!(link(at, "look", "releases/1", "current"), said("current -> releases/1\nchanged\n"));
+        assert!(!at.join("current").is_symlink(), "a look changes nothing");
+        assert_eq!(link(at, "act", "releases/1", "current"), said("current -> releases/1\nchanged\n"));
+        let told = "current -> releases/it's 2 (was releases/1)\nchanged\n";
+        assert_eq!(link(at, "act", "releases/it's 2", "current"), said(told));
+        assert_eq!(link(at, "act", "releases/it's 2", "current"), said("unchanged\n"));
+        // A link to a directory is replaced, not descended into.
+        assert!(!at.join("releases/it's 2/it's 2").exists());
+        std::fs::write(at.join("file"), "precious").unwrap();
+        assert_eq!(link(at, "act", "x", "file").0, 1);
+        assert_eq!(std::fs::read_to_string(at.join("file")).unwrap(), "precious");
+    }
+}
