@@ -3,7 +3,7 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, digest, nodeset, range, outcome, output, shell, template, check, task, rotation, inventory, selector,
+//! name, digest, nodeset, range, outcome, output, shell, secret, template, check, task, rotation, inventory, selector,
 //! command, access, release, plan, planner, adhoc, event, record, health, phase, bracket, run, decision, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
@@ -33,6 +33,7 @@ pub mod restart;
 pub mod rollout;
 pub mod rotation;
 pub mod run;
+pub mod secret;
 pub mod selector;
 pub mod shell;
 pub mod task;
