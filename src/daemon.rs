@@ -25,7 +25,7 @@ use crate::domain::wish::Wish;
 use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
 use crate::door::{Desk, Reload, Terminal, answer};
-use crate::engine::port::{Clock, Remote};
+use crate::engine::port::{Clock, NoSecrets, Remote};
 use crate::engine::{Engine, Ports};
 use crate::fleet::connect::{Dial, Tcp};
 use crate::fleet::known_hosts::KnownHosts;
@@ -113,6 +113,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
         site,
         store: Arc::new(store),
         clock,
+        secrets: Arc::new(NoSecrets),
     });
     let current = watch::Sender::new(Arc::new(config));
     let receiver = current.subscribe();

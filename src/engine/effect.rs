@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Ports;
 use super::feed::Live;
+use super::masked::masked;
 use super::port::{Exec, ExecEnd, ExecReport, Input, Member};
 use super::script;
 use super::step::{Attempt, Done};
@@ -23,6 +24,7 @@ use crate::domain::plan::{HostPlan, Plan, with_previous};
 use crate::domain::rollout::Effect;
 use crate::domain::rotation::Rotation;
 use crate::domain::run::Run;
+use crate::domain::secret::Masks;
 use crate::domain::task::{Files, Step, StepBody, Sudo};
 
 /// How long the first look at a host may take, once it is connected.
@@ -39,6 +41,8 @@ pub struct Work {
     pub way: Way,
     /// Ends commands on the way forward when an operator wants so.
     pub cancel: CancellationToken,
+    /// Hides every secret that the run may come to see.
+    pub masks: Arc<Masks>,
     /// The run's, for the records that hosts keep.
     pub mark: String,
     /// For how long it has been under way already, in a run that was interrupted: nothing is begun then that
@@ -73,7 +77,9 @@ impl Work {
         let cancel = if to_its_end { CancellationToken::new() } else { cancel.clone() };
         let previous = host.and_then(|host| host.previous.clone());
         let mark = run.asked.mark.clone();
-        Work { ports: ports.clone(), live: live.clone(), effect, previous, way, cancel, mark, resumed: None }
+        let masks = ports.secrets.masks(live.id);
+        let (ports, live) = (ports.clone(), live.clone());
+        Work { ports, live, effect, previous, way, cancel, masks, mark, resumed: None }
     }
 
     /// The same work, whose intent was written `age` ago by a rollcall that has ended since. Looks are
@@ -82,8 +88,12 @@ impl Work {
         Work { resumed: Some(age), ..self }
     }
 
-    /// Does it.
+    /// Does it, and tells no secret.
     pub async fn perform(self) -> EventKind {
+        masked(self.act().await, &self.masks)
+    }
+
+    async fn act(&self) -> EventKind {
         match &self.effect {
             Effect::Observe { host } => self.observe(host).await,
             Effect::Drain { balancer, hosts } => self.drain(balancer, hosts).await,
@@ -214,6 +224,7 @@ impl Work {
                 remote: &*self.ports.remote,
                 prober: &*self.ports.prober,
                 cancel: self.cancel.clone(),
+                masks: self.masks.clone(),
             };
             let checks = if self.way == Way::Back { &plan.checks_back } else { &plan.checks };
             results = verify(&eyes, &plan.endpoint, checks).await;
@@ -267,6 +278,7 @@ impl Work {
             lines: None,
             fresh: false,
             keep_bytes: KEEP_BYTES,
+            masks: Arc::default(),
         }
     }
 }

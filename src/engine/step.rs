@@ -20,6 +20,7 @@ use crate::domain::event::Progress;
 use crate::domain::outcome::{Outcome, seconds};
 use crate::domain::output::{KEEP_BYTES, Output};
 use crate::domain::plan::{HostPlan, Kind};
+use crate::domain::secret::Masks;
 use crate::domain::shell;
 use crate::domain::task::{Source, Step, StepBody};
 
@@ -128,6 +129,7 @@ impl Attempt<'_> {
         }
         let mut request = self.work.request(script.into(), Input::None, self.step.timeout);
         request.lines = self.show(&Arc::default());
+        request.masks = self.work.masks.clone();
         let report = self.work.ports.remote.exec(&self.plan.endpoint, request).await;
         self.done(report, |_| Outcome::Ok)
     }
@@ -187,6 +189,13 @@ impl Attempt<'_> {
         }
     }
 
+    /// Hides secrets in what the wrapper passes on, but not in what it says itself.
+    fn masks(&self, record: &str) -> Arc<Masks> {
+        let masks = &self.work.masks;
+        // Built once without an error, they are so again with fewer forms.
+        masks.sparing(&wrapper::own_words(record)).unwrap_or_else(|_| masks.clone())
+    }
+
     fn done(&self, report: ExecReport, good: impl FnOnce(&Output) -> Outcome) -> Done {
         let outcome = match report.end {
             ExecEnd::Exited(0) => good(&report.stdout),
@@ -218,6 +227,7 @@ impl Attempt<'_> {
         let (sender, mut lines) = mpsc::channel::<String>(LINES_CAPACITY);
         let (host, shown) = (self.plan.endpoint.name.clone(), shown.clone());
         let own = wrapper::own_prefix(&wrapper::record_of(&self.operation, &self.work.mark));
+        let masks = self.work.masks.clone();
         tokio::spawn(async move {
             let mut to_skip = shown.load(Ordering::Relaxed);
             while let Some(line) = lines.recv().await {
@@ -230,7 +240,7 @@ impl Attempt<'_> {
                 }
                 shown.fetch_add(1, Ordering::Relaxed);
                 // Nobody watching any more is no trouble of the step.
-                let _ = progress.send(Progress { host: host.clone(), line });
+                let _ = progress.send(Progress { host: host.clone(), line: masks.text(&line) });
             }
         });
         Some(sender)
@@ -369,6 +379,7 @@ impl<'a> Asking<'a> {
             lines: self.attempt.show(&self.shown),
             fresh: verb == Verb::Confirm,
             keep_bytes: KEEP_BYTES,
+            masks: self.attempt.masks(&self.name),
         };
         work.ports.remote.exec(&plan.endpoint, request).await
     }
