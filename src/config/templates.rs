@@ -10,10 +10,15 @@ use crate::domain::template;
 /// Functions that every template may call.
 const FUNCTIONS: [&str; 4] = ["debug", "dict", "namespace", "range"];
 
+/// Keys of steps whose texts are shown, or are looked up before the step begins.
+const SHOWN: [&str; 4] = ["name", "from", "to", "at"];
+
 /// The names that templates may use.
 #[derive(Clone)]
 pub(super) struct Known {
     pub(super) names: BTreeSet<String>,
+    /// Those of them that are secret, for some host at least.
+    pub(super) secrets: BTreeSet<String>,
     /// False where a file of hosts could not be read: it may define any other name.
     pub(super) complete: bool,
 }
@@ -32,6 +37,7 @@ pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Kno
     if !syntax(doc, key, text) || !known.complete {
         return;
     }
+    refuse_secrets(doc, key, text, known);
     let known = &known.names;
     for name in template::names_used(text.get_ref()) {
         if known.contains(&name) || FUNCTIONS.contains(&name.as_str()) {
@@ -43,6 +49,19 @@ pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Kno
             _ => known_names(known.iter().map(String::as_str).collect()),
         };
         doc.report(text.span(), format!("`{key}`: nothing defines `{name}`{guess}"), hint);
+    }
+}
+
+/// Reports secrets in texts that plans and screens show.
+fn refuse_secrets(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known) {
+    if !SHOWN.contains(&key) {
+        return;
+    }
+    for name in template::names_used(text.get_ref()).iter().filter(|name| known.secrets.contains(*name)) {
+        let message = format!("`{key}` cannot read the secret `{name}`: it is shown");
+        let hint =
+            "secrets can stand in `run`, `env`, `unless`, `undo`, and in templates of files/".to_string();
+        doc.report(text.span(), message, hint);
     }
 }
 

@@ -3,7 +3,7 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, digest, nodeset, range, outcome, output, shell, secret, template, check, task, rotation, inventory, selector,
+//! name, digest, nodeset, range, outcome, output, shell, secret, template, param, check, task, rotation, inventory, selector,
 //! command, access, release, plan, planner, adhoc, event, record, health, phase, bracket, run, decision, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
@@ -23,6 +23,7 @@ pub mod name;
 pub mod nodeset;
 pub mod outcome;
 pub mod output;
+pub mod param;
 pub mod phase;
 pub mod plan;
 pub mod planner;

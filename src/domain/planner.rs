@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use regex::Regex;
-
 use super::check::Check;
 use super::command::{Params, Title};
 use super::digest::sha256_hex;
 use super::inventory::{Balancer, Host, Inventory};
 use super::name::{HostName, nearest};
+use super::param::Param;
 use super::plan::{HostPlan, Kind, Plan, Seat, World, vars_of, with_previous};
 use super::release::{Need, Release, last_good, marked_bad, need};
+use super::secret::{HIDDEN, Secret, SecretVars};
 use super::selector::select;
 use super::task::{Files, MaxFailures, Rollout, Step, StepBody, Task, batch_sizes};
 use super::template::{self, Vars};
@@ -19,7 +19,7 @@ use super::template::{self, Vars};
 /// Plans a task: `deploy prod version=1.2.3`.
 pub fn plan_task(world: &World<'_>, name: &str, selector: &str, params: &Params) -> Result<Plan, String> {
     let task = world.tasks.get(name).ok_or_else(|| unknown_task(world, name))?;
-    let params = check_params(task, params)?;
+    let params = without_secrets(task, check_params(task, params)?);
     let names = hosts_of_task(world, task, selector)?;
     let each = names.into_iter().map(|name| (name, params.clone())).collect();
     plan_hosts(world, task, each, Title::of_task(name, selector, &params), params)
@@ -35,6 +35,11 @@ pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, String> 
             format!("{name}: no good release before its present one is on record; see: releases {name}")
         })?;
         tasks.insert(target.release.task.as_str());
+        if let Some((name, _)) = target.release.params.iter().find(|(_, value)| *value == HIDDEN)
+            && let Some(task) = world.tasks.get(&target.release.task)
+        {
+            return Err(not_kept(task, name));
+        }
         each.push((name, target.release.params.clone()));
     }
     let tasks: Vec<&str> = tasks.into_iter().collect();
@@ -146,7 +151,7 @@ pub(super) fn everything_at_once() -> Rollout {
 }
 
 fn plan_host(world: &World<'_>, task: &Task, host: &Host, params: &Params) -> Result<HostPlan, String> {
-    let vars = vars_of(host, params);
+    let vars = vars_of(host, Some(task), params);
     let render =
         |step: &Step| step.render(&vars, world.files).map_err(|why| format!("step `{}`: {why}", step.name));
     let steps: Vec<Step> = task.steps.iter().map(render).collect::<Result<_, String>>()?;
@@ -201,7 +206,7 @@ fn rehearse_rollback(task: &Task, vars: &Vars, files: &dyn Files) -> Result<Vec<
 /// recorded its parameters; otherwise only those that no parameter of the task appears in.
 fn checks_back(world: &World<'_>, host: &Host, task: &Task, checks: &[&Check]) -> Vec<Check> {
     let before = world.present_params(host);
-    let vars = vars_of(host, &before);
+    let vars = vars_of(host, Some(task), &before);
     let speaks_of_params = |check: &&&Check| {
         check.texts().iter().any(|text| {
             template::names_used(text)
@@ -281,22 +286,45 @@ fn check_params(task: &Task, given: &Params) -> Result<Params, String> {
     let mut params = Params::new();
     for (name, param) in &task.params {
         let value = given.get(name).or(param.default.as_ref());
-        let value = value.ok_or_else(|| format!("task `{}` needs {name}=VALUE", task.name))?;
-        if let Some(pattern) = &param.pattern {
-            check_pattern(name, value, pattern)?;
+        let value = value.ok_or_else(|| needed(task, name, param))?;
+        if param.secret && value == HIDDEN {
+            return Err(not_kept(task, name));
         }
+        param.check(name, value)?;
         params.insert(name.clone(), value.clone());
     }
     Ok(params)
 }
 
-pub(super) fn check_pattern(name: &str, value: &str, pattern: &str) -> Result<(), String> {
-    let regex =
-        Regex::new(&format!("^(?:{pattern})$")).map_err(|error| format!("param `{name}`: {error}"))?;
-    match regex.is_match(value) {
-        true => Ok(()),
-        false => Err(format!("{name}={value} does not match {pattern}")),
+fn needed(task: &Task, name: &str, param: &Param) -> String {
+    let about =
+        if param.description.is_empty() { String::new() } else { format!(" ({})", param.description) };
+    format!("task `{}` needs {name}=VALUE{about}", task.name)
+}
+
+fn not_kept(task: &Task, name: &str) -> String {
+    format!(
+        "the parameter `{name}` of task `{}` is secret, and so nobody has kept it; try: {} SELECTOR ... {name}=VALUE",
+        task.name, task.name
+    )
+}
+
+/// The parameters as they may be stored and shown.
+fn without_secrets(task: &Task, mut params: Params) -> Params {
+    for (name, value) in &mut params {
+        if task.params.get(name).is_some_and(|param| param.secret) {
+            *value = HIDDEN.into();
+        }
     }
+    params
+}
+
+/// The secrets among the parameters that are given to a task, as far as they are there: the plan has said what
+/// is wrong with them.
+pub fn given_secrets(tasks: &BTreeMap<String, Task>, task: &str, given: &Params) -> SecretVars {
+    let Some(task) = tasks.get(task) else { return SecretVars::new() };
+    let secret = given.iter().filter(|(name, _)| task.params.get(*name).is_some_and(|param| param.secret));
+    secret.filter_map(|(name, value)| Some((name.clone(), Secret::new(value.as_str()).ok()?))).collect()
 }
 
 /// The checks of a host: all, or those of a set or with a name.

@@ -64,6 +64,9 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Secrets by name, as templates of steps read them.
+pub type SecretVars = BTreeMap<String, Secret>;
+
 /// Finds secrets in text and puts [`HIDDEN`] in their place. Without any it costs nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Masks {
@@ -180,13 +183,13 @@ impl Masks {
 /// The secrets that were given for one run alone, on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
-    pub values: BTreeMap<String, Secret>,
+    pub values: SecretVars,
     pub masks: Masks,
 }
 
 impl Given {
     /// These.
-    pub fn new(values: BTreeMap<String, Secret>) -> Result<Given, String> {
+    pub fn new(values: SecretVars) -> Result<Given, String> {
         let masks = Masks::new(values.values())?;
         Ok(Given { values, masks })
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::param::Param;
+use super::secret::SecretVars;
 use super::template::{self, Vars};
 
 /// One file of `tasks/`. Its texts are templates; [`Step::render`] makes the steps of one host.
@@ -15,19 +17,14 @@ pub struct Task {
     /// Selector within the group asked for.
     pub hosts: Option<String>,
     pub params: BTreeMap<String, Param>,
+    /// Nearer than those of hosts; parameters are nearer still.
+    pub vars: Vars,
+    /// The same of what never shows; no name is in both.
+    pub secrets: SecretVars,
     /// Without one the task runs on all its hosts at once and leaves the balancer alone.
     pub rollout: Option<Rollout>,
     pub steps: Vec<Step>,
     pub rollback: Vec<Step>,
-}
-
-/// A parameter given on the command line: `version=1.2.3`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Param {
-    /// What the whole value has to match.
-    pub pattern: Option<String>,
-    /// Makes the parameter optional.
-    pub default: Option<String>,
 }
 
 /// The policy for batches, budgets, gates and rollback. A plan of an older rollcall lacks some of

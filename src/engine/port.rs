@@ -24,7 +24,7 @@ use crate::domain::plan::{Plan, Seat};
 use crate::domain::record::{Debt, RunSummary};
 use crate::domain::release::{Mark, Taken};
 use crate::domain::rotation::View;
-use crate::domain::secret::{Given, Masks, Secret};
+use crate::domain::secret::{Given, Masks, SecretVars};
 
 /// The time of day. Used for timestamps that people read and for "not before"; never for order.
 pub trait Clock: Send + Sync {
@@ -220,7 +220,7 @@ pub trait Store: Send + Sync {
 /// If [`Secrets::masks`] lacks one that a step may print, it is in the journal for ever.
 pub trait Secrets: Send + Sync {
     /// What the steps of a run may read on one host, by name.
-    fn of(&self, run: RunId, plan: &Plan, host: &HostName) -> BTreeMap<String, Secret>;
+    fn of(&self, run: RunId, plan: &Plan, host: &HostName) -> SecretVars;
     /// Hides every secret that the run may come to see.
     fn masks(&self, run: RunId) -> Arc<Masks>;
     /// Keeps what was given for one run, in memory, until it is forgotten.
@@ -233,8 +233,8 @@ pub trait Secrets: Send + Sync {
 pub struct NoSecrets;
 
 impl Secrets for NoSecrets {
-    fn of(&self, _: RunId, _: &Plan, _: &HostName) -> BTreeMap<String, Secret> {
-        BTreeMap::new()
+    fn of(&self, _: RunId, _: &Plan, _: &HostName) -> SecretVars {
+        SecretVars::new()
     }
 
     fn masks(&self, _: RunId) -> Arc<Masks> {
