@@ -77,7 +77,7 @@ impl Work {
         let cancel = if to_its_end { CancellationToken::new() } else { cancel.clone() };
         let previous = host.and_then(|host| host.previous.clone());
         let mark = run.asked.mark.clone();
-        let masks = ports.secrets.masks(live.id);
+        let masks = ports.secrets.masks(Some(live.id));
         let (ports, live) = (ports.clone(), live.clone());
         Work { ports, live, effect, previous, way, cancel, masks, mark, resumed: None }
     }

@@ -221,8 +221,8 @@ pub trait Store: Send + Sync {
 pub trait Secrets: Send + Sync {
     /// What the steps of a run may read on one host, by name.
     fn of(&self, run: RunId, plan: &Plan, host: &HostName) -> SecretVars;
-    /// Hides every secret that the run may come to see.
-    fn masks(&self, run: RunId) -> Arc<Masks>;
+    /// Hides every secret that the run may come to see; those of the configuration without one.
+    fn masks(&self, run: Option<RunId>) -> Arc<Masks>;
     /// Keeps what was given for one run, in memory, until it is forgotten.
     fn keep(&self, run: RunId, given: Given);
     /// Forgets it.
@@ -237,7 +237,7 @@ impl Secrets for NoSecrets {
         SecretVars::new()
     }
 
-    fn masks(&self, _: RunId) -> Arc<Masks> {
+    fn masks(&self, _: Option<RunId>) -> Arc<Masks> {
         Arc::default()
     }
 
