@@ -32,6 +32,7 @@ use crate::fleet::known_hosts::KnownHosts;
 use crate::fleet::{Fleet, Parts, Settings, read_identities};
 use crate::probe::Probes;
 use crate::store::SqliteStore;
+use crate::vault::Vault;
 
 /// Of the SHA-256 of the door's key: enough for all the rollcalls that one host will ever see.
 const SITE_DIGITS: usize = 12;
@@ -60,6 +61,7 @@ pub struct Daemon {
 struct Root {
     path: PathBuf,
     current: watch::Sender<Arc<Config>>,
+    vault: Arc<Vault>,
     /// One reload at a time: the later one wins whole.
     reloading: Mutex<()>,
 }
@@ -74,14 +76,27 @@ impl Reload for Root {
             .map_err(|error| error.to_string())?;
         let new = loaded.map_err(|diagnostics| diagnostics.to_string())?;
         let said = describe(&new);
-        let restart = self.current.borrow().settings != new.settings;
-        self.current.send_replace(Arc::new(new));
+        let restart = needs_restart(&self.current.borrow().settings, &new.settings);
+        let new = Arc::new(new);
+        // First what is hidden, then what is used.
+        self.vault.take_over(new.clone())?;
+        self.current.send_replace(new);
         Ok(if restart {
             format!("{said}; what changed in rollcall.toml takes effect at the next start")
         } else {
             said
         })
     }
+}
+
+/// What only loading reads holds at once.
+fn needs_restart(old: &config::Settings, new: &config::Settings) -> bool {
+    let read_now = config::Settings {
+        allow_local: new.allow_local,
+        age_identity: new.age_identity.clone(),
+        ..old.clone()
+    };
+    read_now != *new
 }
 
 fn describe(config: &Config) -> String {
@@ -96,6 +111,7 @@ fn describe(config: &Config) -> String {
 
 /// Builds everything but the doors: for the daemon and for `--local`.
 fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<Fleet>, Arc<Root>), String> {
+    let config = Arc::new(config);
     let settings = config.settings.clone();
     make_parent(&settings.store)?;
     make_parent(&settings.fleet.known_hosts)?;
@@ -105,6 +121,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let fleet = Arc::new(Fleet::new(parts(&settings.fleet, dial, clock.clone())?));
     let remote: Arc<dyn Remote> = fleet.clone();
+    let vault = Arc::new(Vault::new(config.clone())?);
     let engine = Engine::new(Ports {
         prober: Arc::new(Probes::new(remote.clone())),
         balancers: Arc::new(Balancers::new(remote.clone())),
@@ -113,10 +130,11 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
         site,
         store: Arc::new(store),
         clock,
+        secrets: vault.clone(),
     });
-    let current = watch::Sender::new(Arc::new(config));
+    let current = watch::Sender::new(config);
     let receiver = current.subscribe();
-    let root = Arc::new(Root { path: path.to_path_buf(), current, reloading: Mutex::default() });
+    let root = Arc::new(Root { path: path.to_path_buf(), current, vault, reloading: Mutex::default() });
     Ok((Desk { engine, config: receiver, reload: root.clone() }, fleet, root))
 }
 

@@ -13,6 +13,7 @@ pub mod balancer;
 pub mod fleet;
 pub mod probe;
 pub mod store;
+pub mod vault;
 
 pub mod door;
 pub mod embedded;

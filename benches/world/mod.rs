@@ -15,12 +15,13 @@ use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Group, Host, Inven
 use rollcall::domain::name::{HostName, RunId};
 use rollcall::domain::outcome::{Outcome, Verdict};
 use rollcall::domain::output::Output;
+use rollcall::domain::param::Param;
 use rollcall::domain::plan::{Plan, World};
 use rollcall::domain::planner::plan_task;
 use rollcall::domain::rollout::{Effect, decide};
 use rollcall::domain::run::Run;
 use rollcall::domain::task::{
-    BatchSize, Files, MaxFailures, OnFailure, Param, Rollout, Source, Step, StepBody, Task, TreeFile, Upload,
+    BatchSize, Files, MaxFailures, OnFailure, Rollout, Source, Step, StepBody, Task, TreeFile, Upload,
     Written,
 };
 use rollcall::domain::template::Vars;
@@ -56,6 +57,7 @@ fn host(number: usize) -> Host {
         endpoint,
         tags: BTreeSet::new(),
         vars: Vars::from([("app_root".into(), json!("/srv/app"))]),
+        secrets: Default::default(),
         checks: vec!["http".into()],
         groups: vec!["prod".into(), "prod.web".into()],
         balancer: Some("prod.web".into()),
@@ -105,8 +107,10 @@ fn release() -> Task {
         hosts: Some("web".into()),
         params: BTreeMap::from([(
             "version".into(),
-            Param { pattern: Some(r"\d+\.\d+\.\d+".into()), default: None },
+            Param { pattern: Some(r"\d+\.\d+\.\d+".into()), ..Param::default() },
         )]),
+        vars: Default::default(),
+        secrets: Default::default(),
         rollout: Some(Rollout {
             serial: vec![BatchSize::Hosts(1), BatchSize::Percent(25.0), BatchSize::Percent(100.0)],
             max_failures: MaxFailures::Hosts(0),

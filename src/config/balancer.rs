@@ -161,7 +161,7 @@ fn check_servers(
     let mut members = BTreeMap::new();
     let mut written = BTreeMap::new();
     for host in members_of(within, group) {
-        let text = template::text(server.get_ref(), &vars_of(host, &Params::new()));
+        let text = template::text(server.get_ref(), &vars_of(host, None, &Params::new()));
         let text = match text.and_then(|text| kind.check_server(&text).map(|()| text)) {
             Ok(text) => text,
             Err(why) => {

@@ -11,7 +11,7 @@ use super::reader::{self, Reader};
 use super::templates;
 use crate::domain::check::{BodyExpect, Check, Expect, Probe, Retry};
 use crate::domain::range::Range;
-use crate::domain::template::is_template;
+use crate::domain::template::{self, is_template};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_ADDRESS: &str = "127.0.0.1";
@@ -19,9 +19,10 @@ const DEFAULT_ADDRESS: &str = "127.0.0.1";
 /// Keys that only a `run` check reads.
 const RUN_KEYS: [&str; 4] = ["exit", "stdout", "warning", "critical"];
 
-/// Reads one set.
-pub(super) fn read(doc: Doc<'_>) -> Vec<Check> {
+/// Reads one set. `secrets` are names that its templates cannot use.
+pub(super) fn read(doc: Doc<'_>, secrets: &BTreeSet<String>) -> Vec<Check> {
     let (doc, table) = reader::parse(doc);
+    table.values().for_each(|value| refuse_secrets(doc, value, secrets));
     let mut file = Reader::new(doc, "a set of checks", &table, None);
     let tables = file.required_tables("check", "a check");
     file.finish();
@@ -35,6 +36,23 @@ pub(super) fn read(doc: Doc<'_>) -> Vec<Check> {
         checks.extend(check);
     }
     checks
+}
+
+/// What a check looks for, and what it sees, is shown.
+fn refuse_secrets(doc: Doc<'_>, value: &Spanned<DeValue<'_>>, secrets: &BTreeSet<String>) {
+    match value.get_ref() {
+        DeValue::Table(table) => table.values().for_each(|value| refuse_secrets(doc, value, secrets)),
+        DeValue::Array(items) => items.iter().for_each(|value| refuse_secrets(doc, value, secrets)),
+        DeValue::String(text) => {
+            for name in template::names_used(text).iter().filter(|name| secrets.contains(*name)) {
+                let message =
+                    format!("a check cannot read the secret `{name}`: what checks ask and see is shown");
+                let hint = "let a script on the host read it from a file of its own".to_string();
+                doc.report(value.span(), message, hint);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The name apart from the check: it is taken even where something else is wrong.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use super::sources::Sources;
 use crate::domain::name::{count, nearest};
 
 /// How many known names a hint lists before it says "and N more".
@@ -91,17 +92,25 @@ fn on_one_line(text: &str, span: &Range<usize>) -> Range<usize> {
 
 /// Where mistakes are collected while the files are read.
 #[derive(Default)]
-pub(super) struct Sink(RefCell<Vec<Diagnostic>>);
+pub(super) struct Sink {
+    found: RefCell<Vec<Diagnostic>>,
+    /// Places of files that no message may show.
+    hidden: RefCell<Vec<(String, Range<usize>)>>,
+}
 
 impl Sink {
     /// Takes mistakes that were found elsewhere.
     pub(super) fn extend(&self, found: impl IntoIterator<Item = Diagnostic>) {
-        self.0.borrow_mut().extend(found);
+        self.found.borrow_mut().extend(found);
     }
 
     /// All mistakes by file and line, each once; `None` when there are none.
     pub(super) fn into_diagnostics(self) -> Option<Diagnostics> {
-        let mut found = self.0.into_inner();
+        let mut found = self.found.into_inner();
+        for (file, place) in self.hidden.into_inner() {
+            let of_file = found.iter_mut().filter(|diagnostic| diagnostic.file == file);
+            of_file.for_each(|diagnostic| diagnostic.text = blacked_out(&diagnostic.text, &place));
+        }
         let place = |diagnostic: &Diagnostic| diagnostic.span.as_ref().map(|span| (span.start, span.end));
         found.sort_by(|a, b| (&a.file, place(a)).cmp(&(&b.file, place(b))));
         let mut seen = BTreeSet::new();
@@ -110,12 +119,22 @@ impl Sink {
     }
 }
 
-/// A file that is being read, and where its mistakes go.
+/// The same text, as long as it was, with nothing to be read at `place`.
+fn blacked_out(text: &str, place: &Range<usize>) -> Arc<str> {
+    let black = |(at, c): (usize, char)| match place.contains(&at) && !c.is_control() {
+        true => "*".repeat(c.len_utf8()),
+        false => c.to_string(),
+    };
+    text.char_indices().map(black).collect::<String>().into()
+}
+
+/// A file that is being read, where its mistakes go, and where values come from that do not stand in it.
 #[derive(Clone, Copy)]
 pub(super) struct Doc<'t> {
     pub(super) path: &'t str,
     pub(super) text: &'t Arc<str>,
     pub(super) sink: &'t Sink,
+    pub(super) sources: &'t dyn Sources,
     /// Set where the grammar itself is wrong: what is read from such a file keeps its names known
     /// to others, but further complaints about it would only be echoes.
     pub(super) quiet: bool,
@@ -139,6 +158,11 @@ impl Doc<'_> {
             hint: hint.into(),
             text: self.text.clone(),
         }]);
+    }
+
+    /// Keeps a place of the file out of every message.
+    pub(super) fn hide(&self, span: Range<usize>) {
+        self.sink.hidden.borrow_mut().push((self.path.to_string(), span));
     }
 
     /// Reports a mistake that needs no hint.

@@ -162,7 +162,7 @@ pub(super) fn check_path(path: &str) -> Result<(), String> {
 }
 
 /// What went wrong, without the number that the system gives it.
-fn reason(error: &io::Error) -> String {
+pub(super) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

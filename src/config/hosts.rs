@@ -9,9 +9,9 @@ use toml::de::DeValue;
 use super::balancer::{self, RawBalancer};
 use super::diagnostic::Doc;
 use super::reader::{self, Entry, Reader};
+use super::vars::{self, Values};
 use crate::domain::name::check_name;
 use crate::domain::nodeset;
-use crate::domain::template::Vars;
 
 /// Names that templates give a meaning of their own.
 pub(super) const RESERVED_VARS: [&str; 2] = ["host", "previous"];
@@ -49,7 +49,7 @@ pub(super) struct RawHost {
 /// What hosts inherit from group to group; the nearest to the host wins.
 #[derive(Clone, Default)]
 pub(super) struct Layer {
-    pub(super) vars: Vars,
+    pub(super) vars: Values,
     pub(super) address: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) login: Option<String>,
@@ -67,7 +67,7 @@ pub(super) struct Via {
 impl Layer {
     /// Puts `nearer` on top: what it says replaces what was said before.
     pub(super) fn cover(&mut self, nearer: &Layer) {
-        self.vars.extend(nearer.vars.iter().map(|(name, value)| (name.clone(), value.clone())));
+        self.vars.cover(&nearer.vars);
         replace(&mut self.address, &nearer.address);
         replace(&mut self.port, &nearer.port);
         replace(&mut self.login, &nearer.login);
@@ -138,33 +138,16 @@ fn check_group_name(doc: Doc<'_>, name: &Spanned<String>) {
 fn group_layer(reader: &mut Reader<'_>) -> Layer {
     let doc = reader.doc;
     let mut layer = Layer::default();
-    if let Some(mut vars) = reader.table("vars", "`vars`") {
+    if let Some(mut table) = reader.table("vars", "`vars`") {
         // Ansible writes connection settings of a group among its vars.
-        layer.port = vars.port("ansible_port");
-        layer.login = vars.word("ansible_user");
-        layer.vars = read_vars(doc, vars.rest());
+        layer.port = table.port("ansible_port");
+        layer.login = table.word("ansible_user");
+        layer.vars = vars::read(doc, table.rest());
     }
     replace(&mut layer.login, &reader.word("login"));
     replace(&mut layer.port, &reader.port("port"));
     layer.via = reader.string("via").map(|name| Via { name, own: false });
     layer
-}
-
-fn read_vars(doc: Doc<'_>, entries: Vec<Entry<'_>>) -> Vars {
-    let mut vars = Vars::new();
-    for (name, value) in entries {
-        if RESERVED_VARS.contains(&name.get_ref().as_str()) {
-            doc.wrong(name.span(), format!("a var cannot be called `{}`: templates use it", name.get_ref()));
-            continue;
-        }
-        if !is_identifier(name.get_ref()) {
-            let message = format!("`{}` cannot name a var: no template could read it", name.get_ref());
-            doc.report(name.span(), message, "use letters, digits and _".to_string());
-            continue;
-        }
-        vars.insert(name.into_inner(), reader::json(doc, value));
-    }
-    vars
 }
 
 /// True for what templates read as one name.
@@ -231,6 +214,6 @@ fn host_layer(doc: Doc<'_>, name: &Spanned<String>, value: &Spanned<DeValue<'_>>
     replace(&mut layer.port, &reader.port("port"));
     replace(&mut layer.login, &reader.word("login"));
     layer.via = reader.string("via").map(|name| Via { name, own: true });
-    layer.vars = read_vars(doc, reader.rest());
+    layer.vars = vars::read(doc, reader.rest());
     layer
 }

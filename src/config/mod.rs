@@ -14,12 +14,15 @@ mod files;
 mod hosts;
 mod inventory;
 mod operators;
+mod params;
 mod reader;
 mod settings;
+mod sources;
 mod steps;
 mod tasks;
 mod templates;
 mod tree;
+mod vars;
 mod via;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +39,7 @@ use crate::domain::inventory::Inventory;
 use crate::domain::name::check_name;
 use crate::domain::task::Task;
 use diagnostic::{Doc, Sink, unreadable};
+use sources::{Machine, Nowhere, Sources};
 use templates::Known;
 
 /// Everything that a configuration directory says.
@@ -59,67 +63,112 @@ pub fn load(root: &Path) -> Result<Config, Diagnostics> {
     // Where a file could not be read, that there are none of its kind would be an echo.
     let complete = wrong.is_empty();
     sink.extend(wrong);
-    understand(root, &texts, sink, complete)
+    understand(root, &texts, sink, complete, |settings| Box::new(Machine::new(root, settings)))
 }
 
-/// Understands files that were read before: path relative to `root` -> content.
+/// Understands files that were read before: path relative to `root` -> content. Values that come from
+/// elsewhere than these texts are mistakes here.
 pub fn from_texts(root: &Path, texts: &BTreeMap<String, Arc<str>>) -> Result<Config, Diagnostics> {
-    understand(root, texts, Sink::default(), true)
+    understand(root, texts, Sink::default(), true, |_| Box::new(Nowhere))
 }
 
-fn understand(root: &Path, texts: &disk::Texts, sink: Sink, complete: bool) -> Result<Config, Diagnostics> {
-    let config = read_all(root, texts, &sink, complete);
+fn understand(
+    root: &Path,
+    texts: &disk::Texts,
+    sink: Sink,
+    complete: bool,
+    sources: impl FnOnce(&Settings) -> Box<dyn Sources>,
+) -> Result<Config, Diagnostics> {
+    let settings = texts.get_key_value("rollcall.toml");
+    let settings =
+        settings.map(|(path, text)| Doc { path, text, sink: &sink, sources: &Nowhere, quiet: false });
+    let settings = settings.map(|doc| settings::read(doc, root)).unwrap_or_default();
+    let sources = sources(&settings);
+    let config = read_all(root, settings, &Read { texts, sink: &sink, sources: &*sources, complete });
     match sink.into_diagnostics() {
         None => Ok(config),
         Some(diagnostics) => Err(diagnostics),
     }
 }
 
-fn read_all(root: &Path, texts: &disk::Texts, sink: &Sink, complete: bool) -> Config {
-    let doc = |path: &'_ str| {
-        let (path, text) = texts.get_key_value(path)?;
-        Some(Doc { path, text, sink, quiet: false })
-    };
-    let settings = doc("rollcall.toml").map(|doc| settings::read(doc, root)).unwrap_or_default();
-    let checks: BTreeMap<String, Vec<Check>> = folder(texts, sink, "checks", "a set of checks")
-        .into_iter()
-        .map(|(name, doc)| (name.to_string(), checks::read(doc)))
-        .collect();
-    let files: Vec<hosts::HostFile<'_>> = folder(texts, sink, "hosts", "a group")
+/// What was read of the disk, and what is beside it.
+struct Read<'t> {
+    texts: &'t disk::Texts,
+    sink: &'t Sink,
+    sources: &'t dyn Sources,
+    /// Every file could be read.
+    complete: bool,
+}
+
+impl<'t> Read<'t> {
+    fn doc(&self, path: &str) -> Option<Doc<'t>> {
+        let (path, text) = self.texts.get_key_value(path)?;
+        Some(Doc { path, text, sink: self.sink, sources: self.sources, quiet: false })
+    }
+}
+
+fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
+    let sink = read.sink;
+    let sets = folder(read, "checks", "a set of checks");
+    let files: Vec<hosts::HostFile<'_>> = folder(read, "hosts", "a group")
         .into_iter()
         .inspect(|(name, doc)| check_top_group(*doc, name))
         .map(|(name, doc)| hosts::read(doc, name))
         .collect();
-    if files.is_empty() && complete {
+    if files.is_empty() && read.complete {
         let hint = "write a first one, such as hosts/test.toml".to_string();
         sink.extend([unreadable("hosts", "there is no file hosts/*.toml".into(), Some(hint))]);
     }
-    let check_sets = checks.keys().cloned().collect();
+    let check_sets = sets.iter().map(|(name, _)| name.to_string()).collect();
     // What a file that is broken would have defined cannot be told from what nothing defines.
-    let complete = complete && files.iter().all(|file| !file.doc.quiet);
+    let complete = read.complete && files.iter().all(|file| !file.doc.quiet);
     let inventory = inventory::resolve(&files, &settings.fleet, &check_sets, complete);
-    let names: BTreeSet<String> = inventory.hosts.iter().flat_map(|host| host.vars.keys()).cloned().collect();
-    let vars = Known { names, complete };
-    let tasks: Vec<tasks::TaskFile<'_>> = folder(texts, sink, "tasks", "a task")
+    let vars = known_vars(&inventory, complete);
+    let tasks: Vec<tasks::TaskFile<'_>> = folder(read, "tasks", "a task")
         .into_iter()
         .map(|(name, doc)| tasks::read(doc, name, &vars))
+        .collect();
+    let checks: BTreeMap<String, Vec<Check>> = sets
+        .into_iter()
+        .map(|(name, doc)| (name.to_string(), checks::read(doc, &secrets_at(&inventory, &tasks, name))))
         .collect();
     let check_names = checks.values().flatten().map(|check| check.name.clone()).collect();
     tasks::check_calls(&tasks, &check_names);
     let tasks = tasks.into_iter().map(|file| (file.task.name.clone(), file.task)).collect();
     let groups = inventory.groups.keys().cloned().collect();
-    let operators =
-        doc("operators").map(|doc| operators::read(doc, complete.then_some(&groups))).unwrap_or_default();
+    let operators = read
+        .doc("operators")
+        .map(|doc| operators::read(doc, complete.then_some(&groups)))
+        .unwrap_or_default();
     Config { root: root.to_path_buf(), settings, inventory, tasks, checks, operators }
 }
 
+/// The names that the hosts define.
+fn known_vars(inventory: &Inventory, complete: bool) -> Known {
+    let plain = inventory.hosts.iter().flat_map(|host| host.vars.keys());
+    let secrets: BTreeSet<String> =
+        inventory.hosts.iter().flat_map(|host| host.secrets.keys()).cloned().collect();
+    Known { names: plain.chain(&secrets).cloned().collect(), secrets, complete }
+}
+
+/// The names that are secret where the checks of a set look: for their hosts, and for the tasks.
+fn secrets_at(inventory: &Inventory, tasks: &[tasks::TaskFile<'_>], set: &str) -> BTreeSet<String> {
+    let hosts = || inventory.hosts.iter().filter(|host| host.checks.iter().any(|named| named == set));
+    let of_hosts = hosts().flat_map(|host| host.secrets.keys());
+    let params = tasks.iter().flat_map(|file| &file.task.params);
+    let of_tasks = tasks.iter().flat_map(|file| file.task.secrets.keys());
+    let of_tasks = of_tasks.chain(params.filter(|(_, param)| param.secret).map(|(name, _)| name));
+    let plain = |name: &&String| hosts().any(|host| host.vars.contains_key(*name));
+    of_hosts.chain(of_tasks.filter(|name| !plain(name))).cloned().collect()
+}
+
 /// The files `FOLDER/NAME.toml` by name. A file whose name cannot name `what` is reported.
-fn folder<'t>(texts: &'t disk::Texts, sink: &'t Sink, folder: &str, what: &str) -> Vec<(&'t str, Doc<'t>)> {
+fn folder<'t>(read: &Read<'t>, folder: &str, what: &str) -> Vec<(&'t str, Doc<'t>)> {
     let mut docs = Vec::new();
-    for (path, text) in texts {
+    for path in read.texts.keys() {
         let inside = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
         let Some(name) = inside.and_then(|rest| rest.strip_suffix(".toml")) else { continue };
-        let doc = Doc { path, text, sink, quiet: false };
+        let Some(doc) = read.doc(path) else { continue };
         if let Err(why) = check_name(name) {
             doc.report(None, format!("`{name}` cannot name {what}: {why}"), "rename the file".to_string());
         } else if name.contains('.') {

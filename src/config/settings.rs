@@ -17,6 +17,10 @@ pub struct Settings {
     /// Made on first start.
     pub host_key: PathBuf,
     pub store: PathBuf,
+    /// Vars may come from commands on this machine.
+    pub allow_local: bool,
+    /// What decrypts age files.
+    pub age_identity: Option<PathBuf>,
     pub fleet: FleetSettings,
 }
 
@@ -45,6 +49,8 @@ impl Default for Settings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 2222))],
             host_key: "/var/lib/rollcall/host_key".into(),
             store: "/var/lib/rollcall/rollcall.db".into(),
+            allow_local: false,
+            age_identity: None,
             fleet: FleetSettings::default(),
         }
     }
@@ -76,6 +82,8 @@ pub(super) fn read(doc: Doc<'_>, root: &Path) -> Settings {
         listen,
         host_key: path(&mut file, "host_key", root).unwrap_or(default.host_key),
         store: path(&mut file, "store", root).unwrap_or(default.store),
+        allow_local: file.bool("allow_local"),
+        age_identity: path(&mut file, "age_identity", root),
         fleet: fleet.unwrap_or_default(),
     };
     file.finish();

@@ -6,13 +6,13 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::diagnostic::{Doc, did_you_mean, known_names};
-use super::hosts::{RESERVED_VARS, is_identifier};
 use super::reader::{self, Reader};
 use super::steps::{self, Named, Steps};
-use super::templates::{self, Known};
+use super::templates::Known;
+use super::{params, vars};
 use crate::domain::command::built_in_names;
 use crate::domain::task::{
-    BatchSize, MaxFailures, OnFailure, OnRestart, Param, PauseAfter, PauseUntil, Rollout, StepBody, Task,
+    BatchSize, MaxFailures, OnFailure, OnRestart, PauseAfter, PauseUntil, Rollout, StepBody, Task,
 };
 
 const ON_FAILURE: [(&str, OnFailure); 4] = [
@@ -44,18 +44,23 @@ pub(super) struct TaskFile<'t> {
     pub(super) named: Named,
 }
 
-/// Reads one task. `vars` are the names that hosts define.
-pub(super) fn read<'t>(doc: Doc<'t>, name: &str, vars: &Known) -> TaskFile<'t> {
+/// Reads one task. `host_vars` are the names that hosts define.
+pub(super) fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<'t> {
     if built_in_names().iter().any(|built_in| built_in == name) {
         let message = format!("`{name}` is a command of rollcall, so no task can have that name");
         doc.report(None, message, format!("rename the file, for instance to {name}-app.toml"));
     }
     let (doc, table) = reader::parse(doc);
     let mut file = Reader::new(doc, "a task", &table, None);
-    let params = read_params(&mut file);
-    let mut known = vars.clone();
+    let params = params::read(&mut file);
+    let values = file.table("vars", "`vars`").map(|table| vars::read(doc, table.rest())).unwrap_or_default();
+    let mut known = host_vars.clone();
     known.names.insert("host".into());
-    known.names.extend(params.keys().cloned());
+    known.names.extend(values.names().chain(params.keys()).cloned());
+    // What is nearer hides the secrets of hosts, and the other way round.
+    known.secrets.retain(|name| !values.plain.contains_key(name) && !params.contains_key(name));
+    known.secrets.extend(values.secrets.keys().filter(|name| !params.contains_key(*name)).cloned());
+    known.secrets.extend(params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name.clone()));
     let mut steps = steps::read(&mut file, "steps", &mut known);
     let handlers = steps::read(&mut file, "handlers", &mut known);
     check_handlers(doc, &steps, &handlers);
@@ -76,6 +81,8 @@ pub(super) fn read<'t>(doc: Doc<'t>, name: &str, vars: &Known) -> TaskFile<'t> {
         description: file.string("description").map(Spanned::into_inner).unwrap_or_default(),
         hosts: selector(&mut file),
         params,
+        vars: values.plain,
+        secrets: values.secrets,
         rollout: file.table("rollout", "`rollout`").map(|table| read_rollout(table, can_roll_back)),
         steps: steps.steps,
         rollback: rollback.steps,
@@ -176,38 +183,6 @@ fn selector(file: &mut Reader<'_>) -> Option<String> {
         return None;
     }
     Some(text.into_inner())
-}
-
-fn read_params(file: &mut Reader<'_>) -> BTreeMap<String, Param> {
-    let doc = file.doc;
-    let mut params = BTreeMap::new();
-    for (name, value) in file.entries("params") {
-        check_param_name(doc, &name);
-        let what = format!("param `{}`", name.get_ref());
-        let Some(table) = Reader::of_value(doc, what, name.get_ref(), value) else { continue };
-        params.insert(name.into_inner(), read_param(table));
-    }
-    params
-}
-
-fn check_param_name(doc: Doc<'_>, name: &Spanned<String>) {
-    if !is_identifier(name.get_ref()) {
-        let message = format!("`{}` cannot name a param: no template could read it", name.get_ref());
-        doc.report(name.span(), message, "use letters, digits and _".to_string());
-    } else if RESERVED_VARS.contains(&name.get_ref().as_str()) {
-        doc.wrong(name.span(), format!("a param cannot be called `{}`: templates use it", name.get_ref()));
-    }
-}
-
-fn read_param(mut table: Reader<'_>) -> Param {
-    let doc = table.doc;
-    let pattern = table.string("pattern");
-    let default = table.string("default");
-    if let Some(pattern) = &pattern {
-        templates::whole_pattern(doc, "pattern", pattern, default.as_ref());
-    }
-    table.finish();
-    Param { pattern: pattern.map(Spanned::into_inner), default: default.map(Spanned::into_inner) }
 }
 
 fn read_rollout(mut table: Reader<'_>, can_roll_back: bool) -> Rollout {

@@ -11,10 +11,15 @@ use crate::domain::template;
 /// Functions that every template may call.
 const FUNCTIONS: [&str; 4] = ["debug", "dict", "namespace", "range"];
 
+/// Keys of steps whose texts are shown, or are looked up before the step begins.
+const SHOWN: [&str; 4] = ["name", "from", "to", "at"];
+
 /// The names that templates may use.
 #[derive(Clone)]
 pub(super) struct Known {
     pub(super) names: BTreeSet<String>,
+    /// Those of them that are secret, for some host at least.
+    pub(super) secrets: BTreeSet<String>,
     /// False where a file of hosts could not be read: it may define any other name.
     pub(super) complete: bool,
 }
@@ -33,6 +38,7 @@ pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Kno
     if !syntax(doc, key, text) {
         return;
     }
+    refuse_secrets(doc, key, text, known);
     names_known(doc, key, text.span(), template::names_used(text.get_ref()), known);
 }
 
@@ -62,7 +68,25 @@ pub(super) fn expression(doc: Doc<'_>, key: &str, text: &Spanned<String>, known:
         let hint = "an expression as in Jinja, without braces: version == \"1.2.3\"".to_string();
         doc.report(text.span(), format!("`{key}` is no expression: {why}"), hint);
     } else {
-        names_known(doc, key, text.span(), template::names_in_expression(text.get_ref()), known);
+        let names = template::names_in_expression(text.get_ref());
+        for name in names.iter().filter(|name| known.secrets.contains(*name)) {
+            let hint = "conditions are shown in plans".to_string();
+            doc.report(text.span(), format!("`{key}` cannot read the secret `{name}`"), hint);
+        }
+        names_known(doc, key, text.span(), names, known);
+    }
+}
+
+/// Reports secrets in texts that plans and screens show.
+fn refuse_secrets(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known) {
+    if !SHOWN.contains(&key) {
+        return;
+    }
+    for name in template::names_used(text.get_ref()).iter().filter(|name| known.secrets.contains(*name)) {
+        let message = format!("`{key}` cannot read the secret `{name}`: it is shown");
+        let hint =
+            "secrets can stand in `run`, `env`, `unless`, `undo`, and in templates of files/".to_string();
+        doc.report(text.span(), message, hint);
     }
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::check::Check;
 use super::command::{Params, Title};
 use super::name::{HostName, nearest};
+use super::param::Param;
 use super::plan::{HostPlan, Kind, Plan, World, vars_of};
-use super::planner::{bare_host, check_pattern, checks_named, everything_at_once, seat};
+use super::planner::{bare_host, checks_named, everything_at_once, seat};
 use super::selector::select;
-use super::task::{Param, Step, StepBody};
+use super::task::{Step, StepBody};
 
 /// How long an ad-hoc command may run.
 pub const AD_HOC_TIMEOUT: Duration = Duration::from_secs(600);
@@ -31,7 +32,7 @@ pub fn plan_check(
         }
         let mut known = world.present_params(host);
         known.extend(params.clone());
-        let vars = vars_of(host, &known);
+        let vars = vars_of(host, world.present_task(host), &known);
         let render = |check: &Check| {
             check.render(&vars).map_err(|why| {
                 format!("{}: check `{}`: {why}; try: check {selector} NAME=VALUE", host.name, check.name)
@@ -92,13 +93,21 @@ fn without_rollout(
 fn check_given(world: &World<'_>, given: &Params) -> Result<(), String> {
     for (name, value) in given {
         let declared: Vec<&Param> = world.tasks.values().filter_map(|task| task.params.get(name)).collect();
-        let shadows = name == "host" || world.inventory.hosts.iter().any(|host| host.vars.contains_key(name));
+        let shadows = name == "host"
+            || world
+                .inventory
+                .hosts
+                .iter()
+                .any(|host| host.vars.contains_key(name) || host.secrets.contains_key(name));
         if declared.is_empty() || shadows {
             return Err(format!("`{name}` is no parameter of any task, and checks are told nothing else"));
         }
-        for pattern in declared.iter().filter_map(|param| param.pattern.as_ref()) {
-            check_pattern(name, value, pattern)?;
+        if declared.iter().any(|param| param.secret) {
+            return Err(format!(
+                "a check cannot read the secret parameter `{name}`: what checks ask and see is shown"
+            ));
         }
+        declared.iter().try_for_each(|param| param.check(name, value))?;
     }
     Ok(())
 }
@@ -124,7 +133,7 @@ pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &st
     let names = select(world.inventory, selector)?;
     let (mut hosts, mut balancers) = (BTreeMap::new(), BTreeMap::new());
     for host in names.iter().filter_map(|name| world.inventory.host(name)) {
-        let vars = vars_of(host, &Params::new());
+        let vars = vars_of(host, None, &Params::new());
         let seat = seat(world.inventory, host, &vars).map_err(|why| format!("{}: {why}", host.name))?;
         let seat = seat.ok_or_else(|| {
             format!("{} stands behind no balancer; try: a [GROUP.balancer] table in hosts/", host.name)

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::body::StepBody;
+use super::given::check_params;
 use super::inventory::Endpoint;
 use super::plan::{Tags, World, with_previous};
-use super::planner::check_params;
 use super::selector::select;
 use super::step::{Each, Step, Written};
 use super::task::Task;
@@ -25,6 +25,12 @@ const DEPTH_LIMIT: usize = 8;
 pub(super) struct Expanded {
     pub steps: Vec<Step>,
     pub rollback: Vec<Step>,
+}
+
+/// What else decides about steps: which are wanted, and which names are known only when they are due.
+pub(super) struct Knowing<'a> {
+    pub tags: &'a Tags,
+    pub later: BTreeSet<String>,
 }
 
 /// What is the same for all steps of a task on a host.
@@ -56,8 +62,13 @@ struct Scope {
 }
 
 /// The steps of `task` on a host that knows `vars`.
-pub(super) fn expand(world: &World<'_>, task: &Task, vars: &Vars, tags: &Tags) -> Result<Expanded, String> {
-    let mut late = BTreeSet::new();
+pub(super) fn expand(
+    world: &World<'_>,
+    task: &Task,
+    vars: &Vars,
+    knowing: Knowing<'_>,
+) -> Result<Expanded, String> {
+    let Knowing { tags, later: mut late } = knowing;
     late_names(world, task, 0, &mut late);
     let mut expansion = Expansion {
         world,
@@ -207,10 +218,12 @@ impl Expansion<'_> {
         if let StepBody::Check { name, check } = &mut step.body {
             *check = Some(Box::new(self.check(name, &scope.vars)?));
         }
-        if back {
+        let later = step.speaks_of(&self.late);
+        if back && !later {
+            // Nothing but what was there before may be missing when a host has to go back.
             step.render(&with_previous(&scope.vars, "previous"), self.world.files)?;
         }
-        match back || step.speaks_of(&self.late) {
+        match back || later {
             true => step.with_source(&scope.vars, self.world.files),
             false => {
                 let rendered = step.render(&scope.vars, self.world.files)?;
@@ -239,7 +252,8 @@ impl Expansion<'_> {
             step.skip = Some("its tags were not asked for".into());
         }
         let Some(when) = &step.when else { return Ok(()) };
-        if template::names_in_expression(when).iter().any(|name| self.late.contains(name)) {
+        let names = template::names_in_expression(when);
+        if names.iter().any(|name| name == "previous" || self.late.contains(name)) {
             return Ok(());
         }
         if !template::holds(when, &scope.vars).map_err(|why| format!("`when`: {why}"))? {
@@ -270,7 +284,6 @@ impl Expansion<'_> {
     }
 
     fn rollback(&mut self, task: &Task, scope: &Scope) -> Result<(), String> {
-        self.late.insert("previous".into());
         self.found.rollback = std::mem::take(&mut self.undo);
         self.found.rollback.reverse();
         for written in &task.rollback {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::HostName;
 use super::rotation::Floor;
+use super::secret::SecretVars;
 use super::template::Vars;
 
 /// Everything known about who there is.
@@ -109,6 +110,8 @@ pub struct Host {
     pub tags: BTreeSet<String>,
     /// Group < child group < host.
     pub vars: Vars,
+    /// The same of what never shows; no name is in both.
+    pub secrets: SecretVars,
     /// Names of the check sets that verify it, in order.
     pub checks: Vec<String>,
     /// Qualified names of the groups it belongs to; the first is the file's.

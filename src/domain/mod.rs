@@ -3,8 +3,9 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, digest, nodeset, range, outcome, output, shell, template, check, rotation, inventory, body, step, result, task,
-//! selector, ask, command, access, release, plan, expand, planner, adhoc, event, record, health, phase, bracket, run, decision, leave, turn, rollout, wish, restart
+//! name, digest, nodeset, range, outcome, output, shell, secret, template, param, check, rotation, inventory, body,
+//! step, result, task, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event, record,
+//! health, phase, bracket, run, decision, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
 //! a value.
@@ -20,6 +21,7 @@ pub mod decision;
 pub mod digest;
 pub mod event;
 pub mod expand;
+pub mod given;
 pub mod health;
 pub mod inventory;
 pub mod leave;
@@ -27,6 +29,7 @@ pub mod name;
 pub mod nodeset;
 pub mod outcome;
 pub mod output;
+pub mod param;
 pub mod phase;
 pub mod plan;
 pub mod planner;
@@ -38,6 +41,7 @@ pub mod result;
 pub mod rollout;
 pub mod rotation;
 pub mod run;
+pub mod secret;
 pub mod selector;
 pub mod shell;
 pub mod step;

@@ -13,6 +13,7 @@ use super::command::{Params, Title};
 use super::inventory::{Balancer, Endpoint, Host, Inventory};
 use super::name::HostName;
 use super::release::{Mark, Release, Taken};
+use super::secret::SecretVars;
 use super::task::{Files, Rollout, Step, Task};
 use super::template::Vars;
 
@@ -36,6 +37,11 @@ pub struct World<'a> {
 impl World<'_> {
     pub(super) fn present(&self, host: &HostName) -> Option<&Taken> {
         self.taken.get(host)?.first()
+    }
+
+    /// The task of its present release.
+    pub(super) fn present_task(&self, host: &Host) -> Option<&Task> {
+        self.tasks.get(&self.present(&host.name)?.release.task)
     }
 
     pub(super) fn present_params(&self, host: &Host) -> Params {
@@ -173,8 +179,9 @@ pub fn with_previous(vars: &Vars, previous: &str) -> Vars {
     vars
 }
 
-/// What templates see of a host: its vars, then `host`, then the parameters.
-pub fn vars_of(host: &Host, params: &Params) -> Vars {
+/// What templates see of a host, the nearer the later: its vars, `host`, the vars of the task, the parameters.
+/// What is secret is not there, nor what it hides.
+pub fn vars_of(host: &Host, task: Option<&Task>, params: &Params) -> Vars {
     let mut vars = host.vars.clone();
     let about = json!({
         "name": host.name.as_str(),
@@ -185,6 +192,35 @@ pub fn vars_of(host: &Host, params: &Params) -> Vars {
         "group": host.file(),
     });
     vars.insert("host".into(), about);
-    vars.extend(params.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))));
+    if let Some(task) = task {
+        vars.retain(|name, _| !task.secrets.contains_key(name));
+        vars.extend(task.vars.clone());
+    }
+    for (name, text) in params {
+        match task.and_then(|task| task.params.get(name)) {
+            Some(param) if param.secret => _ = vars.remove(name),
+            Some(param) => _ = vars.insert(name.clone(), param.value(text)),
+            None => _ = vars.insert(name.clone(), Value::String(text.clone())),
+        }
+    }
     vars
+}
+
+/// The secrets that steps may read on a host, in the same order. Those among the parameters are known to the
+/// run alone.
+pub fn secrets_of(host: &Host, task: Option<&Task>) -> SecretVars {
+    let mut secrets = host.secrets.clone();
+    if let Some(task) = task {
+        secrets.retain(|name, _| !task.vars.contains_key(name));
+        secrets.extend(task.secrets.clone());
+        secrets.retain(|name, _| !task.params.contains_key(name));
+    }
+    secrets
+}
+
+/// The names of all of these, those of secret parameters with them: what a plan leaves to be rendered when
+/// its step runs.
+pub fn secret_names(host: &Host, task: &Task) -> BTreeSet<String> {
+    let params = task.params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name.clone());
+    secrets_of(host, Some(task)).into_keys().chain(params).collect()
 }

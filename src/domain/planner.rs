@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use regex::Regex;
-
 use super::check::Check;
 use super::command::{Ask, Params, Title};
 use super::digest::sha256_hex;
-use super::expand::{Expanded, expand};
+use super::expand::{Expanded, Knowing, expand};
+use super::given::{check_params, not_kept, without_secrets};
 use super::inventory::{Balancer, Host, Inventory};
 use super::name::{HostName, nearest};
-use super::plan::{HostPlan, Kind, Plan, Seat, Tags, World, vars_of};
+use super::plan::{HostPlan, Kind, Plan, Seat, Tags, World, secret_names, vars_of};
 use super::release::{Need, Release, last_good, marked_bad, need};
+use super::secret::HIDDEN;
 use super::selector::select;
 use super::task::{MaxFailures, Rollout, Step, StepBody, Task, batch_sizes};
 use super::template::{self, Vars};
@@ -21,7 +21,7 @@ use super::template::{self, Vars};
 pub fn plan_task(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
     let task = world.tasks.get(&ask.task).ok_or_else(|| unknown_task(world, &ask.task))?;
     check_tags(world, task, &ask.tags)?;
-    let params = check_params(task, &ask.params)?;
+    let params = without_secrets(task, check_params(task, &ask.params)?);
     let names = hosts_of_task(world, task, &ask.selector)?;
     let each = names.into_iter().map(|name| (name, params.clone())).collect();
     let title = Title::of_task(&ask.task, &ask.selector, &params).with_tags(&ask.tags);
@@ -89,6 +89,11 @@ pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, String> 
             format!("{name}: no good release before its present one is on record; see: releases {name}")
         })?;
         tasks.insert(target.release.task.as_str());
+        if let Some((name, _)) = target.release.params.iter().find(|(_, value)| *value == HIDDEN)
+            && let Some(task) = world.tasks.get(&target.release.task)
+        {
+            return Err(not_kept(task, name));
+        }
         each.push((name, target.release.params.clone()));
     }
     let tasks: Vec<&str> = tasks.into_iter().collect();
@@ -211,8 +216,9 @@ fn plan_host(
     params: &Params,
 ) -> Result<HostPlan, String> {
     let task = wanted.task;
-    let vars = vars_of(host, params);
-    let Expanded { steps, rollback } = expand(world, task, &vars, wanted.tags)?;
+    let vars = vars_of(host, Some(task), params);
+    let Expanded { steps, rollback } =
+        expand(world, task, &vars, Knowing { tags: wanted.tags, later: secret_names(host, task) })?;
     if task.rollout.is_none() {
         let needs_vars = steps.iter().any(|step| step.late || !step.expressions().is_empty());
         let vars = if needs_vars { vars } else { Vars::new() };
@@ -256,7 +262,7 @@ fn fingerprint(steps: &[Step]) -> Result<String, String> {
 /// recorded its parameters; otherwise only those that no parameter of the task appears in.
 fn checks_back(world: &World<'_>, host: &Host, task: &Task, checks: &[&Check]) -> Vec<Check> {
     let before = world.present_params(host);
-    let vars = vars_of(host, &before);
+    let vars = vars_of(host, Some(task), &before);
     let speaks_of_params = |check: &&&Check| {
         check.texts().iter().any(|text| {
             template::names_used(text)
@@ -320,38 +326,6 @@ fn unknown_task(world: &World<'_>, name: &str) -> String {
         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
     let known: Vec<&str> = known.collect();
     format!("no task or command is called `{name}`{guess} (tasks: {}; commands: help)", known.join(", "))
-}
-
-pub(super) fn check_params(task: &Task, given: &Params) -> Result<Params, String> {
-    if let Some(name) = given.keys().find(|name| !task.params.contains_key(*name)) {
-        let known: Vec<&str> = task.params.keys().map(String::as_str).collect();
-        let guess = nearest(name, known.iter().copied())
-            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        return Err(format!(
-            "task `{}` has no parameter `{name}`{guess} (known: {})",
-            task.name,
-            known.join(", ")
-        ));
-    }
-    let mut params = Params::new();
-    for (name, param) in &task.params {
-        let value = given.get(name).or(param.default.as_ref());
-        let value = value.ok_or_else(|| format!("task `{}` needs {name}=VALUE", task.name))?;
-        if let Some(pattern) = &param.pattern {
-            check_pattern(name, value, pattern)?;
-        }
-        params.insert(name.clone(), value.clone());
-    }
-    Ok(params)
-}
-
-pub(super) fn check_pattern(name: &str, value: &str, pattern: &str) -> Result<(), String> {
-    let regex =
-        Regex::new(&format!("^(?:{pattern})$")).map_err(|error| format!("param `{name}`: {error}"))?;
-    match regex.is_match(value) {
-        true => Ok(()),
-        false => Err(format!("{name}={value} does not match {pattern}")),
-    }
 }
 
 /// The checks of a host: all, or those of a set or with a name.

@@ -338,6 +338,7 @@ mod tests {
             endpoint,
             tags,
             vars: Default::default(),
+            secrets: Default::default(),
             checks: vec![],
             groups: vec![file.into()],
             balancer: None,

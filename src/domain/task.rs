@@ -6,7 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use super::body::*;
+use super::param::Param;
+use super::secret::SecretVars;
 pub use super::step::*;
+use super::template::Vars;
 
 /// One file of `tasks/`. Its texts are templates; [`Step::render`] makes the steps of one host.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +19,10 @@ pub struct Task {
     /// Selector within the group asked for.
     pub hosts: Option<String>,
     pub params: BTreeMap<String, Param>,
+    /// Nearer than those of hosts; parameters are nearer still.
+    pub vars: Vars,
+    /// The same of what never shows; no name is in both.
+    pub secrets: SecretVars,
     /// Without one the task runs on all its hosts at once and leaves the balancer alone.
     pub rollout: Option<Rollout>,
     pub steps: Vec<Written>,
@@ -23,15 +30,6 @@ pub struct Task {
     pub rollback: Vec<Written>,
     /// Run at the end of a host's steps, in this order, when a step that notifies them has changed something.
     pub handlers: Vec<Written>,
-}
-
-/// A parameter given on the command line: `version=1.2.3`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Param {
-    /// What the whole value has to match.
-    pub pattern: Option<String>,
-    /// Makes the parameter optional.
-    pub default: Option<String>,
 }
 
 /// The policy for batches, budgets, gates and rollback. A plan of an older rollcall lacks some of

@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod local;
+pub mod shown;
 pub mod ssh;
 
 use std::sync::Arc;

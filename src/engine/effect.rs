@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Ports;
 use super::feed::Live;
 use super::kinds;
+use super::masked::masked;
 use super::port::{Exec, ExecEnd, ExecReport, Input, Member};
 use super::script;
 use super::step::{Attempt, Done};
@@ -26,6 +28,7 @@ use crate::domain::result::{Answered, judge};
 use crate::domain::rollout::Effect;
 use crate::domain::rotation::Rotation;
 use crate::domain::run::Run;
+use crate::domain::secret::Masks;
 use crate::domain::task::{Files, Step, Sudo, TreeFile};
 use crate::domain::template::{self, Vars};
 
@@ -43,6 +46,8 @@ pub struct Work {
     pub way: Way,
     /// Ends commands on the way forward when an operator wants so.
     pub cancel: CancellationToken,
+    /// Hides every secret that the run may come to see.
+    pub masks: Arc<Masks>,
     /// The run's, for the records that hosts keep.
     pub mark: String,
     /// For how long it has been under way already, in a run that was interrupted: nothing is begun then that
@@ -80,7 +85,9 @@ impl Work {
             _ => Vars::new(),
         };
         let mark = run.asked.mark.clone();
-        Work { ports: ports.clone(), live: live.clone(), effect, known, way, cancel, mark, resumed: None }
+        let masks = ports.secrets.masks(Some(live.id));
+        let (ports, live) = (ports.clone(), live.clone());
+        Work { ports, live, effect, known, way, cancel, masks, mark, resumed: None }
     }
 
     /// The same work, whose intent was written `age` ago by a rollcall that has ended since. Looks are
@@ -89,8 +96,12 @@ impl Work {
         Work { resumed: Some(age), ..self }
     }
 
-    /// Does it.
+    /// Does it, and tells no secret.
     pub async fn perform(self) -> EventKind {
+        masked(self.act().await, &self.masks)
+    }
+
+    async fn act(&self) -> EventKind {
         match &self.effect {
             Effect::Observe { host } => self.observe(host).await,
             Effect::Drain { balancer, hosts } => self.drain(balancer, hosts).await,
@@ -217,6 +228,7 @@ impl Work {
                 remote: &*self.ports.remote,
                 prober: &*self.ports.prober,
                 cancel: self.cancel.clone(),
+                masks: self.masks.clone(),
             };
             let checks = if self.way == Way::Back { &plan.checks_back } else { &plan.checks };
             results = verify(&eyes, &plan.endpoint, checks).await;
@@ -259,8 +271,18 @@ impl Work {
             vars.extend(step.vars.clone());
             template::holds(when, &vars).map_err(|why| format!("`when`: {why}"))?;
         }
-        let rendered = if step.late { step.render(&self.known, &NoFiles)? } else { step.clone() };
+        let rendered =
+            if step.late { step.render(&self.with_secrets(host), &NoFiles)? } else { step.clone() };
         Ok((plan, rendered))
+    }
+
+    /// What is known, and what never shows; this lives for as long as its step is rendered.
+    fn with_secrets(&self, host: &HostName) -> Vars {
+        let mut vars = self.known.clone();
+        for (name, secret) in self.ports.secrets.of(self.live.id, &self.live.plan, host) {
+            vars.insert(name, Value::String(secret.expose().into()));
+        }
+        vars
     }
 
     fn looks(&self) -> bool {
@@ -289,6 +311,7 @@ impl Work {
             lines: None,
             fresh: false,
             keep_bytes: KEEP_BYTES,
+            masks: Arc::default(),
         }
     }
 }

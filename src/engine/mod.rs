@@ -14,6 +14,7 @@ pub mod wrapper;
 mod asking;
 mod drive;
 mod guard;
+mod masked;
 mod step;
 
 use std::collections::BTreeMap;
@@ -27,10 +28,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::drive::Begin;
 use self::feed::{Control, Live, Over, Watch};
-use self::port::{BalancerDriver, Clock, Prober, Remote, Store, StoreError};
+use self::port::{BalancerDriver, Clock, Prober, Remote, Secrets, Store, StoreError};
 use crate::domain::access::{Granted, Operator};
 use crate::domain::name::RunId;
 use crate::domain::plan::Plan;
+use crate::domain::secret::Given;
 use crate::domain::wish::Wish;
 
 /// How long hosts may take to finish their bracket when rollcall is told to stop. After that, runs are
@@ -46,6 +48,7 @@ pub struct Ports {
     pub balancers: Arc<dyn BalancerDriver>,
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
+    pub secrets: Arc<dyn Secrets>,
     /// Tells hosts which rollcall it is that works on them: run numbers begin at 1 for each.
     pub site: String,
     /// The term of this process: hosts refuse one that was replaced.
@@ -108,6 +111,11 @@ impl Engine {
 
     /// Starts a run of `plan`. When this returns, the journal holds the run and its leases.
     pub async fn start(&self, granted: &Granted, plan: Plan) -> Result<Watch, StartError> {
+        self.start_with(granted, plan, Given::default()).await
+    }
+
+    /// The same with secrets that were given for this run. They are kept in memory until it ends.
+    pub async fn start_with(&self, granted: &Granted, plan: Plan, given: Given) -> Result<Watch, StartError> {
         let by = granted.operator();
         // Counted before it is looked whether new runs are wanted: whoever waits for the number sees it.
         let busy = Busy::new(&self.busy);
@@ -116,6 +124,7 @@ impl Engine {
         }
         let started = self.ports.store.create_run(&plan, by, self.ports.clock.now()).await?;
         let id = started.run;
+        self.ports.secrets.keep(id, given);
         let begin = Begin { events: vec![started], effects: vec![] };
         let watch = self.spawn(id, plan, &by.name, begin, busy);
         if *self.draining.borrow() {
@@ -157,6 +166,7 @@ impl Engine {
                 ));
             }
             engine.lives().remove(&live.id);
+            engine.ports.secrets.forget(live.id);
         });
         watch
     }

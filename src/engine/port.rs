@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +24,7 @@ use crate::domain::plan::{Plan, Seat};
 use crate::domain::record::{Debt, RunSummary};
 use crate::domain::release::{Mark, Taken};
 use crate::domain::rotation::View;
+use crate::domain::secret::{Given, Masks, SecretVars};
 
 /// The time of day. Used for timestamps that people read and for "not before"; never for order.
 pub trait Clock: Send + Sync {
@@ -47,6 +49,9 @@ pub struct Exec {
     pub fresh: bool,
     /// Of the head of its standard output, and of the tail; what lies between is counted.
     pub keep_bytes: usize,
+    /// Hides secrets in both outputs, before anything of them is kept or shown. Empty where rollcall itself
+    /// reads what comes back.
+    pub masks: Arc<Masks>,
 }
 
 /// What goes into a command's standard input.
@@ -208,6 +213,37 @@ pub trait Store: Send + Sync {
     async fn marks(&self) -> Result<Vec<Mark>, StoreError>;
     /// Adds one.
     async fn mark(&self, mark: Mark) -> Result<(), StoreError>;
+}
+
+/// Secrets, as they are now.
+///
+/// If [`Secrets::masks`] lacks one that a step may print, it is in the journal for ever.
+pub trait Secrets: Send + Sync {
+    /// What the steps of a run may read on one host, by name.
+    fn of(&self, run: RunId, plan: &Plan, host: &HostName) -> SecretVars;
+    /// Hides every secret that the run may come to see; those of the configuration without one.
+    fn masks(&self, run: Option<RunId>) -> Arc<Masks>;
+    /// Keeps what was given for one run, in memory, until it is forgotten.
+    fn keep(&self, run: RunId, given: Given);
+    /// Forgets it.
+    fn forget(&self, run: RunId);
+}
+
+/// A world without secrets.
+pub struct NoSecrets;
+
+impl Secrets for NoSecrets {
+    fn of(&self, _: RunId, _: &Plan, _: &HostName) -> SecretVars {
+        SecretVars::new()
+    }
+
+    fn masks(&self, _: Option<RunId>) -> Arc<Masks> {
+        Arc::default()
+    }
+
+    fn keep(&self, _: RunId, _: Given) {}
+
+    fn forget(&self, _: RunId) {}
 }
 
 /// A run as it is in the store.

@@ -22,6 +22,7 @@ use crate::domain::inventory::Endpoint;
 use crate::domain::outcome::Outcome;
 use crate::domain::output::Output;
 use crate::domain::plan::{HostPlan, Kind};
+use crate::domain::secret::Masks;
 use crate::domain::shell;
 use crate::domain::task::{Source, Step, StepBody, Upload};
 
@@ -134,6 +135,7 @@ impl Attempt<'_> {
         }
         let mut request = self.work.request(script.into(), Input::None, self.step.timeout);
         request.lines = self.show(&Arc::default());
+        request.masks = self.work.masks.clone();
         let report = self.work.ports.remote.exec(self.endpoint(), request).await;
         self.done(report, |_| Outcome::Ok)
     }
@@ -182,6 +184,13 @@ impl Attempt<'_> {
         }
     }
 
+    /// Hides secrets in what the wrapper passes on, but not in what it says itself.
+    pub fn masks(&self, record: &str) -> Arc<Masks> {
+        let masks = &self.work.masks;
+        // Built once without an error, they are so again with fewer forms.
+        masks.sparing(&wrapper::own_words(record)).unwrap_or_else(|_| masks.clone())
+    }
+
     pub fn done(&self, report: ExecReport, good: impl FnOnce(&Output) -> Outcome) -> Done {
         let outcome = match report.end {
             ExecEnd::Exited(0) => good(&report.stdout),
@@ -213,6 +222,7 @@ impl Attempt<'_> {
         let (sender, mut lines) = mpsc::channel::<String>(LINES_CAPACITY);
         let (host, shown) = (self.plan.endpoint.name.clone(), shown.clone());
         let own = wrapper::own_prefix(&wrapper::record_of(&self.operation, &self.work.mark));
+        let masks = self.work.masks.clone();
         tokio::spawn(async move {
             let mut to_skip = shown.load(Ordering::Relaxed);
             while let Some(line) = lines.recv().await {
@@ -225,7 +235,7 @@ impl Attempt<'_> {
                 }
                 shown.fetch_add(1, Ordering::Relaxed);
                 // Nobody watching any more is no trouble of the step.
-                let _ = progress.send(Progress { host: host.clone(), line });
+                let _ = progress.send(Progress { host: host.clone(), line: masks.text(&line) });
             }
         });
         Some(sender)

@@ -1,5 +1,6 @@
 //! Running checks: look, judge, and look again while the deadline allows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,7 +11,8 @@ use super::script;
 use crate::domain::check::{Check, CheckResult, Observation, Probe, judge};
 use crate::domain::inventory::Endpoint;
 use crate::domain::outcome::Verdict;
-use crate::domain::output::KEEP_BYTES;
+use crate::domain::output::{KEEP_BYTES, Output};
+use crate::domain::secret::{HIDDEN, Masks};
 use crate::domain::task::Sudo;
 
 /// The two ways to look at a host.
@@ -18,6 +20,8 @@ pub struct Eyes<'a> {
     pub remote: &'a dyn Remote,
     pub prober: &'a dyn Prober,
     pub cancel: CancellationToken,
+    /// Hides secrets in what is told of a look; what is judged is what was seen.
+    pub masks: Arc<Masks>,
 }
 
 /// Runs all checks of a host side by side. Their order in the answer is the order of `checks`.
@@ -30,7 +34,7 @@ async fn verify_one(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> CheckRes
     let (mut looks, mut good) = (0, 0);
     loop {
         let seen = look(eyes, host, check).await;
-        let (verdict, text) = judge(&check.probe, &seen);
+        let (verdict, text) = judge_masked(&check.probe, seen, &eyes.masks);
         looks += 1;
         good = if verdict.passes() { good + 1 } else { 0 };
         let out_of_time = begun.elapsed() + check.retry.interval > check.retry.deadline;
@@ -39,6 +43,28 @@ async fn verify_one(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> CheckRes
             return settle(check, verdict, text, looks, done);
         }
         wait(eyes, check.retry.interval).await;
+    }
+}
+
+/// The verdict on what was seen, in words that hide secrets: a text that is cut short could show the half of
+/// one, so they are hidden before it is.
+fn judge_masked(probe: &Probe, seen: Observation, masks: &Masks) -> (Verdict, String) {
+    let (verdict, text) = judge(probe, &seen);
+    if masks.is_empty() {
+        return (verdict, text);
+    }
+    let output = |output: Output| Output { text: masks.text(&output.text), ..output };
+    let hidden = match seen {
+        Observation::Exited { code, stdout, stderr } => {
+            Observation::Exited { code, stdout: output(stdout), stderr: output(stderr) }
+        }
+        Observation::Answered { status, body } => Observation::Answered { status, body: masks.text(&body) },
+        other => other,
+    };
+    match judge(probe, &hidden) {
+        (same, words) if same == verdict => (verdict, words),
+        // It was judged by a secret: there is nothing to tell of it.
+        _ => (verdict, HIDDEN.into()),
     }
 }
 
@@ -81,6 +107,7 @@ async fn look(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> Observation {
         lines: None,
         fresh: false,
         keep_bytes: KEEP_BYTES,
+        masks: Arc::default(),
     };
     let report = eyes.remote.exec(host, request).await;
     match report.end {

@@ -208,6 +208,12 @@ pub fn own_prefix(operation: &str) -> String {
     format!("rollcall {operation} ")
 }
 
+/// Every word that decides what its own lines mean.
+pub fn own_words(operation: &str) -> String {
+    let own = own_prefix(operation);
+    format!("{own}begun {own}exit timeout cancelled undone confirm never absent refused lost stale ready")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

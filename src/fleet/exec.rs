@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::domain::output::{Capture, to_text};
+use crate::domain::output::{Capture, Output, to_text};
+use crate::domain::secret::{Masks, Stream};
 use crate::engine::port::{Exec, ExecEnd, ExecReport, Input};
 
 /// Between TERM and KILL: time for a process to put its things in order.
@@ -40,8 +41,8 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
     let mut command = Command {
         reader,
         writer,
-        stdout: Capture::keeping(request.keep_bytes),
-        stderr: Capture::default(),
+        stdout: Kept::new(Capture::keeping(request.keep_bytes), &request.masks),
+        stderr: Kept::new(Capture::default(), &request.masks),
         lines: Lines { sender: request.lines, pending: Vec::new() },
         end: None,
         stopping: None,
@@ -50,8 +51,10 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
     sending.abort();
     // Closing frees the host's session slot; a connection that is gone has none.
     let _ = command.writer.close().await;
-    command.lines.flush();
-    ExecReport { end, stdout: command.stdout.finish(), stderr: command.stderr.finish() }
+    let Command { stdout, stderr, mut lines, .. } = command;
+    let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
+    lines.flush();
+    ExecReport { end, stdout, stderr }
 }
 
 /// Sends the input and then says that there is no more. A command that does not read it, or a
@@ -81,8 +84,8 @@ async fn copy(file: &mut tokio::fs::File, writer: &mut (impl tokio::io::AsyncWri
 struct Command {
     reader: ChannelReadHalf,
     writer: ChannelWriteHalf<Msg>,
-    stdout: Capture,
-    stderr: Capture,
+    stdout: Kept,
+    stderr: Kept,
     lines: Lines,
     /// The exit status or signal, once it was seen.
     end: Option<ExecEnd>,
@@ -150,9 +153,8 @@ impl Command {
     }
 
     fn print(&mut self, data: &Bytes, ext: u32) {
-        let capture = if ext == 1 { &mut self.stderr } else { &mut self.stdout };
-        capture.push(data);
-        self.lines.push(data);
+        let kept = if ext == 1 { &mut self.stderr } else { &mut self.stdout };
+        kept.push(data, &mut self.lines);
     }
 
     /// Time is up. The next time to look, or `None` when there is nothing left to wait for.
@@ -198,6 +200,36 @@ fn signal_text(signal: &Sig) -> String {
     match signal {
         Sig::Custom(name) => name.clone(),
         other => format!("{other:?}"),
+    }
+}
+
+/// One of the two outputs. Secrets are taken out before anything of it is kept or shown.
+struct Kept {
+    capture: Capture,
+    /// Only where there is something to hide.
+    masked: Option<Stream>,
+}
+
+impl Kept {
+    fn new(capture: Capture, masks: &Masks) -> Kept {
+        Kept { capture, masked: (!masks.is_empty()).then(|| masks.stream()) }
+    }
+
+    fn push(&mut self, data: &[u8], lines: &mut Lines) {
+        let Some(stream) = &mut self.masked else { return self.keep(data, lines) };
+        let clean = stream.push(data);
+        self.keep(&clean, lines);
+    }
+
+    fn keep(&mut self, data: &[u8], lines: &mut Lines) {
+        self.capture.push(data);
+        lines.push(data);
+    }
+
+    fn finish(mut self, lines: &mut Lines) -> Output {
+        let held = self.masked.take().map(Stream::finish).unwrap_or_default();
+        self.keep(&held, lines);
+        self.capture.finish()
     }
 }
 

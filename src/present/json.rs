@@ -53,6 +53,7 @@ pub fn host(inventory: &Inventory, name: &HostName) -> String {
         json!({
             "host": host.name, "address": host.endpoint.address, "port": host.endpoint.port,
             "login": host.endpoint.login, "groups": host.groups, "tags": host.tags, "vars": host.vars,
+            "secrets": host.secrets.keys().collect::<Vec<_>>(),
             "checks": host.checks, "balancer": host.balancer,
         }),
     )

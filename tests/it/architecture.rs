@@ -13,6 +13,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("balancer", 2, &[]),
     ("probe", 2, &[]),
     ("store", 2, &[]),
+    ("vault", 2, &[]),
     ("door", 3, &[]),
     // A fleet inside the process: the demo's hosts and the tests' fast ones.
     ("embedded", 3, &[]),

@@ -166,6 +166,13 @@ impl Asked<'_> {
         if let Some(name) = params.keys().find(|name| !known.params.contains_key(*name)) {
             return Err(Refused::usage(format!("task `{task}` has no parameter `{name}`")).into());
         }
+        let secret = |name: &&String| known.params.get(*name).is_some_and(|param| param.secret);
+        if let Some(name) = params.keys().find(secret) {
+            let why = format!(
+                "the parameter `{name}` of task `{task}` is secret: releases are not told apart by it"
+            );
+            return Err(Refused::usage(why).into());
+        }
         let who = granted.operator();
         if who.groups.is_some() {
             let why = "a mark holds in all groups; try: ask somebody who may see them all".to_string();

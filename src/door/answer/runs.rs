@@ -2,11 +2,14 @@
 
 use super::{Asked, Ended, Refused, may_see};
 use crate::domain::access::Granted;
+use crate::domain::command::Command;
 use crate::domain::event::Event;
+use crate::domain::given::given_secrets;
 use crate::domain::name::{HostName, RunId};
 use crate::domain::outcome::exit;
 use crate::domain::plan::{Kind, Plan};
 use crate::domain::run::Run;
+use crate::domain::secret::{Given, SecretVars};
 use crate::engine::feed::{Over, Seen, Watch};
 use crate::engine::port::StoredRun;
 use crate::present::live::Lines;
@@ -14,7 +17,14 @@ use crate::present::{json, recap, table};
 
 impl Asked<'_> {
     pub(super) async fn run(&mut self, granted: &Granted, plan: Plan) -> Result<u8, Ended> {
-        let watch = self.desk.engine.start(granted, plan).await?;
+        let given = match granted.command() {
+            Command::Task { ask, .. } | Command::Plan { ask, .. } => {
+                given_secrets(&self.config.tasks, &ask.task, &ask.params)
+            }
+            _ => SecretVars::new(),
+        };
+        let given = Given::new(given).map_err(Refused::usage)?;
+        let watch = self.desk.engine.start_with(granted, plan, given).await?;
         self.follow(watch).await
     }
 

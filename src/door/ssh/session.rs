@@ -15,6 +15,7 @@ use crate::domain::command::{Request, parse_line};
 use crate::domain::outcome::exit;
 use crate::domain::output::printable;
 use crate::door::answer::answer;
+use crate::door::shown::shown;
 use crate::door::{Desk, Gone, Terminal};
 
 /// How long a client may leave its output unread. Events are not lost by that: `watch` shows them again.
@@ -84,9 +85,11 @@ async fn respond(desk: &Desk, key: &str, line: &[u8], out: &mut ChannelTerminal)
         let _ = out.err("rollcall: your key is not in `operators` any more\n").await;
         return exit::NOT_ALLOWED;
     };
-    let shown = crate::domain::output::to_text(line);
+    let parsed = parse_line(line);
+    let shown = shown(line, &parsed, &desk.config.borrow());
+    let shown = desk.engine.ports().secrets.masks(None).text(&shown);
     tracing::info!(operator = %operator.name, key, command = ?shown, "asked");
-    match parse_line(line) {
+    match parsed {
         Ok(Request { command, json }) => answer(desk, &operator, Request { command, json }, out).await,
         Err(error) => {
             let _ = out.err(&format!("rollcall: {}\n", error.text)).await;

@@ -15,7 +15,7 @@ use rollcall::domain::outcome::{End, RunOutcome};
 use rollcall::domain::wish::Wish;
 use rollcall::embedded::sshd::{Behaviour, Sshd};
 use rollcall::engine::feed::{Over, Seen, Watch};
-use rollcall::engine::port::Remote;
+use rollcall::engine::port::{NoSecrets, Remote};
 use rollcall::engine::{Engine, Ports};
 use rollcall::fleet::connect::Identity;
 use rollcall::fleet::known_hosts::KnownHosts;
@@ -283,6 +283,7 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -
         remote,
         store: Arc::new(MortalStore { life: life.clone(), real: store }),
         clock: clock.clone(),
+        secrets: Arc::new(NoSecrets),
         site: "sim".into(),
         epoch: 1,
     };

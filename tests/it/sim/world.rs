@@ -13,12 +13,12 @@ use rollcall::domain::check::{Check, Expect, Probe, Retry};
 use rollcall::domain::command::{Ask, Params, parse_line};
 use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle};
 use rollcall::domain::name::{HostName, RunId};
+use rollcall::domain::param::Param;
 use rollcall::domain::plan::{Plan, World};
 use rollcall::domain::planner::plan_task;
 use rollcall::domain::release::{Release, Taken};
 use rollcall::domain::task::{
-    BatchSize, Files, MaxFailures, OnFailure, Param, Rollout, Source, Step, StepBody, Sudo, Task, TreeFile,
-    Upload,
+    BatchSize, Files, MaxFailures, OnFailure, Rollout, Source, Step, StepBody, Sudo, Task, TreeFile, Upload,
 };
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
@@ -163,6 +163,7 @@ fn inventory(hosts: usize, style: NginxStyle) -> Inventory {
         endpoint: endpoint(name.as_str()),
         tags: BTreeSet::new(),
         vars: BTreeMap::new(),
+        secrets: Default::default(),
         checks: vec!["app".into()],
         groups: vec![GROUP.into()],
         balancer: Some(GROUP.into()),
@@ -210,6 +211,8 @@ fn task() -> Task {
         description: "releases a version".into(),
         hosts: None,
         params: BTreeMap::from([("version".to_string(), Param::default())]),
+        vars: Default::default(),
+        secrets: Default::default(),
         rollout: Some(Rollout {
             serial: vec![BatchSize::Hosts(1), BatchSize::Percent(10.0), BatchSize::Percent(100.0)],
             max_failures: MaxFailures::Hosts(MAX_FAILURES),

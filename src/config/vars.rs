@@ -1,0 +1,142 @@
+//! Vars: values that stand in the files, and values that are read from elsewhere while the configuration is
+//! loaded; those that are secret apart from the others.
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::diagnostic::Doc;
+use super::hosts::{RESERVED_VARS, is_identifier};
+use super::reader::{self, Entry, Reader};
+use super::sources::Origin;
+use crate::domain::secret::{Secret, SecretVars};
+use crate::domain::template::Vars;
+
+/// Keys that make a table the description of a var. A table without any of them is a value itself.
+const KEYS: [&str; 7] =
+    ["from_file", "from_env", "from_command", "from_credential", "from_age", "value", "secret"];
+
+/// Named values; no name is both plain and secret.
+#[derive(Clone, Default)]
+pub(super) struct Values {
+    pub(super) plain: Vars,
+    pub(super) secrets: SecretVars,
+}
+
+impl Values {
+    /// Puts `nearer` on top. A plain value hides a secret of the same name, and the other way round.
+    pub(super) fn cover(&mut self, nearer: &Values) {
+        self.secrets.retain(|name, _| !nearer.plain.contains_key(name));
+        self.plain.retain(|name, _| !nearer.secrets.contains_key(name));
+        self.plain.extend(nearer.plain.clone());
+        self.secrets.extend(nearer.secrets.clone());
+    }
+
+    /// Every name, plain or secret.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.plain.keys().chain(self.secrets.keys())
+    }
+}
+
+/// Reads the entries of a table of vars.
+pub(super) fn read(doc: Doc<'_>, entries: Vec<Entry<'_>>) -> Values {
+    let mut values = Values::default();
+    for (name, value) in entries {
+        if !check_name(doc, &name) {
+            continue;
+        }
+        let name = name.into_inner();
+        match value.get_ref() {
+            DeValue::Table(table) if table.keys().any(|key| KEYS.contains(&&**key.get_ref())) => {
+                read_described(doc, name, value, &mut values);
+            }
+            _ => _ = values.plain.insert(name, reader::json(doc, value)),
+        }
+    }
+    values
+}
+
+fn check_name(doc: Doc<'_>, name: &Spanned<String>) -> bool {
+    if RESERVED_VARS.contains(&name.get_ref().as_str()) {
+        doc.wrong(name.span(), format!("a var cannot be called `{}`: templates use it", name.get_ref()));
+        return false;
+    }
+    if !is_identifier(name.get_ref()) {
+        let message = format!("`{}` cannot name a var: no template could read it", name.get_ref());
+        doc.report(name.span(), message, "use letters, digits and _".to_string());
+        return false;
+    }
+    true
+}
+
+/// One var that a table describes. What could not be read keeps its name known, so that its users are not
+/// complained about, too.
+fn read_described(doc: Doc<'_>, name: String, value: &Spanned<DeValue<'_>>, values: &mut Values) {
+    let what = format!("var `{name}`");
+    let Some(mut table) = Reader::of_value(doc, what, &name, value) else { return };
+    let asked_secret = table.bool("secret");
+    let origin = read_origin(&mut table);
+    let always = matches!(origin, Some((Origin::Credential(_) | Origin::Age(_), _)));
+    if always && table.key_span("secret").is_some() && !asked_secret {
+        doc.wrong(
+            table.key_span("secret"),
+            format!("`{name}` is secret always: it comes from where secrets are kept"),
+        );
+    }
+    let literal = table.value("value");
+    let count = KEYS.iter().filter(|key| **key != "secret" && table.key_span(key).is_some()).count();
+    if count != 1 {
+        let message = format!("var `{name}` needs one of `value` and `from_...`, and has {count}");
+        doc.report(table.span.clone(), message, format!("known keys: {}", KEYS.join(", ")));
+    }
+    table.finish();
+    let is_secret = asked_secret || always;
+    match (origin, literal) {
+        _ if count != 1 => _ = values.plain.insert(name, serde_json::Value::Null),
+        (Some((origin, span)), _) => match doc.sources.read(&origin) {
+            Ok(text) if is_secret => keep_secret(doc, name, &text, span, values),
+            Ok(text) => _ = values.plain.insert(name, text.to_string().into()),
+            Err(trouble) => {
+                doc.report(span, format!("var `{name}`: {}", trouble.why), trouble.hint);
+                values.plain.insert(name, serde_json::Value::Null);
+            }
+        },
+        (None, Some(literal)) if is_secret => {
+            doc.hide(literal.span());
+            match literal.get_ref() {
+                DeValue::String(text) => keep_secret(doc, name, text, literal.span(), values),
+                _ => doc.wrong(literal.span(), format!("the secret `{name}` is a string")),
+            }
+        }
+        (None, Some(literal)) => _ = values.plain.insert(name, reader::json(doc, literal)),
+        (None, None) => {}
+    }
+}
+
+fn keep_secret(doc: Doc<'_>, name: String, text: &str, span: std::ops::Range<usize>, values: &mut Values) {
+    match Secret::new(text) {
+        Ok(secret) => _ = values.secrets.insert(name, secret),
+        Err(why) => {
+            doc.wrong(span, format!("var `{name}`: {why}"));
+            values.plain.insert(name, serde_json::Value::Null);
+        }
+    }
+}
+
+/// The first of the `from_` keys, and where its value stands.
+fn read_origin(table: &mut Reader<'_>) -> Option<(Origin, std::ops::Range<usize>)> {
+    let kinds: [(&'static str, fn(String) -> Origin); 5] = [
+        ("from_file", Origin::File),
+        ("from_env", Origin::Env),
+        ("from_command", Origin::Command),
+        ("from_credential", Origin::Credential),
+        ("from_age", Origin::Age),
+    ];
+    let mut found = None;
+    for (key, origin) in kinds {
+        if table.value(key).is_some() {
+            let text = table.required(key);
+            found = found.or(text.map(|text| (origin(text.get_ref().clone()), text.span())));
+        }
+    }
+    found
+}

@@ -1,0 +1,335 @@
+//! Secrets: values that never show, and the redactor that takes them out of whatever is printed, in every
+//! form in which programs print them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
+
+use super::shell;
+
+/// What is printed in the place of a secret.
+pub const HIDDEN: &str = "***";
+
+/// Shortest secret: a shorter one stands in half of all texts, and hiding it would hide them.
+pub const SHORTEST_BYTES: usize = 4;
+
+/// Longest secret; a key and its certificates fit in.
+pub const LONGEST_BYTES: usize = 16 * 1024;
+
+/// Shortest line of a secret of several lines that is hidden by itself, and the shortest piece of base64.
+const SHORTEST_PIECE_BYTES: usize = 6;
+
+/// Where programs break the lines of base64: `openssl` and PEM, and everybody else.
+const BASE64_COLUMNS: [usize; 2] = [64, 76];
+
+/// A text that never shows: no `Display`, no serialization, `***` for debugging; wiped when the last copy is
+/// dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<Zeroizing<String>>);
+
+impl Secret {
+    /// A secret that can be hidden. The error says why this one cannot, and does not hold it.
+    pub fn new(text: impl Into<String>) -> Result<Secret, String> {
+        let text = Zeroizing::new(text.into());
+        let bytes = text.len();
+        if bytes < SHORTEST_BYTES {
+            return Err(format!(
+                "a secret has at least {SHORTEST_BYTES} bytes, and this one has {bytes}: hiding it would hide everything"
+            ));
+        }
+        if bytes > LONGEST_BYTES {
+            return Err(format!("a secret has at most {LONGEST_BYTES} bytes, and this one has {bytes}"));
+        }
+        if text.contains(['\0', shell::MARK_OPEN, shell::MARK_CLOSE]) {
+            return Err("it holds a character that no host can be told (NUL, U+E0F0, U+E0F1)".into());
+        }
+        Ok(Secret(Arc::new(text)))
+    }
+
+    /// The text itself: for the host that needs it, and for [`Masks`].
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
+}
+
+/// Secrets by name, as templates of steps read them.
+pub type SecretVars = BTreeMap<String, Secret>;
+
+/// Finds secrets in text and puts [`HIDDEN`] in their place. Without any it costs nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Masks {
+    /// Each is a set of its own, so that adding a few need not sort many anew.
+    parts: Vec<Arc<Part>>,
+}
+
+struct Part {
+    /// Sorted.
+    forms: Vec<Zeroizing<Vec<u8>>>,
+    longest: usize,
+    find: AhoCorasick,
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} forms", self.forms.len())
+    }
+}
+
+impl Part {
+    fn new(forms: BTreeSet<Vec<u8>>) -> Result<Part, String> {
+        let forms: Vec<Zeroizing<Vec<u8>>> = forms.into_iter().map(Zeroizing::new).collect();
+        let find = AhoCorasick::builder()
+            // Of secrets that overlap, the first alone would leave the end of the second.
+            .match_kind(MatchKind::Standard)
+            .build(forms.iter().map(|form| form.as_slice()))
+            .map_err(|error| format!("there are too many secrets: {error}"))?;
+        Ok(Part { longest: forms.iter().map(|form| form.len()).max().unwrap_or_default(), forms, find })
+    }
+
+    /// True when a form begins with `start` and goes on behind it.
+    fn may_go_on(&self, start: &[u8]) -> bool {
+        let at = self.forms.partition_point(|form| form.as_slice() <= start);
+        self.forms.get(at).is_some_and(|form| form.starts_with(start))
+    }
+}
+
+impl Masks {
+    /// Hides each of them.
+    pub fn new<'s>(secrets: impl IntoIterator<Item = &'s Secret>) -> Result<Masks, String> {
+        let forms: BTreeSet<Vec<u8>> =
+            secrets.into_iter().flat_map(|secret| forms(secret.expose())).collect();
+        Masks::of_forms(forms)
+    }
+
+    fn of_forms(forms: BTreeSet<Vec<u8>>) -> Result<Masks, String> {
+        let part = (!forms.is_empty()).then(|| Part::new(forms)).transpose()?;
+        Ok(Masks { parts: part.into_iter().map(Arc::new).collect() })
+    }
+
+    /// Hides what either hides.
+    pub fn and(&self, more: &Masks) -> Masks {
+        Masks { parts: self.parts.iter().chain(&more.parts).cloned().collect() }
+    }
+
+    /// True when there is nothing to hide.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// The same but for what stands in `text`, which has to come through as it is: it is what rollcall's own
+    /// scripts answer, and a password that is the name of a host must not make their answers unreadable.
+    pub fn sparing(self: &Arc<Masks>, text: &str) -> Result<Arc<Masks>, String> {
+        if self.places(text.as_bytes()).is_empty() {
+            return Ok(self.clone());
+        }
+        let stands_in = |form: &[u8]| text.as_bytes().windows(form.len()).any(|piece| piece == form);
+        let forms = self.parts.iter().flat_map(|part| &part.forms);
+        Masks::of_forms(forms.map(|form| form.to_vec()).filter(|form| !stands_in(form)).collect())
+            .map(Arc::new)
+    }
+
+    /// A text without its secrets.
+    pub fn text(&self, text: &str) -> String {
+        if self.is_empty() {
+            return text.to_string();
+        }
+        let mut stream = self.stream();
+        let mut out = stream.push(text.as_bytes());
+        out.extend(stream.finish());
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// For text that comes in pieces.
+    pub fn stream(&self) -> Stream {
+        Stream { masks: self.clone(), held: Zeroizing::default(), covered: 0 }
+    }
+
+    /// Where secrets stand, in order; those that overlap are one.
+    fn places(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let found = self.parts.iter().flat_map(|part| part.find.find_overlapping_iter(text));
+        let mut found: Vec<Range<usize>> = found.map(|place| place.range()).collect();
+        found.sort_by_key(|place| (place.start, place.end));
+        let mut merged: Vec<Range<usize>> = Vec::new();
+        for place in found {
+            match merged.last_mut() {
+                Some(last) if place.start < last.end => last.end = last.end.max(place.end),
+                _ => merged.push(place),
+            }
+        }
+        merged
+    }
+
+    /// Where the first secret may begin that is not over at the end of `text`.
+    fn open_end(&self, text: &[u8]) -> usize {
+        let longest = self.parts.iter().map(|part| part.longest).max().unwrap_or_default();
+        let from = text.len().saturating_sub(longest.saturating_sub(1));
+        let open = |at: &usize| self.parts.iter().any(|part| part.may_go_on(&text[*at..]));
+        (from..text.len()).find(open).unwrap_or(text.len())
+    }
+}
+
+/// The secrets that were given for one run alone, on the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    pub values: SecretVars,
+    pub masks: Masks,
+}
+
+impl Given {
+    /// These.
+    pub fn new(values: SecretVars) -> Result<Given, String> {
+        let masks = Masks::new(values.values())?;
+        Ok(Given { values, masks })
+    }
+}
+
+/// Hides secrets in text that comes in pieces. What may be the beginning of one is held back: less than the
+/// longest form of a secret.
+#[derive(Debug)]
+pub struct Stream {
+    masks: Masks,
+    held: Zeroizing<Vec<u8>>,
+    /// Bytes at the beginning of what is held for which [`HIDDEN`] was printed already.
+    covered: usize,
+}
+
+impl Stream {
+    /// Takes a piece; what can be printed now.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        if self.masks.is_empty() {
+            return bytes.to_vec();
+        }
+        self.held.extend_from_slice(bytes);
+        let until = self.masks.open_end(&self.held);
+        self.print(until)
+    }
+
+    /// The rest: no more pieces come.
+    pub fn finish(mut self) -> Vec<u8> {
+        let until = self.held.len();
+        self.print(until)
+    }
+
+    /// Prints what stands before `until`. Every secret that begins there is over by now.
+    fn print(&mut self, until: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(until);
+        let mut covered = self.covered;
+        for place in self.masks.places(&self.held) {
+            if place.start >= covered {
+                if place.start >= until {
+                    break;
+                }
+                out.extend_from_slice(&self.held[covered..place.start]);
+                out.extend_from_slice(HIDDEN.as_bytes());
+            }
+            covered = covered.max(place.end);
+        }
+        out.extend_from_slice(&self.held[covered.min(until)..until]);
+        self.held.drain(..until);
+        self.covered = covered.saturating_sub(until);
+        out
+    }
+}
+
+/// Every form in which a secret is looked for: the whole of it, and each of its lines.
+fn forms(secret: &str) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    add_forms(secret, &mut found);
+    let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_PIECE_BYTES);
+    lines.filter(|line| *line != secret).for_each(|line| add_forms(line, &mut found));
+    found.retain(|form| form.len() >= SHORTEST_BYTES);
+    found
+}
+
+fn add_forms(text: &str, found: &mut Vec<Vec<u8>>) {
+    let mut add = |form: String| found.push(form.into_bytes());
+    add(text.to_string());
+    if let Ok(json) = serde_json::to_string(text) {
+        let inner = &json[1..json.len() - 1];
+        add(inner.to_string());
+        add(inner.replace('/', "\\/"));
+        add(ascii_json(inner));
+    }
+    add(shell::quote(text));
+    add(text.replace('\'', r"'\''"));
+    add(in_double_quotes(text));
+    add(text.escape_debug().to_string());
+    for keep in ["-._~", "-._~!'()*", "-._~!'()*;/?:@&=+$,#"] {
+        add(url_encoded(text, keep, true));
+        add(url_encoded(text, keep, false));
+        add(url_encoded(text, keep, true).replace("%20", "+"));
+        add(url_encoded(text, keep, false).replace("%20", "+"));
+    }
+    found.extend(base64_forms(text));
+}
+
+/// As programs write it that keep to ASCII.
+fn ascii_json(text: &str) -> String {
+    let mut units = [0; 2];
+    let mut escaped = |c: char| -> String {
+        c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+    };
+    text.chars().map(|c| if c.is_ascii() { c.to_string() } else { escaped(c) }).collect()
+}
+
+fn in_double_quotes(text: &str) -> String {
+    let escaped = |c: char| if "\\\"$`".contains(c) { format!("\\{c}") } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
+fn url_encoded(text: &str, keep: &str, upper: bool) -> String {
+    let encoded = |byte: u8| match byte {
+        byte if byte.is_ascii_alphanumeric() || keep.as_bytes().contains(&byte) => {
+            char::from(byte).to_string()
+        }
+        byte if upper => format!("%{byte:02X}"),
+        byte => format!("%{byte:02x}"),
+    };
+    text.bytes().map(encoded).collect()
+}
+
+/// By itself, with a line end behind it, in lines, and in the middle of something longer: there the first and
+/// the last character hold bits of what is beside it, and only those between them are the secret's alone.
+fn base64_forms(text: &str) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    let with_end = format!("{text}\n");
+    for whole in [text, &with_end] {
+        for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD] {
+            found.push(engine.encode(whole).into_bytes());
+        }
+    }
+    for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+        for before in 0..3 {
+            let shifted = Zeroizing::new([&vec![0; before], text.as_bytes()].concat());
+            let encoded = Zeroizing::new(engine.encode(shifted.as_slice()).into_bytes());
+            let (from, to) = ((before * 8).div_ceil(6), shifted.len() * 8 / 6);
+            found.push(encoded[from..to].to_vec());
+            if before == 0 {
+                found.extend(in_lines(&encoded[..to]));
+            }
+        }
+    }
+    found
+}
+
+fn in_lines(encoded: &[u8]) -> Vec<Vec<u8>> {
+    let lines = BASE64_COLUMNS.into_iter().filter(|columns| encoded.len() > *columns);
+    let lines = lines.flat_map(|columns| encoded.chunks(columns));
+    lines.filter(|line| line.len() >= SHORTEST_PIECE_BYTES).map(<[u8]>::to_vec).collect()
+}
+
+#[cfg(test)]
+#[path = "secret_tests.rs"]
+mod tests;

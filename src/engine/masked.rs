@@ -1,0 +1,69 @@
+//! The second net: whatever an effect reports goes through here before it is an event, so that no secret gets
+//! into the journal by a text that was not masked where it came from.
+
+use crate::domain::check::CheckResult;
+use crate::domain::event::{Change, EventKind};
+use crate::domain::outcome::{Failure, Outcome};
+use crate::domain::output::Output;
+use crate::domain::secret::Masks;
+
+/// The same event without secrets. What decisions hang on is left as it is: names, numbers, and where a link
+/// points to.
+pub(super) fn masked(kind: EventKind, masks: &Masks) -> EventKind {
+    use EventKind::*;
+    if masks.is_empty() {
+        return kind;
+    }
+    match kind {
+        StepEnded { host, way, step, name, attempt, outcome: how, stdout, stderr, took_ms } => StepEnded {
+            outcome: outcome(how, masks),
+            stdout: output(stdout, masks),
+            stderr: output(stderr, masks),
+            host,
+            way,
+            step,
+            name,
+            attempt,
+            took_ms,
+        },
+        ChecksEnded { host, stage, results } => {
+            let result = |result: CheckResult| CheckResult { text: masks.text(&result.text), ..result };
+            ChecksEnded { host, stage, results: results.into_iter().map(result).collect() }
+        }
+        ObserveFailed { host, failure } => {
+            ObserveFailed { host, failure: Failure { why: masks.text(&failure.why), ..failure } }
+        }
+        DrainEnded { balancer, hosts, change: to } => {
+            DrainEnded { balancer, hosts, change: change(to, masks) }
+        }
+        EnableEnded { balancer, hosts, change: to } => {
+            EnableEnded { balancer, hosts, change: change(to, masks) }
+        }
+        RedrainEnded { balancer, hosts, change: to } => {
+            RedrainEnded { balancer, hosts, change: change(to, masks) }
+        }
+        other => other,
+    }
+}
+
+fn output(output: Output, masks: &Masks) -> Output {
+    Output { text: masks.text(&output.text), ..output }
+}
+
+fn outcome(outcome: Outcome, masks: &Masks) -> Outcome {
+    let text = |why: String| masks.text(&why);
+    match outcome {
+        Outcome::Failed { code, why } => Outcome::Failed { code, why: text(why) },
+        Outcome::NotStarted { why } => Outcome::NotStarted { why: text(why) },
+        Outcome::Lost { why } => Outcome::Lost { why: text(why) },
+        other => other,
+    }
+}
+
+fn change(change: Change, masks: &Masks) -> Change {
+    match change {
+        Change::Done { foreign, kept, note } => Change::Done { foreign, kept, note: masks.text(&note) },
+        Change::Refused { why } => Change::Refused { why: masks.text(&why) },
+        Change::Unknown { why } => Change::Unknown { why: masks.text(&why) },
+    }
+}

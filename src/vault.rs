@@ -1,0 +1,89 @@
+//! The secrets of the configuration in force, and those that were given for single runs; in memory only.
+//! Implements [`Secrets`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::config::Config;
+use crate::domain::name::{HostName, RunId};
+use crate::domain::plan::{Plan, secrets_of};
+use crate::domain::secret::{Given, Masks, Secret, SecretVars};
+use crate::engine::port::Secrets;
+
+/// See the module.
+pub struct Vault(Mutex<State>);
+
+struct State {
+    config: Arc<Config>,
+    /// Every secret that this process ever loaded: a step that began with the one before prints that.
+    loaded: Vec<Secret>,
+    masks: Arc<Masks>,
+    given: BTreeMap<RunId, Given>,
+}
+
+impl Vault {
+    /// With the secrets of `config`.
+    pub fn new(config: Arc<Config>) -> Result<Vault, String> {
+        let loaded = with_secrets_of(&config, Vec::new());
+        let masks = Arc::new(Masks::new(&loaded)?);
+        Ok(Vault(Mutex::new(State { config, loaded, masks, given: BTreeMap::new() })))
+    }
+
+    /// Goes over to another configuration; what was secret stays so.
+    pub fn take_over(&self, config: Arc<Config>) -> Result<(), String> {
+        let loaded = with_secrets_of(&config, self.state().loaded.clone());
+        // Not under the lock: runs need not wait for it.
+        let masks = Arc::new(Masks::new(&loaded)?);
+        let mut state = self.state();
+        (state.config, state.loaded, state.masks) = (config, loaded, masks);
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn with_secrets_of(config: &Config, mut loaded: Vec<Secret>) -> Vec<Secret> {
+    let of_hosts = config.inventory.hosts.iter().map(|host| &host.secrets);
+    let all = of_hosts.chain(config.tasks.values().map(|task| &task.secrets));
+    let mut seen: std::collections::BTreeSet<String> =
+        loaded.iter().map(|secret| secret.expose().to_string()).collect();
+    for secret in all.flat_map(BTreeMap::values) {
+        if seen.insert(secret.expose().to_string()) {
+            loaded.push(secret.clone());
+        }
+    }
+    loaded
+}
+
+impl Secrets for Vault {
+    fn of(&self, run: RunId, plan: &Plan, host: &HostName) -> SecretVars {
+        let state = self.state();
+        let task = plan.task().and_then(|task| state.config.tasks.get(task));
+        let host = state.config.inventory.host(host);
+        let mut secrets = host.map(|host| secrets_of(host, task)).unwrap_or_default();
+        if let Some(given) = state.given.get(&run) {
+            secrets.extend(given.values.clone());
+        }
+        secrets
+    }
+
+    fn masks(&self, run: Option<RunId>) -> Arc<Masks> {
+        let state = self.state();
+        match run.and_then(|run| state.given.get(&run)) {
+            Some(given) => Arc::new(state.masks.and(&given.masks)),
+            None => state.masks.clone(),
+        }
+    }
+
+    fn keep(&self, run: RunId, given: Given) {
+        if !given.values.is_empty() {
+            self.state().given.insert(run, given);
+        }
+    }
+
+    fn forget(&self, run: RunId) {
+        self.state().given.remove(&run);
+    }
+}
