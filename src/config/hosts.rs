@@ -9,12 +9,12 @@ use toml::de::DeValue;
 use super::balancer::{self, RawBalancer};
 use super::diagnostic::Doc;
 use super::reader::{self, Entry, Reader};
-use crate::domain::name::check_name;
+use crate::domain::name::{check_name, is_identifier};
 use crate::domain::nodeset;
 use crate::domain::template::Vars;
 
 /// Names that templates give a meaning of their own.
-pub(super) const RESERVED_VARS: [&str; 2] = ["host", "previous"];
+pub(super) const RESERVED_VARS: [&str; 3] = ["host", "previous", "facts"];
 
 /// One file: the top-level group `name`.
 pub(super) struct HostFile<'t> {
@@ -165,12 +165,6 @@ fn read_vars(doc: Doc<'_>, entries: Vec<Entry<'_>>) -> Vars {
         vars.insert(name.into_inner(), reader::json(doc, value));
     }
     vars
-}
-
-/// True for what templates read as one name.
-pub(super) fn is_identifier(name: &str) -> bool {
-    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    first && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn read_tag(doc: Doc<'_>, (tag, value): Entry<'_>) -> (Spanned<String>, Vec<Spanned<String>>) {

@@ -9,6 +9,7 @@ mod checks;
 mod diagnostic;
 mod disk;
 mod drivers;
+mod facts;
 mod files;
 mod hosts;
 mod inventory;
@@ -33,7 +34,7 @@ use crate::domain::access::Operator;
 use crate::domain::check::Check;
 use crate::domain::inventory::Inventory;
 use crate::domain::name::check_name;
-use crate::domain::task::Task;
+use crate::domain::task::{Source, Task};
 use diagnostic::{Doc, Sink, unreadable};
 use templates::Known;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub tasks: BTreeMap<String, Task>,
     /// By name of the set.
     pub checks: BTreeMap<String, Vec<Check>>,
+    /// Custom facts: the programs in `files/facts/`, by name.
+    pub facts: BTreeMap<String, Source>,
     pub operators: Vec<Operator>,
 }
 
@@ -98,7 +101,8 @@ fn read_all(root: &Path, texts: &disk::Texts, sink: &Sink, complete: bool) -> Co
     let complete = complete && files.iter().all(|file| !file.doc.quiet);
     let inventory = inventory::resolve(&files, &settings.fleet, &check_sets, complete);
     let names: BTreeSet<String> = inventory.hosts.iter().flat_map(|host| host.vars.keys()).cloned().collect();
-    let vars = Known { names, complete };
+    let facts = facts::read(texts, sink);
+    let vars = Known { names, facts: facts.keys().cloned().collect(), complete };
     let tasks = folder(texts, sink, "tasks", "a task")
         .into_iter()
         .map(|(name, doc)| (name.to_string(), tasks::read(doc, name, &vars)))
@@ -106,7 +110,7 @@ fn read_all(root: &Path, texts: &disk::Texts, sink: &Sink, complete: bool) -> Co
     let groups = inventory.groups.keys().cloned().collect();
     let operators =
         doc("operators").map(|doc| operators::read(doc, complete.then_some(&groups))).unwrap_or_default();
-    Config { root: root.to_path_buf(), settings, inventory, tasks, checks, operators }
+    Config { root: root.to_path_buf(), settings, inventory, tasks, checks, facts, operators }
 }
 
 /// The files `FOLDER/NAME.toml` by name. A file whose name cannot name `what` is reported.

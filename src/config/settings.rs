@@ -17,6 +17,8 @@ pub struct Settings {
     /// Made on first start.
     pub host_key: PathBuf,
     pub store: PathBuf,
+    /// `facts` asks anew for what is older.
+    pub facts_max_age: Duration,
     pub fleet: FleetSettings,
 }
 
@@ -45,6 +47,7 @@ impl Default for Settings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 2222))],
             host_key: "/var/lib/rollcall/host_key".into(),
             store: "/var/lib/rollcall/rollcall.db".into(),
+            facts_max_age: Duration::from_secs(60 * 60),
             fleet: FleetSettings::default(),
         }
     }
@@ -76,6 +79,7 @@ pub(super) fn read(doc: Doc<'_>, root: &Path) -> Settings {
         listen,
         host_key: path(&mut file, "host_key", root).unwrap_or(default.host_key),
         store: path(&mut file, "store", root).unwrap_or(default.store),
+        facts_max_age: file.duration("facts_max_age").unwrap_or(default.facts_max_age),
         fleet: fleet.unwrap_or_default(),
     };
     file.finish();

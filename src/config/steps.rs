@@ -120,7 +120,7 @@ fn env_value(
     value: &Spanned<DeValue<'_>>,
     known: &Known,
 ) -> Option<String> {
-    if !super::hosts::is_identifier(name.get_ref()) {
+    if !crate::domain::name::is_identifier(name.get_ref()) {
         doc.wrong(name.span(), format!("`{}` cannot name an environment variable", name.get_ref()));
     }
     match value.get_ref() {

@@ -6,11 +6,12 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::diagnostic::Doc;
-use super::hosts::{RESERVED_VARS, is_identifier};
+use super::hosts::RESERVED_VARS;
 use super::reader::{self, Reader};
 use super::steps;
 use super::templates::{self, Known};
 use crate::domain::command::built_in_names;
+use crate::domain::name::is_identifier;
 use crate::domain::task::{
     BatchSize, MaxFailures, OnFailure, OnRestart, Param, PauseAfter, PauseUntil, Rollout, Task,
 };

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use toml::Spanned;
 
 use super::diagnostic::{Doc, did_you_mean, known_names};
+use crate::domain::facts::{NAMES, check_path};
 use crate::domain::template;
 
 /// Functions that every template may call.
@@ -14,6 +15,8 @@ const FUNCTIONS: [&str; 4] = ["debug", "dict", "namespace", "range"];
 #[derive(Clone)]
 pub(super) struct Known {
     pub(super) names: BTreeSet<String>,
+    /// The custom facts.
+    pub(super) facts: BTreeSet<String>,
     /// False where a file of hosts could not be read: it may define any other name.
     pub(super) complete: bool,
 }
@@ -32,6 +35,7 @@ pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Kno
     if !syntax(doc, key, text) || !known.complete {
         return;
     }
+    facts(doc, key, text, &known.facts);
     let known = &known.names;
     for name in template::names_used(text.get_ref()) {
         if known.contains(&name) || FUNCTIONS.contains(&name.as_str()) {
@@ -43,6 +47,16 @@ pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Kno
             _ => known_names(known.iter().map(String::as_str).collect()),
         };
         doc.report(text.span(), format!("`{key}`: nothing defines `{name}`{guess}"), hint);
+    }
+}
+
+/// Reports facts that no host has.
+fn facts(doc: Doc<'_>, key: &str, text: &Spanned<String>, custom: &BTreeSet<String>) {
+    let paths = template::paths_used(text.get_ref());
+    for path in paths.iter().filter_map(|path| path.strip_prefix("facts.")) {
+        if let Err(why) = check_path(path, custom.iter().map(String::as_str)) {
+            doc.report(text.span(), format!("`{key}`: {why}"), format!("known: {}", NAMES.join(", ")));
+        }
     }
 }
 
@@ -78,4 +92,29 @@ pub(super) fn whole_pattern(
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::diagnostic::Sink;
+
+    #[test]
+    fn a_fact_that_no_host_has_is_told_with_the_nearest() {
+        let (sink, text) =
+            (Sink::default(), Arc::from("{{ facts.achr }} {{ facts.custom.rakc }} {{ facts.os }}"));
+        let doc = Doc { path: "tasks/t.toml", text: &text, sink: &sink, quiet: false };
+        let names = BTreeSet::from(["facts".to_string()]);
+        let known = Known { names, facts: BTreeSet::from(["rack".to_string()]), complete: true };
+        super::names(doc, "run", &Spanned::new(0..text.len(), text.to_string()), &known);
+        let wrong = sink.into_diagnostics().unwrap();
+        let told: Vec<&str> = wrong.iter().map(|one| one.message.as_str()).collect();
+        let nearest = [
+            "`run`: there is no fact `achr`; did you mean `facts.arch`?",
+            "`run`: no file in files/facts/ is called `rakc`; did you mean `facts.custom.rack`?",
+        ];
+        assert_eq!(told, nearest);
+    }
 }

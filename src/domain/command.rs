@@ -25,6 +25,7 @@ pub enum Command {
     Task { task: String, selector: String, params: Params },
     Check { selector: String, name: Option<String>, params: Params },
     Run { selector: String, script: String },
+    Facts { selector: String, fresh: bool },
     Runs { last: usize },
     Show { run: RunId, host: Option<String> },
     Watch { run: RunId },
@@ -115,6 +116,14 @@ enum Words {
         /// Everything behind `--` goes to the shell of the hosts as it is
         #[arg(last = true, required = true)]
         script: Vec<String>,
+    },
+    /// What hosts are: os, addresses, memory, and what programs in files/facts/ say
+    Facts {
+        #[arg(default_value = "all")]
+        selector: String,
+        /// Ask them anew, whatever is on record
+        #[arg(long)]
+        fresh: bool,
     },
     /// The last runs
     Runs {
@@ -296,6 +305,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         }
         Words::Check { selector, words } => read_check(selector, &words)?,
         Words::Run { selector, script } => Command::Run { selector, script: script.join(" ") },
+        Words::Facts { selector, fresh } => Command::Facts { selector, fresh },
         Words::Runs { last } => Command::Runs { last },
         Words::Show { run, host } => Command::Show { run: RunId(run), host },
         Words::Watch { run } => Command::Watch { run: RunId(run) },
@@ -483,6 +493,7 @@ mod tests {
                 Command::Run { selector: s("web"), script: s("echo 'it is' -- \"x\"") },
             ),
             ("run 'a -- b' -- true", Command::Run { selector: s("a -- b"), script: s("true") }),
+            ("facts prod --fresh", Command::Facts { selector: s("prod"), fresh: true }),
             ("runs --last 3", Command::Runs { last: 3 }),
             ("show 41 --host web01", Command::Show { run: RunId(41), host: Some(s("web01")) }),
             ("cancel 41 --now", Command::Cancel { run: RunId(41), now: true }),

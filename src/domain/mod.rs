@@ -3,7 +3,7 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, digest, nodeset, range, outcome, output, shell, template, check, task, rotation, inventory, selector,
+//! name, digest, nodeset, range, outcome, output, shell, template, check, task, rotation, inventory, facts, selector,
 //! command, access, release, plan, planner, adhoc, event, record, health, phase, bracket, run, decision, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
@@ -17,6 +17,7 @@ pub mod command;
 pub mod decision;
 pub mod digest;
 pub mod event;
+pub mod facts;
 pub mod health;
 pub mod inventory;
 pub mod name;

@@ -195,6 +195,9 @@ pub enum StepBody {
     Upload { source: Source, to: String, mode: u32 },
     /// A symbolic link, replaced atomically.
     Link { from: String, at: String },
+    /// A look at the host; what it prints is the host's facts as JSON. `custom` are programs below `files/`
+    /// that run there, by the name of the fact.
+    Facts { custom: BTreeMap<String, Source> },
 }
 
 /// Where an upload's content comes from.
@@ -248,6 +251,11 @@ impl Step {
                 StepBody::Upload { source: source.render(vars, files)?, to: text("to", to)?, mode: *mode }
             }
             StepBody::Link { from, at } => StepBody::Link { from: text("from", from)?, at: text("at", at)? },
+            StepBody::Facts { custom } => {
+                let render =
+                    |(name, source): (&String, &Source)| Ok((name.clone(), source.render(vars, files)?));
+                StepBody::Facts { custom: custom.iter().map(render).collect::<Result<_, String>>()? }
+            }
         };
         let dead_man = self.dead_man.as_ref().map(|dead_man| {
             Ok::<_, String>(DeadMan { undo: script("undo", &dead_man.undo)?, ..dead_man.clone() })
@@ -281,6 +289,7 @@ impl Step {
             }
             StepBody::Upload { source, to, .. } => all.extend([("upload", source.path()), ("upload", to)]),
             StepBody::Link { from, at } => all.extend([("link", from.as_str()), ("link", at.as_str())]),
+            StepBody::Facts { .. } => {}
         }
         all.extend(self.creates.iter().map(|path| ("creates", path.as_str())));
         all.extend(self.unless.iter().map(|command| ("unless", command.as_str())));

@@ -123,7 +123,7 @@ impl Turn<'_> {
                 effect: Some(Effect::Observe { host: host.clone() }),
             }),
             Kind::Check => Some(Decision::checks(host, Stage::Roll)),
-            Kind::Task { .. } | Kind::Run => self.step(Way::Forward, 0, 1),
+            Kind::Task { .. } | Kind::Run | Kind::Facts => self.step(Way::Forward, 0, 1),
             Kind::Drain | Kind::Enable => None,
         }
     }

@@ -11,6 +11,7 @@ pub mod verify;
 pub mod wrapper;
 
 mod drive;
+mod facts;
 mod guard;
 mod step;
 

@@ -87,11 +87,12 @@ impl Attempt<'_> {
                 self.own(script::LINK, &[from, at, &self.suffix()], Input::None).await
             }
             (StepBody::Upload { source, to, mode }, None) => self.upload(source, to, *mode).await,
+            (StepBody::Facts { custom }, None) => self.facts(custom).await,
         }
     }
 
     /// Temporary names on the host carry the operation id, so that nobody takes another's.
-    fn suffix(&self) -> String {
+    pub(super) fn suffix(&self) -> String {
         format!("rollcall-{}", wrapper::name_of(&self.operation))
     }
 
@@ -167,7 +168,7 @@ impl Attempt<'_> {
 
     /// Runs what does no harm when it is run again: as often as it is lost, within the step's time. True
     /// when it was sent more than once.
-    async fn exec(&self, script: String, input: Input, timeout: Duration) -> (ExecReport, bool) {
+    pub(super) async fn exec(&self, script: String, input: Input, timeout: Duration) -> (ExecReport, bool) {
         let script = script::run_as(&script, &self.step.sudo);
         let mut patience = Patience::until(Instant::now() + self.step.timeout);
         let mut again = false;
@@ -187,7 +188,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn done(&self, report: ExecReport, good: impl FnOnce(&Output) -> Outcome) -> Done {
+    pub(super) fn done(&self, report: ExecReport, good: impl FnOnce(&Output) -> Outcome) -> Done {
         let outcome = match report.end {
             ExecEnd::Exited(0) => good(&report.stdout),
             ExecEnd::Exited(code) => {

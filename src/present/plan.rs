@@ -92,6 +92,7 @@ fn step(step: &Step) -> String {
         StepBody::Run { script, .. } => format!("run {}", first_line(script)),
         StepBody::Upload { source, to, .. } => format!("upload {} to {to}", source_name(source)),
         StepBody::Link { from, at } => format!("link {at} -> {from}"),
+        StepBody::Facts { .. } => "look at the host".into(),
     };
     let sudo = match &step.sudo {
         Sudo::No => String::new(),

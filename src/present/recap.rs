@@ -11,6 +11,7 @@ use crate::domain::output::Output;
 use crate::domain::plan::Kind;
 use crate::domain::run::Run;
 
+use super::facts;
 use super::table::{alike, columns, folded};
 
 const RULE: &str = "---------------";
@@ -20,6 +21,7 @@ pub fn recap(run: &Run, events: &[Event]) -> String {
     match run.plan.kind {
         Kind::Run => answers(run, events),
         Kind::Check => verdicts(run),
+        Kind::Facts => facts::recap(run, events),
         Kind::Release { .. } | Kind::Task { .. } | Kind::Drain | Kind::Enable => ends(run),
     }
 }

@@ -91,6 +91,7 @@ fn again(stored: &StoredRun) -> Result<Command, String> {
             }
         }
         Kind::Check => Err(format!("run {id} was a look; try: check {selector}")),
+        Kind::Facts => Err(format!("run {id} was a look; try: facts {selector}")),
         Kind::Drain | Kind::Enable => {
             Err(format!("run {id} moved hosts in or out of rotation; try: balancer enable {selector}"))
         }
