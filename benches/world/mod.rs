@@ -175,6 +175,7 @@ impl Release {
             tasks: &self.tasks,
             checks: &self.checks,
             files: &OneFile,
+            facts: &Default::default(),
             files_root: PathBuf::from("/etc/rollcall/files"),
             taken: BTreeMap::new(),
             marks: vec![],

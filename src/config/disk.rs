@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, unreadable};
+use super::facts;
 
 /// Path relative to the configuration directory -> content.
 pub(super) type Texts = BTreeMap<String, Arc<str>>;
 
 /// Largest configuration file that is read, in bytes: more is not configuration.
 const FILE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Somebody may run it.
+const EXECUTABLE: u32 = 0o111;
 
 /// Reads everything that is there, and says what could not be read.
 pub(super) fn read(root: &Path) -> (Texts, Vec<Diagnostic>) {
@@ -30,6 +35,10 @@ pub(super) fn read(root: &Path) -> (Texts, Vec<Diagnostic>) {
     for folder in ["hosts", "tasks", "checks"] {
         read.folder(folder);
     }
+    for program in read.programs(facts::FOLDER) {
+        // What it says is for the hosts' eyes.
+        read.texts.insert(program, Arc::from(""));
+    }
     (read.texts, read.wrong)
 }
 
@@ -43,17 +52,28 @@ impl Reading<'_> {
     /// Every `*.toml` of a folder. One that is missing is empty: whether that is wrong is decided
     /// where the files are understood.
     fn folder(&mut self, folder: &str) {
+        for name in self.names(folder) {
+            self.entry(folder, &name);
+        }
+    }
+
+    fn names(&mut self, folder: &str) -> Vec<String> {
+        let mut names = Vec::new();
         let entries = match fs::read_dir(self.root.join(folder)) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => return self.failed(folder, &error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return names,
+            Err(error) => {
+                self.failed(folder, &error);
+                return names;
+            }
         };
         for entry in entries {
             match entry {
-                Ok(entry) => self.entry(folder, &entry.file_name().to_string_lossy()),
+                Ok(entry) => names.push(entry.file_name().to_string_lossy().into_owned()),
                 Err(error) => self.failed(folder, &error),
             }
         }
+        names
     }
 
     /// Hidden files are what editors leave behind.
@@ -61,6 +81,32 @@ impl Reading<'_> {
         if name.ends_with(".toml") && !name.starts_with('.') {
             self.file(&format!("{folder}/{name}"));
         }
+    }
+
+    /// Every program of a folder. A script that nobody may run was meant to be one.
+    fn programs(&mut self, folder: &str) -> Vec<String> {
+        let mut programs = Vec::new();
+        for name in self.names(folder) {
+            let path = format!("{folder}/{name}");
+            let left_behind = ["~", ".bak", ".orig"].iter().any(|ending| name.ends_with(ending));
+            let file = fs::metadata(self.root.join(&path)).ok().filter(fs::Metadata::is_file);
+            let Some(file) = file.filter(|_| !left_behind && !name.starts_with('.')) else { continue };
+            if file.permissions().mode() & EXECUTABLE != 0 {
+                programs.push(path);
+            } else if self.is_script(&path) {
+                let hint = format!("chmod 755 {path}, or move it elsewhere");
+                let message = "it is a script that nobody may run: its executable bit is not set".to_string();
+                self.wrong.push(unreadable(&path, message, Some(hint)));
+            }
+        }
+        programs.sort();
+        programs
+    }
+
+    fn is_script(&self, path: &str) -> bool {
+        let mut start = [0; 2];
+        let read = fs::File::open(self.root.join(path)).and_then(|mut file| file.read_exact(&mut start));
+        read.is_ok() && start == *b"#!"
     }
 
     fn file(&mut self, path: &str) {

@@ -14,7 +14,7 @@ use crate::domain::name::check_name;
 use crate::domain::nodeset;
 
 /// Names that templates give a meaning of their own.
-pub(super) const RESERVED_VARS: [&str; 2] = ["host", "previous"];
+pub(super) const RESERVED_VARS: [&str; 3] = ["host", "previous", "facts"];
 
 /// One file: the top-level group `name`.
 pub(super) struct HostFile<'t> {
@@ -148,12 +148,6 @@ fn group_layer(reader: &mut Reader<'_>) -> Layer {
     replace(&mut layer.port, &reader.port("port"));
     layer.via = reader.string("via").map(|name| Via { name, own: false });
     layer
-}
-
-/// True for what templates read as one name.
-pub(super) fn is_identifier(name: &str) -> bool {
-    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    first && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn read_tag(doc: Doc<'_>, (tag, value): Entry<'_>) -> (Spanned<String>, Vec<Spanned<String>>) {

@@ -10,6 +10,7 @@ mod checks;
 mod diagnostic;
 mod disk;
 mod drivers;
+mod facts;
 mod files;
 mod hosts;
 mod inventory;
@@ -37,7 +38,7 @@ use crate::domain::access::Operator;
 use crate::domain::check::Check;
 use crate::domain::inventory::Inventory;
 use crate::domain::name::check_name;
-use crate::domain::task::Task;
+use crate::domain::task::{Source, Task};
 use diagnostic::{Doc, Sink, unreadable};
 use sources::{Machine, Nowhere, Sources};
 use templates::Known;
@@ -53,6 +54,8 @@ pub struct Config {
     pub tasks: BTreeMap<String, Task>,
     /// By name of the set.
     pub checks: BTreeMap<String, Vec<Check>>,
+    /// Custom facts: the programs in `files/facts/`, by name.
+    pub facts: BTreeMap<String, Source>,
     pub operators: Vec<Operator>,
 }
 
@@ -123,7 +126,8 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
     // What a file that is broken would have defined cannot be told from what nothing defines.
     let complete = read.complete && files.iter().all(|file| !file.doc.quiet);
     let inventory = inventory::resolve(&files, &settings.fleet, &check_sets, complete);
-    let vars = known_vars(&inventory, complete);
+    let facts = facts::read(read.texts, read.sink);
+    let vars = Known { facts: facts.keys().cloned().collect(), ..known_vars(&inventory, complete) };
     let tasks: Vec<tasks::TaskFile<'_>> = folder(read, "tasks", "a task")
         .into_iter()
         .map(|(name, doc)| tasks::read(doc, name, &vars))
@@ -140,7 +144,7 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         .doc("operators")
         .map(|doc| operators::read(doc, complete.then_some(&groups)))
         .unwrap_or_default();
-    Config { root: root.to_path_buf(), settings, inventory, tasks, checks, operators }
+    Config { root: root.to_path_buf(), settings, inventory, tasks, checks, facts, operators }
 }
 
 /// The names that the hosts define.
@@ -148,7 +152,7 @@ fn known_vars(inventory: &Inventory, complete: bool) -> Known {
     let plain = inventory.hosts.iter().flat_map(|host| host.vars.keys());
     let secrets: BTreeSet<String> =
         inventory.hosts.iter().flat_map(|host| host.secrets.keys()).cloned().collect();
-    Known { names: plain.chain(&secrets).cloned().collect(), secrets, complete }
+    Known { names: plain.chain(&secrets).cloned().collect(), secrets, facts: BTreeSet::new(), complete }
 }
 
 /// The names that are secret where the checks of a set look: for their hosts, and for the tasks.

@@ -6,9 +6,10 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::diagnostic::Doc;
-use super::hosts::{RESERVED_VARS, is_identifier};
+use super::hosts::RESERVED_VARS;
 use super::reader::Reader;
 use super::templates;
+use crate::domain::name::is_identifier;
 use crate::domain::param::{Param, ParamKind};
 
 /// The words for what a parameter is. Whether a choice has anything to choose from is looked at later.

@@ -21,6 +21,8 @@ pub struct Settings {
     pub allow_local: bool,
     /// What decrypts age files.
     pub age_identity: Option<PathBuf>,
+    /// `facts` asks anew for what is older.
+    pub facts_max_age: Duration,
     pub fleet: FleetSettings,
 }
 
@@ -51,6 +53,7 @@ impl Default for Settings {
             store: "/var/lib/rollcall/rollcall.db".into(),
             allow_local: false,
             age_identity: None,
+            facts_max_age: Duration::from_secs(60 * 60),
             fleet: FleetSettings::default(),
         }
     }
@@ -84,6 +87,7 @@ pub(super) fn read(doc: Doc<'_>, root: &Path) -> Settings {
         store: path(&mut file, "store", root).unwrap_or(default.store),
         allow_local: file.bool("allow_local"),
         age_identity: path(&mut file, "age_identity", root),
+        facts_max_age: file.duration("facts_max_age").unwrap_or(default.facts_max_age),
         fleet: fleet.unwrap_or_default(),
     };
     file.finish();

@@ -230,7 +230,7 @@ fn condition(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option
 fn read_register(table: &mut Reader<'_>, known: &Known) -> Option<String> {
     let name = table.string("register")?;
     let doc = table.doc;
-    if !super::hosts::is_identifier(name.get_ref()) {
+    if !crate::domain::name::is_identifier(name.get_ref()) {
         let message = format!("`{}` cannot name a result: no template could read it", name.get_ref());
         doc.report(name.span(), message, "use letters, digits and _".to_string());
     } else if known.names.contains(name.get_ref()) || name.get_ref() == RESULT {
@@ -255,7 +255,7 @@ fn env_value(
     value: &Spanned<DeValue<'_>>,
     known: &Known,
 ) -> Option<String> {
-    if !super::hosts::is_identifier(name.get_ref()) {
+    if !crate::domain::name::is_identifier(name.get_ref()) {
         doc.wrong(name.span(), format!("`{}` cannot name an environment variable", name.get_ref()));
     }
     match value.get_ref() {

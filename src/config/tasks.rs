@@ -11,6 +11,7 @@ use super::steps::{self, Named, Steps};
 use super::templates::Known;
 use super::{params, vars};
 use crate::domain::command::built_in_names;
+use crate::domain::expand::FACTS;
 use crate::domain::task::{
     BatchSize, MaxFailures, OnFailure, OnRestart, PauseAfter, PauseUntil, Rollout, StepBody, Task,
 };
@@ -55,7 +56,7 @@ pub(super) fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<
     let params = params::read(&mut file);
     let values = file.table("vars", "`vars`").map(|table| vars::read(doc, table.rest())).unwrap_or_default();
     let mut known = host_vars.clone();
-    known.names.insert("host".into());
+    known.names.extend(["host".to_string(), FACTS.to_string()]);
     known.names.extend(values.names().chain(params.keys()).cloned());
     // What is nearer hides the secrets of hosts, and the other way round.
     known.secrets.retain(|name| !values.plain.contains_key(name) && !params.contains_key(name));

@@ -6,6 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::diagnostic::{Doc, did_you_mean, known_names};
+use crate::domain::facts::{NAMES, check_path};
 use crate::domain::template;
 
 /// Functions that every template may call.
@@ -20,6 +21,8 @@ pub(super) struct Known {
     pub(super) names: BTreeSet<String>,
     /// Those of them that are secret, for some host at least.
     pub(super) secrets: BTreeSet<String>,
+    /// The custom facts.
+    pub(super) facts: BTreeSet<String>,
     /// False where a file of hosts could not be read: it may define any other name.
     pub(super) complete: bool,
 }
@@ -39,6 +42,7 @@ pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Kno
         return;
     }
     refuse_secrets(doc, key, text, known);
+    facts(doc, key, text.span(), template::paths_used(text.get_ref()), known);
     names_known(doc, key, text.span(), template::names_used(text.get_ref()), known);
 }
 
@@ -73,6 +77,7 @@ pub(super) fn expression(doc: Doc<'_>, key: &str, text: &Spanned<String>, known:
             let hint = "conditions are shown in plans".to_string();
             doc.report(text.span(), format!("`{key}` cannot read the secret `{name}`"), hint);
         }
+        facts(doc, key, text.span(), template::paths_in_expression(text.get_ref()), known);
         names_known(doc, key, text.span(), names, known);
     }
 }
@@ -87,6 +92,15 @@ fn refuse_secrets(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known
         let hint =
             "secrets can stand in `run`, `env`, `unless`, `undo`, and in templates of files/".to_string();
         doc.report(text.span(), message, hint);
+    }
+}
+
+/// Reports facts that no host has.
+fn facts(doc: Doc<'_>, key: &str, span: Range<usize>, paths: Vec<String>, known: &Known) {
+    for path in paths.iter().filter_map(|path| path.strip_prefix("facts.")) {
+        if let Err(why) = check_path(path, known.facts.iter().map(String::as_str)) {
+            doc.report(span.clone(), format!("`{key}`: {why}"), format!("known: {}", NAMES.join(", ")));
+        }
     }
 }
 
@@ -122,4 +136,35 @@ pub(super) fn whole_pattern(
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::diagnostic::Sink;
+    use crate::config::sources::Nowhere;
+
+    #[test]
+    fn a_fact_that_no_host_has_is_told_with_the_nearest() {
+        let (sink, text) =
+            (Sink::default(), Arc::from("{{ facts.achr }} {{ facts.custom.rakc }} {{ facts.os }}"));
+        let doc = Doc { path: "tasks/t.toml", text: &text, sink: &sink, quiet: false, sources: &Nowhere };
+        let names = BTreeSet::from(["facts".to_string()]);
+        let known = Known {
+            names,
+            secrets: BTreeSet::new(),
+            facts: BTreeSet::from(["rack".to_string()]),
+            complete: true,
+        };
+        super::names(doc, "run", &Spanned::new(0..text.len(), text.to_string()), &known);
+        let wrong = sink.into_diagnostics().unwrap();
+        let told: Vec<&str> = wrong.iter().map(|one| one.message.as_str()).collect();
+        let nearest = [
+            "`run`: there is no fact `achr`; did you mean `facts.arch`?",
+            "`run`: no file in files/facts/ is called `rakc`; did you mean `facts.custom.rack`?",
+        ];
+        assert_eq!(told, nearest);
+    }
 }

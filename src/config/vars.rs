@@ -5,9 +5,10 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::diagnostic::Doc;
-use super::hosts::{RESERVED_VARS, is_identifier};
+use super::hosts::RESERVED_VARS;
 use super::reader::{self, Entry, Reader};
 use super::sources::Origin;
+use crate::domain::name::is_identifier;
 use crate::domain::secret::{Secret, SecretVars};
 use crate::domain::template::Vars;
 

@@ -78,6 +78,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Hosts { .. }
         | Command::Plan { diff: false, .. }
         | Command::Check { .. }
+        | Command::Facts { .. }
         | Command::Runs { .. }
         | Command::Show { .. }
         | Command::Watch { .. }
@@ -127,6 +128,7 @@ mod tests {
             ("hosts", Role::Viewer),
             ("plan deploy prod", Role::Viewer),
             ("check prod", Role::Viewer),
+            ("facts prod --fresh", Role::Viewer),
             ("runs", Role::Viewer),
             ("show 1", Role::Viewer),
             ("watch 1", Role::Viewer),

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use super::check::Check;
 use super::command::{Params, Title};
+use super::facts;
 use super::name::{HostName, nearest};
 use super::param::Param;
 use super::plan::{HostPlan, Kind, Plan, World, vars_of};
 use super::planner::{bare_host, checks_named, everything_at_once, seat};
 use super::selector::select;
 use super::task::{Step, StepBody};
+use super::template::Vars;
 
 /// How long an ad-hoc command may run.
 pub const AD_HOC_TIMEOUT: Duration = Duration::from_secs(600);
@@ -65,6 +67,18 @@ pub fn plan_run(world: &World<'_>, selector: &str, script: &str) -> Result<Plan,
         .collect();
     let title = Title(format!("run {selector} -- {script}"));
     Ok(without_rollout(world, title, Kind::Run, names, hosts))
+}
+
+/// Plans a look at hosts: `facts prod`.
+pub fn plan_facts(world: &World<'_>, selector: &str) -> Result<Plan, String> {
+    let names = select(world.inventory, selector)?;
+    let hosts = names.iter().filter_map(|name| world.inventory.host(name));
+    let step = facts::step(world.facts).render(&Vars::new(), world.files)?;
+    let hosts = hosts
+        .map(|host| (host.name.clone(), HostPlan { steps: vec![step.clone()], ..bare_host(host) }))
+        .collect();
+    let title = Title::of_task("facts", selector, &Params::new());
+    Ok(without_rollout(world, title, Kind::Facts, names, hosts))
 }
 
 fn without_rollout(

@@ -1,8 +1,10 @@
-//! A task as an operator asks for it, and the words that would ask for it again.
+//! What operators can ask, as values, and the words that would ask for it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+
+use super::name::RunId;
 
 /// Parameters of a task as typed: `version=1.2.3`.
 pub type Params = BTreeMap<String, String>;
@@ -64,4 +66,99 @@ impl Title {
         };
         Title(self.0 + &list("--tags", &tags.only) + &list("--skip-tags", &tags.skip))
     }
+}
+
+/// One thing an operator asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Help {
+        text: String,
+    },
+    Whoami,
+    Hosts {
+        selector: String,
+    },
+    /// `diff`: with a look at the hosts.
+    Plan {
+        ask: Ask,
+        diff: bool,
+    },
+    /// `check`: nothing is changed, the hosts are only looked at.
+    Task {
+        ask: Ask,
+        check: bool,
+    },
+    Check {
+        selector: String,
+        name: Option<String>,
+        params: Params,
+    },
+    Run {
+        selector: String,
+        script: String,
+    },
+    Facts {
+        selector: String,
+        fresh: bool,
+    },
+    Runs {
+        last: usize,
+    },
+    Show {
+        run: RunId,
+        host: Option<String>,
+    },
+    Watch {
+        run: RunId,
+    },
+    Cancel {
+        run: RunId,
+        now: bool,
+    },
+    Pause {
+        run: RunId,
+    },
+    Resume {
+        run: RunId,
+    },
+    Approve {
+        run: RunId,
+    },
+    Retry {
+        run: RunId,
+    },
+    Debts,
+    Settle {
+        host: String,
+        write_off: bool,
+        reason: String,
+    },
+    Drain {
+        selector: String,
+        reason: String,
+    },
+    Enable {
+        selector: String,
+    },
+    Releases {
+        selector: String,
+    },
+    Rollback {
+        selector: String,
+    },
+    Mark {
+        task: String,
+        params: Params,
+        bad: bool,
+        reason: String,
+    },
+    Reload,
+    HostAccept {
+        selector: String,
+        fingerprint: Option<String>,
+        trust: bool,
+    },
+    BalancerStatus {
+        selector: String,
+    },
 }

@@ -1,5 +1,6 @@
 //! What a step does: its kinds, and the texts of each that are templates.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ pub enum StepBody {
     Pause { time: Duration },
     /// Waits until an operator has approved.
     Confirm { text: String },
+    /// A look at the host; what it prints is the host's facts as JSON. `custom` are programs below `files/`
+    /// that run there, by the name of the fact.
+    Facts { custom: BTreeMap<String, Source> },
     /// Another task, with its parameters. Plans hold its steps instead.
     Task { name: String, with: Vec<(String, Value)> },
 }
@@ -231,6 +235,7 @@ impl StepBody {
             StepBody::Check { .. } => "check",
             StepBody::Pause { .. } => "pause",
             StepBody::Confirm { .. } => "confirm",
+            StepBody::Facts { .. } => "facts",
             StepBody::Task { .. } => "task",
         }
     }
@@ -283,17 +288,18 @@ impl StepBody {
             }
             StepBody::Confirm { text } => vec![plain("confirm", text)],
             StepBody::Check { name, .. } => vec![plain("check", name)],
-            StepBody::Task { .. } | StepBody::Pause { .. } => vec![],
+            StepBody::Task { .. } | StepBody::Facts { .. } | StepBody::Pause { .. } => vec![],
         }
     }
 
     /// Where its content comes from, if it has any.
-    pub fn source(&mut self) -> Option<&mut Source> {
+    pub fn sources(&mut self) -> Vec<&mut Source> {
         match self {
-            StepBody::Upload(upload) => Some(&mut upload.source),
-            StepBody::Script { source, .. } | StepBody::Archive { source, .. } => Some(source),
-            StepBody::Release(layout) => Some(&mut layout.source),
-            _ => None,
+            StepBody::Upload(upload) => vec![&mut upload.source],
+            StepBody::Script { source, .. } | StepBody::Archive { source, .. } => vec![source],
+            StepBody::Release(layout) => vec![&mut layout.source],
+            StepBody::Facts { custom } => custom.values_mut().collect(),
+            _ => vec![],
         }
     }
 }

@@ -172,9 +172,7 @@ impl HostState {
                 self.step_started(*way, *step, *attempt);
             }
             EventKind::StepEnded { way, step, name, attempt, outcome, stdout, stderr, .. } => {
-                if let Some(register) = steps.register {
-                    self.results.insert(register.into(), Answered { outcome, stdout, stderr }.value());
-                }
+                self.register(&Answered { outcome, stdout, stderr }, steps);
                 self.step_ended((*way, *step, *attempt), name, outcome, event.at, steps);
             }
             EventKind::StepSkipped { way, step, name, why, failed, .. } => {
@@ -291,6 +289,12 @@ impl HostState {
                 | Phase::Verified { way: Way::Return, .. }
         );
         beginning && !running && !self.changed
+    }
+
+    fn register(&mut self, answered: &Answered<'_>, steps: &Route<'_>) {
+        let Some(register) = steps.register else { return };
+        let value = if steps.looks { answered.facts() } else { answered.value() };
+        self.results.insert(register.into(), value);
     }
 
     fn step_started(&mut self, way: Way, step: usize, attempt: u32) {

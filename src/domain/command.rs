@@ -4,102 +4,11 @@
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use super::ask::{Ask, Params, Tags, Title};
+pub use super::ask::{Ask, Command, Params, Tags, Title};
 use super::name::{RunId, nearest};
 
 /// Longest line that an operator may send, in bytes.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
-
-/// One thing an operator asks for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Command {
-    Help {
-        text: String,
-    },
-    Whoami,
-    Hosts {
-        selector: String,
-    },
-    /// `diff`: with a look at the hosts.
-    Plan {
-        ask: Ask,
-        diff: bool,
-    },
-    /// `check`: nothing is changed, the hosts are only looked at.
-    Task {
-        ask: Ask,
-        check: bool,
-    },
-    Check {
-        selector: String,
-        name: Option<String>,
-        params: Params,
-    },
-    Run {
-        selector: String,
-        script: String,
-    },
-    Runs {
-        last: usize,
-    },
-    Show {
-        run: RunId,
-        host: Option<String>,
-    },
-    Watch {
-        run: RunId,
-    },
-    Cancel {
-        run: RunId,
-        now: bool,
-    },
-    Pause {
-        run: RunId,
-    },
-    Resume {
-        run: RunId,
-    },
-    Approve {
-        run: RunId,
-    },
-    Retry {
-        run: RunId,
-    },
-    Debts,
-    Settle {
-        host: String,
-        write_off: bool,
-        reason: String,
-    },
-    Drain {
-        selector: String,
-        reason: String,
-    },
-    Enable {
-        selector: String,
-    },
-    Releases {
-        selector: String,
-    },
-    Rollback {
-        selector: String,
-    },
-    Mark {
-        task: String,
-        params: Params,
-        bad: bool,
-        reason: String,
-    },
-    Reload,
-    HostAccept {
-        selector: String,
-        fingerprint: Option<String>,
-        trust: bool,
-    },
-    BalancerStatus {
-        selector: String,
-    },
-}
 
 /// A parsed line: the command and how to answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -171,6 +80,14 @@ enum Words {
         /// Everything behind `--` goes to the shell of the hosts as it is
         #[arg(last = true, required = true)]
         script: Vec<String>,
+    },
+    /// What hosts are: os, addresses, memory, and what programs in files/facts/ say
+    Facts {
+        #[arg(default_value = "all")]
+        selector: String,
+        /// Ask them anew, whatever is on record
+        #[arg(long)]
+        fresh: bool,
     },
     /// The last runs
     Runs {
@@ -362,6 +279,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         }
         Words::Check { selector, words } => read_check(selector, &words)?,
         Words::Run { selector, script } => Command::Run { selector, script: script.join(" ") },
+        Words::Facts { selector, fresh } => Command::Facts { selector, fresh },
         Words::Runs { last } => Command::Runs { last },
         Words::Show { run, host } => Command::Show { run: RunId(run), host },
         Words::Watch { run } => Command::Watch { run: RunId(run) },

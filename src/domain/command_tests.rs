@@ -16,6 +16,7 @@ fn lines_become_commands() {
     let table = [
         ("whoami", Command::Whoami),
         ("hosts", Command::Hosts { selector: s("all") }),
+        ("facts prod --fresh", Command::Facts { selector: s("prod"), fresh: true }),
         ("hosts 'web:!web03'", Command::Hosts { selector: s("web:!web03") }),
         (
             "deploy prod version=1.2.3",

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::body::StepBody;
+use super::facts;
 use super::given::check_params;
 use super::inventory::Endpoint;
 use super::plan::{Tags, World, with_previous};
@@ -13,6 +14,9 @@ use super::selector::select;
 use super::step::{Each, Step, Written};
 use super::task::Task;
 use super::template::{self, Vars};
+
+/// The name by which templates know the facts of their host.
+pub const FACTS: &str = "facts";
 
 /// Most steps that a task may come to on one host: loops and calls multiply.
 const STEPS_LIMIT: usize = 2_000;
@@ -69,6 +73,7 @@ pub(super) fn expand(
     knowing: Knowing<'_>,
 ) -> Result<Expanded, String> {
     let Knowing { tags, later: mut late } = knowing;
+    late.insert(FACTS.into());
     late_names(world, task, 0, &mut late);
     let mut expansion = Expansion {
         world,
@@ -83,7 +88,30 @@ pub(super) fn expand(
     expansion.task(task, &scope)?;
     expansion.append_handlers()?;
     expansion.rollback(task, &scope)?;
-    Ok(expansion.found)
+    let mut found = expansion.found;
+    if found.steps.iter().chain(&found.rollback).any(speaks_of_facts) {
+        found.look_first(facts::step(world.facts).render(vars, world.files)?);
+    }
+    Ok(found)
+}
+
+fn speaks_of_facts(step: &Step) -> bool {
+    let in_expressions = step
+        .expressions()
+        .iter()
+        .any(|(_, text)| template::names_in_expression(text).iter().any(|name| name == FACTS));
+    in_expressions || (step.late && step.speaks_of(&BTreeSet::from([FACTS.to_string()])))
+}
+
+impl Expanded {
+    /// Puts a step before all others; places of steps move by one.
+    fn look_first(&mut self, look: Step) {
+        self.steps.insert(0, Step { register: Some(FACTS.into()), ..look });
+        for step in self.steps.iter_mut().chain(&mut self.rollback) {
+            step.notified_by.iter_mut().flatten().for_each(|at| *at += 1);
+            step.undoes.iter_mut().for_each(|at| *at += 1);
+        }
+    }
 }
 
 /// What the steps of a task, and of those that it calls, register.

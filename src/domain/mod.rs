@@ -4,8 +4,8 @@
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
 //! name, digest, nodeset, range, outcome, output, shell, secret, template, param, check, rotation, inventory, body,
-//! step, result, task, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event, record,
-//! health, phase, bracket, run, decision, leave, turn, rollout, wish, restart
+//! step, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
+//! record, health, phase, bracket, run, decision, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
 //! a value.
@@ -21,6 +21,7 @@ pub mod decision;
 pub mod digest;
 pub mod event;
 pub mod expand;
+pub mod facts;
 pub mod given;
 pub mod health;
 pub mod inventory;

@@ -87,6 +87,12 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Err("a name starts with a letter, digit or _, and goes on with letters, digits, . _ -".into())
 }
 
+/// True for what templates read as one name.
+pub fn is_identifier(name: &str) -> bool {
+    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    first && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// The known name nearest to `wrong`, if one is near enough to be what was meant.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (wrong.chars().count() / 3).max(1);

@@ -85,6 +85,8 @@ pub struct Route<'a> {
     pub repeatable: bool,
     /// The name by which later steps know the result.
     pub register: Option<&'a str>,
+    /// The result are the facts of the host.
+    pub looks: bool,
     pub drains: bool,
     pub gated: bool,
     /// An earlier run holds it.

@@ -14,7 +14,7 @@ use super::inventory::{Balancer, Endpoint, Host, Inventory};
 use super::name::HostName;
 use super::release::{Mark, Release, Taken};
 use super::secret::SecretVars;
-use super::task::{Files, Rollout, Step, Task};
+use super::task::{Files, Rollout, Source, Step, Task};
 use super::template::Vars;
 
 /// Everything that planning reads. Nothing else influences a plan.
@@ -25,6 +25,8 @@ pub struct World<'a> {
     /// By set: the name of the file in `checks/`.
     pub checks: &'a BTreeMap<String, Vec<Check>>,
     pub files: &'a dyn Files,
+    /// Custom facts, by name.
+    pub facts: &'a BTreeMap<String, Source>,
     /// Where `files/` is.
     pub files_root: PathBuf,
     /// What each host took over, newest first: its checks refer to the first.
@@ -87,6 +89,8 @@ pub enum Kind {
     Check,
     /// An ad-hoc command.
     Run,
+    /// A look at what hosts are.
+    Facts,
     /// Takes hosts out of their balancer, and leaves them so.
     Drain,
     /// Puts hosts back that rollcall has taken out.
@@ -137,7 +141,7 @@ impl Plan {
     pub fn task(&self) -> Option<&str> {
         match &self.kind {
             Kind::Release { task } | Kind::Task { task } => Some(task),
-            Kind::Look { .. } | Kind::Check | Kind::Run | Kind::Drain | Kind::Enable => None,
+            Kind::Look { .. } | Kind::Check | Kind::Run | Kind::Facts | Kind::Drain | Kind::Enable => None,
         }
     }
 }

@@ -67,7 +67,10 @@ pub fn go_on(run: &Run, away: Duration) -> (Then, String) {
     let then = match (&run.plan.kind, run.plan.rollout.on_restart) {
         // What an operator typed is not begun on further hosts when nobody may be waiting for it.
         (Kind::Run, _) => Then::Stops,
-        (Kind::Check | Kind::Look { .. } | Kind::Task { .. } | Kind::Drain | Kind::Enable, _) => Then::GoesOn,
+        (
+            Kind::Check | Kind::Look { .. } | Kind::Facts | Kind::Task { .. } | Kind::Drain | Kind::Enable,
+            _,
+        ) => Then::GoesOn,
         (Kind::Release { .. }, OnRestart::Resume) => Then::GoesOn,
         (Kind::Release { .. }, OnRestart::Finish) if away < SHORT_ABSENCE => Then::GoesOn,
         (Kind::Release { .. }, OnRestart::Finish) => Then::Pauses,

@@ -36,6 +36,11 @@ impl Answered<'_> {
             "skipped": false,
         })
     }
+
+    /// What a look at a host has brought.
+    pub fn facts(&self) -> Value {
+        serde_json::from_str(&self.stdout.text).unwrap_or_default()
+    }
 }
 
 /// What a step that was skipped has registered.

@@ -13,7 +13,7 @@ use super::event::{Event, EventKind, Pause, PausedUntil, Then, Way};
 use super::name::{HostName, RunId};
 use super::outcome::{End, FailureKind, RunOutcome, Verdict};
 use super::plan::{Kind, Plan};
-use super::task::OnFailure;
+use super::task::{OnFailure, StepBody};
 
 /// Hexadecimal digits of a run's mark.
 const MARK_DIGITS: usize = 8;
@@ -382,6 +382,7 @@ fn route<'a>(plan: &'a Plan, name: &HostName, phase: &Phase) -> Route<'a> {
         warn_only: step.is_some_and(|step| step.warn_only),
         repeatable: step.is_some_and(|step| step.repeatable),
         register: step.and_then(|step| step.register.as_deref()),
+        looks: step.is_some_and(|step| matches!(step.body, StepBody::Facts { .. })),
         drains: host.is_some_and(|host| host.balancer.is_some()),
         gated: host.is_some_and(|host| !host.checks.is_empty()),
         held: host.is_some_and(|host| host.held),

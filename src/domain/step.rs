@@ -218,7 +218,7 @@ impl Step {
             };
             *field.text = rendered.map_err(|why| format!("`{}`: {why}", field.key))?;
         }
-        if let Some(source) = step.body.source() {
+        for source in step.body.sources() {
             *source = source.render(&all, files)?;
         }
         step.late = false;
@@ -231,7 +231,7 @@ impl Step {
         let mut all = vars.clone();
         all.extend(self.vars.clone());
         let mut step = Step { late: true, ..self.clone() };
-        if let Some(source) = step.body.source() {
+        for source in step.body.sources() {
             *source = source.fix(&all, files)?;
         }
         Ok(step)
@@ -242,7 +242,7 @@ impl Step {
         let mut step = self.clone();
         let mut all: Vec<_> =
             step.fields().into_iter().map(|field| (field.key, field.text.clone())).collect();
-        if let Some(source) = step.body.source() {
+        for source in step.body.sources() {
             all.push(("from", source.path().to_string()));
             if let Source::Draft { text, .. } = source {
                 all.push(("from", text.clone()));

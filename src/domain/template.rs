@@ -127,6 +127,11 @@ pub fn check_expression(expression: &str) -> Result<(), String> {
     PLAIN.compile_expression(expression).map(drop).map_err(|error| explain(&error))
 }
 
+/// The same with the fields that are read of them.
+pub fn paths_in_expression(expression: &str) -> Vec<String> {
+    paths_used(&braced(expression))
+}
+
 /// The names that `expression` reads.
 pub fn names_in_expression(expression: &str) -> Vec<String> {
     names_used(&braced(expression))
@@ -143,8 +148,17 @@ pub fn check_syntax(template: &str) -> Result<(), String> {
 
 /// The names that `template` reads.
 pub fn names_used(template: &str) -> Vec<String> {
+    undeclared(template, false)
+}
+
+/// The same with the fields that are read of them: `facts.os`.
+pub fn paths_used(template: &str) -> Vec<String> {
+    undeclared(template, true)
+}
+
+fn undeclared(template: &str, nested: bool) -> Vec<String> {
     let Ok(template) = PLAIN.template_from_str(template) else { return Vec::new() };
-    let mut names: Vec<String> = template.undeclared_variables(false).into_iter().collect();
+    let mut names: Vec<String> = template.undeclared_variables(nested).into_iter().collect();
     names.sort();
     names
 }

@@ -124,7 +124,7 @@ impl Turn<'_> {
                 effect: Some(Effect::Observe { host: host.clone() }),
             }),
             Kind::Check => Some(Decision::checks(host, Stage::Roll)),
-            Kind::Task { .. } | Kind::Run | Kind::Look { .. } => self.step(Way::Forward, 0, 1),
+            Kind::Task { .. } | Kind::Run | Kind::Facts | Kind::Look { .. } => self.step(Way::Forward, 0, 1),
             Kind::Drain | Kind::Enable => None,
         }
     }

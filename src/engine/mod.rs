@@ -13,6 +13,7 @@ pub mod wrapper;
 
 mod asking;
 mod drive;
+mod facts;
 mod guard;
 mod masked;
 mod step;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::access::Operator;
 use crate::domain::check::{Observation, Probe};
 use crate::domain::event::{Change, Event, EventKind};
+use crate::domain::facts::Gathered;
 use crate::domain::inventory::{Balancer, Endpoint};
 use crate::domain::name::{HostName, RunId};
 use crate::domain::output::Output;
@@ -209,6 +210,8 @@ pub trait Store: Send + Sync {
     async fn debts(&self) -> Result<Vec<Debt>, StoreError>;
     /// What each host took over, newest first, the last ones.
     async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError>;
+    /// The last facts of each host.
+    async fn facts(&self) -> Result<BTreeMap<HostName, Gathered>, StoreError>;
     /// Operators' words on releases, oldest first.
     async fn marks(&self) -> Result<Vec<Mark>, StoreError>;
     /// Adds one.

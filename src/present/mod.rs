@@ -1,5 +1,6 @@
 //! Domain values as words: lines, tables, JSON. Pure; knows no sockets and takes no decisions.
 
+pub mod facts;
 pub mod json;
 pub mod live;
 pub mod plan;

@@ -11,6 +11,7 @@ use crate::domain::output::Output;
 use crate::domain::plan::Kind;
 use crate::domain::run::Run;
 
+use super::facts;
 use super::table::{alike, columns, folded};
 
 const RULE: &str = "---------------";
@@ -21,6 +22,7 @@ pub fn recap(run: &Run, events: &[Event]) -> String {
         Kind::Run => answers(run, events),
         Kind::Check => verdicts(run),
         Kind::Look { .. } => super::steps::looked(run, events) + &ends(run),
+        Kind::Facts => facts::recap(run, events),
         Kind::Release { .. } | Kind::Task { .. } | Kind::Drain | Kind::Enable => ends(run),
     }
 }

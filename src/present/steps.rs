@@ -73,6 +73,7 @@ fn what(body: &StepBody) -> String {
         StepBody::Check { name, .. } => format!("check {name}"),
         StepBody::Pause { time } => format!("pause {time:?}"),
         StepBody::Confirm { text } => format!("confirm: {text}"),
+        StepBody::Facts { .. } => "look at the host".into(),
         StepBody::Task { name, .. } => format!("task {name}"),
     }
 }

@@ -4,11 +4,11 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{failed, releases};
+use super::{facts, failed, releases};
 use crate::domain::digest::sha256_hex;
-use crate::domain::event::{Change, Event, EventKind};
+use crate::domain::event::{Change, Event, EventKind, Way};
 use crate::domain::name::{HostName, RunId};
-use crate::domain::outcome::End;
+use crate::domain::outcome::{End, Outcome};
 use crate::engine::port::StoreError;
 
 /// How many of the last rows are checked at start: enough to see a cut or changed tail. The whole
@@ -144,6 +144,14 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
             }
             pay(connection, event, balancer, std::slice::from_ref(host), Whose::OfThisRun)
         }
+        EventKind::StepEnded {
+            host,
+            way: Way::Forward,
+            step,
+            outcome: Outcome::Ok | Outcome::Unchanged,
+            stdout,
+            ..
+        } => facts::ended(connection, event, host, (*step, &stdout.text)),
         EventKind::HostSettled { host, end, why } => {
             run(
                 connection,
@@ -167,6 +175,7 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
                 "UPDATE run SET ended_at = ?, outcome = ? WHERE id = ?",
                 params![event.at.to_string(), outcome, event.run.0],
             )?;
+            run(connection, "DELETE FROM look WHERE run = ?", params![event.run.0])?;
             run(connection, "DELETE FROM lease WHERE run = ?", params![event.run.0])
         }
         _ => Ok(()),

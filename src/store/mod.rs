@@ -3,6 +3,7 @@
 //! WAL with `synchronous=FULL`: what [`Store::append`] has returned survives `kill -9` and loss of
 //! power. One process writes: it holds a lock file beside the database and an epoch inside it.
 
+mod facts;
 mod journal;
 mod releases;
 
@@ -19,6 +20,7 @@ use rusqlite_migration::{M, Migrations};
 
 use crate::domain::access::Operator;
 use crate::domain::event::{Event, EventKind};
+use crate::domain::facts::Gathered;
 use crate::domain::name::{HostName, RunId};
 use crate::domain::plan::Plan;
 use crate::domain::record::{Debt, RunSummary};
@@ -28,7 +30,11 @@ use crate::engine::port::{Store, StoreError, StoredRun};
 /// How long a statement waits for another process that reads.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema.sql")), M::up(include_str!("schema-2.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("schema.sql")),
+    M::up(include_str!("schema-2.sql")),
+    M::up(include_str!("schema-3.sql")),
+];
 
 /// The store in one file.
 #[derive(Clone)]
@@ -147,6 +153,7 @@ impl SqliteStore {
                     .map_err(failed)?;
             }
             releases::planned(connection, run, plan)?;
+            facts::planned(connection, run, plan)?;
             let started = EventKind::RunStarted {
                 title: plan.title.0.clone(),
                 by: by.name.clone(),
@@ -348,6 +355,10 @@ impl Store for SqliteStore {
 
     async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
         self.off_thread(|store| store.taken_now()).await
+    }
+
+    async fn facts(&self) -> Result<BTreeMap<HostName, Gathered>, StoreError> {
+        self.off_thread(|store| store.facts_now()).await
     }
 
     async fn marks(&self) -> Result<Vec<Mark>, StoreError> {

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::domain::access::Role;
 use crate::domain::command::{Params, Title};
-use crate::domain::event::Change;
+use crate::domain::event::{Change, Way};
+use crate::domain::facts::{self, Facts};
 use crate::domain::inventory::Endpoint;
-use crate::domain::outcome::{End, RunOutcome};
+use crate::domain::outcome::{End, Outcome, RunOutcome};
+use crate::domain::output::Output;
 use crate::domain::plan::{HostPlan, Kind};
 use crate::domain::release::{Mark, Release};
-use crate::domain::task::Rollout;
+use crate::domain::task::{Rollout, Step, StepBody};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -303,4 +305,48 @@ fn a_store_of_the_future_and_a_place_that_is_not_there_are_told() {
     assert!(newer.contains("try: the rollcall version that wrote it, or a newer one"), "{newer}");
     let nowhere = error(SqliteStore::open(&dir.path().join("no/such/folder.db")));
     assert!(nowhere.contains("try: `store` in rollcall.toml, or make its folder"), "{nowhere}");
+}
+
+/// What a step of `web1` printed.
+fn printed(step: usize, outcome: Outcome, text: &str) -> EventKind {
+    let stdout = Output { text: text.into(), left_out: 0 };
+    let (host, way, name, stderr) = ("web1".into(), Way::Forward, "s".into(), Output::default());
+    EventKind::StepEnded { host, way, step, name, attempt: 1, outcome, stdout, stderr, took_ms: 1 }
+}
+
+#[test]
+fn facts_are_on_record_with_the_event_that_brings_them() {
+    let (dir, store) = store();
+    let mut plan = plan("1");
+    let host = plan.hosts.values_mut().next().unwrap();
+    let look = facts::step(&BTreeMap::new());
+    host.steps =
+        vec![look.clone(), Step { body: StepBody::Link { from: "a".into(), at: "b".into() }, ..look }];
+    let endpoint = host.endpoint.clone();
+    let run = store.create_run_now(&plan, &ann(), at(1)).unwrap().run;
+    let seen = Facts { cpus: Some(4), ..Facts::default() };
+    let text = seen.to_value().to_string();
+    let other = Facts { cpus: Some(8), ..Facts::default() }.to_value().to_string();
+    let failed = Outcome::Failed { code: Some(1), why: "x".into() };
+    store.append_now(run, at(2), vec![printed(0, failed.clone(), &text)]).unwrap();
+    assert!(store.facts_now().unwrap().is_empty(), "what a failed look printed is no fact");
+    store.append_now(run, at(3), vec![printed(0, Outcome::Ok, &text)]).unwrap();
+    store.append_now(run, at(4), vec![printed(1, Outcome::Ok, &other), printed(0, failed, &other)]).unwrap();
+    drop(store);
+    let again = SqliteStore::open(&dir.path().join("rollcall.db")).unwrap();
+    let known = again.facts_now().unwrap();
+    let gathered = &known["web1"];
+    assert_eq!((&gathered.facts, gathered.at, gathered.run), (&seen, at(3), run));
+    assert!(gathered.is_of(&endpoint, at(13), Duration::from_secs(10)));
+    assert!(!gathered.is_of(&endpoint, at(14), Duration::from_secs(10)), "too old");
+    assert!(
+        !gathered.is_of(&Endpoint { port: 23, ..endpoint }, at(3), Duration::from_secs(10)),
+        "another machine"
+    );
+    // Nobody brings facts for a run that is over.
+    again.append_now(run, at(5), vec![ended(RunOutcome::Done), printed(0, Outcome::Ok, &other)]).unwrap();
+    assert_eq!(again.facts_now().unwrap()["web1"].facts, seen);
+    let next = again.create_run_now(&plan, &ann(), at(6)).unwrap().run;
+    again.append_now(next, at(7), vec![printed(0, Outcome::Ok, &other)]).unwrap();
+    assert_eq!(again.facts_now().unwrap()["web1"].facts.cpus, Some(8));
 }

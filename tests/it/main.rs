@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod door;
 mod embedded;
+mod facts;
 mod failures;
 mod fleet;
 mod haproxy;

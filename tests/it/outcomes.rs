@@ -117,6 +117,7 @@ fn plan_of(site: &Site, task: Option<&str>) -> Plan {
         tasks: &config.tasks,
         checks: &config.checks,
         files: &FilesDir::new(&config.root),
+        facts: &config.facts,
         files_root: config.root.join("files"),
         taken: Default::default(),
         marks: Vec::new(),

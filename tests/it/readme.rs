@@ -1,4 +1,4 @@
-//! What the README shows works as it stands: each command is understood, and the repository's own files
+//! What the README and the docs show works as it stands: each command is understood, and the repository's own files
 //! are a configuration without a mistake.
 
 use std::path::Path;
@@ -6,11 +6,15 @@ use std::process::Command;
 
 use rollcall::domain::command::parse_line;
 
+/// The texts that show commands.
+const SHOWN: [&str; 2] = ["README.md", "docs/facts.md"];
+
 fn readme() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    SHOWN.map(|file| std::fs::read_to_string(root.join(file)).unwrap()).concat()
 }
 
-/// Commands of the README that begin with `prefix`, without it and without their comments.
+/// Commands of these texts that begin with `prefix`, without it and without their comments.
 fn commands(prefix: &str) -> Vec<String> {
     let text = readme();
     let shown =

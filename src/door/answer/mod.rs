@@ -1,5 +1,6 @@
 //! Answers commands: authorize, plan, start, follow. Every door calls [`answer`] and nothing else.
 
+mod facts;
 mod keys;
 mod rotation;
 mod runs;
@@ -11,7 +12,7 @@ use self::rotation::Word;
 use super::{Desk, Gone, Terminal};
 use crate::config::{Config, FilesDir};
 use crate::domain::access::{Granted, Operator, authorize};
-use crate::domain::adhoc::{plan_check, plan_rotation, plan_run};
+use crate::domain::adhoc::{plan_check, plan_facts, plan_rotation, plan_run};
 use crate::domain::command::{Command, Request};
 use crate::domain::inventory::Inventory;
 use crate::domain::name::HostName;
@@ -129,6 +130,7 @@ impl Asked<'_> {
                 let plan = self.plan(&inventory, granted.command()).await?;
                 self.run(granted, plan).await
             }
+            Command::Facts { selector, fresh } => self.facts(granted, &inventory, (selector, *fresh)).await,
             Command::Runs { last } => self.runs(granted, *last).await,
             Command::Show { run, host } => self.show(granted, *run, host.as_deref()).await,
             Command::Watch { run } => self.watch(granted, *run).await,
@@ -188,6 +190,7 @@ impl Asked<'_> {
                 tasks: &config.tasks,
                 checks: &config.checks,
                 files: &FilesDir::new(&config.root),
+                facts: &config.facts,
                 files_root: config.root.join("files"),
                 taken,
                 marks,
@@ -243,6 +246,7 @@ fn plan_command(world: &World<'_>, command: &Command) -> Result<Plan, String> {
         Command::Plan { ask, diff: true } | Command::Task { ask, check: true } => plan_look(world, ask),
         Command::Check { selector, name, params } => plan_check(world, selector, name.as_deref(), params),
         Command::Run { selector, script } => plan_run(world, selector, script),
+        Command::Facts { selector, .. } => plan_facts(world, selector),
         Command::Rollback { selector } => plan_rollback(world, selector),
         Command::Drain { selector, reason } => plan_rotation(world, selector, Kind::Drain, reason),
         Command::Enable { selector } => plan_rotation(world, selector, Kind::Enable, ""),

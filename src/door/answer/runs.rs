@@ -29,13 +29,20 @@ impl Asked<'_> {
     }
 
     /// Shows a run to its end; the exit status is the run's.
-    async fn follow(&mut self, mut watch: Watch) -> Result<u8, Ended> {
+    async fn follow(&mut self, watch: Watch) -> Result<u8, Ended> {
+        let looks =
+            matches!(watch.live().plan.kind, Kind::Run | Kind::Check | Kind::Facts | Kind::Look { .. });
+        let (run, events) = self.see(watch, looks && !self.json).await?;
+        self.told(&run, &events).await
+    }
+
+    /// Sees a run to its end; `quiet` where only its end is told.
+    pub(super) async fn see(&mut self, mut watch: Watch, quiet: bool) -> Result<(Run, Vec<Event>), Ended> {
         let id = watch.live().id;
         let plan = watch.live().plan.clone();
         let mut run = Run::new(id, (*plan).clone());
         let mut events = Vec::new();
         let mut lines = Lines::new(&plan);
-        let quiet = matches!(plan.kind, Kind::Run | Kind::Check | Kind::Look { .. }) && !self.json;
         if !quiet && !self.json {
             let hint = format!(
                 "a closed connection only detaches; to follow again: watch {id}; to stop: cancel {id}\n"
@@ -52,12 +59,10 @@ impl Asked<'_> {
                 Seen::Event(event) => {
                     run.apply(&event)
                         .map_err(|illegal| Refused { status: exit::INTERNAL, why: illegal.to_string() })?;
-                    let text = if self.json {
-                        json::event(&event)
-                    } else if quiet {
-                        String::new()
-                    } else {
-                        lines.event(&event)
+                    let text = match (quiet, self.json) {
+                        (true, _) => String::new(),
+                        (false, true) => json::event(&event),
+                        (false, false) => lines.event(&event),
                     };
                     self.terminal.out(&text).await?;
                     events.push(*event);
@@ -72,7 +77,7 @@ impl Asked<'_> {
                         .await?;
                 }
                 Seen::Dropped(_) => {}
-                Seen::Over(Over::Ended) => return self.told(&run, &events).await,
+                Seen::Over(Over::Ended) => return Ok((run, events)),
                 Seen::Over(Over::Suspended) => {
                     let why = format!("rollcall is stopping; run {id} goes on when it is back: watch {id}");
                     return Err(Refused { status: exit::INTERNAL, why }.into());

@@ -93,6 +93,7 @@ fn again(stored: &StoredRun) -> Result<Command, String> {
         }
         Kind::Look { task } => Err(format!("run {id} was a look; try: plan --diff {task} {selector}")),
         Kind::Check => Err(format!("run {id} was a look; try: check {selector}")),
+        Kind::Facts => Err(format!("run {id} was a look; try: facts {selector}")),
         Kind::Drain | Kind::Enable => {
             Err(format!("run {id} moved hosts in or out of rotation; try: balancer enable {selector}"))
         }

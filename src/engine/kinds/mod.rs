@@ -67,6 +67,7 @@ impl Attempt<'_> {
         }
         match &self.step.body {
             StepBody::Upload(upload) => self.upload(upload).await,
+            StepBody::Facts { custom } => self.facts(custom).await,
             other => Done::failed(format!("a step of the kind `{}` cannot be done here", other.word())),
         }
     }
@@ -77,6 +78,7 @@ impl Attempt<'_> {
             return self.look_with(call(&own, self.step, "look")).await;
         }
         let why = match &self.step.body {
+            StepBody::Facts { custom } => return self.facts(custom).await,
             StepBody::Run { .. } if script::guard(self.step).is_some() => {
                 return Done::silent(Outcome::WouldChange);
             }

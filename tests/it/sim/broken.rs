@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rollcall::domain::access::Operator;
 use rollcall::domain::event::{Change, Event, EventKind};
+use rollcall::domain::facts::Gathered;
 use rollcall::domain::inventory::{Balancer, Endpoint};
 use rollcall::domain::name::{HostName, RunId};
 use rollcall::domain::output::{KEEP_BYTES, Output};
@@ -178,6 +179,10 @@ impl Store for BrokenStore {
 
     async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
         self.real.taken().await
+    }
+
+    async fn facts(&self) -> Result<BTreeMap<HostName, Gathered>, StoreError> {
+        self.real.facts().await
     }
 
     async fn marks(&self) -> Result<Vec<Mark>, StoreError> {

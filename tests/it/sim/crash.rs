@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rollcall::domain::access::Operator;
 use rollcall::domain::event::{Event, EventKind};
+use rollcall::domain::facts::Gathered;
 use rollcall::domain::inventory::Endpoint;
 use rollcall::domain::name::{HostName, RunId};
 use rollcall::domain::plan::Plan;
@@ -151,6 +152,10 @@ impl Store for MortalStore {
 
     async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
         self.real.taken().await
+    }
+
+    async fn facts(&self) -> Result<BTreeMap<HostName, Gathered>, StoreError> {
+        self.real.facts().await
     }
 
     async fn marks(&self) -> Result<Vec<Mark>, StoreError> {

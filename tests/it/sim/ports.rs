@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rollcall::domain::access::Operator;
 use rollcall::domain::event::{Event, EventKind};
+use rollcall::domain::facts::Gathered;
 use rollcall::domain::name::{HostName, RunId};
 use rollcall::domain::plan::Plan;
 use rollcall::domain::record::{Debt, RunSummary};
@@ -79,6 +80,10 @@ impl Store for InlineStore {
 
     async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
         self.0.store.taken_now()
+    }
+
+    async fn facts(&self) -> Result<BTreeMap<HostName, Gathered>, StoreError> {
+        self.0.store.facts_now()
     }
 
     async fn marks(&self) -> Result<Vec<Mark>, StoreError> {

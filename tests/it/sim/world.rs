@@ -128,6 +128,7 @@ pub fn plan(hosts: usize, style: NginxStyle) -> Plan {
         tasks: &tasks,
         checks: &checks,
         files: &Templates,
+        facts: &Default::default(),
         files_root: "/nowhere".into(),
         taken: web_hosts(hosts).into_iter().map(|host| (host, vec![before.clone()])).collect(),
         marks: vec![],

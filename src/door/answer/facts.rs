@@ -1,0 +1,77 @@
+//! `facts`: what is on record where it is fresh enough, and otherwise what hosts answer now.
+
+use super::{Asked, Ended, Refused};
+use crate::domain::access::Granted;
+use crate::domain::command::Command;
+use crate::domain::inventory::Inventory;
+use crate::domain::name::HostName;
+use crate::domain::run::Run;
+use crate::domain::selector::select;
+use crate::present::facts::{self, Report};
+
+impl Asked<'_> {
+    pub(super) async fn facts(
+        &mut self,
+        granted: &Granted,
+        inventory: &Inventory,
+        (selector, fresh): (&str, bool),
+    ) -> Result<u8, Ended> {
+        let picked = select(inventory, selector).map_err(Refused::usage)?;
+        let old = self.to_ask(inventory, &picked, fresh).await?;
+        let run = match old.is_empty() {
+            true => None,
+            false => {
+                let all = old.len() == picked.len();
+                let names = || old.iter().map(HostName::as_str).collect::<Vec<_>>().join(",");
+                let selector = if all { selector.to_string() } else { names() };
+                let plan = self.plan(inventory, &Command::Facts { selector, fresh }).await?;
+                let watch = self.desk.engine.start(granted, plan).await?;
+                Some(self.see(watch, true).await?.0)
+            }
+        };
+        self.tell_facts(inventory, &picked, run.as_ref()).await?;
+        Ok(run.and_then(|run| run.outcome).map_or(0, |outcome| outcome.exit_status()))
+    }
+
+    /// The hosts of which nothing is on record that is fresh enough.
+    async fn to_ask(
+        &self,
+        inventory: &Inventory,
+        picked: &[HostName],
+        fresh: bool,
+    ) -> Result<Vec<HostName>, Ended> {
+        let ports = self.desk.engine.ports();
+        let (on_record, now) = (ports.store.facts().await?, ports.clock.now());
+        let max_age = self.config.settings.facts_max_age;
+        let is_known = |name: &&HostName| {
+            let (Some(host), Some(gathered)) = (inventory.host(name), on_record.get(*name)) else {
+                return false;
+            };
+            !fresh && gathered.is_of(&host.endpoint, now, max_age)
+        };
+        Ok(picked.iter().filter(|name| !is_known(name)).cloned().collect())
+    }
+
+    async fn tell_facts(
+        &mut self,
+        inventory: &Inventory,
+        picked: &[HostName],
+        run: Option<&Run>,
+    ) -> Result<(), Ended> {
+        let ports = self.desk.engine.ports();
+        let (on_record, now) = (ports.store.facts().await?, ports.clock.now());
+        let missing = run.map(facts::missing).unwrap_or_default();
+        let mut report = Report::default();
+        for host in picked.iter().filter_map(|name| inventory.host(name)) {
+            let why = missing.iter().find(|(name, _)| **name == host.name).map(|(_, why)| *why);
+            let gathered = on_record.get(&host.name).filter(|gathered| gathered.endpoint == host.endpoint);
+            match (why, gathered) {
+                (None, Some(gathered)) => report.known.push((&host.name, gathered)),
+                (why, _) => report.unknown.push((&host.name, why.unwrap_or("not asked"))),
+            }
+        }
+        let text = if self.json { facts::lines(&report, now) } else { facts::facts(&report, now) };
+        self.terminal.out(&text).await?;
+        Ok(())
+    }
+}
