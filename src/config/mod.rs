@@ -13,8 +13,12 @@ mod facts;
 mod files;
 mod hosts;
 mod inventory;
+mod listing;
+mod load;
 mod operators;
 mod reader;
+mod script;
+mod scripted;
 mod settings;
 mod steps;
 mod tasks;
@@ -28,7 +32,11 @@ use std::sync::Arc;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use files::{FilesDir, TEXT_LIMIT_BYTES};
+pub use load::refresh;
+pub use scripted::Scripted;
 pub use settings::{FleetSettings, Settings};
+
+use jiff::Timestamp;
 
 use crate::domain::access::Operator;
 use crate::domain::check::Check;
@@ -52,25 +60,36 @@ pub struct Config {
     /// Custom facts: the programs in `files/facts/`, by name.
     pub facts: BTreeMap<String, Source>,
     pub operators: Vec<Operator>,
+    /// Groups that scripts in `hosts/` say.
+    pub scripted: Vec<Scripted>,
+    /// What was read: scripts are asked again without reading anything else anew.
+    texts: Arc<disk::Texts>,
 }
 
-/// Reads the configuration directory `root`. Blocks on the disk.
+/// Reads the configuration directory `root`. Blocks on the disk, and on the scripts in `hosts/`: each has to
+/// answer well.
 pub fn load(root: &Path) -> Result<Config, Diagnostics> {
-    let (texts, wrong) = disk::read(root);
-    let sink = Sink::default();
-    // Where a file could not be read, that there are none of its kind would be an echo.
-    let complete = wrong.is_empty();
-    sink.extend(wrong);
-    understand(root, &texts, sink, complete)
+    load::load(root, None)
+}
+
+/// The same for a rollcall that stays: where a script does not answer well, what it said last is used, and
+/// [`Config::scripted`] says so.
+pub fn load_kept(root: &Path, now: Timestamp) -> Result<Config, Diagnostics> {
+    load::load(root, Some(now))
 }
 
 /// Understands files that were read before: path relative to `root` -> content.
 pub fn from_texts(root: &Path, texts: &BTreeMap<String, Arc<str>>) -> Result<Config, Diagnostics> {
-    understand(root, texts, Sink::default(), true)
+    understand(root, Arc::new(texts.clone()), Sink::default(), true)
 }
 
-fn understand(root: &Path, texts: &disk::Texts, sink: Sink, complete: bool) -> Result<Config, Diagnostics> {
-    let config = read_all(root, texts, &sink, complete);
+fn understand(
+    root: &Path,
+    texts: Arc<disk::Texts>,
+    sink: Sink,
+    complete: bool,
+) -> Result<Config, Diagnostics> {
+    let config = Config { texts: texts.clone(), ..read_all(root, &texts, &sink, complete) };
     match sink.into_diagnostics() {
         None => Ok(config),
         Some(diagnostics) => Err(diagnostics),
@@ -110,7 +129,17 @@ fn read_all(root: &Path, texts: &disk::Texts, sink: &Sink, complete: bool) -> Co
     let groups = inventory.groups.keys().cloned().collect();
     let operators =
         doc("operators").map(|doc| operators::read(doc, complete.then_some(&groups))).unwrap_or_default();
-    Config { root: root.to_path_buf(), settings, inventory, tasks, checks, facts, operators }
+    Config {
+        root: root.to_path_buf(),
+        settings,
+        inventory,
+        tasks,
+        checks,
+        facts,
+        operators,
+        scripted: Vec::new(),
+        texts: Arc::default(),
+    }
 }
 
 /// The files `FOLDER/NAME.toml` by name. A file whose name cannot name `what` is reported.
@@ -118,17 +147,29 @@ fn folder<'t>(texts: &'t disk::Texts, sink: &'t Sink, folder: &str, what: &str) 
     let mut docs = Vec::new();
     for (path, text) in texts {
         let inside = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
-        let Some(name) = inside.and_then(|rest| rest.strip_suffix(".toml")) else { continue };
+        let Some(name) = inside.and_then(name_of) else { continue };
         let doc = Doc { path, text, sink, quiet: false };
         if let Err(why) = check_name(name) {
             doc.report(None, format!("`{name}` cannot name {what}: {why}"), "rename the file".to_string());
         } else if name.contains('.') {
             let message = format!("`{name}` cannot name {what}: a dot separates file and group");
             doc.report(None, message, "rename the file".to_string());
+        } else if let Some((_, other)) = docs.iter().find(|(other, _)| *other == name) {
+            let other: &Doc<'_> = other;
+            doc.report(
+                None,
+                format!("{} is {what} `{name}` already", other.path),
+                "rename one of them".to_string(),
+            );
         }
         docs.push((name, doc));
     }
     docs
+}
+
+/// What a file is named after; `None` for what is no file of this kind. What a script printed is a file, too.
+fn name_of(file: &str) -> Option<&str> {
+    file.strip_suffix(".toml").or_else(|| file.strip_suffix(scripted::OUTPUT).map(scripted::group_of))
 }
 
 /// `all` selects everything, so no file can be called so.

@@ -19,7 +19,19 @@ pub struct Settings {
     pub store: PathBuf,
     /// `facts` asks anew for what is older.
     pub facts_max_age: Duration,
+    /// How long a script in `hosts/` may take.
+    pub inventory_timeout: Duration,
+    /// Such a script is asked anew before a command that plans, when it was asked longer ago.
+    pub inventory_max_age: Duration,
     pub fleet: FleetSettings,
+}
+
+impl Settings {
+    /// True when something differs that takes effect at the next start only.
+    pub fn takes_a_restart(&self, other: &Settings) -> bool {
+        let Settings { facts_max_age, inventory_timeout, inventory_max_age, .. } = *self;
+        *self != Settings { facts_max_age, inventory_timeout, inventory_max_age, ..other.clone() }
+    }
 }
 
 /// How the hosts are reached.
@@ -48,6 +60,8 @@ impl Default for Settings {
             host_key: "/var/lib/rollcall/host_key".into(),
             store: "/var/lib/rollcall/rollcall.db".into(),
             facts_max_age: Duration::from_secs(60 * 60),
+            inventory_timeout: Duration::from_secs(10),
+            inventory_max_age: Duration::from_secs(5 * 60),
             fleet: FleetSettings::default(),
         }
     }
@@ -80,6 +94,10 @@ pub(super) fn read(doc: Doc<'_>, root: &Path) -> Settings {
         host_key: path(&mut file, "host_key", root).unwrap_or(default.host_key),
         store: path(&mut file, "store", root).unwrap_or(default.store),
         facts_max_age: file.duration("facts_max_age").unwrap_or(default.facts_max_age),
+        inventory_timeout: file
+            .positive_duration("inventory_timeout", "no script would ever answer")
+            .unwrap_or(default.inventory_timeout),
+        inventory_max_age: file.duration("inventory_max_age").unwrap_or(default.inventory_max_age),
         fleet: fleet.unwrap_or_default(),
     };
     file.finish();

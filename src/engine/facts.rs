@@ -67,7 +67,8 @@ impl Attempt<'_> {
             }
         }
         let stdout = Output { text: facts.to_value().to_string(), left_out: 0 };
-        Done { stdout, ..Done::silent(Outcome::Ok) }
+        // A look changes nothing.
+        Done { stdout, ..Done::silent(Outcome::Unchanged) }
     }
 
     /// One custom fact, and how much it printed.
