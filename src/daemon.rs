@@ -30,6 +30,7 @@ use crate::engine::{Engine, Ports};
 use crate::fleet::connect::{Dial, Tcp};
 use crate::fleet::known_hosts::KnownHosts;
 use crate::fleet::{Fleet, Parts, Settings, read_identities};
+use crate::present::table;
 use crate::probe::Probes;
 use crate::store::SqliteStore;
 use crate::vault::Vault;
@@ -71,32 +72,56 @@ impl Reload for Root {
     async fn reload(&self) -> Result<String, String> {
         let _one_at_a_time = self.reloading.lock().await;
         let path = self.path.clone();
-        let loaded = tokio::task::spawn_blocking(move || config::load(&path))
+        let loaded = tokio::task::spawn_blocking(move || config::load_kept(&path, SystemClock.now()))
             .await
             .map_err(|error| error.to_string())?;
         let new = loaded.map_err(|diagnostics| diagnostics.to_string())?;
-        let said = describe(&new);
-        let restart = needs_restart(&self.current.borrow().settings, &new.settings);
+        let mut said = describe(&new);
+        if self.current.borrow().settings.takes_a_restart(&new.settings) {
+            said.push_str("; what changed in rollcall.toml takes effect at the next start");
+        }
+        for trouble in troubles(&new) {
+            said.push('\n');
+            said.push_str(&trouble);
+        }
         let new = Arc::new(new);
         // First what is hidden, then what is used.
         self.vault.take_over(new.clone())?;
         self.current.send_replace(new);
-        Ok(if restart {
-            format!("{said}; what changed in rollcall.toml takes effect at the next start")
-        } else {
-            said
-        })
+        Ok(said)
+    }
+
+    async fn refresh(&self) {
+        if self.current.borrow().scripted.is_empty() {
+            return;
+        }
+        // Whoever waits here for somebody who asks already is content with that answer.
+        let wanted = SystemClock.now();
+        let _one_at_a_time = self.reloading.lock().await;
+        let current = self.current.borrow().clone();
+        let asking =
+            tokio::task::spawn_blocking(move || config::refresh(&current, wanted, || SystemClock.now()));
+        // A thread that ended in the middle leaves what was in force.
+        if let Ok(Some(new)) = asking.await {
+            troubles(&new).iter().for_each(|trouble| tracing::warn!("{trouble}"));
+            let new = Arc::new(new);
+            // First what is hidden, then what is used.
+            match self.vault.take_over(new.clone()) {
+                Ok(()) => _ = self.current.send_replace(new),
+                Err(why) => tracing::error!(%why, "what scripts in hosts/ say was not taken over"),
+            }
+        }
     }
 }
 
-/// What only loading reads holds at once.
-fn needs_restart(old: &config::Settings, new: &config::Settings) -> bool {
-    let read_now = config::Settings {
-        allow_local: new.allow_local,
-        age_identity: new.age_identity.clone(),
-        ..old.clone()
-    };
-    read_now != *new
+/// What is wrong with scripts in `hosts/`, whose groups are as they were said last.
+fn troubles(config: &Config) -> Vec<String> {
+    let now = SystemClock.now();
+    let told = config.scripted.iter().filter_map(|one| {
+        let trouble = one.trouble.as_deref()?;
+        Some(table::old_inventory(&one.group, one.at, trouble, now))
+    });
+    told.collect()
 }
 
 fn describe(config: &Config) -> String {
@@ -193,9 +218,11 @@ fn write_key(path: &Path, text: &[u8]) -> std::io::Result<()> {
 impl Daemon {
     /// Reads the configuration in `path`, closes what a dead daemon left open, and opens the doors.
     pub async fn start(path: &Path) -> Result<Daemon, String> {
-        let config = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
+        let config =
+            config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
         let settings = config.settings.clone();
         let said = describe(&config);
+        troubles(&config).iter().for_each(|trouble| tracing::warn!("{trouble}"));
         let (desk, fleet, root) = build(path, config, Arc::new(Tcp))?;
         let door = Arc::new(SshDoor::new(desk.clone(), host_key(&settings.host_key)?));
         let stop = CancellationToken::new();
@@ -288,7 +315,7 @@ pub async fn answer_locally(path: &Path, request: Request) -> u8 {
 }
 
 async fn locally(path: &Path, request: Request) -> Result<u8, String> {
-    let config = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
+    let config = config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
     let (desk, fleet, _root) = build(path, config, Arc::new(Tcp))?;
     // Whoever only looks takes nothing up.
     if needed_role(&request.command) > Role::Viewer {

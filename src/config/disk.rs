@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, unreadable};
 use super::facts;
+use super::script;
+use super::scripted::SCRIPTS_LIMIT;
 
 /// Path relative to the configuration directory -> content.
 pub(super) type Texts = BTreeMap<String, Arc<str>>;
@@ -19,13 +21,23 @@ const FILE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 /// Somebody may run it.
 const EXECUTABLE: u32 = 0o111;
 
+/// What a configuration directory holds.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) texts: Texts,
+    /// Programs in `hosts/`.
+    pub(super) scripts: Vec<String>,
+    /// What could not be read.
+    pub(super) wrong: Vec<Diagnostic>,
+}
+
 /// Reads everything that is there, and says what could not be read.
-pub(super) fn read(root: &Path) -> (Texts, Vec<Diagnostic>) {
+pub(super) fn read(root: &Path) -> Found {
     let mut read = Reading { root, texts: Texts::new(), wrong: Vec::new() };
     if !root.is_dir() {
         let message = format!("there is no configuration directory {}", root.display());
         let hint = "see the hosts/, tasks/ and checks/ that rollcall comes with";
-        return (read.texts, vec![unreadable(".", message, Some(hint.into()))]);
+        return Found { wrong: vec![unreadable(".", message, Some(hint.into()))], ..Found::default() };
     }
     for file in ["rollcall.toml", "operators"] {
         if root.join(file).symlink_metadata().is_ok() {
@@ -39,7 +51,8 @@ pub(super) fn read(root: &Path) -> (Texts, Vec<Diagnostic>) {
         // What it says is for the hosts' eyes.
         read.texts.insert(program, Arc::from(""));
     }
-    (read.texts, read.wrong)
+    let scripts = read.scripts();
+    Found { texts: read.texts, scripts, wrong: read.wrong }
 }
 
 struct Reading<'p> {
@@ -83,14 +96,31 @@ impl Reading<'_> {
         }
     }
 
+    /// Scripts of `hosts/`. One that others may write is not run.
+    fn scripts(&mut self) -> Vec<String> {
+        let mut scripts = self.programs("hosts");
+        scripts.retain(|path| {
+            let why = script::check_safe(&self.root.join(path)).err();
+            let hint = || Some(format!("chmod go-w {path}"));
+            self.wrong.extend(why.iter().map(|why| unreadable(path, why.clone(), hint())));
+            why.is_none()
+        });
+        if scripts.len() > SCRIPTS_LIMIT {
+            let message = format!("{} scripts, and there are at most {SCRIPTS_LIMIT}", scripts.len());
+            self.wrong.push(unreadable("hosts", message, None));
+            scripts.clear();
+        }
+        scripts
+    }
+
     /// Every program of a folder. A script that nobody may run was meant to be one.
     fn programs(&mut self, folder: &str) -> Vec<String> {
         let mut programs = Vec::new();
         for name in self.names(folder) {
             let path = format!("{folder}/{name}");
-            let left_behind = ["~", ".bak", ".orig"].iter().any(|ending| name.ends_with(ending));
+            let no_program = [".toml", "~", ".bak", ".orig"].iter().any(|ending| name.ends_with(ending));
             let file = fs::metadata(self.root.join(&path)).ok().filter(fs::Metadata::is_file);
-            let Some(file) = file.filter(|_| !left_behind && !name.starts_with('.')) else { continue };
+            let Some(file) = file.filter(|_| !no_program && !name.starts_with('.')) else { continue };
             if file.permissions().mode() & EXECUTABLE != 0 {
                 programs.push(path);
             } else if self.is_script(&path) {

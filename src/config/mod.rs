@@ -14,9 +14,13 @@ mod facts;
 mod files;
 mod hosts;
 mod inventory;
+mod listing;
+mod load;
 mod operators;
 mod params;
 mod reader;
+mod script;
+mod scripted;
 mod settings;
 mod sources;
 mod steps;
@@ -32,7 +36,11 @@ use std::sync::Arc;
 
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use files::{FilesDir, TEXT_LIMIT_BYTES};
+pub use load::refresh;
+pub use scripted::Scripted;
 pub use settings::{FleetSettings, Settings};
+
+use jiff::Timestamp;
 
 use crate::domain::access::Operator;
 use crate::domain::check::Check;
@@ -40,7 +48,7 @@ use crate::domain::inventory::Inventory;
 use crate::domain::name::check_name;
 use crate::domain::task::{Source, Task};
 use diagnostic::{Doc, Sink, unreadable};
-use sources::{Machine, Nowhere, Sources};
+use sources::{Nowhere, Sources};
 use templates::Known;
 
 /// Everything that a configuration directory says.
@@ -57,27 +65,33 @@ pub struct Config {
     /// Custom facts: the programs in `files/facts/`, by name.
     pub facts: BTreeMap<String, Source>,
     pub operators: Vec<Operator>,
+    /// Groups that scripts in `hosts/` say.
+    pub scripted: Vec<Scripted>,
+    /// What was read: scripts are asked again without reading anything else anew.
+    texts: Arc<disk::Texts>,
 }
 
-/// Reads the configuration directory `root`. Blocks on the disk.
+/// Reads the configuration directory `root`. Blocks on the disk, and on the scripts in `hosts/`: each has to
+/// answer well.
 pub fn load(root: &Path) -> Result<Config, Diagnostics> {
-    let (texts, wrong) = disk::read(root);
-    let sink = Sink::default();
-    // Where a file could not be read, that there are none of its kind would be an echo.
-    let complete = wrong.is_empty();
-    sink.extend(wrong);
-    understand(root, &texts, sink, complete, |settings| Box::new(Machine::new(root, settings)))
+    load::load(root, None)
+}
+
+/// The same for a rollcall that stays: where a script does not answer well, what it said last is used, and
+/// [`Config::scripted`] says so.
+pub fn load_kept(root: &Path, now: Timestamp) -> Result<Config, Diagnostics> {
+    load::load(root, Some(now))
 }
 
 /// Understands files that were read before: path relative to `root` -> content. Values that come from
 /// elsewhere than these texts are mistakes here.
 pub fn from_texts(root: &Path, texts: &BTreeMap<String, Arc<str>>) -> Result<Config, Diagnostics> {
-    understand(root, texts, Sink::default(), true, |_| Box::new(Nowhere))
+    understand(root, Arc::new(texts.clone()), Sink::default(), true, |_| Box::new(Nowhere))
 }
 
 fn understand(
     root: &Path,
-    texts: &disk::Texts,
+    texts: Arc<disk::Texts>,
     sink: Sink,
     complete: bool,
     sources: impl FnOnce(&Settings) -> Box<dyn Sources>,
@@ -87,7 +101,8 @@ fn understand(
         settings.map(|(path, text)| Doc { path, text, sink: &sink, sources: &Nowhere, quiet: false });
     let settings = settings.map(|doc| settings::read(doc, root)).unwrap_or_default();
     let sources = sources(&settings);
-    let config = read_all(root, settings, &Read { texts, sink: &sink, sources: &*sources, complete });
+    let read = Read { texts: &texts, sink: &sink, sources: &*sources, complete };
+    let config = Config { texts: texts.clone(), ..read_all(root, settings, &read) };
     match sink.into_diagnostics() {
         None => Ok(config),
         Some(diagnostics) => Err(diagnostics),
@@ -144,7 +159,17 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         .doc("operators")
         .map(|doc| operators::read(doc, complete.then_some(&groups)))
         .unwrap_or_default();
-    Config { root: root.to_path_buf(), settings, inventory, tasks, checks, facts, operators }
+    Config {
+        root: root.to_path_buf(),
+        settings,
+        inventory,
+        tasks,
+        checks,
+        facts,
+        operators,
+        scripted: Vec::new(),
+        texts: Arc::default(),
+    }
 }
 
 /// The names that the hosts define.
@@ -171,17 +196,29 @@ fn folder<'t>(read: &Read<'t>, folder: &str, what: &str) -> Vec<(&'t str, Doc<'t
     let mut docs = Vec::new();
     for path in read.texts.keys() {
         let inside = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
-        let Some(name) = inside.and_then(|rest| rest.strip_suffix(".toml")) else { continue };
+        let Some(name) = inside.and_then(name_of) else { continue };
         let Some(doc) = read.doc(path) else { continue };
         if let Err(why) = check_name(name) {
             doc.report(None, format!("`{name}` cannot name {what}: {why}"), "rename the file".to_string());
         } else if name.contains('.') {
             let message = format!("`{name}` cannot name {what}: a dot separates file and group");
             doc.report(None, message, "rename the file".to_string());
+        } else if let Some((_, other)) = docs.iter().find(|(other, _)| *other == name) {
+            let other: &Doc<'_> = other;
+            doc.report(
+                None,
+                format!("{} is {what} `{name}` already", other.path),
+                "rename one of them".to_string(),
+            );
         }
         docs.push((name, doc));
     }
     docs
+}
+
+/// What a file is named after; `None` for what is no file of this kind. What a script printed is a file, too.
+fn name_of(file: &str) -> Option<&str> {
+    file.strip_suffix(".toml").or_else(|| file.strip_suffix(scripted::OUTPUT).map(scripted::group_of))
 }
 
 /// `all` selects everything, so no file can be called so.

@@ -23,7 +23,26 @@ pub struct Settings {
     pub age_identity: Option<PathBuf>,
     /// `facts` asks anew for what is older.
     pub facts_max_age: Duration,
+    /// How long a script in `hosts/` may take.
+    pub inventory_timeout: Duration,
+    /// Such a script is asked anew before a command that plans, when it was asked longer ago.
+    pub inventory_max_age: Duration,
     pub fleet: FleetSettings,
+}
+
+impl Settings {
+    /// True when something differs that takes effect at the next start only.
+    pub fn takes_a_restart(&self, other: &Settings) -> bool {
+        let read_now = Settings {
+            allow_local: self.allow_local,
+            age_identity: self.age_identity.clone(),
+            facts_max_age: self.facts_max_age,
+            inventory_timeout: self.inventory_timeout,
+            inventory_max_age: self.inventory_max_age,
+            ..other.clone()
+        };
+        *self != read_now
+    }
 }
 
 /// How the hosts are reached.
@@ -54,6 +73,8 @@ impl Default for Settings {
             allow_local: false,
             age_identity: None,
             facts_max_age: Duration::from_secs(60 * 60),
+            inventory_timeout: Duration::from_secs(10),
+            inventory_max_age: Duration::from_secs(5 * 60),
             fleet: FleetSettings::default(),
         }
     }
@@ -88,6 +109,10 @@ pub(super) fn read(doc: Doc<'_>, root: &Path) -> Settings {
         allow_local: file.bool("allow_local"),
         age_identity: path(&mut file, "age_identity", root),
         facts_max_age: file.duration("facts_max_age").unwrap_or(default.facts_max_age),
+        inventory_timeout: file
+            .positive_duration("inventory_timeout", "no script would ever answer")
+            .unwrap_or(default.inventory_timeout),
+        inventory_max_age: file.duration("inventory_max_age").unwrap_or(default.inventory_max_age),
         fleet: fleet.unwrap_or_default(),
     };
     file.finish();

@@ -35,6 +35,10 @@ pub trait Terminal: Send + Sync {
 pub trait Reload: Send + Sync {
     /// What was taken over, in one line; or the diagnostics.
     async fn reload(&self) -> Result<String, String>;
+
+    /// Asks scripts in `hosts/` again whose time has come, for a command that plans. What does not answer
+    /// well leaves what was in force; see [`Config::scripted`].
+    async fn refresh(&self);
 }
 
 /// What every door needs.

@@ -11,7 +11,7 @@ use super::table::{age, alike, columns, folded};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::facts::{Facts, Gathered, NAMES};
 use crate::domain::name::HostName;
-use crate::domain::outcome::{End, Outcome};
+use crate::domain::outcome::End;
 use crate::domain::run::Run;
 
 /// Values of one fact that are listed; where hosts differ in more, it says only in how many.
@@ -81,7 +81,7 @@ pub fn missing(run: &Run) -> Vec<(&HostName, &str)> {
 
 fn looked(event: &Event) -> Option<(&HostName, Facts)> {
     match &event.kind {
-        EventKind::StepEnded { host, outcome: Outcome::Ok, stdout, .. } => {
+        EventKind::StepEnded { host, outcome, stdout, .. } if outcome.is_good() => {
             Some((host, serde_json::from_str(&stdout.text).ok()?))
         }
         _ => None,

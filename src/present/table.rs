@@ -58,6 +58,11 @@ pub fn age(since: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// The warning where a script in `hosts/` is in trouble: its group is as the script said last.
+pub fn old_inventory(group: &str, said_at: Timestamp, trouble: &str, now: Timestamp) -> String {
+    format!("inventory `{group}` is {} old: {trouble}", age(said_at, now))
+}
+
 /// `hosts`: who there is, where, and what is on it.
 pub fn hosts(
     inventory: &Inventory,

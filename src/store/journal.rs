@@ -8,7 +8,7 @@ use super::{facts, failed, releases};
 use crate::domain::digest::sha256_hex;
 use crate::domain::event::{Change, Event, EventKind, Way};
 use crate::domain::name::{HostName, RunId};
-use crate::domain::outcome::{End, Outcome};
+use crate::domain::outcome::End;
 use crate::engine::port::StoreError;
 
 /// How many of the last rows are checked at start: enough to see a cut or changed tail. The whole
@@ -144,14 +144,9 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
             }
             pay(connection, event, balancer, std::slice::from_ref(host), Whose::OfThisRun)
         }
-        EventKind::StepEnded {
-            host,
-            way: Way::Forward,
-            step,
-            outcome: Outcome::Ok | Outcome::Unchanged,
-            stdout,
-            ..
-        } => facts::ended(connection, event, host, (*step, &stdout.text)),
+        EventKind::StepEnded { host, way: Way::Forward, step, outcome, stdout, .. } if outcome.is_good() => {
+            facts::ended(connection, event, host, (*step, &stdout.text))
+        }
         EventKind::HostSettled { host, end, why } => {
             run(
                 connection,

@@ -330,7 +330,7 @@ fn facts_are_on_record_with_the_event_that_brings_them() {
     let failed = Outcome::Failed { code: Some(1), why: "x".into() };
     store.append_now(run, at(2), vec![printed(0, failed.clone(), &text)]).unwrap();
     assert!(store.facts_now().unwrap().is_empty(), "what a failed look printed is no fact");
-    store.append_now(run, at(3), vec![printed(0, Outcome::Ok, &text)]).unwrap();
+    store.append_now(run, at(3), vec![printed(0, Outcome::Unchanged, &text)]).unwrap();
     store.append_now(run, at(4), vec![printed(1, Outcome::Ok, &other), printed(0, failed, &other)]).unwrap();
     drop(store);
     let again = SqliteStore::open(&dir.path().join("rollcall.db")).unwrap();
@@ -344,9 +344,11 @@ fn facts_are_on_record_with_the_event_that_brings_them() {
         "another machine"
     );
     // Nobody brings facts for a run that is over.
-    again.append_now(run, at(5), vec![ended(RunOutcome::Done), printed(0, Outcome::Ok, &other)]).unwrap();
+    again
+        .append_now(run, at(5), vec![ended(RunOutcome::Done), printed(0, Outcome::Unchanged, &other)])
+        .unwrap();
     assert_eq!(again.facts_now().unwrap()["web1"].facts, seen);
     let next = again.create_run_now(&plan, &ann(), at(6)).unwrap().run;
-    again.append_now(next, at(7), vec![printed(0, Outcome::Ok, &other)]).unwrap();
+    again.append_now(next, at(7), vec![printed(0, Outcome::Unchanged, &other)]).unwrap();
     assert_eq!(again.facts_now().unwrap()["web1"].facts.cpus, Some(8));
 }

@@ -10,6 +10,7 @@ mod facts;
 mod failures;
 mod fleet;
 mod haproxy;
+mod inventory;
 mod killed;
 mod matrix;
 mod operators;

@@ -7,7 +7,7 @@ use std::process::Command;
 use rollcall::domain::command::parse_line;
 
 /// The texts that show commands.
-const SHOWN: [&str; 2] = ["README.md", "docs/facts.md"];
+const SHOWN: [&str; 3] = ["README.md", "docs/facts.md", "docs/inventory.md"];
 
 fn readme() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -35,7 +35,7 @@ fn every_command_for_the_daemon_is_understood() {
 
 #[test]
 fn the_files_of_the_repository_are_a_configuration_without_a_mistake() {
-    assert_eq!(commands("rollcall check-config"), ["/etc/rollcall"]);
+    assert_eq!(commands("rollcall check-config"), ["/etc/rollcall"; 2]);
     let root = env!("CARGO_MANIFEST_DIR");
     let output = Command::new(env!("CARGO_BIN_EXE_rollcall")).args(["check-config", root]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

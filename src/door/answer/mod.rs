@@ -6,6 +6,7 @@ mod rotation;
 mod runs;
 mod wishes;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use self::rotation::Word;
@@ -14,7 +15,7 @@ use crate::config::{Config, FilesDir};
 use crate::domain::access::{Granted, Operator, authorize};
 use crate::domain::adhoc::{plan_check, plan_facts, plan_rotation, plan_run};
 use crate::domain::command::{Command, Request};
-use crate::domain::inventory::Inventory;
+use crate::domain::inventory::{Host, Inventory};
 use crate::domain::name::HostName;
 use crate::domain::outcome::exit;
 use crate::domain::plan::{Kind, Plan, World};
@@ -102,6 +103,10 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// The answer, and what is owed under it.
     async fn answer(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        if plans(granted.command()) {
+            self.desk.reload.refresh().await;
+            self.config = self.desk.config.borrow().clone();
+        }
         let status = self.say_all(granted).await?;
         if !matches!(granted.command(), Command::Help { .. } | Command::Debts) {
             self.footer(granted).await?;
@@ -179,11 +184,11 @@ impl Asked<'_> {
     }
 
     /// Plans what the command asks for. Uploads are read for it, so this is no work for the executor.
-    async fn plan(&self, inventory: &Inventory, command: &Command) -> Result<Plan, Ended> {
+    async fn plan(&mut self, visible: &Inventory, command: &Command) -> Result<Plan, Ended> {
         let store = &self.desk.engine.ports().store;
         let owed = store.debts().await?.into_iter().map(|debt| debt.host).collect();
         let (taken, marks) = (store.taken().await?, store.marks().await?);
-        let (config, inventory, command) = (self.config.clone(), inventory.clone(), command.clone());
+        let (config, inventory, command) = (self.config.clone(), visible.clone(), command.clone());
         let planning = tokio::task::spawn_blocking(move || {
             let world = World {
                 inventory: &inventory,
@@ -200,7 +205,26 @@ impl Asked<'_> {
         });
         let planned =
             planning.await.map_err(|error| Refused { status: exit::INTERNAL, why: error.to_string() })?;
+        let files: BTreeSet<&str> = match &planned {
+            Ok(plan) => plan.hosts.keys().filter_map(|name| visible.host(name)).map(Host::file).collect(),
+            // What was not found may be in a group that is not what it would be.
+            Err(_) => visible.groups.keys().map(String::as_str).collect(),
+        };
+        self.warn_of_old_inventory(&files).await?;
         Ok(planned.map_err(Refused::usage)?)
+    }
+
+    /// Groups whose script is in trouble may not be what they would be.
+    async fn warn_of_old_inventory(&mut self, files: &BTreeSet<&str>) -> Result<(), Ended> {
+        let now = self.desk.engine.ports().clock.now();
+        let config = self.config.clone();
+        for one in config.scripted.iter().filter(|one| files.contains(one.group.as_str())) {
+            if let Some(trouble) = &one.trouble {
+                let line = table::old_inventory(&one.group, one.at, trouble, now);
+                self.terminal.err(&format!("rollcall: {line}\n")).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Open debts stand under every answer until they are paid.
@@ -238,6 +262,22 @@ impl Asked<'_> {
         let text = if self.json { json::line("reload", &done) } else { format!("{done}\n") };
         self.say(&text).await
     }
+}
+
+/// True for commands that make a plan: what scripts in `hosts/` say is not to be old for them.
+fn plans(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Plan { .. }
+            | Command::Task { .. }
+            | Command::Check { .. }
+            | Command::Run { .. }
+            | Command::Facts { .. }
+            | Command::Rollback { .. }
+            | Command::Retry { .. }
+            | Command::Drain { .. }
+            | Command::Enable { .. }
+    )
 }
 
 fn plan_command(world: &World<'_>, command: &Command) -> Result<Plan, String> {
