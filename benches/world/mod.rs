@@ -211,6 +211,7 @@ fn answer(effect: Effect) -> EventKind {
             stdout: Output { text: "done\n".into(), left_out: 0 },
             stderr: Output::default(),
             took_ms: 1,
+            code: None,
         },
     }
 }

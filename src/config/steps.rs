@@ -106,6 +106,7 @@ fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
     if each.is_some() {
         known.names.insert("item".into());
     }
+    let in_same_place = matches!(table.value("undo").map(Spanned::get_ref), Some(DeValue::String(_)));
     let undo = read_undo(&mut table, &known);
     let (name, step) = read_step(table, &known);
     let name_of = |name: &Spanned<String>| name.get_ref().clone();
@@ -113,6 +114,11 @@ fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
         let local = on.is_none() && step.at.as_ref().is_some_and(Endpoint::is_here);
         let on = if local { Some(Endpoint::HERE.to_string()) } else { on };
         let notify = handlers.iter().map(name_of).collect();
+        let place = |undo: Step| match in_same_place {
+            true => Step { dir: step.dir.clone(), env: step.env.clone(), sudo: step.sudo.clone(), ..undo },
+            false => undo,
+        };
+        let undo = undo.into_iter().map(place).collect();
         Written { step: Step { at: None, ..step }, on, each, tags, notify, undo }
     });
     (name, Named { handlers, tasks, checks }, written)

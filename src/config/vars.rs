@@ -123,9 +123,12 @@ fn keep_secret(doc: Doc<'_>, name: String, text: &str, span: std::ops::Range<usi
     }
 }
 
+/// Makes an origin of what its key says.
+type OriginOf = fn(String) -> Origin;
+
 /// The first of the `from_` keys, and where its value stands.
 fn read_origin(table: &mut Reader<'_>) -> Option<(Origin, std::ops::Range<usize>)> {
-    let kinds: [(&'static str, fn(String) -> Origin); 5] = [
+    let kinds: [(&'static str, OriginOf); 5] = [
         ("from_file", Origin::File),
         ("from_env", Origin::Env),
         ("from_command", Origin::Command),

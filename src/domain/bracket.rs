@@ -171,8 +171,8 @@ impl HostState {
             EventKind::StepStarted { way, step, attempt, .. } => {
                 self.step_started(*way, *step, *attempt);
             }
-            EventKind::StepEnded { way, step, name, attempt, outcome, stdout, stderr, .. } => {
-                self.register(&Answered { outcome, stdout, stderr }, steps);
+            EventKind::StepEnded { way, step, name, attempt, outcome, stdout, stderr, code, .. } => {
+                self.register(&Answered { outcome, stdout, stderr, code: *code }, steps);
                 self.step_ended((*way, *step, *attempt), name, outcome, event.at, steps);
             }
             EventKind::StepSkipped { way, step, name, why, failed, .. } => {

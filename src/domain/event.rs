@@ -102,6 +102,9 @@ pub enum EventKind {
         stdout: Output,
         stderr: Output,
         took_ms: u64,
+        /// The exit status, where the outcome does not say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<u32>,
     },
     /// There was nothing to do for it; or, where `failed`, it cannot be done any more.
     StepSkipped {

@@ -53,7 +53,7 @@ struct Expansion<'a> {
 /// What a step inherits from where it is written.
 #[derive(Clone, Default)]
 struct Scope {
-    /// `deploy: ` before the names of steps of a task that was called.
+    /// Before the names of steps of a task that was called: the step that calls it.
     prefix: String,
     vars: Vars,
     /// Names that the step has to carry with it when it is late.
@@ -141,7 +141,13 @@ impl Expansion<'_> {
             for at in self.places(written, scope)? {
                 let scope = self.inner(written, scope, item.as_ref(), at);
                 match &written.step.body {
-                    StepBody::Task { name, with } => self.call(name, with, &scope)?,
+                    StepBody::Task { name, with } => {
+                        let scope = Scope {
+                            prefix: format!("{}{}: ", scope.prefix, self.name(written, &scope)),
+                            ..scope
+                        };
+                        self.call(name, with, &scope)?;
+                    }
                     _ => self.step(written, &scope)?,
                 }
             }
@@ -185,7 +191,7 @@ impl Expansion<'_> {
         inner.at = at;
         inner.when = both(scope.when.as_deref(), written.step.when.as_deref());
         inner.tags.extend(written.tags.iter().cloned());
-        inner.notify.extend(written.notify.iter().cloned());
+        inner.notify.extend(written.notify.iter().map(|name| format!("{}{name}", scope.prefix)));
         inner
     }
 
@@ -205,7 +211,6 @@ impl Expansion<'_> {
             scope.vars.insert(param.clone(), json!(value));
             scope.own.insert(param, json!(value));
         }
-        scope.prefix = format!("{}{name}: ", scope.prefix);
         scope.depth += 1;
         self.task(called, &scope)
     }
@@ -300,15 +305,26 @@ impl Expansion<'_> {
 
     fn append_handlers(&mut self) -> Result<(), String> {
         for (scope, handler) in std::mem::take(&mut self.handlers) {
-            let Some(by) = self.notified.get(&handler.step.name).cloned() else { continue };
+            let name = format!("{}{}", scope.prefix, handler.step.name);
+            let Some(by) = self.notified.get(&name).cloned() else { continue };
             let named = |why| format!("handler `{}`: {why}", handler.step.name);
             for at in self.places(&handler, &scope).map_err(named)? {
                 let scope = Scope { at, when: handler.step.when.clone(), ..scope.clone() };
                 let step = self.planned(&handler, &scope, false).map_err(named)?;
-                self.found.steps.push(Step { notified_by: Some(by.clone()), ..step });
+                self.notify(step, by.clone());
             }
         }
         Ok(())
+    }
+
+    /// Tasks that are called twice have the same handler twice: it runs once for both.
+    fn notify(&mut self, handler: Step, by: Vec<usize>) {
+        let bare = |step: &Step| Step { name: String::new(), notified_by: None, ..step.clone() };
+        let mut known = self.found.steps.iter_mut().filter(|step| step.notified_by.is_some());
+        match known.find(|step| bare(step) == bare(&handler)) {
+            Some(same) => same.notified_by.iter_mut().for_each(|known| known.extend(by.iter().copied())),
+            None => self.found.steps.push(Step { notified_by: Some(by), ..handler }),
+        }
     }
 
     fn rollback(&mut self, task: &Task, scope: &Scope) -> Result<(), String> {

@@ -34,8 +34,8 @@ pub fn known(run: &Run, name: &HostName, way: Way) -> Vars {
         Way::Back => with_previous(&plan.vars, host.previous.as_deref().unwrap_or_default()),
         _ => plan.vars.clone(),
     };
-    vars.extend(shared(run, plan));
     vars.extend(host.results.clone());
+    vars.extend(shared(run, plan));
     vars
 }
 

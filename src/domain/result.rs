@@ -15,12 +15,15 @@ pub struct Answered<'a> {
     pub outcome: &'a Outcome,
     pub stdout: &'a Output,
     pub stderr: &'a Output,
+    /// The exit status, where the outcome does not say it.
+    pub code: Option<u32>,
 }
 
 impl Answered<'_> {
     /// As templates see it.
     pub fn value(&self) -> Value {
         let code = match self.outcome {
+            _ if self.code.is_some() => self.code,
             Outcome::Ok | Outcome::Unchanged => Some(0),
             Outcome::Failed { code, .. } => *code,
             _ => None,
@@ -103,7 +106,11 @@ mod tests {
         let mut step = Step::new("s", StepBody::Run { script: "x".into() });
         set(&mut step);
         let (stdout, stderr) = (Output { text: stdout.into(), left_out: 0 }, Output::default());
-        judge(&step, &Answered { outcome: &outcome, stdout: &stdout, stderr: &stderr }, &Vars::new())
+        judge(
+            &step,
+            &Answered { outcome: &outcome, stdout: &stdout, stderr: &stderr, code: None },
+            &Vars::new(),
+        )
     }
 
     #[test]

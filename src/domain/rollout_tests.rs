@@ -199,6 +199,7 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
                 stdout,
                 stderr,
                 took_ms: 1,
+                code: None,
             }
         }
         Effect::Checks { host, stage } => {

@@ -239,12 +239,17 @@ impl Work {
     async fn step(&self, host: &HostName, way: Way, at: usize, attempt: u32) -> EventKind {
         let begun = Instant::now();
         let mut name = format!("step {at}");
+        let mut code = None;
         let done = match self.step_of(host, way, at) {
             Ok((plan, step)) => {
                 name = step.name.clone();
                 let operation = operation_id(self.live.id, host, way, at, attempt);
                 let done = Attempt { work: self, plan, step: &step, operation }.perform().await;
-                self.judged(&step, done)
+                let judged = self.judged(&step, &done);
+                if let (Outcome::Failed { code: Some(was), .. }, true) = (&done.outcome, judged.is_good()) {
+                    code = Some(*was);
+                }
+                Done { outcome: judged, ..done }
             }
             Err(why) if self.looks() => Done::silent(Outcome::NotKnown { why }),
             Err(why) => Done::failed(why),
@@ -259,6 +264,7 @@ impl Work {
             stdout: done.stdout,
             stderr: done.stderr,
             took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            code,
         }
     }
 
@@ -290,12 +296,13 @@ impl Work {
     }
 
     /// By the step's own conditions, where it has any and something was done.
-    fn judged(&self, step: &Step, done: Done) -> Done {
+    fn judged(&self, step: &Step, done: &Done) -> Outcome {
         if self.looks() {
-            return done;
+            return done.outcome.clone();
         }
-        let answered = Answered { outcome: &done.outcome, stdout: &done.stdout, stderr: &done.stderr };
-        Done { outcome: judge(step, &answered, &self.known), ..done }
+        let answered =
+            Answered { outcome: &done.outcome, stdout: &done.stdout, stderr: &done.stderr, code: None };
+        judge(step, &answered, &self.known)
     }
 
     async fn exec(&self, plan: &HostPlan, script: String, input: Input, timeout: Duration) -> ExecReport {
@@ -412,6 +419,7 @@ pub fn crashed(effect: &Effect) -> EventKind {
             stdout: Output::default(),
             stderr: Output::default(),
             took_ms: 0,
+            code: None,
         },
     }
 }

@@ -15,17 +15,20 @@ pub(super) fn masked(kind: EventKind, masks: &Masks) -> EventKind {
         return kind;
     }
     match kind {
-        StepEnded { host, way, step, name, attempt, outcome: how, stdout, stderr, took_ms } => StepEnded {
-            outcome: outcome(how, masks),
-            stdout: output(stdout, masks),
-            stderr: output(stderr, masks),
-            host,
-            way,
-            step,
-            name,
-            attempt,
-            took_ms,
-        },
+        StepEnded { host, way, step, name, attempt, outcome: how, stdout, stderr, took_ms, code } => {
+            StepEnded {
+                outcome: outcome(how, masks),
+                stdout: output(stdout, masks),
+                stderr: output(stderr, masks),
+                host,
+                way,
+                step,
+                name,
+                attempt,
+                took_ms,
+                code,
+            }
+        }
         ChecksEnded { host, stage, results } => {
             let result = |result: CheckResult| CheckResult { text: masks.text(&result.text), ..result };
             ChecksEnded { host, stage, results: results.into_iter().map(result).collect() }

@@ -311,7 +311,18 @@ fn a_store_of_the_future_and_a_place_that_is_not_there_are_told() {
 fn printed(step: usize, outcome: Outcome, text: &str) -> EventKind {
     let stdout = Output { text: text.into(), left_out: 0 };
     let (host, way, name, stderr) = ("web1".into(), Way::Forward, "s".into(), Output::default());
-    EventKind::StepEnded { host, way, step, name, attempt: 1, outcome, stdout, stderr, took_ms: 1 }
+    EventKind::StepEnded {
+        host,
+        way,
+        step,
+        name,
+        attempt: 1,
+        outcome,
+        stdout,
+        stderr,
+        took_ms: 1,
+        code: None,
+    }
 }
 
 #[test]

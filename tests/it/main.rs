@@ -12,6 +12,7 @@ mod fleet;
 mod haproxy;
 mod inventory;
 mod killed;
+mod language;
 mod matrix;
 mod operators;
 mod outcomes;
