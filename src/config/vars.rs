@@ -32,6 +32,12 @@ impl Values {
         self.secrets.extend(nearer.secrets.clone());
     }
 
+    /// With `nearer` on top.
+    pub(super) fn covered(mut self, nearer: &Values) -> Values {
+        self.cover(nearer);
+        self
+    }
+
     /// Every name, plain or secret.
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
         self.plain.keys().chain(self.secrets.keys())
@@ -51,6 +57,39 @@ pub(super) fn read(doc: Doc<'_>, entries: Vec<Entry<'_>>) -> Values {
                 read_described(doc, name, value, &mut values);
             }
             _ => _ = values.plain.insert(name, reader::json(doc, value)),
+        }
+    }
+    values
+}
+
+/// Reads an age file of `NAME = "secret"` lines. Nothing of its text is told in messages.
+pub(super) fn read_age(doc: Doc<'_>, path: &Spanned<String>) -> Values {
+    let mut values = Values::default();
+    let read = if doc.quiet {
+        Ok(Default::default())
+    } else {
+        doc.sources.read(&Origin::Age(path.get_ref().clone()))
+    };
+    let text = match read {
+        Ok(text) => text,
+        Err(trouble) => {
+            doc.report(path.span(), format!("`secrets`: {}", trouble.why), trouble.hint);
+            return values;
+        }
+    };
+    let wrong = |why: &str| doc.wrong(path.span(), format!("`secrets`: {}: {why}", path.get_ref()));
+    let Ok(table) = toml::from_str::<toml::Table>(&text) else {
+        wrong("is no TOML");
+        return values;
+    };
+    for (name, value) in table {
+        match value.as_str().map(Secret::new) {
+            _ if !is_identifier(&name) || RESERVED_VARS.contains(&name.as_str()) => {
+                wrong(&format!("`{name}` cannot name a var"));
+            }
+            None => wrong(&format!("`{name}` is no string")),
+            Some(Err(why)) => wrong(&format!("`{name}`: {why}")),
+            Some(Ok(secret)) => _ = values.secrets.insert(name, secret),
         }
     }
     values
@@ -92,7 +131,8 @@ fn read_described(doc: Doc<'_>, name: String, value: &Spanned<DeValue<'_>>, valu
     table.finish();
     let is_secret = asked_secret || always;
     match (origin, literal) {
-        _ if count != 1 => _ = values.plain.insert(name, serde_json::Value::Null),
+        // A file that is wrong makes nobody run anything.
+        _ if count != 1 || doc.quiet => _ = values.plain.insert(name, serde_json::Value::Null),
         (Some((origin, span)), _) => match doc.sources.read(&origin) {
             Ok(text) if is_secret => keep_secret(doc, name, &text, span, values),
             Ok(text) => _ = values.plain.insert(name, text.to_string().into()),
