@@ -16,6 +16,15 @@ use crate::domain::template::Vars;
 const KEYS: [&str; 7] =
     ["from_file", "from_env", "from_command", "from_credential", "from_age", "value", "secret"];
 
+/// The keys that say where a var is read.
+const ORIGINS: [(&str, fn(String) -> Origin); 5] = [
+    ("from_file", Origin::File),
+    ("from_env", Origin::Env),
+    ("from_command", Origin::Command),
+    ("from_credential", Origin::Credential),
+    ("from_age", Origin::Age),
+];
+
 /// Named values; no name is both plain and secret.
 #[derive(Clone, Default)]
 pub(super) struct Values {
@@ -165,15 +174,8 @@ fn keep_secret(doc: Doc<'_>, name: String, text: &str, span: std::ops::Range<usi
 
 /// The first of the `from_` keys, and where its value stands.
 fn read_origin(table: &mut Reader<'_>) -> Option<(Origin, std::ops::Range<usize>)> {
-    let kinds: [(&'static str, fn(String) -> Origin); 5] = [
-        ("from_file", Origin::File),
-        ("from_env", Origin::Env),
-        ("from_command", Origin::Command),
-        ("from_credential", Origin::Credential),
-        ("from_age", Origin::Age),
-    ];
     let mut found = None;
-    for (key, origin) in kinds {
+    for (key, origin) in ORIGINS {
         if table.value(key).is_some() {
             let text = table.required(key);
             found = found.or(text.map(|text| (origin(text.get_ref().clone()), text.span())));

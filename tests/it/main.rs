@@ -16,6 +16,7 @@ mod operators;
 mod outcomes;
 mod readme;
 mod release;
+mod secrets;
 mod sim;
 mod support;
 mod systemd;
