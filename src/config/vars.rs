@@ -16,8 +16,11 @@ use crate::domain::template::Vars;
 const KEYS: [&str; 7] =
     ["from_file", "from_env", "from_command", "from_credential", "from_age", "value", "secret"];
 
+/// What a key makes of its text.
+type Named = fn(String) -> Origin;
+
 /// The keys that say where a var is read.
-const ORIGINS: [(&str, fn(String) -> Origin); 5] = [
+const ORIGINS: [(&str, Named); 5] = [
     ("from_file", Origin::File),
     ("from_env", Origin::Env),
     ("from_command", Origin::Command),
