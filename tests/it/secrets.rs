@@ -256,3 +256,35 @@ async fn a_secret_that_is_changed_is_hidden_before_and_after() {
     let third = answer_of(site.ssh("ann", "tell prod.web")).await.expect(0);
     assert!(third.out.contains("*** *** ***"), "{}", third.out);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_was_given_for_a_run_ends_with_its_daemon() {
+    let site = Site::without_daemon(1).await;
+    let hold = "echo {{ token }} $PWD; touch half; until [ -e go ]; do sleep 0.05; done; echo {{ token }}";
+    let task = format!(
+        "params.token = {{ secret = true }}\n[[steps]]\nname = \"hold\"\nrun = '{hold}'\nin = \"{{{{ root }}}}\"\n"
+    );
+    write(&site.config.join("tasks/hold.toml"), &task);
+    let log = site.dir.path().join("log");
+    let (mut daemon, port) = serve(&site, &log).await;
+    let mut asking = site.ssh_to(port, "ann", "hold prod.web token=param-s3cret").spawn().unwrap();
+    let host = &site.hosts[0].dir;
+    eventually("the step runs", async || host.join("half").exists()).await;
+    daemon.kill().await.unwrap();
+    asking.wait().await.unwrap();
+    write(&host.join("go"), "");
+    let (mut daemon, port) = serve(&site, &log).await;
+    let watched = site.ask_at(port, "watch 1").await;
+    assert!(watched.out.contains("the secret parameter `token` was kept in memory alone"), "{watched:#?}");
+    assert!(watched.out.contains("what it did is not known"), "{watched:#?}");
+    let shown = site.ask_at(port, "show 1 --host web01").await.expect(0);
+    daemon.kill().await.unwrap();
+    for text in [
+        watched.out,
+        shown.out,
+        String::from_utf8_lossy(&std::fs::read(site.dir.path().join("state/rollcall.db")).unwrap())
+            .into_owned(),
+    ] {
+        assert!(!text.contains("param-s3cret"), "{text}");
+    }
+}
