@@ -1,7 +1,7 @@
 //! The secrets of the configuration in force, and those that were given for single runs; in memory only.
 //! Implements [`Secrets`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::Config;
@@ -9,6 +9,9 @@ use crate::domain::name::{HostName, RunId};
 use crate::domain::plan::{Plan, secrets_of};
 use crate::domain::secret::{Given, Masks, Secret, SecretVars};
 use crate::engine::port::Secrets;
+
+/// How many of the secrets that were given for runs are hidden on after their run.
+const REMEMBERED: usize = 64;
 
 /// See the module.
 pub struct Vault(Mutex<State>);
@@ -18,7 +21,27 @@ struct State {
     /// Every secret that this process ever loaded: a step that began with the one before prints that.
     loaded: Vec<Secret>,
     masks: Arc<Masks>,
+    /// For runs under way.
     given: BTreeMap<RunId, Given>,
+    /// The last ones that were given for runs, over or not: what a run left on a host may be printed later.
+    remembered: VecDeque<Secret>,
+    masks_of_remembered: Masks,
+}
+
+impl State {
+    fn remember(&mut self, secret: &Secret) {
+        if self.remembered.contains(secret) {
+            return;
+        }
+        self.remembered.push_back(secret.clone());
+        if self.remembered.len() > REMEMBERED {
+            self.remembered.pop_front();
+        }
+        // Each by itself was not too much for a redactor, and a few are not either.
+        if let Ok(masks) = Masks::new(&self.remembered) {
+            self.masks_of_remembered = masks;
+        }
+    }
 }
 
 impl Vault {
@@ -26,7 +49,10 @@ impl Vault {
     pub fn new(config: Arc<Config>) -> Result<Vault, String> {
         let loaded = with_secrets_of(&config, Vec::new());
         let masks = Arc::new(Masks::new(&loaded)?);
-        Ok(Vault(Mutex::new(State { config, loaded, masks, given: BTreeMap::new() })))
+        let (given, remembered) = (BTreeMap::new(), VecDeque::new());
+        let masks_of_remembered = Masks::default();
+        let state = State { config, loaded, masks, given, remembered, masks_of_remembered };
+        Ok(Vault(Mutex::new(state)))
     }
 
     /// Goes over to another configuration; what was secret stays so.
@@ -72,14 +98,17 @@ impl Secrets for Vault {
     fn masks(&self, run: Option<RunId>) -> Arc<Masks> {
         let state = self.state();
         match run.and_then(|run| state.given.get(&run)) {
-            Some(given) => Arc::new(state.masks.and(&given.masks)),
-            None => state.masks.clone(),
+            Some(given) => Arc::new(state.masks.and(&state.masks_of_remembered).and(&given.masks)),
+            None if state.masks_of_remembered.is_empty() => state.masks.clone(),
+            None => Arc::new(state.masks.and(&state.masks_of_remembered)),
         }
     }
 
     fn keep(&self, run: RunId, given: Given) {
+        let mut state = self.state();
+        given.values.values().for_each(|secret| state.remember(secret));
         if !given.values.is_empty() {
-            self.state().given.insert(run, given);
+            state.given.insert(run, given);
         }
     }
 

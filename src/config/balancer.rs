@@ -161,6 +161,16 @@ fn check_servers(
     let mut members = BTreeMap::new();
     let mut written = BTreeMap::new();
     for host in members_of(within, group) {
+        if let Some(name) =
+            template::names_used(server.get_ref()).iter().find(|name| host.secrets.contains_key(*name))
+        {
+            let message = format!(
+                "`{key}` of {} cannot read the secret `{name}`: balancers are told it, and show it",
+                host.name
+            );
+            doc.wrong(server.span(), message);
+            return None;
+        }
         let text = template::text(server.get_ref(), &vars_of(host, None, &Params::new()));
         let text = match text.and_then(|text| kind.check_server(&text).map(|()| text)) {
             Ok(text) => text,

@@ -138,12 +138,14 @@ fn check_group_name(doc: Doc<'_>, name: &Spanned<String>) {
 fn group_layer(reader: &mut Reader<'_>) -> Layer {
     let doc = reader.doc;
     let mut layer = Layer::default();
+    let secrets = reader.string("secrets").map(|path| vars::read_age(doc, &path)).unwrap_or_default();
     if let Some(mut table) = reader.table("vars", "`vars`") {
         // Ansible writes connection settings of a group among its vars.
         layer.port = table.port("ansible_port");
         layer.login = table.word("ansible_user");
         layer.vars = vars::read(doc, table.rest());
     }
+    layer.vars = secrets.covered(&layer.vars);
     replace(&mut layer.login, &reader.word("login"));
     replace(&mut layer.port, &reader.port("port"));
     layer.via = reader.string("via").map(|name| Via { name, own: false });

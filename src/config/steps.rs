@@ -267,7 +267,7 @@ fn env_value(
     match value.get_ref() {
         DeValue::String(text) => {
             let text = Spanned::new(value.span(), text.to_string());
-            templates::names(doc, name.get_ref(), &text, known);
+            templates::environment(doc, name.get_ref(), &text, known);
             Some(text.into_inner())
         }
         DeValue::Integer(number) => Some(number.to_string()),

@@ -136,6 +136,12 @@ fn check_call(file: &TaskFile<'_>, name: &Spanned<String>, tasks: &BTreeMap<&str
         let message = format!("`{}` has a [rollout] or [[rollback]], so no task can call it", name.get_ref());
         file.doc.report(name.span(), message, hint);
     }
+    let given = called.task.params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name);
+    if let Some(secret) = called.task.secrets.keys().chain(given).next() {
+        let hint = "write it to the hosts: their secrets are known to every task".to_string();
+        let message = format!("`{}` has the secret `{secret}`, so no task can call it", name.get_ref());
+        file.doc.report(name.span(), message, hint);
+    }
     let mut seen = BTreeSet::new();
     let mut open = vec![*called];
     while let Some(next) = open.pop().filter(|next| seen.insert(next.task.name.clone())) {

@@ -12,8 +12,9 @@ use crate::domain::template;
 /// Functions that every template may call.
 const FUNCTIONS: [&str; 4] = ["debug", "dict", "namespace", "range"];
 
-/// Keys of steps whose texts are shown, or are looked up before the step begins.
-const SHOWN: [&str; 4] = ["name", "from", "to", "at"];
+/// Keys of steps whose texts reach the host on standard input. All others are shown, stand on command lines,
+/// or are needed before the step begins.
+const UNSEEN: [&str; 4] = ["run", "in", "undo", "password"];
 
 /// The names that templates may use.
 #[derive(Clone)]
@@ -41,9 +42,19 @@ pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Kno
     if !syntax(doc, key, text) {
         return;
     }
-    refuse_secrets(doc, key, text, known);
     facts(doc, key, text.span(), template::paths_used(text.get_ref()), known);
+    if !UNSEEN.contains(&key) {
+        refuse_secrets(doc, key, text, known);
+    }
     names_known(doc, key, text.span(), template::names_used(text.get_ref()), known);
+}
+
+/// The same of a variable of a step's environment, which may be secret.
+pub(super) fn environment(doc: Doc<'_>, name: &str, text: &Spanned<String>, known: &Known) {
+    if syntax(doc, name, text) {
+        facts(doc, name, text.span(), template::paths_used(text.get_ref()), known);
+        names_known(doc, name, text.span(), template::names_used(text.get_ref()), known);
+    }
 }
 
 fn names_known(doc: Doc<'_>, key: &str, span: Range<usize>, names: Vec<String>, known: &Known) {
@@ -82,15 +93,10 @@ pub(super) fn expression(doc: Doc<'_>, key: &str, text: &Spanned<String>, known:
     }
 }
 
-/// Reports secrets in texts that plans and screens show.
 fn refuse_secrets(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known) {
-    if !SHOWN.contains(&key) {
-        return;
-    }
     for name in template::names_used(text.get_ref()).iter().filter(|name| known.secrets.contains(*name)) {
-        let message = format!("`{key}` cannot read the secret `{name}`: it is shown");
-        let hint =
-            "secrets can stand in `run`, `env`, `unless`, `undo`, and in templates of files/".to_string();
+        let message = format!("`{key}` cannot read the secret `{name}`: it would be seen");
+        let hint = "secrets can stand in `run`, `env`, `in`, `undo`, and in templates of files/".to_string();
         doc.report(text.span(), message, hint);
     }
 }

@@ -16,6 +16,18 @@ use crate::domain::template::Vars;
 const KEYS: [&str; 7] =
     ["from_file", "from_env", "from_command", "from_credential", "from_age", "value", "secret"];
 
+/// What a key makes of its text.
+type Named = fn(String) -> Origin;
+
+/// The keys that say where a var is read.
+const ORIGINS: [(&str, Named); 5] = [
+    ("from_file", Origin::File),
+    ("from_env", Origin::Env),
+    ("from_command", Origin::Command),
+    ("from_credential", Origin::Credential),
+    ("from_age", Origin::Age),
+];
+
 /// Named values; no name is both plain and secret.
 #[derive(Clone, Default)]
 pub(super) struct Values {
@@ -30,6 +42,12 @@ impl Values {
         self.plain.retain(|name, _| !nearer.secrets.contains_key(name));
         self.plain.extend(nearer.plain.clone());
         self.secrets.extend(nearer.secrets.clone());
+    }
+
+    /// With `nearer` on top.
+    pub(super) fn covered(mut self, nearer: &Values) -> Values {
+        self.cover(nearer);
+        self
     }
 
     /// Every name, plain or secret.
@@ -51,6 +69,39 @@ pub(super) fn read(doc: Doc<'_>, entries: Vec<Entry<'_>>) -> Values {
                 read_described(doc, name, value, &mut values);
             }
             _ => _ = values.plain.insert(name, reader::json(doc, value)),
+        }
+    }
+    values
+}
+
+/// Reads an age file of `NAME = "secret"` lines. Nothing of its text is told in messages.
+pub(super) fn read_age(doc: Doc<'_>, path: &Spanned<String>) -> Values {
+    let mut values = Values::default();
+    let read = if doc.quiet {
+        Ok(Default::default())
+    } else {
+        doc.sources.read(&Origin::Age(path.get_ref().clone()))
+    };
+    let text = match read {
+        Ok(text) => text,
+        Err(trouble) => {
+            doc.report(path.span(), format!("`secrets`: {}", trouble.why), trouble.hint);
+            return values;
+        }
+    };
+    let wrong = |why: &str| doc.wrong(path.span(), format!("`secrets`: {}: {why}", path.get_ref()));
+    let Ok(table) = toml::from_str::<toml::Table>(&text) else {
+        wrong("is no TOML");
+        return values;
+    };
+    for (name, value) in table {
+        match value.as_str().map(Secret::new) {
+            _ if !is_identifier(&name) || RESERVED_VARS.contains(&name.as_str()) => {
+                wrong(&format!("`{name}` cannot name a var"));
+            }
+            None => wrong(&format!("`{name}` is no string")),
+            Some(Err(why)) => wrong(&format!("`{name}`: {why}")),
+            Some(Ok(secret)) => _ = values.secrets.insert(name, secret),
         }
     }
     values
@@ -92,7 +143,8 @@ fn read_described(doc: Doc<'_>, name: String, value: &Spanned<DeValue<'_>>, valu
     table.finish();
     let is_secret = asked_secret || always;
     match (origin, literal) {
-        _ if count != 1 => _ = values.plain.insert(name, serde_json::Value::Null),
+        // A file that is wrong makes nobody run anything.
+        _ if count != 1 || doc.quiet => _ = values.plain.insert(name, serde_json::Value::Null),
         (Some((origin, span)), _) => match doc.sources.read(&origin) {
             Ok(text) if is_secret => keep_secret(doc, name, &text, span, values),
             Ok(text) => _ = values.plain.insert(name, text.to_string().into()),
@@ -123,20 +175,10 @@ fn keep_secret(doc: Doc<'_>, name: String, text: &str, span: std::ops::Range<usi
     }
 }
 
-/// Makes an origin of what its key says.
-type OriginOf = fn(String) -> Origin;
-
 /// The first of the `from_` keys, and where its value stands.
 fn read_origin(table: &mut Reader<'_>) -> Option<(Origin, std::ops::Range<usize>)> {
-    let kinds: [(&'static str, OriginOf); 5] = [
-        ("from_file", Origin::File),
-        ("from_env", Origin::Env),
-        ("from_command", Origin::Command),
-        ("from_credential", Origin::Credential),
-        ("from_age", Origin::Age),
-    ];
     let mut found = None;
-    for (key, origin) in kinds {
+    for (key, origin) in ORIGINS {
         if table.value(key).is_some() {
             let text = table.required(key);
             found = found.or(text.map(|text| (origin(text.get_ref().clone()), text.span())));

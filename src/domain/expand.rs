@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::body::StepBody;
 use super::facts;
@@ -207,10 +207,12 @@ impl Expansion<'_> {
         }
         let params = check_params(called, &params)?;
         let mut scope = scope.clone();
-        for (param, value) in params {
-            scope.vars.insert(param.clone(), json!(value));
-            scope.own.insert(param, json!(value));
-        }
+        let value = |(name, text): (&String, &String)| {
+            called.params.get(name).map(|param| (name.clone(), param.value(text)))
+        };
+        let inner: Vars = called.vars.clone().into_iter().chain(params.iter().filter_map(value)).collect();
+        scope.vars.extend(inner.clone());
+        scope.own.extend(inner);
         scope.depth += 1;
         self.task(called, &scope)
     }
@@ -251,13 +253,15 @@ impl Expansion<'_> {
         if let StepBody::Check { name, check } = &mut step.body {
             *check = Some(Box::new(self.check(name, &scope.vars)?));
         }
+        // A file may speak of what is late where the step itself does not.
+        let step = step.with_source(&scope.vars, self.world.files)?;
         let later = step.speaks_of(&self.late);
         if back && !later {
             // Nothing but what was there before may be missing when a host has to go back.
             step.render(&with_previous(&scope.vars, "previous"), self.world.files)?;
         }
         match back || later {
-            true => step.with_source(&scope.vars, self.world.files),
+            true => Ok(step),
             false => {
                 let rendered = step.render(&scope.vars, self.world.files)?;
                 // What it carries is needed for its expressions only.

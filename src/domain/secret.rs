@@ -272,6 +272,8 @@ fn add_forms(text: &str, found: &mut Vec<Vec<u8>>) {
         add(url_encoded(text, keep, true).replace("%20", "+"));
         add(url_encoded(text, keep, false).replace("%20", "+"));
     }
+    add(text.bytes().map(|byte| format!("%{byte:02X}")).collect());
+    add(text.bytes().map(|byte| format!("%{byte:02x}")).collect());
     found.extend(base64_forms(text));
 }
 

@@ -1,6 +1,7 @@
 //! Doing what was decided. Each effect ends in exactly one event; trouble is a value in it, never an
 //! error of the call.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::domain::result::{Answered, judge};
 use crate::domain::rollout::Effect;
 use crate::domain::rotation::Rotation;
 use crate::domain::run::Run;
-use crate::domain::secret::Masks;
+use crate::domain::secret::{HIDDEN, Masks};
 use crate::domain::task::{Files, Step, Sudo, TreeFile};
 use crate::domain::template::{self, Vars};
 
@@ -252,6 +253,8 @@ impl Work {
                 Done { outcome: judged, ..done }
             }
             Err(why) if self.looks() => Done::silent(Outcome::NotKnown { why }),
+            // It may have been begun before, and what it printed could not be told without its secrets.
+            Err(why) if self.resumed.is_some() => Done::silent(Outcome::Lost { why }),
             Err(why) => Done::failed(why),
         };
         EventKind::StepEnded {
@@ -278,17 +281,24 @@ impl Work {
             template::holds(when, &vars).map_err(|why| format!("`when`: {why}"))?;
         }
         let rendered =
-            if step.late { step.render(&self.with_secrets(host), &NoFiles)? } else { step.clone() };
+            if step.late { step.render(&self.with_secrets(host, step)?, &NoFiles)? } else { step.clone() };
         Ok((plan, rendered))
     }
 
     /// What is known, and what never shows; this lives for as long as its step is rendered.
-    fn with_secrets(&self, host: &HostName) -> Vars {
-        let mut vars = self.known.clone();
-        for (name, secret) in self.ports.secrets.of(self.live.id, &self.live.plan, host) {
-            vars.insert(name, Value::String(secret.expose().into()));
+    fn with_secrets(&self, host: &HostName, step: &Step) -> Result<Vars, String> {
+        let secrets = self.ports.secrets.of(self.live.id, &self.live.plan, host);
+        let hidden = self.live.plan.params.iter().filter(|(_, value)| *value == HIDDEN);
+        let mut lost = hidden.map(|(name, _)| name).filter(|name| !secrets.contains_key(*name));
+        if let Some(name) = lost.find(|name| step.speaks_of(&BTreeSet::from([(*name).clone()]))) {
+            return Err(format!(
+                "the secret parameter `{name}` was kept in memory alone, and rollcall has been started anew \
+                 since; give the command again, with {name}=VALUE"
+            ));
         }
-        vars
+        let mut vars = self.known.clone();
+        vars.extend(secrets.iter().map(|(name, secret)| (name.clone(), Value::from(secret.expose()))));
+        Ok(vars)
     }
 
     fn looks(&self) -> bool {

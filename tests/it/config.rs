@@ -10,8 +10,10 @@ use proptest::prelude::*;
 use rollcall::config::{Config, FilesDir, Settings, from_texts, load};
 use rollcall::domain::access::Role;
 use rollcall::domain::check::Probe;
+use rollcall::domain::command::Params;
 use rollcall::domain::inventory::{Driver, Host, OnDrainTimeout, Present, Socket};
 use rollcall::domain::name::HostName;
+use rollcall::domain::plan::{secrets_of, vars_of};
 use rollcall::domain::rotation::Floor;
 use rollcall::domain::task::{BatchSize, Files, MaxFailures, OnFailure, StepBody, Sudo};
 use serde_json::json;
@@ -205,6 +207,82 @@ fn every_balancer_that_the_repository_shows_loads() {
     assert_eq!(second.members["web01.prod.example.com"], "/srv/app/in-rotation");
     assert_eq!(commands.drain, "/usr/local/bin/lb drain {{ server }}");
     assert_eq!((third.on.len(), third.floor()), (2, Floor::Servers(1)));
+}
+
+/// A configuration directory on a disk, for what does not stand in its texts.
+fn on_disk(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+        fs::write(dir.path().join(path), text).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn vars_come_from_everywhere_and_the_nearest_wins() {
+    use age::secrecy::ExposeSecret;
+    let identity = age::x25519::Identity::generate();
+    let encrypt = |text: &str| age::encrypt(&identity.to_public(), text.as_bytes()).unwrap();
+    let armored = age::encrypt_and_armor(&identity.to_public(), b"armored token\r\n").unwrap();
+    let hosts = r#"
+[all]
+secrets = "all.age"
+[all.vars]
+file = { from_file = "secrets/db", secret = true }
+plain = { from_file = "secrets/db" }
+env = { from_env = "PATH" }
+command = { from_command = "printf 'one\n\n'; pwd", secret = true }
+age = { from_age = "secrets/token.age" }
+value = { value = 8080 }
+table = { a = 1 }
+two = "plain"
+[web.vars]
+one = "hides a secret"
+two = { value = "hides a plain one", secret = true }
+[web.hosts]
+web1 = { host_key = { value = "of the host alone", secret = true } }
+"#;
+    let task = "params.given = { secret = true }\n[vars]\nfile = \"nearer\"\nplain = { value = \"secret here\", secret = true }\n\
+                [[steps]]\nname = \"x\"\nrun = \"{{ file }} {{ plain }} {{ given }} {{ one }} {{ host_key }}\"\n";
+    let dir = on_disk(&[
+        ("rollcall.toml", b"allow_local = true\nage_identity = \"age.key\"\n"),
+        ("age.key", identity.to_string().expose_secret().as_bytes()),
+        ("all.age", &encrypt("one = \"first of the file\"\nthree = \"third of the file\"\n")),
+        ("secrets/db", b"hunter22\n"),
+        ("secrets/token.age", armored.as_bytes()),
+        ("hosts/p.toml", hosts.as_bytes()),
+        ("tasks/login.toml", task.as_bytes()),
+    ]);
+    let config = load(dir.path()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let host = host(&config, "web1");
+    let secrets: Vec<(&str, &str)> =
+        host.secrets.iter().map(|(name, secret)| (name.as_str(), secret.expose())).collect();
+    let printed = format!("one\n\n{}", dir.path().canonicalize().unwrap().display());
+    assert_eq!(
+        secrets,
+        [
+            ("age", "armored token"),
+            ("command", printed.as_str()),
+            ("file", "hunter22"),
+            ("host_key", "of the host alone"),
+            ("three", "third of the file"),
+            ("two", "hides a plain one"),
+        ]
+    );
+    let path = std::env::var("PATH").unwrap();
+    let plain = json!({ "plain": "hunter22", "env": path, "value": 8080, "table": { "a": 1 }, "one": "hides a secret" });
+    assert_eq!(serde_json::to_value(&host.vars).unwrap(), plain);
+    let task = &config.tasks["login"];
+    let of_step = secrets_of(host, Some(task));
+    assert!(!of_step.contains_key("file") && of_step["plain"].expose() == "secret here");
+    let vars = vars_of(host, Some(task), &Params::from([("given".into(), "***".into())]));
+    assert_eq!(
+        (vars.get("file"), vars.get("plain"), vars.get("given")),
+        (Some(&json!("nearer")), None, None)
+    );
+    let shown = format!("{config:?}");
+    assert!(!["armored token", "of the host alone", "secret here"].iter().any(|text| shown.contains(text)));
 }
 
 const CHECK: &str = "[[check]]\nname = \"x\"\nrun = \"true\"\n";
