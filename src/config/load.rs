@@ -42,7 +42,7 @@ pub(super) fn load(root: &Path, now: Option<Timestamp>) -> Result<Config, Diagno
         Err(wrong) if complete => return with_last(root, texts, all, &settings).ok_or(wrong),
         Err(wrong) => return Err(wrong),
     };
-    keep_all(&config.settings, &config.texts, &mut all);
+    keep_all(&config.settings, &config.texts.0, &mut all);
     config.scripted = all;
     Ok(config)
 }
@@ -89,7 +89,7 @@ pub fn refresh(config: &Config, wanted: Timestamp, clock: impl Fn() -> Timestamp
         one.trouble = taken.err();
         if one.trouble.is_none() {
             one.at = now;
-            keep_all(&config.settings, &new.texts, std::slice::from_mut(one));
+            keep_all(&config.settings, &new.texts.0, std::slice::from_mut(one));
         }
     }
     Some(new)
@@ -97,10 +97,10 @@ pub fn refresh(config: &Config, wanted: Timestamp, clock: impl Fn() -> Timestamp
 
 /// Puts what a script says in force, if it goes with the other files.
 fn take(config: &mut Config, path: &str, text: Arc<str>) -> Result<(), String> {
-    if config.texts.get(&output_of(path)) == Some(&text) {
+    if config.texts.0.get(&output_of(path)) == Some(&text) {
         return Ok(());
     }
-    let mut texts = (*config.texts).clone();
+    let mut texts = (*config.texts.0).clone();
     texts.insert(output_of(path), text);
     let new = on_disk(&config.root, Arc::new(texts), Sink::default(), true);
     let new = new.map_err(|wrong| in_short(wrong.iter()))?;

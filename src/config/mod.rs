@@ -68,7 +68,17 @@ pub struct Config {
     /// Groups that scripts in `hosts/` say.
     pub scripted: Vec<Scripted>,
     /// What was read: scripts are asked again without reading anything else anew.
-    texts: Arc<disk::Texts>,
+    texts: ReadTexts,
+}
+
+/// What was read. Secrets that are written in it do not show when it is printed.
+#[derive(Clone, Default, PartialEq)]
+struct ReadTexts(Arc<disk::Texts>);
+
+impl std::fmt::Debug for ReadTexts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// Reads the configuration directory `root`. Blocks on the disk, and on the scripts in `hosts/`: each has to
@@ -102,7 +112,7 @@ fn understand(
     let settings = settings.map(|doc| settings::read(doc, root)).unwrap_or_default();
     let sources = sources(&settings);
     let read = Read { texts: &texts, sink: &sink, sources: &*sources, complete };
-    let config = Config { texts: texts.clone(), ..read_all(root, settings, &read) };
+    let config = Config { texts: ReadTexts(texts.clone()), ..read_all(root, settings, &read) };
     match sink.into_diagnostics() {
         None => Ok(config),
         Some(diagnostics) => Err(diagnostics),
@@ -168,7 +178,7 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         facts,
         operators,
         scripted: Vec::new(),
-        texts: Arc::default(),
+        texts: ReadTexts::default(),
     }
 }
 
