@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rollcall::config::shape;
 use rollcall::daemon::{self, Daemon};
 use rollcall::domain::command::parse_words;
 use rollcall::domain::outcome::exit;
@@ -29,6 +30,8 @@ enum Words {
     Serve,
     /// Check a configuration directory and tell every mistake in it
     CheckConfig { dir: Option<PathBuf> },
+    /// Print the JSON Schema of a kind of file, for editors: rollcall, hosts, tasks or checks
+    Schema { file: String },
     /// Show a rolling release on a fleet inside this process; needs nothing but this binary
     Demo {
         /// End when it was shown, instead of leaving the daemon up
@@ -60,6 +63,7 @@ async fn run(line: Line) -> ExitCode {
     let words = match line.words {
         Some(Words::Serve) => return serve(&line.config).await,
         Some(Words::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),
+        Some(Words::Schema { file }) => return schema(&file),
         Some(Words::Demo { once }) => return ended(rollcall::demo::run(&std::env::temp_dir(), once).await),
         Some(Words::Command(words)) => words,
         None => vec![],
@@ -96,6 +100,17 @@ fn ended(result: Result<(), String>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => fail(&why, exit::INTERNAL),
+    }
+}
+
+fn schema(file: &str) -> ExitCode {
+    match shape::schema(file).map(|schema| serde_json::to_string_pretty(&schema)) {
+        Some(Ok(text)) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Some(Err(error)) => fail(&error.to_string(), exit::INTERNAL),
+        None => fail(&format!("`{file}` is no kind of file; try: {}", shape::FILES.join(", ")), exit::USAGE),
     }
 }
 

@@ -22,6 +22,7 @@ mod reader;
 mod script;
 mod scripted;
 mod settings;
+pub mod shape;
 mod sources;
 mod steps;
 mod tasks;

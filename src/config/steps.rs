@@ -74,6 +74,9 @@ pub(super) fn read(file: &mut Reader<'_>, key: &'static str, known: &mut Known) 
     };
     for table in tables {
         let doc = table.doc;
+        if key != "steps" {
+            refuse_calls(&table);
+        }
         let (name, named, written) = read_written(table, known);
         if let Some(name) = &name {
             if !seen.insert(name.get_ref().clone()) {
@@ -153,6 +156,7 @@ fn read_undo(table: &mut Reader<'_>, known: &Known) -> Vec<Step> {
     match table.value("undo").map(Spanned::get_ref) {
         Some(DeValue::Array(_)) => {
             let tables = table.tables("undo", "a step back");
+            tables.iter().for_each(refuse_calls);
             tables.into_iter().filter_map(|table| read_step(table, known).1).collect()
         }
         Some(_) => {
@@ -203,6 +207,13 @@ fn read_step(mut table: Reader<'_>, known: &Known) -> (Option<Spanned<String>>, 
     table.finish();
     let step = name.clone().zip(body).map(|(name, body)| Step { name: name.into_inner(), body, ..step });
     (name, step)
+}
+
+/// Handlers and steps back are looked up by their place: a task would be many.
+fn refuse_calls(table: &Reader<'_>) {
+    if let Some(span) = table.key_span("task") {
+        table.doc.report(span, "only [[steps]] can call a task", "write what it does as a step".to_string());
+    }
 }
 
 fn refuse_on_calls(table: &Reader<'_>) {

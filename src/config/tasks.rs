@@ -148,7 +148,10 @@ fn check_call(file: &TaskFile<'_>, name: &Spanned<String>, tasks: &BTreeMap<&str
         open.extend(next.named.tasks.iter().filter_map(|name| tasks.get(name.get_ref().as_str()).copied()));
     }
     if seen.contains(&file.task.name) {
-        let message = format!("`{}` and `{}` call each other in a circle", file.task.name, name.get_ref());
+        let message = match file.task.name == *name.get_ref() {
+            true => format!("`{}` calls itself", file.task.name),
+            false => format!("`{}` and `{}` call each other in a circle", file.task.name, name.get_ref()),
+        };
         file.doc.wrong(name.span(), message);
         return;
     }

@@ -21,6 +21,47 @@ pub fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
+/// Puts words together again that [`for_login`] has sent: where `$0` stands in one, it is the end of a line.
+pub const TOGETHER: &str = r#"for w do shift; case $w in *"$0"*) w=$(printf %s "$w" | tr "$0" "\\012") ;; esac; set -- "$@" "$w"; done; exec "$@""#;
+
+/// A command for a login's shell, whatever that is: `sh`, `csh` and `fish` read it alike. None of them agree on
+/// how the end of a line is quoted, so another character stands for it on the way.
+pub fn for_login<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<&str> = words.into_iter().collect();
+    if !words.iter().any(|word| word.contains('\n')) {
+        return format!("exec {}", login_words(words));
+    }
+    // Control characters are rare, and all of them at once are no text. Tabs and the like are left alone.
+    let mut marks = ('\u{1}'..='\u{8}').chain('\u{e}'..='\u{1f}');
+    let mark =
+        marks.find(|mark| !words.iter().any(|word| word.contains(*mark))).unwrap_or('\u{1}').to_string();
+    let sent: Vec<String> = words.iter().map(|word| word.replace('\n', &mark)).collect();
+    let first = ["sh", "-c", TOGETHER, mark.as_str()];
+    format!("exec {}", login_words(first.into_iter().chain(sent.iter().map(String::as_str))))
+}
+
+fn login_words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().map(login_word).collect::<Vec<_>>().join(" ")
+}
+
+/// One word that each of these shells reads as these characters. Between single quotes `fish` gives the backslash
+/// a meaning, and `csh` the exclamation mark.
+pub fn login_word(word: &str) -> String {
+    if is_plain(word) {
+        return word.to_string();
+    }
+    let mut quoted = String::with_capacity(word.len() + 2);
+    quoted.push('\'');
+    for c in word.chars() {
+        match c {
+            '\'' | '\\' | '!' => quoted.extend(['\'', '\\', c, '\'']),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
 /// A script with positional parameters: `set -- 'a' 'b'` and then `body`, which reads `$1`, `$2`.
 /// This is how rollcall's own scripts receive values, so that their text never changes.
 pub fn with_arguments(body: &str, arguments: &[&str]) -> String {
@@ -307,6 +348,29 @@ mod tests {
                 assert_eq!(String::from_utf8_lossy(&answer.stdout), value, "{line}");
             }
         }
+    }
+
+    #[test]
+    fn every_login_shell_reads_the_same_words() {
+        let words = [
+            "it's",
+            "a\\b\\",
+            "!x !! \\!",
+            "two\nlines\n\nmore",
+            "*~ $(id) `id` \"",
+            "\u{1}\ttab",
+            "é\u{202e}",
+            "",
+        ];
+        let wanted: String = words.iter().map(|word| format!("<{word}>")).collect();
+        for shell in [vec!["sh"], vec!["bash"], vec!["csh"], vec!["fish"], vec!["busybox", "sh"]] {
+            let command = for_login(["printf", "<%s>"].into_iter().chain(words));
+            let mut call = std::process::Command::new(shell[0]);
+            let answer = call.args(&shell[1..]).args(["-c", &command]).output();
+            let answer = answer.unwrap_or_else(|error| panic!("{shell:?}: {error}; tests/run installs it"));
+            assert_eq!(String::from_utf8_lossy(&answer.stdout), wanted, "{shell:?}");
+        }
+        assert_eq!(for_login(["sh", "-c", "make it"]), "exec sh -c 'make it'");
     }
 
     proptest::proptest! {

@@ -61,16 +61,14 @@ pub fn run_as(script: &str, sudo: &Sudo) -> String {
 }
 
 /// The same of any command.
-pub fn words_as<'a>(words: impl IntoIterator<Item = &'a str>, sudo: &Sudo) -> String {
-    let command = shell::join(words);
-    match sudo {
-        Sudo::No => format!("exec {command}"),
-        Sudo::Root => format!("exec sudo -n -- {command}"),
-        Sudo::User(user) => format!("exec sudo -n -u {} -- {command}", shell::quote(user)),
-        Sudo::Password { user, .. } => {
-            format!("exec {} {command}", shell::join(["sh", "-c", SUDO, "sudo", user]))
-        }
-    }
+pub fn words_as<'a>(words: impl IntoIterator<Item = &'a str>, sudo: &'a Sudo) -> String {
+    let before: Vec<&str> = match sudo {
+        Sudo::No => vec![],
+        Sudo::Root => vec!["sudo", "-n", "--"],
+        Sudo::User(user) => vec!["sudo", "-n", "-u", user, "--"],
+        Sudo::Password { user, .. } => vec!["sh", "-c", SUDO, "sudo", user],
+    };
+    shell::for_login(before.into_iter().chain(words))
 }
 
 /// What says that a step has nothing to do; exit status 0 means so.

@@ -218,6 +218,7 @@ pub fn own_words(operation: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::output::Output;
+    use crate::domain::shell;
 
     fn report(end: ExecEnd, stderr: &str) -> ExecReport {
         let stderr = Output { text: stderr.into(), left_out: 0 };
@@ -273,9 +274,10 @@ mod tests {
         };
         let command = call.command(Verb::Start, &Sudo::Root);
         let words = shell_words::split(&command).unwrap();
-        assert_eq!(words[..5], ["exec", "sudo", "-n", "--", "sh"]);
-        assert_eq!(words[8], *WRAPPER);
-        assert!(command.len() < 8500, "{} bytes leave no room for long names", command.len());
-        assert_eq!(words[9..], ["start", "1-a-0-1", "s", "7", "0", "2", "0"]);
+        assert_eq!(words[..5], ["exec", "sh", "-c", shell::TOGETHER, "\u{1}"]);
+        assert_eq!(words[5..9], ["sudo", "-n", "--", "sh"]);
+        assert_eq!(words[12].replace('\u{1}', "\n"), *WRAPPER);
+        assert!(command.len() < 8800, "{} bytes leave no room for long names", command.len());
+        assert_eq!(words[13..], ["start", "1-a-0-1", "s", "7", "0", "2", "0"]);
     }
 }

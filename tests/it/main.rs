@@ -18,6 +18,7 @@ mod operators;
 mod outcomes;
 mod readme;
 mod release;
+mod schema;
 mod secrets;
 mod sim;
 mod support;

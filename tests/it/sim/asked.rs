@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use rollcall::balancer::nginx::{APPLY, READ};
-use rollcall::domain::shell::quote;
+use rollcall::domain::shell::{TOGETHER, login_word};
 use rollcall::engine::kinds::LINK;
 use rollcall::engine::script::{DIGEST, MODE, OBSERVE, RECEIVE};
 use rollcall::engine::wrapper::WRAPPER;
@@ -41,8 +41,9 @@ impl Asked {
     /// Understands what came over the wire; `None` when it is nothing that rollcall should send.
     pub fn parse(command: &str) -> Option<Asked> {
         // It is long, and reading it character by character is most of what a simulation would do.
-        static QUOTED: LazyLock<String> = LazyLock::new(|| quote(&WRAPPER));
+        static QUOTED: LazyLock<String> = LazyLock::new(|| login_word(&WRAPPER.replace('\n', "\u{1}")));
         let words = shell_words::split(&command.replacen(QUOTED.as_str(), THE_WRAPPER, 1)).ok()?;
+        let words = together(words);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         if let ["exec", "sh", "-c", "eval \"$1\"", "rollcall", THE_WRAPPER, call @ ..]
         | ["exec", "sudo", "-n", "--", "sh", "-c", "eval \"$1\"", "rollcall", THE_WRAPPER, call @ ..] =
@@ -94,5 +95,20 @@ impl Asked {
             }
             _ => return None,
         })
+    }
+}
+
+/// As the host puts them together again.
+fn together(words: Vec<String>) -> Vec<String> {
+    match &words[..] {
+        [exec, sh, c, together, mark, rest @ ..]
+            if (sh.as_str(), c.as_str()) == ("sh", "-c") && together == TOGETHER =>
+        {
+            [exec.clone()]
+                .into_iter()
+                .chain(rest.iter().map(|word| word.replace(mark.as_str(), "\n")))
+                .collect()
+        }
+        _ => words,
     }
 }

@@ -1,0 +1,52 @@
+//! `rollcall.toml`.
+
+use schemars::JsonSchema;
+
+use super::{OneOrMany, Time};
+
+/// The daemon itself. Every value has a default; paths are relative to the configuration directory.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Rollcall {
+    /// Where operators connect: `"127.0.0.1:2222"`, the default, or several.
+    listen: Option<OneOrMany>,
+    /// The daemon's own SSH key; made on first start. Default: `/var/lib/rollcall/host_key`.
+    host_key: Option<String>,
+    /// The journal, debts, leases and history. Default: `/var/lib/rollcall/rollcall.db`.
+    store: Option<String>,
+    /// Whether steps, hooks and vars may run commands on the machine of the daemon. Whoever may write these files can
+    /// then act as rollcall. Default: false.
+    allow_local: Option<bool>,
+    /// What decrypts age files: a file of `age-keygen`. Default: the systemd credential `age`, if there is one.
+    age_identity: Option<String>,
+    /// `facts` asks anew for what is older. Default: `"1h"`.
+    facts_max_age: Option<Time>,
+    /// How long a script in `hosts/` may take. Default: `"10s"`.
+    inventory_timeout: Option<Time>,
+    /// A script in `hosts/` is asked anew before a command that plans, when it was asked longer ago. Default: `"5m"`.
+    inventory_max_age: Option<Time>,
+    /// How hosts are reached.
+    fleet: Option<Fleet>,
+}
+
+/// How hosts are reached.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Fleet {
+    /// The account on hosts that name none. Default: `deploy`.
+    login: Option<String>,
+    /// Default: 22.
+    port: Option<u16>,
+    /// Private keys, tried in order.
+    identity: Option<OneOrMany>,
+    /// Socket of an SSH agent.
+    agent: Option<String>,
+    /// OpenSSH format; `host accept` writes here. Default: `/var/lib/rollcall/known_hosts`.
+    known_hosts: Option<String>,
+    /// Hosts that are worked on at the same time, at most. Default: 64.
+    parallel: Option<u32>,
+    /// For the connection, the key exchange and the login together. Default: `"10s"`.
+    connect_timeout: Option<Time>,
+    /// Between two questions to an idle connection. Default: `"15s"`.
+    keepalive: Option<Time>,
+}

@@ -1,0 +1,185 @@
+//! The schemas for editors and the reference: they are what is committed, and name the keys that are read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rollcall::config::{from_texts, shape};
+use serde_json::Value;
+
+fn docs(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
+}
+
+fn schema(file: &str) -> Value {
+    shape::schema(file).unwrap().to_value()
+}
+
+/// What is committed has to be what the types say; with `UPDATE=1` it is written.
+fn is_current(name: &str, text: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(docs("schema")).unwrap();
+        std::fs::write(docs(name), text).unwrap();
+    }
+    let committed = std::fs::read_to_string(docs(name)).unwrap_or_default();
+    assert!(committed == text, "docs/{name} is old; try: UPDATE=1 tests/run schema");
+}
+
+#[test]
+fn the_committed_schemas_and_the_reference_are_current() {
+    for file in shape::FILES {
+        is_current(
+            &format!("schema/{file}.json"),
+            &(serde_json::to_string_pretty(&schema(file)).unwrap() + "\n"),
+        );
+    }
+    is_current("reference.md", &shape::markdown());
+    assert!(shape::schema("nothing").is_none());
+}
+
+#[test]
+fn every_key_is_explained() {
+    for file in shape::FILES {
+        let schema = schema(file);
+        let definitions = schema["definitions"].as_object().into_iter().flatten().map(|(_, value)| value);
+        for table in definitions.chain([&schema]) {
+            assert!(table["description"].is_string() || table["properties"].is_null(), "{file}: {table}");
+        }
+    }
+}
+
+/// The keys that a reader knows: it lists them when it finds another one.
+fn read_keys(path: &str, text: &str) -> BTreeSet<String> {
+    let hosts = ("hosts/p.toml".to_string(), Arc::from("[web]\nhosts = \"w1\"\n"));
+    let texts = BTreeMap::from([hosts, (path.to_string(), Arc::from(text))]);
+    let wrong = from_texts(Path::new("/etc/rollcall"), &texts).expect_err("a key that is not known");
+    let found = wrong.iter().find(|one| one.message.contains("`zzz`"));
+    let found = found.unwrap_or_else(|| panic!("nobody minds in {text}: {wrong}"));
+    let hint = found.hint.clone().expect("the known keys");
+    let keys = hint.strip_prefix("known keys: ").expect("a list").split(", ");
+    keys.map(String::from).collect()
+}
+
+fn shown_keys(file: &str, definition: Option<&str>) -> BTreeSet<String> {
+    let schema = schema(file);
+    let table = definition.map_or(&schema, |name| &schema["definitions"][name]);
+    table["properties"]
+        .as_object()
+        .unwrap_or_else(|| panic!("{file} {definition:?}"))
+        .keys()
+        .cloned()
+        .collect()
+}
+
+#[test]
+fn the_schemas_name_the_keys_that_are_read() {
+    let step = |kind: &str| format!("[[steps]]\nname = \"s\"\n{kind}");
+    let kinds = [
+        ("script", "Script"),
+        ("upload", "Upload"),
+        ("download", "Download"),
+        ("line", "Line"),
+        ("block", "Block"),
+        ("link", "Link"),
+        ("directory", "Directory"),
+        ("package", "Package"),
+        ("service", "Service"),
+        ("archive", "Archive"),
+        ("release", "Release"),
+        ("wait_for", "WaitFor"),
+        ("reboot", "RebootHow"),
+    ];
+    for (kind, shape) in kinds {
+        let text = step(&format!("{kind} = {{ zzz = 1 }}\n"));
+        assert_eq!(read_keys("tasks/t.toml", &text), shown_keys("tasks", Some(shape)), "{kind}");
+    }
+    let tables = [
+        ("tasks/t.toml", step("run = \"true\"\nzzz = 1\n"), "tasks", Some("Step")),
+        ("tasks/t.toml", format!("zzz = 1\n{}", step("run = \"true\"\n")), "tasks", None),
+        (
+            "tasks/t.toml",
+            format!("params.x = {{ zzz = 1 }}\n{}", step("run = \"true\"\n")),
+            "tasks",
+            Some("Param"),
+        ),
+        (
+            "tasks/t.toml",
+            format!("[rollout]\nzzz = 1\n{}", step("run = \"true\"\n")),
+            "tasks",
+            Some("Rollout"),
+        ),
+        (
+            "tasks/t.toml",
+            format!("[rollout.pause_after]\nzzz = 1\nbatch = 1\nfor = \"1s\"\n{}", step("run = \"true\"\n")),
+            "tasks",
+            Some("PauseAfter"),
+        ),
+        ("rollcall.toml", "zzz = 1\n".into(), "rollcall", None),
+        ("rollcall.toml", "[fleet]\nzzz = 1\n".into(), "rollcall", Some("Fleet")),
+        ("hosts/h.toml", "[all]\nzzz = 1\n[g]\nhosts = \"a\"\n".into(), "hosts", Some("All")),
+        ("hosts/h.toml", "[g]\nhosts = \"a\"\nzzz = 1\n".into(), "hosts", Some("Group")),
+        (
+            "checks/c.toml",
+            "[[check]]\nname = \"c\"\nrun = \"true\"\nzzz = 1\n".into(),
+            "checks",
+            Some("Check"),
+        ),
+        (
+            "checks/c.toml",
+            "[[check]]\nname = \"c\"\nhttp = { port = 1, zzz = 1 }\n".into(),
+            "checks",
+            Some("Http"),
+        ),
+        (
+            "checks/c.toml",
+            "[[check]]\nname = \"c\"\ntcp = { port = 1, zzz = 1 }\n".into(),
+            "checks",
+            Some("Tcp"),
+        ),
+        (
+            "checks/c.toml",
+            "[[check]]\nname = \"c\"\nrun = \"true\"\nretry = { zzz = 1 }\n".into(),
+            "checks",
+            Some("Retry"),
+        ),
+        (
+            "checks/c.toml",
+            "[[check]]\nname = \"c\"\nrun = \"true\"\nstdout = { zzz = 1 }\n".into(),
+            "checks",
+            Some("Stdout"),
+        ),
+    ];
+    for (path, text, file, definition) in tables {
+        assert_eq!(read_keys(path, &text), shown_keys(file, definition), "{text}");
+    }
+    // Which keys a balancer has depends on its driver: together they are those of the schema.
+    let drivers = ["nginx", "haproxy", "file", "command"];
+    let of_drivers = drivers.iter().flat_map(|driver| {
+        let balancer = format!("[g.balancer]\ndriver = \"{driver}\"\nzzz = 1\n");
+        read_keys("hosts/h.toml", &format!("[g]\nhosts = \"a\"\n{balancer}"))
+    });
+    assert_eq!(of_drivers.collect::<BTreeSet<_>>(), shown_keys("hosts", Some("Balancer")));
+}
+
+/// What the daemon takes, an editor must not complain about.
+#[test]
+fn the_repositorys_own_files_fit_the_schemas() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![("rollcall", root.join("rollcall.toml"))];
+    for kind in ["hosts", "tasks", "checks"] {
+        let entries = std::fs::read_dir(root.join(kind)).unwrap().map(|entry| entry.unwrap().path());
+        files.extend(
+            entries.filter(|path| path.extension().is_some_and(|e| e == "toml")).map(|path| (kind, path)),
+        );
+    }
+    assert!(files.len() > 5);
+    for (kind, path) in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let value: Value = toml::from_str::<toml::Value>(&text).unwrap().try_into().unwrap();
+        let validator = jsonschema::validator_for(&schema(kind)).unwrap();
+        let wrong: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert_eq!(wrong, Vec::<String>::new(), "{}", path.display());
+    }
+    let wrong: Value = serde_json::json!({ "steps": [{ "name": "s", "run": "true", "timout": "1s" }] });
+    assert!(!jsonschema::validator_for(&schema("tasks")).unwrap().is_valid(&wrong), "the schema has teeth");
+}
