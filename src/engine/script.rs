@@ -9,7 +9,7 @@ use crate::domain::task::{Step, Sudo};
 pub const OBSERVE: &str = r#"
 at=$1
 [ -n "$at" ] && [ -L "$at" ] || { echo none; exit 0; }
-if [ -e "$at" ]; then printf 'to %s\n' "$(readlink "$at")"; else printf 'dangling %s\n' "$(readlink "$at")"; fi
+if [ -e "$at" ]; then printf 'to %s\n' "$(readlink -- "$at")"; else printf 'dangling %s\n' "$(readlink -- "$at")"; fi
 "#;
 
 /// Prints the SHA-256 of the file `$1`, or `none`.

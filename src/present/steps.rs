@@ -131,7 +131,12 @@ fn first_line(text: &str) -> String {
 
 /// What each step would change, step by step, with hosts on which it is the same folded.
 pub(super) fn looked(run: &Run, events: &[Event]) -> String {
+    let looks = |host: &HostName, at: usize| {
+        let step = run.plan.hosts.get(host).and_then(|plan| plan.steps.get(at));
+        step.is_some_and(|step| matches!(step.body, StepBody::Facts { .. }))
+    };
     let found = events.iter().filter_map(|event| match &event.kind {
+        EventKind::StepEnded { host, step, outcome, .. } if looks(host, *step) && outcome.is_good() => None,
         EventKind::StepEnded { host, step, name, outcome, stdout, stderr, .. } => {
             let said = if outcome.is_good() { "" } else { stderr.text.as_str() };
             Some(((*step, name.as_str(), looked_word(name, outcome), stdout.text.as_str(), said), host))

@@ -14,6 +14,7 @@ mod inventory;
 mod killed;
 mod language;
 mod matrix;
+mod odd_hosts;
 mod operators;
 mod outcomes;
 mod readme;
