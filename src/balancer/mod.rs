@@ -102,6 +102,7 @@ async fn exec(
                 lines: None,
                 fresh: false,
                 keep_bytes: ANSWER_BYTES,
+                sink: None,
                 masks: Default::default(),
             },
         )

@@ -11,6 +11,7 @@ use super::files::check_path;
 use super::reader::{self, Reader};
 use super::steps::{required_text, text};
 use super::templates::{self, Known};
+use crate::domain::paths::check_delete;
 use crate::domain::task::{
     Awaited, Block, Line, LineState, PackageState, ReleaseLayout, ServiceState, Source, StepBody, Upload,
 };
@@ -97,7 +98,14 @@ fn one(table: &mut Reader<'_>, kind: &'static str, known: &Known) -> Option<Step
         "pause" => {
             table.positive_duration("pause", "there would be no pause").map(|time| StepBody::Pause { time })
         }
-        "delete" => string(table).map(|path| StepBody::Delete { path }),
+        "delete" => required_text(table, kind, known).map(|path| {
+            if !is_template(path.get_ref())
+                && let Err(why) = check_delete(path.get_ref())
+            {
+                doc.wrong(path.span(), why);
+            }
+            StepBody::Delete { path: path.into_inner() }
+        }),
         "task" => read_call(table, known),
         "reboot" => read_reboot(table, known),
         _ => {

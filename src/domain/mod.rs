@@ -3,8 +3,8 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, digest, nodeset, range, outcome, output, shell, secret, template, param, check, rotation, inventory, body,
-//! step, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
+//! name, paths, digest, nodeset, range, outcome, output, shell, secret, template, param, check, rotation, inventory, body,
+//! edit, step, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
@@ -19,6 +19,7 @@ pub mod check;
 pub mod command;
 pub mod decision;
 pub mod digest;
+pub mod edit;
 pub mod event;
 pub mod expand;
 pub mod facts;
@@ -31,6 +32,7 @@ pub mod nodeset;
 pub mod outcome;
 pub mod output;
 pub mod param;
+pub mod paths;
 pub mod phase;
 pub mod plan;
 pub mod planner;

@@ -160,6 +160,7 @@ impl<'a> Asking<'a> {
             lines: self.attempt.show(&self.shown),
             fresh: verb == Verb::Confirm,
             keep_bytes: KEEP_BYTES,
+            sink: None,
             masks: self.attempt.masks(&self.name),
         };
         work.ports.remote.exec(self.attempt.endpoint(), request).await

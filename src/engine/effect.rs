@@ -328,6 +328,7 @@ impl Work {
             lines: None,
             fresh: false,
             keep_bytes: KEEP_BYTES,
+            sink: None,
             masks: Arc::default(),
         }
     }

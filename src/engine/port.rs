@@ -53,12 +53,30 @@ pub struct Exec {
     /// Hides secrets in both outputs, before anything of them is kept or shown. Empty where rollcall itself
     /// reads what comes back.
     pub masks: Arc<Masks>,
+    /// All of its standard output as it comes, which then is neither kept nor shown. The command waits for whoever
+    /// takes it, and is ended when nobody does any more.
+    pub sink: Option<mpsc::Sender<Bytes>>,
 }
 
 /// What goes into a command's standard input.
 #[derive(Clone)]
 pub enum Input {
     None,
+    Bytes(Bytes),
+    File(PathBuf),
+    /// A tar archive, made while it is sent.
+    Tar(Arc<[Packed]>),
+}
+
+/// One file of an archive that is sent.
+pub struct Packed {
+    /// Its name there.
+    pub name: String,
+    pub content: Content,
+}
+
+/// What it holds.
+pub enum Content {
     Bytes(Bytes),
     File(PathBuf),
 }

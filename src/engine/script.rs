@@ -12,32 +12,6 @@ at=$1
 if [ -e "$at" ]; then printf 'to %s\n' "$(readlink -- "$at")"; else printf 'dangling %s\n' "$(readlink -- "$at")"; fi
 "#;
 
-/// Prints the SHA-256 of the file `$1`, or `none`.
-pub const DIGEST: &str = r#"
-[ -d "$1" ] && { echo "$1 is a directory" >&2; exit 1; }
-[ -f "$1" ] || { echo none; exit 0; }
-if command -v sha256sum >/dev/null; then sha256sum <"$1"; else shasum -a 256 <"$1"; fi | cut -d' ' -f1
-"#;
-
-/// Receives a file. `$1` path, `$2` its SHA-256, `$3` mode, `$4` a name for the temporary file, which
-/// becomes the file only when its content is proven.
-pub const RECEIVE: &str = r#"
-to=$1 sum=$2 mode=$3 tmp=$1.$4.$$
-umask 077
-mkdir -p "$(dirname "$to")" && cat >"$tmp" || { rm -f "$tmp"; exit 1; }
-if command -v sha256sum >/dev/null; then got=$(sha256sum <"$tmp"); else got=$(shasum -a 256 <"$tmp"); fi
-got=${got%% *}
-[ "$got" = "$sum" ] || { rm -f "$tmp"; echo "received $got, wanted $sum" >&2; exit 1; }
-chmod "$mode" "$tmp" && mv -f "$tmp" "$to" || { rm -f "$tmp"; exit 1; }
-echo changed
-"#;
-
-/// Sets the mode of an upload whose content is there already. Prints whether it had another one.
-pub const MODE: &str = r#"
-old=$(ls -ld "$1" | cut -c1-10) && chmod "$2" "$1" || exit 1
-if [ "$old" = "$(ls -ld "$1" | cut -c1-10)" ]; then echo unchanged; else echo changed; fi
-"#;
-
 /// What undoes it, in the same place.
 pub fn undo_script(step: &Step) -> Option<String> {
     Some(in_place(step, &step.dead_man.as_ref()?.undo))
@@ -98,7 +72,6 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
-    use crate::domain::digest::sha256_hex;
 
     /// Exit status and last line of standard output.
     fn sh(dir: &Path, script: &str, input: &str) -> (i32, String) {
@@ -128,21 +101,6 @@ mod tests {
         std::fs::create_dir_all(at.join("releases/it's 1")).unwrap();
         assert_eq!(own(at, OBSERVE, &["current"], ""), said(0, "to releases/it's 1"));
         assert_eq!(own(at, OBSERVE, &[""], ""), said(0, "none"));
-    }
-
-    #[test]
-    fn a_file_becomes_visible_only_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = dir.path();
-        let sum = sha256_hex(b"text");
-        assert_eq!(own(at, DIGEST, &["sub/file"], ""), said(0, "none"));
-        assert_eq!(own(at, RECEIVE, &["sub/file", &sum, "640", "op"], "tex").0, 1, "cut short");
-        assert_eq!(std::fs::read_dir(at.join("sub")).unwrap().count(), 0, "nothing half is left");
-        assert_eq!(own(at, RECEIVE, &["sub/file", &sum, "640", "op"], "text"), said(0, "changed"));
-        assert_eq!(own(at, DIGEST, &["sub/file"], ""), said(0, &sum));
-        assert_eq!(own(at, MODE, &["sub/file", "640"], ""), said(0, "unchanged"));
-        assert_eq!(own(at, MODE, &["sub/file", "755"], ""), said(0, "changed"));
-        assert_eq!(own(at, DIGEST, &["sub"], "").0, 1, "a directory is no file");
     }
 
     #[test]

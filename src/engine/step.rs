@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -16,15 +15,13 @@ use super::kinds;
 use super::port::{ExecEnd, ExecReport, Input};
 use super::script;
 use super::wrapper;
-use crate::domain::digest::sha256_hex;
 use crate::domain::event::Progress;
 use crate::domain::inventory::Endpoint;
 use crate::domain::outcome::Outcome;
 use crate::domain::output::Output;
 use crate::domain::plan::{HostPlan, Kind};
 use crate::domain::secret::Masks;
-use crate::domain::shell;
-use crate::domain::task::{Source, Step, StepBody, Upload};
+use crate::domain::task::{Step, StepBody};
 
 /// How long a guard may take.
 const GUARD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -140,28 +137,6 @@ impl Attempt<'_> {
         self.done(report, |_| Outcome::Ok)
     }
 
-    pub async fn upload(&self, upload: &Upload) -> Done {
-        let Upload { source, to, mode, .. } = upload;
-        let (sha256, input) = match source {
-            Source::File { path, sha256 } => {
-                (sha256.clone(), Input::File(self.work.live.plan.files_root.join(path)))
-            }
-            Source::Text(text) => (sha256_hex(text.as_bytes()), Input::Bytes(Bytes::from(text.clone()))),
-            other => return Done::failed(format!("files/{} was not rendered by the plan", other.path())),
-        };
-        let digest = shell::with_arguments(script::DIGEST, &[to]);
-        let (report, _) = self.exec(digest, Input::None, GUARD_TIMEOUT).await;
-        if report.end != ExecEnd::Exited(0) {
-            return self.looked_in_vain(report);
-        }
-        let mode = format!("{mode:o}");
-        if report.stdout.last_line() == sha256 {
-            return self.own(shell::with_arguments(script::MODE, &[to, &mode]), Input::None).await;
-        }
-        let receive = shell::with_arguments(script::RECEIVE, &[to, &sha256, &mode, &self.suffix()]);
-        self.own(receive, input).await
-    }
-
     /// Runs what does no harm when it is run again: as often as it is lost, within the step's time. True
     /// when it was sent more than once.
     pub async fn exec(&self, script: String, input: Input, timeout: Duration) -> (ExecReport, bool) {
@@ -171,11 +146,7 @@ impl Attempt<'_> {
         loop {
             let request = self.work.request(script.clone(), input.clone(), timeout);
             let mut report = self.work.ports.remote.exec(self.endpoint(), request).await;
-            let why = match &report.end {
-                ExecEnd::Lost(why) => why.clone(),
-                ExecEnd::NotStarted(why) if again => why.clone(),
-                _ => return (report, again),
-            };
+            let Some(why) = lost(&report.end, again) else { return (report, again) };
             again = true;
             if !patience.pause(&self.work.cancel).await {
                 report.end = ExecEnd::Lost(why);
@@ -239,5 +210,14 @@ impl Attempt<'_> {
             }
         });
         Some(sender)
+    }
+}
+
+/// Why it is to be sent again; `again` when it was sent more than once.
+pub(super) fn lost(end: &ExecEnd, again: bool) -> Option<String> {
+    match end {
+        ExecEnd::Lost(why) => Some(why.clone()),
+        ExecEnd::NotStarted(why) if again => Some(why.clone()),
+        _ => None,
     }
 }

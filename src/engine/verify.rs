@@ -107,6 +107,7 @@ async fn look(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> Observation {
         lines: None,
         fresh: false,
         keep_bytes: KEEP_BYTES,
+        sink: None,
         masks: Arc::default(),
     };
     let report = eyes.remote.exec(host, request).await;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::domain::output::{Capture, Output, to_text};
 use crate::domain::secret::{Masks, Stream};
-use crate::engine::port::{Exec, ExecEnd, ExecReport, Input};
+use crate::engine::port::{Content, Exec, ExecEnd, ExecReport, Input, Packed};
 
 /// Between TERM and KILL: time for a process to put its things in order.
 const TERM_GRACE: Duration = Duration::from_secs(5);
@@ -26,6 +26,9 @@ const LIVE_LINE_BYTES: usize = 4096;
 
 /// Bytes read from a file at once when it is sent.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What tar counts in.
+const TAR_BLOCK_BYTES: usize = 512;
 
 /// Runs `request` on a channel that was just opened. `why_lost` explains a connection that is gone.
 pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> String) -> ExecReport {
@@ -44,6 +47,7 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
         stdout: Kept::new(Capture::keeping(request.keep_bytes), &request.masks),
         stderr: Kept::new(Capture::default(), &request.masks),
         lines: Lines { sender: request.lines, pending: Vec::new() },
+        sink: request.sink,
         end: None,
         stopping: None,
     };
@@ -68,6 +72,7 @@ async fn send(mut writer: impl tokio::io::AsyncWrite + Unpin, input: Input) {
                 copy(&mut file, &mut writer).await;
             }
         }
+        Input::Tar(members) => pack(&members, &mut writer).await,
     }
     let _ = writer.shutdown().await;
 }
@@ -81,12 +86,48 @@ async fn copy(file: &mut tokio::fs::File, writer: &mut (impl tokio::io::AsyncWri
     }
 }
 
+/// Sends a tar archive. One that could not be made whole has no end, and the host says so.
+async fn pack(members: &[Packed], writer: &mut (impl tokio::io::AsyncWrite + Unpin)) {
+    for member in members {
+        if pack_one(member, writer).await.is_err() {
+            return;
+        }
+    }
+    // Two blocks of zeros end an archive.
+    let _ = writer.write_all(&[0; 2 * TAR_BLOCK_BYTES]).await;
+}
+
+async fn pack_one(member: &Packed, writer: &mut (impl tokio::io::AsyncWrite + Unpin)) -> std::io::Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(&member.name)?;
+    header.set_mode(0o600);
+    let size = match &member.content {
+        Content::Bytes(bytes) => bytes.len() as u64,
+        Content::File(path) => tokio::fs::metadata(path).await?.len(),
+    };
+    header.set_size(size);
+    header.set_cksum();
+    writer.write_all(header.as_bytes()).await?;
+    match &member.content {
+        Content::Bytes(bytes) => writer.write_all(bytes).await?,
+        Content::File(path) => {
+            let mut file = tokio::fs::File::open(path).await?.take(size);
+            if tokio::io::copy(&mut file, writer).await? < size {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+    let filled = usize::try_from(size % TAR_BLOCK_BYTES as u64).unwrap_or_default();
+    writer.write_all(&[0; TAR_BLOCK_BYTES][..(TAR_BLOCK_BYTES - filled) % TAR_BLOCK_BYTES]).await
+}
+
 struct Command {
     reader: ChannelReadHalf,
     writer: ChannelWriteHalf<Msg>,
     stdout: Kept,
     stderr: Kept,
     lines: Lines,
+    sink: Option<mpsc::Sender<Bytes>>,
     /// The exit status or signal, once it was seen.
     end: Option<ExecEnd>,
     stopping: Option<Stopping>,
@@ -119,6 +160,11 @@ impl Command {
                         signals for root logins); it may still run".to_string()),
                 },
                 message = self.reader.wait() => match message {
+                    Some(ChannelMsg::Data { data }) if self.sink.is_some() => {
+                        if !self.pour(data).await && may_cancel {
+                            until = self.stop(ExecEnd::Cancelled).await;
+                        }
+                    }
                     Some(message) => match self.take(message) {
                         Taken::Nothing => {}
                         Taken::Ended => until = until.min(Instant::now() + CLOSE_GRACE),
@@ -150,6 +196,14 @@ impl Command {
             _ => {}
         }
         Taken::Nothing
+    }
+
+    /// False when nobody takes it any more.
+    async fn pour(&self, data: Bytes) -> bool {
+        match &self.sink {
+            Some(sink) => sink.send(data).await.is_ok(),
+            None => true,
+        }
     }
 
     fn print(&mut self, data: &Bytes, ext: u32) {

@@ -67,6 +67,7 @@ fn command(script: &str) -> Exec {
         lines: None,
         fresh: false,
         keep_bytes: KEEP_BYTES,
+        sink: None,
         masks: Default::default(),
     }
 }

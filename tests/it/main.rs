@@ -22,6 +22,7 @@ mod release;
 mod schema;
 mod secrets;
 mod sim;
+mod steps_files;
 mod support;
 mod systemd;
 mod wrapper;

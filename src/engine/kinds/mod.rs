@@ -1,6 +1,13 @@
 //! The kinds of steps that rollcall knows how to do by itself. All have one shape: observe, compare, change what
 //! differs, and say truthfully whether anything did. A look is the same without the change.
 
+mod diff;
+mod edit;
+#[cfg(test)]
+mod scripts_tests;
+mod stream;
+mod upload;
+
 use std::sync::LazyLock;
 
 use super::port::{ExecEnd, ExecReport, Input};
@@ -8,15 +15,38 @@ use super::script;
 use super::step::{Attempt, Done};
 use crate::domain::outcome::Outcome;
 use crate::domain::output::Output;
+use crate::domain::paths;
 use crate::domain::shell;
 use crate::domain::task::{Step, StepBody};
 
 /// Replaces a link.
 pub static LINK: LazyLock<String> = LazyLock::new(|| whole(include_str!("link.sh")));
 
-/// A script with what all of them have in common; comments stay here.
+/// Looks at a file of ours, and sets its mode and owner where its content is right.
+pub static PLACE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("place.sh")));
+
+/// Receives one.
+pub static RECEIVE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("receive.sh")));
+
+static DIRECTORY: LazyLock<String> = LazyLock::new(|| about_files(include_str!("directory.sh")));
+static DELETE: LazyLock<String> = LazyLock::new(|| whole(include_str!("delete.sh")));
+static TREE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("tree.sh")));
+static TREE_RECEIVE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("tree_receive.sh")));
+static FETCH: LazyLock<String> = LazyLock::new(|| bare(include_str!("fetch.sh")));
+
+/// A script with what all of them have in common.
 fn whole(text: &str) -> String {
-    let lines = include_str!("prelude.sh").lines().chain(text.lines());
+    bare(include_str!("prelude.sh")) + &bare(text)
+}
+
+/// The same with what all have in common that are about files.
+fn about_files(text: &str) -> String {
+    whole(include_str!("files.sh")) + &bare(text)
+}
+
+/// Without its comments, which stay here.
+fn bare(text: &str) -> String {
+    let lines = text.lines();
     lines.filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line, "\n"]).collect()
 }
 
@@ -36,21 +66,33 @@ pub(super) fn own(step: &Step, suffix: &str) -> Option<Own> {
     };
     match &step.body {
         StepBody::Link { from, at } => own(&LINK, &[from, at, suffix], false),
+        StepBody::Directory { path, mode, owner } => {
+            let mode = mode.map(|mode| format!("{mode:o}")).unwrap_or_default();
+            own(&DIRECTORY, &[path, &mode, owner.as_deref().unwrap_or_default()], false)
+        }
+        StepBody::Delete { path } => own(&DELETE, &[path], false),
         _ => None,
     }
 }
 
+impl Own {
+    fn call(&self, step: &Step, mode: &str) -> String {
+        let arguments: Vec<&str> =
+            [mode].into_iter().chain(self.arguments.iter().map(String::as_str)).collect();
+        call(self.text, &arguments, step)
+    }
+}
+
 /// What is told to a host's `sh`.
-fn call(own: &Own, step: &Step, mode: &str) -> String {
-    let arguments: Vec<&str> = [mode].into_iter().chain(own.arguments.iter().map(String::as_str)).collect();
-    script::in_place(step, &shell::with_arguments(own.text, &arguments))
+fn call(text: &str, arguments: &[&str], step: &Step) -> String {
+    script::in_place(step, &shell::with_arguments(text, arguments))
 }
 
 /// The script that the wrapper runs for a step, if it does.
 pub(super) fn apart(step: &Step, suffix: &str) -> Option<String> {
     match &step.body {
         StepBody::Run { script } => Some(script::in_place(step, script)),
-        _ => own(step, suffix).filter(|own| own.apart).map(|own| call(&own, step, "act")),
+        _ => own(step, suffix).filter(|own| own.apart).map(|own| own.call(step, "act")),
     }
 }
 
@@ -62,11 +104,16 @@ pub(super) fn is_apart(step: &Step) -> bool {
 impl Attempt<'_> {
     /// Does what no wrapper is needed for: doing it again does no harm.
     pub(super) async fn act(&self) -> Done {
+        if let Some(why) = refused(self.step) {
+            return Done::failed(why);
+        }
         if let Some(own) = own(self.step, &self.suffix()) {
-            return self.own(call(&own, self.step, "act"), Input::None).await;
+            return self.own(own.call(self.step, "act"), Input::None).await;
         }
         match &self.step.body {
-            StepBody::Upload(upload) => self.upload(upload).await,
+            StepBody::Upload(upload) => self.upload(upload, true).await,
+            StepBody::Line(line) => self.line(line, true).await,
+            StepBody::Block(block) => self.block(block, true).await,
             StepBody::Facts { custom } => self.facts(custom).await,
             other => Done::failed(format!("a step of the kind `{}` cannot be done here", other.word())),
         }
@@ -74,11 +121,17 @@ impl Attempt<'_> {
 
     /// Looks what the step would change, and changes nothing.
     pub(super) async fn look(&self) -> Done {
+        if let Some(why) = refused(self.step) {
+            return Done::failed(why);
+        }
         if let Some(own) = own(self.step, &self.suffix()) {
-            return self.look_with(call(&own, self.step, "look")).await;
+            return self.look_with(own.call(self.step, "look")).await;
         }
         let why = match &self.step.body {
             StepBody::Facts { custom } => return self.facts(custom).await,
+            StepBody::Upload(upload) => return self.upload(upload, false).await,
+            StepBody::Line(line) => return self.line(line, false).await,
+            StepBody::Block(block) => return self.block(block, false).await,
             StepBody::Run { .. } if script::guard(self.step).is_some() => {
                 return Done::silent(Outcome::WouldChange);
             }
@@ -114,6 +167,14 @@ impl Attempt<'_> {
     }
 }
 
+/// Why a step is not done, whatever is on the host.
+fn refused(step: &Step) -> Option<String> {
+    match &step.body {
+        StepBody::Delete { path } => paths::check_delete(path).err(),
+        _ => None,
+    }
+}
+
 /// What one of rollcall's own scripts has printed, and the word at its end.
 pub(super) fn told(mut stdout: Output) -> (Output, String) {
     let text = stdout.text.trim_end_matches('\n');
@@ -132,7 +193,7 @@ mod tests {
 
     /// Exit status, and what was printed.
     fn sh(dir: &Path, own: &Own, mode: &str) -> (i32, String) {
-        let script = call(own, &Step::default(), mode);
+        let script = own.call(&Step::default(), mode);
         let output = Command::new("sh").args(["-c", &script]).current_dir(dir).output().unwrap();
         (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
     }

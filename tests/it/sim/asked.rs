@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rollcall::balancer::nginx::{APPLY, READ};
 use rollcall::domain::shell::{TOGETHER, login_word};
-use rollcall::engine::kinds::LINK;
-use rollcall::engine::script::{DIGEST, MODE, OBSERVE, RECEIVE};
+use rollcall::engine::kinds::{LINK, PLACE, RECEIVE};
+use rollcall::engine::script::OBSERVE;
 use rollcall::engine::wrapper::WRAPPER;
 
 /// Stands for its text.
@@ -26,9 +26,8 @@ pub struct Call {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Asked {
     Observe { at: String },
-    Digest { path: String },
+    Place { path: String, sha256: String },
     Receive { to: String, sha256: String, mode: String, suffix: String },
-    Mode { path: String, mode: String },
     Link { from: String, at: String, suffix: String },
     Exists { path: String },
     Read,
@@ -81,13 +80,23 @@ impl Asked {
         let mut next = || next.next();
         Some(match body {
             OBSERVE => Asked::Observe { at: next()? },
-            DIGEST => Asked::Digest { path: next()? },
-            MODE => Asked::Mode { path: next()?, mode: next()? },
-            RECEIVE => Asked::Receive { to: next()?, sha256: next()?, mode: next()?, suffix: next()? },
             READ => Asked::Read,
             APPLY => {
                 next()?;
                 Asked::Apply { old: next()?, new: next()? }
+            }
+            _ if *PLACE == body => {
+                next()?;
+                Asked::Place { path: next()?, sha256: next()? }
+            }
+            _ if *RECEIVE == body => {
+                next()?;
+                let (to, sha256, mode) = (next()?, next()?, next()?);
+                // Owner, backup, validate, old content: nobody asks for these.
+                for _ in 0..4 {
+                    next().filter(String::is_empty)?;
+                }
+                Asked::Receive { to, sha256, mode, suffix: next()? }
             }
             _ if *LINK == body => {
                 next()?;

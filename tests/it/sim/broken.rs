@@ -133,6 +133,7 @@ fn under_another_name(request: &Exec) -> Option<Exec> {
         lines: None,
         fresh: false,
         keep_bytes: KEEP_BYTES,
+        sink: None,
         masks: Default::default(),
     })
 }

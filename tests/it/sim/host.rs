@@ -106,9 +106,12 @@ impl SimHost {
                 let link = self.disk().link.clone();
                 say(io, &format!("to {link}\n")).await
             }
-            Asked::Digest { path } => {
-                let found = self.disk().files.get(path).map(|(sha256, _)| sha256.clone());
-                say(io, &format!("{}\n", found.unwrap_or_else(|| "none".into()))).await
+            Asked::Place { path, sha256 } => {
+                if self.disk().files.get(path).is_none_or(|(found, _)| found != sha256) {
+                    return say(io, "send\n").await;
+                }
+                self.ledger.begin(&self.name, &Work::Mode);
+                say(io, "unchanged\n").await
             }
             Asked::Exists { path } => Ended::Exit(u32::from(!self.disk().releases.contains(path))),
             Asked::Receive { to, sha256, mode, suffix } => {
@@ -124,10 +127,6 @@ impl SimHost {
                     self.ledger.changed(&self.name, operation.as_deref());
                 }
                 say(io, "changed\n").await
-            }
-            Asked::Mode { .. } => {
-                self.ledger.begin(&self.name, &Work::Mode);
-                say(io, "unchanged\n").await
             }
             Asked::Link { from, at, suffix } if at == CURRENT => self.link(io, from, suffix).await,
             Asked::Run { script } if script == "version" => {

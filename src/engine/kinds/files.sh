@@ -1,0 +1,96 @@
+# What scripts about files have in common.
+digest() {
+  if command -v sha256sum >/dev/null; then sha256sum <"$1"; else shasum -a 256 <"$1"; fi | cut -d' ' -f1
+}
+
+# Octal digits without a leading zero.
+mode_of() { stat -c %a "$1" 2>/dev/null || stat -f %Mp%Lp "$1" | sed 's/^0//'; }
+
+# User and group, as names and as numbers.
+owner_of() { stat -c '%U:%G' "$1" 2>/dev/null || stat -f %Su:%Sg "$1"; }
+ids_of() { stat -c %u:%g "$1" 2>/dev/null || stat -f %u:%g "$1"; }
+
+# True when $1 belongs to $2, which is `user` or `user:group`, names or numbers.
+belongs() {
+  user=${2%%:*} group=
+  case $2 in *:*) group=${2#*:} ;; esac
+  names=$(owner_of "$1") ids=$(ids_of "$1")
+  case $user in ''|"${names%%:*}"|"${ids%%:*}") ;; *) return 1 ;; esac
+  case $group in ''|"${names#*:}"|"${ids#*:}") ;; *) return 1 ;; esac
+}
+
+# Gives $1 the mode $2 and the owner $3, where they are wanted and differ; $4 is its name.
+attributes() {
+  if [ -n "$3" ] && ! belongs "$1" "$3"; then
+    if differs "$4: owner $3 (was $(owner_of "$1"))"; then chown "$3" "$1" || exit 1; fi
+  fi
+  if [ -n "$2" ] && had=$(mode_of "$1") && [ "$had" != "$2" ]; then
+    if differs "$4: mode $2 (was $had)"; then chmod "$2" "$1" || exit 1; fi
+  fi
+}
+
+# Leaves in $to where the file $1 really is: a link stays, and what it points to is meant.
+follow() {
+  to=$1
+  if [ -L "$to" ]; then
+    [ -e "$to" ] || give_up "$1 is a link to $(readlink "$1"), which is not there; delete the link first"
+    to=$(readlink -f "$1") || exit 1
+  fi
+  [ ! -d "$to" ] || give_up "$1 is a directory; name the file in it"
+  [ ! -e "$to" ] || [ -f "$to" ] || give_up "$1 is no regular file; delete it first"
+}
+
+# Makes the directory that $1 is in, as the login's umask wants it.
+make_parent() { [ -d "$(dirname "$1")" ] || mkdir -p "$(dirname "$1")" || exit 1; }
+
+# Puts $tmp in the place of $to, which is called $name. $sum is the SHA-256 that it has to have. $bits and
+# $owner are what is wanted; empty, they stay as they were. $old is what the file has to be still: a SHA-256,
+# `none`, or empty if that does not matter.
+replace() {
+  was=none
+  [ ! -e "$to" ] || was=$(digest "$to")
+  if [ "$was" = "$sum" ]; then
+    attributes "$to" "$bits" "$owner" "$name"
+    return
+  fi
+  if [ -n "$old" ] && [ "$was" != "$old" ]; then
+    echo "$name was changed by somebody else meanwhile" >&2
+    exit 75
+  fi
+  dress
+  approve
+  if [ "$was" = none ]; then differs "$name: new file"; else differs "$name: new content"; fi
+  [ -z "$backup" ] || [ "$was" = none ] || keep_old
+  mv -f "$tmp" "$to" || exit 1
+}
+
+# Gives the new file the owner and the mode of the old one, or those that are wanted.
+dress() {
+  wanted=$bits
+  if [ -n "$owner" ]; then
+    belongs "$tmp" "$owner" || chown "$owner" "$tmp" || exit 1
+  elif [ "$was" != none ] && [ "$(ids_of "$to")" != "$(ids_of "$tmp")" ]; then
+    if ! chown "$(ids_of "$to")" "$tmp" 2>/dev/null; then
+      [ -n "$bits" ] || give_up "$name is as it was: it belongs to $(owner_of "$to"), and $(id -un) cannot keep it so; try sudo = true"
+      echo "$name: owner $(owner_of "$tmp") (was $(owner_of "$to"))"
+    fi
+  fi
+  if [ -z "$wanted" ] && [ "$was" != none ]; then wanted=$(mode_of "$to"); fi
+  chmod "${wanted:-644}" "$tmp" || exit 1
+}
+
+# Shows the new file to whoever has to agree.
+approve() {
+  [ -n "$validate" ] || return 0
+  words=$(sh -c "$validate" validate "$tmp" 2>&1 </dev/null) && return 0
+  printf '%s\n' "$words" >&2
+  give_up "$name is as it was: \`validate\` refuses the new content: $(printf '%s\n' "$words" | sed '/^[[:space:]]*$/d' | tail -n 1)"
+}
+
+# The old file stays beside the new one. As a second name of it where that can be: nothing of it is lost then.
+keep_old() {
+  kept=$to.~$(date +%Y%m%dT%H%M%S)
+  [ ! -e "$kept" ] || kept=$kept.$$
+  ln "$to" "$kept" 2>/dev/null || cp -p "$to" "$kept" || exit 1
+  echo "$name: the old file is kept as $kept"
+}

@@ -1,0 +1,233 @@
+//! Files of ours on a host. One look says which differ; only those are sent.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::port::{Content, ExecEnd, ExecReport, Input, Packed};
+use super::super::step::{Attempt, Done, LOOK_TIMEOUT};
+use super::stream::{Memory, would_change};
+use super::{PLACE, RECEIVE, TREE, TREE_RECEIVE, call, told};
+use crate::domain::digest::sha256_hex;
+use crate::domain::outcome::Outcome;
+use crate::domain::task::{Source, TreeFile, Upload};
+
+/// What a look at a tree may print: a line for each file.
+const TREE_LOOK_BYTES: usize = 1024 * 1024;
+
+/// Files of a tree whose differences are shown; of the others the names are told.
+const SHOWN_FILES: usize = 20;
+
+/// The content of one file, and its proof.
+pub(super) struct Sent {
+    pub sha256: String,
+    pub content: Content,
+}
+
+impl Sent {
+    fn input(self) -> Input {
+        match self.content {
+            Content::Bytes(bytes) => Input::Bytes(bytes),
+            Content::File(path) => Input::File(path),
+        }
+    }
+
+    /// Read for a diff; an error says why it cannot be.
+    async fn bytes(self) -> Result<Vec<u8>, Done> {
+        match self.content {
+            Content::Bytes(bytes) => Ok(bytes.to_vec()),
+            Content::File(path) => tokio::fs::read(&path)
+                .await
+                .map_err(|error| Done::failed(format!("{}: {error}; try: reload", path.display()))),
+        }
+    }
+}
+
+/// How a file is put in its place; see receive.sh.
+#[derive(Clone, Default)]
+pub(super) struct Manner<'a> {
+    pub to: &'a str,
+    /// Empty: as it was.
+    pub mode: String,
+    pub owner: &'a str,
+    pub backup: bool,
+    pub validate: &'a str,
+    /// What it has to be still: a SHA-256 or `none`; empty if that does not matter.
+    pub old: String,
+}
+
+impl<'a> Manner<'a> {
+    fn of(upload: &'a Upload) -> Manner<'a> {
+        Manner {
+            to: &upload.to,
+            mode: format!("{:o}", upload.mode),
+            owner: upload.owner.as_deref().unwrap_or_default(),
+            backup: upload.backup,
+            validate: upload.validate.as_deref().unwrap_or_default(),
+            old: String::new(),
+        }
+    }
+}
+
+impl Attempt<'_> {
+    pub(super) async fn upload(&self, upload: &Upload, act: bool) -> Done {
+        let done = match &upload.source {
+            Source::Tree { path, files } => self.tree(upload, path, files, act).await,
+            _ => self.one_file(upload, act).await,
+        };
+        done.unwrap_or_else(|early| early)
+    }
+
+    async fn one_file(&self, upload: &Upload, act: bool) -> Result<Done, Done> {
+        let sent = self.content(&upload.source)?;
+        let manner = Manner::of(upload);
+        let place = [mode_word(act), manner.to, &sent.sha256, &manner.mode, manner.owner];
+        let (report, again) = self.exec(call(&PLACE, &place, self.step), Input::None, LOOK_TIMEOUT).await;
+        if report.end != ExecEnd::Exited(0) {
+            return Err(self.looked_in_vain(report));
+        }
+        let (stdout, word) = told(report.stdout);
+        match (word.as_str(), act) {
+            ("send", true) => Ok(self.send(&manner, sent).await),
+            ("send", false) => {
+                let new = sent.bytes().await?;
+                Ok(would_change(&self.difference(manner.to, new).await?))
+            }
+            (word, _) => {
+                let outcome = match (word, act) {
+                    ("unchanged", true) if again => Outcome::Ok,
+                    ("unchanged", true) => self.unchanged(),
+                    ("unchanged", false) => Outcome::Unchanged,
+                    (_, true) => Outcome::Ok,
+                    (_, false) => Outcome::WouldChange,
+                };
+                Ok(Done { outcome, stdout, stderr: report.stderr })
+            }
+        }
+    }
+
+    /// Sends a file to its place.
+    pub(super) async fn send(&self, manner: &Manner<'_>, sent: Sent) -> Done {
+        let (backup, suffix) = (if manner.backup { "1" } else { "" }, self.suffix());
+        let Manner { to, mode, owner, validate, old, .. } = manner;
+        let arguments = ["act", to, &sent.sha256, mode, owner, backup, validate, old, &suffix];
+        self.own(call(&RECEIVE, &arguments, self.step), sent.input()).await
+    }
+
+    /// What a source that is one file holds.
+    pub(super) fn content(&self, source: &Source) -> Result<Sent, Done> {
+        match source {
+            Source::File { path, sha256 } => {
+                Ok(Sent { sha256: sha256.clone(), content: Content::File(self.below_files(path)) })
+            }
+            Source::Text(text) => Ok(Sent {
+                sha256: sha256_hex(text.as_bytes()),
+                content: Content::Bytes(Bytes::from(text.clone())),
+            }),
+            other => Err(Done::failed(format!("files/{} was not rendered by the plan", other.path()))),
+        }
+    }
+
+    fn below_files(&self, path: &str) -> PathBuf {
+        self.work.live.plan.files_root.join(path)
+    }
+
+    async fn tree(&self, upload: &Upload, path: &str, files: &[TreeFile], act: bool) -> Result<Done, Done> {
+        let (report, to_send, said) = self.look_at_tree(upload, files, act).await?;
+        if to_send.is_empty() {
+            let (stdout, word) = told(said);
+            let outcome = match (word.as_str(), act) {
+                ("unchanged", true) => self.unchanged(),
+                ("unchanged", false) => Outcome::Unchanged,
+                (_, true) => Outcome::Ok,
+                (_, false) => Outcome::WouldChange,
+            };
+            return Ok(Done { outcome, stdout, stderr: report.stderr });
+        }
+        if !act {
+            let text = told(said).0.text + &self.tree_difference(upload, path, &to_send).await?;
+            return Ok(would_change(&text));
+        }
+        let mut list = String::new();
+        let mut members = Vec::new();
+        for (number, file) in to_send.iter().enumerate() {
+            list.push_str(&line(number, file, upload.mode));
+            let content = Content::File(self.below_files(&format!("{path}/{}", file.path)));
+            members.push(Packed { name: number.to_string(), content });
+        }
+        members.insert(0, Packed { name: "list".into(), content: Content::Bytes(Bytes::from(list)) });
+        let (manner, suffix) = (Manner::of(upload), self.suffix());
+        let backup = if manner.backup { "1" } else { "" };
+        let arguments = ["act", manner.to, manner.owner, backup, manner.validate, &suffix];
+        let members: Arc<[Packed]> = members.into();
+        let done = self.own(call(&TREE_RECEIVE, &arguments, self.step), Input::Tar(members)).await;
+        // What the look has set right already counts, too.
+        let text = told(said).0.text + &done.stdout.text;
+        let stdout = super::diff::bounded(&text);
+        let outcome = if done.outcome == Outcome::Unchanged { Outcome::Ok } else { done.outcome };
+        Ok(Done { outcome, stdout, ..done })
+    }
+
+    /// The files whose content is not there, and what else was said.
+    async fn look_at_tree<'t>(
+        &self,
+        upload: &Upload,
+        files: &'t [TreeFile],
+        act: bool,
+    ) -> Result<(ExecReport, Vec<&'t TreeFile>, super::Output), Done> {
+        if let Some(file) = files.iter().find(|file| file.path.contains('\n')) {
+            return Err(Done::failed(format!(
+                "files/.../{:?} has a name that is no line; rename it",
+                file.path
+            )));
+        }
+        let list: String =
+            files.iter().enumerate().map(|(number, file)| line(number, file, upload.mode)).collect();
+        let arguments = [mode_word(act), &upload.to, upload.owner.as_deref().unwrap_or_default()];
+        let mut memory = Memory { bytes: Vec::new(), limit: TREE_LOOK_BYTES };
+        let input = Input::Bytes(Bytes::from(list));
+        let report = self.stream(&call(&TREE, &arguments, self.step), input, &mut memory).await?;
+        if report.end != ExecEnd::Exited(0) {
+            return Err(self.looked_in_vain(report));
+        }
+        let text = String::from_utf8_lossy(&memory.bytes).into_owned();
+        let number = |line: &str| line.strip_prefix("send ")?.parse::<usize>().ok();
+        let to_send = text.lines().filter_map(number).filter_map(|number| files.get(number)).collect();
+        let said: String =
+            text.lines().filter(|line| number(line).is_none()).flat_map(|line| [line, "\n"]).collect();
+        Ok((report, to_send, super::diff::bounded(&said)))
+    }
+
+    async fn tree_difference(
+        &self,
+        upload: &Upload,
+        path: &str,
+        files: &[&TreeFile],
+    ) -> Result<String, Done> {
+        let mut text = String::new();
+        for file in files.iter().take(SHOWN_FILES) {
+            let content = Content::File(self.below_files(&format!("{path}/{}", file.path)));
+            let new = Sent { sha256: String::new(), content }.bytes().await?;
+            text += &self.difference(&format!("{}/{}", root(upload), file.path), new).await?;
+        }
+        for file in files.iter().skip(SHOWN_FILES) {
+            text += &format!("{}/{}: differs\n", root(upload), file.path);
+        }
+        Ok(text)
+    }
+}
+
+fn root(upload: &Upload) -> &str {
+    upload.to.trim_end_matches('/')
+}
+
+/// See tree.sh. Who may read a file that its owner may execute may execute it, too.
+fn line(number: usize, file: &TreeFile, mode: u32) -> String {
+    let mode = if file.executable { mode | (mode & 0o444) >> 2 } else { mode };
+    format!("{number} {} {mode:o} {}\n", file.sha256, file.path)
+}
+
+fn mode_word(act: bool) -> &'static str {
+    if act { "act" } else { "look" }
+}

@@ -1,0 +1,126 @@
+//! Steps about files, on a real sshd: the first run changes, the second has nothing to do, and a look before each
+//! told the truth.
+
+use crate::support::site::{Answer, Site};
+use crate::support::{as_account, read, write};
+
+fn names(dir: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// A task of one step.
+async fn with_step(site: &Site, name: &str, step: &str) {
+    write(&site.config.join(format!("tasks/{name}.toml")), &format!("[[steps]]\nname = \"it\"\n{step}\n"));
+    site.ask("reload").await.expect(0);
+}
+
+/// Looks, runs, looks, runs. What the first look said, and the first run.
+async fn twice(site: &Site, task: &str) -> (Answer, Answer) {
+    let look = site.ask(&format!("plan --diff {task} web01")).await.expect(0);
+    assert!(look.out.contains("it: would change: web01"), "{look:#?}");
+    let first = site.ask(&format!("{task} web01")).await.expect(0);
+    assert!(first.out.contains("web01  it: ok") || first.out.contains("it: ok"), "{first:#?}");
+    let again = site.ask(&format!("plan --diff {task} web01")).await.expect(0);
+    assert!(again.out.contains("it: unchanged: web01"), "{again:#?}");
+    let second = site.ask(&format!("{task} web01")).await.expect(0);
+    assert!(second.out.contains("it: unchanged"), "{second:#?}");
+    (look, first)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_changes_what_differs_and_says_so_before() {
+    let site = Site::start(1).await;
+    let dir = &site.hosts[0].dir;
+    write(&site.config.join("files/app.conf"), "on {{ host.name }}\nroot = \"/srv\"\n");
+    let step = "upload = { from = \"app.conf\", to = \"{{ root }}/state/app.conf\", template = true, mode = \"0600\", \
+                backup = true, validate = 'grep -q root \"$1\" || { echo no root; exit 1; }' }";
+    with_step(&site, "conf", step).await;
+    let (look, _) = twice(&site, "conf").await;
+    assert!(look.out.contains("    +on web01\n"), "{}", look.out);
+    assert_eq!(read(&dir.join("state/app.conf")), "on web01\nroot = \"/srv\"\n");
+    // Another content: a diff; the old file is kept.
+    write(&site.config.join("files/app.conf"), "at {{ host.name }}\nroot = \"/srv\"\n");
+    let (look, _) = twice(&site, "conf").await;
+    assert!(look.out.contains("    -on web01\n    +at web01\n     root = \"/srv\"\n"), "{}", look.out);
+    let kept = |name: &String| name.starts_with("app.conf.~");
+    assert_eq!(names(&dir.join("state")).iter().filter(|name| kept(name)).count(), 1);
+    // One that is refused changes nothing, and tells why.
+    write(&site.config.join("files/app.conf"), "nothing\n");
+    let refused = site.ask("conf web01").await.expect(2);
+    assert!(
+        refused.out.contains("app.conf is as it was: `validate` refuses the new content: no root"),
+        "{refused:#?}"
+    );
+    assert_eq!(read(&dir.join("state/app.conf")), "at web01\nroot = \"/srv\"\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_is_sent_in_one_go() {
+    let site = Site::start(1).await;
+    let dir = &site.hosts[0].dir;
+    for number in 0..60 {
+        write(&site.config.join(format!("files/site/d{}/f {number}", number % 7)), &format!("{number}\n"));
+    }
+    with_step(&site, "tree", "upload = { from = \"site/\", to = \"{{ root }}/state/site\" }").await;
+    let (look, _) = twice(&site, "tree").await;
+    assert!(look.out.contains("+++ b"), "{}", look.out);
+    assert_eq!(read(&dir.join("state/site/d3/f 59")), "59\n");
+    // One of them differs: one is told, and one is sent.
+    write(&site.config.join("files/site/d3/f 59"), "sixty\n");
+    write(&dir.join("state/site/mine"), "not ours");
+    let (look, _) = twice(&site, "tree").await;
+    assert!(look.out.contains("    -59\n    +sixty\n"), "{}", look.out);
+    assert_eq!(look.out.matches("+++ ").count(), 1, "{}", look.out);
+    assert_eq!(read(&dir.join("state/site/d3/f 59")), "sixty\n");
+    assert_eq!(read(&dir.join("state/site/mine")), "not ours");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_are_commented_out_and_lines_kept_in_order() {
+    let site = Site::start(1).await;
+    let dir = site.hosts[0].dir.join("state");
+    let conf = dir.join("nginx.conf");
+    let text = "upstream app {\n    server web1;\n    server web2;\n}\n";
+    let mut make = std::process::Command::new("sh");
+    make.args(["-c", "printf %s \"$1\" >\"$2\"", "sh", text]).arg(&conf);
+    as_account(&mut make);
+    assert!(make.status().unwrap().success());
+    let line = |keys: &str| format!("line = {{ path = \"{{{{ root }}}}/state/nginx.conf\", {keys} }}");
+    let server = "matches = '^\\s*server web1;'";
+    with_step(&site, "off", &line(&format!("{server}, state = \"commented\", backup = true"))).await;
+    let (look, _) = twice(&site, "off").await;
+    assert!(look.out.contains("    -    server web1;\n    +    #server web1;\n"), "{}", look.out);
+    assert_eq!(read(&conf), "upstream app {\n    #server web1;\n    server web2;\n}\n");
+    with_step(&site, "on", &line(&format!("{server}, state = \"uncommented\""))).await;
+    twice(&site, "on").await;
+    assert_eq!(read(&conf), "upstream app {\n    server web1;\n    server web2;\n}\n");
+    let wrong = "matches = 'web9', state = \"uncommented\"";
+    with_step(&site, "none", &line(wrong)).await;
+    let none = site.ask("none web01").await.expect(2);
+    assert!(none.out.contains("nginx.conf: no line of it is meant by `web9`"), "{none:#?}");
+    let block =
+        "block = { path = \"{{ root }}/state/new.conf\", text = \"a\\nb\", create = true, marker = \"x\" }";
+    with_step(&site, "made", &block.replace(", create = true", "")).await;
+    let missing = site.ask("made web01").await.expect(2);
+    assert!(missing.out.contains("new.conf is not there; `create = true` makes it"), "{missing:#?}");
+    with_step(&site, "made", block).await;
+    twice(&site, "made").await;
+    assert_eq!(read(&dir.join("new.conf")), "# BEGIN x\na\nb\n# END x\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_come_and_go() {
+    let site = Site::start(1).await;
+    let dir = site.hosts[0].dir.join("state");
+    with_step(&site, "dir", "directory = { path = \"{{ root }}/state/a/b\", mode = \"0750\" }").await;
+    twice(&site, "dir").await;
+    assert!(dir.join("a/b").is_dir());
+    with_step(&site, "gone", "delete = \"{{ root }}/state/a\"").await;
+    let (look, _) = twice(&site, "gone").await;
+    assert!(look.out.contains("/state/a: directory with 1 entries"), "{}", look.out);
+    assert!(!dir.join("a").exists());
+    with_step(&site, "never", "delete = \"{{ root }}/../../etc\"").await;
+    let never = site.ask("never web01").await.expect(2);
+    assert!(never.out.contains("it goes up by `..`; write where it is"), "{never:#?}");
+}
