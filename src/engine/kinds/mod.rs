@@ -1,6 +1,8 @@
 //! The kinds of steps that rollcall knows how to do by itself. All have one shape: observe, compare, change what
 //! differs, and say truthfully whether anything did. A look is the same without the change.
 
+mod system;
+
 use std::sync::LazyLock;
 
 use super::port::{ExecEnd, ExecReport, Input};
@@ -36,6 +38,7 @@ pub(super) fn own(step: &Step, suffix: &str) -> Option<Own> {
     };
     match &step.body {
         StepBody::Link { from, at } => own(&LINK, &[from, at, suffix], false),
+        StepBody::Package { .. } | StepBody::Service { .. } => system::own(&step.body),
         _ => None,
     }
 }
