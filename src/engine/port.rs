@@ -61,6 +61,8 @@ pub enum Input {
     None,
     Bytes(Bytes),
     File(PathBuf),
+    /// These bytes, and then the rest.
+    After(Bytes, Box<Input>),
 }
 
 /// How a command ended, and what it said.

@@ -20,6 +20,7 @@ mod readme;
 mod release;
 mod secrets;
 mod sim;
+mod steps_system;
 mod support;
 mod systemd;
 mod wrapper;

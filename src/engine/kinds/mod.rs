@@ -1,10 +1,14 @@
 //! The kinds of steps that rollcall knows how to do by itself. All have one shape: observe, compare, change what
 //! differs, and say truthfully whether anything did. A look is the same without the change.
 
+mod program;
+mod reboot;
 mod system;
+mod wait;
 
 use std::sync::LazyLock;
 
+use self::wait::Wait;
 use super::port::{ExecEnd, ExecReport, Input};
 use super::script;
 use super::step::{Attempt, Done};
@@ -49,20 +53,24 @@ fn call(own: &Own, step: &Step, mode: &str) -> String {
     script::in_place(step, &shell::with_arguments(own.text, &arguments))
 }
 
-/// The script that the wrapper runs for a step, if it does.
-pub(super) fn apart(step: &Step, suffix: &str) -> Option<String> {
-    match &step.body {
-        StepBody::Run { script } => Some(script::in_place(step, script)),
-        _ => own(step, suffix).filter(|own| own.apart).map(|own| call(&own, step, "act")),
-    }
-}
-
 /// True when the wrapper runs steps of this kind.
 pub(super) fn is_apart(step: &Step) -> bool {
-    apart(step, "").is_some()
+    matches!(step.body, StepBody::Run { .. } | StepBody::Script { .. })
+        || own(step, "").is_some_and(|own| own.apart)
 }
 
 impl Attempt<'_> {
+    /// The script that the wrapper runs for the step, if it does.
+    pub(super) fn apart(&self) -> Option<String> {
+        match &self.step.body {
+            StepBody::Run { script } => Some(script::in_place(self.step, script)),
+            StepBody::Script { interpreter, args, .. } => Some(self.script_call(interpreter, args)),
+            _ => {
+                own(self.step, &self.suffix()).filter(|own| own.apart).map(|own| call(&own, self.step, "act"))
+            }
+        }
+    }
+
     /// Does what no wrapper is needed for: doing it again does no harm.
     pub(super) async fn act(&self) -> Done {
         if let Some(own) = own(self.step, &self.suffix()) {
@@ -71,6 +79,12 @@ impl Attempt<'_> {
         match &self.step.body {
             StepBody::Upload(upload) => self.upload(upload).await,
             StepBody::Facts { custom } => self.facts(custom).await,
+            StepBody::Reboot { command, boot_id } => self.reboot(command, boot_id).await,
+            StepBody::WaitFor { what, gone, interval } => {
+                self.wait(&Wait { what, gone: *gone, interval: *interval }).await
+            }
+            StepBody::Check { check: Some(check), .. } => self.checked(check).await,
+            StepBody::Pause { time } => self.rest(*time).await,
             other => Done::failed(format!("a step of the kind `{}` cannot be done here", other.word())),
         }
     }
@@ -82,6 +96,13 @@ impl Attempt<'_> {
         }
         let why = match &self.step.body {
             StepBody::Facts { custom } => return self.facts(custom).await,
+            StepBody::WaitFor { what, gone, interval } => {
+                return self.look_at(&Wait { what, gone: *gone, interval: *interval }).await;
+            }
+            StepBody::Check { check: Some(check), .. } => return self.look_with_check(check).await,
+            // They change nothing on the host, whenever they are over.
+            StepBody::Pause { .. } | StepBody::Confirm { .. } => return Done::silent(Outcome::Unchanged),
+            StepBody::Reboot { .. } => return Done::silent(Outcome::WouldChange),
             StepBody::Run { .. } if script::guard(self.step).is_some() => {
                 return Done::silent(Outcome::WouldChange);
             }
