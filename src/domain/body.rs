@@ -213,6 +213,29 @@ pub(super) fn script<'a>(key: &'static str, text: &'a mut String) -> Field<'a> {
     Field { key, text, is_script: true }
 }
 
+impl PackageState {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            PackageState::Present => "present",
+            PackageState::Latest => "latest",
+            PackageState::Absent => "absent",
+        }
+    }
+}
+
+impl ServiceState {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            ServiceState::Started => "started",
+            ServiceState::Stopped => "stopped",
+            ServiceState::Restarted => "restarted",
+            ServiceState::Reloaded => "reloaded",
+        }
+    }
+}
+
 impl StepBody {
     /// The word that a step of this kind is written with.
     pub fn word(&self) -> &'static str {

@@ -152,6 +152,19 @@ pub enum Sudo {
 }
 
 impl Sudo {
+    /// A password is one line: what follows would be read by somebody else.
+    pub fn check_password(&self) -> Result<(), String> {
+        match self {
+            Sudo::Password { password, .. } if password.trim_end_matches('\n').is_empty() => {
+                Err("`sudo`: the password is empty".into())
+            }
+            Sudo::Password { password, .. } if password.trim_end_matches('\n').contains('\n') => {
+                Err("`sudo`: the password has more than one line".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// As messages end: ` with sudo as app`.
     pub fn words(&self) -> String {
         match self {

@@ -153,7 +153,7 @@ impl<'a> Asking<'a> {
         };
         let request = Exec {
             script: call.command(verb, &step.sudo),
-            input,
+            input: script::with_password(&step.sudo, input),
             timeout: self.patience.until.saturating_duration_since(Instant::now()).max(LAST_QUESTION),
             // Whoever asks is ended by it, not the step: that is what `kill` is for.
             cancel: if verb == Verb::Kill { CancellationToken::new() } else { work.cancel.clone() },

@@ -83,6 +83,7 @@ impl Work {
         let cancel = if to_its_end { CancellationToken::new() } else { cancel.clone() };
         let known = match &effect {
             Effect::Step { host, way, .. } => known(run, host, *way),
+            Effect::Observe { host } => known(run, host, Way::Forward),
             _ => Vars::new(),
         };
         let mark = run.asked.mark.clone();
@@ -178,13 +179,25 @@ impl Work {
     async fn prepare(&self, plan: &HostPlan) -> Result<(), Failure> {
         let steps = || plan.steps.iter().chain(&plan.rollback);
         let here = |step: &&Step| step.at.is_none() && kinds::is_apart(step);
-        let run: Vec<&Sudo> = steps().filter(here).map(|step| &step.sudo).collect();
+        let run: Vec<Sudo> = steps().filter(here).filter_map(|step| self.sudo_of(plan, step)).collect();
         for (at, sudo) in run.iter().enumerate() {
             if !run[..at].contains(sudo) {
                 self.prepare_as(plan, sudo).await?;
             }
         }
         Ok(())
+    }
+
+    /// As whom a step will act; `None` where that hangs on what steps before it will find.
+    fn sudo_of(&self, plan: &HostPlan, step: &Step) -> Option<Sudo> {
+        let Sudo::Password { user, password } = &step.sudo else { return Some(step.sudo.clone()) };
+        if !step.late {
+            return Some(step.sudo.clone());
+        }
+        let mut vars = self.with_secrets(&plan.endpoint.name, step).ok()?;
+        vars.extend(step.vars.clone());
+        let text = |template: &str| template::text(template, &vars).ok();
+        Some(Sudo::Password { user: text(user)?, password: text(password)? })
     }
 
     async fn prepare_as(&self, plan: &HostPlan, sudo: &Sudo) -> Result<(), Failure> {
@@ -201,12 +214,16 @@ impl Work {
             within: Duration::ZERO,
         };
         let script = call.command(Verb::Sweep, sudo);
-        let mut report = self.exec(plan, script, Input::None, OBSERVE_TIMEOUT).await;
+        let input = script::with_password(sudo, Input::None);
+        let mut report = self.exec(plan, script, input, OBSERVE_TIMEOUT).await;
         let why = match wrapper::hear(&oldest, &mut report).answer {
             Some(Answer::Ready) => return Ok(()),
             Some(Answer::Refused(why)) => why,
             Some(Answer::Stale) => "another rollcall has taken over: the host refuses this one".into(),
-            _ => describe(&report.end, &report.stderr),
+            _ => {
+                let hint = script::about_sudo(sudo, &report.stderr).unwrap_or_default();
+                describe(&report.end, &report.stderr) + &hint
+            }
         };
         let why = format!("its steps cannot be run{}: {why}", sudo.words());
         Err(Failure { kind: kind_of(&report.end), why })
@@ -282,6 +299,7 @@ impl Work {
         }
         let rendered =
             if step.late { step.render(&self.with_secrets(host, step)?, &NoFiles)? } else { step.clone() };
+        rendered.sudo.check_password()?;
         Ok((plan, rendered))
     }
 

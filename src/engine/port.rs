@@ -66,6 +66,8 @@ pub enum Input {
     File(PathBuf),
     /// A tar archive, made while it is sent.
     Tar(Arc<[Packed]>),
+    /// These bytes, and then the rest.
+    After(Bytes, Box<Input>),
 }
 
 /// One file of an archive that is sent.

@@ -1,6 +1,10 @@
 //! rollcall's own scripts for hosts. Plain POSIX `sh`; their text never changes, values arrive as `$1`,
 //! `$2`, ... Each prints one word that says what it found or did.
 
+use bytes::Bytes;
+
+use super::port::Input;
+use crate::domain::output::Output;
 use crate::domain::plan::HostPlan;
 use crate::domain::shell;
 use crate::domain::task::{Step, Sudo};
@@ -54,10 +58,60 @@ pub fn guard(step: &Step) -> Option<String> {
     (!all.is_empty()).then(|| in_place(step, &all.join(" || ")))
 }
 
-/// `sudo` with a password, the first line on stdin, where it is wanted; elsewhere that line is taken away.
+/// `sudo` with a password, which is the first line on stdin. It is tried out with nothing else to read, so that
+/// sudo takes no other line for one; and it never is an argument of a process.
 const SUDO: &str = r#"u=$1; shift
-if sudo -n -u "$u" true 2>/dev/null; then IFS= read -r _; exec sudo -n -u "$u" -- "$@"; fi
-exec sudo -S -k -p '' -u "$u" -- "$@""#;
+IFS= read -r p || { echo "rollcall sent no password" >&2; exit 1; }
+if sudo -n -u "$u" -- sh -c : 2>/dev/null; then exec sudo -n -u "$u" -- "$@"; fi
+printf '%s\n' "$p" | sudo -S -k -p '' -u "$u" -- sh -c : || exit
+{ printf '%s\n' "$p"; exec cat; } | sudo -S -k -p '' -u "$u" -- "$@""#;
+
+/// What goes before all other input: the password, where sudo is to be given one.
+pub fn with_password(sudo: &Sudo, input: Input) -> Input {
+    match sudo {
+        Sudo::Password { password, .. } => {
+            let line = format!("{}\n", password.trim_end_matches('\n'));
+            Input::After(Bytes::from(line), Box::new(input))
+        }
+        _ => input,
+    }
+}
+
+/// What is wrong with sudo, by what it has said last, and what to do about it.
+pub fn about_sudo(sudo: &Sudo, stderr: &Output) -> Option<String> {
+    let (user, with_password) = match sudo {
+        Sudo::No => return None,
+        Sudo::Root => ("root", false),
+        Sudo::User(user) => (user.as_str(), false),
+        Sudo::Password { user, .. } => (user.as_str(), true),
+    };
+    let said = stderr.last_line();
+    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if !says(&["sudo", "Sorry"]) {
+        return None;
+    }
+    let wants = says(&["password is required", "terminal is required"]);
+    let refuses = says(&["incorrect password", "try again", "no password was provided"]);
+    let hint = if refuses || (wants && with_password) {
+        "sudo does not take the password; try: the right secret for `password`".to_string()
+    } else if wants {
+        format!(
+            "sudo wants a password; try: sudo = {{ user = \"{user}\", password = \"{{{{ NAME_OF_A_SECRET }}}}\" }}, or \
+             NOPASSWD for the login in the host's sudoers"
+        )
+    } else if says(&["sudoers", "may not run", "not allowed"]) {
+        format!(
+            "the login has no right to this; try on the host: sudo -l, and a rule for {user} in its sudoers"
+        )
+    } else if says(&["not found"]) {
+        format!("sudo is not installed on the host; try: a login that is {user}, without `sudo`")
+    } else if says(&["unknown user"]) {
+        format!("the host has no user {user}; try: another one for `sudo`")
+    } else {
+        return None;
+    };
+    Some(format!("; {hint}"))
+}
 
 /// The look at the present release of a host.
 pub fn observe(plan: &HostPlan) -> String {
@@ -101,6 +155,88 @@ mod tests {
         std::fs::create_dir_all(at.join("releases/it's 1")).unwrap();
         assert_eq!(own(at, OBSERVE, &["current"], ""), said(0, "to releases/it's 1"));
         assert_eq!(own(at, OBSERVE, &[""], ""), said(0, "none"));
+    }
+
+    /// Takes `right` for a password, lets `nobody` do everything without one, and `bin` nothing at all. It tries three
+    /// times, as sudo does, and writes down how it was called.
+    const FAKE_SUDO: &str = r#"#!/bin/sh
+echo "sudo $1 $2 $3 $4 $5 $6" >>log
+quiet= user=root
+while [ $# -gt 0 ]; do
+  case $1 in -n) quiet=1 ;; -S | -k) ;; -p) shift ;; -u) user=$2; shift ;; --) shift; break ;; esac
+  shift
+done
+case $user in
+  nobody) exec "$@" ;;
+  bin) echo "Sorry, user me is not allowed to execute '/bin/sh' as bin on host." >&2; exit 1 ;;
+esac
+[ -z "$quiet" ] || { echo "sudo: a password is required" >&2; exit 1; }
+for try in 1 2 3; do
+  IFS= read -r line || break
+  [ "$line" != ' right\$x' ] || exec "$@"
+  echo "Sorry, try again." >&2
+done
+echo "sudo: no password was provided" >&2
+exit 1
+"#;
+
+    #[test]
+    fn sudo_is_given_its_password_first_and_the_command_the_rest() {
+        use std::os::unix::fs::PermissionsExt;
+        for shell in ["sh", "busybox sh"] {
+            let dir = tempfile::tempdir().unwrap();
+            let at = |name: &str| dir.path().join(name);
+            std::fs::write(at("sudo"), FAKE_SUDO).unwrap();
+            std::fs::set_permissions(at("sudo"), std::fs::Permissions::from_mode(0o755)).unwrap();
+            let run = |user: &str, password: &str| {
+                let sudo = Sudo::Password { user: user.into(), password: password.into() };
+                let script = format!("PATH={}:$PATH; {}", dir.path().display(), run_as("cat; exit 7", &sudo));
+                let Input::After(first, _) = with_password(&sudo, Input::None) else { panic!("no password") };
+                assert!(!script.contains("right"), "never in a command line: {script}");
+                let mut command = Command::new(shell.split(' ').next().unwrap());
+                command.args(shell.split(' ').skip(1)).args(["-c", &script]).current_dir(dir.path());
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                let mut child = command.spawn().unwrap();
+                let mut stdin = child.stdin.take().unwrap();
+                // Whoever gives up early does not read all of it.
+                let _ = stdin.write_all(&[&first[..], b"one\n right\\$x\n"].concat());
+                drop(stdin);
+                let output = child.wait_with_output().unwrap();
+                let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                let stderr = Output { text: text(&output.stderr), left_out: 0 };
+                let hint = about_sudo(&sudo, &stderr).unwrap_or_default();
+                (output.status.code().unwrap(), text(&output.stdout), hint)
+            };
+            let rest = "one\n right\\$x\n".to_string();
+            assert_eq!(run("root", " right\\$x"), (7, rest.clone(), String::new()), "{shell}");
+            assert_eq!(run("nobody", "whatever"), (7, rest, String::new()), "{shell}: it is not asked for");
+            let (status, out, hint) = run("root", "wrong");
+            assert_eq!((status, out.as_str()), (1, ""), "{shell}: what comes after it is no password");
+            assert_eq!(hint, "; sudo does not take the password; try: the right secret for `password`");
+            let (status, _, hint) = run("bin", " right\\$x");
+            assert!(status == 1 && hint.starts_with("; the login has no right to this"), "{shell}: {hint}");
+            let log = std::fs::read_to_string(at("log")).unwrap();
+            assert!(!log.contains("right"), "{log}");
+        }
+    }
+
+    #[test]
+    fn what_sudo_says_is_told_with_what_to_do() {
+        let hint = |sudo: Sudo, said: &str| {
+            about_sudo(&sudo, &Output { text: format!("{said}\n"), left_out: 0 }).unwrap_or_default()
+        };
+        let wants = hint(Sudo::User("app".into()), "sudo: a password is required");
+        assert_eq!(
+            wants,
+            "; sudo wants a password; try: sudo = { user = \"app\", password = \"{{ NAME_OF_A_SECRET }}\" }, or \
+             NOPASSWD for the login in the host's sudoers"
+        );
+        let missing = hint(Sudo::Root, "sh: 1: exec: sudo: not found");
+        assert_eq!(missing, "; sudo is not installed on the host; try: a login that is root, without `sudo`");
+        assert!(hint(Sudo::Root, "me is not in the sudoers file.").contains("has no right"));
+        assert!(hint(Sudo::User("x".into()), "sudo: unknown user x").contains("the host has no user x"));
+        assert_eq!(hint(Sudo::Root, "make: nothing not found"), "", "that is not sudo");
+        assert_eq!(hint(Sudo::No, "sudo: a password is required"), "", "the step's own business");
     }
 
     #[test]

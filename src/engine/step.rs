@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::asking::{Asking, Patience, milliseconds};
 use super::effect::{Work, describe};
 use super::kinds;
-use super::port::{ExecEnd, ExecReport, Input};
+use super::port::{Exec, ExecEnd, ExecReport, Input};
 use super::script;
 use super::wrapper;
 use crate::domain::event::Progress;
@@ -64,7 +64,7 @@ impl Attempt<'_> {
     /// what it would do.
     pub async fn perform(&self) -> Done {
         let kind = &self.work.live.plan.kind;
-        let apart = kinds::apart(self.step, &self.suffix()).filter(|_| *kind != Kind::Run);
+        let apart = self.apart().filter(|_| *kind != Kind::Run);
         if let (Some(script), Some(_)) = (&apart, self.work.resumed) {
             return self.ask(script).await;
         }
@@ -73,7 +73,10 @@ impl Attempt<'_> {
         }
         match (&self.step.body, apart) {
             _ if matches!(kind, Kind::Look { .. }) => self.look().await,
-            (_, Some(script)) => self.ask(&script).await,
+            (_, Some(script)) => match self.send_script().await {
+                None => self.ask(&script).await,
+                Some(done) => done,
+            },
             (StepBody::Run { script }, None) => self.ad_hoc(script).await,
             _ => self.act().await,
         }
@@ -86,7 +89,9 @@ impl Attempt<'_> {
 
     async fn ask(&self, script: &str) -> Done {
         let done = Asking::new(self).ask(script).await;
-        if matches!(self.step.body, StepBody::Run { .. }) || done.outcome != Outcome::Ok {
+        if matches!(self.step.body, StepBody::Run { .. } | StepBody::Script { .. })
+            || done.outcome != Outcome::Ok
+        {
             return done;
         }
         let (stdout, word) = kinds::told(done.stdout);
@@ -144,7 +149,7 @@ impl Attempt<'_> {
         let mut patience = Patience::until(Instant::now() + self.step.timeout);
         let mut again = false;
         loop {
-            let request = self.work.request(script.clone(), input.clone(), timeout);
+            let request = self.request(script.clone(), input.clone(), timeout);
             let mut report = self.work.ports.remote.exec(self.endpoint(), request).await;
             let Some(why) = lost(&report.end, again) else { return (report, again) };
             again = true;
@@ -153,6 +158,11 @@ impl Attempt<'_> {
                 return (report, again);
             }
         }
+    }
+
+    /// What is sent to the host, with the password first where sudo wants one.
+    pub fn request(&self, script: String, input: Input, timeout: Duration) -> Exec {
+        self.work.request(script, script::with_password(&self.step.sudo, input), timeout)
     }
 
     /// Hides secrets in what the wrapper passes on, but not in what it says itself.
@@ -166,7 +176,8 @@ impl Attempt<'_> {
         let outcome = match report.end {
             ExecEnd::Exited(0) => good(&report.stdout),
             ExecEnd::Exited(code) => {
-                Outcome::Failed { code: Some(code), why: describe(&report.end, &report.stderr) }
+                let hint = script::about_sudo(&self.step.sudo, &report.stderr).unwrap_or_default();
+                Outcome::Failed { code: Some(code), why: describe(&report.end, &report.stderr) + &hint }
             }
             ExecEnd::Signalled(_) => {
                 Outcome::Failed { code: None, why: describe(&report.end, &report.stderr) }

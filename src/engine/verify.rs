@@ -48,7 +48,7 @@ async fn verify_one(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> CheckRes
 
 /// The verdict on what was seen, in words that hide secrets: a text that is cut short could show the half of
 /// one, so they are hidden before it is.
-fn judge_masked(probe: &Probe, seen: Observation, masks: &Masks) -> (Verdict, String) {
+pub(super) fn judge_masked(probe: &Probe, seen: Observation, masks: &Masks) -> (Verdict, String) {
     let (verdict, text) = judge(probe, &seen);
     if masks.is_empty() {
         return (verdict, text);

@@ -11,10 +11,13 @@ use super::port::{ExecEnd, ExecReport};
 use super::script;
 use crate::domain::task::Sudo;
 
+/// The function that finds the place where a host keeps what it knows of steps.
+pub(super) const PLACE: &str = include_str!("place.sh");
+
 /// The wrapper itself; its text never changes. Comments and indentation stay here: some SSH servers take no
 /// command of more than 9000 bytes.
 pub static WRAPPER: LazyLock<String> = LazyLock::new(|| {
-    let lines = include_str!("wrapper.sh").lines().map(str::trim_start);
+    let lines = PLACE.lines().chain(include_str!("wrapper.sh").lines()).map(str::trim_start);
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect()
 });
 

@@ -85,25 +85,7 @@ alive() {
 # The group of process $2; where groups cannot be made, the process.
 signal() { kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2" 2>/dev/null; }
 
-# --- the place -----------------------------------------------------------------------------------------------
-
-# Below the login's home if that is its own, else below /var/tmp. What is there already is used.
-find_place() {
-  own=${XDG_STATE_HOME:-${HOME:-/}} below=rollcall
-  [ -n "${XDG_STATE_HOME:-}" ] || below=.local/state/rollcall
-  place=$own/$below/$site
-  if [ -O "$own" ]; then [ ! -d "$place/ops" ] || return 0; fi
-  far=/var/tmp/rollcall-$(id -u)-$site
-  if [ -O "$own" ] && [ ! -e "$far" ]; then
-    why=$(umask 077; mkdir -p "$place/ops" 2>&1) && return 0
-  fi
-  place=$far
-  [ -d "$place" ] || why=$(mkdir -m 700 "$place" 2>&1) || return 1
-  why="$place is not a folder of $(id -un) alone"
-  [ ! -L "$place" ] && [ -O "$place" ] || return 1
-  case $(ls -ld "$place") in drwx------*) ;; *) return 1 ;; esac
-  why=$(umask 077; mkdir -p "$place/ops" 2>&1)
-}
+# --- the place: see find_place in place.sh, which stands before this ------------------------------------------
 
 # Refuses whoever is no longer in office.
 check_epoch() {

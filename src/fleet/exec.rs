@@ -63,9 +63,13 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
 
 /// Sends the input and then says that there is no more. A command that does not read it, or a
 /// connection that breaks, shows in how the command ends.
-async fn send(mut writer: impl tokio::io::AsyncWrite + Unpin, input: Input) {
+async fn send(mut writer: impl tokio::io::AsyncWrite + Unpin, mut input: Input) {
+    while let Input::After(first, rest) = input {
+        let _ = writer.write_all(&first).await;
+        input = *rest;
+    }
     match input {
-        Input::None => {}
+        Input::None | Input::After(..) => {}
         Input::Bytes(bytes) => _ = writer.write_all(&bytes).await,
         Input::File(path) => {
             if let Ok(mut file) = tokio::fs::File::open(&path).await {

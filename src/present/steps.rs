@@ -7,7 +7,7 @@ use crate::domain::event::{Event, EventKind};
 use crate::domain::name::HostName;
 use crate::domain::outcome::Outcome;
 use crate::domain::run::Run;
-use crate::domain::task::{Awaited, LineState, PackageState, ServiceState, Source, Step, StepBody, Sudo};
+use crate::domain::task::{Awaited, LineState, ServiceState, Source, Step, StepBody, Sudo};
 
 use super::table::{alike, folded};
 
@@ -50,11 +50,11 @@ fn what(body: &StepBody) -> String {
         StepBody::Delete { path } => format!("delete {path}"),
         StepBody::Package { names, state, version, .. } => {
             let version = version.as_ref().map_or_else(String::new, |version| format!(" {version}"));
-            format!("package {}{version}: {}", names.join(" "), package_word(*state))
+            format!("package {}{version}: {}", names.join(" "), state.word())
         }
         StepBody::Service { name, state, enabled } => {
             let enabled = enabled.map(|yes| if yes { "enabled" } else { "disabled" });
-            let words: Vec<&str> = state.map(service_word).into_iter().chain(enabled).collect();
+            let words: Vec<&str> = state.map(ServiceState::word).into_iter().chain(enabled).collect();
             format!("service {name}: {}", words.join(", "))
         }
         StepBody::Archive { source, to, .. } => format!("unpack {} into {to}", source_name(source)),
@@ -84,23 +84,6 @@ fn line_word(state: LineState) -> &'static str {
         LineState::Absent => "absent",
         LineState::Commented => "commented",
         LineState::Uncommented => "uncommented",
-    }
-}
-
-fn package_word(state: PackageState) -> &'static str {
-    match state {
-        PackageState::Present => "present",
-        PackageState::Latest => "latest",
-        PackageState::Absent => "absent",
-    }
-}
-
-fn service_word(state: ServiceState) -> &'static str {
-    match state {
-        ServiceState::Started => "started",
-        ServiceState::Stopped => "stopped",
-        ServiceState::Restarted => "restarted",
-        ServiceState::Reloaded => "reloaded",
     }
 }
 

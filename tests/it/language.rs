@@ -21,7 +21,7 @@ fn told(answer: &Answer, host: &str, step: &str) -> Vec<String> {
     lines.filter(|line| line.starts_with(step)).map(String::from).collect()
 }
 
-fn last(answer: &Answer, host: &str, step: &str) -> String {
+pub fn last(answer: &Answer, host: &str, step: &str) -> String {
     told(answer, host, step)
         .pop()
         .unwrap_or_else(|| panic!("nothing is told of {step} on {host}: {answer:#?}"))

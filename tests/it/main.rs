@@ -23,6 +23,7 @@ mod schema;
 mod secrets;
 mod sim;
 mod steps_files;
+mod steps_system;
 mod support;
 mod systemd;
 mod wrapper;

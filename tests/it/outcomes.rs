@@ -134,7 +134,7 @@ fn ports_of(site: &Site) -> Ports {
 }
 
 /// The work on one step of the only host, in run 77.
-fn work(site: &Site, task: Option<&str>, step: usize) -> Work {
+pub fn work(site: &Site, task: Option<&str>, step: usize) -> Work {
     work_of(&ports_of(site), site, task, step)
 }
 
@@ -145,7 +145,7 @@ fn work_of(ports: &Ports, site: &Site, task: Option<&str>, step: usize) -> Work 
     Work::new(ports, &live, &Run::new(RunId(77), plan), effect, &CancellationToken::new())
 }
 
-fn ended(event: EventKind) -> (Outcome, String) {
+pub fn ended(event: EventKind) -> (Outcome, String) {
     let EventKind::StepEnded { outcome, stdout, .. } = event else { panic!("{event:?}") };
     (outcome, stdout.text)
 }

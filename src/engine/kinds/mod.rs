@@ -3,13 +3,18 @@
 
 mod diff;
 mod edit;
+mod program;
+mod reboot;
 #[cfg(test)]
 mod scripts_tests;
 mod stream;
+mod system;
 mod upload;
+mod wait;
 
 use std::sync::LazyLock;
 
+use self::wait::Wait;
 use super::port::{ExecEnd, ExecReport, Input};
 use super::script;
 use super::step::{Attempt, Done};
@@ -71,6 +76,7 @@ pub(super) fn own(step: &Step, suffix: &str) -> Option<Own> {
             own(&DIRECTORY, &[path, &mode, owner.as_deref().unwrap_or_default()], false)
         }
         StepBody::Delete { path } => own(&DELETE, &[path], false),
+        StepBody::Package { .. } | StepBody::Service { .. } => system::own(&step.body),
         _ => None,
     }
 }
@@ -88,20 +94,22 @@ fn call(text: &str, arguments: &[&str], step: &Step) -> String {
     script::in_place(step, &shell::with_arguments(text, arguments))
 }
 
-/// The script that the wrapper runs for a step, if it does.
-pub(super) fn apart(step: &Step, suffix: &str) -> Option<String> {
-    match &step.body {
-        StepBody::Run { script } => Some(script::in_place(step, script)),
-        _ => own(step, suffix).filter(|own| own.apart).map(|own| own.call(step, "act")),
-    }
-}
-
 /// True when the wrapper runs steps of this kind.
 pub(super) fn is_apart(step: &Step) -> bool {
-    apart(step, "").is_some()
+    matches!(step.body, StepBody::Run { .. } | StepBody::Script { .. })
+        || own(step, "").is_some_and(|own| own.apart)
 }
 
 impl Attempt<'_> {
+    /// The script that the wrapper runs for the step, if it does.
+    pub(super) fn apart(&self) -> Option<String> {
+        match &self.step.body {
+            StepBody::Run { script } => Some(script::in_place(self.step, script)),
+            StepBody::Script { interpreter, args, .. } => Some(self.script_call(interpreter, args)),
+            _ => own(self.step, &self.suffix()).filter(|own| own.apart).map(|own| own.call(self.step, "act")),
+        }
+    }
+
     /// Does what no wrapper is needed for: doing it again does no harm.
     pub(super) async fn act(&self) -> Done {
         if let Some(why) = refused(self.step) {
@@ -115,6 +123,12 @@ impl Attempt<'_> {
             StepBody::Line(line) => self.line(line, true).await,
             StepBody::Block(block) => self.block(block, true).await,
             StepBody::Facts { custom } => self.facts(custom).await,
+            StepBody::Reboot { command, boot_id } => self.reboot(command, boot_id).await,
+            StepBody::WaitFor { what, gone, interval } => {
+                self.wait(&Wait { what, gone: *gone, interval: *interval }).await
+            }
+            StepBody::Check { check: Some(check), .. } => self.checked(check).await,
+            StepBody::Pause { time } => self.rest(*time).await,
             other => Done::failed(format!("a step of the kind `{}` cannot be done here", other.word())),
         }
     }
@@ -132,6 +146,13 @@ impl Attempt<'_> {
             StepBody::Upload(upload) => return self.upload(upload, false).await,
             StepBody::Line(line) => return self.line(line, false).await,
             StepBody::Block(block) => return self.block(block, false).await,
+            StepBody::WaitFor { what, gone, interval } => {
+                return self.look_at(&Wait { what, gone: *gone, interval: *interval }).await;
+            }
+            StepBody::Check { check: Some(check), .. } => return self.look_with_check(check).await,
+            // They change nothing on the host, whenever they are over.
+            StepBody::Pause { .. } | StepBody::Confirm { .. } => return Done::silent(Outcome::Unchanged),
+            StepBody::Reboot { .. } => return Done::silent(Outcome::WouldChange),
             StepBody::Run { .. } if script::guard(self.step).is_some() => {
                 return Done::silent(Outcome::WouldChange);
             }
