@@ -2,6 +2,7 @@
 
 mod architecture;
 mod balancers;
+mod coming_from;
 mod config;
 mod demo;
 mod door;

@@ -76,9 +76,10 @@ pub fn open_to_all(path: &Path) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).expect("permissions");
 }
 
-/// Makes the test account the owner.
+/// Makes the test account and its group the owners.
 pub fn give_to_account(path: &Path) {
-    let status = Command::new("chown").arg(account()).arg(path).status().expect("chown is there");
+    let status =
+        Command::new("chown").arg(format!("{}:", account())).arg(path).status().expect("chown is there");
     assert!(status.success());
 }
 
