@@ -28,6 +28,7 @@ use crate::door::{Desk, Reload, Terminal, answer};
 use crate::engine::port::{Clock, Remote};
 use crate::engine::{Engine, Ports};
 use crate::fleet::connect::{Dial, Tcp};
+use crate::fleet::here::Here;
 use crate::fleet::known_hosts::KnownHosts;
 use crate::fleet::{Fleet, Parts, Settings, read_identities};
 use crate::present::table;
@@ -145,7 +146,14 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
     let site = site_of(host_key(&settings.host_key)?.public_key());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let fleet = Arc::new(Fleet::new(parts(&settings.fleet, dial, clock.clone())?));
-    let remote: Arc<dyn Remote> = fleet.clone();
+    let current = watch::Sender::new(config.clone());
+    let receiver = current.subscribe();
+    let in_force = current.subscribe();
+    let remote: Arc<dyn Remote> = Arc::new(Here {
+        fleet: fleet.clone(),
+        allowed: Box::new(move || in_force.borrow().settings.allow_local),
+        state: settings.store.parent().unwrap_or(Path::new("/")).to_path_buf(),
+    });
     let vault = Arc::new(Vault::new(config.clone())?);
     let engine = Engine::new(Ports {
         prober: Arc::new(Probes::new(remote.clone())),
@@ -157,8 +165,6 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
         clock,
         secrets: vault.clone(),
     });
-    let current = watch::Sender::new(config);
-    let receiver = current.subscribe();
     let root = Arc::new(Root { path: path.to_path_buf(), current, vault, reloading: Mutex::default() });
     Ok((Desk { engine, config: receiver, reload: root.clone() }, fleet, root))
 }

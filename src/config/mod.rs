@@ -164,6 +164,7 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         .collect();
     let check_names = checks.values().flatten().map(|check| check.name.clone()).collect();
     tasks::check_calls(&tasks, &check_names);
+    tasks::check_local(&tasks, settings.allow_local);
     let tasks = tasks.into_iter().map(|file| (file.task.name.clone(), file.task)).collect();
     let groups = inventory.groups.keys().cloned().collect();
     let operators = read

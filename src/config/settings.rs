@@ -17,7 +17,7 @@ pub struct Settings {
     /// Made on first start.
     pub host_key: PathBuf,
     pub store: PathBuf,
-    /// Vars may come from commands on this machine.
+    /// Vars may come from commands on this machine, and steps may be done on it.
     pub allow_local: bool,
     /// What decrypts age files.
     pub age_identity: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! The steps of a task: `[[steps]]`, `[[handlers]]`, `[[rollback]]` and what takes a step back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -49,6 +50,8 @@ pub(super) struct Named {
     pub(super) handlers: Vec<Spanned<String>>,
     pub(super) tasks: Vec<Spanned<String>>,
     pub(super) checks: Vec<Spanned<String>>,
+    /// Where a step is done on the machine of rollcall.
+    pub(super) local: Vec<Range<usize>>,
 }
 
 impl Named {
@@ -56,6 +59,7 @@ impl Named {
         self.handlers.extend(other.handlers);
         self.tasks.extend(other.tasks);
         self.checks.extend(other.checks);
+        self.local.extend(other.local);
     }
 }
 
@@ -98,6 +102,8 @@ type Read = (Option<Spanned<String>>, Named, Option<Written>);
 /// The name apart from the step: it is taken even where something else is wrong.
 fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
     let on = text(&mut table, "on", known);
+    let here = if on.as_deref() == Some(Endpoint::HERE) { table.key_span("on") } else { None };
+    let local = table.key_span("local").or(here).into_iter().collect();
     let each = read_loop(&mut table, known);
     let tags = table.strings("tags").into_iter().map(Spanned::into_inner).collect();
     let handlers = table.strings("notify");
@@ -124,7 +130,7 @@ fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
         let undo = undo.into_iter().map(place).collect();
         Written { step: Step { at: None, ..step }, on, each, tags, notify, undo }
     });
-    (name, Named { handlers, tasks, checks }, written)
+    (name, Named { handlers, tasks, checks, local }, written)
 }
 
 /// `loop`: a list, or an expression that is one.
@@ -157,6 +163,9 @@ fn read_undo(table: &mut Reader<'_>, known: &Known) -> Vec<Step> {
         Some(DeValue::Array(_)) => {
             let tables = table.tables("undo", "a step back");
             tables.iter().for_each(refuse_calls);
+            for (doc, span) in tables.iter().filter_map(|table| Some((table.doc, table.key_span("local")?))) {
+                doc.wrong(span, "a step back is done where its step was: `local` does not go with `undo`");
+            }
             tables.into_iter().filter_map(|table| read_step(table, known).1).collect()
         }
         Some(_) => {

@@ -124,6 +124,18 @@ pub(super) fn check_calls(files: &[TaskFile<'_>], checks: &BTreeSet<String>) {
     }
 }
 
+/// Steps on the machine of rollcall, where it allows none.
+pub(super) fn check_local(files: &[TaskFile<'_>], allowed: bool) {
+    for file in files.iter().filter(|_| !allowed) {
+        for span in &file.named.local {
+            let hint =
+                "write allow_local = true in rollcall.toml: whoever may write tasks then acts as rollcall";
+            let message = "steps on the machine of rollcall are not allowed";
+            file.doc.report(span.clone(), message, hint.to_string());
+        }
+    }
+}
+
 fn check_call(file: &TaskFile<'_>, name: &Spanned<String>, tasks: &BTreeMap<&str, &TaskFile<'_>>) {
     let Some(called) = tasks.get(name.get_ref().as_str()) else {
         let guess = did_you_mean(name.get_ref(), tasks.keys().copied());

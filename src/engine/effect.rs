@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Ports;
 use super::feed::Live;
+use super::here;
 use super::kinds;
 use super::masked::masked;
 use super::port::{Exec, ExecEnd, ExecReport, Input, Member};
@@ -20,6 +21,7 @@ use super::verify::{Eyes, verify};
 use super::wrapper::{self, Answer, Call, Verb};
 use crate::domain::bracket::Phase;
 use crate::domain::event::{Change, EventKind, Stage, Way, operation_id};
+use crate::domain::inventory::Endpoint;
 use crate::domain::leave::known;
 use crate::domain::name::HostName;
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
@@ -297,9 +299,12 @@ impl Work {
             vars.extend(step.vars.clone());
             template::holds(when, &vars).map_err(|why| format!("`when`: {why}"))?;
         }
-        let rendered =
+        let mut rendered =
             if step.late { step.render(&self.with_secrets(host, step)?, &NoFiles)? } else { step.clone() };
         rendered.sudo.check_password()?;
+        if rendered.at.as_ref().is_some_and(Endpoint::is_here) {
+            rendered.env.extend(here::environment(&self.live, Some(host)));
+        }
         Ok((plan, rendered))
     }
 

@@ -15,6 +15,7 @@ mod asking;
 mod drive;
 mod facts;
 mod guard;
+mod here;
 mod masked;
 mod step;
 

@@ -15,11 +15,11 @@ use crate::domain::secret::{Masks, Stream};
 use crate::engine::port::{Content, Exec, ExecEnd, ExecReport, Input, Packed};
 
 /// Between TERM and KILL: time for a process to put its things in order.
-const TERM_GRACE: Duration = Duration::from_secs(5);
+pub(super) const TERM_GRACE: Duration = Duration::from_secs(5);
 
 /// After KILL, and after an exit status: how long the host may take to say that it is over. A child
 /// that kept the output open must not hold the step.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 /// Longest line that is shown live, in bytes; the rest of it is cut off there, not in the journal.
 const LIVE_LINE_BYTES: usize = 4096;
@@ -46,7 +46,7 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
         writer,
         stdout: Kept::new(Capture::keeping(request.keep_bytes), &request.masks),
         stderr: Kept::new(Capture::default(), &request.masks),
-        lines: Lines { sender: request.lines, pending: Vec::new() },
+        lines: Lines::new(request.lines),
         sink: request.sink,
         end: None,
         stopping: None,
@@ -63,7 +63,7 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
 
 /// Sends the input and then says that there is no more. A command that does not read it, or a
 /// connection that breaks, shows in how the command ends.
-async fn send(mut writer: impl tokio::io::AsyncWrite + Unpin, mut input: Input) {
+pub(super) async fn send(mut writer: impl tokio::io::AsyncWrite + Unpin, mut input: Input) {
     while let Input::After(first, rest) = input {
         let _ = writer.write_all(&first).await;
         input = *rest;
@@ -262,18 +262,18 @@ fn signal_text(signal: &Sig) -> String {
 }
 
 /// One of the two outputs. Secrets are taken out before anything of it is kept or shown.
-struct Kept {
+pub(super) struct Kept {
     capture: Capture,
     /// Only where there is something to hide.
     masked: Option<Stream>,
 }
 
 impl Kept {
-    fn new(capture: Capture, masks: &Masks) -> Kept {
+    pub(super) fn new(capture: Capture, masks: &Masks) -> Kept {
         Kept { capture, masked: (!masks.is_empty()).then(|| masks.stream()) }
     }
 
-    fn push(&mut self, data: &[u8], lines: &mut Lines) {
+    pub(super) fn push(&mut self, data: &[u8], lines: &mut Lines) {
         let Some(stream) = &mut self.masked else { return self.keep(data, lines) };
         let clean = stream.push(data);
         self.keep(&clean, lines);
@@ -284,7 +284,7 @@ impl Kept {
         lines.push(data);
     }
 
-    fn finish(mut self, lines: &mut Lines) -> Output {
+    pub(super) fn finish(mut self, lines: &mut Lines) -> Output {
         let held = self.masked.take().map(Stream::finish).unwrap_or_default();
         self.keep(&held, lines);
         self.capture.finish()
@@ -292,12 +292,16 @@ impl Kept {
 }
 
 /// Cuts output into lines for people who watch.
-struct Lines {
+pub(super) struct Lines {
     sender: Option<mpsc::Sender<String>>,
     pending: Vec<u8>,
 }
 
 impl Lines {
+    pub(super) fn new(sender: Option<mpsc::Sender<String>>) -> Lines {
+        Lines { sender, pending: Vec::new() }
+    }
+
     fn push(&mut self, data: &[u8]) {
         if self.sender.is_none() {
             return;
@@ -311,7 +315,7 @@ impl Lines {
         }
     }
 
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         let line = std::mem::take(&mut self.pending);
         if let Some(sender) = &self.sender
             && !line.is_empty()

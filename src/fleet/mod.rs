@@ -3,6 +3,7 @@
 mod client;
 pub mod connect;
 mod exec;
+pub mod here;
 pub mod known_hosts;
 
 use std::collections::HashMap;

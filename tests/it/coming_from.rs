@@ -51,7 +51,11 @@ async fn the_founding_fabfile_works_function_by_function() {
     take_over(&site, "fabric");
     let config = site.nginx.config();
     let (dir, file) = (config.parent().unwrap().display(), config.file_name().unwrap().to_str().unwrap());
-    let restart = format!("PATH=$PATH:/usr/sbin nginx -s reload -p {} -c {}", site.nginx.dir.display(), config.display());
+    let restart = format!(
+        "PATH=$PATH:/usr/sbin nginx -s reload -p {} -c {}",
+        site.nginx.dir.display(),
+        config.display()
+    );
     let inventory = site.config.join("hosts/prod.toml");
     let app = "[app.vars]\napp_restart = \"touch restarted\"\n[app.hosts]\n";
     let hosts = read(&inventory)

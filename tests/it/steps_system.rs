@@ -433,3 +433,61 @@ async fn sudo_takes_its_password_from_a_secret_and_says_what_it_lacks() {
     let place = &site.daemon.as_ref().unwrap().desk.engine.ports().site;
     shell(&format!("rm -rf /var/tmp/rollcall-*-{place}"), "");
 }
+
+const LOCAL: &str = r#"
+[[steps]]
+name = "tell"
+local = "env | grep ^ROLLCALL_ | sort >{{ told }}/{{ host.name }}; echo heard; pwd"
+register = "told_here"
+[[steps]]
+name = "link"
+link = { from = "{{ host.name }}", at = "{{ told }}/link" }
+on = "local"
+run_once = true
+[[steps]]
+name = "port"
+wait_for = { port = "{{ app_port }}" }
+on = "local"
+[[steps]]
+name = "there"
+run = "echo {{ told_here.lines[0] }} >heard"
+in = "{{ root }}"
+[[steps]]
+name = "fails"
+local = "echo no such thing >&2; exit 3"
+when = "fail == 'yes'"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_are_done_on_the_machine_of_rollcall_where_that_is_allowed() {
+    let site = site(2, &[]).await;
+    let told = site.dir.path().join("told");
+    std::fs::create_dir(&told).unwrap();
+    let task = format!("params.fail = {{ default = \"no\" }}\nvars.told = \"{}\"\n{LOCAL}", told.display());
+    write(&site.config.join("tasks/here.toml"), &task);
+    let refused = site.ask("reload").await;
+    assert_eq!(
+        refused.err.matches("steps on the machine of rollcall are not allowed").count(),
+        4,
+        "{refused:#?}"
+    );
+    assert!(refused.err.contains("write allow_local = true in rollcall.toml"), "{refused:#?}");
+    let settings = site.config.join("rollcall.toml");
+    write(&settings, &format!("allow_local = true\n{}", read(&settings)));
+    site.ask("reload").await.expect(0);
+    let plan = site.ask("plan here web01").await.expect(0);
+    assert!(plan.out.contains("(on local)"), "{plan:#?}");
+    let answer = site.ask("here prod.web").await.expect(0);
+    assert!(last(&answer, "web01", "tell").starts_with("tell on local: ok"), "{answer:#?}");
+    assert_eq!(
+        read(&told.join("web02")),
+        "ROLLCALL_BY=ann\nROLLCALL_HOST=web02\nROLLCALL_HOSTS=web[01-02]\nROLLCALL_RUN=1\nROLLCALL_TASK=here\n"
+    );
+    assert!(told.join("link").is_symlink());
+    assert_eq!(read(&site.hosts[1].dir.join("heard")), "heard\n");
+    let failed = site.ask("here web01 fail=yes").await.expect(2);
+    let why = "fails on local: FAILED: exit status 3: no such thing";
+    assert_eq!(last(&failed, "web01", "fails"), why);
+    let rules = site.dir.path().join("state/rollcall");
+    assert!(rules.is_dir(), "what is kept of them is beside the store");
+}

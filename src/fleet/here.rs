@@ -1,0 +1,245 @@
+//! The machine that rollcall itself runs on, for steps that are done there: a process group of its own instead of
+//! a connection, with the same bounds. Everything else goes to the fleet.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::exec::{CLOSE_GRACE, Kept, Lines, TERM_GRACE, send};
+use crate::domain::inventory::Endpoint;
+use crate::domain::output::Capture;
+use crate::engine::port::{Exec, ExecEnd, ExecReport, HostKey, OpenError, Remote, Stream};
+
+/// What a command is given of the daemon's own environment.
+const ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ"];
+
+/// Read at once, in bytes.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+const REFUSED: &str = "steps on the machine of rollcall are not allowed; write allow_local = true in rollcall.toml: \
+                       whoever may write tasks then acts as rollcall";
+
+/// All hosts, and this machine.
+pub struct Here {
+    pub fleet: Arc<dyn Remote>,
+    /// Whether the configuration in force allows commands here.
+    pub allowed: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Where what steps do here is kept: it has to outlive the daemon, as the store does.
+    pub state: PathBuf,
+}
+
+impl Here {
+    fn spawn(&self, script: &str) -> std::io::Result<Child> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).env_clear().process_group(0).current_dir("/").kill_on_drop(true);
+        command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.env("XDG_STATE_HOME", &self.state);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    }
+
+    async fn run(&self, request: Exec) -> ExecReport {
+        let none = |why: String| ExecReport {
+            end: ExecEnd::NotStarted(why),
+            stdout: Default::default(),
+            stderr: Default::default(),
+        };
+        if !(self.allowed)() {
+            return none(REFUSED.into());
+        }
+        let mut child = match self.spawn(&request.script) {
+            Ok(child) => child,
+            Err(error) => {
+                return none(format!("sh could not be started on the machine of rollcall: {error}"));
+            }
+        };
+        let sending = child.stdin.take().map(|stdin| tokio::spawn(send(stdin, request.input)));
+        let mut local = Local {
+            group: child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw),
+            out: child.stdout.take(),
+            err: child.stderr.take(),
+            child,
+            stdout: Kept::new(Capture::keeping(request.keep_bytes), &request.masks),
+            stderr: Kept::new(Capture::default(), &request.masks),
+            lines: Lines::new(request.lines),
+            sink: request.sink,
+            ended: None,
+            stopping: None,
+        };
+        let end = local.follow(Instant::now() + request.timeout, &request.cancel).await;
+        sending.iter().for_each(tokio::task::JoinHandle::abort);
+        let Local { stdout, stderr, mut lines, .. } = local;
+        let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
+        lines.flush();
+        ExecReport { end, stdout, stderr }
+    }
+}
+
+/// One command on this machine.
+struct Local {
+    child: Child,
+    group: Option<Pid>,
+    /// `None` once it is closed.
+    out: Option<ChildStdout>,
+    err: Option<ChildStderr>,
+    stdout: Kept,
+    stderr: Kept,
+    lines: Lines,
+    /// Takes the output instead of keeping it.
+    sink: Option<mpsc::Sender<Bytes>>,
+    ended: Option<ExitStatus>,
+    /// What it will be called when it has ended, and whether KILL was sent.
+    stopping: Option<(ExecEnd, bool)>,
+}
+
+impl Local {
+    async fn follow(&mut self, timeout: Instant, cancel: &CancellationToken) -> ExecEnd {
+        let (mut out, mut err) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+        let mut until = timeout;
+        while self.ended.is_none() || self.out.is_some() || self.err.is_some() {
+            let may_cancel = self.stopping.is_none() && self.ended.is_none();
+            tokio::select! {
+                // Limits come first: a command that never stops talking must not hold them up.
+                biased;
+                () = cancel.cancelled(), if may_cancel => until = self.stop(ExecEnd::Cancelled),
+                () = sleep_until(until) => match self.overdue() {
+                    Some(next) => until = next,
+                    None => break,
+                },
+                status = self.child.wait(), if self.ended.is_none() => {
+                    self.ended = status.ok();
+                    until = until.min(Instant::now() + CLOSE_GRACE);
+                }
+                read = read(&mut self.out, &mut out) => self.printed(&out[..read]).await,
+                read = read(&mut self.err, &mut err) => self.stderr.push(&err[..read], &mut self.lines),
+            }
+        }
+        self.end()
+    }
+
+    async fn printed(&mut self, bytes: &[u8]) {
+        match &self.sink {
+            // Nobody wants it any more: the command finds its output closed.
+            Some(sink) if sink.send(Bytes::copy_from_slice(bytes)).await.is_err() => self.out = None,
+            Some(_) => {}
+            None => self.stdout.push(bytes, &mut self.lines),
+        }
+    }
+
+    /// Time is up. The next time to look, or `None` when there is nothing left to wait for.
+    fn overdue(&mut self) -> Option<Instant> {
+        match &mut self.stopping {
+            // A child that kept the output open must not hold the step.
+            _ if self.ended.is_some() => None,
+            None => Some(self.stop(ExecEnd::TimedOut)),
+            Some((_, killed)) if !*killed => {
+                *killed = true;
+                self.signal(Signal::SIGKILL);
+                Some(Instant::now() + CLOSE_GRACE)
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn stop(&mut self, as_end: ExecEnd) -> Instant {
+        self.stopping = Some((as_end, false));
+        self.signal(Signal::SIGTERM);
+        Instant::now() + TERM_GRACE
+    }
+
+    /// With all that it has started; what is gone already needs no end.
+    fn signal(&self, signal: Signal) {
+        let _ = self.group.map(|group| killpg(group, signal));
+    }
+
+    fn end(&mut self) -> ExecEnd {
+        use std::os::unix::process::ExitStatusExt;
+        match (self.ended, self.stopping.take()) {
+            (Some(_), Some((as_end, _))) => as_end,
+            (Some(status), None) => match (status.code(), status.signal()) {
+                (Some(code), _) => ExecEnd::Exited(u32::try_from(code).unwrap_or(u32::MAX)),
+                (None, Some(signal)) => {
+                    ExecEnd::Signalled(Signal::try_from(signal).map_or("?", Signal::as_str).into())
+                }
+                (None, None) => ExecEnd::Lost("it ended without an exit status".into()),
+            },
+            (None, _) => ExecEnd::Lost("it was told to stop and did not end; it may still run".into()),
+        }
+    }
+}
+
+/// How many bytes there are; none when the pipe was closed by this. Waits for ever on one that is closed already.
+async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, into: &mut [u8]) -> usize {
+    let Some(open) = pipe else { return std::future::pending().await };
+    match open.read(into).await {
+        Ok(read) if read > 0 => read,
+        _ => {
+            *pipe = None;
+            0
+        }
+    }
+}
+
+fn not_reached() -> String {
+    "the machine of rollcall is not reached over SSH, and has no host key here".into()
+}
+
+#[async_trait]
+impl Remote for Here {
+    async fn exec(&self, host: &Endpoint, request: Exec) -> ExecReport {
+        if host.is_here() { self.run(request).await } else { self.fleet.exec(host, request).await }
+    }
+
+    async fn open(&self, host: &Endpoint, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError> {
+        if !host.is_here() {
+            return self.fleet.open(host, address, port).await;
+        }
+        if !(self.allowed)() {
+            return Err(OpenError::Blind(REFUSED.into()));
+        }
+        let opened = TcpStream::connect((address, port)).await;
+        opened.map(|stream| Box::new(stream) as Box<dyn Stream>).map_err(refused)
+    }
+
+    async fn open_unix(&self, host: &Endpoint, path: &str) -> Result<Box<dyn Stream>, OpenError> {
+        if !host.is_here() {
+            return self.fleet.open_unix(host, path).await;
+        }
+        if !(self.allowed)() {
+            return Err(OpenError::Blind(REFUSED.into()));
+        }
+        let opened = UnixStream::connect(path).await;
+        opened.map(|stream| Box::new(stream) as Box<dyn Stream>).map_err(refused)
+    }
+
+    async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {
+        if host.is_here() { Err(not_reached()) } else { self.fleet.host_key(host).await }
+    }
+
+    async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String> {
+        if host.is_here() { Err(not_reached()) } else { self.fleet.accept_host_key(host, fingerprint).await }
+    }
+}
+
+fn refused(error: std::io::Error) -> OpenError {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound => {
+            OpenError::Refused(error.to_string())
+        }
+        _ => OpenError::Blind(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+#[path = "here_tests.rs"]
+mod tests;
