@@ -124,3 +124,89 @@ async fn directories_come_and_go() {
     let never = site.ask("never web01").await.expect(2);
     assert!(never.out.contains("it goes up by `..`; write where it is"), "{never:#?}");
 }
+
+/// A tar.gz below files/, of these files.
+fn pack(site: &Site, name: &str, files: &[(&str, &str)]) {
+    let dir = site.dir.path().join("packed").join(name);
+    files.iter().for_each(|(path, text)| write(&dir.join(path), text));
+    std::fs::create_dir_all(site.config.join("files")).unwrap();
+    let archive = site.config.join("files").join(name);
+    let status =
+        std::process::Command::new("tar").arg("czf").arg(archive).arg("-C").arg(&dir).arg(".").status();
+    assert!(status.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_is_unpacked_once() {
+    let site = Site::start(1).await;
+    let dir = site.hosts[0].dir.join("state");
+    pack(&site, "a.tar.gz", &[("top/x", "1"), ("top/sub/y", "2")]);
+    with_step(&site, "unpack", "archive = { from = \"a.tar.gz\", to = \"{{ root }}/state/a/\", strip = 1 }")
+        .await;
+    let (look, first) = twice(&site, "unpack").await;
+    assert!(look.out.contains("/state/a: files/a.tar.gz would be unpacked"), "{}", look.out);
+    assert_eq!((read(&dir.join("a/x")), read(&dir.join("a/sub/y"))), ("1".into(), "2".into()), "{first:?}");
+    assert!(!names(&dir).iter().any(|name| name.contains("archive")), "{:?}", names(&dir));
+    // One that was put there by itself.
+    std::fs::copy(site.config.join("files/a.tar.gz"), dir.join("b.tar.gz")).unwrap();
+    with_step(
+        &site,
+        "remote",
+        "archive = { path = \"{{ root }}/state/b.tar.gz\", to = \"{{ root }}/state/b\" }",
+    )
+    .await;
+    twice(&site, "remote").await;
+    assert_eq!(read(&dir.join("b/top/x")), "1");
+    assert!(dir.join("b.tar.gz").exists(), "it is not ours to take away");
+    // One that leaves is refused.
+    std::os::unix::fs::symlink("../../../etc", site.dir.path().join("packed/a.tar.gz/top/l")).unwrap();
+    pack(&site, "a.tar.gz", &[]);
+    site.ask("reload").await.expect(0);
+    let refused = site.ask("unpack web01").await.expect(2);
+    assert!(
+        refused.out.contains("`./top/l` links to `../../../etc`, which leaves the archive"),
+        "{refused:#?}"
+    );
+    assert_eq!(names(&dir).iter().filter(|name| name.starts_with("a.") || *name == "a").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_fails_its_check_is_rolled_back_to_the_one_before() {
+    let site = Site::start(2).await;
+    for version in ["1.1.0", "2.0.0"] {
+        pack(&site, &format!("app-{version}.tar.gz"), &[("VERSION", &format!("{version}\n"))]);
+    }
+    write(&site.config.join("files/app-2.0.0.tar.gz"), "");
+    pack(&site, "app-2.0.0.tar.gz", &[("VERSION", "2.0.0\n"), ("BROKEN", "")]);
+    write(&site.config.join("tasks/deploy.toml"), RELEASE);
+    site.ask("reload").await.expect(0);
+    let on = |version: &str| assert_eq!(site.releases(), vec![version; 2]);
+    site.ask("deploy prod version=1.1.0").await.expect(0);
+    on("1.1.0");
+    let again = site.ask("deploy prod version=1.1.0").await.expect(0);
+    assert!(again.out.contains("  unchanged  2"), "{again:#?}");
+    let failed = site.ask("deploy prod version=2.0.0").await.expect(2);
+    assert!(failed.out.contains("  rolled-back  1  web01"), "{failed:#?}");
+    on("1.1.0");
+    assert!(site.hosts[0].dir.join("releases/2.0.0/VERSION").exists());
+    assert_eq!(
+        std::fs::read_link(site.hosts[0].dir.join("current")).unwrap().to_str(),
+        Some("releases/1.1.0")
+    );
+    assert!(site.hosts[0].dir.join("shared/log").is_dir());
+    assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new());
+}
+
+const RELEASE: &str = r#"
+hosts = "web"
+params.version = {}
+[rollout]
+serial = 1
+on_failure = "rollback"
+[[steps]]
+name = "release"
+release = { root = "{{ root }}", name = "{{ version }}", from = "app-{{ version }}.tar.gz", shared = ["log"], keep = 2 }
+[[rollback]]
+name = "switch back"
+link = { from = "{{ previous }}", at = "{{ root }}/current" }
+"#;

@@ -1,6 +1,7 @@
 //! The kinds of steps that rollcall knows how to do by itself. All have one shape: observe, compare, change what
 //! differs, and say truthfully whether anything did. A look is the same without the change.
 
+mod archive;
 mod diff;
 mod edit;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod upload;
 
 use std::sync::LazyLock;
 
+use self::archive::Unpacking;
 use super::port::{ExecEnd, ExecReport, Input};
 use super::script;
 use super::step::{Attempt, Done};
@@ -30,6 +32,10 @@ pub static RECEIVE: LazyLock<String> = LazyLock::new(|| about_files(include_str!
 
 static DIRECTORY: LazyLock<String> = LazyLock::new(|| about_files(include_str!("directory.sh")));
 static DELETE: LazyLock<String> = LazyLock::new(|| whole(include_str!("delete.sh")));
+static ARCHIVE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("archive.sh")));
+static ARCHIVE_LIST: LazyLock<String> = LazyLock::new(|| unpacking(include_str!("archive_list.sh")));
+static ARCHIVE_UNPACK: LazyLock<String> = LazyLock::new(|| unpacking(include_str!("archive_unpack.sh")));
+static RELEASE: LazyLock<String> = LazyLock::new(|| whole(include_str!("release.sh")));
 static TREE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("tree.sh")));
 static TREE_RECEIVE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("tree_receive.sh")));
 static FETCH: LazyLock<String> = LazyLock::new(|| bare(include_str!("fetch.sh")));
@@ -42,6 +48,10 @@ fn whole(text: &str) -> String {
 /// The same with what all have in common that are about files.
 fn about_files(text: &str) -> String {
     whole(include_str!("files.sh")) + &bare(text)
+}
+
+fn unpacking(text: &str) -> String {
+    about_files(include_str!("unpacking.sh")) + &bare(text)
 }
 
 /// Without its comments, which stay here.
@@ -114,6 +124,10 @@ impl Attempt<'_> {
             StepBody::Upload(upload) => self.upload(upload, true).await,
             StepBody::Line(line) => self.line(line, true).await,
             StepBody::Block(block) => self.block(block, true).await,
+            StepBody::Archive { source, to, strip } => {
+                self.archive(&Unpacking { source, to: dir(to), strip: *strip, alone: false }, true).await
+            }
+            StepBody::Release(layout) => self.release(layout, true).await,
             StepBody::Facts { custom } => self.facts(custom).await,
             other => Done::failed(format!("a step of the kind `{}` cannot be done here", other.word())),
         }
@@ -132,6 +146,11 @@ impl Attempt<'_> {
             StepBody::Upload(upload) => return self.upload(upload, false).await,
             StepBody::Line(line) => return self.line(line, false).await,
             StepBody::Block(block) => return self.block(block, false).await,
+            StepBody::Archive { source, to, strip } => {
+                let unpacking = Unpacking { source, to: dir(to), strip: *strip, alone: false };
+                return self.archive(&unpacking, false).await;
+            }
+            StepBody::Release(layout) => return self.release(layout, false).await,
             StepBody::Run { .. } if script::guard(self.step).is_some() => {
                 return Done::silent(Outcome::WouldChange);
             }
@@ -167,10 +186,17 @@ impl Attempt<'_> {
     }
 }
 
+/// A directory without the `/` that may stand at its end.
+fn dir(path: &str) -> &str {
+    let bare = path.trim_end_matches('/');
+    if bare.is_empty() { path } else { bare }
+}
+
 /// Why a step is not done, whatever is on the host.
 fn refused(step: &Step) -> Option<String> {
     match &step.body {
         StepBody::Delete { path } => paths::check_delete(path).err(),
+        StepBody::Release(layout) => archive::refused(layout),
         _ => None,
     }
 }
