@@ -156,6 +156,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
         store: Arc::new(store),
         clock,
         secrets: vault.clone(),
+        downloads: settings.downloads.clone(),
     });
     let current = watch::Sender::new(config);
     let receiver = current.subscribe();

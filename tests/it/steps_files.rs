@@ -210,3 +210,48 @@ release = { root = "{{ root }}", name = "{{ version }}", from = "app-{{ version 
 name = "switch back"
 link = { from = "{{ previous }}", at = "{{ root }}/current" }
 "#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_is_kept_and_given_to_operators() {
+    let site = Site::start(2).await;
+    let noise: Vec<u8> =
+        (0..300_000u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 7) as u8).collect();
+    for host in &site.hosts {
+        std::fs::write(host.dir.join("state/core it's"), &noise).unwrap();
+        write(&host.dir.join("state/logs/a/b.log"), "line\n");
+    }
+    let file = "download = { from = \"{{ root }}/state/core it's\", to = \"cores/{{ host.name }}\" }";
+    let logs = "download = { from = \"{{ root }}/state/logs\", to = \"logs\" }";
+    with_step(&site, "get", &format!("{file}\n[[steps]]\nname = \"logs\"\n{logs}")).await;
+    let look = site.ask("plan --diff get web01").await.expect(0);
+    assert!(look.out.contains("would be fetched; nothing is changed on the host"), "{}", look.out);
+    let run = site.ask("get prod.web").await.expect(0);
+    let kept = site.dir.path().join("downloads/2");
+    assert_eq!(std::fs::read(kept.join("web01/cores/web01")).unwrap(), noise, "{run:?}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(kept.join("web01/logs.tar")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+    let list = site.ask_as("vic", "artifacts 2 --list").await.expect(0);
+    assert!(list.out.starts_with("      300000  web01/cores/web01\n"), "{}", list.out);
+    assert_eq!(site.ask("artifacts 2 web02 --json").await.expect(0).out.lines().count(), 2);
+    let out = site.ssh("vic", "artifacts 2 web02").output().await.unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let mut tar = tar::Archive::new(&out.stdout[..]);
+    let found: Vec<(String, u64)> = tar
+        .entries()
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.path().unwrap().display().to_string(), entry.size()))
+        .collect();
+    assert_eq!(found[0], ("web02/cores/web02".to_string(), 300_000));
+    assert_eq!((found.len(), found[1].0.as_str()), (2, "web02/logs.tar"));
+    let none = site.ask("artifacts 1").await.expect(64);
+    assert!(none.err.contains("run 1 has kept nothing; a step `download` does"), "{none:#?}");
+    with_step(&site, "away", "download = { from = \"/etc/hostname\", to = \"../x\" }").await;
+    let away = site.ask("away web01").await.expect(2);
+    assert!(away.out.contains("`to`: `../x` is no plain path below a directory"), "{away:#?}");
+    with_step(&site, "none", "download = { from = \"/no/such\", to = \"x\" }").await;
+    let none = site.ask("none web01").await.expect(2);
+    assert!(none.out.contains("/no/such is not there"), "{none:#?}");
+}

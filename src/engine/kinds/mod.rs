@@ -3,6 +3,7 @@
 
 mod archive;
 mod diff;
+mod download;
 mod edit;
 #[cfg(test)]
 mod scripts_tests;
@@ -36,6 +37,7 @@ static ARCHIVE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("ar
 static ARCHIVE_LIST: LazyLock<String> = LazyLock::new(|| unpacking(include_str!("archive_list.sh")));
 static ARCHIVE_UNPACK: LazyLock<String> = LazyLock::new(|| unpacking(include_str!("archive_unpack.sh")));
 static RELEASE: LazyLock<String> = LazyLock::new(|| whole(include_str!("release.sh")));
+static DOWNLOAD: LazyLock<String> = LazyLock::new(|| about_files(include_str!("download.sh")));
 static TREE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("tree.sh")));
 static TREE_RECEIVE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("tree_receive.sh")));
 static FETCH: LazyLock<String> = LazyLock::new(|| bare(include_str!("fetch.sh")));
@@ -128,6 +130,7 @@ impl Attempt<'_> {
                 self.archive(&Unpacking { source, to: dir(to), strip: *strip, alone: false }, true).await
             }
             StepBody::Release(layout) => self.release(layout, true).await,
+            StepBody::Download { from, to } => self.download(from, to, true).await,
             StepBody::Facts { custom } => self.facts(custom).await,
             other => Done::failed(format!("a step of the kind `{}` cannot be done here", other.word())),
         }
@@ -151,6 +154,7 @@ impl Attempt<'_> {
                 return self.archive(&unpacking, false).await;
             }
             StepBody::Release(layout) => return self.release(layout, false).await,
+            StepBody::Download { from, to } => return self.download(from, to, false).await,
             StepBody::Run { .. } if script::guard(self.step).is_some() => {
                 return Done::silent(Outcome::WouldChange);
             }
@@ -197,6 +201,7 @@ fn refused(step: &Step) -> Option<String> {
     match &step.body {
         StepBody::Delete { path } => paths::check_delete(path).err(),
         StepBody::Release(layout) => archive::refused(layout),
+        StepBody::Download { to, .. } => paths::check_below(to).err().map(|why| format!("`to`: {why}")),
         _ => None,
     }
 }
