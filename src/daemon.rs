@@ -164,6 +164,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
         store: Arc::new(store),
         clock,
         secrets: vault.clone(),
+        downloads: settings.downloads.clone(),
     });
     let root = Arc::new(Root { path: path.to_path_buf(), current, vault, reloading: Mutex::default() });
     Ok((Desk { engine, config: receiver, reload: root.clone() }, fleet, root))

@@ -335,7 +335,13 @@ fn read_archived(table: &mut Reader<'_>, known: &Known) -> Option<Source> {
             None
         }
         (None, Some(_)) => required(table, "path", known).map(|path| Source::Remote { path }),
-        _ => read_source(table, "from", known),
+        (from, None) => match read_source(table, "from", known)? {
+            Source::Tree { .. } => {
+                table.doc.wrong(from, "`from` is a directory, and no archive");
+                None
+            }
+            source => Some(source),
+        },
     }
 }
 

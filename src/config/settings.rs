@@ -17,6 +17,8 @@ pub struct Settings {
     /// Made on first start.
     pub host_key: PathBuf,
     pub store: PathBuf,
+    /// Where files that steps fetch from hosts are kept.
+    pub downloads: PathBuf,
     /// Vars may come from commands on this machine, and steps may be done on it.
     pub allow_local: bool,
     /// What decrypts age files.
@@ -70,6 +72,7 @@ impl Default for Settings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 2222))],
             host_key: "/var/lib/rollcall/host_key".into(),
             store: "/var/lib/rollcall/rollcall.db".into(),
+            downloads: "/var/lib/rollcall/downloads".into(),
             allow_local: false,
             age_identity: None,
             facts_max_age: Duration::from_secs(60 * 60),
@@ -106,6 +109,7 @@ pub(super) fn read(doc: Doc<'_>, root: &Path) -> Settings {
         listen,
         host_key: path(&mut file, "host_key", root).unwrap_or(default.host_key),
         store: path(&mut file, "store", root).unwrap_or(default.store),
+        downloads: path(&mut file, "downloads", root).unwrap_or(default.downloads),
         allow_local: file.bool("allow_local"),
         age_identity: path(&mut file, "age_identity", root),
         facts_max_age: file.duration("facts_max_age").unwrap_or(default.facts_max_age),

@@ -82,6 +82,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Runs { .. }
         | Command::Show { .. }
         | Command::Watch { .. }
+        | Command::Artifacts { .. }
         | Command::Releases { .. }
         | Command::BalancerStatus { .. }
         | Command::Debts => Role::Viewer,
@@ -132,6 +133,7 @@ mod tests {
             ("runs", Role::Viewer),
             ("show 1", Role::Viewer),
             ("watch 1", Role::Viewer),
+            ("artifacts 1 web1 --list", Role::Viewer),
             ("debts", Role::Viewer),
             ("balancer status prod", Role::Viewer),
             ("deploy prod", Role::Operator),

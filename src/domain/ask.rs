@@ -111,6 +111,12 @@ pub enum Command {
     Watch {
         run: RunId,
     },
+    /// `list`: names only.
+    Artifacts {
+        run: RunId,
+        host: Option<String>,
+        list: bool,
+    },
     Cancel {
         run: RunId,
         now: bool,

@@ -104,6 +104,14 @@ enum Words {
     },
     /// Follow a run from its beginning
     Watch { run: u64 },
+    /// What steps of a run have fetched from hosts, as a tar archive; on a terminal: what there is
+    Artifacts {
+        run: u64,
+        host: Option<String>,
+        /// Only tell what there is
+        #[arg(long)]
+        list: bool,
+    },
     /// Stop a run: no further host begins, hosts in their bracket finish it
     Cancel {
         run: u64,
@@ -283,6 +291,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Runs { last } => Command::Runs { last },
         Words::Show { run, host } => Command::Show { run: RunId(run), host },
         Words::Watch { run } => Command::Watch { run: RunId(run) },
+        Words::Artifacts { run, host, list } => Command::Artifacts { run: RunId(run), host, list },
         Words::Cancel { run, now } => Command::Cancel { run: RunId(run), now },
         Words::Pause { run } => Command::Pause { run: RunId(run) },
         Words::Resume { run } => Command::Resume { run: RunId(run) },

@@ -3,7 +3,7 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, paths, digest, nodeset, range, outcome, output, shell, secret, template, param, check, rotation, inventory, body,
+//! name, paths, archive, digest, nodeset, range, outcome, output, shell, secret, template, param, check, rotation, inventory, body,
 //! edit, step, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, leave, turn, rollout, wish, restart
 //!
@@ -12,6 +12,7 @@
 
 pub mod access;
 pub mod adhoc;
+pub mod archive;
 pub mod ask;
 pub mod body;
 pub mod bracket;

@@ -1,8 +1,9 @@
 //! The local door: the same commands without a daemon, for scripts: `rollcall --local deploy prod`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{Gone, Terminal};
@@ -23,6 +24,15 @@ impl Terminal for Stdio {
 
     async fn err(&mut self, text: &str) -> Result<(), Gone> {
         write(std::io::stderr(), text)
+    }
+
+    async fn bytes(&mut self, bytes: Bytes) -> Result<(), Gone> {
+        let mut out = std::io::stdout();
+        out.write_all(&bytes).and_then(|()| out.flush()).map_err(|_| Gone)
+    }
+
+    fn is_interactive(&self) -> bool {
+        std::io::stdout().is_terminal()
     }
 
     fn gone(&self) -> CancellationToken {

@@ -9,6 +9,7 @@ pub mod ssh;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,10 @@ pub trait Terminal: Send + Sync {
     async fn out(&mut self, text: &str) -> Result<(), Gone>;
     /// Remarks: errors, hints, the footer.
     async fn err(&mut self, text: &str) -> Result<(), Gone>;
+    /// Results that are no text. What a host has written goes out as it is: never to somebody's screen.
+    async fn bytes(&mut self, bytes: Bytes) -> Result<(), Gone>;
+    /// True when somebody looks at a screen.
+    fn is_interactive(&self) -> bool;
     /// Fires when whoever asked is gone, so that nobody waits for them.
     fn gone(&self) -> CancellationToken;
 }

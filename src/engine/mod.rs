@@ -20,6 +20,7 @@ mod masked;
 mod step;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub struct Ports {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub secrets: Arc<dyn Secrets>,
+    /// Where files of hosts are kept: a folder for each run, and in it one for each host.
+    pub downloads: PathBuf,
     /// Tells hosts which rollcall it is that works on them: run numbers begin at 1 for each.
     pub site: String,
     /// The term of this process: hosts refuse one that was replaced.

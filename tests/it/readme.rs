@@ -7,7 +7,7 @@ use std::process::Command;
 use rollcall::domain::command::parse_line;
 
 /// The texts that show commands.
-const SHOWN: [&str; 3] = ["README.md", "docs/facts.md", "docs/inventory.md"];
+const SHOWN: [&str; 4] = ["README.md", "docs/facts.md", "docs/inventory.md", "docs/steps.md"];
 
 fn readme() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -88,4 +88,20 @@ fn sources(folder: &Path) -> String {
             false => std::fs::read_to_string(&path).unwrap_or_default(),
         })
         .collect()
+}
+
+#[test]
+fn the_steps_that_the_docs_show_load() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/steps.md")).unwrap();
+    let blocks: Vec<&str> =
+        text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 8, "{}", blocks.len());
+    let dir = tempfile::tempdir().unwrap();
+    crate::support::write(&dir.path().join("hosts/prod.toml"), "[web]\nhosts = [\"web01\"]\n");
+    for (number, block) in blocks.iter().enumerate() {
+        crate::support::write(&dir.path().join(format!("tasks/shown{number}.toml")), block);
+    }
+    let config = rollcall::config::load(dir.path()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(config.tasks.len(), blocks.len());
 }

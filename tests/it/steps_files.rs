@@ -124,3 +124,134 @@ async fn directories_come_and_go() {
     let never = site.ask("never web01").await.expect(2);
     assert!(never.out.contains("it goes up by `..`; write where it is"), "{never:#?}");
 }
+
+/// A tar.gz below files/, of these files.
+fn pack(site: &Site, name: &str, files: &[(&str, &str)]) {
+    let dir = site.dir.path().join("packed").join(name);
+    files.iter().for_each(|(path, text)| write(&dir.join(path), text));
+    std::fs::create_dir_all(site.config.join("files")).unwrap();
+    let archive = site.config.join("files").join(name);
+    let status =
+        std::process::Command::new("tar").arg("czf").arg(archive).arg("-C").arg(&dir).arg(".").status();
+    assert!(status.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_is_unpacked_once() {
+    let site = Site::start(1).await;
+    let dir = site.hosts[0].dir.join("state");
+    pack(&site, "a.tar.gz", &[("top/x", "1"), ("top/sub/y", "2")]);
+    with_step(&site, "unpack", "archive = { from = \"a.tar.gz\", to = \"{{ root }}/state/a/\", strip = 1 }")
+        .await;
+    let (look, first) = twice(&site, "unpack").await;
+    assert!(look.out.contains("/state/a: files/a.tar.gz would be unpacked"), "{}", look.out);
+    assert_eq!((read(&dir.join("a/x")), read(&dir.join("a/sub/y"))), ("1".into(), "2".into()), "{first:?}");
+    assert!(!names(&dir).iter().any(|name| name.contains("archive")), "{:?}", names(&dir));
+    // One that was put there by itself.
+    std::fs::copy(site.config.join("files/a.tar.gz"), dir.join("b.tar.gz")).unwrap();
+    with_step(
+        &site,
+        "remote",
+        "archive = { path = \"{{ root }}/state/b.tar.gz\", to = \"{{ root }}/state/b\" }",
+    )
+    .await;
+    twice(&site, "remote").await;
+    assert_eq!(read(&dir.join("b/top/x")), "1");
+    assert!(dir.join("b.tar.gz").exists(), "it is not ours to take away");
+    // One that leaves is refused.
+    std::os::unix::fs::symlink("../../../etc", site.dir.path().join("packed/a.tar.gz/top/l")).unwrap();
+    pack(&site, "a.tar.gz", &[]);
+    site.ask("reload").await.expect(0);
+    let refused = site.ask("unpack web01").await.expect(2);
+    assert!(
+        refused.out.contains("`./top/l` links to `../../../etc`, which leaves the archive"),
+        "{refused:#?}"
+    );
+    assert_eq!(names(&dir).iter().filter(|name| name.starts_with("a.") || *name == "a").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_fails_its_check_is_rolled_back_to_the_one_before() {
+    let site = Site::start(2).await;
+    for version in ["1.1.0", "2.0.0"] {
+        pack(&site, &format!("app-{version}.tar.gz"), &[("VERSION", &format!("{version}\n"))]);
+    }
+    write(&site.config.join("files/app-2.0.0.tar.gz"), "");
+    pack(&site, "app-2.0.0.tar.gz", &[("VERSION", "2.0.0\n"), ("BROKEN", "")]);
+    write(&site.config.join("tasks/deploy.toml"), RELEASE);
+    site.ask("reload").await.expect(0);
+    let on = |version: &str| assert_eq!(site.releases(), vec![version; 2]);
+    site.ask("deploy prod version=1.1.0").await.expect(0);
+    on("1.1.0");
+    let again = site.ask("deploy prod version=1.1.0").await.expect(0);
+    assert!(again.out.contains("  unchanged  2"), "{again:#?}");
+    let failed = site.ask("deploy prod version=2.0.0").await.expect(2);
+    assert!(failed.out.contains("  rolled-back  1  web01"), "{failed:#?}");
+    on("1.1.0");
+    assert!(site.hosts[0].dir.join("releases/2.0.0/VERSION").exists());
+    assert_eq!(
+        std::fs::read_link(site.hosts[0].dir.join("current")).unwrap().to_str(),
+        Some("releases/1.1.0")
+    );
+    assert!(site.hosts[0].dir.join("shared/log").is_dir());
+    assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new());
+}
+
+const RELEASE: &str = r#"
+hosts = "web"
+params.version = {}
+[rollout]
+serial = 1
+on_failure = "rollback"
+[[steps]]
+name = "release"
+release = { root = "{{ root }}", name = "{{ version }}", from = "app-{{ version }}.tar.gz", shared = ["log"], keep = 2 }
+[[rollback]]
+name = "switch back"
+link = { from = "{{ previous }}", at = "{{ root }}/current" }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_is_kept_and_given_to_operators() {
+    let site = Site::start(2).await;
+    let noise: Vec<u8> =
+        (0..300_000u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 7) as u8).collect();
+    for host in &site.hosts {
+        std::fs::write(host.dir.join("state/core it's"), &noise).unwrap();
+        write(&host.dir.join("state/logs/a/b.log"), "line\n");
+    }
+    let file = "download = { from = \"{{ root }}/state/core it's\", to = \"cores/{{ host.name }}\" }";
+    let logs = "download = { from = \"{{ root }}/state/logs\", to = \"logs\" }";
+    with_step(&site, "get", &format!("{file}\n[[steps]]\nname = \"logs\"\n{logs}")).await;
+    let look = site.ask("plan --diff get web01").await.expect(0);
+    assert!(look.out.contains("would be fetched; nothing is changed on the host"), "{}", look.out);
+    let run = site.ask("get prod.web").await.expect(0);
+    let kept = site.dir.path().join("downloads/2");
+    assert_eq!(std::fs::read(kept.join("web01/cores/web01")).unwrap(), noise, "{run:?}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(kept.join("web01/logs.tar")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+    let list = site.ask_as("vic", "artifacts 2 --list").await.expect(0);
+    assert!(list.out.starts_with("      300000  web01/cores/web01\n"), "{}", list.out);
+    assert_eq!(site.ask("artifacts 2 web02 --json").await.expect(0).out.lines().count(), 2);
+    let out = site.ssh("vic", "artifacts 2 web02").output().await.unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let mut tar = tar::Archive::new(&out.stdout[..]);
+    let found: Vec<(String, u64)> = tar
+        .entries()
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.path().unwrap().display().to_string(), entry.size()))
+        .collect();
+    assert_eq!(found[0], ("web02/cores/web02".to_string(), 300_000));
+    assert_eq!((found.len(), found[1].0.as_str()), (2, "web02/logs.tar"));
+    let none = site.ask("artifacts 1").await.expect(64);
+    assert!(none.err.contains("run 1 has kept nothing; a step `download` does"), "{none:#?}");
+    with_step(&site, "away", "download = { from = \"/etc/hostname\", to = \"../x\" }").await;
+    let away = site.ask("away web01").await.expect(2);
+    assert!(away.out.contains("`to`: `../x` is no plain path below a directory"), "{away:#?}");
+    with_step(&site, "none", "download = { from = \"/no/such\", to = \"x\" }").await;
+    let none = site.ask("none web01").await.expect(2);
+    assert!(none.out.contains("/no/such is not there"), "{none:#?}");
+}

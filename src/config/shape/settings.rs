@@ -14,6 +14,8 @@ pub struct Rollcall {
     host_key: Option<String>,
     /// The journal, debts, leases and history. Default: `/var/lib/rollcall/rollcall.db`.
     store: Option<String>,
+    /// Where files that steps download from hosts are kept. Default: `/var/lib/rollcall/downloads`.
+    downloads: Option<String>,
     /// Whether steps, hooks and vars may run commands on the machine of the daemon. Whoever may write these files can
     /// then act as rollcall. Default: false.
     allow_local: Option<bool>,

@@ -1,5 +1,6 @@
 //! Answers commands: authorize, plan, start, follow. Every door calls [`answer`] and nothing else.
 
+mod artifacts;
 mod facts;
 mod keys;
 mod rotation;
@@ -139,6 +140,9 @@ impl Asked<'_> {
             Command::Runs { last } => self.runs(granted, *last).await,
             Command::Show { run, host } => self.show(granted, *run, host.as_deref()).await,
             Command::Watch { run } => self.watch(granted, *run).await,
+            Command::Artifacts { run, host, list } => {
+                self.artifacts(granted, *run, host.as_deref(), *list).await
+            }
             Command::Cancel { run, now } => self.wish(granted, *run, Wish::Cancel { now: *now }).await,
             Command::Pause { run } => self.wish(granted, *run, Wish::Pause).await,
             Command::Resume { run } => self.wish(granted, *run, Wish::Resume).await,

@@ -112,7 +112,10 @@ impl ChannelTerminal {
         // The one place where what hosts and people wrote becomes safe for a terminal.
         let text = printable(text);
         let text = if self.pty { text.replace('\n', "\r\n") } else { text };
-        let bytes = Bytes::from(text);
+        self.send(Bytes::from(text), stream).await
+    }
+
+    async fn send(&mut self, bytes: Bytes, stream: u32) -> Result<(), Gone> {
         let sending = async {
             match stream {
                 0 => self.writer.data_bytes(bytes).await,
@@ -153,6 +156,14 @@ impl Terminal for ChannelTerminal {
     async fn err(&mut self, text: &str) -> Result<(), Gone> {
         // On a terminal there is one stream.
         self.write(text, if self.pty { 0 } else { 1 }).await
+    }
+
+    async fn bytes(&mut self, bytes: Bytes) -> Result<(), Gone> {
+        if bytes.is_empty() { Ok(()) } else { self.send(bytes, 0).await }
+    }
+
+    fn is_interactive(&self) -> bool {
+        self.pty
     }
 
     fn gone(&self) -> CancellationToken {

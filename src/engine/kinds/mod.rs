@@ -1,7 +1,9 @@
 //! The kinds of steps that rollcall knows how to do by itself. All have one shape: observe, compare, change what
 //! differs, and say truthfully whether anything did. A look is the same without the change.
 
+mod archive;
 mod diff;
+mod download;
 mod edit;
 mod program;
 mod reboot;
@@ -14,6 +16,7 @@ mod wait;
 
 use std::sync::LazyLock;
 
+use self::archive::Unpacking;
 use self::wait::Wait;
 use super::port::{ExecEnd, ExecReport, Input};
 use super::script;
@@ -35,6 +38,11 @@ pub static RECEIVE: LazyLock<String> = LazyLock::new(|| about_files(include_str!
 
 static DIRECTORY: LazyLock<String> = LazyLock::new(|| about_files(include_str!("directory.sh")));
 static DELETE: LazyLock<String> = LazyLock::new(|| whole(include_str!("delete.sh")));
+static ARCHIVE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("archive.sh")));
+static ARCHIVE_LIST: LazyLock<String> = LazyLock::new(|| unpacking(include_str!("archive_list.sh")));
+static ARCHIVE_UNPACK: LazyLock<String> = LazyLock::new(|| unpacking(include_str!("archive_unpack.sh")));
+static RELEASE: LazyLock<String> = LazyLock::new(|| whole(include_str!("release.sh")));
+static DOWNLOAD: LazyLock<String> = LazyLock::new(|| about_files(include_str!("download.sh")));
 static TREE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("tree.sh")));
 static TREE_RECEIVE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("tree_receive.sh")));
 static FETCH: LazyLock<String> = LazyLock::new(|| bare(include_str!("fetch.sh")));
@@ -47,6 +55,10 @@ fn whole(text: &str) -> String {
 /// The same with what all have in common that are about files.
 fn about_files(text: &str) -> String {
     whole(include_str!("files.sh")) + &bare(text)
+}
+
+fn unpacking(text: &str) -> String {
+    about_files(include_str!("unpacking.sh")) + &bare(text)
 }
 
 /// Without its comments, which stay here.
@@ -122,6 +134,11 @@ impl Attempt<'_> {
             StepBody::Upload(upload) => self.upload(upload, true).await,
             StepBody::Line(line) => self.line(line, true).await,
             StepBody::Block(block) => self.block(block, true).await,
+            StepBody::Archive { source, to, strip } => {
+                self.archive(&Unpacking { source, to: dir(to), strip: *strip, alone: false }, true).await
+            }
+            StepBody::Release(layout) => self.release(layout, true).await,
+            StepBody::Download { from, to } => self.download(from, to, true).await,
             StepBody::Facts { custom } => self.facts(custom).await,
             StepBody::Reboot { command, boot_id } => self.reboot(command, boot_id).await,
             StepBody::WaitFor { what, gone, interval } => {
@@ -153,6 +170,12 @@ impl Attempt<'_> {
             // They change nothing on the host, whenever they are over.
             StepBody::Pause { .. } | StepBody::Confirm { .. } => return Done::silent(Outcome::Unchanged),
             StepBody::Reboot { .. } => return Done::silent(Outcome::WouldChange),
+            StepBody::Archive { source, to, strip } => {
+                let unpacking = Unpacking { source, to: dir(to), strip: *strip, alone: false };
+                return self.archive(&unpacking, false).await;
+            }
+            StepBody::Release(layout) => return self.release(layout, false).await,
+            StepBody::Download { from, to } => return self.download(from, to, false).await,
             StepBody::Run { .. } if script::guard(self.step).is_some() => {
                 return Done::silent(Outcome::WouldChange);
             }
@@ -188,10 +211,18 @@ impl Attempt<'_> {
     }
 }
 
+/// A directory without the `/` that may stand at its end.
+fn dir(path: &str) -> &str {
+    let bare = path.trim_end_matches('/');
+    if bare.is_empty() { path } else { bare }
+}
+
 /// Why a step is not done, whatever is on the host.
 fn refused(step: &Step) -> Option<String> {
     match &step.body {
         StepBody::Delete { path } => paths::check_delete(path).err(),
+        StepBody::Release(layout) => archive::refused(layout),
+        StepBody::Download { to, .. } => paths::check_below(to).err().map(|why| format!("`to`: {why}")),
         _ => None,
     }
 }

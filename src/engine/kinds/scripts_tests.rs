@@ -316,3 +316,182 @@ fn mount_point_two_deep() -> Option<(String, String)> {
     };
     points.filter(deep).map(|point| (point.to_string(), point.to_string())).next()
 }
+
+/// A tar archive with one file for each text, and links.
+fn tar_of(files: &[(&str, &str)], links: &[(&str, &str)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, text) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o755);
+        tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    for (name, target) in links {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        tar.append_link(&mut header, name, target).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+/// The archive as a tool of the system packs it.
+fn packed(tool: &[&str], bytes: &[u8]) -> Vec<u8> {
+    let mut command = Command::new(tool[0]);
+    command.args(&tool[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{tool:?}: {error}; run tests/run"));
+    let mut stdin = child.stdin.take().unwrap();
+    let bytes = bytes.to_vec();
+    let writing = std::thread::spawn(move || stdin.write_all(&bytes));
+    let output = child.wait_with_output().unwrap();
+    writing.join().unwrap().unwrap();
+    output.stdout
+}
+
+/// Lists and unpacks.
+fn unpack(bench: &Bench, to: &str, archive: &[u8], strip: usize) -> Result<String, String> {
+    let sum = sha256_hex(archive);
+    let listed = bench.sh(&ARCHIVE_LIST, &["act", to, &sum, "", "op"], archive);
+    if listed.0 != 0 {
+        return Err(listed.2);
+    }
+    crate::domain::archive::check(listed.1.as_bytes(), strip)?;
+    let done = bench.sh(&ARCHIVE_UNPACK, &["act", to, &sum, "", "op", &strip.to_string()], b"");
+    if done.0 == 0 { Ok(done.1) } else { Err(done.2) }
+}
+
+#[test]
+fn archives_are_unpacked_whole_and_once() {
+    for bench in Bench::all() {
+        let tar = tar_of(&[("top/a b", "1"), ("top/sub/c", "2")], &[("top/sub/l", "../a b")]);
+        let mut tools: Vec<&[&str]> = vec![&["cat"], &["gzip", "-c"], &["bzip2", "-c"], &["xz", "-c"]];
+        if bench.tools.is_none() {
+            tools.push(&["zstd", "-qc"]);
+        }
+        for (at, tool) in tools.into_iter().enumerate() {
+            let archive = packed(tool, &tar);
+            let to = format!("to{at}");
+            let sum = sha256_hex(&archive);
+            let looked = || bench.sh(&ARCHIVE, &["look", &to, &sum, "", ""], b"").well();
+            assert_eq!(looked(), format!("unpack {sum}\n"));
+            let told = unpack(&bench, &to, &archive, 1).unwrap();
+            assert!(told.ends_with(&format!("/{to}: unpacked\nchanged\n")), "{told}");
+            assert_eq!(looked(), "unchanged\n");
+            assert_eq!(bench.read(&format!("{to}/sub/l")), "1", "{tool:?}");
+            assert_eq!(bench.names(&to), [".rollcall-archive", "a b", "sub"]);
+            assert_eq!(bench.mode(&format!("{to}/a b")), 0o755);
+        }
+        // Into what is there: nothing is deleted.
+        bench.write("to0/mine", "kept");
+        let next = tar_of(&[("a b", "new"), ("other/d", "3")], &[]);
+        unpack(&bench, "to0", &next, 0).unwrap();
+        assert_eq!(bench.names("to0"), [".rollcall-archive", "a b", "mine", "other", "sub"]);
+        assert_eq!((bench.read("to0/a b"), bench.read("to0/other/d")), ("new".into(), "3".into()));
+        let rest: Vec<String> = bench.names(".").into_iter().filter(|name| name.contains("op")).collect();
+        assert!(rest.is_empty(), "{rest:?}");
+        // One that is on the host.
+        std::fs::write(bench.dir.path().join("here.tar"), &tar).unwrap();
+        let looked = bench.sh(&ARCHIVE, &["look", "to9", "", "here.tar", ""], b"").well();
+        assert_eq!(looked, format!("unpack {}\n", sha256_hex(&tar)));
+        assert!(
+            bench
+                .sh(&ARCHIVE, &["look", "to9", "", "none.tar", ""], b"")
+                .ill()
+                .contains("none.tar is not there")
+        );
+    }
+}
+
+#[test]
+fn archives_that_would_leave_or_are_none_change_nothing() {
+    for bench in Bench::all() {
+        let leaves = tar_of(&[("a", "1")], &[("l", "../../etc")]);
+        assert_eq!(
+            unpack(&bench, "to", &leaves, 0).unwrap_err(),
+            "`l` links to `../../etc`, which leaves the archive"
+        );
+        let through = tar_of(&[("l/x", "1")], &[("l", "/tmp")]);
+        assert!(unpack(&bench, "to", &through, 0).is_err());
+        assert!(
+            unpack(&bench, "to", &vec![b'x'; 4096], 0)
+                .unwrap_err()
+                .ends_with("no archive that this host can read\n")
+        );
+        let cut = packed(&["gzip", "-c"], &tar_of(&[("a", &"x".repeat(100_000))], &[]));
+        assert!(unpack(&bench, "to", &cut[..cut.len() - 20], 0).is_err());
+        let many = tar_of(&[("a/x", "1"), ("b/x", "1")], &[]);
+        let why = unpack(&bench, "to", &many, 1).unwrap_err();
+        assert!(why.starts_with("strip = 1 leaves out one directory at a time, and here is: a b"), "{why}");
+        assert!(!bench.there("to"));
+        assert!(!bench.names(".").iter().any(|name| name.ends_with(".bad")), "{:?}", bench.names("."));
+    }
+}
+
+#[test]
+fn zip_archives_are_unpacked_where_the_host_can() {
+    for bench in Bench::all() {
+        bench.write("in/top/a b", "1");
+        let zip = |args: &[&str]| {
+            let status = Command::new("zip").args(args).current_dir(bench.dir.path().join("in")).status();
+            assert!(status.expect("zip is there; run tests/run").success());
+        };
+        zip(&["-qr", "../good.zip", "top"]);
+        let read = |name: &str| std::fs::read(bench.dir.path().join(name)).unwrap();
+        unpack(&bench, "to", &read("good.zip"), 1).unwrap();
+        assert_eq!(bench.read("to/a b"), "1");
+        symlink("/etc", bench.dir.path().join("in/top/l")).unwrap();
+        zip(&["-qry", "../bad.zip", "top"]);
+        let why = unpack(&bench, "bad", &read("bad.zip"), 0).unwrap_err();
+        assert!(why.contains("top/l is not what it may hold"), "{why}");
+        assert!(!bench.there("bad"));
+    }
+}
+
+#[test]
+fn a_release_is_made_live_and_old_ones_go() {
+    for bench in Bench::all() {
+        let live = |mode: &str, name: &str, shared: &[&str]| {
+            let mut arguments = vec![mode, "app", name, "2", "rollcall-op"];
+            arguments.extend(shared);
+            bench.sh(&RELEASE, &arguments, b"")
+        };
+        let come = |name: &str| {
+            let archive = tar_of(&[("VERSION", name), ("config/db.yml", "first"), ("log/x", "")], &[]);
+            unpack(&bench, &format!("app/releases/{name}"), &archive, 0).unwrap();
+            // Newest first, however fast the test is.
+            let marker = bench.dir.path().join(format!("app/releases/{name}/.rollcall-archive"));
+            let status =
+                Command::new("touch").args(["-d", &format!("2026-01-0{name} 00:00")]).arg(marker).status();
+            assert!(status.unwrap().success());
+        };
+        come("1");
+        let shared = ["config/db.yml", "log", "tmp/pids"];
+        let looked = live("look", "1", &shared).well();
+        assert!(looked.ends_with("current -> releases/1\nchanged\n"), "{looked}");
+        assert!(!bench.there("app/current"));
+        live("act", "1", &shared).well();
+        assert_eq!(live("act", "1", &shared).well(), "unchanged\n");
+        assert_eq!(bench.read("app/current/VERSION"), "1");
+        assert_eq!(bench.read("app/shared/config/db.yml"), "first", "the first one comes from the release");
+        bench.write("app/shared/config/db.yml", "ours");
+        bench.write("app/current/log/line", "x");
+        assert!(bench.there("app/shared/log/line") && bench.there("app/shared/tmp/pids"));
+        for name in ["2", "3"] {
+            come(name);
+            live("act", name, &shared).well();
+        }
+        assert_eq!(bench.read("app/current/config/db.yml"), "ours");
+        assert_eq!(bench.names("app/releases"), ["2", "3"]);
+        // Back to 2, then to 4: 2 was live, and is kept, whatever is older.
+        live("act", "2", &shared).well();
+        come("4");
+        bench.write("app/releases/foreign/x", "not ours");
+        let told = live("act", "4", &shared).well();
+        assert!(told.contains("releases/3: deleted, 2 are kept\n"), "{told}");
+        assert_eq!(bench.names("app/releases"), ["2", "4", "foreign"]);
+        // What is not there whole is not made live.
+        let missing = live("act", "5", &[]).ill();
+        assert_eq!(missing, "app/releases/5 is not there whole; run it again\n");
+        assert_eq!(bench.read("app/current/VERSION"), "4");
+    }
+}

@@ -26,7 +26,7 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    fn input(self) -> Input {
+    pub(super) fn input(self) -> Input {
         match self.content {
             Content::Bytes(bytes) => Input::Bytes(bytes),
             Content::File(path) => Input::File(path),

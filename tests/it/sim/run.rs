@@ -284,6 +284,7 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -
         store: Arc::new(MortalStore { life: life.clone(), real: store }),
         clock: clock.clone(),
         secrets: Arc::new(NoSecrets),
+        downloads: "/nowhere".into(),
         site: "sim".into(),
         epoch: 1,
     };
