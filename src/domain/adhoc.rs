@@ -92,6 +92,7 @@ fn without_rollout(
         title,
         kind,
         params: Params::new(),
+        tags: Default::default(),
         rollout: everything_at_once(),
         batches: vec![names],
         hosts,

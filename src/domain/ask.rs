@@ -26,7 +26,7 @@ impl Ask {
 }
 
 /// Which steps of a task are wanted, by their tags. Without any, all are.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tags {
     pub only: BTreeSet<String>,
     pub skip: BTreeSet<String>,
@@ -41,7 +41,12 @@ impl Tags {
 
     /// True when not all steps are asked for.
     pub fn leave_out_some(&self) -> bool {
-        *self != Tags::default()
+        !self.are_none()
+    }
+
+    /// True when all steps are asked for.
+    pub fn are_none(&self) -> bool {
+        self.only.is_empty() && self.skip.is_empty()
     }
 }
 

@@ -58,6 +58,9 @@ pub struct Plan {
     pub title: Title,
     pub kind: Kind,
     pub params: Params,
+    /// Which steps of the task were asked for.
+    #[serde(default, skip_serializing_if = "Tags::are_none")]
+    pub tags: Tags,
     pub rollout: Rollout,
     pub batches: Vec<Vec<HostName>>,
     pub hosts: BTreeMap<HostName, HostPlan>,

@@ -161,6 +161,7 @@ fn plan_hosts(
         batches: into_batches(&rollout, names),
         rollout,
         params,
+        tags: wanted.tags.clone(),
         hosts,
         balancers,
         servers,
@@ -238,7 +239,7 @@ fn plan_host(
         .as_ref()
         .is_some_and(|release| need(held, world.present(&host.name), release) == Need::Current);
     Ok(HostPlan {
-        observe: steps.iter().find_map(|step| step.body.link()).map(|(_, at)| at),
+        observe: steps.iter().find_map(|step| link_at(step, &vars)),
         rollback,
         checks: checks.iter().map(|check| named(check, &vars)).collect::<Result<_, String>>()?,
         checks_back,
@@ -250,6 +251,12 @@ fn plan_host(
         release,
         ..bare_host(host)
     })
+}
+
+/// Where the link of a step is, if that is known before the run; what it will point to need not be.
+fn link_at(step: &Step, vars: &Vars) -> Option<String> {
+    let (_, at) = step.body.link()?;
+    if step.late { template::text(&at, vars).ok() } else { Some(at) }
 }
 
 /// What the steps of a host would do, in short.

@@ -86,6 +86,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         title: Title("deploy".into()),
         kind: Kind::Release { task: "deploy".into() },
         params: BTreeMap::new(),
+        tags: Default::default(),
         rollout: Rollout {
             serial: serial.to_vec(),
             max_failures: MaxFailures::Hosts(max_failures),
@@ -801,6 +802,123 @@ fn an_event_that_does_not_fit_is_an_error_that_names_both() {
     assert!(error.contains("EnableStarted") && error.contains("Waiting"), "{error}");
 }
 
+/// What the task language adds to the first step: it decides whether, when and where steps begin.
+#[derive(Clone, Copy, Debug)]
+enum Language {
+    Plain,
+    RunOnce,
+    Throttle,
+    Confirm,
+    /// Handlers at the end, and steps back that take back what was begun.
+    Handlers,
+    Never,
+}
+
+const LANGUAGE: [Language; 6] = [
+    Language::Plain,
+    Language::RunOnce,
+    Language::Throttle,
+    Language::Confirm,
+    Language::Handlers,
+    Language::Never,
+];
+
+impl Language {
+    fn write(self, host: &mut HostPlan) {
+        let first = &mut host.steps[0];
+        match self {
+            Language::Plain => {}
+            Language::RunOnce => first.run_once = true,
+            Language::Throttle => first.throttle = Some(1),
+            Language::Confirm => first.body = StepBody::Confirm { text: "really?".into() },
+            Language::Never => first.when = Some("1 == 2".into()),
+            Language::Handlers => {
+                let handler = Step { notified_by: Some(vec![0]), ..step("handler", "c") };
+                host.steps.push(handler);
+                let undo = |name: &str, at| Step { undoes: Some(at), ..step(name, "u") };
+                host.rollback.extend([undo("undo two", 1), undo("undo one", 0)]);
+            }
+        }
+    }
+}
+
+/// Plays a release of four hosts at once, written with this.
+fn play_language(language: Language, world: &World) -> Story {
+    let mut plan = plan(4, &[BatchSize::Hosts(4)], 4, OnFailure::Rollback);
+    plan.hosts.values_mut().for_each(|host| language.write(host));
+    play(plan, world)
+}
+
+/// How often the first step was begun, and the most that were at it together.
+fn at_the_first(story: &Story) -> (usize, usize) {
+    let (mut begun, mut now, mut most) = (0, 0usize, 0);
+    for event in &story.events {
+        match event.kind {
+            EventKind::StepStarted { way: Way::Forward, step: 0, .. } => (begun, now) = (begun + 1, now + 1),
+            EventKind::StepEnded { way: Way::Forward, step: 0, .. } => now -= 1,
+            _ => {}
+        }
+        most = most.max(now);
+    }
+    (begun, most)
+}
+
+#[test]
+fn one_host_does_it_for_all_and_what_it_could_not_do_fails_on_all() {
+    let good = play_language(Language::RunOnce, &World::default());
+    assert_eq!((ends(&good).as_str(), at_the_first(&good)), ("released released released released", (1, 1)));
+    let trouble = Trouble::Step(Way::Forward, 0, failed());
+    let world = World { trouble: [("h1".into(), trouble)].into(), ..World::default() };
+    let bad = play_language(Language::RunOnce, &world);
+    assert_eq!(at_the_first(&bad), (1, 1), "nobody tries again what failed for all");
+    assert!(!ends(&bad).contains("released"), "{}", ends(&bad));
+}
+
+#[test]
+fn a_throttle_holds_and_holds_nobody_for_ever() {
+    let story = play_language(Language::Throttle, &World::default());
+    assert_eq!(
+        (ends(&story).as_str(), at_the_first(&story)),
+        ("released released released released", (4, 1))
+    );
+}
+
+#[test]
+fn a_question_is_asked_once_and_its_answer_holds_for_all_hosts() {
+    let world = World { wishes: vec![(Wish::Resume, "bob"), (Wish::Approve, "bob")], ..World::default() };
+    let story = play_language(Language::Confirm, &world);
+    let asked = story.events.iter().filter(|event| matches!(event.kind, EventKind::Paused(_))).count();
+    assert_eq!((ends(&story).as_str(), asked), ("released released released released", 1));
+    assert_eq!(story.refused, ["run 1 waits for an approval; try: approve 1"]);
+    // Whoever cancels instead of answering gets hosts that are back where they were.
+    let world = World { cancel_after: Some((13, false)), ..World::default() };
+    let story = play_language(Language::Confirm, &world);
+    assert_eq!(ends(&story), "not-started not-started not-started not-started");
+}
+
+#[test]
+fn handlers_run_for_a_change_and_steps_back_for_what_was_begun() {
+    let begun = |story: &Story, way: Way, at: usize| {
+        let is_it = |event: &&Event| match &event.kind {
+            EventKind::StepStarted { way: of, step, host, .. } => {
+                (*of, *step, host.as_str()) == (way, at, "h1")
+            }
+            _ => false,
+        };
+        story.events.iter().filter(is_it).count()
+    };
+    let changed = play_language(Language::Handlers, &World::default());
+    assert_eq!(begun(&changed, Way::Forward, 2), 1);
+    let trouble = |step, outcome| World {
+        trouble: [("h1".into(), Trouble::Step(Way::Forward, step, outcome))].into(),
+        ..World::default()
+    };
+    let same = play_language(Language::Handlers, &trouble(0, Outcome::Unchanged));
+    assert_eq!(begun(&same, Way::Forward, 2), 0, "nothing has changed");
+    let failed = play_language(Language::Handlers, &trouble(0, failed()));
+    assert_eq!((begun(&failed, Way::Back, 1), begun(&failed, Way::Back, 2)), (0, 1), "only what was begun");
+}
+
 fn outcomes() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         Just(failed()),
@@ -856,17 +974,20 @@ proptest! {
         enable in changes(),
         cancel_after in proptest::option::of((1usize..40, any::<bool>())),
         picks in proptest::collection::vec(0usize..7, 1..12),
-        (room, forget_after, enable_fails, cut) in (
-            proptest::option::of(1usize..4), proptest::option::of(4usize..40), 0usize..5, any::<proptest::sample::Index>()
+        (room, forget_after, enable_fails, cut, language) in (
+            proptest::option::of(1usize..4), proptest::option::of(4usize..40), 0usize..5, any::<proptest::sample::Index>(),
+            proptest::sample::select(&LANGUAGE[..])
         ),
     ) {
         let all = [OnFailure::Stop, OnFailure::Rollback, OnFailure::RollbackAll, OnFailure::Continue];
         let on_failure = all[on_failure];
         let mut plan = plan(hosts, &[BatchSize::Hosts(serial)], max_failures, on_failure);
         plan.rollout.min_healthy_time = Duration::from_secs(min_healthy);
+        plan.hosts.values_mut().for_each(|host| language.write(host));
         let trouble = trouble.into_iter().map(|(n, trouble)| (HostName::new(format!("h{n}")), trouble)).collect();
         let world = World {
-            trouble, drain, enable, cancel_after, picks, room, forget_after, enable_fails, ..World::default()
+            trouble, drain, enable, cancel_after, picks, room, forget_after, enable_fails,
+            wishes: vec![(Wish::Approve, "bob"); 10], ..World::default()
         };
         let story = play(plan.clone(), &world);
         let replayed = Run::replay(RunId(1), plan.clone(), &story.events).unwrap();

@@ -47,6 +47,7 @@ fn plan(version: &str) -> Plan {
         title: Title(format!("deploy prod version={version}")),
         kind: Kind::Release { task: "deploy".into() },
         params: Params::from([("version".into(), version.into())]),
+        tags: Default::default(),
         rollout: Rollout::default(),
         batches: vec![vec![name.clone()]],
         hosts: BTreeMap::from([(name, host)]),

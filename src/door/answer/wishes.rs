@@ -81,7 +81,7 @@ fn again(stored: &StoredRun) -> Result<Command, String> {
             Ok(Command::Rollback { selector })
         }
         Kind::Release { task } | Kind::Task { task } => {
-            let ask = Ask::new(task, &selector, params);
+            let ask = Ask { tags: stored.plan.tags.clone(), ..Ask::new(task, &selector, params) };
             Ok(Command::Task { ask, check: false })
         }
         Kind::Run => {
