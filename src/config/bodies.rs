@@ -11,7 +11,7 @@ use super::files::check_path;
 use super::reader::{self, Reader};
 use super::steps::{required_text, text};
 use super::templates::{self, Known};
-use crate::domain::paths::check_delete;
+use crate::domain::paths::{check_below, check_delete};
 use crate::domain::task::{
     Awaited, Block, Line, LineState, PackageState, ReleaseLayout, ServiceState, Source, StepBody, Upload,
 };
@@ -113,9 +113,7 @@ fn one(table: &mut Reader<'_>, kind: &'static str, known: &Known) -> Option<Step
             match kind {
                 "script" => read_script(inner, known),
                 "upload" => read_upload(inner, known),
-                "download" => {
-                    read_pair(inner, ["from", "to"], known).map(|[from, to]| StepBody::Download { from, to })
-                }
+                "download" => read_download(inner, known),
                 "line" => read_line(inner, known),
                 "block" => read_block(inner, known),
                 "link" => {
@@ -144,6 +142,18 @@ fn read_pair(mut table: Reader<'_>, keys: [&'static str; 2], known: &Known) -> O
     let (one, other) = (required(&mut table, keys[0], known), required(&mut table, keys[1], known));
     table.finish();
     Some([one?, other?])
+}
+
+fn read_download(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
+    let from = required(&mut table, "from", known);
+    let to = required_text(&mut table, "to", known);
+    if let Some(to) = to.as_ref().filter(|to| !is_template(to.get_ref()))
+        && let Err(why) = check_below(to.get_ref())
+    {
+        table.doc.wrong(to.span(), format!("`to`: {why}"));
+    }
+    table.finish();
+    Some(StepBody::Download { from: from?, to: to?.into_inner() })
 }
 
 /// `task = "restart"`, and its parameters: `with = { ... }`.

@@ -248,10 +248,33 @@ async fn what_is_fetched_is_kept_and_given_to_operators() {
     assert_eq!((found.len(), found[1].0.as_str()), (2, "web02/logs.tar"));
     let none = site.ask("artifacts 1").await.expect(64);
     assert!(none.err.contains("run 1 has kept nothing; a step `download` does"), "{none:#?}");
-    with_step(&site, "away", "download = { from = \"/etc/hostname\", to = \"../x\" }").await;
+    with_step(&site, "away", "download = { from = \"/etc/hostname\", to = \"../{{ host.name }}\" }").await;
     let away = site.ask("away web01").await.expect(2);
-    assert!(away.out.contains("`to`: `../x` is no plain path below a directory"), "{away:#?}");
+    assert!(away.out.contains("`to`: `../web01` is no plain path below a directory"), "{away:#?}");
     with_step(&site, "none", "download = { from = \"/no/such\", to = \"x\" }").await;
     let none = site.ask("none web01").await.expect(2);
     assert!(none.out.contains("/no/such is not there"), "{none:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_somebody_else_changes_meanwhile_is_read_again_once() {
+    let site = Site::start(1).await;
+    let dir = site.hosts[0].dir.join("state");
+    // Whoever validates is somebody else here, too.
+    let change = |often: usize| {
+        format!(
+            "in = \"{{{{ root }}}}/state\"\nrun = \"echo one >f; rm -f n\"\n[[steps]]\nname = \"edit\"\n\
+             in = \"{{{{ root }}}}/state\"\n\
+             line = {{ path = \"f\", line = \"ours\", validate = 'echo x >>n; [ $(wc -l <n) -gt {often} ] || echo theirs >>f' }}"
+        )
+    };
+    with_step(&site, "once", &change(1)).await;
+    site.ask("once web01").await.expect(0);
+    assert_eq!(read(&dir.join("f")), "one\ntheirs\nours\n");
+    with_step(&site, "always", &change(9)).await;
+    let always = site.ask("always web01").await.expect(2);
+    let why =
+        "was changed by somebody else while it was edited, 2 times; nothing was changed here: run it again";
+    assert!(always.out.contains(why), "{always:#?}");
+    assert_eq!(read(&dir.join("f")), "one\ntheirs\ntheirs\n");
 }

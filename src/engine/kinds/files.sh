@@ -53,15 +53,24 @@ replace() {
     attributes "$to" "$bits" "$owner" "$name"
     return
   fi
-  if [ -n "$old" ] && [ "$was" != "$old" ]; then
-    echo "$name was changed by somebody else meanwhile" >&2
-    exit 75
-  fi
+  unchanged_since
   dress
   approve
+  # That may have taken its time.
+  unchanged_since
   if [ "$was" = none ]; then differs "$name: new file"; else differs "$name: new content"; fi
   [ -z "$backup" ] || [ "$was" = none ] || keep_old
   mv -f "$tmp" "$to" || exit 1
+}
+
+# Ends it all when the file is not what it has to be still.
+unchanged_since() {
+  [ -n "$old" ] || return 0
+  now=none
+  [ ! -e "$to" ] || now=$(digest "$to")
+  [ "$now" != "$old" ] || return 0
+  echo "$name was changed by somebody else meanwhile" >&2
+  exit 75
 }
 
 # Gives the new file the owner and the mode of the old one, or those that are wanted.
