@@ -95,7 +95,6 @@ struct Local {
     stdout: Kept,
     stderr: Kept,
     lines: Lines,
-    /// Takes the output instead of keeping it.
     sink: Option<mpsc::Sender<Bytes>>,
     ended: Option<ExitStatus>,
     /// What it will be called when it has ended, and whether KILL was sent.
@@ -120,19 +119,26 @@ impl Local {
                     self.ended = status.ok();
                     until = until.min(Instant::now() + CLOSE_GRACE);
                 }
-                read = read(&mut self.out, &mut out) => self.printed(&out[..read]).await,
+                read = read(&mut self.out, &mut out) => {
+                    if !self.print(&out[..read]).await && may_cancel {
+                        until = self.stop(ExecEnd::Cancelled);
+                    }
+                }
                 read = read(&mut self.err, &mut err) => self.stderr.push(&err[..read], &mut self.lines),
             }
         }
         self.end()
     }
 
-    async fn printed(&mut self, bytes: &[u8]) {
+    /// False when nobody takes it any more.
+    async fn print(&mut self, data: &[u8]) -> bool {
         match &self.sink {
-            // Nobody wants it any more: the command finds its output closed.
-            Some(sink) if sink.send(Bytes::copy_from_slice(bytes)).await.is_err() => self.out = None,
-            Some(_) => {}
-            None => self.stdout.push(bytes, &mut self.lines),
+            Some(sink) if !data.is_empty() => sink.send(Bytes::copy_from_slice(data)).await.is_ok(),
+            Some(_) => true,
+            None => {
+                self.stdout.push(data, &mut self.lines);
+                true
+            }
         }
     }
 

@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::*;
 use crate::domain::secret::Masks;
 use crate::engine::port::Input;
@@ -64,6 +62,17 @@ async fn a_command_reads_prints_and_exits() {
     assert_eq!((end, out.as_str()), (ExecEnd::Signalled("SIGKILL".into()), "/nowhere\n/\n0\n"));
     let (end, out, _) = exec(request("yes | head -c 100000; echo end")).await;
     assert!(end == ExecEnd::Exited(0) && out.len() < 5000 && out.ends_with("end\n"), "{end:?} {out}");
+}
+
+#[tokio::test]
+async fn what_is_streamed_is_not_kept() {
+    let (sender, mut receiver) = mpsc::channel(1);
+    let running = tokio::spawn(exec(Exec { sink: Some(sender), ..request("yes | head -c 100000") }));
+    let mut bytes = 0;
+    while let Some(piece) = receiver.recv().await {
+        bytes += piece.len();
+    }
+    assert_eq!((bytes, running.await.unwrap().0), (100_000, ExecEnd::Exited(0)));
 }
 
 #[tokio::test]

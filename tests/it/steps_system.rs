@@ -353,6 +353,7 @@ fn as_somebody(user: &str, password: Option<&str>) -> String {
     format!(
         "vars.pass = {{ value = \"{pass}\", secret = true }}\n[[steps]]\nname = \"run\"\nrun = \"echo run as $(id -un)\"\n{sudo}\
          [[steps]]\nname = \"script\"\nscript = {{ from = \"who.sh\" }}\n{sudo}\
+         [[steps]]\nname = \"line\"\nline = {{ path = \"{{{{ root }}}}/of-{user}\", line = \"x\", create = true }}\n{sudo}\
          [[steps]]\nname = \"wait\"\nwait_for = {{ command = \"test $(id -un) = {user}\" }}\n{sudo}"
     )
 }
@@ -415,6 +416,8 @@ async fn sudo_takes_its_password_from_a_secret_and_says_what_it_lacks() {
     for (run, task, user) in [(1, "free", "nobody"), (2, "right", "daemon")] {
         let answer = site.ask(&format!("{task} web01")).await.expect(0);
         assert_eq!(last(&answer, "web01", "wait"), "wait: unchanged");
+        assert!(last(&answer, "web01", "line").starts_with("line: ok"), "{answer:#?}");
+        assert_eq!(read(&site.hosts[0].dir.join(format!("of-{user}"))), "x\n");
         let story = site.ask(&format!("show {run} --host web01")).await.expect(0).out;
         assert!(story.contains(&format!("run as {user}\n")), "{story}");
         assert!(story.contains(&format!("script as {user}\n")), "{story}");
@@ -490,4 +493,26 @@ async fn steps_are_done_on_the_machine_of_rollcall_where_that_is_allowed() {
     assert_eq!(last(&failed, "web01", "fails"), why);
     let rules = site.dir.path().join("state/rollcall");
     assert!(rules.is_dir(), "what is kept of them is beside the store");
+}
+
+/// Everything that `docs/steps-system.md` shows, as one task each.
+#[test]
+fn what_the_docs_show_of_steps_is_a_configuration_without_a_mistake() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    write(&at("rollcall.toml"), "allow_local = true\n");
+    write(&at("hosts/p.toml"), "[w]\nhosts = \"w1\"\n");
+    write(&at("files/migrate.py"), "");
+    write(&at("secret"), "correct horse\n");
+    let text = include_str!("../../docs/steps-system.md");
+    let shown: Vec<&str> =
+        text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(shown.len(), 7);
+    for (number, task) in shown.iter().enumerate() {
+        let task = task.replace("/etc/rollcall/secrets/sudo", &at("secret").display().to_string());
+        write(&at(&format!("tasks/t{number}.toml")), &task);
+    }
+    if let Err(wrong) = rollcall::config::load(root.path()) {
+        panic!("{wrong}");
+    }
 }

@@ -3,26 +3,24 @@
 
 use std::sync::LazyLock;
 
-use bytes::Bytes;
-
-use super::super::port::Input;
 use super::super::script;
 use super::super::step::{Attempt, Done};
 use super::super::wrapper::{self, PLACE};
-use super::RECEIVE;
-use crate::domain::digest::sha256_hex;
 use crate::domain::outcome::Outcome;
 use crate::domain::shell;
-use crate::domain::task::{Source, StepBody};
+use crate::domain::task::StepBody;
 
 /// Receives it. The arguments are the site, the name of the folder and the SHA-256.
 static SEND: LazyLock<String> = LazyLock::new(|| {
-    let place = r#"
+    let receive = r#"
 site=$1
 find_place || { printf '%s\n' "no place for the script: $why" >&2; exit 1; }
-set -- act "$place/ops/$2/script" "$3" 600 '' '' '' '' new
+umask 077
+mkdir -p "$place/ops/$2" && cat >"$place/ops/$2/script" || exit
+if command -v sha256sum >/dev/null; then got=$(sha256sum <"$place/ops/$2/script"); else got=$(shasum -a 256 <"$place/ops/$2/script"); fi
+[ "${got%% *}" = "$3" ] || { echo "the script did not arrive whole: received ${got%% *}, wanted $3" >&2; exit 1; }
 "#;
-    format!("{PLACE}{place}{}", *RECEIVE)
+    format!("{PLACE}{receive}")
 });
 
 /// Runs it. The arguments are the site, the name of the folder, the interpreter, and those of the script.
@@ -60,16 +58,13 @@ impl Attempt<'_> {
     /// Sends the script, where the step has one. Some when that has failed: nothing was begun then.
     pub async fn send_script(&self) -> Option<Done> {
         let StepBody::Script { source, .. } = &self.step.body else { return None };
-        let (sha256, input) = match source {
-            Source::File { path, sha256 } => {
-                (sha256.clone(), Input::File(self.work.live.plan.files_root.join(path)))
-            }
-            Source::Text(text) => (sha256_hex(text.as_bytes()), Input::Bytes(Bytes::from(text.clone()))),
-            other => return Some(Done::failed(format!("files/{} is no script", other.path()))),
+        let sent = match self.content(source) {
+            Ok(sent) => sent,
+            Err(done) => return Some(done),
         };
         let (site, folder) = (&self.work.ports.site, self.script_folder());
-        let receive = shell::with_arguments(&SEND, &[site, &folder, &sha256]);
-        let (report, _) = self.exec(receive, input, self.step.timeout).await;
+        let receive = shell::with_arguments(&SEND, &[site, &folder, &sent.sha256]);
+        let (report, _) = self.exec(receive, sent.input(), self.step.timeout).await;
         let done = self.done(report, |_| Outcome::Ok);
         match done.outcome {
             Outcome::Ok => None,

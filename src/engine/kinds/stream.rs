@@ -67,7 +67,7 @@ impl Attempt<'_> {
         loop {
             taker.begin().await.map_err(Done::failed)?;
             let (sender, receiver) = mpsc::channel(WAITING_PIECES);
-            let request = self.work.request(script.clone(), input.clone(), self.step.timeout);
+            let request = self.request(script.clone(), input.clone(), self.step.timeout);
             let request = Exec { sink: Some(sender), ..request };
             let (report, taken) =
                 tokio::join!(self.work.ports.remote.exec(self.endpoint(), request), pass_on(receiver, taker));

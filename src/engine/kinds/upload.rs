@@ -26,6 +26,7 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// As it is sent.
     pub(super) fn input(self) -> Input {
         match self.content {
             Content::Bytes(bytes) => Input::Bytes(bytes),
