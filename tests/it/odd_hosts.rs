@@ -1,10 +1,10 @@
 //! Hosts as they are: other login shells, shells that talk at login, full disks, read-only file systems, floods of
 //! output, and values that try to be commands.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::dropbear::Dropbear;
 use crate::support::site::{Answer, Site};
 use crate::support::sshd::Sshd;
 use crate::support::{folder, give_to_account, read, write};
@@ -73,11 +73,11 @@ in = "{{ root }}"
 changed_when = false
 "#;
 
-fn ends_well(answer: &Answer, odd: &Odd, name: &str) {
-    assert_eq!(read(&odd.dir.join("said")), "it's a \\ backslash! and $HOME\n", "{answer:#?}");
-    assert_eq!(read(&odd.dir.join("motd")), format!("it's {name} \\ !\n"));
-    assert_eq!(std::fs::read_link(odd.dir.join("link it's")).unwrap(), Path::new("motd"));
-    assert_eq!(read(&odd.dir.join("family")), "debian\n");
+fn ends_well(answer: &Answer, dir: &Path, name: &str) {
+    assert_eq!(read(&dir.join("said")), "it's a \\ backslash! and $HOME\n", "{answer:#?}");
+    assert_eq!(read(&dir.join("motd")), format!("it's {name} \\ !\n"));
+    assert_eq!(std::fs::read_link(dir.join("link it's")).unwrap(), Path::new("motd"));
+    assert_eq!(read(&dir.join("family")), "debian\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +93,7 @@ async fn whatever_shell_a_login_has_and_whatever_it_prints_steps_do_the_same() {
     serve(&mut site, &hosts, &[("everything", EVERYTHING)]).await;
     let first = site.ask("everything odd").await.expect(0);
     for (name, odd) in hosts {
-        ends_well(&first, odd, name);
+        ends_well(&first, &odd.dir, name);
     }
     let look = site.ask("everything odd --check").await.expect(0);
     for step in ["guarded", "upload", "link"] {
@@ -193,6 +193,65 @@ async fn values_arrive_as_they_are_whatever_is_in_them() {
     assert!(refused.err.contains("U+E0F0"), "{refused:#?}");
 }
 
+const RANDOM: &str = r#"
+[[steps]]
+name = "bare"
+run = "printf '%s' {{ item.text }} >bare{{ item.number }}"
+in = "{{ root }}"
+loop = "values"
+[[steps]]
+name = "double"
+run = "printf '%s' \"$(printf '%s' \"{{ item.text }}\")\" >double{{ item.number }}"
+in = "{{ root }}"
+loop = "values"
+[[steps]]
+name = "environment"
+run = "printf '%s' \"$V\" >env{{ item.number }}"
+env = { V = "{{ item.text }}" }
+in = "{{ root }}"
+loop = "values"
+[[steps]]
+name = "link"
+link = { from = "{{ item.text }}", at = "{{ root }}/link{{ item.number }}" }
+loop = "values"
+when = "item.text"
+"#;
+
+/// Any text but NUL and what rollcall keeps for itself, odd characters more often than others.
+fn random_texts(count: usize) -> Vec<String> {
+    use proptest::strategy::{Strategy, ValueTree};
+    let odd = proptest::sample::select("'\"\\`$!#*?~;&|<>(){}[]%^=\n\t -\u{1}\u{7f}é\u{202e}".chars().collect::<Vec<_>>());
+    let any = proptest::char::range('\u{1}', '\u{d7ff}');
+    let text = proptest::collection::vec(proptest::prop_oneof![3 => odd, 1 => any], 0..24);
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    (0..count).map(|_| text.new_tree(&mut runner).unwrap().current().into_iter().collect()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_texts_come_back_from_a_host_as_they_were() {
+    let mut site = Site::without_daemon(1).await;
+    let host = Odd::start(&site, "plain1", "").await;
+    let texts = random_texts(30);
+    let values: Vec<toml::Value> = texts.iter().enumerate().map(|(number, text)| {
+        let number = toml::Value::from(number as i64);
+        toml::Value::from_iter([("number", number), ("text", toml::Value::from(text.as_str()))])
+    }).collect();
+    let vars = toml::to_string(&toml::Table::from_iter([("values".to_string(), toml::Value::from(values))])).unwrap();
+    let vars = vars.replace("[[values]]", "[[vars.values]]");
+    serve(&mut site, &[("plain1", &host)], &[("random", &(RANDOM.to_string() + &vars))]).await;
+    site.ask("random odd").await.expect(0);
+    for (number, text) in texts.iter().enumerate() {
+        // A shell takes the ends of lines at the end of what a command printed.
+        let cut = text.trim_end_matches('\n');
+        assert_eq!(read(&host.dir.join(format!("bare{number}"))), *text);
+        assert_eq!(read(&host.dir.join(format!("double{number}"))), cut);
+        assert_eq!(read(&host.dir.join(format!("env{number}"))), *text);
+        if !text.is_empty() {
+            assert_eq!(std::fs::read_link(host.dir.join(format!("link{number}"))).unwrap(), Path::new(text));
+        }
+    }
+}
+
 const FLOOD: &str = r#"
 [[steps]]
 name = "flood"
@@ -265,25 +324,66 @@ async fn a_full_disk_and_a_read_only_one_are_told_and_leave_nothing_half() {
     assert!(told.out.contains("Read-only file system"), "{told:#?}");
 }
 
-/// Everything that a host without GNU has: busybox, and nothing else in its path.
-fn busybox_only(at: &Path) {
-    std::fs::create_dir_all(at).unwrap();
-    let done = Command::new("busybox").args(["--install", "-s"]).arg(at).output().unwrap();
-    assert!(done.status.success(), "{done:?}");
-    std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o755)).unwrap();
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_with_dropbear_and_busybox_and_nothing_else_is_enough() {
+    let mut site = Site::without_daemon(1).await;
+    let small = Dropbear::start(&site.dir.path().join("small1"), &site.dir.path().join("fleet.pub")).await;
+    let inventory = format!(
+        "[g.hosts]\nsmall1 = {{ address = \"127.0.0.1\", port = {}, root = \"{}\" }}\n",
+        small.address.port(),
+        small.dir.display()
+    );
+    write(&site.config.join("hosts/odd.toml"), &inventory);
+    let known = site.dir.path().join("state/known_hosts");
+    write(&known, &(read(&known) + &small.known_hosts_line()));
+    write(&site.config.join("tasks/everything.toml"), &(EVERYTHING.to_string() + SMALL));
+    write(&site.config.join("files/motd"), "it's {{ host.name }} \\ !\n");
+    write(&site.config.join("files/tree/sub/one"), "one\n");
+    write(&site.config.join("files/script"), "echo \"$1\" >scripted\n");
+    site.start_daemon().await;
+    let look = site.ask("everything odd --check").await.expect(0);
+    let first = site.ask("everything odd").await.expect(0);
+    ends_well(&first, &small.dir, "small1");
+    for step in ["guarded", "upload", "link", "line", "block", "directory", "tree"] {
+        assert!(look.out.contains(&format!("{step}: would change: small1")), "{step}: {look:#?}");
+        assert!(first.out.contains(&format!("{step}: ok")), "{step}: {first:#?}");
+    }
+    assert_eq!(read(&small.dir.join("d/e/sub/one")), "one\n");
+    assert_eq!(read(&small.dir.join("conf")), "#server a\nserver b\n# BEGIN rollcall\nx = 1\n# END rollcall\n");
+    assert_eq!(read(&small.dir.join("scripted")), "an argument\n");
+    let again = site.ask("everything odd").await.expect(0);
+    for step in ["guarded", "upload", "link", "line", "block", "directory", "tree", "delete"] {
+        assert!(again.out.contains(&format!("{step}: unchanged")), "{step}: {again:#?}");
+    }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_host_with_busybox_and_nothing_else_is_enough() {
-    let mut site = Site::without_daemon(1).await;
-    let tools = site.dir.path().join("tools");
-    busybox_only(&tools);
-    let path = tools.display();
-    let shell = format!("ForceCommand PATH={path} exec {path}/ash -c \"$SSH_ORIGINAL_COMMAND\"\n");
-    let host = Odd::start(&site, "small1", &shell).await;
-    serve(&mut site, &[("small1", &host)], &[("everything", EVERYTHING)]).await;
-    let first = site.ask("everything odd").await.expect(0);
-    ends_well(&first, &host, "small1");
-    let again = site.ask("everything odd").await.expect(0);
-    assert!(again.out.contains("upload: unchanged") && again.out.contains("link: unchanged"), "{again:#?}");
-}
+/// More kinds of steps, for a host that has little.
+const SMALL: &str = r#"
+[[steps]]
+name = "conf"
+run = "printf 'server a\\nserver b\\n' >conf"
+creates = "conf"
+in = "{{ root }}"
+[[steps]]
+name = "line"
+line = { path = "{{ root }}/conf", matches = '^server a', state = "commented" }
+[[steps]]
+name = "block"
+block = { path = "{{ root }}/conf", text = "x = 1" }
+[[steps]]
+name = "directory"
+directory = { path = "{{ root }}/d/e", mode = "0750" }
+[[steps]]
+name = "tree"
+upload = { from = "tree/", to = "{{ root }}/d/e" }
+[[steps]]
+name = "delete"
+delete = "{{ root }}/nothing"
+[[steps]]
+name = "script"
+script = { from = "script", args = ["an argument"] }
+in = "{{ root }}"
+[[steps]]
+name = "wait"
+wait_for = { path = "{{ root }}/scripted" }
+"#;

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod daemon;
+pub mod dropbear;
 pub mod fleet;
 pub mod haproxy;
 pub mod nginx;
