@@ -120,6 +120,7 @@ fn release() -> Task {
         steps: steps.into_iter().map(Written::from).collect(),
         rollback: vec![],
         handlers: vec![],
+        hooks: Default::default(),
     }
 }
 
@@ -201,6 +202,15 @@ fn answer(effect: Effect) -> EventKind {
             let result = CheckResult { check, verdict: Verdict::Ok, text: "ok".into(), looks: 1 };
             EventKind::ChecksEnded { host, stage, results: vec![result] }
         }
+        Effect::Hook { hook, step } => EventKind::HookEnded {
+            hook,
+            step,
+            name: format!("step {step}"),
+            outcome: Outcome::Ok,
+            stdout: Output::default(),
+            stderr: Output::default(),
+            took_ms: 1,
+        },
         Effect::Step { host, way, step, attempt } => EventKind::StepEnded {
             host,
             way,

@@ -12,6 +12,7 @@ mod disk;
 mod drivers;
 mod facts;
 mod files;
+mod hooks;
 mod hosts;
 mod inventory;
 mod listing;

@@ -9,7 +9,7 @@ use super::diagnostic::{Doc, did_you_mean, known_names};
 use super::reader::{self, Reader};
 use super::steps::{self, Named, Steps};
 use super::templates::Known;
-use super::{params, vars};
+use super::{hooks, params, vars};
 use crate::domain::command::built_in_names;
 use crate::domain::expand::FACTS;
 use crate::domain::task::{
@@ -62,6 +62,9 @@ pub(super) fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<
     known.secrets.retain(|name| !values.plain.contains_key(name) && !params.contains_key(name));
     known.secrets.extend(values.secrets.keys().filter(|name| !params.contains_key(*name)).cloned());
     known.secrets.extend(params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name.clone()));
+    let mut of_hooks = known.clone();
+    of_hooks.names.retain(|name| values.names().chain(params.keys()).any(|own| own == name));
+    let (hooks, in_hooks) = hooks::read(&mut file, &of_hooks);
     let mut steps = steps::read(&mut file, "steps", &mut known);
     let handlers = steps::read(&mut file, "handlers", &mut known);
     check_handlers(doc, &steps, &handlers);
@@ -77,6 +80,7 @@ pub(super) fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<
     let mut named = std::mem::take(&mut steps.named);
     named.extend(handlers.named);
     named.extend(rollback.named);
+    named.extend(in_hooks);
     let task = Task {
         name: name.into(),
         description: file.string("description").map(Spanned::into_inner).unwrap_or_default(),
@@ -88,6 +92,7 @@ pub(super) fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<
         steps: steps.steps,
         rollback: rollback.steps,
         handlers: handlers.steps,
+        hooks,
     };
     file.finish();
     TaskFile { doc, task, named }

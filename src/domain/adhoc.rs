@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::check::Check;
 use super::command::{Params, Title};
 use super::facts;
+use super::hook::Hooks;
 use super::name::{HostName, nearest};
 use super::param::Param;
 use super::plan::{HostPlan, Kind, Plan, World, vars_of};
@@ -99,6 +100,7 @@ fn without_rollout(
         balancers: BTreeMap::new(),
         servers: BTreeMap::new(),
         leases: BTreeSet::new(),
+        hooks: Hooks::new(),
         files_root: world.files_root.clone(),
     }
 }

@@ -1,6 +1,7 @@
 //! What a run decides: an event to write, and the effect that it announces.
 
 use super::event::{EventKind, Stage, Way};
+use super::hook::Hook;
 use super::name::HostName;
 
 /// One event to write, and what to do once it is written.
@@ -33,6 +34,11 @@ pub enum Effect {
     Enable {
         balancer: String,
         hosts: Vec<HostName>,
+    },
+    /// One step of a hook.
+    Hook {
+        hook: Hook,
+        step: usize,
     },
     /// Out again, after the balancer had forgotten it.
     Redrain {

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::check::CheckResult;
+use super::hook::Hook;
 use super::name::{HostName, RunId};
 use super::outcome::{End, Failure, Outcome, RunOutcome};
 use super::output::Output;
@@ -199,6 +200,20 @@ pub enum EventKind {
         key: String,
         now: bool,
     },
+    HookStarted {
+        hook: Hook,
+        step: usize,
+        name: String,
+    },
+    HookEnded {
+        hook: Hook,
+        step: usize,
+        name: String,
+        outcome: Outcome,
+        stdout: Output,
+        stderr: Output,
+        took_ms: u64,
+    },
     RunEnded {
         outcome: RunOutcome,
     },
@@ -297,6 +312,8 @@ impl EventKind {
             | Approved { .. }
             | Recovered { .. }
             | CancelRequested { .. }
+            | HookStarted { .. }
+            | HookEnded { .. }
             | RunEnded { .. } => None,
         }
     }
@@ -328,6 +345,11 @@ impl EventKind {
 pub fn operation_id(run: RunId, host: &HostName, way: Way, step: usize, attempt: u32) -> String {
     let back = if way == Way::Back { "b" } else { "" };
     format!("{run}/{host}/{back}{step}/{attempt}")
+}
+
+/// The operation id of a hook's step. No host is called so.
+pub fn hook_id(run: RunId, hook: Hook, step: usize) -> String {
+    format!("{run}/@{}/{step}/1", hook.word())
 }
 
 /// The droppable cousin of an event: a line that a host printed, while it does. Never stored.

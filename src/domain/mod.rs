@@ -4,8 +4,8 @@
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
 //! name, paths, archive, digest, nodeset, range, outcome, output, shell, secret, template, param, check, rotation, inventory, body,
-//! edit, step, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
-//! record, health, phase, bracket, run, decision, leave, turn, rollout, wish, restart
+//! edit, step, hook, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
+//! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
 //! a value.
@@ -13,6 +13,7 @@
 pub mod access;
 pub mod adhoc;
 pub mod archive;
+pub mod around;
 pub mod ask;
 pub mod body;
 pub mod bracket;
@@ -26,6 +27,7 @@ pub mod expand;
 pub mod facts;
 pub mod given;
 pub mod health;
+pub mod hook;
 pub mod inventory;
 pub mod leave;
 pub mod name;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::check::Check;
 pub use super::command::Tags;
 use super::command::{Params, Title};
+use super::hook::Hooks;
 use super::inventory::{Balancer, Endpoint, Host, Inventory};
 use super::name::HostName;
 use super::release::{Mark, Release, Taken};
@@ -70,6 +71,9 @@ pub struct Plan {
     pub servers: BTreeMap<String, usize>,
     /// Top-level groups that nobody else may change while this runs.
     pub leases: BTreeSet<String>,
+    /// Around all of it, on the machine of rollcall.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
     pub files_root: PathBuf,
 }
 

@@ -8,7 +8,8 @@ use super::command::{Ask, Params, Title};
 use super::digest::sha256_hex;
 use super::expand::{Expanded, Knowing, expand};
 use super::given::{check_params, not_kept, without_secrets};
-use super::inventory::{Balancer, Host, Inventory};
+use super::hook::{Hook, Hooks};
+use super::inventory::{Balancer, Endpoint, Host, Inventory};
 use super::name::{HostName, nearest};
 use super::plan::{HostPlan, Kind, Plan, Seat, Tags, World, secret_names, vars_of};
 use super::release::{Need, Release, last_good, marked_bad, need};
@@ -50,6 +51,7 @@ pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
         balancers: BTreeMap::new(),
         servers: BTreeMap::new(),
         leases: BTreeSet::new(),
+        hooks: Hooks::new(),
         ..plan
     })
 }
@@ -148,6 +150,8 @@ fn plan_hosts(
         .collect();
     let servers = servers_behind(world.inventory, &balancers)?;
     let task_name = task.name.clone();
+    // On the way back every host has parameters of its own; the first one's stand for all.
+    let hooks = plan_hooks(world, task, each.first().map_or(&params, |(_, params)| params))?;
     let kind = match task.rollout {
         Some(_) => Kind::Release { task: task_name },
         None => Kind::Task { task: task_name },
@@ -166,8 +170,30 @@ fn plan_hosts(
         balancers,
         servers,
         leases,
+        hooks,
         files_root: world.files_root.clone(),
     })
+}
+
+/// The steps of the hooks: they know the task's vars and the parameters, and secrets when they are due.
+fn plan_hooks(world: &World<'_>, task: &Task, params: &Params) -> Result<Hooks, String> {
+    let mut vars = task.vars.clone();
+    let given = |(name, text): (&String, &String)| Some((name.clone(), task.params.get(name)?.value(text)));
+    vars.extend(params.iter().filter_map(given));
+    let secret = task.params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name);
+    let secrets: BTreeSet<String> = task.secrets.keys().chain(secret).cloned().collect();
+    let plan = |hook: Hook, step: &Step| {
+        let step = Step { vars: vars.clone(), at: Some(Endpoint::here()), ..step.clone() };
+        let planned = match step.speaks_of(&secrets) {
+            true => step.with_source(&vars, world.files),
+            false => step.render(&vars, world.files).map(|step| Step { vars: Vars::new(), ..step }),
+        };
+        planned.map_err(|why| format!("hook {}: step `{}`: {why}", hook.word(), step.name))
+    };
+    let all = task.hooks.iter().map(|(hook, steps)| {
+        Ok((*hook, steps.iter().map(|step| plan(*hook, step)).collect::<Result<_, String>>()?))
+    });
+    all.collect()
 }
 
 /// How many hosts stand behind each balancer. An error where its floor would let none of them go: the run

@@ -35,6 +35,7 @@ pub fn under_way(run: &Run) -> Vec<Effect> {
         ];
         effects.extend(changes.into_iter().flatten());
     }
+    effects.extend(run.hooks.running.map(|(hook, step)| Effect::Hook { hook, step }));
     effects
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::around::{self, Around};
 use super::bracket::{Forgotten, HostState, Phase, Roll};
 pub use super::decision::{Decision, Effect};
 use super::event::{EventKind, Pause, PausedUntil, Way};
@@ -250,6 +251,11 @@ fn next_batch(run: &Run, now: Timestamp) -> Option<Decision> {
     if run.is_halted() || !run.batch_hosts().iter().all(through) {
         return None;
     }
+    match around::before(run) {
+        Around::Begin(decision) => return Some(*decision),
+        Around::Wait => return None,
+        Around::Nothing => {}
+    }
     let batch = run.batches_begun();
     let hosts = run.plan.batches.get(batch)?.clone();
     match run.plan.rollout.pause_after {
@@ -294,7 +300,11 @@ fn end(run: &Run) -> Option<Decision> {
     if !run.hosts.values().all(is_done) {
         return None;
     }
-    Decision::only(EventKind::RunEnded { outcome: run.fold_outcome() })
+    match around::after(run) {
+        Around::Begin(decision) => Some(*decision),
+        Around::Wait => None,
+        Around::Nothing => Decision::only(EventKind::RunEnded { outcome: run.fold_outcome() }),
+    }
 }
 
 /// Times at which the run as a whole has something to decide.

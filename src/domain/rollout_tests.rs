@@ -22,7 +22,7 @@ use crate::domain::plan::HostPlan;
 use crate::domain::plan::{Plan, Seat};
 use crate::domain::restart;
 use crate::domain::task::{BatchSize, MaxFailures, Rollout, StepBody, batch_sizes};
-use crate::domain::task::{OnFailure, Step};
+use crate::domain::task::{Hook, OnFailure, Step};
 use crate::domain::wish::{Wish, grant};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -98,6 +98,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         balancers: BTreeMap::from([("web".into(), balancer)]),
         servers: BTreeMap::from([("web".into(), hosts)]),
         leases: BTreeSet::from(["web".into()]),
+        hooks: Default::default(),
         files_root: "files".into(),
     }
 }
@@ -123,6 +124,7 @@ struct World {
     enable_fails: usize,
     /// Any change that puts this host back is refused.
     in_the_way: Option<HostName>,
+    hook_fails: Option<(Hook, usize)>,
     /// What is wrong with us.
     flaw: Option<Flaw>,
 }
@@ -202,6 +204,11 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
                 took_ms: 1,
                 code: None,
             }
+        }
+        Effect::Hook { hook, step } => {
+            let outcome = if world.hook_fails == Some((hook, step)) { failed() } else { Outcome::Ok };
+            let (name, stdout, stderr) = ("s".into(), Output::default(), Output::default());
+            EventKind::HookEnded { hook, step, name, outcome, stdout, stderr, took_ms: 1 }
         }
         Effect::Checks { host, stage } => {
             let back = matches!(run.hosts[&host].phase, Phase::Gating { way: Way::Back, .. });
@@ -1013,6 +1020,9 @@ proptest! {
 
 #[path = "rollout_gates_tests.rs"]
 mod gates;
+
+#[path = "rollout_hooks_tests.rs"]
+mod hooks;
 
 #[path = "rollout_flaws_tests.rs"]
 mod flaws;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::bracket::{Forgotten, HostState, Phase, Roll, Route};
 use super::digest::sha256_hex;
 use super::event::{Event, EventKind, Pause, PausedUntil, Then, Way};
+use super::hook::{Hook, Progress};
 use super::name::{HostName, RunId};
 use super::outcome::{End, FailureKind, RunOutcome, Verdict};
 use super::plan::{Kind, Plan};
@@ -43,6 +44,8 @@ pub struct Run {
     /// When a host became healthy last, or the waiting for that began.
     pub progress_at: Option<Timestamp>,
     pub asked: Asked,
+    /// How far its hooks are.
+    pub hooks: Progress,
     pub outcome: Option<RunOutcome>,
 }
 
@@ -108,6 +111,7 @@ impl Run {
             rolls_back: false,
             progress_at: None,
             asked: Asked::default(),
+            hooks: Progress::default(),
             outcome: None,
         }
     }
@@ -223,6 +227,13 @@ impl Run {
                     host.owed = false;
                 }
             }
+            EventKind::HookStarted { hook, step, .. } => self.hooks.begin(*hook, *step),
+            EventKind::HookEnded { hook, step, outcome, .. } => {
+                self.hooks.end(&self.plan.hooks, *hook, *step, outcome);
+                if *hook == Hook::Before {
+                    self.stopped = self.stopped.take().or(self.hooks.failed.clone());
+                }
+            }
             EventKind::RunEnded { outcome } => self.outcome = Some(*outcome),
             kind => self.apply_to_hosts(event, kind.hosts()),
         }
@@ -296,8 +307,14 @@ impl Run {
             EventKind::DebtSettled { host, .. } => {
                 self.outcome.is_some() && self.hosts.get(host).is_some_and(|host| host.owed)
             }
+            EventKind::HookStarted { hook, step, .. } => {
+                self.is_open() && self.hooks.fits(&self.plan.hooks, *hook, *step)
+            }
+            EventKind::HookEnded { hook, step, .. } => self.hooks.running == Some((*hook, *step)),
             EventKind::RunEnded { .. } => {
-                self.is_open() && self.hosts.values().all(|host| matches!(host.phase, Phase::Settled { .. }))
+                self.is_open()
+                    && self.hooks.running.is_none()
+                    && self.hosts.values().all(|host| matches!(host.phase, Phase::Settled { .. }))
             }
             kind => {
                 self.is_open()
@@ -354,6 +371,7 @@ impl Run {
             .map(|failure| failure.kind)
             .collect();
         match failures[..] {
+            [] if self.hooks.failed.is_some() => RunOutcome::Failed,
             [] => RunOutcome::Done,
             _ if failures.iter().all(|kind| *kind == FailureKind::Unreachable) => RunOutcome::Unreachable,
             _ => RunOutcome::Failed,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use super::body::*;
+pub use super::hook::{Hook, Hooks};
 use super::param::Param;
 use super::secret::SecretVars;
 pub use super::step::*;
@@ -30,6 +31,8 @@ pub struct Task {
     pub rollback: Vec<Written>,
     /// Run at the end of a host's steps, in this order, when a step that notifies them has changed something.
     pub handlers: Vec<Written>,
+    /// Run once for the whole run, on the machine of rollcall.
+    pub hooks: Hooks,
 }
 
 /// The policy for batches, budgets, gates and rollback. A plan of an older rollcall lacks some of

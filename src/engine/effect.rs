@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Ports;
 use super::feed::Live;
 use super::here;
+use super::hook;
 use super::kinds;
 use super::masked::masked;
 use super::port::{Exec, ExecEnd, ExecReport, Input, Member};
@@ -21,6 +22,7 @@ use super::verify::{Eyes, verify};
 use super::wrapper::{self, Answer, Call, Verb};
 use crate::domain::bracket::Phase;
 use crate::domain::event::{Change, EventKind, Stage, Way, operation_id};
+use crate::domain::hook::Hook;
 use crate::domain::inventory::Endpoint;
 use crate::domain::leave::known;
 use crate::domain::name::HostName;
@@ -45,6 +47,8 @@ pub struct Work {
     pub effect: Effect,
     /// What templates know of the host by now.
     pub known: Vars,
+    /// A step before this one has changed something, or would.
+    pub after_changes: bool,
     /// The way the host is on, for choosing its checks.
     pub way: Way,
     /// Ends commands on the way forward when an operator wants so.
@@ -71,7 +75,9 @@ impl Work {
             Effect::Observe { host } | Effect::Step { host, .. } | Effect::Checks { host, .. } => {
                 run.hosts.get(host)
             }
-            Effect::Drain { .. } | Effect::Enable { .. } | Effect::Redrain { .. } => None,
+            Effect::Drain { .. } | Effect::Enable { .. } | Effect::Redrain { .. } | Effect::Hook { .. } => {
+                None
+            }
         };
         let way = match host.map(|host| &host.phase) {
             Some(Phase::Working { way, .. } | Phase::Gating { way, .. } | Phase::Serving { way, .. }) => *way,
@@ -81,17 +87,21 @@ impl Work {
         // before it is told: a look that was cancelled would call it failing.
         let roll = matches!(effect, Effect::Checks { stage: Stage::Roll | Stage::Watch, .. })
             && run.plan.has_bracket();
-        let to_its_end = way != Way::Forward || roll;
+        // Nor is what follows a run that was cancelled.
+        let follows = matches!(&effect, Effect::Hook { hook, .. } if *hook != Hook::Before);
+        let to_its_end = way != Way::Forward || roll || follows;
         let cancel = if to_its_end { CancellationToken::new() } else { cancel.clone() };
         let known = match &effect {
             Effect::Step { host, way, .. } => known(run, host, *way),
             Effect::Observe { host } => known(run, host, Way::Forward),
+            Effect::Hook { hook, .. } => hook::known(run, *hook),
             _ => Vars::new(),
         };
+        let after_changes = host.is_some_and(|host| host.did.values().any(|did| did.changed));
         let mark = run.asked.mark.clone();
         let masks = ports.secrets.masks(Some(live.id));
         let (ports, live) = (ports.clone(), live.clone());
-        Work { ports, live, effect, known, way, cancel, masks, mark, resumed: None }
+        Work { ports, live, effect, known, after_changes, way, cancel, masks, mark, resumed: None }
     }
 
     /// The same work, whose intent was written `age` ago by a rollcall that has ended since. Looks are
@@ -119,6 +129,7 @@ impl Work {
             }
             Effect::Step { host, way, step, attempt } => self.step(host, *way, *step, *attempt).await,
             Effect::Checks { host, stage } => self.checks(host, *stage).await,
+            Effect::Hook { hook, step } => self.hook(*hook, *step).await,
         }
     }
 
@@ -309,7 +320,7 @@ impl Work {
     }
 
     /// What is known, and what never shows; this lives for as long as its step is rendered.
-    fn with_secrets(&self, host: &HostName, step: &Step) -> Result<Vars, String> {
+    pub(super) fn with_secrets(&self, host: &HostName, step: &Step) -> Result<Vars, String> {
         let secrets = self.ports.secrets.of(self.live.id, &self.live.plan, host);
         let hidden = self.live.plan.params.iter().filter(|(_, value)| *value == HIDDEN);
         let mut lost = hidden.map(|(name, _)| name).filter(|name| !secrets.contains_key(*name));
@@ -324,14 +335,24 @@ impl Work {
         Ok(vars)
     }
 
+    /// What a look cannot do as things are may be different once the steps before it have changed something.
+    fn as_things_are(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Failed { why, .. } if self.after_changes => {
+                Outcome::NotKnown { why: format!("steps before it come first; as things are: {why}") }
+            }
+            other => other,
+        }
+    }
+
     fn looks(&self) -> bool {
         matches!(self.live.plan.kind, Kind::Look { .. })
     }
 
     /// By the step's own conditions, where it has any and something was done.
-    fn judged(&self, step: &Step, done: &Done) -> Outcome {
+    pub(super) fn judged(&self, step: &Step, done: &Done) -> Outcome {
         if self.looks() {
-            return done.outcome.clone();
+            return self.as_things_are(done.outcome.clone());
         }
         let answered =
             Answered { outcome: &done.outcome, stdout: &done.stdout, stderr: &done.stderr, code: None };
@@ -386,7 +407,7 @@ enum Side {
 }
 
 /// Rollback steps carry their files with them: the plan has put them in.
-struct NoFiles;
+pub(super) struct NoFiles;
 
 impl Files for NoFiles {
     fn sha256(&self, path: &str) -> Result<String, String> {
@@ -442,6 +463,15 @@ pub fn crashed(effect: &Effect) -> EventKind {
                 text: why(),
                 looks: 0,
             }],
+        },
+        Effect::Hook { hook, step } => EventKind::HookEnded {
+            hook,
+            step,
+            name: format!("step {step}"),
+            outcome: Outcome::Lost { why: why() },
+            stdout: Output::default(),
+            stderr: Output::default(),
+            took_ms: 0,
         },
         Effect::Step { host, way, step, attempt } => EventKind::StepEnded {
             host,

@@ -29,6 +29,15 @@ pub(super) fn masked(kind: EventKind, masks: &Masks) -> EventKind {
                 code,
             }
         }
+        HookEnded { hook, step, name, outcome: how, stdout, stderr, took_ms } => HookEnded {
+            outcome: outcome(how, masks),
+            stdout: output(stdout, masks),
+            stderr: output(stderr, masks),
+            hook,
+            step,
+            name,
+            took_ms,
+        },
         ChecksEnded { host, stage, results } => {
             let result = |result: CheckResult| CheckResult { text: masks.text(&result.text), ..result };
             ChecksEnded { host, stage, results: results.into_iter().map(result).collect() }

@@ -16,6 +16,7 @@ mod drive;
 mod facts;
 mod guard;
 mod here;
+mod hook;
 mod masked;
 mod step;
 

@@ -1,6 +1,7 @@
 //! A run as it happens: one event, one line, with the host right-aligned in front.
 
 use crate::domain::event::{Change, Event, EventKind, PausedUntil, Progress, Then, Way};
+use crate::domain::inventory::Endpoint;
 use crate::domain::name::{HostName, RunId, count};
 use crate::domain::outcome::{End, Outcome, seconds};
 use crate::domain::output::Output;
@@ -52,14 +53,16 @@ impl<'a> Lines<'a> {
             EnableStarted { balancer, hosts } => format!("{balancer}: putting back {}\n", folded(hosts)),
             EnableEnded { balancer, hosts, change } => changed(balancer, "back in rotation", hosts, change),
             ObserveFailed { host, failure } => self.host(host, &failure.why),
+            HookEnded { hook, name, outcome, stdout, stderr, took_ms, .. } => {
+                let line = step_line(Way::Forward, name, 1, outcome, *took_ms);
+                self.here(&format!("hook {}: {line}", hook.word()), outcome, stdout, stderr)
+            }
             StepEnded { host, way, name, attempt, outcome, stdout, stderr, took_ms, .. } => {
                 let line = step_line(*way, name, *attempt, outcome, *took_ms);
                 self.host(host, &line) + &self.output(host, outcome, stdout, stderr)
             }
             StepSkipped { host, way, name, why, failed, .. } => {
-                let back = if *way == Way::Back { "rollback: " } else { "" };
-                let word = if *failed { "FAILED" } else { "skipped" };
-                self.host(host, &format!("{back}{name}: {word}: {why}"))
+                self.host(host, &skipped_line(*way, name, why, *failed))
             }
             ChecksEnded { host, results, .. } => results
                 .iter()
@@ -99,13 +102,11 @@ impl<'a> Lines<'a> {
                 self.host(host, &format!("its debt is settled by {by}, {how}: {why}"))
             }
             Stopped { why } => format!("stopped: {why}; no further host begins\n"),
-            CancelRequested { by, now, .. } => {
-                let how = if *now { ", ending what is running" } else { "" };
-                format!("cancelled by {by}{how}; no further host begins\n")
-            }
+            CancelRequested { by, now, .. } => cancelled(by, *now),
             Observed { .. }
             | ObserveStarted { .. }
             | StepStarted { .. }
+            | HookStarted { .. }
             | ChecksStarted { .. }
             | HostSettled { .. }
             | RunEnded { .. } => String::new(),
@@ -115,6 +116,11 @@ impl<'a> Lines<'a> {
     fn host(&self, host: &HostName, text: &str) -> String {
         let width = self.width;
         format!("{host:>width$} | {text}\n")
+    }
+
+    /// A line about the machine of rollcall, with what a failed step said.
+    fn here(&self, line: &str, outcome: &Outcome, stdout: &Output, stderr: &Output) -> String {
+        format!("{line}\n") + &self.output(&HostName::from(Endpoint::HERE), outcome, stdout, stderr)
     }
 
     fn started(&self, run: u64, title: &str, by: &str) -> String {
@@ -169,6 +175,17 @@ fn then_word(then: Then) -> &'static str {
 
 fn reason(why: &str) -> String {
     if why.is_empty() { String::new() } else { format!(": {why}") }
+}
+
+fn cancelled(by: &str, now: bool) -> String {
+    let how = if now { ", ending what is running" } else { "" };
+    format!("cancelled by {by}{how}; no further host begins\n")
+}
+
+fn skipped_line(way: Way, name: &str, why: &str, failed: bool) -> String {
+    let back = if way == Way::Back { "rollback: " } else { "" };
+    let word = if failed { "FAILED" } else { "skipped" };
+    format!("{back}{name}: {word}: {why}")
 }
 
 fn step_line(way: Way, name: &str, attempt: u32, outcome: &Outcome, took_ms: u64) -> String {

@@ -6,7 +6,7 @@ use super::steps::{probe, step};
 use super::table::{alike, folded};
 use crate::domain::name::{HostName, count};
 use crate::domain::plan::{HostPlan, Plan};
-use crate::domain::task::{OnFailure, PauseUntil};
+use crate::domain::task::{Hook, OnFailure, PauseUntil};
 
 /// `plan`: batches, and what happens on each host; hosts whose steps are the same are told once.
 pub fn plan(plan: &Plan) -> String {
@@ -44,6 +44,16 @@ pub fn plan(plan: &Plan) -> String {
     for (what, hosts) in alike(order.map(|(name, host)| (host_plan(plan, host), name))) {
         _ = writeln!(text, "on {}:", folded(hosts));
         text.push_str(&what);
+    }
+    for (hook, steps) in &plan.hooks {
+        let when = match hook {
+            Hook::Before => "before all of it",
+            Hook::After => "when all hosts are well",
+            Hook::OnFailure => "when they are not",
+            Hook::Finally => "at the very end",
+        };
+        _ = writeln!(text, "hook {}, {when}:", hook.word());
+        steps.iter().for_each(|one| _ = writeln!(text, "  {}", step(one)));
     }
     text
 }

@@ -48,6 +48,9 @@ fn ends(run: &Run) -> String {
         })
         .collect();
     let mut text = format!("run {}: {outcome}\n{}", run.id, columns(&rows));
+    if let Some(why) = &run.hooks.failed {
+        _ = writeln!(text, "  {why}");
+    }
     let owed = run.hosts.iter().filter(|(_, host)| host.owed).map(|(name, _)| name);
     let owed: Vec<&HostName> = owed.collect();
     if !owed.is_empty() {
@@ -213,6 +216,8 @@ fn story_line(kind: &EventKind) -> String {
         | Approved { .. }
         | Recovered { .. }
         | CancelRequested { .. }
+        | HookStarted { .. }
+        | HookEnded { .. }
         | RunEnded { .. } => String::new(),
     }
 }

@@ -54,6 +54,7 @@ fn plan(version: &str) -> Plan {
         balancers: BTreeMap::new(),
         servers: BTreeMap::new(),
         leases: BTreeSet::from(["prod".into()]),
+        hooks: Default::default(),
         files_root: "files".into(),
     }
 }

@@ -129,7 +129,7 @@ fn plan_of(site: &Site, task: Option<&str>) -> Plan {
     }
 }
 
-fn ports_of(site: &Site) -> Ports {
+pub fn ports_of(site: &Site) -> Ports {
     site.daemon.as_ref().expect("a daemon").desk.engine.ports().clone()
 }
 
@@ -139,9 +139,14 @@ pub fn work(site: &Site, task: Option<&str>, step: usize) -> Work {
 }
 
 fn work_of(ports: &Ports, site: &Site, task: Option<&str>, step: usize) -> Work {
+    let effect = Effect::Step { host: HostName::from("web01"), way: Way::Forward, step, attempt: 1 };
+    work_on(ports, site, task, effect)
+}
+
+/// The work on an effect in run 77.
+pub fn work_on(ports: &Ports, site: &Site, task: Option<&str>, effect: Effect) -> Work {
     let plan = plan_of(site, task);
     let (live, _) = Live::new(RunId(77), Arc::new(plan.clone()), "ann".into());
-    let effect = Effect::Step { host: HostName::from("web01"), way: Way::Forward, step, attempt: 1 };
     Work::new(ports, &live, &Run::new(RunId(77), plan), effect, &CancellationToken::new())
 }
 

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::language::{last, site};
-use crate::outcomes::{ended, work};
+use crate::outcomes::{ended, ports_of, work, work_on};
 use crate::support::site::Site;
 use crate::support::{DEADLINE, account, eventually, read, write};
 
+use rollcall::domain::event::EventKind;
 use rollcall::domain::outcome::Outcome;
+use rollcall::domain::rollout::Effect;
+use rollcall::domain::task::Hook;
 
 fn lines(path: &Path) -> usize {
     std::fs::read_to_string(path).unwrap_or_default().lines().count()
@@ -507,12 +510,116 @@ fn what_the_docs_show_of_steps_is_a_configuration_without_a_mistake() {
     let text = include_str!("../../docs/steps-system.md");
     let shown: Vec<&str> =
         text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(shown.len(), 7);
+    assert_eq!(shown.len(), 8);
     for (number, task) in shown.iter().enumerate() {
         let task = task.replace("/etc/rollcall/secrets/sudo", &at("secret").display().to_string());
         write(&at(&format!("tasks/t{number}.toml")), &task);
     }
     if let Err(wrong) = rollcall::config::load(root.path()) {
         panic!("{wrong}");
+    }
+}
+
+const HOOKED: &str = r#"
+[params]
+fail = { default = "no" }
+word = { default = "hello" }
+[vars]
+token = { value = "s3cret-of-the-hook", secret = true }
+[[steps]]
+name = "work"
+run = "test {{ fail }} != hosts && echo work >>{{ log }}"
+[[hooks.before]]
+name = "announce"
+run = "test {{ fail }} != before && echo {{ word }} $ROLLCALL_TASK $ROLLCALL_HOSTS $ROLLCALL_BY ${ROLLCALL_OUTCOME-none} >>{{ log }}"
+[[hooks.after]]
+name = "tell"
+run = "echo after $ROLLCALL_OUTCOME >>{{ log }}; test {{ fail }} != after"
+[[hooks.on_failure]]
+name = "alarm"
+run = "echo alarm $ROLLCALL_OUTCOME >>{{ log }}"
+[[hooks.finally]]
+name = "clean"
+run = "echo finally $ROLLCALL_OUTCOME {{ token }} | sed 's/s3cret-of/a secret of/' >>{{ log }}; echo {{ token }}"
+[[hooks.finally]]
+name = "link"
+link = { from = "x", at = "{{ log }}.link" }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hooks_run_once_for_the_whole_run_on_the_machine_of_rollcall() {
+    let site = site(2, &[]).await;
+    let log = site.dir.path().join("hook.log");
+    write(&log, "");
+    std::fs::set_permissions(&log, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let task = HOOKED.replace("{{ log }}", &log.display().to_string());
+    write(&site.config.join("tasks/hooked.toml"), &task);
+    let refused = site.ask("reload").await;
+    assert_eq!(
+        refused.err.matches("steps on the machine of rollcall are not allowed").count(),
+        4,
+        "{refused:#?}"
+    );
+    let settings = site.config.join("rollcall.toml");
+    write(&settings, &format!("allow_local = true\n{}", read(&settings)));
+    site.ask("reload").await.expect(0);
+    let plan = site.ask("plan hooked prod.web").await.expect(0).out;
+    assert!(plan.contains("hook before, before all of it:\n  announce: run test no != before"), "{plan}");
+    let told = || std::mem::take(&mut read(&log)).replace("work\nwork\n", "work work\n");
+    let good = site.ask("hooked prod.web").await.expect(0);
+    let head = "hello hooked web[01-02] ann none\n";
+    assert_eq!(told(), format!("{head}work work\nafter done\nfinally done a secret of-the-hook\n"));
+    assert!(good.out.contains("hook before: announce: ok"), "{good:#?}");
+    assert!(site.dir.path().join("hook.log.link").is_symlink());
+    assert!(!good.out.contains("s3cret"), "{good:#?}");
+    for (fail, status, wanted) in [
+        ("before", 2, "alarm failed\nfinally failed a secret of-the-hook\n".to_string()),
+        ("hosts", 2, format!("{head}alarm failed\nfinally failed a secret of-the-hook\n")),
+        ("after", 2, format!("{head}work work\nafter done\nfinally failed a secret of-the-hook\n")),
+    ] {
+        write(&log, "");
+        let answer = site.ask(&format!("hooked prod.web fail={fail}")).await.expect(status);
+        assert_eq!(told(), wanted, "{fail}: {answer:#?}");
+    }
+    let look = site.ask("hooked prod.web --check").await.expect(0);
+    assert!(!look.out.contains("hook "), "{look:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_was_begun_is_asked_for_and_not_begun_again() {
+    let site = site(1, &[]).await;
+    let settings = site.config.join("rollcall.toml");
+    write(&settings, &format!("allow_local = true\n{}", read(&settings)));
+    let begun = site.dir.path().join("begun");
+    let hook = format!("[[hooks.after]]\nname = \"h\"\nrun = \"echo x >>{}; exit 3\"\n", begun.display());
+    write(&site.config.join("tasks/t.toml"), &format!("[[steps]]\nname = \"s\"\nrun = \"true\"\n{hook}"));
+    site.ask("reload").await.expect(0);
+    let work = || {
+        let effect = Effect::Hook { hook: Hook::After, step: 0 };
+        work_on(&ports_of(&site), &site, Some("t"), effect)
+    };
+    let outcome = |event: EventKind| {
+        let EventKind::HookEnded { outcome, .. } = event else { panic!("{event:?}") };
+        outcome
+    };
+    let first = outcome(work().perform().await);
+    assert!(matches!(first, Outcome::Failed { code: Some(3), .. }), "{first:?}");
+    assert_eq!(outcome(work().resuming(Duration::from_secs(1)).perform().await), first);
+    assert_eq!(outcome(work().perform().await), first);
+    assert_eq!(lines(&begun), 1);
+}
+
+#[test]
+fn what_no_hook_can_be_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    write(&at("rollcall.toml"), "allow_local = true\n");
+    write(&at("hosts/p.toml"), "[w]\nhosts = \"w1\"\n[w.vars]\nport = 80\n");
+    let task = "[[steps]]\nname = \"s\"\nrun = \"true\"\n[[hooks.before]]\nname = \"h\"\nrun = \"echo {{ port }}\"\nretries = 3\n\
+                [[hooks.finally]]\nname = \"f\"\nconfirm = \"sure?\"\n[hooks.later]\n";
+    write(&at("tasks/t.toml"), task);
+    let wrong = rollcall::config::load(root.path()).unwrap_err().to_string();
+    for words in ["`retries` does not go with hooks", "`confirm` cannot be a hook", "`later`", "`port`"] {
+        assert!(wrong.contains(words), "{words}: {wrong}");
     }
 }

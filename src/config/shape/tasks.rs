@@ -29,6 +29,23 @@ pub struct TaskFile {
     handlers: Option<Vec<Step>>,
     /// What takes a host back to the release before; knows `previous`, what its link pointed to.
     rollback: Option<Vec<Step>>,
+    /// Steps for the whole run, on the machine of rollcall; needs `allow_local` in rollcall.toml.
+    hooks: Option<Hooks>,
+}
+
+/// Steps that run once for a whole run, on the machine of rollcall. Their environment is that of `local` steps without
+/// `ROLLCALL_HOST`; all but `before` have `ROLLCALL_OUTCOME`: `done`, `failed`, `needs a person`, `unreachable`, `cancelled`.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Hooks {
+    /// Before any host begins; when one fails none does.
+    before: Option<Vec<Step>>,
+    /// When all hosts are where they end, and well. One that fails makes the run fail.
+    after: Option<Vec<Step>>,
+    /// When they are not.
+    on_failure: Option<Vec<Step>>,
+    /// Last, whatever happened.
+    finally: Option<Vec<Step>>,
 }
 
 /// A parameter.

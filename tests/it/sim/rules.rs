@@ -77,6 +77,8 @@ impl Reader<'_> {
 
     fn read(&mut self, kind: &EventKind) {
         match kind {
+            // There are none here.
+            EventKind::HookStarted { .. } | EventKind::HookEnded { .. } => {}
             EventKind::RunStarted { .. } => {}
             EventKind::BatchStarted { batch, hosts } => self.batch_started(*batch, hosts),
             EventKind::ObserveStarted { host } => self.begins(host),

@@ -233,6 +233,7 @@ fn task() -> Task {
             Step { sudo: Sudo::Root, ..step("restart", script("restart")) }.into(),
         ],
         handlers: vec![],
+        hooks: Default::default(),
     }
 }
 

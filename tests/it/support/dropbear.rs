@@ -47,7 +47,8 @@ impl Dropbear {
     /// `[127.0.0.1]:PORT ssh-ed25519 ...`
     pub fn known_hosts_line(&self) -> String {
         let key = self.dir.parent().expect("a folder").join("key");
-        let told = Command::new("dropbearkey").args(["-y", "-f"]).arg(key).output().expect("dropbearkey is there");
+        let told =
+            Command::new("dropbearkey").args(["-y", "-f"]).arg(key).output().expect("dropbearkey is there");
         let text = String::from_utf8_lossy(&told.stdout).into_owned();
         let line = text.lines().find(|line| line.starts_with("ssh-ed25519 ")).expect("a public key");
         let key: Vec<&str> = line.split(' ').take(2).collect();
@@ -76,7 +77,7 @@ fn passwd(dir: &Path) -> String {
 
 const SERVE: &str = r#"
 mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/shells" /etc/shells || exit 1
-exec dropbear -i -E -s -r "$1/key" -c "PATH=$1/tools exec $1/tools/ash -c \"\$SSH_ORIGINAL_COMMAND\""
+exec dropbear -i -s -r "$1/key" -c "PATH=$1/tools exec $1/tools/ash -c \"\$SSH_ORIGINAL_COMMAND\""
 "#;
 
 async fn accept(listener: TcpListener, dir: PathBuf, stop: CancellationToken) {

@@ -71,7 +71,17 @@ impl Site {
 
     /// Starts the daemon, in this process.
     pub async fn start_daemon(&mut self) {
-        self.daemon = Some(Daemon::start(&self.config).await.unwrap_or_else(|why| panic!("{why}")));
+        let deadline = tokio::time::Instant::now() + super::DEADLINE;
+        self.daemon = loop {
+            match Daemon::start(&self.config).await {
+                Ok(daemon) => break Some(daemon),
+                // Sessions of one that was stopped in this process may hold the store for a moment more.
+                Err(why) if why.contains("that is running") && tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                }
+                Err(why) => panic!("{why}"),
+            }
+        };
     }
 
     /// The same, with nobody at the door yet.

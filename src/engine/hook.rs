@@ -1,0 +1,81 @@
+//! Hooks: steps for the whole run, on the machine of rollcall, through the same wrapper as all others.
+
+use tokio::time::Instant;
+
+use super::effect::{NoFiles, Work};
+use super::here;
+use super::step::{Attempt, Done};
+use crate::domain::event::{EventKind, hook_id};
+use crate::domain::hook::Hook;
+use crate::domain::inventory::Endpoint;
+use crate::domain::plan::HostPlan;
+use crate::domain::run::Run;
+use crate::domain::step::Step;
+use crate::domain::template::Vars;
+
+/// The name by which a hook's step knows how the run stands; hooks before it have none.
+const OUTCOME: &str = "outcome";
+
+/// What is known when a hook begins.
+pub(super) fn known(run: &Run, hook: Hook) -> Vars {
+    match hook {
+        Hook::Before => Vars::new(),
+        _ => Vars::from([(OUTCOME.to_string(), run.fold_outcome().word().into())]),
+    }
+}
+
+impl Work {
+    pub(super) async fn hook(&self, hook: Hook, at: usize) -> EventKind {
+        let begun = Instant::now();
+        let (name, done) = match self.hook_step(hook, at) {
+            Ok(step) => {
+                let operation = hook_id(self.live.id, hook, at);
+                let plan = nothing_but(Endpoint::here());
+                let done = Attempt { work: self, plan: &plan, step: &step, operation }.perform().await;
+                let outcome = self.judged(&step, &done);
+                (step.name, Done { outcome, ..done })
+            }
+            Err(why) => (format!("step {at}"), Done::failed(why)),
+        };
+        EventKind::HookEnded {
+            hook,
+            step: at,
+            name,
+            outcome: done.outcome,
+            stdout: done.stdout,
+            stderr: done.stderr,
+            took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn hook_step(&self, hook: Hook, at: usize) -> Result<Step, String> {
+        let plan = &self.live.plan;
+        let step = plan.hooks.get(&hook).and_then(|steps| steps.get(at)).ok_or("no such step")?;
+        let mut step = match (step.late, plan.hosts.keys().next()) {
+            // The task's own secrets are the same for all its hosts.
+            (true, Some(host)) => step.render(&self.with_secrets(host, step)?, &NoFiles)?,
+            _ => step.clone(),
+        };
+        step.sudo.check_password()?;
+        step.env.extend(here::environment(&self.live, None));
+        let outcome = self.known.get(OUTCOME).and_then(|word| word.as_str());
+        step.env.extend(outcome.map(|word| ("ROLLCALL_OUTCOME".to_string(), word.to_string())));
+        Ok(step)
+    }
+}
+
+fn nothing_but(endpoint: Endpoint) -> HostPlan {
+    HostPlan {
+        endpoint,
+        steps: vec![],
+        rollback: vec![],
+        vars: Vars::new(),
+        observe: None,
+        checks: vec![],
+        checks_back: vec![],
+        balancer: None,
+        held: false,
+        current: false,
+        release: None,
+    }
+}
