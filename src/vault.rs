@@ -86,7 +86,7 @@ fn with_secrets_of(config: &Config, mut loaded: Vec<Secret>) -> Vec<Secret> {
 impl Secrets for Vault {
     fn of(&self, run: RunId, plan: &Plan, host: &HostName) -> SecretVars {
         let state = self.state();
-        let task = plan.task().and_then(|task| state.config.tasks.get(task));
+        let task = plan.made_from().and_then(|task| state.config.tasks.get(task));
         let host = state.config.inventory.host(host);
         let mut secrets = host.map(|host| secrets_of(host, task)).unwrap_or_default();
         if let Some(given) = state.given.get(&run) {

@@ -10,6 +10,7 @@ use super::balancer::{self, RawBalancer};
 use super::diagnostic::Doc;
 use super::reader::{self, Entry, Reader};
 use super::vars::{self, Values};
+use crate::domain::inventory::Endpoint;
 use crate::domain::name::check_name;
 use crate::domain::nodeset;
 
@@ -178,9 +179,17 @@ fn read_hosts(reader: &mut Reader<'_>) -> Vec<RawHost> {
     hosts
 }
 
+/// The machine of rollcall itself has a name that no host can have.
+fn check_host_name(name: &str) -> Result<(), String> {
+    match name == Endpoint::HERE {
+        true => Err("steps call the machine of rollcall itself so".into()),
+        false => check_name(name),
+    }
+}
+
 fn named(doc: Doc<'_>, set: &Spanned<String>, layer: &Layer) -> Vec<RawHost> {
     let names = nodeset::expand(set.get_ref()).and_then(|names| {
-        let bad = names.iter().find_map(|name| check_name(name).err().map(|why| (name.clone(), why)));
+        let bad = names.iter().find_map(|name| check_host_name(name).err().map(|why| (name.clone(), why)));
         bad.map_or(Ok(names), |(name, why)| Err(format!("`{name}` cannot name a host: {why}")))
     });
     match names {

@@ -13,6 +13,7 @@ use super::templates::{self, Known};
 use crate::domain::inventory::Endpoint;
 use crate::domain::result::RESULT;
 use crate::domain::task::{DEFAULT_DELAY, DEFAULT_TIMEOUT, DeadMan, Each, Step, StepBody, Sudo, Written};
+use crate::domain::template;
 
 /// Keys that say what a run does with a step, which a call of another task leaves to that one's steps.
 const NOT_OF_CALLS: [&str; 18] = [
@@ -81,6 +82,12 @@ pub(super) fn read(file: &mut Reader<'_>, key: &'static str, known: &mut Known) 
         if key != "steps" {
             refuse_calls(&table);
         }
+        if key == "rollback" {
+            refuse_questions(&table);
+        }
+        if key == "handlers" {
+            refuse_on_handlers(&table);
+        }
         let (name, named, written) = read_written(table, known);
         if let Some(name) = &name {
             if !seen.insert(name.get_ref().clone()) {
@@ -116,6 +123,7 @@ fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
         known.names.insert("item".into());
     }
     let in_same_place = matches!(table.value("undo").map(Spanned::get_ref), Some(DeValue::String(_)));
+    refuse_once_with_undo(&table);
     let undo = read_undo(&mut table, &known);
     let (name, step) = read_step(table, &known);
     let name_of = |name: &Spanned<String>| name.get_ref().clone();
@@ -163,6 +171,7 @@ fn read_undo(table: &mut Reader<'_>, known: &Known) -> Vec<Step> {
         Some(DeValue::Array(_)) => {
             let tables = table.tables("undo", "a step back");
             tables.iter().for_each(refuse_calls);
+            tables.iter().for_each(refuse_questions);
             for (doc, span) in tables.iter().filter_map(|table| Some((table.doc, table.key_span("local")?))) {
                 doc.wrong(span, "a step back is done where its step was: `local` does not go with `undo`");
             }
@@ -213,9 +222,33 @@ fn read_step(mut table: Reader<'_>, known: &Known) -> (Option<Spanned<String>>, 
         ..usual
     };
     needs_retries(&table, &step);
+    keep_env_unseen(&table, body.as_ref(), &step, known);
     table.finish();
     let step = name.clone().zip(body).map(|(name, body)| Step { name: name.into_inner(), body, ..step });
     (name, step)
+}
+
+/// A handler is one step, which whoever notifies it runs.
+fn refuse_on_handlers(table: &Reader<'_>) {
+    for key in ["tags", "loop", "undo", "notify", "run_once", "confirm"] {
+        if let Some(span) = table.key_span(key) {
+            table.doc.wrong(span, format!("`{key}` does not go with a handler"));
+        }
+    }
+}
+
+/// The way back waits for nobody: its host is out of rotation.
+fn refuse_questions(table: &Reader<'_>) {
+    if let Some(span) = table.key_span("confirm") {
+        table.doc.wrong(span, "the way back cannot wait for an answer: `confirm` is for [[steps]]");
+    }
+}
+
+/// What one host did for all, another cannot rely on once it is taken back.
+fn refuse_once_with_undo(table: &Reader<'_>) {
+    if let Some(span) = table.key_span("undo").filter(|_| table.key_span("run_once").is_some()) {
+        table.doc.wrong(span, "`undo` does not go with `run_once`: other hosts go by what it did");
+    }
 }
 
 /// Handlers and steps back are looked up by their place: a task would be many.
@@ -239,6 +272,23 @@ fn needs_retries(table: &Reader<'_>, step: &Step) {
     if step.until.is_some() && step.retries == 0 {
         let hint = "how many further attempts there may be; `delay` is the time between them".to_string();
         table.doc.report(table.key_span("until"), "`until` needs `retries`", hint);
+    }
+}
+
+/// The environment of a command reaches the host on standard input; that of everything else, and of `unless`, stands
+/// on a command line there.
+fn keep_env_unseen(table: &Reader<'_>, body: Option<&StepBody>, step: &Step, known: &Known) {
+    let is_command = matches!(body, None | Some(StepBody::Run { .. } | StepBody::Script { .. }));
+    if is_command && step.unless.is_none() {
+        return;
+    }
+    let names = step.env.values().flat_map(|value| template::names_used(value));
+    if let Some(name) = names.into_iter().find(|name| known.secrets.contains(name)) {
+        let message = format!(
+            "`env` cannot read the secret `{name}` here: it would stand on a command line of the host"
+        );
+        let hint = "secrets can stand in `env` of a `run` or `script` without `unless`".to_string();
+        table.doc.report(table.key_span("env"), message, hint);
     }
 }
 

@@ -10,11 +10,11 @@ use crate::domain::facts::{NAMES, check_path};
 use crate::domain::template;
 
 /// Functions that every template may call.
-const FUNCTIONS: [&str; 4] = ["debug", "dict", "namespace", "range"];
+const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];
 
 /// Keys of steps whose texts reach the host on standard input. All others are shown, stand on command lines,
 /// or are needed before the step begins.
-const UNSEEN: [&str; 4] = ["run", "in", "undo", "password"];
+const UNSEEN: [&str; 3] = ["run", "undo", "password"];
 
 /// The names that templates may use.
 #[derive(Clone)]
@@ -96,7 +96,8 @@ pub(super) fn expression(doc: Doc<'_>, key: &str, text: &Spanned<String>, known:
 fn refuse_secrets(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known) {
     for name in template::names_used(text.get_ref()).iter().filter(|name| known.secrets.contains(*name)) {
         let message = format!("`{key}` cannot read the secret `{name}`: it would be seen");
-        let hint = "secrets can stand in `run`, `env`, `in`, `undo`, and in templates of files/".to_string();
+        let hint =
+            "secrets can stand in `run`, `env` of a command, `undo`, and in templates of files/".to_string();
         doc.report(text.span(), message, hint);
     }
 }

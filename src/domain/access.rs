@@ -82,12 +82,12 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Runs { .. }
         | Command::Show { .. }
         | Command::Watch { .. }
-        | Command::Artifacts { .. }
         | Command::Releases { .. }
         | Command::BalancerStatus { .. }
         | Command::Debts => Role::Viewer,
         // A look at hosts runs guards there, and shows what is in their files.
         Command::Plan { diff: true, .. }
+        | Command::Artifacts { .. }
         | Command::Task { .. }
         | Command::Run { .. }
         | Command::Cancel { .. }
@@ -133,7 +133,7 @@ mod tests {
             ("runs", Role::Viewer),
             ("show 1", Role::Viewer),
             ("watch 1", Role::Viewer),
-            ("artifacts 1 web1 --list", Role::Viewer),
+            ("artifacts 1 web1 --list", Role::Operator),
             ("debts", Role::Viewer),
             ("balancer status prod", Role::Viewer),
             ("deploy prod", Role::Operator),

@@ -60,6 +60,8 @@ pub struct HostState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Did {
     pub changed: bool,
+    /// It has done something, or may have.
+    pub touched: bool,
     /// The next step may follow.
     pub good: bool,
 }
@@ -318,11 +320,11 @@ impl HostState {
         if way == Way::Forward {
             let did = self.did.entry(step).or_default();
             did.changed |= outcome.has_changed();
+            did.touched |= !certainly_nothing;
             did.good = outcome.is_good();
         }
         let failure = outcome.failure(name);
-        let ended = matches!(outcome, Outcome::Cancelled | Outcome::Lost { .. });
-        if failure.is_none() || (steps.warn_only && !ended) {
+        if failure.is_none() {
             self.phase = self.step_due(way, step + 1, steps);
             return;
         }
@@ -338,6 +340,12 @@ impl HostState {
         if attempt <= again {
             let not_before = when.checked_add(steps.delay).ok();
             self.phase = Phase::Working { way, step, attempt: attempt + 1, running: false, not_before };
+            return;
+        }
+        let ended = matches!(outcome, Outcome::Cancelled | Outcome::Lost { .. });
+        if steps.warn_only && !ended {
+            self.did.entry(step).and_modify(|did| did.good |= way == Way::Forward);
+            self.phase = self.step_due(way, step + 1, steps);
             return;
         }
         if let (Way::Back, Outcome::Lost { .. }, Some(failure)) = (way, outcome, &failure) {

@@ -50,6 +50,14 @@ struct Expansion<'a> {
     undo: Vec<Step>,
 }
 
+/// Where in a task a step stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Step,
+    Handler,
+    Back,
+}
+
 /// What a step inherits from where it is written.
 #[derive(Clone, Default)]
 struct Scope {
@@ -218,7 +226,7 @@ impl Expansion<'_> {
     }
 
     fn step(&mut self, written: &Written, scope: &Scope) -> Result<(), String> {
-        let step = self.planned(written, scope, false)?;
+        let step = self.planned(written, scope, Part::Step)?;
         let at = self.found.steps.len();
         if at >= STEPS_LIMIT {
             return Err(format!("the task comes to more than {STEPS_LIMIT} steps on one host"));
@@ -227,21 +235,21 @@ impl Expansion<'_> {
             self.notified.entry(handler.clone()).or_default().push(at);
         }
         for undo in written.undo.iter().rev() {
-            let undo = Step {
-                name: format!("undo {}: {}", step.name, undo.name),
-                at: step.at.clone(),
-                ..undo.clone()
-            };
-            let scope = Scope { prefix: String::new(), when: None, ..scope.clone() };
-            let undo = self.planned(&Written::from(undo), &scope, true)?;
-            self.undo.push(Step { undoes: Some(at), skip: None, ..undo });
+            // Of what the step is called before it is rendered: no value is a template.
+            let name = format!("undo {}{}: {}", scope.prefix, self.name(written, scope), undo.name);
+            let undo = Step { name, ..undo.clone() };
+            // Where its step was is told by the name already.
+            let scope = Scope { prefix: String::new(), when: undo.when.clone(), ..scope.clone() };
+            let undo = self.planned(&Written::from(undo), &scope, Part::Back)?;
+            self.undo.push(Step { undoes: Some(at), ..undo });
         }
         self.found.steps.push(step);
         Ok(())
     }
 
     /// As it stands in the plan: rendered, or with its files put in where it is `late`.
-    fn planned(&self, written: &Written, scope: &Scope, back: bool) -> Result<Step, String> {
+    fn planned(&self, written: &Written, scope: &Scope, part: Part) -> Result<Step, String> {
+        let back = part == Part::Back;
         let mut step = Step {
             vars: scope.own.clone(),
             when: scope.when.clone(),
@@ -249,6 +257,11 @@ impl Expansion<'_> {
             name: format!("{}{}", scope.prefix, self.name(written, scope)),
             ..written.step.clone()
         };
+        // Handlers run for whoever notifies them, and the way back is walked whole.
+        if part == Part::Step && !self.tags.want(&scope.tags) {
+            step.skip = Some("its tags were not asked for".into());
+        }
+        step.shared = self.shared(written, scope);
         self.decide_when(&mut step, scope)?;
         if let StepBody::Check { name, check } = &mut step.body {
             *check = Some(Box::new(self.check(name, &scope.vars)?));
@@ -283,11 +296,20 @@ impl Expansion<'_> {
         format!("{name}{}{}", literal(&item), literal(&at))
     }
 
+    /// What tells the step from others on all hosts: one for all is one for each item; a limit is for all items.
+    fn shared(&self, written: &Written, scope: &Scope) -> Option<String> {
+        let step = &written.step;
+        let name = format!("{}{}", scope.prefix, step.name);
+        let item = scope.own.get("item").filter(|_| written.each.is_some()).map(text_of).unwrap_or_default();
+        match (step.run_once || matches!(step.body, StepBody::Confirm { .. }), step.throttle) {
+            (true, _) => Some(format!("{name} ({item})")),
+            (false, Some(_)) => Some(name),
+            (false, None) => None,
+        }
+    }
+
     /// What is known now is not asked again.
     fn decide_when(&self, step: &mut Step, scope: &Scope) -> Result<(), String> {
-        if !self.tags.want(&scope.tags) {
-            step.skip = Some("its tags were not asked for".into());
-        }
         let Some(when) = &step.when else { return Ok(()) };
         let names = template::names_in_expression(when);
         if names.iter().any(|name| name == "previous" || self.late.contains(name)) {
@@ -314,7 +336,7 @@ impl Expansion<'_> {
             let named = |why| format!("handler `{}`: {why}", handler.step.name);
             for at in self.places(&handler, &scope).map_err(named)? {
                 let scope = Scope { at, when: handler.step.when.clone(), ..scope.clone() };
-                let step = self.planned(&handler, &scope, false).map_err(named)?;
+                let step = self.planned(&handler, &scope, Part::Handler).map_err(named)?;
                 self.notify(step, by.clone());
             }
         }
@@ -339,7 +361,7 @@ impl Expansion<'_> {
             for item in self.items(written, scope).map_err(named)? {
                 for at in self.places(written, scope).map_err(named)? {
                     let scope = self.inner(written, scope, item.as_ref(), at);
-                    let step = self.planned(written, &scope, true).map_err(named)?;
+                    let step = self.planned(written, &scope, Part::Back).map_err(named)?;
                     self.found.rollback.push(step);
                 }
             }

@@ -55,7 +55,7 @@ fn shared(run: &Run, plan: &HostPlan) -> Vars {
 fn taken_by<'a>(run: &'a Run, step: &Step) -> Option<(&'a HostName, usize)> {
     run.hosts.iter().find_map(|(name, host)| {
         let steps = &run.plan.hosts.get(name)?.steps;
-        let at = steps.iter().position(|other| other.run_once && other.name == step.name)?;
+        let at = steps.iter().position(|other| other.run_once && other.identity() == step.identity())?;
         host.did.contains_key(&at).then_some((name, at))
     })
 }
@@ -81,7 +81,11 @@ pub(super) fn leave(run: &Run, name: &HostName, way: Way, at: usize, attempt: u3
     }
     let looks = matches!(run.plan.kind, Kind::Look { .. });
     match &step.body {
-        StepBody::Confirm { text } if !looks => confirmed(run, step, text),
+        StepBody::Confirm { text } if !looks => {
+            let asked =
+                if step.late { template::text(text, &known(run, name, way)) } else { Ok(text.clone()) };
+            confirmed(run, step, &asked.unwrap_or_else(|_| text.clone()))
+        }
         _ if step.run_once && way != Way::Back => once(run, name, step),
         _ => room(run, step),
     }
@@ -96,15 +100,15 @@ fn nothing_to_do(host: &HostState, step: &Step) -> Option<String> {
     if step.notified_by.as_ref().is_some_and(|by| !by.iter().any(changed)) {
         return Some("nothing that notifies it has changed anything".into());
     }
-    let begun = |at: usize| host.did.contains_key(&at);
-    if step.undoes.is_some_and(|at| !begun(at)) {
-        return Some("what it takes back was never begun".into());
+    let touched = |at: usize| host.did.get(&at).is_some_and(|did| did.touched);
+    if step.undoes.is_some_and(|at| !touched(at)) {
+        return Some("what it takes back was never done".into());
     }
     None
 }
 
 fn confirmed(run: &Run, step: &Step, text: &str) -> Leave {
-    if run.confirmed.contains(&step.name) {
+    if run.confirmed.contains(step.identity()) {
         return Leave::Skip("confirmed".into());
     }
     match (&run.cancel, &run.stopped) {
@@ -136,7 +140,7 @@ fn once(run: &Run, name: &HostName, step: &Step) -> Leave {
 /// Whether the number of hosts that are at the step leaves room for another.
 fn room(run: &Run, step: &Step) -> Leave {
     let Some(most) = step.throttle else { return Leave::Go };
-    match at_it(run, &step.name) < most as usize {
+    match at_it(run, step.identity()) < most as usize {
         true => Leave::Go,
         false => Leave::Wait,
     }
@@ -146,7 +150,7 @@ fn at_it(run: &Run, wanted: &str) -> usize {
     let is_at_it = |(host, plan): &(&HostState, &HostPlan)| match host.phase {
         Phase::Working { way, step, running: true, .. } => {
             let steps = if way == Way::Back { &plan.rollback } else { &plan.steps };
-            steps.get(step).is_some_and(|step| step.name == wanted)
+            steps.get(step).is_some_and(|step| step.identity() == wanted)
         }
         _ => false,
     };

@@ -138,7 +138,28 @@ pub struct Seat {
     pub server: String,
 }
 
+impl HostPlan {
+    /// Hosts where steps are done instead of on this one.
+    pub fn places(&self) -> impl Iterator<Item = &Endpoint> {
+        self.steps.iter().chain(&self.rollback).filter_map(|step| step.at.as_ref())
+    }
+}
+
 impl Plan {
+    /// Every host that the run has to do with: those that it is about, and those where steps are done instead.
+    pub fn touched(&self) -> BTreeSet<HostName> {
+        let places = self.hosts.values().flat_map(HostPlan::places).filter(|at| !at.is_here());
+        self.hosts.keys().cloned().chain(places.map(|at| at.name.clone())).collect()
+    }
+
+    /// The task that it was made from, whatever is done with it.
+    pub fn made_from(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Look { task } => Some(task),
+            _ => self.task(),
+        }
+    }
+
     /// True when hosts are taken out of rotation around their steps.
     pub fn has_bracket(&self) -> bool {
         matches!(self.kind, Kind::Release { .. })

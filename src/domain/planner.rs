@@ -140,8 +140,7 @@ fn plan_hosts(
         }
         hosts.insert(host.name.clone(), planned);
     }
-    let elsewhere =
-        hosts.values().flat_map(|plan: &HostPlan| &plan.steps).filter_map(|step| step.at.as_ref());
+    let elsewhere = hosts.values().flat_map(HostPlan::places);
     let touched: BTreeSet<&HostName> = hosts.keys().chain(elsewhere.map(|at| &at.name)).collect();
     let leases = touched
         .into_iter()

@@ -63,7 +63,7 @@ fn one_at_a_time(run: &Run, moves: Vec<Decision>) -> Vec<Decision> {
     let is_shared = |host: &HostName, way: Way, at: usize| {
         let plan = run.plan.hosts.get(host)?;
         let step = if way == Way::Back { plan.rollback.get(at)? } else { plan.steps.get(at)? };
-        Some((step.run_once || step.throttle.is_some()).then(|| step.name.clone())).flatten()
+        (step.run_once || step.throttle.is_some()).then(|| step.identity().to_string())
     };
     let mut is_kept = |decision: &Decision| match &decision.event {
         EventKind::Paused(_) => !std::mem::replace(&mut asked, true),

@@ -77,6 +77,9 @@ pub struct Step {
     /// In plans: names that this step alone knows: `item`, and the parameters of a task that was called.
     #[serde(skip_serializing_if = "Vars::is_empty")]
     pub vars: Vars,
+    /// In plans: what tells it from other steps on all hosts, where only some hosts may be at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<String>,
     /// In plans: it is known already that there is nothing to do, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skip: Option<String>,
@@ -213,6 +216,7 @@ impl Step {
             at: None,
             late: false,
             vars: Vars::new(),
+            shared: None,
             skip: None,
             notified_by: None,
             undoes: None,
@@ -248,6 +252,11 @@ impl Step {
             *source = source.fix(&all, files)?;
         }
         Ok(step)
+    }
+
+    /// What tells it from other steps on all hosts.
+    pub fn identity(&self) -> &str {
+        self.shared.as_deref().unwrap_or(&self.name)
     }
 
     /// Every text of the step that is a template, with the name of its field.
@@ -301,6 +310,9 @@ impl Source {
     /// With its path rendered and its content as it will be sent.
     fn render(&self, vars: &Vars, files: &dyn Files) -> Result<Source, String> {
         match self.fix(vars, files)? {
+            Source::Remote { path } => template::text(&path, vars)
+                .map(|path| Source::Remote { path })
+                .map_err(|why| format!("`path`: {why}")),
             Source::Draft { path, text } => {
                 template::text(&text, vars).map(Source::Text).map_err(|why| format!("files/{path}: {why}"))
             }
@@ -322,9 +334,12 @@ impl Source {
             }
             Source::Tree { files: found, .. } if found.is_empty() => {
                 let path = path()?;
-                Source::Tree { files: files.tree(&path)?, path }
+                let found = files.tree(&path)?;
+                if found.is_empty() {
+                    return Err(format!("files/{path}/: holds no file"));
+                }
+                Source::Tree { files: found, path }
             }
-            Source::Remote { .. } => Source::Remote { path: path()? },
             fixed => fixed.clone(),
         })
     }

@@ -54,6 +54,8 @@ fn write_failed(error: std::fmt::Error) -> Error {
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.add_filter("from_json", from_json);
+    // It would show everything that a template knows.
+    environment.remove_global("debug");
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     // A file that is uploaded ends as it was written.
     if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {

@@ -124,8 +124,10 @@ impl Turn<'_> {
                 effect: Some(Effect::Observe { host: host.clone() }),
             }),
             Kind::Check => Some(Decision::checks(host, Stage::Roll)),
-            Kind::Task { .. } | Kind::Run | Kind::Facts | Kind::Look { .. } => self.step(Way::Forward, 0, 1),
             Kind::Drain | Kind::Enable => None,
+            // Loops over nothing leave nothing.
+            _ if self.plan.steps.is_empty() => self.settle(End::Done, "it has no steps here".into()),
+            Kind::Task { .. } | Kind::Run | Kind::Facts | Kind::Look { .. } => self.step(Way::Forward, 0, 1),
         }
     }
 
@@ -184,7 +186,7 @@ impl Turn<'_> {
             Leave::Wait => return None,
             Leave::Skip(why) => return skipped(why, false),
             Leave::Fail(why) => return skipped(why, true),
-            Leave::Ask(text) => return self.ask(name, &text),
+            Leave::Ask(text) => return self.ask(steps.get(step)?, &text),
         }
         Some(Decision {
             event: EventKind::StepStarted { host: host.clone(), way, step, name, attempt },
@@ -193,10 +195,10 @@ impl Turn<'_> {
     }
 
     /// The run waits for an operator's word; hosts in their bracket go on until they come to the same question.
-    fn ask(&self, step: String, text: &str) -> Option<Decision> {
-        let why = format!("step `{step}` on {}: {text}", self.name);
+    fn ask(&self, step: &Step, text: &str) -> Option<Decision> {
+        let why = format!("step `{}` on {}: {text}", step.name, self.name);
         let (by, key, until) = ("rollcall".to_string(), String::new(), PausedUntil::Approved);
-        Decision::only(EventKind::Paused(Pause { why, by, key, until, step: Some(step) }))
+        Decision::only(EventKind::Paused(Pause { why, by, key, until, step: Some(step.identity().into()) }))
     }
 
     fn settle(&self, end: End, why: String) -> Option<Decision> {

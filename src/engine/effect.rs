@@ -275,8 +275,9 @@ impl Work {
             Ok((plan, step)) => {
                 name = step.name.clone();
                 let operation = operation_id(self.live.id, host, way, at, attempt);
-                let done = Attempt { work: self, plan, step: &step, operation }.perform().await;
-                let judged = self.judged(&step, &done);
+                let attempt = Attempt { work: self, plan, step: &step, operation };
+                let (done, by_guard) = attempt.perform().await;
+                let judged = if by_guard { done.outcome.clone() } else { self.judged(&step, &done) };
                 if let (Outcome::Failed { code: Some(was), .. }, true) = (&done.outcome, judged.is_good()) {
                     code = Some(*was);
                 }

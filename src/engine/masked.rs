@@ -23,7 +23,7 @@ pub(super) fn masked(kind: EventKind, masks: &Masks) -> EventKind {
                 host,
                 way,
                 step,
-                name,
+                name: masks.text(&name),
                 attempt,
                 took_ms,
                 code,

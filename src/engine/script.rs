@@ -55,6 +55,9 @@ pub fn guard(step: &Step) -> Option<String> {
     let unless = step.unless.as_deref().map(|command| format!("( {command}\n) >/dev/null 2>&1"));
     let removes = step.removes.as_deref().map(|path| format!("[ ! -e {} ]", shell::quote(path)));
     let all: Vec<String> = [creates, removes, unless].into_iter().flatten().collect();
+    // A guard stands on a command line: only `unless` is given the environment, which then holds no secret.
+    let bare = Step { env: Default::default(), ..step.clone() };
+    let step = if step.unless.is_some() { step } else { &bare };
     (!all.is_empty()).then(|| in_place(step, &all.join(" || ")))
 }
 

@@ -61,25 +61,27 @@ pub(super) struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Does it; or, in a run that was interrupted, finds out what became of it; or, in a run that only looks, says
-    /// what it would do.
-    pub async fn perform(&self) -> Done {
+    /// what it would do. True when a guard said that there is nothing to do.
+    pub async fn perform(&self) -> (Done, bool) {
         let kind = &self.work.live.plan.kind;
         let apart = self.apart().filter(|_| *kind != Kind::Run);
-        if let (Some(script), Some(_)) = (&apart, self.work.resumed) {
-            return self.ask(script).await;
+        let looks = matches!(kind, Kind::Look { .. });
+        if let (Some(script), Some(_), false) = (&apart, self.work.resumed, looks) {
+            return (self.ask(script).await, false);
         }
         if let Some(done) = self.guarded().await {
-            return done;
+            return (done, true);
         }
-        match (&self.step.body, apart) {
-            _ if matches!(kind, Kind::Look { .. }) => self.look().await,
+        let done = match (&self.step.body, apart) {
+            _ if looks => self.look().await,
             (_, Some(script)) => match self.send_script().await {
                 None => self.ask(&script).await,
                 Some(done) => done,
             },
             (StepBody::Run { script }, None) => self.ad_hoc(script).await,
             _ => self.act().await,
-        }
+        };
+        (done, false)
     }
 
     /// Where it is done.
@@ -95,7 +97,8 @@ impl Attempt<'_> {
             return done;
         }
         let (stdout, word) = kinds::told(done.stdout);
-        let outcome = if word == "unchanged" { self.unchanged() } else { Outcome::Ok };
+        // It ran once, whoever asks how often: what it says holds.
+        let outcome = if word == "unchanged" { Outcome::Unchanged } else { Outcome::Ok };
         Done { outcome, stdout, ..done }
     }
 
@@ -117,7 +120,8 @@ impl Attempt<'_> {
 
     /// There is nothing to do; in a run that was interrupted perhaps because it was done.
     pub fn unchanged(&self) -> Outcome {
-        if self.work.resumed.is_some() { Outcome::Ok } else { Outcome::Unchanged }
+        let looks = matches!(self.work.live.plan.kind, Kind::Look { .. });
+        if self.work.resumed.is_some() && !looks { Outcome::Ok } else { Outcome::Unchanged }
     }
 
     /// A look that came to nothing has changed nothing either.

@@ -325,7 +325,7 @@ async fn steps_are_taken_back_in_reverse_as_far_as_they_were_begun() {
     assert_eq!(read(&dir.join("undone")), "second\nfirst\n");
     assert!(!dir.join("first").exists() && !dir.join("wrong").exists());
     assert!(
-        answer.out.contains("undo never begun: undo: skipped: what it takes back was never begun"),
+        answer.out.contains("undo never begun: undo: skipped: what it takes back was never done"),
         "{answer:#?}"
     );
 }
@@ -367,4 +367,90 @@ async fn a_look_says_what_would_change_and_changes_nothing() {
     assert!(after.out.contains("guarded: unchanged: web01\n"), "{after:#?}");
     let viewer = site.ask_as("vic", "plan --diff look web01").await.expect(77);
     assert!(viewer.err.contains("needs the role operator"), "{viewer:#?}");
+}
+
+const TAKEN_LITERALLY: &str = r#"
+params.p = {}
+params.version = { default = "1.0.0" }
+[rollout]
+on_failure = "rollback"
+[[steps]]
+name = "there already {{ p }}"
+run = "false"
+unless = "true"
+changed_when = true
+undo = "touch {{ root }}/wrong"
+tags = "config"
+[[steps]]
+name = "write {{ p }}"
+run = "printf '%s' {{ p }} >literal"
+in = "{{ root }}"
+undo = "rm literal"
+tags = "config"
+[[steps]]
+name = "not wanted"
+run = "touch {{ root }}/untagged"
+[[steps]]
+name = "breaks"
+run = "echo x >>{{ root }}/tried; exit 1"
+retries = 2
+delay = "10ms"
+tags = "config"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_are_no_templates_and_the_way_back_is_walked_whole_for_what_was_done() {
+    let site = site(2, &[("literal", TAKEN_LITERALLY)]).await;
+    let answer = site.ask("literal web01 'p={{ 7*7 }}' --tags config").await.expect(2);
+    assert!(!answer.out.contains("49"), "{answer:#?}");
+    assert_eq!(last(&answer, "web01", "there already"), "there already {{ 7*7 }}: unchanged");
+    assert_eq!(last(&answer, "web01", "not wanted"), "not wanted: skipped: its tags were not asked for");
+    let undone = last(&answer, "web01", "rollback: undo write {{ 7*7 }}: undo");
+    assert!(undone.contains(": ok"), "{answer:#?}");
+    let kept = last(&answer, "web01", "rollback: undo there already");
+    assert!(kept.ends_with("skipped: what it takes back was never done"), "{answer:#?}");
+    let dir = &site.hosts[0].dir;
+    assert!(!dir.join("literal").exists() && !dir.join("wrong").exists() && !dir.join("untagged").exists());
+    assert_eq!(read(&dir.join("tried")), "x\nx\nx\n");
+    assert!(answer.out.contains("rolled-back  1  web01"), "{answer:#?}");
+}
+
+const FEW: &str = r#"
+vars.nobody = []
+[[steps]]
+name = "for nobody"
+run = "false"
+loop = "nobody"
+"#;
+
+const NAMED: &str = r#"
+[[steps]]
+name = "once on {{ host.name }}"
+run = "echo x >>{{ root }}/../once; exit 1"
+run_once = true
+warn_only = true
+retries = 1
+delay = "10ms"
+[[steps]]
+name = "config"
+run = "echo changed"
+notify = "tell"
+tags = "config"
+[[handlers]]
+name = "tell"
+run = "touch {{ root }}/told"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_to_do_ends_and_one_for_all_is_one_whatever_it_is_called() {
+    let site = site(3, &[("few", FEW), ("named", NAMED)]).await;
+    crate::support::open_to_all(site.dir.path());
+    let none = site.ask("few prod.web").await.expect(0);
+    assert!(none.out.contains("done  3  web[01-03]  it has no steps here"), "{none:#?}");
+    let once = site.ask("named prod.web").await.expect(0);
+    assert_eq!(read(&site.dir.path().join("once")), "x\nx\n", "one host, and its second attempt: {once:#?}");
+    std::fs::remove_file(site.hosts[0].dir.join("told")).unwrap();
+    let tagged = site.ask("named web01 --tags config").await.expect(0);
+    assert!(last(&tagged, "web01", "tell").starts_with("tell: ok"), "{tagged:#?}");
+    assert!(site.hosts[0].dir.join("told").exists());
 }

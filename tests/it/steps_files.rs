@@ -232,10 +232,10 @@ async fn what_is_fetched_is_kept_and_given_to_operators() {
         &std::fs::metadata(kept.join("web01/logs.tar")).unwrap().permissions(),
     );
     assert_eq!(mode & 0o777, 0o600);
-    let list = site.ask_as("vic", "artifacts 2 --list").await.expect(0);
+    let list = site.ask_as("bob", "artifacts 2 --list").await.expect(0);
     assert!(list.out.starts_with("      300000  web01/cores/web01\n"), "{}", list.out);
     assert_eq!(site.ask("artifacts 2 web02 --json").await.expect(0).out.lines().count(), 2);
-    let out = site.ssh("vic", "artifacts 2 web02").output().await.unwrap();
+    let out = site.ssh("bob", "artifacts 2 web02").output().await.unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let mut tar = tar::Archive::new(&out.stdout[..]);
     let found: Vec<(String, u64)> = tar

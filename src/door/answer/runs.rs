@@ -103,7 +103,7 @@ impl Asked<'_> {
     pub(super) async fn stored(&self, granted: &Granted, id: RunId) -> Result<StoredRun, Ended> {
         let stored = self.desk.engine.ports().store.load(id).await?;
         let stored = stored.filter(|run| {
-            let hosts: Vec<HostName> = run.plan.hosts.keys().cloned().collect();
+            let hosts: Vec<HostName> = run.plan.touched().into_iter().collect();
             may_see(granted, &self.config.inventory, &hosts)
         });
         Ok(stored.ok_or_else(|| Refused::usage(format!("there is no run {id}; try: runs")))?)

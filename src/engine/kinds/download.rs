@@ -54,7 +54,7 @@ impl Attempt<'_> {
                 return Ok(Done::silent(self.unchanged()));
             }
             let script = call(if wanted.is_some() { FILE } else { DIRECTORY }, &[from], self.step);
-            let mut part = Part::new(&target);
+            let mut part = Part::new(&target, &self.suffix());
             let report = self.stream(&script, Input::None, &mut part).await;
             let report = match report {
                 Ok(report) if report.end == ExecEnd::Exited(0) => report,
@@ -129,9 +129,10 @@ struct Part {
 }
 
 impl Part {
-    fn new(target: &Path) -> Part {
+    /// Its name carries the operation: others may fetch the same.
+    fn new(target: &Path, suffix: &str) -> Part {
         let mut path = target.as_os_str().to_owned();
-        path.push(".part");
+        path.push(format!(".{suffix}.part"));
         Part { target: target.into(), path: path.into(), file: None, bytes: 0, hash: Sha256::new() }
     }
 

@@ -22,7 +22,7 @@ belongs() {
 # Gives $1 the mode $2 and the owner $3, where they are wanted and differ; $4 is its name.
 attributes() {
   if [ -n "$3" ] && ! belongs "$1" "$3"; then
-    if differs "$4: owner $3 (was $(owner_of "$1"))"; then chown "$3" "$1" || exit 1; fi
+    if differs "$4: owner $3 (was $(owner_of "$1"))"; then chown -- "$3" "$1" || exit 1; fi
   fi
   if [ -n "$2" ] && had=$(mode_of "$1") && [ "$had" != "$2" ]; then
     if differs "$4: mode $2 (was $had)"; then chmod "$2" "$1" || exit 1; fi
@@ -77,7 +77,7 @@ unchanged_since() {
 dress() {
   wanted=$bits
   if [ -n "$owner" ]; then
-    belongs "$tmp" "$owner" || chown "$owner" "$tmp" || exit 1
+    belongs "$tmp" "$owner" || chown -- "$owner" "$tmp" || exit 1
   elif [ "$was" != none ] && [ "$(ids_of "$to")" != "$(ids_of "$tmp")" ]; then
     if ! chown "$(ids_of "$to")" "$tmp" 2>/dev/null; then
       [ -n "$bits" ] || give_up "$name is as it was: it belongs to $(owner_of "$to"), and $(id -un) cannot keep it so; try sudo = true"

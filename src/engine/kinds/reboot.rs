@@ -22,8 +22,8 @@ const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// What one question has brought.
 enum Heard {
     Done(Done),
-    /// Still the same boot.
-    Waits,
+    /// Still the same boot, and which.
+    Waits(String),
     /// Nobody answered.
     Silence(String),
 }
@@ -34,29 +34,34 @@ impl Attempt<'_> {
         let age = self.work.resumed.unwrap_or_default();
         let mut patience = Patience::until(Instant::now() + self.step.timeout.saturating_sub(age));
         let verb = if self.work.resumed.is_some() { "ask" } else { "start" };
-        let mut heard = self.ask_for_reboot([verb, command, boot_id], false).await;
+        // Once it is known, another one proves the restart, whatever the host has kept.
+        let mut boot = String::new();
+        let mut heard = self.ask_for_reboot([verb, command, boot_id, ""], false).await;
         loop {
             let last = match heard {
                 Heard::Done(done) => return done,
-                Heard::Waits => Ok(()),
+                Heard::Waits(same) => {
+                    boot = same;
+                    Ok(())
+                }
                 Heard::Silence(why) => Err(why),
             };
             if !patience.pause(&self.work.cancel).await {
                 return self.not_rebooted(last);
             }
-            heard = self.ask_for_reboot([verb, command, boot_id], true).await;
+            heard = self.ask_for_reboot([verb, command, boot_id, &boot], true).await;
         }
     }
 
-    async fn ask_for_reboot(&self, [verb, command, boot_id]: [&str; 3], fresh: bool) -> Heard {
+    async fn ask_for_reboot(&self, [verb, command, boot_id, boot]: [&str; 4], fresh: bool) -> Heard {
         let operation = wrapper::record_of(&self.operation, &self.work.mark);
-        let arguments = ["act", verb, &self.work.ports.site, &operation, boot_id, command];
+        let arguments = ["act", verb, &self.work.ports.site, &operation, boot_id, command, boot];
         let report = self.once(&shell::with_arguments(&REBOOT, &arguments), QUESTION_TIMEOUT, fresh).await;
         let failed = |why: String| Heard::Done(Done::failed(why));
         match &report.end {
             ExecEnd::Exited(0) => match told(report.stdout.clone()) {
                 (_, word) if word == "done" => Heard::Done(self.back().await),
-                (_, word) if word == "waits" => Heard::Waits,
+                (said, word) if word == "waits" => Heard::Waits(said.last_line().into()),
                 (said, word) if word == "failed" => {
                     failed(format!("the host was not restarted: {}", said.last_line()))
                 }

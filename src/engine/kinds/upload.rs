@@ -34,6 +34,16 @@ impl Sent {
         }
     }
 
+    /// More than a diff is made of.
+    async fn is_too_large(&self) -> bool {
+        match &self.content {
+            Content::Bytes(_) => false,
+            Content::File(path) => tokio::fs::metadata(path)
+                .await
+                .is_ok_and(|file| file.len() > super::diff::DIFF_LIMIT_BYTES as u64),
+        }
+    }
+
     /// Read for a diff; an error says why it cannot be.
     async fn bytes(self) -> Result<Vec<u8>, Done> {
         match self.content {
@@ -91,6 +101,9 @@ impl Attempt<'_> {
         let (stdout, word) = told(report.stdout);
         match (word.as_str(), act) {
             ("send", true) => Ok(self.send(&manner, sent).await),
+            ("send", false) if sent.is_too_large().await => {
+                Ok(would_change(&format!("{}: too large for a diff\n", manner.to)))
+            }
             ("send", false) => {
                 let new = sent.bytes().await?;
                 Ok(would_change(&self.difference(manner.to, new).await?))
