@@ -407,7 +407,7 @@ enum Side {
     Out,
 }
 
-/// Rollback steps carry their files with them: the plan has put them in.
+/// Steps that are rendered when they are due carry their files with them: the plan has put them in.
 pub(super) struct NoFiles;
 
 impl Files for NoFiles {
