@@ -256,3 +256,60 @@ pub fn secret_names(host: &Host, task: &Task) -> BTreeSet<String> {
     let params = task.params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name.clone());
     secrets_of(host, Some(task)).into_keys().chain(params).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::task::StepBody;
+
+    /// As rollcall wrote plans before steps had conditions, results and places.
+    const OLD: &str = r#"{
+        "title": "deploy prod", "kind": {"release": {"task": "deploy"}}, "params": {},
+        "rollout": {"serial": [{"hosts": 1}]}, "batches": [["web1"]],
+        "hosts": {"web1": {
+            "endpoint": {"name": "web1", "address": "web1", "port": 22, "login": "d"},
+            "steps": [{
+                "name": "fetch", "creates": null, "unless": "test -e x", "retries": 2, "warn_only": false, "sudo": "root",
+                "body": {"run": {"script": "make it", "dir": "/srv/app", "env": {"A": "{{ 1 }}"}}},
+                "timeout": {"secs": 60, "nanos": 0}, "delay": {"secs": 1, "nanos": 0}
+            }, {
+                "name": "configure", "creates": null, "unless": null, "retries": 0, "warn_only": false, "sudo": "no",
+                "body": {"upload": {"source": {"text": "{{ as it is }}"}, "to": "/srv/app/conf", "mode": 420}},
+                "timeout": {"secs": 60, "nanos": 0}, "delay": {"secs": 1, "nanos": 0}
+            }],
+            "rollback": [{
+                "name": "back", "creates": null, "unless": null, "retries": 0, "warn_only": false, "sudo": {"user": "app"},
+                "body": {"link": {"from": "{{ previous }}", "at": "/srv/app/current"}},
+                "timeout": {"secs": 60, "nanos": 0}, "delay": {"secs": 1, "nanos": 0}
+            }],
+            "vars": {}, "observe": null, "checks": [], "checks_back": [], "balancer": null
+        }},
+        "balancers": {}, "leases": ["prod"], "files_root": "/etc/rollcall/files"
+    }"#;
+
+    #[test]
+    fn a_plan_from_before_the_task_language_still_loads() {
+        let plan = read(OLD).unwrap();
+        let host = &plan.hosts[&HostName::from("web1")];
+        let (fetch, configure, back) = (&host.steps[0], &host.steps[1], &host.rollback[0]);
+        assert_eq!(fetch.body, StepBody::Run { script: "make it".into() });
+        assert_eq!((fetch.dir.as_deref(), fetch.env["A"].as_str()), (Some("/srv/app"), "{{ 1 }}"));
+        assert!(!fetch.late && !configure.late, "what was rendered is not rendered again");
+        assert!(back.late, "a step back waits for what was there before");
+        let text = serde_json::to_string(&plan).unwrap();
+        assert_eq!(read(&text).unwrap(), plan, "and so does what is written now");
+    }
+
+    #[test]
+    fn a_run_has_to_do_with_every_host_where_its_steps_are_done() {
+        let mut plan = read(OLD).unwrap();
+        let elsewhere =
+            |name: &str| Endpoint { name: name.into(), ..Endpoint { port: 22, ..Endpoint::here() } };
+        let host = plan.hosts.get_mut(&HostName::from("web1")).unwrap();
+        host.steps[0].at = Some(elsewhere("lb1"));
+        host.steps[1].at = Some(Endpoint::here());
+        host.rollback[0].at = Some(elsewhere("lb2"));
+        let touched: Vec<HostName> = plan.touched().into_iter().collect();
+        assert_eq!(touched, [HostName::from("lb1"), HostName::from("lb2"), HostName::from("web1")]);
+    }
+}
