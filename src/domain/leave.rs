@@ -44,20 +44,11 @@ fn shared(run: &Run, plan: &HostPlan) -> Vars {
     let steps = plan.steps.iter().filter(|step| step.run_once);
     let results = steps.filter_map(|step| {
         let register = step.register.as_ref()?;
-        let (owner, at) = taken_by(run, step)?;
-        let owner = run.hosts.get(owner).filter(|owner| owner.did.get(&at).is_some_and(|did| did.good))?;
+        let (owner, at) = run.once.get(step.identity())?;
+        let owner = run.hosts.get(owner).filter(|owner| owner.did.get(at).is_some_and(|did| did.good))?;
         Some((register.clone(), owner.results.get(register)?.clone()))
     });
     results.collect()
-}
-
-/// The host that does a step for all, and the place of the step there.
-fn taken_by<'a>(run: &'a Run, step: &Step) -> Option<(&'a HostName, usize)> {
-    run.hosts.iter().find_map(|(name, host)| {
-        let steps = &run.plan.hosts.get(name)?.steps;
-        let at = steps.iter().position(|other| other.run_once && other.identity() == step.identity())?;
-        host.did.contains_key(&at).then_some((name, at))
-    })
 }
 
 /// Whether the host may begin this attempt of the step.
@@ -121,14 +112,14 @@ fn confirmed(run: &Run, step: &Step, text: &str) -> Leave {
 
 /// The first that comes does it, and the others wait until it is known how that ended.
 fn once(run: &Run, name: &HostName, step: &Step) -> Leave {
-    let Some((owner, at)) = taken_by(run, step) else { return Leave::Go };
+    let Some((owner, at)) = run.once.get(step.identity()) else { return Leave::Go };
     if owner == name {
         return Leave::Go;
     }
     let host = run.hosts.get(owner);
-    let is_done = host.and_then(|host| host.did.get(&at)).is_some_and(|did| did.good);
+    let is_done = host.and_then(|host| host.did.get(at)).is_some_and(|did| did.good);
     let is_at_it = host.is_some_and(
-        |host| matches!(host.phase, Phase::Working { way: Way::Forward, step, .. } if step == at),
+        |host| matches!(host.phase, Phase::Working { way: Way::Forward, step, .. } if step == *at),
     );
     match (is_done, is_at_it) {
         (true, _) => Leave::Skip(format!("once for all: {owner} did it")),

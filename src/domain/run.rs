@@ -37,6 +37,8 @@ pub struct Run {
     pub pause: Option<Pause>,
     /// The pause that the plan makes is over or under way.
     pub has_paused: bool,
+    /// Steps that one host does for all: which host, and the place of the step there.
+    pub once: BTreeMap<String, (HostName, usize)>,
     /// Steps that asked for an approval and were given it.
     pub confirmed: BTreeSet<String>,
     /// Whatever it has released is to be rolled back.
@@ -107,6 +109,7 @@ impl Run {
             cancel: None,
             pause: None,
             has_paused: false,
+            once: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             rolls_back: false,
             progress_at: None,
@@ -241,6 +244,7 @@ impl Run {
     }
 
     fn apply_to_hosts(&mut self, event: &Event, names: &[HostName]) {
+        self.note_once(&event.kind);
         for name in names {
             let Some(host) = self.hosts.get_mut(name) else { continue };
             let was_well = host.health.healthy;
@@ -254,6 +258,15 @@ impl Run {
         if let EventKind::EnableEnded { .. } = event.kind {
             let crowded = self.hosts.values_mut().filter_map(|host| host.crowded.as_mut());
             crowded.for_each(|crowded| crowded.retry_at = event.at);
+        }
+    }
+
+    /// The first host that begins a step for all is the one that does it.
+    fn note_once(&mut self, kind: &EventKind) {
+        let EventKind::StepStarted { host, way: Way::Forward, step, .. } = kind else { return };
+        let plan = self.plan.hosts.get(host).and_then(|plan| plan.steps.get(*step));
+        if let Some(once) = plan.filter(|plan| plan.run_once) {
+            self.once.entry(once.identity().into()).or_insert_with(|| (host.clone(), *step));
         }
     }
 
