@@ -110,21 +110,23 @@ fn confirmed(run: &Run, step: &Step, text: &str) -> Leave {
     }
 }
 
-/// The first that comes does it, and the others wait until it is known how that ended.
+/// The first that comes does it, and the others wait until it is known how that ended. Where it certainly never
+/// began, the next one does it.
 fn once(run: &Run, name: &HostName, step: &Step) -> Leave {
     let Some((owner, at)) = run.once.get(step.identity()) else { return Leave::Go };
     if owner == name {
         return Leave::Go;
     }
     let host = run.hosts.get(owner);
-    let is_done = host.and_then(|host| host.did.get(at)).is_some_and(|did| did.good);
+    let did = host.and_then(|host| host.did.get(at)).copied().unwrap_or_default();
     let is_at_it = host.is_some_and(
         |host| matches!(host.phase, Phase::Working { way: Way::Forward, step, .. } if step == *at),
     );
-    match (is_done, is_at_it) {
-        (true, _) => Leave::Skip(format!("once for all: {owner} did it")),
-        (false, true) => Leave::Wait,
-        (false, false) => Leave::Fail(format!("{owner} was to do it once for all, and failed")),
+    match is_at_it {
+        _ if did.good => Leave::Skip(format!("once for all: {owner} did it")),
+        true => Leave::Wait,
+        false if !did.touched => Leave::Go,
+        false => Leave::Fail(format!("{owner} was to do it once for all, and failed")),
     }
 }
 

@@ -879,6 +879,10 @@ fn one_host_does_it_for_all_and_what_it_could_not_do_fails_on_all() {
     let bad = play_language(Language::RunOnce, &world);
     assert_eq!(at_the_first(&bad), (1, 1), "nobody tries again what failed for all");
     assert!(!ends(&bad).contains("released"), "{}", ends(&bad));
+    // A host that could not be reached for it has done nothing: the next one does it.
+    let trouble = Trouble::Step(Way::Forward, 0, Outcome::NotStarted { why: "gone".into() });
+    let world = World { trouble: [("h1".into(), trouble)].into(), ..World::default() };
+    assert!(ends(&play_language(Language::RunOnce, &world)).ends_with("released released released"));
 }
 
 #[test]

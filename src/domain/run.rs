@@ -261,12 +261,12 @@ impl Run {
         }
     }
 
-    /// The first host that begins a step for all is the one that does it.
+    /// Who begins a step for all is who does it; another one begins only where that came to nothing at all.
     fn note_once(&mut self, kind: &EventKind) {
         let EventKind::StepStarted { host, way: Way::Forward, step, .. } = kind else { return };
         let plan = self.plan.hosts.get(host).and_then(|plan| plan.steps.get(*step));
         if let Some(once) = plan.filter(|plan| plan.run_once) {
-            self.once.entry(once.identity().into()).or_insert_with(|| (host.clone(), *step));
+            self.once.insert(once.identity().into(), (host.clone(), *step));
         }
     }
 

@@ -267,17 +267,17 @@ fn the_real_apt_installs_from_a_repository_of_files() {
     {
         std::fs::create_dir_all(at(folder)).unwrap();
     }
-    for folder in ["lists/partial", "root/var/lib/dpkg/updates", "root/var/lib/dpkg/info", "log"] {
+    for folder in ["lists/partial", "tree/var/lib/dpkg/updates", "tree/var/lib/dpkg/info", "log"] {
         std::fs::create_dir_all(at(folder)).unwrap();
     }
-    std::fs::write(at("root/var/lib/dpkg/status"), "").unwrap();
+    std::fs::write(at("tree/var/lib/dpkg/status"), "").unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let shown = dir.path().display();
     std::fs::write(at("etc/sources.list"), format!("deb [trusted=yes] file:{shown}/repo ./\n")).unwrap();
     let config = format!(
         "Dir::State \"{shown}\"; Dir::State::lists \"{shown}/lists\"; Dir::Cache \"{shown}/cache\"; Dir::Log \"{shown}/log\";\n\
-         Dir::State::status \"{shown}/root/var/lib/dpkg/status\"; Dir::Etc \"{shown}/etc\";\n\
-         Dpkg::Options {{ \"--root={shown}/root\"; \"--force-not-root\"; }};\nAPT::Sandbox::User \"\";\n"
+         Dir::State::status \"{shown}/tree/var/lib/dpkg/status\"; Dir::Etc \"{shown}/etc\";\n\
+         Dpkg::Options {{ \"--root={shown}/tree\"; \"--force-not-root\"; }};\nAPT::Sandbox::User \"\";\n"
     );
     std::fs::write(at("apt.conf"), config).unwrap();
     let apt = |body: &StepBody, mode: &str| {
@@ -286,7 +286,7 @@ fn the_real_apt_installs_from_a_repository_of_files() {
             .args(["-c", &own(body).unwrap().call(&Step::default(), mode)])
             .env("APT_CONFIG", at("apt.conf"));
         said({
-            command.env("DPKG_ADMINDIR", at("root/var/lib/dpkg"));
+            command.env("DPKG_ADMINDIR", at("tree/var/lib/dpkg"));
             command
         })
     };
@@ -297,17 +297,17 @@ fn the_real_apt_installs_from_a_repository_of_files() {
         assert!(apt(&present, "look").out.ends_with("install rollcall-tiny\nchanged\n"));
         let first = apt(&present, "act");
         assert!(first.status == 0 && first.out.ends_with("changed\n"), "{first:?}");
-        assert_eq!(std::fs::read_to_string(at("root/etc/tiny.conf")).unwrap(), "1.0\n");
+        assert_eq!(std::fs::read_to_string(at("tree/etc/tiny.conf")).unwrap(), "1.0\n");
         assert_eq!(apt(&present, "act").out, "unchanged\n");
         // A configuration file that was changed is kept; a newer version is seen when the index is read anew.
-        std::fs::write(at("root/etc/tiny.conf"), "mine\n").unwrap();
+        std::fs::write(at("tree/etc/tiny.conf"), "mine\n").unwrap();
         release(dir.path(), "1.1");
         let latest = package(&["rollcall-tiny"], PackageState::Latest);
         let StepBody::Package { names, state, version, .. } = latest else { panic!() };
         let anew = apt(&StepBody::Package { names, state, version, refresh: true }, "act");
         assert!(anew.status == 0 && anew.out.ends_with("changed\n"), "{anew:?}");
         assert!(anew.out.contains("upgrade rollcall-tiny (was 1.0)\n"), "{anew:?}");
-        assert_eq!(std::fs::read_to_string(at("root/etc/tiny.conf")).unwrap(), "mine\n");
+        assert_eq!(std::fs::read_to_string(at("tree/etc/tiny.conf")).unwrap(), "mine\n");
         let gone = package(&["rollcall-tiny"], PackageState::Absent);
         let removed = apt(&gone, "act");
         assert!(removed.out.starts_with("remove rollcall-tiny 1.1\n"), "{removed:?}");
