@@ -198,8 +198,7 @@ fn answer(effect: Effect) -> EventKind {
         Effect::Redrain { balancer, hosts } => EventKind::RedrainEnded { balancer, hosts, change: done() },
         Effect::Enable { balancer, hosts } => EventKind::EnableEnded { balancer, hosts, change: done() },
         Effect::Checks { host, stage } => {
-            let check = "serves the release".to_string();
-            let result = CheckResult { check, verdict: Verdict::Ok, text: "ok".into(), looks: 1 };
+            let result = CheckResult::new("serves the release", Verdict::Ok, "ok");
             EventKind::ChecksEnded { host, stage, results: vec![result] }
         }
         Effect::Hook { hook, step } => EventKind::HookEnded {

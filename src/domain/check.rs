@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome::Verdict;
 use super::output::Output;
+use super::perf::Reading;
 use super::range::Range;
 use super::template::{self, Vars};
 
@@ -166,6 +167,34 @@ pub struct CheckResult {
     pub text: String,
     /// Looks that were taken.
     pub looks: u32,
+    /// What there is to tell beyond one line: the long text of a plugin, a difference. Bounded.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// Numbers that were measured, the one that was judged first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub readings: Vec<Reading>,
+    /// From the first look to the end of the last one, in milliseconds.
+    #[serde(default)]
+    pub took_ms: u64,
+    /// Nothing could be seen because no contact to the host could be made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_contact: bool,
+}
+
+impl CheckResult {
+    /// A result with nothing but its sentence.
+    pub fn new(check: &str, verdict: Verdict, text: impl Into<String>) -> CheckResult {
+        CheckResult {
+            check: check.into(),
+            verdict,
+            text: text.into(),
+            looks: 0,
+            detail: String::new(),
+            readings: Vec::new(),
+            took_ms: 0,
+            no_contact: false,
+        }
+    }
 }
 
 /// Judges one observation. Total: what was not asked for is unknown.

@@ -3,7 +3,7 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, paths, archive, digest, nodeset, range, outcome, output, shell, secret, template, param, check, rotation, inventory, body,
+//! name, paths, archive, digest, nodeset, range, outcome, perf, output, shell, secret, template, param, check, rotation, inventory, alert, body,
 //! edit, step, hook, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
@@ -12,6 +12,7 @@
 
 pub mod access;
 pub mod adhoc;
+pub mod alert;
 pub mod archive;
 pub mod around;
 pub mod ask;
@@ -36,6 +37,7 @@ pub mod outcome;
 pub mod output;
 pub mod param;
 pub mod paths;
+pub mod perf;
 pub mod phase;
 pub mod plan;
 pub mod planner;

@@ -223,7 +223,7 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
                 }
                 _ => Verdict::Ok,
             };
-            let result = CheckResult { check: "answers".into(), verdict, text: "seen".into(), looks: 1 };
+            let result = CheckResult::new("answers", verdict, "seen");
             EventKind::ChecksEnded { host, stage, results: vec![result] }
         }
     }

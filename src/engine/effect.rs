@@ -21,12 +21,13 @@ use super::step::{Attempt, Done};
 use super::verify::{Eyes, verify};
 use super::wrapper::{self, Answer, Call, Verb};
 use crate::domain::bracket::Phase;
+use crate::domain::check::CheckResult;
 use crate::domain::event::{Change, EventKind, Stage, Way, operation_id};
 use crate::domain::hook::Hook;
 use crate::domain::inventory::Endpoint;
 use crate::domain::leave::known;
 use crate::domain::name::HostName;
-use crate::domain::outcome::{Failure, FailureKind, Outcome};
+use crate::domain::outcome::{Failure, FailureKind, Outcome, Verdict};
 use crate::domain::output::{KEEP_BYTES, Output};
 use crate::domain::plan::{HostPlan, Kind, Plan};
 use crate::domain::result::{Answered, judge};
@@ -458,12 +459,7 @@ pub fn crashed(effect: &Effect) -> EventKind {
         Effect::Checks { host, stage } => EventKind::ChecksEnded {
             host,
             stage,
-            results: vec![crate::domain::check::CheckResult {
-                check: "all".into(),
-                verdict: crate::domain::outcome::Verdict::Unknown,
-                text: why(),
-                looks: 0,
-            }],
+            results: vec![CheckResult::new("all", Verdict::Unknown, why())],
         },
         Effect::Hook { hook, step } => EventKind::HookEnded {
             hook,

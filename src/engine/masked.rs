@@ -39,7 +39,11 @@ pub(super) fn masked(kind: EventKind, masks: &Masks) -> EventKind {
             took_ms,
         },
         ChecksEnded { host, stage, results } => {
-            let result = |result: CheckResult| CheckResult { text: masks.text(&result.text), ..result };
+            let result = |result: CheckResult| CheckResult {
+                text: masks.text(&result.text),
+                detail: masks.text(&result.detail),
+                ..result
+            };
             ChecksEnded { host, stage, results: results.into_iter().map(result).collect() }
         }
         ObserveFailed { host, failure } => {

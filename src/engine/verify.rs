@@ -80,7 +80,7 @@ fn settle(check: &Check, verdict: Verdict, text: String, looks: u32, done: bool)
             )
         }
     };
-    CheckResult { check: check.name.clone(), verdict, text, looks }
+    CheckResult { looks, ..CheckResult::new(&check.name, verdict, text) }
 }
 
 async fn wait(eyes: &Eyes<'_>, time: Duration) {

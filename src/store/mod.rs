@@ -3,6 +3,7 @@
 //! WAL with `synchronous=FULL`: what [`Store::append`] has returned survives `kill -9` and loss of
 //! power. One process writes: it holds a lock file beside the database and an epoch inside it.
 
+mod alerts;
 mod facts;
 mod journal;
 mod releases;
@@ -34,6 +35,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema.sql")),
     M::up(include_str!("schema-2.sql")),
     M::up(include_str!("schema-3.sql")),
+    M::up(include_str!("schema-4.sql")),
 ];
 
 /// The store in one file.

@@ -1,0 +1,37 @@
+//! Alerts, from whoever watches to whoever tells.
+
+use rusqlite::{Connection, params};
+
+use super::{SqliteStore, failed};
+use crate::domain::alert::Alert;
+use crate::engine::port::StoreError;
+
+/// Adds one. Call within the transaction of the state that it tells of.
+pub(super) fn append(connection: &Connection, alert: &Alert) -> Result<(), StoreError> {
+    let body = serde_json::to_string(alert).map_err(failed)?;
+    connection
+        .prepare_cached("INSERT INTO alert (at, body) VALUES (?, ?)")
+        .and_then(|mut insert| insert.execute(params![alert.at.to_string(), body]))
+        .map(drop)
+        .map_err(failed)
+}
+
+impl SqliteStore {
+    /// Alerts behind `after`, oldest first, at most `limit`; with their numbers.
+    pub fn alerts_now(&self, after: u64, limit: usize) -> Result<Vec<(u64, Alert)>, StoreError> {
+        let rows = self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT id, body FROM alert WHERE id > ? ORDER BY id LIMIT ?")?;
+            let rows = statement.query_map(params![after, limit], |row| {
+                Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?))
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })?;
+        rows.into_iter().map(|(id, body)| Ok((id, serde_json::from_str(&body).map_err(failed)?))).collect()
+    }
+
+    /// Adds alerts that belong to no other change.
+    pub fn add_alerts_now(&self, alerts: &[Alert]) -> Result<(), StoreError> {
+        self.transact(|connection| alerts.iter().try_for_each(|alert| append(connection, alert)))
+    }
+}
