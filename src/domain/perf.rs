@@ -122,6 +122,9 @@ fn reading(item: &str) -> Option<Reading> {
     let end =
         first.find(|c: char| !(c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))).unwrap_or(first.len());
     let (number, unit) = first.split_at(end);
+    if unit.contains(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
     let value = match (number, unit) {
         ("", "U") => None,
         _ => Some(finite(number)?),
