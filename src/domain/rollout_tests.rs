@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::access::{Operator, Role};
-use crate::domain::check::{Check, CheckResult, Expect, Probe, Retry};
+use crate::domain::check::{Check, CheckResult};
 use crate::domain::command::Title;
 use crate::domain::event::Stage;
 use crate::domain::event::{Change, Event};
@@ -20,6 +20,7 @@ use crate::domain::outcome::{Failure, Outcome, RunOutcome};
 use crate::domain::output::Output;
 use crate::domain::plan::HostPlan;
 use crate::domain::plan::{Plan, Seat};
+use crate::domain::probe::{Expect, Probe};
 use crate::domain::restart;
 use crate::domain::task::{BatchSize, MaxFailures, Rollout, StepBody, batch_sizes};
 use crate::domain::task::{Hook, OnFailure, Step};
@@ -37,7 +38,7 @@ fn step(name: &str, template: &str) -> Step {
 
 fn check() -> Check {
     let probe = Probe::Run { command: "true".into(), expect: Expect::default() };
-    Check { name: "answers".into(), probe, timeout: Duration::from_secs(1), retry: Retry::default() }
+    Check::new("answers", probe, Duration::from_secs(1))
 }
 
 fn host_plan(name: &str) -> HostPlan {
@@ -99,6 +100,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         servers: BTreeMap::from([("web".into(), hosts)]),
         leases: BTreeSet::from(["web".into()]),
         hooks: Default::default(),
+        snapshots: vec![],
         files_root: "files".into(),
     }
 }
@@ -144,6 +146,8 @@ enum Trouble {
     /// From this look on while it is in rotation and others are under way.
     Watch(usize, Verdict),
     NoPrevious(Outcome),
+    /// Compared with the others, it is the one that differs.
+    OutOfLine,
 }
 
 fn failed() -> Outcome {
@@ -225,6 +229,15 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
             };
             let result = CheckResult::new("answers", verdict, "seen");
             EventKind::ChecksEnded { host, stage, results: vec![result] }
+        }
+        Effect::Snapshot { snapshot, hosts } => {
+            let verdict = |host: &HostName| match world.trouble.get(host) {
+                Some(Trouble::OutOfLine) => Verdict::Critical,
+                _ => Verdict::Ok,
+            };
+            let results =
+                hosts.iter().map(|host| CheckResult::new("same", verdict(host), "compared")).collect();
+            EventKind::SnapshotEnded { snapshot, check: "same".into(), hosts, results, spread_ms: 3 }
         }
     }
 }
