@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::domain::across::Rule;
-use crate::domain::check::UnknownIs;
 use crate::domain::event::Then;
 use crate::domain::plan::{Member, Snapshot};
 use crate::domain::task::{OnRestart, PauseAfter, PauseUntil};
@@ -380,7 +379,7 @@ fn a_gate_that_found_nothing_out_counts_as_the_rollout_says() {
     assert_eq!(ends(&story), "held not-started");
 }
 
-fn compared(mut plan: Plan) -> Plan {
+pub(super) fn compared(mut plan: Plan) -> Plan {
     let member = |name: &HostName| {
         let endpoint = plan.hosts[name].endpoint.clone();
         (name.clone(), Member { endpoint, check: plan.hosts[name].checks[0].clone() })
