@@ -3,7 +3,7 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, paths, archive, digest, nodeset, range, outcome, perf, output, shell, secret, template, param, check, rotation, inventory, alert, roll, body,
+//! name, paths, archive, digest, nodeset, range, outcome, perf, output, shell, secret, template, param, schedule, check, rotation, inventory, alert, roll, body,
 //! edit, step, hook, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
@@ -50,6 +50,7 @@ pub mod roll;
 pub mod rollout;
 pub mod rotation;
 pub mod run;
+pub mod schedule;
 pub mod secret;
 pub mod selector;
 pub mod shell;
