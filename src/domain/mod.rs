@@ -3,7 +3,7 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, paths, archive, digest, nodeset, range, outcome, perf, output, shell, secret, template, param, schedule, check, rotation, inventory, alert, roll, body,
+//! name, paths, archive, digest, nodeset, range, outcome, perf, output, shell, secret, template, param, schedule, check, rotation, inventory, alert, roll, watched, roster, body,
 //! edit, step, hook, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
@@ -48,6 +48,7 @@ pub mod restart;
 pub mod result;
 pub mod roll;
 pub mod rollout;
+pub mod roster;
 pub mod rotation;
 pub mod run;
 pub mod schedule;
@@ -58,4 +59,5 @@ pub mod step;
 pub mod task;
 pub mod template;
 pub mod turn;
+pub mod watched;
 pub mod wish;

@@ -108,8 +108,9 @@ impl Spread {
     /// Made from its names (FNV-1a, and a last round so that all bits count).
     pub fn new(host: &str, check: &str) -> Spread {
         let bytes = host.bytes().chain([0]).chain(check.bytes());
-        let mixed =
-            bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        let mixed = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        });
         let mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
         Spread(mixed ^ (mixed >> 33))
     }
@@ -168,7 +169,8 @@ mod tests {
         let start = at("2026-01-01T00:00:00Z");
         let mut of_second = [0; 60];
         for host in 0..1000 {
-            let due = every.next(start, Spread::new(&format!("web{host:04}"), "http"), &TimeZone::UTC).unwrap();
+            let due =
+                every.next(start, Spread::new(&format!("web{host:04}"), "http"), &TimeZone::UTC).unwrap();
             of_second[usize::try_from((due.as_second() - start.as_second()) % 60).unwrap()] += 1;
         }
         assert!(of_second.iter().all(|count| (3..40).contains(count)), "{of_second:?}");
@@ -181,7 +183,10 @@ mod tests {
             crons("0 0 13 * 5", "UTC", "2026-02-01T00:00:00Z", 4),
             ["2026-02-06T00:00:00Z", "2026-02-13T00:00:00Z", "2026-02-20T00:00:00Z", "2026-02-27T00:00:00Z"]
         );
-        assert_eq!(crons("0 0 * * 7", "UTC", "2026-02-02T00:00:00Z", 1), crons("0 0 * * sun", "UTC", "2026-02-02T00:00:00Z", 1));
+        assert_eq!(
+            crons("0 0 * * 7", "UTC", "2026-02-02T00:00:00Z", 1),
+            crons("0 0 * * sun", "UTC", "2026-02-02T00:00:00Z", 1)
+        );
         assert_eq!(crons("@hourly", "UTC", "2026-02-01T00:30:00Z", 1), ["2026-02-01T01:00:00Z"]);
     }
 
