@@ -3,9 +3,9 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, secret, template, param, rotation, inventory, alert, probe, seen, judge,
-//! across, check, body,
-//! edit, step, hook, result, task, facts, selector, ask, command, access, release, plan, given, expand, checking, planner, adhoc, event,
+//! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, secret, template, param, schedule, rotation, inventory,
+//! alert, probe, seen, judge, across, check, roll, watched, roster, body, edit, step, hook, result, task, facts, selector, ask, command,
+//! access, release, plan, given, expand, checking, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
@@ -51,9 +51,12 @@ pub mod record;
 pub mod release;
 pub mod restart;
 pub mod result;
+pub mod roll;
 pub mod rollout;
+pub mod roster;
 pub mod rotation;
 pub mod run;
+pub mod schedule;
 pub mod secret;
 pub mod seen;
 pub mod selector;
@@ -62,4 +65,5 @@ pub mod step;
 pub mod task;
 pub mod template;
 pub mod turn;
+pub mod watched;
 pub mod wish;
