@@ -3,8 +3,8 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, paths, archive, digest, nodeset, range, outcome, perf, output, shell, secret, template, param, check, rotation, inventory, alert, body,
-//! edit, step, hook, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
+//! name, paths, archive, digest, nodeset, range, outcome, perf, output, shell, secret, template, param, check, rotation, inventory, alert, channel,
+//! notice, incident, incidents, body, edit, step, hook, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
@@ -18,6 +18,7 @@ pub mod around;
 pub mod ask;
 pub mod body;
 pub mod bracket;
+pub mod channel;
 pub mod check;
 pub mod command;
 pub mod decision;
@@ -29,10 +30,13 @@ pub mod facts;
 pub mod given;
 pub mod health;
 pub mod hook;
+pub mod incident;
+pub mod incidents;
 pub mod inventory;
 pub mod leave;
 pub mod name;
 pub mod nodeset;
+pub mod notice;
 pub mod outcome;
 pub mod output;
 pub mod param;
