@@ -119,6 +119,8 @@ pub(super) fn read(doc: Doc<'_>, root: &Path) -> Settings {
         inventory_max_age: file.duration("inventory_max_age").unwrap_or(default.inventory_max_age),
         fleet: fleet.unwrap_or_default(),
     };
+    // Read where more is known: see `notify.rs`.
+    file.value("notify");
     file.finish();
     settings
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::name::RunId;
@@ -73,6 +74,33 @@ impl Title {
     }
 }
 
+/// How the results of checks are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One document.
+    Json,
+    /// One object a line, as it happens; the same as `--json`.
+    Jsonl,
+    /// As a plugin of Nagios answers, exit status included.
+    Nagios,
+    /// As Jenkins and GitLab read results of tests.
+    Junit,
+    /// The Test Anything Protocol.
+    Tap,
+    /// Metrics for the textfile collector of Prometheus.
+    Prometheus,
+}
+
+impl Format {
+    /// True where a program reads the answer, whole, at the end.
+    pub fn is_document(self) -> bool {
+        !matches!(self, Format::Text | Format::Jsonl)
+    }
+}
+
 /// One thing an operator asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -97,6 +125,7 @@ pub enum Command {
         selector: String,
         name: Option<String>,
         params: Params,
+        format: Format,
     },
     Run {
         selector: String,
@@ -112,6 +141,7 @@ pub enum Command {
     Show {
         run: RunId,
         host: Option<String>,
+        format: Format,
     },
     Watch {
         run: RunId,
@@ -172,4 +202,14 @@ pub enum Command {
     BalancerStatus {
         selector: String,
     },
+}
+
+impl Command {
+    /// How its answer is told.
+    pub fn format(&self) -> Format {
+        match self {
+            Command::Check { format, .. } | Command::Show { format, .. } => *format,
+            _ => Format::Text,
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
 //! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, secret, template, param, schedule, rotation, inventory,
-//! alert, probe, seen, judge, across, check, roll, watched, roster, body, edit, step, hook, result, task, facts, selector, ask, command,
+//! alert, probe, seen, judge, across, check, roll, watched, roster, channel, notice, incident, incidents, body, edit, step, hook, result, task, facts, selector, ask, command,
 //! access, release, plan, given, expand, checking, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
@@ -20,6 +20,7 @@ pub mod around;
 pub mod ask;
 pub mod body;
 pub mod bracket;
+pub mod channel;
 pub mod check;
 pub mod checking;
 pub mod command;
@@ -32,11 +33,14 @@ pub mod facts;
 pub mod given;
 pub mod health;
 pub mod hook;
+pub mod incident;
+pub mod incidents;
 pub mod inventory;
 pub mod judge;
 pub mod leave;
 pub mod name;
 pub mod nodeset;
+pub mod notice;
 pub mod outcome;
 pub mod output;
 pub mod param;
