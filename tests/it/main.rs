@@ -19,6 +19,7 @@ mod matrix;
 mod odd_hosts;
 mod operators;
 mod outcomes;
+mod production;
 mod readme;
 mod release;
 mod schema;
