@@ -161,6 +161,7 @@ impl Release {
             probe,
             timeout: Duration::from_secs(5),
             retry: Retry::default(),
+            watching: None,
         };
         Release {
             inventory: inventory(count),

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::diagnostic::Doc;
 use super::reader::{self, Reader};
-use super::templates;
+use super::{templates, watching};
 use crate::domain::check::{BodyExpect, Check, Expect, Probe, Retry};
 use crate::domain::range::Range;
 use crate::domain::template::{self, is_template};
@@ -25,11 +25,12 @@ pub(super) fn read(doc: Doc<'_>, secrets: &BTreeSet<String>) -> Vec<Check> {
     table.values().for_each(|value| refuse_secrets(doc, value, secrets));
     let mut file = Reader::new(doc, "a set of checks", &table, None);
     let tables = file.required_tables("check", "a check");
+    let watching = watching::read_set(&mut file);
     file.finish();
     let mut names = BTreeSet::new();
     let mut checks = Vec::new();
     for table in tables {
-        let (name, check) = read_check(table);
+        let (name, check) = read_check(table, &watching);
         if let Some(name) = name.filter(|name| !names.insert(name.get_ref().clone())) {
             doc.wrong(name.span(), format!("two checks are called `{}`", name.get_ref()));
         }
@@ -56,15 +57,21 @@ fn refuse_secrets(doc: Doc<'_>, value: &Spanned<DeValue<'_>>, secrets: &BTreeSet
 }
 
 /// The name apart from the check: it is taken even where something else is wrong.
-fn read_check(mut table: Reader<'_>) -> (Option<Spanned<String>>, Option<Check>) {
+fn read_check(mut table: Reader<'_>, of_set: &watching::Words) -> (Option<Spanned<String>>, Option<Check>) {
     let name = table.required("name");
     let timeout = table.positive_duration("timeout", "no check would ever be done");
     let retry = table.table("retry", "`retry`").map(read_retry).unwrap_or_default();
     let probe = read_probe(&mut table);
+    let watching = watching::read(&mut table, of_set);
     table.finish();
     let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let check =
-        name.clone().zip(probe).map(|(name, probe)| Check { name: name.into_inner(), probe, timeout, retry });
+    let check = name.clone().zip(probe).map(|(name, probe)| Check {
+        name: name.into_inner(),
+        probe,
+        timeout,
+        retry,
+        watching,
+    });
     (name, check)
 }
 

@@ -1,6 +1,7 @@
 //! Checks: a condition on a host, what was seen of it, and the judgement. Looking is the probe's
 //! work; judging is done here, on values alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use super::outcome::Verdict;
 use super::output::Output;
 use super::perf::Reading;
 use super::range::Range;
+use super::schedule::Watching;
 use super::template::{self, Vars};
 
 /// One condition, as in `checks/*.toml`; in a plan its templates are rendered.
@@ -18,6 +20,9 @@ pub struct Check {
     pub probe: Probe,
     pub timeout: Duration,
     pub retry: Retry,
+    /// How it is watched, if it is. Runs do not hang on it, and so it is not part of a plan.
+    #[serde(skip)]
+    pub watching: Option<Arc<Watching>>,
 }
 
 impl Check {

@@ -37,7 +37,13 @@ fn step(name: &str, template: &str) -> Step {
 
 fn check() -> Check {
     let probe = Probe::Run { command: "true".into(), expect: Expect::default() };
-    Check { name: "answers".into(), probe, timeout: Duration::from_secs(1), retry: Retry::default() }
+    Check {
+        name: "answers".into(),
+        probe,
+        timeout: Duration::from_secs(1),
+        retry: Retry::default(),
+        watching: None,
+    }
 }
 
 fn host_plan(name: &str) -> HostPlan {

@@ -3,13 +3,23 @@
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::{Port, Time};
+use super::{OneOrMany, Port, Time};
 
 /// A set of checks, named after the file: groups name it in `checks`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Checks {
     check: Vec<Check>,
+    /// For all checks of the set that say nothing else. Looked at again and again, so long after one another. Without it and `cron` a check is done by runs and on demand only.
+    every: Option<Time>,
+    /// The same as a line of cron: five fields, or `@hourly` and its like, in the time zone of `[schedule]`.
+    cron: Option<String>,
+    /// Looks in a row that are not ok before it is told. Default: 3.
+    max_attempts: Option<u32>,
+    /// Between those looks. Default: `every`, and at most `"1m"`.
+    retry_interval: Option<Time>,
+    /// Checks of the same host: while one of them is not ok, this one is not told.
+    depends_on: Option<OneOrMany>,
 }
 
 /// A condition on a host: one of `run`, `http` and `tcp`.
@@ -36,6 +46,16 @@ struct Check {
     warning: Option<Value>,
     /// `run`: the same for critical; tested first.
     critical: Option<Value>,
+    /// Looked at again and again, so long after one another. Without it and `cron` a check is done by runs and on demand only.
+    every: Option<Time>,
+    /// The same as a line of cron: five fields, or `@hourly` and its like, in the time zone of `[schedule]`.
+    cron: Option<String>,
+    /// Looks in a row that are not ok before it is told. Default: 3.
+    max_attempts: Option<u32>,
+    /// Between those looks. Default: `every`, and at most `"1m"`.
+    retry_interval: Option<Time>,
+    /// Checks of the same host: while one of them is not ok, this one is not told.
+    depends_on: Option<OneOrMany>,
 }
 
 /// What a command has to print.

@@ -179,8 +179,13 @@ fn inventory(hosts: usize, style: NginxStyle) -> Inventory {
 fn checks() -> Vec<Check> {
     let retry = Retry { interval: Duration::from_secs(1), deadline: Duration::from_secs(20), successes: 2 };
     let version = Expect { equals: Some("{{ version }}".into()), ..Expect::default() };
-    let look =
-        |name: &str, probe: Probe| Check { name: name.into(), probe, timeout: Duration::from_secs(5), retry };
+    let look = |name: &str, probe: Probe| Check {
+        name: name.into(),
+        probe,
+        timeout: Duration::from_secs(5),
+        retry,
+        watching: None,
+    };
     vec![
         look("version", Probe::Run { command: "version".into(), expect: version }),
         look("port", Probe::Tcp { address: "127.0.0.1".into(), port: APP_PORT.to_string() }),
