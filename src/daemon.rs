@@ -156,11 +156,12 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
     });
     let vault = Arc::new(Vault::new(config.clone())?);
     let engine = Engine::new(Ports {
-        prober: Arc::new(Probes::new(remote.clone())),
+        prober: Arc::new(Probes::new(remote.clone(), clock.clone())),
         balancers: Arc::new(Balancers::new(remote.clone())),
         remote,
         epoch: store.epoch(),
         site,
+        places: Arc::new(store.clone()),
         store: Arc::new(store),
         clock,
         secrets: vault.clone(),

@@ -3,14 +3,16 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, paths, archive, digest, nodeset, range, outcome, perf, output, shell, secret, template, param, schedule, check, rotation, inventory, alert, roll, watched, roster, body,
-//! edit, step, hook, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
+//! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, secret, template, param, schedule, rotation, inventory, alert, probe, seen, judge,
+//! across, check, roll, watched, roster, body,
+//! edit, step, hook, result, task, facts, selector, ask, command, access, release, plan, given, expand, checking, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
 //! a value.
 
 pub mod access;
+pub mod across;
 pub mod adhoc;
 pub mod alert;
 pub mod archive;
@@ -19,6 +21,7 @@ pub mod ask;
 pub mod body;
 pub mod bracket;
 pub mod check;
+pub mod checking;
 pub mod command;
 pub mod decision;
 pub mod digest;
@@ -30,6 +33,7 @@ pub mod given;
 pub mod health;
 pub mod hook;
 pub mod inventory;
+pub mod judge;
 pub mod leave;
 pub mod name;
 pub mod nodeset;
@@ -41,6 +45,7 @@ pub mod perf;
 pub mod phase;
 pub mod plan;
 pub mod planner;
+pub mod probe;
 pub mod range;
 pub mod record;
 pub mod release;
@@ -53,6 +58,7 @@ pub mod rotation;
 pub mod run;
 pub mod schedule;
 pub mod secret;
+pub mod seen;
 pub mod selector;
 pub mod shell;
 pub mod step;
