@@ -7,3 +7,4 @@ pub mod plan;
 pub mod recap;
 mod steps;
 pub mod table;
+pub mod watching;
