@@ -25,6 +25,7 @@ use crate::domain::wish::Wish;
 use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
 use crate::door::{Desk, Reload, Terminal, answer};
+use crate::engine::monitor::{self, Around, Asked, Running};
 use crate::engine::port::{Clock, Remote};
 use crate::engine::{Engine, Ports};
 use crate::fleet::connect::{Dial, Tcp};
@@ -57,6 +58,7 @@ pub struct Daemon {
     fleet: Arc<Fleet>,
     stop: CancellationToken,
     root: Arc<Root>,
+    watching: Mutex<Option<Running>>,
 }
 
 /// The configuration directory, and the place where the one in force is kept.
@@ -135,8 +137,29 @@ fn describe(config: &Config) -> String {
     format!("configuration in force: {}", parts.join(", "))
 }
 
+/// Everything but the doors.
+struct Built {
+    desk: Desk,
+    fleet: Arc<Fleet>,
+    root: Arc<Root>,
+    /// Questions that the monitor is to answer once it is started.
+    asked: Asked,
+}
+
+/// Starts to watch; without looks it only knows what is kept.
+async fn watch_checks(desk: &Desk, asked: Asked, looks: bool) -> Result<Running, String> {
+    let around = Around {
+        ports: desk.engine.ports().clone(),
+        watches: desk.watches.clone(),
+        config: desk.config.clone(),
+        in_hand: desk.engine.in_hand(),
+        looks,
+    };
+    monitor::start(around, asked).await.map_err(|error| error.to_string())
+}
+
 /// Builds everything but the doors: for the daemon and for `--local`.
-fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<Fleet>, Arc<Root>), String> {
+fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, String> {
     let config = Arc::new(config);
     let settings = config.settings.clone();
     make_parent(&settings.store)?;
@@ -162,13 +185,15 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
         epoch: store.epoch(),
         site,
         places: Arc::new(store.clone()),
-        store: Arc::new(store),
+        store: Arc::new(store.clone()),
         clock,
         secrets: vault.clone(),
         downloads: settings.downloads.clone(),
     });
     let root = Arc::new(Root { path: path.to_path_buf(), current, vault, reloading: Mutex::default() });
-    Ok((Desk { engine, config: receiver, reload: root.clone() }, fleet, root))
+    let (monitor, asked) = monitor::prepare();
+    let desk = Desk { engine, config: receiver, reload: root.clone(), monitor, watches: Arc::new(store) };
+    Ok(Built { desk, fleet, root, asked })
 }
 
 /// The name under which hosts keep what this rollcall does on them. The daemon and `--local` share a store,
@@ -231,7 +256,7 @@ impl Daemon {
         let settings = config.settings.clone();
         let said = describe(&config);
         troubles(&config).iter().for_each(|trouble| tracing::warn!("{trouble}"));
-        let (desk, fleet, root) = build(path, config, Arc::new(Tcp))?;
+        let Built { desk, fleet, root, asked } = build(path, config, Arc::new(Tcp))?;
         let door = Arc::new(SshDoor::new(desk.clone(), host_key(&settings.host_key)?));
         let stop = CancellationToken::new();
         let mut addresses = Vec::new();
@@ -245,7 +270,8 @@ impl Daemon {
         tracing::info!(?addresses, "{said}");
         // Not before the doors are open: whoever takes runs up is there to be asked about them.
         recover_runs(&desk).await?;
-        Ok(Daemon { door, desk, addresses, fleet, stop, root })
+        let watching = Mutex::new(Some(watch_checks(&desk, asked, true).await?));
+        Ok(Daemon { door, desk, addresses, fleet, stop, root, watching })
     }
 
     /// Serves until a signal says stop. SIGHUP reads the configuration again.
@@ -285,6 +311,9 @@ impl Daemon {
     pub async fn stop(&self) {
         notify(&[sd_notify::NotifyState::Stopping]);
         self.stop.cancel();
+        if let Some(watching) = self.watching.lock().await.take() {
+            watching.stop().await;
+        }
         self.desk.engine.drain(&myself()).await;
         self.door.answered().await;
         self.fleet.close().await;
@@ -324,12 +353,13 @@ pub async fn answer_locally(path: &Path, request: Request) -> u8 {
 
 async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     let config = config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
-    let (desk, fleet, _root) = build(path, config, Arc::new(Tcp))?;
+    let Built { desk, fleet, root: _root, asked } = build(path, config, Arc::new(Tcp))?;
     // Whoever only looks takes nothing up.
     if needed_role(&request.command) > Role::Viewer {
         recover_runs(&desk).await?;
     }
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("signals: {error}"))?;
+    let watching = watch_checks(&desk, asked, false).await?;
     let operator = local_operator();
     let mut stdio = Stdio;
     let answering = answer::answer(&desk, &operator, request, &mut stdio);
@@ -345,6 +375,7 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     };
     // A pipe that was closed ends the answer, not the run: it is carried to its end.
     desk.engine.idle().await;
+    watching.stop().await;
     fleet.close().await;
     Ok(status)
 }

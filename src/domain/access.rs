@@ -84,6 +84,10 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Watch { .. }
         | Command::Releases { .. }
         | Command::BalancerStatus { .. }
+        | Command::Status { .. }
+        | Command::History { .. }
+        | Command::Why { .. }
+        | Command::Downtimes
         | Command::Debts => Role::Viewer,
         // A look at hosts runs guards there, and shows what is in their files.
         Command::Plan { diff: true, .. }
@@ -99,6 +103,9 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Drain { .. }
         | Command::Enable { .. }
         | Command::Rollback { .. }
+        | Command::Downtime { .. }
+        | Command::DowntimeEnd { .. }
+        | Command::Ack { .. }
         | Command::Mark { .. } => Role::Operator,
         Command::Reload | Command::HostAccept { .. } => Role::Admin,
     }
@@ -150,6 +157,13 @@ mod tests {
             ("balancer status web1", Role::Viewer),
             ("rollback prod", Role::Operator),
             ("mark bad deploy because x", Role::Operator),
+            ("status", Role::Viewer),
+            ("history web1 http", Role::Viewer),
+            ("why web1", Role::Viewer),
+            ("downtime", Role::Viewer),
+            ("downtime web1 for 2h because x", Role::Operator),
+            ("downtime end 3", Role::Operator),
+            ("ack web1 http because x", Role::Operator),
             ("reload", Role::Admin),
             ("host accept web1", Role::Admin),
         ];

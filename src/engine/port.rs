@@ -1,7 +1,7 @@
 //! The ports: what the engine needs from the world. Each adapter implements one; the doc comments say
 //! what is lost when an implementation lies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +24,12 @@ use crate::domain::plan::{Plan, Seat};
 use crate::domain::probe::Probe;
 use crate::domain::record::{Debt, RunSummary};
 use crate::domain::release::{Mark, Taken};
+use crate::domain::roll::{Downtime, History};
+use crate::domain::roster::{Batch, Key};
 use crate::domain::rotation::View;
 use crate::domain::secret::{Given, Masks, SecretVars};
 use crate::domain::seen::Observation;
+use crate::domain::watched::Watched;
 
 /// The time of day. Used for timestamps that people read and for "not before"; never for order.
 pub trait Clock: Send + Sync {
@@ -267,6 +270,31 @@ pub trait Store: Send + Sync {
     async fn marks(&self) -> Result<Vec<Mark>, StoreError>;
     /// Adds one.
     async fn mark(&self, mark: Mark) -> Result<(), StoreError>;
+}
+
+/// What is kept of checks that are watched.
+///
+/// If [`Watches::keep`] says that a batch is kept and parts of it are not, people are told twice, or never.
+#[async_trait]
+pub trait Watches: Send + Sync {
+    /// The states as they were kept last, and the downtimes that nobody has ended.
+    async fn watched(&self) -> Result<(HashMap<Key, Watched>, Vec<Downtime>), StoreError>;
+    /// Keeps a batch: all of it, or nothing.
+    async fn keep(&self, batch: Arc<Batch>) -> Result<(), StoreError>;
+    /// Begins a downtime; its number.
+    async fn begin_downtime(&self, downtime: &Downtime) -> Result<u64, StoreError>;
+    /// It is over by the word of somebody.
+    async fn end_downtime(&self, id: u64) -> Result<(), StoreError>;
+    /// What is kept of the checks of a host, or of one of them: so many looks at most, the newest; oldest first.
+    async fn history(
+        &self,
+        host: &HostName,
+        check: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<History>, StoreError>;
+    /// Forgets looks and changes that are older, of some checks from the place `from` on: where to go on, and 0
+    /// behind the last one.
+    async fn prune(&self, samples: Timestamp, changes: Timestamp, from: u64) -> Result<u64, StoreError>;
 }
 
 /// Secrets, as they are now.

@@ -8,6 +8,7 @@ mod facts;
 mod journal;
 mod places;
 mod releases;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -38,6 +39,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-3.sql")),
     M::up(include_str!("schema-4.sql")),
     M::up(include_str!("schema-7.sql")),
+    M::up(include_str!("schema-5.sql")),
 ];
 
 /// The store in one file.

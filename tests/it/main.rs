@@ -29,4 +29,6 @@ mod steps_files;
 mod steps_system;
 mod support;
 mod systemd;
+mod watching;
+mod week;
 mod wrapper;

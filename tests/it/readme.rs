@@ -7,7 +7,8 @@ use std::process::Command;
 use rollcall::domain::command::parse_line;
 
 /// The texts that show commands.
-const SHOWN: [&str; 4] = ["README.md", "docs/facts.md", "docs/inventory.md", "docs/steps.md"];
+const SHOWN: [&str; 5] =
+    ["README.md", "docs/facts.md", "docs/inventory.md", "docs/monitoring.md", "docs/steps.md"];
 
 fn readme() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
