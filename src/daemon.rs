@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::balancer::Balancers;
 use crate::config::{self, Config, FleetSettings};
@@ -26,11 +28,13 @@ use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
 use crate::door::{Desk, Reload, Terminal, answer};
 use crate::engine::port::{Clock, Remote};
+use crate::engine::tell::{self, Tell};
 use crate::engine::{Engine, Ports};
 use crate::fleet::connect::{Dial, Tcp};
 use crate::fleet::here::Here;
 use crate::fleet::known_hosts::KnownHosts;
 use crate::fleet::{Fleet, Parts, Settings, read_identities};
+use crate::notify::Ways;
 use crate::present::table;
 use crate::probe::Probes;
 use crate::store::SqliteStore;
@@ -56,6 +60,8 @@ pub struct Daemon {
     door: Arc<SshDoor>,
     fleet: Arc<Fleet>,
     stop: CancellationToken,
+    /// Whoever tells people.
+    telling: TaskTracker,
     root: Arc<Root>,
 }
 
@@ -78,7 +84,8 @@ impl Reload for Root {
             .map_err(|error| error.to_string())?;
         let new = loaded.map_err(|diagnostics| diagnostics.to_string())?;
         let mut said = describe(&new);
-        if self.current.borrow().settings.takes_a_restart(&new.settings) {
+        let current = self.current.borrow().clone();
+        if current.settings.takes_a_restart(&new.settings) || current.channels != new.channels {
             said.push_str("; what changed in rollcall.toml takes effect at the next start");
         }
         for trouble in troubles(&new) {
@@ -155,19 +162,33 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
         state: settings.store.parent().unwrap_or(Path::new("/")).to_path_buf(),
     });
     let vault = Arc::new(Vault::new(config.clone())?);
+    let store = Arc::new(store);
+    let tell = Tell::new(tell::Parts {
+        outbox: store.clone(),
+        messenger: Arc::new(Ways { site: site.clone() }),
+        clock: clock.clone(),
+        zone: TimeZone::system(),
+        channels: config.channels.clone(),
+        sizes: sizes(current.subscribe()),
+    });
     let engine = Engine::new(Ports {
         prober: Arc::new(Probes::new(remote.clone())),
         balancers: Arc::new(Balancers::new(remote.clone())),
         remote,
         epoch: store.epoch(),
         site,
-        store: Arc::new(store),
+        store,
         clock,
         secrets: vault.clone(),
         downloads: settings.downloads.clone(),
     });
     let root = Arc::new(Root { path: path.to_path_buf(), current, vault, reloading: Mutex::default() });
-    Ok((Desk { engine, config: receiver, reload: root.clone() }, fleet, root))
+    Ok((Desk { engine, tell, config: receiver, reload: root.clone() }, fleet, root))
+}
+
+/// How many hosts each top-level group has by now.
+fn sizes(config: watch::Receiver<Arc<Config>>) -> Box<dyn Fn(&str) -> usize + Send + Sync> {
+    Box::new(move |group| config.borrow().inventory.hosts.iter().filter(|host| host.file() == group).count())
 }
 
 /// The name under which hosts keep what this rollcall does on them. The daemon and `--local` share a store,
@@ -244,7 +265,10 @@ impl Daemon {
         tracing::info!(?addresses, "{said}");
         // Not before the doors are open: whoever takes runs up is there to be asked about them.
         recover_runs(&desk).await?;
-        Ok(Daemon { door, desk, addresses, fleet, stop, root })
+        let telling = TaskTracker::new();
+        let (tell, stopping) = (desk.tell.clone(), stop.clone());
+        telling.spawn(async move { tell.run(stopping).await });
+        Ok(Daemon { door, desk, addresses, fleet, stop, telling, root })
     }
 
     /// Serves until a signal says stop. SIGHUP reads the configuration again.
@@ -286,6 +310,8 @@ impl Daemon {
         self.stop.cancel();
         self.desk.engine.drain(&myself()).await;
         self.door.answered().await;
+        self.telling.close();
+        self.telling.wait().await;
         self.fleet.close().await;
     }
 }

@@ -177,12 +177,8 @@ fn read_smtp(table: &mut Reader<'_>, root: &Path) -> Option<Smtp> {
 }
 
 fn read_webhook(mut table: Reader<'_>, root: &Path) -> Option<Webhook> {
-    let url = table.required("url");
-    if let Some(url) = url.as_ref().filter(|url| !is_url(url.get_ref())) {
-        let message = format!("`{}` is no address of HTTP", url.get_ref());
-        table.doc.report(url.span(), message, "such as https://chat.example.com/hook".to_string());
-    }
     let doc = table.doc;
+    let url = read_url(&mut table);
     let text = |(name, value): reader::Entry<'_>| match value.get_ref().as_str() {
         Some(text) if is_header(name.get_ref(), text) => Some((name.into_inner(), text.to_string())),
         _ => {
@@ -201,7 +197,24 @@ fn read_webhook(mut table: Reader<'_>, root: &Path) -> Option<Webhook> {
     let secret = secret(&mut table, "secret_file");
     let ca = table.string("ca").map(|path| root.join(path.into_inner()));
     table.finish();
-    Some(Webhook { url: url?.into_inner(), headers, body, secret, ca })
+    Some(Webhook { url: url?, headers, body, secret, ca })
+}
+
+/// As it is, or from a file where it holds a key, as those of chats do.
+fn read_url(table: &mut Reader<'_>) -> Option<Secret> {
+    let written = table.string("url");
+    let kept = secret(table, "url_file");
+    if written.is_some() == table.value("url_file").is_some() {
+        table.doc.wrong(table.span.clone(), "`webhook` needs either `url` or `url_file`");
+        return None;
+    }
+    let span = written.as_ref().map(Spanned::span);
+    let url = kept.or_else(|| Secret::new(written?.into_inner()).ok());
+    if url.as_ref().is_none_or(|url| !is_url(url.expose())) {
+        let hint = "such as https://chat.example.com/hook".to_string();
+        table.doc.report(span.or(table.span.clone()), "the URL is no address of HTTP", hint);
+    }
+    url
 }
 
 fn is_url(url: &str) -> bool {

@@ -84,6 +84,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Watch { .. }
         | Command::Releases { .. }
         | Command::BalancerStatus { .. }
+        | Command::Metrics
         | Command::Debts => Role::Viewer,
         // A look at hosts runs guards there, and shows what is in their files.
         Command::Plan { diff: true, .. }
@@ -99,8 +100,9 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Drain { .. }
         | Command::Enable { .. }
         | Command::Rollback { .. }
+        | Command::NotifyList
         | Command::Mark { .. } => Role::Operator,
-        Command::Reload | Command::HostAccept { .. } => Role::Admin,
+        Command::NotifyTest { .. } | Command::Reload | Command::HostAccept { .. } => Role::Admin,
     }
 }
 
@@ -150,6 +152,9 @@ mod tests {
             ("balancer status web1", Role::Viewer),
             ("rollback prod", Role::Operator),
             ("mark bad deploy because x", Role::Operator),
+            ("metrics", Role::Viewer),
+            ("notify list", Role::Operator),
+            ("notify test mail", Role::Admin),
             ("reload", Role::Admin),
             ("host accept web1", Role::Admin),
         ];

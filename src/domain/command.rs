@@ -159,6 +159,11 @@ enum Words {
     /// Mark a release as bad, so that it is not deployed again, or as good
     #[command(subcommand)]
     Mark(MarkWords),
+    /// How people are told of trouble
+    #[command(subcommand)]
+    Notify(NotifyWords),
+    /// How rollcall fares and what it watches, for Prometheus
+    Metrics,
     /// Read the configuration again: all of it, or nothing
     Reload,
     /// Host keys
@@ -217,6 +222,14 @@ enum MarkWords {
         #[arg(required = true)]
         words: Vec<String>,
     },
+}
+
+#[derive(Subcommand, Debug)]
+enum NotifyWords {
+    /// The channels: what was delivered, what waits, and what was wrong last
+    List,
+    /// Send a test message now, through one channel or all of them, and say what happened
+    Test { name: Option<String> },
 }
 
 #[derive(Subcommand, Debug)]
@@ -319,6 +332,9 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
             Command::HostAccept { selector, fingerprint, trust }
         }
+        Words::Notify(NotifyWords::List) => Command::NotifyList,
+        Words::Notify(NotifyWords::Test { name }) => Command::NotifyTest { name },
+        Words::Metrics => Command::Metrics,
         Words::Balancer(BalancerWords::Status { selector }) => Command::BalancerStatus { selector },
         Words::Task(words) => {
             let (flags, words): (Vec<String>, Vec<String>) =

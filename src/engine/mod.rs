@@ -8,6 +8,7 @@ pub mod port;
 pub mod recover;
 pub mod script;
 pub mod standing;
+pub mod tell;
 pub mod verify;
 pub mod wrapper;
 

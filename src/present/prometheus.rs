@@ -10,13 +10,19 @@ use super::report::Report;
 pub struct Family {
     name: &'static str,
     help: &'static str,
+    kind: &'static str,
     samples: BTreeMap<Vec<(&'static str, String)>, f64>,
 }
 
 impl Family {
-    /// None yet.
-    pub fn new(name: &'static str, help: &'static str) -> Family {
-        Family { name, help, samples: BTreeMap::new() }
+    /// What goes up and down; no value yet.
+    pub fn gauge(name: &'static str, help: &'static str) -> Family {
+        Family { name, help, kind: "gauge", samples: BTreeMap::new() }
+    }
+
+    /// What only grows.
+    pub fn counter(name: &'static str, help: &'static str) -> Family {
+        Family { kind: "counter", ..Family::gauge(name, help) }
     }
 
     /// Adds a value. Where there is one with the same labels already, that one stays: Prometheus refuses both.
@@ -30,7 +36,7 @@ impl Family {
         if self.samples.is_empty() {
             return String::new();
         }
-        let mut text = format!("# HELP {0} {1}\n# TYPE {0} gauge\n", self.name, self.help);
+        let mut text = format!("# HELP {0} {1}\n# TYPE {0} {2}\n", self.name, self.help, self.kind);
         for (labels, value) in &self.samples {
             let labels: Vec<String> =
                 labels.iter().map(|(name, text)| format!("{name}=\"{}\"", escaped(text))).collect();
@@ -67,15 +73,15 @@ pub fn checks(report: &Report) -> String {
 
 /// The same, to stand beside others.
 pub fn check_families(report: &Report) -> Vec<Family> {
-    let mut status = Family::new(
+    let mut status = Family::gauge(
         "rollcall_check_status",
         "The verdict of a check: 0 ok, 1 warning, 2 critical, 3 unknown.",
     );
-    let mut duration = Family::new(
+    let mut duration = Family::gauge(
         "rollcall_check_duration_seconds",
         "From the first look of a check to the end of the last one.",
     );
-    let mut readings = Family::new("rollcall_check_reading", "What a check measured, in its own unit.");
+    let mut readings = Family::gauge("rollcall_check_reading", "What a check measured, in its own unit.");
     for (host, result) in report.results() {
         let labels = [("host", host.host.as_str()), ("group", &host.group), ("check", &result.check)];
         status.add(&labels, f64::from(result.verdict.exit_status()));

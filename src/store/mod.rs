@@ -6,6 +6,7 @@
 mod alerts;
 mod facts;
 mod journal;
+mod notices;
 mod releases;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-2.sql")),
     M::up(include_str!("schema-3.sql")),
     M::up(include_str!("schema-4.sql")),
+    M::up(include_str!("schema-6.sql")),
 ];
 
 /// The store in one file.

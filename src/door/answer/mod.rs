@@ -3,6 +3,7 @@
 mod artifacts;
 mod facts;
 mod keys;
+mod notify;
 mod rotation;
 mod runs;
 mod wishes;
@@ -117,7 +118,7 @@ impl Asked<'_> {
             self.config = self.desk.config.borrow().clone();
         }
         let status = self.say_all(granted).await?;
-        if !matches!(granted.command(), Command::Help { .. } | Command::Debts) {
+        if !matches!(granted.command(), Command::Help { .. } | Command::Debts | Command::Metrics) {
             self.footer(granted).await?;
         }
         Ok(status)
@@ -165,6 +166,9 @@ impl Asked<'_> {
             Command::Mark { task, params, bad, reason } => {
                 self.mark(granted, (task, params), *bad, reason).await
             }
+            Command::NotifyList => self.notify_list().await,
+            Command::NotifyTest { name } => self.notify_test(granted, name.as_deref()).await,
+            Command::Metrics => self.metrics(granted).await,
             Command::Reload => self.reload().await,
             Command::HostAccept { selector, fingerprint, trust } => {
                 self.host_accept(&inventory, selector, fingerprint.as_deref(), *trust).await

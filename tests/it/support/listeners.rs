@@ -1,0 +1,203 @@
+//! Stand-ins for those who are told: a mail server and a receiver of webhooks. Both can fail, hang, cut connections
+//! in the middle, and come back.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// How a stand-in treats whoever comes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mood {
+    Well,
+    /// Hangs up at once.
+    Away,
+    /// Not now: 451, 503.
+    Busy,
+    /// Never: 550, 400.
+    Refuses,
+    /// Says nothing any more once it has the message.
+    Hangs,
+    /// Hangs up in the middle of the message, and forgets it.
+    CutsInside,
+    /// Takes the message, and hangs up without a word.
+    CutsAfter,
+}
+
+/// One message as it came.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// Of a webhook: the request line and headers. Of a mail: the envelope.
+    pub head: String,
+    pub body: String,
+}
+
+/// See the module.
+pub struct Listener {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+}
+
+struct Shared {
+    mood: Mutex<Mood>,
+    taken: Mutex<Vec<Taken>>,
+    /// Connections so far.
+    came: std::sync::atomic::AtomicUsize,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Listener {
+    /// A mail server without TLS.
+    pub async fn mail() -> Listener {
+        Listener::start(true).await
+    }
+
+    /// A receiver of webhooks.
+    pub async fn hook() -> Listener {
+        Listener::start(false).await
+    }
+
+    async fn start(mail: bool) -> Listener {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared {
+            mood: Mutex::new(Mood::Well),
+            taken: Mutex::default(),
+            came: Default::default(),
+        });
+        let stop = CancellationToken::new();
+        let (serving, stopping) = (shared.clone(), stop.clone());
+        tokio::spawn(async move {
+            while let Some(Ok((stream, _))) = stopping.run_until_cancelled(listener.accept()).await {
+                let (shared, stopping) = (serving.clone(), stopping.clone());
+                shared.came.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let serving = async {
+                        // Whoever hangs up early has their reasons.
+                        let _ = if mail { smtp(stream, &shared).await } else { http(stream, &shared).await };
+                    };
+                    stopping.run_until_cancelled(serving).await;
+                });
+            }
+        });
+        Listener { address, shared, stop }
+    }
+
+    /// From now on.
+    pub fn be(&self, mood: Mood) {
+        *self.shared.mood.lock().expect("not poisoned") = mood;
+    }
+
+    /// Everything that it has taken, in order.
+    pub fn taken(&self) -> Vec<Taken> {
+        self.shared.taken.lock().expect("not poisoned").clone()
+    }
+
+    /// How many connections there were.
+    pub fn came(&self) -> usize {
+        self.shared.came.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+impl Shared {
+    fn mood(&self) -> Mood {
+        *self.mood.lock().expect("not poisoned")
+    }
+
+    /// Takes a message in this mood; what to answer. `None`: hang up.
+    async fn take(&self, head: String, body: String, answers: [&'static str; 3]) -> Option<&'static str> {
+        let [good, later, never] = answers;
+        match self.mood() {
+            Mood::Busy => Some(later),
+            Mood::Refuses => Some(never),
+            Mood::Hangs => std::future::pending().await,
+            Mood::Away | Mood::CutsInside => None,
+            mood => {
+                self.taken.lock().expect("not poisoned").push(Taken { head, body });
+                (mood == Mood::Well).then_some(good)
+            }
+        }
+    }
+}
+
+async fn smtp(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+    if shared.mood() == Mood::Away {
+        return Ok(());
+    }
+    let (reader, mut writer) = stream.split();
+    let mut lines = BufReader::new(reader).lines();
+    let mut envelope = String::new();
+    writer.write_all(b"220 stand-in ESMTP\r\n").await?;
+    while let Some(line) = lines.next_line().await? {
+        let word = line.split([' ', ':']).next().unwrap_or_default().to_uppercase();
+        let answer = match word.as_str() {
+            "EHLO" => "250-stand-in\r\n250 AUTH PLAIN LOGIN\r\n",
+            "DATA" => {
+                writer.write_all(b"354 go on\r\n").await?;
+                let mut body = String::new();
+                while let Some(line) = lines.next_line().await?.filter(|line| line != ".") {
+                    if shared.mood() == Mood::CutsInside {
+                        return Ok(());
+                    }
+                    body += &format!("{}\r\n", line.strip_prefix('.').unwrap_or(&line));
+                }
+                let answers = ["250 taken\r\n", "451 not now\r\n", "550 never\r\n"];
+                match shared.take(std::mem::take(&mut envelope), body, answers).await {
+                    Some(answer) => answer,
+                    None => return Ok(()),
+                }
+            }
+            "QUIT" => {
+                writer.write_all(b"221 bye\r\n").await?;
+                return Ok(());
+            }
+            "AUTH" => {
+                envelope += &format!("{line}\n");
+                "235 known\r\n"
+            }
+            _ => {
+                envelope += &format!("{line}\n");
+                "250 fine\r\n"
+            }
+        };
+        writer.write_all(answer.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+async fn http(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+    if shared.mood() == Mood::Away {
+        return Ok(());
+    }
+    let (reader, mut writer) = stream.split();
+    let mut reader = BufReader::new(reader);
+    let (mut head, mut line) = (String::new(), String::new());
+    while reader.read_line(&mut line).await? > 2 {
+        head += &line;
+        line.clear();
+    }
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    let mut body = vec![0; length.unwrap_or(0)];
+    if shared.mood() == Mood::CutsInside {
+        return Ok(());
+    }
+    reader.read_exact(&mut body).await?;
+    let answer =
+        |status: &str| format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    let answers = ["200 OK", "503 Service Unavailable", "400 Bad Request"];
+    let Some(status) = shared.take(head, String::from_utf8_lossy(&body).into_owned(), answers).await else {
+        return Ok(());
+    };
+    writer.write_all(answer(status).as_bytes()).await
+}
