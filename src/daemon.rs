@@ -172,11 +172,12 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
         sizes: sizes(current.subscribe()),
     });
     let engine = Engine::new(Ports {
-        prober: Arc::new(Probes::new(remote.clone())),
+        prober: Arc::new(Probes::new(remote.clone(), clock.clone())),
         balancers: Arc::new(Balancers::new(remote.clone())),
         remote,
         epoch: store.epoch(),
         site,
+        places: store.clone(),
         store,
         clock,
         secrets: vault.clone(),

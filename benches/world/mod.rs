@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rollcall::domain::check::{Check, CheckResult, Expect, Probe, Retry};
+use rollcall::domain::check::{Check, CheckResult};
 use rollcall::domain::command::{Ask, Params};
 use rollcall::domain::event::{Change, Event, EventKind};
 use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle};
@@ -18,6 +18,7 @@ use rollcall::domain::output::Output;
 use rollcall::domain::param::Param;
 use rollcall::domain::plan::{Plan, World};
 use rollcall::domain::planner::plan_task;
+use rollcall::domain::probe::{Expect, Probe};
 use rollcall::domain::rollout::{Effect, decide};
 use rollcall::domain::run::Run;
 use rollcall::domain::task::{
@@ -156,12 +157,7 @@ impl Release {
     pub fn to(count: usize) -> Release {
         let probe =
             Probe::Run { command: "curl -fsS {{ host.address }}/health".into(), expect: Expect::default() };
-        let check = Check {
-            name: "serves the release".into(),
-            probe,
-            timeout: Duration::from_secs(5),
-            retry: Retry::default(),
-        };
+        let check = Check::new("serves the release", probe, Duration::from_secs(5));
         Release {
             inventory: inventory(count),
             tasks: BTreeMap::from([("deploy".into(), release())]),
@@ -200,6 +196,10 @@ fn answer(effect: Effect) -> EventKind {
         Effect::Checks { host, stage } => {
             let result = CheckResult::new("serves the release", Verdict::Ok, "ok");
             EventKind::ChecksEnded { host, stage, results: vec![result] }
+        }
+        Effect::Snapshot { snapshot, hosts } => {
+            let results = hosts.iter().map(|_| CheckResult::new("same", Verdict::Ok, "ok")).collect();
+            EventKind::SnapshotEnded { snapshot, check: "same".into(), hosts, results, spread_ms: 0 }
         }
         Effect::Hook { hook, step } => EventKind::HookEnded {
             hook,

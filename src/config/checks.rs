@@ -1,4 +1,4 @@
-//! `checks/NAME.toml`: one set of checks.
+//! `checks/NAME.toml`: one set of checks. What each looks at is read in `probes`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,30 +6,36 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::diagnostic::Doc;
+use super::diagnostic::{Doc, did_you_mean};
+use super::probes::{self, Common};
 use super::reader::{self, Reader};
-use super::templates;
-use crate::domain::check::{BodyExpect, Check, Expect, Probe, Retry};
-use crate::domain::range::Range;
-use crate::domain::template::{self, is_template};
+use crate::domain::across::{Across, Rule, Scope, Total};
+use crate::domain::check::{Check, From, Retry, UnknownIs};
+use crate::domain::probe::Probe;
+use crate::domain::range::{Limits, Range};
+use crate::domain::template;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-const DEFAULT_ADDRESS: &str = "127.0.0.1";
 
-/// Keys that only a `run` check reads.
-const RUN_KEYS: [&str; 4] = ["exit", "stdout", "warning", "critical"];
+/// What a set of checks may speak of.
+pub(super) struct Around<'a> {
+    /// Names that its templates cannot use.
+    pub(super) secrets: BTreeSet<String>,
+    /// The groups that there are; `None` where a file could not be read.
+    pub(super) groups: Option<&'a BTreeSet<String>>,
+}
 
-/// Reads one set. `secrets` are names that its templates cannot use.
-pub(super) fn read(doc: Doc<'_>, secrets: &BTreeSet<String>) -> Vec<Check> {
+/// Reads one set.
+pub(super) fn read(doc: Doc<'_>, around: &Around<'_>) -> Vec<Check> {
     let (doc, table) = reader::parse(doc);
-    table.values().for_each(|value| refuse_secrets(doc, value, secrets));
+    table.values().for_each(|value| refuse_secrets(doc, value, &around.secrets));
     let mut file = Reader::new(doc, "a set of checks", &table, None);
     let tables = file.required_tables("check", "a check");
     file.finish();
     let mut names = BTreeSet::new();
     let mut checks = Vec::new();
     for table in tables {
-        let (name, check) = read_check(table);
+        let (name, check) = read_check(table, around);
         if let Some(name) = name.filter(|name| !names.insert(name.get_ref().clone())) {
             doc.wrong(name.span(), format!("two checks are called `{}`", name.get_ref()));
         }
@@ -56,16 +62,157 @@ fn refuse_secrets(doc: Doc<'_>, value: &Spanned<DeValue<'_>>, secrets: &BTreeSet
 }
 
 /// The name apart from the check: it is taken even where something else is wrong.
-fn read_check(mut table: Reader<'_>) -> (Option<Spanned<String>>, Option<Check>) {
+fn read_check(mut table: Reader<'_>, around: &Around<'_>) -> (Option<Spanned<String>>, Option<Check>) {
     let name = table.required("name");
     let timeout = table.positive_duration("timeout", "no check would ever be done");
     let retry = table.table("retry", "`retry`").map(read_retry).unwrap_or_default();
-    let probe = read_probe(&mut table);
+    let from = read_from(&mut table, around);
+    let unknown_is = unknown_is(&mut table).unwrap_or_default();
+    let across = read_across(&mut table);
+    let limits = limits(&mut table);
+    let common = Common { limits, is_compared: across.is_some(), from_elsewhere: from != From::Host };
+    let probe = probes::read(&mut table, common);
     table.finish();
     let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let check =
-        name.clone().zip(probe).map(|(name, probe)| Check { name: name.into_inner(), probe, timeout, retry });
-    (name, check)
+    let check = |name: Spanned<String>, probe: Probe| Check {
+        retry,
+        from: from.clone(),
+        unknown_is,
+        across: across.clone(),
+        ..Check::new(&name.into_inner(), probe, timeout)
+    };
+    let read = name.clone().zip(probe).map(|(name, probe)| check(name, probe));
+    (name, read)
+}
+
+/// What a look that found nothing out counts as.
+pub(super) fn unknown_is(table: &mut Reader<'_>) -> Option<UnknownIs> {
+    let words =
+        [("critical", UnknownIs::Critical), ("warning", UnknownIs::Warning), ("unknown", UnknownIs::Unknown)];
+    table.one_of("unknown_is", &words)
+}
+
+fn read_from(table: &mut Reader<'_>, around: &Around<'_>) -> From {
+    let Some(text) = table.string("from") else { return From::Host };
+    match text.get_ref().as_str() {
+        "host" => return From::Host,
+        "daemon" => return From::Daemon,
+        _ => {}
+    }
+    let Some(group) = text.get_ref().strip_prefix("group:") else {
+        let hint = "write \"host\", \"daemon\", or \"group:lb\" with the name of a group".to_string();
+        table.doc.report(text.span(), format!("`from` cannot be `{}`", text.get_ref()), hint);
+        return From::Host;
+    };
+    if let Some(groups) = around.groups.filter(|groups| !groups.contains(group)) {
+        let guess = did_you_mean(group, groups.iter().map(String::as_str));
+        table.doc.wrong(text.span(), format!("`from`: no group is called `{group}`{guess}"));
+    }
+    From::Group(group.into())
+}
+
+/// At most one rule for hosts together.
+fn read_across(table: &mut Reader<'_>) -> Option<Across> {
+    let keys = ["same_across", "within", "sum", "min", "max", "count", "leader"];
+    let there: Vec<&str> = keys.into_iter().filter(|key| table.key_span(key).is_some()).collect();
+    let same = table.string("same_across").map(|scope| (Rule::Same, Some(scope)));
+    let within = percent(table).map(|percent| (Rule::Within { percent }, None));
+    let totals = [("sum", Total::Sum), ("min", Total::Min), ("max", Total::Max), ("count", Total::Count)];
+    let total = totals
+        .into_iter()
+        .filter_map(|(key, of)| Some((Rule::Total { of, limits: own_limits(table, key)? }, None)));
+    let mut found: Vec<(Rule, Option<Spanned<String>>)> = total.collect();
+    found.extend(read_leader(table).map(|rule| (rule, None)));
+    let scope = table.string("across");
+    if let [first, second, ..] = there[..] {
+        table.doc.wrong(table.key_span(second), format!("a check cannot have both `{first}` and `{second}`"));
+    }
+    let rule = same.or(within).or(found.pop());
+    if rule.is_none() && there.is_empty() && scope.is_some() {
+        let hint = format!("known: {}", keys.join(", "));
+        let message = "`across` says which hosts are compared, and nothing says how".to_string();
+        table.doc.report(table.key_span("across"), message, hint);
+    }
+    let (rule, own_scope) = rule?;
+    let scope = own_scope.or(scope).map(Spanned::into_inner);
+    let scope = match scope.as_deref() {
+        None | Some("group") => Scope::Group,
+        Some(selector) => Scope::Selected(selector.into()),
+    };
+    Some(Across { scope, rule })
+}
+
+/// `within = "10%"`.
+fn percent(table: &mut Reader<'_>) -> Option<f64> {
+    let text = table.string("within")?;
+    let number = text.get_ref().trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let number = number.filter(|number| number.is_finite() && *number >= 0.0);
+    if number.is_none() {
+        let message = format!("`within`: `{}` is no percentage", text.get_ref());
+        table.doc.report(text.span(), message, "write it as \"10%\" of the median of all".to_string());
+    }
+    number
+}
+
+/// One range, which is critical then, or a table of both.
+fn own_limits(table: &mut Reader<'_>, key: &'static str) -> Option<Limits> {
+    let value = table.value(key)?;
+    let limits = match value.get_ref() {
+        DeValue::Table(_) => {
+            let mut inner = table.table(key, format!("`{key}`"))?;
+            let limits = limits(&mut inner);
+            inner.finish();
+            limits
+        }
+        _ => Limits { warning: None, critical: range(table, key) },
+    };
+    if limits.assert_nothing() {
+        nothing_asserted(table, key, "give it a range: critical = \"10:\"");
+    }
+    Some(limits)
+}
+
+/// `leader = "db1"`, or with limits for how far it may be ahead.
+fn read_leader(table: &mut Reader<'_>) -> Option<Rule> {
+    let value = table.value("leader")?;
+    if !matches!(value.get_ref(), DeValue::Table(_)) {
+        return table.word("leader").map(|host| Rule::Leader { host, limits: None });
+    }
+    let mut inner = table.table("leader", "`leader`")?;
+    let host = inner.word("host");
+    if host.is_none() && inner.key_span("host").is_none() {
+        inner.missing("host");
+    }
+    let limits = limits(&mut inner);
+    inner.finish();
+    let limits = (limits != Limits::default()).then_some(limits);
+    Some(Rule::Leader { host: host?, limits })
+}
+
+/// `warning` and `critical`.
+pub(super) fn limits(table: &mut Reader<'_>) -> Limits {
+    Limits { warning: range(table, "warning"), critical: range(table, "critical") }
+}
+
+/// A check that would be ok whatever it saw is worse than none.
+pub(super) fn nothing_asserted(table: &Reader<'_>, key: &str, hint: &str) {
+    let span = table.key_span(key).or(table.span.clone());
+    table.doc.report(
+        span,
+        format!("`{key}` asserts nothing: it would be ok whatever is seen"),
+        hint.to_string(),
+    );
+}
+
+/// A threshold: Nagios' text, or a bare number.
+pub(super) fn range(table: &mut Reader<'_>, key: &'static str) -> Option<Range> {
+    let value = table.value(key)?;
+    let text = match value.get_ref() {
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        _ => table.string(key)?.into_inner(),
+    };
+    text.parse().map_err(|why: String| table.doc.wrong(value.span(), format!("`{key}`: {why}"))).ok()
 }
 
 fn read_retry(mut table: Reader<'_>) -> Retry {
@@ -79,122 +226,4 @@ fn read_retry(mut table: Reader<'_>) -> Retry {
     };
     table.finish();
     retry
-}
-
-/// Exactly one of `run`, `http` and `tcp`.
-fn read_probe(table: &mut Reader<'_>) -> Option<Probe> {
-    let doc = table.doc;
-    let kinds = ["run", "http", "tcp"];
-    let there: Vec<&str> = kinds.into_iter().filter(|kind| table.key_span(kind).is_some()).collect();
-    let run = read_run(table, there.contains(&"run"));
-    let http = table.table("http", "`http`").and_then(read_http);
-    let tcp = table.table("tcp", "`tcp`").and_then(|mut tcp| {
-        let probe = read_tcp(&mut tcp);
-        tcp.finish();
-        probe
-    });
-    match there[..] {
-        [_] => run.or(http).or(tcp),
-        [] => {
-            doc.wrong(table.span.clone(), "a check needs one of `run`, `http` and `tcp`");
-            None
-        }
-        [first, second, ..] => {
-            doc.wrong(table.key_span(second), format!("a check cannot have both `{first}` and `{second}`"));
-            None
-        }
-    }
-}
-
-fn read_run(table: &mut Reader<'_>, is_run: bool) -> Option<Probe> {
-    let command = if is_run { table.required("run") } else { table.string("run") };
-    let exit = table.number("exit", 0, 255).unwrap_or_default();
-    let mut expect = Expect { exit, ..Expect::default() };
-    if let Some(mut stdout) = table.table("stdout", "`stdout`") {
-        expect.equals = text(&mut stdout, "equals");
-        expect.contains = text(&mut stdout, "contains");
-        expect.matches = regex(&mut stdout, "matches");
-        stdout.finish();
-    }
-    expect.warning = range(table, "warning");
-    expect.critical = range(table, "critical");
-    if !is_run {
-        for key in RUN_KEYS {
-            if let Some(span) = table.key_span(key) {
-                table.doc.wrong(span, format!("`{key}` goes with `run` only"));
-            }
-        }
-    }
-    let command = command?;
-    templates::syntax(table.doc, "run", &command);
-    Some(Probe::Run { command: command.into_inner(), expect })
-}
-
-/// `port`, `path`, and what is to be answered.
-pub(super) fn read_http(mut table: Reader<'_>) -> Option<Probe> {
-    let port = required_port(&mut table);
-    let path = table.string("path");
-    if let Some(path) = &path
-        && !path.get_ref().starts_with(['/', '{'])
-    {
-        table.doc.wrong(path.span(), "`path` begins with /");
-    }
-    let path = path.filter(|path| templates::syntax(table.doc, "path", path)).map(Spanned::into_inner);
-    let address = address(&mut table);
-    let host = text(&mut table, "host");
-    let status = table.number("status", 100, 599).and_then(|status| u16::try_from(status).ok());
-    let body = BodyExpect {
-        contains: text(&mut table, "body_contains"),
-        matches: regex(&mut table, "body_matches"),
-    };
-    table.finish();
-    let path = path.unwrap_or_else(|| "/".into());
-    Some(Probe::Http { address, port: port?, path, host, status: status.unwrap_or(200), body })
-}
-
-/// `port` and `address`.
-pub(super) fn read_tcp(table: &mut Reader<'_>) -> Option<Probe> {
-    let (port, address) = (required_port(table), address(table));
-    Some(Probe::Tcp { address, port: port? })
-}
-
-/// A number, or a template that becomes one for each host.
-fn required_port(table: &mut Reader<'_>) -> Option<String> {
-    let Some(value) = table.value("port") else {
-        table.missing("port");
-        return None;
-    };
-    match value.get_ref() {
-        DeValue::String(text) if is_template(text) => self::text(table, "port"),
-        _ => table.port("port").map(|port| port.to_string()),
-    }
-}
-
-fn address(table: &mut Reader<'_>) -> String {
-    text(table, "address").unwrap_or_else(|| DEFAULT_ADDRESS.into())
-}
-
-fn text(table: &mut Reader<'_>, key: &'static str) -> Option<String> {
-    let text = table.string(key)?;
-    templates::syntax(table.doc, key, &text);
-    Some(text.into_inner())
-}
-
-fn regex(table: &mut Reader<'_>, key: &'static str) -> Option<String> {
-    let text = table.string(key)?;
-    if templates::syntax(table.doc, key, &text) {
-        templates::pattern(table.doc, key, &text);
-    }
-    Some(text.into_inner())
-}
-
-/// A threshold: Nagios' text, or a bare number.
-fn range(table: &mut Reader<'_>, key: &'static str) -> Option<Range> {
-    let value = table.value(key)?;
-    let text = match value.get_ref() {
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
-        _ => table.string(key)?.into_inner(),
-    };
-    text.parse().map_err(|why: String| table.doc.wrong(value.span(), format!("`{key}`: {why}"))).ok()
 }

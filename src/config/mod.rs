@@ -20,6 +20,7 @@ mod load;
 mod notify;
 mod operators;
 mod params;
+mod probes;
 mod reader;
 mod script;
 mod scripted;
@@ -163,15 +164,17 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         .into_iter()
         .map(|(name, doc)| tasks::read(doc, name, &vars))
         .collect();
-    let checks: BTreeMap<String, Vec<Check>> = sets
-        .into_iter()
-        .map(|(name, doc)| (name.to_string(), checks::read(doc, &secrets_at(&inventory, &tasks, name))))
-        .collect();
+    let groups = inventory.groups.keys().cloned().collect();
+    let around = |name: &str| checks::Around {
+        secrets: secrets_at(&inventory, &tasks, name),
+        groups: complete.then_some(&groups),
+    };
+    let checks: BTreeMap<String, Vec<Check>> =
+        sets.into_iter().map(|(name, doc)| (name.to_string(), checks::read(doc, &around(name)))).collect();
     let check_names = checks.values().flatten().map(|check| check.name.clone()).collect();
     tasks::check_calls(&tasks, &check_names);
     tasks::check_local(&tasks, settings.allow_local);
     let tasks = tasks.into_iter().map(|file| (file.task.name.clone(), file.task)).collect();
-    let groups = inventory.groups.keys().cloned().collect();
     let operators = read
         .doc("operators")
         .map(|doc| operators::read(doc, complete.then_some(&groups)))

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::checks::unknown_is;
 use super::diagnostic::{Doc, did_you_mean, known_names};
 use super::reader::{self, Reader};
 use super::steps::{self, Named, Steps};
@@ -230,6 +231,7 @@ fn read_rollout(mut table: Reader<'_>, can_roll_back: bool) -> Rollout {
         watch: table.duration("watch").unwrap_or(usual.watch),
         pause_after: table.table("pause_after", "`pause_after`").and_then(read_pause),
         on_restart,
+        unknown_is: unknown_is(&mut table).unwrap_or(usual.unknown_is),
     };
     check_times(&mut table, &rollout);
     table.finish();

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::check::Check;
+use super::checking::{Asked, alone, checks_named, made_for, snapshots};
 use super::command::{Params, Title};
 use super::facts;
 use super::hook::Hooks;
 use super::name::{HostName, nearest};
 use super::param::Param;
 use super::plan::{HostPlan, Kind, Plan, World, vars_of};
-use super::planner::{bare_host, checks_named, everything_at_once, seat};
+use super::planner::{bare_host, everything_at_once, seat};
 use super::selector::select;
 use super::task::{Step, StepBody};
 use super::template::Vars;
@@ -27,7 +28,7 @@ pub fn plan_check(
 ) -> Result<Plan, String> {
     let names = select(world.inventory, selector)?;
     check_given(world, params)?;
-    let mut hosts = BTreeMap::new();
+    let (mut hosts, mut asked) = (BTreeMap::new(), Vec::new());
     for host in names.iter().filter_map(|name| world.inventory.host(name)) {
         let checks = checks_named(world, host, name);
         if checks.is_empty() {
@@ -37,13 +38,13 @@ pub fn plan_check(
         known.extend(params.clone());
         let vars = vars_of(host, world.present_task(host), &known);
         let render = |check: &Check| {
-            check.render(&vars).map_err(|why| {
+            made_for(world, check, &vars).map_err(|why| {
                 format!("{}: check `{}`: {why}; try: check {selector} NAME=VALUE", host.name, check.name)
             })
         };
-        let checks = checks.into_iter().map(render).collect::<Result<_, String>>()?;
-        let planned = HostPlan { checks, ..bare_host(host) };
-        hosts.insert(host.name.clone(), planned);
+        let own = alone(&checks).into_iter().map(render).collect::<Result<_, String>>()?;
+        hosts.insert(host.name.clone(), HostPlan { checks: own, ..bare_host(host) });
+        asked.push(Asked { host, checks, vars });
     }
     let names: Vec<HostName> = names.into_iter().filter(|name| hosts.contains_key(name)).collect();
     if names.is_empty() {
@@ -51,7 +52,9 @@ pub fn plan_check(
     }
     let title =
         Title::of_task("check", &[selector].into_iter().chain(name).collect::<Vec<_>>().join(" "), params);
-    Ok(without_rollout(world, Title(title.0.replace('\'', "")), Kind::Check, names, hosts))
+    let snapshots = snapshots(world, &asked)?;
+    let plan = without_rollout(world, Title(title.0.replace('\'', "")), Kind::Check, names, hosts);
+    Ok(Plan { snapshots, ..plan })
 }
 
 /// Plans an ad-hoc command: `run web -- uptime`.
@@ -101,6 +104,7 @@ fn without_rollout(
         servers: BTreeMap::new(),
         leases: BTreeSet::new(),
         hooks: Hooks::new(),
+        snapshots: Vec::new(),
         files_root: world.files_root.clone(),
     }
 }

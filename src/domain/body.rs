@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::check::{Check, Probe};
+use super::check::Check;
+use super::probe::Probe;
 
 /// What a step does. Where a kind has a state to reach it looks first, changes only what differs, and says
 /// truthfully whether it has.
@@ -367,12 +368,17 @@ impl Awaited {
             Awaited::Path(path) => vec![plain("path", path)],
             Awaited::Command(command) => vec![script("command", command)],
             Awaited::Probe(probe) => match probe.as_mut() {
-                Probe::Http { address, port, path, host, .. } => {
-                    let own = [plain("address", address), plain("port", port), plain("path", path)];
-                    own.into_iter().chain(host.iter_mut().map(|host| plain("host", host))).collect()
+                Probe::Http(http) => {
+                    let own = [
+                        plain("address", &mut http.address),
+                        plain("port", &mut http.port),
+                        plain("path", &mut http.path),
+                    ];
+                    own.into_iter().chain(http.host.iter_mut().map(|host| plain("host", host))).collect()
                 }
-                Probe::Tcp { address, port } => vec![plain("address", address), plain("port", port)],
-                Probe::Run { command, .. } => vec![script("command", command)],
+                Probe::Tcp(tcp) => vec![plain("address", &mut tcp.address), plain("port", &mut tcp.port)],
+                // `wait_for` reads no others.
+                _ => vec![],
             },
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::check::CheckResult;
+use super::check::{CheckResult, UnknownIs};
 use super::event::{Change, Event, EventKind, Stage, Way};
 use super::health::Health;
 use super::name::HostName;
@@ -40,6 +40,8 @@ pub struct HostState {
     /// The first thing that went wrong; it counts against the budget.
     pub failure: Option<Failure>,
     pub checks: Vec<CheckResult>,
+    /// Its gate found nothing out, and a person is to be asked; this is why.
+    pub inconclusive: Option<String>,
     /// How it fares since it is back in rotation.
     pub health: Health,
     /// Times that the balancer was asked in vain to take it back.
@@ -192,6 +194,10 @@ impl HostState {
                 self.phase = Phase::Serving { way: self.way(), roll: Some(Roll::Running) };
             }
             EventKind::ChecksEnded { stage, results, .. } => self.checked(*stage, results, event.at, steps),
+            EventKind::SnapshotEnded { hosts, results, .. } => {
+                let own = hosts.iter().zip(results).find(|(host, _)| *host == name);
+                own.iter().for_each(|(_, result)| self.compared(result));
+            }
             EventKind::RollbackStarted { .. } => {
                 let in_rotation = matches!(self.phase, Phase::Serving { .. });
                 self.phase = match in_rotation {
@@ -383,6 +389,9 @@ impl HostState {
             return;
         }
         let worst = Verdict::worst(results.iter().map(|result| result.verdict));
+        if stage == Stage::Gate && self.gate_is_open(worst, results, steps) {
+            return;
+        }
         let counts = stage != Stage::Watch || self.health.looked(at, worst, steps.rollout);
         let failure = bad.filter(|_| counts).map(|bad| {
             let why = format!("check `{}` is {}: {}", bad.check, bad.verdict.word(), bad.text);
@@ -395,6 +404,33 @@ impl HostState {
             (Stage::Gate, None) => self.verified(way),
             (Stage::Gate, Some(failure)) => Phase::Failed { way, failure },
         };
+    }
+
+    /// A gate that found nothing out, and no fault either, as the rollout wants it: the host passes, or waits for a
+    /// person. True when that was the end of it.
+    fn gate_is_open(&mut self, worst: Verdict, results: &[CheckResult], steps: &Route<'_>) -> bool {
+        let way = self.way();
+        match (worst, steps.rollout.unknown_is) {
+            (Verdict::Unknown, UnknownIs::Warning) => self.phase = self.verified(way),
+            (Verdict::Unknown, UnknownIs::Unknown) if !steps.halted => {
+                let silent = results.iter().find(|result| result.verdict == Verdict::Unknown);
+                let why = silent
+                    .map_or_else(String::new, |silent| format!("check `{}`: {}", silent.check, silent.text));
+                self.inconclusive = Some(why);
+                self.phase = Phase::Gating { way, running: false };
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// What a comparison with other hosts came to.
+    fn compared(&mut self, result: &CheckResult) {
+        self.checks.push(result.clone());
+        if !result.verdict.passes() {
+            let why = format!("check `{}` is {}: {}", result.check, result.verdict.word(), result.text);
+            self.fail(Failure { kind: FailureKind::Check, why });
+        }
     }
 
     fn enabled(&mut self, name: &HostName, at: Timestamp, change: &Change) {

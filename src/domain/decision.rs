@@ -31,6 +31,11 @@ pub enum Effect {
         host: HostName,
         stage: Stage,
     },
+    /// Looks at hosts together; these are told what it came to.
+    Snapshot {
+        snapshot: usize,
+        hosts: Vec<HostName>,
+    },
     Enable {
         balancer: String,
         hosts: Vec<HostName>,

@@ -126,6 +126,21 @@ pub enum EventKind {
         stage: Stage,
         results: Vec<CheckResult>,
     },
+    /// These hosts, and those that they are compared with, are looked at together.
+    SnapshotStarted {
+        snapshot: usize,
+        check: String,
+        hosts: Vec<HostName>,
+    },
+    /// `results` are those of `hosts`, in their order. Between the first look and the last one that was begun
+    /// lay `spread_ms`.
+    SnapshotEnded {
+        snapshot: usize,
+        check: String,
+        hosts: Vec<HostName>,
+        results: Vec<CheckResult>,
+        spread_ms: u64,
+    },
     RollbackStarted {
         host: HostName,
         why: String,
@@ -303,6 +318,8 @@ impl EventKind {
             | DrainEnded { .. }
             | EnableStarted { .. }
             | EnableEnded { .. }
+            | SnapshotStarted { .. }
+            | SnapshotEnded { .. }
             | DrainForgotten { .. }
             | RedrainStarted { .. }
             | RedrainEnded { .. }
@@ -327,6 +344,8 @@ impl EventKind {
             | DrainEnded { hosts, .. }
             | EnableStarted { hosts, .. }
             | EnableEnded { hosts, .. }
+            | SnapshotStarted { hosts, .. }
+            | SnapshotEnded { hosts, .. }
             | DrainForgotten { hosts, .. }
             | RedrainStarted { hosts, .. }
             | RedrainEnded { hosts, .. } => hosts,

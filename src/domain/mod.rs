@@ -3,14 +3,16 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, paths, archive, digest, nodeset, range, outcome, perf, output, shell, secret, template, param, check, rotation, inventory, alert, channel,
-//! notice, incident, incidents, body, edit, step, hook, result, task, facts, selector, ask, command, access, release, plan, given, expand, planner, adhoc, event,
+//! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, secret, template, param, schedule, rotation, inventory,
+//! alert, channel, notice, incident, incidents, probe, seen, judge, across, check, roll, watched, roster, body, edit, step, hook, result, task, facts, selector, ask, command,
+//! access, release, plan, given, expand, checking, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
 //! a value.
 
 pub mod access;
+pub mod across;
 pub mod adhoc;
 pub mod alert;
 pub mod archive;
@@ -20,6 +22,7 @@ pub mod body;
 pub mod bracket;
 pub mod channel;
 pub mod check;
+pub mod checking;
 pub mod command;
 pub mod decision;
 pub mod digest;
@@ -33,6 +36,7 @@ pub mod hook;
 pub mod incident;
 pub mod incidents;
 pub mod inventory;
+pub mod judge;
 pub mod leave;
 pub mod name;
 pub mod nodeset;
@@ -45,19 +49,25 @@ pub mod perf;
 pub mod phase;
 pub mod plan;
 pub mod planner;
+pub mod probe;
 pub mod range;
 pub mod record;
 pub mod release;
 pub mod restart;
 pub mod result;
+pub mod roll;
 pub mod rollout;
+pub mod roster;
 pub mod rotation;
 pub mod run;
+pub mod schedule;
 pub mod secret;
+pub mod seen;
 pub mod selector;
 pub mod shell;
 pub mod step;
 pub mod task;
 pub mod template;
 pub mod turn;
+pub mod watched;
 pub mod wish;

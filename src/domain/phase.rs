@@ -91,6 +91,8 @@ pub struct Route<'a> {
     pub gated: bool,
     /// An earlier run holds it.
     pub held: bool,
+    /// No further host begins: what is found out now is what there is.
+    pub halted: bool,
     /// The release that it wants is the one on record for it; the link then points to this.
     pub stays_at: Option<Option<String>>,
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::across::Rule;
 use super::check::Check;
 pub use super::command::Tags;
 use super::command::{Params, Title};
@@ -71,6 +72,9 @@ pub struct Plan {
     pub servers: BTreeMap<String, usize>,
     /// Top-level groups that nobody else may change while this runs.
     pub leases: BTreeSet<String>,
+    /// Hosts that are compared with each other, when all that is done to them is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<Snapshot>,
     /// Around all of it, on the machine of rollcall.
     #[serde(default, skip_serializing_if = "Hooks::is_empty")]
     pub hooks: Hooks,
@@ -129,6 +133,23 @@ pub struct HostPlan {
     /// What it has when it ends released.
     #[serde(default)]
     pub release: Option<Release>,
+}
+
+/// Hosts that are looked at together, at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub check: String,
+    pub rule: Rule,
+    pub members: BTreeMap<HostName, Member>,
+    /// Those of them that are told what it came to; the others are only compared with.
+    pub told: BTreeSet<HostName>,
+}
+
+/// One host of a snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    pub endpoint: Endpoint,
+    pub check: Check,
 }
 
 /// A host's place in a balancer.

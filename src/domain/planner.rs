@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::check::Check;
+use super::checking::{self, alone, checks_named, made_for, snapshots};
 use super::command::{Ask, Params, Title};
 use super::digest::sha256_hex;
 use super::expand::{Expanded, Knowing, expand};
@@ -52,6 +53,7 @@ pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
         servers: BTreeMap::new(),
         leases: BTreeSet::new(),
         hooks: Hooks::new(),
+        snapshots: Vec::new(),
         ..plan
     })
 }
@@ -151,6 +153,8 @@ fn plan_hosts(
     let task_name = task.name.clone();
     // On the way back every host has parameters of its own; the first one's stand for all.
     let hooks = plan_hooks(world, task, each.first().map_or(&params, |(_, params)| params))?;
+    let snapshots =
+        if task.rollout.is_some() { snapshots(world, &compared(world, task, &each))? } else { Vec::new() };
     let kind = match task.rollout {
         Some(_) => Kind::Release { task: task_name },
         None => Kind::Task { task: task_name },
@@ -170,8 +174,20 @@ fn plan_hosts(
         servers,
         leases,
         hooks,
+        snapshots,
         files_root: world.files_root.clone(),
     })
+}
+
+/// The checks across hosts, as they are once every host has what it is to have.
+fn compared<'a>(world: &World<'a>, task: &Task, each: &[Asked]) -> Vec<checking::Asked<'a>> {
+    let asked = each.iter().filter_map(|(name, params)| Some((world.inventory.host(name)?, params)));
+    let asked = asked.map(|(host, params)| checking::Asked {
+        host,
+        checks: checks_named(world, host, None),
+        vars: vars_of(host, Some(task), params),
+    });
+    asked.collect()
 }
 
 /// The steps of the hooks: they know the task's vars and the parameters, and secrets when they are due.
@@ -250,9 +266,9 @@ fn plan_host(
         let vars = if needs_vars { vars } else { Vars::new() };
         return Ok(HostPlan { steps, vars, ..bare_host(host) });
     }
-    let checks = checks_named(world, host, None);
+    let checks = alone(&checks_named(world, host, None));
     let named = |check: &Check, vars: &Vars| {
-        check.render(vars).map_err(|why| format!("check `{}`: {why}", check.name))
+        made_for(world, check, vars).map_err(|why| format!("check `{}`: {why}", check.name))
     };
     let checks_back = checks_back(world, host, task, &checks);
     let release =
@@ -303,7 +319,7 @@ fn checks_back(world: &World<'_>, host: &Host, task: &Task, checks: &[&Check]) -
         })
     };
     let usable = checks.iter().filter(|check| !speaks_of_params(check));
-    usable.filter_map(|check| check.render(&vars).ok()).collect()
+    usable.filter_map(|check| made_for(world, check, &vars).ok()).collect()
 }
 
 pub(super) fn seat(inventory: &Inventory, host: &Host, vars: &Vars) -> Result<Option<Seat>, String> {
@@ -358,15 +374,6 @@ fn unknown_task(world: &World<'_>, name: &str) -> String {
         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
     let known: Vec<&str> = known.collect();
     format!("no task or command is called `{name}`{guess} (tasks: {}; commands: help)", known.join(", "))
-}
-
-/// The checks of a host: all, or those of a set or with a name.
-pub(super) fn checks_named<'a>(world: &World<'a>, host: &Host, name: Option<&str>) -> Vec<&'a Check> {
-    let sets = host.checks.iter().filter_map(|set| world.checks.get_key_value(set));
-    let all = sets.flat_map(|(set, checks)| checks.iter().map(move |check| (set, check)));
-    all.filter(|(set, check)| name.is_none_or(|name| *set == name || check.name == name))
-        .map(|(_, check)| check)
-        .collect()
 }
 
 pub(super) fn bare_host(host: &Host) -> HostPlan {

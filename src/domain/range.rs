@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::outcome::Verdict;
+
 /// A range of numbers; a value outside it (or, with `@`, inside it) raises an alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -17,10 +19,42 @@ pub struct Range {
 }
 
 impl Range {
+    /// True for `~:`, which lets every number pass.
+    pub fn never_alerts(&self) -> bool {
+        !self.inside && self.start == f64::NEG_INFINITY && self.end == f64::INFINITY
+    }
+
     /// True when `value` is one to be told about. Both ends belong to the range.
     pub fn alerts(&self, value: f64) -> bool {
         let within = self.start <= value && value <= self.end;
         within == self.inside
+    }
+}
+
+/// Two ranges for one number, as Nagios plugins take them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<Range>,
+    /// Tested before `warning`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub critical: Option<Range>,
+}
+
+impl Limits {
+    /// The verdict on a number, and the range that it is not in.
+    pub fn judge(&self, value: f64) -> (Verdict, Option<&Range>) {
+        let both = [(&self.critical, Verdict::Critical), (&self.warning, Verdict::Warning)];
+        let hit = both.into_iter().find_map(|(range, verdict)| {
+            range.as_ref().filter(|range| range.alerts(value)).map(|range| (verdict, Some(range)))
+        });
+        hit.unwrap_or((Verdict::Ok, None))
+    }
+
+    /// True when no number would ever be told of.
+    pub fn assert_nothing(&self) -> bool {
+        [&self.warning, &self.critical].into_iter().flatten().all(Range::never_alerts)
     }
 }
 

@@ -7,7 +7,7 @@ use super::decision::Effect;
 use super::event::{Stage, Then};
 use super::name::HostName;
 use super::plan::Kind;
-use super::run::Run;
+use super::run::{Run, Taking};
 use super::task::OnRestart;
 
 /// A run goes on by itself when rollcall was away for less than this.
@@ -35,6 +35,10 @@ pub fn under_way(run: &Run) -> Vec<Effect> {
         ];
         effects.extend(changes.into_iter().flatten());
     }
+    effects.extend(run.snapshots.iter().filter_map(|(at, taking)| match taking {
+        Taking::Running(hosts) => Some(Effect::Snapshot { snapshot: *at, hosts: hosts.clone() }),
+        Taking::Done => None,
+    }));
     effects.extend(run.hooks.running.map(|(hook, step)| Effect::Hook { hook, step }));
     effects
 }

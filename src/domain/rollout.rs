@@ -12,7 +12,7 @@ use super::bracket::{Forgotten, HostState, Phase, Roll};
 pub use super::decision::{Decision, Effect};
 use super::event::{EventKind, Pause, PausedUntil, Way};
 use super::name::{HostName, count};
-use super::plan::Kind;
+use super::plan::{HostPlan, Kind};
 use super::run::Run;
 use super::task::{PauseAfter, PauseUntil};
 use super::turn::{Turn, can_go_back};
@@ -49,6 +49,10 @@ pub fn decide(run: &Run, now: Timestamp) -> Decided {
     }
     if let Some(next) = next_batch(run, now).or_else(|| end(run)) {
         return round(vec![next]);
+    }
+    let moves = snapshots(run);
+    if !moves.is_empty() {
+        return round(moves);
     }
     // A time that has passed without a decision waits for a report, not for the clock.
     let wakes = turns.iter().filter_map(Turn::wake_at).chain(wakes(run));
@@ -200,6 +204,30 @@ fn not_with_others_again(run: &Run, hosts: Vec<HostName>) -> Vec<HostName> {
     let refused = |name: &HostName| run.hosts.get(name).is_some_and(|host| host.enable_tries > 0);
     let (again, first): (Vec<HostName>, Vec<HostName>) = hosts.into_iter().partition(refused);
     if first.is_empty() { again.into_iter().take(1).collect() } else { first }
+}
+
+/// Hosts are compared when nothing is done to any of them any more.
+fn snapshots(run: &Run) -> Vec<Decision> {
+    let is_quiet = |(host, plan): (&HostState, &HostPlan)| match host.phase {
+        Phase::Settled { .. } | Phase::Serving { roll: Some(Roll::Done), .. } => true,
+        Phase::Serving { roll: None, .. } => plan.checks.is_empty(),
+        _ => false,
+    };
+    if run.plan.snapshots.is_empty()
+        || !is_over(run)
+        || !run.hosts.values().zip(run.plan.hosts.values()).all(is_quiet)
+    {
+        return Vec::new();
+    }
+    let waits = |name: &&HostName| run.hosts.get(*name).is_some_and(|host| host.end().is_none());
+    let due = run.plan.snapshots.iter().enumerate().filter(|(at, _)| !run.snapshots.contains_key(at));
+    due.map(|(at, snapshot)| {
+        let hosts: Vec<HostName> = snapshot.told.iter().filter(waits).cloned().collect();
+        let event =
+            EventKind::SnapshotStarted { snapshot: at, check: snapshot.check.clone(), hosts: hosts.clone() };
+        Decision { event, effect: Some(Effect::Snapshot { snapshot: at, hosts }) }
+    })
+    .collect()
 }
 
 /// Hosts on the new release that a run which takes everything back has still to roll back.

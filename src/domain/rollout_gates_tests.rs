@@ -1,7 +1,9 @@
 //! Time gates, pauses, room, ways back for a whole run, and what follows a restart: as rows, like those beside.
 
 use super::*;
+use crate::domain::across::Rule;
 use crate::domain::event::Then;
+use crate::domain::plan::{Member, Snapshot};
 use crate::domain::task::{OnRestart, PauseAfter, PauseUntil};
 
 fn ones(hosts: usize, on_failure: OnFailure) -> Plan {
@@ -347,4 +349,88 @@ fn how_a_run_goes_on_after_a_restart() {
     assert_eq!(after(Then::Pauses), "released released", "once it is resumed");
     assert_eq!(after(Then::Stops), "released not-started", "hosts in their bracket finish it");
     assert_eq!(after(Then::RollsBack), "rolled-back not-started");
+}
+
+fn gate_looks(story: &Story) -> usize {
+    let is_gate = |event: &&Event| matches!(event.kind, EventKind::ChecksStarted { stage: Stage::Gate, .. });
+    story.events.iter().filter(is_gate).count()
+}
+
+fn pauses(story: &Story) -> Vec<&str> {
+    let pauses = story.events.iter().filter_map(|event| match &event.kind {
+        EventKind::Paused(pause) => Some(pause.why.as_str()),
+        _ => None,
+    });
+    pauses.collect()
+}
+
+#[test]
+fn a_gate_that_found_nothing_out_counts_as_the_rollout_says() {
+    let silent = || world(&[("h1", Trouble::Gate(Verdict::Unknown))]);
+    let counting = |unknown_is| with(ones(2, OnFailure::Stop), |rollout| rollout.unknown_is = unknown_is);
+    assert_eq!(ends(&play(counting(UnknownIs::Critical), &silent())), "held not-started");
+    assert_eq!(ends(&play(counting(UnknownIs::Warning), &silent())), "released released");
+    let asked =
+        World { wishes: vec![(Wish::Resume, "ann"), (Wish::Cancel { now: false }, "ann")], ..silent() };
+    let story = play(counting(UnknownIs::Unknown), &asked);
+    let why = "the gate of h1 is inconclusive: check `answers`: seen";
+    assert_eq!(pauses(&story), [why, why], "it is looked at again when somebody says so");
+    assert_eq!(gate_looks(&story), 3, "and once more when the run is cancelled");
+    assert_eq!(ends(&story), "held not-started");
+}
+
+pub(super) fn compared(mut plan: Plan) -> Plan {
+    let member = |name: &HostName| {
+        let endpoint = plan.hosts[name].endpoint.clone();
+        (name.clone(), Member { endpoint, check: plan.hosts[name].checks[0].clone() })
+    };
+    let snapshot = Snapshot {
+        check: "same".into(),
+        rule: Rule::Same,
+        members: plan.hosts.keys().map(member).collect(),
+        told: plan.hosts.keys().cloned().collect(),
+    };
+    plan.snapshots = vec![snapshot];
+    plan
+}
+
+#[test]
+fn hosts_are_compared_once_all_of_them_are_through() {
+    let story = play(compared(ones(3, OnFailure::Stop)), &world(&[("h2", Trouble::OutOfLine)]));
+    assert_eq!(ends(&story), "released failing released");
+    assert_eq!(story.run.outcome, Some(RunOutcome::NeedsPerson));
+    let at =
+        |wanted: fn(&EventKind) -> bool| story.events.iter().position(|event| wanted(&event.kind)).unwrap();
+    let snapshot = at(|kind| matches!(kind, EventKind::SnapshotStarted { .. }));
+    let last_roll = story
+        .events
+        .iter()
+        .rposition(|event| matches!(event.kind, EventKind::ChecksEnded { stage: Stage::Roll, .. }));
+    assert!(
+        last_roll.unwrap() < snapshot && snapshot < at(|kind| matches!(kind, EventKind::HostSettled { .. }))
+    );
+}
+
+#[test]
+fn a_host_that_did_not_get_through_is_not_told_what_the_others_come_to() {
+    let story = play(compared(ones(3, OnFailure::Stop)), &world(&[("h2", Trouble::Gate(Verdict::Critical))]));
+    assert_eq!(ends(&story), "released held not-started");
+    let told = story.events.iter().find_map(|event| match &event.kind {
+        EventKind::SnapshotEnded { hosts, .. } => Some(hosts.clone()),
+        _ => None,
+    });
+    assert_eq!(told, Some(vec![HostName::from("h1")]));
+}
+
+#[test]
+fn wherever_the_daemon_dies_hosts_are_compared_all_the_same() {
+    let trouble = world(&[("h2", Trouble::OutOfLine)]);
+    let whole = play(compared(ones(2, OnFailure::Stop)), &trouble);
+    for lived in 1..whole.events.len() - 1 {
+        let mut player = Player::new(compared(ones(2, OnFailure::Stop)), &trouble);
+        player.live_through(&whole.events[..lived]);
+        player.under_way = restart::under_way(&player.run);
+        player.write(EventKind::Recovered { away_ms: 1, then: Then::GoesOn, why: "away".into() });
+        assert_eq!(ends(&player.play()), "released failing", "it died after event {lived}");
+    }
 }

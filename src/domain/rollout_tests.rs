@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::access::{Operator, Role};
-use crate::domain::check::{Check, CheckResult, Expect, Probe, Retry};
+use crate::domain::check::{Check, CheckResult, UnknownIs};
 use crate::domain::command::Title;
 use crate::domain::event::Stage;
 use crate::domain::event::{Change, Event};
@@ -20,6 +20,7 @@ use crate::domain::outcome::{Failure, Outcome, RunOutcome};
 use crate::domain::output::Output;
 use crate::domain::plan::HostPlan;
 use crate::domain::plan::{Plan, Seat};
+use crate::domain::probe::{Expect, Probe};
 use crate::domain::restart;
 use crate::domain::task::{BatchSize, MaxFailures, Rollout, StepBody, batch_sizes};
 use crate::domain::task::{Hook, OnFailure, Step};
@@ -37,7 +38,7 @@ fn step(name: &str, template: &str) -> Step {
 
 fn check() -> Check {
     let probe = Probe::Run { command: "true".into(), expect: Expect::default() };
-    Check { name: "answers".into(), probe, timeout: Duration::from_secs(1), retry: Retry::default() }
+    Check::new("answers", probe, Duration::from_secs(1))
 }
 
 fn host_plan(name: &str) -> HostPlan {
@@ -99,6 +100,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         servers: BTreeMap::from([("web".into(), hosts)]),
         leases: BTreeSet::from(["web".into()]),
         hooks: Default::default(),
+        snapshots: vec![],
         files_root: "files".into(),
     }
 }
@@ -144,6 +146,8 @@ enum Trouble {
     /// From this look on while it is in rotation and others are under way.
     Watch(usize, Verdict),
     NoPrevious(Outcome),
+    /// Compared with the others, it is the one that differs.
+    OutOfLine,
 }
 
 fn failed() -> Outcome {
@@ -225,6 +229,15 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
             };
             let result = CheckResult::new("answers", verdict, "seen");
             EventKind::ChecksEnded { host, stage, results: vec![result] }
+        }
+        Effect::Snapshot { snapshot, hosts } => {
+            let verdict = |host: &HostName| match world.trouble.get(host) {
+                Some(Trouble::OutOfLine) => Verdict::Critical,
+                _ => Verdict::Ok,
+            };
+            let results =
+                hosts.iter().map(|host| CheckResult::new("same", verdict(host), "compared")).collect();
+            EventKind::SnapshotEnded { snapshot, check: "same".into(), hosts, results, spread_ms: 3 }
         }
     }
 }
@@ -367,6 +380,7 @@ impl<'a> Player<'a> {
     /// What the journal holds, and what happened for it in the world.
     fn live_through(&mut self, events: &[Event]) {
         for event in events {
+            self.now = event.at;
             self.truth.happened(&event.kind);
             self.write(event.kind.clone());
             if let EventKind::StepStarted { host, way, step, attempt, .. } = &event.kind {
@@ -512,7 +526,8 @@ fn check_start(run: &Run, kind: &EventKind) {
         }
         EventKind::EnableStarted { hosts, .. } => {
             for host in hosts.iter().map(|host| &run.hosts[host]) {
-                let proven = host.checks.iter().all(|result| result.verdict.passes()) || host.is_untouched();
+                let counts = |result: &CheckResult| run.plan.rollout.unknown_is.counts(result.verdict);
+                let proven = host.checks.iter().all(|result| counts(result).passes()) || host.is_untouched();
                 assert!(
                     proven || matches!(host.phase, Phase::Verified { way: Way::Back, .. }),
                     "I6: {host:?}"
@@ -970,6 +985,13 @@ fn drains() -> impl Strategy<Value = Option<Change>> {
     prop_oneof![5 => changes(), 1 => Just(Some(kept))]
 }
 
+/// Somebody who says yes to everything, and loses patience.
+fn persons() -> Vec<(Wish, &'static str)> {
+    let mut persons = [(Wish::Approve, "bob"), (Wish::Resume, "bob")].repeat(10);
+    persons.extend([(Wish::Cancel { now: false }, "bob"), (Wish::Cancel { now: true }, "bob")]);
+    persons
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
     /// Whatever happens: the run ends, no invariant breaks, and the same journal makes the same state.
@@ -989,16 +1011,20 @@ proptest! {
             proptest::option::of(1usize..4), proptest::option::of(4usize..40), 0usize..5, any::<proptest::sample::Index>(),
             proptest::sample::select(&LANGUAGE[..])
         ),
+        unknown_is in proptest::sample::select(&[UnknownIs::Critical, UnknownIs::Warning, UnknownIs::Unknown][..]),
+        are_compared in any::<bool>(),
     ) {
         let all = [OnFailure::Stop, OnFailure::Rollback, OnFailure::RollbackAll, OnFailure::Continue];
         let on_failure = all[on_failure];
         let mut plan = plan(hosts, &[BatchSize::Hosts(serial)], max_failures, on_failure);
         plan.rollout.min_healthy_time = Duration::from_secs(min_healthy);
+        plan.rollout.unknown_is = unknown_is;
         plan.hosts.values_mut().for_each(|host| language.write(host));
+        let plan = if are_compared { gates::compared(plan) } else { plan };
         let trouble = trouble.into_iter().map(|(n, trouble)| (HostName::new(format!("h{n}")), trouble)).collect();
         let world = World {
             trouble, drain, enable, cancel_after, picks, room, forget_after, enable_fails,
-            wishes: vec![(Wish::Approve, "bob"); 10], ..World::default()
+            wishes: persons(), ..World::default()
         };
         let story = play(plan.clone(), &world);
         let replayed = Run::replay(RunId(1), plan.clone(), &story.events).unwrap();

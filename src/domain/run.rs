@@ -48,6 +48,8 @@ pub struct Run {
     pub asked: Asked,
     /// How far its hooks are.
     pub hooks: Progress,
+    /// Snapshots that are under way or done, by their place in the plan.
+    pub snapshots: BTreeMap<usize, Taking>,
     pub outcome: Option<RunOutcome>,
 }
 
@@ -59,6 +61,14 @@ pub struct Asked {
     pub plan_sha256: String,
     /// Tells this run from another one with its number, which a store that was restored can give again.
     pub mark: String,
+}
+
+/// How far a snapshot is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Taking {
+    /// These hosts are told what it comes to.
+    Running(Vec<HostName>),
+    Done,
 }
 
 /// An operator's wish to stop.
@@ -115,6 +125,7 @@ impl Run {
             progress_at: None,
             asked: Asked::default(),
             hooks: Progress::default(),
+            snapshots: BTreeMap::new(),
             outcome: None,
         }
     }
@@ -186,6 +197,14 @@ impl Run {
         self.hosts.values().any(|host| !idle(&host.phase))
     }
 
+    /// True while a host is still to be told what a comparison with others came to.
+    pub fn is_to_be_compared(&self, name: &HostName) -> bool {
+        let due = |at: &usize| self.snapshots.get(at) != Some(&Taking::Done);
+        let mut of_host =
+            self.plan.snapshots.iter().enumerate().filter(|(_, snapshot)| snapshot.told.contains(name));
+        of_host.any(|(at, _)| due(&at))
+    }
+
     /// The hosts of the batch that is under way.
     pub fn batch_hosts(&self) -> &[HostName] {
         self.batch.and_then(|at| self.plan.batches.get(at)).map_or(&[], Vec::as_slice)
@@ -222,6 +241,7 @@ impl Run {
             EventKind::Resumed { .. } | EventKind::Approved { .. } => {
                 let asked = self.pause.take().and_then(|pause| pause.step);
                 self.confirmed.extend(asked);
+                self.hosts.values_mut().for_each(|host| host.inconclusive = None);
                 self.clocks_begin_anew(event.at);
             }
             EventKind::Recovered { then, why, .. } => self.recovered(*then, why, event.at),
@@ -245,10 +265,18 @@ impl Run {
 
     fn apply_to_hosts(&mut self, event: &Event, names: &[HostName]) {
         self.note_once(&event.kind);
+        match &event.kind {
+            EventKind::SnapshotStarted { snapshot, hosts, .. } => {
+                self.snapshots.insert(*snapshot, Taking::Running(hosts.clone()));
+            }
+            EventKind::SnapshotEnded { snapshot, .. } => _ = self.snapshots.insert(*snapshot, Taking::Done),
+            _ => {}
+        }
+        let halted = self.is_halted();
         for name in names {
             let Some(host) = self.hosts.get_mut(name) else { continue };
             let was_well = host.health.healthy;
-            let route = route(&self.plan, name, &host.phase);
+            let route = Route { halted, ..route(&self.plan, name, &host.phase) };
             host.apply(name, event, &route);
             if host.health.healthy && !was_well {
                 self.progress_at = Some(event.at);
@@ -328,6 +356,17 @@ impl Run {
                 self.is_open()
                     && self.hooks.running.is_none()
                     && self.hosts.values().all(|host| matches!(host.phase, Phase::Settled { .. }))
+            }
+            EventKind::SnapshotStarted { snapshot, hosts, .. } => {
+                self.is_open()
+                    && *snapshot < self.plan.snapshots.len()
+                    && !self.snapshots.contains_key(snapshot)
+                    && hosts.iter().all(|name| self.hosts.contains_key(name))
+            }
+            EventKind::SnapshotEnded { snapshot, hosts, results, .. } => {
+                self.is_open()
+                    && self.snapshots.get(snapshot) == Some(&Taking::Running(hosts.clone()))
+                    && results.len() == hosts.len()
             }
             kind => {
                 self.is_open()
@@ -417,6 +456,7 @@ fn route<'a>(plan: &'a Plan, name: &HostName, phase: &Phase) -> Route<'a> {
         drains: host.is_some_and(|host| host.balancer.is_some()),
         gated: host.is_some_and(|host| !host.checks.is_empty()),
         held: host.is_some_and(|host| host.held),
+        halted: false,
         stays_at: host
             .filter(|host| host.current)
             .map(|host| host.steps.iter().find_map(|step| step.body.link()).map(|(to, _)| to)),

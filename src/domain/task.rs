@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use super::body::*;
+use super::check::UnknownIs;
 pub use super::hook::{Hook, Hooks};
 use super::param::Param;
 use super::secret::SecretVars;
@@ -54,6 +55,8 @@ pub struct Rollout {
     pub watch: Duration,
     pub pause_after: Option<PauseAfter>,
     pub on_restart: OnRestart,
+    /// What a gate that found nothing out counts as. `unknown`: the run pauses, and the host waits for a person.
+    pub unknown_is: UnknownIs,
 }
 
 impl Default for Rollout {
@@ -68,6 +71,8 @@ impl Default for Rollout {
             watch: Duration::from_secs(60),
             pause_after: None,
             on_restart: OnRestart::Finish,
+            // A host that nobody could look at does not go back into rotation by itself.
+            unknown_is: UnknownIs::Critical,
         }
     }
 }

@@ -44,7 +44,7 @@ impl Turn<'_> {
             Phase::Working { running: false, .. } => self.work(),
             Phase::Failed { way, failure } => self.after_failure(*way, failure),
             Phase::Ending { end, why } => self.settle(*end, why.clone()),
-            Phase::Gating { running: false, .. } => Some(Decision::checks(self.name, Stage::Gate)),
+            Phase::Gating { running: false, .. } => self.gate(),
             Phase::Verified { .. } | Phase::Serving { .. } if self.run.plan.kind == Kind::Drain => {
                 self.stay_out()
             }
@@ -244,6 +244,7 @@ impl Turn<'_> {
             (Way::Back, _) => self.settle(End::RolledBack, self.reason()),
             (Way::Return, _) if self.run.plan.kind == Kind::Enable => self.settle(End::Done, String::new()),
             (Way::Return, _) => self.settle(End::NotStarted, self.reason()),
+            (Way::Forward | Way::Stay, Some(Roll::Done)) if self.run.is_to_be_compared(self.name) => None,
             (Way::Forward | Way::Stay, Some(Roll::Done)) => self.settle_forward(),
             (_, None) if !self.run.plan.has_bracket() => self.settle(End::Done, String::new()),
             (_, None) if self.host.health.failed && self.rolls_back() && self.is_free_to_go_back() => {
@@ -254,7 +255,22 @@ impl Turn<'_> {
                 due.then(|| Decision::checks(self.name, Stage::Watch))
             }
             (_, None) if !self.plan.checks.is_empty() => Some(Decision::checks(self.name, Stage::Roll)),
+            (_, None) if self.run.is_to_be_compared(self.name) => None,
             (_, None) => self.settle_forward(),
+        }
+    }
+
+    /// The gate, unless it found nothing out: then a person is asked first. A run that is halted anyway looks once
+    /// more, and takes it as it is.
+    fn gate(&self) -> Option<Decision> {
+        match &self.host.inconclusive {
+            Some(why) if !self.run.is_halted() => {
+                let why = format!("the gate of {} is inconclusive: {why}", self.name);
+                let (by, key, until) = ("rollcall".to_string(), String::new(), PausedUntil::Resumed);
+                let pause = EventKind::Paused(Pause { why, by, key, until, step: None });
+                if self.run.pause.is_some() { None } else { Decision::only(pause) }
+            }
+            _ => Some(Decision::checks(self.name, Stage::Gate)),
         }
     }
 

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Ports;
-use super::effect::{Work, crashed};
+use super::crashed::crashed;
+use super::effect::Work;
 use super::feed::{Control, Live, Over};
 use super::guard::Guard;
 use crate::domain::event::{Event, EventKind};

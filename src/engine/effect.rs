@@ -18,16 +18,14 @@ use super::masked::masked;
 use super::port::{Exec, ExecEnd, ExecReport, Input, Member};
 use super::script;
 use super::step::{Attempt, Done};
-use super::verify::{Eyes, verify};
 use super::wrapper::{self, Answer, Call, Verb};
 use crate::domain::bracket::Phase;
-use crate::domain::check::CheckResult;
 use crate::domain::event::{Change, EventKind, Stage, Way, operation_id};
 use crate::domain::hook::Hook;
 use crate::domain::inventory::Endpoint;
 use crate::domain::leave::known;
 use crate::domain::name::HostName;
-use crate::domain::outcome::{Failure, FailureKind, Outcome, Verdict};
+use crate::domain::outcome::{Failure, FailureKind, Outcome};
 use crate::domain::output::{KEEP_BYTES, Output};
 use crate::domain::plan::{HostPlan, Kind, Plan};
 use crate::domain::result::{Answered, judge};
@@ -76,9 +74,11 @@ impl Work {
             Effect::Observe { host } | Effect::Step { host, .. } | Effect::Checks { host, .. } => {
                 run.hosts.get(host)
             }
-            Effect::Drain { .. } | Effect::Enable { .. } | Effect::Redrain { .. } | Effect::Hook { .. } => {
-                None
-            }
+            Effect::Drain { .. }
+            | Effect::Enable { .. }
+            | Effect::Redrain { .. }
+            | Effect::Snapshot { .. }
+            | Effect::Hook { .. } => None,
         };
         let way = match host.map(|host| &host.phase) {
             Some(Phase::Working { way, .. } | Phase::Gating { way, .. } | Phase::Serving { way, .. }) => *way,
@@ -86,8 +86,11 @@ impl Work {
         };
         // The way back is walked to its end, whatever is cancelled; and what is in rotation is looked at
         // before it is told: a look that was cancelled would call it failing.
-        let roll = matches!(effect, Effect::Checks { stage: Stage::Roll | Stage::Watch, .. })
-            && run.plan.has_bracket();
+        let rolls = matches!(
+            effect,
+            Effect::Checks { stage: Stage::Roll | Stage::Watch, .. } | Effect::Snapshot { .. }
+        );
+        let roll = rolls && run.plan.has_bracket();
         // Nor is what follows a run that was cancelled.
         let follows = matches!(&effect, Effect::Hook { hook, .. } if *hook != Hook::Before);
         let to_its_end = way != Way::Forward || roll || follows;
@@ -130,6 +133,7 @@ impl Work {
             }
             Effect::Step { host, way, step, attempt } => self.step(host, *way, *step, *attempt).await,
             Effect::Checks { host, stage } => self.checks(host, *stage).await,
+            Effect::Snapshot { snapshot, hosts } => self.snapshot(*snapshot, hosts).await,
             Effect::Hook { hook, step } => self.hook(*hook, *step).await,
         }
     }
@@ -251,21 +255,6 @@ impl Work {
         let member = members(&self.live.plan, std::slice::from_ref(host), |_| false);
         let view = self.ports.balancers.look(balancer, &member).await;
         Some(view.is_ok_and(|view| view.rotation(host) == Rotation::In))
-    }
-
-    async fn checks(&self, host: &HostName, stage: Stage) -> EventKind {
-        let mut results = Vec::new();
-        if let Some(plan) = self.plan(host) {
-            let eyes = Eyes {
-                remote: &*self.ports.remote,
-                prober: &*self.ports.prober,
-                cancel: self.cancel.clone(),
-                masks: self.masks.clone(),
-            };
-            let checks = if self.way == Way::Back { &plan.checks_back } else { &plan.checks };
-            results = verify(&eyes, &plan.endpoint, checks).await;
-        }
-        EventKind::ChecksEnded { host: host.clone(), stage, results }
     }
 
     async fn step(&self, host: &HostName, way: Way, at: usize, attempt: u32) -> EventKind {
@@ -437,50 +426,5 @@ pub fn describe(end: &ExecEnd, stderr: &Output) -> String {
         ExecEnd::TimedOut => "took too long and was ended".into(),
         ExecEnd::Cancelled => "cancelled".into(),
         ExecEnd::Lost(why) | ExecEnd::NotStarted(why) => why.clone(),
-    }
-}
-
-/// The event of an effect that panicked: a bug of ours, which must not leave its host without an end.
-pub fn crashed(effect: &Effect) -> EventKind {
-    let why = || "rollcall failed inside this effect; please report it with the daemon's log".to_string();
-    match effect.clone() {
-        Effect::Observe { host } => {
-            EventKind::ObserveFailed { host, failure: Failure { kind: FailureKind::Step, why: why() } }
-        }
-        Effect::Drain { balancer, hosts } => {
-            EventKind::DrainEnded { balancer, hosts, change: Change::Unknown { why: why() } }
-        }
-        Effect::Enable { balancer, hosts } => {
-            EventKind::EnableEnded { balancer, hosts, change: Change::Unknown { why: why() } }
-        }
-        Effect::Redrain { balancer, hosts } => {
-            EventKind::RedrainEnded { balancer, hosts, change: Change::Unknown { why: why() } }
-        }
-        Effect::Checks { host, stage } => EventKind::ChecksEnded {
-            host,
-            stage,
-            results: vec![CheckResult::new("all", Verdict::Unknown, why())],
-        },
-        Effect::Hook { hook, step } => EventKind::HookEnded {
-            hook,
-            step,
-            name: format!("step {step}"),
-            outcome: Outcome::Lost { why: why() },
-            stdout: Output::default(),
-            stderr: Output::default(),
-            took_ms: 0,
-        },
-        Effect::Step { host, way, step, attempt } => EventKind::StepEnded {
-            host,
-            way,
-            step,
-            name: format!("step {step}"),
-            attempt,
-            outcome: Outcome::Lost { why: why() },
-            stdout: Output::default(),
-            stderr: Output::default(),
-            took_ms: 0,
-            code: None,
-        },
     }
 }

@@ -38,14 +38,15 @@ pub(super) fn masked(kind: EventKind, masks: &Masks) -> EventKind {
             name,
             took_ms,
         },
-        ChecksEnded { host, stage, results } => {
-            let result = |result: CheckResult| CheckResult {
-                text: masks.text(&result.text),
-                detail: masks.text(&result.detail),
-                ..result
-            };
-            ChecksEnded { host, stage, results: results.into_iter().map(result).collect() }
+        SnapshotEnded { snapshot, check, hosts, results, spread_ms } => {
+            let results = results.into_iter().map(|told| result(told, masks)).collect();
+            SnapshotEnded { snapshot, check, hosts, results, spread_ms }
         }
+        ChecksEnded { host, stage, results } => ChecksEnded {
+            host,
+            stage,
+            results: results.into_iter().map(|told| result(told, masks)).collect(),
+        },
         ObserveFailed { host, failure } => {
             ObserveFailed { host, failure: Failure { why: masks.text(&failure.why), ..failure } }
         }
@@ -60,6 +61,10 @@ pub(super) fn masked(kind: EventKind, masks: &Masks) -> EventKind {
         }
         other => other,
     }
+}
+
+fn result(told: CheckResult, masks: &Masks) -> CheckResult {
+    CheckResult { text: masks.text(&told.text), detail: masks.text(&told.detail), ..told }
 }
 
 fn output(output: Output, masks: &Masks) -> Output {

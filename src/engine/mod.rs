@@ -4,17 +4,21 @@
 pub mod effect;
 pub mod feed;
 pub mod kinds;
+pub mod looks;
 pub mod port;
 pub mod recover;
 pub mod script;
+pub mod snapshot;
 pub mod standing;
 pub mod tell;
 pub mod verify;
 pub mod wrapper;
 
 mod asking;
+mod crashed;
 mod drive;
 mod facts;
+mod gate;
 mod guard;
 mod here;
 mod hook;
@@ -33,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::drive::Begin;
 use self::feed::{Control, Live, Over, Watch};
-use self::port::{BalancerDriver, Clock, Prober, Remote, Secrets, Store, StoreError};
+use self::port::{BalancerDriver, Clock, Places, Prober, Remote, Secrets, Store, StoreError};
 use crate::domain::access::{Granted, Operator};
 use crate::domain::name::RunId;
 use crate::domain::plan::Plan;
@@ -54,6 +58,8 @@ pub struct Ports {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub secrets: Arc<dyn Secrets>,
+    /// Where looks at logs have ended.
+    pub places: Arc<dyn Places>,
     /// Where files of hosts are kept: a folder for each run, and in it one for each host.
     pub downloads: PathBuf,
     /// Tells hosts which rollcall it is that works on them: run numbers begin at 1 for each.

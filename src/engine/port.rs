@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::access::Operator;
 use crate::domain::alert::Alert;
 use crate::domain::channel::Channel;
-use crate::domain::check::{Observation, Probe};
 use crate::domain::event::{Change, Event, EventKind};
 use crate::domain::facts::Gathered;
 use crate::domain::incident::Incident;
@@ -27,10 +26,12 @@ use crate::domain::name::{HostName, RunId};
 use crate::domain::notice::Notice;
 use crate::domain::output::Output;
 use crate::domain::plan::{Plan, Seat};
+use crate::domain::probe::Probe;
 use crate::domain::record::{Debt, RunSummary};
 use crate::domain::release::{Mark, Taken};
 use crate::domain::rotation::View;
 use crate::domain::secret::{Given, Masks, SecretVars};
+use crate::domain::seen::Observation;
 
 /// The time of day. Used for timestamps that people read and for "not before"; never for order.
 pub trait Clock: Send + Sync {
@@ -126,6 +127,11 @@ pub trait Remote: Send + Sync {
     /// that nobody listens there: sshd does not tell these apart.
     async fn open_unix(&self, host: &Endpoint, path: &str) -> Result<Box<dyn Stream>, OpenError>;
 
+    /// Makes a connection where there is none yet, so that the next question meets no delay.
+    async fn reach(&self, _host: &Endpoint) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The key that the host presents now, and what is recorded for it.
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String>;
 
@@ -138,15 +144,17 @@ pub trait Remote: Send + Sync {
 pub enum OpenError {
     /// The host said that nobody listens there.
     Refused(String),
-    /// The host could not be asked, or does not allow it.
+    /// The host does not allow it, or did not answer in time.
     Blind(String),
+    /// There is no contact to the host.
+    NoContact(String),
 }
 
 impl OpenError {
     /// The reason, whichever kind it is.
     pub fn why(self) -> String {
         match self {
-            OpenError::Refused(why) | OpenError::Blind(why) => why,
+            OpenError::Refused(why) | OpenError::Blind(why) | OpenError::NoContact(why) => why,
         }
     }
 }
@@ -179,8 +187,31 @@ pub enum KeyState {
 /// wrong machine.
 #[async_trait]
 pub trait Prober: Send + Sync {
-    /// One look at an `http` or `tcp` probe.
+    /// One look at an `http`, `tcp` or `tls` probe.
     async fn probe(&self, host: &Endpoint, probe: &Probe, timeout: Duration) -> Observation;
+}
+
+/// Where a look at a log has ended, so that the next one goes on from there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    pub inode: String,
+    /// In bytes.
+    pub offset: u64,
+    pub at: Timestamp,
+}
+
+/// Who looks, at which host, for which check: each goes on where it was itself.
+pub type PlaceKey<'a> = (&'a str, &'a HostName, &'a str);
+
+/// Where looks at logs have ended.
+///
+/// If an implementation forgets, lines are looked at twice; if it makes a place up, lines are never seen.
+#[async_trait]
+pub trait Places: Send + Sync {
+    /// Where the last look has ended, if there was one.
+    async fn place(&self, key: PlaceKey<'_>) -> Result<Option<Place>, StoreError>;
+    /// Keeps where this one has ended.
+    async fn keep_place(&self, key: PlaceKey<'_>, place: Place) -> Result<(), StoreError>;
 }
 
 /// A host and its place in a balancer.
@@ -347,6 +378,20 @@ pub trait Secrets: Send + Sync {
     fn keep(&self, run: RunId, given: Given);
     /// Forgets it.
     fn forget(&self, run: RunId);
+}
+
+/// Every look at a log is the first one.
+pub struct NoPlaces;
+
+#[async_trait]
+impl Places for NoPlaces {
+    async fn place(&self, _: PlaceKey<'_>) -> Result<Option<Place>, StoreError> {
+        Ok(None)
+    }
+
+    async fn keep_place(&self, _: PlaceKey<'_>, _: Place) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A world without secrets.

@@ -1,86 +1,161 @@
 //! Running checks: look, judge, and look again while the deadline allows.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::port::{Exec, ExecEnd, Input, Prober, Remote};
-use super::script;
-use crate::domain::check::{Check, CheckResult, Observation, Probe, judge};
+use super::looks::{Look, is_connection};
+use super::port::{Clock, Places, Prober, Remote};
+use crate::domain::check::{Check, CheckResult};
 use crate::domain::inventory::Endpoint;
+use crate::domain::judge::{Judged, judge};
 use crate::domain::outcome::Verdict;
-use crate::domain::output::{KEEP_BYTES, Output};
+use crate::domain::output::Output;
+use crate::domain::probe::Probe;
 use crate::domain::secret::{HIDDEN, Masks};
-use crate::domain::task::Sudo;
+use crate::domain::seen::{Answer, Observation};
 
-/// The two ways to look at a host.
+/// Everything that a look needs of the world.
 pub struct Eyes<'a> {
     pub remote: &'a dyn Remote,
     pub prober: &'a dyn Prober,
+    pub clock: &'a dyn Clock,
+    pub places: &'a dyn Places,
+    /// Where `files/` is: plugins that are sent.
+    pub files: &'a Path,
+    /// Who looks: in a log each goes on where it was itself.
+    pub who: &'a str,
     pub cancel: CancellationToken,
     /// Hides secrets in what is told of a look; what is judged is what was seen.
     pub masks: Arc<Masks>,
 }
 
-/// Runs all checks of a host side by side. Their order in the answer is the order of `checks`.
-pub async fn verify(eyes: &Eyes<'_>, host: &Endpoint, checks: &[Check]) -> Vec<CheckResult> {
-    futures::future::join_all(checks.iter().map(|check| verify_one(eyes, host, check))).await
+/// One look that was judged.
+#[derive(Clone)]
+pub(super) struct Looked {
+    pub judged: Judged,
+    pub no_contact: bool,
 }
 
-async fn verify_one(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> CheckResult {
+/// Runs all checks of a host side by side. Their order in the answer is the order of `checks`.
+pub async fn verify(eyes: &Eyes<'_>, host: &Endpoint, checks: &[Check]) -> Vec<CheckResult> {
+    join_all(checks.iter().map(|check| verify_one(eyes, host, check))).await
+}
+
+/// Runs one check of a host.
+pub async fn verify_one(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> CheckResult {
     let begun = Instant::now();
     let (mut looks, mut good) = (0, 0);
     loop {
-        let seen = look(eyes, host, check).await;
-        let (verdict, text) = judge_masked(&check.probe, seen, &eyes.masks);
+        let looked = look(eyes, host, check).await;
         looks += 1;
-        good = if verdict.passes() { good + 1 } else { 0 };
+        good = if looked.judged.verdict.passes() { good + 1 } else { 0 };
         let out_of_time = begun.elapsed() + check.retry.interval > check.retry.deadline;
         let done = good >= check.retry.successes;
         if done || out_of_time || eyes.cancel.is_cancelled() {
-            return settle(check, verdict, text, looks, done);
+            let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            return CheckResult { looks, took_ms, ..settle(check, looked, done) };
         }
         wait(eyes, check.retry.interval).await;
     }
 }
 
-/// The verdict on what was seen, in words that hide secrets: a text that is cut short could show the half of
-/// one, so they are hidden before it is.
-pub(super) fn judge_masked(probe: &Probe, seen: Observation, masks: &Masks) -> (Verdict, String) {
-    let (verdict, text) = judge(probe, &seen);
-    if masks.is_empty() {
-        return (verdict, text);
+/// A check that looked good, but not as often in a row as it has to, did not pass.
+fn settle(check: &Check, looked: Looked, done: bool) -> CheckResult {
+    let Looked { mut judged, no_contact } = looked;
+    if !done && judged.verdict.passes() {
+        let wanted = check.retry.successes;
+        let text = format!(
+            "not seen good {wanted} times in a row within {:?}: {}",
+            check.retry.deadline, judged.text
+        );
+        judged = Judged { text, verdict: Verdict::Unknown, ..judged };
     }
-    let output = |output: Output| Output { text: masks.text(&output.text), ..output };
-    let hidden = match seen {
-        Observation::Exited { code, stdout, stderr } => {
-            Observation::Exited { code, stdout: output(stdout), stderr: output(stderr) }
-        }
-        Observation::Answered { status, body } => Observation::Answered { status, body: masks.text(&body) },
-        other => other,
+    CheckResult { no_contact, ..result_of(check, judged) }
+}
+
+/// What is told of a look: what found nothing out counts as the check says, and says so.
+pub(super) fn result_of(check: &Check, judged: Judged) -> CheckResult {
+    let verdict = check.unknown_is.counts(judged.verdict);
+    let text = match verdict == judged.verdict {
+        true => judged.text,
+        false => format!("unknown, which counts as {}: {}", verdict.word(), judged.text),
     };
-    match judge(probe, &hidden) {
-        (same, words) if same == verdict => (verdict, words),
-        // It was judged by a secret: there is nothing to tell of it.
-        _ => (verdict, HIDDEN.into()),
+    CheckResult {
+        detail: judged.detail,
+        readings: judged.readings,
+        ..CheckResult::new(&check.name, verdict, text)
     }
 }
 
-/// A check that looked good, but not as often in a row as it has to, did not pass.
-fn settle(check: &Check, verdict: Verdict, text: String, looks: u32, done: bool) -> CheckResult {
-    let (verdict, text) = match done || !verdict.passes() {
-        true => (verdict, text),
-        false => {
-            let wanted = check.retry.successes;
-            (
-                Verdict::Unknown,
-                format!("not seen good {wanted} times in a row within {:?}: {text}", check.retry.deadline),
-            )
-        }
+/// One look from each place that the check looks from; the worst of them stands for all.
+pub(super) async fn look(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> Looked {
+    if check.seats.is_empty() {
+        return look_from(eyes, host, host, check).await;
+    }
+    let looks = join_all(check.seats.iter().map(|seat| look_from(eyes, host, seat, check))).await;
+    let worst = Verdict::worst(looks.iter().map(|look| look.judged.verdict));
+    let found = check.seats.iter().zip(looks).find(|(_, look)| look.judged.verdict == worst);
+    let Some((seat, look)) = found else {
+        return Looked { judged: Judged::new(Verdict::Unknown, "nobody looks"), no_contact: false };
     };
-    CheckResult { looks, ..CheckResult::new(&check.name, verdict, text) }
+    let place = if seat.is_here() { "rollcall's machine" } else { seat.name.as_str() };
+    let text = format!("from {place}: {}", look.judged.text);
+    // Whoever looked could not be reached; that says nothing of the host.
+    Looked { judged: Judged { text, ..look.judged }, no_contact: false }
+}
+
+async fn look_from(eyes: &Eyes<'_>, host: &Endpoint, seat: &Endpoint, check: &Check) -> Looked {
+    let seen = match is_connection(&check.probe) {
+        true => tokio::select! {
+            biased;
+            () = eyes.cancel.cancelled() => Observation::Blind { why: "cancelled".into() },
+            seen = eyes.prober.probe(seat, &check.probe, check.timeout) => seen,
+        },
+        false => Look { eyes, host, seat, check }.observe().await,
+    };
+    let no_contact = matches!(seen, Observation::NoContact { .. });
+    Looked { judged: judge_masked(&check.probe, seen, &eyes.masks), no_contact }
+}
+
+/// The verdict on what was seen, in words that hide secrets: a text that is cut short could show the half of
+/// one, so they are hidden before it is.
+pub(super) fn judge_masked(probe: &Probe, seen: Observation, masks: &Masks) -> Judged {
+    let judged = judge(probe, &seen);
+    if masks.is_empty() {
+        return judged;
+    }
+    let hidden = judge(probe, &masked(seen, masks));
+    match hidden.verdict == judged.verdict {
+        true => hidden,
+        // It was judged by a secret: there is nothing to tell of it.
+        false => Judged::new(judged.verdict, HIDDEN),
+    }
+}
+
+fn masked(seen: Observation, masks: &Masks) -> Observation {
+    let output = |output: Output| Output { text: masks.text(&output.text), ..output };
+    match seen {
+        Observation::Exited { code, stdout, stderr } => {
+            Observation::Exited { code, stdout: output(stdout), stderr: output(stderr) }
+        }
+        Observation::Answered(answer) => {
+            let headers = answer.headers.iter().map(|(name, value)| (name.clone(), masks.text(value)));
+            Observation::Answered(Box::new(Answer {
+                headers: headers.collect(),
+                body: masks.text(&answer.body),
+                ..*answer
+            }))
+        }
+        Observation::Connected { banner, took } => {
+            Observation::Connected { banner: masks.text(&banner), took }
+        }
+        other => other,
+    }
 }
 
 async fn wait(eyes: &Eyes<'_>, time: Duration) {
@@ -88,34 +163,5 @@ async fn wait(eyes: &Eyes<'_>, time: Duration) {
         biased;
         () = eyes.cancel.cancelled() => {}
         () = tokio::time::sleep(time) => {}
-    }
-}
-
-async fn look(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> Observation {
-    let Probe::Run { command, .. } = &check.probe else {
-        return tokio::select! {
-            biased;
-            () = eyes.cancel.cancelled() => Observation::Blind { why: "cancelled".into() },
-            seen = eyes.prober.probe(host, &check.probe, check.timeout) => seen,
-        };
-    };
-    let request = Exec {
-        script: script::run_as(command, &Sudo::No),
-        input: Input::None,
-        timeout: check.timeout,
-        cancel: eyes.cancel.clone(),
-        lines: None,
-        fresh: false,
-        keep_bytes: KEEP_BYTES,
-        sink: None,
-        masks: Arc::default(),
-    };
-    let report = eyes.remote.exec(host, request).await;
-    match report.end {
-        ExecEnd::Exited(code) => Observation::Exited { code, stdout: report.stdout, stderr: report.stderr },
-        ExecEnd::Signalled(signal) => Observation::Signalled { signal },
-        ExecEnd::TimedOut => Observation::TimedOut { after: check.timeout },
-        ExecEnd::Cancelled => Observation::Blind { why: "cancelled".into() },
-        ExecEnd::Lost(why) | ExecEnd::NotStarted(why) => Observation::Blind { why },
     }
 }

@@ -167,7 +167,7 @@ pub async fn open_through(link: &Link, target: &Target<'_>) -> Result<Box<dyn St
         Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited)) => {
             Err(OpenError::Blind(target.not_forwarded()))
         }
-        Err(error) if link.is_closed() => Err(OpenError::Blind(format!("{error}: {}", link.why_lost()))),
+        Err(error) if link.is_closed() => Err(OpenError::NoContact(format!("{error}: {}", link.why_lost()))),
         Err(error) => Err(OpenError::Blind(error.to_string())),
     }
 }

@@ -1,6 +1,7 @@
 //! The machine that rollcall itself runs on, for steps that are done there: a process group of its own instead of
 //! a connection, with the same bounds. Everything else goes to the fleet.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -210,10 +211,13 @@ impl Remote for Here {
         if !host.is_here() {
             return self.fleet.open(host, address, port).await;
         }
-        if !(self.allowed)() {
+        // What others would reach from here, too, is no act as rollcall; what listens here alone is.
+        let places = tokio::net::lookup_host((address, port)).await.map_err(refused)?;
+        let places: Vec<SocketAddr> = places.collect();
+        if places.iter().any(|place| place.ip().is_loopback()) && !(self.allowed)() {
             return Err(OpenError::Blind(REFUSED.into()));
         }
-        let opened = TcpStream::connect((address, port)).await;
+        let opened = TcpStream::connect(&*places).await;
         opened.map(|stream| Box::new(stream) as Box<dyn Stream>).map_err(refused)
     }
 
@@ -226,6 +230,10 @@ impl Remote for Here {
         }
         let opened = UnixStream::connect(path).await;
         opened.map(|stream| Box::new(stream) as Box<dyn Stream>).map_err(refused)
+    }
+
+    async fn reach(&self, host: &Endpoint) -> Result<(), String> {
+        if host.is_here() { Ok(()) } else { self.fleet.reach(host).await }
     }
 
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {

@@ -168,11 +168,11 @@ impl Fleet {
     /// dead is made anew, once.
     async fn forward(&self, host: &Endpoint, target: &Target<'_>) -> Result<Box<dyn Stream>, OpenError> {
         let limit = self.shared.settings.connect_timeout;
-        let mut link = self.link(host).await.map_err(OpenError::Blind)?;
+        let mut link = self.link(host).await.map_err(OpenError::NoContact)?;
         match timeout(limit, open_through(&link, target)).await {
-            Ok(Err(OpenError::Blind(_))) if link.is_closed() => {
+            Ok(Err(_)) if link.is_closed() => {
                 self.forget(host, &link).await;
-                link = self.link(host).await.map_err(OpenError::Blind)?;
+                link = self.link(host).await.map_err(OpenError::NoContact)?;
                 open_through(&link, target).await
             }
             Ok(opened) => opened,
@@ -235,6 +235,10 @@ impl Remote for Fleet {
 
     async fn open_unix(&self, host: &Endpoint, path: &str) -> Result<Box<dyn Stream>, OpenError> {
         self.forward(host, &Target::Unix(path)).await
+    }
+
+    async fn reach(&self, host: &Endpoint) -> Result<(), String> {
+        self.link(host).await.map(drop)
     }
 
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {

@@ -73,6 +73,16 @@ impl<'a> Lines<'a> {
                     )
                 })
                 .collect(),
+            SnapshotEnded { hosts, results, .. } => hosts
+                .iter()
+                .zip(results)
+                .map(|(host, result)| {
+                    self.host(
+                        host,
+                        &format!("check {}: {}: {}", result.check, result.verdict.word(), &result.text),
+                    )
+                })
+                .collect(),
             RollbackStarted { host, why } => self.host(host, &format!("rolling back: {}", why)),
             // Hosts whose turn never came are in the recap; a line for each would bury what happened.
             HostSettled { host, end, why } if self.plan.has_bracket() && *end != End::NotStarted => {
@@ -108,6 +118,7 @@ impl<'a> Lines<'a> {
             | StepStarted { .. }
             | HookStarted { .. }
             | ChecksStarted { .. }
+            | SnapshotStarted { .. }
             | HostSettled { .. }
             | RunEnded { .. } => String::new(),
         }

@@ -165,10 +165,16 @@ pub fn host_story(host: &HostName, events: &[Event]) -> String {
                 output.text.lines().for_each(|line| _ = writeln!(text, "    {mark}{}", line));
             }
         }
-        if let EventKind::ChecksEnded { results, .. } = &event.kind {
-            for result in results {
-                _ = writeln!(text, "    {}: {}: {}", result.check, result.verdict.word(), &result.text);
+        let results = match &event.kind {
+            EventKind::ChecksEnded { results, .. } => results.iter().collect(),
+            EventKind::SnapshotEnded { hosts, results, .. } => {
+                hosts.iter().zip(results).filter(|(of, _)| *of == host).map(|(_, result)| result).collect()
             }
+            _ => Vec::new(),
+        };
+        for result in results {
+            _ = writeln!(text, "    {}: {}: {}", result.check, result.verdict.word(), &result.text);
+            result.detail.lines().for_each(|line| _ = writeln!(text, "      {line}"));
         }
     }
     text
@@ -198,6 +204,8 @@ fn story_line(kind: &EventKind) -> String {
         StepSkipped { name, why, .. } => format!("step {name} is skipped: {why}"),
         ChecksStarted { .. } => "checks begin".into(),
         ChecksEnded { .. } => "checks:".into(),
+        SnapshotStarted { check, .. } => format!("compared with other hosts: {check}"),
+        SnapshotEnded { .. } => "compared:".into(),
         RollbackStarted { why, .. } => format!("rolling back: {}", why),
         HostSettled { end, why, .. } => {
             format!("ends {}{}{}", end.word(), if why.is_empty() { "" } else { ": " }, why)

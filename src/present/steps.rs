@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::domain::check::Probe;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::name::HostName;
 use crate::domain::outcome::Outcome;
+use crate::domain::probe::Probe;
 use crate::domain::run::Run;
 use crate::domain::task::{Awaited, LineState, ServiceState, Source, Step, StepBody, Sudo};
 
@@ -99,11 +99,7 @@ fn source_name(source: &Source) -> String {
 
 /// Where a check looks.
 pub(super) fn probe(probe: &Probe) -> String {
-    match probe {
-        Probe::Run { command, .. } => first_line(command),
-        Probe::Http { address, port, path, .. } => format!("http://{address}:{port}{path}"),
-        Probe::Tcp { address, port } => format!("tcp {address}:{port}"),
-    }
+    probe.words()
 }
 
 fn first_line(text: &str) -> String {

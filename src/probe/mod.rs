@@ -1,90 +1,129 @@
 //! Looking at services through a host's SSH connection: what listens on its loopback can be checked,
 //! and no other machine can answer in its place. Implements [`Prober`].
 
+mod http;
+mod tls;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
 
-use crate::domain::check::{Observation, Probe};
 use crate::domain::inventory::Endpoint;
 use crate::domain::output::to_text;
-use crate::engine::port::{OpenError, Prober, Remote, Stream};
+use crate::domain::probe::{Http, Probe, Tcp, Tls};
+use crate::domain::seen::Observation;
+use crate::engine::port::{Clock, OpenError, Prober, Remote, Stream};
+use tls::Shaker;
 
-/// Largest body that is looked at, in bytes; a larger one is cut there.
-const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+/// Of what a service says first, in bytes.
+const BANNER_BYTES: usize = 4 * 1024;
 
 /// Probes over [`Remote::open`].
 pub struct Probes {
     remote: Arc<dyn Remote>,
+    shaker: Shaker,
+}
+
+/// Why nothing was seen, with what it comes to.
+enum Failed {
+    Said(Observation),
+    /// The service failed to answer.
+    Service(String),
+}
+
+impl From<OpenError> for Failed {
+    fn from(error: OpenError) -> Failed {
+        Failed::Said(match error {
+            OpenError::Refused(why) => Observation::NoService { why },
+            OpenError::Blind(why) => Observation::Blind { why },
+            OpenError::NoContact(why) => Observation::NoContact { why },
+        })
+    }
 }
 
 impl Probes {
     /// Probes that look through `remote`.
-    pub fn new(remote: Arc<dyn Remote>) -> Probes {
-        Probes { remote }
+    pub fn new(remote: Arc<dyn Remote>, clock: Arc<dyn Clock>) -> Probes {
+        Probes { remote, shaker: Shaker::new(clock) }
     }
 
-    async fn look(&self, host: &Endpoint, probe: &Probe) -> Observation {
-        let (address, port) = match probe {
-            Probe::Http { address, port, .. } | Probe::Tcp { address, port } => (address, port),
-            Probe::Run { .. } => return Observation::Blind { why: "a command is no service".into() },
-        };
-        let Ok(port) = port.parse() else {
-            return Observation::Blind { why: format!("{port:?} is no port") };
-        };
-        let stream = match self.remote.open(host, address, port).await {
-            Ok(stream) => stream,
-            Err(OpenError::Refused(why)) => return Observation::NoService { why },
-            Err(OpenError::Blind(why)) => return Observation::Blind { why },
-        };
+    async fn look(&self, host: &Endpoint, probe: &Probe, limit: Duration) -> Result<Observation, Failed> {
         match probe {
-            Probe::Http { path, host: name, .. } => {
-                let name = name.clone().unwrap_or_else(|| format!("{address}:{port}"));
-                get(stream, path, &name).await.unwrap_or_else(|why| Observation::NoService { why })
-            }
-            _ => Observation::Connected,
+            Probe::Http(http) => self.http(host, http).await,
+            Probe::Tcp(tcp) => self.tcp(host, tcp, limit).await,
+            Probe::Tls(tls) => self.tls(host, tls).await,
+            _ => Err(Failed::Said(Observation::Blind { why: "this is no service".into() })),
         }
+    }
+
+    async fn open(&self, host: &Endpoint, address: &str, port: &str) -> Result<Box<dyn Stream>, Failed> {
+        let Ok(port) = port.parse() else {
+            return Err(Failed::Said(Observation::Blind { why: format!("{port:?} is no port") }));
+        };
+        Ok(self.remote.open(host, address, port).await?)
+    }
+
+    /// A connection, and what comes over it until that is what was wanted, or ends.
+    async fn tcp(&self, host: &Endpoint, tcp: &Tcp, limit: Duration) -> Result<Observation, Failed> {
+        let begun = Instant::now();
+        let mut stream = self.open(host, &tcp.address, &tcp.port).await?;
+        if let Some(text) = &tcp.send {
+            let sent = stream.write_all(text.as_bytes()).await;
+            sent.map_err(|error| Failed::Service(format!("it took no text: {error}")))?;
+        }
+        let banner = if tcp.listens() {
+            banner(&mut *stream, tcp, limit.saturating_sub(begun.elapsed())).await
+        } else {
+            String::new()
+        };
+        Ok(Observation::Connected { banner, took: begun.elapsed() })
+    }
+
+    async fn tls(&self, host: &Endpoint, tls: &Tls) -> Result<Observation, Failed> {
+        let stream = self.open(host, &tls.address, &tls.port).await?;
+        let name = tls.name.as_deref().unwrap_or(&tls.address);
+        let (_, shook) = self.shaker.shake(stream, name).await.map_err(Failed::Service)?;
+        Ok(Observation::Shook(Box::new(shook)))
+    }
+
+    async fn http(&self, host: &Endpoint, http: &Http) -> Result<Observation, Failed> {
+        http::Asking { probes: self, host, http }.answer().await
     }
 }
 
 #[async_trait]
 impl Prober for Probes {
     async fn probe(&self, host: &Endpoint, probe: &Probe, limit: Duration) -> Observation {
-        match timeout(limit, self.look(host, probe)).await {
-            Ok(seen) => seen,
+        match timeout(limit, self.look(host, probe, limit)).await {
+            Ok(Ok(seen)) | Ok(Err(Failed::Said(seen))) => seen,
+            Ok(Err(Failed::Service(why))) => Observation::NoService { why },
             Err(_) => Observation::TimedOut { after: limit },
         }
     }
 }
 
-/// One GET. The error says how the service failed to answer.
-async fn get(stream: Box<dyn Stream>, path: &str, name: &str) -> Result<Observation, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("no HTTP answer: {error}");
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
-    let driving = tokio::spawn(connection);
-    let request = Request::get(path)
-        .header("host", name)
-        .header("user-agent", "rollcall")
-        .header("connection", "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| failed(&error))?;
-    let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
-    let status = answer.status().as_u16();
-    let mut body = Vec::new();
-    let mut incoming = Limited::new(answer.into_body(), BODY_LIMIT_BYTES);
-    while let Some(Ok(frame)) = incoming.frame().await {
-        if let Ok(data) = frame.into_data() {
-            body.extend_from_slice(&data);
+/// What a service says, until it is what is wanted, it hangs up, or most of the time is over.
+async fn banner(stream: &mut dyn Stream, tcp: &Tcp, left: Duration) -> String {
+    let mut read = Vec::new();
+    let mut chunk = [0; 1024];
+    // A little before the look is over, so that what was said can be told.
+    let until = Instant::now() + left.mul_f32(0.9);
+    while read.len() < BANNER_BYTES && !is_wanted(tcp, &to_text(&read)) {
+        match tokio::time::timeout_at(until, stream.read(&mut chunk)).await {
+            Ok(Ok(count)) if count > 0 => read.extend_from_slice(&chunk[..count]),
+            _ => break,
         }
     }
-    driving.abort();
-    Ok(Observation::Answered { status, body: to_text(&body) })
+    to_text(&read)
+}
+
+fn is_wanted(tcp: &Tcp, text: &str) -> bool {
+    let contains = tcp.banner.contains.as_ref().is_none_or(|part| text.contains(part));
+    let pattern = tcp.banner.matches.as_deref().map(regex::Regex::new);
+    contains
+        && !text.is_empty()
+        && pattern.is_none_or(|regex| regex.is_ok_and(|regex| regex.is_match(text.trim_end())))
 }

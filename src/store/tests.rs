@@ -55,6 +55,7 @@ fn plan(version: &str) -> Plan {
         servers: BTreeMap::new(),
         leases: BTreeSet::from(["prod".into()]),
         hooks: Default::default(),
+        snapshots: vec![],
         files_root: "files".into(),
     }
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rollcall::config::{Config, FilesDir, Settings, from_texts, load};
 use rollcall::domain::access::Role;
-use rollcall::domain::check::Probe;
 use rollcall::domain::command::Params;
 use rollcall::domain::inventory::{Driver, Host, OnDrainTimeout, Present, Socket};
 use rollcall::domain::name::HostName;
 use rollcall::domain::plan::{secrets_of, vars_of};
+use rollcall::domain::probe::Probe;
 use rollcall::domain::rotation::Floor;
 use rollcall::domain::task::{BatchSize, Files, MaxFailures, OnFailure, StepBody, Sudo};
 use serde_json::json;
@@ -343,7 +343,7 @@ fn settings_and_checks_are_read_whole() {
     assert_eq!(config.settings.fleet.keepalive, Duration::from_secs(90));
     let Probe::Run { expect, .. } = &config.checks["c"][0].probe else { panic!("not a command") };
     assert_eq!((expect.exit, expect.matches.as_deref()), (2, Some("{{ v }}(")));
-    assert!(expect.warning.as_ref().is_some_and(|range| range.alerts(4.0)));
+    assert!(expect.limits.warning.as_ref().is_some_and(|range| range.alerts(4.0)));
 }
 
 #[test]

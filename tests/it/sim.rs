@@ -255,6 +255,8 @@ fn intent_of(effect: &Effect) -> &'static str {
         // Nobody puts hosts back by hand here; deaths around this one are played in the table tests of
         // `domain/rollout.rs`.
         Effect::Redrain { .. } => "drain-started",
+        // No host is compared here; deaths around it are played in `domain/rollout_gates_tests.rs`.
+        Effect::Snapshot { .. } => "checks-started",
         // They are steps of a machine that is no host, and go the same way: `domain/rollout_hooks_tests.rs`.
         Effect::Hook { .. } => "step-started",
     }

@@ -1,5 +1,7 @@
 //! `checks/*.toml`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde_json::Value;
 
@@ -12,7 +14,8 @@ pub struct Checks {
     check: Vec<Check>,
 }
 
-/// A condition on a host: one of `run`, `http` and `tcp`.
+/// A condition on a host, or on hosts together: one kind of look, and what is wanted of it. A range is in Nagios'
+/// syntax: `10`, `10:`, `~:10`, `10:20`, `@10:20`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Check {
@@ -20,22 +23,103 @@ struct Check {
     name: String,
     /// A command on the host; its exit status counts.
     run: Option<String>,
-    /// An HTTP GET through the host's SSH connection.
+    /// A Nagios plugin on the host, or one of files/; with `run`, `true` makes a plugin of it.
+    plugin: Option<PluginWords>,
+    /// A command on the host that prints a number.
+    metric: Option<String>,
+    /// An HTTP request through the host's SSH connection.
     http: Option<Http>,
     /// A TCP connection through the host's SSH connection.
     tcp: Option<Tcp>,
+    /// A TLS server's certificate; `warning` and `critical` are for the days that are left.
+    tls: Option<Tls>,
+    /// How the host resolves a name.
+    dns: Option<Dns>,
+    /// Who listens.
+    port: Option<Listening>,
+    /// How many processes there are.
+    process: Option<Process>,
+    /// A service of systemd, OpenRC or SysV.
+    service: Option<Service>,
+    file: Option<File>,
+    /// A log: written to of late, with lines that appear, or must not; `warning` and `critical` are for lines a
+    /// minute.
+    log: Option<Log>,
+    package: Option<Package>,
+    /// A file system; `warning` and `critical` are for what is used, in percent.
+    disk: Option<Disk>,
+    /// The load average.
+    load: Option<LoadWords>,
+    /// Memory in use, in percent.
+    memory: Option<MemoryWords>,
+    /// How far the clock is from rollcall's, in seconds.
+    clock: Option<bool>,
+    /// `metric`: what the number counts: `s`, `%`, `B`.
+    unit: Option<String>,
     /// For one look. Default: `"10s"`.
     timeout: Option<Time>,
     /// How often to look before the verdict stands. Default: one look.
     retry: Option<Retry>,
+    /// Where it looks from: `host`, `daemon` (the machine of rollcall), or `group:NAME`, each host of a group.
+    /// Default: `host`.
+    from: Option<String>,
+    /// What a look that found nothing out counts as. Default: `unknown`.
+    unknown_is: Option<UnknownIs>,
     /// `run`: the exit status that is right. Default: 0.
     exit: Option<u8>,
     /// `run`: what the command has to print.
     stdout: Option<Stdout>,
-    /// `run`: a range in Nagios' syntax for the first number printed; outside of it the verdict is warning.
+    /// A range for the number that is seen; outside of it the verdict is warning.
     warning: Option<Value>,
-    /// `run`: the same for critical; tested first.
+    /// The same for critical; tested first.
     critical: Option<Value>,
+    /// All hosts have to say the same: those of the `group` of each host, or those of a selector.
+    same_across: Option<String>,
+    /// No host may be further from the median of all: `10%`.
+    within: Option<String>,
+    /// A range for the sum over all hosts, or a table of `warning` and `critical`.
+    sum: Option<Value>,
+    /// The same for the smallest number.
+    min: Option<Value>,
+    /// The same for the largest number.
+    max: Option<Value>,
+    /// The same for how many hosts are ok.
+    count: Option<Value>,
+    /// The host that all others have to agree with; or a table of `host`, and `warning` and `critical` for how far
+    /// they may be behind.
+    leader: Option<Value>,
+    /// Which hosts are compared: `group`, the group of each host, or a selector. Default: `group`.
+    across: Option<String>,
+}
+
+/// What a look that found nothing out counts as.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+#[expect(dead_code, reason = "only its shape is used")]
+pub(super) enum UnknownIs {
+    Critical,
+    Warning,
+    Unknown,
+}
+
+/// The command line of a plugin, `true` beside `run`, or one of files/.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "only its shape is used")]
+enum PluginWords {
+    Command(String),
+    Flag(bool),
+    Sent(SentPlugin),
+}
+
+/// A plugin of files/: sent to the host once, and kept there.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct SentPlugin {
+    /// Below files/.
+    upload: String,
+    /// Its arguments.
+    args: Option<String>,
 }
 
 /// What a command has to print.
@@ -49,32 +133,226 @@ struct Stdout {
     matches: Option<String>,
 }
 
-/// An HTTP GET.
+/// An HTTP request. `warning` and `critical` of the check are for seconds.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Http {
     port: Port,
     /// Default: `/`.
     path: Option<String>,
-    /// As seen from the host. Default: `127.0.0.1`.
+    /// As seen from where it looks. Default: `127.0.0.1`, and from elsewhere the host's address.
     address: Option<String>,
     /// The `Host` header. Default: the address.
     host: Option<String>,
-    /// The status that is right. Default: 200.
-    status: Option<u16>,
+    /// Default: `GET`.
+    method: Option<String>,
+    /// Sent with the request.
+    headers: Option<BTreeMap<String, String>>,
+    /// What is sent.
+    body: Option<String>,
+    /// Redirects on the same service that are followed. Default: 0.
+    follow: Option<u32>,
+    /// The status that is right, or a list of them. Default: 200.
+    status: Option<Value>,
     /// What the body has to hold.
     body_contains: Option<String>,
     /// The same as a regular expression.
     body_matches: Option<String>,
+    /// Headers of the answer, and what each has to contain.
+    answers: Option<BTreeMap<String, String>>,
+    /// Values within a body that is JSON, by path: `"$.db.state" = "up"`.
+    json: Option<BTreeMap<String, Value>>,
+    /// What caches may do with the answer.
+    cache: Option<Cache>,
+    /// HTTPS. Default: `false`.
+    tls: Option<bool>,
+    /// `false`: any certificate will do.
+    verify: Option<bool>,
 }
 
-/// A TCP connection.
+/// What caches may do with an answer (RFC 9111).
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Cache {
+    /// Whether a shared cache may keep it.
+    shared: Option<bool>,
+    /// A range for how many seconds it is fresh.
+    fresh: Option<Value>,
+    /// Whether asking again with its validator gets a 304.
+    revalidates: Option<bool>,
+}
+
+/// A TCP connection. `warning` and `critical` of the check are for seconds.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Tcp {
     port: Port,
-    /// As seen from the host. Default: `127.0.0.1`.
+    /// As seen from where it looks. Default: `127.0.0.1`, and from elsewhere the host's address.
     address: Option<String>,
+    /// Sent as soon as it is connected.
+    send: Option<String>,
+    /// What has to come.
+    banner: Option<String>,
+    /// The same as a regular expression.
+    banner_matches: Option<String>,
+}
+
+/// A TLS server.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Tls {
+    port: Port,
+    /// As seen from where it looks. Default: `127.0.0.1`, and from elsewhere the host's address.
+    address: Option<String>,
+    /// The name that is asked for. Default: the address.
+    name: Option<String>,
+    /// Names that the certificate has to be for.
+    names: Option<Vec<String>>,
+    /// `false`: whoever has signed it.
+    verify: Option<bool>,
+}
+
+/// A name.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Dns {
+    name: String,
+    /// `A`, `AAAA`; `MX`, `TXT` and others where the host has dig. Default: its addresses.
+    record: Option<String>,
+    /// Asked instead of what the host asks; needs dig there.
+    server: Option<String>,
+    /// All of the answers, in any order. Default: any answer.
+    answers: Option<Vec<String>>,
+}
+
+/// Who listens on a port of the host.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Listening {
+    number: Port,
+    /// `tcp` or `udp`. Default: `tcp`.
+    protocol: Option<String>,
+    /// `false`: nobody may listen.
+    open: Option<bool>,
+    /// The address that somebody has to listen on.
+    address: Option<String>,
+    /// The name of the process.
+    process: Option<String>,
+}
+
+/// Processes.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Process {
+    /// Of the program.
+    name: String,
+    user: Option<String>,
+    /// An extended regular expression for the command line.
+    args: Option<String>,
+    /// A range for how many there are. Default: `"1:"`.
+    count: Option<Value>,
+}
+
+/// A service.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Service {
+    name: String,
+    /// Default: `true`, unless `enabled` is written.
+    running: Option<bool>,
+    /// Whether it comes back after a reboot.
+    enabled: Option<bool>,
+}
+
+/// A file.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct File {
+    path: String,
+    /// `false`: it must not be there.
+    exists: Option<bool>,
+    newer_than: Option<Time>,
+    older_than: Option<Time>,
+    /// A range, in bytes.
+    size: Option<Value>,
+    /// Octal.
+    mode: Option<String>,
+    owner: Option<String>,
+    group: Option<String>,
+    sha256: Option<String>,
+    contains: Option<String>,
+    /// A regular expression.
+    matches: Option<String>,
+}
+
+/// A log. Each look goes on where the last one ended, also when the log was rotated.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Log {
+    path: String,
+    /// It has to have been written to within this time.
+    fresh: Option<Time>,
+    /// An extended regular expression that some line has to match.
+    appears: Option<String>,
+    /// One that no line may match.
+    never: Option<String>,
+}
+
+/// A package of apt, rpm or apk.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Package {
+    name: String,
+    /// `false`: it must not be installed.
+    installed: Option<bool>,
+    /// The version, or what it begins with: `1.2*`.
+    version: Option<String>,
+}
+
+/// A file system.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Disk {
+    /// Any path in it.
+    path: String,
+    /// `space` or `inodes`. Default: `space`.
+    of: Option<String>,
+}
+
+/// `true`, or a table.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "only its shape is used")]
+enum LoadWords {
+    Flag(bool),
+    Table(Load),
+}
+
+/// The load average.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Load {
+    /// `1m`, `5m` or `15m`. Default: `5m`.
+    over: Option<String>,
+    /// Divided by the number of processors.
+    per_cpu: Option<bool>,
+}
+
+/// `true`, or a table.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "only its shape is used")]
+enum MemoryWords {
+    Flag(bool),
+    Table(Memory),
+}
+
+/// Memory, or swap.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Memory {
+    /// `memory` or `swap`. Default: `memory`.
+    of: Option<String>,
 }
 
 /// How often to look before the verdict stands.

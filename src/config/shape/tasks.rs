@@ -99,6 +99,9 @@ struct Rollout {
     pause_after: Option<PauseAfter>,
     /// What becomes of the run when rollcall ended in the middle of it. Default: `finish`.
     on_restart: Option<OnRestart>,
+    /// What a gate that found nothing out counts as. `unknown`: the run pauses, and the host waits for a person.
+    /// Default: `critical`, which fails the host.
+    unknown_is: Option<super::checks::UnknownIs>,
 }
 
 #[derive(JsonSchema)]

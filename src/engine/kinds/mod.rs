@@ -17,6 +17,7 @@ mod wait;
 use std::sync::LazyLock;
 
 use self::archive::Unpacking;
+pub(super) use self::system::{INIT, MANAGER};
 use self::wait::Wait;
 use super::port::{ExecEnd, ExecReport, Input};
 use super::script;
@@ -62,7 +63,7 @@ fn unpacking(text: &str) -> String {
 }
 
 /// Without its comments, which stay here.
-fn bare(text: &str) -> String {
+pub(super) fn bare(text: &str) -> String {
     let lines = text.lines();
     lines.filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line, "\n"]).collect()
 }

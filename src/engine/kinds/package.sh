@@ -9,11 +9,6 @@ export LC_ALL DEBIAN_FRONTEND ZYPP_LOCK_TIMEOUT
 patience=120
 refreshed=
 
-for manager in apt-get zypper dnf yum apk none; do
-  command -v "$manager" >/dev/null 2>&1 && break
-done
-[ "$manager" != none ] || give_up "no package manager that rollcall knows is here: apt, dnf, yum, zypper, apk; use a run step instead"
-
 for name; do
   case $name in
     '' | [!A-Za-z0-9]* | *[!A-Za-z0-9.+:_~-]* | *-) give_up "\`$name\` cannot be the name of a package" ;;
@@ -33,15 +28,6 @@ apt() {
     waited=$((waited + 1))
     sleep 1
   done
-}
-
-# The version of $1 that is installed; empty if none is.
-installed() {
-  case $manager in
-    apt-get) dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$1" 2>/dev/null | sed -n 's/^installed //p' | tail -n 1 ;;
-    apk) apk info -e -v "$1" 2>/dev/null | sed -n "s/^$1-\([0-9]\)/\1/p" | tail -n 1 ;;
-    *) rpm -q --qf '%{VERSION}-%{RELEASE}\n' "$1" 2>/dev/null | grep -v ' ' | tail -n 1 ;;
-  esac
 }
 
 all_installed() { for name; do echo "$name $(installed "$name")"; done; }

@@ -5,8 +5,20 @@ use std::sync::LazyLock;
 use super::{Own, whole};
 use crate::domain::task::{ServiceState, StepBody};
 
-static PACKAGE: LazyLock<String> = LazyLock::new(|| whole(include_str!("package.sh")));
-static SERVICE: LazyLock<String> = LazyLock::new(|| whole(include_str!("service.sh")));
+/// What `init.sh` finds out, for looks as well as for steps.
+pub(in crate::engine) const INIT: &str = include_str!("init.sh");
+
+/// What package managers say is installed, for both.
+pub(in crate::engine) const MANAGER: &str = include_str!("manager.sh");
+
+const SERVICE_NAMED: &str = r#"
+name=$1 state=$2 enabled=$3
+no_such_service() { give_up "no service is called $name; look: $1"; }
+"#;
+
+static PACKAGE: LazyLock<String> = LazyLock::new(|| whole(&[MANAGER, include_str!("package.sh")].join("\n")));
+static SERVICE: LazyLock<String> =
+    LazyLock::new(|| whole(&[SERVICE_NAMED, INIT, include_str!("service.sh")].join("\n")));
 
 /// The script of a step about the system. All of them may take long, or do harm when they are done twice.
 pub(super) fn own(body: &StepBody) -> Option<Own> {

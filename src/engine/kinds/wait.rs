@@ -9,10 +9,12 @@ use super::super::effect::describe;
 use super::super::port::{Exec, ExecEnd, ExecReport, Input};
 use super::super::script;
 use super::super::step::{Attempt, Done, LOOK_TIMEOUT};
-use super::super::verify::{Eyes, judge_masked, verify};
-use crate::domain::check::{Check, CheckResult, Observation, Probe, Retry};
+use super::super::verify::{judge_masked, verify};
+use crate::domain::check::{Check, CheckResult, Retry};
 use crate::domain::outcome::{Outcome, Verdict, seconds};
 use crate::domain::output::Output;
+use crate::domain::probe::Probe;
+use crate::domain::seen::Observation;
 use crate::domain::shell;
 use crate::domain::task::Awaited;
 
@@ -134,12 +136,13 @@ impl Attempt<'_> {
 
     async fn find_service(&self, probe: &Probe, left: Duration) -> Found {
         let seen = self.work.ports.prober.probe(self.endpoint(), probe, left.min(PROBE_TIMEOUT)).await;
-        let is_blind = matches!(seen, Observation::Blind { .. });
-        match judge_masked(probe, seen, &self.work.masks) {
-            (_, why) if is_blind => Found::Blind(why),
-            (verdict, text) if verdict.passes() => Found::There(text),
+        let is_blind = matches!(seen, Observation::Blind { .. } | Observation::NoContact { .. });
+        let judged = judge_masked(probe, seen, &self.work.masks);
+        match judged.verdict {
+            _ if is_blind => Found::Blind(judged.text),
+            verdict if verdict.passes() => Found::There(judged.text),
             // Or somebody answers, but not as is wanted.
-            (_, text) => Found::Gone(text),
+            _ => Found::Gone(judged.text),
         }
     }
 
@@ -147,12 +150,7 @@ impl Attempt<'_> {
     pub(super) async fn check(&self, check: &Check, once: bool) -> Result<CheckResult, Done> {
         let retry = if once { Retry::default() } else { check.retry };
         let check = Check { retry, ..check.clone() };
-        let eyes = Eyes {
-            remote: &*self.work.ports.remote,
-            prober: &*self.work.ports.prober,
-            cancel: self.work.cancel.clone(),
-            masks: self.work.masks.clone(),
-        };
+        let eyes = self.work.eyes();
         let until = Instant::now() + self.step.timeout;
         let verified = timeout_at(until, verify(&eyes, self.endpoint(), std::slice::from_ref(&check))).await;
         if self.work.cancel.is_cancelled() {

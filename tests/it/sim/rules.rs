@@ -99,7 +99,9 @@ impl Reader<'_> {
                 self.step_started(host, (*way, *step, 1));
                 self.step_ended(host, (*way, *step, 1), &Outcome::Unchanged);
             }
-            EventKind::ChecksStarted { .. } => {}
+            EventKind::ChecksStarted { .. }
+            | EventKind::SnapshotStarted { .. }
+            | EventKind::SnapshotEnded { .. } => {}
             EventKind::ChecksEnded { host, stage: Stage::Gate, results } => {
                 let wanted = self.plan.hosts[host].checks.len();
                 let seen = self.seen(host);

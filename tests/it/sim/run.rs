@@ -15,7 +15,7 @@ use rollcall::domain::outcome::{End, RunOutcome};
 use rollcall::domain::wish::Wish;
 use rollcall::embedded::sshd::{Behaviour, Sshd};
 use rollcall::engine::feed::{Over, Seen, Watch};
-use rollcall::engine::port::{NoSecrets, Remote};
+use rollcall::engine::port::{NoPlaces, NoSecrets, Remote};
 use rollcall::engine::{Engine, Ports};
 use rollcall::fleet::connect::Identity;
 use rollcall::fleet::known_hosts::KnownHosts;
@@ -278,12 +278,13 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -
     let remote: Arc<dyn Remote> = Arc::new(MortalFleet { life: life.clone(), real: fleet.clone() });
     let store = Arc::new(InlineStore(ledger.clone()));
     let ports = Ports {
-        prober: Arc::new(Probes::new(remote.clone())),
+        prober: Arc::new(Probes::new(remote.clone(), clock.clone())),
         balancers: Arc::new(Balancers::new(remote.clone())),
         remote,
         store: Arc::new(MortalStore { life: life.clone(), real: store }),
         clock: clock.clone(),
         secrets: Arc::new(NoSecrets),
+        places: Arc::new(NoPlaces),
         downloads: "/nowhere".into(),
         site: "sim".into(),
         epoch: 1,

@@ -9,13 +9,15 @@ use jiff::Timestamp;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rollcall::domain::access::{Granted, Operator, Role, authorize};
-use rollcall::domain::check::{Check, Expect, Probe, Retry};
+use rollcall::domain::check::{Check, Retry};
 use rollcall::domain::command::{Ask, Params, parse_line};
 use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle};
 use rollcall::domain::name::{HostName, RunId};
 use rollcall::domain::param::Param;
 use rollcall::domain::plan::{Plan, World};
 use rollcall::domain::planner::plan_task;
+use rollcall::domain::probe::{BodyExpect, Expect, Probe, Tcp};
+use rollcall::domain::range::Limits;
 use rollcall::domain::release::{Release, Taken};
 use rollcall::domain::task::{
     BatchSize, Files, MaxFailures, OnFailure, Rollout, Source, Step, StepBody, Sudo, Task, TreeFile, Upload,
@@ -179,11 +181,19 @@ fn inventory(hosts: usize, style: NginxStyle) -> Inventory {
 fn checks() -> Vec<Check> {
     let retry = Retry { interval: Duration::from_secs(1), deadline: Duration::from_secs(20), successes: 2 };
     let version = Expect { equals: Some("{{ version }}".into()), ..Expect::default() };
-    let look =
-        |name: &str, probe: Probe| Check { name: name.into(), probe, timeout: Duration::from_secs(5), retry };
+    let look = |name: &str, probe: Probe| Check { retry, ..Check::new(name, probe, Duration::from_secs(5)) };
     vec![
         look("version", Probe::Run { command: "version".into(), expect: version }),
-        look("port", Probe::Tcp { address: "127.0.0.1".into(), port: APP_PORT.to_string() }),
+        look(
+            "port",
+            Probe::Tcp(Tcp {
+                address: "127.0.0.1".into(),
+                port: APP_PORT.to_string(),
+                send: None,
+                banner: BodyExpect::default(),
+                limits: Limits::default(),
+            }),
+        ),
     ]
 }
 

@@ -1,0 +1,44 @@
+//! Texts against what is wanted of them.
+
+/// What a text has to be.
+#[derive(Default)]
+pub(super) struct Wanted<'a> {
+    pub equals: Option<&'a str>,
+    pub contains: Option<&'a str>,
+    pub matches: Option<&'a str>,
+}
+
+impl Wanted<'_> {
+    /// Why `text` is not what was wanted; `None` when it is.
+    pub(super) fn fault(&self, text: &str, what: &str) -> Option<String> {
+        let got = shorten(text);
+        if let Some(wanted) = self.equals.filter(|wanted| text != wanted.trim_end()) {
+            return Some(format!("{what} is {got:?}, wanted {:?}", shorten(wanted)));
+        }
+        if let Some(wanted) = self.contains.filter(|wanted| !text.contains(*wanted)) {
+            return Some(format!("{what} is {got:?}, wanted it to contain {:?}", shorten(wanted)));
+        }
+        let pattern = self.matches?;
+        match regex::Regex::new(pattern) {
+            Ok(regex) if regex.is_match(text) => None,
+            Ok(_) => Some(format!("{what} is {got:?}, wanted it to match {pattern:?}")),
+            Err(error) => Some(format!("the pattern {pattern:?} cannot be read: {error}")),
+        }
+    }
+}
+
+/// The first number in a text.
+pub(super) fn first_number(text: &str) -> Option<f64> {
+    let number = |word: &str| word.parse::<f64>().ok().filter(|value| value.is_finite());
+    text.split(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | 'e' | 'E'))).find_map(number)
+}
+
+/// At most 120 characters of the first line, for messages.
+pub(super) fn shorten(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let mut short: String = line.chars().take(120).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}

@@ -1,0 +1,210 @@
+//! States of one check: tables of what is told, and what holds for any looks.
+
+use proptest::prelude::*;
+
+use super::*;
+use Verdict::{Critical, Ok, Unknown, Warning};
+
+const RULES: Rules = Rules { max_attempts: 3, flapping: Flapping { high: 30.0, low: 20.0 } };
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn problem(verdict: Verdict) -> AlertChange {
+    AlertChange::Problem { verdict }
+}
+
+/// Looks that see these, one after the other, and what is told at each.
+fn tell_all(state: &mut Watched, seen: &[Verdict], silence: Silence) -> Vec<AlertChange> {
+    let mut told = Vec::new();
+    for verdict in seen {
+        let at = state
+            .last_at
+            .map_or(time(0), |last| last.checked_add(std::time::Duration::from_secs(60)).unwrap());
+        state.took(CheckResult::new("http", *verdict, verdict.word()), at, &RULES);
+        told.extend(state.tell(silence));
+    }
+    told
+}
+
+#[test]
+fn a_problem_is_told_when_it_is_hard_and_its_end_once() {
+    let table: &[(&[Verdict], &[AlertChange])] = &[
+        (&[Ok, Ok], &[]),
+        (&[Critical, Critical], &[]),
+        (&[Critical, Critical, Ok, Critical, Critical], &[]),
+        (&[Critical, Critical, Critical, Critical], &[problem(Critical)]),
+        // The looks count, whatever they see; what is hard changes at once.
+        (&[Warning, Unknown, Critical, Warning], &[problem(Critical), problem(Warning)]),
+        (&[Unknown, Unknown, Unknown], &[problem(Unknown)]),
+        (&[Critical, Critical, Critical, Ok, Ok], &[problem(Critical), AlertChange::Recovery]),
+    ];
+    for (seen, wanted) in table {
+        let mut state = Watched::new(time(0));
+        assert_eq!(tell_all(&mut state, seen, Silence::No), *wanted, "{seen:?}");
+    }
+}
+
+#[test]
+fn changes_go_on_record_with_whether_they_are_believed() {
+    let mut state = Watched::new(time(0));
+    let mut take = |second, verdict| {
+        state
+            .took(CheckResult::new("http", verdict, "words"), time(second), &RULES)
+            .map(|it| (it.verdict, it.hard))
+    };
+    assert_eq!(take(1, Ok), Some((Ok, true)));
+    assert_eq!(take(2, Ok), None);
+    assert_eq!(take(3, Critical), Some((Critical, false)));
+    assert_eq!(take(4, Critical), None);
+    assert_eq!(take(5, Critical), Some((Critical, true)));
+    assert_eq!(take(6, Warning), Some((Warning, true)));
+    assert_eq!(take(7, Ok), Some((Ok, true)));
+    assert_eq!((state.since, state.last_ok.as_ref().map(|ok| ok.0)), (time(7), Some(time(2))));
+}
+
+#[test]
+fn in_a_downtime_nothing_is_told_and_afterwards_what_stands() {
+    let mut state = Watched::new(time(0));
+    tell_all(&mut state, &[Critical; 3], Silence::No);
+    assert_eq!(state.tell(Silence::Downtime), Some(AlertChange::Dropped), "it begins");
+    assert_eq!(tell_all(&mut state, &[Ok, Critical, Critical, Critical], Silence::Downtime), []);
+    assert_eq!(state.tell(Silence::No), Some(problem(Critical)), "it ends");
+    assert_eq!(state.tell(Silence::No), None);
+    // What began and ended within is told to nobody.
+    let mut state = Watched::new(time(0));
+    tell_all(&mut state, &[Critical, Critical, Critical, Ok], Silence::Downtime);
+    assert!(!state.has_news());
+}
+
+#[test]
+fn what_hangs_on_something_else_keeps_what_was_told() {
+    let mut state = Watched::new(time(0));
+    tell_all(&mut state, &[Critical; 3], Silence::No);
+    assert_eq!(tell_all(&mut state, &[Ok, Ok], Silence::Waits), []);
+    assert_eq!(state.tell(Silence::No), Some(AlertChange::Recovery));
+}
+
+#[test]
+fn an_acknowledged_problem_is_silent_until_it_is_over() {
+    let mut state = Watched::new(time(0));
+    let ack = || Ack { by: "ann".into(), why: "disk ordered".into(), at: time(9) };
+    assert!(state.acknowledge(ack()).unwrap_err().contains("it is ok"));
+    tell_all(&mut state, &[Warning], Silence::No);
+    assert!(state.acknowledge(ack()).unwrap_err().contains("not seen often enough"));
+    tell_all(&mut state, &[Warning; 2], Silence::No);
+    let told = state.acknowledge(ack()).unwrap();
+    assert_eq!(told, Some(AlertChange::Acknowledged { by: "ann".into(), why: "disk ordered".into() }));
+    assert_eq!(tell_all(&mut state, &[Critical, Warning], Silence::No), []);
+    assert_eq!(tell_all(&mut state, &[Ok], Silence::No), [AlertChange::Recovery]);
+    assert_eq!(state.ack, None);
+    assert_eq!(tell_all(&mut state, &[Critical; 3], Silence::No), [problem(Critical)]);
+}
+
+#[test]
+fn what_changes_too_often_is_told_once() {
+    let rules = Rules { max_attempts: 1, ..RULES };
+    let mut state = Watched::new(time(0));
+    let mut told = Vec::new();
+    let mut percents = Vec::new();
+    for look in 0..60 {
+        let verdict = if look < 30 && look % 2 == 1 { Critical } else { Ok };
+        state.took(CheckResult::new("http", verdict, ""), time(look), &rules);
+        percents.push(state.changed_percent());
+        told.extend(state.tell(Silence::No).map(|change| (look, change)));
+    }
+    // The weights by hand: the newest of six changes in a row weighs 1.25, each before it 0.5/19 less; of 20.
+    let six: f64 = (0..6).map(|age| 1.25 - f64::from(age) * 0.5 / 19.0).sum::<f64>() * 5.0;
+    assert!((percents[6] - six).abs() < 1e-9, "{} {six}", percents[6]);
+    assert!((percents[29] - 100.0).abs() < 1e-9, "twenty changes are all of it");
+    assert_eq!(told[0], (1, problem(Critical)));
+    assert_eq!(told[1], (2, AlertChange::Recovery));
+    let flaps: Vec<_> = told[5..].to_vec();
+    assert_eq!(flaps[0], (6, AlertChange::FlappingStarted), "30 % are reached: {six}");
+    assert_eq!(flaps.len(), 2, "{told:?}");
+    assert!(matches!(flaps[1].1, AlertChange::FlappingEnded { verdict: Ok }));
+}
+
+#[test]
+fn soft_problems_do_not_flap() {
+    let mut state = Watched::new(time(0));
+    let seen: Vec<Verdict> = (0..60).map(|look| if look % 2 == 1 { Critical } else { Ok }).collect();
+    assert_eq!(tell_all(&mut state, &seen, Silence::No), []);
+    assert!(!state.flapping);
+}
+
+#[test]
+fn a_state_comes_back_from_the_store_as_it_was() {
+    let mut state = Watched::new(time(0));
+    tell_all(&mut state, &[Ok, Critical, Critical, Critical], Silence::No);
+    let text = serde_json::to_string(&state).unwrap();
+    let mut back: Watched = serde_json::from_str(&text).unwrap();
+    assert_eq!(back, state);
+    assert_eq!(back.tell(Silence::No), None, "a restart tells nothing twice");
+}
+
+fn silences() -> impl Strategy<Value = Silence> {
+    prop_oneof![4 => Just(Silence::No), 1 => Just(Silence::Waits), 1 => Just(Silence::Downtime)]
+}
+
+fn verdicts() -> impl Strategy<Value = Verdict> {
+    prop_oneof![4 => Just(Ok), 1 => Just(Warning), 2 => Just(Critical), 1 => Just(Unknown)]
+}
+
+proptest! {
+    /// Whatever is seen and whenever it is quiet: a problem is open or it is not, and each change fits that.
+    #[test]
+    fn whatever_is_seen_what_is_told_fits_what_was_told(
+        looks in prop::collection::vec((verdicts(), silences(), 0..20_u8), 1..200)
+    ) {
+        let mut state = Watched::new(time(0));
+        // What somebody who only hears the changes believes.
+        let mut open: Option<Option<Verdict>> = None;
+        for (second, (verdict, silence, ack)) in looks.into_iter().enumerate() {
+            let at = time(second as i64);
+            state.took(CheckResult::new("c", verdict, ""), at, &RULES);
+            let told = state.tell(silence);
+            match (&told, silence) {
+                (Some(AlertChange::Dropped), Silence::Downtime) => {
+                    prop_assert!(open.is_some());
+                    open = None;
+                }
+                (Some(_), Silence::Downtime | Silence::Waits) => prop_assert!(false, "told in silence: {told:?}"),
+                (Some(AlertChange::Problem { verdict }), _) => {
+                    prop_assert_ne!(*verdict, Ok);
+                    prop_assert_ne!(open, Some(Some(*verdict)), "told twice");
+                    prop_assert_eq!(state.hard, *verdict);
+                    open = Some(Some(*verdict));
+                }
+                (Some(AlertChange::Recovery), _) => {
+                    prop_assert!(matches!(open, Some(Some(_))));
+                    prop_assert_eq!(state.verdict, Some(Ok));
+                    open = None;
+                }
+                (Some(AlertChange::FlappingStarted), _) => {
+                    prop_assert_ne!(open, Some(None));
+                    open = Some(None);
+                }
+                (Some(AlertChange::FlappingEnded { verdict }), _) => {
+                    prop_assert_eq!(open, Some(None));
+                    open = (*verdict != Ok).then_some(Some(*verdict));
+                }
+                (Some(other), _) => prop_assert!(false, "{other:?}"),
+                (None, _) => {}
+            }
+            if ack == 0 && let Result::Ok(change) = state.acknowledge(Ack { by: "ann".into(), why: "x".into(), at }) {
+                prop_assert_eq!(change.is_some(), open.is_some());
+            }
+            // Nobody is left in the dark: what is believed is what people know, unless somebody said that they know.
+            if silence == Silence::No && state.ack.is_none() && !state.is_soft() {
+                let wanted = match (state.flapping, state.hard) {
+                    (true, _) => Some(None),
+                    (false, Ok) => None,
+                    (false, hard) => Some(Some(hard)),
+                };
+                prop_assert_eq!(open, wanted);
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+# What is new in the log $1. $2 a line that has to appear and $3 one that must not, extended regular expressions or nothing;
+# $4 and $5 the file (inode) and the place in it where the last look ended, or nothing. At most $6 bytes are looked through.
+log=$1 appears=$2 never=$3 inode=$4 offset=$5 limit=$6
+if [ ! -e "$log" ]; then say missing; say done; exit 0; fi
+[ -r "$log" ] || give_up "the login may not read $log; try: its group (adm), or a check with \`run\` and sudo"
+if all=$(stat -L -c '%i %s %Y' "$log" 2>/dev/null); then :
+elif all=$(stat -L -f '%i %z %m' "$log" 2>/dev/null); then :
+else give_up "stat tells nothing of $log"
+fi
+# shellcheck disable=SC2086
+set -- $all
+say age $(($(date +%s) - $3))
+now=$1 size=$2 from=0 old=
+if [ -z "$inode" ]; then
+  [ "$size" -le "$limit" ] || from=$((size - limit))
+elif [ "$inode" = "$now" ] && [ "$offset" -le "$size" ]; then
+  from=$offset
+elif [ "$inode" != "$now" ] && [ -r "$log.1" ] && [ "$(stat -L -c %i "$log.1" 2>/dev/null || stat -L -f %i "$log.1" 2>/dev/null)" = "$inode" ]; then
+  # It was rotated meanwhile: the end of the old one comes first.
+  old=$log.1
+fi
+if [ $((size - from)) -gt "$limit" ]; then from=$((size - limit)); say skipped; fi
+fresh() {
+  [ -z "$old" ] || tail -c +$((offset + 1)) "$old" | head -c "$limit"
+  tail -c +$((from + 1)) "$log" | head -c $((size - from))
+}
+matching() { fresh | grep -E -c -e "$1"; [ $? -lt 2 ]; }
+say lines "$(fresh | wc -l | tr -d ' ')"
+if [ -n "$appears" ]; then
+  count=$(matching "$appears") || give_up "grep does not take the pattern $appears"
+  say appears "$count"
+fi
+if [ -n "$never" ]; then
+  count=$(matching "$never") || give_up "grep does not take the pattern $never"
+  say never "$count"
+  [ "$count" = 0 ] || fresh | grep -E -e "$never" | head -n 5 | cut -c 1-300 | sed 's/^/rollcall never_line /'
+fi
+say place "$now" "$size"
+say done

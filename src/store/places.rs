@@ -1,0 +1,44 @@
+//! Where looks at logs have ended.
+
+use async_trait::async_trait;
+use rusqlite::{OptionalExtension, params};
+
+use super::{SqliteStore, failed};
+use crate::engine::port::{Place, PlaceKey, Places, StoreError};
+
+#[async_trait]
+impl Places for SqliteStore {
+    async fn place(&self, (who, host, what): PlaceKey<'_>) -> Result<Option<Place>, StoreError> {
+        let key = [who.to_string(), host.to_string(), what.to_string()];
+        let row = self.off_thread(move |store| {
+            store.read(|connection| {
+                connection
+                    .prepare_cached(
+                        "SELECT inode, offset, at FROM place WHERE who = ? AND host = ? AND what = ?",
+                    )?
+                    .query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))
+                    .optional()
+            })
+        });
+        let read = |(inode, offset, at): (String, u64, String)| {
+            Ok(Place { inode, offset, at: at.parse().map_err(failed)? })
+        };
+        row.await?.map(read).transpose()
+    }
+
+    async fn keep_place(&self, (who, host, what): PlaceKey<'_>, place: Place) -> Result<(), StoreError> {
+        let (who, host, what) = (who.to_string(), host.to_string(), what.to_string());
+        let work = move |store: SqliteStore| {
+            store.transact(|connection| {
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO place (who, host, what, inode, offset, at) VALUES (?, ?, ?, ?, ?, ?)")
+                    .and_then(|mut insert| {
+                        insert.execute(params![who, host, what, place.inode, place.offset, place.at.to_string()])
+                    })
+                    .map(drop)
+                    .map_err(failed)
+            })
+        };
+        self.off_thread(work).await
+    }
+}
