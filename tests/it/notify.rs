@@ -147,7 +147,7 @@ async fn sendmail_and_commands_are_told_on_their_standard_input() {
         &format!("#!/bin/sh\necho \"$@\" >{out}/args\ncat >{out}/mail.new && mv {out}/mail.new {out}/mail\n"),
     );
     let command = script(
-        "page",
+        "page.sh",
         &format!("#!/bin/sh\n(env | grep ^ROLLCALL_; cat) >{out}/page.new && mv {out}/page.new {out}/page\n"),
     );
     let post = Post::new(&format!(

@@ -105,7 +105,8 @@ impl Asked<'_> {
             .into_iter()
             .map(|(name, fares)| (name, [fares.delivered, fares.waiting, fares.given_up]))
             .collect();
-        let metrics = Metrics { debts: &debts, runs: &runs, leases: &leases, channels: &channels };
+        let metrics =
+            Metrics { debts: &debts, runs: &runs, leases: &leases, channels: &channels, roll: None };
         let text = prometheus::text(&families(&metrics));
         self.say(&text).await
     }

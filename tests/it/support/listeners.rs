@@ -143,9 +143,14 @@ async fn smtp(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
             "DATA" => {
                 writer.write_all(b"354 go on\r\n").await?;
                 let mut body = String::new();
-                while let Some(line) = lines.next_line().await?.filter(|line| line != ".") {
+                loop {
+                    // Whoever goes away before the dot has sent nothing.
+                    let Some(line) = lines.next_line().await? else { return Ok(()) };
                     if shared.mood() == Mood::CutsInside {
                         return Ok(());
+                    }
+                    if line == "." {
+                        break;
                     }
                     body += &format!("{}\r\n", line.strip_prefix('.').unwrap_or(&line));
                 }
@@ -180,9 +185,12 @@ async fn http(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut reader = BufReader::new(reader);
     let (mut head, mut line) = (String::new(), String::new());
-    while reader.read_line(&mut line).await? > 2 {
+    while line != "\r\n" {
         head += &line;
         line.clear();
+        if reader.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
     }
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
