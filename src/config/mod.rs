@@ -24,6 +24,7 @@ mod probes;
 mod reader;
 mod script;
 mod scripted;
+mod services;
 mod settings;
 pub mod shape;
 mod sources;

@@ -4,7 +4,7 @@
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
 //! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, secret, template, param, schedule, rotation, inventory,
-//! alert, channel, notice, incident, incidents, probe, seen, judge, across, check, roll, watched, roster, body, edit, step, hook, result, task, facts, selector, ask, command,
+//! alert, probe, seen, judge, across, check, roll, watched, roster, channel, notice, incident, incidents, body, edit, step, hook, result, task, facts, selector, ask, command,
 //! access, release, plan, given, expand, checking, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
