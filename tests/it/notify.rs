@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mail_parser::MessageParser;
-use rollcall::daemon::Daemon;
+use rollcall::daemon::{Daemon, SystemClock};
 use rollcall::domain::alert::{Alert, AlertChange};
 use rollcall::domain::outcome::Verdict;
+use rollcall::engine::port::Clock;
 use serde_json::Value;
 use sha2::Sha256;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::support::listeners::{Listener, Mood, Taken};
+use crate::support::listeners::{Listener, Mood, Taken, Wire, certificate};
 use crate::support::{eventually, folder, read, write};
 
 /// A configuration with one group and the channels of a test; no host is ever reached.
@@ -53,7 +54,7 @@ impl Post {
     /// As whoever watches would, from beside the daemon.
     fn alert(&self, check: &str, host: &str, change: AlertChange) {
         let alert = Alert {
-            at: jiff::Timestamp::now(),
+            at: SystemClock.now(),
             host: host.into(),
             group: "prod.web".into(),
             check: check.into(),
@@ -243,6 +244,54 @@ async fn a_webhook_gets_signed_json_of_any_shape_and_can_tell_repetitions() {
         "{text}"
     );
     daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_where_it_is_wanted_and_nothing_else_then() {
+    let certificates = folder();
+    let acceptor = certificate(certificates.path());
+    let ca = certificates.path().join("ca.pem").display().to_string();
+    let starttls = Listener::mail_over(Wire::Starttls(acceptor.clone())).await;
+    let tls = Listener::mail_over(Wire::Tls(acceptor.clone())).await;
+    let hook = Listener::hook_over(Wire::Tls(acceptor)).await;
+    let plain = Listener::mail().await;
+    let mail = |name: &str, listener: &Listener, more: &str| {
+        format!(
+            "[[notify]]\nname = \"{name}\"\nmail = {{ from = \"r@example.com\", to = \"ops@example.com\", smtp = \"{}\"{more} }}\n",
+            listener.address
+        )
+    };
+    let trusted = format!(", ca = \"{ca}\"");
+    let channels = [
+        mail("starttls", &starttls, &trusted),
+        mail("tls", &tls, &format!(", tls = \"tls\"{trusted}")),
+        format!(
+            "[[notify]]\nname = \"hook\"\nwebhook = {{ url = \"https://{}/\", ca = \"{ca}\" }}\n",
+            hook.address
+        ),
+        mail("untrusted", &starttls, ""),
+        mail("untrusted-tls", &tls, ", tls = \"tls\""),
+        format!(
+            "[[notify]]\nname = \"untrusted-hook\"\nwebhook = {{ url = \"https://{}/\" }}\n",
+            hook.address
+        ),
+        mail("plain", &plain, &trusted),
+    ];
+    let post = Post::new(&channels.concat());
+    let (status, said) = post.local(&["notify", "test"]).await;
+    assert_eq!(status, 4, "{said}");
+    for (line, name) in said.lines().zip(["starttls", "tls", "hook"]) {
+        assert!(line.starts_with(&format!("{name}: ")) && line.ends_with(" was delivered"), "{said}");
+    }
+    for line in said.lines().skip(3) {
+        assert!(line.contains("was not delivered"), "{said}");
+    }
+    let untrusted = said.lines().skip(3).take(3).filter(|line| line.contains("UnknownIssuer"));
+    assert_eq!(untrusted.count(), 3, "{said}");
+    assert_eq!(
+        (starttls.taken().len(), tls.taken().len(), hook.taken().len(), plain.taken().len()),
+        (1, 1, 1, 0)
+    );
 }
 
 /// Each way to fail, told by `notify test`, which tells nobody else.

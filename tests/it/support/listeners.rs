@@ -2,11 +2,19 @@
 //! in the middle, and come back.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+
+use super::write;
 
 /// How a stand-in treats whoever comes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +42,41 @@ pub struct Taken {
     pub body: String,
 }
 
+/// How a stand-in is spoken to.
+#[derive(Clone)]
+pub enum Wire {
+    Plain,
+    /// Mail alone: in plain first.
+    Starttls(TlsAcceptor),
+    Tls(TlsAcceptor),
+}
+
+/// A certificate for 127.0.0.1 in `dir`, and `ca.pem`, which vouches for it.
+pub fn certificate(dir: &Path) -> TlsAcceptor {
+    let at = |name: &str| dir.join(name).display().to_string();
+    let openssl = |words: &str| {
+        let status =
+            Command::new("openssl").args(words.split(' ')).stderr(std::process::Stdio::null()).status();
+        assert!(status.expect("openssl is there; run tests/run, which installs it").success(), "{words}");
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    write(&dir.join("names"), "subjectAltName=IP:127.0.0.1\n");
+    let (ca, ca_key, request) = (at("ca.pem"), at("ca.key"), at("request.pem"));
+    openssl(&format!("req -x509 {key} -keyout {ca_key} -out {ca} -subj /CN=ca -days 2"));
+    openssl(&format!("req {key} -keyout {} -out {request} -subj /CN=stand-in", at("key.pem")));
+    openssl(&format!(
+        "x509 -req -in {request} -CA {ca} -CAkey {ca_key} -CAcreateserial -days 2 -out {} -extfile {}",
+        at("cert.pem"),
+        at("names")
+    ));
+    let certificate = CertificateDer::from_pem_file(at("cert.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(at("key.pem")).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("versions").with_no_client_auth().with_single_cert(vec![certificate], key);
+    TlsAcceptor::from(Arc::new(config.expect("they go together")))
+}
+
 /// See the module.
 pub struct Listener {
     pub address: SocketAddr,
@@ -57,15 +100,25 @@ impl Drop for Listener {
 impl Listener {
     /// A mail server without TLS.
     pub async fn mail() -> Listener {
-        Listener::start(true).await
+        Listener::start(true, Wire::Plain).await
+    }
+
+    /// The same with TLS.
+    pub async fn mail_over(wire: Wire) -> Listener {
+        Listener::start(true, wire).await
     }
 
     /// A receiver of webhooks.
     pub async fn hook() -> Listener {
-        Listener::start(false).await
+        Listener::start(false, Wire::Plain).await
     }
 
-    async fn start(mail: bool) -> Listener {
+    /// The same with TLS.
+    pub async fn hook_over(wire: Wire) -> Listener {
+        Listener::start(false, wire).await
+    }
+
+    async fn start(mail: bool, wire: Wire) -> Listener {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
@@ -77,12 +130,12 @@ impl Listener {
         let (serving, stopping) = (shared.clone(), stop.clone());
         tokio::spawn(async move {
             while let Some(Ok((stream, _))) = stopping.run_until_cancelled(listener.accept()).await {
-                let (shared, stopping) = (serving.clone(), stopping.clone());
+                let (shared, stopping, wire) = (serving.clone(), stopping.clone(), wire.clone());
                 shared.came.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 tokio::spawn(async move {
                     let serving = async {
                         // Whoever hangs up early has their reasons.
-                        let _ = if mail { smtp(stream, &shared).await } else { http(stream, &shared).await };
+                        let _ = serve(stream, &shared, mail, wire).await;
                     };
                     stopping.run_until_cancelled(serving).await;
                 });
@@ -128,14 +181,40 @@ impl Shared {
     }
 }
 
-async fn smtp(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+async fn serve(mut stream: TcpStream, shared: &Shared, mail: bool, wire: Wire) -> std::io::Result<()> {
     if shared.mood() == Mood::Away {
         return Ok(());
     }
-    let (reader, mut writer) = stream.split();
+    match (mail, wire) {
+        (true, Wire::Plain) => smtp(stream, shared, true).await,
+        (true, Wire::Tls(acceptor)) => smtp(acceptor.accept(stream).await?, shared, true).await,
+        (true, Wire::Starttls(acceptor)) => {
+            stream.write_all(b"220 stand-in ESMTP\r\n").await?;
+            let (reader, mut writer) = stream.split();
+            let mut lines = BufReader::new(reader).lines();
+            while let Some(line) = lines.next_line().await? {
+                if line.eq_ignore_ascii_case("STARTTLS") {
+                    writer.write_all(b"220 go on\r\n").await?;
+                    break;
+                }
+                writer.write_all(b"250-stand-in\r\n250 STARTTLS\r\n").await?;
+            }
+            smtp(acceptor.accept(stream).await?, shared, false).await
+        }
+        (false, Wire::Tls(acceptor) | Wire::Starttls(acceptor)) => {
+            http(acceptor.accept(stream).await?, shared).await
+        }
+        (false, Wire::Plain) => http(stream, shared).await,
+    }
+}
+
+async fn smtp(stream: impl AsyncRead + AsyncWrite, shared: &Shared, greet: bool) -> std::io::Result<()> {
+    let (reader, mut writer) = tokio::io::split(stream);
     let mut lines = BufReader::new(reader).lines();
     let mut envelope = String::new();
-    writer.write_all(b"220 stand-in ESMTP\r\n").await?;
+    if greet {
+        writer.write_all(b"220 stand-in ESMTP\r\n").await?;
+    }
     while let Some(line) = lines.next_line().await? {
         let word = line.split([' ', ':']).next().unwrap_or_default().to_uppercase();
         let answer = match word.as_str() {
@@ -178,11 +257,8 @@ async fn smtp(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn http(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
-    if shared.mood() == Mood::Away {
-        return Ok(());
-    }
-    let (reader, mut writer) = stream.split();
+async fn http(stream: impl AsyncRead + AsyncWrite, shared: &Shared) -> std::io::Result<()> {
+    let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::new(reader);
     let (mut head, mut line) = (String::new(), String::new());
     while line != "\r\n" {
