@@ -231,6 +231,13 @@ pub enum Command {
     BalancerStatus {
         selector: String,
     },
+    /// Channels, and how they fare.
+    NotifyList,
+    /// `None`: all of them.
+    NotifyTest {
+        name: Option<String>,
+    },
+    Metrics,
 }
 
 impl Command {
