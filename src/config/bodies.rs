@@ -7,8 +7,8 @@ use toml::de::DeValue;
 
 use super::diagnostic::known_names;
 use super::files::check_path;
-use super::probes;
 use super::reader::{self, Reader};
+use super::services;
 use super::steps::{required_text, text};
 use super::templates::{self, Known};
 use crate::domain::paths::{check_below, check_delete};
@@ -383,8 +383,8 @@ fn read_wait(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
     let path = text(&mut table, "path", known).map(Awaited::Path);
     let command = text(&mut table, "command", known).map(Awaited::Command);
     let probe = match table.key_span("port") {
-        Some(_) => probes::read_awaited_port(&mut table),
-        None => table.table("http", "`http`").and_then(probes::read_awaited),
+        Some(_) => services::read_awaited_port(&mut table),
+        None => table.table("http", "`http`").and_then(services::read_awaited),
     };
     ["port", "address", "http"].into_iter().for_each(|key| _ = table.value(key));
     if there.len() != 1 {

@@ -17,12 +17,14 @@ mod hosts;
 mod inventory;
 mod listing;
 mod load;
+mod notify;
 mod operators;
 mod params;
 mod probes;
 mod reader;
 mod script;
 mod scripted;
+mod services;
 mod settings;
 pub mod shape;
 mod sources;
@@ -48,6 +50,7 @@ pub use watching::Schedule;
 use jiff::Timestamp;
 
 use crate::domain::access::Operator;
+use crate::domain::channel::Channel;
 use crate::domain::check::Check;
 use crate::domain::inventory::Inventory;
 use crate::domain::name::check_name;
@@ -70,6 +73,8 @@ pub struct Config {
     /// Custom facts: the programs in `files/facts/`, by name.
     pub facts: BTreeMap<String, Source>,
     pub operators: Vec<Operator>,
+    /// How people are told.
+    pub channels: Vec<Channel>,
     /// Groups that scripts in `hosts/` say.
     pub scripted: Vec<Scripted>,
     /// What was read: scripts are asked again without reading anything else anew.
@@ -178,8 +183,15 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         .doc("operators")
         .map(|doc| operators::read(doc, complete.then_some(&groups)))
         .unwrap_or_default();
+    let names = notify::Names {
+        groups: inventory.groups.keys().map(String::as_str).collect(),
+        checks: checks.values().flatten().map(|check| check.name.as_str()).collect(),
+        complete,
+    };
+    let channels = read.doc("rollcall.toml").map(|doc| notify::read(doc, root, &names)).unwrap_or_default();
     Config {
         root: root.to_path_buf(),
+        channels,
         settings,
         inventory,
         tasks,

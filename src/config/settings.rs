@@ -125,6 +125,8 @@ pub(super) fn read(doc: Doc<'_>, root: &Path) -> Settings {
         fleet: fleet.unwrap_or_default(),
         schedule: file.table("schedule", "`schedule`").map(watching::read_schedule).unwrap_or_default(),
     };
+    // Read where more is known: see `notify.rs`.
+    file.value("notify");
     file.finish();
     settings
 }

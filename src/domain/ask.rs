@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::name::RunId;
@@ -75,6 +76,33 @@ impl Title {
     }
 }
 
+/// How the results of checks are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One document.
+    Json,
+    /// One object a line, as it happens; the same as `--json`.
+    Jsonl,
+    /// As a plugin of Nagios answers, exit status included.
+    Nagios,
+    /// As Jenkins and GitLab read results of tests.
+    Junit,
+    /// The Test Anything Protocol.
+    Tap,
+    /// Metrics for the textfile collector of Prometheus.
+    Prometheus,
+}
+
+impl Format {
+    /// True where a program reads the answer, whole, at the end.
+    pub fn is_document(self) -> bool {
+        !matches!(self, Format::Text | Format::Jsonl)
+    }
+}
+
 /// One thing an operator asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -99,6 +127,7 @@ pub enum Command {
         selector: String,
         name: Option<String>,
         params: Params,
+        format: Format,
     },
     Run {
         selector: String,
@@ -114,6 +143,7 @@ pub enum Command {
     Show {
         run: RunId,
         host: Option<String>,
+        format: Format,
     },
     Watch {
         run: RunId,
@@ -234,6 +264,14 @@ impl Command {
                 let check = (!check.is_empty()).then(|| check.join(" "));
                 Ok(Command::Downtime { selector: (*selector).into(), check, time, reason })
             }
+        }
+    }
+
+    /// How its answer is told.
+    pub fn format(&self) -> Format {
+        match self {
+            Command::Check { format, .. } | Command::Show { format, .. } => *format,
+            _ => Format::Text,
         }
     }
 }

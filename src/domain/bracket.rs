@@ -194,10 +194,7 @@ impl HostState {
                 self.phase = Phase::Serving { way: self.way(), roll: Some(Roll::Running) };
             }
             EventKind::ChecksEnded { stage, results, .. } => self.checked(*stage, results, event.at, steps),
-            EventKind::SnapshotEnded { hosts, results, .. } => {
-                let own = hosts.iter().zip(results).find(|(host, _)| *host == name);
-                own.iter().for_each(|(_, result)| self.compared(result));
-            }
+            EventKind::SnapshotEnded { hosts, results, .. } => self.compared(name, hosts, results),
             EventKind::RollbackStarted { .. } => {
                 let in_rotation = matches!(self.phase, Phase::Serving { .. });
                 self.phase = match in_rotation {
@@ -424,8 +421,9 @@ impl HostState {
         true
     }
 
-    /// What a comparison with other hosts came to.
-    fn compared(&mut self, result: &CheckResult) {
+    /// What a comparison with other hosts came to; `results` are those of `hosts`, in their order.
+    fn compared(&mut self, name: &HostName, hosts: &[HostName], results: &[CheckResult]) {
+        let Some((_, result)) = hosts.iter().zip(results).find(|(host, _)| *host == name) else { return };
         self.checks.push(result.clone());
         if !result.verdict.passes() {
             let why = format!("check `{}` is {}: {}", result.check, result.verdict.word(), result.text);

@@ -4,7 +4,7 @@
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use super::ask::{Ask, Command, Params, Tags, Title};
+pub use super::ask::{Ask, Command, Format, Params, Tags, Title};
 use super::name::{RunId, nearest};
 
 /// Longest line that an operator may send, in bytes.
@@ -72,6 +72,9 @@ enum Words {
         selector: String,
         /// A check, or a set of checks; then NAME=VALUE for what the checks need to know
         words: Vec<String>,
+        /// How the results are told
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
     },
     /// Run a shell command on hosts; equal answers are folded together
     #[command(override_usage = "ssh rollcall run SELECTOR -- COMMAND")]
@@ -101,6 +104,9 @@ enum Words {
         /// Only this host, with all its output
         #[arg(long)]
         host: Option<String>,
+        /// How the results of its checks are told
+        #[arg(long, value_enum, default_value_t, conflicts_with = "host")]
+        format: Format,
     },
     /// Follow a run from its beginning
     Watch { run: u64 },
@@ -304,11 +310,11 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
             let diff = words.diff;
             Command::Plan { ask: read_ask(words)?, diff }
         }
-        Words::Check { selector, words } => read_check(selector, &words)?,
+        Words::Check { selector, words, format } => read_check(selector, &words, format)?,
         Words::Run { selector, script } => Command::Run { selector, script: script.join(" ") },
         Words::Facts { selector, fresh } => Command::Facts { selector, fresh },
         Words::Runs { last } => Command::Runs { last },
-        Words::Show { run, host } => Command::Show { run: RunId(run), host },
+        Words::Show { run, host, format } => Command::Show { run: RunId(run), host, format },
         Words::Watch { run } => Command::Watch { run: RunId(run) },
         Words::Artifacts { run, host, list } => Command::Artifacts { run: RunId(run), host, list },
         Words::Cancel { run, now } => Command::Cancel { run: RunId(run), now },
@@ -349,6 +355,12 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
             read_task(&words)?
         }
     };
+    if json && command.format().is_document() {
+        return Err(usage(
+            "`--json` and `--format` ask for two answers; try: --format json, or --json alone".into(),
+        ));
+    }
+    json |= command.format() == Format::Jsonl;
     Ok(Request { command, json })
 }
 
@@ -427,12 +439,12 @@ fn meant(task: &str) -> String {
         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
-fn read_check(selector: String, words: &[String]) -> Result<Command, UsageError> {
+fn read_check(selector: String, words: &[String], format: Format) -> Result<Command, UsageError> {
     let (name, params) = match words {
         [first, rest @ ..] if !first.contains('=') => (Some(first.clone()), rest),
         all => (None, all),
     };
-    Ok(Command::Check { selector, name, params: read_params(params)? })
+    Ok(Command::Check { selector, name, params: read_params(params)?, format })
 }
 
 /// The name of a check: ssh has taken its quotes away.

@@ -33,13 +33,17 @@ fn lines_become_commands() {
             "plan deploy prod version=1",
             Command::Plan { ask: Ask::new("deploy", "prod", &params(&[("version", "1")])), diff: false },
         ),
-        ("check prod", Command::Check { selector: s("prod"), name: None, params: params(&[]) }),
+        (
+            "check prod",
+            Command::Check { selector: s("prod"), name: None, params: params(&[]), format: Format::Text },
+        ),
         (
             "check prod http version=1",
             Command::Check {
                 selector: s("prod"),
                 name: Some(s("http")),
                 params: params(&[("version", "1")]),
+                format: Format::Text,
             },
         ),
         ("run web -- ls *.log | wc -l", Command::Run { selector: s("web"), script: s("ls *.log | wc -l") }),
@@ -49,7 +53,10 @@ fn lines_become_commands() {
         ),
         ("run 'a -- b' -- true", Command::Run { selector: s("a -- b"), script: s("true") }),
         ("runs --last 3", Command::Runs { last: 3 }),
-        ("show 41 --host web01", Command::Show { run: RunId(41), host: Some(s("web01")) }),
+        (
+            "show 41 --host web01",
+            Command::Show { run: RunId(41), host: Some(s("web01")), format: Format::Text },
+        ),
         ("cancel 41 --now", Command::Cancel { run: RunId(41), now: true }),
         ("pause 41", Command::Pause { run: RunId(41) }),
         ("resume 41", Command::Resume { run: RunId(41) }),

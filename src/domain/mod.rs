@@ -4,8 +4,8 @@
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
 //! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, secret, template, param, schedule, rotation, inventory,
-//! alert, probe, seen, judge, across, check, roll, watched, roster, body, edit, step, hook, result, task, facts, selector, ask, command,
-//! access, release, plan, given, expand, checking, watchlist, planner, adhoc, event,
+//! alert, probe, seen, judge, across, check, roll, watched, channel, notice, incident, incidents, body, edit, step, hook, result, task,
+//! facts, selector, ask, command, access, release, plan, given, expand, checking, roster, watchlist, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
@@ -20,6 +20,7 @@ pub mod around;
 pub mod ask;
 pub mod body;
 pub mod bracket;
+pub mod channel;
 pub mod check;
 pub mod checking;
 pub mod command;
@@ -32,11 +33,14 @@ pub mod facts;
 pub mod given;
 pub mod health;
 pub mod hook;
+pub mod incident;
+pub mod incidents;
 pub mod inventory;
 pub mod judge;
 pub mod leave;
 pub mod name;
 pub mod nodeset;
+pub mod notice;
 pub mod outcome;
 pub mod output;
 pub mod param;

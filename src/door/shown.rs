@@ -22,7 +22,7 @@ pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config)
             let params: String = params.iter().map(|(name, value)| format!(" {name}={value}")).collect();
             format!("{word}{task}{params} because {reason}")
         }
-        Ok(Command::Check { selector, name, params }) => {
+        Ok(Command::Check { selector, name, params, .. }) => {
             let name = name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
             format!("{}{name}", Title::of_task("check", selector, &known(config, None, params)).0)
         }

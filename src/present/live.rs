@@ -1,5 +1,6 @@
 //! A run as it happens: one event, one line, with the host right-aligned in front.
 
+use crate::domain::check::CheckResult;
 use crate::domain::event::{Change, Event, EventKind, PausedUntil, Progress, Then, Way};
 use crate::domain::inventory::Endpoint;
 use crate::domain::name::{HostName, RunId, count};
@@ -64,25 +65,12 @@ impl<'a> Lines<'a> {
             StepSkipped { host, way, name, why, failed, .. } => {
                 self.host(host, &skipped_line(*way, name, why, *failed))
             }
-            ChecksEnded { host, results, .. } => results
-                .iter()
-                .map(|result| {
-                    self.host(
-                        host,
-                        &format!("check {}: {}: {}", result.check, result.verdict.word(), &result.text),
-                    )
-                })
-                .collect(),
-            SnapshotEnded { hosts, results, .. } => hosts
-                .iter()
-                .zip(results)
-                .map(|(host, result)| {
-                    self.host(
-                        host,
-                        &format!("check {}: {}: {}", result.check, result.verdict.word(), &result.text),
-                    )
-                })
-                .collect(),
+            ChecksEnded { host, results, .. } => {
+                results.iter().map(|result| self.host(host, &check_line(result))).collect()
+            }
+            SnapshotEnded { hosts, results, .. } => {
+                hosts.iter().zip(results).map(|(host, result)| self.host(host, &check_line(result))).collect()
+            }
             RollbackStarted { host, why } => self.host(host, &format!("rolling back: {}", why)),
             // Hosts whose turn never came are in the recap; a line for each would bury what happened.
             HostSettled { host, end, why } if self.plan.has_bracket() && *end != End::NotStarted => {
@@ -197,6 +185,10 @@ fn skipped_line(way: Way, name: &str, why: &str, failed: bool) -> String {
     let back = if way == Way::Back { "rollback: " } else { "" };
     let word = if failed { "FAILED" } else { "skipped" };
     format!("{back}{name}: {word}: {why}")
+}
+
+fn check_line(result: &CheckResult) -> String {
+    format!("check {}: {}: {}", result.check, result.verdict.word(), result.text)
 }
 
 fn step_line(way: Way, name: &str, attempt: u32, outcome: &Outcome, took_ms: u64) -> String {

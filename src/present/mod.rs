@@ -2,9 +2,15 @@
 
 pub mod facts;
 pub mod json;
+pub mod junit;
 pub mod live;
+pub mod nagios;
+pub mod notice;
 pub mod plan;
+pub mod prometheus;
 pub mod recap;
+pub mod report;
 mod steps;
 pub mod table;
+pub mod tap;
 pub mod watching;

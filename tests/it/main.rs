@@ -10,6 +10,7 @@ mod embedded;
 mod facts;
 mod failures;
 mod fleet;
+mod formats;
 mod haproxy;
 mod inventory;
 mod killed;

@@ -93,6 +93,10 @@ fn the_schemas_name_the_keys_that_are_read() {
         let text = step(&format!("{kind} = {{ zzz = 1 }}\n"));
         assert_eq!(read_keys("tasks/t.toml", &text), shown_keys("tasks", Some(shape)), "{kind}");
     }
+    let looks = |kind: &str, shape: &'static str| {
+        let text = format!("[[check]]\nname = \"c\"\n{kind} = {{ zzz = 1 }}\n");
+        ("checks/c.toml", text, "checks", Some(shape))
+    };
     let tables = [
         ("tasks/t.toml", step("run = \"true\"\nzzz = 1\n"), "tasks", Some("Step")),
         ("tasks/t.toml", format!("zzz = 1\n{}", step("run = \"true\"\n")), "tasks", None),
@@ -139,6 +143,24 @@ fn the_schemas_name_the_keys_that_are_read() {
             "[[check]]\nname = \"c\"\ntcp = { port = 1, zzz = 1 }\n".into(),
             "checks",
             Some("Tcp"),
+        ),
+        looks("tls", "Tls"),
+        looks("dns", "Dns"),
+        looks("port", "Listening"),
+        looks("process", "Process"),
+        looks("service", "Service"),
+        looks("file", "File"),
+        looks("log", "Log"),
+        looks("package", "Package"),
+        looks("disk", "Disk"),
+        looks("load", "Load"),
+        looks("memory", "Memory"),
+        looks("plugin", "SentPlugin"),
+        (
+            "checks/c.toml",
+            "[[check]]\nname = \"c\"\nhttp = { port = 1, cache = { zzz = 1 } }\n".into(),
+            "checks",
+            Some("Cache"),
         ),
         (
             "checks/c.toml",

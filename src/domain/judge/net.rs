@@ -60,7 +60,8 @@ fn json_fault(http: &Http, body: &str) -> Option<String> {
 /// A template is text when it is rendered, whatever it is rendered to.
 fn is_value(value: &Value, wanted: &Value) -> bool {
     let numbers = value.as_f64().zip(wanted.as_f64());
-    let as_text = wanted.as_str().is_some_and(|text| !value.is_string() && value.to_string() == text);
+    let text = value.to_string();
+    let as_text = wanted.as_str().is_some_and(|wanted| !value.is_string() && text == wanted);
     value == wanted || as_text || numbers.is_some_and(|(got, wanted)| got == wanted)
 }
 
@@ -195,7 +196,7 @@ fn fits(known: &str, name: &str) -> bool {
 }
 
 pub(super) fn resolved(dns: &Dns, words: &Words) -> Judged {
-    let got: BTreeSet<String> = words.all("answer").map(|answer| plain(answer)).collect();
+    let got: BTreeSet<String> = words.all("answer").map(plain).collect();
     let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
     if got.is_empty() {
         return Judged::critical(format!("{} has no answer", dns.name));

@@ -16,10 +16,10 @@ use super::{Desk, Gone, Terminal};
 use crate::config::{Config, FilesDir};
 use crate::domain::access::{Granted, Operator, authorize};
 use crate::domain::adhoc::{plan_check, plan_facts, plan_rotation, plan_run};
-use crate::domain::command::{Command, Request};
+use crate::domain::command::{Command, Format, Request};
 use crate::domain::inventory::{Host, Inventory};
 use crate::domain::name::HostName;
-use crate::domain::outcome::exit;
+use crate::domain::outcome::{Verdict, exit};
 use crate::domain::plan::{Kind, Plan, World};
 use crate::domain::planner::{plan_look, plan_rollback, plan_task};
 use crate::domain::record::Debt;
@@ -28,7 +28,7 @@ use crate::domain::wish::Wish;
 use crate::engine::StartError;
 use crate::engine::port::StoreError;
 use crate::present::plan::plan as present_plan;
-use crate::present::{json, table};
+use crate::present::{json, nagios, table};
 
 /// Why a command got no answer, with the exit status that says so.
 struct Refused {
@@ -79,7 +79,9 @@ impl<T: Into<Refused>> From<T> for Ended {
 /// Answers one request of one operator; the exit status. A closed terminal detaches: what was started
 /// goes on.
 pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal: &mut dyn Terminal) -> u8 {
-    let mut asked = Asked { desk, config: desk.config.borrow().clone(), json: request.json, terminal };
+    let format = request.command.format();
+    let mut asked =
+        Asked { desk, config: desk.config.borrow().clone(), json: request.json, format, terminal };
     let result = match authorize(operator, request.command) {
         Ok(granted) => asked.answer(&granted).await,
         Err(why) => Err(Ended::Refused(Refused { status: exit::NOT_ALLOWED, why })),
@@ -87,6 +89,11 @@ pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal
     match result {
         Ok(status) => status,
         Err(Ended::Gone) => exit::INTERNAL,
+        // Nagios reads nothing else, and knows no other status.
+        Err(Ended::Refused(Refused { why, .. })) if format == Format::Nagios => {
+            let _ = asked.terminal.out(&nagios::refused(&why)).await;
+            Verdict::Unknown.exit_status()
+        }
         Err(Ended::Refused(Refused { status, why })) => {
             // Nobody there to read it is no further trouble.
             let _ = asked.terminal.err(&format!("rollcall: {why}\n")).await;
@@ -99,6 +106,7 @@ struct Asked<'a> {
     desk: &'a Desk,
     config: Arc<Config>,
     json: bool,
+    format: Format,
     terminal: &'a mut dyn Terminal,
 }
 
@@ -139,7 +147,7 @@ impl Asked<'_> {
             }
             Command::Facts { selector, fresh } => self.facts(granted, &inventory, (selector, *fresh)).await,
             Command::Runs { last } => self.runs(granted, *last).await,
-            Command::Show { run, host } => self.show(granted, *run, host.as_deref()).await,
+            Command::Show { run, host, .. } => self.show(granted, *run, host.as_deref()).await,
             Command::Watch { run } => self.watch(granted, *run).await,
             Command::Artifacts { run, host, list } => {
                 self.artifacts(granted, *run, host.as_deref(), *list).await
@@ -243,7 +251,7 @@ impl Asked<'_> {
 
     /// Open debts stand under every answer until they are paid.
     async fn footer(&mut self, granted: &Granted) -> Result<(), Ended> {
-        if self.json {
+        if self.json || self.format.is_document() {
             return Ok(());
         }
         let debts = self.desk.engine.ports().store.debts().await?;
@@ -298,7 +306,7 @@ fn plan_command(world: &World<'_>, command: &Command) -> Result<Plan, String> {
     match command {
         Command::Plan { ask, diff: false } | Command::Task { ask, check: false } => plan_task(world, ask),
         Command::Plan { ask, diff: true } | Command::Task { ask, check: true } => plan_look(world, ask),
-        Command::Check { selector, name, params } => plan_check(world, selector, name.as_deref(), params),
+        Command::Check { selector, name, params, .. } => plan_check(world, selector, name.as_deref(), params),
         Command::Run { selector, script } => plan_run(world, selector, script),
         Command::Facts { selector, .. } => plan_facts(world, selector),
         Command::Rollback { selector } => plan_rollback(world, selector),

@@ -2,7 +2,7 @@
 
 use super::{Asked, Ended, Refused, may_see};
 use crate::domain::access::Granted;
-use crate::domain::command::Command;
+use crate::domain::command::{Command, Format};
 use crate::domain::event::Event;
 use crate::domain::given::given_secrets;
 use crate::domain::name::{HostName, RunId};
@@ -13,6 +13,7 @@ use crate::domain::secret::{Given, SecretVars};
 use crate::engine::feed::{Over, Seen, Watch};
 use crate::engine::port::StoredRun;
 use crate::present::live::Lines;
+use crate::present::report::{self, Report};
 use crate::present::{json, recap, table};
 
 impl Asked<'_> {
@@ -32,7 +33,8 @@ impl Asked<'_> {
     async fn follow(&mut self, watch: Watch) -> Result<u8, Ended> {
         let looks =
             matches!(watch.live().plan.kind, Kind::Run | Kind::Check | Kind::Facts | Kind::Look { .. });
-        let (run, events) = self.see(watch, looks && !self.json).await?;
+        let quiet = (looks && !self.json) || self.format.is_document();
+        let (run, events) = self.see(watch, quiet).await?;
         self.told(&run, &events).await
     }
 
@@ -94,9 +96,23 @@ impl Asked<'_> {
     }
 
     async fn told(&mut self, run: &Run, events: &[Event]) -> Result<u8, Ended> {
+        if self.format.is_document() {
+            return self.report(run, events).await;
+        }
         let text = if self.json { json::recap(run) } else { recap::recap(run, events) };
         self.terminal.out(&text).await?;
         Ok(run.outcome.map_or(exit::INTERNAL, |outcome| outcome.exit_status()))
+    }
+
+    /// The results of its checks, for a program.
+    async fn report(&mut self, run: &Run, events: &[Event]) -> Result<u8, Ended> {
+        let report = Report::of_run(run, events, &self.config.inventory);
+        let text = report::told(&report, self.format);
+        self.terminal.out(&text).await?;
+        Ok(match self.format {
+            Format::Nagios => report.verdict.exit_status(),
+            _ => run.outcome.map_or(exit::INTERNAL, |outcome| outcome.exit_status()),
+        })
     }
 
     /// A run from the store. One that may not be seen looks like one that does not exist.
@@ -121,6 +137,10 @@ impl Asked<'_> {
         }
         let run = Run::replay(id, stored.plan.clone(), &stored.events)
             .map_err(|illegal| Refused { status: exit::INTERNAL, why: format!("run {id}: {illegal}") })?;
+        if self.format.is_document() {
+            let status = self.report(&run, &stored.events).await?;
+            return Ok(if self.format == Format::Nagios { status } else { 0 });
+        }
         if self.json {
             let events: String = stored.events.iter().map(json::event).collect();
             return self.say(&(events + &json::recap(&run))).await;

@@ -1,0 +1,124 @@
+//! As a plugin of Nagios answers: `TEXT | performance data`, then long text. A single check passes through as it
+//! is, so that `check web01 http --format nagios` stands in for `check_by_ssh`.
+
+use std::fmt::Write;
+
+use super::report::{Report, one_line};
+use crate::domain::check::CheckResult;
+use crate::domain::outcome::Verdict;
+use crate::domain::perf::Reading;
+
+/// Problems of each kind that the first line names.
+const NAMED: usize = 3;
+
+/// Characters of what was seen of each, in the first line.
+const SEEN_CHARS: usize = 60;
+
+/// Performance data of many checks, in bytes: Nagios takes 8 KiB of an answer and cuts the rest off.
+const READINGS_LIMIT_BYTES: usize = 4 * 1024;
+
+/// The answer of a plugin.
+pub fn plugin(report: &Report) -> String {
+    let mut results = report.results();
+    match (results.next(), results.next(), report.missing().next()) {
+        (Some((_, alone)), None, None) => single(alone),
+        _ => many(report),
+    }
+}
+
+/// The answer of a plugin that could not look.
+pub fn refused(why: &str) -> String {
+    format!("UNKNOWN: {}\n", plain(&one_line(why, usize::MAX)))
+}
+
+fn single(result: &CheckResult) -> String {
+    let text = plain(result.text.replace(['\n', '\r'], " ").trim());
+    let mut told = if text.is_empty() { "(no output)".into() } else { text };
+    let readings: Vec<String> = result.readings.iter().map(Reading::to_string).collect();
+    if !readings.is_empty() {
+        told += &format!(" | {}", plain_readings(&readings.join(" ")));
+    }
+    told.push('\n');
+    for line in result.detail.lines() {
+        _ = writeln!(told, "{}", plain(line));
+    }
+    told
+}
+
+fn many(report: &Report) -> String {
+    let counted = [Verdict::Ok, Verdict::Warning, Verdict::Critical, Verdict::Unknown];
+    let mut counts: Vec<String> =
+        counted.iter().filter_map(|verdict| counted_word(report, *verdict)).collect();
+    let missing = report.missing().count();
+    if missing > 0 {
+        counts.push(format!("{missing} not made"));
+    }
+    if counts.is_empty() {
+        counts.push("nothing was looked at".into());
+    }
+    let mut told = format!("{}: {} |", report.verdict.word().to_uppercase(), counts.join(", "));
+    for verdict in counted {
+        _ = write!(told, " {}={}", verdict.word(), report.count(verdict));
+    }
+    told += &readings(report);
+    told.push('\n');
+    // Nagios cuts the end off: what is bad comes first.
+    for verdict in [Verdict::Critical, Verdict::Unknown, Verdict::Warning, Verdict::Ok] {
+        for (host, result) in report.results().filter(|(_, result)| result.verdict == verdict) {
+            let text = one_line(&result.text, usize::MAX);
+            _ = writeln!(
+                told,
+                "[{}] {}",
+                verdict.word().to_uppercase(),
+                plain(&format!("{} {}: {text}", host.host, result.check))
+            );
+        }
+    }
+    for (host, check) in report.missing() {
+        _ = writeln!(told, "[UNKNOWN] {}", plain(&format!("{} {check}: was not made", host.host)));
+    }
+    told
+}
+
+/// `1 critical (web03 http: HTTP status 503, wanted 200)`
+fn counted_word(report: &Report, verdict: Verdict) -> Option<String> {
+    let of_it = || report.results().filter(|(_, result)| result.verdict == verdict);
+    let count = of_it().count();
+    if count == 0 || verdict == Verdict::Ok {
+        return (count > 0).then(|| format!("{count} {}", verdict.word()));
+    }
+    let seen = |(host, result): (&super::report::HostReport, &CheckResult)| {
+        format!("{} {}: {}", host.host, result.check, one_line(&result.text, SEEN_CHARS))
+    };
+    let mut named: Vec<String> = of_it().take(NAMED).map(seen).collect();
+    if count > NAMED {
+        named.push(format!("and {} more", count - NAMED));
+    }
+    Some(plain(&format!("{count} {} ({})", verdict.word(), named.join("; "))))
+}
+
+/// As many as there is room for, whole.
+fn readings(report: &Report) -> String {
+    let mut all = String::new();
+    for (host, result) in report.results() {
+        for reading in &result.readings {
+            let label = format!("{}/{}/{}", host.host, result.check, reading.label);
+            let item = format!(" {}", Reading { label, ..reading.clone() });
+            if all.len() + item.len() > READINGS_LIMIT_BYTES {
+                return all;
+            }
+            all += &plain_readings(&item);
+        }
+    }
+    all
+}
+
+/// Text that no reader takes for performance data, and that is one line.
+fn plain(text: &str) -> String {
+    text.replace('|', "¦").replace(|c: char| c.is_control() && c != '\t', " ")
+}
+
+/// A label may hold anything but what would end the line or begin another part.
+fn plain_readings(items: &str) -> String {
+    plain(items).replace('\t', " ")
+}

@@ -1,0 +1,197 @@
+//! Notices in words: the subject and the text of a message, and the words for templates.
+
+use std::fmt::Write;
+
+use super::report::one_line;
+use crate::domain::notice::{About, Ended, Notice, NoticeKind, What};
+use crate::domain::outcome::Verdict;
+use crate::domain::template::Vars;
+
+/// Characters of the node set in a subject.
+const HOSTS_CHARS: usize = 80;
+
+/// `[rollcall] CRITICAL http web[03,07] (2/20) prod`
+pub fn subject(notice: &Notice) -> String {
+    let rest = match &notice.what {
+        What::Incident(about) => {
+            let hosts = one_line(&about.hosts, HOSTS_CHARS);
+            format!("{} {} {hosts}{} {}", headline(about), about.check, share(about), about.group)
+        }
+        What::Digest { open, past, left_out } => {
+            format!("digest: {} open, {} came and went", open.len(), past.len() + left_out)
+        }
+        What::GaveUp { channel, count, .. } => {
+            format!("the channel {channel} could not deliver {}", messages(*count))
+        }
+        What::Test { .. } => "test message".into(),
+    };
+    one_line(&format!("[rollcall] {rest}"), 250)
+}
+
+fn headline(about: &About) -> String {
+    match about.kind {
+        NoticeKind::Recovered => "RECOVERED".into(),
+        NoticeKind::Acknowledged => "ACKNOWLEDGED".into(),
+        _ => about.verdict.word().to_uppercase(),
+    }
+}
+
+fn share(about: &About) -> String {
+    if about.of == 0 { String::new() } else { format!(" ({}/{})", about.count, about.of) }
+}
+
+fn messages(count: usize) -> String {
+    if count == 1 { "a message".into() } else { format!("{count} messages") }
+}
+
+/// What it says, line by line.
+pub fn text(notice: &Notice) -> String {
+    match &notice.what {
+        What::Incident(about) => incident(notice, about),
+        What::Digest { open, past, left_out } => digest(open, past, *left_out),
+        What::GaveUp { channel, count, why } => format!(
+            "rollcall could not deliver {} by the channel {channel} and has given up on it.\nLast it was told: {why}\n\
+             To see what is waiting: ssh rollcall notify list\nTo try it: ssh rollcall notify test {channel}\n",
+            messages(*count)
+        ),
+        What::Test { by } => format!("{by} asked rollcall to send this. Messages of this channel arrive.\n"),
+    }
+}
+
+fn incident(notice: &Notice, about: &About) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{}: {} on {}{} of {}",
+        headline(about),
+        about.check,
+        about.hosts,
+        share(about),
+        about.group
+    );
+    let _ = writeln!(text, "since {}{}\n", time(about.since), lasted(notice, about));
+    for seen in &about.seen {
+        let flapping = if seen.flapping { " (flapping)" } else { "" };
+        let _ = writeln!(text, "{}: {}{flapping}: {}", seen.hosts, seen.verdict.word(), seen.text.trim());
+    }
+    if about.not_shown > 0 {
+        let _ = writeln!(text, "and {} more hosts with texts of their own", about.not_shown);
+    }
+    for known in &about.acknowledged {
+        let _ = writeln!(text, "acknowledged by {}, for {}: {}", known.by, known.hosts, known.why);
+    }
+    let changes = [
+        ("new since the last message", &about.new),
+        ("recovered", &about.recovered),
+        ("not watched any more", &about.dropped),
+    ];
+    for (what, hosts) in
+        changes.iter().filter(|(what, hosts)| !hosts.is_empty() && !(about.first && what.starts_with("new")))
+    {
+        let _ = writeln!(text, "{what}: {hosts}");
+    }
+    let _ = writeln!(text, "\nTo look: ssh rollcall why {}", about.example);
+    text
+}
+
+fn lasted(notice: &Notice, about: &About) -> String {
+    match about.kind {
+        NoticeKind::Recovered => {
+            format!(" until {}, {}", time(notice.at), super::table::age(about.since, notice.at))
+        }
+        _ => String::new(),
+    }
+}
+
+fn time(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+fn digest(open: &[Ended], past: &[Ended], left_out: usize) -> String {
+    let mut text = String::new();
+    let line = |ended: &Ended| {
+        let until =
+            ended.until.map(|at| format!(", for {}", super::table::age(ended.since, at))).unwrap_or_default();
+        let word = ended.verdict.word();
+        format!(
+            "  {word}  {} on {} of {}, since {}{until}\n",
+            ended.check,
+            ended.hosts,
+            ended.group,
+            time(ended.since)
+        )
+    };
+    for (title, lines) in [("Open", open), ("Came and went", past)] {
+        let lines: String = lines.iter().map(line).collect();
+        let _ = writeln!(text, "{title}:\n{}", if lines.is_empty() { "  nothing\n".into() } else { lines });
+    }
+    if left_out > 0 {
+        let _ = writeln!(text, "and {left_out} more that came and went");
+    }
+    text
+}
+
+/// The words that the body of a webhook may use, and the environment of a command.
+pub fn words(notice: &Notice, channel: &str) -> Vars {
+    let mut all: Vec<(&str, String)> = vec![
+        ("channel", channel.into()),
+        ("key", notice.key.clone()),
+        ("subject", subject(notice)),
+        ("text", text(notice)),
+        ("at", notice.at.to_string()),
+    ];
+    let kind = match &notice.what {
+        What::Incident(about) => kind(about.kind),
+        What::Digest { .. } => "digest",
+        What::GaveUp { .. } => "gave-up",
+        What::Test { .. } => "test",
+    };
+    let none = About::nothing(notice.at);
+    let about = if let What::Incident(about) = &notice.what { about } else { &none };
+    all.extend([
+        ("kind", kind.into()),
+        ("thread", about.thread.clone()),
+        ("verdict", about.verdict.word().into()),
+        ("check", about.check.clone()),
+        ("group", about.group.clone()),
+        ("hosts", about.hosts.clone()),
+        ("count", about.count.to_string()),
+        ("since", about.since.to_string()),
+    ]);
+    all.into_iter().map(|(name, text)| (name.to_string(), text.into())).collect()
+}
+
+fn kind(kind: NoticeKind) -> &'static str {
+    match kind {
+        NoticeKind::Opened => "opened",
+        NoticeKind::Update => "update",
+        NoticeKind::Reminder => "reminder",
+        NoticeKind::Acknowledged => "acknowledged",
+        NoticeKind::Recovered => "recovered",
+    }
+}
+
+impl About {
+    /// Of no incident.
+    fn nothing(at: jiff::Timestamp) -> About {
+        About {
+            kind: NoticeKind::Opened,
+            thread: String::new(),
+            first: true,
+            check: String::new(),
+            group: String::new(),
+            since: at,
+            verdict: Verdict::Ok,
+            hosts: String::new(),
+            count: 0,
+            of: 0,
+            example: String::new(),
+            seen: Vec::new(),
+            not_shown: 0,
+            new: String::new(),
+            recovered: String::new(),
+            dropped: String::new(),
+            acknowledged: Vec::new(),
+        }
+    }
+}

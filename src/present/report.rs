@@ -1,0 +1,139 @@
+//! The results of checks on hosts as one value, for programs: every format of `check --format` takes it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{json, junit, nagios, prometheus, tap};
+use crate::domain::check::CheckResult;
+use crate::domain::command::Format;
+use crate::domain::event::Event;
+use crate::domain::inventory::{Host, Inventory};
+use crate::domain::name::RunId;
+use crate::domain::outcome::{RunOutcome, Verdict};
+use crate::domain::run::Run;
+
+/// What there is to tell of some checks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// What was asked for.
+    pub title: String,
+    pub run: Option<RunId>,
+    /// When it began.
+    pub at: Timestamp,
+    pub took: Duration,
+    pub verdict: Verdict,
+    pub hosts: Vec<HostReport>,
+}
+
+/// One host of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostReport {
+    pub host: String,
+    /// As `prod.web`; empty for a host that has left the inventory.
+    pub group: String,
+    pub results: Vec<CheckResult>,
+    /// Checks that were to be made and were not.
+    pub missing: Vec<String>,
+}
+
+impl Report {
+    /// The checks of a run, as they ended last.
+    pub fn of_run(run: &Run, events: &[Event], inventory: &Inventory) -> Report {
+        let hosts: Vec<HostReport> = run
+            .hosts
+            .iter()
+            .map(|(name, state)| {
+                let planned = run.plan.hosts.get(name).map_or(&[][..], |plan| &plan.checks);
+                let looked_at = |check: &str| state.checks.iter().any(|result| result.check == check);
+                let missing = planned.iter().filter(|check| !looked_at(&check.name));
+                HostReport {
+                    host: name.to_string(),
+                    group: inventory.host(name).map(group_of).unwrap_or_default(),
+                    results: state.checks.clone(),
+                    missing: missing.map(|check| check.name.clone()).collect(),
+                }
+            })
+            .collect();
+        let at = events.first().map_or(Timestamp::UNIX_EPOCH, |event| event.at);
+        let end = events.last().map_or(at, |event| event.at);
+        let verdict = match run.outcome {
+            Some(RunOutcome::Checked(verdict)) => verdict,
+            _ => worst(&hosts),
+        };
+        let took = Duration::try_from(end.duration_since(at)).unwrap_or_default();
+        Report { title: run.plan.title.0.clone(), run: Some(run.id), at, took, verdict, hosts }
+    }
+
+    /// Every result with its host.
+    pub fn results(&self) -> impl Iterator<Item = (&HostReport, &CheckResult)> {
+        self.hosts.iter().flat_map(|host| host.results.iter().map(move |result| (host, result)))
+    }
+
+    /// Every check that was not made, with its host.
+    pub fn missing(&self) -> impl Iterator<Item = (&HostReport, &str)> {
+        self.hosts.iter().flat_map(|host| host.missing.iter().map(move |check| (host, check.as_str())))
+    }
+
+    /// How many results have this verdict.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.results().filter(|(_, result)| result.verdict == verdict).count()
+    }
+}
+
+/// What was not looked at is not known.
+fn worst(hosts: &[HostReport]) -> Verdict {
+    let seen = hosts.iter().flat_map(|host| &host.results).map(|result| result.verdict);
+    let blind = hosts.iter().any(|host| !host.missing.is_empty());
+    Verdict::worst(seen.chain(blind.then_some(Verdict::Unknown)))
+}
+
+/// The innermost group of a host.
+pub fn group_of(host: &Host) -> String {
+    let depth = |group: &&String| group.matches('.').count();
+    let deepest = host.groups.iter().map(|group| depth(&group)).max();
+    host.groups.iter().find(|group| Some(depth(group)) == deepest).cloned().unwrap_or_default()
+}
+
+/// The report as its readers want it. People have other words: nothing for [`Format::Text`].
+pub fn told(report: &Report, format: Format) -> String {
+    match format {
+        Format::Text | Format::Jsonl => String::new(),
+        Format::Json => document(report),
+        Format::Nagios => nagios::plugin(report),
+        Format::Junit => junit::xml(report),
+        Format::Tap => tap::lines(report),
+        Format::Prometheus => prometheus::checks(report),
+    }
+}
+
+fn document(report: &Report) -> String {
+    let hosts: Vec<_> = report
+        .hosts
+        .iter()
+        .map(|host| {
+            json!({
+                "host": host.host, "group": host.group, "checks": host.results, "not_made": host.missing,
+            })
+        })
+        .collect();
+    json::line(
+        "report",
+        json!({
+            "title": report.title, "run": report.run, "at": report.at,
+            "took_ms": u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+            "verdict": report.verdict, "exit_status": report.verdict.exit_status(), "hosts": hosts,
+        }),
+    )
+}
+
+/// One line out of a text: at most so many characters, no line ends, no control characters.
+pub(super) fn one_line(text: &str, limit: usize) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line = words.collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(limit) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
