@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use super::ask::{Ask, Command, Format, Params, Tags, Title};
 use super::name::{RunId, nearest};
+use super::watchwords::WatchWords;
 
 /// Longest line that an operator may send, in bytes.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
@@ -159,25 +160,8 @@ enum Words {
     /// Mark a release as bad, so that it is not deployed again, or as good
     #[command(subcommand)]
     Mark(MarkWords),
-    /// How everything that is watched stands: problems, worst first
-    Status {
-        #[arg(default_value = "all")]
-        selector: String,
-    },
-    /// What was seen of a host's checks, and when it changed
-    History { host: String, check: Vec<String> },
-    /// What is the matter with a host, since when, and what was done to it in between
-    Why { host: String, check: Vec<String> },
-    /// Times in which nothing is told of hosts, or of one check of theirs
-    #[command(override_usage = "ssh rollcall downtime [SELECTOR [CHECK] for TIME because REASON | end N]")]
-    Downtime { words: Vec<String> },
-    /// Say that a problem is known: nothing more is told of it until it is over
-    #[command(override_usage = "ssh rollcall ack HOST CHECK because REASON")]
-    Ack {
-        host: String,
-        #[arg(required = true)]
-        words: Vec<String>,
-    },
+    #[command(flatten)]
+    Watching(WatchWords),
     /// Read the configuration again: all of it, or nothing
     Reload,
     /// Host keys
@@ -334,15 +318,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Rollback { selector } => Command::Rollback { selector },
         Words::Mark(MarkWords::Bad { task, words }) => read_mark(task, &words, true)?,
         Words::Mark(MarkWords::Good { task, words }) => read_mark(task, &words, false)?,
-        Words::Status { selector } => Command::Status { selector },
-        Words::History { host, check } => Command::History { host, check: joined(&check) },
-        Words::Why { host, check } => Command::Why { host, check: joined(&check) },
-        Words::Downtime { words } => Command::downtime(&words).map_err(usage)?,
-        Words::Ack { host, words } => {
-            let (check, reason) = read_reason(&words)?;
-            let check = joined(check).ok_or_else(|| usage("say which check; see: status".into()))?;
-            Command::Ack { host, check, reason }
-        }
+        Words::Watching(words) => words.read().map_err(usage)?,
         Words::Reload => Command::Reload,
         Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
             Command::HostAccept { selector, fingerprint, trust }
@@ -445,11 +421,6 @@ fn read_check(selector: String, words: &[String], format: Format) -> Result<Comm
         all => (None, all),
     };
     Ok(Command::Check { selector, name, params: read_params(params)?, format })
-}
-
-/// The name of a check: ssh has taken its quotes away.
-fn joined(words: &[String]) -> Option<String> {
-    (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// What stands before `because`, and the reason behind it.
