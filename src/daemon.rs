@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::balancer::Balancers;
 use crate::config::{self, Config, FleetSettings};
@@ -27,11 +29,13 @@ use crate::door::ssh::SshDoor;
 use crate::door::{Desk, Reload, Terminal, answer};
 use crate::engine::monitor::{self, Around, Asked, Running};
 use crate::engine::port::{Clock, Remote};
+use crate::engine::tell::{self, Tell};
 use crate::engine::{Engine, Ports};
 use crate::fleet::connect::{Dial, Tcp};
 use crate::fleet::here::Here;
 use crate::fleet::known_hosts::KnownHosts;
 use crate::fleet::{Fleet, Parts, Settings, read_identities};
+use crate::notify::Ways;
 use crate::present::table;
 use crate::probe::Probes;
 use crate::store::SqliteStore;
@@ -57,6 +61,8 @@ pub struct Daemon {
     door: Arc<SshDoor>,
     fleet: Arc<Fleet>,
     stop: CancellationToken,
+    /// Whoever tells people.
+    telling: TaskTracker,
     root: Arc<Root>,
     watching: Mutex<Option<Running>>,
 }
@@ -80,7 +86,8 @@ impl Reload for Root {
             .map_err(|error| error.to_string())?;
         let new = loaded.map_err(|diagnostics| diagnostics.to_string())?;
         let mut said = describe(&new);
-        if self.current.borrow().settings.takes_a_restart(&new.settings) {
+        let current = self.current.borrow().clone();
+        if current.settings.takes_a_restart(&new.settings) || current.channels != new.channels {
             said.push_str("; what changed in rollcall.toml takes effect at the next start");
         }
         for trouble in troubles(&new) {
@@ -148,12 +155,14 @@ struct Built {
 
 /// Starts to watch; without looks it only knows what is kept.
 async fn watch_checks(desk: &Desk, asked: Asked, looks: bool) -> Result<Running, String> {
+    let tell = desk.tell.clone();
     let around = Around {
         ports: desk.engine.ports().clone(),
         watches: desk.watches.clone(),
         config: desk.config.clone(),
         in_hand: desk.engine.in_hand(),
         looks,
+        bell: Arc::new(move || tell.ring()),
     };
     monitor::start(around, asked).await.map_err(|error| error.to_string())
 }
@@ -178,22 +187,36 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         state: settings.store.parent().unwrap_or(Path::new("/")).to_path_buf(),
     });
     let vault = Arc::new(Vault::new(config.clone())?);
+    let store = Arc::new(store);
+    let tell = Tell::new(tell::Parts {
+        outbox: store.clone(),
+        messenger: Arc::new(Ways { site: site.clone() }),
+        clock: clock.clone(),
+        zone: TimeZone::system(),
+        channels: config.channels.clone(),
+        sizes: sizes(current.subscribe()),
+    });
     let engine = Engine::new(Ports {
         prober: Arc::new(Probes::new(remote.clone(), clock.clone())),
         balancers: Arc::new(Balancers::new(remote.clone())),
         remote,
         epoch: store.epoch(),
         site,
-        places: Arc::new(store.clone()),
-        store: Arc::new(store.clone()),
+        places: store.clone(),
+        store: store.clone(),
         clock,
         secrets: vault.clone(),
         downloads: settings.downloads.clone(),
     });
     let root = Arc::new(Root { path: path.to_path_buf(), current, vault, reloading: Mutex::default() });
     let (monitor, asked) = monitor::prepare();
-    let desk = Desk { engine, config: receiver, reload: root.clone(), monitor, watches: Arc::new(store) };
+    let desk = Desk { engine, tell, config: receiver, reload: root.clone(), monitor, watches: store };
     Ok(Built { desk, fleet, root, asked })
+}
+
+/// How many hosts each top-level group has by now.
+fn sizes(config: watch::Receiver<Arc<Config>>) -> Box<dyn Fn(&str) -> usize + Send + Sync> {
+    Box::new(move |group| config.borrow().inventory.hosts.iter().filter(|host| host.file() == group).count())
 }
 
 /// The name under which hosts keep what this rollcall does on them. The daemon and `--local` share a store,
@@ -270,8 +293,11 @@ impl Daemon {
         tracing::info!(?addresses, "{said}");
         // Not before the doors are open: whoever takes runs up is there to be asked about them.
         recover_runs(&desk).await?;
+        let telling = TaskTracker::new();
+        let (tell, stopping) = (desk.tell.clone(), stop.clone());
+        telling.spawn(async move { tell.run(stopping).await });
         let watching = Mutex::new(Some(watch_checks(&desk, asked, true).await?));
-        Ok(Daemon { door, desk, addresses, fleet, stop, root, watching })
+        Ok(Daemon { door, desk, addresses, fleet, stop, telling, root, watching })
     }
 
     /// Serves until a signal says stop. SIGHUP reads the configuration again.
@@ -316,6 +342,8 @@ impl Daemon {
         }
         self.desk.engine.drain(&myself()).await;
         self.door.answered().await;
+        self.telling.close();
+        self.telling.wait().await;
         self.fleet.close().await;
     }
 }

@@ -11,6 +11,7 @@ pub mod present;
 
 pub mod balancer;
 pub mod fleet;
+pub mod notify;
 pub mod probe;
 pub mod store;
 pub mod vault;

@@ -73,7 +73,7 @@ impl Vault {
 fn with_secrets_of(config: &Config, mut loaded: Vec<Secret>) -> Vec<Secret> {
     let of_hosts = config.inventory.hosts.iter().map(|host| &host.secrets);
     let all = of_hosts.chain(config.tasks.values().map(|task| &task.secrets)).flat_map(BTreeMap::values);
-    let all = all.chain(config.channels.iter().filter_map(|channel| channel.way.secret()));
+    let all = all.chain(config.channels.iter().flat_map(|channel| channel.way.secrets()));
     let mut seen: std::collections::BTreeSet<String> =
         loaded.iter().map(|secret| secret.expose().to_string()).collect();
     for secret in all {

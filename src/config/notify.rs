@@ -141,9 +141,10 @@ fn read_mail(mut table: Reader<'_>, root: &Path) -> Option<Mail> {
         table.doc.report(address.span(), message, "such as ops@example.com".to_string());
     }
     let sendmail = table.string("sendmail");
+    let smtp = read_smtp(&mut table, root);
     let by = match (sendmail, table.value("smtp").is_some()) {
         (Some(sendmail), false) => Some(Transport::Sendmail(sendmail.into_inner())),
-        (None, true) => read_smtp(&mut table, root).map(Transport::Smtp),
+        (None, true) => smtp.map(Transport::Smtp),
         (None, false) => Some(Transport::Sendmail("/usr/sbin/sendmail -t -i".into())),
         (Some(sendmail), true) => {
             table.doc.wrong(sendmail.span(), "mail goes by `smtp` or by `sendmail`, not by both");
@@ -154,35 +155,38 @@ fn read_mail(mut table: Reader<'_>, root: &Path) -> Option<Mail> {
     Some(Mail { from: from?.into_inner(), to: to.into_iter().map(Spanned::into_inner).collect(), by: by? })
 }
 
+/// Every key of it is read, whether there is a server or not.
 fn read_smtp(table: &mut Reader<'_>, root: &Path) -> Option<Smtp> {
-    let server = table.required("smtp")?;
     let tls = table.one_of("tls", &[("starttls", Tls::Starttls), ("tls", Tls::Tls), ("none", Tls::None)]);
-    let tls = tls.unwrap_or(Tls::Starttls);
-    let default = if tls == Tls::Tls { PORTS.1 } else { PORTS.0 };
-    let (host, port) = match server.get_ref().rsplit_once(':') {
-        Some((host, port)) => (host.to_string(), port.parse::<u16>().ok().filter(|port| *port > 0)),
-        None => (server.get_ref().clone(), Some(default)),
-    };
     let user = table.string("user");
     let password = secret(table, "password_file");
     if user.is_some() != table.value("password_file").is_some() {
-        table.doc.wrong(server.span(), "`user` and `password_file` belong together");
+        table.doc.wrong(table.span.clone(), "`user` and `password_file` belong together");
     }
-    let Some(port) = port else {
+    let ca = table.string("ca").map(|path| root.join(path.into_inner()));
+    let Some(server) = table.string("smtp") else {
+        if tls.is_some() || user.is_some() || ca.is_some() {
+            let message = "`tls`, `user`, `password_file` and `ca` are for a mail server: they need `smtp`";
+            table.doc.wrong(table.span.clone(), message);
+        }
+        return None;
+    };
+    let tls = tls.unwrap_or(Tls::Starttls);
+    let default = if tls == Tls::Tls { PORTS.1 } else { PORTS.0 };
+    let (host, port) = match server.get_ref().rsplit_once(':') {
+        Some((host, port)) => (host, port.parse::<u16>().ok().filter(|port| *port > 0)),
+        None => (server.get_ref().as_str(), Some(default)),
+    };
+    let (false, Some(port)) = (host.is_empty(), port) else {
         table.doc.wrong(server.span(), format!("`{}` is no host with a port", server.get_ref()));
         return None;
     };
-    let ca = table.string("ca").map(|path| root.join(path.into_inner()));
-    Some(Smtp { host, port, tls, login: user.map(Spanned::into_inner).zip(password), ca })
+    Some(Smtp { host: host.into(), port, tls, login: user.map(Spanned::into_inner).zip(password), ca })
 }
 
 fn read_webhook(mut table: Reader<'_>, root: &Path) -> Option<Webhook> {
-    let url = table.required("url");
-    if let Some(url) = url.as_ref().filter(|url| !is_url(url.get_ref())) {
-        let message = format!("`{}` is no address of HTTP", url.get_ref());
-        table.doc.report(url.span(), message, "such as https://chat.example.com/hook".to_string());
-    }
     let doc = table.doc;
+    let url = read_url(&mut table);
     let text = |(name, value): reader::Entry<'_>| match value.get_ref().as_str() {
         Some(text) if is_header(name.get_ref(), text) => Some((name.into_inner(), text.to_string())),
         _ => {
@@ -201,7 +205,24 @@ fn read_webhook(mut table: Reader<'_>, root: &Path) -> Option<Webhook> {
     let secret = secret(&mut table, "secret_file");
     let ca = table.string("ca").map(|path| root.join(path.into_inner()));
     table.finish();
-    Some(Webhook { url: url?.into_inner(), headers, body, secret, ca })
+    Some(Webhook { url: url?, headers, body, secret, ca })
+}
+
+/// As it is, or from a file where it holds a key, as those of chats do.
+fn read_url(table: &mut Reader<'_>) -> Option<Secret> {
+    let written = table.string("url");
+    let kept = secret(table, "url_file");
+    if written.is_some() == table.value("url_file").is_some() {
+        table.doc.wrong(table.span.clone(), "`webhook` needs either `url` or `url_file`");
+        return None;
+    }
+    let span = written.as_ref().map(Spanned::span);
+    let url = kept.or_else(|| Secret::new(written?.into_inner()).ok());
+    if url.as_ref().is_none_or(|url| !is_url(url.expose())) {
+        let hint = "such as https://chat.example.com/hook".to_string();
+        table.doc.report(span.or(table.span.clone()), "the URL is no address of HTTP", hint);
+    }
+    url
 }
 
 fn is_url(url: &str) -> bool {

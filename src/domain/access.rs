@@ -88,6 +88,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::History { .. }
         | Command::Why { .. }
         | Command::Downtimes
+        | Command::Metrics
         | Command::Debts => Role::Viewer,
         // A look at hosts runs guards there, and shows what is in their files.
         Command::Plan { diff: true, .. }
@@ -106,8 +107,9 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Downtime { .. }
         | Command::DowntimeEnd { .. }
         | Command::Ack { .. }
+        | Command::NotifyList
         | Command::Mark { .. } => Role::Operator,
-        Command::Reload | Command::HostAccept { .. } => Role::Admin,
+        Command::NotifyTest { .. } | Command::Reload | Command::HostAccept { .. } => Role::Admin,
     }
 }
 
@@ -164,6 +166,9 @@ mod tests {
             ("downtime web1 for 2h because x", Role::Operator),
             ("downtime end 3", Role::Operator),
             ("ack web1 http because x", Role::Operator),
+            ("metrics", Role::Viewer),
+            ("notify list", Role::Operator),
+            ("notify test mail", Role::Admin),
             ("reload", Role::Admin),
             ("host accept web1", Role::Admin),
         ];

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::name::RunId;
+use super::schedule::read_time;
 
 /// Parameters of a task as typed: `version=1.2.3`.
 pub type Params = BTreeMap<String, String>;
@@ -230,6 +231,13 @@ pub enum Command {
     BalancerStatus {
         selector: String,
     },
+    /// Channels, and how they fare.
+    NotifyList,
+    /// `None`: all of them.
+    NotifyTest {
+        name: Option<String>,
+    },
+    Metrics,
 }
 
 impl Command {
@@ -238,6 +246,39 @@ impl Command {
         match self {
             Command::Check { format, .. } | Command::Show { format, .. } => *format,
             _ => Format::Text,
+        }
+    }
+
+    /// `downtime ...`: the list, the end of one, or a new one. The error says how it is written.
+    pub(super) fn downtime(words: &[String]) -> Result<Command, String> {
+        const USAGE: &str = "downtime SELECTOR [CHECK] for 2h because REASON; downtime end N; downtime";
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let usage = |why: &str| format!("{why}; try: {USAGE}");
+        match words[..] {
+            [] | ["list"] => return Ok(Command::Downtimes),
+            ["end", id] => {
+                let id = id.parse().map_err(|_| usage(&format!("`{id}` is no number of a downtime")))?;
+                return Ok(Command::DowntimeEnd { id });
+            }
+            _ => {}
+        }
+        let because = words.iter().position(|word| *word == "because");
+        let Some((head, reason)) = because.map(|at| (&words[..at], words[at + 1..].join(" "))) else {
+            return Err(usage("say why, for the record"));
+        };
+        let Some((time, for_whom)) =
+            head.split_last().and_then(|(time, rest)| Some((time, rest.strip_suffix(&["for"])?)))
+        else {
+            return Err(usage("say for how long"));
+        };
+        let time = read_time(time).map_err(|why| usage(&why))?;
+        match for_whom {
+            _ if reason.trim().is_empty() => Err(usage("say why, for the record")),
+            [] => Err(usage("say which hosts")),
+            [selector, check @ ..] => {
+                let check = (!check.is_empty()).then(|| check.join(" "));
+                Ok(Command::Downtime { selector: (*selector).into(), check, time, reason })
+            }
         }
     }
 }

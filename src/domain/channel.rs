@@ -98,13 +98,13 @@ impl Way {
     }
 
     /// Whatever of it never shows.
-    pub fn secret(&self) -> Option<&Secret> {
+    pub fn secrets(&self) -> Vec<&Secret> {
         match self {
             Way::Mail(Mail { by: Transport::Smtp(smtp), .. }) => {
-                smtp.login.as_ref().map(|(_, secret)| secret)
+                smtp.login.iter().map(|(_, secret)| secret).collect()
             }
-            Way::Webhook(webhook) => webhook.secret.as_ref(),
-            _ => None,
+            Way::Webhook(webhook) => webhook.secret.iter().chain([&webhook.url]).collect(),
+            _ => Vec::new(),
         }
     }
 }
@@ -133,7 +133,7 @@ pub struct Smtp {
     pub tls: Tls,
     /// User and password.
     pub login: Option<(String, Secret)>,
-    /// Whom to trust instead of the system's authorities: a file of certificates.
+    /// Whom to trust beside the system's authorities: a file of certificates.
     pub ca: Option<PathBuf>,
 }
 
@@ -150,7 +150,8 @@ pub enum Tls {
 /// By HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    pub url: String,
+    /// Whoever knows it can write there, mostly.
+    pub url: Secret,
     pub headers: Vec<(String, String)>,
     /// JSON whose strings are templates; without one it is `{"text": ...}`, as Slack and its like read it.
     pub body: Option<Value>,

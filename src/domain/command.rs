@@ -2,11 +2,12 @@
 //! line are parsed by the same types.
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches};
 
 pub use super::ask::{Ask, Command, Format, Params, Tags, Title};
+pub use super::grammar::built_in_names;
+use super::grammar::{BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, TaskWords, Words};
 use super::name::{RunId, nearest};
-use super::watchwords::WatchWords;
 
 /// Longest line that an operator may send, in bytes.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
@@ -22,225 +23,6 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq)]
 pub struct UsageError {
     pub text: String,
-}
-
-/// The grammar. Its help is what `help` prints.
-#[derive(Parser, Debug)]
-#[command(
-    name = "rollcall",
-    about = "Push a release host by host, then call the roll: every host answers for itself.",
-    disable_version_flag = true,
-    disable_help_flag = true,
-    disable_help_subcommand = true,
-    arg_required_else_help = false,
-    subcommand_required = true,
-    override_usage = "ssh rollcall COMMAND",
-    after_help = AFTER_HELP
-)]
-struct Grammar {
-    /// Answer in JSON, one object a line
-    #[arg(long, global = true)]
-    json: bool,
-    #[command(subcommand)]
-    words: Words,
-}
-
-const AFTER_HELP: &str = "\
-Every task is a command:
-  TASK SELECTOR [NAME=VALUE...]           ssh rollcall deploy prod version=1.4.2
-Selectors: prod  prod.web  web03  web[01-20]  'web:&prod:!web03'  @canary  'we*'  'web[0:4]'
-Quote what your own shell would read; ssh joins its words with spaces.
-A closed connection detaches: the run goes on. `watch N` follows it again, `cancel N` stops it.
-Exit status of runs: 0 done, 2 failed and safe, 3 a person is needed, 4 unreachable hosts only,
-5 somebody else is at it, 6 cancelled; of checks: 0 ok, 1 warning, 2 critical, 3 unknown;
-64 usage, 77 not allowed, 1 internal error.";
-
-#[derive(Subcommand, Debug)]
-enum Words {
-    /// Show this, or the help of one command
-    Help { command: Option<String> },
-    /// Who you are to rollcall, and what you may do
-    Whoami,
-    /// Hosts and where they stand
-    Hosts {
-        #[arg(default_value = "all")]
-        selector: String,
-    },
-    /// What a task would do: batches, hosts, steps; nothing is touched
-    Plan(TaskWords),
-    /// Run the production checks of hosts
-    Check {
-        selector: String,
-        /// A check, or a set of checks; then NAME=VALUE for what the checks need to know
-        words: Vec<String>,
-        /// How the results are told
-        #[arg(long, value_enum, default_value_t)]
-        format: Format,
-    },
-    /// Run a shell command on hosts; equal answers are folded together
-    #[command(override_usage = "ssh rollcall run SELECTOR -- COMMAND")]
-    Run {
-        selector: String,
-        /// Everything behind `--` goes to the shell of the hosts as it is
-        #[arg(last = true, required = true)]
-        script: Vec<String>,
-    },
-    /// What hosts are: os, addresses, memory, and what programs in files/facts/ say
-    Facts {
-        #[arg(default_value = "all")]
-        selector: String,
-        /// Ask them anew, whatever is on record
-        #[arg(long)]
-        fresh: bool,
-    },
-    /// The last runs
-    Runs {
-        /// How many
-        #[arg(long, default_value_t = 20)]
-        last: usize,
-    },
-    /// One run: what happened on every host
-    Show {
-        run: u64,
-        /// Only this host, with all its output
-        #[arg(long)]
-        host: Option<String>,
-        /// How the results of its checks are told
-        #[arg(long, value_enum, default_value_t, conflicts_with = "host")]
-        format: Format,
-    },
-    /// Follow a run from its beginning
-    Watch { run: u64 },
-    /// What steps of a run have fetched from hosts, as a tar archive; on a terminal: what there is
-    Artifacts {
-        run: u64,
-        host: Option<String>,
-        /// Only tell what there is
-        #[arg(long)]
-        list: bool,
-    },
-    /// Stop a run: no further host begins, hosts in their bracket finish it
-    Cancel {
-        run: u64,
-        /// End the steps that are running, too
-        #[arg(long)]
-        now: bool,
-    },
-    /// Let no further host begin for now; hosts in their bracket finish it
-    Pause { run: u64 },
-    /// Go on with a run that is paused
-    Resume { run: u64 },
-    /// Approve a run that waits for it: for its plan as it is, and no other
-    Approve { run: u64 },
-    /// Run the same again on the hosts of a run that failed or never began
-    Retry { run: u64 },
-    /// Hosts that a run took out of a balancer and did not put back
-    Debts,
-    /// Settle a debt that a run has left: the host is seen in rotation, or it is written off
-    #[command(override_usage = "ssh rollcall settle HOST [--write-off] because REASON")]
-    Settle {
-        host: String,
-        /// The host stays where it is, and rollcall no longer owes it
-        #[arg(long)]
-        write_off: bool,
-        /// `because`, and why: for the record
-        #[arg(required = true)]
-        because: Vec<String>,
-    },
-    /// Load balancers
-    #[command(subcommand)]
-    Balancer(BalancerWords),
-    /// Which host runs what, since when, by which run
-    Releases {
-        #[arg(default_value = "all")]
-        selector: String,
-    },
-    /// Take hosts back to the last good release before their present one
-    Rollback { selector: String },
-    /// Mark a release as bad, so that it is not deployed again, or as good
-    #[command(subcommand)]
-    Mark(MarkWords),
-    #[command(flatten)]
-    Watching(WatchWords),
-    /// Read the configuration again: all of it, or nothing
-    Reload,
-    /// Host keys
-    #[command(subcommand)]
-    Host(HostWords),
-    #[command(external_subcommand)]
-    Task(Vec<String>),
-}
-
-#[derive(Args, Debug)]
-struct TaskWords {
-    task: String,
-    selector: String,
-    /// NAME=VALUE
-    params: Vec<String>,
-    /// Look at the hosts, and say what each step would change there; nothing is touched
-    #[arg(long)]
-    diff: bool,
-    /// Only the steps with one of these tags
-    #[arg(long, value_delimiter = ',')]
-    tags: Vec<String>,
-    /// Not the steps with one of these tags
-    #[arg(long, value_delimiter = ',')]
-    skip_tags: Vec<String>,
-}
-
-#[derive(Subcommand, Debug)]
-enum BalancerWords {
-    /// What the balancers themselves say of hosts: in rotation or not, and how many serve
-    Status { selector: String },
-    /// Take hosts out of rotation, and leave them so: `enable` or a deploy puts them back
-    #[command(override_usage = "ssh rollcall balancer drain SELECTOR because REASON")]
-    Drain {
-        selector: String,
-        /// `because`, and why: for the record
-        #[arg(required = true)]
-        because: Vec<String>,
-    },
-    /// Put hosts back that rollcall has taken out
-    Enable { selector: String },
-}
-
-#[derive(Subcommand, Debug)]
-enum MarkWords {
-    /// It is refused from now on
-    #[command(override_usage = "ssh rollcall mark bad TASK [NAME=VALUE...] because REASON")]
-    Bad {
-        task: String,
-        #[arg(required = true)]
-        words: Vec<String>,
-    },
-    /// It may be deployed again
-    #[command(override_usage = "ssh rollcall mark good TASK [NAME=VALUE...] because REASON")]
-    Good {
-        task: String,
-        #[arg(required = true)]
-        words: Vec<String>,
-    },
-}
-
-#[derive(Subcommand, Debug)]
-enum HostWords {
-    /// Show the host key that a host presents; with its fingerprint: record it
-    Accept {
-        selector: String,
-        /// As shown before: the key is recorded only if the host presents this one
-        fingerprint: Option<String>,
-        /// Record what unknown hosts present now, without comparing (never a changed key)
-        #[arg(long, conflicts_with = "fingerprint")]
-        trust: bool,
-    },
-}
-
-/// The names that no task may have.
-pub fn built_in_names() -> Vec<String> {
-    let mut names: Vec<String> =
-        Grammar::command().get_subcommands().map(|c| c.get_name().to_string()).collect();
-    names.extend(["serve", "demo", "check-config", "schema"].map(String::from));
-    names
 }
 
 /// Parses a line as it arrives over SSH.
@@ -310,20 +92,23 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Settle { host, write_off, because } => {
             Command::Settle { host, write_off, reason: read_reason(&because)?.1 }
         }
-        Words::Balancer(BalancerWords::Drain { selector, because }) => {
-            Command::Drain { selector, reason: read_reason(&because)?.1 }
-        }
-        Words::Balancer(BalancerWords::Enable { selector }) => Command::Enable { selector },
+        Words::Balancer(words) => read_balancer(words)?,
         Words::Releases { selector } => Command::Releases { selector },
         Words::Rollback { selector } => Command::Rollback { selector },
         Words::Mark(MarkWords::Bad { task, words }) => read_mark(task, &words, true)?,
         Words::Mark(MarkWords::Good { task, words }) => read_mark(task, &words, false)?,
-        Words::Watching(words) => words.read().map_err(usage)?,
+        Words::Status { selector } => Command::Status { selector },
+        Words::History { host, check } => Command::History { host, check: joined(&check) },
+        Words::Why { host, check } => Command::Why { host, check: joined(&check) },
+        Words::Downtime { words } => Command::downtime(&words).map_err(usage)?,
+        Words::Ack { host, words } => read_ack(host, &words)?,
         Words::Reload => Command::Reload,
         Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
             Command::HostAccept { selector, fingerprint, trust }
         }
-        Words::Balancer(BalancerWords::Status { selector }) => Command::BalancerStatus { selector },
+        Words::Notify(NotifyWords::List) => Command::NotifyList,
+        Words::Notify(NotifyWords::Test { name }) => Command::NotifyTest { name },
+        Words::Metrics => Command::Metrics,
         Words::Task(words) => {
             let (flags, words): (Vec<String>, Vec<String>) =
                 words.into_iter().partition(|word| word == "--json");
@@ -338,6 +123,22 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
     }
     json |= command.format() == Format::Jsonl;
     Ok(Request { command, json })
+}
+
+fn read_balancer(words: BalancerWords) -> Result<Command, UsageError> {
+    Ok(match words {
+        BalancerWords::Status { selector } => Command::BalancerStatus { selector },
+        BalancerWords::Drain { selector, because } => {
+            Command::Drain { selector, reason: read_reason(&because)?.1 }
+        }
+        BalancerWords::Enable { selector } => Command::Enable { selector },
+    })
+}
+
+fn read_ack(host: String, words: &[String]) -> Result<Command, UsageError> {
+    let (check, reason) = read_reason(words)?;
+    let check = joined(check).ok_or_else(|| usage("say which check; see: status".into()))?;
+    Ok(Command::Ack { host, check, reason })
 }
 
 fn read_task(words: &[String]) -> Result<Command, UsageError> {
@@ -415,12 +216,16 @@ fn meant(task: &str) -> String {
         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
+/// The words of a name stand before the parameters: ssh has taken its quotes away.
 fn read_check(selector: String, words: &[String], format: Format) -> Result<Command, UsageError> {
-    let (name, params) = match words {
-        [first, rest @ ..] if !first.contains('=') => (Some(first.clone()), rest),
-        all => (None, all),
-    };
-    Ok(Command::Check { selector, name, params: read_params(params)?, format })
+    let end = words.iter().position(|word| word.contains('=')).unwrap_or(words.len());
+    let (name, params) = words.split_at(end);
+    Ok(Command::Check { selector, name: joined(name), params: read_params(params)?, format })
+}
+
+/// The name of a check: ssh has taken its quotes away.
+fn joined(words: &[String]) -> Option<String> {
+    (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// What stands before `because`, and the reason behind it.

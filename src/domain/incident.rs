@@ -159,7 +159,7 @@ impl Incident {
         Notice {
             key: format!("{thread}.{}", incident.messages() + 1),
             at,
-            what: What::Incident(About {
+            what: What::Incident(Box::new(About {
                 kind,
                 first: incident.messages() == 0,
                 thread,
@@ -177,7 +177,7 @@ impl Incident {
                 recovered: of_state(State::Recovered),
                 dropped: of_state(State::Dropped),
                 acknowledged: acknowledged(incident),
-            }),
+            })),
         }
     }
 

@@ -5,7 +5,7 @@
 //!
 //! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, secret, template, param, schedule, rotation, inventory,
 //! alert, probe, seen, judge, across, check, roll, watched, channel, notice, incident, incidents, body, edit, step, hook, result, task,
-//! facts, selector, ask, watchwords, command, access, release, plan, given, expand, checking, roster, watchlist, planner, adhoc, event,
+//! facts, selector, ask, grammar, command, access, release, plan, given, expand, checking, roster, watchlist, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
@@ -31,6 +31,7 @@ pub mod event;
 pub mod expand;
 pub mod facts;
 pub mod given;
+pub mod grammar;
 pub mod health;
 pub mod hook;
 pub mod incident;
@@ -71,5 +72,4 @@ pub mod template;
 pub mod turn;
 pub mod watched;
 pub mod watchlist;
-pub mod watchwords;
 pub mod wish;

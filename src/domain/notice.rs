@@ -18,7 +18,7 @@ pub struct Notice {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum What {
-    Incident(About),
+    Incident(Box<About>),
     Digest {
         open: Vec<Ended>,
         past: Vec<Ended>,
@@ -76,6 +76,13 @@ pub struct About {
     pub recovered: String,
     pub dropped: String,
     pub acknowledged: Vec<Acknowledged>,
+}
+
+impl About {
+    /// The key of the first message on it.
+    pub fn first_key(&self) -> String {
+        format!("{}.1", self.thread)
+    }
 }
 
 /// What was seen alike on some hosts.

@@ -48,7 +48,7 @@ fn checks_of<'a>(
                 What::Broken("it is compared with nobody".into())
             }
             // One look each time: what a gate waits for is what attempts are for here.
-            None => match made_for(world, check, &vars) {
+            None => match made_for(world, host, check, &vars) {
                 Ok(made) => What::Check(Arc::new(Check { retry: Retry::default(), ..made })),
                 Err(why) => What::Broken(why.into()),
             },

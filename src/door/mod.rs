@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::monitor::Monitor;
 use crate::engine::port::Watches;
+use crate::engine::tell::Tell;
 
 /// Whoever asked is not there any more. The run goes on.
 #[derive(Debug, PartialEq)]
@@ -53,6 +54,7 @@ pub trait Reload: Send + Sync {
 #[derive(Clone)]
 pub struct Desk {
     pub engine: Engine,
+    pub tell: Tell,
     /// The configuration in force. Whoever took one keeps it to the end of their command.
     pub config: watch::Receiver<Arc<Config>>,
     pub reload: Arc<dyn Reload>,

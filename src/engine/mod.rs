@@ -11,6 +11,7 @@ pub mod recover;
 pub mod script;
 pub mod snapshot;
 pub mod standing;
+pub mod tell;
 pub mod verify;
 pub mod wrapper;
 

@@ -15,10 +15,15 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::access::Operator;
+use crate::domain::alert::Alert;
+use crate::domain::channel::Channel;
 use crate::domain::event::{Change, Event, EventKind};
 use crate::domain::facts::Gathered;
+use crate::domain::incident::Incident;
+use crate::domain::incidents::{Key as IncidentKey, Log};
 use crate::domain::inventory::{Balancer, Endpoint};
 use crate::domain::name::{HostName, RunId};
+use crate::domain::notice::Notice;
 use crate::domain::output::Output;
 use crate::domain::plan::{Plan, Seat};
 use crate::domain::probe::Probe;
@@ -295,6 +300,98 @@ pub trait Watches: Send + Sync {
     /// Forgets looks and changes that are older, of some checks from the place `from` on: where to go on, and 0
     /// behind the last one.
     async fn prune(&self, samples: Timestamp, changes: Timestamp, from: u64) -> Result<u64, StoreError>;
+}
+
+/// Alerts, what each channel made of them, and messages until they are delivered.
+///
+/// If [`Outbox::tell`] keeps one part of what it is given without the others, a message is lost or told twice when the
+/// process dies.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Alerts behind `after`, oldest first, at most `limit`; with their numbers.
+    async fn alerts(&self, after: u64, limit: usize) -> Result<Vec<(u64, Alert)>, StoreError>;
+    /// Where a channel was left; the beginning for one that is new.
+    async fn teller(&self, channel: &str) -> Result<Teller, StoreError>;
+    /// Keeps how far a channel has read, what has changed by that, and its new messages: all of it or nothing.
+    async fn tell(&self, told: Told) -> Result<(), StoreError>;
+    /// The oldest messages of a channel that are neither delivered nor given up.
+    async fn waiting(&self, channel: &str, limit: usize) -> Result<Vec<Waiting>, StoreError>;
+    /// It was delivered.
+    async fn delivered(&self, id: u64, at: Timestamp) -> Result<(), StoreError>;
+    /// It was not; when it is tried again, and why.
+    async fn not_delivered(&self, id: u64, next_try: Timestamp, why: &str) -> Result<(), StoreError>;
+    /// Whatever of a channel waits for a time before this one waits for it.
+    async fn postpone(&self, channel: &str, next_try: Timestamp) -> Result<(), StoreError>;
+    /// Whatever of a channel waits is due now.
+    async fn hurry(&self, channel: &str, now: Timestamp) -> Result<(), StoreError>;
+    /// Gives messages up, and writes those that tell of it.
+    async fn give_up(
+        &self,
+        ids: Vec<u64>,
+        at: Timestamp,
+        tell: Vec<(String, Notice)>,
+    ) -> Result<(), StoreError>;
+    /// How each channel fares that was ever told anything.
+    async fn fares(&self) -> Result<BTreeMap<String, Fares>, StoreError>;
+}
+
+/// Where a channel was left.
+#[derive(Debug, Default)]
+pub struct Teller {
+    /// The last alert that was read.
+    pub cursor: u64,
+    pub open: Vec<Incident>,
+    pub log: Log,
+}
+
+/// What a channel made of alerts, and of the time.
+#[derive(Debug)]
+pub struct Told {
+    pub channel: String,
+    pub cursor: u64,
+    pub log: Log,
+    /// `None` for incidents that are over.
+    pub changed: Vec<(IncidentKey, Option<Incident>)>,
+    pub notices: Vec<Notice>,
+}
+
+/// A message that is not delivered.
+#[derive(Debug)]
+pub struct Waiting {
+    pub id: u64,
+    pub notice: Notice,
+    pub tries: u32,
+    pub next_try: Timestamp,
+}
+
+/// How a channel fares.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Fares {
+    pub delivered: u64,
+    pub waiting: u64,
+    pub given_up: u64,
+    pub last_delivered: Option<Timestamp>,
+    /// Of the messages that wait, or that were given up last.
+    pub trouble: Option<String>,
+    pub next_try: Option<Timestamp>,
+}
+
+/// Takes messages to people.
+///
+/// If an implementation says that a message has arrived which did not, nobody is told; if it says the opposite, they
+/// are told twice.
+#[async_trait]
+pub trait Messenger: Send + Sync {
+    async fn send(&self, channel: &Channel, notice: &Notice) -> Result<(), SendError>;
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SendError {
+    /// Nobody is there to take it, nor any other.
+    Down(String),
+    /// This one was not taken.
+    Refused(String),
 }
 
 /// Secrets, as they are now.

@@ -4,6 +4,7 @@ pub mod facts;
 pub mod json;
 pub mod junit;
 pub mod live;
+pub mod metrics;
 pub mod nagios;
 pub mod notice;
 pub mod plan;

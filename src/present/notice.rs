@@ -80,14 +80,13 @@ fn incident(notice: &Notice, about: &About) -> String {
     for known in &about.acknowledged {
         let _ = writeln!(text, "acknowledged by {}, for {}: {}", known.by, known.hosts, known.why);
     }
+    let new = if about.first { "" } else { &about.new };
     let changes = [
-        ("new since the last message", &about.new),
+        ("new since the last message", new),
         ("recovered", &about.recovered),
         ("not watched any more", &about.dropped),
     ];
-    for (what, hosts) in
-        changes.iter().filter(|(what, hosts)| !hosts.is_empty() && !(about.first && what.starts_with("new")))
-    {
+    for (what, hosts) in changes.into_iter().filter(|(_, hosts)| !hosts.is_empty()) {
         let _ = writeln!(text, "{what}: {hosts}");
     }
     let _ = writeln!(text, "\nTo look: ssh rollcall why {}", about.example);
@@ -147,7 +146,7 @@ pub fn words(notice: &Notice, channel: &str) -> Vars {
         What::Test { .. } => "test",
     };
     let none = About::nothing(notice.at);
-    let about = if let What::Incident(about) = &notice.what { about } else { &none };
+    let about = if let What::Incident(about) = &notice.what { &**about } else { &none };
     all.extend([
         ("kind", kind.into()),
         ("thread", about.thread.clone()),

@@ -5,18 +5,26 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::report::Report;
+use crate::domain::outcome::Verdict;
+use crate::domain::perf::Reading;
 
 /// Metrics of one name: each set of labels has one value.
 pub struct Family {
     name: &'static str,
     help: &'static str,
+    kind: &'static str,
     samples: BTreeMap<Vec<(&'static str, String)>, f64>,
 }
 
 impl Family {
-    /// None yet.
-    pub fn new(name: &'static str, help: &'static str) -> Family {
-        Family { name, help, samples: BTreeMap::new() }
+    /// What goes up and down; no value yet.
+    pub fn gauge(name: &'static str, help: &'static str) -> Family {
+        Family { name, help, kind: "gauge", samples: BTreeMap::new() }
+    }
+
+    /// What only grows.
+    pub fn counter(name: &'static str, help: &'static str) -> Family {
+        Family { kind: "counter", ..Family::gauge(name, help) }
     }
 
     /// Adds a value. Where there is one with the same labels already, that one stays: Prometheus refuses both.
@@ -30,7 +38,7 @@ impl Family {
         if self.samples.is_empty() {
             return String::new();
         }
-        let mut text = format!("# HELP {0} {1}\n# TYPE {0} gauge\n", self.name, self.help);
+        let mut text = format!("# HELP {0} {1}\n# TYPE {0} {2}\n", self.name, self.help, self.kind);
         for (labels, value) in &self.samples {
             let labels: Vec<String> =
                 labels.iter().map(|(name, text)| format!("{name}=\"{}\"", escaped(text))).collect();
@@ -60,35 +68,63 @@ fn number(value: f64) -> String {
     }
 }
 
-/// The results of checks.
-pub fn checks(report: &Report) -> String {
-    text(&check_families(report))
+/// The results of checks, whoever looked.
+pub struct Results {
+    status: Family,
+    duration: Family,
+    readings: Family,
 }
 
-/// The same, to stand beside others.
-pub fn check_families(report: &Report) -> Vec<Family> {
-    let mut status = Family::new(
-        "rollcall_check_status",
-        "The verdict of a check: 0 ok, 1 warning, 2 critical, 3 unknown.",
-    );
-    let mut duration = Family::new(
-        "rollcall_check_duration_seconds",
-        "From the first look of a check to the end of the last one.",
-    );
-    let mut readings = Family::new("rollcall_check_reading", "What a check measured, in its own unit.");
-    for (host, result) in report.results() {
-        let labels = [("host", host.host.as_str()), ("group", &host.group), ("check", &result.check)];
-        status.add(&labels, f64::from(result.verdict.exit_status()));
-        duration.add(&labels, result.took_ms as f64 / 1000.0);
-        for reading in &result.readings {
+impl Default for Results {
+    fn default() -> Results {
+        Results {
+            status: Family::gauge(
+                "rollcall_check_status",
+                "The verdict of a check: 0 ok, 1 warning, 2 critical, 3 unknown.",
+            ),
+            duration: Family::gauge(
+                "rollcall_check_duration_seconds",
+                "From the first look of a check to the end of the last one.",
+            ),
+            readings: Family::gauge("rollcall_check_reading", "What a check measured, in its own unit."),
+        }
+    }
+}
+
+impl Results {
+    /// Adds one.
+    pub fn add(
+        &mut self,
+        labels: [(&'static str, &str); 3],
+        verdict: Verdict,
+        took_ms: u64,
+        readings: &[Reading],
+    ) {
+        self.status.add(&labels, f64::from(verdict.exit_status()));
+        self.duration.add(&labels, took_ms as f64 / 1000.0);
+        for reading in readings {
             let [host, group, check] = labels;
             let labels = [host, group, check, ("label", reading.label.as_str()), ("unit", &reading.unit)];
-            readings.add(&labels, reading.value.unwrap_or(f64::NAN));
+            self.readings.add(&labels, reading.value.unwrap_or(f64::NAN));
         }
+    }
+
+    /// All of them.
+    pub fn families(self) -> Vec<Family> {
+        vec![self.status, self.duration, self.readings]
+    }
+}
+
+/// `check --format prometheus`.
+pub fn checks(report: &Report) -> String {
+    let mut results = Results::default();
+    for (host, result) in report.results() {
+        let labels = [("host", host.host.as_str()), ("group", &host.group), ("check", &result.check)];
+        results.add(labels, result.verdict, result.took_ms, &result.readings);
     }
     for (host, check) in report.missing() {
         let labels = [("host", host.host.as_str()), ("group", &host.group), ("check", check)];
-        status.add(&labels, f64::from(crate::domain::outcome::Verdict::Unknown.exit_status()));
+        results.status.add(&labels, f64::from(Verdict::Unknown.exit_status()));
     }
-    vec![status, duration, readings]
+    text(&results.families())
 }

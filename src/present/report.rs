@@ -10,7 +10,7 @@ use crate::domain::check::CheckResult;
 use crate::domain::command::Format;
 use crate::domain::event::Event;
 use crate::domain::inventory::{Host, Inventory};
-use crate::domain::name::RunId;
+use crate::domain::name::{HostName, RunId};
 use crate::domain::outcome::{RunOutcome, Verdict};
 use crate::domain::run::Run;
 
@@ -45,14 +45,13 @@ impl Report {
             .hosts
             .iter()
             .map(|(name, state)| {
-                let planned = run.plan.hosts.get(name).map_or(&[][..], |plan| &plan.checks);
                 let looked_at = |check: &str| state.checks.iter().any(|result| result.check == check);
-                let missing = planned.iter().filter(|check| !looked_at(&check.name));
+                let missing = planned(run, name).filter(|check| !looked_at(check));
                 HostReport {
                     host: name.to_string(),
                     group: inventory.host(name).map(group_of).unwrap_or_default(),
                     results: state.checks.clone(),
-                    missing: missing.map(|check| check.name.clone()).collect(),
+                    missing: missing.map(String::from).collect(),
                 }
             })
             .collect();
@@ -89,11 +88,16 @@ fn worst(hosts: &[HostReport]) -> Verdict {
     Verdict::worst(seen.chain(blind.then_some(Verdict::Unknown)))
 }
 
-/// The innermost group of a host.
-pub fn group_of(host: &Host) -> String {
-    let depth = |group: &&String| group.matches('.').count();
-    let deepest = host.groups.iter().map(|group| depth(&group)).max();
-    host.groups.iter().find(|group| Some(depth(group)) == deepest).cloned().unwrap_or_default()
+/// The smallest group that a host is in.
+fn group_of(host: &Host) -> String {
+    host.groups.last().cloned().unwrap_or_default()
+}
+
+/// Checks that a host was to be told of, alone or compared with others.
+fn planned<'r>(run: &'r Run, host: &'r HostName) -> impl Iterator<Item = &'r str> {
+    let alone = run.plan.hosts.get(host).map_or(&[][..], |plan| &plan.checks);
+    let compared = run.plan.snapshots.iter().filter(|snapshot| snapshot.told.contains(host));
+    alone.iter().map(|check| check.name.as_str()).chain(compared.map(|snapshot| snapshot.check.as_str()))
 }
 
 /// The report as its readers want it. People have other words: nothing for [`Format::Text`].

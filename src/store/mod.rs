@@ -6,6 +6,7 @@
 mod alerts;
 mod facts;
 mod journal;
+mod notices;
 mod places;
 mod releases;
 mod watch;
@@ -38,6 +39,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-2.sql")),
     M::up(include_str!("schema-3.sql")),
     M::up(include_str!("schema-4.sql")),
+    M::up(include_str!("schema-6.sql")),
     M::up(include_str!("schema-7.sql")),
     M::up(include_str!("schema-5.sql")),
 ];

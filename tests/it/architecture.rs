@@ -11,6 +11,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("present", 1, &[]),
     ("fleet", 2, &[]),
     ("balancer", 2, &[]),
+    ("notify", 2, &[]),
     ("probe", 2, &[]),
     ("store", 2, &[]),
     ("vault", 2, &[]),

@@ -8,11 +8,15 @@ use rollcall::domain::check::CheckResult;
 use rollcall::domain::command::{Format, parse_line};
 use rollcall::domain::name::RunId;
 use rollcall::domain::outcome::Verdict;
-use rollcall::domain::perf::{Reading, parse};
-use rollcall::present::nagios;
+use rollcall::domain::perf::{Printed, Reading, parse};
+use rollcall::domain::record::Debt;
+use rollcall::domain::roll::{Line, Roll};
+use rollcall::present::metrics::{Metrics, families};
 use rollcall::present::report::{HostReport, Report, told};
+use rollcall::present::{nagios, prometheus};
 
-use crate::support::folder;
+use crate::support::site::{Site, answer_of};
+use crate::support::{account, folder, write};
 
 /// Everything that means something in one of the formats.
 const NASTY: &str = "a \"quote\" 'and' <tag> & a|pipe #SKIP \\back \u{1b}[31mred\u{7} \u{1F600}\nok 9 - forged\n  ...\n]]>\r\n{{ x }}\t{\"a\"} ";
@@ -99,6 +103,63 @@ fn prometheus_takes_the_metrics() {
     ] {
         assert!(told.contains(line), "{line}{told}");
     }
+}
+
+/// Everything that `metrics` may tell.
+#[test]
+fn prometheus_takes_how_rollcall_fares() {
+    let line = |host: &str, verdict: Option<Verdict>| Line {
+        host: host.into(),
+        group: "prod.web".into(),
+        check: "http \"x\"".into(),
+        verdict,
+        hard: true,
+        attempt: 3,
+        max_attempts: 3,
+        since: Some("2026-11-21T18:00:00Z".parse().unwrap()),
+        text: NASTY.into(),
+        last_at: Some("2026-11-21T18:05:00Z".parse().unwrap()),
+        took_ms: 20,
+        readings: vec![Reading::with_unit("time", 0.5, "s")],
+        last_ok: None,
+        flapping: true,
+        ack: None,
+        quiet: None,
+        next_at: None,
+    };
+    let lines = vec![line("web01", Some(Verdict::Critical)), line("web02", None)];
+    let roll = Roll { lines, ..Roll::default() };
+    let debt = Debt {
+        host: "web01".into(),
+        balancer: "prod.web".into(),
+        run: RunId(7),
+        by: "ann".into(),
+        since: "2026-11-21T18:00:00Z".parse().unwrap(),
+        why: "held".into(),
+    };
+    let channels = [("ops".to_string(), [3, 1, 0])].into_iter().collect();
+    let metrics = Metrics {
+        debts: &[debt],
+        runs: &[],
+        leases: &[("prod".to_string(), 7)],
+        channels: &channels,
+        roll: Some(&roll),
+    };
+    let told = prometheus::text(&families(&metrics));
+    let (status, said) = read_by(Command::new("promtool").args(["check", "metrics"]), &told);
+    assert_eq!((status, said.as_str()), (Some(0), ""), "{told}");
+    for line in [
+        "rollcall_debts 1\n",
+        "rollcall_debt_since_timestamp_seconds{host=\"web01\",balancer=\"prod.web\"} 1795284000\n",
+        "rollcall_lease_held{group=\"prod\",run=\"7\"} 1\n",
+        "# TYPE rollcall_notices_delivered_total counter\nrollcall_notices_delivered_total{channel=\"ops\"} 3\n",
+        "rollcall_check_status{host=\"web01\",group=\"prod.web\",check=\"http \\\"x\\\"\"} 2\n",
+        "rollcall_check_flapping{host=\"web01\",",
+        "rollcall_schedule_lateness_p99_seconds 0\n",
+    ] {
+        assert!(told.contains(line), "{line}{told}");
+    }
+    assert!(!told.contains("web02"), "nobody has looked there yet");
 }
 
 #[test]
@@ -280,4 +341,59 @@ fn the_grammar_names_the_formats() {
         "{wrong}"
     );
     assert!(format("check prod --json --format tap").unwrap_err().text.contains("ask for two answers"));
+}
+
+/// What Nagios runs, and what it would run instead: the same plugin on the same host, through the same sshd.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_stands_in_for_check_by_ssh() {
+    let site = Site::start(2).await;
+    let plugins = "/usr/lib/nagios/plugins";
+    let port = site.hosts[0].sshd.address.port();
+    let commands = [
+        format!("{plugins}/check_procs -w 1:100000 -c 1:200000"),
+        format!("{plugins}/check_procs -w 1:1 -c 1:100000"),
+        format!("{plugins}/check_dummy 3 \"nobody knows\""),
+        format!("{plugins}/check_tcp -H 127.0.0.1 -p 1"),
+        "printf \"X WARNING - two lines | a=1;2;3;0;5 b=2s\\nlong text\\nmore of it\\n\"; exit 1".to_string(),
+    ];
+    let checks = commands
+        .iter()
+        .enumerate()
+        .map(|(number, command)| format!("[[check]]\nname = \"c{number}\"\nplugin = '{command}'\n"));
+    write(&site.config.join("checks/http.toml"), &checks.collect::<String>());
+    site.ask("reload").await.expect(0);
+    for (number, command) in commands.iter().enumerate() {
+        let mut theirs = tokio::process::Command::new(format!("{plugins}/check_by_ssh"));
+        theirs
+            .args(["-H", "127.0.0.1", "-p", &port.to_string(), "-l", &account(), "-i"])
+            .arg(site.dir.path().join("fleet"))
+            .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
+            .args(["-o", "LogLevel=ERROR", "-t", "30", "-C", command]);
+        let theirs = answer_of(theirs).await;
+        let ours = site.ask(&format!("check web01 c{number} --format nagios")).await;
+        assert_eq!((ours.status, ours.err.as_str()), (theirs.status, ""), "{command}: {ours:?} {theirs:?}");
+        // How many processes there are changes between two looks; a plugin may end its numbers with a `;` or not.
+        let read = |text: &str| {
+            let numbers = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+            let Printed { text, long, readings, dropped } = parse(text);
+            let readings: Vec<String> =
+                readings.iter().map(|reading| numbers(&reading.to_string())).collect();
+            (numbers(&text), long, readings, dropped)
+        };
+        assert_eq!(read(&ours.out), read(&theirs.out), "{command}");
+        assert!(command.contains("check_procs") || ours.out == theirs.out, "{ours:?} {theirs:?}");
+    }
+    let many = site.ask("check prod --format nagios").await.expect(2);
+    assert!(many.out.starts_with("CRITICAL: ") && many.out.contains("\n[CRITICAL] web01 c"), "{}", many.out);
+    let refused = site.ask("check nonesuch --format nagios").await.expect(3);
+    assert!(refused.out.starts_with("UNKNOWN: ") && refused.err.is_empty(), "{refused:?}");
+    let shown = site.ask("show 1 --format nagios").await.expect(0);
+    assert!(shown.out.starts_with("PROCS OK: "), "{}", shown.out);
+    for format in ["json", "junit", "tap", "prometheus"] {
+        let answer = site.ask(&format!("check prod --format {format}")).await.expect(2);
+        assert!(answer.err.is_empty() && answer.out.contains("c3"), "{format}: {answer:?}");
+    }
+    let metrics = site.ask_as("vic", "metrics").await.expect(0);
+    let (status, said) = read_by(Command::new("promtool").args(["check", "metrics"]), &metrics.out);
+    assert_eq!((status, said.as_str(), metrics.err.as_str()), (Some(0), "", ""), "{}", metrics.out);
 }

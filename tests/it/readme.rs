@@ -7,8 +7,15 @@ use std::process::Command;
 use rollcall::domain::command::parse_line;
 
 /// The texts that show commands.
-const SHOWN: [&str; 5] =
-    ["README.md", "docs/facts.md", "docs/inventory.md", "docs/monitoring.md", "docs/steps.md"];
+const SHOWN: [&str; 7] = [
+    "README.md",
+    "docs/facts.md",
+    "docs/formats.md",
+    "docs/inventory.md",
+    "docs/monitoring.md",
+    "docs/notifications.md",
+    "docs/steps.md",
+];
 
 fn readme() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -126,4 +133,50 @@ fn the_checks_that_the_docs_about_watching_show_load() {
         rollcall::config::Schedule::default(),
         "what is shown is the default"
     );
+}
+
+#[test]
+fn the_checks_that_the_docs_show_load() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/checks.md")).unwrap();
+    let blocks: Vec<&str> =
+        text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 6, "{}", blocks.len());
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = "[web]\nhosts = [\"web01\"]\nvars = { app_version = \"1\" }\n[lb]\nhosts = [\"lb1\"]\n";
+    crate::support::write(&dir.path().join("hosts/prod.toml"), hosts);
+    for (number, block) in blocks.iter().enumerate() {
+        crate::support::write(&dir.path().join(format!("checks/shown{number}.toml")), block);
+    }
+    let config = rollcall::config::load(dir.path()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(config.checks.len(), blocks.len());
+}
+
+#[test]
+fn the_channels_that_the_docs_show_load() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/notifications.md")).unwrap();
+    let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let settings: String = blocks.collect();
+    let dir = tempfile::tempdir().unwrap();
+    let files = [
+        ("rollcall.toml", settings.as_str()),
+        ("hosts/prod.toml", "[web]\nhosts = [\"web01\"]\n"),
+        ("smtp.password", "correct horse"),
+        ("chat.url", "https://chat.example.com/hook/KEY"),
+        ("events.secret", "a secret of ours"),
+    ];
+    files.iter().for_each(|(name, text)| crate::support::write(&dir.path().join(name), text));
+    let config = rollcall::config::load(dir.path()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let names: Vec<&str> = config.channels.iter().map(|channel| channel.name.as_str()).collect();
+    assert_eq!(names, ["ops", "chat", "pager", "local", "inside", "events"]);
+    // Every value of the repository's own rollcall.toml is there, commented out.
+    let own = std::fs::read_to_string(root.join("rollcall.toml")).unwrap();
+    let shown =
+        own.lines().skip_while(|line| *line != "# [[notify]]").take_while(|line| line.starts_with('#'));
+    let shown: String = shown.map(|line| line.trim_start_matches("# ").to_string() + "\n").collect();
+    let shown = shown.replace("/etc/rollcall/chat.url", "chat.url");
+    crate::support::write(&dir.path().join("rollcall.toml"), &shown);
+    let config = rollcall::config::load(dir.path()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(config.channels.len(), 3);
 }

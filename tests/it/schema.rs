@@ -175,7 +175,16 @@ fn the_schemas_name_the_keys_that_are_read() {
             Some("Stdout"),
         ),
     ];
-    for (path, text, file, definition) in tables {
+    let channels = [
+        ("zzz = 1\ncommand = \"true\"\n", "Notify"),
+        ("mail = { zzz = 1 }\n", "NotifyMail"),
+        ("webhook = { zzz = 1 }\n", "NotifyWebhook"),
+        ("command = \"true\"\nonly = { zzz = 1 }\n", "NotifyOnly"),
+    ];
+    let channels = channels.map(|(text, shape)| {
+        ("rollcall.toml", format!("[[notify]]\nname = \"n\"\n{text}"), "rollcall", Some(shape))
+    });
+    for (path, text, file, definition) in tables.into_iter().chain(channels) {
         assert_eq!(read_keys(path, &text), shown_keys(file, definition), "{text}");
     }
     // Which keys a balancer has depends on its driver: together they are those of the schema.

@@ -9,6 +9,7 @@ mod checks;
 mod hosts;
 mod kinds;
 mod markdown;
+mod notify;
 mod settings;
 mod tasks;
 

@@ -27,6 +27,8 @@ pub struct Rollcall {
     inventory_timeout: Option<Time>,
     /// A script in `hosts/` is asked anew before a command that plans, when it was asked longer ago. Default: `"5m"`.
     inventory_max_age: Option<Time>,
+    /// How people are told of trouble: one table for each channel.
+    notify: Option<Vec<super::notify::Notify>>,
     /// How hosts are reached.
     fleet: Option<Fleet>,
     /// How checks with `every` or `cron` are looked at.

@@ -3,6 +3,7 @@
 mod artifacts;
 mod facts;
 mod keys;
+mod notify;
 mod rotation;
 mod runs;
 mod watching;
@@ -118,7 +119,7 @@ impl Asked<'_> {
             self.config = self.desk.config.borrow().clone();
         }
         let status = self.say_all(granted).await?;
-        if !matches!(granted.command(), Command::Help { .. } | Command::Debts) {
+        if !matches!(granted.command(), Command::Help { .. } | Command::Debts | Command::Metrics) {
             self.footer(granted).await?;
         }
         Ok(status)
@@ -175,6 +176,9 @@ impl Asked<'_> {
             }
             Command::DowntimeEnd { id } => self.end_downtime(granted, *id).await,
             Command::Ack { host, check, reason } => self.ack(granted, host, (check, reason)).await,
+            Command::NotifyList => self.notify_list().await,
+            Command::NotifyTest { name } => self.notify_test(granted, name.as_deref()).await,
+            Command::Metrics => self.metrics(granted).await,
             Command::Reload => self.reload().await,
             Command::HostAccept { selector, fingerprint, trust } => {
                 self.host_accept(&inventory, selector, fingerprint.as_deref(), *trust).await

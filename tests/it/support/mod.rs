@@ -6,6 +6,8 @@ pub mod daemon;
 pub mod dropbear;
 pub mod fleet;
 pub mod haproxy;
+pub mod listeners;
+pub mod mariadb;
 pub mod nginx;
 pub mod site;
 pub mod sshd;

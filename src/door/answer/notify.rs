@@ -1,0 +1,127 @@
+//! `notify list`, `notify test`, and `metrics`.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{Asked, Ended, Refused, may_see, visible_debts};
+use crate::domain::access::Granted;
+use crate::domain::channel::Channel;
+use crate::domain::name::nearest;
+use crate::domain::outcome::exit;
+use crate::domain::record::RunSummary;
+use crate::engine::port::{Fares, SendError};
+use crate::present::metrics::{Metrics, families};
+use crate::present::table::{age, columns};
+use crate::present::{json, prometheus};
+
+/// Runs that are looked through for those under way.
+const RUNS_LIMIT: usize = 1_000;
+
+impl Asked<'_> {
+    pub(super) async fn notify_list(&mut self) -> Result<u8, Ended> {
+        let tell = self.desk.tell.clone();
+        let mut fares = tell.fares().await?;
+        let now = self.desk.engine.ports().clock.now();
+        if tell.channels().is_empty() && fares.is_empty() {
+            return self.say("nobody is told anything; try: [[notify]] in rollcall.toml\n").await;
+        }
+        let header = ["CHANNEL", "WAY", "DELIVERED", "LAST", "WAITING", "NEXT TRY", "GIVEN UP", "TROUBLE"];
+        let mut rows = vec![header.map(String::from).to_vec()];
+        let mut lines = String::new();
+        let known = tell.channels().iter().map(|channel| (channel.name.clone(), channel.way.word()));
+        let known: Vec<(String, &str)> = known.collect();
+        let mut all: Vec<(String, &str, Fares)> = known
+            .into_iter()
+            .map(|(name, way)| (name.clone(), way, fares.remove(&name).unwrap_or_default()))
+            .collect();
+        // What is left belongs to channels that were taken out of rollcall.toml: nobody delivers it.
+        all.extend(fares.into_iter().map(|(name, fares)| (name, "gone", fares)));
+        for (name, way, fares) in &all {
+            lines += &json::line("channel", json!({ "channel": name, "way": way, "fares": fares }));
+            let ago = fares.last_delivered.map(|at| format!("{} ago", age(at, now)));
+            let next =
+                fares.next_try.map(|at| if at > now { format!("in {}", age(now, at)) } else { "now".into() });
+            rows.push(vec![
+                name.clone(),
+                way.to_string(),
+                fares.delivered.to_string(),
+                ago.unwrap_or_else(|| "-".into()),
+                fares.waiting.to_string(),
+                next.unwrap_or_else(|| "-".into()),
+                fares.given_up.to_string(),
+                fares.trouble.clone().unwrap_or_default(),
+            ]);
+        }
+        let text = if self.json { lines } else { columns(&rows) };
+        self.say(&text).await
+    }
+
+    /// Sends one message through each channel that is meant, now.
+    pub(super) async fn notify_test(&mut self, granted: &Granted, name: Option<&str>) -> Result<u8, Ended> {
+        let tell = self.desk.tell.clone();
+        let is_meant = |channel: &&Channel| name.is_none_or(|name| channel.name == name);
+        let meant: Vec<&Channel> = tell.channels().iter().filter(is_meant).collect();
+        if meant.is_empty() {
+            return Err(Refused::usage(no_channel(tell.channels(), name)).into());
+        }
+        let by = &granted.operator().name;
+        let mut status = 0;
+        for channel in meant {
+            let sent = tell.test(channel, by).await;
+            let (name, way) = (&channel.name, channel.way.word());
+            let text = match (&sent, self.json) {
+                (_, true) => {
+                    let why = sent.as_ref().err().map(why);
+                    json::line(
+                        "test",
+                        json!({ "channel": name, "way": way, "delivered": sent.is_ok(), "why": why }),
+                    )
+                }
+                (Ok(()), false) => format!("{name}: the {way} was delivered\n"),
+                (Err(error), false) => format!("{name}: the {way} was not delivered: {}\n", why(error)),
+            };
+            if sent.is_err() {
+                status = exit::UNREACHABLE;
+            }
+            self.terminal.out(&text).await?;
+        }
+        Ok(status)
+    }
+
+    pub(super) async fn metrics(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        let store = self.desk.engine.ports().store.clone();
+        let whole = self.config.inventory.clone();
+        let debts = visible_debts(granted, &whole, store.debts().await?);
+        let mut runs: Vec<RunSummary> = store.runs(RUNS_LIMIT).await?;
+        runs.retain(|run| run.ended_at.is_none() && may_see(granted, &whole, &run.hosts));
+        let mut leases = Vec::new();
+        for run in &runs {
+            let plan = store.load(run.run).await?.map(|stored| stored.plan);
+            leases.extend(plan.into_iter().flat_map(|plan| plan.leases).map(|group| (group, run.run.0)));
+        }
+        let fares = self.desk.tell.fares().await?;
+        let channels: BTreeMap<String, [u64; 3]> = fares
+            .into_iter()
+            .map(|(name, fares)| (name, [fares.delivered, fares.waiting, fares.given_up]))
+            .collect();
+        let metrics =
+            Metrics { debts: &debts, runs: &runs, leases: &leases, channels: &channels, roll: None };
+        let text = prometheus::text(&families(&metrics));
+        self.say(&text).await
+    }
+}
+
+fn why(error: &SendError) -> &str {
+    let (SendError::Down(why) | SendError::Refused(why)) = error;
+    why
+}
+
+fn no_channel(channels: &[Channel], name: Option<&str>) -> String {
+    let Some(name) = name else {
+        return "nobody is told anything; try: [[notify]] in rollcall.toml".into();
+    };
+    let near = nearest(name, channels.iter().map(|channel| channel.name.as_str()));
+    let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    format!("no channel is called `{name}`{near}; try: notify list")
+}

@@ -1,0 +1,310 @@
+//! Tells people: for each channel, one task makes messages of alerts and of the time, and another one delivers them.
+//! Both work from the store, so that a channel that hangs holds up nothing, and a process that dies loses nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::port::{Clock, Fares, Messenger, Outbox, SendError, StoreError, Told, Waiting};
+use crate::domain::channel::Channel;
+use crate::domain::incidents::Incidents;
+use crate::domain::notice::{Notice, What};
+
+/// Alerts that are read at once.
+const ALERTS_AT_ONCE: usize = 500;
+
+/// Messages that are looked at in one round.
+const MESSAGES_AT_ONCE: usize = 100;
+
+/// How long one delivery may take.
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a delivery that is under way may still take when rollcall is told to stop.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Alerts are looked for so often, whether somebody rang or not; and a store that failed is tried again.
+const POLL: Duration = Duration::from_secs(10);
+
+/// Of whoever delivers, where nothing waits.
+const LONGEST_SLEEP: Duration = Duration::from_secs(600);
+
+/// Between two tries of a message; the last one again and again.
+const BACKOFF: [Duration; 4] =
+    [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900), Duration::from_secs(3600)];
+
+/// What telling needs of the world.
+pub struct Parts {
+    pub outbox: Arc<dyn Outbox>,
+    pub messenger: Arc<dyn Messenger>,
+    pub clock: Arc<dyn Clock>,
+    /// Of the time of day of a digest.
+    pub zone: TimeZone,
+    pub channels: Vec<Channel>,
+    /// How many hosts a top-level group has.
+    pub sizes: Box<dyn Fn(&str) -> usize + Send + Sync>,
+}
+
+/// The handle. Cheap to clone.
+#[derive(Clone)]
+pub struct Tell {
+    parts: Arc<Parts>,
+    bell: Arc<watch::Sender<()>>,
+    /// There are new messages, by channel.
+    posted: Arc<BTreeMap<String, Notify>>,
+}
+
+/// What one channel made of what it read so far.
+struct Folded {
+    cursor: u64,
+    incidents: Incidents,
+}
+
+impl Tell {
+    /// Nothing is told before [`Tell::run`].
+    pub fn new(parts: Parts) -> Tell {
+        let posted = parts.channels.iter().map(|channel| (channel.name.clone(), Notify::new())).collect();
+        Tell { parts: Arc::new(parts), bell: Arc::new(watch::Sender::new(())), posted: Arc::new(posted) }
+    }
+
+    /// There are new alerts.
+    pub fn ring(&self) {
+        self.bell.send_replace(());
+    }
+
+    /// The channels, in their order.
+    pub fn channels(&self) -> &[Channel] {
+        &self.parts.channels
+    }
+
+    /// How each channel fares.
+    pub async fn fares(&self) -> Result<BTreeMap<String, Fares>, StoreError> {
+        self.parts.outbox.fares().await
+    }
+
+    /// Sends a test message now, past everything that waits.
+    pub async fn test(&self, channel: &Channel, by: &str) -> Result<(), SendError> {
+        let at = self.parts.clock.now();
+        let key = format!("test-{}", at.as_millisecond());
+        self.send(channel, &Notice { key, at, what: What::Test { by: by.into() } }).await
+    }
+
+    /// Tells people until it is told to stop.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        for at in 0..self.parts.channels.len() {
+            let (tell, stopping) = (self.clone(), stop.clone());
+            tasks.spawn(async move { tell.fold(&tell.parts.channels[at], stopping).await });
+            let (tell, stopping) = (self.clone(), stop.clone());
+            tasks.spawn(async move { tell.deliver(&tell.parts.channels[at], stopping).await });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a channel is told nothing any more; please report it with this log");
+            }
+        }
+    }
+
+    /// Makes messages of alerts and of the time.
+    async fn fold(&self, channel: &Channel, stop: CancellationToken) {
+        let mut bell = self.bell.subscribe();
+        let mut folded = None;
+        while !stop.is_cancelled() {
+            bell.mark_unchanged();
+            let wake = match self.fold_all(channel, &mut folded).await {
+                Ok(wake) => wake,
+                Err(error) => {
+                    tracing::error!(channel = channel.name, %error, "alerts cannot be read; tried again soon");
+                    // What is in memory may be ahead of the store.
+                    folded = None;
+                    None
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // It lives as long as this does.
+                _ = bell.changed() => {}
+                () = tokio::time::sleep(self.until(wake, POLL)) => {}
+            }
+        }
+    }
+
+    /// From now to then, and never longer than `limit`: clocks are set, too.
+    fn until(&self, then: Option<Timestamp>, limit: Duration) -> Duration {
+        let left = then.map(|then| then.duration_since(self.parts.clock.now()).max(SignedDuration::ZERO));
+        left.and_then(|left| Duration::try_from(left).ok()).unwrap_or(limit).min(limit)
+    }
+
+    async fn fold_all(
+        &self,
+        channel: &Channel,
+        folded: &mut Option<Folded>,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let Parts { outbox, clock, zone, .. } = &*self.parts;
+        if folded.is_none() {
+            let left = outbox.teller(&channel.name).await?;
+            let incidents = Incidents::resume(left.open, left.log);
+            *folded = Some(Folded { cursor: left.cursor, incidents });
+        }
+        let Some(Folded { cursor, incidents }) = folded else { return Ok(None) };
+        loop {
+            let alerts = outbox.alerts(*cursor, ALERTS_AT_ONCE).await?;
+            let (before, log) = (*cursor, incidents.log.clone());
+            for (id, alert) in &alerts {
+                incidents.take(channel, alert);
+                *cursor = *id;
+            }
+            let all = alerts.len() < ALERTS_AT_ONCE;
+            // In the middle of what happened while nobody told, nothing is due yet.
+            let mut notices = if all { incidents.due(channel, clock.now(), zone) } else { Vec::new() };
+            notices.iter_mut().for_each(|notice| self.complete(notice));
+            let changed = incidents.take_changed();
+            let posts = !notices.is_empty();
+            if *cursor != before || !changed.is_empty() || posts || incidents.log != log {
+                let (channel, log) = (channel.name.clone(), incidents.log.clone());
+                outbox.tell(Told { channel, cursor: *cursor, log, changed, notices }).await?;
+            }
+            if posts && let Some(posted) = self.posted.get(&channel.name) {
+                posted.notify_one();
+            }
+            if all {
+                return Ok(incidents.wake(channel, zone));
+            }
+        }
+    }
+
+    fn complete(&self, notice: &mut Notice) {
+        if let What::Incident(about) = &mut notice.what {
+            about.of = (self.parts.sizes)(&about.group);
+        }
+    }
+
+    /// Delivers what waits, oldest first.
+    async fn deliver(&self, channel: &Channel, stop: CancellationToken) {
+        // After a start nobody knows: the first message that arrives shows that nothing has to wait longer.
+        let mut down = true;
+        let Some(posted) = self.posted.get(&channel.name) else { return };
+        while !stop.is_cancelled() {
+            let (next, limit) = match self.round(channel, &mut down, &stop).await {
+                Ok(next) => (next, LONGEST_SLEEP),
+                Err(error) => {
+                    tracing::error!(channel = channel.name, %error, "messages cannot be read; tried again soon");
+                    (None, POLL)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = posted.notified() => {}
+                () = tokio::time::sleep(self.until(next, limit)) => {}
+            }
+        }
+    }
+
+    /// Tries every message whose time has come; when the next one's does.
+    async fn round(
+        &self,
+        channel: &Channel,
+        down: &mut bool,
+        stop: &CancellationToken,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let Parts { outbox, clock, .. } = &*self.parts;
+        let waiting = outbox.waiting(&channel.name, MESSAGES_AT_ONCE).await?;
+        for one in waiting.iter().filter(|one| one.next_try <= clock.now()) {
+            let Some(sent) = self.send_unless(channel, &one.notice, stop).await else { return Ok(None) };
+            let now = clock.now();
+            match sent {
+                Ok(()) => {
+                    outbox.delivered(one.id, now).await?;
+                    if std::mem::take(down) {
+                        tracing::debug!(channel = channel.name, "messages arrive");
+                        outbox.hurry(&channel.name, now).await?;
+                        return Ok(Some(now));
+                    }
+                }
+                Err(SendError::Refused(why)) => _ = self.failed(channel, one, (false, &why)).await?,
+                Err(SendError::Down(why)) => {
+                    *down = true;
+                    let next_try = self.failed(channel, one, (true, &why)).await?;
+                    outbox.postpone(&channel.name, next_try).await?;
+                    break;
+                }
+            }
+        }
+        let waiting = outbox.waiting(&channel.name, MESSAGES_AT_ONCE).await?;
+        Ok(waiting.iter().map(|one| one.next_try).min())
+    }
+
+    /// `None` when rollcall stops: whether it has arrived is not known then, and it is sent again.
+    async fn send_unless(
+        &self,
+        channel: &Channel,
+        notice: &Notice,
+        stop: &CancellationToken,
+    ) -> Option<Result<(), SendError>> {
+        let stopped = async {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_GRACE).await;
+        };
+        tokio::select! {
+            sent = self.send(channel, notice) => Some(sent),
+            () = stopped => None,
+        }
+    }
+
+    async fn send(&self, channel: &Channel, notice: &Notice) -> Result<(), SendError> {
+        let sending = self.parts.messenger.send(channel, notice);
+        let sent = tokio::time::timeout(SEND_TIMEOUT, sending).await;
+        sent.unwrap_or_else(|_| Err(SendError::Down(format!("no answer within {SEND_TIMEOUT:?}"))))
+    }
+
+    /// Notes that it was not taken, or gives it up; when it is tried again.
+    async fn failed(
+        &self,
+        channel: &Channel,
+        one: &Waiting,
+        (down, why): (bool, &str),
+    ) -> Result<Timestamp, StoreError> {
+        let Parts { outbox, clock, .. } = &*self.parts;
+        let now = clock.now();
+        tracing::warn!(channel = channel.name, key = one.notice.key, why, "a message was not delivered");
+        let waiting = outbox.waiting(&channel.name, MESSAGES_AT_ONCE).await?;
+        // A new message shows soon whether somebody is back, and waits as long as the others when nobody is.
+        let patient = waiting.iter().map(|other| other.tries).max().filter(|_| down).unwrap_or_default();
+        let tries = usize::try_from(one.tries.max(patient)).unwrap_or(usize::MAX);
+        let next_try = now + BACKOFF[tries.min(BACKOFF.len() - 1)];
+        outbox.not_delivered(one.id, next_try, why).await?;
+        let too_old = |one: &&Waiting| {
+            SignedDuration::try_from(channel.give_up)
+                .is_ok_and(|limit| now.duration_since(one.notice.at) >= limit)
+        };
+        let tried = |other: &&Waiting| other.id == one.id || down;
+        let hopeless: Vec<&Waiting> = waiting.iter().filter(too_old).filter(tried).collect();
+        if !hopeless.is_empty() {
+            self.give_up(channel, &hopeless, why).await?;
+        }
+        Ok(next_try)
+    }
+
+    async fn give_up(&self, channel: &Channel, hopeless: &[&Waiting], why: &str) -> Result<(), StoreError> {
+        let now = self.parts.clock.now();
+        let count = hopeless.len();
+        tracing::error!(channel = channel.name, count, why, "messages are given up");
+        // What tells of another channel's trouble is not told of in turn.
+        let worth = hopeless.iter().filter(|one| !matches!(one.notice.what, What::GaveUp { .. })).count();
+        let ids: Vec<u64> = hopeless.iter().map(|one| one.id).collect();
+        let first = ids.first().copied().unwrap_or_default();
+        let what = What::GaveUp { channel: channel.name.clone(), count: worth, why: why.into() };
+        let notice = Notice { key: format!("gave-up-{}-{first}", channel.name), at: now, what };
+        let others = self.parts.channels.iter().filter(|other| worth > 0 && other.name != channel.name);
+        let tell: Vec<(String, Notice)> = others.map(|other| (other.name.clone(), notice.clone())).collect();
+        let told: Vec<String> = tell.iter().map(|(name, _)| name.clone()).collect();
+        self.parts.outbox.give_up(ids, now, tell).await?;
+        told.iter().filter_map(|name| self.posted.get(name)).for_each(Notify::notify_one);
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! By a command on the machine of rollcall, with the message on its standard input.
+
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+
+use crate::domain::notice::Notice;
+use crate::domain::output::to_text;
+use crate::engine::port::SendError;
+use crate::present::notice;
+
+/// Of what a command says, in bytes.
+const SAID_LIMIT_BYTES: u64 = 4 * 1024;
+
+/// Tells a command: the text is its standard input, and every word is in its environment.
+pub(super) async fn tell(script: &str, channel: &str, told: &Notice) -> Result<(), SendError> {
+    let words = notice::words(told, channel);
+    let environment = words.into_iter().map(|(name, value)| {
+        let value = value.as_str().unwrap_or_default().replace('\0', "");
+        (format!("ROLLCALL_{}", name.to_uppercase()), value)
+    });
+    run(script, environment.collect(), notice::text(told).as_bytes()).await
+}
+
+/// Whatever the command began is ended when nobody waits for it any more.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // One that has ended needs no ending.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+/// Runs a command with an input. Exit status 75 says that it may be tried again with any message, as in sysexits.h.
+pub(super) async fn run(
+    script: &str,
+    environment: Vec<(String, String)>,
+    input: &[u8],
+) -> Result<(), SendError> {
+    let down = |error: std::io::Error| SendError::Down(format!("sh: {error}"));
+    let mut child = Command::new("sh")
+        .args(["-c", script])
+        .envs(environment)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(down)?;
+    let _group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+    let feeding = async {
+        if let Some(mut stdin) = stdin {
+            // A command that does not read its input has its reasons.
+            let _ = stdin.write_all(input).await;
+        }
+    };
+    let listening = async {
+        let mut said = Vec::new();
+        if let Some(stderr) = stderr {
+            // What cannot be read is not told; the exit status is what counts.
+            let _ = stderr.take(SAID_LIMIT_BYTES).read_to_end(&mut said).await;
+        }
+        to_text(&said)
+    };
+    let ((), said, status) = tokio::join!(feeding, listening, child.wait());
+    let status = status.map_err(down)?;
+    if status.success() {
+        return Ok(());
+    }
+    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    let why = format!("the command ended with {status}: {last}");
+    Err(if status.code() == Some(75) { SendError::Down(why) } else { SendError::Refused(why) })
+}

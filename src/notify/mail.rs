@@ -1,0 +1,113 @@
+//! By mail, over SMTP or by a command such as sendmail.
+
+use std::time::{Duration, SystemTime};
+
+use lettre::message::Mailbox;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls as LettreTls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+
+use super::command;
+use crate::domain::channel::{Mail, Smtp, Tls, Transport};
+use crate::domain::notice::{Notice, What};
+use crate::engine::port::SendError;
+use crate::present::notice;
+
+/// For each answer of the server.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Sends one. `id` makes the unique part of a Message-ID of the key of a notice.
+pub(super) async fn send(
+    mail: &Mail,
+    told: &Notice,
+    id: &(dyn Fn(&str) -> String + Sync),
+) -> Result<(), SendError> {
+    let message = message(mail, told, id).map_err(SendError::Refused)?;
+    match &mail.by {
+        Transport::Sendmail(script) => command::run(script, Vec::new(), &message.formatted()).await,
+        Transport::Smtp(smtp) => {
+            let server = format!("{}:{}", smtp.host, smtp.port);
+            let transport = transport(smtp).map_err(|why| SendError::Down(format!("{server}: {why}")))?;
+            transport.send(message).await.map(drop).map_err(|error| failed(&server, &error))
+        }
+    }
+}
+
+/// A server that says no to this mail may take another one; everything else concerns them all.
+fn failed(server: &str, error: &lettre::transport::smtp::Error) -> SendError {
+    let why = format!("{server}: {}", in_full(error));
+    if error.is_permanent() { SendError::Refused(why) } else { SendError::Down(why) }
+}
+
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        if !text.contains(&inner.to_string()) {
+            text += &format!(": {inner}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+fn transport(smtp: &Smtp) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
+    let tls = match smtp.tls {
+        Tls::None => LettreTls::None,
+        Tls::Starttls => LettreTls::Required(parameters(smtp)?),
+        Tls::Tls => LettreTls::Wrapper(parameters(smtp)?),
+    };
+    let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&smtp.host)
+        .port(smtp.port)
+        .tls(tls)
+        .timeout(Some(TIMEOUT));
+    let builder = match &smtp.login {
+        Some((user, password)) => {
+            builder.credentials(Credentials::new(user.clone(), password.expose().to_string()))
+        }
+        None => builder,
+    };
+    Ok(builder.build())
+}
+
+fn parameters(smtp: &Smtp) -> Result<TlsParameters, String> {
+    let mut builder = TlsParameters::builder(smtp.host.clone());
+    if let Some(path) = &smtp.ca {
+        let failed =
+            |error: &dyn std::fmt::Display| format!("{}: {error}; try: another `ca`", path.display());
+        let pem = std::fs::read(path).map_err(|error| failed(&error))?;
+        builder = builder.add_root_certificate(Certificate::from_pem(&pem).map_err(|error| failed(&error))?);
+    }
+    builder.build().map_err(|error| in_full(&error))
+}
+
+/// The mail: all messages on an incident are one thread, and answering machines keep quiet.
+fn message(mail: &Mail, told: &Notice, id: &(dyn Fn(&str) -> String + Sync)) -> Result<Message, String> {
+    let mailbox = |text: &String| {
+        text.parse::<Mailbox>().map_err(|error| format!("{text}: {error}; try: `mail` in rollcall.toml"))
+    };
+    let from = mailbox(&mail.from)?;
+    let domain = from.email.domain().to_string();
+    let message_id = |key: &str| format!("<{}@{domain}>", id(key));
+    let mut builder = Message::builder()
+        .from(from)
+        .subject(notice::subject(told))
+        .date(SystemTime::from(told.at))
+        .message_id(Some(message_id(&told.key)))
+        .header(ContentType::TEXT_PLAIN)
+        .raw_header(HeaderValue::new(
+            HeaderName::new_from_ascii_str("Auto-Submitted"),
+            "auto-generated".into(),
+        ));
+    for to in &mail.to {
+        builder = builder.to(mailbox(to)?);
+    }
+    if let What::Incident(about) = &told.what
+        && !about.first
+    {
+        let first = message_id(&about.first_key());
+        builder = builder.in_reply_to(first.clone()).references(first);
+    }
+    builder.body(notice::text(told)).map_err(|error| error.to_string())
+}

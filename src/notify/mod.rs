@@ -1,0 +1,36 @@
+//! The ways in which people are told: mail, webhooks, commands. Implements [`Messenger`].
+
+mod command;
+mod mail;
+mod webhook;
+
+use async_trait::async_trait;
+
+use crate::domain::channel::{Channel, Way};
+use crate::domain::notice::Notice;
+use crate::engine::port::{Messenger, SendError};
+
+/// See the module.
+pub struct Ways {
+    /// Tells messages of this rollcall from those of others.
+    pub site: String,
+}
+
+impl Ways {
+    /// The same for each try of a message, and for no other one: whoever gets it twice can tell.
+    fn id(&self, channel: &Channel, key: &str) -> String {
+        format!("rollcall.{}.{}.{key}", self.site, channel.name)
+    }
+}
+
+#[async_trait]
+impl Messenger for Ways {
+    async fn send(&self, channel: &Channel, notice: &Notice) -> Result<(), SendError> {
+        let id = |key: &str| self.id(channel, key);
+        match &channel.way {
+            Way::Mail(way) => mail::send(way, notice, &id).await,
+            Way::Webhook(way) => webhook::send(way, &channel.name, notice, &id(&notice.key)).await,
+            Way::Command(script) => command::tell(script, &channel.name, notice).await,
+        }
+    }
+}

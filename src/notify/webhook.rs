@@ -1,0 +1,124 @@
+//! By HTTP: JSON, posted.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::domain::channel::{Webhook, fill};
+use crate::domain::notice::Notice;
+use crate::domain::output::to_text;
+use crate::engine::port::SendError;
+use crate::present::notice;
+
+/// Of an answer that says no, in bytes.
+const ANSWER_LIMIT_BYTES: usize = 4 * 1024;
+
+/// Characters of it that are told.
+const ANSWER_CHARS: usize = 200;
+
+/// Posts one. `id` is the same for each try of it.
+pub(super) async fn send(hook: &Webhook, channel: &str, told: &Notice, id: &str) -> Result<(), SendError> {
+    let body = body(hook, channel, told).map_err(SendError::Refused)?;
+    let uri: Uri = hook.url.expose().parse().map_err(|_| SendError::Refused("the URL is none".into()))?;
+    // Not the whole of it: what follows the host is a key, mostly.
+    let host = uri.authority().map(|authority| authority.host().to_string()).unwrap_or_default();
+    let request = request(hook, uri, body, id).map_err(SendError::Refused)?;
+    let config = tls(hook.ca.as_deref()).map_err(SendError::Down)?;
+    let connector =
+        HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
+    let answer = client.request(request).await;
+    let answer = answer.map_err(|error| SendError::Down(format!("{host}: {}", in_full(&error))))?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let said = Limited::new(answer.into_body(), ANSWER_LIMIT_BYTES).collect().await;
+    let said = said.map(|said| to_text(&said.to_bytes())).unwrap_or_default();
+    let said: String =
+        said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(ANSWER_CHARS).collect();
+    let why = format!("{host} answered {status} {said}").trim_end().to_string();
+    let is_for_all = status.is_server_error()
+        || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
+    Err(if is_for_all { SendError::Down(why) } else { SendError::Refused(why) })
+}
+
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text += &format!(": {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+fn body(hook: &Webhook, channel: &str, told: &Notice) -> Result<Bytes, String> {
+    let words = notice::words(told, channel);
+    let value = match &hook.body {
+        Some(body) => fill(body, &words).map_err(|why| format!("`body`: {why}"))?,
+        None => plain(told),
+    };
+    Ok(Bytes::from(value.to_string()))
+}
+
+/// As Slack and its like read it. What hosts print must call nobody: `<!channel>` would.
+fn plain(told: &Notice) -> Value {
+    let text = format!("*{}*\n{}", notice::subject(told), notice::text(told));
+    json!({ "text": text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;") })
+}
+
+fn request(hook: &Webhook, uri: Uri, body: Bytes, id: &str) -> Result<Request<Full<Bytes>>, String> {
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri(uri)
+        .header("Content-Type", "application/json")
+        .header("User-Agent", "rollcall")
+        .header("Idempotency-Key", id);
+    if let Some(secret) = &hook.secret {
+        request = request.header("X-Rollcall-Signature", signature(secret.expose().as_bytes(), &body)?);
+    }
+    for (name, value) in &hook.headers {
+        request = request.header(name, value);
+    }
+    request.body(Full::new(body)).map_err(|error| error.to_string())
+}
+
+/// `sha256=` and the HMAC of the body in hexadecimal digits, as GitHub writes it.
+fn signature(secret: &[u8], body: &[u8]) -> Result<String, String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).map_err(|error| error.to_string())?;
+    mac.update(body);
+    let digits: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("sha256={digits}"))
+}
+
+/// Trusts the authorities of the system, and those of `ca`.
+fn tls(ca: Option<&Path>) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    // A system without any is fine for those who need none.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca {
+        let failed =
+            |error: &dyn std::fmt::Display| format!("{}: {error}; try: another `ca`", path.display());
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))? {
+            let certificate = certificate.map_err(|error| failed(&error))?;
+            roots.add(certificate).map_err(|error| failed(&error))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| error.to_string())?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}

@@ -1,0 +1,111 @@
+//! `metrics`: how rollcall itself fares, for Prometheus.
+
+use std::collections::BTreeMap;
+
+use super::prometheus::{Family, Results};
+use crate::domain::record::{Debt, RunSummary};
+use crate::domain::roll::{Line, Pace, Roll};
+
+/// What there is to count.
+pub struct Metrics<'m> {
+    pub debts: &'m [Debt],
+    /// Those that are not over.
+    pub runs: &'m [RunSummary],
+    /// Top-level groups that a run holds, with the run.
+    pub leases: &'m [(String, u64)],
+    /// By channel: delivered, waiting, given up.
+    pub channels: &'m BTreeMap<String, [u64; 3]>,
+    /// Everything that is watched; `None` where nobody watches.
+    pub roll: Option<&'m Roll>,
+}
+
+/// One family each.
+pub fn families(metrics: &Metrics<'_>) -> Vec<Family> {
+    let mut under_way = Family::gauge("rollcall_runs_under_way", "Runs that are not over.");
+    under_way.add(&[], metrics.runs.len() as f64);
+    let mut debts =
+        Family::gauge("rollcall_debts", "Hosts that runs took out of rotation and did not put back.");
+    debts.add(&[], metrics.debts.len() as f64);
+    let mut since =
+        Family::gauge("rollcall_debt_since_timestamp_seconds", "Since when a host is out of rotation.");
+    for debt in metrics.debts {
+        let labels = [("host", debt.host.as_str()), ("balancer", debt.balancer.as_str())];
+        since.add(&labels, debt.since.as_second() as f64);
+    }
+    let mut leases = Family::gauge("rollcall_lease_held", "Groups that a run holds; the value is always 1.");
+    for (group, run) in metrics.leases {
+        leases.add(&[("group", group), ("run", &run.to_string())], 1.0);
+    }
+    let mut delivered = Family::counter("rollcall_notices_delivered_total", "Messages that were delivered.");
+    let mut given_up =
+        Family::counter("rollcall_notices_given_up_total", "Messages that could not be delivered.");
+    let mut waiting = Family::gauge("rollcall_notices_waiting", "Messages that are not delivered yet.");
+    for (channel, counts) in metrics.channels {
+        let families = [&mut delivered, &mut waiting, &mut given_up];
+        for (family, count) in families.into_iter().zip(counts) {
+            family.add(&[("channel", channel)], *count as f64);
+        }
+    }
+    let mut all = vec![under_way, debts, since, leases, delivered, given_up, waiting];
+    if let Some(roll) = metrics.roll {
+        all.extend(watched(&roll.lines));
+        all.extend(pace(&roll.pace));
+    }
+    all
+}
+
+/// How every check stands: the same names as in `check --format prometheus`, and some more.
+fn watched(lines: &[Line]) -> Vec<Family> {
+    let mut results = Results::default();
+    let mut hard =
+        Family::gauge("rollcall_check_hard", "1 where a verdict was seen often enough to be believed.");
+    let mut flapping =
+        Family::gauge("rollcall_check_flapping", "1 where a check changes too often to tell each change.");
+    let mut known = Family::gauge("rollcall_check_acknowledged", "1 where an operator knows of a problem.");
+    let mut quiet = Family::gauge("rollcall_check_quiet", "1 where nothing is told of a check for now.");
+    let mut since =
+        Family::gauge("rollcall_check_since_timestamp_seconds", "Since when a check has its verdict.");
+    let mut looked =
+        Family::gauge("rollcall_check_last_look_timestamp_seconds", "When the last look of a check ended.");
+    for line in lines {
+        let labels = [("host", line.host.as_str()), ("group", &line.group), ("check", &line.check)];
+        let Some(verdict) = line.verdict else { continue };
+        results.add(labels, verdict, line.took_ms, &line.readings);
+        let flags = [line.hard, line.flapping, line.ack.is_some(), line.quiet.is_some()];
+        for (family, flag) in [&mut hard, &mut flapping, &mut known, &mut quiet].into_iter().zip(flags) {
+            family.add(&labels, f64::from(u8::from(flag)));
+        }
+        for (family, at) in [(&mut since, line.since), (&mut looked, line.last_at)] {
+            if let Some(at) = at {
+                family.add(&labels, at.as_second() as f64);
+            }
+        }
+    }
+    let mut all = results.families();
+    all.extend([hard, flapping, known, quiet, since, looked]);
+    all
+}
+
+/// How well the schedule is kept.
+fn pace(pace: &Pace) -> Vec<Family> {
+    let alone = |mut family: Family, value: f64| {
+        family.add(&[], value);
+        family
+    };
+    let late = |name, help, ms: u64| alone(Family::gauge(name, help), ms as f64 / 1000.0);
+    let (max, p99) = ("rollcall_schedule_lateness_max_seconds", "rollcall_schedule_lateness_p99_seconds");
+    let latest = late(max, "How late the latest look of the last minutes began.", pace.late_max_ms);
+    let most = late(p99, "How late 99 of 100 looks of the last minutes began, at most.", pace.late_p99_ms);
+    let looks = Family::counter("rollcall_looks_total", "Looks that were taken since the start.");
+    let in_flight = Family::gauge("rollcall_looks_in_flight", "Looks that are being taken.");
+    let waiting = Family::gauge("rollcall_looks_waiting", "Looks that are due and wait for their turn.");
+    let unstored = Family::gauge("rollcall_changes_unstored", "Changes that the store has not taken yet.");
+    vec![
+        alone(looks, pace.looks as f64),
+        alone(in_flight, pace.in_flight as f64),
+        alone(waiting, pace.waiting as f64),
+        alone(unstored, pace.unstored as f64),
+        latest,
+        most,
+    ]
+}

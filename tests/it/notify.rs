@@ -1,0 +1,412 @@
+//! Telling people through real ways: mail over SMTP and sendmail, webhooks, commands; a daemon that is killed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mail_parser::MessageParser;
+use rollcall::daemon::{Daemon, SystemClock};
+use rollcall::domain::alert::{Alert, AlertChange};
+use rollcall::domain::outcome::Verdict;
+use rollcall::engine::port::Clock;
+use serde_json::Value;
+use sha2::Sha256;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::support::listeners::{Listener, Mood, Taken, Wire, certificate};
+use crate::support::{eventually, folder, read, write};
+
+/// A configuration with one group and the channels of a test; no host is ever reached.
+struct Post {
+    dir: TempDir,
+    config: PathBuf,
+}
+
+impl Post {
+    fn new(channels: &str) -> Post {
+        let dir = folder();
+        let config = dir.path().join("config");
+        let at = dir.path().display();
+        let settings = format!(
+            "listen = [\"127.0.0.1:0\"]\nhost_key = \"{at}/state/host_key\"\nstore = \"{at}/state/rollcall.db\"\n\
+             [fleet]\nknown_hosts = \"{at}/state/known_hosts\"\n{channels}"
+        );
+        write(&config.join("rollcall.toml"), &settings);
+        write(&config.join("hosts/prod.toml"), "[web]\nhosts = \"web[01-20]\"\n");
+        Post { dir, config }
+    }
+
+    async fn start(&self) -> Daemon {
+        Daemon::start(&self.config).await.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The real binary without a daemon.
+    async fn local(&self, words: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+        let output =
+            command.arg("--config").arg(&self.config).arg("--local").args(words).output().await.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// As whoever watches would, from beside the daemon.
+    fn alert(&self, check: &str, host: &str, change: AlertChange) {
+        let alert = Alert {
+            at: SystemClock.now(),
+            host: host.into(),
+            group: "prod.web".into(),
+            check: check.into(),
+            change,
+            text: "HTTP status 503, wanted 200 <&>".into(),
+        };
+        let store = rusqlite::Connection::open(self.dir.path().join("state/rollcall.db")).unwrap();
+        store.busy_timeout(Duration::from_secs(10)).unwrap();
+        let body = serde_json::to_string(&alert).unwrap();
+        store.execute("INSERT INTO alert (at, body) VALUES (?, ?)", [alert.at.to_string(), body]).unwrap();
+    }
+
+    fn break_down(&self, check: &str, host: &str) {
+        self.alert(check, host, AlertChange::Problem { verdict: Verdict::Critical });
+    }
+}
+
+fn header(taken: &Taken, name: &str) -> String {
+    let line = taken.head.lines().find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim().to_string())
+    });
+    line.unwrap_or_else(|| panic!("{name}: {}", taken.head))
+}
+
+async fn until_taken(listener: &Listener, count: usize) -> Vec<Taken> {
+    eventually("they are taken", async || listener.taken().len() >= count).await;
+    listener.taken()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_has_the_headers_that_threads_need() {
+    let server = Listener::mail().await;
+    let post = Post::new(&format!(
+        "[[notify]]\nname = \"ops\"\ngather = \"0s\"\n\
+         mail = {{ from = \"rollcall <rollcall@example.com>\", to = [\"ops@example.com\", \"Ann <ann@example.com>\"], \
+         smtp = \"{}\", tls = \"none\", user = \"rollcall\", password_file = \"password\" }}\n",
+        server.address
+    ));
+    write(&post.config.join("password"), "correct horse\n");
+    let daemon = post.start().await;
+    post.break_down("http", "web03");
+    post.break_down("http", "web07");
+    daemon.desk.tell.ring();
+    let first = until_taken(&server, 1).await.remove(0);
+    post.alert("http", "web03", AlertChange::Recovery);
+    post.alert("http", "web07", AlertChange::Recovery);
+    daemon.desk.tell.ring();
+    let last = until_taken(&server, 2).await.pop().unwrap();
+    assert!(first.head.contains("MAIL FROM:<rollcall@example.com>"), "{}", first.head);
+    assert!(
+        first.head.contains("RCPT TO:<ops@example.com>") && first.head.contains("RCPT TO:<ann@example.com>")
+    );
+    assert!(first.head.contains("AUTH PLAIN "), "{}", first.head);
+    let mail = MessageParser::default().parse(first.body.as_bytes()).unwrap();
+    let subject = mail.subject().unwrap();
+    assert!(
+        subject == "[rollcall] CRITICAL http web[03,07] (2/20) prod" || subject.contains(" web03 (1/20) "),
+        "{subject}"
+    );
+    assert!(mail.date().is_some() && mail.from().is_some());
+    assert_eq!(mail.to().unwrap().as_list().unwrap().len(), 2);
+    assert_eq!(mail.header("Auto-Submitted").unwrap().as_text(), Some("auto-generated"));
+    let text = mail.body_text(0).unwrap();
+    assert!(
+        text.contains("critical: HTTP status 503, wanted 200 <&>") && text.contains("ssh rollcall why web03"),
+        "{text}"
+    );
+    let id = mail.message_id().unwrap();
+    assert!(id.starts_with("rollcall.") && id.ends_with("@example.com"), "{id}");
+    let over = MessageParser::default().parse(last.body.as_bytes()).unwrap();
+    assert!(over.subject().unwrap().starts_with("[rollcall] RECOVERED http web["), "{:?}", over.subject());
+    assert_eq!(over.in_reply_to().as_text(), Some(id));
+    assert_eq!(over.references().as_text(), Some(id));
+    assert_ne!(over.message_id(), Some(id));
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sendmail_and_commands_are_told_on_their_standard_input() {
+    let dir = folder();
+    let script = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        write(&path, text);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    };
+    let out = dir.path().display().to_string();
+    let sendmail = script(
+        "sendmail",
+        &format!("#!/bin/sh\necho \"$@\" >{out}/args\ncat >{out}/mail.new && mv {out}/mail.new {out}/mail\n"),
+    );
+    let command = script(
+        "page.sh",
+        &format!("#!/bin/sh\n(env | grep ^ROLLCALL_; cat) >{out}/page.new && mv {out}/page.new {out}/page\n"),
+    );
+    let post = Post::new(&format!(
+        "[[notify]]\nname = \"mail\"\ngather = \"0s\"\nmail = {{ from = \"r@example.com\", to = \"ops@example.com\", sendmail = \"{sendmail} -t -i\" }}\n\
+         [[notify]]\nname = \"pager\"\ngather = \"0s\"\ncommand = \"{command}\"\n\
+         [[notify]]\nname = \"broken\"\ngather = \"0s\"\ncommand = \"echo no modem >&2; exit 3\"\n"
+    ));
+    let daemon = post.start().await;
+    post.break_down("http", "web03");
+    daemon.desk.tell.ring();
+    let there = |name: &str| Path::new(&out).join(name).exists();
+    eventually("both are told", async || there("mail") && there("page")).await;
+    assert_eq!(read(&dir.path().join("args")), "-t -i\n");
+    let text = read(&dir.path().join("mail"));
+    let mail = MessageParser::default().parse(text.as_bytes()).unwrap();
+    assert_eq!(mail.subject(), Some("[rollcall] CRITICAL http web03 (1/20) prod"));
+    let page = read(&dir.path().join("page"));
+    for line in [
+        "ROLLCALL_KIND=opened",
+        "ROLLCALL_VERDICT=critical",
+        "ROLLCALL_HOSTS=web03",
+        "ROLLCALL_CHECK=http",
+        "CRITICAL: http on web03 (1/20) of prod",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+    let fares = async || daemon.desk.tell.fares().await.unwrap();
+    eventually("the broken one is known", async || {
+        fares().await.get("broken").is_some_and(|fares| fares.trouble.is_some())
+    })
+    .await;
+    let broken = fares().await.remove("broken").unwrap();
+    assert!(broken.trouble.unwrap().ends_with("exit status: 3: no modem"));
+    assert_eq!(broken.waiting, 1);
+    daemon.stop().await;
+    drop(daemon);
+    let (status, said) = post.local(&["notify", "list"]).await;
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("pager") && said.contains("no modem"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_gets_signed_json_of_any_shape_and_can_tell_repetitions() {
+    let (plain, shaped) = (Listener::hook().await, Listener::hook().await);
+    let post = Post::new(&format!(
+        "[[notify]]\nname = \"chat\"\ngather = \"0s\"\nwebhook = {{ url_file = \"chat.url\" }}\n\
+         [[notify]]\nname = \"pager\"\ngather = \"0s\"\n[notify.webhook]\nurl = \"http://{}/v2?x=1\"\nsecret_file = \"secret\"\n\
+         headers = {{ X-Team = \"ops\" }}\n[notify.webhook.body]\nsummary = \"{{{{ subject }}}}\"\nn = 3\n\
+         details = [{{ said = \"{{{{ text }}}}\" }}]\n",
+        shaped.address
+    ));
+    write(&post.config.join("chat.url"), &format!("http://{}/services/T0/KEY\n", plain.address));
+    write(&post.config.join("secret"), "a secret of ours\n");
+    let daemon = post.start().await;
+    plain.be(Mood::CutsAfter);
+    post.break_down("http", "web03");
+    daemon.desk.tell.ring();
+    let told = until_taken(&shaped, 1).await.remove(0);
+    assert!(told.head.starts_with("POST /v2?x=1 HTTP/1.1\r\n"), "{}", told.head);
+    assert_eq!(
+        (header(&told, "x-team"), header(&told, "content-type")),
+        ("ops".into(), "application/json".into())
+    );
+    let body: Value = serde_json::from_str(&told.body).unwrap();
+    assert_eq!(body["summary"], "[rollcall] CRITICAL http web03 (1/20) prod");
+    assert_eq!(body["n"], 3);
+    assert!(body["details"][0]["said"].as_str().unwrap().contains("wanted 200 <&>"));
+    use hmac::{Hmac, KeyInit, Mac};
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"a secret of ours").unwrap();
+    mac.update(told.body.as_bytes());
+    let digits: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(header(&told, "x-rollcall-signature"), format!("sha256={digits}"));
+
+    // The chat has taken it and said nothing: it is told again, and can see that it is the same.
+    eventually("its trouble is known", async || {
+        daemon.desk.tell.fares().await.unwrap().get("chat").is_some_and(|fares| fares.trouble.is_some())
+    })
+    .await;
+    let trouble = daemon.desk.tell.fares().await.unwrap()["chat"].trouble.clone().unwrap();
+    assert!(trouble.starts_with("127.0.0.1: ") && !trouble.contains("KEY"), "{trouble}");
+    plain.be(Mood::Well);
+    // Something new to tell: it shows that the chat is back.
+    post.break_down("disk", "web03");
+    daemon.desk.tell.ring();
+    let taken = until_taken(&plain, 3).await;
+    let keys: Vec<String> = taken.iter().map(|taken| header(taken, "idempotency-key")).collect();
+    assert_eq!((keys.len(), keys.iter().collect::<BTreeSet<_>>().len()), (3, 2), "{keys:?}");
+    assert_eq!(keys[0], keys[2]);
+    let text: Value = serde_json::from_str(&taken[0].body).unwrap();
+    let text = text["text"].as_str().unwrap();
+    assert!(
+        text.starts_with("*[rollcall] CRITICAL http web03 (1/20) prod*\n") && text.contains("&lt;&amp;&gt;"),
+        "{text}"
+    );
+    daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_where_it_is_wanted_and_nothing_else_then() {
+    let certificates = folder();
+    let acceptor = certificate(certificates.path());
+    let ca = certificates.path().join("ca.pem").display().to_string();
+    let starttls = Listener::mail_over(Wire::Starttls(acceptor.clone())).await;
+    let tls = Listener::mail_over(Wire::Tls(acceptor.clone())).await;
+    let hook = Listener::hook_over(Wire::Tls(acceptor)).await;
+    let plain = Listener::mail().await;
+    let mail = |name: &str, listener: &Listener, more: &str| {
+        format!(
+            "[[notify]]\nname = \"{name}\"\nmail = {{ from = \"r@example.com\", to = \"ops@example.com\", smtp = \"{}\"{more} }}\n",
+            listener.address
+        )
+    };
+    let trusted = format!(", ca = \"{ca}\"");
+    let channels = [
+        mail("starttls", &starttls, &trusted),
+        mail("tls", &tls, &format!(", tls = \"tls\"{trusted}")),
+        format!(
+            "[[notify]]\nname = \"hook\"\nwebhook = {{ url = \"https://{}/\", ca = \"{ca}\" }}\n",
+            hook.address
+        ),
+        mail("untrusted", &starttls, ""),
+        mail("untrusted-tls", &tls, ", tls = \"tls\""),
+        format!(
+            "[[notify]]\nname = \"untrusted-hook\"\nwebhook = {{ url = \"https://{}/\" }}\n",
+            hook.address
+        ),
+        mail("plain", &plain, &trusted),
+    ];
+    let post = Post::new(&channels.concat());
+    let (status, said) = post.local(&["notify", "test"]).await;
+    assert_eq!(status, 4, "{said}");
+    for (line, name) in said.lines().zip(["starttls", "tls", "hook"]) {
+        assert!(line.starts_with(&format!("{name}: ")) && line.ends_with(" was delivered"), "{said}");
+    }
+    for line in said.lines().skip(3) {
+        assert!(line.contains("was not delivered"), "{said}");
+    }
+    let untrusted = said.lines().skip(3).take(3).filter(|line| line.contains("UnknownIssuer"));
+    assert_eq!(untrusted.count(), 3, "{said}");
+    assert_eq!(
+        (starttls.taken().len(), tls.taken().len(), hook.taken().len(), plain.taken().len()),
+        (1, 1, 1, 0)
+    );
+}
+
+/// Each way to fail, told by `notify test`, which tells nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_says_what_happened() {
+    let (mail, hook) = (Listener::mail().await, Listener::hook().await);
+    let post = Post::new(&format!(
+        "[[notify]]\nname = \"mail\"\nmail = {{ from = \"r@example.com\", to = \"ops@example.com\", smtp = \"{}\", tls = \"none\" }}\n\
+         [[notify]]\nname = \"hook\"\nwebhook = {{ url = \"http://{}/\" }}\n",
+        mail.address, hook.address
+    ));
+    let (status, said) = post.local(&["notify", "test"]).await;
+    assert_eq!(
+        (status, said.as_str()),
+        (0, "mail: the mail was delivered\nhook: the webhook was delivered\n")
+    );
+    for (mood, mail_says, hook_says) in [
+        (
+            Mood::Away,
+            "mail: the mail was not delivered: 127.0.0.1:",
+            "hook: the webhook was not delivered: 127.0.0.1: ",
+        ),
+        (Mood::Busy, "transient error (451): not now", "503 Service Unavailable"),
+        (Mood::Refuses, "permanent error (550): never", "400 Bad Request"),
+        (Mood::CutsInside, "not delivered", "not delivered"),
+    ] {
+        mail.be(mood);
+        hook.be(mood);
+        let (status, said) = post.local(&["notify", "test"]).await;
+        assert_eq!(status, 4, "{mood:?}: {said}");
+        let said_mail = said.lines().find(|line| line.starts_with("mail")).unwrap();
+        let said_hook = said.lines().find(|line| line.starts_with("hook")).unwrap();
+        assert!(
+            said_mail.contains(mail_says) || mood == Mood::Busy && said_mail.contains("451"),
+            "{mood:?}: {said}"
+        );
+        assert!(said_hook.contains(hook_says), "{mood:?}: {said}");
+    }
+    assert_eq!((mail.taken().len(), hook.taken().len()), (1, 1));
+    let (status, said) = post.local(&["notify", "test", "hok"]).await;
+    assert_eq!(
+        (status, said.as_str()),
+        (64, "rollcall: no channel is called `hok`; did you mean `hook`?; try: notify list\n")
+    );
+}
+
+/// The daemon dies at any moment, and its listeners fail in every way; in the end everybody was told everything,
+/// and what came more than once can be recognised.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_killed_again_and_again_loses_no_message() {
+    let (mail, hook) = (Listener::mail().await, Listener::hook().await);
+    let post = Post::new(&format!(
+        "[[notify]]\nname = \"mail\"\ngather = \"0s\"\nmail = {{ from = \"r@example.com\", to = \"ops@example.com\", smtp = \"{}\", tls = \"none\" }}\n\
+         [[notify]]\nname = \"hook\"\ngather = \"0s\"\nwebhook = {{ url = \"http://{}/\" }}\n",
+        mail.address, hook.address
+    ));
+    // Makes the store.
+    post.start().await.stop().await;
+    let moods = [Mood::Well, Mood::Hangs, Mood::CutsInside, Mood::CutsAfter, Mood::Busy, Mood::Away];
+    let checks: Vec<String> = (0..12).map(|number| format!("check{number}")).collect();
+    for (number, check) in checks.iter().enumerate() {
+        mail.be(moods[number % moods.len()]);
+        hook.be(moods[(number + 2) % moods.len()]);
+        let came = (mail.came(), hook.came());
+        post.break_down(check, "web03");
+        let mut daemon = spawn(&post);
+        // In the middle of a delivery, whatever becomes of it.
+        eventually("both are asked", async || mail.came() > came.0 && hook.came() > came.1).await;
+        daemon.kill().await.unwrap();
+    }
+    mail.be(Mood::Well);
+    hook.be(Mood::Well);
+    // What was tried in vain waits for its time: a message that arrives is word that they are back.
+    post.break_down("the last one", "web03");
+    let mut daemon = spawn(&post);
+    let mails = || ids(mail.taken().iter().map(|taken| mail_id(&taken.body)));
+    let hooks = || ids(hook.taken().iter().map(|taken| header(taken, "idempotency-key")));
+    eventually("everybody was told everything", async || {
+        mails().len() > checks.len() && hooks().len() > checks.len()
+    })
+    .await;
+    daemon.kill().await.unwrap();
+    assert_eq!((mails().len(), hooks().len()), (checks.len() + 1, checks.len() + 1));
+    for check in &checks {
+        let told = |taken: &[Taken]| taken.iter().any(|taken| taken.body.contains(&format!(" {check} ")));
+        assert!(told(&mail.taken()) && told(&hook.taken()), "{check}");
+    }
+    // Only those whose listener said nothing, or whose daemon died before it noted the answer, come again.
+    let again = |all: BTreeMap<String, usize>| all.values().filter(|times| **times > 1).count();
+    eprintln!(
+        "repeated: {} of {} mails, {} of {} webhooks",
+        again(mails()),
+        mails().len(),
+        again(hooks()),
+        hooks().len()
+    );
+}
+
+fn spawn(post: &Post) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+    command
+        .arg("--config")
+        .arg(&post.config)
+        .arg("serve")
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true);
+    command.spawn().unwrap()
+}
+
+fn ids(all: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut counted = BTreeMap::new();
+    all.for_each(|id| *counted.entry(id).or_insert(0) += 1);
+    counted
+}
+
+fn mail_id(body: &str) -> String {
+    MessageParser::default().parse(body.as_bytes()).unwrap().message_id().unwrap().to_string()
+}

@@ -1,0 +1,301 @@
+//! Telling people, under paused time: the real loop and the real store, a clock that the test drives, and a
+//! messenger that fails as the test wants.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use rollcall::domain::alert::{Alert, AlertChange};
+use rollcall::domain::channel::{Channel, Only, Pace, Way};
+use rollcall::domain::notice::{Notice, NoticeKind, What};
+use rollcall::domain::outcome::Verdict;
+use rollcall::engine::port::{Clock, Messenger, SendError};
+use rollcall::engine::tell::{Parts, Tell};
+use rollcall::store::SqliteStore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct TestClock(Instant);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap() + self.0.elapsed()
+    }
+}
+
+type Answer = Box<dyn Fn(usize) -> Option<Result<(), SendError>> + Send + Sync>;
+
+/// Whoever is told, by channel: what they took, and how they answer the n-th try; `None`: never.
+#[derive(Default)]
+struct People {
+    answers: BTreeMap<String, Answer>,
+    tries: AtomicUsize,
+    taken: Mutex<Vec<(String, Notice)>>,
+}
+
+#[async_trait]
+impl Messenger for People {
+    async fn send(&self, channel: &Channel, notice: &Notice) -> Result<(), SendError> {
+        let nth = self.tries.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answers.get(&channel.name).map_or(Some(Ok(())), |answer| answer(nth));
+        match answer {
+            Some(Ok(())) => {
+                self.taken.lock().unwrap().push((channel.name.clone(), notice.clone()));
+                Ok(())
+            }
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn channel(name: &str) -> Channel {
+    Channel {
+        name: name.into(),
+        only: Only::default(),
+        pace: Pace::default(),
+        give_up: 72 * HOUR,
+        way: Way::Command("true".into()),
+    }
+}
+
+struct Scene {
+    store: SqliteStore,
+    clock: Arc<TestClock>,
+    people: Arc<People>,
+    channels: Vec<Channel>,
+}
+
+impl Scene {
+    fn new(channels: Vec<Channel>, answers: Vec<(&str, Answer)>) -> Scene {
+        let answers = answers.into_iter().map(|(name, answer)| (name.to_string(), answer)).collect();
+        Scene {
+            store: SqliteStore::in_memory().unwrap(),
+            clock: Arc::new(TestClock(Instant::now())),
+            people: Arc::new(People { answers, ..People::default() }),
+            channels,
+        }
+    }
+
+    fn tell(&self) -> Tell {
+        Tell::new(Parts {
+            outbox: Arc::new(self.store.clone()),
+            messenger: self.people.clone(),
+            clock: self.clock.clone(),
+            zone: TimeZone::UTC,
+            channels: self.channels.clone(),
+            sizes: Box::new(|_| 20),
+        })
+    }
+
+    fn alert(&self, host: &str, change: AlertChange) {
+        let alert = Alert {
+            at: self.clock.now(),
+            host: host.into(),
+            group: "prod.web".into(),
+            check: "http".into(),
+            change,
+            text: "HTTP status 503".into(),
+        };
+        self.store.add_alerts_now(&[alert]).unwrap();
+    }
+
+    fn break_down(&self, host: &str) {
+        self.alert(host, AlertChange::Problem { verdict: Verdict::Critical });
+    }
+
+    /// What a channel was told, with repetitions.
+    fn told(&self, channel: &str) -> Vec<Notice> {
+        let taken = self.people.taken.lock().unwrap();
+        taken.iter().filter(|(name, _)| name == channel).map(|(_, notice)| notice.clone()).collect()
+    }
+
+    fn kinds(&self, channel: &str) -> Vec<NoticeKind> {
+        let kind = |notice: Notice| match notice.what {
+            What::Incident(about) => about.kind,
+            other => panic!("{other:?}"),
+        };
+        self.told(channel).into_iter().map(kind).collect()
+    }
+}
+
+/// Runs for a time, and then stops in order.
+async fn run_for(tell: &Tell, time: Duration) {
+    let stop = CancellationToken::new();
+    let running = tell.run(stop.clone());
+    tokio::pin!(running);
+    assert!(tokio::time::timeout(time, &mut running).await.is_err(), "it goes on");
+    stop.cancel();
+    running.await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_incident_is_one_message_and_one_more_when_it_is_over() {
+    let scene = Scene::new(vec![channel("ops")], vec![]);
+    let tell = scene.tell();
+    scene.break_down("web1");
+    scene.break_down("web2");
+    run_for(&tell, HOUR).await;
+    assert_eq!(scene.kinds("ops"), [NoticeKind::Opened]);
+    let What::Incident(about) = scene.told("ops").remove(0).what else { panic!("an incident") };
+    assert_eq!((about.hosts.as_str(), about.count, about.of), ("web[1-2]", 2, 20));
+    scene.alert("web1", AlertChange::Recovery);
+    scene.alert("web2", AlertChange::Recovery);
+    run_for(&tell, HOUR).await;
+    assert_eq!(scene.kinds("ops"), [NoticeKind::Opened, NoticeKind::Recovered]);
+    let fares = tell.fares().await.unwrap().remove("ops").unwrap();
+    assert_eq!((fares.delivered, fares.waiting, fares.given_up), (2, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_hangs_holds_up_no_other_and_gets_all_of_it_later() {
+    // The first ten tries hang.
+    let hangs: Answer = Box::new(|nth| (nth > 10).then_some(Ok(())));
+    let scene = Scene::new(vec![channel("hangs"), channel("ops")], vec![("hangs", hangs)]);
+    let tell = scene.tell();
+    scene.break_down("web1");
+    run_for(&tell, Duration::from_secs(15)).await;
+    assert_eq!((scene.told("ops").len(), scene.told("hangs").len()), (1, 0));
+    scene.alert("web1", AlertChange::Recovery);
+    run_for(&tell, 24 * HOUR).await;
+    assert_eq!(scene.kinds("ops"), [NoticeKind::Opened, NoticeKind::Recovered]);
+    assert_eq!(scene.kinds("hangs"), [NoticeKind::Opened, NoticeKind::Recovered]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_grow_rare_and_what_is_never_taken_is_told_by_the_others() {
+    let away: Answer = Box::new(|_| Some(Err(SendError::Down("connection refused".into()))));
+    let refuses: Answer = Box::new(|_| Some(Err(SendError::Refused("no such user".into()))));
+    let channels = vec![channel("away"), channel("ops"), channel("refuses")];
+    let scene = Scene::new(channels, vec![("away", away), ("refuses", refuses)]);
+    let tell = scene.tell();
+    scene.break_down("web1");
+    run_for(&tell, 2 * HOUR).await;
+    let fares = tell.fares().await.unwrap();
+    assert_eq!(fares["away"].trouble.as_deref(), Some("connection refused"));
+    // At once, and after 1, 6, 21, 81 minutes: from two channels, and once from the third one.
+    assert_eq!(scene.people.tries.load(Ordering::SeqCst), 5 + 5 + 1);
+    // Its own message, and then word of the other one.
+    run_for(&tell, 80 * HOUR).await;
+    run_for(&tell, 80 * HOUR).await;
+    let fares = tell.fares().await.unwrap();
+    for name in ["away", "refuses"] {
+        assert_eq!((fares[name].waiting, fares[name].given_up), (0, 2), "{name}");
+    }
+    let told: Vec<String> = scene
+        .told("ops")
+        .into_iter()
+        .filter_map(|notice| match notice.what {
+            What::GaveUp { channel, count, .. } => Some(format!("{channel} {count}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.contains(&"away 1".to_string()) && told.contains(&"refuses 1".to_string()), "{told:?}");
+    assert_eq!(
+        (fares["ops"].delivered, fares["ops"].waiting),
+        (3, 0),
+        "word that never arrives is not told of in turn"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_channel_is_back_everything_that_waits_goes_out_at_once_and_in_order() {
+    let back = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_back = back.clone();
+    let away: Answer = Box::new(move |_| {
+        Some(if is_back.load(Ordering::SeqCst) { Ok(()) } else { Err(SendError::Down("away".into())) })
+    });
+    let scene = Scene::new(vec![channel("ops")], vec![("ops", away)]);
+    let tell = scene.tell();
+    for hour in 0..10 {
+        scene.break_down(&format!("web{hour}"));
+        run_for(&tell, HOUR).await;
+        scene.alert(&format!("web{hour}"), AlertChange::Recovery);
+        run_for(&tell, HOUR).await;
+    }
+    let tries = scene.people.tries.load(Ordering::SeqCst);
+    // New ones look whether it is back; old ones once an hour.
+    assert!(tries < 20 + 25, "{tries}");
+    back.store(true, Ordering::SeqCst);
+    scene.break_down("web1");
+    run_for(&tell, Duration::from_secs(60)).await;
+    assert_eq!(scene.told("ops").len(), 21);
+    let mut keys: Vec<String> = scene.told("ops").into_iter().map(|notice| notice.key).collect();
+    assert_eq!(
+        keys.len(),
+        {
+            keys.sort();
+            keys.dedup();
+            keys.len()
+        },
+        "nothing twice"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_channel_hears_of_what_is_open_and_not_of_what_is_over() {
+    let mut scene = Scene::new(vec![channel("ops")], vec![]);
+    scene.break_down("web1");
+    scene.alert("web1", AlertChange::Recovery);
+    scene.break_down("web2");
+    run_for(&scene.tell(), HOUR).await;
+    scene.channels.push(channel("late"));
+    run_for(&scene.tell(), HOUR).await;
+    let What::Incident(about) = scene.told("late").remove(0).what else { panic!("an incident") };
+    assert_eq!((scene.told("late").len(), about.hosts.as_str()), (1, "web2"));
+}
+
+/// The process dies at any moment: whatever is under way is dropped on the floor.
+#[tokio::test(start_paused = true)]
+async fn whenever_it_dies_nothing_is_lost_and_nothing_is_made_twice() {
+    let slow: Answer = Box::new(|_| Some(Ok(())));
+    let scene = Scene::new(vec![channel("ops"), channel("also")], vec![("ops", slow)]);
+    let mut broken = 0;
+    for round in 0..200_u64 {
+        match round % 7 {
+            0 => scene.break_down(&format!("web{}", round % 5)),
+            3 => {
+                broken = round;
+                (0..5).for_each(|host| scene.alert(&format!("web{host}"), AlertChange::Recovery));
+            }
+            _ => {}
+        }
+        let running = scene.tell();
+        // Dropped in the middle of whatever it does.
+        let running = tokio::spawn(async move { running.run(CancellationToken::new()).await });
+        tokio::time::sleep(Duration::from_millis(round * 37 % 6_000)).await;
+        running.abort();
+        let _ = running.await;
+    }
+    assert!(broken > 0);
+    (0..5).for_each(|host| scene.alert(&format!("web{host}"), AlertChange::Recovery));
+    run_for(&scene.tell(), HOUR).await;
+    for name in ["ops", "also"] {
+        let mut stories: BTreeMap<String, Vec<NoticeKind>> = BTreeMap::new();
+        let mut seen = std::collections::BTreeSet::new();
+        for notice in scene.told(name) {
+            let What::Incident(about) = notice.what else { panic!("an incident") };
+            // One that was delivered and not noted comes again, and is known by its key.
+            if seen.insert(notice.key) {
+                stories.entry(about.thread.clone()).or_default().push(about.kind);
+            }
+        }
+        assert!(!stories.is_empty());
+        for (thread, kinds) in stories {
+            assert_eq!(
+                (kinds.first(), kinds.last()),
+                (Some(&NoticeKind::Opened), Some(&NoticeKind::Recovered)),
+                "{thread}: {kinds:?}"
+            );
+        }
+    }
+    let fares = scene.tell().fares().await.unwrap();
+    assert!(fares.values().all(|fares| fares.waiting == 0 && fares.given_up == 0), "{fares:?}");
+}
