@@ -49,6 +49,8 @@ impl Default for Schedule {
 #[derive(Default)]
 pub(super) struct Words {
     rhythm: Option<Rhythm>,
+    /// `every` or `cron` is there, right or wrong.
+    named: bool,
     max_attempts: Option<u32>,
     retry_interval: Option<Duration>,
     depends_on: Option<Vec<String>>,
@@ -65,8 +67,7 @@ pub(super) fn read(table: &mut Reader<'_>, set: &Words) -> Option<Arc<Watching>>
     let Some(rhythm) = own.rhythm.or_else(|| set.rhythm.clone()) else {
         let given =
             ["max_attempts", "retry_interval", "depends_on"].into_iter().find_map(|key| table.key_span(key));
-        let named = ["every", "cron"].into_iter().any(|key| table.key_span(key).is_some());
-        if let Some(span) = given.filter(|_| !named) {
+        if let Some(span) = given.filter(|_| !own.named && !set.named) {
             let message = "a check that is not looked at again and again has no use for this";
             table.doc.report(
                 span,
@@ -100,6 +101,7 @@ fn read_words(table: &mut Reader<'_>) -> Words {
     let depends_on = table.strings("depends_on").into_iter().map(Spanned::into_inner).collect();
     Words {
         rhythm: every.or(cron),
+        named: ["every", "cron"].into_iter().any(|key| table.key_span(key).is_some()),
         max_attempts: table.number("max_attempts", 1, 100),
         retry_interval: table
             .positive_duration("retry_interval", "a problem would be looked at without a pause"),

@@ -1,5 +1,7 @@
 //! The grammar of commands.
 
+use std::time::Duration;
+
 use super::*;
 
 fn parse(line: &str) -> Result<Command, String> {
@@ -156,4 +158,56 @@ fn no_line_makes_it_panic() {
     proptest::proptest!(|(line in "(run|deploy|show|help|check|host accept|cancel|--json) ?[-a-z0-9= '\"]{0,20}( -- )?.{0,10}")| {
         let _ = parse_line(line.as_bytes());
     });
+}
+
+#[test]
+fn lines_about_what_is_watched_become_commands() {
+    let s = |text: &str| text.to_string();
+    let downtime = |check: Option<&str>, hours: u64| Command::Downtime {
+        selector: s("prod.web"),
+        check: check.map(s),
+        time: Duration::from_secs(hours * 3600),
+        reason: s("new kernel"),
+    };
+    let table = [
+        ("status", Command::Status { selector: s("all") }),
+        ("status prod", Command::Status { selector: s("prod") }),
+        (
+            "history web1 serves the release",
+            Command::History { host: s("web1"), check: Some(s("serves the release")) },
+        ),
+        ("why web1", Command::Why { host: s("web1"), check: None }),
+        ("downtime", Command::Downtimes),
+        ("downtime list", Command::Downtimes),
+        ("downtime end 3", Command::DowntimeEnd { id: 3 }),
+        ("downtime prod.web for 2h because new kernel", downtime(None, 2)),
+        (
+            "downtime prod.web serves the release for 2d because new kernel",
+            downtime(Some("serves the release"), 48),
+        ),
+        (
+            "ack web1 disk because it is ordered",
+            Command::Ack { host: s("web1"), check: s("disk"), reason: s("it is ordered") },
+        ),
+    ];
+    for (line, wanted) in table {
+        assert_eq!(parse(line), Ok(wanted), "{line}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_said_with_how_it_is_written() {
+    for (line, wanted) in [
+        ("downtime web1", "say why, for the record"),
+        ("downtime web1 because x", "say for how long"),
+        ("downtime web1 for ever because x", "`ever` is no time"),
+        ("downtime for 2h because x", "say which hosts"),
+        ("downtime web1 for 2h because", "say why"),
+        ("downtime end x", "`x` is no number of a downtime"),
+        ("ack web1 disk", "say why"),
+        ("ack web1 because x", "say which check"),
+    ] {
+        let said = parse(line).unwrap_err();
+        assert!(said.contains(wanted), "{line}: {said}");
+    }
 }

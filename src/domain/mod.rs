@@ -4,8 +4,8 @@
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
 //! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, secret, template, param, schedule, rotation, inventory,
-//! alert, probe, seen, judge, across, check, roll, watched, roster, channel, notice, incident, incidents, body, edit, step, hook, result, task, facts, selector, ask, grammar, command,
-//! access, release, plan, given, expand, checking, watchlist, planner, adhoc, event,
+//! alert, probe, seen, judge, across, check, roll, watched, channel, notice, incident, incidents, body, edit, step, hook, result, task,
+//! facts, selector, ask, grammar, command, access, release, plan, given, expand, checking, roster, watchlist, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as

@@ -21,6 +21,7 @@ use crate::domain::alert::Alert;
 use crate::domain::check::Check;
 use crate::domain::inventory::Endpoint;
 use crate::domain::name::{HostName, RunId};
+use crate::domain::plan::Snapshot;
 use crate::domain::roll::{Changed, Downtime, Line, Pace, Roll, Sample};
 use crate::domain::schedule::{Spread, Watching};
 use crate::domain::watched::{Flapping, Watched};
@@ -57,8 +58,7 @@ pub struct WantedCheck {
     pub name: Arc<str>,
     pub set: Arc<str>,
     pub watching: Arc<Watching>,
-    /// Or why it cannot be rendered for this host.
-    pub body: Result<Arc<Check>, String>,
+    pub what: What,
 }
 
 /// A check on a host, by name.
@@ -82,6 +82,10 @@ pub enum What {
     /// Whether the host answers.
     Contact,
     Check(Arc<Check>),
+    /// Hosts that are compared with each other: one of them has all of them looked at.
+    Together(Arc<Snapshot>),
+    /// It is compared with others, and this host has it looked at.
+    With(HostName),
     /// Why it cannot be looked at: its templates cannot be rendered for this host.
     Broken(Arc<str>),
 }
@@ -171,6 +175,8 @@ struct Spot {
     missed: bool,
     /// It is told on the strength of looks only that begin later than this.
     fresh_after: Option<Timestamp>,
+    /// Where the check is that has this one looked at with it.
+    with: Option<Place>,
     /// Places of the checks that it depends on.
     depends_on: Vec<u32>,
     /// The operator's downtime that it is in.
@@ -265,6 +271,14 @@ impl Roster {
 
     /// Sets when it is looked at next.
     fn plan(&mut self, place: Place, at: Option<Timestamp>) {
+        if let Some(leader) = self.spot(place).with {
+            let of = self.spot(leader);
+            let sooner = at.filter(|at| of.due.is_none_or(|due| *at < due));
+            if sooner.is_some() && !of.busy && !of.queued {
+                self.plan(leader, sooner);
+            }
+            return;
+        }
         let spot = self.spot_mut(place);
         spot.due = at;
         if let Some(at) = at {

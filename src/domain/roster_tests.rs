@@ -34,7 +34,7 @@ fn wanted(name: &str, via: Option<&str>, checks: &[&str]) -> Wanted {
             ..Watching::new(Rhythm::Every(Duration::from_secs(60)))
         }),
         // Nobody looks at it here.
-        body: Err("not rendered".into()),
+        what: What::Broken("not rendered".into()),
     };
     Wanted {
         name: name.into(),
@@ -380,6 +380,58 @@ fn a_restart_is_no_change() {
     world.bad.clear();
     world.run(61);
     assert_eq!(world.told(), ["web1 http recovery"]);
+}
+
+/// Hosts that are compared: the first has them all looked at.
+fn compared(names: &[&str]) -> Vec<Wanted> {
+    let one = |at: usize, name: &&str| {
+        let mut wanted = wanted(name, None, &["same"]);
+        wanted.checks[0].what = match at {
+            0 => What::Together(Arc::new(Snapshot {
+                check: "same".into(),
+                rule: crate::domain::across::Rule::Same,
+                members: BTreeMap::new(),
+                told: names.iter().map(|name| (*name).into()).collect(),
+            })),
+            _ => What::With(names[0].into()),
+        };
+        wanted
+    };
+    names.iter().enumerate().map(|(at, name)| one(at, name)).collect()
+}
+
+#[test]
+fn hosts_that_are_compared_are_looked_at_together() {
+    let mut roster = Roster::new(settings());
+    roster.begin_with(compared(&["web1", "web2", "web3"]), HashMap::new(), vec![], time(0));
+    let mut told = Vec::new();
+    let mut looks = Vec::new();
+    for second in 0..600 {
+        let now = time(second);
+        while let Some(look) = roster.next_look(now) {
+            if matches!(look.what, What::Contact) {
+                let result = CheckResult::new("", Verdict::Critical, "gone");
+                roster.took(&look.key, now, CheckResult { no_contact: true, ..result }, now);
+                continue;
+            }
+            assert!(matches!(look.what, What::Together(_)), "{look:?}");
+            looks.push(second);
+            let result =
+                |verdict, no_contact| CheckResult { no_contact, ..CheckResult::new("", verdict, "") };
+            let results = [
+                ("web1".into(), result(Verdict::Ok, false)),
+                ("web2".into(), result(Verdict::Critical, false)),
+                ("web3".into(), result(Verdict::Unknown, second > 300)),
+            ];
+            roster.took_together(&look.key, now, results.into(), now);
+        }
+        told.extend(
+            roster.take_batch().alerts.into_iter().map(|alert| format!("{} {}", alert.host, alert.check)),
+        );
+    }
+    assert_eq!(told, ["web2 same", "web3 same", format!("web3 {REACHABLE}").as_str()]);
+    assert!((9..=14).contains(&looks.len()), "one look for all of them: {looks:?}");
+    assert_eq!(roster.pace(time(600)).in_flight, 0);
 }
 
 /// One thing that happens in a world of five hosts.

@@ -300,3 +300,7 @@ impl Watches for SqliteStore {
         self.off_thread(move |store| store.prune_now(samples, changes, from)).await
     }
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

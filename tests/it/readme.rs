@@ -115,6 +115,27 @@ fn the_steps_that_the_docs_show_load() {
 }
 
 #[test]
+fn the_checks_that_the_docs_about_watching_show_load() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/monitoring.md")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| crate::support::write(&dir.path().join(name), text);
+    write("hosts/prod.toml", "[web]\nhosts = [\"web01\"]\nchecks = [\"http\"]\n");
+    let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    for block in blocks {
+        let name = block.lines().next().unwrap().trim_start_matches("# ").split(':').next().unwrap();
+        write(name, block);
+    }
+    let config = rollcall::config::load(dir.path()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(config.checks["http"].iter().filter(|check| check.watching.is_some()).count(), 3);
+    assert_eq!(
+        config.settings.schedule,
+        rollcall::config::Schedule::default(),
+        "what is shown is the default"
+    );
+}
+
+#[test]
 fn the_checks_that_the_docs_show_load() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(root.join("docs/checks.md")).unwrap();

@@ -21,7 +21,7 @@ use rollcall::domain::output::Output;
 use rollcall::domain::probe::{Expect, Probe};
 use rollcall::domain::release::Taken;
 use rollcall::domain::roll::{Downtime, History};
-use rollcall::domain::roster::{Batch, Key, Settings, Wanted, WantedCheck};
+use rollcall::domain::roster::{Batch, Key, Settings, Wanted, WantedCheck, What};
 use rollcall::domain::rotation::View;
 use rollcall::domain::schedule::{Rhythm, Spread, Watching};
 use rollcall::domain::seen::Observation;
@@ -315,8 +315,8 @@ impl Watchlist for Site {
         let check = |check: usize| {
             let name = check_name(check);
             let probe = Probe::Run { command: name.clone(), expect: Expect::default() };
-            let body = Ok(Arc::new(Check::new(&name, probe, Duration::from_secs(10))));
-            WantedCheck { name: name.as_str().into(), set: "all".into(), watching: watching.clone(), body }
+            let what = What::Check(Arc::new(Check::new(&name, probe, Duration::from_secs(10))));
+            WantedCheck { name: name.as_str().into(), set: "all".into(), watching: watching.clone(), what }
         };
         let endpoint = |name: &str, via: Option<Box<Endpoint>>| Endpoint {
             name: name.into(),

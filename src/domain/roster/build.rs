@@ -69,12 +69,25 @@ impl Roster {
         self.replace(wanted, old, now);
     }
 
-    /// Puts other bodies in place of those of a host: its release, and so what its checks ask for, is another one.
-    pub fn render_again(&mut self, host: &HostName, checks: Vec<WantedCheck>) {
-        let Some(node) = self.by_name.get(host).map(|at| &mut self.nodes[*at as usize]) else { return };
-        for check in checks {
-            if let Some(spot) = node.spots.iter_mut().find(|spot| spot.key.check == check.name) {
-                spot.what = what(&check);
+    /// Puts other bodies in place of those that are there: what is on hosts, and so what their checks ask for, is
+    /// something else now.
+    pub fn render_again(&mut self, hosts: Vec<Wanted>, now: Timestamp) {
+        for host in hosts {
+            let Some(node) = self.by_name.get(&host.name).map(|at| &mut self.nodes[*at as usize]) else {
+                continue;
+            };
+            for check in host.checks {
+                if let Some(spot) = node.spots.iter_mut().find(|spot| spot.key.check == check.name) {
+                    spot.what = check.what;
+                }
+            }
+        }
+        self.find_leaders();
+        for place in self.places() {
+            let spot = self.spot(place);
+            // It was looked at with others until now.
+            if !spot.is_contact() && spot.due.is_none() && !spot.busy && !spot.queued && !spot.missed {
+                self.plan_first(place, now);
             }
         }
     }
@@ -86,6 +99,7 @@ impl Roster {
             self.nodes[at as usize].group = host.group.clone();
             self.add_checks(at, host, &mut old, now);
         }
+        self.find_leaders();
         self.cover(now);
         for place in self.places() {
             if self.spot(place).dirty {
@@ -152,7 +166,7 @@ impl Roster {
             let name =
                 if twice { format!("{}/{}", check.set, check.name).into() } else { check.name.clone() };
             let mut spot =
-                spot(&host.name, name, check.set.clone(), check.watching.clone(), what(check), now);
+                spot(&host.name, name, check.set.clone(), check.watching.clone(), check.what.clone(), now);
             let needs =
                 |name: &String| names.iter().position(|known| **known == **name).map(|at| at as u32 + 1);
             spot.depends_on = check.watching.depends_on.iter().filter_map(needs).collect();
@@ -173,6 +187,12 @@ impl Roster {
             }
             return;
         }
+        if spot.with.is_some() {
+            if spot.state.has_news() {
+                self.plan(place, Some(now));
+            }
+            return;
+        }
         let regular = |after| spot.watching.rhythm.next(after, spot.spread, &self.settings.zone);
         // A time that went by while nobody was there is made up for.
         let lost = || spot.state.last_at.and_then(regular).is_some_and(|due| due < now);
@@ -185,6 +205,18 @@ impl Roster {
             _ => regular(now),
         };
         self.plan(place, at);
+    }
+
+    /// Where those are that have others looked at with them.
+    fn find_leaders(&mut self) {
+        for place in self.places() {
+            let spot = self.spot(place);
+            let leader = match &spot.what {
+                What::With(host) => self.place(&Key { host: host.clone(), check: spot.key.check.clone() }),
+                _ => None,
+            };
+            self.spot_mut(place).with = leader.filter(|leader| *leader != place);
+        }
     }
 
     fn drop_rest(&mut self, rest: HashMap<Key, Old>, now: Timestamp) {
@@ -287,13 +319,6 @@ fn contact_of(before: &Watching, checks: &[WantedCheck]) -> Watching {
     }
 }
 
-fn what(check: &WantedCheck) -> What {
-    match &check.body {
-        Ok(check) => What::Check(check.clone()),
-        Err(why) => What::Broken(why.as_str().into()),
-    }
-}
-
 fn spot(
     host: &HostName,
     check: Arc<str>,
@@ -314,6 +339,7 @@ fn spot(
         busy: false,
         missed: false,
         fresh_after: None,
+        with: None,
         depends_on: Vec::new(),
         downtime: None,
         dirty: false,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{CATCH_UP, CONTACT, Key, Place, Roster};
+use super::{CATCH_UP, CONTACT, Key, Place, Roster, What};
 use crate::domain::alert::{Alert, AlertChange};
 use crate::domain::name::{HostName, RunId};
 use crate::domain::roll::{Ack, Changed, Downtime, Quiet};
@@ -130,12 +130,19 @@ impl Roster {
     /// When its rhythm has it due.
     pub(super) fn regular(&self, place: Place, after: Timestamp) -> Option<Timestamp> {
         let spot = self.spot(place);
+        if spot.with.is_some() {
+            return None;
+        }
         spot.watching.rhythm.next(after, spot.spread, &self.settings.zone)
     }
 
     /// True where a look would be about something else than the check.
     pub(super) fn is_held_up(&self, place: Place) -> bool {
         let node = &self.nodes[place.0 as usize];
+        // Others are looked at with it, and which of them can be is told of each.
+        if matches!(self.spot(place).what, What::Together(_)) {
+            return false;
+        }
         if node.in_hand.is_some() || self.broken_jump(place.0).is_some() {
             return true;
         }

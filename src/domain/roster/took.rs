@@ -1,10 +1,13 @@
 //! What a look changes: the state of its check, what is known of its host and of the jump hosts in front of it, and
 //! when it is looked at again.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{CONTACT, Key, Place, Roster};
 use crate::domain::check::CheckResult;
+use crate::domain::name::HostName;
 use crate::domain::outcome::Verdict;
 use crate::domain::roll::Sample;
 use crate::domain::watched::Rules;
@@ -29,6 +32,37 @@ impl Roster {
             let next = self.next_after(place, at);
             self.plan(place, next);
         }
+    }
+
+    /// The same of hosts that were looked at together, with what it came to for each.
+    pub fn took_together(
+        &mut self,
+        key: &Key,
+        begun: Timestamp,
+        results: BTreeMap<HostName, CheckResult>,
+        at: Timestamp,
+    ) {
+        let Some(leader) = self.place(key) else {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            return;
+        };
+        self.ended(leader);
+        let mut next = self.regular(leader, at);
+        for (host, result) in results {
+            let Some(place) = self.place(&Key { host, check: key.check.clone() }) else { continue };
+            if self.nodes[place.0 as usize].in_hand.is_some() {
+                // What is on it is about to be something else.
+                self.spot_mut(place).missed = place != leader;
+            } else if result.no_contact {
+                self.no_contact(place, result, at);
+            } else {
+                self.met(place.0, at);
+                self.take_in(place, begun, result, at);
+                next = next.into_iter().chain(self.next_after(place, at)).min();
+            }
+        }
+        let next = next.into_iter().chain(self.spot(leader).due).min();
+        self.plan(leader, next);
     }
 
     fn take_in(&mut self, place: Place, begun: Timestamp, result: CheckResult, at: Timestamp) {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::look::Sight;
+use super::look::{Found, Sight};
 use super::{Around, Ask, Orders, Watchlist, until};
 use crate::domain::check::CheckResult;
 use crate::domain::name::HostName;
@@ -46,7 +46,7 @@ struct Seen {
     key: Key,
     begun: Timestamp,
     ended: Timestamp,
-    result: CheckResult,
+    found: Found,
 }
 
 /// See the module.
@@ -178,8 +178,8 @@ impl<W: Watchlist> Actor<W> {
         }
         let sight = self.sight.clone();
         self.looks.spawn(async move {
-            let result = sight.look(&look).await;
-            Seen { key: look.key, begun: now, ended: sight.ports.clock.now(), result }
+            let found = sight.look(&look).await;
+            Seen { key: look.key, begun: now, ended: sight.ports.clock.now(), found }
         });
     }
 
@@ -192,7 +192,10 @@ impl<W: Watchlist> Actor<W> {
     }
 
     fn saw(&mut self, seen: Seen) {
-        self.roster.took(&seen.key, seen.begun, seen.result, seen.ended);
+        match seen.found {
+            Found::One(result) => self.roster.took(&seen.key, seen.begun, result, seen.ended),
+            Found::Many(results) => self.roster.took_together(&seen.key, seen.begun, results, seen.ended),
+        }
     }
 
     /// Hosts that runs have taken in hand since are silent before anything else is told; those that they let go of
@@ -225,9 +228,8 @@ impl<W: Watchlist> Actor<W> {
 
     fn render_again(&mut self, taken: BTreeMap<HostName, Vec<Taken>>) {
         let config = self.around.config.borrow().clone();
-        for host in config.wanted(taken) {
-            self.roster.render_again(&host.name, host.checks);
-        }
+        let now = self.now();
+        self.roster.render_again(config.wanted(taken), now);
     }
 
     async fn reload(&mut self) {

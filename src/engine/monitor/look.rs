@@ -1,5 +1,6 @@
 //! One look at a check, or at whether a host answers at all.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::alert::REACHABLE;
 use crate::domain::check::CheckResult;
 use crate::domain::inventory::Endpoint;
+use crate::domain::name::HostName;
 use crate::domain::outcome::Verdict;
 use crate::domain::roster::{Look, What};
 use crate::engine::Ports;
 use crate::engine::port::{Exec, ExecEnd, Input};
+use crate::engine::snapshot::snapshot;
 use crate::engine::verify::{Eyes, verify_one};
 
 /// How long a host that is connected may take to say anything.
@@ -26,6 +29,12 @@ const CONTACT_BYTES: usize = 1024;
 /// Who looks, where each goes on where it was itself.
 const WHO: &str = "schedule";
 
+/// What a look has found, of one host or of many.
+pub(super) enum Found {
+    One(CheckResult),
+    Many(BTreeMap<HostName, CheckResult>),
+}
+
 /// What looks need of the world.
 #[derive(Clone)]
 pub(super) struct Sight {
@@ -36,31 +45,35 @@ pub(super) struct Sight {
 
 impl Sight {
     /// Takes a look. Never fails as a call: every trouble is a verdict.
-    pub(super) async fn look(&self, look: &Look) -> CheckResult {
+    pub(super) async fn look(&self, look: &Look) -> Found {
         let looking = std::panic::AssertUnwindSafe(self.see(look)).catch_unwind();
         looking.await.unwrap_or_else(|_| {
             let text = "rollcall failed inside; please report it with the daemon's log";
-            CheckResult::new(&look.key.check, Verdict::Unknown, text)
+            Found::One(CheckResult::new(&look.key.check, Verdict::Unknown, text))
         })
     }
 
-    async fn see(&self, look: &Look) -> CheckResult {
+    async fn see(&self, look: &Look) -> Found {
+        let unknown = |why: &str| Found::One(CheckResult::new(&look.key.check, Verdict::Unknown, why));
         match &look.what {
-            What::Contact => self.contact(&look.endpoint).await,
-            What::Broken(why) => CheckResult::new(&look.key.check, Verdict::Unknown, &**why),
-            What::Check(check) => {
-                let eyes = Eyes {
-                    remote: &*self.ports.remote,
-                    prober: &*self.ports.prober,
-                    clock: &*self.ports.clock,
-                    places: &*self.ports.places,
-                    files: &self.files,
-                    who: WHO,
-                    cancel: self.stop.clone(),
-                    masks: self.ports.secrets.masks(None),
-                };
-                verify_one(&eyes, &look.endpoint, check).await
-            }
+            What::Contact => Found::One(self.contact(&look.endpoint).await),
+            What::Broken(why) => unknown(why),
+            What::With(host) => unknown(&format!("it is looked at with {host}")),
+            What::Check(check) => Found::One(verify_one(&self.eyes(), &look.endpoint, check).await),
+            What::Together(members) => Found::Many(snapshot(&self.eyes(), members).await.results),
+        }
+    }
+
+    fn eyes(&self) -> Eyes<'_> {
+        Eyes {
+            remote: &*self.ports.remote,
+            prober: &*self.ports.prober,
+            clock: &*self.ports.clock,
+            places: &*self.ports.places,
+            files: &self.files,
+            who: WHO,
+            cancel: self.stop.clone(),
+            masks: self.ports.secrets.masks(None),
         }
     }
 
