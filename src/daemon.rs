@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use tokio::net::TcpListener;
@@ -27,6 +26,7 @@ use crate::domain::wish::Wish;
 use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
 use crate::door::{Desk, Reload, Terminal, answer};
+use crate::engine::monitor::{self, Around, Asked, Running};
 use crate::engine::port::{Clock, Remote};
 use crate::engine::tell::{self, Tell};
 use crate::engine::{Engine, Ports};
@@ -63,6 +63,7 @@ pub struct Daemon {
     /// Whoever tells people.
     telling: TaskTracker,
     root: Arc<Root>,
+    watching: Mutex<Option<Running>>,
 }
 
 /// The configuration directory, and the place where the one in force is kept.
@@ -142,8 +143,29 @@ fn describe(config: &Config) -> String {
     format!("configuration in force: {}", parts.join(", "))
 }
 
+/// Everything but the doors.
+struct Built {
+    desk: Desk,
+    fleet: Arc<Fleet>,
+    root: Arc<Root>,
+    /// Questions that the monitor is to answer once it is started.
+    asked: Asked,
+}
+
+/// Starts to watch; without looks it only knows what is kept.
+async fn watch_checks(desk: &Desk, asked: Asked, looks: bool) -> Result<Running, String> {
+    let around = Around {
+        ports: desk.engine.ports().clone(),
+        watches: desk.watches.clone(),
+        config: desk.config.clone(),
+        in_hand: desk.engine.in_hand(),
+        looks,
+    };
+    monitor::start(around, asked).await.map_err(|error| error.to_string())
+}
+
 /// Builds everything but the doors: for the daemon and for `--local`.
-fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<Fleet>, Arc<Root>), String> {
+fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, String> {
     let config = Arc::new(config);
     let settings = config.settings.clone();
     make_parent(&settings.store)?;
@@ -167,7 +189,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
         outbox: store.clone(),
         messenger: Arc::new(Ways { site: site.clone() }),
         clock: clock.clone(),
-        zone: TimeZone::system(),
+        zone: settings.schedule.time_zone.clone(),
         channels: config.channels.clone(),
         sizes: sizes(current.subscribe()),
     });
@@ -178,13 +200,15 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<(Desk, Arc<
         epoch: store.epoch(),
         site,
         places: store.clone(),
-        store,
+        store: store.clone(),
         clock,
         secrets: vault.clone(),
         downloads: settings.downloads.clone(),
     });
     let root = Arc::new(Root { path: path.to_path_buf(), current, vault, reloading: Mutex::default() });
-    Ok((Desk { engine, tell, config: receiver, reload: root.clone() }, fleet, root))
+    let (monitor, asked) = monitor::prepare();
+    let desk = Desk { engine, tell, config: receiver, reload: root.clone(), monitor, watches: store };
+    Ok(Built { desk, fleet, root, asked })
 }
 
 /// How many hosts each top-level group has by now.
@@ -252,7 +276,7 @@ impl Daemon {
         let settings = config.settings.clone();
         let said = describe(&config);
         troubles(&config).iter().for_each(|trouble| tracing::warn!("{trouble}"));
-        let (desk, fleet, root) = build(path, config, Arc::new(Tcp))?;
+        let Built { desk, fleet, root, asked } = build(path, config, Arc::new(Tcp))?;
         let door = Arc::new(SshDoor::new(desk.clone(), host_key(&settings.host_key)?));
         let stop = CancellationToken::new();
         let mut addresses = Vec::new();
@@ -266,10 +290,11 @@ impl Daemon {
         tracing::info!(?addresses, "{said}");
         // Not before the doors are open: whoever takes runs up is there to be asked about them.
         recover_runs(&desk).await?;
+        let watching = Mutex::new(Some(watch_checks(&desk, asked, true).await?));
         let telling = TaskTracker::new();
         let (tell, stopping) = (desk.tell.clone(), stop.clone());
         telling.spawn(async move { tell.run(stopping).await });
-        Ok(Daemon { door, desk, addresses, fleet, stop, telling, root })
+        Ok(Daemon { door, desk, addresses, fleet, stop, telling, root, watching })
     }
 
     /// Serves until a signal says stop. SIGHUP reads the configuration again.
@@ -309,6 +334,9 @@ impl Daemon {
     pub async fn stop(&self) {
         notify(&[sd_notify::NotifyState::Stopping]);
         self.stop.cancel();
+        if let Some(watching) = self.watching.lock().await.take() {
+            watching.stop().await;
+        }
         self.desk.engine.drain(&myself()).await;
         self.door.answered().await;
         self.telling.close();
@@ -350,12 +378,13 @@ pub async fn answer_locally(path: &Path, request: Request) -> u8 {
 
 async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     let config = config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
-    let (desk, fleet, _root) = build(path, config, Arc::new(Tcp))?;
+    let Built { desk, fleet, root: _root, asked } = build(path, config, Arc::new(Tcp))?;
     // Whoever only looks takes nothing up.
     if needed_role(&request.command) > Role::Viewer {
         recover_runs(&desk).await?;
     }
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("signals: {error}"))?;
+    let watching = watch_checks(&desk, asked, false).await?;
     let operator = local_operator();
     let mut stdio = Stdio;
     let answering = answer::answer(&desk, &operator, request, &mut stdio);
@@ -371,6 +400,7 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     };
     // A pipe that was closed ends the answer, not the run: it is carried to its end.
     desk.engine.idle().await;
+    watching.stop().await;
     fleet.close().await;
     Ok(status)
 }

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use super::diagnostic::{Doc, did_you_mean};
 use super::probes::{self, Common};
 use super::reader::{self, Reader};
+use super::watching;
 use crate::domain::across::{Across, Rule, Scope, Total};
 use crate::domain::check::{Check, From, Retry, UnknownIs};
 use crate::domain::probe::Probe;
@@ -31,11 +32,12 @@ pub(super) fn read(doc: Doc<'_>, around: &Around<'_>) -> Vec<Check> {
     table.values().for_each(|value| refuse_secrets(doc, value, &around.secrets));
     let mut file = Reader::new(doc, "a set of checks", &table, None);
     let tables = file.required_tables("check", "a check");
+    let watching = watching::read_set(&mut file);
     file.finish();
     let mut names = BTreeSet::new();
     let mut checks = Vec::new();
     for table in tables {
-        let (name, check) = read_check(table, around);
+        let (name, check) = read_check(table, (around, &watching));
         if let Some(name) = name.filter(|name| !names.insert(name.get_ref().clone())) {
             doc.wrong(name.span(), format!("two checks are called `{}`", name.get_ref()));
         }
@@ -62,7 +64,10 @@ fn refuse_secrets(doc: Doc<'_>, value: &Spanned<DeValue<'_>>, secrets: &BTreeSet
 }
 
 /// The name apart from the check: it is taken even where something else is wrong.
-fn read_check(mut table: Reader<'_>, around: &Around<'_>) -> (Option<Spanned<String>>, Option<Check>) {
+fn read_check(
+    mut table: Reader<'_>,
+    (around, of_set): (&Around<'_>, &watching::Words),
+) -> (Option<Spanned<String>>, Option<Check>) {
     let name = table.required("name");
     let timeout = table.positive_duration("timeout", "no check would ever be done");
     let retry = table.table("retry", "`retry`").map(read_retry).unwrap_or_default();
@@ -72,6 +77,7 @@ fn read_check(mut table: Reader<'_>, around: &Around<'_>) -> (Option<Spanned<Str
     let limits = limits(&mut table);
     let common = Common { limits, is_compared: across.is_some(), from_elsewhere: from != From::Host };
     let probe = probes::read(&mut table, common);
+    let watching = watching::read(&mut table, of_set);
     table.finish();
     let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
     let check = |name: Spanned<String>, probe: Probe| Check {
@@ -79,6 +85,7 @@ fn read_check(mut table: Reader<'_>, around: &Around<'_>) -> (Option<Spanned<Str
         from: from.clone(),
         unknown_is,
         across: across.clone(),
+        watching: watching.clone(),
         ..Check::new(&name.into_inner(), probe, timeout)
     };
     let read = name.clone().zip(probe).map(|(name, probe)| check(name, probe));

@@ -34,6 +34,7 @@ mod templates;
 mod tree;
 mod vars;
 mod via;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ pub use files::{FilesDir, TEXT_LIMIT_BYTES};
 pub use load::refresh;
 pub use scripted::Scripted;
 pub use settings::{FleetSettings, Settings};
+pub use watching::Schedule;
 
 use jiff::Timestamp;
 
@@ -155,6 +157,7 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         let hint = "write a first one, such as hosts/test.toml".to_string();
         sink.extend([unreadable("hosts", "there is no file hosts/*.toml".into(), Some(hint))]);
     }
+    watching::check_dependencies(sets.iter().map(|(_, doc)| *doc));
     let check_sets = sets.iter().map(|(name, _)| name.to_string()).collect();
     // What a file that is broken would have defined cannot be told from what nothing defines.
     let complete = read.complete && files.iter().all(|file| !file.doc.quiet);

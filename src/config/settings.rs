@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::diagnostic::Doc;
 use super::reader::{self, Reader};
+use super::watching::{self, Schedule};
 
 /// What the daemon needs to know about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Settings {
     /// Such a script is asked anew before a command that plans, when it was asked longer ago.
     pub inventory_max_age: Duration,
     pub fleet: FleetSettings,
+    /// How checks are looked at again and again.
+    pub schedule: Schedule,
 }
 
 impl Settings {
@@ -41,6 +44,7 @@ impl Settings {
             facts_max_age: self.facts_max_age,
             inventory_timeout: self.inventory_timeout,
             inventory_max_age: self.inventory_max_age,
+            schedule: self.schedule.clone(),
             ..other.clone()
         };
         *self != read_now
@@ -79,6 +83,7 @@ impl Default for Settings {
             inventory_timeout: Duration::from_secs(10),
             inventory_max_age: Duration::from_secs(5 * 60),
             fleet: FleetSettings::default(),
+            schedule: Schedule::default(),
         }
     }
 }
@@ -118,6 +123,7 @@ pub(super) fn read(doc: Doc<'_>, root: &Path) -> Settings {
             .unwrap_or(default.inventory_timeout),
         inventory_max_age: file.duration("inventory_max_age").unwrap_or(default.inventory_max_age),
         fleet: fleet.unwrap_or_default(),
+        schedule: file.table("schedule", "`schedule`").map(watching::read_schedule).unwrap_or_default(),
     };
     // Read where more is known: see `notify.rs`.
     file.value("notify");

@@ -85,6 +85,10 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Releases { .. }
         | Command::BalancerStatus { .. }
         | Command::Metrics
+        | Command::Status { .. }
+        | Command::History { .. }
+        | Command::Why { .. }
+        | Command::Downtimes
         | Command::Debts => Role::Viewer,
         // A look at hosts runs guards there, and shows what is in their files.
         Command::Plan { diff: true, .. }
@@ -101,6 +105,9 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Enable { .. }
         | Command::Rollback { .. }
         | Command::NotifyList
+        | Command::Downtime { .. }
+        | Command::DowntimeEnd { .. }
+        | Command::Ack { .. }
         | Command::Mark { .. } => Role::Operator,
         Command::NotifyTest { .. } | Command::Reload | Command::HostAccept { .. } => Role::Admin,
     }
@@ -155,6 +162,13 @@ mod tests {
             ("metrics", Role::Viewer),
             ("notify list", Role::Operator),
             ("notify test mail", Role::Admin),
+            ("status", Role::Viewer),
+            ("history web1 http", Role::Viewer),
+            ("why web1", Role::Viewer),
+            ("downtime", Role::Viewer),
+            ("downtime web1 for 2h because x", Role::Operator),
+            ("downtime end 3", Role::Operator),
+            ("ack web1 http because x", Role::Operator),
             ("reload", Role::Admin),
             ("host accept web1", Role::Admin),
         ];

@@ -1,11 +1,13 @@
 //! What operators can ask, as values, and the words that would ask for it again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::name::RunId;
+use super::schedule::read_time;
 
 /// Parameters of a task as typed: `version=1.2.3`.
 pub type Params = BTreeMap<String, String>;
@@ -193,6 +195,33 @@ pub enum Command {
         bad: bool,
         reason: String,
     },
+    /// How what is watched stands.
+    Status {
+        selector: String,
+    },
+    History {
+        host: String,
+        check: Option<String>,
+    },
+    Why {
+        host: String,
+        check: Option<String>,
+    },
+    Downtimes,
+    Downtime {
+        selector: String,
+        check: Option<String>,
+        time: Duration,
+        reason: String,
+    },
+    DowntimeEnd {
+        id: u64,
+    },
+    Ack {
+        host: String,
+        check: String,
+        reason: String,
+    },
     Reload,
     HostAccept {
         selector: String,
@@ -217,6 +246,41 @@ impl Command {
         match self {
             Command::Check { format, .. } | Command::Show { format, .. } => *format,
             _ => Format::Text,
+        }
+    }
+}
+
+impl Command {
+    /// `downtime ...`: the list, the end of one, or a new one. The error says how it is written.
+    pub(super) fn downtime(words: &[String]) -> Result<Command, String> {
+        const USAGE: &str = "downtime SELECTOR [CHECK] for 2h because REASON; downtime end N; downtime";
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let usage = |why: &str| format!("{why}; try: {USAGE}");
+        match words[..] {
+            [] | ["list"] => return Ok(Command::Downtimes),
+            ["end", id] => {
+                let id = id.parse().map_err(|_| usage(&format!("`{id}` is no number of a downtime")))?;
+                return Ok(Command::DowntimeEnd { id });
+            }
+            _ => {}
+        }
+        let because = words.iter().position(|word| *word == "because");
+        let Some((head, reason)) = because.map(|at| (&words[..at], words[at + 1..].join(" "))) else {
+            return Err(usage("say why, for the record"));
+        };
+        let Some((time, for_whom)) =
+            head.split_last().and_then(|(time, rest)| Some((time, rest.strip_suffix(&["for"])?)))
+        else {
+            return Err(usage("say for how long"));
+        };
+        let time = read_time(time).map_err(|why| usage(&why))?;
+        match for_whom {
+            _ if reason.trim().is_empty() => Err(usage("say why, for the record")),
+            [] => Err(usage("say which hosts")),
+            [selector, check @ ..] => {
+                let check = (!check.is_empty()).then(|| check.join(" "));
+                Ok(Command::Downtime { selector: (*selector).into(), check, time, reason })
+            }
         }
     }
 }

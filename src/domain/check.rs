@@ -1,6 +1,7 @@
 //! Checks: a condition on a host or across hosts, and the judgement that a look came to. Looking is the probe's
 //! work; judging is done by `judge`, on values alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use super::inventory::Endpoint;
 use super::outcome::Verdict;
 use super::perf::Reading;
 use super::probe::Probe;
+use super::schedule::Watching;
 use super::template::Vars;
 
 /// One condition, as in `checks/*.toml`; in a plan its templates are rendered.
@@ -31,6 +33,9 @@ pub struct Check {
     /// What is wanted of the hosts together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub across: Option<Across>,
+    /// How it is watched, if it is. Runs do not hang on it, and so it is not part of a plan.
+    #[serde(skip)]
+    pub watching: Option<Arc<Watching>>,
 }
 
 impl Check {
@@ -45,6 +50,7 @@ impl Check {
             unknown_is: UnknownIs::Unknown,
             seats: Vec::new(),
             across: None,
+            watching: None,
         }
     }
 

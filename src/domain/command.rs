@@ -1,11 +1,14 @@
 //! What operators can ask, and the one grammar for it: the line sent over SSH and the local command
 //! line are parsed by the same types.
 
+mod reading;
+
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use super::ask::{Ask, Command, Format, Params, Tags, Title};
 use super::name::{RunId, nearest};
+use reading::{joined, read_ask, read_check, read_mark, read_reason, read_task};
 
 /// Longest line that an operator may send, in bytes.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
@@ -164,6 +167,25 @@ enum Words {
     Notify(NotifyWords),
     /// How rollcall fares and what it watches, for Prometheus
     Metrics,
+    /// How everything that is watched stands: problems, worst first
+    Status {
+        #[arg(default_value = "all")]
+        selector: String,
+    },
+    /// What was seen of a host's checks, and when it changed
+    History { host: String, check: Vec<String> },
+    /// What is the matter with a host, since when, and what was done to it in between
+    Why { host: String, check: Vec<String> },
+    /// Times in which nothing is told of hosts, or of one check of theirs
+    #[command(override_usage = "ssh rollcall downtime [SELECTOR [CHECK] for TIME because REASON | end N]")]
+    Downtime { words: Vec<String> },
+    /// Say that a problem is known: nothing more is told of it until it is over
+    #[command(override_usage = "ssh rollcall ack HOST CHECK because REASON")]
+    Ack {
+        host: String,
+        #[arg(required = true)]
+        words: Vec<String>,
+    },
     /// Read the configuration again: all of it, or nothing
     Reload,
     /// Host keys
@@ -320,22 +342,26 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Settle { host, write_off, because } => {
             Command::Settle { host, write_off, reason: read_reason(&because)?.1 }
         }
-        Words::Balancer(BalancerWords::Drain { selector, because }) => {
-            Command::Drain { selector, reason: read_reason(&because)?.1 }
-        }
-        Words::Balancer(BalancerWords::Enable { selector }) => Command::Enable { selector },
         Words::Releases { selector } => Command::Releases { selector },
         Words::Rollback { selector } => Command::Rollback { selector },
         Words::Mark(MarkWords::Bad { task, words }) => read_mark(task, &words, true)?,
         Words::Mark(MarkWords::Good { task, words }) => read_mark(task, &words, false)?,
+        Words::Status { selector } => Command::Status { selector },
+        Words::History { host, check } => Command::History { host, check: joined(&check) },
+        Words::Why { host, check } => Command::Why { host, check: joined(&check) },
+        Words::Downtime { words } => Command::downtime(&words).map_err(usage)?,
+        Words::Ack { host, words } => {
+            let (check, reason) = read_reason(&words)?;
+            let check = joined(check).ok_or_else(|| usage("say which check; see: status".into()))?;
+            Command::Ack { host, check, reason }
+        }
         Words::Reload => Command::Reload,
         Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
             Command::HostAccept { selector, fingerprint, trust }
         }
-        Words::Notify(NotifyWords::List) => Command::NotifyList,
-        Words::Notify(NotifyWords::Test { name }) => Command::NotifyTest { name },
+        Words::Notify(words) => read_notify(words),
         Words::Metrics => Command::Metrics,
-        Words::Balancer(BalancerWords::Status { selector }) => Command::BalancerStatus { selector },
+        Words::Balancer(words) => read_balancer(words)?,
         Words::Task(words) => {
             let (flags, words): (Vec<String>, Vec<String>) =
                 words.into_iter().partition(|word| word == "--json");
@@ -352,115 +378,27 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
     Ok(Request { command, json })
 }
 
-fn read_task(words: &[String]) -> Result<Command, UsageError> {
-    let [task, rest @ ..] = words else { return Err(usage("no command".into())) };
-    let [selector, params @ ..] = rest else {
-        return Err(usage(format!(
-            "`{task}` needs to know where; try: {task} SELECTOR [NAME=VALUE...]{}",
-            meant(task)
-        )));
-    };
-    let mut options = Options::default();
-    let given = options.take_from(params)?;
-    if let Some(option) = [selector].into_iter().chain(&given).find(|word| word.starts_with('-')) {
-        return Err(usage(format!(
-            "`{task}` has no option `{option}`; parameters are written NAME=VALUE, options are --check, --tags and \
-             --skip-tags{}",
-            meant(task)
-        )));
-    }
-    let ask = Ask {
-        task: task.clone(),
-        selector: selector.clone(),
-        params: read_params(&given)?,
-        tags: options.tags,
-    };
-    Ok(Command::Task { ask, check: options.check })
-}
-
-/// Options of a task, wherever they stand behind the selector.
-#[derive(Default)]
-struct Options {
-    tags: Tags,
-    check: bool,
-}
-
-impl Options {
-    /// Takes the options out of words; what is left are parameters.
-    fn take_from(&mut self, words: &[String]) -> Result<Vec<String>, UsageError> {
-        let (mut left, mut words) = (Vec::new(), words.iter());
-        while let Some(word) = words.next() {
-            let (option, value) = word.split_once('=').map_or((word.as_str(), None), |(o, v)| (o, Some(v)));
-            match option {
-                "--check" => self.check = true,
-                "--tags" => self.tags.only.extend(read_tags(option, value, &mut words)?),
-                "--skip-tags" => self.tags.skip.extend(read_tags(option, value, &mut words)?),
-                _ => left.push(word.clone()),
-            }
+fn read_balancer(words: BalancerWords) -> Result<Command, UsageError> {
+    Ok(match words {
+        BalancerWords::Drain { selector, because } => {
+            Command::Drain { selector, reason: read_reason(&because)?.1 }
         }
-        Ok(left)
-    }
+        BalancerWords::Enable { selector } => Command::Enable { selector },
+        BalancerWords::Status { selector } => Command::BalancerStatus { selector },
+    })
 }
 
-/// `--tags=a,b` or `--tags a,b`.
-fn read_tags<'w>(
-    option: &str,
-    value: Option<&'w str>,
-    words: &mut impl Iterator<Item = &'w String>,
-) -> Result<Vec<String>, UsageError> {
-    let names = value.or_else(|| words.next().map(String::as_str)).unwrap_or_default();
-    if names.is_empty() {
-        return Err(usage(format!("`{option}` needs the names of tags; try: {option} config,restart")));
+fn read_notify(words: NotifyWords) -> Command {
+    match words {
+        NotifyWords::List => Command::NotifyList,
+        NotifyWords::Test { name } => Command::NotifyTest { name },
     }
-    Ok(names.split(',').filter(|name| !name.is_empty()).map(String::from).collect())
-}
-
-fn read_ask(words: TaskWords) -> Result<Ask, UsageError> {
-    let set = |names: Vec<String>| names.into_iter().collect();
-    let tags = Tags { only: set(words.tags), skip: set(words.skip_tags) };
-    Ok(Ask { task: words.task, selector: words.selector, params: read_params(&words.params)?, tags })
 }
 
 fn meant(task: &str) -> String {
     let names = built_in_names();
     nearest(task, names.iter().map(String::as_str))
         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
-}
-
-fn read_check(selector: String, words: &[String], format: Format) -> Result<Command, UsageError> {
-    let (name, params) = match words {
-        [first, rest @ ..] if !first.contains('=') => (Some(first.clone()), rest),
-        all => (None, all),
-    };
-    Ok(Command::Check { selector, name, params: read_params(params)?, format })
-}
-
-/// What stands before `because`, and the reason behind it.
-fn read_reason(words: &[String]) -> Result<(&[String], String), UsageError> {
-    let at = words.iter().position(|word| word == "because");
-    let reason = at.map(|at| words[at + 1..].join(" ")).unwrap_or_default();
-    match at {
-        Some(at) if !reason.trim().is_empty() => Ok((&words[..at], reason)),
-        _ => Err(usage("say why, for the record: ... because REASON".into())),
-    }
-}
-
-fn read_mark(task: String, words: &[String], bad: bool) -> Result<Command, UsageError> {
-    let (params, reason) = read_reason(words)?;
-    Ok(Command::Mark { task, params: read_params(params)?, bad, reason })
-}
-
-fn read_params(words: &[String]) -> Result<Params, UsageError> {
-    let mut params = Params::new();
-    for word in words {
-        let Some((name, value)) = word.split_once('=') else {
-            return Err(usage(format!("`{word}` is no parameter; write NAME=VALUE, as in version=1.4.2")));
-        };
-        if params.insert(name.to_string(), value.to_string()).is_some() {
-            return Err(usage(format!("`{name}` is given twice")));
-        }
-    }
-    Ok(params)
 }
 
 fn help(command: Option<&str>) -> Result<String, UsageError> {

@@ -5,7 +5,7 @@
 //!
 //! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, secret, template, param, schedule, rotation, inventory,
 //! alert, probe, seen, judge, across, check, roll, watched, roster, channel, notice, incident, incidents, body, edit, step, hook, result, task, facts, selector, ask, command,
-//! access, release, plan, given, expand, checking, planner, adhoc, event,
+//! access, release, plan, given, expand, checking, watchlist, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
@@ -70,4 +70,5 @@ pub mod task;
 pub mod template;
 pub mod turn;
 pub mod watched;
+pub mod watchlist;
 pub mod wish;

@@ -137,3 +137,11 @@ pub struct Changed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
 }
+
+/// What is kept of one check on one host, oldest first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct History {
+    pub check: String,
+    pub samples: Vec<Sample>,
+    pub changes: Vec<Changed>,
+}

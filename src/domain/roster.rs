@@ -298,6 +298,17 @@ impl Roster {
         self.batch.len() + self.dirty.len()
     }
 
+    /// A store that has failed for long costs looks, and never a state or an alert.
+    pub fn forget_looks_beyond(&mut self, limit: usize) {
+        let beyond = self.batch.samples.len().saturating_sub(limit);
+        self.batch.samples.drain(..beyond);
+    }
+
+    /// The hosts that runs have in their hands, as far as is known here.
+    pub fn in_hand(&self) -> &BTreeMap<HostName, RunId> {
+        &self.in_hand
+    }
+
     fn keep_state(&mut self, place: Place) {
         let spot = self.spot_mut(place);
         if !std::mem::replace(&mut spot.dirty, true) {

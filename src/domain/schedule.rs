@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Span, SpanRelativeTo, Timestamp};
 
 /// Checks of one cron line are spread over this long behind its minute: five hundred of them do not begin at once.
 const CRON_SPREAD: Duration = Duration::from_secs(60);
@@ -17,6 +17,22 @@ const RETRY_AT_MOST: Duration = Duration::from_secs(60);
 
 /// Looks that are not ok in a row before a problem is believed.
 pub const MAX_ATTEMPTS: u32 = 3;
+
+/// Longest time that anybody may name: more is a typing error.
+const TIME_LIMIT: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+/// A time as people write it, days of 24 hours and weeks among the units: `90s`, `2h30m`, `2d`.
+pub fn read_time(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no time; write it with its unit, such as 90s, 2h30m or 2d");
+    let span: Span = text.parse().map_err(|_| wrong())?;
+    let time = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    let time = Duration::try_from(time).map_err(|_| "a time cannot be negative".to_string())?;
+    match time {
+        Duration::ZERO => Err("a time cannot be zero".into()),
+        time if time > TIME_LIMIT => Err("a time is at most ten years".into()),
+        time => Ok(time),
+    }
+}
 
 /// How a check is watched.
 #[derive(Clone, Debug, PartialEq)]
@@ -218,6 +234,19 @@ mod tests {
             begun.insert(now);
         }
         assert!(begun.len() > 90);
+    }
+
+    #[test]
+    fn times_have_days_and_weeks() {
+        let hours = |hours: u64| Ok(Duration::from_secs(hours * 3600));
+        for (text, wanted) in
+            [("2h", hours(2)), ("2d", hours(48)), ("1w", hours(168)), ("90m", Ok(Duration::from_secs(5400)))]
+        {
+            assert_eq!(read_time(text), wanted, "{text}");
+        }
+        for wrong in ["", "2", "0s", "-1h", "1 fortnight", "99999d", "1mo", "1y"] {
+            assert!(read_time(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

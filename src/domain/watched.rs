@@ -18,7 +18,7 @@ const SLOTS: u32 = 21;
 const SLOT_BITS: u64 = (1 << (2 * SLOTS)) - 1;
 
 /// When a problem is believed, and when changes are too many.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// Looks in a row that are not ok.
     pub max_attempts: u32,
@@ -26,17 +26,17 @@ pub struct Rules {
 }
 
 /// Percent of the last looks that were changes, the newer the heavier.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flapping {
     /// From here on a check flaps.
-    pub high: f64,
+    pub high: u32,
     /// Down to here it does not any more.
-    pub low: f64,
+    pub low: u32,
 }
 
 impl Default for Flapping {
     fn default() -> Self {
-        Flapping { high: 30.0, low: 20.0 }
+        Flapping { high: 30, low: 20 }
     }
 }
 
@@ -158,8 +158,8 @@ impl Watched {
             self.slots = ((self.slots << 2) | u64::from(verdict.exit_status())) & SLOT_BITS;
             let changed = self.changed_percent();
             self.flapping = match self.flapping {
-                true => changed > rules.flapping.low,
-                false => changed >= rules.flapping.high,
+                true => changed > f64::from(rules.flapping.low),
+                false => changed >= f64::from(rules.flapping.high),
             };
         }
     }

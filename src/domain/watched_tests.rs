@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use Verdict::{Critical, Ok, Unknown, Warning};
 
-const RULES: Rules = Rules { max_attempts: 3, flapping: Flapping { high: 30.0, low: 20.0 } };
+const RULES: Rules = Rules { max_attempts: 3, flapping: Flapping { high: 30, low: 20 } };
 
 fn time(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod local;
 pub mod shown;
 pub mod ssh;
+mod watchlist;
 
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::engine::monitor::Monitor;
+use crate::engine::port::Watches;
 use crate::engine::tell::Tell;
 
 /// Whoever asked is not there any more. The run goes on.
@@ -55,4 +58,6 @@ pub struct Desk {
     /// The configuration in force. Whoever took one keeps it to the end of their command.
     pub config: watch::Receiver<Arc<Config>>,
     pub reload: Arc<dyn Reload>,
+    pub monitor: Monitor,
+    pub watches: Arc<dyn Watches>,
 }

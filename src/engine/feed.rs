@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::hands::Hands;
 use crate::domain::access::Operator;
 use crate::domain::event::{Event, Progress};
 use crate::domain::name::RunId;
@@ -36,6 +37,7 @@ pub struct Live {
     length: watch::Sender<(usize, Option<Over>)>,
     pub progress: broadcast::Sender<Progress>,
     pub control: mpsc::Sender<Control>,
+    hands: Arc<Hands>,
 }
 
 /// Why no more events come.
@@ -50,7 +52,12 @@ pub enum Over {
 
 impl Live {
     /// A run with nothing in it yet, and the end where its requests arrive.
-    pub fn new(id: RunId, plan: Arc<Plan>, by: String) -> (Arc<Live>, mpsc::Receiver<Control>) {
+    pub fn new(
+        id: RunId,
+        plan: Arc<Plan>,
+        by: String,
+        hands: Arc<Hands>,
+    ) -> (Arc<Live>, mpsc::Receiver<Control>) {
         let (control, requests) = mpsc::channel(CONTROL_CAPACITY);
         let live = Live {
             id,
@@ -60,12 +67,14 @@ impl Live {
             length: watch::Sender::new((0, None)),
             progress: broadcast::Sender::new(PROGRESS_CAPACITY_LINES),
             control,
+            hands,
         };
         (Arc::new(live), requests)
     }
 
     /// Shows events that are in the journal.
     pub fn publish(&self, new: &[Event]) {
+        self.hands.saw(&self.plan.kind, new);
         let mut events = self.events();
         events.extend_from_slice(new);
         let length = events.len();

@@ -5,6 +5,7 @@ pub mod effect;
 pub mod feed;
 pub mod kinds;
 pub mod looks;
+pub mod monitor;
 pub mod port;
 pub mod recover;
 pub mod script;
@@ -20,6 +21,7 @@ mod drive;
 mod facts;
 mod gate;
 mod guard;
+mod hands;
 mod here;
 mod hook;
 mod masked;
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::drive::Begin;
 use self::feed::{Control, Live, Over, Watch};
+pub use self::hands::{Hands, Held};
 use self::port::{BalancerDriver, Clock, Places, Prober, Remote, Secrets, Store, StoreError};
 use crate::domain::access::{Granted, Operator};
 use crate::domain::name::RunId;
@@ -78,6 +81,7 @@ pub struct Engine {
     draining: Arc<watch::Sender<bool>>,
     /// Runs decide nothing further.
     hurry: CancellationToken,
+    hands: Arc<Hands>,
 }
 
 /// One run in the number of those under way, until it is dropped.
@@ -114,6 +118,7 @@ impl Engine {
             busy: Arc::new(watch::Sender::new(0)),
             draining: Arc::new(watch::Sender::new(false)),
             hurry: CancellationToken::new(),
+            hands: Arc::default(),
         }
     }
 
@@ -166,7 +171,7 @@ impl Engine {
     }
 
     fn spawn(&self, id: RunId, plan: Plan, by: &str, begin: Begin, busy: Busy) -> Watch {
-        let (live, requests) = Live::new(id, Arc::new(plan), by.into());
+        let (live, requests) = Live::new(id, Arc::new(plan), by.into(), self.hands.clone());
         self.lives().insert(id, live.clone());
         let watch = Watch::new(live.clone());
         let engine = self.clone();
@@ -179,6 +184,7 @@ impl Engine {
                 ));
             }
             engine.lives().remove(&live.id);
+            engine.hands.over(live.id);
             engine.ports.secrets.forget(live.id);
         });
         watch
@@ -221,6 +227,11 @@ impl Engine {
         let mut busy = self.busy.subscribe();
         // The sender lives in `self`, so waiting cannot fail before the number is 0.
         let _ = busy.wait_for(|runs| *runs == 0).await;
+    }
+
+    /// The hosts that runs have in their hands, and whenever that changes.
+    pub fn in_hand(&self) -> watch::Receiver<Held> {
+        self.hands.subscribe()
     }
 
     /// The numbers of the runs under way.

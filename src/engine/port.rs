@@ -1,7 +1,7 @@
 //! The ports: what the engine needs from the world. Each adapter implements one; the doc comments say
 //! what is lost when an implementation lies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::access::Operator;
@@ -20,7 +20,7 @@ use crate::domain::channel::Channel;
 use crate::domain::event::{Change, Event, EventKind};
 use crate::domain::facts::Gathered;
 use crate::domain::incident::Incident;
-use crate::domain::incidents::{Key, Log};
+use crate::domain::incidents::{Key as IncidentKey, Log};
 use crate::domain::inventory::{Balancer, Endpoint};
 use crate::domain::name::{HostName, RunId};
 use crate::domain::notice::Notice;
@@ -29,9 +29,12 @@ use crate::domain::plan::{Plan, Seat};
 use crate::domain::probe::Probe;
 use crate::domain::record::{Debt, RunSummary};
 use crate::domain::release::{Mark, Taken};
+use crate::domain::roll::{Downtime, History};
+use crate::domain::roster::{Batch, Key};
 use crate::domain::rotation::View;
 use crate::domain::secret::{Given, Masks, SecretVars};
 use crate::domain::seen::Observation;
+use crate::domain::watched::Watched;
 
 /// The time of day. Used for timestamps that people read and for "not before"; never for order.
 pub trait Clock: Send + Sync {
@@ -280,6 +283,8 @@ pub trait Store: Send + Sync {
 /// process dies.
 #[async_trait]
 pub trait Outbox: Send + Sync {
+    /// Changes with every alert that is written.
+    fn alerted(&self) -> watch::Receiver<()>;
     /// Alerts behind `after`, oldest first, at most `limit`; with their numbers.
     async fn alerts(&self, after: u64, limit: usize) -> Result<Vec<(u64, Alert)>, StoreError>;
     /// Where a channel was left; the beginning for one that is new.
@@ -323,7 +328,7 @@ pub struct Told {
     pub cursor: u64,
     pub log: Log,
     /// `None` for incidents that are over.
-    pub changed: Vec<(Key, Option<Incident>)>,
+    pub changed: Vec<(IncidentKey, Option<Incident>)>,
     pub notices: Vec<Notice>,
 }
 
@@ -364,6 +369,31 @@ pub enum SendError {
     Down(String),
     /// This one was not taken.
     Refused(String),
+}
+
+/// What is kept of checks that are watched.
+///
+/// If [`Watches::keep`] says that a batch is kept and parts of it are not, people are told twice, or never.
+#[async_trait]
+pub trait Watches: Send + Sync {
+    /// The states as they were kept last, and the downtimes that nobody has ended.
+    async fn watched(&self) -> Result<(HashMap<Key, Watched>, Vec<Downtime>), StoreError>;
+    /// Keeps a batch: all of it, or nothing.
+    async fn keep(&self, batch: Arc<Batch>) -> Result<(), StoreError>;
+    /// Begins a downtime; its number.
+    async fn begin_downtime(&self, downtime: &Downtime) -> Result<u64, StoreError>;
+    /// It is over by the word of somebody.
+    async fn end_downtime(&self, id: u64) -> Result<(), StoreError>;
+    /// What is kept of the checks of a host, or of one of them: so many looks at most, the newest; oldest first.
+    async fn history(
+        &self,
+        host: &HostName,
+        check: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<History>, StoreError>;
+    /// Forgets looks and changes that are older, of some checks from the place `from` on: where to go on, and 0
+    /// behind the last one.
+    async fn prune(&self, samples: Timestamp, changes: Timestamp, from: u64) -> Result<u64, StoreError>;
 }
 
 /// Secrets, as they are now.

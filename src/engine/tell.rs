@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +28,7 @@ pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a delivery that is under way may still take when rollcall is told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// Alerts are looked for so often, whether somebody rang or not; and a store that failed is tried again.
+/// Alerts are looked for so often, whether there is word of them or not; and a store that failed is tried again.
 const POLL: Duration = Duration::from_secs(10);
 
 /// Of whoever delivers, where nothing waits.
@@ -54,7 +54,6 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Tell {
     parts: Arc<Parts>,
-    bell: Arc<watch::Sender<()>>,
     /// There are new messages, by channel.
     posted: Arc<BTreeMap<String, Notify>>,
 }
@@ -69,12 +68,7 @@ impl Tell {
     /// Nothing is told before [`Tell::run`].
     pub fn new(parts: Parts) -> Tell {
         let posted = parts.channels.iter().map(|channel| (channel.name.clone(), Notify::new())).collect();
-        Tell { parts: Arc::new(parts), bell: Arc::new(watch::Sender::new(())), posted: Arc::new(posted) }
-    }
-
-    /// There are new alerts.
-    pub fn ring(&self) {
-        self.bell.send_replace(());
+        Tell { parts: Arc::new(parts), posted: Arc::new(posted) }
     }
 
     /// The channels, in their order.
@@ -112,10 +106,10 @@ impl Tell {
 
     /// Makes messages of alerts and of the time.
     async fn fold(&self, channel: &Channel, stop: CancellationToken) {
-        let mut bell = self.bell.subscribe();
+        let mut alerted = self.parts.outbox.alerted();
         let mut folded = None;
         while !stop.is_cancelled() {
-            bell.mark_unchanged();
+            alerted.mark_unchanged();
             let wake = match self.fold_all(channel, &mut folded).await {
                 Ok(wake) => wake,
                 Err(error) => {
@@ -127,8 +121,8 @@ impl Tell {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                // It lives as long as this does.
-                _ = bell.changed() => {}
+                // The store lives as long as this does.
+                _ = alerted.changed() => {}
                 () = tokio::time::sleep(self.until(wake, POLL)) => {}
             }
         }

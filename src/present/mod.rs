@@ -14,3 +14,4 @@ pub mod report;
 mod steps;
 pub mod table;
 pub mod tap;
+pub mod watching;

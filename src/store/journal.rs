@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{facts, failed, releases};
+use super::{facts, failed, releases, watch};
 use crate::domain::digest::sha256_hex;
 use crate::domain::event::{Change, Event, EventKind, Way};
 use crate::domain::name::{HostName, RunId};
@@ -146,6 +146,13 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
         }
         EventKind::StepEnded { host, way: Way::Forward, step, outcome, stdout, .. } if outcome.is_good() => {
             facts::ended(connection, event, host, (*step, &stdout.text))
+        }
+        EventKind::ChecksEnded { host, results, .. } => {
+            results.iter().try_for_each(|result| watch::seen_by_run(connection, event, host, result))
+        }
+        EventKind::SnapshotEnded { hosts, results, .. } => {
+            let all = hosts.iter().zip(results);
+            all.into_iter().try_for_each(|(host, result)| watch::seen_by_run(connection, event, host, result))
         }
         EventKind::HostSettled { host, end, why } => {
             run(

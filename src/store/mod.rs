@@ -9,6 +9,7 @@ mod journal;
 mod notices;
 mod places;
 mod releases;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use rusqlite_migration::{M, Migrations};
+use tokio::sync::watch::Sender;
 
 use crate::domain::access::Operator;
 use crate::domain::event::{Event, EventKind};
@@ -38,6 +40,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-2.sql")),
     M::up(include_str!("schema-3.sql")),
     M::up(include_str!("schema-4.sql")),
+    M::up(include_str!("schema-5.sql")),
     M::up(include_str!("schema-6.sql")),
     M::up(include_str!("schema-7.sql")),
 ];
@@ -47,6 +50,8 @@ const MIGRATIONS: &[M<'static>] = &[
 pub struct SqliteStore {
     connection: Arc<Mutex<Connection>>,
     epoch: u64,
+    /// Changes with every alert.
+    alerted: Arc<Sender<()>>,
     /// Held for as long as the store is open; the system frees it when the process dies.
     _lock: Option<Arc<File>>,
 }
@@ -95,7 +100,8 @@ impl SqliteStore {
         let epoch = connection
             .query_row("UPDATE owner SET epoch = epoch + 1 RETURNING epoch", [], |row| row.get(0))
             .map_err(failed)?;
-        Ok(SqliteStore { connection: Arc::new(Mutex::new(connection)), epoch, _lock: lock })
+        let alerted = Arc::new(Sender::new(()));
+        Ok(SqliteStore { connection: Arc::new(Mutex::new(connection)), epoch, alerted, _lock: lock })
     }
 
     /// Runs `work` in one transaction, on this thread.

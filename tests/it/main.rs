@@ -30,4 +30,6 @@ mod steps_system;
 mod support;
 mod systemd;
 mod tell;
+mod watching;
+mod week;
 mod wrapper;

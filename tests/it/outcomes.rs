@@ -146,7 +146,7 @@ fn work_of(ports: &Ports, site: &Site, task: Option<&str>, step: usize) -> Work 
 /// The work on an effect in run 77.
 pub fn work_on(ports: &Ports, site: &Site, task: Option<&str>, effect: Effect) -> Work {
     let plan = plan_of(site, task);
-    let (live, _) = Live::new(RunId(77), Arc::new(plan.clone()), "ann".into());
+    let (live, _) = Live::new(RunId(77), Arc::new(plan.clone()), "ann".into(), Arc::default());
     Work::new(ports, &live, &Run::new(RunId(77), plan), effect, &CancellationToken::new())
 }
 

@@ -7,11 +7,12 @@ use std::process::Command;
 use rollcall::domain::command::parse_line;
 
 /// The texts that show commands.
-const SHOWN: [&str; 6] = [
+const SHOWN: [&str; 7] = [
     "README.md",
     "docs/facts.md",
     "docs/formats.md",
     "docs/inventory.md",
+    "docs/monitoring.md",
     "docs/notifications.md",
     "docs/steps.md",
 ];

@@ -120,6 +120,10 @@ fn the_schemas_name_the_keys_that_are_read() {
         ),
         ("rollcall.toml", "zzz = 1\n".into(), "rollcall", None),
         ("rollcall.toml", "[fleet]\nzzz = 1\n".into(), "rollcall", Some("Fleet")),
+        ("rollcall.toml", "[schedule]\nzzz = 1\n".into(), "rollcall", Some("Schedule")),
+        ("rollcall.toml", "[schedule]\nkeep = { zzz = 1 }\n".into(), "rollcall", Some("Keep")),
+        ("rollcall.toml", "[schedule]\nflapping = { zzz = 1 }\n".into(), "rollcall", Some("Flapping")),
+        ("checks/c.toml", "zzz = 1\n[[check]]\nname = \"c\"\nrun = \"true\"\n".into(), "checks", None),
         ("hosts/h.toml", "[all]\nzzz = 1\n[g]\nhosts = \"a\"\n".into(), "hosts", Some("All")),
         ("hosts/h.toml", "[g]\nhosts = \"a\"\nzzz = 1\n".into(), "hosts", Some("Group")),
         (

@@ -5,13 +5,23 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::{Port, Time};
+use super::{OneOrMany, Port, Time};
 
 /// A set of checks, named after the file: groups name it in `checks`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Checks {
     check: Vec<Check>,
+    /// For all checks of the set that say nothing else. Looked at again and again, so long after one another. Without it and `cron` a check is done by runs and on demand only.
+    every: Option<Time>,
+    /// The same as a line of cron: five fields, or `@hourly` and its like, in the time zone of `[schedule]`.
+    cron: Option<String>,
+    /// Looks in a row that are not ok before it is told. Default: 3.
+    max_attempts: Option<u32>,
+    /// Between those looks. Default: `every`, and at most `"1m"`.
+    retry_interval: Option<Time>,
+    /// Checks of the same host: while one of them is not ok, this one is not told.
+    depends_on: Option<OneOrMany>,
 }
 
 /// A condition on a host, or on hosts together: one kind of look, and what is wanted of it. A range is in Nagios'
@@ -21,6 +31,16 @@ pub struct Checks {
 struct Check {
     /// What is told when it is not met.
     name: String,
+    /// Looked at again and again, so long after one another. Without it and `cron` a check is done by runs and on demand only.
+    every: Option<Time>,
+    /// The same as a line of cron: five fields, or `@hourly` and its like, in the time zone of `[schedule]`.
+    cron: Option<String>,
+    /// Looks in a row that are not ok before it is told. Default: 3.
+    max_attempts: Option<u32>,
+    /// Between those looks. Default: `every`, and at most `"1m"`.
+    retry_interval: Option<Time>,
+    /// Checks of the same host: while one of them is not ok, this one is not told.
+    depends_on: Option<OneOrMany>,
     /// A command on the host; its exit status counts.
     run: Option<String>,
     /// A Nagios plugin on the host, or one of files/; with `run`, `true` makes a plugin of it.

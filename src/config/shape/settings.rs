@@ -31,6 +31,44 @@ pub struct Rollcall {
     notify: Option<Vec<super::notify::Notify>>,
     /// How hosts are reached.
     fleet: Option<Fleet>,
+    /// How checks with `every` or `cron` are looked at.
+    schedule: Option<Schedule>,
+}
+
+/// How checks with `every` or `cron` are looked at.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Schedule {
+    /// Default: true.
+    enabled: Option<bool>,
+    /// Looks at the same time. Default: 64.
+    parallel: Option<u32>,
+    /// Looks at one host at the same time. Default: 2.
+    per_host: Option<u32>,
+    /// Of lines of cron: `"Europe/Berlin"`. Default: `"UTC"`.
+    time_zone: Option<String>,
+    flapping: Option<Flapping>,
+    keep: Option<Keep>,
+}
+
+/// When a check changes too often to tell each change: percent of its last 21 looks that were changes, newer ones heavier.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Flapping {
+    /// It flaps from here on. Default: 30.
+    high: Option<u32>,
+    /// And does not any more down here. Default: 20.
+    low: Option<u32>,
+}
+
+/// How long history is kept; days are written `2d`.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Keep {
+    /// Each look. Default: `"2d"`.
+    samples: Option<String>,
+    /// Changes, with their words. Default: `"90d"`.
+    changes: Option<String>,
 }
 
 /// How hosts are reached.

@@ -6,6 +6,7 @@ mod keys;
 mod notify;
 mod rotation;
 mod runs;
+mod watching;
 mod wishes;
 
 use std::collections::BTreeSet;
@@ -169,6 +170,15 @@ impl Asked<'_> {
             Command::NotifyList => self.notify_list().await,
             Command::NotifyTest { name } => self.notify_test(granted, name.as_deref()).await,
             Command::Metrics => self.metrics(granted).await,
+            Command::Status { selector } => self.status(&inventory, selector).await,
+            Command::History { host, check } => self.history(&inventory, host, check.as_deref()).await,
+            Command::Why { host, check } => self.why(granted, &inventory, (host, check.as_deref())).await,
+            Command::Downtimes => self.downtimes(&inventory).await,
+            Command::Downtime { selector, check, time, reason } => {
+                self.begin_downtime(granted, selector, (check.as_deref(), *time, reason)).await
+            }
+            Command::DowntimeEnd { id } => self.end_downtime(granted, *id).await,
+            Command::Ack { host, check, reason } => self.ack(granted, host, (check, reason)).await,
             Command::Reload => self.reload().await,
             Command::HostAccept { selector, fingerprint, trust } => {
                 self.host_accept(&inventory, selector, fingerprint.as_deref(), *trust).await

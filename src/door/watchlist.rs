@@ -1,0 +1,45 @@
+//! What the configuration in force wants watched.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::{Config, FilesDir};
+use crate::domain::name::HostName;
+use crate::domain::plan::World;
+use crate::domain::release::Taken;
+use crate::domain::roster::{Settings, Wanted};
+use crate::domain::watchlist;
+use crate::engine::monitor::{Orders, Watchlist};
+
+impl Watchlist for Config {
+    fn orders(&self) -> Orders {
+        let schedule = &self.settings.schedule;
+        let settings = Settings {
+            zone: schedule.time_zone.clone(),
+            flapping: schedule.flapping,
+            parallel: schedule.parallel,
+            per_host: schedule.per_host,
+        };
+        Orders {
+            enabled: schedule.enabled,
+            settings,
+            keep_samples: schedule.keep_samples,
+            keep_changes: schedule.keep_changes,
+            files: self.root.join("files"),
+        }
+    }
+
+    fn wanted(&self, taken: BTreeMap<HostName, Vec<Taken>>) -> Vec<Wanted> {
+        let world = World {
+            inventory: &self.inventory,
+            tasks: &self.tasks,
+            checks: &self.checks,
+            files: &FilesDir::new(&self.root),
+            facts: &self.facts,
+            files_root: self.root.join("files"),
+            taken,
+            marks: Vec::new(),
+            owed: BTreeSet::new(),
+        };
+        watchlist::wanted(&world)
+    }
+}

@@ -1,0 +1,127 @@
+//! Which hosts runs have in their hands: from the first thing that is begun on one until it is settled. Made from
+//! the events of runs that are under way and kept nowhere, so that nobody has to remember to let go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::domain::event::{Event, EventKind};
+use crate::domain::name::{HostName, RunId};
+use crate::domain::plan::Kind;
+
+/// What is held at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    pub hosts: Arc<BTreeMap<HostName, RunId>>,
+    /// Grows whenever a run has settled a host: what is on it may be something else now.
+    pub settled: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Hands {
+    held: watch::Sender<Held>,
+}
+
+impl Hands {
+    /// What is held, and whenever that changes.
+    pub fn subscribe(&self) -> watch::Receiver<Held> {
+        self.held.subscribe()
+    }
+
+    /// Takes in what happened in a run of this kind.
+    pub(super) fn saw(&self, kind: &Kind, events: &[Event]) {
+        if !matches!(kind, Kind::Release { .. } | Kind::Task { .. } | Kind::Drain) {
+            return;
+        }
+        self.held.send_if_modified(|held| {
+            let mut changed = false;
+            for event in events {
+                changed |= saw_one(held, event);
+            }
+            changed
+        });
+    }
+
+    /// A run is over, or stands still: it holds nobody any more.
+    pub(super) fn over(&self, run: RunId) {
+        self.held.send_if_modified(|held| {
+            if !held.hosts.values().any(|of| *of == run) {
+                return false;
+            }
+            Arc::make_mut(&mut held.hosts).retain(|_, of| *of != run);
+            held.settled += 1;
+            true
+        });
+    }
+}
+
+fn saw_one(held: &mut Held, event: &Event) -> bool {
+    let begins = matches!(
+        event.kind,
+        EventKind::ObserveStarted { .. }
+            | EventKind::DrainStarted { .. }
+            | EventKind::StepStarted { .. }
+            | EventKind::RollbackStarted { .. }
+            | EventKind::EnableStarted { .. }
+    );
+    match &event.kind {
+        EventKind::HostSettled { host, .. } => {
+            held.settled += 1;
+            if held.hosts.get(host) == Some(&event.run) {
+                Arc::make_mut(&mut held.hosts).remove(host);
+            }
+            true
+        }
+        kind if begins => {
+            let new = |host: &&HostName| held.hosts.get(*host) != Some(&event.run);
+            let hosts: Vec<HostName> = kind.hosts().iter().filter(new).cloned().collect();
+            let changed = !hosts.is_empty();
+            if changed {
+                Arc::make_mut(&mut held.hosts).extend(hosts.into_iter().map(|host| (host, event.run)));
+            }
+            changed
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::outcome::End;
+    use jiff::Timestamp;
+
+    fn events(run: u64, kinds: Vec<EventKind>) -> Vec<Event> {
+        let event = |kind| Event { seq: 1, run: RunId(run), at: Timestamp::UNIX_EPOCH, kind };
+        kinds.into_iter().map(event).collect()
+    }
+
+    #[test]
+    fn a_host_is_held_from_its_first_step_until_it_is_settled() {
+        let hands = Hands::default();
+        let held =
+            || hands.subscribe().borrow().hosts.keys().map(|host| host.to_string()).collect::<Vec<_>>();
+        let release = Kind::Release { task: "deploy".into() };
+        let hosts = vec![HostName::from("web1"), HostName::from("web2")];
+        let batch = EventKind::BatchStarted { batch: 0, hosts: hosts.clone() };
+        hands.saw(&release, &events(1, vec![batch]));
+        assert_eq!(held(), Vec::<String>::new(), "nothing was begun yet");
+        hands.saw(&release, &events(1, vec![EventKind::DrainStarted { balancer: "web".into(), hosts }]));
+        assert_eq!(held(), ["web1", "web2"]);
+        let settled =
+            |host: &str| EventKind::HostSettled { host: host.into(), end: End::Released, why: String::new() };
+        hands.saw(&release, &events(1, vec![settled("web1")]));
+        assert_eq!((held(), hands.subscribe().borrow().settled), (vec!["web2".to_string()], 1));
+        // The run ends in whatever way without having settled the other one.
+        hands.over(RunId(2));
+        assert_eq!(held(), ["web2"]);
+        hands.over(RunId(1));
+        assert_eq!(held(), Vec::<String>::new());
+        // Whoever only looks holds nobody.
+        let observe = EventKind::ObserveStarted { host: "web1".into() };
+        hands.saw(&Kind::Check, &events(3, vec![observe]));
+        assert_eq!(held(), Vec::<String>::new());
+    }
+}
