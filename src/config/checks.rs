@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::diagnostic::{Doc, did_you_mean};
-use super::probes::{self, Common};
+use super::probes::{self, Common, required_text};
 use super::reader::{self, Reader};
 use super::watching;
 use crate::domain::across::{Across, Rule, Scope, Total};
@@ -111,7 +111,9 @@ fn read_from(table: &mut Reader<'_>, around: &Around<'_>) -> From {
         table.doc.report(text.span(), format!("`from` cannot be `{}`", text.get_ref()), hint);
         return From::Host;
     };
-    if let Some(groups) = around.groups.filter(|groups| !groups.contains(group)) {
+    let is_it =
+        |known: &String| known == group || known.strip_suffix(group).is_some_and(|rest| rest.ends_with('.'));
+    if let Some(groups) = around.groups.filter(|groups| !groups.iter().any(is_it)) {
         let guess = did_you_mean(group, groups.iter().map(String::as_str));
         table.doc.wrong(text.span(), format!("`from`: no group is called `{group}`{guess}"));
     }
@@ -183,13 +185,10 @@ fn own_limits(table: &mut Reader<'_>, key: &'static str) -> Option<Limits> {
 fn read_leader(table: &mut Reader<'_>) -> Option<Rule> {
     let value = table.value("leader")?;
     if !matches!(value.get_ref(), DeValue::Table(_)) {
-        return table.word("leader").map(|host| Rule::Leader { host, limits: None });
+        return required_text(table, "leader").map(|host| Rule::Leader { host, limits: None });
     }
     let mut inner = table.table("leader", "`leader`")?;
-    let host = inner.word("host");
-    if host.is_none() && inner.key_span("host").is_none() {
-        inner.missing("host");
-    }
+    let host = required_text(&mut inner, "host");
     let limits = limits(&mut inner);
     inner.finish();
     let limits = (limits != Limits::default()).then_some(limits);

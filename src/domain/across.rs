@@ -12,6 +12,7 @@ use super::nodeset::fold;
 use super::outcome::Verdict;
 use super::perf::Reading;
 use super::range::Limits;
+use super::template::{self, Vars};
 
 /// Lines around a difference.
 const CONTEXT_LINES: usize = 2;
@@ -24,6 +25,19 @@ const DIFF_BYTES: usize = 4 * 1024;
 pub struct Across {
     pub scope: Scope,
     pub rule: Rule,
+}
+
+impl Across {
+    /// The same with the name of the leader rendered.
+    pub fn render(&self, vars: &Vars) -> Result<Across, String> {
+        let rule = match &self.rule {
+            Rule::Leader { host, limits } => {
+                Rule::Leader { host: template::text(host, vars)?, limits: limits.clone() }
+            }
+            rule => rule.clone(),
+        };
+        Ok(Across { rule, ..self.clone() })
+    }
 }
 
 /// Which hosts belong together.

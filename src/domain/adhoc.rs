@@ -38,7 +38,7 @@ pub fn plan_check(
         known.extend(params.clone());
         let vars = vars_of(host, world.present_task(host), &known);
         let render = |check: &Check| {
-            made_for(world, check, &vars).map_err(|why| {
+            made_for(world, host, check, &vars).map_err(|why| {
                 format!("{}: check `{}`: {why}; try: check {selector} NAME=VALUE", host.name, check.name)
             })
         };

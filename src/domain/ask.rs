@@ -248,9 +248,7 @@ impl Command {
             _ => Format::Text,
         }
     }
-}
 
-impl Command {
     /// `downtime ...`: the list, the end of one, or a new one. The error says how it is written.
     pub(super) fn downtime(words: &[String]) -> Result<Command, String> {
         const USAGE: &str = "downtime SELECTOR [CHECK] for 2h because REASON; downtime end N; downtime";

@@ -61,7 +61,8 @@ impl Check {
 
     /// The check with every template rendered for one host.
     pub fn render(&self, vars: &Vars) -> Result<Check, String> {
-        Ok(Check { probe: self.probe.render(vars)?, ..self.clone() })
+        let across = self.across.as_ref().map(|across| across.render(vars)).transpose()?;
+        Ok(Check { probe: self.probe.render(vars)?, across, ..self.clone() })
     }
 }
 

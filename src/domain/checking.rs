@@ -20,17 +20,20 @@ pub fn checks_named<'a>(world: &World<'a>, host: &Host, name: Option<&str>) -> V
 }
 
 /// The check as it is run for one host: rendered, with the places that it looks from.
-pub fn made_for(world: &World<'_>, check: &Check, vars: &Vars) -> Result<Check, String> {
+pub fn made_for(world: &World<'_>, host: &Host, check: &Check, vars: &Vars) -> Result<Check, String> {
     let seats = match &check.from {
         From::Host => Vec::new(),
         From::Daemon => vec![Endpoint::here()],
-        From::Group(group) => seats_in(world, group)?,
+        From::Group(group) => seats_in(world, host, group)?,
     };
     Ok(Check { seats, ..check.render(vars)? })
 }
 
-fn seats_in(world: &World<'_>, group: &str) -> Result<Vec<Endpoint>, String> {
-    let names = world.inventory.groups.get(group).map(|group| &group.hosts);
+/// The hosts of a group, which may be named as in the file of the host.
+fn seats_in(world: &World<'_>, host: &Host, group: &str) -> Result<Vec<Endpoint>, String> {
+    let groups = &world.inventory.groups;
+    let beside = format!("{}.{group}", host.file());
+    let names = groups.get(&beside).or_else(|| groups.get(group)).map(|group| &group.hosts);
     let hosts = names.into_iter().flatten().filter_map(|name| world.inventory.host(name));
     let seats: Vec<Endpoint> = hosts.map(|host| host.endpoint.clone()).collect();
     match seats.is_empty() {
@@ -64,9 +67,10 @@ pub fn snapshots(world: &World<'_>, asked: &[Asked<'_>]) -> Result<Vec<Snapshot>
             if !found.contains_key(&key) {
                 found.insert(key.clone(), snapshot(world, check, across, &scope)?);
             }
-            let own = made_for(world, check, &one.vars)
+            let own = made_for(world, one.host, check, &one.vars)
                 .map_err(|why| format!("{}: check `{}`: {why}", one.host.name, check.name))?;
-            if let Some(snapshot) = found.get_mut(&key) {
+            if let (Some(snapshot), Some(across)) = (found.get_mut(&key), &own.across) {
+                snapshot.rule = across.rule.clone();
                 let member = Member { endpoint: one.host.endpoint.clone(), check: own };
                 snapshot.members.insert(one.host.name.clone(), member);
                 snapshot.told.insert(one.host.name.clone());
@@ -92,7 +96,7 @@ fn snapshot(world: &World<'_>, check: &Check, across: &Across, scope: &str) -> R
     let member = |host: &Host| {
         let vars = vars_of(host, world.present_task(host), &world.present_params(host));
         // Of a host that nobody asked about, and of which too little is known, nothing can be told.
-        let check = made_for(world, check, &vars).ok()?;
+        let check = made_for(world, host, check, &vars).ok()?;
         Some((host.name.clone(), Member { endpoint: host.endpoint.clone(), check }))
     };
     let members: BTreeMap<HostName, Member> = hosts.filter(has_it).filter_map(member).collect();

@@ -197,7 +197,7 @@ fn judge_metric(metric: &Metric, code: u32, stdout: &Output, stderr: &Output) ->
             let reading = Reading::with_unit("value", value, &metric.unit);
             by_limits(&metric.limits, reading, &format!("{value}{}", unit_words(&metric.unit)))
         }
-        None => Judged::unknown(format!("stdout is {:?}, wanted a number", shorten(&stdout.text))),
+        None => Judged::unknown(format!("stdout is {:?}, wanted a number", shorten(stdout.text.trim()))),
     }
 }
 

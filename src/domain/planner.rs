@@ -268,7 +268,7 @@ fn plan_host(
     }
     let checks = alone(&checks_named(world, host, None));
     let named = |check: &Check, vars: &Vars| {
-        made_for(world, check, vars).map_err(|why| format!("check `{}`: {why}", check.name))
+        made_for(world, host, check, vars).map_err(|why| format!("check `{}`: {why}", check.name))
     };
     let checks_back = checks_back(world, host, task, &checks);
     let release =
@@ -319,7 +319,7 @@ fn checks_back(world: &World<'_>, host: &Host, task: &Task, checks: &[&Check]) -
         })
     };
     let usable = checks.iter().filter(|check| !speaks_of_params(check));
-    usable.filter_map(|check| made_for(world, check, &vars).ok()).collect()
+    usable.filter_map(|check| made_for(world, host, check, &vars).ok()).collect()
 }
 
 pub(super) fn seat(inventory: &Inventory, host: &Host, vars: &Vars) -> Result<Option<Seat>, String> {

@@ -33,7 +33,8 @@ fn checks_of(world: &World<'_>, host: &Host) -> Vec<WantedCheck> {
         set: set.as_str().into(),
         watching,
         // One look each time: what a gate waits for is what attempts are for here.
-        body: made_for(world, check, &vars).map(|made| Arc::new(Check { retry: Retry::default(), ..made })),
+        body: made_for(world, host, check, &vars)
+            .map(|made| Arc::new(Check { retry: Retry::default(), ..made })),
     };
     // What hosts come to together is no matter of one host.
     watched.filter(|(_, check, _)| check.across.is_none()).map(one).collect()

@@ -31,6 +31,9 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const REFUSED: &str = "steps on the machine of rollcall are not allowed; write allow_local = true in rollcall.toml: \
                        whoever may write tasks then acts as rollcall";
 
+const LOOPBACK_REFUSED: &str = "what listens on the loopback of rollcall's own machine is not asked; write allow_local = true \
+                                in rollcall.toml: whoever may write tasks and checks then acts as rollcall";
+
 /// All hosts, and this machine.
 pub struct Here {
     pub fleet: Arc<dyn Remote>,
@@ -215,7 +218,7 @@ impl Remote for Here {
         let places = tokio::net::lookup_host((address, port)).await.map_err(refused)?;
         let places: Vec<SocketAddr> = places.collect();
         if places.iter().any(|place| place.ip().is_loopback()) && !(self.allowed)() {
-            return Err(OpenError::Blind(REFUSED.into()));
+            return Err(OpenError::Blind(LOOPBACK_REFUSED.into()));
         }
         let opened = TcpStream::connect(&*places).await;
         opened.map(|stream| Box::new(stream) as Box<dyn Stream>).map_err(refused)

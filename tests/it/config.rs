@@ -47,7 +47,10 @@ fn the_repositorys_own_files_load() {
     assert_eq!(config.inventory.groups["prod.web"].hosts.len(), 20);
     assert_eq!(members(&config, "prod.backend"), "db1.prod.example.com db2.prod.example.com");
     assert_eq!(config.tasks.keys().collect::<Vec<_>>(), ["deploy", "restart"]);
-    assert_eq!(config.checks.keys().collect::<Vec<_>>(), ["http", "system"]);
+    assert_eq!(
+        config.checks.keys().collect::<Vec<_>>(),
+        ["http", "mysql", "php", "postgresql", "system", "web"]
+    );
 
     let web = host(&config, "web01.prod.example.com");
     assert_eq!(web.groups, ["prod", "prod.web"]);

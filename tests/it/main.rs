@@ -20,6 +20,7 @@ mod notify;
 mod odd_hosts;
 mod operators;
 mod outcomes;
+mod production;
 mod readme;
 mod release;
 mod schema;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::texts::{Wanted, shorten};
 use super::{Judged, Limits, Reading, Verdict};
-use crate::domain::probe::{BodyExpect, Cache, Dns, Http, Tcp, Tls};
+use crate::domain::probe::{BodyExpect, Cache, Dns, Http, Tcp, Tls, Trust};
 use crate::domain::seen::{Answer, Handshake, Words};
 
 fn wanted(body: &BodyExpect) -> Wanted<'_> {
@@ -168,7 +168,7 @@ pub(super) fn connection(tcp: &Tcp, banner: &str, took: Duration) -> Judged {
 pub(super) fn certificate(tls: &Tls, shook: &Handshake) -> Judged {
     let days = (shook.days_left * 10.0).round() / 10.0;
     let reading = Reading::new("days", days);
-    if let Some(why) = &shook.distrusted {
+    if let Some(why) = shook.distrusted.as_ref().filter(|_| tls.trust == Trust::Full) {
         return Judged::critical(format!("the certificate is not trusted: {why}"))
             .measured(reading, &tls.limits);
     }

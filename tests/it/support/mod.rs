@@ -7,6 +7,7 @@ pub mod dropbear;
 pub mod fleet;
 pub mod haproxy;
 pub mod listeners;
+pub mod mariadb;
 pub mod nginx;
 pub mod site;
 pub mod sshd;

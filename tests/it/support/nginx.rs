@@ -14,18 +14,23 @@ pub struct Nginx {
 impl Nginx {
     /// Starts one in `dir` that balances over `servers`.
     pub async fn start(dir: &Path, servers: &[String]) -> Nginx {
+        let nginx = Nginx::with(dir, &balancing(dir, servers));
+        let socket = nginx.socket();
+        eventually("nginx listens", async || tokio::net::UnixStream::connect(&socket).await.is_ok()).await;
+        nginx
+    }
+
+    /// Starts one with this inside of its `http` block; it is not waited for.
+    pub fn with(dir: &Path, http: &str) -> Nginx {
         std::fs::create_dir_all(dir).expect("a folder");
         super::open_to_all(dir);
-        write(&dir.join("nginx.conf"), &config(dir, servers));
+        write(&dir.join("nginx.conf"), &config(dir, http));
         super::open_to_all(&dir.join("nginx.conf"));
         let mut command = Command::new("nginx");
         command.args(["-c"]).arg(dir.join("nginx.conf")).arg("-p").arg(dir).stderr(Stdio::null());
         as_account(&mut command);
         let child = command.spawn().expect("nginx is there; run tests/run, which installs it");
-        let nginx = Nginx { dir: dir.to_path_buf(), child };
-        let socket = nginx.socket();
-        eventually("nginx listens", async || tokio::net::UnixStream::connect(&socket).await.is_ok()).await;
-        nginx
+        Nginx { dir: dir.to_path_buf(), child }
     }
 
     /// Where requests go.
@@ -74,17 +79,24 @@ impl Drop for Nginx {
     }
 }
 
-fn config(dir: &Path, servers: &[String]) -> String {
-    let servers: String =
-        servers.iter().map(|server| format!("    server {server} max_fails=0;\n")).collect();
+fn config(dir: &Path, http: &str) -> String {
     let dir = dir.display();
     format!(
         "daemon off;\nworker_processes 2;\npid {dir}/nginx.pid;\nerror_log {dir}/error.log;\n\
          events {{ worker_connections 512; }}\n\
          http {{\n  access_log off;\n  client_body_temp_path {dir}/body;\n  proxy_temp_path {dir}/proxy;\n\
          \x20 fastcgi_temp_path {dir}/fastcgi;\n  uwsgi_temp_path {dir}/uwsgi;\n  scgi_temp_path {dir}/scgi;\n\
-         \x20 upstream app {{\n{servers}  }}\n\
+         {http}}}\n"
+    )
+}
+
+fn balancing(dir: &Path, servers: &[String]) -> String {
+    let servers: String =
+        servers.iter().map(|server| format!("    server {server} max_fails=0;\n")).collect();
+    let dir = dir.display();
+    format!(
+        "\x20 upstream app {{\n{servers}  }}\n\
          \x20 server {{\n    listen unix:{dir}/http.sock;\n    location / {{\n      proxy_pass http://app;\n\
-         \x20     proxy_next_upstream off;\n    }}\n  }}\n}}\n"
+         \x20     proxy_next_upstream off;\n    }}\n  }}\n"
     )
 }
