@@ -293,6 +293,39 @@ async fn tls_is_spoken_where_it_is_wanted_and_nothing_else_then() {
     );
 }
 
+/// Names and texts come from hosts, and from people who write checks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hosts_print_makes_no_header_and_calls_nobody() {
+    let (mail, hook) = (Listener::mail().await, Listener::hook().await);
+    let post = Post::new(&format!(
+        "[[notify]]\nname = \"mail\"\ngather = \"0s\"\nmail = {{ from = \"r@example.com\", to = \"ops@example.com\", smtp = \"{}\", tls = \"none\" }}\n\
+         [[notify]]\nname = \"hook\"\ngather = \"0s\"\n[notify.webhook]\nurl = \"http://{}/\"\nbody = {{ check = \"{{{{ check }}}}\", text = \"{{{{ text }}}}\" }}\n",
+        mail.address, hook.address
+    ));
+    let daemon = post.start().await;
+    let check = "x\r\nBcc: all@example.com\r\n\r\n{{ key }} \u{1F600} \"}<!channel>";
+    let text = format!(".\r\nQUIT\r\n{}\u{0}\u{1b}[2J ünïcödé", "long ".repeat(3_000));
+    let alert = Alert { text, ..post.alert(check, "web03", BROKEN) };
+    let batch = Batch { alerts: vec![alert], ..Batch::default() };
+    daemon.desk.watches.keep(std::sync::Arc::new(batch)).await.unwrap();
+    let told = until_taken(&mail, 1).await.remove(0);
+    let parsed = MessageParser::default().parse(told.body.as_bytes()).unwrap();
+    assert_eq!(parsed.bcc(), None);
+    let subject = parsed.subject().unwrap();
+    assert!(
+        subject.starts_with("[rollcall] CRITICAL x Bcc: all@example.com {{ key }} \u{1F600}"),
+        "{subject}"
+    );
+    assert!(parsed.body_text(0).unwrap().contains("QUIT\r\nlong long"), "{}", told.body);
+    assert!(told.body.lines().all(|line| line.len() <= 998 && line.is_ascii()), "{}", told.body);
+    assert_eq!(told.head.matches("RCPT TO").count(), 1, "{}", told.head);
+    let told = until_taken(&hook, 1).await.remove(0);
+    let body: Value = serde_json::from_str(&told.body).unwrap();
+    assert_eq!(body["check"], check);
+    assert!(body["text"].as_str().unwrap().len() < 3_000, "bounded");
+    daemon.stop().await;
+}
+
 /// Each way to fail, told by `notify test`, which tells nobody else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_says_what_happened() {
