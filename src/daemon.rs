@@ -154,12 +154,14 @@ struct Built {
 
 /// Starts to watch; without looks it only knows what is kept.
 async fn watch_checks(desk: &Desk, asked: Asked, looks: bool) -> Result<Running, String> {
+    let tell = desk.tell.clone();
     let around = Around {
         ports: desk.engine.ports().clone(),
         watches: desk.watches.clone(),
         config: desk.config.clone(),
         in_hand: desk.engine.in_hand(),
         looks,
+        bell: Arc::new(move || tell.ring()),
     };
     monitor::start(around, asked).await.map_err(|error| error.to_string())
 }
@@ -290,10 +292,10 @@ impl Daemon {
         tracing::info!(?addresses, "{said}");
         // Not before the doors are open: whoever takes runs up is there to be asked about them.
         recover_runs(&desk).await?;
-        let watching = Mutex::new(Some(watch_checks(&desk, asked, true).await?));
         let telling = TaskTracker::new();
         let (tell, stopping) = (desk.tell.clone(), stop.clone());
         telling.spawn(async move { tell.run(stopping).await });
+        let watching = Mutex::new(Some(watch_checks(&desk, asked, true).await?));
         Ok(Daemon { door, desk, addresses, fleet, stop, telling, root, watching })
     }
 

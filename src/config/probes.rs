@@ -196,7 +196,7 @@ fn read_plugin(table: &mut Reader<'_>) -> Option<Probe> {
 
 fn read_metric(table: &mut Reader<'_>, common: &Common) -> Option<Probe> {
     let unit = table.string("unit");
-    if table.key_span("metric").is_none() {
+    if table.value("metric").is_none() {
         if let Some(unit) = unit {
             table.doc.wrong(unit.span(), "`unit` goes with `metric` only");
         }

@@ -84,11 +84,11 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Watch { .. }
         | Command::Releases { .. }
         | Command::BalancerStatus { .. }
-        | Command::Metrics
         | Command::Status { .. }
         | Command::History { .. }
         | Command::Why { .. }
         | Command::Downtimes
+        | Command::Metrics
         | Command::Debts => Role::Viewer,
         // A look at hosts runs guards there, and shows what is in their files.
         Command::Plan { diff: true, .. }
@@ -104,10 +104,10 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Drain { .. }
         | Command::Enable { .. }
         | Command::Rollback { .. }
-        | Command::NotifyList
         | Command::Downtime { .. }
         | Command::DowntimeEnd { .. }
         | Command::Ack { .. }
+        | Command::NotifyList
         | Command::Mark { .. } => Role::Operator,
         Command::NotifyTest { .. } | Command::Reload | Command::HostAccept { .. } => Role::Admin,
     }
@@ -159,9 +159,6 @@ mod tests {
             ("balancer status web1", Role::Viewer),
             ("rollback prod", Role::Operator),
             ("mark bad deploy because x", Role::Operator),
-            ("metrics", Role::Viewer),
-            ("notify list", Role::Operator),
-            ("notify test mail", Role::Admin),
             ("status", Role::Viewer),
             ("history web1 http", Role::Viewer),
             ("why web1", Role::Viewer),
@@ -169,6 +166,9 @@ mod tests {
             ("downtime web1 for 2h because x", Role::Operator),
             ("downtime end 3", Role::Operator),
             ("ack web1 http because x", Role::Operator),
+            ("metrics", Role::Viewer),
+            ("notify list", Role::Operator),
+            ("notify test mail", Role::Admin),
             ("reload", Role::Admin),
             ("host accept web1", Role::Admin),
         ];

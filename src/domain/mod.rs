@@ -4,7 +4,7 @@
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
 //! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, secret, template, param, schedule, rotation, inventory,
-//! alert, probe, seen, judge, across, check, roll, watched, roster, channel, notice, incident, incidents, body, edit, step, hook, result, task, facts, selector, ask, command,
+//! alert, probe, seen, judge, across, check, roll, watched, roster, channel, notice, incident, incidents, body, edit, step, hook, result, task, facts, selector, ask, grammar, command,
 //! access, release, plan, given, expand, checking, watchlist, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
@@ -31,6 +31,7 @@ pub mod event;
 pub mod expand;
 pub mod facts;
 pub mod given;
+pub mod grammar;
 pub mod health;
 pub mod hook;
 pub mod incident;

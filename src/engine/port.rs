@@ -11,7 +11,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::access::Operator;
@@ -277,14 +277,37 @@ pub trait Store: Send + Sync {
     async fn mark(&self, mark: Mark) -> Result<(), StoreError>;
 }
 
+/// What is kept of checks that are watched.
+///
+/// If [`Watches::keep`] says that a batch is kept and parts of it are not, people are told twice, or never.
+#[async_trait]
+pub trait Watches: Send + Sync {
+    /// The states as they were kept last, and the downtimes that nobody has ended.
+    async fn watched(&self) -> Result<(HashMap<Key, Watched>, Vec<Downtime>), StoreError>;
+    /// Keeps a batch: all of it, or nothing.
+    async fn keep(&self, batch: Arc<Batch>) -> Result<(), StoreError>;
+    /// Begins a downtime; its number.
+    async fn begin_downtime(&self, downtime: &Downtime) -> Result<u64, StoreError>;
+    /// It is over by the word of somebody.
+    async fn end_downtime(&self, id: u64) -> Result<(), StoreError>;
+    /// What is kept of the checks of a host, or of one of them: so many looks at most, the newest; oldest first.
+    async fn history(
+        &self,
+        host: &HostName,
+        check: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<History>, StoreError>;
+    /// Forgets looks and changes that are older, of some checks from the place `from` on: where to go on, and 0
+    /// behind the last one.
+    async fn prune(&self, samples: Timestamp, changes: Timestamp, from: u64) -> Result<u64, StoreError>;
+}
+
 /// Alerts, what each channel made of them, and messages until they are delivered.
 ///
 /// If [`Outbox::tell`] keeps one part of what it is given without the others, a message is lost or told twice when the
 /// process dies.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Changes with every alert that is written.
-    fn alerted(&self) -> watch::Receiver<()>;
     /// Alerts behind `after`, oldest first, at most `limit`; with their numbers.
     async fn alerts(&self, after: u64, limit: usize) -> Result<Vec<(u64, Alert)>, StoreError>;
     /// Where a channel was left; the beginning for one that is new.
@@ -369,31 +392,6 @@ pub enum SendError {
     Down(String),
     /// This one was not taken.
     Refused(String),
-}
-
-/// What is kept of checks that are watched.
-///
-/// If [`Watches::keep`] says that a batch is kept and parts of it are not, people are told twice, or never.
-#[async_trait]
-pub trait Watches: Send + Sync {
-    /// The states as they were kept last, and the downtimes that nobody has ended.
-    async fn watched(&self) -> Result<(HashMap<Key, Watched>, Vec<Downtime>), StoreError>;
-    /// Keeps a batch: all of it, or nothing.
-    async fn keep(&self, batch: Arc<Batch>) -> Result<(), StoreError>;
-    /// Begins a downtime; its number.
-    async fn begin_downtime(&self, downtime: &Downtime) -> Result<u64, StoreError>;
-    /// It is over by the word of somebody.
-    async fn end_downtime(&self, id: u64) -> Result<(), StoreError>;
-    /// What is kept of the checks of a host, or of one of them: so many looks at most, the newest; oldest first.
-    async fn history(
-        &self,
-        host: &HostName,
-        check: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<History>, StoreError>;
-    /// Forgets looks and changes that are older, of some checks from the place `from` on: where to go on, and 0
-    /// behind the last one.
-    async fn prune(&self, samples: Timestamp, changes: Timestamp, from: u64) -> Result<u64, StoreError>;
 }
 
 /// Secrets, as they are now.

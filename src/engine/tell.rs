@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +57,7 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Tell {
     parts: Arc<Parts>,
+    bell: Arc<watch::Sender<()>>,
     /// There are new messages, by channel.
     posted: Arc<BTreeMap<String, Notify>>,
 }
@@ -73,7 +74,12 @@ impl Tell {
     /// Nothing is told before [`Tell::run`].
     pub fn new(parts: Parts) -> Tell {
         let posted = parts.channels.iter().map(|channel| (channel.name.clone(), Notify::new())).collect();
-        Tell { parts: Arc::new(parts), posted: Arc::new(posted) }
+        Tell { parts: Arc::new(parts), bell: Arc::new(watch::Sender::new(())), posted: Arc::new(posted) }
+    }
+
+    /// There are new alerts.
+    pub fn ring(&self) {
+        self.bell.send_replace(());
     }
 
     /// The channels, in their order.
@@ -111,10 +117,10 @@ impl Tell {
 
     /// Makes messages of alerts and of the time.
     async fn fold(&self, channel: &Channel, stop: CancellationToken) {
-        let mut alerted = self.parts.outbox.alerted();
+        let mut bell = self.bell.subscribe();
         let mut folded = None;
         while !stop.is_cancelled() {
-            alerted.mark_unchanged();
+            bell.mark_unchanged();
             let wake = match self.fold_all(channel, &mut folded).await {
                 Ok(wake) => wake,
                 Err(error) => {
@@ -126,8 +132,8 @@ impl Tell {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                // The store lives as long as this does.
-                _ = alerted.changed() => {}
+                // It lives as long as this does.
+                _ = bell.changed() => {}
                 () = tokio::time::sleep(self.until(wake, POLL)) => {}
             }
         }

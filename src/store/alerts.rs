@@ -32,8 +32,6 @@ impl SqliteStore {
 
     /// Adds alerts that belong to no other change.
     pub fn add_alerts_now(&self, alerts: &[Alert]) -> Result<(), StoreError> {
-        self.transact(|connection| alerts.iter().try_for_each(|alert| append(connection, alert)))?;
-        self.alerted.send_replace(());
-        Ok(())
+        self.transact(|connection| alerts.iter().try_for_each(|alert| append(connection, alert)))
     }
 }

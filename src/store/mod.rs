@@ -21,7 +21,6 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use rusqlite_migration::{M, Migrations};
-use tokio::sync::watch::Sender;
 
 use crate::domain::access::Operator;
 use crate::domain::event::{Event, EventKind};
@@ -40,9 +39,9 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-2.sql")),
     M::up(include_str!("schema-3.sql")),
     M::up(include_str!("schema-4.sql")),
-    M::up(include_str!("schema-5.sql")),
     M::up(include_str!("schema-6.sql")),
     M::up(include_str!("schema-7.sql")),
+    M::up(include_str!("schema-5.sql")),
 ];
 
 /// The store in one file.
@@ -50,8 +49,6 @@ const MIGRATIONS: &[M<'static>] = &[
 pub struct SqliteStore {
     connection: Arc<Mutex<Connection>>,
     epoch: u64,
-    /// Changes with every alert.
-    alerted: Arc<Sender<()>>,
     /// Held for as long as the store is open; the system frees it when the process dies.
     _lock: Option<Arc<File>>,
 }
@@ -100,8 +97,7 @@ impl SqliteStore {
         let epoch = connection
             .query_row("UPDATE owner SET epoch = epoch + 1 RETURNING epoch", [], |row| row.get(0))
             .map_err(failed)?;
-        let alerted = Arc::new(Sender::new(()));
-        Ok(SqliteStore { connection: Arc::new(Mutex::new(connection)), epoch, alerted, _lock: lock })
+        Ok(SqliteStore { connection: Arc::new(Mutex::new(connection)), epoch, _lock: lock })
     }
 
     /// Runs `work` in one transaction, on this thread.

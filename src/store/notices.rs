@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::watch;
 
 use super::{SqliteStore, failed};
 use crate::domain::alert::Alert;
@@ -149,10 +148,6 @@ fn write(connection: &Connection, channel: &str, notice: &Notice) -> Result<(), 
 
 #[async_trait]
 impl Outbox for SqliteStore {
-    fn alerted(&self) -> watch::Receiver<()> {
-        self.alerted.subscribe()
-    }
-
     async fn alerts(&self, after: u64, limit: usize) -> Result<Vec<(u64, Alert)>, StoreError> {
         self.off_thread(move |store| store.alerts_now(after, limit)).await
     }

@@ -162,11 +162,7 @@ impl SqliteStore {
 
     /// [`Watches::keep`], on this thread.
     pub fn keep_now(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.transact(|connection| keep(connection, batch))?;
-        if !batch.alerts.is_empty() {
-            self.alerted.send_replace(());
-        }
-        Ok(())
+        self.transact(|connection| keep(connection, batch))
     }
 
     /// [`Watches::begin_downtime`], on this thread.

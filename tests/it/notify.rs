@@ -79,6 +79,7 @@ async fn changed(daemon: &Daemon, post: &Post, check: &str, hosts: &[&str], chan
     let alerts = hosts.iter().map(|host| post.alert(check, host, change.clone())).collect();
     let batch = Batch { alerts, ..Batch::default() };
     daemon.desk.watches.keep(std::sync::Arc::new(batch)).await.unwrap();
+    daemon.desk.tell.ring();
 }
 
 fn header(taken: &Taken, name: &str) -> String {
@@ -308,6 +309,7 @@ async fn what_hosts_print_makes_no_header_and_calls_nobody() {
     let alert = Alert { text, ..post.alert(check, "web03", BROKEN) };
     let batch = Batch { alerts: vec![alert], ..Batch::default() };
     daemon.desk.watches.keep(std::sync::Arc::new(batch)).await.unwrap();
+    daemon.desk.tell.ring();
     let told = until_taken(&mail, 1).await.remove(0);
     let parsed = MessageParser::default().parse(told.body.as_bytes()).unwrap();
     assert_eq!(parsed.bcc(), None);

@@ -115,6 +115,23 @@ fn the_steps_that_the_docs_show_load() {
 }
 
 #[test]
+fn the_checks_that_the_docs_show_load() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/checks.md")).unwrap();
+    let blocks: Vec<&str> =
+        text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 6, "{}", blocks.len());
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = "[web]\nhosts = [\"web01\"]\nvars = { app_version = \"1\" }\n[lb]\nhosts = [\"lb1\"]\n";
+    crate::support::write(&dir.path().join("hosts/prod.toml"), hosts);
+    for (number, block) in blocks.iter().enumerate() {
+        crate::support::write(&dir.path().join(format!("checks/shown{number}.toml")), block);
+    }
+    let config = rollcall::config::load(dir.path()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(config.checks.len(), blocks.len());
+}
+
+#[test]
 fn the_channels_that_the_docs_show_load() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(root.join("docs/notifications.md")).unwrap();
@@ -141,21 +158,4 @@ fn the_channels_that_the_docs_show_load() {
     crate::support::write(&dir.path().join("rollcall.toml"), &shown);
     let config = rollcall::config::load(dir.path()).unwrap_or_else(|wrong| panic!("{wrong}"));
     assert_eq!(config.channels.len(), 3);
-}
-
-#[test]
-fn the_checks_that_the_docs_show_load() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(root.join("docs/checks.md")).unwrap();
-    let blocks: Vec<&str> =
-        text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(blocks.len() >= 6, "{}", blocks.len());
-    let dir = tempfile::tempdir().unwrap();
-    let hosts = "[web]\nhosts = [\"web01\"]\nvars = { app_version = \"1\" }\n[lb]\nhosts = [\"lb1\"]\n";
-    crate::support::write(&dir.path().join("hosts/prod.toml"), hosts);
-    for (number, block) in blocks.iter().enumerate() {
-        crate::support::write(&dir.path().join(format!("checks/shown{number}.toml")), block);
-    }
-    let config = rollcall::config::load(dir.path()).unwrap_or_else(|wrong| panic!("{wrong}"));
-    assert_eq!(config.checks.len(), blocks.len());
 }

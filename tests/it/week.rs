@@ -404,6 +404,7 @@ fn a_week_is_told_as_it_was() {
             config: config.subscribe(),
             in_hand: held.subscribe(),
             looks: true,
+            bell: Arc::new(|| {}),
         };
         let running = monitor::start(around, asked).await.unwrap();
         tokio::time::sleep(Duration::from_secs(QUIET.0 as u64)).await;

@@ -167,9 +167,6 @@ impl Asked<'_> {
             Command::Mark { task, params, bad, reason } => {
                 self.mark(granted, (task, params), *bad, reason).await
             }
-            Command::NotifyList => self.notify_list().await,
-            Command::NotifyTest { name } => self.notify_test(granted, name.as_deref()).await,
-            Command::Metrics => self.metrics(granted).await,
             Command::Status { selector } => self.status(&inventory, selector).await,
             Command::History { host, check } => self.history(&inventory, host, check.as_deref()).await,
             Command::Why { host, check } => self.why(granted, &inventory, (host, check.as_deref())).await,
@@ -179,6 +176,9 @@ impl Asked<'_> {
             }
             Command::DowntimeEnd { id } => self.end_downtime(granted, *id).await,
             Command::Ack { host, check, reason } => self.ack(granted, host, (check, reason)).await,
+            Command::NotifyList => self.notify_list().await,
+            Command::NotifyTest { name } => self.notify_test(granted, name.as_deref()).await,
+            Command::Metrics => self.metrics(granted).await,
             Command::Reload => self.reload().await,
             Command::HostAccept { selector, fingerprint, trust } => {
                 self.host_accept(&inventory, selector, fingerprint.as_deref(), *trust).await

@@ -286,8 +286,12 @@ impl<W: Watchlist> Actor<W> {
         self.batches += 1;
         let batch = Arc::new(self.roster.take_batch());
         let (watches, stop) = (self.around.watches.clone(), self.stop.clone());
+        let bell = self.around.bell.clone();
         self.keeping.spawn(async move {
             let kept = keep_until_it_is(&*watches, &batch, &stop).await;
+            if kept && !batch.alerts.is_empty() {
+                bell();
+            }
             (!kept).then_some(batch)
         });
     }

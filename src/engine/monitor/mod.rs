@@ -53,6 +53,8 @@ pub struct Around<W> {
     pub in_hand: watch::Receiver<Held>,
     /// Takes looks; otherwise it only knows what is kept.
     pub looks: bool,
+    /// Rung when there is something to tell people.
+    pub bell: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// The handle by which doors ask. Cheap to clone.
