@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use tokio::net::TcpListener;
@@ -192,7 +191,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         outbox: store.clone(),
         messenger: Arc::new(Ways { site: site.clone() }),
         clock: clock.clone(),
-        zone: TimeZone::system(),
+        zone: settings.schedule.time_zone.clone(),
         channels: config.channels.clone(),
         sizes: sizes(current.subscribe()),
     });

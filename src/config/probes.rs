@@ -141,7 +141,7 @@ fn read_table(mut table: Reader<'_>, kind: &str, common: &Common) -> Option<Prob
 }
 
 fn read_run(table: &mut Reader<'_>, common: &Common, is_plugin: bool) -> Option<Probe> {
-    let is_run = table.key_span("run").is_some();
+    let is_run = table.value("run").is_some();
     if is_plugin && !is_run {
         table.doc.wrong(
             table.key_span("plugin"),

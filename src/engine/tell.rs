@@ -28,8 +28,11 @@ pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a delivery that is under way may still take when rollcall is told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// Alerts are looked for so often, whether somebody rang or not; and a store that failed is tried again.
+/// Alerts are looked for so often, whether there is word of them or not; and a store that failed is tried again.
 const POLL: Duration = Duration::from_secs(10);
+
+/// Until incidents are looked through again, though nothing is due.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// Of whoever delivers, where nothing waits.
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
@@ -63,6 +66,8 @@ pub struct Tell {
 struct Folded {
     cursor: u64,
     incidents: Incidents,
+    /// When something is due next, if nothing happens; `None` before the first look.
+    wake: Option<Timestamp>,
 }
 
 impl Tell {
@@ -149,11 +154,14 @@ impl Tell {
         if folded.is_none() {
             let left = outbox.teller(&channel.name).await?;
             let incidents = Incidents::resume(left.open, left.log);
-            *folded = Some(Folded { cursor: left.cursor, incidents });
+            *folded = Some(Folded { cursor: left.cursor, incidents, wake: None });
         }
-        let Some(Folded { cursor, incidents }) = folded else { return Ok(None) };
+        let Some(Folded { cursor, incidents, wake }) = folded else { return Ok(None) };
         loop {
             let alerts = outbox.alerts(*cursor, ALERTS_AT_ONCE).await?;
+            if alerts.is_empty() && wake.is_some_and(|wake| wake > clock.now()) {
+                return Ok(*wake);
+            }
             let (before, log) = (*cursor, incidents.log.clone());
             for (id, alert) in &alerts {
                 incidents.take(channel, alert);
@@ -173,7 +181,9 @@ impl Tell {
                 posted.notify_one();
             }
             if all {
-                return Ok(incidents.wake(channel, zone));
+                // Where nothing is due by itself, nothing is for a day; a clock that is set shows then.
+                *wake = incidents.wake(channel, zone).or_else(|| clock.now().checked_add(LONGEST_WAIT).ok());
+                return Ok(*wake);
             }
         }
     }

@@ -299,3 +299,36 @@ async fn whenever_it_dies_nothing_is_lost_and_nothing_is_made_twice() {
     let fares = scene.tell().fares().await.unwrap();
     assert!(fares.values().all(|fares| fares.waiting == 0 && fares.given_up == 0), "{fares:?}");
 }
+
+/// Twenty checks of a thousand hosts each; told to five channels.
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_a_thousand_hosts_is_one_message_for_each_check() {
+    let names = ["a", "b", "c", "d", "e"];
+    let scene = Scene::new(names.map(channel).into(), vec![]);
+    let tell = scene.tell();
+    let all = |change: AlertChange| {
+        let pairs = (0..20).flat_map(|check| (0..1000).map(move |host| (check, host)));
+        let alerts: Vec<Alert> = pairs
+            .map(|(check, host)| Alert {
+                at: scene.clock.now(),
+                host: format!("web{host}").as_str().into(),
+                group: "prod.web".into(),
+                check: format!("check {check}"),
+                change: change.clone(),
+                text: "connection refused".into(),
+            })
+            .collect();
+        scene.store.add_alerts_now(&alerts).unwrap();
+    };
+    all(AlertChange::Problem { verdict: Verdict::Critical });
+    run_for(&tell, HOUR).await;
+    all(AlertChange::Recovery);
+    run_for(&tell, HOUR).await;
+    for name in names {
+        let kinds = scene.kinds(name);
+        let count = |kind: NoticeKind| kinds.iter().filter(|known| **known == kind).count();
+        assert_eq!((count(NoticeKind::Opened), count(NoticeKind::Recovered), kinds.len()), (20, 20, 40));
+    }
+    let What::Incident(about) = scene.told("a").remove(0).what else { panic!("an incident") };
+    assert_eq!((about.hosts.as_str(), about.count), ("web[0-999]", 1000));
+}

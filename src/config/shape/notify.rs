@@ -24,7 +24,7 @@ pub(super) struct Notify {
     update_every: Option<Time>,
     /// While it lasts and nobody has acknowledged it. Default: no reminders.
     remind_every: Option<Time>,
-    /// A time of day, in the time zone of the daemon's machine: what is open, and what came and went. Default: no digest.
+    /// A time of day, in the time zone of `[schedule]`: what is open, and what came and went. Default: no digest.
     digest: Option<String>,
     /// What could not be delivered for so long is given up, and the other channels are told. Default: `"72h"`.
     give_up: Option<Time>,

@@ -105,8 +105,11 @@ impl Asked<'_> {
             .into_iter()
             .map(|(name, fares)| (name, [fares.delivered, fares.waiting, fares.given_up]))
             .collect();
+        let visible = granted.inventory(&whole);
+        let mut roll = self.desk.monitor.roll().await;
+        roll.lines.retain(|line| visible.host(&line.host).is_some());
         let metrics =
-            Metrics { debts: &debts, runs: &runs, leases: &leases, channels: &channels, roll: None };
+            Metrics { debts: &debts, runs: &runs, leases: &leases, channels: &channels, roll: Some(&roll) };
         let text = prometheus::text(&families(&metrics));
         self.say(&text).await
     }
