@@ -346,8 +346,11 @@ fn word(change: &AlertChange) -> &'static str {
     }
 }
 
-/// What is to be told, of each check: what, and when where that is certain to the second.
-fn expected(world: &World) -> BTreeMap<(String, String), Vec<(Option<i64>, &'static str)>> {
+/// What is to be told of a check: what, and when where that is certain to the second.
+type Wanteds = Vec<(Option<i64>, &'static str)>;
+
+/// The same of all.
+fn expected(world: &World) -> BTreeMap<(String, String), Wanteds> {
     let mut all = BTreeMap::new();
     for ((host, check), spans) in &world.bad {
         if world.quiet.contains(host) {
@@ -357,7 +360,7 @@ fn expected(world: &World) -> BTreeMap<(String, String), Vec<(Option<i64>, &'sta
                 (false, false) => &["problem", "recovery"],
                 (true, _) => &["problem", "dropped", "problem", "recovery"],
             };
-            let words: Vec<(Option<i64>, &'static str)> = words.iter().map(|word| (None, *word)).collect();
+            let words: Wanteds = words.iter().map(|word| (None, *word)).collect();
             all.insert((host.clone(), check_name(*check)), words);
             continue;
         }

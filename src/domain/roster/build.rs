@@ -59,12 +59,15 @@ impl Roster {
         for place in dirty {
             self.spot_mut(place).dirty = true;
         }
-        for spot in std::mem::take(&mut self.nodes).into_iter().flat_map(|node| node.spots) {
+        let nodes = std::mem::take(&mut self.nodes).into_iter();
+        for (group, spot) in
+            nodes.flat_map(|node| node.spots.into_iter().map(move |spot| (node.group.clone(), spot)))
+        {
             let watching = same_zone.then_some(spot.watching);
             let Spot { key, state, due, busy, missed, fresh_after, dirty, queued, .. } = spot;
             // What waited for its turn stands up again at once.
             let due = if queued { Some(now) } else { due };
-            old.insert(key, Old { state, due, busy, missed, fresh_after, dirty, watching });
+            old.insert(key, Old { group, state, due, busy, missed, fresh_after, dirty, watching });
         }
         self.replace(wanted, old, now);
     }
@@ -227,7 +230,7 @@ impl Roster {
                 self.batch.alerts.push(Alert {
                     at: now,
                     host: key.host.clone(),
-                    group: String::new(),
+                    group: old.group,
                     check: key.check.to_string(),
                     change: AlertChange::Dropped,
                     text: "it is not watched any more".into(),
@@ -250,6 +253,8 @@ impl Roster {
 
 /// What a check brings along from before.
 struct Old {
+    /// The group of its host; nobody knows it after a restart.
+    group: String,
     state: Watched,
     due: Option<Timestamp>,
     busy: bool,
@@ -263,7 +268,16 @@ struct Old {
 impl Old {
     fn new(now: Timestamp) -> Old {
         let state = Watched::new(now);
-        Old { state, due: None, busy: false, missed: false, fresh_after: None, dirty: false, watching: None }
+        Old {
+            group: String::new(),
+            state,
+            due: None,
+            busy: false,
+            missed: false,
+            fresh_after: None,
+            dirty: false,
+            watching: None,
+        }
     }
 }
 

@@ -237,9 +237,10 @@ impl<W: Watchlist> Actor<W> {
         let taken = match self.around.ports.store.taken().await {
             Ok(taken) => taken,
             Err(error) => {
-                tracing::error!(%error, "what hosts run cannot be read; checks that ask for it are unknown");
-                self.taken_is_old = true;
-                BTreeMap::new()
+                // Without it checks would ask for what nobody knows: what is watched stays as it is until then.
+                tracing::error!(%error, "what hosts run cannot be read; the new configuration is taken over later");
+                tokio::time::sleep(STORE_PAUSE).await;
+                return self.around.config.mark_changed();
             }
         };
         self.orders = config.orders();
