@@ -248,7 +248,7 @@ fn read_dns(table: &mut Reader<'_>) -> Option<Probe> {
 }
 
 fn read_port(table: &mut Reader<'_>) -> Option<Probe> {
-    let port = match table.key_span("number") {
+    let port = match table.value("number") {
         Some(_) => port_at(table, "number"),
         None => {
             table.missing("number");
