@@ -99,7 +99,13 @@ pub fn compare(rule: &Rule, seen: &Seen) -> Seen {
         .collect();
     let silent = seen.iter().filter(|(_, own)| own.verdict.passes() && own.value.is_none());
     for (host, _) in silent {
-        told.insert(host.clone(), Judged::new(Verdict::Unknown, "it said nothing that can be compared"));
+        told.insert(
+            host.clone(),
+            Judged::new(
+                Verdict::Unknown,
+                "it said nothing that can be compared, or more than a MiB; try: a checksum of it",
+            ),
+        );
     }
     let judged = match rule {
         Rule::Same => same(&well),

@@ -5,6 +5,7 @@ mod host;
 mod net;
 mod texts;
 
+use super::digest::sha256_hex;
 use super::outcome::Verdict;
 use super::output::Output;
 use super::perf::{self, Reading};
@@ -58,8 +59,14 @@ impl Judged {
         Judged { readings: vec![reading], value: self.value.clone().or(value), ..self }
     }
 
+    /// What is too long to be kept whole is kept with its digest: what differs behind the end differs.
     fn of_value(self, value: &str) -> Judged {
-        Judged { value: Some(bounded(value, VALUE_BYTES)), ..self }
+        let mut kept = bounded(value, VALUE_BYTES);
+        if kept.len() < value.len() {
+            kept +=
+                &format!("\n... {} bytes in all, SHA-256 {}\n", value.len(), sha256_hex(value.as_bytes()));
+        }
+        Judged { value: Some(kept), ..self }
     }
 }
 

@@ -166,9 +166,10 @@ pub(super) fn log(log: &Log, words: &Words) -> Judged {
     }
     let number = |word: &str| words.number(word).unwrap_or_default();
     let example = |word: &str| words.get(word).map_or_else(String::new, |line| format!(": {line}"));
-    let since = match words.number("since") {
-        Some(since) => format!("since the last look, {} ago", seconds(since)),
-        None => "in what is there (this is the first look)".into(),
+    let since = match (words.number("since"), words.get("skipped")) {
+        (Some(since), None) => format!("since the last look, {} ago", seconds(since)),
+        (Some(since), Some(_)) => format!("in the last 8 MiB since the last look, {} ago", seconds(since)),
+        (None, _) => "in what is there (this is the first look)".into(),
     };
     if log.never.is_some() && number("never") > 0.0 {
         let bad = Judged::critical(format!("{} lines {since}{}", number("never"), example("never_line")));

@@ -499,6 +499,12 @@ fn files_and_logs_are_judged() {
             "no line in what is there (this is the first look)",
         ),
         (
+            log(|log| log.appears = Some("done".into())),
+            said("age 1\nlines 9\nskipped\nappears 0\nsince 30"),
+            Critical,
+            "no line in the last 8 MiB since the last look, 30s ago",
+        ),
+        (
             log(|log| log.limits = limits("", "10:")),
             said("age 1\nlines 5\nsince 60"),
             Critical,
@@ -525,4 +531,12 @@ fn what_could_not_be_seen_is_unknown() {
     }
     let odd = Observation::Connected { banner: String::new(), took: Duration::ZERO };
     assert_eq!(judge(&http(|_| {}), &odd).verdict, Verdict::Unknown);
+}
+
+#[test]
+fn what_differs_behind_the_end_of_what_is_kept_differs() {
+    let long = |end: &str| exited(0, &("x".repeat(VALUE_BYTES) + end));
+    let value = |seen: &Observation| judge(&run(Expect::default()), seen).value.unwrap();
+    assert_ne!(value(&long("a")), value(&long("b")));
+    assert_eq!(value(&long("a")), value(&long("a")));
 }
