@@ -84,7 +84,7 @@ fn incident(notice: &Notice, about: &About) -> String {
     let changes = [
         ("new since the last message", new),
         ("recovered", &about.recovered),
-        ("not watched any more", &about.dropped),
+        ("silent from here on (a downtime, or not watched any more)", &about.dropped),
     ];
     for (what, hosts) in changes.into_iter().filter(|(_, hosts)| !hosts.is_empty()) {
         let _ = writeln!(text, "{what}: {hosts}");
