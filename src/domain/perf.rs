@@ -26,6 +26,9 @@ pub struct Reading {
     pub min: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
+    /// As a plugin wrote it, for whoever reads plugins: `0.420` stays `0.420`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub written: String,
 }
 
 impl Reading {
@@ -48,13 +51,17 @@ impl Reading {
             critical: String::new(),
             min: None,
             max: None,
+            written: String::new(),
         }
     }
 }
 
-/// As a plugin writes it, without trailing semicolons.
+/// As a plugin wrote it; or as one would, without trailing semicolons.
 impl fmt::Display for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.written.is_empty() {
+            return f.write_str(&self.written);
+        }
         let bare = !self.label.is_empty() && !self.label.contains([' ', '=', '\'']);
         let label = if bare { self.label.clone() } else { format!("'{}'", self.label.replace('\'', "''")) };
         let number = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
@@ -139,6 +146,7 @@ fn reading(item: &str) -> Option<Reading> {
         critical,
         min: finite(&min),
         max: finite(&max),
+        written: item.into(),
         ..Reading::unmeasured(&label)
     })
 }
@@ -177,17 +185,17 @@ mod tests {
             (
                 "TCP OK - 0.000 second response time on 127.0.0.1 port 22922|time=0.000103s;1.000000;2.000000;0.000000;10.000000\n",
                 "TCP OK - 0.000 second response time on 127.0.0.1 port 22922",
-                vec!["time=0.000103s;1.000000;2.000000;0;10"],
+                vec!["time=0.000103s;1.000000;2.000000;0.000000;10.000000"],
             ),
             (
                 "LOAD OK - load average: 0.42|load1=0.420;5.000;10.000;0; load5=1.160;4.000;8.000;0; \n",
                 "LOAD OK - load average: 0.42",
-                vec!["load1=0.42;5.000;10.000;0", "load5=1.16;4.000;8.000;0"],
+                vec!["load1=0.420;5.000;10.000;0;", "load5=1.160;4.000;8.000;0;"],
             ),
             (
                 "PROCS OK: 84 processes | procs=84;1:200;@0:0;0;\n",
                 "PROCS OK: 84 processes",
-                vec!["procs=84;1:200;@0:0;0"],
+                vec!["procs=84;1:200;@0:0;0;"],
             ),
             (
                 "DISK OK - free space: / 3326 MB (56%); | /=2643MB;5948;5958;0;5968\n/ 15272 MB (77%);\n/boot 68 MB (69%); | /boot=68MB;88;93;0;98\n/home=69357MB;253404;253409;0;253414\n",

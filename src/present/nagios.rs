@@ -103,7 +103,7 @@ fn readings(report: &Report) -> String {
     for (host, result) in report.results() {
         for reading in &result.readings {
             let label = format!("{}/{}/{}", host.host, result.check, reading.label);
-            let item = format!(" {}", Reading { label, ..reading.clone() });
+            let item = format!(" {}", Reading { label, written: String::new(), ..reading.clone() });
             if all.len() + item.len() > READINGS_LIMIT_BYTES {
                 return all;
             }
