@@ -113,7 +113,12 @@ pub fn compare(rule: &Rule, seen: &Seen) -> Seen {
         Rule::Total { of, limits } => total(&well, seen, *of, limits),
         Rule::Leader { host, limits } => leader(&well, seen, host, limits.as_ref()),
     };
-    told.extend(judged);
+    for (host, compared) in judged {
+        let own = seen.get(&host);
+        // What it was not well with by itself, it still is not.
+        let warned = own.filter(|own| own.verdict == Verdict::Warning && compared.verdict == Verdict::Ok);
+        told.insert(host, warned.cloned().unwrap_or(compared));
+    }
     told
 }
 
@@ -242,9 +247,18 @@ fn median(sorted: &[f64]) -> Option<f64> {
 /// One verdict for all of them. A sum that lacks hosts is not known.
 fn total(well: &BTreeMap<&HostName, &str>, seen: &Seen, of: Total, limits: &Limits) -> Seen {
     if of == Total::Count {
+        let known = seen.iter().filter(|(_, own)| own.verdict != Verdict::Unknown);
+        let known: BTreeMap<&HostName, &str> = known.map(|(host, _)| (host, "")).collect();
         let count = seen.values().filter(|own| own.verdict == Verdict::Ok).count();
-        let all: BTreeMap<&HostName, &str> = seen.keys().map(|host| (host, "")).collect();
-        return all_are(&all, &of_total(count as f64, of, limits, seen.len()));
+        let most = count + (seen.len() - known.len());
+        // Whoever could not be asked may be well or not: only what holds either way is known.
+        let (least, most) = (of_total(count as f64, of, limits, seen.len()), limits.judge(most as f64).0);
+        if least.verdict != most {
+            let silent = names(seen.keys().filter(|host| !known.contains_key(host)));
+            let text = format!("{} is not known without {silent}", of.word());
+            return all_are(&known, &Judged::new(Verdict::Unknown, text));
+        }
+        return all_are(&known, &least);
     }
     let (numbers, mut told) = numbers(well);
     let missing = seen.keys().filter(|host| !numbers.contains_key(host));

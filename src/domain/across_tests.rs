@@ -51,7 +51,15 @@ fn whoever_could_not_be_asked_is_not_compared() {
     let sum = told(&Rule::Total { of: Total::Sum, limits: limits("10:") }, &half);
     assert_eq!(sum[0], "a unknown: sum is not known without c,d");
     let count = told(&Rule::Total { of: Total::Count, limits: limits("3:") }, &half);
-    assert_eq!(count[3], "d critical: hosts that are ok of 4: 2, which is not in critical range 3:");
+    assert_eq!(count[3], "d unknown: hosts that are ok is not known without c", "it would be enough with c");
+    assert_eq!(count[2], "c unknown: no contact");
+    let four = told(&Rule::Total { of: Total::Count, limits: limits("4:") }, &half);
+    assert_eq!(four[3], "d critical: hosts that are ok of 4: 2, which is not in critical range 4:");
+    half.insert(
+        HostName::new("b"),
+        Judged { value: Some("1".into()), ..Judged::new(Verdict::Warning, "own trouble") },
+    );
+    assert_eq!(told(&Rule::Same, &half)[1], "b warning: own trouble", "what is the same is not well by that");
 }
 
 #[test]

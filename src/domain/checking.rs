@@ -71,7 +71,7 @@ pub fn snapshots(world: &World<'_>, asked: &[Asked<'_>]) -> Result<Vec<Snapshot>
                 .map_err(|why| format!("{}: check `{}`: {why}", one.host.name, check.name))?;
             if let (Some(snapshot), Some(across)) = (found.get_mut(&key), &own.across) {
                 snapshot.rule = across.rule.clone();
-                let member = Member { endpoint: one.host.endpoint.clone(), check: own };
+                let member = Member { endpoint: one.host.endpoint.clone(), check: own, broken: None };
                 snapshot.members.insert(one.host.name.clone(), member);
                 snapshot.told.insert(one.host.name.clone());
             }
@@ -95,10 +95,13 @@ fn snapshot(world: &World<'_>, check: &Check, across: &Across, scope: &str) -> R
     let has_it = |host: &&Host| checks_named(world, host, None).iter().any(|own| own.name == check.name);
     let member = |host: &Host| {
         let vars = vars_of(host, world.present_task(host), &world.present_params(host));
-        // Of a host that nobody asked about, and of which too little is known, nothing can be told.
-        let check = made_for(world, host, check, &vars).ok()?;
-        Some((host.name.clone(), Member { endpoint: host.endpoint.clone(), check }))
+        // A host of which too little is known is not left out: without it the others do not stand for all.
+        let (check, broken) = match made_for(world, host, check, &vars) {
+            Ok(check) => (check, None),
+            Err(why) => (check.clone(), Some(why)),
+        };
+        (host.name.clone(), Member { endpoint: host.endpoint.clone(), check, broken })
     };
-    let members: BTreeMap<HostName, Member> = hosts.filter(has_it).filter_map(member).collect();
+    let members: BTreeMap<HostName, Member> = hosts.filter(has_it).map(member).collect();
     Ok(Snapshot { check: check.name.clone(), rule: across.rule.clone(), members, told: BTreeSet::new() })
 }

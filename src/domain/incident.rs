@@ -104,7 +104,10 @@ impl Incident {
         };
         if self.is_over() {
             let last = self.hosts.values().map(|trouble| trouble.at).max()?;
-            return Some((after(last, pace.gather), NoticeKind::Recovered));
+            // A downtime is no recovery.
+            let recovered = self.hosts.values().any(|trouble| trouble.state == State::Recovered);
+            let kind = if recovered { NoticeKind::Recovered } else { NoticeKind::Silenced };
+            return Some((after(last, pace.gather), kind));
         }
         let first = |is: &dyn Fn(&HostName, &Trouble) -> bool| {
             self.hosts.iter().filter(|(host, trouble)| is(host, trouble)).map(|(_, trouble)| trouble.at).min()
@@ -166,7 +169,12 @@ impl Incident {
                 check: incident.check.clone(),
                 group: incident.group.clone(),
                 since: incident.since,
-                verdict: Verdict::worst(open().map(|(_, trouble)| trouble.verdict)),
+                verdict: match kind {
+                    NoticeKind::Silenced => {
+                        Verdict::worst(incident.hosts.values().map(|trouble| trouble.verdict))
+                    }
+                    _ => Verdict::worst(open().map(|(_, trouble)| trouble.verdict)),
+                },
                 example: shown.first().map(|host| host.to_string()).unwrap_or_default(),
                 count: shown.len(),
                 hosts: folded(shown.into_iter()),

@@ -58,7 +58,7 @@ impl Incidents {
     /// Takes one alert in. What the channel does not ask for, and what changes nothing, is left out.
     pub fn take(&mut self, channel: &Channel, alert: &Alert) {
         let top = alert.group.split('.').next().unwrap_or_default();
-        let key = (alert.check.clone(), top.to_string());
+        let key = self.key_of(alert, top);
         let before = self.open.get(&key).and_then(|incident| incident.hosts.get(&alert.host));
         let Some(trouble) = trouble(channel, alert, before) else { return };
         let count = &mut self.log.count;
@@ -67,7 +67,7 @@ impl Incidents {
             Incident {
                 number: *count,
                 check: alert.check.clone(),
-                group: top.into(),
+                group: key.1.clone(),
                 since: alert.at,
                 hosts: BTreeMap::new(),
                 told: None,
@@ -79,6 +79,21 @@ impl Incidents {
         if forgotten {
             self.end(&key, channel, alert.at);
         }
+    }
+
+    /// The incident that the alert belongs to: one that has the host already, even if its group is called
+    /// something else by now, or nothing.
+    fn key_of(&self, alert: &Alert, top: &str) -> Key {
+        let key = (alert.check.clone(), top.to_string());
+        if self.open.contains_key(&key) {
+            return key;
+        }
+        let has_it = |incident: &Incident| {
+            incident.check == alert.check
+                && incident.hosts.get(&alert.host).is_some_and(|trouble| trouble.state.is_open())
+        };
+        let found = self.open.iter().find(|(_, incident)| has_it(incident));
+        found.map_or(key, |(key, _)| key.clone())
     }
 
     /// What is to be told by now. Asked again, it says nothing twice.
@@ -115,7 +130,7 @@ impl Incidents {
         let hosts = hosts.map(|(host, trouble)| (host.clone(), (trouble.state, trouble.verdict))).collect();
         incident.told = Some(Told { at: now, count, hosts });
         self.changed.insert(key.clone());
-        if kind == NoticeKind::Recovered {
+        if matches!(kind, NoticeKind::Recovered | NoticeKind::Silenced) {
             self.end(key, channel, now);
         }
         Some(notice)

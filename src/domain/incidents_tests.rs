@@ -219,6 +219,21 @@ fn each_story_is_told_in_as_many_messages_as_it_needs() {
 }
 
 #[test]
+fn an_incident_ends_whatever_its_group_is_called_by_then_and_silence_is_no_recovery() {
+    let renamed = |alert: Alert| Alert { group: "moved.web".into(), ..alert };
+    let gone =
+        Alert { change: AlertChange::Dropped, group: String::new(), ..alert(60, "w1", problem(Critical)) };
+    let told_of_gone = told(&channel(), &[alert(0, "w1", problem(Critical)), gone], 1_000);
+    let kinds =
+        |told: &[(i64, Notice)]| told.iter().map(|(_, notice)| about(notice).kind).collect::<Vec<_>>();
+    assert_eq!(kinds(&told_of_gone), [NoticeKind::Opened, NoticeKind::Silenced]);
+    assert_eq!(about(&told_of_gone[1].1).verdict, Critical, "it is as bad as it was");
+    let back = renamed(Alert { change: AlertChange::Recovery, ..alert(60, "w1", problem(Critical)) });
+    let told_of_back = told(&channel(), &[alert(0, "w1", problem(Critical)), back], 1_000);
+    assert_eq!(kinds(&told_of_back), [NoticeKind::Opened, NoticeKind::Recovered]);
+}
+
+#[test]
 fn incidents_are_by_check_and_file_and_each_has_a_thread() {
     let place = |check: &str, group: &str| Alert {
         check: check.into(),
@@ -229,7 +244,7 @@ fn incidents_are_by_check_and_file_and_each_has_a_thread() {
         place("http", "prod.web"),
         place("http", "prod.db"),
         place("disk", "prod.web"),
-        place("http", "test"),
+        Alert { host: "w9".into(), ..place("http", "test") },
     ];
     let told = told(&channel(), &alerts, 100);
     let mut threads: Vec<&str> = told.iter().map(|(_, notice)| about(notice).thread.as_str()).collect();
@@ -330,9 +345,10 @@ proptest! {
             let kinds: Vec<NoticeKind> = story.iter().map(|about| about.kind).collect();
             prop_assert_eq!(kinds[0], NoticeKind::Opened);
             prop_assert!(story[0].first && !story[1..].iter().any(|about| about.first));
-            prop_assert_eq!(*kinds.last().unwrap(), NoticeKind::Recovered);
+            let is_end = |kind: &NoticeKind| matches!(kind, NoticeKind::Recovered | NoticeKind::Silenced);
+            prop_assert!(is_end(kinds.last().unwrap()));
             prop_assert_eq!(kinds.iter().filter(|kind| **kind == NoticeKind::Opened).count(), 1);
-            prop_assert_eq!(kinds.iter().filter(|kind| **kind == NoticeKind::Recovered).count(), 1);
+            prop_assert_eq!(kinds.iter().filter(|kind| is_end(kind)).count(), 1);
         }
         // Opened and over for each; what is told in between is bounded by time, and by what operators say.
         let lasted = alerts.last().unwrap().at.duration_since(at(0)).as_secs() as usize;

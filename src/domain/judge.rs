@@ -111,6 +111,9 @@ fn judge_words(probe: &Probe, code: u32, stdout: &Output, stderr: &Output) -> Ju
     if code != 0 || words.get("done").is_none() {
         return Judged::unknown(format!("the look ended with exit status {code}{}", said(stdout, stderr)));
     }
+    if stdout.left_out > 0 {
+        return Judged::unknown("the look printed too much to be judged whole");
+    }
     match probe {
         Probe::Dns(dns) => net::resolved(dns, &words),
         Probe::Port(port) => host::port(port, &words),

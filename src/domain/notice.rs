@@ -46,6 +46,8 @@ pub enum NoticeKind {
     Reminder,
     Acknowledged,
     Recovered,
+    /// Nobody is told any more, and it is as bad as it was: a downtime, or nobody looks any more.
+    Silenced,
 }
 
 /// An incident, as it stood when the message was made.

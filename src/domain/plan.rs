@@ -150,6 +150,9 @@ pub struct Snapshot {
 pub struct Member {
     pub endpoint: Endpoint,
     pub check: Check,
+    /// Why it cannot be looked at: its templates cannot be rendered for this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<String>,
 }
 
 /// A host's place in a balancer.
@@ -170,7 +173,9 @@ impl Plan {
     /// Every host that the run has to do with: those that it is about, and those where steps are done instead.
     pub fn touched(&self) -> BTreeSet<HostName> {
         let places = self.hosts.values().flat_map(HostPlan::places).filter(|at| !at.is_here());
-        self.hosts.keys().cloned().chain(places.map(|at| at.name.clone())).collect()
+        let compared = self.snapshots.iter().flat_map(|snapshot| snapshot.members.keys());
+        let others = places.map(|at| at.name.clone()).chain(compared.cloned());
+        self.hosts.keys().cloned().chain(others).collect()
     }
 
     /// The task that it was made from, whatever is done with it.

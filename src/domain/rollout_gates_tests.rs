@@ -382,7 +382,7 @@ fn a_gate_that_found_nothing_out_counts_as_the_rollout_says() {
 pub(super) fn compared(mut plan: Plan) -> Plan {
     let member = |name: &HostName| {
         let endpoint = plan.hosts[name].endpoint.clone();
-        (name.clone(), Member { endpoint, check: plan.hosts[name].checks[0].clone() })
+        (name.clone(), Member { endpoint, check: plan.hosts[name].checks[0].clone(), broken: None })
     };
     let snapshot = Snapshot {
         check: "same".into(),

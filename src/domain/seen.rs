@@ -54,6 +54,8 @@ pub struct Answer {
     /// Names in small letters.
     pub headers: Vec<(String, String)>,
     pub body: String,
+    /// There was more of it than is looked at.
+    pub cut: bool,
     pub took: Duration,
     /// What was got when it was asked for again with its validator; `None` where there is none.
     pub revalidated: Option<u16>,
@@ -79,6 +81,8 @@ pub struct Handshake {
     pub days_left: f64,
     /// Why the chain does not lead to a known root, or is not for that name.
     pub distrusted: Option<String>,
+    /// Why it cannot be said whether it is to be trusted.
+    pub cannot_tell: Option<String>,
     /// Certificates that were sent.
     pub chain: usize,
 }

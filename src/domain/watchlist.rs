@@ -9,7 +9,9 @@ use super::checking::{Asked, made_for, snapshots};
 use super::inventory::Host;
 use super::name::HostName;
 use super::plan::{Snapshot, World, vars_of};
+use super::probe::{Log, Probe};
 use super::roster::{Wanted, WantedCheck, What};
+use super::schedule::Watching;
 
 /// Every host that is watched, in the order of the inventory.
 pub fn wanted(world: &World<'_>) -> Vec<Wanted> {
@@ -24,6 +26,16 @@ pub fn wanted(world: &World<'_>) -> Vec<Wanted> {
     let found = compared.into_iter().flat_map(|(check, asked)| together(world, check, &asked)).collect();
     put_in(&mut hosts, &found);
     hosts
+}
+
+/// What stood in a log is seen once: the next look begins behind it, and says nothing against it.
+fn as_looked_at(check: &Check, watching: Arc<Watching>) -> Arc<Watching> {
+    match &check.probe {
+        Probe::Log(Log { never: Some(_), .. }) => {
+            Arc::new(Watching { max_attempts: 1, ..(*watching).clone() })
+        }
+        _ => watching,
+    }
 }
 
 /// The checks of a host; those that compare it with others go to `compared`, by name, and are put in later.
@@ -56,7 +68,7 @@ fn checks_of<'a>(
         checks.push(WantedCheck {
             name: check.name.as_str().into(),
             set: set.as_str().into(),
-            watching,
+            watching: as_looked_at(check, watching),
             what,
         });
     }

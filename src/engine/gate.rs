@@ -7,9 +7,13 @@ use crate::domain::check::CheckResult;
 use crate::domain::event::{EventKind, Stage, Way};
 use crate::domain::name::HostName;
 use crate::domain::outcome::Verdict;
+use crate::domain::plan::Kind;
 
-/// Whose looks at logs those of runs are: what somebody else has seen, they have not.
-const RUNS: &str = "runs";
+/// Whose looks at logs those of gates are: what somebody has asked for meanwhile, they have not seen.
+const GATES: &str = "gates";
+
+/// And those of `check`.
+const CHECKS: &str = "checks";
 
 impl Work {
     /// With which checks look.
@@ -20,7 +24,7 @@ impl Work {
             clock: &*self.ports.clock,
             places: &*self.ports.places,
             files: &self.live.plan.files_root,
-            who: RUNS,
+            who: if self.live.plan.kind == Kind::Check { CHECKS } else { GATES },
             cancel: self.cancel.clone(),
             masks: self.masks.clone(),
         }

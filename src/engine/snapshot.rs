@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 
-use super::verify::{Eyes, look, result_of};
+use super::verify::{Eyes, Looked, look, result_of};
 use crate::domain::across::{Seen, compare};
 use crate::domain::check::{CheckResult, Retry};
 use crate::domain::judge::Judged;
@@ -60,7 +60,13 @@ async fn round(eyes: &Eyes<'_>, snapshot: &Snapshot) -> Round {
     let started = Instant::now();
     let looks = join_all(snapshot.members.iter().map(|(name, member)| async move {
         let at = started.elapsed();
-        (name, at, look(eyes, &member.endpoint, &member.check).await)
+        let looked = match &member.broken {
+            Some(why) => {
+                Looked { judged: Judged::new(Verdict::Unknown, why.as_str()), no_contact: false, place: None }
+            }
+            None => look(eyes, &member.endpoint, &member.check).await,
+        };
+        (name, at, looked)
     }))
     .await;
     let begun = || looks.iter().map(|(_, at, _)| *at);

@@ -8,8 +8,8 @@ use futures::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::looks::{Look, is_connection};
-use super::port::{Clock, Places, Prober, Remote};
+use super::looks::{Look, ended_at, is_connection};
+use super::port::{Clock, Place, Places, Prober, Remote};
 use crate::domain::check::{Check, CheckResult};
 use crate::domain::inventory::Endpoint;
 use crate::domain::judge::{Judged, judge};
@@ -39,6 +39,8 @@ pub struct Eyes<'a> {
 pub(super) struct Looked {
     pub judged: Judged,
     pub no_contact: bool,
+    /// Where a look at a log has ended.
+    pub place: Option<Place>,
 }
 
 /// Runs all checks of a host side by side. Their order in the answer is the order of `checks`.
@@ -51,22 +53,36 @@ pub async fn verify_one(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> Chec
     let begun = Instant::now();
     let (mut looks, mut good) = (0, 0);
     loop {
-        let looked = look(eyes, host, check).await;
+        let mut looked = look(eyes, host, check).await;
         looks += 1;
         good = if looked.judged.verdict.passes() { good + 1 } else { 0 };
         let out_of_time = begun.elapsed() + check.retry.interval > check.retry.deadline;
         let done = good >= check.retry.successes;
         if done || out_of_time || eyes.cancel.is_cancelled() {
+            keep_place(eyes, host, check, &mut looked).await;
             let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            return CheckResult { looks, took_ms, ..settle(check, looked, done) };
+            let cancelled = eyes.cancel.is_cancelled();
+            return CheckResult { looks, took_ms, ..settle(check, looked, (done, cancelled)) };
         }
         wait(eyes, check.retry.interval).await;
     }
 }
 
-/// A check that looked good, but not as often in a row as it has to, did not pass.
-fn settle(check: &Check, looked: Looked, done: bool) -> CheckResult {
-    let Looked { mut judged, no_contact } = looked;
+/// What was seen is seen: the next look goes on behind it.
+async fn keep_place(eyes: &Eyes<'_>, host: &Endpoint, check: &Check, looked: &mut Looked) {
+    let Some(place) = looked.place.take() else { return };
+    if let Err(error) = eyes.places.keep_place((eyes.who, &host.name, check.name.as_str()), place).await {
+        looked.judged = Judged::new(Verdict::Unknown, error.to_string());
+    }
+}
+
+/// A check that looked good, but not as often in a row as it has to, did not pass. One that was cancelled found
+/// nothing out, and that counts as nothing else.
+fn settle(check: &Check, looked: Looked, (done, cancelled): (bool, bool)) -> CheckResult {
+    let Looked { mut judged, no_contact, .. } = looked;
+    if cancelled && judged.verdict == Verdict::Unknown {
+        return CheckResult { no_contact, ..CheckResult::new(&check.name, Verdict::Unknown, judged.text) };
+    }
     if !done && judged.verdict.passes() {
         let wanted = check.retry.successes;
         let text = format!(
@@ -101,12 +117,16 @@ pub(super) async fn look(eyes: &Eyes<'_>, host: &Endpoint, check: &Check) -> Loo
     let worst = Verdict::worst(looks.iter().map(|look| look.judged.verdict));
     let found = check.seats.iter().zip(looks).find(|(_, look)| look.judged.verdict == worst);
     let Some((seat, look)) = found else {
-        return Looked { judged: Judged::new(Verdict::Unknown, "nobody looks"), no_contact: false };
+        return Looked {
+            judged: Judged::new(Verdict::Unknown, "nobody looks"),
+            no_contact: false,
+            place: None,
+        };
     };
     let place = if seat.is_here() { "rollcall's machine" } else { seat.name.as_str() };
     let text = format!("from {place}: {}", look.judged.text);
     // Whoever looked could not be reached; that says nothing of the host.
-    Looked { judged: Judged { text, ..look.judged }, no_contact: false }
+    Looked { judged: Judged { text, ..look.judged }, no_contact: false, place: None }
 }
 
 async fn look_from(eyes: &Eyes<'_>, host: &Endpoint, seat: &Endpoint, check: &Check) -> Looked {
@@ -119,7 +139,8 @@ async fn look_from(eyes: &Eyes<'_>, host: &Endpoint, seat: &Endpoint, check: &Ch
         false => Look { eyes, host, seat, check }.observe().await,
     };
     let no_contact = matches!(seen, Observation::NoContact { .. });
-    Looked { judged: judge_masked(&check.probe, seen, &eyes.masks), no_contact }
+    let place = ended_at(&seen, eyes.clock.now());
+    Looked { judged: judge_masked(&check.probe, seen, &eyes.masks), no_contact, place }
 }
 
 /// The verdict on what was seen, in words that hide secrets: a text that is cut short could show the half of
@@ -130,8 +151,10 @@ pub(super) fn judge_masked(probe: &Probe, seen: Observation, masks: &Masks) -> J
         return judged;
     }
     let hidden = judge(probe, &masked(seen, masks));
+    // What differs in a secret alone would look the same: it is not compared at all.
+    let value = hidden.value.clone().filter(|_| hidden.value == judged.value);
     match hidden.verdict == judged.verdict {
-        true => hidden,
+        true => Judged { value, ..hidden },
         // It was judged by a secret: there is nothing to tell of it.
         false => Judged::new(judged.verdict, HIDDEN),
     }

@@ -217,7 +217,11 @@ impl Remote for Here {
         // What others would reach from here, too, is no act as rollcall; what listens here alone is.
         let places = tokio::net::lookup_host((address, port)).await.map_err(refused)?;
         let places: Vec<SocketAddr> = places.collect();
-        if places.iter().any(|place| place.ip().is_loopback()) && !(self.allowed)() {
+        let is_own = |place: &SocketAddr| {
+            let ip = place.ip().to_canonical();
+            ip.is_loopback() || ip.is_unspecified()
+        };
+        if places.iter().any(is_own) && !(self.allowed)() {
             return Err(OpenError::Blind(LOOPBACK_REFUSED.into()));
         }
         let opened = TcpStream::connect(&*places).await;

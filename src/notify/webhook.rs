@@ -19,11 +19,15 @@ use sha2::Sha256;
 use crate::domain::channel::{Webhook, fill};
 use crate::domain::notice::Notice;
 use crate::domain::output::to_text;
+use crate::domain::secret::HIDDEN;
 use crate::engine::port::SendError;
 use crate::present::notice;
 
 /// Of an answer that says no, in bytes.
 const ANSWER_LIMIT_BYTES: usize = 4 * 1024;
+
+/// Shorter pieces of a URL are no keys.
+const KEY_CHARS: usize = 8;
 
 /// Characters of it that are told.
 const ANSWER_CHARS: usize = 200;
@@ -40,19 +44,32 @@ pub(super) async fn send(hook: &Webhook, channel: &str, told: &Notice, id: &str)
         HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let answer = client.request(request).await;
-    let answer = answer.map_err(|error| SendError::Down(format!("{host}: {}", in_full(&error))))?;
+    let answer =
+        answer.map_err(|error| SendError::Down(format!("{host}: {}", hidden(hook, &in_full(&error)))))?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());
     }
     let said = Limited::new(answer.into_body(), ANSWER_LIMIT_BYTES).collect().await;
     let said = said.map(|said| to_text(&said.to_bytes())).unwrap_or_default();
+    let said = hidden(hook, &said);
     let said: String =
         said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(ANSWER_CHARS).collect();
     let why = format!("{host} answered {status} {said}").trim_end().to_string();
     let is_for_all = status.is_server_error()
         || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
     Err(if is_for_all { SendError::Down(why) } else { SendError::Refused(why) })
+}
+
+/// A text without what is a key of the channel: receivers like to repeat the path that they do not know.
+fn hidden(hook: &Webhook, text: &str) -> String {
+    let url = hook.url.expose();
+    let behind_host =
+        url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+    let parts = behind_host.split(['/', '?', '&', '=']).filter(|part| part.len() >= KEY_CHARS);
+    let secret = hook.secret.iter().map(|secret| secret.expose());
+    let keys = [url, behind_host].into_iter().chain(parts).chain(secret);
+    keys.filter(|key| key.len() >= KEY_CHARS).fold(text.to_string(), |text, key| text.replace(key, HIDDEN))
 }
 
 fn in_full(error: &dyn std::error::Error) -> String {

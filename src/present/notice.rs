@@ -32,6 +32,7 @@ fn headline(about: &About) -> String {
     match about.kind {
         NoticeKind::Recovered => "RECOVERED".into(),
         NoticeKind::Acknowledged => "ACKNOWLEDGED".into(),
+        NoticeKind::Silenced => "SILENCED".into(),
         _ => about.verdict.word().to_uppercase(),
     }
 }
@@ -44,8 +45,13 @@ fn messages(count: usize) -> String {
     if count == 1 { "a message".into() } else { format!("{count} messages") }
 }
 
-/// What it says, line by line.
+/// What it says, line by line. What hosts print cannot steer the terminal of whoever reads it.
 pub fn text(notice: &Notice) -> String {
+    let plain = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.into() };
+    written(notice).chars().filter(|c| *c != '\r').map(plain).collect()
+}
+
+fn written(notice: &Notice) -> String {
     match &notice.what {
         What::Incident(about) => incident(notice, about),
         What::Digest { open, past, left_out } => digest(open, past, *left_out),
@@ -95,7 +101,7 @@ fn incident(notice: &Notice, about: &About) -> String {
 
 fn lasted(notice: &Notice, about: &About) -> String {
     match about.kind {
-        NoticeKind::Recovered => {
+        NoticeKind::Recovered | NoticeKind::Silenced => {
             format!(" until {}, {}", time(notice.at), super::table::age(about.since, notice.at))
         }
         _ => String::new(),
@@ -167,6 +173,7 @@ fn kind(kind: NoticeKind) -> &'static str {
         NoticeKind::Reminder => "reminder",
         NoticeKind::Acknowledged => "acknowledged",
         NoticeKind::Recovered => "recovered",
+        NoticeKind::Silenced => "silenced",
     }
 }
 

@@ -33,6 +33,13 @@ impl Family {
         self.samples.entry(labels).or_insert(value);
     }
 
+    /// The same, but of two with the same labels the larger one stays: none hides what is worse.
+    pub fn add_larger(&mut self, labels: &[(&'static str, &str)], value: f64) {
+        let labels = labels.iter().map(|(name, text)| (*name, text.to_string())).collect();
+        let kept = self.samples.entry(labels).or_insert(value);
+        *kept = kept.max(value);
+    }
+
     /// The text; empty without a sample.
     pub fn text(&self) -> String {
         if self.samples.is_empty() {
@@ -100,7 +107,7 @@ impl Results {
         took_ms: u64,
         readings: &[Reading],
     ) {
-        self.status.add(&labels, f64::from(verdict.exit_status()));
+        self.status.add_larger(&labels, f64::from(verdict.exit_status()));
         self.duration.add(&labels, took_ms as f64 / 1000.0);
         for reading in readings {
             let [host, group, check] = labels;

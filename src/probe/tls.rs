@@ -64,6 +64,7 @@ impl Shaker {
 struct Seen {
     chain: Vec<CertificateDer<'static>>,
     distrusted: Option<String>,
+    cannot_tell: Option<String>,
 }
 
 /// Lets every certificate pass, and keeps what it was and what is wrong with it.
@@ -105,16 +106,17 @@ impl ServerCertVerifier for Witness {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let distrusted = match self.judge() {
-            Ok(judge) => judge
-                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-                .err()
-                .map(|error| error.to_string()),
-            Err(why) => Some(why),
+        let (distrusted, cannot_tell) = match self.judge() {
+            Ok(judge) => {
+                let judged =
+                    judge.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+                (judged.err().map(|error| error.to_string()), None)
+            }
+            Err(why) => (None, Some(why)),
         };
         let chain = std::iter::once(end_entity).chain(intermediates);
         let chain = chain.map(|certificate| certificate.clone().into_owned()).collect();
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { chain, distrusted };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { chain, distrusted, cannot_tell };
         Ok(ServerCertVerified::assertion())
     }
 
@@ -153,6 +155,7 @@ fn tell(seen: &Seen, now: i64) -> Handshake {
     let ends = parsed.iter().map(|certificate| certificate.validity().not_after.timestamp());
     let mut told = Handshake {
         distrusted: seen.distrusted.clone(),
+        cannot_tell: seen.cannot_tell.clone(),
         chain: seen.chain.len(),
         // The chain holds for as long as its weakest link.
         days_left: ends.min().map_or(0.0, |end| (end - now) as f64 / DAY_SECONDS),

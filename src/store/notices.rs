@@ -64,7 +64,7 @@ impl SqliteStore {
     fn waiting_now(&self, channel: &str, limit: usize) -> Result<Vec<Waiting>, StoreError> {
         let rows: Vec<Row> = self.read(|connection| {
             let text = format!(
-                "SELECT id, body, tries, next_try FROM notice WHERE channel = ? AND {OPEN} ORDER BY id LIMIT ?"
+                "SELECT id, body, tries, next_try FROM notice WHERE channel = ? AND {OPEN} ORDER BY next_try, id LIMIT ?"
             );
             let mut statement = connection.prepare_cached(&text)?;
             let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));

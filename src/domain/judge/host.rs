@@ -107,6 +107,9 @@ pub(super) fn file(file: &FileProbe, words: &Words) -> Judged {
     };
     let mode = words.get("mode").map(|mode| mode.trim_start_matches('0'));
     let wanted_mode = file.mode.as_ref().map(|mode| mode.trim_start_matches('0').to_string());
+    if file.reads() && words.get("unreadable").is_some() {
+        return Judged::unknown("the login may not read it; try: a check with `run` and sudo");
+    }
     let fault = same("mode", &wanted_mode, mode)
         .or_else(|| same("owner", &file.owner, words.get("owner")))
         .or_else(|| same("group", &file.group, words.get("group")))
@@ -141,9 +144,6 @@ fn content_fault(file: &FileProbe, words: &Words) -> Option<String> {
     if !file.reads() {
         return None;
     }
-    if words.get("unreadable").is_some() {
-        return Some("it cannot be read".into());
-    }
     let lines: Vec<&str> = words.all("line").collect();
     let wanted =
         Wanted { equals: None, contains: file.contains.as_deref(), matches: file.matches.as_deref() };
@@ -168,7 +168,9 @@ pub(super) fn log(log: &Log, words: &Words) -> Judged {
     let example = |word: &str| words.get(word).map_or_else(String::new, |line| format!(": {line}"));
     let since = match (words.number("since"), words.get("skipped")) {
         (Some(since), None) => format!("since the last look, {} ago", seconds(since)),
-        (Some(since), Some(_)) => format!("in the last 8 MiB since the last look, {} ago", seconds(since)),
+        (Some(since), Some(_)) => {
+            format!("in what is left of it since the last look, {} ago", seconds(since))
+        }
         (None, _) => "in what is there (this is the first look)".into(),
     };
     if log.never.is_some() && number("never") > 0.0 {

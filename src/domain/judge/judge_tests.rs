@@ -125,7 +125,14 @@ fn http(change: impl FnOnce(&mut Http)) -> Probe {
 fn answered(status: u16, headers: &[(&str, &str)], body: &str) -> Observation {
     let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     let took = Duration::from_millis(250);
-    Observation::Answered(Box::new(Answer { status, headers, body: body.into(), took, revalidated: None }))
+    Observation::Answered(Box::new(Answer {
+        status,
+        headers,
+        body: body.into(),
+        took,
+        cut: false,
+        revalidated: None,
+    }))
 }
 
 #[test]
@@ -280,6 +287,7 @@ fn connections_certificates_and_names_are_judged() {
             names: vec!["*.example.com".into(), "example.com".into()],
             days_left,
             distrusted: distrusted.map(String::from),
+            cannot_tell: None,
             chain: 2,
         }))
     };
@@ -471,8 +479,8 @@ fn files_and_logs_are_judged() {
         (
             file(|file| file.contains = Some("c".into())),
             said(&format!("{there}\nunreadable")),
-            Critical,
-            "it cannot be read",
+            Verdict::Unknown,
+            "the login may not read it; try: a check with `run` and sudo",
         ),
         (
             log(|log| log.fresh = Some(Duration::from_secs(60))),
@@ -502,7 +510,7 @@ fn files_and_logs_are_judged() {
             log(|log| log.appears = Some("done".into())),
             said("age 1\nlines 9\nskipped\nappears 0\nsince 30"),
             Critical,
-            "no line in the last 8 MiB since the last look, 30s ago",
+            "no line in what is left of it since the last look, 30s ago",
         ),
         (
             log(|log| log.limits = limits("", "10:")),

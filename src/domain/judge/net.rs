@@ -21,6 +21,9 @@ pub(super) fn answer(http: &Http, answer: &Answer) -> Judged {
         .or_else(|| json_fault(http, &answer.body))
         .or_else(|| http.cache.as_ref().and_then(|cache| cache_fault(cache, answer)));
     let said = match fault {
+        Some(why) if answer.cut => {
+            Judged::unknown(format!("of a body over a MiB only that is looked at: {why}"))
+        }
         Some(why) => Judged::critical(why),
         None => Judged::ok(format!("HTTP status {}", answer.status)),
     };
@@ -168,6 +171,9 @@ pub(super) fn connection(tcp: &Tcp, banner: &str, took: Duration) -> Judged {
 pub(super) fn certificate(tls: &Tls, shook: &Handshake) -> Judged {
     let days = (shook.days_left * 10.0).round() / 10.0;
     let reading = Reading::new("days", days);
+    if let Some(why) = shook.cannot_tell.as_ref().filter(|_| tls.trust == Trust::Full) {
+        return Judged::unknown(why.as_str());
+    }
     if let Some(why) = shook.distrusted.as_ref().filter(|_| tls.trust == Trust::Full) {
         return Judged::critical(format!("the certificate is not trusted: {why}"))
             .measured(reading, &tls.limits);

@@ -132,7 +132,10 @@ impl Asked<'_> {
 
     pub(super) async fn downtimes(&mut self, inventory: &Inventory) -> Result<u8, Ended> {
         let mut downtimes = self.desk.monitor.downtimes().await;
-        downtimes.retain(|downtime| downtime.hosts.iter().any(|host| inventory.host(host).is_some()));
+        for downtime in &mut downtimes {
+            downtime.hosts.retain(|host| inventory.host(host).is_some());
+        }
+        downtimes.retain(|downtime| !downtime.hosts.is_empty());
         let now = self.desk.engine.ports().clock.now();
         let text = match self.json {
             true => downtimes.iter().map(|downtime| json::line("downtime", downtime)).collect(),

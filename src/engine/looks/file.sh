@@ -2,12 +2,8 @@
 file=$1
 case $file in /*) ;; *) file=./$file ;; esac
 if [ ! -e "$file" ]; then
-  if [ ! -L "$file" ]; then
-    # What cannot be looked into may hold it all the same.
-    up=${file%/*}
-    while [ -n "$up" ] && [ ! -e "$up" ]; do up=${up%/*}; done
-    [ -x "${up:-/}" ] || give_up "the login may not look into ${up:-/}; try: a check with \`run\` and sudo"
-  fi
+  [ ! -L "$file" ] || give_up "$1 is a link that leads nowhere, or where the login may not look"
+  can_look_up "$file"
   say missing
   say done
   exit 0

@@ -1,7 +1,8 @@
 # What is new in the log $1. $2 a line that has to appear and $3 one that must not, extended regular expressions or nothing;
 # $4 and $5 the file (inode) and the place in it where the last look ended, or nothing. At most $6 bytes are looked through.
 log=$1 appears=$2 never=$3 inode=$4 offset=$5 limit=$6
-if [ ! -e "$log" ]; then say missing; say done; exit 0; fi
+case $log in /*) ;; *) log=./$log ;; esac
+if [ ! -e "$log" ]; then can_look_up "$log"; say missing; say done; exit 0; fi
 [ -r "$log" ] || give_up "the login may not read $log; try: its group (adm), or a check with \`run\` and sudo"
 if all=$(stat -L -c '%i %s %Y' "$log" 2>/dev/null); then :
 elif all=$(stat -L -f '%i %z %m' "$log" 2>/dev/null); then :
@@ -11,6 +12,10 @@ fi
 set -- $all
 say age $(($(date +%s) - $3))
 now=$1 size=$2 from=0 old=
+# A line that is being written is looked at when it is whole.
+if [ "$size" -gt 0 ] && [ -n "$(tail -c +"$size" "$log" | head -c 1 | tr -d '\n')" ]; then
+  size=$((size - $(head -c "$size" "$log" | tail -n 1 | wc -c)))
+fi
 if [ -z "$inode" ]; then
   [ "$size" -le "$limit" ] || from=$((size - limit))
 elif [ "$inode" = "$now" ] && [ "$offset" -le "$size" ]; then
@@ -18,6 +23,9 @@ elif [ "$inode" = "$now" ] && [ "$offset" -le "$size" ]; then
 elif [ "$inode" != "$now" ] && [ -r "$log.1" ] && [ "$(stat -L -c %i "$log.1" 2>/dev/null || stat -L -f %i "$log.1" 2>/dev/null)" = "$inode" ]; then
   # It was rotated meanwhile: the end of the old one comes first.
   old=$log.1
+elif [ "$inode" != "$now" ]; then
+  # Rotated to where nobody knows: what was left in the old one is not seen.
+  say skipped
 fi
 if [ $((size - from)) -gt "$limit" ]; then from=$((size - limit)); say skipped; fi
 fresh() {

@@ -100,7 +100,7 @@ fn who_listens_is_seen_with_ss_and_without() {
         })
     };
     let script = script_of(&probe(true)).unwrap();
-    let without_ss = script.replace("has ss;", "has no-such-ss;");
+    let without_ss = script.replace("has ss &&", "has no-such-ss &&");
     assert_ne!(script, without_ss);
     for script in [script, without_ss] {
         let judged = seen_by_all(&probe(true), &script);
@@ -163,6 +163,9 @@ fn a_log_is_read_on_from_where_the_last_look_ended_and_through_a_rotation() {
     fs::rename(&log, folder.path().join("app.log.1")).unwrap();
     fs::write(&log, "ok\nERROR three\n").unwrap();
     assert_eq!(look((&inode, &offset)).0, 2.0, "the end of the old one, and the new one");
+    fs::write(&log, "ok\nERR").unwrap();
+    let half = look((&look(("", "")).2, "0"));
+    assert_eq!((half.1, half.3.as_str()), (1.0, "3"), "a line that is being written waits");
     fs::write(&log, "ERROR\n").unwrap();
     let (_, _, inode, _) = look(("", ""));
     assert_eq!(look((&inode, "9999")).0, 1.0, "one that was cut short is read from its beginning");

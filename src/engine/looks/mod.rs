@@ -125,14 +125,6 @@ impl Look<'_> {
         let script = with(&LOG, &[&log.path, &appears, &never, &inode, &offset, LOG_BYTES]);
         let mut seen = self.run(&script, Input::None).await;
         let Observation::Exited { code: 0, stdout, .. } = &mut seen else { return seen };
-        let words = Words::of(&stdout.text);
-        let place = words.get("place").and_then(|place| place.split_once(' '));
-        if let Some((inode, offset)) = place.filter(|_| words.get("done").is_some()) {
-            let place = Place { inode: inode.into(), offset: offset.parse().unwrap_or_default(), at: now };
-            if let Err(error) = self.eyes.places.keep_place(key, place).await {
-                return Observation::Blind { why: error.to_string() };
-            }
-        }
         if let Some(last) = last {
             let since = now.duration_since(last.at).as_secs_f64().max(0.0);
             stdout.text.push_str(&format!("\nrollcall since {since:.3}\n"));
@@ -182,6 +174,16 @@ impl Look<'_> {
             _ => sent,
         }
     }
+}
+
+/// Where a look at a log has ended. It is kept by whoever takes the verdict over: a look that is made again
+/// because it is not believed yet looks at the same lines.
+pub(super) fn ended_at(seen: &Observation, at: jiff::Timestamp) -> Option<Place> {
+    let Observation::Exited { code: 0, stdout, .. } = seen else { return None };
+    let words = Words::of(&stdout.text);
+    words.get("done")?;
+    let (inode, offset) = words.get("place")?.split_once(' ')?;
+    Some(Place { inode: inode.into(), offset: offset.parse().ok()?, at })
 }
 
 fn seconds(at: jiff::Timestamp) -> f64 {

@@ -1,8 +1,8 @@
 # Who listens. $1 the port, $2 `udp` or nothing. Without ss the kernel tells the addresses, but not whose they are.
 port=$1
 case $2 in udp) ss=-lunp proc=udp wanted=07 ;; *) ss=-ltnp proc=tcp wanted=0A ;; esac
-if has ss; then
-  ss -H $ss 2>/dev/null | awk -v port="$port" '{
+if has ss && sockets=$(ss -H $ss 2>/dev/null); then
+  printf '%s\n' "$sockets" | awk -v port="$port" '{
     local = $4
     at = match(local, /:[0-9]+$/)
     if (!at || substr(local, at + 1) != port) next
