@@ -137,6 +137,8 @@ pub struct Roster {
     dirty: Vec<Place>,
     looks: u64,
     late: VecDeque<(i64, u64)>,
+    /// The time when it was given it last.
+    ticked: Option<Timestamp>,
 }
 
 /// A host, or a jump host that others need.

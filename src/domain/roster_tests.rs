@@ -306,6 +306,18 @@ fn an_acknowledged_problem_is_known_until_it_is_over() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_holds_up_no_look() {
+    let mut world = World::new(vec![wanted("web1", None, &["http"])]);
+    world.run(300);
+    let before = world.looks.len();
+    world.now -= 3_600;
+    world.bad = vec![("web1", "http")];
+    world.run(300);
+    assert!(world.looks.len() >= before + 5, "{:?}", world.looks);
+    assert_eq!(world.told(), ["web1 http critical"]);
+}
+
+#[test]
 fn a_host_has_few_looks_at_once_and_all_have_a_limit() {
     let checks = ["a", "b", "c", "d", "e"];
     let mut roster = Roster::new(Settings { parallel: 3, ..settings() });

@@ -1,5 +1,6 @@
 //! Alerts, from whoever watches to whoever tells.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{SqliteStore, failed};
@@ -14,6 +15,16 @@ pub(super) fn append(connection: &Connection, alert: &Alert) -> Result<(), Store
         .and_then(|mut insert| insert.execute(params![alert.at.to_string(), body]))
         .map(drop)
         .map_err(failed)
+}
+
+/// Forgets alerts that every channel has read, and messages that are delivered or given up, from before `before`.
+pub(super) fn prune(connection: &Connection, before: Timestamp) -> Result<(), rusqlite::Error> {
+    let before = before.to_string();
+    connection.execute(
+        "DELETE FROM alert WHERE at < ?1 AND id <= (SELECT coalesce(min(cursor), ?2) FROM teller)",
+        params![before, i64::MAX],
+    )?;
+    connection.execute("DELETE FROM notice WHERE coalesce(delivered_at, gave_up_at) < ?1", [before]).map(drop)
 }
 
 impl SqliteStore {

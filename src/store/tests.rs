@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::domain::access::Role;
+use crate::domain::alert::{Alert, AlertChange};
 use crate::domain::command::{Params, Title};
 use crate::domain::event::{Change, Way};
 use crate::domain::facts::{self, Facts};
@@ -365,4 +366,27 @@ fn facts_are_on_record_with_the_event_that_brings_them() {
     let next = again.create_run_now(&plan, &ann(), at(6)).unwrap().run;
     again.append_now(next, at(7), vec![printed(0, Outcome::Unchanged, &other)]).unwrap();
     assert_eq!(again.facts_now().unwrap()["web1"].facts.cpus, Some(8));
+}
+
+#[test]
+fn what_was_told_long_ago_is_forgotten_and_what_nobody_has_read_is_not() {
+    let store = SqliteStore::in_memory().unwrap();
+    let at = |day: i64| Timestamp::from_second(day * 86_400).unwrap();
+    let alert = |day| Alert {
+        at: at(day),
+        host: "web1".into(),
+        group: "prod".into(),
+        check: "http".into(),
+        change: AlertChange::Recovery,
+        text: "ok".into(),
+    };
+    store.add_alerts_now(&[alert(1), alert(2), alert(100)]).unwrap();
+    let teller = "INSERT INTO teller (channel, cursor, log) VALUES ('ops', 1, '{}')";
+    store.transact(|connection| connection.execute(teller, []).map_err(failed)).unwrap();
+    let days = || store.alerts_now(0, 10).unwrap().iter().map(|(_, alert)| alert.at).collect::<Vec<_>>();
+    store.prune_now(at(50), at(50), 0).unwrap();
+    assert_eq!(days(), [at(2), at(100)], "one channel has read the first one only");
+    store.transact(|connection| connection.execute("DELETE FROM teller", []).map_err(failed)).unwrap();
+    store.prune_now(at(50), at(50), 0).unwrap();
+    assert_eq!(days(), [at(100)]);
 }

@@ -208,6 +208,9 @@ impl SqliteStore {
 
     /// [`Watches::prune`], on this thread.
     pub fn prune_now(&self, samples: Timestamp, changes: Timestamp, from: u64) -> Result<u64, StoreError> {
+        if from == 0 {
+            self.transact(|connection| super::alerts::prune(connection, changes).map_err(failed))?;
+        }
         let ids: Vec<i64> = self.read(|connection| {
             let mut ids =
                 connection.prepare_cached("SELECT id FROM series WHERE id > ? ORDER BY id LIMIT ?")?;

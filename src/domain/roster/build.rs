@@ -33,6 +33,7 @@ impl Roster {
             dirty: Vec::new(),
             looks: 0,
             late: VecDeque::new(),
+            ticked: None,
         }
     }
 

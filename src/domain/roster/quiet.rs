@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{CATCH_UP, CONTACT, Key, Place, Roster, What};
 use crate::domain::alert::{Alert, AlertChange};
@@ -28,9 +28,29 @@ impl Roster {
 
     /// Ends the downtimes whose time is over.
     pub fn tick(&mut self, now: Timestamp) {
+        let back = |before: Timestamp| now.duration_since(before) < SignedDuration::from_secs(-1);
+        if self.ticked.replace(now).is_some_and(back) {
+            self.plan_anew(now);
+        }
         if self.downtimes.iter().any(|downtime| downtime.until <= now) {
             self.downtimes.retain(|downtime| downtime.until > now);
             self.cover(now);
+        }
+    }
+
+    /// The clock was set back: what was due by the old one would be due for long only after the new one.
+    fn plan_anew(&mut self, now: Timestamp) {
+        for node in 0..self.nodes.len() {
+            for spot in 0..self.nodes[node].spots.len() {
+                let place = (node as u32, spot as u32);
+                if self.spot(place).due.is_none() {
+                    continue;
+                }
+                let regular = if place.1 == CONTACT { Some(now) } else { self.regular(place, now) };
+                if regular.is_some() {
+                    self.plan(place, regular);
+                }
+            }
         }
     }
 

@@ -30,7 +30,19 @@ impl Asked<'_> {
         let Roll { mut lines, pace } = self.desk.monitor.roll().await;
         lines.retain(|line| picked.contains(&line.host));
         let counts = |line: &&Line| line.hard && !watching::is_silent(line);
-        let worst = Verdict::worst(lines.iter().filter(counts).filter_map(|line| line.verdict));
+        let mut worst = Verdict::worst(lines.iter().filter(counts).filter_map(|line| line.verdict));
+        let nobody_looks = match (lines.is_empty(), self.config.settings.schedule.enabled) {
+            (_, false) => Some("nobody looks: enabled = false in [schedule]; this is as it was seen last"),
+            (true, true) => {
+                Some("none of it is watched; try: every = \"5m\" in its checks, or ask now: check")
+            }
+            (false, true) => None,
+        };
+        if let Some(why) = nobody_looks {
+            // What is not known is not well.
+            worst = Verdict::worst([worst, Verdict::Unknown]);
+            self.terminal.err(&format!("rollcall: {why}\n")).await?;
+        }
         let now = self.desk.engine.ports().clock.now();
         let text = match self.json {
             true => {
