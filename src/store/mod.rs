@@ -39,9 +39,9 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-2.sql")),
     M::up(include_str!("schema-3.sql")),
     M::up(include_str!("schema-4.sql")),
+    M::up(include_str!("schema-5.sql")),
     M::up(include_str!("schema-6.sql")),
     M::up(include_str!("schema-7.sql")),
-    M::up(include_str!("schema-5.sql")),
 ];
 
 /// The store in one file.

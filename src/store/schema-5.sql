@@ -1,39 +1,31 @@
--- What is known of checks on hosts. A series is one check on one host, whoever looked.
-CREATE TABLE series (
-    id    INTEGER PRIMARY KEY,
-    host  TEXT NOT NULL,
-    name  TEXT NOT NULL,
-    UNIQUE (host, name)
+-- Telling people. How far each channel has read alerts, and what it remembers.
+CREATE TABLE teller (
+    channel TEXT PRIMARY KEY,
+    cursor  INTEGER NOT NULL,
+    log     TEXT NOT NULL
 ) STRICT;
 
--- The state of what is watched.
-CREATE TABLE watched (
-    series INTEGER PRIMARY KEY REFERENCES series (id),
-    state  TEXT NOT NULL
+-- Open incidents of each channel.
+CREATE TABLE incident (
+    channel  TEXT NOT NULL REFERENCES teller (channel) ON DELETE CASCADE,
+    name     TEXT NOT NULL,
+    top      TEXT NOT NULL,
+    body     TEXT NOT NULL,
+    PRIMARY KEY (channel, name, top)
 ) STRICT;
 
--- Each look: there are many, so each is a few numbers. Times are in milliseconds since 1970, verdicts those of Nagios.
-CREATE TABLE sample (
-    series  INTEGER NOT NULL REFERENCES series (id),
-    at      INTEGER NOT NULL,
-    verdict INTEGER NOT NULL,
-    value   REAL,
-    took_ms INTEGER NOT NULL,
-    run     INTEGER,
-    PRIMARY KEY (series, at)
-) STRICT, WITHOUT ROWID;
-
--- Changes, with their words. They are kept longer than looks.
-CREATE TABLE turn (
-    id     INTEGER PRIMARY KEY,
-    series INTEGER NOT NULL REFERENCES series (id),
-    at     INTEGER NOT NULL,
-    body   TEXT NOT NULL
+-- Messages: written with what they tell of, delivered afterwards.
+CREATE TABLE notice (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    channel      TEXT NOT NULL,
+    key          TEXT NOT NULL,
+    at           TEXT NOT NULL,
+    body         TEXT NOT NULL,
+    tries        INTEGER NOT NULL DEFAULT 0,
+    next_try     TEXT NOT NULL,
+    trouble      TEXT,
+    delivered_at TEXT,
+    gave_up_at   TEXT,
+    UNIQUE (channel, key)
 ) STRICT;
-CREATE INDEX turn_by_series ON turn (series, at);
-
-CREATE TABLE downtime (
-    id    INTEGER PRIMARY KEY AUTOINCREMENT,
-    body  TEXT NOT NULL,
-    ended INTEGER NOT NULL DEFAULT 0
-) STRICT;
+CREATE INDEX notice_waiting ON notice (channel, id) WHERE delivered_at IS NULL AND gave_up_at IS NULL;
