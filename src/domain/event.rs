@@ -132,8 +132,8 @@ pub enum EventKind {
         check: String,
         hosts: Vec<HostName>,
     },
-    /// `results` are those of `hosts`, in their order. Between the first look and the last one that was begun
-    /// lay `spread_ms`.
+    /// `results` are those of `hosts`, in their order. All looks lie within
+    /// `spread_ms`.
     SnapshotEnded {
         snapshot: usize,
         check: String,

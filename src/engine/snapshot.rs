@@ -17,7 +17,7 @@ use crate::domain::plan::{Member, Snapshot};
 /// What a snapshot came to.
 pub struct Taken {
     pub results: BTreeMap<HostName, CheckResult>,
-    /// From the first look that was begun to the last one.
+    /// From the beginning of the looks to the last answer: all of them lie within, whoever had to wait for a turn.
     pub spread: Duration,
 }
 
@@ -59,18 +59,17 @@ async fn round(eyes: &Eyes<'_>, snapshot: &Snapshot) -> Round {
     let _ = timeout(limit, reaching).await;
     let started = Instant::now();
     let looks = join_all(snapshot.members.iter().map(|(name, member)| async move {
-        let at = started.elapsed();
         let looked = match &member.broken {
             Some(why) => {
                 Looked { judged: Judged::new(Verdict::Unknown, why.as_str()), no_contact: false, place: None }
             }
             None => look(eyes, &member.endpoint, &member.check).await,
         };
-        (name, at, looked)
+        (name, started.elapsed(), looked)
     }))
     .await;
-    let begun = || looks.iter().map(|(_, at, _)| *at);
-    let spread = begun().max().unwrap_or_default().saturating_sub(begun().min().unwrap_or_default());
+    let answered = looks.iter().filter(|(.., look)| !look.no_contact).map(|(_, at, _)| *at);
+    let spread = answered.max().unwrap_or_default();
     let no_contact = looks.iter().filter(|(.., look)| look.no_contact).map(|(name, ..)| (*name).clone());
     let no_contact = no_contact.collect();
     let seen: Seen = looks.into_iter().map(|(name, _, look)| (name.clone(), look.judged)).collect();

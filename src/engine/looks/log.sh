@@ -14,7 +14,9 @@ say age $(($(date +%s) - $3))
 now=$1 size=$2 from=0 old=
 # A line that is being written is looked at when it is whole.
 if [ "$size" -gt 0 ] && [ -n "$(tail -c +"$size" "$log" | head -c 1 | tr -d '\n')" ]; then
-  size=$((size - $(head -c "$size" "$log" | tail -n 1 | wc -c)))
+  near=1
+  [ "$size" -le 65536 ] || near=$((size - 65535))
+  size=$((size - $(tail -c +"$near" "$log" | head -c $((size - near + 1)) | tail -n 1 | wc -c)))
 fi
 if [ -z "$inode" ]; then
   [ "$size" -le "$limit" ] || from=$((size - limit))
