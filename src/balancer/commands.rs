@@ -347,7 +347,8 @@ mod tests {
         let member = Member { host: "web1.example.com".into(), seat, ours: false };
         let script = script("lb drain {{ server }} {{ host.short }}", &member).unwrap();
         let wanted = "export ROLLCALL_HOST=web1.example.com\nexport ROLLCALL_SERVER='it'\\''s'\n\
-                      export ROLLCALL_BALANCER=prod.web\nlb drain 'it'\\''s' web1";
+                      export ROLLCALL_BALANCER=prod.web\nrollcall_0='it'\\''s'; rollcall_1=web1; \
+                      lb drain \"${rollcall_0}\" \"${rollcall_1}\"";
         assert_eq!(script, wanted);
     }
 

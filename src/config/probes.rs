@@ -165,7 +165,7 @@ fn read_run(table: &mut Reader<'_>, common: &Common, is_plugin: bool) -> Option<
         }
     }
     let command = command?;
-    templates::syntax(table.doc, "run", &command);
+    templates::script(table.doc, "run", &command);
     let command = command.into_inner();
     Some(if is_plugin {
         Probe::Plugin(Plugin { command, upload: None })
@@ -179,7 +179,7 @@ fn read_plugin(table: &mut Reader<'_>) -> Option<Probe> {
     let value = table.value("plugin")?;
     if !matches!(value.get_ref(), DeValue::Table(_)) {
         let command = table.required("plugin")?;
-        templates::syntax(table.doc, "plugin", &command);
+        templates::script(table.doc, "plugin", &command);
         return Some(Probe::Plugin(Plugin { command: command.into_inner(), upload: None }));
     }
     let mut inner = table.table("plugin", "`plugin`")?;
@@ -189,7 +189,9 @@ fn read_plugin(table: &mut Reader<'_>) -> Option<Probe> {
     {
         inner.doc.report(path.span(), format!("`upload`: {why}"), "a path below files/".to_string());
     }
-    let command = text(&mut inner, "args").unwrap_or_default();
+    let args = inner.string("args");
+    args.iter().for_each(|args| _ = templates::script(inner.doc, "args", args));
+    let command = args.map(Spanned::into_inner).unwrap_or_default();
     inner.finish();
     Some(Probe::Plugin(Plugin { command, upload: Some(upload?.into_inner()) }))
 }
@@ -203,7 +205,7 @@ fn read_metric(table: &mut Reader<'_>, common: &Common) -> Option<Probe> {
         return None;
     }
     let command = table.required("metric")?;
-    templates::syntax(table.doc, "metric", &command);
+    templates::script(table.doc, "metric", &command);
     let unit = unit.map(Spanned::into_inner).unwrap_or_default();
     Some(Probe::Metric(Metric { command: command.into_inner(), unit, limits: common.limits.clone() }))
 }

@@ -16,6 +16,9 @@ const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];
 /// or are needed before the step begins.
 const UNSEEN: [&str; 3] = ["run", "undo", "password"];
 
+/// Keys of steps whose texts a shell reads.
+const SCRIPTS: [&str; 7] = ["boot_id", "command", "local", "run", "undo", "unless", "validate"];
+
 /// The names that templates may use.
 #[derive(Clone)]
 pub(super) struct Known {
@@ -37,9 +40,25 @@ pub(super) fn syntax(doc: Doc<'_>, key: &str, text: &Spanned<String>) -> bool {
     result.is_ok()
 }
 
+/// The same of a script, with values where none can stand.
+pub(super) fn script(doc: Doc<'_>, key: &str, text: &Spanned<String>) -> bool {
+    if !syntax(doc, key, text) {
+        return false;
+    }
+    let result = template::check_script(text.get_ref());
+    if let Err(why) = &result {
+        doc.report(text.span(), format!("`{key}`: {why}"), SCRIPT_HINT.to_string());
+    }
+    result.is_ok()
+}
+
+const SCRIPT_HINT: &str =
+    "values reach a script as variables of its shell: see docs/steps.md, \"Values in scripts\"";
+
 /// Reports what cannot be parsed, and names that nothing defines.
 pub(super) fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known) {
-    if !syntax(doc, key, text) {
+    let is_well = if SCRIPTS.contains(&key) { script(doc, key, text) } else { syntax(doc, key, text) };
+    if !is_well {
         return;
     }
     facts(doc, key, text.span(), template::paths_used(text.get_ref()), known);

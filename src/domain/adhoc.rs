@@ -14,7 +14,7 @@ use super::plan::{HostPlan, Kind, Plan, World, vars_of};
 use super::planner::{bare_host, everything_at_once, seat};
 use super::selector::select;
 use super::task::{Step, StepBody};
-use super::template::Vars;
+use super::template::{self, Vars};
 
 /// How long an ad-hoc command may run.
 pub const AD_HOC_TIMEOUT: Duration = Duration::from_secs(600);
@@ -38,6 +38,7 @@ pub fn plan_check(
         known.extend(params.clone());
         let vars = vars_of(host, world.present_task(host), &known);
         let render = |check: &Check| {
+            refuse_scripts(check, params)?;
             made_for(world, host, check, &vars).map_err(|why| {
                 format!("{}: check `{}`: {why}; try: check {selector} NAME=VALUE", host.name, check.name)
             })
@@ -131,6 +132,20 @@ fn check_given(world: &World<'_>, given: &Params) -> Result<(), String> {
         declared.iter().try_for_each(|param| param.check(name, value))?;
     }
     Ok(())
+}
+
+/// `{{ name | script }}` makes a command of a value: only the configuration may give that one.
+fn refuse_scripts(check: &Check, given: &Params) -> Result<(), String> {
+    let texts = check.probe.texts();
+    let scripts = texts.iter().flat_map(|(_, text)| template::script_names(text));
+    match scripts.into_iter().find(|name| given.contains_key(name)) {
+        Some(name) => Err(format!(
+            "check `{}` takes `{name}` as a command (`| script`), and a check is given no commands; try: {name} as a var \
+             of the hosts",
+            check.name
+        )),
+        None => Ok(()),
+    }
 }
 
 fn no_checks(world: &World<'_>, selector: &str, name: Option<&str>) -> String {

@@ -3,7 +3,7 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, secret, template, param, schedule, rotation, inventory,
+//! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, interpreter, expansion, jinja, secret, template, param, schedule, rotation, inventory,
 //! alert, probe, seen, judge, across, check, roll, watched, channel, notice, incident, incidents, body, edit, step, hook, result, task,
 //! facts, selector, ask, grammar, command, access, release, plan, given, expand, checking, roster, watchlist, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
@@ -29,6 +29,7 @@ pub mod digest;
 pub mod edit;
 pub mod event;
 pub mod expand;
+pub mod expansion;
 pub mod facts;
 pub mod given;
 pub mod grammar;
@@ -36,7 +37,9 @@ pub mod health;
 pub mod hook;
 pub mod incident;
 pub mod incidents;
+mod interpreter;
 pub mod inventory;
+pub mod jinja;
 pub mod judge;
 pub mod leave;
 pub mod name;

@@ -95,6 +95,10 @@ pub fn is_identifier(name: &str) -> bool {
 
 /// The known name nearest to `wrong`, if one is near enough to be what was meant.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // No name is longer, and the comparison costs the product of both lengths.
+    if wrong.len() > NAME_LIMIT_BYTES {
+        return None;
+    }
     let limit = (wrong.chars().count() / 3).max(1);
     known
         .into_iter()
@@ -102,6 +106,15 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, name)| name)
+}
+
+/// The beginning of a text that a message quotes.
+pub fn clipped(text: &str) -> String {
+    const SHOWN_CHARS: usize = 80;
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_string(),
+    }
 }
 
 /// `1 host`, `2 hosts`: a count with its noun.

@@ -6,29 +6,68 @@
 
 use std::collections::BTreeMap;
 
+use super::name::clipped;
+
 /// Most names that one written set may stand for: a typing error such as `web[1-99999999]` must
 /// not take the daemon's memory.
 pub const EXPANSION_LIMIT_NAMES: usize = 100_000;
 
+/// The same in bytes of all names together: a hundred thousand names may be long ones.
+pub const EXPANSION_LIMIT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Most brackets in one set: racks, rows and hosts need three.
+pub const BRACKET_LIMIT: usize = 16;
+
+/// Most digits of a number in a range: no host is counted higher.
+const DIGIT_LIMIT: usize = 18;
+
 /// Expands brackets: `web[01-03,10]`, `web[1-9/2]`, `rack[1-2]-web[1-4]`, and Ansible's
 /// `web[01:03]`, `web[a:c]`. Text without brackets stands for itself.
 pub fn expand(text: &str) -> Result<Vec<String>, String> {
-    let Some(open) = text.find('[') else {
-        return if text.contains(']') {
-            Err(format!("`{text}`: `]` without `[`"))
-        } else {
-            Ok(vec![text.into()])
-        };
-    };
-    let (head, rest) = (&text[..open], &text[open + 1..]);
-    let close = rest.find(']').ok_or_else(|| format!("`{text}`: missing `]`"))?;
-    let indexes = expand_indexes(&rest[..close]).map_err(|why| format!("`{text}`: {why}"))?;
-    let tails = expand(&rest[close + 1..])?;
-    if indexes.len().saturating_mul(tails.len()) > EXPANSION_LIMIT_NAMES {
-        return Err(format!("`{text}`: stands for more than {EXPANSION_LIMIT_NAMES} names"));
+    let in_set = |why: String| format!("`{}`: {why}", clipped(text));
+    let mut names = vec![String::new()];
+    let (mut rest, mut brackets) = (text, 0);
+    while let Some((head, tail)) = rest.split_once('[') {
+        let (inside, after) = tail.split_once(']').ok_or_else(|| in_set("missing `]`".into()))?;
+        if head.contains(']') {
+            return Err(in_set("`]` without `[`".into()));
+        }
+        brackets += 1;
+        if brackets > BRACKET_LIMIT {
+            return Err(in_set(format!("has more than {BRACKET_LIMIT} brackets")));
+        }
+        let indexes = expand_indexes(inside).map_err(in_set)?;
+        names = product(&names, head, &indexes).map_err(in_set)?;
+        rest = after;
     }
-    let names = indexes.iter().flat_map(|index| tails.iter().map(move |tail| format!("{head}{index}{tail}")));
-    Ok(names.collect())
+    if rest.contains(']') {
+        return Err(in_set("`]` without `[`".into()));
+    }
+    check_bytes(names.len(), names.iter().map(String::len).sum::<usize>() + names.len() * rest.len())
+        .map_err(in_set)?;
+    names.iter_mut().for_each(|name| name.push_str(rest));
+    Ok(names)
+}
+
+/// Every name with `head` and every index behind it.
+fn product(names: &[String], head: &str, indexes: &[String]) -> Result<Vec<String>, String> {
+    let count = names.len().saturating_mul(indexes.len());
+    let written: usize = names.iter().map(|name| name.len() + head.len()).sum();
+    let counted: usize = indexes.iter().map(String::len).sum();
+    let bytes = written.saturating_mul(indexes.len()).saturating_add(counted.saturating_mul(names.len()));
+    check_bytes(count, bytes)?;
+    let pairs = names.iter().flat_map(|name| indexes.iter().map(move |index| format!("{name}{head}{index}")));
+    Ok(pairs.collect())
+}
+
+fn check_bytes(names: usize, bytes: usize) -> Result<(), String> {
+    if names > EXPANSION_LIMIT_NAMES {
+        return Err(format!("stands for more than {EXPANSION_LIMIT_NAMES} names"));
+    }
+    if bytes > EXPANSION_LIMIT_BYTES {
+        return Err(format!("stands for more than {EXPANSION_LIMIT_BYTES} bytes of names"));
+    }
+    Ok(())
 }
 
 fn expand_indexes(inside: &str) -> Result<Vec<String>, String> {
@@ -43,7 +82,7 @@ fn expand_indexes(inside: &str) -> Result<Vec<String>, String> {
 }
 
 fn expand_range(part: &str) -> Result<Vec<String>, String> {
-    let bad = || format!("bad range `{part}`");
+    let bad = || format!("bad range `{}`", clipped(part));
     if let Some((from, to)) = part.split_once(':') {
         return expand_ansible(from, to, part);
     }
@@ -53,7 +92,7 @@ fn expand_range(part: &str) -> Result<Vec<String>, String> {
 }
 
 fn expand_ansible(from: &str, rest: &str, part: &str) -> Result<Vec<String>, String> {
-    let bad = || format!("bad range `{part}`");
+    let bad = || format!("bad range `{}`", clipped(part));
     let (to, step) = rest.split_once(':').unwrap_or((rest, "1"));
     let letter = |text: &str| match text.as_bytes() {
         [byte] if byte.is_ascii_alphabetic() => Some(*byte),
@@ -71,7 +110,8 @@ fn expand_ansible(from: &str, rest: &str, part: &str) -> Result<Vec<String>, Str
 
 /// `None` when a part is no number; the inner error when the range runs backwards or is too long.
 fn numbers(from: &str, to: &str, step: &str) -> Option<Result<Vec<String>, String>> {
-    let number = |text: &str| text.parse::<u64>().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+    let is_number = |text: &str| text.len() <= DIGIT_LIMIT && text.bytes().all(|b| b.is_ascii_digit());
+    let number = |text: &str| text.parse::<u64>().ok().filter(|_| is_number(text));
     let (first, last) = (number(from)?, number(to)?);
     let step = usize::try_from(number(step)?).ok().filter(|step| *step > 0)?;
     if first > last {
@@ -115,7 +155,7 @@ fn split_number(name: &str) -> Option<(&str, usize, u64, &str)> {
     let label_end = name.find('.').unwrap_or(name.len());
     let end = name[..label_end].rfind(|c: char| c.is_ascii_digit())? + 1;
     let start = name[..end].rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
-    let digits = &name[start..end];
+    let digits = Some(&name[start..end]).filter(|digits| digits.len() <= DIGIT_LIMIT)?;
     let width = if digits.starts_with('0') && digits.len() > 1 { digits.len() } else { 0 };
     Some((&name[..start], width, digits.parse().ok()?, &name[end..]))
 }
@@ -210,10 +250,26 @@ mod tests {
             ("web[+1-3]", "`web[+1-3]`: bad range `+1-3`"),
             ("w[1-99999999]", "`w[1-99999999]`: stands for more than 100000 names"),
             ("w[1-999]x[1-999]", "`w[1-999]x[1-999]`: stands for more than 100000 names"),
+            ("a]b[1]", "`a]b[1]`: `]` without `[`"),
+            ("w[0000000000000000001-2]", "`w[0000000000000000001-2]`: bad range `0000000000000000001-2`"),
         ];
         for (set, error) in table {
             assert_eq!(expand(set), Err(error.to_string()), "{set}");
         }
+    }
+
+    #[test]
+    fn no_set_takes_the_stack_or_the_memory() {
+        let told = |set: &str| expand(set).unwrap_err();
+        assert!(told(&format!("x{}", "[1]".repeat(4_000))).ends_with(": has more than 16 brackets"));
+        assert!(
+            told(&format!("{}[1-99999]", "x".repeat(16_000))).contains("more than 16777216 bytes of names")
+        );
+        assert!(
+            told(&format!("[1-99999]{}", "x".repeat(16_000))).contains("more than 16777216 bytes of names")
+        );
+        assert!(told(&format!("[{}1-9]", "0".repeat(70_000))).len() < 300);
+        assert_eq!(fold([&*format!("web{}1", "0".repeat(70_000))]).len(), 70_004);
     }
 
     #[test]

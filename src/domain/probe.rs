@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::expansion::readable;
 use super::range::{Limits, Range};
 use super::template::{self, Vars};
 
@@ -393,7 +394,7 @@ impl Probe {
 
     /// What is looked at, in a few words.
     pub fn words(&self) -> String {
-        let first = |text: &str| text.trim().lines().next().unwrap_or_default().to_string();
+        let first = |text: &str| readable(text).trim().lines().next().unwrap_or_default().to_string();
         match self {
             Probe::Run { command, .. } | Probe::Metric(Metric { command, .. }) => first(command),
             Probe::Plugin(Plugin { command, upload: None }) => format!("plugin {}", first(command)),
@@ -478,7 +479,8 @@ mod tests {
             limits: Limits::default(),
         });
         let Probe::Metric(rendered) = metric.render(&vars).unwrap() else { panic!() };
-        assert_eq!(rendered.command, "echo 'x y'");
+        assert_eq!(rendered.command, "rollcall_0='x y'; echo \"${rollcall_0}\"");
+        assert_eq!(Probe::Metric(rendered).words(), "echo 'x y'");
         let http = Http {
             host: Some("{{ a }}".into()),
             json: [("$.a".into(), json!("{{ a }}"))].into(),

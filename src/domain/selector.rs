@@ -6,16 +6,28 @@
 //! and a selection that is empty are errors.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use super::inventory::{Group, Host, Inventory};
-use super::name::{HostName, nearest};
+use super::name::{HostName, clipped, nearest};
 use super::nodeset;
 
 /// Longest selector that is read, in bytes.
 pub const SELECTOR_LIMIT_BYTES: usize = 16 * 1024;
+
+/// Most terms of one selector: each may pick the whole fleet.
+pub const TERM_LIMIT: usize = 256;
+
+/// Most patterns (`~regex`, `we*`) among them: each is tried on every host and group.
+pub const PATTERN_LIMIT: usize = 16;
+
+/// Longest pattern, in bytes.
+pub const PATTERN_LIMIT_BYTES: usize = 1024;
+
+/// Memory that a pattern may take when it is compiled, in bytes: `x{999}{999}` is short and takes much.
+const PATTERN_SIZE_LIMIT_BYTES: usize = 256 * 1024;
 
 /// How many candidates an error lists before it says "and N more".
 const CANDIDATES_SHOWN: usize = 12;
@@ -27,8 +39,10 @@ pub fn select(inventory: &Inventory, text: &str) -> Result<Vec<HostName>, String
     }
     let mut united: Option<Vec<HostName>> = None;
     let (mut intersections, mut exclusions) = (Vec::new(), Vec::new());
-    let nicknames = Nicknames { inventory, hosts: OnceCell::new() };
-    for term in split(text)? {
+    let nicknames = Nicknames { inventory, hosts: OnceCell::new(), groups: OnceCell::new() };
+    let terms = split(text)?;
+    check_terms(&terms)?;
+    for term in terms {
         match term.chars().next() {
             Some('&') => intersections.push(resolve(&nicknames, &term[1..])?),
             Some('!') => exclusions.push(resolve(&nicknames, &term[1..])?),
@@ -37,34 +51,47 @@ pub fn select(inventory: &Inventory, text: &str) -> Result<Vec<HostName>, String
     }
     let all = || inventory.hosts.iter().map(|host| host.name.clone()).collect();
     let mut picked = united.unwrap_or_else(all);
+    let mut seen = HashSet::new();
+    picked.retain(|host| seen.insert(host.clone()));
     for set in intersections {
-        let set: BTreeSet<HostName> = set.into_iter().collect();
+        let set: HashSet<HostName> = set.into_iter().collect();
         picked.retain(|host| set.contains(host));
     }
     for set in exclusions {
-        let set: BTreeSet<HostName> = set.into_iter().collect();
+        let set: HashSet<HostName> = set.into_iter().collect();
         picked.retain(|host| !set.contains(host));
     }
-    let mut seen = BTreeSet::new();
-    picked.retain(|host| seen.insert(host.clone()));
     if picked.is_empty() {
-        return Err(format!("`{text}` selects no host"));
+        return Err(format!("`{}` selects no host", clipped(text)));
     }
     Ok(picked)
+}
+
+fn check_terms(terms: &[String]) -> Result<(), String> {
+    if terms.len() > TERM_LIMIT {
+        return Err(format!(
+            "a selector has at most {TERM_LIMIT} terms; try: a group, a tag, or a node set web[01-20]"
+        ));
+    }
+    let bare = |term: &String| term.trim_start_matches(['&', '!']).to_string();
+    let patterns = terms.iter().map(bare).filter(|term| term.starts_with('~') || is_glob(term)).count();
+    if patterns > PATTERN_LIMIT {
+        return Err(format!(
+            "a selector has at most {PATTERN_LIMIT} patterns; try: one pattern, ~(web|db)[12]"
+        ));
+    }
+    Ok(())
 }
 
 /// Terms are separated by `,`, or by `:` where no comma stands outside of brackets.
 fn split(text: &str) -> Result<Vec<String>, String> {
     let separator = if top_level(text).any(|(_, c)| c == ',') { ',' } else { ':' };
-    let mut terms = vec![String::new()];
-    let cuts: BTreeSet<usize> = top_level(text).filter(|(_, c)| *c == separator).map(|(at, _)| at).collect();
-    for (at, c) in text.char_indices() {
-        if cuts.contains(&at) {
-            terms.push(String::new());
-        } else if let Some(term) = terms.last_mut() {
-            term.push(c);
-        }
+    let (mut terms, mut begin) = (Vec::new(), 0);
+    for (at, _) in top_level(text).filter(|(_, c)| *c == separator) {
+        terms.push(&text[begin..at]);
+        begin = at + 1;
     }
+    terms.push(&text[begin..]);
     let terms: Vec<String> =
         terms.iter().map(|term| term.trim().to_string()).filter(|term| !term.is_empty()).collect();
     if terms.is_empty() {
@@ -91,6 +118,8 @@ fn top_level(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
 struct Nicknames<'a> {
     inventory: &'a Inventory,
     hosts: OnceCell<HashMap<&'a str, Vec<&'a Host>>>,
+    /// By the last part of their names.
+    groups: OnceCell<HashMap<&'a str, Vec<&'a Group>>>,
 }
 
 impl<'a> Nicknames<'a> {
@@ -103,6 +132,18 @@ impl<'a> Nicknames<'a> {
             called.extend(of_file.filter(|host| host.written != word));
         }
         called
+    }
+
+    fn groups(&self, word: &str) -> &[&'a Group] {
+        let groups = self.groups.get_or_init(|| {
+            let mut groups: HashMap<&str, Vec<&Group>> = HashMap::new();
+            for group in self.inventory.groups.values() {
+                let bare = group.name.rsplit_once('.').map(|(_, last)| last);
+                bare.into_iter().for_each(|bare| groups.entry(bare).or_default().push(group));
+            }
+            groups
+        });
+        groups.get(word).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -190,7 +231,7 @@ fn by_word(nicknames: &Nicknames<'_>, word: &str) -> Result<Vec<HostName>, Strin
     if is_glob(word) {
         return by_regex(inventory, &format!("{}$", glob_to_regex(word)));
     }
-    match by_group(inventory, word)? {
+    match by_group(nicknames, word)? {
         Some(group) => Ok(group.hosts.clone()),
         None => by_host(nicknames, word).map(|host| vec![host.name.clone()]),
     }
@@ -207,17 +248,14 @@ fn by_tag(inventory: &Inventory, tag: &str) -> Result<Vec<HostName>, String> {
     Ok(hosts)
 }
 
-fn by_group<'a>(inventory: &'a Inventory, word: &str) -> Result<Option<&'a Group>, String> {
-    if let Some(group) = inventory.groups.get(word) {
+fn by_group<'a>(nicknames: &Nicknames<'a>, word: &str) -> Result<Option<&'a Group>, String> {
+    if let Some(group) = nicknames.inventory.groups.get(word) {
         return Ok(Some(group));
     }
-    let bare = |name: &str| name.rsplit_once('.').map(|(_, last)| last.to_string());
-    let candidates: Vec<&Group> =
-        inventory.groups.values().filter(|group| bare(&group.name).as_deref() == Some(word)).collect();
-    match candidates[..] {
+    match nicknames.groups(word) {
         [] => Ok(None),
         [group] => Ok(Some(group)),
-        _ => Err(ambiguous(word, candidates.iter().map(|group| group.name.as_str()))),
+        candidates => Err(ambiguous(word, candidates.iter().map(|group| group.name.as_str()))),
     }
 }
 
@@ -240,8 +278,7 @@ fn by_host<'a>(nicknames: &Nicknames<'a>, word: &str) -> Result<&'a Host, String
 
 /// Matches group names (qualified and bare) and host names, from their start.
 fn by_regex(inventory: &Inventory, pattern: &str) -> Result<Vec<HostName>, String> {
-    let regex = Regex::new(&format!("^(?:{pattern})"))
-        .map_err(|error| format!("`~{pattern}` is no pattern: {error}"))?;
+    let regex = compile(pattern)?;
     let bare = |name: &str| name.rsplit('.').next().unwrap_or_default().to_string();
     let groups = inventory
         .groups
@@ -257,9 +294,23 @@ fn by_regex(inventory: &Inventory, pattern: &str) -> Result<Vec<HostName>, Strin
     let mut seen = BTreeSet::new();
     picked.retain(|host| seen.insert(host.clone()));
     if picked.is_empty() {
-        return Err(format!("nothing matches `{}`", pattern.trim_end_matches('$')));
+        return Err(format!("nothing matches `{}`", clipped(pattern.trim_end_matches('$'))));
     }
     Ok(picked)
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    if pattern.len() > PATTERN_LIMIT_BYTES {
+        return Err(format!("a pattern has at most {PATTERN_LIMIT_BYTES} bytes"));
+    }
+    let mut builder = RegexBuilder::new(&format!("^(?:{pattern})"));
+    builder.size_limit(PATTERN_SIZE_LIMIT_BYTES).dfa_size_limit(PATTERN_SIZE_LIMIT_BYTES);
+    builder.build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => {
+            format!("`~{}` takes too much memory; try: fewer repetitions", clipped(pattern))
+        }
+        error => format!("`~{}` is no pattern: {error}", clipped(pattern)),
+    })
 }
 
 fn glob_to_regex(glob: &str) -> String {
@@ -277,7 +328,7 @@ fn glob_to_regex(glob: &str) -> String {
 }
 
 fn ambiguous<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
-    format!("`{word}` stands for several; say which: {}", list(candidates.collect()))
+    format!("`{}` stands for several; say which: {}", clipped(word), list(candidates.collect()))
 }
 
 fn unknown(kind: &str, shown: &str, word: &str, known: BTreeSet<&str>) -> String {
@@ -289,7 +340,7 @@ fn unknown(kind: &str, shown: &str, word: &str, known: BTreeSet<&str>) -> String
     };
     let known =
         if known.is_empty() { "there are none".to_string() } else { format!("known: {}", list(known)) };
-    format!("no {kind} is called `{shown}`{guess} ({known})")
+    format!("no {kind} is called `{}`{guess} ({known})", clipped(shown))
 }
 
 fn list(mut names: Vec<&str>) -> String {
@@ -403,6 +454,18 @@ mod tests {
             let error = select(&inventory(), selector).expect_err(selector);
             assert!(error.starts_with(wanted), "{selector}: {error}");
         }
+    }
+
+    #[test]
+    fn what_one_selector_costs_is_bounded() {
+        let told = |text: &str| select(&inventory(), text).unwrap_err();
+        assert!(told(&"a,".repeat(8_000)).starts_with("a selector has at most 256 terms; try: "));
+        assert!(told(&"we*,".repeat(20)).starts_with("a selector has at most 16 patterns; try: "));
+        assert!(told(&"!~a,".repeat(20)).starts_with("a selector has at most 16 patterns; try: "));
+        assert_eq!(told(&format!("~{}", "a".repeat(2_000))), "a pattern has at most 1024 bytes");
+        assert!(told("~x{999}{999}").contains("takes too much memory; try: fewer repetitions"));
+        assert!(told(&format!("x{}", "[1]".repeat(4_000))).contains("has more than 16 brackets"));
+        assert!(told(&"x".repeat(16_000)).len() < 1_000, "a message does not repeat it whole");
     }
 
     #[test]

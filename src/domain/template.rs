@@ -2,21 +2,32 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, Value as Jinja};
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
+use minijinja::value::{Kwargs, Object, Rest, Serde, StringInput, Value as Jinja, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, filters};
 use serde_json::Value;
 
+use super::expansion::{self, MARK_CLOSE, MARK_OPEN, Unit};
+use super::jinja::{self, Part};
 use super::name::nearest;
-use super::shell;
 
 /// Names and their values, as templates see them.
 pub type Vars = BTreeMap<String, Value>;
 
 /// Longest text that one template may render to, in bytes: it becomes part of a plan in the journal.
 pub const RENDER_LIMIT_BYTES: usize = 1024 * 1024;
+
+/// Most steps of the template engine for one template: nested loops over the hosts of a fleet need fewer.
+const STEPS_LIMIT: u64 = 1_000_000;
+
+/// Largest width that a filter pads to, in characters.
+const WIDTH_LIMIT: usize = 1_000;
+
+/// Tags of scripts: the others catch what is rendered within them, so that it is no script any more.
+const SCRIPT_TAGS: [&str; 8] = ["if", "elif", "else", "endif", "for", "endfor", "set", "do"];
 
 static PLAIN: LazyLock<Environment<'static>> = LazyLock::new(environment);
 
@@ -27,24 +38,46 @@ static SCRIPT: LazyLock<Environment<'static>> = LazyLock::new(|| {
         environment.remove_filter(filter);
     }
     environment.add_filter("script", Jinja::from_safe_string);
+    environment.add_filter("option", |text: String| Jinja::from_object(MayBeOption(text)));
     environment.set_formatter(|out, _, value| {
         if value.is_safe() {
-            return out.write_str(value.as_str().unwrap_or_default()).map_err(write_failed);
+            let text = value.as_str().unwrap_or_default();
+            if text.contains([MARK_OPEN, MARK_CLOSE]) {
+                return Err(Error::new(ErrorKind::InvalidOperation, RESERVED));
+            }
+            return out.write_str(text).map_err(write_failed);
         }
-        let at = MARKED.with_borrow_mut(|values| {
-            values.push(value.to_string());
-            values.len() - 1
-        });
-        let mark = format!("{}{at}{}", shell::MARK_OPEN, shell::MARK_CLOSE);
+        let may_be_option = value.downcast_object_ref::<MayBeOption>().is_some();
+        let value = expansion::Value { text: value.to_string(), may_be_option };
+        let mark =
+            format!("{MARK_OPEN}{}{MARK_CLOSE}", MARKED.with_borrow_mut(|values| index_of(values, value)));
         out.write_str(&mark).map_err(write_failed)
     });
     environment
 });
 
 thread_local! {
-    /// The values of the script that this thread is rendering: the formatter, which is shared by
-    /// all, leaves marks in the text, and `shell::fill` puts the values where the marks are.
-    static MARKED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// The values of the script that this thread is rendering: the formatter, which is shared by all, leaves marks in
+    /// the text, and `expansion::fill` puts the expansions of variables where the marks are.
+    static MARKED: RefCell<Vec<expansion::Value>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One variable for equal values.
+fn index_of(values: &mut Vec<expansion::Value>, value: expansion::Value) -> usize {
+    values.iter().position(|known| *known == value).unwrap_or_else(|| {
+        values.push(value);
+        values.len() - 1
+    })
+}
+
+/// A value that may begin with `-` where a command would read it as an option.
+#[derive(Debug)]
+struct MayBeOption(String);
+
+impl Object for MayBeOption {
+    fn render(self: &std::sync::Arc<Self>, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 fn write_failed(error: std::fmt::Error) -> Error {
@@ -54,14 +87,60 @@ fn write_failed(error: std::fmt::Error) -> Error {
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.add_filter("from_json", from_json);
+    environment.add_filter("format", format_bounded);
+    environment.add_filter("indent", indent_bounded);
+    environment.add_filter("batch", batch_bounded);
+    environment.add_filter("slice", slice_bounded);
     // It would show everything that a template knows.
     environment.remove_global("debug");
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(STEPS_LIMIT));
     // A file that is uploaded ends as it was written.
     if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
         environment.set_syntax(syntax);
     }
     environment
+}
+
+fn check_width(width: usize) -> Result<(), Error> {
+    match width <= WIDTH_LIMIT {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::InvalidOperation, format!("a width is at most {WIDTH_LIMIT}"))),
+    }
+}
+
+fn format_bounded(state: &mut State, text: &Jinja, args: Rest<ValueOrKwargs>) -> Result<Jinja, Error> {
+    let written = text.as_str().unwrap_or_default();
+    // `%*d` takes its width from an argument.
+    if written.contains('*') {
+        return Err(Error::new(ErrorKind::InvalidOperation, "`*` is no width; write a number"));
+    }
+    for digits in written.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty()) {
+        check_width(digits.parse().unwrap_or(usize::MAX))?;
+    }
+    filters::format(state, text, args)
+}
+
+fn indent_bounded(
+    value: StringInput<'_>,
+    width: Option<usize>,
+    first: Option<bool>,
+    blank: Option<bool>,
+    kwargs: Kwargs,
+) -> Result<Jinja, Error> {
+    let named: Option<usize> = kwargs.get("width")?;
+    check_width(width.or(named).unwrap_or_default())?;
+    filters::indent(value, width, first, blank, kwargs)
+}
+
+fn batch_bounded(state: &State, value: Jinja, count: usize, fill: Option<Jinja>) -> Result<Jinja, Error> {
+    check_width(count)?;
+    filters::batch(state, value, count, fill)
+}
+
+fn slice_bounded(state: &State, value: Jinja, count: usize, fill: Option<Jinja>) -> Result<Jinja, Error> {
+    check_width(count)?;
+    filters::slice(state, value, count, fill)
 }
 
 /// True when `text` holds template syntax.
@@ -77,21 +156,67 @@ pub fn text(template: &str, vars: &Vars) -> Result<String, String> {
     bounded(render(&PLAIN, template, vars)?)
 }
 
-/// Renders a shell script: every value is quoted for the place where it stands
-/// ([`shell::fill`]), unless the template says `{{ value | script }}`.
+/// Renders a shell script: every value becomes the expansion of a variable ([`super::expansion`]), unless the template
+/// says `{{ value | script }}`.
 pub fn script(template: &str, vars: &Vars) -> Result<String, String> {
-    if template.contains([shell::MARK_OPEN, shell::MARK_CLOSE]) {
-        return Err("holds a character that rollcall keeps for itself (U+E0F0, U+E0F1)".into());
-    }
+    check_script(template)?;
     MARKED.with_borrow_mut(Vec::clear);
     let rendered = render(&SCRIPT, template, vars)?;
     let values = MARKED.take();
-    let marks = rendered.matches([shell::MARK_OPEN, shell::MARK_CLOSE]).count();
-    let smuggled = values.iter().any(|value| value.contains([shell::MARK_OPEN, shell::MARK_CLOSE]));
-    if smuggled || marks != 2 * values.len() {
-        return Err("a value holds a character that rollcall keeps for itself (U+E0F0, U+E0F1)".into());
+    bounded(expansion::fill(&rendered, &values)?)
+}
+
+const RESERVED: &str = "holds a character that rollcall keeps for itself (U+E0F0, U+E0F1)";
+
+/// Checks, before any value is known, that a shell script can be rendered whatever its values are. The error says
+/// which place cannot take a value, and what to write instead.
+pub fn check_script(template: &str) -> Result<(), String> {
+    if template.contains([MARK_OPEN, MARK_CLOSE]) {
+        return Err(RESERVED.into());
     }
-    bounded(shell::fill(&rendered, &values)?)
+    let mut units = Vec::with_capacity(template.len());
+    for part in jinja::parts(template)? {
+        match part {
+            Part::Text(text) => units.extend(text.chars().map(Unit::Char)),
+            Part::Expression(expression) if is_script(expression) => units.push(Unit::Unknown),
+            Part::Expression(_) => units.push(Unit::Value(0)),
+            Part::Tag(tag) => units.extend(unit_of(tag)?),
+        }
+    }
+    expansion::check(&units)
+}
+
+/// The names whose values are taken as script text: `{{ name | script }}`.
+pub fn script_names(template: &str) -> Vec<String> {
+    let Ok(parts) = jinja::parts(template) else { return Vec::new() };
+    let scripts = parts.into_iter().filter_map(|part| match part {
+        // A filter within the expression, as in `(a | script) ~ b`, counts as well.
+        Part::Expression(text) if text.contains("script") => Some(names_in_expression(text)),
+        // `{% set x = name | script %}` is read nowhere else.
+        Part::Tag(text) if text.contains("script") => Some(names_used(template)),
+        _ => None,
+    });
+    scripts.flatten().collect()
+}
+
+/// True for `{{ value | script }}`.
+fn is_script(expression: &str) -> bool {
+    expression.rsplit_once('|').is_some_and(|(_, filter)| filter.trim() == "script")
+}
+
+fn unit_of(tag: &str) -> Result<Option<Unit>, String> {
+    let word = jinja::first_word(tag);
+    if !SCRIPT_TAGS.contains(&word) || (jinja::opens(word, tag) && word == "set") {
+        return Err(format!(
+            "`{{% {word} %}}` cannot stand in a script; known: if, elif, else, for, set NAME = ..., raw"
+        ));
+    }
+    Ok(match word {
+        "elif" | "else" => Some(Unit::Between),
+        "endif" | "endfor" => Some(Unit::Close),
+        _ if jinja::opens(word, tag) => Some(Unit::Open),
+        _ => None,
+    })
 }
 
 /// The text of a value in JSON, as that value: `{{ (list.stdout | from_json).name }}`.
@@ -113,6 +238,7 @@ pub fn holds(expression: &str, vars: &Vars) -> Result<bool, String> {
 }
 
 fn evaluate(expression: &str, vars: &Vars) -> Result<Jinja, String> {
+    jinja::check_expression(expression)?;
     let compiled = PLAIN.compile_expression(expression).map_err(|error| explain(&error))?;
     let value = compiled.eval(Jinja::from(Serde(vars))).map_err(|error| match error.kind() {
         ErrorKind::UndefinedError => undefined(&braced(expression), vars),
@@ -126,6 +252,7 @@ fn evaluate(expression: &str, vars: &Vars) -> Result<Jinja, String> {
 
 /// Checks that `expression` can be parsed, for messages at load time.
 pub fn check_expression(expression: &str) -> Result<(), String> {
+    jinja::check_expression(expression)?;
     PLAIN.compile_expression(expression).map(drop).map_err(|error| explain(&error))
 }
 
@@ -145,6 +272,7 @@ fn braced(expression: &str) -> String {
 
 /// Checks that `template` can be parsed, for messages at load time.
 pub fn check_syntax(template: &str) -> Result<(), String> {
+    jinja::parts(template)?;
     PLAIN.template_from_str(template).map(drop).map_err(|error| explain(&error))
 }
 
@@ -159,6 +287,9 @@ pub fn paths_used(template: &str) -> Vec<String> {
 }
 
 fn undeclared(template: &str, nested: bool) -> Vec<String> {
+    if jinja::parts(template).is_err() {
+        return Vec::new();
+    }
     let Ok(template) = PLAIN.template_from_str(template) else { return Vec::new() };
     let mut names: Vec<String> = template.undeclared_variables(nested).into_iter().collect();
     names.sort();
@@ -166,10 +297,38 @@ fn undeclared(template: &str, nested: bool) -> Vec<String> {
 }
 
 fn render(environment: &Environment<'_>, template: &str, vars: &Vars) -> Result<String, String> {
-    environment.render_str(template, Jinja::from(Serde(vars))).map_err(|error| match error.kind() {
+    jinja::parts(template)?;
+    let said = |error: Error| match error.kind() {
         ErrorKind::UndefinedError => undefined(template, vars),
+        ErrorKind::WriteFailure => too_long(),
+        ErrorKind::OutOfFuel => format!("takes more than {STEPS_LIMIT} steps; try: a loop over less"),
         _ => explain(&error),
-    })
+    };
+    let compiled = environment.template_from_str(template).map_err(said)?;
+    let mut out = Bounded(Vec::new());
+    compiled.render_captured_to(Jinja::from(Serde(vars)), &mut out).map_err(said)?;
+    String::from_utf8(out.0).map_err(|error| error.to_string())
+}
+
+/// Takes no more than a template may render to.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > RENDER_LIMIT_BYTES {
+            return Err(io::Error::other(too_long()));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn too_long() -> String {
+    format!("renders to more than {RENDER_LIMIT_BYTES} bytes")
 }
 
 fn undefined(template: &str, vars: &Vars) -> String {
@@ -197,7 +356,7 @@ fn bounded(text: String) -> Result<String, String> {
         return Err("a NUL character cannot be passed to a host".into());
     }
     if text.len() > RENDER_LIMIT_BYTES {
-        return Err(format!("renders to more than {RENDER_LIMIT_BYTES} bytes"));
+        return Err(too_long());
     }
     Ok(text)
 }
@@ -221,7 +380,8 @@ mod tests {
     fn values_stand_as_they_are_in_texts_and_quoted_in_scripts() {
         assert_eq!(text("{{ host.address }}:{{ port }}", &vars()).unwrap(), "10.0.0.1:8080");
         assert_eq!(text("{{ message }}", &vars()).unwrap(), "it's $HOME");
-        assert_eq!(script("echo {{ message }}", &vars()).unwrap(), r"echo 'it'\''s $HOME'");
+        let assigned = r#"rollcall_0='it'\''s $HOME'; echo "${rollcall_0}""#;
+        assert_eq!(script("echo {{ message }}", &vars()).unwrap(), assigned);
         assert_eq!(script("echo {{ message | script }}", &vars()).unwrap(), "echo it's $HOME");
         for filter in ["safe", "e", "escape"] {
             let template = format!("echo {{{{ message | {filter} }}}}");
@@ -230,7 +390,8 @@ mod tests {
                 "{filter} goes around the quoting"
             );
         }
-        assert_eq!(script("tar xzf {{ version }}.tar.gz", &vars()).unwrap(), "tar xzf 1.2.3.tar.gz");
+        let twice = script("tar {{ version }}.tar {{ version }}", &vars()).unwrap();
+        assert_eq!(twice, r#"rollcall_0=1.2.3; tar "${rollcall_0}".tar "${rollcall_0}""#);
     }
 
     #[test]
@@ -269,10 +430,43 @@ mod tests {
     }
 
     #[test]
+    fn work_and_memory_of_a_template_are_bounded() {
+        let told = |template: &str| text(template, &vars()).unwrap_err();
+        let loops = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+        assert_eq!(told(loops), "takes more than 1000000 steps; try: a loop over less");
+        assert_eq!(
+            told("{% for a in range(90000) %}{{ message * 9 }}{% endfor %}"),
+            "renders to more than 1048576 bytes"
+        );
+        for wide in [
+            "{{ '%1000000000d' | format(1) }}",
+            "{{ '%*d' | format(1000000000, 1) }}",
+            "{{ 'x' | indent(1000000000) }}",
+            "{{ 'x' | indent(width=1000000000) }}",
+            "{{ [1] | batch(1000000000, 0) }}",
+            "{{ [1] | slice(1000000000) }}",
+        ] {
+            assert!(told(wide).contains("width"), "{wide}: {}", told(wide));
+        }
+        assert_eq!(
+            text("{{ '%5.1f' | format(1.25) }}|{{ 'a\\nb' | indent(2) }}", &vars()).unwrap(),
+            "  1.2|a\n  b"
+        );
+        let chain = format!("{{{{ x{} }}}}", " | upper".repeat(30_000));
+        for check in [check_syntax, check_script] {
+            assert_eq!(check(&chain).unwrap_err(), "an expression has at most 65536 bytes");
+        }
+        assert!(check_expression(&" + 1".repeat(5_000)).unwrap_err().contains("at most 200 operators"));
+        assert!(names_used(&chain).is_empty() && holds(&"not ".repeat(10_000), &vars()).is_err());
+    }
+
+    #[test]
     fn what_cannot_be_sent_is_refused() {
         let with = |value: &str| Vars::from([("x".to_string(), json!(value))]);
         assert!(text("{{ x }}", &with("a\0b")).unwrap_err().contains("NUL"));
-        assert!(script("{{ x }}", &with("\u{e0f0}0\u{e0f1}")).unwrap_err().contains("U+E0F0"));
+        let smuggled = script("{{ x | script }}", &with("\u{e0f0}0\u{e0f1}"));
+        assert!(smuggled.unwrap_err().contains("U+E0F0"), "script text cannot bring marks");
+        assert!(script("{{ x }} \u{e0f0}", &with("a")).unwrap_err().contains("U+E0F0"));
         assert!(text("{{ x }}", &with(&"y".repeat(RENDER_LIMIT_BYTES + 1))).unwrap_err().contains("bytes"));
     }
 }

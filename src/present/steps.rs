@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::domain::event::{Event, EventKind};
+use crate::domain::expansion::readable;
 use crate::domain::name::HostName;
 use crate::domain::outcome::Outcome;
 use crate::domain::probe::Probe;
@@ -33,7 +34,7 @@ pub(super) fn step(step: &Step) -> String {
 
 fn what(body: &StepBody) -> String {
     match body {
-        StepBody::Run { script } => format!("run {}", first_line(script)),
+        StepBody::Run { script } => format!("run {}", first_line(&readable(script))),
         StepBody::Script { source, interpreter, .. } => format!("{interpreter} {}", source_name(source)),
         StepBody::Upload(upload) => format!("upload {} to {}", source_name(&upload.source), upload.to),
         StepBody::Download { from, to } => format!("download {from} to {to}"),
@@ -103,6 +104,7 @@ pub(super) fn probe(probe: &Probe) -> String {
 }
 
 fn first_line(text: &str) -> String {
+    let text = readable(text);
     let mut lines = text.trim().lines();
     let first = lines.next().unwrap_or_default().to_string();
     if lines.next().is_some() { first + " ..." } else { first }

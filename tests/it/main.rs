@@ -21,6 +21,7 @@ mod odd_hosts;
 mod operators;
 mod outcomes;
 mod production;
+mod quoting;
 mod readme;
 mod release;
 mod schema;

@@ -11,7 +11,7 @@ use super::{Mode, OneOrMany, Port, Time};
 /// One of these keys.
 #[derive(JsonSchema)]
 pub struct Kind {
-    /// A script for the host's `sh`. Values of templates are quoted for the place where they stand.
+    /// A script for the host's `sh`. Values of templates reach it as variables of the shell (docs/steps.md, "Values in scripts").
     run: Option<String>,
     /// A file of `files/`, given to an interpreter on the host.
     script: Option<Script>,

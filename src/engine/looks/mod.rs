@@ -12,6 +12,7 @@ use super::script;
 use super::verify::Eyes;
 use crate::domain::check::Check;
 use crate::domain::digest::sha256_hex;
+use crate::domain::expansion;
 use crate::domain::inventory::Endpoint;
 use crate::domain::probe::{Dns, FileProbe, Log, Plugin, Port, Probe, Process};
 use crate::domain::seen::{Observation, Words};
@@ -160,7 +161,8 @@ impl Look<'_> {
         };
         let sum = sha256_hex(&content);
         // Its words are a script's, as the command of any other plugin.
-        let run = format!("set -- {command}\nverb=run sum={sum}\n{}", *PLUGIN);
+        let (values, words) = expansion::split(command);
+        let run = format!("{values}set -- {words}\nverb=run sum={sum}\n{}", *PLUGIN);
         let seen = self.run(&run, Input::None).await;
         if !matches!(&seen, Observation::Exited { code: NOT_SENT, .. }) {
             return seen;
