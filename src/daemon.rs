@@ -25,7 +25,7 @@ use crate::domain::outcome::exit;
 use crate::domain::wish::Wish;
 use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
-use crate::door::{Desk, Reload, Terminal, answer};
+use crate::door::{self, Desk, Reload, Terminal, answer};
 use crate::engine::monitor::{self, Around, Asked, Running};
 use crate::engine::port::{Clock, Remote};
 use crate::engine::tell::{self, Tell};
@@ -209,7 +209,16 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
     });
     let root = Arc::new(Root { path: path.to_path_buf(), current, vault, reloading: Mutex::default() });
     let (monitor, asked) = monitor::prepare();
-    let desk = Desk { engine, tell, config: receiver, reload: root.clone(), monitor, watches: store };
+    let desk = Desk {
+        engine,
+        tell,
+        config: receiver,
+        reload: root.clone(),
+        monitor,
+        watches: store,
+        work: door::work_turns(),
+        large_answers: door::answer_turns(),
+    };
     Ok(Built { desk, fleet, root, asked })
 }
 

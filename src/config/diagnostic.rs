@@ -1,6 +1,6 @@
 //! What is wrong with the configuration, all of it at once: message, place, and what to try.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
@@ -10,6 +10,13 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 use super::sources::Sources;
 use crate::domain::name::{count, nearest};
+
+/// Most hosts of a configuration: a typing error in a set, or a script that runs wild, must not take the memory of the
+/// daemon.
+pub const HOSTS_LIMIT: usize = 100_000;
+
+/// Mistakes that are printed. Those behind them are mostly the same once more.
+const MISTAKES_SHOWN: usize = 200;
 
 /// How many known names a hint lists before it says "and N more".
 const NAMES_SHOWN: usize = 12;
@@ -43,8 +50,11 @@ impl std::error::Error for Diagnostics {}
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for diagnostic in &self.0 {
+        for diagnostic in self.0.iter().take(MISTAKES_SHOWN) {
             writeln!(f, "{diagnostic}\n")?;
+        }
+        if let Some(more) = self.0.len().checked_sub(MISTAKES_SHOWN).filter(|more| *more > 0) {
+            writeln!(f, "{} more\n", count(more, "mistake"))?;
         }
         let files: BTreeSet<&str> = self.0.iter().map(|diagnostic| diagnostic.file.as_str()).collect();
         write!(f, "{} in {}", count(self.0.len(), "mistake"), count(files.len(), "file"))
@@ -96,12 +106,23 @@ pub(super) struct Sink {
     found: RefCell<Vec<Diagnostic>>,
     /// Places of files that no message may show.
     hidden: RefCell<Vec<(String, Range<usize>)>>,
+    /// Hosts that were read.
+    hosts: Cell<usize>,
 }
 
 impl Sink {
     /// Takes mistakes that were found elsewhere.
     pub(super) fn extend(&self, found: impl IntoIterator<Item = Diagnostic>) {
         self.found.borrow_mut().extend(found);
+    }
+
+    /// Counts hosts that are read; an error when there are too many of them.
+    pub(super) fn count_hosts(&self, more: usize) -> Result<(), String> {
+        self.hosts.set(self.hosts.get().saturating_add(more));
+        match self.hosts.get() > HOSTS_LIMIT {
+            true => Err(format!("a configuration has at most {HOSTS_LIMIT} hosts")),
+            false => Ok(()),
+        }
     }
 
     /// All mistakes by file and line, each once; `None` when there are none.

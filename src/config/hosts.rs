@@ -190,6 +190,7 @@ fn check_host_name(name: &str) -> Result<(), String> {
 fn named(doc: Doc<'_>, set: &Spanned<String>, layer: &Layer) -> Vec<RawHost> {
     let names = nodeset::expand(set.get_ref()).and_then(|names| {
         let bad = names.iter().find_map(|name| check_host_name(name).err().map(|why| (name.clone(), why)));
+        doc.sink.count_hosts(names.len())?;
         bad.map_or(Ok(names), |(name, why)| Err(format!("`{name}` cannot name a host: {why}")))
     });
     match names {

@@ -113,7 +113,8 @@ fn read_tags(
                 file.doc.wrong(set.span(), why);
                 Vec::new()
             });
-            for written in names.iter().filter_map(|name| member(file, group, &by_name, name, set)) {
+            // One mistake for each set: each that is reported is compared with all known names.
+            for written in names.iter().map_while(|name| member(file, group, &by_name, name, set)) {
                 tags.entry(written.into()).or_default().insert(tag.get_ref().clone());
             }
         }

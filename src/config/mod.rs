@@ -65,7 +65,7 @@ pub struct Config {
     /// The directory itself.
     pub root: PathBuf,
     pub settings: Settings,
-    pub inventory: Inventory,
+    pub inventory: Arc<Inventory>,
     /// By name.
     pub tasks: BTreeMap<String, Task>,
     /// By name of the set.
@@ -193,7 +193,7 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         root: root.to_path_buf(),
         channels,
         settings,
-        inventory,
+        inventory: Arc::new(inventory),
         tasks,
         checks,
         facts,

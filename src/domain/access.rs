@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::command::Command;
-use super::inventory::Inventory;
+use super::inventory::{Host, Inventory};
 
 /// The key of whoever can read the store anyway: no key proves who that is.
 pub const LOCAL_KEY: &str = "local";
@@ -65,8 +66,16 @@ impl Granted {
     }
 
     /// The inventory as far as the operator may see it. Everything is selected from this one.
-    pub fn inventory(&self, whole: &Inventory) -> Inventory {
-        whole.visible_to(self.operator.groups.as_ref())
+    pub fn inventory(&self, whole: &Arc<Inventory>) -> Arc<Inventory> {
+        match &self.operator.groups {
+            None => whole.clone(),
+            groups => Arc::new(whole.visible_to(groups.as_ref())),
+        }
+    }
+
+    /// True when the host is one of those.
+    pub fn sees(&self, host: &Host) -> bool {
+        host.is_within(self.operator.groups.as_ref())
     }
 }
 

@@ -13,6 +13,8 @@ use super::param::Param;
 use super::plan::{HostPlan, Kind, Plan, World, vars_of};
 use super::planner::{bare_host, everything_at_once, seat};
 use super::selector::select;
+use super::shared::Shared;
+use super::size::Sizes;
 use super::task::{Step, StepBody};
 use super::template::{self, Vars};
 
@@ -28,7 +30,7 @@ pub fn plan_check(
 ) -> Result<Plan, String> {
     let names = select(world.inventory, selector)?;
     check_given(world, params)?;
-    let (mut hosts, mut asked) = (BTreeMap::new(), Vec::new());
+    let (mut hosts, mut asked, mut sizes) = (BTreeMap::new(), Vec::new(), Sizes::default());
     for host in names.iter().filter_map(|name| world.inventory.host(name)) {
         let checks = checks_named(world, host, name);
         if checks.is_empty() {
@@ -43,8 +45,10 @@ pub fn plan_check(
                 format!("{}: check `{}`: {why}; try: check {selector} NAME=VALUE", host.name, check.name)
             })
         };
-        let own = alone(&checks).into_iter().map(render).collect::<Result<_, String>>()?;
-        hosts.insert(host.name.clone(), HostPlan { checks: own, ..bare_host(host) });
+        let own = alone(&checks).into_iter().map(render).collect::<Result<Vec<_>, String>>()?;
+        let mut planned = HostPlan { checks: own.into(), ..bare_host(host) };
+        sizes.take(&mut planned)?;
+        hosts.insert(host.name.clone(), planned);
         asked.push(Asked { host, checks, vars });
     }
     let names: Vec<HostName> = names.into_iter().filter(|name| hosts.contains_key(name)).collect();
@@ -66,22 +70,33 @@ pub fn plan_run(world: &World<'_>, selector: &str, script: &str) -> Result<Plan,
     let names = select(world.inventory, selector)?;
     let body = StepBody::Run { script: script.into() };
     let step = Step { timeout: AD_HOC_TIMEOUT, delay: Duration::ZERO, ..Step::new("command", body) };
-    let hosts = names.iter().filter_map(|name| world.inventory.host(name));
-    let hosts = hosts
-        .map(|host| (host.name.clone(), HostPlan { steps: vec![step.clone()], ..bare_host(host) }))
-        .collect();
+    let hosts = same_step(world, &names, step)?;
     let title = Title(format!("run {selector} -- {script}"));
     Ok(without_rollout(world, title, Kind::Run, names, hosts))
+}
+
+/// One step for all hosts.
+fn same_step(
+    world: &World<'_>,
+    names: &[HostName],
+    step: Step,
+) -> Result<BTreeMap<HostName, HostPlan>, String> {
+    let steps = Shared::from(vec![step]);
+    let mut sizes = Sizes::default();
+    let hosts = names.iter().filter_map(|name| world.inventory.host(name));
+    let planned = hosts.map(|host| {
+        let mut planned = HostPlan { steps: steps.clone(), ..bare_host(host) };
+        sizes.take(&mut planned)?;
+        Ok((host.name.clone(), planned))
+    });
+    planned.collect()
 }
 
 /// Plans a look at hosts: `facts prod`.
 pub fn plan_facts(world: &World<'_>, selector: &str) -> Result<Plan, String> {
     let names = select(world.inventory, selector)?;
-    let hosts = names.iter().filter_map(|name| world.inventory.host(name));
     let step = facts::step(world.facts).render(&Vars::new(), world.files)?;
-    let hosts = hosts
-        .map(|host| (host.name.clone(), HostPlan { steps: vec![step.clone()], ..bare_host(host) }))
-        .collect();
+    let hosts = same_step(world, &names, step)?;
     let title = Title::of_task("facts", selector, &Params::new());
     Ok(without_rollout(world, title, Kind::Facts, names, hosts))
 }

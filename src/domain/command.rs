@@ -7,10 +7,19 @@ use clap::{CommandFactory, FromArgMatches};
 pub use super::ask::{Ask, Command, Format, Params, Tags, Title};
 pub use super::grammar::built_in_names;
 use super::grammar::{BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, TaskWords, Words};
-use super::name::{RunId, nearest};
+use super::name::{RunId, clipped, nearest};
 
 /// Longest line that an operator may send, in bytes.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
+
+/// Longest value of a parameter, in bytes: each step of each host may hold it.
+pub const PARAM_LIMIT_BYTES: usize = 4 * 1024;
+
+/// Most parameters of one command.
+pub const PARAMS_LIMIT: usize = 64;
+
+/// Most words of a line that are not for the hosts' shell: a reason in words has fewer.
+pub const WORDS_LIMIT: usize = 1_000;
 
 /// A parsed line: the command and how to answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,18 +56,32 @@ pub fn parse_line(line: &[u8]) -> Result<Request, UsageError> {
 /// Cuts the line at the first ` -- ` that stands outside of quotes: what follows is for the hosts'
 /// shell and is not read here.
 fn split_script(line: &str) -> (&str, Option<&str>) {
-    for (at, _) in line.match_indices("--") {
-        let (head, tail) = (&line[..at], &line[at + 2..]);
-        let stands_alone = head.ends_with(char::is_whitespace) && tail.starts_with(char::is_whitespace);
-        if stands_alone && shell_words::split(head).is_ok() {
-            return (head, Some(tail.trim()));
+    let (mut quote, mut escaped, mut before) = (None, false, 'x');
+    for (at, c) in line.char_indices() {
+        match quote {
+            _ if escaped => escaped = false,
+            Some('\'') | None if c == '\'' => quote = if quote.is_none() { Some(c) } else { None },
+            Some('"') | None if c == '"' => quote = if quote.is_none() { Some(c) } else { None },
+            None | Some('"') if c == '\\' => escaped = true,
+            None if before.is_whitespace() && is_separator(&line[at..]) => {
+                return (&line[..at], Some(line[at + 2..].trim()));
+            }
+            _ => {}
         }
+        before = c;
     }
     (line, None)
 }
 
+fn is_separator(rest: &str) -> bool {
+    rest.strip_prefix("--").is_some_and(|tail| tail.starts_with(char::is_whitespace))
+}
+
 /// Parses words that a shell has split already.
 pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
+    if words.len() > WORDS_LIMIT {
+        return Err(usage(format!("a command has at most {WORDS_LIMIT} words")));
+    }
     if words.is_empty() {
         return Ok(Request { command: Command::Help { text: help(None)? }, json: false });
     }
@@ -245,10 +268,20 @@ fn read_mark(task: String, words: &[String], bad: bool) -> Result<Command, Usage
 
 fn read_params(words: &[String]) -> Result<Params, UsageError> {
     let mut params = Params::new();
+    if words.len() > PARAMS_LIMIT {
+        return Err(usage(format!("a command takes at most {PARAMS_LIMIT} parameters")));
+    }
     for word in words {
         let Some((name, value)) = word.split_once('=') else {
+            let word = clipped(word);
             return Err(usage(format!("`{word}` is no parameter; write NAME=VALUE, as in version=1.4.2")));
         };
+        if value.len() > PARAM_LIMIT_BYTES {
+            let name = clipped(name);
+            return Err(usage(format!(
+                "`{name}` has more than {PARAM_LIMIT_BYTES} bytes; try: a file below files/ for long texts"
+            )));
+        }
         if params.insert(name.to_string(), value.to_string()).is_some() {
             return Err(usage(format!("`{name}` is given twice")));
         }
@@ -269,9 +302,17 @@ fn explain(error: &clap::Error) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let hint = if error.kind() == ErrorKind::DisplayHelp { "" } else { "\ntry: help" };
-    let kept: Vec<&str> =
-        text.lines().filter(|line| !line.is_empty() && !line.contains("'--help'")).collect();
-    kept.join("\n") + hint
+    let kept = text.lines().filter(|line| !line.is_empty() && !line.contains("'--help'"));
+    kept.map(clipped_line).collect::<Vec<_>>().join("\n") + hint
+}
+
+/// A message quotes what was typed, and that may be long.
+fn clipped_line(line: &str) -> String {
+    const SHOWN_CHARS: usize = 300;
+    match line.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line.to_string(),
+    }
 }
 
 fn usage(text: String) -> UsageError {

@@ -291,6 +291,21 @@ pub enum NginxStyle {
     Comment,
 }
 
+/// True when the group is one of these, or below one of them.
+fn is_within(group: &str, allowed: &BTreeSet<String>) -> bool {
+    let holds = |outer: &String| {
+        group.strip_prefix(outer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    allowed.iter().any(holds)
+}
+
+impl Host {
+    /// True when it is in one of these groups (`None`: all of them).
+    pub fn is_within(&self, allowed: Option<&BTreeSet<String>>) -> bool {
+        allowed.is_none_or(|allowed| self.groups.iter().any(|group| is_within(group, allowed)))
+    }
+}
+
 impl Inventory {
     /// The host of that unique name.
     pub fn host(&self, name: &HostName) -> Option<&Host> {
@@ -301,15 +316,10 @@ impl Inventory {
     /// does not exist for them, so that a forbidden group and an unknown one look alike.
     pub fn visible_to(&self, allowed: Option<&BTreeSet<String>>) -> Inventory {
         let Some(allowed) = allowed else { return self.clone() };
-        let within = |name: &str| {
-            allowed.iter().any(|group| {
-                name == group || name.strip_prefix(group).is_some_and(|rest| rest.starts_with('.'))
-            })
-        };
         let groups: BTreeMap<String, Group> = self
             .groups
             .iter()
-            .filter(|(name, _)| within(name))
+            .filter(|(name, _)| is_within(name, allowed))
             .map(|(n, g)| (n.clone(), g.clone()))
             .collect();
         let seen: BTreeSet<&HostName> = groups.values().flat_map(|group| &group.hosts).collect();

@@ -32,7 +32,7 @@ pub fn known(run: &Run, name: &HostName, way: Way) -> Vars {
     };
     let mut vars = match way {
         Way::Back => with_previous(&plan.vars, host.previous.as_deref().unwrap_or_default()),
-        _ => plan.vars.clone(),
+        _ => Vars::clone(&plan.vars),
     };
     vars.extend(host.results.clone());
     vars.extend(shared(run, plan));

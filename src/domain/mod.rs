@@ -3,9 +3,9 @@
 //! The files form a chain; each imports only files that stand before it
 //! (`tests/it/architecture.rs` reads this list and holds it):
 //!
-//! name, paths, archive, digest, nodeset, outcome, range, perf, output, shell, interpreter, expansion, jinja, secret, template, param, schedule, rotation, inventory,
+//! name, paths, archive, digest, shared, nodeset, outcome, range, perf, output, shell, expansion, jinja, secret, template, param, schedule, rotation, inventory,
 //! alert, probe, seen, judge, across, check, roll, watched, channel, notice, incident, incidents, body, edit, step, hook, result, task,
-//! facts, selector, ask, grammar, command, access, release, plan, given, expand, checking, roster, watchlist, planner, adhoc, event,
+//! facts, selector, ask, grammar, command, access, release, plan, size, given, expand, checking, roster, watchlist, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
@@ -37,7 +37,6 @@ pub mod health;
 pub mod hook;
 pub mod incident;
 pub mod incidents;
-mod interpreter;
 pub mod inventory;
 pub mod jinja;
 pub mod judge;
@@ -68,7 +67,9 @@ pub mod schedule;
 pub mod secret;
 pub mod seen;
 pub mod selector;
+pub mod shared;
 pub mod shell;
+pub mod size;
 pub mod step;
 pub mod task;
 pub mod template;

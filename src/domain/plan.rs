@@ -16,6 +16,7 @@ use super::inventory::{Balancer, Endpoint, Host, Inventory};
 use super::name::HostName;
 use super::release::{Mark, Release, Taken};
 use super::secret::SecretVars;
+use super::shared::Shared;
 use super::task::{Files, Rollout, Source, Step, Task};
 use super::template::Vars;
 
@@ -112,16 +113,16 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostPlan {
     pub endpoint: Endpoint,
-    pub steps: Vec<Step>,
+    pub steps: Shared<Vec<Step>>,
     /// Templates; rendered with `vars` and `previous` when they are needed.
-    pub rollback: Vec<Step>,
-    pub vars: Vars,
+    pub rollback: Shared<Vec<Step>>,
+    pub vars: Shared<Vars>,
     /// The link whose present target is looked up before anything else: `previous`.
     pub observe: Option<String>,
     /// Checks that gate the way back into rotation, and that run again after the last batch.
-    pub checks: Vec<Check>,
+    pub checks: Shared<Vec<Check>>,
     /// The same for a host that was rolled back: they refer to the release before.
-    pub checks_back: Vec<Check>,
+    pub checks_back: Shared<Vec<Check>>,
     /// The balancer, and how the host is written there.
     pub balancer: Option<Seat>,
     /// An earlier run left it out of rotation: it goes back only on proof, never as it was.
@@ -163,6 +164,23 @@ pub struct Seat {
 }
 
 impl HostPlan {
+    /// Nothing happens on this host.
+    pub fn bare(endpoint: Endpoint) -> HostPlan {
+        HostPlan {
+            endpoint,
+            steps: Shared::default(),
+            rollback: Shared::default(),
+            vars: Shared::default(),
+            observe: None,
+            checks: Shared::default(),
+            checks_back: Shared::default(),
+            balancer: None,
+            held: false,
+            current: false,
+            release: None,
+        }
+    }
+
     /// Hosts where steps are done instead of on this one.
     pub fn places(&self) -> impl Iterator<Item = &Endpoint> {
         self.steps.iter().chain(&self.rollback).filter_map(|step| step.at.as_ref())

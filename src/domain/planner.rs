@@ -16,6 +16,8 @@ use super::plan::{HostPlan, Kind, Plan, Seat, Tags, World, secret_names, vars_of
 use super::release::{Need, Release, last_good, marked_bad, need};
 use super::secret::HIDDEN;
 use super::selector::select;
+use super::shared::Shared;
+use super::size::Sizes;
 use super::task::{MaxFailures, Rollout, Step, StepBody, Task, batch_sizes};
 use super::template::{self, Vars};
 
@@ -35,9 +37,9 @@ pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
     let plan = plan_task(world, ask)?;
     let names: Vec<HostName> = plan.batches.into_iter().flatten().collect();
     let bare = |host: HostPlan| HostPlan {
-        rollback: vec![],
-        checks: vec![],
-        checks_back: vec![],
+        rollback: Shared::default(),
+        checks: Shared::default(),
+        checks_back: Shared::default(),
         balancer: None,
         current: false,
         release: None,
@@ -129,11 +131,13 @@ fn plan_hosts(
     let task = wanted.task;
     let mut hosts = BTreeMap::new();
     let mut balancers = BTreeMap::new();
+    let mut sizes = Sizes::default();
     for (host, params) in &each {
         refuse_marked(world, task, params)?;
         let host = world.inventory.host(host).ok_or_else(|| format!("{host}: not in the inventory"))?;
-        let planned =
+        let mut planned =
             plan_host(world, wanted, host, params).map_err(|why| format!("{}: {why}", host.name))?;
+        sizes.take(&mut planned)?;
         if let Some(seat) = &planned.balancer {
             let balancer =
                 world.inventory.groups.get(&seat.balancer).and_then(|group| group.balancer.clone());
@@ -264,7 +268,7 @@ fn plan_host(
     if task.rollout.is_none() {
         let needs_vars = steps.iter().any(|step| step.late || !step.expressions().is_empty());
         let vars = if needs_vars { vars } else { Vars::new() };
-        return Ok(HostPlan { steps, vars, ..bare_host(host) });
+        return Ok(HostPlan { steps: steps.into(), vars: vars.into(), ..bare_host(host) });
     }
     let checks = alone(&checks_named(world, host, None));
     let named = |check: &Check, vars: &Vars| {
@@ -281,12 +285,12 @@ fn plan_host(
         .is_some_and(|release| need(held, world.present(&host.name), release) == Need::Current);
     Ok(HostPlan {
         observe: steps.iter().find_map(|step| link_at(step, &vars)),
-        rollback,
-        checks: checks.iter().map(|check| named(check, &vars)).collect::<Result<_, String>>()?,
-        checks_back,
+        rollback: rollback.into(),
+        checks: checks.iter().map(|check| named(check, &vars)).collect::<Result<Vec<_>, String>>()?.into(),
+        checks_back: checks_back.into(),
         balancer: seat(world.inventory, host, &vars)?,
-        vars,
-        steps,
+        vars: vars.into(),
+        steps: steps.into(),
         held,
         current,
         release,
@@ -377,17 +381,5 @@ fn unknown_task(world: &World<'_>, name: &str) -> String {
 }
 
 pub(super) fn bare_host(host: &Host) -> HostPlan {
-    HostPlan {
-        endpoint: host.endpoint.clone(),
-        steps: vec![],
-        rollback: vec![],
-        vars: Vars::new(),
-        observe: None,
-        checks: vec![],
-        checks_back: vec![],
-        balancer: None,
-        held: false,
-        current: false,
-        release: None,
-    }
+    HostPlan::bare(host.endpoint.clone())
 }

@@ -269,7 +269,7 @@ fn a_held_host_does_not_go_back_to_what_got_it_held_without_a_check() {
     let held = |checks_back: Vec<Check>| {
         let mut plan = ones(1, OnFailure::Rollback);
         let host = plan.hosts.get_mut(&HostName::from("h1")).unwrap();
-        (host.held, host.checks_back) = (true, checks_back);
+        (host.held, host.checks_back) = (true, checks_back.into());
         ends(&play(plan, &world(&[("h1", Trouble::Step(Way::Forward, 1, failed()))])))
     };
     assert_eq!(held(vec![]), "held");
@@ -281,7 +281,7 @@ fn operators_take_hosts_out_and_put_them_back() {
     let rotation = |kind: Kind| {
         let mut plan = plan(2, &[BatchSize::Hosts(2)], 2, OnFailure::Stop);
         plan.kind = kind;
-        plan.hosts.values_mut().for_each(|host| (host.steps, host.checks) = (vec![], vec![]));
+        plan.hosts.values_mut().for_each(|host| (host.steps, host.checks) = Default::default());
         plan
     };
     let story = play(rotation(Kind::Drain), &World::default());

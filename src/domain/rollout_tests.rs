@@ -45,17 +45,12 @@ fn host_plan(name: &str) -> HostPlan {
     let endpoint =
         Endpoint { name: name.into(), address: name.into(), port: 22, login: "d".into(), via: None };
     HostPlan {
-        endpoint,
-        steps: vec![step("one", "a"), step("two", "b")],
-        rollback: vec![step("back", "{{ previous }}")],
-        vars: BTreeMap::new(),
+        steps: vec![step("one", "a"), step("two", "b")].into(),
+        rollback: vec![step("back", "{{ previous }}")].into(),
         observe: Some("current".into()),
-        checks: vec![check()],
-        checks_back: vec![],
+        checks: vec![check()].into(),
         balancer: Some(Seat { balancer: "web".into(), server: name.into() }),
-        held: false,
-        current: false,
-        release: None,
+        ..HostPlan::bare(endpoint)
     }
 }
 
@@ -710,7 +705,7 @@ fn a_rollback_that_fails_is_held() {
     let mut plan = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Rollback);
     let host = plan.hosts.get_mut(&HostName::from("h1")).unwrap();
     host.steps[0].retries = 0;
-    host.checks_back = vec![check()];
+    host.checks_back = vec![check()].into();
     // The gate is critical on the way forward and on the way back.
     let story = play(plan, &world(&[("h1", Trouble::GateBothWays(Verdict::Critical))]));
     assert_eq!(ends(&story), "held");

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod local;
 pub mod shown;
 pub mod ssh;
+pub mod turns;
 mod watchlist;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::turns::Turns;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::monitor::Monitor;
@@ -60,4 +62,19 @@ pub struct Desk {
     pub reload: Arc<dyn Reload>,
     pub monitor: Monitor,
     pub watches: Arc<dyn Watches>,
+    /// For planning, selecting and printing.
+    pub work: Arc<Turns>,
+    /// For answers that take memory until they are read.
+    pub large_answers: Arc<Turns>,
+}
+
+/// Commands that plan, select or print at the same time, in all and for one operator. The machine of rollcall has few
+/// processors, and its runs need them as well.
+pub fn work_turns() -> Arc<Turns> {
+    Arc::new(Turns::new(4, 1))
+}
+
+/// Large answers at the same time, in all and for one operator: each may be as large as a plan.
+pub fn answer_turns() -> Arc<Turns> {
+    Arc::new(Turns::new(4, 1))
 }

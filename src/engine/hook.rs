@@ -30,7 +30,7 @@ impl Work {
         let (name, done) = match self.hook_step(hook, at) {
             Ok(step) => {
                 let operation = hook_id(self.live.id, hook, at);
-                let plan = nothing_but(Endpoint::here());
+                let plan = HostPlan::bare(Endpoint::here());
                 let done = Attempt { work: self, plan: &plan, step: &step, operation }.perform().await.0;
                 let outcome = self.judged(&step, &done);
                 (step.name, Done { outcome, ..done })
@@ -61,21 +61,5 @@ impl Work {
         let outcome = self.known.get(OUTCOME).and_then(|word| word.as_str());
         step.env.extend(outcome.map(|word| ("ROLLCALL_OUTCOME".to_string(), word.to_string())));
         Ok(step)
-    }
-}
-
-fn nothing_but(endpoint: Endpoint) -> HostPlan {
-    HostPlan {
-        endpoint,
-        steps: vec![],
-        rollback: vec![],
-        vars: Vars::new(),
-        observe: None,
-        checks: vec![],
-        checks_back: vec![],
-        balancer: None,
-        held: false,
-        current: false,
-        release: None,
     }
 }

@@ -52,6 +52,12 @@ use crate::domain::wish::Wish;
 /// to be asked for at the next start. Service managers wait for 90 seconds.
 const STOP_GRACE: Duration = Duration::from_secs(30);
 
+/// Runs under way of one operator. Each keeps its plan in memory, and checks may be started by anybody.
+const RUNS_LIMIT_PER_OPERATOR: usize = 32;
+
+/// Runs under way in all.
+const RUNS_LIMIT: usize = 256;
+
 /// The world, as the engine reaches it.
 #[derive(Clone)]
 pub struct Ports {
@@ -107,6 +113,8 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error("rollcall is stopping and starts nothing new; try again when it is back")]
     Draining,
+    #[error("{0} runs are under way, and no more are started; try again when one has ended, see: runs")]
+    Crowded(usize),
 }
 
 impl Engine {
@@ -140,6 +148,7 @@ impl Engine {
         if *self.draining.borrow() {
             return Err(StartError::Draining);
         }
+        self.check_room(&by.name)?;
         let started = self.ports.store.create_run(&plan, by, self.ports.clock.now()).await?;
         let id = started.run;
         self.ports.secrets.keep(id, given);
@@ -150,6 +159,16 @@ impl Engine {
             let _ = self.ask(id, Wish::Suspend, by).await;
         }
         Ok(watch)
+    }
+
+    fn check_room(&self, operator: &str) -> Result<(), StartError> {
+        let lives = self.lives();
+        let own = lives.values().filter(|live| live.by == operator).count();
+        match lives.len() >= RUNS_LIMIT {
+            true => Err(StartError::Crowded(lives.len())),
+            false if own >= RUNS_LIMIT_PER_OPERATOR => Err(StartError::Crowded(own)),
+            false => Ok(()),
+        }
     }
 
     /// Takes up the runs that were under way when the process before this one ended; their numbers.

@@ -15,24 +15,28 @@ use crate::domain::run::Run;
 /// Version of these shapes; it grows when a field changes its meaning or goes away.
 pub const VERSION: u32 = 1;
 
-/// One line of kind `schema`, holding `value`.
+/// One line of kind `schema`, holding `value`. Written in one piece: a plan may be large.
 pub fn line(schema: &str, value: impl Serialize) -> String {
-    let mut object = json!({ "schema": schema, "version": VERSION });
-    match (serde_json::to_value(value), object.as_object_mut()) {
-        (Ok(Value::Object(fields)), Some(object)) => object.extend(fields),
-        (Ok(other), Some(object)) => _ = object.insert("value".into(), other),
-        (Err(error), Some(object)) => _ = object.insert("error".into(), error.to_string().into()),
-        _ => {}
-    }
-    escape(&object.to_string()) + "\n"
+    let head = format!("{{\"schema\":{},\"version\":{VERSION}", Value::from(schema));
+    let line = match serde_json::to_string(&value) {
+        Ok(text) if text == "{}" => head + "}",
+        Ok(text) if text.starts_with('{') => head + "," + &text[1..],
+        Ok(text) => format!("{head},\"value\":{text}}}"),
+        Err(error) => format!("{head},\"error\":{}}}", Value::from(error.to_string())),
+    };
+    escape(line) + "\n"
 }
 
 /// JSON leaves C1 controls and direction overrides as they are; a terminal would obey them. Outside of
 /// strings there are none.
-fn escape(json: &str) -> String {
+fn escape(json: String) -> String {
+    let steers = |c: char| c.is_control() || is_steering(c);
+    if !json.contains(steers) {
+        return json;
+    }
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {
-        match c.is_control() || is_steering(c) {
+        match steers(c) {
             true => safe.push_str(&format!("\\u{:04x}", c as u32)),
             false => safe.push(c),
         }

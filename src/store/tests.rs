@@ -28,21 +28,12 @@ fn plan(version: &str) -> Plan {
     let endpoint =
         Endpoint { name: name.clone(), address: "a".into(), port: 22, login: "d".into(), via: None };
     let host = HostPlan {
-        endpoint,
-        steps: vec![],
-        rollback: vec![],
-        vars: Default::default(),
-        observe: None,
-        checks: vec![],
-        checks_back: vec![],
-        balancer: None,
-        held: false,
-        current: false,
         release: Some(Release {
             task: "deploy".into(),
             params: Params::from([("version".into(), version.into())]),
             fingerprint: "f".into(),
         }),
+        ..HostPlan::bare(endpoint)
     };
     Plan {
         title: Title(format!("deploy prod version={version}")),
@@ -336,7 +327,7 @@ fn facts_are_on_record_with_the_event_that_brings_them() {
     let host = plan.hosts.values_mut().next().unwrap();
     let look = facts::step(&BTreeMap::new());
     host.steps =
-        vec![look.clone(), Step { body: StepBody::Link { from: "a".into(), at: "b".into() }, ..look }];
+        vec![look.clone(), Step { body: StepBody::Link { from: "a".into(), at: "b".into() }, ..look }].into();
     let endpoint = host.endpoint.clone();
     let run = store.create_run_now(&plan, &ann(), at(1)).unwrap().run;
     let seen = Facts { cpus: Some(4), ..Facts::default() };

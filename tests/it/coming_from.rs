@@ -118,7 +118,7 @@ async fn the_founding_puppet_module_converges_and_stays_so() {
     let tools = site.dir.path().join("tools");
     // What they install is what they can import afterwards.
     let pip = "#!/bin/sh\nfor last; do :; done\ntouch \"$(dirname \"$0\")/$last.$USER_DIR.installed\"\n";
-    let python = "#!/bin/sh\nmodule=${2#import }\ncase $module in curl) module=pycurl ;; MySQLdb) module=MySQL-python ;; esac\n\
+    let python = "#!/bin/sh\nmodule=$3\ncase $module in curl) module=pycurl ;; MySQLdb) module=MySQL-python ;; esac\n\
                   test -e \"$(dirname \"$0\")/$module.$USER_DIR.installed\"\n";
     for (name, text) in [("pip", pip), ("python", python)] {
         write(&tools.join(name), &text.replace(".$USER_DIR", ""));

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use rollcall::config::{Config, FilesDir, Settings, from_texts, load};
 use rollcall::domain::access::Role;
 use rollcall::domain::command::Params;
+use rollcall::domain::expansion::readable;
 use rollcall::domain::inventory::{Driver, Host, OnDrainTimeout, Present, Socket};
 use rollcall::domain::name::HostName;
 use rollcall::domain::plan::{secrets_of, vars_of};
@@ -65,7 +66,7 @@ fn the_repositorys_own_files_load() {
     let Driver::Nginx(nginx) = &balancer.driver else { panic!("{balancer:?}") };
     assert_eq!(balancer.on.len(), 2);
     assert!(balancer.on.iter().all(|endpoint| endpoint.via.is_some()));
-    assert_eq!(nginx.test, "nginx -t -c /etc/nginx/conf.d/app.conf");
+    assert_eq!(readable(&nginx.test), "nginx -t -c /etc/nginx/conf.d/app.conf");
     assert!(nginx.workers.ends_with(r#"{ print $1 "/" $2 }'"#), "{}", nginx.workers);
     assert_eq!(balancer.drain_timeout, Duration::from_secs(30));
 }
@@ -171,7 +172,7 @@ vars = { one = "all", two = "all", three = "all", four = "all" }
     assert_eq!((via.address.as_str(), via.port, via.login.as_str()), ("gate", 1, "all"));
     let balancer = config.inventory.groups["p.child"].balancer.as_ref().unwrap();
     let Driver::Nginx(nginx) = &balancer.driver else { panic!("{balancer:?}") };
-    assert_eq!(nginx.reload, r"reload 'it'\''s here'");
+    assert_eq!(readable(&nginx.reload), r"reload 'it'\''s here'");
 }
 
 /// The balancers that hosts/prod.toml shows as comments, each in the place of the one that is in force.

@@ -245,7 +245,7 @@ async fn nonsense_is_answered_and_the_door_stands() {
         (
             "plan deploy prod version=1.0.0 'hook=a\u{e0f0}'",
             64,
-            "a value holds a character that rollcall keeps for itself",
+            "holds a character that rollcall keeps for itself",
         ),
         ("check prod", 64, "`version` is not defined"),
         ("check prod root=/etc", 64, "`root` is no parameter of any task, and checks are told nothing else"),

@@ -143,7 +143,7 @@ async fn a_probe_through_a_host_that_does_not_forward_is_unknown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_takes_too_long_is_ended_on_the_host() {
     let site = Site::start(1).await;
-    let task = "[[steps]]\nname = \"slow\"\nrun = \"trap 'touch {{ root }}/got-term; exit 1' TERM; touch {{ root }}/begun; while :; do sleep 0.05; done\"\ntimeout = \"1s\"\n";
+    let task = "[[steps]]\nname = \"slow\"\nrun = \"root={{ root }}; trap 'touch $root/got-term; exit 1' TERM; touch $root/begun; while :; do sleep 0.05; done\"\ntimeout = \"1s\"\n";
     write(&site.config.join("tasks/slow.toml"), task);
     site.ask("reload").await.expect(0);
     let answer = site.ask("slow web01").await.expect(2);

@@ -12,6 +12,7 @@ mod failures;
 mod fleet;
 mod formats;
 mod haproxy;
+mod hostile;
 mod inventory;
 mod killed;
 mod language;

@@ -1,22 +1,23 @@
 //! `facts`: what is on record where it is fresh enough, and otherwise what hosts answer now.
 
-use super::{Asked, Ended, Refused};
+use std::sync::Arc;
+
+use super::{Asked, Ended};
 use crate::domain::access::Granted;
 use crate::domain::command::Command;
 use crate::domain::inventory::Inventory;
 use crate::domain::name::HostName;
 use crate::domain::run::Run;
-use crate::domain::selector::select;
 use crate::present::facts::{self, Report};
 
 impl Asked<'_> {
     pub(super) async fn facts(
         &mut self,
         granted: &Granted,
-        inventory: &Inventory,
+        inventory: &Arc<Inventory>,
         (selector, fresh): (&str, bool),
     ) -> Result<u8, Ended> {
-        let picked = select(inventory, selector).map_err(Refused::usage)?;
+        let picked = self.pick(inventory, selector).await?;
         let old = self.to_ask(inventory, &picked, fresh).await?;
         let run = match old.is_empty() {
             true => None,
@@ -36,7 +37,7 @@ impl Asked<'_> {
     /// The hosts of which nothing is on record that is fresh enough.
     async fn to_ask(
         &self,
-        inventory: &Inventory,
+        inventory: &Arc<Inventory>,
         picked: &[HostName],
         fresh: bool,
     ) -> Result<Vec<HostName>, Ended> {
@@ -54,7 +55,7 @@ impl Asked<'_> {
 
     async fn tell_facts(
         &mut self,
-        inventory: &Inventory,
+        inventory: &Arc<Inventory>,
         picked: &[HostName],
         run: Option<&Run>,
     ) -> Result<(), Ended> {

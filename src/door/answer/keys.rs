@@ -1,9 +1,10 @@
 //! `host accept`: the keys that hosts present, and which of them are recorded.
 
+use std::sync::Arc;
+
 use super::{Asked, Ended, Refused};
 use crate::domain::inventory::Inventory;
 use crate::domain::name::HostName;
-use crate::domain::selector::select;
 use crate::engine::port::KeyState;
 
 impl Asked<'_> {
@@ -11,12 +12,12 @@ impl Asked<'_> {
     /// operator's word, for hosts of which none is known.
     pub(super) async fn host_accept(
         &mut self,
-        inventory: &Inventory,
+        inventory: &Arc<Inventory>,
         selector: &str,
         fingerprint: Option<&str>,
         trust: bool,
     ) -> Result<u8, Ended> {
-        let names = select(inventory, selector).map_err(Refused::usage)?;
+        let names = self.pick(inventory, selector).await?;
         if fingerprint.is_some() && names.len() > 1 {
             return Err(Refused::usage(format!(
                 "a fingerprint is of one host, and `{selector}` is {} hosts",

@@ -54,7 +54,9 @@ impl From<StartError> for Refused {
     fn from(error: StartError) -> Refused {
         match error {
             StartError::Store(error) => error.into(),
-            StartError::Draining => Refused { status: exit::BUSY, why: error.to_string() },
+            StartError::Draining | StartError::Crowded(_) => {
+                Refused { status: exit::BUSY, why: error.to_string() }
+            }
         }
     }
 }
@@ -81,8 +83,14 @@ impl<T: Into<Refused>> From<T> for Ended {
 /// goes on.
 pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal: &mut dyn Terminal) -> u8 {
     let format = request.command.format();
-    let mut asked =
-        Asked { desk, config: desk.config.borrow().clone(), json: request.json, format, terminal };
+    let mut asked = Asked {
+        desk,
+        operator: operator.key.clone(),
+        config: desk.config.borrow().clone(),
+        json: request.json,
+        format,
+        terminal,
+    };
     let result = match authorize(operator, request.command) {
         Ok(granted) => asked.answer(&granted).await,
         Err(why) => Err(Ended::Refused(Refused { status: exit::NOT_ALLOWED, why })),
@@ -103,8 +111,13 @@ pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal
     }
 }
 
+/// An answer of more bytes than this is large: a plan, or a list, of a fleet.
+const LARGE_ANSWER_BYTES: usize = 1024 * 1024;
+
 struct Asked<'a> {
     desk: &'a Desk,
+    /// Who asks, as turns know them.
+    operator: String,
     config: Arc<Config>,
     json: bool,
     format: Format,
@@ -133,7 +146,10 @@ impl Asked<'_> {
             Command::Hosts { selector } => self.hosts(&inventory, selector).await,
             Command::Plan { diff: false, .. } => {
                 let plan = self.plan(&inventory, granted.command()).await?;
-                let text = if self.json { json::line("plan", &plan) } else { present_plan(&plan) };
+                let json = self.json;
+                let text =
+                    self.work(move || if json { json::line("plan", &plan) } else { present_plan(&plan) });
+                let text = text.await?;
                 self.say(&text).await
             }
             Command::Plan { diff: true, .. }
@@ -187,8 +203,30 @@ impl Asked<'_> {
     }
 
     async fn say(&mut self, text: &str) -> Result<u8, Ended> {
-        self.terminal.out(text).await?;
+        self.out(text).await?;
         Ok(0)
+    }
+
+    /// Results. A large answer is in memory until its reader has taken it, and so waits for a turn.
+    async fn out(&mut self, text: &str) -> Result<(), Ended> {
+        let _turn = match text.len() > LARGE_ANSWER_BYTES {
+            true => Some(self.desk.large_answers.take(&self.operator).await),
+            false => None,
+        };
+        Ok(self.terminal.out(text).await?)
+    }
+
+    /// Does what takes a processor for long, in this operator's turn and on no thread that serves.
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+        let _turn = self.desk.work.take(&self.operator).await;
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| Refused { status: exit::INTERNAL, why: format!("internal error: {error}") })
+    }
+
+    /// The hosts of a selector.
+    async fn pick(&self, inventory: &Arc<Inventory>, selector: &str) -> Result<Vec<HostName>, Refused> {
+        let (inventory, selector) = (inventory.clone(), selector.to_string());
+        self.work(move || select(&inventory, &selector)).await?.map_err(Refused::usage)
     }
 
     async fn whoami(&mut self, granted: &Granted) -> Result<u8, Ended> {
@@ -197,25 +235,28 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
-    async fn hosts(&mut self, inventory: &Inventory, selector: &str) -> Result<u8, Ended> {
-        let picked = select(inventory, selector).map_err(Refused::usage)?;
+    async fn hosts(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
+        let picked = self.pick(inventory, selector).await?;
+        let inventory = inventory.clone();
         if self.json {
-            return self
-                .say(&picked.iter().map(|name| json::host(inventory, name)).collect::<String>())
-                .await;
+            let text =
+                self.work(move || picked.iter().map(|name| json::host(&inventory, name)).collect::<String>());
+            let text = text.await?;
+            return self.say(&text).await;
         }
         let store = &self.desk.engine.ports().store;
         let (debts, taken) = (store.debts().await?, store.taken().await?);
-        self.say(&table::hosts(inventory, &picked, &debts, &taken)).await
+        let text = self.work(move || table::hosts(&inventory, &picked, &debts, &taken)).await?;
+        self.say(&text).await
     }
 
     /// Plans what the command asks for. Uploads are read for it, so this is no work for the executor.
-    async fn plan(&mut self, visible: &Inventory, command: &Command) -> Result<Plan, Ended> {
+    async fn plan(&mut self, visible: &Arc<Inventory>, command: &Command) -> Result<Plan, Ended> {
         let store = &self.desk.engine.ports().store;
         let owed = store.debts().await?.into_iter().map(|debt| debt.host).collect();
         let (taken, marks) = (store.taken().await?, store.marks().await?);
         let (config, inventory, command) = (self.config.clone(), visible.clone(), command.clone());
-        let planning = tokio::task::spawn_blocking(move || {
+        let planning = self.work(move || {
             let world = World {
                 inventory: &inventory,
                 tasks: &config.tasks,
@@ -229,8 +270,7 @@ impl Asked<'_> {
             };
             plan_command(&world, &command)
         });
-        let planned =
-            planning.await.map_err(|error| Refused { status: exit::INTERNAL, why: error.to_string() })?;
+        let planned = planning.await?;
         let files: BTreeSet<&str> = match &planned {
             Ok(plan) => plan.hosts.keys().filter_map(|name| visible.host(name)).map(Host::file).collect(),
             // What was not found may be in a group that is not what it would be.
@@ -326,14 +366,12 @@ fn may_see(granted: &Granted, whole: &Inventory, hosts: &[HostName]) -> bool {
     if granted.operator().groups.is_none() {
         return true;
     }
-    let visible = granted.inventory(whole);
-    let is_others = |host: &HostName| visible.host(host).is_none() && whole.host(host).is_some();
-    !hosts.iter().any(is_others) && hosts.iter().any(|host| visible.host(host).is_some())
+    let mut known = hosts.iter().filter_map(|host| whole.host(host)).peekable();
+    known.peek().is_some() && known.all(|host| granted.sees(host))
 }
 
 /// What is owed for a host that has left the inventory is shown to everybody: somebody has to settle it.
 fn visible_debts(granted: &Granted, whole: &Inventory, debts: Vec<Debt>) -> Vec<Debt> {
-    let visible = granted.inventory(whole);
-    let is_shown = |debt: &Debt| visible.host(&debt.host).is_some() || whole.host(&debt.host).is_none();
+    let is_shown = |debt: &Debt| whole.host(&debt.host).is_none_or(|host| granted.sees(host));
     debts.into_iter().filter(is_shown).collect()
 }

@@ -1,5 +1,7 @@
 //! Debts and releases: what is owed, what hosts run, and the words that operators have on it.
 
+use std::sync::Arc;
+
 use super::{Asked, Ended, Refused, visible_debts};
 use crate::domain::access::Granted;
 use crate::domain::command::Params;
@@ -11,7 +13,6 @@ use crate::domain::plan::Plan;
 use crate::domain::record::Debt;
 use crate::domain::release::Mark;
 use crate::domain::rotation::Rotation;
-use crate::domain::selector::select;
 use crate::engine::effect::members;
 use crate::engine::standing::{Standings, standings};
 use crate::present::{json, table};
@@ -115,10 +116,10 @@ impl Asked<'_> {
     /// What balancers say. One that could not be asked is told, and in the exit status.
     pub(super) async fn balancer_status(
         &mut self,
-        inventory: &Inventory,
+        inventory: &Arc<Inventory>,
         selector: &str,
     ) -> Result<u8, Ended> {
-        let picked = select(inventory, selector).map_err(Refused::usage)?;
+        let picked = self.pick(inventory, selector).await?;
         let Standings { hosts, balancers, troubles } =
             standings(self.desk.engine.ports(), inventory, &picked).await?;
         let text = match self.json {
@@ -135,8 +136,8 @@ impl Asked<'_> {
         Ok(if troubles.is_empty() { 0 } else { exit::UNREACHABLE })
     }
 
-    pub(super) async fn releases(&mut self, inventory: &Inventory, selector: &str) -> Result<u8, Ended> {
-        let picked = select(inventory, selector).map_err(Refused::usage)?;
+    pub(super) async fn releases(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
+        let picked = self.pick(inventory, selector).await?;
         let ports = self.desk.engine.ports();
         let (taken, marks, now) = (ports.store.taken().await?, ports.store.marks().await?, ports.clock.now());
         let of_picked = picked.iter().filter_map(|name| Some((name, taken.get(name)?.as_slice())));

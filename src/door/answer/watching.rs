@@ -1,6 +1,7 @@
 //! What is watched: how it stands, what was seen of it, why, and when nothing is to be told of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,8 +25,8 @@ const LOOKS_SHOWN: usize = 5_000;
 const RUNS_SEARCHED: usize = 1_000;
 
 impl Asked<'_> {
-    pub(super) async fn status(&mut self, inventory: &Inventory, selector: &str) -> Result<u8, Ended> {
-        let picked = select(inventory, selector).map_err(Refused::usage)?;
+    pub(super) async fn status(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
+        let picked = self.pick(inventory, selector).await?;
         let picked: BTreeSet<HostName> = picked.into_iter().collect();
         let Roll { mut lines, pace } = self.desk.monitor.roll().await;
         lines.retain(|line| picked.contains(&line.host));
@@ -44,20 +45,22 @@ impl Asked<'_> {
             self.terminal.err(&format!("rollcall: {why}\n")).await?;
         }
         let now = self.desk.engine.ports().clock.now();
-        let text = match self.json {
+        let json = self.json;
+        let render = move || match json {
             true => {
                 let all = lines.iter().map(|line| json::line("status", line));
                 all.chain([json::line("pace", &pace)]).collect()
             }
             false => watching::status(&Roll { lines, pace }, now),
         };
+        let text: String = self.work(render).await?;
         self.say(&text).await?;
         Ok(worst.exit_status())
     }
 
     pub(super) async fn history(
         &mut self,
-        inventory: &Inventory,
+        inventory: &Arc<Inventory>,
         host: &str,
         check: Option<&str>,
     ) -> Result<u8, Ended> {
@@ -106,7 +109,7 @@ impl Asked<'_> {
     pub(super) async fn why(
         &mut self,
         granted: &Granted,
-        inventory: &Inventory,
+        inventory: &Arc<Inventory>,
         (host, check): (&str, Option<&str>),
     ) -> Result<u8, Ended> {
         let host = one_host(inventory, host)?;
@@ -142,7 +145,7 @@ impl Asked<'_> {
         Ok(runs)
     }
 
-    pub(super) async fn downtimes(&mut self, inventory: &Inventory) -> Result<u8, Ended> {
+    pub(super) async fn downtimes(&mut self, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
         let mut downtimes = self.desk.monitor.downtimes().await;
         for downtime in &mut downtimes {
             downtime.hosts.retain(|host| inventory.host(host).is_some());
@@ -162,7 +165,7 @@ impl Asked<'_> {
         selector: &str,
         (check, time, reason): (Option<&str>, Duration, &str),
     ) -> Result<u8, Ended> {
-        let hosts = select(&granted.inventory(&self.config.inventory), selector).map_err(Refused::usage)?;
+        let hosts = self.pick(&granted.inventory(&self.config.inventory), selector).await?;
         if let Some(check) = check {
             self.check_is_known(check)?;
         }
@@ -240,7 +243,7 @@ impl Asked<'_> {
 }
 
 /// The one host that is meant.
-fn one_host(inventory: &Inventory, written: &str) -> Result<HostName, Ended> {
+fn one_host(inventory: &Arc<Inventory>, written: &str) -> Result<HostName, Ended> {
     let hosts = select(inventory, written).map_err(Refused::usage)?;
     match &hosts[..] {
         [one] => Ok(one.clone()),

@@ -1,6 +1,7 @@
 //! What is asked of runs that are under way, and running something again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Asked, Ended, Refused};
 use crate::domain::access::Granted;
@@ -41,7 +42,7 @@ impl Asked<'_> {
     pub(super) async fn retry(
         &mut self,
         granted: &Granted,
-        inventory: &Inventory,
+        inventory: &Arc<Inventory>,
         id: RunId,
     ) -> Result<u8, Ended> {
         let stored = self.stored(granted, id).await?;

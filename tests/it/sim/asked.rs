@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use rollcall::balancer::nginx::{APPLY, READ};
+use rollcall::domain::expansion::readable;
 use rollcall::domain::shell::{TOGETHER, login_word};
 use rollcall::engine::kinds::{LINK, PLACE, RECEIVE};
 use rollcall::engine::script::OBSERVE;
@@ -54,6 +55,7 @@ impl Asked {
         else {
             return None;
         };
+        let script = readable(script);
         if let Some(own) = script.strip_prefix("set -- ") {
             let (arguments, body) = own.split_once('\n')?;
             return Asked::own(body, shell_words::split(arguments).ok()?);
@@ -61,7 +63,7 @@ impl Asked {
         if let Some(path) = script.strip_prefix("[ -e ").and_then(|rest| rest.strip_suffix(" ]")) {
             return Some(Asked::Exists { path: path.into() });
         }
-        Some(Asked::Run { script: script.into() })
+        Some(Asked::Run { script })
     }
 
     fn wrapper(words: &[&str]) -> Option<Asked> {

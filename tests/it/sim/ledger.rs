@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rollcall::domain::event::{Event, EventKind, Way};
+use rollcall::domain::expansion::readable;
 use rollcall::domain::name::{HostName, RunId};
 use rollcall::domain::outcome::Outcome;
 use rollcall::domain::plan::Plan;
@@ -187,7 +188,7 @@ impl Ledger {
         let plan = &self.plan.hosts[host];
         let steps: &[Step] = if latest.way == Way::Back { &plan.rollback } else { &plan.steps };
         match (work, &steps[latest.step].body) {
-            (Work::Run(asked), StepBody::Run { script, .. }) => asked == script,
+            (Work::Run(asked), StepBody::Run { script, .. }) => *asked == readable(script),
             (Work::Named(name), StepBody::Link { .. } | StepBody::Upload { .. }) => {
                 *name == format!("rollcall-{}", latest.operation.replace('/', "-"))
             }

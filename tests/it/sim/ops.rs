@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rollcall::domain::expansion::readable;
 use rollcall::embedded::sshd::{Ended, ExecIo};
 use russh::Sig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -61,6 +62,7 @@ pub async fn answer(
             return Ended::Exit(75);
         }
         script.truncate(script.len() - end.len());
+        script = readable(&script);
     }
     if !host.ops.has(&call.operation) && host.restarted_within(call.age) {
         return say(io, call, "", "lost the host restarted, and has no record of it").await;

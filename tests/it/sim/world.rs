@@ -2,7 +2,7 @@
 //! depends on the seed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -112,7 +112,7 @@ pub fn granted() -> Granted {
 /// The plan of `deploy prod version=2.0.0`, by the real planner.
 pub fn plan(hosts: usize, style: NginxStyle) -> Plan {
     let granted = granted();
-    let inventory = granted.inventory(&inventory(hosts, style));
+    let inventory = granted.inventory(&Arc::new(inventory(hosts, style)));
     let tasks = BTreeMap::from([("deploy".to_string(), task())]);
     let checks = BTreeMap::from([("app".to_string(), checks())]);
     let before = Taken {

@@ -1,0 +1,302 @@
+//! Follows a script character by character, and says of each value where it stands.
+
+use super::words::Command;
+use super::{PREFIX, Unit, Value};
+
+/// Deepest nesting of quotes and substitutions that is followed: nobody writes more, and each block of a template
+/// compares all of it.
+const DEPTH_LIMIT: usize = 64;
+
+/// Where in a script a character stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Place {
+    Bare,
+    /// `$( ... )`: reads like bare text, until its parenthesis closes.
+    Substitution,
+    /// `( ... )` in bare text.
+    Parenthesis,
+    /// `'...'`; with `dollar`, `$'...'`, which shells read in different ways.
+    Single {
+        dollar: bool,
+    },
+    /// `"..."`; with `dollar`, `$"..."`.
+    Double {
+        dollar: bool,
+    },
+    /// `${...}`.
+    Braces,
+    /// Quotes within `${...}`.
+    BracesQuote(char),
+    /// `$((...))` or `((...))`, with its open parentheses.
+    Arithmetic(usize),
+    Backticks,
+    Here(HereDoc),
+}
+
+/// A here-document.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct HereDoc {
+    pub(super) delimiter: String,
+    /// `<<-`: tabs before a line do not count.
+    pub(super) strips: bool,
+    /// The delimiter was quoted: nothing is expanded in it.
+    pub(super) quoted: bool,
+    /// A program reads it that takes it as text: `cat`, `tee`.
+    pub(super) is_text: bool,
+    pub(super) line: String,
+    pub(super) in_braces: bool,
+}
+
+/// What stands directly before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Before {
+    Other,
+    Dollar,
+    Backslash,
+}
+
+/// How an expansion is written.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Form {
+    Bare,
+    Double,
+    Single,
+}
+
+/// What has to be the same on all ways through a template.
+type State = (Vec<Place>, bool, Option<&'static str>, usize);
+
+pub(super) struct Scanner<'a> {
+    pub(super) units: &'a [Unit],
+    pub(super) at: usize,
+    pub(super) values: &'a [Value],
+    pub(super) out: String,
+    pub(super) places: Vec<Place>,
+    /// One for each place that reads like bare text.
+    pub(super) commands: Vec<Command>,
+    pub(super) before: Before,
+    pub(super) last: char,
+    pub(super) comment: bool,
+    /// From here on nothing is sure, because shells read this in different ways.
+    pub(super) doubtful: Option<&'static str>,
+    /// Begun on this line; their text begins on the next one.
+    pub(super) heredocs: Vec<HereDoc>,
+    pub(super) blocks: Vec<State>,
+}
+
+pub(super) fn scan(units: &[Unit], values: &[Value]) -> Result<String, String> {
+    let mut scanner = Scanner {
+        units,
+        at: 0,
+        values,
+        out: String::with_capacity(units.len()),
+        places: vec![Place::Bare],
+        commands: vec![Command::default()],
+        before: Before::Other,
+        last: '\n',
+        comment: false,
+        doubtful: None,
+        heredocs: Vec::new(),
+        blocks: Vec::new(),
+    };
+    while let Some(unit) = scanner.next() {
+        scanner.unit(unit)?;
+    }
+    Ok(scanner.out)
+}
+
+impl Scanner<'_> {
+    pub(super) fn next(&mut self) -> Option<Unit> {
+        let unit = self.units.get(self.at).copied();
+        self.at += 1;
+        unit
+    }
+
+    pub(super) fn peek(&self) -> Option<char> {
+        match self.units.get(self.at) {
+            Some(Unit::Char(c)) => Some(*c),
+            _ => None,
+        }
+    }
+
+    pub(super) fn unit(&mut self, unit: Unit) -> Result<(), String> {
+        match unit {
+            Unit::Char(c) => {
+                self.out.push(c);
+                self.character(c);
+                self.last = self.units[self.at - 1].char();
+            }
+            Unit::Value(index) => self.value(index)?,
+            Unit::Unknown => self.unknown(),
+            Unit::Open => self.blocks.push(self.state()),
+            Unit::Between => self.same_as_block()?,
+            Unit::Close => {
+                self.same_as_block()?;
+                self.blocks.pop();
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn state(&self) -> State {
+        let mut places = self.places.clone();
+        if let Some(Place::Here(heredoc)) = places.last_mut() {
+            heredoc.line.clear();
+        }
+        (places, self.comment, self.doubtful, self.heredocs.len())
+    }
+
+    pub(super) fn same_as_block(&self) -> Result<(), String> {
+        match self.blocks.last() {
+            Some(state) if *state == self.state() => Ok(()),
+            _ => Err("a block of the template ({% if %}, {% for %}) opens or closes quotes or parentheses; try: whole \
+                      commands or whole words within each block"
+                .into()),
+        }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        self.places.last().unwrap_or(&Place::Bare)
+    }
+
+    pub(super) fn command(&mut self) -> &mut Command {
+        if self.commands.is_empty() {
+            self.commands.push(Command::default());
+        }
+        let last = self.commands.len() - 1;
+        &mut self.commands[last]
+    }
+
+    pub(super) fn doubt(&mut self, why: &'static str) {
+        self.doubtful.get_or_insert(why);
+    }
+
+    pub(super) fn enter(&mut self, place: Place) {
+        if self.places.len() >= DEPTH_LIMIT {
+            return self.doubt("after deeply nested quotes or substitutions");
+        }
+        if matches!(place, Place::Substitution | Place::Parenthesis) {
+            self.commands.push(Command::default());
+        }
+        self.places.push(place);
+    }
+
+    pub(super) fn leave(&mut self) {
+        if matches!(self.places.pop(), Some(Place::Substitution | Place::Parenthesis)) {
+            self.commands.pop();
+        }
+    }
+
+    /// What the template will put here is not known; it is taken for a part of a word.
+    pub(super) fn unknown(&mut self) {
+        self.after_value();
+        self.command().letter('?');
+    }
+
+    pub(super) fn after_value(&mut self) {
+        self.before = Before::Other;
+        self.last = 'v';
+        if let Some(Place::Here(heredoc)) = self.places.last_mut() {
+            // No delimiter holds it: a line with a value ends no here-document.
+            heredoc.line.push('\0');
+        }
+    }
+
+    pub(super) fn character(&mut self, c: char) {
+        if self.comment {
+            self.comment = c != '\n';
+            if self.comment {
+                return;
+            }
+        }
+        let before = std::mem::replace(&mut self.before, Before::Other);
+        match self.place() {
+            Place::Bare | Place::Substitution | Place::Parenthesis => self.bare(c, before),
+            Place::Single { dollar } => self.single(c, *dollar),
+            Place::Double { .. } => self.double(c, before),
+            Place::Braces => self.braces(c, before),
+            Place::BracesQuote(quote) => self.braces_quote(c, *quote),
+            Place::Arithmetic(depth) => self.arithmetic(c, before, *depth),
+            Place::Backticks => self.backticks(c),
+            Place::Here(_) => self.here(c, before),
+        }
+    }
+
+    /// Takes the character behind a backslash with it. A value there would be read with the backslash.
+    pub(super) fn escape(&mut self) {
+        match self.peek() {
+            Some(next) => {
+                self.at += 1;
+                self.out.push(next);
+                self.command().letter(next);
+            }
+            None => self.before = Before::Backslash,
+        }
+    }
+
+    pub(super) fn value(&mut self, index: usize) -> Result<(), String> {
+        let values = self.values;
+        let value = values.get(index);
+        if value.is_none() && !values.is_empty() {
+            return Err("a template left a broken mark".into());
+        }
+        let form = self.form(value).map_err(|why| format!("a value cannot stand {why}"))?;
+        let name = format!("${{{PREFIX}{index}}}");
+        self.out.push_str(&match form {
+            Form::Bare => format!("\"{name}\""),
+            Form::Double => name,
+            Form::Single => format!("'\"{name}\"'"),
+        });
+        self.after_value();
+        Ok(())
+    }
+
+    pub(super) fn form(&mut self, value: Option<&Value>) -> Result<Form, String> {
+        if self.comment {
+            return Ok(Form::Double);
+        }
+        if let Some(why) = self.doubtful {
+            return Err(format!("{why}, which shells read in different ways; {ASSIGN}"));
+        }
+        match self.before {
+            Before::Dollar => return Err(format!("directly behind `$`; {DOLLAR}")),
+            Before::Backslash => return Err(format!("directly behind a backslash; {BACKSLASH}")),
+            Before::Other => {}
+        }
+        let form = match self.place() {
+            Place::Braces | Place::BracesQuote(_) => return Err(format!("in `${{...}}`; {ASSIGN}")),
+            Place::Arithmetic(_) => return Err(format!("in `((...))`; {ARITHMETIC}")),
+            Place::Backticks => return Err("in backticks; try: $(...)".into()),
+            Place::Single { dollar: true } => return Err("in `$'...'`; try: '...' or \"...\"".into()),
+            Place::Double { dollar: true } => return Err("in `$\"...\"`; try: \"...\"".into()),
+            Place::Here(heredoc) => return self.in_heredoc(heredoc),
+            Place::Single { .. } => Form::Single,
+            Place::Double { .. } => Form::Double,
+            Place::Bare | Place::Substitution | Place::Parenthesis => Form::Bare,
+        };
+        self.command().take_value(value)?;
+        Ok(form)
+    }
+
+    pub(super) fn in_heredoc(&self, heredoc: &HereDoc) -> Result<Form, String> {
+        if heredoc.quoted {
+            return Err(
+                "in a here-document whose delimiter is quoted; try: <<END without quotes, or `upload` with \
+                        template = true"
+                    .into(),
+            );
+        }
+        if !heredoc.is_text || heredoc.in_braces {
+            return Err("in a here-document that another program than `cat` or `tee` reads; try: a `script` step with \
+                        `args`, or `env` and the program's own way to read it"
+                .into());
+        }
+        Ok(Form::Double)
+    }
+}
+
+const ASSIGN: &str = "try: name={{ ... }} at the beginning of the script, and \"$name\" here";
+const DOLLAR: &str = "try: \\${{ ... }} for a dollar sign";
+const BACKSLASH: &str = "try: two backslashes, or quotes around the value";
+const ARITHMETIC: &str =
+    "the shell would evaluate it; try: the calculation in the template, {{ ... | int + 1 }}";

@@ -1,0 +1,49 @@
+//! How large a plan may become. It is written to the store, kept in memory by the run and by each session that follows
+//! it, and printed by `plan --json`: without a bound one long parameter on a large fleet takes all memory.
+
+use serde::Serialize;
+
+use super::check::Check;
+use super::digest::sha256_hex;
+use super::plan::HostPlan;
+use super::shared::{Pool, Shared};
+use super::task::Step;
+use super::template::Vars;
+
+/// Largest plan, in bytes of its JSON: ten thousand hosts with a dozen steps and checks each.
+pub const PLAN_LIMIT_BYTES: usize = 128 * 1024 * 1024;
+
+/// Counts the hosts of a plan while they are planned, and keeps once what several have in common.
+#[derive(Debug, Default)]
+pub struct Sizes {
+    total: usize,
+    steps: Pool<String, Vec<Step>>,
+    checks: Pool<String, Vec<Check>>,
+    vars: Pool<String, Vars>,
+}
+
+impl Sizes {
+    /// Takes one host. An error when the plan becomes too large.
+    pub fn take(&mut self, host: &mut HostPlan) -> Result<(), String> {
+        for steps in [&mut host.steps, &mut host.rollback] {
+            self.total += share(&mut self.steps, steps)?;
+        }
+        for checks in [&mut host.checks, &mut host.checks_back] {
+            self.total += share(&mut self.checks, checks)?;
+        }
+        self.total += share(&mut self.vars, &mut host.vars)?;
+        match self.total > PLAN_LIMIT_BYTES {
+            true => Err(format!(
+                "the plan has more than {PLAN_LIMIT_BYTES} bytes; try: fewer hosts at once, or shorter values"
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The size of a value in JSON, in bytes.
+fn share<T: Serialize>(pool: &mut Pool<String, T>, value: &mut Shared<T>) -> Result<usize, String> {
+    let text = serde_json::to_vec(value).map_err(|error| error.to_string())?;
+    pool.share(sha256_hex(&text), value);
+    Ok(text.len())
+}

@@ -1,0 +1,66 @@
+//! Turns: how many may do at the same time what takes processors or memory. Each operator has fewer turns than there are
+//! in all, so that none can take all of them; who has to wait keeps nobody else from being served.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Turns of one sort.
+pub struct Turns {
+    all: Arc<Semaphore>,
+    /// By operator. Those without a turn, and without anything that waits, are forgotten.
+    each: Mutex<HashMap<String, Arc<Semaphore>>>,
+    own: usize,
+}
+
+/// A turn, for as long as it is held.
+pub struct Turn {
+    _all: Option<OwnedSemaphorePermit>,
+    _own: Option<OwnedSemaphorePermit>,
+}
+
+impl Turns {
+    /// `all` turns, `own` of them for one operator.
+    pub fn new(all: usize, own: usize) -> Turns {
+        Turns { all: Arc::new(Semaphore::new(all)), each: Mutex::default(), own }
+    }
+
+    /// Waits for a turn: first among those of the operator, so that their own crowd is theirs alone.
+    pub async fn take(&self, operator: &str) -> Turn {
+        // The semaphores are never closed, which is the only error.
+        let own = self.of(operator).acquire_owned().await.ok();
+        let all = self.all.clone().acquire_owned().await.ok();
+        Turn { _all: all, _own: own }
+    }
+
+    fn of(&self, operator: &str) -> Arc<Semaphore> {
+        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        each.retain(|_, turns| Arc::strong_count(turns) > 1 || turns.available_permits() < self.own);
+        each.entry(operator.to_string()).or_insert_with(|| Arc::new(Semaphore::new(self.own))).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_operator_takes_all_turns() {
+        let turns = Turns::new(2, 1);
+        let first = turns.take("ann").await;
+        assert!(turns.take("ann").now_or_never().is_none(), "ann has hers");
+        let second = turns.take("bob").now_or_never().unwrap();
+        assert!(turns.take("eve").now_or_never().is_none(), "all are taken");
+        drop(first);
+        let third = tokio::time::timeout(Duration::from_secs(1), turns.take("ann")).await;
+        assert!(third.is_ok());
+        drop((second, third));
+        _ = turns.take("eve").await;
+        assert_eq!(turns.each.lock().unwrap().len(), 1, "the others are forgotten");
+    }
+}
