@@ -7,7 +7,7 @@ use clap::{CommandFactory, FromArgMatches};
 pub use super::ask::{Ask, Command, Format, Params, Tags, Title};
 pub use super::grammar::built_in_names;
 use super::grammar::{BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, TaskWords, Words};
-use super::name::{RunId, clipped, nearest};
+use super::name::{RunId, clipped, clipped_lines, nearest};
 
 /// Longest line that an operator may send, in bytes.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
@@ -303,20 +303,11 @@ fn explain(error: &clap::Error) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let hint = if error.kind() == ErrorKind::DisplayHelp { "" } else { "\ntry: help" };
     let kept = text.lines().filter(|line| !line.is_empty() && !line.contains("'--help'"));
-    kept.map(clipped_line).collect::<Vec<_>>().join("\n") + hint
-}
-
-/// A message quotes what was typed, and that may be long.
-fn clipped_line(line: &str) -> String {
-    const SHOWN_CHARS: usize = 300;
-    match line.char_indices().nth(SHOWN_CHARS) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None => line.to_string(),
-    }
+    kept.collect::<Vec<_>>().join("\n") + hint
 }
 
 fn usage(text: String) -> UsageError {
-    UsageError { text }
+    UsageError { text: clipped_lines(&text) }
 }
 
 #[cfg(test)]

@@ -292,7 +292,7 @@ pub enum NginxStyle {
 }
 
 /// True when the group is one of these, or below one of them.
-fn is_within(group: &str, allowed: &BTreeSet<String>) -> bool {
+pub fn is_within(group: &str, allowed: &BTreeSet<String>) -> bool {
     let holds = |outer: &String| {
         group.strip_prefix(outer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };

@@ -5,7 +5,7 @@
 //!
 //! name, paths, archive, digest, shared, nodeset, outcome, range, perf, output, shell, expansion, jinja, secret, template, param, schedule, rotation, inventory,
 //! alert, probe, seen, judge, across, check, roll, watched, channel, notice, incident, incidents, body, edit, step, hook, result, task,
-//! facts, selector, ask, grammar, command, access, release, plan, size, given, expand, checking, roster, watchlist, planner, adhoc, event,
+//! facts, selector, ask, grammar, command, access, release, plan, veil, size, given, expand, checking, roster, watchlist, planner, adhoc, event,
 //! record, health, phase, bracket, run, decision, around, leave, turn, rollout, wish, restart
 //!
 //! Time is an argument, randomness does not exist, and whatever has to be read from a disk arrives as
@@ -74,6 +74,7 @@ pub mod step;
 pub mod task;
 pub mod template;
 pub mod turn;
+pub mod veil;
 pub mod watched;
 pub mod watchlist;
 pub mod wish;

@@ -111,7 +111,17 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 /// The beginning of a text that a message quotes.
 pub fn clipped(text: &str) -> String {
     const SHOWN_CHARS: usize = 80;
-    match text.char_indices().nth(SHOWN_CHARS) {
+    beginning(text, SHOWN_CHARS)
+}
+
+/// A message with the beginning of each of its lines: it may quote what was typed, and that may be long.
+pub fn clipped_lines(text: &str) -> String {
+    const SHOWN_CHARS: usize = 1_000;
+    text.lines().map(|line| beginning(line, SHOWN_CHARS)).collect::<Vec<_>>().join("\n")
+}
+
+fn beginning(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_string(),
     }

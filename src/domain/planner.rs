@@ -330,9 +330,7 @@ pub(super) fn seat(inventory: &Inventory, host: &Host, vars: &Vars) -> Result<Op
     let Some(name) = &host.balancer else { return Ok(None) };
     let balancer = inventory.groups.get(name).and_then(|group| group.balancer.as_ref());
     let Some(balancer) = balancer else {
-        return Err(format!(
-            "stands behind the balancer of `{name}`, which you may not see; nothing was planned"
-        ));
+        return Err("stands behind the balancer of a group that you may not see; nothing was planned".into());
     };
     let server = template::text(&balancer.server, vars)
         .map_err(|why| format!("balancer `{name}`: `server`: {why}"))?;

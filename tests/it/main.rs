@@ -27,6 +27,7 @@ mod readme;
 mod release;
 mod schema;
 mod secrets;
+mod sight;
 mod sim;
 mod steps_files;
 mod steps_system;

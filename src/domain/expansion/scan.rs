@@ -102,6 +102,9 @@ pub(super) fn scan(units: &[Unit], values: &[Value]) -> Result<String, String> {
     while let Some(unit) = scanner.next() {
         scanner.unit(unit)?;
     }
+    if scanner.before == Before::Backslash && units.iter().any(|unit| matches!(unit, Unit::Value(_))) {
+        return Err("a script that holds values cannot end with a backslash".into());
+    }
     Ok(scanner.out)
 }
 

@@ -6,6 +6,7 @@ mod keys;
 mod notify;
 mod rotation;
 mod runs;
+mod veiled;
 mod watching;
 mod wishes;
 
@@ -19,12 +20,13 @@ use crate::domain::access::{Granted, Operator, authorize};
 use crate::domain::adhoc::{plan_check, plan_facts, plan_rotation, plan_run};
 use crate::domain::command::{Command, Format, Request};
 use crate::domain::inventory::{Host, Inventory};
-use crate::domain::name::HostName;
+use crate::domain::name::{HostName, clipped_lines};
 use crate::domain::outcome::{Verdict, exit};
 use crate::domain::plan::{Kind, Plan, World};
 use crate::domain::planner::{plan_look, plan_rollback, plan_task};
 use crate::domain::record::Debt;
 use crate::domain::selector::select;
+use crate::domain::veil::visible_part;
 use crate::domain::wish::Wish;
 use crate::engine::StartError;
 use crate::engine::port::StoreError;
@@ -83,6 +85,8 @@ impl<T: Into<Refused>> From<T> for Ended {
 /// goes on.
 pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal: &mut dyn Terminal) -> u8 {
     let format = request.command.format();
+    let mut veiled = veiled::Veiled::new(desk, operator, terminal);
+    let terminal = veiled.terminal();
     let mut asked = Asked {
         desk,
         operator: operator.key.clone(),
@@ -105,7 +109,7 @@ pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal
         }
         Err(Ended::Refused(Refused { status, why })) => {
             // Nobody there to read it is no further trouble.
-            let _ = asked.terminal.err(&format!("rollcall: {why}\n")).await;
+            let _ = asked.terminal.err(&format!("rollcall: {}\n", clipped_lines(&why))).await;
             status
         }
     }
@@ -146,10 +150,13 @@ impl Asked<'_> {
             Command::Hosts { selector } => self.hosts(&inventory, selector).await,
             Command::Plan { diff: false, .. } => {
                 let plan = self.plan(&inventory, granted.command()).await?;
-                let json = self.json;
-                let text =
-                    self.work(move || if json { json::line("plan", &plan) } else { present_plan(&plan) });
-                let text = text.await?;
+                let (json, limited) = (self.json, granted.operator().groups.is_some());
+                let render = move || match json {
+                    true if limited => json::line("plan", visible_part(plan, &inventory)),
+                    true => json::line("plan", &plan),
+                    false => present_plan(&plan),
+                };
+                let text = self.work(render).await?;
                 self.say(&text).await
             }
             Command::Plan { diff: true, .. }
@@ -192,7 +199,7 @@ impl Asked<'_> {
             }
             Command::DowntimeEnd { id } => self.end_downtime(granted, *id).await,
             Command::Ack { host, check, reason } => self.ack(granted, host, (check, reason)).await,
-            Command::NotifyList => self.notify_list().await,
+            Command::NotifyList => self.notify_list(granted).await,
             Command::NotifyTest { name } => self.notify_test(granted, name.as_deref()).await,
             Command::Metrics => self.metrics(granted).await,
             Command::Reload => self.reload().await,

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{Asked, Ended, Refused, may_see, visible_debts};
 use crate::domain::access::Granted;
 use crate::domain::channel::Channel;
+use crate::domain::inventory::is_within;
 use crate::domain::name::nearest;
 use crate::domain::outcome::exit;
 use crate::domain::record::RunSummary;
@@ -19,7 +20,7 @@ use crate::present::{json, prometheus};
 const RUNS_LIMIT: usize = 1_000;
 
 impl Asked<'_> {
-    pub(super) async fn notify_list(&mut self) -> Result<u8, Ended> {
+    pub(super) async fn notify_list(&mut self, granted: &Granted) -> Result<u8, Ended> {
         let tell = self.desk.tell.clone();
         let mut fares = tell.fares().await?;
         let now = self.desk.engine.ports().clock.now();
@@ -29,14 +30,16 @@ impl Asked<'_> {
         let header = ["CHANNEL", "WAY", "DELIVERED", "LAST", "WAITING", "NEXT TRY", "GIVEN UP", "TROUBLE"];
         let mut rows = vec![header.map(String::from).to_vec()];
         let mut lines = String::new();
-        let known = tell.channels().iter().map(|channel| (channel.name.clone(), channel.way.word()));
-        let known: Vec<(String, &str)> = known.collect();
+        let limited = granted.operator().groups.is_some();
+        let known = tell.channels().iter().filter(|channel| is_shown(granted, channel));
+        let known: Vec<(String, &str)> =
+            known.map(|channel| (channel.name.clone(), channel.way.word())).collect();
         let mut all: Vec<(String, &str, Fares)> = known
             .into_iter()
             .map(|(name, way)| (name.clone(), way, fares.remove(&name).unwrap_or_default()))
             .collect();
         // What is left belongs to channels that were taken out of rollcall.toml: nobody delivers it.
-        all.extend(fares.into_iter().map(|(name, fares)| (name, "gone", fares)));
+        all.extend(fares.into_iter().filter(|_| !limited).map(|(name, fares)| (name, "gone", fares)));
         for (name, way, fares) in &all {
             lines += &json::line("channel", json!({ "channel": name, "way": way, "fares": fares }));
             let ago = fares.last_delivered.map(|at| format!("{} ago", age(at, now)));
@@ -61,9 +64,11 @@ impl Asked<'_> {
     pub(super) async fn notify_test(&mut self, granted: &Granted, name: Option<&str>) -> Result<u8, Ended> {
         let tell = self.desk.tell.clone();
         let is_meant = |channel: &&Channel| name.is_none_or(|name| channel.name == name);
-        let meant: Vec<&Channel> = tell.channels().iter().filter(is_meant).collect();
+        let shown: Vec<&Channel> =
+            tell.channels().iter().filter(|channel| is_shown(granted, channel)).collect();
+        let meant: Vec<&Channel> = shown.iter().copied().filter(is_meant).collect();
         if meant.is_empty() {
-            return Err(Refused::usage(no_channel(tell.channels(), name)).into());
+            return Err(Refused::usage(no_channel(&shown, name)).into());
         }
         let by = &granted.operator().name;
         let mut status = 0;
@@ -101,8 +106,14 @@ impl Asked<'_> {
             leases.extend(plan.into_iter().flat_map(|plan| plan.leases).map(|group| (group, run.run.0)));
         }
         let fares = self.desk.tell.fares().await?;
+        let all = self.desk.tell.channels();
+        let shown = |name: &String| {
+            let channel = all.iter().find(|channel| channel.name == *name);
+            channel.map_or(granted.operator().groups.is_none(), |channel| is_shown(granted, channel))
+        };
         let channels: BTreeMap<String, [u64; 3]> = fares
             .into_iter()
+            .filter(|(name, _)| shown(name))
             .map(|(name, fares)| (name, [fares.delivered, fares.waiting, fares.given_up]))
             .collect();
         let visible = granted.inventory(&whole);
@@ -115,12 +126,19 @@ impl Asked<'_> {
     }
 }
 
+/// An operator with groups sees the channels that are about nothing but them.
+fn is_shown(granted: &Granted, channel: &Channel) -> bool {
+    let Some(allowed) = &granted.operator().groups else { return true };
+    let groups = &channel.only.groups;
+    !groups.is_empty() && groups.iter().all(|group| is_within(group, allowed))
+}
+
 fn why(error: &SendError) -> &str {
     let (SendError::Down(why) | SendError::Refused(why)) = error;
     why
 }
 
-fn no_channel(channels: &[Channel], name: Option<&str>) -> String {
+fn no_channel(channels: &[&Channel], name: Option<&str>) -> String {
     let Some(name) = name else {
         return "nobody is told anything; try: [[notify]] in rollcall.toml".into();
     };

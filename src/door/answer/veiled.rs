@@ -1,0 +1,62 @@
+//! A terminal that covers the names which an operator with groups may not read.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::access::Operator;
+use crate::domain::veil::Veil;
+use crate::door::{Desk, Gone, Terminal};
+
+/// See the module. Operators who see everything are given the terminal as it is.
+pub(super) struct Veiled<'a> {
+    inner: &'a mut dyn Terminal,
+    veil: Option<Veil>,
+}
+
+impl<'a> Veiled<'a> {
+    pub(super) fn new(desk: &Desk, operator: &Operator, inner: &'a mut dyn Terminal) -> Veiled<'a> {
+        let veil = operator.groups.as_ref().map(|groups| {
+            let config = desk.config.borrow().clone();
+            Veil::new(&config.inventory, &config.inventory.visible_to(Some(groups)))
+        });
+        Veiled { inner, veil }
+    }
+
+    pub(super) fn terminal(&mut self) -> &mut dyn Terminal {
+        match self.veil {
+            Some(_) => self,
+            None => self.inner,
+        }
+    }
+
+    fn over(&self, text: &str) -> String {
+        self.veil.as_ref().map_or_else(|| text.to_string(), |veil| veil.over(text).into_owned())
+    }
+}
+
+#[async_trait]
+impl Terminal for Veiled<'_> {
+    async fn out(&mut self, text: &str) -> Result<(), Gone> {
+        let text = self.over(text);
+        self.inner.out(&text).await
+    }
+
+    async fn err(&mut self, text: &str) -> Result<(), Gone> {
+        let text = self.over(text);
+        self.inner.err(&text).await
+    }
+
+    /// Files of hosts that the operator may see.
+    async fn bytes(&mut self, bytes: Bytes) -> Result<(), Gone> {
+        self.inner.bytes(bytes).await
+    }
+
+    fn is_interactive(&self) -> bool {
+        self.inner.is_interactive()
+    }
+
+    fn gone(&self) -> CancellationToken {
+        self.inner.gone()
+    }
+}

@@ -1,0 +1,192 @@
+//! An operator with groups reads no name that lies outside of them, whatever they ask for and in whichever format.
+
+use rollcall::domain::command::built_in_names;
+
+use crate::support::site::Site;
+use crate::support::{eventually, keygen, read, write};
+
+/// Hosts that the operator may not see, with a login and an address that are found nowhere else.
+const VAULT: &str =
+    "[db.hosts]\n\"db7.vault.example.com\" = { address = \"127.0.0.9\", port = 1, login = \"vaultlogin\" }\n";
+
+/// What a check of web hosts says is seen from other hosts, or compared with them.
+const CHECKS: &str = r#"
+[[check]]
+name = "seen from afar"
+tcp = { port = 9 }
+from = "group:vault.db"
+timeout = "2s"
+[[check]]
+name = "the same everywhere"
+run = "hostname; echo $PPID"
+same_across = "all"
+timeout = "2s"
+"#;
+
+/// What must not be read: names, an address, a login, a path of the machine of rollcall, a channel.
+fn hidden(site: &Site) -> Vec<String> {
+    let root = site.config.display().to_string();
+    ["lb1", "db7", "vault", "127.0.0.9", "duty-channel", &root].map(String::from).to_vec()
+}
+
+/// One line or more for each command, in each format.
+fn lines() -> Vec<String> {
+    let plain = [
+        "",
+        "help",
+        "help deploy",
+        "whoami",
+        "hosts",
+        "hosts all",
+        "hosts lb1",
+        "hosts vault",
+        "hosts db7.vault.example.com",
+        "hosts @none",
+        "hosts zzz",
+        "plan deploy prod.web version=1.2.4",
+        "plan deploy all version=1.2.4",
+        "plan deploy vault version=1.2.4",
+        "plan touch all",
+        "plan --diff touch web01",
+        "check prod.web version=1.2.3",
+        "check all version=1.2.3",
+        "check lb1",
+        "check web01 zzz",
+        "run all -- true",
+        "run lb1 -- true",
+        "facts all",
+        "facts vault",
+        "runs",
+        "runs --last 100",
+        "show 1",
+        "show 2",
+        "show 3",
+        "show 1 --host web01",
+        "show 1 --host lb1",
+        "watch 1",
+        "watch 2",
+        "artifacts 1",
+        "artifacts 2",
+        "cancel 1",
+        "cancel 2",
+        "pause 1",
+        "resume 1",
+        "approve 1",
+        "retry 1",
+        "retry 2",
+        "debts",
+        "settle web01 because x",
+        "settle db7.vault.example.com because x",
+        "balancer status prod.web",
+        "balancer status all",
+        "balancer status vault",
+        "balancer drain web01 because x",
+        "balancer enable web01",
+        "releases",
+        "releases vault",
+        "rollback web01",
+        "rollback vault",
+        "mark bad deploy version=9.9.9 because x",
+        "mark good deploy version=9.9.9 because x",
+        "status",
+        "status vault",
+        "history web01",
+        "history web01 the same everywhere",
+        "history web01 seen from afar",
+        "history lb1",
+        "why web01",
+        "why web01 seen from afar",
+        "why db7.vault.example.com",
+        "downtime",
+        "downtime end 1",
+        "downtime vault for 1h because x",
+        "downtime web01 for 1h because x",
+        "ack web01 seen from afar because x",
+        "ack db7.vault.example.com reachable because x",
+        "reload",
+        "host accept web01",
+        "host accept lb1",
+        "host accept all",
+        "notify list",
+        "notify test",
+        "notify test duty-channel",
+        "metrics",
+        "deploy prod.web version=1.2.4",
+        "deploy vault version=1.2.4",
+        "touch all",
+        "touch lb1",
+        "touch web01 --check",
+    ];
+    let formats = ["json", "jsonl", "nagios", "junit", "tap", "prometheus"];
+    let formatted = formats.iter().flat_map(|format| {
+        [
+            format!("check all version=1.2.3 --format {format}"),
+            format!("show 1 --format {format}"),
+            format!("check web01 --format {format}"),
+        ]
+    });
+    let as_json = plain.iter().filter(|line| !line.contains(" -- ")).map(|line| format!("{line} --json"));
+    let json = as_json.chain(["run web01 --json -- true".to_string()]);
+    plain.iter().map(|line| line.to_string()).chain(json).chain(formatted).collect()
+}
+
+/// A site with hosts that `lim` may not see, on which ann has done this and that.
+async fn site() -> Site {
+    let mut site = Site::without_daemon(1).await;
+    keygen(&site.dir.path().join("lim"), "lim");
+    let key = read(&site.dir.path().join("lim.pub"));
+    let operators = site.config.join("operators");
+    write(&operators, &format!("{}role=\"admin\",groups=\"prod.web\" {key}", read(&operators)));
+    write(&site.config.join("hosts/vault.toml"), VAULT);
+    write(&site.config.join("checks/far.toml"), &format!("every = \"1s\"\n{CHECKS}"));
+    let hosts = site.config.join("hosts/prod.toml");
+    write(&hosts, &read(&hosts).replace("checks = [\"http\"]", "checks = [\"http\", \"far\"]"));
+    let settings = site.config.join("rollcall.toml");
+    write(&settings, &(read(&settings) + "[[notify]]\nname = \"duty-channel\"\ncommand = \"true\"\n"));
+    site.start_daemon().await;
+    site.ask("touch web01").await.expect(0);
+    site.ask("run all -- true").await;
+    site.ask("downtime vault for 1h because x").await.expect(0);
+    eventually("the schedule looks", async || site.ask("status web01").await.out.contains("seen from afar"))
+        .await;
+    site
+}
+
+async fn reads_nothing_hidden(site: &Site, lines: &[String]) {
+    let hidden = hidden(site);
+    for line in lines {
+        let answer = site.ask_as("lim", line).await;
+        let read = format!("{}{}", answer.out, answer.err);
+        // What was typed may come back.
+        let found = hidden.iter().find(|name| read.contains(name.as_str()) && !line.contains(name.as_str()));
+        assert_eq!(found, None, "{line}: {read}");
+        assert!(!read.contains("vaultlogin"), "{line}: {read}");
+        assert_ne!(answer.status, 255, "{line}: {read}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_command_names_what_an_operator_may_not_see() {
+    let site = site().await;
+    let lines = lines();
+    let local = ["serve", "demo", "check-config", "schema"];
+    for name in built_in_names().iter().filter(|name| !local.contains(&name.as_str())) {
+        assert!(lines.iter().any(|line| line.split(' ').next() == Some(name)), "no line asks for `{name}`");
+    }
+    reads_nothing_hidden(&site, &lines).await;
+
+    // The balancer's host cannot be reached: what says so does not name it.
+    let hosts = site.config.join("hosts/prod.toml");
+    let text = read(&hosts);
+    let at = text.find("lb1 = {").unwrap();
+    write(&hosts, &format!("{}lb1 = {{ address = \"127.0.0.9\", port = 1 }}\n", &text[..at]));
+    site.ask("reload").await.expect(0);
+    let lines = [
+        "balancer status web01",
+        "balancer drain web01 because x",
+        "deploy prod.web version=1.2.5",
+        "debts",
+        "show 1",
+    ];
+    reads_nothing_hidden(&site, &lines.map(String::from)).await;
+}
