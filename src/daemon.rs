@@ -25,7 +25,7 @@ use crate::domain::outcome::exit;
 use crate::domain::wish::Wish;
 use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
-use crate::door::{self, Desk, Reload, Terminal, answer};
+use crate::door::{self, Desk, Reload, Terminal, answer, unbroken};
 use crate::engine::monitor::{self, Around, Asked, Running};
 use crate::engine::port::{Clock, Remote};
 use crate::engine::tell::{self, Tell};
@@ -334,8 +334,12 @@ impl Daemon {
         let time = sd_notify::NotifyState::monotonic_usec_now();
         notify(&[sd_notify::NotifyState::Reloading].into_iter().chain(time).collect::<Vec<_>>());
         match self.root.reload().await {
-            Ok(said) => tracing::info!("{said}"),
-            Err(why) => tracing::error!("the old configuration stays in force:\n{why}"),
+            // An event is one line of the log.
+            Ok(said) => said.lines().for_each(|line| tracing::info!("{line}")),
+            Err(why) => {
+                tracing::error!("the old configuration stays in force:");
+                why.lines().for_each(|line| tracing::error!("{line}"));
+            }
         }
         notify(&[sd_notify::NotifyState::Ready]);
     }
@@ -398,7 +402,7 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     let watching = watch_checks(&desk, asked, false).await?;
     let operator = local_operator();
     let mut stdio = Stdio;
-    let answering = answer::answer(&desk, &operator, request, &mut stdio);
+    let answering = unbroken(answer::answer(&desk, &operator, request, &mut stdio));
     tokio::pin!(answering);
     let status = loop {
         tokio::select! {
@@ -407,6 +411,13 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
             _ = interrupt.recv() => for run in desk.engine.under_way() {
                 let _ = desk.engine.ask(run, Wish::Cancel { now: false }, &operator).await;
             },
+        }
+    };
+    let status = match status {
+        Ok(status) => status,
+        Err(text) => {
+            let _ = Stdio.err(text).await;
+            exit::INTERNAL
         }
     };
     // A pipe that was closed ends the answer, not the run: it is carried to its end.

@@ -7,6 +7,7 @@ pub mod domain;
 
 pub mod config;
 pub mod engine;
+pub mod logging;
 pub mod present;
 
 pub mod balancer;

@@ -8,7 +8,7 @@ use rollcall::config::shape;
 use rollcall::daemon::{self, Daemon};
 use rollcall::domain::command::parse_words;
 use rollcall::domain::outcome::exit;
-use tracing_subscriber::EnvFilter;
+use rollcall::logging;
 
 /// Push a release host by host, then call the roll: every host answers for itself.
 #[derive(Parser)]
@@ -82,13 +82,7 @@ async fn run(line: Line) -> ExitCode {
 }
 
 async fn serve(config: &std::path::Path) -> ExitCode {
-    // russh tells keys and user names at debug, and every packet at trace.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,russh=warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+    logging::start();
     let daemon = match Daemon::start(config).await {
         Ok(daemon) => daemon,
         Err(why) => return fail(&why, exit::INTERNAL),

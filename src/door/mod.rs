@@ -8,10 +8,12 @@ pub mod ssh;
 pub mod turns;
 mod watchlist;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +41,16 @@ pub trait Terminal: Send + Sync {
     fn is_interactive(&self) -> bool;
     /// Fires when whoever asked is gone, so that nobody waits for them.
     fn gone(&self) -> CancellationToken;
+}
+
+/// What is said instead of an answer that panicked.
+pub const BROKEN: &str = "rollcall: internal error, please report it; the daemon's log has it. \
+                          Runs are not harmed by it; try: runs\n";
+
+/// The exit status of an answer, or [`BROKEN`] when it panics: a panic may cost an answer, never a session.
+pub async fn unbroken(answering: impl Future<Output = u8>) -> Result<u8, &'static str> {
+    // Nothing of the answer is used afterwards but where it goes, which holds no state of it.
+    AssertUnwindSafe(answering).catch_unwind().await.map_err(|_| BROKEN)
 }
 
 /// Reads the whole configuration anew and puts it in place, or leaves the old one and says why.

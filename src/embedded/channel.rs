@@ -11,9 +11,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::cut::Cut;
 use super::pipe::{Inlet, Outlet, pipe};
 use super::sshd::{Door, Ended, ExecIo, Writing};
+use crate::engine::cut::Cut;
 use crate::engine::port::Stream;
 
 /// Signals that wait for the command's attention; a client that sends more repeats itself.

@@ -2,7 +2,6 @@
 
 pub mod balancer;
 mod channel;
-mod cut;
 pub mod host;
 mod http;
 mod nginx;

@@ -24,7 +24,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::channel;
-use super::cut::Cut;
+
+use crate::engine::cut::Cut;
 use crate::engine::port::Stream;
 
 /// Channels on one connection: far more than rollcall opens; keeps a client that goes astray small.

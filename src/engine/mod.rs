@@ -1,6 +1,7 @@
 //! Drives runs: one loop for each, which appends, applies, publishes and acts, in this order. Knows the
 //! domain and tokio; everything else is behind a port.
 
+pub mod cut;
 pub mod effect;
 pub mod feed;
 pub mod kinds;

@@ -8,6 +8,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("domain", 0, &[]),
     ("config", 1, &[]),
     ("engine", 1, &[]),
+    ("logging", 1, &[]),
     ("present", 1, &[]),
     ("fleet", 2, &[]),
     ("balancer", 2, &[]),

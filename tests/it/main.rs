@@ -6,6 +6,8 @@ mod coming_from;
 mod config;
 mod demo;
 mod door;
+mod door_sessions;
+mod door_strangers;
 mod embedded;
 mod facts;
 mod failures;

@@ -2,48 +2,39 @@
 //! the session of a channel.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, Pty, server};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, server};
 
-use super::session;
+use super::visit::{Login, Visit};
+use super::{Shared, session};
 use crate::domain::access::Operator;
 use crate::door::Desk;
 
-/// Channels on one connection: OpenSSH's own limit for sessions is 10.
-const CHANNELS_PER_CONNECTION: usize = 16;
-
 /// One connection.
 pub struct Handler {
-    desk: Desk,
-    logged_in: CancellationToken,
-    /// Fingerprint of the key that was proven.
-    key: Option<String>,
-    channels: Arc<AtomicUsize>,
-    /// Answers that are being given, on all connections.
-    answers: TaskTracker,
-}
-
-/// Counts one channel for as long as its session lives.
-pub struct Slot(Arc<AtomicUsize>);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    shared: Shared,
+    visit: Arc<Visit>,
 }
 
 impl Handler {
-    pub fn new(desk: Desk, answers: TaskTracker, logged_in: CancellationToken) -> Handler {
-        Handler { desk, logged_in, key: None, channels: Arc::default(), answers }
+    pub fn new(shared: Shared, visit: Arc<Visit>) -> Handler {
+        Handler { shared, visit }
     }
 
-    fn knows(&self, key: &PublicKey) -> bool {
-        operator(&self.desk, &fingerprint(key)).is_some()
+    /// Whose key this is; a key that gets nobody in is remembered for the log.
+    fn judge(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<Login> {
+        let fingerprint = fingerprint(key);
+        let Some(operator) = operator(&self.shared.desk, &fingerprint) else {
+            self.visit.refuse(user, format!("{fingerprint} (not in `operators`)"));
+            return None;
+        };
+        if !is_strong(algorithm) {
+            self.visit.refuse(user, format!("{fingerprint} (signs with {algorithm}, which is weak)"));
+            return None;
+        }
+        Some(Login { key: fingerprint, operator })
     }
 }
 
@@ -67,25 +58,32 @@ impl server::Handler for Handler {
 
     async fn auth_publickey_offered(
         &mut self,
-        _: &str,
+        user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
-        let known = self.knows(offer.public_key) && is_strong(offer.algorithm);
-        Ok(if known { Auth::Accept } else { Auth::reject() })
+        let login = self.judge(user, offer.public_key, offer.algorithm);
+        Ok(if login.is_some() { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        let fingerprint = fingerprint(key.public_key);
-        if !is_strong(key.algorithm) || operator(&self.desk, &fingerprint).is_none() {
-            tracing::warn!(user = ?user, %fingerprint, "a login was refused");
-            return Ok(Auth::reject());
-        }
-        self.key = Some(fingerprint);
+        let Some(login) = self.judge(user, key.public_key, key.algorithm) else { return Ok(Auth::reject()) };
+        // russh asks no more once a key was accepted.
+        let _ = self.visit.login.set(login);
         Ok(Auth::Accept)
     }
 
-    async fn auth_succeeded(&mut self, _: &mut Session) -> Result<(), russh::Error> {
-        self.logged_in.cancel();
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), russh::Error> {
+        let Some(login) = self.visit.login.get() else { return Err(russh::Error::NotAuthenticated) };
+        match self.shared.seats.take(&login.operator) {
+            Ok(seat) => _ = self.visit.seat.set(seat),
+            Err(why) => {
+                self.shared
+                    .note("since the operator, or rollcall, has too many", login.operator.name.clone());
+                session.disconnect(Disconnect::TooManyConnections, &format!("rollcall: {why}"), "en")?;
+                let _ = self.visit.why.set(why);
+            }
+        }
+        self.visit.logged_in.cancel();
         Ok(())
     }
 
@@ -95,15 +93,16 @@ impl server::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        let Some(key) = self.key.clone() else { return Ok(()) };
-        if self.channels.fetch_add(1, Ordering::Relaxed) >= CHANNELS_PER_CONNECTION {
-            self.channels.fetch_sub(1, Ordering::Relaxed);
-            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        if self.visit.seat.get().is_none() {
             return Ok(());
         }
-        let slot = Slot(self.channels.clone());
+        let Some(slot) = self.visit.slot() else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        };
         reply.accept().await;
-        self.answers.spawn(session::serve(self.desk.clone(), key, channel, slot));
+        let serving = session::serve(self.shared.desk.clone(), self.visit.clone(), channel, slot);
+        self.shared.answers.spawn(serving);
         Ok(())
     }
 

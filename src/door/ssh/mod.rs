@@ -2,34 +2,41 @@
 //! authenticates by key, and gives every channel a session of its own.
 
 mod handler;
+mod seats;
 mod session;
+mod tally;
+mod visit;
+mod waiting;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use russh::keys::{Algorithm, PrivateKey};
-use russh::{MethodKind, MethodSet, Preferred, cipher, compression, kex, mac, server};
+use russh::server::RunningSession;
+use russh::{Disconnect, MethodKind, MethodSet, Preferred, cipher, compression, kex, mac, server};
 use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::handler::Handler;
+use self::seats::Seats;
+use self::tally::{TALLY_PERIOD, Tally};
+use self::visit::Visit;
+use self::waiting::{Entered, Waiting};
 use super::Desk;
+use crate::engine::cut::Cut;
 use crate::engine::port::Stream;
 
-/// How long somebody may take to log in. Each complete packet would reset an inactivity limit, so this
+/// How long a client may take to log in. Each complete packet would reset an inactivity limit, so this
 /// one is absolute.
 const LOGIN_GRACE: Duration = Duration::from_secs(20);
 
-/// Connections that have not logged in yet, in all: a flood must not take the memory of the daemon.
-const PENDING_LIMIT: usize = 256;
-
-/// The same from one address: one source must not take all the places, and a script that asks for many
-/// things at once must get in.
-const PENDING_LIMIT_PER_SOURCE: usize = 64;
+/// What the log says of connections that were closed then.
+const LATE: &str = "that had not logged in after 20 s";
 
 /// After `accept` failed, for instance without a free file descriptor: time for others to finish.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -37,131 +44,200 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long clients may take to read the last of their answers when rollcall stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// Each of the steps by which a connection is ended from here: the answer to a reload that takes the operator's own
+/// key out arrives, sessions end, the client reads the reason. Four of them are less than the 5 seconds that are
+/// promised for a key that was taken out.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// Messages that wait for one channel's reader, and so bound what a client can make us keep.
 const CHANNEL_BUFFER: usize = 16;
 
 /// A listening door.
 pub struct SshDoor {
-    desk: Desk,
     config: Arc<server::Config>,
-    pending: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    answers: TaskTracker,
+    shared: Shared,
 }
 
-/// A connection's place among those that have not logged in.
+/// What all connections of a door share.
+#[derive(Clone)]
+pub struct Shared {
+    desk: Desk,
+    /// Answers that are being given, on all connections.
+    answers: TaskTracker,
+    seats: Seats,
+    lobby: Arc<Mutex<Lobby>>,
+}
+
+/// The connections that have not logged in, and what was refused.
+#[derive(Default)]
+struct Lobby {
+    waiting: Waiting,
+    /// Closes each of them.
+    cuts: HashMap<u64, CancellationToken>,
+    tally: Tally,
+}
+
+/// Where a connection comes from, and its place among those that have not logged in.
 struct Place {
-    pending: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    source: IpAddr,
+    shared: Shared,
+    from: IpAddr,
+    id: u64,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = pending.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
-                pending.remove(&self.source);
+        let mut lobby = self.shared.lobby();
+        lobby.waiting.leave(self.id);
+        lobby.cuts.remove(&self.id);
+    }
+}
+
+impl Shared {
+    fn lobby(&self) -> MutexGuard<'_, Lobby> {
+        self.lobby.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a connection that was closed, for the log.
+    fn note(&self, closed: &'static str, source: String) {
+        self.lobby().tally.note(closed, source);
+    }
+
+    /// A place for a newcomer, which `cut` closes when others need it more.
+    fn place(&self, from: IpAddr, cut: CancellationToken) -> Place {
+        let mut lobby = self.lobby();
+        let Entered { id, leaves } = lobby.waiting.enter(from, Instant::now());
+        lobby.cuts.insert(id, cut);
+        if let Some((other, source)) = leaves {
+            lobby.tally.note("before a login, to make room for others", source.to_string());
+            if let Some(cut) = lobby.cuts.remove(&other) {
+                cut.cancel();
             }
         }
+        Place { shared: self.clone(), from, id }
     }
 }
 
 impl SshDoor {
     /// A door with this host key.
     pub fn new(desk: Desk, host_key: PrivateKey) -> SshDoor {
-        SshDoor {
-            desk,
-            config: Arc::new(server_config(host_key)),
-            pending: Arc::default(),
-            answers: TaskTracker::new(),
-        }
+        let (answers, seats) = (TaskTracker::new(), Seats::default());
+        let shared = Shared { desk, answers, seats, lobby: Arc::default() };
+        SshDoor { config: Arc::new(server_config(host_key)), shared }
     }
 
     /// Waits until every answer that is being given has arrived; no longer than [`FAREWELL`].
     pub async fn answered(&self) {
-        self.answers.close();
-        if tokio::time::timeout(FAREWELL, self.answers.wait()).await.is_err() {
+        self.shared.answers.close();
+        if timeout(FAREWELL, self.shared.answers.wait()).await.is_err() {
             tracing::debug!("some clients did not take their answers");
         }
     }
 
     /// Accepts connections until `stop`; then nothing new, while those that are there go on.
     pub async fn listen(&self, listener: TcpListener, stop: CancellationToken) {
+        let mut summaries = tokio::time::interval(TALLY_PERIOD);
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = stop.cancelled() => return,
+                _ = summaries.tick() => {
+                    self.sum_up();
+                    continue;
+                }
+                () = stop.cancelled() => return self.sum_up(),
             };
             match accepted {
-                Ok((stream, from)) => match self.place(from.ip()) {
-                    Some(place) => {
-                        // Without it answers are slower, not wrong.
-                        let _ = stream.set_nodelay(true);
-                        tokio::spawn(serve(self.handler_parts(), self.config.clone(), stream, Some(place)));
-                    }
-                    None => {
-                        tracing::warn!(%from, "too many connections wait for a login; this one is closed")
-                    }
-                },
+                Ok((stream, from)) => {
+                    // Without it answers are slower, not wrong.
+                    let _ = stream.set_nodelay(true);
+                    self.serve(stream, from.ip());
+                }
                 Err(error) => {
                     tracing::error!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    /// Serves one connection over any stream.
-    pub async fn serve(&self, stream: impl Stream + 'static) {
-        serve(self.handler_parts(), self.config.clone(), stream, None).await;
+    fn sum_up(&self) {
+        let lines = self.shared.lobby().tally.take();
+        lines.iter().for_each(|line| tracing::warn!("{line}"));
     }
 
-    fn handler_parts(&self) -> (Desk, TaskTracker) {
-        (self.desk.clone(), self.answers.clone())
-    }
-
-    fn place(&self, source: IpAddr) -> Option<Place> {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = pending.get(&source).copied().unwrap_or(0);
-        if pending.values().sum::<usize>() >= PENDING_LIMIT || here >= PENDING_LIMIT_PER_SOURCE {
-            return None;
-        }
-        pending.insert(source, here + 1);
-        Some(Place { pending: self.pending.clone(), source })
+    /// Serves one connection.
+    fn serve(&self, stream: impl Stream + 'static, from: IpAddr) {
+        let cut = CancellationToken::new();
+        let place = self.shared.place(from, cut.clone());
+        let (shared, config) = (self.shared.clone(), self.config.clone());
+        tokio::spawn(async move {
+            // russh goes on in a task of its own when it is no longer waited for: the cut ends that, too.
+            let stream = Cut::new(stream, cut.clone());
+            let _cut_at_the_end = cut.drop_guard();
+            let visit = Arc::new(Visit::default());
+            let handler = Handler::new(shared.clone(), visit.clone());
+            let session = async {
+                let running = log_in(server::run_stream(config, stream, handler), &visit, place).await?;
+                stay(&shared, &visit, running).await
+            };
+            if let Err(error) = session.await {
+                tracing::debug!(%error, "a connection was lost");
+            }
+            if let Some((user, keys)) = visit.refused() {
+                let keys = keys.join(", ");
+                tracing::warn!(%from, ?user, %keys, "a login was refused");
+            }
+        });
     }
 }
 
-async fn serve(
-    (desk, answers): (Desk, TaskTracker),
-    config: Arc<server::Config>,
-    stream: impl Stream + 'static,
-    place: Option<Place>,
-) {
-    let logged_in = CancellationToken::new();
-    let handler = Handler::new(desk, answers, logged_in.clone());
-    let session = async {
-        match server::run_stream(config, stream, handler).await {
-            Ok(running) => running.await,
-            Err(error) => Err(error),
+/// Runs a connection until its login is complete; it holds its `place` until then, and no longer than it may.
+async fn log_in(
+    starting: impl Future<Output = Result<RunningSession<Handler>, russh::Error>>,
+    visit: &Visit,
+    place: Place,
+) -> Result<RunningSession<Handler>, russh::Error> {
+    let logging_in = async {
+        let mut running = starting.await?;
+        tokio::select! {
+            ended = &mut running => Err(ended.err().unwrap_or(russh::Error::Disconnect)),
+            () = visit.logged_in.cancelled() => Ok(running),
         }
     };
-    tokio::pin!(session);
-    let ended = tokio::select! {
-        ended = &mut session => Some(ended),
-        () = logged_in.cancelled() => None,
-        () = tokio::time::sleep(LOGIN_GRACE) => {
-            tracing::info!("nobody logged in within {LOGIN_GRACE:?}; connection closed");
-            return;
-        }
+    let Ok(logged_in) = timeout(LOGIN_GRACE, logging_in).await else {
+        place.shared.note(LATE, place.from.to_string());
+        return Err(russh::Error::ConnectionTimeout);
     };
-    drop(place);
-    let ended = match ended {
-        Some(ended) => ended,
-        None => session.await,
+    if logged_in.is_ok() {
+        place.shared.lobby().waiting.logged_in(place.from, Instant::now());
+    }
+    logged_in
+}
+
+/// Runs a connection that has logged in to its end, or until it is to end.
+async fn stay(
+    shared: &Shared,
+    visit: &Visit,
+    mut running: RunningSession<Handler>,
+) -> Result<(), russh::Error> {
+    let why = tokio::select! {
+        ended = &mut running => return ended,
+        why = visit.over(shared.desk.config.clone()) => why,
     };
-    match ended {
-        Ok(()) => tracing::debug!("a connection was left"),
-        Err(error) => tracing::debug!(%error, "a connection was lost"),
+    let handle = running.handle();
+    let parting = async {
+        sleep(PARTING).await;
+        // Sessions say why, and end with an exit status; then the connection does.
+        let _ = visit.why.set(why.clone());
+        visit.parting.cancel();
+        sleep(PARTING).await;
+        // A client that does not read is not waited for.
+        let text = format!("rollcall: {why}");
+        let _ = timeout(PARTING, handle.disconnect(Disconnect::ByApplication, text, "en".into())).await;
+        sleep(PARTING).await;
+    };
+    tokio::select! {
+        ended = running => ended,
+        () = parting => Ok(()),
     }
 }
 

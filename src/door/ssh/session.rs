@@ -1,6 +1,7 @@
 //! One channel: reads the request, answers it, and keeps reading so that the connection never stands
 //! still. What is written is bounded by the client's window; a client that does not read is cut off.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,13 +11,14 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::handler::{Slot, operator};
+use super::handler::operator;
+use super::visit::{Slot, Visit};
 use crate::domain::command::{Request, parse_line};
 use crate::domain::outcome::exit;
 use crate::domain::output::printable;
 use crate::door::answer::answer;
 use crate::door::shown::shown;
-use crate::door::{Desk, Gone, Terminal};
+use crate::door::{Desk, Gone, Terminal, unbroken};
 
 /// How long a client may leave its output unread. Events are not lost by that: `watch` shows them again.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -30,23 +32,49 @@ const REQUESTS_LIMIT: usize = 64;
 /// How long a client may take to close a channel whose answer is complete.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
+/// How long the last line of a session may wait for a client that does not read.
+const LAST_WORD_GRACE: Duration = Duration::from_millis(500);
+
 const CTRL_C: u8 = 0x03;
 const CTRL_D: u8 = 0x04;
 
 /// Serves one channel to its end.
-pub async fn serve(desk: Desk, key: String, channel: Channel<Msg>, _slot: Slot) {
+pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: Slot) {
     let (mut reader, writer) = channel.split();
     let Ok(Some((line, pty))) = timeout(REQUEST_GRACE, request(&mut reader)).await else {
         let _ = writer.close().await;
         return;
     };
-    let gone = CancellationToken::new();
-    let reading = tokio::spawn(drain(reader, pty, gone.clone()));
+    let gone = visit.parting.child_token();
+    let mut reading = tokio::spawn(drain(reader, pty, gone.clone()));
     let mut out = ChannelTerminal { writer, pty, gone };
-    let status = respond(&desk, &key, &line, &mut out).await;
+    let status = answered(&desk, &visit, &line, &mut out).await;
+    // Before the client can know that the command has ended, and asks for the next one.
+    drop(slot);
     out.end(status).await;
-    // What is written is on its way until the client has closed its side, too.
-    let _ = timeout(CLOSE_GRACE, reading).await;
+    // What is written is on its way until the connection ends. russh hands on nothing of a channel that we
+    // have closed, so that there is nothing more to be read.
+    if timeout(CLOSE_GRACE, &mut reading).await.is_err() {
+        reading.abort();
+    }
+}
+
+/// The exit status of an answer, also where it panics or the connection is to end.
+async fn answered(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTerminal) -> u8 {
+    let status = match unbroken(respond(desk, visit, line, out)).await {
+        Ok(status) => status,
+        Err(text) => {
+            out.last_word(text).await;
+            exit::INTERNAL
+        }
+    };
+    match visit.why.get() {
+        Some(why) if visit.parting.is_cancelled() => {
+            out.last_word(&format!("rollcall: {why}\n")).await;
+            exit::NOT_ALLOWED
+        }
+        _ => status,
+    }
 }
 
 /// The command line, and whether there is a terminal; `None` when the client went away first.
@@ -68,6 +96,7 @@ async fn request(reader: &mut ChannelReadHalf) -> Option<(Vec<u8>, bool)> {
 /// Reads on until the client is gone, and throws away what it sends; on a terminal Ctrl-C and Ctrl-D
 /// detach.
 async fn drain(mut reader: ChannelReadHalf, pty: bool, gone: CancellationToken) {
+    let _gone_at_the_end = gone.clone().drop_guard();
     while let Some(message) = reader.wait().await {
         match message {
             ChannelMsg::Close => break,
@@ -77,10 +106,10 @@ async fn drain(mut reader: ChannelReadHalf, pty: bool, gone: CancellationToken) 
             _ => {}
         }
     }
-    gone.cancel();
 }
 
-async fn respond(desk: &Desk, key: &str, line: &[u8], out: &mut ChannelTerminal) -> u8 {
+async fn respond(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTerminal) -> u8 {
+    let key = visit.login.get().map(|login| login.key.as_str()).unwrap_or_default();
     let Some(operator) = operator(desk, key) else {
         let _ = out.err("rollcall: your key is not in `operators` any more\n").await;
         return exit::NOT_ALLOWED;
@@ -109,9 +138,7 @@ impl ChannelTerminal {
         if text.is_empty() {
             return Ok(());
         }
-        // The one place where what hosts and people wrote becomes safe for a terminal.
-        let text = printable(text);
-        let text = if self.pty { text.replace('\n', "\r\n") } else { text };
+        let text = self.shown(text);
         self.send(Bytes::from(text), stream).await
     }
 
@@ -135,6 +162,24 @@ impl ChannelTerminal {
                 Err(Gone)
             }
         }
+    }
+
+    /// What has to be said though the client may be gone, and is not waited for then.
+    async fn last_word(&mut self, text: &str) {
+        let text = self.shown(text);
+        let sending = async {
+            match self.pty {
+                true => self.writer.data_bytes(Bytes::from(text)).await,
+                false => self.writer.extended_data_bytes(1, Bytes::from(text)).await,
+            }
+        };
+        let _ = timeout(LAST_WORD_GRACE, sending).await;
+    }
+
+    /// The one place where what hosts and people wrote becomes safe for a terminal.
+    fn shown(&self, text: &str) -> String {
+        let text = printable(text);
+        if self.pty { text.replace('\n', "\r\n") } else { text }
     }
 
     /// Data, exit status, end of file, close: in this order, so that nobody takes a cut answer for a

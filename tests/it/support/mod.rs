@@ -2,6 +2,7 @@
 //! own.
 
 pub mod app;
+pub mod client;
 pub mod daemon;
 pub mod dropbear;
 pub mod fleet;

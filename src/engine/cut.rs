@@ -8,13 +8,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// A stream, or a half of one, until its token is cancelled.
-pub(super) struct Cut<S> {
+pub struct Cut<S> {
     inner: S,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<S> Cut<S> {
-    pub(super) fn new(inner: S, cut: CancellationToken) -> Cut<S> {
+    pub fn new(inner: S, cut: CancellationToken) -> Cut<S> {
         Cut { inner, cut: Box::pin(cut.cancelled_owned()) }
     }
 

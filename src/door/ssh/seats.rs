@@ -1,0 +1,92 @@
+//! How many connections are logged in: for each operator, and in all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::domain::access::{Operator, Role};
+
+/// Connections of one operator: more than any script asks for at once, and few enough that one key takes neither
+/// the memory (about 50 KB for each) nor the places of all others.
+const SEATS_PER_OPERATOR: usize = 128;
+
+/// Connections of all operators: about 50 MB, and far below the unit's limit of open files.
+const SEATS: usize = 1024;
+
+/// Connections of admins beyond [`SEATS`]: whoever mends a crowded rollcall has to get in.
+const ADMIN_SEATS: usize = 64;
+
+/// The connections that are logged in, by the operator's name.
+#[derive(Clone, Default)]
+pub struct Seats(Arc<Mutex<HashMap<String, usize>>>);
+
+/// One connection's place among them.
+pub struct Seat {
+    seats: Seats,
+    name: String,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.name) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.name);
+            }
+        }
+    }
+}
+
+impl Seats {
+    /// A place for one more connection, or the sentence why there is none.
+    pub fn take(&self, operator: &Operator) -> Result<Seat, String> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = taken.get(&operator.name).copied().unwrap_or_default();
+        if own >= SEATS_PER_OPERATOR {
+            return Err(format!(
+                "{} has {own} connections, the most for one operator; try: close some of them",
+                operator.name
+            ));
+        }
+        let limit = if operator.role == Role::Admin { SEATS + ADMIN_SEATS } else { SEATS };
+        if taken.values().sum::<usize>() >= limit {
+            return Err(format!(
+                "{limit} connections are open, the most for all operators; try: again later"
+            ));
+        }
+        taken.insert(operator.name.clone(), own + 1);
+        Ok(Seat { seats: self.clone(), name: operator.name.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operator(name: &str, role: Role) -> Operator {
+        Operator { name: name.into(), key: format!("SHA256:{name}"), role, groups: None }
+    }
+
+    #[test]
+    fn an_operator_has_so_many_and_admins_get_in_last() {
+        let seats = Seats::default();
+        let mut held = Vec::new();
+        for n in 0..SEATS / SEATS_PER_OPERATOR {
+            let one = operator(&format!("v{n}"), Role::Viewer);
+            held.extend((0..SEATS_PER_OPERATOR).map(|_| seats.take(&one).ok().unwrap()));
+            let why = seats.take(&one).err().unwrap();
+            assert_eq!(
+                why,
+                format!("v{n} has 128 connections, the most for one operator; try: close some of them")
+            );
+        }
+        let why = seats.take(&operator("vic", Role::Viewer)).err().unwrap();
+        assert_eq!(why, "1024 connections are open, the most for all operators; try: again later");
+        let admin = operator("ann", Role::Admin);
+        let last: Vec<Seat> = (0..ADMIN_SEATS).map(|_| seats.take(&admin).ok().unwrap()).collect();
+        assert!(seats.take(&admin).is_err());
+        drop(last);
+        held.pop();
+        assert!(seats.take(&operator("vic", Role::Viewer)).is_ok(), "a place that was left is free");
+    }
+}

@@ -1,0 +1,131 @@
+//! What one connection has shown of itself, and why it is to end: shared by russh's callbacks, the sessions of
+//! its channels, and the task that serves it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::seats::Seat;
+use crate::config::Config;
+use crate::domain::access::Operator;
+
+/// Commands on one connection at the same time: OpenSSH's own limit for sessions is 10.
+const COMMANDS: usize = 16;
+
+/// Commands on one connection in its life: russh keeps about 3 KB of each until the connection ends.
+const COMMANDS_IN_ALL: usize = 4096;
+
+/// Keys that a connection may offer before its line in the log is long enough. russh closes it after 10 refusals.
+const REFUSED_KEYS: usize = 10;
+
+/// The key that a connection has proven, and whose it was then.
+pub struct Login {
+    pub key: String,
+    pub operator: Operator,
+}
+
+/// One connection.
+#[derive(Default)]
+pub struct Visit {
+    pub login: OnceLock<Login>,
+    /// Fires when the login is complete.
+    pub logged_in: CancellationToken,
+    /// Fires when every session is to end, because the connection will.
+    pub parting: CancellationToken,
+    /// Why the connection is to end.
+    pub why: OnceLock<String>,
+    /// Held from the login until the last answer is over, also when the connection ended before it.
+    pub seat: OnceLock<Seat>,
+    refused: Mutex<Refused>,
+    running: AtomicUsize,
+    begun: AtomicUsize,
+    worn: CancellationToken,
+}
+
+/// What was offered and is not enrolled.
+#[derive(Default)]
+struct Refused {
+    user: String,
+    keys: Vec<String>,
+}
+
+/// A command's place on its connection.
+pub struct Slot(Arc<Visit>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let last = self.0.running.fetch_sub(1, Ordering::Relaxed) == 1;
+        if last && self.0.begun.load(Ordering::Relaxed) >= COMMANDS_IN_ALL {
+            self.0.worn.cancel();
+        }
+    }
+}
+
+impl Visit {
+    /// A place for one more command, if there is one.
+    pub fn slot(self: &Arc<Visit>) -> Option<Slot> {
+        // russh calls back for one message at a time, so that nothing comes between here.
+        if self.running.load(Ordering::Relaxed) >= COMMANDS
+            || self.begun.load(Ordering::Relaxed) >= COMMANDS_IN_ALL
+        {
+            return None;
+        }
+        self.running.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Some(Slot(self.clone()))
+    }
+
+    /// Remembers a key that was offered in vain.
+    pub fn refuse(&self, user: &str, key: String) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.user = user.into();
+        if refused.keys.len() < REFUSED_KEYS && !refused.keys.contains(&key) {
+            refused.keys.push(key);
+        }
+    }
+
+    /// The user name and the keys of a connection that ended without a login, if it offered any key.
+    pub fn refused(&self) -> Option<(String, Vec<String>)> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_vain = self.login.get().is_none() && !refused.keys.is_empty();
+        in_vain.then(|| (refused.user.clone(), refused.keys.clone()))
+    }
+
+    /// Resolves when the connection is to end though the client wants more of it, with the reason.
+    pub async fn over(&self, config: watch::Receiver<Arc<Config>>) -> String {
+        if let Some(why) = self.why.get() {
+            return why.clone();
+        }
+        tokio::select! {
+            why = self.changed(config) => why,
+            () = self.worn.cancelled() => {
+                format!("this connection has carried {COMMANDS_IN_ALL} commands; connect again")
+            }
+        }
+    }
+
+    /// Resolves when the configuration gives the key other rights than it had at the login.
+    async fn changed(&self, mut config: watch::Receiver<Arc<Config>>) -> String {
+        loop {
+            if let Some(why) = self.standing(&config.borrow_and_update()) {
+                return why.into();
+            }
+            if config.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    fn standing(&self, config: &Config) -> Option<&'static str> {
+        let then = self.login.get()?;
+        match config.operators.iter().find(|operator| operator.key == then.key) {
+            None => Some("your key is not in `operators` any more"),
+            Some(now) if (now.role, &now.groups) != (then.operator.role, &then.operator.groups) => {
+                Some("your line in `operators` has changed; connect again")
+            }
+            Some(_) => None,
+        }
+    }
+}

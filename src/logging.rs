@@ -1,0 +1,281 @@
+//! The log on standard error. An event is one line, whatever is in it: much of it was written by clients and hosts,
+//! and goes through russh's own warnings, too, so this is the one place where it is escaped, clipped and bounded.
+
+mod gate;
+
+use std::fmt::{self, Write as _};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::callsite::Identifier;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt as lines, registry};
+
+use self::gate::Gate;
+use crate::domain::output::is_steering;
+
+/// What is shown of one field: enough for any sentence of ours, so that the fields behind it are still there.
+const FIELD_LIMIT_BYTES: usize = 2048;
+
+/// What is shown of one line: journald takes lines of 48 KiB, and a person reads much less.
+const LINE_LIMIT_BYTES: usize = 8192;
+
+/// What is logged unless `RUST_LOG` says otherwise. russh warns of what others send at `warn`, logs keys and user
+/// names at `debug`, and every packet at `trace`.
+const DEFAULT_FILTER: &str = "info,russh=error";
+
+/// How often lines that were left out are reported when no further ones come.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Lines about left-out lines have this target, and are not counted themselves.
+const ABOUT_THE_LOG: &str = "rollcall::log";
+
+/// Starts the log of this process, panics included. To be called within a runtime, once.
+pub fn start() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let bound = Bound::default();
+    registry().with(filter).with(bound.clone()).with(output(io::stderr)).init();
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        let why = panic.payload_as_str().unwrap_or("no text");
+        tracing::error!(%at, why, "internal error: a task panicked; please report it with this line");
+    }));
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(REPORT_INTERVAL).await;
+            bound.report();
+        }
+    });
+}
+
+/// Events as lines. Without colours: a line with an escape of ours could not be told from one of others'.
+fn output<S, W>(make: impl Fn() -> W + Send + Sync + 'static) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> registry::LookupSpan<'a>,
+    W: io::Write + 'static,
+{
+    let fields = debug_fn(|writer, field, value| show(writer, field, value)).delimited(" ");
+    lines::layer().with_ansi(false).fmt_fields(fields).with_writer(Lines(make))
+}
+
+/// One field, clipped. Those that `log` adds are the target and the place, which stand in the line already.
+fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let mut text = Clipped::new(FIELD_LIMIT_BYTES);
+    match field.name() {
+        name if name.starts_with("log.") => return Ok(()),
+        "message" => write!(text, "{value:?}")?,
+        name => write!(text, "{name}={value:?}")?,
+    }
+    writer.write_str(&text.finish())
+}
+
+/// Text up to a limit, and how much more there was.
+struct Clipped {
+    text: String,
+    limit: usize,
+    more: usize,
+}
+
+impl Clipped {
+    fn new(limit: usize) -> Clipped {
+        Clipped { text: String::new(), limit, more: 0 }
+    }
+
+    fn finish(mut self) -> String {
+        if self.more > 0 {
+            self.text.push_str(&format!("[{} more bytes]", self.more));
+        }
+        self.text
+    }
+}
+
+impl fmt::Write for Clipped {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = if self.more > 0 { 0 } else { self.limit - self.text.len().min(self.limit) };
+        let end = text.floor_char_boundary(room);
+        self.text.push_str(&text[..end]);
+        self.more += text.len() - end;
+        Ok(())
+    }
+}
+
+/// Writes each event as one line that steers no terminal.
+struct Lines<M>(M);
+
+struct Line<W>(W);
+
+impl<'a, M: Fn() -> W, W: io::Write> MakeWriter<'a> for Lines<M> {
+    type Writer = Line<W>;
+
+    fn make_writer(&'a self) -> Line<W> {
+        Line((self.0)())
+    }
+}
+
+impl<W: io::Write> io::Write for Line<W> {
+    /// Takes a whole event: that is how `tracing_subscriber` writes them.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let mut line = Clipped::new(LINE_LIMIT_BYTES);
+        // Writing to a string does not fail.
+        text.trim_end_matches('\n').chars().for_each(|c| _ = escape(&mut line, c));
+        self.0.write_all((line.finish() + "\n").as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn escape(line: &mut Clipped, c: char) -> fmt::Result {
+    match c {
+        '\t' => line.write_char(' '),
+        c if c.is_control() || is_steering(c) || matches!(c, '\u{2028}' | '\u{2029}') => {
+            write!(line, "{}", c.escape_default())
+        }
+        c => line.write_char(c),
+    }
+}
+
+/// What is bounded together: a place in the code, and the operator that it speaks of, so that no operator can hide
+/// what another does.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Source {
+    place: Identifier,
+    target: &'static str,
+    operator: String,
+}
+
+/// Leaves events out where there are too many.
+#[derive(Clone, Default)]
+struct Bound(Arc<Mutex<Gate<Source>>>);
+
+impl Bound {
+    fn gate(&self) -> MutexGuard<'_, Gate<Source>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reports what was left out since the last time.
+    fn report(&self) {
+        let left_out = self.gate().left_out(Instant::now());
+        for (Source { target, operator, .. }, count) in left_out {
+            let of = if operator.is_empty() { String::new() } else { format!(" about {operator}") };
+            tracing::warn!(target: ABOUT_THE_LOG, "{count} lines of {target}{of} were left out");
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Bound {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        let about = event.metadata();
+        if about.target() == ABOUT_THE_LOG {
+            return true;
+        }
+        let mut operator = NameOfOperator(String::new());
+        event.record(&mut operator);
+        let source = Source { place: about.callsite(), target: about.target(), operator: operator.0 };
+        self.gate().admits(source, Instant::now())
+    }
+}
+
+/// Picks the operator from an event's fields.
+struct NameOfOperator(String);
+
+impl Visit for NameOfOperator {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "operator" {
+            let mut name = Clipped::new(FIELD_LIMIT_BYTES);
+            // Writing to a string does not fail.
+            let _ = write!(name, "{value:?}");
+            self.0 = name.finish();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged by `events`, and then reported.
+    fn logged(events: impl FnOnce()) -> String {
+        let (memory, bound) = (Memory::default(), Bound::default());
+        let sink = memory.clone();
+        let subscriber = registry().with(bound.clone()).with(output(move || sink.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            events();
+            bound.report();
+        });
+        let bytes = memory.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn nothing_in_an_event_begins_a_line_or_steers_a_terminal() {
+        let evil = "x\n2026-01-01T00:00:00Z  INFO rollcall: ann was made an admin\r\u{1b}[2J\u{9b}1m\u{202e}\u{2028}";
+        let text = logged(|| {
+            tracing::warn!("unknown channel request {evil}");
+            tracing::warn!(plain = evil, %evil, debug = ?evil, "asked");
+        });
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(
+            text.contains("unknown channel request x\\n2026-01-01T00:00:00Z  INFO rollcall: ann"),
+            "{text}"
+        );
+        let unsafe_chars = |c: char| c != '\n' && (c.is_control() || is_steering(c) || c == '\u{2028}');
+        assert!(!text.contains(unsafe_chars), "{text:?}");
+    }
+
+    #[test]
+    fn a_long_field_is_clipped_and_those_behind_it_stay() {
+        let long = "é".repeat(30_000);
+        let text = logged(|| tracing::warn!(user = %long, from = "192.0.2.1", "a login was refused"));
+        assert!(text.contains("from=\"192.0.2.1\""), "{text}");
+        assert!(text.contains("more bytes]") && text.len() < FIELD_LIMIT_BYTES + 200, "{}", text.len());
+        let text = logged(|| {
+            tracing::warn!(a = %long, b = %long, c = %long, d = %long, e = %long, f = %long, "many");
+        });
+        assert!(text.len() < LINE_LIMIT_BYTES + 200, "{}", text.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_left_out_and_counted_and_hides_nobody_else() {
+        let text = logged(|| {
+            for _ in 0..10_000 {
+                tracing::info!(operator = %"vic", "asked");
+            }
+            tracing::info!(operator = %"ann", "asked");
+            for operator in ["vic", "ann"] {
+                // Another place in the code.
+                tracing::warn!(%operator, "too many connections");
+            }
+        });
+        assert_eq!(text.matches("asked operator=vic").count(), gate::BURST_LINES as usize, "{text}");
+        let left =
+            format!("{} lines of {} about vic were left out", 10_000 - gate::BURST_LINES, module_path!());
+        assert!(text.contains(&left), "{text}");
+        assert!(text.contains("too many connections operator=ann"), "{text}");
+    }
+}
