@@ -1,25 +1,24 @@
 //! The composition root: builds the adapters, opens the doors, listens to signals, and stops in order.
 
+mod door_key;
+
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use russh::keys::ssh_key::LineEnding;
-use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::door_key::{DoorKey, door_key, site_of};
 use crate::balancer::Balancers;
 use crate::config::{self, Config, FleetSettings};
 use crate::domain::access::{LOCAL_KEY, Operator, Role, needed_role};
 use crate::domain::command::Request;
-use crate::domain::digest::sha256_hex;
 use crate::domain::name::count;
 use crate::domain::outcome::exit;
 use crate::domain::wish::Wish;
@@ -39,9 +38,6 @@ use crate::present::table;
 use crate::probe::Probes;
 use crate::store::SqliteStore;
 use crate::vault::Vault;
-
-/// Of the SHA-256 of the door's key: enough for all the rollcalls that one host will ever see.
-const SITE_DIGITS: usize = 12;
 
 /// The clock of this machine.
 pub struct SystemClock;
@@ -150,6 +146,7 @@ struct Built {
     root: Arc<Root>,
     /// Questions that the monitor is to answer once it is started.
     asked: Asked,
+    door_key: DoorKey,
 }
 
 /// Starts to watch; without looks it only knows what is kept.
@@ -172,9 +169,10 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
     let settings = config.settings.clone();
     make_parent(&settings.store)?;
     make_parent(&settings.fleet.known_hosts)?;
-    let store = SqliteStore::open(&settings.store).map_err(|error| error.to_string())?;
     // Made here where there is none, with or without a door: hosts know this rollcall by it.
-    let site = site_of(host_key(&settings.host_key)?.public_key());
+    let door_key = door_key(&settings.host_key, &settings.store)?;
+    let store = SqliteStore::open(&settings.store).map_err(|error| error.to_string())?;
+    let site = site_of(door_key.key.public_key());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let fleet = Arc::new(Fleet::new(parts(&settings.fleet, dial, clock.clone())?));
     let current = watch::Sender::new(config.clone());
@@ -219,19 +217,12 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         work: door::work_turns(),
         large_answers: door::answer_turns(),
     };
-    Ok(Built { desk, fleet, root, asked })
+    Ok(Built { desk, fleet, root, asked, door_key })
 }
 
 /// How many hosts each top-level group has by now.
 fn sizes(config: watch::Receiver<Arc<Config>>) -> Box<dyn Fn(&str) -> usize + Send + Sync> {
     Box::new(move |group| config.borrow().inventory.hosts.iter().filter(|host| host.file() == group).count())
-}
-
-/// The name under which hosts keep what this rollcall does on them. The daemon and `--local` share a store,
-/// and so its runs: both have the same.
-fn site_of(key: &PublicKey) -> String {
-    let hex = sha256_hex(key.fingerprint(HashAlg::Sha256).as_bytes());
-    hex[..SITE_DIGITS].into()
 }
 
 fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -> Result<Parts, String> {
@@ -254,31 +245,6 @@ fn make_parent(path: &Path) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}; try: another place for it in rollcall.toml", parent.display()))
 }
 
-/// The door's own key: read, or made at the first start.
-fn host_key(path: &Path) -> Result<PrivateKey, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("host key {}: {error}", path.display());
-    if path.exists() {
-        return russh::keys::load_secret_key(path, None).map_err(|error| failed(&error));
-    }
-    make_parent(path)?;
-    let key = PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519)
-        .map_err(|error| failed(&error))?;
-    let text = key.to_openssh(LineEnding::LF).map_err(|error| failed(&error))?;
-    write_key(path, text.as_bytes()).map_err(|error| failed(&error))?;
-    Ok(key)
-}
-
-/// Whole or not at all: half a key, left by a rollcall that died, would keep every later one from starting.
-fn write_key(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let temporary = path.with_extension("new");
-    // One that was left like that; mostly there is none, and what is in the way otherwise shows next.
-    let _ = std::fs::remove_file(&temporary);
-    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    std::io::Write::write_all(&mut file, text)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)
-}
-
 impl Daemon {
     /// Reads the configuration in `path`, closes what a dead daemon left open, and opens the doors.
     pub async fn start(path: &Path) -> Result<Daemon, String> {
@@ -287,8 +253,9 @@ impl Daemon {
         let settings = config.settings.clone();
         let said = describe(&config);
         troubles(&config).iter().for_each(|trouble| tracing::warn!("{trouble}"));
-        let Built { desk, fleet, root, asked } = build(path, config, Arc::new(Tcp))?;
-        let door = Arc::new(SshDoor::new(desk.clone(), host_key(&settings.host_key)?));
+        let Built { desk, fleet, root, asked, door_key } = build(path, config, Arc::new(Tcp))?;
+        door_key.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let door = Arc::new(SshDoor::new(desk.clone(), door_key.key));
         let stop = CancellationToken::new();
         let mut addresses = Vec::new();
         for address in &settings.listen {
@@ -393,7 +360,10 @@ pub async fn answer_locally(path: &Path, request: Request) -> u8 {
 
 async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     let config = config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
-    let Built { desk, fleet, root: _root, asked } = build(path, config, Arc::new(Tcp))?;
+    let Built { desk, fleet, root: _root, asked, door_key } = build(path, config, Arc::new(Tcp))?;
+    if let Some(warning) = door_key.warning {
+        let _ = Stdio.err(&format!("rollcall: {warning}\n")).await;
+    }
     // Whoever only looks takes nothing up.
     if needed_role(&request.command) > Role::Viewer {
         recover_runs(&desk).await?;
@@ -438,24 +408,4 @@ fn local_operator() -> Operator {
 pub fn check_config(path: &Path) -> Result<String, String> {
     let config = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
     Ok(describe(&config))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn a_host_key_is_there_whole_or_not_at_all() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("host_key");
-        // What a rollcall that died while it wrote leaves.
-        std::fs::write(dir.path().join("host_key.new"), "half").unwrap();
-        let made = host_key(&path).unwrap();
-        assert_eq!(host_key(&path).unwrap().public_key(), made.public_key());
-        let names = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        assert_eq!(names.collect::<Vec<_>>(), ["host_key"]);
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    }
 }

@@ -126,7 +126,7 @@ impl<W: io::Write> io::Write for Line<W> {
         let text = String::from_utf8_lossy(event);
         let mut line = Clipped::new(LINE_LIMIT_BYTES);
         // Writing to a string does not fail.
-        text.trim_end_matches('\n').chars().for_each(|c| _ = escape(&mut line, c));
+        text.trim_end().chars().for_each(|c| _ = escape(&mut line, c));
         self.0.write_all((line.finish() + "\n").as_bytes())?;
         Ok(event.len())
     }
@@ -168,6 +168,8 @@ impl Bound {
     fn report(&self) {
         let left_out = self.gate().left_out(Instant::now());
         for (Source { target, operator, .. }, count) in left_out {
+            // What comes through `log` is russh's, or another library's.
+            let target = if target == "log" { "libraries" } else { target };
             let of = if operator.is_empty() { String::new() } else { format!(" about {operator}") };
             tracing::warn!(target: ABOUT_THE_LOG, "{count} lines of {target}{of} were left out");
         }

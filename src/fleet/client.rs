@@ -9,7 +9,21 @@ use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
 
 use super::Shared;
 use crate::domain::inventory::Endpoint;
+use crate::domain::output::printable;
 use crate::engine::port::KeyState;
+
+/// What is shown of a text that a host chose: russh's errors hold such, too, names of algorithms for instance.
+const FOREIGN_LIMIT_CHARS: usize = 1000;
+
+/// A text that a host may have written, on one line and clipped: in an answer it stands behind the host's name, and
+/// must not begin a line of its own.
+pub fn foreign(text: &str) -> String {
+    let line: String = printable(text).replace('\n', "\\n");
+    match line.char_indices().nth(FOREIGN_LIMIT_CHARS) {
+        Some((end, _)) => format!("{}[...]", &line[..end]),
+        None => line,
+    }
+}
 
 /// Why the handler ended a handshake.
 #[derive(Debug)]
@@ -85,10 +99,12 @@ impl client::Handler for Client {
 
     async fn disconnected(&mut self, reason: DisconnectReason<Refusal>) -> Result<(), Refusal> {
         let why = match reason {
-            DisconnectReason::ReceivedDisconnect(info) => format!("the host hung up: {}", info.message),
+            DisconnectReason::ReceivedDisconnect(info) => {
+                format!("the host hung up: {}", foreign(&info.message))
+            }
             DisconnectReason::Error(Refusal::Ssh(error)) => match error {
                 russh::Error::KeepaliveTimeout => "the host stopped answering".to_string(),
-                error => format!("the connection broke: {error}"),
+                error => format!("the connection broke: {}", foreign(&error.to_string())),
             },
             DisconnectReason::Error(Refusal::HostKey(why)) => why,
         };
@@ -177,5 +193,16 @@ impl client::Handler for Client {
     ) -> Result<(), Refusal> {
         drop(reply);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_says_stays_on_its_line() {
+        assert_eq!(foreign("bye\nweb02: ok\r\u{1b}[2J"), "bye\\nweb02: ok\\x1b[2J");
+        assert_eq!(foreign(&"é".repeat(5000)), "é".repeat(FOREIGN_LIMIT_CHARS) + "[...]");
     }
 }

@@ -12,10 +12,12 @@ use russh::keys::agent::client::AgentClient;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use russh::{ChannelOpenFailure, Disconnect, Preferred, cipher, compression, kex, mac};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::client::{Client, Refusal};
+use super::client::{Client, Refusal, foreign};
 use crate::domain::inventory::Endpoint;
+use crate::engine::cut::Cut;
 use crate::engine::port::{HostKey, OpenError, Stream};
 
 /// Keys offered to one host at most: sshd hangs up after six (MaxAuthTries).
@@ -167,8 +169,10 @@ pub async fn open_through(link: &Link, target: &Target<'_>) -> Result<Box<dyn St
         Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited)) => {
             Err(OpenError::Blind(target.not_forwarded()))
         }
-        Err(error) if link.is_closed() => Err(OpenError::NoContact(format!("{error}: {}", link.why_lost()))),
-        Err(error) => Err(OpenError::Blind(error.to_string())),
+        Err(error) if link.is_closed() => {
+            Err(OpenError::NoContact(foreign(&format!("{error}: {}", link.why_lost()))))
+        }
+        Err(error) => Err(OpenError::Blind(foreign(&error.to_string()))),
     }
 }
 
@@ -216,6 +220,10 @@ async fn shake_hands(
     let config = client_config(shared, host)?;
     let presented = client.presented.clone();
     let only_look = client.only_look;
+    // russh goes on in a task of its own when it is no longer waited for: the cut ends that, too.
+    let cut = CancellationToken::new();
+    let stream = Cut::new(stream, cut.clone());
+    let cut = cut.drop_guard();
     let shaking = client::connect_stream(Arc::new(config), stream, client);
     let limit = shared.settings.connect_timeout;
     match tokio::time::timeout(limit, shaking).await {
@@ -224,7 +232,10 @@ async fn shake_hands(
             "handshake",
             &format!("no answer within {limit:?}; is it an SSH server that is alive?"),
         )),
-        Ok(Ok(handle)) => Ok(Shaken::Link(handle)),
+        Ok(Ok(handle)) => {
+            cut.disarm();
+            Ok(Shaken::Link(handle))
+        }
         Ok(Err(Refusal::HostKey(why))) => Err(phase(host, "host key", &why)),
         Ok(Err(Refusal::Ssh(error))) => {
             let saw_key = presented.lock().unwrap_or_else(PoisonError::into_inner).is_some();
@@ -402,7 +413,7 @@ const CIPHERS: &[cipher::Name] = &[
 
 /// `cannot connect to web01 (10.0.0.1:22), handshake: ...`
 pub fn phase(host: &Endpoint, phase: &str, why: &str) -> String {
-    format!("cannot connect to {} ({}:{}), {phase}: {why}", host.name, host.address, host.port)
+    format!("cannot connect to {} ({}:{}), {phase}: {}", host.name, host.address, host.port, foreign(why))
 }
 
 /// Ends a connection politely.

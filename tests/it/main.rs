@@ -6,6 +6,7 @@ mod coming_from;
 mod config;
 mod demo;
 mod door;
+mod door_log;
 mod door_sessions;
 mod door_strangers;
 mod embedded;

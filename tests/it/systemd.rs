@@ -40,6 +40,22 @@ fn the_unit_is_understood_whole() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+#[test]
+fn the_unit_bounds_memory_tasks_and_restarts() {
+    let text = std::fs::read_to_string(unit()).expect("the unit");
+    let (head, service) = text.split_once("[Service]").expect("a section");
+    let has = |text: &str, key: &str| {
+        text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with('=')))
+    };
+    // systemd reads these in [Unit] only.
+    for key in ["StartLimitIntervalSec", "StartLimitBurst"] {
+        assert!(has(head, key), "{key}");
+    }
+    for key in ["MemoryMax", "TasksMax", "LimitNOFILE"] {
+        assert!(has(service, key), "{key}");
+    }
+}
+
 /// The daemon as a service: with a socket to notify, and ended when the test ends.
 struct Service {
     child: Child,

@@ -20,6 +20,9 @@ const COMMANDS_IN_ALL: usize = 4096;
 /// Keys that a connection may offer before its line in the log is long enough. russh closes it after 10 refusals.
 const REFUSED_KEYS: usize = 10;
 
+/// What is kept of a user name, for the log alone: rollcall knows people by their keys.
+const USER_CHARS: usize = 64;
+
 /// The key that a connection has proven, and whose it was then.
 pub struct Login {
     pub key: String,
@@ -80,7 +83,7 @@ impl Visit {
     /// Remembers a key that was offered in vain.
     pub fn refuse(&self, user: &str, key: String) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.user = user.into();
+        refused.user = user.chars().take(USER_CHARS).collect();
         if refused.keys.len() < REFUSED_KEYS && !refused.keys.contains(&key) {
             refused.keys.push(key);
         }

@@ -56,7 +56,12 @@ impl Client {
 
     /// The same in one.
     pub async fn of(site: &Site, who: &str) -> Client {
-        let mut client = Client::connect(site.port()).await;
+        Client::at(site.port(), site, who).await
+    }
+
+    /// The same at another port.
+    pub async fn at(port: u16, site: &Site, who: &str) -> Client {
+        let mut client = Client::connect(port).await;
         assert!(client.log_in(site, who, "rollcall").await);
         client
     }

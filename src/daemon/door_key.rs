@@ -1,0 +1,151 @@
+//! The door's own key and the store belong together: hosts know a rollcall by the one, and the other says what it has
+//! done to them. Where one of them is lost, nothing is quietly begun anew.
+
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
+
+use super::make_parent;
+use crate::domain::digest::sha256_hex;
+
+/// Of the SHA-256 of the door's key: enough for all the rollcalls that one host will ever see.
+const SITE_DIGITS: usize = 12;
+
+/// The door's key, and what an operator should know about it and the store.
+pub struct DoorKey {
+    pub key: PrivateKey,
+    pub warning: Option<String>,
+}
+
+/// Reads the door's key, or makes it at the first start; before the store is opened.
+pub fn door_key(path: &Path, store: &Path) -> Result<DoorKey, String> {
+    let store_holds_something = std::fs::metadata(store).is_ok_and(|about| about.len() > 0);
+    match (path.exists(), store_holds_something) {
+        (true, true) => read(path).map(|key| DoorKey { key, warning: None }),
+        (true, false) => read(path).map(|key| DoorKey { key, warning: Some(store_is_lost(path, store)) }),
+        (false, true) => Err(key_is_lost(path, store)),
+        (false, false) => make(path).map(|key| DoorKey { key, warning: None }),
+    }
+}
+
+/// The name under which hosts keep what this rollcall does on them. The daemon and `--local` share a store,
+/// and so its runs: both have the same.
+pub fn site_of(key: &PublicKey) -> String {
+    let hex = sha256_hex(key.fingerprint(HashAlg::Sha256).as_bytes());
+    hex[..SITE_DIGITS].into()
+}
+
+fn key_is_lost(path: &Path, store: &Path) -> String {
+    let (path, store) = (path.display(), store.display());
+    format!(
+        "host key {path}: it is missing, but the store {store} is there, so this is not the first start. With a new \
+         key every client would report a changed host key, and hosts would not know the operations that are under \
+         way; try: restore it from a copy, or, where there is none, make one: \
+         ssh-keygen -q -t ed25519 -N '' -f {path}"
+    )
+}
+
+fn store_is_lost(path: &Path, store: &Path) -> String {
+    let (path, store) = (path.display(), store.display());
+    format!(
+        "the store {store} is missing or empty, but the host key {path} is there. Unless this is the first start: \
+         debts, leases, releases and history are gone, and hosts that are out of rotation are not known as such; \
+         try: stop rollcall and restore the store from a copy, or: balancer status all"
+    )
+}
+
+fn failed(path: &Path, error: &dyn std::fmt::Display) -> String {
+    format!("host key {}: {error}", path.display())
+}
+
+fn read(path: &Path) -> Result<PrivateKey, String> {
+    let about = std::fs::metadata(path).map_err(|error| failed(path, &error))?;
+    let mode = about.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let why = format!(
+            "others can read it (its mode is {mode:04o}), and with it they can pose as this rollcall; try: chmod 600 {}",
+            path.display()
+        );
+        return Err(failed(path, &why));
+    }
+    russh::keys::load_secret_key(path, None).map_err(|error| failed(path, &error))
+}
+
+fn make(path: &Path) -> Result<PrivateKey, String> {
+    make_parent(path)?;
+    let key = PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519)
+        .map_err(|error| failed(path, &error))?;
+    let text = key.to_openssh(LineEnding::LF).map_err(|error| failed(path, &error))?;
+    write_key(path, text.as_bytes()).map_err(|error| failed(path, &error))?;
+    Ok(key)
+}
+
+/// Whole or not at all: half a key, left by a rollcall that died, would keep every later one from starting.
+fn write_key(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    // One that was left like that; mostly there is none, and what is in the way otherwise shows next.
+    let _ = std::fs::remove_file(&temporary);
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    std::io::Write::write_all(&mut file, text)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_host_key_is_there_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, store) = (dir.path().join("host_key"), dir.path().join("none.db"));
+        // What a rollcall that died while it wrote leaves.
+        std::fs::write(dir.path().join("host_key.new"), "half").unwrap();
+        let made = door_key(&path, &store).unwrap();
+        assert_eq!(made.warning, None);
+        assert_eq!(door_key(&path, &store).unwrap().key.public_key(), made.key.public_key());
+        let names = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["host_key"]);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_host_key_that_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, store) = (dir.path().join("host_key"), dir.path().join("none.db"));
+        door_key(&path, &store).unwrap();
+        for open in [0o644, 0o640, 0o604, 0o620, 0o601] {
+            mode(&path, open);
+            let why = door_key(&path, &store).err().unwrap();
+            assert!(why.contains(&format!("others can read it (its mode is {open:04o})")), "{why}");
+            assert!(why.ends_with(&format!("try: chmod 600 {}", path.display())), "{why}");
+        }
+        for closed in [0o600, 0o400] {
+            mode(&path, closed);
+            door_key(&path, &store).unwrap();
+        }
+    }
+
+    #[test]
+    fn neither_a_key_nor_a_store_is_begun_anew_in_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, store) = (dir.path().join("host_key"), dir.path().join("rollcall.db"));
+        std::fs::write(&store, "rows").unwrap();
+        let why = door_key(&path, &store).err().unwrap();
+        assert!(why.contains("every client would report a changed host key"), "{why}");
+        assert!(why.ends_with(&format!("ssh-keygen -q -t ed25519 -N '' -f {}", path.display())), "{why}");
+        assert!(!path.exists());
+        std::fs::write(&store, "").unwrap();
+        assert_eq!(door_key(&path, &store).unwrap().warning, None, "the first start");
+        let warning = door_key(&path, &store).unwrap().warning.unwrap();
+        assert!(warning.contains("debts, leases, releases and history are gone"), "{warning}");
+        std::fs::write(&store, "rows").unwrap();
+        assert_eq!(door_key(&path, &store).unwrap().warning, None);
+    }
+}
