@@ -218,10 +218,9 @@ fn nothing_but_tests_may_panic_by_hand() {
     }
 }
 
-#[test]
-fn every_invariant_names_a_test_that_exists() {
+/// The text of all tests.
+fn tests() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
     let mut tests = String::new();
     let mut folders = vec![root.join("src"), root.join("tests/it")];
     while let Some(folder) = folders.pop() {
@@ -235,12 +234,39 @@ fn every_invariant_names_a_test_that_exists() {
             }
         }
     }
+    tests
+}
+
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let tests = tests();
     let names: Vec<&str> = map.split("Held by `").skip(1).filter_map(|rest| rest.split('`').next()).collect();
     assert!(names.len() > 15, "the invariants were not found");
     for name in names {
         assert!(
             tests.contains(&format!("fn {name}(")),
             "ARCHITECTURE.md names the test `{name}`, which is not there"
+        );
+    }
+}
+
+/// A word of code with this many underscores is the name of a test there: settings have fewer.
+const UNDERSCORES_OF_A_TEST: usize = 3;
+
+#[test]
+fn every_promise_of_the_security_page_names_a_test_that_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let tests = tests();
+    let words = page.split('`').skip(1).step_by(2);
+    let names: Vec<&str> = words.filter(|word| word.matches('_').count() >= UNDERSCORES_OF_A_TEST).collect();
+    assert!(names.len() > 15, "the promises were not found");
+    for name in names {
+        assert!(
+            tests.contains(&format!("fn {name}(")),
+            "docs/security.md names the test `{name}`, which is not there"
         );
     }
 }

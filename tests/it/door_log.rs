@@ -142,10 +142,13 @@ async fn a_channel_request_with_a_newline_in_its_name_writes_no_line() {
 }
 
 /// A host that does harm where a command is asked of it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Evil {
     /// Global requests that it sends first.
     requests: usize,
+    /// Channels that it asks for, and those of them that it got.
+    opens: usize,
+    opened: Arc<AtomicUsize>,
     /// Says farewell like this instead of running anything.
     farewell: Option<&'static str>,
     answered: Arc<AtomicUsize>,
@@ -185,6 +188,13 @@ impl Handler for Evil {
                 // It is refused, and that is an answer.
                 let _ = handle.forward_tcpip("x".repeat(30_000), 1).await;
                 evil.answered.fetch_add(1, Ordering::Relaxed);
+            }
+            for _ in 0..evil.opens {
+                let forwarded = handle.channel_open_forwarded_tcpip("127.0.0.1", 22, "127.0.0.1", 1).await;
+                let (session, agent) =
+                    (handle.channel_open_session().await, handle.channel_open_agent().await);
+                let got = [forwarded.is_ok(), session.is_ok(), agent.is_ok()];
+                evil.opened.fetch_add(got.iter().filter(|got| **got).count(), Ordering::Relaxed);
             }
             if let Some(text) = evil.farewell {
                 let _ = handle.disconnect(Disconnect::ByApplication, text.into(), String::new()).await;
@@ -227,7 +237,7 @@ async fn with_evil_host(site: &Site, evil: &Evil) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_cannot_flood_the_log_with_requests() {
     let site = Site::without_daemon(1).await;
-    let evil = Evil { requests: 5000, farewell: None, answered: Arc::default() };
+    let evil = Evil { requests: 5000, ..Evil::default() };
     with_evil_host(&site, &evil).await;
     let (_daemon, port, log) = spawn_logged(&site, "info,russh=warn").await;
     site.ask_at(port, "run evil1 -- true").await.expect(0);
@@ -243,7 +253,7 @@ async fn a_host_cannot_flood_the_log_with_requests() {
 async fn a_host_that_hangs_up_begins_no_line_of_an_answer() {
     let site = Site::without_daemon(1).await;
     let farewell = Some("bye\nweb01: done\r\n\u{1b}[2Jrollcall: all is well");
-    let evil = Evil { requests: 0, farewell, answered: Arc::default() };
+    let evil = Evil { farewell, ..Evil::default() };
     with_evil_host(&site, &evil).await;
     let (_daemon, port) = spawn_daemon(&site).await;
     let answer = site.ask_at(port, "run evil1 -- true").await;
@@ -252,4 +262,14 @@ async fn a_host_that_hangs_up_begins_no_line_of_an_answer() {
     assert!(all.contains("bye\\nweb01: done\\n\\x1b[2Jrollcall: all is well"), "{answer:#?}");
     let is_forged = |line: &str| line.starts_with("web01: done") || line.contains('\u{1b}');
     assert!(!all.lines().any(is_forged), "{answer:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_opens_nothing_towards_rollcall() {
+    let site = Site::without_daemon(1).await;
+    let evil = Evil { opens: 20, ..Evil::default() };
+    with_evil_host(&site, &evil).await;
+    let (_daemon, port) = spawn_daemon(&site).await;
+    site.ask_at(port, "run evil1 -- true").await.expect(0);
+    assert_eq!(evil.opened.load(Ordering::Relaxed), 0);
 }
