@@ -51,6 +51,8 @@ async fn keys_that_are_not_enrolled_leave_a_line_and_no_flood() {
     let wanted = format!("keys={} (not in `operators`)", key.fingerprint(HashAlg::Sha256));
     let line = |line: &&str| line.contains("a login was refused") && line.contains(&wanted);
     eventually("the line is there", async || log.text().lines().any(|one| line(&one))).await;
+    let left_out = "lines of rollcall::door::ssh were left out";
+    eventually("the others are counted", async || log.text().contains(left_out)).await;
     let text = log.text();
     let line = text.lines().find(line).unwrap();
     assert!(line.contains("from=127.0.0.1") && line.contains("user=\"x\\n2026-"), "{line}");
