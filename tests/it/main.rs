@@ -14,6 +14,7 @@ mod facts;
 mod failures;
 mod fleet;
 mod formats;
+mod fuzz;
 mod haproxy;
 mod hostile;
 mod inventory;

@@ -1,0 +1,115 @@
+//! What is fuzzed: each parser of what operators, hosts, files and the store say, as a function of bytes. None may panic,
+//! recurse without bound, or take memory without bound. `cargo fuzz` drives them from `fuzz_targets/`; the tests of
+//! rollcall run their seeds and some thousands of mutations of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use rollcall::config::{Config, from_texts};
+use rollcall::domain::command::parse_line;
+use rollcall::domain::event::Event;
+use rollcall::domain::nodeset::{EXPANSION_LIMIT_NAMES, expand, fold};
+use rollcall::domain::output::Output;
+use rollcall::domain::selector::select;
+use rollcall::domain::template::{self, Vars};
+use rollcall::engine::port::{ExecEnd, ExecReport};
+use rollcall::engine::wrapper::hear;
+
+/// A parser under test.
+pub type Target = fn(&[u8]);
+
+/// All of them, by the name of their seeds.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("nodeset", nodeset),
+    ("selector", selector),
+    ("condition", condition),
+    ("script", script),
+    ("line", line),
+    ("operators", operators),
+    ("wrapper", wrapper),
+    ("event", event),
+];
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// `web[01-20]`
+pub fn nodeset(bytes: &[u8]) {
+    if let Ok(names) = expand(text(bytes)) {
+        assert!(names.len() <= EXPANSION_LIMIT_NAMES);
+        fold(names.iter().map(String::as_str));
+    }
+}
+
+/// `web:&prod:!web03`
+pub fn selector(bytes: &[u8]) {
+    let _ = select(&CONFIG.inventory, text(bytes));
+}
+
+/// `facts.os == "debian"`
+pub fn condition(bytes: &[u8]) {
+    let text = text(bytes);
+    let _ = template::check_expression(text);
+    let _ = template::holds(text, &vars());
+}
+
+/// `echo {{ version }}`. What loads holds the same text for all values.
+pub fn script(bytes: &[u8]) {
+    let text = text(bytes);
+    let _ = template::text(text, &vars());
+    if template::check_script(text).is_err() || text.contains("script") || text.contains("{%") {
+        return;
+    }
+    let with = |value: &str| template::script(text, &Vars::from([("v".to_string(), value.into())]));
+    if let (Ok(one), Ok(other)) = (with("plain"), with("'; id #")) {
+        let body = |script: &str| rollcall::domain::expansion::split(script).1.to_string();
+        if text.contains("{{ v }}") && text.matches("{{").count() == text.matches("{{ v }}").count() {
+            assert_eq!(body(&one), body(&other), "{text:?}");
+        }
+    }
+}
+
+/// A line as it comes over SSH.
+pub fn line(bytes: &[u8]) {
+    let _ = parse_line(bytes);
+}
+
+/// The file `operators`.
+pub fn operators(bytes: &[u8]) {
+    let texts = BTreeMap::from([
+        ("hosts/prod.toml".to_string(), Arc::from("[web]\nhosts = \"web1\"\n")),
+        ("operators".to_string(), Arc::from(text(bytes))),
+    ]);
+    let _ = from_texts(Path::new("/nowhere"), &texts).map_err(|wrong| wrong.to_string());
+}
+
+/// What comes back from a host that ran a step.
+pub fn wrapper(bytes: &[u8]) {
+    let stderr = Output { text: String::from_utf8_lossy(bytes).into_owned(), left_out: 0 };
+    let mut report = ExecReport { end: ExecEnd::Exited(0), stdout: Output::default(), stderr };
+    let _ = hear("7/web1/s0/0", &mut report);
+}
+
+/// An event of the journal.
+pub fn event(bytes: &[u8]) {
+    if let Ok(event) = serde_json::from_slice::<Event>(bytes) {
+        let text = serde_json::to_vec(&event).expect("what was read can be written");
+        assert_eq!(serde_json::from_slice::<Event>(&text).expect("and read again"), event);
+    }
+}
+
+static CONFIG: LazyLock<Config> = LazyLock::new(|| {
+    let hosts = "[web]\nhosts = \"web[01-20].example.com\"\ntags = { canary = [\"web01\"] }\n[db]\nhosts = \"db[1-3]\"\n";
+    let texts = BTreeMap::from([("hosts/prod.toml".to_string(), Arc::from(hosts))]);
+    from_texts(Path::new("/nowhere"), &texts).expect("a configuration")
+});
+
+fn vars() -> Vars {
+    Vars::from([
+        ("v".to_string(), "a b".into()),
+        ("version".to_string(), "1.2.3".into()),
+        ("n".to_string(), 7.into()),
+    ])
+}
