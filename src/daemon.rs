@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::door_key::{DoorKey, door_key, site_of};
+use self::door_key::{DoorKey, door_key, seals_of, site_of};
 use crate::balancer::Balancers;
 use crate::config::{self, Config, FleetSettings};
 use crate::domain::access::{LOCAL_KEY, Operator, Role, needed_role};
@@ -199,6 +199,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         remote,
         epoch: store.epoch(),
         site,
+        seals: seals_of(&door_key.key)?,
         places: store.clone(),
         store: store.clone(),
         clock,

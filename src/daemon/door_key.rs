@@ -5,10 +5,13 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use russh::keys::ssh_key::LineEnding;
+use russh::keys::ssh_key::encoding::Encode;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
+use zeroize::Zeroizing;
 
 use super::make_parent;
 use crate::domain::digest::sha256_hex;
+use crate::engine::seal::SealKey;
 
 /// Of the SHA-256 of the door's key: enough for all the rollcalls that one host will ever see.
 const SITE_DIGITS: usize = 12;
@@ -35,6 +38,13 @@ pub fn door_key(path: &Path, store: &Path) -> Result<DoorKey, String> {
 pub fn site_of(key: &PublicKey) -> String {
     let hex = sha256_hex(key.fingerprint(HashAlg::Sha256).as_bytes());
     hex[..SITE_DIGITS].into()
+}
+
+/// The key from which names and seals of records on hosts come: as secret as the key of the door, and the same after
+/// a restart.
+pub fn seals_of(key: &PrivateKey) -> Result<SealKey, String> {
+    let secret = Zeroizing::new(key.key_data().encode_vec().map_err(|error| format!("host key: {error}"))?);
+    Ok(SealKey::new(&secret))
 }
 
 fn key_is_lost(path: &Path, store: &Path) -> String {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::effect::describe;
 use super::port::{Exec, ExecEnd, ExecReport, Input};
 use super::script;
+use super::seal::Seal;
 use super::step::{Attempt, Done};
 use super::wrapper::{self, Answer, Call, Ended, Heard, How, Verb};
 use crate::domain::outcome::{Outcome, seconds};
@@ -23,6 +24,10 @@ const ASK_GRACE: Duration = Duration::from_secs(30);
 
 /// The least time that a question has, even the last one.
 const LAST_QUESTION: Duration = Duration::from_secs(5);
+
+/// Said of a record that does not come from rollcall.
+const FORGED: &str = "another program on the host wrote the record of this step, or changed it: the seal of rollcall \
+                      is not on it; try: find out which earlier step or process of this login did that";
 
 /// Before a host is reached again, in seconds. At once first: a connection that broke says little of its
 /// host. The last one is repeated.
@@ -59,6 +64,7 @@ impl Patience {
 pub(super) struct Asking<'a> {
     attempt: &'a Attempt<'a>,
     name: String,
+    seal: Seal,
     begun: Instant,
     patience: Patience,
     /// Something was sent that may have begun it.
@@ -80,7 +86,8 @@ impl<'a> Asking<'a> {
         let limit = host_limit(attempt.step).saturating_sub(age);
         Asking {
             attempt,
-            name: wrapper::record_of(&attempt.operation, &attempt.work.mark),
+            name: attempt.record(),
+            seal: attempt.seal(),
             begun,
             patience: Patience::until(begun + limit + ASK_GRACE),
             sent: attempt.work.resumed.is_some(),
@@ -97,7 +104,7 @@ impl<'a> Asking<'a> {
     pub async fn ask(mut self, script: &str) -> Done {
         loop {
             let mut report = self.once(script).await;
-            let heard = wrapper::hear(&self.name, &mut report);
+            let heard = wrapper::hear(&self.name, Some(&self.seal), &mut report);
             if wrapper_never_ran(&report.end, &heard) && !self.sent {
                 return self.attempt.done(report, |_| Outcome::Ok);
             }
@@ -147,9 +154,9 @@ impl<'a> Asking<'a> {
         let input = match verb {
             Verb::Start => {
                 let undo = script::undo_script(step);
-                Input::Bytes(wrapper::input(&self.name, script, undo.as_deref()))
+                Input::Bytes(wrapper::input(&self.name, &self.seal, script, undo.as_deref()))
             }
-            _ => Input::None,
+            verb => wrapper::line(verb, &self.seal),
         };
         let request = Exec {
             script: call.command(verb, &step.sudo),
@@ -190,7 +197,8 @@ impl<'a> Asking<'a> {
                 self.patience.pauses = 0;
                 None
             }
-            Answer::Refused(_) | Answer::Ready => None,
+            // The runner writes the true one over it, unless it is gone.
+            Answer::Refused(_) | Answer::Forged | Answer::Ready => None,
         }
     }
 
@@ -261,6 +269,7 @@ fn wrapper_never_ran(end: &ExecEnd, heard: &Heard) -> bool {
 fn lost_why(end: &ExecEnd, heard: &Heard) -> String {
     match (end, &heard.answer) {
         (_, Some(Answer::Refused(why))) => why.clone(),
+        (_, Some(Answer::Forged)) => FORGED.into(),
         (ExecEnd::Lost(why) | ExecEnd::NotStarted(why), _) => why.clone(),
         (ExecEnd::TimedOut, _) => "the host did not say how it ended".into(),
         _ => "the host gave no answer".into(),

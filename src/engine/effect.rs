@@ -234,7 +234,7 @@ impl Work {
         let script = call.command(Verb::Sweep, sudo);
         let input = script::with_password(sudo, Input::None);
         let mut report = self.exec(plan, script, input, OBSERVE_TIMEOUT).await;
-        let why = match wrapper::hear(&oldest, &mut report).answer {
+        let why = match wrapper::hear(&oldest, None, &mut report).answer {
             Some(Answer::Ready) => return Ok(()),
             Some(Answer::Refused(why)) => why,
             Some(Answer::Stale) => "another rollcall has taken over: the host refuses this one".into(),

@@ -10,6 +10,7 @@ pub mod monitor;
 pub mod port;
 pub mod recover;
 pub mod script;
+pub mod seal;
 pub mod snapshot;
 pub mod standing;
 pub mod tell;
@@ -74,6 +75,8 @@ pub struct Ports {
     pub downloads: PathBuf,
     /// Tells hosts which rollcall it is that works on them: run numbers begin at 1 for each.
     pub site: String,
+    /// What proves that a record on a host comes from a runner of ours.
+    pub seals: seal::SealKey,
     /// The term of this process: hosts refuse one that was replaced.
     pub epoch: u64,
 }

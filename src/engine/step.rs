@@ -14,6 +14,7 @@ use super::effect::{Work, describe};
 use super::kinds;
 use super::port::{Exec, ExecEnd, ExecReport, Input};
 use super::script;
+use super::seal::Seal;
 use super::wrapper;
 use crate::domain::event::Progress;
 use crate::domain::inventory::Endpoint;
@@ -102,9 +103,25 @@ impl Attempt<'_> {
         Done { outcome, stdout, ..done }
     }
 
-    /// Temporary names on the host carry the operation id, so that nobody takes another's.
+    /// Temporary names on the host carry the operation id, so that no operation takes another's, and what no
+    /// earlier step can guess.
     pub fn suffix(&self) -> String {
-        format!("rollcall-{}", wrapper::name_of(&self.operation))
+        format!("rollcall-{}.{}", wrapper::name_of(&self.operation), self.seal().name())
+    }
+
+    /// How answers of the host name it.
+    pub fn record(&self) -> String {
+        wrapper::record_of(&self.operation, &self.work.mark)
+    }
+
+    /// What this machine shares with its runner.
+    pub fn seal(&self) -> Seal {
+        self.work.ports.seals.of(&self.record())
+    }
+
+    /// A name for what the host keeps of it, which no earlier step can guess.
+    pub fn kept_as(&self) -> String {
+        format!("{}.{}", self.record(), self.seal().name())
     }
 
     /// Some when a guard says that there is nothing to do, or could not be asked.
@@ -207,7 +224,7 @@ impl Attempt<'_> {
         }
         let (sender, mut lines) = mpsc::channel::<String>(LINES_CAPACITY);
         let (host, shown) = (self.plan.endpoint.name.clone(), shown.clone());
-        let own = wrapper::own_prefix(&wrapper::record_of(&self.operation, &self.work.mark));
+        let own = wrapper::own_prefix(&self.record());
         let masks = self.work.masks.clone();
         tokio::spawn(async move {
             let mut to_skip = shown.load(Ordering::Relaxed);

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::port::{ExecEnd, ExecReport};
+use super::port::{ExecEnd, ExecReport, Input};
 use super::script;
+use super::seal::Seal;
 use crate::domain::task::Sudo;
 
 /// The function that finds the place where a host keeps what it knows of steps.
@@ -96,10 +97,19 @@ pub fn record_of(operation: &str, mark: &str) -> String {
     format!("{}.{mark}", name_of(operation))
 }
 
-/// What [`Verb::Start`] reads: the script, and an end that a broken connection leaves away.
-pub fn input(operation: &str, script: &str, undo: Option<&str>) -> Bytes {
+/// What [`Verb::Start`] reads: what it shares with the runner, the script, and an end that a broken connection
+/// leaves away.
+pub fn input(operation: &str, seal: &Seal, script: &str, undo: Option<&str>) -> Bytes {
     let undo = undo.map_or_else(String::new, |undo| format!("\n# rollcall undo {operation}\n{undo}"));
-    Bytes::from(format!("{script}{undo}\n# rollcall end {operation}\n"))
+    Bytes::from(format!("{}{script}{undo}\n# rollcall end {operation}\n", seal.line_to_start()))
+}
+
+/// What the other verbs read.
+pub fn line(verb: Verb, seal: &Seal) -> Input {
+    match verb {
+        Verb::Confirm => Input::Bytes(seal.line_to_confirm().into()),
+        _ => Input::Bytes(seal.line_to_follow().into()),
+    }
 }
 
 /// What the host says of an operation.
@@ -120,6 +130,8 @@ pub enum Answer {
     Lost(String),
     /// After [`Verb::Sweep`].
     Ready,
+    /// The host says that it ended or waits, and the runner's seal is not on it: another program wrote that.
+    Forged,
 }
 
 /// How a step came to its end on a host.
@@ -141,12 +153,15 @@ pub enum How {
 }
 
 impl Answer {
-    fn parse(text: &str) -> Option<Answer> {
+    fn parse(text: &str, seal: Option<&Seal>) -> Option<Answer> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         let why = || rest.to_string();
         Some(match word {
-            "exit" | "timeout" | "cancelled" => Answer::Ended(Ended::parse(text)?),
-            "confirm" => Answer::Confirm,
+            "exit" | "timeout" | "cancelled" | "confirm" => match seal?.open(text) {
+                None => Answer::Forged,
+                Some("confirm") => Answer::Confirm,
+                Some(said) => Answer::Ended(Ended::parse(said)?),
+            },
             "never" => Answer::Never(why()),
             "absent" => Answer::Absent(why()),
             "refused" => Answer::Refused(why()),
@@ -184,8 +199,8 @@ pub struct Heard {
 }
 
 /// Takes the wrapper's own lines out of what came back. Its answer is the last line, after everything that
-/// the step has printed: no step can put another one there.
-pub fn hear(operation: &str, report: &mut ExecReport) -> Heard {
+/// the step has printed; that it ended counts with the runner's seal only. A sweep has none.
+pub fn hear(operation: &str, seal: Option<&Seal>, report: &mut ExecReport) -> Heard {
     let own = own_prefix(operation);
     let text = &mut report.stderr.text;
     let begun_line = format!("{own}begun\n");
@@ -197,7 +212,8 @@ pub fn hear(operation: &str, report: &mut ExecReport) -> Heard {
         None => false,
     };
     let last = text.trim_end_matches('\n').rfind('\n').map_or(0, |at| at + 1);
-    let said = text[last..].trim_end_matches('\n').strip_prefix(&own).and_then(Answer::parse);
+    let said =
+        text[last..].trim_end_matches('\n').strip_prefix(&own).and_then(|said| Answer::parse(said, seal));
     // An answer that was cut off by the end of the connection is none.
     let answer = said.filter(|_| report.end == ExecEnd::Exited(0));
     if answer.is_some() {
@@ -222,6 +238,11 @@ mod tests {
     use super::*;
     use crate::domain::output::Output;
     use crate::domain::shell;
+    use crate::engine::seal::SealKey;
+
+    fn seal() -> Seal {
+        SealKey::new(b"secret").of("1-a-0-1")
+    }
 
     fn report(end: ExecEnd, stderr: &str) -> ExecReport {
         let stderr = Output { text: stderr.into(), left_out: 0 };
@@ -232,35 +253,42 @@ mod tests {
     fn the_answer_is_the_last_line_and_no_step_can_forge_it() {
         let ended = |how| Answer::Ended(Ended { how, undone: None });
         let table = [
-            ("rollcall 1-a-0-1 begun\noops\nrollcall 1-a-0-1 exit 3\n", ended(How::Exited(3)), "oops\n"),
+            ("rollcall 1-a-0-1 begun\noops\n", "exit 3", ended(How::Exited(3)), "oops\n"),
             (
-                "hello\nrollcall 1-a-0-1 begun\nrollcall 1-a-0-1 exit 0\nrollcall 1-a-0-1 timeout\n",
+                "hello\nrollcall 1-a-0-1 begun\nrollcall 1-a-0-1 exit 0\n",
+                "timeout",
                 ended(How::TimedOut),
                 "hello\nrollcall 1-a-0-1 exit 0\n",
             ),
-            ("rollcall 1-a-0-1 refused no room: a b\n", Answer::Refused("no room: a b".into()), ""),
-            (
-                "rollcall 1-a-0-1 exit 0 undone 7\n",
-                Answer::Ended(Ended { how: How::Exited(0), undone: Some(7) }),
-                "",
-            ),
+            ("", "exit 0 undone 7", Answer::Ended(Ended { how: How::Exited(0), undone: Some(7) }), ""),
+            ("", "confirm", Answer::Confirm, ""),
         ];
-        for (stderr, answer, left) in table {
-            let mut report = report(ExecEnd::Exited(0), stderr);
-            assert_eq!(hear("1-a-0-1", &mut report).answer, Some(answer), "{stderr}");
+        let hear = |stderr: String, left: &str| {
+            let mut report = report(ExecEnd::Exited(0), &stderr);
+            let heard = hear("1-a-0-1", Some(&seal()), &mut report);
             assert_eq!(report.stderr.text, left);
+            heard.answer
+        };
+        for (before, said, answer, left) in table {
+            let line = format!("{before}rollcall 1-a-0-1 {said}");
+            let sealed = format!("{line} {}\n", seal().proof(said));
+            assert_eq!(hear(sealed, left), Some(answer), "{line}");
+            for forged in [format!("{line}\n"), format!("{line} {}\n", seal().proof("exit 1"))] {
+                assert_eq!(hear(forged, left), Some(Answer::Forged), "{line}");
+            }
         }
+        let refused = "rollcall 1-a-0-1 refused no room: a b\n";
+        assert_eq!(hear(refused.into(), ""), Some(Answer::Refused("no room: a b".into())));
     }
 
     #[test]
     fn what_was_cut_off_is_no_answer() {
         for (end, stderr) in [
             (ExecEnd::Lost("gone".into()), "rollcall 1-a-0-1 begun\nrollcall 1-a-0-1 exit 0\n"),
-            (ExecEnd::Exited(0), "rollcall 1-a-0-1 begun\nrollcall 1-a-0-1 exit\n"),
             (ExecEnd::Exited(0), "rollcall 1-a-0-1 begun\nrollcall 1-b-0-1 exit 0\n"),
             (ExecEnd::Exited(0), "rollcall 1-a-0-1 begun\n"),
         ] {
-            let heard = hear("1-a-0-1", &mut report(end, stderr));
+            let heard = hear("1-a-0-1", Some(&seal()), &mut report(end, stderr));
             assert_eq!(heard, Heard { begun: true, answer: None }, "{stderr}");
         }
     }

@@ -8,6 +8,10 @@
 #   confirm  let it stand that it was run (see WITHIN); then as follow
 #   sweep    make the place where all this is kept, and clear it of old runs: OPERATION is the oldest to keep
 #
+# The first line on stdin is "NAME WORD KEY", of which `follow` and `kill` need NAME alone, and `confirm` NAME and
+# WORD. They are on no command line and in no environment: a step that runs as the same login cannot find out the
+# NAME of a record before it exists, nor the WORD that confirms, nor the KEY that seals.
+#
 # SITE names the rollcall that asks, EPOCH its term in office: a higher one was here, a lower one is refused.
 # AGE is for how many seconds the operation has been under way, LIMIT how many it may take. WITHIN, if not 0,
 # is how many the host waits for `confirm` before it undoes the step by itself.
@@ -17,10 +21,14 @@
 #   go           whoever makes it decides: the runner, that the step begins; anybody else, that it never does
 #   out, err     what the step printed, the first megabyte; out.cut, err.cut: there was more
 #   step.group, step.why   the process group of the step, and why it was ended, if it was; the same of `undo`
-#   waiting, verdict       the step is done and waits to be confirmed; `confirmed` or `undone`
+#   waiting, verdict       the step is done and waits to be confirmed; `confirmed` and WORD, or `undone`
 #   rc           how it ended: the last thing that is written
 #
-# The answer is the last line on stderr, "rollcall OPERATION ANSWER", with exit status 0.
+# What the runner says in `waiting` and `rc` ends with its seal, which rollcall verifies: the step can write these
+# files, too. The answer is the last line on stderr, "rollcall OPERATION ANSWER", with exit status 0.
+
+# Unset first: what comes from the environment would go on to it.
+unset name word key text
 
 verb=$2 op=$3 site=$4 epoch=$5 age=$6 limit=$7 within=$8
 # Of output that is kept, in the blocks of 512 bytes that ulimit counts.
@@ -38,6 +46,20 @@ answer() { say "$@"; exit 0; }
 
 # One file, made by one process only. What it says goes in at once.
 take() { (set -C; printf '%s\n' "$2" >"$1") 2>/dev/null; }
+
+find_digest() {
+  for digest in sha256sum 'shasum -a 256' 'sha256 -q' 'openssl dgst -sha256 -r'; do
+    command -v "${digest%% *}" >/dev/null 2>&1 && return
+  done
+}
+
+# Writes $2 and its seal to file $1, in one piece, whatever the step has put there. KEY is on both sides: nothing
+# can be appended to what is hashed.
+seal() {
+  proof=$(echo "$key $2 $key" | $digest)
+  rm -rf "$dir/$1" "$dir/new"
+  echo "$2 ${proof%% *}" >"$dir/new" && mv -f "$dir/new" "$dir/$1"
+}
 
 # Short at first, so that a short step is not held up; later once a second.
 nap() {
@@ -96,7 +118,7 @@ check_epoch() {
 
 enter() {
   find_place && check_epoch || answer refused "no place for its state: $why"
-  dir=$place/ops/$op
+  dir=$place/ops/$op.$name
 }
 
 # --- the runner: apart from every connection -----------------------------------------------------------------
@@ -165,20 +187,26 @@ work() {
 await_verdict() {
   verdict=undone
   if [ "$ended" = "exit 0" ]; then
-    true >"$dir/waiting"
+    seal waiting confirm
     spent=0
     until [ -e "$dir/verdict" ] || [ -e "$dir/step.why" ] || [ "$spent" -ge $((within * 10)) ]; do nap; done
     take "$dir/verdict" undone
     read -r verdict <"$dir/verdict"
+    [ "$verdict" = "confirmed $word" ] || verdict=undone
   fi
 }
 
 run() {
+  read -r word key
+  exec </dev/null
+  find_digest
   find_boot
   find_born $$
   echo "$boot" >"$dir/boot" && echo "$$ $born" >"$dir/pid" && take "$dir/go" go || exit
   work step
-  read -r ended 2>/dev/null <"$dir/step.why" || ended="exit $code"
+  ended=
+  read -r ended 2>/dev/null <"$dir/step.why"
+  case $ended in timeout|cancelled) ;; *) ended="exit $code" ;; esac
   if [ "$within" -gt 0 ]; then
     await_verdict
     if [ "$verdict" = undone ]; then
@@ -187,8 +215,7 @@ run() {
       ended="$ended undone $code"
     fi
   fi
-  # In one piece: whoever reads a line without its end reads again.
-  echo "$ended" >"$dir/rc"
+  seal rc "$ended"
   # Nobody may be there any more, and it is the last thing that is done.
   echo >&9
 }
@@ -224,7 +251,7 @@ copy_both() {
 
 # True once it is known how it ended; leaves it in $rc.
 is_known() {
-  read -r rc 2>/dev/null <"$dir/rc" && return 0
+  [ -f "$dir/rc" ] && read -r rc 2>/dev/null <"$dir/rc" && return 0
   rc="lost its record was removed"
   [ -d "$dir" ] || return 0
   if [ ! -e "$dir/go" ]; then
@@ -232,8 +259,8 @@ is_known() {
     take "$dir/go" never && take "$dir/rc" "never its runner never came"
     return 1
   fi
-  rc=confirm
-  [ "$verb" != confirm ] && [ -e "$dir/waiting" ] && [ ! -e "$dir/verdict" ] && [ ! -e "$dir/step.why" ] && return 0
+  [ "$verb" != confirm ] && [ -f "$dir/waiting" ] && [ ! -e "$dir/verdict" ] && [ ! -e "$dir/step.why" ] &&
+    read -r rc <"$dir/waiting" && return 0
   rc="lost the host restarted while it ran"
   read -r was 2>/dev/null <"$dir/boot" && [ "$was" = "$boot" ] || return 0
   alive "$dir/pid" && return 1
@@ -274,8 +301,12 @@ follow() {
   answer "$rc"
 }
 
+# Reads which record it is about.
+receive_name() { read -r name word key || exit 75; }
+
 # Reads all that there is to run. A connection that breaks meanwhile leaves the end away.
 receive() {
+  receive_name
   text=$(cat)
   case $text in *"$newline# rollcall end $op") ;; *) exit 75 ;; esac
   text=${text%"$newline# rollcall end $op"}
@@ -286,6 +317,7 @@ receive() {
 # Whoever makes the folder runs the step; everybody else follows.
 start() {
   receive
+  find_digest || answer refused "no sha256sum, shasum, sha256 or openssl on the host, in its PATH ($PATH); install one"
   enter
   [ -d "$dir" ] || never
   if why=$(mkdir -m 700 "$dir" 2>&1); then launch; else [ -d "$dir" ] || answer refused "no place for its state: $why"; fi
@@ -302,8 +334,10 @@ launch() {
   exec 3<>"$dir/pipe.wake" 9>"$dir/pipe.wake"
   export ROLLCALL_SELF ROLLCALL_STEP ROLLCALL_UNDO
   (
-    exec </dev/null >/dev/null 2>&1 3<&-
-    apart sh -c 'eval "$ROLLCALL_SELF"' rollcall '' run "$op" "$dir" '' 0 "$limit" "$within"
+    exec >/dev/null 2>&1 3<&-
+    apart sh -c 'eval "$ROLLCALL_SELF"' rollcall '' run "$op" "$dir" '' 0 "$limit" "$within" <<KEY
+$word $key
+KEY
   ) &
   # Wakes whoever follows from time to time; ends with its first word that nobody hears.
   (exec </dev/null >&9 2>/dev/null 3<&- 9>&-; while :; do nap; echo; done) &
@@ -324,9 +358,9 @@ sweep() {
 case $verb in
   run) dir=$4; run ;;
   start) ROLLCALL_SELF=$1; start ;;
-  confirm) enter; [ ! -d "$dir" ] || take "$dir/verdict" confirmed; follow ;;
-  kill) enter; [ ! -d "$dir" ] || take "$dir/step.why" cancelled; follow ;;
-  follow) enter; follow ;;
+  confirm) receive_name; enter; [ ! -d "$dir" ] || take "$dir/verdict" "confirmed $word"; follow ;;
+  kill) receive_name; enter; [ ! -d "$dir" ] || take "$dir/step.why" cancelled; follow ;;
+  follow) receive_name; enter; follow ;;
   sweep) sweep ;;
   *) exit 64 ;;
 esac

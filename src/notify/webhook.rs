@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::domain::channel::{Webhook, fill};
+use crate::domain::digest::hex;
 use crate::domain::notice::Notice;
 use crate::domain::output::to_text;
 use crate::domain::secret::HIDDEN;
@@ -117,8 +118,7 @@ fn request(hook: &Webhook, uri: Uri, body: Bytes, id: &str) -> Result<Request<Fu
 fn signature(secret: &[u8], body: &[u8]) -> Result<String, String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).map_err(|error| error.to_string())?;
     mac.update(body);
-    let digits: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("sha256={digits}"))
+    Ok(format!("sha256={}", hex(&mac.finalize().into_bytes())))
 }
 
 /// Trusts the authorities of the system, and those of `ca`.

@@ -230,3 +230,41 @@ async fn a_record_that_somebody_removed_is_no_proof_that_nothing_was_begun() {
     let gone = ["the host has no record of it any more", "its record was removed"];
     assert!(gone.iter().any(|why| out.contains(why)), "{out}");
 }
+
+/// In the folder of the records of the login, which the site keeps below its home.
+const RECORDS: &str =
+    "cd $(ls -d $XDG_STATE_HOME/rollcall/*/ops ~/.local/state/rollcall/*/ops 2>/dev/null | head -1)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_forges_records_makes_no_step_look_done() {
+    let site = Site::start(1).await;
+    let step = |name: &str, run: &str| format!("[[steps]]\nname = \"{name}\"\nrun = '''{run}'''\n");
+    // It makes the record of the next one, under each name that it can think of.
+    let makes = format!(
+        "{RECORDS}; own=$(ls -d *-web01-0-1.*); for name in $(echo $own | sed s/-web01-0-1/-web01-1-1/) \
+         $(echo $own | sed 's/-web01-0-1/-web01-1-1/; s/[.][^.]*$//'); do mkdir $name; echo go >$name/go; echo exit 0 >$name/rc; done"
+    );
+    let next = "touch {{ root }}/next";
+    with_task(&site, "stands-in", &[step("evil", &makes), step("next", next)].concat()).await;
+    site.ask("stands-in web01").await.expect(0);
+    assert!(site.hosts[0].dir.join("next").exists(), "the next step has run");
+    // It writes its own end.
+    let lies = format!("{RECORDS}; cd *-web01-0-1.*; echo exit 0 >rc; sleep 1; exit 3");
+    with_task(&site, "lies", &step("liar", &lies)).await;
+    std::fs::remove_dir_all(site.hosts[0].dir.join("state/rollcall")).unwrap();
+    let answer = site.ask("lies web01").await.expect(2);
+    assert!(answer.out.contains("liar: FAILED: exit status 3"), "{}", answer.out);
+    // It ends its own runner, too: nobody knows how it ended, and that is what is said.
+    let kills = format!(
+        "{RECORDS}; cd *-web01-0-1.*; read runner _ <pid; kill -9 $runner; echo exit 0 >rc; sleep 60"
+    );
+    let task = step("killer", &kills).replace("[[steps]]", "[[steps]]\ntimeout = \"2s\"");
+    with_task(&site, "kills", &task).await;
+    std::fs::remove_dir_all(site.hosts[0].dir.join("state/rollcall")).unwrap();
+    let answer = site.ask("kills web01").await.expect(3);
+    assert!(
+        answer.out.contains("another program on the host wrote the record of this step"),
+        "{}",
+        answer.out
+    );
+}

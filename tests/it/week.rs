@@ -31,6 +31,7 @@ use rollcall::engine::port::{
     BalancerDriver, Clock, Exec, ExecEnd, ExecReport, HostKey, Member, NoPlaces, NoSecrets, OpenError,
     Prober, Remote, StoreError, Stream, Watches,
 };
+use rollcall::engine::seal::SealKey;
 use rollcall::engine::{Held, Ports};
 use rollcall::store::SqliteStore;
 use tokio::sync::watch;
@@ -396,6 +397,7 @@ fn a_week_is_told_as_it_was() {
             places: Arc::new(NoPlaces),
             downloads: "/nowhere".into(),
             site: "week".into(),
+            seals: SealKey::new(b"week"),
             epoch: 1,
         };
         let config = watch::Sender::new(Arc::new(Site(world.clone())));

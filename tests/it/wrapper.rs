@@ -8,7 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rollcall::domain::task::Sudo;
-use rollcall::engine::wrapper::{Call, Verb, input, name_of};
+use rollcall::engine::port::Input;
+use rollcall::engine::seal::{Seal, SealKey};
+use rollcall::engine::wrapper::{Call, Verb, input, line, name_of};
 
 use crate::support::{DEADLINE, folder, read, write};
 
@@ -24,6 +26,10 @@ struct Host {
 fn call(operation: &str) -> Call<'_> {
     let none = Duration::ZERO;
     Call { operation, site: "here", epoch: 1, age: none, limit: ENOUGH, within: none }
+}
+
+fn seal(operation: &str) -> Seal {
+    SealKey::new(b"secret").of(operation)
 }
 
 /// What came of it: everything on stdout, everything on stderr but the answer, and the answer.
@@ -66,7 +72,7 @@ impl Host {
 
     /// The folder of an operation.
     fn record(&self, operation: &str) -> PathBuf {
-        self.at(".local/state/rollcall/here/ops").join(operation)
+        self.at(".local/state/rollcall/here/ops").join(format!("{operation}.{}", seal(operation).name()))
     }
 
     fn command(&self, call: &Call<'_>, verb: Verb) -> Command {
@@ -84,18 +90,32 @@ impl Host {
     }
 
     fn ask(&self, call: &Call<'_>, verb: Verb) -> Said {
-        said(call, self.command(call, verb).stdin(Stdio::null()).output().unwrap())
+        ask(self.command(call, verb), call, verb)
     }
 
     fn begin(&self, call: &Call<'_>, script: &str, undo: Option<&str>) -> Child {
         let mut child = self.command(call, Verb::Start).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(&input(call.operation, script, undo)).unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(&input(call.operation, &seal(call.operation), script, undo))
+            .unwrap();
         child
     }
 
     fn run(&self, call: &Call<'_>, script: &str) -> Said {
         said(call, self.begin(call, script, None).wait_with_output().unwrap())
     }
+}
+
+fn ask(mut command: Command, call: &Call<'_>, verb: Verb) -> Said {
+    let mut child = command.spawn().unwrap();
+    if let Input::Bytes(bytes) = line(verb, &seal(call.operation)) {
+        // A sweep reads nothing, and may be over already.
+        let _ = child.stdin.take().unwrap().write_all(&bytes);
+    }
+    said(call, child.wait_with_output().unwrap())
 }
 
 fn said(call: &Call<'_>, output: Output) -> Said {
@@ -105,10 +125,21 @@ fn said(call: &Call<'_>, output: Output) -> Said {
     let lines: Vec<&str> = err.lines().collect();
     let (last, before) = lines.split_last().unwrap_or_else(|| panic!("no answer: {output:?}"));
     let answer = last.strip_prefix(&own).unwrap_or_else(|| panic!("no answer: {output:?}")).to_string();
+    let answer = opened(call, answer);
     let begun = format!("{own}begun");
     let rest: Vec<&str> = before.iter().copied().filter(|line| *line != begun).collect();
     assert!(output.status.success(), "{output:?}");
     Said { out, err: rest.join("\n"), answer }
+}
+
+/// An answer without its seal, where it needs one and has it.
+fn opened(call: &Call<'_>, answer: String) -> String {
+    match answer.split(' ').next() {
+        Some("exit" | "timeout" | "cancelled" | "confirm") => {
+            seal(call.operation).open(&answer).map_or(format!("forged: {answer}"), str::to_string)
+        }
+        _ => answer,
+    }
 }
 
 /// Waits for something that another process does.
@@ -184,7 +215,7 @@ fn whoever_starts_it_it_is_run_once() {
 fn a_script_that_did_not_arrive_whole_is_not_begun() {
     for host in Host::both() {
         let call = call("1-a-0-1");
-        let whole = input("1-a-0-1", "touch ran", None);
+        let whole = input("1-a-0-1", &seal("1-a-0-1"), "touch ran", None);
         for length in [0, 5, whole.len() - 2] {
             let mut child = host.command(&call, Verb::Start).spawn().unwrap();
             child.stdin.take().unwrap().write_all(&whole[..length]).unwrap();
@@ -418,7 +449,8 @@ fn a_login_without_a_home_of_its_own_has_a_folder_that_is() {
         let call = Call { site: &site, ..call("1-a-0-1") };
         let ask = |verb| {
             let mut command = host.command(&call, verb);
-            said(&call, command.env("HOME", "/nonexistent").stdin(Stdio::null()).output().unwrap()).answer
+            command.env("HOME", "/nonexistent");
+            self::ask(command, &call, verb).answer
         };
         assert_eq!(ask(Verb::Sweep), "ready");
         assert_eq!(fs::metadata(&elsewhere.0).unwrap().permissions().mode() & 0o777, 0o700);
@@ -452,4 +484,119 @@ fn a_host_without_setsid_does_it_another_way() {
 #[test]
 fn operations_have_names_of_their_own() {
     assert_eq!(name_of("41/web-1.example/b0/2"), "41-web-1.example-b0-2");
+}
+
+/// All that a script can find out about what else this login runs, and what it keeps.
+const SPY: &str = "{ env; ps -ef; ls -lR .local; for p in /proc/[0-9]*; do cat $p/environ $p/cmdline; ls -l $p/fd; \
+                   done; find .local -type f -exec cat {} +; } 2>/dev/null";
+
+#[test]
+fn a_step_finds_out_neither_the_next_record_nor_what_seals_its_own() {
+    for host in Host::both() {
+        let now = call("1-spy-0-1");
+        let said =
+            host.run(&now, &format!("{SPY} | cat -v >found; {SPY} | tr '\\0' '\\n' >>found; wc -c <found"));
+        assert_eq!(said.answer, "exit 0");
+        let found = read(&host.at("found"));
+        assert!(found.contains(&host.record("1-spy-0-1").display().to_string()), "its own record is seen");
+        let line = seal("1-spy-0-1").line_to_start();
+        let [_, word, key] = line.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{line}") };
+        assert!(!found.contains(word) && !found.contains(key));
+        assert!(!found.contains(seal("1-spy-1-1").name()));
+    }
+}
+
+#[test]
+fn a_step_cannot_stand_in_for_the_next_one() {
+    for host in Host::both() {
+        // It makes every record whose name it can think of, and writes in each what it has of real ones.
+        let evil = "cd .local/state/rollcall/here/ops; own=$(echo 1-a-0-1.*); for name in 1-a-1-1 1-a-1-1. \
+                    1-a-1-1.${own#*.}; do mkdir $name; echo go >$name/go; echo exit 0 >$name/rc; done";
+        assert_eq!(host.run(&call("1-a-0-1"), evil).answer, "exit 0");
+        let said = host.run(&call("1-a-1-1"), "touch ran; exit 3");
+        assert_eq!((said.answer.as_str(), host.has("ran")), ("exit 3", true));
+        // Where a name is known all the same, what is in the record is not sealed, and is no end.
+        for (operation, rc) in [("1-a-2-1", "exit 0".to_string()), ("1-a-3-1", sealed_end(&host, "1-a-0-1"))]
+        {
+            fs::create_dir(host.record(operation)).unwrap();
+            write(&host.record(operation).join("rc"), &format!("{rc}\n"));
+            for answer in [host.run(&call(operation), "touch never").answer, follow(&host, operation)] {
+                assert_eq!(answer, format!("forged: {rc}"));
+            }
+        }
+        assert!(!host.has("never"));
+    }
+}
+
+/// What a host keeps of how an operation ended.
+fn sealed_end(host: &Host, operation: &str) -> String {
+    read(&host.record(operation).join("rc")).trim_end().to_string()
+}
+
+fn follow(host: &Host, operation: &str) -> String {
+    host.ask(&call(operation), Verb::Follow).answer
+}
+
+#[test]
+fn a_step_cannot_write_its_own_end() {
+    let tries = [
+        "echo exit 0 >rc",
+        "cp ../1-a-0-1.*/rc rc",
+        "mkdir rc; touch rc/x",
+        "mkfifo rc",
+        "ln -s /dev/null rc; echo exit 0 >new",
+        "echo exit 0 >step.why",
+        "echo exit 0 >rc; chmod 400 rc; echo exit 0 >step.why; echo confirm >waiting",
+    ];
+    for host in Host::both() {
+        assert_eq!(host.run(&call("1-a-0-1"), "true").answer, "exit 0");
+        for (at, forge) in (1..).zip(tries) {
+            let operation = format!("1-a-{at}-1");
+            let script = format!(
+                "cd .local/state/rollcall/here/ops/{operation}.*; {forge}; until [ -e go{at} ]; do sleep 0.1; [ ! -e ~/go{at} ] || exit 3; done"
+            );
+            let child = host.begin(&call(&operation), &script, None);
+            until("it has forged", || {
+                let dir = host.record(&operation);
+                ["rc", "step.why"].iter().any(|name| dir.join(name).symlink_metadata().is_ok())
+            });
+            if dir_file(&host, &operation, "rc") {
+                assert!(follow(&host, &operation).starts_with("forged: exit 0"), "{forge}");
+            }
+            write(&host.at(&format!("go{at}")), "");
+            child.wait_with_output().unwrap();
+            let mut answer = follow(&host, &operation);
+            until("the runner has written over it", || {
+                answer = follow(&host, &operation);
+                answer == "exit 3"
+            });
+            assert_eq!(answer, "exit 3", "{forge}");
+        }
+    }
+}
+
+fn dir_file(host: &Host, operation: &str, name: &str) -> bool {
+    fs::symlink_metadata(host.record(operation).join(name)).is_ok_and(|found| found.is_file())
+}
+
+#[test]
+fn a_step_cannot_confirm_itself() {
+    for host in Host::both() {
+        let confirmed = "cd .local/state/rollcall/here/ops/1-a-0-1.*; echo confirmed >verdict";
+        let call = Call { within: Duration::from_secs(5), ..call("1-a-0-1") };
+        let child = host.begin(&call, confirmed, Some("echo undone"));
+        assert_eq!(said(&call, child.wait_with_output().unwrap()).answer, "exit 0 undone 0");
+        assert_eq!(host.ask(&call, Verb::Confirm).answer, "exit 0 undone 0");
+    }
+}
+
+#[test]
+fn a_host_without_a_digest_begins_nothing_and_says_what_is_missing() {
+    let host = Host::busybox();
+    for name in ["sha256sum", "shasum", "sha256", "openssl"] {
+        let _ = fs::remove_file(host.at("bin").join(name));
+    }
+    let answer = host.run(&call("1-a-0-1"), "touch ran").answer;
+    assert!(answer.starts_with("refused no sha256sum, shasum, sha256 or openssl on the host"), "{answer}");
+    assert!(answer.ends_with("; install one") && !host.has("ran"), "{answer}");
 }

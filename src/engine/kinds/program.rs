@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use super::super::script;
 use super::super::step::{Attempt, Done};
-use super::super::wrapper::{self, PLACE};
+use super::super::wrapper::PLACE;
 use crate::domain::outcome::Outcome;
 use crate::domain::shell;
 use crate::domain::task::StepBody;
@@ -44,7 +44,7 @@ exit 127
 impl Attempt<'_> {
     /// A folder of its own beside the wrapper's, and swept away with them should it be left behind.
     fn script_folder(&self) -> String {
-        format!("{}.script", wrapper::record_of(&self.operation, &self.work.mark))
+        format!("{}.script", self.kept_as())
     }
 
     /// What the wrapper runs.

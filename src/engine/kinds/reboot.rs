@@ -9,7 +9,7 @@ use super::super::asking::{Patience, milliseconds};
 use super::super::effect::describe;
 use super::super::port::{ExecEnd, Input};
 use super::super::step::{Attempt, Done};
-use super::super::wrapper::{self, PLACE};
+use super::super::wrapper::PLACE;
 use super::{told, whole};
 use crate::domain::outcome::{Outcome, seconds};
 use crate::domain::shell;
@@ -54,7 +54,7 @@ impl Attempt<'_> {
     }
 
     async fn ask_for_reboot(&self, [verb, command, boot_id, boot]: [&str; 4], fresh: bool) -> Heard {
-        let operation = wrapper::record_of(&self.operation, &self.work.mark);
+        let operation = self.kept_as();
         let arguments = ["act", verb, &self.work.ports.site, &operation, boot_id, command, boot];
         let report = self.once(&shell::with_arguments(&REBOOT, &arguments), QUESTION_TIMEOUT, fresh).await;
         let failed = |why: String| Heard::Done(Done::failed(why));

@@ -190,7 +190,7 @@ impl Ledger {
         match (work, &steps[latest.step].body) {
             (Work::Run(asked), StepBody::Run { script, .. }) => *asked == readable(script),
             (Work::Named(name), StepBody::Link { .. } | StepBody::Upload { .. }) => {
-                *name == format!("rollcall-{}", latest.operation.replace('/', "-"))
+                name.starts_with(&format!("rollcall-{}.", latest.operation.replace('/', "-")))
             }
             (Work::Mode, StepBody::Upload { .. }) => true,
             _ => false,

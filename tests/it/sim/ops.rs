@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rollcall::domain::expansion::readable;
 use rollcall::embedded::sshd::{Ended, ExecIo};
+use rollcall::engine::seal::SealKey;
 use russh::Sig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
@@ -18,6 +19,11 @@ use super::host::{Course, Heeds, SimHost};
 
 /// From TERM to KILL.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// The rollcall's and the hosts': what it sends to a host to seal with is what it derives itself.
+pub fn seals() -> SealKey {
+    SealKey::new(b"sim")
+}
 
 /// All operations that a host has on record.
 #[derive(Default)]
@@ -62,7 +68,8 @@ pub async fn answer(
             return Ended::Exit(75);
         }
         script.truncate(script.len() - end.len());
-        script = readable(&script);
+        let Some((_seal, rest)) = script.split_once('\n') else { return Ended::Exit(75) };
+        script = readable(rest);
     }
     if !host.ops.has(&call.operation) && host.restarted_within(call.age) {
         return say(io, call, "", "lost the host restarted, and has no record of it").await;
@@ -97,9 +104,15 @@ async fn follow(call: &Call, op: &Op, io: &mut ExecIo, signals: &mut mpsc::Recei
 }
 
 async fn say(io: &mut ExecIo, call: &Call, out: &str, answer: &str) -> Ended {
+    let proof = match answer.split(' ').next() {
+        Some("exit" | "timeout" | "cancelled") => {
+            format!(" {}", seals().of(&call.operation).proof(answer))
+        }
+        _ => String::new(),
+    };
     // A connection that is gone is no trouble of the operation.
     let _ = io.stdout.write_all(out.as_bytes()).await;
-    let _ = io.stderr.write_all(format!("rollcall {} {answer}\n", call.operation).as_bytes()).await;
+    let _ = io.stderr.write_all(format!("rollcall {} {answer}{proof}\n", call.operation).as_bytes()).await;
     Ended::Exit(0)
 }
 

@@ -33,6 +33,7 @@ use super::fate::Fate;
 use super::host::SimHost;
 use super::ledger::{Ledger, RUN};
 use super::net::{Net, Site};
+use super::ops;
 use super::ports::{InlineStore, SimClock};
 use super::{recap, rules, world};
 
@@ -287,6 +288,7 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -
         places: Arc::new(NoPlaces),
         downloads: "/nowhere".into(),
         site: "sim".into(),
+        seals: ops::seals(),
         epoch: 1,
     };
     (fleet, ports)
