@@ -454,6 +454,11 @@ pub enum StoreError {
     /// Somebody else holds the group.
     #[error("{scope} is in the hands of run {run} by {by}; try: watch {run}")]
     Busy { scope: String, run: RunId, by: String },
+    /// What the store holds of a run is not what its journal says.
+    #[error(
+        "run {run} was changed in the store: {what}; rollcall does nothing with it; try: restore the store from a copy"
+    )]
+    Changed { run: RunId, what: String },
     #[error("{0}")]
     Failed(String),
 }

@@ -19,15 +19,21 @@ use crate::domain::run::Run;
 /// it is ended as it is, its debts stay open.
 pub(super) async fn take_up(ports: &Ports, id: RunId) -> Result<Option<(StoredRun, Begin)>, StoreError> {
     let now = ports.clock.now();
-    let Some(mut stored) = ports.store.load(id).await? else { return Ok(None) };
+    let stored = match ports.store.load(id).await {
+        // Nothing of it may be done, and its lease is not to keep others from the hosts.
+        Err(error @ StoreError::Changed { .. }) => {
+            tracing::error!(%error, "it is ended, its debts stay open");
+            return end(ports, id, now).await;
+        }
+        other => other?,
+    };
+    let Some(mut stored) = stored else { return Ok(None) };
     let run = match Run::replay(id, stored.plan.clone(), &stored.events) {
         Ok(run) => run,
         // Nobody would see any debt if this kept the daemon from starting.
         Err(error) => {
             tracing::error!(run = %id, %error, "cannot be replayed; it is ended, its debts stay open");
-            let end = EventKind::RunEnded { outcome: RunOutcome::Interrupted };
-            ports.store.append(id, now, vec![end]).await?;
-            return Ok(None);
+            return end(ports, id, now).await;
         }
     };
     let away = since(stored.events.last().map(|event| event.at), now);
@@ -42,6 +48,12 @@ pub(super) async fn take_up(ports: &Ports, id: RunId) -> Result<Option<(StoredRu
     stored.events.extend(ports.store.append(id, now, vec![back]).await?);
     let begin = Begin { events: stored.events.clone(), effects };
     Ok(Some((stored, begin)))
+}
+
+async fn end(ports: &Ports, id: RunId, now: Timestamp) -> Result<Option<(StoredRun, Begin)>, StoreError> {
+    let end = EventKind::RunEnded { outcome: RunOutcome::Interrupted };
+    ports.store.append(id, now, vec![end]).await?;
+    Ok(None)
 }
 
 /// When the intent of a step was written; other effects are simply done again.

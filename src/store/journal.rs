@@ -2,8 +2,9 @@
 //! projected from each event in the same transaction.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
+use super::head::end_of;
 use super::{facts, failed, releases, watch};
 use crate::domain::digest::sha256_hex;
 use crate::domain::event::{Change, Event, EventKind, Way};
@@ -13,7 +14,7 @@ use crate::engine::port::StoreError;
 
 /// How many of the last rows are checked at start: enough to see a cut or changed tail. The whole
 /// chain can be checked with the same function and no limit.
-const CHECKED_AT_START_ROWS: usize = 10_000;
+pub(super) const CHECKED_AT_START_ROWS: usize = 10_000;
 
 /// The text that is hashed in front of the first event.
 const GENESIS: &str = "rollcall";
@@ -26,11 +27,8 @@ pub fn append(
     at: Timestamp,
     kind: EventKind,
 ) -> Result<Event, StoreError> {
-    let last: Option<(u64, String)> = connection
-        .prepare_cached("SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1")
-        .and_then(|mut statement| statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional())
-        .map_err(failed)?;
-    let (seq, prev) = last.map_or((1, GENESIS.to_string()), |(seq, hash)| (seq + 1, hash));
+    let last = end_of(connection)?;
+    let (seq, prev) = last.map_or((1, GENESIS.to_string()), |last| (last.seq + 1, last.hash));
     let body = serde_json::to_string(&kind).map_err(failed)?;
     let at_text = at.to_string();
     let row = Row { seq, run: run.0, epoch, at: &at_text, body: &body, prev: &prev };
@@ -65,15 +63,19 @@ impl Row<'_> {
 /// All events of a run, in order.
 pub fn events(connection: &Connection, run: RunId) -> Result<Vec<Event>, StoreError> {
     let mut statement = connection
-        .prepare_cached("SELECT seq, at, body FROM event WHERE run = ? ORDER BY seq")
+        .prepare_cached("SELECT seq, at, body, epoch, prev, hash FROM event WHERE run = ? ORDER BY seq")
         .map_err(failed)?;
     let rows = statement
         .query_map([run.0], |row| {
-            Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+            let texts: [String; 4] = [row.get(1)?, row.get(2)?, row.get(4)?, row.get(5)?];
+            Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(3)?, texts))
         })
         .map_err(failed)?;
     rows.map(|row| {
-        let (seq, at, body) = row.map_err(failed)?;
+        let (seq, epoch, [at, body, prev, hash]) = row.map_err(failed)?;
+        if (Row { seq, run: run.0, epoch, at: &at, body: &body, prev: &prev }).hash() != hash {
+            return Err(StoreError::Changed { run, what: format!("the hash of event {seq} does not fit") });
+        }
         let unreadable = |error: &dyn std::fmt::Display| {
             StoreError::Failed(format!(
                 "event {seq} of run {run} cannot be read: {error}; try: a newer rollcall"

@@ -5,9 +5,11 @@
 
 mod alerts;
 mod facts;
+mod head;
 mod journal;
 mod notices;
 mod places;
+mod proof;
 mod releases;
 mod watch;
 
@@ -22,6 +24,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use rusqlite_migration::{M, Migrations};
 
+use self::head::Head;
+use self::proof::Written;
 use crate::domain::access::Operator;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::facts::Gathered;
@@ -47,10 +51,16 @@ const MIGRATIONS: &[M<'static>] = &[
 /// The store in one file.
 #[derive(Clone)]
 pub struct SqliteStore {
-    connection: Arc<Mutex<Connection>>,
+    open: Arc<Mutex<Open>>,
     epoch: u64,
     /// Held for as long as the store is open; the system frees it when the process dies.
     _lock: Option<Arc<File>>,
+}
+
+/// The database, and how far its journal goes; a store in memory has no file that says so.
+struct Open {
+    connection: Connection,
+    head: Option<Head>,
 }
 
 impl SqliteStore {
@@ -61,7 +71,7 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<SqliteStore, StoreError> {
         let lock = lock(path)?;
         let connection = Connection::open(path).map_err(|error| failed_at(path, &error))?;
-        SqliteStore::start(connection, Some(Arc::new(lock))).map_err(|error| failed_at(path, &error))
+        SqliteStore::start(connection, Some((path, lock))).map_err(|error| failed_at(path, &error))
     }
 
     /// A store that is gone when it is dropped.
@@ -70,7 +80,7 @@ impl SqliteStore {
         SqliteStore::start(connection, None)
     }
 
-    fn start(mut connection: Connection, lock: Option<Arc<File>>) -> Result<SqliteStore, StoreError> {
+    fn start(mut connection: Connection, file: Option<(&Path, File)>) -> Result<SqliteStore, StoreError> {
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         for (name, value) in [
             ("journal_mode", "WAL"),
@@ -94,15 +104,28 @@ impl SqliteStore {
             )));
         }
         journal::verify_chain(&connection)?;
+        proof::verify_projections(&connection)?;
+        let head = file.as_ref().map(|(path, _)| Head::open(path, &connection)).transpose()?;
         let epoch = connection
             .query_row("UPDATE owner SET epoch = epoch + 1 RETURNING epoch", [], |row| row.get(0))
             .map_err(failed)?;
-        Ok(SqliteStore { connection: Arc::new(Mutex::new(connection)), epoch, _lock: lock })
+        let open = Arc::new(Mutex::new(Open { connection, head }));
+        Ok(SqliteStore { open, epoch, _lock: file.map(|(_, lock)| Arc::new(lock)) })
     }
 
     /// Runs `work` in one transaction, on this thread.
     fn transact<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        self.transact_with(false, work)
+    }
+
+    /// The same; `safe` when the end of the journal is to be known after a loss of power, too.
+    fn transact_with<T>(
+        &self,
+        safe: bool,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Open { connection, head } = &mut *open;
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let epoch: u64 =
@@ -115,12 +138,15 @@ impl SqliteStore {
         }
         let value = work(&transaction)?;
         transaction.commit().map_err(failed)?;
+        if let Some(head) = head {
+            head.follow(connection, safe);
+        }
         Ok(value)
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, StoreError> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&connection).map_err(failed)
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&open.connection).map_err(failed)
     }
 
     /// The term of this process as the store's writer: one more than the last one's.
@@ -130,15 +156,16 @@ impl SqliteStore {
 
     /// Checks again that the journal is as it was written: no gap, no row that was changed or moved.
     pub fn verify_now(&self) -> Result<(), StoreError> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        journal::verify_chain(&connection)
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        journal::verify_chain(&open.connection)?;
+        proof::verify_projections(&open.connection)
     }
 
     /// [`Store::create_run`], on this thread.
     pub fn create_run_now(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
         let text = serde_json::to_string(plan).map_err(failed)?;
         let sha256 = crate::domain::digest::sha256_hex(text.as_bytes());
-        self.transact(|connection| {
+        self.transact_with(true, |connection| {
             refuse_if_leased(connection, plan)?;
             let hosts: Vec<&str> = plan.hosts.keys().map(HostName::as_str).collect();
             connection
@@ -179,7 +206,8 @@ impl SqliteStore {
         at: Timestamp,
         kinds: Vec<EventKind>,
     ) -> Result<Vec<Event>, StoreError> {
-        self.transact(|connection| {
+        let ends = kinds.iter().any(|kind| matches!(kind, EventKind::RunEnded { .. }));
+        self.transact_with(ends, |connection| {
             kinds.into_iter().map(|kind| journal::append(connection, run, self.epoch, at, kind)).collect()
         })
     }
@@ -188,16 +216,20 @@ impl SqliteStore {
     pub fn load_now(&self, run: RunId) -> Result<Option<StoredRun>, StoreError> {
         let row = self.read(|connection| {
             connection
-                .query_row("SELECT plan, by_name FROM run WHERE id = ?", [run.0], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+                .query_row("SELECT plan, by_name, title FROM run WHERE id = ?", [run.0], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
                 })
                 .optional()
         })?;
-        let Some((plan, by)) = row else { return Ok(None) };
+        let Some((plan, by, title)) = row else { return Ok(None) };
+        let events = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            journal::events(&open.connection, run)?
+        };
+        proof::verify_run(run, &Written { plan: &plan, by: &by, title: &title }, &events)?;
         let plan = crate::domain::plan::read(&plan)
             .map_err(|error| StoreError::Failed(format!("the plan of run {run}: {error}")))?;
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Some(StoredRun { id: run, plan, by, events: journal::events(&connection, run)? }))
+        Ok(Some(StoredRun { id: run, plan, by, events }))
     }
 
     /// [`Store::runs`], on this thread.
@@ -381,3 +413,7 @@ impl Store for SqliteStore {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "proof_tests.rs"]
+mod proof_tests;

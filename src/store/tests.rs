@@ -15,15 +15,15 @@ use crate::domain::plan::{HostPlan, Kind};
 use crate::domain::release::{Mark, Release};
 use crate::domain::task::{Rollout, Step, StepBody};
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn ann() -> Operator {
+pub(super) fn ann() -> Operator {
     Operator { name: "ann".into(), key: "SHA256:x".into(), role: Role::Operator, groups: None }
 }
 
-fn plan(version: &str) -> Plan {
+pub(super) fn plan(version: &str) -> Plan {
     let name = HostName::from("web1");
     let endpoint =
         Endpoint { name: name.clone(), address: "a".into(), port: 22, login: "d".into(), via: None };
@@ -52,30 +52,30 @@ fn plan(version: &str) -> Plan {
     }
 }
 
-fn drain() -> EventKind {
+pub(super) fn drain() -> EventKind {
     EventKind::DrainStarted { balancer: "prod.web".into(), hosts: vec!["web1".into()] }
 }
 
-fn enabled() -> EventKind {
+pub(super) fn enabled() -> EventKind {
     let change = Change::done("");
     EventKind::EnableEnded { balancer: "prod.web".into(), hosts: vec!["web1".into()], change }
 }
 
-fn settled(end: End) -> EventKind {
+pub(super) fn settled(end: End) -> EventKind {
     EventKind::HostSettled { host: "web1".into(), end, why: "because".into() }
 }
 
-fn ended(outcome: RunOutcome) -> EventKind {
+pub(super) fn ended(outcome: RunOutcome) -> EventKind {
     EventKind::RunEnded { outcome }
 }
 
-fn store() -> (tempfile::TempDir, SqliteStore) {
+pub(super) fn store() -> (tempfile::TempDir, SqliteStore) {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("rollcall.db")).unwrap();
     (dir, store)
 }
 
-fn error(result: Result<impl Sized, StoreError>) -> String {
+pub(super) fn error(result: Result<impl Sized, StoreError>) -> String {
     match result {
         Ok(_) => panic!("it was taken"),
         Err(error) => error.to_string(),

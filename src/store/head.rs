@@ -1,0 +1,171 @@
+//! How far the journal goes, in a file beside the store: a chain of hashes shows that nothing in its middle was changed,
+//! and not that its end is missing. The file is written after each commit, so it may be behind the store by what a
+//! process wrote just before it died; it is never ahead. A store that is behind its file has lost its end.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::failed;
+use crate::domain::digest::sha256_hex;
+use crate::engine::port::StoreError;
+
+/// Of one of the two places in the file, which are written in turn: a write that is cut short leaves the other.
+const SLOT_BYTES: usize = 256;
+
+/// Of the digest that tells a whole entry from half of one.
+const CHECK_DIGITS: usize = 16;
+
+/// The last event of a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub seq: u64,
+    pub hash: String,
+}
+
+/// The file.
+#[derive(Debug)]
+pub(super) struct Head {
+    path: PathBuf,
+    file: File,
+    /// What the file says, and in which of its places.
+    last: Option<Mark>,
+    slot: u64,
+}
+
+/// The last event in the store.
+pub(super) fn end_of(connection: &Connection) -> Result<Option<Mark>, StoreError> {
+    connection
+        .prepare_cached("SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1")
+        .and_then(|mut statement| {
+            statement.query_row([], |row| Ok(Mark { seq: row.get(0)?, hash: row.get(1)? })).optional()
+        })
+        .map_err(failed)
+}
+
+impl Head {
+    /// Opens the file of the store at `store`, and compares the two.
+    pub fn open(store: &Path, connection: &Connection) -> Result<Head, StoreError> {
+        let path = PathBuf::from(format!("{}.head", store.display()));
+        let wrong = |error: std::io::Error| StoreError::Failed(format!("{}: {error}", path.display()));
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(wrong)?;
+        let (last, slot) = read(&file).map_err(wrong)?;
+        let mut head = Head { path, file, last, slot };
+        head.compare(connection)?;
+        head.follow(connection, true);
+        Ok(head)
+    }
+
+    /// Refuses a store that lacks what the file says it has.
+    fn compare(&self, connection: &Connection) -> Result<(), StoreError> {
+        let end = end_of(connection)?;
+        let Some(last) = &self.last else {
+            if self.file.metadata().map_err(failed)?.len() > 0 {
+                return Err(self.refused("cannot be read"));
+            }
+            if let Some(end) = end {
+                let path = self.path.display();
+                tracing::warn!(
+                    "{path} is new: that the journal ends at event {} cannot be verified",
+                    end.seq
+                );
+            }
+            return Ok(());
+        };
+        let found = end.as_ref().map_or(0, |end| end.seq);
+        if found < last.seq {
+            return Err(self.refused(&format!(
+                "says that the journal has {} events, and this store has {found}: the last ones were removed, or the \
+                 store is an older copy",
+                last.seq
+            )));
+        }
+        let hash: Option<String> = connection
+            .query_row("SELECT hash FROM event WHERE seq = ?", [last.seq], |row| row.get(0))
+            .optional()
+            .map_err(failed)?;
+        if hash.as_ref() != Some(&last.hash) {
+            let what = "another event than the one that this store has there: the store was rewritten, or restored from a \
+                        copy and used since";
+            return Err(self.refused(&format!("names for number {} {what}", last.seq)));
+        }
+        Ok(())
+    }
+
+    fn refused(&self, what: &str) -> StoreError {
+        let path = self.path.display();
+        StoreError::Failed(format!(
+            "{path} {what}; try: restore the newest copy of the store. If you restored an older one on purpose, compare \
+             the hosts and balancers with `debts` and `runs` afterwards, and accept it now: mv {path} {path}.old"
+        ))
+    }
+
+    /// Writes where the journal ends by now; `safe` when that is to survive a loss of power, too. An event that is
+    /// in the store is there whether this works or not, so trouble is logged and no error of the event.
+    pub fn follow(&mut self, connection: &Connection, safe: bool) {
+        if let Err(error) = self.write(connection, safe) {
+            tracing::error!(
+                "{}: {error}; that the journal is whole cannot be verified up to its end",
+                self.path.display()
+            );
+        }
+    }
+
+    fn write(&mut self, connection: &Connection, safe: bool) -> Result<(), StoreError> {
+        let end = end_of(connection)?;
+        let Some(mark) = end.filter(|end| self.last.as_ref() != Some(end)) else { return Ok(()) };
+        let slot = 1 - self.slot;
+        self.file.write_all_at(&entry(&mark), slot * SLOT_BYTES as u64).map_err(failed)?;
+        if safe {
+            self.file.sync_data().map_err(failed)?;
+        }
+        (self.last, self.slot) = (Some(mark), slot);
+        Ok(())
+    }
+}
+
+fn check(text: &str) -> String {
+    sha256_hex(text.as_bytes())[..CHECK_DIGITS].to_string()
+}
+
+fn entry(mark: &Mark) -> Vec<u8> {
+    let text = format!("{} {}", mark.seq, mark.hash);
+    let mut entry = format!("{text} {}", check(&text)).into_bytes();
+    entry.resize(SLOT_BYTES - 1, b' ');
+    entry.push(b'\n');
+    entry
+}
+
+/// The newer of the two entries, and its place.
+fn read(file: &File) -> std::io::Result<(Option<Mark>, u64)> {
+    let mut bytes = vec![0; 2 * SLOT_BYTES];
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read_at(&mut bytes[length..], length as u64) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let marks = bytes.chunks(SLOT_BYTES).map(parse).zip(0..);
+    let newest = marks.filter_map(|(mark, slot)| Some((mark?, slot))).max_by_key(|(mark, _)| mark.seq);
+    Ok(newest.map_or((None, 1), |(mark, slot)| (Some(mark), slot)))
+}
+
+fn parse(bytes: &[u8]) -> Option<Mark> {
+    let text = std::str::from_utf8(bytes).ok()?.trim_end();
+    let (said, digits) = text.rsplit_once(' ')?;
+    let (seq, hash) = said.split_once(' ')?;
+    (check(said) == digits).then_some(Mark { seq: seq.parse().ok()?, hash: hash.to_string() })
+}
