@@ -3,6 +3,7 @@
 //! The modules stand in layers, lowest first; arrows point down only, and `tests/it/architecture.rs`
 //! holds that. `ARCHITECTURE.md` is the map.
 
+pub mod beneath;
 pub mod domain;
 
 pub mod config;

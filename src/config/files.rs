@@ -8,6 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::diagnostic::did_you_mean;
+use crate::beneath;
+use crate::domain::digest::hex;
 use crate::domain::task::{Files, TreeFile};
 
 /// Largest template, in bytes: it is held in memory and becomes part of a plan in the journal.
@@ -37,14 +39,11 @@ impl FilesDir {
     pub fn resolve(&self, path: &str) -> Result<PathBuf, String> {
         check_path(path)?;
         let named = |error: io::Error| format!("files/{path}: {}", reason(&error));
-        let real = fs::canonicalize(self.0.join(path)).map_err(|error| match error.kind() {
+        let (root, below) = beneath::place(&self.0, Path::new(path)).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => self.missing(path),
             _ => named(error),
         })?;
-        if !real.starts_with(fs::canonicalize(&self.0).map_err(named)?) {
-            return Err(format!("files/{path}: is a link that leaves files/"));
-        }
-        // Opening a pipe would wait for somebody to write into it.
+        let real = root.join(below);
         if !fs::metadata(&real).map_err(named)?.is_file() {
             return Err(format!("files/{path}: is no regular file"));
         }
@@ -63,7 +62,11 @@ impl FilesDir {
     }
 
     fn open(&self, path: &str) -> Result<File, String> {
-        File::open(self.resolve(path)?).map_err(|error| format!("files/{path}: {}", reason(&error)))
+        check_path(path)?;
+        beneath::open(&self.0, Path::new(path)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => self.missing(path),
+            _ => format!("files/{path}: {}", reason(&error)),
+        })
     }
 
     fn missing(&self, path: &str) -> String {
@@ -101,7 +104,7 @@ impl Files for FilesDir {
         loop {
             let read = file.read(&mut chunk).map_err(|error| format!("files/{path}: {}", reason(&error)))?;
             if read == 0 {
-                return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+                return Ok(hex(&hash.finalize()));
             }
             hash.update(&chunk[..read]);
         }
@@ -132,8 +135,8 @@ impl Files for FilesDir {
                 let name = below.strip_prefix(&root).ok().and_then(Path::to_str);
                 let name = name.ok_or_else(|| format!("files/{path}: holds a name that is not UTF-8"))?;
                 let whole = format!("{}/{name}", path.trim_end_matches('/'));
-                let mode = self.resolve(&whole).and_then(|real| {
-                    fs::metadata(real).map_err(|error| format!("files/{whole}: {}", reason(&error)))
+                let mode = self.open(&whole).and_then(|file| {
+                    file.metadata().map_err(|error| format!("files/{whole}: {}", reason(&error)))
                 })?;
                 let executable = mode.permissions().mode() & 0o100 != 0;
                 found.push(TreeFile { path: name.into(), sha256: self.sha256(&whole)?, executable });

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::io::AsyncReadExt;
 
 use super::effect::describe;
 use super::port::{ExecEnd, Input};
 use super::step::{Attempt, Done};
-use crate::domain::digest::sha256_hex;
 use crate::domain::facts::{CUSTOM_LIMIT_BYTES, CUSTOM_TIMEOUT, Facts, LOOK_TIMEOUT, parse_custom};
 use crate::domain::outcome::Outcome;
 use crate::domain::output::Output;
@@ -93,17 +91,11 @@ impl Attempt<'_> {
     async fn program(&self, source: &Source) -> Result<Bytes, String> {
         let Source::File { path, sha256 } = source else { return Err("the plan has no file for it".into()) };
         let failed = |why: &dyn std::fmt::Display| format!("files/{path}: {why}");
-        let root = &self.work.live.plan.files_root;
-        let file = tokio::fs::File::open(root.join(path)).await.map_err(|error| failed(&error))?;
-        let mut bytes = Vec::new();
-        file.take(PROGRAM_LIMIT_BYTES + 1).read_to_end(&mut bytes).await.map_err(|error| failed(&error))?;
-        if bytes.len() as u64 > PROGRAM_LIMIT_BYTES {
+        let file = self.planned(path, sha256).open().await?;
+        if file.bytes() > PROGRAM_LIMIT_BYTES {
             return Err(failed(&format!("a custom fact has at most {PROGRAM_LIMIT_BYTES} bytes")));
         }
-        match sha256_hex(&bytes) == *sha256 {
-            true => Ok(bytes.into()),
-            false => Err(failed(&"it was changed after the plan was made; try: the same again")),
-        }
+        file.whole(PROGRAM_LIMIT_BYTES).await.map(Bytes::from).map_err(|error| failed(&error))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod feed;
 pub mod kinds;
 pub mod looks;
 pub mod monitor;
+pub mod ours;
 pub mod port;
 pub mod recover;
 pub mod script;

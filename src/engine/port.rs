@@ -2,7 +2,6 @@
 //! what is lost when an implementation lies.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::ours::{Planned, Proven};
 use crate::domain::access::Operator;
 use crate::domain::alert::Alert;
 use crate::domain::channel::Channel;
@@ -72,7 +72,7 @@ pub struct Exec {
 pub enum Input {
     None,
     Bytes(Bytes),
-    File(PathBuf),
+    File(Proven),
     /// A tar archive, made while it is sent.
     Tar(Arc<[Packed]>),
     /// These bytes, and then the rest.
@@ -89,7 +89,8 @@ pub struct Packed {
 /// What it holds.
 pub enum Content {
     Bytes(Bytes),
-    File(PathBuf),
+    /// Opened and proven when its turn has come.
+    File(Planned),
 }
 
 /// How a command ended, and what it said.

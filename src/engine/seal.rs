@@ -5,12 +5,15 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use crate::domain::digest::{hex, sha256_hex};
 
 /// Of a record's name and of the word that confirms; a step would have to guess 64 bits.
 const WORD_DIGITS: usize = 16;
+
+/// Of SHA-256; shorter keys of an HMAC end with zeros.
+const DIGEST_BYTES: usize = 32;
 
 /// Where seals come from.
 #[derive(Clone)]
@@ -19,7 +22,9 @@ pub struct SealKey(Hmac<Sha256>);
 impl SealKey {
     /// `secret` is kept on this machine and is the same after a restart.
     pub fn new(secret: &[u8]) -> SealKey {
-        SealKey(<Hmac<Sha256> as KeyInit>::new_from_slice(secret).expect("HMAC takes keys of any length"))
+        let mut key = hmac::digest::Key::<Hmac<Sha256>>::default();
+        key[..DIGEST_BYTES].copy_from_slice(&Sha256::digest(secret));
+        SealKey(Hmac::new(&key))
     }
 
     /// The seal of the record that [`super::wrapper::record_of`] names.

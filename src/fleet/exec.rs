@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::output::{Capture, Output, to_text};
 use crate::domain::secret::{Masks, Stream};
+use crate::engine::ours::Proven;
 use crate::engine::port::{Content, Exec, ExecEnd, ExecReport, Input, Packed};
 
 /// Between TERM and KILL: time for a process to put its things in order.
@@ -23,9 +24,6 @@ pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 /// Longest line that is shown live, in bytes; the rest of it is cut off there, not in the journal.
 const LIVE_LINE_BYTES: usize = 4096;
-
-/// Bytes read from a file at once when it is sent.
-const CHUNK_BYTES: usize = 64 * 1024;
 
 /// What tar counts in.
 const TAR_BLOCK_BYTES: usize = 512;
@@ -71,23 +69,24 @@ pub(super) async fn send(mut writer: impl tokio::io::AsyncWrite + Unpin, mut inp
     match input {
         Input::None | Input::After(..) => {}
         Input::Bytes(bytes) => _ = writer.write_all(&bytes).await,
-        Input::File(path) => {
-            if let Ok(mut file) = tokio::fs::File::open(&path).await {
-                copy(&mut file, &mut writer).await;
-            }
-        }
+        // One that is cut short is refused by the host.
+        Input::File(file) => _ = copy(&file, &mut writer).await,
         Input::Tar(members) => pack(&members, &mut writer).await,
     }
     let _ = writer.shutdown().await;
 }
 
-async fn copy(file: &mut tokio::fs::File, writer: &mut (impl tokio::io::AsyncWrite + Unpin)) {
-    let mut chunk = vec![0; CHUNK_BYTES];
-    while let Ok(read) = file.read(&mut chunk).await {
-        if read == 0 || writer.write_all(&chunk[..read]).await.is_err() {
-            return;
+async fn copy(file: &Proven, writer: &mut (impl tokio::io::AsyncWrite + Unpin)) -> std::io::Result<()> {
+    let mut at = 0;
+    while at < file.bytes() {
+        let piece = file.piece(at).await?;
+        if piece.is_empty() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
+        writer.write_all(&piece).await?;
+        at += piece.len() as u64;
     }
+    Ok(())
 }
 
 /// Sends a tar archive. One that could not be made whole has no end, and the host says so.
@@ -105,21 +104,22 @@ async fn pack_one(member: &Packed, writer: &mut (impl tokio::io::AsyncWrite + Un
     let mut header = tar::Header::new_ustar();
     header.set_path(&member.name)?;
     header.set_mode(0o600);
-    let size = match &member.content {
-        Content::Bytes(bytes) => bytes.len() as u64,
-        Content::File(path) => tokio::fs::metadata(path).await?.len(),
+    let file = match &member.content {
+        Content::Bytes(_) => None,
+        Content::File(planned) => Some(planned.open().await.map_err(std::io::Error::other)?),
+    };
+    let size = match (&member.content, &file) {
+        (_, Some(file)) => file.bytes(),
+        (Content::Bytes(bytes), None) => bytes.len() as u64,
+        (Content::File(_), None) => 0,
     };
     header.set_size(size);
     header.set_cksum();
     writer.write_all(header.as_bytes()).await?;
-    match &member.content {
-        Content::Bytes(bytes) => writer.write_all(bytes).await?,
-        Content::File(path) => {
-            let mut file = tokio::fs::File::open(path).await?.take(size);
-            if tokio::io::copy(&mut file, writer).await? < size {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-        }
+    match (&member.content, &file) {
+        (Content::Bytes(bytes), _) => writer.write_all(bytes).await?,
+        (_, Some(file)) => copy(file, writer).await?,
+        (Content::File(_), None) => {}
     }
     let filled = usize::try_from(size % TAR_BLOCK_BYTES as u64).unwrap_or_default();
     writer.write_all(&[0; TAR_BLOCK_BYTES][..(TAR_BLOCK_BYTES - filled) % TAR_BLOCK_BYTES]).await

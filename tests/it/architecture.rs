@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// Each module's layer: it may name modules of lower layers, and those listed beside it.
 const LAYERS: &[(&str, u8, &[&str])] = &[
     ("domain", 0, &[]),
+    ("beneath", 0, &[]),
     ("config", 1, &[]),
     ("engine", 1, &[]),
     ("logging", 1, &[]),

@@ -37,6 +37,7 @@ mod steps_files;
 mod steps_system;
 mod support;
 mod systemd;
+mod tampered;
 mod tell;
 mod watching;
 mod week;

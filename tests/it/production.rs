@@ -268,7 +268,7 @@ async fn a_plugin_of_files_is_sent_and_kept() {
     let site = site_with(1, &[("own", checks)], &[vec![("what", "it's $(id)".to_string())]]).await;
     let plugin = site.config.join("files/plugins/check_own");
     let missing = site.ask("check web01").await.expect(3);
-    assert!(missing.out.contains("files/plugins/check_own: No such file"), "{}", missing.out);
+    assert!(missing.out.contains("files/plugins/check_own: no such file"), "{}", missing.out);
     write(&plugin, "#!/bin/sh\necho \"OWN $1 $2 $3 in $0 | n=7;5\"\nexit 1\n");
     let first = site.ask("check web01").await.expect(1);
     assert!(first.out.contains("OWN it's $(id) -w 5 in "), "{}", first.out);

@@ -57,7 +57,7 @@ impl Attempt<'_> {
     async fn unpack(&self, unpacking: &Unpacking<'_>, sum: &str) -> Result<Done, Done> {
         let input = match unpacking.source {
             Source::Remote { .. } => Input::None,
-            ours => self.content(ours)?.input(),
+            ours => self.content(ours)?.input().await?,
         };
         let (remote, suffix) = (unpacking.remote(), self.suffix());
         let mut listing = Memory { bytes: Vec::new(), limit: LISTING_BYTES };

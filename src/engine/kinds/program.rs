@@ -62,9 +62,14 @@ impl Attempt<'_> {
             Ok(sent) => sent,
             Err(done) => return Some(done),
         };
+        let (sha256, input) = (sent.sha256.clone(), sent.input().await);
+        let input = match input {
+            Ok(input) => input,
+            Err(done) => return Some(done),
+        };
         let (site, folder) = (&self.work.ports.site, self.script_folder());
-        let receive = shell::with_arguments(&SEND, &[site, &folder, &sent.sha256]);
-        let (report, _) = self.exec(receive, sent.input(), self.step.timeout).await;
+        let receive = shell::with_arguments(&SEND, &[site, &folder, &sha256]);
+        let (report, _) = self.exec(receive, input, self.step.timeout).await;
         let done = self.done(report, |_| Outcome::Ok);
         match done.outcome {
             Outcome::Ok => None,

@@ -1,10 +1,10 @@
 //! Files of ours on a host. One look says which differ; only those are sent.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::super::ours::Planned;
 use super::super::port::{Content, ExecEnd, ExecReport, Input, Packed};
 use super::super::step::{Attempt, Done, LOOK_TIMEOUT};
 use super::stream::{Memory, would_change};
@@ -26,32 +26,27 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// As it is sent.
-    pub(super) fn input(self) -> Input {
+    /// As it is sent. A file that is not what the plan has is not.
+    pub(super) async fn input(self) -> Result<Input, Done> {
         match self.content {
-            Content::Bytes(bytes) => Input::Bytes(bytes),
-            Content::File(path) => Input::File(path),
+            Content::Bytes(bytes) => Ok(Input::Bytes(bytes)),
+            Content::File(planned) => planned.open().await.map(Input::File).map_err(Done::failed),
         }
     }
 
-    /// More than a diff is made of.
-    async fn is_too_large(&self) -> bool {
-        match &self.content {
-            Content::Bytes(_) => false,
-            Content::File(path) => tokio::fs::metadata(path)
-                .await
-                .is_ok_and(|file| file.len() > super::diff::DIFF_LIMIT_BYTES as u64),
+    /// Read for a diff; `None` where it has more than a diff is made of.
+    async fn bytes(self) -> Result<Option<Vec<u8>>, Done> {
+        let limit = super::diff::DIFF_LIMIT_BYTES as u64;
+        let planned = match self.content {
+            Content::Bytes(bytes) => return Ok(Some(bytes.to_vec())),
+            Content::File(planned) => planned,
+        };
+        let file = planned.open().await.map_err(Done::failed)?;
+        if file.bytes() > limit {
+            return Ok(None);
         }
-    }
-
-    /// Read for a diff; an error says why it cannot be.
-    async fn bytes(self) -> Result<Vec<u8>, Done> {
-        match self.content {
-            Content::Bytes(bytes) => Ok(bytes.to_vec()),
-            Content::File(path) => tokio::fs::read(&path)
-                .await
-                .map_err(|error| Done::failed(format!("{}: {error}; try: reload", path.display()))),
-        }
+        let failed = |error| Done::failed(format!("files/{}: {error}; try: reload", planned.path));
+        file.whole(limit).await.map(Some).map_err(failed)
     }
 }
 
@@ -101,13 +96,10 @@ impl Attempt<'_> {
         let (stdout, word) = told(report.stdout);
         match (word.as_str(), act) {
             ("send", true) => Ok(self.send(&manner, sent).await),
-            ("send", false) if sent.is_too_large().await => {
-                Ok(would_change(&format!("{}: too large for a diff\n", manner.to)))
-            }
-            ("send", false) => {
-                let new = sent.bytes().await?;
-                Ok(would_change(&self.difference(manner.to, new).await?))
-            }
+            ("send", false) => match sent.bytes().await? {
+                None => Ok(would_change(&format!("{}: too large for a diff\n", manner.to))),
+                Some(new) => Ok(would_change(&self.difference(manner.to, new).await?)),
+            },
             (word, _) => {
                 let outcome = match (word, act) {
                     ("unchanged", true) if again => Outcome::Ok,
@@ -125,15 +117,19 @@ impl Attempt<'_> {
     pub(super) async fn send(&self, manner: &Manner<'_>, sent: Sent) -> Done {
         let (backup, suffix) = (if manner.backup { "1" } else { "" }, self.suffix());
         let Manner { to, mode, owner, validate, old, .. } = manner;
-        let arguments = ["act", to, &sent.sha256, mode, owner, backup, validate, old, &suffix];
-        self.own(call(&RECEIVE, &arguments, self.step), sent.input()).await
+        let sum = sent.sha256.clone();
+        let arguments = ["act", to, &sum, mode, owner, backup, validate, old, &suffix];
+        match sent.input().await {
+            Ok(input) => self.own(call(&RECEIVE, &arguments, self.step), input).await,
+            Err(done) => done,
+        }
     }
 
     /// What a source that is one file holds.
     pub(super) fn content(&self, source: &Source) -> Result<Sent, Done> {
         match source {
             Source::File { path, sha256 } => {
-                Ok(Sent { sha256: sha256.clone(), content: Content::File(self.below_files(path)) })
+                Ok(Sent { sha256: sha256.clone(), content: Content::File(self.planned(path, sha256)) })
             }
             Source::Text(text) => Ok(Sent {
                 sha256: sha256_hex(text.as_bytes()),
@@ -143,8 +139,9 @@ impl Attempt<'_> {
         }
     }
 
-    fn below_files(&self, path: &str) -> PathBuf {
-        self.work.live.plan.files_root.join(path)
+    pub(in super::super) fn planned(&self, path: &str, sha256: &str) -> Planned {
+        let root = self.work.live.plan.files_root.clone();
+        Planned { root, path: path.into(), sha256: sha256.into() }
     }
 
     async fn tree(&self, upload: &Upload, path: &str, files: &[TreeFile], act: bool) -> Result<Done, Done> {
@@ -167,7 +164,10 @@ impl Attempt<'_> {
         let mut members = Vec::new();
         for (number, file) in to_send.iter().enumerate() {
             list.push_str(&line(number, file, upload.mode));
-            let content = Content::File(self.below_files(&format!("{path}/{}", file.path)));
+            let planned = self.planned(&format!("{path}/{}", file.path), &file.sha256);
+            // Before any of them is sent; each is proven again when its turn has come, since they are not all kept open.
+            planned.open().await.map_err(Done::failed)?;
+            let content = Content::File(planned);
             members.push(Packed { name: number.to_string(), content });
         }
         members.insert(0, Packed { name: "list".into(), content: Content::Bytes(Bytes::from(list)) });
@@ -221,9 +221,12 @@ impl Attempt<'_> {
     ) -> Result<String, Done> {
         let mut text = String::new();
         for file in files.iter().take(SHOWN_FILES) {
-            let content = Content::File(self.below_files(&format!("{path}/{}", file.path)));
-            let new = Sent { sha256: String::new(), content }.bytes().await?;
-            text += &self.difference(&format!("{}/{}", root(upload), file.path), new).await?;
+            let content = Content::File(self.planned(&format!("{path}/{}", file.path), &file.sha256));
+            let name = format!("{}/{}", root(upload), file.path);
+            text += &match (Sent { sha256: file.sha256.clone(), content }).bytes().await? {
+                Some(new) => self.difference(&name, new).await?,
+                None => format!("{name}: too large for a diff\n"),
+            };
         }
         for file in files.iter().skip(SHOWN_FILES) {
             text += &format!("{}/{}: differs\n", root(upload), file.path);

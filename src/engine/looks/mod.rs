@@ -1,15 +1,18 @@
 //! How a host is looked at where a command says it: rollcall's own looks, plugins, and commands of checks.
 //! Plain POSIX `sh` with the host's own tools; nothing is installed but the plugins that a check sends.
 
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
 use super::kinds::{INIT, MANAGER, bare};
+use super::ours::reason;
 use super::port::{Exec, ExecEnd, Input, Place};
 use super::script;
 use super::verify::Eyes;
+use crate::beneath;
 use crate::domain::check::Check;
 use crate::domain::digest::sha256_hex;
 use crate::domain::expansion;
@@ -155,7 +158,7 @@ impl Look<'_> {
 
     /// A plugin of `files/`: sent where the host does not have it in this very form.
     async fn sent_plugin(&self, command: &str, path: &str) -> Observation {
-        let content = match plugin_file(&self.eyes.files.join(path)).await {
+        let content = match plugin_file(self.eyes.files, path).await {
             Ok(content) => content,
             Err(why) => return Observation::Blind { why: format!("files/{path}: {why}") },
         };
@@ -192,12 +195,19 @@ fn seconds(at: jiff::Timestamp) -> f64 {
     at.as_duration().as_secs_f64()
 }
 
-async fn plugin_file(path: &Path) -> Result<Bytes, String> {
-    let size = tokio::fs::metadata(path).await.map_err(|error| error.to_string())?.len();
-    if size > PLUGIN_BYTES {
+async fn plugin_file(files: &Path, path: &str) -> Result<Bytes, String> {
+    let (files, path) = (files.to_path_buf(), PathBuf::from(path));
+    let read = move || {
+        let mut bytes = Vec::new();
+        let mut file = beneath::open(&files, &path)?.take(PLUGIN_BYTES + 1);
+        file.read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let read = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?;
+    let bytes = read.map_err(|error| reason(&error))?;
+    if bytes.len() as u64 > PLUGIN_BYTES {
         return Err(format!("it has more than {PLUGIN_BYTES} bytes"));
     }
-    tokio::fs::read(path).await.map(Bytes::from).map_err(|error| error.to_string())
+    Ok(Bytes::from(bytes))
 }
 
 fn with(text: &str, arguments: &[&str]) -> String {
