@@ -1,11 +1,14 @@
 //! What an archive says that it holds: nothing of it is unpacked that could leave the directory it is for.
 
+use std::collections::HashSet;
+
 /// What a member is.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Plain,
     /// A symbolic link or a second name: nothing may be below it.
     Link,
+    Directory,
 }
 
 /// Looks through a listing, as archive_list.sh prints it: `tar` or `zip`, the names, and for `tar` the lines of
@@ -17,23 +20,34 @@ pub fn check(listing: &[u8], strip: usize) -> Result<(), String> {
     };
     let [names, details] = [names, details]
         .map(|part| -> Vec<String> { String::from_utf8_lossy(part).lines().map(String::from).collect() });
-    let mut links: Vec<&str> = Vec::new();
+    let mut links: HashSet<&str> = HashSet::new();
+    let mut files: HashSet<&str> = HashSet::new();
     for (at, name) in names.iter().enumerate() {
         check_name(name)?;
-        if kind == b"tar" && member(name, details.get(at), strip)? == Kind::Link {
-            links.push(name);
+        if kind != b"tar" {
+            continue;
+        }
+        match member(name, details.get(at), strip, &files)? {
+            Kind::Plain => _ = files.insert(plain(name)),
+            Kind::Link => _ = links.insert(plain(name)),
+            Kind::Directory => {}
         }
     }
     if kind == b"tar" && names.len() != details.len() {
         return Err("it holds a name with a line break".into());
     }
-    let below = |name: &&String| links.iter().any(|link| is_below(name, link));
+    let below = |name: &&String| folders_of(plain(name)).any(|folder| links.contains(folder));
     names.iter().find(below).map_or(Ok(()), |name| Err(format!("`{name}` lies behind a link")))
 }
 
-fn is_below(name: &str, link: &str) -> bool {
-    let (name, link) = (name.trim_start_matches("./"), link.trim_start_matches("./"));
-    name.strip_prefix(link).is_some_and(|rest| rest.starts_with('/') && rest.len() > 1)
+fn plain(name: &str) -> &str {
+    name.trim_start_matches("./")
+}
+
+/// Every folder that a name lies in, not the name itself.
+fn folders_of(name: &str) -> impl Iterator<Item = &str> {
+    let slashes = name.char_indices().filter(|(at, c)| *c == '/' && at + 1 < name.len());
+    slashes.map(|(at, _)| &name[..at])
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -48,16 +62,24 @@ fn check_name(name: &str) -> Result<(), String> {
 
 /// What a line of `tar tv` says of a member. GNU and bsd tar begin second names with `h`, and say `link to`;
 /// busybox shows them as plain files with an arrow.
-fn member(name: &str, line: Option<&String>, strip: usize) -> Result<Kind, String> {
+fn member(name: &str, line: Option<&String>, strip: usize, files: &HashSet<&str>) -> Result<Kind, String> {
     let line = line.map(String::as_str).unwrap_or_default();
     let mut mode = line.chars();
     let letter = mode.next().unwrap_or(' ');
     if mode.take(9).any(|bit| matches!(bit, 's' | 'S')) {
         return Err(format!("`{name}` is setuid or setgid"));
     }
-    let second = |target: &str| check_name(target).map_err(|_| leaves(name, target)).map(|()| Kind::Link);
+    let second = |target: &str| {
+        check_name(target).map_err(|_| leaves(name, target))?;
+        match files.contains(plain(target)) {
+            true => Ok(Kind::Link),
+            false => Err(format!(
+                "`{name}` is a second name of `{target}`, which is no file before it in the archive"
+            )),
+        }
+    };
     match letter {
-        'd' => Ok(Kind::Plain),
+        'd' => Ok(Kind::Directory),
         'l' => {
             symbolic(name, arrow(name, line, " -> ")?, strip)?;
             Ok(Kind::Link)
@@ -130,7 +152,8 @@ mod tests {
         ];
         let gnu: Vec<&str> = gnu.iter().map(String::as_str).collect();
         assert_eq!(listed(&["d/", "d/a file", "d/h", "d/l"], &gnu, 0), Ok(()));
-        assert_eq!(one("d/h", &format!("-rw-r--r-- {AT} d/h -> d/f")), Ok(()));
+        let busybox = [format!("-rw-r--r-- {AT} ./d/f"), format!("-rw-r--r-- {AT} d/h -> d/f")];
+        assert_eq!(listed(&["./d/f", "d/h"], &[&busybox[0], &busybox[1]], 0), Ok(()));
         assert_eq!(one("./a", &format!("-rw-r--r-- {AT} ./a")), Ok(()));
     }
 
@@ -169,6 +192,36 @@ mod tests {
             listed(&["d/x", "./d"], &[&file, &format!("lrwxrwxrwx {AT} ./d -> .")], 0).unwrap_err(),
             "`d/x` lies behind a link"
         );
+    }
+
+    #[test]
+    fn a_second_name_is_one_of_a_file_of_the_archive() {
+        let refused = "`h` is a second name of `x`, which is no file before it in the archive";
+        for (kind, rest) in [("hrw-r--r--", " link to x"), ("-rw-r--r--", " -> x")] {
+            let second = format!("{kind} {AT} h{rest}");
+            assert_eq!(one("h", &second).unwrap_err(), refused);
+            // A directory, a link, and a file that comes after it are none.
+            for (name, detail) in
+                [("x/", format!("drwxr-xr-x {AT} x/")), ("x", format!("lrwxrwxrwx {AT} x -> y"))]
+            {
+                assert_eq!(listed(&[name, "h"], &[&detail, &second], 0).unwrap_err(), refused);
+            }
+            let file = format!("-rw-r--r-- {AT} x");
+            assert_eq!(listed(&["h", "x"], &[&second, &file], 0).unwrap_err(), refused);
+            assert_eq!(listed(&["x", "h"], &[&file, &second], 0), Ok(()));
+        }
+    }
+
+    #[test]
+    fn no_listing_makes_it_fail() {
+        proptest::proptest!(|(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), strip in 0_usize..4)| {
+            let _ = check(&bytes, strip);
+            let _ = check(&[b"tar\0", &bytes[..]].concat(), strip);
+        });
+        let words = "((tar|zip)\0)?([-dlhc]rw[xs-]r--r-- |\\./|\\.\\./|a|/| -> | link to |\n|\0){0,30}";
+        proptest::proptest!(|(text in words, strip in 0_usize..4)| {
+            let _ = check(text.as_bytes(), strip);
+        });
     }
 
     #[test]

@@ -282,6 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_host_says_is_heard_and_none_of_it_is_an_end() {
+        let own = "(rollcall 1-a-0-1 |begun|exit |timeout|cancelled|confirm|undone |absent |lost |never |[0-9]{1,30}|[a-f0-9]{64}| |\n|.){0,12}";
+        proptest::proptest!(|(text in own, seal_it in proptest::prelude::any::<bool>())| {
+            let mut report = report(ExecEnd::Exited(0), &text);
+            let heard = super::hear("1-a-0-1", seal_it.then(seal).as_ref(), &mut report);
+            let ends = matches!(heard.answer, Some(Answer::Ended(_) | Answer::Confirm));
+            proptest::prop_assert!(!ends, "{}", text);
+        });
+    }
+
+    #[test]
     fn what_was_cut_off_is_no_answer() {
         for (end, stderr) in [
             (ExecEnd::Lost("gone".into()), "rollcall 1-a-0-1 begun\nrollcall 1-a-0-1 exit 0\n"),

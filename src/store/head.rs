@@ -169,3 +169,20 @@ fn parse(bytes: &[u8]) -> Option<Mark> {
     let (seq, hash) = said.split_once(' ')?;
     (check(said) == digits).then_some(Mark { seq: seq.parse().ok()?, hash: hash.to_string() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_in_the_file_is_read_or_not_believed() {
+        proptest::proptest!(|(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300), seq in proptest::prelude::any::<u64>())| {
+            proptest::prop_assert_eq!(parse(&bytes), None);
+            let mark = Mark { seq, hash: "h".repeat(64) };
+            proptest::prop_assert_eq!(parse(&entry(&mark)), Some(mark.clone()));
+            let mut changed = entry(&mark);
+            changed[0] = changed[0].wrapping_add(1);
+            proptest::prop_assert_eq!(parse(&changed), None);
+        });
+    }
+}

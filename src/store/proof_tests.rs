@@ -79,6 +79,29 @@ fn what_the_store_derives_from_events_is_compared_with_them_at_start() {
 }
 
 #[test]
+fn a_journal_with_any_bodies_is_read_or_refused_and_nothing_fails() {
+    let bodies = "\\{\"type\":\"(drain-ended|enable-ended|debt-settled|run-ended|step-ended|paused)\"(,\"[a-z]{1,8}\":(1|null|\"x\"|\\[\\]|\\{\\})){0,4}\\}|.{0,40}";
+    let (_dir, path) = two_runs();
+    let hash = |store: &Path| super::head::end_of(&Connection::open(store).unwrap()).unwrap().unwrap();
+    let mark = hash(&path);
+    proptest::proptest!(proptest::prelude::ProptestConfig::with_cases(40), |(body in bodies)| {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("rollcall.db");
+        std::fs::copy(&path, &copy).unwrap();
+        let connection = Connection::open(&copy).unwrap();
+        let sum = crate::domain::digest::sha256_hex(format!("{}\n7\n2\n1\n1970-01-01T00:00:09Z\n{body}", mark.hash).as_bytes());
+        connection.execute(
+            "INSERT INTO event (seq, run, epoch, at, host, op, body, prev, hash) VALUES (7, 2, 1, '1970-01-01T00:00:09Z', NULL, NULL, ?, ?, ?)",
+            params![body, mark.hash, sum],
+        ).unwrap();
+        drop(connection);
+        if let Ok(store) = SqliteStore::open(&copy) {
+            let _ = store.load_now(RunId(2));
+        }
+    });
+}
+
+#[test]
 fn every_payment_of_a_debt_is_understood_as_it_was_written() {
     let (dir, store) = store();
     let run = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
