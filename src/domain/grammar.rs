@@ -76,7 +76,7 @@ pub(super) enum Words {
     /// The last runs
     Runs {
         /// How many
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = some_runs)]
         last: usize,
     },
     /// One run: what happened on every host
@@ -251,4 +251,13 @@ pub fn built_in_names() -> Vec<String> {
         Grammar::command().get_subcommands().map(|c| c.get_name().to_string()).collect();
     names.extend(["serve", "demo", "check-config", "schema"].map(String::from));
     names
+}
+/// Most runs that are listed at once: each is read from the store and held in memory.
+const LISTED_RUNS: usize = 10_000;
+
+fn some_runs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (1..=LISTED_RUNS).contains(&number) => Ok(number),
+        _ => Err(format!("a number from 1 to {LISTED_RUNS}")),
+    }
 }

@@ -26,7 +26,7 @@ use crate::domain::inventory::Endpoint;
 use crate::domain::leave::known;
 use crate::domain::name::HostName;
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
-use crate::domain::output::{KEEP_BYTES, Output};
+use crate::domain::output::{KEEP_BYTES, Output, clipped};
 use crate::domain::plan::{HostPlan, Kind, Plan};
 use crate::domain::result::{Answered, judge};
 use crate::domain::rollout::Effect;
@@ -414,11 +414,14 @@ impl Files for NoFiles {
     }
 }
 
+/// Of what a host says of an end; all that is kept is in the output of the step.
+const SAID_CHARS: usize = 500;
+
 /// An end that is no success, in words.
 pub fn describe(end: &ExecEnd, stderr: &Output) -> String {
     let said = match stderr.last_line() {
         "" => String::new(),
-        line => format!(": {line}"),
+        line => format!(": {}", clipped(line, SAID_CHARS)),
     };
     match end {
         ExecEnd::Exited(code) => format!("exit status {code}{said}"),

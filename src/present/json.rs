@@ -37,7 +37,9 @@ fn escape(json: String) -> String {
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {
         match steers(c) {
-            true => safe.push_str(&format!("\\u{:04x}", c as u32)),
+            true => {
+                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| safe.push_str(&format!("\\u{unit:04x}")))
+            }
             false => safe.push(c),
         }
     }

@@ -5,13 +5,16 @@ use crate::domain::event::{Change, Event, EventKind, PausedUntil, Progress, Then
 use crate::domain::inventory::Endpoint;
 use crate::domain::name::{HostName, RunId, count};
 use crate::domain::outcome::{End, Outcome, seconds};
-use crate::domain::output::Output;
+use crate::domain::output::{Output, clipped};
 use crate::domain::plan::{Kind, Plan};
 
 use super::table::folded;
 
 /// Lines of a failed step's output that are shown at once; `show N --host H` has all that was kept.
 const TAIL_LINES: usize = 10;
+
+/// Of one line that are shown; `show N --host H` has all that was kept.
+const LINE_CHARS_LIMIT: usize = 4_000;
 
 /// Widest host column; longer names stand out on their own.
 const HOST_WIDTH_LIMIT: usize = 32;
@@ -88,18 +91,18 @@ impl<'a> Lines<'a> {
                 changed(balancer, "out of rotation again", hosts, change)
             }
             Paused(pause) => {
-                format!("paused by {}: {}; {}\n", pause.by, pause.why, way_on(event.run, &pause.until))
+                format!("paused by {}: {}; {}\n", pause.by, flat(&pause.why), way_on(event.run, &pause.until))
             }
             Resumed { by, why, .. } => format!("resumed by {by}{}\n", reason(why)),
             Approved { by, plan_sha256, .. } => {
                 format!("approved by {by}, for the plan {}\n", plan_sha256.get(..12).unwrap_or(plan_sha256))
             }
-            Recovered { then, why, .. } => format!("{why}; the run {}\n", then_word(*then)),
+            Recovered { then, why, .. } => format!("{}; the run {}\n", flat(why), then_word(*then)),
             DebtSettled { host, by, reason: why, in_rotation, .. } => {
                 let how = if *in_rotation { "seen in rotation" } else { "written off" };
                 self.host(host, &format!("its debt is settled by {by}, {how}: {why}"))
             }
-            Stopped { why } => format!("stopped: {why}; no further host begins\n"),
+            Stopped { why } => format!("stopped: {}; no further host begins\n", flat(why)),
             CancelRequested { by, now, .. } => cancelled(by, *now),
             Observed { .. }
             | ObserveStarted { .. }
@@ -114,12 +117,17 @@ impl<'a> Lines<'a> {
 
     fn host(&self, host: &HostName, text: &str) -> String {
         let width = self.width;
-        format!("{host:>width$} | {text}\n")
+        let line = |line: &str| format!("{host:>width$} | {}\n", clipped(line, LINE_CHARS_LIMIT));
+        // Every line of it, so that none can pass for one of another host or of rollcall.
+        match text.contains('\n') {
+            true => text.lines().map(line).collect(),
+            false => line(text),
+        }
     }
 
     /// A line about the machine of rollcall, with what a failed step said.
     fn here(&self, line: &str, outcome: &Outcome, stdout: &Output, stderr: &Output) -> String {
-        format!("{line}\n") + &self.output(&HostName::from(Endpoint::HERE), outcome, stdout, stderr)
+        format!("{}\n", flat(line)) + &self.output(&HostName::from(Endpoint::HERE), outcome, stdout, stderr)
     }
 
     fn started(&self, run: u64, title: &str, by: &str) -> String {
@@ -151,6 +159,11 @@ impl<'a> Lines<'a> {
         let tail = all.len().saturating_sub(TAIL_LINES);
         all[tail..].iter().map(|line| self.host(host, &format!("  {}", line))).collect()
     }
+}
+
+/// A reason in one line of bounded length, which cannot pass for several.
+fn flat(text: &str) -> String {
+    clipped(text, LINE_CHARS_LIMIT).replace('\n', " ")
 }
 
 /// How a pause ends, as the operator would end it.
@@ -213,7 +226,7 @@ fn step_line(way: Way, name: &str, attempt: u32, outcome: &Outcome, took_ms: u64
 fn changed(balancer: &str, what: &str, hosts: &[HostName], change: &Change) -> String {
     match change {
         Change::Done { foreign, kept, note } => {
-            let note = if note.is_empty() { String::new() } else { format!(" ({})", note) };
+            let note = if note.is_empty() { String::new() } else { format!(" ({})", flat(note)) };
             let told = |hosts: &[HostName], why: &str| match hosts.is_empty() {
                 true => String::new(),
                 false => format!("{balancer}: {} {why}\n", folded(hosts)),
@@ -227,8 +240,8 @@ fn changed(balancer: &str, what: &str, hosts: &[HostName], change: &Change) -> S
                 + &told(kept, "has to wait: too few would be left in service (min_in_service)")
         }
         Change::Refused { why } => {
-            format!("{balancer}: nothing changed for {}: {}\n", folded(hosts), why)
+            format!("{balancer}: nothing changed for {}: {}\n", folded(hosts), flat(why))
         }
-        Change::Unknown { why } => format!("{balancer}: UNKNOWN for {}: {}\n", folded(hosts), why),
+        Change::Unknown { why } => format!("{balancer}: UNKNOWN for {}: {}\n", folded(hosts), flat(why)),
     }
 }

@@ -15,3 +15,6 @@ mod steps;
 pub mod table;
 pub mod tap;
 pub mod watching;
+
+#[cfg(test)]
+mod hostile_tests;

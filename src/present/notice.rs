@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::report::one_line;
 use crate::domain::notice::{About, Ended, Notice, NoticeKind, What};
 use crate::domain::outcome::Verdict;
+use crate::domain::output::printable;
 use crate::domain::template::Vars;
 
 /// Characters of the node set in a subject.
@@ -25,7 +26,7 @@ pub fn subject(notice: &Notice) -> String {
         }
         What::Test { .. } => "test message".into(),
     };
-    one_line(&format!("[rollcall] {rest}"), 250)
+    one_line(&printable(&format!("[rollcall] {rest}")), 250)
 }
 
 fn headline(about: &About) -> String {
@@ -47,8 +48,7 @@ fn messages(count: usize) -> String {
 
 /// What it says, line by line. What hosts print cannot steer the terminal of whoever reads it.
 pub fn text(notice: &Notice) -> String {
-    let plain = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.into() };
-    written(notice).chars().filter(|c| *c != '\r').map(plain).collect()
+    printable(&written(notice))
 }
 
 fn written(notice: &Notice) -> String {
@@ -163,7 +163,7 @@ pub fn words(notice: &Notice, channel: &str) -> Vars {
         ("count", about.count.to_string()),
         ("since", about.since.to_string()),
     ]);
-    all.into_iter().map(|(name, text)| (name.to_string(), text.into())).collect()
+    all.into_iter().map(|(name, text)| (name.to_string(), printable(&text).into())).collect()
 }
 
 fn kind(kind: NoticeKind) -> &'static str {

@@ -122,14 +122,19 @@ fn answer(
     let mut text = String::new();
     let said = [&stdout.text, &stderr.text].map(|text| text);
     let end = outcome.failure("command").map(|failure| failure.why);
-    if !alone || end.is_some() {
+    let headed = !alone || end.is_some();
+    if headed {
         let number = if hosts.len() > 1 { format!(" ({})", hosts.len()) } else { String::new() };
-        let end = end.map_or_else(String::new, |why| format!(": {}", &why));
+        let end = end.map_or_else(String::new, |why| format!(": {}", why.replace('\n', " ")));
         _ = writeln!(text, "{RULE}\n{}{number}{end}\n{RULE}", folded(hosts.iter().copied()));
     }
     for part in said.iter().filter(|part| !part.is_empty()) {
-        text.push_str(part);
-        if !part.ends_with('\n') {
+        match headed {
+            // Indented, it cannot pass for the head of another host.
+            true => part.lines().for_each(|line| text.push_str(&format!("  {line}\n"))),
+            false => text.push_str(part),
+        }
+        if !text.ends_with('\n') {
             text.push('\n');
         }
     }
@@ -159,7 +164,12 @@ fn silent(run: &Run, answered: usize) -> String {
 pub fn host_story(host: &HostName, events: &[Event]) -> String {
     let mut text = String::new();
     for event in events.iter().filter(|event| event.kind.hosts().contains(host)) {
-        _ = writeln!(text, "{} {}", event.at.strftime("%Y-%m-%d %H:%M:%S"), story_line(&event.kind));
+        _ = writeln!(
+            text,
+            "{} {}",
+            event.at.strftime("%Y-%m-%d %H:%M:%S"),
+            story_line(&event.kind).replace('\n', "\n    ")
+        );
         if let EventKind::StepEnded { stdout, stderr, .. } = &event.kind {
             for (mark, output) in [("  ", stdout), ("! ", stderr)] {
                 output.text.lines().for_each(|line| _ = writeln!(text, "    {mark}{}", line));
@@ -173,7 +183,8 @@ pub fn host_story(host: &HostName, events: &[Event]) -> String {
             _ => Vec::new(),
         };
         for result in results {
-            _ = writeln!(text, "    {}: {}: {}", result.check, result.verdict.word(), &result.text);
+            let said = result.text.replace('\n', "\n      ");
+            _ = writeln!(text, "    {}: {}: {said}", result.check, result.verdict.word());
             result.detail.lines().for_each(|line| _ = writeln!(text, "      {line}"));
         }
     }

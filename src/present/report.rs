@@ -12,6 +12,7 @@ use crate::domain::event::Event;
 use crate::domain::inventory::{Host, Inventory};
 use crate::domain::name::{HostName, RunId};
 use crate::domain::outcome::{RunOutcome, Verdict};
+use crate::domain::output::clipped;
 use crate::domain::run::Run;
 
 /// What there is to tell of some checks.
@@ -135,9 +136,5 @@ fn document(report: &Report) -> String {
 /// One line out of a text: at most so many characters, no line ends, no control characters.
 pub(super) fn one_line(text: &str, limit: usize) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let line = words.collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(limit) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line,
-    }
+    clipped(&words.collect::<Vec<_>>().join(" "), limit)
 }

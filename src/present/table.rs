@@ -10,24 +10,38 @@ use crate::domain::inventory::Inventory;
 use crate::domain::name::{HostName, count};
 use crate::domain::nodeset::fold;
 use crate::domain::outcome::seconds;
+use crate::domain::output::clipped;
 use crate::domain::record::{Debt, RunSummary};
 use crate::domain::release::{Mark, Taken, last_good, marked_bad};
 use crate::domain::rotation::{Capacity, Standing};
 
+/// Of one cell that are shown: what hosts print is in cells, too. `--json` has all of it.
+const CELL_CHARS_LIMIT: usize = 2_000;
+
+/// Widest column, in characters; what is longer stands out on its own, and no other row is filled up to it.
+const COLUMN_WIDTH_LIMIT: usize = 200;
+
 /// Columns as wide as their widest cell, two spaces between, nothing behind the last.
 pub fn columns(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|text| cell(text)).collect()).collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |at: usize| {
-        rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
+        cells.max().unwrap_or(0).min(COLUMN_WIDTH_LIMIT)
     };
     let widths: Vec<usize> = (0..count).map(width).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }
     text
+}
+
+/// A text as it may stand in a row: in one line, which cannot pass for several rows, and not endless.
+fn cell(text: &str) -> String {
+    clipped(text, CELL_CHARS_LIMIT).replace('\n', "\\n").replace('\r', "")
 }
 
 /// Things under what they have in common, in the order in which each kind came first.

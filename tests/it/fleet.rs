@@ -224,7 +224,7 @@ async fn equal_answers_are_folded_and_others_stand_apart() {
     write(&site.hosts[2].dir.join("odd"), "");
     let task = "run web -- [ -e {{ x }} ] || true; if ls /proc/self/cwd >/dev/null; then echo same; fi";
     let answer = site.ask(&task.replace("{{ x }}", "/nonexistent")).await.expect(0);
-    assert_eq!(answer.out, "---------------\nweb[01-04] (4)\n---------------\nsame\n");
+    assert_eq!(answer.out, "---------------\nweb[01-04] (4)\n---------------\n  same\n");
     site.hosts[3].sshd.kill();
     eventually("web04 is gone", async || {
         let answer = site.ask("run web -- echo same").await;

@@ -17,6 +17,7 @@ mod formats;
 mod fuzz;
 mod haproxy;
 mod hostile;
+mod hostile_output;
 mod inventory;
 mod killed;
 mod language;

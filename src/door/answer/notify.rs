@@ -95,6 +95,10 @@ impl Asked<'_> {
     }
 
     pub(super) async fn metrics(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        if self.json {
+            let why = "metrics are written for Prometheus only, not as JSON; try: metrics, or status --json";
+            return Err(Refused::usage(why.into()).into());
+        }
         let store = self.desk.engine.ports().store.clone();
         let whole = self.config.inventory.clone();
         let debts = visible_debts(granted, &whole, store.debts().await?);
