@@ -9,9 +9,9 @@ use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::exec;
 use super::polls::Polls;
 use super::together::{self, Applied, OneHost};
+use super::{exec, last_line};
 use crate::domain::event::Change;
 use crate::domain::inventory::{Balancer, Commands, Endpoint, OnDrainTimeout};
 use crate::domain::plan::Seat;
@@ -124,7 +124,7 @@ impl OnCommand<'_> {
         let script = script(command, member).map_err(named)?;
         let report = exec(self.remote, host, &script, self.commands.sudo, Input::None, TIMEOUT).await;
         match report.end {
-            ExecEnd::Exited(0) => Ok(report.stdout.last_line().to_string()),
+            ExecEnd::Exited(0) => last_line(&report).map(str::to_string).map_err(named),
             end => Err(named(describe(&end, &report.stderr))),
         }
     }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 
 use super::polls::Polls;
 use super::runtime::Runtime;
+use super::said;
 use super::servers::{self, Server, Servers};
 use super::together::{self, Applied, OneHost};
 use crate::domain::event::Change;
@@ -113,7 +114,7 @@ impl OnHaproxy<'_> {
 
     async fn servers(&self, host: &Endpoint) -> Result<Servers, String> {
         let backend = &self.haproxy.backend;
-        let named = |why: String| format!("{}: backend `{backend}`: {why}", host.name);
+        let named = |why: String| format!("{}: backend `{backend}`: {}", host.name, said(&why));
         let state = self.ask(host, &format!("show servers state {backend}")).await?;
         let id = servers::backend_id(&state).map_err(named)?;
         let stat = self.ask(host, &format!("show stat {id} 4 -1")).await?;
@@ -126,9 +127,9 @@ impl OnHaproxy<'_> {
             let commands: Vec<String> =
                 names.iter().map(|name| verb.of(&self.haproxy.backend, name)).collect();
             let answer = self.ask(host, &commands.join(";")).await?;
-            let said = answer.split_whitespace().collect::<Vec<_>>().join(" ");
-            if !said.is_empty() {
-                return Err(format!("{}: {}: {said}", host.name, commands.join("; ")));
+            let words = answer.split_whitespace().collect::<Vec<_>>().join(" ");
+            if !words.is_empty() {
+                return Err(format!("{}: {}: {}", host.name, said(&commands.join("; ")), said(&words)));
             }
         }
         Ok(())

@@ -22,6 +22,7 @@ use self::health_file::FileDriver;
 use self::nginx::NginxDriver;
 use crate::domain::event::Change;
 use crate::domain::inventory::{Balancer, Driver, Endpoint};
+use crate::domain::output::clipped;
 use crate::domain::rotation::View;
 use crate::domain::task::Sudo;
 use crate::engine::port::{BalancerDriver, Exec, ExecReport, Input, Member, Remote};
@@ -79,6 +80,25 @@ impl BalancerDriver for Balancers {
 
 /// What balancers tell is kept whole up to twice this: a file with ten thousand servers.
 pub(crate) const ANSWER_BYTES: usize = 512 * 1024;
+
+/// Of a balancer's own words in an error, in characters.
+const SAID_CHARS: usize = 500;
+
+/// What a balancer said, as it is quoted in an error.
+fn said(text: &str) -> String {
+    clipped(text.trim(), SAID_CHARS)
+}
+
+/// The answer of a script that is known to say little: the last line of it. An error when it printed more than is kept.
+fn last_line(report: &ExecReport) -> Result<&str, String> {
+    match report.stdout.left_out {
+        0 => Ok(report.stdout.last_line()),
+        more => Err(format!(
+            "it printed {more} bytes more than the {} that rollcall reads; try: a command that prints one line",
+            2 * ANSWER_BYTES
+        )),
+    }
+}
 
 /// Runs one of a driver's scripts on a host, as root where it asks so.
 async fn exec(

@@ -8,15 +8,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::exec;
 use super::together::{self, Applied, OneHost};
 use super::upstream::{self, Direction, Edited, Order, edit};
+use super::{exec, said};
 use crate::domain::digest::sha256_hex;
 use crate::domain::event::Change;
 use crate::domain::inventory::{Balancer, Endpoint, Nginx, OnDrainTimeout};
 use crate::domain::name::HostName;
 use crate::domain::rotation::View;
 use crate::domain::shell;
+use crate::engine::effect::describe;
 use crate::engine::port::{ExecEnd, Input, Member, Remote};
 
 /// How long the file may take to be read.
@@ -153,9 +154,12 @@ impl NginxDriver {
                 "larger than {CONFIG_LIMIT_BYTES} bytes; try: the upstream block in a file of its own"
             ))),
             ExecEnd::Exited(0) => Ok(report.stdout.text),
-            ExecEnd::Exited(_) => Err(named(report.stderr.last_line().to_string())),
+            ExecEnd::Exited(_) => Err(named(said(report.stderr.last_line()))),
             ExecEnd::NotStarted(why) | ExecEnd::Lost(why) => Err(named(why)),
-            other => Err(named(format!("{other:?}"))),
+            ExecEnd::TimedOut => Err(named(format!(
+                "could not be read within {READ_TIMEOUT:?}; try: look whether it is a regular file"
+            ))),
+            end => Err(named(describe(&end, &report.stderr))),
         }
     }
 }
@@ -209,13 +213,13 @@ impl OnNginx<'_> {
             }
             (ExecEnd::NotStarted(why), _) => Applied::Refused(named(&why)),
             (ExecEnd::Exited(0), line) if line.starts_with("refused ") => {
-                Applied::Refused(named(line.trim_start_matches("refused ")))
+                Applied::Refused(named(&said(line.trim_start_matches("refused "))))
             }
             (ExecEnd::Exited(0), "unproven") => {
                 Applied::Unknown(named("the reload was not seen to take effect"))
             }
             (ExecEnd::Lost(why), _) => Applied::Unknown(named(&why)),
-            (end, _) => Applied::Unknown(named(&format!("{end:?} {}", report.stderr.last_line()))),
+            (end, _) => Applied::Unknown(named(&describe(&end, &report.stderr))),
         })
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::exec;
+use super::{exec, said};
 use crate::domain::inventory::{Endpoint, Haproxy, Socket};
 use crate::domain::shell;
 use crate::engine::effect::describe;
@@ -90,13 +90,20 @@ impl Runtime {
             stream.write_all(format!("{line}\n").as_bytes()).await?;
             stream.flush().await?;
             let mut answer = Vec::new();
-            stream.take(ANSWER_LIMIT_BYTES).read_to_end(&mut answer).await?;
-            Ok(String::from_utf8_lossy(&answer).into_owned())
+            stream.take(ANSWER_LIMIT_BYTES + 1).read_to_end(&mut answer).await?;
+            Ok(answer)
         };
         let answer = match timeout(ASK_TIMEOUT, talking).await {
             Ok(answer) => answer.map_err(|error: std::io::Error| Trouble::Talking(error.to_string()))?,
             Err(_) => return Err(Trouble::Talking(format!("HAProxy did not answer within {ASK_TIMEOUT:?}"))),
         };
+        if answer.len() as u64 > ANSWER_LIMIT_BYTES {
+            return Err(Trouble::Talking(format!(
+                "HAProxy answered `{line}` with more than the {ANSWER_LIMIT_BYTES} bytes that rollcall reads; try: look at \
+                 what listens on its socket"
+            )));
+        }
+        let answer = String::from_utf8_lossy(&answer).into_owned();
         // Even "done" is an empty line.
         if answer.is_empty() {
             return Err(Trouble::Talking("HAProxy hung up without an answer".into()));
@@ -119,7 +126,7 @@ impl Runtime {
                 Err("its answer is too long for the way by a command; try: AllowStreamLocalForwarding yes"
                     .into())
             }
-            ExecEnd::Exited(0) if report.stdout.text.is_empty() => Err(report.stderr.last_line().to_string()),
+            ExecEnd::Exited(0) if report.stdout.text.is_empty() => Err(said(report.stderr.last_line())),
             ExecEnd::Exited(0) => Ok(report.stdout.text),
             end => Err(describe(&end, &report.stderr)),
         }

@@ -10,6 +10,7 @@ mod door_log;
 mod door_sessions;
 mod door_strangers;
 mod embedded;
+mod evil_balancers;
 mod facts;
 mod failures;
 mod fleet;
