@@ -89,7 +89,7 @@ pub fn operators(bytes: &[u8]) {
 pub fn wrapper(bytes: &[u8]) {
     let stderr = Output { text: String::from_utf8_lossy(bytes).into_owned(), left_out: 0 };
     let mut report = ExecReport { end: ExecEnd::Exited(0), stdout: Output::default(), stderr };
-    let _ = hear("7/web1/s0/0", &mut report);
+    let _ = hear("7/web1/s0/0", None, &mut report);
 }
 
 /// An event of the journal.
