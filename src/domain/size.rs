@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::check::Check;
 use super::digest::sha256_hex;
-use super::plan::HostPlan;
+use super::plan::{HostPlan, Plan};
 use super::shared::{Pool, Shared};
 use super::task::Step;
 use super::template::Vars;
@@ -39,6 +39,15 @@ impl Sizes {
             false => Ok(()),
         }
     }
+}
+
+/// A plan from the store, with what its hosts have in common kept once. Its size was judged when it was made.
+pub fn shared(mut plan: Plan) -> Plan {
+    let mut sizes = Sizes::default();
+    for host in plan.hosts.values_mut() {
+        let _ = sizes.take(host);
+    }
+    plan
 }
 
 /// The size of a value in JSON, in bytes.

@@ -251,7 +251,7 @@ fn host_limit(step: &Step) -> Duration {
 }
 
 fn replaced(sent_before: bool) -> Outcome {
-    let why = "another rollcall has taken over: the host refuses this one".to_string();
+    let why = wrapper::REPLACED.to_string();
     if sent_before { Outcome::Lost { why } } else { Outcome::NotStarted { why } }
 }
 

@@ -237,7 +237,7 @@ impl Work {
         let why = match wrapper::hear(&oldest, None, &mut report).answer {
             Some(Answer::Ready) => return Ok(()),
             Some(Answer::Refused(why)) => why,
-            Some(Answer::Stale) => "another rollcall has taken over: the host refuses this one".into(),
+            Some(Answer::Stale) => wrapper::REPLACED.into(),
             _ => {
                 let hint = script::about_sudo(sudo, &report.stderr).unwrap_or_default();
                 describe(&report.end, &report.stderr) + &hint

@@ -30,9 +30,10 @@ use crate::domain::access::Operator;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::facts::Gathered;
 use crate::domain::name::{HostName, RunId};
-use crate::domain::plan::Plan;
+use crate::domain::plan::{self, Plan};
 use crate::domain::record::{Debt, RunSummary};
 use crate::domain::release::{Mark, Taken};
+use crate::domain::size;
 use crate::engine::port::{Store, StoreError, StoredRun};
 
 /// How long a statement waits for another process that reads.
@@ -56,6 +57,13 @@ pub struct SqliteStore {
     /// Held for as long as the store is open; the system frees it when the process dies.
     _lock: Option<Arc<File>>,
 }
+
+/// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was
+/// restored from a copy, or begun anew, knows none of those that came after it.
+const NEXT_EPOCH: &str = "UPDATE owner SET epoch = MAX(epoch + 1, unixepoch()) RETURNING epoch";
+
+/// The same for a store without a past, which simulations use: nothing in it depends on the time of day.
+const NEXT_EPOCH_IN_MEMORY: &str = "UPDATE owner SET epoch = epoch + 1 RETURNING epoch";
 
 /// The database, and how far its journal goes; a store in memory has no file that says so.
 struct Open {
@@ -106,9 +114,8 @@ impl SqliteStore {
         journal::verify_chain(&connection)?;
         proof::verify_projections(&connection)?;
         let head = file.as_ref().map(|(path, _)| Head::open(path, &connection)).transpose()?;
-        let epoch = connection
-            .query_row("UPDATE owner SET epoch = epoch + 1 RETURNING epoch", [], |row| row.get(0))
-            .map_err(failed)?;
+        let next = if file.is_some() { NEXT_EPOCH } else { NEXT_EPOCH_IN_MEMORY };
+        let epoch = connection.query_row(next, [], |row| row.get(0)).map_err(failed)?;
         let open = Arc::new(Mutex::new(Open { connection, head }));
         Ok(SqliteStore { open, epoch, _lock: file.map(|(_, lock)| Arc::new(lock)) })
     }
@@ -227,7 +234,8 @@ impl SqliteStore {
             journal::events(&open.connection, run)?
         };
         proof::verify_run(run, &Written { plan: &plan, by: &by, title: &title }, &events)?;
-        let plan = crate::domain::plan::read(&plan)
+        let plan = plan::read(&plan)
+            .map(size::shared)
             .map_err(|error| StoreError::Failed(format!("the plan of run {run}: {error}")))?;
         Ok(Some(StoredRun { id: run, plan, by, events }))
     }

@@ -206,3 +206,66 @@ async fn a_reload_that_forgets_a_drain_is_noticed_and_the_host_taken_out_again()
     told(client).await.expect(0);
     assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_of_key_that_ssh_makes_logs_in() {
+    let mut site = Site::without_daemon(1).await;
+    let operators = site.config.join("operators");
+    let types = [
+        ("ed25519", "256"),
+        ("rsa", "2048"),
+        ("rsa", "3072"),
+        ("rsa", "4096"),
+        ("ecdsa", "256"),
+        ("ecdsa", "384"),
+        ("ecdsa", "521"),
+    ];
+    let names: Vec<String> = types.iter().map(|(kind, bits)| format!("{kind}{bits}")).collect();
+    for ((kind, bits), name) in types.iter().zip(&names) {
+        let path = site.dir.path().join(name);
+        let mut made = std::process::Command::new("ssh-keygen");
+        let made = made.args(["-q", "-t", kind, "-b", bits, "-N", "", "-C", name, "-f"]).arg(&path).status();
+        assert!(made.unwrap().success());
+        write(
+            &operators,
+            &format!("{}role=\"viewer\" {}", read(&operators), read(&path.with_extension("pub"))),
+        );
+    }
+    site.start_daemon().await;
+    for name in &names {
+        let answer = site.ask_as(name, "whoami").await.expect(0);
+        assert!(answer.out.contains(name.as_str()), "{answer:#?}");
+    }
+}
+
+/// Hosts refuse a rollcall whose term is lower than one that they know.
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_know_a_rollcall_whose_store_was_restored_or_begun_anew() {
+    let mut site = Site::without_daemon(1).await;
+    let state = site.dir.path().join("state");
+    let (kept, files) = (site.dir.path().join("kept"), ["rollcall.db", "rollcall.db.head"]);
+    std::fs::create_dir(&kept).unwrap();
+    for start in 0..3 {
+        site.start_daemon().await;
+        site.ask("touch web01").await.expect(0);
+        site.daemon.take().unwrap().stop().await;
+        let copied =
+            files.iter().filter(|_| start == 0).map(|file| std::fs::copy(state.join(file), kept.join(file)));
+        copied.for_each(|copied| _ = copied.unwrap());
+    }
+    for file in files {
+        std::fs::copy(kept.join(file), state.join(file)).unwrap();
+    }
+    site.start_daemon().await;
+    site.ask("touch web01").await.expect(0);
+    site.daemon.take().unwrap().stop().await;
+    for entry in std::fs::read_dir(&state)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("rollcall.db"))
+    {
+        std::fs::remove_file(entry.path()).unwrap();
+    }
+    site.start_daemon().await;
+    site.ask("touch web01").await.expect(0);
+}

@@ -203,7 +203,7 @@ async fn a_rollcall_that_was_replaced_begins_nothing_on_hosts() {
     let old = ports_of(&site);
     let new = Ports { epoch: old.epoch + 1, ..old.clone() };
     assert_eq!(ended(work_of(&new, &site, Some("some"), 0).perform().await).0, Outcome::Ok);
-    let why = "another rollcall has taken over: the host refuses this one".to_string();
+    let why = rollcall::engine::wrapper::REPLACED.to_string();
     let refused = work_of(&old, &site, Some("some"), 1).perform().await;
     assert_eq!(ended(refused).0, Outcome::NotStarted { why: why.clone() });
     let asked = work_of(&old, &site, Some("some"), 1).resuming(Duration::from_secs(1)).perform().await;

@@ -85,7 +85,7 @@ impl<T: Into<Refused>> From<T> for Ended {
 /// goes on.
 pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal: &mut dyn Terminal) -> u8 {
     let format = request.command.format();
-    let mut veiled = veiled::Veiled::new(desk, operator, terminal);
+    let mut veiled = veiled::Veiled::new(desk, operator, terminal).await;
     let terminal = veiled.terminal();
     let mut asked = Asked {
         desk,
@@ -143,7 +143,7 @@ impl Asked<'_> {
     }
 
     async fn say_all(&mut self, granted: &Granted) -> Result<u8, Ended> {
-        let inventory = granted.inventory(&self.config.inventory);
+        let inventory = self.visible(granted).await?;
         match granted.command() {
             Command::Help { text } => self.say(text).await,
             Command::Whoami => self.whoami(granted).await,
@@ -228,6 +228,15 @@ impl Asked<'_> {
         let _turn = self.desk.work.take(&self.operator).await;
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|error| Refused { status: exit::INTERNAL, why: format!("internal error: {error}") })
+    }
+
+    /// The inventory as far as the operator may see it.
+    async fn visible(&self, granted: &Granted) -> Result<Arc<Inventory>, Refused> {
+        if granted.operator().groups.is_none() {
+            return Ok(self.config.inventory.clone());
+        }
+        let (granted, config) = (granted.clone(), self.config.clone());
+        self.work(move || granted.inventory(&config.inventory)).await
     }
 
     /// The hosts of a selector.

@@ -106,8 +106,8 @@ impl Asked<'_> {
         runs.retain(|run| run.ended_at.is_none() && may_see(granted, &whole, &run.hosts));
         let mut leases = Vec::new();
         for run in &runs {
-            let plan = store.load(run.run).await?.map(|stored| stored.plan);
-            leases.extend(plan.into_iter().flat_map(|plan| plan.leases).map(|group| (group, run.run.0)));
+            let Some(watch) = self.desk.engine.watch(run.run) else { continue };
+            leases.extend(watch.live().plan.leases.iter().map(|group| (group.clone(), run.run.0)));
         }
         let fares = self.desk.tell.fares().await?;
         let all = self.desk.tell.channels();
@@ -120,7 +120,7 @@ impl Asked<'_> {
             .filter(|(name, _)| shown(name))
             .map(|(name, fares)| (name, [fares.delivered, fares.waiting, fares.given_up]))
             .collect();
-        let visible = granted.inventory(&whole);
+        let visible = self.visible(granted).await?;
         let mut roll = self.desk.monitor.roll().await;
         roll.lines.retain(|line| visible.host(&line.host).is_some());
         let metrics =

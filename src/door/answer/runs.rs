@@ -8,7 +8,7 @@ use crate::domain::given::given_secrets;
 use crate::domain::name::{HostName, RunId};
 use crate::domain::outcome::exit;
 use crate::domain::plan::{Kind, Plan};
-use crate::domain::run::Run;
+use crate::domain::run::{IllegalEvent, Run};
 use crate::domain::secret::{Given, SecretVars};
 use crate::engine::feed::{Over, Seen, Watch};
 use crate::engine::port::StoredRun;
@@ -135,19 +135,20 @@ impl Asked<'_> {
         if let Some(host) = host {
             return self.show_host(&stored, host).await;
         }
-        let run = Run::replay(id, stored.plan.clone(), &stored.events)
-            .map_err(|illegal| Refused { status: exit::INTERNAL, why: format!("run {id}: {illegal}") })?;
-        if self.format.is_document() {
-            let status = self.report(&run, &stored.events).await?;
+        let (json, is_document) = (self.json, self.format.is_document());
+        let render = move || {
+            let run = Run::replay(id, stored.plan.clone(), &stored.events)?;
+            let text = if is_document { String::new() } else { story(&run, &stored.events, json) };
+            Ok((run, stored.events, text))
+        };
+        let refused =
+            |illegal: IllegalEvent| Refused { status: exit::INTERNAL, why: format!("run {id}: {illegal}") };
+        let (run, events, text) = self.work(render).await?.map_err(refused)?;
+        if is_document {
+            let status = self.report(&run, &events).await?;
             return Ok(if self.format == Format::Nagios { status } else { 0 });
         }
-        if self.json {
-            let events: String = stored.events.iter().map(json::event).collect();
-            return self.say(&(events + &json::recap(&run))).await;
-        }
-        let mut lines = Lines::new(&stored.plan);
-        let story: String = stored.events.iter().map(|event| lines.event(event)).collect();
-        self.say(&(story + &recap::recap(&run, &stored.events))).await
+        self.say(&text).await
     }
 
     async fn show_host(&mut self, stored: &StoredRun, host: &str) -> Result<u8, Ended> {
@@ -177,4 +178,13 @@ impl Asked<'_> {
             .map_err(|illegal| Refused { status: exit::INTERNAL, why: format!("run {id}: {illegal}") })?;
         Ok(run.outcome.map_or(exit::INTERNAL, |outcome| outcome.exit_status()))
     }
+}
+
+/// A run from its first event to its end.
+fn story(run: &Run, events: &[Event], json: bool) -> String {
+    if json {
+        return events.iter().map(json::event).collect::<String>() + &json::recap(run);
+    }
+    let mut lines = Lines::new(&run.plan);
+    events.iter().map(|event| lines.event(event)).collect::<String>() + &recap::recap(run, events)
 }

@@ -15,12 +15,16 @@ pub(super) struct Veiled<'a> {
 }
 
 impl<'a> Veiled<'a> {
-    pub(super) fn new(desk: &Desk, operator: &Operator, inner: &'a mut dyn Terminal) -> Veiled<'a> {
-        let veil = operator.groups.as_ref().map(|groups| {
-            let config = desk.config.borrow().clone();
-            Veil::new(&config.inventory, &config.inventory.visible_to(Some(groups)))
-        });
-        Veiled { inner, veil }
+    pub(super) async fn new(desk: &Desk, operator: &Operator, inner: &'a mut dyn Terminal) -> Veiled<'a> {
+        let Some(groups) = operator.groups.clone() else { return Veiled { inner, veil: None } };
+        let _turn = desk.work.take(&operator.key).await;
+        let config = desk.config.borrow().clone();
+        let make = move || Veil::new(&config.inventory, &config.inventory.visible_to(Some(&groups)));
+        match tokio::task::spawn_blocking(make).await {
+            Ok(veil) => Veiled { inner, veil: Some(veil) },
+            // Without a veil nothing is answered.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     pub(super) fn terminal(&mut self) -> &mut dyn Terminal {

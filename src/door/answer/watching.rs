@@ -165,7 +165,7 @@ impl Asked<'_> {
         selector: &str,
         (check, time, reason): (Option<&str>, Duration, &str),
     ) -> Result<u8, Ended> {
-        let hosts = self.pick(&granted.inventory(&self.config.inventory), selector).await?;
+        let hosts = self.pick(&self.visible(granted).await?, selector).await?;
         if let Some(check) = check {
             self.check_is_known(check)?;
         }
@@ -204,7 +204,7 @@ impl Asked<'_> {
     }
 
     pub(super) async fn end_downtime(&mut self, granted: &Granted, id: u64) -> Result<u8, Ended> {
-        let visible = granted.inventory(&self.config.inventory);
+        let visible = self.visible(granted).await?;
         let whole = &self.config.inventory;
         let none = || Refused::usage(format!("no downtime has the number {id}; see: downtime"));
         let downtimes = self.desk.monitor.downtimes().await;
@@ -227,7 +227,7 @@ impl Asked<'_> {
         host: &str,
         (check, reason): (&str, &str),
     ) -> Result<u8, Ended> {
-        let host = one_host(&granted.inventory(&self.config.inventory), host)?;
+        let host = one_host(&self.visible(granted).await?, host)?;
         let key = Key { host: host.clone(), check: check.into() };
         let at = self.desk.engine.ports().clock.now();
         let ack = Ack { by: granted.operator().name.clone(), why: reason.into(), at };

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use russh::keys::{Algorithm, PrivateKey};
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
 use russh::server::RunningSession;
 use russh::{Disconnect, MethodKind, MethodSet, Preferred, cipher, compression, kex, mac, server};
 use tokio::net::TcpListener;
@@ -51,6 +51,18 @@ const PARTING: Duration = Duration::from_secs(1);
 
 /// Messages that wait for one channel's reader, and so bound what a client can make us keep.
 const CHANNEL_BUFFER: usize = 16;
+
+/// Signatures of operators that are accepted: none with SHA-1, none with DSA.
+static SIGNATURES: [Algorithm; 8] = [
+    Algorithm::Ed25519,
+    Algorithm::SkEd25519,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::SkEcdsaSha2NistP256,
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];
 
 /// A listening door.
 pub struct SshDoor {
@@ -264,7 +276,9 @@ fn server_config(host_key: PrivateKey) -> server::Config {
                 kex::EXTENSION_SUPPORT_AS_SERVER,
                 kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
             ]),
-            key: Cow::Borrowed(&[Algorithm::Ed25519]),
+            // The door's own key is Ed25519, whatever is listed; clients are told that signatures of all of these are
+            // accepted (`server-sig-algs`), without which OpenSSH offers no RSA key.
+            key: Cow::Borrowed(&SIGNATURES),
             cipher: Cow::Borrowed(&[
                 cipher::AES_256_GCM,
                 cipher::AES_128_GCM,
