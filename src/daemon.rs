@@ -24,7 +24,7 @@ use crate::domain::outcome::exit;
 use crate::domain::wish::Wish;
 use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
-use crate::door::{self, Desk, Reload, Terminal, answer, unbroken};
+use crate::door::{Desk, Reload, Terminal, answer, unbroken};
 use crate::engine::monitor::{self, Around, Asked, Running};
 use crate::engine::port::{Clock, Remote};
 use crate::engine::tell::{self, Tell};
@@ -215,8 +215,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         reload: root.clone(),
         monitor,
         watches: store,
-        work: door::work_turns(),
-        large_answers: door::answer_turns(),
+        turns: Arc::default(),
     };
     Ok(Built { desk, fleet, root, asked, door_key })
 }

@@ -2,9 +2,10 @@
 //! one quoted word, and the script expands that variable where the template has the value. So the text that a shell
 //! parses is the same whatever the values hold.
 //!
-//! The scan decides two things only: how the expansion is written (bare, in double quotes, in single quotes), and
-//! which places are refused because the shell or another program would read the value as code there. A place that it
-//! misjudges can split a value or leave `${rollcall_0}` unexpanded; it cannot make a command of a value.
+//! The scan decides two things: how the expansion is written (bare, in double quotes, in single quotes), and which
+//! places are refused because the shell, or another program, would read the value as code there: arithmetic, `sh -c`,
+//! `eval`, what is piped to a shell. The first cannot make a command of a value when it is wrong; the second can only
+//! know programs by name, and docs/steps.md says so.
 
 mod bare;
 mod interpreter;

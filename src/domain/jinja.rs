@@ -62,7 +62,9 @@ pub fn check_expression(expression: &str) -> Result<(), String> {
 }
 
 fn opening(text: &str) -> Option<usize> {
-    ["{{", "{%", "{#"].iter().filter_map(|open| text.find(open)).min()
+    text.match_indices('{')
+        .map(|(at, _)| at)
+        .find(|at| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')))
 }
 
 fn push_text<'a>(parts: &mut Vec<Part<'a>>, text: &'a str, (start, end): (bool, bool)) {
@@ -98,17 +100,22 @@ fn cut<'a>(kind: &str, inside: &'a str) -> Result<(&'a str, &'a str), String> {
 
 /// The text up to `{% endraw %}`, what is behind that, and whether white space behind it is taken away.
 fn raw(text: &str) -> Result<(&str, &str, bool), String> {
-    let mut from = 0;
-    while let Some(at) = text[from..].find("{%").map(|at| from + at) {
-        if let Some((inside, after)) = text[at + 2..].split_once("%}")
-            && inside.trim_matches(['-', '+']).trim() == "endraw"
-        {
-            let raw = if inside.starts_with('-') { text[..at].trim_end() } else { &text[..at] };
-            return Ok((raw, after, inside.ends_with('-')));
+    for (at, _) in text.match_indices("{%") {
+        if let Some((length, before, behind)) = endraw(&text[at..]) {
+            let raw = if before { text[..at].trim_end() } else { &text[..at] };
+            return Ok((raw, &text[at + length..], behind));
         }
-        from = at + 2;
     }
     Err("`{% raw %}` is not closed by `{% endraw %}`".into())
+}
+
+/// The length of the tag at the beginning, and on which sides it takes white space away.
+fn endraw(text: &str) -> Option<(usize, bool, bool)> {
+    let inside = text.strip_prefix("{%")?;
+    let bare =
+        inside.strip_prefix(['-', '+']).unwrap_or(inside).trim_start().strip_prefix("endraw")?.trim_start();
+    let behind = bare.strip_prefix(['-', '+']).unwrap_or(bare).strip_prefix("%}")?;
+    Some((text.len() - behind.len(), inside.starts_with('-'), bare.starts_with('-')))
 }
 
 fn check_bounds(parts: &[Part<'_>]) -> Result<(), String> {
@@ -193,7 +200,7 @@ mod tests {
             ("{{ '}}' }}", &[Expression("'}}'")]),
             (r#"{{ "\"}}" }}"#, &[Expression(r#""\"}}""#)]),
             ("{# '{{ x #}y", &[Text("y")]),
-            ("{% raw %}{{ x }}{% endraw %}y", &[Text("{{ x }}"), Text("y")]),
+            ("{% raw %}{{ x }}{% {%- endraw -%} y", &[Text("{{ x }}{%"), Text("y")]),
             ("{% if a %}b{% endif %}", &[Tag("if a"), Text("b"), Tag("endif")]),
             ("{{-5 }}", &[Expression("5")]),
             ("a { b } %}", &[Text("a { b } %}")]),

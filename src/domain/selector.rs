@@ -14,10 +14,7 @@ use super::inventory::{Group, Host, Inventory};
 use super::name::{HostName, clipped, nearest};
 use super::nodeset;
 
-/// Longest selector that is read, in bytes.
-pub const SELECTOR_LIMIT_BYTES: usize = 16 * 1024;
-
-/// Most terms of one selector: each may pick the whole fleet.
+/// Most terms of one selector that are no names of hosts: each may pick the whole fleet.
 pub const TERM_LIMIT: usize = 256;
 
 /// Most patterns (`~regex`, `we*`) among them: each is tried on every host and group.
@@ -34,14 +31,11 @@ const CANDIDATES_SHOWN: usize = 12;
 
 /// The hosts that `text` picks, each once, in the order in which they were first named.
 pub fn select(inventory: &Inventory, text: &str) -> Result<Vec<HostName>, String> {
-    if text.len() > SELECTOR_LIMIT_BYTES {
-        return Err(format!("a selector has at most {SELECTOR_LIMIT_BYTES} bytes"));
-    }
     let mut united: Option<Vec<HostName>> = None;
     let (mut intersections, mut exclusions) = (Vec::new(), Vec::new());
     let nicknames = Nicknames { inventory, hosts: OnceCell::new(), groups: OnceCell::new() };
     let terms = split(text)?;
-    check_terms(&terms)?;
+    check_terms(inventory, &terms)?;
     for term in terms {
         match term.chars().next() {
             Some('&') => intersections.push(resolve(&nicknames, &term[1..])?),
@@ -67,14 +61,15 @@ pub fn select(inventory: &Inventory, text: &str) -> Result<Vec<HostName>, String
     Ok(picked)
 }
 
-fn check_terms(terms: &[String]) -> Result<(), String> {
-    if terms.len() > TERM_LIMIT {
+fn check_terms(inventory: &Inventory, terms: &[String]) -> Result<(), String> {
+    let terms = terms.iter().filter(|term| inventory.hosts.named(term).is_none());
+    if terms.clone().count() > TERM_LIMIT {
         return Err(format!(
             "a selector has at most {TERM_LIMIT} terms; try: a group, a tag, or a node set web[01-20]"
         ));
     }
     let bare = |term: &String| term.trim_start_matches(['&', '!']).to_string();
-    let patterns = terms.iter().map(bare).filter(|term| term.starts_with('~') || is_glob(term)).count();
+    let patterns = terms.map(bare).filter(|term| term.starts_with('~') || is_glob(term)).count();
     if patterns > PATTERN_LIMIT {
         return Err(format!(
             "a selector has at most {PATTERN_LIMIT} patterns; try: one pattern, ~(web|db)[12]"

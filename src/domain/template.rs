@@ -23,6 +23,9 @@ pub const RENDER_LIMIT_BYTES: usize = 1024 * 1024;
 /// Most steps of the template engine for one template: nested loops over the hosts of a fleet need fewer.
 const STEPS_LIMIT: u64 = 1_000_000;
 
+/// Most different values in one script.
+const VALUES_LIMIT: usize = 1_000;
+
 /// Largest width that a filter pads to, in characters.
 const WIDTH_LIMIT: usize = 1_000;
 
@@ -163,6 +166,11 @@ pub fn script(template: &str, vars: &Vars) -> Result<String, String> {
     MARKED.with_borrow_mut(Vec::clear);
     let rendered = render(&SCRIPT, template, vars)?;
     let values = MARKED.take();
+    if values.len() > VALUES_LIMIT {
+        return Err(format!(
+            "a script holds at most {VALUES_LIMIT} values; try: a `script` step, or `upload` with a template"
+        ));
+    }
     bounded(expansion::fill(&rendered, &values)?)
 }
 
@@ -186,17 +194,13 @@ pub fn check_script(template: &str) -> Result<(), String> {
     expansion::check(&units)
 }
 
-/// The names whose values are taken as script text: `{{ name | script }}`.
+/// The names whose values may be taken as script text (`{{ name | script }}`): all that a template with this filter
+/// reads, since a loop or `set` can hand them on.
 pub fn script_names(template: &str) -> Vec<String> {
     let Ok(parts) = jinja::parts(template) else { return Vec::new() };
-    let scripts = parts.into_iter().filter_map(|part| match part {
-        // A filter within the expression, as in `(a | script) ~ b`, counts as well.
-        Part::Expression(text) if text.contains("script") => Some(names_in_expression(text)),
-        // `{% set x = name | script %}` is read nowhere else.
-        Part::Tag(text) if text.contains("script") => Some(names_used(template)),
-        _ => None,
-    });
-    scripts.flatten().collect()
+    let filters =
+        |part: &Part<'_>| matches!(part, Part::Expression(text) | Part::Tag(text) if text.contains("script"));
+    if parts.iter().any(filters) { names_used(template) } else { Vec::new() }
 }
 
 /// True for `{{ value | script }}`.

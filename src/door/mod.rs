@@ -74,19 +74,21 @@ pub struct Desk {
     pub reload: Arc<dyn Reload>,
     pub monitor: Monitor,
     pub watches: Arc<dyn Watches>,
-    /// For planning, selecting and printing.
-    pub work: Arc<Turns>,
-    /// For answers that take memory until they are read.
-    pub large_answers: Arc<Turns>,
+    pub turns: Arc<AllTurns>,
 }
 
-/// Commands that plan, select or print at the same time, in all and for one operator. The machine of rollcall has few
-/// processors, and its runs need them as well.
-pub fn work_turns() -> Arc<Turns> {
-    Arc::new(Turns::new(4, 1))
+/// What may be done at the same time, by all and by one operator.
+pub struct AllTurns {
+    /// Work of a processor: the machine of rollcall has few, and its runs need them as well.
+    pub work: Turns,
+    /// Plans that are printed, from planning to the last byte that is read: each may take hundreds of megabytes.
+    pub plans: Turns,
+    /// Other answers about many hosts or runs, from the beginning to the last byte that is read.
+    pub answers: Turns,
 }
 
-/// Large answers at the same time, in all and for one operator: each may be as large as a plan.
-pub fn answer_turns() -> Arc<Turns> {
-    Arc::new(Turns::new(4, 1))
+impl Default for AllTurns {
+    fn default() -> Self {
+        AllTurns { work: Turns::new(4, 1), plans: Turns::new(2, 1), answers: Turns::new(16, 4) }
+    }
 }

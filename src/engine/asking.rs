@@ -86,8 +86,8 @@ impl<'a> Asking<'a> {
         let limit = host_limit(attempt.step).saturating_sub(age);
         Asking {
             attempt,
-            name: attempt.record(),
-            seal: attempt.seal(),
+            name: attempt.record.clone(),
+            seal: attempt.seal.clone(),
             begun,
             patience: Patience::until(begun + limit + ASK_GRACE),
             sent: attempt.work.resumed.is_some(),

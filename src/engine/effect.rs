@@ -265,7 +265,7 @@ impl Work {
             Ok((plan, step)) => {
                 name = step.name.clone();
                 let operation = operation_id(self.live.id, host, way, at, attempt);
-                let attempt = Attempt { work: self, plan, step: &step, operation };
+                let attempt = Attempt::new(self, plan, &step, operation);
                 let (done, by_guard) = attempt.perform().await;
                 let judged = if by_guard { done.outcome.clone() } else { self.judged(&step, &done) };
                 if let (Outcome::Failed { code: Some(was), .. }, true) = (&done.outcome, judged.is_good()) {

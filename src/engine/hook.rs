@@ -31,7 +31,7 @@ impl Work {
             Ok(step) => {
                 let operation = hook_id(self.live.id, hook, at);
                 let plan = HostPlan::bare(Endpoint::here());
-                let done = Attempt { work: self, plan: &plan, step: &step, operation }.perform().await.0;
+                let done = Attempt::new(self, &plan, &step, operation).perform().await.0;
                 let outcome = self.judged(&step, &done);
                 (step.name, Done { outcome, ..done })
             }

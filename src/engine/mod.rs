@@ -46,7 +46,7 @@ pub use self::hands::{Hands, Held};
 use self::port::{BalancerDriver, Clock, Places, Prober, Remote, Secrets, Store, StoreError};
 use crate::domain::access::{Granted, Operator};
 use crate::domain::name::RunId;
-use crate::domain::plan::Plan;
+use crate::domain::plan::{Kind, Plan};
 use crate::domain::secret::Given;
 use crate::domain::wish::Wish;
 
@@ -55,11 +55,19 @@ use crate::domain::wish::Wish;
 /// to be asked for at the next start. Service managers wait for 90 seconds.
 const STOP_GRACE: Duration = Duration::from_secs(30);
 
-/// Runs under way of one operator. Each keeps its plan in memory, and checks may be started by anybody.
+/// Checks and the like that one operator has under way. Each keeps its plan in memory, and every viewer may start them.
 const RUNS_LIMIT_PER_OPERATOR: usize = 32;
 
-/// Runs under way in all.
+/// The same of all operators. What changes hosts is never refused for it: a rollback may be what is needed.
 const RUNS_LIMIT: usize = 256;
+
+/// True for runs that change no host by a task or in a balancer.
+fn looks_only(kind: &Kind) -> bool {
+    match kind {
+        Kind::Check | Kind::Facts | Kind::Look { .. } | Kind::Run => true,
+        Kind::Release { .. } | Kind::Task { .. } | Kind::Drain | Kind::Enable => false,
+    }
+}
 
 /// The world, as the engine reaches it.
 #[derive(Clone)]
@@ -118,7 +126,9 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error("rollcall is stopping and starts nothing new; try again when it is back")]
     Draining,
-    #[error("{0} runs are under way, and no more are started; try again when one has ended, see: runs")]
+    #[error(
+        "{0} checks and commands are under way, and no more are started; try again when one has ended, see: runs"
+    )]
     Crowded(usize),
 }
 
@@ -153,7 +163,9 @@ impl Engine {
         if *self.draining.borrow() {
             return Err(StartError::Draining);
         }
-        self.check_room(&by.name)?;
+        if looks_only(&plan.kind) {
+            self.check_room(&by.name)?;
+        }
         let started = self.ports.store.create_run(&plan, by, self.ports.clock.now()).await?;
         let id = started.run;
         self.ports.secrets.keep(id, given);
@@ -168,9 +180,11 @@ impl Engine {
 
     fn check_room(&self, operator: &str) -> Result<(), StartError> {
         let lives = self.lives();
-        let own = lives.values().filter(|live| live.by == operator).count();
-        match lives.len() >= RUNS_LIMIT {
-            true => Err(StartError::Crowded(lives.len())),
+        let all: Vec<&str> =
+            lives.values().filter(|live| looks_only(&live.plan.kind)).map(|live| live.by.as_str()).collect();
+        let own = all.iter().filter(|by| **by == operator).count();
+        match all.len() >= RUNS_LIMIT {
+            true => Err(StartError::Crowded(all.len())),
             false if own >= RUNS_LIMIT_PER_OPERATOR => Err(StartError::Crowded(own)),
             false => Ok(()),
         }

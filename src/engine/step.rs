@@ -58,6 +58,19 @@ pub(super) struct Attempt<'a> {
     pub plan: &'a HostPlan,
     pub step: &'a Step,
     pub operation: String,
+    /// How answers of the host name it.
+    pub record: String,
+    /// What this machine shares with its runner.
+    pub seal: Seal,
+}
+
+impl<'a> Attempt<'a> {
+    /// The attempt that the journal names `operation`.
+    pub fn new(work: &'a Work, plan: &'a HostPlan, step: &'a Step, operation: String) -> Attempt<'a> {
+        let record = wrapper::record_of(&operation, &work.mark);
+        let seal = work.ports.seals.of(&record);
+        Attempt { work, plan, step, operation, record, seal }
+    }
 }
 
 impl Attempt<'_> {
@@ -106,22 +119,12 @@ impl Attempt<'_> {
     /// Temporary names on the host carry the operation id, so that no operation takes another's, and what no
     /// earlier step can guess.
     pub fn suffix(&self) -> String {
-        format!("rollcall-{}.{}", wrapper::name_of(&self.operation), self.seal().name())
-    }
-
-    /// How answers of the host name it.
-    pub fn record(&self) -> String {
-        wrapper::record_of(&self.operation, &self.work.mark)
-    }
-
-    /// What this machine shares with its runner.
-    pub fn seal(&self) -> Seal {
-        self.work.ports.seals.of(&self.record())
+        format!("rollcall-{}.{}", wrapper::name_of(&self.operation), self.seal.name())
     }
 
     /// A name for what the host keeps of it, which no earlier step can guess.
     pub fn kept_as(&self) -> String {
-        format!("{}.{}", self.record(), self.seal().name())
+        format!("{}.{}", self.record, self.seal.name())
     }
 
     /// Some when a guard says that there is nothing to do, or could not be asked.
@@ -224,7 +227,7 @@ impl Attempt<'_> {
         }
         let (sender, mut lines) = mpsc::channel::<String>(LINES_CAPACITY);
         let (host, shown) = (self.plan.endpoint.name.clone(), shown.clone());
-        let own = wrapper::own_prefix(&self.record());
+        let own = wrapper::own_prefix(&self.record);
         let masks = self.work.masks.clone();
         tokio::spawn(async move {
             let mut to_skip = shown.load(Ordering::Relaxed);

@@ -4,6 +4,9 @@ use super::Unit;
 use super::scan::{Before, HereDoc, Place, Scanner};
 use super::words::{Command, Word};
 
+/// Longest delimiter of a here-document that is followed.
+const DELIMITER_LIMIT_BYTES: usize = 100;
+
 impl Scanner<'_> {
     pub(super) fn bare(&mut self, c: char, before: Before) {
         match c {
@@ -24,7 +27,7 @@ impl Scanner<'_> {
             }
             '#' if !self.command().word.begun => self.comment = true,
             '<' | '>' => self.redirection(c),
-            '&' if matches!(self.last, '<' | '>') => {}
+            '&' if matches!(self.last, '<' | '>' | '|') || self.peek() == Some('>') => {}
             '\n' => self.line_end(),
             ';' | '&' | '|' => self.separator(c),
             c if c.is_whitespace() => self.word_end(),
@@ -58,8 +61,12 @@ impl Scanner<'_> {
     }
 
     pub(super) fn parenthesis(&mut self) {
+        if self.command().word.text.ends_with('=') {
+            self.doubt("after an array");
+        }
         self.command().letter('(');
         if self.peek() != Some('(') {
+            self.groups.push(false);
             return self.enter(Place::Parenthesis);
         }
         self.at += 1;
@@ -72,10 +79,13 @@ impl Scanner<'_> {
         let nested = matches!(self.place(), Place::Substitution | Place::Parenthesis);
         let is_group = *self.place() == Place::Parenthesis;
         if nested {
+            self.end_command();
             self.leave();
         }
         if is_group || !nested {
+            let prints_value = is_group && self.groups.pop() == Some(true);
             *self.command() = Command::default();
+            self.command().prints_value = prints_value;
         }
     }
 
@@ -89,19 +99,39 @@ impl Scanner<'_> {
 
     pub(super) fn word_end(&mut self) {
         let nested = self.commands.len() > 1;
-        let command = self.command();
-        command.end_word();
-        if command.is_case && nested {
+        match self.command().keyword() {
+            Some("{" | "if" | "for" | "while" | "until" | "case" | "select") => self.groups.push(false),
+            Some("}" | "fi" | "done" | "esac") => {
+                let prints_value = self.groups.pop() == Some(true);
+                self.command().prints_value |= prints_value;
+            }
+            _ => {}
+        }
+        if let Err(why) = self.command().end_word() {
+            self.fault.get_or_insert(why);
+        }
+        if self.command().is_case && nested {
             self.doubt("after `case` within parentheses");
         }
     }
 
-    pub(super) fn separator(&mut self, c: char) {
+    /// Ends the command, and begins another one.
+    pub(super) fn end_command(&mut self) -> Command {
         self.word_end();
-        if c == '|' {
-            self.heredocs.iter_mut().for_each(|heredoc| heredoc.is_text = false);
+        let ended = std::mem::take(self.command());
+        if let Err(why) = ended.end() {
+            self.fault.get_or_insert(why);
         }
-        *self.command() = Command::default();
+        ended
+    }
+
+    pub(super) fn separator(&mut self, c: char) {
+        let is_pipe = c == '|' && self.peek() != Some('|') && self.last != '|';
+        let ended = self.end_command();
+        if is_pipe {
+            self.heredocs.iter_mut().for_each(|heredoc| heredoc.is_text = false);
+            self.command().reads_value = ended.prints_value || ended.reads_value;
+        }
     }
 
     pub(super) fn line_end(&mut self) {
@@ -130,6 +160,7 @@ impl Scanner<'_> {
         self.take();
         if self.peek() == Some('<') {
             self.take();
+            self.command().is_input = true;
         } else {
             self.heredoc();
         }
@@ -166,7 +197,10 @@ impl Scanner<'_> {
         if self.commands.len() > 1 {
             self.doubt("after a here-document within parentheses");
         }
-        if heredoc.delimiter.is_empty() || !matches!(self.units.get(self.at), None | Some(Unit::Char(_))) {
+        if heredoc.delimiter.is_empty()
+            || heredoc.delimiter.len() > DELIMITER_LIMIT_BYTES
+            || !matches!(self.units.get(self.at), None | Some(Unit::Char(_)))
+        {
             self.doubt("after a here-document whose delimiter is no plain word");
         }
         self.heredocs.push(heredoc);

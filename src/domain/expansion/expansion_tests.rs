@@ -105,11 +105,6 @@ fn values_arrive_as_they_are_in_every_shell() {
                 let wanted = sentinel.trim_end_matches('\n').replace("SENTINEL", value);
                 let said =
                     says(shell, &rendered(script, value).unwrap_or_else(|why| panic!("{script}: {why}")));
-                let wanted = if script.contains("$(printf") || script.contains("cat <<") {
-                    wanted
-                } else {
-                    wanted.clone()
-                };
                 assert!(sentinel.contains("SENTINEL"), "{shell:?}: {script}");
                 assert_eq!(said.trim_end_matches('\n'), wanted.trim_end_matches('\n'), "{shell:?}: {script}");
             }
@@ -149,6 +144,50 @@ fn a_place_that_is_no_place_for_a_value_is_a_mistake_whatever_the_value() {
         ("sed s/a/@/ x", "in the code"),
         ("su app -c \"echo @\"", "in the code"),
         ("find . -exec sh -c 'echo @' \\;", "in the code"),
+        ("sh -c \"$(echo @)\"", "in the code"),
+        ("sh -c \"cd $(dirname @) && ls\"", "in the code"),
+        ("eval \"x=$(basename @)\"", "in the code"),
+        ("sh -c -e \"echo @\"", "in the code"),
+        ("sh -c -- \"echo @\"", "in the code"),
+        ("function f { eval \"echo @\"; }; f", "in the code"),
+        ("for x do eval \"echo @\"; done", "in the code"),
+        ("time -p sh -c \"echo @\"", "in the code"),
+        ("eval &>/dev/null \"echo @\"", "in the code"),
+        ("flock /tmp/l -c \"echo @\"", "in the code"),
+        ("unshare sh -c @", "in the code"),
+        ("whatever -x sh -c @", "in the code"),
+        ("$S -c \"echo @\"", "in the code"),
+        ("\"$(command -v sh)\" -c \"echo @\"", "in the code"),
+        ("gawk -i inplace \"/@/\" f", "in the code"),
+        ("gawk --field-separator : \"/@/\"", "in the code"),
+        ("sed --line-length 5 \"s/@/x/\"", "in the code"),
+        ("php8.2 -r \"@\"", "in the code"),
+        ("ssh -o \"ProxyCommand=@\" host", "in the code"),
+        ("rsync -e \"ssh -p @\" a b", "in the code"),
+        ("env -S \"sh @\"", "in the code"),
+        ("mysql -N -e \"SELECT @\"", "in the code"),
+        ("psql -c \"SELECT @\"", "in the code"),
+        ("sqlite3 db @", "in the code"),
+        ("make V=@", "in the code"),
+        ("alias a=@", "in the code"),
+        ("PS4=@", "in the code"),
+        ("echo $(( $(echo @) + 1 ))", "in `((...))`"),
+        ("echo \"echo @\" | sh", "in what an interpreter reads as its program"),
+        ("echo @ | tr a b | bash -s", "in what an interpreter reads"),
+        ("{ cat <<E\n@\nE\n} | sh", "in what an interpreter reads"),
+        ("(echo @) | ssh host", "in what an interpreter reads"),
+        ("if true; then echo @; fi | sh", "in what an interpreter reads"),
+        ("bash <<< \"echo @\"", "in what an interpreter reads"),
+        ("sh <(echo @)", "in the code"),
+        ("echo @ | xargs -I{} sh -c 'echo {}'", "in what an interpreter reads"),
+        ("declare -i n=@", "in `declare`, which evaluates it"),
+        ("test -v @", "where `test` reads the name of a variable"),
+        ("printf -v @ x", "where `printf` reads the name"),
+        ("printf \"@\"", "in the format of printf"),
+        ("x=([@]=1)", "after an array"),
+        ("a[b[1]+@]=1", "behind `NAME[`"),
+        ("command let x=@", "in `let`"),
+        ("command unset @", "where `unset` reads the name"),
         ("[[ @ -eq 1 ]]", "in `[[`, which evaluates it"),
         ("let x=@", "in `let`"),
         ("unset @", "where `unset` reads the name of a variable"),
@@ -171,6 +210,16 @@ fn a_place_that_is_no_place_for_a_value_is_a_mistake_whatever_the_value() {
         "sed -n 1p @",
         "ssh -p @ host uptime",
         "apt-get install awk @",
+        "echo @ | sh -c 'cat'",
+        "printf '%s' @ | python3 read.py",
+        "curl -fsS https://x/@ | sh",
+        "echo @ || sh",
+        "n=$(wc -l <@)",
+        "grep -c \"a b @\" x",
+        "test $(ls -1 @ | wc -l) -le 5",
+        "export A=$(echo @)",
+        "command -v @",
+        "echo \"hello @\" | tee x",
         "sh -c 'echo \"$1\"' sh @",
         "grep -c @ x",
         "tar -c @",
@@ -178,13 +227,28 @@ fn a_place_that_is_no_place_for_a_value_is_a_mistake_whatever_the_value() {
         "ls x[12]@",
         "nginx -t -c @",
         "sudo tee x <<E\n@\nE\n",
-        "mysql -e \"SELECT @\"",
         "echo $$@",
         "echo $?@",
         "systemctl restart ssh @",
     ] {
         assert_eq!(template::check_script(&script.replace('@', "{{ v }}")), Ok(()), "{script}");
     }
+}
+
+/// Some shells evaluate what `[` compares as numbers: `a[$(id)]` would be run.
+#[test]
+fn what_is_compared_as_a_number_is_one() {
+    for script in ["[ @ -gt 5 ]", "test 5 -lt @", "[ $(echo @) -eq 1 ]", "[ \"x@\" -eq 1 ] || true"] {
+        assert!(rendered(script, "7").is_ok() && rendered(script, "-7").is_ok(), "{script}");
+        for value in ["a[$(id)]", "x", "", "-"] {
+            let told = rendered(script, value).unwrap_err();
+            assert!(
+                told.contains("it is no whole number") || told.contains("begins with `-`"),
+                "{script}: {told}"
+            );
+        }
+    }
+    assert!(rendered("[ @ = b ]", "a[$(id)]").is_ok());
 }
 
 #[test]

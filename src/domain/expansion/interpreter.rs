@@ -1,5 +1,7 @@
-//! Programs that read one of their arguments as code. A value that stands in such an argument is code, too, however
-//! well the shell quotes it; [`super::expansion`] refuses it there.
+//! Programs that read one of their arguments, or their input, as code. A value there is code, too, however well the shell
+//! quotes it; [`super::words`] refuses it. The list cannot be complete: docs/steps.md says so.
+
+use std::ops::Range;
 
 /// A program that reads arguments as code.
 #[derive(Debug)]
@@ -9,37 +11,91 @@ pub(super) struct Interpreter {
     code: &'static str,
     /// Letters of options that take an argument that is no code.
     with_value: &'static str,
+    /// Letters of other options. Behind an option that is not known nothing is certain, where code stands by position.
+    flags: &'static str,
     /// The arguments, counted from 1 and without options, that are code where no option was.
-    positions: std::ops::Range<usize>,
+    positions: Range<usize>,
+    /// How many arguments by position it has when it reads no code from its input.
+    enough: usize,
 }
 
-const NONE: std::ops::Range<usize> = 0..0;
-const FIRST: std::ops::Range<usize> = 1..2;
+const NONE: Range<usize> = 0..0;
+const FIRST: Range<usize> = 1..2;
+const ALL: Range<usize> = 1..usize::MAX;
 
-static INTERPRETERS: [Interpreter; 12] = [
+const fn by_option(
+    names: &'static [&'static str],
+    code: &'static str,
+    with_value: &'static str,
+) -> Interpreter {
+    Interpreter { names, code, with_value, flags: "", positions: NONE, enough: 1 }
+}
+
+const fn by_position(
+    names: &'static [&'static str],
+    positions: Range<usize>,
+    with_value: &'static str,
+) -> Interpreter {
+    Interpreter { names, code: "", with_value, flags: "", positions, enough: 0 }
+}
+
+static INTERPRETERS: [Interpreter; 20] = [
+    by_option(
+        &["sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "lksh", "zsh", "yash", "fish", "csh", "tcsh"],
+        "c",
+        "oO",
+    ),
+    by_option(&["su", "runuser", "script", "flock"], "c", "sgGuw"),
+    by_option(&["python"], "c", "WX"),
+    by_option(&["perl"], "eE", "I"),
+    by_option(&["ruby", "lua", "Rscript"], "e", ""),
+    by_option(&["node", "nodejs"], "ep", "r"),
+    by_option(&["php"], "rBRE", "dcz"),
+    by_option(&["mysql", "mariadb"], "e", "hPuD"),
+    by_option(&["psql"], "c", "dhpUvf"),
+    by_option(&["rsync"], "e", "f"),
+    by_option(&["env"], "S", "u"),
     Interpreter {
-        names: &[
-            "sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "lksh", "zsh", "yash", "fish", "csh", "tcsh",
-        ],
-        code: "c",
-        with_value: "oO",
-        positions: NONE,
+        names: &["ssh"],
+        code: "",
+        with_value: "BbcDEeFIiJLlmOopQRSWw",
+        flags: "46AaCfGgKkMNnqsTtVvXxYy",
+        positions: 2..usize::MAX,
+        enough: 2,
     },
-    Interpreter { names: &["su", "runuser", "script"], code: "c", with_value: "sgGu", positions: NONE },
-    Interpreter { names: &["eval"], code: "", with_value: "", positions: 1..usize::MAX },
-    Interpreter { names: &["trap"], code: "", with_value: "", positions: FIRST },
-    Interpreter { names: &["ssh"], code: "", with_value: "BbcDEeFIiJLlmOopQRSWw", positions: 2..usize::MAX },
-    Interpreter { names: &["python", "python2", "python3"], code: "c", with_value: "WX", positions: NONE },
-    Interpreter { names: &["perl"], code: "eE", with_value: "", positions: NONE },
-    Interpreter { names: &["ruby", "lua", "Rscript"], code: "e", with_value: "", positions: NONE },
-    Interpreter { names: &["node", "nodejs"], code: "ep", with_value: "r", positions: NONE },
-    Interpreter { names: &["php"], code: "rBRE", with_value: "dcz", positions: NONE },
-    Interpreter { names: &["awk", "gawk", "mawk", "nawk"], code: "", with_value: "vFf", positions: FIRST },
-    Interpreter { names: &["sed", "gsed"], code: "e", with_value: "fl", positions: FIRST },
+    Interpreter {
+        names: &["awk", "gawk", "mawk", "nawk"],
+        code: "",
+        with_value: "vFf",
+        flags: "",
+        positions: FIRST,
+        enough: 0,
+    },
+    Interpreter {
+        names: &["sed", "gsed"],
+        code: "e",
+        with_value: "fl",
+        flags: "nErsuzi",
+        positions: FIRST,
+        enough: 0,
+    },
+    Interpreter {
+        names: &["sqlite3"],
+        code: "",
+        with_value: "",
+        flags: "",
+        positions: 2..usize::MAX,
+        enough: 2,
+    },
+    by_position(&["eval", "alias"], ALL, ""),
+    by_position(&["trap"], FIRST, ""),
+    by_position(&["watch"], ALL, "n"),
+    by_position(&["make", "gmake"], ALL, "CfIjlo"),
+    by_option(&["gtar", "bsdtar"], "I", "CfTX"),
 ];
 
-/// Programs that run the command in their arguments: an interpreter may follow.
-const CARRIERS: [&str; 32] = [
+/// Programs that run the command in their arguments: a program whose code stands by position may follow.
+const CARRIERS: [&str; 36] = [
     "builtin",
     "busybox",
     "chroot",
@@ -50,6 +106,7 @@ const CARRIERS: [&str; 32] = [
     "doas",
     "env",
     "exec",
+    "fakeroot",
     "find",
     "flock",
     "ionice",
@@ -59,18 +116,21 @@ const CARRIERS: [&str; 32] = [
     "nsenter",
     "parallel",
     "podman",
+    "prlimit",
     "runuser",
+    "setarch",
     "setpriv",
     "setsid",
     "ssh",
     "stdbuf",
+    "strace",
     "su",
     "sudo",
     "systemd-run",
     "taskset",
     "time",
     "timeout",
-    "watch",
+    "unshare",
     "xargs",
 ];
 
@@ -81,11 +141,8 @@ const NAME_READERS: [&str; 10] =
 /// The interpreter of this name, whatever its folder and version: `/usr/bin/python3.11`.
 pub(super) fn interpreter(word: &str) -> Option<&'static Interpreter> {
     let name = base_name(word);
-    let plain = match name.strip_prefix("python") {
-        Some(_) => "python",
-        None => name,
-    };
-    INTERPRETERS.iter().find(|one| one.names.contains(&plain))
+    let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    INTERPRETERS.iter().find(|one| one.names.contains(&name) || one.names.contains(&plain))
 }
 
 /// True where another command may follow among the arguments.
@@ -102,6 +159,13 @@ fn base_name(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
 }
 
+impl Interpreter {
+    /// True where an option says what is code: then the name may be anywhere among the words.
+    pub(super) fn is_told_by_options(&self) -> bool {
+        self.positions == NONE
+    }
+}
+
 /// How far the arguments of an interpreter have been read.
 #[derive(Clone, Debug)]
 pub(super) struct Arguments {
@@ -110,6 +174,10 @@ pub(super) struct Arguments {
     positional: usize,
     /// An option has brought the code: no argument by position is code any more.
     has_code: bool,
+    /// An option that is not known: the code may be anywhere.
+    is_uncertain: bool,
+    /// `-s` or `-`: it reads its input.
+    wants_input: bool,
 }
 
 /// What the next argument is.
@@ -121,25 +189,45 @@ enum Next {
 }
 
 impl Arguments {
-    pub(super) fn of(interpreter: &'static Interpreter) -> Arguments {
-        Arguments { of: interpreter, next: Next::Any, positional: 0, has_code: false }
+    pub(super) fn of(of: &'static Interpreter) -> Arguments {
+        Arguments {
+            of,
+            next: Next::Any,
+            positional: 0,
+            has_code: false,
+            is_uncertain: false,
+            wants_input: false,
+        }
     }
 
     /// Takes one whole argument.
     pub(super) fn take(&mut self, word: &str) {
-        let next = std::mem::replace(&mut self.next, Next::Any);
-        if next != Next::Any {
-            return;
+        self.wants_input |= word == "-" || word == "-s";
+        match self.next {
+            // `sh -c -e CODE`: options may stand before the code.
+            Next::Code if is_option(word) => return,
+            Next::Code | Next::Value => return self.next = Next::Any,
+            Next::Any => {}
         }
         if !is_option(word) {
             self.positional += 1;
         } else if self.brings_code(word) {
             self.has_code = true;
             self.next = Next::Code;
-        } else if let Some(letter) = word[1..].chars().next().filter(|_| word.chars().count() == 2) {
-            self.next = if self.of.with_value.contains(letter) { Next::Value } else { Next::Any };
+        } else {
+            self.take_option(word);
+        }
+    }
+
+    fn take_option(&mut self, word: &str) {
+        let mut letters = word[1..].chars();
+        let (letter, is_short) = (letters.next().unwrap_or('-'), letters.next().is_none());
+        if self.of.with_value.contains(letter) {
+            self.next = if is_short { Next::Value } else { Next::Any };
             // `-f FILE` of awk and sed is a program as well.
             self.has_code |= letter == 'f' && self.of.positions == FIRST;
+        } else if word != "--" && !word[1..].chars().all(|letter| self.of.flags.contains(letter)) {
+            self.is_uncertain = true;
         }
     }
 
@@ -149,16 +237,24 @@ impl Arguments {
             Next::Code => true,
             Next::Value => false,
             Next::Any if is_option(begun) => self.brings_code(begun),
+            Next::Any if self.is_uncertain && self.of.positions != NONE => true,
             Next::Any => !self.has_code && self.of.positions.contains(&(self.positional + 1)),
         }
+    }
+
+    /// True when nothing but its input is its program.
+    pub(super) fn reads_input(&self) -> bool {
+        let lacks_code = !self.has_code && self.positional < self.of.enough;
+        lacks_code || (self.wants_input && !self.has_code)
     }
 
     fn brings_code(&self, option: &str) -> bool {
         match option.strip_prefix("--") {
             Some(long) => {
                 let is_known = |name: &str| long == name || long.starts_with(&format!("{name}="));
-                ["command", "eval", "expression", "print", "run"].into_iter().any(is_known)
-                    && !self.of.code.is_empty()
+                let names =
+                    ["command", "eval", "execute", "expression", "print", "rsh", "run", "split-string"];
+                names.into_iter().any(is_known) && !self.of.code.is_empty()
             }
             None => option[1..].contains(|letter| self.of.code.contains(letter)),
         }

@@ -1,6 +1,6 @@
 //! Follows a script character by character, and says of each value where it stands.
 
-use super::words::Command;
+use super::words::{CODE, Command};
 use super::{PREFIX, Unit, Value};
 
 /// Deepest nesting of quotes and substitutions that is followed: nobody writes more, and each block of a template
@@ -82,6 +82,9 @@ pub(super) struct Scanner<'a> {
     /// Begun on this line; their text begins on the next one.
     pub(super) heredocs: Vec<HereDoc>,
     pub(super) blocks: Vec<State>,
+    /// Groups of commands that are open (`{`, `if`, `(`), and whether a value is in their output.
+    pub(super) groups: Vec<bool>,
+    pub(super) fault: Option<String>,
 }
 
 pub(super) fn scan(units: &[Unit], values: &[Value]) -> Result<String, String> {
@@ -98,10 +101,14 @@ pub(super) fn scan(units: &[Unit], values: &[Value]) -> Result<String, String> {
         doubtful: None,
         heredocs: Vec::new(),
         blocks: Vec::new(),
+        groups: Vec::new(),
+        fault: None,
     };
     while let Some(unit) = scanner.next() {
         scanner.unit(unit)?;
     }
+    scanner.end_command();
+    scanner.check_fault()?;
     if scanner.before == Before::Backslash && units.iter().any(|unit| matches!(unit, Unit::Value(_))) {
         return Err("a script that holds values cannot end with a backslash".into());
     }
@@ -128,6 +135,7 @@ impl Scanner<'_> {
                 self.out.push(c);
                 self.character(c);
                 self.last = self.units[self.at - 1].char();
+                self.check_fault()?;
             }
             Unit::Value(index) => self.value(index)?,
             Unit::Unknown => self.unknown(),
@@ -139,6 +147,14 @@ impl Scanner<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What was found wrong with a command that has ended.
+    pub(super) fn check_fault(&mut self) -> Result<(), String> {
+        match self.fault.take() {
+            Some(why) => Err(format!("a value cannot stand {why}")),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn state(&self) -> State {
@@ -266,19 +282,46 @@ impl Scanner<'_> {
             Before::Backslash => return Err(format!("directly behind a backslash; {BACKSLASH}")),
             Before::Other => {}
         }
+        self.places.iter().try_for_each(check_place)?;
         let form = match self.place() {
-            Place::Braces | Place::BracesQuote(_) => return Err(format!("in `${{...}}`; {ASSIGN}")),
-            Place::Arithmetic(_) => return Err(format!("in `((...))`; {ARITHMETIC}")),
-            Place::Backticks => return Err("in backticks; try: $(...)".into()),
-            Place::Single { dollar: true } => return Err("in `$'...'`; try: '...' or \"...\"".into()),
-            Place::Double { dollar: true } => return Err("in `$\"...\"`; try: \"...\"".into()),
-            Place::Here(heredoc) => return self.in_heredoc(heredoc),
+            Place::Here(heredoc) => {
+                let form = self.in_heredoc(heredoc)?;
+                self.print_value();
+                return Ok(form);
+            }
             Place::Single { .. } => Form::Single,
             Place::Double { .. } => Form::Double,
-            Place::Bare | Place::Substitution | Place::Parenthesis => Form::Bare,
+            _ => Form::Bare,
         };
+        self.around(value)?;
         self.command().take_value(value)?;
+        if self.commands.iter().any(|command| command.prints_value) {
+            self.print_value();
+        }
         Ok(form)
+    }
+
+    /// Commands around a substitution that holds a value: it may be in what the substitution prints.
+    fn around(&mut self, value: Option<&Value>) -> Result<(), String> {
+        let nested =
+            self.places.iter().filter(|place| matches!(place, Place::Substitution | Place::Parenthesis));
+        let kinds: Vec<bool> = nested.map(|place| *place == Place::Parenthesis).collect();
+        let is_printed = self.command().prints_arguments();
+        for (outer, is_group) in self.commands.iter_mut().zip(kinds) {
+            if is_group && outer.is_interpreter() {
+                return Err(CODE.into());
+            }
+            outer.hold_value()?;
+            if is_printed {
+                outer.compare_value(value);
+            }
+        }
+        Ok(())
+    }
+
+    /// A value is in the output of all groups that are open.
+    fn print_value(&mut self) {
+        self.groups.iter_mut().for_each(|prints| *prints = true);
     }
 
     pub(super) fn in_heredoc(&self, heredoc: &HereDoc) -> Result<Form, String> {
@@ -295,6 +338,18 @@ impl Scanner<'_> {
                 .into());
         }
         Ok(Form::Double)
+    }
+}
+
+/// Places in which, however deep, a value would be read by the shell once more.
+fn check_place(place: &Place) -> Result<(), String> {
+    match place {
+        Place::Braces | Place::BracesQuote(_) => Err(format!("in `${{...}}`; {ASSIGN}")),
+        Place::Arithmetic(_) => Err(format!("in `((...))`; {ARITHMETIC}")),
+        Place::Backticks => Err("in backticks; try: $(...)".into()),
+        Place::Single { dollar: true } => Err("in `$'...'`; try: '...' or \"...\"".into()),
+        Place::Double { dollar: true } => Err("in `$\"...\"`; try: \"...\"".into()),
+        _ => Ok(()),
     }
 }
 

@@ -89,7 +89,7 @@ pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal
     let terminal = veiled.terminal();
     let mut asked = Asked {
         desk,
-        operator: operator.key.clone(),
+        operator: operator.name.clone(),
         config: desk.config.borrow().clone(),
         json: request.json,
         format,
@@ -115,9 +115,6 @@ pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal
     }
 }
 
-/// An answer of more bytes than this is large: a plan, or a list, of a fleet.
-const LARGE_ANSWER_BYTES: usize = 1024 * 1024;
-
 struct Asked<'a> {
     desk: &'a Desk,
     /// Who asks, as turns know them.
@@ -135,6 +132,12 @@ impl Asked<'_> {
             self.desk.reload.refresh().await;
             self.config = self.desk.config.borrow().clone();
         }
+        // Held until the answer has been read: it is in memory for so long.
+        let _turn = match sort_of(granted.command()) {
+            Sort::Plan => Some(self.desk.turns.plans.take(&self.operator).await),
+            Sort::Long => Some(self.desk.turns.answers.take(&self.operator).await),
+            Sort::Other => None,
+        };
         let status = self.say_all(granted).await?;
         if !matches!(granted.command(), Command::Help { .. } | Command::Debts | Command::Metrics) {
             self.footer(granted).await?;
@@ -214,18 +217,13 @@ impl Asked<'_> {
         Ok(0)
     }
 
-    /// Results. A large answer is in memory until its reader has taken it, and so waits for a turn.
     async fn out(&mut self, text: &str) -> Result<(), Ended> {
-        let _turn = match text.len() > LARGE_ANSWER_BYTES {
-            true => Some(self.desk.large_answers.take(&self.operator).await),
-            false => None,
-        };
         Ok(self.terminal.out(text).await?)
     }
 
     /// Does what takes a processor for long, in this operator's turn and on no thread that serves.
     async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
-        let _turn = self.desk.work.take(&self.operator).await;
+        let _turn = self.desk.turns.work.take(&self.operator).await;
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|error| Refused { status: exit::INTERNAL, why: format!("internal error: {error}") })
     }
@@ -343,6 +341,32 @@ impl Asked<'_> {
             .map_err(|why| Refused::usage(format!("nothing was taken over:\n{why}")))?;
         let text = if self.json { json::line("reload", &done) } else { format!("{done}\n") };
         self.say(&text).await
+    }
+}
+
+/// What an answer takes while it is made and read.
+enum Sort {
+    Plan,
+    /// It grows with the fleet, or with its history.
+    Long,
+    /// It is short, or written bit by bit while a run goes on. What acts on hosts never waits for readers of answers.
+    Other,
+}
+
+fn sort_of(command: &Command) -> Sort {
+    match command {
+        Command::Plan { diff: false, .. } => Sort::Plan,
+        Command::Hosts { .. }
+        | Command::Runs { .. }
+        | Command::Show { .. }
+        | Command::Releases { .. }
+        | Command::BalancerStatus { .. }
+        | Command::Status { .. }
+        | Command::History { .. }
+        | Command::Why { .. }
+        | Command::Downtimes
+        | Command::Metrics => Sort::Long,
+        _ => Sort::Other,
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Veiled<'a> {
 impl<'a> Veiled<'a> {
     pub(super) async fn new(desk: &Desk, operator: &Operator, inner: &'a mut dyn Terminal) -> Veiled<'a> {
         let Some(groups) = operator.groups.clone() else { return Veiled { inner, veil: None } };
-        let _turn = desk.work.take(&operator.key).await;
+        let _turn = desk.turns.work.take(&operator.name).await;
         let config = desk.config.borrow().clone();
         let make = move || Veil::new(&config.inventory, &config.inventory.visible_to(Some(&groups)));
         match tokio::task::spawn_blocking(make).await {

@@ -14,7 +14,6 @@ use crate::domain::outcome::Verdict;
 use crate::domain::record::RunSummary;
 use crate::domain::roll::{Ack, Downtime, History, Line, Roll};
 use crate::domain::roster::Key;
-use crate::domain::selector::select;
 use crate::present::json;
 use crate::present::watching::{self, Reason};
 
@@ -64,7 +63,7 @@ impl Asked<'_> {
         host: &str,
         check: Option<&str>,
     ) -> Result<u8, Ended> {
-        let host = one_host(inventory, host)?;
+        let host = self.one_host(inventory, host).await?;
         let kept = self.kept_of(&host, check).await?;
         let now = self.desk.engine.ports().clock.now();
         let text = match self.json {
@@ -112,7 +111,7 @@ impl Asked<'_> {
         inventory: &Arc<Inventory>,
         (host, check): (&str, Option<&str>),
     ) -> Result<u8, Ended> {
-        let host = one_host(inventory, host)?;
+        let host = self.one_host(inventory, host).await?;
         let kept = self.kept_of(&host, check).await?;
         let lines = self.desk.monitor.roll().await.lines;
         let lines: Vec<Line> = lines.into_iter().filter(|line| line.host == host).collect();
@@ -227,7 +226,7 @@ impl Asked<'_> {
         host: &str,
         (check, reason): (&str, &str),
     ) -> Result<u8, Ended> {
-        let host = one_host(&self.visible(granted).await?, host)?;
+        let host = self.one_host(&self.visible(granted).await?, host).await?;
         let key = Key { host: host.clone(), check: check.into() };
         let at = self.desk.engine.ports().clock.now();
         let ack = Ack { by: granted.operator().name.clone(), why: reason.into(), at };
@@ -242,11 +241,15 @@ impl Asked<'_> {
     }
 }
 
-/// The one host that is meant.
-fn one_host(inventory: &Arc<Inventory>, written: &str) -> Result<HostName, Ended> {
-    let hosts = select(inventory, written).map_err(Refused::usage)?;
-    match &hosts[..] {
-        [one] => Ok(one.clone()),
-        many => Err(Refused::usage(format!("`{written}` is {} hosts; name one of them", many.len())).into()),
+impl Asked<'_> {
+    /// The one host that is meant.
+    async fn one_host(&self, inventory: &Arc<Inventory>, written: &str) -> Result<HostName, Ended> {
+        let hosts = self.pick(inventory, written).await?;
+        match &hosts[..] {
+            [one] => Ok(one.clone()),
+            many => {
+                Err(Refused::usage(format!("`{written}` is {} hosts; name one of them", many.len())).into())
+            }
+        }
     }
 }

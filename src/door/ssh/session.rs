@@ -23,6 +23,9 @@ use crate::door::{Desk, Gone, Terminal, unbroken};
 /// How long a client may leave its output unread. Events are not lost by that: `watch` shows them again.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 
+/// Sent at once; the time within which a client has to read is for each of these.
+const PART_BYTES: usize = 64 * 1024;
+
 /// How long a client may hold a channel open without asking for anything.
 const REQUEST_GRACE: Duration = Duration::from_secs(20);
 
@@ -142,7 +145,16 @@ impl ChannelTerminal {
         self.send(Bytes::from(text), stream).await
     }
 
-    async fn send(&mut self, bytes: Bytes, stream: u32) -> Result<(), Gone> {
+    /// Bit by bit: a slow reader is one that takes none for long, and not one of a long answer.
+    async fn send(&mut self, mut bytes: Bytes, stream: u32) -> Result<(), Gone> {
+        while !bytes.is_empty() {
+            let part = bytes.split_to(bytes.len().min(PART_BYTES));
+            self.send_part(part, stream).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_part(&mut self, bytes: Bytes, stream: u32) -> Result<(), Gone> {
         let sending = async {
             match stream {
                 0 => self.writer.data_bytes(bytes).await,
