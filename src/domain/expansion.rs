@@ -80,7 +80,7 @@ fn assignments(values: &[Value]) -> String {
     values.iter().enumerate().map(one).collect()
 }
 
-/// A filled script as its assignments and its own text, for whoever puts something between them.
+/// A filled script as its assignments and its own text, for callers that put something between them.
 pub fn split(script: &str) -> (&str, &str) {
     let mut end = 0;
     let mut at = 0;

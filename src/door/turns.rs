@@ -1,5 +1,5 @@
 //! Turns: how many may do at the same time what takes processors or memory. Each operator has fewer turns than there are
-//! in all, so that none can take all of them; who has to wait keeps nobody else from being served.
+//! in all, so that none can take all of them, and one that has to wait delays no other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

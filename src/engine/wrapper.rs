@@ -25,7 +25,7 @@ pub static WRAPPER: LazyLock<String> = LazyLock::new(|| {
 /// How the wrapper is called: its text is an argument, so that it can start itself again.
 const CALL: &str = r#"eval "$1""#;
 
-/// What an operator is told where a host refuses this rollcall.
+/// The message where a host refuses this rollcall.
 pub const REPLACED: &str = "another rollcall has taken over: the host refuses this one; try: stop this one, or, where there is no other, \
                             set the clock of this machine";
 

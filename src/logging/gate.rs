@@ -12,7 +12,7 @@ pub const BURST_LINES: u32 = 100;
 /// After that, a line each: with [`BURST_LINES`] this bounds a source to about a megabyte in an hour of plain lines.
 const TIME_FOR_A_LINE: Duration = Duration::from_millis(500);
 
-/// Sources that are told apart; those beyond share one bucket.
+/// Sources with a bucket of their own; those beyond share one.
 const SOURCES: usize = 1024;
 
 /// The buckets of all sources.

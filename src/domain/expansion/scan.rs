@@ -3,7 +3,7 @@
 use super::words::{CODE, Command};
 use super::{PREFIX, Unit, Value};
 
-/// Deepest nesting of quotes and substitutions that is followed: nobody writes more, and each block of a template
+/// Deepest nesting of quotes and substitutions that is followed: no script needs more, and each block of a template
 /// compares all of it.
 const DEPTH_LIMIT: usize = 64;
 

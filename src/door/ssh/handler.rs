@@ -23,7 +23,7 @@ impl Handler {
         Handler { shared, visit }
     }
 
-    /// Whose key this is; a key that gets nobody in is remembered for the log.
+    /// Whose key this is; a key that is refused is remembered for the log.
     fn judge(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<Login> {
         let fingerprint = fingerprint(key);
         let Some(operator) = operator(&self.shared.desk, &fingerprint) else {

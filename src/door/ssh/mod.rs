@@ -276,7 +276,7 @@ fn server_config(host_key: PrivateKey) -> server::Config {
                 kex::EXTENSION_SUPPORT_AS_SERVER,
                 kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
             ]),
-            // The door's own key is Ed25519, whatever is listed; clients are told that signatures of all of these are
+            // The door's own key is Ed25519, whatever is listed; clients learn that signatures of all of these are
             // accepted (`server-sig-algs`), without which OpenSSH offers no RSA key.
             key: Cow::Borrowed(&SIGNATURES),
             cipher: Cow::Borrowed(&[

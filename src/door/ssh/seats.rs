@@ -12,7 +12,7 @@ const SEATS_PER_OPERATOR: usize = 128;
 /// Connections of all operators: about 50 MB, and far below the unit's limit of open files.
 const SEATS: usize = 1024;
 
-/// Connections of admins beyond [`SEATS`]: whoever mends a crowded rollcall has to get in.
+/// Connections of admins beyond [`SEATS`]: an admin who mends a crowded rollcall has to get in.
 const ADMIN_SEATS: usize = 64;
 
 /// The connections that are logged in, by the operator's name.
