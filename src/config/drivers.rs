@@ -93,7 +93,7 @@ fn read_nginx(table: &mut Reader<'_>) -> Option<Nginx> {
 fn nginx_command(table: &mut Reader<'_>, key: &'static str, default: &str, vars: &Vars) -> Option<String> {
     let written = table.string(key);
     let text = written.as_ref().map_or(default, |text| text.get_ref());
-    match template::script(text, vars) {
+    match template::check_script(text).and_then(|()| template::script(text, vars)) {
         Ok(command) => Some(command),
         Err(why) => {
             let span = written.map(|text| text.span()).or_else(|| table.span.clone());
@@ -161,7 +161,7 @@ fn driver_command(table: &mut Reader<'_>, key: &'static str) -> Option<String> {
     let text = table.required(key)?;
     let host = json!({ "name": "web1.example.com", "short": "web1" });
     let sample = Vars::from([("server".to_string(), json!("web1")), ("host".to_string(), host)]);
-    match template::script(text.get_ref(), &sample) {
+    match template::check_script(text.get_ref()).and_then(|()| template::script(text.get_ref(), &sample)) {
         Ok(_) => Some(text.into_inner()),
         Err(why) => {
             let hint = "it knows `server`, `host.name` and `host.short`".to_string();

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::check::Check;
-use super::digest::sha256_hex;
+use super::digest::sha256;
 use super::plan::{HostPlan, Plan};
 use super::shared::{Pool, Shared};
 use super::task::Step;
@@ -17,10 +17,12 @@ pub const PLAN_LIMIT_BYTES: usize = 128 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub struct Sizes {
     total: usize,
-    steps: Pool<String, Vec<Step>>,
-    checks: Pool<String, Vec<Check>>,
-    vars: Pool<String, Vars>,
+    steps: Pool<Digest, Vec<Step>>,
+    checks: Pool<Digest, Vec<Check>>,
+    vars: Pool<Digest, Vars>,
 }
+
+type Digest = [u8; 32];
 
 impl Sizes {
     /// Takes one host. An error when the plan becomes too large.
@@ -51,8 +53,8 @@ pub fn shared(mut plan: Plan) -> Plan {
 }
 
 /// The size of a value in JSON, in bytes.
-fn share<T: Serialize>(pool: &mut Pool<String, T>, value: &mut Shared<T>) -> Result<usize, String> {
+fn share<T: Serialize>(pool: &mut Pool<Digest, T>, value: &mut Shared<T>) -> Result<usize, String> {
     let text = serde_json::to_vec(value).map_err(|error| error.to_string())?;
-    pool.share(sha256_hex(&text), value);
+    pool.share(sha256(&text), value);
     Ok(text.len())
 }

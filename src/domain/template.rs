@@ -160,9 +160,11 @@ pub fn text(template: &str, vars: &Vars) -> Result<String, String> {
 }
 
 /// Renders a shell script: every value becomes the expansion of a variable ([`super::expansion`]), unless the template
-/// says `{{ value | script }}`.
+/// says `{{ value | script }}`. Where values cannot be is found here as well, whether [`check_script`] has seen it or not.
 pub fn script(template: &str, vars: &Vars) -> Result<String, String> {
-    check_script(template)?;
+    if template.contains([MARK_OPEN, MARK_CLOSE]) {
+        return Err(RESERVED.into());
+    }
     MARKED.with_borrow_mut(Vec::clear);
     let rendered = render(&SCRIPT, template, vars)?;
     let values = MARKED.take();
