@@ -55,10 +55,10 @@ pub fn plan_check(
     if names.is_empty() {
         return Err(no_checks(world, selector, name));
     }
-    let title =
-        Title::of_task("check", &[selector].into_iter().chain(name).collect::<Vec<_>>().join(" "), params);
+    let about = [selector].into_iter().chain(name).collect::<Vec<_>>().join(" ");
+    let title = Title::of_words(&format!("check {about}"), params);
     let snapshots = snapshots(world, &asked)?;
-    let plan = without_rollout(world, Title(title.0.replace('\'', "")), Kind::Check, names, hosts);
+    let plan = without_rollout(world, title, Kind::Check, names, hosts);
     Ok(Plan { snapshots, ..plan })
 }
 

@@ -61,9 +61,14 @@ pub struct Title(pub String);
 impl Title {
     /// `deploy prod version=1.2.3`
     pub fn of_task(task: &str, selector: &str, params: &Params) -> Title {
+        Title::of_words(&format!("{task} {}", shell_words::quote(selector)), params)
+    }
+
+    /// Words as they are, and parameters behind them.
+    pub fn of_words(words: &str, params: &Params) -> Title {
         let params: String =
             params.iter().map(|(name, value)| format!(" {name}={}", shell_words::quote(value))).collect();
-        Title(format!("{task} {}{params}", shell_words::quote(selector)))
+        Title(format!("{words}{params}"))
     }
 
     /// The same with the tags that were asked for.

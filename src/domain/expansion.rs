@@ -121,11 +121,18 @@ pub fn readable(script: &str) -> String {
         let Some(length) = word_length(text) else { break };
         let (word, after) = text.split_at(length);
         let name = format!("${{{PREFIX}{at}}}");
-        shown = shown.replace(&format!("\"{name}\""), word).replace(&name, unquoted(word).as_str());
+        shown =
+            shown.replace(&format!("\"{name}\""), word).replace(&name, &in_double_quotes(&unquoted(word)));
         rest = after.strip_prefix("; ").unwrap_or_default();
         at += 1;
     }
     shown
+}
+
+/// A value as a shell would have to read it within double quotes: what is shown can be typed again.
+fn in_double_quotes(value: &str) -> String {
+    let escaped = |c: char| if "\\\"$`".contains(c) { vec!['\\', c] } else { vec![c] };
+    value.chars().flat_map(escaped).collect()
 }
 
 fn unquoted(word: &str) -> String {

@@ -214,7 +214,7 @@ fn unit_of(tag: &str) -> Result<Option<Unit>, String> {
     let word = jinja::first_word(tag);
     if !SCRIPT_TAGS.contains(&word) || (jinja::opens(word, tag) && word == "set") {
         return Err(format!(
-            "`{{% {word} %}}` cannot stand in a script; known: if, elif, else, for, set NAME = ..., raw"
+            "`{{% {word} %}}` cannot be used in a script; known: if, elif, else, for, set NAME = ..., raw"
         ));
     }
     Ok(match word {

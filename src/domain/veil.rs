@@ -42,6 +42,17 @@ impl Veil {
         }
     }
 
+    /// The same without the words of `typed`: what an operator has typed comes back as it is, whether there is such a host
+    /// or not.
+    pub fn without(mut self, typed: &str) -> Veil {
+        for (begin, end) in words(typed) {
+            let word = typed[begin..end].trim_end_matches('.').to_ascii_lowercase();
+            self.hosts.remove(&word);
+            self.groups.remove(&word);
+        }
+        self
+    }
+
     /// The text with every covered name replaced.
     pub fn over<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut covered = String::new();

@@ -83,6 +83,13 @@ impl Head {
             return Ok(());
         };
         let found = end.as_ref().map_or(0, |end| end.seq);
+        if found == 0 && last.seq > 0 {
+            return Err(self.refused(&format!(
+                "says that the journal has {} events, and this store has 0: the file of the store was removed, and the \
+                 one that is there now is empty",
+                last.seq
+            )));
+        }
         if found < last.seq {
             return Err(self.refused(&format!(
                 "says that the journal has {} events, and this store has {found}: the last ones were removed, or the \

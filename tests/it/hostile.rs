@@ -159,7 +159,7 @@ async fn no_value_of_a_viewer_runs_as_a_command() {
         let answer = site.ask("reload").await;
         match answer.status {
             0 => loaded.push(run),
-            _ => assert!(answer.err.contains("`run`: a value cannot stand "), "{run}: {answer:#?}"),
+            _ => assert!(answer.err.contains("`run`: a value cannot be "), "{run}: {answer:#?}"),
         }
     }
     assert_eq!(loaded, ["echo \"$$({{ price }})\""], "it is a dollar sign, and then a value");

@@ -41,6 +41,10 @@ impl Scanner<'_> {
     }
 
     pub(super) fn dollar(&mut self, before: Before) {
+        // What a command prints is judged where its values are; what a variable holds cannot be followed.
+        let is_variable =
+            self.peek().is_some_and(|next| next.is_ascii_alphanumeric() || "_{@*".contains(next));
+        self.code_reads_variable |= is_variable && self.commands.iter().any(Command::reads_code);
         self.command().letter('$');
         // `$$` is a parameter of its own: a second one begins nothing.
         self.before = if before == Before::Dollar { Before::Other } else { Before::Dollar };

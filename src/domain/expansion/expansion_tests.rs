@@ -200,7 +200,7 @@ fn a_place_that_is_no_place_for_a_value_is_a_mistake_whatever_the_value() {
     for (script, why) in table {
         let template = script.replace('@', "{{ v }}");
         let told = template::check_script(&template).unwrap_err();
-        assert!(told.starts_with("a value cannot stand ") && told.contains(why), "{script}: {told}");
+        assert!(told.starts_with("a value cannot be ") && told.contains(why), "{script}: {told}");
         assert!(rendered(script, "1.2.3").is_err(), "{script}");
     }
     for script in [
@@ -251,6 +251,33 @@ fn what_is_compared_as_a_number_is_one() {
     assert!(rendered("[ @ = b ]", "a[$(id)]").is_ok() && rendered("[ @ -gt 5 ]", "-7").is_ok());
 }
 
+/// A value may be in a variable: no code of another program is built from one in a script that holds values.
+#[test]
+fn no_code_is_built_from_variables_in_a_script_that_holds_values() {
+    for script in [
+        "x=\"echo @\"; sh -c \"$x\"",
+        "x=@; eval \"echo $x\"",
+        "f() { sh -c \"$1\"; }; f @",
+        "x=@; ssh host \"cd ${x}\"",
+        "eval \"$y\"; echo @",
+        "x=@; bash -ec \"a $*\"",
+        "x=@; awk \"/$x/\"",
+        "x=@; sh -c \"$(echo $x)\"",
+    ] {
+        let told = template::check_script(&script.replace('@', "{{ v }}")).unwrap_err();
+        assert!(told.contains("puts variables into the code of another program"), "{script}: {told}");
+        assert!(rendered(script, "a").is_err(), "{script}");
+    }
+    for script in [
+        "eval \"$(ssh-agent -s)\"; echo @",
+        "x=@; sh -c 'echo \"$1\"' sh \"$x\"",
+        "eval \"$y\"",
+        "x=@; echo \"$x\"",
+    ] {
+        assert_eq!(template::check_script(&script.replace('@', "{{ v }}")), Ok(()), "{script}");
+    }
+}
+
 #[test]
 fn blocks_of_a_template_hold_whole_words() {
     for script in [
@@ -274,7 +301,7 @@ fn blocks_of_a_template_hold_whole_words() {
     let told = template::check_script("{% filter upper %}{{ v }}{% endfilter %}").unwrap_err();
     assert_eq!(
         told,
-        "`{% filter %}` cannot stand in a script; known: if, elif, else, for, set NAME = ..., raw"
+        "`{% filter %}` cannot be used in a script; known: if, elif, else, for, set NAME = ..., raw"
     );
 }
 
@@ -322,6 +349,7 @@ fn a_script_is_shown_with_its_values_and_split_before_them() {
         ("tar xzf @.tar", "1.2.3", "tar xzf 1.2.3.tar"),
         ("echo @ \"@\"", "it's; b", "echo 'it'\\''s; b' 'it'\\''s; b'"),
         ("echo a", "x", "echo a"),
+        ("echo \"a @ b\"", "a\"; touch $x`y`; \"", "echo \"a a\\\"; touch \\$x\\`y\\`; \\\" b\""),
     ] {
         assert_eq!(readable(&rendered(script, value).unwrap()), shown);
     }

@@ -85,6 +85,8 @@ pub(super) struct Scanner<'a> {
     /// Groups of commands that are open (`{`, `if`, `(`), and whether a value is in their output.
     pub(super) groups: Vec<bool>,
     pub(super) fault: Option<String>,
+    /// A variable is in the code of another program: `eval "$x"`.
+    pub(super) code_reads_variable: bool,
 }
 
 pub(super) fn scan(units: &[Unit], values: &[Value]) -> Result<String, String> {
@@ -103,13 +105,18 @@ pub(super) fn scan(units: &[Unit], values: &[Value]) -> Result<String, String> {
         blocks: Vec::new(),
         groups: Vec::new(),
         fault: None,
+        code_reads_variable: false,
     };
     while let Some(unit) = scanner.next() {
         scanner.unit(unit)?;
     }
     scanner.end_command();
     scanner.check_fault()?;
-    if scanner.before == Before::Backslash && units.iter().any(|unit| matches!(unit, Unit::Value(_))) {
+    let holds_values = units.iter().any(|unit| matches!(unit, Unit::Value(_)));
+    if scanner.code_reads_variable && holds_values {
+        return Err(VARIABLE.into());
+    }
+    if scanner.before == Before::Backslash && holds_values {
         return Err("a script that holds values cannot end with a backslash".into());
     }
     Ok(scanner.out)
@@ -152,7 +159,7 @@ impl Scanner<'_> {
     /// What was found wrong with a command that has ended.
     pub(super) fn check_fault(&mut self) -> Result<(), String> {
         match self.fault.take() {
-            Some(why) => Err(format!("a value cannot stand {why}")),
+            Some(why) => Err(format!("a value cannot be {why}")),
             None => Ok(()),
         }
     }
@@ -259,7 +266,7 @@ impl Scanner<'_> {
         if value.is_none() && !values.is_empty() {
             return Err("a template left a broken mark".into());
         }
-        let form = self.form(value).map_err(|why| format!("a value cannot stand {why}"))?;
+        let form = self.form(value).map_err(|why| format!("a value cannot be {why}"))?;
         let name = format!("${{{PREFIX}{index}}}");
         self.out.push_str(&match form {
             Form::Bare => format!("\"{name}\""),
@@ -352,6 +359,10 @@ fn check_place(place: &Place) -> Result<(), String> {
         _ => Ok(()),
     }
 }
+
+const VARIABLE: &str = "a value cannot be in a script that puts variables into the code of another program (sh -c \"$x\", eval \
+                        \"$x\"), since a variable may hold it; try: single quotes around the code, and an argument behind it: \
+                        sh -c 'echo \"$1\"' sh \"$x\"";
 
 const ASSIGN: &str = "try: name={{ ... }} at the beginning of the script, and \"$name\" here";
 const DOLLAR: &str = "try: \\${{ ... }} for a dollar sign";

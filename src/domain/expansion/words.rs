@@ -85,6 +85,12 @@ impl Command {
         self.interpreter.is_some()
     }
 
+    /// True where the word that is being read is code.
+    pub(super) fn reads_code(&self) -> bool {
+        !self.redirects
+            && self.interpreter.as_ref().is_some_and(|arguments| arguments.is_code(&self.word.text))
+    }
+
     /// The keyword that the word is, where one can stand.
     pub(super) fn keyword(&self) -> Option<&str> {
         let is_keyword = self.words == 0 && !self.word.has_value;
@@ -167,7 +173,7 @@ impl Command {
         }
         if self.is_test() && self.compares_numbers && self.has_odd_number {
             return Err("here, as it is no whole number, and some shells evaluate what `[` compares as numbers; try: a \
-                        parameter with type = \"number\", or `=` for texts"
+                        parameter with pattern = \"[0-9]+\", or `=` for texts"
                 .into());
         }
         Ok(())
@@ -197,9 +203,8 @@ impl Command {
     }
 
     fn check_code(&self) -> Result<(), String> {
-        let is_code = self.interpreter.as_ref().is_some_and(|arguments| arguments.is_code(&self.word.text));
         let is_run = self.words == 0 && RUN_VARIABLES.iter().any(|name| self.word.text.starts_with(name));
-        if (is_code && !self.redirects) || is_run || self.word.text.contains("Command=") {
+        if self.reads_code() || is_run || self.word.text.contains("Command=") {
             return Err(CODE.into());
         }
         if self.evaluates || matches!(self.name.as_str(), "[[" | "let") {
@@ -240,7 +245,7 @@ impl Command {
             let name = if self.name.is_empty() { "the command" } else { &self.name };
             return Err(format!(
                 "here, as it begins with `-` and {name} would read it as an option; try: `--` before it, or \
-                 {{{{ ... | option }}}} where an option is meant"
+                 {{{{ ... | option }}}} where an option is meant, or where {name} reads none"
             ));
         }
         // What the value holds is in no code: only where a word begins and which program it is are of interest.

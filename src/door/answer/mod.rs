@@ -85,7 +85,8 @@ impl<T: Into<Refused>> From<T> for Ended {
 /// goes on.
 pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal: &mut dyn Terminal) -> u8 {
     let format = request.command.format();
-    let mut veiled = veiled::Veiled::new(desk, operator, terminal).await;
+    let typed = format!("{:?}", request.command);
+    let mut veiled = veiled::Veiled::new(desk, (operator, typed), terminal).await;
     let terminal = veiled.terminal();
     let mut asked = Asked {
         desk,

@@ -15,11 +15,16 @@ pub(super) struct Veiled<'a> {
 }
 
 impl<'a> Veiled<'a> {
-    pub(super) async fn new(desk: &Desk, operator: &Operator, inner: &'a mut dyn Terminal) -> Veiled<'a> {
+    pub(super) async fn new(
+        desk: &Desk,
+        (operator, typed): (&Operator, String),
+        inner: &'a mut dyn Terminal,
+    ) -> Veiled<'a> {
         let Some(groups) = operator.groups.clone() else { return Veiled { inner, veil: None } };
         let _turn = desk.turns.work.take(&operator.name).await;
         let config = desk.config.borrow().clone();
-        let make = move || Veil::new(&config.inventory, &config.inventory.visible_to(Some(&groups)));
+        let make =
+            move || Veil::new(&config.inventory, &config.inventory.visible_to(Some(&groups))).without(&typed);
         match tokio::task::spawn_blocking(make).await {
             Ok(veil) => Veiled { inner, veil: Some(veil) },
             // Without a veil nothing is answered.
