@@ -401,11 +401,11 @@ tags = "config"
 #[tokio::test(flavor = "multi_thread")]
 async fn values_are_no_templates_and_the_way_back_is_walked_whole_for_what_was_done() {
     let site = site(2, &[("literal", TAKEN_LITERALLY)]).await;
-    let answer = site.ask("literal web01 'p={{ 7*7 }}' --tags config").await.expect(2);
-    assert!(!answer.out.contains("49"), "{answer:#?}");
-    assert_eq!(last(&answer, "web01", "there already"), "there already {{ 7*7 }}: unchanged");
+    let answer = site.ask("literal web01 'p={{ 7*7919 }}' --tags config").await.expect(2);
+    assert!(!answer.out.contains("55433"), "{answer:#?}");
+    assert_eq!(last(&answer, "web01", "there already"), "there already {{ 7*7919 }}: unchanged");
     assert_eq!(last(&answer, "web01", "not wanted"), "not wanted: skipped: its tags were not asked for");
-    let undone = last(&answer, "web01", "rollback: undo write {{ 7*7 }}: undo");
+    let undone = last(&answer, "web01", "rollback: undo write {{ 7*7919 }}: undo");
     assert!(undone.contains(": ok"), "{answer:#?}");
     let kept = last(&answer, "web01", "rollback: undo there already");
     assert!(kept.ends_with("skipped: what it takes back was never done"), "{answer:#?}");
