@@ -148,6 +148,7 @@ fn a_place_that_is_no_place_for_a_value_is_a_mistake_whatever_the_value() {
         ("sh -c \"cd $(dirname @) && ls\"", "in the code"),
         ("eval \"x=$(basename @)\"", "in the code"),
         ("sh -c -e \"echo @\"", "in the code"),
+        (">done sh -c \"echo @\"", "in the code"),
         ("sh -c -- \"echo @\"", "in the code"),
         ("function f { eval \"echo @\"; }; f", "in the code"),
         ("for x do eval \"echo @\"; done", "in the code"),

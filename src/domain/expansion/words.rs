@@ -93,7 +93,7 @@ impl Command {
 
     /// The keyword that the word is, where one can stand.
     pub(super) fn keyword(&self) -> Option<&str> {
-        let is_keyword = self.words == 0 && !self.word.has_value;
+        let is_keyword = self.words == 0 && !self.word.has_value && !self.redirects;
         Some(self.word.text.as_str()).filter(|word| is_keyword && KEYWORDS.contains(word))
     }
 

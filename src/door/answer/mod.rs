@@ -214,12 +214,8 @@ impl Asked<'_> {
     }
 
     async fn say(&mut self, text: &str) -> Result<u8, Ended> {
-        self.out(text).await?;
+        self.terminal.out(text).await?;
         Ok(0)
-    }
-
-    async fn out(&mut self, text: &str) -> Result<(), Ended> {
-        Ok(self.terminal.out(text).await?)
     }
 
     /// Does what takes a processor for long, in this operator's turn and on no thread that serves.

@@ -100,7 +100,7 @@ impl Asked<'_> {
             return self.report(run, events).await;
         }
         let text = if self.json { json::recap(run) } else { recap::recap(run, events) };
-        self.out(&text).await?;
+        self.terminal.out(&text).await?;
         Ok(run.outcome.map_or(exit::INTERNAL, |outcome| outcome.exit_status()))
     }
 
