@@ -6,9 +6,9 @@ mod world;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use jiff::Timestamp;
-use rollcall::domain::access::{Operator, Role};
-use rollcall::domain::event::{Event, EventKind};
-use rollcall::domain::name::RunId;
+use rollcall::domain::ask::access::{Operator, Role};
+use rollcall::domain::base::name::RunId;
+use rollcall::domain::run::event::{Event, EventKind};
 use rollcall::store::SqliteStore;
 use world::{Release, Reports, carry};
 

@@ -3,8 +3,8 @@
 mod world;
 
 use divan::{Bencher, black_box};
-use rollcall::domain::nodeset;
-use rollcall::domain::selector::select;
+use rollcall::domain::base::nodeset;
+use rollcall::domain::inventory::selector::select;
 use world::{Release, Reports, carry, inventory};
 
 fn main() {

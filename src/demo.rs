@@ -7,8 +7,8 @@ use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, HashAlg, PrivateKey};
 
 use crate::daemon::Daemon;
-use crate::domain::access::{Operator, Role};
-use crate::domain::command::parse_line;
+use crate::domain::ask::access::{Operator, Role};
+use crate::domain::ask::command::parse_line;
 use crate::door::answer::answer;
 use crate::door::local::Stdio;
 use crate::embedded::EmbeddedFleet;

@@ -20,7 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt as lines, registry};
 
 use self::gate::Gate;
-use crate::domain::output::is_steering;
+use crate::domain::base::output::is_steering;
 
 /// What is shown of one field: enough for any sentence of ours, so that the fields behind it are still there.
 const FIELD_LIMIT_BYTES: usize = 2048;

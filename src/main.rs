@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use rollcall::config::shape;
 use rollcall::daemon::{self, Daemon};
-use rollcall::domain::command::parse_words;
-use rollcall::domain::outcome::exit;
+use rollcall::domain::ask::command::parse_words;
+use rollcall::domain::base::outcome::exit;
 use rollcall::logging;
 
 /// Push a release host by host, then call the roll: every host answers for itself.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::Config;
-use crate::domain::name::{HostName, RunId};
-use crate::domain::plan::{Plan, secrets_of};
-use crate::domain::secret::{Given, Masks, Secret, SecretVars};
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::plan::plan::{Plan, secrets_of};
+use crate::domain::value::secret::{Given, Masks, Secret, SecretVars};
 use crate::engine::port::Secrets;
 
 /// How many of the secrets that were given for runs are hidden on after their run.

@@ -8,24 +8,26 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rollcall::domain::check::{Check, CheckResult};
-use rollcall::domain::command::{Ask, Params};
-use rollcall::domain::event::{Change, Event, EventKind};
-use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle};
-use rollcall::domain::name::{HostName, RunId};
-use rollcall::domain::outcome::{Outcome, Verdict};
-use rollcall::domain::output::Output;
-use rollcall::domain::param::Param;
-use rollcall::domain::plan::{Plan, World};
-use rollcall::domain::planner::plan_task;
-use rollcall::domain::probe::{Expect, Probe};
-use rollcall::domain::rollout::{Effect, decide};
-use rollcall::domain::run::Run;
-use rollcall::domain::task::{
+use rollcall::domain::ask::command::{Ask, Params};
+use rollcall::domain::base::name::{HostName, RunId};
+use rollcall::domain::base::outcome::{Outcome, Verdict};
+use rollcall::domain::base::output::Output;
+use rollcall::domain::check::check::{Check, CheckResult};
+use rollcall::domain::check::probe::{Expect, Probe};
+use rollcall::domain::inventory::inventory::{
+    Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle,
+};
+use rollcall::domain::plan::plan::{Plan, World};
+use rollcall::domain::plan::planner::plan_task;
+use rollcall::domain::run::event::{Change, Event, EventKind};
+use rollcall::domain::run::rollout::{Effect, decide};
+use rollcall::domain::run::run::Run;
+use rollcall::domain::task::task::{
     BatchSize, Files, MaxFailures, OnFailure, Rollout, Source, Step, StepBody, Task, TreeFile, Upload,
     Written,
 };
-use rollcall::domain::template::Vars;
+use rollcall::domain::value::param::Param;
+use rollcall::domain::value::template::Vars;
 use serde_json::json;
 
 /// The group `prod`, with all hosts in `prod.web` and every tenth in `prod.canary`.
@@ -81,7 +83,7 @@ fn balancer() -> Balancer {
         driver,
         drain_timeout: Duration::from_secs(30),
         on_drain_timeout: Default::default(),
-        enable_timeout: rollcall::domain::inventory::ENABLE_TIMEOUT,
+        enable_timeout: rollcall::domain::inventory::inventory::ENABLE_TIMEOUT,
         min_in_service: None,
         members: Default::default(),
     }

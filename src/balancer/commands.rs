@@ -12,12 +12,12 @@ use serde_json::json;
 use super::polls::Polls;
 use super::together::{self, Applied, OneHost};
 use super::{exec, last_line};
-use crate::domain::event::Change;
-use crate::domain::inventory::{Balancer, Commands, Endpoint, OnDrainTimeout};
-use crate::domain::plan::Seat;
-use crate::domain::rotation::{Rotation, Seen, View};
-use crate::domain::shell;
-use crate::domain::template::{self, Vars};
+use crate::domain::inventory::inventory::{Balancer, Commands, Endpoint, OnDrainTimeout};
+use crate::domain::inventory::rotation::{Rotation, Seen, View};
+use crate::domain::plan::plan::Seat;
+use crate::domain::run::event::Change;
+use crate::domain::value::shell;
+use crate::domain::value::template::{self, Vars};
 use crate::engine::effect::describe;
 use crate::engine::port::{ExecEnd, Input, Member, Remote};
 

@@ -12,10 +12,10 @@ use super::runtime::Runtime;
 use super::said;
 use super::servers::{self, Server, Servers};
 use super::together::{self, Applied, OneHost};
-use crate::domain::event::Change;
-use crate::domain::inventory::{Balancer, Endpoint, Haproxy, OnDrainTimeout};
-use crate::domain::name::HostName;
-use crate::domain::rotation::{Rotation, View};
+use crate::domain::base::name::HostName;
+use crate::domain::inventory::inventory::{Balancer, Endpoint, Haproxy, OnDrainTimeout};
+use crate::domain::inventory::rotation::{Rotation, View};
+use crate::domain::run::event::Change;
 use crate::engine::port::{Member, Remote};
 
 /// How long sessions that were ended may take to be gone.

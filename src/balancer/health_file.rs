@@ -10,11 +10,11 @@ use futures::future::join_all;
 
 use super::exec;
 use super::together::{self, Applied, OneHost};
-use crate::domain::event::Change;
-use crate::domain::inventory::{Balancer, Endpoint, HealthFile, Present};
-use crate::domain::name::HostName;
-use crate::domain::rotation::{Rotation, Seen, View};
-use crate::domain::shell;
+use crate::domain::base::name::HostName;
+use crate::domain::inventory::inventory::{Balancer, Endpoint, HealthFile, Present};
+use crate::domain::inventory::rotation::{Rotation, Seen, View};
+use crate::domain::run::event::Change;
+use crate::domain::value::shell;
 use crate::engine::effect::describe;
 use crate::engine::port::{ExecEnd, Input, Member, Remote};
 

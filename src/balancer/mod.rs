@@ -20,11 +20,11 @@ use self::commands::CommandDriver;
 use self::haproxy::HaproxyDriver;
 use self::health_file::FileDriver;
 use self::nginx::NginxDriver;
-use crate::domain::event::Change;
-use crate::domain::inventory::{Balancer, Driver, Endpoint};
-use crate::domain::output::clipped;
-use crate::domain::rotation::View;
-use crate::domain::task::Sudo;
+use crate::domain::base::output::clipped;
+use crate::domain::inventory::inventory::{Balancer, Driver, Endpoint};
+use crate::domain::inventory::rotation::View;
+use crate::domain::run::event::Change;
+use crate::domain::task::task::Sudo;
 use crate::engine::port::{BalancerDriver, Exec, ExecReport, Input, Member, Remote};
 use crate::engine::script::run_as;
 

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use super::together::{self, Applied, OneHost};
 use super::upstream::{self, Direction, Edited, Order, edit};
 use super::{exec, said};
-use crate::domain::digest::sha256_hex;
-use crate::domain::event::Change;
-use crate::domain::inventory::{Balancer, Endpoint, Nginx, OnDrainTimeout};
-use crate::domain::name::HostName;
-use crate::domain::rotation::View;
-use crate::domain::shell;
+use crate::domain::base::digest::sha256_hex;
+use crate::domain::base::name::HostName;
+use crate::domain::inventory::inventory::{Balancer, Endpoint, Nginx, OnDrainTimeout};
+use crate::domain::inventory::rotation::View;
+use crate::domain::run::event::Change;
+use crate::domain::value::shell;
 use crate::engine::effect::describe;
 use crate::engine::port::{ExecEnd, Input, Member, Remote};
 

@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::{exec, said};
-use crate::domain::inventory::{Endpoint, Haproxy, Socket};
-use crate::domain::shell;
+use crate::domain::inventory::inventory::{Endpoint, Haproxy, Socket};
+use crate::domain::value::shell;
 use crate::engine::effect::describe;
 use crate::engine::port::{ExecEnd, Input, OpenError, Remote, Stream};
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::name::{HostName, nearest};
-use crate::domain::rotation::{Rotation, Seen, View};
+use crate::domain::base::name::{HostName, nearest};
+use crate::domain::inventory::rotation::{Rotation, Seen, View};
 
 /// Taken out by `state drain`.
 const FORCED_DRAIN: u32 = 0x08;

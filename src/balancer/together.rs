@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use futures::future::join_all;
 
-use crate::domain::event::Change;
-use crate::domain::inventory::{Balancer, Endpoint};
-use crate::domain::name::HostName;
-use crate::domain::rotation::{Rotation, View, room};
+use crate::domain::base::name::HostName;
+use crate::domain::inventory::inventory::{Balancer, Endpoint};
+use crate::domain::inventory::rotation::{Rotation, View, room};
+use crate::domain::run::event::Change;
 use crate::engine::port::Member;
 
 /// What happened on one balancer host.
@@ -186,7 +186,7 @@ fn troubles(told: &[Told<'_>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::plan::Seat;
+    use crate::domain::plan::plan::Seat;
 
     fn names(hosts: &[&str]) -> Vec<HostName> {
         hosts.iter().map(|host| HostName::from(*host)).collect()

@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::domain::inventory::NginxStyle;
-use crate::domain::name::HostName;
-use crate::domain::rotation::{self, Floor, Rotation, View};
+use crate::domain::base::name::HostName;
+use crate::domain::inventory::inventory::NginxStyle;
+use crate::domain::inventory::rotation::{self, Floor, Rotation, View};
 use crate::engine::port::Member;
 
 /// Which way a server is to go.
@@ -350,7 +350,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::plan::Seat;
+    use crate::domain::plan::plan::Seat;
 
     const CONFIG: &str = "\
 events {}

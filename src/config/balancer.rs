@@ -11,13 +11,15 @@ use super::diagnostic::Doc;
 use super::drivers::{self, Kind};
 use super::reader::Reader;
 use super::templates;
-use crate::domain::command::Params;
-use crate::domain::inventory::{Balancer, Driver, ENABLE_TIMEOUT, Endpoint, Host, Inventory, OnDrainTimeout};
-use crate::domain::name::HostName;
-use crate::domain::plan::vars_of;
-use crate::domain::rotation::Floor;
-use crate::domain::selector::select;
-use crate::domain::template;
+use crate::domain::ask::command::Params;
+use crate::domain::base::name::HostName;
+use crate::domain::inventory::inventory::{
+    Balancer, Driver, ENABLE_TIMEOUT, Endpoint, Host, Inventory, OnDrainTimeout,
+};
+use crate::domain::inventory::rotation::Floor;
+use crate::domain::inventory::selector::select;
+use crate::domain::plan::plan::vars_of;
+use crate::domain::value::template;
 
 const DRIVERS: [(&str, Kind); 4] =
     [("nginx", Kind::Nginx), ("haproxy", Kind::Haproxy), ("file", Kind::File), ("command", Kind::Command)];

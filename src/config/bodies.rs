@@ -11,11 +11,11 @@ use super::reader::{self, Reader};
 use super::services;
 use super::steps::{required_text, text};
 use super::templates::{self, Known};
-use crate::domain::paths::{check_below, check_delete};
-use crate::domain::task::{
+use crate::domain::base::paths::{check_below, check_delete};
+use crate::domain::task::task::{
     Awaited, Block, Line, LineState, PackageState, ReleaseLayout, ServiceState, Source, StepBody, Upload,
 };
-use crate::domain::template::is_template;
+use crate::domain::value::template::is_template;
 
 /// Every kind, in the order in which messages list them.
 pub(super) const KINDS: [&str; 20] = [

@@ -10,11 +10,11 @@ use super::diagnostic::{Doc, did_you_mean};
 use super::probes::{self, Common, required_text};
 use super::reader::{self, Reader};
 use super::watching;
-use crate::domain::across::{Across, Rule, Scope, Total};
-use crate::domain::check::{Check, From, Retry, UnknownIs};
-use crate::domain::probe::Probe;
-use crate::domain::range::{Limits, Range};
-use crate::domain::template;
+use crate::domain::base::range::{Limits, Range};
+use crate::domain::check::across::{Across, Rule, Scope, Total};
+use crate::domain::check::check::{Check, From, Retry, UnknownIs};
+use crate::domain::check::probe::Probe;
+use crate::domain::value::template;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::sources::Sources;
-use crate::domain::name::{count, nearest};
+use crate::domain::base::name::{count, nearest};
 
 /// Most hosts of a configuration: a typing error in a set, or a script that runs wild, must not take the memory of the
 /// daemon.

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use toml::Spanned;
 
 use super::reader::Reader;
-use crate::domain::inventory::{
+use crate::domain::inventory::inventory::{
     Commands, Driver, Haproxy, HealthFile, Nginx, NginxStyle, OnDrainTimeout, Present, Socket,
 };
-use crate::domain::template::{self, Vars};
+use crate::domain::value::template::{self, Vars};
 
 const STYLES: [(&str, NginxStyle); 2] = [("down", NginxStyle::Down), ("comment", NginxStyle::Comment)];
 const PRESENT: [(&str, Present); 2] = [("in", Present::In), ("out", Present::Out)];

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::diagnostic::{Sink, unreadable};
 use super::disk::Texts;
-use crate::domain::facts::CUSTOM_LIMIT;
-use crate::domain::name::{count, is_identifier};
-use crate::domain::task::Source;
+use crate::domain::base::name::{count, is_identifier};
+use crate::domain::task::facts::CUSTOM_LIMIT;
+use crate::domain::task::task::Source;
 
 /// Where they are.
 pub(super) const FOLDER: &str = "files/facts";

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::diagnostic::did_you_mean;
 use crate::beneath;
-use crate::domain::digest::hex;
-use crate::domain::task::{Files, TreeFile};
+use crate::domain::base::digest::hex;
+use crate::domain::task::task::{Files, TreeFile};
 
 /// Largest template, in bytes: it is held in memory and becomes part of a plan in the journal.
 pub const TEXT_LIMIT_BYTES: u64 = 1024 * 1024;

@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use super::steps::{self, Named};
 use super::templates::Known;
-use crate::domain::task::{Hook, Hooks};
+use crate::domain::task::task::{Hook, Hooks};
 
 /// What steps of hosts have, and hooks have not: they are one for all, and done once.
 const NOT_OF_HOOKS: [&str; 11] =

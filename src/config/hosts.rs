@@ -10,9 +10,9 @@ use super::balancer::{self, RawBalancer};
 use super::diagnostic::Doc;
 use super::reader::{self, Entry, Reader};
 use super::vars::{self, Values};
-use crate::domain::inventory::Endpoint;
-use crate::domain::name::check_name;
-use crate::domain::nodeset;
+use crate::domain::base::name::check_name;
+use crate::domain::base::nodeset;
+use crate::domain::inventory::inventory::Endpoint;
 
 /// Names that templates give a meaning of their own.
 pub(super) const RESERVED_VARS: [&str; 3] = ["host", "previous", "facts"];

@@ -9,9 +9,9 @@ use super::hosts::{self, HostFile, RawGroup, RawHost};
 use super::settings::FleetSettings;
 use super::tree::{Tree, tree};
 use super::via::{self, Via};
-use crate::domain::inventory::{Endpoint, Group, Host, Inventory};
-use crate::domain::name::HostName;
-use crate::domain::nodeset;
+use crate::domain::base::name::HostName;
+use crate::domain::base::nodeset;
+use crate::domain::inventory::inventory::{Endpoint, Group, Host, Inventory};
 
 /// How many host names the message about an ambiguous one lists.
 const CANDIDATES_SHOWN: usize = 5;

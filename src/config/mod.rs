@@ -49,12 +49,12 @@ pub use watching::Schedule;
 
 use jiff::Timestamp;
 
-use crate::domain::access::Operator;
-use crate::domain::channel::Channel;
-use crate::domain::check::Check;
-use crate::domain::inventory::Inventory;
-use crate::domain::name::check_name;
-use crate::domain::task::{Source, Task};
+use crate::domain::ask::access::Operator;
+use crate::domain::base::name::check_name;
+use crate::domain::check::check::Check;
+use crate::domain::inventory::inventory::Inventory;
+use crate::domain::notify::channel::Channel;
+use crate::domain::task::task::{Source, Task};
 use diagnostic::{Doc, Sink, unreadable};
 use sources::{Nowhere, Sources};
 use templates::Known;

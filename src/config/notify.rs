@@ -10,12 +10,14 @@ use toml::Spanned;
 use super::diagnostic::Doc;
 use super::reader::{self, Reader};
 use super::sources::Origin;
-use crate::domain::alert::REACHABLE;
-use crate::domain::channel::{Channel, Mail, Only, Pace, Smtp, Tls, Transport, WORDS, Way, Webhook, fill};
-use crate::domain::name::check_name;
-use crate::domain::outcome::Verdict;
-use crate::domain::secret::Secret;
-use crate::domain::template::Vars;
+use crate::domain::base::name::check_name;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::notify::channel::{
+    Channel, Mail, Only, Pace, Smtp, Tls, Transport, WORDS, Way, Webhook, fill,
+};
+use crate::domain::value::secret::Secret;
+use crate::domain::value::template::Vars;
+use crate::domain::watch::alert::REACHABLE;
 
 const GIVE_UP: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 

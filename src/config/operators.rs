@@ -6,7 +6,7 @@ use std::ops::Range;
 use russh::keys::{HashAlg, PublicKey};
 
 use super::diagnostic::{Doc, did_you_mean, known_names};
-use crate::domain::access::{Operator, Role};
+use crate::domain::ask::access::{Operator, Role};
 
 /// Shortest RSA key that is taken: less than 128 bits of strength otherwise (NIST SP 800-57).
 const RSA_LIMIT_BITS: u32 = 3072;

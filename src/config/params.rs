@@ -9,8 +9,8 @@ use super::diagnostic::Doc;
 use super::hosts::RESERVED_VARS;
 use super::reader::Reader;
 use super::templates;
-use crate::domain::name::is_identifier;
-use crate::domain::param::{Param, ParamKind};
+use crate::domain::base::name::is_identifier;
+use crate::domain::value::param::{Param, ParamKind};
 
 /// The words for what a parameter is. Whether a choice has anything to choose from is looked at later.
 const TYPES: [(&str, ParamKind); 4] = [

@@ -9,12 +9,12 @@ use super::checks::{nothing_asserted, range};
 use super::reader::Reader;
 use super::services;
 use super::templates;
-use crate::domain::paths::check_below;
-use crate::domain::probe::{
+use crate::domain::base::paths::check_below;
+use crate::domain::base::range::Limits;
+use crate::domain::check::probe::{
     Disk, Dns, Expect, FileProbe, Load, Log, Memory, Metric, Package, Plugin, Port, Probe, Process, Service,
 };
-use crate::domain::range::Limits;
-use crate::domain::template::is_template;
+use crate::domain::value::template::is_template;
 
 pub(super) const DEFAULT_ADDRESS: &str = "127.0.0.1";
 
@@ -267,7 +267,7 @@ fn read_process(table: &mut Reader<'_>) -> Option<Probe> {
     let name = required_text(table, "name");
     let (user, args) = (text(table, "user"), text(table, "args"));
     let count = range(table, "count");
-    if count.as_ref().is_some_and(crate::domain::range::Range::never_alerts) {
+    if count.as_ref().is_some_and(crate::domain::base::range::Range::never_alerts) {
         nothing_asserted(table, "count", "such as count = \"1:\", at least one");
     }
     let at_least_one = || "1:".parse().ok();

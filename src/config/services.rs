@@ -10,8 +10,8 @@ use super::checks::{nothing_asserted, range};
 use super::probes::{Common, DEFAULT_ADDRESS, list, regex, required_port, some_text, text};
 use super::reader::{self, Reader};
 use super::templates;
-use crate::domain::probe::{BodyExpect, Cache, Http, Probe, Status, Tcp, Tls, Trust};
-use crate::domain::range::Limits;
+use crate::domain::base::range::Limits;
+use crate::domain::check::probe::{BodyExpect, Cache, Http, Probe, Status, Tcp, Tls, Trust};
 
 /// An HTTP request. The connection goes on only as far as `wait_for` needs it there.
 pub(super) fn read_awaited(table: Reader<'_>) -> Option<Probe> {

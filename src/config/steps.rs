@@ -10,10 +10,12 @@ use super::bodies;
 use super::diagnostic::Doc;
 use super::reader::{self, Reader};
 use super::templates::{self, Known};
-use crate::domain::inventory::Endpoint;
-use crate::domain::result::RESULT;
-use crate::domain::task::{DEFAULT_DELAY, DEFAULT_TIMEOUT, DeadMan, Each, Step, StepBody, Sudo, Written};
-use crate::domain::template;
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::task::result::RESULT;
+use crate::domain::task::task::{
+    DEFAULT_DELAY, DEFAULT_TIMEOUT, DeadMan, Each, Step, StepBody, Sudo, Written,
+};
+use crate::domain::value::template;
 
 /// Keys that say what a run does with a step, which a call of another task leaves to that one's steps.
 const NOT_OF_CALLS: [&str; 18] = [
@@ -306,7 +308,7 @@ fn condition(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option
 fn read_register(table: &mut Reader<'_>, known: &Known) -> Option<String> {
     let name = table.string("register")?;
     let doc = table.doc;
-    if !crate::domain::name::is_identifier(name.get_ref()) {
+    if !crate::domain::base::name::is_identifier(name.get_ref()) {
         let message = format!("`{}` cannot name a result: no template could read it", name.get_ref());
         doc.report(name.span(), message, "use letters, digits and _".to_string());
     } else if known.names.contains(name.get_ref()) || name.get_ref() == RESULT {
@@ -331,7 +333,7 @@ fn env_value(
     value: &Spanned<DeValue<'_>>,
     known: &Known,
 ) -> Option<String> {
-    if !crate::domain::name::is_identifier(name.get_ref()) {
+    if !crate::domain::base::name::is_identifier(name.get_ref()) {
         doc.wrong(name.span(), format!("`{}` cannot name an environment variable", name.get_ref()));
     }
     match value.get_ref() {

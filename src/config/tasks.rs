@@ -11,9 +11,9 @@ use super::reader::{self, Reader};
 use super::steps::{self, Named, Steps};
 use super::templates::Known;
 use super::{hooks, params, vars};
-use crate::domain::command::built_in_names;
-use crate::domain::expand::FACTS;
-use crate::domain::task::{
+use crate::domain::ask::command::built_in_names;
+use crate::domain::plan::expand::FACTS;
+use crate::domain::task::task::{
     BatchSize, MaxFailures, OnFailure, OnRestart, PauseAfter, PauseUntil, Rollout, StepBody, Task,
 };
 

@@ -6,8 +6,8 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::diagnostic::{Doc, did_you_mean, known_names};
-use crate::domain::facts::{NAMES, check_path};
-use crate::domain::template;
+use crate::domain::task::facts::{NAMES, check_path};
+use crate::domain::value::template;
 
 /// Functions that every template may call.
 const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];

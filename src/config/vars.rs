@@ -8,9 +8,9 @@ use super::diagnostic::Doc;
 use super::hosts::RESERVED_VARS;
 use super::reader::{self, Entry, Reader};
 use super::sources::Origin;
-use crate::domain::name::is_identifier;
-use crate::domain::secret::{Secret, SecretVars};
-use crate::domain::template::Vars;
+use crate::domain::base::name::is_identifier;
+use crate::domain::value::secret::{Secret, SecretVars};
+use crate::domain::value::template::Vars;
 
 /// Keys that make a table the description of a var. A table without any of them is a value itself.
 const KEYS: [&str; 7] =

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 
 use super::diagnostic::Doc;
-use crate::domain::inventory::{Endpoint, Inventory};
-use crate::domain::name::{HostName, count};
-use crate::domain::selector::select;
+use crate::domain::base::name::{HostName, count};
+use crate::domain::inventory::inventory::{Endpoint, Inventory};
+use crate::domain::inventory::selector::select;
 
 /// Most jump hosts in front of one host: each adds a connection inside a connection.
 const HOPS_LIMIT: usize = 8;

@@ -11,9 +11,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Doc, did_you_mean, known_names};
 use super::reader::{Reader, strings};
-use crate::domain::alert::REACHABLE;
-use crate::domain::schedule::{MAX_ATTEMPTS, Rhythm, Watching, read_time};
-use crate::domain::watched::Flapping;
+use crate::domain::base::schedule::{MAX_ATTEMPTS, Rhythm, Watching, read_time};
+use crate::domain::watch::alert::REACHABLE;
+use crate::domain::watch::watched::Flapping;
 
 /// How checks are looked at again and again: `[schedule]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
 use super::make_parent;
-use crate::domain::digest::sha256_hex;
+use crate::domain::base::digest::sha256_hex;
 use crate::engine::seal::SealKey;
 
 /// Of the SHA-256 of the door's key: enough for all the rollcalls that one host will ever see.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{Gone, Terminal};
-use crate::domain::output::printable;
+use crate::domain::base::output::printable;
 
 /// Standard output and standard error of this process.
 pub struct Stdio;

@@ -1,9 +1,9 @@
 //! What the log says of a command: everything but what may be secret.
 
 use crate::config::Config;
-use crate::domain::command::{Ask, Command, Params, Request, Title, UsageError};
-use crate::domain::output::to_text;
-use crate::domain::secret::HIDDEN;
+use crate::domain::ask::command::{Ask, Command, Params, Request, Title, UsageError};
+use crate::domain::base::output::to_text;
+use crate::domain::value::secret::HIDDEN;
 
 /// The command as it may be written down.
 pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config) -> String {

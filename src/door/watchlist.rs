@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Config, FilesDir};
-use crate::domain::name::HostName;
-use crate::domain::plan::World;
-use crate::domain::release::Taken;
-use crate::domain::roster::{Settings, Wanted};
-use crate::domain::watchlist;
+use crate::domain::base::name::HostName;
+use crate::domain::plan::plan::World;
+use crate::domain::plan::release::Taken;
+use crate::domain::watch::roster::{Settings, Wanted};
+use crate::domain::watch::watchlist;
 use crate::engine::monitor::{Orders, Watchlist};
 
 impl Watchlist for Config {

@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{http, nginx};
-use crate::domain::shell;
+use crate::domain::value::shell;
 
 /// Until a server must have begun to answer, as nginx's proxy_read_timeout.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);

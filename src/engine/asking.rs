@@ -14,9 +14,9 @@ use super::script;
 use super::seal::Seal;
 use super::step::{Attempt, Done};
 use super::wrapper::{self, Answer, Call, Ended, Heard, How, Verb};
-use crate::domain::outcome::{Outcome, seconds};
-use crate::domain::output::{KEEP_BYTES, Output};
-use crate::domain::step::Step;
+use crate::domain::base::outcome::{Outcome, seconds};
+use crate::domain::base::output::{KEEP_BYTES, Output};
+use crate::domain::task::step::Step;
 
 /// How long a host is asked on when the step's own time is up: it ends the step by TERM and KILL by then,
 /// and may have to be reached again.

@@ -1,10 +1,10 @@
 //! The report of an effect that failed inside rollcall itself.
 
-use crate::domain::check::CheckResult;
-use crate::domain::event::{Change, EventKind};
-use crate::domain::outcome::{Failure, FailureKind, Outcome, Verdict};
-use crate::domain::output::Output;
-use crate::domain::rollout::Effect;
+use crate::domain::base::outcome::{Failure, FailureKind, Outcome, Verdict};
+use crate::domain::base::output::Output;
+use crate::domain::check::check::CheckResult;
+use crate::domain::run::event::{Change, EventKind};
+use crate::domain::run::rollout::Effect;
 
 /// The event of an effect that panicked: a bug of ours, which must not leave its host without an end.
 pub fn crashed(effect: &Effect) -> EventKind {

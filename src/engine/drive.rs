@@ -15,10 +15,10 @@ use super::crashed::crashed;
 use super::effect::Work;
 use super::feed::{Control, Live, Over};
 use super::guard::Guard;
-use crate::domain::event::{Event, EventKind};
-use crate::domain::rollout::{Effect, decide};
-use crate::domain::run::Run;
-use crate::domain::wish::{Wish, grant};
+use crate::domain::run::event::{Event, EventKind};
+use crate::domain::run::rollout::{Effect, decide};
+use crate::domain::run::run::Run;
+use crate::domain::run::wish::{Wish, grant};
 
 /// How often a journal that cannot be written is tried again, while what is under way goes on: a full
 /// disk is made room on within minutes, or not at all.

@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::effect::describe;
 use super::port::{ExecEnd, Input};
 use super::step::{Attempt, Done};
-use crate::domain::facts::{CUSTOM_LIMIT_BYTES, CUSTOM_TIMEOUT, Facts, LOOK_TIMEOUT, parse_custom};
-use crate::domain::outcome::Outcome;
-use crate::domain::output::Output;
-use crate::domain::shell;
-use crate::domain::task::Source;
+use crate::domain::base::outcome::Outcome;
+use crate::domain::base::output::Output;
+use crate::domain::task::facts::{CUSTOM_LIMIT_BYTES, CUSTOM_TIMEOUT, Facts, LOOK_TIMEOUT, parse_custom};
+use crate::domain::task::task::Source;
+use crate::domain::value::shell;
 
 /// The look itself.
 const LOOK: &str = include_str!("facts.sh");

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::hands::Hands;
-use crate::domain::access::Operator;
-use crate::domain::event::{Event, Progress};
-use crate::domain::name::RunId;
-use crate::domain::plan::Plan;
-use crate::domain::wish::Wish;
+use crate::domain::ask::access::Operator;
+use crate::domain::base::name::RunId;
+use crate::domain::plan::plan::Plan;
+use crate::domain::run::event::{Event, Progress};
+use crate::domain::run::wish::Wish;
 
 /// Lines of live output kept for a watcher that is behind; older ones are dropped, and said to be.
 /// Output is in the journal all the same.

@@ -3,11 +3,11 @@
 use super::effect::Work;
 use super::snapshot::{Taken, snapshot};
 use super::verify::{Eyes, verify};
-use crate::domain::check::CheckResult;
-use crate::domain::event::{EventKind, Stage, Way};
-use crate::domain::name::HostName;
-use crate::domain::outcome::Verdict;
-use crate::domain::plan::Kind;
+use crate::domain::base::name::HostName;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::check::check::CheckResult;
+use crate::domain::plan::plan::Kind;
+use crate::domain::run::event::{EventKind, Stage, Way};
 
 /// Whose looks at logs those of gates are: what somebody has asked for meanwhile, they have not seen.
 const GATES: &str = "gates";

@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Ports;
 use super::effect::members;
-use crate::domain::event::EventKind;
-use crate::domain::name::HostName;
-use crate::domain::plan::Plan;
-use crate::domain::rotation::Rotation;
-use crate::domain::run::Run;
+use crate::domain::base::name::HostName;
+use crate::domain::inventory::rotation::Rotation;
+use crate::domain::plan::plan::Plan;
+use crate::domain::run::event::EventKind;
+use crate::domain::run::run::Run;
 
 /// Between two looks at a balancer. Rarer than a balancer's own checks, often enough to matter within
 /// a step of minutes.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::domain::event::{Event, EventKind};
-use crate::domain::name::{HostName, RunId};
-use crate::domain::plan::Kind;
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::plan::plan::Kind;
+use crate::domain::run::event::{Event, EventKind};
 
 /// What is held at one moment.
 #[derive(Clone, Debug, Default)]
@@ -90,7 +90,7 @@ fn saw_one(held: &mut Held, event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::outcome::End;
+    use crate::domain::base::outcome::End;
     use jiff::Timestamp;
 
     fn events(run: u64, kinds: Vec<EventKind>) -> Vec<Event> {

@@ -1,8 +1,8 @@
 //! What a command on the machine of rollcall is told of its run.
 
 use super::feed::Live;
-use crate::domain::name::HostName;
-use crate::domain::nodeset::fold;
+use crate::domain::base::name::HostName;
+use crate::domain::base::nodeset::fold;
 
 /// As environment variables. `ROLLCALL_HOSTS` are all hosts of the run, folded: `web[01-20]`.
 pub(super) fn environment(live: &Live, host: Option<&HostName>) -> Vec<(String, String)> {

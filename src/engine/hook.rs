@@ -5,13 +5,13 @@ use tokio::time::Instant;
 use super::effect::{NoFiles, Work};
 use super::here;
 use super::step::{Attempt, Done};
-use crate::domain::event::{EventKind, hook_id};
-use crate::domain::hook::Hook;
-use crate::domain::inventory::Endpoint;
-use crate::domain::plan::HostPlan;
-use crate::domain::run::Run;
-use crate::domain::step::Step;
-use crate::domain::template::Vars;
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::plan::plan::HostPlan;
+use crate::domain::run::event::{EventKind, hook_id};
+use crate::domain::run::run::Run;
+use crate::domain::task::hook::Hook;
+use crate::domain::task::step::Step;
+use crate::domain::value::template::Vars;
 
 /// The name by which a hook's step knows how the run stands; hooks before it have none.
 const OUTCOME: &str = "outcome";

@@ -1,11 +1,11 @@
 //! The second net: whatever an effect reports goes through here before it is an event, so that no secret gets
 //! into the journal by a text that was not masked where it came from.
 
-use crate::domain::check::CheckResult;
-use crate::domain::event::{Change, EventKind};
-use crate::domain::outcome::{Failure, Outcome};
-use crate::domain::output::Output;
-use crate::domain::secret::Masks;
+use crate::domain::base::outcome::{Failure, Outcome};
+use crate::domain::base::output::Output;
+use crate::domain::check::check::CheckResult;
+use crate::domain::run::event::{Change, EventKind};
+use crate::domain::value::secret::Masks;
 
 /// The same event without secrets. What decisions hang on is left as it is: names, numbers, and where a link
 /// points to.

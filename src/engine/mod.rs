@@ -44,11 +44,11 @@ use self::drive::Begin;
 use self::feed::{Control, Live, Over, Watch};
 pub use self::hands::{Hands, Held};
 use self::port::{BalancerDriver, Clock, Places, Prober, Remote, Secrets, Store, StoreError};
-use crate::domain::access::{Granted, Operator};
-use crate::domain::name::RunId;
-use crate::domain::plan::{Kind, Plan};
-use crate::domain::secret::Given;
-use crate::domain::wish::Wish;
+use crate::domain::ask::access::{Granted, Operator};
+use crate::domain::base::name::RunId;
+use crate::domain::plan::plan::{Kind, Plan};
+use crate::domain::run::wish::Wish;
+use crate::domain::value::secret::Given;
 
 /// How long hosts may take to finish their bracket when rollcall is told to stop. After that, runs are
 /// left between two steps; and steps that are still running after the same time again are left alone,

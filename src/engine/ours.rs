@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::beneath;
-use crate::domain::digest::hex;
+use crate::domain::base::digest::hex;
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -122,7 +122,7 @@ pub(super) fn reason(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::digest::sha256_hex;
+    use crate::domain::base::digest::sha256_hex;
 
     #[tokio::test]
     async fn what_is_sent_is_what_was_planned_whatever_takes_its_name() {

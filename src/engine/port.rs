@@ -14,27 +14,27 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::ours::{Planned, Proven};
-use crate::domain::access::Operator;
-use crate::domain::alert::Alert;
-use crate::domain::channel::Channel;
-use crate::domain::event::{Change, Event, EventKind};
-use crate::domain::facts::Gathered;
-use crate::domain::incident::Incident;
-use crate::domain::incidents::{Key as IncidentKey, Log};
-use crate::domain::inventory::{Balancer, Endpoint};
-use crate::domain::name::{HostName, RunId};
-use crate::domain::notice::Notice;
-use crate::domain::output::Output;
-use crate::domain::plan::{Plan, Seat};
-use crate::domain::probe::Probe;
-use crate::domain::record::{Debt, RunSummary};
-use crate::domain::release::{Mark, Taken};
-use crate::domain::roll::{Downtime, History};
-use crate::domain::roster::{Batch, Key};
-use crate::domain::rotation::View;
-use crate::domain::secret::{Given, Masks, SecretVars};
-use crate::domain::seen::Observation;
-use crate::domain::watched::Watched;
+use crate::domain::ask::access::Operator;
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::base::output::Output;
+use crate::domain::check::probe::Probe;
+use crate::domain::check::seen::Observation;
+use crate::domain::inventory::inventory::{Balancer, Endpoint};
+use crate::domain::inventory::rotation::View;
+use crate::domain::notify::channel::Channel;
+use crate::domain::notify::incident::Incident;
+use crate::domain::notify::incidents::{Key as IncidentKey, Log};
+use crate::domain::notify::notice::Notice;
+use crate::domain::plan::plan::{Plan, Seat};
+use crate::domain::plan::release::{Mark, Taken};
+use crate::domain::run::event::{Change, Event, EventKind};
+use crate::domain::run::record::{Debt, RunSummary};
+use crate::domain::task::facts::Gathered;
+use crate::domain::value::secret::{Given, Masks, SecretVars};
+use crate::domain::watch::alert::Alert;
+use crate::domain::watch::roll::{Downtime, History};
+use crate::domain::watch::roster::{Batch, Key};
+use crate::domain::watch::watched::Watched;
 
 /// The time of day. Used for timestamps that people read and for "not before"; never for order.
 pub trait Clock: Send + Sync {

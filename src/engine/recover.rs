@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use super::Ports;
 use super::drive::Begin;
 use super::port::{StoreError, StoredRun};
-use crate::domain::event::{Event, EventKind};
-use crate::domain::name::RunId;
-use crate::domain::outcome::RunOutcome;
-use crate::domain::restart;
-use crate::domain::rollout::Effect;
-use crate::domain::run::Run;
+use crate::domain::base::name::RunId;
+use crate::domain::base::outcome::RunOutcome;
+use crate::domain::run::event::{Event, EventKind};
+use crate::domain::run::restart;
+use crate::domain::run::rollout::Effect;
+use crate::domain::run::run::Run;
 
 /// Reads an open run, and writes down that rollcall is back. `None` for one that cannot be replayed:
 /// it is ended as it is, its debts stay open.

@@ -4,10 +4,10 @@
 use bytes::Bytes;
 
 use super::port::Input;
-use crate::domain::output::Output;
-use crate::domain::plan::HostPlan;
-use crate::domain::shell;
-use crate::domain::task::{Step, Sudo};
+use crate::domain::base::output::Output;
+use crate::domain::plan::plan::HostPlan;
+use crate::domain::task::task::{Step, Sudo};
+use crate::domain::value::shell;
 
 /// Looks up what a link points to. Prints `to TARGET` if that exists, `dangling TARGET`, or `none`.
 pub const OBSERVE: &str = r#"

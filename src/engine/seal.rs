@@ -7,7 +7,7 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::domain::digest::{hex, sha256_hex};
+use crate::domain::base::digest::{hex, sha256_hex};
 
 /// Of a record's name and of the word that confirms; a step would have to guess 64 bits.
 const WORD_DIGITS: usize = 16;

@@ -7,12 +7,12 @@ use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use super::verify::{Eyes, Looked, look, result_of};
-use crate::domain::across::{Seen, compare};
-use crate::domain::check::{CheckResult, Retry};
-use crate::domain::judge::Judged;
-use crate::domain::name::HostName;
-use crate::domain::outcome::Verdict;
-use crate::domain::plan::{Member, Snapshot};
+use crate::domain::base::name::HostName;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::check::across::{Seen, compare};
+use crate::domain::check::check::{CheckResult, Retry};
+use crate::domain::check::judge::Judged;
+use crate::domain::plan::plan::{Member, Snapshot};
 
 /// What a snapshot came to.
 pub struct Taken {
@@ -77,7 +77,7 @@ async fn round(eyes: &Eyes<'_>, snapshot: &Snapshot) -> Round {
 }
 
 /// Who looks: the host itself, or those that look at it.
-fn seats(member: &Member) -> Vec<&crate::domain::inventory::Endpoint> {
+fn seats(member: &Member) -> Vec<&crate::domain::inventory::inventory::Endpoint> {
     match member.check.seats.is_empty() {
         true => vec![&member.endpoint],
         false => member.check.seats.iter().collect(),

@@ -6,11 +6,11 @@ use futures::future::join_all;
 
 use super::Ports;
 use super::port::{Member, StoreError};
-use crate::domain::inventory::{Balancer, Inventory};
-use crate::domain::name::HostName;
-use crate::domain::plan::Seat;
-use crate::domain::record::Debt;
-use crate::domain::rotation::{Capacity, Rotation, Seen, Standing, View};
+use crate::domain::base::name::HostName;
+use crate::domain::inventory::inventory::{Balancer, Inventory};
+use crate::domain::inventory::rotation::{Capacity, Rotation, Seen, Standing, View};
+use crate::domain::plan::plan::Seat;
+use crate::domain::run::record::Debt;
 
 /// How hosts stand, in the order asked, and what their balancers can spare.
 #[derive(Debug, Default)]

@@ -16,13 +16,13 @@ use super::port::{Exec, ExecEnd, ExecReport, Input};
 use super::script;
 use super::seal::Seal;
 use super::wrapper;
-use crate::domain::event::Progress;
-use crate::domain::inventory::Endpoint;
-use crate::domain::outcome::Outcome;
-use crate::domain::output::Output;
-use crate::domain::plan::{HostPlan, Kind};
-use crate::domain::secret::Masks;
-use crate::domain::task::{Step, StepBody};
+use crate::domain::base::outcome::Outcome;
+use crate::domain::base::output::Output;
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::plan::plan::{HostPlan, Kind};
+use crate::domain::run::event::Progress;
+use crate::domain::task::task::{Step, StepBody};
+use crate::domain::value::secret::Masks;
 
 /// How long a guard may take.
 const GUARD_TIMEOUT: Duration = Duration::from_secs(60);

@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::port::{Clock, Fares, Messenger, Outbox, SendError, StoreError, Told, Waiting};
-use crate::domain::channel::Channel;
-use crate::domain::incidents::Incidents;
-use crate::domain::notice::{Notice, What};
+use crate::domain::notify::channel::Channel;
+use crate::domain::notify::incidents::Incidents;
+use crate::domain::notify::notice::{Notice, What};
 
 /// Alerts that are read at once.
 const ALERTS_AT_ONCE: usize = 500;

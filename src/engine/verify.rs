@@ -10,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::looks::{Look, ended_at, is_connection};
 use super::port::{Clock, Place, Places, Prober, Remote};
-use crate::domain::check::{Check, CheckResult};
-use crate::domain::inventory::Endpoint;
-use crate::domain::judge::{Judged, judge};
-use crate::domain::outcome::Verdict;
-use crate::domain::output::Output;
-use crate::domain::probe::Probe;
-use crate::domain::secret::{HIDDEN, Masks};
-use crate::domain::seen::{Answer, Observation};
+use crate::domain::base::outcome::Verdict;
+use crate::domain::base::output::Output;
+use crate::domain::check::check::{Check, CheckResult};
+use crate::domain::check::judge::{Judged, judge};
+use crate::domain::check::probe::Probe;
+use crate::domain::check::seen::{Answer, Observation};
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::value::secret::{HIDDEN, Masks};
 
 /// Everything that a look needs of the world.
 pub struct Eyes<'a> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::port::{ExecEnd, ExecReport, Input};
 use super::script;
 use super::seal::Seal;
-use crate::domain::task::Sudo;
+use crate::domain::task::task::Sudo;
 
 /// The function that finds the place where a host keeps what it knows of steps.
 pub(super) const PLACE: &str = include_str!("place.sh");
@@ -240,8 +240,8 @@ pub fn own_words(operation: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::output::Output;
-    use crate::domain::shell;
+    use crate::domain::base::output::Output;
+    use crate::domain::value::shell;
     use crate::engine::seal::SealKey;
 
     fn seal() -> Seal {

@@ -8,8 +8,8 @@ use russh::client::{self, ChannelOpenHandle, DisconnectReason, Session};
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
 
 use super::Shared;
-use crate::domain::inventory::Endpoint;
-use crate::domain::output::printable;
+use crate::domain::base::output::printable;
+use crate::domain::inventory::inventory::Endpoint;
 use crate::engine::port::KeyState;
 
 /// What is shown of a text that a host chose: russh's errors hold such, too, names of algorithms for instance.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::client::{Client, Refusal, foreign};
-use crate::domain::inventory::Endpoint;
+use crate::domain::inventory::inventory::Endpoint;
 use crate::engine::cut::Cut;
 use crate::engine::port::{HostKey, OpenError, Stream};
 

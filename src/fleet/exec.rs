@@ -10,8 +10,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::domain::output::{Capture, Output, to_text};
-use crate::domain::secret::{Masks, Stream};
+use crate::domain::base::output::{Capture, Output, to_text};
+use crate::domain::value::secret::{Masks, Stream};
 use crate::engine::ours::Proven;
 use crate::engine::port::{Content, Exec, ExecEnd, ExecReport, Input, Packed};
 

@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::exec::{CLOSE_GRACE, Kept, Lines, TERM_GRACE, send};
-use crate::domain::inventory::Endpoint;
-use crate::domain::output::Capture;
+use crate::domain::base::output::Capture;
+use crate::domain::inventory::inventory::Endpoint;
 use crate::engine::port::{Exec, ExecEnd, ExecReport, HostKey, OpenError, Remote, Stream};
 
 /// What a command is given of the daemon's own environment.

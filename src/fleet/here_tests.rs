@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::secret::Masks;
+use crate::domain::value::secret::Masks;
 use crate::engine::port::Input;
 
 /// Nobody is to be asked but this machine.

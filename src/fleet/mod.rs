@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use self::connect::{Dial, Identity, Link, Target, connect, look_at_key, open_through, phase};
 use self::known_hosts::KnownHosts;
-use crate::domain::inventory::Endpoint;
+use crate::domain::inventory::inventory::Endpoint;
 use crate::engine::port::{Clock, Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, Remote, Stream};
 
 /// Commands at the same time on one connection: sshd allows ten (MaxSessions), and two are left for

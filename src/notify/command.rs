@@ -7,8 +7,8 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-use crate::domain::notice::Notice;
-use crate::domain::output::to_text;
+use crate::domain::base::output::to_text;
+use crate::domain::notify::notice::Notice;
 use crate::engine::port::SendError;
 use crate::present::notice;
 

@@ -9,8 +9,8 @@ use lettre::transport::smtp::client::{Certificate, Tls as LettreTls, TlsParamete
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use super::command;
-use crate::domain::channel::{Mail, Smtp, Tls, Transport};
-use crate::domain::notice::{Notice, What};
+use crate::domain::notify::channel::{Mail, Smtp, Tls, Transport};
+use crate::domain::notify::notice::{Notice, What};
 use crate::engine::port::SendError;
 use crate::present::notice;
 

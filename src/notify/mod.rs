@@ -6,8 +6,8 @@ mod webhook;
 
 use async_trait::async_trait;
 
-use crate::domain::channel::{Channel, Way};
-use crate::domain::notice::Notice;
+use crate::domain::notify::channel::{Channel, Way};
+use crate::domain::notify::notice::Notice;
 use crate::engine::port::{Messenger, SendError};
 
 /// See the module.

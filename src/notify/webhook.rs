@@ -16,11 +16,11 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::domain::channel::{Webhook, fill};
-use crate::domain::digest::hex;
-use crate::domain::notice::Notice;
-use crate::domain::output::to_text;
-use crate::domain::secret::HIDDEN;
+use crate::domain::base::digest::hex;
+use crate::domain::base::output::to_text;
+use crate::domain::notify::channel::{Webhook, fill};
+use crate::domain::notify::notice::Notice;
+use crate::domain::value::secret::HIDDEN;
 use crate::engine::port::SendError;
 use crate::present::notice;
 

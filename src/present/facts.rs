@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::json::line;
 use super::table::{age, alike, columns, folded};
-use crate::domain::event::{Event, EventKind};
-use crate::domain::facts::{Facts, Gathered, NAMES};
-use crate::domain::name::HostName;
-use crate::domain::outcome::End;
-use crate::domain::run::Run;
+use crate::domain::base::name::HostName;
+use crate::domain::base::outcome::End;
+use crate::domain::run::event::{Event, EventKind};
+use crate::domain::run::run::Run;
+use crate::domain::task::facts::{Facts, Gathered, NAMES};
 
 /// Values of one fact that are listed; where hosts differ in more, it says only in how many.
 const VALUES_SHOWN: usize = 8;

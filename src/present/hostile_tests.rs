@@ -7,18 +7,18 @@ use super::live::Lines;
 use super::report::{HostReport, Report, told};
 use super::table::columns;
 use super::{json, notice, recap, table, watching};
-use crate::domain::bracket::Phase;
-use crate::domain::check::CheckResult;
-use crate::domain::command::Format;
-use crate::domain::event::{Change, Event, EventKind, Progress, Stage, Way};
-use crate::domain::name::{HostName, RunId};
-use crate::domain::notice::{About, Notice, NoticeKind, Seen, What};
-use crate::domain::outcome::{End, Failure, FailureKind, Outcome, Verdict};
-use crate::domain::output::{Output, is_steering, printable, to_text};
-use crate::domain::plan::{Kind, Plan};
-use crate::domain::record::{Debt, RunSummary};
-use crate::domain::roll::{Line, Roll};
-use crate::domain::run::Run;
+use crate::domain::ask::command::Format;
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::base::outcome::{End, Failure, FailureKind, Outcome, Verdict};
+use crate::domain::base::output::{Output, is_steering, printable, to_text};
+use crate::domain::check::check::CheckResult;
+use crate::domain::notify::notice::{About, Notice, NoticeKind, Seen, What};
+use crate::domain::plan::plan::{Kind, Plan};
+use crate::domain::run::bracket::Phase;
+use crate::domain::run::event::{Change, Event, EventKind, Progress, Stage, Way};
+use crate::domain::run::record::{Debt, RunSummary};
+use crate::domain::run::run::Run;
+use crate::domain::watch::roll::{Line, Roll};
 
 /// Longer than a width that Rust can format.
 const TOO_WIDE: usize = 70_000;
@@ -39,7 +39,7 @@ fn plan(kind: Kind) -> Plan {
           "web2": {"endpoint": {"name": "web2", "address": "web2", "port": 22, "login": "d"}, "steps": [],
             "rollback": [], "vars": {}, "observe": null, "checks": [], "checks_back": [], "balancer": null}},
         "balancers": {}, "leases": [], "files_root": "files"}"#;
-    Plan { kind, ..crate::domain::plan::read(text).unwrap() }
+    Plan { kind, ..crate::domain::plan::plan::read(text).unwrap() }
 }
 
 fn events(text: &str) -> Vec<Event> {

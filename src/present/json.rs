@@ -4,13 +4,13 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::domain::bracket::Phase;
-use crate::domain::event::Event;
-use crate::domain::inventory::Inventory;
-use crate::domain::name::HostName;
-use crate::domain::output::is_steering;
-use crate::domain::release::Taken;
-use crate::domain::run::Run;
+use crate::domain::base::name::HostName;
+use crate::domain::base::output::is_steering;
+use crate::domain::inventory::inventory::Inventory;
+use crate::domain::plan::release::Taken;
+use crate::domain::run::bracket::Phase;
+use crate::domain::run::event::Event;
+use crate::domain::run::run::Run;
 
 /// Version of these shapes; it grows when a field changes its meaning or goes away.
 pub const VERSION: u32 = 1;

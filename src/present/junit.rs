@@ -6,8 +6,8 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Property, Report as Junit, TestCase, TestCaseStatus, TestSuite};
 
 use super::report::{HostReport, Report, one_line};
-use crate::domain::check::CheckResult;
-use crate::domain::outcome::Verdict;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::check::check::CheckResult;
 
 /// Characters of a message; the whole text stands in the element.
 const MESSAGE_CHARS: usize = 200;

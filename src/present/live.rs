@@ -1,12 +1,12 @@
 //! A run as it happens: one event, one line, with the host right-aligned in front.
 
-use crate::domain::check::CheckResult;
-use crate::domain::event::{Change, Event, EventKind, PausedUntil, Progress, Then, Way};
-use crate::domain::inventory::Endpoint;
-use crate::domain::name::{HostName, RunId, count};
-use crate::domain::outcome::{End, Outcome, seconds};
-use crate::domain::output::{Output, clipped};
-use crate::domain::plan::{Kind, Plan};
+use crate::domain::base::name::{HostName, RunId, count};
+use crate::domain::base::outcome::{End, Outcome, seconds};
+use crate::domain::base::output::{Output, clipped};
+use crate::domain::check::check::CheckResult;
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::plan::plan::{Kind, Plan};
+use crate::domain::run::event::{Change, Event, EventKind, PausedUntil, Progress, Then, Way};
 
 use super::table::folded;
 

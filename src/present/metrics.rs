@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::prometheus::{Family, Results};
-use crate::domain::record::{Debt, RunSummary};
-use crate::domain::roll::{Line, Pace, Roll};
+use crate::domain::run::record::{Debt, RunSummary};
+use crate::domain::watch::roll::{Line, Pace, Roll};
 
 /// What there is to count.
 pub struct Metrics<'m> {

@@ -4,9 +4,9 @@
 use std::fmt::Write;
 
 use super::report::{Report, one_line};
-use crate::domain::check::CheckResult;
-use crate::domain::outcome::Verdict;
-use crate::domain::perf::Reading;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::base::perf::Reading;
+use crate::domain::check::check::CheckResult;
 
 /// Problems of each kind that the first line names.
 const NAMED: usize = 3;

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::report::one_line;
-use crate::domain::notice::{About, Ended, Notice, NoticeKind, What};
-use crate::domain::outcome::Verdict;
-use crate::domain::output::printable;
-use crate::domain::template::Vars;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::base::output::printable;
+use crate::domain::notify::notice::{About, Ended, Notice, NoticeKind, What};
+use crate::domain::value::template::Vars;
 
 /// Characters of the node set in a subject.
 const HOSTS_CHARS: usize = 80;

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use super::steps::{probe, step};
 use super::table::{alike, folded};
-use crate::domain::name::{HostName, count};
-use crate::domain::plan::{HostPlan, Plan};
-use crate::domain::task::{Hook, OnFailure, PauseUntil};
+use crate::domain::base::name::{HostName, count};
+use crate::domain::plan::plan::{HostPlan, Plan};
+use crate::domain::task::task::{Hook, OnFailure, PauseUntil};
 
 /// `plan`: batches, and what happens on each host; hosts whose steps are the same are told once.
 pub fn plan(plan: &Plan) -> String {

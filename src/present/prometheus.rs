@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::report::Report;
-use crate::domain::outcome::Verdict;
-use crate::domain::perf::Reading;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::base::perf::Reading;
 
 /// Metrics of one name: each set of labels has one value.
 pub struct Family {

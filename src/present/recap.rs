@@ -3,13 +3,13 @@
 
 use std::fmt::Write;
 
-use crate::domain::bracket::Phase;
-use crate::domain::event::{Event, EventKind};
-use crate::domain::name::{HostName, count};
-use crate::domain::outcome::{End, Outcome, Verdict};
-use crate::domain::output::Output;
-use crate::domain::plan::Kind;
-use crate::domain::run::Run;
+use crate::domain::base::name::{HostName, count};
+use crate::domain::base::outcome::{End, Outcome, Verdict};
+use crate::domain::base::output::Output;
+use crate::domain::plan::plan::Kind;
+use crate::domain::run::bracket::Phase;
+use crate::domain::run::event::{Event, EventKind};
+use crate::domain::run::run::Run;
 
 use super::facts;
 use super::table::{alike, columns, folded};
@@ -241,8 +241,8 @@ fn story_line(kind: &EventKind) -> String {
     }
 }
 
-fn change_word(change: &crate::domain::event::Change) -> String {
-    use crate::domain::event::Change;
+fn change_word(change: &crate::domain::run::event::Change) -> String {
+    use crate::domain::run::event::Change;
     match change {
         Change::Done { .. } => "done".into(),
         Change::Refused { why } => format!("nothing changed: {}", why),

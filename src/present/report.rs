@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{json, junit, nagios, prometheus, tap};
-use crate::domain::check::CheckResult;
-use crate::domain::command::Format;
-use crate::domain::event::Event;
-use crate::domain::inventory::{Host, Inventory};
-use crate::domain::name::{HostName, RunId};
-use crate::domain::outcome::{RunOutcome, Verdict};
-use crate::domain::output::clipped;
-use crate::domain::run::Run;
+use crate::domain::ask::command::Format;
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::base::outcome::{RunOutcome, Verdict};
+use crate::domain::base::output::clipped;
+use crate::domain::check::check::CheckResult;
+use crate::domain::inventory::inventory::{Host, Inventory};
+use crate::domain::run::event::Event;
+use crate::domain::run::run::Run;
 
 /// What there is to tell of some checks.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use crate::domain::event::{Event, EventKind};
-use crate::domain::expansion::readable;
-use crate::domain::name::HostName;
-use crate::domain::outcome::Outcome;
-use crate::domain::probe::Probe;
-use crate::domain::run::Run;
-use crate::domain::task::{Awaited, LineState, ServiceState, Source, Step, StepBody, Sudo};
+use crate::domain::base::name::HostName;
+use crate::domain::base::outcome::Outcome;
+use crate::domain::check::probe::Probe;
+use crate::domain::run::event::{Event, EventKind};
+use crate::domain::run::run::Run;
+use crate::domain::task::task::{Awaited, LineState, ServiceState, Source, Step, StepBody, Sudo};
+use crate::domain::value::expansion::readable;
 
 use super::table::{alike, folded};
 

@@ -5,15 +5,15 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use crate::domain::access::Operator;
-use crate::domain::inventory::Inventory;
-use crate::domain::name::{HostName, count};
-use crate::domain::nodeset::fold;
-use crate::domain::outcome::seconds;
-use crate::domain::output::clipped;
-use crate::domain::record::{Debt, RunSummary};
-use crate::domain::release::{Mark, Taken, last_good, marked_bad};
-use crate::domain::rotation::{Capacity, Standing};
+use crate::domain::ask::access::Operator;
+use crate::domain::base::name::{HostName, count};
+use crate::domain::base::nodeset::fold;
+use crate::domain::base::outcome::seconds;
+use crate::domain::base::output::clipped;
+use crate::domain::inventory::inventory::Inventory;
+use crate::domain::inventory::rotation::{Capacity, Standing};
+use crate::domain::plan::release::{Mark, Taken, last_good, marked_bad};
+use crate::domain::run::record::{Debt, RunSummary};
 
 /// Of one cell that are shown: what hosts print is in cells, too. `--json` has all of it.
 const CELL_CHARS_LIMIT: usize = 2_000;

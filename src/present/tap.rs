@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::report::{Report, one_line};
-use crate::domain::check::CheckResult;
-use crate::domain::outcome::Verdict;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::check::check::CheckResult;
 
 /// All checks as tests. Warnings pass; what could not be seen, or was not looked at, does not.
 pub fn lines(report: &Report) -> String {

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::json::line;
 use super::table::{age, alike, columns, folded};
-use crate::domain::name::{HostName, RunId, count};
-use crate::domain::outcome::{Verdict, seconds};
-use crate::domain::record::RunSummary;
-use crate::domain::roll::{Changed, Downtime, History, Line, Quiet, Roll, Sample};
+use crate::domain::base::name::{HostName, RunId, count};
+use crate::domain::base::outcome::{Verdict, seconds};
+use crate::domain::run::record::RunSummary;
+use crate::domain::watch::roll::{Changed, Downtime, History, Line, Quiet, Roll, Sample};
 
 /// Columns of a sparkline.
 const STRIP_WIDTH: usize = 60;

@@ -8,10 +8,10 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::{Failed, Probes};
-use crate::domain::inventory::Endpoint;
-use crate::domain::output::to_text;
-use crate::domain::probe::{Http, Trust};
-use crate::domain::seen::{Answer, Observation};
+use crate::domain::base::output::to_text;
+use crate::domain::check::probe::{Http, Trust};
+use crate::domain::check::seen::{Answer, Observation};
+use crate::domain::inventory::inventory::Endpoint;
 use crate::engine::port::Stream;
 
 /// Largest body that is looked at, in bytes; a larger one is cut there.

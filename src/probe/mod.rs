@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
-use crate::domain::inventory::Endpoint;
-use crate::domain::output::to_text;
-use crate::domain::probe::{Http, Probe, Tcp, Tls};
-use crate::domain::seen::Observation;
+use crate::domain::base::output::to_text;
+use crate::domain::check::probe::{Http, Probe, Tcp, Tls};
+use crate::domain::check::seen::Observation;
+use crate::domain::inventory::inventory::Endpoint;
 use crate::engine::port::{Clock, OpenError, Prober, Remote, Stream};
 use tls::Shaker;
 

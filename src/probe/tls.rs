@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertS
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::domain::seen::Handshake;
+use crate::domain::check::seen::Handshake;
 use crate::engine::port::{Clock, Stream};
 
 const DAY_SECONDS: f64 = 24.0 * 3600.0;

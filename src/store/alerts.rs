@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{SqliteStore, failed};
-use crate::domain::alert::Alert;
+use crate::domain::watch::alert::Alert;
 use crate::engine::port::StoreError;
 
 /// Adds one. Call within the transaction of the state that it tells of.

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, params};
 
 use super::{SqliteStore, failed};
-use crate::domain::event::Event;
-use crate::domain::facts::Gathered;
-use crate::domain::name::{HostName, RunId};
-use crate::domain::plan::Plan;
-use crate::domain::task::StepBody;
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::plan::plan::Plan;
+use crate::domain::run::event::Event;
+use crate::domain::task::facts::Gathered;
+use crate::domain::task::task::StepBody;
 use crate::engine::port::StoreError;
 
 /// Notes which steps will bring facts.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::failed;
-use crate::domain::digest::sha256_hex;
+use crate::domain::base::digest::sha256_hex;
 use crate::engine::port::StoreError;
 
 /// Of one of the two places in the file, which are written in turn: a write that is cut short leaves the other.

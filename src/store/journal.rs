@@ -6,10 +6,10 @@ use rusqlite::{Connection, params};
 
 use super::head::end_of;
 use super::{facts, failed, releases, watch};
-use crate::domain::digest::sha256_hex;
-use crate::domain::event::{Change, Event, EventKind, Way};
-use crate::domain::name::{HostName, RunId};
-use crate::domain::outcome::End;
+use crate::domain::base::digest::sha256_hex;
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::base::outcome::End;
+use crate::domain::run::event::{Change, Event, EventKind, Way};
 use crate::engine::port::StoreError;
 
 /// How many of the last rows are checked at start: enough to see a cut or changed tail. The whole

@@ -26,14 +26,14 @@ use rusqlite_migration::{M, Migrations};
 
 use self::head::Head;
 use self::proof::Written;
-use crate::domain::access::Operator;
-use crate::domain::event::{Event, EventKind};
-use crate::domain::facts::Gathered;
-use crate::domain::name::{HostName, RunId};
-use crate::domain::plan::{self, Plan};
-use crate::domain::record::{Debt, RunSummary};
-use crate::domain::release::{Mark, Taken};
-use crate::domain::size;
+use crate::domain::ask::access::Operator;
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::plan::plan::{self, Plan};
+use crate::domain::plan::release::{Mark, Taken};
+use crate::domain::plan::size;
+use crate::domain::run::event::{Event, EventKind};
+use crate::domain::run::record::{Debt, RunSummary};
+use crate::domain::task::facts::Gathered;
 use crate::engine::port::{Store, StoreError, StoredRun};
 
 /// How long a statement waits for another process that reads.
@@ -171,7 +171,7 @@ impl SqliteStore {
     /// [`Store::create_run`], on this thread.
     pub fn create_run_now(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
         let text = serde_json::to_string(plan).map_err(failed)?;
-        let sha256 = crate::domain::digest::sha256_hex(text.as_bytes());
+        let sha256 = crate::domain::base::digest::sha256_hex(text.as_bytes());
         self.transact_with(true, |connection| {
             refuse_if_leased(connection, plan)?;
             let hosts: Vec<&str> = plan.hosts.keys().map(HostName::as_str).collect();

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{SqliteStore, failed};
-use crate::domain::alert::Alert;
-use crate::domain::notice::Notice;
+use crate::domain::notify::notice::Notice;
+use crate::domain::watch::alert::Alert;
 use crate::engine::port::{Fares, Outbox, StoreError, Teller, Told, Waiting};
 
 /// What is neither delivered nor given up.

@@ -7,9 +7,9 @@ use rusqlite::Connection;
 
 use super::failed;
 use super::journal::CHECKED_AT_START_ROWS;
-use crate::domain::digest::sha256_hex;
-use crate::domain::event::{Change, Event, EventKind};
-use crate::domain::name::{HostName, RunId};
+use crate::domain::base::digest::sha256_hex;
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::run::event::{Change, Event, EventKind};
 use crate::engine::port::StoreError;
 
 /// What the table of runs says of one.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::tests::{ann, at, drain, enabled, ended, error, plan, settled, store};
 use super::*;
-use crate::domain::event::Change;
-use crate::domain::outcome::{End, RunOutcome};
+use crate::domain::base::outcome::{End, RunOutcome};
+use crate::domain::run::event::Change;
 
 /// Removes what keeps the journal from being changed by accident.
 const OPEN_UP: &str = "DROP TRIGGER event_only_grows_update; DROP TRIGGER event_only_grows_delete;
@@ -89,7 +89,7 @@ fn a_journal_with_any_bodies_is_read_or_refused_and_nothing_fails() {
         let copy = folder.path().join("rollcall.db");
         std::fs::copy(&path, &copy).unwrap();
         let connection = Connection::open(&copy).unwrap();
-        let sum = crate::domain::digest::sha256_hex(format!("{}\n7\n2\n1\n1970-01-01T00:00:09Z\n{body}", mark.hash).as_bytes());
+        let sum = crate::domain::base::digest::sha256_hex(format!("{}\n7\n2\n1\n1970-01-01T00:00:09Z\n{body}", mark.hash).as_bytes());
         connection.execute(
             "INSERT INTO event (seq, run, epoch, at, host, op, body, prev, hash) VALUES (7, 2, 1, '1970-01-01T00:00:09Z', NULL, NULL, ?, ?, ?)",
             params![body, mark.hash, sum],

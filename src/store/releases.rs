@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, params};
 
 use super::{SqliteStore, failed};
-use crate::domain::event::Event;
-use crate::domain::name::{HostName, RunId};
-use crate::domain::plan::Plan;
-use crate::domain::release::{Mark, Release, Taken};
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::plan::plan::Plan;
+use crate::domain::plan::release::{Mark, Release, Taken};
+use crate::domain::run::event::Event;
 use crate::engine::port::StoreError;
 
 /// Releases that are told of each host: more than anybody goes back.

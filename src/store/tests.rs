@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::domain::access::Role;
-use crate::domain::alert::{Alert, AlertChange};
-use crate::domain::command::{Params, Title};
-use crate::domain::event::{Change, Way};
-use crate::domain::facts::{self, Facts};
-use crate::domain::inventory::Endpoint;
-use crate::domain::outcome::{End, Outcome, RunOutcome};
-use crate::domain::output::Output;
-use crate::domain::plan::{HostPlan, Kind};
-use crate::domain::release::{Mark, Release};
-use crate::domain::task::{Rollout, Step, StepBody};
+use crate::domain::ask::access::Role;
+use crate::domain::ask::command::{Params, Title};
+use crate::domain::base::outcome::{End, Outcome, RunOutcome};
+use crate::domain::base::output::Output;
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::plan::plan::{HostPlan, Kind};
+use crate::domain::plan::release::{Mark, Release};
+use crate::domain::run::event::{Change, Way};
+use crate::domain::task::facts::{self, Facts};
+use crate::domain::task::task::{Rollout, Step, StepBody};
+use crate::domain::watch::alert::{Alert, AlertChange};
 
 pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -216,7 +216,7 @@ fn what_was_begun_and_not_brought_to_an_end_is_no_good_release() {
     let (_dir, store) = store();
     let begun = EventKind::StepStarted {
         host: "web1".into(),
-        way: crate::domain::event::Way::Forward,
+        way: crate::domain::run::event::Way::Forward,
         step: 0,
         name: "s".into(),
         attempt: 1,
@@ -279,7 +279,7 @@ fn an_operation_is_begun_once() {
     let run = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
     let begin = || EventKind::StepStarted {
         host: "web1".into(),
-        way: crate::domain::event::Way::Forward,
+        way: crate::domain::run::event::Way::Forward,
         step: 0,
         name: "s".into(),
         attempt: 1,

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{SqliteStore, alerts, failed};
-use crate::domain::check::CheckResult;
-use crate::domain::event::Event;
-use crate::domain::name::{HostName, RunId};
-use crate::domain::outcome::Verdict;
-use crate::domain::roll::{Changed, Downtime, History, Sample};
-use crate::domain::roster::{Batch, Key};
-use crate::domain::watched::Watched;
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::base::outcome::Verdict;
+use crate::domain::check::check::CheckResult;
+use crate::domain::run::event::Event;
+use crate::domain::watch::roll::{Changed, Downtime, History, Sample};
+use crate::domain::watch::roster::{Batch, Key};
+use crate::domain::watch::watched::Watched;
 use crate::engine::port::{StoreError, Watches};
 
 /// Series that one call to forget looks at, and looks of one that it forgets: it must not hold the store up.

@@ -1,7 +1,7 @@
 //! What is kept of what is watched.
 
 use super::*;
-use crate::domain::alert::{Alert, AlertChange};
+use crate::domain::watch::alert::{Alert, AlertChange};
 use crate::store::SqliteStore;
 
 fn at(second: i64) -> Timestamp {

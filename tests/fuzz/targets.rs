@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use rollcall::config::{Config, from_texts};
-use rollcall::domain::command::parse_line;
-use rollcall::domain::event::Event;
-use rollcall::domain::nodeset::{EXPANSION_LIMIT_NAMES, expand, fold};
-use rollcall::domain::output::Output;
-use rollcall::domain::selector::select;
-use rollcall::domain::template::{self, Vars};
+use rollcall::domain::ask::command::parse_line;
+use rollcall::domain::base::nodeset::{EXPANSION_LIMIT_NAMES, expand, fold};
+use rollcall::domain::base::output::Output;
+use rollcall::domain::inventory::selector::select;
+use rollcall::domain::run::event::Event;
+use rollcall::domain::value::template::{self, Vars};
 use rollcall::engine::port::{ExecEnd, ExecReport};
 use rollcall::engine::wrapper::hear;
 
@@ -64,7 +64,7 @@ pub fn script(bytes: &[u8]) {
     }
     let with = |value: &str| template::script(text, &Vars::from([("v".to_string(), value.into())]));
     if let (Ok(one), Ok(other)) = (with("plain"), with("'; id #")) {
-        let body = |script: &str| rollcall::domain::expansion::split(script).1.to_string();
+        let body = |script: &str| rollcall::domain::value::expansion::split(script).1.to_string();
         if text.contains("{{ v }}") && text.matches("{{").count() == text.matches("{{ v }}").count() {
             assert_eq!(body(&one), body(&other), "{text:?}");
         }

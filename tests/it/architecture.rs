@@ -125,37 +125,43 @@ fn the_rule_for_arrows_has_teeth() {
     assert_eq!(named("use crate::engine::port; crate::domain::x"), ["engine", "domain"]);
 }
 
-#[test]
-fn the_domain_is_pure_and_a_chain() {
-    let list =
+/// The rooms of the domain, lowest first, as `src/domain/mod.rs` lists them.
+fn rooms() -> Vec<String> {
+    let map =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/domain/mod.rs")).unwrap();
-    let chain = list.split("\n//!\n").find(|part| part.starts_with("//! name, ")).expect("the chain");
-    let chain = chain.replace("//!", "");
-    let order: Vec<&str> = chain.split(',').map(str::trim).collect();
-    assert_eq!(
-        order.len(),
-        list.matches("pub mod ").count(),
-        "every file of the domain has its place in the chain"
-    );
+    let list = map.split("\n//!\n").find(|part| part.starts_with("//! base, ")).expect("the list of rooms");
+    let rooms: Vec<String> = list.replace("//!", "").split(',').map(|room| room.trim().into()).collect();
+    assert_eq!(rooms.len(), map.matches("pub mod ").count(), "every room of the domain has its floor");
+    rooms
+}
+
+#[test]
+fn the_domain_is_pure_and_its_rooms_stand_on_floors() {
+    let rooms = rooms();
+    let floor = |name: &str| rooms.iter().position(|room| room == name);
+    let mut faults = Vec::new();
     for (path, text) in sources().into_iter().filter(|(path, _)| module_of(path) == "domain") {
         let text = without_tests(&text);
-        for word in IMPURE {
-            assert!(
-                !text.contains(&format!("{word}::")),
-                "{}: the domain does not know {word}",
-                path.display()
-            );
-        }
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let Some(own) = order.iter().position(|file| *file == name) else { continue };
-        for (at, word) in text.match_indices("super::") {
+        let known = IMPURE.iter().filter(|word| text.contains(&format!("{word}::")));
+        faults.extend(known.map(|word| format!("{}: the domain does not know {word}", path.display())));
+        let Some(own) = path
+            .parent()
+            .into_iter()
+            .flat_map(Path::components)
+            .find_map(|part| floor(&part.as_os_str().to_string_lossy()))
+        else {
+            continue;
+        };
+        for (at, word) in text.match_indices("crate::domain::") {
             let target: String =
                 text[at + word.len()..].chars().take_while(|c| c.is_ascii_lowercase()).collect();
-            let place = order.iter().position(|file| *file == target);
-            let below = place.is_none_or(|place| place < own);
-            assert!(below, "{}: imports {target}, which stands after it in domain/mod.rs", path.display());
+            let above = floor(&target).expect("a room of the domain") > own;
+            faults.extend(
+                above.then(|| format!("{}: imports the room {target}, which is above it", path.display())),
+            );
         }
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rollcall::balancer::Balancers;
-use rollcall::domain::inventory::{
+use rollcall::domain::inventory::inventory::{
     Balancer, Driver, ENABLE_TIMEOUT, Nginx as Settings, NginxStyle, OnDrainTimeout,
 };
-use rollcall::domain::rotation::Rotation;
+use rollcall::domain::inventory::rotation::Rotation;
 use rollcall::engine::port::BalancerDriver;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

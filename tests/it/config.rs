@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rollcall::config::{Config, FilesDir, Settings, from_texts, load};
-use rollcall::domain::access::Role;
-use rollcall::domain::command::Params;
-use rollcall::domain::expansion::readable;
-use rollcall::domain::inventory::{Driver, Host, OnDrainTimeout, Present, Socket};
-use rollcall::domain::name::HostName;
-use rollcall::domain::plan::{secrets_of, vars_of};
-use rollcall::domain::probe::Probe;
-use rollcall::domain::rotation::Floor;
-use rollcall::domain::task::{BatchSize, Files, MaxFailures, OnFailure, StepBody, Sudo};
+use rollcall::domain::ask::access::Role;
+use rollcall::domain::ask::command::Params;
+use rollcall::domain::base::name::HostName;
+use rollcall::domain::check::probe::Probe;
+use rollcall::domain::inventory::inventory::{Driver, Host, OnDrainTimeout, Present, Socket};
+use rollcall::domain::inventory::rotation::Floor;
+use rollcall::domain::plan::plan::{secrets_of, vars_of};
+use rollcall::domain::task::task::{BatchSize, Files, MaxFailures, OnFailure, StepBody, Sudo};
+use rollcall::domain::value::expansion::readable;
 use serde_json::json;
 
 fn repository() -> PathBuf {

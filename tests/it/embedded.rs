@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rollcall::domain::inventory::Endpoint;
-use rollcall::domain::output::KEEP_BYTES;
+use rollcall::domain::base::output::KEEP_BYTES;
+use rollcall::domain::inventory::inventory::Endpoint;
 use rollcall::embedded::sshd::{Behaviour, Ended, ExecIo, Sshd};
 use rollcall::embedded::traffic::Traffic;
 use rollcall::embedded::{EmbeddedFleet, EmbeddedHost};
@@ -229,7 +229,7 @@ async fn a_flood_arrives_bounded_and_counted() {
     let report = scene.web("head -c 5000000 /dev/zero | tr '\\0' x; echo; echo end").await;
     assert_eq!(report.end, ExecEnd::Exited(0));
     assert!(report.stdout.text.ends_with("x\nend\n") && report.stdout.text.len() < 100_000);
-    let kept = 2 * rollcall::domain::output::KEEP_BYTES as u64;
+    let kept = 2 * rollcall::domain::base::output::KEEP_BYTES as u64;
     assert_eq!(report.stdout.left_out, 5_000_005 - kept);
 }
 

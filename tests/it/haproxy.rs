@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall::balancer::Balancers;
-use rollcall::domain::event::Change;
-use rollcall::domain::inventory::{Balancer, Driver, Haproxy as Settings, OnDrainTimeout, Socket};
-use rollcall::domain::rotation::{Floor, Rotation, View};
+use rollcall::domain::inventory::inventory::{Balancer, Driver, Haproxy as Settings, OnDrainTimeout, Socket};
+use rollcall::domain::inventory::rotation::{Floor, Rotation, View};
+use rollcall::domain::run::event::Change;
 use rollcall::engine::port::BalancerDriver;
 use tokio::task::JoinHandle;
 

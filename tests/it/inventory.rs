@@ -7,9 +7,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use rollcall::config::{Config, load, load_kept, refresh};
-use rollcall::domain::inventory::{Driver, Host};
-use rollcall::domain::name::HostName;
-use rollcall::domain::rotation::Floor;
+use rollcall::domain::base::name::HostName;
+use rollcall::domain::inventory::inventory::{Driver, Host};
+use rollcall::domain::inventory::rotation::Floor;
 use serde_json::json;
 
 use crate::support::site::Site;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use mail_parser::MessageParser;
 use rollcall::daemon::{Daemon, SystemClock};
-use rollcall::domain::alert::{Alert, AlertChange};
-use rollcall::domain::outcome::Verdict;
-use rollcall::domain::roster::Batch;
+use rollcall::domain::base::outcome::Verdict;
+use rollcall::domain::watch::alert::{Alert, AlertChange};
+use rollcall::domain::watch::roster::Batch;
 use rollcall::engine::port::Clock;
 use serde_json::Value;
 use sha2::Sha256;

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use rollcall::domain::template::{self, Vars};
+use rollcall::domain::value::template::{self, Vars};
 use serde_json::json;
 
 const DEFAULT_CASES: usize = 10_000;

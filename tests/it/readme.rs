@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use rollcall::domain::command::parse_line;
+use rollcall::domain::ask::command::parse_line;
 
 /// The texts that show commands.
 const SHOWN: [&str; 7] = [

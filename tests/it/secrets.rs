@@ -7,7 +7,7 @@ use std::process::Stdio;
 use age::secrecy::ExposeSecret;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use rollcall::domain::digest::sha256_hex;
+use rollcall::domain::base::digest::sha256_hex;
 use tokio::process::{Child, Command};
 
 use crate::support::site::{Site, answer_of};

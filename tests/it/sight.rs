@@ -1,6 +1,6 @@
 //! An operator with groups reads no name that lies outside of them, whatever they ask for and in whichever format.
 
-use rollcall::domain::command::built_in_names;
+use rollcall::domain::ask::command::built_in_names;
 
 use crate::support::site::Site;
 use crate::support::{eventually, keygen, read, write};

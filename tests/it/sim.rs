@@ -20,10 +20,10 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use rollcall::domain::event::{Stage, Way};
-use rollcall::domain::name::HostName;
-use rollcall::domain::outcome::{End, RunOutcome};
-use rollcall::domain::rollout::Effect;
+use rollcall::domain::base::name::HostName;
+use rollcall::domain::base::outcome::{End, RunOutcome};
+use rollcall::domain::run::event::{Stage, Way};
+use rollcall::domain::run::rollout::Effect;
 
 use self::broken::Bug;
 use self::run::{Report, Scenario, simulate};
@@ -253,7 +253,7 @@ fn intent_of(effect: &Effect) -> &'static str {
         Effect::Checks { .. } => "checks-started",
         Effect::Enable { .. } => "enable-started",
         // Nobody puts hosts back by hand here; deaths around this one are played in the table tests of
-        // `domain/rollout.rs`.
+        // `domain/run/rollout.rs`.
         Effect::Redrain { .. } => "drain-started",
         // No host is compared here; deaths around it are played in `domain/rollout_gates_tests.rs`.
         Effect::Snapshot { .. } => "checks-started",

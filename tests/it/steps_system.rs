@@ -8,10 +8,10 @@ use crate::outcomes::{ended, ports_of, work, work_on};
 use crate::support::site::Site;
 use crate::support::{DEADLINE, account, eventually, read, write};
 
-use rollcall::domain::event::EventKind;
-use rollcall::domain::outcome::Outcome;
-use rollcall::domain::rollout::Effect;
-use rollcall::domain::task::Hook;
+use rollcall::domain::base::outcome::Outcome;
+use rollcall::domain::run::event::EventKind;
+use rollcall::domain::run::rollout::Effect;
+use rollcall::domain::task::task::Hook;
 
 fn lines(path: &Path) -> usize {
     std::fs::read_to_string(path).unwrap_or_default().lines().count()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rollcall::domain::alert::{Alert, AlertChange};
+use rollcall::domain::watch::alert::{Alert, AlertChange};
 use rollcall::store::SqliteStore;
 use serde_json::Value;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use rollcall::domain::task::Sudo;
+use rollcall::domain::task::task::Sudo;
 use rollcall::engine::port::Input;
 use rollcall::engine::seal::{Seal, SealKey};
 use rollcall::engine::wrapper::{Call, Verb, input, line, name_of};

@@ -8,9 +8,9 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{Asked, Ended, Refused};
-use crate::domain::access::Granted;
-use crate::domain::name::{HostName, RunId};
-use crate::domain::outcome::exit;
+use crate::domain::ask::access::Granted;
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::base::outcome::exit;
 use crate::present::json;
 
 /// Most files of a run that are told and sent.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{Asked, Ended};
-use crate::domain::access::Granted;
-use crate::domain::command::Command;
-use crate::domain::inventory::Inventory;
-use crate::domain::name::HostName;
-use crate::domain::run::Run;
+use crate::domain::ask::access::Granted;
+use crate::domain::ask::command::Command;
+use crate::domain::base::name::HostName;
+use crate::domain::inventory::inventory::Inventory;
+use crate::domain::run::run::Run;
 use crate::present::facts::{self, Report};
 
 impl Asked<'_> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Asked, Ended, Refused};
-use crate::domain::inventory::Inventory;
-use crate::domain::name::HostName;
+use crate::domain::base::name::HostName;
+use crate::domain::inventory::inventory::Inventory;
 use crate::engine::port::KeyState;
 
 impl Asked<'_> {

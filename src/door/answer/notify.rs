@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{Asked, Ended, Refused, may_see, visible_debts};
-use crate::domain::access::Granted;
-use crate::domain::channel::Channel;
-use crate::domain::inventory::is_within;
-use crate::domain::name::nearest;
-use crate::domain::outcome::exit;
-use crate::domain::record::RunSummary;
+use crate::domain::ask::access::Granted;
+use crate::domain::base::name::nearest;
+use crate::domain::base::outcome::exit;
+use crate::domain::inventory::inventory::is_within;
+use crate::domain::notify::channel::Channel;
+use crate::domain::run::record::RunSummary;
 use crate::engine::port::{Fares, SendError};
 use crate::present::metrics::{Metrics, families};
 use crate::present::table::{age, columns};

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use super::{Asked, Ended, Refused, visible_debts};
-use crate::domain::access::Granted;
-use crate::domain::command::Params;
-use crate::domain::event::EventKind;
-use crate::domain::inventory::Inventory;
-use crate::domain::name::{HostName, nearest};
-use crate::domain::outcome::exit;
-use crate::domain::plan::Plan;
-use crate::domain::record::Debt;
-use crate::domain::release::Mark;
-use crate::domain::rotation::Rotation;
+use crate::domain::ask::access::Granted;
+use crate::domain::ask::command::Params;
+use crate::domain::base::name::{HostName, nearest};
+use crate::domain::base::outcome::exit;
+use crate::domain::inventory::inventory::Inventory;
+use crate::domain::inventory::rotation::Rotation;
+use crate::domain::plan::plan::Plan;
+use crate::domain::plan::release::Mark;
+use crate::domain::run::event::EventKind;
+use crate::domain::run::record::Debt;
 use crate::engine::effect::members;
 use crate::engine::standing::{Standings, standings};
 use crate::present::{json, table};

@@ -1,15 +1,15 @@
 //! Runs: started, followed, shown.
 
 use super::{Asked, Ended, Refused, may_see};
-use crate::domain::access::Granted;
-use crate::domain::command::{Command, Format};
-use crate::domain::event::Event;
-use crate::domain::given::given_secrets;
-use crate::domain::name::{HostName, RunId};
-use crate::domain::outcome::exit;
-use crate::domain::plan::{Kind, Plan};
-use crate::domain::run::{IllegalEvent, Run};
-use crate::domain::secret::{Given, SecretVars};
+use crate::domain::ask::access::Granted;
+use crate::domain::ask::command::{Command, Format};
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::base::outcome::exit;
+use crate::domain::plan::given::given_secrets;
+use crate::domain::plan::plan::{Kind, Plan};
+use crate::domain::run::event::Event;
+use crate::domain::run::run::{IllegalEvent, Run};
+use crate::domain::value::secret::{Given, SecretVars};
 use crate::engine::feed::{Over, Seen, Watch};
 use crate::engine::port::StoredRun;
 use crate::present::live::Lines;

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::access::Operator;
-use crate::domain::veil::Veil;
+use crate::domain::ask::access::Operator;
+use crate::domain::plan::veil::Veil;
 use crate::door::{Desk, Gone, Terminal};
 
 /// See the module. Operators who see everything are given the terminal as it is.

@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Asked, Ended, Refused, may_see};
-use crate::domain::access::Granted;
-use crate::domain::inventory::Inventory;
-use crate::domain::name::{HostName, nearest};
-use crate::domain::outcome::Verdict;
-use crate::domain::record::RunSummary;
-use crate::domain::roll::{Ack, Downtime, History, Line, Roll};
-use crate::domain::roster::Key;
+use crate::domain::ask::access::Granted;
+use crate::domain::base::name::{HostName, nearest};
+use crate::domain::base::outcome::Verdict;
+use crate::domain::inventory::inventory::Inventory;
+use crate::domain::run::record::RunSummary;
+use crate::domain::watch::roll::{Ack, Downtime, History, Line, Roll};
+use crate::domain::watch::roster::Key;
 use crate::present::json;
 use crate::present::watching::{self, Reason};
 
@@ -192,7 +192,7 @@ impl Asked<'_> {
         let known = sets.flat_map(|(set, checks)| {
             std::iter::once(set.as_str()).chain(checks.iter().map(|check| check.name.as_str()))
         });
-        let known: Vec<&str> = known.chain([crate::domain::alert::REACHABLE]).collect();
+        let known: Vec<&str> = known.chain([crate::domain::watch::alert::REACHABLE]).collect();
         if known.contains(&name) {
             return Ok(());
         }

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Asked, Ended, Refused};
-use crate::domain::access::Granted;
-use crate::domain::command::{Ask, Command};
-use crate::domain::inventory::Inventory;
-use crate::domain::name::{HostName, RunId};
-use crate::domain::outcome::{End, exit};
-use crate::domain::plan::{Kind, Plan};
-use crate::domain::run::Run;
-use crate::domain::task::StepBody;
-use crate::domain::wish::Wish;
+use crate::domain::ask::access::Granted;
+use crate::domain::ask::command::{Ask, Command};
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::base::outcome::{End, exit};
+use crate::domain::inventory::inventory::Inventory;
+use crate::domain::plan::plan::{Kind, Plan};
+use crate::domain::run::run::Run;
+use crate::domain::run::wish::Wish;
+use crate::domain::task::task::StepBody;
 use crate::engine::port::StoredRun;
 use crate::present::json;
 

@@ -9,7 +9,7 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, server};
 
 use super::visit::{Login, Visit};
 use super::{Shared, session};
-use crate::domain::access::Operator;
+use crate::domain::ask::access::Operator;
 use crate::door::Desk;
 
 /// One connection.

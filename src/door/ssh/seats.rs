@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::access::{Operator, Role};
+use crate::domain::ask::access::{Operator, Role};
 
 /// Connections of one operator: more than any script asks for at once, and few enough that one key takes neither
 /// the memory (about 50 KB for each) nor the places of all others.

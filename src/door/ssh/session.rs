@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::handler::operator;
 use super::visit::{Slot, Visit};
-use crate::domain::command::{Request, parse_line};
-use crate::domain::outcome::exit;
-use crate::domain::output::printable;
+use crate::domain::ask::command::{Request, parse_line};
+use crate::domain::base::outcome::exit;
+use crate::domain::base::output::printable;
 use crate::door::answer::answer;
 use crate::door::shown::shown;
 use crate::door::{Desk, Gone, Terminal, unbroken};

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::seats::Seat;
 use crate::config::Config;
-use crate::domain::access::Operator;
+use crate::domain::ask::access::Operator;
 
 /// Commands on one connection at the same time: OpenSSH's own limit for sessions is 10.
 const COMMANDS: usize = 16;

@@ -5,10 +5,10 @@ use super::super::step::{Attempt, Done};
 use super::diff::bounded;
 use super::stream::{Memory, would_change};
 use super::{ARCHIVE, ARCHIVE_LIST, ARCHIVE_UNPACK, RELEASE, call, told};
-use crate::domain::archive::{check, check_release_name};
-use crate::domain::outcome::Outcome;
-use crate::domain::paths::check_below;
-use crate::domain::task::{ReleaseLayout, Source};
+use crate::domain::base::archive::{check, check_release_name};
+use crate::domain::base::outcome::Outcome;
+use crate::domain::base::paths::check_below;
+use crate::domain::task::task::{ReleaseLayout, Source};
 
 /// What the listing of an archive may have: some hundred thousand members.
 const LISTING_BYTES: usize = 32 * 1024 * 1024;

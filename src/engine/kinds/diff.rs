@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use similar::TextDiff;
 
-use crate::domain::output::{Capture, Output};
+use crate::domain::base::output::{Capture, Output};
 
 /// Largest file that is compared line by line.
 pub(in crate::engine) const DIFF_LIMIT_BYTES: usize = 1024 * 1024;

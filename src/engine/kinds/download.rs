@@ -11,8 +11,8 @@ use super::super::step::{Attempt, Done};
 use super::diff::bounded;
 use super::stream::Taker;
 use super::{DOWNLOAD, call, told};
-use crate::domain::outcome::Outcome;
-use crate::domain::paths::check_below;
+use crate::domain::base::outcome::Outcome;
+use crate::domain::base::paths::check_below;
 
 /// Largest file that is fetched.
 const DOWNLOAD_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;

@@ -7,10 +7,10 @@ use super::super::step::{Attempt, Done};
 use super::diff;
 use super::stream::{Fetched, would_change};
 use super::upload::{Manner, Sent};
-use crate::domain::digest::sha256_hex;
-use crate::domain::edit;
-use crate::domain::outcome::Outcome;
-use crate::domain::task::{Block, Line, LineState};
+use crate::domain::base::digest::sha256_hex;
+use crate::domain::base::outcome::Outcome;
+use crate::domain::task::edit;
+use crate::domain::task::task::{Block, Line, LineState};
 
 /// Largest file that is edited.
 const EDIT_LIMIT_BYTES: usize = 1024 * 1024;

@@ -22,11 +22,11 @@ use self::wait::Wait;
 use super::port::{ExecEnd, ExecReport, Input};
 use super::script;
 use super::step::{Attempt, Done};
-use crate::domain::outcome::Outcome;
-use crate::domain::output::Output;
-use crate::domain::paths;
-use crate::domain::shell;
-use crate::domain::task::{Step, StepBody};
+use crate::domain::base::outcome::Outcome;
+use crate::domain::base::output::Output;
+use crate::domain::base::paths;
+use crate::domain::task::task::{Step, StepBody};
+use crate::domain::value::shell;
 
 /// Replaces a link.
 pub static LINK: LazyLock<String> = LazyLock::new(|| whole(include_str!("link.sh")));

@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 use super::super::script;
 use super::super::step::{Attempt, Done};
 use super::super::wrapper::PLACE;
-use crate::domain::outcome::Outcome;
-use crate::domain::shell;
-use crate::domain::task::StepBody;
+use crate::domain::base::outcome::Outcome;
+use crate::domain::task::task::StepBody;
+use crate::domain::value::shell;
 
 /// Receives it. The arguments are the site, the name of the folder and the SHA-256.
 static SEND: LazyLock<String> = LazyLock::new(|| {

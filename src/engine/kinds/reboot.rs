@@ -11,8 +11,8 @@ use super::super::port::{ExecEnd, Input};
 use super::super::step::{Attempt, Done};
 use super::super::wrapper::PLACE;
 use super::{told, whole};
-use crate::domain::outcome::{Outcome, seconds};
-use crate::domain::shell;
+use crate::domain::base::outcome::{Outcome, seconds};
+use crate::domain::value::shell;
 
 static REBOOT: LazyLock<String> = LazyLock::new(|| whole(&format!("{PLACE}{}", include_str!("reboot.sh"))));
 

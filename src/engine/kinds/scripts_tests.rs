@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::domain::digest::sha256_hex;
+use crate::domain::base::digest::sha256_hex;
 
 /// Where the tools of busybox are, and nothing else.
 fn busybox() -> tempfile::TempDir {
@@ -355,7 +355,7 @@ fn unpack(bench: &Bench, to: &str, archive: &[u8], strip: usize) -> Result<Strin
     if listed.0 != 0 {
         return Err(listed.2);
     }
-    crate::domain::archive::check(listed.1.as_bytes(), strip)?;
+    crate::domain::base::archive::check(listed.1.as_bytes(), strip)?;
     let done = bench.sh(&ARCHIVE_UNPACK, &["act", to, &sum, "", "op", &strip.to_string()], b"");
     if done.0 == 0 { Ok(done.1) } else { Err(done.2) }
 }

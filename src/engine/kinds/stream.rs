@@ -9,7 +9,7 @@ use super::super::port::{Exec, ExecReport, Input};
 use super::super::script;
 use super::super::step::{Attempt, Done, lost};
 use super::{call, diff};
-use crate::domain::outcome::Outcome;
+use crate::domain::base::outcome::Outcome;
 
 /// Pieces that wait to be taken; the host waits when there are more.
 const WAITING_PIECES: usize = 8;

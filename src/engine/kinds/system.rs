@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::{Own, whole};
-use crate::domain::task::{ServiceState, StepBody};
+use crate::domain::task::task::{ServiceState, StepBody};
 
 /// What `init.sh` finds out, for looks as well as for steps.
 pub(in crate::engine) const INIT: &str = include_str!("init.sh");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::*;
-use crate::domain::task::{PackageState, Step};
+use crate::domain::task::task::{PackageState, Step};
 
 const FAKE: &str = include_str!("fake_system.sh");
 

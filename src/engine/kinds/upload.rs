@@ -9,9 +9,9 @@ use super::super::port::{Content, ExecEnd, ExecReport, Input, Packed};
 use super::super::step::{Attempt, Done, LOOK_TIMEOUT};
 use super::stream::{Memory, would_change};
 use super::{PLACE, RECEIVE, TREE, TREE_RECEIVE, call, told};
-use crate::domain::digest::sha256_hex;
-use crate::domain::outcome::Outcome;
-use crate::domain::task::{Source, TreeFile, Upload};
+use crate::domain::base::digest::sha256_hex;
+use crate::domain::base::outcome::Outcome;
+use crate::domain::task::task::{Source, TreeFile, Upload};
 
 /// What a look at a tree may print: a line for each file.
 const TREE_LOOK_BYTES: usize = 1024 * 1024;

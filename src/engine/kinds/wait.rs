@@ -10,13 +10,13 @@ use super::super::port::{Exec, ExecEnd, ExecReport, Input};
 use super::super::script;
 use super::super::step::{Attempt, Done, LOOK_TIMEOUT};
 use super::super::verify::{judge_masked, verify};
-use crate::domain::check::{Check, CheckResult, Retry};
-use crate::domain::outcome::{Outcome, Verdict, seconds};
-use crate::domain::output::Output;
-use crate::domain::probe::Probe;
-use crate::domain::seen::Observation;
-use crate::domain::shell;
-use crate::domain::task::Awaited;
+use crate::domain::base::outcome::{Outcome, Verdict, seconds};
+use crate::domain::base::output::Output;
+use crate::domain::check::check::{Check, CheckResult, Retry};
+use crate::domain::check::probe::Probe;
+use crate::domain::check::seen::Observation;
+use crate::domain::task::task::Awaited;
+use crate::domain::value::shell;
 
 /// How long one look at a port or an HTTP answer may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);

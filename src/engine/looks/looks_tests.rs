@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use super::*;
-use crate::domain::judge::{Judged, judge};
-use crate::domain::outcome::Verdict;
-use crate::domain::output::Output;
-use crate::domain::probe::{Disk, Load, Memory, Package, Service};
-use crate::domain::range::Limits;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::base::output::Output;
+use crate::domain::base::range::Limits;
+use crate::domain::check::judge::{Judged, judge};
+use crate::domain::check::probe::{Disk, Load, Memory, Package, Service};
 
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
 

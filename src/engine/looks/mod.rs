@@ -13,14 +13,14 @@ use super::port::{Exec, ExecEnd, Input, Place};
 use super::script;
 use super::verify::Eyes;
 use crate::beneath;
-use crate::domain::check::Check;
-use crate::domain::digest::sha256_hex;
-use crate::domain::expansion;
-use crate::domain::inventory::Endpoint;
-use crate::domain::probe::{Dns, FileProbe, Log, Plugin, Port, Probe, Process};
-use crate::domain::seen::{Observation, Words};
-use crate::domain::shell;
-use crate::domain::task::Sudo;
+use crate::domain::base::digest::sha256_hex;
+use crate::domain::check::check::Check;
+use crate::domain::check::probe::{Dns, FileProbe, Log, Plugin, Port, Probe, Process};
+use crate::domain::check::seen::{Observation, Words};
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::task::task::Sudo;
+use crate::domain::value::expansion;
+use crate::domain::value::shell;
 
 /// Kept of what a look prints, of its head and of its tail, in bytes: a file that is looked into, a schema that
 /// is compared.

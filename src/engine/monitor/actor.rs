@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::look::{Found, Sight};
 use super::{Around, Ask, Orders, Watchlist, until};
-use crate::domain::check::CheckResult;
-use crate::domain::name::HostName;
-use crate::domain::release::Taken;
-use crate::domain::roster::{Batch, Key, Look, Roster, What};
+use crate::domain::base::name::HostName;
+use crate::domain::check::check::CheckResult;
+use crate::domain::plan::release::Taken;
+use crate::domain::watch::roster::{Batch, Key, Look, Roster, What};
 use crate::engine::Held;
 use crate::engine::port::{StoreError, Watches};
 
@@ -173,7 +173,8 @@ impl<W: Watchlist> Actor<W> {
 
     fn begin(&mut self, look: Look, now: Timestamp) {
         if let What::Broken(why) = &look.what {
-            let result = CheckResult::new(&look.key.check, crate::domain::outcome::Verdict::Unknown, &**why);
+            let result =
+                CheckResult::new(&look.key.check, crate::domain::base::outcome::Verdict::Unknown, &**why);
             return self.roster.took(&look.key, now, result, now);
         }
         let sight = self.sight.clone();

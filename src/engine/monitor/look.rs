@@ -9,12 +9,12 @@ use futures::FutureExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::alert::REACHABLE;
-use crate::domain::check::CheckResult;
-use crate::domain::inventory::Endpoint;
-use crate::domain::name::HostName;
-use crate::domain::outcome::Verdict;
-use crate::domain::roster::{Look, What};
+use crate::domain::base::name::HostName;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::check::check::CheckResult;
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::watch::alert::REACHABLE;
+use crate::domain::watch::roster::{Look, What};
 use crate::engine::Ports;
 use crate::engine::port::{Exec, ExecEnd, Input};
 use crate::engine::snapshot::snapshot;

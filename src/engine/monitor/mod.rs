@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use self::actor::Actor;
 use super::port::{StoreError, Watches};
 use super::{Held, Ports};
-use crate::domain::name::HostName;
-use crate::domain::release::Taken;
-use crate::domain::roll::{Ack, Downtime, Roll};
-use crate::domain::roster::{Key, Settings, Wanted};
+use crate::domain::base::name::HostName;
+use crate::domain::plan::release::Taken;
+use crate::domain::watch::roll::{Ack, Downtime, Roll};
+use crate::domain::watch::roster::{Key, Settings, Wanted};
 
 /// Questions of operators that may wait: each is answered at once.
 const ASKS_CAPACITY: usize = 64;

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use rollcall::balancer::nginx::{APPLY, READ};
-use rollcall::domain::expansion::readable;
-use rollcall::domain::shell::{TOGETHER, login_word};
+use rollcall::domain::value::expansion::readable;
+use rollcall::domain::value::shell::{TOGETHER, login_word};
 use rollcall::engine::kinds::{LINK, PLACE, RECEIVE};
 use rollcall::engine::script::OBSERVE;
 use rollcall::engine::wrapper::WRAPPER;

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rollcall::domain::access::Operator;
-use rollcall::domain::event::{Change, Event, EventKind};
-use rollcall::domain::facts::Gathered;
-use rollcall::domain::inventory::{Balancer, Endpoint};
-use rollcall::domain::name::{HostName, RunId};
-use rollcall::domain::output::{KEEP_BYTES, Output};
-use rollcall::domain::plan::Plan;
-use rollcall::domain::record::{Debt, RunSummary};
-use rollcall::domain::release::{Mark, Taken};
-use rollcall::domain::rotation::View;
+use rollcall::domain::ask::access::Operator;
+use rollcall::domain::base::name::{HostName, RunId};
+use rollcall::domain::base::output::{KEEP_BYTES, Output};
+use rollcall::domain::inventory::inventory::{Balancer, Endpoint};
+use rollcall::domain::inventory::rotation::View;
+use rollcall::domain::plan::plan::Plan;
+use rollcall::domain::plan::release::{Mark, Taken};
+use rollcall::domain::run::event::{Change, Event, EventKind};
+use rollcall::domain::run::record::{Debt, RunSummary};
+use rollcall::domain::task::facts::Gathered;
 use rollcall::engine::Ports;
 use rollcall::engine::port::{
     BalancerDriver, Exec, ExecEnd, ExecReport, HostKey, Input, Member, OpenError, Remote, Store, StoreError,

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rollcall::domain::access::Operator;
-use rollcall::domain::event::{Event, EventKind};
-use rollcall::domain::facts::Gathered;
-use rollcall::domain::inventory::Endpoint;
-use rollcall::domain::name::{HostName, RunId};
-use rollcall::domain::plan::Plan;
-use rollcall::domain::record::{Debt, RunSummary};
-use rollcall::domain::release::{Mark, Taken};
+use rollcall::domain::ask::access::Operator;
+use rollcall::domain::base::name::{HostName, RunId};
+use rollcall::domain::inventory::inventory::Endpoint;
+use rollcall::domain::plan::plan::Plan;
+use rollcall::domain::plan::release::{Mark, Taken};
+use rollcall::domain::run::event::{Event, EventKind};
+use rollcall::domain::run::record::{Debt, RunSummary};
+use rollcall::domain::task::facts::Gathered;
 use rollcall::engine::port::{
     Exec, ExecReport, HostKey, OpenError, Remote, Store, StoreError, StoredRun, Stream,
 };

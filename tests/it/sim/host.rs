@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rand::RngExt;
-use rollcall::domain::digest::sha256_hex;
-use rollcall::domain::name::HostName;
+use rollcall::domain::base::digest::sha256_hex;
+use rollcall::domain::base::name::HostName;
 use rollcall::embedded::sshd::{Behaviour, Ended, ExecIo};
 use rollcall::engine::port::Stream;
 use rollcall::engine::wrapper::record_of;

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rollcall::domain::event::{Event, EventKind, Way};
-use rollcall::domain::expansion::readable;
-use rollcall::domain::name::{HostName, RunId};
-use rollcall::domain::outcome::Outcome;
-use rollcall::domain::plan::Plan;
-use rollcall::domain::run::Run;
-use rollcall::domain::task::{Step, StepBody};
+use rollcall::domain::base::name::{HostName, RunId};
+use rollcall::domain::base::outcome::Outcome;
+use rollcall::domain::plan::plan::Plan;
+use rollcall::domain::run::event::{Event, EventKind, Way};
+use rollcall::domain::run::run::Run;
+use rollcall::domain::task::task::{Step, StepBody};
+use rollcall::domain::value::expansion::readable;
 use rollcall::store::SqliteStore;
 use tokio::time::Instant;
 

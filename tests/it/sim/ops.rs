@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rollcall::domain::expansion::readable;
+use rollcall::domain::value::expansion::readable;
 use rollcall::embedded::sshd::{Ended, ExecIo};
 use rollcall::engine::seal::SealKey;
 use russh::Sig;

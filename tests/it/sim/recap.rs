@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rollcall::domain::name::HostName;
-use rollcall::domain::outcome::{End, Outcome};
-use rollcall::domain::run::Run;
+use rollcall::domain::base::name::HostName;
+use rollcall::domain::base::outcome::{End, Outcome};
+use rollcall::domain::run::run::Run;
 
 use super::host::SimHost;
 use super::ledger::{Execution, Ledger, RUN};

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use rollcall::domain::event::{Change, Event, EventKind, Stage, Way};
-use rollcall::domain::name::HostName;
-use rollcall::domain::outcome::{End, Outcome, RunOutcome};
-use rollcall::domain::plan::Plan;
+use rollcall::domain::base::name::HostName;
+use rollcall::domain::base::outcome::{End, Outcome, RunOutcome};
+use rollcall::domain::plan::plan::Plan;
+use rollcall::domain::run::event::{Change, Event, EventKind, Stage, Way};
 
 use super::world::MAX_FAILURES;
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rollcall::balancer::Balancers;
-use rollcall::domain::access::{Operator, Role};
-use rollcall::domain::event::Event;
-use rollcall::domain::inventory::NginxStyle;
-use rollcall::domain::name::HostName;
-use rollcall::domain::outcome::{End, RunOutcome};
-use rollcall::domain::wish::Wish;
+use rollcall::domain::ask::access::{Operator, Role};
+use rollcall::domain::base::name::HostName;
+use rollcall::domain::base::outcome::{End, RunOutcome};
+use rollcall::domain::inventory::inventory::NginxStyle;
+use rollcall::domain::run::event::Event;
+use rollcall::domain::run::wish::Wish;
 use rollcall::embedded::sshd::{Behaviour, Sshd};
 use rollcall::engine::feed::{Over, Seen, Watch};
 use rollcall::engine::port::{NoPlaces, NoSecrets, Remote};

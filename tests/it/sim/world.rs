@@ -8,20 +8,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rollcall::domain::access::{Granted, Operator, Role, authorize};
-use rollcall::domain::check::{Check, Retry};
-use rollcall::domain::command::{Ask, Params, parse_line};
-use rollcall::domain::inventory::{Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle};
-use rollcall::domain::name::{HostName, RunId};
-use rollcall::domain::param::Param;
-use rollcall::domain::plan::{Plan, World};
-use rollcall::domain::planner::plan_task;
-use rollcall::domain::probe::{BodyExpect, Expect, Probe, Tcp};
-use rollcall::domain::range::Limits;
-use rollcall::domain::release::{Release, Taken};
-use rollcall::domain::task::{
+use rollcall::domain::ask::access::{Granted, Operator, Role, authorize};
+use rollcall::domain::ask::command::{Ask, Params, parse_line};
+use rollcall::domain::base::name::{HostName, RunId};
+use rollcall::domain::base::range::Limits;
+use rollcall::domain::check::check::{Check, Retry};
+use rollcall::domain::check::probe::{BodyExpect, Expect, Probe, Tcp};
+use rollcall::domain::inventory::inventory::{
+    Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle,
+};
+use rollcall::domain::plan::plan::{Plan, World};
+use rollcall::domain::plan::planner::plan_task;
+use rollcall::domain::plan::release::{Release, Taken};
+use rollcall::domain::task::task::{
     BatchSize, Files, MaxFailures, OnFailure, Rollout, Source, Step, StepBody, Sudo, Task, TreeFile, Upload,
 };
+use rollcall::domain::value::param::Param;
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use sha2::{Digest, Sha256};
@@ -156,7 +158,7 @@ fn inventory(hosts: usize, style: NginxStyle) -> Inventory {
         }),
         drain_timeout: Duration::from_secs(10),
         on_drain_timeout: Default::default(),
-        enable_timeout: rollcall::domain::inventory::ENABLE_TIMEOUT,
+        enable_timeout: rollcall::domain::inventory::inventory::ENABLE_TIMEOUT,
         min_in_service: None,
         members: Default::default(),
     };

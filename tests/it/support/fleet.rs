@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rollcall::daemon::SystemClock;
-use rollcall::domain::event::Change;
-use rollcall::domain::inventory::Endpoint;
-use rollcall::domain::plan::Seat;
+use rollcall::domain::inventory::inventory::Endpoint;
+use rollcall::domain::plan::plan::Seat;
+use rollcall::domain::run::event::Change;
 use rollcall::engine::port::{Exec, ExecReport, HostKey, Member, OpenError, Remote, Stream};
 use rollcall::fleet::connect::Tcp;
 use rollcall::fleet::known_hosts::KnownHosts;

@@ -1,0 +1,192 @@
+//! Who may do what. A [`Granted`] can be made in this file only, so nothing that needs one can be
+//! reached without having passed [`authorize`].
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::Command;
+use crate::domain::inventory::inventory::{Host, Inventory};
+
+/// The key of whoever can read the store anyway: no key proves who that is.
+pub const LOCAL_KEY: &str = "local";
+
+/// Somebody who is connected, known by their key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// The comment of the line in `operators`.
+    pub name: String,
+    /// SHA-256 fingerprint of the key that was used; [`LOCAL_KEY`] for whoever needs none.
+    pub key: String,
+    pub role: Role,
+    /// Groups they may see and act on; `None` means all.
+    pub groups: Option<BTreeSet<String>>,
+}
+
+/// What an operator may do; each role includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Looks: hosts, plans, runs, and the checks that the configuration defines.
+    Viewer,
+    /// Acts on hosts: tasks, ad-hoc commands, cancel.
+    Operator,
+    /// Changes rollcall: reload, host keys.
+    Admin,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+        })
+    }
+}
+
+/// A command that this operator may give.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    operator: Operator,
+    command: Command,
+}
+
+impl Granted {
+    /// Who gave it.
+    pub fn operator(&self) -> &Operator {
+        &self.operator
+    }
+
+    /// What was asked.
+    pub fn command(&self) -> &Command {
+        &self.command
+    }
+
+    /// The inventory as far as the operator may see it. Everything is selected from this one.
+    pub fn inventory(&self, whole: &Arc<Inventory>) -> Arc<Inventory> {
+        match &self.operator.groups {
+            None => whole.clone(),
+            groups => Arc::new(whole.visible_to(groups.as_ref())),
+        }
+    }
+
+    /// True when the host is one of those.
+    pub fn sees(&self, host: &Host) -> bool {
+        host.is_within(self.operator.groups.as_ref())
+    }
+}
+
+/// The role that a command needs.
+pub fn needed_role(command: &Command) -> Role {
+    match command {
+        Command::Help { .. }
+        | Command::Whoami
+        | Command::Hosts { .. }
+        | Command::Plan { diff: false, .. }
+        | Command::Check { .. }
+        | Command::Facts { .. }
+        | Command::Runs { .. }
+        | Command::Show { .. }
+        | Command::Watch { .. }
+        | Command::Releases { .. }
+        | Command::BalancerStatus { .. }
+        | Command::Status { .. }
+        | Command::History { .. }
+        | Command::Why { .. }
+        | Command::Downtimes
+        | Command::Metrics
+        | Command::Debts => Role::Viewer,
+        // A look at hosts runs guards there, and shows what is in their files.
+        Command::Plan { diff: true, .. }
+        | Command::Artifacts { .. }
+        | Command::Task { .. }
+        | Command::Run { .. }
+        | Command::Cancel { .. }
+        | Command::Pause { .. }
+        | Command::Resume { .. }
+        | Command::Approve { .. }
+        | Command::Retry { .. }
+        | Command::Settle { .. }
+        | Command::Drain { .. }
+        | Command::Enable { .. }
+        | Command::Rollback { .. }
+        | Command::Downtime { .. }
+        | Command::DowntimeEnd { .. }
+        | Command::Ack { .. }
+        | Command::NotifyList
+        | Command::Mark { .. } => Role::Operator,
+        Command::NotifyTest { .. } | Command::Reload | Command::HostAccept { .. } => Role::Admin,
+    }
+}
+
+/// Grants the command, or says why not.
+pub fn authorize(operator: &Operator, command: Command) -> Result<Granted, String> {
+    let needed = needed_role(&command);
+    if operator.role >= needed {
+        return Ok(Granted { operator: operator.clone(), command });
+    }
+    Err(format!(
+        "this needs the role {needed}, and {} has the role {}; try: ask an admin to change your line in `operators`",
+        operator.name, operator.role
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ask::command::parse_line;
+
+    #[test]
+    fn each_command_needs_its_role() {
+        let table = [
+            ("help", Role::Viewer),
+            ("whoami", Role::Viewer),
+            ("hosts", Role::Viewer),
+            ("plan deploy prod", Role::Viewer),
+            ("check prod", Role::Viewer),
+            ("facts prod --fresh", Role::Viewer),
+            ("runs", Role::Viewer),
+            ("show 1", Role::Viewer),
+            ("watch 1", Role::Viewer),
+            ("artifacts 1 web1 --list", Role::Operator),
+            ("debts", Role::Viewer),
+            ("balancer status prod", Role::Viewer),
+            ("deploy prod", Role::Operator),
+            ("run prod -- true", Role::Operator),
+            ("cancel 1", Role::Operator),
+            ("releases", Role::Viewer),
+            ("pause 1", Role::Operator),
+            ("resume 1", Role::Operator),
+            ("approve 1", Role::Operator),
+            ("retry 1", Role::Operator),
+            ("settle web1 because x", Role::Operator),
+            ("balancer drain web1 because x", Role::Operator),
+            ("balancer enable web1", Role::Operator),
+            ("balancer status web1", Role::Viewer),
+            ("rollback prod", Role::Operator),
+            ("mark bad deploy because x", Role::Operator),
+            ("status", Role::Viewer),
+            ("history web1 http", Role::Viewer),
+            ("why web1", Role::Viewer),
+            ("downtime", Role::Viewer),
+            ("downtime web1 for 2h because x", Role::Operator),
+            ("downtime end 3", Role::Operator),
+            ("ack web1 http because x", Role::Operator),
+            ("metrics", Role::Viewer),
+            ("notify list", Role::Operator),
+            ("notify test mail", Role::Admin),
+            ("reload", Role::Admin),
+            ("host accept web1", Role::Admin),
+        ];
+        for (line, needed) in table {
+            for role in [Role::Viewer, Role::Operator, Role::Admin] {
+                let operator = Operator { name: "ann".into(), key: "k".into(), role, groups: None };
+                let command = parse_line(line.as_bytes()).unwrap().command;
+                assert_eq!(authorize(&operator, command).is_ok(), role >= needed, "{line} as {role}");
+            }
+        }
+    }
+}

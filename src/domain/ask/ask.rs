@@ -1,0 +1,289 @@
+//! What operators can ask, as values, and the words that would ask for it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::base::name::RunId;
+use crate::domain::base::schedule::read_time;
+
+/// Parameters of a task as typed: `version=1.2.3`.
+pub type Params = BTreeMap<String, String>;
+
+/// A task as it is asked for: `deploy prod version=1.2.3 --tags config`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ask {
+    pub task: String,
+    pub selector: String,
+    pub params: Params,
+    pub tags: Tags,
+}
+
+impl Ask {
+    /// The whole task.
+    pub fn new(task: &str, selector: &str, params: &Params) -> Ask {
+        Ask { task: task.into(), selector: selector.into(), params: params.clone(), tags: Tags::default() }
+    }
+}
+
+/// Which steps of a task are wanted, by their tags. Without any, all are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tags {
+    pub only: BTreeSet<String>,
+    pub skip: BTreeSet<String>,
+}
+
+impl Tags {
+    /// True when a step with these tags is wanted. The tag `always` is wanted with any others, as in Ansible.
+    pub fn want(&self, tags: &BTreeSet<String>) -> bool {
+        let named = self.only.is_empty() || tags.contains("always") || !tags.is_disjoint(&self.only);
+        named && tags.is_disjoint(&self.skip)
+    }
+
+    /// True when not all steps are asked for.
+    pub fn leave_out_some(&self) -> bool {
+        !self.are_none()
+    }
+
+    /// True when all steps are asked for.
+    pub fn are_none(&self) -> bool {
+        self.only.is_empty() && self.skip.is_empty()
+    }
+}
+
+/// Serializes as the words that would ask for it again; for journals and screens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Title(pub String);
+
+impl Title {
+    /// `deploy prod version=1.2.3`
+    pub fn of_task(task: &str, selector: &str, params: &Params) -> Title {
+        Title::of_words(&format!("{task} {}", shell_words::quote(selector)), params)
+    }
+
+    /// Words as they are, and parameters behind them.
+    pub fn of_words(words: &str, params: &Params) -> Title {
+        let params: String =
+            params.iter().map(|(name, value)| format!(" {name}={}", shell_words::quote(value))).collect();
+        Title(format!("{words}{params}"))
+    }
+
+    /// The same with the tags that were asked for.
+    pub fn with_tags(self, tags: &Tags) -> Title {
+        let list = |option: &str, names: &BTreeSet<String>| match names.is_empty() {
+            true => String::new(),
+            false => format!(" {option} {}", names.iter().cloned().collect::<Vec<_>>().join(",")),
+        };
+        Title(self.0 + &list("--tags", &tags.only) + &list("--skip-tags", &tags.skip))
+    }
+}
+
+/// How the results of checks are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One document.
+    Json,
+    /// One object a line, as it happens; the same as `--json`.
+    Jsonl,
+    /// As a plugin of Nagios answers, exit status included.
+    Nagios,
+    /// As Jenkins and GitLab read results of tests.
+    Junit,
+    /// The Test Anything Protocol.
+    Tap,
+    /// Metrics for the textfile collector of Prometheus.
+    Prometheus,
+}
+
+impl Format {
+    /// True where a program reads the answer, whole, at the end.
+    pub fn is_document(self) -> bool {
+        !matches!(self, Format::Text | Format::Jsonl)
+    }
+}
+
+/// One thing an operator asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Help {
+        text: String,
+    },
+    Whoami,
+    Hosts {
+        selector: String,
+    },
+    /// `diff`: with a look at the hosts.
+    Plan {
+        ask: Ask,
+        diff: bool,
+    },
+    /// `check`: nothing is changed, the hosts are only looked at.
+    Task {
+        ask: Ask,
+        check: bool,
+    },
+    Check {
+        selector: String,
+        name: Option<String>,
+        params: Params,
+        format: Format,
+    },
+    Run {
+        selector: String,
+        script: String,
+    },
+    Facts {
+        selector: String,
+        fresh: bool,
+    },
+    Runs {
+        last: usize,
+    },
+    Show {
+        run: RunId,
+        host: Option<String>,
+        format: Format,
+    },
+    Watch {
+        run: RunId,
+    },
+    /// `list`: names only.
+    Artifacts {
+        run: RunId,
+        host: Option<String>,
+        list: bool,
+    },
+    Cancel {
+        run: RunId,
+        now: bool,
+    },
+    Pause {
+        run: RunId,
+    },
+    Resume {
+        run: RunId,
+    },
+    Approve {
+        run: RunId,
+    },
+    Retry {
+        run: RunId,
+    },
+    Debts,
+    Settle {
+        host: String,
+        write_off: bool,
+        reason: String,
+    },
+    Drain {
+        selector: String,
+        reason: String,
+    },
+    Enable {
+        selector: String,
+    },
+    Releases {
+        selector: String,
+    },
+    Rollback {
+        selector: String,
+    },
+    Mark {
+        task: String,
+        params: Params,
+        bad: bool,
+        reason: String,
+    },
+    /// How what is watched stands.
+    Status {
+        selector: String,
+    },
+    History {
+        host: String,
+        check: Option<String>,
+    },
+    Why {
+        host: String,
+        check: Option<String>,
+    },
+    Downtimes,
+    Downtime {
+        selector: String,
+        check: Option<String>,
+        time: Duration,
+        reason: String,
+    },
+    DowntimeEnd {
+        id: u64,
+    },
+    Ack {
+        host: String,
+        check: String,
+        reason: String,
+    },
+    Reload,
+    HostAccept {
+        selector: String,
+        fingerprint: Option<String>,
+        trust: bool,
+    },
+    BalancerStatus {
+        selector: String,
+    },
+    /// Channels, and how they fare.
+    NotifyList,
+    /// `None`: all of them.
+    NotifyTest {
+        name: Option<String>,
+    },
+    Metrics,
+}
+
+impl Command {
+    /// How its answer is told.
+    pub fn format(&self) -> Format {
+        match self {
+            Command::Check { format, .. } | Command::Show { format, .. } => *format,
+            _ => Format::Text,
+        }
+    }
+
+    /// `downtime ...`: the list, the end of one, or a new one. The error says how it is written.
+    pub(super) fn downtime(words: &[String]) -> Result<Command, String> {
+        const USAGE: &str = "downtime SELECTOR [CHECK] for 2h because REASON; downtime end N; downtime";
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let usage = |why: &str| format!("{why}; try: {USAGE}");
+        match words[..] {
+            [] | ["list"] => return Ok(Command::Downtimes),
+            ["end", id] => {
+                let id = id.parse().map_err(|_| usage(&format!("`{id}` is no number of a downtime")))?;
+                return Ok(Command::DowntimeEnd { id });
+            }
+            _ => {}
+        }
+        let because = words.iter().position(|word| *word == "because");
+        let Some((head, reason)) = because.map(|at| (&words[..at], words[at + 1..].join(" "))) else {
+            return Err(usage("say why, for the record"));
+        };
+        let Some((time, for_whom)) =
+            head.split_last().and_then(|(time, rest)| Some((time, rest.strip_suffix(&["for"])?)))
+        else {
+            return Err(usage("say for how long"));
+        };
+        let time = read_time(time).map_err(|why| usage(&why))?;
+        match for_whom {
+            _ if reason.trim().is_empty() => Err(usage("say why, for the record")),
+            [] => Err(usage("say which hosts")),
+            [selector, check @ ..] => {
+                let check = (!check.is_empty()).then(|| check.join(" "));
+                Ok(Command::Downtime { selector: (*selector).into(), check, time, reason })
+            }
+        }
+    }
+}

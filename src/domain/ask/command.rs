@@ -1,0 +1,315 @@
+//! What operators can ask, and the one grammar for it: the line sent over SSH and the local command
+//! line are parsed by the same types.
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
+
+pub use super::ask::{Ask, Command, Format, Params, Tags, Title};
+pub use super::grammar::built_in_names;
+use super::grammar::{BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, TaskWords, Words};
+use crate::domain::base::name::{RunId, clipped, clipped_lines, nearest};
+
+/// Longest line that an operator may send, in bytes.
+pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
+
+/// Longest value of a parameter, in bytes: each step of each host may hold it.
+pub const PARAM_LIMIT_BYTES: usize = 4 * 1024;
+
+/// Most parameters of one command.
+pub const PARAMS_LIMIT: usize = 64;
+
+/// Most words of a line that are not for the hosts' shell: a reason in words has fewer.
+pub const WORDS_LIMIT: usize = 1_000;
+
+/// A parsed line: the command and how to answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub command: Command,
+    pub json: bool,
+}
+
+/// Why a line was not understood. `text` is for people; a request for help is no error to them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UsageError {
+    pub text: String,
+}
+
+/// Parses a line as it arrives over SSH.
+pub fn parse_line(line: &[u8]) -> Result<Request, UsageError> {
+    if line.len() > LINE_LIMIT_BYTES {
+        return Err(usage(format!("a command has at most {LINE_LIMIT_BYTES} bytes")));
+    }
+    let line = std::str::from_utf8(line).map_err(|_| usage("the command is not UTF-8".into()))?;
+    if line.contains('\0') {
+        return Err(usage("the command holds a NUL character".into()));
+    }
+    let (head, script) = split_script(line);
+    let mut words = shell_words::split(head).map_err(|_| {
+        usage("a quote is not closed; your own shell takes one pair away: ssh rollcall run web -- \"echo 'a b'\"".into())
+    })?;
+    if let Some(script) = script {
+        words.extend(["--".to_string(), script.to_string()]);
+    }
+    parse_words(&words)
+}
+
+/// Cuts the line at the first ` -- ` that stands outside of quotes: what follows is for the hosts'
+/// shell and is not read here.
+fn split_script(line: &str) -> (&str, Option<&str>) {
+    let (mut quote, mut escaped, mut before) = (None, false, 'x');
+    for (at, c) in line.char_indices() {
+        match quote {
+            _ if escaped => escaped = false,
+            Some('\'') | None if c == '\'' => quote = if quote.is_none() { Some(c) } else { None },
+            Some('"') | None if c == '"' => quote = if quote.is_none() { Some(c) } else { None },
+            None | Some('"') if c == '\\' => escaped = true,
+            None if before.is_whitespace() && is_separator(&line[at..]) => {
+                return (&line[..at], Some(line[at + 2..].trim()));
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    (line, None)
+}
+
+fn is_separator(rest: &str) -> bool {
+    rest.strip_prefix("--").is_some_and(|tail| tail.starts_with(char::is_whitespace))
+}
+
+/// Parses words that a shell has split already.
+pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
+    if words.len() > WORDS_LIMIT {
+        return Err(usage(format!("a command has at most {WORDS_LIMIT} words")));
+    }
+    if words.is_empty() {
+        return Ok(Request { command: Command::Help { text: help(None)? }, json: false });
+    }
+    let matches = Grammar::command()
+        .no_binary_name(true)
+        .try_get_matches_from(words)
+        .map_err(|error| usage(explain(&error)))?;
+    let grammar = Grammar::from_arg_matches(&matches).map_err(|error| usage(explain(&error)))?;
+    let mut json = grammar.json;
+    let command = match grammar.words {
+        Words::Help { command } => Command::Help { text: help(command.as_deref())? },
+        Words::Whoami => Command::Whoami,
+        Words::Hosts { selector } => Command::Hosts { selector },
+        Words::Plan(words) => {
+            let diff = words.diff;
+            Command::Plan { ask: read_ask(words)?, diff }
+        }
+        Words::Check { selector, words, format } => read_check(selector, &words, format)?,
+        Words::Run { selector, script } => Command::Run { selector, script: script.join(" ") },
+        Words::Facts { selector, fresh } => Command::Facts { selector, fresh },
+        Words::Runs { last } => Command::Runs { last },
+        Words::Show { run, host, format } => Command::Show { run: RunId(run), host, format },
+        Words::Watch { run } => Command::Watch { run: RunId(run) },
+        Words::Artifacts { run, host, list } => Command::Artifacts { run: RunId(run), host, list },
+        Words::Cancel { run, now } => Command::Cancel { run: RunId(run), now },
+        Words::Pause { run } => Command::Pause { run: RunId(run) },
+        Words::Resume { run } => Command::Resume { run: RunId(run) },
+        Words::Approve { run } => Command::Approve { run: RunId(run) },
+        Words::Retry { run } => Command::Retry { run: RunId(run) },
+        Words::Debts => Command::Debts,
+        Words::Settle { host, write_off, because } => {
+            Command::Settle { host, write_off, reason: read_reason(&because)?.1 }
+        }
+        Words::Balancer(words) => read_balancer(words)?,
+        Words::Releases { selector } => Command::Releases { selector },
+        Words::Rollback { selector } => Command::Rollback { selector },
+        Words::Mark(MarkWords::Bad { task, words }) => read_mark(task, &words, true)?,
+        Words::Mark(MarkWords::Good { task, words }) => read_mark(task, &words, false)?,
+        Words::Status { selector } => Command::Status { selector },
+        Words::History { host, check } => Command::History { host, check: joined(&check) },
+        Words::Why { host, check } => Command::Why { host, check: joined(&check) },
+        Words::Downtime { words } => Command::downtime(&words).map_err(usage)?,
+        Words::Ack { host, words } => read_ack(host, &words)?,
+        Words::Reload => Command::Reload,
+        Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
+            Command::HostAccept { selector, fingerprint, trust }
+        }
+        Words::Notify(NotifyWords::List) => Command::NotifyList,
+        Words::Notify(NotifyWords::Test { name }) => Command::NotifyTest { name },
+        Words::Metrics => Command::Metrics,
+        Words::Task(words) => {
+            let (flags, words): (Vec<String>, Vec<String>) =
+                words.into_iter().partition(|word| word == "--json");
+            json |= !flags.is_empty();
+            read_task(&words)?
+        }
+    };
+    if json && command.format().is_document() {
+        return Err(usage(
+            "`--json` and `--format` ask for two answers; try: --format json, or --json alone".into(),
+        ));
+    }
+    json |= command.format() == Format::Jsonl;
+    Ok(Request { command, json })
+}
+
+fn read_balancer(words: BalancerWords) -> Result<Command, UsageError> {
+    Ok(match words {
+        BalancerWords::Status { selector } => Command::BalancerStatus { selector },
+        BalancerWords::Drain { selector, because } => {
+            Command::Drain { selector, reason: read_reason(&because)?.1 }
+        }
+        BalancerWords::Enable { selector } => Command::Enable { selector },
+    })
+}
+
+fn read_ack(host: String, words: &[String]) -> Result<Command, UsageError> {
+    let (check, reason) = read_reason(words)?;
+    let check = joined(check).ok_or_else(|| usage("say which check; see: status".into()))?;
+    Ok(Command::Ack { host, check, reason })
+}
+
+fn read_task(words: &[String]) -> Result<Command, UsageError> {
+    let [task, rest @ ..] = words else { return Err(usage("no command".into())) };
+    let [selector, params @ ..] = rest else {
+        return Err(usage(format!(
+            "`{task}` needs to know where; try: {task} SELECTOR [NAME=VALUE...]{}",
+            meant(task)
+        )));
+    };
+    let mut options = Options::default();
+    let given = options.take_from(params)?;
+    if let Some(option) = [selector].into_iter().chain(&given).find(|word| word.starts_with('-')) {
+        return Err(usage(format!(
+            "`{task}` has no option `{option}`; parameters are written NAME=VALUE, options are --check, --tags and \
+             --skip-tags{}",
+            meant(task)
+        )));
+    }
+    let ask = Ask {
+        task: task.clone(),
+        selector: selector.clone(),
+        params: read_params(&given)?,
+        tags: options.tags,
+    };
+    Ok(Command::Task { ask, check: options.check })
+}
+
+/// Options of a task, wherever they stand behind the selector.
+#[derive(Default)]
+struct Options {
+    tags: Tags,
+    check: bool,
+}
+
+impl Options {
+    /// Takes the options out of words; what is left are parameters.
+    fn take_from(&mut self, words: &[String]) -> Result<Vec<String>, UsageError> {
+        let (mut left, mut words) = (Vec::new(), words.iter());
+        while let Some(word) = words.next() {
+            let (option, value) = word.split_once('=').map_or((word.as_str(), None), |(o, v)| (o, Some(v)));
+            match option {
+                "--check" => self.check = true,
+                "--tags" => self.tags.only.extend(read_tags(option, value, &mut words)?),
+                "--skip-tags" => self.tags.skip.extend(read_tags(option, value, &mut words)?),
+                _ => left.push(word.clone()),
+            }
+        }
+        Ok(left)
+    }
+}
+
+/// `--tags=a,b` or `--tags a,b`.
+fn read_tags<'w>(
+    option: &str,
+    value: Option<&'w str>,
+    words: &mut impl Iterator<Item = &'w String>,
+) -> Result<Vec<String>, UsageError> {
+    let names = value.or_else(|| words.next().map(String::as_str)).unwrap_or_default();
+    if names.is_empty() {
+        return Err(usage(format!("`{option}` needs the names of tags; try: {option} config,restart")));
+    }
+    Ok(names.split(',').filter(|name| !name.is_empty()).map(String::from).collect())
+}
+
+fn read_ask(words: TaskWords) -> Result<Ask, UsageError> {
+    let set = |names: Vec<String>| names.into_iter().collect();
+    let tags = Tags { only: set(words.tags), skip: set(words.skip_tags) };
+    Ok(Ask { task: words.task, selector: words.selector, params: read_params(&words.params)?, tags })
+}
+
+fn meant(task: &str) -> String {
+    let names = built_in_names();
+    nearest(task, names.iter().map(String::as_str))
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+}
+
+/// The words of a name stand before the parameters: ssh has taken its quotes away.
+fn read_check(selector: String, words: &[String], format: Format) -> Result<Command, UsageError> {
+    let end = words.iter().position(|word| word.contains('=')).unwrap_or(words.len());
+    let (name, params) = words.split_at(end);
+    Ok(Command::Check { selector, name: joined(name), params: read_params(params)?, format })
+}
+
+/// The name of a check: ssh has taken its quotes away.
+fn joined(words: &[String]) -> Option<String> {
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// What stands before `because`, and the reason behind it.
+fn read_reason(words: &[String]) -> Result<(&[String], String), UsageError> {
+    let at = words.iter().position(|word| word == "because");
+    let reason = at.map(|at| words[at + 1..].join(" ")).unwrap_or_default();
+    match at {
+        Some(at) if !reason.trim().is_empty() => Ok((&words[..at], reason)),
+        _ => Err(usage("say why, for the record: ... because REASON".into())),
+    }
+}
+
+fn read_mark(task: String, words: &[String], bad: bool) -> Result<Command, UsageError> {
+    let (params, reason) = read_reason(words)?;
+    Ok(Command::Mark { task, params: read_params(params)?, bad, reason })
+}
+
+fn read_params(words: &[String]) -> Result<Params, UsageError> {
+    let mut params = Params::new();
+    if words.len() > PARAMS_LIMIT {
+        return Err(usage(format!("a command takes at most {PARAMS_LIMIT} parameters")));
+    }
+    for word in words {
+        let Some((name, value)) = word.split_once('=') else {
+            let word = clipped(word);
+            return Err(usage(format!("`{word}` is no parameter; write NAME=VALUE, as in version=1.4.2")));
+        };
+        if value.len() > PARAM_LIMIT_BYTES {
+            let name = clipped(name);
+            return Err(usage(format!(
+                "`{name}` has more than {PARAM_LIMIT_BYTES} bytes; try: a file below files/ for long texts"
+            )));
+        }
+        if params.insert(name.to_string(), value.to_string()).is_some() {
+            return Err(usage(format!("`{name}` is given twice")));
+        }
+    }
+    Ok(params)
+}
+
+fn help(command: Option<&str>) -> Result<String, UsageError> {
+    let mut grammar = Grammar::command();
+    let Some(name) = command else { return Ok(grammar.render_help().to_string()) };
+    match grammar.find_subcommand_mut(name) {
+        Some(found) => Ok(found.clone().bin_name(format!("ssh rollcall {name}")).render_help().to_string()),
+        None => Err(usage(format!("no command is called `{name}`{}; try: help", meant(name)))),
+    }
+}
+
+fn explain(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let hint = if error.kind() == ErrorKind::DisplayHelp { "" } else { "\ntry: help" };
+    let kept = text.lines().filter(|line| !line.is_empty() && !line.contains("'--help'"));
+    kept.collect::<Vec<_>>().join("\n") + hint
+}
+
+fn usage(text: String) -> UsageError {
+    UsageError { text: clipped_lines(&text) }
+}
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

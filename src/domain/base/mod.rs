@@ -1,0 +1,13 @@
+//! Names, sets, bounded text and other small values that every room above needs.
+
+pub mod archive;
+pub mod digest;
+pub mod name;
+pub mod nodeset;
+pub mod outcome;
+pub mod output;
+pub mod paths;
+pub mod perf;
+pub mod range;
+pub mod schedule;
+pub mod shared;

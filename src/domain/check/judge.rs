@@ -1,0 +1,242 @@
+//! Judging: from what a probe saw to a verdict and the sentence that goes with it. Pure and total: whatever
+//! does not fit together is unknown.
+
+mod host;
+mod net;
+mod texts;
+
+use super::probe::{Expect, Metric, Probe};
+use super::seen::{Observation, Words};
+use crate::domain::base::digest::sha256_hex;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::base::output::Output;
+use crate::domain::base::perf::{self, Reading};
+use crate::domain::base::range::Limits;
+use texts::{Wanted, first_number, shorten};
+
+/// Of what is told beyond one line, in bytes.
+const DETAIL_BYTES: usize = 4 * 1024;
+
+/// Of what may be compared across hosts, in bytes.
+pub const VALUE_BYTES: usize = 64 * 1024;
+
+/// A verdict, and what goes with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    pub verdict: Verdict,
+    pub text: String,
+    pub detail: String,
+    /// The number that was judged first.
+    pub readings: Vec<Reading>,
+    /// What may be compared with other hosts.
+    pub value: Option<String>,
+}
+
+impl Judged {
+    /// A verdict with its sentence.
+    pub fn new(verdict: Verdict, text: impl Into<String>) -> Judged {
+        Judged { verdict, text: text.into(), detail: String::new(), readings: Vec::new(), value: None }
+    }
+
+    fn ok(text: impl Into<String>) -> Judged {
+        Judged::new(Verdict::Ok, text)
+    }
+
+    fn critical(text: impl Into<String>) -> Judged {
+        Judged::new(Verdict::Critical, text)
+    }
+
+    fn unknown(text: impl Into<String>) -> Judged {
+        Judged::new(Verdict::Unknown, text)
+    }
+
+    /// The number that was judged, with the limits that it was judged by.
+    fn measured(self, reading: Reading, limits: &Limits) -> Judged {
+        let words = |range: &Option<_>| range.as_ref().map(ToString::to_string).unwrap_or_default();
+        let value = reading.value.map(|value| value.to_string());
+        let reading =
+            Reading { warning: words(&limits.warning), critical: words(&limits.critical), ..reading };
+        Judged { readings: vec![reading], value: self.value.clone().or(value), ..self }
+    }
+
+    /// What is too long to be kept whole is kept with its digest: what differs behind the end differs.
+    fn of_value(self, value: &str) -> Judged {
+        let mut kept = bounded(value, VALUE_BYTES);
+        if kept.len() < value.len() {
+            kept +=
+                &format!("\n... {} bytes in all, SHA-256 {}\n", value.len(), sha256_hex(value.as_bytes()));
+        }
+        Judged { value: Some(kept), ..self }
+    }
+}
+
+/// Judges one observation.
+pub fn judge(probe: &Probe, seen: &Observation) -> Judged {
+    match (probe, seen) {
+        (_, Observation::Blind { why } | Observation::NoContact { why }) => Judged::unknown(why.as_str()),
+        (Probe::Http(_) | Probe::Tcp(_) | Probe::Tls(_), Observation::TimedOut { after }) => {
+            Judged::critical(format!("no answer within {after:?}"))
+        }
+        (_, Observation::TimedOut { after }) => Judged::unknown(format!("no answer within {after:?}")),
+        (_, Observation::NoService { why }) => Judged::critical(why.as_str()),
+        (_, Observation::Signalled { signal }) => {
+            Judged::unknown(format!("the command was ended by signal {signal}"))
+        }
+        (Probe::Run { expect, .. }, Observation::Exited { code, stdout, stderr }) => {
+            judge_command(expect, *code, stdout, stderr)
+        }
+        (Probe::Plugin(_), Observation::Exited { code, stdout, stderr }) => {
+            judge_plugin(*code, stdout, stderr)
+        }
+        (Probe::Metric(metric), Observation::Exited { code, stdout, stderr }) => {
+            judge_metric(metric, *code, stdout, stderr)
+        }
+        (Probe::Http(http), Observation::Answered(answer)) => net::answer(http, answer),
+        (Probe::Tcp(tcp), Observation::Connected { banner, took }) => net::connection(tcp, banner, *took),
+        (Probe::Tls(tls), Observation::Shook(shook)) => net::certificate(tls, shook),
+        (Probe::Clock { limits }, Observation::Ticked { ahead, give_or_take }) => {
+            host::clock(limits, *ahead, *give_or_take)
+        }
+        (_, Observation::Exited { code, stdout, stderr }) => judge_words(probe, *code, stdout, stderr),
+        (_, other) => Judged::unknown(format!("the probe saw something else than was asked for: {other:?}")),
+    }
+}
+
+/// What one of our own scripts printed.
+fn judge_words(probe: &Probe, code: u32, stdout: &Output, stderr: &Output) -> Judged {
+    let words = Words::of(&stdout.text);
+    if let Some(why) = words.get("unknown") {
+        return Judged::unknown(why);
+    }
+    if code != 0 || words.get("done").is_none() {
+        return Judged::unknown(format!("the look ended with exit status {code}{}", said(stdout, stderr)));
+    }
+    if stdout.left_out > 0 {
+        return Judged::unknown("the look printed too much to be judged whole");
+    }
+    match probe {
+        Probe::Dns(dns) => net::resolved(dns, &words),
+        Probe::Port(port) => host::port(port, &words),
+        Probe::Process(process) => host::process(process, &words),
+        Probe::Service(service) => host::service(service, &words),
+        Probe::File(file) => host::file(file, &words),
+        Probe::Log(log) => host::log(log, &words),
+        Probe::Package(package) => host::package(package, &words),
+        Probe::Disk(disk) => host::disk(disk, &words),
+        Probe::Load(load) => host::load(load, &words),
+        Probe::Memory(memory) => host::memory(memory, &words),
+        _ => Judged::unknown("the probe is not looked at by words"),
+    }
+}
+
+/// The last line that was said, for the end of a sentence.
+fn said(stdout: &Output, stderr: &Output) -> String {
+    let line = if stderr.last_line().is_empty() { stdout.last_line() } else { stderr.last_line() };
+    if line.is_empty() { String::new() } else { format!(": {line}") }
+}
+
+fn judge_command(expect: &Expect, code: u32, stdout: &Output, stderr: &Output) -> Judged {
+    if code != expect.exit {
+        return Judged::critical(format!(
+            "exit status {code}, wanted {}{}",
+            expect.exit,
+            said(stdout, stderr)
+        ));
+    }
+    let text = stdout.text.trim_end();
+    let wanted = Wanted {
+        equals: expect.equals.as_deref(),
+        contains: expect.contains.as_deref(),
+        matches: expect.matches.as_deref(),
+    };
+    if let Some(why) = wanted.fault(text, "stdout") {
+        return Judged::critical(why);
+    }
+    let limits = &expect.limits;
+    if limits.warning.is_some() || limits.critical.is_some() {
+        return match first_number(text) {
+            Some(value) => by_limits(limits, Reading::new("value", value), &value.to_string()),
+            None => Judged::unknown(format!("stdout is {:?}, wanted a number", shorten(text))),
+        };
+    }
+    let line = stdout.last_line();
+    let judged = Judged::ok(if line.is_empty() { format!("exit status {code}") } else { line.to_string() });
+    // What was cut in the middle is equal to nothing.
+    if stdout.left_out == 0 { judged.of_value(text) } else { judged }
+}
+
+/// The exit status decides; what it says is only told (Monitoring Plugins guidelines).
+fn judge_plugin(code: u32, stdout: &Output, stderr: &Output) -> Judged {
+    let printed = perf::parse(&stdout.text);
+    let verdict = match code {
+        0 => Verdict::Ok,
+        1 => Verdict::Warning,
+        2 => Verdict::Critical,
+        3 => Verdict::Unknown,
+        126 | 127 => {
+            let hint = "; try: the package that has it (monitoring-plugins), its whole path, or plugin = { upload = ... }";
+            return Judged::unknown(format!(
+                "the plugin could not be run: exit status {code}{}{hint}",
+                said(stdout, stderr)
+            ));
+        }
+        _ => {
+            return Judged::unknown(format!("exit status {code} is no plugin's{}", said(stdout, stderr)));
+        }
+    };
+    let text = match (printed.text.is_empty(), stderr.last_line()) {
+        (false, _) => printed.text.clone(),
+        (true, "") => format!("the plugin said nothing (exit status {code})"),
+        (true, line) => line.to_string(),
+    };
+    let value = printed.readings.first().and_then(|reading| reading.value).map(|value| value.to_string());
+    Judged {
+        detail: bounded(&printed.long, DETAIL_BYTES),
+        readings: printed.readings,
+        value: value.or(Some(text.clone())),
+        ..Judged::new(verdict, text)
+    }
+}
+
+fn judge_metric(metric: &Metric, code: u32, stdout: &Output, stderr: &Output) -> Judged {
+    if code != 0 {
+        return Judged::unknown(format!("exit status {code}{}", said(stdout, stderr)));
+    }
+    match first_number(stdout.text.trim()) {
+        Some(value) => {
+            let reading = Reading::with_unit("value", value, &metric.unit);
+            by_limits(&metric.limits, reading, &format!("{value}{}", unit_words(&metric.unit)))
+        }
+        None => Judged::unknown(format!("stdout is {:?}, wanted a number", shorten(stdout.text.trim()))),
+    }
+}
+
+fn unit_words(unit: &str) -> String {
+    match unit {
+        "" | "%" => unit.into(),
+        unit => format!(" {unit}"),
+    }
+}
+
+/// The verdict on a number; `words` say it with what it is.
+fn by_limits(limits: &Limits, reading: Reading, words: &str) -> Judged {
+    let (verdict, range) = limits.judge(reading.value.unwrap_or_default());
+    let text = match range {
+        Some(range) => format!("{words} is not in {} range {range}", verdict.word()),
+        None => words.to_string(),
+    };
+    Judged::new(verdict, text).measured(reading, limits)
+}
+
+/// At most so many bytes, cut at the end of a character.
+pub fn bounded(text: &str, bytes: usize) -> String {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].into()
+}
+
+#[cfg(test)]
+#[path = "judge/judge_tests.rs"]
+mod judge_tests;

@@ -1,0 +1,254 @@
+//! What a balancer says about its servers, and how many of them may be taken out now. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::base::name::{HostName, RunId};
+
+/// Where a host stands in a balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rotation {
+    /// Takes new requests.
+    In,
+    /// Taken out by somebody, us or others.
+    Out,
+    /// Nobody took it out, but the balancer's own health check says no, or not yet.
+    Down,
+    /// The balancer's hosts disagree.
+    Mixed,
+    /// Not told.
+    Unknown,
+}
+
+impl Rotation {
+    /// The word that operators read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Rotation::In => "in",
+            Rotation::Out => "out",
+            Rotation::Down => "down",
+            Rotation::Mixed => "mixed",
+            Rotation::Unknown => "unknown",
+        }
+    }
+}
+
+/// What was seen of one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    pub rotation: Rotation,
+    /// In the balancer's own words, with whatever limits the answer has.
+    pub note: String,
+}
+
+/// What a balancer says, as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// The members that were asked about.
+    pub hosts: BTreeMap<HostName, Seen>,
+    /// Servers that take new requests, ours or not, as the balancer itself counts them.
+    pub serving: usize,
+    /// All of its servers.
+    pub total: usize,
+}
+
+impl View {
+    /// What several balancer hosts say together. The one with the fewest servers left counts.
+    pub fn together(each: &[(HostName, View)]) -> View {
+        if let [(_, only)] = each {
+            return only.clone();
+        }
+        let mut hosts: BTreeMap<HostName, Vec<(&HostName, &Seen)>> = BTreeMap::new();
+        for (balancer, view) in each {
+            for (host, seen) in &view.hosts {
+                hosts.entry(host.clone()).or_default().push((balancer, seen));
+            }
+        }
+        let fewest = each.iter().map(|(_, view)| view).min_by_key(|view| view.serving);
+        View {
+            hosts: hosts.into_iter().map(|(host, seen)| (host, agree(&seen))).collect(),
+            serving: fewest.map_or(0, |view| view.serving),
+            total: fewest.map_or(0, |view| view.total),
+        }
+    }
+
+    /// Where a host stands; one that was not asked about is unknown.
+    pub fn rotation(&self, host: &HostName) -> Rotation {
+        self.hosts.get(host).map_or(Rotation::Unknown, |seen| seen.rotation)
+    }
+}
+
+fn agree(each: &[(&HostName, &Seen)]) -> Seen {
+    let alike = each.windows(2).all(|pair| pair[0].1.rotation == pair[1].1.rotation);
+    let rotation = match each {
+        [(_, first), ..] if alike => first.rotation,
+        _ => Rotation::Mixed,
+    };
+    let same_note = each.windows(2).all(|pair| pair[0].1.note == pair[1].1.note);
+    let note = match each {
+        [(_, first), ..] if alike && same_note => first.note.clone(),
+        _ => each.iter().map(|(balancer, seen)| told(balancer, seen)).collect::<Vec<_>>().join("; "),
+    };
+    Seen { rotation, note }
+}
+
+fn told(balancer: &HostName, seen: &Seen) -> String {
+    match seen.note.as_str() {
+        "" => format!("{balancer}: {}", seen.rotation.word()),
+        note => format!("{balancer}: {}, {note}", seen.rotation.word()),
+    }
+}
+
+/// One host, as `balancer status` tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    pub host: HostName,
+    /// The balancer that it stands behind, if there is one.
+    pub balancer: Option<String>,
+    #[serde(flatten)]
+    pub seen: Seen,
+    /// The run that took it out and did not put it back.
+    pub debt: Option<RunId>,
+}
+
+/// How many servers of a balancer serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Capacity {
+    pub balancer: String,
+    pub serving: usize,
+    pub total: usize,
+    /// How many have to.
+    pub floor: usize,
+}
+
+/// How many servers have to stay in service: `min_in_service`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Floor {
+    Servers(usize),
+    /// Of all servers of the balancer; rounds up. Whole percents: a fraction would round by accident.
+    Percent(u8),
+}
+
+impl Default for Floor {
+    /// The last server is never drained.
+    fn default() -> Floor {
+        Floor::Servers(1)
+    }
+}
+
+impl Floor {
+    /// The number for a balancer with `total` servers.
+    pub fn of(self, total: usize) -> usize {
+        match self {
+            Floor::Servers(servers) => servers,
+            Floor::Percent(percent) => (total * usize::from(percent)).div_ceil(100),
+        }
+    }
+}
+
+/// Who may be taken out now, and who has to wait until others are back. Both in the order asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    pub may: Vec<HostName>,
+    pub must_wait: Vec<HostName>,
+}
+
+/// Divides `members` by what the balancer can spare. Members that take no new requests cost nothing;
+/// one that is in rotation somewhere does.
+pub fn room(view: &View, floor: Floor, members: &[HostName]) -> Room {
+    let mut spare = view.serving.saturating_sub(floor.of(view.total));
+    let mut room = Room::default();
+    for host in members {
+        let costs = matches!(view.rotation(host), Rotation::In | Rotation::Mixed);
+        if costs && spare == 0 {
+            room.must_wait.push(host.clone());
+            continue;
+        }
+        spare -= usize::from(costs);
+        room.may.push(host.clone());
+    }
+    room
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(states: &str, serving: usize, total: usize) -> View {
+        let rotation = |c| match c {
+            'i' => Rotation::In,
+            'o' => Rotation::Out,
+            'd' => Rotation::Down,
+            'm' => Rotation::Mixed,
+            _ => Rotation::Unknown,
+        };
+        let seen = |c| Seen { rotation: rotation(c), note: String::new() };
+        let hosts = (1..).zip(states.chars()).map(|(at, c)| (HostName::new(format!("h{at}")), seen(c)));
+        View { hosts: hosts.collect(), serving, total }
+    }
+
+    #[test]
+    fn capacity_is_what_the_balancer_counts() {
+        let one = Floor::default();
+        // States of our members, serving and total of the balancer, floor, how many of ours may go.
+        let table = [
+            ("iii", 3, 3, one, "ii."),
+            ("i", 1, 1, one, "."),
+            ("i", 1, 1, Floor::Servers(0), "i"),
+            ("i", 2, 2, one, "i"),
+            // Others' drains are included: the members are not all that there is.
+            ("iii", 2, 5, one, "i.."),
+            ("ii", 1, 5, one, ".."),
+            // Percents round up: 75% of 5 are 4.
+            ("iiiii", 5, 5, Floor::Percent(75), "i...."),
+            ("iiii", 4, 4, Floor::Percent(75), "i..."),
+            ("iii", 3, 3, Floor::Percent(100), "..."),
+            ("iii", 3, 3, Floor::Percent(0), "iii"),
+            ("i", 100, 100, Floor::Percent(7), "i"),
+            // What does not serve costs nothing, whatever is left.
+            ("odu", 1, 4, one, "odu"),
+            ("iod", 1, 3, one, ".od"),
+            // In rotation on one of the balancer's hosts.
+            ("mi", 2, 2, one, "m."),
+            // More wanted than there is.
+            ("oi", 1, 2, Floor::Servers(5), "o."),
+        ];
+        for (states, serving, total, floor, wanted) in table {
+            let members: Vec<HostName> =
+                (1..=states.len()).map(|at| HostName::new(format!("h{at}"))).collect();
+            let room = room(&view(states, serving, total), floor, &members);
+            let got: String = members
+                .iter()
+                .zip(states.chars())
+                .map(|(host, c)| if room.may.contains(host) { c } else { '.' })
+                .collect();
+            assert_eq!(got, wanted, "{states} {serving}/{total} {floor:?}");
+            assert_eq!(room.may.len() + room.must_wait.len(), members.len());
+        }
+    }
+
+    #[test]
+    fn seven_percent_of_a_hundred_are_seven() {
+        assert_eq!(Floor::Percent(7).of(100), 7);
+        assert_eq!(Floor::Percent(75).of(5), 4);
+        assert_eq!(Floor::Percent(1).of(1), 1);
+        assert_eq!(Floor::Percent(50).of(0), 0);
+    }
+
+    #[test]
+    fn balancer_hosts_that_disagree_are_told_apart() {
+        let each = [("lb1".into(), view("iio", 5, 6)), ("lb2".into(), view("ioo", 3, 5))];
+        let both = View::together(&each);
+        assert_eq!((both.serving, both.total), (3, 5));
+        assert_eq!(both.rotation(&"h1".into()), Rotation::In);
+        assert_eq!(both.rotation(&"h2".into()), Rotation::Mixed);
+        assert_eq!(both.rotation(&"h3".into()), Rotation::Out);
+        assert_eq!(both.rotation(&"h9".into()), Rotation::Unknown);
+        assert_eq!(both.hosts[&HostName::from("h2")].note, "lb1: in; lb2: out");
+        assert_eq!(both.hosts[&HostName::from("h1")].note, "");
+        assert_eq!(View::together(&[]), View::default());
+    }
+}

@@ -1,0 +1,251 @@
+//! One incident: who is in trouble, what was told of it, and which message comes next, when.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::channel::Pace;
+use super::notice::{About, Acknowledged, Ended, Notice, NoticeKind, Seen, What};
+use crate::domain::base::name::HostName;
+use crate::domain::base::nodeset::fold;
+use crate::domain::base::outcome::Verdict;
+
+/// Different texts that one message shows; the others are counted.
+const SEEN_LIMIT: usize = 20;
+
+/// Bytes of what was seen that are shown of each.
+const TEXT_LIMIT_BYTES: usize = 1_000;
+
+const WORST_FIRST: [Verdict; 4] = [Verdict::Critical, Verdict::Unknown, Verdict::Warning, Verdict::Ok];
+
+/// One check in one top-level group, over all hosts, from the first problem to the last recovery.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    pub number: u64,
+    pub check: String,
+    /// The top-level group.
+    pub group: String,
+    pub since: Timestamp,
+    pub hosts: BTreeMap<HostName, Trouble>,
+    pub told: Option<Told>,
+}
+
+/// How one host stands in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trouble {
+    pub state: State,
+    pub verdict: Verdict,
+    pub text: String,
+    pub since: Timestamp,
+    /// Of its last change.
+    pub at: Timestamp,
+    /// Who knows, and what they said.
+    pub acknowledged: Option<(String, String)>,
+}
+
+/// See [`Trouble`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    Bad,
+    Flapping,
+    Acknowledged,
+    Recovered,
+    /// Nobody asks any more.
+    Dropped,
+}
+
+impl State {
+    /// True until it has recovered or is nobody's concern any more.
+    pub fn is_open(self) -> bool {
+        matches!(self, State::Bad | State::Flapping | State::Acknowledged)
+    }
+
+    pub fn is_loud(self) -> bool {
+        matches!(self, State::Bad | State::Flapping)
+    }
+}
+
+/// What was told last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    pub at: Timestamp,
+    /// Messages so far.
+    pub count: u32,
+    pub hosts: BTreeMap<HostName, (State, Verdict)>,
+}
+
+impl Incident {
+    /// Ours among all of a channel, for ever.
+    pub fn thread(&self) -> String {
+        format!("{}-{}", self.number, self.since.as_second())
+    }
+
+    /// True when nobody is in trouble any more.
+    pub fn is_over(&self) -> bool {
+        self.hosts.values().all(|trouble| !trouble.state.is_open())
+    }
+
+    /// How a host stood when it was told of last.
+    pub fn told_of(&self, host: &HostName) -> Option<(State, Verdict)> {
+        self.told.as_ref().and_then(|told| told.hosts.get(host)).copied()
+    }
+
+    /// Told so far.
+    pub fn messages(&self) -> u32 {
+        self.told.as_ref().map_or(0, |told| told.count)
+    }
+
+    /// The next message, and when it is due.
+    pub fn next(&self, pace: &Pace) -> Option<(Timestamp, NoticeKind)> {
+        let Some(told) = &self.told else {
+            return Some((after(self.since, pace.gather), NoticeKind::Opened));
+        };
+        if self.is_over() {
+            let last = self.hosts.values().map(|trouble| trouble.at).max()?;
+            // A downtime is no recovery.
+            let recovered = self.hosts.values().any(|trouble| trouble.state == State::Recovered);
+            let kind = if recovered { NoticeKind::Recovered } else { NoticeKind::Silenced };
+            return Some((after(last, pace.gather), kind));
+        }
+        let first = |is: &dyn Fn(&HostName, &Trouble) -> bool| {
+            self.hosts.iter().filter(|(host, trouble)| is(host, trouble)).map(|(_, trouble)| trouble.at).min()
+        };
+        let known = first(&|host, trouble| {
+            let before = self.told_of(host).map(|(state, _)| state);
+            trouble.state == State::Acknowledged && before != Some(State::Acknowledged)
+        });
+        let worse = first(&|host, trouble| self.is_news(host, trouble));
+        let loud = self.hosts.values().any(|trouble| trouble.state.is_loud());
+        let all = [
+            known.map(|at| (after(at, pace.gather), NoticeKind::Acknowledged)),
+            worse.map(|at| {
+                (after(at, pace.gather).max(after(told.at, pace.update_every)), NoticeKind::Update)
+            }),
+            pace.remind_every.filter(|_| loud).map(|every| (after(told.at, every), NoticeKind::Reminder)),
+        ];
+        all.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Another host, a worse verdict, or flapping that began or ended.
+    pub fn is_news(&self, host: &HostName, trouble: &Trouble) -> bool {
+        let Some((state, verdict)) = self.told_of(host) else { return trouble.state.is_loud() };
+        let worse =
+            trouble.verdict != verdict && Verdict::worst([trouble.verdict, verdict]) == trouble.verdict;
+        trouble.state.is_loud() && (state != trouble.state || worse)
+    }
+}
+
+fn after(at: Timestamp, time: std::time::Duration) -> Timestamp {
+    jiff::SignedDuration::try_from(time).ok().and_then(|time| at.checked_add(time).ok()).unwrap_or(at)
+}
+
+impl Incident {
+    /// What there is to tell of it now, against what was told before.
+    pub fn notice(&self, kind: NoticeKind, at: Timestamp) -> Notice {
+        let (incident, is_over) = (self, self.is_over());
+        let of_state = |state: State| {
+            let changed = incident.hosts.iter().filter(move |(host, trouble)| {
+                trouble.state == state && incident.told_of(host).is_none_or(|(before, _)| before != state)
+            });
+            folded(changed.map(|(host, _)| host))
+        };
+        let open = || incident.hosts.iter().filter(|(_, trouble)| trouble.state.is_open());
+        let shown: Vec<&HostName> = match is_over {
+            true => incident.hosts.keys().collect(),
+            false => open().map(|(host, _)| host).collect(),
+        };
+        let news = incident.hosts.iter().filter(|(host, trouble)| incident.is_news(host, trouble));
+        let (seen, not_shown) = seen(incident);
+        let thread = incident.thread();
+        Notice {
+            key: format!("{thread}.{}", incident.messages() + 1),
+            at,
+            what: What::Incident(Box::new(About {
+                kind,
+                first: incident.messages() == 0,
+                thread,
+                check: incident.check.clone(),
+                group: incident.group.clone(),
+                since: incident.since,
+                verdict: match kind {
+                    NoticeKind::Silenced => {
+                        Verdict::worst(incident.hosts.values().map(|trouble| trouble.verdict))
+                    }
+                    _ => Verdict::worst(open().map(|(_, trouble)| trouble.verdict)),
+                },
+                example: shown.first().map(|host| host.to_string()).unwrap_or_default(),
+                count: shown.len(),
+                hosts: folded(shown.into_iter()),
+                of: 0,
+                seen,
+                not_shown,
+                new: folded(news.map(|(host, _)| host)),
+                recovered: of_state(State::Recovered),
+                dropped: of_state(State::Dropped),
+                acknowledged: acknowledged(incident),
+            })),
+        }
+    }
+
+    /// It as a line of a digest.
+    pub fn line(&self, until: Option<Timestamp>) -> Ended {
+        let hosts = self.hosts.iter();
+        let hosts = hosts.filter(|(_, trouble)| until.is_some() || trouble.state.is_open());
+        Ended {
+            check: self.check.clone(),
+            group: self.group.clone(),
+            hosts: folded(hosts.map(|(host, _)| host)),
+            verdict: Verdict::worst(self.hosts.values().map(|trouble| trouble.verdict)),
+            since: self.since,
+            until,
+        }
+    }
+}
+
+/// Equal texts folded: the worst first, then what most hosts say; and of how many hosts nothing is shown.
+fn seen(incident: &Incident) -> (Vec<Seen>, usize) {
+    let mut alike: BTreeMap<(usize, bool, &str), Vec<&HostName>> = BTreeMap::new();
+    for (host, trouble) in incident.hosts.iter().filter(|(_, trouble)| trouble.state.is_open()) {
+        let flapping = trouble.state == State::Flapping;
+        alike.entry((weight(trouble.verdict), flapping, shortened(&trouble.text))).or_default().push(host);
+    }
+    let mut alike: Vec<_> = alike.into_iter().collect();
+    alike.sort_by_key(|((weight, ..), hosts)| (*weight, std::cmp::Reverse(hosts.len())));
+    let rest = alike.iter().skip(SEEN_LIMIT).map(|(_, hosts)| hosts.len()).sum();
+    let shown = alike.into_iter().take(SEEN_LIMIT).map(|((weight, flapping, text), hosts)| Seen {
+        hosts: folded(hosts.into_iter()),
+        verdict: WORST_FIRST[weight],
+        flapping,
+        text: text.into(),
+    });
+    (shown.collect(), rest)
+}
+
+fn weight(verdict: Verdict) -> usize {
+    WORST_FIRST.iter().position(|worse| *worse == verdict).unwrap_or_default()
+}
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_LIMIT_BYTES)]
+}
+
+fn acknowledged(incident: &Incident) -> Vec<Acknowledged> {
+    let mut alike: BTreeMap<&(String, String), Vec<&HostName>> = BTreeMap::new();
+    for (host, trouble) in &incident.hosts {
+        if let Some(who) = trouble.acknowledged.as_ref().filter(|_| trouble.state == State::Acknowledged) {
+            alike.entry(who).or_default().push(host);
+        }
+    }
+    let told = alike.into_iter().map(|((by, why), hosts)| Acknowledged {
+        hosts: folded(hosts.into_iter()),
+        by: by.clone(),
+        why: why.clone(),
+    });
+    told.collect()
+}
+
+fn folded<'h>(hosts: impl Iterator<Item = &'h HostName>) -> String {
+    fold(hosts.map(HostName::as_str))
+}

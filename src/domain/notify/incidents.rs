@@ -1,0 +1,212 @@
+//! Incidents: alerts put together as people want to be told of them. Every channel has incidents of its own.
+//!
+//! Time is an argument: [`Incidents::take`] takes alerts in, [`Incidents::due`] says what is to be told by now, and
+//! [`Incidents::wake`] when that has to be asked again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::channel::{Channel, Pace};
+use super::incident::{Incident, State, Told, Trouble};
+use super::notice::{Ended, Notice, NoticeKind, What};
+use crate::domain::base::outcome::Verdict;
+use crate::domain::watch::alert::{Alert, AlertChange};
+
+/// Incidents that a digest names of those that came and went.
+const PAST_LIMIT: usize = 100;
+
+/// Check and top-level group.
+pub type Key = (String, String);
+
+/// All incidents of one channel.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Incidents {
+    open: BTreeMap<Key, Incident>,
+    pub log: Log,
+    changed: BTreeSet<Key>,
+}
+
+/// What a channel remembers beside its open incidents.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Log {
+    /// Incidents so far.
+    count: u64,
+    /// When the last digest was made, or the first one was first thought of.
+    digest_from: Option<Timestamp>,
+    /// What ended since then.
+    past: Vec<Ended>,
+    past_left_out: usize,
+}
+
+impl Incidents {
+    /// As they were left.
+    pub fn resume(open: impl IntoIterator<Item = Incident>, log: Log) -> Incidents {
+        let key = |incident: &Incident| (incident.check.clone(), incident.group.clone());
+        let open = open.into_iter().map(|incident| (key(&incident), incident)).collect();
+        Incidents { open, log, changed: BTreeSet::new() }
+    }
+
+    /// Those that are open.
+    pub fn open(&self) -> impl Iterator<Item = &Incident> {
+        self.open.values()
+    }
+
+    /// Takes one alert in. What the channel does not ask for, and what changes nothing, is left out.
+    pub fn take(&mut self, channel: &Channel, alert: &Alert) {
+        let top = alert.group.split('.').next().unwrap_or_default();
+        let key = self.key_of(alert, top);
+        let before = self.open.get(&key).and_then(|incident| incident.hosts.get(&alert.host));
+        let Some(trouble) = trouble(channel, alert, before) else { return };
+        let count = &mut self.log.count;
+        let incident = self.open.entry(key.clone()).or_insert_with(|| {
+            *count += 1;
+            Incident {
+                number: *count,
+                check: alert.check.clone(),
+                group: key.1.clone(),
+                since: alert.at,
+                hosts: BTreeMap::new(),
+                told: None,
+            }
+        });
+        incident.hosts.insert(alert.host.clone(), trouble);
+        let forgotten = incident.told.is_none() && incident.is_over();
+        self.changed.insert(key.clone());
+        if forgotten {
+            self.end(&key, channel, alert.at);
+        }
+    }
+
+    /// The incident that the alert belongs to: one that has the host already, even if its group is called
+    /// something else by now, or nothing.
+    fn key_of(&self, alert: &Alert, top: &str) -> Key {
+        let key = (alert.check.clone(), top.to_string());
+        if self.open.contains_key(&key) {
+            return key;
+        }
+        let has_it = |incident: &Incident| {
+            incident.check == alert.check
+                && incident.hosts.get(&alert.host).is_some_and(|trouble| trouble.state.is_open())
+        };
+        let found = self.open.iter().find(|(_, incident)| has_it(incident));
+        found.map_or(key, |(key, _)| key.clone())
+    }
+
+    /// What is to be told by now. Asked again, it says nothing twice.
+    pub fn due(&mut self, channel: &Channel, now: Timestamp, zone: &TimeZone) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        let keys: Vec<Key> = self.open.keys().cloned().collect();
+        for key in keys {
+            while let Some(notice) = self.due_of(&key, channel, now) {
+                notices.push(notice);
+            }
+        }
+        notices.extend(self.digest(&channel.pace, now, zone));
+        notices
+    }
+
+    /// When something is due next, if nothing happens.
+    pub fn wake(&self, channel: &Channel, zone: &TimeZone) -> Option<Timestamp> {
+        let next = self.open.values().filter_map(|incident| incident.next(&channel.pace)).map(|(at, _)| at);
+        next.chain(self.digest_at(&channel.pace, zone)).min()
+    }
+
+    /// What has changed since this was asked last; `None` for an incident that is over.
+    pub fn take_changed(&mut self) -> Vec<(Key, Option<Incident>)> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.into_iter().map(|key| (key.clone(), self.open.get(&key).cloned())).collect()
+    }
+
+    fn due_of(&mut self, key: &Key, channel: &Channel, now: Timestamp) -> Option<Notice> {
+        let incident = self.open.get_mut(key)?;
+        let (_, kind) = incident.next(&channel.pace).filter(|(at, _)| *at <= now)?;
+        let notice = incident.notice(kind, now);
+        let count = incident.messages() + 1;
+        let hosts = incident.hosts.iter();
+        let hosts = hosts.map(|(host, trouble)| (host.clone(), (trouble.state, trouble.verdict))).collect();
+        incident.told = Some(Told { at: now, count, hosts });
+        self.changed.insert(key.clone());
+        if matches!(kind, NoticeKind::Recovered | NoticeKind::Silenced) {
+            self.end(key, channel, now);
+        }
+        Some(notice)
+    }
+
+    fn end(&mut self, key: &Key, channel: &Channel, at: Timestamp) {
+        let Some(incident) = self.open.remove(key) else { return };
+        if channel.pace.digest.is_none() {
+            return;
+        }
+        match self.log.past.len() < PAST_LIMIT {
+            true => self.log.past.push(incident.line(Some(at))),
+            false => self.log.past_left_out += 1,
+        }
+    }
+
+    /// The first time of day that comes after the last digest.
+    fn digest_at(&self, pace: &Pace, zone: &TimeZone) -> Option<Timestamp> {
+        let (time, from) = (pace.digest?, self.log.digest_from?);
+        let day = from.to_zoned(zone.clone()).date();
+        let on = |day: jiff::civil::Date| day.to_datetime(time).to_zoned(zone.clone()).ok();
+        let today = on(day)?.timestamp();
+        if today > from { Some(today) } else { Some(on(day.tomorrow().ok()?)?.timestamp()) }
+    }
+
+    fn digest(&mut self, pace: &Pace, now: Timestamp, zone: &TimeZone) -> Option<Notice> {
+        if pace.digest.is_none() {
+            self.log = Log { count: self.log.count, ..Log::default() };
+            return None;
+        }
+        if self.log.digest_from.is_none() {
+            self.log.digest_from = Some(now);
+        }
+        self.digest_at(pace, zone).filter(|at| *at <= now)?;
+        let past = std::mem::take(&mut self.log.past);
+        let left_out = std::mem::take(&mut self.log.past_left_out);
+        self.log.digest_from = Some(now);
+        let open: Vec<Ended> = self.open.values().map(|incident| incident.line(None)).collect();
+        // Nothing to tell is not told: silence is what people expect of a day without trouble.
+        let what = (!open.is_empty() || !past.is_empty()).then_some(What::Digest { open, past, left_out })?;
+        Some(Notice { key: format!("digest-{}", now.as_second()), at: now, what })
+    }
+}
+
+/// How a host stands after an alert; `None` where the channel does not mind.
+fn trouble(channel: &Channel, alert: &Alert, before: Option<&Trouble>) -> Option<Trouble> {
+    let problem = |verdict: Verdict| match channel.only.minds(verdict) {
+        true => (State::Bad, verdict),
+        // Better than what this channel wants to know.
+        false => (State::Recovered, verdict),
+    };
+    let last = before.map_or(Verdict::Warning, |trouble| trouble.verdict);
+    let mut acknowledged = None;
+    let (state, verdict) = match &alert.change {
+        AlertChange::Problem { verdict } | AlertChange::FlappingEnded { verdict } => problem(*verdict),
+        AlertChange::Recovery => (State::Recovered, Verdict::Ok),
+        AlertChange::FlappingStarted => (State::Flapping, last),
+        AlertChange::Acknowledged { by, why } => {
+            acknowledged = Some((by.clone(), why.clone()));
+            (State::Acknowledged, last)
+        }
+        AlertChange::Dropped => (State::Dropped, last),
+    };
+    let begins = match before {
+        Some(before) => !before.state.is_open(),
+        None if state.is_loud() && channel.only.is_about(alert) => true,
+        None => return None,
+    };
+    // Who was not in trouble any more cannot recover, nor be acknowledged.
+    if begins && !state.is_loud() {
+        return None;
+    }
+    let since = before.filter(|_| !begins).map_or(alert.at, |before| before.since);
+    Some(Trouble { state, verdict, text: alert.text.clone(), since, at: alert.at, acknowledged })
+}
+
+#[cfg(test)]
+#[path = "incidents_tests.rs"]
+mod tests;

@@ -1,0 +1,358 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::notify::channel::{Only, Way};
+use crate::domain::notify::notice::About;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn channel() -> Channel {
+    Channel {
+        name: "ops".into(),
+        only: Only::default(),
+        pace: Pace::default(),
+        give_up: Duration::from_secs(3 * 24 * 3600),
+        way: Way::Command("true".into()),
+    }
+}
+
+fn alert(seconds: i64, host: &str, change: AlertChange) -> Alert {
+    let text = format!("{change:?}");
+    Alert { at: at(seconds), host: host.into(), group: "prod.web".into(), check: "http".into(), change, text }
+}
+
+fn problem(verdict: Verdict) -> AlertChange {
+    AlertChange::Problem { verdict }
+}
+
+fn acknowledged() -> AlertChange {
+    AlertChange::Acknowledged { by: "ann".into(), why: "on it".into() }
+}
+
+use AlertChange::{Dropped, FlappingStarted, Recovery};
+use Verdict::{Critical, Warning};
+
+/// What a channel is told in a story, each with its time: the loop asks when it is woken.
+fn told(channel: &Channel, alerts: &[Alert], until: i64) -> Vec<(i64, Notice)> {
+    let mut incidents = Incidents::default();
+    let (mut notices, mut left) = (Vec::new(), alerts.iter().peekable());
+    let mut now = at(0);
+    loop {
+        while let Some(alert) = left.next_if(|alert| alert.at <= now) {
+            incidents.take(channel, alert);
+        }
+        let due = incidents.due(channel, now, &TimeZone::UTC);
+        notices.extend(due.into_iter().map(|notice| (now.as_second() - at(0).as_second(), notice)));
+        assert_eq!(incidents.due(channel, now, &TimeZone::UTC), [], "nothing twice");
+        // The same after a restart, from what was written.
+        let written = incidents.open().cloned().collect::<Vec<_>>();
+        let log = serde_json::from_str(&serde_json::to_string(&incidents.log).unwrap()).unwrap();
+        let read = serde_json::from_str::<Vec<Incident>>(&serde_json::to_string(&written).unwrap()).unwrap();
+        incidents = Incidents::resume(read, log);
+        let next = [incidents.wake(channel, &TimeZone::UTC), left.peek().map(|alert| alert.at)];
+        match next.into_iter().flatten().min().filter(|next| *next <= at(until)) {
+            Some(next) => {
+                assert!(next > now, "the clock goes on");
+                now = next;
+            }
+            None => return notices,
+        }
+    }
+}
+
+fn about(notice: &Notice) -> &About {
+    match &notice.what {
+        What::Incident(about) => about,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// `10 opened critical web[1-2] new=web[1-2]`
+fn words(notices: &[(i64, Notice)]) -> Vec<String> {
+    let word = |(at, notice): &(i64, Notice)| {
+        let about = about(notice);
+        let mut text =
+            format!("{at} {:?} {} {}", about.kind, about.verdict.word(), about.hosts).to_lowercase();
+        for (name, hosts) in
+            [("new", &about.new), ("recovered", &about.recovered), ("dropped", &about.dropped)]
+        {
+            if !hosts.is_empty() {
+                text += &format!(" {name}={hosts}");
+            }
+        }
+        text
+    };
+    notices.iter().map(word).collect()
+}
+
+#[test]
+fn each_story_is_told_in_as_many_messages_as_it_needs() {
+    let reminding = Channel {
+        pace: Pace { remind_every: Some(Duration::from_secs(3600)), ..Pace::default() },
+        ..channel()
+    };
+    let critical_only = Channel { only: Only { verdicts: vec![Critical], ..Only::default() }, ..channel() };
+    let story = |alerts: Vec<(i64, &str, AlertChange)>| -> Vec<Alert> {
+        alerts.into_iter().map(|(seconds, host, change)| alert(seconds, host, change)).collect()
+    };
+    type Story<'s> = (&'s str, Channel, Vec<Alert>, Vec<&'s str>);
+    let table: Vec<Story<'_>> = vec![
+        (
+            "what fails together is told together, and over when all are well",
+            channel(),
+            story(vec![
+                (0, "w1", problem(Warning)),
+                (5, "w2", problem(Critical)),
+                (60, "w1", Recovery),
+                (90, "w2", Recovery),
+            ]),
+            vec!["10 opened critical w[1-2] new=w[1-2]", "100 recovered ok w[1-2] recovered=w[1-2]"],
+        ),
+        (
+            "what comes and goes before it is told is nobody's concern",
+            channel(),
+            story(vec![(0, "w1", problem(Critical)), (9, "w1", Recovery)]),
+            vec![],
+        ),
+        (
+            "further hosts, and worse, at most every five minutes",
+            channel(),
+            story(vec![
+                (0, "w1", problem(Warning)),
+                (20, "w2", problem(Critical)),
+                (40, "w1", problem(Critical)),
+                (60, "w3", problem(Warning)),
+                (400, "w3", problem(Critical)),
+                (500, "w3", problem(Warning)),
+            ]),
+            vec![
+                "10 opened warning w1 new=w1",
+                "310 update critical w[1-3] new=w[1-3]",
+                // It was better again by then.
+            ],
+        ),
+        (
+            "a host that recovers and fails again before anything was told of it is no news",
+            channel(),
+            story(vec![
+                (0, "w1", problem(Critical)),
+                (1, "w2", problem(Critical)),
+                (60, "w1", Recovery),
+                (90, "w1", problem(Critical)),
+            ]),
+            vec!["10 opened critical w[1-2] new=w[1-2]"],
+        ),
+        (
+            "nobody is reminded of what was acknowledged; its recovery is told",
+            reminding.clone(),
+            story(vec![(0, "w1", problem(Critical)), (8000, "w1", acknowledged()), (20000, "w1", Recovery)]),
+            vec![
+                "10 opened critical w1 new=w1",
+                "3610 reminder critical w1",
+                "7210 reminder critical w1",
+                "8010 acknowledged critical w1",
+                "20010 recovered ok w1 recovered=w1",
+            ],
+        ),
+        (
+            "dropped is said, and ends it",
+            channel(),
+            story(vec![
+                (0, "w1", problem(Critical)),
+                (0, "w2", problem(Critical)),
+                (50, "w1", Dropped),
+                (60, "w2", Recovery),
+            ]),
+            vec!["10 opened critical w[1-2] new=w[1-2]", "70 recovered ok w[1-2] recovered=w2 dropped=w1"],
+        ),
+        (
+            "it is one incident while it is about to be told as over",
+            channel(),
+            story(vec![
+                (0, "w1", problem(Critical)),
+                (50, "w1", Recovery),
+                (55, "w2", problem(Critical)),
+                (70, "w2", Recovery),
+            ]),
+            vec!["10 opened critical w1 new=w1", "80 recovered ok w[1-2] recovered=w[1-2]"],
+        ),
+        (
+            "flapping is told once, and what it ends with",
+            channel(),
+            story(vec![
+                (0, "w1", FlappingStarted),
+                (400, "w1", AlertChange::FlappingEnded { verdict: Critical }),
+                (500, "w1", Recovery),
+            ]),
+            vec![
+                "10 opened warning w1 new=w1",
+                "410 update critical w1 new=w1",
+                "510 recovered ok w1 recovered=w1",
+            ],
+        ),
+        (
+            "a channel for what is critical hears nothing of warnings",
+            critical_only,
+            story(vec![
+                (0, "w1", problem(Warning)),
+                (10, "w1", problem(Critical)),
+                (100, "w1", problem(Warning)),
+                (200, "w1", Recovery),
+            ]),
+            vec!["20 opened critical w1 new=w1", "110 recovered ok w1 recovered=w1"],
+        ),
+        (
+            "who was not in trouble does not recover",
+            channel(),
+            story(vec![(0, "w1", Recovery), (0, "w1", acknowledged()), (0, "w1", Dropped)]),
+            vec![],
+        ),
+    ];
+    for (what, channel, alerts, wanted) in table {
+        assert_eq!(words(&told(&channel, &alerts, 30_000)), wanted, "{what}");
+    }
+}
+
+#[test]
+fn an_incident_ends_whatever_its_group_is_called_by_then_and_silence_is_no_recovery() {
+    let renamed = |alert: Alert| Alert { group: "moved.web".into(), ..alert };
+    let gone =
+        Alert { change: AlertChange::Dropped, group: String::new(), ..alert(60, "w1", problem(Critical)) };
+    let told_of_gone = told(&channel(), &[alert(0, "w1", problem(Critical)), gone], 1_000);
+    let kinds =
+        |told: &[(i64, Notice)]| told.iter().map(|(_, notice)| about(notice).kind).collect::<Vec<_>>();
+    assert_eq!(kinds(&told_of_gone), [NoticeKind::Opened, NoticeKind::Silenced]);
+    assert_eq!(about(&told_of_gone[1].1).verdict, Critical, "it is as bad as it was");
+    let back = renamed(Alert { change: AlertChange::Recovery, ..alert(60, "w1", problem(Critical)) });
+    let told_of_back = told(&channel(), &[alert(0, "w1", problem(Critical)), back], 1_000);
+    assert_eq!(kinds(&told_of_back), [NoticeKind::Opened, NoticeKind::Recovered]);
+}
+
+#[test]
+fn incidents_are_by_check_and_file_and_each_has_a_thread() {
+    let place = |check: &str, group: &str| Alert {
+        check: check.into(),
+        group: group.into(),
+        ..alert(0, "w1", problem(Critical))
+    };
+    let alerts = [
+        place("http", "prod.web"),
+        place("http", "prod.db"),
+        place("disk", "prod.web"),
+        Alert { host: "w9".into(), ..place("http", "test") },
+    ];
+    let told = told(&channel(), &alerts, 100);
+    let mut threads: Vec<&str> = told.iter().map(|(_, notice)| about(notice).thread.as_str()).collect();
+    assert_eq!(threads.len(), 3);
+    threads.sort_unstable();
+    threads.dedup();
+    assert_eq!(threads.len(), 3);
+    let narrow = Only { groups: vec!["prod.web".into()], checks: vec!["disk".into()], ..Only::default() };
+    let narrow = Channel { only: narrow, ..channel() };
+    assert_eq!(super::tests::told(&narrow, &alerts, 100).len(), 1);
+}
+
+#[test]
+fn equal_texts_are_folded_and_many_are_counted() {
+    let mut alerts: Vec<Alert> = (0..1000).map(|n| alert(0, &format!("w{n}"), problem(Critical))).collect();
+    let told_once = told(&channel(), &alerts, 100);
+    let one = about(&told_once[0].1);
+    assert_eq!(
+        (told_once.len(), one.count, one.seen.len(), one.seen[0].hosts.as_str()),
+        (1, 1000, 1, "w[0-999]")
+    );
+    for (n, alert) in alerts.iter_mut().enumerate() {
+        alert.text = format!("{n} {}", "x".repeat(10_000));
+    }
+    let notices = told(&channel(), &alerts, 100);
+    let many = about(&notices[0].1);
+    assert_eq!((many.seen.len(), many.not_shown), (20, 980));
+    assert!(serde_json::to_string(&notices[0].1).unwrap().len() < 40_000);
+}
+
+#[test]
+fn a_digest_comes_once_a_day_and_not_for_nothing() {
+    let pace = Pace { digest: Some("08:00".parse().unwrap()), ..Pace::default() };
+    let daily = Channel { pace, ..channel() };
+    // 2027-01-15 08:00 UTC.
+    assert_eq!(at(0).to_string(), "2027-01-15T08:00:00Z");
+    let day = 24 * 3600;
+    let alerts = [
+        alert(day + 100, "w1", problem(Critical)),
+        alert(day + 200, "w1", Recovery),
+        alert(day + 300, "w2", problem(Critical)),
+        alert(3 * day + 100, "w2", Recovery),
+    ];
+    let digests: Vec<(i64, usize, usize)> = told(&daily, &alerts, 10 * day)
+        .iter()
+        .filter_map(|(at, notice)| match &notice.what {
+            What::Digest { open, past, .. } => Some((*at, open.len(), past.len())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(digests, [(2 * day, 1, 1), (3 * day, 1, 0), (4 * day, 0, 1)]);
+    let berlin = TimeZone::get("Europe/Berlin").unwrap();
+    let mut incidents = Incidents::default();
+    incidents.due(&daily, at(0), &berlin);
+    assert_eq!(incidents.wake(&daily, &berlin), Some(at(23 * 3600)), "08:00 there is 07:00 here");
+}
+
+fn changes() -> impl Strategy<Value = Vec<Alert>> {
+    let change = prop_oneof![
+        3 => Just(problem(Critical)),
+        2 => Just(problem(Warning)),
+        1 => Just(problem(Verdict::Unknown)),
+        4 => Just(Recovery),
+        1 => Just(FlappingStarted),
+        1 => Just(AlertChange::FlappingEnded { verdict: Verdict::Ok }),
+        1 => Just(AlertChange::FlappingEnded { verdict: Critical }),
+        1 => Just(acknowledged()),
+        1 => Just(Dropped),
+    ];
+    let one = (0..400i64, 0..4u8, change);
+    proptest::collection::vec(one, 0..60).prop_map(|steps| {
+        let mut now = 0;
+        let mut alerts: Vec<Alert> = Vec::new();
+        for (wait, host, change) in steps {
+            now += wait;
+            alerts.push(alert(now, &format!("w{host}"), change));
+        }
+        // In the end everybody is well.
+        alerts.extend((0..4).map(|host| alert(now + 1, &format!("w{host}"), Recovery)));
+        alerts
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn what_is_told_as_open_is_told_as_over_once_and_messages_are_bounded(alerts in changes()) {
+        let pace = Pace { remind_every: Some(Duration::from_secs(900)), ..Pace::default() };
+        let channel = Channel { pace, ..channel() };
+        let notices = told(&channel, &alerts, 1_000_000);
+        let mut threads: BTreeMap<&str, Vec<&About>> = BTreeMap::new();
+        let mut keys = std::collections::BTreeSet::new();
+        for (_, notice) in &notices {
+            prop_assert!(keys.insert(notice.key.clone()), "twice: {}", notice.key);
+            threads.entry(&about(notice).thread).or_default().push(about(notice));
+        }
+        for story in threads.values() {
+            let kinds: Vec<NoticeKind> = story.iter().map(|about| about.kind).collect();
+            prop_assert_eq!(kinds[0], NoticeKind::Opened);
+            prop_assert!(story[0].first && !story[1..].iter().any(|about| about.first));
+            let is_end = |kind: &NoticeKind| matches!(kind, NoticeKind::Recovered | NoticeKind::Silenced);
+            prop_assert!(is_end(kinds.last().unwrap()));
+            prop_assert_eq!(kinds.iter().filter(|kind| **kind == NoticeKind::Opened).count(), 1);
+            prop_assert_eq!(kinds.iter().filter(|kind| is_end(kind)).count(), 1);
+        }
+        // Opened and over for each; what is told in between is bounded by time, and by what operators say.
+        let lasted = alerts.last().unwrap().at.duration_since(at(0)).as_secs() as usize;
+        let said = alerts.iter().filter(|alert| matches!(alert.change, AlertChange::Acknowledged { .. })).count();
+        prop_assert!(notices.len() <= 2 * threads.len() + lasted / 300 + lasted / 900 + said + 1, "{}", notices.len());
+    }
+}

@@ -1,0 +1,6 @@
+//! Messages to people: channels, incidents and notices.
+
+pub mod channel;
+pub mod incident;
+pub mod incidents;
+pub mod notice;

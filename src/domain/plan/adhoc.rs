@@ -1,0 +1,214 @@
+//! Planning what is no task: checks, commands, and hosts that an operator moves in or out of rotation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::checking::{Asked, alone, checks_named, made_for, snapshots};
+use super::plan::{HostPlan, Kind, Plan, World, vars_of};
+use super::planner::{bare_host, everything_at_once, seat};
+use super::size::Sizes;
+use crate::domain::ask::command::{Params, Title};
+use crate::domain::base::name::{HostName, nearest};
+use crate::domain::base::shared::Shared;
+use crate::domain::check::check::Check;
+use crate::domain::inventory::selector::select;
+use crate::domain::task::facts;
+use crate::domain::task::hook::Hooks;
+use crate::domain::task::task::{Step, StepBody};
+use crate::domain::value::param::Param;
+use crate::domain::value::template::{self, Vars};
+
+/// How long an ad-hoc command may run.
+pub const AD_HOC_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Plans the checks of hosts: `check prod`, `check prod http version=1.2.3`.
+pub fn plan_check(
+    world: &World<'_>,
+    selector: &str,
+    name: Option<&str>,
+    params: &Params,
+) -> Result<Plan, String> {
+    let names = select(world.inventory, selector)?;
+    check_given(world, params)?;
+    let (mut hosts, mut asked, mut sizes) = (BTreeMap::new(), Vec::new(), Sizes::default());
+    for host in names.iter().filter_map(|name| world.inventory.host(name)) {
+        let checks = checks_named(world, host, name);
+        if checks.is_empty() {
+            continue;
+        }
+        let mut known = world.present_params(host);
+        known.extend(params.clone());
+        let vars = vars_of(host, world.present_task(host), &known);
+        let render = |check: &Check| {
+            refuse_scripts(check, params)?;
+            made_for(world, host, check, &vars).map_err(|why| {
+                format!("{}: check `{}`: {why}; try: check {selector} NAME=VALUE", host.name, check.name)
+            })
+        };
+        let own = alone(&checks).into_iter().map(render).collect::<Result<Vec<_>, String>>()?;
+        let mut planned = HostPlan { checks: own.into(), ..bare_host(host) };
+        sizes.take(&mut planned)?;
+        hosts.insert(host.name.clone(), planned);
+        asked.push(Asked { host, checks, vars });
+    }
+    let names: Vec<HostName> = names.into_iter().filter(|name| hosts.contains_key(name)).collect();
+    if names.is_empty() {
+        return Err(no_checks(world, selector, name));
+    }
+    let about = [selector].into_iter().chain(name).collect::<Vec<_>>().join(" ");
+    let title = Title::of_words(&format!("check {about}"), params);
+    let snapshots = snapshots(world, &asked)?;
+    let plan = without_rollout(world, title, Kind::Check, names, hosts);
+    Ok(Plan { snapshots, ..plan })
+}
+
+/// Plans an ad-hoc command: `run web -- uptime`.
+pub fn plan_run(world: &World<'_>, selector: &str, script: &str) -> Result<Plan, String> {
+    if script.trim().is_empty() {
+        return Err("there is no command behind `--`".into());
+    }
+    let names = select(world.inventory, selector)?;
+    let body = StepBody::Run { script: script.into() };
+    let step = Step { timeout: AD_HOC_TIMEOUT, delay: Duration::ZERO, ..Step::new("command", body) };
+    let hosts = same_step(world, &names, step)?;
+    let title = Title(format!("run {selector} -- {script}"));
+    Ok(without_rollout(world, title, Kind::Run, names, hosts))
+}
+
+/// One step for all hosts.
+fn same_step(
+    world: &World<'_>,
+    names: &[HostName],
+    step: Step,
+) -> Result<BTreeMap<HostName, HostPlan>, String> {
+    let steps = Shared::from(vec![step]);
+    let mut sizes = Sizes::default();
+    let hosts = names.iter().filter_map(|name| world.inventory.host(name));
+    let planned = hosts.map(|host| {
+        let mut planned = HostPlan { steps: steps.clone(), ..bare_host(host) };
+        sizes.take(&mut planned)?;
+        Ok((host.name.clone(), planned))
+    });
+    planned.collect()
+}
+
+/// Plans a look at hosts: `facts prod`.
+pub fn plan_facts(world: &World<'_>, selector: &str) -> Result<Plan, String> {
+    let names = select(world.inventory, selector)?;
+    let step = facts::step(world.facts).render(&Vars::new(), world.files)?;
+    let hosts = same_step(world, &names, step)?;
+    let title = Title::of_task("facts", selector, &Params::new());
+    Ok(without_rollout(world, title, Kind::Facts, names, hosts))
+}
+
+fn without_rollout(
+    world: &World<'_>,
+    title: Title,
+    kind: Kind,
+    names: Vec<HostName>,
+    hosts: BTreeMap<HostName, HostPlan>,
+) -> Plan {
+    Plan {
+        title,
+        kind,
+        params: Params::new(),
+        tags: Default::default(),
+        rollout: everything_at_once(),
+        batches: vec![names],
+        hosts,
+        balancers: BTreeMap::new(),
+        servers: BTreeMap::new(),
+        leases: BTreeSet::new(),
+        hooks: Hooks::new(),
+        snapshots: Vec::new(),
+        files_root: world.files_root.clone(),
+    }
+}
+
+/// Whoever may only look must not write commands: what checks are told ad hoc are parameters that some
+/// task declares, of the form that it demands, and never a var of a host.
+fn check_given(world: &World<'_>, given: &Params) -> Result<(), String> {
+    for (name, value) in given {
+        let declared: Vec<&Param> = world.tasks.values().filter_map(|task| task.params.get(name)).collect();
+        let shadows = name == "host"
+            || world
+                .inventory
+                .hosts
+                .iter()
+                .any(|host| host.vars.contains_key(name) || host.secrets.contains_key(name));
+        if declared.is_empty() || shadows {
+            return Err(format!("`{name}` is no parameter of any task, and checks are told nothing else"));
+        }
+        if declared.iter().any(|param| param.secret) {
+            return Err(format!(
+                "a check cannot read the secret parameter `{name}`: what checks ask and see is shown"
+            ));
+        }
+        declared.iter().try_for_each(|param| param.check(name, value))?;
+    }
+    Ok(())
+}
+
+/// `{{ name | script }}` makes a command of a value: only the configuration may give that one.
+fn refuse_scripts(check: &Check, given: &Params) -> Result<(), String> {
+    let texts = check.probe.texts();
+    let scripts = texts.iter().flat_map(|(_, text)| template::script_names(text));
+    match scripts.into_iter().find(|name| given.contains_key(name)) {
+        Some(name) => Err(format!(
+            "check `{}` takes `{name}` as a command (`| script`), and a check is given no commands; try: {name} as a var \
+             of the hosts",
+            check.name
+        )),
+        None => Ok(()),
+    }
+}
+
+fn no_checks(world: &World<'_>, selector: &str, name: Option<&str>) -> String {
+    let Some(name) = name else {
+        return format!("no host of `{selector}` has checks; try: checks = [\"...\"] in its group");
+    };
+    let known = world.checks.iter().flat_map(|(set, checks)| {
+        std::iter::once(set.as_str()).chain(checks.iter().map(|check| check.name.as_str()))
+    });
+    let known: Vec<&str> = known.collect();
+    let guess = nearest(name, known.iter().copied())
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    format!(
+        "no host of `{selector}` has a check or set of checks `{name}`{guess} (known: {})",
+        known.join(", ")
+    )
+}
+
+/// Plans `balancer drain web01 because ...` and `balancer enable web01`.
+pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &str) -> Result<Plan, String> {
+    let names = select(world.inventory, selector)?;
+    let (mut hosts, mut balancers) = (BTreeMap::new(), BTreeMap::new());
+    for host in names.iter().filter_map(|name| world.inventory.host(name)) {
+        let vars = vars_of(host, None, &Params::new());
+        let seat = seat(world.inventory, host, &vars).map_err(|why| format!("{}: {why}", host.name))?;
+        let seat = seat.ok_or_else(|| {
+            format!("{} stands behind no balancer; try: a [GROUP.balancer] table in hosts/", host.name)
+        })?;
+        let of_group = world.inventory.groups.get(&seat.balancer).and_then(|group| group.balancer.clone());
+        balancers.insert(seat.balancer.clone(), of_group.ok_or("a balancer went missing from its group")?);
+        let held = world.owed.contains(&host.name);
+        // What somebody else has taken out is not ours to put back, and not every balancer tells whose it is.
+        if kind == Kind::Enable && !held {
+            continue;
+        }
+        hosts.insert(host.name.clone(), HostPlan { balancer: Some(seat), held, ..bare_host(host) });
+    }
+    if hosts.is_empty() {
+        return Err(format!(
+            "rollcall has taken none of `{selector}` out of rotation; see: debts, balancer status {selector}"
+        ));
+    }
+    let names: Vec<HostName> = names.into_iter().filter(|name| hosts.contains_key(name)).collect();
+    let word = if kind == Kind::Drain { "drain" } else { "enable" };
+    let because = if because.is_empty() { String::new() } else { format!(" because {because}") };
+    let title = Title(format!("balancer {word} {selector}{because}"));
+    let leases =
+        names.iter().filter_map(|name| world.inventory.host(name)).map(|host| host.file().to_string());
+    let leases = leases.collect();
+    Ok(Plan { balancers, leases, ..without_rollout(world, title, kind, names, hosts) })
+}

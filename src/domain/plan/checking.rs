@@ -1,0 +1,107 @@
+//! Planning checks: which ones a host has, where they look from, and which hosts are looked at together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::plan::{Member, Snapshot, World, vars_of};
+use crate::domain::base::name::HostName;
+use crate::domain::check::across::{Across, Scope};
+use crate::domain::check::check::{Check, From};
+use crate::domain::inventory::inventory::{Endpoint, Host};
+use crate::domain::inventory::selector::select;
+use crate::domain::value::template::Vars;
+
+/// The checks of a host: all, or those of a set or with a name.
+pub fn checks_named<'a>(world: &World<'a>, host: &Host, name: Option<&str>) -> Vec<&'a Check> {
+    let sets = host.checks.iter().filter_map(|set| world.checks.get_key_value(set));
+    let all = sets.flat_map(|(set, checks)| checks.iter().map(move |check| (set, check)));
+    all.filter(|(set, check)| name.is_none_or(|name| *set == name || check.name == name))
+        .map(|(_, check)| check)
+        .collect()
+}
+
+/// The check as it is run for one host: rendered, with the places that it looks from.
+pub fn made_for(world: &World<'_>, host: &Host, check: &Check, vars: &Vars) -> Result<Check, String> {
+    let seats = match &check.from {
+        From::Host => Vec::new(),
+        From::Daemon => vec![Endpoint::here()],
+        From::Group(group) => seats_in(world, host, group)?,
+    };
+    Ok(Check { seats, ..check.render(vars)? })
+}
+
+/// The hosts of a group, which may be named as in the file of the host.
+fn seats_in(world: &World<'_>, host: &Host, group: &str) -> Result<Vec<Endpoint>, String> {
+    let groups = &world.inventory.groups;
+    let beside = format!("{}.{group}", host.file());
+    let names = groups.get(&beside).or_else(|| groups.get(group)).map(|group| &group.hosts);
+    let hosts = names.into_iter().flatten().filter_map(|name| world.inventory.host(name));
+    let seats: Vec<Endpoint> = hosts.map(|host| host.endpoint.clone()).collect();
+    match seats.is_empty() {
+        true => Err(format!("`from`: no host of the group `{group}` can be seen; try: hosts {group}")),
+        false => Ok(seats),
+    }
+}
+
+/// Those that are judged on each host by itself.
+pub fn alone<'a>(checks: &[&'a Check]) -> Vec<&'a Check> {
+    checks.iter().copied().filter(|check| check.across.is_none()).collect()
+}
+
+/// One host that is to be told what hosts together come to.
+pub struct Asked<'a> {
+    pub host: &'a Host,
+    pub checks: Vec<&'a Check>,
+    /// With what its checks are rendered.
+    pub vars: Vars,
+}
+
+/// Every snapshot that these hosts belong to. All hosts that a check compares are looked at, whether they are
+/// asked about or not: without them there is nothing to compare with.
+pub fn snapshots(world: &World<'_>, asked: &[Asked<'_>]) -> Result<Vec<Snapshot>, String> {
+    let mut found: BTreeMap<(String, String), Snapshot> = BTreeMap::new();
+    for one in asked {
+        for check in &one.checks {
+            let Some(across) = &check.across else { continue };
+            let scope = scope_of(across, one.host);
+            let key = (check.name.clone(), scope.clone());
+            if !found.contains_key(&key) {
+                found.insert(key.clone(), snapshot(world, check, across, &scope)?);
+            }
+            let own = made_for(world, one.host, check, &one.vars)
+                .map_err(|why| format!("{}: check `{}`: {why}", one.host.name, check.name))?;
+            if let (Some(snapshot), Some(across)) = (found.get_mut(&key), &own.across) {
+                snapshot.rule = across.rule.clone();
+                let member = Member { endpoint: one.host.endpoint.clone(), check: own, broken: None };
+                snapshot.members.insert(one.host.name.clone(), member);
+                snapshot.told.insert(one.host.name.clone());
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// The hosts that belong together, as a selector. The group of a host is the smallest one that it is in.
+pub fn scope_of(across: &Across, host: &Host) -> String {
+    match &across.scope {
+        Scope::Selected(selector) => selector.clone(),
+        Scope::Group => host.groups.last().cloned().unwrap_or_default(),
+    }
+}
+
+fn snapshot(world: &World<'_>, check: &Check, across: &Across, scope: &str) -> Result<Snapshot, String> {
+    let names =
+        select(world.inventory, scope).map_err(|why| format!("check `{}`: `across`: {why}", check.name))?;
+    let hosts = names.iter().filter_map(|name| world.inventory.host(name));
+    let has_it = |host: &&Host| checks_named(world, host, None).iter().any(|own| own.name == check.name);
+    let member = |host: &Host| {
+        let vars = vars_of(host, world.present_task(host), &world.present_params(host));
+        // A host of which too little is known is not left out: without it the others do not stand for all.
+        let (check, broken) = match made_for(world, host, check, &vars) {
+            Ok(check) => (check, None),
+            Err(why) => (check.clone(), Some(why)),
+        };
+        (host.name.clone(), Member { endpoint: host.endpoint.clone(), check, broken })
+    };
+    let members: BTreeMap<HostName, Member> = hosts.filter(has_it).map(member).collect();
+    Ok(Snapshot { check: check.name.clone(), rule: across.rule.clone(), members, told: BTreeSet::new() })
+}

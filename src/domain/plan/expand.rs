@@ -1,0 +1,399 @@
+//! From the steps that a task writes to those of one host: loops, calls of other tasks, other hosts to work
+//! on, tags, conditions that are decided already, handlers at the end, and what takes it all back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::given::check_params;
+use super::plan::{Tags, World, with_previous};
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::inventory::selector::select;
+use crate::domain::task::body::StepBody;
+use crate::domain::task::facts;
+use crate::domain::task::step::{Each, Step, Written};
+use crate::domain::task::task::Task;
+use crate::domain::value::template::{self, Vars};
+
+/// The name by which templates know the facts of their host.
+pub const FACTS: &str = "facts";
+
+/// Most steps that a task may come to on one host: loops and calls multiply.
+const STEPS_LIMIT: usize = 2_000;
+
+/// How deep tasks may call tasks; the configuration refuses cycles before.
+const DEPTH_LIMIT: usize = 8;
+
+/// The steps of one host.
+#[derive(Debug, Default)]
+pub(super) struct Expanded {
+    pub steps: Vec<Step>,
+    pub rollback: Vec<Step>,
+}
+
+/// What else decides about steps: which are wanted, and which names are known only when they are due.
+pub(super) struct Knowing<'a> {
+    pub tags: &'a Tags,
+    pub later: BTreeSet<String>,
+}
+
+/// What is the same for all steps of a task on a host.
+struct Expansion<'a> {
+    world: &'a World<'a>,
+    tags: &'a Tags,
+    /// Names that are known when a step is due, and not before.
+    late: BTreeSet<String>,
+    found: Expanded,
+    /// Which steps have named a handler.
+    notified: BTreeMap<String, Vec<usize>>,
+    handlers: Vec<(Scope, Written)>,
+    undo: Vec<Step>,
+}
+
+/// Where in a task a step stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Step,
+    Handler,
+    Back,
+}
+
+/// What a step inherits from where it is written.
+#[derive(Clone, Default)]
+struct Scope {
+    /// Before the names of steps of a task that was called: the step that calls it.
+    prefix: String,
+    vars: Vars,
+    /// Names that the step has to carry with it when it is late.
+    own: Vars,
+    when: Option<String>,
+    tags: BTreeSet<String>,
+    notify: Vec<String>,
+    at: Option<Endpoint>,
+    depth: usize,
+}
+
+/// The steps of `task` on a host that knows `vars`.
+pub(super) fn expand(
+    world: &World<'_>,
+    task: &Task,
+    vars: &Vars,
+    knowing: Knowing<'_>,
+) -> Result<Expanded, String> {
+    let Knowing { tags, later: mut late } = knowing;
+    late.insert(FACTS.into());
+    late_names(world, task, 0, &mut late);
+    let mut expansion = Expansion {
+        world,
+        tags,
+        late,
+        found: Expanded::default(),
+        notified: BTreeMap::new(),
+        handlers: Vec::new(),
+        undo: Vec::new(),
+    };
+    let scope = Scope { vars: vars.clone(), ..Scope::default() };
+    expansion.task(task, &scope)?;
+    expansion.append_handlers()?;
+    expansion.rollback(task, &scope)?;
+    let mut found = expansion.found;
+    if found.steps.iter().chain(&found.rollback).any(speaks_of_facts) {
+        found.look_first(facts::step(world.facts).render(vars, world.files)?);
+    }
+    Ok(found)
+}
+
+fn speaks_of_facts(step: &Step) -> bool {
+    let in_expressions = step
+        .expressions()
+        .iter()
+        .any(|(_, text)| template::names_in_expression(text).iter().any(|name| name == FACTS));
+    in_expressions || (step.late && step.speaks_of(&BTreeSet::from([FACTS.to_string()])))
+}
+
+impl Expanded {
+    /// Puts a step before all others; places of steps move by one.
+    fn look_first(&mut self, look: Step) {
+        self.steps.insert(0, Step { register: Some(FACTS.into()), ..look });
+        for step in self.steps.iter_mut().chain(&mut self.rollback) {
+            step.notified_by.iter_mut().flatten().for_each(|at| *at += 1);
+            step.undoes.iter_mut().for_each(|at| *at += 1);
+        }
+    }
+}
+
+/// What the steps of a task, and of those that it calls, register.
+fn late_names(world: &World<'_>, task: &Task, depth: usize, names: &mut BTreeSet<String>) {
+    for written in task.steps.iter().chain(&task.handlers) {
+        names.extend(written.step.register.clone());
+        if let StepBody::Task { name, .. } = &written.step.body
+            && let Some(called) = world.tasks.get(name).filter(|_| depth < DEPTH_LIMIT)
+        {
+            late_names(world, called, depth + 1, names);
+        }
+    }
+}
+
+impl Expansion<'_> {
+    fn task(&mut self, task: &Task, scope: &Scope) -> Result<(), String> {
+        self.handlers.extend(task.handlers.iter().map(|handler| (scope.clone(), handler.clone())));
+        for written in &task.steps {
+            self.written(written, scope)
+                .map_err(|why| format!("step `{}{}`: {why}", scope.prefix, written.step.name))?;
+        }
+        Ok(())
+    }
+
+    fn written(&mut self, written: &Written, scope: &Scope) -> Result<(), String> {
+        for item in self.items(written, scope)? {
+            for at in self.places(written, scope)? {
+                let scope = self.inner(written, scope, item.as_ref(), at);
+                match &written.step.body {
+                    StepBody::Task { name, with } => {
+                        let scope = Scope {
+                            prefix: format!("{}{}: ", scope.prefix, self.name(written, &scope)),
+                            ..scope
+                        };
+                        self.call(name, with, &scope)?;
+                    }
+                    _ => self.step(written, &scope)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the step is repeated for; `None` once where it is not.
+    fn items(&self, written: &Written, scope: &Scope) -> Result<Vec<Option<Value>>, String> {
+        let list = match &written.each {
+            None => return Ok(vec![None]),
+            Some(Each::Items(items)) => {
+                items.iter().map(|item| rendered(item, &scope.vars)).collect::<Result<_, _>>()?
+            }
+            Some(Each::Expression(text)) => match template::value(text, &scope.vars)? {
+                Value::Array(items) => items,
+                other => return Err(format!("`loop`: `{text}` is no list, but {other}")),
+            },
+        };
+        Ok(list.into_iter().map(Some).collect())
+    }
+
+    /// The hosts that it is done on instead of its own; `None` for its own.
+    fn places(&self, written: &Written, scope: &Scope) -> Result<Vec<Option<Endpoint>>, String> {
+        let Some(on) = &written.on else { return Ok(vec![scope.at.clone()]) };
+        let on = template::text(on, &scope.vars).map_err(|why| format!("`on`: {why}"))?;
+        if on == Endpoint::HERE {
+            return Ok(vec![Some(Endpoint::here())]);
+        }
+        let names = select(self.world.inventory, &on).map_err(|why| format!("`on`: {why}"))?;
+        let hosts = names.iter().filter_map(|name| self.world.inventory.host(name));
+        Ok(hosts.map(|host| Some(host.endpoint.clone())).collect())
+    }
+
+    fn inner(&self, written: &Written, scope: &Scope, item: Option<&Value>, at: Option<Endpoint>) -> Scope {
+        let mut inner = scope.clone();
+        if let Some(item) = item {
+            inner.vars.insert("item".into(), item.clone());
+            inner.own.insert("item".into(), item.clone());
+        }
+        inner.at = at;
+        inner.when = both(scope.when.as_deref(), written.step.when.as_deref());
+        inner.tags.extend(written.tags.iter().cloned());
+        inner.notify.extend(written.notify.iter().map(|name| format!("{}{name}", scope.prefix)));
+        inner
+    }
+
+    fn call(&mut self, name: &str, with: &[(String, Value)], scope: &Scope) -> Result<(), String> {
+        let called = self.world.tasks.get(name).ok_or_else(|| format!("no task is called `{name}`"))?;
+        if scope.depth >= DEPTH_LIMIT {
+            return Err(format!("tasks call tasks more than {DEPTH_LIMIT} deep"));
+        }
+        let mut params = BTreeMap::new();
+        for (param, value) in with {
+            let value = rendered(value, &scope.vars).map_err(|why| format!("`with.{param}`: {why}"))?;
+            params.insert(param.clone(), text_of(&value));
+        }
+        let params = check_params(called, &params)?;
+        let mut scope = scope.clone();
+        let value = |(name, text): (&String, &String)| {
+            called.params.get(name).map(|param| (name.clone(), param.value(text)))
+        };
+        let inner: Vars = called.vars.clone().into_iter().chain(params.iter().filter_map(value)).collect();
+        scope.vars.extend(inner.clone());
+        scope.own.extend(inner);
+        scope.depth += 1;
+        self.task(called, &scope)
+    }
+
+    fn step(&mut self, written: &Written, scope: &Scope) -> Result<(), String> {
+        let step = self.planned(written, scope, Part::Step)?;
+        let at = self.found.steps.len();
+        if at >= STEPS_LIMIT {
+            return Err(format!("the task comes to more than {STEPS_LIMIT} steps on one host"));
+        }
+        for handler in scope.notify.iter().filter(|_| step.skip.is_none()) {
+            self.notified.entry(handler.clone()).or_default().push(at);
+        }
+        for undo in written.undo.iter().rev() {
+            // Of what the step is called before it is rendered: no value is a template.
+            let name = format!("undo {}{}: {}", scope.prefix, self.name(written, scope), undo.name);
+            let undo = Step { name, ..undo.clone() };
+            // Where its step was is told by the name already.
+            let scope = Scope { prefix: String::new(), when: undo.when.clone(), ..scope.clone() };
+            let undo = self.planned(&Written::from(undo), &scope, Part::Back)?;
+            self.undo.push(Step { undoes: Some(at), ..undo });
+        }
+        self.found.steps.push(step);
+        Ok(())
+    }
+
+    /// As it stands in the plan: rendered, or with its files put in where it is `late`.
+    fn planned(&self, written: &Written, scope: &Scope, part: Part) -> Result<Step, String> {
+        let back = part == Part::Back;
+        let mut step = Step {
+            vars: scope.own.clone(),
+            when: scope.when.clone(),
+            at: scope.at.clone(),
+            name: format!("{}{}", scope.prefix, self.name(written, scope)),
+            ..written.step.clone()
+        };
+        // Handlers run for whoever notifies them, and the way back is walked whole.
+        if part == Part::Step && !self.tags.want(&scope.tags) {
+            step.skip = Some("its tags were not asked for".into());
+        }
+        step.shared = self.shared(written, scope);
+        self.decide_when(&mut step, scope)?;
+        if let StepBody::Check { name, check } = &mut step.body {
+            *check = Some(Box::new(self.check(name, &scope.vars)?));
+        }
+        // A file may speak of what is late where the step itself does not.
+        let step = step.with_source(&scope.vars, self.world.files)?;
+        let later = step.speaks_of(&self.late);
+        if back && !later {
+            // Nothing but what was there before may be missing when a host has to go back.
+            step.render(&with_previous(&scope.vars, "previous"), self.world.files)?;
+        }
+        match back || later {
+            true => Ok(step),
+            false => {
+                let rendered = step.render(&scope.vars, self.world.files)?;
+                // What it carries is needed for its expressions only.
+                let vars = if rendered.expressions().is_empty() { Vars::new() } else { rendered.vars };
+                Ok(Step { vars, ..rendered })
+            }
+        }
+    }
+
+    /// Two steps of a task have two names.
+    fn name(&self, written: &Written, scope: &Scope) -> String {
+        let name = written.step.name.clone();
+        let told = template::names_used(&name).iter().any(|name| name == "item");
+        let item = scope.own.get("item").filter(|_| written.each.is_some() && !told);
+        let item = item.map_or_else(String::new, |item| format!(" ({})", text_of(item)));
+        let at = scope.at.as_ref().map_or_else(String::new, |at| format!(" on {}", at.name));
+        // A value is no template, whatever is in it.
+        let literal = |text: &str| text.replace('{', "(").replace('}', ")");
+        format!("{name}{}{}", literal(&item), literal(&at))
+    }
+
+    /// What tells the step from others on all hosts: one for all is one for each item; a limit is for all items.
+    fn shared(&self, written: &Written, scope: &Scope) -> Option<String> {
+        let step = &written.step;
+        let name = format!("{}{}", scope.prefix, step.name);
+        let item = scope.own.get("item").filter(|_| written.each.is_some()).map(text_of).unwrap_or_default();
+        match (step.run_once || matches!(step.body, StepBody::Confirm { .. }), step.throttle) {
+            (true, _) => Some(format!("{name} ({item})")),
+            (false, Some(_)) => Some(name),
+            (false, None) => None,
+        }
+    }
+
+    /// What is known now is not asked again.
+    fn decide_when(&self, step: &mut Step, scope: &Scope) -> Result<(), String> {
+        let Some(when) = &step.when else { return Ok(()) };
+        let names = template::names_in_expression(when);
+        if names.iter().any(|name| name == "previous" || self.late.contains(name)) {
+            return Ok(());
+        }
+        if !template::holds(when, &scope.vars).map_err(|why| format!("`when`: {why}"))? {
+            step.skip = Some(format!("when {when}"));
+        }
+        step.when = None;
+        Ok(())
+    }
+
+    fn check(&self, name: &str, vars: &Vars) -> Result<crate::domain::check::check::Check, String> {
+        let mut all = self.world.checks.values().flatten();
+        let check =
+            all.find(|check| check.name == name).ok_or_else(|| format!("no check is called `{name}`"))?;
+        check.render(vars).map_err(|why| format!("check `{name}`: {why}"))
+    }
+
+    fn append_handlers(&mut self) -> Result<(), String> {
+        for (scope, handler) in std::mem::take(&mut self.handlers) {
+            let name = format!("{}{}", scope.prefix, handler.step.name);
+            let Some(by) = self.notified.get(&name).cloned() else { continue };
+            let named = |why| format!("handler `{}`: {why}", handler.step.name);
+            for at in self.places(&handler, &scope).map_err(named)? {
+                let scope = Scope { at, when: handler.step.when.clone(), ..scope.clone() };
+                let step = self.planned(&handler, &scope, Part::Handler).map_err(named)?;
+                self.notify(step, by.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Tasks that are called twice have the same handler twice: it runs once for both.
+    fn notify(&mut self, handler: Step, by: Vec<usize>) {
+        let bare = |step: &Step| Step { name: String::new(), notified_by: None, ..step.clone() };
+        let mut known = self.found.steps.iter_mut().filter(|step| step.notified_by.is_some());
+        match known.find(|step| bare(step) == bare(&handler)) {
+            Some(same) => same.notified_by.iter_mut().for_each(|known| known.extend(by.iter().copied())),
+            None => self.found.steps.push(Step { notified_by: Some(by), ..handler }),
+        }
+    }
+
+    fn rollback(&mut self, task: &Task, scope: &Scope) -> Result<(), String> {
+        self.found.rollback = std::mem::take(&mut self.undo);
+        self.found.rollback.reverse();
+        for written in &task.rollback {
+            let named = |why| format!("rollback step `{}`: {why}", written.step.name);
+            for item in self.items(written, scope).map_err(named)? {
+                for at in self.places(written, scope).map_err(named)? {
+                    let scope = self.inner(written, scope, item.as_ref(), at);
+                    let step = self.planned(written, &scope, Part::Back).map_err(named)?;
+                    self.found.rollback.push(step);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Both conditions as one.
+fn both(outer: Option<&str>, inner: Option<&str>) -> Option<String> {
+    match (outer, inner) {
+        (Some(outer), Some(inner)) => Some(format!("({outer}) and ({inner})")),
+        (one, other) => one.or(other).map(String::from),
+    }
+}
+
+/// A value whose texts are templates.
+fn rendered(value: &Value, vars: &Vars) -> Result<Value, String> {
+    Ok(match value {
+        Value::String(text) => Value::String(template::text(text, vars)?),
+        Value::Array(items) => {
+            Value::Array(items.iter().map(|item| rendered(item, vars)).collect::<Result<_, _>>()?)
+        }
+        Value::Object(entries) => {
+            let entry = |(key, value): (&String, &Value)| Ok((key.clone(), rendered(value, vars)?));
+            Value::Object(entries.iter().map(entry).collect::<Result<_, String>>()?)
+        }
+        other => other.clone(),
+    })
+}
+
+/// As a template would write it.
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}

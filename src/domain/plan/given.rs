@@ -1,0 +1,65 @@
+//! The parameters that are given to a task: all that it needs, none that it does not know, each of its form.
+
+use std::collections::BTreeMap;
+
+use crate::domain::ask::command::Params;
+use crate::domain::base::name::nearest;
+use crate::domain::task::task::Task;
+use crate::domain::value::param::Param;
+use crate::domain::value::secret::{HIDDEN, Secret, SecretVars};
+
+/// The parameters with the defaults of the task.
+pub(super) fn check_params(task: &Task, given: &Params) -> Result<Params, String> {
+    if let Some(name) = given.keys().find(|name| !task.params.contains_key(*name)) {
+        let known: Vec<&str> = task.params.keys().map(String::as_str).collect();
+        let guess = nearest(name, known.iter().copied())
+            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        return Err(format!(
+            "task `{}` has no parameter `{name}`{guess} (known: {})",
+            task.name,
+            known.join(", ")
+        ));
+    }
+    let mut params = Params::new();
+    for (name, param) in &task.params {
+        let value = given.get(name).or(param.default.as_ref());
+        let value = value.ok_or_else(|| needed(task, name, param))?;
+        if param.secret && value == HIDDEN {
+            return Err(not_kept(task, name));
+        }
+        param.check(name, value)?;
+        params.insert(name.clone(), value.clone());
+    }
+    Ok(params)
+}
+
+fn needed(task: &Task, name: &str, param: &Param) -> String {
+    let about =
+        if param.description.is_empty() { String::new() } else { format!(" ({})", param.description) };
+    format!("task `{}` needs {name}=VALUE{about}", task.name)
+}
+
+pub(super) fn not_kept(task: &Task, name: &str) -> String {
+    format!(
+        "the parameter `{name}` of task `{}` is secret, and so nobody has kept it; try: {} SELECTOR ... {name}=VALUE",
+        task.name, task.name
+    )
+}
+
+/// The parameters as they may be stored and shown.
+pub(super) fn without_secrets(task: &Task, mut params: Params) -> Params {
+    for (name, value) in &mut params {
+        if task.params.get(name).is_some_and(|param| param.secret) {
+            *value = HIDDEN.into();
+        }
+    }
+    params
+}
+
+/// The secrets among the parameters that are given to a task, as far as they are there: the plan has said what
+/// is wrong with them.
+pub fn given_secrets(tasks: &BTreeMap<String, Task>, task: &str, given: &Params) -> SecretVars {
+    let Some(task) = tasks.get(task) else { return SecretVars::new() };
+    let secret = given.iter().filter(|(name, _)| task.params.get(*name).is_some_and(|param| param.secret));
+    secret.filter_map(|(name, value)| Some((name.clone(), Secret::new(value.as_str()).ok()?))).collect()
+}

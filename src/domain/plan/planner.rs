@@ -1,0 +1,383 @@
+//! Planning tasks: which hosts, in which order and batches, and what each step is on each of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::checking::{self, alone, checks_named, made_for, snapshots};
+use super::expand::{Expanded, Knowing, expand};
+use super::given::{check_params, not_kept, without_secrets};
+use super::plan::{HostPlan, Kind, Plan, Seat, Tags, World, secret_names, vars_of};
+use super::release::{Need, Release, last_good, marked_bad, need};
+use super::size::Sizes;
+use crate::domain::ask::command::{Ask, Params, Title};
+use crate::domain::base::digest::sha256_hex;
+use crate::domain::base::name::{HostName, nearest};
+use crate::domain::base::shared::Shared;
+use crate::domain::check::check::Check;
+use crate::domain::inventory::inventory::{Balancer, Endpoint, Host, Inventory};
+use crate::domain::inventory::selector::select;
+use crate::domain::task::hook::{Hook, Hooks};
+use crate::domain::task::task::{MaxFailures, Rollout, Step, StepBody, Task, batch_sizes};
+use crate::domain::value::secret::HIDDEN;
+use crate::domain::value::template::{self, Vars};
+
+/// Plans a task: `deploy prod version=1.2.3`.
+pub fn plan_task(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
+    let task = world.tasks.get(&ask.task).ok_or_else(|| unknown_task(world, &ask.task))?;
+    check_tags(world, task, &ask.tags)?;
+    let params = without_secrets(task, check_params(task, &ask.params)?);
+    let names = hosts_of_task(world, task, &ask.selector)?;
+    let each = names.into_iter().map(|name| (name, params.clone())).collect();
+    let title = Title::of_task(&ask.task, &ask.selector, &params).with_tags(&ask.tags);
+    plan_hosts(world, &Wanted { task, tags: &ask.tags }, each, title, params)
+}
+
+/// Plans a look at what a task would change: all hosts at once, and no balancer.
+pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
+    let plan = plan_task(world, ask)?;
+    let names: Vec<HostName> = plan.batches.into_iter().flatten().collect();
+    let bare = |host: HostPlan| HostPlan {
+        rollback: Shared::default(),
+        checks: Shared::default(),
+        checks_back: Shared::default(),
+        balancer: None,
+        current: false,
+        release: None,
+        ..host
+    };
+    Ok(Plan {
+        title: Title(format!("{} --check", plan.title.0)),
+        kind: Kind::Look { task: ask.task.clone() },
+        rollout: everything_at_once(),
+        batches: vec![names],
+        hosts: plan.hosts.into_iter().map(|(name, host)| (name, bare(host))).collect(),
+        balancers: BTreeMap::new(),
+        servers: BTreeMap::new(),
+        leases: BTreeSet::new(),
+        hooks: Hooks::new(),
+        snapshots: Vec::new(),
+        ..plan
+    })
+}
+
+/// A task, and which of its steps are wanted.
+struct Wanted<'a> {
+    task: &'a Task,
+    tags: &'a Tags,
+}
+
+/// A tag that no step has was mistyped.
+fn check_tags(world: &World<'_>, task: &Task, tags: &Tags) -> Result<(), String> {
+    let mut known = BTreeSet::from(["always".to_string()]);
+    let mut tasks = vec![task];
+    let mut seen = BTreeSet::new();
+    while let Some(task) = tasks.pop().filter(|task| seen.insert(task.name.clone())) {
+        for written in &task.steps {
+            known.extend(written.tags.iter().cloned());
+            if let StepBody::Task { name, .. } = &written.step.body {
+                tasks.extend(world.tasks.get(name));
+            }
+        }
+    }
+    let Some(unknown) = tags.only.union(&tags.skip).find(|tag| !known.contains(*tag)) else { return Ok(()) };
+    let guess = nearest(unknown, known.iter().map(String::as_str))
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    Err(format!("no step of task `{}` has the tag `{unknown}`{guess}", task.name))
+}
+
+/// Plans the way back: each host to the last good release before its present one.
+pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, String> {
+    let mut each = Vec::new();
+    let mut tasks = BTreeSet::new();
+    for name in select(world.inventory, selector)? {
+        let Some(history) = world.taken.get(&name) else { continue };
+        let target = last_good(history, &world.marks).ok_or_else(|| {
+            format!("{name}: no good release before its present one is on record; see: releases {name}")
+        })?;
+        tasks.insert(target.release.task.as_str());
+        if let Some((name, _)) = target.release.params.iter().find(|(_, value)| *value == HIDDEN)
+            && let Some(task) = world.tasks.get(&target.release.task)
+        {
+            return Err(not_kept(task, name));
+        }
+        each.push((name, target.release.params.clone()));
+    }
+    let tasks: Vec<&str> = tasks.into_iter().collect();
+    let name = match tasks[..] {
+        [one] => one,
+        [] => return Err(format!("no release is on record for `{selector}`; see: releases")),
+        _ => {
+            return Err(format!(
+                "`{selector}` has releases of several tasks ({}); take fewer hosts",
+                tasks.join(", ")
+            ));
+        }
+    };
+    let task = world.tasks.get(name).ok_or_else(|| unknown_task(world, name))?;
+    let title = Title(format!("rollback {}", Title::of_task("", selector, &Params::new()).0.trim()));
+    plan_hosts(world, &Wanted { task, tags: &Tags::default() }, each, title, Params::new())
+}
+
+/// A host of a task and the parameters for it.
+type Asked = (HostName, Params);
+
+fn plan_hosts(
+    world: &World<'_>,
+    wanted: &Wanted<'_>,
+    each: Vec<Asked>,
+    title: Title,
+    params: Params,
+) -> Result<Plan, String> {
+    let task = wanted.task;
+    let mut hosts = BTreeMap::new();
+    let mut balancers = BTreeMap::new();
+    let mut sizes = Sizes::default();
+    for (host, params) in &each {
+        refuse_marked(world, task, params)?;
+        let host = world.inventory.host(host).ok_or_else(|| format!("{host}: not in the inventory"))?;
+        let mut planned =
+            plan_host(world, wanted, host, params).map_err(|why| format!("{}: {why}", host.name))?;
+        sizes.take(&mut planned)?;
+        if let Some(seat) = &planned.balancer {
+            let balancer =
+                world.inventory.groups.get(&seat.balancer).and_then(|group| group.balancer.clone());
+            balancers
+                .insert(seat.balancer.clone(), balancer.ok_or("a balancer went missing from its group")?);
+        }
+        hosts.insert(host.name.clone(), planned);
+    }
+    let elsewhere = hosts.values().flat_map(HostPlan::places);
+    let touched: BTreeSet<&HostName> = hosts.keys().chain(elsewhere.map(|at| &at.name)).collect();
+    let leases = touched
+        .into_iter()
+        .filter_map(|name| world.inventory.host(name))
+        .map(|host| host.file().to_string())
+        .collect();
+    let servers = servers_behind(world.inventory, &balancers)?;
+    let task_name = task.name.clone();
+    // On the way back every host has parameters of its own; the first one's stand for all.
+    let hooks = plan_hooks(world, task, each.first().map_or(&params, |(_, params)| params))?;
+    let snapshots =
+        if task.rollout.is_some() { snapshots(world, &compared(world, task, &each))? } else { Vec::new() };
+    let kind = match task.rollout {
+        Some(_) => Kind::Release { task: task_name },
+        None => Kind::Task { task: task_name },
+    };
+    let rollout = task.rollout.clone().unwrap_or_else(everything_at_once);
+    let mut names: Vec<HostName> = each.into_iter().map(|(name, _)| name).collect();
+    names.sort_by_key(|name| hosts.get(name).map(|host| need_of(world, name, host)));
+    Ok(Plan {
+        title,
+        kind,
+        batches: into_batches(&rollout, names),
+        rollout,
+        params,
+        tags: wanted.tags.clone(),
+        hosts,
+        balancers,
+        servers,
+        leases,
+        hooks,
+        snapshots,
+        files_root: world.files_root.clone(),
+    })
+}
+
+/// The checks across hosts, as they are once every host has what it is to have.
+fn compared<'a>(world: &World<'a>, task: &Task, each: &[Asked]) -> Vec<checking::Asked<'a>> {
+    let asked = each.iter().filter_map(|(name, params)| Some((world.inventory.host(name)?, params)));
+    let asked = asked.map(|(host, params)| checking::Asked {
+        host,
+        checks: checks_named(world, host, None),
+        vars: vars_of(host, Some(task), params),
+    });
+    asked.collect()
+}
+
+/// The steps of the hooks: they know the task's vars and the parameters, and secrets when they are due.
+fn plan_hooks(world: &World<'_>, task: &Task, params: &Params) -> Result<Hooks, String> {
+    let mut vars = task.vars.clone();
+    let given = |(name, text): (&String, &String)| Some((name.clone(), task.params.get(name)?.value(text)));
+    vars.extend(params.iter().filter_map(given));
+    let secret = task.params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name);
+    let secrets: BTreeSet<String> = task.secrets.keys().chain(secret).cloned().collect();
+    let plan = |hook: Hook, step: &Step| {
+        let step = Step { vars: vars.clone(), at: Some(Endpoint::here()), ..step.clone() };
+        let planned = match step.speaks_of(&secrets) {
+            true => step.with_source(&vars, world.files),
+            false => step.render(&vars, world.files).map(|step| Step { vars: Vars::new(), ..step }),
+        };
+        planned.map_err(|why| format!("hook {}: step `{}`: {why}", hook.word(), step.name))
+    };
+    let all = task.hooks.iter().map(|(hook, steps)| {
+        Ok((*hook, steps.iter().map(|step| plan(*hook, step)).collect::<Result<_, String>>()?))
+    });
+    all.collect()
+}
+
+/// How many hosts stand behind each balancer. An error where its floor would let none of them go: the run
+/// would wait for room that never comes.
+fn servers_behind(
+    inventory: &Inventory,
+    balancers: &BTreeMap<String, Balancer>,
+) -> Result<BTreeMap<String, usize>, String> {
+    let count =
+        |name: &str| inventory.hosts.iter().filter(|host| host.balancer.as_deref() == Some(name)).count();
+    let servers: BTreeMap<String, usize> = balancers.keys().map(|name| (name.clone(), count(name))).collect();
+    for (name, total) in &servers {
+        let floor = balancers.get(name).and_then(|balancer| balancer.min_in_service);
+        let floor = floor.map_or(0, |floor| floor.of(*total));
+        if floor > 0 && floor >= *total {
+            return Err(format!(
+                "min_in_service of `{name}` keeps {floor} of {total} hosts in service (percents round up): none of \
+                 them could ever be taken out; try: a lower one in hosts/"
+            ));
+        }
+    }
+    Ok(servers)
+}
+
+/// How soon a host's turn comes; all the same for tasks that are no releases.
+fn need_of(world: &World<'_>, name: &HostName, host: &HostPlan) -> Option<Need> {
+    host.release.as_ref().map(|release| need(host.held, world.present(name), release))
+}
+
+fn refuse_marked(world: &World<'_>, task: &Task, params: &Params) -> Result<(), String> {
+    let Some(mark) = marked_bad(&world.marks, &task.name, params) else { return Ok(()) };
+    let words: String = params.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+    Err(format!(
+        "{}{words} is marked bad by {}: {}; if that is over: mark good {}{words} because ...",
+        task.name, mark.by, mark.reason, task.name
+    ))
+}
+
+pub(super) fn everything_at_once() -> Rollout {
+    Rollout { max_failures: MaxFailures::Percent(100.0), watch: Duration::ZERO, ..Rollout::default() }
+}
+
+fn plan_host(
+    world: &World<'_>,
+    wanted: &Wanted<'_>,
+    host: &Host,
+    params: &Params,
+) -> Result<HostPlan, String> {
+    let task = wanted.task;
+    let vars = vars_of(host, Some(task), params);
+    let Expanded { steps, rollback } =
+        expand(world, task, &vars, Knowing { tags: wanted.tags, later: secret_names(host, task) })?;
+    if task.rollout.is_none() {
+        let needs_vars = steps.iter().any(|step| step.late || !step.expressions().is_empty());
+        let vars = if needs_vars { vars } else { Vars::new() };
+        return Ok(HostPlan { steps: steps.into(), vars: vars.into(), ..bare_host(host) });
+    }
+    let checks = alone(&checks_named(world, host, None));
+    let named = |check: &Check, vars: &Vars| {
+        made_for(world, host, check, vars).map_err(|why| format!("check `{}`: {why}", check.name))
+    };
+    let checks_back = checks_back(world, host, task, &checks);
+    let release =
+        Release { task: task.name.clone(), params: params.clone(), fingerprint: fingerprint(&steps)? };
+    // What was left out makes it no release: nobody could tell later what the host has.
+    let release = Some(release).filter(|_| !wanted.tags.leave_out_some());
+    let held = world.owed.contains(&host.name);
+    let current = release
+        .as_ref()
+        .is_some_and(|release| need(held, world.present(&host.name), release) == Need::Current);
+    Ok(HostPlan {
+        observe: steps.iter().find_map(|step| link_at(step, &vars)),
+        rollback: rollback.into(),
+        checks: checks.iter().map(|check| named(check, &vars)).collect::<Result<Vec<_>, String>>()?.into(),
+        checks_back: checks_back.into(),
+        balancer: seat(world.inventory, host, &vars)?,
+        vars: vars.into(),
+        steps: steps.into(),
+        held,
+        current,
+        release,
+        ..bare_host(host)
+    })
+}
+
+/// Where the link of a step is, if that is known before the run; what it will point to need not be.
+fn link_at(step: &Step, vars: &Vars) -> Option<String> {
+    let (_, at) = step.body.link()?;
+    if step.late { template::text(&at, vars).ok() } else { Some(at) }
+}
+
+/// What the steps of a host would do, in short.
+fn fingerprint(steps: &[Step]) -> Result<String, String> {
+    let text = serde_json::to_vec(steps).map_err(|error| error.to_string())?;
+    Ok(sha256_hex(&text))
+}
+
+/// The checks of a host that went back to the release before: rendered for that one, where a run has
+/// recorded its parameters; otherwise only those that no parameter of the task appears in.
+fn checks_back(world: &World<'_>, host: &Host, task: &Task, checks: &[&Check]) -> Vec<Check> {
+    let before = world.present_params(host);
+    let vars = vars_of(host, Some(task), &before);
+    let speaks_of_params = |check: &&&Check| {
+        check.texts().iter().any(|text| {
+            template::names_used(text)
+                .iter()
+                .any(|name| task.params.contains_key(name) && !before.contains_key(name))
+        })
+    };
+    let usable = checks.iter().filter(|check| !speaks_of_params(check));
+    usable.filter_map(|check| made_for(world, host, check, &vars).ok()).collect()
+}
+
+pub(super) fn seat(inventory: &Inventory, host: &Host, vars: &Vars) -> Result<Option<Seat>, String> {
+    let Some(name) = &host.balancer else { return Ok(None) };
+    let balancer = inventory.groups.get(name).and_then(|group| group.balancer.as_ref());
+    let Some(balancer) = balancer else {
+        return Err("stands behind the balancer of a group that you may not see; nothing was planned".into());
+    };
+    let server = template::text(&balancer.server, vars)
+        .map_err(|why| format!("balancer `{name}`: `server`: {why}"))?;
+    Ok(Some(Seat { balancer: name.clone(), server }))
+}
+
+fn into_batches(rollout: &Rollout, names: Vec<HostName>) -> Vec<Vec<HostName>> {
+    let sizes = batch_sizes(&rollout.serial, names.len());
+    let mut names = names.into_iter();
+    sizes.into_iter().map(|size| names.by_ref().take(size).collect()).collect()
+}
+
+fn hosts_of_task(world: &World<'_>, task: &Task, selector: &str) -> Result<Vec<HostName>, String> {
+    let asked = select(world.inventory, selector)?;
+    let Some(within) = &task.hosts else { return Ok(asked) };
+    let files: BTreeSet<&str> =
+        asked.iter().filter_map(|name| world.inventory.host(name)).map(Host::file).collect();
+    let mut picked = BTreeSet::new();
+    let mut error = None;
+    for file in files {
+        let one = world.inventory.visible_to(Some(&BTreeSet::from([file.to_string()])));
+        match select(&one, within) {
+            Ok(hosts) => picked.extend(hosts),
+            Err(why) => error = Some(why),
+        }
+    }
+    let names: Vec<HostName> = asked.into_iter().filter(|name| picked.contains(name)).collect();
+    if names.is_empty() {
+        let why = error.map_or_else(String::new, |why| format!(": {why}"));
+        return Err(format!(
+            "task `{}` works on `{within}`, and `{selector}` holds none of these hosts{why}",
+            task.name
+        ));
+    }
+    Ok(names)
+}
+
+fn unknown_task(world: &World<'_>, name: &str) -> String {
+    let known = world.tasks.keys().map(String::as_str);
+    let mut names: Vec<String> = crate::domain::ask::command::built_in_names();
+    names.extend(known.clone().map(String::from));
+    let guess = nearest(name, names.iter().map(String::as_str))
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    let known: Vec<&str> = known.collect();
+    format!("no task or command is called `{name}`{guess} (tasks: {}; commands: help)", known.join(", "))
+}
+
+pub(super) fn bare_host(host: &Host) -> HostPlan {
+    HostPlan::bare(host.endpoint.clone())
+}

@@ -1,0 +1,76 @@
+//! What a run decides: an event to write, and the effect that it announces.
+
+use super::event::{EventKind, Stage, Way};
+use crate::domain::base::name::HostName;
+use crate::domain::task::hook::Hook;
+
+/// One event to write, and what to do once it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    pub event: EventKind,
+    pub effect: Option<Effect>,
+}
+
+/// What the engine does in the world. Each effect reports back with exactly one event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    Observe {
+        host: HostName,
+    },
+    Drain {
+        balancer: String,
+        hosts: Vec<HostName>,
+    },
+    Step {
+        host: HostName,
+        way: Way,
+        step: usize,
+        attempt: u32,
+    },
+    Checks {
+        host: HostName,
+        stage: Stage,
+    },
+    /// Looks at hosts together; these are told what it came to.
+    Snapshot {
+        snapshot: usize,
+        hosts: Vec<HostName>,
+    },
+    Enable {
+        balancer: String,
+        hosts: Vec<HostName>,
+    },
+    /// One step of a hook.
+    Hook {
+        hook: Hook,
+        step: usize,
+    },
+    /// Out again, after the balancer had forgotten it.
+    Redrain {
+        balancer: String,
+        hosts: Vec<HostName>,
+    },
+}
+
+impl Decision {
+    /// An event without an effect.
+    pub fn only(event: EventKind) -> Option<Decision> {
+        Some(Decision { event, effect: None })
+    }
+
+    /// Puts hosts back, all in one change.
+    pub fn enable(balancer: &str, hosts: Vec<HostName>) -> Decision {
+        Decision {
+            event: EventKind::EnableStarted { balancer: balancer.into(), hosts: hosts.clone() },
+            effect: Some(Effect::Enable { balancer: balancer.into(), hosts }),
+        }
+    }
+
+    /// Runs checks of a host.
+    pub fn checks(host: &HostName, stage: Stage) -> Decision {
+        Decision {
+            event: EventKind::ChecksStarted { host: host.clone(), stage },
+            effect: Some(Effect::Checks { host: host.clone(), stage }),
+        }
+    }
+}

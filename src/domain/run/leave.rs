@@ -1,0 +1,152 @@
+//! Whether a step that is due may begin on its host: conditions, handlers, steps that one host does for all,
+//! limits, and questions to operators.
+
+use super::bracket::{HostState, Phase};
+use super::event::Way;
+use super::run::Run;
+use crate::domain::base::name::HostName;
+use crate::domain::plan::plan::{HostPlan, Kind, with_previous};
+use crate::domain::task::body::StepBody;
+use crate::domain::task::step::Step;
+use crate::domain::value::template::{self, Vars};
+
+/// What is said to a host that has come to a step.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Leave {
+    Go,
+    /// There is nothing to do.
+    Skip(String),
+    /// It cannot be done any more.
+    Fail(String),
+    /// Others are at it, or have been asked.
+    Wait,
+    /// An operator is to be asked.
+    Ask(String),
+}
+
+/// What templates know of a host while a run is under way: everything that the plan knew, what its steps have
+/// registered, and what was there before.
+pub fn known(run: &Run, name: &HostName, way: Way) -> Vars {
+    let (Some(host), Some(plan)) = (run.hosts.get(name), run.plan.hosts.get(name)) else {
+        return Vars::new();
+    };
+    let mut vars = match way {
+        Way::Back => with_previous(&plan.vars, host.previous.as_deref().unwrap_or_default()),
+        _ => Vars::clone(&plan.vars),
+    };
+    vars.extend(host.results.clone());
+    vars.extend(shared(run, plan));
+    vars
+}
+
+/// What one host has registered for all.
+fn shared(run: &Run, plan: &HostPlan) -> Vars {
+    let steps = plan.steps.iter().filter(|step| step.run_once);
+    let results = steps.filter_map(|step| {
+        let register = step.register.as_ref()?;
+        let (owner, at) = run.once.get(step.identity())?;
+        let owner = run.hosts.get(owner).filter(|owner| owner.did.get(at).is_some_and(|did| did.good))?;
+        Some((register.clone(), owner.results.get(register)?.clone()))
+    });
+    results.collect()
+}
+
+/// Whether the host may begin this attempt of the step.
+pub(super) fn leave(run: &Run, name: &HostName, way: Way, at: usize, attempt: u32) -> Leave {
+    let (Some(host), Some(plan)) = (run.hosts.get(name), run.plan.hosts.get(name)) else { return Leave::Go };
+    let steps = if way == Way::Back { &plan.rollback } else { &plan.steps };
+    let Some(step) = steps.get(at) else { return Leave::Go };
+    if attempt > 1 {
+        return room(run, step);
+    }
+    if let Some(why) = nothing_to_do(host, step) {
+        return Leave::Skip(why);
+    }
+    // One that cannot be evaluated fails the step, where it is rendered.
+    if let Some(when) = &step.when {
+        let mut vars = known(run, name, way);
+        vars.extend(step.vars.clone());
+        if template::holds(when, &vars) == Ok(false) {
+            return Leave::Skip(format!("when {when}"));
+        }
+    }
+    let looks = matches!(run.plan.kind, Kind::Look { .. });
+    match &step.body {
+        StepBody::Confirm { text } if !looks => {
+            let asked =
+                if step.late { template::text(text, &known(run, name, way)) } else { Ok(text.clone()) };
+            confirmed(run, step, &asked.unwrap_or_else(|_| text.clone()))
+        }
+        _ if step.run_once && way != Way::Back => once(run, name, step),
+        _ => room(run, step),
+    }
+}
+
+/// What the plan, or the steps before it, say.
+fn nothing_to_do(host: &HostState, step: &Step) -> Option<String> {
+    if let Some(why) = &step.skip {
+        return Some(why.clone());
+    }
+    let changed = |at: &usize| host.did.get(at).is_some_and(|did| did.changed);
+    if step.notified_by.as_ref().is_some_and(|by| !by.iter().any(changed)) {
+        return Some("nothing that notifies it has changed anything".into());
+    }
+    let touched = |at: usize| host.did.get(&at).is_some_and(|did| did.touched);
+    if step.undoes.is_some_and(|at| !touched(at)) {
+        return Some("what it takes back was never done".into());
+    }
+    None
+}
+
+fn confirmed(run: &Run, step: &Step, text: &str) -> Leave {
+    if run.confirmed.contains(step.identity()) {
+        return Leave::Skip("confirmed".into());
+    }
+    match (&run.cancel, &run.stopped) {
+        (Some(cancel), _) => Leave::Fail(format!("not confirmed: cancelled by {}", cancel.by)),
+        (None, Some(why)) => Leave::Fail(format!("not confirmed: the run was stopped: {why}")),
+        (None, None) if run.pause.is_some() => Leave::Wait,
+        (None, None) => Leave::Ask(text.into()),
+    }
+}
+
+/// The first that comes does it, and the others wait until it is known how that ended. Where it certainly never
+/// began, the next one does it.
+fn once(run: &Run, name: &HostName, step: &Step) -> Leave {
+    let Some((owner, at)) = run.once.get(step.identity()) else { return Leave::Go };
+    if owner == name {
+        return Leave::Go;
+    }
+    let host = run.hosts.get(owner);
+    let did = host.and_then(|host| host.did.get(at)).copied().unwrap_or_default();
+    let is_at_it = host.is_some_and(
+        |host| matches!(host.phase, Phase::Working { way: Way::Forward, step, .. } if step == *at),
+    );
+    match is_at_it {
+        _ if did.good => Leave::Skip(format!("once for all: {owner} did it")),
+        true => Leave::Wait,
+        false if !did.touched => Leave::Go,
+        false => Leave::Fail(format!("{owner} was to do it once for all, and failed")),
+    }
+}
+
+/// Whether the number of hosts that are at the step leaves room for another.
+fn room(run: &Run, step: &Step) -> Leave {
+    let Some(most) = step.throttle else { return Leave::Go };
+    match at_it(run, step.identity()) < most as usize {
+        true => Leave::Go,
+        false => Leave::Wait,
+    }
+}
+
+fn at_it(run: &Run, wanted: &str) -> usize {
+    let is_at_it = |(host, plan): &(&HostState, &HostPlan)| match host.phase {
+        Phase::Working { way, step, running: true, .. } => {
+            let steps = if way == Way::Back { &plan.rollback } else { &plan.steps };
+            steps.get(step).is_some_and(|step| step.identity() == wanted)
+        }
+        _ => false,
+    };
+    // Both maps have the same keys in the same order.
+    run.hosts.values().zip(run.plan.hosts.values()).filter(is_at_it).count()
+}

@@ -1,0 +1,15 @@
+//! One execution of a plan: its events, its state, and every decision of a rollout.
+
+pub mod around;
+pub mod bracket;
+pub mod decision;
+pub mod event;
+pub mod health;
+pub mod leave;
+pub mod phase;
+pub mod record;
+pub mod restart;
+pub mod rollout;
+pub mod run;
+pub mod turn;
+pub mod wish;

@@ -1,0 +1,86 @@
+//! After rollcall itself had ended: which effects of a run were under way, and how the run goes on.
+
+use std::time::Duration;
+
+use super::bracket::{Forgotten, HostState, Phase, Roll};
+use super::decision::Effect;
+use super::event::{Stage, Then};
+use super::run::{Run, Taking};
+use crate::domain::base::name::HostName;
+use crate::domain::plan::plan::Kind;
+use crate::domain::task::task::OnRestart;
+
+/// A run goes on by itself when rollcall was away for less than this.
+pub const SHORT_ABSENCE: Duration = Duration::from_secs(15 * 60);
+
+/// The effects whose intent is in the journal and whose report is not. Each may have happened, wholly
+/// or in part: looks are repeated, changes of a balancer are absolute and made again, and a step is asked
+/// for, never begun again.
+pub fn under_way(run: &Run) -> Vec<Effect> {
+    let mut effects: Vec<Effect> = run.hosts.iter().filter_map(|(name, host)| of_host(name, host)).collect();
+    for balancer in run.plan.balancers.keys() {
+        let hosts = |wanted: fn(&HostState) -> bool| -> Vec<HostName> {
+            let of_it =
+                run.hosts.iter().filter(|(name, host)| wanted(host) && stands_behind(run, name, balancer));
+            of_it.map(|(name, _)| name.clone()).collect()
+        };
+        let balancer = || balancer.clone();
+        let drain = hosts(|host| matches!(host.phase, Phase::Draining { .. }));
+        let redrain = hosts(|host| host.forgotten == Forgotten::Redraining);
+        let enable = hosts(|host| matches!(host.phase, Phase::Enabling { .. }));
+        let changes = [
+            (!drain.is_empty()).then(|| Effect::Drain { balancer: balancer(), hosts: drain }),
+            (!redrain.is_empty()).then(|| Effect::Redrain { balancer: balancer(), hosts: redrain }),
+            (!enable.is_empty()).then(|| Effect::Enable { balancer: balancer(), hosts: enable }),
+        ];
+        effects.extend(changes.into_iter().flatten());
+    }
+    effects.extend(run.snapshots.iter().filter_map(|(at, taking)| match taking {
+        Taking::Running(hosts) => Some(Effect::Snapshot { snapshot: *at, hosts: hosts.clone() }),
+        Taking::Done => None,
+    }));
+    effects.extend(run.hooks.running.map(|(hook, step)| Effect::Hook { hook, step }));
+    effects
+}
+
+fn stands_behind(run: &Run, name: &HostName, balancer: &str) -> bool {
+    let seat = run.plan.hosts.get(name).and_then(|plan| plan.balancer.as_ref());
+    seat.is_some_and(|seat| seat.balancer == balancer)
+}
+
+fn of_host(name: &HostName, host: &HostState) -> Option<Effect> {
+    let host_name = || name.clone();
+    match host.phase {
+        Phase::Observing => Some(Effect::Observe { host: host_name() }),
+        Phase::Working { way, step, attempt, running: true, .. } => {
+            Some(Effect::Step { host: host_name(), way, step, attempt })
+        }
+        Phase::Gating { running: true, .. } => Some(Effect::Checks { host: host_name(), stage: Stage::Gate }),
+        Phase::Serving { roll: Some(Roll::Watching), .. } => {
+            Some(Effect::Checks { host: host_name(), stage: Stage::Watch })
+        }
+        Phase::Serving { roll: Some(Roll::Running), .. } => {
+            Some(Effect::Checks { host: host_name(), stage: Stage::Roll })
+        }
+        _ => None,
+    }
+}
+
+/// How the run goes on, and why, in words for its journal.
+pub fn go_on(run: &Run, away: Duration) -> (Then, String) {
+    let told = format!("rollcall was away for {}s", away.as_secs());
+    let then = match (&run.plan.kind, run.plan.rollout.on_restart) {
+        // What an operator typed is not begun on further hosts when nobody may be waiting for it.
+        (Kind::Run, _) => Then::Stops,
+        (
+            Kind::Check | Kind::Look { .. } | Kind::Facts | Kind::Task { .. } | Kind::Drain | Kind::Enable,
+            _,
+        ) => Then::GoesOn,
+        (Kind::Release { .. }, OnRestart::Resume) => Then::GoesOn,
+        (Kind::Release { .. }, OnRestart::Finish) if away < SHORT_ABSENCE => Then::GoesOn,
+        (Kind::Release { .. }, OnRestart::Finish) => Then::Pauses,
+        (Kind::Release { .. }, OnRestart::Stop) => Then::Stops,
+        (Kind::Release { .. }, OnRestart::Rollback) => Then::RollsBack,
+    };
+    (then, told)
+}

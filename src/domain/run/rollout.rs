@@ -1,0 +1,350 @@
+//! Every decision of a run. [`decide`] is a pure function of the run and the time: it says which
+//! events come next and which effect each of them announces. The engine appends the events, applies
+//! them, publishes them, and only then acts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::around::{self, Around};
+use super::bracket::{Forgotten, HostState, Phase, Roll};
+pub use super::decision::{Decision, Effect};
+use super::event::{EventKind, Pause, PausedUntil, Way};
+use super::run::Run;
+use super::turn::{Turn, can_go_back};
+use crate::domain::base::name::{HostName, count};
+use crate::domain::plan::plan::{HostPlan, Kind};
+use crate::domain::task::task::{PauseAfter, PauseUntil};
+
+/// How long a host waits for room in its balancer before the run stops, unless its
+/// `progress_deadline` is shorter.
+const CROWDED_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// What [`decide`] came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decided {
+    pub decisions: Vec<Decision>,
+    /// Ask again at this time, even if nothing was reported.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// What comes next. Decisions are made in rounds: ask again after they were applied, until there are
+/// none. Whatever is under way is part of the run's state, so nothing is decided twice.
+pub fn decide(run: &Run, now: Timestamp) -> Decided {
+    if !run.started || run.outcome.is_some() {
+        return Decided::default();
+    }
+    if let Some(stop) = spend_budget(run).or_else(|| stand_still(run, now)) {
+        return round(vec![stop]);
+    }
+    let turns = turns(run, now);
+    let moves = one_at_a_time(run, turns.iter().filter_map(Turn::next).collect());
+    if !moves.is_empty() {
+        return round(moves);
+    }
+    let moves = [redrains(run), drains(run, now), enables(run, now), withdrawals(run)].concat();
+    if !moves.is_empty() {
+        return round(moves);
+    }
+    if let Some(next) = next_batch(run, now).or_else(|| end(run)) {
+        return round(vec![next]);
+    }
+    let moves = snapshots(run);
+    if !moves.is_empty() {
+        return round(moves);
+    }
+    // A time that has passed without a decision waits for a report, not for the clock.
+    let wakes = turns.iter().filter_map(Turn::wake_at).chain(wakes(run));
+    Decided { decisions: vec![], wake_at: wakes.filter(|time| *time > now).min() }
+}
+
+/// In one round all hosts see the same state. What only some of them may do is left to the first; the others
+/// are asked again once that is in the state.
+fn one_at_a_time(run: &Run, moves: Vec<Decision>) -> Vec<Decision> {
+    let mut asked = false;
+    let mut begun: BTreeSet<String> = BTreeSet::new();
+    let is_shared = |host: &HostName, way: Way, at: usize| {
+        let plan = run.plan.hosts.get(host)?;
+        let step = if way == Way::Back { plan.rollback.get(at)? } else { plan.steps.get(at)? };
+        (step.run_once || step.throttle.is_some()).then(|| step.identity().to_string())
+    };
+    let mut is_kept = |decision: &Decision| match &decision.event {
+        EventKind::Paused(_) => !std::mem::replace(&mut asked, true),
+        EventKind::StepStarted { host, way, step, .. } => match is_shared(host, *way, *step) {
+            Some(name) => begun.insert(name),
+            None => true,
+        },
+        _ => true,
+    };
+    moves.into_iter().filter(|decision| is_kept(decision)).collect()
+}
+
+fn round(decisions: Vec<Decision>) -> Decided {
+    Decided { decisions, wake_at: None }
+}
+
+/// The budget is looked at before anything else, so that no host begins once it is spent.
+fn spend_budget(run: &Run) -> Option<Decision> {
+    let allowed = run.plan.rollout.max_failures.allowed(run.hosts.len());
+    let failed = run.failures();
+    if run.stopped.is_some() || failed <= allowed {
+        return None;
+    }
+    Decision::only(EventKind::Stopped {
+        why: format!("{} failed, {allowed} may (max_failures)", count(failed, "host")),
+    })
+}
+
+/// Stops a run that gets nowhere: no host became healthy, or there is no room for any, for too long.
+fn stand_still(run: &Run, now: Timestamp) -> Option<Decision> {
+    if run.holds_back() || is_over(run) {
+        return None;
+    }
+    if progress_ends_at(run).is_some_and(|time| time <= now) {
+        let deadline = run.plan.rollout.progress_deadline.unwrap_or_default();
+        let why = format!("no host became healthy within {deadline:?} (progress_deadline)");
+        return Decision::only(EventKind::Stopped { why });
+    }
+    let (name, _) = run.hosts.iter().find(|(_, host)| crowded_until(host).is_some_and(|time| time <= now))?;
+    let why = format!(
+        "{name} could not be taken out for {CROWDED_LIMIT:?}: too few would be left in service (min_in_service)"
+    );
+    Decision::only(EventKind::Stopped { why })
+}
+
+fn progress_ends_at(run: &Run) -> Option<Timestamp> {
+    run.batch?;
+    run.progress_at?.checked_add(run.plan.rollout.progress_deadline?).ok()
+}
+
+fn crowded_until(host: &HostState) -> Option<Timestamp> {
+    host.crowded?.since.checked_add(CROWDED_LIMIT).ok()
+}
+
+/// Every host at this moment. What is the same for all is looked up once: this runs after every report.
+fn turns(run: &Run, now: Timestamp) -> Vec<Turn<'_>> {
+    let batch: BTreeSet<&HostName> = run.batch_hosts().iter().collect();
+    let over = is_over(run);
+    // Both maps have the same keys in the same order.
+    let hosts = run.hosts.iter().zip(run.plan.hosts.values());
+    hosts
+        .map(|((name, host), plan)| {
+            let in_batch = batch.contains(name);
+            Turn { run, now, name, host, plan, in_batch, over }
+        })
+        .collect()
+}
+
+/// True once no host will begin any more and none is in its bracket.
+fn is_over(run: &Run) -> bool {
+    let last = run.batches_begun() == run.plan.batches.len();
+    (last || run.is_halted())
+        && run.hosts.values().all(|host| run.is_through(host))
+        && to_withdraw(run).next().is_none()
+}
+
+/// All hosts of a batch that stand behind one balancer are drained in one change, once each of them
+/// has been reached or given up. Hosts that wait for room are tried again by themselves.
+fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
+    let undecided = |name: &&HostName| {
+        run.hosts.get(*name).is_some_and(|host| matches!(host.phase, Phase::Waiting | Phase::Observing))
+    };
+    let forward = !run.holds_back() && !run.batch_hosts().iter().any(|name| undecided(&name));
+    let wanted = |host: &HostState| match host.phase {
+        Phase::Ready { way } => {
+            (forward || way == Way::Back) && host.crowded.is_none_or(|crowded| crowded.retry_at <= now)
+        }
+        _ => false,
+    };
+    by_balancer(run, wanted)
+        .into_iter()
+        .map(|(balancer, hosts)| Decision {
+            event: EventKind::DrainStarted { balancer: balancer.clone(), hosts: hosts.clone() },
+            effect: Some(Effect::Drain { balancer, hosts }),
+        })
+        .collect()
+}
+
+/// What the balancer has forgotten is taken out again.
+fn redrains(run: &Run) -> Vec<Decision> {
+    by_balancer(run, |host| host.forgotten == Forgotten::Seen && host.phase.stays_out())
+        .into_iter()
+        .map(|(balancer, hosts)| Decision {
+            event: EventKind::RedrainStarted { balancer: balancer.clone(), hosts: hosts.clone() },
+            effect: Some(Effect::Redrain { balancer, hosts }),
+        })
+        .collect()
+}
+
+/// Hosts that are verified go back together; those that come while a change is under way wait for
+/// the next one.
+fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
+    if run.plan.kind == Kind::Drain {
+        return Vec::new();
+    }
+    let busy = by_balancer(run, |host| {
+        matches!(host.phase, Phase::Enabling { .. }) || host.forgotten == Forgotten::Redraining
+    });
+    let is_due = |not_before: Option<Timestamp>| not_before.is_none_or(|time| time <= now);
+    let ready = by_balancer(run, |host| {
+        matches!(host.phase, Phase::Verified { not_before, .. } if is_due(not_before))
+            && host.forgotten == Forgotten::No
+    });
+    ready
+        .into_iter()
+        .filter(|(name, _)| !busy.contains_key(name))
+        .map(|(name, hosts)| Decision::enable(&name, not_with_others_again(run, hosts)))
+        .collect()
+}
+
+/// A change of many is all or nothing. Hosts that were refused together are tried one by one, so that the
+/// one which is in the way holds up no other.
+fn not_with_others_again(run: &Run, hosts: Vec<HostName>) -> Vec<HostName> {
+    let refused = |name: &HostName| run.hosts.get(name).is_some_and(|host| host.enable_tries > 0);
+    let (again, first): (Vec<HostName>, Vec<HostName>) = hosts.into_iter().partition(refused);
+    if first.is_empty() { again.into_iter().take(1).collect() } else { first }
+}
+
+/// Hosts are compared when nothing is done to any of them any more.
+fn snapshots(run: &Run) -> Vec<Decision> {
+    let is_quiet = |(host, plan): (&HostState, &HostPlan)| match host.phase {
+        Phase::Settled { .. } | Phase::Serving { roll: Some(Roll::Done), .. } => true,
+        Phase::Serving { roll: None, .. } => plan.checks.is_empty(),
+        _ => false,
+    };
+    if run.plan.snapshots.is_empty()
+        || !is_over(run)
+        || !run.hosts.values().zip(run.plan.hosts.values()).all(is_quiet)
+    {
+        return Vec::new();
+    }
+    let waits = |name: &&HostName| run.hosts.get(*name).is_some_and(|host| host.end().is_none());
+    let due = run.plan.snapshots.iter().enumerate().filter(|(at, _)| !run.snapshots.contains_key(at));
+    due.map(|(at, snapshot)| {
+        let hosts: Vec<HostName> = snapshot.told.iter().filter(waits).cloned().collect();
+        let event =
+            EventKind::SnapshotStarted { snapshot: at, check: snapshot.check.clone(), hosts: hosts.clone() };
+        Decision { event, effect: Some(Effect::Snapshot { snapshot: at, hosts }) }
+    })
+    .collect()
+}
+
+/// Hosts on the new release that a run which takes everything back has still to roll back.
+fn to_withdraw(run: &Run) -> impl Iterator<Item = &HostName> {
+    let wanted = run.rolls_back && run.cancel.is_none();
+    let hosts = run.hosts.iter().zip(run.plan.hosts.values()).filter(move |_| wanted);
+    hosts.filter_map(|((name, host), plan)| {
+        let serves =
+            matches!(host.phase, Phase::Serving { way: Way::Forward, roll: None | Some(Roll::Watching) });
+        (serves && host.changed && can_go_back(host, plan).is_ok()).then_some(name)
+    })
+}
+
+/// Batch by batch, the last one first, once nobody is in its bracket any more.
+fn withdrawals(run: &Run) -> Vec<Decision> {
+    let candidates: BTreeSet<&HostName> = to_withdraw(run).collect();
+    if candidates.is_empty() || !run.hosts.values().all(|host| run.is_through(host)) {
+        return Vec::new();
+    }
+    let begun = run.plan.batches.iter().take(run.batches_begun()).rev();
+    let mut batches = begun.map(|batch| batch.iter().filter(|name| candidates.contains(name)));
+    let hosts = batches
+        .find_map(|batch| Some(batch.cloned().collect()).filter(|hosts: &Vec<HostName>| !hosts.is_empty()));
+    let why = run.stopped.clone().unwrap_or_default();
+    let back =
+        |host| EventKind::RollbackStarted { host, why: format!("the run takes everything back: {why}") };
+    hosts.unwrap_or_default().into_iter().filter_map(|host| Decision::only(back(host))).collect()
+}
+
+fn by_balancer(run: &Run, wanted: impl Fn(&HostState) -> bool) -> BTreeMap<String, Vec<HostName>> {
+    let mut found: BTreeMap<String, Vec<HostName>> = BTreeMap::new();
+    for (name, _) in run.hosts.iter().filter(|(_, host)| wanted(host)) {
+        if let Some(seat) = run.plan.hosts.get(name).and_then(|plan| plan.balancer.as_ref()) {
+            found.entry(seat.balancer.clone()).or_default().push(name.clone());
+        }
+    }
+    found
+}
+
+/// The end of a pause whose time is over, the pause that the plan makes here, or the next batch.
+fn next_batch(run: &Run, now: Timestamp) -> Option<Decision> {
+    if let Some(pause) = &run.pause {
+        return match pause.until {
+            PausedUntil::Time(time) if time <= now && !run.is_halted() => resume(),
+            _ => None,
+        };
+    }
+    let through = |name: &HostName| run.hosts.get(name).is_some_and(|host| run.is_through(host));
+    if run.is_halted() || !run.batch_hosts().iter().all(through) {
+        return None;
+    }
+    match around::before(run) {
+        Around::Begin(decision) => return Some(*decision),
+        Around::Wait => return None,
+        Around::Nothing => {}
+    }
+    let batch = run.batches_begun();
+    let hosts = run.plan.batches.get(batch)?.clone();
+    match run.plan.rollout.pause_after {
+        Some(planned) if planned.batch == batch && !run.has_paused => pause(planned, now),
+        _ => Decision::only(EventKind::BatchStarted { batch, hosts }),
+    }
+}
+
+fn resume() -> Option<Decision> {
+    let (by, key) = ("rollcall".to_string(), String::new());
+    Decision::only(EventKind::Resumed { by, key, why: "the time is over".into() })
+}
+
+fn pause(planned: PauseAfter, now: Timestamp) -> Option<Decision> {
+    let after = match planned.batch {
+        0 => "before anything begins".to_string(),
+        batches => format!("after {}", count(batches, "batch")),
+    };
+    let (until, why) = match planned.until {
+        PauseUntil::Passed(time) => {
+            (PausedUntil::Time(now.checked_add(time).unwrap_or(now)), format!("{time:?} {after}"))
+        }
+        PauseUntil::Approved { second_person: false } => {
+            (PausedUntil::Approved, format!("for approval, {after}"))
+        }
+        PauseUntil::Approved { second_person: true } => {
+            (PausedUntil::Approved, format!("for approval by a second person, {after}"))
+        }
+    };
+    Decision::only(EventKind::Paused(Pause {
+        why,
+        by: "rollcall".into(),
+        key: String::new(),
+        until,
+        step: None,
+    }))
+}
+
+fn end(run: &Run) -> Option<Decision> {
+    let is_done =
+        |host: &HostState| matches!(host.phase, Phase::Settled { .. }) && host.forgotten == Forgotten::No;
+    if !run.hosts.values().all(is_done) {
+        return None;
+    }
+    match around::after(run) {
+        Around::Begin(decision) => Some(*decision),
+        Around::Wait => None,
+        Around::Nothing => Decision::only(EventKind::RunEnded { outcome: run.fold_outcome() }),
+    }
+}
+
+/// Times at which the run as a whole has something to decide.
+fn wakes(run: &Run) -> impl Iterator<Item = Timestamp> {
+    let pause = run.pause.as_ref().and_then(|pause| match pause.until {
+        PausedUntil::Time(time) => Some(time),
+        _ => None,
+    });
+    let crowded = run.hosts.values().filter_map(crowded_until).min();
+    [pause, crowded, progress_ends_at(run)].into_iter().flatten()
+}
+
+#[cfg(test)]
+#[path = "rollout_tests.rs"]
+mod tests;

@@ -1,0 +1,334 @@
+//! The next event of one host: the rules of the bracket, as a pure function of its state, its plan and
+//! what holds for the whole run.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::bracket::{Forgotten, HostState, Phase, Roll};
+use super::decision::{Decision, Effect};
+use super::event::{EventKind, Pause, PausedUntil, Stage, Way};
+use super::leave::{Leave, leave};
+use super::run::Run;
+use crate::domain::base::name::HostName;
+use crate::domain::base::outcome::{End, Failure, FailureKind, Verdict};
+use crate::domain::plan::plan::{HostPlan, Kind};
+use crate::domain::task::step::Step;
+use crate::domain::value::template;
+
+/// How long a host that is to be rolled back out of rotation waits for room.
+const WAY_BACK_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// One host at one moment, with what its next event depends on.
+pub(super) struct Turn<'a> {
+    pub(super) run: &'a Run,
+    pub(super) now: Timestamp,
+    pub(super) name: &'a HostName,
+    pub(super) host: &'a HostState,
+    pub(super) plan: &'a HostPlan,
+    /// It belongs to the batch that is under way.
+    pub(super) in_batch: bool,
+    /// No host will begin any more, and none is in its bracket.
+    pub(super) over: bool,
+}
+
+impl Turn<'_> {
+    /// What comes next for it, if it is its turn.
+    pub(super) fn next(&self) -> Option<Decision> {
+        match &self.host.phase {
+            Phase::Waiting => self.begin(),
+            Phase::Ready { way: Way::Forward } if self.run.is_halted() => {
+                self.settle(End::NotStarted, self.halted_why())
+            }
+            Phase::Ready { .. } if self.host.crowded.is_some() => self.crowded(),
+            Phase::Working { running: false, .. } => self.work(),
+            Phase::Failed { way, failure } => self.after_failure(*way, failure),
+            Phase::Ending { end, why } => self.settle(*end, why.clone()),
+            Phase::Gating { running: false, .. } => self.gate(),
+            Phase::Verified { .. } | Phase::Serving { .. } if self.run.plan.kind == Kind::Drain => {
+                self.stay_out()
+            }
+            Phase::Serving { way, roll } => self.serve(*way, *roll),
+            Phase::Ready { .. }
+            | Phase::Observing
+            | Phase::Draining { .. }
+            | Phase::Working { .. }
+            | Phase::Gating { .. }
+            | Phase::Verified { .. }
+            | Phase::Enabling { .. }
+            | Phase::Settled { .. } => None,
+        }
+    }
+
+    /// When it is to be asked again, if nothing is reported until then.
+    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        match self.host.phase {
+            Phase::Working { running: false, not_before, .. } => not_before,
+            Phase::Verified { not_before, .. } => not_before,
+            Phase::Ready { .. } => self.host.crowded.map(|crowded| crowded.retry_at),
+            _ => self.next_look(),
+        }
+    }
+
+    /// When it is to be looked at again while it is in rotation and others are under way.
+    fn next_look(&self) -> Option<Timestamp> {
+        let serves = self.host.phase == Phase::Serving { way: Way::Forward, roll: None };
+        if !serves || self.over || self.run.is_halted() || !self.run.plan.has_bracket() {
+            return None;
+        }
+        // While a person is waited for, looks would fill the journal: the next one comes with the answer.
+        let waits = self.run.pause.as_ref().is_some_and(|pause| !matches!(pause.until, PausedUntil::Time(_)));
+        if waits && self.host.health.healthy {
+            return None;
+        }
+        self.host.health.next_look(&self.run.plan.rollout, !self.plan.checks.is_empty())
+    }
+
+    /// No room for it: an operator's drain says so, and a way back that cannot begin ends.
+    fn crowded(&self) -> Option<Decision> {
+        let why = "too few would be left in service without it (min_in_service)".to_string();
+        let way_back_is_closed = self.host.way() == Way::Back
+            && self.host.crowded.is_some_and(|crowded| {
+                crowded.since.checked_add(WAY_BACK_LIMIT).is_ok_and(|time| time <= self.now)
+            });
+        match self.run.plan.kind {
+            Kind::Drain => self.settle(End::NotStarted, why),
+            _ if way_back_is_closed => self.settle(End::Failing, format!("not rolled back: {why}")),
+            _ => None,
+        }
+    }
+
+    /// Out of rotation, as an operator wanted it.
+    fn stay_out(&self) -> Option<Decision> {
+        match self.host.foreign {
+            true => self.settle(End::Held, "it was out of rotation before, by somebody else".into()),
+            false => {
+                let reason = self.run.plan.title.0.split_once(" because ");
+                let reason = reason.map_or_else(String::new, |(_, reason)| format!(" because {reason}"));
+                self.settle(End::Held, format!("taken out by {}{reason}", self.run.asked.by))
+            }
+        }
+    }
+
+    fn begin(&self) -> Option<Decision> {
+        if self.run.is_halted() {
+            return self.settle(End::NotStarted, self.halted_why());
+        }
+        if !self.in_batch || self.run.pause.is_some() {
+            return None;
+        }
+        let host = self.name;
+        match self.run.plan.kind {
+            Kind::Release { .. } => Some(Decision {
+                event: EventKind::ObserveStarted { host: host.clone() },
+                effect: Some(Effect::Observe { host: host.clone() }),
+            }),
+            Kind::Check => Some(Decision::checks(host, Stage::Roll)),
+            Kind::Drain | Kind::Enable => None,
+            // Loops over nothing leave nothing.
+            _ if self.plan.steps.is_empty() => self.settle(End::Done, "it has no steps here".into()),
+            Kind::Task { .. } | Kind::Run | Kind::Facts | Kind::Look { .. } => self.step(Way::Forward, 0, 1),
+        }
+    }
+
+    fn halted_why(&self) -> String {
+        match (&self.run.cancel, &self.run.stopped) {
+            (Some(cancel), _) => format!("cancelled by {}", cancel.by),
+            (None, Some(why)) => format!("the run was stopped before its turn: {why}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// What went wrong with it, or else why the run was halted.
+    fn reason(&self) -> String {
+        self.host.failure.as_ref().map_or_else(|| self.halted_why(), |failure| failure.why.clone())
+    }
+
+    fn work(&self) -> Option<Decision> {
+        let Phase::Working { way, step, attempt, not_before, .. } = self.host.phase else { return None };
+        let run = self.run;
+        let cancelled_now = run.cancel.as_ref().is_some_and(|cancel| cancel.now || !run.plan.has_bracket());
+        if way == Way::Forward && run.is_halted() && self.host.is_untouched() {
+            return self.put_back();
+        }
+        if way == Way::Forward && (cancelled_now || run.rolls_back) {
+            return self.give_up(self.halted_why());
+        }
+        if not_before.is_some_and(|time| time > self.now) {
+            return None;
+        }
+        self.step(way, step, attempt)
+    }
+
+    /// Nothing was done to it: it goes back as it was, or never left.
+    fn put_back(&self) -> Option<Decision> {
+        match &self.plan.balancer {
+            Some(_) if self.host.owed && self.plan.held => {
+                self.settle(End::Held, format!("an earlier run holds it; {}", self.reason()))
+            }
+            // A change of it is under way, or about to be: after that.
+            Some(_) if self.host.forgotten != Forgotten::No => None,
+            // Others that want the same are not waited for: this happens when a run is halted.
+            Some(seat) if self.host.owed => Some(Decision::enable(&seat.balancer, vec![self.name.clone()])),
+            _ => self.settle(End::NotStarted, self.reason()),
+        }
+    }
+
+    fn step(&self, way: Way, step: usize, attempt: u32) -> Option<Decision> {
+        let steps = if way == Way::Back { &self.plan.rollback } else { &self.plan.steps };
+        let (host, name) = (self.name.clone(), steps.get(step)?.name.clone());
+        let skipped = |why: String, failed: bool| {
+            let (host, name) = (host.clone(), name.clone());
+            Decision::only(EventKind::StepSkipped { host, way, step, name, why, failed })
+        };
+        match leave(self.run, self.name, way, step, attempt) {
+            Leave::Go => {}
+            Leave::Wait => return None,
+            Leave::Skip(why) => return skipped(why, false),
+            Leave::Fail(why) => return skipped(why, true),
+            Leave::Ask(text) => return self.ask(steps.get(step)?, &text),
+        }
+        Some(Decision {
+            event: EventKind::StepStarted { host: host.clone(), way, step, name, attempt },
+            effect: Some(Effect::Step { host, way, step, attempt }),
+        })
+    }
+
+    /// The run waits for an operator's word; hosts in their bracket go on until they come to the same question.
+    fn ask(&self, step: &Step, text: &str) -> Option<Decision> {
+        let why = format!("step `{}` on {}: {text}", step.name, self.name);
+        let (by, key, until) = ("rollcall".to_string(), String::new(), PausedUntil::Approved);
+        Decision::only(EventKind::Paused(Pause { why, by, key, until, step: Some(step.identity().into()) }))
+    }
+
+    fn settle(&self, end: End, why: String) -> Option<Decision> {
+        Decision::only(EventKind::HostSettled { host: self.name.clone(), end, why })
+    }
+
+    /// A step or a gate failed.
+    fn after_failure(&self, way: Way, failure: &Failure) -> Option<Decision> {
+        if way == Way::Back {
+            let end = if self.host.owed { End::Held } else { End::Failed };
+            return self.settle(end, format!("the rollback failed, too, after {}", failure.why));
+        }
+        match failure.kind {
+            FailureKind::Lost => self.settle(End::Unknown, failure.why.clone()),
+            FailureKind::Unreachable if self.host.is_untouched() => self.put_back(),
+            FailureKind::Unreachable => self.settle(out_of_rotation(self.host), failure.why.clone()),
+            _ => self.give_up(failure.why.clone()),
+        }
+    }
+
+    /// What was begun will not be finished: back to the release before, or out of rotation.
+    fn give_up(&self, why: String) -> Option<Decision> {
+        if !self.run.plan.has_bracket() || !self.rolls_back() {
+            return self.settle(out_of_rotation(self.host), why);
+        }
+        match can_go_back(self.host, self.plan) {
+            Err(obstacle) => {
+                self.settle(out_of_rotation(self.host), format!("{why}; not rolled back: {obstacle}"))
+            }
+            Ok(()) => Decision::only(EventKind::RollbackStarted { host: self.name.clone(), why }),
+        }
+    }
+
+    fn rolls_back(&self) -> bool {
+        self.run.rolls_back || self.run.plan.rollout.on_failure.rolls_back()
+    }
+
+    /// In rotation: it is looked at until the last batch is through, checked again then, and told.
+    fn serve(&self, way: Way, roll: Option<Roll>) -> Option<Decision> {
+        match (way, roll) {
+            (_, Some(Roll::Running | Roll::Watching)) => None,
+            (Way::Back, _) if self.host.owed || self.host.foreign => self.settle(End::Held, self.reason()),
+            (Way::Back, _) => self.settle(End::RolledBack, self.reason()),
+            (Way::Return, _) if self.run.plan.kind == Kind::Enable => self.settle(End::Done, String::new()),
+            (Way::Return, _) => self.settle(End::NotStarted, self.reason()),
+            (Way::Forward | Way::Stay, Some(Roll::Done)) if self.run.is_to_be_compared(self.name) => None,
+            (Way::Forward | Way::Stay, Some(Roll::Done)) => self.settle_forward(),
+            (_, None) if !self.run.plan.has_bracket() => self.settle(End::Done, String::new()),
+            (_, None) if self.host.health.failed && self.rolls_back() && self.is_free_to_go_back() => {
+                Decision::only(EventKind::RollbackStarted { host: self.name.clone(), why: self.reason() })
+            }
+            (_, None) if !self.over => {
+                let due = self.next_look().is_some_and(|time| time <= self.now);
+                due.then(|| Decision::checks(self.name, Stage::Watch))
+            }
+            (_, None) if !self.plan.checks.is_empty() => Some(Decision::checks(self.name, Stage::Roll)),
+            (_, None) if self.run.is_to_be_compared(self.name) => None,
+            (_, None) => self.settle_forward(),
+        }
+    }
+
+    /// The gate, unless it found nothing out: then a person is asked first. A run that is halted anyway looks once
+    /// more, and takes it as it is.
+    fn gate(&self) -> Option<Decision> {
+        match &self.host.inconclusive {
+            Some(why) if !self.run.is_halted() => {
+                let why = format!("the gate of {} is inconclusive: {why}", self.name);
+                let (by, key, until) = ("rollcall".to_string(), String::new(), PausedUntil::Resumed);
+                let pause = EventKind::Paused(Pause { why, by, key, until, step: None });
+                if self.run.pause.is_some() { None } else { Decision::only(pause) }
+            }
+            _ => Some(Decision::checks(self.name, Stage::Gate)),
+        }
+    }
+
+    fn is_free_to_go_back(&self) -> bool {
+        self.run.cancel.is_none() && can_go_back(self.host, self.plan).is_ok()
+    }
+
+    fn settle_forward(&self) -> Option<Decision> {
+        let worst = Verdict::worst(self.host.checks.iter().map(|result| result.verdict));
+        let why = self.host.failure.as_ref().map_or_else(String::new, |failure| failure.why.clone());
+        let end = match (&self.run.plan.kind, worst) {
+            (Kind::Check, Verdict::Critical) => End::Failed,
+            (Kind::Check, Verdict::Unknown) => End::Unknown,
+            (Kind::Check, _) => End::Done,
+            _ if self.host.foreign => {
+                let why = "it was out of rotation before the run, by somebody else, and was left so";
+                return self.settle(End::Held, why.into());
+            }
+            // On the new release and in rotation, as far as that was proven; how it is now is not known.
+            (_, Verdict::Unknown) => {
+                return self
+                    .settle(End::Unknown, format!("it took the release over and is in rotation, but {why}"));
+            }
+            (_, verdict) if !verdict.passes() => End::Failing,
+            _ if self.host.changed => End::Released,
+            _ if self.host.way() == Way::Stay => {
+                return self.settle(End::Unchanged, "it was on this release already".into());
+            }
+            _ => End::Unchanged,
+        };
+        self.settle(end, why)
+    }
+}
+
+fn out_of_rotation(host: &HostState) -> End {
+    if host.owed || host.foreign { End::Held } else { End::Failed }
+}
+
+/// Whether a host can be rolled back, or why not: the target has to be known before the step back begins.
+pub(super) fn can_go_back(host: &HostState, plan: &HostPlan) -> Result<(), &'static str> {
+    if plan.rollback.is_empty() {
+        return Err("the task has no [[rollback]] steps");
+    }
+    if plan.held && plan.checks_back.is_empty() {
+        return Err("an earlier run holds it, and no check would tell that the release before is well");
+    }
+    let speaks_of_previous = |step: &Step| {
+        step.templates()
+            .into_iter()
+            .any(|(_, text)| template::names_used(&text).iter().any(|name| name == "previous"))
+    };
+    let leads_back_here =
+        |step: &Step| step.body.link().is_some_and(|(from, _)| host.previous.as_ref() == Some(&from));
+    if plan.steps.iter().any(leads_back_here) {
+        return Err("it was on this release before the run began");
+    }
+    if host.previous.is_none() && plan.rollback.iter().any(speaks_of_previous) {
+        return Err("there is no release before this one on it");
+    }
+    Ok(())
+}

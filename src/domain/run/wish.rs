@@ -1,0 +1,74 @@
+//! What an operator may wish of a run that is under way, and whether the run can grant it. Pure: the
+//! answer is the event to write, or the sentence that says why not.
+
+use super::event::{EventKind, Pause, PausedUntil};
+use super::run::Run;
+use crate::domain::ask::access::{LOCAL_KEY, Operator};
+use crate::domain::task::task::PauseUntil;
+
+/// A wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// `now`: end the steps that are running, too.
+    Cancel {
+        now: bool,
+    },
+    Pause,
+    Resume,
+    Approve,
+    /// Rollcall is stopping.
+    Suspend,
+}
+
+/// The event that grants the wish; `None` when there is nothing to do for it.
+pub fn grant(run: &Run, wish: Wish, who: &Operator) -> Result<Option<EventKind>, String> {
+    let (by, key) = (who.name.clone(), who.key.clone());
+    let id = run.id;
+    let paused = |why: &str, until| {
+        let (by, key) = (by.clone(), key.clone());
+        Ok(Some(EventKind::Paused(Pause { why: why.into(), by, key, until, step: None })))
+    };
+    if run.is_halted() && matches!(wish, Wish::Pause | Wish::Resume | Wish::Approve) {
+        return Err(format!("run {id} is being stopped: no further host begins; see: watch {id}"));
+    }
+    match (wish, run.pause.as_ref().map(|pause| &pause.until)) {
+        (Wish::Cancel { now }, _) => Ok(Some(EventKind::CancelRequested { by, key, now })),
+        (Wish::Suspend, Some(_)) => Ok(None),
+        (Wish::Suspend, None) => {
+            paused("rollcall is stopping; it goes on at the next start", PausedUntil::Restart)
+        }
+        (Wish::Pause, Some(_)) => Err(format!("run {id} is paused already; see: show {id}")),
+        (Wish::Pause, None) => paused("until it is resumed", PausedUntil::Resumed),
+        (Wish::Approve, Some(PausedUntil::Approved)) => approve(run, who).map(Some),
+        (Wish::Approve, _) => Err(format!("run {id} does not wait for an approval; see: show {id}")),
+        (Wish::Resume, Some(PausedUntil::Approved)) => {
+            Err(format!("run {id} waits for an approval; try: approve {id}"))
+        }
+        (Wish::Resume, None) => Err(format!("run {id} is not paused; see: show {id}")),
+        (Wish::Resume, Some(_)) => Ok(Some(EventKind::Resumed { by, key, why: String::new() })),
+    }
+}
+
+/// A second person has another key and another name than who asked for the run.
+fn approve(run: &Run, who: &Operator) -> Result<EventKind, String> {
+    let second_person = run
+        .plan
+        .rollout
+        .pause_after
+        .is_some_and(|pause| pause.until == PauseUntil::Approved { second_person: true });
+    let asked = &run.asked;
+    if second_person && who.key == LOCAL_KEY {
+        return Err(format!(
+            "run {} wants a second person, who is known by a key; try: ssh rollcall approve {}",
+            run.id, run.id
+        ));
+    }
+    if second_person && (who.key == asked.key || who.name == asked.by) {
+        return Err(format!(
+            "{} asked for run {}, and its task wants a second person to approve it (second_person)",
+            asked.by, run.id
+        ));
+    }
+    let plan_sha256 = asked.plan_sha256.clone();
+    Ok(EventKind::Approved { by: who.name.clone(), key: who.key.clone(), plan_sha256 })
+}

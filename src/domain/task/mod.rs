@@ -1,0 +1,9 @@
+//! Tasks and steps, and the results of steps.
+
+pub mod body;
+pub mod edit;
+pub mod facts;
+pub mod hook;
+pub mod result;
+pub mod step;
+pub mod task;

@@ -1,0 +1,119 @@
+//! Parameters of tasks: what may be given on the command line, and what it is to templates.
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::secret::{HIDDEN, Secret};
+use crate::domain::base::name::nearest;
+
+/// A parameter given on the command line: `version=1.2.3`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Param {
+    pub kind: ParamKind,
+    /// What the whole value has to match.
+    pub pattern: Option<String>,
+    /// Makes the parameter optional.
+    pub default: Option<String>,
+    /// The value never shows, and is kept in memory for the run alone.
+    pub secret: bool,
+    /// For people who have to give it.
+    pub description: String,
+}
+
+/// What a parameter is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum ParamKind {
+    #[default]
+    Text,
+    Number,
+    Bool,
+    /// One of these.
+    Choice(Vec<String>),
+}
+
+impl Param {
+    /// Why `value` cannot be given as `name`. It is not told of a secret one.
+    pub fn check(&self, name: &str, value: &str) -> Result<(), String> {
+        let shown = if self.secret { HIDDEN } else { value };
+        if let Some(pattern) = &self.pattern {
+            check_pattern(name, value, shown, pattern)?;
+        }
+        match &self.kind {
+            ParamKind::Number if number(value).is_none() => Err(format!("{name}={shown} is no number")),
+            ParamKind::Bool if value.parse::<bool>().is_err() => {
+                Err(format!("{name}={shown} is neither true nor false"))
+            }
+            ParamKind::Choice(choices) if !choices.iter().any(|choice| choice == value) => {
+                let guess = nearest(value, choices.iter().map(String::as_str))
+                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                Err(format!("{name}={shown} is none of: {}{guess}", choices.join(", ")))
+            }
+            _ if self.secret => Secret::new(value).map(drop).map_err(|why| format!("{name}={HIDDEN}: {why}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A value that was checked, as templates see it.
+    pub fn value(&self, text: &str) -> Value {
+        let typed = match self.kind {
+            ParamKind::Number => number(text),
+            ParamKind::Bool => text.parse().ok().map(Value::Bool),
+            ParamKind::Text | ParamKind::Choice(_) => None,
+        };
+        typed.unwrap_or_else(|| Value::String(text.to_string()))
+    }
+}
+
+fn number(text: &str) -> Option<Value> {
+    let whole = text.parse::<i64>().ok().map(Value::from);
+    whole.or_else(|| text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from))
+}
+
+/// Why the whole of a value does not match; `shown` is how the value is told.
+fn check_pattern(name: &str, value: &str, shown: &str, pattern: &str) -> Result<(), String> {
+    let regex =
+        Regex::new(&format!("^(?:{pattern})$")).map_err(|error| format!("param `{name}`: {error}"))?;
+    match regex.is_match(value) {
+        true => Ok(()),
+        false => Err(format!("{name}={shown} does not match {pattern}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_what_their_kind_says() {
+        let of = |kind: ParamKind| Param { kind, ..Param::default() };
+        let choice = || of(ParamKind::Choice(vec!["prod".into(), "test".into()]));
+        let pattern = Param { pattern: Some(r"\d+".into()), ..Param::default() };
+        let secret = || Param { secret: true, ..Param::default() };
+        let table = [
+            (of(ParamKind::Number), "3", Ok(json!(3))),
+            (of(ParamKind::Number), "-2.5", Ok(json!(-2.5))),
+            (of(ParamKind::Number), "many", Err("x=many is no number")),
+            (of(ParamKind::Number), "inf", Err("x=inf is no number")),
+            (of(ParamKind::Bool), "true", Ok(json!(true))),
+            (of(ParamKind::Bool), "yes", Err("x=yes is neither true nor false")),
+            (choice(), "prod", Ok(json!("prod"))),
+            (choice(), "prd", Err("x=prd is none of: prod, test; did you mean `prod`?")),
+            (pattern.clone(), "12", Ok(json!("12"))),
+            (pattern.clone(), "1a", Err(r"x=1a does not match \d+")),
+            (Param { secret: true, ..pattern }, "hunter22", Err(r"x=*** does not match \d+")),
+            (
+                secret(),
+                "abc",
+                Err(
+                    "x=***: a secret has at least 4 bytes, and this one has 3: hiding it would hide everything",
+                ),
+            ),
+        ];
+        for (param, value, wanted) in table {
+            let got = param.check("x", value).map(|()| param.value(value));
+            assert_eq!(got, wanted.map_err(String::from), "{value}");
+        }
+    }
+}

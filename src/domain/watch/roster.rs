@@ -1,0 +1,419 @@
+//! Everything that is watched: which check on which host is due, what may begin, what a look at it changes, and who
+//! is told. A value without a clock: `engine/monitor.rs` gives it the time, takes the looks and keeps what comes out.
+//!
+//! A host that cannot be reached is one problem, of the check `reachable`, which every host has. It is found by looks
+//! of other checks that made no contact, and then looked at by itself; meanwhile nothing else of the host is looked at,
+//! and what its checks told stands. The same holds one floor higher: hosts behind a jump host wait for it.
+
+mod build;
+mod quiet;
+mod took;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::base::schedule::{Spread, Watching};
+use crate::domain::check::check::Check;
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::plan::plan::Snapshot;
+use crate::domain::watch::alert::Alert;
+use crate::domain::watch::roll::{Changed, Downtime, Line, Pace, Roll, Sample};
+use crate::domain::watch::watched::{Flapping, Watched};
+
+/// What could not be looked at in its time is looked at within this long afterwards.
+const CATCH_UP: Duration = Duration::from_secs(60);
+
+/// How far back the schedule's lateness is remembered, and for how many looks.
+const PACE_WINDOW_MS: i64 = 5 * 60 * 1000;
+const PACE_LOOKS: usize = 16_384;
+
+/// What holds for all of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub zone: TimeZone,
+    pub flapping: Flapping,
+    /// Looks at the same time.
+    pub parallel: usize,
+    pub per_host: usize,
+}
+
+/// A host that is to be watched.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub name: HostName,
+    pub group: String,
+    pub endpoint: Arc<Endpoint>,
+    pub checks: Vec<WantedCheck>,
+}
+
+/// One check of it.
+#[derive(Clone, Debug)]
+pub struct WantedCheck {
+    pub name: Arc<str>,
+    pub set: Arc<str>,
+    pub watching: Arc<Watching>,
+    pub what: What,
+}
+
+/// A check on a host, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub host: HostName,
+    pub check: Arc<str>,
+}
+
+/// A look that is to be taken.
+#[derive(Clone, Debug)]
+pub struct Look {
+    pub key: Key,
+    pub endpoint: Arc<Endpoint>,
+    pub what: What,
+}
+
+/// What is looked at.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// Whether the host answers.
+    Contact,
+    Check(Arc<Check>),
+    /// Hosts that are compared with each other: one of them has all of them looked at.
+    Together(Arc<Snapshot>),
+    /// It is compared with others, and this host has it looked at.
+    With(HostName),
+    /// Why it cannot be looked at: its templates cannot be rendered for this host.
+    Broken(Arc<str>),
+}
+
+/// What has happened and is to be kept: all of it, or nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    pub samples: Vec<(Key, Sample)>,
+    pub states: BTreeMap<Key, Watched>,
+    pub changes: Vec<(Key, Changed)>,
+    pub alerts: Vec<Alert>,
+    /// Not watched any more.
+    pub gone: Vec<Key>,
+}
+
+impl Batch {
+    /// Nothing is to be kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many things are to be kept.
+    pub fn len(&self) -> usize {
+        self.samples.len() + self.states.len() + self.changes.len() + self.alerts.len() + self.gone.len()
+    }
+}
+
+/// Where a check stands here: host, and check of that host.
+type Place = (u32, u32);
+
+/// The place of `reachable` among the checks of a host.
+const CONTACT: u32 = 0;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Roster {
+    settings: Settings,
+    nodes: Vec<Node>,
+    by_name: HashMap<HostName, u32>,
+    /// Everything that is due some time. What stands there and is not due then any more is passed over.
+    due: BinaryHeap<Reverse<(Timestamp, u32, u32)>>,
+    /// Due, and waiting for their turn.
+    ready: VecDeque<Place>,
+    in_flight: usize,
+    downtimes: Vec<Downtime>,
+    in_hand: BTreeMap<HostName, RunId>,
+    batch: Batch,
+    /// What is to be kept of the states of these.
+    dirty: Vec<Place>,
+    looks: u64,
+    late: VecDeque<(i64, u64)>,
+    /// The time when it was given it last.
+    ticked: Option<Timestamp>,
+}
+
+/// A host, or a jump host that others need.
+#[derive(Debug)]
+struct Node {
+    name: HostName,
+    group: String,
+    endpoint: Arc<Endpoint>,
+    /// The jump host in front of it.
+    jump: Option<u32>,
+    /// The hosts behind it.
+    behind: Vec<u32>,
+    spots: Vec<Spot>,
+    in_flight: usize,
+    /// Due, and waiting until fewer looks at this host are under way.
+    waiting: VecDeque<u32>,
+    in_hand: Option<RunId>,
+    /// Somebody behind it could not be reached: it is asked whether it can be.
+    asked: bool,
+}
+
+/// A check on a host.
+#[derive(Debug)]
+struct Spot {
+    key: Key,
+    set: Arc<str>,
+    what: What,
+    watching: Arc<Watching>,
+    spread: Spread,
+    state: Watched,
+    due: Option<Timestamp>,
+    /// Waiting for its turn, or under way.
+    queued: bool,
+    busy: bool,
+    /// Its time came while it could not be looked at.
+    missed: bool,
+    /// It is told on the strength of looks only that begin later than this.
+    fresh_after: Option<Timestamp>,
+    /// Where the check is that has this one looked at with it.
+    with: Option<Place>,
+    /// Places of the checks that it depends on.
+    depends_on: Vec<u32>,
+    /// The operator's downtime that it is in.
+    downtime: Option<u64>,
+    dirty: bool,
+}
+
+impl Roster {
+    /// When something is to be done next: a look, or the end of a downtime. `None` while nothing is watched.
+    pub fn wake_at(&mut self) -> Option<Timestamp> {
+        while let Some(Reverse((at, node, spot))) = self.due.peek() {
+            match self.spot((*node, *spot)).due == Some(*at) {
+                true => break,
+                false => _ = self.due.pop(),
+            }
+        }
+        let look =
+            self.due.peek().map(|Reverse((at, ..))| *at).filter(|_| self.in_flight < self.settings.parallel);
+        look.into_iter().chain(self.downtimes.iter().map(|downtime| downtime.until)).min()
+    }
+
+    /// The next look that may begin, if there is one. It is under way from here on.
+    pub fn next_look(&mut self, now: Timestamp) -> Option<Look> {
+        self.call(now);
+        while self.in_flight < self.settings.parallel {
+            let place = self.ready.pop_front()?;
+            if self.may_begin(place) {
+                return Some(self.begin(place, now));
+            }
+        }
+        None
+    }
+
+    /// Everything whose time has come stands up.
+    fn call(&mut self, now: Timestamp) {
+        while let Some(Reverse((at, node, spot))) = self.due.peek().copied() {
+            if at > now {
+                return;
+            }
+            self.due.pop();
+            let one = self.spot_mut((node, spot));
+            if one.due == Some(at) && !one.queued && !one.busy {
+                one.queued = true;
+                self.ready.push_back((node, spot));
+            }
+        }
+    }
+
+    /// False where it has to wait: for another look at its host, or for the host itself.
+    fn may_begin(&mut self, place: Place) -> bool {
+        let per_host = self.settings.per_host;
+        if self.is_held_up(place) {
+            let spot = self.spot_mut(place);
+            (spot.queued, spot.due, spot.missed) = (false, None, true);
+            return false;
+        }
+        let node = &mut self.nodes[place.0 as usize];
+        // A look whether the host answers is not held up by those that hang because it does not.
+        if node.in_flight >= per_host && place.1 != CONTACT {
+            node.waiting.push_back(place.1);
+            return false;
+        }
+        true
+    }
+
+    fn begin(&mut self, place: Place, now: Timestamp) -> Look {
+        self.in_flight += 1;
+        self.looks += 1;
+        let node = &mut self.nodes[place.0 as usize];
+        node.in_flight += 1;
+        let spot = &mut node.spots[place.1 as usize];
+        let late = spot.due.map_or(0, |due| now.as_millisecond().saturating_sub(due.as_millisecond()));
+        (spot.queued, spot.busy, spot.missed, spot.due) = (false, true, false, None);
+        let look = Look { key: spot.key.clone(), endpoint: node.endpoint.clone(), what: spot.what.clone() };
+        if self.late.len() >= PACE_LOOKS {
+            self.late.pop_front();
+        }
+        self.late.push_back((now.as_millisecond(), u64::try_from(late).unwrap_or_default()));
+        look
+    }
+
+    /// A look is over, whatever it saw: its host has room for another one.
+    fn ended(&mut self, place: Place) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let node = &mut self.nodes[place.0 as usize];
+        node.in_flight = node.in_flight.saturating_sub(1);
+        if let Some(next) = node.waiting.pop_front() {
+            self.ready.push_front((place.0, next));
+        }
+        self.spot_mut(place).busy = false;
+    }
+
+    /// Sets when it is looked at next.
+    fn plan(&mut self, place: Place, at: Option<Timestamp>) {
+        if let Some(leader) = self.spot(place).with {
+            let of = self.spot(leader);
+            let sooner = at.filter(|at| of.due.is_none_or(|due| *at < due));
+            if sooner.is_some() && !of.busy && !of.queued {
+                self.plan(leader, sooner);
+            }
+            return;
+        }
+        let spot = self.spot_mut(place);
+        spot.due = at;
+        if let Some(at) = at {
+            self.due.push(Reverse((at, place.0, place.1)));
+        }
+    }
+
+    /// What has come together to be kept; it is somebody else's from here on.
+    pub fn take_batch(&mut self) -> Batch {
+        for place in std::mem::take(&mut self.dirty) {
+            let spot = self.spot_mut(place);
+            spot.dirty = false;
+            let (key, state) = (spot.key.clone(), spot.state.clone());
+            self.batch.states.insert(key, state);
+        }
+        std::mem::take(&mut self.batch)
+    }
+
+    /// All states as they are, for a stop: looks that changed nothing are not kept one by one.
+    pub fn all_states(&mut self) -> Batch {
+        let looked = |spot: &&Spot| spot.state.last_at.is_some();
+        let spots = self.nodes.iter().flat_map(|node| &node.spots).filter(looked);
+        let states: Vec<_> = spots.map(|spot| (spot.key.clone(), spot.state.clone())).collect();
+        let mut batch = self.take_batch();
+        batch.states.extend(states);
+        batch
+    }
+
+    /// How many things there are to be kept.
+    pub fn unstored(&self) -> usize {
+        self.batch.len() + self.dirty.len()
+    }
+
+    /// A store that has failed for long costs looks, and never a state or an alert.
+    pub fn forget_looks_beyond(&mut self, limit: usize) {
+        let beyond = self.batch.samples.len().saturating_sub(limit);
+        self.batch.samples.drain(..beyond);
+    }
+
+    /// The hosts that runs have in their hands, as far as is known here.
+    pub fn in_hand(&self) -> &BTreeMap<HostName, RunId> {
+        &self.in_hand
+    }
+
+    fn keep_state(&mut self, place: Place) {
+        let spot = self.spot_mut(place);
+        if !std::mem::replace(&mut spot.dirty, true) {
+            self.dirty.push(place);
+        }
+    }
+
+    fn spot(&self, (node, spot): Place) -> &Spot {
+        &self.nodes[node as usize].spots[spot as usize]
+    }
+
+    fn spot_mut(&mut self, (node, spot): Place) -> &mut Spot {
+        &mut self.nodes[node as usize].spots[spot as usize]
+    }
+
+    fn place(&self, key: &Key) -> Option<Place> {
+        let node = *self.by_name.get(&key.host)?;
+        let spots = &self.nodes[node as usize].spots;
+        let spot = spots.iter().position(|spot| spot.key.check == key.check)?;
+        Some((node, u32::try_from(spot).ok()?))
+    }
+
+    /// Everything as it stands.
+    pub fn roll(&self, now: Timestamp) -> Roll {
+        let mut lines = Vec::new();
+        for (at, node) in self.nodes.iter().enumerate() {
+            for (spot_at, spot) in node.spots.iter().enumerate() {
+                let place = (at as u32, spot_at as u32);
+                // A jump host that nobody ever had to ask for says nothing.
+                if node.spots.len() > 1 || spot.state.verdict.is_some() {
+                    lines.push(self.line(place, node, spot));
+                }
+            }
+        }
+        Roll { lines, pace: self.pace(now) }
+    }
+
+    fn line(&self, place: Place, node: &Node, spot: &Spot) -> Line {
+        let state = &spot.state;
+        Line {
+            host: node.name.clone(),
+            group: node.group.clone(),
+            check: spot.key.check.to_string(),
+            verdict: state.verdict,
+            hard: !state.is_soft(),
+            attempt: state.attempt,
+            max_attempts: spot.watching.max_attempts,
+            since: state.verdict.map(|_| state.since),
+            text: state.text.clone(),
+            last_at: state.last_at,
+            took_ms: state.took_ms,
+            readings: state.readings.clone(),
+            last_ok: state.last_ok.clone(),
+            flapping: state.flapping,
+            ack: state.ack.clone(),
+            quiet: self.quiet(place),
+            next_at: spot.due,
+        }
+    }
+
+    /// How well the schedule is kept.
+    pub fn pace(&self, now: Timestamp) -> Pace {
+        let since = now.as_millisecond() - PACE_WINDOW_MS;
+        let mut late: Vec<u64> =
+            self.late.iter().filter(|(at, _)| *at >= since).map(|(_, late)| *late).collect();
+        late.sort_unstable();
+        let rank = (late.len() * 99).div_ceil(100).saturating_sub(1);
+        let waiting = self.nodes.iter().map(|node| node.waiting.len()).sum::<usize>() + self.ready.len();
+        Pace {
+            looks: self.looks,
+            in_flight: self.in_flight,
+            waiting,
+            late_max_ms: late.last().copied().unwrap_or_default(),
+            late_p99_ms: late.get(rank).copied().unwrap_or_default(),
+            unstored: self.unstored(),
+        }
+    }
+
+    /// The downtimes that are under way.
+    pub fn downtimes(&self) -> &[Downtime] {
+        &self.downtimes
+    }
+
+    /// How many checks on hosts are watched.
+    pub fn watched(&self) -> usize {
+        self.nodes.iter().map(|node| node.spots.len().saturating_sub(1)).sum()
+    }
+}
+
+#[cfg(test)]
+#[path = "roster_tests.rs"]
+mod tests;

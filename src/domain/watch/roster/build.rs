@@ -1,0 +1,362 @@
+//! Making a roster, and taking a new configuration over: states go on, and what is not watched any more is dropped.
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Batch, CATCH_UP, CONTACT, Key, Node, Place, Roster, Settings, Spot, Wanted, WantedCheck, What};
+use crate::domain::base::name::HostName;
+use crate::domain::base::schedule::{MAX_ATTEMPTS, Rhythm, Spread, Watching};
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::watch::alert::{Alert, AlertChange, REACHABLE};
+use crate::domain::watch::roll::Downtime;
+use crate::domain::watch::watched::Watched;
+
+/// Longest time between two looks at a host that cannot be reached.
+const CONTACT_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Roster {
+    /// A roster that watches nothing yet.
+    pub fn new(settings: Settings) -> Roster {
+        Roster {
+            settings,
+            nodes: Vec::new(),
+            by_name: HashMap::new(),
+            due: BinaryHeap::new(),
+            ready: VecDeque::new(),
+            in_flight: 0,
+            downtimes: Vec::new(),
+            in_hand: BTreeMap::new(),
+            batch: Batch::default(),
+            dirty: Vec::new(),
+            looks: 0,
+            late: VecDeque::new(),
+            ticked: None,
+        }
+    }
+
+    /// Begins where another process ended: its states, and the downtimes that are under way.
+    pub fn begin_with(
+        &mut self,
+        wanted: Vec<Wanted>,
+        states: HashMap<Key, Watched>,
+        downtimes: Vec<Downtime>,
+        now: Timestamp,
+    ) {
+        self.downtimes = downtimes.into_iter().filter(|downtime| downtime.until > now).collect();
+        let old = states.into_iter().map(|(key, state)| (key, Old { state, ..Old::new(now) })).collect();
+        self.replace(wanted, old, now);
+    }
+
+    /// Takes another configuration over.
+    pub fn take_over(&mut self, settings: Settings, wanted: Vec<Wanted>, now: Timestamp) {
+        let same_zone = self.settings.zone == settings.zone;
+        self.settings = settings;
+        let mut old = HashMap::new();
+        // What is to be kept of the states is asked of the new places.
+        let dirty = std::mem::take(&mut self.dirty);
+        for place in dirty {
+            self.spot_mut(place).dirty = true;
+        }
+        let nodes = std::mem::take(&mut self.nodes).into_iter();
+        for (group, spot) in
+            nodes.flat_map(|node| node.spots.into_iter().map(move |spot| (node.group.clone(), spot)))
+        {
+            let watching = same_zone.then_some(spot.watching);
+            let Spot { key, state, due, busy, missed, fresh_after, dirty, queued, .. } = spot;
+            // What waited for its turn stands up again at once.
+            let due = if queued { Some(now) } else { due };
+            old.insert(key, Old { group, state, due, busy, missed, fresh_after, dirty, watching });
+        }
+        self.replace(wanted, old, now);
+    }
+
+    /// Puts other bodies in place of those that are there: what is on hosts, and so what their checks ask for, is
+    /// something else now.
+    pub fn render_again(&mut self, hosts: Vec<Wanted>, now: Timestamp) {
+        for host in hosts {
+            let Some(node) = self.by_name.get(&host.name).map(|at| &mut self.nodes[*at as usize]) else {
+                continue;
+            };
+            for check in host.checks {
+                if let Some(spot) = node.spots.iter_mut().find(|spot| spot.key.check == check.name) {
+                    spot.what = check.what;
+                }
+            }
+        }
+        self.find_leaders();
+        for place in self.places() {
+            let spot = self.spot(place);
+            // It was looked at with others until now.
+            if !spot.is_contact() && spot.due.is_none() && !spot.busy && !spot.queued && !spot.missed {
+                self.plan_first(place, now);
+            }
+        }
+    }
+
+    fn replace(&mut self, wanted: Vec<Wanted>, mut old: HashMap<Key, Old>, now: Timestamp) {
+        (self.nodes, self.by_name, self.due, self.ready) = Default::default();
+        for host in wanted {
+            let at = self.node_of(&host.name, &host.group, &host.endpoint, now, &mut old);
+            self.nodes[at as usize].group = host.group.clone();
+            self.add_checks(at, host, &mut old, now);
+        }
+        self.find_leaders();
+        self.cover(now);
+        for place in self.places() {
+            if self.spot(place).dirty {
+                self.dirty.push(place);
+            }
+            self.plan_first(place, now);
+        }
+        self.drop_rest(old, now);
+    }
+
+    /// The place of a host, made where it has none yet, with the jump hosts in front of it.
+    fn node_of(
+        &mut self,
+        name: &HostName,
+        group: &str,
+        endpoint: &Arc<Endpoint>,
+        now: Timestamp,
+        old: &mut HashMap<Key, Old>,
+    ) -> u32 {
+        if let Some(at) = self.by_name.get(name) {
+            return *at;
+        }
+        let via = endpoint.via.as_ref().map(|via| Arc::new((**via).clone()));
+        let jump = via.map(|via| self.node_of(&via.name.clone(), group, &via, now, old));
+        let at = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let watching = Watching { max_attempts: 0, ..Watching::new(Rhythm::Every(CONTACT_INTERVAL)) };
+        let contact = spot(name, REACHABLE.into(), "".into(), Arc::new(watching), What::Contact, now);
+        let mut node = Node {
+            name: name.clone(),
+            group: group.into(),
+            endpoint: endpoint.clone(),
+            jump,
+            behind: Vec::new(),
+            spots: Vec::new(),
+            in_flight: 0,
+            waiting: VecDeque::new(),
+            in_hand: self.in_hand.get(name).copied(),
+            asked: false,
+        };
+        node.add(contact, old);
+        self.nodes.push(node);
+        self.by_name.insert(name.clone(), at);
+        if let Some(jump) = jump {
+            self.nodes[jump as usize].behind.push(at);
+        }
+        at
+    }
+
+    fn add_checks(&mut self, at: u32, host: Wanted, old: &mut HashMap<Key, Old>, now: Timestamp) {
+        let mut jump = Some(at);
+        // Whether a host answers is asked as often as its most urgent check is, and believed as late as the most
+        // patient one; a jump host is asked for all of those behind it.
+        while let Some(up) = jump {
+            let node = &mut self.nodes[up as usize];
+            let of_contact = &mut node.spots[CONTACT as usize].watching;
+            *of_contact = Arc::new(contact_of(of_contact, &host.checks));
+            jump = node.jump;
+        }
+        let node = &mut self.nodes[at as usize];
+        let names: Vec<Arc<str>> = host.checks.iter().map(|check| check.name.clone()).collect();
+        for (index, check) in host.checks.iter().enumerate() {
+            // Two sets may have a check of the same name, and a host both.
+            let twice = names[..index].contains(&check.name) || &*check.name == REACHABLE;
+            let name =
+                if twice { format!("{}/{}", check.set, check.name).into() } else { check.name.clone() };
+            let mut spot =
+                spot(&host.name, name, check.set.clone(), check.watching.clone(), check.what.clone(), now);
+            let needs =
+                |name: &String| names.iter().position(|known| **known == **name).map(|at| at as u32 + 1);
+            spot.depends_on = check.watching.depends_on.iter().filter_map(needs).collect();
+            node.add(spot, old);
+        }
+    }
+
+    /// When it is due for the first time after a start or a reload.
+    fn plan_first(&mut self, place: Place, now: Timestamp) {
+        let spot = self.spot(place);
+        if spot.busy {
+            return;
+        }
+        if spot.missed {
+            // What held it up may have left the configuration.
+            if !self.is_held_up(place) {
+                self.speak_again(place, now);
+            }
+            return;
+        }
+        if spot.with.is_some() {
+            if spot.state.has_news() {
+                self.plan(place, Some(now));
+            }
+            return;
+        }
+        let regular = |after| spot.watching.rhythm.next(after, spot.spread, &self.settings.zone);
+        // A time that went by while nobody was there is made up for.
+        let lost = || spot.state.last_at.and_then(regular).is_some_and(|due| due < now);
+        let at = match (spot.due, place.1) {
+            (Some(due), _) => Some(due),
+            (None, CONTACT) if spot.state.is_problem() => Some(now),
+            (None, CONTACT) => None,
+            _ if spot.state.has_news() => Some(now),
+            _ if lost() => now.checked_add(spot.spread.within(CATCH_UP)).ok().min_with(regular(now)),
+            _ => regular(now),
+        };
+        self.plan(place, at);
+    }
+
+    /// Where those are that have others looked at with them.
+    fn find_leaders(&mut self) {
+        for place in self.places() {
+            let spot = self.spot(place);
+            let leader = match &spot.what {
+                What::With(host) => self.place(&Key { host: host.clone(), check: spot.key.check.clone() }),
+                _ => None,
+            };
+            self.spot_mut(place).with = leader.filter(|leader| *leader != place);
+        }
+    }
+
+    fn drop_rest(&mut self, rest: HashMap<Key, Old>, now: Timestamp) {
+        let rest: BTreeMap<Key, Old> = rest.into_iter().collect();
+        for (key, old) in rest {
+            // A look that is still under way finds nobody and is forgotten.
+            if old.state.is_told() {
+                self.batch.alerts.push(Alert {
+                    at: now,
+                    host: key.host.clone(),
+                    group: old.group,
+                    check: key.check.to_string(),
+                    change: AlertChange::Dropped,
+                    text: "it is not watched any more".into(),
+                });
+            }
+            self.batch.gone.push(key);
+        }
+        let gone: BTreeSet<&Key> = self.batch.gone.iter().collect();
+        self.batch.states.retain(|key, _| !gone.contains(key));
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> + use<> {
+        let counts: Vec<usize> = self.nodes.iter().map(|node| node.spots.len()).collect();
+        counts
+            .into_iter()
+            .enumerate()
+            .flat_map(|(at, count)| (0..count).map(move |spot| (at as u32, spot as u32)))
+    }
+}
+
+/// What a check brings along from before.
+struct Old {
+    /// The group of its host; nobody knows it after a restart.
+    group: String,
+    state: Watched,
+    due: Option<Timestamp>,
+    busy: bool,
+    missed: bool,
+    fresh_after: Option<Timestamp>,
+    dirty: bool,
+    /// How it was watched then: where that is the same, its next time is, too.
+    watching: Option<Arc<Watching>>,
+}
+
+impl Old {
+    fn new(now: Timestamp) -> Old {
+        let state = Watched::new(now);
+        Old {
+            group: String::new(),
+            state,
+            due: None,
+            busy: false,
+            missed: false,
+            fresh_after: None,
+            dirty: false,
+            watching: None,
+        }
+    }
+}
+
+impl Node {
+    fn add(&mut self, mut spot: Spot, old: &mut HashMap<Key, Old>) {
+        if let Some(old) = old.remove(&spot.key) {
+            let same = old.watching.is_some_and(|watching| watching.rhythm == spot.watching.rhythm);
+            spot.due = old.due.filter(|_| same || spot.is_contact());
+            (spot.state, spot.busy, spot.missed, spot.fresh_after) =
+                (old.state, old.busy, old.missed, old.fresh_after);
+            self.in_flight += usize::from(spot.busy);
+            spot.dirty = old.dirty;
+        }
+        self.spots.push(spot);
+    }
+}
+
+impl Spot {
+    pub(super) fn is_contact(&self) -> bool {
+        matches!(self.what, What::Contact)
+    }
+}
+
+/// The earlier of two times, where there are two.
+trait MinWith {
+    fn min_with(self, other: Option<Timestamp>) -> Option<Timestamp>;
+}
+
+impl MinWith for Option<Timestamp> {
+    fn min_with(self, other: Option<Timestamp>) -> Option<Timestamp> {
+        self.into_iter().chain(other).min()
+    }
+}
+
+fn contact_of(before: &Watching, checks: &[WantedCheck]) -> Watching {
+    let all = || checks.iter().map(|check| &check.watching);
+    let every = all().filter_map(|watching| match &watching.rhythm {
+        Rhythm::Every(interval) => Some(*interval),
+        Rhythm::Cron(_) => None,
+    });
+    let before_interval = match &before.rhythm {
+        Rhythm::Every(interval) => *interval,
+        Rhythm::Cron(_) => CONTACT_INTERVAL,
+    };
+    let interval = every.min().unwrap_or(CONTACT_INTERVAL).min(before_interval);
+    let retry_interval = all().map(|watching| watching.retry_interval).min().unwrap_or(interval);
+    let max_attempts = all().map(|watching| watching.max_attempts).max().unwrap_or(MAX_ATTEMPTS);
+    Watching {
+        rhythm: Rhythm::Every(interval),
+        max_attempts: max_attempts.max(before.max_attempts),
+        retry_interval: retry_interval.min(before.retry_interval),
+        depends_on: Vec::new(),
+    }
+}
+
+fn spot(
+    host: &HostName,
+    check: Arc<str>,
+    set: Arc<str>,
+    watching: Arc<Watching>,
+    what: What,
+    now: Timestamp,
+) -> Spot {
+    Spot {
+        spread: Spread::new(host.as_str(), &check),
+        key: Key { host: host.clone(), check },
+        set,
+        what,
+        watching,
+        state: Watched::new(now),
+        due: None,
+        queued: false,
+        busy: false,
+        missed: false,
+        fresh_after: None,
+        with: None,
+        depends_on: Vec::new(),
+        downtime: None,
+        dirty: false,
+    }
+}

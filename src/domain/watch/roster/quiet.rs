@@ -1,0 +1,245 @@
+//! When nothing is told, and what is told once that is over: downtimes, hosts in the hands of runs, and checks that
+//! hang on something that is not ok.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{CATCH_UP, CONTACT, Key, Place, Roster, What};
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::watch::alert::{Alert, AlertChange};
+use crate::domain::watch::roll::{Ack, Changed, Downtime, Quiet};
+use crate::domain::watch::watched::Silence;
+
+impl Roster {
+    /// Begins a downtime.
+    pub fn add_downtime(&mut self, downtime: Downtime, now: Timestamp) {
+        self.downtimes.push(downtime);
+        self.cover(now);
+    }
+
+    /// Ends one before its time; `None` where there is none with that number.
+    pub fn end_downtime(&mut self, id: u64, now: Timestamp) -> Option<Downtime> {
+        let at = self.downtimes.iter().position(|downtime| downtime.id == id)?;
+        let ended = self.downtimes.remove(at);
+        self.cover(now);
+        Some(ended)
+    }
+
+    /// Ends the downtimes whose time is over.
+    pub fn tick(&mut self, now: Timestamp) {
+        let back = |before: Timestamp| now.duration_since(before) < SignedDuration::from_secs(-1);
+        if self.ticked.replace(now).is_some_and(back) {
+            self.plan_anew(now);
+        }
+        if self.downtimes.iter().any(|downtime| downtime.until <= now) {
+            self.downtimes.retain(|downtime| downtime.until > now);
+            self.cover(now);
+        }
+    }
+
+    /// The clock was set back: what was due by the old one would be due for long only after the new one.
+    fn plan_anew(&mut self, now: Timestamp) {
+        for node in 0..self.nodes.len() {
+            for spot in 0..self.nodes[node].spots.len() {
+                let place = (node as u32, spot as u32);
+                if self.spot(place).due.is_none() {
+                    continue;
+                }
+                let regular = if place.1 == CONTACT { Some(now) } else { self.regular(place, now) };
+                if regular.is_some() {
+                    self.plan(place, regular);
+                }
+            }
+        }
+    }
+
+    /// Hosts that runs have in their hands. Those are not looked at meanwhile, and nothing is told of them.
+    pub fn set_in_hand(&mut self, in_hand: BTreeMap<HostName, RunId>, now: Timestamp) {
+        let before = std::mem::replace(&mut self.in_hand, in_hand);
+        for at in 0..self.nodes.len() {
+            let name = &self.nodes[at].name;
+            let (was, is) = (before.get(name).copied(), self.in_hand.get(name).copied());
+            if was == is {
+                continue;
+            }
+            self.nodes[at].in_hand = is;
+            for spot in 0..self.nodes[at].spots.len() {
+                let place = (at as u32, spot as u32);
+                if is.is_none() {
+                    self.speak_again(place, now);
+                } else {
+                    self.tell(place, now);
+                }
+            }
+        }
+    }
+
+    /// An operator knows of a problem.
+    pub fn acknowledge(&mut self, key: &Key, ack: Ack) -> Result<(), String> {
+        let place = self.place(key).ok_or("it is not watched; see: status")?;
+        let (at, by, why) = (ack.at, ack.by.clone(), ack.why.clone());
+        let state = &mut self.spot_mut(place).state;
+        let change = state.acknowledge(ack)?;
+        let changed = Changed {
+            at,
+            verdict: state.verdict.unwrap_or(state.hard),
+            hard: !state.is_soft(),
+            text: why,
+            note: Some(format!("acknowledged by {by}")),
+            run: None,
+        };
+        self.batch.changes.push((key.clone(), changed));
+        self.keep_state(place);
+        if let Some(change) = change {
+            self.alert(place, at, change);
+        }
+        Ok(())
+    }
+
+    /// Finds out anew which downtime each check is in, and tells what follows.
+    pub(super) fn cover(&mut self, now: Timestamp) {
+        for place in self.places() {
+            let found = self.covering(place);
+            let spot = self.spot_mut(place);
+            let before = std::mem::replace(&mut spot.downtime, found);
+            match (before, found) {
+                (None, Some(_)) => self.tell(place, now),
+                (Some(_), None) => self.speak_again(place, now),
+                _ => {}
+            }
+        }
+    }
+
+    fn covering(&self, place: Place) -> Option<u64> {
+        if self.downtimes.is_empty() {
+            return None;
+        }
+        let spot = self.spot(place);
+        let covers = |downtime: &&Downtime| {
+            let named = downtime.check.as_deref();
+            downtime.hosts.contains(&spot.key.host)
+                && named.is_none_or(|name| name == &*spot.key.check || name == &*spot.set)
+        };
+        self.downtimes.iter().filter(covers).max_by_key(|downtime| downtime.until).map(|downtime| downtime.id)
+    }
+
+    /// It is not quiet any more, or less so. What there is to tell by now is told after another look: what was seen
+    /// meanwhile need not be so any more.
+    pub(super) fn speak_again(&mut self, place: Place, now: Timestamp) {
+        let asked = self.nodes[place.0 as usize].asked;
+        let spot = self.spot_mut(place);
+        let missed = std::mem::take(&mut spot.missed);
+        let (news, contact, spread) = (spot.state.has_news(), spot.is_contact(), spot.spread);
+        if news {
+            spot.fresh_after = Some(now);
+        }
+        if spot.busy || spot.queued {
+            spot.missed = missed && spot.busy;
+            return;
+        }
+        if news || (contact && (asked || spot.state.is_problem())) {
+            self.plan(place, Some(now));
+        } else if missed && !contact {
+            let soon = now.checked_add(spread.within(CATCH_UP)).ok();
+            let regular = self.regular(place, now);
+            self.plan(place, soon.into_iter().chain(regular).min());
+        }
+    }
+
+    /// When its rhythm has it due.
+    pub(super) fn regular(&self, place: Place, after: Timestamp) -> Option<Timestamp> {
+        let spot = self.spot(place);
+        if spot.with.is_some() {
+            return None;
+        }
+        spot.watching.rhythm.next(after, spot.spread, &self.settings.zone)
+    }
+
+    /// True where a look would be about something else than the check.
+    pub(super) fn is_held_up(&self, place: Place) -> bool {
+        let node = &self.nodes[place.0 as usize];
+        // Others are looked at with it, and which of them can be is told of each.
+        if matches!(self.spot(place).what, What::Together(_)) {
+            return false;
+        }
+        if node.in_hand.is_some() || self.broken_jump(place.0).is_some() {
+            return true;
+        }
+        place.1 != CONTACT && node.spots[CONTACT as usize].state.is_problem()
+    }
+
+    /// The nearest jump host in front of it that cannot be reached, as far as is known.
+    pub(super) fn broken_jump(&self, node: u32) -> Option<u32> {
+        let mut jump = self.nodes[node as usize].jump;
+        while let Some(at) = jump {
+            let node = &self.nodes[at as usize];
+            if node.asked || node.spots[CONTACT as usize].state.is_problem() {
+                return Some(at);
+            }
+            jump = node.jump;
+        }
+        None
+    }
+
+    /// Why nothing is told of it.
+    pub(super) fn quiet(&self, place: Place) -> Option<Quiet> {
+        let (node, spot) = (&self.nodes[place.0 as usize], self.spot(place));
+        if let Some(run) = node.in_hand {
+            return Some(Quiet::InHand { run });
+        }
+        let downtime = spot.downtime.and_then(|id| self.downtimes.iter().find(|downtime| downtime.id == id));
+        if let Some(Downtime { id, by, why, until, .. }) = downtime {
+            return Some(Quiet::Downtime { id: *id, by: by.clone(), why: why.clone(), until: *until });
+        }
+        if let Some(jump) = self.broken_jump(place.0) {
+            return Some(Quiet::DependsOn {
+                on: format!("the jump host {}", self.nodes[jump as usize].name),
+            });
+        }
+        if place.1 != CONTACT && node.spots[CONTACT as usize].state.is_problem() {
+            return Some(Quiet::DependsOn { on: "the host".into() });
+        }
+        let broken = spot.depends_on.iter().find(|at| node.spots[**at as usize].state.is_problem());
+        broken.map(|at| Quiet::DependsOn { on: node.spots[*at as usize].key.check.to_string() })
+    }
+
+    fn silence(&self, place: Place) -> Silence {
+        let (node, spot) = (&self.nodes[place.0 as usize], self.spot(place));
+        if node.in_hand.is_some() || spot.downtime.is_some() {
+            return Silence::Downtime;
+        }
+        let contact = place.1 != CONTACT && node.spots[CONTACT as usize].state.is_problem();
+        let needs = || spot.depends_on.iter().any(|at| node.spots[*at as usize].state.is_problem());
+        match spot.fresh_after.is_some() || contact || needs() || self.broken_jump(place.0).is_some() {
+            true => Silence::Waits,
+            false => Silence::No,
+        }
+    }
+
+    /// Tells what there is to tell.
+    pub(super) fn tell(&mut self, place: Place, at: Timestamp) {
+        let state = &self.spot(place).state;
+        if !state.has_news() && !state.is_told() {
+            return;
+        }
+        let silence = self.silence(place);
+        if let Some(change) = self.spot_mut(place).state.tell(silence) {
+            self.keep_state(place);
+            self.alert(place, at, change);
+        }
+    }
+
+    fn alert(&mut self, place: Place, at: Timestamp, change: AlertChange) {
+        let (node, spot) = (&self.nodes[place.0 as usize], self.spot(place));
+        let text = match (&change, self.quiet(place)) {
+            (AlertChange::Dropped, Some(Quiet::InHand { run })) => format!("run {run} has the host in hand"),
+            (AlertChange::Dropped, Some(Quiet::Downtime { by, why, .. })) => {
+                format!("downtime by {by}: {why}")
+            }
+            _ => spot.state.text.clone(),
+        };
+        let (host, group, check) = (node.name.clone(), node.group.clone(), spot.key.check.to_string());
+        self.batch.alerts.push(Alert { at, host, group, check, change, text });
+    }
+}

@@ -1,0 +1,241 @@
+//! What a look changes: the state of its check, what is known of its host and of the jump hosts in front of it, and
+//! when it is looked at again.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{CONTACT, Key, Place, Roster};
+use crate::domain::base::name::HostName;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::check::check::CheckResult;
+use crate::domain::watch::roll::Sample;
+use crate::domain::watch::watched::Rules;
+
+impl Roster {
+    /// Takes in the result of a look that began at `begun` and ended at `at`. One of a check that is not watched any
+    /// more changes nothing.
+    pub fn took(&mut self, key: &Key, begun: Timestamp, result: CheckResult, at: Timestamp) {
+        let Some(place) = self.place(key) else {
+            // It has left the configuration while it was looked at.
+            self.in_flight = self.in_flight.saturating_sub(1);
+            return;
+        };
+        self.ended(place);
+        if place.1 == CONTACT {
+            self.took_contact(place, begun, result, at);
+        } else if result.no_contact {
+            self.no_contact(place, result, at);
+        } else {
+            self.met(place.0, at);
+            self.take_in(place, begun, result, at);
+            let next = self.next_after(place, at);
+            self.plan(place, next);
+        }
+    }
+
+    /// The same of hosts that were looked at together, with what it came to for each.
+    pub fn took_together(
+        &mut self,
+        key: &Key,
+        begun: Timestamp,
+        results: BTreeMap<HostName, CheckResult>,
+        at: Timestamp,
+    ) {
+        let Some(leader) = self.place(key) else {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            return;
+        };
+        self.ended(leader);
+        let mut next = self.regular(leader, at);
+        let in_hand = |host: &HostName| {
+            self.by_name.get(host).is_some_and(|node| self.nodes[*node as usize].in_hand.is_some())
+        };
+        if results.keys().any(in_hand) {
+            // In the middle of a run its hosts differ from the others on purpose.
+            return self.plan(leader, next);
+        }
+        for (host, result) in results {
+            let Some(place) = self.place(&Key { host, check: key.check.clone() }) else { continue };
+            if self.nodes[place.0 as usize].in_hand.is_some() {
+                // What is on it is about to be something else.
+                self.spot_mut(place).missed = place != leader;
+            } else if result.no_contact {
+                self.no_contact(place, result, at);
+            } else {
+                self.met(place.0, at);
+                self.take_in(place, begun, result, at);
+                next = next.into_iter().chain(self.next_after(place, at)).min();
+            }
+        }
+        let next = next.into_iter().chain(self.spot(leader).due).min();
+        self.plan(leader, next);
+    }
+
+    fn take_in(&mut self, place: Place, begun: Timestamp, result: CheckResult, at: Timestamp) {
+        let flapping = self.settings.flapping;
+        let spot = self.spot_mut(place);
+        let value = result.readings.first().and_then(|reading| reading.value);
+        let sample = Sample { at, verdict: result.verdict, value, took_ms: result.took_ms, run: None };
+        let rules = Rules { max_attempts: spot.watching.max_attempts, flapping };
+        let (problem, attempt) = (spot.state.is_problem(), spot.state.attempt);
+        spot.fresh_after = spot.fresh_after.filter(|after| begun < *after);
+        let changed = spot.state.took(result, at, &rules);
+        let key = spot.key.clone();
+        let recovered = problem && !spot.state.is_problem();
+        let moved = changed.is_some() || attempt != spot.state.attempt;
+        if let Some(changed) = changed {
+            self.batch.changes.push((key.clone(), changed));
+        }
+        self.batch.samples.push((key, sample));
+        if moved {
+            self.keep_state(place);
+        }
+        self.tell(place, at);
+        if recovered {
+            self.free_dependents(place, at);
+        }
+    }
+
+    /// Checks that hung on this one are looked at before anything is told of them.
+    fn free_dependents(&mut self, place: Place, at: Timestamp) {
+        let spots = &self.nodes[place.0 as usize].spots;
+        let hang = |spot: &super::Spot| spot.depends_on.contains(&place.1) && spot.state.has_news();
+        let hanging: Vec<u32> =
+            (0_u32..).zip(spots).filter(|(_, spot)| hang(spot)).map(|(spot, _)| spot).collect();
+        hanging.into_iter().for_each(|spot| self.speak_again((place.0, spot), at));
+    }
+
+    /// When it is looked at again.
+    fn next_after(&self, place: Place, at: Timestamp) -> Option<Timestamp> {
+        let spot = self.spot(place);
+        let state = &spot.state;
+        // There is something to tell that this look was too early for.
+        if spot.fresh_after.is_some() && state.has_news() {
+            return Some(at);
+        }
+        if state.is_problem() && state.is_soft() {
+            return at.checked_add(spot.watching.retry_interval).ok();
+        }
+        self.regular(place, at)
+    }
+
+    /// A look at a check has met the host.
+    fn met(&mut self, node: u32, at: Timestamp) {
+        let contact = (node, CONTACT);
+        let state = &mut self.spot_mut(contact).state;
+        match state.verdict {
+            Some(Verdict::Ok) => state.last_at = Some(at),
+            None => {
+                let text = "it answers".to_string();
+                self.take_in(contact, at, CheckResult::new("", Verdict::Ok, text), at);
+            }
+            // Its own looks say when it is back: this one may have begun before it went.
+            Some(_) => {}
+        }
+    }
+
+    /// A look at a check has not met the host: that says nothing of the check.
+    fn no_contact(&mut self, place: Place, result: CheckResult, at: Timestamp) {
+        self.spot_mut(place).missed = true;
+        let contact = (place.0, CONTACT);
+        let spot = self.spot(contact);
+        // One look is one look, however many checks were made through it.
+        if !spot.state.is_problem() && !spot.busy && self.broken_jump(place.0).is_none() {
+            self.ask_jump(place.0, at);
+            let seen = CheckResult::new("", Verdict::Critical, result.text);
+            self.take_in(contact, at, CheckResult { took_ms: result.took_ms, ..seen }, at);
+            let next = self.next_after(contact, at);
+            self.plan(contact, next);
+        }
+        if !self.is_held_up(place) {
+            self.spot_mut(place).missed = false;
+            let again = at.checked_add(self.spot(place).watching.retry_interval).ok();
+            self.plan(place, again);
+        }
+    }
+
+    /// A look whether the host answers.
+    fn took_contact(&mut self, place: Place, begun: Timestamp, result: CheckResult, at: Timestamp) {
+        let node = place.0;
+        let was_asked = std::mem::take(&mut self.nodes[node as usize].asked);
+        let was_problem = self.spot(place).state.is_problem();
+        if let Some(jump) = self.broken_jump(node).filter(|_| result.no_contact) {
+            let why = format!("not looked at: the jump host {} is not ok", self.nodes[jump as usize].name);
+            self.wait_for_jump(place, at, &why);
+        } else {
+            if result.no_contact {
+                self.ask_jump(node, at);
+            }
+            self.take_in(place, begun, result, at);
+            let next = if self.spot(place).state.is_problem() { self.next_after(place, at) } else { None };
+            self.plan(place, next);
+        }
+        let is_problem = self.spot(place).state.is_problem();
+        match (was_problem, is_problem) {
+            (true, false) => self.is_back(node, at),
+            (false, true) => self.hold_up_behind(node, at),
+            // It was only asked about, and it is well: those behind it are what they seem to be.
+            (false, false) if was_asked => self.free_behind(node, at),
+            _ => {}
+        }
+    }
+
+    fn wait_for_jump(&mut self, place: Place, at: Timestamp, why: &str) {
+        let spot = self.spot_mut(place);
+        spot.state.set_aside(at, why);
+        spot.missed = true;
+        self.keep_state(place);
+    }
+
+    /// Asks the jump host in front of a host that could not be reached whether it can be.
+    fn ask_jump(&mut self, node: u32, at: Timestamp) {
+        let Some(jump) = self.nodes[node as usize].jump else { return };
+        let contact = (jump, CONTACT);
+        if self.nodes[jump as usize].asked || self.spot(contact).state.is_problem() {
+            return;
+        }
+        self.nodes[jump as usize].asked = true;
+        if !self.spot(contact).busy && !self.spot(contact).queued {
+            self.plan(contact, Some(at));
+        }
+    }
+
+    /// A host answers again: its checks are looked at, those of hosts behind it, too.
+    fn is_back(&mut self, node: u32, at: Timestamp) {
+        for spot in 1..self.nodes[node as usize].spots.len() {
+            self.speak_again((node, spot as u32), at);
+        }
+        self.free_behind(node, at);
+    }
+
+    fn free_behind(&mut self, node: u32, at: Timestamp) {
+        for behind in self.nodes[node as usize].behind.clone() {
+            for spot in 0..self.nodes[behind as usize].spots.len() {
+                let place = (behind, spot as u32);
+                match spot as u32 == CONTACT && !self.spot(place).missed {
+                    // It was judged while the jump host was in doubt.
+                    true => self.tell(place, at),
+                    false => self.speak_again(place, at),
+                }
+            }
+            self.free_behind(behind, at);
+        }
+    }
+
+    /// A jump host does not answer: nothing is known of the hosts behind it.
+    fn hold_up_behind(&mut self, node: u32, at: Timestamp) {
+        let why = format!("not looked at: the jump host {} is not ok", self.nodes[node as usize].name);
+        for behind in self.nodes[node as usize].behind.clone() {
+            self.wait_for_jump((behind, CONTACT), at, &why);
+            self.hold_up_behind(behind, at);
+        }
+    }
+}
+
+impl Roster {
+    /// The key under which an operator's words find a check of a host.
+    pub fn key_of(&self, key: &Key) -> Option<Key> {
+        self.place(key).map(|place| self.spot(place).key.clone())
+    }
+}

@@ -1,0 +1,107 @@
+//! What is to be watched, as the configuration says: the checks of each host that have a rhythm, rendered for what is
+//! on the host now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::roster::{Wanted, WantedCheck, What};
+use crate::domain::base::name::HostName;
+use crate::domain::base::schedule::Watching;
+use crate::domain::check::check::{Check, Retry};
+use crate::domain::check::probe::{Log, Probe};
+use crate::domain::inventory::inventory::Host;
+use crate::domain::plan::checking::{Asked, made_for, snapshots};
+use crate::domain::plan::plan::{Snapshot, World, vars_of};
+
+/// Every host that is watched, in the order of the inventory.
+pub fn wanted(world: &World<'_>) -> Vec<Wanted> {
+    let mut compared = BTreeMap::new();
+    let hosts = world.inventory.hosts.iter().filter_map(|host| {
+        let checks = checks_of(world, host, &mut compared);
+        let endpoint = Arc::new(host.endpoint.clone());
+        let group = host.groups.last().cloned().unwrap_or_default();
+        (!checks.is_empty()).then(|| Wanted { name: host.name.clone(), group, endpoint, checks })
+    });
+    let mut hosts: Vec<Wanted> = hosts.collect();
+    let found = compared.into_iter().flat_map(|(check, asked)| together(world, check, &asked)).collect();
+    put_in(&mut hosts, &found);
+    hosts
+}
+
+/// What stood in a log is seen once: the next look begins behind it, and says nothing against it.
+fn as_looked_at(check: &Check, watching: Arc<Watching>) -> Arc<Watching> {
+    match &check.probe {
+        Probe::Log(Log { never: Some(_), .. }) => {
+            Arc::new(Watching { max_attempts: 1, ..(*watching).clone() })
+        }
+        _ => watching,
+    }
+}
+
+/// The checks of a host; those that compare it with others go to `compared`, by name, and are put in later.
+fn checks_of<'a>(
+    world: &World<'a>,
+    host: &'a Host,
+    compared: &mut BTreeMap<&'a str, Vec<Asked<'a>>>,
+) -> Vec<WantedCheck> {
+    let sets = host.checks.iter().filter_map(|set| world.checks.get_key_value(set));
+    let all = sets.flat_map(|(set, checks)| checks.iter().map(move |check| (set, check)));
+    let mut watched = all.filter_map(|(set, check)| Some((set, check, check.watching.clone()?))).peekable();
+    if watched.peek().is_none() {
+        return Vec::new();
+    }
+    let vars = vars_of(host, world.present_task(host), &world.present_params(host));
+    let mut checks = Vec::new();
+    for (set, check, watching) in watched {
+        let what = match check.across {
+            Some(_) => {
+                let asked = Asked { host, checks: vec![check], vars: vars.clone() };
+                compared.entry(&check.name).or_default().push(asked);
+                What::Broken("it is compared with nobody".into())
+            }
+            // One look each time: what a gate waits for is what attempts are for here.
+            None => match made_for(world, host, check, &vars) {
+                Ok(made) => What::Check(Arc::new(Check { retry: Retry::default(), ..made })),
+                Err(why) => What::Broken(why.into()),
+            },
+        };
+        checks.push(WantedCheck {
+            name: check.name.as_str().into(),
+            set: set.as_str().into(),
+            watching: as_looked_at(check, watching),
+            what,
+        });
+    }
+    checks
+}
+
+/// What each of the hosts is compared by: the first of those that belong together has them all looked at.
+fn together(world: &World<'_>, check: &str, asked: &[Asked<'_>]) -> Vec<((HostName, String), What)> {
+    let of = |host: &HostName, what| ((host.clone(), check.to_string()), what);
+    let snapshots = match snapshots(world, asked) {
+        Ok(snapshots) => snapshots,
+        Err(why) => {
+            let why: Arc<str> = why.into();
+            return asked.iter().map(|one| of(&one.host.name, What::Broken(why.clone()))).collect();
+        }
+    };
+    let mut found = Vec::new();
+    for mut snapshot in snapshots {
+        snapshot.members.values_mut().for_each(|member| member.check.retry = Retry::default());
+        let snapshot: Arc<Snapshot> = Arc::new(snapshot);
+        let Some(first) = snapshot.told.first() else { continue };
+        found.extend(snapshot.told.iter().skip(1).map(|host| of(host, What::With(first.clone()))));
+        found.push(of(first, What::Together(snapshot.clone())));
+    }
+    found
+}
+
+fn put_in(hosts: &mut [Wanted], found: &BTreeMap<(HostName, String), What>) {
+    for host in hosts {
+        for check in &mut host.checks {
+            if let Some(what) = found.get(&(host.name.clone(), check.name.to_string())) {
+                check.what = what.clone();
+            }
+        }
+    }
+}
