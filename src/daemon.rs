@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::door_key::{DoorKey, door_key, seals_of, site_of};
+use self::door_key::{DoorKey, door_key, make_parent, seals_of, site_of};
 use crate::balancer::Balancers;
 use crate::config::{self, Config, FleetSettings};
 use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, needed_role};
@@ -25,19 +25,20 @@ use crate::domain::run::wish::Wish;
 use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
 use crate::door::{Desk, Reload, Terminal, answer, unbroken};
-use crate::engine::monitor::{self, Around, Asked, Running};
-use crate::engine::port::{Clock, Remote};
-use crate::engine::tell::{self, Tell};
-use crate::engine::{Engine, Ports};
-use crate::fleet::connect::{Dial, Tcp};
+use crate::engine::Engine;
+use crate::engine::ports::Ports;
+use crate::fleet::dial::{Dial, Tcp};
 use crate::fleet::here::Here;
 use crate::fleet::known_hosts::KnownHosts;
 use crate::fleet::{Fleet, Parts, Settings, read_identities};
+use crate::net::Probes;
+use crate::notices::{self, Tell};
 use crate::notify::Ways;
+use crate::port::{Clock, Remote};
 use crate::present::table;
-use crate::probe::Probes;
 use crate::store::SqliteStore;
 use crate::vault::Vault;
+use crate::watch::{self as watching, Around, Asked, Running};
 
 /// The clock of this machine.
 pub struct SystemClock;
@@ -160,7 +161,7 @@ async fn watch_checks(desk: &Desk, asked: Asked, looks: bool) -> Result<Running,
         looks,
         bell: Arc::new(move || tell.ring()),
     };
-    monitor::start(around, asked).await.map_err(|error| error.to_string())
+    watching::start(around, asked).await.map_err(|error| error.to_string())
 }
 
 /// Builds everything but the doors: for the daemon and for `--local`.
@@ -185,7 +186,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
     });
     let vault = Arc::new(Vault::new(config.clone())?);
     let store = Arc::new(store);
-    let tell = Tell::new(tell::Parts {
+    let tell = Tell::new(notices::Parts {
         outbox: store.clone(),
         messenger: Arc::new(Ways { site: site.clone() }),
         clock: clock.clone(),
@@ -207,7 +208,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         downloads: settings.downloads.clone(),
     });
     let root = Arc::new(Root { path: path.to_path_buf(), current, vault, reloading: Mutex::default() });
-    let (monitor, asked) = monitor::prepare();
+    let (monitor, asked) = watching::prepare();
     let desk = Desk {
         engine,
         tell,
@@ -237,12 +238,6 @@ fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -
         dial,
         clock,
     })
-}
-
-fn make_parent(path: &Path) -> Result<(), String> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    std::fs::create_dir_all(parent)
-        .map_err(|error| format!("{}: {error}; try: another place for it in rollcall.toml", parent.display()))
 }
 
 impl Daemon {

@@ -3,18 +3,25 @@
 //! The modules stand in layers, lowest first; arrows point down only, and `tests/it/architecture.rs`
 //! holds that. `ARCHITECTURE.md` is the map.
 
-pub mod beneath;
+pub mod cut;
 pub mod domain;
+pub mod local;
+pub mod port;
+pub mod script;
 
 pub mod config;
 pub mod engine;
 pub mod logging;
+pub mod notices;
 pub mod present;
+pub mod probes;
+pub mod steps;
+pub mod watch;
 
 pub mod balancer;
 pub mod fleet;
+pub mod net;
 pub mod notify;
-pub mod probe;
 pub mod store;
 pub mod vault;
 

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::plan::plan::{Plan, secrets_of};
 use crate::domain::value::secret::{Given, Masks, Secret, SecretVars};
-use crate::engine::port::Secrets;
+use crate::port::Secrets;
 
 /// How many of the secrets that were given for runs are hidden on after their run.
 const REMEMBERED: usize = 64;

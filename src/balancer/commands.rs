@@ -9,17 +9,16 @@ use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::ask::{exec, last_line};
 use super::polls::Polls;
 use super::together::{self, Applied, OneHost};
-use super::{exec, last_line};
 use crate::domain::inventory::inventory::{Balancer, Commands, Endpoint, OnDrainTimeout};
 use crate::domain::inventory::rotation::{Rotation, Seen, View};
 use crate::domain::plan::plan::Seat;
 use crate::domain::run::event::Change;
 use crate::domain::value::shell;
 use crate::domain::value::template::{self, Vars};
-use crate::engine::effect::describe;
-use crate::engine::port::{ExecEnd, Input, Member, Remote};
+use crate::port::{ExecEnd, Input, Member, Remote};
 
 /// How long one command may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -125,7 +124,7 @@ impl OnCommand<'_> {
         let report = exec(self.remote, host, &script, self.commands.sudo, Input::None, TIMEOUT).await;
         match report.end {
             ExecEnd::Exited(0) => last_line(&report).map(str::to_string).map_err(named),
-            end => Err(named(describe(&end, &report.stderr))),
+            end => Err(named(end.describe(&report.stderr))),
         }
     }
 

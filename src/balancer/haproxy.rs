@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::ask::said;
 use super::polls::Polls;
 use super::runtime::Runtime;
-use super::said;
 use super::servers::{self, Server, Servers};
 use super::together::{self, Applied, OneHost};
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::{Balancer, Endpoint, Haproxy, OnDrainTimeout};
 use crate::domain::inventory::rotation::{Rotation, View};
 use crate::domain::run::event::Change;
-use crate::engine::port::{Member, Remote};
+use crate::port::{Member, Remote};
 
 /// How long sessions that were ended may take to be gone.
 const KILL_GRACE: Duration = Duration::from_secs(5);

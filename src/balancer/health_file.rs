@@ -8,15 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::join_all;
 
-use super::exec;
+use super::ask::exec;
 use super::together::{self, Applied, OneHost};
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::{Balancer, Endpoint, HealthFile, Present};
 use crate::domain::inventory::rotation::{Rotation, Seen, View};
 use crate::domain::run::event::Change;
 use crate::domain::value::shell;
-use crate::engine::effect::describe;
-use crate::engine::port::{ExecEnd, Input, Member, Remote};
+use crate::port::{ExecEnd, Input, Member, Remote};
 
 /// How long looking at the file or changing it may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -122,7 +121,7 @@ impl OnFile<'_> {
             (ExecEnd::Exited(0), "ours") => Ok(Found::Ours),
             (ExecEnd::Exited(0), "others") => Ok(Found::Others),
             (end, _) => {
-                let why = describe(end, &report.stderr);
+                let why = end.describe(&report.stderr);
                 Err((format!("{}: {path}: {why}", host.name), nothing_done))
             }
         }

@@ -8,17 +8,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::ask::{exec, said};
 use super::together::{self, Applied, OneHost};
 use super::upstream::{self, Direction, Edited, Order, edit};
-use super::{exec, said};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::{Balancer, Endpoint, Nginx, OnDrainTimeout};
 use crate::domain::inventory::rotation::View;
 use crate::domain::run::event::Change;
 use crate::domain::value::shell;
-use crate::engine::effect::describe;
-use crate::engine::port::{ExecEnd, Input, Member, Remote};
+use crate::port::{ExecEnd, Input, Member, Remote};
 
 /// How long the file may take to be read.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,7 +32,7 @@ const RELOAD_PROOF: Duration = Duration::from_secs(10);
 const EDIT_TRIES: u32 = 3;
 
 /// Largest configuration file that is edited, in bytes; it has to fit in a captured output.
-const CONFIG_LIMIT_BYTES: u64 = 2 * super::ANSWER_BYTES as u64;
+const CONFIG_LIMIT_BYTES: u64 = 2 * super::ask::ANSWER_BYTES as u64;
 
 /// What is said when old workers are left; the limit follows.
 const WAITING: &str = "requests that were in flight did not end within";
@@ -159,7 +158,7 @@ impl NginxDriver {
             ExecEnd::TimedOut => Err(named(format!(
                 "could not be read within {READ_TIMEOUT:?}; try: look whether it is a regular file"
             ))),
-            end => Err(named(describe(&end, &report.stderr))),
+            end => Err(named(end.describe(&report.stderr))),
         }
     }
 }
@@ -219,7 +218,7 @@ impl OnNginx<'_> {
                 Applied::Unknown(named("the reload was not seen to take effect"))
             }
             (ExecEnd::Lost(why), _) => Applied::Unknown(named(&why)),
-            (end, _) => Applied::Unknown(named(&describe(&end, &report.stderr))),
+            (end, _) => Applied::Unknown(named(&end.describe(&report.stderr))),
         })
     }
 

@@ -8,11 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::{exec, said};
+use super::ask::{exec, said};
 use crate::domain::inventory::inventory::{Endpoint, Haproxy, Socket};
 use crate::domain::value::shell;
-use crate::engine::effect::describe;
-use crate::engine::port::{ExecEnd, Input, OpenError, Remote, Stream};
+use crate::port::{ExecEnd, Input, OpenError, Remote, Stream};
 
 /// How long one question may take: HAProxy answers within milliseconds.
 const ASK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -128,7 +127,7 @@ impl Runtime {
             }
             ExecEnd::Exited(0) if report.stdout.text.is_empty() => Err(said(report.stderr.last_line())),
             ExecEnd::Exited(0) => Ok(report.stdout.text),
-            end => Err(describe(&end, &report.stderr)),
+            end => Err(end.describe(&report.stderr)),
         }
     }
 

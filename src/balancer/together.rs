@@ -7,7 +7,7 @@ use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::{Balancer, Endpoint};
 use crate::domain::inventory::rotation::{Rotation, View, room};
 use crate::domain::run::event::Change;
-use crate::engine::port::Member;
+use crate::port::Member;
 
 /// What happened on one balancer host.
 #[derive(Debug)]

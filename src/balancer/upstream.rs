@@ -9,7 +9,7 @@ use regex::Regex;
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::NginxStyle;
 use crate::domain::inventory::rotation::{self, Floor, Rotation, View};
-use crate::engine::port::Member;
+use crate::port::Member;
 
 /// Which way a server is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

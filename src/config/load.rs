@@ -5,16 +5,30 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::diagnostic::{Diagnostics, Doc, Sink};
-use super::disk::{self, Texts};
-use super::scripted::{self, Kept, OUTPUT, Scripted, in_short};
-use super::settings::{self, Settings};
-use super::sources::{Machine, Nowhere};
-use super::{Config, understand};
+use crate::config::config::{Config, understand};
+use crate::config::daemon::settings::{self, Settings};
+use crate::config::daemon::sources::Machine;
+use crate::config::disk::disk::{self};
+use crate::config::hosts::scripted::{self, Kept, OUTPUT, Scripted, in_short};
+use crate::config::text::diagnostic::{Diagnostics, Doc, Sink};
+use crate::config::text::origin::Nowhere;
+use crate::config::text::texts::Texts;
+
+/// Reads the configuration directory `root`. Blocks on the disk, and on the scripts in `hosts/`: each has to
+/// answer well.
+pub fn load(root: &Path) -> Result<Config, Diagnostics> {
+    load_with(root, None)
+}
+
+/// The same for a rollcall that stays: where a script does not answer well, what it said last is used, and
+/// [`Config::scripted`] says so.
+pub fn load_kept(root: &Path, now: Timestamp) -> Result<Config, Diagnostics> {
+    load_with(root, Some(now))
+}
 
 /// Reads everything. With a time: what scripts said last stands in for what they do not say, and what they
 /// say is kept.
-pub(super) fn load(root: &Path, now: Option<Timestamp>) -> Result<Config, Diagnostics> {
+fn load_with(root: &Path, now: Option<Timestamp>) -> Result<Config, Diagnostics> {
     let disk::Found { mut texts, scripts, mut wrong } = disk::read(root);
     let settings = early_settings(root, &texts);
     let answers = scripted::ask_all(root, &scripts, settings.inventory_timeout);

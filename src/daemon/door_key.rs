@@ -9,9 +9,8 @@ use russh::keys::ssh_key::encoding::Encode;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
-use super::make_parent;
 use crate::domain::base::digest::sha256_hex;
-use crate::engine::seal::SealKey;
+use crate::steps::seal::SealKey;
 
 /// Of the SHA-256 of the door's key: enough for all the rollcalls that one host will ever see.
 const SITE_DIGITS: usize = 12;
@@ -101,6 +100,13 @@ fn write_key(path: &Path, text: &[u8]) -> std::io::Result<()> {
     std::io::Write::write_all(&mut file, text)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)
+}
+
+/// Makes the folder that a file is to be in.
+pub(super) fn make_parent(path: &Path) -> Result<(), String> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    std::fs::create_dir_all(parent)
+        .map_err(|error| format!("{}: {error}; try: another place for it in rollcall.toml", parent.display()))
 }
 
 #[cfg(test)]

@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::turns::Turns;
 use crate::config::Config;
+use crate::domain::ask::access::Operator;
 use crate::engine::Engine;
-use crate::engine::monitor::Monitor;
-use crate::engine::port::Watches;
-use crate::engine::tell::Tell;
+use crate::notices::Tell;
+use crate::port::Watches;
+use crate::watch::Monitor;
 
 /// Whoever asked is not there any more. The run goes on.
 #[derive(Debug, PartialEq)]
@@ -75,6 +76,14 @@ pub struct Desk {
     pub monitor: Monitor,
     pub watches: Arc<dyn Watches>,
     pub turns: Arc<AllTurns>,
+}
+
+impl Desk {
+    /// The operator of a key, by the configuration in force now: a key that was taken out of it is refused
+    /// at its next command.
+    pub fn operator(&self, fingerprint: &str) -> Option<Operator> {
+        self.config.borrow().operators.iter().find(|operator| operator.key == fingerprint).cloned()
+    }
 }
 
 /// What may be done at the same time, by all and by one operator.

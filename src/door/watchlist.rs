@@ -8,7 +8,7 @@ use crate::domain::plan::plan::World;
 use crate::domain::plan::release::Taken;
 use crate::domain::watch::roster::{Settings, Wanted};
 use crate::domain::watch::watchlist;
-use crate::engine::monitor::{Orders, Watchlist};
+use crate::watch::{Orders, Watchlist};
 
 impl Watchlist for Config {
     fn orders(&self) -> Orders {

@@ -11,10 +11,10 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::behaviour::{Door, Ended, ExecIo, Writing};
 use super::pipe::{Inlet, Outlet, pipe};
-use super::sshd::{Door, Ended, ExecIo, Writing};
-use crate::engine::cut::Cut;
-use crate::engine::port::Stream;
+use crate::cut::Cut;
+use crate::port::Stream;
 
 /// Signals that wait for the command's attention; a client that sends more repeats itself.
 const SIGNALS: usize = 16;

@@ -17,8 +17,8 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::sshd::{Behaviour, Ended, ExecIo, Reading, Writing};
-use crate::engine::port::Stream;
+use super::behaviour::{Behaviour, Ended, ExecIo, Reading, Writing};
+use crate::port::Stream;
 
 /// How long an output that somebody left open is listened to when the command itself has ended.
 const OUTPUT_GRACE: Duration = Duration::from_secs(1);

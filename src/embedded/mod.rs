@@ -1,6 +1,7 @@
 //! SSH hosts inside this process: the demo's fleet and the test suite's fast hosts.
 
 pub mod balancer;
+pub mod behaviour;
 mod channel;
 pub mod host;
 mod http;

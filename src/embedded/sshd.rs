@@ -3,30 +3,25 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use russh::keys::{PrivateKey, PublicKey};
 use russh::server::{
-    Auth, ChannelOpenHandle, Config, Handle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey,
-    run_stream,
+    Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey, run_stream,
 };
-use russh::{
-    Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Preferred, Pty, Sig, compression,
-};
-use tokio::io::{AsyncRead, AsyncWrite};
+use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Preferred, Pty, compression};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::behaviour::{Behaviour, Door};
 use super::channel;
 
-use crate::engine::cut::Cut;
-use crate::engine::port::Stream;
+use crate::cut::Cut;
+use crate::port::Stream;
 
 /// Channels on one connection: far more than rollcall opens; keeps a client that goes astray small.
 const CHANNELS: usize = 256;
@@ -39,49 +34,6 @@ const LOGIN_GRACE: Duration = Duration::from_secs(30);
 
 /// Before accepting again when the system refuses to: it has run out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// What a command reads.
-pub type Reading = Box<dyn AsyncRead + Send + Unpin>;
-
-/// What a command writes to.
-pub type Writing = Box<dyn AsyncWrite + Send + Unpin>;
-
-/// What an embedded host does when it is asked something.
-#[async_trait]
-pub trait Behaviour: Send + Sync + 'static {
-    /// Runs a command, writes its output as it comes, and returns how it ended.
-    ///
-    /// `signals` yields what the client sends (TERM, KILL, ...) and ends when the channel or the
-    /// connection is gone. Even then this is waited for to its end, as a process outlives its
-    /// terminal; what it writes then fails with [`io::ErrorKind::BrokenPipe`].
-    async fn exec(&self, command: String, io: ExecIo, signals: mpsc::Receiver<Sig>) -> Ended;
-
-    /// Opens a TCP connection that a client asks for through the host (direct-tcpip).
-    ///
-    /// [`io::ErrorKind::PermissionDenied`] is answered as "prohibited", every other error as "nobody
-    /// accepts connections there".
-    async fn connect(&self, address: &str, port: u16) -> io::Result<Box<dyn Stream>>;
-}
-
-/// The standard streams of one command.
-///
-/// Shutting a writer down does nothing: the channel ends when the command does.
-pub struct ExecIo {
-    /// Fails with [`io::ErrorKind::BrokenPipe`] where bytes were let go because nobody read them for
-    /// long; a command that never reads does not hold up others.
-    pub stdin: Reading,
-    pub stdout: Writing,
-    pub stderr: Writing,
-}
-
-/// How a command ended.
-#[derive(Clone, Debug)]
-pub enum Ended {
-    Exit(u32),
-    Signal(Sig),
-    /// Without a status: the whole connection dies, as when the machine does.
-    Vanish,
-}
 
 /// The SSH server of one host. Clones are the same host.
 #[derive(Clone)]
@@ -189,13 +141,6 @@ struct Guest {
     places: Arc<Semaphore>,
     /// Sessions that wait for their command.
     waiting: BTreeMap<ChannelId, oneshot::Sender<String>>,
-}
-
-/// What a channel's tasks need of its connection.
-pub(super) struct Door {
-    pub(super) behaviour: Arc<dyn Behaviour>,
-    pub(super) handle: Handle,
-    pub(super) cut: CancellationToken,
 }
 
 impl Guest {

@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Ports;
 use super::crashed::crashed;
-use super::effect::Work;
 use super::feed::{Control, Live, Over};
 use super::guard::Guard;
+use super::ports::Ports;
+use super::work::Work;
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::rollout::{Effect, decide};
 use crate::domain::run::run::Run;

@@ -1,40 +1,26 @@
 //! The checks of a run: of each host, and of hosts together.
 
-use super::effect::Work;
-use super::snapshot::{Taken, snapshot};
-use super::verify::{Eyes, verify};
+use super::work::Work;
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
 use crate::domain::plan::plan::Kind;
 use crate::domain::run::event::{EventKind, Stage, Way};
-
-/// Whose looks at logs those of gates are: what somebody has asked for meanwhile, they have not seen.
-const GATES: &str = "gates";
-
-/// And those of `check`.
-const CHECKS: &str = "checks";
+use crate::probes::context::{CHECKS, GATES, ProbeContext};
+use crate::probes::snapshot::{Taken, snapshot};
+use crate::probes::verify::verify;
 
 impl Work {
-    /// With which checks look.
-    pub(super) fn eyes(&self) -> Eyes<'_> {
-        Eyes {
-            remote: &*self.ports.remote,
-            prober: &*self.ports.prober,
-            clock: &*self.ports.clock,
-            places: &*self.ports.places,
-            files: &self.live.plan.files_root,
-            who: if self.live.plan.kind == Kind::Check { CHECKS } else { GATES },
-            cancel: self.cancel.clone(),
-            masks: self.masks.clone(),
-        }
+    fn probes(&self) -> ProbeContext<'_> {
+        let who = if self.live.plan.kind == Kind::Check { CHECKS } else { GATES };
+        ProbeContext { who, ..self.context.probes() }
     }
 
     pub(super) async fn checks(&self, host: &HostName, stage: Stage) -> EventKind {
         let mut results = Vec::new();
         if let Some(plan) = self.live.plan.hosts.get(host) {
             let checks = if self.way == Way::Back { &plan.checks_back } else { &plan.checks };
-            results = verify(&self.eyes(), &plan.endpoint, checks).await;
+            results = verify(&self.probes(), &plan.endpoint, checks).await;
         }
         EventKind::ChecksEnded { host: host.clone(), stage, results }
     }
@@ -49,7 +35,7 @@ impl Work {
                 spread_ms: 0,
             };
         };
-        let Taken { mut results, spread } = snapshot(&self.eyes(), planned).await;
+        let Taken { mut results, spread } = snapshot(&self.probes(), planned).await;
         let missing = || CheckResult::new(&planned.check, Verdict::Unknown, "it was not looked at");
         let results = hosts.iter().map(|host| results.remove(host).unwrap_or_else(missing)).collect();
         EventKind::SnapshotEnded {

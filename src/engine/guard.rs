@@ -9,13 +9,13 @@ use futures::future::join_all;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Ports;
-use super::effect::members;
+use super::ports::Ports;
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::rotation::Rotation;
 use crate::domain::plan::plan::Plan;
 use crate::domain::run::event::EventKind;
 use crate::domain::run::run::Run;
+use crate::port::Member;
 
 /// Between two looks at a balancer. Rarer than a balancer's own checks, often enough to matter within
 /// a step of minutes.
@@ -68,7 +68,7 @@ async fn find(
         let (ports, plan) = (&ports, &plan);
         async move {
             let balancer = plan.balancers.get(&name)?;
-            let members = members(plan, &hosts, |_| true);
+            let members = Member::of(plan, &hosts, |_| true);
             let looking = ports.balancers.look(balancer, &members);
             // A balancer that cannot be asked is told when it is to be changed.
             let view = timeout(LOOK_TIMEOUT, looking).await.ok()?.ok()?;

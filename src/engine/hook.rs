@@ -2,27 +2,15 @@
 
 use tokio::time::Instant;
 
-use super::effect::{NoFiles, Work};
 use super::here;
-use super::step::{Attempt, Done};
+use super::work::{OUTCOME, Work};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::plan::plan::HostPlan;
 use crate::domain::run::event::{EventKind, hook_id};
-use crate::domain::run::run::Run;
 use crate::domain::task::hook::Hook;
+use crate::domain::task::step::NoFiles;
 use crate::domain::task::step::Step;
-use crate::domain::value::template::Vars;
-
-/// The name by which a hook's step knows how the run stands; hooks before it have none.
-const OUTCOME: &str = "outcome";
-
-/// What is known when a hook begins.
-pub(super) fn known(run: &Run, hook: Hook) -> Vars {
-    match hook {
-        Hook::Before => Vars::new(),
-        _ => Vars::from([(OUTCOME.to_string(), run.fold_outcome().word().into())]),
-    }
-}
+use crate::steps::attempt::{Attempt, Done};
 
 impl Work {
     pub(super) async fn hook(&self, hook: Hook, at: usize) -> EventKind {
@@ -31,7 +19,7 @@ impl Work {
             Ok(step) => {
                 let operation = hook_id(self.live.id, hook, at);
                 let plan = HostPlan::bare(Endpoint::here());
-                let done = Attempt::new(self, &plan, &step, operation).perform().await.0;
+                let done = Attempt::new(&self.context, &plan, &step, operation).perform().await.0;
                 let outcome = self.judged(&step, &done);
                 (step.name, Done { outcome, ..done })
             }

@@ -1,37 +1,22 @@
 //! Drives runs: one loop for each, which appends, applies, publishes and acts, in this order. Knows the
 //! domain and tokio; everything else is behind a port.
 
-pub mod cut;
-pub mod effect;
-pub mod feed;
-pub mod kinds;
-pub mod looks;
-pub mod monitor;
-pub mod ours;
-pub mod port;
-pub mod recover;
-pub mod script;
-pub mod seal;
-pub mod snapshot;
-pub mod standing;
-pub mod tell;
-pub mod verify;
-pub mod wrapper;
-
-mod asking;
 mod crashed;
 mod drive;
-mod facts;
+mod effect;
+pub mod feed;
 mod gate;
 mod guard;
 mod hands;
 mod here;
 mod hook;
 mod masked;
-mod step;
+pub mod ports;
+mod recover;
+pub mod standing;
+pub mod work;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use std::time::Duration;
@@ -43,12 +28,13 @@ use tokio_util::sync::CancellationToken;
 use self::drive::Begin;
 use self::feed::{Control, Live, Over, Watch};
 pub use self::hands::{Hands, Held};
-use self::port::{BalancerDriver, Clock, Places, Prober, Remote, Secrets, Store, StoreError};
+use self::ports::Ports;
 use crate::domain::ask::access::{Granted, Operator};
 use crate::domain::base::name::RunId;
 use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::wish::Wish;
 use crate::domain::value::secret::Given;
+use crate::port::StoreError;
 
 /// How long hosts may take to finish their bracket when rollcall is told to stop. After that, runs are
 /// left between two steps; and steps that are still running after the same time again are left alone,
@@ -67,27 +53,6 @@ fn looks_only(kind: &Kind) -> bool {
         Kind::Check | Kind::Facts | Kind::Look { .. } | Kind::Run => true,
         Kind::Release { .. } | Kind::Task { .. } | Kind::Drain | Kind::Enable => false,
     }
-}
-
-/// The world, as the engine reaches it.
-#[derive(Clone)]
-pub struct Ports {
-    pub remote: Arc<dyn Remote>,
-    pub prober: Arc<dyn Prober>,
-    pub balancers: Arc<dyn BalancerDriver>,
-    pub store: Arc<dyn Store>,
-    pub clock: Arc<dyn Clock>,
-    pub secrets: Arc<dyn Secrets>,
-    /// Where looks at logs have ended.
-    pub places: Arc<dyn Places>,
-    /// Where files of hosts are kept: a folder for each run, and in it one for each host.
-    pub downloads: PathBuf,
-    /// Tells hosts which rollcall it is that works on them: run numbers begin at 1 for each.
-    pub site: String,
-    /// What proves that a record on a host comes from a runner of ours.
-    pub seals: seal::SealKey,
-    /// The term of this process: hosts refuse one that was replaced.
-    pub epoch: u64,
 }
 
 /// The handle by which doors start, follow and cancel runs. Cheap to clone.

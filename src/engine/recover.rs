@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Ports;
 use super::drive::Begin;
-use super::port::{StoreError, StoredRun};
+use super::ports::Ports;
 use crate::domain::base::name::RunId;
 use crate::domain::base::outcome::RunOutcome;
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::restart;
 use crate::domain::run::rollout::Effect;
 use crate::domain::run::run::Run;
+use crate::port::{StoreError, StoredRun};
 
 /// Reads an open run, and writes down that rollcall is back. `None` for one that cannot be replayed:
 /// it is ended as it is, its debts stay open.

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 
-use super::Ports;
-use super::port::{Member, StoreError};
+use super::ports::Ports;
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::{Balancer, Inventory};
 use crate::domain::inventory::rotation::{Capacity, Rotation, Seen, Standing, View};
 use crate::domain::plan::plan::Seat;
 use crate::domain::run::record::Debt;
+use crate::port::{Member, StoreError};
 
 /// How hosts stand, in the order asked, and what their balancers can spare.
 #[derive(Debug, Default)]

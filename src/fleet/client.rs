@@ -7,10 +7,10 @@ use russh::Channel;
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Session};
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
 
-use super::Shared;
+use super::shared::Shared;
 use crate::domain::base::output::printable;
 use crate::domain::inventory::inventory::Endpoint;
-use crate::engine::port::KeyState;
+use crate::port::KeyState;
 
 /// What is shown of a text that a host chose: russh's errors hold such, too, names of algorithms for instance.
 const FOREIGN_LIMIT_CHARS: usize = 1000;

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use russh::client::{self, AuthResult};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
@@ -14,11 +13,12 @@ use russh::{ChannelOpenFailure, Disconnect, Preferred, cipher, compression, kex,
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::client::{Client, Refusal, foreign};
+use super::dial::Identity;
+use super::shared::Shared;
+use crate::cut::Cut;
 use crate::domain::inventory::inventory::Endpoint;
-use crate::engine::cut::Cut;
-use crate::engine::port::{HostKey, OpenError, Stream};
+use crate::port::{HostKey, OpenError, Stream};
 
 /// Keys offered to one host at most: sshd hangs up after six (MaxAuthTries).
 const KEYS_OFFERED: usize = 5;
@@ -29,34 +29,6 @@ const HANDSHAKE_TRIES: u32 = 4;
 
 /// Before the second try; doubles with each.
 const HANDSHAKE_PAUSE: Duration = Duration::from_millis(150);
-
-/// How hosts are dialled. If an implementation connects to somebody else, the host key tells.
-#[async_trait]
-pub trait Dial: Send + Sync {
-    async fn dial(&self, address: &str, port: u16) -> std::io::Result<Box<dyn Stream>>;
-}
-
-/// Real TCP.
-pub struct Tcp;
-
-#[async_trait]
-impl Dial for Tcp {
-    async fn dial(&self, address: &str, port: u16) -> std::io::Result<Box<dyn Stream>> {
-        let stream = tokio::net::TcpStream::connect((address, port)).await?;
-        stream.set_nodelay(true)?;
-        // What could not be delivered before a connection was given up is not to arrive later, when it was
-        // done again over another one, or undone.
-        stream.set_zero_linger()?;
-        Ok(Box::new(stream))
-    }
-}
-
-/// What we log in with.
-pub enum Identity {
-    Key(Arc<PrivateKey>),
-    /// The socket of an agent; the keys stay there.
-    Agent(std::path::PathBuf),
-}
 
 /// An authenticated connection to one host.
 pub struct Link {

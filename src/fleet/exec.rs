@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::domain::base::output::{Capture, Output, to_text};
 use crate::domain::value::secret::{Masks, Stream};
-use crate::engine::ours::Proven;
-use crate::engine::port::{Content, Exec, ExecEnd, ExecReport, Input, Packed};
+use crate::local::planned::Proven;
+use crate::port::{Content, Exec, ExecEnd, ExecReport, Input, Packed};
 
 /// Between TERM and KILL: time for a process to put its things in order.
 pub(super) const TERM_GRACE: Duration = Duration::from_secs(5);

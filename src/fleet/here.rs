@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::exec::{CLOSE_GRACE, Kept, Lines, TERM_GRACE, send};
 use crate::domain::base::output::Capture;
 use crate::domain::inventory::inventory::Endpoint;
-use crate::engine::port::{Exec, ExecEnd, ExecReport, HostKey, OpenError, Remote, Stream};
+use crate::port::{Exec, ExecEnd, ExecReport, HostKey, OpenError, Remote, Stream};
 
 /// What a command is given of the daemon's own environment.
 const ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ"];

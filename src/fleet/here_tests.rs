@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::value::secret::Masks;
-use crate::engine::port::Input;
+use crate::port::Input;
 
 /// Nobody is to be asked but this machine.
 struct Nobody;

@@ -12,7 +12,7 @@ use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
 use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
 use sha1::Sha1;
 
-use crate::engine::port::KeyState;
+use crate::port::KeyState;
 
 /// Largest file that is read, in bytes: some 100,000 hosts.
 const FILE_LIMIT_BYTES: u64 = 32 * 1024 * 1024;

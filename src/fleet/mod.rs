@@ -2,59 +2,30 @@
 
 mod client;
 pub mod connect;
+pub mod dial;
 mod exec;
 pub mod here;
 pub mod known_hosts;
+mod shared;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use self::connect::{Dial, Identity, Link, Target, connect, look_at_key, open_through, phase};
-use self::known_hosts::KnownHosts;
+use self::connect::{Link, Target, connect, look_at_key, open_through, phase};
+use self::dial::Identity;
+use self::shared::Shared;
+pub use self::shared::{Parts, Settings};
 use crate::domain::inventory::inventory::Endpoint;
-use crate::engine::port::{Clock, Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, Remote, Stream};
+use crate::port::{Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, Remote, Stream};
 
 /// Commands at the same time on one connection: sshd allows ten (MaxSessions), and two are left for
 /// people who look.
 const CHANNELS_PER_HOST: usize = 8;
-
-/// What the fleet is told at start.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Handshakes at the same time, over all hosts.
-    pub parallel: usize,
-    /// For each phase of connecting.
-    pub connect_timeout: Duration,
-    /// A connection is dead after four times this without an answer.
-    pub keepalive: Duration,
-}
-
-/// What every connection needs.
-#[derive(Clone)]
-pub struct Shared(Arc<Parts>);
-
-/// See [`Shared`].
-pub struct Parts {
-    pub settings: Settings,
-    pub identities: Vec<Identity>,
-    pub known_hosts: KnownHosts,
-    pub dial: Arc<dyn Dial>,
-    pub clock: Arc<dyn Clock>,
-}
-
-impl std::ops::Deref for Shared {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.0
-    }
-}
 
 /// All hosts, as reached from here.
 pub struct Fleet {

@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::domain::base::output::to_text;
 use crate::domain::notify::notice::Notice;
-use crate::engine::port::SendError;
+use crate::port::SendError;
 use crate::present::notice;
 
 /// Of what a command says, in bytes.

@@ -11,7 +11,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use super::command;
 use crate::domain::notify::channel::{Mail, Smtp, Tls, Transport};
 use crate::domain::notify::notice::{Notice, What};
-use crate::engine::port::SendError;
+use crate::port::SendError;
 use crate::present::notice;
 
 /// For each answer of the server.

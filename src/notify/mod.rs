@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::domain::notify::channel::{Channel, Way};
 use crate::domain::notify::notice::Notice;
-use crate::engine::port::{Messenger, SendError};
+use crate::port::{Messenger, SendError};
 
 /// See the module.
 pub struct Ways {

@@ -21,7 +21,7 @@ use crate::domain::base::output::to_text;
 use crate::domain::notify::channel::{Webhook, fill};
 use crate::domain::notify::notice::Notice;
 use crate::domain::value::secret::HIDDEN;
-use crate::engine::port::SendError;
+use crate::port::SendError;
 use crate::present::notice;
 
 /// Of an answer that says no, in bytes.

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use proptest::prelude::*;
 
+use super::formats::told;
 use super::live::Lines;
-use super::report::{HostReport, Report, told};
+use super::report::{HostReport, Report};
 use super::table::columns;
 use super::{json, notice, recap, table, watching};
 use crate::domain::ask::command::Format;

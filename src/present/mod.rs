@@ -1,6 +1,7 @@
 //! Domain values as words: lines, tables, JSON. Pure; knows no sockets and takes no decisions.
 
 pub mod facts;
+pub mod formats;
 pub mod json;
 pub mod junit;
 pub mod live;

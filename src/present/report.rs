@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
 
-use super::{json, junit, nagios, prometheus, tap};
-use crate::domain::ask::command::Format;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::{RunOutcome, Verdict};
 use crate::domain::base::output::clipped;
@@ -99,38 +96,6 @@ fn planned<'r>(run: &'r Run, host: &'r HostName) -> impl Iterator<Item = &'r str
     let alone = run.plan.hosts.get(host).map_or(&[][..], |plan| &plan.checks);
     let compared = run.plan.snapshots.iter().filter(|snapshot| snapshot.told.contains(host));
     alone.iter().map(|check| check.name.as_str()).chain(compared.map(|snapshot| snapshot.check.as_str()))
-}
-
-/// The report as its readers want it. People have other words: nothing for [`Format::Text`].
-pub fn told(report: &Report, format: Format) -> String {
-    match format {
-        Format::Text | Format::Jsonl => String::new(),
-        Format::Json => document(report),
-        Format::Nagios => nagios::plugin(report),
-        Format::Junit => junit::xml(report),
-        Format::Tap => tap::lines(report),
-        Format::Prometheus => prometheus::checks(report),
-    }
-}
-
-fn document(report: &Report) -> String {
-    let hosts: Vec<_> = report
-        .hosts
-        .iter()
-        .map(|host| {
-            json!({
-                "host": host.host, "group": host.group, "checks": host.results, "not_made": host.missing,
-            })
-        })
-        .collect();
-    json::line(
-        "report",
-        json!({
-            "title": report.title, "run": report.run, "at": report.at,
-            "took_ms": u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
-            "verdict": report.verdict, "exit_status": report.verdict.exit_status(), "hosts": hosts,
-        }),
-    )
 }
 
 /// One line out of a text: at most so many characters, no line ends, no control characters.

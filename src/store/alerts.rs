@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{SqliteStore, failed};
+use super::database::SqliteStore;
+use super::error::failed;
 use crate::domain::watch::alert::Alert;
-use crate::engine::port::StoreError;
+use crate::port::StoreError;
 
 /// Adds one. Call within the transaction of the state that it tells of.
 pub(super) fn append(connection: &Connection, alert: &Alert) -> Result<(), StoreError> {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
-use super::{SqliteStore, failed};
+use super::database::SqliteStore;
+use super::error::failed;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::plan::plan::Plan;
 use crate::domain::run::event::Event;
 use crate::domain::task::facts::Gathered;
 use crate::domain::task::task::StepBody;
-use crate::engine::port::StoreError;
+use crate::port::StoreError;
 
 /// Notes which steps will bring facts.
 pub(super) fn planned(connection: &Connection, run: RunId, plan: &Plan) -> Result<(), StoreError> {
@@ -47,7 +48,7 @@ pub(super) fn ended(
 }
 
 impl SqliteStore {
-    /// [`crate::engine::port::Store::facts`], on this thread.
+    /// [`crate::port::Store::facts`], on this thread.
     pub fn facts_now(&self) -> Result<BTreeMap<HostName, Gathered>, StoreError> {
         let rows = self.read(|connection| {
             let mut statement =

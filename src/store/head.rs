@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::failed;
+use super::error::failed;
 use crate::domain::base::digest::sha256_hex;
-use crate::engine::port::StoreError;
+use crate::port::StoreError;
 
 /// Of one of the two places in the file, which are written in turn: a write that is cut short leaves the other.
 const SLOT_BYTES: usize = 256;

@@ -4,13 +4,14 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::error::failed;
 use super::head::end_of;
-use super::{facts, failed, releases, watch};
+use super::{facts, releases, watch};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::End;
 use crate::domain::run::event::{Change, Event, EventKind, Way};
-use crate::engine::port::StoreError;
+use crate::port::StoreError;
 
 /// How many of the last rows are checked at start: enough to see a cut or changed tail. The whole
 /// chain can be checked with the same function and no limit.

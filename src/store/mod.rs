@@ -4,6 +4,8 @@
 //! power. One process writes: it holds a lock file beside the database and an epoch inside it.
 
 mod alerts;
+mod database;
+mod error;
 mod facts;
 mod head;
 mod journal;
@@ -16,14 +18,16 @@ mod watch;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use rusqlite_migration::{M, Migrations};
 
+use self::database::Open;
+pub use self::database::SqliteStore;
+use self::error::{failed, failed_at};
 use self::head::Head;
 use self::proof::Written;
 use crate::domain::ask::access::Operator;
@@ -34,7 +38,7 @@ use crate::domain::plan::size;
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::record::{Debt, RunSummary};
 use crate::domain::task::facts::Gathered;
-use crate::engine::port::{Store, StoreError, StoredRun};
+use crate::port::{Store, StoreError, StoredRun};
 
 /// How long a statement waits for another process that reads.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,27 +53,12 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-7.sql")),
 ];
 
-/// The store in one file.
-#[derive(Clone)]
-pub struct SqliteStore {
-    open: Arc<Mutex<Open>>,
-    epoch: u64,
-    /// Held for as long as the store is open; the system frees it when the process dies.
-    _lock: Option<Arc<File>>,
-}
-
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was
 /// restored from a copy, or begun anew, knows none of those that came after it.
 const NEXT_EPOCH: &str = "UPDATE owner SET epoch = MAX(epoch + 1, unixepoch()) RETURNING epoch";
 
 /// The same for a store without a past, which simulations use: nothing in it depends on the time of day.
 const NEXT_EPOCH_IN_MEMORY: &str = "UPDATE owner SET epoch = epoch + 1 RETURNING epoch";
-
-/// The database, and how far its journal goes; a store in memory has no file that says so.
-struct Open {
-    connection: Connection,
-    head: Option<Head>,
-}
 
 impl SqliteStore {
     /// Opens or makes the store and becomes its only writer.
@@ -116,54 +105,12 @@ impl SqliteStore {
         let head = file.as_ref().map(|(path, _)| Head::open(path, &connection)).transpose()?;
         let next = if file.is_some() { NEXT_EPOCH } else { NEXT_EPOCH_IN_MEMORY };
         let epoch = connection.query_row(next, [], |row| row.get(0)).map_err(failed)?;
-        let open = Arc::new(Mutex::new(Open { connection, head }));
-        Ok(SqliteStore { open, epoch, _lock: file.map(|(_, lock)| Arc::new(lock)) })
-    }
-
-    /// Runs `work` in one transaction, on this thread.
-    fn transact<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.transact_with(false, work)
-    }
-
-    /// The same; `safe` when the end of the journal is to be known after a loss of power, too.
-    fn transact_with<T>(
-        &self,
-        safe: bool,
-        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Open { connection, head } = &mut *open;
-        let transaction =
-            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let epoch: u64 =
-            transaction.query_row("SELECT epoch FROM owner", [], |row| row.get(0)).map_err(failed)?;
-        if epoch != self.epoch {
-            return Err(StoreError::Failed(format!(
-                "another process (epoch {epoch}) has taken the store over from this one (epoch {})",
-                self.epoch
-            )));
-        }
-        let value = work(&transaction)?;
-        transaction.commit().map_err(failed)?;
-        if let Some(head) = head {
-            head.follow(connection, safe);
-        }
-        Ok(value)
-    }
-
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, StoreError> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&open.connection).map_err(failed)
-    }
-
-    /// The term of this process as the store's writer: one more than the last one's.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
+        Ok(SqliteStore::new(Open { connection, head }, epoch, file.map(|(_, lock)| lock)))
     }
 
     /// Checks again that the journal is as it was written: no gap, no row that was changed or moved.
     pub fn verify_now(&self) -> Result<(), StoreError> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.lock();
         journal::verify_chain(&open.connection)?;
         proof::verify_projections(&open.connection)
     }
@@ -202,7 +149,7 @@ impl SqliteStore {
                 key: by.key.clone(),
                 plan_sha256: sha256.clone(),
             };
-            journal::append(connection, run, self.epoch, at, started)
+            journal::append(connection, run, self.epoch(), at, started)
         })
     }
 
@@ -215,7 +162,7 @@ impl SqliteStore {
     ) -> Result<Vec<Event>, StoreError> {
         let ends = kinds.iter().any(|kind| matches!(kind, EventKind::RunEnded { .. }));
         self.transact_with(ends, |connection| {
-            kinds.into_iter().map(|kind| journal::append(connection, run, self.epoch, at, kind)).collect()
+            kinds.into_iter().map(|kind| journal::append(connection, run, self.epoch(), at, kind)).collect()
         })
     }
 
@@ -230,7 +177,7 @@ impl SqliteStore {
         })?;
         let Some((plan, by, title)) = row else { return Ok(None) };
         let events = {
-            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let open = self.lock();
             journal::events(&open.connection, run)?
         };
         proof::verify_run(run, &Written { plan: &plan, by: &by, title: &title }, &events)?;
@@ -303,18 +250,6 @@ impl SqliteStore {
             })
             .collect()
     }
-
-    /// Does blocking work where blocking is allowed.
-    async fn off_thread<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(SqliteStore) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let store = self.clone();
-        match tokio::task::spawn_blocking(move || work(store)).await {
-            Ok(result) => result,
-            Err(error) => Err(StoreError::Failed(format!("the store's thread ended: {error}"))),
-        }
-    }
 }
 
 fn no_rows_is_fine(error: rusqlite::Error) -> Result<(), rusqlite::Error> {
@@ -359,14 +294,6 @@ fn refuse_if_leased(connection: &Connection, plan: &Plan) -> Result<(), StoreErr
         }
     }
     Ok(())
-}
-
-pub(crate) fn failed(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Failed(error.to_string())
-}
-
-fn failed_at(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Failed(format!("{}: {error}", path.display()))
 }
 
 #[async_trait]

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{SqliteStore, failed};
+use super::database::SqliteStore;
+use super::error::failed;
 use crate::domain::notify::notice::Notice;
 use crate::domain::watch::alert::Alert;
-use crate::engine::port::{Fares, Outbox, StoreError, Teller, Told, Waiting};
+use crate::port::{Fares, Outbox, StoreError, Teller, Told, Waiting};
 
 /// What is neither delivered nor given up.
 const OPEN: &str = "delivered_at IS NULL AND gave_up_at IS NULL";

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};
 
-use super::{SqliteStore, failed};
-use crate::engine::port::{Place, PlaceKey, Places, StoreError};
+use super::database::SqliteStore;
+use super::error::failed;
+use crate::port::{Place, PlaceKey, Places, StoreError};
 
 #[async_trait]
 impl Places for SqliteStore {

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
-use super::failed;
+use super::error::failed;
 use super::journal::CHECKED_AT_START_ROWS;
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::run::event::{Change, Event, EventKind};
-use crate::engine::port::StoreError;
+use crate::port::StoreError;
 
 /// What the table of runs says of one.
 pub(super) struct Written<'a> {

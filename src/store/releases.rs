@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
-use super::{SqliteStore, failed};
+use super::database::SqliteStore;
+use super::error::failed;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::plan::plan::Plan;
 use crate::domain::plan::release::{Mark, Release, Taken};
 use crate::domain::run::event::Event;
-use crate::engine::port::StoreError;
+use crate::port::StoreError;
 
 /// Releases that are told of each host: more than anybody goes back.
 const TOLD_PER_HOST: usize = 20;
@@ -47,7 +48,7 @@ pub(super) fn took(
 }
 
 impl SqliteStore {
-    /// [`crate::engine::port::Store::taken`], on this thread.
+    /// [`crate::port::Store::taken`], on this thread.
     pub fn taken_now(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
         let rows = self.read(|connection| {
             let mut statement = connection.prepare_cached(
@@ -72,7 +73,7 @@ impl SqliteStore {
         Ok(taken)
     }
 
-    /// [`crate::engine::port::Store::marks`], on this thread.
+    /// [`crate::port::Store::marks`], on this thread.
     pub fn marks_now(&self) -> Result<Vec<Mark>, StoreError> {
         let rows = self.read(|connection| {
             let mut statement = connection.prepare_cached(
@@ -93,7 +94,7 @@ impl SqliteStore {
             .collect()
     }
 
-    /// [`crate::engine::port::Store::mark`], on this thread.
+    /// [`crate::port::Store::mark`], on this thread.
     pub fn mark_now(&self, mark: &Mark) -> Result<(), StoreError> {
         let Mark { task, params, bad, by, key, reason, at } = mark;
         let params = serde_json::to_string(params).map_err(failed)?;

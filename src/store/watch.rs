@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{SqliteStore, alerts, failed};
+use super::alerts;
+use super::database::SqliteStore;
+use super::error::failed;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
@@ -15,7 +17,7 @@ use crate::domain::run::event::Event;
 use crate::domain::watch::roll::{Changed, Downtime, History, Sample};
 use crate::domain::watch::roster::{Batch, Key};
 use crate::domain::watch::watched::Watched;
-use crate::engine::port::{StoreError, Watches};
+use crate::port::{StoreError, Watches};
 
 /// Series that one call to forget looks at, and looks of one that it forgets: it must not hold the store up.
 const PRUNE_SERIES: usize = 200;

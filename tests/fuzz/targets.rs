@@ -13,8 +13,8 @@ use rollcall::domain::base::output::Output;
 use rollcall::domain::inventory::selector::select;
 use rollcall::domain::run::event::Event;
 use rollcall::domain::value::template::{self, Vars};
-use rollcall::engine::port::{ExecEnd, ExecReport};
-use rollcall::engine::wrapper::hear;
+use rollcall::port::{ExecEnd, ExecReport};
+use rollcall::steps::wrapper::hear;
 
 /// A parser under test.
 pub type Target = fn(&[u8]);

@@ -1,28 +1,46 @@
 //! House rules as tests: arrows point down, files and functions stay small, every module says what it is.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Each module's layer: it may name modules of lower layers, and those listed beside it.
-const LAYERS: &[(&str, u8, &[&str])] = &[
-    ("domain", 0, &[]),
-    ("beneath", 0, &[]),
-    ("config", 1, &[]),
-    ("engine", 1, &[]),
-    ("logging", 1, &[]),
-    ("present", 1, &[]),
-    ("fleet", 2, &[]),
-    ("balancer", 2, &[]),
-    ("notify", 2, &[]),
-    ("probe", 2, &[]),
-    ("store", 2, &[]),
-    ("vault", 2, &[]),
-    ("door", 3, &[]),
+mod imports;
+
+/// Each module's layer: it may name modules of lower layers.
+const LAYERS: &[(&str, u8)] = &[
+    ("domain", 0),
+    ("cut", 0),
+    ("local", 1),
+    ("logging", 1),
+    ("present", 1),
+    ("port", 2),
+    ("config", 2),
+    ("script", 3),
+    ("probes", 4),
+    ("steps", 5),
+    ("engine", 6),
+    ("watch", 7),
+    ("notices", 7),
+    ("fleet", 8),
+    ("balancer", 8),
+    ("notify", 8),
+    ("net", 8),
+    ("store", 8),
+    ("vault", 8),
+    ("door", 9),
     // A fleet inside the process: the demo's hosts and the tests' fast ones.
-    ("embedded", 3, &[]),
-    ("daemon", 4, &[]),
-    ("demo", 5, &[]),
+    ("embedded", 9),
+    ("daemon", 10),
+    ("demo", 11),
 ];
+
+/// Adapters know the ports, and nothing of the modules that call them.
+const ADAPTERS: &[&str] = &["fleet", "balancer", "notify", "net", "store", "vault"];
+const CALLERS: &[&str] = &["engine", "steps", "probes", "watch", "notices"];
+
+/// Modules that reach the world through ports alone do not know the crates of adapters.
+const OVER_PORTS: &[&str] = &["engine", "steps", "probes", "watch", "notices", "present"];
+const CRATES_OF_ADAPTERS: &[&str] = &["russh", "rusqlite", "hyper", "nix", "lettre"];
 
 /// What the pure layer must not touch.
 const IMPURE: &[&str] =
@@ -71,26 +89,30 @@ fn named(text: &str) -> Vec<String> {
     after.map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()).collect()
 }
 
-fn layer(module: &str) -> Option<(u8, &'static [&'static str])> {
-    LAYERS.iter().find(|(name, ..)| *name == module).map(|(_, layer, also)| (*layer, *also))
+fn layer(module: &str) -> Option<u8> {
+    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
 }
 
 fn arrow_fault(module: &str, target: &str) -> Option<String> {
-    let (from, also) = layer(module)?;
-    let Some((to, _)) = layer(target) else {
+    let from = layer(module)?;
+    let Some(to) = layer(target) else {
         return Some(format!("{module} names {target}, which has no layer"));
     };
-    if target == module || to < from || also.contains(&target) {
+    if target == module {
         return None;
     }
-    Some(match to == from {
-        true => {
-            format!("{module} imports {target}: modules of one layer do not know each other; pass a value")
-        }
-        false => {
-            format!("{module} imports {target}: arrows point down only; move the type down, or pass a value")
-        }
-    })
+    if ADAPTERS.contains(&module) && CALLERS.contains(&target) {
+        return Some(format!("{module} imports {target}: adapters know the ports alone; pass a value"));
+    }
+    match to.cmp(&from) {
+        Ordering::Less => None,
+        Ordering::Equal => Some(format!(
+            "{module} imports {target}: modules of one layer do not know each other; pass a value"
+        )),
+        Ordering::Greater => Some(format!(
+            "{module} imports {target}: arrows point down only; move the type down, or pass a value"
+        )),
+    }
 }
 
 #[test]
@@ -119,49 +141,97 @@ fn arrows_point_down() {
 #[test]
 fn the_rule_for_arrows_has_teeth() {
     assert!(arrow_fault("domain", "engine").unwrap().contains("arrows point down only"));
-    assert!(arrow_fault("present", "engine").unwrap().contains("do not know each other"));
+    assert!(arrow_fault("watch", "notices").unwrap().contains("do not know each other"));
     assert!(arrow_fault("fleet", "store").is_some());
     assert_eq!(arrow_fault("store", "domain"), None);
+    assert!(arrow_fault("store", "engine").unwrap().contains("the ports alone"));
     assert_eq!(named("use crate::engine::port; crate::domain::x"), ["engine", "domain"]);
 }
 
-/// The rooms of the domain, lowest first, as `src/domain/mod.rs` lists them.
-fn rooms() -> Vec<String> {
-    let map =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/domain/mod.rs")).unwrap();
-    let list = map.split("\n//!\n").find(|part| part.starts_with("//! base, ")).expect("the list of rooms");
+/// The rooms of a folder, lowest first, as the line of its `mod.rs` that begins with `first` lists them.
+fn rooms(folder: &str, first: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let map = std::fs::read_to_string(root.join(folder).join("mod.rs")).unwrap();
+    let list = map
+        .split("\n//!\n")
+        .find(|part| part.starts_with(&format!("//! {first}, ")))
+        .expect("the list of rooms");
     let rooms: Vec<String> = list.replace("//!", "").split(',').map(|room| room.trim().into()).collect();
-    assert_eq!(rooms.len(), map.matches("pub mod ").count(), "every room of the domain has its floor");
+    let is_room = |entry: &std::fs::DirEntry| entry.path().join("mod.rs").is_file();
+    let folders =
+        std::fs::read_dir(root.join(folder)).unwrap().filter(|entry| is_room(entry.as_ref().unwrap()));
+    assert_eq!(folders.count(), rooms.len(), "every room of {folder} has its floor in {folder}/mod.rs");
     rooms
 }
 
-#[test]
-fn the_domain_is_pure_and_its_rooms_stand_on_floors() {
-    let rooms = rooms();
+/// Imports of rooms that are above the room of the file.
+fn upward(folder: &str, rooms: &[String], (path, text): (&Path, &str)) -> Vec<String> {
     let floor = |name: &str| rooms.iter().position(|room| room == name);
+    let parts = path.iter().map(|part| part.to_string_lossy());
+    let Some(own) = parts.skip_while(|part| part != folder).nth(1).and_then(|room| floor(&room)) else {
+        return Vec::new();
+    };
+    let start = format!("crate::{folder}::");
+    let targets = text.match_indices(&start).map(|(at, word)| {
+        text[at + word.len()..].chars().take_while(char::is_ascii_lowercase).collect::<String>()
+    });
+    let above = targets.filter(|target| floor(target).is_some_and(|target| target > own));
+    above.map(|target| format!("{}: imports the room {target}, which is above it", path.display())).collect()
+}
+
+#[test]
+fn rooms_import_only_rooms_below_them() {
+    let mut faults = Vec::new();
+    for (folder, first) in [("domain", "base"), ("config", "text")] {
+        let rooms = rooms(folder, first);
+        for (path, text) in sources().iter().filter(|(path, _)| module_of(path) == folder) {
+            faults.extend(upward(folder, &rooms, (path, without_tests(text))));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let rooms = ["base", "run"].map(String::from);
+    let upward =
+        upward("domain", &rooms, (Path::new("src/domain/base/x.rs"), "use crate::domain::run::run::Run;"));
+    assert!(upward[0].contains("imports the room run"), "{upward:?}");
+}
+
+#[test]
+fn the_domain_is_pure() {
     let mut faults = Vec::new();
     for (path, text) in sources().into_iter().filter(|(path, _)| module_of(path) == "domain") {
-        let text = without_tests(&text);
-        let known = IMPURE.iter().filter(|word| text.contains(&format!("{word}::")));
+        let known = IMPURE.iter().filter(|word| without_tests(&text).contains(&format!("{word}::")));
         faults.extend(known.map(|word| format!("{}: the domain does not know {word}", path.display())));
-        let Some(own) = path
-            .parent()
-            .into_iter()
-            .flat_map(Path::components)
-            .find_map(|part| floor(&part.as_os_str().to_string_lossy()))
-        else {
-            continue;
-        };
-        for (at, word) in text.match_indices("crate::domain::") {
-            let target: String =
-                text[at + word.len()..].chars().take_while(|c| c.is_ascii_lowercase()).collect();
-            let above = floor(&target).expect("a room of the domain") > own;
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn who_acts_through_ports_knows_no_crate_of_an_adapter() {
+    let mut faults = Vec::new();
+    for (path, text) in sources() {
+        if OVER_PORTS.contains(&module_of(&path).as_str()) {
+            let known = CRATES_OF_ADAPTERS.iter().filter(|name| text.contains(&format!("{name}::")));
             faults.extend(
-                above.then(|| format!("{}: imports the room {target}, which is above it", path.display())),
+                known.map(|name| format!("{}: knows {name}; that is for an adapter", path.display())),
             );
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let below = |path: PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
+    let sources = sources().into_iter().map(|(path, text)| (below(path), text)).collect();
+    let circles = imports::circles(&imports::graph(&sources));
+    let said = circles.iter().map(|circle| circle.iter().cloned().collect::<Vec<_>>().join(", "));
+    let said: Vec<String> = said.collect();
+    assert!(
+        said.is_empty(),
+        "these files import each other; put what they share into a file of its own:\n{}",
+        said.join("\n")
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rollcall::domain::inventory::inventory::{
     Balancer, Driver, ENABLE_TIMEOUT, Nginx as Settings, NginxStyle, OnDrainTimeout,
 };
 use rollcall::domain::inventory::rotation::Rotation;
-use rollcall::engine::port::BalancerDriver;
+use rollcall::port::BalancerDriver;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;

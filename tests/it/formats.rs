@@ -11,8 +11,9 @@ use rollcall::domain::base::perf::{Printed, Reading, parse};
 use rollcall::domain::check::check::CheckResult;
 use rollcall::domain::run::record::Debt;
 use rollcall::domain::watch::roll::{Line, Roll};
+use rollcall::present::formats::told;
 use rollcall::present::metrics::{Metrics, families};
-use rollcall::present::report::{HostReport, Report, told};
+use rollcall::present::report::{HostReport, Report};
 use rollcall::present::{nagios, prometheus};
 
 use crate::support::site::{Site, answer_of};

@@ -7,7 +7,7 @@ use rollcall::balancer::Balancers;
 use rollcall::domain::inventory::inventory::{Balancer, Driver, Haproxy as Settings, OnDrainTimeout, Socket};
 use rollcall::domain::inventory::rotation::{Floor, Rotation, View};
 use rollcall::domain::run::event::Change;
-use rollcall::engine::port::BalancerDriver;
+use rollcall::port::BalancerDriver;
 use tokio::task::JoinHandle;
 
 use crate::support::app::App;

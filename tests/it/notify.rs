@@ -9,7 +9,7 @@ use rollcall::daemon::{Daemon, SystemClock};
 use rollcall::domain::base::outcome::Verdict;
 use rollcall::domain::watch::alert::{Alert, AlertChange};
 use rollcall::domain::watch::roster::Batch;
-use rollcall::engine::port::Clock;
+use rollcall::port::Clock;
 use serde_json::Value;
 use sha2::Sha256;
 use tempfile::TempDir;

@@ -15,9 +15,9 @@ use rollcall::domain::plan::planner::plan_task;
 use rollcall::domain::run::event::{EventKind, Way};
 use rollcall::domain::run::rollout::Effect;
 use rollcall::domain::run::run::Run;
-use rollcall::engine::Ports;
-use rollcall::engine::effect::Work;
 use rollcall::engine::feed::Live;
+use rollcall::engine::ports::Ports;
+use rollcall::engine::work::Work;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::site::{Site, WebHost};
@@ -203,7 +203,7 @@ async fn a_rollcall_that_was_replaced_begins_nothing_on_hosts() {
     let old = ports_of(&site);
     let new = Ports { epoch: old.epoch + 1, ..old.clone() };
     assert_eq!(ended(work_of(&new, &site, Some("some"), 0).perform().await).0, Outcome::Ok);
-    let why = rollcall::engine::wrapper::REPLACED.to_string();
+    let why = rollcall::steps::wrapper::REPLACED.to_string();
     let refused = work_of(&old, &site, Some("some"), 1).perform().await;
     assert_eq!(ended(refused).0, Outcome::NotStarted { why: why.clone() });
     let asked = work_of(&old, &site, Some("some"), 1).resuming(Duration::from_secs(1)).perform().await;

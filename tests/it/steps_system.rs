@@ -23,7 +23,7 @@ fn fake_system(site: &Site, programs: &[&str]) {
     let dir = &site.hosts[0].dir.join("fake");
     for program in programs {
         let path = dir.join("bin").join(program);
-        write(&path, include_str!("../../src/engine/kinds/fake_system.sh"));
+        write(&path, include_str!("../../src/steps/sh/fake_system.sh"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     for file in ["db", "index", "units", "log"] {

@@ -26,14 +26,15 @@ use rollcall::domain::watch::alert::{Alert, AlertChange};
 use rollcall::domain::watch::roll::{Downtime, History};
 use rollcall::domain::watch::roster::{Batch, Key, Settings, Wanted, WantedCheck, What};
 use rollcall::domain::watch::watched::{Flapping, Watched};
-use rollcall::engine::monitor::{self, Around, Orders, Watchlist};
-use rollcall::engine::port::{
+use rollcall::engine::Held;
+use rollcall::engine::ports::Ports;
+use rollcall::port::{
     BalancerDriver, Clock, Exec, ExecEnd, ExecReport, HostKey, Member, NoPlaces, NoSecrets, OpenError,
     Prober, Remote, StoreError, Stream, Watches,
 };
-use rollcall::engine::seal::SealKey;
-use rollcall::engine::{Held, Ports};
+use rollcall::steps::seal::SealKey;
 use rollcall::store::SqliteStore;
+use rollcall::watch::{self as watching, Around, Orders, Watchlist};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -402,7 +403,7 @@ fn a_week_is_told_as_it_was() {
         };
         let config = watch::Sender::new(Arc::new(Site(world.clone())));
         let held = watch::Sender::new(Held::default());
-        let (asking, asked) = monitor::prepare();
+        let (asking, asked) = watching::prepare();
         let around = Around {
             ports,
             watches: ledger.clone(),
@@ -411,7 +412,7 @@ fn a_week_is_told_as_it_was() {
             looks: true,
             bell: Arc::new(|| {}),
         };
-        let running = monitor::start(around, asked).await.unwrap();
+        let running = watching::start(around, asked).await.unwrap();
         tokio::time::sleep(Duration::from_secs(QUIET.0 as u64)).await;
         let downtime = Downtime {
             id: 0,

@@ -8,9 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rollcall::domain::task::task::Sudo;
-use rollcall::engine::port::Input;
-use rollcall::engine::seal::{Seal, SealKey};
-use rollcall::engine::wrapper::{Call, Verb, input, line, name_of};
+use rollcall::port::Input;
+use rollcall::steps::seal::{Seal, SealKey};
+use rollcall::steps::wrapper::{Call, Verb, input, line, name_of};
 
 use crate::support::{DEADLINE, folder, read, write};
 

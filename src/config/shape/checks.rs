@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::{OneOrMany, Port, Time};
+use super::parts::{OneOrMany, Port, Time};
 
 /// A set of checks, named after the file: groups name it in `checks`.
 #[derive(JsonSchema)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::{Amount, OneOrMany, Time};
+use super::parts::{Amount, OneOrMany, Time};
 
 /// One top-level group, named after the file: tables are groups within it, `[all]` is for every host of the file.
 /// Ansible's TOML inventory is read as it is.

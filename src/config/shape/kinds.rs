@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::checks::Http;
-use super::{Mode, OneOrMany, Port, Time};
+use super::parts::{Mode, OneOrMany, Port, Time};
 
 /// One of these keys.
 #[derive(JsonSchema)]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-use super::{FILES, schema};
+use super::schema::{FILES, schema};
 
 /// The reference of all files.
 pub fn markdown() -> String {

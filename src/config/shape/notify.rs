@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use super::{OneOrMany, Time};
+use super::parts::{OneOrMany, Time};
 
 /// A channel: how people are told of trouble. It has one of `mail`, `webhook` and `command`.
 #[derive(JsonSchema)]

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 
-use super::{OneOrMany, Time};
+use super::parts::{OneOrMany, Time};
 
 /// The daemon itself. Every value has a default; paths are relative to the configuration directory.
 #[derive(JsonSchema)]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::kinds;
-use super::{Amount, OneOrMany, Time};
+use super::parts::{Amount, OneOrMany, Time};
 
 /// A task, named after the file: `ssh rollcall NAME SELECTOR NAME=VALUE`.
 #[derive(JsonSchema)]

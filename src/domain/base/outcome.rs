@@ -1,5 +1,7 @@
 //! How things end: steps, hosts, runs. One vocabulary for the journal, the screens and exit statuses.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// How one attempt of a step ended. `Lost` and `NotStarted` are kept apart from `Failed` on purpose:
@@ -60,6 +62,11 @@ impl Outcome {
         };
         Some(Failure { kind, why })
     }
+}
+
+/// A time in whole milliseconds, as events hold it.
+pub fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds in words: `1.5s`.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 
-use super::judge::{Judged, bounded};
+use super::judge::judged::{Judged, bounded};
 use crate::domain::base::name::HostName;
 use crate::domain::base::nodeset::fold;
 use crate::domain::base::outcome::Verdict;

@@ -1,6 +1,6 @@
 //! Probes: where to look, and what is wanted there. In a plan the templates are rendered.
 //!
-//! A probe is data: how to look is the engine's business (`engine/looks`), what to think of what was seen is
+//! A probe is data: how to look is the engine's business (`probes`), what to think of what was seen is
 //! `judge`'s. A number that can be judged has [`Limits`]; texts are compared whole, in part, or by a pattern.
 
 use std::collections::BTreeMap;

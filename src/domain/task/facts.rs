@@ -1,6 +1,6 @@
 //! Facts: what was observed about a host. What was not seen is `None` and never guessed.
 //!
-//! The host's answer (`engine/facts.sh`) is `key value` lines between two marks; what it means (which family
+//! The host's answer (`steps/sh/facts.sh`) is `key value` lines between two marks; what it means (which family
 //! an os is of, what an architecture is called) is decided here, where it is a table.
 
 use std::collections::BTreeMap;

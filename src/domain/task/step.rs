@@ -188,6 +188,23 @@ pub trait Files {
     fn tree(&self, path: &str) -> Result<Vec<TreeFile>, String>;
 }
 
+/// For steps that are rendered when they are due: the plan has put their files in already.
+pub struct NoFiles;
+
+impl Files for NoFiles {
+    fn sha256(&self, path: &str) -> Result<String, String> {
+        Err(format!("files/{path}: not part of the plan"))
+    }
+
+    fn text(&self, path: &str) -> Result<String, String> {
+        Err(format!("files/{path}: not part of the plan"))
+    }
+
+    fn tree(&self, path: &str) -> Result<Vec<TreeFile>, String> {
+        Err(format!("files/{path}: not part of the plan"))
+    }
+}
+
 impl Step {
     /// A step with the usual settings.
     pub fn new(name: impl Into<String>, body: StepBody) -> Step {

@@ -11,9 +11,12 @@ mod bare;
 mod interpreter;
 mod quoted;
 mod scan;
+mod unit;
 mod words;
 
 use self::scan::scan;
+use self::unit::PREFIX;
+pub use self::unit::{Unit, Value};
 use super::shell;
 
 /// Marks in a rendered script where a value goes: `OPEN`, its index, `CLOSE`. Two characters of Unicode's private use
@@ -21,33 +24,6 @@ use super::shell;
 pub const MARK_OPEN: char = '\u{e0f0}';
 /// Ends what [`MARK_OPEN`] begins.
 pub const MARK_CLOSE: char = '\u{e0f1}';
-
-/// What variables are called.
-const PREFIX: &str = "rollcall_";
-
-/// A value for a script.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Value {
-    pub text: String,
-    /// The template says that it may be an option: `{{ flags | option }}`.
-    pub may_be_option: bool,
-}
-
-/// One part of a script, as far as it is known.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Unit {
-    Char(char),
-    /// A value, by its index; not known yet where there is none of it.
-    Value(usize),
-    /// Script text that is known only when the template is rendered.
-    Unknown,
-    /// A block of the template begins here.
-    Open,
-    /// The other branch of the block.
-    Between,
-    /// The block ends.
-    Close,
-}
 
 /// Checks the places of values before any of them is known. The error says which place and what to write instead.
 pub fn check(units: &[Unit]) -> Result<(), String> {

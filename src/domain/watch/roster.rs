@@ -1,5 +1,5 @@
 //! Everything that is watched: which check on which host is due, what may begin, what a look at it changes, and who
-//! is told. A value without a clock: `engine/monitor.rs` gives it the time, takes the looks and keeps what comes out.
+//! is told. A value without a clock: `watch.rs` gives it the time, takes the looks and keeps what comes out.
 //!
 //! A host that cannot be reached is one problem, of the check `reachable`, which every host has. It is found by looks
 //! of other checks that made no contact, and then looked at by itself; meanwhile nothing else of the host is looked at,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{Asked, Ended, Refused};
+use super::asked::{Asked, Ended, Refused};
 use crate::domain::ask::access::Granted;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::exit;

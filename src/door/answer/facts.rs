@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Asked, Ended};
+use super::asked::{Asked, Ended};
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::Command;
 use crate::domain::base::name::HostName;

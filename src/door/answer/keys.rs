@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Asked, Ended, Refused};
+use super::asked::{Asked, Ended, Refused};
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::Inventory;
-use crate::engine::port::KeyState;
+use crate::port::KeyState;
 
 impl Asked<'_> {
     /// Shows the keys that hosts present. A key is recorded when its fingerprint was given, or, on the

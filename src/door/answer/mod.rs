@@ -1,6 +1,7 @@
 //! Answers commands: authorize, plan, start, follow. Every door calls [`answer`] and nothing else.
 
 mod artifacts;
+mod asked;
 mod facts;
 mod keys;
 mod notify;
@@ -13,73 +14,22 @@ mod wishes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use self::asked::{Asked, Ended, Refused, may_see, visible_debts};
 use self::rotation::Word;
-use super::{Desk, Gone, Terminal};
-use crate::config::{Config, FilesDir};
+use super::{Desk, Terminal};
+use crate::config::FilesDir;
 use crate::domain::ask::access::{Granted, Operator, authorize};
 use crate::domain::ask::command::{Command, Format, Request};
-use crate::domain::base::name::{HostName, clipped_lines};
+use crate::domain::base::name::clipped_lines;
 use crate::domain::base::outcome::{Verdict, exit};
 use crate::domain::inventory::inventory::{Host, Inventory};
-use crate::domain::inventory::selector::select;
 use crate::domain::plan::adhoc::{plan_check, plan_facts, plan_rotation, plan_run};
 use crate::domain::plan::plan::{Kind, Plan, World};
 use crate::domain::plan::planner::{plan_look, plan_rollback, plan_task};
 use crate::domain::plan::veil::visible_part;
-use crate::domain::run::record::Debt;
 use crate::domain::run::wish::Wish;
-use crate::engine::StartError;
-use crate::engine::port::StoreError;
 use crate::present::plan::plan as present_plan;
 use crate::present::{json, nagios, table};
-
-/// Why a command got no answer, with the exit status that says so.
-struct Refused {
-    status: u8,
-    why: String,
-}
-
-impl Refused {
-    fn usage(why: String) -> Refused {
-        Refused { status: exit::USAGE, why }
-    }
-}
-
-impl From<StoreError> for Refused {
-    fn from(error: StoreError) -> Refused {
-        let status = if matches!(error, StoreError::Busy { .. }) { exit::BUSY } else { exit::INTERNAL };
-        Refused { status, why: error.to_string() }
-    }
-}
-
-impl From<StartError> for Refused {
-    fn from(error: StartError) -> Refused {
-        match error {
-            StartError::Store(error) => error.into(),
-            StartError::Draining | StartError::Crowded(_) => {
-                Refused { status: exit::BUSY, why: error.to_string() }
-            }
-        }
-    }
-}
-
-/// How a command ended: with a status, or with nobody there to tell.
-enum Ended {
-    Refused(Refused),
-    Gone,
-}
-
-impl From<Gone> for Ended {
-    fn from(_: Gone) -> Ended {
-        Ended::Gone
-    }
-}
-
-impl<T: Into<Refused>> From<T> for Ended {
-    fn from(refused: T) -> Ended {
-        Ended::Refused(refused.into())
-    }
-}
 
 /// Answers one request of one operator; the exit status. A closed terminal detaches: what was started
 /// goes on.
@@ -114,16 +64,6 @@ pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal
             status
         }
     }
-}
-
-struct Asked<'a> {
-    desk: &'a Desk,
-    /// Who asks, as turns know them.
-    operator: String,
-    config: Arc<Config>,
-    json: bool,
-    format: Format,
-    terminal: &'a mut dyn Terminal,
 }
 
 impl Asked<'_> {
@@ -211,33 +151,6 @@ impl Asked<'_> {
                 self.host_accept(&inventory, selector, fingerprint.as_deref(), *trust).await
             }
         }
-    }
-
-    async fn say(&mut self, text: &str) -> Result<u8, Ended> {
-        self.terminal.out(text).await?;
-        Ok(0)
-    }
-
-    /// Does what takes a processor for long, in this operator's turn and on no thread that serves.
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
-        let _turn = self.desk.turns.work.take(&self.operator).await;
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|error| Refused { status: exit::INTERNAL, why: format!("internal error: {error}") })
-    }
-
-    /// The inventory as far as the operator may see it.
-    async fn visible(&self, granted: &Granted) -> Result<Arc<Inventory>, Refused> {
-        if granted.operator().groups.is_none() {
-            return Ok(self.config.inventory.clone());
-        }
-        let (granted, config) = (granted.clone(), self.config.clone());
-        self.work(move || granted.inventory(&config.inventory)).await
-    }
-
-    /// The hosts of a selector.
-    async fn pick(&self, inventory: &Arc<Inventory>, selector: &str) -> Result<Vec<HostName>, Refused> {
-        let (inventory, selector) = (inventory.clone(), selector.to_string());
-        self.work(move || select(&inventory, &selector)).await?.map_err(Refused::usage)
     }
 
     async fn whoami(&mut self, granted: &Granted) -> Result<u8, Ended> {
@@ -395,20 +308,4 @@ fn plan_command(world: &World<'_>, command: &Command) -> Result<Plan, String> {
         Command::Enable { selector } => plan_rotation(world, selector, Kind::Enable, ""),
         other => Err(format!("{other:?} is no command that is planned")),
     }
-}
-
-/// An operator with groups sees what lies wholly within them. Hosts that have left the inventory belong to
-/// no group any more, and hide nothing of a run.
-fn may_see(granted: &Granted, whole: &Inventory, hosts: &[HostName]) -> bool {
-    if granted.operator().groups.is_none() {
-        return true;
-    }
-    let mut known = hosts.iter().filter_map(|host| whole.host(host)).peekable();
-    known.peek().is_some() && known.all(|host| granted.sees(host))
-}
-
-/// What is owed for a host that has left the inventory is shown to everybody: somebody has to settle it.
-fn visible_debts(granted: &Granted, whole: &Inventory, debts: Vec<Debt>) -> Vec<Debt> {
-    let is_shown = |debt: &Debt| whole.host(&debt.host).is_none_or(|host| granted.sees(host));
-    debts.into_iter().filter(is_shown).collect()
 }

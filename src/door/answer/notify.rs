@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Asked, Ended, Refused, may_see, visible_debts};
+use super::asked::{Asked, Ended, Refused, may_see, visible_debts};
 use crate::domain::ask::access::Granted;
 use crate::domain::base::name::nearest;
 use crate::domain::base::outcome::exit;
 use crate::domain::inventory::inventory::is_within;
 use crate::domain::notify::channel::Channel;
 use crate::domain::run::record::RunSummary;
-use crate::engine::port::{Fares, SendError};
+use crate::port::{Fares, SendError};
 use crate::present::metrics::{Metrics, families};
 use crate::present::table::{age, columns};
 use crate::present::{json, prometheus};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Asked, Ended, Refused, visible_debts};
+use super::asked::{Asked, Ended, Refused, visible_debts};
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::Params;
 use crate::domain::base::name::{HostName, nearest};
@@ -13,8 +13,8 @@ use crate::domain::plan::plan::Plan;
 use crate::domain::plan::release::Mark;
 use crate::domain::run::event::EventKind;
 use crate::domain::run::record::Debt;
-use crate::engine::effect::members;
 use crate::engine::standing::{Standings, standings};
+use crate::port::Member;
 use crate::present::{json, table};
 
 /// What an operator says of a debt.
@@ -102,7 +102,7 @@ impl Asked<'_> {
         let known = plan.balancers.get(balancer);
         let known =
             known.ok_or_else(|| refused(format!("run {} knows no balancer `{balancer}`", debt.run)))?;
-        let member = members(plan, std::slice::from_ref(host), |_| true);
+        let member = Member::of(plan, std::slice::from_ref(host), |_| true);
         let view = self.desk.engine.ports().balancers.look(known, &member).await.map_err(refused)?;
         match view.hosts.get(host) {
             Some(seen) if seen.rotation == Rotation::In => Ok(()),

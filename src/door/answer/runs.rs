@@ -1,6 +1,6 @@
 //! Runs: started, followed, shown.
 
-use super::{Asked, Ended, Refused, may_see};
+use super::asked::{Asked, Ended, Refused, may_see};
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::{Command, Format};
 use crate::domain::base::name::{HostName, RunId};
@@ -11,9 +11,10 @@ use crate::domain::run::event::Event;
 use crate::domain::run::run::{IllegalEvent, Run};
 use crate::domain::value::secret::{Given, SecretVars};
 use crate::engine::feed::{Over, Seen, Watch};
-use crate::engine::port::StoredRun;
+use crate::port::StoredRun;
+use crate::present::formats;
 use crate::present::live::Lines;
-use crate::present::report::{self, Report};
+use crate::present::report::Report;
 use crate::present::{json, recap, table};
 
 impl Asked<'_> {
@@ -107,7 +108,7 @@ impl Asked<'_> {
     /// The results of its checks, for a program.
     async fn report(&mut self, run: &Run, events: &[Event]) -> Result<u8, Ended> {
         let report = Report::of_run(run, events, &self.config.inventory);
-        let text = report::told(&report, self.format);
+        let text = formats::told(&report, self.format);
         self.terminal.out(&text).await?;
         Ok(match self.format {
             Format::Nagios => report.verdict.exit_status(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Asked, Ended, Refused, may_see};
+use super::asked::{Asked, Ended, Refused, may_see};
 use crate::domain::ask::access::Granted;
 use crate::domain::base::name::{HostName, nearest};
 use crate::domain::base::outcome::Verdict;

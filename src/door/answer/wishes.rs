@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Asked, Ended, Refused};
+use super::asked::{Asked, Ended, Refused};
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::{Ask, Command};
 use crate::domain::base::name::{HostName, RunId};
@@ -13,7 +13,7 @@ use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::run::Run;
 use crate::domain::run::wish::Wish;
 use crate::domain::task::task::StepBody;
-use crate::engine::port::StoredRun;
+use crate::port::StoredRun;
 use crate::present::json;
 
 impl Asked<'_> {

@@ -7,10 +7,9 @@ use russh::keys::{Algorithm, HashAlg, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, server};
 
+use super::session;
+use super::shared::Shared;
 use super::visit::{Login, Visit};
-use super::{Shared, session};
-use crate::domain::ask::access::Operator;
-use crate::door::Desk;
 
 /// One connection.
 pub struct Handler {
@@ -26,7 +25,7 @@ impl Handler {
     /// Whose key this is; a key that is refused is remembered for the log.
     fn judge(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<Login> {
         let fingerprint = fingerprint(key);
-        let Some(operator) = operator(&self.shared.desk, &fingerprint) else {
+        let Some(operator) = self.shared.desk.operator(&fingerprint) else {
             self.visit.refuse(user, format!("{fingerprint} (not in `operators`)"));
             return None;
         };
@@ -36,12 +35,6 @@ impl Handler {
         }
         Some(Login { key: fingerprint, operator })
     }
-}
-
-/// The operator of a key, by the configuration in force now: a key that was taken out of it is refused
-/// at its next command.
-pub fn operator(desk: &Desk, fingerprint: &str) -> Option<Operator> {
-    desk.config.borrow().operators.iter().find(|operator| operator.key == fingerprint).cloned()
 }
 
 fn fingerprint(key: &PublicKey) -> String {

@@ -4,14 +4,14 @@
 mod handler;
 mod seats;
 mod session;
+mod shared;
 mod tally;
 mod visit;
 mod waiting;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
@@ -24,12 +24,12 @@ use tokio_util::task::TaskTracker;
 
 use self::handler::Handler;
 use self::seats::Seats;
-use self::tally::{TALLY_PERIOD, Tally};
+use self::shared::{Place, Shared};
+use self::tally::TALLY_PERIOD;
 use self::visit::Visit;
-use self::waiting::{Entered, Waiting};
 use super::Desk;
-use crate::engine::cut::Cut;
-use crate::engine::port::Stream;
+use crate::cut::Cut;
+use crate::port::Stream;
 
 /// How long a client may take to log in. Each complete packet would reset an inactivity limit, so this
 /// one is absolute.
@@ -68,65 +68,6 @@ static SIGNATURES: [Algorithm; 8] = [
 pub struct SshDoor {
     config: Arc<server::Config>,
     shared: Shared,
-}
-
-/// What all connections of a door share.
-#[derive(Clone)]
-pub struct Shared {
-    desk: Desk,
-    /// Answers that are being given, on all connections.
-    answers: TaskTracker,
-    seats: Seats,
-    lobby: Arc<Mutex<Lobby>>,
-}
-
-/// The connections that have not logged in, and what was refused.
-#[derive(Default)]
-struct Lobby {
-    waiting: Waiting,
-    /// Closes each of them.
-    cuts: HashMap<u64, CancellationToken>,
-    tally: Tally,
-}
-
-/// Where a connection comes from, and its place among those that have not logged in.
-struct Place {
-    shared: Shared,
-    from: IpAddr,
-    id: u64,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut lobby = self.shared.lobby();
-        lobby.waiting.leave(self.id);
-        lobby.cuts.remove(&self.id);
-    }
-}
-
-impl Shared {
-    fn lobby(&self) -> MutexGuard<'_, Lobby> {
-        self.lobby.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts a connection that was closed, for the log.
-    fn note(&self, closed: &'static str, source: String) {
-        self.lobby().tally.note(closed, source);
-    }
-
-    /// A place for a newcomer, which `cut` closes when others need it more.
-    fn place(&self, from: IpAddr, cut: CancellationToken) -> Place {
-        let mut lobby = self.lobby();
-        let Entered { id, leaves } = lobby.waiting.enter(from, Instant::now());
-        lobby.cuts.insert(id, cut);
-        if let Some((other, source)) = leaves {
-            lobby.tally.note("before a login, to make room for others", source.to_string());
-            if let Some(cut) = lobby.cuts.remove(&other) {
-                cut.cancel();
-            }
-        }
-        Place { shared: self.clone(), from, id }
-    }
 }
 
 impl SshDoor {

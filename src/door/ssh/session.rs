@@ -11,7 +11,6 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::handler::operator;
 use super::visit::{Slot, Visit};
 use crate::domain::ask::command::{Request, parse_line};
 use crate::domain::base::outcome::exit;
@@ -113,7 +112,7 @@ async fn drain(mut reader: ChannelReadHalf, pty: bool, gone: CancellationToken) 
 
 async fn respond(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTerminal) -> u8 {
     let key = visit.login.get().map(|login| login.key.as_str()).unwrap_or_default();
-    let Some(operator) = operator(desk, key) else {
+    let Some(operator) = desk.operator(key) else {
         let _ = out.err("rollcall: your key is not in `operators` any more\n").await;
         return exit::NOT_ALLOWED;
     };

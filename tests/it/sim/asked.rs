@@ -7,9 +7,9 @@ use std::time::Duration;
 use rollcall::balancer::nginx::{APPLY, READ};
 use rollcall::domain::value::expansion::readable;
 use rollcall::domain::value::shell::{TOGETHER, login_word};
-use rollcall::engine::kinds::{LINK, PLACE, RECEIVE};
-use rollcall::engine::script::OBSERVE;
-use rollcall::engine::wrapper::WRAPPER;
+use rollcall::script::OBSERVE;
+use rollcall::steps::scripts::{LINK, PLACE, RECEIVE};
+use rollcall::steps::wrapper::WRAPPER;
 
 /// Stands for its text.
 const THE_WRAPPER: &str = "WRAPPER";

@@ -15,8 +15,8 @@ use rollcall::domain::plan::release::{Mark, Taken};
 use rollcall::domain::run::event::{Change, Event, EventKind};
 use rollcall::domain::run::record::{Debt, RunSummary};
 use rollcall::domain::task::facts::Gathered;
-use rollcall::engine::Ports;
-use rollcall::engine::port::{
+use rollcall::engine::ports::Ports;
+use rollcall::port::{
     BalancerDriver, Exec, ExecEnd, ExecReport, HostKey, Input, Member, OpenError, Remote, Store, StoreError,
     StoredRun, Stream,
 };

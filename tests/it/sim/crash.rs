@@ -15,9 +15,7 @@ use rollcall::domain::plan::release::{Mark, Taken};
 use rollcall::domain::run::event::{Event, EventKind};
 use rollcall::domain::run::record::{Debt, RunSummary};
 use rollcall::domain::task::facts::Gathered;
-use rollcall::engine::port::{
-    Exec, ExecReport, HostKey, OpenError, Remote, Store, StoreError, StoredRun, Stream,
-};
+use rollcall::port::{Exec, ExecReport, HostKey, OpenError, Remote, Store, StoreError, StoredRun, Stream};
 use tokio_util::sync::CancellationToken;
 
 /// One life of the daemon, and the point at which it ends.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rollcall::domain::value::expansion::readable;
-use rollcall::embedded::sshd::{Ended, ExecIo};
-use rollcall::engine::seal::SealKey;
+use rollcall::embedded::behaviour::{Ended, ExecIo};
+use rollcall::steps::seal::SealKey;
 use russh::Sig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};

@@ -13,7 +13,7 @@ use rollcall::domain::plan::release::{Mark, Taken};
 use rollcall::domain::run::event::{Event, EventKind};
 use rollcall::domain::run::record::{Debt, RunSummary};
 use rollcall::domain::task::facts::Gathered;
-use rollcall::engine::port::{Clock, Store, StoreError, StoredRun};
+use rollcall::port::{Clock, Store, StoreError, StoredRun};
 use tokio::time::Instant;
 
 use super::ledger::Ledger;

@@ -9,10 +9,10 @@ use rollcall::daemon::SystemClock;
 use rollcall::domain::inventory::inventory::Endpoint;
 use rollcall::domain::plan::plan::Seat;
 use rollcall::domain::run::event::Change;
-use rollcall::engine::port::{Exec, ExecReport, HostKey, Member, OpenError, Remote, Stream};
-use rollcall::fleet::connect::Tcp;
+use rollcall::fleet::dial::Tcp;
 use rollcall::fleet::known_hosts::KnownHosts;
 use rollcall::fleet::{Fleet, Parts, read_identities};
+use rollcall::port::{Exec, ExecReport, HostKey, Member, OpenError, Remote, Stream};
 
 use super::sshd::Sshd;
 use super::{DEADLINE, account};

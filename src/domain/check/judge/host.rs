@@ -1,9 +1,11 @@
-//! What a host says of itself, as our own scripts print it (`engine/looks`).
+//! What a host says of itself, as our own scripts print it (`probes`).
 
 use std::time::Duration;
 
+use super::judged::{Judged, by_limits};
 use super::texts::Wanted;
-use super::{Judged, Limits, Reading, by_limits};
+use crate::domain::base::perf::Reading;
+use crate::domain::base::range::Limits;
 use crate::domain::base::range::Range;
 use crate::domain::check::probe::{Disk, FileProbe, Load, Log, Memory, Package, Port, Process, Service};
 use crate::domain::check::seen::Words;

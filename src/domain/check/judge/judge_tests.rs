@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::domain::base::range::Range;
+use crate::domain::base::range::{Limits, Range};
+use crate::domain::check::judge::judged::VALUE_BYTES;
 use crate::domain::check::probe::*;
 use crate::domain::check::seen::{Answer, Handshake};
 

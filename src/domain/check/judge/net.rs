@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::judged::{Judged, by_limits};
 use super::texts::{Wanted, shorten};
-use super::{Judged, Limits, Reading, Verdict};
+use crate::domain::base::outcome::Verdict;
+use crate::domain::base::perf::Reading;
+use crate::domain::base::range::Limits;
 use crate::domain::check::probe::{BodyExpect, Cache, Dns, Http, Tcp, Tls, Trust};
 use crate::domain::check::seen::{Answer, Handshake, Words};
 
@@ -188,7 +191,7 @@ pub(super) fn certificate(tls: &Tls, shook: &Handshake) -> Judged {
             .measured(reading, &tls.limits);
     }
     let words = format!("{} ({}), {days} days left", shook.subject, shook.issuer);
-    let judged = super::by_limits(&tls.limits, reading, &words);
+    let judged = by_limits(&tls.limits, reading, &words);
     Judged {
         detail: format!("names: {}; certificates sent: {}", shook.names.join(", "), shook.chain),
         ..judged

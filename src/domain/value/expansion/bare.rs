@@ -1,7 +1,7 @@
 //! Text outside of quotes.
 
-use super::Unit;
 use super::scan::{Before, HereDoc, Place, Scanner};
+use super::unit::Unit;
 use super::words::{Command, Word};
 
 /// Longest delimiter of a here-document that is followed.

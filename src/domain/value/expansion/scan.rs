@@ -1,7 +1,7 @@
 //! Follows a script character by character, and says of each value where it stands.
 
+use super::unit::{PREFIX, Unit, Value};
 use super::words::{CODE, Command};
-use super::{PREFIX, Unit, Value};
 
 /// Deepest nesting of quotes and substitutions that is followed: no script needs more, and each block of a template
 /// compares all of it.

@@ -1,7 +1,7 @@
 //! The words of one command of a script, as far as they decide what becomes of a value.
 
-use super::Value;
 use super::interpreter::{Arguments, interpreter, is_carrier, reads_names};
+use super::unit::Value;
 
 /// Kept of a word, in bytes: names of programs and options are shorter.
 const WORD_KEPT_BYTES: usize = 256;

@@ -1,0 +1,62 @@
+//! How drivers ask a balancer's host: one script, and a bounded answer.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::base::output::clipped;
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::task::task::Sudo;
+use crate::port::{Exec, ExecReport, Input, Remote};
+use crate::script::run_as;
+
+/// What balancers tell is kept whole up to twice this: a file with ten thousand servers.
+pub const ANSWER_BYTES: usize = 512 * 1024;
+
+/// Of a balancer's own words in an error, in characters.
+const SAID_CHARS: usize = 500;
+
+/// What a balancer said, as it is quoted in an error.
+pub fn said(text: &str) -> String {
+    clipped(text.trim(), SAID_CHARS)
+}
+
+/// The answer of a script that is known to say little: the last line of it. An error when it printed more than is kept.
+pub fn last_line(report: &ExecReport) -> Result<&str, String> {
+    match report.stdout.left_out {
+        0 => Ok(report.stdout.last_line()),
+        more => Err(format!(
+            "it printed {more} bytes more than the {} that rollcall reads; try: a command that prints one line",
+            2 * ANSWER_BYTES
+        )),
+    }
+}
+
+/// Runs one of a driver's scripts on a host, as root where it asks so.
+pub async fn exec(
+    remote: &dyn Remote,
+    host: &Endpoint,
+    script: &str,
+    sudo: bool,
+    input: Input,
+    timeout: Duration,
+) -> ExecReport {
+    let sudo = if sudo { Sudo::Root } else { Sudo::No };
+    let script = run_as(script, &sudo);
+    remote
+        .exec(
+            host,
+            Exec {
+                script,
+                input,
+                timeout,
+                cancel: CancellationToken::new(),
+                lines: None,
+                fresh: false,
+                keep_bytes: ANSWER_BYTES,
+                sink: None,
+                masks: Default::default(),
+            },
+        )
+        .await
+}

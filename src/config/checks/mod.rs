@@ -1,0 +1,7 @@
+//! `checks/*.toml`, and the schedule.
+
+pub mod checks;
+pub mod fields;
+pub mod probes;
+pub mod services;
+pub mod watching;

@@ -1,0 +1,243 @@
+//! How checks are watched: `every` or `cron`, and what goes with them, of one check or of a whole set; and
+//! `[schedule]` in `rollcall.toml`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::config::text::diagnostic::Doc;
+use crate::config::text::hints::{did_you_mean, known_names};
+use crate::config::text::reader::{Reader, strings};
+use crate::domain::base::schedule::{MAX_ATTEMPTS, Rhythm, Watching, read_time};
+use crate::domain::watch::alert::REACHABLE;
+use crate::domain::watch::watched::Flapping;
+
+/// How checks are looked at again and again: `[schedule]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    pub enabled: bool,
+    /// Looks at the same time, and on one host.
+    pub parallel: usize,
+    pub per_host: usize,
+    /// That lines of cron are read in.
+    pub time_zone: TimeZone,
+    pub flapping: Flapping,
+    /// How long looks are kept, and changes.
+    pub keep_samples: Duration,
+    pub keep_changes: Duration,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Schedule {
+            enabled: true,
+            parallel: 64,
+            per_host: 2,
+            time_zone: TimeZone::UTC,
+            flapping: Flapping::default(),
+            keep_samples: 2 * DAY,
+            keep_changes: 90 * DAY,
+        }
+    }
+}
+
+/// What is written about watching, in a set or in a check.
+#[derive(Default)]
+pub struct Words {
+    rhythm: Option<Rhythm>,
+    /// `every` or `cron` is there, right or wrong.
+    named: bool,
+    max_attempts: Option<u32>,
+    retry_interval: Option<Duration>,
+    depends_on: Option<Vec<String>>,
+}
+
+/// What a set says for all of its checks.
+pub fn read_set(file: &mut Reader<'_>) -> Words {
+    read_words(file)
+}
+
+/// How a check is watched: by its own words, and by those of its set where it has none.
+pub fn read(table: &mut Reader<'_>, set: &Words) -> Option<Arc<Watching>> {
+    let own = read_words(table);
+    let Some(rhythm) = own.rhythm.or_else(|| set.rhythm.clone()) else {
+        let given =
+            ["max_attempts", "retry_interval", "depends_on"].into_iter().find_map(|key| table.key_span(key));
+        if let Some(span) = given.filter(|_| !own.named && !set.named) {
+            let message = "a check that is not looked at again and again has no use for this";
+            table.doc.report(
+                span,
+                message.to_string(),
+                "write every = \"5m\", or cron = \"7 3 * * *\"".to_string(),
+            );
+        }
+        return None;
+    };
+    let of_rhythm = rhythm.retry_interval();
+    Some(Arc::new(Watching {
+        max_attempts: own.max_attempts.or(set.max_attempts).unwrap_or(MAX_ATTEMPTS),
+        retry_interval: own.retry_interval.or(set.retry_interval).unwrap_or(of_rhythm),
+        depends_on: own.depends_on.or_else(|| set.depends_on.clone()).unwrap_or_default(),
+        rhythm,
+    }))
+}
+
+fn read_words(table: &mut Reader<'_>) -> Words {
+    let every = table.positive_duration("every", "it would be looked at without a pause").map(Rhythm::Every);
+    let cron = table.string("cron").and_then(|line| {
+        let wrong = |why: String| {
+            let hint = "five fields, such as \"7 3 * * *\" for 3:07 each day, or @hourly".to_string();
+            table.doc.report(line.span(), format!("`cron`: {why}"), hint);
+        };
+        Rhythm::cron(line.get_ref()).map_err(wrong).ok()
+    });
+    if table.key_span("every").is_some() && table.key_span("cron").is_some() {
+        table.doc.wrong(table.key_span("cron"), "a check cannot have both `every` and `cron`");
+    }
+    let depends_on = table.strings("depends_on").into_iter().map(Spanned::into_inner).collect();
+    Words {
+        rhythm: every.or(cron),
+        named: ["every", "cron"].into_iter().any(|key| table.key_span(key).is_some()),
+        max_attempts: table.number("max_attempts", 1, 100),
+        retry_interval: table
+            .positive_duration("retry_interval", "a problem would be looked at without a pause"),
+        depends_on: table.key_span("depends_on").map(|_| depends_on),
+    }
+}
+
+/// Reads `[schedule]`.
+pub fn read_schedule(mut table: Reader<'_>) -> Schedule {
+    let default = Schedule::default();
+    let size =
+        |number: Option<u32>, default| number.map_or(default, |n| usize::try_from(n).unwrap_or(default));
+    let flapping = table.table("flapping", "`flapping`").map(read_flapping).unwrap_or_default();
+    let (samples, changes) = table.table("keep", "`keep`").map(read_keep).unwrap_or_default();
+    let schedule = Schedule {
+        enabled: table.value("enabled").is_none() || table.bool("enabled"),
+        parallel: size(table.number("parallel", 1, 4096), default.parallel),
+        per_host: size(table.number("per_host", 1, 64), default.per_host),
+        time_zone: table
+            .string("time_zone")
+            .and_then(|name| zone(table.doc, &name))
+            .unwrap_or(default.time_zone),
+        flapping,
+        keep_samples: samples.unwrap_or(default.keep_samples),
+        keep_changes: changes.unwrap_or(default.keep_changes),
+    };
+    table.finish();
+    schedule
+}
+
+fn zone(doc: Doc<'_>, name: &Spanned<String>) -> Option<TimeZone> {
+    let found = TimeZone::get(name.get_ref()).ok();
+    if found.is_none() {
+        let message = format!("`{}` is no time zone that this machine knows", name.get_ref());
+        doc.report(name.span(), message, "such as \"UTC\" or \"Europe/Berlin\"".to_string());
+    }
+    found
+}
+
+fn read_flapping(mut table: Reader<'_>) -> Flapping {
+    let default = Flapping::default();
+    let high = table.number("high", 1, 100).unwrap_or(default.high);
+    let low = table.number("low", 0, 100).unwrap_or(default.low.min(high));
+    if low > high {
+        table.doc.wrong(table.key_span("low"), "`low` is above `high`: what flaps would never end to");
+    }
+    table.finish();
+    Flapping { high, low }
+}
+
+fn read_keep(mut table: Reader<'_>) -> (Option<Duration>, Option<Duration>) {
+    let mut time = |key| {
+        let text = table.string(key)?;
+        read_time(text.get_ref()).map_err(|why| table.doc.wrong(text.span(), format!("`{key}`: {why}"))).ok()
+    };
+    let kept = (time("samples"), time("changes"));
+    table.finish();
+    kept
+}
+
+/// What `depends_on` names has to be there, and must not lead back: two checks that wait for each other are told by
+/// nobody. Files that cannot be read are told of elsewhere.
+pub fn check_dependencies<'t>(docs: impl Iterator<Item = Doc<'t>>) {
+    let docs: Vec<Doc<'_>> = docs.collect();
+    let parsed: Vec<(Doc<'_>, DeTable<'_>)> = docs
+        .iter()
+        .filter_map(|doc| {
+            let (table, errors) = DeTable::parse_recoverable(doc.text);
+            errors.is_empty().then(|| (*doc, table.into_inner()))
+        })
+        .collect();
+    let all_read = parsed.len() == docs.len();
+    let checks: Vec<Named> = parsed.iter().flat_map(|(doc, table)| named(*doc, table)).collect();
+    let known: BTreeSet<&str> = checks.iter().map(|check| check.name.as_str()).chain([REACHABLE]).collect();
+    let mut graph: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for check in &checks {
+        for on in &check.depends_on {
+            let name = on.get_ref().as_str();
+            if !known.contains(name) && all_read {
+                let guess = did_you_mean(name, known.iter().copied());
+                let message = format!("`depends_on`: no check is called `{name}`{guess}");
+                check.doc.report(on.span(), message, known_names(known.iter().copied().collect()));
+            }
+            graph.entry(&check.name).or_default().insert(name);
+        }
+    }
+    for check in &checks {
+        for on in &check.depends_on {
+            if leads_to(&graph, on.get_ref(), &check.name) {
+                let message = format!("`{}` and `{}` wait for each other", check.name, on.get_ref());
+                let hint = "when both fail nobody would be told: let one of them stand alone".to_string();
+                check.doc.report(on.span(), message, hint);
+            }
+        }
+    }
+}
+
+/// A check with what it depends on, where that is written.
+struct Named<'t> {
+    doc: Doc<'t>,
+    name: String,
+    depends_on: Vec<Spanned<String>>,
+}
+
+fn named<'t>(doc: Doc<'t>, table: &DeTable<'t>) -> Vec<Named<'t>> {
+    // What has a wrong type is told of where it is read.
+    let quiet = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
+        DeValue::String(_) => strings(doc, "depends_on", value),
+        DeValue::Array(items) if items.iter().all(|item| item.get_ref().is_str()) => {
+            strings(doc, "depends_on", value)
+        }
+        _ => Vec::new(),
+    };
+    let of_set = table.get("depends_on").map(quiet).unwrap_or_default();
+    let checks = table.get("check").and_then(|checks| checks.get_ref().as_array());
+    let tables =
+        checks.into_iter().flat_map(|checks| checks.iter().filter_map(|check| check.get_ref().as_table()));
+    let named = tables.filter_map(|check| {
+        let name = check.get("name")?.get_ref().as_str()?.to_string();
+        let own = check.get("depends_on").map(quiet);
+        Some(Named { doc, name, depends_on: own.unwrap_or_else(|| of_set.clone()) })
+    });
+    named.collect()
+}
+
+fn leads_to(graph: &BTreeMap<&str, BTreeSet<&str>>, from: &str, to: &str) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut next = vec![from];
+    while let Some(name) = next.pop() {
+        if name == to {
+            return true;
+        }
+        if seen.insert(name) {
+            next.extend(graph.get(name).into_iter().flatten());
+        }
+    }
+    false
+}

@@ -1,0 +1,212 @@
+//! A configuration as one value: every file understood, and the names between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::checks::{checks, watching};
+use crate::config::daemon::settings::Settings;
+use crate::config::daemon::{notify, operators, settings};
+use crate::config::disk::facts;
+use crate::config::hosts::scripted::Scripted;
+use crate::config::hosts::{hosts, inventory, scripted};
+use crate::config::tasks::tasks;
+use crate::config::text::diagnostic::{Diagnostics, Doc, Sink, unreadable};
+use crate::config::text::origin::{Nowhere, Sources};
+use crate::config::text::templates::Known;
+use crate::config::text::texts::Texts;
+use crate::domain::ask::access::Operator;
+use crate::domain::base::name::check_name;
+use crate::domain::check::check::Check;
+use crate::domain::inventory::inventory::Inventory;
+use crate::domain::notify::channel::Channel;
+use crate::domain::task::task::{Source, Task};
+
+/// Everything that a configuration directory says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The directory itself.
+    pub root: PathBuf,
+    pub settings: Settings,
+    pub inventory: Arc<Inventory>,
+    /// By name.
+    pub tasks: BTreeMap<String, Task>,
+    /// By name of the set.
+    pub checks: BTreeMap<String, Vec<Check>>,
+    /// Custom facts: the programs in `files/facts/`, by name.
+    pub facts: BTreeMap<String, Source>,
+    pub operators: Vec<Operator>,
+    /// How people are told.
+    pub channels: Vec<Channel>,
+    /// Groups that scripts in `hosts/` say.
+    pub scripted: Vec<Scripted>,
+    /// What was read: scripts are asked again without reading anything else anew.
+    pub texts: ReadTexts,
+}
+
+/// What was read. Secrets that are written in it do not show when it is printed.
+#[derive(Clone, Default, PartialEq)]
+pub struct ReadTexts(pub Arc<Texts>);
+
+impl std::fmt::Debug for ReadTexts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Understands files that were read before: path relative to `root` -> content. Values that come from
+/// elsewhere than these texts are mistakes here.
+pub fn from_texts(root: &Path, texts: &BTreeMap<String, Arc<str>>) -> Result<Config, Diagnostics> {
+    understand(root, Arc::new(texts.clone()), Sink::default(), true, |_| Box::new(Nowhere))
+}
+
+pub fn understand(
+    root: &Path,
+    texts: Arc<Texts>,
+    sink: Sink,
+    complete: bool,
+    sources: impl FnOnce(&Settings) -> Box<dyn Sources>,
+) -> Result<Config, Diagnostics> {
+    let settings = texts.get_key_value("rollcall.toml");
+    let settings =
+        settings.map(|(path, text)| Doc { path, text, sink: &sink, sources: &Nowhere, quiet: false });
+    let settings = settings.map(|doc| settings::read(doc, root)).unwrap_or_default();
+    let sources = sources(&settings);
+    let read = Read { texts: &texts, sink: &sink, sources: &*sources, complete };
+    let config = Config { texts: ReadTexts(texts.clone()), ..read_all(root, settings, &read) };
+    match sink.into_diagnostics() {
+        None => Ok(config),
+        Some(diagnostics) => Err(diagnostics),
+    }
+}
+
+/// What was read of the disk, and what is beside it.
+struct Read<'t> {
+    texts: &'t Texts,
+    sink: &'t Sink,
+    sources: &'t dyn Sources,
+    /// Every file could be read.
+    complete: bool,
+}
+
+impl<'t> Read<'t> {
+    fn doc(&self, path: &str) -> Option<Doc<'t>> {
+        let (path, text) = self.texts.get_key_value(path)?;
+        Some(Doc { path, text, sink: self.sink, sources: self.sources, quiet: false })
+    }
+}
+
+fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
+    let sink = read.sink;
+    let sets = folder(read, "checks", "a set of checks");
+    let files: Vec<hosts::HostFile<'_>> = folder(read, "hosts", "a group")
+        .into_iter()
+        .inspect(|(name, doc)| check_top_group(*doc, name))
+        .map(|(name, doc)| hosts::read(doc, name))
+        .collect();
+    if files.is_empty() && read.complete {
+        let hint = "write a first one, such as hosts/test.toml".to_string();
+        sink.extend([unreadable("hosts", "there is no file hosts/*.toml".into(), Some(hint))]);
+    }
+    watching::check_dependencies(sets.iter().map(|(_, doc)| *doc));
+    let check_sets = sets.iter().map(|(name, _)| name.to_string()).collect();
+    // What a file that is broken would have defined cannot be told from what nothing defines.
+    let complete = read.complete && files.iter().all(|file| !file.doc.quiet);
+    let inventory = inventory::resolve(&files, &settings.fleet, &check_sets, complete);
+    let facts = facts::read(read.texts, read.sink);
+    let vars = Known { facts: facts.keys().cloned().collect(), ..known_vars(&inventory, complete) };
+    let tasks: Vec<tasks::TaskFile<'_>> = folder(read, "tasks", "a task")
+        .into_iter()
+        .map(|(name, doc)| tasks::read(doc, name, &vars))
+        .collect();
+    let groups = inventory.groups.keys().cloned().collect();
+    let around = |name: &str| checks::Around {
+        secrets: secrets_at(&inventory, &tasks, name),
+        groups: complete.then_some(&groups),
+    };
+    let checks: BTreeMap<String, Vec<Check>> =
+        sets.into_iter().map(|(name, doc)| (name.to_string(), checks::read(doc, &around(name)))).collect();
+    let check_names = checks.values().flatten().map(|check| check.name.clone()).collect();
+    tasks::check_calls(&tasks, &check_names);
+    tasks::check_local(&tasks, settings.allow_local);
+    let tasks = tasks.into_iter().map(|file| (file.task.name.clone(), file.task)).collect();
+    let operators = read
+        .doc("operators")
+        .map(|doc| operators::read(doc, complete.then_some(&groups)))
+        .unwrap_or_default();
+    let names = notify::Names {
+        groups: inventory.groups.keys().map(String::as_str).collect(),
+        checks: checks.values().flatten().map(|check| check.name.as_str()).collect(),
+        complete,
+    };
+    let channels = read.doc("rollcall.toml").map(|doc| notify::read(doc, root, &names)).unwrap_or_default();
+    Config {
+        root: root.to_path_buf(),
+        channels,
+        settings,
+        inventory: Arc::new(inventory),
+        tasks,
+        checks,
+        facts,
+        operators,
+        scripted: Vec::new(),
+        texts: ReadTexts::default(),
+    }
+}
+
+/// The names that the hosts define.
+fn known_vars(inventory: &Inventory, complete: bool) -> Known {
+    let plain = inventory.hosts.iter().flat_map(|host| host.vars.keys());
+    let secrets: BTreeSet<String> =
+        inventory.hosts.iter().flat_map(|host| host.secrets.keys()).cloned().collect();
+    Known { names: plain.chain(&secrets).cloned().collect(), secrets, facts: BTreeSet::new(), complete }
+}
+
+/// The names that are secret where the checks of a set look: for their hosts, and for the tasks.
+fn secrets_at(inventory: &Inventory, tasks: &[tasks::TaskFile<'_>], set: &str) -> BTreeSet<String> {
+    let hosts = || inventory.hosts.iter().filter(|host| host.checks.iter().any(|named| named == set));
+    let of_hosts = hosts().flat_map(|host| host.secrets.keys());
+    let params = tasks.iter().flat_map(|file| &file.task.params);
+    let of_tasks = tasks.iter().flat_map(|file| file.task.secrets.keys());
+    let of_tasks = of_tasks.chain(params.filter(|(_, param)| param.secret).map(|(name, _)| name));
+    let plain = |name: &&String| hosts().any(|host| host.vars.contains_key(*name));
+    of_hosts.chain(of_tasks.filter(|name| !plain(name))).cloned().collect()
+}
+
+/// The files `FOLDER/NAME.toml` by name. A file whose name cannot name `what` is reported.
+fn folder<'t>(read: &Read<'t>, folder: &str, what: &str) -> Vec<(&'t str, Doc<'t>)> {
+    let mut docs = Vec::new();
+    for path in read.texts.keys() {
+        let inside = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+        let Some(name) = inside.and_then(name_of) else { continue };
+        let Some(doc) = read.doc(path) else { continue };
+        if let Err(why) = check_name(name) {
+            doc.report(None, format!("`{name}` cannot name {what}: {why}"), "rename the file".to_string());
+        } else if name.contains('.') {
+            let message = format!("`{name}` cannot name {what}: a dot separates file and group");
+            doc.report(None, message, "rename the file".to_string());
+        } else if let Some((_, other)) = docs.iter().find(|(other, _)| *other == name) {
+            let other: &Doc<'_> = other;
+            doc.report(
+                None,
+                format!("{} is {what} `{name}` already", other.path),
+                "rename one of them".to_string(),
+            );
+        }
+        docs.push((name, doc));
+    }
+    docs
+}
+
+/// What a file is named after; `None` for what is no file of this kind. What a script printed is a file, too.
+fn name_of(file: &str) -> Option<&str> {
+    file.strip_suffix(".toml").or_else(|| file.strip_suffix(scripted::OUTPUT).map(scripted::group_of))
+}
+
+/// `all` selects everything, so no file can be called so.
+fn check_top_group(doc: Doc<'_>, name: &str) {
+    if name == "all" {
+        let message = "`all` selects every host of every file, so no group can have that name";
+        doc.report(None, message, "rename the file".to_string());
+    }
+}

@@ -1,0 +1,6 @@
+//! `rollcall.toml` and `operators`.
+
+pub mod notify;
+pub mod operators;
+pub mod settings;
+pub mod sources;

@@ -1,0 +1,256 @@
+//! `[[notify]]` in `rollcall.toml`: how people are told.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::civil::Time;
+use toml::Spanned;
+
+use crate::config::text::diagnostic::Doc;
+use crate::config::text::origin::Origin;
+use crate::config::text::reader::{self, Reader};
+use crate::domain::base::name::check_name;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::notify::channel::{
+    Channel, Mail, Only, Pace, Smtp, Tls, Transport, WORDS, Way, Webhook, fill,
+};
+use crate::domain::value::secret::Secret;
+use crate::domain::value::template::Vars;
+use crate::domain::watch::alert::REACHABLE;
+
+const GIVE_UP: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+
+/// Ports of mail servers, without and with TLS from the first byte.
+const PORTS: (u16, u16) = (25, 465);
+
+/// Names that `only` may use.
+pub struct Names<'n> {
+    pub groups: BTreeSet<&'n str>,
+    pub checks: BTreeSet<&'n str>,
+    /// Every file could be read: what is not among them is nowhere.
+    pub complete: bool,
+}
+
+/// Reads the channels of `rollcall.toml`; the rest of it is read elsewhere.
+pub fn read(doc: Doc<'_>, root: &Path, names: &Names<'_>) -> Vec<Channel> {
+    let (doc, table) = reader::parse(doc);
+    let mut file = Reader::new(doc, doc.path, &table, None);
+    let mut channels: Vec<Channel> = Vec::new();
+    for table in file.tables("notify", "a channel of `notify`") {
+        let Some((span, channel)) = read_channel(table, root, names) else { continue };
+        if channels.iter().any(|known| known.name == channel.name) {
+            doc.wrong(span, format!("two channels are called `{}`", channel.name));
+        }
+        channels.push(channel);
+    }
+    channels
+}
+
+fn read_channel(
+    mut table: Reader<'_>,
+    root: &Path,
+    names: &Names<'_>,
+) -> Option<(std::ops::Range<usize>, Channel)> {
+    let name = table.required("name");
+    if let Some((name, why)) = name.as_ref().and_then(|name| Some((name, check_name(name.get_ref()).err()?)))
+    {
+        table.doc.wrong(name.span(), format!("`{}` cannot name a channel: {why}", name.get_ref()));
+    }
+    let ways = ["mail", "webhook", "command"].map(|key| table.value(key).is_some());
+    let way = match ways.iter().filter(|is_there| **is_there).count() {
+        1 => read_way(&mut table, root),
+        _ => {
+            let message = "a channel of `notify` needs one way: `mail`, `webhook` or `command`";
+            table.doc.wrong(table.span.clone(), message);
+            None
+        }
+    };
+    let only = table.table("only", "`only`").map(|only| read_only(only, names)).unwrap_or_default();
+    let default = Pace::default();
+    let pace = Pace {
+        gather: table.duration("gather").unwrap_or(default.gather),
+        update_every: table
+            .positive_duration("update_every", "there would be a message for each host")
+            .unwrap_or(default.update_every),
+        remind_every: table.positive_duration("remind_every", "there would be no end of messages"),
+        digest: digest(&mut table),
+    };
+    let give_up = table.positive_duration("give_up", "nothing would ever be delivered").unwrap_or(GIVE_UP);
+    table.finish();
+    let name = name?;
+    Some((name.span(), Channel { name: name.into_inner(), only, pace, give_up, way: way? }))
+}
+
+fn digest(table: &mut Reader<'_>) -> Option<Time> {
+    let text = table.string("digest")?;
+    let parsed = text.get_ref().parse::<Time>().ok().filter(|_| text.get_ref().contains(':'));
+    if parsed.is_none() {
+        let message = format!("`digest`: `{}` is no time of day", text.get_ref());
+        table.doc.report(text.span(), message, "write it as \"08:00\"".to_string());
+    }
+    parsed
+}
+
+fn read_only(mut table: Reader<'_>, names: &Names<'_>) -> Only {
+    let doc = table.doc;
+    let known = |kind: &str, text: Spanned<String>, known: &BTreeSet<&str>| {
+        if names.complete && !known.contains(text.get_ref().as_str()) {
+            doc.unknown(text.span(), kind, text.get_ref(), known.iter().copied());
+        }
+        text.into_inner()
+    };
+    let checks: BTreeSet<&str> = names.checks.iter().copied().chain([REACHABLE]).collect();
+    let groups = table.strings("groups").into_iter().map(|text| known("group", text, &names.groups));
+    let groups = groups.collect();
+    let named = table.strings("checks").into_iter().map(|text| known("check", text, &checks)).collect();
+    let verdict = |text: Spanned<String>| match text.get_ref().as_str() {
+        "warning" => Some(Verdict::Warning),
+        "critical" => Some(Verdict::Critical),
+        "unknown" => Some(Verdict::Unknown),
+        other => {
+            let message = format!("`{other}` is no verdict that anybody is told of");
+            doc.report(text.span(), message, "known: warning, critical, unknown".to_string());
+            None
+        }
+    };
+    let verdicts = table.strings("verdicts").into_iter().filter_map(verdict).collect();
+    table.finish();
+    Only { groups, checks: named, verdicts }
+}
+
+fn read_way(table: &mut Reader<'_>, root: &Path) -> Option<Way> {
+    if let Some(mail) = table.table("mail", "`mail`") {
+        return read_mail(mail, root).map(Way::Mail);
+    }
+    if let Some(webhook) = table.table("webhook", "`webhook`") {
+        return read_webhook(webhook, root).map(Way::Webhook);
+    }
+    let command = table.required("command")?;
+    Some(Way::Command(command.into_inner()))
+}
+
+fn read_mail(mut table: Reader<'_>, root: &Path) -> Option<Mail> {
+    let from = table.required("from");
+    if table.value("to").is_none() {
+        table.missing("to");
+    }
+    let to = table.strings("to");
+    let wrong =
+        |text: &&Spanned<String>| !text.get_ref().contains('@') || text.get_ref().contains(['\n', '\r']);
+    for address in from.iter().chain(&to).filter(wrong) {
+        let message = format!("`{}` is no mail address", address.get_ref());
+        table.doc.report(address.span(), message, "such as ops@example.com".to_string());
+    }
+    let sendmail = table.string("sendmail");
+    let smtp = read_smtp(&mut table, root);
+    let by = match (sendmail, table.value("smtp").is_some()) {
+        (Some(sendmail), false) => Some(Transport::Sendmail(sendmail.into_inner())),
+        (None, true) => smtp.map(Transport::Smtp),
+        (None, false) => Some(Transport::Sendmail("/usr/sbin/sendmail -t -i".into())),
+        (Some(sendmail), true) => {
+            table.doc.wrong(sendmail.span(), "mail goes by `smtp` or by `sendmail`, not by both");
+            None
+        }
+    };
+    table.finish();
+    Some(Mail { from: from?.into_inner(), to: to.into_iter().map(Spanned::into_inner).collect(), by: by? })
+}
+
+/// Every key of it is read, whether there is a server or not.
+fn read_smtp(table: &mut Reader<'_>, root: &Path) -> Option<Smtp> {
+    let tls = table.one_of("tls", &[("starttls", Tls::Starttls), ("tls", Tls::Tls), ("none", Tls::None)]);
+    let user = table.string("user");
+    let password = secret(table, "password_file");
+    if user.is_some() != table.value("password_file").is_some() {
+        table.doc.wrong(table.span.clone(), "`user` and `password_file` belong together");
+    }
+    let ca = table.string("ca").map(|path| root.join(path.into_inner()));
+    let Some(server) = table.string("smtp") else {
+        if tls.is_some() || user.is_some() || ca.is_some() {
+            let message = "`tls`, `user`, `password_file` and `ca` are for a mail server: they need `smtp`";
+            table.doc.wrong(table.span.clone(), message);
+        }
+        return None;
+    };
+    let tls = tls.unwrap_or(Tls::Starttls);
+    let default = if tls == Tls::Tls { PORTS.1 } else { PORTS.0 };
+    let (host, port) = match server.get_ref().rsplit_once(':') {
+        Some((host, port)) => (host, port.parse::<u16>().ok().filter(|port| *port > 0)),
+        None => (server.get_ref().as_str(), Some(default)),
+    };
+    let (false, Some(port)) = (host.is_empty(), port) else {
+        table.doc.wrong(server.span(), format!("`{}` is no host with a port", server.get_ref()));
+        return None;
+    };
+    Some(Smtp { host: host.into(), port, tls, login: user.map(Spanned::into_inner).zip(password), ca })
+}
+
+fn read_webhook(mut table: Reader<'_>, root: &Path) -> Option<Webhook> {
+    let doc = table.doc;
+    let url = read_url(&mut table);
+    let text = |(name, value): reader::Entry<'_>| match value.get_ref().as_str() {
+        Some(text) if is_header(name.get_ref(), text) => Some((name.into_inner(), text.to_string())),
+        _ => {
+            doc.wrong(value.span(), format!("`{}` is no header of HTTP", name.get_ref()));
+            None
+        }
+    };
+    let headers = table.entries("headers").into_iter().filter_map(text).collect();
+    let body = table.value("body").map(|value| {
+        let body = reader::json(doc, value);
+        if let Err(why) = fill(&body, &sample()) {
+            doc.report(value.span(), format!("`body`: {why}"), format!("known: {}", WORDS.join(", ")));
+        }
+        body
+    });
+    let secret = secret(&mut table, "secret_file");
+    let ca = table.string("ca").map(|path| root.join(path.into_inner()));
+    table.finish();
+    Some(Webhook { url: url?, headers, body, secret, ca })
+}
+
+/// As it is, or from a file where it holds a key, as those of chats do.
+fn read_url(table: &mut Reader<'_>) -> Option<Secret> {
+    let written = table.string("url");
+    let kept = secret(table, "url_file");
+    if written.is_some() == table.value("url_file").is_some() {
+        table.doc.wrong(table.span.clone(), "`webhook` needs either `url` or `url_file`");
+        return None;
+    }
+    let span = written.as_ref().map(Spanned::span);
+    let url = kept.or_else(|| Secret::new(written?.into_inner()).ok());
+    if url.as_ref().is_none_or(|url| !is_url(url.expose())) {
+        let hint = "such as https://chat.example.com/hook".to_string();
+        table.doc.report(span.or(table.span.clone()), "the URL is no address of HTTP", hint);
+    }
+    url
+}
+
+fn is_url(url: &str) -> bool {
+    let uri = url.parse::<hyper::Uri>();
+    uri.is_ok_and(|uri| uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https")))
+}
+
+fn is_header(name: &str, value: &str) -> bool {
+    hyper::header::HeaderName::try_from(name).is_ok() && hyper::header::HeaderValue::from_str(value).is_ok()
+}
+
+/// Every word that a body may use.
+fn sample() -> Vars {
+    WORDS.iter().map(|word| (word.to_string(), "".into())).collect()
+}
+
+/// A secret stands in a file of its own, never in `rollcall.toml`.
+fn secret(table: &mut Reader<'_>, key: &'static str) -> Option<Secret> {
+    let path = table.string(key)?;
+    let read = table.doc.sources.read(&Origin::File(path.get_ref().clone()));
+    let read = read.and_then(|text| Secret::new(text.as_str()).map_err(Into::into));
+    match read {
+        Ok(secret) => Some(secret),
+        Err(trouble) => {
+            table.doc.report(path.span(), format!("`{key}`: {}", trouble.why), trouble.hint);
+            None
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Reads the files of a configuration directory. What they mean is somebody else's business.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::facts;
+use crate::config::hosts::script;
+use crate::config::hosts::scripted::SCRIPTS_LIMIT;
+use crate::config::text::diagnostic::{Diagnostic, unreadable};
+use crate::config::text::texts::Texts;
+
+/// Largest configuration file that is read, in bytes: more is not configuration.
+const FILE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Somebody may run it.
+const EXECUTABLE: u32 = 0o111;
+
+/// What a configuration directory holds.
+#[derive(Default)]
+pub struct Found {
+    pub texts: Texts,
+    /// Programs in `hosts/`.
+    pub scripts: Vec<String>,
+    /// What could not be read.
+    pub wrong: Vec<Diagnostic>,
+}
+
+/// Reads everything that is there, and says what could not be read.
+pub fn read(root: &Path) -> Found {
+    let mut read = Reading { root, texts: Texts::new(), wrong: Vec::new() };
+    if !root.is_dir() {
+        let message = format!("there is no configuration directory {}", root.display());
+        let hint = "see the hosts/, tasks/ and checks/ that rollcall comes with";
+        return Found { wrong: vec![unreadable(".", message, Some(hint.into()))], ..Found::default() };
+    }
+    for file in ["rollcall.toml", "operators"] {
+        if root.join(file).symlink_metadata().is_ok() {
+            read.file(file);
+        }
+    }
+    for folder in ["hosts", "tasks", "checks"] {
+        read.folder(folder);
+    }
+    for program in read.programs(facts::FOLDER) {
+        // What it says is for the hosts' eyes.
+        read.texts.insert(program, Arc::from(""));
+    }
+    let scripts = read.scripts();
+    Found { texts: read.texts, scripts, wrong: read.wrong }
+}
+
+struct Reading<'p> {
+    root: &'p Path,
+    texts: Texts,
+    wrong: Vec<Diagnostic>,
+}
+
+impl Reading<'_> {
+    /// Every `*.toml` of a folder. One that is missing is empty: whether that is wrong is decided
+    /// where the files are understood.
+    fn folder(&mut self, folder: &str) {
+        for name in self.names(folder) {
+            self.entry(folder, &name);
+        }
+    }
+
+    fn names(&mut self, folder: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        let entries = match fs::read_dir(self.root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return names,
+            Err(error) => {
+                self.failed(folder, &error);
+                return names;
+            }
+        };
+        for entry in entries {
+            match entry {
+                Ok(entry) => names.push(entry.file_name().to_string_lossy().into_owned()),
+                Err(error) => self.failed(folder, &error),
+            }
+        }
+        names
+    }
+
+    /// Hidden files are what editors leave behind.
+    fn entry(&mut self, folder: &str, name: &str) {
+        if name.ends_with(".toml") && !name.starts_with('.') {
+            self.file(&format!("{folder}/{name}"));
+        }
+    }
+
+    /// Scripts of `hosts/`. One that others may write is not run.
+    fn scripts(&mut self) -> Vec<String> {
+        let mut scripts = self.programs("hosts");
+        scripts.retain(|path| {
+            let why = script::check_safe(&self.root.join(path)).err();
+            let hint = || Some(format!("chmod go-w {path}"));
+            self.wrong.extend(why.iter().map(|why| unreadable(path, why.clone(), hint())));
+            why.is_none()
+        });
+        if scripts.len() > SCRIPTS_LIMIT {
+            let message = format!("{} scripts, and there are at most {SCRIPTS_LIMIT}", scripts.len());
+            self.wrong.push(unreadable("hosts", message, None));
+            scripts.clear();
+        }
+        scripts
+    }
+
+    /// Every program of a folder. A script that nobody may run was meant to be one.
+    fn programs(&mut self, folder: &str) -> Vec<String> {
+        let mut programs = Vec::new();
+        for name in self.names(folder) {
+            let path = format!("{folder}/{name}");
+            let no_program = [".toml", "~", ".bak", ".orig"].iter().any(|ending| name.ends_with(ending));
+            let file = fs::metadata(self.root.join(&path)).ok().filter(fs::Metadata::is_file);
+            let Some(file) = file.filter(|_| !no_program && !name.starts_with('.')) else { continue };
+            if file.permissions().mode() & EXECUTABLE != 0 {
+                programs.push(path);
+            } else if self.is_script(&path) {
+                let hint = format!("chmod 755 {path}, or move it elsewhere");
+                let message = "it is a script that nobody may run: its executable bit is not set".to_string();
+                self.wrong.push(unreadable(&path, message, Some(hint)));
+            }
+        }
+        programs.sort();
+        programs
+    }
+
+    fn is_script(&self, path: &str) -> bool {
+        let mut start = [0; 2];
+        let read = fs::File::open(self.root.join(path)).and_then(|mut file| file.read_exact(&mut start));
+        read.is_ok() && start == *b"#!"
+    }
+
+    fn file(&mut self, path: &str) {
+        match self.bytes(path) {
+            Err(error) => self.failed(path, &error),
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => _ = self.texts.insert(path.into(), text.into()),
+                Err(error) => {
+                    let at = error.utf8_error().valid_up_to();
+                    let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+                    let message = format!("the file is not UTF-8: line {line} cannot be read");
+                    self.wrong.push(unreadable(path, message, None));
+                }
+            },
+        }
+    }
+
+    fn bytes(&self, path: &str) -> io::Result<Vec<u8>> {
+        let about = fs::metadata(self.root.join(path))?;
+        if !about.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        if about.len() > FILE_LIMIT_BYTES {
+            return Err(io::Error::other(format!("it has more than {FILE_LIMIT_BYTES} bytes")));
+        }
+        fs::read(self.root.join(path))
+    }
+
+    fn failed(&mut self, path: &str, error: &io::Error) {
+        let text = error.to_string();
+        let why = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        self.wrong.push(unreadable(path, format!("cannot be read: {why}"), None));
+    }
+}

@@ -1,0 +1,155 @@
+//! `files/`: what gets uploaded. Nothing outside of it can be named, by `..` or by a link.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::config::text::hints::did_you_mean;
+use crate::config::text::paths::check_path;
+use crate::domain::base::digest::hex;
+use crate::domain::task::task::{Files, TreeFile};
+use crate::local::beneath;
+use crate::local::planned::reason;
+
+/// Largest template, in bytes: it is held in memory and becomes part of a plan in the journal.
+pub const TEXT_LIMIT_BYTES: u64 = 1024 * 1024;
+
+/// Bytes read at a time while a file is hashed.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Most names that are looked at for the nearest one, when a file does not exist.
+const NAMES_LIMIT: usize = 10_000;
+
+/// Most files of a tree: each is looked at on each host.
+const TREE_LIMIT: usize = 2_000;
+
+/// The files below `files/` of a configuration directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesDir(PathBuf);
+
+impl FilesDir {
+    /// The files of the configuration at `root`. Nothing is read yet.
+    pub fn new(root: &Path) -> Self {
+        FilesDir(root.join("files"))
+    }
+
+    /// Where the file really is, links resolved. The error names `files/PATH`, and the nearest file
+    /// that exists.
+    pub fn resolve(&self, path: &str) -> Result<PathBuf, String> {
+        check_path(path)?;
+        let named = |error: io::Error| format!("files/{path}: {}", reason(&error));
+        let (root, below) = beneath::place(&self.0, Path::new(path)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => self.missing(path),
+            _ => named(error),
+        })?;
+        let real = root.join(below);
+        if !fs::metadata(&real).map_err(named)?.is_file() {
+            return Err(format!("files/{path}: is no regular file"));
+        }
+        Ok(real)
+    }
+
+    /// Where the directory really is.
+    fn directory(&self, path: &str) -> Result<PathBuf, String> {
+        check_path(path)?;
+        let named = |error: io::Error| format!("files/{path}: {}", reason(&error));
+        let real = fs::canonicalize(self.0.join(path)).map_err(named)?;
+        match real.starts_with(fs::canonicalize(&self.0).map_err(named)?) && real.is_dir() {
+            true => Ok(real),
+            false => Err(format!("files/{path}: is no directory below files/")),
+        }
+    }
+
+    fn open(&self, path: &str) -> Result<File, String> {
+        check_path(path)?;
+        beneath::open(&self.0, Path::new(path)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => self.missing(path),
+            _ => format!("files/{path}: {}", reason(&error)),
+        })
+    }
+
+    fn missing(&self, path: &str) -> String {
+        let names = self.names();
+        let guess = did_you_mean(path, names.iter().map(String::as_str));
+        format!("files/{path}: does not exist{guess}")
+    }
+
+    /// Names of what there is, at most [`NAMES_LIMIT`].
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut folders = vec![self.0.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if names.len() + folders.len() >= NAMES_LIMIT {
+                    return names;
+                }
+                let path = entry.path();
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(path);
+                } else if let Ok(name) = path.strip_prefix(&self.0) {
+                    names.push(name.to_string_lossy().into_owned());
+                }
+            }
+        }
+        names
+    }
+}
+
+impl Files for FilesDir {
+    fn sha256(&self, path: &str) -> Result<String, String> {
+        let mut file = self.open(path)?;
+        let mut hash = Sha256::new();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let read = file.read(&mut chunk).map_err(|error| format!("files/{path}: {}", reason(&error)))?;
+            if read == 0 {
+                return Ok(hex(&hash.finalize()));
+            }
+            hash.update(&chunk[..read]);
+        }
+    }
+
+    fn text(&self, path: &str) -> Result<String, String> {
+        let mut bytes = Vec::new();
+        let mut file = self.open(path)?.take(TEXT_LIMIT_BYTES + 1);
+        file.read_to_end(&mut bytes).map_err(|error| format!("files/{path}: {}", reason(&error)))?;
+        if bytes.len() as u64 > TEXT_LIMIT_BYTES {
+            return Err(format!("files/{path}: a template has at most {TEXT_LIMIT_BYTES} bytes"));
+        }
+        String::from_utf8(bytes).map_err(|_| format!("files/{path}: is not UTF-8"))
+    }
+
+    fn tree(&self, path: &str) -> Result<Vec<TreeFile>, String> {
+        let root = self.directory(path)?;
+        let (mut found, mut folders) = (Vec::new(), vec![root.clone()]);
+        while let Some(folder) = folders.pop() {
+            let entries =
+                fs::read_dir(&folder).map_err(|error| format!("files/{path}: {}", reason(&error)))?;
+            for entry in entries.flatten() {
+                let below = entry.path();
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(below);
+                    continue;
+                }
+                let name = below.strip_prefix(&root).ok().and_then(Path::to_str);
+                let name = name.ok_or_else(|| format!("files/{path}: holds a name that is not UTF-8"))?;
+                let whole = format!("{}/{name}", path.trim_end_matches('/'));
+                let mode = self.open(&whole).and_then(|file| {
+                    file.metadata().map_err(|error| format!("files/{whole}: {}", reason(&error)))
+                })?;
+                let executable = mode.permissions().mode() & 0o100 != 0;
+                found.push(TreeFile { path: name.into(), sha256: self.sha256(&whole)?, executable });
+            }
+            if found.len() + folders.len() > TREE_LIMIT {
+                return Err(format!(
+                    "files/{path}: holds more than {TREE_LIMIT} files; upload an archive instead"
+                ));
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+}

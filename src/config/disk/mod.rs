@@ -1,0 +1,5 @@
+//! Reading the directory.
+
+pub mod disk;
+pub mod facts;
+pub mod files;

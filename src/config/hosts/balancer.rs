@@ -1,0 +1,195 @@
+//! The `balancer` table of a group: read as it is written, and resolved once all hosts are known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::drivers::{self, Kind};
+use crate::config::text::diagnostic::Doc;
+use crate::config::text::reader::Reader;
+use crate::config::text::templates;
+use crate::domain::ask::command::Params;
+use crate::domain::base::name::HostName;
+use crate::domain::inventory::inventory::{
+    Balancer, Driver, ENABLE_TIMEOUT, Endpoint, Host, Inventory, OnDrainTimeout,
+};
+use crate::domain::inventory::rotation::Floor;
+use crate::domain::inventory::selector::select;
+use crate::domain::plan::plan::vars_of;
+use crate::domain::value::template;
+
+const DRIVERS: [(&str, Kind); 4] =
+    [("nginx", Kind::Nginx), ("haproxy", Kind::Haproxy), ("file", Kind::File), ("command", Kind::Command)];
+
+const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How a host is written in balancers that have names for their servers.
+const DEFAULT_SERVER: &str = "{{ host.short }}";
+
+/// A balancer before its selector and templates are looked at. What was wrong is absent, so that the
+/// rest of it can still be looked at.
+pub struct RawBalancer {
+    pub span: Range<usize>,
+    kind: Option<Kind>,
+    on: Option<Spanned<String>>,
+    server: Option<Spanned<String>>,
+    driver: Option<Driver>,
+    drain_timeout: Duration,
+    on_drain_timeout: OnDrainTimeout,
+    enable_timeout: Duration,
+    min_in_service: Option<Floor>,
+}
+
+/// Reads the `balancer` table of `group`, if there is one.
+pub fn read(group: &mut Reader<'_>, name: &str) -> Option<RawBalancer> {
+    let mut table = group.table("balancer", format!("the balancer of `{name}`"))?;
+    let span = group.key_span("balancer")?;
+    let mut raw = RawBalancer {
+        span,
+        kind: table.required("driver").and_then(|_| table.one_of("driver", &DRIVERS)),
+        on: None,
+        server: None,
+        driver: None,
+        drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+        on_drain_timeout: OnDrainTimeout::default(),
+        enable_timeout: ENABLE_TIMEOUT,
+        min_in_service: None,
+    };
+    // Which keys there are depends on the driver: without one, complaints would be guesses.
+    let Some(kind) = raw.kind else { return Some(raw) };
+    raw.min_in_service = read_floor(&mut table);
+    if kind != Kind::File {
+        raw.on = table.required("on");
+        raw.drain_timeout = table.duration("drain_timeout").unwrap_or(DEFAULT_DRAIN_TIMEOUT);
+        raw.on_drain_timeout = table.one_of("on_drain_timeout", kind.drain_timeouts()).unwrap_or_default();
+    }
+    if matches!(kind, Kind::Haproxy | Kind::Command) {
+        raw.enable_timeout =
+            table.positive_duration("enable_timeout", "no server is up at once").unwrap_or(ENABLE_TIMEOUT);
+    }
+    raw.server = match kind {
+        Kind::File => table.required("path"),
+        Kind::Nginx => table.required("server"),
+        Kind::Haproxy | Kind::Command => server_or_default(&mut table),
+    };
+    raw.driver = drivers::read(&mut table, kind);
+    table.finish();
+    Some(raw)
+}
+
+fn server_or_default(table: &mut Reader<'_>) -> Option<Spanned<String>> {
+    match table.value("server") {
+        Some(_) => table.required("server"),
+        None => Some(Spanned::new(table.span.clone()?, DEFAULT_SERVER.to_string())),
+    }
+}
+
+/// A number of servers, or whole percents of them.
+fn read_floor(table: &mut Reader<'_>) -> Option<Floor> {
+    let value = table.value("min_in_service")?;
+    let doc = table.doc;
+    let percent = |text: &str| text.strip_suffix('%')?.trim().parse::<u8>().ok().filter(|n| *n <= 100);
+    let floor = match value.get_ref() {
+        DeValue::Integer(number) => {
+            usize::from_str_radix(number.as_str(), number.radix()).ok().map(Floor::Servers)
+        }
+        DeValue::String(text) => percent(text).map(Floor::Percent),
+        _ => None,
+    };
+    if floor.is_none() {
+        let message = "`min_in_service` is a number of servers such as 2, or a part of them such as \"75%\"";
+        doc.report(value.span(), message, "percents are whole, from 0% to 100%".to_string());
+    }
+    floor
+}
+
+/// Finds the balancer's hosts, and proves that each host of the group can be written there.
+/// `within` is the file's part of the inventory, `group` the qualified name.
+pub fn resolve(doc: Doc<'_>, raw: &RawBalancer, within: &Inventory, group: &str) -> Option<Balancer> {
+    let kind = raw.kind?;
+    let on = match kind {
+        Kind::File => Some(members_of(within, group).map(|host| host.endpoint.clone()).collect()),
+        _ => raw.on.as_ref().and_then(|on| hosts_of(doc, on, within)),
+    };
+    let members = raw.server.as_ref().and_then(|server| check_servers(doc, kind, server, within, group));
+    Some(Balancer {
+        name: group.into(),
+        on: on?,
+        server: raw.server.as_ref()?.get_ref().clone(),
+        driver: raw.driver.clone()?,
+        drain_timeout: raw.drain_timeout,
+        on_drain_timeout: raw.on_drain_timeout,
+        enable_timeout: raw.enable_timeout,
+        min_in_service: raw.min_in_service,
+        members: members?,
+    })
+}
+
+fn hosts_of(doc: Doc<'_>, on: &Spanned<String>, within: &Inventory) -> Option<Vec<Endpoint>> {
+    match select(within, on.get_ref()) {
+        Ok(names) => {
+            let hosts = names.iter().filter_map(|name| within.host(name));
+            Some(hosts.map(|host| host.endpoint.clone()).collect())
+        }
+        Err(why) => {
+            doc.report(on.span(), format!("`on`: {why}"), "it selects within this file".to_string());
+            None
+        }
+    }
+}
+
+fn members_of<'a>(within: &'a Inventory, group: &str) -> impl Iterator<Item = &'a Host> {
+    let members: BTreeSet<&HostName> =
+        within.groups.get(group).into_iter().flat_map(|group| &group.hosts).collect();
+    within.hosts.iter().filter(move |host| members.contains(&host.name))
+}
+
+/// How each host of the group is written. Two hosts written alike would be drained together, unless
+/// what is written is a path on each of them.
+fn check_servers(
+    doc: Doc<'_>,
+    kind: Kind,
+    server: &Spanned<String>,
+    within: &Inventory,
+    group: &str,
+) -> Option<BTreeMap<HostName, String>> {
+    let key = kind.server_key();
+    if !templates::syntax(doc, key, server) {
+        return None;
+    }
+    let mut members = BTreeMap::new();
+    let mut written = BTreeMap::new();
+    for host in members_of(within, group) {
+        if let Some(name) =
+            template::names_used(server.get_ref()).iter().find(|name| host.secrets.contains_key(*name))
+        {
+            let message = format!(
+                "`{key}` of {} cannot read the secret `{name}`: balancers are told it, and show it",
+                host.name
+            );
+            doc.wrong(server.span(), message);
+            return None;
+        }
+        let text = template::text(server.get_ref(), &vars_of(host, None, &Params::new()));
+        let text = match text.and_then(|text| kind.check_server(&text).map(|()| text)) {
+            Ok(text) => text,
+            Err(why) => {
+                doc.wrong(server.span(), format!("`{key}` of {}: {why}", host.name));
+                return None;
+            }
+        };
+        if let Some(other) = written.insert(text.clone(), &host.name)
+            && kind != Kind::File
+        {
+            let message = format!("`{key}` is `{text}` for {other} and for {}", host.name);
+            let hint = "each host needs its own, such as \"{{ host.address }}:8080\"".to_string();
+            doc.report(server.span(), message, hint);
+            return None;
+        }
+        members.insert(host.name.clone(), text);
+    }
+    Some(members)
+}

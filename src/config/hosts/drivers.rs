@@ -1,0 +1,172 @@
+//! What each driver of a balancer is told.
+
+use serde_json::{Value, json};
+use toml::Spanned;
+
+use crate::config::text::reader::Reader;
+use crate::domain::inventory::inventory::{
+    Commands, Driver, Haproxy, HealthFile, Nginx, NginxStyle, OnDrainTimeout, Present, Socket,
+};
+use crate::domain::value::template::{self, Vars};
+
+const STYLES: [(&str, NginxStyle); 2] = [("down", NginxStyle::Down), ("comment", NginxStyle::Comment)];
+const PRESENT: [(&str, Present); 2] = [("in", Present::In), ("out", Present::Out)];
+const DEFAULT_TEST: &str = "nginx -t -c {{ config }}";
+const DEFAULT_RELOAD: &str = "nginx -s reload -c {{ config }}";
+
+/// `ps` and `awk` are on every host that runs nginx; one line is `PID/PARENT` of one worker.
+const DEFAULT_WORKERS: &str =
+    r#"ps -e -o pid= -o ppid= -o args= | awk '$3 == "nginx:" && $4 == "worker" { print $1 "/" $2 }'"#;
+
+/// Longest path of a socket that the system takes, in bytes.
+const SOCKET_PATH_BYTES: usize = 107;
+
+/// HAProxy alone can end the requests of one server: nginx's old workers hold those of all.
+const DRAIN_TIMEOUTS: [(&str, OnDrainTimeout); 3] =
+    [("continue", OnDrainTimeout::Continue), ("fail", OnDrainTimeout::Fail), ("kill", OnDrainTimeout::Kill)];
+
+/// Which driver.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    Nginx,
+    Haproxy,
+    File,
+    Command,
+}
+
+impl Kind {
+    /// What can be done about requests that outlast the drain.
+    pub fn drain_timeouts(self) -> &'static [(&'static str, OnDrainTimeout)] {
+        match self {
+            Kind::Haproxy => &DRAIN_TIMEOUTS,
+            Kind::Nginx | Kind::File | Kind::Command => &DRAIN_TIMEOUTS[..2],
+        }
+    }
+
+    /// The key that says how a host is written.
+    pub fn server_key(self) -> &'static str {
+        if self == Kind::File { "path" } else { "server" }
+    }
+
+    /// Why a host cannot be written so.
+    pub fn check_server(self, text: &str) -> Result<(), String> {
+        match self {
+            Kind::Haproxy => check_name(text),
+            Kind::File if !text.starts_with('/') => Err(format!("`{text}` is no absolute path")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The names that HAProxy takes: anything else would be read as another command.
+fn check_name(name: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+    match !name.is_empty() && name.chars().all(plain) {
+        true => Ok(()),
+        false => Err(format!("`{name}` is no name of HAProxy's (letters, digits, _ . : -)")),
+    }
+}
+
+/// Reads the keys of one driver.
+pub fn read(table: &mut Reader<'_>, kind: Kind) -> Option<Driver> {
+    match kind {
+        Kind::Nginx => read_nginx(table).map(Driver::Nginx),
+        Kind::Haproxy => read_haproxy(table).map(Driver::Haproxy),
+        Kind::File => read_file(table).map(Driver::File),
+        Kind::Command => read_commands(table).map(Driver::Command),
+    }
+}
+
+fn read_nginx(table: &mut Reader<'_>) -> Option<Nginx> {
+    let style = table.one_of("style", &STYLES).unwrap_or(NginxStyle::Down);
+    let sudo = table.bool("sudo");
+    let config = table.required("config").map(Spanned::into_inner);
+    let about = Value::String(config.clone().unwrap_or_default());
+    let vars = Vars::from([("config".to_string(), about)]);
+    let test = nginx_command(table, "test", DEFAULT_TEST, &vars);
+    let reload = nginx_command(table, "reload", DEFAULT_RELOAD, &vars);
+    let workers = nginx_command(table, "workers", DEFAULT_WORKERS, &vars);
+    Some(Nginx { config: config?, style, test: test?, reload: reload?, workers: workers?, sudo })
+}
+
+/// A command of nginx's driver, rendered: it knows `config` and nothing else.
+fn nginx_command(table: &mut Reader<'_>, key: &'static str, default: &str, vars: &Vars) -> Option<String> {
+    let written = table.string(key);
+    let text = written.as_ref().map_or(default, |text| text.get_ref());
+    match template::check_script(text).and_then(|()| template::script(text, vars)) {
+        Ok(command) => Some(command),
+        Err(why) => {
+            let span = written.map(|text| text.span()).or_else(|| table.span.clone());
+            table.doc.report(span, format!("`{key}`: {why}"), "it knows `config` only".to_string());
+            None
+        }
+    }
+}
+
+fn read_haproxy(table: &mut Reader<'_>) -> Option<Haproxy> {
+    let doc = table.doc;
+    let sudo = table.bool("sudo");
+    let socket = table.required("socket").and_then(|text| {
+        let hint = "such as \"/run/haproxy/admin.sock\" or \"127.0.0.1:9999\"".to_string();
+        let wrong = |why: String| doc.report(text.span(), format!("`socket`: {why}"), hint);
+        read_socket(text.get_ref()).map_err(wrong).ok()
+    });
+    let backend = table.required("backend").and_then(|name| {
+        let wrong = |why| doc.wrong(name.span(), format!("`backend`: {why}"));
+        check_name(name.get_ref()).map_err(wrong).ok().map(|()| name.into_inner())
+    });
+    if let (true, Some(Socket::Tcp { .. })) = (sudo, &socket) {
+        doc.wrong(table.key_span("sudo"), "`sudo` is for a socket that is a file");
+    }
+    Some(Haproxy { socket: socket?, backend: backend?, sudo })
+}
+
+fn read_socket(text: &str) -> Result<Socket, String> {
+    if text.starts_with('/') {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/_.@%+=-".contains(c);
+        return match text.chars().all(plain) && text.len() <= SOCKET_PATH_BYTES {
+            true => Ok(Socket::Unix(text.to_string())),
+            false => Err(format!("`{text}` is too long for a socket, or holds more than letters and digits")),
+        };
+    }
+    let (address, port) = text.rsplit_once(':').ok_or("neither an absolute path nor HOST:PORT")?;
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or(format!("`{port}` is no port"))?;
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    match address.is_empty() {
+        true => Err("there is no host before the port".into()),
+        false => Ok(Socket::Tcp { address: address.to_string(), port }),
+    }
+}
+
+fn read_file(table: &mut Reader<'_>) -> Option<HealthFile> {
+    let present = table.one_of("present", &PRESENT).unwrap_or(Present::In);
+    let sudo = table.bool("sudo");
+    if table.value("settle").is_none() {
+        table.missing("settle");
+    }
+    let settle = table.positive_duration("settle", "the balancer needs time to notice");
+    Some(HealthFile { present, settle: settle?, sudo })
+}
+
+fn read_commands(table: &mut Reader<'_>) -> Option<Commands> {
+    let sudo = table.bool("sudo");
+    let drain = driver_command(table, "drain");
+    let enable = driver_command(table, "enable");
+    let status = driver_command(table, "status");
+    Some(Commands { drain: drain?, enable: enable?, status: status?, sudo })
+}
+
+/// A template that is rendered for each host when it is run; rehearsed here.
+fn driver_command(table: &mut Reader<'_>, key: &'static str) -> Option<String> {
+    let text = table.required(key)?;
+    let host = json!({ "name": "web1.example.com", "short": "web1" });
+    let sample = Vars::from([("server".to_string(), json!("web1")), ("host".to_string(), host)]);
+    match template::check_script(text.get_ref()).and_then(|()| template::script(text.get_ref(), &sample)) {
+        Ok(_) => Some(text.into_inner()),
+        Err(why) => {
+            let hint = "it knows `server`, `host.name` and `host.short`".to_string();
+            table.doc.report(text.span(), format!("`{key}`: {why}"), hint);
+            None
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! `hosts/NAME.toml` as it is written: groups with their settings, before anything is resolved.
+//! A superset of Ansible's TOML inventory.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::balancer::{self, RawBalancer};
+use crate::config::text::diagnostic::Doc;
+use crate::config::text::reader::{self, Entry, Reader};
+use crate::config::text::vars::{self, Values};
+use crate::domain::base::name::check_name;
+use crate::domain::base::nodeset;
+use crate::domain::inventory::inventory::Endpoint;
+
+/// One file: the top-level group `name`.
+pub struct HostFile<'t> {
+    pub doc: Doc<'t>,
+    pub name: String,
+    /// `[all]`: for every host of the file.
+    pub all: Layer,
+    pub checks: Vec<Spanned<String>>,
+    pub groups: Vec<RawGroup>,
+}
+
+/// One table of a file.
+pub struct RawGroup {
+    /// Without the file's name.
+    pub name: Spanned<String>,
+    pub hosts: Vec<RawHost>,
+    pub children: Vec<Spanned<String>>,
+    pub layer: Layer,
+    pub checks: Vec<Spanned<String>>,
+    /// Tag, and the hosts that carry it.
+    pub tags: Vec<(Spanned<String>, Vec<Spanned<String>>)>,
+    pub balancer: Option<RawBalancer>,
+}
+
+/// A host where a group names it, with what is written next to it.
+pub struct RawHost {
+    pub written: String,
+    pub span: Range<usize>,
+    pub layer: Layer,
+}
+
+/// What hosts inherit from group to group; the nearest to the host wins.
+#[derive(Clone, Default)]
+pub struct Layer {
+    pub vars: Values,
+    pub address: Option<String>,
+    pub port: Option<u16>,
+    pub login: Option<String>,
+    pub via: Option<Via>,
+}
+
+/// A jump host by name.
+#[derive(Clone)]
+pub struct Via {
+    pub name: Spanned<String>,
+    /// Written for this one host, not for a group.
+    pub own: bool,
+}
+
+impl Layer {
+    /// Puts `nearer` on top: what it says replaces what was said before.
+    pub fn cover(&mut self, nearer: &Layer) {
+        self.vars.cover(&nearer.vars);
+        replace(&mut self.address, &nearer.address);
+        replace(&mut self.port, &nearer.port);
+        replace(&mut self.login, &nearer.login);
+        replace(&mut self.via, &nearer.via);
+    }
+}
+
+fn replace<T: Clone>(old: &mut Option<T>, new: &Option<T>) {
+    if new.is_some() {
+        old.clone_from(new);
+    }
+}
+
+/// Reads the file of the group `name`.
+pub fn read<'t>(doc: Doc<'t>, name: &str) -> HostFile<'t> {
+    let (doc, table) = reader::parse(doc);
+    let mut file =
+        HostFile { doc, name: name.into(), all: Layer::default(), checks: Vec::new(), groups: Vec::new() };
+    for (key, value) in Reader::new(doc, "the file", &table, None).rest() {
+        let DeValue::Table(_) = value.get_ref() else {
+            let message = format!("`{}` stands outside of any group", key.get_ref());
+            doc.report(key.span(), message, "write it below a group, such as [web]".to_string());
+            continue;
+        };
+        let what = format!("group `{}`", key.get_ref());
+        let Some(reader) = Reader::of_value(doc, what, key.get_ref(), value) else { continue };
+        if key.get_ref() == "all" {
+            (file.all, file.checks) = read_all(reader);
+        } else {
+            file.groups.push(read_group(reader, key));
+        }
+    }
+    file
+}
+
+fn read_all(mut reader: Reader<'_>) -> (Layer, Vec<Spanned<String>>) {
+    let layer = group_layer(&mut reader);
+    let checks = reader.strings("checks");
+    reader.finish();
+    (layer, checks)
+}
+
+fn read_group(mut reader: Reader<'_>, name: Spanned<String>) -> RawGroup {
+    check_group_name(reader.doc, &name);
+    let doc = reader.doc;
+    let group = RawGroup {
+        hosts: read_hosts(&mut reader),
+        children: reader.strings("children"),
+        layer: group_layer(&mut reader),
+        checks: reader.strings("checks"),
+        tags: reader.entries("tags").into_iter().map(|entry| read_tag(doc, entry)).collect(),
+        balancer: balancer::read(&mut reader, name.get_ref()),
+        name,
+    };
+    reader.finish();
+    group
+}
+
+fn check_group_name(doc: Doc<'_>, name: &Spanned<String>) {
+    if let Err(why) = check_name(name.get_ref()) {
+        doc.wrong(name.span(), format!("`{}` cannot name a group: {why}", name.get_ref()));
+    } else if name.get_ref().contains('.') {
+        let message = format!("`{}` cannot name a group: a dot separates file and group", name.get_ref());
+        doc.report(name.span(), message, "write `children` to nest groups".to_string());
+    }
+}
+
+fn group_layer(reader: &mut Reader<'_>) -> Layer {
+    let doc = reader.doc;
+    let mut layer = Layer::default();
+    let secrets = reader.string("secrets").map(|path| vars::read_age(doc, &path)).unwrap_or_default();
+    if let Some(mut table) = reader.table("vars", "`vars`") {
+        // Ansible writes connection settings of a group among its vars.
+        layer.port = table.port("ansible_port");
+        layer.login = table.word("ansible_user");
+        layer.vars = vars::read(doc, table.rest());
+    }
+    layer.vars = secrets.covered(&layer.vars);
+    replace(&mut layer.login, &reader.word("login"));
+    replace(&mut layer.port, &reader.port("port"));
+    layer.via = reader.string("via").map(|name| Via { name, own: false });
+    layer
+}
+
+fn read_tag(doc: Doc<'_>, (tag, value): Entry<'_>) -> (Spanned<String>, Vec<Spanned<String>>) {
+    if let Err(why) = check_name(tag.get_ref()) {
+        doc.wrong(tag.span(), format!("`{}` cannot name a tag: {why}", tag.get_ref()));
+    }
+    let hosts = reader::strings(doc, tag.get_ref(), value);
+    (tag, hosts)
+}
+
+/// `hosts`: a node set, an array of them, or Ansible's table of host -> vars.
+fn read_hosts(reader: &mut Reader<'_>) -> Vec<RawHost> {
+    let doc = reader.doc;
+    let Some(value) = reader.value("hosts") else { return Vec::new() };
+    let mut hosts = Vec::new();
+    if let DeValue::Table(_) = value.get_ref() {
+        for (name, settings) in reader.entries("hosts") {
+            let layer = host_layer(doc, &name, settings);
+            hosts.extend(named(doc, &name, &layer));
+        }
+        return hosts;
+    }
+    for set in reader::strings(doc, "hosts", value) {
+        hosts.extend(named(doc, &set, &Layer::default()));
+    }
+    hosts
+}
+
+/// The machine of rollcall itself has a name that no host can have.
+fn check_host_name(name: &str) -> Result<(), String> {
+    match name == Endpoint::HERE {
+        true => Err("steps call the machine of rollcall itself so".into()),
+        false => check_name(name),
+    }
+}
+
+fn named(doc: Doc<'_>, set: &Spanned<String>, layer: &Layer) -> Vec<RawHost> {
+    let names = nodeset::expand(set.get_ref()).and_then(|names| {
+        let bad = names.iter().find_map(|name| check_host_name(name).err().map(|why| (name.clone(), why)));
+        doc.sink.count_hosts(names.len())?;
+        bad.map_or(Ok(names), |(name, why)| Err(format!("`{name}` cannot name a host: {why}")))
+    });
+    match names {
+        Ok(names) => {
+            let host = |written| RawHost { written, span: set.span(), layer: layer.clone() };
+            names.into_iter().map(host).collect()
+        }
+        Err(why) => {
+            doc.wrong(set.span(), why);
+            Vec::new()
+        }
+    }
+}
+
+fn host_layer(doc: Doc<'_>, name: &Spanned<String>, value: &Spanned<DeValue<'_>>) -> Layer {
+    let what = format!("host `{}`", name.get_ref());
+    let Some(mut reader) = Reader::of_value(doc, what, name.get_ref(), value) else {
+        return Layer::default();
+    };
+    let mut layer = Layer {
+        address: reader.word("ansible_host"),
+        port: reader.port("ansible_port"),
+        login: reader.word("ansible_user"),
+        ..Layer::default()
+    };
+    replace(&mut layer.address, &reader.word("address"));
+    replace(&mut layer.port, &reader.port("port"));
+    replace(&mut layer.login, &reader.word("login"));
+    layer.via = reader.string("via").map(|name| Via { name, own: true });
+    layer.vars = vars::read(doc, reader.rest());
+    layer
+}

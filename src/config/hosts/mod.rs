@@ -1,0 +1,11 @@
+//! `hosts/*.toml`, and scripts in their place.
+
+pub mod balancer;
+pub mod drivers;
+pub mod hosts;
+pub mod inventory;
+pub mod listing;
+pub mod script;
+pub mod scripted;
+pub mod tree;
+pub mod via;

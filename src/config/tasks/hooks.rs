@@ -1,0 +1,45 @@
+//! `[[hooks.before]]` and the like: steps that run once for a whole run, on the machine of rollcall.
+
+use super::steps::{self, Named};
+use crate::config::text::reader::Reader;
+use crate::config::text::templates::Known;
+use crate::domain::task::task::{Hook, Hooks};
+
+/// What steps of hosts have, and hooks have not: they are one for all, and done once.
+const NOT_OF_HOOKS: [&str; 11] =
+    ["when", "loop", "on", "notify", "undo", "register", "retries", "until", "run_once", "throttle", "tags"];
+
+/// Reads all hooks of a task. Their templates know the task's vars and its parameters, and no host.
+pub fn read(file: &mut Reader<'_>, known: &Known) -> (Hooks, Named) {
+    let Some(mut table) = file.table("hooks", "`hooks`") else { return Default::default() };
+    let (mut hooks, mut named) = (Hooks::new(), Named::default());
+    for hook in Hook::ALL {
+        let key = table.key_span(hook.word());
+        table.tables(hook.word(), "a hook").iter().for_each(refuse);
+        let mut steps = steps::read(&mut table, hook.word(), &mut known.clone());
+        let bodies = std::mem::take(&mut steps.steps);
+        if !bodies.is_empty() {
+            hooks.insert(hook, bodies.into_iter().map(|written| written.step).collect());
+        }
+        // Where they are done has to be allowed, whichever word says so.
+        steps.named.local = key.into_iter().collect();
+        named.extend(steps.named);
+    }
+    table.finish();
+    (hooks, named)
+}
+
+fn refuse(table: &Reader<'_>) {
+    for key in NOT_OF_HOOKS {
+        if let Some(span) = table.key_span(key) {
+            let hint = "hooks are run once for all hosts, one after the other".to_string();
+            table.doc.report(span, format!("`{key}` does not go with hooks"), hint);
+        }
+    }
+    for kind in ["task", "check", "confirm", "reboot"] {
+        if let Some(span) = table.key_span(kind) {
+            let hint = "a hook is done on the machine of rollcall; write `run`".to_string();
+            table.doc.report(span, format!("`{kind}` cannot be a hook"), hint);
+        }
+    }
+}

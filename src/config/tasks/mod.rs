@@ -1,0 +1,8 @@
+//! `tasks/*.toml`.
+
+pub mod bodies;
+pub mod fields;
+pub mod hooks;
+pub mod params;
+pub mod steps;
+pub mod tasks;

@@ -1,0 +1,396 @@
+//! The steps of a task: `[[steps]]`, `[[handlers]]`, `[[rollback]]` and what takes a step back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::bodies;
+use super::fields::{required_text, text};
+use crate::config::text::diagnostic::Doc;
+use crate::config::text::reader::{self, Reader};
+use crate::config::text::templates::{self, Known};
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::task::result::RESULT;
+use crate::domain::task::task::{
+    DEFAULT_DELAY, DEFAULT_TIMEOUT, DeadMan, Each, Step, StepBody, Sudo, Written,
+};
+use crate::domain::value::template;
+
+/// Keys that say what a run does with a step, which a call of another task leaves to that one's steps.
+const NOT_OF_CALLS: [&str; 18] = [
+    "changed_when",
+    "creates",
+    "dead_man",
+    "delay",
+    "env",
+    "failed_when",
+    "in",
+    "register",
+    "removes",
+    "repeatable",
+    "retries",
+    "run_once",
+    "sudo",
+    "throttle",
+    "timeout",
+    "undo",
+    "unless",
+    "until",
+];
+
+/// A list of steps with the spans of what other places name.
+pub struct Steps {
+    pub steps: Vec<Written>,
+    /// Where each is named.
+    pub names: Vec<Spanned<String>>,
+    pub named: Named,
+}
+
+/// What steps name that is written elsewhere, and where they do.
+#[derive(Default)]
+pub struct Named {
+    pub handlers: Vec<Spanned<String>>,
+    pub tasks: Vec<Spanned<String>>,
+    pub checks: Vec<Spanned<String>>,
+    /// Where a step is done on the machine of rollcall.
+    pub local: Vec<Range<usize>>,
+}
+
+impl Named {
+    pub fn extend(&mut self, other: Named) {
+        self.handlers.extend(other.handlers);
+        self.tasks.extend(other.tasks);
+        self.checks.extend(other.checks);
+        self.local.extend(other.local);
+    }
+}
+
+/// Reads a list of steps whose templates may use the names `known`. What they register is known from then on.
+pub fn read(file: &mut Reader<'_>, key: &'static str, known: &mut Known) -> Steps {
+    let what = match key {
+        "rollback" => "a rollback step",
+        "handlers" => "a handler",
+        _ => "a step",
+    };
+    let mut seen = BTreeSet::new();
+    let mut all = Steps { steps: Vec::new(), names: Vec::new(), named: Named::default() };
+    let tables = match key {
+        "steps" => file.required_tables(key, what),
+        _ => file.tables(key, what),
+    };
+    for table in tables {
+        let doc = table.doc;
+        if key != "steps" {
+            refuse_calls(&table);
+        }
+        if key == "rollback" {
+            refuse_questions(&table);
+        }
+        if key == "handlers" {
+            refuse_on_handlers(&table);
+        }
+        let (name, named, written) = read_written(table, known);
+        if let Some(name) = &name {
+            if !seen.insert(name.get_ref().clone()) {
+                doc.wrong(name.span(), format!("two steps are called `{}`", name.get_ref()));
+            }
+            all.names.push(name.clone());
+        }
+        all.named.extend(named);
+        if let Some(register) = written.as_ref().and_then(|written| written.step.register.clone()) {
+            known.names.insert(register);
+        }
+        all.steps.extend(written);
+    }
+    all
+}
+
+type Read = (Option<Spanned<String>>, Named, Option<Written>);
+
+/// The name apart from the step: it is taken even where something else is wrong.
+fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
+    let on = text(&mut table, "on", known);
+    let here = if on.as_deref() == Some(Endpoint::HERE) { table.key_span("on") } else { None };
+    let local = table.key_span("local").or(here).into_iter().collect();
+    let each = read_loop(&mut table, known);
+    let tags = table.strings("tags").into_iter().map(Spanned::into_inner).collect();
+    let handlers = table.strings("notify");
+    let there = |key| table.key_span(key).is_some();
+    let (calls, checks) = (there("task"), there("check"));
+    let tasks = calls.then(|| table.string("task")).flatten().into_iter().collect();
+    let checks = checks.then(|| table.string("check")).flatten().into_iter().collect();
+    let mut known = known.clone();
+    if each.is_some() {
+        known.names.insert("item".into());
+    }
+    let in_same_place = matches!(table.value("undo").map(Spanned::get_ref), Some(DeValue::String(_)));
+    refuse_once_with_undo(&table);
+    let undo = read_undo(&mut table, &known);
+    let (name, step) = read_step(table, &known);
+    let name_of = |name: &Spanned<String>| name.get_ref().clone();
+    let written = step.map(|step| {
+        let local = on.is_none() && step.at.as_ref().is_some_and(Endpoint::is_here);
+        let on = if local { Some(Endpoint::HERE.to_string()) } else { on };
+        let notify = handlers.iter().map(name_of).collect();
+        let place = |undo: Step| match in_same_place {
+            true => Step { dir: step.dir.clone(), env: step.env.clone(), sudo: step.sudo.clone(), ..undo },
+            false => undo,
+        };
+        let undo = undo.into_iter().map(place).collect();
+        Written { step: Step { at: None, ..step }, on, each, tags, notify, undo }
+    });
+    (name, Named { handlers, tasks, checks, local }, written)
+}
+
+/// `loop`: a list, or an expression that is one.
+fn read_loop(table: &mut Reader<'_>, known: &Known) -> Option<Each> {
+    let doc = table.doc;
+    let value = table.value("loop")?;
+    match value.get_ref() {
+        DeValue::String(text) => {
+            let text = Spanned::new(value.span(), text.to_string());
+            templates::expression(doc, "loop", &text, known);
+            Some(Each::Expression(text.into_inner()))
+        }
+        DeValue::Array(items) => {
+            Some(Each::Items(items.iter().map(|item| reader::json(doc, item)).collect()))
+        }
+        _ => {
+            let hint = "such as [\"a\", \"b\"], or the name of a var that holds one".to_string();
+            doc.report(value.span(), "`loop` is a list, or an expression that is one", hint);
+            None
+        }
+    }
+}
+
+/// `undo`: a script, or steps. With `dead_man` it is what the host itself runs.
+fn read_undo(table: &mut Reader<'_>, known: &Known) -> Vec<Step> {
+    if table.key_span("dead_man").is_some() {
+        return Vec::new();
+    }
+    match table.value("undo").map(Spanned::get_ref) {
+        Some(DeValue::Array(_)) => {
+            let tables = table.tables("undo", "a step back");
+            tables.iter().for_each(refuse_calls);
+            tables.iter().for_each(refuse_questions);
+            for (doc, span) in tables.iter().filter_map(|table| Some((table.doc, table.key_span("local")?))) {
+                doc.wrong(span, "a step back is done where its step was: `local` does not go with `undo`");
+            }
+            tables.into_iter().filter_map(|table| read_step(table, known).1).collect()
+        }
+        Some(_) => {
+            let script = text(table, "undo", known);
+            script.map(|script| Step::new("undo", StepBody::Run { script })).into_iter().collect()
+        }
+        None => Vec::new(),
+    }
+}
+
+fn read_step(mut table: Reader<'_>, known: &Known) -> (Option<Spanned<String>>, Option<Step>) {
+    let name = table.required("name");
+    if let Some(name) = &name {
+        templates::names(table.doc, "name", name, known);
+    }
+    let body = bodies::read(&mut table, known);
+    if matches!(body, Some(StepBody::Task { .. })) {
+        refuse_on_calls(&table);
+    }
+    let is_local = table.key_span("local").is_some();
+    let mut after = known.clone();
+    after.names.insert(RESULT.into());
+    let usual = Step::default();
+    let step = Step {
+        when: condition(&mut table, "when", known),
+        creates: text(&mut table, "creates", known),
+        removes: text(&mut table, "removes", known),
+        unless: text(&mut table, "unless", known),
+        dir: text(&mut table, "in", known),
+        env: read_env(&mut table, known),
+        timeout: table.positive_duration("timeout", "no step would ever be done").unwrap_or(DEFAULT_TIMEOUT),
+        retries: table.number("retries", 0, u32::MAX).unwrap_or_default(),
+        delay: table.duration("delay").unwrap_or(DEFAULT_DELAY),
+        until: condition(&mut table, "until", &after),
+        changed_when: condition(&mut table, "changed_when", &after),
+        failed_when: condition(&mut table, "failed_when", &after),
+        warn_only: table.bool("warn_only"),
+        sudo: read_sudo(&mut table, known),
+        repeatable: table.bool("repeatable"),
+        dead_man: read_dead_man(&mut table, known),
+        register: read_register(&mut table, known),
+        run_once: table.bool("run_once"),
+        throttle: table.number("throttle", 1, u32::MAX),
+        at: is_local.then(Endpoint::here),
+        ..usual
+    };
+    needs_retries(&table, &step);
+    keep_env_unseen(&table, body.as_ref(), &step, known);
+    table.finish();
+    let step = name.clone().zip(body).map(|(name, body)| Step { name: name.into_inner(), body, ..step });
+    (name, step)
+}
+
+/// A handler is one step, which whoever notifies it runs.
+fn refuse_on_handlers(table: &Reader<'_>) {
+    for key in ["tags", "loop", "undo", "notify", "run_once", "confirm"] {
+        if let Some(span) = table.key_span(key) {
+            table.doc.wrong(span, format!("`{key}` does not go with a handler"));
+        }
+    }
+}
+
+/// The way back waits for nobody: its host is out of rotation.
+fn refuse_questions(table: &Reader<'_>) {
+    if let Some(span) = table.key_span("confirm") {
+        table.doc.wrong(span, "the way back cannot wait for an answer: `confirm` is for [[steps]]");
+    }
+}
+
+/// What one host did for all, another cannot rely on once it is taken back.
+fn refuse_once_with_undo(table: &Reader<'_>) {
+    if let Some(span) = table.key_span("undo").filter(|_| table.key_span("run_once").is_some()) {
+        table.doc.wrong(span, "`undo` does not go with `run_once`: other hosts go by what it did");
+    }
+}
+
+/// Handlers and steps back are looked up by their place: a task would be many.
+fn refuse_calls(table: &Reader<'_>) {
+    if let Some(span) = table.key_span("task") {
+        table.doc.report(span, "only [[steps]] can call a task", "write what it does as a step".to_string());
+    }
+}
+
+fn refuse_on_calls(table: &Reader<'_>) {
+    for key in NOT_OF_CALLS {
+        if let Some(span) = table.key_span(key) {
+            let hint = "write it to the steps of the task that is called".to_string();
+            table.doc.report(span, format!("`{key}` does not go with `task`"), hint);
+        }
+    }
+}
+
+/// What never holds at the first look is meant to be looked at again.
+fn needs_retries(table: &Reader<'_>, step: &Step) {
+    if step.until.is_some() && step.retries == 0 {
+        let hint = "how many further attempts there may be; `delay` is the time between them".to_string();
+        table.doc.report(table.key_span("until"), "`until` needs `retries`", hint);
+    }
+}
+
+/// The environment of a command reaches the host on standard input; that of everything else, and of `unless`, stands
+/// on a command line there.
+fn keep_env_unseen(table: &Reader<'_>, body: Option<&StepBody>, step: &Step, known: &Known) {
+    let is_command = matches!(body, None | Some(StepBody::Run { .. } | StepBody::Script { .. }));
+    if is_command && step.unless.is_none() {
+        return;
+    }
+    let names = step.env.values().flat_map(|value| template::names_used(value));
+    if let Some(name) = names.into_iter().find(|name| known.secrets.contains(name)) {
+        let message = format!(
+            "`env` cannot read the secret `{name}` here: it would stand on a command line of the host"
+        );
+        let hint = "secrets can stand in `env` of a `run` or `script` without `unless`".to_string();
+        table.doc.report(table.key_span("env"), message, hint);
+    }
+}
+
+fn condition(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<String> {
+    let doc = table.doc;
+    let value = table.value(key)?;
+    if let DeValue::Boolean(yes) = value.get_ref() {
+        return Some(yes.to_string());
+    }
+    let text = table.string(key)?;
+    templates::expression(doc, key, &text, known);
+    Some(text.into_inner())
+}
+
+fn read_register(table: &mut Reader<'_>, known: &Known) -> Option<String> {
+    let name = table.string("register")?;
+    let doc = table.doc;
+    if !crate::domain::base::name::is_identifier(name.get_ref()) {
+        let message = format!("`{}` cannot name a result: no template could read it", name.get_ref());
+        doc.report(name.span(), message, "use letters, digits and _".to_string());
+    } else if known.names.contains(name.get_ref()) || name.get_ref() == RESULT {
+        doc.wrong(name.span(), format!("`{}` is the name of something else already", name.get_ref()));
+    }
+    Some(name.into_inner())
+}
+
+fn read_env(table: &mut Reader<'_>, known: &Known) -> BTreeMap<String, String> {
+    let doc = table.doc;
+    let env = table.entries("env").into_iter().filter_map(|(name, value)| {
+        let value = env_value(doc, &name, value, known)?;
+        Some((name.into_inner(), value))
+    });
+    env.collect()
+}
+
+/// A variable of a step's environment: a string, or a number as it is written.
+fn env_value(
+    doc: Doc<'_>,
+    name: &Spanned<String>,
+    value: &Spanned<DeValue<'_>>,
+    known: &Known,
+) -> Option<String> {
+    if !crate::domain::base::name::is_identifier(name.get_ref()) {
+        doc.wrong(name.span(), format!("`{}` cannot name an environment variable", name.get_ref()));
+    }
+    match value.get_ref() {
+        DeValue::String(text) => {
+            let text = Spanned::new(value.span(), text.to_string());
+            templates::environment(doc, name.get_ref(), &text, known);
+            Some(text.into_inner())
+        }
+        DeValue::Integer(number) => Some(number.to_string()),
+        _ => {
+            doc.wrong(value.span(), format!("`{}` is a string or a whole number", name.get_ref()));
+            None
+        }
+    }
+}
+
+/// `true`, the name of a user, or `{ user = "app", password = "{{ a_secret }}" }`.
+fn read_sudo(table: &mut Reader<'_>, known: &Known) -> Sudo {
+    if let Some(DeValue::Table(_)) = table.value("sudo").map(Spanned::get_ref) {
+        let Some(mut sudo) = table.table("sudo", "`sudo`") else { return Sudo::No };
+        let user = sudo.word("user").unwrap_or_else(|| "root".into());
+        let password = required_text(&mut sudo, "password", known).map(Spanned::into_inner);
+        sudo.finish();
+        return password.map_or(Sudo::No, |password| Sudo::Password { user, password });
+    }
+    match table.value("sudo").map(Spanned::get_ref) {
+        None | Some(DeValue::Boolean(false)) => Sudo::No,
+        Some(DeValue::Boolean(true)) => Sudo::Root,
+        Some(DeValue::String(_)) => table.word("sudo").map(Sudo::User).unwrap_or_default(),
+        Some(_) => {
+            let span = table.value("sudo").map(Spanned::span);
+            table.doc.wrong(
+                span,
+                "`sudo` is true, false, the name of a user, or a table of `user` and `password`",
+            );
+            Sudo::No
+        }
+    }
+}
+
+/// `dead_man` and `undo` go together, and with `run` only: an upload or a link cuts nobody off.
+fn read_dead_man(table: &mut Reader<'_>, known: &Known) -> Option<DeadMan> {
+    let span = table.key_span("dead_man");
+    let within = table.positive_duration("dead_man", "nobody could confirm it in time");
+    let doc = table.doc;
+    span.as_ref()?;
+    let undo = text(table, "undo", known);
+    match (span, table.key_span("undo")) {
+        (Some(span), None) => {
+            let hint = "write undo = \"...\": what the host runs when nobody comes back".to_string();
+            doc.report(span, "`dead_man` needs `undo`", hint);
+        }
+        (Some(span), Some(_)) if table.key_span("run").is_none() => {
+            doc.wrong(span, "`dead_man` goes with `run` only");
+        }
+        _ => {}
+    }
+    Some(DeadMan { within: within?, undo: undo? })
+}

@@ -1,0 +1,209 @@
+//! What is wrong with the configuration, all of it at once: message, place, and what to try.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+use super::hints::{did_you_mean, known_names};
+use crate::config::text::origin::Sources;
+use crate::domain::base::name::count;
+
+/// Most hosts of a configuration: a typing error in a set, or a script that runs wild, must not take the memory of the
+/// daemon.
+pub const HOSTS_LIMIT: usize = 100_000;
+
+/// Mistakes that are printed. Those behind them are mostly the same once more.
+const MISTAKES_SHOWN: usize = 200;
+
+/// One mistake.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Relative to the configuration directory.
+    pub file: String,
+    /// Bytes of the file that are wrong; `None` when it is the file as a whole.
+    pub span: Option<Range<usize>>,
+    pub message: String,
+    /// What to try.
+    pub hint: Option<String>,
+    text: Arc<str>,
+}
+
+/// Every mistake of a configuration, by file and line. Its text is what a terminal shows: each
+/// mistake with line and caret, and a count at the end.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Diagnostics(Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// The mistakes, by file and line.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.0.iter()
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for diagnostic in self.0.iter().take(MISTAKES_SHOWN) {
+            writeln!(f, "{diagnostic}\n")?;
+        }
+        if let Some(more) = self.0.len().checked_sub(MISTAKES_SHOWN).filter(|more| *more > 0) {
+            writeln!(f, "{} more\n", count(more, "mistake"))?;
+        }
+        let files: BTreeSet<&str> = self.0.iter().map(|diagnostic| diagnostic.file.as_str()).collect();
+        write!(f, "{} in {}", count(self.0.len(), "mistake"), count(files.len(), "file"))
+    }
+}
+
+impl fmt::Debug for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let title = Level::ERROR.primary_title(self.message.as_str());
+        let mut group = match &self.span {
+            None => Group::with_title(title).element(Origin::path(self.file.as_str())),
+            Some(span) => {
+                let mark = AnnotationKind::Primary.span(on_one_line(&self.text, span));
+                let snippet = Snippet::source(&*self.text).path(self.file.as_str()).annotation(mark);
+                Group::with_title(title).element(snippet)
+            }
+        };
+        if let Some(hint) = &self.hint {
+            group = group.element(Level::HELP.message(hint.as_str()));
+        }
+        f.write_str(&Renderer::plain().render(&[group]))
+    }
+}
+
+impl fmt::Debug for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The part of `span` on its first line: a caret below twenty lines helps nobody. What a parser
+/// that recovered from an error made up is moved to the nearest place that exists.
+fn on_one_line(text: &str, span: &Range<usize>) -> Range<usize> {
+    let start = text.floor_char_boundary(span.start.min(text.len()));
+    let end = text.ceil_char_boundary(span.end.clamp(start, text.len()));
+    let line_end = text[start..end].find(['\n', '\r']).map_or(end, |at| start + at);
+    start..line_end
+}
+
+/// Where mistakes are collected while the files are read.
+#[derive(Default)]
+pub struct Sink {
+    found: RefCell<Vec<Diagnostic>>,
+    /// Places of files that no message may show.
+    hidden: RefCell<Vec<(String, Range<usize>)>>,
+    /// Hosts that were read.
+    hosts: Cell<usize>,
+}
+
+impl Sink {
+    /// Takes mistakes that were found elsewhere.
+    pub fn extend(&self, found: impl IntoIterator<Item = Diagnostic>) {
+        self.found.borrow_mut().extend(found);
+    }
+
+    /// Counts hosts that are read; an error when there are too many of them.
+    pub fn count_hosts(&self, more: usize) -> Result<(), String> {
+        self.hosts.set(self.hosts.get().saturating_add(more));
+        match self.hosts.get() > HOSTS_LIMIT {
+            true => Err(format!("a configuration has at most {HOSTS_LIMIT} hosts")),
+            false => Ok(()),
+        }
+    }
+
+    /// All mistakes by file and line, each once; `None` when there are none.
+    pub fn into_diagnostics(self) -> Option<Diagnostics> {
+        let mut found = self.found.into_inner();
+        for (file, place) in self.hidden.into_inner() {
+            let of_file = found.iter_mut().filter(|diagnostic| diagnostic.file == file);
+            of_file.for_each(|diagnostic| diagnostic.text = blacked_out(&diagnostic.text, &place));
+        }
+        let place = |diagnostic: &Diagnostic| diagnostic.span.as_ref().map(|span| (span.start, span.end));
+        found.sort_by(|a, b| (&a.file, place(a)).cmp(&(&b.file, place(b))));
+        let mut seen = BTreeSet::new();
+        found.retain(|one| seen.insert((one.file.clone(), place(one), one.message.clone())));
+        (!found.is_empty()).then_some(Diagnostics(found))
+    }
+}
+
+/// The same text, as long as it was, with nothing to be read at `place`.
+fn blacked_out(text: &str, place: &Range<usize>) -> Arc<str> {
+    let black = |(at, c): (usize, char)| match place.contains(&at) && !c.is_control() {
+        true => "*".repeat(c.len_utf8()),
+        false => c.to_string(),
+    };
+    text.char_indices().map(black).collect::<String>().into()
+}
+
+/// A file that is being read, where its mistakes go, and where values come from that do not stand in it.
+#[derive(Clone, Copy)]
+pub struct Doc<'t> {
+    pub path: &'t str,
+    pub text: &'t Arc<str>,
+    pub sink: &'t Sink,
+    pub sources: &'t dyn Sources,
+    /// Set where the grammar itself is wrong: what is read from such a file keeps its names known
+    /// to others, but further complaints about it would only be echoes.
+    pub quiet: bool,
+}
+
+impl Doc<'_> {
+    /// Reports a mistake at `span`, with a hint where there is one.
+    pub fn report(
+        &self,
+        span: impl Into<Option<Range<usize>>>,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
+        if self.quiet {
+            return;
+        }
+        self.sink.extend([Diagnostic {
+            file: self.path.to_string(),
+            span: span.into(),
+            message: message.into(),
+            hint: hint.into(),
+            text: self.text.clone(),
+        }]);
+    }
+
+    /// Keeps a place of the file out of every message.
+    pub fn hide(&self, span: Range<usize>) {
+        self.sink.hidden.borrow_mut().push((self.path.to_string(), span));
+    }
+
+    /// Reports a mistake that needs no hint.
+    pub fn wrong(&self, span: impl Into<Option<Range<usize>>>, message: impl Into<String>) {
+        self.report(span, message, None);
+    }
+
+    /// Reports a name that nothing has: `no check set is called ...`, with the nearest that something has.
+    pub fn unknown<'n>(
+        &self,
+        span: Range<usize>,
+        kind: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'n str>,
+    ) {
+        let known: Vec<&str> = known.into_iter().collect();
+        let message = format!("no {kind} is called `{name}`{}", did_you_mean(name, known.iter().copied()));
+        self.report(span, message, known_names(known));
+    }
+}
+
+/// A mistake of a whole file or directory that could not be read.
+pub fn unreadable(file: &str, message: String, hint: Option<String>) -> Diagnostic {
+    Diagnostic { file: file.into(), span: None, message, hint, text: Arc::from("") }
+}

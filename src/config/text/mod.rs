@@ -1,0 +1,10 @@
+//! Text with places: diagnostics, the reader of tables, templates, values and where they come from.
+
+pub mod diagnostic;
+pub mod hints;
+pub mod origin;
+pub mod paths;
+pub mod reader;
+pub mod templates;
+pub mod texts;
+pub mod vars;

@@ -1,0 +1,42 @@
+//! Values that are elsewhere than in the configuration: where they are, and who reads them.
+
+use zeroize::Zeroizing;
+
+/// Where a value is to be read.
+pub enum Origin {
+    File(String),
+    Env(String),
+    Command(String),
+    Credential(String),
+    Age(String),
+}
+
+/// Why a value could not be read, and what to try.
+pub struct Trouble {
+    pub why: String,
+    pub hint: Option<String>,
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Trouble {
+        Trouble { why, hint: None }
+    }
+}
+
+/// A text that may be a secret.
+pub type Text = Zeroizing<String>;
+
+/// Reads values.
+pub trait Sources {
+    /// The value, without the line end behind it.
+    fn read(&self, origin: &Origin) -> Result<Text, Trouble>;
+}
+
+/// Reads nothing.
+pub struct Nowhere;
+
+impl Sources for Nowhere {
+    fn read(&self, _: &Origin) -> Result<Text, Trouble> {
+        Err("only a configuration that is read from a disk knows what stands elsewhere".to_string().into())
+    }
+}

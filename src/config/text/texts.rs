@@ -1,0 +1,7 @@
+//! What was read of the configuration directory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Path relative to the configuration directory -> content.
+pub type Texts = BTreeMap<String, Arc<str>>;

@@ -1,0 +1,191 @@
+//! Vars: values that stand in the files, and values that are read from elsewhere while the configuration is
+//! loaded; those that are secret apart from the others.
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::diagnostic::Doc;
+
+use super::reader::{self, Entry, Reader};
+use crate::config::text::origin::Origin;
+use crate::domain::base::name::is_identifier;
+use crate::domain::value::secret::{Secret, SecretVars};
+use crate::domain::value::template::Vars;
+
+/// Keys that make a table the description of a var. A table without any of them is a value itself.
+/// Names that templates give a meaning of their own.
+pub const RESERVED_VARS: [&str; 3] = ["host", "previous", "facts"];
+
+const KEYS: [&str; 7] =
+    ["from_file", "from_env", "from_command", "from_credential", "from_age", "value", "secret"];
+
+/// What a key makes of its text.
+type Named = fn(String) -> Origin;
+
+/// The keys that say where a var is read.
+const ORIGINS: [(&str, Named); 5] = [
+    ("from_file", Origin::File),
+    ("from_env", Origin::Env),
+    ("from_command", Origin::Command),
+    ("from_credential", Origin::Credential),
+    ("from_age", Origin::Age),
+];
+
+/// Named values; no name is both plain and secret.
+#[derive(Clone, Default)]
+pub struct Values {
+    pub plain: Vars,
+    pub secrets: SecretVars,
+}
+
+impl Values {
+    /// Puts `nearer` on top. A plain value hides a secret of the same name, and the other way round.
+    pub fn cover(&mut self, nearer: &Values) {
+        self.secrets.retain(|name, _| !nearer.plain.contains_key(name));
+        self.plain.retain(|name, _| !nearer.secrets.contains_key(name));
+        self.plain.extend(nearer.plain.clone());
+        self.secrets.extend(nearer.secrets.clone());
+    }
+
+    /// With `nearer` on top.
+    pub fn covered(mut self, nearer: &Values) -> Values {
+        self.cover(nearer);
+        self
+    }
+
+    /// Every name, plain or secret.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.plain.keys().chain(self.secrets.keys())
+    }
+}
+
+/// Reads the entries of a table of vars.
+pub fn read(doc: Doc<'_>, entries: Vec<Entry<'_>>) -> Values {
+    let mut values = Values::default();
+    for (name, value) in entries {
+        if !check_name(doc, &name) {
+            continue;
+        }
+        let name = name.into_inner();
+        match value.get_ref() {
+            DeValue::Table(table) if table.keys().any(|key| KEYS.contains(&&**key.get_ref())) => {
+                read_described(doc, name, value, &mut values);
+            }
+            _ => _ = values.plain.insert(name, reader::json(doc, value)),
+        }
+    }
+    values
+}
+
+/// Reads an age file of `NAME = "secret"` lines. Nothing of its text is told in messages.
+pub fn read_age(doc: Doc<'_>, path: &Spanned<String>) -> Values {
+    let mut values = Values::default();
+    let read = if doc.quiet {
+        Ok(Default::default())
+    } else {
+        doc.sources.read(&Origin::Age(path.get_ref().clone()))
+    };
+    let text = match read {
+        Ok(text) => text,
+        Err(trouble) => {
+            doc.report(path.span(), format!("`secrets`: {}", trouble.why), trouble.hint);
+            return values;
+        }
+    };
+    let wrong = |why: &str| doc.wrong(path.span(), format!("`secrets`: {}: {why}", path.get_ref()));
+    let Ok(table) = toml::from_str::<toml::Table>(&text) else {
+        wrong("is no TOML");
+        return values;
+    };
+    for (name, value) in table {
+        match value.as_str().map(Secret::new) {
+            _ if !is_identifier(&name) || RESERVED_VARS.contains(&name.as_str()) => {
+                wrong(&format!("`{name}` cannot name a var"));
+            }
+            None => wrong(&format!("`{name}` is no string")),
+            Some(Err(why)) => wrong(&format!("`{name}`: {why}")),
+            Some(Ok(secret)) => _ = values.secrets.insert(name, secret),
+        }
+    }
+    values
+}
+
+fn check_name(doc: Doc<'_>, name: &Spanned<String>) -> bool {
+    if RESERVED_VARS.contains(&name.get_ref().as_str()) {
+        doc.wrong(name.span(), format!("a var cannot be called `{}`: templates use it", name.get_ref()));
+        return false;
+    }
+    if !is_identifier(name.get_ref()) {
+        let message = format!("`{}` cannot name a var: no template could read it", name.get_ref());
+        doc.report(name.span(), message, "use letters, digits and _".to_string());
+        return false;
+    }
+    true
+}
+
+/// One var that a table describes. What could not be read keeps its name known, so that its users are not
+/// complained about, too.
+fn read_described(doc: Doc<'_>, name: String, value: &Spanned<DeValue<'_>>, values: &mut Values) {
+    let what = format!("var `{name}`");
+    let Some(mut table) = Reader::of_value(doc, what, &name, value) else { return };
+    let asked_secret = table.bool("secret");
+    let origin = read_origin(&mut table);
+    let always = matches!(origin, Some((Origin::Credential(_) | Origin::Age(_), _)));
+    if always && table.key_span("secret").is_some() && !asked_secret {
+        doc.wrong(
+            table.key_span("secret"),
+            format!("`{name}` is secret always: it comes from where secrets are kept"),
+        );
+    }
+    let literal = table.value("value");
+    let count = KEYS.iter().filter(|key| **key != "secret" && table.key_span(key).is_some()).count();
+    if count != 1 {
+        let message = format!("var `{name}` needs one of `value` and `from_...`, and has {count}");
+        doc.report(table.span.clone(), message, format!("known keys: {}", KEYS.join(", ")));
+    }
+    table.finish();
+    let is_secret = asked_secret || always;
+    match (origin, literal) {
+        // A file that is wrong makes nobody run anything.
+        _ if count != 1 || doc.quiet => _ = values.plain.insert(name, serde_json::Value::Null),
+        (Some((origin, span)), _) => match doc.sources.read(&origin) {
+            Ok(text) if is_secret => keep_secret(doc, name, &text, span, values),
+            Ok(text) => _ = values.plain.insert(name, text.to_string().into()),
+            Err(trouble) => {
+                doc.report(span, format!("var `{name}`: {}", trouble.why), trouble.hint);
+                values.plain.insert(name, serde_json::Value::Null);
+            }
+        },
+        (None, Some(literal)) if is_secret => {
+            doc.hide(literal.span());
+            match literal.get_ref() {
+                DeValue::String(text) => keep_secret(doc, name, text, literal.span(), values),
+                _ => doc.wrong(literal.span(), format!("the secret `{name}` is a string")),
+            }
+        }
+        (None, Some(literal)) => _ = values.plain.insert(name, reader::json(doc, literal)),
+        (None, None) => {}
+    }
+}
+
+fn keep_secret(doc: Doc<'_>, name: String, text: &str, span: std::ops::Range<usize>, values: &mut Values) {
+    match Secret::new(text) {
+        Ok(secret) => _ = values.secrets.insert(name, secret),
+        Err(why) => {
+            doc.wrong(span, format!("var `{name}`: {why}"));
+            values.plain.insert(name, serde_json::Value::Null);
+        }
+    }
+}
+
+/// The first of the `from_` keys, and where its value stands.
+fn read_origin(table: &mut Reader<'_>) -> Option<(Origin, std::ops::Range<usize>)> {
+    let mut found = None;
+    for (key, origin) in ORIGINS {
+        if table.value(key).is_some() {
+            let text = table.required(key);
+            found = found.or(text.map(|text| (origin(text.get_ref().clone()), text.span())));
+        }
+    }
+    found
+}

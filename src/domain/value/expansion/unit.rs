@@ -1,0 +1,28 @@
+//! Parts of a script, and the values that it expands.
+
+/// What variables are called.
+pub(super) const PREFIX: &str = "rollcall_";
+
+/// A value for a script.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    pub text: String,
+    /// The template says that it may be an option: `{{ flags | option }}`.
+    pub may_be_option: bool,
+}
+
+/// One part of a script, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Unit {
+    Char(char),
+    /// A value, by its index; not known yet where there is none of it.
+    Value(usize),
+    /// Script text that is known only when the template is rendered.
+    Unknown,
+    /// A block of the template begins here.
+    Open,
+    /// The other branch of the block.
+    Between,
+    /// The block ends.
+    Close,
+}

@@ -1,0 +1,126 @@
+//! One request under way: who asks, of what, where the answer goes, and how it may end.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::domain::ask::access::Granted;
+use crate::domain::ask::command::Format;
+use crate::domain::base::name::HostName;
+use crate::domain::base::outcome::exit;
+use crate::domain::inventory::inventory::Inventory;
+use crate::domain::inventory::selector::select;
+use crate::domain::run::record::Debt;
+use crate::door::{Desk, Gone, Terminal};
+use crate::engine::StartError;
+use crate::port::StoreError;
+
+/// Why a command got no answer, with the exit status that says so.
+pub(super) struct Refused {
+    pub status: u8,
+    pub why: String,
+}
+
+impl Refused {
+    pub(super) fn usage(why: String) -> Refused {
+        Refused { status: exit::USAGE, why }
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Refused {
+        let status = if matches!(error, StoreError::Busy { .. }) { exit::BUSY } else { exit::INTERNAL };
+        Refused { status, why: error.to_string() }
+    }
+}
+
+impl From<StartError> for Refused {
+    fn from(error: StartError) -> Refused {
+        match error {
+            StartError::Store(error) => error.into(),
+            StartError::Draining | StartError::Crowded(_) => {
+                Refused { status: exit::BUSY, why: error.to_string() }
+            }
+        }
+    }
+}
+
+/// How a command ended: with a status, or with nobody there to tell.
+pub(super) enum Ended {
+    Refused(Refused),
+    Gone,
+}
+
+impl From<Gone> for Ended {
+    fn from(_: Gone) -> Ended {
+        Ended::Gone
+    }
+}
+
+impl<T: Into<Refused>> From<T> for Ended {
+    fn from(refused: T) -> Ended {
+        Ended::Refused(refused.into())
+    }
+}
+
+/// One request, and what its answer needs.
+pub(super) struct Asked<'a> {
+    pub desk: &'a Desk,
+    /// Who asks, as turns know them.
+    pub operator: String,
+    pub config: Arc<Config>,
+    pub json: bool,
+    pub format: Format,
+    pub terminal: &'a mut dyn Terminal,
+}
+
+impl Asked<'_> {
+    pub(super) async fn say(&mut self, text: &str) -> Result<u8, Ended> {
+        self.terminal.out(text).await?;
+        Ok(0)
+    }
+
+    /// Does what takes a processor for long, in this operator's turn and on no thread that serves.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        let _turn = self.desk.turns.work.take(&self.operator).await;
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| Refused { status: exit::INTERNAL, why: format!("internal error: {error}") })
+    }
+
+    /// The inventory as far as the operator may see it.
+    pub(super) async fn visible(&self, granted: &Granted) -> Result<Arc<Inventory>, Refused> {
+        if granted.operator().groups.is_none() {
+            return Ok(self.config.inventory.clone());
+        }
+        let (granted, config) = (granted.clone(), self.config.clone());
+        self.work(move || granted.inventory(&config.inventory)).await
+    }
+
+    /// The hosts of a selector.
+    pub(super) async fn pick(
+        &self,
+        inventory: &Arc<Inventory>,
+        selector: &str,
+    ) -> Result<Vec<HostName>, Refused> {
+        let (inventory, selector) = (inventory.clone(), selector.to_string());
+        self.work(move || select(&inventory, &selector)).await?.map_err(Refused::usage)
+    }
+}
+
+/// An operator with groups sees what lies wholly within them. Hosts that have left the inventory belong to
+/// no group any more, and hide nothing of a run.
+pub(super) fn may_see(granted: &Granted, whole: &Inventory, hosts: &[HostName]) -> bool {
+    if granted.operator().groups.is_none() {
+        return true;
+    }
+    let mut known = hosts.iter().filter_map(|host| whole.host(host)).peekable();
+    known.peek().is_some() && known.all(|host| granted.sees(host))
+}
+
+/// What is owed for a host that has left the inventory is shown to everybody: somebody has to settle it.
+pub(super) fn visible_debts(granted: &Granted, whole: &Inventory, debts: Vec<Debt>) -> Vec<Debt> {
+    let is_shown = |debt: &Debt| whole.host(&debt.host).is_none_or(|host| granted.sees(host));
+    debts.into_iter().filter(is_shown).collect()
+}

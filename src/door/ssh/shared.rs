@@ -1,0 +1,73 @@
+//! What the connections of a door share: who waits to log in, and what was refused.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::seats::Seats;
+use super::tally::Tally;
+use super::waiting::{Entered, Waiting};
+use crate::door::Desk;
+
+/// What all connections of a door share.
+#[derive(Clone)]
+pub struct Shared {
+    pub desk: Desk,
+    /// Answers that are being given, on all connections.
+    pub answers: TaskTracker,
+    pub seats: Seats,
+    pub lobby: Arc<Mutex<Lobby>>,
+}
+
+/// The connections that have not logged in, and what was refused.
+#[derive(Default)]
+pub(super) struct Lobby {
+    pub waiting: Waiting,
+    /// Closes each of them.
+    pub cuts: HashMap<u64, CancellationToken>,
+    pub tally: Tally,
+}
+
+/// Where a connection comes from, and its place among those that have not logged in.
+pub(super) struct Place {
+    pub shared: Shared,
+    pub from: IpAddr,
+    pub id: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut lobby = self.shared.lobby();
+        lobby.waiting.leave(self.id);
+        lobby.cuts.remove(&self.id);
+    }
+}
+
+impl Shared {
+    pub(super) fn lobby(&self) -> MutexGuard<'_, Lobby> {
+        self.lobby.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a connection that was closed, for the log.
+    pub(super) fn note(&self, closed: &'static str, source: String) {
+        self.lobby().tally.note(closed, source);
+    }
+
+    /// A place for a newcomer, which `cut` closes when others need it more.
+    pub(super) fn place(&self, from: IpAddr, cut: CancellationToken) -> Place {
+        let mut lobby = self.lobby();
+        let Entered { id, leaves } = lobby.waiting.enter(from, Instant::now());
+        lobby.cuts.insert(id, cut);
+        if let Some((other, source)) = leaves {
+            lobby.tally.note("before a login, to make room for others", source.to_string());
+            if let Some(cut) = lobby.cuts.remove(&other) {
+                cut.cancel();
+            }
+        }
+        Place { shared: self.clone(), from, id }
+    }
+}

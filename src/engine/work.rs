@@ -1,0 +1,179 @@
+//! What one effect needs, as values: it shares nothing that changes with the run.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::base::name::HostName;
+use crate::domain::base::outcome::Outcome;
+use crate::domain::plan::plan::{HostPlan, Kind};
+use crate::domain::run::bracket::Phase;
+use crate::domain::run::event::{Stage, Way};
+use crate::domain::run::leave::known;
+use crate::domain::run::rollout::Effect;
+use crate::domain::run::run::Run;
+use crate::domain::task::hook::Hook;
+use crate::domain::task::result::{Answered, judge};
+use crate::domain::task::task::Step;
+use crate::domain::value::secret::HIDDEN;
+use crate::domain::value::template::Vars;
+use crate::engine::feed::Live;
+use crate::engine::ports::Ports;
+use crate::steps::attempt::Done;
+use crate::steps::context::{Mode, StepContext};
+
+/// The name by which a hook's step knows how the run stands; hooks before it have none.
+pub(super) const OUTCOME: &str = "outcome";
+
+/// What an effect needs, as values: nothing of it refers to the run's state.
+pub struct Work {
+    pub ports: Ports,
+    pub live: Arc<Live>,
+    pub effect: Effect,
+    /// What templates know of the host by now.
+    pub known: Vars,
+    /// A step before this one has changed something, or would.
+    pub after_changes: bool,
+    /// The way the host is on, for choosing its checks.
+    pub way: Way,
+    /// What its steps and checks need.
+    pub context: StepContext,
+}
+
+impl Work {
+    /// The work of `effect` as things stand in `run`.
+    pub fn new(
+        ports: &Ports,
+        live: &Arc<Live>,
+        run: &Run,
+        effect: Effect,
+        cancel: &CancellationToken,
+    ) -> Work {
+        let host = match &effect {
+            Effect::Observe { host } | Effect::Step { host, .. } | Effect::Checks { host, .. } => {
+                run.hosts.get(host)
+            }
+            Effect::Drain { .. }
+            | Effect::Enable { .. }
+            | Effect::Redrain { .. }
+            | Effect::Snapshot { .. }
+            | Effect::Hook { .. } => None,
+        };
+        let way = match host.map(|host| &host.phase) {
+            Some(Phase::Working { way, .. } | Phase::Gating { way, .. } | Phase::Serving { way, .. }) => *way,
+            _ => Way::Forward,
+        };
+        // The way back is walked to its end, whatever is cancelled; and what is in rotation is looked at
+        // before it is told: a look that was cancelled would call it failing.
+        let rolls = matches!(
+            effect,
+            Effect::Checks { stage: Stage::Roll | Stage::Watch, .. } | Effect::Snapshot { .. }
+        );
+        let roll = rolls && run.plan.has_bracket();
+        // Nor is what follows a run that was cancelled.
+        let follows = matches!(&effect, Effect::Hook { hook, .. } if *hook != Hook::Before);
+        let to_its_end = way != Way::Forward || roll || follows;
+        let cancel = if to_its_end { CancellationToken::new() } else { cancel.clone() };
+        let known = match &effect {
+            Effect::Step { host, way, .. } => known(run, host, *way),
+            Effect::Observe { host } => known(run, host, Way::Forward),
+            Effect::Hook { hook, .. } => hook_vars(run, *hook),
+            _ => Vars::new(),
+        };
+        let after_changes = host.is_some_and(|host| host.did.values().any(|did| did.changed));
+        let context = context_of(ports, live, run, cancel);
+        Work { ports: ports.clone(), live: live.clone(), effect, known, after_changes, way, context }
+    }
+
+    /// The same work, whose intent was written `age` ago by a rollcall that has ended since. Looks are
+    /// repeated, and changes of a balancer are absolute. A step is not begun: what is reported is how it ended, or [`Outcome::NotStarted`] when it certainly never began.
+    pub fn resuming(self, age: Duration) -> Work {
+        Work { context: StepContext { resumed: Some(age), ..self.context }, ..self }
+    }
+
+    pub(super) fn plan(&self, host: &HostName) -> Option<&HostPlan> {
+        self.live.plan.hosts.get(host)
+    }
+
+    /// What is known, and what never shows; this lives for as long as its step is rendered.
+    pub(super) fn with_secrets(&self, host: &HostName, step: &Step) -> Result<Vars, String> {
+        let secrets = self.ports.secrets.of(self.live.id, &self.live.plan, host);
+        let hidden = self.live.plan.params.iter().filter(|(_, value)| *value == HIDDEN);
+        let mut lost = hidden.map(|(name, _)| name).filter(|name| !secrets.contains_key(*name));
+        if let Some(name) = lost.find(|name| step.speaks_of(&BTreeSet::from([(*name).clone()]))) {
+            return Err(format!(
+                "the secret parameter `{name}` was kept in memory alone, and rollcall has been started anew \
+                 since; give the command again, with {name}=VALUE"
+            ));
+        }
+        let mut vars = self.known.clone();
+        vars.extend(secrets.iter().map(|(name, secret)| (name.clone(), Value::from(secret.expose()))));
+        Ok(vars)
+    }
+
+    /// What a look cannot do as things are may be different once the steps before it have changed something.
+    fn as_things_are(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Failed { why, .. } if self.after_changes => {
+                Outcome::NotKnown { why: format!("steps before it come first; as things are: {why}") }
+            }
+            other => other,
+        }
+    }
+
+    pub(super) fn looks(&self) -> bool {
+        self.context.mode == Mode::DryRun
+    }
+
+    /// By the step's own conditions, where it has any and something was done.
+    pub(super) fn judged(&self, step: &Step, done: &Done) -> Outcome {
+        if self.looks() {
+            return self.as_things_are(done.outcome.clone());
+        }
+        let answered =
+            Answered { outcome: &done.outcome, stdout: &done.stdout, stderr: &done.stderr, code: None };
+        judge(step, &answered, &self.known)
+    }
+}
+
+fn context_of(ports: &Ports, live: &Live, run: &Run, cancel: CancellationToken) -> StepContext {
+    StepContext {
+        remote: ports.remote.clone(),
+        prober: ports.prober.clone(),
+        clock: ports.clock.clone(),
+        places: ports.places.clone(),
+        run: live.id,
+        mark: run.asked.mark.clone(),
+        mode: mode_of(&live.plan.kind),
+        files_root: live.plan.files_root.clone(),
+        downloads: ports.downloads.clone(),
+        site: ports.site.clone(),
+        seals: ports.seals.clone(),
+        epoch: ports.epoch,
+        progress: live.progress.clone(),
+        cancel,
+        masks: ports.secrets.masks(Some(live.id)),
+        resumed: None,
+    }
+}
+
+fn mode_of(kind: &Kind) -> Mode {
+    match kind {
+        Kind::Look { .. } => Mode::DryRun,
+        Kind::Run => Mode::AdHoc,
+        Kind::Release { .. } | Kind::Task { .. } | Kind::Check | Kind::Facts | Kind::Drain | Kind::Enable => {
+            Mode::Act
+        }
+    }
+}
+
+/// What is known when a hook begins.
+fn hook_vars(run: &Run, hook: Hook) -> Vars {
+    match hook {
+        Hook::Before => Vars::new(),
+        _ => Vars::from([(OUTCOME.to_string(), run.fold_outcome().word().into())]),
+    }
+}

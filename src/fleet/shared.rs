@@ -1,0 +1,40 @@
+//! What every connection of the fleet needs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dial::{Dial, Identity};
+use super::known_hosts::KnownHosts;
+use crate::port::Clock;
+
+/// What the fleet is told at start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Handshakes at the same time, over all hosts.
+    pub parallel: usize,
+    /// For each phase of connecting.
+    pub connect_timeout: Duration,
+    /// A connection is dead after four times this without an answer.
+    pub keepalive: Duration,
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+pub struct Shared(pub(super) Arc<Parts>);
+
+/// See [`Shared`].
+pub struct Parts {
+    pub settings: Settings,
+    pub identities: Vec<Identity>,
+    pub known_hosts: KnownHosts,
+    pub dial: Arc<dyn Dial>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,161 @@
+//! Files of `files/` on their way to hosts: what the plan hashed is what is opened and sent, or nothing is.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::base::digest::hex;
+use crate::local::beneath;
+
+/// Bytes read at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// A file as the plan has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Where `files/` is.
+    pub root: PathBuf,
+    /// Below it.
+    pub path: String,
+    pub sha256: String,
+}
+
+/// A file that is open, and was what the plan has. It is read from this very file, whatever takes its name by then;
+/// a host proves once more that it received what was planned, so a file that is written to while it is sent replaces nothing.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    file: Arc<File>,
+    bytes: u64,
+}
+
+impl Planned {
+    /// Opens it and reads it whole. The error names it and says what to do.
+    pub async fn open(&self) -> Result<Proven, String> {
+        let planned = self.clone();
+        match tokio::task::spawn_blocking(move || planned.open_now()).await {
+            Ok(proven) => proven,
+            Err(error) => Err(format!("files/{}: {error}", self.path)),
+        }
+    }
+
+    fn open_now(&self) -> Result<Proven, String> {
+        let named = |error: io::Error| {
+            format!("files/{}: {}; try: the same again, with a new plan", self.path, reason(&error))
+        };
+        let file = beneath::open(&self.root, Path::new(&self.path)).map_err(named)?;
+        let mut proven = Proven { file: Arc::new(file), bytes: 0 };
+        let mut hash = Sha256::new();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let read = proven.read_at(&mut chunk, proven.bytes).map_err(named)?;
+            if read == 0 {
+                break;
+            }
+            hash.update(&chunk[..read]);
+            proven.bytes += read as u64;
+        }
+        if hex(&hash.finalize()) != self.sha256 {
+            return Err(format!(
+                "files/{}: it was changed after the plan was made, and nothing of it was sent; try: the same again, with a \
+                 new plan",
+                self.path
+            ));
+        }
+        Ok(proven)
+    }
+}
+
+impl Proven {
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next piece from `at` on, empty at the end: never more than was proven.
+    pub async fn piece(&self, at: u64) -> io::Result<Vec<u8>> {
+        let proven = self.clone();
+        let left = usize::try_from(self.bytes.saturating_sub(at)).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        let read = move || {
+            let mut chunk = vec![0; left];
+            let read = proven.read_at(&mut chunk, at)?;
+            chunk.truncate(read);
+            Ok(chunk)
+        };
+        tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+    }
+
+    /// All of it, if it has at most so many bytes.
+    pub async fn whole(&self, limit: u64) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        loop {
+            let piece = self.piece(all.len() as u64).await?;
+            if piece.is_empty() {
+                return Ok(all);
+            }
+            all.extend(piece);
+            if all.len() as u64 > limit {
+                return Err(io::Error::other(format!("it has more than {limit} bytes")));
+            }
+        }
+    }
+
+    fn read_at(&self, chunk: &mut [u8], at: u64) -> io::Result<usize> {
+        loop {
+            match self.file.read_at(chunk, at) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+/// What went wrong, without the number that the system gives it.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::base::digest::sha256_hex;
+
+    #[tokio::test]
+    async fn what_is_sent_is_what_was_planned_whatever_takes_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join("files").join(name);
+        std::fs::create_dir(dir.path().join("files")).unwrap();
+        let content = "planned ".repeat(20_000);
+        std::fs::write(at("app"), &content).unwrap();
+        std::fs::write(dir.path().join("secret"), "secret").unwrap();
+        let planned = |sha256: &str| Planned {
+            root: dir.path().join("files"),
+            path: "app".into(),
+            sha256: sha256.into(),
+        };
+        let right = planned(&sha256_hex(content.as_bytes()));
+        let proven = right.open().await.unwrap();
+        std::fs::rename(at("app"), at("old")).unwrap();
+        std::os::unix::fs::symlink("../secret", at("app")).unwrap();
+        assert_eq!(proven.whole(1 << 20).await.unwrap(), content.as_bytes());
+        assert!(proven.whole(10).await.unwrap_err().to_string().contains("more than 10 bytes"));
+        // The name leads elsewhere now, and the secret is read under no name.
+        let error = right.open().await.unwrap_err();
+        assert_eq!(error, "files/app: is a link that leaves files/; try: the same again, with a new plan");
+        std::fs::remove_file(at("app")).unwrap();
+        std::fs::write(at("app"), "other").unwrap();
+        let error = right.open().await.unwrap_err();
+        assert!(
+            error.starts_with("files/app: it was changed after the plan was made, and nothing of it"),
+            "{error}"
+        );
+        // What grows while it is sent is sent as long as it was.
+        let short = planned(&sha256_hex(b"other")).open().await.unwrap();
+        std::fs::write(at("app"), "other and more").unwrap();
+        assert_eq!(short.whole(100).await.unwrap(), b"other");
+    }
+}

@@ -1,0 +1,148 @@
+//! HTTP, with or without TLS: one request, redirects, and the question whether a cache may go on with what it has.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::Request;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use super::connect::{Connector, Failed};
+use crate::domain::base::output::to_text;
+use crate::domain::check::probe::{Http, Trust};
+use crate::domain::check::seen::{Answer, Observation};
+use crate::domain::inventory::inventory::Endpoint;
+use crate::port::Stream;
+
+/// Largest body that is looked at, in bytes; a larger one is cut there.
+const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+
+pub(super) struct Asking<'a> {
+    pub connector: &'a Connector,
+    pub host: &'a Endpoint,
+    pub http: &'a Http,
+}
+
+impl Asking<'_> {
+    pub(super) async fn answer(&self) -> Result<Observation, Failed> {
+        let begun = Instant::now();
+        let mut path = self.http.path.clone();
+        let mut answer = self.ask(self.http, &path, &[]).await?;
+        let mut http = self.http.clone();
+        for _ in 0..self.http.follow {
+            let to = answer.header("location").filter(|_| (300..400).contains(&answer.status));
+            let Some(to) = to else { break };
+            // As browsers do (RFC 9110, 15.4): what was sent once is not sent again.
+            if answer.status == 303 || (matches!(answer.status, 301 | 302) && http.method == "POST") {
+                (http.method, http.send) = ("GET".into(), None);
+            }
+            path = self.same_service(&to, &path).map_err(Failed::Service)?;
+            answer = self.ask(&http, &path, &[]).await?;
+        }
+        answer.took = begun.elapsed();
+        if self.http.cache.as_ref().is_some_and(|cache| cache.revalidates.is_some()) {
+            answer.revalidated = self.revalidate(&path, &answer).await?;
+        }
+        Ok(Observation::Answered(Box::new(answer)))
+    }
+
+    /// Asks again with the validator that the answer came with.
+    async fn revalidate(&self, path: &str, answer: &Answer) -> Result<Option<u16>, Failed> {
+        let validator = [("etag", "if-none-match"), ("last-modified", "if-modified-since")]
+            .into_iter()
+            .find_map(|(name, question)| Some((question, answer.header(name)?)));
+        let Some((question, value)) = validator else { return Ok(None) };
+        Ok(Some(self.ask(self.http, path, &[(question, value)]).await?.status))
+    }
+
+    /// Where a redirect leads on this very service. What is elsewhere is not followed: another machine would
+    /// answer in its place.
+    fn same_service(&self, location: &str, path: &str) -> Result<String, String> {
+        let elsewhere =
+            || format!("it leads to {location}, which is not followed: only paths on the same service are");
+        if let Some((scheme, rest)) = location.split_once("://") {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let ours = [self.name(), self.http.host.clone().unwrap_or_default()];
+            let same_scheme = (scheme == "https") == self.http.tls.is_some();
+            let bare = |name: &str| {
+                let usual = if scheme == "https" { ":443" } else { ":80" };
+                name.to_ascii_lowercase().trim_end_matches(usual).to_string()
+            };
+            let here = same_scheme && ours.iter().any(|name| bare(name) == bare(authority));
+            let path = if path.is_empty() { "/" } else { path };
+            return here.then(|| path.to_string()).ok_or_else(elsewhere);
+        }
+        if location.starts_with("//") {
+            return Err(elsewhere());
+        }
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        Ok(if location.starts_with('/') { location.into() } else { format!("{folder}/{location}") })
+    }
+
+    fn name(&self) -> String {
+        self.http.host.clone().unwrap_or_else(|| format!("{}:{}", self.http.address, self.http.port))
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Stream>, Failed> {
+        let http = self.http;
+        let stream = self.connector.open(self.host, &http.address, &http.port).await?;
+        let Some(trust) = http.tls else { return Ok(stream) };
+        let name = http.host.as_deref().unwrap_or(&http.address);
+        let name = name
+            .rsplit_once(':')
+            .filter(|(_, port)| port.parse::<u16>().is_ok())
+            .map_or(name, |(name, _)| name);
+        let (stream, shook) = self.connector.shaker.shake(stream, name).await.map_err(Failed::Service)?;
+        if let Some(why) = shook.cannot_tell.filter(|_| trust == Trust::Full) {
+            return Err(Failed::Said(Observation::Blind { why }));
+        }
+        match shook.distrusted {
+            Some(why) if trust == Trust::Full => {
+                Err(Failed::Service(format!("the certificate is not trusted: {why}")))
+            }
+            _ => Ok(Box::new(stream)),
+        }
+    }
+
+    /// One request. The error says how the service failed to answer.
+    async fn ask(&self, http: &Http, path: &str, more: &[(&str, String)]) -> Result<Answer, Failed> {
+        let failed = |error: &dyn std::fmt::Display| Failed::Service(format!("no HTTP answer: {error}"));
+        let stream = self.connect().await?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+        let driving = tokio::spawn(connection);
+        let mut request = Request::builder().method(http.method.as_str()).uri(path);
+        let own = [("host", self.name()), ("user-agent", "rollcall".into()), ("connection", "close".into())];
+        let given = |name: &str| self.http.headers.keys().any(|known| known.eq_ignore_ascii_case(name));
+        for (name, value) in own.into_iter().filter(|(name, _)| !given(name)) {
+            request = request.header(name, value);
+        }
+        for (name, value) in &self.http.headers {
+            request = request.header(name, value);
+        }
+        for (name, value) in more {
+            request = request.header(*name, value);
+        }
+        let body = Bytes::from(http.send.clone().unwrap_or_default());
+        let request = request.body(Full::new(body)).map_err(|error| failed(&error))?;
+        let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        let status = answer.status().as_u16();
+        let headers = answer.headers().iter();
+        let headers = headers.map(|(name, value)| (name.to_string(), to_text(value.as_bytes()))).collect();
+        let mut body = Vec::new();
+        let mut incoming = Limited::new(answer.into_body(), BODY_LIMIT_BYTES);
+        let mut cut = false;
+        while let Some(frame) = incoming.frame().await {
+            match frame {
+                Ok(frame) => frame.into_data().iter().for_each(|data| body.extend_from_slice(data)),
+                Err(error) if error.is::<LengthLimitError>() => {
+                    cut = true;
+                    break;
+                }
+                Err(error) => return Err(Failed::Service(format!("the answer ended early: {error}"))),
+            }
+        }
+        driving.abort();
+        Ok(Answer { status, headers, body: to_text(&body), cut, ..Answer::default() })
+    }
+}

@@ -1,0 +1,106 @@
+//! Looking at services through a host's SSH connection: what listens on its loopback can be checked,
+//! and no other machine can answer in its place. Implements [`Prober`].
+
+mod connect;
+mod http;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use self::connect::{Connector, Failed};
+use self::tls::Shaker;
+use crate::domain::base::output::to_text;
+use crate::domain::check::probe::{Http, Probe, Tcp, Tls};
+use crate::domain::check::seen::Observation;
+use crate::domain::inventory::inventory::Endpoint;
+use crate::port::{Clock, Prober, Remote, Stream};
+
+/// Of what a service says first, in bytes.
+const BANNER_BYTES: usize = 4 * 1024;
+
+/// Probes over [`Remote::open`].
+pub struct Probes {
+    connector: Connector,
+}
+
+impl Probes {
+    /// Probes that look through `remote`.
+    pub fn new(remote: Arc<dyn Remote>, clock: Arc<dyn Clock>) -> Probes {
+        Probes { connector: Connector { remote, shaker: Shaker::new(clock) } }
+    }
+
+    async fn look(&self, host: &Endpoint, probe: &Probe, limit: Duration) -> Result<Observation, Failed> {
+        match probe {
+            Probe::Http(http) => self.http(host, http).await,
+            Probe::Tcp(tcp) => self.tcp(host, tcp, limit).await,
+            Probe::Tls(tls) => self.tls(host, tls).await,
+            _ => Err(Failed::Said(Observation::Blind { why: "this is no service".into() })),
+        }
+    }
+
+    /// A connection, and what comes over it until that is what was wanted, or ends.
+    async fn tcp(&self, host: &Endpoint, tcp: &Tcp, limit: Duration) -> Result<Observation, Failed> {
+        let begun = Instant::now();
+        let mut stream = self.connector.open(host, &tcp.address, &tcp.port).await?;
+        if let Some(text) = &tcp.send {
+            let sent = stream.write_all(text.as_bytes()).await;
+            sent.map_err(|error| Failed::Service(format!("it took no text: {error}")))?;
+        }
+        let banner = if tcp.listens() {
+            banner(&mut *stream, tcp, limit.saturating_sub(begun.elapsed())).await
+        } else {
+            String::new()
+        };
+        Ok(Observation::Connected { banner, took: begun.elapsed() })
+    }
+
+    async fn tls(&self, host: &Endpoint, tls: &Tls) -> Result<Observation, Failed> {
+        let stream = self.connector.open(host, &tls.address, &tls.port).await?;
+        let name = tls.name.as_deref().unwrap_or(&tls.address);
+        let (_, shook) = self.connector.shaker.shake(stream, name).await.map_err(Failed::Service)?;
+        Ok(Observation::Shook(Box::new(shook)))
+    }
+
+    async fn http(&self, host: &Endpoint, http: &Http) -> Result<Observation, Failed> {
+        http::Asking { connector: &self.connector, host, http }.answer().await
+    }
+}
+
+#[async_trait]
+impl Prober for Probes {
+    async fn probe(&self, host: &Endpoint, probe: &Probe, limit: Duration) -> Observation {
+        match timeout(limit, self.look(host, probe, limit)).await {
+            Ok(Ok(seen)) | Ok(Err(Failed::Said(seen))) => seen,
+            Ok(Err(Failed::Service(why))) => Observation::NoService { why },
+            Err(_) => Observation::TimedOut { after: limit },
+        }
+    }
+}
+
+/// What a service says, until it is what is wanted, it hangs up, or most of the time is over.
+async fn banner(stream: &mut dyn Stream, tcp: &Tcp, left: Duration) -> String {
+    let mut read = Vec::new();
+    let mut chunk = [0; 1024];
+    // A little before the look is over, so that what was said can be told.
+    let until = Instant::now() + left.mul_f32(0.9);
+    while read.len() < BANNER_BYTES && !is_wanted(tcp, &to_text(&read)) {
+        match tokio::time::timeout_at(until, stream.read(&mut chunk)).await {
+            Ok(Ok(count)) if count > 0 => read.extend_from_slice(&chunk[..count]),
+            _ => break,
+        }
+    }
+    to_text(&read)
+}
+
+fn is_wanted(tcp: &Tcp, text: &str) -> bool {
+    let contains = tcp.banner.contains.as_ref().is_none_or(|part| text.contains(part));
+    let pattern = tcp.banner.matches.as_deref().map(regex::Regex::new);
+    contains
+        && !text.is_empty()
+        && pattern.is_none_or(|regex| regex.is_ok_and(|regex| regex.is_match(text.trim_end())))
+}

@@ -1,0 +1,257 @@
+//! How a host is looked at where a command says it: rollcall's own looks, plugins, and commands of checks.
+//! Plain POSIX `sh` with the host's own tools; nothing is installed but the plugins that a check sends.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+
+use crate::domain::base::digest::sha256_hex;
+use crate::domain::check::check::Check;
+use crate::domain::check::probe::{Dns, FileProbe, Log, Plugin, Port, Probe, Process};
+use crate::domain::check::seen::{Observation, Words};
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::task::task::Sudo;
+use crate::domain::value::expansion;
+use crate::domain::value::shell;
+use crate::local::beneath;
+use crate::local::planned::reason;
+use crate::port::{Exec, ExecEnd, Input, Place};
+use crate::probes::context::ProbeContext;
+use crate::script::{self, bare};
+
+/// Kept of what a look prints, of its head and of its tail, in bytes: a file that is looked into, a schema that
+/// is compared.
+const KEEP_BYTES: usize = 512 * 1024;
+
+/// Of a log that is looked through at once, in bytes. What is older is skipped, and told to be.
+const LOG_BYTES: &str = "8388608";
+
+/// Largest plugin that is sent, in bytes.
+const PLUGIN_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What `plugin.sh` ends with where the plugin has not been sent yet.
+const NOT_SENT: u32 = 120;
+
+/// Where distributions put plugins.
+const PLUGIN_PLACES: &str = "/usr/lib/nagios/plugins:/usr/lib64/nagios/plugins:/usr/lib/monitoring-plugins:\
+                             /usr/libexec/monitoring-plugins:/usr/local/libexec/nagios:/usr/local/nagios/libexec";
+
+/// Nothing to ask for: a look calls it with the words of the one who asks.
+const SERVICE_NAMED: &str = r#"
+name=$1 state=stopped enabled=
+no_such_service() { say runs no; say enabled no; say done; exit 0; }
+"#;
+
+/// Finds the init system and its services, for probes as well as for steps.
+pub const INIT: &str = include_str!("sh/init.sh");
+
+/// Finds the package manager and what is installed, for both.
+pub const MANAGER: &str = include_str!("sh/manager.sh");
+
+static DNS: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/dns.sh")]));
+static PORT: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/port.sh")]));
+static PROCESS: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/process.sh")]));
+static SERVICE: LazyLock<String> =
+    LazyLock::new(|| look(&[SERVICE_NAMED, INIT, include_str!("sh/service.sh")]));
+static FILE: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/file.sh")]));
+static LOG: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/log.sh")]));
+static PACKAGE: LazyLock<String> = LazyLock::new(|| look(&[MANAGER, include_str!("sh/package.sh")]));
+static DISK: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/disk.sh")]));
+static LOAD: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/load.sh")]));
+static MEMORY: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/memory.sh")]));
+static CLOCK: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/clock.sh")]));
+static PLUGIN: LazyLock<String> = LazyLock::new(|| bare(include_str!("sh/plugin.sh")));
+
+fn look(parts: &[&str]) -> String {
+    [include_str!("sh/prelude.sh")].iter().chain(parts).map(|part| bare(part)).collect()
+}
+
+/// One look by a command on `seat`, which is the host of the check where it does not say otherwise.
+pub(super) struct Look<'a> {
+    pub eyes: &'a ProbeContext<'a>,
+    /// The host that the check is about.
+    pub host: &'a Endpoint,
+    pub seat: &'a Endpoint,
+    pub check: &'a Check,
+}
+
+impl Look<'_> {
+    pub(super) async fn observe(&self) -> Observation {
+        match &self.check.probe {
+            Probe::Log(log) => self.log(log).await,
+            Probe::Clock { .. } => self.clock().await,
+            Probe::Plugin(Plugin { command, upload: Some(path) }) => self.sent_plugin(command, path).await,
+            probe => match script_of(probe) {
+                Some(script) => self.run(&script, Input::None).await,
+                None => Observation::Blind { why: "there is nothing to run for it".into() },
+            },
+        }
+    }
+
+    async fn run(&self, script: &str, input: Input) -> Observation {
+        let request = Exec {
+            script: script::run_as(script, &Sudo::No),
+            input,
+            timeout: self.check.timeout,
+            cancel: self.eyes.cancel.clone(),
+            lines: None,
+            fresh: false,
+            keep_bytes: KEEP_BYTES,
+            sink: None,
+            masks: Arc::default(),
+        };
+        let report = self.eyes.remote.exec(self.seat, request).await;
+        match report.end {
+            ExecEnd::Exited(code) => {
+                Observation::Exited { code, stdout: report.stdout, stderr: report.stderr }
+            }
+            ExecEnd::Signalled(signal) => Observation::Signalled { signal },
+            ExecEnd::TimedOut => Observation::TimedOut { after: self.check.timeout },
+            ExecEnd::Cancelled => Observation::Blind { why: "cancelled".into() },
+            ExecEnd::Lost(why) | ExecEnd::NotStarted(why)
+                if self.seat.is_here() || self.eyes.cancel.is_cancelled() =>
+            {
+                Observation::Blind { why }
+            }
+            ExecEnd::Lost(why) | ExecEnd::NotStarted(why) => Observation::NoContact { why },
+        }
+    }
+
+    /// From where the last look has ended.
+    async fn log(&self, log: &Log) -> Observation {
+        let now = self.eyes.clock.now();
+        let key = (self.eyes.who, &self.host.name, self.check.name.as_str());
+        let last = match self.eyes.places.place(key).await {
+            Ok(last) => last,
+            Err(error) => return Observation::Blind { why: error.to_string() },
+        };
+        let (inode, offset) = last
+            .as_ref()
+            .map_or_else(Default::default, |place| (place.inode.clone(), place.offset.to_string()));
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (appears, never) = (text(&log.appears), text(&log.never));
+        let script = with(&LOG, &[&log.path, &appears, &never, &inode, &offset, LOG_BYTES]);
+        let mut seen = self.run(&script, Input::None).await;
+        let Observation::Exited { code: 0, stdout, .. } = &mut seen else { return seen };
+        if let Some(last) = last {
+            let since = now.duration_since(last.at).as_secs_f64().max(0.0);
+            stdout.text.push_str(&format!("\nrollcall since {since:.3}\n"));
+        }
+        seen
+    }
+
+    /// The host's time against ours in the middle between question and answer.
+    async fn clock(&self) -> Observation {
+        let asked = self.eyes.clock.now();
+        let seen = self.run(&with(&CLOCK, &[]), Input::None).await;
+        let answered = self.eyes.clock.now();
+        let Observation::Exited { code: 0, stdout, .. } = &seen else { return seen };
+        let words = Words::of(&stdout.text);
+        let Some(theirs) = words.number("now") else {
+            return Observation::Blind { why: "date tells no time".into() };
+        };
+        // A date that tells whole seconds may be up to one late.
+        let coarse = if words.get("now").is_some_and(|now| now.contains('.')) { 0.0 } else { 0.5 };
+        let (asked, answered) = (seconds(asked), seconds(answered));
+        let middle = (asked + answered) / 2.0;
+        Observation::Ticked {
+            ahead: theirs + coarse - middle,
+            give_or_take: (answered - asked).max(0.0) / 2.0 + coarse,
+        }
+    }
+
+    /// A plugin of `files/`: sent where the host does not have it in this very form.
+    async fn sent_plugin(&self, command: &str, path: &str) -> Observation {
+        let content = match plugin_file(self.eyes.files, path).await {
+            Ok(content) => content,
+            Err(why) => return Observation::Blind { why: format!("files/{path}: {why}") },
+        };
+        let sum = sha256_hex(&content);
+        // Its words are a script's, as the command of any other plugin.
+        let (values, words) = expansion::split(command);
+        let run = format!("{values}set -- {words}\nverb=run sum={sum}\n{}", *PLUGIN);
+        let seen = self.run(&run, Input::None).await;
+        if !matches!(&seen, Observation::Exited { code: NOT_SENT, .. }) {
+            return seen;
+        }
+        let sent = self.run(&format!("verb=send sum={sum}\n{}", *PLUGIN), Input::Bytes(content)).await;
+        match &sent {
+            Observation::Exited { code: 0, .. } => self.run(&run, Input::None).await,
+            Observation::Exited { stderr, .. } => {
+                Observation::Blind { why: format!("files/{path} could not be sent: {}", stderr.last_line()) }
+            }
+            _ => sent,
+        }
+    }
+}
+
+/// Where a look at a log has ended. It is kept by whoever takes the verdict over: a look that is made again
+/// because it is not believed yet looks at the same lines.
+pub(super) fn ended_at(seen: &Observation, at: jiff::Timestamp) -> Option<Place> {
+    let Observation::Exited { code: 0, stdout, .. } = seen else { return None };
+    let words = Words::of(&stdout.text);
+    words.get("done")?;
+    let (inode, offset) = words.get("place")?.split_once(' ')?;
+    Some(Place { inode: inode.into(), offset: offset.parse().ok()?, at })
+}
+
+fn seconds(at: jiff::Timestamp) -> f64 {
+    at.as_duration().as_secs_f64()
+}
+
+async fn plugin_file(files: &Path, path: &str) -> Result<Bytes, String> {
+    let (files, path) = (files.to_path_buf(), PathBuf::from(path));
+    let read = move || {
+        let mut bytes = Vec::new();
+        let mut file = beneath::open(&files, &path)?.take(PLUGIN_BYTES + 1);
+        file.read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let read = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?;
+    let bytes = read.map_err(|error| reason(&error))?;
+    if bytes.len() as u64 > PLUGIN_BYTES {
+        return Err(format!("it has more than {PLUGIN_BYTES} bytes"));
+    }
+    Ok(Bytes::from(bytes))
+}
+
+fn with(text: &str, arguments: &[&str]) -> String {
+    shell::with_arguments(text, arguments)
+}
+
+/// What a host is asked to do for a probe; `None` for those that are no commands.
+fn script_of(probe: &Probe) -> Option<String> {
+    let word = |on: bool, word: &'static str| if on { word } else { "" };
+    let some = |text: &Option<String>| text.clone().unwrap_or_default();
+    Some(match probe {
+        Probe::Run { command, .. } => command.clone(),
+        Probe::Metric(metric) => metric.command.clone(),
+        Probe::Plugin(plugin) => format!("PATH={PLUGIN_PLACES}:$PATH\n{}", plugin.command),
+        Probe::Dns(Dns { name, record, server, .. }) => with(&DNS, &[name, record, &some(server)]),
+        Probe::Port(Port { port, udp, .. }) => with(&PORT, &[port, word(*udp, "udp")]),
+        Probe::Process(Process { name, user, args, .. }) => with(&PROCESS, &[name, &some(user), &some(args)]),
+        Probe::Service(service) => with(&SERVICE, &[&service.name]),
+        Probe::File(file) => file_script(file),
+        Probe::Package(package) => with(&PACKAGE, &[&package.name]),
+        Probe::Disk(disk) => with(&DISK, &[&disk.path, word(disk.inodes, "inodes")]),
+        Probe::Load(_) => with(&LOAD, &[]),
+        Probe::Memory(_) => with(&MEMORY, &[]),
+        Probe::Http(_) | Probe::Tcp(_) | Probe::Tls(_) | Probe::Log(_) | Probe::Clock { .. } => return None,
+    })
+}
+
+fn file_script(file: &FileProbe) -> String {
+    let sum = if file.sha256.is_some() { "sum" } else { "" };
+    let read = if file.reads() { "read" } else { "" };
+    with(&FILE, &[&file.path, sum, read])
+}
+
+/// True where a connection is looked at, and no command.
+pub(super) fn is_connection(probe: &Probe) -> bool {
+    matches!(probe, Probe::Http(_) | Probe::Tcp(_) | Probe::Tls(_))
+}
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod looks_tests;

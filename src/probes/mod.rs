@@ -1,0 +1,6 @@
+//! What rollcall observes of a host and its services, over the ports alone: checks, and checks across hosts.
+
+pub mod command;
+pub mod context;
+pub mod snapshot;
+pub mod verify;

@@ -1,0 +1,106 @@
+//! Hosts that are looked at together: connections first, then all looks at once, then one judgement.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::{Instant, timeout};
+
+use super::context::ProbeContext;
+use super::verify::{Looked, look, result_of};
+use crate::domain::base::name::HostName;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::check::across::{Seen, compare};
+use crate::domain::check::check::{CheckResult, Retry};
+use crate::domain::check::judge::judged::Judged;
+use crate::domain::plan::plan::{Member, Snapshot};
+
+/// What a snapshot came to.
+pub struct Taken {
+    pub results: BTreeMap<HostName, CheckResult>,
+    /// From the beginning of the looks to the last answer: all of them lie within, whoever had to wait for a turn.
+    pub spread: Duration,
+}
+
+/// One round of looks.
+struct Round {
+    judged: Seen,
+    no_contact: Vec<HostName>,
+    spread: Duration,
+}
+
+/// Looks at all members at one moment, as nearly as their connections allow, and compares them; again, while
+/// the check's deadline allows and somebody is out of line.
+pub async fn snapshot(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> Taken {
+    let retry = snapshot.members.values().next().map_or_else(Retry::default, |member| member.check.retry);
+    let begun = Instant::now();
+    let (mut looks, mut good) = (0, 0);
+    loop {
+        let round = round(eyes, snapshot).await;
+        looks += 1;
+        let passes = round.judged.values().all(|judged| judged.verdict.passes());
+        good = if passes { good + 1 } else { 0 };
+        let out_of_time = begun.elapsed() + retry.interval > retry.deadline;
+        if good >= retry.successes || out_of_time || eyes.cancel.is_cancelled() {
+            let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            return tell(snapshot, round, looks, took_ms);
+        }
+        tokio::select! {
+            biased;
+            () = eyes.cancel.cancelled() => {}
+            () = tokio::time::sleep(retry.interval) => {}
+        }
+    }
+}
+
+async fn round(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> Round {
+    let limit = snapshot.members.values().map(|member| member.check.timeout).max().unwrap_or_default();
+    let reaching = join_all(snapshot.members.values().flat_map(seats).map(|seat| eyes.remote.reach(seat)));
+    // Whoever could not be reached says so when it is looked at.
+    let _ = timeout(limit, reaching).await;
+    let started = Instant::now();
+    let looks = join_all(snapshot.members.iter().map(|(name, member)| async move {
+        let looked = match &member.broken {
+            Some(why) => {
+                Looked { judged: Judged::new(Verdict::Unknown, why.as_str()), no_contact: false, place: None }
+            }
+            None => look(eyes, &member.endpoint, &member.check).await,
+        };
+        (name, started.elapsed(), looked)
+    }))
+    .await;
+    let answered = looks.iter().filter(|(.., look)| !look.no_contact).map(|(_, at, _)| *at);
+    let spread = answered.max().unwrap_or_default();
+    let no_contact = looks.iter().filter(|(.., look)| look.no_contact).map(|(name, ..)| (*name).clone());
+    let no_contact = no_contact.collect();
+    let seen: Seen = looks.into_iter().map(|(name, _, look)| (name.clone(), look.judged)).collect();
+    Round { judged: compare(&snapshot.rule, &seen), no_contact, spread }
+}
+
+/// Who looks: the host itself, or those that look at it.
+fn seats(member: &Member) -> Vec<&crate::domain::inventory::inventory::Endpoint> {
+    match member.check.seats.is_empty() {
+        true => vec![&member.endpoint],
+        false => member.check.seats.iter().collect(),
+    }
+}
+
+fn tell(snapshot: &Snapshot, round: Round, looks: u32, took_ms: u64) -> Taken {
+    let millis = round.spread.as_millis();
+    let near = format!("{} hosts looked at within {millis} ms", snapshot.members.len());
+    let told = snapshot.members.iter().map(|(name, member)| {
+        let silent = || Judged::new(Verdict::Unknown, "it was not looked at");
+        let judged = round.judged.get(name).cloned().unwrap_or_else(silent);
+        let detail =
+            if judged.detail.is_empty() { near.clone() } else { format!("{}\n{near}", judged.detail) };
+        let result = CheckResult {
+            looks,
+            took_ms,
+            detail,
+            no_contact: round.no_contact.contains(name),
+            ..result_of(&member.check, judged)
+        };
+        (name.clone(), result)
+    });
+    Taken { results: told.collect(), spread: round.spread }
+}

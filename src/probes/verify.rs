@@ -1,0 +1,174 @@
+//! Running checks: look, judge, and look again while the deadline allows.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::context::ProbeContext;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::base::output::Output;
+use crate::domain::check::check::{Check, CheckResult};
+use crate::domain::check::judge::judge;
+use crate::domain::check::judge::judged::Judged;
+use crate::domain::check::probe::Probe;
+use crate::domain::check::seen::{Answer, Observation};
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::value::secret::{HIDDEN, Masks};
+use crate::port::Place;
+use crate::probes::command::{Look, ended_at, is_connection};
+
+/// One look that was judged.
+#[derive(Clone)]
+pub(super) struct Looked {
+    pub judged: Judged,
+    pub no_contact: bool,
+    /// Where a look at a log has ended.
+    pub place: Option<Place>,
+}
+
+/// Runs all checks of a host side by side. Their order in the answer is the order of `checks`.
+pub async fn verify(eyes: &ProbeContext<'_>, host: &Endpoint, checks: &[Check]) -> Vec<CheckResult> {
+    join_all(checks.iter().map(|check| verify_one(eyes, host, check))).await
+}
+
+/// Runs one check of a host.
+pub async fn verify_one(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check) -> CheckResult {
+    let begun = Instant::now();
+    let (mut looks, mut good) = (0, 0);
+    loop {
+        let mut looked = look(eyes, host, check).await;
+        looks += 1;
+        good = if looked.judged.verdict.passes() { good + 1 } else { 0 };
+        let out_of_time = begun.elapsed() + check.retry.interval > check.retry.deadline;
+        let done = good >= check.retry.successes;
+        if done || out_of_time || eyes.cancel.is_cancelled() {
+            keep_place(eyes, host, check, &mut looked).await;
+            let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let cancelled = eyes.cancel.is_cancelled();
+            return CheckResult { looks, took_ms, ..settle(check, looked, (done, cancelled)) };
+        }
+        wait(eyes, check.retry.interval).await;
+    }
+}
+
+/// What was seen is seen: the next look goes on behind it.
+async fn keep_place(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check, looked: &mut Looked) {
+    let Some(place) = looked.place.take() else { return };
+    if let Err(error) = eyes.places.keep_place((eyes.who, &host.name, check.name.as_str()), place).await {
+        looked.judged = Judged::new(Verdict::Unknown, error.to_string());
+    }
+}
+
+/// A check that looked good, but not as often in a row as it has to, did not pass. One that was cancelled found
+/// nothing out, and that counts as nothing else.
+fn settle(check: &Check, looked: Looked, (done, cancelled): (bool, bool)) -> CheckResult {
+    let Looked { mut judged, no_contact, .. } = looked;
+    if cancelled && judged.verdict == Verdict::Unknown {
+        return CheckResult { no_contact, ..CheckResult::new(&check.name, Verdict::Unknown, judged.text) };
+    }
+    if !done && judged.verdict.passes() {
+        let wanted = check.retry.successes;
+        let text = format!(
+            "not seen good {wanted} times in a row within {:?}: {}",
+            check.retry.deadline, judged.text
+        );
+        judged = Judged { text, verdict: Verdict::Unknown, ..judged };
+    }
+    CheckResult { no_contact, ..result_of(check, judged) }
+}
+
+/// What is told of a look: what found nothing out counts as the check says, and says so.
+pub(super) fn result_of(check: &Check, judged: Judged) -> CheckResult {
+    let verdict = check.unknown_is.counts(judged.verdict);
+    let text = match verdict == judged.verdict {
+        true => judged.text,
+        false => format!("unknown, which counts as {}: {}", verdict.word(), judged.text),
+    };
+    CheckResult {
+        detail: judged.detail,
+        readings: judged.readings,
+        ..CheckResult::new(&check.name, verdict, text)
+    }
+}
+
+/// One look from each place that the check looks from; the worst of them stands for all.
+pub(super) async fn look(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check) -> Looked {
+    if check.seats.is_empty() {
+        return look_from(eyes, host, host, check).await;
+    }
+    let looks = join_all(check.seats.iter().map(|seat| look_from(eyes, host, seat, check))).await;
+    let worst = Verdict::worst(looks.iter().map(|look| look.judged.verdict));
+    let found = check.seats.iter().zip(looks).find(|(_, look)| look.judged.verdict == worst);
+    let Some((seat, look)) = found else {
+        return Looked {
+            judged: Judged::new(Verdict::Unknown, "nobody looks"),
+            no_contact: false,
+            place: None,
+        };
+    };
+    let place = if seat.is_here() { "rollcall's machine" } else { seat.name.as_str() };
+    let text = format!("from {place}: {}", look.judged.text);
+    // Whoever looked could not be reached; that says nothing of the host.
+    Looked { judged: Judged { text, ..look.judged }, no_contact: false, place: None }
+}
+
+async fn look_from(eyes: &ProbeContext<'_>, host: &Endpoint, seat: &Endpoint, check: &Check) -> Looked {
+    let seen = match is_connection(&check.probe) {
+        true => tokio::select! {
+            biased;
+            () = eyes.cancel.cancelled() => Observation::Blind { why: "cancelled".into() },
+            seen = eyes.prober.probe(seat, &check.probe, check.timeout) => seen,
+        },
+        false => Look { eyes, host, seat, check }.observe().await,
+    };
+    let no_contact = matches!(seen, Observation::NoContact { .. });
+    let place = ended_at(&seen, eyes.clock.now());
+    Looked { judged: judge_masked(&check.probe, seen, &eyes.masks), no_contact, place }
+}
+
+/// The verdict on what was seen, in words that hide secrets: a text that is cut short could show the half of
+/// one, so they are hidden before it is.
+pub fn judge_masked(probe: &Probe, seen: Observation, masks: &Masks) -> Judged {
+    let judged = judge(probe, &seen);
+    if masks.is_empty() {
+        return judged;
+    }
+    let hidden = judge(probe, &masked(seen, masks));
+    // What differs in a secret alone would look the same: it is not compared at all.
+    let value = hidden.value.clone().filter(|_| hidden.value == judged.value);
+    match hidden.verdict == judged.verdict {
+        true => Judged { value, ..hidden },
+        // It was judged by a secret: there is nothing to tell of it.
+        false => Judged::new(judged.verdict, HIDDEN),
+    }
+}
+
+fn masked(seen: Observation, masks: &Masks) -> Observation {
+    let output = |output: Output| Output { text: masks.text(&output.text), ..output };
+    match seen {
+        Observation::Exited { code, stdout, stderr } => {
+            Observation::Exited { code, stdout: output(stdout), stderr: output(stderr) }
+        }
+        Observation::Answered(answer) => {
+            let headers = answer.headers.iter().map(|(name, value)| (name.clone(), masks.text(value)));
+            Observation::Answered(Box::new(Answer {
+                headers: headers.collect(),
+                body: masks.text(&answer.body),
+                ..*answer
+            }))
+        }
+        Observation::Connected { banner, took } => {
+            Observation::Connected { banner: masks.text(&banner), took }
+        }
+        other => other,
+    }
+}
+
+async fn wait(eyes: &ProbeContext<'_>, time: Duration) {
+    tokio::select! {
+        biased;
+        () = eyes.cancel.cancelled() => {}
+        () = tokio::time::sleep(time) => {}
+    }
+}

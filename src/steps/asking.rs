@@ -1,0 +1,247 @@
+//! A step that its host runs apart from us, asked for until it is known how it ended: over a new connection when
+//! one breaks, until its time is up and half a minute more.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::patience::Patience;
+use super::seal::Seal;
+use super::wrapper::{self, Answer, Call, Ended, Heard, How, Verb};
+use crate::domain::base::outcome::milliseconds;
+use crate::domain::base::outcome::{Outcome, seconds};
+use crate::domain::base::output::{KEEP_BYTES, Output};
+use crate::domain::task::step::Step;
+use crate::port::{Exec, ExecEnd, ExecReport, Input};
+use crate::script;
+use crate::steps::attempt::{Attempt, Done};
+
+/// How long a host is asked on when the step's own time is up: it ends the step by TERM and KILL by then,
+/// and may have to be reached again.
+const ASK_GRACE: Duration = Duration::from_secs(30);
+
+/// The least time that a question has, even the last one.
+const LAST_QUESTION: Duration = Duration::from_secs(5);
+
+/// Said of a record that does not come from rollcall.
+const FORGED: &str = "another program on the host wrote the record of this step, or changed it: the seal of rollcall \
+                      is not on it; try: find out which earlier step or process of this login did that";
+
+/// A step that runs on its host, apart from us, and everything that we know of it.
+pub(super) struct Asking<'a> {
+    attempt: &'a Attempt<'a>,
+    name: String,
+    seal: Seal,
+    begun: Instant,
+    patience: Patience,
+    /// Something was sent that may have begun it.
+    sent: bool,
+    /// The host has said that it is on record there.
+    on_record: bool,
+    /// It has run, and is to be confirmed.
+    to_confirm: bool,
+    cancelled: bool,
+    shown: Arc<AtomicUsize>,
+    /// The fullest answer so far.
+    stdout: Output,
+    stderr: Output,
+}
+
+impl<'a> Asking<'a> {
+    pub fn new(attempt: &'a Attempt<'a>) -> Asking<'a> {
+        let (begun, age) = (Instant::now(), attempt.context.resumed.unwrap_or_default());
+        let limit = host_limit(attempt.step).saturating_sub(age);
+        Asking {
+            attempt,
+            name: attempt.record.clone(),
+            seal: attempt.seal.clone(),
+            begun,
+            patience: Patience::until(begun + limit + ASK_GRACE),
+            sent: attempt.context.resumed.is_some(),
+            on_record: false,
+            to_confirm: false,
+            cancelled: false,
+            shown: Arc::default(),
+            stdout: Output::default(),
+            stderr: Output::default(),
+        }
+    }
+
+    /// Asks until the host has said how it ended.
+    pub async fn ask(mut self, script: &str) -> Done {
+        loop {
+            let mut report = self.once(script).await;
+            let heard = wrapper::hear(&self.name, Some(&self.seal), &mut report);
+            if wrapper_never_ran(&report.end, &heard) && !self.sent {
+                return self.attempt.done(report, |_| Outcome::Ok);
+            }
+            let (why, sent_before) = (lost_why(&report.end, &heard), self.sent);
+            self.take_in(report, &heard);
+            if let Some(outcome) = heard.answer.and_then(|answer| self.judge(answer, sent_before)) {
+                return Done { outcome, stdout: self.stdout, stderr: self.stderr };
+            }
+            if !self.go_on().await {
+                let why =
+                    format!("{why}; it could not be asked for {}", seconds(milliseconds(self.asked_for())));
+                return Done { outcome: Outcome::Lost { why }, stdout: self.stdout, stderr: self.stderr };
+            }
+        }
+    }
+
+    fn asked_for(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    fn verb(&self) -> Verb {
+        match self {
+            Asking { cancelled: true, .. } => Verb::Kill,
+            Asking { to_confirm: true, .. } => Verb::Confirm,
+            Asking { on_record: true, .. } => Verb::Follow,
+            _ if self.attempt.context.resumed.is_some() => Verb::Follow,
+            _ => Verb::Start,
+        }
+    }
+
+    async fn once(&self, script: &str) -> ExecReport {
+        let Attempt { context, step, .. } = self.attempt;
+        let verb = self.verb();
+        let age = match self.sent {
+            // Never zero: from now on the host has to prove that it has forgotten nothing.
+            true => context.resumed.unwrap_or_default() + self.begun.elapsed() + Duration::from_secs(1),
+            false => Duration::ZERO,
+        };
+        let call = Call {
+            operation: &self.name,
+            site: &context.site,
+            epoch: context.epoch,
+            age,
+            limit: step.timeout,
+            within: step.dead_man.as_ref().map_or(Duration::ZERO, |dead_man| dead_man.within),
+        };
+        let input = match verb {
+            Verb::Start => {
+                let undo = script::undo_script(step);
+                Input::Bytes(wrapper::input(&self.name, &self.seal, script, undo.as_deref()))
+            }
+            verb => wrapper::line(verb, &self.seal),
+        };
+        let request = Exec {
+            script: call.command(verb, &step.sudo),
+            input: script::with_password(&step.sudo, input),
+            timeout: self.patience.left().max(LAST_QUESTION),
+            // Whoever asks is ended by it, not the step: that is what `kill` is for.
+            cancel: if verb == Verb::Kill { CancellationToken::new() } else { context.cancel.clone() },
+            lines: self.attempt.show(&self.shown),
+            fresh: verb == Verb::Confirm,
+            keep_bytes: KEEP_BYTES,
+            sink: None,
+            masks: self.attempt.masks(&self.name),
+        };
+        context.remote.exec(self.attempt.endpoint(), request).await
+    }
+
+    fn take_in(&mut self, report: ExecReport, heard: &Heard) {
+        self.sent |= !matches!(report.end, ExecEnd::NotStarted(_));
+        self.on_record |= heard.begun;
+        if heard.answer.is_some() || (self.stdout.text.is_empty() && self.stderr.text.is_empty()) {
+            (self.stdout, self.stderr) = (report.stdout, report.stderr);
+        }
+    }
+
+    /// What an answer comes to; `None` when there is more to ask.
+    fn judge(&mut self, answer: Answer, sent_before: bool) -> Option<Outcome> {
+        let lost = |why: String| Some(Outcome::Lost { why });
+        match answer {
+            Answer::Ended(ended) => Some(self.ended(&ended)),
+            Answer::Never(why) => Some(Outcome::NotStarted { why }),
+            Answer::Absent(_) if self.on_record => lost("the host has no record of it any more".into()),
+            Answer::Absent(why) => Some(Outcome::NotStarted { why }),
+            Answer::Lost(why) => lost(why),
+            Answer::Stale => Some(replaced(sent_before)),
+            Answer::Refused(why) if !sent_before => Some(Outcome::NotStarted { why }),
+            Answer::Confirm => {
+                self.to_confirm = true;
+                self.patience.reached();
+                None
+            }
+            // The runner writes the true one over it, unless it is gone.
+            Answer::Refused(_) | Answer::Forged | Answer::Ready => None,
+        }
+    }
+
+    fn ended(&self, ended: &Ended) -> Outcome {
+        let dead_man = self.attempt.step.dead_man.as_ref();
+        let within = dead_man.map_or(Duration::ZERO, |dead_man| dead_man.within);
+        let undone = match ended.undone {
+            None => String::new(),
+            Some(0) => "; the host undid it".into(),
+            Some(code) => format!("; the host tried to undo it, and that failed: exit status {code}"),
+        };
+        match (ended.how, ended.undone) {
+            (How::Exited(0), None) => Outcome::Ok,
+            (How::Exited(0), Some(_)) => {
+                let within = seconds(milliseconds(within));
+                let why = format!("not confirmed through a new connection within {within}{undone}");
+                Outcome::Failed { code: None, why }
+            }
+            (How::Exited(code), _) => {
+                let why = ExecEnd::Exited(code).describe(&self.stderr) + &undone;
+                Outcome::Failed { code: Some(code), why }
+            }
+            (How::TimedOut, _) => self.attempt.timed_out(),
+            (How::Cancelled, _) => Outcome::Cancelled,
+        }
+    }
+
+    /// True when there is time for another question. Whoever cancels does not wait for a pause to end.
+    async fn go_on(&mut self) -> bool {
+        let wanted = self.attempt.context.cancel.clone();
+        if wanted.is_cancelled() && !self.cancelled {
+            return self.give_up();
+        }
+        let never = CancellationToken::new();
+        let again = self.patience.pause(if self.cancelled { &never } else { &wanted }).await;
+        again || (wanted.is_cancelled() && !self.cancelled && self.give_up())
+    }
+
+    /// From now on it is to be ended, and nobody waits for that as long as for the step.
+    fn give_up(&mut self) -> bool {
+        self.cancelled = true;
+        self.patience.shorten(Instant::now() + ASK_GRACE);
+        true
+    }
+}
+
+/// How long a host works on a step by itself.
+fn host_limit(step: &Step) -> Duration {
+    step.timeout + step.dead_man.as_ref().map_or(Duration::ZERO, |dead_man| dead_man.within + step.timeout)
+}
+
+fn replaced(sent_before: bool) -> Outcome {
+    let why = wrapper::REPLACED.to_string();
+    if sent_before { Outcome::Lost { why } } else { Outcome::NotStarted { why } }
+}
+
+/// What was to start it has come to nothing: it could not be sent, or the login's shell or sudo did not run
+/// the wrapper, which begins with a word when it begins anything.
+fn wrapper_never_ran(end: &ExecEnd, heard: &Heard) -> bool {
+    match end {
+        ExecEnd::NotStarted(_) => true,
+        ExecEnd::Exited(0) => false,
+        ExecEnd::Exited(_) => !heard.begun,
+        _ => false,
+    }
+}
+
+fn lost_why(end: &ExecEnd, heard: &Heard) -> String {
+    match (end, &heard.answer) {
+        (_, Some(Answer::Refused(why))) => why.clone(),
+        (_, Some(Answer::Forged)) => FORGED.into(),
+        (ExecEnd::Lost(why) | ExecEnd::NotStarted(why), _) => why.clone(),
+        (ExecEnd::TimedOut, _) => "the host did not say how it ended".into(),
+        _ => "the host gave no answer".into(),
+    }
+}

@@ -1,0 +1,21 @@
+//! What rollcall does on a host: one file for each kind of step, over the ports alone.
+
+mod archive;
+mod asking;
+pub mod attempt;
+pub mod context;
+mod diff;
+mod download;
+mod edit;
+mod facts;
+mod patience;
+pub mod perform;
+mod program;
+mod reboot;
+pub mod scripts;
+pub mod seal;
+mod stream;
+mod system;
+mod upload;
+mod wait;
+pub mod wrapper;

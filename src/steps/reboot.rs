@@ -1,0 +1,111 @@
+//! Restarting a host: once, whoever asks how often, and waiting for it to be another boot.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::patience::Patience;
+use crate::domain::base::outcome::milliseconds;
+
+use crate::domain::base::outcome::{Outcome, seconds};
+use crate::domain::value::shell;
+use crate::port::{ExecEnd, Input};
+use crate::steps::attempt::{Attempt, Done};
+use crate::steps::scripts::{told, whole};
+use crate::steps::wrapper::PLACE;
+
+static REBOOT: LazyLock<String> =
+    LazyLock::new(|| whole(&format!("{PLACE}{}", include_str!("sh/reboot.sh"))));
+
+/// How long one question may take, once the host is connected: it may go down in the middle of it.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What one question has brought.
+enum Heard {
+    Done(Done),
+    /// Still the same boot, and which.
+    Waits(String),
+    /// Nobody answered.
+    Silence(String),
+}
+
+impl Attempt<'_> {
+    /// Asks the host to restart, unless that was done before, and then until it is another boot.
+    pub(super) async fn reboot(&self, command: &str, boot_id: &str) -> Done {
+        let age = self.context.resumed.unwrap_or_default();
+        let mut patience = Patience::until(Instant::now() + self.step.timeout.saturating_sub(age));
+        let verb = if self.context.resumed.is_some() { "ask" } else { "start" };
+        // Once it is known, another one proves the restart, whatever the host has kept.
+        let mut boot = String::new();
+        let mut heard = self.ask_for_reboot([verb, command, boot_id, ""], false).await;
+        loop {
+            let last = match heard {
+                Heard::Done(done) => return done,
+                Heard::Waits(same) => {
+                    boot = same;
+                    Ok(())
+                }
+                Heard::Silence(why) => Err(why),
+            };
+            if !patience.pause(&self.context.cancel).await {
+                return self.not_rebooted(last);
+            }
+            heard = self.ask_for_reboot([verb, command, boot_id, &boot], true).await;
+        }
+    }
+
+    async fn ask_for_reboot(&self, [verb, command, boot_id, boot]: [&str; 4], fresh: bool) -> Heard {
+        let operation = self.kept_as();
+        let arguments = ["act", verb, &self.context.site, &operation, boot_id, command, boot];
+        let report = self.once(&shell::with_arguments(&REBOOT, &arguments), QUESTION_TIMEOUT, fresh).await;
+        let failed = |why: String| Heard::Done(Done::failed(why));
+        match &report.end {
+            ExecEnd::Exited(0) => match told(report.stdout.clone()) {
+                (_, word) if word == "done" => Heard::Done(self.back().await),
+                (said, word) if word == "waits" => Heard::Waits(said.last_line().into()),
+                (said, word) if word == "failed" => {
+                    failed(format!("the host was not restarted: {}", said.last_line()))
+                }
+                (_, word) if word == "never" => {
+                    Heard::Done(Done::silent(Outcome::NotStarted { why: "it was never begun".into() }))
+                }
+                _ => failed("the host gave no answer that makes sense".into()),
+            },
+            // Nothing was sent yet.
+            ExecEnd::NotStarted(_) if !fresh && self.context.resumed.is_none() => {
+                Heard::Done(self.done(report, |_| Outcome::Ok))
+            }
+            ExecEnd::NotStarted(why) | ExecEnd::Lost(why) => Heard::Silence(why.clone()),
+            ExecEnd::TimedOut => Heard::Silence("it did not answer in time".into()),
+            // The host goes down, and ends what runs, or lets nothing work any more.
+            ExecEnd::Signalled(signal) => {
+                Heard::Silence(format!("the question was ended by signal {signal}"))
+            }
+            end @ ExecEnd::Exited(_) if fresh => Heard::Silence(end.describe(&report.stderr)),
+            ExecEnd::Exited(_) | ExecEnd::Cancelled => Heard::Done(self.done(report, |_| Outcome::Ok)),
+        }
+    }
+
+    /// Whoever comes next is to find a connection that lives: the kept one may have died without a word.
+    async fn back(&self) -> Done {
+        let (report, _) = self.exec("exit 0".into(), Input::None, QUESTION_TIMEOUT).await;
+        self.done(report, |_| Outcome::Ok)
+    }
+
+    fn not_rebooted(&self, last: Result<(), String>) -> Done {
+        if self.context.cancel.is_cancelled() {
+            return Done::silent(Outcome::Cancelled);
+        }
+        let time = seconds(milliseconds(self.step.timeout));
+        match last {
+            Ok(()) => Done::failed(format!(
+                "still the same boot {time} after it was told to restart; look at what holds it up, and at `command` and \
+                 `boot_id` of the step"
+            )),
+            Err(why) => Done::silent(Outcome::Lost {
+                why: format!("the host was told to restart and did not come back within {time}: {why}"),
+            }),
+        }
+    }
+}

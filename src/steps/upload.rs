@@ -1,0 +1,251 @@
+//! Files of ours on a host. One look says which differ; only those are sent.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::stream::{Memory, would_change};
+use crate::domain::base::digest::sha256_hex;
+use crate::domain::base::outcome::Outcome;
+use crate::domain::base::output::Output;
+use crate::domain::task::task::{Source, TreeFile, Upload};
+use crate::local::planned::Planned;
+use crate::port::{Content, ExecEnd, ExecReport, Input, Packed};
+use crate::steps::attempt::{Attempt, Done, LOOK_TIMEOUT};
+use crate::steps::scripts::{PLACE, RECEIVE, TREE, TREE_RECEIVE, call, told};
+
+/// What a look at a tree may print: a line for each file.
+const TREE_LOOK_BYTES: usize = 1024 * 1024;
+
+/// Files of a tree whose differences are shown; of the others the names are told.
+const SHOWN_FILES: usize = 20;
+
+/// The content of one file, and its proof.
+pub(super) struct Sent {
+    pub sha256: String,
+    pub content: Content,
+}
+
+impl Sent {
+    /// As it is sent. A file that is not what the plan has is not.
+    pub(super) async fn input(self) -> Result<Input, Done> {
+        match self.content {
+            Content::Bytes(bytes) => Ok(Input::Bytes(bytes)),
+            Content::File(planned) => planned.open().await.map(Input::File).map_err(Done::failed),
+        }
+    }
+
+    /// Read for a diff; `None` where it has more than a diff is made of.
+    async fn bytes(self) -> Result<Option<Vec<u8>>, Done> {
+        let limit = super::diff::DIFF_LIMIT_BYTES as u64;
+        let planned = match self.content {
+            Content::Bytes(bytes) => return Ok(Some(bytes.to_vec())),
+            Content::File(planned) => planned,
+        };
+        let file = planned.open().await.map_err(Done::failed)?;
+        if file.bytes() > limit {
+            return Ok(None);
+        }
+        let failed = |error| Done::failed(format!("files/{}: {error}; try: reload", planned.path));
+        file.whole(limit).await.map(Some).map_err(failed)
+    }
+}
+
+/// How a file is put in its place; see receive.sh.
+#[derive(Clone, Default)]
+pub(super) struct Manner<'a> {
+    pub to: &'a str,
+    /// Empty: as it was.
+    pub mode: String,
+    pub owner: &'a str,
+    pub backup: bool,
+    pub validate: &'a str,
+    /// What it has to be still: a SHA-256 or `none`; empty if that does not matter.
+    pub old: String,
+}
+
+impl<'a> Manner<'a> {
+    fn of(upload: &'a Upload) -> Manner<'a> {
+        Manner {
+            to: &upload.to,
+            mode: format!("{:o}", upload.mode),
+            owner: upload.owner.as_deref().unwrap_or_default(),
+            backup: upload.backup,
+            validate: upload.validate.as_deref().unwrap_or_default(),
+            old: String::new(),
+        }
+    }
+}
+
+impl Attempt<'_> {
+    pub(super) async fn upload(&self, upload: &Upload, act: bool) -> Done {
+        let done = match &upload.source {
+            Source::Tree { path, files } => self.tree(upload, path, files, act).await,
+            _ => self.one_file(upload, act).await,
+        };
+        done.unwrap_or_else(|early| early)
+    }
+
+    async fn one_file(&self, upload: &Upload, act: bool) -> Result<Done, Done> {
+        let sent = self.content(&upload.source)?;
+        let manner = Manner::of(upload);
+        let place = [mode_word(act), manner.to, &sent.sha256, &manner.mode, manner.owner];
+        let (report, again) = self.exec(call(&PLACE, &place, self.step), Input::None, LOOK_TIMEOUT).await;
+        if report.end != ExecEnd::Exited(0) {
+            return Err(self.looked_in_vain(report));
+        }
+        let (stdout, word) = told(report.stdout);
+        match (word.as_str(), act) {
+            ("send", true) => Ok(self.send(&manner, sent).await),
+            ("send", false) => match sent.bytes().await? {
+                None => Ok(would_change(&format!("{}: too large for a diff\n", manner.to))),
+                Some(new) => Ok(would_change(&self.difference(manner.to, new).await?)),
+            },
+            (word, _) => {
+                let outcome = match (word, act) {
+                    ("unchanged", true) if again => Outcome::Ok,
+                    ("unchanged", true) => self.unchanged(),
+                    ("unchanged", false) => Outcome::Unchanged,
+                    (_, true) => Outcome::Ok,
+                    (_, false) => Outcome::WouldChange,
+                };
+                Ok(Done { outcome, stdout, stderr: report.stderr })
+            }
+        }
+    }
+
+    /// Sends a file to its place.
+    pub(super) async fn send(&self, manner: &Manner<'_>, sent: Sent) -> Done {
+        let (backup, suffix) = (if manner.backup { "1" } else { "" }, self.suffix());
+        let Manner { to, mode, owner, validate, old, .. } = manner;
+        let sum = sent.sha256.clone();
+        let arguments = ["act", to, &sum, mode, owner, backup, validate, old, &suffix];
+        match sent.input().await {
+            Ok(input) => self.run_own(call(&RECEIVE, &arguments, self.step), input).await,
+            Err(done) => done,
+        }
+    }
+
+    /// What a source that is one file holds.
+    pub(super) fn content(&self, source: &Source) -> Result<Sent, Done> {
+        match source {
+            Source::File { path, sha256 } => {
+                Ok(Sent { sha256: sha256.clone(), content: Content::File(self.planned(path, sha256)) })
+            }
+            Source::Text(text) => Ok(Sent {
+                sha256: sha256_hex(text.as_bytes()),
+                content: Content::Bytes(Bytes::from(text.clone())),
+            }),
+            other => Err(Done::failed(format!("files/{} was not rendered by the plan", other.path()))),
+        }
+    }
+
+    pub(super) fn planned(&self, path: &str, sha256: &str) -> Planned {
+        let root = self.context.files_root.clone();
+        Planned { root, path: path.into(), sha256: sha256.into() }
+    }
+
+    async fn tree(&self, upload: &Upload, path: &str, files: &[TreeFile], act: bool) -> Result<Done, Done> {
+        let (report, to_send, said) = self.look_at_tree(upload, files, act).await?;
+        if to_send.is_empty() {
+            let (stdout, word) = told(said);
+            let outcome = match (word.as_str(), act) {
+                ("unchanged", true) => self.unchanged(),
+                ("unchanged", false) => Outcome::Unchanged,
+                (_, true) => Outcome::Ok,
+                (_, false) => Outcome::WouldChange,
+            };
+            return Ok(Done { outcome, stdout, stderr: report.stderr });
+        }
+        if !act {
+            let text = told(said).0.text + &self.tree_difference(upload, path, &to_send).await?;
+            return Ok(would_change(&text));
+        }
+        let mut list = String::new();
+        let mut members = Vec::new();
+        for (number, file) in to_send.iter().enumerate() {
+            list.push_str(&line(number, file, upload.mode));
+            let planned = self.planned(&format!("{path}/{}", file.path), &file.sha256);
+            // Before any of them is sent; each is proven again when its turn has come, since they are not all kept open.
+            planned.open().await.map_err(Done::failed)?;
+            let content = Content::File(planned);
+            members.push(Packed { name: number.to_string(), content });
+        }
+        members.insert(0, Packed { name: "list".into(), content: Content::Bytes(Bytes::from(list)) });
+        let (manner, suffix) = (Manner::of(upload), self.suffix());
+        let backup = if manner.backup { "1" } else { "" };
+        let arguments = ["act", manner.to, manner.owner, backup, manner.validate, &suffix];
+        let members: Arc<[Packed]> = members.into();
+        let done = self.run_own(call(&TREE_RECEIVE, &arguments, self.step), Input::Tar(members)).await;
+        // What the look has set right already counts, too.
+        let text = told(said).0.text + &done.stdout.text;
+        let stdout = super::diff::bounded(&text);
+        let outcome = if done.outcome == Outcome::Unchanged { Outcome::Ok } else { done.outcome };
+        Ok(Done { outcome, stdout, ..done })
+    }
+
+    /// The files whose content is not there, and what else was said.
+    async fn look_at_tree<'t>(
+        &self,
+        upload: &Upload,
+        files: &'t [TreeFile],
+        act: bool,
+    ) -> Result<(ExecReport, Vec<&'t TreeFile>, Output), Done> {
+        if let Some(file) = files.iter().find(|file| file.path.contains('\n')) {
+            return Err(Done::failed(format!(
+                "files/.../{:?} has a name that is no line; rename it",
+                file.path
+            )));
+        }
+        let list: String =
+            files.iter().enumerate().map(|(number, file)| line(number, file, upload.mode)).collect();
+        let arguments = [mode_word(act), &upload.to, upload.owner.as_deref().unwrap_or_default()];
+        let mut memory = Memory { bytes: Vec::new(), limit: TREE_LOOK_BYTES };
+        let input = Input::Bytes(Bytes::from(list));
+        let report = self.stream(&call(&TREE, &arguments, self.step), input, &mut memory).await?;
+        if report.end != ExecEnd::Exited(0) {
+            return Err(self.looked_in_vain(report));
+        }
+        let text = String::from_utf8_lossy(&memory.bytes).into_owned();
+        let number = |line: &str| line.strip_prefix("send ")?.parse::<usize>().ok();
+        let to_send = text.lines().filter_map(number).filter_map(|number| files.get(number)).collect();
+        let said: String =
+            text.lines().filter(|line| number(line).is_none()).flat_map(|line| [line, "\n"]).collect();
+        Ok((report, to_send, super::diff::bounded(&said)))
+    }
+
+    async fn tree_difference(
+        &self,
+        upload: &Upload,
+        path: &str,
+        files: &[&TreeFile],
+    ) -> Result<String, Done> {
+        let mut text = String::new();
+        for file in files.iter().take(SHOWN_FILES) {
+            let content = Content::File(self.planned(&format!("{path}/{}", file.path), &file.sha256));
+            let name = format!("{}/{}", root(upload), file.path);
+            text += &match (Sent { sha256: file.sha256.clone(), content }).bytes().await? {
+                Some(new) => self.difference(&name, new).await?,
+                None => format!("{name}: too large for a diff\n"),
+            };
+        }
+        for file in files.iter().skip(SHOWN_FILES) {
+            text += &format!("{}/{}: differs\n", root(upload), file.path);
+        }
+        Ok(text)
+    }
+}
+
+fn root(upload: &Upload) -> &str {
+    upload.to.trim_end_matches('/')
+}
+
+/// See tree.sh. Who may read a file that its owner may execute may execute it, too.
+fn line(number: usize, file: &TreeFile, mode: u32) -> String {
+    let mode = if file.executable { mode | (mode & 0o444) >> 2 } else { mode };
+    format!("{number} {} {mode:o} {}\n", file.sha256, file.path)
+}
+
+fn mode_word(act: bool) -> &'static str {
+    if act { "act" } else { "look" }
+}

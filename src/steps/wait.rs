@@ -1,0 +1,198 @@
+//! Steps that wait or look, and change nothing on the host.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::domain::base::outcome::milliseconds;
+
+use crate::domain::base::outcome::{Outcome, Verdict, seconds};
+use crate::domain::base::output::Output;
+use crate::domain::check::check::{Check, CheckResult, Retry};
+use crate::domain::check::probe::Probe;
+use crate::domain::check::seen::Observation;
+use crate::domain::task::task::Awaited;
+use crate::domain::value::shell;
+use crate::port::{Exec, ExecEnd, ExecReport, Input};
+use crate::probes::verify::{judge_masked, verify};
+use crate::script;
+use crate::steps::attempt::{Attempt, Done, LOOK_TIMEOUT};
+
+/// How long one look at a port or an HTTP answer may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The least time that a look has, even the last one.
+const LEAST_TIME: Duration = Duration::from_secs(5);
+
+const PATH: &str = r#"[ -e "$1" ] || [ -L "$1" ]"#;
+
+/// What a wait waits for, and how.
+pub(super) struct Wait<'a> {
+    pub what: &'a Awaited,
+    pub gone: bool,
+    pub interval: Duration,
+}
+
+/// What one look has found.
+enum Found {
+    There(String),
+    Gone(String),
+    /// Neither could be found out.
+    Blind(String),
+}
+
+/// What was good, in words, with nothing changed.
+fn looked(text: String) -> Done {
+    let stdout = Output { text: format!("{text}\n"), left_out: 0 };
+    Done { stdout, ..Done::silent(Outcome::Unchanged) }
+}
+
+impl Attempt<'_> {
+    /// Runs a script, once, over the kept connection or a new one.
+    pub(super) async fn once(&self, script: &str, timeout: Duration, fresh: bool) -> ExecReport {
+        let script = script::run_as(&script::in_place(self.step, script), &self.step.sudo);
+        let request = self.request(script, Input::None, timeout);
+        self.context.remote.exec(self.endpoint(), Exec { fresh, ..request }).await
+    }
+
+    /// Waits until it is as it is to be, or until the step's time is up; a dry run looks once.
+    pub(super) async fn wait(&self, wait: &Wait<'_>, acts: bool) -> Done {
+        if !acts {
+            return self.look_at(wait).await;
+        }
+        let age = self.context.resumed.unwrap_or_default();
+        let until = Instant::now() + self.step.timeout.saturating_sub(age);
+        loop {
+            let found = self.find(wait.what, until).await;
+            let why = match (found, wait.gone) {
+                (Found::There(text), false) | (Found::Gone(text), true) => return looked(text),
+                (Found::There(text), true) => Ok(format!("still there: {text}")),
+                (Found::Gone(text), false) => Ok(text),
+                (Found::Blind(why), _) => Err(why),
+            };
+            if self.context.cancel.is_cancelled() {
+                return Done::silent(Outcome::Cancelled);
+            }
+            if Instant::now() + wait.interval > until {
+                return self.waited_in_vain(why);
+            }
+            tokio::select! {
+                biased;
+                () = self.context.cancel.cancelled() => return Done::silent(Outcome::Cancelled),
+                () = sleep(wait.interval) => {}
+            }
+        }
+    }
+
+    fn waited_in_vain(&self, why: Result<String, String>) -> Done {
+        let time = seconds(milliseconds(self.step.timeout));
+        match why {
+            Ok(text) => Done::failed(format!("waited for {time} (timeout) in vain: {text}")),
+            // It has changed nothing, whatever became of the last look.
+            Err(why) => Done::silent(Outcome::NotStarted {
+                why: format!("could not look for {time} (timeout): {why}"),
+            }),
+        }
+    }
+
+    /// What a wait would find now; a look waits for nothing.
+    async fn look_at(&self, wait: &Wait<'_>) -> Done {
+        let found = self.find(wait.what, Instant::now() + LOOK_TIMEOUT).await;
+        match (found, wait.gone) {
+            (Found::There(text), false) | (Found::Gone(text), true) => looked(text),
+            (Found::There(text), true) => not_known(format!("it would wait: still there: {text}")),
+            (Found::Gone(text), false) => not_known(format!("it would wait: {text}")),
+            (Found::Blind(why), _) => Done::silent(Outcome::NotStarted { why }),
+        }
+    }
+
+    async fn find(&self, what: &Awaited, until: Instant) -> Found {
+        let left = until.saturating_duration_since(Instant::now()).max(LEAST_TIME);
+        match what {
+            Awaited::Path(path) => match self.run_look(&shell::with_arguments(PATH, &[path]), left).await {
+                Found::There(_) => Found::There(format!("{path} is there")),
+                Found::Gone(_) => Found::Gone(format!("{path} is not there")),
+                blind => blind,
+            },
+            Awaited::Command(command) => match self.run_look(command, left).await {
+                Found::Gone(why) => Found::Gone(format!("the command fails: {why}")),
+                found => found,
+            },
+            Awaited::Probe(probe) => self.find_service(probe, left).await,
+        }
+    }
+
+    async fn run_look(&self, script: &str, left: Duration) -> Found {
+        let report = self.once(script, left.min(LOOK_TIMEOUT), false).await;
+        let said = report.end.describe(&report.stderr);
+        match report.end {
+            ExecEnd::Exited(0) => Found::There("the command succeeds".into()),
+            // What sudo could not do says nothing of what is waited for.
+            ExecEnd::Exited(_) => match script::about_sudo(&self.step.sudo, &report.stderr) {
+                Some(hint) => Found::Blind(said + &hint),
+                None => Found::Gone(said),
+            },
+            ExecEnd::Signalled(_) | ExecEnd::TimedOut => Found::Gone(said),
+            ExecEnd::Cancelled | ExecEnd::Lost(_) | ExecEnd::NotStarted(_) => Found::Blind(said),
+        }
+    }
+
+    async fn find_service(&self, probe: &Probe, left: Duration) -> Found {
+        let seen = self.context.prober.probe(self.endpoint(), probe, left.min(PROBE_TIMEOUT)).await;
+        let is_blind = matches!(seen, Observation::Blind { .. } | Observation::NoContact { .. });
+        let judged = judge_masked(probe, seen, &self.context.masks);
+        match judged.verdict {
+            _ if is_blind => Found::Blind(judged.text),
+            verdict if verdict.passes() => Found::There(judged.text),
+            // Or somebody answers, but not as is wanted.
+            _ => Found::Gone(judged.text),
+        }
+    }
+
+    /// Runs a check, with its own retries; `once` looks only once.
+    async fn verify(&self, check: &Check, once: bool) -> Result<CheckResult, Done> {
+        let retry = if once { Retry::default() } else { check.retry };
+        let check = Check { retry, ..check.clone() };
+        let eyes = self.context.probes();
+        let until = Instant::now() + self.step.timeout;
+        let verified = timeout_at(until, verify(&eyes, self.endpoint(), std::slice::from_ref(&check))).await;
+        if self.context.cancel.is_cancelled() {
+            return Err(Done::silent(Outcome::Cancelled));
+        }
+        match verified {
+            Ok(results) => {
+                results.into_iter().next().ok_or_else(|| Done::failed("the check said nothing".into()))
+            }
+            Err(_) => Err(Done::silent(self.timed_out())),
+        }
+    }
+
+    /// A check that has to pass for the host to continue. What a dry run sees may be different when the step is due.
+    pub(super) async fn check(&self, check: &Check, acts: bool) -> Done {
+        match self.verify(check, !acts).await {
+            Ok(result) if acts && result.verdict.passes() => looked(words(&result)),
+            Ok(result) if acts => Done::failed(words(&result)),
+            Ok(result) if result.verdict == Verdict::Ok => looked(words(&result)),
+            Ok(result) => not_known(format!("now it says: {}", words(&result))),
+            Err(done) => done,
+        }
+    }
+
+    /// Waits; after a restart of rollcall for what is left.
+    pub(super) async fn rest(&self, time: Duration) -> Done {
+        let left = time.saturating_sub(self.context.resumed.unwrap_or_default());
+        tokio::select! {
+            biased;
+            () = self.context.cancel.cancelled() => Done::silent(Outcome::Cancelled),
+            () = sleep(left) => Done::silent(Outcome::Unchanged),
+        }
+    }
+}
+
+fn words(result: &CheckResult) -> String {
+    format!("check {}: {}: {}", result.check, result.verdict.word(), result.text)
+}
+
+fn not_known(why: String) -> Done {
+    Done::silent(Outcome::NotKnown { why })
+}

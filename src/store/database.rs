@@ -1,0 +1,93 @@
+//! The open database: transactions of the one writer, and reads.
+
+use std::fs::File;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error::failed;
+use super::head::Head;
+use crate::port::StoreError;
+
+/// The store in one file.
+#[derive(Clone)]
+pub struct SqliteStore {
+    open: Arc<Mutex<Open>>,
+    epoch: u64,
+    /// Held for as long as the store is open; the system frees it when the process dies.
+    _lock: Option<Arc<File>>,
+}
+
+/// The database, and how far its journal goes; a store in memory has no file that says so.
+pub(super) struct Open {
+    pub connection: Connection,
+    pub head: Option<Head>,
+}
+
+impl SqliteStore {
+    pub(super) fn new(open: Open, epoch: u64, lock: Option<File>) -> SqliteStore {
+        SqliteStore { open: Arc::new(Mutex::new(open)), epoch, _lock: lock.map(Arc::new) }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` in one transaction, on this thread.
+    pub(super) fn transact<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.transact_with(false, work)
+    }
+
+    /// The same; `safe` when the end of the journal is to be known after a loss of power, too.
+    pub(super) fn transact_with<T>(
+        &self,
+        safe: bool,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut open = self.lock();
+        let Open { connection, head } = &mut *open;
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let epoch: u64 =
+            transaction.query_row("SELECT epoch FROM owner", [], |row| row.get(0)).map_err(failed)?;
+        if epoch != self.epoch {
+            return Err(StoreError::Failed(format!(
+                "another process (epoch {epoch}) has taken the store over from this one (epoch {})",
+                self.epoch
+            )));
+        }
+        let value = work(&transaction)?;
+        transaction.commit().map_err(failed)?;
+        if let Some(head) = head {
+            head.follow(connection, safe);
+        }
+        Ok(value)
+    }
+
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, StoreError> {
+        work(&self.lock().connection).map_err(failed)
+    }
+
+    /// The term of this process as the store's writer: one more than the last one's.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Does blocking work where blocking is allowed.
+    pub(super) async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(SqliteStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        match tokio::task::spawn_blocking(move || work(store)).await {
+            Ok(result) => result,
+            Err(error) => Err(StoreError::Failed(format!("the store's thread ended: {error}"))),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The task that watches: one loop over what is due, what has been seen, and what is asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::look::{Found, Sight};
+use super::orders::{Around, Ask, Orders, Watchlist, until};
+use crate::domain::base::name::HostName;
+use crate::domain::check::check::CheckResult;
+use crate::domain::plan::release::Taken;
+use crate::domain::watch::roster::{Batch, Key, Look, Roster, What};
+use crate::engine::Held;
+use crate::port::{StoreError, Watches};
+
+/// What was seen is kept after this long, or when so much has come together: one commit for many looks.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+const KEEP_AT: usize = 500;
+
+/// What a store that fails may hold up: looks beyond this are forgotten, states and alerts are not.
+const UNSTORED_LIMIT: usize = 200_000;
+
+/// Between two tries of a store that fails.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a stop tries to keep what is left.
+const STOP_TRIES: u32 = 3;
+
+/// How often some of what is too old is forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(10);
+
+/// What hosts run is looked up so often at most, whatever many runs settle.
+const TAKEN_EVERY: Duration = Duration::from_secs(1);
+
+/// Longest sleep, so that a clock that was set is noticed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// A look that is over.
+struct Seen {
+    key: Key,
+    begun: Timestamp,
+    ended: Timestamp,
+    found: Found,
+}
+
+/// See the module.
+pub(super) struct Actor<W> {
+    around: Around<W>,
+    orders: Orders,
+    sight: Sight,
+    stop: CancellationToken,
+    roster: Roster,
+    looks: JoinSet<Seen>,
+    /// The batch that the store has in its hands, one at a time; it comes back when it could not be kept.
+    keeping: JoinSet<Option<Arc<Batch>>>,
+    kept_at: Instant,
+    /// Batches that were given to the store.
+    batches: u64,
+    /// Who waits until so many are kept.
+    waiting: Vec<(u64, oneshot::Sender<()>)>,
+    prunes: JoinSet<u64>,
+    prune_at: Instant,
+    prune_from: u64,
+    held: Held,
+    /// Runs have settled hosts: what is on them is to be looked up.
+    taken_is_old: bool,
+    /// When it was looked up last.
+    taken_at: Instant,
+}
+
+impl<W: Watchlist> Actor<W> {
+    pub(super) async fn load(mut around: Around<W>, stop: CancellationToken) -> Result<Actor<W>, StoreError> {
+        let (states, downtimes) = around.watches.watched().await?;
+        let taken = around.ports.store.taken().await?;
+        let config = around.config.borrow_and_update().clone();
+        let held = around.in_hand.borrow_and_update().clone();
+        let orders = config.orders();
+        let now = around.ports.clock.now();
+        let mut roster = Roster::new(orders.settings.clone());
+        roster.set_in_hand((*held.hosts).clone(), now);
+        roster.begin_with(config.wanted(taken), states, downtimes, now);
+        let sight =
+            Sight { ports: around.ports.clone(), files: orders.files.as_path().into(), stop: stop.clone() };
+        Ok(Actor {
+            around,
+            orders,
+            sight,
+            stop,
+            roster,
+            looks: JoinSet::new(),
+            keeping: JoinSet::new(),
+            kept_at: Instant::now(),
+            batches: 0,
+            waiting: Vec::new(),
+            prunes: JoinSet::new(),
+            prune_at: Instant::now() + PRUNE_EVERY,
+            prune_from: 0,
+            held,
+            taken_is_old: false,
+            taken_at: Instant::now(),
+        })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.around.ports.clock.now()
+    }
+
+    pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
+        loop {
+            self.go_on().await;
+            let wake = self.wake_at();
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                Some(ask) = asked.recv() => self.answer(ask).await,
+                Some(seen) = self.looks.join_next() => self.saw_all(seen.ok()),
+                Ok(()) = self.around.in_hand.changed() => {}
+                Ok(()) = self.around.config.changed() => self.reload().await,
+                Some(_) = self.keeping.join_next() => self.tell_waiting(),
+                Some(next) = self.prunes.join_next() => self.prune_from = next.unwrap_or_default(),
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+        self.end().await;
+    }
+
+    /// Does all that can be done at this moment.
+    async fn go_on(&mut self) {
+        self.look_at_hands().await;
+        let now = self.now();
+        self.roster.tick(now);
+        if self.around.looks && self.orders.enabled {
+            while let Some(look) = self.roster.next_look(now) {
+                self.begin(look, now);
+            }
+        }
+        let due = self.kept_at.elapsed() >= KEEP_EVERY || self.roster.unstored() >= KEEP_AT;
+        if due || !self.waiting.is_empty() {
+            self.keep();
+        }
+        if self.around.looks && Instant::now() >= self.prune_at && self.prunes.is_empty() {
+            self.prune(now);
+        }
+    }
+
+    fn wake_at(&mut self) -> Instant {
+        let (now, here) = (self.now(), Instant::now());
+        let mut wake = here + LONGEST_SLEEP;
+        if let Some(at) = self.roster.wake_at() {
+            // What is due now and could not begin waits for something else than the time.
+            let pause = until(at, now);
+            if self.around.looks && self.orders.enabled {
+                wake = wake.min(here + pause.max(Duration::from_millis(1)));
+            }
+        }
+        if self.roster.unstored() > 0 && self.keeping.is_empty() {
+            wake = wake.min(self.kept_at + KEEP_EVERY);
+        }
+        if self.around.looks && self.prunes.is_empty() {
+            wake = wake.min(self.prune_at);
+        }
+        if self.taken_is_old {
+            wake = wake.min(self.taken_at + TAKEN_EVERY);
+        }
+        wake
+    }
+
+    fn begin(&mut self, look: Look, now: Timestamp) {
+        if let What::Broken(why) = &look.what {
+            let result =
+                CheckResult::new(&look.key.check, crate::domain::base::outcome::Verdict::Unknown, &**why);
+            return self.roster.took(&look.key, now, result, now);
+        }
+        let sight = self.sight.clone();
+        self.looks.spawn(async move {
+            let found = sight.look(&look).await;
+            Seen { key: look.key, begun: now, ended: sight.ports.clock.now(), found }
+        });
+    }
+
+    /// Takes in all looks that are over: many end together.
+    fn saw_all(&mut self, first: Option<Seen>) {
+        first.into_iter().for_each(|seen| self.saw(seen));
+        while let Some(seen) = self.looks.try_join_next() {
+            seen.into_iter().for_each(|seen| self.saw(seen));
+        }
+    }
+
+    fn saw(&mut self, seen: Seen) {
+        match seen.found {
+            Found::One(result) => self.roster.took(&seen.key, seen.begun, result, seen.ended),
+            Found::Many(results) => self.roster.took_together(&seen.key, seen.begun, results, seen.ended),
+        }
+    }
+
+    /// Hosts that runs have taken in hand since are silent before anything else is told; those that they let go of
+    /// are looked at for what is on them now.
+    async fn look_at_hands(&mut self) {
+        let held = self.around.in_hand.borrow_and_update().clone();
+        self.taken_is_old |= held.settled != self.held.settled;
+        let mut same = Arc::ptr_eq(&held.hosts, &self.held.hosts);
+        let mut hosts = (*held.hosts).clone();
+        self.held = held;
+        if self.taken_is_old && self.taken_at.elapsed() < TAKEN_EVERY {
+            // Nobody is let go of before it is known what is on them.
+            hosts.extend(self.roster.in_hand().iter().map(|(host, run)| (host.clone(), *run)));
+        } else if self.taken_is_old {
+            self.taken_at = Instant::now();
+            same = false;
+            match self.around.ports.store.taken().await {
+                Ok(taken) => {
+                    self.taken_is_old = false;
+                    self.render_again(taken);
+                }
+                Err(error) => tracing::error!(%error, "what hosts run cannot be read; trying again"),
+            }
+        }
+        if !same {
+            let now = self.now();
+            self.roster.set_in_hand(hosts, now);
+        }
+    }
+
+    fn render_again(&mut self, taken: BTreeMap<HostName, Vec<Taken>>) {
+        let config = self.around.config.borrow().clone();
+        let now = self.now();
+        self.roster.render_again(config.wanted(taken), now);
+    }
+
+    async fn reload(&mut self) {
+        let config = self.around.config.borrow_and_update().clone();
+        let taken = match self.around.ports.store.taken().await {
+            Ok(taken) => taken,
+            Err(error) => {
+                // Without it checks would ask for what nobody knows: what is watched stays as it is until then.
+                tracing::error!(%error, "what hosts run cannot be read; the new configuration is taken over later");
+                tokio::time::sleep(STORE_PAUSE).await;
+                return self.around.config.mark_changed();
+            }
+        };
+        self.orders = config.orders();
+        self.sight.files = self.orders.files.as_path().into();
+        let now = self.now();
+        self.roster.take_over(self.orders.settings.clone(), config.wanted(taken), now);
+    }
+
+    async fn answer(&mut self, ask: Ask) {
+        let now = self.now();
+        // Whoever asked may be gone; what they asked for holds all the same.
+        match ask {
+            Ask::Roll(answer) => _ = answer.send(self.roster.roll(now)),
+            Ask::Downtimes(answer) => _ = answer.send(self.roster.downtimes().to_vec()),
+            Ask::Begin(mut downtime, answer) => {
+                let begun = self.around.watches.begin_downtime(&downtime).await.map(|id| {
+                    downtime.id = id;
+                    self.roster.add_downtime(downtime.clone(), now);
+                    downtime
+                });
+                _ = answer.send(begun);
+            }
+            Ask::End(id, answer) => {
+                let ended = self.around.watches.end_downtime(id).await;
+                _ = answer.send(ended.map(|()| self.roster.end_downtime(id, now)));
+            }
+            Ask::Acknowledge(key, ack, answer) => _ = answer.send(self.roster.acknowledge(&key, ack)),
+            Ask::Flush(answer) => {
+                let next = u64::from(self.roster.unstored() > 0);
+                self.waiting.push((self.batches + next, answer));
+                self.tell_waiting();
+            }
+        }
+    }
+
+    /// Gives the store what has come together, unless it has something in its hands.
+    fn keep(&mut self) {
+        if !self.keeping.is_empty() {
+            self.roster.forget_looks_beyond(UNSTORED_LIMIT);
+            return;
+        }
+        self.kept_at = Instant::now();
+        if self.roster.unstored() == 0 {
+            return;
+        }
+        self.batches += 1;
+        let batch = Arc::new(self.roster.take_batch());
+        let (watches, stop) = (self.around.watches.clone(), self.stop.clone());
+        let bell = self.around.bell.clone();
+        self.keeping.spawn(async move {
+            let kept = keep_until_it_is(&*watches, &batch, &stop).await;
+            if kept && !batch.alerts.is_empty() {
+                bell();
+            }
+            (!kept).then_some(batch)
+        });
+    }
+
+    fn tell_waiting(&mut self) {
+        let kept = self.batches - u64::from(!self.keeping.is_empty());
+        for (_, answer) in self.waiting.extract_if(.., |(wanted, _)| *wanted <= kept) {
+            // Somebody who is not there any more does not mind.
+            let _ = answer.send(());
+        }
+    }
+
+    fn prune(&mut self, now: Timestamp) {
+        self.prune_at = Instant::now() + PRUNE_EVERY;
+        let before = |age: Duration| now.checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
+        let (samples, changes) = (before(self.orders.keep_samples), before(self.orders.keep_changes));
+        let (watches, from) = (self.around.watches.clone(), self.prune_from);
+        self.prunes.spawn(async move {
+            watches.prune(samples, changes, from).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "history that is too old is still there; trying again");
+                from
+            })
+        });
+    }
+
+    /// Looks that are under way are let go; everything else that is known is kept.
+    async fn end(mut self) {
+        self.looks.abort_all();
+        let mut left: Vec<Arc<Batch>> = Vec::new();
+        while let Some(unkept) = self.keeping.join_next().await {
+            left.extend(unkept.ok().flatten());
+        }
+        // Whoever does not look knows nothing that is not kept.
+        let last = if self.around.looks { self.roster.all_states() } else { self.roster.take_batch() };
+        left.push(Arc::new(last));
+        for batch in left.into_iter().filter(|batch| !batch.is_empty()) {
+            if !self.keep_at_last(batch).await {
+                // What comes later must not be kept without it.
+                break;
+            }
+        }
+    }
+
+    async fn keep_at_last(&self, batch: Arc<Batch>) -> bool {
+        for attempt in 1..=STOP_TRIES {
+            match self.around.watches.keep(batch.clone()).await {
+                Ok(()) => return true,
+                Err(error) => tracing::error!(%error, attempt, "what was seen last is not kept"),
+            }
+            tokio::time::sleep(STORE_PAUSE).await;
+        }
+        false
+    }
+}
+
+/// Tries until the store has it, or until it is time to stop: then once more. True when it has it.
+async fn keep_until_it_is(watches: &dyn Watches, batch: &Arc<Batch>, stop: &CancellationToken) -> bool {
+    loop {
+        let last = stop.is_cancelled();
+        match watches.keep(batch.clone()).await {
+            Ok(()) => return true,
+            Err(_) if last => return false,
+            Err(error) => tracing::error!(%error, "what was seen is not kept yet; trying again"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(STORE_PAUSE) => {}
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! One look at a check, or at whether a host answers at all.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::base::name::HostName;
+use crate::domain::base::outcome::Verdict;
+use crate::domain::check::check::CheckResult;
+use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::watch::alert::REACHABLE;
+use crate::domain::watch::roster::{Look, What};
+use crate::engine::ports::Ports;
+use crate::port::{Exec, ExecEnd, Input};
+use crate::probes::context::ProbeContext;
+use crate::probes::snapshot::snapshot;
+use crate::probes::verify::verify_one;
+
+/// How long a host that is connected may take to say anything.
+const CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Of what it prints.
+const CONTACT_BYTES: usize = 1024;
+
+/// Who looks, where each goes on where it was itself.
+const WHO: &str = "schedule";
+
+/// What a look has found, of one host or of many.
+pub(super) enum Found {
+    One(CheckResult),
+    Many(BTreeMap<HostName, CheckResult>),
+}
+
+/// What looks need of the world.
+#[derive(Clone)]
+pub(super) struct Sight {
+    pub ports: Ports,
+    pub files: Arc<Path>,
+    pub stop: CancellationToken,
+}
+
+impl Sight {
+    /// Takes a look. Never fails as a call: every trouble is a verdict.
+    pub(super) async fn look(&self, look: &Look) -> Found {
+        let looking = std::panic::AssertUnwindSafe(self.see(look)).catch_unwind();
+        looking.await.unwrap_or_else(|_| {
+            let text = "rollcall failed inside; please report it with the daemon's log";
+            Found::One(CheckResult::new(&look.key.check, Verdict::Unknown, text))
+        })
+    }
+
+    async fn see(&self, look: &Look) -> Found {
+        let unknown = |why: &str| Found::One(CheckResult::new(&look.key.check, Verdict::Unknown, why));
+        match &look.what {
+            What::Contact => Found::One(self.contact(&look.endpoint).await),
+            What::Broken(why) => unknown(why),
+            What::With(host) => unknown(&format!("it is looked at with {host}")),
+            What::Check(check) => Found::One(verify_one(&self.eyes(), &look.endpoint, check).await),
+            What::Together(members) => Found::Many(snapshot(&self.eyes(), members).await.results),
+        }
+    }
+
+    fn eyes(&self) -> ProbeContext<'_> {
+        ProbeContext {
+            remote: &*self.ports.remote,
+            prober: &*self.ports.prober,
+            clock: &*self.ports.clock,
+            places: &*self.ports.places,
+            files: &self.files,
+            who: WHO,
+            cancel: self.stop.clone(),
+            masks: self.ports.secrets.masks(None),
+        }
+    }
+
+    async fn contact(&self, host: &Endpoint) -> CheckResult {
+        let begun = Instant::now();
+        let request = Exec {
+            script: "true".into(),
+            input: Input::None,
+            timeout: CONTACT_TIMEOUT,
+            cancel: self.stop.clone(),
+            lines: None,
+            fresh: false,
+            keep_bytes: CONTACT_BYTES,
+            masks: Arc::default(),
+            sink: None,
+        };
+        let (verdict, text) = match self.ports.remote.exec(host, request).await.end {
+            ExecEnd::NotStarted(why) | ExecEnd::Lost(why) => (Verdict::Critical, why),
+            ExecEnd::TimedOut => (Verdict::Critical, format!("it said nothing within {CONTACT_TIMEOUT:?}")),
+            // Whatever it says, it is there.
+            _ => (Verdict::Ok, "it answers".into()),
+        };
+        let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let no_contact = verdict != Verdict::Ok;
+        CheckResult { took_ms, no_contact, looks: 1, ..CheckResult::new(REACHABLE, verdict, text) }
+    }
+}
