@@ -70,8 +70,8 @@ const FOUR: Row = Row { hosts: 4, batch: 4, later: Later::None, ..TEN };
 pub const ROWS: &[Row] = &[
     Row {
         id: "A1",
-        trouble: "1 of 10 hosts fails, and the others are to go on",
-        peers: "Ansible, `serial: 3`: 1 left out; all later batches; exit 2",
+        trouble: "1 of 10 hosts fails, and the others must continue",
+        peers: "Ansible, `serial: 3`: 1 left out; continues with all later batches; exit 2",
         setting: "serial = 3\non_failure = \"continue\"",
         most: 4,
         fails: &["web02"],
@@ -83,8 +83,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "A2",
-        trouble: "1 of 3 in a batch fails, which is one too many",
-        peers: "Ansible, `max_fail_percentage: 33`: 3 stranded, 2 of them well and on the new release; exit 2",
+        trouble: "1 of 3 in a batch fails, which exceeds the budget",
+        peers: "Ansible, `max_fail_percentage: 33`: 3 stranded, 2 of them healthy and on the new release; exit 2",
         setting: "serial = 3\nmax_failures = \"9%\"\non_failure = \"stop\"",
         fails: &["web02"],
         out: &["web02"],
@@ -94,8 +94,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "A3",
-        trouble: "1 of 3 in a batch fails, and one may",
-        peers: "Ansible, `max_fail_percentage: 34`: 1 left out; all later batches; exit 2",
+        trouble: "1 of 3 in a batch fails, within the budget",
+        peers: "Ansible, `max_fail_percentage: 34`: 1 left out; continues with all later batches; exit 2",
         setting: "serial = 3\nmax_failures = \"10%\"\non_failure = \"stop\"",
         most: 4,
         fails: &["web02"],
@@ -107,8 +107,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "A4",
-        trouble: "1 of 3 in a batch is unreachable, and none may fail",
-        peers: "Ansible, `max_fail_percentage: 0`: 1 left out, not counted; all later batches; exit 4",
+        trouble: "1 of 3 in a batch is unreachable, with a budget of 0",
+        peers: "Ansible, `max_fail_percentage: 0`: 1 left out, not counted; continues with all later batches; exit 4",
         setting: "serial = 3\nmax_failures = 0\non_failure = \"stop\"",
         unreachable: &["web02"],
         exit: 4,
@@ -117,8 +117,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "A5",
-        trouble: "1 fails and 1 is unreachable: together one too many",
-        peers: "Ansible, `max_fail_percentage: 0`: 3 stranded, 1 of them well; all later batches all the same; exit 4",
+        trouble: "1 fails and 1 is unreachable, which together exceed the budget",
+        peers: "Ansible, `max_fail_percentage: 0`: 3 stranded, 1 of them healthy; continues with all later batches; exit 4",
         setting: "serial = 3\nmax_failures = 1\non_failure = \"stop\"",
         fails: &["web03"],
         unreachable: &["web02"],
@@ -130,7 +130,7 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "A6",
         trouble: "1 of 3 is unreachable, and any error is fatal",
-        peers: "Ansible, `any_errors_fatal`: 3 stranded, 2 of them well; all later batches all the same; exit 4",
+        peers: "Ansible, `any_errors_fatal`: 3 stranded, 2 of them healthy; continues with all later batches; exit 4",
         setting: "serial = 3\nmax_failures = 0\non_failure = \"rollback\"",
         unreachable: &["web02"],
         exit: 4,
@@ -140,7 +140,7 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "A7",
         trouble: "1 is unreachable, one host at a time, and any error is fatal",
-        peers: "Ansible, `serial: 1`, `any_errors_fatal`: 1 left out; every further host all the same; exit 4",
+        peers: "Ansible, `serial: 1`, `any_errors_fatal`: 1 left out; continues with every further host; exit 4",
         setting: "serial = 1\nmax_failures = 0\non_failure = \"stop\"",
         batch: 1,
         most: 1,
@@ -152,7 +152,7 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "A8",
         trouble: "1 of 2 in a batch fails, and any error is fatal",
-        peers: "Ansible, `serial: 2`, `any_errors_fatal`: 2 stranded, 1 of them well; exit 2",
+        peers: "Ansible, `serial: 2`, `any_errors_fatal`: 2 stranded, 1 of them healthy; exit 2",
         setting: "serial = 2\nmax_failures = 0\non_failure = \"stop\"",
         batch: 2,
         most: 2,
@@ -164,8 +164,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "A9",
-        trouble: "1 fails while the hosts of a batch go at their own pace",
-        peers: "Ansible, `strategy: free`: 1 left out; both limits ignored, all later batches; exit 2",
+        trouble: "1 fails while the hosts of a batch proceed independently",
+        peers: "Ansible, `strategy: free`: 1 left out; ignores both limits and continues with all later batches; exit 2",
         setting: "serial = 3\nmax_failures = 0\non_failure = \"rollback\"",
         front: Front::Nginx,
         fails: &["web02"],
@@ -175,8 +175,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "A10",
-        trouble: "1 is unreachable, the others go on, and whatever happens is to be undone",
-        peers: "Ansible, `block` with `always`: 1 left out, `always` is skipped for it; all later batches; exit 4",
+        trouble: "1 is unreachable, the others continue, and every failure must be undone",
+        peers: "Ansible, `block` with `always`: 1 left out, `always` is skipped for it; continues with all later batches; exit 4",
         setting: "serial = 3\nmax_failures = 1\non_failure = \"rollback\"",
         unreachable: &["web02"],
         later: Later::GoOn,
@@ -186,7 +186,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "A11a",
-        trouble: "whoever asked gets SIGINT, SIGHUP or SIGTERM in the middle",
+        trouble: "the operator's client gets SIGINT, SIGHUP or SIGTERM during the run",
         peers: "Ansible, `block` with `always`: the whole batch stranded; exit 99, or killed by 1 or 15",
         setting: "serial = 3",
         hosts: 4,
@@ -196,8 +196,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "A11b",
-        trouble: "the daemon itself gets SIGINT, SIGHUP or SIGTERM in the middle",
-        peers: "nothing that corresponds: the one who asks is the controller",
+        trouble: "the daemon gets SIGINT, SIGHUP or SIGTERM during the run",
+        peers: "no equivalent: the client is the controller",
         setting: "serial = 3",
         hosts: 4,
         later: Later::GoOn,
@@ -206,7 +206,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "P1",
-        trouble: "1 of 4 fails, and all hosts go at the same time",
+        trouble: "1 of 4 fails, and all hosts are deployed at the same time",
         peers: "pyinfra: all 4 out at the same time, 1 left out; exit 1",
         setting: "serial = \"100%\"\nmax_failures = \"100%\"\non_failure = \"rollback\"",
         floor: "75%",
@@ -218,7 +218,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "P2",
-        trouble: "1 of 4 fails, all go at the same time, and none may fail",
+        trouble: "1 of 4 fails, all are deployed at the same time, with a budget of 0",
         peers: "pyinfra, `--fail-percent 0`: 4 of 4 stranded; exit 1",
         setting: "serial = \"100%\"\nmax_failures = 0\non_failure = \"stop\"",
         fails: &["web02"],
@@ -229,8 +229,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "P3",
-        trouble: "1 of 4 fails, one host at a time, and none may fail",
-        peers: "pyinfra, `--serial --fail-percent 0`: 1 left out, in an order by chance; exit 1",
+        trouble: "1 of 4 fails, one host at a time, with a budget of 0",
+        peers: "pyinfra, `--serial --fail-percent 0`: 1 left out, in random order; exit 1",
         setting: "serial = 1\nmax_failures = 0\non_failure = \"stop\"",
         front: Front::Nginx,
         batch: 1,
@@ -244,8 +244,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "F1",
-        trouble: "the second of 3 hosts fails, and the whole is to stop",
-        peers: "Fabric, `fab -H a,b,c disable deploy enable`: 3 of 3 stranded; exit 1 without a word",
+        trouble: "the second of 3 hosts fails, and the run must stop",
+        peers: "Fabric, `fab -H a,b,c disable deploy enable`: 3 of 3 stranded; exit 1 without a message",
         setting: "serial = 1\non_failure = \"rollback\"",
         front: Front::Nginx,
         hosts: 3,
@@ -259,8 +259,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "F2",
-        trouble: "the second of 2 hosts fails, and failures are to be warnings",
-        peers: "Fabric, `fab -w`: the failed host is put back into rotation; exit 0 without a word",
+        trouble: "the second of 2 hosts fails, and failures count as warnings",
+        peers: "Fabric, `fab -w`: the failed host is put back into rotation; exit 0 without a message",
         setting: "serial = 1\non_failure = \"continue\"",
         front: Front::Nginx,
         hosts: 2,
@@ -287,7 +287,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "U1",
-        trouble: "contact is lost in the middle of a step, and comes back",
+        trouble: "contact is lost during a step, and returns",
         peers: "not measured",
         setting: "serial = 3",
         hosts: 4,
@@ -297,7 +297,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "U2",
-        trouble: "contact is lost in the middle of a step, and does not come back",
+        trouble: "contact is lost during a step, and does not return",
         peers: "not measured; Ansible's `always` is skipped (A10)",
         setting: "serial = 1",
         hosts: 4,
@@ -317,8 +317,8 @@ pub fn row(id: &str) -> &'static Row {
 
 /// The lines of the table in `docs/abort-matrix.md`.
 pub fn table() -> String {
-    let head = "| | trouble | measured elsewhere | rollcall, with | stranded | out on purpose | out at once, at most \
-                | later batches | exit | test |\n|---|---|---|---|---|---|---|---|---|---|\n";
+    let head = "| | failure | measured with other tools | rollcall, with | stranded | out on purpose | out at the same \
+                time, at most | later batches | exit | test |\n|---|---|---|---|---|---|---|---|---|---|\n";
     head.to_string() + &ROWS.iter().map(line).collect::<String>()
 }
 
@@ -328,7 +328,7 @@ fn line(row: &Row) -> String {
     let settings: Vec<String> = settings.chain(floor).map(|line| format!("`{line}`")).collect();
     let later = match row.later {
         Later::Untouched => "not touched",
-        Later::GoOn => "released, as wanted",
+        Later::GoOn => "released, as configured",
         Later::None => "-",
     };
     let none_or = |text: String| if text.is_empty() { "none".to_string() } else { text };
