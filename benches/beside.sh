@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Measures `run all -- true` on many hosts beside clush and plain ssh under xargs.
+# Measures `run all -- true` on many hosts, compared with clush and plain ssh under xargs.
 #
-# The peers run twice: as they come, and with the key exchange that rollcall and this sshd agree on. An
-# ssh that prefers another one (sntrup761 up to OpenSSH 9.9) spends most of its time on that.
+# The other tools run twice: with their defaults, and with the key exchange that rollcall and this sshd
+# use. An ssh that prefers another one (sntrup761 up to OpenSSH 9.9) spends most of its time on it.
 #
-# All hosts are one real sshd on this machine, reached as 127.0.1.1, 127.0.1.2, ...; it is started on a
-# free port, and everything that was started is ended at the end. Needs: sshd, ssh, clush (Debian's
-# package clustershell), python3; as root also the account that tests/run makes.
+# All hosts are one real sshd on this machine, on a free port of 127.0.1.1, 127.0.1.2, ... The script stops
+# everything that it started. Needs: sshd, ssh, clush (Debian package clustershell), python3; as root also
+# the account that tests/run creates.
 #
 #     benches/beside.sh                    # 200 hosts, 5 rounds
 #     HOSTS=50 ROUNDS=3 benches/beside.sh
@@ -48,7 +48,7 @@ start_sshd() {
     ssh-keygen -q -t ed25519 -N '' -C "$key" -f "$work/$key"
   done
   port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
-  # It has to listen on all addresses, since sshd takes no more than 16: nobody from elsewhere gets in.
+  # sshd takes at most 16 addresses, so it listens on all; AllowUsers admits loopback only.
   cat >"$work/sshd_config" <<END
 Port $port
 ListenAddress 0.0.0.0
@@ -127,7 +127,7 @@ ask_xargs() {
   seq "$hosts" | xargs -P "$parallel" -I{} ssh -F "$work/ssh_config" ${kex:-} -n 127.0.1.{} true
 }
 
-# Wall, user and system time of a command with all that it waits for, in seconds, after its name.
+# Appends the name, and the wall, user and system time of a command with its children, in seconds.
 timed() {
   local name=$1 TIMEFORMAT='%3R %3U %3S'
   shift
@@ -140,7 +140,7 @@ daemon_ticks() {
   sed 's/.*) //' "/proc/$daemon/stat" | awk '{ print $12 + $13 }'
 }
 
-# The same for rollcall, with what its daemon used meanwhile.
+# The same for rollcall, with the CPU time of its daemon.
 timed_rollcall() {
   local before after
   before=$(daemon_ticks)
@@ -149,8 +149,8 @@ timed_rollcall() {
   echo "$1 $((after - before)) $(getconf CLK_TCK)" >>"$work/ticks"
 }
 
-# Largest sum of memory (PSS, so that shared pages count once) of a command and all it starts, in MiB;
-# the daemon's own peak comes on top of its client's. Not timed: looking costs time itself.
+# Largest sum of memory (PSS, so that shared pages count once) of a command and its children, in MiB. The
+# daemon's peak is added to that of its client. Not timed, because the measurement takes time itself.
 memory() {
   local name=$1
   shift
@@ -197,7 +197,7 @@ memory = lambda name: sum(float(line) for line in open(f"{work}/memory.{name}"))
 rows = [("rollcall, cold", "cold", "rollcall"), ("rollcall, warm", "warm", "rollcall"),
         ("clush -f 64", "clush", "clush"), ("ssh, xargs -P 64", "xargs", "xargs"),
         ("clush, same key exchange", "clush-same", "clush"), ("ssh, same key exchange", "xargs-same", "xargs")]
-print("| | wall, median (least to most) | wall per host | our CPU per host | peak memory |")
+print("| | wall time, median (min to max) | wall time per host | client CPU per host | peak memory |")
 print("|---|---|---|---|---|")
 for shown, name, memory_of in rows:
     rounds = len(wall[name])

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Measures the schedule: many hosts with some checks each every minute, and check_by_ssh for the same check.
+# Measures the schedule: many hosts with several checks each every minute, compared with check_by_ssh for the same check.
 #
-# All hosts are one real sshd on this machine, reached as 127.0.1.1, 127.0.1.2, ..., 127.0.4.250; it is started on a
-# free port, and everything that was started is ended at the end. What sshd and the plugins use is not counted, but it
-# is on the same cores. Needs: sshd, ssh, python3, monitoring-plugins-basic; as root also the account that tests/run
-# makes.
+# All hosts are one real sshd on this machine, on a free port of 127.0.1.1, 127.0.1.2, ..., 127.0.4.250. The script
+# stops everything that it started. CPU of sshd and the plugins is not counted, but uses the same cores. Needs: sshd,
+# ssh, python3, monitoring-plugins-basic; as root also the account that tests/run creates.
 #
 #     benches/schedule.sh                              # 1,000 hosts, 10 checks, 3 minutes after 2 to warm up
 #     GROUPS_OF_250=1 CHECKS=5 MINUTES=1 benches/schedule.sh
@@ -45,7 +44,7 @@ start_sshd() {
     ssh-keygen -q -t ed25519 -N '' -C "$key" -f "$work/$key"
   done
   port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
-  # It has to listen on all addresses, since sshd takes no more than 16: nobody from elsewhere gets in.
+  # sshd takes at most 16 addresses, so it listens on all; AllowUsers admits loopback only.
   cat >"$work/sshd_config" <<END
 Port $port
 ListenAddress 0.0.0.0
@@ -120,7 +119,7 @@ pace() {
   grep '"schema":"pace"' "$work/status"
 }
 
-# CPU of check_by_ssh with the ssh that it starts, in milliseconds for each check.
+# CPU of check_by_ssh and its ssh, in milliseconds for each check.
 by_ssh() {
   local TIMEFORMAT='%U %S'
   {
@@ -155,10 +154,10 @@ states = [json.loads(line) for line in open(f"{work}/status") if '"schema":"stat
 ok = sum(state["verdict"] == "ok" for state in states)
 print(f"{ok} of {len(states)} ok; {int(open(f'{work}/disk').read().split()[0]) / 2**20:.0f} MiB on disk")
 print("| | |\n|---|---|")
-print(f"| looks a second | {looks / wall:.0f} |")
-print(f"| CPU of the daemon | {cpu / wall * 100:.1f} % of one core, {each:.3f} ms for each look |")
-print(f"| memory of the daemon, now / most | {memory['VmRSS']:.0f} / {memory['VmHWM']:.0f} MiB |")
-print(f"| looks began late: 99 of 100 / all | {after['late_p99_ms']} / {after['late_max_ms']} ms |")
-print(f"| CPU of check_by_ssh for one check, as it comes / same key exchange | {peer} / {same} ms |")
-print(f"| that is so many times ours | {float(peer) / each:.0f} / {float(same) / each:.0f} |")
+print(f"| probes a second | {looks / wall:.0f} |")
+print(f"| CPU of the daemon | {cpu / wall * 100:.1f} % of one core, {each:.3f} ms for each probe |")
+print(f"| memory of the daemon, current / peak | {memory['VmRSS']:.0f} / {memory['VmHWM']:.0f} MiB |")
+print(f"| lateness of probes: 99th percentile / maximum | {after['late_p99_ms']} / {after['late_max_ms']} ms |")
+print(f"| CPU of check_by_ssh for one check, default / same key exchange | {peer} / {same} ms |")
+print(f"| ratio to rollcall | {float(peer) / each:.0f} / {float(same) / each:.0f} |")
 END
