@@ -1,5 +1,5 @@
 #!/bin/sh
-# Plays nginx: asks the balancer, as nginx -s asks its master process. `-t` tests a configuration.
+# Imitates nginx: sends a request to the balancer, as nginx -s signals its master process. `-t` tests a configuration.
 home=@HOME@
 conf=$home/nginx.conf
 ask=
@@ -24,7 +24,7 @@ pid=$(cat "$home/nginx.pid" 2>/dev/null) && kill -0 "$pid" 2>/dev/null ||
 reply=$home/reply.$$
 trap 'rm -f "$reply"' EXIT
 trap 'exit 1' HUP INT TERM
-# Open for both ways, neither end waits for the other.
+# Open for reading and writing, so that neither end blocks in open.
 mkfifo "$reply" && exec 3<>"$reply" || exit 1
 printf '%s %s %s\n' "$ask" "$$" "$conf" 1<>"$home/control"
 IFS= read -r complaint <&3

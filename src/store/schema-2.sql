@@ -1,4 +1,4 @@
--- What a host is to have when it ends released, for each run; and what hosts took over, all of it.
+-- `planned`: the release that a run puts on a host if the host ends released. `taken`: all releases of each host.
 
 CREATE TABLE planned (
     run         INTEGER NOT NULL REFERENCES run (id),
@@ -23,7 +23,7 @@ INSERT INTO taken (host, run, task, params, fingerprint, good, at)
     SELECT host, run, task, params, '', 1, at FROM release;
 DROP TABLE release;
 
--- Operators' words on releases; the last one counts, and none is ever changed.
+-- Operators' marks on releases. The last mark counts; rows never change.
 CREATE TABLE mark (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     task    TEXT NOT NULL,

@@ -1,4 +1,4 @@
--- The last facts of each host. `endpoint` is who was asked: a name may lead to another machine by now.
+-- The last facts of each host. `endpoint` is the machine that was observed: the name may now lead to another one.
 CREATE TABLE facts (
     host      TEXT PRIMARY KEY,
     endpoint  TEXT NOT NULL,
@@ -7,7 +7,7 @@ CREATE TABLE facts (
     body      TEXT NOT NULL
 ) STRICT;
 
--- Which steps of runs under way bring facts: events name a step by its number.
+-- The steps of runs under way that gather facts: events name a step by its number.
 CREATE TABLE look (
     run       INTEGER NOT NULL REFERENCES run (id),
     host      TEXT NOT NULL,

@@ -1,4 +1,4 @@
--- What people are to be told, in the order in which it happened. Whoever tells them keeps how far they have read.
+-- Alerts, in the order in which they happened. Each channel stores how far it has read.
 CREATE TABLE alert (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     at        TEXT NOT NULL,

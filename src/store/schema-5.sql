@@ -1,4 +1,4 @@
--- Telling people. How far each channel has read alerts, and what it remembers.
+-- Notifications. For each channel: how far it has read alerts, and its state.
 CREATE TABLE teller (
     channel TEXT PRIMARY KEY,
     cursor  INTEGER NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE incident (
     PRIMARY KEY (channel, name, top)
 ) STRICT;
 
--- Messages: written with what they tell of, delivered afterwards.
+-- Messages: written in the transaction of their cause, delivered afterwards.
 CREATE TABLE notice (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,
     channel      TEXT NOT NULL,

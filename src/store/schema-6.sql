@@ -1,4 +1,4 @@
--- Where looks at logs have ended: `who` looked at `host`, for `what`.
+-- Offsets at which log probes ended: `who` probed `host`, for the check `what`.
 CREATE TABLE place (
     who       TEXT NOT NULL,
     host      TEXT NOT NULL,

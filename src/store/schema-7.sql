@@ -1,4 +1,4 @@
--- What is known of checks on hosts. A series is one check on one host, whoever looked.
+-- Results of checks. A series is one check on one host, for all kinds of runs.
 CREATE TABLE series (
     id    INTEGER PRIMARY KEY,
     host  TEXT NOT NULL,
@@ -6,13 +6,13 @@ CREATE TABLE series (
     UNIQUE (host, name)
 ) STRICT;
 
--- The state of what is watched.
+-- The states of watched checks.
 CREATE TABLE watched (
     series INTEGER PRIMARY KEY REFERENCES series (id),
     state  TEXT NOT NULL
 ) STRICT;
 
--- Each look: there are many, so each is a few numbers. Times are in milliseconds since 1970, verdicts those of Nagios.
+-- One row for each probe. There are many, so a row has only a few numbers. Times are in milliseconds since 1970; verdicts are Nagios' exit statuses.
 CREATE TABLE sample (
     series  INTEGER NOT NULL REFERENCES series (id),
     at      INTEGER NOT NULL,
@@ -23,7 +23,7 @@ CREATE TABLE sample (
     PRIMARY KEY (series, at)
 ) STRICT, WITHOUT ROWID;
 
--- Changes, with their words. They are kept longer than looks.
+-- Changes, with their texts. They are kept longer than samples.
 CREATE TABLE turn (
     id     INTEGER PRIMARY KEY,
     series INTEGER NOT NULL REFERENCES series (id),

@@ -1,4 +1,4 @@
--- The first schema. Forward only: a change is a new file in this folder.
+-- The first schema. Forward only: each change is a new file in this directory.
 
 CREATE TABLE run (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -15,8 +15,8 @@ CREATE TABLE run (
     outcome     TEXT
 ) STRICT;
 
--- The journal. `hash` covers `prev` and everything else in the row, so that no row can be changed,
--- removed or moved without breaking the chain. `epoch` is the writer's: it only grows.
+-- The journal. `hash` covers `prev` and all other columns, so that no row can be changed, removed or
+-- moved without breaking the chain. `epoch` is that of the writer, and only grows.
 CREATE TABLE event (
     seq   INTEGER PRIMARY KEY,
     run   INTEGER NOT NULL REFERENCES run (id),
@@ -62,7 +62,7 @@ CREATE TABLE release (
     at     TEXT NOT NULL
 ) STRICT;
 
--- One row: the epoch of the process that writes.
+-- One row: the epoch of the writing process.
 CREATE TABLE owner (
     id    INTEGER PRIMARY KEY CHECK (id = 1),
     epoch INTEGER NOT NULL

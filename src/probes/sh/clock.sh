@@ -1,4 +1,4 @@
-# The time, as exactly as this date can tell it.
+# The time, as precisely as the host's date prints it.
 now=$(date +%s.%N)
 case $now in *[!0-9.]* | *.) now=$(date +%s) ;; esac
 say now "$now"

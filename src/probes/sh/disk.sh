@@ -1,4 +1,4 @@
-# How full the file system of $1 is; $2 `inodes` or nothing.
+# Usage of the file system of $1; $2 `inodes` or nothing.
 [ -e "$1" ] || give_up "$1 is not there"
 case $2 in
   inodes) df -P -i "$1" 2>/dev/null || df -i "$1" ;;

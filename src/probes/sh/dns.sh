@@ -1,4 +1,4 @@
-# How this host resolves the name $1, record $2 (or nothing: its addresses), by the server $3 (or what it asks anyway).
+# Resolves the name $1 on this host: record $2 (empty: addresses), server $3 (empty: the host's resolver).
 name=$1 record=$2 server=$3
 case $name in '' | -* | *[!A-Za-z0-9._:-]*) give_up "\`$name\` is no name" ;; esac
 answer() { while read -r line; do [ -z "$line" ] || say answer "$line"; done; }
@@ -12,7 +12,7 @@ case $record/$server in
     esac | awk '{ print $1 }' | sort -u | answer
     ;;
   *)
-    has dig || give_up "dig is not here (Debian's package bind9-dnsutils), and getent tells addresses only"
+    has dig || give_up "dig is not here (Debian's package bind9-dnsutils), and getent prints addresses only"
     said=$(dig +short +time=3 +tries=2 ${server:+"@$server"} "$name" "${record:-A}") || give_up "dig: $(printf %s "$said" | tail -n 1)"
     printf '%s\n' "$said" | answer
     ;;

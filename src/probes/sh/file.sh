@@ -1,8 +1,8 @@
-# What the file $1 is like. $2 `sum` for its checksum, $3 `read` for its content.
+# Attributes of the file $1. $2 `sum` for its checksum, $3 `read` for its content.
 file=$1
 case $file in /*) ;; *) file=./$file ;; esac
 if [ ! -e "$file" ]; then
-  [ ! -L "$file" ] || give_up "$1 is a link that leads nowhere, or where the login may not look"
+  [ ! -L "$file" ] || give_up "$1 is a dangling link, or leads to a place that the login cannot read"
   can_look_up "$file"
   say missing
   say done
@@ -10,7 +10,7 @@ if [ ! -e "$file" ]; then
 fi
 if all=$(stat -L -c '%a %U %G %s %Y' "$file" 2>/dev/null); then :
 elif all=$(stat -L -f '%Lp %Su %Sg %z %m' "$file" 2>/dev/null); then :
-else give_up "stat tells nothing of $1"
+else give_up "stat fails for $1"
 fi
 # shellcheck disable=SC2086
 set -- $all "$2" "$3"

@@ -1,11 +1,11 @@
-# Which init system runs this host, and what it says of the service $name. `no_such_service` is called, with where to look, if
-# there is none.
+# Detects the init system of this host and the state of the service $name. Calls `no_such_service`, with a command that lists
+# services, if the service does not exist.
 LC_ALL=C
 export LC_ALL
 
 case $name in '' | -* | *[!A-Za-z0-9_.@:\\-]*) give_up "\`$name\` cannot be the name of a service" ;; esac
 
-# Installed is not enough for systemd: it has to be what runs.
+# systemd must run, not only be installed.
 init=none
 case $(systemctl is-system-running 2>/dev/null) in
   '' | offline | unknown)
@@ -15,7 +15,7 @@ case $(systemctl is-system-running 2>/dev/null) in
     ;;
   *) init=systemd ;;
 esac
-[ "$init" != none ] || give_up "no init system runs here (systemd, OpenRC or SysV; is it a container?): services cannot be asked for or told anything; use a command instead"
+[ "$init" != none ] || give_up "no init system runs here (systemd, OpenRC or SysV; is it a container?): rollcall cannot query or change services; use a `run` step instead"
 
 case $init in
   systemd)
@@ -39,7 +39,7 @@ runs() {
   esac
 }
 
-# Prints yes, no, or why it can be neither.
+# Prints yes, no, or the state that is neither.
 starts_with_host() {
   case $init in
     systemd)

@@ -1,4 +1,4 @@
-# The load averages, and how many processors there are.
+# The load averages and the number of processors.
 if [ -r /proc/loadavg ]; then read -r one five fifteen rest </proc/loadavg
 else
   averages=$(uptime | sed 's/.*load average[s]*: *//; s/,/ /g')

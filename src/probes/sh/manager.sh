@@ -1,4 +1,4 @@
-# Which package manager this host has, and what it says is installed.
+# Detects the package manager of this host, and queries installed packages.
 LC_ALL=C
 export LC_ALL
 
@@ -7,7 +7,7 @@ for manager in apt-get zypper dnf yum apk none; do
 done
 [ "$manager" != none ] || give_up "no package manager that rollcall knows is here: apt, dnf, yum, zypper, apk; use a command instead"
 
-# The version of $1 that is installed; empty if none is.
+# Prints the installed version of $1; prints nothing if it is not installed.
 installed() {
   case $manager in
     apt-get) dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$1" 2>/dev/null | sed -n 's/^installed //p' | tail -n 1 ;;

@@ -1,5 +1,5 @@
 # Memory and swap, in KiB.
-[ -r /proc/meminfo ] || give_up "there is no /proc/meminfo: rollcall can tell memory on Linux only; use a check with \`metric\`"
+[ -r /proc/meminfo ] || give_up "there is no /proc/meminfo: rollcall can measure memory on Linux only; use a check with \`metric\`"
 awk '
   { value[$1] = $2 }
   END {

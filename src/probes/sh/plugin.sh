@@ -1,11 +1,11 @@
-# Runs a Nagios plugin that rollcall has sent, or takes it in. $verb is `run` or `send`, $sum its SHA-256; "$@" is for the
-# plugin. A host that does not have it says so on stderr, with a status that no plugin has.
+# Runs an uploaded Nagios plugin, or receives it. $verb is `run` or `send`, $sum its SHA-256; "$@" are the arguments of the
+# plugin. If the host does not have it, exits with a status that no plugin uses, and a message on stderr.
 if [ -n "$HOME" ] && mkdir -p "$HOME/.cache/rollcall/plugins" 2>/dev/null; then place=$HOME/.cache/rollcall/plugins
 else
-  # Nobody else may have made it, or could put a program of theirs there.
+  # Another user who owns the directory could replace the plugin.
   place=/var/tmp/rollcall-plugins-$(id -u)
   mkdir -m 700 "$place" 2>/dev/null
-  [ -d "$place" ] && [ ! -L "$place" ] && [ -O "$place" ] || { echo "$place belongs to somebody else" >&2; exit 3; }
+  [ -d "$place" ] && [ ! -L "$place" ] && [ -O "$place" ] || { echo "$place belongs to another user" >&2; exit 3; }
 fi
 at=$place/$sum
 if [ "$verb" = send ]; then

@@ -1,4 +1,4 @@
-# Who listens. $1 the port, $2 `udp` or nothing. Without ss the kernel tells the addresses, but not whose they are.
+# Listening sockets. $1 the port, $2 `udp` or nothing. Without ss the kernel reports the addresses, but not the processes.
 port=$1
 case $2 in udp) ss=-lunp proc=udp wanted=07 ;; *) ss=-ltnp proc=tcp wanted=0A ;; esac
 if has ss && sockets=$(ss -H $ss 2>/dev/null); then

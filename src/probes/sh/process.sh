@@ -1,5 +1,5 @@
-# How many processes there are. $1 the name of the program, $2 the user or nothing, $3 an extended regular expression for the
-# command line or nothing. Names are cut at 15 characters by the kernel: the first word of the command line counts as well.
+# Number of processes. $1 the name of the program, $2 the user or nothing, $3 an extended regular expression for the
+# command line or nothing. The kernel cuts names at 15 characters, so the first word of the command line counts as well.
 name=$1 user=$2 args=$3
 has ps || give_up "ps is not here"
 ps -A -o user=,comm=,args= 2>/dev/null >/dev/null && list='ps -A -o user=,comm=,args=' || list='ps -o user,comm,args'

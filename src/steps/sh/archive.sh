@@ -1,5 +1,5 @@
-# Looks whether an archive is unpacked. $1 directory, $2 SHA-256 of the archive, or empty and $3 its path on this
-# host, $4 not empty: the directory is to hold that archive and nothing else. `unpack SHA-256` if it is not.
+# Tests whether an archive is unpacked. $1 directory, $2 SHA-256 of the archive, or empty and $3 its path on this
+# host, $4 not empty: the directory must contain only that archive. Prints `unpack SHA-256` if it must be unpacked.
 to=$1 sum=$2 path=$3
 if [ -z "$sum" ]; then
   [ -f "$path" ] || give_up "$path is not there"

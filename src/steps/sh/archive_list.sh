@@ -1,5 +1,5 @@
-# Receives an archive, unless it is on this host already, and prints what it holds; see domain/base/archive.rs. $1 the
-# directory that it is for, $2 its SHA-256, $3 its path on this host or empty, $4 a name for what is temporary.
+# Receives an archive, unless it is on this host already, and lists its members; see domain/base/archive.rs. $1 the
+# target directory, $2 its SHA-256, $3 its path on this host or empty, $4 a name for temporary files.
 to=$1 sum=$2 archive=$3
 make_parent "$to"
 bad=$to.$4.bad

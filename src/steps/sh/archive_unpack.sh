@@ -1,6 +1,6 @@
-# Unpacks an archive that was looked through into a new directory, which then becomes the directory, or whose
-# content is moved into it. $1 directory, $2 SHA-256, $3 its path on this host or empty, $4 a name for what is
-# temporary, $5 how many directories at the top are left out.
+# Unpacks an inspected archive into a new directory, which then becomes the target directory, or whose content is
+# moved into it. $1 target directory, $2 SHA-256, $3 its path on this host or empty, $4 a name for temporary files,
+# $5 how many top-level directories are removed.
 to=$1 sum=$2 archive=$3 strip=$5 own=
 case $to in /*) ;; *) to=$(pwd)/$to ;; esac
 [ -n "$archive" ] || own=1 archive=$to.$4.archive
@@ -9,7 +9,7 @@ new=$to.$4.$$ bad=$to.$4.$$.bad marker=$to/.rollcall-archive
 trap 'rm -rf "$new" "$new.outer" "$bad"; [ -z "$own" ] || rm -f "$archive"' EXIT
 trap 'own=; exit 1' HUP TERM
 
-# Another attempt, of which nothing was heard any more, may have done it.
+# An earlier attempt whose outcome was lost may have done it.
 is_there() { [ -f "$marker" ] && [ "$(cat "$marker")" = "$sum" ]; }
 fail() { is_there && finish; give_up "$@"; }
 

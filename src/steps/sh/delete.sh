@@ -1,5 +1,5 @@
-# Deletes a file, a link (not what it points to) or a tree. $1 path. What is mounted in it is left alone, and so
-# is what the system needs, however the path leads there.
+# Deletes a file, a link (not its target) or a tree. $1 path. Refuses a tree with a mount point, and directories that
+# the system needs, also if a link leads there.
 path=$1
 while :; do case $path in *?/) path=${path%/} ;; *) break ;; esac; done
 [ -e "$path" ] || [ -L "$path" ] || finish

@@ -1,4 +1,4 @@
-# A directory with its parents. $1 path, $2 mode, $3 owner; these are of the directory itself.
+# Creates a directory with its parents. $1 path, $2 mode, $3 owner; mode and owner apply to the directory itself.
 path=$1
 if [ ! -d "$path" ]; then
   [ ! -e "$path" ] && [ ! -L "$path" ] || give_up "$path exists and is no directory; delete it first"

@@ -1,4 +1,4 @@
-# Says what is to be fetched: `file BYTES SHA-256` or `directory`. $1 path.
+# Describes what to download: `file BYTES SHA-256` or `directory`. $1 path.
 path=$1
 if [ -d "$path" ]; then echo directory; exit 0; fi
 [ -e "$path" ] || give_up "$path is not there"

@@ -1,7 +1,7 @@
-# Looks at the host and prints what is seen: one `key value` line each, between `facts begin` and `facts end`.
-# Plain POSIX sh for dash, busybox ash and the BSDs; what is not there is not printed, and nothing is guessed.
-# Nothing here waits for a network: no name is looked up without a limit, and no file system that may be
-# remote is touched. The text never changes; it takes no arguments.
+# Gathers facts of the host and prints one `key value` line for each, between `facts begin` and `facts end`.
+# Plain POSIX sh for dash, busybox ash and the BSDs. A fact that cannot be observed is not printed, and never guessed.
+# Nothing here blocks on a network: name lookups have a time limit, and no file system that may be remote is
+# touched. The text is constant; it takes no arguments.
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
@@ -9,13 +9,13 @@ exec 2>/dev/null </dev/null
 
 has() { command -v "$1" >/dev/null; }
 
-# One value, on one line and not too long; an empty one says nothing.
+# Prints one value on one line of bounded length; skips an empty value.
 say() { [ -z "$2" ] || printf '%s %s\n' "$1" "$(printf '%s' "$2" | tr '\000-\037\177' ' ' | cut -c1-512)"; }
 
-# The same for each line of the input, as far as anybody reads them.
+# The same for each line of the input, at most 64 lines.
 say_each() { head -n 64 | while IFS= read -r line; do say "$1" "$line"; done; }
 
-# Runs something that may wait for others, for five seconds at most.
+# Runs a command that may block, for at most five seconds.
 limited() {
   "$@" &
   job=$!
@@ -42,7 +42,7 @@ for release in /etc/os-release /usr/lib/os-release; do
 done
 [ "$system" != Darwin ] || say release "VERSION_ID=$(sw_vers -productVersion)"
 
-# The full name: as the system has it, as its own hosts file has it, or as its resolver has it in time.
+# The full name: from the system, from its hosts file, or from its resolver within the time limit.
 case $name in
   *.*) say fqdn "$name" ;;
   *)
@@ -106,7 +106,7 @@ for candidate in python3 python /usr/libexec/platform-python; do
   break
 done
 
-# What the system itself says; otherwise what only one sort of guest has.
+# What the system itself reports; otherwise a trait of only one kind of guest.
 virtual() {
   if has systemd-detect-virt; then systemd-detect-virt; return; fi
   if [ -e /.dockerenv ]; then echo docker; return; fi
@@ -143,8 +143,8 @@ say user "$(id -un)"
 say shell "$SHELL"
 if limited sudo -n true >/dev/null; then say sudo true; else say sudo false; fi
 
-# Disks of this machine only: to ask about a dead server's would wait for it. `stat -f` looks at the one
-# place that it is given; `df` of busybox looks at others, too.
+# Local disks only: a query for the disk of a dead server would block. `stat -f` inspects only the given
+# path; busybox's `df` inspects other file systems, too.
 if [ -r /proc/mounts ]; then
   grep -E '^[^ ]+ [^ ]+ (ext[234]|xfs|btrfs|zfs|f2fs|jfs|reiserfs|bcachefs|vfat|exfat|ntfs3?|ubifs|overlay) ' /proc/mounts |
     while read -r device mount type rest; do

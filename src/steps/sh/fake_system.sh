@@ -1,7 +1,7 @@
 #!/bin/sh
-# Stands in for package managers and init systems in tests. $FAKE holds a folder: `db` is what is installed, `index` what
-# could be (`index.new` after a refresh), `units` what services there are and how, and `log` every command that
-# was told to change something.
+# Imitates package managers and init systems in tests. $FAKE is a directory: `db` lists the installed packages, `index`
+# the available ones (`index.new` after a refresh), `units` the services and their states, and `log` every command that
+# changes something.
 me=${0##*/}
 cd "$FAKE" || exit 99
 log() { echo "$me $*" >>log; }
@@ -19,7 +19,7 @@ put_rpm() {
   put "$name"
 }
 refresh() { [ ! -e index.new ] || cp index.new index; }
-# The words after the first one that is $1.
+# Sets $rest to the arguments after the first one that equals $1.
 after() { word=$1; shift; while [ "$1" != "$word" ]; do shift; done; shift; rest=$*; }
 unit() { sed -n "s/^$1 //p" units; }
 set_unit() { grep -v "^$1 " units >units.new; mv units.new units; echo "$1 $2 $3" >>units; }

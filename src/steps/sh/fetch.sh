@@ -1,4 +1,4 @@
-# Prints a file of at most $2 bytes. Exit status 44: it is not there.
+# Prints a file of at most $2 bytes. Exit status 44: the file does not exist. 45: it is too large.
 path=$1
 [ -e "$path" ] || [ -L "$path" ] || exit 44
 [ -e "$path" ] || { echo "$path is a link to $(readlink "$path"), which is not there" >&2; exit 1; }

@@ -1,12 +1,12 @@
-# What scripts about files have in common.
+# Functions for all scripts that handle files.
 digest() {
   if command -v sha256sum >/dev/null; then sha256sum <"$1"; else shasum -a 256 <"$1"; fi | cut -d' ' -f1
 }
 
-# Octal digits without a leading zero.
+# Prints the mode as octal digits without a leading zero.
 mode_of() { stat -c %a "$1" 2>/dev/null || stat -f %Mp%Lp "$1" | sed 's/^0//'; }
 
-# User and group, as names and as numbers.
+# Print user and group, as names and as numbers.
 owner_of() { stat -c '%U:%G' "$1" 2>/dev/null || stat -f %Su:%Sg "$1"; }
 ids_of() { stat -c %u:%g "$1" 2>/dev/null || stat -f %u:%g "$1"; }
 
@@ -19,7 +19,7 @@ belongs() {
   case $group in ''|"${names#*:}"|"${ids#*:}") ;; *) return 1 ;; esac
 }
 
-# Gives $1 the mode $2 and the owner $3, where they are wanted and differ; $4 is its name.
+# Gives $1 the mode $2 and the owner $3, if they are not empty and differ; $4 is its name in messages.
 attributes() {
   if [ -n "$3" ] && ! belongs "$1" "$3"; then
     if differs "$4: owner $3 (was $(owner_of "$1"))"; then chown -- "$3" "$1" || exit 1; fi
@@ -29,7 +29,7 @@ attributes() {
   fi
 }
 
-# Leaves in $to where the file $1 really is: a link stays, and what it points to is meant.
+# Sets $to to the real path of the file $1: a link stays, and its target is changed.
 follow() {
   to=$1
   if [ -L "$to" ]; then
@@ -40,12 +40,11 @@ follow() {
   [ ! -e "$to" ] || [ -f "$to" ] || give_up "$1 is no regular file; delete it first"
 }
 
-# Makes the directory that $1 is in, as the login's umask wants it.
+# Creates the parent directory of $1, with the login's umask.
 make_parent() { [ -d "$(dirname "$1")" ] || mkdir -p "$(dirname "$1")" || exit 1; }
 
-# Puts $tmp in the place of $to, which is called $name. $sum is the SHA-256 that it has to have. $bits and
-# $owner are what is wanted; empty, they stay as they were. $old is what the file has to be still: a SHA-256,
-# `none`, or empty if that does not matter.
+# Replaces $to, called $name in messages, by $tmp. $sum is the SHA-256 of the new content. $bits and $owner are the
+# desired mode and owner; if empty, they stay. $old is the expected old content: a SHA-256, `none`, or empty for any.
 replace() {
   was=none
   [ ! -e "$to" ] || was=$(digest "$to")
@@ -56,14 +55,14 @@ replace() {
   unchanged_since
   dress
   approve
-  # That may have taken its time.
+  # `validate` may take long.
   unchanged_since
   if [ "$was" = none ]; then differs "$name: new file"; else differs "$name: new content"; fi
   [ -z "$backup" ] || [ "$was" = none ] || keep_old
   mv -f "$tmp" "$to" || exit 1
 }
 
-# Ends it all when the file is not what it has to be still.
+# Exits if the file is no longer the expected old one.
 unchanged_since() {
   [ -n "$old" ] || return 0
   now=none
@@ -73,7 +72,7 @@ unchanged_since() {
   exit 75
 }
 
-# Gives the new file the owner and the mode of the old one, or those that are wanted.
+# Gives the new file the desired owner and mode, or those of the old file.
 dress() {
   wanted=$bits
   if [ -n "$owner" ]; then
@@ -88,7 +87,7 @@ dress() {
   chmod "${wanted:-644}" "$tmp" || exit 1
 }
 
-# Shows the new file to whoever has to agree.
+# Runs `validate` on the new file.
 approve() {
   [ -n "$validate" ] || return 0
   words=$(sh -c "$validate" validate "$tmp" 2>&1 </dev/null) && return 0
@@ -96,7 +95,7 @@ approve() {
   give_up "$name is as it was: \`validate\` refuses the new content: $(printf '%s\n' "$words" | sed '/^[[:space:]]*$/d' | tail -n 1)"
 }
 
-# The old file stays beside the new one. As a second name of it where that can be: nothing of it is lost then.
+# Keeps the old file next to the new one, as a hard link if possible, which preserves all attributes.
 keep_old() {
   kept=$to.~$(date +%Y%m%dT%H%M%S)
   [ ! -e "$kept" ] || kept=$kept.$$

@@ -1,11 +1,11 @@
-# Packages of whatever distribution this is. $1 present, latest or absent; $2 the version that is wanted, or
-# nothing; $3 `refresh` if the index is to be read anew first; then the names. What has changed is what the package
-# database says before and after, not what the package manager tells.
+# Packages of any supported distribution. $1 present, latest or absent; $2 the desired version, or nothing; $3
+# `refresh` to refresh the package index first; then the names. The package database before and after decides
+# whether anything changed, not the output of the package manager.
 state=$1 version=$2 refresh=$3
 shift 3
 LC_ALL=C DEBIAN_FRONTEND=noninteractive ZYPP_LOCK_TIMEOUT=120
 export LC_ALL DEBIAN_FRONTEND ZYPP_LOCK_TIMEOUT
-# In seconds: for how long another apt is waited for. The others wait by themselves.
+# In seconds: how long to wait for another apt. The other package managers wait by themselves.
 patience=120
 refreshed=
 
@@ -16,8 +16,8 @@ for name; do
 done
 case $version in *[!A-Za-z0-9.+:_~^-]*) give_up "\`$version\` cannot be the version of a package" ;; esac
 
-# apt-get, which waits for nobody where it reads its lists, and in older versions nowhere. Its own words go to
-# stderr when it has failed.
+# Retries apt-get while another process holds the lock: `update` does not wait for it, and older versions never do. Prints
+# its output to stderr if it fails.
 apt() {
   waited=0
   until { said=$(apt-get -q -y "$@" 2>&1 >&3); } 3>&1; do
@@ -32,7 +32,7 @@ apt() {
 
 all_installed() { for name; do echo "$name $(installed "$name")"; done; }
 
-# True when $1, installed as $2, is what is wanted. Of an rpm the release need not be named.
+# True if $2, the installed version of $1, is the desired one. The release of an rpm is optional.
 is_wanted() {
   [ -n "$2" ] || return 1
   case $manager/$version in
@@ -42,7 +42,7 @@ is_wanted() {
   esac
 }
 
-# True when the index has a newer $1 than $2.
+# True if the index has a newer version of $1 than $2.
 is_older() {
   case $manager in
     apt-get)
@@ -55,7 +55,7 @@ is_older() {
   esac
 }
 
-# True when the index has $1, in the version that is wanted.
+# True if the index has $1, in the desired version.
 is_known() {
   case $manager in
     apt-get)
@@ -78,10 +78,10 @@ refresh() {
     apk) apk --wait "$patience" update ;;
     dnf) dnf -q makecache --refresh ;;
     *) "$manager" -q makecache ;;
-  esac || give_up "the index of packages could not be read anew: $manager says why above; look at its sources"
+  esac || give_up "the package index could not be refreshed: $manager says why above; check its sources"
 }
 
-# $1 is install, upgrade or remove. A configuration file that somebody has changed is kept.
+# $1 is install, upgrade or remove. Keeps configuration files that were edited.
 change() {
   what=$1
   shift
@@ -98,7 +98,7 @@ change() {
   esac || give_up "$manager could not $what $*: it says why above"
 }
 
-# A package in its version, as the package manager writes it.
+# Prints a package with its version, in the syntax of the package manager.
 pinned() {
   case $manager/$version in
     */) echo "$1" ;;
@@ -136,7 +136,7 @@ for name in $add; do
 done
 change remove $drop
 case $manager in
-  # These upgrade what they are told to install.
+  # `install` also upgrades with these two.
   apt-get | zypper) change install $words $renew ;;
   *) change install $words; change upgrade $renew ;;
 esac
@@ -145,8 +145,8 @@ for name; do
   is=$(installed "$name")
   case $state/$is in
     absent/ ) ;;
-    absent/*) give_up "$name is still installed, though $manager told no error" ;;
-    *) is_wanted "$name" "$is" || give_up "$name${version:+ $version} is not installed, though $manager told no error: is it a name that other packages provide? Write one of these" ;;
+    absent/*) give_up "$name is still installed, though $manager reported no error" ;;
+    *) is_wanted "$name" "$is" || give_up "$name${version:+ $version} is not installed, though $manager reported no error: is it a name that other packages provide? Write one of these" ;;
   esac
 done
 [ "$before" != "$after" ] || changed=

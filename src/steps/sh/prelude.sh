@@ -1,9 +1,9 @@
-# What rollcall's own scripts for hosts have in common. $1 is `act` or `look`; a script that only looks changes
-# nothing. Its last line says whether something was changed, or would be; the lines before it say what.
+# Functions for all of rollcall's scripts on hosts. $1 is `act` or `look`; with `look` (a dry run) a script changes nothing.
+# The last line of output says whether anything changed, or would change; the lines before it say what.
 mode=$1; shift
 changed=
 
-# Says what is different; true when it is to be changed now.
+# Prints a difference; true if it must be changed now.
 differs() { changed=1; printf '%s\n' "$*"; [ "$mode" = act ]; }
 
 give_up() { printf '%s\n' "$*" >&2; exit 1; }

@@ -1,6 +1,6 @@
-# Receives a file, which takes its place only when its content is proven. $1 path, $2 SHA-256, $3 mode, $4 owner,
-# $5 not empty: keep the old one, $6 a script that is given the new one as $1, $7 the SHA-256 of the old one or
-# `none`, if it has to be that still, $8 a name for the temporary file. Empty $3 and $4 are as they were.
+# Receives a file, verifies its content, and then replaces the old file. $1 path, $2 SHA-256, $3 mode, $4 owner, $5 not
+# empty: keep the old file, $6 a script that gets the new file as $1, $7 the expected SHA-256 of the old file, or
+# `none`, or empty for any, $8 a name for the temporary file. Empty $3 and $4 keep mode and owner.
 name=$1 sum=$2 bits=$3 owner=$4 backup=$5 validate=$6 old=$7
 follow "$name"
 make_parent "$to"

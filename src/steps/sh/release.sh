@@ -1,5 +1,5 @@
-# Makes a release that was unpacked the live one. $1 holds releases/, shared/ and current, $2 name of the release,
-# $3 how many are kept, $4 a name for what is temporary, then the paths of it that are links into shared/.
+# Switches `current` to an unpacked release. $1 the directory with releases/, shared/ and current, $2 name of the release,
+# $3 how many releases to keep, $4 a name for temporary files, then the paths that become links into shared/.
 root=$1 name=$2 keep=$3 tmp=$4
 shift 4
 here=$root/releases/$name
@@ -28,7 +28,7 @@ if differs "$current -> releases/$name${before:+ (was $before)}"; then
   rm -f "$current.$tmp" && ln -s "releases/$name" "$current.$tmp" && mv -fT "$current.$tmp" "$current" ||
     { rm -f "$current.$tmp"; exit 1; }
 fi
-# From here on the release is live: what cannot be deleted is told, and no failure.
+# From here on the release is live: an old release that cannot be deleted is reported, and is not a failure.
 before=${before##*/}
 for gone in "$root"/releases/.*.rollcall-*.gone; do
   [ ! -d "$gone" ] || [ "$mode" = look ] || rm -rf "$gone"

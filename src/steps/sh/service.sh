@@ -1,5 +1,5 @@
-# A service of whatever init system runs this host. $1 its name, $2 started, stopped, restarted, reloaded or nothing,
-# $3 yes, no or nothing: whether it is to start with the host. Behind `init.sh`.
+# A service of any supported init system. $1 its name, $2 started, stopped, restarted, reloaded or nothing, $3 yes, no or
+# nothing: whether it starts with the host. Follows `init.sh`.
 
 where_to_look() {
   case $init in
@@ -9,7 +9,7 @@ where_to_look() {
   esac
 }
 
-# A unit file that was changed counts when systemd has read it again.
+# systemd ignores a changed unit file until daemon-reload.
 tell() {
   case $init in
     systemd)
@@ -52,7 +52,7 @@ if [ -n "$enabled" ]; then
     yes/yes | no/no) ;;
     yes/no) if differs "enable $name"; then enable || give_up "$name could not be enabled; look: $(where_to_look)"; fi ;;
     no/yes) if differs "disable $name"; then disable || give_up "$name could not be disabled; look: $(where_to_look)"; fi ;;
-    # Whatever starts it, it is not its own to say.
+    # A static or generated unit, which cannot be disabled: another unit starts it.
     no/*) ;;
     *) give_up "$name cannot be enabled: systemd says it is $is; look: systemctl cat $name" ;;
   esac

@@ -1,7 +1,7 @@
-# Where a host keeps the state of what the rollcall $site does there: leaves it in $place, or says in $why what is in
-# the way.
+# Finds the directory in which a host keeps the state of the rollcall $site. Sets $place, or $why with the reason of
+# the failure.
 
-# Below the login's home if that is its own, else below /var/tmp. What is there already is used.
+# Below the login's home if the login owns it, else below /var/tmp. An existing directory is used.
 find_place() {
   own=${XDG_STATE_HOME:-${HOME:-/}} below=rollcall
   [ -n "${XDG_STATE_HOME:-}" ] || below=.local/state/rollcall

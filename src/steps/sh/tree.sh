@@ -1,5 +1,5 @@
-# Looks at the files of a tree below $1; $2 is their owner. On stdin a line for each: its number, its SHA-256,
-# its mode, its path. Those whose content is not there are told as `send NUMBER`.
+# Compares the files of a tree below $1; $2 is their owner. Stdin has a line for each file: number, SHA-256, mode, path.
+# Prints `send NUMBER` for each file whose content must be sent.
 root=$1 owner=$2
 [ ! -e "$root" ] || [ -d "$root" ] || give_up "$root is no directory; delete it first"
 while IFS=' ' read -r number sum bits path; do

@@ -1,6 +1,6 @@
-# Receives files of a tree below $1, as a tar archive on stdin: `list` as tree.sh has it, and each file under its
-# number. $2 owner, $3 not empty: keep old ones, $4 a script that is given each new one as $1, $5 a name for
-# what is temporary.
+# Receives files of a tree below $1, as a tar archive on stdin: `list` in the format of tree.sh, and each file named by
+# its number. $2 owner, $3 not empty: keep old files, $4 a script that gets each new file as $1, $5 a name for
+# temporary files.
 root=$1 owner=$2 backup=$3 validate=$4 old=
 [ -d "$root" ] || mkdir -p "$root" || exit 1
 stage=$root/.$5.$$ tmp=

@@ -1,4 +1,4 @@
-# Sets $tool to what reads $archive, by its first bytes.
+# Sets $tool to the program that reads $archive, by its first bytes.
 find_tool() {
   case $(head -c 6 "$archive" | od -An -tx1 | tr -d ' \n') in
     1f8b*) tool=gzip ;;
@@ -11,7 +11,7 @@ find_tool() {
   command -v "$tool" >/dev/null || give_up "it takes $tool to unpack this, which is not there; install it, or pack it as tar.gz"
 }
 
-# Prints the tar archive. $bad is there if it could not be read whole.
+# Prints the tar archive. Creates $bad if it could not be read completely.
 plain() {
   case $tool in
     cat) cat "$archive" ;;
@@ -19,5 +19,5 @@ plain() {
   esac
 }
 
-# A pipe tells how its last command ended only.
+# The status of a pipe is that of its last command only.
 well() { [ ! -e "$bad" ] || { rm -f "$bad"; give_up "the archive is damaged"; }; }

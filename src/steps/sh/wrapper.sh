@@ -1,41 +1,41 @@
-# Runs one step of a task on this host, apart from the connection that asked for it, and says how it ended:
-# now, later, or to somebody else. Plain POSIX sh; its text never changes, values are arguments or come on
-# stdin. Called as: sh -c 'eval "$1"' rollcall TEXT VERB OPERATION SITE EPOCH AGE LIMIT WITHIN
+# Runs one step of a task on this host, apart from the connection that requested it, and reports how the step ended:
+# to this connection or to a later one. Plain POSIX sh; the text is constant, values are arguments or come on stdin.
+# Called as: sh -c 'eval "$1"' rollcall TEXT VERB OPERATION SITE EPOCH AGE LIMIT WITHIN
 #
-#   start    run the step whose script is on stdin, unless it was begun before; then as follow
-#   follow   pass its output on, and say how it ended; what was never begun never will be
-#   kill     end it: TERM, and KILL after a while; then as follow
-#   confirm  let it stand that it was run (see WITHIN); then as follow
-#   sweep    make the place where all this is kept, and clear it of old runs: OPERATION is the oldest to keep
+#   start    run the step whose script is on stdin, unless it was started before; then as follow
+#   follow   pass its output on, and report how it ended; a step that was not started yet will never start
+#   kill     stop it: TERM, and KILL after a grace period; then as follow
+#   confirm  keep the step (see WITHIN); then as follow
+#   sweep    create the state directory, and delete records of old runs: OPERATION is the oldest to keep
 #
-# The first line on stdin is "NAME WORD KEY", of which `follow` and `kill` need NAME alone, and `confirm` NAME and
-# WORD. They are on no command line and in no environment: a step that runs as the same login cannot find out the
-# NAME of a record before it exists, nor the WORD that confirms, nor the KEY that seals.
+# The first line on stdin is "NAME WORD KEY". `follow` and `kill` need only NAME, and `confirm` NAME and WORD. They
+# are on no command line and in no environment: a step that runs as the same login cannot find out the NAME of a
+# record before it exists, the WORD that confirms, or the KEY that seals.
 #
-# SITE names the rollcall that asks, EPOCH its term in office: a higher one was here, a lower one is refused.
-# AGE is for how many seconds the operation has been under way, LIMIT how many it may take. WITHIN, if not 0,
-# is how many the host waits for `confirm` before it undoes the step by itself.
+# SITE names the requesting rollcall, EPOCH its epoch: an epoch lower than the highest one seen here is refused.
+# AGE is the age of the operation in seconds, LIMIT its time limit in seconds. WITHIN, if not 0, is how many seconds
+# the host waits for `confirm` before it undoes the step by itself.
 #
-# What is kept for each operation:
-#   boot, pid    of the runner: the boot it runs in, its process id, and when that began
-#   go           whoever makes it decides: the runner, that the step begins; anybody else, that it never does
-#   out, err     what the step printed, the first megabyte; out.cut, err.cut: there was more
-#   step.group, step.why   the process group of the step, and why it was ended, if it was; the same of `undo`
-#   waiting, verdict       the step is done and waits to be confirmed; `confirmed` and WORD, or `undone`
-#   rc           how it ended: the last thing that is written
+# The record of an operation:
+#   boot, pid    of the runner: its boot id; its process id and start time
+#   go           its creator decides: the runner, that the step starts; another process, that it never starts
+#   out, err     the output of the step, the first megabyte; out.cut, err.cut: there was more
+#   step.group, step.why   the process group of the step, and why it was killed, if it was; the same for `undo`
+#   waiting, verdict       the step is done and waits for `confirm`; `confirmed` and WORD, or `undone`
+#   rc           how the step ended; written last
 #
-# What the runner says in `waiting` and `rc` ends with its seal, which rollcall verifies: the step can write these
-# files, too. The answer is the last line on stderr, "rollcall OPERATION ANSWER", with exit status 0.
+# The text in `waiting` and `rc` ends with a seal by the runner, which rollcall verifies, because the step can write
+# these files, too. The answer is the last line on stderr, "rollcall OPERATION ANSWER", with exit status 0.
 
-# Unset first: what comes from the environment would go on to it.
+# Unset first: the step would inherit variables that are in the environment already.
 unset name word key text
 
 verb=$2 op=$3 site=$4 epoch=$5 age=$6 limit=$7 within=$8
-# Of output that is kept, in the blocks of 512 bytes that ulimit counts.
+# Limit of kept output, in blocks of 512 bytes, the unit of ulimit.
 blocks=2048
-# In tenths of a second: from TERM to KILL, and until a runner that never came is given up.
+# In tenths of a second: from TERM to KILL, and until a runner that did not start is abandoned.
 grace=50 patience=100
-# In seconds: for what the step leaves in its pipes, which a child in the background may hold open for ever.
+# In seconds: to drain the pipes of the step, which a background child may hold open forever.
 drain=1
 newline='
 '
@@ -44,7 +44,7 @@ wake= spent=0
 say() { printf 'rollcall %s %s\n' "$op" "$*" >&2; }
 answer() { say "$@"; exit 0; }
 
-# One file, made by one process only. What it says goes in at once.
+# Creates file $1 with content $2; only one process succeeds.
 take() { (set -C; printf '%s\n' "$2" >"$1") 2>/dev/null; }
 
 find_digest() {
@@ -53,20 +53,20 @@ find_digest() {
   done
 }
 
-# Writes $2 and its seal to file $1, in one piece, whatever the step has put there. KEY is on both sides: nothing
-# can be appended to what is hashed.
+# Writes $2 and its seal to file $1 atomically, and replaces whatever the step has put there. KEY is on both sides, so
+# that the hashed text cannot be extended.
 seal() {
   proof=$(echo "$key $2 $key" | $digest)
   rm -rf "$dir/$1" "$dir/new"
   echo "$2 ${proof%% *}" >"$dir/new" && mv -f "$dir/new" "$dir/$1"
 }
 
-# Short at first, so that a short step is not held up; later once a second.
+# Sleeps briefly at first, so that a short step is not delayed; later one second.
 nap() {
   if [ "$spent" -lt 30 ] && sleep 0.1 2>/dev/null; then spent=$((spent + 1)); else sleep 1; spent=$((spent + 10)); fi
 }
 
-# Sleeps for $1 seconds; whoever ends this ends the sleep, too.
+# Sleeps for $1 seconds; TERM to this process also ends the sleep.
 pause() {
   asleep=
   trap '[ -z "$asleep" ] || kill "$asleep" 2>/dev/null; exit' TERM
@@ -74,7 +74,7 @@ pause() {
   wait "$asleep"
 }
 
-# Runs a command in a session, and so in a process group, of its own. Replaces this process.
+# Runs a command in a new session, and so in a new process group. Replaces this process.
 apart() {
   command -v setsid >/dev/null 2>&1 && exec setsid "$@"
   command -v perl >/dev/null 2>&1 && exec perl -e 'use POSIX; POSIX::setsid(); exec @ARGV; exit 126' "$@"
@@ -86,7 +86,7 @@ find_boot() {
   read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id || boot=$(sysctl -n kern.boottime 2>/dev/null)
 }
 
-# When process $1 began, which tells it from a later one with its number. Empty if there is none.
+# Sets $born to the start time of process $1, which distinguishes it from a later process with the same number. Empty if there is none.
 find_born() {
   born=
   if read -r born 2>/dev/null <"/proc/$1/stat"; then
@@ -97,19 +97,19 @@ find_born() {
   fi
 }
 
-# True while the process that the file $1 names is there. Leaves its number in $pid.
+# True while the process in file $1 exists. Sets $pid.
 alive() {
   read -r pid since 2>/dev/null <"$1" || return 1
   find_born "$pid"
   [ -n "$born" ] && [ "$born" = "$since" ]
 }
 
-# The group of process $2; where groups cannot be made, the process.
+# Signals the group of process $2, or the process itself if it has no group of its own.
 signal() { kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2" 2>/dev/null; }
 
-# --- the place: see find_place in place.sh, which stands before this ------------------------------------------
+# --- the state directory: see find_place in place.sh, which precedes this text ---------------------------------
 
-# Refuses whoever is no longer in office.
+# Refuses a rollcall with an older epoch.
 check_epoch() {
   read -r highest 2>/dev/null <"$place/epoch" || highest=0
   [ "$epoch" -ge "$highest" ] || answer stale "$highest"
@@ -123,7 +123,7 @@ enter() {
 
 # --- the runner: apart from every connection -----------------------------------------------------------------
 
-# Keeps what comes on stdin in file $1: the first megabyte of it. The rest is read, so that nobody waits.
+# Keeps the first megabyte of stdin in file $1. Reads the rest, too, so that no writer blocks.
 keep() {
   trap '' XFSZ
   ulimit -f "$blocks"
@@ -131,13 +131,13 @@ keep() {
   echo >&4
 }
 
-# Signals the group of $leader, which may be gone, and its number somebody else's.
+# Signals the group of $leader, unless $leader has exited and another process has its number.
 signal_leader() {
   find_born "$leader"
   [ "$born" != "$leader_born" ] || signal "$1" "$leader"
 }
 
-# Ends the group of $leader when its time is up.
+# Kills the group of $leader at its time limit.
 watch() {
   pause "$limit"
   take "$dir/$part.why" timeout
@@ -146,17 +146,17 @@ watch() {
   signal_leader KILL
 }
 
-# What was ended leaves nobody behind: those that TERM did not end have as long as their leader had.
+# Leaves no process of a killed step behind: processes that ignored TERM get the same grace period as their leader.
 bury() {
   spent=0
   while kill -0 -- "-$leader" 2>/dev/null && [ "$spent" -lt "$grace" ]; do nap; done
   kill -s KILL -- "-$leader" 2>/dev/null
 }
 
-# Runs $ROLLCALL_STEP to its end; its exit status is in $code. $1 is `step` or `undo`.
+# Runs $ROLLCALL_STEP to its end; sets $code to its exit status. $1 is `step` or `undo`.
 work() {
   part=$1
-  # Opened for both ways first: neither end waits for the other. Each then has one way only, and so an end.
+  # Opened for reading and writing first, so that neither end blocks. Then each end keeps one direction, so that readers get an end of file.
   exec 4<>"$dir/pipe" 5<>"$dir/pipe.out" 6<>"$dir/pipe.err"
   (exec <"$dir/pipe.out" 5<&- 6<&- 9>&-; keep out) &
   (exec <"$dir/pipe.err" 5<&- 6<&- 9>&-; keep err) &
@@ -183,7 +183,7 @@ work() {
   kill "$watcher" 2>/dev/null
 }
 
-# Leaves `confirmed` or `undone` in $verdict.
+# Sets $verdict to `confirmed` or `undone`.
 await_verdict() {
   verdict=undone
   if [ "$ended" = "exit 0" ]; then
@@ -216,13 +216,13 @@ run() {
     fi
   fi
   seal rc "$ended"
-  # Nobody may be there any more, and it is the last thing that is done.
+  # Last, because this fails if no client is connected any more.
   echo >&9
 }
 
-# --- whoever asks --------------------------------------------------------------------------------------------
+# --- the client ----------------------------------------------------------------------------------------------
 
-# The operation is not there. It never will be, unless this host has lost its memory since it was asked first.
+# The operation has no record. Ensures that it never starts, or answers `lost` if the host restarted since the first request.
 never() {
   up=0
   [ "$age" -eq 0 ] || read -r up 2>/dev/null </proc/uptime
@@ -232,7 +232,7 @@ never() {
   take "$dir/rc" "absent it was never begun"
 }
 
-# Passes on what is new in file $1 after $2 bytes; leaves in $at how many that makes.
+# Prints the bytes of file $1 after $2; sets $at to the new offset.
 copy() {
   at=$2
   [ -s "$dir/$1" ] || return 0
@@ -249,7 +249,7 @@ copy_both() {
   from_err=$at
 }
 
-# True once it is known how it ended; leaves it in $rc.
+# True when the end of the step is known; sets $rc.
 is_known() {
   [ -f "$dir/rc" ] && read -r rc 2>/dev/null <"$dir/rc" && return 0
   rc="lost its record was removed"
@@ -264,11 +264,11 @@ is_known() {
   rc="lost the host restarted while it ran"
   read -r was 2>/dev/null <"$dir/boot" && [ "$was" = "$boot" ] || return 0
   alive "$dir/pid" && return 1
-  # It may have ended between the two looks.
+  # It may have ended between the two tests.
   read -r rc 2>/dev/null <"$dir/rc" || rc="lost its runner is gone, and left no exit status"
 }
 
-# Tells a step that is to be killed: TERM at once, KILL when it had its time.
+# Kills a step: TERM at once, KILL after the grace period.
 press() {
   alive "$dir/step.group" || return 0
   if [ -z "$pressed" ]; then
@@ -296,15 +296,15 @@ follow() {
   copy_both
   [ ! -e "$dir/out.cut" ] || printf '\n[... the rest was not kept ...]\n'
   [ ! -e "$dir/err.cut" ] || printf '\n[... the rest was not kept ...]\n' >&2
-  # The answer stands on a line of its own.
+  # The answer needs its own line.
   [ "$from_err" -eq 0 ] || [ -z "$(tail -c 1 "$dir/err")" ] || echo >&2
   answer "$rc"
 }
 
-# Reads which record it is about.
+# Reads the name of the record.
 receive_name() { read -r name word key || exit 75; }
 
-# Reads all that there is to run. A connection that breaks meanwhile leaves the end away.
+# Reads the whole script. If the connection breaks, the end marker is missing.
 receive() {
   receive_name
   text=$(cat)
@@ -314,14 +314,14 @@ receive() {
   [ "$within" -eq 0 ] || ROLLCALL_UNDO=${text#*"$newline# rollcall undo $op$newline"}
 }
 
-# Whoever makes the folder runs the step; everybody else follows.
+# The process that creates the directory runs the step; all others follow.
 start() {
   receive
   find_digest || answer refused "no sha256sum, shasum, sha256 or openssl on the host, in its PATH ($PATH); install one"
   enter
   [ -d "$dir" ] || never
   if why=$(mkdir -m 700 "$dir" 2>&1); then launch; else [ -d "$dir" ] || answer refused "no place for its state: $why"; fi
-  # Where there is an answer already, it says more: it may be that this was never begun.
+  # An existing answer is more precise: the step may never have started.
   [ -e "$dir/rc" ] || say begun
   follow
 }
@@ -339,7 +339,7 @@ launch() {
 $word $key
 KEY
   ) &
-  # Wakes whoever follows from time to time; ends with its first word that nobody hears.
+  # Wakes the follower regularly; ends when a write finds no reader.
   (exec </dev/null >&9 2>/dev/null 3<&- 9>&-; while :; do nap; echo; done) &
   wake=$!
   exec 9>&-
