@@ -12,7 +12,8 @@ CREATE TABLE watched (
     state  TEXT NOT NULL
 ) STRICT;
 
--- One row for each probe. There are many, so a row has only a few numbers. Times are in milliseconds since 1970; verdicts are Nagios' exit statuses.
+-- One row for each probe: only a few numbers, because there are many rows. Times are in milliseconds since 1970; verdicts
+-- are Nagios' exit statuses.
 CREATE TABLE sample (
     series  INTEGER NOT NULL REFERENCES series (id),
     at      INTEGER NOT NULL,

@@ -86,7 +86,7 @@ find_boot() {
   read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id || boot=$(sysctl -n kern.boottime 2>/dev/null)
 }
 
-# Sets $born to the start time of process $1, which distinguishes it from a later process with the same number. Empty if there is none.
+# Sets $born to the start time of process $1, or empty if there is none. It tells apart processes that reuse a number.
 find_born() {
   born=
   if read -r born 2>/dev/null <"/proc/$1/stat"; then
@@ -156,7 +156,7 @@ bury() {
 # Runs $ROLLCALL_STEP to its end; sets $code to its exit status. $1 is `step` or `undo`.
 work() {
   part=$1
-  # Opened for reading and writing first, so that neither end blocks. Then each end keeps one direction, so that readers get an end of file.
+  # Opened for reading and writing, so that neither end blocks. Then each end keeps one direction: readers get EOF.
   exec 4<>"$dir/pipe" 5<>"$dir/pipe.out" 6<>"$dir/pipe.err"
   (exec <"$dir/pipe.out" 5<&- 6<&- 9>&-; keep out) &
   (exec <"$dir/pipe.err" 5<&- 6<&- 9>&-; keep err) &
