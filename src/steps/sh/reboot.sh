@@ -13,8 +13,8 @@ waits() { printf '%s\n' "$now"; say waits; }
 
 find_place || give_up "no directory to record the boot id: $why"
 mark=$place/$op.boot
-now=$(sh -c "$boot_id" </dev/null) || give_up "\`boot_id\` failed: it must print a value that changes at each boot, such as cat /proc/sys/kernel/random/boot_id"
-[ -n "$now" ] || give_up "\`boot_id\` prints nothing: it must print a value that changes at each boot, such as cat /proc/sys/kernel/random/boot_id"
+now=$(sh -c "$boot_id" </dev/null) || give_up "\`boot_id\` failed: it has to print a value that changes at each boot, such as cat /proc/sys/kernel/random/boot_id"
+[ -n "$now" ] || give_up "\`boot_id\` prints nothing: it has to print a value that changes at each boot, such as cat /proc/sys/kernel/random/boot_id"
 [ -z "$known" ] || [ "$now" = "$known" ] || say done
 
 # Only one process creates the mark. If the mark exists, no other process starts the restart.
