@@ -152,7 +152,7 @@ struct Built {
 
 /// Starts to watch; without looks it only knows what is kept.
 async fn watch_checks(desk: &Desk, asked: Asked, looks: bool) -> Result<Running, String> {
-    let tell = desk.tell.clone();
+    let (tell, broken) = (desk.tell.clone(), desk.tell.clone());
     let around = Around {
         ports: desk.engine.ports().clone(),
         watches: desk.watches.clone(),
@@ -160,6 +160,7 @@ async fn watch_checks(desk: &Desk, asked: Asked, looks: bool) -> Result<Running,
         in_hand: desk.engine.in_hand(),
         looks,
         bell: Arc::new(move || tell.ring()),
+        failed: Arc::new(move || broken.watching_failed()),
     };
     watching::start(around, asked).await.map_err(|error| error.to_string())
 }

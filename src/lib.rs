@@ -6,6 +6,7 @@
 pub mod cut;
 pub mod domain;
 pub mod local;
+pub mod panics;
 pub mod port;
 pub mod script;
 

@@ -2,7 +2,7 @@
 //! Both work from the store, so that a channel that hangs holds up nothing, and a process that dies loses nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -11,10 +11,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::port::{Clock, Fares, Messenger, Outbox, SendError, StoreError, Told, Waiting};
 use crate::domain::notify::channel::Channel;
 use crate::domain::notify::incidents::Incidents;
 use crate::domain::notify::notice::{Notice, What};
+use crate::panics::caught;
+use crate::port::{Clock, Fares, Messenger, Outbox, SendError, StoreError, Told, Waiting};
 
 /// Alerts that are read at once.
 const ALERTS_AT_ONCE: usize = 500;
@@ -41,6 +42,12 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 const BACKOFF: [Duration; 4] =
     [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900), Duration::from_secs(3600)];
 
+/// Between two messages that watching has failed: a failure that repeats is one problem.
+const FAILED_EVERY: SignedDuration = SignedDuration::from_hours(1);
+
+/// Before a task of a channel starts again that failed inside rollcall.
+const RESTART_PAUSE: Duration = Duration::from_secs(10);
+
 /// What telling needs of the world.
 pub struct Parts {
     pub outbox: Arc<dyn Outbox>,
@@ -60,6 +67,8 @@ pub struct Tell {
     bell: Arc<watch::Sender<()>>,
     /// There are new messages, by channel.
     posted: Arc<BTreeMap<String, Notify>>,
+    /// When people were last sent word that watching has failed.
+    failed_at: Arc<Mutex<Option<Timestamp>>>,
 }
 
 /// What one channel made of what it read so far.
@@ -74,7 +83,47 @@ impl Tell {
     /// Nothing is told before [`Tell::run`].
     pub fn new(parts: Parts) -> Tell {
         let posted = parts.channels.iter().map(|channel| (channel.name.clone(), Notify::new())).collect();
-        Tell { parts: Arc::new(parts), bell: Arc::new(watch::Sender::new(())), posted: Arc::new(posted) }
+        Tell {
+            parts: Arc::new(parts),
+            bell: Arc::new(watch::Sender::new(())),
+            posted: Arc::new(posted),
+            failed_at: Arc::default(),
+        }
+    }
+
+    /// Posts to all channels that watching has failed inside rollcall, once within [`FAILED_EVERY`].
+    pub fn watching_failed(&self) {
+        let now = self.parts.clock.now();
+        let mut last = self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| now.duration_since(last) < FAILED_EVERY) {
+            return;
+        }
+        *last = Some(now);
+        let tell = self.clone();
+        tokio::spawn(async move {
+            let notice = Notice {
+                key: format!("watching-failed-{}", now.as_millisecond()),
+                at: now,
+                what: What::WatchingFailed,
+            };
+            let all = tell.channels().iter().map(|channel| (channel.name.clone(), notice.clone())).collect();
+            if let Err(error) = tell.post(Vec::new(), now, all).await {
+                tracing::error!(%error, "the message that watching has failed could not be stored");
+            }
+        });
+    }
+
+    /// Gives messages up, and stores others, which are delivered from now on.
+    async fn post(
+        &self,
+        given_up: Vec<u64>,
+        now: Timestamp,
+        new: Vec<(String, Notice)>,
+    ) -> Result<(), StoreError> {
+        let names: Vec<String> = new.iter().map(|(name, _)| name.clone()).collect();
+        self.parts.outbox.give_up(given_up, now, new).await?;
+        names.iter().filter_map(|name| self.posted.get(name)).for_each(Notify::notify_one);
+        Ok(())
     }
 
     /// There are new alerts.
@@ -104,15 +153,17 @@ impl Tell {
         let mut tasks = JoinSet::new();
         for at in 0..self.parts.channels.len() {
             let (tell, stopping) = (self.clone(), stop.clone());
-            tasks.spawn(async move { tell.fold(&tell.parts.channels[at], stopping).await });
+            tasks.spawn(async move {
+                let channel = &tell.parts.channels[at];
+                kept_up(&stopping, || tell.fold(channel, stopping.clone())).await;
+            });
             let (tell, stopping) = (self.clone(), stop.clone());
-            tasks.spawn(async move { tell.deliver(&tell.parts.channels[at], stopping).await });
+            tasks.spawn(async move {
+                let channel = &tell.parts.channels[at];
+                kept_up(&stopping, || tell.deliver(channel, stopping.clone())).await;
+            });
         }
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a channel is told nothing any more; please report it with this log");
-            }
-        }
+        while tasks.join_next().await.is_some() {}
     }
 
     /// Makes messages of alerts and of the time.
@@ -312,9 +363,17 @@ impl Tell {
         let notice = Notice { key: format!("gave-up-{}-{first}", channel.name), at: now, what };
         let others = self.parts.channels.iter().filter(|other| worth > 0 && other.name != channel.name);
         let tell: Vec<(String, Notice)> = others.map(|other| (other.name.clone(), notice.clone())).collect();
-        let told: Vec<String> = tell.iter().map(|(name, _)| name.clone()).collect();
-        self.parts.outbox.give_up(ids, now, tell).await?;
-        told.iter().filter_map(|name| self.posted.get(name)).for_each(Notify::notify_one);
-        Ok(())
+        self.post(ids, now, tell).await
+    }
+}
+
+/// Starts work again that failed inside rollcall, from what is stored, until it is told to stop.
+async fn kept_up<F: Future<Output = ()>>(stop: &CancellationToken, work: impl Fn() -> F) {
+    while caught(work()).await.is_err() && !stop.is_cancelled() {
+        tracing::error!("a channel failed inside rollcall and starts again; please report it with this log");
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(RESTART_PAUSE) => {}
+        }
     }
 }

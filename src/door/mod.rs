@@ -8,12 +8,10 @@ pub mod ssh;
 pub mod turns;
 mod watchlist;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +20,7 @@ use crate::config::Config;
 use crate::domain::ask::access::Operator;
 use crate::engine::Engine;
 use crate::notices::Tell;
+use crate::panics::caught;
 use crate::port::Watches;
 use crate::watch::Monitor;
 
@@ -50,8 +49,8 @@ pub const BROKEN: &str = "rollcall: internal error, please report it; the daemon
 
 /// The exit status of an answer, or [`BROKEN`] when it panics: a panic may cost an answer, never a session.
 pub async fn unbroken(answering: impl Future<Output = u8>) -> Result<u8, &'static str> {
-    // Nothing of the answer is used afterwards but where it goes, which holds no state of it.
-    AssertUnwindSafe(answering).catch_unwind().await.map_err(|_| BROKEN)
+    // Only the terminal is used afterwards, and it holds no state of the answer.
+    caught(answering).await.map_err(|_| BROKEN)
 }
 
 /// Reads the whole configuration anew and puts it in place, or leaves the old one and says why.

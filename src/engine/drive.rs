@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,6 +18,7 @@ use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::rollout::{Effect, decide};
 use crate::domain::run::run::Run;
 use crate::domain::run::wish::{Wish, grant};
+use crate::panics::caught;
 
 /// How often a journal that cannot be written is tried again, while what is under way goes on: a full
 /// disk is made room on within minutes, or not at all.
@@ -129,8 +129,7 @@ impl Driver<'_> {
     }
 
     fn spawn(&mut self, effect: Effect, work: impl Future<Output = EventKind> + Send + 'static) {
-        let guarded = std::panic::AssertUnwindSafe(work).catch_unwind();
-        self.effects.spawn(async move { guarded.await.unwrap_or_else(|_| crashed(&effect)) });
+        self.effects.spawn(async move { caught(work).await.unwrap_or_else(|_| crashed(&effect)) });
     }
 
     /// Waits for news, and takes all reports that are there: one append for many.

@@ -21,7 +21,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use std::time::Duration;
 
-use futures::FutureExt;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +33,7 @@ use crate::domain::base::name::RunId;
 use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::wish::Wish;
 use crate::domain::value::secret::Given;
+use crate::panics::caught;
 use crate::port::StoreError;
 
 /// How long hosts may take to finish their bracket when rollcall is told to stop. After that, runs are
@@ -181,7 +181,7 @@ impl Engine {
         tokio::spawn(async move {
             let _busy = busy;
             let driving = drive::drive(&engine.ports, &live, begin, requests, engine.hurry.clone());
-            if std::panic::AssertUnwindSafe(driving).catch_unwind().await.is_err() {
+            if caught(driving).await.is_err() {
                 live.close(Over::Broken(
                     "rollcall failed inside; please report it with the daemon's log".into(),
                 ));

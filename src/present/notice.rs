@@ -24,6 +24,7 @@ pub fn subject(notice: &Notice) -> String {
         What::GaveUp { channel, count, .. } => {
             format!("the channel {channel} could not deliver {}", messages(*count))
         }
+        What::WatchingFailed => "watching failed inside rollcall".into(),
         What::Test { .. } => "test message".into(),
     };
     one_line(&printable(&format!("[rollcall] {rest}")), 250)
@@ -60,6 +61,12 @@ fn written(notice: &Notice) -> String {
              To see what is waiting: ssh rollcall notify list\nTo try it: ssh rollcall notify test {channel}\n",
             messages(*count)
         ),
+        What::WatchingFailed => {
+            "Watching failed inside rollcall. It starts again from the stored state; checks may be late.\n\
+                                 To see how things stand: ssh rollcall status\n\
+                                 Please report it with the daemon's log.\n"
+                .into()
+        }
         What::Test { by } => format!("{by} asked rollcall to send this. Messages of this channel arrive.\n"),
     }
 }
@@ -149,6 +156,7 @@ pub fn words(notice: &Notice, channel: &str) -> Vars {
         What::Incident(about) => kind(about.kind),
         What::Digest { .. } => "digest",
         What::GaveUp { .. } => "gave-up",
+        What::WatchingFailed => "watching-failed",
         What::Test { .. } => "test",
     };
     let none = About::nothing(notice.at);

@@ -17,6 +17,7 @@ use crate::domain::check::check::CheckResult;
 use crate::domain::plan::release::Taken;
 use crate::domain::watch::roster::{Batch, Key, Look, Roster, What};
 use crate::engine::Held;
+use crate::panics::Panicked;
 use crate::port::{StoreError, Watches};
 
 /// What was seen is kept after this long, or when so much has come together: one commit for many looks.
@@ -111,7 +112,8 @@ impl<W: Watchlist> Actor<W> {
         self.around.ports.clock.now()
     }
 
-    pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Ask>) {
+    /// Watches until it is stopped. [`Panicked`] when a batch was lost in the store's hands.
+    pub(super) async fn run(mut self, asked: &mut mpsc::Receiver<Ask>) -> Result<(), Panicked> {
         loop {
             self.go_on().await;
             let wake = self.wake_at();
@@ -122,12 +124,16 @@ impl<W: Watchlist> Actor<W> {
                 Some(seen) = self.looks.join_next() => self.saw_all(seen.ok()),
                 Ok(()) = self.around.in_hand.changed() => {}
                 Ok(()) = self.around.config.changed() => self.reload().await,
-                Some(_) = self.keeping.join_next() => self.tell_waiting(),
+                Some(kept) = self.keeping.join_next() => {
+                    kept.map_err(|_| Panicked)?;
+                    self.tell_waiting();
+                }
                 Some(next) = self.prunes.join_next() => self.prune_from = next.unwrap_or_default(),
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
         self.end().await;
+        Ok(())
     }
 
     /// Does all that can be done at this moment.

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +15,7 @@ use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::watch::alert::REACHABLE;
 use crate::domain::watch::roster::{Look, What};
 use crate::engine::ports::Ports;
+use crate::panics::caught;
 use crate::port::{Exec, ExecEnd, Input};
 use crate::probes::context::ProbeContext;
 use crate::probes::snapshot::snapshot;
@@ -47,8 +47,7 @@ pub(super) struct Sight {
 impl Sight {
     /// Takes a look. Never fails as a call: every trouble is a verdict.
     pub(super) async fn look(&self, look: &Look) -> Found {
-        let looking = std::panic::AssertUnwindSafe(self.see(look)).catch_unwind();
-        looking.await.unwrap_or_else(|_| {
+        caught(self.see(look)).await.unwrap_or_else(|_| {
             let text = "rollcall failed inside; please report it with the daemon's log";
             Found::One(CheckResult::new(&look.key.check, Verdict::Unknown, text))
         })

@@ -5,6 +5,8 @@ mod actor;
 mod look;
 mod orders;
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +17,11 @@ pub use self::orders::{Around, Orders, Watchlist};
 use super::port::StoreError;
 use crate::domain::watch::roll::{Ack, Downtime, Roll};
 use crate::domain::watch::roster::Key;
+use crate::panics::{Panicked, caught};
+
+/// Before watching starts again after a failure inside; the last pause repeats. Operators' questions wait.
+const RESTART_PAUSES: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(60)];
 
 /// Questions of operators that may wait: each is answered at once.
 const ASKS_CAPACITY: usize = 64;
@@ -49,52 +56,95 @@ pub fn prepare() -> (Monitor, Asked) {
     (Monitor { asks }, Asked(asked))
 }
 
-/// Starts watching, from what is kept on. Runs that are open are to be taken up before: their hosts are silent.
+/// Starts watching, from what is stored. Runs that are open are to be recovered before: their hosts are silent.
 pub async fn start<W: Watchlist>(around: Around<W>, asked: Asked) -> Result<Running, StoreError> {
     let stop = CancellationToken::new();
-    let actor = Actor::load(around, stop.clone()).await?;
-    let task = tokio::spawn(actor.run(asked.0));
+    let actor = Actor::load(around.clone(), stop.clone()).await?;
+    let task = tokio::spawn(keep_watching(around, actor, asked, stop.clone()));
     Ok(Running { stop, task })
+}
+
+/// Watches until it is stopped. What fails inside starts again from the state of the store, which is whole: a batch is
+/// stored as one.
+async fn keep_watching<W: Watchlist>(
+    around: Around<W>,
+    mut actor: Actor<W>,
+    Asked(mut asked): Asked,
+    stop: CancellationToken,
+) {
+    let mut pauses = RESTART_PAUSES.into_iter();
+    let mut pause = Duration::ZERO;
+    while caught(actor.run(&mut asked)).await.flatten().is_err() {
+        tracing::error!("watching failed inside rollcall and starts again; please report it with this log");
+        (around.failed)();
+        pause = pauses.next().unwrap_or(pause);
+        let Some(next) = load_again(&around, &stop, pause).await else { return };
+        actor = next;
+    }
+}
+
+/// Loads the state of the store after a pause, as often as it takes; `None` when rollcall stops.
+async fn load_again<W: Watchlist>(
+    around: &Around<W>,
+    stop: &CancellationToken,
+    pause: Duration,
+) -> Option<Actor<W>> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = tokio::time::sleep(pause) => {}
+        }
+        match caught(Actor::load(around.clone(), stop.clone())).await {
+            Ok(Ok(actor)) => return Some(actor),
+            Ok(Err(error)) => tracing::error!(%error, "the watch state cannot be read; trying again"),
+            Err(Panicked) => {
+                tracing::error!("the watch state cannot be loaded; please report it with this log")
+            }
+        }
+    }
 }
 
 impl Monitor {
     /// How everything stands.
-    pub async fn roll(&self) -> Roll {
-        self.ask(Ask::Roll).await.unwrap_or_default()
+    pub async fn roll(&self) -> Result<Roll, StoreError> {
+        self.ask(Ask::Roll).await
     }
 
     /// The downtimes that are under way.
-    pub async fn downtimes(&self) -> Vec<Downtime> {
-        self.ask(Ask::Downtimes).await.unwrap_or_default()
+    pub async fn downtimes(&self) -> Result<Vec<Downtime>, StoreError> {
+        self.ask(Ask::Downtimes).await
     }
 
     /// Begins a downtime; it comes back with its number.
     pub async fn begin_downtime(&self, downtime: Downtime) -> Result<Downtime, StoreError> {
-        self.ask(|answer| Ask::Begin(downtime, answer)).await.unwrap_or_else(|| Err(gone()))
+        self.ask(|answer| Ask::Begin(downtime, answer)).await?
     }
 
     /// Ends a downtime; `None` where there is none with this number.
     pub async fn end_downtime(&self, id: u64) -> Result<Option<Downtime>, StoreError> {
-        self.ask(|answer| Ask::End(id, answer)).await.unwrap_or_else(|| Err(gone()))
+        self.ask(|answer| Ask::End(id, answer)).await?
     }
 
     /// Somebody knows of a problem; the error says why there is nothing to know.
     pub async fn acknowledge(&self, key: Key, ack: Ack) -> Result<(), String> {
-        self.ask(|answer| Ask::Acknowledge(key, ack, answer)).await.unwrap_or_else(|| Err(gone().to_string()))
+        self.ask(|answer| Ask::Acknowledge(key, ack, answer)).await.map_err(|error| error.to_string())?
     }
 
-    /// Waits until all that was seen so far is in the store.
-    pub async fn flush(&self) {
-        self.ask(Ask::Flush).await.unwrap_or_default();
+    /// Waits until everything that was observed so far is in the store.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.ask(Ask::Flush).await
     }
 
-    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.asks.send(ask(answer)).await.ok()?;
-        answered.await.ok()
+        let sent = self.asks.send(ask(answer)).await;
+        let why = |closed| if closed { STOPPING } else { FAILED_INSIDE };
+        sent.map_err(|_| StoreError::Failed(STOPPING.into()))?;
+        answered.await.map_err(|_| StoreError::Failed(why(self.asks.is_closed()).into()))
     }
 }
 
-fn gone() -> StoreError {
-    StoreError::Failed("rollcall is stopping and watches nothing any more; try again when it is back".into())
-}
+const STOPPING: &str = "rollcall is stopping and watches nothing; try again when it is back";
+
+const FAILED_INSIDE: &str = "watching failed inside rollcall and starts again from the stored state; try the same again. \
+                             Please report it with the daemon's log";

@@ -46,6 +46,22 @@ pub struct Around<W> {
     pub looks: bool,
     /// Rung when there is something to tell people.
     pub bell: Arc<dyn Fn() + Send + Sync>,
+    /// Called when watching has failed inside rollcall, and starts again.
+    pub failed: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl<W> Clone for Around<W> {
+    fn clone(&self) -> Self {
+        Around {
+            ports: self.ports.clone(),
+            watches: self.watches.clone(),
+            config: self.config.clone(),
+            in_hand: self.in_hand.clone(),
+            looks: self.looks,
+            bell: self.bell.clone(),
+            failed: self.failed.clone(),
+        }
+    }
 }
 
 /// A question, and where its answer goes.

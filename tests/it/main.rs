@@ -41,6 +41,7 @@ mod support;
 mod systemd;
 mod tampered;
 mod tell;
+mod watch_failure;
 mod watching;
 mod week;
 mod wrapper;

@@ -411,6 +411,7 @@ fn a_week_is_told_as_it_was() {
             in_hand: held.subscribe(),
             looks: true,
             bell: Arc::new(|| {}),
+            failed: Arc::new(|| {}),
         };
         let running = watching::start(around, asked).await.unwrap();
         tokio::time::sleep(Duration::from_secs(QUIET.0 as u64)).await;
@@ -427,7 +428,7 @@ fn a_week_is_told_as_it_was() {
         };
         asking.begin_downtime(downtime).await.unwrap();
         tokio::time::sleep(Duration::from_secs((WEEK - QUIET.0) as u64)).await;
-        let roll = asking.roll().await;
+        let roll = asking.roll().await.unwrap();
         running.stop().await;
         (fleet.looks.load(Ordering::Relaxed), roll.pace.late_max_ms)
     });

@@ -30,7 +30,9 @@ pub enum What {
         count: usize,
         why: String,
     },
-    /// Somebody wants to know whether messages arrive.
+    /// Watching has failed inside rollcall, and starts again from the stored state.
+    WatchingFailed,
+    /// An operator asked whether messages arrive.
     Test {
         by: String,
     },

@@ -121,10 +121,11 @@ impl Asked<'_> {
             .map(|(name, fares)| (name, [fares.delivered, fares.waiting, fares.given_up]))
             .collect();
         let visible = self.visible(granted).await?;
-        let mut roll = self.desk.monitor.roll().await;
-        roll.lines.retain(|line| visible.host(&line.host).is_some());
+        // While watching starts again its metrics are absent: absent is unknown to Prometheus, zero would be a lie.
+        let mut roll = self.desk.monitor.roll().await.ok();
+        roll.iter_mut().for_each(|roll| roll.lines.retain(|line| visible.host(&line.host).is_some()));
         let metrics =
-            Metrics { debts: &debts, runs: &runs, leases: &leases, channels: &channels, roll: Some(&roll) };
+            Metrics { debts: &debts, runs: &runs, leases: &leases, channels: &channels, roll: roll.as_ref() };
         let text = prometheus::text(&families(&metrics));
         self.say(&text).await
     }

@@ -27,7 +27,7 @@ impl Asked<'_> {
     pub(super) async fn status(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
         let picked = self.pick(inventory, selector).await?;
         let picked: BTreeSet<HostName> = picked.into_iter().collect();
-        let Roll { mut lines, pace } = self.desk.monitor.roll().await;
+        let Roll { mut lines, pace } = self.desk.monitor.roll().await?;
         lines.retain(|line| picked.contains(&line.host));
         let counts = |line: &&Line| line.hard && !watching::is_silent(line);
         let mut worst = Verdict::worst(lines.iter().filter(counts).filter_map(|line| line.verdict));
@@ -81,7 +81,7 @@ impl Asked<'_> {
 
     /// What is kept of a host's checks, all that was seen so far included.
     async fn kept_of(&self, host: &HostName, check: Option<&str>) -> Result<Vec<History>, Ended> {
-        self.desk.monitor.flush().await;
+        self.desk.monitor.flush().await?;
         let kept = self.desk.watches.history(host, None, LOOKS_SHOWN).await?;
         let Some(check) = check else {
             if kept.is_empty() {
@@ -113,7 +113,7 @@ impl Asked<'_> {
     ) -> Result<u8, Ended> {
         let host = self.one_host(inventory, host).await?;
         let kept = self.kept_of(&host, check).await?;
-        let lines = self.desk.monitor.roll().await.lines;
+        let lines = self.desk.monitor.roll().await?.lines;
         let lines: Vec<Line> = lines.into_iter().filter(|line| line.host == host).collect();
         let runs = self.touching(granted, &host).await?;
         let in_hand = self.desk.engine.in_hand().borrow().hosts.get(&host).copied();
@@ -145,7 +145,7 @@ impl Asked<'_> {
     }
 
     pub(super) async fn downtimes(&mut self, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
-        let mut downtimes = self.desk.monitor.downtimes().await;
+        let mut downtimes = self.desk.monitor.downtimes().await?;
         for downtime in &mut downtimes {
             downtime.hosts.retain(|host| inventory.host(host).is_some());
         }
@@ -206,7 +206,7 @@ impl Asked<'_> {
         let visible = self.visible(granted).await?;
         let whole = &self.config.inventory;
         let none = || Refused::usage(format!("no downtime has the number {id}; see: downtime"));
-        let downtimes = self.desk.monitor.downtimes().await;
+        let downtimes = self.desk.monitor.downtimes().await?;
         let downtime = downtimes.iter().find(|downtime| downtime.id == id).ok_or_else(none)?;
         let others = |host: &HostName| visible.host(host).is_none() && whole.host(host).is_some();
         if downtime.hosts.iter().any(others) {
@@ -232,7 +232,7 @@ impl Asked<'_> {
         let ack = Ack { by: granted.operator().name.clone(), why: reason.into(), at };
         let refused = |why: String| Refused::usage(format!("{host} `{check}`: {why}"));
         self.desk.monitor.acknowledge(key, ack.clone()).await.map_err(refused)?;
-        self.desk.monitor.flush().await;
+        self.desk.monitor.flush().await?;
         let text = match self.json {
             true => json::line("ack", serde_json::json!({ "host": host, "check": check, "ack": ack })),
             false => format!("{host} `{check}`: acknowledged; nothing more is told of it until it is ok\n"),
