@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
@@ -20,10 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::exec::{CLOSE_GRACE, Kept, Lines, TERM_GRACE, send};
 use crate::domain::base::output::Capture;
 use crate::domain::inventory::inventory::Endpoint;
+use crate::local::process::{self, Group};
 use crate::port::{Exec, ExecEnd, ExecReport, HostKey, OpenError, Remote, Stream};
-
-/// What a command is given of the daemon's own environment.
-const ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ"];
 
 /// Read at once, in bytes.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -45,9 +42,8 @@ pub struct Here {
 
 impl Here {
     fn spawn(&self, script: &str) -> std::io::Result<Child> {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).env_clear().process_group(0).current_dir("/").kill_on_drop(true);
-        command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        let mut command = Command::from(process::command("sh"));
+        command.args(["-c", script]).current_dir("/").kill_on_drop(true);
         command.env("XDG_STATE_HOME", &self.state);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     }
@@ -69,7 +65,7 @@ impl Here {
         };
         let sending = child.stdin.take().map(|stdin| tokio::spawn(send(stdin, request.input)));
         let mut local = Local {
-            group: child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw),
+            group: Group::of(child.id()),
             out: child.stdout.take(),
             err: child.stderr.take(),
             child,
@@ -92,7 +88,7 @@ impl Here {
 /// One command on this machine.
 struct Local {
     child: Child,
-    group: Option<Pid>,
+    group: Group,
     /// `None` once it is closed.
     out: Option<ChildStdout>,
     err: Option<ChildStderr>,
@@ -154,7 +150,7 @@ impl Local {
             None => Some(self.stop(ExecEnd::TimedOut)),
             Some((_, killed)) if !*killed => {
                 *killed = true;
-                self.signal(Signal::SIGKILL);
+                self.group.signal(Signal::SIGKILL);
                 Some(Instant::now() + CLOSE_GRACE)
             }
             Some(_) => None,
@@ -163,13 +159,8 @@ impl Local {
 
     fn stop(&mut self, as_end: ExecEnd) -> Instant {
         self.stopping = Some((as_end, false));
-        self.signal(Signal::SIGTERM);
+        self.group.signal(Signal::SIGTERM);
         Instant::now() + TERM_GRACE
-    }
-
-    /// With all that it has started; what is gone already needs no end.
-    fn signal(&self, signal: Signal) {
-        let _ = self.group.map(|group| killpg(group, signal));
     }
 
     fn end(&mut self) -> ExecEnd {

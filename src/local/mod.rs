@@ -1,4 +1,5 @@
-//! This machine: files below a folder, and what was planned to be sent of them.
+//! The daemon's machine: files below a folder, what was planned to be sent of them, and programs.
 
 pub mod beneath;
 pub mod planned;
+pub mod process;

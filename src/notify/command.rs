@@ -2,13 +2,13 @@
 
 use std::process::Stdio;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::domain::base::output::to_text;
 use crate::domain::notify::notice::Notice;
+use crate::local::process::{self, Group};
 use crate::port::SendError;
 use crate::present::notice;
 
@@ -25,15 +25,12 @@ pub(super) async fn tell(script: &str, channel: &str, told: &Notice) -> Result<(
     run(script, environment.collect(), notice::text(told).as_bytes()).await
 }
 
-/// Whatever the command began is ended when nobody waits for it any more.
-struct Group(Option<Pid>);
+/// Ends what the command started when its delivery is over.
+struct Ended(Group);
 
-impl Drop for Group {
+impl Drop for Ended {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // One that has ended needs no ending.
-            let _ = killpg(group, Signal::SIGKILL);
-        }
+        self.0.signal(Signal::SIGKILL);
     }
 }
 
@@ -44,17 +41,11 @@ pub(super) async fn run(
     input: &[u8],
 ) -> Result<(), SendError> {
     let down = |error: std::io::Error| SendError::Down(format!("sh: {error}"));
-    let mut child = Command::new("sh")
-        .args(["-c", script])
-        .envs(environment)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(down)?;
-    let _group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let mut sh = Command::from(process::command("sh"));
+    sh.args(["-c", script]).envs(environment);
+    sh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = sh.spawn().map_err(down)?;
+    let _ended = Ended(Group::of(child.id()));
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let feeding = async {
         if let Some(mut stdin) = stdin {

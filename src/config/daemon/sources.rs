@@ -4,19 +4,16 @@
 use std::cell::OnceCell;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Component, Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use zeroize::Zeroizing;
 
 use super::settings::Settings;
 use crate::config::text::origin::{Origin, Sources, Text, Trouble};
 use crate::local::planned::reason;
+use crate::local::process::{self, Failed, Limits};
 
 /// Largest value that is read, in bytes.
 pub const VALUE_LIMIT_BYTES: u64 = 64 * 1024;
@@ -71,28 +68,35 @@ impl Machine {
             );
         }
         let by_hand = "run it by hand, as rollcall's user and in the configuration directory";
-        let child = Command::new("sh")
-            .args(["-c", command])
-            .current_dir(&self.root)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .map_err(|error| format!("sh: {error}"))?;
-        match run(child) {
-            None => {
-                trouble(format!("the command took longer than {COMMAND_TIMEOUT:?} and was ended"), by_hand)
+        let mut sh = process::command("sh");
+        sh.args(["-c", command]).current_dir(&self.root);
+        let limits = Limits { time: COMMAND_TIMEOUT, output_bytes: VALUE_LIMIT_BYTES };
+        let ran = match process::run(sh, &limits) {
+            Ok(ran) => ran,
+            Err(Failed::Start(error)) => return Err(format!("sh: {}", reason(&error)).into()),
+            Err(Failed::Read(error)) => {
+                return Err(format!("the output of the command cannot be read: {}", reason(&error)).into());
             }
-            Some((_, Some(status))) if !status.success() => {
-                let how = match (status.code(), status.signal()) {
-                    (Some(code), _) => format!("exit status {code}"),
-                    (None, signal) => format!("signal {}", signal.unwrap_or_default()),
-                };
-                trouble(format!("the command ended with {how}"), by_hand)
+            Err(Failed::TooLong) => {
+                return trouble(
+                    format!("the command took longer than {COMMAND_TIMEOUT:?} and was ended"),
+                    by_hand,
+                );
             }
-            Some((bytes, _)) => text(bytes).map_err(|why| format!("what the command printed {why}").into()),
+            Err(Failed::TooMuch) => {
+                return Err(
+                    format!("what the command printed has more than {VALUE_LIMIT_BYTES} bytes").into()
+                );
+            }
+        };
+        if !ran.status.success() {
+            let how = match (ran.status.code(), ran.status.signal()) {
+                (Some(code), _) => format!("exit status {code}"),
+                (None, signal) => format!("signal {}", signal.unwrap_or_default()),
+            };
+            return trouble(format!("the command ended with {how}"), by_hand);
         }
+        text(ran.output).map_err(|why| format!("what the command printed {why}").into())
     }
 
     fn credential(&self, name: &str) -> Result<Text, Trouble> {
@@ -156,31 +160,6 @@ impl Sources for Machine {
             Origin::Age(path) => self.age(path),
         }
     }
-}
-
-/// What a child printed and how it ended; `None` when its time was up. What it leaves behind is ended.
-fn run(mut child: Child) -> Option<(Zeroizing<Vec<u8>>, Option<ExitStatus>)> {
-    let group = i32::try_from(child.id()).ok().map(Pid::from_raw);
-    let (done, wait) = mpsc::channel();
-    std::thread::spawn(move || {
-        let printed =
-            child.stdout.take().map(|mut out| limited(&mut out)).unwrap_or_else(|| Ok(Zeroizing::default()));
-        let too_much = printed.is_err();
-        let printed = printed.unwrap_or_else(|_| Zeroizing::new(vec![0; VALUE_LIMIT_BYTES as usize + 1]));
-        // One that still prints would wait for a reader for ever.
-        if too_much {
-            let _ = child.kill();
-        }
-        let status = child.wait().ok().filter(|_| !too_much);
-        // Nobody waits any more when the time was up.
-        let _ = done.send((printed, status));
-    });
-    let ended = wait.recv_timeout(COMMAND_TIMEOUT).ok();
-    if let (None, Some(group)) = (&ended, group) {
-        // One that ended at this very moment needs no ending.
-        let _ = killpg(group, Signal::SIGKILL);
-    }
-    ended
 }
 
 fn file(path: &Path) -> Result<Text, String> {

@@ -1,0 +1,157 @@
+//! Programs on the daemon's machine: what they get of its environment, their process group, and how they end.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use zeroize::Zeroizing;
+
+/// What a program gets of the daemon's environment: where programs are, and where clients of clouds keep their
+/// credentials. The rest may hold secrets that were meant for the daemon alone.
+pub const ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ"];
+
+/// What is kept of a program's errors, in bytes.
+const ERRORS_LIMIT_BYTES: u64 = 16 * 1024;
+
+/// A program with [`ENVIRONMENT`], a process group of its own and no input.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().process_group(0).stdin(Stdio::null());
+    command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command
+}
+
+/// The process group of a program: the program, and everything that it has started.
+#[derive(Clone, Copy, Debug)]
+pub struct Group(Option<Pid>);
+
+impl Group {
+    /// The group of the process `id`, which [`command`] has made; `None` for one that has ended.
+    pub fn of(id: Option<u32>) -> Group {
+        Group(id.and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+
+    /// Sends a signal to all of it; a group that is gone needs none.
+    pub fn signal(self, signal: Signal) {
+        let _ = self.0.map(|group| killpg(group, signal));
+    }
+}
+
+/// How long a program may take, and how much it may print.
+pub struct Limits {
+    pub time: Duration,
+    pub output_bytes: u64,
+}
+
+/// What a program printed, and how it ended.
+pub struct Ran {
+    /// It may be a secret.
+    pub output: Zeroizing<Vec<u8>>,
+    pub errors: Vec<u8>,
+    pub status: ExitStatus,
+}
+
+/// Why a program has no output that counts. It was ended, with everything that it had started.
+#[derive(Debug)]
+pub enum Failed {
+    Start(io::Error),
+    Read(io::Error),
+    TooLong,
+    TooMuch,
+}
+
+/// Runs a program to its end, and blocks for as long.
+pub fn run(mut command: Command, limits: &Limits) -> Result<Ran, Failed> {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(Failed::Start)?;
+    let group = Group::of(Some(child.id()));
+    let limit = limits.output_bytes;
+    let (sender, ended) = mpsc::channel();
+    let follow = move || {
+        // After its time nothing waits for the program.
+        let _ = sender.send(follow(child, limit, group));
+    };
+    thread::Builder::new().spawn(follow).map_err(Failed::Start)?;
+    ended.recv_timeout(limits.time).unwrap_or_else(|_| {
+        group.signal(Signal::SIGKILL);
+        Err(Failed::TooLong)
+    })
+}
+
+/// Reads both streams to their end: a program whose errors are not read would stand still.
+fn follow(mut child: Child, limit: u64, group: Group) -> Result<Ran, Failed> {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let errors = thread::Builder::new().spawn(move || {
+        let mut errors = Vec::new();
+        let Some(mut stderr) = stderr else { return errors };
+        // The exit status counts; errors that cannot be read are not reported.
+        let _ = (&mut stderr).take(ERRORS_LIMIT_BYTES).read_to_end(&mut errors);
+        let _ = io::copy(&mut stderr, &mut io::sink());
+        errors
+    });
+    let mut output = Zeroizing::new(Vec::new());
+    let read = stdout.map_or(Ok(0), |stdout| stdout.take(limit + 1).read_to_end(&mut output));
+    let too_much = output.len() as u64 > limit;
+    if too_much || read.is_err() {
+        // A program that still prints would wait for a reader for ever.
+        group.signal(Signal::SIGKILL);
+    }
+    let status = child.wait().map_err(Failed::Read)?;
+    read.map_err(Failed::Read)?;
+    if too_much {
+        return Err(Failed::TooMuch);
+    }
+    let errors = errors.ok().and_then(|thread| thread.join().ok()).unwrap_or_default();
+    Ok(Ran { output, errors, status })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, time: Duration) -> Result<Ran, Failed> {
+        let mut sh = command("sh");
+        sh.args(["-c", script]);
+        run(sh, &Limits { time, output_bytes: 1000 })
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_program_gets_six_names_of_the_environment_and_no_input() {
+        let ran = sh("env | cut -d= -f1; cat; echo trouble >&2; exit 3", LONG).unwrap();
+        let printed = String::from_utf8(ran.output.to_vec()).unwrap();
+        let names = printed.lines().filter(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name));
+        let names: Vec<&str> = names.collect();
+        assert!(names.contains(&"PATH") && names.iter().all(|name| ENVIRONMENT.contains(name)), "{names:?}");
+        assert_eq!((ran.status.code(), ran.errors.as_slice()), (Some(3), b"trouble\n".as_slice()));
+    }
+
+    #[test]
+    fn what_prints_too_much_or_takes_too_long_is_ended_with_its_children() {
+        assert!(matches!(sh("yes", LONG), Err(Failed::TooMuch)));
+        let dir = tempfile::tempdir().unwrap();
+        let beats = dir.path().join("beats");
+        let script = format!("(while :; do echo x >>{}; sleep 0.02; done) & wait", beats.display());
+        assert!(matches!(sh(&script, Duration::from_millis(300)), Err(Failed::TooLong)));
+        // KILL was sent to the whole group: whatever was written by then stays as it is.
+        let size = || std::fs::metadata(&beats).map_or(0, |about| about.len());
+        let settled = (0..500).any(|_| {
+            let before = size();
+            std::thread::park_timeout(Duration::from_millis(100));
+            before == size()
+        });
+        assert!(settled, "the child still writes");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_says_so() {
+        let missing = run(command("/nowhere/program"), &Limits { time: LONG, output_bytes: 1 });
+        assert!(matches!(missing, Err(Failed::Start(_))));
+    }
+}
