@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::fields::{Common, list, nothing_asserted, port_at, range, regex, required_text, some_text, text};
 use super::services;
+use crate::config::text::kinds::kinds;
 use crate::config::text::reader::Reader;
 use crate::config::text::templates;
 use crate::domain::base::paths::check_below;
@@ -15,17 +16,53 @@ use crate::domain::check::probe::{
     Disk, Dns, Expect, FileProbe, Load, Log, Memory, Metric, Package, Plugin, Port, Probe, Process, Service,
 };
 
-const KINDS: [&str; 17] = [
-    "run", "plugin", "metric", "http", "tcp", "tls", "dns", "port", "process", "service", "file", "log",
-    "package", "disk", "load", "memory", "clock",
-];
+kinds! {
+    /// The kinds of probes.
+    Kind {
+        Run = "run",
+        Plugin = "plugin",
+        Metric = "metric",
+        Http = "http",
+        Tcp = "tcp",
+        Tls = "tls",
+        Dns = "dns",
+        Port = "port",
+        Process = "process",
+        Service = "service",
+        File = "file",
+        Log = "log",
+        Package = "package",
+        Disk = "disk",
+        Load = "load",
+        Memory = "memory",
+        Clock = "clock",
+    }
+}
 
-/// Kinds that have a number which `warning` and `critical` are for.
-const WITH_NUMBER: [&str; 10] =
-    ["run", "metric", "http", "tcp", "tls", "log", "disk", "load", "memory", "clock"];
+/// Whether a kind has a number, which `warning` and `critical` are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Number {
+    None,
+    Some,
+    /// It asserts nothing without them.
+    Only,
+}
 
-/// Those that assert nothing without them.
-const NUMBER_ONLY: [&str; 5] = ["metric", "disk", "load", "memory", "clock"];
+impl Kind {
+    fn number(self) -> Number {
+        match self {
+            Kind::Metric | Kind::Disk | Kind::Load | Kind::Memory | Kind::Clock => Number::Only,
+            Kind::Run | Kind::Http | Kind::Tcp | Kind::Tls | Kind::Log => Number::Some,
+            Kind::Plugin
+            | Kind::Dns
+            | Kind::Port
+            | Kind::Process
+            | Kind::Service
+            | Kind::File
+            | Kind::Package => Number::None,
+        }
+    }
+}
 
 /// Keys that only a `run` check reads.
 const RUN_KEYS: [&str; 2] = ["exit", "stdout"];
@@ -35,11 +72,11 @@ pub fn read(table: &mut Reader<'_>, common: Common) -> Option<Probe> {
     let doc = table.doc;
     // `plugin = true` makes a plugin of `run`.
     let is_flag = table.value("plugin").is_some_and(|value| value.get_ref().as_bool().is_some());
-    let is_there = |kind: &&str| table.key_span(kind).is_some() && !(*kind == "plugin" && is_flag);
-    let there: Vec<&str> = KINDS.into_iter().filter(is_there).collect();
+    let is_there = |kind: &Kind| table.key_span(kind.key()).is_some() && !(*kind == Kind::Plugin && is_flag);
+    let there: Vec<Kind> = Kind::ALL.iter().copied().filter(is_there).collect();
     // Every key is read, so that none is called unknown.
     let found: Vec<Option<Probe>> =
-        KINDS.into_iter().map(|kind| read_kind(table, kind, &common, is_flag)).collect();
+        Kind::ALL.iter().map(|kind| read_kind(table, *kind, &common, is_flag)).collect();
     match there[..] {
         [kind] => {
             check_numbers(table, kind, &common);
@@ -47,10 +84,11 @@ pub fn read(table: &mut Reader<'_>, common: Common) -> Option<Probe> {
         }
         [] => {
             let message = "a check needs something to look at";
-            doc.report(table.span.clone(), message, format!("one of {}", KINDS.join(", ")));
+            doc.report(table.span.clone(), message, format!("one of {}", Kind::keys().join(", ")));
             None
         }
         [first, second, ..] => {
+            let (first, second) = (first.key(), second.key());
             doc.wrong(table.key_span(second), format!("a check cannot have both `{first}` and `{second}`"));
             None
         }
@@ -58,64 +96,65 @@ pub fn read(table: &mut Reader<'_>, common: Common) -> Option<Probe> {
 }
 
 /// Limits belong to numbers, and numbers need limits.
-fn check_numbers(table: &Reader<'_>, kind: &str, common: &Common) {
+fn check_numbers(table: &Reader<'_>, kind: Kind, common: &Common) {
     let written = ["warning", "critical"].into_iter().find(|key| table.key_span(key).is_some());
-    if let Some(key) = written.filter(|_| !WITH_NUMBER.contains(&kind)) {
-        let hint = format!("they are for {}", WITH_NUMBER.join(", "));
+    if let Some(key) = written.filter(|_| kind.number() == Number::None) {
+        let with: Vec<&str> =
+            Kind::ALL.iter().filter(|kind| kind.number() != Number::None).map(|kind| kind.key()).collect();
         table.doc.report(
             table.key_span(key),
-            format!("`{kind}` has no number that `{key}` could be for"),
-            hint,
+            format!("`{}` has no number that `{key}` could be for", kind.key()),
+            format!("they are for {}", with.join(", ")),
         );
         return;
     }
-    let bare = NUMBER_ONLY.contains(&kind) && !common.is_compared && written.is_none();
+    let bare = kind.number() == Number::Only && !common.is_compared && written.is_none();
     // A range that could not be read is a mistake already.
     let idle = common.limits != Limits::default() && common.limits.assert_nothing();
     if bare || idle {
         nothing_asserted(
             table,
-            written.unwrap_or(kind),
+            written.unwrap_or(kind.key()),
             "give `warning` or `critical` a range, such as critical = \"90\"",
         );
     }
 }
 
-fn read_kind(table: &mut Reader<'_>, kind: &'static str, common: &Common, is_flag: bool) -> Option<Probe> {
+fn read_kind(table: &mut Reader<'_>, kind: Kind, common: &Common, is_flag: bool) -> Option<Probe> {
     match kind {
-        "run" => read_run(table, common, is_flag),
-        "plugin" => {
-            if is_flag {
-                None
-            } else {
-                read_plugin(table)
-            }
-        }
-        "metric" => read_metric(table, common),
-        "clock" => table.bool("clock").then(|| Probe::Clock { limits: common.limits.clone() }),
-        "load" | "memory" => read_own(table, kind, common),
-        _ => {
-            let inner = table.table(kind, format!("`{kind}`"))?;
-            read_table(inner, kind, common)
-        }
+        Kind::Run => read_run(table, common, is_flag),
+        Kind::Plugin if is_flag => None,
+        Kind::Plugin => read_plugin(table),
+        Kind::Metric => read_metric(table, common),
+        Kind::Clock => table.bool("clock").then(|| Probe::Clock { limits: common.limits.clone() }),
+        Kind::Load => flag_or_table(table, kind).map(|inner| read_load(inner, common.limits.clone())),
+        Kind::Memory => flag_or_table(table, kind).map(|inner| read_memory(inner, common.limits.clone())),
+        Kind::Http => services::read_http(inner(table, kind)?, common),
+        Kind::Tcp => in_table(table, kind, |table| services::read_tcp(table, common)),
+        Kind::Tls => in_table(table, kind, |table| services::read_tls(table, common)),
+        Kind::Dns => in_table(table, kind, read_dns),
+        Kind::Port => in_table(table, kind, read_port),
+        Kind::Process => in_table(table, kind, read_process),
+        Kind::Service => in_table(table, kind, read_service),
+        Kind::File => in_table(table, kind, read_file),
+        Kind::Log => in_table(table, kind, |table| read_log(table, common)),
+        Kind::Package => in_table(table, kind, read_package),
+        Kind::Disk => in_table(table, kind, |table| read_disk(table, common)),
     }
 }
 
-fn read_table(mut table: Reader<'_>, kind: &str, common: &Common) -> Option<Probe> {
-    let probe = match kind {
-        "http" => return services::read_http(table, common),
-        "tcp" => services::read_tcp(&mut table, common),
-        "tls" => services::read_tls(&mut table, common),
-        "dns" => read_dns(&mut table),
-        "port" => read_port(&mut table),
-        "process" => read_process(&mut table),
-        "service" => read_service(&mut table),
-        "file" => read_file(&mut table),
-        "log" => read_log(&mut table, common),
-        "package" => read_package(&mut table),
-        _ => read_disk(&mut table, common),
-    };
-    table.finish();
+fn inner<'t>(table: &mut Reader<'t>, kind: Kind) -> Option<Reader<'t>> {
+    table.table(kind.key(), format!("`{}`", kind.key()))
+}
+
+fn in_table<'t>(
+    table: &mut Reader<'t>,
+    kind: Kind,
+    read: impl FnOnce(&mut Reader<'t>) -> Option<Probe>,
+) -> Option<Probe> {
+    let mut inner = inner(table, kind)?;
+    let probe = read(&mut inner);
+    inner.finish();
     probe
 }
 
@@ -189,26 +228,22 @@ fn read_metric(table: &mut Reader<'_>, common: &Common) -> Option<Probe> {
     Some(Probe::Metric(Metric { command: command.into_inner(), unit, limits: common.limits.clone() }))
 }
 
-/// `load = true` and `memory = true`, or a table.
-fn read_own(table: &mut Reader<'_>, kind: &'static str, common: &Common) -> Option<Probe> {
-    let value = table.value(kind)?;
-    let inner = match value.get_ref() {
-        DeValue::Table(_) => table.table(kind, format!("`{kind}`")),
-        _ if !table.bool(kind) => return None,
-        _ => None,
-    };
-    let limits = common.limits.clone();
-    match kind {
-        "load" => Some(read_load(inner, limits)),
-        _ => {
-            let swap = inner.map(|mut inner| {
-                let of = inner.one_of("of", &[("memory", false), ("swap", true)]);
-                inner.finish();
-                of.unwrap_or_default()
-            });
-            Some(Probe::Memory(Memory { swap: swap.unwrap_or_default(), limits }))
-        }
+/// `load = true`, or a table of more than that. `None` where it is absent or false; a table that is absent is empty.
+fn flag_or_table<'t>(table: &mut Reader<'t>, kind: Kind) -> Option<Option<Reader<'t>>> {
+    let value = table.value(kind.key())?;
+    match value.get_ref() {
+        DeValue::Table(_) => Some(inner(table, kind)),
+        _ => table.bool(kind.key()).then_some(None),
     }
+}
+
+fn read_memory(inner: Option<Reader<'_>>, limits: Limits) -> Probe {
+    let swap = inner.map(|mut inner| {
+        let of = inner.one_of("of", &[("memory", false), ("swap", true)]);
+        inner.finish();
+        of.unwrap_or_default()
+    });
+    Probe::Memory(Memory { swap: swap.unwrap_or_default(), limits })
 }
 
 fn read_load(inner: Option<Reader<'_>>, limits: Limits) -> Probe {

@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use crate::config::checks::services;
 use crate::config::tasks::fields::{required_text, text};
 use crate::config::text::hints::known_names;
+use crate::config::text::kinds::kinds;
 use crate::config::text::paths::check_path;
 use crate::config::text::reader::{self, Reader};
 use crate::config::text::templates::{self, Known};
@@ -17,29 +18,31 @@ use crate::domain::task::task::{
 };
 use crate::domain::value::template::is_template;
 
-/// Every kind, in the order in which messages list them.
-pub const KINDS: [&str; 20] = [
-    "run",
-    "script",
-    "upload",
-    "download",
-    "line",
-    "block",
-    "link",
-    "directory",
-    "delete",
-    "package",
-    "service",
-    "archive",
-    "release",
-    "wait_for",
-    "reboot",
-    "check",
-    "pause",
-    "confirm",
-    "local",
-    "task",
-];
+kinds! {
+    /// The kinds of steps, as tasks write them.
+    Kind {
+        Run = "run",
+        Script = "script",
+        Upload = "upload",
+        Download = "download",
+        Line = "line",
+        Block = "block",
+        Link = "link",
+        Directory = "directory",
+        Delete = "delete",
+        Package = "package",
+        Service = "service",
+        Archive = "archive",
+        Release = "release",
+        WaitFor = "wait_for",
+        Reboot = "reboot",
+        Check = "check",
+        Pause = "pause",
+        Confirm = "confirm",
+        Local = "local",
+        Task = "task",
+    }
+}
 
 const DEFAULT_MODE: u32 = 0o644;
 const LARGEST_MODE: u32 = 0o7777;
@@ -66,72 +69,70 @@ const SERVICE_STATES: [(&str, ServiceState); 4] = [
 
 /// Reads the one kind that a step is of.
 pub fn read(table: &mut Reader<'_>, known: &Known) -> Option<StepBody> {
-    let there: Vec<&'static str> = KINDS.into_iter().filter(|kind| table.key_span(kind).is_some()).collect();
+    let there: Vec<Kind> =
+        Kind::ALL.iter().copied().filter(|kind| table.key_span(kind.key()).is_some()).collect();
     let body = match there[..] {
         [kind] => one(table, kind, known),
         [] => {
-            let hint = known_names(KINDS.to_vec());
+            let hint = known_names(Kind::keys());
             table.doc.report(table.span.clone(), "a step needs one key that says what it does", hint);
             None
         }
         [first, second, ..] => {
-            let message = format!("a step cannot have both `{first}` and `{second}`");
-            table.doc.report(table.key_span(second), message, "write two steps".to_string());
+            let message = format!("a step cannot have both `{}` and `{}`", first.key(), second.key());
+            table.doc.report(table.key_span(second.key()), message, "write two steps".to_string());
             None
         }
     };
-    if let Some(span) = table.key_span("with").filter(|_| !there.contains(&"task")) {
+    if let Some(span) = table.key_span("with").filter(|_| !there.contains(&Kind::Task)) {
         table.doc.wrong(span, "`with` goes with `task` only");
     }
     // What was not read is known all the same.
-    KINDS.into_iter().chain(["with"]).for_each(|kind| _ = table.value(kind));
+    Kind::keys().into_iter().chain(["with"]).for_each(|key| _ = table.value(key));
     body
 }
 
-fn one(table: &mut Reader<'_>, kind: &'static str, known: &Known) -> Option<StepBody> {
-    let doc = table.doc;
-    let string = |table: &mut Reader<'_>| required_text(table, kind, known).map(Spanned::into_inner);
+fn one(table: &mut Reader<'_>, kind: Kind, known: &Known) -> Option<StepBody> {
+    let key = kind.key();
+    let string = |table: &mut Reader<'_>| required_text(table, key, known).map(Spanned::into_inner);
     match kind {
-        "run" | "local" => string(table).map(|script| StepBody::Run { script }),
-        "check" => string(table).map(|name| StepBody::Check { name, check: None }),
-        "confirm" => string(table).map(|text| StepBody::Confirm { text }),
-        "pause" => {
+        Kind::Run | Kind::Local => string(table).map(|script| StepBody::Run { script }),
+        Kind::Check => string(table).map(|name| StepBody::Check { name, check: None }),
+        Kind::Confirm => string(table).map(|text| StepBody::Confirm { text }),
+        Kind::Pause => {
             table.positive_duration("pause", "there would be no pause").map(|time| StepBody::Pause { time })
         }
-        "delete" => required_text(table, kind, known).map(|path| {
-            if !is_template(path.get_ref())
-                && let Err(why) = check_delete(path.get_ref())
-            {
-                doc.wrong(path.span(), why);
-            }
-            StepBody::Delete { path: path.into_inner() }
-        }),
-        "task" => read_call(table, known),
-        "reboot" => read_reboot(table, known),
-        _ => {
-            let inner = table.table(kind, format!("`{kind}`"))?;
-            match kind {
-                "script" => read_script(inner, known),
-                "upload" => read_upload(inner, known),
-                "download" => read_download(inner, known),
-                "line" => read_line(inner, known),
-                "block" => read_block(inner, known),
-                "link" => {
-                    read_pair(inner, ["from", "at"], known).map(|[from, at]| StepBody::Link { from, at })
-                }
-                "directory" => read_directory(inner, known),
-                "package" => read_package(inner, known),
-                "service" => read_service(inner, known),
-                "archive" => read_archive(inner, known),
-                "release" => read_release(inner, known),
-                "wait_for" => read_wait(inner, known),
-                other => {
-                    doc.wrong(None, format!("`{other}` is no kind of step"));
-                    None
-                }
-            }
-        }
+        Kind::Delete => read_delete(table, known),
+        Kind::Task => read_call(table, known),
+        Kind::Reboot => read_reboot(table, known),
+        Kind::Script => read_script(inner(table, kind)?, known),
+        Kind::Upload => read_upload(inner(table, kind)?, known),
+        Kind::Download => read_download(inner(table, kind)?, known),
+        Kind::Line => read_line(inner(table, kind)?, known),
+        Kind::Block => read_block(inner(table, kind)?, known),
+        Kind::Link => read_pair(inner(table, kind)?, ["from", "at"], known)
+            .map(|[from, at]| StepBody::Link { from, at }),
+        Kind::Directory => read_directory(inner(table, kind)?, known),
+        Kind::Package => read_package(inner(table, kind)?, known),
+        Kind::Service => read_service(inner(table, kind)?, known),
+        Kind::Archive => read_archive(inner(table, kind)?, known),
+        Kind::Release => read_release(inner(table, kind)?, known),
+        Kind::WaitFor => read_wait(inner(table, kind)?, known),
     }
+}
+
+fn inner<'t>(table: &mut Reader<'t>, kind: Kind) -> Option<Reader<'t>> {
+    table.table(kind.key(), format!("`{}`", kind.key()))
+}
+
+fn read_delete(table: &mut Reader<'_>, known: &Known) -> Option<StepBody> {
+    let path = required_text(table, "delete", known)?;
+    if !is_template(path.get_ref())
+        && let Err(why) = check_delete(path.get_ref())
+    {
+        table.doc.wrong(path.span(), why);
+    }
+    Some(StepBody::Delete { path: path.into_inner() })
 }
 
 fn required(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<String> {

@@ -2,6 +2,7 @@
 
 pub mod diagnostic;
 pub mod hints;
+pub mod kinds;
 pub mod origin;
 pub mod paths;
 pub mod reader;

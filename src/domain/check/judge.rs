@@ -72,7 +72,13 @@ fn judge_words(probe: &Probe, code: u32, stdout: &Output, stderr: &Output) -> Ju
         Probe::Disk(disk) => host::disk(disk, &words),
         Probe::Load(load) => host::load(load, &words),
         Probe::Memory(memory) => host::memory(memory, &words),
-        _ => Judged::unknown("the probe is not looked at by words"),
+        Probe::Run { .. }
+        | Probe::Plugin(_)
+        | Probe::Metric(_)
+        | Probe::Http(_)
+        | Probe::Tcp(_)
+        | Probe::Tls(_)
+        | Probe::Clock { .. } => Judged::unknown("the probe prints no lines of rollcall's"),
     }
 }
 
