@@ -16,6 +16,7 @@ mod failures;
 mod fleet;
 mod formats;
 mod fuzz;
+mod golden;
 mod haproxy;
 mod hostile;
 mod hostile_output;

@@ -1,0 +1,106 @@
+//! Stores that earlier builds of rollcall wrote open, and mean the same. `tests/golden/README.md` says what is in them
+//! and how they were made.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::site::{Answer, Site};
+use crate::support::{keygen, read, write};
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/first");
+
+/// The sets of that time, for the same names; the hosts are other ones.
+const HTTP: &str = r#"
+every = "5h"
+[[check]]
+name = "up"
+run = "true"
+[[check]]
+name = "log"
+log = { path = "{{ root }}/app.log", never = "FATAL" }
+[[check]]
+name = "flag"
+run = "true"
+[[check]]
+name = "from here"
+tcp = { port = "{{ app_port }}" }
+from = "daemon"
+[[check]]
+name = "manual"
+run = "true"
+"#;
+
+const API: &str = "every = \"5h\"\n[[check]]\nname = \"up\"\nrun = \"true\"\n";
+
+/// A daemon on a copy of the store. It probes nothing by itself.
+async fn opened() -> Site {
+    let mut site = Site::without_daemon(2).await;
+    for file in ["rollcall.db", "rollcall.db.head"] {
+        std::fs::copy(Path::new(GOLDEN).join(file), site.dir.path().join("state").join(file)).unwrap();
+    }
+    // Without its key a store that is there is refused.
+    keygen(&site.dir.path().join("state/host_key"), "rollcall");
+    let hosts = site.config.join("hosts/prod.toml");
+    write(&hosts, &read(&hosts).replace("checks = [\"http\"]", "checks = [\"http\", \"api\"]"));
+    write(&site.config.join("checks/http.toml"), HTTP);
+    write(&site.config.join("checks/api.toml"), API);
+    let settings = read(&site.config.join("rollcall.toml"));
+    write(&site.config.join("rollcall.toml"), &format!("{settings}\n[schedule]\nenabled = false\n"));
+    site.start_daemon().await;
+    site
+}
+
+/// What that build answered to a line: without the remark on open debts, which both add.
+fn said(line: &str) -> String {
+    let all = read(&Path::new(GOLDEN).join("said.txt"));
+    let (_, rest) = all.split_once(&format!("$ ann: {line}\n")).unwrap_or_else(|| panic!("{line} was asked"));
+    let answer = rest.split("(status ").next().unwrap();
+    answer
+        .lines()
+        .filter(|line| !line.starts_with("out of rotation: web02 ("))
+        .map(|line| line.to_string() + "\n")
+        .collect()
+}
+
+async fn ask(site: &Site, line: &str) -> Answer {
+    site.ask(line).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_runs_of_an_earlier_build_are_shown_as_it_showed_them() {
+    let site = opened().await;
+    for run in 1..=12 {
+        for line in [format!("watch {run}"), format!("watch {run} --json")] {
+            assert_eq!(ask(&site, &line).await.out, said(&line), "{line}");
+        }
+    }
+    // Ages go on; everything else stands.
+    let runs = ask(&site, "runs").await.out;
+    for line in said("runs").lines().skip(1) {
+        let words: Vec<&str> = line.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect();
+        let [number, _, rest @ ..] = words.as_slice() else { panic!("{line}") };
+        let now = runs.lines().find(|line| line.starts_with(&format!("{number} "))).unwrap();
+        assert!(rest.iter().all(|word| now.contains(word)), "{line}\n{now}");
+    }
+    assert!(ask(&site, "releases web01").await.out.contains("deploy hook=true version=1.0.1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_debts_and_downtimes_of_an_earlier_build_stand() {
+    let site = opened().await;
+    let debts = ask(&site, "debts --json").await.out;
+    assert_eq!(debts, said("debts --json"));
+    let downtimes = ask(&site, "downtime --json").await.out;
+    let of = |text: &str| -> Vec<Value> {
+        let line = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+        text.lines()
+            .map(line)
+            .map(|line| serde_json::json!([line["id"], line["why"], line["until"]]))
+            .collect()
+    };
+    assert_eq!(of(&downtimes), of(&said("downtime --json")));
+    // The host goes back by the debt, which is paid.
+    let refused = ask(&site, "balancer drain web02 because twice").await;
+    assert!(refused.out.contains("web02") || refused.err.contains("web02"), "{refused:?}");
+}
