@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::ask::access::Operator;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::output::{Output, clipped};
+use crate::domain::check::id::CheckId;
 use crate::domain::check::probe::Probe;
 use crate::domain::check::seen::Observation;
 use crate::domain::inventory::inventory::{Balancer, Endpoint};
@@ -225,7 +226,7 @@ pub struct Place {
 }
 
 /// Who looks, at which host, for which check: each goes on where it was itself.
-pub type PlaceKey<'a> = (&'a str, &'a HostName, &'a str);
+pub type PlaceKey<'a> = (&'a str, &'a HostName, &'a CheckId);
 
 /// Where looks at logs have ended.
 ///
@@ -322,13 +323,11 @@ pub trait Watches: Send + Sync {
     async fn begin_downtime(&self, downtime: &Downtime) -> Result<u64, StoreError>;
     /// It is over by the word of somebody.
     async fn end_downtime(&self, id: u64) -> Result<(), StoreError>;
-    /// What is kept of the checks of a host, or of one of them: so many looks at most, the newest; oldest first.
-    async fn history(
-        &self,
-        host: &HostName,
-        check: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<History>, StoreError>;
+    /// What is kept of the checks of a host: so many looks of each at most, the newest; oldest first.
+    async fn history(&self, host: &HostName, limit: usize) -> Result<Vec<History>, StoreError>;
+    /// What an earlier build kept under the bare name of a check becomes that of the one check of these that has it.
+    /// Call before [`Watches::watched`].
+    async fn adopt(&self, checks: BTreeMap<HostName, Vec<CheckId>>) -> Result<(), StoreError>;
     /// Forgets looks and changes that are older, of some checks from the place `from` on: where to go on, and 0
     /// behind the last one.
     async fn prune(&self, samples: Timestamp, changes: Timestamp, from: u64) -> Result<u64, StoreError>;

@@ -13,6 +13,7 @@ use rollcall::domain::base::name::{HostName, RunId};
 use rollcall::domain::base::outcome::{Outcome, Verdict};
 use rollcall::domain::base::output::Output;
 use rollcall::domain::check::check::{Check, CheckResult};
+use rollcall::domain::check::id::CheckId;
 use rollcall::domain::check::probe::{Expect, Probe};
 use rollcall::domain::inventory::inventory::{
     Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle,
@@ -159,7 +160,7 @@ impl Release {
     pub fn to(count: usize) -> Release {
         let probe =
             Probe::Run { command: "curl -fsS {{ host.address }}/health".into(), expect: Expect::default() };
-        let check = Check::new("serves the release", probe, Duration::from_secs(5));
+        let check = Check::new(&CheckId::new("http", "serves the release"), probe, Duration::from_secs(5));
         Release {
             inventory: inventory(count),
             tasks: BTreeMap::from([("deploy".into(), release())]),
@@ -196,12 +197,21 @@ fn answer(effect: Effect) -> EventKind {
         Effect::Redrain { balancer, hosts } => EventKind::RedrainEnded { balancer, hosts, change: done() },
         Effect::Enable { balancer, hosts } => EventKind::EnableEnded { balancer, hosts, change: done() },
         Effect::Checks { host, stage } => {
-            let result = CheckResult::new("serves the release", Verdict::Ok, "ok");
+            let result = CheckResult::new(CheckId::new("http", "serves the release"), Verdict::Ok, "ok");
             EventKind::ChecksEnded { host, stage, results: vec![result] }
         }
         Effect::Snapshot { snapshot, hosts } => {
-            let results = hosts.iter().map(|_| CheckResult::new("same", Verdict::Ok, "ok")).collect();
-            EventKind::SnapshotEnded { snapshot, check: "same".into(), hosts, results, spread_ms: 0 }
+            let results = hosts
+                .iter()
+                .map(|_| CheckResult::new(CheckId::new("http", "same"), Verdict::Ok, "ok"))
+                .collect();
+            EventKind::SnapshotEnded {
+                snapshot,
+                check: CheckId::new("http", "same"),
+                hosts,
+                results,
+                spread_ms: 0,
+            }
         }
         Effect::Hook { hook, step } => EventKind::HookEnded {
             hook,

@@ -18,6 +18,7 @@ use crate::config::text::texts::Texts;
 use crate::domain::ask::access::Operator;
 use crate::domain::base::name::check_name;
 use crate::domain::check::check::Check;
+use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::notify::channel::Channel;
 use crate::domain::task::task::{Source, Task};
@@ -108,11 +109,12 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         let hint = "write a first one, such as hosts/test.toml".to_string();
         sink.extend([unreadable("hosts", "there is no file hosts/*.toml".into(), Some(hint))]);
     }
-    watching::check_dependencies(sets.iter().map(|(_, doc)| *doc));
     let check_sets = sets.iter().map(|(name, _)| name.to_string()).collect();
     // What a file that is broken would have defined cannot be told from what nothing defines.
     let complete = read.complete && files.iter().all(|file| !file.doc.quiet);
     let inventory = inventory::resolve(&files, &settings.fleet, &check_sets, complete);
+    let together = inventory.hosts.iter().map(|host| host.checks.as_slice()).collect();
+    watching::check_dependencies(&sets, &together);
     let facts = facts::read(read.texts, read.sink);
     let vars = Known { facts: facts.keys().cloned().collect(), ..known_vars(&inventory, complete) };
     let tasks: Vec<tasks::TaskFile<'_>> = folder(read, "tasks", "a task")
@@ -124,10 +126,12 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         secrets: secrets_at(&inventory, &tasks, name),
         groups: complete.then_some(&groups),
     };
-    let checks: BTreeMap<String, Vec<Check>> =
-        sets.into_iter().map(|(name, doc)| (name.to_string(), checks::read(doc, &around(name)))).collect();
-    let check_names = checks.values().flatten().map(|check| check.name.clone()).collect();
-    tasks::check_calls(&tasks, &check_names);
+    let checks: BTreeMap<String, Vec<Check>> = sets
+        .into_iter()
+        .map(|(name, doc)| (name.to_string(), checks::read(doc, name, &around(name))))
+        .collect();
+    let check_ids: Vec<CheckId> = checks.values().flatten().map(Check::id).collect();
+    tasks::check_calls(&tasks, &check_ids);
     tasks::check_local(&tasks, settings.allow_local);
     let tasks = tasks.into_iter().map(|file| (file.task.name.clone(), file.task)).collect();
     let operators = read
@@ -136,7 +140,7 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         .unwrap_or_default();
     let names = notify::Names {
         groups: inventory.groups.keys().map(String::as_str).collect(),
-        checks: checks.values().flatten().map(|check| check.name.as_str()).collect(),
+        checks: &check_ids,
         complete,
     };
     let channels = read.doc("rollcall.toml").map(|doc| notify::read(doc, root, &names)).unwrap_or_default();

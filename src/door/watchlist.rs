@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Config, FilesDir};
 use crate::domain::base::name::HostName;
+use crate::domain::check::check::Check;
+use crate::domain::check::id::CheckId;
 use crate::domain::plan::plan::World;
 use crate::domain::plan::release::Taken;
 use crate::domain::watch::roster::{Settings, Wanted};
@@ -41,5 +43,14 @@ impl Watchlist for Config {
             owed: BTreeSet::new(),
         };
         watchlist::wanted(&world)
+    }
+
+    fn checks(&self) -> BTreeMap<HostName, Vec<CheckId>> {
+        let of_sets = |sets: &[String]| {
+            let checks = sets.iter().filter_map(|set| self.checks.get(set)).flatten();
+            checks.map(Check::id).collect()
+        };
+        let hosts = self.inventory.hosts.iter();
+        hosts.map(|host| (host.name.clone(), of_sets(&host.checks))).collect()
     }
 }

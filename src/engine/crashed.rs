@@ -3,6 +3,7 @@
 use crate::domain::base::outcome::{Failure, FailureKind, Outcome, Verdict};
 use crate::domain::base::output::Output;
 use crate::domain::check::check::CheckResult;
+use crate::domain::check::id::CheckId;
 use crate::domain::run::event::{Change, EventKind};
 use crate::domain::run::rollout::Effect;
 
@@ -25,11 +26,20 @@ pub fn crashed(effect: &Effect) -> EventKind {
         Effect::Checks { host, stage } => EventKind::ChecksEnded {
             host,
             stage,
-            results: vec![CheckResult::new("all", Verdict::Unknown, why())],
+            results: vec![CheckResult::new(CheckId::new("", "all"), Verdict::Unknown, why())],
         },
         Effect::Snapshot { snapshot, hosts } => {
-            let results = hosts.iter().map(|_| CheckResult::new("all", Verdict::Unknown, why())).collect();
-            EventKind::SnapshotEnded { snapshot, check: "all".into(), hosts, results, spread_ms: 0 }
+            let results = hosts
+                .iter()
+                .map(|_| CheckResult::new(CheckId::new("", "all"), Verdict::Unknown, why()))
+                .collect();
+            EventKind::SnapshotEnded {
+                snapshot,
+                check: CheckId::new("", "all"),
+                hosts,
+                results,
+                spread_ms: 0,
+            }
         }
         Effect::Hook { hook, step } => EventKind::HookEnded {
             hook,

@@ -4,6 +4,7 @@ use super::work::Work;
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
+use crate::domain::check::id::CheckId;
 use crate::domain::plan::plan::Kind;
 use crate::domain::run::event::{EventKind, Stage, Way};
 use crate::probes::context::{CHECKS, GATES, ProbeContext};
@@ -29,14 +30,14 @@ impl Work {
         let Some(planned) = self.live.plan.snapshots.get(at) else {
             return EventKind::SnapshotEnded {
                 snapshot: at,
-                check: String::new(),
+                check: CheckId::default(),
                 hosts: hosts.to_vec(),
                 results: Vec::new(),
                 spread_ms: 0,
             };
         };
         let Taken { mut results, spread } = snapshot(&self.probes(), planned).await;
-        let missing = || CheckResult::new(&planned.check, Verdict::Unknown, "it was not looked at");
+        let missing = || CheckResult::new(planned.check.clone(), Verdict::Unknown, "it was not looked at");
         let results = hosts.iter().map(|host| results.remove(host).unwrap_or_else(missing)).collect();
         EventKind::SnapshotEnded {
             snapshot: at,

@@ -13,6 +13,7 @@ use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::{End, Failure, FailureKind, Outcome, Verdict};
 use crate::domain::base::output::{Output, is_steering, printable, to_text};
 use crate::domain::check::check::CheckResult;
+use crate::domain::check::id::CheckId;
 use crate::domain::notify::notice::{About, Notice, NoticeKind, Seen, What};
 use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::bracket::Phase;
@@ -45,7 +46,10 @@ fn plan(kind: Kind) -> Plan {
 
 fn events(text: &str) -> Vec<Event> {
     let output = || Output { text: text.into(), left_out: 0 };
-    let result = || CheckResult { detail: text.into(), ..CheckResult::new("http", Verdict::Critical, text) };
+    let result = || CheckResult {
+        detail: text.into(),
+        ..CheckResult::new(CheckId::new("http", "http"), Verdict::Critical, text)
+    };
     let (why, name) = (text.to_string(), text.to_string());
     let kinds = vec![
         EventKind::ObserveFailed {
@@ -89,8 +93,10 @@ fn run(kind: Kind, text: &str) -> Run {
     let mut run = Run::new(RunId(1), plan(kind));
     let state = run.hosts.get_mut(&host()).unwrap();
     state.phase = Phase::Settled { end: End::Held, why: text.into() };
-    state.checks =
-        vec![CheckResult { detail: text.into(), ..CheckResult::new("http", Verdict::Warning, text) }];
+    state.checks = vec![CheckResult {
+        detail: text.into(),
+        ..CheckResult::new(CheckId::new("http", "http"), Verdict::Warning, text)
+    }];
     run
 }
 
@@ -98,7 +104,7 @@ fn roll(text: &str) -> Roll {
     let line = Line {
         host: host(),
         group: "prod.web".into(),
-        check: "http".into(),
+        check: CheckId::new("http", "http").into(),
         verdict: Some(Verdict::Critical),
         hard: true,
         attempt: 1,
@@ -122,7 +128,7 @@ fn message(text: &str) -> Notice {
         kind: NoticeKind::Opened,
         thread: "t".into(),
         first: true,
-        check: "http".into(),
+        check: CheckId::new("http", "http").into(),
         group: "prod.web".into(),
         since: at(),
         verdict: Verdict::Critical,
@@ -195,7 +201,7 @@ fn formats(text: &str) -> Vec<String> {
             group: "prod.web".into(),
             results: vec![CheckResult {
                 detail: text.into(),
-                ..CheckResult::new("http", Verdict::Critical, text)
+                ..CheckResult::new(CheckId::new("http", "http"), Verdict::Critical, text)
             }],
             missing: vec![],
         }],

@@ -8,6 +8,7 @@ use quick_junit::{NonSuccessKind, Property, Report as Junit, TestCase, TestCaseS
 use super::report::{HostReport, Report, one_line};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
+use crate::domain::check::id::CheckId;
 
 /// Characters of a message; the whole text stands in the element.
 const MESSAGE_CHARS: usize = 200;
@@ -69,7 +70,7 @@ fn case(host: &HostReport, result: &CheckResult) -> TestCase {
     case
 }
 
-fn skipped(host: &HostReport, check: &str) -> TestCase {
+fn skipped(host: &HostReport, check: &CheckId) -> TestCase {
     let mut status = TestCaseStatus::skipped();
     status.set_message("was not made");
     let mut case = new_case(host, check, status);
@@ -77,9 +78,9 @@ fn skipped(host: &HostReport, check: &str) -> TestCase {
     case
 }
 
-fn new_case(host: &HostReport, check: &str, status: TestCaseStatus) -> TestCase {
-    let mut case = TestCase::new(check, status);
-    let place = [host.group.as_str(), &host.host].into_iter().filter(|part| !part.is_empty());
+fn new_case(host: &HostReport, check: &CheckId, status: TestCaseStatus) -> TestCase {
+    let mut case = TestCase::new(&*check.name, status);
+    let place = [host.group.as_str(), &host.host, &check.set].into_iter().filter(|part| !part.is_empty());
     case.set_classname(place.collect::<Vec<_>>().join("."));
     case
 }

@@ -68,7 +68,8 @@ fn watched(lines: &[Line]) -> Vec<Family> {
     let mut looked =
         Family::gauge("rollcall_check_last_look_timestamp_seconds", "When the last look of a check ended.");
     for line in lines {
-        let labels = [("host", line.host.as_str()), ("group", &line.group), ("check", &line.check)];
+        let (set, check) = line.check.row();
+        let labels = [("host", line.host.as_str()), ("group", &line.group), ("set", set), ("check", check)];
         let Some(verdict) = line.verdict else { continue };
         results.add(labels, verdict, line.took_ms, &line.readings);
         let flags = [line.hard, line.flapping, line.ack.is_some(), line.quiet.is_some()];

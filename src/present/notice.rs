@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::report::one_line;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::output::printable;
+use crate::domain::check::id::CheckId;
 use crate::domain::notify::notice::{About, Ended, Notice, NoticeKind, What};
 use crate::domain::value::template::Vars;
 
@@ -165,7 +166,8 @@ pub fn words(notice: &Notice, channel: &str) -> Vars {
         ("kind", kind.into()),
         ("thread", about.thread.clone()),
         ("verdict", about.verdict.word().into()),
-        ("check", about.check.clone()),
+        ("set", about.check.row().0.into()),
+        ("check", about.check.row().1.into()),
         ("group", about.group.clone()),
         ("hosts", about.hosts.clone()),
         ("count", about.count.to_string()),
@@ -192,7 +194,7 @@ impl About {
             kind: NoticeKind::Opened,
             thread: String::new(),
             first: true,
-            check: String::new(),
+            check: CheckId::default().into(),
             group: String::new(),
             since: at,
             verdict: Verdict::Ok,

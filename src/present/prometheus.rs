@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::report::Report;
+use super::report::{HostReport, Report};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::perf::Reading;
+use crate::domain::check::id::CheckId;
 
 /// Metrics of one name: each set of labels has one value.
 pub struct Family {
@@ -102,7 +103,7 @@ impl Results {
     /// Adds one.
     pub fn add(
         &mut self,
-        labels: [(&'static str, &str); 3],
+        labels: [(&'static str, &str); 4],
         verdict: Verdict,
         took_ms: u64,
         readings: &[Reading],
@@ -110,8 +111,9 @@ impl Results {
         self.status.add_larger(&labels, f64::from(verdict.exit_status()));
         self.duration.add(&labels, took_ms as f64 / 1000.0);
         for reading in readings {
-            let [host, group, check] = labels;
-            let labels = [host, group, check, ("label", reading.label.as_str()), ("unit", &reading.unit)];
+            let [host, group, set, check] = labels;
+            let labels =
+                [host, group, set, check, ("label", reading.label.as_str()), ("unit", &reading.unit)];
             self.readings.add(&labels, reading.value.unwrap_or(f64::NAN));
         }
     }
@@ -122,15 +124,19 @@ impl Results {
     }
 }
 
+fn labels<'r>(host: &'r HostReport, check: &'r CheckId) -> [(&'static str, &'r str); 4] {
+    [("host", &host.host), ("group", &host.group), ("set", &check.set), ("check", &check.name)]
+}
+
 /// `check --format prometheus`.
 pub fn checks(report: &Report) -> String {
     let mut results = Results::default();
     for (host, result) in report.results() {
-        let labels = [("host", host.host.as_str()), ("group", &host.group), ("check", &result.check)];
+        let labels = labels(host, &result.check);
         results.add(labels, result.verdict, result.took_ms, &result.readings);
     }
     for (host, check) in report.missing() {
-        let labels = [("host", host.host.as_str()), ("group", &host.group), ("check", check)];
+        let labels = labels(host, check);
         results.status.add(&labels, f64::from(Verdict::Unknown.exit_status()));
     }
     text(&results.families())

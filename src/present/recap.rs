@@ -72,9 +72,7 @@ fn ends(run: &Run) -> String {
 /// Equal verdicts folded, the worst first.
 fn verdicts(run: &Run) -> String {
     let results = run.hosts.iter().flat_map(|(name, host)| {
-        host.checks
-            .iter()
-            .map(move |result| ((result.verdict, result.check.as_str(), result.text.as_str()), name))
+        host.checks.iter().map(move |result| ((result.verdict, &result.check, result.text.as_str()), name))
     });
     let mut groups = alike(results);
     let silent: Vec<&HostName> =
@@ -84,7 +82,7 @@ fn verdicts(run: &Run) -> String {
             .iter()
             .position(|v| *v == verdict)
     };
-    groups.sort_by_key(|((verdict, check, _), _)| (weight(*verdict), check.to_string()));
+    groups.sort_by_key(|((verdict, check, _), _)| (weight(*verdict), check.name.clone(), check.set.clone()));
     let rows: Vec<Vec<String>> = groups
         .iter()
         .map(|((verdict, check, text), hosts)| {

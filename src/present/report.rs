@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::{RunOutcome, Verdict};
 use crate::domain::base::output::clipped;
-use crate::domain::check::check::CheckResult;
+use crate::domain::check::check::{Check, CheckResult};
+use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::{Host, Inventory};
 use crate::domain::run::event::Event;
 use crate::domain::run::run::Run;
@@ -33,7 +34,7 @@ pub struct HostReport {
     pub group: String,
     pub results: Vec<CheckResult>,
     /// Checks that were to be made and were not.
-    pub missing: Vec<String>,
+    pub missing: Vec<CheckId>,
 }
 
 impl Report {
@@ -43,13 +44,13 @@ impl Report {
             .hosts
             .iter()
             .map(|(name, state)| {
-                let looked_at = |check: &str| state.checks.iter().any(|result| result.check == check);
+                let looked_at = |check: &CheckId| state.checks.iter().any(|result| result.check == *check);
                 let missing = planned(run, name).filter(|check| !looked_at(check));
                 HostReport {
                     host: name.to_string(),
                     group: inventory.host(name).map(group_of).unwrap_or_default(),
                     results: state.checks.clone(),
-                    missing: missing.map(String::from).collect(),
+                    missing: missing.collect(),
                 }
             })
             .collect();
@@ -69,8 +70,8 @@ impl Report {
     }
 
     /// Every check that was not made, with its host.
-    pub fn missing(&self) -> impl Iterator<Item = (&HostReport, &str)> {
-        self.hosts.iter().flat_map(|host| host.missing.iter().map(move |check| (host, check.as_str())))
+    pub fn missing(&self) -> impl Iterator<Item = (&HostReport, &CheckId)> {
+        self.hosts.iter().flat_map(|host| host.missing.iter().map(move |check| (host, check)))
     }
 
     /// How many results have this verdict.
@@ -92,10 +93,10 @@ fn group_of(host: &Host) -> String {
 }
 
 /// Checks that a host was to be told of, alone or compared with others.
-fn planned<'r>(run: &'r Run, host: &'r HostName) -> impl Iterator<Item = &'r str> {
+fn planned<'r>(run: &'r Run, host: &'r HostName) -> impl Iterator<Item = CheckId> {
     let alone = run.plan.hosts.get(host).map_or(&[][..], |plan| &plan.checks);
     let compared = run.plan.snapshots.iter().filter(|snapshot| snapshot.told.contains(host));
-    alone.iter().map(|check| check.name.as_str()).chain(compared.map(|snapshot| snapshot.check.as_str()))
+    alone.iter().map(Check::id).chain(compared.map(|snapshot| snapshot.check.clone()))
 }
 
 /// One line out of a text: at most so many characters, no line ends, no control characters.

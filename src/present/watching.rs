@@ -10,7 +10,8 @@ use super::table::{age, alike, columns, folded};
 use crate::domain::base::name::{HostName, RunId, count};
 use crate::domain::base::outcome::{Verdict, seconds};
 use crate::domain::run::record::RunSummary;
-use crate::domain::watch::roll::{Changed, Downtime, History, Line, Quiet, Roll, Sample};
+use crate::domain::watch::roll::{Changed, Covered, Downtime, History, Line, Quiet, Roll, Sample};
+use crate::domain::watch::subject::Subject;
 
 /// Columns of a sparkline.
 const STRIP_WIDTH: usize = 60;
@@ -54,7 +55,7 @@ pub fn status(roll: &Roll, now: Timestamp) -> String {
         let since = lines.iter().filter_map(|line| line.since).min();
         let hosts = folded(lines.iter().map(|line| &line.host));
         let age = since.map_or_else(|| "-".into(), |since| age(since, now));
-        table.push(vec![word, hosts, check, age, notes, text]);
+        table.push(vec![word, hosts, check.to_string(), age, notes, text]);
     }
     let mut text = String::new();
     if !table.is_empty() {
@@ -111,10 +112,20 @@ fn sum(roll: &Roll) -> String {
     format!("{} on {hosts}: {}{late}\n", count(roll.lines.len(), "check"), counts.join(", "))
 }
 
+/// Set and name for programs; the contact of a host has no set.
+pub fn named(subject: &Subject) -> (Option<&str>, &str) {
+    let (set, name) = subject.row();
+    ((!set.is_empty()).then_some(set), name)
+}
+
 /// `history` for programs.
 pub fn history_line(host: &HostName, history: &History) -> String {
-    let History { check, samples, changes } = history;
-    line("history", json!({ "host": host, "check": check, "samples": samples, "changes": changes }))
+    let (set, check) = named(&history.check);
+    let History { samples, changes, .. } = history;
+    line(
+        "history",
+        json!({ "host": host, "set": set, "check": check, "samples": samples, "changes": changes }),
+    )
 }
 
 /// What was seen of a check: numbers, verdicts, and when they changed.
@@ -212,7 +223,7 @@ fn numbers(samples: &[Sample], buckets: &[Vec<&Sample>], fancy: bool) -> String 
 /// Why a check is as it is.
 #[derive(Debug)]
 pub struct Reason {
-    pub check: String,
+    pub check: Subject,
     pub verdict: Verdict,
     state: String,
     since: Option<Timestamp>,
@@ -278,10 +289,11 @@ impl Reason {
 
     /// For programs.
     pub fn to_value(&self, host: &HostName) -> Value {
-        let Reason { check, verdict, since, last_at, text, last_ok, quiet, ack, seen_by, runs, .. } = self;
+        let (set, check) = named(&self.check);
+        let Reason { verdict, since, last_at, text, last_ok, quiet, ack, seen_by, runs, .. } = self;
         json!({
-            "host": host, "check": check, "verdict": verdict, "since": since, "last_at": last_at, "seen": text,
-            "last_ok": last_ok, "quiet": quiet, "ack": ack, "seen_by": seen_by, "runs_in_between": runs,
+            "host": host, "set": set, "check": check, "verdict": verdict, "since": since, "last_at": last_at,
+            "seen": text, "last_ok": last_ok, "quiet": quiet, "ack": ack, "seen_by": seen_by, "runs_in_between": runs,
         })
     }
 }
@@ -349,7 +361,7 @@ pub fn downtimes(downtimes: &[Downtime], now: Timestamp) -> String {
         rows.push(vec![
             downtime.id.to_string(),
             folded(&downtime.hosts),
-            downtime.check.clone().unwrap_or_else(|| "all".into()),
+            downtime.of.to_string(),
             age(now, downtime.until),
             downtime.by.clone(),
             downtime.why.clone(),
@@ -361,7 +373,10 @@ pub fn downtimes(downtimes: &[Downtime], now: Timestamp) -> String {
 /// A downtime that has begun.
 pub fn begun(downtime: &Downtime) -> String {
     let hosts = count(downtime.hosts.len(), "host");
-    let what = downtime.check.as_ref().map_or_else(|| "checks".into(), |check| format!("`{check}`"));
+    let what = match &downtime.of {
+        Covered::All => "checks".to_string(),
+        other => format!("`{other}`"),
+    };
     let (id, until) = (downtime.id, moment(downtime.until));
     format!(
         "downtime {id}: nothing is told of the {what} of {hosts} until {until}; sooner: downtime end {id}\n"

@@ -122,7 +122,8 @@ impl Look<'_> {
     /// From where the last look has ended.
     async fn log(&self, log: &Log) -> Observation {
         let now = self.eyes.clock.now();
-        let key = (self.eyes.who, &self.host.name, self.check.name.as_str());
+        let id = self.check.id();
+        let key = (self.eyes.who, &self.host.name, &id);
         let last = match self.eyes.places.place(key).await {
             Ok(last) => last,
             Err(error) => return Observation::Blind { why: error.to_string() },

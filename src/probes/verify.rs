@@ -55,7 +55,7 @@ pub async fn verify_one(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check)
 /// What was seen is seen: the next look goes on behind it.
 async fn keep_place(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check, looked: &mut Looked) {
     let Some(place) = looked.place.take() else { return };
-    if let Err(error) = eyes.places.keep_place((eyes.who, &host.name, check.name.as_str()), place).await {
+    if let Err(error) = eyes.places.keep_place((eyes.who, &host.name, &check.id()), place).await {
         looked.judged = Judged::new(Verdict::Unknown, error.to_string());
     }
 }
@@ -65,7 +65,7 @@ async fn keep_place(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check, loo
 fn settle(check: &Check, looked: Looked, (done, cancelled): (bool, bool)) -> CheckResult {
     let Looked { mut judged, no_contact, .. } = looked;
     if cancelled && judged.verdict == Verdict::Unknown {
-        return CheckResult { no_contact, ..CheckResult::new(&check.name, Verdict::Unknown, judged.text) };
+        return CheckResult { no_contact, ..CheckResult::new(check.id(), Verdict::Unknown, judged.text) };
     }
     if !done && judged.verdict.passes() {
         let wanted = check.retry.successes;
@@ -88,7 +88,7 @@ pub(super) fn result_of(check: &Check, judged: Judged) -> CheckResult {
     CheckResult {
         detail: judged.detail,
         readings: judged.readings,
-        ..CheckResult::new(&check.name, verdict, text)
+        ..CheckResult::new(check.id(), verdict, text)
     }
 }
 

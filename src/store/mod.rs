@@ -3,6 +3,7 @@
 //! WAL with `synchronous=FULL`: what [`Store::append`] has returned survives `kill -9` and loss of
 //! power. One process writes: it holds a lock file beside the database and an epoch inside it.
 
+mod adopt;
 mod alerts;
 mod database;
 mod error;
@@ -51,6 +52,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-5.sql")),
     M::up(include_str!("schema-6.sql")),
     M::up(include_str!("schema-7.sql")),
+    M::up(include_str!("schema-8.sql")).foreign_key_check(),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was
@@ -82,17 +84,16 @@ impl SqliteStore {
         for (name, value) in [
             ("journal_mode", "WAL"),
             ("synchronous", "FULL"),
-            ("foreign_keys", "ON"),
+            // A migration may put a table in the place of one that others refer to.
+            ("foreign_keys", "OFF"),
             ("trusted_schema", "OFF"),
         ] {
-            connection
-                .pragma_update_and_check(None, name, value, |_| Ok(()))
-                .or_else(no_rows_is_fine)
-                .map_err(failed)?;
+            set_pragma(&connection, name, value)?;
         }
         Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| {
             StoreError::Failed(format!("{error}; try: the rollcall version that wrote it, or a newer one"))
         })?;
+        set_pragma(&connection, "foreign_keys", "ON")?;
         let check: String =
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
         if check != "ok" {
@@ -250,6 +251,10 @@ impl SqliteStore {
             })
             .collect()
     }
+}
+
+fn set_pragma(connection: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
+    connection.pragma_update_and_check(None, name, value, |_| Ok(())).or_else(no_rows_is_fine).map_err(failed)
 }
 
 fn no_rows_is_fine(error: rusqlite::Error) -> Result<(), rusqlite::Error> {

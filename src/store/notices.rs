@@ -48,15 +48,16 @@ impl SqliteStore {
                 )
                 .map_err(failed)?;
             for ((check, group), incident) in &told.changed {
-                let key = params![told.channel, check, group];
+                let (set, name) = check.row();
+                let key = params![told.channel, set, name, group];
                 let Some(incident) = incident else {
-                    let delete = "DELETE FROM incident WHERE channel = ? AND name = ? AND top = ?";
+                    let delete = "DELETE FROM incident WHERE channel = ? AND set_name = ? AND name = ? AND top = ?";
                     connection.execute(delete, key).map_err(failed)?;
                     continue;
                 };
                 let body = serde_json::to_string(incident).map_err(failed)?;
-                let write = "INSERT OR REPLACE INTO incident (channel, name, top, body) VALUES (?, ?, ?, ?)";
-                connection.execute(write, params![told.channel, check, group, body]).map_err(failed)?;
+                let write = "INSERT OR REPLACE INTO incident (channel, set_name, name, top, body) VALUES (?, ?, ?, ?, ?)";
+                connection.execute(write, params![told.channel, set, name, group, body]).map_err(failed)?;
             }
             told.notices.iter().try_for_each(|notice| write(connection, &told.channel, notice))
         })

@@ -10,12 +10,12 @@ use crate::port::{Place, PlaceKey, Places, StoreError};
 #[async_trait]
 impl Places for SqliteStore {
     async fn place(&self, (who, host, what): PlaceKey<'_>) -> Result<Option<Place>, StoreError> {
-        let key = [who.to_string(), host.to_string(), what.to_string()];
+        let key = [who.to_string(), host.to_string(), what.set.to_string(), what.name.to_string()];
         let row = self.off_thread(move |store| {
             store.read(|connection| {
                 connection
                     .prepare_cached(
-                        "SELECT inode, offset, at FROM place WHERE who = ? AND host = ? AND what = ?",
+                        "SELECT inode, offset, at FROM place WHERE who = ? AND host = ? AND set_name = ? AND what = ?",
                     )?
                     .query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))
                     .optional()
@@ -28,13 +28,13 @@ impl Places for SqliteStore {
     }
 
     async fn keep_place(&self, (who, host, what): PlaceKey<'_>, place: Place) -> Result<(), StoreError> {
-        let (who, host, what) = (who.to_string(), host.to_string(), what.to_string());
+        let (who, host, what) = (who.to_string(), host.to_string(), what.clone());
         let work = move |store: SqliteStore| {
             store.transact(|connection| {
                 connection
-                    .prepare_cached("INSERT OR REPLACE INTO place (who, host, what, inode, offset, at) VALUES (?, ?, ?, ?, ?, ?)")
+                    .prepare_cached("INSERT OR REPLACE INTO place (who, host, set_name, what, inode, offset, at) VALUES (?, ?, ?, ?, ?, ?, ?)")
                     .and_then(|mut insert| {
-                        insert.execute(params![who, host, what, place.inode, place.offset, place.at.to_string()])
+                        insert.execute(params![who, host, &*what.set, &*what.name, place.inode, place.offset, place.at.to_string()])
                     })
                     .map(drop)
                     .map_err(failed)

@@ -367,7 +367,7 @@ fn what_was_told_long_ago_is_forgotten_and_what_nobody_has_read_is_not() {
         at: at(day),
         host: "web1".into(),
         group: "prod".into(),
-        check: "http".into(),
+        check: crate::domain::check::id::CheckId::new("http", "http").into(),
         change: AlertChange::Recovery,
         text: "ok".into(),
     };

@@ -1,6 +1,6 @@
 //! What is kept of checks that are watched: states, looks, changes, downtimes; and looks that runs took.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,9 +13,11 @@ use super::error::failed;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
+use crate::domain::check::id::CheckId;
 use crate::domain::run::event::Event;
 use crate::domain::watch::roll::{Changed, Downtime, History, Sample};
 use crate::domain::watch::roster::{Batch, Key};
+use crate::domain::watch::subject::Subject;
 use crate::domain::watch::watched::Watched;
 use crate::port::{StoreError, Watches};
 
@@ -37,7 +39,7 @@ pub(super) fn seen_by_run(
     if result.no_contact {
         return Ok(());
     }
-    let series = series_of(connection, host, &result.check)?;
+    let series = series_of(connection, host, &Subject::Check(result.check.clone()))?;
     let before = connection
         .prepare_cached("SELECT verdict FROM sample WHERE series = ? ORDER BY at DESC LIMIT 1")
         .and_then(|mut last| last.query_row([series], |row| row.get::<_, i64>(0)).optional())
@@ -56,17 +58,23 @@ pub(super) fn seen_by_run(
     add_change(connection, series, &Changed { at, verdict, hard: true, text, note: None, run })
 }
 
-fn series_of(connection: &Connection, host: &HostName, check: &str) -> Result<i64, StoreError> {
+pub(super) fn series_of(
+    connection: &Connection,
+    host: &HostName,
+    subject: &Subject,
+) -> Result<i64, StoreError> {
+    let (set, name) = subject.row();
+    let key = [host.as_str(), set, name];
     let known = connection
-        .prepare_cached("SELECT id FROM series WHERE host = ? AND name = ?")
-        .and_then(|mut find| find.query_row([host.as_str(), check], |row| row.get(0)).optional())
+        .prepare_cached("SELECT id FROM series WHERE host = ? AND set_name = ? AND name = ?")
+        .and_then(|mut find| find.query_row(key, |row| row.get(0)).optional())
         .map_err(failed)?;
     if let Some(id) = known {
         return Ok(id);
     }
     connection
-        .prepare_cached("INSERT INTO series (host, name) VALUES (?, ?) RETURNING id")
-        .and_then(|mut insert| insert.query_row([host.as_str(), check], |row| row.get(0)))
+        .prepare_cached("INSERT INTO series (host, set_name, name) VALUES (?, ?, ?) RETURNING id")
+        .and_then(|mut insert| insert.query_row(key, |row| row.get(0)))
         .map_err(failed)
 }
 
@@ -109,11 +117,12 @@ fn keep(connection: &Connection, batch: &Batch) -> Result<(), StoreError> {
             .map_err(failed)?;
     }
     for key in &batch.gone {
+        let (set, name) = key.check.row();
+        let sql = "DELETE FROM watched WHERE series =
+                   (SELECT id FROM series WHERE host = ? AND set_name = ? AND name = ?)";
         connection
-            .prepare_cached(
-                "DELETE FROM watched WHERE series = (SELECT id FROM series WHERE host = ? AND name = ?)",
-            )
-            .and_then(|mut delete| delete.execute([key.host.as_str(), &key.check]))
+            .prepare_cached(sql)
+            .and_then(|mut delete| delete.execute([key.host.as_str(), set, name]))
             .map_err(failed)?;
     }
     batch.alerts.iter().try_for_each(|alert| alerts::append(connection, alert))
@@ -138,21 +147,22 @@ impl SqliteStore {
     pub fn watched_now(&self) -> Result<(HashMap<Key, Watched>, Vec<Downtime>), StoreError> {
         let (states, downtimes) = self.read(|connection| {
             let mut states = connection.prepare(
-                "SELECT host, name, state, (SELECT max(at) FROM sample WHERE sample.series = watched.series AND run IS NULL)
+                "SELECT host, set_name, name, state, (SELECT max(at) FROM sample WHERE sample.series = watched.series AND run IS NULL)
                  FROM watched JOIN series ON series.id = watched.series",
             )?;
             let row = |row: &rusqlite::Row<'_>| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, Option<i64>>(3)?))
+                let text = |at| row.get::<_, String>(at);
+                Ok((text(0)?, text(1)?, text(2)?, text(3)?, row.get::<_, Option<i64>>(4)?))
             };
             let states = states.query_map([], row)?.collect::<Result<Vec<_>, _>>()?;
             let mut downtimes = connection.prepare("SELECT id, body FROM downtime WHERE ended = 0 ORDER BY id")?;
             let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?));
             Ok((states, downtimes.query_map([], row)?.collect::<Result<Vec<_>, _>>()?))
         })?;
-        let state = |(host, name, state, last): (String, String, String, Option<i64>)| {
+        let state = |(host, set, name, state, last): (String, String, String, String, Option<i64>)| {
             let mut state: Watched = serde_json::from_str(&state).map_err(failed)?;
             state.last_at = state.last_at.max(last.map(time_of));
-            Ok((Key { host: HostName::new(host), check: name.into() }, state))
+            Ok((Key { host: HostName::new(host), check: Subject::of_row(&set, &name) }, state))
         };
         let downtime = |(id, body): (u64, String)| {
             let downtime: Downtime = serde_json::from_str(&body).map_err(failed)?;
@@ -184,25 +194,21 @@ impl SqliteStore {
     }
 
     /// [`Watches::history`], on this thread.
-    pub fn history_now(
-        &self,
-        host: &HostName,
-        check: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<History>, StoreError> {
+    pub fn history_now(&self, host: &HostName, limit: usize) -> Result<Vec<History>, StoreError> {
         let series = self.read(|connection| {
-            let sql = "SELECT id, name FROM series WHERE host = ? AND name = ifnull(?, name) ORDER BY id";
+            let sql = "SELECT id, set_name, name FROM series WHERE host = ? ORDER BY id";
             let mut series = connection.prepare_cached(sql)?;
-            let rows = series.query_map(params![host.as_str(), check], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+            let rows = series.query_map([host.as_str()], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
             })?;
             rows.collect::<Result<Vec<_>, _>>()
         })?;
-        let one = |(id, check): (i64, String)| {
+        let one = |(id, set, name): (i64, String, String)| {
             let (mut samples, bodies) =
                 self.read(|connection| Ok((samples(connection, id, limit)?, turns(connection, id)?)))?;
             samples.reverse();
             let changes = bodies.iter().rev().map(|body| serde_json::from_str(body).map_err(failed));
+            let check = Subject::of_row(&set, &name);
             Ok(History { check, samples, changes: changes.collect::<Result<_, StoreError>>()? })
         };
         series.into_iter().map(one).collect()
@@ -291,14 +297,13 @@ impl Watches for SqliteStore {
         self.off_thread(move |store| store.end_downtime_now(id)).await
     }
 
-    async fn history(
-        &self,
-        host: &HostName,
-        check: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<History>, StoreError> {
-        let (host, check) = (host.clone(), check.map(String::from));
-        self.off_thread(move |store| store.history_now(&host, check.as_deref(), limit)).await
+    async fn history(&self, host: &HostName, limit: usize) -> Result<Vec<History>, StoreError> {
+        let host = host.clone();
+        self.off_thread(move |store| store.history_now(&host, limit)).await
+    }
+
+    async fn adopt(&self, checks: BTreeMap<HostName, Vec<CheckId>>) -> Result<(), StoreError> {
+        self.off_thread(move |store| store.adopt_now(&checks)).await
     }
 
     async fn prune(&self, samples: Timestamp, changes: Timestamp, from: u64) -> Result<u64, StoreError> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::watch::alert::{Alert, AlertChange};
+use crate::domain::watch::roll::Covered;
 use crate::store::SqliteStore;
 
 fn at(second: i64) -> Timestamp {
@@ -9,7 +10,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn key(check: &str) -> Key {
-    Key { host: "web1".into(), check: check.into() }
+    Key { host: "web1".into(), check: CheckId::new("http", check).into() }
 }
 
 fn sample(second: i64) -> Sample {
@@ -28,7 +29,7 @@ fn changed(second: i64, text: &str) -> Changed {
 }
 
 fn alert() -> Alert {
-    let (host, group, check) = ("web1".into(), "prod.web".into(), "http".into());
+    let (host, group, check) = ("web1".into(), "prod.web".into(), CheckId::new("http", "http").into());
     Alert { at: at(9), host, group, check, change: AlertChange::Recovery, text: "fine".into() }
 }
 
@@ -47,10 +48,10 @@ fn a_batch_is_kept_whole_and_comes_back() {
     assert_eq!(states[&key("http")].last_at, Some(at(2)), "the last look says when that was");
     assert_eq!((states.len(), downtimes.len()), (1, 0));
     assert_eq!(store.alerts_now(0, 10).unwrap().len(), 1);
-    let history = store.history_now(&"web1".into(), Some("http"), 1).unwrap();
+    let history = store.history_now(&"web1".into(), 1).unwrap();
     assert_eq!(history[0].samples, [sample(2)], "the newest");
     assert_eq!(history[0].changes, [changed(2, "broken")]);
-    assert_eq!(store.history_now(&"web1".into(), None, 10).unwrap().len(), 2);
+    assert_eq!(store.history_now(&"web1".into(), 10).unwrap().len(), 2);
     store.keep_now(&Batch { gone: vec![key("http")], ..Batch::default() }).unwrap();
     assert_eq!(store.watched_now().unwrap().0.len(), 0);
 }
@@ -65,7 +66,7 @@ fn a_downtime_is_there_until_somebody_ends_it() {
         why: "racks".into(),
         selector: "web".into(),
         hosts: vec!["web1".into()],
-        check: None,
+        of: Covered::Set("http".into()),
         from: at(1),
         until: at(100),
     };
@@ -83,7 +84,7 @@ fn what_is_too_old_is_forgotten_and_the_last_change_stays() {
     let states = [(key("http"), Watched::new(at(1)))].into();
     store.keep_now(&Batch { samples, changes, states, ..Batch::default() }).unwrap();
     store.keep_now(&Batch { samples: vec![(key("disk"), sample(5))], ..Batch::default() }).unwrap();
-    let left = |store: &SqliteStore| store.history_now(&"web1".into(), None, 10_000).unwrap();
+    let left = |store: &SqliteStore| store.history_now(&"web1".into(), 10_000).unwrap();
     assert_eq!(store.prune_now(at(1100), at(50), 0).unwrap(), 0, "these were all");
     assert_eq!(left(&store)[0].samples.len(), 1200 - PRUNE_LOOKS, "not all at once");
     (0..5).for_each(|_| assert_eq!(store.prune_now(at(1100), at(50), 0).unwrap(), 0));
@@ -106,5 +107,68 @@ fn many_checks_are_gone_through_bit_by_bit() {
             break;
         }
     }
-    assert_eq!((calls, store.history_now(&"web1".into(), None, 10).unwrap().len()), (3, 0));
+    assert_eq!((calls, store.history_now(&"web1".into(), 10).unwrap().len()), (3, 0));
+}
+
+/// A store as the build before wrote it: by the name of a check alone.
+fn before_sets() -> SqliteStore {
+    let store = SqliteStore::in_memory().unwrap();
+    let old = |name: &str| Key { host: "web1".into(), check: Subject::of_row("", name) };
+    let names = ["up", "api/up", "flag", "reachable"];
+    let batch = Batch {
+        samples: names.iter().map(|name| (old(name), sample(1))).collect(),
+        changes: names.iter().map(|name| (old(name), changed(1, name))).collect(),
+        states: names.iter().map(|name| (old(name), Watched::new(at(1)))).collect(),
+        ..Batch::default()
+    };
+    store.keep_now(&batch).unwrap();
+    store
+}
+
+fn both_sets() -> BTreeMap<HostName, Vec<CheckId>> {
+    let ids = [("http", "up"), ("http", "flag"), ("api", "up"), ("api", "reachable")];
+    [("web1".into(), ids.iter().map(|(set, name)| CheckId::new(set, name)).collect())].into()
+}
+
+#[test]
+fn what_was_kept_by_a_name_becomes_that_of_the_one_check_that_has_it() {
+    let store = before_sets();
+    // A run has looked before.
+    let flag = Key { host: "web1".into(), check: CheckId::new("http", "flag").into() };
+    store.keep_now(&Batch { samples: vec![(flag.clone(), sample(9))], ..Batch::default() }).unwrap();
+    store.adopt_now(&both_sets()).unwrap();
+    store.adopt_now(&both_sets()).unwrap();
+    let mut watched: Vec<String> =
+        store.watched_now().unwrap().0.into_keys().map(|key| key.check.to_string()).collect();
+    watched.sort();
+    // `up` is one of two: whose it was, nobody knows. It stays as history, under its bare name.
+    assert_eq!(watched, ["api/up", "http/flag", "reachable", "up"]);
+    let history = store.history_now(&"web1".into(), 10).unwrap();
+    let of = |name: &str| history.iter().find(|history| history.check.to_string() == name).unwrap();
+    assert_eq!(of("http/flag").samples, [sample(1), sample(9)]);
+    assert_eq!(of("http/flag").changes, [changed(1, "flag")]);
+    assert_eq!(of("api/up").changes, [changed(1, "api/up")]);
+    assert_eq!(of("reachable").check, Subject::Contact);
+    assert_eq!(history.len(), 4);
+}
+
+#[tokio::test]
+async fn places_of_logs_are_apart_by_set_and_old_ones_go_to_one_check_or_to_none() {
+    use crate::engine::port::{Place, Places};
+    let store = SqliteStore::in_memory().unwrap();
+    let host = HostName::from("web1");
+    let place = |offset| Place { inode: "7".into(), offset, at: at(1) };
+    let ids = [("", "up"), ("", "flag")].map(|(set, name)| CheckId::new(set, name));
+    for (id, offset) in ids.iter().zip(1..) {
+        store.keep_place(("gates", &host, id), place(offset)).await.unwrap();
+    }
+    store.adopt_now(&both_sets()).unwrap();
+    let of = async |set: &str, name: &str| {
+        store.place(("gates", &host, &CheckId::new(set, name))).await.unwrap().map(|place| place.offset)
+    };
+    assert_eq!(of("http", "flag").await, Some(2));
+    assert_eq!((of("http", "up").await, of("api", "up").await, of("", "up").await), (None, None, None));
+    store.keep_place(("gates", &host, &CheckId::new("http", "up")), place(5)).await.unwrap();
+    store.keep_place(("gates", &host, &CheckId::new("api", "up")), place(6)).await.unwrap();
+    assert_eq!((of("http", "up").await, of("api", "up").await), (Some(5), Some(6)));
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::look::{Found, Sight};
+use super::look::{Found, Sight, id_of};
 use super::orders::{Around, Ask, Orders, Watchlist, until};
 use crate::domain::base::name::HostName;
 use crate::domain::check::check::CheckResult;
@@ -77,9 +77,10 @@ pub(super) struct Actor<W> {
 
 impl<W: Watchlist> Actor<W> {
     pub(super) async fn load(mut around: Around<W>, stop: CancellationToken) -> Result<Actor<W>, StoreError> {
+        let config = around.config.borrow_and_update().clone();
+        around.watches.adopt(config.checks()).await?;
         let (states, downtimes) = around.watches.watched().await?;
         let taken = around.ports.store.taken().await?;
-        let config = around.config.borrow_and_update().clone();
         let held = around.in_hand.borrow_and_update().clone();
         let orders = config.orders();
         let now = around.ports.clock.now();
@@ -180,7 +181,7 @@ impl<W: Watchlist> Actor<W> {
     fn begin(&mut self, look: Look, now: Timestamp) {
         if let What::Broken(why) = &look.what {
             let result =
-                CheckResult::new(&look.key.check, crate::domain::base::outcome::Verdict::Unknown, &**why);
+                CheckResult::new(id_of(&look), crate::domain::base::outcome::Verdict::Unknown, &**why);
             return self.roster.took(&look.key, now, result, now);
         }
         let sight = self.sight.clone();

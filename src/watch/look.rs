@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
+use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::Endpoint;
-use crate::domain::watch::alert::REACHABLE;
 use crate::domain::watch::roster::{Look, What};
 use crate::engine::ports::Ports;
 use crate::panics::caught;
@@ -49,12 +49,12 @@ impl Sight {
     pub(super) async fn look(&self, look: &Look) -> Found {
         caught(self.see(look)).await.unwrap_or_else(|_| {
             let text = "rollcall failed inside; please report it with the daemon's log";
-            Found::One(CheckResult::new(&look.key.check, Verdict::Unknown, text))
+            Found::One(CheckResult::new(id_of(look), Verdict::Unknown, text))
         })
     }
 
     async fn see(&self, look: &Look) -> Found {
-        let unknown = |why: &str| Found::One(CheckResult::new(&look.key.check, Verdict::Unknown, why));
+        let unknown = |why: &str| Found::One(CheckResult::new(id_of(look), Verdict::Unknown, why));
         match &look.what {
             What::Contact => Found::One(self.contact(&look.endpoint).await),
             What::Broken(why) => unknown(why),
@@ -98,6 +98,11 @@ impl Sight {
         };
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let no_contact = verdict != Verdict::Ok;
-        CheckResult { took_ms, no_contact, looks: 1, ..CheckResult::new(REACHABLE, verdict, text) }
+        CheckResult { took_ms, no_contact, looks: 1, ..CheckResult::new(CheckId::default(), verdict, text) }
     }
+}
+
+/// The contact is no check, and its results are named by the look alone.
+pub(super) fn id_of(look: &Look) -> CheckId {
+    look.key.check.check().cloned().unwrap_or_default()
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use crate::domain::base::name::HostName;
+use crate::domain::check::id::CheckId;
 use crate::domain::plan::release::Taken;
 use crate::domain::watch::roll::{Ack, Downtime, Roll};
 use crate::domain::watch::roster::{Key, Settings, Wanted};
@@ -23,6 +24,8 @@ pub trait Watchlist: Send + Sync + 'static {
     fn orders(&self) -> Orders;
     /// The hosts and their checks, rendered for what each took over last.
     fn wanted(&self, taken: BTreeMap<HostName, Vec<Taken>>) -> Vec<Wanted>;
+    /// The checks of each host, watched or not.
+    fn checks(&self) -> BTreeMap<HostName, Vec<CheckId>>;
 }
 
 /// What holds for all of it.

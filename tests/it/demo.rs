@@ -26,7 +26,7 @@ async fn the_demo_shows_a_release_and_a_rollback_without_a_failed_request() {
     );
     assert!(shown.out.contains("  released  8  web[01-08]\n"), "{}", shown.out);
     assert!(
-        shown.out.contains("  rolled-back  1  web01       check `serves the release` is critical"),
+        shown.out.contains("  rolled-back  1  web01       check `http/serves the release` is critical"),
         "{}",
         shown.out
     );

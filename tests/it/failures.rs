@@ -166,7 +166,7 @@ async fn a_balancer_file_that_is_broken_already_is_told_and_nothing_is_touched()
 async fn a_check_that_fails_keeps_the_host_from_serving() {
     let site = Site::start(2).await;
     let answer = deploy(&site, &format!("touch releases/{NEW}/BROKEN")).await.expect(2);
-    assert!(answer.out.contains("check serves the release: critical: exit status 1"), "{}", answer.out);
+    assert!(answer.out.contains("check http/serves the release: critical: exit status 1"), "{}", answer.out);
     assert_eq!(assert_true(&site, 1).await, ["rolled-back", "not-started"]);
 }
 

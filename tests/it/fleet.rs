@@ -133,7 +133,7 @@ async fn a_probe_through_a_host_that_does_not_forward_is_unknown() {
     let answer = site.ask("check tight listens version=1.0.0").await.expect(3);
     assert!(
         answer.out.starts_with(
-            "unknown  tight1  listens: its sshd does not forward; try: AllowTcpForwarding yes\n"
+            "unknown  tight1  http/listens: its sshd does not forward; try: AllowTcpForwarding yes\n"
         ),
         "{}",
         answer.out

@@ -9,6 +9,7 @@ use rollcall::domain::base::name::RunId;
 use rollcall::domain::base::outcome::Verdict;
 use rollcall::domain::base::perf::{Printed, Reading, parse};
 use rollcall::domain::check::check::CheckResult;
+use rollcall::domain::check::id::CheckId;
 use rollcall::domain::run::record::Debt;
 use rollcall::domain::watch::roll::{Line, Roll};
 use rollcall::present::formats::told;
@@ -38,7 +39,7 @@ fn report(verdict: Verdict, hosts: Vec<HostReport>) -> Report {
 }
 
 fn result(check: &str, verdict: Verdict, text: &str) -> CheckResult {
-    CheckResult { took_ms: 120, looks: 1, ..CheckResult::new(check, verdict, text) }
+    CheckResult { took_ms: 120, looks: 1, ..CheckResult::new(CheckId::new("set", check), verdict, text) }
 }
 
 /// One of each verdict, one that was not made, and texts that try to be something else.
@@ -66,7 +67,7 @@ fn nasty() -> Report {
         result("http", Verdict::Ok, "again"),
     ];
     let mut hosts = vec![host("web01", web01), host("web02", web02), host("web03", vec![])];
-    hosts[2].missing = vec!["http".into()];
+    hosts[2].missing = vec![CheckId::new("set", "http")];
     hosts[2].group = String::new();
     report(Verdict::Critical, hosts)
 }
@@ -91,11 +92,11 @@ fn prometheus_takes_the_metrics() {
     let (status, said) = read_by(Command::new("promtool").args(["check", "metrics"]), &told);
     assert_eq!((status, said.as_str()), (Some(0), ""), "{told}");
     for line in [
-        "rollcall_check_status{host=\"web01\",group=\"prod.web\",check=\"http\"} 0\n",
-        "rollcall_check_status{host=\"web01\",group=\"prod.web\",check=\"disk \\\"/\\\" <&|>\"} 2\n",
-        "rollcall_check_status{host=\"web02\",group=\"prod.web\",check=\"http\"} 3\n",
-        "rollcall_check_status{host=\"web03\",group=\"\",check=\"http\"} 3\n",
-        "rollcall_check_duration_seconds{host=\"web01\",group=\"prod.web\",check=\"http\"} 0.12\n",
+        "rollcall_check_status{host=\"web01\",group=\"prod.web\",set=\"set\",check=\"http\"} 0\n",
+        "rollcall_check_status{host=\"web01\",group=\"prod.web\",set=\"set\",check=\"disk \\\"/\\\" <&|>\"} 2\n",
+        "rollcall_check_status{host=\"web02\",group=\"prod.web\",set=\"set\",check=\"http\"} 3\n",
+        "rollcall_check_status{host=\"web03\",group=\"\",set=\"set\",check=\"http\"} 3\n",
+        "rollcall_check_duration_seconds{host=\"web01\",group=\"prod.web\",set=\"set\",check=\"http\"} 0.12\n",
         "check=\"http\",label=\"time\",unit=\"s\"} 0.5\n",
         "label=\"a b='c'\\\"\\n\\\\\",unit=\"s\"} 3\n",
         "label=\"unmeasured\",unit=\"\"} NaN\n",
@@ -112,7 +113,7 @@ fn prometheus_takes_how_rollcall_fares() {
     let line = |host: &str, verdict: Option<Verdict>| Line {
         host: host.into(),
         group: "prod.web".into(),
-        check: "http \"x\"".into(),
+        check: CheckId::new("set", "http \"x\"").into(),
         verdict,
         hard: true,
         attempt: 3,
@@ -154,7 +155,7 @@ fn prometheus_takes_how_rollcall_fares() {
         "rollcall_debt_since_timestamp_seconds{host=\"web01\",balancer=\"prod.web\"} 1795284000\n",
         "rollcall_lease_held{group=\"prod\",run=\"7\"} 1\n",
         "# TYPE rollcall_notices_delivered_total counter\nrollcall_notices_delivered_total{channel=\"ops\"} 3\n",
-        "rollcall_check_status{host=\"web01\",group=\"prod.web\",check=\"http \\\"x\\\"\"} 2\n",
+        "rollcall_check_status{host=\"web01\",group=\"prod.web\",set=\"set\",check=\"http \\\"x\\\"\"} 2\n",
         "rollcall_check_flapping{host=\"web01\",",
         "rollcall_schedule_lateness_p99_seconds 0\n",
     ] {
@@ -175,7 +176,9 @@ fn prove_reads_the_tests() {
     assert!(said.contains("Failed tests:  2, 4, 6"), "{said}");
     assert!(!said.contains("Parse errors") && !said.contains("skipped"), "{said}");
     assert!(
-        told.contains("ok 1 - web01 http\nnot ok 2 - web01 disk \"/\" <&|>\n  ---\n  severity: critical\n"),
+        told.contains(
+            "ok 1 - web01 set/http\nnot ok 2 - web01 set/disk \"/\" <&|>\n  ---\n  severity: critical\n"
+        ),
         "{told}"
     );
 
@@ -293,9 +296,9 @@ fn nagios_reads_many_checks_as_one_answer() {
     let answer = told(&nasty(), Format::Nagios);
     let lines: Vec<&str> = answer.lines().collect();
     let (text, data) = lines[0].split_once(" | ").unwrap();
-    assert!(text.starts_with("CRITICAL: 2 ok, 1 warning (web01 lag: a \"quote\""), "{text}");
+    assert!(text.starts_with("CRITICAL: 2 ok, 1 warning (web01 set/lag: a \"quote\""), "{text}");
     assert!(text.ends_with(", 1 not made"), "{text}");
-    assert!(data.starts_with("ok=2 warning=1 critical=1 unknown=1 web01/http/time=0.5s "), "{data}");
+    assert!(data.starts_with("ok=2 warning=1 critical=1 unknown=1 web01/set/http/time=0.5s "), "{data}");
     let order: Vec<&str> = lines[1..].iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(order, ["[CRITICAL]", "[UNKNOWN]", "[WARNING]", "[OK]", "[OK]", "[UNKNOWN]"]);
     assert_eq!(answer.matches('|').count(), 1, "no text is taken for performance data");
@@ -317,13 +320,14 @@ fn json_is_one_document() {
     let told = told(&nasty(), Format::Json);
     let value: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(value["schema"], "report");
-    assert_eq!(value["version"], 1);
+    assert_eq!(value["version"], 2);
     assert_eq!(
         (&value["verdict"], &value["exit_status"], &value["run"]),
         (&"critical".into(), &2.into(), &42.into())
     );
     assert_eq!(value["hosts"][0]["checks"][1]["text"], NASTY);
-    assert_eq!(value["hosts"][2]["not_made"][0], "http");
+    assert_eq!(value["hosts"][0]["checks"][0]["set"], "set");
+    assert_eq!(value["hosts"][2]["not_made"][0], serde_json::json!({ "set": "set", "check": "http" }));
 }
 
 #[test]
@@ -385,7 +389,11 @@ async fn a_check_stands_in_for_check_by_ssh() {
         assert!(command.contains("check_procs") || ours.out == theirs.out, "{ours:?} {theirs:?}");
     }
     let many = site.ask("check prod --format nagios").await.expect(2);
-    assert!(many.out.starts_with("CRITICAL: ") && many.out.contains("\n[CRITICAL] web01 c"), "{}", many.out);
+    assert!(
+        many.out.starts_with("CRITICAL: ") && many.out.contains("\n[CRITICAL] web01 http/c"),
+        "{}",
+        many.out
+    );
     let refused = site.ask("check nonesuch --format nagios").await.expect(3);
     assert!(refused.out.starts_with("UNKNOWN: ") && refused.err.is_empty(), "{refused:?}");
     let shown = site.ask("show 1 --format nagios").await.expect(0);

@@ -104,3 +104,37 @@ async fn the_debts_and_downtimes_of_an_earlier_build_stand() {
     let refused = ask(&site, "balancer drain web02 because twice").await;
     assert!(refused.out.contains("web02") || refused.err.contains("web02"), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledgements_and_history_of_an_earlier_build_go_to_the_one_check_that_they_are_of() {
+    let site = opened().await;
+    let lines = ask(&site, "status --json").await.out;
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let line = |host: &str, set: Option<&str>, check: &str| {
+        let is_it = |line: &&Value| {
+            line["host"] == host && line["set"] == serde_json::json!(set) && line["check"] == check
+        };
+        lines.iter().find(is_it).unwrap_or_else(|| panic!("{host} {set:?} {check}")).clone()
+    };
+    let flag = line("web02", Some("http"), "flag");
+    assert_eq!((&flag["verdict"], &flag["ack"]["why"]), (&"critical".into(), &"the flag is known".into()));
+    // The second check of one name had its full name already.
+    let api = line("web01", Some("api"), "up");
+    assert_eq!((&api["verdict"], &api["ack"]["why"]), (&"critical".into(), &"the api is known".into()));
+    // The first one had the body of the second: it begins anew, and what was kept stays as history.
+    let http = line("web01", Some("http"), "up");
+    assert_eq!((&http["verdict"], &http["ack"]), (&Value::Null, &Value::Null));
+    assert_eq!(line("web01", None, "reachable")["verdict"], "ok");
+    // Downtimes by a name and by a set still hold.
+    assert_eq!(line("web01", Some("http"), "flag")["quiet"]["why"], "new disk");
+    assert_eq!(line("web02", Some("api"), "up")["quiet"]["why"], "new api");
+    assert_eq!(line("web01", Some("api"), "up")["quiet"], Value::Null);
+
+    let history = ask(&site, "history web02 flag").await.out;
+    assert!(history.starts_with("web02 http/flag: "), "{history}");
+    assert!(history.contains("acknowledged by bob: the flag is known"), "{history}");
+    let all = ask(&site, "history web01").await.out;
+    assert!(all.contains("web01 up: ") && all.contains("web01 reachable: "), "{all}");
+    let why = ask(&site, "why web01").await.out;
+    assert!(why.contains("web01 api/up: critical") && !why.contains("web01 up: "), "{why}");
+}

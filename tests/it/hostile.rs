@@ -196,7 +196,7 @@ async fn no_value_of_a_viewer_runs_as_a_command() {
     let script = site.ask_as("vic", &format!("check web01 'hook={touch}'")).await.expect(64);
     assert!(
         script.err.contains(
-            "check `price` takes `hook` as a command (`| script`), and a check is given no commands"
+            "check `price/price` takes `hook` as a command (`| script`), and a check is given no commands"
         ),
         "{}",
         script.err

@@ -20,6 +20,7 @@ mod golden;
 mod haproxy;
 mod hostile;
 mod hostile_output;
+mod identity;
 mod inventory;
 mod killed;
 mod language;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use mail_parser::MessageParser;
 use rollcall::daemon::{Daemon, SystemClock};
 use rollcall::domain::base::outcome::Verdict;
+use rollcall::domain::check::id::CheckId;
 use rollcall::domain::watch::alert::{Alert, AlertChange};
 use rollcall::domain::watch::roster::Batch;
 use rollcall::port::Clock;
@@ -57,7 +58,7 @@ impl Post {
             at: SystemClock.now(),
             host: host.into(),
             group: "prod.web".into(),
-            check: check.into(),
+            check: CheckId::new("set", check).into(),
             change,
             text: "HTTP status 503, wanted 200 <&>".into(),
         }
@@ -117,7 +118,7 @@ async fn a_mail_has_the_headers_that_threads_need() {
     assert!(first.head.contains("AUTH PLAIN "), "{}", first.head);
     let mail = MessageParser::default().parse(first.body.as_bytes()).unwrap();
     let subject = mail.subject().unwrap();
-    assert_eq!(subject, "[rollcall] CRITICAL http web[03,07] (2/20) prod");
+    assert_eq!(subject, "[rollcall] CRITICAL set/http web[03,07] (2/20) prod");
     assert!(mail.date().is_some() && mail.from().is_some());
     assert_eq!(mail.to().unwrap().as_list().unwrap().len(), 2);
     assert_eq!(mail.header("Auto-Submitted").unwrap().as_text(), Some("auto-generated"));
@@ -129,7 +130,11 @@ async fn a_mail_has_the_headers_that_threads_need() {
     let id = mail.message_id().unwrap();
     assert!(id.starts_with("rollcall.") && id.ends_with("@example.com"), "{id}");
     let over = MessageParser::default().parse(last.body.as_bytes()).unwrap();
-    assert!(over.subject().unwrap().starts_with("[rollcall] RECOVERED http web["), "{:?}", over.subject());
+    assert!(
+        over.subject().unwrap().starts_with("[rollcall] RECOVERED set/http web["),
+        "{:?}",
+        over.subject()
+    );
     assert_eq!(over.in_reply_to().as_text(), Some(id));
     assert_eq!(over.references().as_text(), Some(id));
     assert_ne!(over.message_id(), Some(id));
@@ -166,14 +171,15 @@ async fn sendmail_and_commands_are_told_on_their_standard_input() {
     assert_eq!(read(&dir.path().join("args")), "-t -i\n");
     let text = read(&dir.path().join("mail"));
     let mail = MessageParser::default().parse(text.as_bytes()).unwrap();
-    assert_eq!(mail.subject(), Some("[rollcall] CRITICAL http web03 (1/20) prod"));
+    assert_eq!(mail.subject(), Some("[rollcall] CRITICAL set/http web03 (1/20) prod"));
     let page = read(&dir.path().join("page"));
     for line in [
         "ROLLCALL_KIND=opened",
         "ROLLCALL_VERDICT=critical",
         "ROLLCALL_HOSTS=web03",
+        "ROLLCALL_SET=set",
         "ROLLCALL_CHECK=http",
-        "CRITICAL: http on web03 (1/20) of prod",
+        "CRITICAL: set/http on web03 (1/20) of prod",
     ] {
         assert!(page.contains(line), "{line}: {page}");
     }
@@ -214,7 +220,7 @@ async fn a_webhook_gets_signed_json_of_any_shape_and_can_tell_repetitions() {
         ("ops".into(), "application/json".into())
     );
     let body: Value = serde_json::from_str(&told.body).unwrap();
-    assert_eq!(body["summary"], "[rollcall] CRITICAL http web03 (1/20) prod");
+    assert_eq!(body["summary"], "[rollcall] CRITICAL set/http web03 (1/20) prod");
     assert_eq!(body["n"], 3);
     assert!(body["details"][0]["said"].as_str().unwrap().contains("wanted 200 <&>"));
     use hmac::{Hmac, KeyInit, Mac};
@@ -240,7 +246,8 @@ async fn a_webhook_gets_signed_json_of_any_shape_and_can_tell_repetitions() {
     let text: Value = serde_json::from_str(&taken[0].body).unwrap();
     let text = text["text"].as_str().unwrap();
     assert!(
-        text.starts_with("*[rollcall] CRITICAL http web03 (1/20) prod*\n") && text.contains("&lt;&amp;&gt;"),
+        text.starts_with("*[rollcall] CRITICAL set/http web03 (1/20) prod*\n")
+            && text.contains("&lt;&amp;&gt;"),
         "{text}"
     );
     daemon.stop().await;
@@ -315,7 +322,7 @@ async fn what_hosts_print_makes_no_header_and_calls_nobody() {
     assert_eq!(parsed.bcc(), None);
     let subject = parsed.subject().unwrap();
     assert!(
-        subject.starts_with("[rollcall] CRITICAL x Bcc: all@example.com {{ key }} \u{1F600}"),
+        subject.starts_with("[rollcall] CRITICAL set/x Bcc: all@example.com {{ key }} \u{1F600}"),
         "{subject}"
     );
     assert!(parsed.body_text(0).unwrap().contains("QUIT\r\nlong long"), "{}", told.body);
@@ -410,7 +417,7 @@ async fn a_daemon_that_is_killed_again_and_again_loses_no_message() {
     daemon.kill().await.unwrap();
     assert_eq!((mails().len(), hooks().len()), (checks.len() + 1, checks.len() + 1));
     for check in &checks {
-        let told = |taken: &[Taken]| taken.iter().any(|taken| taken.body.contains(&format!(" {check} ")));
+        let told = |taken: &[Taken]| taken.iter().any(|taken| taken.body.contains(&format!(" set/{check} ")));
         assert!(told(&mail.taken()) && told(&hook.taken()), "{check}");
     }
     // Only those whose listener said nothing, or whose daemon died before it noted the answer, come again.
@@ -480,20 +487,22 @@ async fn what_breaks_on_hosts_is_told_once_and_so_is_its_end() {
         serde_json::from_str::<Value>(&taken.body).unwrap()["text"].as_str().unwrap().to_string()
     };
     let first = text(&until_taken(&hook, 1).await[0]);
-    assert!(first.starts_with("*[rollcall] CRITICAL flag web[01-03] (3/4) prod*\n"), "{first}");
+    assert!(first.starts_with("*[rollcall] CRITICAL http/flag web[01-03] (3/4) prod*\n"), "{first}");
     site.ask("ack web01 flag because it is known").await.expect(0);
     let second = text(&until_taken(&hook, 2).await[1]);
-    assert!(second.starts_with("*[rollcall] ACKNOWLEDGED flag web[01-03] (3/4) prod*\n"), "{second}");
+    assert!(second.starts_with("*[rollcall] ACKNOWLEDGED http/flag web[01-03] (3/4) prod*\n"), "{second}");
     assert!(second.contains("acknowledged by ann, for web01: it is known"), "{second}");
     for host in &site.hosts {
         std::fs::remove_file(host.dir.join("bad")).unwrap();
     }
     stands("ok", 3).await;
     let last = text(&until_taken(&hook, 3).await[2]);
-    assert!(last.starts_with("*[rollcall] RECOVERED flag web[01-03] (3/4) prod*\n"), "{last}");
+    assert!(last.starts_with("*[rollcall] RECOVERED http/flag web[01-03] (3/4) prod*\n"), "{last}");
     let metrics = site.ask_as("vic", "metrics").await.expect(0).out;
     assert!(
-        metrics.contains("rollcall_check_status{host=\"web02\",group=\"prod.web\",check=\"flag\"} 0\n"),
+        metrics.contains(
+            "rollcall_check_status{host=\"web02\",group=\"prod.web\",set=\"http\",check=\"flag\"} 0\n"
+        ),
         "{metrics}"
     );
     assert!(metrics.contains("rollcall_notices_delivered_total{channel=\"ops\"} 3\n"), "{metrics}");

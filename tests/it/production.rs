@@ -67,12 +67,12 @@ async fn databases_hold_the_same_and_replicas_follow() {
     let vars = [of(&primary, "primary"), of(&replica, "replica"), of(&stray, "replica")];
     let site = site_with(3, &[("mysql", &shipped)], &vars).await;
     let fine = site.ask("check prod.web").await.expect(0);
-    has(&fine, "ok web[01-03] the same rows everywhere: the same on all 3 hosts");
+    has(&fine, "ok web[01-03] mysql/the same rows everywhere: the same on all 3 hosts");
     // Somebody writes into a replica, and stops another one.
     stray.ask("SET sql_log_bin=0; INSERT INTO shop.prices VALUES (3, 30)");
     let apart = site.ask("check prod.web").await.expect(2);
     assert!(apart.out.contains("web03") && apart.out.contains("not what web[01-02] say"), "{}", apart.out);
-    has(&apart, "ok web[01-02] the same rows everywhere: the same on web[01-02]; out of line: web03");
+    has(&apart, "ok web[01-02] mysql/the same rows everywhere: the same on web[01-02]; out of line: web03");
     assert!(apart.out.contains("-1 behind web01 (3 of 2)"), "{}", apart.out);
     let run = apart.out.lines().last().unwrap().split([' ', ':']).nth(1).unwrap().to_string();
     let story = site.ask(&format!("show {run} --host web03")).await.expect(0);
@@ -126,8 +126,8 @@ async fn jobs_happen_modules_are_there_and_requests_come_in() {
     );
     let site = site_with(2, &[("work", &checks)], &[]).await;
     let idle = site.ask("check web01").await.expect(2);
-    has(&idle, "critical web01 requests: 0 req/s is not in critical range 1:1000");
-    has(&idle, "ok web01 module: exit status 0");
+    has(&idle, "critical web01 work/requests: 0 req/s is not in critical range 1:1000");
+    has(&idle, "ok web01 work/module: exit status 0");
     assert!(idle.out.contains("ok") && idle.out.contains("backup: last written"), "{}", idle.out);
     assert!(idle.out.contains("no module: exit status 2, wanted 0: BEGIN failed"), "{}", idle.out);
     // Somebody comes.
@@ -274,7 +274,7 @@ async fn a_plugin_of_files_is_sent_and_kept() {
     assert!(first.out.contains("OWN it's $(id) -w 5 in "), "{}", first.out);
     write(&plugin, "#!/bin/sh\necho 'OWN two'\n");
     let second = site.ask("check web01").await.expect(0);
-    has(&second, "ok web01 own: OWN two");
+    has(&second, "ok web01 own/own: OWN two");
 }
 
 /// TLS, redirects, headers, JSON, caches, banners: through the SSH connection, and from elsewhere.
@@ -386,14 +386,14 @@ async fn services_are_looked_at_from_every_side() {
     let site = site_with(2, &[("services", &checks)], &[]).await;
     let answer = site.ask("check web01").await.expect(2);
     for line in [
-        "ok web01 redirect: HTTP status 200",
-        "ok web01 echo: HTTP status 200",
-        "ok web01 cache: HTTP status 200",
-        "ok web01 https any: HTTP status 200",
-        "critical web01 not cached: nothing says for how long it is fresh (no max-age, no Expires)",
-        "critical web01 away: it leads to https://elsewhere.example.com/, which is not followed: only paths on the same service are",
-        "critical web01 other name: the certificate is not for example.org, but for shop.example.com, *.shop.example.com",
-        "ok web01 resolves: localhost is 127.0.0.1",
+        "ok web01 services/redirect: HTTP status 200",
+        "ok web01 services/echo: HTTP status 200",
+        "ok web01 services/cache: HTTP status 200",
+        "ok web01 services/https any: HTTP status 200",
+        "critical web01 services/not cached: nothing says for how long it is fresh (no max-age, no Expires)",
+        "critical web01 services/away: it leads to https://elsewhere.example.com/, which is not followed: only paths on the same service are",
+        "critical web01 services/other name: the certificate is not for example.org, but for shop.example.com, *.shop.example.com",
+        "ok web01 services/resolves: localhost is 127.0.0.1",
     ] {
         has(&answer, line);
     }
@@ -401,7 +401,7 @@ async fn services_are_looked_at_from_every_side() {
         answer
             .out
             .lines()
-            .find(|line| line.contains(&format!("  {name}: ")))
+            .find(|line| line.contains(&format!("  services/{name}: ")))
             .unwrap_or_else(|| panic!("{name}\n{}", answer.out))
             .to_string()
     };
@@ -439,8 +439,8 @@ async fn hosts_that_cannot_be_asked_are_unknown_and_do_not_spoil_a_comparison() 
     site.ask("check prod.web").await.expect(0);
     site.hosts[2].sshd.kill();
     let answer = site.ask("check prod.web").await.expect(3);
-    has(&answer, "ok web[01-02] same: the same on all 2 hosts");
-    has(&answer, "unknown web[01-02] three: hosts that are ok is not known without web03");
+    has(&answer, "ok web[01-02] fleet/same: the same on all 2 hosts");
+    has(&answer, "unknown web[01-02] fleet/three: hosts that are ok is not known without web03");
     assert!(
         answer
             .out
@@ -451,7 +451,7 @@ async fn hosts_that_cannot_be_asked_are_unknown_and_do_not_spoil_a_comparison() 
     );
     // Whoever is asked about, all that are compared are looked at.
     let one = site.ask("check web01 same").await.expect(0);
-    has(&one, "ok web01 same: the same on all 2 hosts");
+    has(&one, "ok web01 fleet/same: the same on all 2 hosts");
 }
 
 /// A gate that could not look pauses the release where it is told to, and a person has the word.
@@ -478,10 +478,9 @@ async fn an_inconclusive_gate_pauses_the_release() {
     let deploying =
         tokio::spawn(crate::support::site::answer_of(site.ssh("ann", "deploy prod version=1.2.0")));
     eventually("the run pauses", async || {
-        site.ask("show 1")
-            .await
-            .out
-            .contains("paused by rollcall: the gate of web01 is inconclusive: check `oracle`: nobody knows")
+        site.ask("show 1").await.out.contains(
+            "paused by rollcall: the gate of web01 is inconclusive: check `http/oracle`: nobody knows",
+        )
     })
     .await;
     assert_eq!(site.nginx.out_of_rotation().len(), 1, "the host waits out of rotation, as a debt");

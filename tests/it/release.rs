@@ -28,8 +28,8 @@ async fn a_release_reaches_twenty_hosts_and_no_request_fails() {
 
     // Every host answers its production checks, for the release that it took over.
     let checked = site.ask("check prod").await.expect(0);
-    assert!(checked.out.contains("ok  web[01-20]  answers: HTTP status 200\n"), "{}", checked.out);
-    assert!(checked.out.contains("ok  web[01-20]  serves the release: 1.2.3\n"), "{}", checked.out);
+    assert!(checked.out.contains("ok  web[01-20]  http/answers: HTTP status 200\n"), "{}", checked.out);
+    assert!(checked.out.contains("ok  web[01-20]  http/serves the release: 1.2.3\n"), "{}", checked.out);
     assert!(checked.out.ends_with("run 2: ok on 20 hosts\n"), "{}", checked.out);
 
     // The journal tells the same story.
@@ -55,7 +55,7 @@ async fn a_failed_release_is_rolled_back_and_no_request_fails() {
     let (_, failures) = traffic.stop().await;
     assert_eq!(failures, Vec::<String>::new());
     assert!(
-        answer.out.contains("  rolled-back  1  web01       check `serves the release` is critical"),
+        answer.out.contains("  rolled-back  1  web01       check `http/serves the release` is critical"),
         "{}",
         answer.out
     );

@@ -240,13 +240,13 @@ async fn a_check_as_a_step_has_to_pass_and_says_what_it_saw() {
     let site = site(1, &[("checked", CHECKED)]).await;
     let good = site.ask("checked web01").await.expect(0);
     assert_eq!(last(&good, "web01", "look"), "look: unchanged");
-    assert_eq!(read(&site.hosts[0].dir.join("told")), "check answers: ok: HTTP status 200\n");
+    assert_eq!(read(&site.hosts[0].dir.join("told")), "check http/answers: ok: HTTP status 200\n");
     let bad = site.ask("checked web01 version=2.0.0").await.expect(2);
     let told = last(&bad, "web01", "look");
-    assert!(told.starts_with("look: FAILED: check answers: critical: body is "), "{told}");
+    assert!(told.starts_with("look: FAILED: check http/answers: critical: body is "), "{told}");
     let look = site.ask("checked web01 version=2.0.0 --check").await.expect(0);
     assert!(
-        look.out.contains("look: not known beforehand (now it says: check answers: critical: "),
+        look.out.contains("look: not known beforehand (now it says: check http/answers: critical: "),
         "{look:#?}"
     );
 }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rollcall::domain::base::outcome::Verdict;
+use rollcall::domain::check::id::CheckId;
 use rollcall::domain::notify::channel::{Channel, Only, Pace, Way};
 use rollcall::domain::notify::notice::{Notice, NoticeKind, What};
 use rollcall::domain::watch::alert::{Alert, AlertChange};
@@ -99,7 +100,7 @@ impl Scene {
             at: self.clock.now(),
             host: host.into(),
             group: "prod.web".into(),
-            check: "http".into(),
+            check: CheckId::new("web", "http").into(),
             change,
             text: "HTTP status 503".into(),
         };
@@ -313,7 +314,7 @@ async fn an_outage_of_a_thousand_hosts_is_one_message_for_each_check() {
                 at: scene.clock.now(),
                 host: format!("web{host}").as_str().into(),
                 group: "prod.web".into(),
-                check: format!("check {check}"),
+                check: CheckId::new("web", &format!("check {check}")).into(),
                 change: change.clone(),
                 text: "connection refused".into(),
             })

@@ -108,9 +108,9 @@ async fn a_problem_is_seen_told_known_and_over() {
     write(&bad(&site, 1), "");
     stands(&site, "web02", "flag", "critical").await;
     let status = site.ask_as("vic", "status").await.expect(2);
-    assert!(status.out.contains("critical  web02  flag"), "{}", status.out);
+    assert!(status.out.contains("critical  web02  watch/flag"), "{}", status.out);
     let why = site.ask_as("vic", "why web02").await.expect(2);
-    assert!(why.out.starts_with("web02 flag: critical for "), "{}", why.out);
+    assert!(why.out.starts_with("web02 watch/flag: critical for "), "{}", why.out);
     assert!(why.out.contains("ago: exit status 1, wanted 0\n  last ok  "), "{}", why.out);
     assert!(why.out.contains("1.0.1\n  between  no run of rollcall touched the host\n"), "{}", why.out);
     // Whoever may only look acknowledges nothing, and there is nothing to know of what is ok.
@@ -150,7 +150,11 @@ async fn a_problem_is_seen_told_known_and_over() {
     let alerts = alerts(&mut site).await;
     assert_eq!(
         told(&alerts),
-        ["web02 flag critical", "web02 flag known to bob: the flag is known", "web02 flag recovery"]
+        [
+            "web02 watch/flag critical",
+            "web02 watch/flag known to bob: the flag is known",
+            "web02 watch/flag recovery"
+        ]
     );
     assert_eq!((alerts[0].group.as_str(), alerts[0].text.as_str()), ("prod.web", "exit status 1, wanted 0"));
 }
@@ -222,7 +226,7 @@ async fn a_deploy_is_a_downtime_of_its_hosts_that_always_ends() {
     all_is(&site, "ok").await;
     eventually("nobody holds it", async || line(&site, "web01", "flag").await["quiet"].is_null()).await;
     let why = site.ask("why web01 flag").await.expect(0);
-    assert!(why.out.starts_with("web01 flag: ok for "), "{}", why.out);
+    assert!(why.out.starts_with("web01 watch/flag: ok for "), "{}", why.out);
     // The looks of the run are in the history of the check, beside those of the schedule.
     let history = site.ask("history web01 --json").await.expect(0);
     let of_run = |line: &str| line.contains("\"check\":\"on the release\"") && line.contains("\"run\":3");

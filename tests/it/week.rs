@@ -16,6 +16,7 @@ use rollcall::domain::base::name::HostName;
 use rollcall::domain::base::output::Output;
 use rollcall::domain::base::schedule::{Rhythm, Spread, Watching};
 use rollcall::domain::check::check::Check;
+use rollcall::domain::check::id::CheckId;
 use rollcall::domain::check::probe::{Expect, Probe};
 use rollcall::domain::check::seen::Observation;
 use rollcall::domain::inventory::inventory::{Balancer, Endpoint};
@@ -23,7 +24,7 @@ use rollcall::domain::inventory::rotation::View;
 use rollcall::domain::plan::release::Taken;
 use rollcall::domain::run::event::Change;
 use rollcall::domain::watch::alert::{Alert, AlertChange};
-use rollcall::domain::watch::roll::{Downtime, History};
+use rollcall::domain::watch::roll::{Covered, Downtime, History};
 use rollcall::domain::watch::roster::{Batch, Key, Settings, Wanted, WantedCheck, What};
 use rollcall::domain::watch::watched::{Flapping, Watched};
 use rollcall::engine::Held;
@@ -288,8 +289,12 @@ impl Watches for Ledger {
         Ok(())
     }
 
-    async fn history(&self, _: &HostName, _: Option<&str>, _: usize) -> Result<Vec<History>, StoreError> {
+    async fn history(&self, _: &HostName, _: usize) -> Result<Vec<History>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn adopt(&self, _: BTreeMap<HostName, Vec<CheckId>>) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn prune(&self, _: Timestamp, _: Timestamp, _: u64) -> Result<u64, StoreError> {
@@ -312,13 +317,18 @@ impl Watchlist for Site {
         }
     }
 
+    fn checks(&self) -> BTreeMap<HostName, Vec<CheckId>> {
+        BTreeMap::new()
+    }
+
     fn wanted(&self, _: BTreeMap<HostName, Vec<Taken>>) -> Vec<Wanted> {
         let watching = Arc::new(Watching::new(Rhythm::Every(EVERY)));
         let check = |check: usize| {
             let name = check_name(check);
-            let probe = Probe::Run { command: name.clone(), expect: Expect::default() };
-            let what = What::Check(Arc::new(Check::new(&name, probe, Duration::from_secs(10))));
-            WantedCheck { name: name.as_str().into(), set: "all".into(), watching: watching.clone(), what }
+            let id = CheckId::new("all", &name);
+            let probe = Probe::Run { command: name, expect: Expect::default() };
+            let what = What::Check(Arc::new(Check::new(&id, probe, Duration::from_secs(10))));
+            WantedCheck { id, watching: watching.clone(), what }
         };
         let endpoint = |name: &str, via: Option<Box<Endpoint>>| Endpoint {
             name: name.into(),
@@ -422,7 +432,7 @@ fn a_week_is_told_as_it_was() {
             why: "new racks".into(),
             selector: "some".into(),
             hosts: world.quiet.iter().map(|host| host.as_str().into()).collect(),
-            check: None,
+            of: Covered::All,
             from: time(QUIET.0),
             until: time(QUIET.1),
         };
@@ -434,7 +444,7 @@ fn a_week_is_told_as_it_was() {
     });
     let mut told: BTreeMap<(String, String), Vec<(i64, &str)>> = BTreeMap::new();
     for alert in ledger.alerts.lock().unwrap().iter() {
-        let of = told.entry((alert.host.to_string(), alert.check.clone())).or_default();
+        let of = told.entry((alert.host.to_string(), alert.check.row().1.to_string())).or_default();
         of.push((alert.at.as_millisecond(), word(&alert.change)));
     }
     let expected = expected(&world);

@@ -16,6 +16,7 @@ use crate::config::text::reader::{self, Reader};
 use crate::domain::base::range::Limits;
 use crate::domain::check::across::{Across, Rule, Scope, Total};
 use crate::domain::check::check::{Check, From, Retry, UnknownIs};
+use crate::domain::check::id::CheckId;
 use crate::domain::check::probe::Probe;
 use crate::domain::value::template;
 
@@ -30,7 +31,7 @@ pub struct Around<'a> {
 }
 
 /// Reads one set.
-pub fn read(doc: Doc<'_>, around: &Around<'_>) -> Vec<Check> {
+pub fn read(doc: Doc<'_>, set: &str, around: &Around<'_>) -> Vec<Check> {
     let (doc, table) = reader::parse(doc);
     table.values().for_each(|value| refuse_secrets(doc, value, &around.secrets));
     let mut file = Reader::new(doc, "a set of checks", &table, None);
@@ -44,7 +45,7 @@ pub fn read(doc: Doc<'_>, around: &Around<'_>) -> Vec<Check> {
         if let Some(name) = name.filter(|name| !names.insert(name.get_ref().clone())) {
             doc.wrong(name.span(), format!("two checks are called `{}`", name.get_ref()));
         }
-        checks.extend(check);
+        checks.extend(check.map(|check| Check { set: set.into(), ..check }));
     }
     checks
 }
@@ -89,7 +90,7 @@ fn read_check(
         unknown_is,
         across: across.clone(),
         watching: watching.clone(),
-        ..Check::new(&name.into_inner(), probe, timeout)
+        ..Check::new(&CheckId::new("", name.get_ref()), probe, timeout)
     };
     let read = name.clone().zip(probe).map(|(name, probe)| check(name, probe));
     (name, read)

@@ -13,7 +13,8 @@ use crate::config::text::diagnostic::Doc;
 use crate::config::text::hints::{did_you_mean, known_names};
 use crate::config::text::reader::{Reader, strings};
 use crate::domain::base::schedule::{MAX_ATTEMPTS, Rhythm, Watching, read_time};
-use crate::domain::watch::alert::REACHABLE;
+use crate::domain::check::id::CheckId;
+use crate::domain::watch::subject::REACHABLE;
 use crate::domain::watch::watched::Flapping;
 
 /// How checks are looked at again and again: `[schedule]`.
@@ -163,36 +164,44 @@ fn read_keep(mut table: Reader<'_>) -> (Option<Duration>, Option<Duration>) {
     kept
 }
 
-/// What `depends_on` names has to be there, and must not lead back: two checks that wait for each other are told by
-/// nobody. Files that cannot be read are told of elsewhere.
-pub fn check_dependencies<'t>(docs: impl Iterator<Item = Doc<'t>>) {
-    let docs: Vec<Doc<'_>> = docs.collect();
-    let parsed: Vec<(Doc<'_>, DeTable<'_>)> = docs
+/// What `depends_on` names has to be there, has to be one check on each host, and must not lead back: two checks that
+/// wait for each other are told by nobody. Files that cannot be read are told of elsewhere. `together` are the sets of
+/// each host.
+pub fn check_dependencies(sets: &[(&str, Doc<'_>)], together: &BTreeSet<&[String]>) {
+    let parsed: Vec<(&str, Doc<'_>, DeTable<'_>)> = sets
         .iter()
-        .filter_map(|doc| {
+        .filter_map(|(set, doc)| {
             let (table, errors) = DeTable::parse_recoverable(doc.text);
-            errors.is_empty().then(|| (*doc, table.into_inner()))
+            errors.is_empty().then(|| (*set, *doc, table.into_inner()))
         })
         .collect();
-    let all_read = parsed.len() == docs.len();
-    let checks: Vec<Named> = parsed.iter().flat_map(|(doc, table)| named(*doc, table)).collect();
-    let known: BTreeSet<&str> = checks.iter().map(|check| check.name.as_str()).chain([REACHABLE]).collect();
-    let mut graph: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let all_read = parsed.len() == sets.len();
+    let checks: Vec<Named> = parsed.iter().flat_map(|(set, doc, table)| named(set, *doc, table)).collect();
+    let known: BTreeSet<&str> = checks.iter().map(|check| &*check.id.name).chain([REACHABLE]).collect();
+    let mut graph: BTreeMap<&CheckId, BTreeSet<&CheckId>> = BTreeMap::new();
     for check in &checks {
         for on in &check.depends_on {
-            let name = on.get_ref().as_str();
-            if !known.contains(name) && all_read {
-                let guess = did_you_mean(name, known.iter().copied());
-                let message = format!("`depends_on`: no check is called `{name}`{guess}");
+            let word = on.get_ref().as_str();
+            let found = meant(&check.id, word, &checks);
+            if found.is_empty() && word != REACHABLE && all_read {
+                let guess = did_you_mean(word, known.iter().copied());
+                let message = format!("`depends_on`: no check is called `{word}`{guess}");
                 check.doc.report(on.span(), message, known_names(known.iter().copied().collect()));
             }
-            graph.entry(&check.name).or_default().insert(name);
+            if let Some(sets) = together.iter().find(|sets| several_on(sets, &check.id, &found)) {
+                let here: Vec<String> =
+                    found.iter().filter(|id| has(sets, id)).map(|id| id.to_string()).collect();
+                let message = format!("`depends_on`: `{word}` is ambiguous: {}", here.join(", "));
+                check.doc.report(on.span(), message, "write one of them".to_string());
+            }
+            graph.entry(&check.id).or_default().extend(found);
         }
     }
     for check in &checks {
         for on in &check.depends_on {
-            if leads_to(&graph, on.get_ref(), &check.name) {
-                let message = format!("`{}` and `{}` wait for each other", check.name, on.get_ref());
+            let next = meant(&check.id, on.get_ref(), &checks);
+            if next.iter().any(|id| leads_to(&graph, id, &check.id)) {
+                let message = format!("`{}` and `{}` wait for each other", check.id.name, on.get_ref());
                 let hint = "when both fail nobody would be told: let one of them stand alone".to_string();
                 check.doc.report(on.span(), message, hint);
             }
@@ -200,14 +209,35 @@ pub fn check_dependencies<'t>(docs: impl Iterator<Item = Doc<'t>>) {
     }
 }
 
+/// The checks that a word of `depends_on` stands for: by its full name; the one in the same set; or all called so, of
+/// which a host may have one.
+fn meant<'c>(of: &CheckId, word: &str, checks: &'c [Named<'_>]) -> BTreeSet<&'c CheckId> {
+    let all = |is_it: &dyn Fn(&CheckId) -> bool| -> BTreeSet<&'c CheckId> {
+        checks.iter().map(|check| &check.id).filter(|id| is_it(id)).collect()
+    };
+    let whole = |id: &CheckId| id.is_written(word);
+    let beside = |id: &CheckId| id.set == of.set && &*id.name == word;
+    let bare = |id: &CheckId| &*id.name == word;
+    let ways: [&dyn Fn(&CheckId) -> bool; 3] = [&whole, &beside, &bare];
+    ways.into_iter().map(all).find(|found| !found.is_empty()).unwrap_or_default()
+}
+
+fn several_on(sets: &[String], of: &CheckId, found: &BTreeSet<&CheckId>) -> bool {
+    has(sets, of) && found.iter().filter(|id| has(sets, id)).count() > 1
+}
+
+fn has(sets: &[String], id: &CheckId) -> bool {
+    sets.iter().any(|set| **set == *id.set)
+}
+
 /// A check with what it depends on, where that is written.
 struct Named<'t> {
     doc: Doc<'t>,
-    name: String,
+    id: CheckId,
     depends_on: Vec<Spanned<String>>,
 }
 
-fn named<'t>(doc: Doc<'t>, table: &DeTable<'t>) -> Vec<Named<'t>> {
+fn named<'t>(set: &str, doc: Doc<'t>, table: &DeTable<'t>) -> Vec<Named<'t>> {
     // What has a wrong type is told of where it is read.
     let quiet = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
         DeValue::String(_) => strings(doc, "depends_on", value),
@@ -221,22 +251,22 @@ fn named<'t>(doc: Doc<'t>, table: &DeTable<'t>) -> Vec<Named<'t>> {
     let tables =
         checks.into_iter().flat_map(|checks| checks.iter().filter_map(|check| check.get_ref().as_table()));
     let named = tables.filter_map(|check| {
-        let name = check.get("name")?.get_ref().as_str()?.to_string();
+        let id = CheckId::new(set, check.get("name")?.get_ref().as_str()?);
         let own = check.get("depends_on").map(quiet);
-        Some(Named { doc, name, depends_on: own.unwrap_or_else(|| of_set.clone()) })
+        Some(Named { doc, id, depends_on: own.unwrap_or_else(|| of_set.clone()) })
     });
     named.collect()
 }
 
-fn leads_to(graph: &BTreeMap<&str, BTreeSet<&str>>, from: &str, to: &str) -> bool {
+fn leads_to(graph: &BTreeMap<&CheckId, BTreeSet<&CheckId>>, from: &CheckId, to: &CheckId) -> bool {
     let mut seen = BTreeSet::new();
     let mut next = vec![from];
-    while let Some(name) = next.pop() {
-        if name == to {
+    while let Some(id) = next.pop() {
+        if id == to {
             return true;
         }
-        if seen.insert(name) {
-            next.extend(graph.get(name).into_iter().flatten());
+        if seen.insert(id) {
+            next.extend(graph.get(id).into_iter().flatten());
         }
     }
     false

@@ -12,12 +12,13 @@ use crate::config::text::origin::Origin;
 use crate::config::text::reader::{self, Reader};
 use crate::domain::base::name::check_name;
 use crate::domain::base::outcome::Verdict;
+use crate::domain::check::id::CheckId;
 use crate::domain::notify::channel::{
     Channel, Mail, Only, Pace, Smtp, Tls, Transport, WORDS, Way, Webhook, fill,
 };
 use crate::domain::value::secret::Secret;
 use crate::domain::value::template::Vars;
-use crate::domain::watch::alert::REACHABLE;
+use crate::domain::watch::subject::REACHABLE;
 
 const GIVE_UP: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
@@ -27,7 +28,7 @@ const PORTS: (u16, u16) = (25, 465);
 /// Names that `only` may use.
 pub struct Names<'n> {
     pub groups: BTreeSet<&'n str>,
-    pub checks: BTreeSet<&'n str>,
+    pub checks: &'n [CheckId],
     /// Every file could be read: what is not among them is nowhere.
     pub complete: bool,
 }
@@ -100,7 +101,9 @@ fn read_only(mut table: Reader<'_>, names: &Names<'_>) -> Only {
         }
         text.into_inner()
     };
-    let checks: BTreeSet<&str> = names.checks.iter().copied().chain([REACHABLE]).collect();
+    let full: Vec<String> = names.checks.iter().map(CheckId::to_string).collect();
+    let bare = names.checks.iter().map(|id| &*id.name).chain([REACHABLE]);
+    let checks: BTreeSet<&str> = bare.chain(full.iter().map(String::as_str)).collect();
     let groups = table.strings("groups").into_iter().map(|text| known("group", text, &names.groups));
     let groups = groups.collect();
     let named = table.strings("checks").into_iter().map(|text| known("check", text, &checks)).collect();

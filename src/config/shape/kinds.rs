@@ -41,7 +41,7 @@ pub struct Kind {
     wait_for: Option<WaitFor>,
     /// `true`, or how: restarts the host and waits for another boot of it.
     reboot: Option<Reboot>,
-    /// A check of `checks/`, by its name.
+    /// A check of `checks/`, by its name; as `set/name` where two sets have one of that name.
     check: Option<String>,
     /// Waits this long.
     pause: Option<Time>,

@@ -36,7 +36,7 @@ pub(super) struct Notify {
 struct NotifyOnly {
     /// With the groups below them: `"prod"`, `"prod.web"`.
     groups: Option<OneOrMany>,
-    /// Names of checks; `"reachable"` for the host itself.
+    /// Names of checks, bare or as `set/name`; `"reachable"` for the host itself.
     checks: Option<OneOrMany>,
     /// `"warning"`, `"critical"`, `"unknown"`.
     verdicts: Option<OneOrMany>,

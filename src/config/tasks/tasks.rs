@@ -14,6 +14,7 @@ use crate::config::text::reader::{self, Reader};
 use crate::config::text::templates::Known;
 use crate::config::text::vars;
 use crate::domain::ask::command::built_in_names;
+use crate::domain::check::id::{CheckId, Misnamed, one_named};
 use crate::domain::plan::expand::FACTS;
 use crate::domain::task::task::{
     BatchSize, MaxFailures, OnFailure, OnRestart, PauseAfter, PauseUntil, Rollout, StepBody, Task,
@@ -117,17 +118,28 @@ fn check_handlers(doc: Doc<'_>, steps: &Steps, handlers: &Steps) {
 }
 
 /// What tasks name of each other: tasks that exist, with parameters that they have, and no circles.
-pub fn check_calls(files: &[TaskFile<'_>], checks: &BTreeSet<String>) {
+pub fn check_calls(files: &[TaskFile<'_>], checks: &[CheckId]) {
     let tasks: BTreeMap<&str, &TaskFile<'_>> =
         files.iter().map(|file| (file.task.name.as_str(), file)).collect();
     for file in files {
         for name in &file.named.tasks {
             check_call(file, name, &tasks);
         }
-        for name in file.named.checks.iter().filter(|name| !checks.contains(name.get_ref())) {
-            let guess = did_you_mean(name.get_ref(), checks.iter().map(String::as_str));
-            let known = known_names(checks.iter().map(String::as_str).collect());
-            file.doc.report(name.span(), format!("no check is called `{}`{guess}", name.get_ref()), known);
+        file.named.checks.iter().for_each(|name| check_check(file.doc, name, checks));
+    }
+}
+
+/// A step runs one check.
+fn check_check(doc: Doc<'_>, name: &Spanned<String>, checks: &[CheckId]) {
+    let word = name.get_ref().as_str();
+    match one_named(word, checks) {
+        Ok(_) => {}
+        Err(Misnamed::Ambiguous(why)) => doc.wrong(name.span(), why),
+        Err(Misnamed::Unknown) => {
+            let names: BTreeSet<&str> = checks.iter().map(|id| &*id.name).collect();
+            let guess = did_you_mean(word, names.iter().copied());
+            let known = known_names(names.into_iter().collect());
+            doc.report(name.span(), format!("no check is called `{word}`{guess}"), known);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::across::Across;
+use super::id::CheckId;
 use super::probe::Probe;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::perf::Reading;
@@ -17,6 +18,9 @@ use crate::domain::value::template::Vars;
 /// One condition, as in `checks/*.toml`; in a plan its templates are rendered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
+    /// Its set, as in [`CheckId`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub set: String,
     pub name: String,
     pub probe: Probe,
     pub timeout: Duration,
@@ -40,9 +44,10 @@ pub struct Check {
 
 impl Check {
     /// A check on one host that looks once.
-    pub fn new(name: &str, probe: Probe, timeout: Duration) -> Check {
+    pub fn new(id: &CheckId, probe: Probe, timeout: Duration) -> Check {
         Check {
-            name: name.into(),
+            set: id.set.to_string(),
+            name: id.name.to_string(),
             probe,
             timeout,
             retry: Retry::default(),
@@ -52,6 +57,11 @@ impl Check {
             across: None,
             watching: None,
         }
+    }
+
+    /// What tells it from others.
+    pub fn id(&self) -> CheckId {
+        CheckId::new(&self.set, &self.name)
     }
 
     /// Every text of the check that may be a template.
@@ -120,7 +130,8 @@ impl Default for Retry {
 /// A verdict with the sentence that goes with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckResult {
-    pub check: String,
+    #[serde(flatten)]
+    pub check: CheckId,
     pub verdict: Verdict,
     pub text: String,
     /// Looks that were taken.
@@ -141,9 +152,9 @@ pub struct CheckResult {
 
 impl CheckResult {
     /// A result with nothing but its sentence.
-    pub fn new(check: &str, verdict: Verdict, text: impl Into<String>) -> CheckResult {
+    pub fn new(check: CheckId, verdict: Verdict, text: impl Into<String>) -> CheckResult {
         CheckResult {
-            check: check.into(),
+            check,
             verdict,
             text: text.into(),
             looks: 0,

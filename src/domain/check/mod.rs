@@ -2,6 +2,7 @@
 
 pub mod across;
 pub mod check;
+pub mod id;
 pub mod judge;
 pub mod probe;
 pub mod seen;

@@ -10,11 +10,12 @@ use crate::domain::base::outcome::Verdict;
 use crate::domain::value::secret::Secret;
 use crate::domain::value::template::{self, Vars};
 use crate::domain::watch::alert::Alert;
+use crate::domain::watch::subject::{REACHABLE, Subject};
 
 /// What the body of a webhook may say of a message; all of it is text.
-pub const WORDS: [&str; 13] = [
-    "channel", "key", "thread", "kind", "subject", "text", "verdict", "check", "group", "hosts", "count",
-    "at", "since",
+pub const WORDS: [&str; 14] = [
+    "channel", "key", "thread", "kind", "subject", "text", "verdict", "set", "check", "group", "hosts",
+    "count", "at", "since",
 ];
 
 /// One `[[notify]]` of `rollcall.toml`.
@@ -45,12 +46,20 @@ impl Only {
                 || alert.group.strip_prefix(group.as_str()).is_some_and(|rest| rest.starts_with('.'))
         };
         (self.groups.is_empty() || self.groups.iter().any(within))
-            && (self.checks.is_empty() || self.checks.contains(&alert.check))
+            && (self.checks.is_empty() || self.checks.iter().any(|word| names(word, &alert.check)))
     }
 
     /// True when the channel counts this verdict as trouble.
     pub fn minds(&self, verdict: Verdict) -> bool {
         verdict != Verdict::Ok && (self.verdicts.is_empty() || self.verdicts.contains(&verdict))
+    }
+}
+
+/// A bare name stands for all checks that have it: a filter that lets too much through is no silence.
+fn names(word: &str, subject: &Subject) -> bool {
+    match subject {
+        Subject::Contact => word == REACHABLE,
+        Subject::Check(id) => *word == *id.name || id.is_written(word),
     }
 }
 

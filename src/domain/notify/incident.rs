@@ -10,6 +10,7 @@ use super::notice::{About, Acknowledged, Ended, Notice, NoticeKind, Seen, What};
 use crate::domain::base::name::HostName;
 use crate::domain::base::nodeset::fold;
 use crate::domain::base::outcome::Verdict;
+use crate::domain::watch::subject::Subject;
 
 /// Different texts that one message shows; the others are counted.
 const SEEN_LIMIT: usize = 20;
@@ -23,7 +24,8 @@ const WORST_FIRST: [Verdict; 4] = [Verdict::Critical, Verdict::Unknown, Verdict:
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     pub number: u64,
-    pub check: String,
+    #[serde(flatten)]
+    pub check: Subject,
     /// The top-level group.
     pub group: String,
     pub since: Timestamp,

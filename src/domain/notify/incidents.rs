@@ -14,12 +14,13 @@ use super::incident::{Incident, State, Told, Trouble};
 use super::notice::{Ended, Notice, NoticeKind, What};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::watch::alert::{Alert, AlertChange};
+use crate::domain::watch::subject::Subject;
 
 /// Incidents that a digest names of those that came and went.
 const PAST_LIMIT: usize = 100;
 
 /// Check and top-level group.
-pub type Key = (String, String);
+pub type Key = (Subject, String);
 
 /// All incidents of one channel.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,14 +83,15 @@ impl Incidents {
     }
 
     /// The incident that the alert belongs to: one that has the host already, even if its group is called
-    /// something else by now, or nothing.
+    /// something else by now, or nothing; or if an earlier build opened it, which did not keep the set of a check.
     fn key_of(&self, alert: &Alert, top: &str) -> Key {
         let key = (alert.check.clone(), top.to_string());
-        if self.open.contains_key(&key) {
+        let knows_it = |incident: &Incident| incident.hosts.contains_key(&alert.host);
+        if self.open.get(&key).is_some_and(knows_it) {
             return key;
         }
         let has_it = |incident: &Incident| {
-            incident.check == alert.check
+            is_about(incident, &alert.check)
                 && incident.hosts.get(&alert.host).is_some_and(|trouble| trouble.state.is_open())
         };
         let found = self.open.iter().find(|(_, incident)| has_it(incident));
@@ -172,6 +174,15 @@ impl Incidents {
         // Nothing to tell is not told: silence is what people expect of a day without trouble.
         let what = (!open.is_empty() || !past.is_empty()).then_some(What::Digest { open, past, left_out })?;
         Some(Notice { key: format!("digest-{}", now.as_second()), at: now, what })
+    }
+}
+
+fn is_about(incident: &Incident, subject: &Subject) -> bool {
+    match (&incident.check, subject) {
+        (Subject::Check(of), Subject::Check(id)) if of.set.is_empty() => {
+            of.name == id.name || id.is_written(&of.name)
+        }
+        (of, subject) => of == subject,
     }
 }
 

@@ -4,8 +4,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::check::id::CheckId;
 use crate::domain::notify::channel::{Only, Way};
 use crate::domain::notify::notice::About;
+
+fn named(check: &str) -> Subject {
+    Subject::Check(CheckId::new("set", check))
+}
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -23,7 +28,7 @@ fn channel() -> Channel {
 
 fn alert(seconds: i64, host: &str, change: AlertChange) -> Alert {
     let text = format!("{change:?}");
-    Alert { at: at(seconds), host: host.into(), group: "prod.web".into(), check: "http".into(), change, text }
+    Alert { at: at(seconds), host: host.into(), group: "prod.web".into(), check: named("http"), change, text }
 }
 
 fn problem(verdict: Verdict) -> AlertChange {
@@ -236,7 +241,7 @@ fn an_incident_ends_whatever_its_group_is_called_by_then_and_silence_is_no_recov
 #[test]
 fn incidents_are_by_check_and_file_and_each_has_a_thread() {
     let place = |check: &str, group: &str| Alert {
-        check: check.into(),
+        check: named(check),
         group: group.into(),
         ..alert(0, "w1", problem(Critical))
     };
@@ -255,6 +260,35 @@ fn incidents_are_by_check_and_file_and_each_has_a_thread() {
     let narrow = Only { groups: vec!["prod.web".into()], checks: vec!["disk".into()], ..Only::default() };
     let narrow = Channel { only: narrow, ..channel() };
     assert_eq!(super::tests::told(&narrow, &alerts, 100).len(), 1);
+}
+
+#[test]
+fn what_an_earlier_build_opened_without_a_set_ends_with_the_check_that_it_was() {
+    let of = |subject: Subject, alert: Alert| Alert { check: subject, ..alert };
+    let old = || Subject::Check(CheckId::new("", "http"));
+    let opened = of(old(), alert(0, "w1", problem(Critical)));
+    let other = of(named("http"), alert(60, "w2", problem(Critical)));
+    let over = of(named("http"), alert(90, "w1", Recovery));
+    let told = told(&channel(), &[opened, other, over], 1_000);
+    let told: Vec<String> = told
+        .iter()
+        .map(|(_, notice)| {
+            let about = about(notice);
+            format!("{} {} {:?}", about.check, about.hosts, about.kind)
+        })
+        .collect();
+    assert_eq!(told, ["http w1 Opened", "set/http w2 Opened", "http w1 Recovered"]);
+}
+
+#[test]
+fn a_channel_for_a_name_hears_of_each_check_that_has_it_and_of_the_contact_by_its_own_word() {
+    let only = |word: &str| Only { checks: vec![word.into()], ..Only::default() };
+    let is_about = |word: &str, subject: Subject| {
+        only(word).is_about(&Alert { check: subject, ..alert(0, "w1", problem(Critical)) })
+    };
+    let api = || Subject::Check(CheckId::new("api", "up"));
+    assert!(is_about("up", api()) && is_about("api/up", api()) && !is_about("http/up", api()));
+    assert!(is_about("reachable", Subject::Contact) && !is_about("up", Subject::Contact));
 }
 
 #[test]

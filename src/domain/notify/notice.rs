@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::base::outcome::Verdict;
+use crate::domain::watch::subject::Subject;
 
 /// One message, for one channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,7 +61,8 @@ pub struct About {
     pub thread: String,
     /// No message on it came before this one.
     pub first: bool,
-    pub check: String,
+    #[serde(flatten)]
+    pub check: Subject,
     pub group: String,
     pub since: Timestamp,
     /// The worst that there is; ok when it is over.
@@ -109,7 +111,8 @@ pub struct Acknowledged {
 /// An incident as a line of a digest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
-    pub check: String,
+    #[serde(flatten)]
+    pub check: Subject,
     pub group: String,
     pub hosts: String,
     pub verdict: Verdict,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::checking::{Asked, alone, checks_named, made_for, snapshots};
+use super::checking::{Asked, alone, checks_of, ids_of, made_for, snapshots};
 use super::plan::{HostPlan, Kind, Plan, World, vars_of};
 use super::planner::{bare_host, everything_at_once, seat};
 use super::size::Sizes;
@@ -11,6 +11,7 @@ use crate::domain::ask::command::{Params, Title};
 use crate::domain::base::name::{HostName, nearest};
 use crate::domain::base::shared::Shared;
 use crate::domain::check::check::Check;
+use crate::domain::check::id::{CheckId, Misnamed, all_named};
 use crate::domain::inventory::selector::select;
 use crate::domain::task::facts;
 use crate::domain::task::hook::Hooks;
@@ -30,9 +31,11 @@ pub fn plan_check(
 ) -> Result<Plan, String> {
     let names = select(world.inventory, selector)?;
     check_given(world, params)?;
+    let asked_for = name.map(|name| checks_asked(world, selector, &names, name)).transpose()?;
+    let is_asked = |check: &&Check| asked_for.as_ref().is_none_or(|ids| ids.contains(&check.id()));
     let (mut hosts, mut asked, mut sizes) = (BTreeMap::new(), Vec::new(), Sizes::default());
     for host in names.iter().filter_map(|name| world.inventory.host(name)) {
-        let checks = checks_named(world, host, name);
+        let checks: Vec<&Check> = checks_of(world, host).into_iter().filter(is_asked).collect();
         if checks.is_empty() {
             continue;
         }
@@ -42,7 +45,7 @@ pub fn plan_check(
         let render = |check: &Check| {
             refuse_scripts(check, params)?;
             made_for(world, host, check, &vars).map_err(|why| {
-                format!("{}: check `{}`: {why}; try: check {selector} NAME=VALUE", host.name, check.name)
+                format!("{}: check `{}`: {why}; try: check {selector} NAME=VALUE", host.name, check.id())
             })
         };
         let own = alone(&checks).into_iter().map(render).collect::<Result<Vec<_>, String>>()?;
@@ -53,7 +56,7 @@ pub fn plan_check(
     }
     let names: Vec<HostName> = names.into_iter().filter(|name| hosts.contains_key(name)).collect();
     if names.is_empty() {
-        return Err(no_checks(world, selector, name));
+        return Err(format!("no host of `{selector}` has checks; try: checks = [\"...\"] in its group"));
     }
     let about = [selector].into_iter().chain(name).collect::<Vec<_>>().join(" ");
     let title = Title::of_words(&format!("check {about}"), params);
@@ -157,26 +160,43 @@ fn refuse_scripts(check: &Check, given: &Params) -> Result<(), String> {
         Some(name) => Err(format!(
             "check `{}` takes `{name}` as a command (`| script`), and a check is given no commands; try: {name} as a var \
              of the hosts",
-            check.name
+            check.id()
         )),
         None => Ok(()),
     }
 }
 
-fn no_checks(world: &World<'_>, selector: &str, name: Option<&str>) -> String {
-    let Some(name) = name else {
-        return format!("no host of `{selector}` has checks; try: checks = [\"...\"] in its group");
-    };
-    let known = world.checks.iter().flat_map(|(set, checks)| {
-        std::iter::once(set.as_str()).chain(checks.iter().map(|check| check.name.as_str()))
-    });
-    let known: Vec<&str> = known.collect();
-    let guess = nearest(name, known.iter().copied())
-        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-    format!(
-        "no host of `{selector}` has a check or set of checks `{name}`{guess} (known: {})",
-        known.join(", ")
-    )
+/// What `name` stands for among the checks of the hosts: a set, or one check.
+fn checks_asked(
+    world: &World<'_>,
+    selector: &str,
+    hosts: &[HostName],
+    name: &str,
+) -> Result<BTreeSet<CheckId>, String> {
+    let hosts = hosts.iter().filter_map(|name| world.inventory.host(name));
+    let known = ids_of(world, hosts);
+    all_named(name, &known).map_err(|misnamed| match misnamed {
+        Misnamed::Ambiguous(why) => why,
+        Misnamed::Unknown => {
+            let known = known_names(world.checks.values().flatten());
+            let guess = nearest(name, known.iter().map(String::as_str))
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let known = known.join(", ");
+            format!("no host of `{selector}` has a check or set of checks `{name}`{guess} (known: {known})")
+        }
+    })
+}
+
+/// Sets with their checks, as they may be written.
+pub fn known_names<'a>(checks: impl Iterator<Item = &'a Check>) -> Vec<String> {
+    let mut names = Vec::new();
+    for check in checks {
+        if !names.contains(&check.set) {
+            names.push(check.set.clone());
+        }
+        names.push(check.id().to_string());
+    }
+    names
 }
 
 /// Plans `balancer drain web01 because ...` and `balancer enable web01`.

@@ -6,17 +6,20 @@ use super::plan::{Member, Snapshot, World, vars_of};
 use crate::domain::base::name::HostName;
 use crate::domain::check::across::{Across, Scope};
 use crate::domain::check::check::{Check, From};
+use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::{Endpoint, Host};
 use crate::domain::inventory::selector::select;
 use crate::domain::value::template::Vars;
 
-/// The checks of a host: all, or those of a set or with a name.
-pub fn checks_named<'a>(world: &World<'a>, host: &Host, name: Option<&str>) -> Vec<&'a Check> {
-    let sets = host.checks.iter().filter_map(|set| world.checks.get_key_value(set));
-    let all = sets.flat_map(|(set, checks)| checks.iter().map(move |check| (set, check)));
-    all.filter(|(set, check)| name.is_none_or(|name| *set == name || check.name == name))
-        .map(|(_, check)| check)
-        .collect()
+/// The checks of a host, in the order of its sets.
+pub fn checks_of<'a>(world: &World<'a>, host: &Host) -> Vec<&'a Check> {
+    host.checks.iter().filter_map(|set| world.checks.get(set)).flatten().collect()
+}
+
+/// What tells the checks of these hosts apart.
+pub fn ids_of<'h>(world: &World<'_>, hosts: impl Iterator<Item = &'h Host>) -> BTreeSet<CheckId> {
+    let sets: BTreeSet<&String> = hosts.flat_map(|host| &host.checks).collect();
+    sets.into_iter().filter_map(|set| world.checks.get(set)).flatten().map(Check::id).collect()
 }
 
 /// The check as it is run for one host: rendered, with the places that it looks from.
@@ -58,17 +61,17 @@ pub struct Asked<'a> {
 /// Every snapshot that these hosts belong to. All hosts that a check compares are looked at, whether they are
 /// asked about or not: without them there is nothing to compare with.
 pub fn snapshots(world: &World<'_>, asked: &[Asked<'_>]) -> Result<Vec<Snapshot>, String> {
-    let mut found: BTreeMap<(String, String), Snapshot> = BTreeMap::new();
+    let mut found: BTreeMap<(CheckId, String), Snapshot> = BTreeMap::new();
     for one in asked {
         for check in &one.checks {
             let Some(across) = &check.across else { continue };
             let scope = scope_of(across, one.host);
-            let key = (check.name.clone(), scope.clone());
+            let key = (check.id(), scope.clone());
             if !found.contains_key(&key) {
                 found.insert(key.clone(), snapshot(world, check, across, &scope)?);
             }
             let own = made_for(world, one.host, check, &one.vars)
-                .map_err(|why| format!("{}: check `{}`: {why}", one.host.name, check.name))?;
+                .map_err(|why| format!("{}: check `{}`: {why}", one.host.name, check.id()))?;
             if let (Some(snapshot), Some(across)) = (found.get_mut(&key), &own.across) {
                 snapshot.rule = across.rule.clone();
                 let member = Member { endpoint: one.host.endpoint.clone(), check: own, broken: None };
@@ -90,9 +93,10 @@ pub fn scope_of(across: &Across, host: &Host) -> String {
 
 fn snapshot(world: &World<'_>, check: &Check, across: &Across, scope: &str) -> Result<Snapshot, String> {
     let names =
-        select(world.inventory, scope).map_err(|why| format!("check `{}`: `across`: {why}", check.name))?;
+        select(world.inventory, scope).map_err(|why| format!("check `{}`: `across`: {why}", check.id()))?;
     let hosts = names.iter().filter_map(|name| world.inventory.host(name));
-    let has_it = |host: &&Host| checks_named(world, host, None).iter().any(|own| own.name == check.name);
+    let id = check.id();
+    let has_it = |host: &&Host| checks_of(world, host).iter().any(|own| own.id() == id);
     let member = |host: &Host| {
         let vars = vars_of(host, world.present_task(host), &world.present_params(host));
         // A host of which too little is known is not left out: without it the others do not stand for all.
@@ -103,5 +107,5 @@ fn snapshot(world: &World<'_>, check: &Check, across: &Across, scope: &str) -> R
         (host.name.clone(), Member { endpoint: host.endpoint.clone(), check, broken })
     };
     let members: BTreeMap<HostName, Member> = hosts.filter(has_it).map(member).collect();
-    Ok(Snapshot { check: check.name.clone(), rule: across.rule.clone(), members, told: BTreeSet::new() })
+    Ok(Snapshot { check: id, rule: across.rule.clone(), members, told: BTreeSet::new() })
 }

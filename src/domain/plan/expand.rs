@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::given::check_params;
 use super::plan::{Tags, World, with_previous};
+use crate::domain::check::check::Check;
+use crate::domain::check::id::{CheckId, Misnamed, one_named};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::inventory::selector::select;
 use crate::domain::task::body::StepBody;
@@ -322,11 +324,16 @@ impl Expansion<'_> {
         Ok(())
     }
 
-    fn check(&self, name: &str, vars: &Vars) -> Result<crate::domain::check::check::Check, String> {
-        let mut all = self.world.checks.values().flatten();
-        let check =
-            all.find(|check| check.name == name).ok_or_else(|| format!("no check is called `{name}`"))?;
-        check.render(vars).map_err(|why| format!("check `{name}`: {why}"))
+    fn check(&self, name: &str, vars: &Vars) -> Result<Check, String> {
+        let all = || self.world.checks.values().flatten();
+        let ids: Vec<CheckId> = all().map(Check::id).collect();
+        let unknown = || format!("no check is called `{name}`");
+        let id = one_named(name, &ids).map_err(|misnamed| match misnamed {
+            Misnamed::Unknown => unknown(),
+            Misnamed::Ambiguous(why) => why,
+        })?;
+        let check = all().find(|check| check.id() == id).ok_or_else(unknown)?;
+        check.render(vars).map_err(|why| format!("check `{id}`: {why}"))
     }
 
     fn append_handlers(&mut self) -> Result<(), String> {

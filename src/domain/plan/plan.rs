@@ -14,6 +14,7 @@ use crate::domain::base::name::HostName;
 use crate::domain::base::shared::Shared;
 use crate::domain::check::across::Rule;
 use crate::domain::check::check::Check;
+use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::{Balancer, Endpoint, Host, Inventory};
 use crate::domain::task::hook::Hooks;
 use crate::domain::task::task::{Files, Rollout, Source, Step, Task};
@@ -139,7 +140,8 @@ pub struct HostPlan {
 /// Hosts that are looked at together, at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    pub check: String,
+    #[serde(flatten)]
+    pub check: CheckId,
     pub rule: Rule,
     pub members: BTreeMap<HostName, Member>,
     /// Those of them that are told what it came to; the others are only compared with.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::checking::{self, alone, checks_named, made_for, snapshots};
+use super::checking::{self, alone, checks_of, made_for, snapshots};
 use super::expand::{Expanded, Knowing, expand};
 use super::given::{check_params, not_kept, without_secrets};
 use super::plan::{HostPlan, Kind, Plan, Seat, Tags, World, secret_names, vars_of};
@@ -188,7 +188,7 @@ fn compared<'a>(world: &World<'a>, task: &Task, each: &[Asked]) -> Vec<checking:
     let asked = each.iter().filter_map(|(name, params)| Some((world.inventory.host(name)?, params)));
     let asked = asked.map(|(host, params)| checking::Asked {
         host,
-        checks: checks_named(world, host, None),
+        checks: checks_of(world, host),
         vars: vars_of(host, Some(task), params),
     });
     asked.collect()
@@ -270,9 +270,9 @@ fn plan_host(
         let vars = if needs_vars { vars } else { Vars::new() };
         return Ok(HostPlan { steps: steps.into(), vars: vars.into(), ..bare_host(host) });
     }
-    let checks = alone(&checks_named(world, host, None));
+    let checks = alone(&checks_of(world, host));
     let named = |check: &Check, vars: &Vars| {
-        made_for(world, host, check, vars).map_err(|why| format!("check `{}`: {why}", check.name))
+        made_for(world, host, check, vars).map_err(|why| format!("check `{}`: {why}", check.id()))
     };
     let checks_back = checks_back(world, host, task, &checks);
     let release =

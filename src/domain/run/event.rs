@@ -8,6 +8,7 @@ use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::{End, Failure, Outcome, RunOutcome};
 use crate::domain::base::output::Output;
 use crate::domain::check::check::CheckResult;
+use crate::domain::check::id::CheckId;
 use crate::domain::task::hook::Hook;
 
 /// One fact. `seq` has no gaps within the store and orders everything. `at` is what people read, and what
@@ -129,14 +130,16 @@ pub enum EventKind {
     /// These hosts, and those that they are compared with, are looked at together.
     SnapshotStarted {
         snapshot: usize,
-        check: String,
+        #[serde(flatten)]
+        check: CheckId,
         hosts: Vec<HostName>,
     },
     /// `results` are those of `hosts`, in their order. All looks lie within
     /// `spread_ms`.
     SnapshotEnded {
         snapshot: usize,
-        check: String,
+        #[serde(flatten)]
+        check: CheckId,
         hosts: Vec<HostName>,
         results: Vec<CheckResult>,
         spread_ms: u64,

@@ -373,7 +373,7 @@ fn a_gate_that_found_nothing_out_counts_as_the_rollout_says() {
     let asked =
         World { wishes: vec![(Wish::Resume, "ann"), (Wish::Cancel { now: false }, "ann")], ..silent() };
     let story = play(counting(UnknownIs::Unknown), &asked);
-    let why = "the gate of h1 is inconclusive: check `answers`: seen";
+    let why = "the gate of h1 is inconclusive: check `http/answers`: seen";
     assert_eq!(pauses(&story), [why, why], "it is looked at again when somebody says so");
     assert_eq!(gate_looks(&story), 3, "and once more when the run is cancelled");
     assert_eq!(ends(&story), "held not-started");
@@ -385,7 +385,7 @@ pub(super) fn compared(mut plan: Plan) -> Plan {
         (name.clone(), Member { endpoint, check: plan.hosts[name].checks[0].clone(), broken: None })
     };
     let snapshot = Snapshot {
-        check: "same".into(),
+        check: CheckId::new("http", "same"),
         rule: Rule::Same,
         members: plan.hosts.keys().map(member).collect(),
         told: plan.hosts.keys().cloned().collect(),

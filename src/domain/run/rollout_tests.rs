@@ -15,6 +15,7 @@ use crate::domain::base::outcome::{End, FailureKind, Verdict};
 use crate::domain::base::outcome::{Failure, Outcome, RunOutcome};
 use crate::domain::base::output::Output;
 use crate::domain::check::check::{Check, CheckResult, UnknownIs};
+use crate::domain::check::id::CheckId;
 use crate::domain::check::probe::{Expect, Probe};
 use crate::domain::inventory::inventory::{Balancer, Driver, Endpoint, Nginx, NginxStyle};
 use crate::domain::plan::plan::HostPlan;
@@ -38,7 +39,7 @@ fn step(name: &str, template: &str) -> Step {
 
 fn check() -> Check {
     let probe = Probe::Run { command: "true".into(), expect: Expect::default() };
-    Check::new("answers", probe, Duration::from_secs(1))
+    Check::new(&CheckId::new("http", "answers"), probe, Duration::from_secs(1))
 }
 
 fn host_plan(name: &str) -> HostPlan {
@@ -222,7 +223,7 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
                 }
                 _ => Verdict::Ok,
             };
-            let result = CheckResult::new("answers", verdict, "seen");
+            let result = CheckResult::new(CheckId::new("http", "answers"), verdict, "seen");
             EventKind::ChecksEnded { host, stage, results: vec![result] }
         }
         Effect::Snapshot { snapshot, hosts } => {
@@ -230,9 +231,17 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
                 Some(Trouble::OutOfLine) => Verdict::Critical,
                 _ => Verdict::Ok,
             };
-            let results =
-                hosts.iter().map(|host| CheckResult::new("same", verdict(host), "compared")).collect();
-            EventKind::SnapshotEnded { snapshot, check: "same".into(), hosts, results, spread_ms: 3 }
+            let results = hosts
+                .iter()
+                .map(|host| CheckResult::new(CheckId::new("http", "same"), verdict(host), "compared"))
+                .collect();
+            EventKind::SnapshotEnded {
+                snapshot,
+                check: CheckId::new("http", "same"),
+                hosts,
+                results,
+                spread_ms: 3,
+            }
         }
     }
 }
@@ -697,7 +706,7 @@ fn what_the_last_look_could_not_see_is_unknown() {
     );
     assert_eq!((ends(&story).as_str(), story.run.outcome), ("unknown", Some(RunOutcome::NeedsPerson)));
     let Phase::Settled { why, .. } = &story.run.hosts[&HostName::from("h1")].phase else { panic!() };
-    assert_eq!(why, "it took the release over and is in rotation, but check `answers` is unknown: seen");
+    assert_eq!(why, "it took the release over and is in rotation, but check `http/answers` is unknown: seen");
 }
 
 #[test]

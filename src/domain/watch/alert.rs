@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Verdict;
-
-/// The check that a host has without anybody writing it: it can be reached.
-pub const REACHABLE: &str = "reachable";
+use crate::domain::watch::subject::Subject;
 
 /// A hard change of one check on one host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,8 +15,8 @@ pub struct Alert {
     pub host: HostName,
     /// The group of the host, as `prod.web`.
     pub group: String,
-    /// The name of the check; [`REACHABLE`] for the host itself.
-    pub check: String,
+    #[serde(flatten)]
+    pub check: Subject,
     pub change: AlertChange,
     /// What was seen.
     pub text: String,

@@ -3,5 +3,6 @@
 pub mod alert;
 pub mod roll;
 pub mod roster;
+pub mod subject;
 pub mod watched;
 pub mod watchlist;

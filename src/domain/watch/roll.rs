@@ -1,12 +1,16 @@
 //! The roll: how everything that is watched stands at one moment. A value for screens, `status` and `metrics`; the
 //! state that it is taken from is in `roster`.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::subject::{REACHABLE, Subject};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::perf::Reading;
+use crate::domain::check::id::CheckId;
 
 /// Everything that is watched, hosts in the order of the inventory, checks in that of their host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -21,8 +25,8 @@ pub struct Line {
     pub host: HostName,
     /// The group of the host, as `prod.web`.
     pub group: String,
-    /// [`super::alert::REACHABLE`] for the host itself.
-    pub check: String,
+    #[serde(flatten)]
+    pub check: Subject,
     /// What was seen last; `None` until it was looked at for the first time.
     pub verdict: Option<Verdict>,
     /// Seen as often as it takes to be believed; a problem that is not is soft.
@@ -103,10 +107,82 @@ pub struct Downtime {
     /// As the operator wrote it; which hosts these are was decided then.
     pub selector: String,
     pub hosts: Vec<HostName>,
-    /// A check, or a set of checks; all of them without it.
-    pub check: Option<String>,
+    #[serde(flatten)]
+    pub of: Covered,
     pub from: Timestamp,
     pub until: Timestamp,
+}
+
+/// What of a host a downtime is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "CoveredForm", into = "CoveredForm")]
+pub enum Covered {
+    All,
+    Contact,
+    Set(String),
+    Check(CheckId),
+    /// A check or a set, as an earlier build kept what an operator had written.
+    Word(String),
+}
+
+/// As it is written.
+#[derive(Serialize, Deserialize)]
+struct CoveredForm {
+    #[serde(default)]
+    set: Option<String>,
+    #[serde(default)]
+    check: Option<String>,
+}
+
+impl From<CoveredForm> for Covered {
+    fn from(CoveredForm { set, check }: CoveredForm) -> Covered {
+        match (set, check) {
+            (None, None) => Covered::All,
+            (Some(set), None) => Covered::Set(set),
+            (Some(set), Some(check)) => Covered::Check(CheckId::new(&set, &check)),
+            (None, Some(word)) if word == REACHABLE => Covered::Contact,
+            (None, Some(word)) => Covered::Word(word),
+        }
+    }
+}
+
+impl From<Covered> for CoveredForm {
+    fn from(covered: Covered) -> CoveredForm {
+        let (set, check) = match covered {
+            Covered::All => (None, None),
+            Covered::Contact => (None, Some(REACHABLE.into())),
+            Covered::Set(set) => (Some(set), None),
+            Covered::Check(id) => (Some(id.set.to_string()), Some(id.name.to_string())),
+            Covered::Word(word) => (None, Some(word)),
+        };
+        CoveredForm { set, check }
+    }
+}
+
+impl Covered {
+    /// True when the downtime holds for it.
+    pub fn covers(&self, subject: &Subject) -> bool {
+        match (self, subject) {
+            (Covered::All, _) | (Covered::Contact, Subject::Contact) => true,
+            (Covered::Set(set), Subject::Check(id)) => **set == *id.set,
+            (Covered::Check(covered), Subject::Check(id)) => covered == id,
+            (Covered::Word(word), Subject::Check(id)) => {
+                **word == *id.name || **word == *id.set || id.is_written(word)
+            }
+            (_, Subject::Contact) | (Covered::Contact, Subject::Check(_)) => false,
+        }
+    }
+}
+
+impl fmt::Display for Covered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Covered::All => f.write_str("all"),
+            Covered::Contact => f.write_str(REACHABLE),
+            Covered::Set(word) | Covered::Word(word) => f.write_str(word),
+            Covered::Check(id) => id.fmt(f),
+        }
+    }
 }
 
 /// One look, as it is kept.
@@ -141,7 +217,8 @@ pub struct Changed {
 /// What is kept of one check on one host, oldest first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct History {
-    pub check: String,
+    #[serde(flatten)]
+    pub check: Subject,
     pub samples: Vec<Sample>,
     pub changes: Vec<Changed>,
 }

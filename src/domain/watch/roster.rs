@@ -1,7 +1,7 @@
 //! Everything that is watched: which check on which host is due, what may begin, what a look at it changes, and who
 //! is told. A value without a clock: `watch.rs` gives it the time, takes the looks and keeps what comes out.
 //!
-//! A host that cannot be reached is one problem, of the check `reachable`, which every host has. It is found by looks
+//! A host that cannot be reached is one problem, of its contact, which every host has. It is found by looks
 //! of other checks that made no contact, and then looked at by itself; meanwhile nothing else of the host is looked at,
 //! and what its checks told stands. The same holds one floor higher: hosts behind a jump host wait for it.
 
@@ -20,10 +20,12 @@ use jiff::tz::TimeZone;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::schedule::{Spread, Watching};
 use crate::domain::check::check::Check;
+use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::plan::plan::Snapshot;
 use crate::domain::watch::alert::Alert;
 use crate::domain::watch::roll::{Changed, Downtime, Line, Pace, Roll, Sample};
+use crate::domain::watch::subject::Subject;
 use crate::domain::watch::watched::{Flapping, Watched};
 
 /// What could not be looked at in its time is looked at within this long afterwards.
@@ -55,17 +57,16 @@ pub struct Wanted {
 /// One check of it.
 #[derive(Clone, Debug)]
 pub struct WantedCheck {
-    pub name: Arc<str>,
-    pub set: Arc<str>,
+    pub id: CheckId,
     pub watching: Arc<Watching>,
     pub what: What,
 }
 
-/// A check on a host, by name.
+/// A check on a host, or the host itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     pub host: HostName,
-    pub check: Arc<str>,
+    pub check: Subject,
 }
 
 /// A look that is to be taken.
@@ -116,7 +117,7 @@ impl Batch {
 /// Where a check stands here: host, and check of that host.
 type Place = (u32, u32);
 
-/// The place of `reachable` among the checks of a host.
+/// The place of the contact among the checks of a host.
 const CONTACT: u32 = 0;
 
 /// See the module.
@@ -164,7 +165,6 @@ struct Node {
 #[derive(Debug)]
 struct Spot {
     key: Key,
-    set: Arc<str>,
     what: What,
     watching: Arc<Watching>,
     spread: Spread,
@@ -367,7 +367,7 @@ impl Roster {
         Line {
             host: node.name.clone(),
             group: node.group.clone(),
-            check: spot.key.check.to_string(),
+            check: spot.key.check.clone(),
             verdict: state.verdict,
             hard: !state.is_soft(),
             attempt: state.attempt,

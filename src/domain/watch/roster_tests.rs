@@ -9,8 +9,9 @@ use super::*;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::schedule::Rhythm;
 use crate::domain::check::check::CheckResult;
-use crate::domain::watch::alert::{AlertChange, REACHABLE};
-use crate::domain::watch::roll::{Ack, Quiet};
+use crate::domain::watch::alert::AlertChange;
+use crate::domain::watch::roll::{Ack, Covered, Quiet};
+use crate::domain::watch::subject::REACHABLE;
 
 fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -25,10 +26,17 @@ fn endpoint(name: &str, via: Option<&str>) -> Endpoint {
     Endpoint { name: name.into(), address: name.into(), port: 22, login: "d".into(), via }
 }
 
+fn id(name: &str) -> CheckId {
+    CheckId::new("set", name)
+}
+
+fn subject(name: &str) -> Subject {
+    if name == REACHABLE { Subject::Contact } else { Subject::Check(id(name)) }
+}
+
 fn wanted(name: &str, via: Option<&str>, checks: &[&str]) -> Wanted {
     let check = |name: &&str| WantedCheck {
-        name: (*name).into(),
-        set: "set".into(),
+        id: id(name),
         watching: Arc::new(Watching {
             depends_on: if *name == "page" { vec!["http".into()] } else { vec![] },
             ..Watching::new(Rhythm::Every(Duration::from_secs(60)))
@@ -45,7 +53,7 @@ fn wanted(name: &str, via: Option<&str>, checks: &[&str]) -> Wanted {
 }
 
 fn key(host: &str, check: &str) -> Key {
-    Key { host: host.into(), check: check.into() }
+    Key { host: host.into(), check: subject(check) }
 }
 
 /// A roster, and what its hosts answer.
@@ -71,13 +79,14 @@ impl World {
     fn answer(&self, look: &Look) -> CheckResult {
         let up = |host: &str| !self.down.contains(&host);
         let via = look.endpoint.via.as_ref().is_none_or(|via| up(via.name.as_str()));
-        let (host, check) = (look.key.host.as_str(), &*look.key.check);
+        let (host, check) = (look.key.host.as_str(), &look.key.check);
+        let id = look.key.check.check().cloned().unwrap_or_default();
         if !up(host) || !via {
-            let lost = CheckResult::new(check, Verdict::Critical, "no contact");
+            let lost = CheckResult::new(id, Verdict::Critical, "no contact");
             return CheckResult { no_contact: true, ..lost };
         }
-        let bad = self.bad.iter().any(|(bad_host, bad)| *bad_host == host && *bad == check);
-        CheckResult::new(check, if bad { Verdict::Critical } else { Verdict::Ok }, "seen")
+        let bad = self.bad.iter().any(|(bad_host, bad)| *bad_host == host && subject(bad) == *check);
+        CheckResult::new(id, if bad { Verdict::Critical } else { Verdict::Ok }, "seen")
     }
 
     /// Lets time go by, and takes every look at once.
@@ -103,7 +112,7 @@ impl World {
                 AlertChange::Problem { verdict } => verdict.word().to_string(),
                 other => format!("{other:?}").split([' ', '{']).next().unwrap().to_lowercase(),
             };
-            self.told.push((self.now, format!("{} {} {change}", alert.host, alert.check)));
+            self.told.push((self.now, format!("{} {} {change}", alert.host, alert.check.row().1)));
         }
         batch
     }
@@ -120,7 +129,7 @@ impl World {
             why: "new disk".into(),
             selector: host.into(),
             hosts: vec![host.into()],
-            check: check.map(String::from),
+            of: check.map_or(Covered::All, |word| Covered::Word(word.into())),
             from: time(self.now),
             until: time(self.now + seconds),
         };
@@ -136,7 +145,10 @@ impl World {
 
     fn line(&self, host: &str, check: &str) -> Line {
         let roll = self.roster.roll(time(self.now));
-        roll.lines.into_iter().find(|line| line.host.as_str() == host && line.check == check).unwrap()
+        roll.lines
+            .into_iter()
+            .find(|line| line.host.as_str() == host && line.check == subject(check))
+            .unwrap()
     }
 }
 
@@ -233,7 +245,7 @@ fn what_depends_on_a_check_is_silent_while_that_is_not_ok() {
     world.bad = vec![("web1", "http"), ("web1", "page")];
     world.run(600);
     assert_eq!(world.told(), ["web1 http critical"]);
-    assert_eq!(world.line("web1", "page").quiet, Some(Quiet::DependsOn { on: "http".into() }));
+    assert_eq!(world.line("web1", "page").quiet, Some(Quiet::DependsOn { on: "set/http".into() }));
     // It came back with the other one: nobody hears of it.
     world.bad.clear();
     world.run(120);
@@ -330,7 +342,7 @@ fn a_host_has_few_looks_at_once_and_all_have_a_limit() {
     while let Some(look) = begun.pop() {
         let of_host = begun.iter().filter(|other| other.key.host == look.key.host).count();
         assert!(of_host < 2, "{begun:?}");
-        roster.took(&look.key, time(120), CheckResult::new("", Verdict::Ok, ""), time(120));
+        roster.took(&look.key, time(120), CheckResult::new(CheckId::default(), Verdict::Ok, ""), time(120));
         seen += 1;
         begun.extend(std::iter::from_fn(|| roster.next_look(time(120))));
         assert!(begun.len() <= 3);
@@ -351,14 +363,16 @@ fn another_configuration_goes_on_where_the_old_one_was() {
     let next = world.line("web1", "disk").next_at;
     // While one is looked at, its check and another host leave.
     let look = loop {
-        world.run(1);
         world.now += 1;
-        if let Some(look) = world.roster.next_look(time(world.now)) {
-            break look;
+        let now = time(world.now);
+        match world.roster.next_look(now) {
+            Some(look) if look.key == key("web1", "disk") => break look,
+            Some(look) => world.roster.took(&look.key, now, world.answer(&look), now),
+            None => {}
         }
     };
     world.roster.take_over(settings(), vec![wanted("web1", None, &["http", "ntp"])], time(world.now));
-    let result = CheckResult::new("", Verdict::Ok, "");
+    let result = CheckResult::new(CheckId::default(), Verdict::Ok, "");
     world.roster.took(&look.key, time(world.now), result, time(world.now));
     let batch = world.collect();
     assert!(
@@ -394,13 +408,92 @@ fn a_restart_is_no_change() {
     assert_eq!(world.told(), ["web1 http recovery"]);
 }
 
+/// Two sets with a check of one name, each with its own body, or a set with a check called as the contact is.
+fn of_sets(ids: &[(&str, &str)]) -> Vec<Wanted> {
+    let mut host = wanted("web1", None, &[]);
+    host.checks = ids
+        .iter()
+        .map(|(set, name)| WantedCheck {
+            id: CheckId::new(set, name),
+            watching: Arc::new(Watching {
+                max_attempts: 1,
+                ..Watching::new(Rhythm::Every(Duration::from_secs(60)))
+            }),
+            what: What::Broken(format!("body of {set}").into()),
+        })
+        .collect();
+    vec![host]
+}
+
+#[test]
+fn two_checks_of_one_name_keep_their_bodies_and_states_apart() {
+    let mut roster = Roster::new(settings());
+    let sets = [("http", "up"), ("api", "up"), ("api", "reachable")];
+    roster.begin_with(of_sets(&sets), HashMap::new(), vec![], time(0));
+    roster.render_again(of_sets(&sets), time(0));
+    let mut bodies = BTreeMap::new();
+    while let Some(look) = roster.next_look(time(60)) {
+        if let What::Broken(body) = &look.what {
+            bodies.insert(look.key.check.to_string(), body.to_string());
+        }
+        let verdict = if look.key.check == Subject::Check(CheckId::new("http", "up")) {
+            Verdict::Critical
+        } else {
+            Verdict::Ok
+        };
+        roster.took(&look.key, time(60), CheckResult::new(CheckId::default(), verdict, "seen"), time(60));
+    }
+    let bodies: Vec<String> = bodies.into_iter().map(|(check, body)| format!("{check}: {body}")).collect();
+    assert_eq!(bodies, ["api/reachable: body of api", "api/up: body of api", "http/up: body of http"]);
+    // The order of sets does not matter to what is known.
+    let ack = Ack { by: "ann".into(), why: "known".into(), at: time(61) };
+    let http = Key { host: "web1".into(), check: CheckId::new("http", "up").into() };
+    roster.acknowledge(&http, ack).unwrap();
+    roster.take_over(settings(), of_sets(&[sets[1], sets[2], sets[0]]), time(62));
+    let known: Vec<String> = roster
+        .roll(time(62))
+        .lines
+        .iter()
+        .map(|line| format!("{}: {} {}", line.check, line.verdict.unwrap().word(), line.ack.is_some()))
+        .collect();
+    assert_eq!(
+        known,
+        ["reachable: ok false", "api/up: ok false", "api/reachable: ok false", "http/up: critical true"]
+    );
+    assert_eq!(roster.take_batch().gone, []);
+}
+
+#[test]
+fn a_downtime_is_of_one_check_of_a_set_or_of_the_contact() {
+    let ids = [("http", "up"), ("api", "up"), ("api", "reachable")];
+    let subjects: Vec<Subject> = ids
+        .iter()
+        .map(|(set, name)| Subject::Check(CheckId::new(set, name)))
+        .chain([Subject::Contact])
+        .collect();
+    let covered = |of: Covered| -> Vec<String> {
+        subjects.iter().filter(|subject| of.covers(subject)).map(Subject::to_string).collect()
+    };
+    assert_eq!(covered(Covered::All).len(), 4);
+    assert_eq!(covered(Covered::Contact), ["reachable"]);
+    assert_eq!(covered(Covered::Set("api".into())), ["api/up", "api/reachable"]);
+    assert_eq!(covered(Covered::Check(CheckId::new("http", "up"))), ["http/up"]);
+    // As earlier builds kept them.
+    let old = |text: &str| covered(serde_json::from_str(text).unwrap());
+    assert_eq!(old(r#"{"check":null}"#).len(), 4);
+    assert_eq!(old(r#"{"check":"reachable"}"#), ["reachable"]);
+    assert_eq!(old(r#"{"check":"api"}"#), ["api/up", "api/reachable"]);
+    assert_eq!(old(r#"{"check":"up"}"#), ["http/up", "api/up"]);
+    assert_eq!(old(r#"{"check":"api/up"}"#), ["api/up"]);
+}
+
 /// Hosts that are compared: the first has them all looked at.
 fn compared(names: &[&str]) -> Vec<Wanted> {
     let one = |at: usize, name: &&str| {
         let mut wanted = wanted(name, None, &["same"]);
         wanted.checks[0].what = match at {
             0 => What::Together(Arc::new(Snapshot {
-                check: "same".into(),
+                check: id("same"),
                 rule: crate::domain::check::across::Rule::Same,
                 members: BTreeMap::new(),
                 told: names.iter().map(|name| (*name).into()).collect(),
@@ -422,14 +515,16 @@ fn hosts_that_are_compared_are_looked_at_together() {
         let now = time(second);
         while let Some(look) = roster.next_look(now) {
             if matches!(look.what, What::Contact) {
-                let result = CheckResult::new("", Verdict::Critical, "gone");
+                let result = CheckResult::new(CheckId::default(), Verdict::Critical, "gone");
                 roster.took(&look.key, now, CheckResult { no_contact: true, ..result }, now);
                 continue;
             }
             assert!(matches!(look.what, What::Together(_)), "{look:?}");
             looks.push(second);
-            let result =
-                |verdict, no_contact| CheckResult { no_contact, ..CheckResult::new("", verdict, "") };
+            let result = |verdict, no_contact| CheckResult {
+                no_contact,
+                ..CheckResult::new(CheckId::default(), verdict, "")
+            };
             let results = [
                 ("web1".into(), result(Verdict::Ok, false)),
                 ("web2".into(), result(Verdict::Critical, false)),
@@ -438,7 +533,11 @@ fn hosts_that_are_compared_are_looked_at_together() {
             roster.took_together(&look.key, now, results.into(), now);
         }
         told.extend(
-            roster.take_batch().alerts.into_iter().map(|alert| format!("{} {}", alert.host, alert.check)),
+            roster
+                .take_batch()
+                .alerts
+                .into_iter()
+                .map(|alert| format!("{} {}", alert.host, alert.check.row().1)),
         );
     }
     assert_eq!(told, ["web2 same", "web3 same", format!("web3 {REACHABLE}").as_str()]);

@@ -1,5 +1,6 @@
 //! States of one check: tables of what is told, and what holds for any looks.
 
+use crate::domain::check::id::CheckId;
 use proptest::prelude::*;
 
 use super::*;
@@ -22,7 +23,7 @@ fn tell_all(state: &mut Watched, seen: &[Verdict], silence: Silence) -> Vec<Aler
         let at = state
             .last_at
             .map_or(time(0), |last| last.checked_add(std::time::Duration::from_secs(60)).unwrap());
-        state.took(CheckResult::new("http", *verdict, verdict.word()), at, &RULES);
+        state.took(CheckResult::new(CheckId::new("http", "http"), *verdict, verdict.word()), at, &RULES);
         told.extend(state.tell(silence));
     }
     told
@@ -51,7 +52,7 @@ fn changes_go_on_record_with_whether_they_are_believed() {
     let mut state = Watched::new(time(0));
     let mut take = |second, verdict| {
         state
-            .took(CheckResult::new("http", verdict, "words"), time(second), &RULES)
+            .took(CheckResult::new(CheckId::new("http", "http"), verdict, "words"), time(second), &RULES)
             .map(|it| (it.verdict, it.hard))
     };
     assert_eq!(take(1, Ok), Some((Ok, true)));
@@ -110,7 +111,7 @@ fn what_changes_too_often_is_told_once() {
     let mut percents = Vec::new();
     for look in 0..60 {
         let verdict = if look < 30 && look % 2 == 1 { Critical } else { Ok };
-        state.took(CheckResult::new("http", verdict, ""), time(look), &rules);
+        state.took(CheckResult::new(CheckId::new("http", "http"), verdict, ""), time(look), &rules);
         percents.push(state.changed_percent());
         told.extend(state.tell(Silence::No).map(|change| (look, change)));
     }
@@ -163,7 +164,7 @@ proptest! {
         let mut open: Option<Option<Verdict>> = None;
         for (second, (verdict, silence, ack)) in looks.into_iter().enumerate() {
             let at = time(second as i64);
-            state.took(CheckResult::new("c", verdict, ""), at, &RULES);
+            state.took(CheckResult::new(CheckId::new("http", "c"), verdict, ""), at, &RULES);
             let told = state.tell(silence);
             match (&told, silence) {
                 (Some(AlertChange::Dropped), Silence::Downtime) => {

@@ -8,6 +8,7 @@ use super::roster::{Wanted, WantedCheck, What};
 use crate::domain::base::name::HostName;
 use crate::domain::base::schedule::Watching;
 use crate::domain::check::check::{Check, Retry};
+use crate::domain::check::id::CheckId;
 use crate::domain::check::probe::{Log, Probe};
 use crate::domain::inventory::inventory::Host;
 use crate::domain::plan::checking::{Asked, made_for, snapshots};
@@ -23,7 +24,7 @@ pub fn wanted(world: &World<'_>) -> Vec<Wanted> {
         (!checks.is_empty()).then(|| Wanted { name: host.name.clone(), group, endpoint, checks })
     });
     let mut hosts: Vec<Wanted> = hosts.collect();
-    let found = compared.into_iter().flat_map(|(check, asked)| together(world, check, &asked)).collect();
+    let found = compared.into_iter().flat_map(|(check, asked)| together(world, &check, &asked)).collect();
     put_in(&mut hosts, &found);
     hosts
 }
@@ -38,25 +39,24 @@ fn as_looked_at(check: &Check, watching: Arc<Watching>) -> Arc<Watching> {
     }
 }
 
-/// The checks of a host; those that compare it with others go to `compared`, by name, and are put in later.
+/// The checks of a host; those that compare it with others go to `compared`, and are put in later.
 fn checks_of<'a>(
     world: &World<'a>,
     host: &'a Host,
-    compared: &mut BTreeMap<&'a str, Vec<Asked<'a>>>,
+    compared: &mut BTreeMap<CheckId, Vec<Asked<'a>>>,
 ) -> Vec<WantedCheck> {
-    let sets = host.checks.iter().filter_map(|set| world.checks.get_key_value(set));
-    let all = sets.flat_map(|(set, checks)| checks.iter().map(move |check| (set, check)));
-    let mut watched = all.filter_map(|(set, check)| Some((set, check, check.watching.clone()?))).peekable();
+    let all = host.checks.iter().filter_map(|set| world.checks.get(set)).flatten();
+    let mut watched = all.filter_map(|check| Some((check, check.watching.clone()?))).peekable();
     if watched.peek().is_none() {
         return Vec::new();
     }
     let vars = vars_of(host, world.present_task(host), &world.present_params(host));
     let mut checks = Vec::new();
-    for (set, check, watching) in watched {
+    for (check, watching) in watched {
         let what = match check.across {
             Some(_) => {
                 let asked = Asked { host, checks: vec![check], vars: vars.clone() };
-                compared.entry(&check.name).or_default().push(asked);
+                compared.entry(check.id()).or_default().push(asked);
                 What::Broken("it is compared with nobody".into())
             }
             // One look each time: what a gate waits for is what attempts are for here.
@@ -65,19 +65,14 @@ fn checks_of<'a>(
                 Err(why) => What::Broken(why.into()),
             },
         };
-        checks.push(WantedCheck {
-            name: check.name.as_str().into(),
-            set: set.as_str().into(),
-            watching: as_looked_at(check, watching),
-            what,
-        });
+        checks.push(WantedCheck { id: check.id(), watching: as_looked_at(check, watching), what });
     }
     checks
 }
 
 /// What each of the hosts is compared by: the first of those that belong together has them all looked at.
-fn together(world: &World<'_>, check: &str, asked: &[Asked<'_>]) -> Vec<((HostName, String), What)> {
-    let of = |host: &HostName, what| ((host.clone(), check.to_string()), what);
+fn together(world: &World<'_>, check: &CheckId, asked: &[Asked<'_>]) -> Vec<((HostName, CheckId), What)> {
+    let of = |host: &HostName, what| ((host.clone(), check.clone()), what);
     let snapshots = match snapshots(world, asked) {
         Ok(snapshots) => snapshots,
         Err(why) => {
@@ -96,10 +91,10 @@ fn together(world: &World<'_>, check: &str, asked: &[Asked<'_>]) -> Vec<((HostNa
     found
 }
 
-fn put_in(hosts: &mut [Wanted], found: &BTreeMap<(HostName, String), What>) {
+fn put_in(hosts: &mut [Wanted], found: &BTreeMap<(HostName, CheckId), What>) {
     for host in hosts {
         for check in &mut host.checks {
-            if let Some(what) = found.get(&(host.name.clone(), check.name.to_string())) {
+            if let Some(what) = found.get(&(host.name.clone(), check.id.clone())) {
                 check.what = what.clone();
             }
         }

@@ -10,10 +10,14 @@ use super::asked::{Asked, Ended, Refused, may_see};
 use crate::domain::ask::access::Granted;
 use crate::domain::base::name::{HostName, nearest};
 use crate::domain::base::outcome::Verdict;
+use crate::domain::check::check::Check;
+use crate::domain::check::id::{CheckId, Misnamed, all_named, one_named};
 use crate::domain::inventory::inventory::Inventory;
+use crate::domain::plan::adhoc::known_names;
 use crate::domain::run::record::RunSummary;
-use crate::domain::watch::roll::{Ack, Downtime, History, Line, Roll};
+use crate::domain::watch::roll::{Ack, Covered, Downtime, History, Line, Roll};
 use crate::domain::watch::roster::Key;
+use crate::domain::watch::subject::{REACHABLE, Subject};
 use crate::present::json;
 use crate::present::watching::{self, Reason};
 
@@ -82,8 +86,8 @@ impl Asked<'_> {
     /// What is kept of a host's checks, all that was seen so far included.
     async fn kept_of(&self, host: &HostName, check: Option<&str>) -> Result<Vec<History>, Ended> {
         self.desk.monitor.flush().await?;
-        let kept = self.desk.watches.history(host, None, LOOKS_SHOWN).await?;
-        let Some(check) = check else {
+        let kept = self.desk.watches.history(host, LOOKS_SHOWN).await?;
+        let Some(word) = check else {
             if kept.is_empty() {
                 let why = format!(
                     "nothing was ever seen of {host}; try: check {host}, or every = \"5m\" in its checks"
@@ -92,17 +96,19 @@ impl Asked<'_> {
             }
             return Ok(kept);
         };
-        let names: Vec<String> = kept.iter().map(|history| history.check.clone()).collect();
-        let found: Vec<History> = kept.into_iter().filter(|history| history.check == check).collect();
-        if found.is_empty() {
-            let names = names.iter().map(String::as_str);
-            let guess = nearest(check, names.clone())
-                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            let known = names.collect::<Vec<_>>().join(", ");
-            let why = format!("nothing was ever seen of a check `{check}` on {host}{guess} (known: {known})");
-            return Err(Refused::usage(why).into());
-        }
-        Ok(found)
+        let known: Vec<&Subject> = kept.iter().map(|history| &history.check).collect();
+        let subjects = all_of(word, &known).map_err(|misnamed| match misnamed {
+            Misnamed::Ambiguous(why) => Refused::usage(why),
+            Misnamed::Unknown => {
+                let names: Vec<String> = known.iter().map(|subject| subject.to_string()).collect();
+                let guess = guess(word, &known, &names);
+                let known = names.join(", ");
+                let why =
+                    format!("nothing was ever seen of a check `{word}` on {host}{guess} (known: {known})");
+                Refused::usage(why)
+            }
+        })?;
+        Ok(kept.into_iter().filter(|history| subjects.contains(&history.check)).collect())
     }
 
     pub(super) async fn why(
@@ -118,7 +124,9 @@ impl Asked<'_> {
         let runs = self.touching(granted, &host).await?;
         let in_hand = self.desk.engine.in_hand().borrow().hosts.get(&host).copied();
         let mut reasons = Vec::new();
-        for history in kept {
+        // What an earlier build kept for several checks under one name says nothing of how any of them is.
+        let is_of_one = |history: &History| check.is_some() || !is_of_earlier_build(&history.check);
+        for history in kept.into_iter().filter(is_of_one) {
             let line = lines.iter().find(|line| line.check == history.check);
             let reason = Reason::of(line, &history, &runs);
             reasons.extend(reason.filter(|reason| check.is_some() || reason.verdict != Verdict::Ok));
@@ -164,10 +172,9 @@ impl Asked<'_> {
         selector: &str,
         (check, time, reason): (Option<&str>, Duration, &str),
     ) -> Result<u8, Ended> {
-        let hosts = self.pick(&self.visible(granted).await?, selector).await?;
-        if let Some(check) = check {
-            self.check_is_known(check)?;
-        }
+        let visible = self.visible(granted).await?;
+        let hosts = self.pick(&visible, selector).await?;
+        let of = check.map_or(Ok(Covered::All), |word| self.covered(&visible, &hosts, word))?;
         let from = self.desk.engine.ports().clock.now();
         let who = granted.operator();
         let downtime = Downtime {
@@ -177,7 +184,7 @@ impl Asked<'_> {
             why: reason.into(),
             selector: selector.into(),
             hosts,
-            check: check.map(String::from),
+            of,
             from,
             until: from.checked_add(time).unwrap_or(Timestamp::MAX),
         };
@@ -187,18 +194,29 @@ impl Asked<'_> {
     }
 
     /// A downtime for a check that nobody has would silence nothing, and nobody would know.
-    fn check_is_known(&self, name: &str) -> Result<(), Ended> {
-        let sets = self.config.checks.iter();
-        let known = sets.flat_map(|(set, checks)| {
-            std::iter::once(set.as_str()).chain(checks.iter().map(|check| check.name.as_str()))
-        });
-        let known: Vec<&str> = known.chain([crate::domain::watch::alert::REACHABLE]).collect();
-        if known.contains(&name) {
-            return Ok(());
+    fn covered(&self, inventory: &Inventory, hosts: &[HostName], word: &str) -> Result<Covered, Ended> {
+        if word == REACHABLE {
+            return Ok(Covered::Contact);
         }
-        let guess = nearest(name, known.iter().copied())
-            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        let why = format!("there is no check or set of checks `{name}`{guess} (known: {})", known.join(", "));
+        let sets: BTreeSet<&String> =
+            hosts.iter().filter_map(|host| inventory.host(host)).flat_map(|host| &host.checks).collect();
+        if sets.contains(&word.to_string()) {
+            return Ok(Covered::Set(word.into()));
+        }
+        let checks = || sets.iter().filter_map(|set| self.config.checks.get(*set)).flatten();
+        let ids: Vec<CheckId> = checks().map(Check::id).collect();
+        let why = match one_named(word, &ids) {
+            Ok(id) => return Ok(Covered::Check(id)),
+            Err(Misnamed::Ambiguous(why)) => why,
+            Err(Misnamed::Unknown) => {
+                let mut names = known_names(checks());
+                names.push(REACHABLE.into());
+                let subjects: Vec<Subject> = ids.into_iter().map(Subject::from).collect();
+                let guess = guess(word, &subjects.iter().collect::<Vec<_>>(), &names);
+                let known = names.join(", ");
+                format!("there is no check or set of checks `{word}` on these hosts{guess} (known: {known})")
+            }
+        };
         Err(Refused::usage(why).into())
     }
 
@@ -227,21 +245,70 @@ impl Asked<'_> {
         (check, reason): (&str, &str),
     ) -> Result<u8, Ended> {
         let host = self.one_host(&self.visible(granted).await?, host).await?;
-        let key = Key { host: host.clone(), check: check.into() };
+        let subject = self.watched_as(&host, check).await?;
+        let key = Key { host: host.clone(), check: subject.clone() };
         let at = self.desk.engine.ports().clock.now();
         let ack = Ack { by: granted.operator().name.clone(), why: reason.into(), at };
-        let refused = |why: String| Refused::usage(format!("{host} `{check}`: {why}"));
+        let refused = |why: String| Refused::usage(format!("{host} `{subject}`: {why}"));
         self.desk.monitor.acknowledge(key, ack.clone()).await.map_err(refused)?;
         self.desk.monitor.flush().await?;
         let text = match self.json {
-            true => json::line("ack", serde_json::json!({ "host": host, "check": check, "ack": ack })),
-            false => format!("{host} `{check}`: acknowledged; nothing more is told of it until it is ok\n"),
+            true => {
+                let (set, check) = watching::named(&subject);
+                let ack = serde_json::json!({ "host": host, "set": set, "check": check, "ack": ack });
+                json::line("ack", ack)
+            }
+            false => format!("{host} `{subject}`: acknowledged; nothing more is told of it until it is ok\n"),
         };
         self.say(&text).await
     }
 }
 
+/// What `word` stands for among the subjects of one host. The contact has its word for itself: a check that is called
+/// so is written with its set.
+fn one_of(word: &str, subjects: &[&Subject]) -> Result<Subject, Misnamed> {
+    if word == REACHABLE {
+        let contact = subjects.contains(&&Subject::Contact);
+        return contact.then_some(Subject::Contact).ok_or(Misnamed::Unknown);
+    }
+    one_named(word, subjects.iter().filter_map(|subject| subject.check())).map(Subject::Check)
+}
+
+/// The same where `word` may be a set, with all of its checks.
+fn all_of(word: &str, subjects: &[&Subject]) -> Result<BTreeSet<Subject>, Misnamed> {
+    if word == REACHABLE {
+        return one_of(word, subjects).map(|contact| BTreeSet::from([contact]));
+    }
+    let ids: Vec<&CheckId> = subjects.iter().filter_map(|subject| subject.check()).collect();
+    let found = all_named(word, ids.iter().copied())?;
+    Ok(found.into_iter().map(Subject::Check).collect())
+}
+
+/// The known name nearest to a wrong one, bare or in full.
+fn guess(word: &str, subjects: &[&Subject], names: &[String]) -> String {
+    let bare = subjects.iter().map(|subject| subject.row().1);
+    nearest(word, bare.chain(names.iter().map(String::as_str)))
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+}
+
+fn is_of_earlier_build(subject: &Subject) -> bool {
+    subject.check().is_some_and(|id| id.set.is_empty())
+}
+
 impl Asked<'_> {
+    /// What is watched of a host under this name.
+    async fn watched_as(&self, host: &HostName, word: &str) -> Result<Subject, Ended> {
+        let lines = self.desk.monitor.roll().await.lines;
+        let subjects: Vec<&Subject> =
+            lines.iter().filter(|line| line.host == *host).map(|line| &line.check).collect();
+        one_of(word, &subjects).map_err(|misnamed| match misnamed {
+            Misnamed::Ambiguous(why) => Refused::usage(why).into(),
+            Misnamed::Unknown => {
+                Refused::usage(format!("{host} `{word}`: it is not watched; see: status")).into()
+            }
+        })
+    }
+
     /// The one host that is meant.
     async fn one_host(&self, inventory: &Arc<Inventory>, written: &str) -> Result<HostName, Ended> {
         let hosts = self.pick(inventory, written).await?;

@@ -13,6 +13,7 @@ use rollcall::domain::ask::command::{Ask, Params, parse_line};
 use rollcall::domain::base::name::{HostName, RunId};
 use rollcall::domain::base::range::Limits;
 use rollcall::domain::check::check::{Check, Retry};
+use rollcall::domain::check::id::CheckId;
 use rollcall::domain::check::probe::{BodyExpect, Expect, Probe, Tcp};
 use rollcall::domain::inventory::inventory::{
     Balancer, Driver, Endpoint, Group, Host, Inventory, Nginx, NginxStyle,
@@ -183,7 +184,10 @@ fn inventory(hosts: usize, style: NginxStyle) -> Inventory {
 fn checks() -> Vec<Check> {
     let retry = Retry { interval: Duration::from_secs(1), deadline: Duration::from_secs(20), successes: 2 };
     let version = Expect { equals: Some("{{ version }}".into()), ..Expect::default() };
-    let look = |name: &str, probe: Probe| Check { retry, ..Check::new(name, probe, Duration::from_secs(5)) };
+    let look = |name: &str, probe: Probe| {
+        let id = CheckId::new("http", name);
+        Check { retry, ..Check::new(&id, probe, Duration::from_secs(5)) }
+    };
     vec![
         look("version", Probe::Run { command: "version".into(), expect: version }),
         look(

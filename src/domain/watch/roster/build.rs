@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use super::{Batch, CATCH_UP, CONTACT, Key, Node, Place, Roster, Settings, Spot, Wanted, WantedCheck, What};
 use crate::domain::base::name::HostName;
 use crate::domain::base::schedule::{MAX_ATTEMPTS, Rhythm, Spread, Watching};
+use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::Endpoint;
-use crate::domain::watch::alert::{Alert, AlertChange, REACHABLE};
+use crate::domain::watch::alert::{Alert, AlertChange};
 use crate::domain::watch::roll::Downtime;
+use crate::domain::watch::subject::Subject;
 use crate::domain::watch::watched::Watched;
 
 /// Longest time between two looks at a host that cannot be reached.
@@ -81,7 +83,8 @@ impl Roster {
                 continue;
             };
             for check in host.checks {
-                if let Some(spot) = node.spots.iter_mut().find(|spot| spot.key.check == check.name) {
+                let is_it = |spot: &&mut Spot| spot.key.check.check() == Some(&check.id);
+                if let Some(spot) = node.spots.iter_mut().find(is_it) {
                     spot.what = check.what;
                 }
             }
@@ -130,7 +133,7 @@ impl Roster {
         let jump = via.map(|via| self.node_of(&via.name.clone(), group, &via, now, old));
         let at = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let watching = Watching { max_attempts: 0, ..Watching::new(Rhythm::Every(CONTACT_INTERVAL)) };
-        let contact = spot(name, REACHABLE.into(), "".into(), Arc::new(watching), What::Contact, now);
+        let contact = spot(name, Subject::Contact, Arc::new(watching), What::Contact, now);
         let mut node = Node {
             name: name.clone(),
             group: group.into(),
@@ -163,17 +166,12 @@ impl Roster {
             jump = node.jump;
         }
         let node = &mut self.nodes[at as usize];
-        let names: Vec<Arc<str>> = host.checks.iter().map(|check| check.name.clone()).collect();
-        for (index, check) in host.checks.iter().enumerate() {
-            // Two sets may have a check of the same name, and a host both.
-            let twice = names[..index].contains(&check.name) || &*check.name == REACHABLE;
-            let name =
-                if twice { format!("{}/{}", check.set, check.name).into() } else { check.name.clone() };
-            let mut spot =
-                spot(&host.name, name, check.set.clone(), check.watching.clone(), check.what.clone(), now);
-            let needs =
-                |name: &String| names.iter().position(|known| **known == **name).map(|at| at as u32 + 1);
-            spot.depends_on = check.watching.depends_on.iter().filter_map(needs).collect();
+        let ids: Vec<&CheckId> = host.checks.iter().map(|check| &check.id).collect();
+        for check in &host.checks {
+            let subject = Subject::Check(check.id.clone());
+            let mut spot = spot(&host.name, subject, check.watching.clone(), check.what.clone(), now);
+            let needs = |word: &String| needed(&check.id.set, word, &ids);
+            spot.depends_on = check.watching.depends_on.iter().flat_map(needs).collect();
             node.add(spot, old);
         }
     }
@@ -232,7 +230,7 @@ impl Roster {
                     at: now,
                     host: key.host.clone(),
                     group: old.group,
-                    check: key.check.to_string(),
+                    check: key.check.clone(),
                     change: AlertChange::Dropped,
                     text: "it is not watched any more".into(),
                 });
@@ -313,6 +311,18 @@ impl MinWith for Option<Timestamp> {
     }
 }
 
+/// The spots that a word of `depends_on` in the set `own` stands for: the check of its own set goes first.
+fn needed(own: &str, word: &str, ids: &[&CheckId]) -> Vec<u32> {
+    let whole = |id: &CheckId| id.is_written(word);
+    let beside = |id: &CheckId| &*id.set == own && &*id.name == word;
+    let bare = |id: &CheckId| &*id.name == word;
+    let spots = |is_it: &dyn Fn(&CheckId) -> bool| -> Vec<u32> {
+        (1..).zip(ids).filter(|(_, id)| is_it(id)).map(|(spot, _)| spot).collect()
+    };
+    let ways: [&dyn Fn(&CheckId) -> bool; 3] = [&whole, &beside, &bare];
+    ways.into_iter().map(spots).find(|found| !found.is_empty()).unwrap_or_default()
+}
+
 fn contact_of(before: &Watching, checks: &[WantedCheck]) -> Watching {
     let all = || checks.iter().map(|check| &check.watching);
     let every = all().filter_map(|watching| match &watching.rhythm {
@@ -334,18 +344,10 @@ fn contact_of(before: &Watching, checks: &[WantedCheck]) -> Watching {
     }
 }
 
-fn spot(
-    host: &HostName,
-    check: Arc<str>,
-    set: Arc<str>,
-    watching: Arc<Watching>,
-    what: What,
-    now: Timestamp,
-) -> Spot {
+fn spot(host: &HostName, check: Subject, watching: Arc<Watching>, what: What, now: Timestamp) -> Spot {
     Spot {
-        spread: Spread::new(host.as_str(), &check),
+        spread: Spread::new(host.as_str(), &check.to_string()),
         key: Key { host: host.clone(), check },
-        set,
         what,
         watching,
         state: Watched::new(now),

@@ -117,9 +117,7 @@ impl Roster {
         }
         let spot = self.spot(place);
         let covers = |downtime: &&Downtime| {
-            let named = downtime.check.as_deref();
-            downtime.hosts.contains(&spot.key.host)
-                && named.is_none_or(|name| name == &*spot.key.check || name == &*spot.set)
+            downtime.hosts.contains(&spot.key.host) && downtime.of.covers(&spot.key.check)
         };
         self.downtimes.iter().filter(covers).max_by_key(|downtime| downtime.until).map(|downtime| downtime.id)
     }
@@ -239,7 +237,7 @@ impl Roster {
             }
             _ => spot.state.text.clone(),
         };
-        let (host, group, check) = (node.name.clone(), node.group.clone(), spot.key.check.to_string());
+        let (host, group, check) = (node.name.clone(), node.group.clone(), spot.key.check.clone());
         self.batch.alerts.push(Alert { at, host, group, check, change, text });
     }
 }

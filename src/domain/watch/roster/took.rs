@@ -9,6 +9,7 @@ use super::{CONTACT, Key, Place, Roster};
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
+use crate::domain::check::id::CheckId;
 use crate::domain::watch::roll::Sample;
 use crate::domain::watch::watched::Rules;
 
@@ -128,7 +129,7 @@ impl Roster {
             Some(Verdict::Ok) => state.last_at = Some(at),
             None => {
                 let text = "it answers".to_string();
-                self.take_in(contact, at, CheckResult::new("", Verdict::Ok, text), at);
+                self.take_in(contact, at, CheckResult::new(CheckId::default(), Verdict::Ok, text), at);
             }
             // Its own looks say when it is back: this one may have begun before it went.
             Some(_) => {}
@@ -143,7 +144,7 @@ impl Roster {
         // One look is one look, however many checks were made through it.
         if !spot.state.is_problem() && !spot.busy && self.broken_jump(place.0).is_none() {
             self.ask_jump(place.0, at);
-            let seen = CheckResult::new("", Verdict::Critical, result.text);
+            let seen = CheckResult::new(CheckId::default(), Verdict::Critical, result.text);
             self.take_in(contact, at, CheckResult { took_ms: result.took_ms, ..seen }, at);
             let next = self.next_after(contact, at);
             self.plan(contact, next);
