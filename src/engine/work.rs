@@ -18,7 +18,6 @@ use crate::domain::run::run::Run;
 use crate::domain::task::hook::Hook;
 use crate::domain::task::result::{Answered, judge};
 use crate::domain::task::task::Step;
-use crate::domain::value::secret::HIDDEN;
 use crate::domain::value::template::Vars;
 use crate::engine::feed::Live;
 use crate::engine::ports::Ports;
@@ -101,8 +100,7 @@ impl Work {
     /// What is known, and what never shows; this lives for as long as its step is rendered.
     pub(super) fn with_secrets(&self, host: &HostName, step: &Step) -> Result<Vars, String> {
         let secrets = self.ports.secrets.of(self.live.id, &self.live.plan, host);
-        let hidden = self.live.plan.params.iter().filter(|(_, value)| *value == HIDDEN);
-        let mut lost = hidden.map(|(name, _)| name).filter(|name| !secrets.contains_key(*name));
+        let mut lost = self.live.plan.hidden_params().filter(|name| !secrets.contains_key(*name));
         if let Some(name) = lost.find(|name| step.speaks_of(&BTreeSet::from([(*name).clone()]))) {
             return Err(format!(
                 "the secret parameter `{name}` was kept in memory alone, and rollcall has been started anew \

@@ -288,3 +288,15 @@ async fn a_secret_that_was_given_for_a_run_ends_with_its_daemon() {
         assert!(!text.contains("param-s3cret"), "{text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_parameter_may_look_like_a_hidden_one() {
+    let site = Site::start(1).await;
+    let task = "params.token = { secret = true }\nparams.note = { default = \"none\" }\n\
+                [[steps]]\nname = \"say\"\nrun = \"echo {{ note }} {{ token }}\"\n";
+    write(&site.config.join("tasks/say.toml"), task);
+    site.ask("reload").await.expect(0);
+    let said = site.ask("say web01 note='***' token=a-long-s3cret").await;
+    assert_eq!(said.status, 0, "{said:?}");
+    assert!(said.out.contains("web01 |   *** ***\n"), "{said:?}");
+}

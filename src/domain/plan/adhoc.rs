@@ -115,6 +115,7 @@ fn without_rollout(
         title,
         kind,
         params: Params::new(),
+        secret_params: Some(BTreeSet::new()),
         tags: Default::default(),
         rollout: everything_at_once(),
         batches: vec![names],

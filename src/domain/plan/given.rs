@@ -1,6 +1,6 @@
 //! The parameters that are given to a task: all that it needs, none that it does not know, each of its form.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::ask::command::Params;
 use crate::domain::base::name::nearest;
@@ -54,6 +54,11 @@ pub(super) fn without_secrets(task: &Task, mut params: Params) -> Params {
         }
     }
     params
+}
+
+/// The names of those that are secret.
+pub(super) fn secret_params(task: &Task) -> BTreeSet<String> {
+    task.params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name.clone()).collect()
 }
 
 /// The secrets among the parameters that are given to a task, as far as they are there: the plan has said what

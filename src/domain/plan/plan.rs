@@ -18,7 +18,7 @@ use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::{Balancer, Endpoint, Host, Inventory};
 use crate::domain::task::hook::Hooks;
 use crate::domain::task::task::{Files, Rollout, Source, Step, Task};
-use crate::domain::value::secret::SecretVars;
+use crate::domain::value::secret::{HIDDEN, SecretVars};
 use crate::domain::value::template::Vars;
 
 /// Everything that planning reads. Nothing else influences a plan.
@@ -62,6 +62,9 @@ pub struct Plan {
     pub title: Title,
     pub kind: Kind,
     pub params: Params,
+    /// Those of them that are secret: their values are not kept. Plans of earlier builds do not say which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_params: Option<BTreeSet<String>>,
     /// Which steps of the task were asked for.
     #[serde(default, skip_serializing_if = "Tags::are_none")]
     pub tags: Tags,
@@ -196,6 +199,15 @@ impl Plan {
         let compared = self.snapshots.iter().flat_map(|snapshot| snapshot.members.keys());
         let others = places.map(|at| at.name.clone()).chain(compared.cloned());
         self.hosts.keys().cloned().chain(others).collect()
+    }
+
+    /// The parameters whose values are not kept.
+    pub fn hidden_params(&self) -> impl Iterator<Item = &String> {
+        let hidden = |(name, value): &(&String, &String)| match &self.secret_params {
+            Some(secret) => secret.contains(*name),
+            None => *value == HIDDEN,
+        };
+        self.params.iter().filter(hidden).map(|(name, _)| name)
     }
 
     /// The task that it was made from, whatever is done with it.

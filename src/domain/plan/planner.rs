@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::checking::{self, alone, checks_of, made_for, snapshots};
 use super::expand::{Expanded, Knowing, expand};
-use super::given::{check_params, not_kept, without_secrets};
+use super::given::{check_params, not_kept, secret_params, without_secrets};
 use super::plan::{HostPlan, Kind, Plan, Seat, Tags, World, secret_names, vars_of};
 use super::release::{Need, Release, last_good, marked_bad, need};
 use super::size::Sizes;
@@ -18,7 +18,6 @@ use crate::domain::inventory::inventory::{Balancer, Endpoint, Host, Inventory};
 use crate::domain::inventory::selector::select;
 use crate::domain::task::hook::{Hook, Hooks};
 use crate::domain::task::task::{MaxFailures, Rollout, Step, StepBody, Task, batch_sizes};
-use crate::domain::value::secret::HIDDEN;
 use crate::domain::value::template::{self, Vars};
 
 /// Plans a task: `deploy prod version=1.2.3`.
@@ -95,8 +94,9 @@ pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, String> 
             format!("{name}: no good release before its present one is on record; see: releases {name}")
         })?;
         tasks.insert(target.release.task.as_str());
-        if let Some((name, _)) = target.release.params.iter().find(|(_, value)| *value == HIDDEN)
-            && let Some(task) = world.tasks.get(&target.release.task)
+        if let Some(task) = world.tasks.get(&target.release.task)
+            && let Some(name) =
+                secret_params(task).iter().find(|name| target.release.params.contains_key(*name))
         {
             return Err(not_kept(task, name));
         }
@@ -171,6 +171,7 @@ fn plan_hosts(
         kind,
         batches: into_batches(&rollout, names),
         rollout,
+        secret_params: Some(secret_params(task)),
         params,
         tags: wanted.tags.clone(),
         hosts,
