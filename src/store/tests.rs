@@ -39,6 +39,7 @@ pub(super) fn plan(version: &str) -> Plan {
         title: Title(format!("deploy prod version={version}")),
         kind: Kind::Release { task: "deploy".into() },
         params: Params::from([("version".into(), version.into())]),
+        because: None,
         secret_params: None,
         tags: Default::default(),
         rollout: Rollout::default(),

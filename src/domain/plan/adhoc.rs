@@ -115,6 +115,7 @@ fn without_rollout(
         title,
         kind,
         params: Params::new(),
+        because: None,
         secret_params: Some(BTreeSet::new()),
         tags: Default::default(),
         rollout: everything_at_once(),
@@ -226,10 +227,11 @@ pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &st
     }
     let names: Vec<HostName> = names.into_iter().filter(|name| hosts.contains_key(name)).collect();
     let word = if kind == Kind::Drain { "drain" } else { "enable" };
-    let because = if because.is_empty() { String::new() } else { format!(" because {because}") };
-    let title = Title(format!("balancer {word} {selector}{because}"));
+    let because = Some(because).filter(|reason| !reason.is_empty()).map(String::from);
+    let words = because.as_ref().map_or_else(String::new, |reason| format!(" because {reason}"));
+    let title = Title(format!("balancer {word} {selector}{words}"));
     let leases =
         names.iter().filter_map(|name| world.inventory.host(name)).map(|host| host.file().to_string());
     let leases = leases.collect();
-    Ok(Plan { balancers, leases, ..without_rollout(world, title, kind, names, hosts) })
+    Ok(Plan { balancers, leases, because, ..without_rollout(world, title, kind, names, hosts) })
 }

@@ -61,6 +61,9 @@ impl World<'_> {
 pub struct Plan {
     pub title: Title,
     pub kind: Kind,
+    /// Why an operator takes hosts out of rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     pub params: Params,
     /// Those of them that are secret: their values are not kept. Plans of earlier builds do not say which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -247,7 +250,17 @@ pub fn read(text: &str) -> Result<Plan, serde_json::Error> {
             step.entry("late").or_insert(Value::Bool(true));
         }
     }
+    reason_from_title(&mut plan);
     serde_json::from_value(plan)
+}
+
+/// The reason of a drain once stood in its title alone.
+fn reason_from_title(plan: &mut Value) {
+    let title = plan["title"].as_str().filter(|_| plan["kind"] == "drain" && plan.get("because").is_none());
+    let reason = title.and_then(|title| title.split_once(" because ")).map(|(_, reason)| reason.to_string());
+    if let Some(reason) = reason {
+        plan["because"] = Value::String(reason);
+    }
 }
 
 /// Directory and environment were once those of `run` alone.
@@ -356,6 +369,18 @@ mod tests {
         assert!(back.late, "a step back waits for what was there before");
         let text = serde_json::to_string(&plan).unwrap();
         assert_eq!(read(&text).unwrap(), plan, "and so does what is written now");
+    }
+
+    #[test]
+    fn the_reason_of_a_drain_is_a_field_and_an_earlier_build_had_it_in_the_title() {
+        let old = OLD.replace(r#"{"release": {"task": "deploy"}}"#, r#""drain""#);
+        let old = old.replace("deploy prod", "balancer drain web1 because it is slow because of its disk");
+        let plan = read(&old).unwrap();
+        assert_eq!(plan.because.as_deref(), Some("it is slow because of its disk"));
+        let none = read(&OLD.replace("deploy prod", "run web -- echo because x")).unwrap();
+        assert_eq!(none.because, None);
+        let named = Plan { because: Some("another one".into()), ..plan };
+        assert_eq!(read(&serde_json::to_string(&named).unwrap()).unwrap(), named);
     }
 
     #[test]

@@ -171,6 +171,7 @@ fn plan_hosts(
         kind,
         batches: into_batches(&rollout, names),
         rollout,
+        because: None,
         secret_params: Some(secret_params(task)),
         params,
         tags: wanted.tags.clone(),

@@ -83,6 +83,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         title: Title("deploy".into()),
         kind: Kind::Release { task: "deploy".into() },
         params: BTreeMap::new(),
+        because: None,
         secret_params: None,
         tags: Default::default(),
         rollout: Rollout {

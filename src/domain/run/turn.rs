@@ -103,8 +103,8 @@ impl Turn<'_> {
         match self.host.foreign {
             true => self.settle(End::Held, "it was out of rotation before, by somebody else".into()),
             false => {
-                let reason = self.run.plan.title.0.split_once(" because ");
-                let reason = reason.map_or_else(String::new, |(_, reason)| format!(" because {reason}"));
+                let reason = self.run.plan.because.as_ref();
+                let reason = reason.map_or_else(String::new, |reason| format!(" because {reason}"));
                 self.settle(End::Held, format!("taken out by {}{reason}", self.run.asked.by))
             }
         }
