@@ -178,6 +178,7 @@ fn screens(text: &str) -> Vec<String> {
     let summary = RunSummary {
         run: RunId(1),
         title: text.into(),
+        kind: Kind::Run,
         by: "ann".into(),
         started_at: at(),
         ended_at: None,

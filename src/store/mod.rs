@@ -53,6 +53,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-6.sql")),
     M::up(include_str!("schema-7.sql")),
     M::up(include_str!("schema-8.sql")).foreign_key_check(),
+    M::up(include_str!("schema-9.sql")),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was
@@ -119,20 +120,21 @@ impl SqliteStore {
     /// [`Store::create_run`], on this thread.
     pub fn create_run_now(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
         let text = serde_json::to_string(plan).map_err(failed)?;
+        let kind = serde_json::to_string(&plan.kind).map_err(failed)?;
         let sha256 = crate::domain::base::digest::sha256_hex(text.as_bytes());
         self.transact_with(true, |connection| {
             refuse_if_leased(connection, plan)?;
             let hosts: Vec<&str> = plan.hosts.keys().map(HostName::as_str).collect();
             connection
                 .prepare_cached(
-                    "INSERT INTO run (title, task, plan, plan_sha256, by_name, by_key, params, hosts, started_at)
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO run (title, task, plan, plan_sha256, by_name, by_key, params, hosts, started_at, kind)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 )
                 .and_then(|mut insert| {
                     insert.execute(params![
                         plan.title.0, plan.task(), text, sha256, by.name, by.key,
                         serde_json::to_string(&plan.params).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?,
-                        hosts.join(" "), at.to_string()
+                        hosts.join(" "), at.to_string(), kind
                     ])
                 })
                 .map_err(failed)?;
@@ -192,7 +194,7 @@ impl SqliteStore {
     pub fn runs_now(&self, last: usize) -> Result<Vec<RunSummary>, StoreError> {
         let rows = self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, title, by_name, started_at, ended_at, outcome, hosts FROM run ORDER BY id DESC LIMIT ?",
+                "SELECT id, title, by_name, started_at, ended_at, outcome, hosts, kind FROM run ORDER BY id DESC LIMIT ?",
             )?;
             let rows = statement.query_map([last], |row| {
                 Ok((
@@ -203,15 +205,17 @@ impl SqliteStore {
                     row.get::<_, Option<String>>(4)?,
                     row.get::<_, Option<String>>(5)?,
                     row.get::<_, String>(6)?,
+                    row.get::<_, String>(7)?,
                 ))
             })?;
             rows.collect::<Result<Vec<_>, _>>()
         })?;
         rows.into_iter()
-            .map(|(run, title, by, started, ended, outcome, hosts)| {
+            .map(|(run, title, by, started, ended, outcome, hosts, kind)| {
                 Ok(RunSummary {
                     run: RunId(run),
                     title,
+                    kind: serde_json::from_str(&kind).map_err(failed)?,
                     by,
                     started_at: started.parse().map_err(failed)?,
                     ended_at: ended.map(|at| at.parse()).transpose().map_err(failed)?,

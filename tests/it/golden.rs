@@ -130,6 +130,16 @@ async fn acknowledgements_and_history_of_an_earlier_build_go_to_the_one_check_th
     assert_eq!(line("web02", Some("api"), "up")["quiet"]["why"], "new api");
     assert_eq!(line("web01", Some("api"), "up")["quiet"], Value::Null);
 
+    // Runs that changed the host, and not those that looked at it.
+    let why = ask(&site, "why web02").await.out;
+    let titles = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains("  between  "));
+        lines.map(|line| line.split(" ago: ").last().unwrap().to_string()).collect()
+    };
+    let wanted = said("why web02");
+    assert_eq!(titles(&why).len(), 2, "{why}");
+    assert_eq!(titles(&why), titles(&wanted));
+
     let history = ask(&site, "history web02 flag").await.out;
     assert!(history.starts_with("web02 http/flag: "), "{history}");
     assert!(history.contains("acknowledged by bob: the flag is known"), "{history}");

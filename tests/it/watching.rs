@@ -233,3 +233,15 @@ async fn a_deploy_is_a_downtime_of_its_hosts_that_always_ends() {
     assert!(history.out.lines().any(of_run), "{}", history.out);
     assert_eq!(told(&alerts(&mut site).await), Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_ends_like_a_dry_run_did_touch_the_host() {
+    let site = watched(2).await;
+    let touch = format!("run web02 -- sh -c 'touch {}' --check", bad(&site, 1).display());
+    site.ask(&touch).await.expect(0);
+    stands(&site, "web02", "flag", "critical").await;
+    site.ask("touch web02 --check").await.expect(0);
+    let why = site.ask("why web02").await.expect(2).out;
+    assert!(why.contains(": run web02 -- sh -c "), "{why}");
+    assert!(!why.contains("touch web02 --check"), "{why}");
+}

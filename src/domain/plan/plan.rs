@@ -116,6 +116,16 @@ pub enum Kind {
     Enable,
 }
 
+impl Kind {
+    /// True where hosts are not changed.
+    pub fn only_looks(&self) -> bool {
+        match self {
+            Kind::Look { .. } | Kind::Check | Kind::Facts => true,
+            Kind::Release { .. } | Kind::Task { .. } | Kind::Run | Kind::Drain | Kind::Enable => false,
+        }
+    }
+}
+
 /// What happens on one host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostPlan {

@@ -5,12 +5,15 @@ use serde::Serialize;
 
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::RunOutcome;
+use crate::domain::plan::plan::Kind;
 
 /// One line of `runs`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunSummary {
     pub run: RunId,
     pub title: String,
+    #[serde(skip)]
+    pub kind: Kind,
     pub by: String,
     pub started_at: Timestamp,
     pub ended_at: Option<Timestamp>,

@@ -143,11 +143,7 @@ impl Asked<'_> {
     /// The last runs that did more to a host than look at it; newest first.
     async fn touching(&self, granted: &Granted, host: &HostName) -> Result<Vec<RunSummary>, Ended> {
         let mut runs = self.desk.engine.ports().store.runs(RUNS_SEARCHED).await?;
-        let looks = |run: &RunSummary| {
-            let first = run.title.split(' ').next().unwrap_or_default();
-            ["check", "facts", "plan"].contains(&first) || run.title.split(' ').any(|word| word == "--check")
-        };
-        runs.retain(|run| run.hosts.contains(host) && !looks(run));
+        runs.retain(|run| run.hosts.contains(host) && !run.kind.only_looks());
         runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));
         Ok(runs)
     }
