@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
+use super::database::SqliteStore;
+use super::error::failed;
 use super::watch::series_of;
-use super::{SqliteStore, failed};
 use crate::domain::base::name::HostName;
 use crate::domain::check::id::CheckId;
 use crate::domain::watch::subject::{REACHABLE, Subject};
-use crate::engine::port::StoreError;
+use crate::port::StoreError;
 
 impl SqliteStore {
-    /// [`crate::engine::port::Watches::adopt`], on this thread.
+    /// [`crate::port::Watches::adopt`], on this thread.
     pub fn adopt_now(&self, checks: &BTreeMap<HostName, Vec<CheckId>>) -> Result<(), StoreError> {
         self.transact(|connection| {
             for (id, host, name) in old_series(connection)? {

@@ -154,7 +154,7 @@ fn what_was_kept_by_a_name_becomes_that_of_the_one_check_that_has_it() {
 
 #[tokio::test]
 async fn places_of_logs_are_apart_by_set_and_old_ones_go_to_one_check_or_to_none() {
-    use crate::engine::port::{Place, Places};
+    use crate::port::{Place, Places};
     let store = SqliteStore::in_memory().unwrap();
     let host = HostName::from("web1");
     let place = |offset| Place { inode: "7".into(), offset, at: at(1) };

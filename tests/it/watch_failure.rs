@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rollcall::domain::base::name::HostName;
+use rollcall::domain::check::id::CheckId;
 use rollcall::domain::plan::release::Taken;
-use rollcall::domain::watch::roll::Downtime;
+use rollcall::domain::watch::roll::{Covered, Downtime};
 use rollcall::domain::watch::roster::{Settings, Wanted};
 use rollcall::engine::Held;
 use rollcall::store::SqliteStore;
@@ -44,6 +45,10 @@ impl Watchlist for Failing {
     fn wanted(&self, _: BTreeMap<HostName, Vec<Taken>>) -> Vec<Wanted> {
         Vec::new()
     }
+
+    fn checks(&self) -> BTreeMap<HostName, Vec<CheckId>> {
+        BTreeMap::new()
+    }
 }
 
 fn downtime() -> Downtime {
@@ -54,7 +59,7 @@ fn downtime() -> Downtime {
         why: "new racks".into(),
         selector: "all".into(),
         hosts: vec!["web01".into()],
-        check: None,
+        of: Covered::All,
         from: Timestamp::UNIX_EPOCH,
         until: Timestamp::MAX,
     }

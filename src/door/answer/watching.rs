@@ -294,7 +294,7 @@ fn is_of_earlier_build(subject: &Subject) -> bool {
 impl Asked<'_> {
     /// What is watched of a host under this name.
     async fn watched_as(&self, host: &HostName, word: &str) -> Result<Subject, Ended> {
-        let lines = self.desk.monitor.roll().await.lines;
+        let lines = self.desk.monitor.roll().await?.lines;
         let subjects: Vec<&Subject> =
             lines.iter().filter(|line| line.host == *host).map(|line| &line.check).collect();
         one_of(word, &subjects).map_err(|misnamed| match misnamed {
