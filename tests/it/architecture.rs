@@ -334,3 +334,39 @@ fn every_promise_of_the_security_page_names_a_test_that_exists() {
         );
     }
 }
+
+/// The walks of CONTRIBUTING.md, with what every file of the walk's example names.
+const WALKS: [(&str, &str); 4] = [
+    ("### Add a step kind", "StepBody::Delete"),
+    ("### Add a probe", "Probe::Disk"),
+    ("### Add a balancer driver", "Driver::File"),
+    ("### Add a command", "Command::Settle"),
+];
+
+#[test]
+fn the_walks_name_every_file_that_a_new_kind_touches() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let is_path = |word: &&str| {
+        ["src/", "tests/", "docs/"].iter().any(|folder| word.starts_with(folder)) && !word.contains(' ')
+    };
+    let paths = page.split('`').skip(1).step_by(2).filter(is_path);
+    let gone: Vec<&str> = paths.filter(|path| !root.join(path).exists()).collect();
+    assert!(gone.is_empty(), "CONTRIBUTING.md names files that are not there: {gone:?}");
+
+    let mut missing = Vec::new();
+    for (title, example) in WALKS {
+        let walk = page.split(title).nth(1).expect(title).split("\n### ").next().unwrap();
+        for (path, text) in sources() {
+            let file = path.strip_prefix(root).unwrap().display().to_string();
+            let ends = |(at, word): (usize, &str)| {
+                !text[at + word.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+            };
+            let names = without_tests(&text).match_indices(example).any(ends);
+            if names && !walk.contains(&format!("`{file}`")) {
+                missing.push(format!("{title}: {file} names {example}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "CONTRIBUTING.md lacks files:\n{}", missing.join("\n"));
+}
