@@ -1,4 +1,4 @@
-//! What a run does around its hosts: hooks, before any of them begins and when all of them are where they end.
+//! The hooks of a run: before the first host starts, and after the last host has ended.
 
 use super::decision::{Decision, Effect};
 use super::event::EventKind;
@@ -6,10 +6,10 @@ use super::run::Run;
 use crate::domain::base::outcome::RunOutcome;
 use crate::domain::task::hook::Hook;
 
-/// What there is to do before the hosts, or after them.
+/// What the run has to do before or after its hosts.
 pub(super) enum Around {
     Begin(Box<Decision>),
-    /// One is under way.
+    /// A step of the hook is running.
     Wait,
     Nothing,
 }
@@ -19,9 +19,9 @@ pub(super) fn before(run: &Run) -> Around {
     if run.batch.is_some() { Around::Nothing } else { next(run, &[Hook::Before]) }
 }
 
-/// When every host is where it ends.
+/// After every host has ended.
 pub(super) fn after(run: &Run) -> Around {
-    // What was begun is carried on with, whatever became of the outcome by it.
+    // A hook that has started is finished, even if a step of it changes the outcome of the run.
     let went_well = run.hooks.has_begun(Hook::After)
         || (!run.hooks.has_begun(Hook::OnFailure) && run.fold_outcome() == RunOutcome::Done);
     next(run, &[if went_well { Hook::After } else { Hook::OnFailure }, Hook::Finally])

@@ -1,4 +1,4 @@
-//! One host in a run: where it is in its bracket, what is owed for it, and the table of transitions.
+//! One host in a run: its phase in the bracket, its debt, and the table of legal transitions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,62 +14,62 @@ use crate::domain::check::check::{CheckResult, UnknownIs};
 use crate::domain::task::result::{Answered, skipped};
 use crate::domain::value::template::Vars;
 
-/// How often a balancer is asked to take a host back before the host is held: a balancer host that
-/// cannot be reached for a moment strands nobody.
+/// Attempts to enable a host before the run holds it. The retries bridge a balancer host that is
+/// unreachable for a moment.
 pub const ENABLE_TRIES: u32 = 4;
 
-/// Before the second try; each further one waits four times as long.
+/// The pause before the second attempt; each further pause is four times as long.
 const ENABLE_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long a host waits for room before the balancer is asked again: others than this run may have
-/// made some, of which no event tells.
+/// How long a host waits for room before rollcall asks the balancer again: other runs and operators
+/// make room, too, and no event of this run reports that.
 const CROWDED_PAUSE: Duration = Duration::from_secs(10);
 
 /// One host in a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostState {
     pub phase: Phase,
-    /// Taken out, or perhaps taken out, by this run, and not put back yet: the debt.
+    /// The debt: this run has drained it, or may have, and has not enabled it yet.
     pub owed: bool,
-    /// Somebody else had taken it out before.
+    /// It was already drained by another run or person.
     pub foreign: bool,
-    /// A step changed something, or may have.
+    /// A step changed the host, or may have.
     pub changed: bool,
-    /// What the link pointed to before: where a rollback leads.
+    /// The target of the link before the run; a rollback leads back to it.
     pub previous: Option<String>,
-    /// The first thing that went wrong; it counts against the budget.
+    /// The first failure; it counts against the budget.
     pub failure: Option<Failure>,
     pub checks: Vec<CheckResult>,
-    /// Its gate found nothing out, and a person is to be asked; this is why.
+    /// Why its gate was inconclusive; an operator is asked how to continue.
     pub inconclusive: Option<String>,
-    /// How it fares since it is back in rotation.
+    /// Its health since it returned to rotation.
     pub health: Health,
-    /// Times that the balancer was asked in vain to take it back.
+    /// Attempts to enable it that failed.
     pub enable_tries: u32,
-    /// One of them may have put it back without our knowing.
+    /// One of these attempts may have enabled it without confirmation.
     pub maybe_back: bool,
-    /// The balancer was found to send it requests in its bracket: it is to be taken out again.
+    /// The balancer sent requests to it while it was in its bracket: it has to be drained again.
     pub forgotten: Forgotten,
-    /// It was to be drained, and too few would have been left in service.
+    /// Its drain was refused because too few hosts would have been left in service.
     pub crowded: Option<Crowded>,
-    /// What became of the steps forward that have begun, by their place.
+    /// The results of the forward steps that have started, by index.
     pub did: BTreeMap<usize, Did>,
-    /// What steps have registered, by its name.
+    /// The results that steps have registered, by name.
     pub results: Vars,
 }
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Did {
     pub changed: bool,
-    /// It has done something, or may have.
+    /// It has changed something, or may have.
     pub touched: bool,
-    /// The next step may follow.
+    /// The next step may start.
     pub good: bool,
 }
 
 impl HostState {
-    /// Where it ended; `None` while it is under way.
+    /// How it ended; `None` while it is under way.
     pub fn end(&self) -> Option<End> {
         match self.phase {
             Phase::Settled { end, .. } => Some(end),
@@ -117,7 +117,7 @@ impl HostState {
             (E::ChecksEnded { stage: Stage::Gate, .. }, P::Gating { running: true, .. }) => true,
             (E::EnableStarted { .. }, _) if self.forgotten != Forgotten::No => false,
             (E::EnableStarted { .. }, P::Verified { .. }) => self.owed,
-            // Drained, and nothing done to it yet: it may be put back as it is.
+            // Drained but untouched: it may be enabled as it is.
             (E::EnableStarted { .. }, P::Working { .. } | P::Failed { way: Way::Forward, .. }) => {
                 self.owed && self.is_untouched()
             }
@@ -138,7 +138,7 @@ impl HostState {
         }
     }
 
-    /// What an end state claims must agree with the debt: the claim is refused otherwise.
+    /// An end state must agree with the debt; otherwise the event is refused.
     fn may_end(&self, end: End) -> bool {
         match end {
             End::Released | End::Unchanged | End::RolledBack | End::Failing | End::NotStarted | End::Done => {
@@ -148,7 +148,7 @@ impl HostState {
         }
     }
 
-    /// Takes in an event that fits.
+    /// Applies an event that fits.
     pub fn apply(&mut self, name: &HostName, event: &Event, steps: &Route<'_>) {
         match &event.kind {
             EventKind::ObserveStarted { .. } => self.phase = Phase::Observing,
@@ -218,7 +218,7 @@ impl HostState {
         }
     }
 
-    /// The way that it is on.
+    /// The way that the host is on.
     pub fn way(&self) -> Way {
         match self.phase {
             Phase::Ready { way }
@@ -255,11 +255,11 @@ impl HostState {
             Change::Refused { why } => {
                 self.owed = false;
                 self.fail(Failure { kind: FailureKind::Balancer, why: why.clone() });
-                // On its way back it is in rotation with the new release, where it was.
+                // On its way back it is still in rotation, with the new release.
                 let end = if way == Way::Back { End::Failing } else { End::NotStarted };
                 self.phase = Phase::Ending { end, why: why.clone() };
             }
-            // Perhaps drained, certainly untouched: put back, which says whether it is in rotation.
+            // It may be drained, and is certainly untouched: enabling it shows whether it is in rotation.
             Change::Unknown { why } => {
                 self.fail(Failure { kind: FailureKind::Balancer, why: why.clone() });
                 self.phase = match steps.held || way == Way::Back {
@@ -270,8 +270,8 @@ impl HostState {
         }
     }
 
-    /// Out again after the balancer had forgotten it, or not: then it is in its bracket and serves, which
-    /// is told and counts; the bracket goes on, since there is nothing better to do.
+    /// The second drain after the balancer forgot the first. If it fails, the host serves within its bracket:
+    /// that is reported and counts as a failure. The bracket continues, since stopping would not help.
     fn redrained(&mut self, name: &HostName, change: &Change) {
         self.forgotten = Forgotten::No;
         let why = match change {
@@ -284,7 +284,7 @@ impl HostState {
         self.fail(Failure { kind: FailureKind::Balancer, why });
     }
 
-    /// True while no step has done anything, or can have.
+    /// True while no step has changed the host or can have.
     pub fn is_untouched(&self) -> bool {
         let running = matches!(self.phase, Phase::Working { running: true, .. });
         let beginning = matches!(
@@ -331,12 +331,12 @@ impl HostState {
             self.phase = self.step_due(way, step + 1, steps);
             return;
         }
-        // What was lost is run again only where that does no harm; what was cancelled is not wanted.
+        // A lost step is retried only if it is repeatable; a cancelled one is not retried.
         let again = match outcome {
             Outcome::Cancelled => 0,
             Outcome::Lost { .. } if steps.repeatable => steps.retries.max(1),
             Outcome::Lost { .. } => 0,
-            // A host that cannot be reached for a moment, or that rollcall did not get to before it ended.
+            // The host was unreachable for a moment, or rollcall ended before the step started.
             Outcome::NotStarted { .. } => steps.retries_unbegun,
             _ => steps.retries,
         };
@@ -380,7 +380,7 @@ impl HostState {
         self.checks = results.to_vec();
         let way = self.way();
         let bad = results.iter().find(|result| !result.verdict.passes());
-        // A host that only seemed to be on the release goes through its bracket.
+        // The host only seemed to be on the release: it goes through its bracket.
         if way == Way::Stay && stage == Stage::Gate && bad.is_some() {
             self.phase = self.begin(Way::Forward, steps);
             return;
@@ -403,8 +403,8 @@ impl HostState {
         };
     }
 
-    /// A gate that found nothing out, and no fault either, as the rollout wants it: the host passes, or waits for a
-    /// person. True when that was the end of it.
+    /// Handles a gate that is inconclusive without a fault, as the rollout says: the host passes, or waits for an
+    /// operator. Returns true when the gate needs no further handling.
     fn gate_is_open(&mut self, worst: Verdict, results: &[CheckResult], steps: &Route<'_>) -> bool {
         let way = self.way();
         match (worst, steps.rollout.unknown_is) {
@@ -421,7 +421,7 @@ impl HostState {
         true
     }
 
-    /// What a comparison with other hosts came to; `results` are those of `hosts`, in their order.
+    /// Records the result of a comparison with other hosts; `results` has the order of `hosts`.
     fn compared(&mut self, name: &HostName, hosts: &[HostName], results: &[CheckResult]) {
         let Some((_, result)) = hosts.iter().zip(results).find(|(host, _)| *host == name) else { return };
         self.checks.push(result.clone());
@@ -448,7 +448,7 @@ impl HostState {
                 self.maybe_back |= matches!(change, Change::Unknown { .. });
                 self.phase = Phase::Verified { way, not_before: at.checked_add(pause).ok() };
             }
-            // It is where the drain left it, and that may not be known.
+            // The host is where the drain left it, which may be unknown.
             Change::Refused { why } if self.drain_is_unknown() || self.maybe_back => {
                 self.not_taken_back(End::Unknown, why)
             }
@@ -457,7 +457,7 @@ impl HostState {
         }
     }
 
-    /// Nothing that the balancer says before this fails a host that goes on, but an unknown drain.
+    /// Until this point only a drain with an unknown result sets a balancer failure on a host that continues.
     fn drain_is_unknown(&self) -> bool {
         self.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Balancer)
     }
@@ -467,7 +467,7 @@ impl HostState {
         self.phase = Phase::Ending { end, why: format!("the balancer did not take it back: {why}") };
     }
 
-    /// The beginning of a way: out of rotation first, if it stands behind a balancer.
+    /// The first phase of a way: hosts behind a balancer are drained first.
     fn begin(&self, way: Way, steps: &Route<'_>) -> Phase {
         if steps.drains { Phase::Ready { way } } else { self.step_due(way, 0, steps) }
     }
@@ -487,7 +487,7 @@ impl HostState {
         Phase::Gating { way, running: false }
     }
 
-    /// Wants its way back into rotation, or is where it was all along.
+    /// Due to be enabled, or in rotation if it was never drained.
     fn verified(&self, way: Way) -> Phase {
         match self.owed {
             true => Phase::Verified { way, not_before: None },

@@ -1,17 +1,17 @@
-//! What a run decides: an event to write, and the effect that it announces.
+//! A decision of a run: an event to write, and the effect that it announces.
 
 use super::event::{EventKind, Stage, Way};
 use crate::domain::base::name::HostName;
 use crate::domain::task::hook::Hook;
 
-/// One event to write, and what to do once it is written.
+/// One event to write, and the effect to start once it is written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     pub event: EventKind,
     pub effect: Option<Effect>,
 }
 
-/// What the engine does in the world. Each effect reports back with exactly one event.
+/// What the engine does outside the process. Each effect reports back with exactly one event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     Observe {
@@ -31,7 +31,7 @@ pub enum Effect {
         host: HostName,
         stage: Stage,
     },
-    /// Looks at hosts together; these are told what it came to.
+    /// Probes hosts together; `hosts` receive the results.
     Snapshot {
         snapshot: usize,
         hosts: Vec<HostName>,
@@ -45,7 +45,7 @@ pub enum Effect {
         hook: Hook,
         step: usize,
     },
-    /// Out again, after the balancer had forgotten it.
+    /// Drains again after the balancer forgot the first drain.
     Redrain {
         balancer: String,
         hosts: Vec<HostName>,
@@ -58,7 +58,7 @@ impl Decision {
         Some(Decision { event, effect: None })
     }
 
-    /// Puts hosts back, all in one change.
+    /// Enables hosts, all in one change.
     pub fn enable(balancer: &str, hosts: Vec<HostName>) -> Decision {
         Decision {
             event: EventKind::EnableStarted { balancer: balancer.into(), hosts: hosts.clone() },
@@ -66,7 +66,7 @@ impl Decision {
         }
     }
 
-    /// Runs checks of a host.
+    /// Runs the checks of a host.
     pub fn checks(host: &HostName, stage: Stage) -> Decision {
         Decision {
             event: EventKind::ChecksStarted { host: host.clone(), stage },

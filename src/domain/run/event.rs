@@ -11,8 +11,8 @@ use crate::domain::check::check::CheckResult;
 use crate::domain::check::id::CheckId;
 use crate::domain::task::hook::Hook;
 
-/// One fact. `seq` has no gaps within the store and orders everything. `at` is what people read, and what
-/// "not before", deadlines and health are counted from; never what comes first.
+/// One fact. `seq` has no gaps within the store and orders everything. `at` is shown to people, and
+/// "not before", deadlines and health are measured with it; it never decides order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     pub seq: u64,
@@ -29,9 +29,9 @@ pub enum Way {
     Forward,
     /// Through its rollback steps.
     Back,
-    /// Drained, but nothing was done to it: it is only put back.
+    /// Drained but untouched: it is only enabled again.
     Return,
-    /// On the release already, as far as is known: it is only looked at, in rotation.
+    /// Already on the release, as far as is known: it is only checked, in rotation.
     Stay,
 }
 
@@ -41,7 +41,7 @@ pub enum Way {
 pub enum Stage {
     /// Before it is enabled.
     Gate,
-    /// In rotation again, while others are under way.
+    /// In rotation again, while other hosts are in their bracket.
     Watch,
     /// After the last batch, or on demand.
     Roll,
@@ -61,12 +61,12 @@ pub enum EventKind {
         batch: usize,
         hosts: Vec<HostName>,
     },
-    /// Contact is made and the present release looked up.
+    /// Connects, and reads the present release.
     ObserveStarted {
         host: HostName,
     },
-    /// `previous` is what the link pointed to, if it pointed to something that exists.
-    /// `in_rotation` is what its balancer said, where it was asked: of hosts that may be on the release.
+    /// `previous` is the target of the link, if it exists.
+    /// `in_rotation` is the balancer's answer; it is asked only about hosts that may be on the release.
     Observed {
         host: HostName,
         previous: Option<String>,
@@ -104,11 +104,11 @@ pub enum EventKind {
         stdout: Output,
         stderr: Output,
         took_ms: u64,
-        /// The exit status, where the outcome does not say it.
+        /// The exit status, if the outcome does not contain it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<u32>,
     },
-    /// There was nothing to do for it; or, where `failed`, it cannot be done any more.
+    /// The step had nothing to do; or, if `failed`, it can no longer be done.
     StepSkipped {
         host: HostName,
         way: Way,
@@ -127,14 +127,14 @@ pub enum EventKind {
         stage: Stage,
         results: Vec<CheckResult>,
     },
-    /// These hosts, and those that they are compared with, are looked at together.
+    /// These hosts, and those that they are compared with, are probed together.
     SnapshotStarted {
         snapshot: usize,
         #[serde(flatten)]
         check: CheckId,
         hosts: Vec<HostName>,
     },
-    /// `results` are those of `hosts`, in their order. All looks lie within
+    /// `results` has the order of `hosts`. All probes were made within
     /// `spread_ms`.
     SnapshotEnded {
         snapshot: usize,
@@ -162,13 +162,13 @@ pub enum EventKind {
         end: End,
         why: String,
     },
-    /// The balancer was found to send requests to hosts that are in their bracket: somebody, or a
-    /// reload, has put them back.
+    /// The balancer sends requests to hosts that are in their bracket: a person or a reload has
+    /// enabled them.
     DrainForgotten {
         balancer: String,
         hosts: Vec<HostName>,
     },
-    /// They are taken out again; the debts are open since before.
+    /// They are drained again; their debts are already open.
     RedrainStarted {
         balancer: String,
         hosts: Vec<HostName>,
@@ -178,42 +178,42 @@ pub enum EventKind {
         hosts: Vec<HostName>,
         change: Change,
     },
-    /// The budget is spent: no further host begins.
+    /// The budget is spent: no further host starts.
     Stopped {
         why: String,
     },
-    /// No further host begins until it is resumed; hosts in their bracket finish it.
+    /// No further host starts until the run is resumed; hosts in their bracket finish it.
     Paused(Pause),
     Resumed {
         by: String,
         key: String,
         why: String,
     },
-    /// Whoever approves does so for the plan with this hash and no other.
+    /// The approval holds only for the plan with this hash.
     Approved {
         by: String,
         key: String,
         plan_sha256: String,
     },
-    /// Rollcall is back after it had ended in the middle of the run.
+    /// Rollcall has restarted after it ended in the middle of the run.
     Recovered {
         away_ms: u64,
         then: Then,
         why: String,
     },
-    /// An operator says what became of a debt that a run has left.
+    /// An operator settles a debt that a run has left.
     DebtSettled {
         host: HostName,
         balancer: String,
         by: String,
         key: String,
         reason: String,
-        /// The balancer was seen to send requests to it; otherwise it is written off.
+        /// The balancer sends requests to it; if false, the debt is written off.
         in_rotation: bool,
     },
     CancelRequested {
         by: String,
-        /// The fingerprint of their key: names need not be unique.
+        /// The fingerprint of the operator's key: names need not be unique.
         #[serde(default)]
         key: String,
         now: bool,
@@ -241,16 +241,16 @@ pub enum EventKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pause {
     pub why: String,
-    /// The operator; `rollcall` where it pauses by itself.
+    /// The operator, or `rollcall` if it pauses by itself.
     pub by: String,
     pub key: String,
     pub until: PausedUntil,
-    /// The step that asks for the approval, where it is one.
+    /// The step that asks for the approval, if one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
 }
 
-/// What ends a pause. `resume N` ends each of them but the wait for an approval.
+/// What ends a pause. `resume N` ends every pause except one that waits for an approval.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PausedUntil {
@@ -258,11 +258,11 @@ pub enum PausedUntil {
     /// The bake time is over.
     Time(Timestamp),
     Approved,
-    /// Rollcall is stopping: the next start ends it.
+    /// Rollcall is stopping: the next start ends the pause.
     Restart,
 }
 
-/// How a run that rollcall has found open goes on.
+/// How a run continues that was open when rollcall started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Then {
@@ -272,12 +272,12 @@ pub enum Then {
     RollsBack,
 }
 
-/// What a balancer driver says about an attempt to change it.
+/// What a balancer driver reports about an attempt to change it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum Change {
-    /// Proven: the balancer runs with it. `foreign` are hosts that somebody else has taken out; they are
-    /// left as they are, whichever way they were to go. `kept` are hosts that a drain left in service,
+    /// Proven: the change is in effect. `foreign` are hosts that were drained by others; they are left
+    /// as they are in both directions. `kept` are hosts that a drain left in service
     /// because too few would have been left without them; an enable keeps none.
     Done {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -286,21 +286,21 @@ pub enum Change {
         kept: Vec<HostName>,
         note: String,
     },
-    /// Proven: nothing is changed.
+    /// Proven: nothing was changed.
     Refused { why: String },
-    /// It may be so or not.
+    /// The change may be in effect or not.
     Unknown { why: String },
 }
 
 impl Change {
-    /// Done to every host that was asked for.
+    /// Done for every requested host.
     pub fn done(note: impl Into<String>) -> Change {
         Change::Done { foreign: vec![], kept: vec![], note: note.into() }
     }
 }
 
 impl EventKind {
-    /// The host that the event is about, if it is about one.
+    /// The host of the event, if it concerns a single one.
     pub fn host(&self) -> Option<&HostName> {
         use EventKind::*;
         match self {
@@ -338,7 +338,7 @@ impl EventKind {
         }
     }
 
-    /// The hosts that the event is about, one or many.
+    /// The hosts of the event, one or many.
     pub fn hosts(&self) -> &[HostName] {
         use EventKind::*;
         match self {
@@ -369,12 +369,12 @@ pub fn operation_id(run: RunId, host: &HostName, way: Way, step: usize, attempt:
     format!("{run}/{host}/{back}{step}/{attempt}")
 }
 
-/// The operation id of a hook's step. No host is called so.
+/// The operation id of a hook's step. No host name starts with `@`.
 pub fn hook_id(run: RunId, hook: Hook, step: usize) -> String {
     format!("{run}/@{}/{step}/1", hook.word())
 }
 
-/// The droppable cousin of an event: a line that a host printed, while it does. Never stored.
+/// A line that a host prints while a step runs. Unlike an event it may be dropped, and is never stored.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Progress {
     pub host: HostName,

@@ -1,5 +1,5 @@
-//! Whether a host that was put back into rotation stays well: Nomad's time gates, and the looks at
-//! hosts that are done while later batches run. Pure; time comes from events.
+//! Whether a host stays healthy after it returned to rotation: Nomad's time gates, and the checks of
+//! hosts in rotation while later batches run. Pure; time comes from events.
 
 use std::time::Duration;
 
@@ -8,35 +8,35 @@ use jiff::Timestamp;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::task::task::Rollout;
 
-/// Looks in a row that could not see anything, after which a healthy host has failed. Fewer are
-/// trouble of the looking, not of the host (Argo's `consecutiveErrorLimit` is 4).
+/// Unknown verdicts in a row after which a healthy host has failed. Fewer of them are
+/// trouble of the probe, not of the host (Argo's `consecutiveErrorLimit` is 4).
 const BLIND_LOOKS: u32 = 3;
 
-/// Between two looks at a host that is not healthy yet: a quarter of `min_healthy_time` within these.
+/// Bounds of the interval between checks of a host that is not healthy yet: a quarter of `min_healthy_time`.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How a host fares since it is in rotation again.
+/// The health of a host since it returned to rotation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Health {
     enabled_at: Option<Timestamp>,
-    /// Every look since then was good.
+    /// Every check since then passed.
     good_since: Option<Timestamp>,
     looked_at: Option<Timestamp>,
     blind: u32,
-    /// Ok for `min_healthy_time`: the next batch may begin.
+    /// Ok for `min_healthy_time`: the next batch may start.
     pub healthy: bool,
-    /// Not healthy by `healthy_deadline`, or critical after it had been healthy.
+    /// Not healthy by `healthy_deadline`, or critical after it was healthy.
     pub failed: bool,
 }
 
 impl Health {
-    /// True once the host is back in rotation.
+    /// True once the host is in rotation again.
     pub fn has_begun(&self) -> bool {
         self.enabled_at.is_some()
     }
 
-    /// The host was put back, its gate having passed.
+    /// The host was enabled after its gate passed.
     pub fn begin(&mut self, at: Timestamp, rollout: &Rollout) {
         *self = Health {
             enabled_at: Some(at),
@@ -47,7 +47,7 @@ impl Health {
         };
     }
 
-    /// Takes a look in. True when it is the one that fails the host.
+    /// Records a check. Returns true if this check fails the host.
     pub fn looked(&mut self, at: Timestamp, verdict: Verdict, rollout: &Rollout) -> bool {
         self.looked_at = Some(at);
         if verdict.passes() {
@@ -65,7 +65,7 @@ impl Health {
         fails
     }
 
-    /// When it is to be looked at again; `None` for not any more.
+    /// When the next check is due; `None` if no further one is.
     pub fn next_look(&self, rollout: &Rollout, has_checks: bool) -> Option<Timestamp> {
         let last = self.looked_at.filter(|_| !self.failed)?;
         if self.healthy {
@@ -73,7 +73,7 @@ impl Health {
         }
         let interval = (rollout.min_healthy_time / 4).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
         let regular = after(last, interval);
-        // The look that can make it healthy comes no later than it can.
+        // The check that can make the host healthy runs no later than `min_healthy_time` allows.
         let decisive = self.good_since.and_then(|since| after(since, rollout.min_healthy_time));
         [regular, decisive.filter(|time| *time > last)].into_iter().flatten().min()
     }
@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// The looks at a host enabled at 0: when they were due, and what came of the last.
+    /// Checks a host enabled at 0: when each check was due, and the health after the last.
     fn looks(verdicts: &[Verdict]) -> (Vec<i64>, Health) {
         let (mut health, mut times) = (Health::default(), Vec::new());
         health.begin(at(0), &rollout());

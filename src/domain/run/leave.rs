@@ -1,4 +1,4 @@
-//! Whether a step that is due may begin on its host: conditions, handlers, steps that one host does for all,
+//! Whether a step that is due may start on its host: conditions, handlers, steps that one host runs for all,
 //! limits, and questions to operators.
 
 use super::bracket::{HostState, Phase};
@@ -10,22 +10,22 @@ use crate::domain::task::body::StepBody;
 use crate::domain::task::step::Step;
 use crate::domain::value::template::{self, Vars};
 
-/// What is said to a host that has come to a step.
+/// The answer to a host for which a step is due.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Leave {
     Go,
-    /// There is nothing to do.
+    /// The step has nothing to do.
     Skip(String),
-    /// It cannot be done any more.
+    /// The step can no longer be done.
     Fail(String),
-    /// Others are at it, or have been asked.
+    /// Other hosts are running the step, or an operator was asked.
     Wait,
-    /// An operator is to be asked.
+    /// An operator has to be asked.
     Ask(String),
 }
 
-/// What templates know of a host while a run is under way: everything that the plan knew, what its steps have
-/// registered, and what was there before.
+/// The variables of a host's templates during a run: those of the plan, what the host's steps have
+/// registered, and the previous release.
 pub fn known(run: &Run, name: &HostName, way: Way) -> Vars {
     let (Some(host), Some(plan)) = (run.hosts.get(name), run.plan.hosts.get(name)) else {
         return Vars::new();
@@ -39,7 +39,7 @@ pub fn known(run: &Run, name: &HostName, way: Way) -> Vars {
     vars
 }
 
-/// What one host has registered for all.
+/// What steps with `run_once` have registered for all hosts.
 fn shared(run: &Run, plan: &HostPlan) -> Vars {
     let steps = plan.steps.iter().filter(|step| step.run_once);
     let results = steps.filter_map(|step| {
@@ -51,7 +51,7 @@ fn shared(run: &Run, plan: &HostPlan) -> Vars {
     results.collect()
 }
 
-/// Whether the host may begin this attempt of the step.
+/// Whether the host may start this attempt of the step.
 pub(super) fn leave(run: &Run, name: &HostName, way: Way, at: usize, attempt: u32) -> Leave {
     let (Some(host), Some(plan)) = (run.hosts.get(name), run.plan.hosts.get(name)) else { return Leave::Go };
     let steps = if way == Way::Back { &plan.rollback } else { &plan.steps };
@@ -62,7 +62,7 @@ pub(super) fn leave(run: &Run, name: &HostName, way: Way, at: usize, attempt: u3
     if let Some(why) = nothing_to_do(host, step) {
         return Leave::Skip(why);
     }
-    // One that cannot be evaluated fails the step, where it is rendered.
+    // A condition that cannot be evaluated fails the step when it is rendered.
     if let Some(when) = &step.when {
         let mut vars = known(run, name, way);
         vars.extend(step.vars.clone());
@@ -82,7 +82,7 @@ pub(super) fn leave(run: &Run, name: &HostName, way: Way, at: usize, attempt: u3
     }
 }
 
-/// What the plan, or the steps before it, say.
+/// Why the step has nothing to do, by the plan or by the steps before it.
 fn nothing_to_do(host: &HostState, step: &Step) -> Option<String> {
     if let Some(why) = &step.skip {
         return Some(why.clone());
@@ -110,8 +110,8 @@ fn confirmed(run: &Run, step: &Step, text: &str) -> Leave {
     }
 }
 
-/// The first that comes does it, and the others wait until it is known how that ended. Where it certainly never
-/// began, the next one does it.
+/// The first host to reach the step runs it; the others wait for its result. If the step certainly never
+/// started, the next host runs it.
 fn once(run: &Run, name: &HostName, step: &Step) -> Leave {
     let Some((owner, at)) = run.once.get(step.identity()) else { return Leave::Go };
     if owner == name {
@@ -130,7 +130,7 @@ fn once(run: &Run, name: &HostName, step: &Step) -> Leave {
     }
 }
 
-/// Whether the number of hosts that are at the step leaves room for another.
+/// Whether `throttle` allows another host at the step.
 fn room(run: &Run, step: &Step) -> Leave {
     let Some(most) = step.throttle else { return Leave::Go };
     match at_it(run, step.identity()) < most as usize {

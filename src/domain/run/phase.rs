@@ -1,4 +1,4 @@
-//! Where a host is in its bracket, and what a transition has to know of its plan.
+//! Where a host is in its bracket, and what a transition needs from its plan.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub enum Phase {
     #[default]
     Waiting,
     Observing,
-    /// Wants to be drained, or, without a balancer, to begin. The way back begins here for a host that
+    /// Due to be drained, or to start if it has no balancer. The way back starts here for a host that
     /// is in rotation with the new release.
     Ready {
         way: Way,
@@ -30,12 +30,12 @@ pub enum Phase {
         running: bool,
         not_before: Option<Timestamp>,
     },
-    /// A step or the gate failed on this way; what to do about it is to be decided.
+    /// A step or the gate failed on this way; the run has to decide how to continue.
     Failed {
         way: Way,
         failure: Failure,
     },
-    /// Nothing more can be done to it in this run: it is to be settled like this.
+    /// Nothing more can be done to it in this run: it has to be settled with this end.
     Ending {
         end: End,
         why: String,
@@ -45,7 +45,7 @@ pub enum Phase {
         way: Way,
         running: bool,
     },
-    /// Wants to be enabled, not before `not_before`.
+    /// Due to be enabled, not before `not_before`.
     Verified {
         way: Way,
         not_before: Option<Timestamp>,
@@ -64,7 +64,7 @@ pub enum Phase {
     },
 }
 
-/// The looks at a host in rotation: those while others are under way, and the one after the last batch.
+/// The checks of a host in rotation: those while other hosts are under way, and the one after the last batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Roll {
     Watching,
@@ -72,33 +72,33 @@ pub enum Roll {
     Done,
 }
 
-/// What a transition has to know of the host's plan.
+/// What a transition needs from the host's plan.
 pub struct Route<'a> {
     pub rollout: &'a Rollout,
     pub forward: usize,
     pub back: usize,
     pub retries: u32,
-    /// The same where an attempt certainly did not begin.
+    /// Retries of an attempt that certainly did not start.
     pub retries_unbegun: u32,
     pub delay: Duration,
     pub warn_only: bool,
     pub repeatable: bool,
-    /// The name by which later steps know the result.
+    /// The name under which later steps find the result.
     pub register: Option<&'a str>,
-    /// The result are the facts of the host.
+    /// The result is the facts of the host.
     pub looks: bool,
     pub drains: bool,
     pub gated: bool,
     /// An earlier run holds it.
     pub held: bool,
-    /// No further host begins: what is found out now is what there is.
+    /// No further host starts: the results so far are final.
     pub halted: bool,
-    /// The release that it wants is the one on record for it; the link then points to this.
+    /// The expected release is already on record for the host; its link should point to this.
     pub stays_at: Option<Option<String>>,
 }
 
 impl Route<'_> {
-    /// True when what was looked up shows that there is nothing to deploy.
+    /// True when the observed link shows that there is nothing to deploy.
     pub(super) fn is_there(&self, previous: Option<&str>) -> bool {
         match &self.stays_at {
             Some(Some(target)) => previous == Some(target),
@@ -109,8 +109,8 @@ impl Route<'_> {
 }
 
 impl Phase {
-    /// True while the balancer must not send requests to a host that is owed: what a look is compared
-    /// with. A host that is held stays out for as long as the run lasts, too.
+    /// True while the balancer must not send requests to a host with a debt; observations are compared
+    /// with this. A held host stays out of rotation until the run ends, too.
     pub fn stays_out(&self) -> bool {
         matches!(
             self,
@@ -123,20 +123,20 @@ impl Phase {
     }
 }
 
-/// Whether the balancer still knows that a host is out.
+/// Whether the balancer has forgotten a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Forgotten {
     #[default]
     No,
     Seen,
-    /// It is being taken out again.
+    /// The host is being drained again.
     Redraining,
 }
 
-/// A host that waits for room: others have to be back in service before it may be drained.
+/// A host that waits for room: other hosts have to be in service again before it may be drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crowded {
     pub since: Timestamp,
-    /// When it is tried again, unless somebody is back sooner.
+    /// When the drain is retried, unless another host is enabled sooner.
     pub retry_at: Timestamp,
 }

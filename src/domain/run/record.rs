@@ -1,4 +1,4 @@
-//! What is known beyond one run: debts, and the list of runs. Folded from events by the store.
+//! Records that outlive one run: debts, and the list of runs. The store folds them from events.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -18,7 +18,7 @@ pub struct RunSummary {
     pub started_at: Timestamp,
     pub ended_at: Option<Timestamp>,
     pub outcome: Option<RunOutcome>,
-    /// Where: who may not see them all does not see the run.
+    /// The hosts of the run: an operator who may not see all of them does not see the run.
     #[serde(skip)]
     pub hosts: Vec<HostName>,
 }
@@ -31,6 +31,6 @@ pub struct Debt {
     pub run: RunId,
     pub by: String,
     pub since: Timestamp,
-    /// Where the run left the host, once it has.
+    /// Where the run left the host, once it has ended there.
     pub why: String,
 }

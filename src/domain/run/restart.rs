@@ -1,4 +1,4 @@
-//! After rollcall itself had ended: which effects of a run were under way, and how the run goes on.
+//! After a restart of rollcall: which effects of a run were under way, and how the run continues.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::domain::base::name::HostName;
 use crate::domain::plan::plan::Kind;
 use crate::domain::task::task::OnRestart;
 
-/// A run goes on by itself when rollcall was away for less than this.
+/// A run continues by itself if rollcall was away for less than this.
 pub const SHORT_ABSENCE: Duration = Duration::from_secs(15 * 60);
 
-/// The effects whose intent is in the journal and whose report is not. Each may have happened, wholly
-/// or in part: looks are repeated, changes of a balancer are absolute and made again, and a step is asked
-/// for, never begun again.
+/// The effects with an intent in the journal and no report. Each may have happened, wholly
+/// or in part: probes are repeated, changes of a balancer are absolute and made again, and the host is asked
+/// for the result of a step, which never starts again.
 pub fn under_way(run: &Run) -> Vec<Effect> {
     let mut effects: Vec<Effect> = run.hosts.iter().filter_map(|(name, host)| of_host(name, host)).collect();
     for balancer in run.plan.balancers.keys() {
@@ -66,11 +66,11 @@ fn of_host(name: &HostName, host: &HostState) -> Option<Effect> {
     }
 }
 
-/// How the run goes on, and why, in words for its journal.
+/// How the run continues, and why, in words for its journal.
 pub fn go_on(run: &Run, away: Duration) -> (Then, String) {
     let told = format!("rollcall was away for {}s", away.as_secs());
     let then = match (&run.plan.kind, run.plan.rollout.on_restart) {
-        // What an operator typed is not begun on further hosts when nobody may be waiting for it.
+        // A typed command does not start on further hosts: its operator may have left.
         (Kind::Run, _) => Then::Stops,
         (
             Kind::Check | Kind::Look { .. } | Kind::Facts | Kind::Task { .. } | Kind::Drain | Kind::Enable,

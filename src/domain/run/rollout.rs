@@ -21,16 +21,16 @@ use crate::domain::task::task::{PauseAfter, PauseUntil};
 /// `progress_deadline` is shorter.
 const CROWDED_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// What [`decide`] came to.
+/// The result of [`decide`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decided {
     pub decisions: Vec<Decision>,
-    /// Ask again at this time, even if nothing was reported.
+    /// Call again at this time, even if nothing was reported.
     pub wake_at: Option<Timestamp>,
 }
 
-/// What comes next. Decisions are made in rounds: ask again after they were applied, until there are
-/// none. Whatever is under way is part of the run's state, so nothing is decided twice.
+/// The next decisions. They are made in rounds: apply them and call again until there are
+/// none. Effects under way are part of the run's state, so nothing is decided twice.
 pub fn decide(run: &Run, now: Timestamp) -> Decided {
     if !run.started || run.outcome.is_some() {
         return Decided::default();
@@ -59,8 +59,8 @@ pub fn decide(run: &Run, now: Timestamp) -> Decided {
     Decided { decisions: vec![], wake_at: wakes.filter(|time| *time > now).min() }
 }
 
-/// In one round all hosts see the same state. What only some of them may do is left to the first; the others
-/// are asked again once that is in the state.
+/// In one round all hosts see the same state. Of hosts that compete for one step only the first proceeds; the
+/// others are decided again once the state contains that.
 fn one_at_a_time(run: &Run, moves: Vec<Decision>) -> Vec<Decision> {
     let mut asked = false;
     let mut begun: BTreeSet<String> = BTreeSet::new();
@@ -84,7 +84,7 @@ fn round(decisions: Vec<Decision>) -> Decided {
     Decided { decisions, wake_at: None }
 }
 
-/// The budget is looked at before anything else, so that no host begins once it is spent.
+/// The budget is checked first, so that no host starts once it is spent.
 fn spend_budget(run: &Run) -> Option<Decision> {
     let allowed = run.plan.rollout.max_failures.allowed(run.hosts.len());
     let failed = run.failures();
@@ -96,7 +96,7 @@ fn spend_budget(run: &Run) -> Option<Decision> {
     })
 }
 
-/// Stops a run that gets nowhere: no host became healthy, or there is no room for any, for too long.
+/// Stops a run without progress: no host became healthy, or no host got room, for too long.
 fn stand_still(run: &Run, now: Timestamp) -> Option<Decision> {
     if run.holds_back() || is_over(run) {
         return None;
@@ -122,7 +122,7 @@ fn crowded_until(host: &HostState) -> Option<Timestamp> {
     host.crowded?.since.checked_add(CROWDED_LIMIT).ok()
 }
 
-/// Every host at this moment. What is the same for all is looked up once: this runs after every report.
+/// Every host at this moment. Shared values are computed once: this runs after every report.
 fn turns(run: &Run, now: Timestamp) -> Vec<Turn<'_>> {
     let batch: BTreeSet<&HostName> = run.batch_hosts().iter().collect();
     let over = is_over(run);
@@ -136,7 +136,7 @@ fn turns(run: &Run, now: Timestamp) -> Vec<Turn<'_>> {
         .collect()
 }
 
-/// True once no host will begin any more and none is in its bracket.
+/// True once no further host will start and none is in its bracket.
 fn is_over(run: &Run) -> bool {
     let last = run.batches_begun() == run.plan.batches.len();
     (last || run.is_halted())
@@ -144,8 +144,8 @@ fn is_over(run: &Run) -> bool {
         && to_withdraw(run).next().is_none()
 }
 
-/// All hosts of a batch that stand behind one balancer are drained in one change, once each of them
-/// has been reached or given up. Hosts that wait for room are tried again by themselves.
+/// All hosts of a batch behind one balancer are drained in one change, once each of them
+/// was reached or abandoned. Hosts that wait for room are retried separately.
 fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
     let undecided = |name: &&HostName| {
         run.hosts.get(*name).is_some_and(|host| matches!(host.phase, Phase::Waiting | Phase::Observing))
@@ -166,7 +166,7 @@ fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
         .collect()
 }
 
-/// What the balancer has forgotten is taken out again.
+/// Drains again the hosts that the balancer has forgotten.
 fn redrains(run: &Run) -> Vec<Decision> {
     by_balancer(run, |host| host.forgotten == Forgotten::Seen && host.phase.stays_out())
         .into_iter()
@@ -177,7 +177,7 @@ fn redrains(run: &Run) -> Vec<Decision> {
         .collect()
 }
 
-/// Hosts that are verified go back together; those that come while a change is under way wait for
+/// Verified hosts are enabled together; those that are verified during a change wait for
 /// the next one.
 fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
     if run.plan.kind == Kind::Drain {
@@ -198,15 +198,15 @@ fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
         .collect()
 }
 
-/// A change of many is all or nothing. Hosts that were refused together are tried one by one, so that the
-/// one which is in the way holds up no other.
+/// A change of many hosts is all or nothing. Hosts that were refused together are retried one by one, so that
+/// the host that causes the refusal delays no other.
 fn not_with_others_again(run: &Run, hosts: Vec<HostName>) -> Vec<HostName> {
     let refused = |name: &HostName| run.hosts.get(name).is_some_and(|host| host.enable_tries > 0);
     let (again, first): (Vec<HostName>, Vec<HostName>) = hosts.into_iter().partition(refused);
     if first.is_empty() { again.into_iter().take(1).collect() } else { first }
 }
 
-/// Hosts are compared when nothing is done to any of them any more.
+/// Hosts are compared once no work on any of them is left.
 fn snapshots(run: &Run) -> Vec<Decision> {
     let is_quiet = |(host, plan): (&HostState, &HostPlan)| match host.phase {
         Phase::Settled { .. } | Phase::Serving { roll: Some(Roll::Done), .. } => true,
@@ -230,7 +230,7 @@ fn snapshots(run: &Run) -> Vec<Decision> {
     .collect()
 }
 
-/// Hosts on the new release that a run which takes everything back has still to roll back.
+/// Hosts on the new release that a run with `rolls_back` still has to roll back.
 fn to_withdraw(run: &Run) -> impl Iterator<Item = &HostName> {
     let wanted = run.rolls_back && run.cancel.is_none();
     let hosts = run.hosts.iter().zip(run.plan.hosts.values()).filter(move |_| wanted);
@@ -241,7 +241,7 @@ fn to_withdraw(run: &Run) -> impl Iterator<Item = &HostName> {
     })
 }
 
-/// Batch by batch, the last one first, once nobody is in its bracket any more.
+/// Batch by batch, the last one first, once no host is in its bracket.
 fn withdrawals(run: &Run) -> Vec<Decision> {
     let candidates: BTreeSet<&HostName> = to_withdraw(run).collect();
     if candidates.is_empty() || !run.hosts.values().all(|host| run.is_through(host)) {
@@ -267,7 +267,7 @@ fn by_balancer(run: &Run, wanted: impl Fn(&HostState) -> bool) -> BTreeMap<Strin
     found
 }
 
-/// The end of a pause whose time is over, the pause that the plan makes here, or the next batch.
+/// The end of a timed pause, a pause that the plan asks for, or the next batch.
 fn next_batch(run: &Run, now: Timestamp) -> Option<Decision> {
     if let Some(pause) = &run.pause {
         return match pause.until {
@@ -335,7 +335,7 @@ fn end(run: &Run) -> Option<Decision> {
     }
 }
 
-/// Times at which the run as a whole has something to decide.
+/// Times at which the run as a whole has a decision to make.
 fn wakes(run: &Run) -> impl Iterator<Item = Timestamp> {
     let pause = run.pause.as_ref().and_then(|pause| match pause.until {
         PausedUntil::Time(time) => Some(time),

@@ -1,10 +1,10 @@
-//! Seeded bugs: each is one thing done wrong, and the net that the other tests are played in has to catch
-//! it. A net that catches nothing holds nothing.
+//! Seeded bugs: each is one defect, and the invariants that the other tests check must catch it.
+//! Invariants that catch no defect prove nothing.
 
 use super::*;
 use crate::domain::task::task::{PauseAfter, PauseUntil};
 
-/// One thing done wrong.
+/// One defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
     WritesNoIntent,
@@ -150,7 +150,7 @@ fn told(decisions: &mut [Decision], truth: End) {
     }
 }
 
-/// The panic of what is played, if it is caught.
+/// The panic message of `play`, if it panics.
 fn caught(play: impl FnOnce()) -> Option<String> {
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(play)).err()?;
     let text = caught.downcast_ref::<String>().cloned();
@@ -161,7 +161,7 @@ fn caught(play: impl FnOnce()) -> Option<String> {
     )
 }
 
-/// A run of four hosts with this flaw in the world where it matters.
+/// A run of four hosts with this defect, in a world where the defect matters.
 fn flawed(flaw: Flaw) -> (Plan, World) {
     use OnFailure::{Rollback, RollbackAll, Stop};
     let one = [BatchSize::Hosts(1)];
@@ -227,7 +227,7 @@ fn every_seeded_bug_is_found() {
         let found = caught(|| _ = play(plan, &world)).unwrap_or_else(|| panic!("{flaw:?} is not found"));
         assert!(found.contains(net), "{flaw:?} is found by: {found}");
     }
-    // And what a restart can do wrong: it is begun again from the journal of a whole run.
+    // Defects of a restart: the run is started again from the journal of a whole run.
     let restarts = [
         (Flaw::RunsStepsAgain, "I5"),
         (Flaw::ForgetsWhatWasUnderWay, "something is under way"),
@@ -253,7 +253,7 @@ fn restart_with(flaw: Flaw, events: &[Event]) {
         }
         Flaw::ForgetsWhatWasUnderWay => player.under_way.clear(),
         Flaw::LosesTheTail => {
-            // The drain was made, and its intent is gone with the tail.
+            // The drain was made, and its intent was lost with the tail.
             let kept = &events[..events.len() - 1];
             let truth = std::mem::take(&mut player.truth);
             player = Player::new(plan(2, &[BatchSize::Hosts(1)], 0, OnFailure::Stop), &world);

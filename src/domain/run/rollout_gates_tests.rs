@@ -1,4 +1,4 @@
-//! Time gates, pauses, room, ways back for a whole run, and what follows a restart: as rows, like those beside.
+//! Time gates, pauses, room, rollbacks of a whole run, and restarts: as rows, like those of the other tests.
 
 use super::*;
 use crate::domain::check::across::Rule;
@@ -92,7 +92,7 @@ fn a_host_that_does_not_stay_well_fails() {
 fn hosts_that_are_done_are_watched_while_later_batches_run() {
     let gates =
         |rollout: &mut Rollout| (rollout.min_healthy_time, rollout.watch) = (seconds(40), seconds(10));
-    // The first looks make it healthy; what comes later is a slow burn.
+    // The first checks make it healthy; the later ones find the slow failure.
     let burn = world(&[("h1", Trouble::Watch(10, Verdict::Critical))]);
     let story = play(with(ones(3, OnFailure::Rollback), gates), &burn);
     assert_eq!(ends(&story), "rolled-back released not-started");
@@ -295,7 +295,7 @@ fn operators_take_hosts_out_and_put_them_back() {
     assert_eq!((ends(&story).as_str(), story.run.outcome), ("held held", Some(RunOutcome::NeedsPerson)));
 }
 
-/// Dies after every event of a run and goes on: what was under way is asked for, and the end is the same.
+/// Restarts after every event of a run: the results of running steps are asked for, and the end is the same.
 #[test]
 fn a_run_that_is_taken_up_again_ends_as_it_would_have() {
     let troubles = [

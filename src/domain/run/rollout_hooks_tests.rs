@@ -1,4 +1,4 @@
-//! Hooks around a run: what runs when, and what it means when one fails.
+//! Hooks around a run: when each of them runs, and what its failure means.
 
 use super::*;
 use crate::domain::run::restart::under_way;
@@ -10,7 +10,7 @@ fn plan_with_hooks() -> Plan {
     Plan { hooks, ..plan(2, &[BatchSize::Hosts(1)], 0, OnFailure::Rollback) }
 }
 
-/// The hooks that were begun, and where the hosts were worked on.
+/// The hook steps in the order of their start, and when the hosts were worked on.
 fn order(story: &Story) -> String {
     let words = story.events.iter().filter_map(|event| match &event.kind {
         EventKind::HookStarted { hook, step, .. } => Some(format!("{}{step}", hook.word())),
@@ -44,7 +44,7 @@ fn hooks_run_once_around_all_hosts_and_their_failures_count() {
             "before0 before1 hosts hosts after0 finally0 finally1 end",
             RunOutcome::Failed,
         ),
-        // A step that only warns is no failure.
+        // A failed step with `warn_only` is no failure.
         (
             vec![],
             Some((Hook::After, 1)),

@@ -1,5 +1,5 @@
-//! Every rule of a rollout as a row: what the world answers, and where each host ends. And the same
-//! rules under random worlds, with the invariants of ARCHITECTURE.md looked at after every event.
+//! Every rule of a rollout as a row: how the world answers, and how each host ends. Then the same
+//! rules under random worlds, with the invariants of ARCHITECTURE.md checked after every event.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -103,29 +103,29 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
     }
 }
 
-/// What the world does when it is asked; most of it goes well.
+/// How the world answers effects; most of them succeed.
 #[derive(Clone, Debug, Default)]
 struct World {
-    /// By host: what goes wrong there, once at each place.
+    /// By host: what fails there, once at each place.
     trouble: BTreeMap<HostName, Trouble>,
     drain: Option<Change>,
     enable: Option<Change>,
     /// The number of the event after which an operator cancels.
     cancel_after: Option<(usize, bool)>,
-    /// Order in which effects that are under way end: picks by this, modulo their number.
+    /// The order in which running effects end: picks by this, modulo their number.
     picks: Vec<usize>,
-    /// What operators wish, in turn, whenever nothing goes on by itself, and who.
+    /// The requests of operators, in turn, made whenever the run waits; and who makes them.
     wishes: Vec<(Wish, &'static str)>,
-    /// So many hosts may be out at once.
+    /// The number of hosts that may be out of rotation at once.
     room: Option<usize>,
-    /// The number of the event after which the balancer forgets who is out.
+    /// The number of the event after which the balancer forgets its drains.
     forget_after: Option<usize>,
-    /// The balancer takes hosts back at the next try after so many.
+    /// The number of enable attempts that fail before one succeeds.
     enable_fails: usize,
-    /// Any change that puts this host back is refused.
+    /// Any change that enables this host is refused.
     in_the_way: Option<HostName>,
     hook_fails: Option<(Hook, usize)>,
-    /// What is wrong with us.
+    /// The defect of rollcall itself.
     flaw: Option<Flaw>,
 }
 
@@ -138,13 +138,13 @@ enum Trouble {
     Gate(Verdict),
     /// On the way back, too.
     GateBothWays(Verdict),
-    /// The gate is critical, and then the first step back ends like this.
+    /// The gate is critical, and then the first rollback step ends like this.
     GateThenLost(Outcome),
     Roll(Verdict),
-    /// From this look on while it is in rotation and others are under way.
+    /// From this check on, while the host is in rotation and others are under way.
     Watch(usize, Verdict),
     NoPrevious(Outcome),
-    /// Compared with the others, it is the one that differs.
+    /// In a comparison with other hosts, it is the outlier.
     OutOfLine,
 }
 
@@ -251,11 +251,11 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
 struct Story {
     run: Run,
     events: Vec<Event>,
-    /// Wishes that were not granted.
+    /// Requests that were refused.
     refused: Vec<String>,
 }
 
-/// A run in the hands of a world.
+/// A run that is played against a world.
 struct Player<'a> {
     world: &'a World,
     run: Run,
@@ -269,19 +269,19 @@ struct Player<'a> {
     now: Timestamp,
 }
 
-/// What is so, whatever is told.
+/// The true state, whatever is reported.
 #[derive(Default)]
 struct Truth {
-    /// Out of rotation by us.
+    /// Drained by this run.
     out: BTreeSet<HostName>,
     /// On the new release.
     new: BTreeSet<HostName>,
-    /// Times that each operation was begun.
+    /// How often each operation was started.
     executions: BTreeMap<String, u32>,
 }
 
 impl Truth {
-    /// A step begins.
+    /// A step starts.
     fn begin(&mut self, run: &Run, effect: &Effect) {
         let Effect::Step { host, way, step, attempt } = effect else { return };
         let drained =
@@ -292,7 +292,7 @@ impl Truth {
         assert!(*times == 1, "I5: {host} {way:?} {step} {attempt} is executed {times} times");
     }
 
-    /// What an effect came to.
+    /// The result of an effect.
     fn happened(&mut self, kind: &EventKind) {
         match kind {
             EventKind::DrainEnded { hosts, change, .. } => match change {
@@ -345,7 +345,7 @@ impl Truth {
     }
 }
 
-/// Plays a run to its end, and looks at the invariants after every event.
+/// Plays a run to its end, and checks the invariants after every event.
 fn play(plan: Plan, world: &World) -> Story {
     let mut player = Player::new(plan, world);
     player.write(EventKind::RunStarted {
@@ -383,7 +383,7 @@ impl<'a> Player<'a> {
         self.story.push(event);
     }
 
-    /// What the journal holds, and what happened for it in the world.
+    /// Replays the journal, and its effects on the world.
     fn live_through(&mut self, events: &[Event]) {
         for event in events {
             self.now = event.at;
@@ -436,7 +436,7 @@ impl<'a> Player<'a> {
             if let (Some(Flaw::CallsLostNotStarted), EventKind::StepEnded { host, .. }) =
                 (self.world.flaw, &answer)
             {
-                // It was lost after it had done its work.
+                // The step did its work before it was lost.
                 self.truth.new.insert(host.clone());
             }
             self.write(self.world.flaw.map_or(answer.clone(), |flaw| flaw.tell(answer)));
@@ -444,7 +444,7 @@ impl<'a> Player<'a> {
         panic!("the run does not end: {:?}", self.run.hosts);
     }
 
-    /// Nothing goes on by itself: the next wish of an operator.
+    /// The run waits: the next request of an operator.
     fn wish(&mut self) {
         let (wish, name) = self.wishes.next().expect("something is under way, or there is a time to wake");
         let who =
@@ -455,7 +455,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Whoever comes in from outside in the middle of it.
+    /// Cancels and forgotten drains in the middle of the run.
     fn interfere(&mut self) -> bool {
         if let Some((after, now)) = self.world.cancel_after
             && self.story.len() >= after
@@ -475,14 +475,14 @@ impl<'a> Player<'a> {
     }
 }
 
-/// The balancer's own view: out from the intent on, in again once it is proven.
+/// The balancer's own view: out of rotation from the intent on, in again once it is proven.
 fn follow_balancer(out: &mut BTreeSet<HostName>, kind: &EventKind) {
     match kind {
         EventKind::DrainStarted { hosts, .. } => out.extend(hosts.iter().cloned()),
         EventKind::DrainEnded { hosts, change: Change::Refused { .. }, .. } => {
             hosts.iter().for_each(|host| _ = out.remove(host));
         }
-        // What somebody else has taken out is not ours going out, and not back going in.
+        // Hosts that others drained are out of rotation, but not by this run, in both directions.
         EventKind::DrainEnded { hosts, change: Change::Done { foreign, kept, .. }, .. } => {
             let others = foreign.iter().chain(kept).filter(|host| hosts.contains(host));
             others.for_each(|host| _ = out.remove(host));
@@ -510,7 +510,7 @@ fn invariants(run: &Run, out: &BTreeSet<HostName>) {
     }
 }
 
-/// Before an intent: whether it may be.
+/// Before an intent: whether it is allowed.
 fn check_start(run: &Run, kind: &EventKind) {
     match kind {
         EventKind::DrainStarted { hosts, .. } => {
@@ -830,14 +830,14 @@ fn an_event_that_does_not_fit_is_an_error_that_names_both() {
     assert!(error.contains("EnableStarted") && error.contains("Waiting"), "{error}");
 }
 
-/// What the task language adds to the first step: it decides whether, when and where steps begin.
+/// What the task language adds to the first step: whether, when and where steps start.
 #[derive(Clone, Copy, Debug)]
 enum Language {
     Plain,
     RunOnce,
     Throttle,
     Confirm,
-    /// Handlers at the end, and steps back that take back what was begun.
+    /// Handlers at the end, and rollback steps that undo what was started.
     Handlers,
     Never,
 }
@@ -870,14 +870,14 @@ impl Language {
     }
 }
 
-/// Plays a release of four hosts at once, written with this.
+/// Plays a release of four hosts at once with this addition.
 fn play_language(language: Language, world: &World) -> Story {
     let mut plan = plan(4, &[BatchSize::Hosts(4)], 4, OnFailure::Rollback);
     plan.hosts.values_mut().for_each(|host| language.write(host));
     play(plan, world)
 }
 
-/// How often the first step was begun, and the most that were at it together.
+/// How often the first step was started, and the most hosts that ran it at once.
 fn at_the_first(story: &Story) -> (usize, usize) {
     let (mut begun, mut now, mut most) = (0, 0usize, 0);
     for event in &story.events {
@@ -900,7 +900,7 @@ fn one_host_does_it_for_all_and_what_it_could_not_do_fails_on_all() {
     let bad = play_language(Language::RunOnce, &world);
     assert_eq!(at_the_first(&bad), (1, 1), "nobody tries again what failed for all");
     assert!(!ends(&bad).contains("released"), "{}", ends(&bad));
-    // A host that could not be reached for it has done nothing: the next one does it.
+    // A host that could not be reached for the step did nothing: the next one runs it.
     let trouble = Trouble::Step(Way::Forward, 0, Outcome::NotStarted { why: "gone".into() });
     let world = World { trouble: [("h1".into(), trouble)].into(), ..World::default() };
     assert!(ends(&play_language(Language::RunOnce, &world)).ends_with("released released released"));
@@ -922,7 +922,7 @@ fn a_question_is_asked_once_and_its_answer_holds_for_all_hosts() {
     let asked = story.events.iter().filter(|event| matches!(event.kind, EventKind::Paused(_))).count();
     assert_eq!((ends(&story).as_str(), asked), ("released released released released", 1));
     assert_eq!(story.refused, ["run 1 waits for an approval; try: approve 1"]);
-    // Whoever cancels instead of answering gets hosts that are back where they were.
+    // A cancel instead of an answer leaves the hosts where they were.
     let world = World { cancel_after: Some((13, false)), ..World::default() };
     let story = play_language(Language::Confirm, &world);
     assert_eq!(ends(&story), "not-started not-started not-started not-started");
@@ -991,7 +991,7 @@ fn drains() -> impl Strategy<Value = Option<Change>> {
     prop_oneof![5 => changes(), 1 => Just(Some(kept))]
 }
 
-/// Somebody who says yes to everything, and loses patience.
+/// An operator who agrees to everything, and finally cancels.
 fn persons() -> Vec<(Wish, &'static str)> {
     let mut persons = [(Wish::Approve, "bob"), (Wish::Resume, "bob")].repeat(10);
     persons.extend([(Wish::Cancel { now: false }, "bob"), (Wish::Cancel { now: true }, "bob")]);
@@ -1000,7 +1000,7 @@ fn persons() -> Vec<(Wish, &'static str)> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
-    /// Whatever happens: the run ends, no invariant breaks, and the same journal makes the same state.
+    /// In every world: the run ends, no invariant breaks, and the same journal results in the same state.
     #[test]
     fn any_world_leaves_a_true_end(
         hosts in 1usize..7,
@@ -1038,7 +1038,7 @@ proptest! {
         for cut in 0..story.events.len() {
             Run::replay(RunId(1), plan.clone(), &story.events[..cut]).unwrap();
         }
-        // It dies after any event, is taken up again, and comes to an end in which no invariant breaks.
+        // Rollcall dies after any event and recovers; the run ends and no invariant breaks.
         let mut player = Player::new(plan.clone(), &world);
         let begun = 1 + cut.index(story.events.len() - 1);
         player.live_through(&story.events[..begun]);

@@ -19,8 +19,8 @@ use crate::domain::task::task::{OnFailure, StepBody};
 /// Hexadecimal digits of a run's mark.
 const MARK_DIGITS: usize = 8;
 
-/// How often a task's step that certainly did not begin is tried again, whatever its `retries` say: nothing
-/// was done, and the host may be there again in a moment.
+/// Retries of a task's step that certainly did not start, in spite of its `retries`: nothing
+/// was done, and the host may be reachable again in a moment.
 const RETRIES_UNBEGUN: u32 = 2;
 
 /// One execution of a plan.
@@ -35,51 +35,51 @@ pub struct Run {
     pub stopped: Option<String>,
     pub cancel: Option<Cancel>,
     pub pause: Option<Pause>,
-    /// The pause that the plan makes is over or under way.
+    /// The pause that the plan asks for is over or under way.
     pub has_paused: bool,
-    /// Steps that one host does for all: which host, and the place of the step there.
+    /// Steps that one host runs for all: which host, and the index of the step there.
     pub once: BTreeMap<String, (HostName, usize)>,
-    /// Steps that asked for an approval and were given it.
+    /// Steps that asked for an approval and received it.
     pub confirmed: BTreeSet<String>,
-    /// Whatever it has released is to be rolled back.
+    /// All hosts that it has released have to be rolled back.
     pub rolls_back: bool,
-    /// When a host became healthy last, or the waiting for that began.
+    /// When the last host became healthy, or the wait for that started.
     pub progress_at: Option<Timestamp>,
     pub asked: Asked,
-    /// How far its hooks are.
+    /// The progress of its hooks.
     pub hooks: Progress,
-    /// Snapshots that are under way or done, by their place in the plan.
+    /// Snapshots that are under way or done, by their index in the plan.
     pub snapshots: BTreeMap<usize, Taking>,
     pub outcome: Option<RunOutcome>,
 }
 
-/// Who asked for the run, and the plan that they asked for.
+/// Who asked for the run, and for which plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
     pub by: String,
     pub key: String,
     pub plan_sha256: String,
-    /// Tells this run from another one with its number, which a store that was restored can give again.
+    /// Distinguishes this run from another one with its number: a restored store can assign a number again.
     pub mark: String,
 }
 
-/// How far a snapshot is.
+/// The progress of a snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Taking {
-    /// These hosts are told what it comes to.
+    /// These hosts receive the results.
     Running(Vec<HostName>),
     Done,
 }
 
-/// An operator's wish to stop.
+/// An operator's request to stop.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cancel {
     pub by: String,
-    /// End running steps, too.
+    /// Ends running steps, too.
     pub now: bool,
 }
 
-/// An event that does not fit the state: a bug, or a journal that was tampered with.
+/// An event that does not fit the state: a bug, or a journal that was changed by hand.
 #[derive(Debug, PartialEq)]
 pub struct IllegalEvent {
     pub event: String,
@@ -95,16 +95,16 @@ impl fmt::Display for IllegalEvent {
 impl std::error::Error for IllegalEvent {}
 
 impl Run {
-    /// A run of `plan` to which nothing has happened yet.
+    /// A run of `plan` without any event.
     pub fn new(id: RunId, plan: Plan) -> Run {
         let first = match plan.kind {
-            // They are out, by whatever run: this one only puts them back.
+            // The hosts were drained by any run: this one only enables them.
             Kind::Enable => HostState {
                 owed: true,
                 phase: Phase::Verified { way: Way::Return, not_before: None },
                 ..HostState::default()
             },
-            // They are only taken out: nothing else is looked up before.
+            // The hosts are only drained: no release is read before.
             Kind::Drain => HostState { phase: Phase::Ready { way: Way::Forward }, ..HostState::default() },
             _ => HostState::default(),
         };
@@ -130,7 +130,7 @@ impl Run {
         }
     }
 
-    /// The run that these events made.
+    /// The run that results from these events.
     pub fn replay<'a>(
         id: RunId,
         plan: Plan,
@@ -148,23 +148,23 @@ impl Run {
         self.hosts.values().filter(|host| counts(host)).count()
     }
 
-    /// True once no further host may begin.
+    /// True once no further host may start.
     pub fn is_halted(&self) -> bool {
         self.stopped.is_some() || self.cancel.is_some()
     }
 
-    /// True while no further host may begin, for now or for good.
+    /// True while no further host may start, for now or until the run ends.
     pub fn holds_back(&self) -> bool {
         self.is_halted() || self.pause.is_some()
     }
 
-    /// Batches that have begun.
+    /// Batches that have started.
     pub fn batches_begun(&self) -> usize {
         self.batch.map_or(0, |at| at + 1)
     }
 
-    /// True when nothing of this host is waited for by the next batch: it ended, or it is well in
-    /// rotation, or known not to be.
+    /// True when the next batch need not wait for this host: it ended, or it is healthy in
+    /// rotation, or its health check has failed.
     pub fn is_through(&self, host: &HostState) -> bool {
         match host.phase {
             Phase::Settled { .. } => true,
@@ -197,7 +197,7 @@ impl Run {
         self.hosts.values().any(|host| !idle(&host.phase))
     }
 
-    /// True while a host is still to be told what a comparison with others came to.
+    /// True while a comparison with other hosts is still due for this host.
     pub fn is_to_be_compared(&self, name: &HostName) -> bool {
         let due = |at: &usize| self.snapshots.get(at) != Some(&Taking::Done);
         let mut of_host =
@@ -210,7 +210,7 @@ impl Run {
         self.batch.and_then(|at| self.plan.batches.get(at)).map_or(&[], Vec::as_slice)
     }
 
-    /// Takes one event in. On error the run is as it was before.
+    /// Applies one event. On error the run is unchanged.
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
         self.check(&event.kind)?;
         match &event.kind {
@@ -282,14 +282,14 @@ impl Run {
                 self.progress_at = Some(event.at);
             }
         }
-        // Somebody is back: there may be room for those that had to wait.
+        // A host is in service again: there may be room for those that wait.
         if let EventKind::EnableEnded { .. } = event.kind {
             let crowded = self.hosts.values_mut().filter_map(|host| host.crowded.as_mut());
             crowded.for_each(|crowded| crowded.retry_at = event.at);
         }
     }
 
-    /// Who begins a step for all is who does it; another one begins only where that came to nothing at all.
+    /// The host that starts a step for all owns it; another host owns it only if the step never started.
     fn note_once(&mut self, kind: &EventKind) {
         let EventKind::StepStarted { host, way: Way::Forward, step, .. } = kind else { return };
         let plan = self.plan.hosts.get(host).and_then(|plan| plan.steps.get(*step));
@@ -298,7 +298,7 @@ impl Run {
         }
     }
 
-    /// Time in which nothing could happen is not held against the run.
+    /// Time in which the run could make no progress does not count against its deadlines.
     fn clocks_begin_anew(&mut self, at: Timestamp) {
         self.progress_at = Some(at);
         let crowded = self.hosts.values_mut().filter_map(|host| host.crowded.as_mut());
@@ -312,7 +312,7 @@ impl Run {
             Then::GoesOn => {}
             Then::Pauses => {
                 let (why, by, key) = (why.to_string(), "rollcall".to_string(), String::new());
-                // A bake time that went by while nobody looked is no reason to go on.
+                // A bake time that passed while rollcall was away proves nothing.
                 self.pause.take_if(|pause| matches!(pause.until, PausedUntil::Time(_)));
                 self.pause.get_or_insert(Pause { why, by, key, until: PausedUntil::Resumed, step: None });
             }
@@ -431,7 +431,7 @@ impl Run {
     }
 }
 
-/// What the transitions of a host have to know of its plan.
+/// What the transitions of a host need from its plan.
 fn route<'a>(plan: &'a Plan, name: &HostName, phase: &Phase) -> Route<'a> {
     let host = plan.hosts.get(name);
     let step = host.and_then(|host| match phase {
@@ -467,7 +467,7 @@ fn counts(host: &HostState) -> bool {
     host.failure.as_ref().is_some_and(|failure| failure.kind != FailureKind::Cancelled)
 }
 
-/// The verdict that a host contributes to a check run: its worst, or unknown when it could not be asked.
+/// The verdict of one host in a check run: its worst result, or unknown if it could not be probed.
 fn verdict_of(host: &HostState) -> Verdict {
     match host.end() {
         Some(End::Unknown | End::NotStarted) | None => {

@@ -1,5 +1,5 @@
 //! The next event of one host: the rules of the bracket, as a pure function of its state, its plan and
-//! what holds for the whole run.
+//! the state of the whole run.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::domain::plan::plan::{HostPlan, Kind};
 use crate::domain::task::step::Step;
 use crate::domain::value::template;
 
-/// How long a host that is to be rolled back out of rotation waits for room.
+/// How long a host waits for room before it is drained for its rollback.
 const WAY_BACK_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// One host at one moment, with what its next event depends on.
+/// One host at one moment, with all that its next event depends on.
 pub(super) struct Turn<'a> {
     pub(super) run: &'a Run,
     pub(super) now: Timestamp,
@@ -28,12 +28,12 @@ pub(super) struct Turn<'a> {
     pub(super) plan: &'a HostPlan,
     /// It belongs to the batch that is under way.
     pub(super) in_batch: bool,
-    /// No host will begin any more, and none is in its bracket.
+    /// No further host will start, and none is in its bracket.
     pub(super) over: bool,
 }
 
 impl Turn<'_> {
-    /// What comes next for it, if it is its turn.
+    /// The next decision for this host, if one is due.
     pub(super) fn next(&self) -> Option<Decision> {
         match &self.host.phase {
             Phase::Waiting => self.begin(),
@@ -60,7 +60,7 @@ impl Turn<'_> {
         }
     }
 
-    /// When it is to be asked again, if nothing is reported until then.
+    /// When to decide again, if nothing is reported until then.
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
         match self.host.phase {
             Phase::Working { running: false, not_before, .. } => not_before,
@@ -70,13 +70,13 @@ impl Turn<'_> {
         }
     }
 
-    /// When it is to be looked at again while it is in rotation and others are under way.
+    /// When the next check of a host in rotation is due while others are under way.
     fn next_look(&self) -> Option<Timestamp> {
         let serves = self.host.phase == Phase::Serving { way: Way::Forward, roll: None };
         if !serves || self.over || self.run.is_halted() || !self.run.plan.has_bracket() {
             return None;
         }
-        // While a person is waited for, looks would fill the journal: the next one comes with the answer.
+        // While the run waits for an operator, checks would fill the journal: the next one follows the answer.
         let waits = self.run.pause.as_ref().is_some_and(|pause| !matches!(pause.until, PausedUntil::Time(_)));
         if waits && self.host.health.healthy {
             return None;
@@ -84,7 +84,7 @@ impl Turn<'_> {
         self.host.health.next_look(&self.run.plan.rollout, !self.plan.checks.is_empty())
     }
 
-    /// No room for it: an operator's drain says so, and a way back that cannot begin ends.
+    /// No room: a drain by an operator reports that, and a rollback that cannot start ends.
     fn crowded(&self) -> Option<Decision> {
         let why = "too few would be left in service without it (min_in_service)".to_string();
         let way_back_is_closed = self.host.way() == Way::Back
@@ -98,7 +98,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Out of rotation, as an operator wanted it.
+    /// The host stays out of rotation, as the operator requested.
     fn stay_out(&self) -> Option<Decision> {
         match self.host.foreign {
             true => self.settle(End::Held, "it was out of rotation before, by somebody else".into()),
@@ -125,7 +125,7 @@ impl Turn<'_> {
             }),
             Kind::Check => Some(Decision::checks(host, Stage::Roll)),
             Kind::Drain | Kind::Enable => None,
-            // Loops over nothing leave nothing.
+            // A loop over an empty list leaves no steps.
             _ if self.plan.steps.is_empty() => self.settle(End::Done, "it has no steps here".into()),
             Kind::Task { .. } | Kind::Run | Kind::Facts | Kind::Look { .. } => self.step(Way::Forward, 0, 1),
         }
@@ -139,7 +139,7 @@ impl Turn<'_> {
         }
     }
 
-    /// What went wrong with it, or else why the run was halted.
+    /// Why the host failed, or else why the run was halted.
     fn reason(&self) -> String {
         self.host.failure.as_ref().map_or_else(|| self.halted_why(), |failure| failure.why.clone())
     }
@@ -160,15 +160,15 @@ impl Turn<'_> {
         self.step(way, step, attempt)
     }
 
-    /// Nothing was done to it: it goes back as it was, or never left.
+    /// The host is untouched: it is enabled, or was never drained.
     fn put_back(&self) -> Option<Decision> {
         match &self.plan.balancer {
             Some(_) if self.host.owed && self.plan.held => {
                 self.settle(End::Held, format!("an earlier run holds it; {}", self.reason()))
             }
-            // A change of it is under way, or about to be: after that.
+            // A second drain is running or due: enable after it.
             Some(_) if self.host.forgotten != Forgotten::No => None,
-            // Others that want the same are not waited for: this happens when a run is halted.
+            // The enable does not wait for other hosts: the run is halted.
             Some(seat) if self.host.owed => Some(Decision::enable(&seat.balancer, vec![self.name.clone()])),
             _ => self.settle(End::NotStarted, self.reason()),
         }
@@ -194,7 +194,7 @@ impl Turn<'_> {
         })
     }
 
-    /// The run waits for an operator's word; hosts in their bracket go on until they come to the same question.
+    /// The run waits for an operator's answer; hosts in their bracket continue up to the same question.
     fn ask(&self, step: &Step, text: &str) -> Option<Decision> {
         let why = format!("step `{}` on {}: {text}", step.name, self.name);
         let (by, key, until) = ("rollcall".to_string(), String::new(), PausedUntil::Approved);
@@ -219,7 +219,7 @@ impl Turn<'_> {
         }
     }
 
-    /// What was begun will not be finished: back to the release before, or out of rotation.
+    /// The bracket is abandoned: the host goes back to the release before, or stays out of rotation.
     fn give_up(&self, why: String) -> Option<Decision> {
         if !self.run.plan.has_bracket() || !self.rolls_back() {
             return self.settle(out_of_rotation(self.host), why);
@@ -236,7 +236,7 @@ impl Turn<'_> {
         self.run.rolls_back || self.run.plan.rollout.on_failure.rolls_back()
     }
 
-    /// In rotation: it is looked at until the last batch is through, checked again then, and told.
+    /// In rotation: the host is checked until the last batch is through, checked once more, and settled.
     fn serve(&self, way: Way, roll: Option<Roll>) -> Option<Decision> {
         match (way, roll) {
             (_, Some(Roll::Running | Roll::Watching)) => None,
@@ -260,8 +260,8 @@ impl Turn<'_> {
         }
     }
 
-    /// The gate, unless it found nothing out: then a person is asked first. A run that is halted anyway looks once
-    /// more, and takes it as it is.
+    /// The gate. An inconclusive one asks an operator first. A halted run repeats the gate once
+    /// and accepts its result.
     fn gate(&self) -> Option<Decision> {
         match &self.host.inconclusive {
             Some(why) if !self.run.is_halted() => {
@@ -289,7 +289,7 @@ impl Turn<'_> {
                 let why = "it was out of rotation before the run, by somebody else, and was left so";
                 return self.settle(End::Held, why.into());
             }
-            // On the new release and in rotation, as far as that was proven; how it is now is not known.
+            // On the new release and proven to be in rotation; its present health is unknown.
             (_, Verdict::Unknown) => {
                 return self
                     .settle(End::Unknown, format!("it took the release over and is in rotation, but {why}"));
@@ -309,7 +309,7 @@ fn out_of_rotation(host: &HostState) -> End {
     if host.owed || host.foreign { End::Held } else { End::Failed }
 }
 
-/// Whether a host can be rolled back, or why not: the target has to be known before the step back begins.
+/// Whether a host can be rolled back, or why not: the target must be known before the first rollback step starts.
 pub(super) fn can_go_back(host: &HostState, plan: &HostPlan) -> Result<(), &'static str> {
     if plan.rollback.is_empty() {
         return Err("the task has no [[rollback]] steps");

@@ -1,4 +1,4 @@
-//! What an operator may wish of a run that is under way, and whether the run can grant it. Pure: the
+//! What an operator may request of a run under way, and whether the run grants it. Pure: the
 //! answer is the event to write, or the sentence that says why not.
 
 use super::event::{EventKind, Pause, PausedUntil};
@@ -6,10 +6,10 @@ use super::run::Run;
 use crate::domain::ask::access::{LOCAL_KEY, Operator};
 use crate::domain::task::task::PauseUntil;
 
-/// A wish.
+/// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// `now`: end the steps that are running, too.
+    /// `now`: end the running steps, too.
     Cancel {
         now: bool,
     },
@@ -20,7 +20,7 @@ pub enum Wish {
     Suspend,
 }
 
-/// The event that grants the wish; `None` when there is nothing to do for it.
+/// The event that grants the request; `None` when it changes nothing.
 pub fn grant(run: &Run, wish: Wish, who: &Operator) -> Result<Option<EventKind>, String> {
     let (by, key) = (who.name.clone(), who.key.clone());
     let id = run.id;
@@ -49,7 +49,7 @@ pub fn grant(run: &Run, wish: Wish, who: &Operator) -> Result<Option<EventKind>,
     }
 }
 
-/// A second person has another key and another name than who asked for the run.
+/// The second person needs another key and another name than the operator who asked for the run.
 fn approve(run: &Run, who: &Operator) -> Result<EventKind, String> {
     let second_person = run
         .plan
