@@ -1,4 +1,4 @@
-//! Planning what is no task: checks, commands, and hosts that an operator moves in or out of rotation.
+//! Plans for commands that are no tasks: checks, ad-hoc commands, drains and enables by an operator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -95,7 +95,7 @@ fn same_step(
     planned.collect()
 }
 
-/// Plans a look at hosts: `facts prod`.
+/// Plans a gathering of facts: `facts prod`.
 pub fn plan_facts(world: &World<'_>, selector: &str) -> Result<Plan, String> {
     let names = select(world.inventory, selector)?;
     let step = facts::step(world.facts).render(&Vars::new(), world.files)?;
@@ -130,8 +130,8 @@ fn without_rollout(
     }
 }
 
-/// Whoever may only look must not write commands: what checks are told ad hoc are parameters that some
-/// task declares, of the form that it demands, and never a var of a host.
+/// A viewer must not write commands: parameters of an ad-hoc check must be declared by a task,
+/// match its pattern, and never replace a var of a host.
 fn check_given(world: &World<'_>, given: &Params) -> Result<(), String> {
     for (name, value) in given {
         let declared: Vec<&Param> = world.tasks.values().filter_map(|task| task.params.get(name)).collect();
@@ -154,7 +154,7 @@ fn check_given(world: &World<'_>, given: &Params) -> Result<(), String> {
     Ok(())
 }
 
-/// `{{ name | script }}` makes a command of a value: only the configuration may give that one.
+/// `{{ name | script }}` makes a command of a value: only the configuration may give such a value.
 fn refuse_scripts(check: &Check, given: &Params) -> Result<(), String> {
     let texts = check.probe.texts();
     let scripts = texts.iter().flat_map(|(_, text)| template::script_names(text));
@@ -168,7 +168,7 @@ fn refuse_scripts(check: &Check, given: &Params) -> Result<(), String> {
     }
 }
 
-/// What `name` stands for among the checks of the hosts: a set, or one check.
+/// The checks that `name` selects among those of the hosts: a check set, or one check.
 fn checks_asked(
     world: &World<'_>,
     selector: &str,
@@ -189,7 +189,7 @@ fn checks_asked(
     })
 }
 
-/// Sets with their checks, as they may be written.
+/// Check sets with their checks, as an operator may type them.
 pub fn known_names<'a>(checks: impl Iterator<Item = &'a Check>) -> Vec<String> {
     let mut names = Vec::new();
     for check in checks {
@@ -214,7 +214,7 @@ pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &st
         let of_group = world.inventory.groups.get(&seat.balancer).and_then(|group| group.balancer.clone());
         balancers.insert(seat.balancer.clone(), of_group.ok_or("a balancer went missing from its group")?);
         let held = world.owed.contains(&host.name);
-        // What somebody else has taken out is not ours to put back, and not every balancer tells whose it is.
+        // Hosts drained by others are not ours to enable, and not every balancer reports who drained a host.
         if kind == Kind::Enable && !held {
             continue;
         }

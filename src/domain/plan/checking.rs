@@ -1,4 +1,4 @@
-//! Planning checks: which ones a host has, where they look from, and which hosts are looked at together.
+//! Planning checks: the checks of a host, the hosts they run from, and the hosts that are probed together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,18 +11,18 @@ use crate::domain::inventory::inventory::{Endpoint, Host};
 use crate::domain::inventory::selector::select;
 use crate::domain::value::template::Vars;
 
-/// The checks of a host, in the order of its sets.
+/// The checks of a host, in the order of its check sets.
 pub fn checks_of<'a>(world: &World<'a>, host: &Host) -> Vec<&'a Check> {
     host.checks.iter().filter_map(|set| world.checks.get(set)).flatten().collect()
 }
 
-/// What tells the checks of these hosts apart.
+/// The identities of these hosts' checks.
 pub fn ids_of<'h>(world: &World<'_>, hosts: impl Iterator<Item = &'h Host>) -> BTreeSet<CheckId> {
     let sets: BTreeSet<&String> = hosts.flat_map(|host| &host.checks).collect();
     sets.into_iter().filter_map(|set| world.checks.get(set)).flatten().map(Check::id).collect()
 }
 
-/// The check as it is run for one host: rendered, with the places that it looks from.
+/// The check rendered for one host, with the places that it runs from.
 pub fn made_for(world: &World<'_>, host: &Host, check: &Check, vars: &Vars) -> Result<Check, String> {
     let seats = match &check.from {
         From::Host => Vec::new(),
@@ -32,7 +32,7 @@ pub fn made_for(world: &World<'_>, host: &Host, check: &Check, vars: &Vars) -> R
     Ok(Check { seats, ..check.render(vars)? })
 }
 
-/// The hosts of a group, which may be named as in the file of the host.
+/// The hosts of a group; the group may be named as in the file of the host.
 fn seats_in(world: &World<'_>, host: &Host, group: &str) -> Result<Vec<Endpoint>, String> {
     let groups = &world.inventory.groups;
     let beside = format!("{}.{group}", host.file());
@@ -45,21 +45,21 @@ fn seats_in(world: &World<'_>, host: &Host, group: &str) -> Result<Vec<Endpoint>
     }
 }
 
-/// Those that are judged on each host by itself.
+/// The checks that are judged on each host separately.
 pub fn alone<'a>(checks: &[&'a Check]) -> Vec<&'a Check> {
     checks.iter().copied().filter(|check| check.across.is_none()).collect()
 }
 
-/// One host that is to be told what hosts together come to.
+/// One host that receives the result of a comparison.
 pub struct Asked<'a> {
     pub host: &'a Host,
     pub checks: Vec<&'a Check>,
-    /// With what its checks are rendered.
+    /// The variables with which its checks are rendered.
     pub vars: Vars,
 }
 
-/// Every snapshot that these hosts belong to. All hosts that a check compares are looked at, whether they are
-/// asked about or not: without them there is nothing to compare with.
+/// Every snapshot that these hosts belong to. All hosts that a check compares are probed, even those that
+/// were not selected: they are needed for the comparison.
 pub fn snapshots(world: &World<'_>, asked: &[Asked<'_>]) -> Result<Vec<Snapshot>, String> {
     let mut found: BTreeMap<(CheckId, String), Snapshot> = BTreeMap::new();
     for one in asked {
@@ -83,7 +83,7 @@ pub fn snapshots(world: &World<'_>, asked: &[Asked<'_>]) -> Result<Vec<Snapshot>
     Ok(found.into_values().collect())
 }
 
-/// The hosts that belong together, as a selector. The group of a host is the smallest one that it is in.
+/// The hosts to compare with each other, as a selector. The group of a host is the smallest one that contains it.
 pub fn scope_of(across: &Across, host: &Host) -> String {
     match &across.scope {
         Scope::Selected(selector) => selector.clone(),
@@ -99,7 +99,7 @@ fn snapshot(world: &World<'_>, check: &Check, across: &Across, scope: &str) -> R
     let has_it = |host: &&Host| checks_of(world, host).iter().any(|own| own.id() == id);
     let member = |host: &Host| {
         let vars = vars_of(host, world.present_task(host), &world.present_params(host));
-        // A host of which too little is known is not left out: without it the others do not stand for all.
+        // A host whose check cannot be rendered stays in: without it the comparison would not cover all hosts.
         let (check, broken) = match made_for(world, host, check, &vars) {
             Ok(check) => (check, None),
             Err(why) => (check.clone(), Some(why)),

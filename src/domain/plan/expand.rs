@@ -1,5 +1,5 @@
-//! From the steps that a task writes to those of one host: loops, calls of other tasks, other hosts to work
-//! on, tags, conditions that are decided already, handlers at the end, and what takes it all back.
+//! Expands the steps of a task into those of one host: loops, calls of other tasks, steps on other hosts,
+//! tags, conditions that are already decided, handlers at the end, and undo steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,13 +17,13 @@ use crate::domain::task::step::{Each, Step, Written};
 use crate::domain::task::task::Task;
 use crate::domain::value::template::{self, Vars};
 
-/// The name by which templates know the facts of their host.
+/// The name under which templates find the facts of their host.
 pub const FACTS: &str = "facts";
 
-/// Most steps that a task may come to on one host: loops and calls multiply.
+/// Most steps of a task on one host: loops and calls multiply.
 const STEPS_LIMIT: usize = 2_000;
 
-/// How deep tasks may call tasks; the configuration refuses cycles before.
+/// Deepest nesting of task calls; the configuration refuses cycles before.
 const DEPTH_LIMIT: usize = 8;
 
 /// The steps of one host.
@@ -33,26 +33,26 @@ pub(super) struct Expanded {
     pub rollback: Vec<Step>,
 }
 
-/// What else decides about steps: which are wanted, and which names are known only when they are due.
+/// Options of an expansion: the selected tags, and the names that are known only when a step is due.
 pub(super) struct Knowing<'a> {
     pub tags: &'a Tags,
     pub later: BTreeSet<String>,
 }
 
-/// What is the same for all steps of a task on a host.
+/// Values that are the same for all steps of a task on a host.
 struct Expansion<'a> {
     world: &'a World<'a>,
     tags: &'a Tags,
-    /// Names that are known when a step is due, and not before.
+    /// Names that are known only when a step is due.
     late: BTreeSet<String>,
     found: Expanded,
-    /// Which steps have named a handler.
+    /// The steps that notify each handler, by index.
     notified: BTreeMap<String, Vec<usize>>,
     handlers: Vec<(Scope, Written)>,
     undo: Vec<Step>,
 }
 
-/// Where in a task a step stands.
+/// The part of a task that a step is in.
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
     Step,
@@ -60,13 +60,13 @@ enum Part {
     Back,
 }
 
-/// What a step inherits from where it is written.
+/// What a step inherits from its place in the task.
 #[derive(Clone, Default)]
 struct Scope {
-    /// Before the names of steps of a task that was called: the step that calls it.
+    /// A prefix of the names of a called task's steps: the name of the calling step.
     prefix: String,
     vars: Vars,
-    /// Names that the step has to carry with it when it is late.
+    /// Names that a late step has to carry with it.
     own: Vars,
     when: Option<String>,
     tags: BTreeSet<String>,
@@ -75,7 +75,7 @@ struct Scope {
     depth: usize,
 }
 
-/// The steps of `task` on a host that knows `vars`.
+/// The steps of `task` on a host whose variables are `vars`.
 pub(super) fn expand(
     world: &World<'_>,
     task: &Task,
@@ -114,7 +114,7 @@ fn speaks_of_facts(step: &Step) -> bool {
 }
 
 impl Expanded {
-    /// Puts a step before all others; places of steps move by one.
+    /// Inserts a step before all others; indexes of steps move by one.
     fn look_first(&mut self, look: Step) {
         self.steps.insert(0, Step { register: Some(FACTS.into()), ..look });
         for step in self.steps.iter_mut().chain(&mut self.rollback) {
@@ -124,7 +124,7 @@ impl Expanded {
     }
 }
 
-/// What the steps of a task, and of those that it calls, register.
+/// The names that the steps of a task, and of the tasks that it calls, register.
 fn late_names(world: &World<'_>, task: &Task, depth: usize, names: &mut BTreeSet<String>) {
     for written in task.steps.iter().chain(&task.handlers) {
         names.extend(written.step.register.clone());
@@ -165,7 +165,7 @@ impl Expansion<'_> {
         Ok(())
     }
 
-    /// What the step is repeated for; `None` once where it is not.
+    /// The items that the step is repeated for; a single `None` without a loop.
     fn items(&self, written: &Written, scope: &Scope) -> Result<Vec<Option<Value>>, String> {
         let list = match &written.each {
             None => return Ok(vec![None]),
@@ -180,7 +180,7 @@ impl Expansion<'_> {
         Ok(list.into_iter().map(Some).collect())
     }
 
-    /// The hosts that it is done on instead of its own; `None` for its own.
+    /// The hosts that the step runs on instead of its own; `None` for its own.
     fn places(&self, written: &Written, scope: &Scope) -> Result<Vec<Option<Endpoint>>, String> {
         let Some(on) = &written.on else { return Ok(vec![scope.at.clone()]) };
         let on = template::text(on, &scope.vars).map_err(|why| format!("`on`: {why}"))?;
@@ -237,10 +237,10 @@ impl Expansion<'_> {
             self.notified.entry(handler.clone()).or_default().push(at);
         }
         for undo in written.undo.iter().rev() {
-            // Of what the step is called before it is rendered: no value is a template.
+            // Built from the name before it is rendered: a value is never read as a template.
             let name = format!("undo {}{}: {}", scope.prefix, self.name(written, scope), undo.name);
             let undo = Step { name, ..undo.clone() };
-            // Where its step was is told by the name already.
+            // The name already says which task the step was called from.
             let scope = Scope { prefix: String::new(), when: undo.when.clone(), ..scope.clone() };
             let undo = self.planned(&Written::from(undo), &scope, Part::Back)?;
             self.undo.push(Step { undoes: Some(at), ..undo });
@@ -249,7 +249,7 @@ impl Expansion<'_> {
         Ok(())
     }
 
-    /// As it stands in the plan: rendered, or with its files put in where it is `late`.
+    /// The step as the plan holds it: rendered, or with only its files put in if it is `late`.
     fn planned(&self, written: &Written, scope: &Scope, part: Part) -> Result<Step, String> {
         let back = part == Part::Back;
         let mut step = Step {
@@ -259,7 +259,7 @@ impl Expansion<'_> {
             name: format!("{}{}", scope.prefix, self.name(written, scope)),
             ..written.step.clone()
         };
-        // Handlers run for whoever notifies them, and the way back is walked whole.
+        // Handlers run for every step that notifies them, and a rollback runs all its steps.
         if part == Part::Step && !self.tags.want(&scope.tags) {
             step.skip = Some("its tags were not asked for".into());
         }
@@ -268,37 +268,37 @@ impl Expansion<'_> {
         if let StepBody::Check { name, check } = &mut step.body {
             *check = Some(Box::new(self.check(name, &scope.vars)?));
         }
-        // A file may speak of what is late where the step itself does not.
+        // The file of a step may use late names even if the step itself does not.
         let step = step.with_source(&scope.vars, self.world.files)?;
         let later = step.speaks_of(&self.late);
         if back && !later {
-            // Nothing but what was there before may be missing when a host has to go back.
+            // Only `previous` may be missing when a host has to go back.
             step.render(&with_previous(&scope.vars, "previous"), self.world.files)?;
         }
         match back || later {
             true => Ok(step),
             false => {
                 let rendered = step.render(&scope.vars, self.world.files)?;
-                // What it carries is needed for its expressions only.
+                // The variables are only needed for the expressions.
                 let vars = if rendered.expressions().is_empty() { Vars::new() } else { rendered.vars };
                 Ok(Step { vars, ..rendered })
             }
         }
     }
 
-    /// Two steps of a task have two names.
+    /// Steps of a task have distinct names: the item and the host are added.
     fn name(&self, written: &Written, scope: &Scope) -> String {
         let name = written.step.name.clone();
         let told = template::names_used(&name).iter().any(|name| name == "item");
         let item = scope.own.get("item").filter(|_| written.each.is_some() && !told);
         let item = item.map_or_else(String::new, |item| format!(" ({})", text_of(item)));
         let at = scope.at.as_ref().map_or_else(String::new, |at| format!(" on {}", at.name));
-        // A value is no template, whatever is in it.
+        // A value must not be read as a template, whatever it contains.
         let literal = |text: &str| text.replace('{', "(").replace('}', ")");
         format!("{name}{}{}", literal(&item), literal(&at))
     }
 
-    /// What tells the step from others on all hosts: one for all is one for each item; a limit is for all items.
+    /// The identity of the step on all hosts: `run_once` counts per item; `throttle` counts over all items.
     fn shared(&self, written: &Written, scope: &Scope) -> Option<String> {
         let step = &written.step;
         let name = format!("{}{}", scope.prefix, step.name);
@@ -310,7 +310,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// What is known now is not asked again.
+    /// Decides a condition whose names are all known now, so that the run need not evaluate it.
     fn decide_when(&self, step: &mut Step, scope: &Scope) -> Result<(), String> {
         let Some(when) = &step.when else { return Ok(()) };
         let names = template::names_in_expression(when);
@@ -350,7 +350,7 @@ impl Expansion<'_> {
         Ok(())
     }
 
-    /// Tasks that are called twice have the same handler twice: it runs once for both.
+    /// A task that is called twice has the same handler twice: it runs once for both.
     fn notify(&mut self, handler: Step, by: Vec<usize>) {
         let bare = |step: &Step| Step { name: String::new(), notified_by: None, ..step.clone() };
         let mut known = self.found.steps.iter_mut().filter(|step| step.notified_by.is_some());
@@ -377,7 +377,7 @@ impl Expansion<'_> {
     }
 }
 
-/// Both conditions as one.
+/// Combines both conditions.
 fn both(outer: Option<&str>, inner: Option<&str>) -> Option<String> {
     match (outer, inner) {
         (Some(outer), Some(inner)) => Some(format!("({outer}) and ({inner})")),
@@ -400,7 +400,7 @@ fn rendered(value: &Value, vars: &Vars) -> Result<Value, String> {
     })
 }
 
-/// As a template would write it.
+/// The value as a template would print it.
 fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_string)
 }

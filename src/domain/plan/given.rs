@@ -1,4 +1,4 @@
-//! The parameters that are given to a task: all that it needs, none that it does not know, each of its form.
+//! The parameters of a task: all required ones, no unknown ones, each matching its pattern.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +46,7 @@ pub(super) fn not_kept(task: &Task, name: &str) -> String {
     )
 }
 
-/// The parameters as they may be stored and shown.
+/// The parameters without their secret values, fit to store and to print.
 pub(super) fn without_secrets(task: &Task, mut params: Params) -> Params {
     for (name, value) in &mut params {
         if task.params.get(name).is_some_and(|param| param.secret) {
@@ -56,13 +56,13 @@ pub(super) fn without_secrets(task: &Task, mut params: Params) -> Params {
     params
 }
 
-/// The names of those that are secret.
+/// The names of the secret parameters.
 pub(super) fn secret_params(task: &Task) -> BTreeSet<String> {
     task.params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name.clone()).collect()
 }
 
-/// The secrets among the parameters that are given to a task, as far as they are there: the plan has said what
-/// is wrong with them.
+/// The secrets among the given parameters. Missing ones are left out: planning has reported
+/// them already.
 pub fn given_secrets(tasks: &BTreeMap<String, Task>, task: &str, given: &Params) -> SecretVars {
     let Some(task) = tasks.get(task) else { return SecretVars::new() };
     let secret = given.iter().filter(|(name, _)| task.params.get(*name).is_some_and(|param| param.secret));

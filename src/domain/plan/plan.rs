@@ -1,5 +1,5 @@
 //! Plans: the immutable expansion of a command into batches, hosts and steps. Pure; `plan` prints the
-//! very value that a run executes, and executing makes no choice that could be made here.
+//! same value that a run executes, and execution makes no choice that planning can make.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::domain::value::template::Vars;
 
 /// Everything that planning reads. Nothing else influences a plan.
 pub struct World<'a> {
-    /// As far as the operator may see it.
+    /// The part that the operator may see.
     pub inventory: &'a Inventory,
     pub tasks: &'a BTreeMap<String, Task>,
     /// By set: the name of the file in `checks/`.
@@ -33,7 +33,7 @@ pub struct World<'a> {
     pub facts: &'a BTreeMap<String, Source>,
     /// Where `files/` is.
     pub files_root: PathBuf,
-    /// What each host took over, newest first: its checks refer to the first.
+    /// The releases that each host has taken over, newest first: its checks refer to the first.
     pub taken: BTreeMap<HostName, Vec<Taken>>,
     pub marks: Vec<Mark>,
     /// Hosts with an open debt.
@@ -55,41 +55,41 @@ impl World<'_> {
     }
 }
 
-/// What a run executes. Everything is rendered but the rollback steps, which wait for `previous`:
-/// what the host's link pointed to is only known when the run looks.
+/// What a run executes. Everything is rendered except the rollback steps, which need `previous`:
+/// the run reads the target of the host's link when it starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub title: Title,
     pub kind: Kind,
-    /// Why an operator takes hosts out of rotation.
+    /// The operator's reason for a drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
     pub params: Params,
-    /// Those of them that are secret: their values are not kept. Plans of earlier builds do not say which.
+    /// The names of the secret ones: their values are not kept. Plans of earlier builds lack this list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_params: Option<BTreeSet<String>>,
-    /// Which steps of the task were asked for.
+    /// The selected tags.
     #[serde(default, skip_serializing_if = "Tags::are_none")]
     pub tags: Tags,
     pub rollout: Rollout,
     pub batches: Vec<Vec<HostName>>,
     pub hosts: BTreeMap<HostName, HostPlan>,
     pub balancers: BTreeMap<String, Balancer>,
-    /// How many hosts of the inventory stand behind each of them, in this plan or not.
+    /// How many hosts of the whole inventory are behind each balancer, in this plan or not.
     #[serde(default)]
     pub servers: BTreeMap<String, usize>,
-    /// Top-level groups that nobody else may change while this runs.
+    /// Top-level groups that no other run may change while this one runs.
     pub leases: BTreeSet<String>,
-    /// Hosts that are compared with each other, when all that is done to them is done.
+    /// Hosts that are compared with each other once all work on them is done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub snapshots: Vec<Snapshot>,
-    /// Around all of it, on the machine of rollcall.
+    /// Steps before and after all hosts, on the daemon's machine.
     #[serde(default, skip_serializing_if = "Hooks::is_empty")]
     pub hooks: Hooks,
     pub files_root: PathBuf,
 }
 
-/// The sorts of runs.
+/// The kinds of runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -101,23 +101,23 @@ pub enum Kind {
     Task {
         task: String,
     },
-    /// What a task would change; nothing is touched.
+    /// A dry run of a task; no host is changed.
     Look {
         task: String,
     },
     Check,
     /// An ad-hoc command.
     Run,
-    /// A look at what hosts are.
+    /// Gathers facts about hosts.
     Facts,
-    /// Takes hosts out of their balancer, and leaves them so.
+    /// Drains hosts, and leaves them drained.
     Drain,
-    /// Puts hosts back that rollcall has taken out.
+    /// Enables hosts that rollcall has drained.
     Enable,
 }
 
 impl Kind {
-    /// True where hosts are not changed.
+    /// True for runs that change no host.
     pub fn only_looks(&self) -> bool {
         match self {
             Kind::Look { .. } | Kind::Check | Kind::Facts => true,
@@ -134,33 +134,33 @@ pub struct HostPlan {
     /// Templates; rendered with `vars` and `previous` when they are needed.
     pub rollback: Shared<Vec<Step>>,
     pub vars: Shared<Vars>,
-    /// The link whose present target is looked up before anything else: `previous`.
+    /// The link whose target is read before anything else: `previous`.
     pub observe: Option<String>,
-    /// Checks that gate the way back into rotation, and that run again after the last batch.
+    /// Checks that must pass before the host returns to rotation, and that run again after the last batch.
     pub checks: Shared<Vec<Check>>,
-    /// The same for a host that was rolled back: they refer to the release before.
+    /// The checks of a host that was rolled back: they refer to the release before.
     pub checks_back: Shared<Vec<Check>>,
-    /// The balancer, and how the host is written there.
+    /// The balancer, and the name of the host there.
     pub balancer: Option<Seat>,
-    /// An earlier run left it out of rotation: it goes back only on proof, never as it was.
+    /// An earlier run left it drained: it is enabled only after its checks pass, never as it is.
     #[serde(default)]
     pub held: bool,
-    /// The release that this plan carries is the one on record for it.
+    /// The release of this plan is already on record for the host.
     #[serde(default)]
     pub current: bool,
-    /// What it has when it ends released.
+    /// The release that the host has if it ends released.
     #[serde(default)]
     pub release: Option<Release>,
 }
 
-/// Hosts that are looked at together, at one moment.
+/// Hosts that are probed together, at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     #[serde(flatten)]
     pub check: CheckId,
     pub rule: Rule,
     pub members: BTreeMap<HostName, Member>,
-    /// Those of them that are told what it came to; the others are only compared with.
+    /// The members that receive the result; the others are only compared with.
     pub told: BTreeSet<HostName>,
 }
 
@@ -169,7 +169,7 @@ pub struct Snapshot {
 pub struct Member {
     pub endpoint: Endpoint,
     pub check: Check,
-    /// Why it cannot be looked at: its templates cannot be rendered for this host.
+    /// Why it cannot be probed: its templates cannot be rendered for this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
 }
@@ -182,7 +182,7 @@ pub struct Seat {
 }
 
 impl HostPlan {
-    /// Nothing happens on this host.
+    /// A plan without any work on the host.
     pub fn bare(endpoint: Endpoint) -> HostPlan {
         HostPlan {
             endpoint,
@@ -199,14 +199,14 @@ impl HostPlan {
         }
     }
 
-    /// Hosts where steps are done instead of on this one.
+    /// Hosts that steps run on instead of this one.
     pub fn places(&self) -> impl Iterator<Item = &Endpoint> {
         self.steps.iter().chain(&self.rollback).filter_map(|step| step.at.as_ref())
     }
 }
 
 impl Plan {
-    /// Every host that the run has to do with: those that it is about, and those where steps are done instead.
+    /// Every host that the run touches: its own hosts, and those that steps run on instead.
     pub fn touched(&self) -> BTreeSet<HostName> {
         let places = self.hosts.values().flat_map(HostPlan::places).filter(|at| !at.is_here());
         let compared = self.snapshots.iter().flat_map(|snapshot| snapshot.members.keys());
@@ -223,7 +223,7 @@ impl Plan {
         self.params.iter().filter(hidden).map(|(name, _)| name)
     }
 
-    /// The task that it was made from, whatever is done with it.
+    /// The task that the plan was made from, for any kind of run.
     pub fn made_from(&self) -> Option<&str> {
         match &self.kind {
             Kind::Look { task } => Some(task),
@@ -231,12 +231,12 @@ impl Plan {
         }
     }
 
-    /// True when hosts are taken out of rotation around their steps.
+    /// True when hosts are drained before their steps.
     pub fn has_bracket(&self) -> bool {
         matches!(self.kind, Kind::Release { .. })
     }
 
-    /// True when the run changes hosts by a task, and so holds leases.
+    /// The task, if the run changes hosts by one, and so holds leases.
     pub fn task(&self) -> Option<&str> {
         match &self.kind {
             Kind::Release { task } | Kind::Task { task } => Some(task),
@@ -245,7 +245,7 @@ impl Plan {
     }
 }
 
-/// Reads a plan as it stands in the store, of whatever age.
+/// Reads a stored plan of any age.
 pub fn read(text: &str) -> Result<Plan, serde_json::Error> {
     let mut plan: Value = serde_json::from_str(text)?;
     let hosts = plan.get_mut("hosts").and_then(Value::as_object_mut);
@@ -254,7 +254,7 @@ pub fn read(text: &str) -> Result<Plan, serde_json::Error> {
             let steps = host.get_mut(list).and_then(Value::as_array_mut);
             steps.into_iter().flatten().for_each(move_place);
         }
-        // Every rollback step was a template once, which is said of each of them by now.
+        // In old plans every rollback step is a template; now each step says so itself.
         let back = host.get_mut("rollback").and_then(Value::as_array_mut);
         for step in back.into_iter().flatten().filter_map(Value::as_object_mut) {
             step.entry("late").or_insert(Value::Bool(true));
@@ -264,7 +264,7 @@ pub fn read(text: &str) -> Result<Plan, serde_json::Error> {
     serde_json::from_value(plan)
 }
 
-/// The reason of a drain once stood in its title alone.
+/// Old plans hold the reason of a drain only in the title.
 fn reason_from_title(plan: &mut Value) {
     let title = plan["title"].as_str().filter(|_| plan["kind"] == "drain" && plan.get("because").is_none());
     let reason = title.and_then(|title| title.split_once(" because ")).map(|(_, reason)| reason.to_string());
@@ -273,7 +273,7 @@ fn reason_from_title(plan: &mut Value) {
     }
 }
 
-/// Directory and environment were once those of `run` alone.
+/// In old plans directory and environment are fields of `run`.
 fn move_place(step: &mut Value) {
     let run = step.pointer_mut("/body/run").and_then(Value::as_object_mut);
     let place = run.map(|run| [("dir", run.remove("dir")), ("env", run.remove("env"))]);
@@ -285,15 +285,15 @@ fn move_place(step: &mut Value) {
     }
 }
 
-/// What a rollback step sees: everything that the step forward saw, and `previous`.
+/// The variables of a rollback step: those of the forward step, and `previous`.
 pub fn with_previous(vars: &Vars, previous: &str) -> Vars {
     let mut vars = vars.clone();
     vars.insert("previous".into(), json!(previous));
     vars
 }
 
-/// What templates see of a host, the nearer the later: its vars, `host`, the vars of the task, the parameters.
-/// What is secret is not there, nor what it hides.
+/// The variables of a host's templates; later ones replace earlier ones: its vars, `host`, the vars of the task,
+/// the parameters. Secrets are left out, and so are the vars that they replace.
 pub fn vars_of(host: &Host, task: Option<&Task>, params: &Params) -> Vars {
     let mut vars = host.vars.clone();
     let about = json!({
@@ -319,8 +319,8 @@ pub fn vars_of(host: &Host, task: Option<&Task>, params: &Params) -> Vars {
     vars
 }
 
-/// The secrets that steps may read on a host, in the same order. Those among the parameters are known to the
-/// run alone.
+/// The secrets that steps may read on a host, in the same order. Only the run knows those among the
+/// parameters.
 pub fn secrets_of(host: &Host, task: Option<&Task>) -> SecretVars {
     let mut secrets = host.secrets.clone();
     if let Some(task) = task {
@@ -331,8 +331,8 @@ pub fn secrets_of(host: &Host, task: Option<&Task>) -> SecretVars {
     secrets
 }
 
-/// The names of all of these, those of secret parameters with them: what a plan leaves to be rendered when
-/// its step runs.
+/// The names of all these secrets and of the secret parameters: templates with them are rendered when
+/// their step runs.
 pub fn secret_names(host: &Host, task: &Task) -> BTreeSet<String> {
     let params = task.params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name.clone());
     secrets_of(host, Some(task)).into_keys().chain(params).collect()
@@ -343,7 +343,7 @@ mod tests {
     use super::*;
     use crate::domain::task::task::StepBody;
 
-    /// As rollcall wrote plans before steps had conditions, results and places.
+    /// A plan from before steps had conditions, results and places.
     const OLD: &str = r#"{
         "title": "deploy prod", "kind": {"release": {"task": "deploy"}}, "params": {},
         "rollout": {"serial": [{"hosts": 1}]}, "batches": [["web1"]],

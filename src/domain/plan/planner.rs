@@ -1,4 +1,4 @@
-//! Planning tasks: which hosts, in which order and batches, and what each step is on each of them.
+//! Planning tasks: the hosts, their order and batches, and the steps of each host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub fn plan_task(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
     plan_hosts(world, &Wanted { task, tags: &ask.tags }, each, title, params)
 }
 
-/// Plans a look at what a task would change: all hosts at once, and no balancer.
+/// Plans a dry run of a task: all hosts at once, and no balancer.
 pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
     let plan = plan_task(world, ask)?;
     let names: Vec<HostName> = plan.batches.into_iter().flatten().collect();
@@ -59,13 +59,13 @@ pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
     })
 }
 
-/// A task, and which of its steps are wanted.
+/// A task, and the selection of its steps.
 struct Wanted<'a> {
     task: &'a Task,
     tags: &'a Tags,
 }
 
-/// A tag that no step has was mistyped.
+/// A tag that no step has is a typing error.
 fn check_tags(world: &World<'_>, task: &Task, tags: &Tags) -> Result<(), String> {
     let mut known = BTreeSet::from(["always".to_string()]);
     let mut tasks = vec![task];
@@ -84,7 +84,7 @@ fn check_tags(world: &World<'_>, task: &Task, tags: &Tags) -> Result<(), String>
     Err(format!("no step of task `{}` has the tag `{unknown}`{guess}", task.name))
 }
 
-/// Plans the way back: each host to the last good release before its present one.
+/// Plans a rollback: each host to the last good release before its present one.
 pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, String> {
     let mut each = Vec::new();
     let mut tasks = BTreeSet::new();
@@ -155,7 +155,7 @@ fn plan_hosts(
         .collect();
     let servers = servers_behind(world.inventory, &balancers)?;
     let task_name = task.name.clone();
-    // On the way back every host has parameters of its own; the first one's stand for all.
+    // In a rollback every host has its own parameters; the hooks use those of the first host.
     let hooks = plan_hooks(world, task, each.first().map_or(&params, |(_, params)| params))?;
     let snapshots =
         if task.rollout.is_some() { snapshots(world, &compared(world, task, &each))? } else { Vec::new() };
@@ -185,7 +185,7 @@ fn plan_hosts(
     })
 }
 
-/// The checks across hosts, as they are once every host has what it is to have.
+/// The checks across hosts, rendered for the releases that this plan deploys.
 fn compared<'a>(world: &World<'a>, task: &Task, each: &[Asked]) -> Vec<checking::Asked<'a>> {
     let asked = each.iter().filter_map(|(name, params)| Some((world.inventory.host(name)?, params)));
     let asked = asked.map(|(host, params)| checking::Asked {
@@ -196,7 +196,7 @@ fn compared<'a>(world: &World<'a>, task: &Task, each: &[Asked]) -> Vec<checking:
     asked.collect()
 }
 
-/// The steps of the hooks: they know the task's vars and the parameters, and secrets when they are due.
+/// The steps of the hooks: they see the task's vars, the parameters, and secrets when they are due.
 fn plan_hooks(world: &World<'_>, task: &Task, params: &Params) -> Result<Hooks, String> {
     let mut vars = task.vars.clone();
     let given = |(name, text): (&String, &String)| Some((name.clone(), task.params.get(name)?.value(text)));
@@ -217,8 +217,8 @@ fn plan_hooks(world: &World<'_>, task: &Task, params: &Params) -> Result<Hooks, 
     all.collect()
 }
 
-/// How many hosts stand behind each balancer. An error where its floor would let none of them go: the run
-/// would wait for room that never comes.
+/// How many hosts are behind each balancer. An error if `min_in_service` would let none of them be drained:
+/// the run would wait forever for room.
 fn servers_behind(
     inventory: &Inventory,
     balancers: &BTreeMap<String, Balancer>,
@@ -239,7 +239,7 @@ fn servers_behind(
     Ok(servers)
 }
 
-/// How soon a host's turn comes; all the same for tasks that are no releases.
+/// The urgency of a host's turn; the same for all hosts of tasks that are no releases.
 fn need_of(world: &World<'_>, name: &HostName, host: &HostPlan) -> Option<Need> {
     host.release.as_ref().map(|release| need(host.held, world.present(name), release))
 }
@@ -279,7 +279,7 @@ fn plan_host(
     let checks_back = checks_back(world, host, task, &checks);
     let release =
         Release { task: task.name.clone(), params: params.clone(), fingerprint: fingerprint(&steps)? };
-    // What was left out makes it no release: nobody could tell later what the host has.
+    // A task with steps left out is not recorded as a release: the record would not say what the host has.
     let release = Some(release).filter(|_| !wanted.tags.leave_out_some());
     let held = world.owed.contains(&host.name);
     let current = release
@@ -300,20 +300,20 @@ fn plan_host(
     })
 }
 
-/// Where the link of a step is, if that is known before the run; what it will point to need not be.
+/// The path of a step's link, if it is known before the run; its target need not be.
 fn link_at(step: &Step, vars: &Vars) -> Option<String> {
     let (_, at) = step.body.link()?;
     if step.late { template::text(&at, vars).ok() } else { Some(at) }
 }
 
-/// What the steps of a host would do, in short.
+/// A digest of the steps of a host.
 fn fingerprint(steps: &[Step]) -> Result<String, String> {
     let text = serde_json::to_vec(steps).map_err(|error| error.to_string())?;
     Ok(sha256_hex(&text))
 }
 
-/// The checks of a host that went back to the release before: rendered for that one, where a run has
-/// recorded its parameters; otherwise only those that no parameter of the task appears in.
+/// The checks of a host that went back to the release before: rendered with the recorded parameters of
+/// that release; without a record, only those that use no parameter of the task.
 fn checks_back(world: &World<'_>, host: &Host, task: &Task, checks: &[&Check]) -> Vec<Check> {
     let before = world.present_params(host);
     let vars = vars_of(host, Some(task), &before);

@@ -1,5 +1,5 @@
-//! Releases: what a task with given parameters put on a host, which of them were good, and which hosts
-//! need one most.
+//! Releases: what a task with given parameters put on a host, which releases were good, and which hosts
+//! need one most urgently.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::ask::command::Params;
 use crate::domain::base::name::RunId;
 
-/// What a host is to run, or runs: a task and its parameters.
+/// The expected or present release of a host: a task and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     pub task: String,
@@ -17,19 +17,19 @@ pub struct Release {
 }
 
 impl Release {
-    /// True when they are the same to people: fingerprints aside.
+    /// True when both look the same to an operator: fingerprints aside.
     pub fn is_like(&self, other: &Release) -> bool {
         (&self.task, &self.params) == (&other.task, &other.params)
     }
 
-    /// As an operator would ask for it: `deploy version=1.2.3`.
+    /// As an operator types it: `deploy version=1.2.3`.
     pub fn words(&self) -> String {
         let params: String = self.params.iter().map(|(name, value)| format!(" {name}={value}")).collect();
         format!("{}{params}", self.task)
     }
 }
 
-/// That a host took a release over.
+/// The record that a host took a release over.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Taken {
     #[serde(flatten)]
@@ -40,7 +40,7 @@ pub struct Taken {
     pub at: Timestamp,
 }
 
-/// An operator's word on a release: the last one counts.
+/// An operator's mark on a release; the last one counts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Mark {
     pub task: String,
@@ -52,16 +52,16 @@ pub struct Mark {
     pub at: Timestamp,
 }
 
-/// The mark that says that a release is bad, if the last word on it says so. A mark is on every release that
-/// has its parameters: what was typed need not name the defaults.
+/// The mark that calls a release bad, if the last mark on it does. A mark applies to every release with
+/// its parameters: the operator need not type the defaults.
 pub fn marked_bad<'a>(marks: &'a [Mark], task: &str, params: &Params) -> Option<&'a Mark> {
     let says = |mark: &Mark| mark.params.iter().all(|(name, value)| params.get(name) == Some(value));
     let of_it = marks.iter().rev().find(|mark| mark.task == task && says(mark));
     of_it.filter(|mark| mark.bad)
 }
 
-/// The last good release of the same task before the host had its present one for the first time: a way
-/// back that is taken twice leads further back, and never to what was left. `history` is newest first.
+/// The last good release of the same task before the host first had its present one: a second
+/// rollback leads further back, and never to a release that was left. `history` is newest first.
 pub fn last_good<'a>(history: &'a [Taken], marks: &[Mark]) -> Option<&'a Taken> {
     let present = &history.first()?.release;
     let first = history.iter().rposition(|taken| taken.release.is_like(present))?;

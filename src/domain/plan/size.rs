@@ -1,5 +1,5 @@
-//! How large a plan may become. It is written to the store, kept in memory by the run and by each session that follows
-//! it, and printed by `plan --json`: without a bound one long parameter on a large fleet takes all memory.
+//! The size limit of a plan. It is written to the store, kept in memory by the run and by each session that follows
+//! it, and printed by `plan --json`: without a limit one long parameter on a large fleet takes all memory.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::domain::value::template::Vars;
 /// Largest plan, in bytes of its JSON: ten thousand hosts with a dozen steps and checks each.
 pub const PLAN_LIMIT_BYTES: usize = 128 * 1024 * 1024;
 
-/// Counts the hosts of a plan while they are planned, and keeps once what several have in common.
+/// Counts the hosts of a plan while they are planned, and keeps equal parts of several hosts once.
 #[derive(Debug, Default)]
 pub struct Sizes {
     total: usize,
@@ -25,7 +25,7 @@ pub struct Sizes {
 type Digest = [u8; 32];
 
 impl Sizes {
-    /// Takes one host. An error when the plan becomes too large.
+    /// Counts one host. An error when the plan becomes too large.
     pub fn take(&mut self, host: &mut HostPlan) -> Result<(), String> {
         for steps in [&mut host.steps, &mut host.rollback] {
             self.total += share(&mut self.steps, steps)?;
@@ -43,7 +43,7 @@ impl Sizes {
     }
 }
 
-/// A plan from the store, with what its hosts have in common kept once. Its size was judged when it was made.
+/// A plan from the store, with equal parts of its hosts kept once. Its size was checked when it was made.
 pub fn shared(mut plan: Plan) -> Plan {
     let mut sizes = Sizes::default();
     for host in plan.hosts.values_mut() {

@@ -1,5 +1,5 @@
-//! What an operator with groups may not read. Answers are made from what they may see; texts that the schedule or a
-//! check has made for everybody can name other hosts all the same, and those names are covered.
+//! Hides what an operator with groups may not read. Answers contain only what they may see; but texts that the
+//! schedule or a check wrote for all operators can name other hosts, and those names are covered.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -8,26 +8,26 @@ use super::plan::Plan;
 use crate::domain::base::nodeset;
 use crate::domain::inventory::inventory::{Host, Inventory};
 
-/// Stands where a name is covered.
+/// Replaces a covered name.
 pub const COVERED: &str = "(hidden)";
 
-/// Longest node set that is looked into, in bytes; longer ones, and those of many names, are covered unread.
+/// Longest node set that is expanded, in bytes; longer ones, and those of many names, are covered unread.
 const SET_LIMIT_BYTES: usize = 200;
 
-/// Names of node sets that are looked into in one text: more would keep others from being served.
+/// Names of node sets that are expanded in one text: more would delay other sessions.
 const SET_LIMIT_NAMES: usize = 20_000;
 
-/// The names of hosts and groups that are covered, in lower case.
+/// The covered names of hosts and groups, in lower case.
 #[derive(Debug, Default)]
 pub struct Veil {
     hosts: HashSet<String>,
     groups: HashSet<String>,
-    /// Addresses that are no words.
+    /// Addresses that are not words.
     addresses: Vec<String>,
 }
 
 impl Veil {
-    /// Covers what is in `whole` and not in `visible`.
+    /// Covers the names in `whole` that are not in `visible`.
     pub fn new(whole: &Inventory, visible: &Inventory) -> Veil {
         let lower = |name: &str| name.to_ascii_lowercase();
         let shown: HashSet<String> = visible.hosts.iter().flat_map(names).map(lower).collect();
@@ -42,8 +42,8 @@ impl Veil {
         }
     }
 
-    /// The same without the words of `typed`: what an operator has typed comes back as it is, whether there is such a host
-    /// or not.
+    /// The same without the words of `typed`: words that an operator has typed are printed unchanged, so that the
+    /// answer does not show whether such a host exists.
     pub fn without(mut self, typed: &str) -> Veil {
         for (begin, end) in words(typed) {
             let word = typed[begin..end].trim_end_matches('.').to_ascii_lowercase();
@@ -94,7 +94,7 @@ impl Veil {
     }
 }
 
-/// What a host is called in texts, and where it is. A short name without a digit may be a word of any text.
+/// The names of a host in texts, and its address. A short name without a digit may be a word of any text.
 fn names(host: &Host) -> impl Iterator<Item = &str> {
     let is_elsewhere = |address: &&str| !matches!(*address, "127.0.0.1" | "::1" | "localhost");
     let address = Some(host.endpoint.address.as_str()).filter(is_elsewhere);
@@ -102,7 +102,7 @@ fn names(host: &Host) -> impl Iterator<Item = &str> {
     [host.name.as_str(), host.written.as_str()].into_iter().chain(short).chain(address)
 }
 
-/// Names, and node sets such as `web[01-03,07].example.com`: where each begins and ends. A letter behind a backslash
+/// Names, and node sets such as `web[01-03,07].example.com`: the start and end of each. A letter behind a backslash
 /// belongs to no name: texts in JSON are escaped.
 fn words(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
     let bytes = text.as_bytes();
@@ -128,7 +128,7 @@ fn begin(bytes: &[u8], mut at: usize) -> Option<usize> {
         at += match (bytes[at], bytes.get(at + 1)) {
             (b'\\', Some(b'u')) => 6,
             (b'\\', Some(_)) => 2,
-            // The end of what sets a colour.
+            // The end of a colour sequence.
             (0x1b, Some(b'[')) => {
                 2 + bytes[at + 2..].iter().take_while(|byte| !byte.is_ascii_alphabetic()).count() + 1
             }
@@ -150,7 +150,7 @@ fn brackets(bytes: &[u8]) -> Option<usize> {
     (length > 0 && inside.get(length) == Some(&b']')).then_some(length + 2)
 }
 
-/// A plan without what it says of hosts that are not visible, and of the machine of rollcall.
+/// The plan without the parts about hidden hosts and about the daemon's machine.
 pub fn visible_part(mut plan: Plan, visible: &Inventory) -> Plan {
     plan.files_root = Default::default();
     for balancer in plan.balancers.values_mut() {
@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Texts of hosts may hold anything; what looks like a large set is covered unread.
+    /// Texts of hosts may hold anything; a node set that seems large is covered unread.
     #[test]
     fn what_a_text_costs_is_bounded() {
         let veil = Veil { hosts: [String::from("db1")].into(), ..Veil::default() };
