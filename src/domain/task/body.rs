@@ -1,4 +1,4 @@
-//! What a step does: its kinds, and the texts of each that are templates.
+//! What a step does: its kinds, and the template texts of each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use serde_json::Value;
 use crate::domain::check::check::Check;
 use crate::domain::check::probe::Probe;
 
-/// What a step does. Where a kind has a state to reach it looks first, changes only what differs, and says
-/// truthfully whether it has.
+/// What a step does. A kind with an expected state inspects the host first, changes only what differs, and
+/// reports truthfully whether it changed something.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepBody {
     /// A script for the host's `sh`.
     Run { script: String },
-    /// A file of ours, given to an interpreter on the host.
+    /// A file from `files/` that an interpreter on the host runs.
     Script { source: Source, interpreter: String, args: Vec<String> },
-    /// A file or a tree of ours; files are replaced atomically, and only when their content differs.
+    /// A file or a tree from `files/`; files are replaced atomically, and only when their content differs.
     Upload(Upload),
-    /// A file of the host, kept where rollcall runs.
+    /// A file of the host, copied to the daemon's machine.
     Download { from: String, to: String },
     /// One line of a file on the host.
     Line(Line),
@@ -30,28 +30,28 @@ pub enum StepBody {
     Link { from: String, at: String },
     /// A directory with its parents.
     Directory { path: String, mode: Option<u32>, owner: Option<String> },
-    /// A file, link or directory that is not to be there.
+    /// A file, link or directory that must not exist.
     Delete { path: String },
     /// Packages of the host's distribution.
     Package { names: Vec<String>, state: PackageState, version: Option<String>, refresh: bool },
     /// A service of the host's init system.
     Service { name: String, state: Option<ServiceState>, enabled: Option<bool> },
-    /// An archive of ours or of the host, unpacked into a directory.
+    /// An archive from `files/` or on the host, unpacked into a directory.
     Archive { source: Source, to: String, strip: u32 },
     /// Capistrano's layout: a release unpacked below `releases/`, and `current` pointing to it.
     Release(ReleaseLayout),
-    /// Waits until something is there, or gone.
+    /// Waits until something exists, or is gone.
     WaitFor { what: Awaited, gone: bool, interval: Duration },
-    /// Restarts the host and waits for another boot of it.
+    /// Restarts the host and waits until it has booted again.
     Reboot { command: String, boot_id: String },
-    /// A check of `checks/`, by its name; the plan puts it in.
+    /// A check of `checks/`, by its name; planning inserts the check itself.
     Check { name: String, check: Option<Box<Check>> },
     /// Waits.
     Pause { time: Duration },
     /// Waits until an operator has approved.
     Confirm { text: String },
-    /// A look at the host; what it prints is the host's facts as JSON. `custom` are programs below `files/`
-    /// that run there, by the name of the fact.
+    /// Gathers facts; the output is the host's facts as JSON. `custom` are programs below `files/`
+    /// that run on the host, by the name of the fact.
     Facts { custom: BTreeMap<String, Source> },
     /// Another task, with its parameters. Plans hold its steps instead.
     Task { name: String, with: Vec<(String, Value)> },
@@ -62,34 +62,34 @@ pub enum StepBody {
 pub struct Upload {
     pub source: Source,
     pub to: String,
-    /// Of a tree: of each of its files.
+    /// The mode of the file, or of each file of a tree.
     pub mode: u32,
     /// As chown reads it: `user` or `user:group`.
     #[serde(default)]
     pub owner: Option<String>,
-    /// Keeps the file that is replaced beside it.
+    /// Keeps the replaced file beside the new one.
     #[serde(default)]
     pub backup: bool,
-    /// A script that is given the temporary file as `$1` before it takes the file's place.
+    /// A script that gets the temporary file as `$1` before that replaces the file.
     #[serde(default)]
     pub validate: Option<String>,
 }
 
-/// Where content comes from.
+/// The source of content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// A file below `files/`, sent as it is. `sha256` is empty until the plan has looked.
+    /// A file below `files/`, sent unchanged. `sha256` is empty until planning fills it.
     File { path: String, sha256: String },
     /// A file below `files/` that is a template.
     Template { path: String },
-    /// A template whose text the plan has read, and that is rendered when its step is due.
+    /// A template whose text planning has read, and that is rendered when its step is due.
     Draft { path: String, text: String },
     /// A rendered template: only in plans.
     Text(String),
-    /// A directory below `files/`. `files` is empty until the plan has looked.
+    /// A directory below `files/`. `files` is empty until planning fills it.
     Tree { path: String, files: Vec<TreeFile> },
-    /// A file that is on the host already.
+    /// A file that already exists on the host.
     Remote { path: String },
 }
 
@@ -99,7 +99,7 @@ pub struct TreeFile {
     /// Below the tree, with `/` between its parts.
     pub path: String,
     pub sha256: String,
-    /// Its owner may execute it; it is so on the host, too.
+    /// Its owner may execute it, also on the host.
     pub executable: bool,
 }
 
@@ -107,16 +107,16 @@ pub struct TreeFile {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     pub path: String,
-    /// The line as it is to be. Not needed for what is only removed or (un)commented by a pattern.
+    /// The expected line. Not needed to remove or (un)comment lines by a pattern.
     pub line: Option<String>,
-    /// Which lines are meant: those that match this pattern; else those that are `line`.
+    /// The pattern of the lines to edit; without it, the lines equal to `line`.
     pub matches: Option<String>,
     pub state: LineState,
-    /// Where a new line goes: behind the last line that matches this; else to the end.
+    /// A new line is inserted behind the last line that matches this; without it, at the end.
     pub after: Option<String>,
-    /// What comments begin with.
+    /// The sign that starts a comment.
     pub comment: String,
-    /// The file may be made where there is none.
+    /// A missing file may be created.
     pub create: bool,
     pub backup: bool,
     pub validate: Option<String>,
@@ -127,7 +127,7 @@ pub struct Line {
 pub struct Block {
     pub path: String,
     pub text: String,
-    /// Stands in the two lines around the block, which tell it from the rest: `# BEGIN marker`.
+    /// Part of the two lines around the block, which identify it: `# BEGIN marker`.
     pub marker: String,
     pub present: bool,
     pub after: Option<String>,
@@ -137,7 +137,7 @@ pub struct Block {
     pub validate: Option<String>,
 }
 
-/// How a line of a file is to be.
+/// The expected state of a line of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LineState {
@@ -147,7 +147,7 @@ pub enum LineState {
     Uncommented,
 }
 
-/// How a package is to be.
+/// The expected state of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PackageState {
@@ -156,15 +156,15 @@ pub enum PackageState {
     Absent,
 }
 
-/// How a service is to be.
+/// The expected state of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServiceState {
     Started,
     Stopped,
-    /// In every run anew.
+    /// Restarted in every run.
     Restarted,
-    /// In every run anew; started where it does not run.
+    /// Reloaded in every run; started if it does not run.
     Reloaded,
 }
 
@@ -180,7 +180,7 @@ pub struct ReleaseLayout {
     pub strip: u32,
     /// Paths below the release that are links into `shared/`.
     pub shared: Vec<String>,
-    /// How many releases are kept; the live one and the one before it always are.
+    /// How many releases are kept; the live one and the one before it are always kept.
     pub keep: u32,
 }
 
@@ -189,7 +189,7 @@ pub struct ReleaseLayout {
 #[serde(rename_all = "kebab-case")]
 pub enum Awaited {
     Path(String),
-    /// A script that has to succeed.
+    /// A script that must succeed.
     Command(String),
     /// A port or an HTTP answer.
     Probe(Box<Probe>),
@@ -197,14 +197,14 @@ pub enum Awaited {
 
 /// A text of a step that is a template.
 pub struct Field<'a> {
-    /// As the operator writes it.
+    /// The key as the operator writes it.
     pub key: &'static str,
     pub text: &'a mut String,
     /// Values in it are quoted for the shell.
     pub is_script: bool,
 }
 
-/// A text in which values stand as they are.
+/// A text whose values are not quoted.
 pub(super) fn plain<'a>(key: &'static str, text: &'a mut String) -> Field<'a> {
     Field { key, text, is_script: false }
 }
@@ -215,7 +215,7 @@ pub(super) fn script<'a>(key: &'static str, text: &'a mut String) -> Field<'a> {
 }
 
 impl PackageState {
-    /// As it is written.
+    /// The word in TOML.
     pub fn word(self) -> &'static str {
         match self {
             PackageState::Present => "present",
@@ -226,7 +226,7 @@ impl PackageState {
 }
 
 impl ServiceState {
-    /// As it is written.
+    /// The word in TOML.
     pub fn word(self) -> &'static str {
         match self {
             ServiceState::Started => "started",
@@ -238,7 +238,7 @@ impl ServiceState {
 }
 
 impl StepBody {
-    /// The word that a step of this kind is written with.
+    /// The TOML key of a step of this kind.
     pub fn word(&self) -> &'static str {
         match self {
             StepBody::Run { .. } => "run",
@@ -264,8 +264,8 @@ impl StepBody {
         }
     }
 
-    /// The link that the step replaces: what it points to, and where it is. By it a host's present release
-    /// is known.
+    /// The link that the step replaces: its target, and its path. It identifies a host's present
+    /// release.
     pub fn link(&self) -> Option<(String, String)> {
         match self {
             StepBody::Link { from, at } => Some((from.clone(), at.clone())),
@@ -276,7 +276,7 @@ impl StepBody {
         }
     }
 
-    /// Every text of it that is a template, sources aside.
+    /// Every template text of the step, except sources.
     pub fn fields(&mut self) -> Vec<Field<'_>> {
         match self {
             StepBody::Run { script: text } => vec![script("run", text)],
@@ -316,7 +316,7 @@ impl StepBody {
         }
     }
 
-    /// Where its content comes from, if it has any.
+    /// The source of its content, if it has any.
     pub fn sources(&mut self) -> Vec<&mut Source> {
         match self {
             StepBody::Upload(upload) => vec![&mut upload.source],
@@ -377,7 +377,7 @@ impl Awaited {
                     own.into_iter().chain(http.host.iter_mut().map(|host| plain("host", host))).collect()
                 }
                 Probe::Tcp(tcp) => vec![plain("address", &mut tcp.address), plain("port", &mut tcp.port)],
-                // `wait_for` reads no others.
+                // `wait_for` accepts no other probes.
                 _ => vec![],
             },
         }
@@ -385,7 +385,7 @@ impl Awaited {
 }
 
 impl Source {
-    /// The path below `files/`, or on the host; empty for what is rendered.
+    /// The path below `files/`, or on the host; empty for rendered text.
     pub fn path(&self) -> &str {
         match self {
             Source::File { path, .. }

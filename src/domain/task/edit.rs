@@ -1,10 +1,10 @@
-//! Files edited by the line. Bytes in, bytes out: what is not meant stays as it is, whatever it is.
+//! Edits of files by the line. Bytes in, bytes out: all other lines stay unchanged, in any encoding.
 
 use regex::bytes::Regex;
 
 use super::body::{Block, Line, LineState};
 
-/// One line of a file, and where it ends.
+/// One line of a file, and its ending.
 struct Row<'a> {
     text: &'a [u8],
     /// Its `\n` or `\r\n`; empty for a last line without one.
@@ -23,12 +23,12 @@ fn rows(content: &[u8]) -> Vec<Row<'_>> {
     pieces.map(|piece| piece.split_at(row(piece))).map(|(text, end)| Row { text, end }).collect()
 }
 
-/// How lines of this file end: as its first does.
+/// The line ending of this file: that of its first line.
 fn ending(rows: &[Row<'_>]) -> &'static [u8] {
     if rows.first().is_some_and(|row| row.end == b"\r\n") { b"\r\n" } else { b"\n" }
 }
 
-/// A file in the making.
+/// The new content of a file.
 #[derive(Default)]
 struct Draft {
     bytes: Vec<u8>,
@@ -40,7 +40,7 @@ impl Draft {
         self.bytes.extend_from_slice(row.end);
     }
 
-    /// A new line begins on a line of its own, and has an end.
+    /// Adds a line. It starts on a line of its own, and gets an ending.
     fn add(&mut self, text: &[u8], end: &[u8]) {
         if self.bytes.last().is_some_and(|byte| *byte != b'\n') {
             self.bytes.extend_from_slice(end);
@@ -55,7 +55,7 @@ fn pattern(key: &str, text: Option<&str>) -> Result<Option<Regex>, String> {
     regex.map_err(|_| format!("`{key}` is no pattern: {}", text.unwrap_or_default()))
 }
 
-/// The content of a file with the line as it is to be. The error says why it cannot be.
+/// The content of a file with the expected line. The error says why that cannot be.
 pub fn line(content: &[u8], line: &Line) -> Result<Vec<u8>, String> {
     let text = line.line.as_deref().unwrap_or_default();
     if text.contains(['\n', '\r']) {
@@ -81,7 +81,7 @@ fn matches_or_is(row: &[u8], matches: Option<&Regex>, text: &str) -> bool {
     matches.map_or(row == text.as_bytes(), |regex| regex.is_match(row))
 }
 
-/// The last line that matches becomes the line. Where none does, the line is added, unless it is there.
+/// The last line that matches becomes the line. If none matches, the line is added, unless it exists.
 fn present(
     rows: &[Row<'_>],
     text: &str,
@@ -111,13 +111,13 @@ fn present(
     Ok(draft.bytes)
 }
 
-/// Before which row something new goes.
+/// The row before which a new line is inserted.
 fn place(rows: &[Row<'_>], after: Option<&Regex>) -> usize {
     let found = after.and_then(|regex| rows.iter().rposition(|row| regex.is_match(row.text)));
     found.map_or(rows.len(), |at| at + 1)
 }
 
-/// Puts the lines that are meant behind a comment sign, or takes it away. Which are meant is seen without it.
+/// Puts a comment sign before the selected lines, or removes it. Lines are selected without their comment sign.
 fn comment(rows: &[Row<'_>], line: &Line, matches: Option<&Regex>) -> Result<Vec<u8>, String> {
     let sign = line.comment.as_bytes();
     if sign.trim_ascii().is_empty() {
@@ -151,7 +151,7 @@ fn commented(text: &[u8], sign: &[u8]) -> Vec<u8> {
     [space, sign, rest].concat()
 }
 
-/// The line without comment signs, however many; `None` when it has none. One space behind them belongs to them.
+/// The line without comment signs, however many; `None` when it has none. One space behind the sign is removed, too.
 fn uncommented(text: &[u8], sign: &[u8]) -> Option<Vec<u8>> {
     let (space, mut rest) = text.split_at(indent(text));
     if !rest.starts_with(sign) {
@@ -166,7 +166,7 @@ fn uncommented(text: &[u8], sign: &[u8]) -> Option<Vec<u8>> {
     Some([space, rest].concat())
 }
 
-/// The content of a file with the block as it is to be. The error says why it cannot be.
+/// The content of a file with the expected block. The error says why that cannot be.
 pub fn block(content: &[u8], block: &Block) -> Result<Vec<u8>, String> {
     let sign = block.comment.trim();
     let [begin, end] =
@@ -232,7 +232,7 @@ mod tests {
         }
     }
 
-    /// What becomes of each content; a second time it stays.
+    /// Each content results in the expected one; a second edit changes nothing.
     #[track_caller]
     fn holds(wanted: &Line, table: &[(&[u8], &[u8])]) {
         for (before, after) in table {

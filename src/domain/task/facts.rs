@@ -1,7 +1,7 @@
-//! Facts: what was observed about a host. What was not seen is `None` and never guessed.
+//! Facts: observations about a host. A fact that was not observed is `None` and never guessed.
 //!
-//! The host's answer (`steps/sh/facts.sh`) is `key value` lines between two marks; what it means (which family
-//! an os is of, what an architecture is called) is decided here, where it is a table.
+//! The host's answer (`steps/sh/facts.sh`) is `key value` lines between two marks. Their meaning (the family
+//! of an os, the name of an architecture) is decided here, in a table.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use super::task::{Source, Step, StepBody};
 use crate::domain::base::name::{RunId, is_identifier, nearest};
 use crate::domain::inventory::inventory::Endpoint;
 
-/// How long looking at one host may take, without its custom facts.
+/// How long gathering the facts of one host may take, without its custom facts.
 pub const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long one custom fact may take.
 pub const CUSTOM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most custom facts: each is a question of its own to every host.
+/// Most custom facts: each is a separate command on every host.
 pub const CUSTOM_LIMIT: usize = 32;
 
-/// What all custom facts of a host may hold together, in bytes: they become part of the journal.
+/// Most bytes in all custom facts of a host: they become part of the journal.
 pub const CUSTOM_LIMIT_BYTES: usize = 64 * 1024;
 
 /// The names that templates may use behind `facts.`.
@@ -57,7 +57,7 @@ pub const NAMES: [&str; 26] = [
     "custom_errors",
 ];
 
-/// Everything that was seen of one host. As JSON every name is there; `null` is what was not seen.
+/// Every fact of one host. The JSON has every name; a fact that was not observed is `null`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
@@ -65,25 +65,25 @@ pub struct Facts {
     pub os: Option<String>,
     pub os_family: Option<String>,
     pub os_version: Option<String>,
-    /// As people call it: `Debian GNU/Linux 12 (bookworm)`.
+    /// The name for people: `Debian GNU/Linux 12 (bookworm)`.
     pub os_name: Option<String>,
-    /// As `uname -m` says.
+    /// The output of `uname -m`.
     pub arch: Option<String>,
     pub arch_family: Option<String>,
     pub kernel: Kernel,
     pub hostname: Option<String>,
     pub fqdn: Option<String>,
-    /// Of the default route.
+    /// The address of the default route.
     pub address: Option<IpAddr>,
     pub addresses: Vec<IpAddr>,
     pub cpus: Option<u32>,
     pub memory_mb: Option<u64>,
     pub swap_mb: Option<u64>,
-    /// Those of the machine itself; what it has mounted from others is not asked.
+    /// The disks of the machine itself; network file systems are not inspected.
     pub disks: Vec<Disk>,
     pub init: Option<String>,
     pub package_manager: Option<String>,
-    /// Its path; `None` where there is none.
+    /// The path of python; `None` if there is none.
     pub python: Option<String>,
     pub virtualization: Option<String>,
     pub boot_id: Option<String>,
@@ -94,11 +94,11 @@ pub struct Facts {
     pub shell: Option<String>,
     /// By the name of the file in `files/facts/`.
     pub custom: BTreeMap<String, Value>,
-    /// Why one of them is missing.
+    /// Why a custom fact is missing.
     pub custom_errors: BTreeMap<String, String>,
 }
 
-/// What the host's kernel calls itself.
+/// The name and release of the host's kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Kernel {
@@ -112,7 +112,7 @@ pub struct Disk {
     pub mount: String,
     pub device: String,
     pub size_mb: u64,
-    /// What is left for those who are not root.
+    /// The space left for users other than root.
     pub free_mb: u64,
 }
 
@@ -122,19 +122,19 @@ pub struct Gathered {
     pub facts: Facts,
     pub at: Timestamp,
     pub run: RunId,
-    /// Who was asked: a name may lead to another machine by now.
+    /// Where they were gathered: the name may since lead to another machine.
     pub endpoint: Endpoint,
 }
 
 impl Gathered {
-    /// True when they are of this host as it is reached now, and not older than `max_age`.
+    /// True when they were gathered at the host's present endpoint and are not older than `max_age`.
     pub fn is_of(&self, endpoint: &Endpoint, now: Timestamp, max_age: Duration) -> bool {
         let age = Duration::try_from(now.duration_since(self.at)).unwrap_or_default();
         self.endpoint == *endpoint && age <= max_age
     }
 }
 
-/// The step that looks, with the custom facts: name -> file.
+/// The step that gathers facts, with the custom facts: name -> file.
 pub fn step(custom: &BTreeMap<String, Source>) -> Step {
     let questions = u32::try_from(custom.len()).unwrap_or(u32::MAX);
     let timeout = LOOK_TIMEOUT.saturating_add(CUSTOM_TIMEOUT.saturating_mul(questions));
@@ -178,9 +178,9 @@ fn same_letters(one: &str, other: &str) -> bool {
 }
 
 impl Facts {
-    /// Reads a host's answer. Lines that mean nothing are left out; an answer that is not whole is an error.
+    /// Parses a host's answer. Unknown lines are ignored; an incomplete answer is an error.
     pub fn parse(text: &str) -> Result<Facts, String> {
-        // A login that greets prints its own lines first.
+        // A login with a greeting prints that first.
         let lines = text.lines().map(str::trim).skip_while(|line| *line != "facts begin").skip(1);
         let mut seen = Seen::default();
         for line in lines {
@@ -193,13 +193,13 @@ impl Facts {
         Err("the host's answer is not whole: `facts end` is missing".into())
     }
 
-    /// As templates and the journal have them.
+    /// The facts for templates and the journal.
     pub fn to_value(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }
 }
 
-/// An answer while it is being read.
+/// An answer while it is parsed.
 #[derive(Default)]
 struct Seen {
     facts: Facts,
@@ -286,7 +286,7 @@ fn arch_family(machine: &str) -> Option<&'static str> {
     })
 }
 
-/// `KEY="value"` as os-release has it: a shell's assignment without anything that a shell would expand.
+/// `KEY="value"` as in os-release: a shell assignment without anything that a shell would expand.
 fn assignment(text: &str) -> Option<(String, String)> {
     let (key, value) = text.split_once('=')?;
     let quoted = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
@@ -310,7 +310,7 @@ fn unescape(text: &str) -> String {
     plain
 }
 
-/// An address by which others can reach the host.
+/// An address at which other hosts can reach this one.
 fn address(text: &str) -> Option<IpAddr> {
     let address: IpAddr = text.parse().ok()?;
     let local = match address {
@@ -332,7 +332,7 @@ fn disk(text: &str) -> Option<Disk> {
     is_disk.then(|| Disk { mount: mount.into(), device: device.into(), size_mb, free_mb })
 }
 
-/// What a custom fact printed: JSON, or `key=value` lines whose values are texts.
+/// The output of a custom fact: JSON, or `key=value` lines whose values are texts.
 pub fn parse_custom(text: &str) -> Result<Value, String> {
     let text = text.trim();
     if text.is_empty() {

@@ -1,4 +1,4 @@
-//! What a host's answer means, and what is made of nonsense.
+//! Parsing a host's answer, and answers that make no sense.
 
 use serde_json::json;
 

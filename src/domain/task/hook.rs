@@ -1,4 +1,4 @@
-//! Hooks: steps that run once for a whole run, on the machine of rollcall.
+//! Hooks: steps that run once for a whole run, on the daemon's machine.
 
 use std::collections::BTreeMap;
 
@@ -11,24 +11,24 @@ use crate::domain::base::outcome::Outcome;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hook {
-    /// Before any host begins; when it fails none does.
+    /// Before any host starts; if it fails, no host starts.
     Before,
-    /// When all hosts are where they end, and well.
+    /// After all hosts have ended well.
     After,
-    /// When they are not.
+    /// After all hosts have ended, not all of them well.
     OnFailure,
-    /// Last, whatever happened.
+    /// Last, whatever the outcome.
     Finally,
 }
 
-/// The steps of each.
+/// The steps of each hook.
 pub type Hooks = BTreeMap<Hook, Vec<Step>>;
 
 impl Hook {
-    /// Every one, in order.
+    /// Every hook, in order.
     pub const ALL: [Hook; 4] = [Hook::Before, Hook::After, Hook::OnFailure, Hook::Finally];
 
-    /// As tasks write it.
+    /// The word in TOML.
     pub fn word(self) -> &'static str {
         match self {
             Hook::Before => "before",
@@ -39,13 +39,13 @@ impl Hook {
     }
 }
 
-/// How far the hooks of a run are.
+/// The progress of a run's hooks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// The step that is to be begun next.
+    /// The next step to start.
     next: BTreeMap<Hook, usize>,
     pub running: Option<(Hook, usize)>,
-    /// Why a hook failed, the first one that did.
+    /// Why the first failed hook failed.
     pub failed: Option<String>,
 }
 
@@ -56,17 +56,17 @@ impl Progress {
         Some((at, hooks.get(&hook)?.get(at)?))
     }
 
-    /// True once one of its steps was begun.
+    /// True once one of its steps has started.
     pub fn has_begun(&self, hook: Hook) -> bool {
         self.next.contains_key(&hook)
     }
 
-    /// True when this step may begin.
+    /// True when this step may start.
     pub fn fits(&self, hooks: &Hooks, hook: Hook, step: usize) -> bool {
         self.running.is_none() && self.next(hooks, hook).is_some_and(|(at, _)| at == step)
     }
 
-    /// A step begins.
+    /// A step starts.
     pub fn begin(&mut self, hook: Hook, step: usize) {
         self.running = Some((hook, step));
         self.next.insert(hook, step);

@@ -1,4 +1,4 @@
-//! What a step answered: as later templates see it, and as the step's own conditions judge it.
+//! The result of a step, for later templates and for the step's own conditions.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::domain::base::outcome::Outcome;
 use crate::domain::base::output::Output;
 use crate::domain::value::template::{self, Vars};
 
-/// The name by which `until`, `changed_when` and `failed_when` know what the step itself answered.
+/// The name under which `until`, `changed_when` and `failed_when` find the result of their own step.
 pub const RESULT: &str = "result";
 
 /// How one attempt of a step ended, and what it printed.
@@ -15,12 +15,12 @@ pub struct Answered<'a> {
     pub outcome: &'a Outcome,
     pub stdout: &'a Output,
     pub stderr: &'a Output,
-    /// The exit status, where the outcome does not say it.
+    /// The exit status, if the outcome does not contain it.
     pub code: Option<u32>,
 }
 
 impl Answered<'_> {
-    /// As templates see it.
+    /// The result for templates.
     pub fn value(&self) -> Value {
         let code = match self.outcome {
             _ if self.code.is_some() => self.code,
@@ -40,13 +40,13 @@ impl Answered<'_> {
         })
     }
 
-    /// What a look at a host has brought.
+    /// The gathered facts of a host.
     pub fn facts(&self) -> Value {
         serde_json::from_str(&self.stdout.text).unwrap_or_default()
     }
 }
 
-/// What a step that was skipped has registered.
+/// The registered result of a skipped step.
 pub fn skipped() -> Value {
     json!({
         "stdout": "", "stderr": "", "lines": [], "code": null,
@@ -54,7 +54,7 @@ pub fn skipped() -> Value {
     })
 }
 
-/// The outcome of an attempt by the step's own conditions. What could not be found out, or was ended, stays so.
+/// The outcome of an attempt by the step's own conditions. An unknown or cancelled outcome stays unchanged.
 pub fn judge(step: &Step, answered: &Answered<'_>, vars: &Vars) -> Outcome {
     let outcome = answered.outcome;
     let conditions = [&step.failed_when, &step.changed_when, &step.until];

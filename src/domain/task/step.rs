@@ -10,19 +10,19 @@ use super::body::{Field, Source, StepBody, TreeFile, plain, script};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::value::template::{self, Vars};
 
-/// For one attempt, unless the step says otherwise.
+/// Limit of one attempt, unless the step sets another.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
-/// Before each further attempt, unless the step says otherwise.
+/// The pause before each retry, unless the step sets another.
 pub const DEFAULT_DELAY: Duration = Duration::from_secs(1);
 
-/// One unit of a task on one host. Its texts are templates in tasks, and in plans where it is `late`.
+/// One unit of a task on one host. Its texts are templates in tasks, and in plans if it is `late`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Step {
     pub name: String,
     pub body: StepBody,
-    /// An expression: the step is skipped when it does not hold.
+    /// An expression: the step is skipped if it is false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
     /// Path on the host: when it exists the step has nothing to do.
@@ -32,61 +32,61 @@ pub struct Step {
     pub removes: Option<String>,
     /// Command on the host: when it succeeds the step has nothing to do.
     pub unless: Option<String>,
-    /// The directory on the host that it works in: `in`.
+    /// The working directory on the host: `in`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// For one attempt.
+    /// The limit of one attempt.
     pub timeout: Duration,
-    /// Attempts after the first one.
+    /// Retries after the first attempt.
     pub retries: u32,
-    /// Before each further attempt.
+    /// The pause before each retry.
     pub delay: Duration,
-    /// An expression over `result`: an attempt after which it does not hold has failed.
+    /// An expression over `result`: an attempt fails if it is false afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
     /// An expression over `result` that says whether the step has changed something.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed_when: Option<String>,
-    /// An expression over `result` that says whether the step has failed, instead of its exit status.
+    /// An expression over `result` that says whether the step has failed; it replaces the exit status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_when: Option<String>,
-    /// A failure is told and does not count.
+    /// A failure is reported and does not count.
     pub warn_only: bool,
     pub sudo: Sudo,
-    /// Running it once more does no harm: when its outcome is lost it is run again, at least once.
+    /// A second execution does no harm: if the outcome is lost, the step is retried at least once.
     pub repeatable: bool,
-    /// The host undoes it by itself unless somebody reaches the host anew.
+    /// The host undoes the step by itself unless rollcall reconnects to it in time.
     pub dead_man: Option<DeadMan>,
-    /// The name by which later steps know its result.
+    /// The name under which later steps find its result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub register: Option<String>,
-    /// One host of the run does it, the first that comes to it; the others wait for that.
+    /// Only the first host of the run that reaches it runs it; the others wait for the result.
     #[serde(skip_serializing_if = "is_false")]
     pub run_once: bool,
-    /// How many hosts may be at it at the same time.
+    /// How many hosts may run it at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttle: Option<u32>,
-    /// Where it is done, if not on the host of the plan.
+    /// Where it runs, if not on the host of the plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Endpoint>,
-    /// In plans: its texts are still templates, because they speak of what is known later only.
+    /// In plans: its texts are still templates, because they use names that are known only later.
     #[serde(skip_serializing_if = "is_false")]
     pub late: bool,
-    /// In plans: names that this step alone knows: `item`, and the parameters of a task that was called.
+    /// In plans: names that only this step has: `item`, and the parameters of a called task.
     #[serde(skip_serializing_if = "Vars::is_empty")]
     pub vars: Vars,
-    /// In plans: what tells it from other steps on all hosts, where only some hosts may be at it.
+    /// In plans: its identity on all hosts, if only some hosts may run it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shared: Option<String>,
-    /// In plans: it is known already that there is nothing to do, and why.
+    /// In plans: why the step is skipped, if planning has decided that already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skip: Option<String>,
-    /// In plans, of a handler: the steps that notify it, by their place.
+    /// In plans, of a handler: the indexes of the steps that notify it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notified_by: Option<Vec<usize>>,
-    /// In plans, of a rollback step: the step forward that it takes back, by its place.
+    /// In plans, of a rollback step: the index of the forward step that it undoes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undoes: Option<usize>,
 }
@@ -101,22 +101,22 @@ impl Default for Step {
     }
 }
 
-/// A step as a task writes it: with what is gone in plans.
+/// A step as a task writes it, with the fields that plans have resolved.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Written {
     pub step: Step,
-    /// Selector of the hosts where it is done instead: the step is there once for each of them.
+    /// Selector of the hosts that run it instead; the step is repeated for each of them.
     pub on: Option<String>,
-    /// The step is there once for each of these, which it knows as `item`.
+    /// The step is repeated for each of these; its name for the present one is `item`.
     pub each: Option<Each>,
     pub tags: BTreeSet<String>,
     /// Names of handlers.
     pub notify: Vec<String>,
-    /// What takes it back.
+    /// The steps that undo it.
     pub undo: Vec<Step>,
 }
 
-/// What a step is repeated for.
+/// The items that a step is repeated for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Each {
     Items(Vec<Value>),
@@ -130,16 +130,16 @@ impl From<Step> for Written {
     }
 }
 
-/// For steps that may cut the host off: what to do when nobody comes back.
+/// For steps that may cut the host off: how the host undoes them if rollcall does not reconnect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadMan {
-    /// From the end of the step on.
+    /// Counted from the end of the step.
     pub within: Duration,
     /// A script for the host's `sh`, in the directory and the environment of the step.
     pub undo: String,
 }
 
-/// As whom a step acts on the host.
+/// The user that a step acts as on the host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sudo {
@@ -150,12 +150,12 @@ pub enum Sudo {
     Root,
     /// `sudo -n -u USER`.
     User(String),
-    /// With a password, for hosts that want one. `password` is a template that names a secret.
+    /// With a password, for hosts whose sudo requires one. `password` is a template that names a secret.
     Password { user: String, password: String },
 }
 
 impl Sudo {
-    /// A password is one line: what follows would be read by somebody else.
+    /// A password must be one line: sudo would leave the rest for the command to read.
     pub fn check_password(&self) -> Result<(), String> {
         match self {
             Sudo::Password { password, .. } if password.trim_end_matches('\n').is_empty() => {
@@ -168,7 +168,7 @@ impl Sudo {
         }
     }
 
-    /// As messages end: ` with sudo as app`.
+    /// The end of messages: ` with sudo as app`.
     pub fn words(&self) -> String {
         match self {
             Sudo::No => String::new(),
@@ -178,9 +178,9 @@ impl Sudo {
     }
 }
 
-/// Gives a plan the files that steps name; the planner itself reads nothing.
+/// Provides planning with the files that steps name; the planner itself does no I/O.
 pub trait Files {
-    /// The SHA-256 of a file below `files/`, in hex. The error says what is wrong with the path.
+    /// The SHA-256 of a file below `files/`, in hex. The error says why the path is wrong.
     fn sha256(&self, path: &str) -> Result<String, String>;
     /// The text of a file below `files/`.
     fn text(&self, path: &str) -> Result<String, String>;
@@ -188,7 +188,7 @@ pub trait Files {
     fn tree(&self, path: &str) -> Result<Vec<TreeFile>, String>;
 }
 
-/// For steps that are rendered when they are due: the plan has put their files in already.
+/// For steps that are rendered when they are due: planning has already put their files in.
 pub struct NoFiles;
 
 impl Files for NoFiles {
@@ -206,7 +206,7 @@ impl Files for NoFiles {
 }
 
 impl Step {
-    /// A step with the usual settings.
+    /// A step with default settings.
     pub fn new(name: impl Into<String>, body: StepBody) -> Step {
         Step {
             name: name.into(),
@@ -259,8 +259,8 @@ impl Step {
         Ok(step)
     }
 
-    /// The step with only its files put in, everything else still a template: it is rendered while the
-    /// run is under way and must not depend on a file by then.
+    /// The step with only its files put in; all other texts stay templates. It is rendered during the
+    /// run and must not depend on a file then.
     pub fn with_source(&self, vars: &Vars, files: &dyn Files) -> Result<Step, String> {
         let mut all = vars.clone();
         all.extend(self.vars.clone());
@@ -271,7 +271,7 @@ impl Step {
         Ok(step)
     }
 
-    /// What tells it from other steps on all hosts.
+    /// The identity of the step on all hosts.
     pub fn identity(&self) -> &str {
         self.shared.as_deref().unwrap_or(&self.name)
     }
@@ -290,7 +290,7 @@ impl Step {
         all
     }
 
-    /// The expressions that are looked at while the run is under way.
+    /// The expressions that are evaluated during the run.
     pub fn expressions(&self) -> Vec<(&'static str, &str)> {
         let all = [
             ("when", &self.when),
@@ -324,7 +324,7 @@ impl Step {
 }
 
 impl Source {
-    /// With its path rendered and its content as it will be sent.
+    /// Renders its path, and its content as it will be sent.
     fn render(&self, vars: &Vars, files: &dyn Files) -> Result<Source, String> {
         match self.fix(vars, files)? {
             Source::Remote { path } => template::text(&path, vars)
@@ -337,7 +337,7 @@ impl Source {
         }
     }
 
-    /// With its path rendered and what is below `files/` looked up; what a plan has put in stays.
+    /// Renders its path, and reads the files below `files/`; files that a plan already holds stay.
     fn fix(&self, vars: &Vars, files: &dyn Files) -> Result<Source, String> {
         let path = || template::text(self.path(), vars).map_err(|why| format!("`from`: {why}"));
         Ok(match self {

@@ -1,4 +1,4 @@
-//! Tasks: named, ordered steps for a host, and the rollout that carries hosts through them.
+//! Tasks: named, ordered steps for a host, and the rollout policy.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,44 +18,44 @@ use crate::domain::value::template::Vars;
 pub struct Task {
     pub name: String,
     pub description: String,
-    /// Selector within the group asked for.
+    /// Selector within the operator's selection.
     pub hosts: Option<String>,
     pub params: BTreeMap<String, Param>,
-    /// Nearer than those of hosts; parameters are nearer still.
+    /// Override the vars of hosts; parameters override them.
     pub vars: Vars,
-    /// The same of what never shows; no name is in both.
+    /// Secret vars; no name is in both.
     pub secrets: SecretVars,
-    /// Without one the task runs on all its hosts at once and leaves the balancer alone.
+    /// Without one the task runs on all its hosts at once and changes no balancer.
     pub rollout: Option<Rollout>,
     pub steps: Vec<Written>,
-    /// Written out, or what the steps say themselves (`undo`), the last one first.
+    /// Written out, or collected from the `undo` of the steps, the last one first.
     pub rollback: Vec<Written>,
-    /// Run at the end of a host's steps, in this order, when a step that notifies them has changed something.
+    /// Run at the end of a host's steps, in this order, if a step that notifies them has changed something.
     pub handlers: Vec<Written>,
-    /// Run once for the whole run, on the machine of rollcall.
+    /// Run once for the whole run, on the daemon's machine.
     pub hooks: Hooks,
 }
 
 /// The policy for batches, budgets, gates and rollback. A plan of an older rollcall lacks some of
-/// these; they then have their defaults.
+/// these; they get their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rollout {
     pub serial: Vec<BatchSize>,
-    /// Hosts that may fail before the run stops; stops when there are more.
+    /// Hosts that may fail; the run stops when more of them fail.
     pub max_failures: MaxFailures,
     pub on_failure: OnFailure,
-    /// A host that was enabled has to stay ok for this long before the next batch begins.
+    /// A host that was enabled has to stay ok for this long before the next batch starts.
     pub min_healthy_time: Duration,
-    /// From its enable on: a host that is not healthy by then has failed.
+    /// Counted from the enable: a host that is not healthy by then has failed.
     pub healthy_deadline: Duration,
     /// When no host became healthy for this long, the run stops.
     pub progress_deadline: Option<Duration>,
-    /// How often hosts that are done are checked again while the run lasts; zero for never.
+    /// The interval between checks of finished hosts while the run lasts; zero for never.
     pub watch: Duration,
     pub pause_after: Option<PauseAfter>,
     pub on_restart: OnRestart,
-    /// What a gate that found nothing out counts as. `unknown`: the run pauses, and the host waits for a person.
+    /// How an inconclusive gate counts. `unknown`: the run pauses, and the host waits for an operator.
     pub unknown_is: UnknownIs,
 }
 
@@ -71,16 +71,16 @@ impl Default for Rollout {
             watch: Duration::from_secs(60),
             pause_after: None,
             on_restart: OnRestart::Finish,
-            // A host that nobody could look at does not go back into rotation by itself.
+            // A host that could not be probed does not return to rotation by itself.
             unknown_is: UnknownIs::Critical,
         }
     }
 }
 
-/// A pause that the plan itself makes.
+/// A pause that the plan asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseAfter {
-    /// Batches that are through before it: 0 pauses before anything begins.
+    /// Batches that are through before it: 0 pauses before any host starts.
     pub batch: usize,
     pub until: PauseUntil,
 }
@@ -91,19 +91,19 @@ pub struct PauseAfter {
 pub enum PauseUntil {
     /// The bake time.
     Passed(Duration),
-    /// `approve N`, by somebody else than who asked for the run if `second_person`.
+    /// `approve N`; if `second_person`, by another operator than the one who asked for the run.
     Approved { second_person: bool },
 }
 
-/// What becomes of a run that was under way when rollcall ended. Whatever it is: hosts in their bracket
-/// are carried to its end.
+/// What rollcall does after a restart with a run that was under way. In all cases hosts in their bracket
+/// finish it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnRestart {
-    /// It goes on if rollcall was away for a short time, and pauses otherwise.
+    /// It continues if rollcall was away for a short time, and pauses otherwise.
     #[default]
     Finish,
-    /// It goes on, however long that was.
+    /// It continues, however long rollcall was away.
     Resume,
     /// It stops, and every host that it has changed is rolled back.
     Rollback,
@@ -116,7 +116,7 @@ pub enum OnRestart {
 #[serde(rename_all = "kebab-case")]
 pub enum BatchSize {
     Hosts(u32),
-    /// Of all hosts of the run, rounded down, at least one.
+    /// Percent of all hosts of the run, rounded down, at least one.
     Percent(f64),
 }
 
@@ -125,7 +125,7 @@ pub enum BatchSize {
 #[serde(rename_all = "kebab-case")]
 pub enum MaxFailures {
     Hosts(u32),
-    /// Of all hosts of the run, rounded down.
+    /// Percent of all hosts of the run, rounded down.
     Percent(f64),
 }
 
@@ -139,17 +139,17 @@ impl MaxFailures {
     }
 }
 
-/// What happens when a host failed.
+/// What happens after a host has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
-    /// It stays out of rotation, held. The run stops once the budget is spent.
+    /// It stays drained, held. The run stops once the budget is spent.
     Stop,
-    /// Its rollback steps run, the old release is checked, and it goes back into rotation.
+    /// Its rollback steps run, the old release is checked, and the host is enabled.
     Rollback,
-    /// The same, and once the budget is spent, for every host that the run has released, too.
+    /// As `Rollback`; once the budget is spent, every host that the run has released is rolled back, too.
     RollbackAll,
-    /// As `Stop`, with a budget of all hosts unless the task names one: the others go on.
+    /// As `Stop`, with a budget of all hosts unless the task sets one: the others continue.
     Continue,
 }
 
@@ -161,7 +161,7 @@ impl OnFailure {
 }
 
 /// Sizes of the batches for `total` hosts: percent of all, rounded down, at least one; the last
-/// entry repeats; a size of zero takes everything that is left. Ansible's rule (`features.md` 3.1).
+/// entry repeats; a size of zero takes all remaining hosts. Ansible's rule (`features.md` 3.1).
 pub fn batch_sizes(serial: &[BatchSize], total: usize) -> Vec<usize> {
     let mut sizes = Vec::new();
     let mut left = total;
