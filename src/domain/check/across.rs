@@ -1,5 +1,5 @@
-//! Hosts against each other: which of them are out of line. Pure; what each said has been seen already, at one
-//! moment as nearly as the connections allow.
+//! Comparisons of hosts: which of them are outliers. Pure; every value was observed before, at one moment as
+//! nearly as the connections allow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,13 +14,13 @@ use crate::domain::base::perf::Reading;
 use crate::domain::base::range::Limits;
 use crate::domain::value::template::{self, Vars};
 
-/// Lines around a difference.
+/// Context lines around a difference.
 const CONTEXT_LINES: usize = 2;
 
-/// Of a difference that is shown, in bytes.
+/// Most bytes of a difference that is printed.
 const DIFF_BYTES: usize = 4 * 1024;
 
-/// What is wanted of hosts together, and of which.
+/// A comparison: its rule, and the hosts to compare.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Across {
     pub scope: Scope,
@@ -28,7 +28,7 @@ pub struct Across {
 }
 
 impl Across {
-    /// The same with the name of the leader rendered.
+    /// Renders the name of the leader.
     pub fn render(&self, vars: &Vars) -> Result<Across, String> {
         let rule = match &self.rule {
             Rule::Leader { host, limits } => {
@@ -40,38 +40,38 @@ impl Across {
     }
 }
 
-/// Which hosts belong together.
+/// The hosts that are compared with each other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// The group of each host.
     Group,
-    /// Whatever this selects.
+    /// The hosts of this selector.
     Selected(String),
 }
 
-/// What is wanted of them.
+/// The rule that the values must follow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
-    /// All say the same.
+    /// All values are equal.
     Same,
-    /// No number is further from the median of all than so many percent of it.
+    /// No number differs from the median of all by more than this percentage of it.
     Within { percent: f64 },
-    /// One number made of all.
+    /// The limits of one number computed from all.
     Total { of: Total, limits: Limits },
-    /// Everybody says what the leader says; or, with limits, the leader's number less one's own is within them.
+    /// Every value equals the leader's; with limits, the leader's number minus the host's is within them.
     Leader { host: String, limits: Option<Limits> },
 }
 
-/// How one number is made of many.
+/// How one number is computed from many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Total {
     Sum,
     Min,
     Max,
-    /// The hosts whose own look was ok.
+    /// The number of hosts whose own probe was ok.
     Count,
 }
 
@@ -86,10 +86,10 @@ impl Total {
     }
 }
 
-/// What each host said, in a snapshot.
+/// The judged value of each host in a snapshot.
 pub type Seen = BTreeMap<HostName, Judged>;
 
-/// Judges all hosts together. Those whose own look was not well keep what it came to, and are not compared.
+/// Judges all hosts together. A host whose own probe was not ok keeps its verdict, and is not compared.
 pub fn compare(rule: &Rule, seen: &Seen) -> Seen {
     let mut told = seen.clone();
     let well: BTreeMap<&HostName, &str> = seen
@@ -115,7 +115,7 @@ pub fn compare(rule: &Rule, seen: &Seen) -> Seen {
     };
     for (host, compared) in judged {
         let own = seen.get(&host);
-        // What it was not well with by itself, it still is not.
+        // A passed comparison does not lift the host's own warning.
         let warned = own.filter(|own| own.verdict == Verdict::Warning && compared.verdict == Verdict::Ok);
         told.insert(host, warned.cloned().unwrap_or(compared));
     }
@@ -173,7 +173,7 @@ fn nothing_to_compare() -> Judged {
     Judged::new(Verdict::Unknown, "there is no other host to compare it with")
 }
 
-/// The first line that differs, in a few words.
+/// The first line that differs, for a sentence.
 fn first_difference(common: &str, value: &str) -> String {
     let mut lines = common.lines().map(Some).chain(std::iter::repeat(None));
     let mine = value.lines().map(Some).chain([None]);
@@ -190,7 +190,7 @@ fn diff(common: &str, value: &str, (most, few): (&str, &str)) -> String {
     bounded(&diff.unified_diff().context_radius(CONTEXT_LINES).header(most, few).to_string(), DIFF_BYTES)
 }
 
-/// The hosts that say a number, and verdicts for those that do not.
+/// The hosts with a number, and verdicts for those without.
 fn numbers<'a>(well: &BTreeMap<&'a HostName, &str>) -> (BTreeMap<&'a HostName, f64>, Seen) {
     let (mut numbers, mut told) = (BTreeMap::new(), Seen::new());
     for (host, value) in well {
@@ -244,14 +244,14 @@ fn median(sorted: &[f64]) -> Option<f64> {
     }
 }
 
-/// One verdict for all of them. A sum that lacks hosts is not known.
+/// One verdict for all of them. A sum without the values of all hosts is unknown.
 fn total(well: &BTreeMap<&HostName, &str>, seen: &Seen, of: Total, limits: &Limits) -> Seen {
     if of == Total::Count {
         let known = seen.iter().filter(|(_, own)| own.verdict != Verdict::Unknown);
         let known: BTreeMap<&HostName, &str> = known.map(|(host, _)| (host, "")).collect();
         let count = seen.values().filter(|own| own.verdict == Verdict::Ok).count();
         let most = count + (seen.len() - known.len());
-        // Whoever could not be asked may be well or not: only what holds either way is known.
+        // A host that could not be probed may be ok or not: the verdict is known only if it is the same in both cases.
         let (least, most) = (of_total(count as f64, of, limits, seen.len()), limits.judge(most as f64).0);
         if least.verdict != most {
             let silent = names(seen.keys().filter(|host| !known.contains_key(host)));

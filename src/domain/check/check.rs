@@ -1,5 +1,5 @@
-//! Checks: a condition on a host or across hosts, and the judgement that a look came to. Looking is the probe's
-//! work; judging is done by `judge`, on values alone.
+//! Checks: a condition on a host or across hosts, and its judged result. Observing is the probe's work
+//! (`probes`); judging is done by `judge`, on values alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,32 +18,32 @@ use crate::domain::value::template::Vars;
 /// One condition, as in `checks/*.toml`; in a plan its templates are rendered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
-    /// Its set, as in [`CheckId`].
+    /// Its check set, as in [`CheckId`].
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub set: String,
     pub name: String,
     pub probe: Probe,
     pub timeout: Duration,
     pub retry: Retry,
-    /// Where it looks from.
+    /// Where it runs from.
     #[serde(default)]
     pub from: From,
-    /// What a look that found nothing out counts as.
+    /// How an unknown verdict counts.
     #[serde(default)]
     pub unknown_is: UnknownIs,
-    /// The same as places, once it is planned; none: the host itself.
+    /// The places that it runs from, once it is planned; empty: the host itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seats: Vec<Endpoint>,
-    /// What is wanted of the hosts together.
+    /// The comparison of hosts, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub across: Option<Across>,
-    /// How it is watched, if it is. Runs do not hang on it, and so it is not part of a plan.
+    /// Its schedule, if it is watched. Runs do not depend on it, so plans do not contain it.
     #[serde(skip)]
     pub watching: Option<Arc<Watching>>,
 }
 
 impl Check {
-    /// A check on one host that looks once.
+    /// A check on one host with a single probe.
     pub fn new(id: &CheckId, probe: Probe, timeout: Duration) -> Check {
         Check {
             set: id.set.to_string(),
@@ -59,7 +59,7 @@ impl Check {
         }
     }
 
-    /// What tells it from others.
+    /// The identity of the check.
     pub fn id(&self) -> CheckId {
         CheckId::new(&self.set, &self.name)
     }
@@ -76,20 +76,20 @@ impl Check {
     }
 }
 
-/// Where a check looks from.
+/// Where a check runs from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum From {
     /// The host itself.
     #[default]
     Host,
-    /// The machine of rollcall.
+    /// The daemon's machine.
     Daemon,
     /// Every host of a group, such as the load balancers.
     Group(String),
 }
 
-/// What a look that found nothing out counts as. The verdict itself says so all the same.
+/// How an unknown verdict counts. The recorded verdict stays unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownIs {
@@ -110,14 +110,14 @@ impl UnknownIs {
     }
 }
 
-/// How often to look before the verdict stands.
+/// How often to probe before the verdict is final.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
-    /// Between two looks.
+    /// The pause between two probes.
     pub interval: Duration,
-    /// No look begins after this much time; the last verdict stands. Zero: one look.
+    /// No probe starts after this time; the last verdict is then final. Zero: a single probe.
     pub deadline: Duration,
-    /// Good looks in a row that are wanted.
+    /// Passing probes in a row that are needed.
     pub successes: u32,
 }
 
@@ -127,31 +127,31 @@ impl Default for Retry {
     }
 }
 
-/// A verdict with the sentence that goes with it.
+/// A verdict with its sentence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckResult {
     #[serde(flatten)]
     pub check: CheckId,
     pub verdict: Verdict,
     pub text: String,
-    /// Looks that were taken.
+    /// The number of probes.
     pub looks: u32,
-    /// What there is to tell beyond one line: the long text of a plugin, a difference. Bounded.
+    /// Text beyond the first line: the long text of a plugin, a difference. Bounded.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
-    /// Numbers that were measured, the one that was judged first.
+    /// The measured numbers; the first one is the judged one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub readings: Vec<Reading>,
-    /// From the first look to the end of the last one, in milliseconds.
+    /// From the start of the first probe to the end of the last one, in milliseconds.
     #[serde(default)]
     pub took_ms: u64,
-    /// Nothing could be seen because no contact to the host could be made.
+    /// Nothing was observed because the host could not be reached.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_contact: bool,
 }
 
 impl CheckResult {
-    /// A result with nothing but its sentence.
+    /// A result with only its sentence.
     pub fn new(check: CheckId, verdict: Verdict, text: impl Into<String>) -> CheckResult {
         CheckResult {
             check,

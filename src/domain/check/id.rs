@@ -1,4 +1,4 @@
-//! What tells a check from every other one: its set and its name. Two sets may have checks of one name.
+//! The identity of a check: its check set and its name. Two sets may have checks of the same name.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// A check: `http/serves the release`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CheckId {
-    /// The name of its file in `checks/`, which has no `/`. Empty in what an earlier build wrote, which did not keep it.
+    /// The name of its file in `checks/`, which has no `/`. Empty in records of earlier builds, which did not keep it.
     #[serde(default, skip_serializing_if = "is_unknown")]
     pub set: Arc<str>,
     #[serde(rename = "check")]
@@ -40,16 +40,16 @@ impl fmt::Display for CheckId {
     }
 }
 
-/// Why a word stands for no check.
+/// Why a word names no check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Misnamed {
-    /// None is called so.
+    /// No check has this name.
     Unknown,
-    /// Several are; the message that names them.
+    /// Several checks have it; the message names them.
     Ambiguous(String),
 }
 
-/// The one check among `known` that `word` stands for: by its full name, or by its bare name where no other has it.
+/// The one check among `known` that `word` names: by its full name, or by a bare name that no other check has.
 pub fn one_named<'a>(word: &str, known: impl IntoIterator<Item = &'a CheckId>) -> Result<CheckId, Misnamed> {
     let (mut whole, mut bare) = (None, BTreeSet::new());
     for id in known {
@@ -62,7 +62,7 @@ pub fn one_named<'a>(word: &str, known: impl IntoIterator<Item = &'a CheckId>) -
     if let Some(id) = whole {
         return Ok(id.clone());
     }
-    // What an earlier build kept under the bare name stands behind what has a set.
+    // Checks with a set come before records of earlier builds, which have only the bare name.
     if bare.iter().any(|id| !id.set.is_empty()) {
         bare.retain(|id| !id.set.is_empty());
     }
@@ -73,7 +73,7 @@ pub fn one_named<'a>(word: &str, known: impl IntoIterator<Item = &'a CheckId>) -
     }
 }
 
-/// The same where `word` may stand for a set, with all of its checks; a check of that bare name has to be written in full.
+/// As above, but `word` may also name a set and then selects all its checks; a check of that bare name needs its set.
 pub fn all_named<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a CheckId> + Clone,
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(one("api"), Err(Misnamed::Unknown));
         let both = "`up` is ambiguous: api/up, http/up; write one of them";
         assert_eq!(one("up"), Err(Misnamed::Ambiguous(both.into())));
-        // A check of one name within what an earlier build kept does not stand in the way.
+        // A record of an earlier build with the same bare name makes no name ambiguous.
         let known = ids(&[("", "up"), ("http", "up")]);
         assert_eq!(one_named("up", &known).map(|id| id.to_string()).as_deref(), Ok("http/up"));
     }

@@ -1,5 +1,5 @@
-//! Judging: from what a probe saw to a verdict and the sentence that goes with it. Pure and total: whatever
-//! does not fit together is unknown.
+//! Judging: from the observation of a probe to a verdict and its sentence. Pure and total: an observation that
+//! does not fit its probe is unknown.
 
 mod host;
 pub mod judged;
@@ -14,7 +14,7 @@ use crate::domain::base::outcome::Verdict;
 use crate::domain::base::output::Output;
 use crate::domain::base::perf::{self, Reading};
 
-/// Of what is told beyond one line, in bytes.
+/// Most bytes of text beyond the first line.
 const DETAIL_BYTES: usize = 4 * 1024;
 
 /// Judges one observation.
@@ -49,7 +49,7 @@ pub fn judge(probe: &Probe, seen: &Observation) -> Judged {
     }
 }
 
-/// What one of our own scripts printed.
+/// Judges the output of one of rollcall's own scripts.
 fn judge_words(probe: &Probe, code: u32, stdout: &Output, stderr: &Output) -> Judged {
     let words = Words::of(&stdout.text);
     if let Some(why) = words.get("unknown") {
@@ -82,7 +82,7 @@ fn judge_words(probe: &Probe, code: u32, stdout: &Output, stderr: &Output) -> Ju
     }
 }
 
-/// The last line that was said, for the end of a sentence.
+/// The last line of output, for the end of a sentence.
 fn said(stdout: &Output, stderr: &Output) -> String {
     let line = if stderr.last_line().is_empty() { stdout.last_line() } else { stderr.last_line() };
     if line.is_empty() { String::new() } else { format!(": {line}") }
@@ -114,11 +114,11 @@ fn judge_command(expect: &Expect, code: u32, stdout: &Output, stderr: &Output) -
     }
     let line = stdout.last_line();
     let judged = Judged::ok(if line.is_empty() { format!("exit status {code}") } else { line.to_string() });
-    // What was cut in the middle is equal to nothing.
+    // A value that was cut in the middle equals no other.
     if stdout.left_out == 0 { judged.of_value(text) } else { judged }
 }
 
-/// The exit status decides; what it says is only told (Monitoring Plugins guidelines).
+/// The exit status decides; the output is only printed (Monitoring Plugins guidelines).
 fn judge_plugin(code: u32, stdout: &Output, stderr: &Output) -> Judged {
     let printed = perf::parse(&stdout.text);
     let verdict = match code {

@@ -1,7 +1,7 @@
-//! Probes: where to look, and what is wanted there. In a plan the templates are rendered.
+//! Probes: what to observe, and what to expect there. In a plan the templates are rendered.
 //!
-//! A probe is data: how to look is the engine's business (`probes`), what to think of what was seen is
-//! `judge`'s. A number that can be judged has [`Limits`]; texts are compared whole, in part, or by a pattern.
+//! A probe is data: `probes` observes, and `judge` compares the observation with the expectation.
+//! A number that can be judged has [`Limits`]; texts are compared whole, in part, or by a pattern.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::domain::base::range::{Limits, Range};
 use crate::domain::value::expansion::readable;
 use crate::domain::value::template::{self, Vars};
 
-/// Where to look. The form in JSON is that of plans in the store: what is there may be added to, never renamed.
+/// What to observe. Stored plans contain this form in JSON: it may be added to, never renamed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Probe {
@@ -39,13 +39,13 @@ pub enum Probe {
     Disk(Disk),
     Load(Load),
     Memory(Memory),
-    /// How far the clock is from rollcall's, in seconds.
+    /// The difference between the host's clock and rollcall's, in seconds.
     Clock {
         limits: Limits,
     },
 }
 
-/// What the command must answer. The exit status always counts.
+/// The expected answer of the command. The exit status always counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Expect {
@@ -53,7 +53,7 @@ pub struct Expect {
     pub equals: Option<String>,
     pub contains: Option<String>,
     pub matches: Option<String>,
-    /// For the first number of stdout.
+    /// Limits of the first number in stdout.
     #[serde(flatten)]
     pub limits: Limits,
 }
@@ -61,7 +61,7 @@ pub struct Expect {
 /// A Nagios plugin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plugin {
-    /// Its name is looked for where distributions put plugins, unless it has a slash.
+    /// A name without a slash is searched for in the plugin directories of distributions.
     pub command: String,
     /// Below `files/`: sent to the host, and run with the words of `command` as its arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,7 +72,7 @@ pub struct Plugin {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
     pub command: String,
-    /// For whoever draws it: `s`, `%`, `B`, or nothing.
+    /// The unit for graphs: `s`, `%`, `B`, or empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
     pub limits: Limits,
@@ -82,10 +82,10 @@ pub struct Metric {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Http {
     pub address: String,
-    /// A number, or a template that becomes one.
+    /// A number, or a template of one.
     pub port: String,
     pub path: String,
-    /// The `Host` header, and the name that the certificate is for.
+    /// The `Host` header, and the name that the certificate must have.
     pub host: Option<String>,
     pub status: Status,
     pub body: BodyExpect,
@@ -93,16 +93,16 @@ pub struct Http {
     pub method: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// What is sent.
+    /// The body of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send: Option<String>,
-    /// Redirects that are followed, on the same host and port.
+    /// The most redirects to follow, on the same host and port.
     #[serde(default)]
     pub follow: u32,
-    /// Headers of the answer, and what each has to contain.
+    /// Headers of the answer, and the text that each must contain.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub answers: BTreeMap<String, String>,
-    /// Values within a body that is JSON, by path: `$.db.state`.
+    /// Expected values in a JSON body, by path: `$.db.state`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub json: BTreeMap<String, Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,7 +110,7 @@ pub struct Http {
     /// `None`: plain HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Trust>,
-    /// For the time from the request to the whole answer, in seconds.
+    /// Limits of the time from the request to the whole answer, in seconds.
     #[serde(default)]
     pub limits: Limits,
 }
@@ -124,7 +124,7 @@ fn is_get(method: &str) -> bool {
 }
 
 impl Http {
-    /// A GET of `path`, from what listens on the host itself.
+    /// A GET of `path` from a server on the host itself.
     pub fn get(port: &str, path: &str) -> Http {
         Http {
             address: "127.0.0.1".into(),
@@ -146,7 +146,7 @@ impl Http {
     }
 }
 
-/// The statuses that are right.
+/// The expected statuses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Status {
@@ -155,7 +155,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// True when it is one of them.
+    /// True when the status is expected.
     pub fn allows(&self, status: u16) -> bool {
         match self {
             Status::One(one) => *one == status,
@@ -163,7 +163,7 @@ impl Status {
         }
     }
 
-    /// For sentences.
+    /// The expected statuses in words.
     pub fn words(&self) -> String {
         match self {
             Status::One(one) => one.to_string(),
@@ -172,7 +172,7 @@ impl Status {
     }
 }
 
-/// What the body of an HTTP answer must hold.
+/// The expected body of an HTTP answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BodyExpect {
@@ -180,25 +180,25 @@ pub struct BodyExpect {
     pub matches: Option<String>,
 }
 
-/// What caches may do with an HTTP answer (RFC 9111), as far as it is asserted.
+/// The expected caching of an HTTP answer (RFC 9111).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cache {
-    /// Whether a cache that is shared may keep it.
+    /// Whether a shared cache may store it.
     pub shared: Option<bool>,
-    /// For how many seconds it is fresh; critical outside of this range.
+    /// How long it is fresh, in seconds; critical outside of this range.
     pub fresh: Option<Range>,
-    /// Whether asking again with its validator gets a 304.
+    /// Whether a request with its validator gets a 304.
     pub revalidates: Option<bool>,
 }
 
-/// How far a certificate is looked into.
+/// How strictly a certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trust {
-    /// The chain has to lead to a root that rollcall's machine knows, and the name has to fit.
+    /// The chain must lead to a root that the daemon's machine trusts, and the name must match.
     Full,
-    /// Any certificate will do.
+    /// Any certificate is accepted.
     Any,
 }
 
@@ -207,19 +207,19 @@ pub enum Trust {
 pub struct Tcp {
     pub address: String,
     pub port: String,
-    /// Sent as soon as the connection is there.
+    /// Sent as soon as the connection is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send: Option<String>,
-    /// What has to come first.
+    /// The expected first bytes from the server.
     #[serde(default)]
     pub banner: BodyExpect,
-    /// For the time until all of that was there, in seconds.
+    /// Limits of the time until the connection is open and the banner is read, in seconds.
     #[serde(default)]
     pub limits: Limits,
 }
 
 impl Tcp {
-    /// True when something has to be read.
+    /// True when the probe has to read.
     pub fn listens(&self) -> bool {
         self.banner != BodyExpect::default()
     }
@@ -230,13 +230,13 @@ impl Tcp {
 pub struct Tls {
     pub address: String,
     pub port: String,
-    /// Asked for by SNI, and what the certificate has to be for. `None`: the address.
+    /// The name for SNI, which the certificate must have. `None`: the address.
     pub name: Option<String>,
-    /// More names that it has to be for.
+    /// More names that the certificate must have.
     #[serde(default)]
     pub names: Vec<String>,
     pub trust: Trust,
-    /// For the days that are left.
+    /// Limits of the days that are left.
     pub limits: Limits,
 }
 
@@ -244,24 +244,24 @@ pub struct Tls {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dns {
     pub name: String,
-    /// `A`, `AAAA`, or another one that needs `dig` or `host` there; empty: whatever addresses there are.
+    /// `A`, `AAAA`, or another type, which needs `dig` or `host` on the host; empty: any addresses.
     #[serde(default)]
     pub record: String,
-    /// Asked instead of what the host asks.
+    /// Queried instead of the resolver of the host.
     pub server: Option<String>,
-    /// The answers, all of them, in any order; empty: any answer.
+    /// The expected answers, all of them, in any order; empty: any answer.
     #[serde(default)]
     pub answers: Vec<String>,
 }
 
-/// Who listens.
+/// A listening port.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Port {
     pub port: String,
     pub udp: bool,
-    /// Whether somebody is to.
+    /// Whether a process must listen.
     pub open: bool,
-    /// The address that they listen on.
+    /// The address that it listens on.
     pub address: Option<String>,
     /// The name of the process.
     pub process: Option<String>,
@@ -270,21 +270,21 @@ pub struct Port {
 /// Processes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Process {
-    /// Of the program.
+    /// The name of the program.
     pub name: String,
     pub user: Option<String>,
-    /// An extended regular expression, for the whole command line.
+    /// An extended regular expression that the whole command line must match.
     pub args: Option<String>,
-    /// How many there are; critical outside of this range.
+    /// The number of processes; critical outside of this range.
     pub count: Range,
 }
 
-/// A service of whatever init system the host has.
+/// A service of the host's init system.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Service {
     pub name: String,
     pub running: Option<bool>,
-    /// Whether it comes back after a reboot.
+    /// Whether it starts at boot.
     pub enabled: Option<bool>,
 }
 
@@ -293,11 +293,11 @@ pub struct Service {
 #[serde(default)]
 pub struct FileProbe {
     pub path: String,
-    /// Whether it is to be there.
+    /// Whether it must exist.
     pub exists: bool,
     pub newer_than: Option<Duration>,
     pub older_than: Option<Duration>,
-    /// In bytes; critical outside of this range.
+    /// Its size in bytes; critical outside of this range.
     pub size: Option<Range>,
     /// Octal.
     pub mode: Option<String>,
@@ -309,7 +309,7 @@ pub struct FileProbe {
 }
 
 impl FileProbe {
-    /// True when its content is to be read.
+    /// True when the probe has to read its content.
     pub fn reads(&self) -> bool {
         self.contains.is_some() || self.matches.is_some()
     }
@@ -319,13 +319,13 @@ impl FileProbe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Log {
     pub path: String,
-    /// Written to within this time.
+    /// It must have been written to within this time.
     pub fresh: Option<Duration>,
-    /// An extended regular expression that some line has to match since the last look.
+    /// An extended regular expression that a line since the last probe must match.
     pub appears: Option<String>,
-    /// One that no line may match since then.
+    /// One that no line since then may match.
     pub never: Option<String>,
-    /// Lines of `appears` a minute since then, or of all lines where there is none.
+    /// Limits of the lines per minute since then: those of `appears`, or all lines without it.
     #[serde(default)]
     pub limits: Limits,
 }
@@ -335,7 +335,7 @@ pub struct Log {
 pub struct Package {
     pub name: String,
     pub installed: bool,
-    /// The version, or what it begins with where it ends in `*`.
+    /// The expected version; a `*` at its end matches any rest.
     pub version: Option<String>,
 }
 
@@ -343,16 +343,16 @@ pub struct Package {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Disk {
     pub path: String,
-    /// Inodes instead of bytes.
+    /// Measures inodes instead of bytes.
     pub inodes: bool,
-    /// For what is used, in percent.
+    /// Limits of the used part, in percent.
     pub limits: Limits,
 }
 
 /// The load average.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// Over 1, 5 or 15 minutes.
+    /// The average over 1, 5 or 15 minutes.
     pub over: u32,
     /// Divided by the number of processors.
     pub per_cpu: bool,
@@ -363,16 +363,16 @@ pub struct Load {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     pub swap: bool,
-    /// For what is used, in percent.
+    /// Limits of the used part, in percent.
     pub limits: Limits,
 }
 
 impl Probe {
-    /// The texts of it that may be templates, with their names.
+    /// Its texts that may be templates, with their names.
     pub fn texts(&self) -> Vec<(String, String)> {
         let mut texts = Vec::new();
         let mut value = serde_json::to_value(self).unwrap_or_default();
-        // It only collects, and never says no.
+        // The closure only collects, and never fails.
         let _ = each_text(&mut value, ("", 0), &mut |(key, _), text| {
             texts.push((key.to_string(), text.clone()));
             Ok(())
@@ -380,7 +380,7 @@ impl Probe {
         texts
     }
 
-    /// The probe with every template rendered for one host. A `command` is a script, whose values are quoted.
+    /// The probe with every template rendered for one host. A `command` is a script: its values are quoted.
     pub fn render(&self, vars: &Vars) -> Result<Probe, String> {
         let mut value = serde_json::to_value(self).map_err(|error| error.to_string())?;
         each_text(&mut value, ("", 0), &mut |place, text| {
@@ -392,7 +392,7 @@ impl Probe {
         serde_json::from_value(value).map_err(|error| error.to_string())
     }
 
-    /// What is looked at, in a few words.
+    /// A short description of the probe.
     pub fn words(&self) -> String {
         let first = |text: &str| readable(text).trim().lines().next().unwrap_or_default().to_string();
         match self {
@@ -422,13 +422,13 @@ impl Probe {
     }
 }
 
-/// A field of a probe: its name, and how deep it stands (below the kind: 2).
+/// A field of a probe: its name, and its depth (2 below the kind).
 type Place<'a> = (&'a str, usize);
 
 const COMMAND: Place<'static> = ("command", 2);
 const PORT: Place<'static> = ("port", 2);
 
-/// Goes to every text in a value; `place` is the nearest field around it.
+/// Visits every text in a value; `place` is the nearest field around it.
 fn each_text(
     value: &mut Value,
     place: Place<'_>,

@@ -1,13 +1,13 @@
-//! What a probe saw. Judging it is `judge`'s work.
+//! What a probe observed. `judge` judges it.
 
 use std::time::Duration;
 
 use crate::domain::base::output::Output;
 
-/// Stands before each line that rollcall's own scripts print: a login may print lines of its own.
+/// The prefix of each line that rollcall's own scripts print: a login may print lines of its own.
 pub const MARK: &str = "rollcall ";
 
-/// What a probe saw.
+/// An observation of a probe.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Observation {
     Exited {
@@ -19,29 +19,29 @@ pub enum Observation {
         signal: String,
     },
     Answered(Box<Answer>),
-    /// A connection was made, and this was read of it.
+    /// The connection opened, and these bytes were read.
     Connected {
         banner: String,
         took: Duration,
     },
     Shook(Box<Handshake>),
-    /// How far the clock of a host is ahead of rollcall's, and how exactly that is known; in seconds.
+    /// How far the host's clock is ahead of rollcall's, and the uncertainty of that; in seconds.
     Ticked {
         ahead: f64,
         give_or_take: f64,
     },
-    /// The service itself said no: nobody listens, or it hung up without an answer.
+    /// The service refused: no process listens, or it closed the connection without an answer.
     NoService {
         why: String,
     },
     TimedOut {
         after: Duration,
     },
-    /// Could not look: forwarding is not allowed, a file is missing here.
+    /// Nothing was observed: forwarding is not allowed, a file is missing on the daemon's machine.
     Blind {
         why: String,
     },
-    /// Could not look: no contact to the host.
+    /// Nothing was observed: the host could not be reached.
     NoContact {
         why: String,
     },
@@ -51,13 +51,13 @@ pub enum Observation {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     pub status: u16,
-    /// Names in small letters.
+    /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: String,
-    /// There was more of it than is looked at.
+    /// The answer was longer than the limit.
     pub cut: bool,
     pub took: Duration,
-    /// What was got when it was asked for again with its validator; `None` where there is none.
+    /// The status of a second request with its validator; `None` without a validator.
     pub revalidated: Option<u16>,
 }
 
@@ -77,38 +77,38 @@ pub struct Handshake {
     pub issuer: String,
     /// DNS names and addresses.
     pub names: Vec<String>,
-    /// Until it is not valid any more; negative once that is over.
+    /// Days until it expires; negative once it has expired.
     pub days_left: f64,
-    /// Why the chain does not lead to a known root, or is not for that name.
+    /// Why the chain does not lead to a known root, or does not match the name.
     pub distrusted: Option<String>,
-    /// Why it cannot be said whether it is to be trusted.
+    /// Why the trust could not be verified.
     pub cannot_tell: Option<String>,
-    /// Certificates that were sent.
+    /// The number of certificates that were sent.
     pub chain: usize,
 }
 
-/// The lines that one of rollcall's own scripts printed: a word and the rest of the line.
+/// Lines printed by one of rollcall's own scripts: a word and the rest of the line.
 pub struct Words(Vec<(String, String)>);
 
 impl Words {
-    /// Reads them out of whatever else was printed.
+    /// Picks these lines out of all output.
     pub fn of(stdout: &str) -> Words {
         let lines = stdout.lines().filter_map(|line| line.strip_prefix(MARK));
         let parted = lines.map(|line| line.split_once(' ').unwrap_or((line, "")));
         Words(parted.map(|(word, rest)| (word.into(), rest.into())).collect())
     }
 
-    /// What the first line with this word says.
+    /// The rest of the first line with this word.
     pub fn get(&self, word: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == word).map(|(_, rest)| rest.as_str())
     }
 
-    /// What each line with this word says.
+    /// The rest of each line with this word.
     pub fn all<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(known, _)| known == word).map(|(_, rest)| rest.as_str())
     }
 
-    /// The number that the first line with this word says.
+    /// The number in the first line with this word.
     pub fn number(&self, word: &str) -> Option<f64> {
         self.get(word)?.trim().parse::<f64>().ok().filter(|number| number.is_finite())
     }

@@ -1,4 +1,4 @@
-//! What a host says of itself, as our own scripts print it (`probes`).
+//! Judges what rollcall's own scripts print about a host (`probes`).
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::domain::base::range::Range;
 use crate::domain::check::probe::{Disk, FileProbe, Load, Log, Memory, Package, Port, Process, Service};
 use crate::domain::check::seen::Words;
 
-/// Names in a sentence, at most.
+/// Most names in a sentence.
 const NAMED_LIMIT: usize = 5;
 
 pub(super) fn clock(limits: &Limits, ahead: f64, give_or_take: f64) -> Judged {
     let rounded = (ahead * 1e3).round() / 1e3;
-    // What cannot be told from zero is no deviation.
+    // A difference within the uncertainty is no deviation.
     let skew = if ahead.abs() <= give_or_take { 0.0 } else { rounded };
     let side = if skew < 0.0 { "behind" } else { "ahead" };
     let words = format!("{} s {side} (give or take {:.3} s)", skew.abs(), give_or_take);
@@ -23,7 +23,7 @@ pub(super) fn clock(limits: &Limits, ahead: f64, give_or_take: f64) -> Judged {
     Judged { value: Some(rounded.to_string()), ..judged }
 }
 
-/// Lines `listens ADDRESS PORT PROCESS`; the process is empty where the login may not see it.
+/// Lines `listens ADDRESS PORT PROCESS`; the process is empty if the login may not see it.
 pub(super) fn port(port: &Port, words: &Words) -> Judged {
     let parted = words.all("listens").map(|line| {
         let mut parts = line.split(' ');
@@ -93,7 +93,7 @@ pub(super) fn service(service: &Service, words: &Words) -> Judged {
     judged.of_value(&told)
 }
 
-/// `mode`, `owner`, `group`, `size`, `age`, and where they are wanted `sha256` and the content.
+/// Lines `mode`, `owner`, `group`, `size`, `age`, and if needed `sha256` and the content.
 pub(super) fn file(file: &FileProbe, words: &Words) -> Judged {
     let there = words.get("missing").is_none();
     match (file.exists, there) {
@@ -152,12 +152,12 @@ fn content_fault(file: &FileProbe, words: &Words) -> Option<String> {
     wanted.fault(&lines.join("\n"), "the file")
 }
 
-/// Seconds in words.
+/// A duration in words.
 fn seconds(age: f64) -> String {
     format!("{:?}", Duration::from_secs(age.max(0.0) as u64))
 }
 
-/// `age`, and of what was written since the last look: `lines`, `appears`, `never`, and examples of these.
+/// Line `age`, and counts of the lines since the last probe: `lines`, `appears`, `never`, with examples.
 pub(super) fn log(log: &Log, words: &Words) -> Judged {
     if words.get("missing").is_some() {
         return Judged::critical(format!("{} is not there", log.path));

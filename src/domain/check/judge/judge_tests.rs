@@ -1,4 +1,4 @@
-//! Each kind of probe against what it may see: verdict and sentence.
+//! Each kind of probe with its observations: verdict and sentence.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn exited(code: u32, stdout: &str) -> Observation {
     }
 }
 
-/// As our own scripts print, behind what a login may print.
+/// The output of rollcall's own scripts, as a login may print it.
 fn said(lines: &str) -> Observation {
     let lines = lines.lines().map(|line| format!("rollcall {}\n", line.trim())).collect::<String>();
     exited(0, &format!("welcome to this host\n{lines}rollcall done\n"))

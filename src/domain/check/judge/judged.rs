@@ -1,22 +1,22 @@
-//! A verdict with the sentence and the numbers that go with it.
+//! A verdict with its sentence and its numbers.
 
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::perf::Reading;
 use crate::domain::base::range::Limits;
 
-/// Of what may be compared across hosts, in bytes.
+/// Most bytes of a value that is compared across hosts.
 pub const VALUE_BYTES: usize = 64 * 1024;
 
-/// A verdict, and what goes with it.
+/// A verdict, with its sentence, detail, numbers and value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {
     pub verdict: Verdict,
     pub text: String,
     pub detail: String,
-    /// The number that was judged first.
+    /// The measured numbers; the first one is the judged one.
     pub readings: Vec<Reading>,
-    /// What may be compared with other hosts.
+    /// The value to compare with other hosts.
     pub value: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl Judged {
         Judged::new(Verdict::Unknown, text)
     }
 
-    /// The number that was judged, with the limits that it was judged by.
+    /// Adds the judged number with its limits.
     pub(super) fn measured(self, reading: Reading, limits: &Limits) -> Judged {
         let words = |range: &Option<_>| range.as_ref().map(ToString::to_string).unwrap_or_default();
         let value = reading.value.map(|value| value.to_string());
@@ -47,7 +47,7 @@ impl Judged {
         Judged { readings: vec![reading], value: self.value.clone().or(value), ..self }
     }
 
-    /// What is too long to be kept whole is kept with its digest: what differs behind the end differs.
+    /// Keeps a value. A long one is cut and gets its digest, so that a difference behind the cut still shows.
     pub(super) fn of_value(self, value: &str) -> Judged {
         let mut kept = bounded(value, VALUE_BYTES);
         if kept.len() < value.len() {
@@ -58,7 +58,7 @@ impl Judged {
     }
 }
 
-/// The verdict on a number; `words` say it with what it is.
+/// The verdict on a number; `words` describe it.
 pub(super) fn by_limits(limits: &Limits, reading: Reading, words: &str) -> Judged {
     let (verdict, range) = limits.judge(reading.value.unwrap_or_default());
     let text = match range {
@@ -68,7 +68,7 @@ pub(super) fn by_limits(limits: &Limits, reading: Reading, words: &str) -> Judge
     Judged::new(verdict, text).measured(reading, limits)
 }
 
-/// At most so many bytes, cut at the end of a character.
+/// The first bytes of a text, cut at a character boundary.
 pub fn bounded(text: &str, bytes: usize) -> String {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {

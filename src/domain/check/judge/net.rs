@@ -1,4 +1,4 @@
-//! What answered over the network: HTTP, TCP, TLS, names.
+//! Judges answers over the network: HTTP, TCP, TLS, DNS.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn json_fault(http: &Http, body: &str) -> Option<String> {
     })
 }
 
-/// A template is text when it is rendered, whatever it is rendered to.
+/// A rendered template is always a text, so a number may be expected as text.
 fn is_value(value: &Value, wanted: &Value) -> bool {
     let numbers = value.as_f64().zip(wanted.as_f64());
     let text = value.to_string();
@@ -71,7 +71,7 @@ fn is_value(value: &Value, wanted: &Value) -> bool {
     value == wanted || as_text || numbers.is_some_and(|(got, wanted)| got == wanted)
 }
 
-/// `$.a.b[0].c`; the `$.` may be left out.
+/// Finds `$.a.b[0].c`; the `$.` may be left out.
 fn at_path<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
     let path = path.strip_prefix('$').unwrap_or(path).replace('[', ".").replace(']', "");
     path.split('.').filter(|part| !part.is_empty()).try_fold(document, |value, part| match value {
@@ -80,7 +80,7 @@ fn at_path<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
     })
 }
 
-/// What RFC 9111 lets a shared cache do with it.
+/// Why a shared cache would not handle the answer as expected (RFC 9111).
 fn cache_fault(cache: &Cache, answer: &Answer) -> Option<String> {
     let facts = Caching::of(answer);
     let shared = cache.shared.filter(|wanted| *wanted != facts.shared).map(|wanted| {
@@ -105,11 +105,11 @@ fn cache_fault(cache: &Cache, answer: &Answer) -> Option<String> {
     shared.or(fresh).or(revalidates)
 }
 
-/// What an answer says to caches.
+/// The caching headers of an answer.
 struct Caching {
     control: String,
     shared: bool,
-    /// For how many seconds, its age taken off.
+    /// Freshness in seconds, minus its age.
     fresh: Option<f64>,
 }
 
@@ -139,7 +139,7 @@ fn expires(answer: &Answer) -> Option<f64> {
     Some((at("expires")?.as_second() - at("date")?.as_second()) as f64)
 }
 
-/// Adds how long it took; too long is worse than what was well, and never better than what was not.
+/// Adds the time. A time beyond its limits can only worsen the verdict.
 fn timed(judged: Judged, limits: &Limits, took: Duration) -> Judged {
     let seconds = took.as_secs_f64();
     let seconds = (seconds * 1e6).round() / 1e6;
@@ -198,7 +198,7 @@ pub(super) fn certificate(tls: &Tls, shook: &Handshake) -> Judged {
     }
 }
 
-/// `*.example.com` is for one label more.
+/// `*.example.com` matches one more label.
 fn fits(known: &str, name: &str) -> bool {
     let wild = known.strip_prefix("*.").zip(name.split_once('.'));
     known.eq_ignore_ascii_case(name) || wild.is_some_and(|(rest, (_, tail))| rest.eq_ignore_ascii_case(tail))
@@ -218,7 +218,7 @@ pub(super) fn resolved(dns: &Dns, words: &Words) -> Judged {
     Judged::ok(format!("{} is {}", dns.name, list(&got))).of_value(&list(&got))
 }
 
-/// Names are the same with and without the dot at their end.
+/// Names are equal with and without the dot at their end.
 fn plain(answer: &str) -> String {
     answer.trim().trim_end_matches('.').to_ascii_lowercase()
 }

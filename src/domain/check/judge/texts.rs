@@ -1,6 +1,6 @@
-//! Texts against what is wanted of them.
+//! Compares texts with an expectation.
 
-/// What a text has to be.
+/// The expectation of a text.
 #[derive(Default)]
 pub(super) struct Wanted<'a> {
     pub equals: Option<&'a str>,
@@ -9,7 +9,7 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Why `text` is not what was wanted; `None` when it is.
+    /// Why `text` is not as expected; `None` when it is.
     pub(super) fn fault(&self, text: &str, what: &str) -> Option<String> {
         let got = shorten(text);
         if let Some(wanted) = self.equals.filter(|wanted| text != wanted.trim_end()) {
