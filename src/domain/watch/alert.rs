@@ -1,5 +1,5 @@
-//! Alerts: what changed for the people who are to be told. They are written in the transaction of the state
-//! that they tell of, and whoever tells people reads them from there.
+//! Alerts: changes to report to people. They are written in the transaction of the state that they report,
+//! and notification reads them from there.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,24 +18,24 @@ pub struct Alert {
     #[serde(flatten)]
     pub check: Subject,
     pub change: AlertChange,
-    /// What was seen.
+    /// The observation in words.
     pub text: String,
 }
 
-/// What changed.
+/// The kind of change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum AlertChange {
-    /// Hard: not ok for as often as it may be; or hard before, and another verdict by now. Never `ok`.
+    /// Hard: not ok for `max_attempts` probes; or hard before with another verdict. Never `ok`.
     Problem { verdict: Verdict },
     /// Ok again after a hard problem.
     Recovery,
-    /// It changes too often to tell each change; until it ends, nothing else is told of it.
+    /// It changes too often to report each change; problems and recoveries are not reported until this ends.
     FlappingStarted,
-    /// It keeps to this verdict now.
+    /// Its verdict is stable again.
     FlappingEnded { verdict: Verdict },
-    /// An operator knows: nothing further is told until it recovers.
+    /// An operator acknowledged it: no further problem of it is reported until it recovers.
     Acknowledged { by: String, why: String },
-    /// Nobody asks any more: the host or the check has left the configuration, or a downtime began.
+    /// No longer watched: the host or the check left the configuration, or a downtime or a run on the host started.
     Dropped,
 }

@@ -1,5 +1,5 @@
-//! The roll: how everything that is watched stands at one moment. A value for screens, `status` and `metrics`; the
-//! state that it is taken from is in `roster`.
+//! The roll: the state of all watched checks at one moment. A value for screens, `status` and `metrics`,
+//! computed from `roster`.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::domain::base::outcome::Verdict;
 use crate::domain::base::perf::Reading;
 use crate::domain::check::id::CheckId;
 
-/// Everything that is watched, hosts in the order of the inventory, checks in that of their host.
+/// All watched checks: hosts in the order of the inventory, checks in the order of their host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Roll {
     pub lines: Vec<Line>,
@@ -27,41 +27,41 @@ pub struct Line {
     pub group: String,
     #[serde(flatten)]
     pub check: Subject,
-    /// What was seen last; `None` until it was looked at for the first time.
+    /// The last observed verdict; `None` before the first probe.
     pub verdict: Option<Verdict>,
-    /// Seen as often as it takes to be believed; a problem that is not is soft.
+    /// Confirmed by enough probes; an unconfirmed problem is soft.
     pub hard: bool,
-    /// Looks in a row that were not ok, up to `max_attempts`; 0 while it is ok.
+    /// Probes in a row that were not ok, up to `max_attempts`; 0 while it is ok.
     pub attempt: u32,
     pub max_attempts: u32,
-    /// Since when it has this verdict.
+    /// The time of the first probe with this verdict.
     pub since: Option<Timestamp>,
-    /// What was seen last, in one line.
+    /// The last observation, in one line.
     pub text: String,
-    /// When the last look ended.
+    /// When the last probe ended.
     pub last_at: Option<Timestamp>,
-    /// How long it took.
+    /// How long it took, in milliseconds.
     pub took_ms: u64,
-    /// Numbers that were measured, the one that was judged first.
+    /// The measured numbers; the first one is the judged one.
     pub readings: Vec<Reading>,
-    /// When it was ok for the last time, and what was seen then.
+    /// When it was ok for the last time, and the observation then.
     pub last_ok: Option<(Timestamp, String)>,
     pub flapping: bool,
     pub ack: Option<Ack>,
-    /// Why nothing of it is told.
+    /// Why it causes no alerts.
     pub quiet: Option<Quiet>,
-    /// When it is to be looked at next.
+    /// When the next probe is due.
     pub next_at: Option<Timestamp>,
 }
 
 impl Line {
-    /// True for what is not ok: unknown is a problem of its own.
+    /// True for every verdict except ok: unknown is a problem, too.
     pub fn is_problem(&self) -> bool {
         self.verdict.is_some_and(|verdict| verdict != Verdict::Ok)
     }
 }
 
-/// An operator's word that a problem is known.
+/// An operator's acknowledgement of a problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ack {
     pub by: String,
@@ -69,42 +69,42 @@ pub struct Ack {
     pub at: Timestamp,
 }
 
-/// Why nothing is told of a check.
+/// Why a check causes no alerts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum Quiet {
     /// An operator's downtime, by its number.
     Downtime { id: u64, by: String, why: String, until: Timestamp },
-    /// A run has the host in its hands.
+    /// A run is working on the host.
     InHand { run: RunId },
-    /// It hangs on something that is not ok: the host, its jump host, or a check that it depends on.
+    /// It depends on something that is not ok: the host, its jump host, or another check.
     DependsOn { on: String },
 }
 
 /// How well the schedule is kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Pace {
-    /// Looks that were taken since the start.
+    /// Probes since the start.
     pub looks: u64,
-    /// Looks that are being taken.
+    /// Probes under way.
     pub in_flight: usize,
-    /// Looks that are due and wait for their turn.
+    /// Probes that are due and wait for their turn.
     pub waiting: usize,
-    /// How late looks began, in the last minutes: the latest, and the 99th of 100.
+    /// How late probes started in the last minutes: the maximum, and the 99th percentile.
     pub late_max_ms: u64,
     pub late_p99_ms: u64,
-    /// Changes that the store has not taken yet.
+    /// Changes that are not in the store yet.
     pub unstored: usize,
 }
 
-/// A time in which nothing is told of hosts, or of one check of theirs.
+/// A time without alerts for hosts, or for one check of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Downtime {
     pub id: u64,
     pub by: String,
     pub key: String,
     pub why: String,
-    /// As the operator wrote it; which hosts these are was decided then.
+    /// As the operator wrote it; its hosts were resolved at that time.
     pub selector: String,
     pub hosts: Vec<HostName>,
     #[serde(flatten)]
@@ -113,7 +113,7 @@ pub struct Downtime {
     pub until: Timestamp,
 }
 
-/// What of a host a downtime is about.
+/// The checks of a host that a downtime covers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "CoveredForm", into = "CoveredForm")]
 pub enum Covered {
@@ -121,11 +121,11 @@ pub enum Covered {
     Contact,
     Set(String),
     Check(CheckId),
-    /// A check or a set, as an earlier build kept what an operator had written.
+    /// A check or a set as an operator wrote it, from records of an earlier build.
     Word(String),
 }
 
-/// As it is written.
+/// The stored form.
 #[derive(Serialize, Deserialize)]
 struct CoveredForm {
     #[serde(default)]
@@ -160,7 +160,7 @@ impl From<Covered> for CoveredForm {
 }
 
 impl Covered {
-    /// True when the downtime holds for it.
+    /// True when the downtime covers it.
     pub fn covers(&self, subject: &Subject) -> bool {
         match (self, subject) {
             (Covered::All, _) | (Covered::Contact, Subject::Contact) => true,
@@ -185,36 +185,36 @@ impl fmt::Display for Covered {
     }
 }
 
-/// One look, as it is kept.
+/// One probe, as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sample {
     pub at: Timestamp,
     pub verdict: Verdict,
-    /// The number that was judged; `None` where nothing was measured.
+    /// The judged number; `None` if nothing was measured.
     pub value: Option<f64>,
     pub took_ms: u64,
-    /// The run that looked; `None` for the schedule.
+    /// The run that probed; `None` for the schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
 }
 
-/// A change that is kept longer than looks are, with its words.
+/// A change, with its words; changes are kept longer than probes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Changed {
     pub at: Timestamp,
     pub verdict: Verdict,
     pub hard: bool,
-    /// What was seen, or what an operator said.
+    /// The observation, or the operator's words.
     pub text: String,
-    /// What it is beyond a verdict: `flapping`, `acknowledged by ann`.
+    /// An addition to the verdict: `flapping`, `acknowledged by ann`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// The run that looked; `None` for the schedule.
+    /// The run that probed; `None` for the schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
 }
 
-/// What is kept of one check on one host, oldest first.
+/// The stored record of one check on one host, oldest first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct History {
     #[serde(flatten)]

@@ -1,9 +1,9 @@
-//! Everything that is watched: which check on which host is due, what may begin, what a look at it changes, and who
-//! is told. A value without a clock: `watch.rs` gives it the time, takes the looks and keeps what comes out.
+//! All watched checks: which check on which host is due, which probe may start, what its result changes, and which
+//! alerts follow. A value without a clock: `watch.rs` passes the time in, makes the probes and stores the batches.
 //!
-//! A host that cannot be reached is one problem, of its contact, which every host has. It is found by looks
-//! of other checks that made no contact, and then looked at by itself; meanwhile nothing else of the host is looked at,
-//! and what its checks told stands. The same holds one floor higher: hosts behind a jump host wait for it.
+//! An unreachable host is one problem, of its contact, which every host has. Probes of other checks that cannot
+//! connect detect it; then only the contact is probed, the other checks of the host are suspended, and their
+//! alerts stay open. The same holds one level up: hosts behind a jump host wait for it.
 
 mod build;
 mod quiet;
@@ -28,24 +28,24 @@ use crate::domain::watch::roll::{Changed, Downtime, Line, Pace, Roll, Sample};
 use crate::domain::watch::subject::Subject;
 use crate::domain::watch::watched::{Flapping, Watched};
 
-/// What could not be looked at in its time is looked at within this long afterwards.
+/// A probe that could not be made when it was due is made up for within this time.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
-/// How far back the schedule's lateness is remembered, and for how many looks.
+/// How far back the lateness of the schedule is kept, and for how many probes.
 const PACE_WINDOW_MS: i64 = 5 * 60 * 1000;
 const PACE_LOOKS: usize = 16_384;
 
-/// What holds for all of it.
+/// Settings for the whole roster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     pub zone: TimeZone,
     pub flapping: Flapping,
-    /// Looks at the same time.
+    /// The most probes at the same time.
     pub parallel: usize,
     pub per_host: usize,
 }
 
-/// A host that is to be watched.
+/// A host to watch.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     pub name: HostName,
@@ -54,7 +54,7 @@ pub struct Wanted {
     pub checks: Vec<WantedCheck>,
 }
 
-/// One check of it.
+/// One check of a host to watch.
 #[derive(Clone, Debug)]
 pub struct WantedCheck {
     pub id: CheckId,
@@ -69,7 +69,7 @@ pub struct Key {
     pub check: Subject,
 }
 
-/// A look that is to be taken.
+/// A probe to make.
 #[derive(Clone, Debug)]
 pub struct Look {
     pub key: Key,
@@ -77,47 +77,47 @@ pub struct Look {
     pub what: What,
 }
 
-/// What is looked at.
+/// What to probe.
 #[derive(Clone, Debug)]
 pub enum What {
     /// Whether the host answers.
     Contact,
     Check(Arc<Check>),
-    /// Hosts that are compared with each other: one of them has all of them looked at.
+    /// Hosts that are compared with each other: one of them (the leader) starts the probes of all of them.
     Together(Arc<Snapshot>),
-    /// It is compared with others, and this host has it looked at.
+    /// The check is compared with other hosts, and this host is the leader.
     With(HostName),
-    /// Why it cannot be looked at: its templates cannot be rendered for this host.
+    /// Why it cannot be probed: its templates cannot be rendered for this host.
     Broken(Arc<str>),
 }
 
-/// What has happened and is to be kept: all of it, or nothing.
+/// Changes to store: all of them in one transaction.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     pub samples: Vec<(Key, Sample)>,
     pub states: BTreeMap<Key, Watched>,
     pub changes: Vec<(Key, Changed)>,
     pub alerts: Vec<Alert>,
-    /// Not watched any more.
+    /// No longer watched.
     pub gone: Vec<Key>,
 }
 
 impl Batch {
-    /// Nothing is to be kept.
+    /// True if there is nothing to store.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many things are to be kept.
+    /// The number of changes to store.
     pub fn len(&self) -> usize {
         self.samples.len() + self.states.len() + self.changes.len() + self.alerts.len() + self.gone.len()
     }
 }
 
-/// Where a check stands here: host, and check of that host.
+/// The position of a check: index of the host, and index of the check on that host.
 type Place = (u32, u32);
 
-/// The place of the contact among the checks of a host.
+/// The index of the contact among the checks of a host.
 const CONTACT: u32 = 0;
 
 /// See the module.
@@ -126,7 +126,7 @@ pub struct Roster {
     settings: Settings,
     nodes: Vec<Node>,
     by_name: HashMap<HostName, u32>,
-    /// Everything that is due some time. What stands there and is not due then any more is passed over.
+    /// The due times. An entry that no longer matches the due time of its check is ignored.
     due: BinaryHeap<Reverse<(Timestamp, u32, u32)>>,
     /// Due, and waiting for their turn.
     ready: VecDeque<Place>,
@@ -134,11 +134,11 @@ pub struct Roster {
     downtimes: Vec<Downtime>,
     in_hand: BTreeMap<HostName, RunId>,
     batch: Batch,
-    /// What is to be kept of the states of these.
+    /// The checks whose states have to be stored.
     dirty: Vec<Place>,
     looks: u64,
     late: VecDeque<(i64, u64)>,
-    /// The time when it was given it last.
+    /// The time of the last tick.
     ticked: Option<Timestamp>,
 }
 
@@ -154,10 +154,10 @@ struct Node {
     behind: Vec<u32>,
     spots: Vec<Spot>,
     in_flight: usize,
-    /// Due, and waiting until fewer looks at this host are under way.
+    /// Due, and waiting until fewer probes of this host are under way.
     waiting: VecDeque<u32>,
     in_hand: Option<RunId>,
-    /// Somebody behind it could not be reached: it is asked whether it can be.
+    /// A host behind it could not be reached: its contact is being probed.
     asked: bool,
 }
 
@@ -170,24 +170,24 @@ struct Spot {
     spread: Spread,
     state: Watched,
     due: Option<Timestamp>,
-    /// Waiting for its turn, or under way.
+    /// Waiting for its turn; `busy` is under way.
     queued: bool,
     busy: bool,
-    /// Its time came while it could not be looked at.
+    /// It was due while it could not be probed.
     missed: bool,
-    /// It is told on the strength of looks only that begin later than this.
+    /// Alerts may follow only from probes that start later than this.
     fresh_after: Option<Timestamp>,
-    /// Where the check is that has this one looked at with it.
+    /// The position of the leader that starts its probe.
     with: Option<Place>,
-    /// Places of the checks that it depends on.
+    /// The indexes of the checks that it depends on.
     depends_on: Vec<u32>,
-    /// The operator's downtime that it is in.
+    /// The operator's downtime that covers it.
     downtime: Option<u64>,
     dirty: bool,
 }
 
 impl Roster {
-    /// When something is to be done next: a look, or the end of a downtime. `None` while nothing is watched.
+    /// The next due time: of a probe, or of the end of a downtime. `None` while nothing is watched.
     pub fn wake_at(&mut self) -> Option<Timestamp> {
         while let Some(Reverse((at, node, spot))) = self.due.peek() {
             match self.spot((*node, *spot)).due == Some(*at) {
@@ -200,7 +200,7 @@ impl Roster {
         look.into_iter().chain(self.downtimes.iter().map(|downtime| downtime.until)).min()
     }
 
-    /// The next look that may begin, if there is one. It is under way from here on.
+    /// The next probe that may start, if there is one. It counts as under way from now on.
     pub fn next_look(&mut self, now: Timestamp) -> Option<Look> {
         self.call(now);
         while self.in_flight < self.settings.parallel {
@@ -212,7 +212,7 @@ impl Roster {
         None
     }
 
-    /// Everything whose time has come stands up.
+    /// Queues every check whose time has come.
     fn call(&mut self, now: Timestamp) {
         while let Some(Reverse((at, node, spot))) = self.due.peek().copied() {
             if at > now {
@@ -227,7 +227,7 @@ impl Roster {
         }
     }
 
-    /// False where it has to wait: for another look at its host, or for the host itself.
+    /// False if it has to wait: for another probe of its host, or for the host itself.
     fn may_begin(&mut self, place: Place) -> bool {
         let per_host = self.settings.per_host;
         if self.is_held_up(place) {
@@ -236,7 +236,7 @@ impl Roster {
             return false;
         }
         let node = &mut self.nodes[place.0 as usize];
-        // A look whether the host answers is not held up by those that hang because it does not.
+        // A probe of the contact does not wait for those that hang because the host does not answer.
         if node.in_flight >= per_host && place.1 != CONTACT {
             node.waiting.push_back(place.1);
             return false;
@@ -260,7 +260,7 @@ impl Roster {
         look
     }
 
-    /// A look is over, whatever it saw: its host has room for another one.
+    /// A probe has ended with any result: its host has room for another one.
     fn ended(&mut self, place: Place) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let node = &mut self.nodes[place.0 as usize];
@@ -271,7 +271,7 @@ impl Roster {
         self.spot_mut(place).busy = false;
     }
 
-    /// Sets when it is looked at next.
+    /// Sets the time of the next probe.
     fn plan(&mut self, place: Place, at: Option<Timestamp>) {
         if let Some(leader) = self.spot(place).with {
             let of = self.spot(leader);
@@ -288,7 +288,7 @@ impl Roster {
         }
     }
 
-    /// What has come together to be kept; it is somebody else's from here on.
+    /// Hands over all changes to store; the caller owns them from now on.
     pub fn take_batch(&mut self) -> Batch {
         for place in std::mem::take(&mut self.dirty) {
             let spot = self.spot_mut(place);
@@ -299,7 +299,7 @@ impl Roster {
         std::mem::take(&mut self.batch)
     }
 
-    /// All states as they are, for a stop: looks that changed nothing are not kept one by one.
+    /// All states, for a stop: probes that changed nothing are not stored one by one.
     pub fn all_states(&mut self) -> Batch {
         let looked = |spot: &&Spot| spot.state.last_at.is_some();
         let spots = self.nodes.iter().flat_map(|node| &node.spots).filter(looked);
@@ -309,18 +309,18 @@ impl Roster {
         batch
     }
 
-    /// How many things there are to be kept.
+    /// The number of changes that are not stored yet.
     pub fn unstored(&self) -> usize {
         self.batch.len() + self.dirty.len()
     }
 
-    /// A store that has failed for long costs looks, and never a state or an alert.
+    /// A store that fails for a long time loses probes, but never a state or an alert.
     pub fn forget_looks_beyond(&mut self, limit: usize) {
         let beyond = self.batch.samples.len().saturating_sub(limit);
         self.batch.samples.drain(..beyond);
     }
 
-    /// The hosts that runs have in their hands, as far as is known here.
+    /// The hosts that runs are working on, as far as the roster knows.
     pub fn in_hand(&self) -> &BTreeMap<HostName, RunId> {
         &self.in_hand
     }
@@ -347,13 +347,13 @@ impl Roster {
         Some((node, u32::try_from(spot).ok()?))
     }
 
-    /// Everything as it stands.
+    /// The present state of all checks.
     pub fn roll(&self, now: Timestamp) -> Roll {
         let mut lines = Vec::new();
         for (at, node) in self.nodes.iter().enumerate() {
             for (spot_at, spot) in node.spots.iter().enumerate() {
                 let place = (at as u32, spot_at as u32);
-                // A jump host that nobody ever had to ask for says nothing.
+                // A jump host without checks is listed only once it was probed.
                 if node.spots.len() > 1 || spot.state.verdict.is_some() {
                     lines.push(self.line(place, node, spot));
                 }
@@ -408,7 +408,7 @@ impl Roster {
         &self.downtimes
     }
 
-    /// How many checks on hosts are watched.
+    /// The number of watched checks on all hosts.
     pub fn watched(&self) -> usize {
         self.nodes.iter().map(|node| node.spots.len().saturating_sub(1)).sum()
     }

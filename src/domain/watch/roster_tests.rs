@@ -1,4 +1,4 @@
-//! The roster in a world whose hosts answer as the test says, minute after minute.
+//! The roster in a world whose hosts answer as the test says, minute by minute.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn wanted(name: &str, via: Option<&str>, checks: &[&str]) -> Wanted {
             depends_on: if *name == "page" { vec!["http".into()] } else { vec![] },
             ..Watching::new(Rhythm::Every(Duration::from_secs(60)))
         }),
-        // Nobody looks at it here.
+        // It is never probed here.
         what: What::Broken("not rendered".into()),
     };
     Wanted {
@@ -56,7 +56,7 @@ fn key(host: &str, check: &str) -> Key {
     Key { host: host.into(), check: subject(check) }
 }
 
-/// A roster, and what its hosts answer.
+/// A roster, and the answers of its hosts.
 struct World {
     roster: Roster,
     now: i64,
@@ -64,7 +64,7 @@ struct World {
     down: Vec<&'static str>,
     /// Checks that are not ok.
     bad: Vec<(&'static str, &'static str)>,
-    /// What was told, and when.
+    /// The alerts, and their times.
     told: Vec<(i64, String)>,
     looks: Vec<(i64, Key)>,
 }
@@ -89,7 +89,7 @@ impl World {
         CheckResult::new(id, if bad { Verdict::Critical } else { Verdict::Ok }, "seen")
     }
 
-    /// Lets time go by, and takes every look at once.
+    /// Advances the time, and makes every probe at once.
     fn run(&mut self, seconds: i64) {
         let end = self.now + seconds;
         while self.now < end {
@@ -199,7 +199,7 @@ fn a_host_that_cannot_be_reached_is_one_problem() {
     let of_web1 = world.looks[before..].iter().filter(|(_, key)| key.host.as_str() == "web1").count();
     assert!(of_web1 < 20, "it is not asked for thirty checks meanwhile: {of_web1}");
     assert_eq!(world.line("web1", "c3").quiet, Some(Quiet::DependsOn { on: "the host".into() }));
-    // What is the matter with it afterwards is told then, and what is well by then is not left as a problem.
+    // A problem that remains afterwards is alerted then, and no alert stays open for a check that is ok by then.
     world.down.clear();
     world.bad = vec![("web1", "c4")];
     world.run(300);
@@ -246,7 +246,7 @@ fn what_depends_on_a_check_is_silent_while_that_is_not_ok() {
     world.run(600);
     assert_eq!(world.told(), ["web1 http critical"]);
     assert_eq!(world.line("web1", "page").quiet, Some(Quiet::DependsOn { on: "set/http".into() }));
-    // It came back with the other one: nobody hears of it.
+    // It recovered together with the other one: no alert follows.
     world.bad.clear();
     world.run(120);
     assert_eq!(world.told(), ["web1 http recovery"]);
@@ -270,7 +270,7 @@ fn a_downtime_is_silent_and_what_stands_at_its_end_is_told() {
     assert!(world.line("web1", "http").hard, "it is looked at all the same");
     world.run(3001);
     assert_eq!(world.told(), ["web1 http critical"], "and is told when the time is over");
-    // One for a single check, that is ended early; it is well by then.
+    // A downtime for a single check, ended early; the check is ok by then.
     world.downtime(2, "web1", Some("http"), 3600);
     world.run(30);
     world.bad = vec![("web1", "disk")];
@@ -335,7 +335,7 @@ fn a_host_has_few_looks_at_once_and_all_have_a_limit() {
     let mut roster = Roster::new(Settings { parallel: 3, ..settings() });
     let all = vec![wanted("web1", None, &checks), wanted("web2", None, &checks)];
     roster.begin_with(all, HashMap::new(), vec![], time(0));
-    // Nobody answers for a while, and everything is due.
+    // No probe is made for a while, and everything is due.
     let mut begun: Vec<Look> = std::iter::from_fn(|| roster.next_look(time(120))).collect();
     assert_eq!(begun.len(), 3);
     let mut seen = 0;
@@ -361,7 +361,7 @@ fn another_configuration_goes_on_where_the_old_one_was() {
     told.sort();
     assert_eq!(told, ["web1 http critical", "web2 http critical"]);
     let next = world.line("web1", "disk").next_at;
-    // While one is looked at, its check and another host leave.
+    // During a probe, its check and another host leave the configuration.
     let look = loop {
         world.now += 1;
         let now = time(world.now);
@@ -408,7 +408,7 @@ fn a_restart_is_no_change() {
     assert_eq!(world.told(), ["web1 http recovery"]);
 }
 
-/// Two sets with a check of one name, each with its own body, or a set with a check called as the contact is.
+/// Two sets with a check of one name, each with its own body, or a set with a check that has the name of the contact.
 fn of_sets(ids: &[(&str, &str)]) -> Vec<Wanted> {
     let mut host = wanted("web1", None, &[]);
     host.checks = ids
@@ -445,7 +445,7 @@ fn two_checks_of_one_name_keep_their_bodies_and_states_apart() {
     }
     let bodies: Vec<String> = bodies.into_iter().map(|(check, body)| format!("{check}: {body}")).collect();
     assert_eq!(bodies, ["api/reachable: body of api", "api/up: body of api", "http/up: body of http"]);
-    // The order of sets does not matter to what is known.
+    // The order of sets does not matter for acknowledgements.
     let ack = Ack { by: "ann".into(), why: "known".into(), at: time(61) };
     let http = Key { host: "web1".into(), check: CheckId::new("http", "up").into() };
     roster.acknowledge(&http, ack).unwrap();
@@ -478,7 +478,7 @@ fn a_downtime_is_of_one_check_of_a_set_or_of_the_contact() {
     assert_eq!(covered(Covered::Contact), ["reachable"]);
     assert_eq!(covered(Covered::Set("api".into())), ["api/up", "api/reachable"]);
     assert_eq!(covered(Covered::Check(CheckId::new("http", "up"))), ["http/up"]);
-    // As earlier builds kept them.
+    // The form of earlier builds.
     let old = |text: &str| covered(serde_json::from_str(text).unwrap());
     assert_eq!(old(r#"{"check":null}"#).len(), 4);
     assert_eq!(old(r#"{"check":"reachable"}"#), ["reachable"]);
@@ -487,7 +487,7 @@ fn a_downtime_is_of_one_check_of_a_set_or_of_the_contact() {
     assert_eq!(old(r#"{"check":"api/up"}"#), ["api/up"]);
 }
 
-/// Hosts that are compared: the first has them all looked at.
+/// Hosts that are compared: the first is the leader.
 fn compared(names: &[&str]) -> Vec<Wanted> {
     let one = |at: usize, name: &&str| {
         let mut wanted = wanted(name, None, &["same"]);
@@ -545,7 +545,7 @@ fn hosts_that_are_compared_are_looked_at_together() {
     assert_eq!(roster.pace(time(600)).in_flight, 0);
 }
 
-/// One thing that happens in a world of five hosts.
+/// One event in a world of five hosts.
 #[derive(Clone, Copy, Debug)]
 enum Happening {
     Down(usize),
@@ -575,8 +575,8 @@ fn happenings() -> impl Strategy<Value = Vec<(Happening, i64)>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Whatever happens: nothing is told of what is quiet, what is told fits what was told before, and once all is
-    /// well everything is looked at again and no problem is left open.
+    /// For any events: a quiet check causes no alerts, each alert fits the one before, and once all checks are
+    /// ok every check is probed again and no problem stays open.
     #[test]
     fn whatever_happens_problems_and_their_ends_are_told_in_turn(happenings in happenings()) {
         let mut all = vec![wanted("bastion", None, &CHECKS)];

@@ -1,4 +1,4 @@
-//! What is watched on a host: a check, or whether the host can be reached at all.
+//! The subject of an observation on a host: a check, or whether the host is reachable.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::check::id::CheckId;
 
-/// The word for whether a host can be reached, which every host has. A check may be called so, too: it has a set.
+/// The word for the contact, which every host has. A check may have this name, too: it has a set.
 pub const REACHABLE: &str = "reachable";
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "Form", into = "Form")]
 pub enum Subject {
-    /// Whether the host can be reached.
+    /// Whether the host is reachable.
     Contact,
     Check(CheckId),
 }
 
-/// As it is written: the contact has no set.
+/// The stored form: the contact has no set.
 #[derive(Serialize, Deserialize)]
 struct Form {
     #[serde(default)]
@@ -47,7 +47,7 @@ impl From<CheckId> for Subject {
 }
 
 impl Subject {
-    /// From a set and a name as they are stored. No set, and this name: earlier builds wrote nothing else so.
+    /// From a stored set and name. The contact has no set, and earlier builds stored no check like that.
     pub fn of_row(set: &str, name: &str) -> Subject {
         match (set, name) {
             ("", REACHABLE) => Subject::Contact,
@@ -55,7 +55,7 @@ impl Subject {
         }
     }
 
-    /// Set and name, as they are stored.
+    /// The set and name to store.
     pub fn row(&self) -> (&str, &str) {
         match self {
             Subject::Contact => ("", REACHABLE),
@@ -63,7 +63,7 @@ impl Subject {
         }
     }
 
-    /// The check, where it is one.
+    /// The check, if the subject is one.
     pub fn check(&self) -> Option<&CheckId> {
         match self {
             Subject::Contact => None,
@@ -95,7 +95,7 @@ mod tests {
             assert_eq!(serde_json::to_string(&subject).unwrap(), text);
             assert_eq!(serde_json::from_str::<Subject>(text).unwrap(), subject);
         }
-        // As an earlier build wrote them.
+        // The form of an earlier build.
         let old = |text: &str| serde_json::from_str::<Subject>(text).unwrap();
         assert_eq!(old(r#"{"check":"reachable"}"#), Subject::Contact);
         assert_eq!(old(r#"{"check":"up"}"#), Subject::Check(CheckId::new("", "up")));

@@ -1,6 +1,6 @@
-//! The state of one check on one host, as looks at it come in: soft until a problem was seen often enough, hard from
-//! then on; flapping, acknowledged; and what people have been told of it. What is told follows from what stands and
-//! what was told before, so that nothing is told twice and nothing is lost while it is quiet.
+//! The state of one check on one host, from probe to probe: soft until enough probes confirm a problem, then hard;
+//! flapping; acknowledged; and the last alert about it. The next alert follows from the state and from the last
+//! alert, so that no alert is sent twice and none is lost while the check is quiet.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,26 +11,26 @@ use crate::domain::base::outcome::Verdict;
 use crate::domain::base::perf::Reading;
 use crate::domain::check::check::CheckResult;
 
-/// Verdicts that are remembered to tell whether a check flaps, as in Nagios.
+/// Verdicts that are kept to detect flapping, as in Nagios.
 const SLOTS: u32 = 21;
 
 /// Two bits for each of them.
 const SLOT_BITS: u64 = (1 << (2 * SLOTS)) - 1;
 
-/// When a problem is believed, and when changes are too many.
+/// When a problem becomes hard, and when a check flaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Looks in a row that are not ok.
+    /// Probes in a row that are not ok.
     pub max_attempts: u32,
     pub flapping: Flapping,
 }
 
-/// Percent of the last looks that were changes, the newer the heavier.
+/// Percent of the last probes that were changes; newer ones weigh more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flapping {
-    /// From here on a check flaps.
+    /// A check starts to flap at this value.
     pub high: u32,
-    /// Down to here it does not any more.
+    /// It stops to flap at this value.
     pub low: u32,
 }
 
@@ -43,30 +43,30 @@ impl Default for Flapping {
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Watched {
-    /// What was seen last; `None` until the first look, and where a look could not be about it.
+    /// The last observed verdict; `None` before the first probe, and after a probe that said nothing about the check.
     pub verdict: Option<Verdict>,
-    /// Since when.
+    /// The time of the first probe with this verdict.
     pub since: Timestamp,
-    /// What is believed.
+    /// The hard verdict.
     pub hard: Verdict,
-    /// Looks in a row that were not ok.
+    /// Probes in a row that were not ok.
     pub attempt: u32,
-    /// What was seen last, in words.
+    /// The last observation in words.
     pub text: String,
     pub last_at: Option<Timestamp>,
     pub took_ms: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub readings: Vec<Reading>,
-    /// The last look that was ok before those that are not.
+    /// The last probe that was ok before the present problem.
     pub last_ok: Option<(Timestamp, String)>,
-    /// The last verdicts that were believed, the newest in the lowest bits.
+    /// The last hard verdicts, the newest in the lowest bits.
     slots: u64,
     pub flapping: bool,
     pub ack: Option<Ack>,
     told: Told,
 }
 
-/// What people know.
+/// The last alert that was sent about a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Told {
@@ -76,18 +76,18 @@ enum Told {
     Flapping,
 }
 
-/// Whether people are told.
+/// Whether alerts are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
     No,
-    /// It hangs on something that is not ok: what stands afterwards is told then.
+    /// It depends on something that is not ok: a problem that remains afterwards is alerted then.
     Waits,
-    /// Nobody wants to hear of it: what was told is over, and what stands afterwards is told anew.
+    /// In a downtime, or its host belongs to a run: an open alert is dropped, and a remaining problem is alerted anew.
     Downtime,
 }
 
 impl Watched {
-    /// Nothing was seen yet.
+    /// The state before the first probe.
     pub fn new(at: Timestamp) -> Watched {
         Watched {
             verdict: None,
@@ -106,17 +106,17 @@ impl Watched {
         }
     }
 
-    /// Seen last, and not ok.
+    /// The last probe was not ok.
     pub fn is_problem(&self) -> bool {
         self.verdict.is_some_and(|verdict| verdict != Verdict::Ok)
     }
 
-    /// Seen last, and not believed yet.
+    /// The last verdict is not hard yet.
     pub fn is_soft(&self) -> bool {
         self.verdict.is_some_and(|verdict| verdict != self.hard)
     }
 
-    /// Takes in one look; what goes on record of it. Whoever is to be told of it is asked by [`Watched::tell`].
+    /// Applies one probe; returns the change to record. [`Watched::tell`] returns the alert.
     pub fn took(&mut self, seen: CheckResult, at: Timestamp, rules: &Rules) -> Option<Changed> {
         let before = (self.verdict, self.hard, self.flapping);
         let verdict = seen.verdict;
@@ -148,12 +148,12 @@ impl Watched {
             self.ack = None;
         } else {
             self.attempt = self.attempt.saturating_add(1).min(rules.max_attempts);
-            // What is a problem already and becomes another one is believed at once.
+            // A hard problem that becomes another one is hard at once.
             if self.hard != Verdict::Ok || self.attempt >= rules.max_attempts {
                 self.hard = verdict;
             }
         }
-        // Soft problems do not count, the way back from them does, as in Nagios.
+        // As in Nagios, soft problems do not count, but recoveries from them do.
         if self.hard == verdict {
             self.slots = ((self.slots << 2) | u64::from(verdict.exit_status())) & SLOT_BITS;
             let changed = self.changed_percent();
@@ -164,7 +164,7 @@ impl Watched {
         }
     }
 
-    /// How many of the last looks were changes, in percent; a new one weighs 1.25, the oldest 0.75.
+    /// The share of changes among the last probes, in percent; the newest weighs 1.25, the oldest 0.75.
     fn changed_percent(&self) -> f64 {
         let slot = |age: u32| (self.slots >> (2 * age)) & 3;
         let steps = SLOTS - 1;
@@ -173,7 +173,7 @@ impl Watched {
         changed * 100.0 / f64::from(steps)
     }
 
-    /// What people are to be told now; afterwards they know it.
+    /// The alert to send now; the state records it as sent.
     pub fn tell(&mut self, silence: Silence) -> Option<AlertChange> {
         let (told, change) = match silence {
             Silence::Waits => return None,
@@ -185,12 +185,12 @@ impl Watched {
         Some(change)
     }
 
-    /// True when people would be told something if they were told anything.
+    /// True when an alert would follow if alerts were allowed.
     pub fn has_news(&self) -> bool {
         self.news().is_some()
     }
 
-    /// True while people believe that there is a problem.
+    /// True while the last alert reports an open problem.
     pub fn is_told(&self) -> bool {
         self.told != Told::Nothing
     }
@@ -206,7 +206,7 @@ impl Watched {
             (Told::Flapping, false) => {
                 Some((Told::Problem(hard), AlertChange::FlappingEnded { verdict: hard }))
             }
-            // What has just turned bad again is not called well: it may be the same problem still.
+            // A new soft problem delays the recovery: it may be the same problem again.
             (Told::Problem(_), false) if hard == Verdict::Ok => {
                 (!self.is_problem()).then_some((Told::Nothing, AlertChange::Recovery))
             }
@@ -216,7 +216,7 @@ impl Watched {
         }
     }
 
-    /// An operator knows; the error says why there is nothing to know. What is told of it, if it was told before.
+    /// An operator acknowledges the problem; the error says why that is impossible. Returns an alert if one was sent.
     pub fn acknowledge(&mut self, ack: Ack) -> Result<Option<AlertChange>, String> {
         if self.hard == Verdict::Ok && !self.flapping {
             return Err(match self.is_problem() {
@@ -229,7 +229,7 @@ impl Watched {
         Ok(self.is_told().then_some(AlertChange::Acknowledged { by, why }))
     }
 
-    /// What was seen was about something else, in front of it. Nothing is known of it then, unless it was told.
+    /// The probe failed in front of the check and says nothing about it. The verdict is unset unless it was alerted.
     pub fn set_aside(&mut self, at: Timestamp, why: &str) {
         if self.is_told() || !self.is_problem() {
             return;

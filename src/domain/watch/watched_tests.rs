@@ -1,4 +1,4 @@
-//! States of one check: tables of what is told, and what holds for any looks.
+//! States of one check: tables of alerts, and properties for any probes.
 
 use crate::domain::check::id::CheckId;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ fn problem(verdict: Verdict) -> AlertChange {
     AlertChange::Problem { verdict }
 }
 
-/// Looks that see these, one after the other, and what is told at each.
+/// Applies probes with these verdicts, one after the other, and collects the alert after each.
 fn tell_all(state: &mut Watched, seen: &[Verdict], silence: Silence) -> Vec<AlertChange> {
     let mut told = Vec::new();
     for verdict in seen {
@@ -36,7 +36,7 @@ fn a_problem_is_told_when_it_is_hard_and_its_end_once() {
         (&[Critical, Critical], &[]),
         (&[Critical, Critical, Ok, Critical, Critical], &[]),
         (&[Critical, Critical, Critical, Critical], &[problem(Critical)]),
-        // The looks count, whatever they see; what is hard changes at once.
+        // All probes that are not ok count; a hard verdict changes at once.
         (&[Warning, Unknown, Critical, Warning], &[problem(Critical), problem(Warning)]),
         (&[Unknown, Unknown, Unknown], &[problem(Unknown)]),
         (&[Critical, Critical, Critical, Ok, Ok], &[problem(Critical), AlertChange::Recovery]),
@@ -73,7 +73,7 @@ fn in_a_downtime_nothing_is_told_and_afterwards_what_stands() {
     assert_eq!(tell_all(&mut state, &[Ok, Critical, Critical, Critical], Silence::Downtime), []);
     assert_eq!(state.tell(Silence::No), Some(problem(Critical)), "it ends");
     assert_eq!(state.tell(Silence::No), None);
-    // What began and ended within is told to nobody.
+    // A problem that started and ended within the downtime causes no alert.
     let mut state = Watched::new(time(0));
     tell_all(&mut state, &[Critical, Critical, Critical, Ok], Silence::Downtime);
     assert!(!state.has_news());
@@ -154,13 +154,13 @@ fn verdicts() -> impl Strategy<Value = Verdict> {
 }
 
 proptest! {
-    /// Whatever is seen and whenever it is quiet: a problem is open or it is not, and each change fits that.
+    /// For any verdicts and silences: a problem is open or it is not, and each alert fits that.
     #[test]
     fn whatever_is_seen_what_is_told_fits_what_was_told(
         looks in prop::collection::vec((verdicts(), silences(), 0..20_u8), 1..200)
     ) {
         let mut state = Watched::new(time(0));
-        // What somebody who only hears the changes believes.
+        // The state that a reader of the alerts assumes.
         let mut open: Option<Option<Verdict>> = None;
         for (second, (verdict, silence, ack)) in looks.into_iter().enumerate() {
             let at = time(second as i64);
@@ -197,7 +197,7 @@ proptest! {
             if ack == 0 && let Result::Ok(change) = state.acknowledge(Ack { by: "ann".into(), why: "x".into(), at }) {
                 prop_assert_eq!(change.is_some(), open.is_some());
             }
-            // Nobody is left in the dark: what is believed is what people know, unless somebody said that they know.
+            // Alerts are complete: their last state is the hard state, unless an operator has acknowledged it.
             if silence == Silence::No && state.ack.is_none() && !state.is_soft() {
                 let wanted = match (state.flapping, state.hard) {
                     (true, _) => Some(None),

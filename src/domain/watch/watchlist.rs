@@ -1,5 +1,5 @@
-//! What is to be watched, as the configuration says: the checks of each host that have a rhythm, rendered for what is
-//! on the host now.
+//! The checks to watch by the configuration: those of each host that have a schedule, rendered for the host's
+//! present release.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub fn wanted(world: &World<'_>) -> Vec<Wanted> {
     hosts
 }
 
-/// What stood in a log is seen once: the next look begins behind it, and says nothing against it.
+/// A log line is observed once: the next probe starts behind it and passes, so one failure makes it hard.
 fn as_looked_at(check: &Check, watching: Arc<Watching>) -> Arc<Watching> {
     match &check.probe {
         Probe::Log(Log { never: Some(_), .. }) => {
@@ -39,7 +39,7 @@ fn as_looked_at(check: &Check, watching: Arc<Watching>) -> Arc<Watching> {
     }
 }
 
-/// The checks of a host; those that compare it with others go to `compared`, and are put in later.
+/// The checks of a host; those that compare it with others go to `compared`, and are added later.
 fn checks_of<'a>(
     world: &World<'a>,
     host: &'a Host,
@@ -59,7 +59,7 @@ fn checks_of<'a>(
                 compared.entry(check.id()).or_default().push(asked);
                 What::Broken("it is compared with nobody".into())
             }
-            // One look each time: what a gate waits for is what attempts are for here.
+            // A single probe each time: attempts replace the retries of a gate here.
             None => match made_for(world, host, check, &vars) {
                 Ok(made) => What::Check(Arc::new(Check { retry: Retry::default(), ..made })),
                 Err(why) => What::Broken(why.into()),
@@ -70,7 +70,7 @@ fn checks_of<'a>(
     checks
 }
 
-/// What each of the hosts is compared by: the first of those that belong together has them all looked at.
+/// The comparison of each host: the first host of a group is the leader and starts the probes of all.
 fn together(world: &World<'_>, check: &CheckId, asked: &[Asked<'_>]) -> Vec<((HostName, CheckId), What)> {
     let of = |host: &HostName, what| ((host.clone(), check.clone()), what);
     let snapshots = match snapshots(world, asked) {

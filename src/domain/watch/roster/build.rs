@@ -1,4 +1,4 @@
-//! Making a roster, and taking a new configuration over: states go on, and what is not watched any more is dropped.
+//! Building a roster, and applying a new configuration: states continue, and checks that left it are dropped.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::domain::watch::roll::Downtime;
 use crate::domain::watch::subject::Subject;
 use crate::domain::watch::watched::Watched;
 
-/// Longest time between two looks at a host that cannot be reached.
+/// Longest interval between probes of an unreachable host.
 const CONTACT_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Roster {
-    /// A roster that watches nothing yet.
+    /// A roster without any checks.
     pub fn new(settings: Settings) -> Roster {
         Roster {
             settings,
@@ -39,7 +39,7 @@ impl Roster {
         }
     }
 
-    /// Begins where another process ended: its states, and the downtimes that are under way.
+    /// Continues where another process ended: its states, and the downtimes that are under way.
     pub fn begin_with(
         &mut self,
         wanted: Vec<Wanted>,
@@ -52,12 +52,12 @@ impl Roster {
         self.replace(wanted, old, now);
     }
 
-    /// Takes another configuration over.
+    /// Applies another configuration.
     pub fn take_over(&mut self, settings: Settings, wanted: Vec<Wanted>, now: Timestamp) {
         let same_zone = self.settings.zone == settings.zone;
         self.settings = settings;
         let mut old = HashMap::new();
-        // What is to be kept of the states is asked of the new places.
+        // Unstored states are collected again from the new positions.
         let dirty = std::mem::take(&mut self.dirty);
         for place in dirty {
             self.spot_mut(place).dirty = true;
@@ -68,15 +68,15 @@ impl Roster {
         {
             let watching = same_zone.then_some(spot.watching);
             let Spot { key, state, due, busy, missed, fresh_after, dirty, queued, .. } = spot;
-            // What waited for its turn stands up again at once.
+            // A check that waited for its turn is due again at once.
             let due = if queued { Some(now) } else { due };
             old.insert(key, Old { group, state, due, busy, missed, fresh_after, dirty, watching });
         }
         self.replace(wanted, old, now);
     }
 
-    /// Puts other bodies in place of those that are there: what is on hosts, and so what their checks ask for, is
-    /// something else now.
+    /// Replaces the rendered checks: the releases on hosts have changed, and with them what their
+    /// checks expect.
     pub fn render_again(&mut self, hosts: Vec<Wanted>, now: Timestamp) {
         for host in hosts {
             let Some(node) = self.by_name.get(&host.name).map(|at| &mut self.nodes[*at as usize]) else {
@@ -92,7 +92,7 @@ impl Roster {
         self.find_leaders();
         for place in self.places() {
             let spot = self.spot(place);
-            // It was looked at with others until now.
+            // Until now a leader started its probes.
             if !spot.is_contact() && spot.due.is_none() && !spot.busy && !spot.queued && !spot.missed {
                 self.plan_first(place, now);
             }
@@ -117,7 +117,7 @@ impl Roster {
         self.drop_rest(old, now);
     }
 
-    /// The place of a host, made where it has none yet, with the jump hosts in front of it.
+    /// The index of a host, which is added if it is missing, with the jump hosts in front of it.
     fn node_of(
         &mut self,
         name: &HostName,
@@ -157,8 +157,8 @@ impl Roster {
 
     fn add_checks(&mut self, at: u32, host: Wanted, old: &mut HashMap<Key, Old>, now: Timestamp) {
         let mut jump = Some(at);
-        // Whether a host answers is asked as often as its most urgent check is, and believed as late as the most
-        // patient one; a jump host is asked for all of those behind it.
+        // The contact is probed as often as the most urgent check of the host, and becomes hard as late as the most
+        // patient one; the contact of a jump host serves all hosts behind it.
         while let Some(up) = jump {
             let node = &mut self.nodes[up as usize];
             let of_contact = &mut node.spots[CONTACT as usize].watching;
@@ -176,14 +176,14 @@ impl Roster {
         }
     }
 
-    /// When it is due for the first time after a start or a reload.
+    /// Sets the first due time after a start or a reload.
     fn plan_first(&mut self, place: Place, now: Timestamp) {
         let spot = self.spot(place);
         if spot.busy {
             return;
         }
         if spot.missed {
-            // What held it up may have left the configuration.
+            // The reason why it was suspended may have left the configuration.
             if !self.is_held_up(place) {
                 self.speak_again(place, now);
             }
@@ -196,7 +196,7 @@ impl Roster {
             return;
         }
         let regular = |after| spot.watching.rhythm.next(after, spot.spread, &self.settings.zone);
-        // A time that went by while nobody was there is made up for.
+        // A probe that was due while no daemon ran is made up for.
         let lost = || spot.state.last_at.and_then(regular).is_some_and(|due| due < now);
         let at = match (spot.due, place.1) {
             (Some(due), _) => Some(due),
@@ -209,7 +209,7 @@ impl Roster {
         self.plan(place, at);
     }
 
-    /// Where those are that have others looked at with them.
+    /// Finds the positions of the leaders.
     fn find_leaders(&mut self) {
         for place in self.places() {
             let spot = self.spot(place);
@@ -224,7 +224,7 @@ impl Roster {
     fn drop_rest(&mut self, rest: HashMap<Key, Old>, now: Timestamp) {
         let rest: BTreeMap<Key, Old> = rest.into_iter().collect();
         for (key, old) in rest {
-            // A look that is still under way finds nobody and is forgotten.
+            // The result of a probe that is still under way is ignored.
             if old.state.is_told() {
                 self.batch.alerts.push(Alert {
                     at: now,
@@ -250,9 +250,9 @@ impl Roster {
     }
 }
 
-/// What a check brings along from before.
+/// The earlier state of a check.
 struct Old {
-    /// The group of its host; nobody knows it after a restart.
+    /// The group of its host; unknown after a restart.
     group: String,
     state: Watched,
     due: Option<Timestamp>,
@@ -260,7 +260,7 @@ struct Old {
     missed: bool,
     fresh_after: Option<Timestamp>,
     dirty: bool,
-    /// How it was watched then: where that is the same, its next time is, too.
+    /// Its earlier schedule: if that is unchanged, the next due time is kept, too.
     watching: Option<Arc<Watching>>,
 }
 
@@ -300,7 +300,7 @@ impl Spot {
     }
 }
 
-/// The earlier of two times, where there are two.
+/// The earlier of two optional times.
 trait MinWith {
     fn min_with(self, other: Option<Timestamp>) -> Option<Timestamp>;
 }
@@ -311,7 +311,7 @@ impl MinWith for Option<Timestamp> {
     }
 }
 
-/// The spots that a word of `depends_on` in the set `own` stands for: the check of its own set goes first.
+/// The spots that a word of `depends_on` in the set `own` names: the check of its own set comes first.
 fn needed(own: &str, word: &str, ids: &[&CheckId]) -> Vec<u32> {
     let whole = |id: &CheckId| id.is_written(word);
     let beside = |id: &CheckId| &*id.set == own && &*id.name == word;

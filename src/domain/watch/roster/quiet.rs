@@ -1,5 +1,5 @@
-//! When nothing is told, and what is told once that is over: downtimes, hosts in the hands of runs, and checks that
-//! hang on something that is not ok.
+//! When a check causes no alerts, and which alerts follow afterwards: downtimes, hosts that runs work on, and
+//! checks that depend on something that is not ok.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::domain::watch::roll::{Ack, Changed, Downtime, Quiet};
 use crate::domain::watch::watched::Silence;
 
 impl Roster {
-    /// Begins a downtime.
+    /// Starts a downtime.
     pub fn add_downtime(&mut self, downtime: Downtime, now: Timestamp) {
         self.downtimes.push(downtime);
         self.cover(now);
     }
 
-    /// Ends one before its time; `None` where there is none with that number.
+    /// Ends a downtime early; `None` if none has this number.
     pub fn end_downtime(&mut self, id: u64, now: Timestamp) -> Option<Downtime> {
         let at = self.downtimes.iter().position(|downtime| downtime.id == id)?;
         let ended = self.downtimes.remove(at);
@@ -38,7 +38,7 @@ impl Roster {
         }
     }
 
-    /// The clock was set back: what was due by the old one would be due for long only after the new one.
+    /// The clock was set back: due times by the old clock would be far in the future by the new one.
     fn plan_anew(&mut self, now: Timestamp) {
         for node in 0..self.nodes.len() {
             for spot in 0..self.nodes[node].spots.len() {
@@ -54,7 +54,7 @@ impl Roster {
         }
     }
 
-    /// Hosts that runs have in their hands. Those are not looked at meanwhile, and nothing is told of them.
+    /// Sets the hosts that runs are working on. They are not probed and cause no alerts during the run.
     pub fn set_in_hand(&mut self, in_hand: BTreeMap<HostName, RunId>, now: Timestamp) {
         let before = std::mem::replace(&mut self.in_hand, in_hand);
         for at in 0..self.nodes.len() {
@@ -75,7 +75,7 @@ impl Roster {
         }
     }
 
-    /// An operator knows of a problem.
+    /// An operator acknowledges a problem.
     pub fn acknowledge(&mut self, key: &Key, ack: Ack) -> Result<(), String> {
         let place = self.place(key).ok_or("it is not watched; see: status")?;
         let (at, by, why) = (ack.at, ack.by.clone(), ack.why.clone());
@@ -97,7 +97,7 @@ impl Roster {
         Ok(())
     }
 
-    /// Finds out anew which downtime each check is in, and tells what follows.
+    /// Finds the downtime of each check again, and sends the alerts that follow.
     pub(super) fn cover(&mut self, now: Timestamp) {
         for place in self.places() {
             let found = self.covering(place);
@@ -122,8 +122,8 @@ impl Roster {
         self.downtimes.iter().filter(covers).max_by_key(|downtime| downtime.until).map(|downtime| downtime.id)
     }
 
-    /// It is not quiet any more, or less so. What there is to tell by now is told after another look: what was seen
-    /// meanwhile need not be so any more.
+    /// A reason to be quiet has ended. A pending alert waits for another probe: the last observation may be
+    /// outdated.
     pub(super) fn speak_again(&mut self, place: Place, now: Timestamp) {
         let asked = self.nodes[place.0 as usize].asked;
         let spot = self.spot_mut(place);
@@ -145,7 +145,7 @@ impl Roster {
         }
     }
 
-    /// When its rhythm has it due.
+    /// The next due time by its schedule.
     pub(super) fn regular(&self, place: Place, after: Timestamp) -> Option<Timestamp> {
         let spot = self.spot(place);
         if spot.with.is_some() {
@@ -154,10 +154,10 @@ impl Roster {
         spot.watching.rhythm.next(after, spot.spread, &self.settings.zone)
     }
 
-    /// True where a look would be about something else than the check.
+    /// True if a probe would observe something other than the check.
     pub(super) fn is_held_up(&self, place: Place) -> bool {
         let node = &self.nodes[place.0 as usize];
-        // Others are looked at with it, and which of them can be is told of each.
+        // It probes other hosts, too, and each of them reports whether it is reachable.
         if matches!(self.spot(place).what, What::Together(_)) {
             return false;
         }
@@ -167,7 +167,7 @@ impl Roster {
         place.1 != CONTACT && node.spots[CONTACT as usize].state.is_problem()
     }
 
-    /// The nearest jump host in front of it that cannot be reached, as far as is known.
+    /// The nearest jump host in front of it that is known to be unreachable, or is being probed.
     pub(super) fn broken_jump(&self, node: u32) -> Option<u32> {
         let mut jump = self.nodes[node as usize].jump;
         while let Some(at) = jump {
@@ -180,7 +180,7 @@ impl Roster {
         None
     }
 
-    /// Why nothing is told of it.
+    /// Why the check causes no alerts.
     pub(super) fn quiet(&self, place: Place) -> Option<Quiet> {
         let (node, spot) = (&self.nodes[place.0 as usize], self.spot(place));
         if let Some(run) = node.in_hand {
@@ -215,7 +215,7 @@ impl Roster {
         }
     }
 
-    /// Tells what there is to tell.
+    /// Sends the alert that follows, if any.
     pub(super) fn tell(&mut self, place: Place, at: Timestamp) {
         let state = &self.spot(place).state;
         if !state.has_news() && !state.is_told() {

@@ -1,5 +1,5 @@
-//! What a look changes: the state of its check, what is known of its host and of the jump hosts in front of it, and
-//! when it is looked at again.
+//! Applies a probe: to the state of its check, to the contacts of its host and of the jump hosts in front of it, and
+//! to the time of the next probe.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use crate::domain::watch::roll::Sample;
 use crate::domain::watch::watched::Rules;
 
 impl Roster {
-    /// Takes in the result of a look that began at `begun` and ended at `at`. One of a check that is not watched any
-    /// more changes nothing.
+    /// Applies the result of a probe that started at `begun` and ended at `at`. A result of a check that is no longer
+    /// watched changes nothing.
     pub fn took(&mut self, key: &Key, begun: Timestamp, result: CheckResult, at: Timestamp) {
         let Some(place) = self.place(key) else {
-            // It has left the configuration while it was looked at.
+            // It left the configuration during the probe.
             self.in_flight = self.in_flight.saturating_sub(1);
             return;
         };
@@ -35,7 +35,7 @@ impl Roster {
         }
     }
 
-    /// The same of hosts that were looked at together, with what it came to for each.
+    /// Applies the results of hosts that were probed together, one for each host.
     pub fn took_together(
         &mut self,
         key: &Key,
@@ -59,7 +59,7 @@ impl Roster {
         for (host, result) in results {
             let Some(place) = self.place(&Key { host, check: key.check.clone() }) else { continue };
             if self.nodes[place.0 as usize].in_hand.is_some() {
-                // What is on it is about to be something else.
+                // The run is about to change what is on it.
                 self.spot_mut(place).missed = place != leader;
             } else if result.no_contact {
                 self.no_contact(place, result, at);
@@ -98,7 +98,7 @@ impl Roster {
         }
     }
 
-    /// Checks that hung on this one are looked at before anything is told of them.
+    /// Checks that depend on this one are probed again before any alert of them is sent.
     fn free_dependents(&mut self, place: Place, at: Timestamp) {
         let spots = &self.nodes[place.0 as usize].spots;
         let hang = |spot: &super::Spot| spot.depends_on.contains(&place.1) && spot.state.has_news();
@@ -107,11 +107,11 @@ impl Roster {
         hanging.into_iter().for_each(|spot| self.speak_again((place.0, spot), at));
     }
 
-    /// When it is looked at again.
+    /// The time of the next probe.
     fn next_after(&self, place: Place, at: Timestamp) -> Option<Timestamp> {
         let spot = self.spot(place);
         let state = &spot.state;
-        // There is something to tell that this look was too early for.
+        // An alert is pending that this probe started too early for.
         if spot.fresh_after.is_some() && state.has_news() {
             return Some(at);
         }
@@ -121,7 +121,7 @@ impl Roster {
         self.regular(place, at)
     }
 
-    /// A look at a check has met the host.
+    /// A probe of a check reached the host.
     fn met(&mut self, node: u32, at: Timestamp) {
         let contact = (node, CONTACT);
         let state = &mut self.spot_mut(contact).state;
@@ -131,17 +131,17 @@ impl Roster {
                 let text = "it answers".to_string();
                 self.take_in(contact, at, CheckResult::new(CheckId::default(), Verdict::Ok, text), at);
             }
-            // Its own looks say when it is back: this one may have begun before it went.
+            // Only a probe of the contact ends its problem: this one may have started before the problem did.
             Some(_) => {}
         }
     }
 
-    /// A look at a check has not met the host: that says nothing of the check.
+    /// A probe of a check did not reach the host: that says nothing about the check.
     fn no_contact(&mut self, place: Place, result: CheckResult, at: Timestamp) {
         self.spot_mut(place).missed = true;
         let contact = (place.0, CONTACT);
         let spot = self.spot(contact);
-        // One look is one look, however many checks were made through it.
+        // Several checks that fail at once count as a single probe of the contact.
         if !spot.state.is_problem() && !spot.busy && self.broken_jump(place.0).is_none() {
             self.ask_jump(place.0, at);
             let seen = CheckResult::new(CheckId::default(), Verdict::Critical, result.text);
@@ -156,7 +156,7 @@ impl Roster {
         }
     }
 
-    /// A look whether the host answers.
+    /// Applies a probe of the contact.
     fn took_contact(&mut self, place: Place, begun: Timestamp, result: CheckResult, at: Timestamp) {
         let node = place.0;
         let was_asked = std::mem::take(&mut self.nodes[node as usize].asked);
@@ -176,7 +176,7 @@ impl Roster {
         match (was_problem, is_problem) {
             (true, false) => self.is_back(node, at),
             (false, true) => self.hold_up_behind(node, at),
-            // It was only asked about, and it is well: those behind it are what they seem to be.
+            // The jump host was in doubt and is reachable: the problems of the hosts behind it are their own.
             (false, false) if was_asked => self.free_behind(node, at),
             _ => {}
         }
@@ -189,7 +189,7 @@ impl Roster {
         self.keep_state(place);
     }
 
-    /// Asks the jump host in front of a host that could not be reached whether it can be.
+    /// Starts a probe of the jump host in front of a host that could not be reached.
     fn ask_jump(&mut self, node: u32, at: Timestamp) {
         let Some(jump) = self.nodes[node as usize].jump else { return };
         let contact = (jump, CONTACT);
@@ -202,7 +202,7 @@ impl Roster {
         }
     }
 
-    /// A host answers again: its checks are looked at, those of hosts behind it, too.
+    /// The host is reachable again: its checks are probed, and so are those of hosts behind it.
     fn is_back(&mut self, node: u32, at: Timestamp) {
         for spot in 1..self.nodes[node as usize].spots.len() {
             self.speak_again((node, spot as u32), at);
@@ -224,7 +224,7 @@ impl Roster {
         }
     }
 
-    /// A jump host does not answer: nothing is known of the hosts behind it.
+    /// The jump host is unreachable: the state of the hosts behind it is unknown.
     fn hold_up_behind(&mut self, node: u32, at: Timestamp) {
         let why = format!("not looked at: the jump host {} is not ok", self.nodes[node as usize].name);
         for behind in self.nodes[node as usize].behind.clone() {
@@ -235,7 +235,7 @@ impl Roster {
 }
 
 impl Roster {
-    /// The key under which an operator's words find a check of a host.
+    /// The full key of a check that an operator named.
     pub fn key_of(&self, key: &Key) -> Option<Key> {
         self.place(key).map(|place| self.spot(place).key.clone())
     }
