@@ -1,5 +1,5 @@
-//! Who may do what. A [`Granted`] can be made in this file only, so nothing that needs one can be
-//! reached without having passed [`authorize`].
+//! Permissions. A [`Granted`] can be created in this file only, so code that needs one
+//! cannot be reached without [`authorize`].
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,26 +10,26 @@ use serde::{Deserialize, Serialize};
 use super::command::Command;
 use crate::domain::inventory::inventory::{Host, Inventory};
 
-/// The key of whoever can read the store anyway: no key proves who that is.
+/// The key of a local user who can read the store: no key proves an identity there.
 pub const LOCAL_KEY: &str = "local";
 
-/// Somebody who is connected, known by their key.
+/// A connected operator, identified by their key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operator {
     /// The comment of the line in `operators`.
     pub name: String,
-    /// SHA-256 fingerprint of the key that was used; [`LOCAL_KEY`] for whoever needs none.
+    /// SHA-256 fingerprint of the key that was used; [`LOCAL_KEY`] for a local user.
     pub key: String,
     pub role: Role,
     /// Groups they may see and act on; `None` means all.
     pub groups: Option<BTreeSet<String>>,
 }
 
-/// What an operator may do; each role includes those before it.
+/// The permissions of an operator; each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Looks: hosts, plans, runs, and the checks that the configuration defines.
+    /// Reads: hosts, plans, runs, and the checks that the configuration defines.
     Viewer,
     /// Acts on hosts: tasks, ad-hoc commands, cancel.
     Operator,
@@ -47,7 +47,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// A command that this operator may give.
+/// A command that this operator is allowed to run.
 #[derive(Clone, Debug)]
 pub struct Granted {
     operator: Operator,
@@ -55,17 +55,17 @@ pub struct Granted {
 }
 
 impl Granted {
-    /// Who gave it.
+    /// The operator of the command.
     pub fn operator(&self) -> &Operator {
         &self.operator
     }
 
-    /// What was asked.
+    /// The command.
     pub fn command(&self) -> &Command {
         &self.command
     }
 
-    /// The inventory as far as the operator may see it. Everything is selected from this one.
+    /// The part of the inventory that the operator may see. All selections use this one.
     pub fn inventory(&self, whole: &Arc<Inventory>) -> Arc<Inventory> {
         match &self.operator.groups {
             None => whole.clone(),
@@ -73,7 +73,7 @@ impl Granted {
         }
     }
 
-    /// True when the host is one of those.
+    /// True when the operator may see the host.
     pub fn sees(&self, host: &Host) -> bool {
         host.is_within(self.operator.groups.as_ref())
     }
@@ -99,7 +99,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Downtimes
         | Command::Metrics
         | Command::Debts => Role::Viewer,
-        // A look at hosts runs guards there, and shows what is in their files.
+        // A dry run executes guards on hosts, and prints the content of their files.
         Command::Plan { diff: true, .. }
         | Command::Artifacts { .. }
         | Command::Task { .. }
@@ -122,7 +122,7 @@ pub fn needed_role(command: &Command) -> Role {
     }
 }
 
-/// Grants the command, or says why not.
+/// Grants the command, or returns the reason for the refusal.
 pub fn authorize(operator: &Operator, command: Command) -> Result<Granted, String> {
     let needed = needed_role(&command);
     if operator.role >= needed {

@@ -1,4 +1,4 @@
-//! What operators can ask, as values, and the words that would ask for it again.
+//! Commands of operators as values, and the words that would repeat them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::domain::base::schedule::read_time;
 /// Parameters of a task as typed: `version=1.2.3`.
 pub type Params = BTreeMap<String, String>;
 
-/// A task as it is asked for: `deploy prod version=1.2.3 --tags config`.
+/// A task with its arguments: `deploy prod version=1.2.3 --tags config`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ask {
     pub task: String,
@@ -28,7 +28,7 @@ impl Ask {
     }
 }
 
-/// Which steps of a task are wanted, by their tags. Without any, all are.
+/// The selected steps of a task, by their tags. Without any, all steps are selected.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tags {
     pub only: BTreeSet<String>,
@@ -36,24 +36,24 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// True when a step with these tags is wanted. The tag `always` is wanted with any others, as in Ansible.
+    /// True when a step with these tags is selected. The tag `always` is selected with any others, as in Ansible.
     pub fn want(&self, tags: &BTreeSet<String>) -> bool {
         let named = self.only.is_empty() || tags.contains("always") || !tags.is_disjoint(&self.only);
         named && tags.is_disjoint(&self.skip)
     }
 
-    /// True when not all steps are asked for.
+    /// True when not all steps are selected.
     pub fn leave_out_some(&self) -> bool {
         !self.are_none()
     }
 
-    /// True when all steps are asked for.
+    /// True when all steps are selected.
     pub fn are_none(&self) -> bool {
         self.only.is_empty() && self.skip.is_empty()
     }
 }
 
-/// Serializes as the words that would ask for it again; for journals and screens.
+/// Serializes as the words that would repeat the command; for journals and screens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Title(pub String);
@@ -71,7 +71,7 @@ impl Title {
         Title(format!("{words}{params}"))
     }
 
-    /// The same with the tags that were asked for.
+    /// Adds the selected tags.
     pub fn with_tags(self, tags: &Tags) -> Title {
         let list = |option: &str, names: &BTreeSet<String>| match names.is_empty() {
             true => String::new(),
@@ -102,13 +102,13 @@ pub enum Format {
 }
 
 impl Format {
-    /// True where a program reads the answer, whole, at the end.
+    /// True if a program reads the whole answer at the end.
     pub fn is_document(self) -> bool {
         !matches!(self, Format::Text | Format::Jsonl)
     }
 }
 
-/// One thing an operator asks for.
+/// One command of an operator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     Help {
@@ -118,12 +118,12 @@ pub enum Command {
     Hosts {
         selector: String,
     },
-    /// `diff`: with a look at the hosts.
+    /// `diff`: with a dry run on the hosts.
     Plan {
         ask: Ask,
         diff: bool,
     },
-    /// `check`: nothing is changed, the hosts are only looked at.
+    /// `check`: a dry run that changes nothing.
     Task {
         ask: Ask,
         check: bool,
@@ -200,7 +200,7 @@ pub enum Command {
         bad: bool,
         reason: String,
     },
-    /// How what is watched stands.
+    /// The state of watched checks.
     Status {
         selector: String,
     },
@@ -236,7 +236,7 @@ pub enum Command {
     BalancerStatus {
         selector: String,
     },
-    /// Channels, and how they fare.
+    /// The channels, and the state of their deliveries.
     NotifyList,
     /// `None`: all of them.
     NotifyTest {
@@ -246,7 +246,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// How its answer is told.
+    /// The format of its answer.
     pub fn format(&self) -> Format {
         match self {
             Command::Check { format, .. } | Command::Show { format, .. } => *format,
@@ -254,7 +254,7 @@ impl Command {
         }
     }
 
-    /// `downtime ...`: the list, the end of one, or a new one. The error says how it is written.
+    /// `downtime ...`: the list, the end of one, or a new one. The error contains the usage.
     pub(super) fn downtime(words: &[String]) -> Result<Command, String> {
         const USAGE: &str = "downtime SELECTOR [CHECK] for 2h because REASON; downtime end N; downtime";
         let words: Vec<&str> = words.iter().map(String::as_str).collect();

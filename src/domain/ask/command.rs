@@ -1,4 +1,4 @@
-//! What operators can ask, and the one grammar for it: the line sent over SSH and the local command
+//! The commands of operators, and their one grammar: the line sent over SSH and the local command
 //! line are parsed by the same types.
 
 use clap::error::ErrorKind;
@@ -18,7 +18,7 @@ pub const PARAM_LIMIT_BYTES: usize = 4 * 1024;
 /// Most parameters of one command.
 pub const PARAMS_LIMIT: usize = 64;
 
-/// Most words of a line that are not for the hosts' shell: a reason in words has fewer.
+/// Most words of a line, not counting those for the hosts' shell: a reason in words has fewer.
 pub const WORDS_LIMIT: usize = 1_000;
 
 /// A parsed line: the command and how to answer.
@@ -28,13 +28,13 @@ pub struct Request {
     pub json: bool,
 }
 
-/// Why a line was not understood. `text` is for people; a request for help is no error to them.
+/// Why a line was refused. `text` is for people; a request for help is not an error.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UsageError {
     pub text: String,
 }
 
-/// Parses a line as it arrives over SSH.
+/// Parses a line from an SSH session.
 pub fn parse_line(line: &[u8]) -> Result<Request, UsageError> {
     if line.len() > LINE_LIMIT_BYTES {
         return Err(usage(format!("a command has at most {LINE_LIMIT_BYTES} bytes")));
@@ -53,8 +53,8 @@ pub fn parse_line(line: &[u8]) -> Result<Request, UsageError> {
     parse_words(&words)
 }
 
-/// Cuts the line at the first ` -- ` that stands outside of quotes: what follows is for the hosts'
-/// shell and is not read here.
+/// Cuts the line at the first ` -- ` outside of quotes: the text behind it is for the hosts'
+/// shell and is not parsed here.
 fn split_script(line: &str) -> (&str, Option<&str>) {
     let (mut quote, mut escaped, mut before) = (None, false, 'x');
     for (at, c) in line.char_indices() {
@@ -77,7 +77,7 @@ fn is_separator(rest: &str) -> bool {
     rest.strip_prefix("--").is_some_and(|tail| tail.starts_with(char::is_whitespace))
 }
 
-/// Parses words that a shell has split already.
+/// Parses words that a shell has already split.
 pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
     if words.len() > WORDS_LIMIT {
         return Err(usage(format!("a command has at most {WORDS_LIMIT} words")));
@@ -190,7 +190,7 @@ fn read_task(words: &[String]) -> Result<Command, UsageError> {
     Ok(Command::Task { ask, check: options.check })
 }
 
-/// Options of a task, wherever they stand behind the selector.
+/// Options of a task, anywhere behind the selector.
 #[derive(Default)]
 struct Options {
     tags: Tags,
@@ -198,7 +198,7 @@ struct Options {
 }
 
 impl Options {
-    /// Takes the options out of words; what is left are parameters.
+    /// Takes the options out of the words; the rest are parameters.
     fn take_from(&mut self, words: &[String]) -> Result<Vec<String>, UsageError> {
         let (mut left, mut words) = (Vec::new(), words.iter());
         while let Some(word) = words.next() {
@@ -239,19 +239,19 @@ fn meant(task: &str) -> String {
         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
-/// The words of a name stand before the parameters: ssh has taken its quotes away.
+/// The words of a name come before the parameters: ssh has removed its quotes.
 fn read_check(selector: String, words: &[String], format: Format) -> Result<Command, UsageError> {
     let end = words.iter().position(|word| word.contains('=')).unwrap_or(words.len());
     let (name, params) = words.split_at(end);
     Ok(Command::Check { selector, name: joined(name), params: read_params(params)?, format })
 }
 
-/// The name of a check: ssh has taken its quotes away.
+/// The name of a check: ssh has removed its quotes.
 fn joined(words: &[String]) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// What stands before `because`, and the reason behind it.
+/// The words before `because`, and the reason behind it.
 fn read_reason(words: &[String]) -> Result<(&[String], String), UsageError> {
     let at = words.iter().position(|word| word == "because");
     let reason = at.map(|at| words[at + 1..].join(" ")).unwrap_or_default();

@@ -1,17 +1,17 @@
-//! What an archive says that it holds: nothing of it is unpacked that could leave the directory it is for.
+//! Checks the listing of an archive: no member may be unpacked outside the target directory.
 
 use std::collections::HashSet;
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Plain,
-    /// A symbolic link or a second name: nothing may be below it.
+    /// A symbolic link or a hard link: no member may be below it.
     Link,
     Directory,
 }
 
-/// Looks through a listing, as archive_list.sh prints it: `tar` or `zip`, the names, and for `tar` the lines of
+/// Checks a listing, as archive_list.sh prints it: `tar` or `zip`, the names, and for `tar` the lines of
 /// `tar tv`, with a NUL between. The error names the member that is refused.
 pub fn check(listing: &[u8], strip: usize) -> Result<(), String> {
     let parts: Vec<&[u8]> = listing.split(|byte| *byte == 0).collect();
@@ -44,7 +44,7 @@ fn plain(name: &str) -> &str {
     name.trim_start_matches("./")
 }
 
-/// Every folder that a name lies in, not the name itself.
+/// Every folder that contains a name, without the name itself.
 fn folders_of(name: &str) -> impl Iterator<Item = &str> {
     let slashes = name.char_indices().filter(|(at, c)| *c == '/' && at + 1 < name.len());
     slashes.map(|(at, _)| &name[..at])
@@ -60,8 +60,8 @@ fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What a line of `tar tv` says of a member. GNU and bsd tar begin second names with `h`, and say `link to`;
-/// busybox shows them as plain files with an arrow.
+/// The kind of a member by its line of `tar tv`. GNU and bsd tar start hard links with `h`, and print `link to`;
+/// busybox prints them as plain files with an arrow.
 fn member(name: &str, line: Option<&String>, strip: usize, files: &HashSet<&str>) -> Result<Kind, String> {
     let line = line.map(String::as_str).unwrap_or_default();
     let mut mode = line.chars();
@@ -91,7 +91,7 @@ fn member(name: &str, line: Option<&String>, strip: usize, files: &HashSet<&str>
     }
 }
 
-/// What stands behind the arrow. A line with two of them can be read in two ways.
+/// The text behind the arrow. A line with two arrows is ambiguous.
 fn arrow<'a>(name: &str, line: &'a str, arrow: &str) -> Result<&'a str, String> {
     let unclear = || format!("`{name}` cannot be told from what it links to");
     let (before, target) = line.split_once(arrow).ok_or_else(unclear)?;
@@ -105,7 +105,7 @@ fn leaves(name: &str, target: &str) -> String {
     format!("`{name}` links to `{target}`, which leaves the archive")
 }
 
-/// A symbolic link may go up only first, and only as far as the archive reaches.
+/// A symbolic link may go up only at its start, and only within the archive.
 fn symbolic(name: &str, target: &str, strip: usize) -> Result<(), String> {
     let parts: Vec<&str> = target.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     let up = parts.iter().take_while(|part| **part == "..").count();
@@ -117,7 +117,7 @@ fn symbolic(name: &str, target: &str, strip: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Says why a release cannot have this name.
+/// Why a release cannot have this name.
 pub fn check_release_name(name: &str) -> Result<(), String> {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | '~' | ':');
     if name.is_empty() || name.starts_with(['.', '-']) || !name.chars().all(plain) {
@@ -200,7 +200,7 @@ mod tests {
         for (kind, rest) in [("hrw-r--r--", " link to x"), ("-rw-r--r--", " -> x")] {
             let second = format!("{kind} {AT} h{rest}");
             assert_eq!(one("h", &second).unwrap_err(), refused);
-            // A directory, a link, and a file that comes after it are none.
+            // Neither a directory, nor a link, nor a file that comes later is a valid target.
             for (name, detail) in
                 [("x/", format!("drwxr-xr-x {AT} x/")), ("x", format!("lrwxrwxrwx {AT} x -> y"))]
             {

@@ -1,4 +1,4 @@
-//! SHA-256, as hosts and people write it.
+//! SHA-256, in the form of hosts and people.
 
 use sha2::{Digest, Sha256};
 
@@ -7,7 +7,7 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The same as bytes.
+/// SHA-256 of bytes, as bytes.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }

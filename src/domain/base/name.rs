@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct HostName(Arc<str>);
 
 impl HostName {
-    /// Takes the name as it is; [`check_name`] says whether people may write it.
+    /// Takes any name; [`check_name`] checks names that people write.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         HostName(name.into())
     }
@@ -23,13 +23,13 @@ impl HostName {
         &self.0
     }
 
-    /// The part before the first dot: what people type (`web01` for `web01.prod.example.com`).
+    /// The part before the first dot, which people type (`web01` for `web01.prod.example.com`).
     pub fn short(&self) -> &str {
         self.0.split('.').next().unwrap_or(&self.0)
     }
 }
 
-/// Lets maps with names as keys be asked with text.
+/// Lets maps with names as keys be queried with text.
 impl Borrow<str> for HostName {
     fn borrow(&self) -> &str {
         &self.0
@@ -68,7 +68,7 @@ impl fmt::Display for RunId {
 /// Longest name that is accepted for a host, group, task, check or tag, in bytes: DNS allows 253.
 pub const NAME_LIMIT_BYTES: usize = 253;
 
-/// Says why `name` cannot name a host, group, task, check set or tag.
+/// Why `name` cannot name a host, group, task, check set or tag.
 ///
 /// A leading `-` would read as an option, a leading `.` as a hidden file, and every character
 /// that the selector grammar or a shell gives a meaning is left out.
@@ -87,13 +87,13 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Err("a name starts with a letter, digit or _, and goes on with letters, digits, . _ -".into())
 }
 
-/// True for what templates read as one name.
+/// True for a text that templates read as one name.
 pub fn is_identifier(name: &str) -> bool {
     let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     first && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The known name nearest to `wrong`, if one is near enough to be what was meant.
+/// The known name nearest to `wrong`, if one is near enough to be the intended one.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // No name is longer, and the comparison costs the product of both lengths.
     if wrong.len() > NAME_LIMIT_BYTES {
@@ -108,13 +108,13 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// The beginning of a text that a message quotes.
+/// The start of a text that a message quotes.
 pub fn clipped(text: &str) -> String {
     const SHOWN_CHARS: usize = 80;
     beginning(text, SHOWN_CHARS)
 }
 
-/// A message with the beginning of each of its lines: it may quote what was typed, and that may be long.
+/// A message with each of its lines cut: it may quote a long text that was typed.
 pub fn clipped_lines(text: &str) -> String {
     const SHOWN_CHARS: usize = 1_000;
     text.lines().map(|line| beginning(line, SHOWN_CHARS)).collect::<Vec<_>>().join("\n")

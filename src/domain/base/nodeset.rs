@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 
 use super::name::clipped;
 
-/// Most names that one written set may stand for: a typing error such as `web[1-99999999]` must
+/// Most names that one set may expand to: a typing error such as `web[1-99999999]` must
 /// not take the daemon's memory.
 pub const EXPANSION_LIMIT_NAMES: usize = 100_000;
 
-/// The same in bytes of all names together: a hundred thousand names may be long ones.
+/// Most bytes of all these names together: a hundred thousand names may be long ones.
 pub const EXPANSION_LIMIT_BYTES: usize = 16 * 1024 * 1024;
 
 /// Most brackets in one set: racks, rows and hosts need three.
 pub const BRACKET_LIMIT: usize = 16;
 
-/// Most digits of a number in a range: no host is counted higher.
+/// Most digits of a number in a range: no host has a higher number.
 const DIGIT_LIMIT: usize = 18;
 
 /// Expands brackets: `web[01-03,10]`, `web[1-9/2]`, `rack[1-2]-web[1-4]`, and Ansible's
@@ -49,7 +49,7 @@ pub fn expand(text: &str) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Every name with `head` and every index behind it.
+/// Every name followed by `head` and every index.
 fn product(names: &[String], head: &str, indexes: &[String]) -> Result<Vec<String>, String> {
     let count = names.len().saturating_mul(indexes.len());
     let written: usize = names.iter().map(|name| name.len() + head.len()).sum();
@@ -108,7 +108,7 @@ fn expand_ansible(from: &str, rest: &str, part: &str) -> Result<Vec<String>, Str
     Ok((first..=last).step_by(step).map(|byte| char::from(byte).to_string()).collect())
 }
 
-/// `None` when a part is no number; the inner error when the range runs backwards or is too long.
+/// `None` when a part is not a number; the inner error when the range runs backwards or is too long.
 fn numbers(from: &str, to: &str, step: &str) -> Option<Result<Vec<String>, String>> {
     let is_number = |text: &str| text.len() <= DIGIT_LIMIT && text.bytes().all(|b| b.is_ascii_digit());
     let number = |text: &str| text.parse::<u64>().ok().filter(|_| is_number(text));
@@ -168,7 +168,7 @@ fn fold_family(head: &str, tail: &str, numbers: &[(usize, u64)]) -> String {
             _ => runs.push((*width, *number, *number)),
         }
     }
-    // A padded run ends where the numbers outgrow the padding (08, 09, 10): join what belongs together.
+    // A padded run ends where the numbers outgrow the padding (08, 09, 10): join the runs of one family.
     let runs = join_outgrown(runs);
     if let [(width, first, last)] = runs[..]
         && first == last

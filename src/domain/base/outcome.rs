@@ -1,46 +1,46 @@
-//! How things end: steps, hosts, runs. One vocabulary for the journal, the screens and exit statuses.
+//! Outcomes of steps, hosts and runs. One vocabulary for the journal, the screens and exit statuses.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How one attempt of a step ended. `Lost` and `NotStarted` are kept apart from `Failed` on purpose:
-/// what could not be found out is never told as success or failure (DESIGN.md, promise 2).
+/// How one attempt of a step ended. `Lost` and `NotStarted` are separate from `Failed`:
+/// an unknown result is never reported as success or failure (DESIGN.md, promise 2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum Outcome {
     /// It ran and changed something, or may have.
     Ok,
-    /// Nothing had to be done: a guard held, or the host was in that state already.
+    /// Nothing had to be done: a guard held, or the host was in the expected state already.
     Unchanged,
-    /// It ran and said no. `code` is the exit status, absent when a signal ended it.
+    /// It ran and failed. `code` is the exit status, absent when a signal ended it.
     Failed { code: Option<u32>, why: String },
-    /// It certainly did not begin: the host could not be reached or refused the request.
+    /// It certainly did not start: the host could not be reached or refused the request.
     NotStarted { why: String },
-    /// It took longer than it may and was ended.
+    /// It took longer than its timeout and was ended.
     Timeout { after_ms: u64 },
     /// An operator cancelled it and it was ended.
     Cancelled,
-    /// Contact was lost while it ran: what it did is not known.
+    /// The connection was lost while it ran: its effect is unknown.
     Lost { why: String },
-    /// Only looked at: it would change something.
+    /// A dry run: it would change something.
     WouldChange,
-    /// Only looked at: what it would do cannot be known before it is done.
+    /// A dry run: its effect cannot be known before it runs.
     NotKnown { why: String },
 }
 
 impl Outcome {
-    /// True when the next step may follow.
+    /// True when the next step may start.
     pub fn is_good(&self) -> bool {
         matches!(self, Outcome::Ok | Outcome::Unchanged | Outcome::WouldChange | Outcome::NotKnown { .. })
     }
 
-    /// True when something is different now, or may be.
+    /// True when the host was changed, or may have been.
     pub fn has_changed(&self) -> bool {
         !matches!(self, Outcome::Unchanged | Outcome::NotStarted { .. })
     }
 
-    /// The failure that this outcome is for its host; `None` when it is good.
+    /// The failure of the host that results from this outcome; `None` when it is good.
     pub fn failure(&self, step: &str) -> Option<Failure> {
         let (kind, why) = match self {
             Outcome::Ok | Outcome::Unchanged | Outcome::WouldChange | Outcome::NotKnown { .. } => {
@@ -64,7 +64,7 @@ impl Outcome {
     }
 }
 
-/// A time in whole milliseconds, as events hold it.
+/// A duration in whole milliseconds, as in events.
 pub fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -89,9 +89,9 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
-    /// Could not be reached; nothing was done to it by the step in question.
+    /// The host could not be reached; the step did nothing to it.
     Unreachable,
-    /// Contact was lost in the middle of something.
+    /// The connection was lost in the middle of a step.
     Lost,
     Step,
     Check,
@@ -106,7 +106,7 @@ pub enum Verdict {
     Ok,
     Warning,
     Critical,
-    /// Could not find out. Never counted as any of the others.
+    /// The probe could not find out. Never counted as any of the others.
     Unknown,
 }
 
@@ -131,7 +131,7 @@ impl Verdict {
         }
     }
 
-    /// The verdict that stands for many: critical before unknown before warning.
+    /// The verdict of many: critical before unknown before warning.
     pub fn worst(all: impl IntoIterator<Item = Verdict>) -> Verdict {
         let weight = |verdict: &Verdict| match verdict {
             Verdict::Ok => 0,
@@ -148,13 +148,13 @@ impl Verdict {
     }
 }
 
-/// Where a host was left by a run. Every host ends in exactly one of these.
+/// Where a run left a host. Every host ends in exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum End {
     /// On the new release, in rotation, checks ok.
     Released,
-    /// Was there already: no step changed anything; in rotation, checks ok.
+    /// On the release already: no step changed anything; in rotation, checks ok.
     Unchanged,
     /// Old release, in rotation.
     RolledBack,
@@ -162,9 +162,9 @@ pub enum End {
     Held,
     /// On the new release and in rotation, but a check after the last batch is critical.
     Failing,
-    /// Nothing was done to it that is still there.
+    /// No step changed it, or every change was undone.
     NotStarted,
-    /// Could not be found out: contact was lost, or the last look at it failed. A debt that was open stays
+    /// Unknown: the connection was lost, or the last observation of it failed. An open debt stays
     /// open.
     Unknown,
     /// A run without a bracket did its work here.
@@ -189,13 +189,13 @@ impl End {
         }
     }
 
-    /// True when a person has to look at the host.
+    /// True when a person has to inspect the host.
     pub fn needs_person(self) -> bool {
         matches!(self, End::Held | End::Failing | End::Unknown)
     }
 }
 
-/// How a run ended: folded from its hosts, never counted apart.
+/// How a run ended: folded from its hosts, never counted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunOutcome {
@@ -204,7 +204,7 @@ pub enum RunOutcome {
     Failed,
     /// Hosts are out of rotation, failing or unknown: a person is needed.
     NeedsPerson,
-    /// The only trouble was hosts that could not be reached.
+    /// The only failures were hosts that could not be reached.
     Unreachable,
     Cancelled,
     /// The daemon ended in the middle of it.
@@ -241,14 +241,14 @@ impl RunOutcome {
     }
 }
 
-/// Exit statuses of answers that are no runs (DESIGN.md, section 7).
+/// Exit statuses of answers without a run (DESIGN.md, section 7).
 pub mod exit {
     pub const INTERNAL: u8 = 1;
-    /// Somebody who was to be asked could not be reached.
+    /// A host that the command needs could not be reached.
     pub const UNREACHABLE: u8 = 4;
-    /// Lease held or approval missing.
     /// Hosts are out of rotation and a person is needed.
     pub const NEEDS_PERSON: u8 = 3;
+    /// Lease held or approval missing.
     pub const BUSY: u8 = 5;
     pub const USAGE: u8 = 64;
     pub const NOT_ALLOWED: u8 = 77;

@@ -1,12 +1,12 @@
-//! What a command on a host printed, bounded: the head and the tail of it.
+//! The output of a command on a host, bounded: its head and its tail.
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes kept from the start of a stream and from its end. Errors stand at either place; what lies
-/// between is counted, not kept, so that `yes` on a thousand hosts cannot fill the daemon.
+/// Bytes kept from the start of a stream and from its end. Errors are printed at either place; the bytes
+/// between are counted, not kept, so that `yes` on a thousand hosts cannot fill the daemon's memory.
 pub const KEEP_BYTES: usize = 16 * 1024;
 
-/// One captured stream as text. Bytes that are no UTF-8 appear as `\xNN`.
+/// One captured stream as text. Bytes that are not UTF-8 appear as `\xNN`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Output {
     pub text: String,
@@ -20,7 +20,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Output {
-    /// The last line that says something, for one-line summaries.
+    /// The last line that is not blank, for one-line summaries.
     pub fn last_line(&self) -> &str {
         self.text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("").trim()
     }
@@ -29,7 +29,7 @@ impl Output {
 /// Collects a stream into an [`Output`].
 #[derive(Debug)]
 pub struct Capture {
-    /// Of the head and of the tail, in bytes.
+    /// The size of the head and of the tail, in bytes.
     keep: usize,
     head: Vec<u8>,
     tail: std::collections::VecDeque<u8>,
@@ -43,12 +43,12 @@ impl Default for Capture {
 }
 
 impl Capture {
-    /// One that keeps so many bytes of the head, and of the tail.
+    /// A capture that keeps this many bytes of the head, and of the tail.
     pub fn keeping(keep: usize) -> Capture {
         Capture { keep, head: Vec::new(), tail: Default::default(), left_out: 0 }
     }
 
-    /// Adds what arrived.
+    /// Adds bytes of the stream.
     pub fn push(&mut self, mut bytes: &[u8]) {
         let room = self.keep - self.head.len();
         let taken = room.min(bytes.len());
@@ -60,7 +60,7 @@ impl Capture {
         self.left_out += excess as u64;
     }
 
-    /// The text of it, with a line where bytes were left out.
+    /// The text, with a line where bytes were left out.
     pub fn finish(self) -> Output {
         let mut bytes = self.head;
         if self.left_out > 0 {
@@ -102,14 +102,14 @@ pub fn printable(text: &str) -> String {
     safe
 }
 
-/// Characters that change the direction of the text around them, end a line, or are not seen at all. The joiners
-/// U+200C and U+200D are none: languages and emoji need them.
+/// Characters that change the direction of the text around them, end a line, or are invisible. The joiners
+/// U+200C and U+200D are excluded: languages and emoji need them.
 pub fn is_steering(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// At most so many characters of a text, with a mark where the rest was.
+/// The first characters of a text, with a mark if the rest was cut.
 pub fn clipped(text: &str, chars: usize) -> String {
     match text.char_indices().nth(chars) {
         Some((at, _)) => format!("{}…", &text[..at]),

@@ -1,9 +1,9 @@
 //! Paths that steps may name.
 
-/// Directories that hold what the system is made of; what is directly below them is not deleted either.
+/// Directories of the system; entries directly below them are not deleted either.
 const SYSTEM: [&str; 3] = ["/usr", "/var", "/boot"];
 
-/// Says why a path is not deleted, whatever is there. The host looks again when links are resolved.
+/// Why a path must not be deleted, whether it exists or not. The host checks again once links are resolved.
 pub fn check_delete(path: &str) -> Result<(), String> {
     let refused = |why: &str| Err(format!("`{path}` is not deleted: {why}"));
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
@@ -21,7 +21,7 @@ pub fn check_delete(path: &str) -> Result<(), String> {
     if is_system { refused("the system needs it; delete what is in it by name") } else { Ok(()) }
 }
 
-/// Says why a path does not stay below the directory that it is meant for.
+/// Why a path leaves the directory that it is meant for.
 pub fn check_below(path: &str) -> Result<(), String> {
     if path.is_empty() || path.ends_with('/') {
         return Err(format!("`{path}` names no file"));

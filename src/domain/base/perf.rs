@@ -1,23 +1,23 @@
-//! What a Nagios plugin prints: `TEXT | performance data`, then long text, then perhaps more performance data
+//! The output of a Nagios plugin: `TEXT | performance data`, then long text, then perhaps more performance data
 //! (Monitoring Plugins developer guidelines, "Plugin Output" and "Performance data").
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Readings that are kept of one look; plugins that print more have lost their measure.
+/// Most readings that are kept of one probe; a plugin that prints more is broken.
 const READINGS_LIMIT: usize = 64;
 
 /// One number with its name, as a plugin measured it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     pub label: String,
-    /// `None` where the plugin said `U`: it could not measure it.
+    /// `None` if the plugin printed `U`: it could not measure it.
     pub value: Option<f64>,
-    /// `s`, `ms`, `us`, `%`, `B`, `KB`, `MB`, `GB`, `TB`, `c`, or whatever else the plugin wrote; mostly nothing.
+    /// `s`, `ms`, `us`, `%`, `B`, `KB`, `MB`, `GB`, `TB`, `c`, or another unit of the plugin; mostly empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
-    /// As written, for whoever draws it: the verdict never hangs on it.
+    /// As the plugin wrote it, for graphs: the verdict never depends on it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub warning: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -26,13 +26,13 @@ pub struct Reading {
     pub min: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    /// As a plugin wrote it, for whoever reads plugins: `0.420` stays `0.420`.
+    /// As the plugin wrote it, for programs that read plugins: `0.420` stays `0.420`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub written: String,
 }
 
 impl Reading {
-    /// A bare number.
+    /// A number without a unit.
     pub fn new(label: &str, value: f64) -> Reading {
         Reading { label: label.into(), value: Some(value), ..Reading::unmeasured(label) }
     }
@@ -56,7 +56,7 @@ impl Reading {
     }
 }
 
-/// As a plugin wrote it; or as one would, without trailing semicolons.
+/// As a plugin wrote it; or as one would write it, without trailing semicolons.
 impl fmt::Display for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.written.is_empty() {
@@ -78,7 +78,7 @@ impl fmt::Display for Reading {
     }
 }
 
-/// What a plugin printed, taken apart.
+/// The parsed output of a plugin.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Printed {
     /// The first line: the message.
@@ -86,11 +86,11 @@ pub struct Printed {
     /// The lines after it.
     pub long: String,
     pub readings: Vec<Reading>,
-    /// Pieces of performance data that could not be read.
+    /// The number of pieces of performance data that could not be parsed.
     pub dropped: usize,
 }
 
-/// Takes the output of a plugin apart. Total: what is no performance data is dropped and counted.
+/// Parses the output of a plugin. Never fails: invalid performance data is dropped and counted.
 pub fn parse(stdout: &str) -> Printed {
     let (first, rest) = stdout.split_once('\n').unwrap_or((stdout, ""));
     let (text, data) = first.split_once('|').unwrap_or((first, ""));
@@ -106,7 +106,7 @@ pub fn parse(stdout: &str) -> Printed {
     printed
 }
 
-/// Pieces between blanks; blanks in a quoted label do not part it.
+/// Pieces between blanks; blanks in a quoted label do not separate.
 fn items(data: &str) -> Vec<String> {
     let (mut items, mut item, mut quoted) = (Vec::new(), String::new(), false);
     for c in data.chars() {

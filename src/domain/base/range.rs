@@ -24,7 +24,7 @@ impl Range {
         !self.inside && self.start == f64::NEG_INFINITY && self.end == f64::INFINITY
     }
 
-    /// True when `value` is one to be told about. Both ends belong to the range.
+    /// True when `value` raises an alert. Both ends belong to the range.
     pub fn alerts(&self, value: f64) -> bool {
         let within = self.start <= value && value <= self.end;
         within == self.inside
@@ -43,7 +43,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The verdict on a number, and the range that it is not in.
+    /// The verdict on a number, and the range that it violates.
     pub fn judge(&self, value: f64) -> (Verdict, Option<&Range>) {
         let both = [(&self.critical, Verdict::Critical), (&self.warning, Verdict::Warning)];
         let hit = both.into_iter().find_map(|(range, verdict)| {
@@ -52,7 +52,7 @@ impl Limits {
         hit.unwrap_or((Verdict::Ok, None))
     }
 
-    /// True when no number would ever be told of.
+    /// True when no number would ever raise an alert.
     pub fn assert_nothing(&self) -> bool {
         [&self.warning, &self.critical].into_iter().flatten().all(Range::never_alerts)
     }

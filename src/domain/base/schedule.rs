@@ -1,5 +1,5 @@
-//! When a check is due. Nothing here is random and nothing looks at a clock: where in its interval a check stands is
-//! made from the names of host and check, so that a thousand of them are spread, and stay where they are.
+//! Due times of checks. Nothing here is random and nothing reads a clock: the offset of a check within its interval is
+//! computed from the names of host and check, so that a thousand checks are spread, and keep their offsets.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::TimeZone;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 
-/// Checks of one cron line are spread over this long behind its minute: five hundred of them do not begin at once.
+/// Checks of one cron line are spread over this time behind its minute: five hundred of them do not start at once.
 const CRON_SPREAD: Duration = Duration::from_secs(60);
 
-/// A retry comes after the interval, and after this at the latest.
+/// A retry follows after the interval, and after this at the latest.
 const RETRY_AT_MOST: Duration = Duration::from_secs(60);
 
-/// Looks that are not ok in a row before a problem is believed.
+/// Probes in a row that are not ok before a problem becomes hard.
 pub const MAX_ATTEMPTS: u32 = 3;
 
-/// Longest time that anybody may name: more is a typing error.
+/// Longest duration that is accepted: more is a typing error.
 const TIME_LIMIT: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
-/// A time as people write it, days of 24 hours and weeks among the units: `90s`, `2h30m`, `2d`.
+/// A duration as people write it, with days of 24 hours and weeks among the units: `90s`, `2h30m`, `2d`.
 pub fn read_time(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no time; write it with its unit, such as 90s, 2h30m or 2d");
     let span: Span = text.parse().map_err(|_| wrong())?;
@@ -34,37 +34,37 @@ pub fn read_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How a check is watched.
+/// The schedule and alert rules of a check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Watching {
     pub rhythm: Rhythm,
-    /// Looks in a row that are not ok before that is told.
+    /// Probes in a row that are not ok before the problem becomes hard.
     pub max_attempts: u32,
-    /// Between those looks.
+    /// The interval between those probes.
     pub retry_interval: Duration,
-    /// Names of checks of the same host: while one of them is not ok, nothing is told of this one.
+    /// Names of checks of the same host: while one of them is not ok, this one causes no alerts.
     pub depends_on: Vec<String>,
 }
 
 impl Watching {
-    /// With everything but the rhythm as it is without being written.
+    /// With defaults for everything except the rhythm.
     pub fn new(rhythm: Rhythm) -> Watching {
         let retry_interval = rhythm.retry_interval();
         Watching { rhythm, max_attempts: MAX_ATTEMPTS, retry_interval, depends_on: Vec::new() }
     }
 }
 
-/// When a check is due again and again.
+/// The recurring due times of a check.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rhythm {
-    /// So long after the last time that it was due.
+    /// The interval between due times.
     Every(Duration),
     /// `7 3 * * *`, in the time zone of the schedule.
     Cron(Box<Cron>),
 }
 
 impl Rhythm {
-    /// Reads a line of cron: five fields, or `@hourly` and its like. Where day of month and day of week are both
+    /// Parses a cron line: five fields, or `@hourly` and the like. If day of month and day of week are both
     /// restricted, either is enough, as in Vixie's cron.
     pub fn cron(text: &str) -> Result<Rhythm, String> {
         if text.trim().eq_ignore_ascii_case("@reboot") {
@@ -75,7 +75,7 @@ impl Rhythm {
         Ok(Rhythm::Cron(Box::new(cron)))
     }
 
-    /// Between looks at a problem that is not believed yet, where nobody has written it.
+    /// The default interval between probes of a soft problem.
     pub fn retry_interval(&self) -> Duration {
         match self {
             Rhythm::Every(interval) => (*interval).min(RETRY_AT_MOST),
@@ -83,7 +83,7 @@ impl Rhythm {
         }
     }
 
-    /// The first time after `after` that a check with this `spread` is due; `None` where there is none.
+    /// The first time after `after` that a check with this `spread` is due; `None` if there is none.
     pub fn next(&self, after: Timestamp, spread: Spread, zone: &TimeZone) -> Option<Timestamp> {
         match self {
             Rhythm::Every(interval) => {
@@ -110,18 +110,18 @@ fn next_cron(cron: &Cron, after: Timestamp, spread: Spread, zone: &TimeZone) -> 
     let before = after.checked_sub(late).ok()?.to_zoned(zone.clone());
     let mut found = cron.find_next_occurrence(&before, false).ok()?;
     if found.timestamp() <= before.timestamp() {
-        // Cron knows whole seconds only: one that has begun is over.
+        // Cron has whole seconds only: a second that has started is over.
         found = cron.find_next_occurrence(&found, false).ok()?;
     }
     found.timestamp().checked_add(late).ok().filter(|next| *next > after)
 }
 
-/// Where a check stands among all that are due together.
+/// The offset of a check among all that are due together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spread(u64);
 
 impl Spread {
-    /// Made from its names (FNV-1a, and a last round so that all bits count).
+    /// Computed from its names (FNV-1a, and a last round so that all bits count).
     pub fn new(host: &str, check: &str) -> Spread {
         let bytes = host.bytes().chain([0]).chain(check.bytes());
         let mixed = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -131,12 +131,12 @@ impl Spread {
         Spread(mixed ^ (mixed >> 33))
     }
 
-    /// Its place in so many milliseconds.
+    /// Its offset within an interval, in milliseconds.
     fn of(self, interval_ms: i64) -> i64 {
         i64::try_from(self.0 >> 1).unwrap_or_default() % interval_ms.max(1)
     }
 
-    /// Its place in a time in which all are to come once.
+    /// Its offset within a time in which all checks run once.
     pub fn within(self, time: Duration) -> Duration {
         let ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Duration::from_millis(u64::try_from(self.of(ms)).unwrap_or_default())
@@ -152,7 +152,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A spread of nothing.
+    /// The zero offset.
     const FIRST: Spread = Spread(0);
 
     fn crons(line: &str, zone: &str, after: &str, count: usize) -> Vec<String> {
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn lines_of_cron_are_in_the_zone_of_the_schedule() {
         assert_eq!(crons("7 3 * * *", "Europe/Berlin", "2026-01-01T00:00:00Z", 1), ["2026-01-01T02:07:00Z"]);
-        // The hour that is left out: once, right after it. The hour that comes twice: once.
+        // The hour that is skipped: once, right after it. The hour that repeats: once.
         assert_eq!(
             crons("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", 2),
             ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]

@@ -1,4 +1,4 @@
-//! Values that many hosts have in common, kept once.
+//! Values that many hosts share, kept once.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A value of which equal ones may be one and the same in memory. Reads like the value; what is written to one of them
-/// is not seen in the others.
+/// A value that equal ones may share in memory. Reads like the value; a write to one of them
+/// does not change the others.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Shared<T>(Arc<T>);
@@ -42,12 +42,12 @@ impl<'a, T> IntoIterator for &'a Shared<Vec<T>> {
     }
 }
 
-/// Finds equal values again, by a digest of each.
+/// Finds equal values by their digest.
 #[derive(Debug)]
 pub struct Pool<K, T>(HashMap<K, Shared<T>>);
 
 impl<K: Hash + Eq, T> Pool<K, T> {
-    /// The one that all with this digest share.
+    /// The shared value for this digest.
     pub fn share(&mut self, digest: K, value: &mut Shared<T>) {
         *value = Shared(self.0.entry(digest).or_insert_with(|| Shared(value.0.clone())).0.clone());
     }

@@ -12,7 +12,7 @@ use crate::domain::base::name::HostName;
 use crate::domain::value::secret::SecretVars;
 use crate::domain::value::template::Vars;
 
-/// Everything known about who there is.
+/// All known groups and hosts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inventory {
     /// By qualified name: `prod`, `prod.web`.
@@ -20,17 +20,17 @@ pub struct Inventory {
     pub hosts: Hosts,
 }
 
-/// Hosts in the order in which they were written, and found by name without a search. Reads like a
+/// Hosts in the order in which they were written, and indexed by name. Reads like a
 /// slice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hosts {
     list: Vec<Host>,
-    /// Where each name stands. Shared between copies: every command is given its own view.
+    /// The index of each name. Shared between copies: every command gets its own view.
     places: Arc<HashMap<HostName, usize>>,
 }
 
 impl Hosts {
-    /// Adds one at the end. Of two with the same name the first is found.
+    /// Adds one at the end. If two have the same name, the first is found.
     pub fn push(&mut self, host: Host) {
         Arc::make_mut(&mut self.places).entry(host.name.clone()).or_insert(self.list.len());
         self.list.push(host);
@@ -41,7 +41,7 @@ impl Hosts {
         self.list.get(*self.places.get(name)?)
     }
 
-    /// For what is learned of hosts after they were added. Their names stay.
+    /// For details of hosts that are found after they were added. Their names stay.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Host> {
         self.list.iter_mut()
     }
@@ -94,7 +94,7 @@ impl FromIterator<Host> for Hosts {
 pub struct Group {
     /// Qualified.
     pub name: String,
-    /// With those of child groups, in order, each once.
+    /// Including those of child groups, in order, each once.
     pub hosts: Vec<HostName>,
     pub balancer: Option<Balancer>,
 }
@@ -104,24 +104,24 @@ pub struct Group {
 pub struct Host {
     /// Unique in the inventory.
     pub name: HostName,
-    /// As written in its file; differs from `name` where two files write the same.
+    /// The name in its file; differs from `name` if two files define the same name.
     pub written: String,
     pub endpoint: Endpoint,
     pub tags: BTreeSet<String>,
-    /// Group < child group < host.
+    /// A host's vars override those of its child group, which override those of the group.
     pub vars: Vars,
-    /// The same of what never shows; no name is in both.
+    /// Secret vars; no name is in both.
     pub secrets: SecretVars,
     /// Names of the check sets that verify it, in order.
     pub checks: Vec<String>,
     /// Qualified names of the groups it belongs to; the first is the file's.
     pub groups: Vec<String>,
-    /// The group whose balancer it stands behind.
+    /// The group whose balancer it is behind.
     pub balancer: Option<String>,
 }
 
 impl Host {
-    /// The top-level group: the name of the file that defines it. It is what a lease holds.
+    /// The top-level group: the name of the file that defines it. A lease covers it.
     pub fn file(&self) -> &str {
         self.groups.first().map_or("", String::as_str)
     }
@@ -140,16 +140,16 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The name of the machine that rollcall itself runs on, where a step says `on = "local"`.
+    /// The name of the daemon's machine, used by a step with `on = "local"`.
     pub const HERE: &str = "local";
 
-    /// The machine that rollcall itself runs on.
+    /// The daemon's machine.
     pub fn here() -> Endpoint {
         let name = HostName::from(Endpoint::HERE);
         Endpoint { name, address: String::new(), port: 0, login: String::new(), via: None }
     }
 
-    /// True for the machine that rollcall itself runs on: no host of an inventory has no port.
+    /// True for the daemon's machine: its port is 0, and no host of an inventory has that port.
     pub fn is_here(&self) -> bool {
         self.port == 0
     }
@@ -158,31 +158,31 @@ impl Endpoint {
 /// The load balancer in front of a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Balancer {
-    /// The group it stands in front of; the name that debts carry.
+    /// The group that it serves; debts name the balancer by it.
     pub name: String,
-    /// Every host of it is told. For [`Driver::File`] these are the hosts of the group themselves.
+    /// Every one of these hosts is changed. For [`Driver::File`] they are the hosts of the group themselves.
     pub on: Vec<Endpoint>,
-    /// How a host is written there; a template.
+    /// The name of a host in the balancer; a template.
     pub server: String,
     pub driver: Driver,
-    /// How long requests that are in flight are waited for.
+    /// How long a drain waits for requests in flight.
     pub drain_timeout: Duration,
-    /// What is done about requests that are in flight still when that time is over.
+    /// What happens to requests that are still in flight then.
     #[serde(default)]
     pub on_drain_timeout: OnDrainTimeout,
-    /// How long a server may take to be up again for the balancer, where it can be asked.
+    /// How long a server may take until the balancer reports it up again, if the balancer can be asked.
     #[serde(default = "enable_timeout")]
     pub enable_timeout: Duration,
-    /// How many servers have to stay in service; without it the last one does.
+    /// How many servers must stay in service; without it the last one must.
     #[serde(default)]
     pub min_in_service: Option<Floor>,
-    /// Every host of the group, and how it is written there: what drivers count that have no balancer
-    /// to ask for all of its servers.
+    /// Every host of the group, and its name in the balancer. Drivers whose balancer cannot list its
+    /// servers count these.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<HostName, String>,
 }
 
-/// What `enable_timeout` is without being written: some checks, ten seconds apart.
+/// The default of `enable_timeout`: some health checks, ten seconds apart.
 pub const ENABLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn enable_timeout() -> Duration {
@@ -190,26 +190,26 @@ fn enable_timeout() -> Duration {
 }
 
 impl Balancer {
-    /// How many servers have to stay in service.
+    /// How many servers must stay in service.
     pub fn floor(&self) -> Floor {
         self.min_in_service.unwrap_or_default()
     }
 }
 
-/// What is done about requests that outlast `drain_timeout`.
+/// What happens to requests that outlast `drain_timeout`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDrainTimeout {
-    /// Go on; the drain's note says how many there were.
+    /// The run continues; the drain's note says how many requests there were.
     #[default]
     Continue,
-    /// End them.
+    /// The requests are ended.
     Kill,
-    /// Put the host back: it is not worked on.
+    /// The host is enabled again and no step runs on it.
     Fail,
 }
 
-/// The drivers, with what each needs to know.
+/// The drivers, with the settings of each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {
@@ -224,7 +224,7 @@ pub enum Driver {
 pub struct Haproxy {
     pub socket: Socket,
     pub backend: String,
-    /// The socket is root's: it is reached by a command under `sudo -n`, never by forwarding.
+    /// The socket belongs to root: it is reached by a command under `sudo -n`, never by forwarding.
     pub sudo: bool,
 }
 
@@ -236,26 +236,26 @@ pub enum Socket {
     Tcp { address: String, port: u16 },
 }
 
-/// A file on each host that the balancer's health check looks at. `server` is its path.
+/// A file on each host that the balancer's health check reads. `server` is its path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HealthFile {
     pub present: Present,
-    /// How long until the balancer has noticed: its interval, as often as it looks before it believes.
+    /// How long the balancer needs to notice: its check interval times its threshold.
     pub settle: Duration,
     pub sudo: bool,
 }
 
-/// What it means that the file is there.
+/// The meaning of the file's existence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Present {
     /// The host is in rotation.
     In,
-    /// The host is out: a maintenance flag.
+    /// The host is out of rotation: a maintenance flag.
     Out,
 }
 
-/// Any balancer, by commands on its hosts. Templates: they know `server` and `host.name`.
+/// Any balancer, by commands on its hosts. The commands are templates that know `server` and `host.name`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Commands {
     pub drain: String,
@@ -271,13 +271,13 @@ pub struct Nginx {
     /// The file that holds the upstream block.
     pub config: String,
     pub style: NginxStyle,
-    /// Says whether the configuration is valid, by its exit status.
+    /// The command whose exit status says whether the configuration is valid.
     pub test: String,
     pub reload: String,
-    /// Prints one line for each worker process that is there. New lines prove that a reload took
-    /// effect, lines that went away that their last request ended.
+    /// The command that prints one line for each worker process. New lines prove that a reload took
+    /// effect; missing lines prove that the last request of an old worker has ended.
     pub workers: String,
-    /// Runs all of it through `sudo -n`.
+    /// Runs all commands through `sudo -n`.
     pub sudo: bool,
 }
 
@@ -312,7 +312,7 @@ impl Inventory {
         self.hosts.named(name.as_str())
     }
 
-    /// What somebody may see who is allowed these groups (`None`: all of them). Everything else
+    /// The part that an operator with these groups may see (`None`: all of it). Everything else
     /// does not exist for them, so that a forbidden group and an unknown one look alike.
     pub fn visible_to(&self, allowed: Option<&BTreeSet<String>>) -> Inventory {
         let Some(allowed) = allowed else { return self.clone() };

@@ -1,4 +1,4 @@
-//! What a balancer says about its servers, and how many of them may be taken out now. Pure.
+//! The servers of a balancer, and how many of them may be drained now. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::base::name::{HostName, RunId};
 
-/// Where a host stands in a balancer.
+/// The state of a host in a balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rotation {
     /// Takes new requests.
     In,
-    /// Taken out by somebody, us or others.
+    /// Drained, by this rollcall or by others.
     Out,
-    /// Nobody took it out, but the balancer's own health check says no, or not yet.
+    /// Not drained, but the balancer's own health check fails, or has not passed yet.
     Down,
     /// The balancer's hosts disagree.
     Mixed,
-    /// Not told.
+    /// The balancer does not report it.
     Unknown,
 }
 
@@ -35,27 +35,27 @@ impl Rotation {
     }
 }
 
-/// What was seen of one host.
+/// The observation of one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     pub rotation: Rotation,
-    /// In the balancer's own words, with whatever limits the answer has.
+    /// In the balancer's own words, with the limits of the answer.
     pub note: String,
 }
 
-/// What a balancer says, as a whole.
+/// The observation of a whole balancer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
-    /// The members that were asked about.
+    /// The members that were queried.
     pub hosts: BTreeMap<HostName, Seen>,
-    /// Servers that take new requests, ours or not, as the balancer itself counts them.
+    /// Servers that take new requests, in the inventory or not, as the balancer itself counts them.
     pub serving: usize,
     /// All of its servers.
     pub total: usize,
 }
 
 impl View {
-    /// What several balancer hosts say together. The one with the fewest servers left counts.
+    /// The observations of several balancer hosts combined. The host with the fewest serving servers counts.
     pub fn together(each: &[(HostName, View)]) -> View {
         if let [(_, only)] = each {
             return only.clone();
@@ -74,7 +74,7 @@ impl View {
         }
     }
 
-    /// Where a host stands; one that was not asked about is unknown.
+    /// The state of a host; one that was not queried is unknown.
     pub fn rotation(&self, host: &HostName) -> Rotation {
         self.hosts.get(host).map_or(Rotation::Unknown, |seen| seen.rotation)
     }
@@ -101,34 +101,34 @@ fn told(balancer: &HostName, seen: &Seen) -> String {
     }
 }
 
-/// One host, as `balancer status` tells of it.
+/// One host in the answer of `balancer status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Standing {
     pub host: HostName,
-    /// The balancer that it stands behind, if there is one.
+    /// The balancer that it is behind, if there is one.
     pub balancer: Option<String>,
     #[serde(flatten)]
     pub seen: Seen,
-    /// The run that took it out and did not put it back.
+    /// The run that drained it and did not enable it.
     pub debt: Option<RunId>,
 }
 
-/// How many servers of a balancer serve.
+/// How many servers of a balancer are in service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Capacity {
     pub balancer: String,
     pub serving: usize,
     pub total: usize,
-    /// How many have to.
+    /// How many must be.
     pub floor: usize,
 }
 
-/// How many servers have to stay in service: `min_in_service`.
+/// How many servers must stay in service: `min_in_service`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Floor {
     Servers(usize),
-    /// Of all servers of the balancer; rounds up. Whole percents: a fraction would round by accident.
+    /// Percent of all servers of the balancer; rounds up. Whole percents: a fraction would round by accident.
     Percent(u8),
 }
 
@@ -149,15 +149,15 @@ impl Floor {
     }
 }
 
-/// Who may be taken out now, and who has to wait until others are back. Both in the order asked.
+/// The hosts that may be drained now, and those that have to wait until others are back; in the requested order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
     pub may: Vec<HostName>,
     pub must_wait: Vec<HostName>,
 }
 
-/// Divides `members` by what the balancer can spare. Members that take no new requests cost nothing;
-/// one that is in rotation somewhere does.
+/// Divides `members` by how many servers the balancer can spare. Members that take no new requests cost nothing;
+/// a member that is in rotation on any balancer host does.
 pub fn room(view: &View, floor: Floor, members: &[HostName]) -> Room {
     let mut spare = view.serving.saturating_sub(floor.of(view.total));
     let mut room = Room::default();
@@ -193,13 +193,13 @@ mod tests {
     #[test]
     fn capacity_is_what_the_balancer_counts() {
         let one = Floor::default();
-        // States of our members, serving and total of the balancer, floor, how many of ours may go.
+        // States of our members, serving and total of the balancer, floor, how many of ours may be drained.
         let table = [
             ("iii", 3, 3, one, "ii."),
             ("i", 1, 1, one, "."),
             ("i", 1, 1, Floor::Servers(0), "i"),
             ("i", 2, 2, one, "i"),
-            // Others' drains are included: the members are not all that there is.
+            // Drains by others are included: the balancer has more servers than these members.
             ("iii", 2, 5, one, "i.."),
             ("ii", 1, 5, one, ".."),
             // Percents round up: 75% of 5 are 4.
@@ -208,12 +208,12 @@ mod tests {
             ("iii", 3, 3, Floor::Percent(100), "..."),
             ("iii", 3, 3, Floor::Percent(0), "iii"),
             ("i", 100, 100, Floor::Percent(7), "i"),
-            // What does not serve costs nothing, whatever is left.
+            // A server that is not in service costs nothing, however few remain.
             ("odu", 1, 4, one, "odu"),
             ("iod", 1, 3, one, ".od"),
             // In rotation on one of the balancer's hosts.
             ("mi", 2, 2, one, "m."),
-            // More wanted than there is.
+            // The floor is higher than the number of servers.
             ("oi", 1, 2, Floor::Servers(5), "o."),
         ];
         for (states, serving, total, floor, wanted) in table {

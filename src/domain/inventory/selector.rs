@@ -2,8 +2,8 @@
 //!
 //! `prod`, `prod.web`, `web:&prod:!web03`, `web[0]` and `web[1:2]` (subscripts), `web[01-20]` (a node
 //! set), `we*`, `~web[12]$`, `@canary`, `all`. Order of evaluation is Ansible's: plain terms are
-//! united, then `&` terms intersect, then `!` terms exclude. Unlike there, a term that names nothing
-//! and a selection that is empty are errors.
+//! united, then `&` terms intersect, then `!` terms exclude. Unlike in Ansible, a term that matches
+//! nothing and an empty selection are errors.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -14,22 +14,22 @@ use super::inventory::{Group, Host, Inventory};
 use crate::domain::base::name::{HostName, clipped, nearest};
 use crate::domain::base::nodeset;
 
-/// Most terms of one selector that are no names of hosts: each may pick the whole fleet.
+/// Most terms of one selector that are not names of hosts: each may select the whole fleet.
 pub const TERM_LIMIT: usize = 256;
 
-/// Most patterns (`~regex`, `we*`) among them: each is tried on every host and group.
+/// Most patterns (`~regex`, `we*`) among them: each is matched against every host and group.
 pub const PATTERN_LIMIT: usize = 16;
 
 /// Longest pattern, in bytes.
 pub const PATTERN_LIMIT_BYTES: usize = 1024;
 
-/// Memory that a pattern may take when it is compiled, in bytes: `x{999}{999}` is short and takes much.
+/// Memory that a compiled pattern may take, in bytes: `x{999}{999}` is short and takes much.
 const PATTERN_SIZE_LIMIT_BYTES: usize = 256 * 1024;
 
 /// How many candidates an error lists before it says "and N more".
 const CANDIDATES_SHOWN: usize = 12;
 
-/// The hosts that `text` picks, each once, in the order in which they were first named.
+/// The hosts that `text` selects, each once, in the order in which they were first named.
 pub fn select(inventory: &Inventory, text: &str) -> Result<Vec<HostName>, String> {
     let mut united: Option<Vec<HostName>> = None;
     let (mut intersections, mut exclusions) = (Vec::new(), Vec::new());
@@ -78,7 +78,7 @@ fn check_terms(inventory: &Inventory, terms: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// Terms are separated by `,`, or by `:` where no comma stands outside of brackets.
+/// Terms are separated by `,`, or by `:` if no comma is outside of brackets.
 fn split(text: &str) -> Result<Vec<String>, String> {
     let separator = if top_level(text).any(|(_, c)| c == ',') { ',' } else { ':' };
     let (mut terms, mut begin) = (Vec::new(), 0);
@@ -108,8 +108,8 @@ fn top_level(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
     })
 }
 
-/// What hosts are called besides their unique names: as written, without their domain, and `FILE.SHORT`.
-/// Gathered once for a whole selector, because a node set may name thousands.
+/// Other names of hosts beside their unique names: the name in the file, the short name, and `FILE.SHORT`.
+/// Collected once for a whole selector, because a node set may name thousands.
 struct Nicknames<'a> {
     inventory: &'a Inventory,
     hosts: OnceCell<HashMap<&'a str, Vec<&'a Host>>>,

@@ -1,4 +1,4 @@
-//! Channels: the ways in which people are told, and what each of them wants to know.
+//! Channels: how people are notified, and what each channel is notified of.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::domain::value::template::{self, Vars};
 use crate::domain::watch::alert::Alert;
 use crate::domain::watch::subject::{REACHABLE, Subject};
 
-/// What the body of a webhook may say of a message; all of it is text.
+/// The fields of a message that the body of a webhook may use; all of them are texts.
 pub const WORDS: [&str; 14] = [
     "channel", "key", "thread", "kind", "subject", "text", "verdict", "set", "check", "group", "hosts",
     "count", "at", "since",
@@ -24,22 +24,22 @@ pub struct Channel {
     pub name: String,
     pub only: Only,
     pub pace: Pace,
-    /// What could not be delivered for so long is given up, and the other channels are told.
+    /// A message that could not be delivered for this long is abandoned, and the other channels are notified.
     pub give_up: Duration,
     pub way: Way,
 }
 
-/// What a channel is about; an empty list is everything.
+/// The filter of a channel; an empty list matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Only {
-    /// With the groups below them.
+    /// Groups, with the groups below them.
     pub groups: Vec<String>,
     pub checks: Vec<String>,
     pub verdicts: Vec<Verdict>,
 }
 
 impl Only {
-    /// True when the channel wants to know of this host and check.
+    /// True when the filter matches this host and check.
     pub fn is_about(&self, alert: &Alert) -> bool {
         let within = |group: &String| {
             alert.group == *group
@@ -49,13 +49,13 @@ impl Only {
             && (self.checks.is_empty() || self.checks.iter().any(|word| names(word, &alert.check)))
     }
 
-    /// True when the channel counts this verdict as trouble.
+    /// True when the channel counts this verdict as a problem.
     pub fn minds(&self, verdict: Verdict) -> bool {
         verdict != Verdict::Ok && (self.verdicts.is_empty() || self.verdicts.contains(&verdict))
     }
 }
 
-/// A bare name stands for all checks that have it: a filter that lets too much through is no silence.
+/// A bare name matches all checks that have it: a filter that matches too much silences nothing.
 fn names(word: &str, subject: &Subject) -> bool {
     match subject {
         Subject::Contact => word == REACHABLE,
@@ -63,16 +63,16 @@ fn names(word: &str, subject: &Subject) -> bool {
     }
 }
 
-/// When a channel is told.
+/// When a channel sends messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// After the first problem: what fails together is told together.
+    /// The wait after the first problem: problems within it are batched into one message.
     pub gather: Duration,
-    /// Between two messages on what has become worse, at least.
+    /// The shortest interval between two messages about problems that became worse.
     pub update_every: Duration,
-    /// While it lasts and nobody has acknowledged it.
+    /// The interval of reminders while a problem lasts and is not acknowledged.
     pub remind_every: Option<Duration>,
-    /// Once a day, at this time: what is open, and what came and went.
+    /// The time of the daily digest: open incidents, and those that started and ended since the last digest.
     pub digest: Option<Time>,
 }
 
@@ -87,17 +87,17 @@ impl Default for Pace {
     }
 }
 
-/// How a message gets there.
+/// How a message is delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     Mail(Mail),
     Webhook(Webhook),
-    /// A command on the machine of rollcall.
+    /// A command on the daemon's machine.
     Command(String),
 }
 
 impl Way {
-    /// The word for it.
+    /// The word for the transport.
     pub fn word(&self) -> &'static str {
         match self {
             Way::Mail(_) => "mail",
@@ -106,7 +106,7 @@ impl Way {
         }
     }
 
-    /// Whatever of it never shows.
+    /// The secrets in it, which are never printed.
     pub fn secrets(&self) -> Vec<&Secret> {
         match self {
             Way::Mail(Mail { by: Transport::Smtp(smtp), .. }) => {
@@ -126,11 +126,11 @@ pub struct Mail {
     pub by: Transport,
 }
 
-/// Who carries mail.
+/// The transport of mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
     Smtp(Smtp),
-    /// A command that reads the mail as it is sent: `/usr/sbin/sendmail -t -i`.
+    /// A command that reads the mail from its input: `/usr/sbin/sendmail -t -i`.
     Sendmail(String),
 }
 
@@ -142,16 +142,16 @@ pub struct Smtp {
     pub tls: Tls,
     /// User and password.
     pub login: Option<(String, Secret)>,
-    /// Whom to trust beside the system's authorities: a file of certificates.
+    /// A file of certificates to trust in addition to the system's authorities.
     pub ca: Option<PathBuf>,
 }
 
-/// Whether the way to a mail server is encrypted.
+/// Whether the connection to a mail server is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
-    /// STARTTLS, or no mail.
+    /// STARTTLS; without it no mail is sent.
     Starttls,
-    /// From the first byte.
+    /// TLS from the first byte.
     Tls,
     None,
 }
@@ -159,17 +159,17 @@ pub enum Tls {
 /// By HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// Whoever knows it can write there, mostly.
+    /// Secret, because most services accept messages from every sender that knows it.
     pub url: Secret,
     pub headers: Vec<(String, String)>,
-    /// JSON whose strings are templates; without one it is `{"text": ...}`, as Slack and its like read it.
+    /// JSON whose strings are templates; without it the body is `{"text": ...}`, which Slack and others read.
     pub body: Option<Value>,
-    /// Signs the body.
+    /// The key that signs the body.
     pub secret: Option<Secret>,
     pub ca: Option<PathBuf>,
 }
 
-/// The body with every string in it rendered: whatever is in a value, JSON stays JSON.
+/// The body with every string in it rendered: no value can break the JSON.
 pub fn fill(body: &Value, words: &Vars) -> Result<Value, String> {
     Ok(match body {
         Value::String(text) => Value::String(template::text(text, words)?),

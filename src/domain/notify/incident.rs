@@ -1,4 +1,4 @@
-//! One incident: who is in trouble, what was told of it, and which message comes next, when.
+//! One incident: the affected hosts, the last message about it, and the kind and time of the next message.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::domain::base::nodeset::fold;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::watch::subject::Subject;
 
-/// Different texts that one message shows; the others are counted.
+/// Most different texts in one message; the others are counted.
 const SEEN_LIMIT: usize = 20;
 
-/// Bytes of what was seen that are shown of each.
+/// Most bytes of each observation in a message.
 const TEXT_LIMIT_BYTES: usize = 1_000;
 
 const WORST_FIRST: [Verdict; 4] = [Verdict::Critical, Verdict::Unknown, Verdict::Warning, Verdict::Ok];
@@ -33,16 +33,16 @@ pub struct Incident {
     pub told: Option<Told>,
 }
 
-/// How one host stands in it.
+/// The state of one host in an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trouble {
     pub state: State,
     pub verdict: Verdict,
     pub text: String,
     pub since: Timestamp,
-    /// Of its last change.
+    /// The time of its last change.
     pub at: Timestamp,
-    /// Who knows, and what they said.
+    /// The operator who acknowledged it, and the reason.
     pub acknowledged: Option<(String, String)>,
 }
 
@@ -54,12 +54,12 @@ pub enum State {
     Flapping,
     Acknowledged,
     Recovered,
-    /// Nobody asks any more.
+    /// No longer watched, or in a downtime.
     Dropped,
 }
 
 impl State {
-    /// True until it has recovered or is nobody's concern any more.
+    /// True until it has recovered or was dropped.
     pub fn is_open(self) -> bool {
         matches!(self, State::Bad | State::Flapping | State::Acknowledged)
     }
@@ -69,32 +69,32 @@ impl State {
     }
 }
 
-/// What was told last.
+/// The last message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Told {
     pub at: Timestamp,
-    /// Messages so far.
+    /// The number of messages so far.
     pub count: u32,
     pub hosts: BTreeMap<HostName, (State, Verdict)>,
 }
 
 impl Incident {
-    /// Ours among all of a channel, for ever.
+    /// The identity of the incident, unique among all incidents of a channel.
     pub fn thread(&self) -> String {
         format!("{}-{}", self.number, self.since.as_second())
     }
 
-    /// True when nobody is in trouble any more.
+    /// True when no host has a problem any longer.
     pub fn is_over(&self) -> bool {
         self.hosts.values().all(|trouble| !trouble.state.is_open())
     }
 
-    /// How a host stood when it was told of last.
+    /// The state of a host in the last message.
     pub fn told_of(&self, host: &HostName) -> Option<(State, Verdict)> {
         self.told.as_ref().and_then(|told| told.hosts.get(host)).copied()
     }
 
-    /// Told so far.
+    /// The number of messages so far.
     pub fn messages(&self) -> u32 {
         self.told.as_ref().map_or(0, |told| told.count)
     }
@@ -130,7 +130,7 @@ impl Incident {
         all.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    /// Another host, a worse verdict, or flapping that began or ended.
+    /// True for another host, a worse verdict, or flapping that started or ended.
     pub fn is_news(&self, host: &HostName, trouble: &Trouble) -> bool {
         let Some((state, verdict)) = self.told_of(host) else { return trouble.state.is_loud() };
         let worse =
@@ -144,7 +144,7 @@ fn after(at: Timestamp, time: std::time::Duration) -> Timestamp {
 }
 
 impl Incident {
-    /// What there is to tell of it now, against what was told before.
+    /// The message to send now, compared with the last one.
     pub fn notice(&self, kind: NoticeKind, at: Timestamp) -> Notice {
         let (incident, is_over) = (self, self.is_over());
         let of_state = |state: State| {
@@ -191,7 +191,7 @@ impl Incident {
         }
     }
 
-    /// It as a line of a digest.
+    /// The incident as a line of a digest.
     pub fn line(&self, until: Option<Timestamp>) -> Ended {
         let hosts = self.hosts.iter();
         let hosts = hosts.filter(|(_, trouble)| until.is_some() || trouble.state.is_open());
@@ -206,7 +206,7 @@ impl Incident {
     }
 }
 
-/// Equal texts folded: the worst first, then what most hosts say; and of how many hosts nothing is shown.
+/// Equal texts folded: the worst first, then those of most hosts; and the number of hosts whose text is left out.
 fn seen(incident: &Incident) -> (Vec<Seen>, usize) {
     let mut alike: BTreeMap<(usize, bool, &str), Vec<&HostName>> = BTreeMap::new();
     for (host, trouble) in incident.hosts.iter().filter(|(_, trouble)| trouble.state.is_open()) {

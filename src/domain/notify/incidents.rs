@@ -1,7 +1,7 @@
-//! Incidents: alerts put together as people want to be told of them. Every channel has incidents of its own.
+//! Incidents: alerts grouped into messages. Every channel has its own incidents.
 //!
-//! Time is an argument: [`Incidents::take`] takes alerts in, [`Incidents::due`] says what is to be told by now, and
-//! [`Incidents::wake`] when that has to be asked again.
+//! Time is an argument: [`Incidents::take`] applies alerts, [`Incidents::due`] returns the messages to send, and
+//! [`Incidents::wake`] the time to call that again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::domain::base::outcome::Verdict;
 use crate::domain::watch::alert::{Alert, AlertChange};
 use crate::domain::watch::subject::Subject;
 
-/// Incidents that a digest names of those that came and went.
+/// Most ended incidents that a digest names.
 const PAST_LIMIT: usize = 100;
 
 /// Check and top-level group.
@@ -30,33 +30,33 @@ pub struct Incidents {
     changed: BTreeSet<Key>,
 }
 
-/// What a channel remembers beside its open incidents.
+/// The memory of a channel beside its open incidents.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Log {
-    /// Incidents so far.
+    /// The number of incidents so far.
     count: u64,
-    /// When the last digest was made, or the first one was first thought of.
+    /// When the last digest was made, or when a digest was first configured.
     digest_from: Option<Timestamp>,
-    /// What ended since then.
+    /// Incidents that ended since then.
     past: Vec<Ended>,
     past_left_out: usize,
 }
 
 impl Incidents {
-    /// As they were left.
+    /// Continues from the stored incidents.
     pub fn resume(open: impl IntoIterator<Item = Incident>, log: Log) -> Incidents {
         let key = |incident: &Incident| (incident.check.clone(), incident.group.clone());
         let open = open.into_iter().map(|incident| (key(&incident), incident)).collect();
         Incidents { open, log, changed: BTreeSet::new() }
     }
 
-    /// Those that are open.
+    /// The open incidents.
     pub fn open(&self) -> impl Iterator<Item = &Incident> {
         self.open.values()
     }
 
-    /// Takes one alert in. What the channel does not ask for, and what changes nothing, is left out.
+    /// Applies one alert. Alerts that the filter of the channel excludes, or that change nothing, are ignored.
     pub fn take(&mut self, channel: &Channel, alert: &Alert) {
         let top = alert.group.split('.').next().unwrap_or_default();
         let key = self.key_of(alert, top);
@@ -82,8 +82,8 @@ impl Incidents {
         }
     }
 
-    /// The incident that the alert belongs to: one that has the host already, even if its group is called
-    /// something else by now, or nothing; or if an earlier build opened it, which did not keep the set of a check.
+    /// The incident of the alert: one that already has the host, even if its group was renamed or
+    /// removed, or if an earlier build opened it, which did not keep the set of a check.
     fn key_of(&self, alert: &Alert, top: &str) -> Key {
         let key = (alert.check.clone(), top.to_string());
         let knows_it = |incident: &Incident| incident.hosts.contains_key(&alert.host);
@@ -98,7 +98,7 @@ impl Incidents {
         found.map_or(key, |(key, _)| key.clone())
     }
 
-    /// What is to be told by now. Asked again, it says nothing twice.
+    /// The messages to send now. A second call returns none of them again.
     pub fn due(&mut self, channel: &Channel, now: Timestamp, zone: &TimeZone) -> Vec<Notice> {
         let mut notices = Vec::new();
         let keys: Vec<Key> = self.open.keys().cloned().collect();
@@ -111,13 +111,13 @@ impl Incidents {
         notices
     }
 
-    /// When something is due next, if nothing happens.
+    /// When the next message is due, if no alert comes before.
     pub fn wake(&self, channel: &Channel, zone: &TimeZone) -> Option<Timestamp> {
         let next = self.open.values().filter_map(|incident| incident.next(&channel.pace)).map(|(at, _)| at);
         next.chain(self.digest_at(&channel.pace, zone)).min()
     }
 
-    /// What has changed since this was asked last; `None` for an incident that is over.
+    /// The incidents that changed since the last call; `None` for one that has ended.
     pub fn take_changed(&mut self) -> Vec<(Key, Option<Incident>)> {
         let changed = std::mem::take(&mut self.changed);
         changed.into_iter().map(|key| (key.clone(), self.open.get(&key).cloned())).collect()
@@ -149,7 +149,7 @@ impl Incidents {
         }
     }
 
-    /// The first time of day that comes after the last digest.
+    /// The first time of the daily digest after the last one.
     fn digest_at(&self, pace: &Pace, zone: &TimeZone) -> Option<Timestamp> {
         let (time, from) = (pace.digest?, self.log.digest_from?);
         let day = from.to_zoned(zone.clone()).date();
@@ -171,7 +171,7 @@ impl Incidents {
         let left_out = std::mem::take(&mut self.log.past_left_out);
         self.log.digest_from = Some(now);
         let open: Vec<Ended> = self.open.values().map(|incident| incident.line(None)).collect();
-        // Nothing to tell is not told: silence is what people expect of a day without trouble.
+        // A day without incidents gets no digest.
         let what = (!open.is_empty() || !past.is_empty()).then_some(What::Digest { open, past, left_out })?;
         Some(Notice { key: format!("digest-{}", now.as_second()), at: now, what })
     }
@@ -186,11 +186,11 @@ fn is_about(incident: &Incident, subject: &Subject) -> bool {
     }
 }
 
-/// How a host stands after an alert; `None` where the channel does not mind.
+/// The state of a host after an alert; `None` if the channel ignores the alert.
 fn trouble(channel: &Channel, alert: &Alert, before: Option<&Trouble>) -> Option<Trouble> {
     let problem = |verdict: Verdict| match channel.only.minds(verdict) {
         true => (State::Bad, verdict),
-        // Better than what this channel wants to know.
+        // The verdict is not among those that this channel reports.
         false => (State::Recovered, verdict),
     };
     let last = before.map_or(Verdict::Warning, |trouble| trouble.verdict);
@@ -210,7 +210,7 @@ fn trouble(channel: &Channel, alert: &Alert, before: Option<&Trouble>) -> Option
         None if state.is_loud() && channel.only.is_about(alert) => true,
         None => return None,
     };
-    // Who was not in trouble any more cannot recover, nor be acknowledged.
+    // A host without an open problem cannot recover, nor be acknowledged.
     if begins && !state.is_loud() {
         return None;
     }

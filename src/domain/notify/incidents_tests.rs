@@ -42,7 +42,7 @@ fn acknowledged() -> AlertChange {
 use AlertChange::{Dropped, FlappingStarted, Recovery};
 use Verdict::{Critical, Warning};
 
-/// What a channel is told in a story, each with its time: the loop asks when it is woken.
+/// The messages of a channel in a story, each with its time; the loop calls again at each wake time.
 fn told(channel: &Channel, alerts: &[Alert], until: i64) -> Vec<(i64, Notice)> {
     let mut incidents = Incidents::default();
     let (mut notices, mut left) = (Vec::new(), alerts.iter().peekable());
@@ -54,7 +54,7 @@ fn told(channel: &Channel, alerts: &[Alert], until: i64) -> Vec<(i64, Notice)> {
         let due = incidents.due(channel, now, &TimeZone::UTC);
         notices.extend(due.into_iter().map(|notice| (now.as_second() - at(0).as_second(), notice)));
         assert_eq!(incidents.due(channel, now, &TimeZone::UTC), [], "nothing twice");
-        // The same after a restart, from what was written.
+        // The same after a restart, from the stored form.
         let written = incidents.open().cloned().collect::<Vec<_>>();
         let log = serde_json::from_str(&serde_json::to_string(&incidents.log).unwrap()).unwrap();
         let read = serde_json::from_str::<Vec<Incident>>(&serde_json::to_string(&written).unwrap()).unwrap();
@@ -356,7 +356,7 @@ fn changes() -> impl Strategy<Value = Vec<Alert>> {
             now += wait;
             alerts.push(alert(now, &format!("w{host}"), change));
         }
-        // In the end everybody is well.
+        // In the end every host is ok.
         alerts.extend((0..4).map(|host| alert(now + 1, &format!("w{host}"), Recovery)));
         alerts
     })
@@ -384,7 +384,7 @@ proptest! {
             prop_assert_eq!(kinds.iter().filter(|kind| **kind == NoticeKind::Opened).count(), 1);
             prop_assert_eq!(kinds.iter().filter(|kind| is_end(kind)).count(), 1);
         }
-        // Opened and over for each; what is told in between is bounded by time, and by what operators say.
+        // One opened and one ended for each; the messages between are bounded by time, and by acknowledgements.
         let lasted = alerts.last().unwrap().at.duration_since(at(0)).as_secs() as usize;
         let said = alerts.iter().filter(|alert| matches!(alert.change, AlertChange::Acknowledged { .. })).count();
         prop_assert!(notices.len() <= 2 * threads.len() + lasted / 300 + lasted / 900 + said + 1, "{}", notices.len());

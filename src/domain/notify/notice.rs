@@ -1,4 +1,4 @@
-//! Notices: what people are told, before it is put into words.
+//! Notices: messages to people, before they are rendered as text.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,13 @@ use crate::domain::watch::subject::Subject;
 /// One message, for one channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
-    /// No two messages of a channel have the same one.
+    /// Unique among the messages of a channel.
     pub key: String,
     pub at: Timestamp,
     pub what: What,
 }
 
-/// What it is about.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum What {
@@ -33,51 +33,51 @@ pub enum What {
     },
     /// Watching has failed inside rollcall, and starts again from the stored state.
     WatchingFailed,
-    /// An operator asked whether messages arrive.
+    /// An operator tests whether messages arrive.
     Test {
         by: String,
     },
 }
 
-/// Why an incident is told of.
+/// Why a message about an incident is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoticeKind {
     Opened,
-    /// Grown or worse.
+    /// More hosts, or worse.
     Update,
     Reminder,
     Acknowledged,
     Recovered,
-    /// Nobody is told any more, and it is as bad as it was: a downtime, or nobody looks any more.
+    /// No further message follows although the problem was not resolved: a downtime, or it is no longer watched.
     Silenced,
 }
 
-/// An incident, as it stood when the message was made.
+/// An incident, as it was when the message was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct About {
     pub kind: NoticeKind,
-    /// The same for all messages on it.
+    /// The same for all messages about it.
     pub thread: String,
-    /// No message on it came before this one.
+    /// True for the first message about it.
     pub first: bool,
     #[serde(flatten)]
     pub check: Subject,
     pub group: String,
     pub since: Timestamp,
-    /// The worst that there is; ok when it is over.
+    /// The worst verdict; ok when the incident is over.
     pub verdict: Verdict,
-    /// Those in trouble; all that were when it is over.
+    /// The hosts with a problem; when the incident is over, all hosts that had one.
     pub hosts: String,
     pub count: usize,
-    /// Hosts of the group; 0 where that is not known.
+    /// The number of hosts in the group; 0 if unknown.
     pub of: usize,
-    /// One of them, for whoever wants to look.
+    /// One of the hosts, for the command that the message suggests.
     pub example: String,
     pub seen: Vec<Seen>,
     /// Hosts whose text is not among `seen`.
     pub not_shown: usize,
-    /// Since the last message: in trouble, ..., and so on; folded.
+    /// Changes since the last message: hosts with a new problem, recovered hosts, and so on; folded.
     pub new: String,
     pub recovered: String,
     pub dropped: String,
@@ -85,13 +85,13 @@ pub struct About {
 }
 
 impl About {
-    /// The key of the first message on it.
+    /// The key of the first message about it.
     pub fn first_key(&self) -> String {
         format!("{}.1", self.thread)
     }
 }
 
-/// What was seen alike on some hosts.
+/// An observation that some hosts share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     pub hosts: String,
@@ -100,7 +100,7 @@ pub struct Seen {
     pub text: String,
 }
 
-/// Hosts of which somebody knows.
+/// Hosts whose problem was acknowledged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Acknowledged {
     pub hosts: String,

@@ -1,11 +1,11 @@
-//! Values in scripts. A value never becomes text of a script: it is assigned to a variable before the script begins, as
+//! Values in scripts. A value never becomes text of a script: it is assigned to a variable before the script starts, as
 //! one quoted word, and the script expands that variable where the template has the value. So the text that a shell
-//! parses is the same whatever the values hold.
+//! parses is the same for all values.
 //!
 //! The scan decides two things: how the expansion is written (bare, in double quotes, in single quotes), and which
 //! places are refused because the shell, or another program, would read the value as code there: arithmetic, `sh -c`,
-//! `eval`, what is piped to a shell. The first cannot make a command of a value when it is wrong; the second can only
-//! know programs by name, and docs/steps.md says so.
+//! `eval`, input of a shell. An error in the first cannot make a command of a value; the second can only
+//! recognize programs by name, and docs/steps.md says so.
 
 mod bare;
 mod interpreter;
@@ -19,18 +19,18 @@ use self::unit::PREFIX;
 pub use self::unit::{Unit, Value};
 use super::shell;
 
-/// Marks in a rendered script where a value goes: `OPEN`, its index, `CLOSE`. Two characters of Unicode's private use
-/// area, which no template of a script may hold.
+/// Marks the place of a value in a rendered script: `OPEN`, its index, `CLOSE`. Two characters of Unicode's private use
+/// area, which no template of a script may contain.
 pub const MARK_OPEN: char = '\u{e0f0}';
-/// Ends what [`MARK_OPEN`] begins.
+/// The end of a mark that starts with [`MARK_OPEN`].
 pub const MARK_CLOSE: char = '\u{e0f1}';
 
-/// Checks the places of values before any of them is known. The error says which place and what to write instead.
+/// Checks the places of values before any value is known. The error says which place and what to write instead.
 pub fn check(units: &[Unit]) -> Result<(), String> {
     scan(units, &[]).map(drop)
 }
 
-/// The script with every mark replaced by the expansion of a variable, and the assignments of these before it.
+/// Replaces every mark in the script by the expansion of a variable, and puts the assignments of these before it.
 pub fn fill(rendered: &str, values: &[Value]) -> Result<String, String> {
     let body = scan(&marked(rendered)?, values)?;
     Ok(assignments(values) + &body)
@@ -50,13 +50,13 @@ fn marked(rendered: &str) -> Result<Vec<Unit>, String> {
     Ok(units)
 }
 
-/// All on one line with the beginning of the script: numbers of lines in messages of the shell stay those of the author.
+/// All on the first line of the script, so that line numbers in messages of the shell are those of the author.
 fn assignments(values: &[Value]) -> String {
     let one = |(at, value): (usize, &Value)| format!("{PREFIX}{at}={}; ", shell::quote(&value.text));
     values.iter().enumerate().map(one).collect()
 }
 
-/// A filled script as its assignments and its own text, for callers that put something between them.
+/// Splits a filled script into its assignments and its own text, for callers that insert something between them.
 pub fn split(script: &str) -> (&str, &str) {
     let mut end = 0;
     let mut at = 0;
@@ -70,7 +70,7 @@ pub fn split(script: &str) -> (&str, &str) {
     script.split_at(end)
 }
 
-/// The length of the word at the beginning that [`shell::quote`] has written.
+/// The length of the first word, as [`shell::quote`] wrote it.
 fn word_length(text: &str) -> Option<usize> {
     if !text.starts_with('\'') {
         return text
@@ -87,7 +87,7 @@ fn word_length(text: &str) -> Option<usize> {
     }
 }
 
-/// A filled script for people: with the values in their places, quoted. What runs is the script itself.
+/// A filled script for people: with the quoted values in their places. The shell runs the script itself.
 pub fn readable(script: &str) -> String {
     let (assigned, body) = split(script);
     let mut shown = body.to_string();
@@ -105,7 +105,7 @@ pub fn readable(script: &str) -> String {
     shown
 }
 
-/// A value as a shell would have to read it within double quotes: what is shown can be typed again.
+/// A value as a shell reads it within double quotes, so that the printed command can be typed again.
 fn in_double_quotes(value: &str) -> String {
     let escaped = |c: char| if "\\\"$`".contains(c) { vec!['\\', c] } else { vec![c] };
     value.chars().flat_map(escaped).collect()

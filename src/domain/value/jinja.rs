@@ -1,5 +1,5 @@
-//! The source of a template, cut into its parts, and the bounds of what is handed to the template engine. The engine
-//! parses and walks chains of operators by recursion: a long one would overflow the stack, which ends the process.
+//! Splits the source of a template into its parts, and bounds the input of the template engine. The engine
+//! parses and walks chains of operators by recursion: a long chain would overflow the stack, which ends the process.
 
 /// Longest source of a template, in bytes.
 pub const SOURCE_LIMIT_BYTES: usize = 1024 * 1024;
@@ -23,8 +23,8 @@ pub enum Part<'a> {
     Tag(&'a str),
 }
 
-/// Cuts a template into its parts, as the engine does: with the white space around `{{-` and `-}}` taken away.
-/// The error says what is not closed, or which bound is passed.
+/// Splits a template into its parts, as the engine does: without the white space around `{{-` and `-}}`.
+/// The error says what is not closed, or which bound is exceeded.
 pub fn parts(source: &str) -> Result<Vec<Part<'_>>, String> {
     if source.len() > SOURCE_LIMIT_BYTES {
         return Err(format!("a template has at most {SOURCE_LIMIT_BYTES} bytes"));
@@ -56,7 +56,7 @@ pub fn parts(source: &str) -> Result<Vec<Part<'_>>, String> {
     Ok(parts)
 }
 
-/// Checks an expression that stands alone, as in `when`.
+/// Checks a single expression, as in `when`.
 pub fn check_expression(expression: &str) -> Result<(), String> {
     check_bounds(&[Part::Expression(expression)])
 }
@@ -75,7 +75,7 @@ fn push_text<'a>(parts: &mut Vec<Part<'a>>, text: &'a str, (start, end): (bool, 
     }
 }
 
-/// What stands up to the closing braces, and what is behind them. Braces within quotes close nothing.
+/// The text up to the closing braces, and the text behind them. Braces within quotes close nothing.
 fn cut<'a>(kind: &str, inside: &'a str) -> Result<(&'a str, &'a str), String> {
     let close = match kind {
         "{{" => "}}",
@@ -98,7 +98,7 @@ fn cut<'a>(kind: &str, inside: &'a str) -> Result<(&'a str, &'a str), String> {
     Err(format!("`{kind}` is not closed by `{close}`"))
 }
 
-/// The text up to `{% endraw %}`, what is behind that, and whether white space behind it is taken away.
+/// The text up to `{% endraw %}`, the text behind it, and whether white space behind it is removed.
 fn raw(text: &str) -> Result<(&str, &str, bool), String> {
     for (at, _) in text.match_indices("{%") {
         if let Some((length, before, behind)) = endraw(&text[at..]) {
@@ -109,7 +109,7 @@ fn raw(text: &str) -> Result<(&str, &str, bool), String> {
     Err("`{% raw %}` is not closed by `{% endraw %}`".into())
 }
 
-/// The length of the tag at the beginning, and on which sides it takes white space away.
+/// The length of the tag at the start, and on which sides it removes white space.
 fn endraw(text: &str) -> Option<(usize, bool, bool)> {
     let inside = text.strip_prefix("{%")?;
     let bare =
@@ -142,12 +142,12 @@ fn check_bounds(parts: &[Part<'_>]) -> Result<(), String> {
     Ok(())
 }
 
-/// The word that a tag begins with.
+/// The first word of a tag.
 pub fn first_word(tag: &str) -> &str {
     tag.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
 }
 
-/// True for tags that an `end...` closes.
+/// True for tags that need an `end...`.
 pub fn opens(word: &str, tag: &str) -> bool {
     let is_block = ["if", "for", "with", "filter", "autoescape", "macro", "call", "block"].contains(&word);
     is_block || (word == "set" && !tag.contains('='))
@@ -172,7 +172,7 @@ fn operators(expression: &str) -> usize {
             continue;
         }
         if c.is_alphanumeric() || c == '_' {
-            // Longer words are no operators.
+            // Longer words are not operators.
             if word.len() < 8 {
                 word.push(c);
             }

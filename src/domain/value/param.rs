@@ -1,4 +1,4 @@
-//! Parameters of tasks: what may be given on the command line, and what it is to templates.
+//! Parameters of tasks: the values that the command line may give, and their types in templates.
 
 use regex::Regex;
 use serde_json::Value;
@@ -10,29 +10,29 @@ use crate::domain::base::name::nearest;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Param {
     pub kind: ParamKind,
-    /// What the whole value has to match.
+    /// The pattern that the whole value must match.
     pub pattern: Option<String>,
     /// Makes the parameter optional.
     pub default: Option<String>,
-    /// The value never shows, and is kept in memory for the run alone.
+    /// The value is never printed, and is kept only in memory, for the run.
     pub secret: bool,
-    /// For people who have to give it.
+    /// For the operators who give it.
     pub description: String,
 }
 
-/// What a parameter is.
+/// The type of a parameter.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum ParamKind {
     #[default]
     Text,
     Number,
     Bool,
-    /// One of these.
+    /// One of these texts.
     Choice(Vec<String>),
 }
 
 impl Param {
-    /// Why `value` cannot be given as `name`. It is not told of a secret one.
+    /// Why `value` cannot be given as `name`. The error does not contain a secret value.
     pub fn check(&self, name: &str, value: &str) -> Result<(), String> {
         let shown = if self.secret { HIDDEN } else { value };
         if let Some(pattern) = &self.pattern {
@@ -53,7 +53,7 @@ impl Param {
         }
     }
 
-    /// A value that was checked, as templates see it.
+    /// A checked value with its type, for templates.
     pub fn value(&self, text: &str) -> Value {
         let typed = match self.kind {
             ParamKind::Number => number(text),
@@ -69,7 +69,7 @@ fn number(text: &str) -> Option<Value> {
     whole.or_else(|| text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from))
 }
 
-/// Why the whole of a value does not match; `shown` is how the value is told.
+/// Why the whole value does not match; the message contains `shown` instead of the value.
 fn check_pattern(name: &str, value: &str, shown: &str, pattern: &str) -> Result<(), String> {
     let regex =
         Regex::new(&format!("^(?:{pattern})$")).map_err(|error| format!("param `{name}`: {error}"))?;

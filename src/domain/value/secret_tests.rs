@@ -1,5 +1,5 @@
-//! The promise of the redactor: any secret, in any form, anywhere in any text, cut into any pieces, never
-//! comes out.
+//! The promise of the redactor: no secret, in any form, anywhere in any text, cut into any pieces, is ever
+//! printed.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ fn masks(secrets: &[&str]) -> Masks {
     Masks::new(&secrets).unwrap()
 }
 
-/// The output of a stream that is given `text` cut at `cuts`.
+/// The output of a stream for `text` cut at `cuts`.
 fn streamed(masks: &Masks, text: &[u8], cuts: &[usize]) -> Vec<u8> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (text.len() + 1)).chain([0, text.len()]).collect();
     cuts.sort_unstable();
@@ -80,7 +80,7 @@ fn secrets_that_overlap_are_hidden_whole() {
         assert_eq!(streamed(&masks, b"-abcdefghij-", &[cut]), b"-***-");
         assert_eq!(streamed(&masks, b"-xxabcdefgh-", &[cut, cut + 2]), b"-***gh-");
     }
-    // What is held back stays short, whatever comes.
+    // The held text stays short for any input.
     let mut stream = self::masks(&["aaaa"]).stream();
     let mut out = Vec::new();
     for _ in 0..1000 {

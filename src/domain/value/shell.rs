@@ -1,8 +1,8 @@
-//! The one place where values become part of a shell command. POSIX `sh` is all that is assumed.
+//! The one place where values become part of a shell command. It assumes only POSIX `sh`.
 
-/// One word that `sh` reads back as exactly these bytes.
+/// One word that `sh` reads as exactly these bytes.
 ///
-/// NUL cannot be passed to any command; `domain::template` refuses it before it gets here.
+/// NUL cannot be passed to any command; `domain::template` refuses it before.
 pub fn quote(word: &str) -> String {
     if is_plain(word) {
         return word.to_string();
@@ -10,7 +10,7 @@ pub fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// True when no shell gives any character of `word` a meaning, wherever it stands.
+/// True when no shell gives any character of `word` a meaning, in any position.
 pub fn is_plain(word: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     !word.is_empty() && word.chars().all(plain)
@@ -21,17 +21,17 @@ pub fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// Puts words together again that [`for_login`] has sent: where `$0` stands in one, it is the end of a line.
+/// Restores words that [`for_login`] has sent: `$0` in a word is the end of a line.
 pub const TOGETHER: &str = r#"for w do shift; case $w in *"$0"*) w=$(printf %s "$w" | tr "$0" "\\012") ;; esac; set -- "$@" "$w"; done; exec "$@""#;
 
-/// A command for a login's shell, whatever that is: `sh`, `csh` and `fish` read it alike. None of them agree on
-/// how the end of a line is quoted, so another character stands for it on the way.
+/// A command for any login shell: `sh`, `csh` and `fish` read it alike. They do not agree on
+/// how to quote the end of a line, so another character replaces it on the way.
 pub fn for_login<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let words: Vec<&str> = words.into_iter().collect();
     if !words.iter().any(|word| word.contains('\n')) {
         return format!("exec {}", login_words(words));
     }
-    // Control characters are rare, and all of them at once are no text. Tabs and the like are left alone.
+    // Control characters are rare, and no text contains all of them. Tabs and the like are not used.
     let mut marks = ('\u{1}'..='\u{8}').chain('\u{e}'..='\u{1f}');
     let mark =
         marks.find(|mark| !words.iter().any(|word| word.contains(*mark))).unwrap_or('\u{1}').to_string();

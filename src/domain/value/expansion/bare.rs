@@ -4,7 +4,7 @@ use super::scan::{Before, HereDoc, Place, Scanner};
 use super::unit::Unit;
 use super::words::{Command, Word};
 
-/// Longest delimiter of a here-document that is followed.
+/// Longest delimiter of a here-document that is accepted.
 const DELIMITER_LIMIT_BYTES: usize = 100;
 
 impl Scanner<'_> {
@@ -41,12 +41,12 @@ impl Scanner<'_> {
     }
 
     pub(super) fn dollar(&mut self, before: Before) {
-        // What a command prints is judged where its values are; what a variable holds cannot be followed.
+        // Output of a command is checked where its values are; the content of a variable cannot be followed.
         let is_variable =
             self.peek().is_some_and(|next| next.is_ascii_alphanumeric() || "_{@*".contains(next));
         self.code_reads_variable |= is_variable && self.commands.iter().any(Command::reads_code);
         self.command().letter('$');
-        // `$$` is a parameter of its own: a second one begins nothing.
+        // `$$` is a parameter of its own: its second `$` starts no expansion.
         self.before = if before == Before::Dollar { Before::Other } else { Before::Dollar };
     }
 
@@ -78,7 +78,7 @@ impl Scanner<'_> {
         self.enter(Place::Arithmetic(2));
     }
 
-    /// At the top it ends a pattern of `case`.
+    /// At the top level it ends a pattern of `case`.
     pub(super) fn closing(&mut self) {
         let nested = matches!(self.place(), Place::Substitution | Place::Parenthesis);
         let is_group = *self.place() == Place::Parenthesis;
@@ -119,7 +119,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Ends the command, and begins another one.
+    /// Ends the command, and starts another one.
     pub(super) fn end_command(&mut self) -> Command {
         self.word_end();
         let ended = std::mem::take(self.command());
@@ -153,7 +153,7 @@ impl Scanner<'_> {
     pub(super) fn redirection(&mut self, c: char) {
         let command = self.command();
         if command.word.text.bytes().all(|b| b.is_ascii_digit()) && !command.word.has_value {
-            // The number of a file: `2>`.
+            // A file descriptor: `2>`.
             command.word = Word::default();
         }
         self.word_end();
@@ -170,7 +170,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Takes the next character as it is.
+    /// Takes the next character unchanged.
     pub(super) fn take(&mut self) -> Option<char> {
         let c = self.peek()?;
         self.at += 1;

@@ -50,7 +50,7 @@ fn a_value_is_the_expansion_of_a_variable() {
     assert_eq!(template::script("echo a", &BTreeMap::new()), Ok("echo a".into()));
 }
 
-/// Whatever a value holds, each shell prints the same bytes back, or the script is not loaded at all.
+/// For any value, each shell prints the same bytes back, or the script is refused at load time.
 #[test]
 fn values_arrive_as_they_are_in_every_shell() {
     let values = [
@@ -236,7 +236,7 @@ fn a_place_that_is_no_place_for_a_value_is_a_mistake_whatever_the_value() {
     }
 }
 
-/// Some shells evaluate what `[` compares as numbers: `a[$(id)]` would be run.
+/// Some shells evaluate the operands of a numeric `[`: `a[$(id)]` would run.
 #[test]
 fn what_is_compared_as_a_number_is_one() {
     for script in ["[ @ -gt 5 ]", "test 5 -lt @", "[ $(echo @) -eq 1 ]", "[ \"x@\" -eq 1 ] || true"] {
@@ -252,7 +252,7 @@ fn what_is_compared_as_a_number_is_one() {
     assert!(rendered("[ @ = b ]", "a[$(id)]").is_ok() && rendered("[ @ -gt 5 ]", "-7").is_ok());
 }
 
-/// A value may be in a variable: no code of another program is built from one in a script that holds values.
+/// A value may be in a variable: a script that holds values must not build code of another program from variables.
 #[test]
 fn no_code_is_built_from_variables_in_a_script_that_holds_values() {
     for script in [

@@ -1,4 +1,4 @@
-//! Programs that read one of their arguments, or their input, as code. A value there is code, too, however well the shell
+//! Programs that read one of their arguments, or their input, as code. A value there is code, too, even if the shell
 //! quotes it; [`super::words`] refuses it. The list cannot be complete: docs/steps.md says so.
 
 use std::ops::Range;
@@ -9,13 +9,13 @@ pub(super) struct Interpreter {
     names: &'static [&'static str],
     /// Letters of options whose argument is code.
     code: &'static str,
-    /// Letters of options that take an argument that is no code.
+    /// Letters of options whose argument is not code.
     with_value: &'static str,
-    /// Letters of other options. Behind an option that is not known nothing is certain, where code stands by position.
+    /// Letters of other options. After an unknown option the position of code is uncertain.
     flags: &'static str,
-    /// The arguments, counted from 1 and without options, that are code where no option was.
+    /// The positions of code, counted from 1 without options, if no option names the code.
     positions: Range<usize>,
-    /// How many arguments by position it has when it reads no code from its input.
+    /// The number of positional arguments from which it no longer reads code from its input.
     enough: usize,
 }
 
@@ -94,7 +94,7 @@ static INTERPRETERS: [Interpreter; 20] = [
     by_option(&["gtar", "bsdtar"], "I", "CfTX"),
 ];
 
-/// Programs that run the command in their arguments: a program whose code stands by position may follow.
+/// Programs that run the command in their arguments: another interpreter may follow.
 const CARRIERS: [&str; 36] = [
     "builtin",
     "busybox",
@@ -134,18 +134,18 @@ const CARRIERS: [&str; 36] = [
     "xargs",
 ];
 
-/// Builtins that read the names of variables, and evaluate the subscript of a name (`a[$(id)]`).
+/// Builtins that read names of variables, and evaluate the subscript of a name (`a[$(id)]`).
 const NAME_READERS: [&str; 10] =
     ["declare", "export", "getopts", "local", "mapfile", "read", "readarray", "readonly", "typeset", "unset"];
 
-/// The interpreter of this name, whatever its folder and version: `/usr/bin/python3.11`.
+/// The interpreter of this name, in any folder and version: `/usr/bin/python3.11`.
 pub(super) fn interpreter(word: &str) -> Option<&'static Interpreter> {
     let name = base_name(word);
     let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     INTERPRETERS.iter().find(|one| one.names.contains(&name) || one.names.contains(&plain))
 }
 
-/// True where another command may follow among the arguments.
+/// True if another command may follow among the arguments.
 pub(super) fn is_carrier(word: &str) -> bool {
     CARRIERS.contains(&base_name(word))
 }
@@ -160,27 +160,27 @@ fn base_name(word: &str) -> &str {
 }
 
 impl Interpreter {
-    /// True where an option says what is code: then the name may be anywhere among the words.
+    /// True if an option names the code: then the name of the program may be anywhere among the words.
     pub(super) fn is_told_by_options(&self) -> bool {
         self.positions == NONE
     }
 }
 
-/// How far the arguments of an interpreter have been read.
+/// The state of reading an interpreter's arguments.
 #[derive(Clone, Debug)]
 pub(super) struct Arguments {
     of: &'static Interpreter,
     next: Next,
     positional: usize,
-    /// An option has brought the code: no argument by position is code any more.
+    /// An option has named the code: no positional argument is code any longer.
     has_code: bool,
-    /// An option that is not known: the code may be anywhere.
+    /// An unknown option: the code may be at any position.
     is_uncertain: bool,
     /// `-s` or `-`: it reads its input.
     wants_input: bool,
 }
 
-/// What the next argument is.
+/// The kind of the next argument.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Next {
     Any,
@@ -200,11 +200,11 @@ impl Arguments {
         }
     }
 
-    /// Takes one whole argument.
+    /// Reads one whole argument.
     pub(super) fn take(&mut self, word: &str) {
         self.wants_input |= word == "-" || word == "-s";
         match self.next {
-            // `sh -c -e CODE`: options may stand before the code.
+            // `sh -c -e CODE`: options may come before the code.
             Next::Code if is_option(word) => return,
             Next::Code | Next::Value => return self.next = Next::Any,
             Next::Any => {}
@@ -224,14 +224,14 @@ impl Arguments {
         let (letter, is_short) = (letters.next().unwrap_or('-'), letters.next().is_none());
         if self.of.with_value.contains(letter) {
             self.next = if is_short { Next::Value } else { Next::Any };
-            // `-f FILE` of awk and sed is a program as well.
+            // The FILE of `-f FILE` of awk and sed is the program.
             self.has_code |= letter == 'f' && self.of.positions == FIRST;
         } else if word != "--" && !word[1..].chars().all(|letter| self.of.flags.contains(letter)) {
             self.is_uncertain = true;
         }
     }
 
-    /// True when the argument that begins with `begun` is code.
+    /// True when the argument that starts with `begun` is code.
     pub(super) fn is_code(&self, begun: &str) -> bool {
         match self.next {
             Next::Code => true,
@@ -242,7 +242,7 @@ impl Arguments {
         }
     }
 
-    /// True when nothing but its input is its program.
+    /// True when its input is its program.
     pub(super) fn reads_input(&self) -> bool {
         let lacks_code = !self.has_code && self.positional < self.of.enough;
         lacks_code || (self.wants_input && !self.has_code)

@@ -79,7 +79,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Shells agree on quotes here only where they hold nothing of a meaning.
+    /// Shells agree on quotes here only if the quoted text has no special characters.
     pub(super) fn braces_quote(&mut self, c: char, quote: char) {
         match c {
             c if c == quote => self.leave(),
@@ -103,7 +103,7 @@ impl Scanner<'_> {
 
     pub(super) fn set_arithmetic(&mut self, depth: usize) {
         if depth == 0 {
-            // `$(( (1) ) )` is no arithmetic; and it is none of ours to tell.
+            // `$(( (1) ) )` is not arithmetic; the scan does not decide what it is.
             if self.last != ')' {
                 self.doubt("after `((` that is not closed by `))`");
             }

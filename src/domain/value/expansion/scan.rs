@@ -1,13 +1,13 @@
-//! Follows a script character by character, and says of each value where it stands.
+//! Reads a script character by character, and finds the place of each value.
 
 use super::unit::{PREFIX, Unit, Value};
 use super::words::{CODE, Command};
 
-/// Deepest nesting of quotes and substitutions that is followed: no script needs more, and each block of a template
+/// Deepest nesting of quotes and substitutions that is accepted: no script needs more, and each block of a template
 /// compares all of it.
 const DEPTH_LIMIT: usize = 64;
 
-/// Where in a script a character stands.
+/// The place of a character in a script.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Place {
     Bare,
@@ -41,13 +41,13 @@ pub(super) struct HereDoc {
     pub(super) strips: bool,
     /// The delimiter was quoted: nothing is expanded in it.
     pub(super) quoted: bool,
-    /// A program reads it that takes it as text: `cat`, `tee`.
+    /// The reading program takes it as text: `cat`, `tee`.
     pub(super) is_text: bool,
     pub(super) line: String,
     pub(super) in_braces: bool,
 }
 
-/// What stands directly before.
+/// The character directly before.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Before {
     Other,
@@ -63,7 +63,7 @@ pub(super) enum Form {
     Single,
 }
 
-/// What has to be the same on all ways through a template.
+/// The state that must be the same on all paths through a template.
 type State = (Vec<Place>, bool, Option<&'static str>, usize);
 
 pub(super) struct Scanner<'a> {
@@ -72,17 +72,17 @@ pub(super) struct Scanner<'a> {
     pub(super) values: &'a [Value],
     pub(super) out: String,
     pub(super) places: Vec<Place>,
-    /// One for each place that reads like bare text.
+    /// One for each open place that reads like bare text.
     pub(super) commands: Vec<Command>,
     pub(super) before: Before,
     pub(super) last: char,
     pub(super) comment: bool,
-    /// From here on nothing is sure, because shells read this in different ways.
+    /// From here on nothing is certain, because shells read this in different ways.
     pub(super) doubtful: Option<&'static str>,
-    /// Begun on this line; their text begins on the next one.
+    /// Opened on this line; their text starts on the next one.
     pub(super) heredocs: Vec<HereDoc>,
     pub(super) blocks: Vec<State>,
-    /// Groups of commands that are open (`{`, `if`, `(`), and whether a value is in their output.
+    /// Open groups of commands (`{`, `if`, `(`), and whether a value is in their output.
     pub(super) groups: Vec<bool>,
     pub(super) fault: Option<String>,
     /// A variable is in the code of another program: `eval "$x"`.
@@ -156,7 +156,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// What was found wrong with a command that has ended.
+    /// The fault of a command that has ended.
     pub(super) fn check_fault(&mut self) -> Result<(), String> {
         match self.fault.take() {
             Some(why) => Err(format!("a value cannot be {why}")),
@@ -213,7 +213,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// What the template will put here is not known; it is taken for a part of a word.
+    /// The text here is known only after rendering; it counts as part of a word.
     pub(super) fn unknown(&mut self) {
         self.after_value();
         self.command().letter('?');
@@ -223,7 +223,7 @@ impl Scanner<'_> {
         self.before = Before::Other;
         self.last = 'v';
         if let Some(Place::Here(heredoc)) = self.places.last_mut() {
-            // No delimiter holds it: a line with a value ends no here-document.
+            // No delimiter contains it: a line with a value ends no here-document.
             heredoc.line.push('\0');
         }
     }
@@ -248,7 +248,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Takes the character behind a backslash with it. A value there would be read with the backslash.
+    /// Takes the character behind a backslash with it. A value there would be joined with the backslash.
     pub(super) fn escape(&mut self) {
         match self.peek() {
             Some(next) => {
@@ -308,7 +308,7 @@ impl Scanner<'_> {
         Ok(form)
     }
 
-    /// Commands around a substitution that holds a value: it may be in what the substitution prints.
+    /// Checks the commands around a substitution with a value: its output may contain the value.
     fn around(&mut self, value: Option<&Value>) -> Result<(), String> {
         let nested =
             self.places.iter().filter(|place| matches!(place, Place::Substitution | Place::Parenthesis));
@@ -326,7 +326,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// A value is in the output of all groups that are open.
+    /// A value is in the output of all open groups.
     fn print_value(&mut self) {
         self.groups.iter_mut().for_each(|prints| *prints = true);
     }
@@ -348,7 +348,7 @@ impl Scanner<'_> {
     }
 }
 
-/// Places in which, however deep, a value would be read by the shell once more.
+/// Places in which, at any depth, the shell would read a value once more.
 fn check_place(place: &Place) -> Result<(), String> {
     match place {
         Place::Braces | Place::BracesQuote(_) => Err(format!("in `${{...}}`; {ASSIGN}")),

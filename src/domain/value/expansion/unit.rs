@@ -1,13 +1,13 @@
 //! Parts of a script, and the values that it expands.
 
-/// What variables are called.
+/// The prefix of variables.
 pub(super) const PREFIX: &str = "rollcall_";
 
 /// A value for a script.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Value {
     pub text: String,
-    /// The template says that it may be an option: `{{ flags | option }}`.
+    /// The template allows it to be an option: `{{ flags | option }}`.
     pub may_be_option: bool,
 }
 
@@ -15,11 +15,11 @@ pub struct Value {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Unit {
     Char(char),
-    /// A value, by its index; not known yet where there is none of it.
+    /// A value, by its index; its value is still unknown if there is none with that index.
     Value(usize),
     /// Script text that is known only when the template is rendered.
     Unknown,
-    /// A block of the template begins here.
+    /// A block of the template starts here.
     Open,
     /// The other branch of the block.
     Between,

@@ -1,9 +1,9 @@
-//! The words of one command of a script, as far as they decide what becomes of a value.
+//! The words of one command of a script, as far as they decide how a value is read.
 
 use super::interpreter::{Arguments, interpreter, is_carrier, reads_names};
 use super::unit::Value;
 
-/// Kept of a word, in bytes: names of programs and options are shorter.
+/// Most bytes of a word that are kept: names of programs and options are shorter.
 const WORD_KEPT_BYTES: usize = 256;
 
 const KEYWORDS: [&str; 20] = [
@@ -11,11 +11,11 @@ const KEYWORDS: [&str; 20] = [
     "until", "while", "{", "}", "coproc", "function",
 ];
 
-/// Keywords whose first words are no command; it begins behind one of [`BEGINNERS`].
+/// Keywords whose first words are not a command; the command starts behind one of [`BEGINNERS`].
 const OPENERS: [&str; 4] = ["for", "select", "function", "coproc"];
 const BEGINNERS: [&str; 2] = ["do", "{"];
 
-/// Builtins before another one, which they change nothing of.
+/// Builtins before another one, which do not change its meaning.
 const PREFIXES: [&str; 3] = ["builtin", "command", "exec"];
 
 /// Commands that print their arguments, or parts of them.
@@ -27,7 +27,7 @@ const NUMERIC: [&str; 6] = ["-eq", "-ge", "-gt", "-le", "-lt", "-ne"];
 /// Variables whose values shells and programs run.
 const RUN_VARIABLES: [&str; 6] = ["BASH_ENV=", "ENV=", "GIT_SSH_COMMAND=", "PROMPT_COMMAND=", "PS1=", "PS4="];
 
-/// Programs whose `-c` is no code, although words with blanks may follow it.
+/// Programs whose `-c` is not code, although words with blanks may follow it.
 const PLAIN_C: [&str; 10] = ["cc", "curl", "egrep", "fgrep", "gcc", "grep", "head", "tail", "tar", "wc"];
 
 /// A simple command, as far as it was read.
@@ -39,20 +39,20 @@ pub(super) struct Command {
     pub(super) is_case: bool,
     /// The next word is a file that is read or written.
     pub(super) redirects: bool,
-    /// The next word is what the command reads: `<<<`.
+    /// The next word is the input of the command: `<<<`.
     pub(super) is_input: bool,
     /// A value is on its standard input.
     pub(super) reads_value: bool,
-    /// A value is in what it prints.
+    /// A value is in its output.
     pub(super) prints_value: bool,
     name: String,
     last: String,
     words: usize,
-    /// `--` came: what follows are no options.
+    /// `--` was read: no options follow.
     options_ended: bool,
     is_opener: bool,
     interpreter: Option<Arguments>,
-    /// `declare -i`: it evaluates what it is given.
+    /// `declare -i`: it evaluates its arguments.
     evaluates: bool,
     compares_numbers: bool,
     has_odd_number: bool,
@@ -80,24 +80,24 @@ impl Command {
         }
     }
 
-    /// True once the program is known, and runs code.
+    /// True once the program is known to run code.
     pub(super) fn is_interpreter(&self) -> bool {
         self.interpreter.is_some()
     }
 
-    /// True where the word that is being read is code.
+    /// True if the present word is code.
     pub(super) fn reads_code(&self) -> bool {
         !self.redirects
             && self.interpreter.as_ref().is_some_and(|arguments| arguments.is_code(&self.word.text))
     }
 
-    /// The keyword that the word is, where one can stand.
+    /// The word as a keyword, if a keyword may be here.
     pub(super) fn keyword(&self) -> Option<&str> {
         let is_keyword = self.words == 0 && !self.word.has_value && !self.redirects;
         Some(self.word.text.as_str()).filter(|word| is_keyword && KEYWORDS.contains(word))
     }
 
-    /// Takes the word that has ended. An error where a value in it would be code.
+    /// Reads the word that has ended. An error if a value in it would be code.
     pub(super) fn end_word(&mut self) -> Result<(), String> {
         if !self.word.begun {
             return Ok(());
@@ -116,7 +116,7 @@ impl Command {
             *self = Command::default();
             return Ok(());
         }
-        // No command is called like an option: `time -p`.
+        // No command has the name of an option: `time -p`.
         if self.words == 0 && (is_assignment(&word.text) || (word.text.starts_with('-') && !word.has_value)) {
             return Ok(());
         }
@@ -125,7 +125,7 @@ impl Command {
         Ok(())
     }
 
-    /// A word with blanks behind `-c`, `--command` and the like is code for most programs, whatever they are.
+    /// For most programs, a word with blanks behind `-c`, `--command` and the like is code.
     fn check_code_option(&self, word: &Word) -> Result<(), String> {
         let short = self.last.starts_with('-') && !self.last.starts_with("--") && self.last.ends_with('c');
         let is_code = short && self.last.len() <= 4 && !PLAIN_C.contains(&self.base_name());
@@ -160,7 +160,7 @@ impl Command {
         self.last = word.to_string();
     }
 
-    /// What is wrong with the whole command, once it has ended.
+    /// The fault of the whole command, once it has ended.
     pub(super) fn end(&self) -> Result<(), String> {
         let reads_code = self.reads_value && self.interpreter.as_ref().is_some_and(Arguments::reads_input);
         let builds_code = self.reads_value && self.base_name() == "xargs" && self.interpreter.is_some();
@@ -192,12 +192,12 @@ impl Command {
         Ok(())
     }
 
-    /// The word is a value, or what a command has made of one.
+    /// The word is a value, or the output of a command with a value.
     pub(super) fn compare_value(&mut self, value: Option<&Value>) {
         self.has_odd_number |= value.is_some_and(|value| !is_number(&value.text));
     }
 
-    /// True where the arguments are in the output.
+    /// True if the arguments are in the output.
     pub(super) fn prints_arguments(&self) -> bool {
         PRINTERS.contains(&self.base_name())
     }
@@ -229,7 +229,7 @@ impl Command {
         Ok(())
     }
 
-    /// Refuses what the command would not take as it is.
+    /// Refuses a value that the command would not take unchanged.
     pub(super) fn take_value(&mut self, value: Option<&Value>) -> Result<(), String> {
         let is_first = self.word.text.is_empty();
         self.hold_value()?;
@@ -248,7 +248,7 @@ impl Command {
                  {{{{ ... | option }}}} where an option is meant, or where {name} reads none"
             ));
         }
-        // What the value holds is in no code: only where a word begins and which program it is are of interest.
+        // The value is not in code: it matters only where a word starts and which program it names.
         let kept = value.text.chars().take(WORD_KEPT_BYTES).filter(|c| !c.is_whitespace());
         kept.for_each(|c| self.letter(c));
         Ok(())
@@ -259,7 +259,7 @@ pub(super) const CODE: &str = "in the code of another program (sh -c, eval, awk,
                     argument behind the code, as in sh -c 'echo \"$1\"' sh {{ ... }}, or {{ ... | script }} for what is \
                     configured as code";
 
-/// A whole number, as `test` compares them.
+/// A whole number, as in a comparison of `test`.
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
