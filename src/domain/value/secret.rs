@@ -1,4 +1,4 @@
-//! Secrets: values that never show, and the redactor that takes them out of whatever is printed, in every
+//! Secrets: values that are never printed, and the redactor that removes them from all output, in every
 //! form in which programs print them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,28 +13,28 @@ use zeroize::Zeroizing;
 
 use super::shell;
 
-/// What is printed in the place of a secret.
+/// Printed in place of a secret.
 pub const HIDDEN: &str = "***";
 
-/// Shortest secret: a shorter one stands in half of all texts, and hiding it would hide them.
+/// Shortest secret: a shorter one is part of many texts, and hiding it would make them unreadable.
 pub const SHORTEST_BYTES: usize = 4;
 
-/// Longest secret; a key and its certificates fit in.
+/// Longest secret; a key with its certificates fits.
 pub const LONGEST_BYTES: usize = 16 * 1024;
 
-/// Shortest line of a secret of several lines that is hidden by itself, and the shortest piece of base64.
+/// Shortest line of a multi-line secret that is hidden separately, and the shortest piece of base64.
 const SHORTEST_PIECE_BYTES: usize = 6;
 
-/// Where programs break the lines of base64: `openssl` and PEM, and everybody else.
+/// The line widths of base64: 64 of `openssl` and PEM, and 76 of most other programs.
 const BASE64_COLUMNS: [usize; 2] = [64, 76];
 
-/// A text that never shows: no `Display`, no serialization, `***` for debugging; wiped when the last copy is
+/// A text that is never printed: no `Display`, no serialization, `***` for debugging; wiped when the last copy is
 /// dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
-    /// A secret that can be hidden. The error says why this one cannot, and does not hold it.
+    /// A secret that can be hidden. The error says why this one cannot, without its text.
     pub fn new(text: impl Into<String>) -> Result<Secret, String> {
         let text = Zeroizing::new(text.into());
         let bytes = text.len();
@@ -67,10 +67,10 @@ impl fmt::Debug for Secret {
 /// Secrets by name, as templates of steps read them.
 pub type SecretVars = BTreeMap<String, Secret>;
 
-/// Finds secrets in text and puts [`HIDDEN`] in their place. Without any it costs nothing.
+/// Finds secrets in text and replaces them with [`HIDDEN`]. Without secrets it costs nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Masks {
-    /// Each is a set of its own, so that adding a few need not sort many anew.
+    /// Each part is a separate set, so that adding a few secrets need not sort many again.
     parts: Vec<Arc<Part>>,
 }
 
@@ -91,14 +91,14 @@ impl Part {
     fn new(forms: BTreeSet<Vec<u8>>) -> Result<Part, String> {
         let forms: Vec<Zeroizing<Vec<u8>>> = forms.into_iter().map(Zeroizing::new).collect();
         let find = AhoCorasick::builder()
-            // Of secrets that overlap, the first alone would leave the end of the second.
+            // If secrets overlap, hiding only the first would leave the end of the second.
             .match_kind(MatchKind::Standard)
             .build(forms.iter().map(|form| form.as_slice()))
             .map_err(|error| format!("there are too many secrets: {error}"))?;
         Ok(Part { longest: forms.iter().map(|form| form.len()).max().unwrap_or_default(), forms, find })
     }
 
-    /// True when a form begins with `start` and goes on behind it.
+    /// True when a form starts with `start` and is longer.
     fn may_go_on(&self, start: &[u8]) -> bool {
         let at = self.forms.partition_point(|form| form.as_slice() <= start);
         self.forms.get(at).is_some_and(|form| form.starts_with(start))
@@ -106,7 +106,7 @@ impl Part {
 }
 
 impl Masks {
-    /// Hides each of them.
+    /// Masks for these secrets.
     pub fn new<'s>(secrets: impl IntoIterator<Item = &'s Secret>) -> Result<Masks, String> {
         let forms: BTreeSet<Vec<u8>> =
             secrets.into_iter().flat_map(|secret| forms(secret.expose())).collect();
@@ -118,18 +118,18 @@ impl Masks {
         Ok(Masks { parts: part.into_iter().map(Arc::new).collect() })
     }
 
-    /// Hides what either hides.
+    /// Masks for the secrets of both.
     pub fn and(&self, more: &Masks) -> Masks {
         Masks { parts: self.parts.iter().chain(&more.parts).cloned().collect() }
     }
 
-    /// True when there is nothing to hide.
+    /// True when there is no secret to hide.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// The same but for what stands in `text`, which has to come through as it is: it is what rollcall's own
-    /// scripts answer, and a password that is the name of a host must not make their answers unreadable.
+    /// Masks without the forms that appear in `text`, which has to stay readable: it is the vocabulary of our own
+    /// scripts, and a password that equals a host name must not make their answers unreadable.
     pub fn sparing(self: &Arc<Masks>, text: &str) -> Result<Arc<Masks>, String> {
         if self.places(text.as_bytes()).is_empty() {
             return Ok(self.clone());
@@ -151,12 +151,12 @@ impl Masks {
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    /// For text that comes in pieces.
+    /// Masks for a text in pieces.
     pub fn stream(&self) -> Stream {
         Stream { masks: self.clone(), held: Zeroizing::default(), covered: 0 }
     }
 
-    /// Where secrets stand, in order; those that overlap are one.
+    /// The places of secrets, in order; overlapping ones are joined.
     fn places(&self, text: &[u8]) -> Vec<Range<usize>> {
         let found = self.parts.iter().flat_map(|part| part.find.find_overlapping_iter(text));
         let mut found: Vec<Range<usize>> = found.map(|place| place.range()).collect();
@@ -171,7 +171,7 @@ impl Masks {
         merged
     }
 
-    /// Where the first secret may begin that is not over at the end of `text`.
+    /// The start of the first possible secret that may continue behind `text`.
     fn open_end(&self, text: &[u8]) -> usize {
         let longest = self.parts.iter().map(|part| part.longest).max().unwrap_or_default();
         let from = text.len().saturating_sub(longest.saturating_sub(1));
@@ -180,7 +180,7 @@ impl Masks {
     }
 }
 
-/// The secrets that were given for one run alone, on the command line.
+/// The secrets of one run, given on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     pub values: SecretVars,
@@ -188,25 +188,25 @@ pub struct Given {
 }
 
 impl Given {
-    /// These.
+    /// With these secrets.
     pub fn new(values: SecretVars) -> Result<Given, String> {
         let masks = Masks::new(values.values())?;
         Ok(Given { values, masks })
     }
 }
 
-/// Hides secrets in text that comes in pieces. What may be the beginning of one is held back: less than the
+/// Hides secrets in a text that arrives in pieces. A possible start of a secret is held back: less than the
 /// longest form of a secret.
 #[derive(Debug)]
 pub struct Stream {
     masks: Masks,
     held: Zeroizing<Vec<u8>>,
-    /// Bytes at the beginning of what is held for which [`HIDDEN`] was printed already.
+    /// Bytes at the start of the held text for which [`HIDDEN`] was already printed.
     covered: usize,
 }
 
 impl Stream {
-    /// Takes a piece; what can be printed now.
+    /// Adds a piece; returns the text that can be printed now.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         if self.masks.is_empty() {
             return bytes.to_vec();
@@ -216,13 +216,13 @@ impl Stream {
         self.print(until)
     }
 
-    /// The rest: no more pieces come.
+    /// Returns the rest after the last piece.
     pub fn finish(mut self) -> Vec<u8> {
         let until = self.held.len();
         self.print(until)
     }
 
-    /// Prints what stands before `until`. Every secret that begins there is over by now.
+    /// Prints the text before `until`. Every secret that starts there is complete.
     fn print(&mut self, until: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(until);
         let mut covered = self.covered;
@@ -243,7 +243,7 @@ impl Stream {
     }
 }
 
-/// Every form in which a secret is looked for: the whole of it, and each of its lines.
+/// Every form in which a secret is searched for: the whole secret, and each of its lines.
 fn forms(secret: &str) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     add_forms(secret, &mut found);
@@ -277,7 +277,7 @@ fn add_forms(text: &str, found: &mut Vec<Vec<u8>>) {
     found.extend(base64_forms(text));
 }
 
-/// As programs write it that keep to ASCII.
+/// The JSON form of programs that write only ASCII.
 fn ascii_json(text: &str) -> String {
     let mut units = [0; 2];
     let mut escaped = |c: char| -> String {
@@ -302,8 +302,8 @@ fn url_encoded(text: &str, keep: &str, upper: bool) -> String {
     text.bytes().map(encoded).collect()
 }
 
-/// By itself, with a line end behind it, in lines, and in the middle of something longer: there the first and
-/// the last character hold bits of what is beside it, and only those between them are the secret's alone.
+/// The base64 forms: alone, with a line end, in lines, and inside a longer text: there the first and
+/// the last character hold bits of the neighbours, and only those between them belong to the secret alone.
 fn base64_forms(text: &str) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let with_end = format!("{text}\n");

@@ -14,13 +14,13 @@ use super::expansion::{self, MARK_CLOSE, MARK_OPEN, Unit};
 use super::jinja::{self, Part};
 use crate::domain::base::name::nearest;
 
-/// Names and their values, as templates see them.
+/// Names and their values in templates.
 pub type Vars = BTreeMap<String, Value>;
 
 /// Longest text that one template may render to, in bytes: it becomes part of a plan in the journal.
 pub const RENDER_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// Most steps of the template engine for one template: nested loops over the hosts of a fleet need fewer.
+/// Most engine steps for one template: nested loops over the hosts of a fleet need fewer.
 const STEPS_LIMIT: u64 = 1_000_000;
 
 /// Most different values in one script.
@@ -29,14 +29,14 @@ const VALUES_LIMIT: usize = 1_000;
 /// Largest width that a filter pads to, in characters.
 const WIDTH_LIMIT: usize = 1_000;
 
-/// Tags of scripts: the others catch what is rendered within them, so that it is no script any more.
+/// Tags that scripts may use: the others capture rendered text, which is then no longer a script.
 const SCRIPT_TAGS: [&str; 8] = ["if", "elif", "else", "endif", "for", "endfor", "set", "do"];
 
 static PLAIN: LazyLock<Environment<'static>> = LazyLock::new(environment);
 
 static SCRIPT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = environment();
-    // One word for "this is a script", and no other way around the quoting.
+    // `script` is the only filter that bypasses the quoting.
     for filter in ["safe", "escape", "e"] {
         environment.remove_filter(filter);
     }
@@ -60,12 +60,12 @@ static SCRIPT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 thread_local! {
-    /// The values of the script that this thread is rendering: the formatter, which is shared by all, leaves marks in
-    /// the text, and `expansion::fill` puts the expansions of variables where the marks are.
+    /// The values of the script that this thread is rendering: the formatter, which all threads share, puts marks into
+    /// the text, and `expansion::fill` replaces the marks with the expansions of variables.
     static MARKED: RefCell<Vec<expansion::Value>> = const { RefCell::new(Vec::new()) };
 }
 
-/// One variable for equal values.
+/// Equal values share one variable.
 fn index_of(values: &mut Vec<expansion::Value>, value: expansion::Value) -> usize {
     values.iter().position(|known| *known == value).unwrap_or_else(|| {
         values.push(value);
@@ -73,7 +73,7 @@ fn index_of(values: &mut Vec<expansion::Value>, value: expansion::Value) -> usiz
     })
 }
 
-/// A value that may begin with `-` where a command would read it as an option.
+/// A value that may start with `-` where a command would read it as an option.
 #[derive(Debug)]
 struct MayBeOption(String);
 
@@ -94,11 +94,11 @@ fn environment() -> Environment<'static> {
     environment.add_filter("indent", indent_bounded);
     environment.add_filter("batch", batch_bounded);
     environment.add_filter("slice", slice_bounded);
-    // It would show everything that a template knows.
+    // It would print all variables of a template.
     environment.remove_global("debug");
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(STEPS_LIMIT));
-    // A file that is uploaded ends as it was written.
+    // An uploaded file keeps its last line end.
     if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
         environment.set_syntax(syntax);
     }
@@ -151,7 +151,7 @@ pub fn is_template(text: &str) -> bool {
     ["{{", "{%", "{#"].iter().any(|open| text.contains(open))
 }
 
-/// Renders a text in which values appear as they are: paths, file contents, expectations.
+/// Renders a text whose values are not quoted: paths, file contents, expectations.
 pub fn text(template: &str, vars: &Vars) -> Result<String, String> {
     if !is_template(template) {
         return Ok(template.to_string());
@@ -160,7 +160,7 @@ pub fn text(template: &str, vars: &Vars) -> Result<String, String> {
 }
 
 /// Renders a shell script: every value becomes the expansion of a variable ([`super::expansion`]), unless the template
-/// says `{{ value | script }}`. Where values cannot be is found here as well, whether [`check_script`] has seen it or not.
+/// says `{{ value | script }}`. It refuses wrong places for values even if [`check_script`] was not called before.
 pub fn script(template: &str, vars: &Vars) -> Result<String, String> {
     if template.contains([MARK_OPEN, MARK_CLOSE]) {
         return Err(RESERVED.into());
@@ -178,7 +178,7 @@ pub fn script(template: &str, vars: &Vars) -> Result<String, String> {
 
 const RESERVED: &str = "holds a character that rollcall keeps for itself (U+E0F0, U+E0F1)";
 
-/// Checks, before any value is known, that a shell script can be rendered whatever its values are. The error says
+/// Checks, before any value is known, that a shell script can be rendered with all values. The error says
 /// which place cannot take a value, and what to write instead.
 pub fn check_script(template: &str) -> Result<(), String> {
     if template.contains([MARK_OPEN, MARK_CLOSE]) {
@@ -196,8 +196,8 @@ pub fn check_script(template: &str) -> Result<(), String> {
     expansion::check(&units)
 }
 
-/// The names whose values may be taken as script text (`{{ name | script }}`): all that a template with this filter
-/// reads, since a loop or `set` can hand them on.
+/// The names whose values may become script text (`{{ name | script }}`): all names in a template with this filter,
+/// since a loop or `set` can pass them on.
 pub fn script_names(template: &str) -> Vec<String> {
     let Ok(parts) = jinja::parts(template) else { return Vec::new() };
     let filters =
@@ -225,7 +225,7 @@ fn unit_of(tag: &str) -> Result<Option<Unit>, String> {
     })
 }
 
-/// The text of a value in JSON, as that value: `{{ (list.stdout | from_json).name }}`.
+/// Parses a text as JSON: `{{ (list.stdout | from_json).name }}`.
 fn from_json(text: &str) -> Result<Jinja, Error> {
     let value: Value = serde_json::from_str(text)
         .map_err(|error| Error::new(ErrorKind::InvalidOperation, format!("from_json: {error}")))?;
@@ -238,7 +238,7 @@ pub fn value(expression: &str, vars: &Vars) -> Result<Value, String> {
     serde_json::to_value(&value).map_err(|error| format!("`{}`: {error}", one_line(expression)))
 }
 
-/// True when an expression holds, as Jinja's `if` sees it: `facts.arch == "x86_64"`.
+/// True when an expression is true for Jinja's `if`: `facts.arch == "x86_64"`.
 pub fn holds(expression: &str, vars: &Vars) -> Result<bool, String> {
     evaluate(expression, vars).map(|value| value.is_true())
 }
@@ -262,7 +262,7 @@ pub fn check_expression(expression: &str) -> Result<(), String> {
     PLAIN.compile_expression(expression).map(drop).map_err(|error| explain(&error))
 }
 
-/// The same with the fields that are read of them.
+/// The names that `expression` reads, with their fields.
 pub fn paths_in_expression(expression: &str) -> Vec<String> {
     paths_used(&braced(expression))
 }
@@ -287,7 +287,7 @@ pub fn names_used(template: &str) -> Vec<String> {
     undeclared(template, false)
 }
 
-/// The same with the fields that are read of them: `facts.os`.
+/// The names that `template` reads, with their fields: `facts.os`.
 pub fn paths_used(template: &str) -> Vec<String> {
     undeclared(template, true)
 }
@@ -316,7 +316,7 @@ fn render(environment: &Environment<'_>, template: &str, vars: &Vars) -> Result<
     String::from_utf8(out.0).map_err(|error| error.to_string())
 }
 
-/// Takes no more than a template may render to.
+/// A writer that accepts at most the bytes that a template may render to.
 struct Bounded(Vec<u8>);
 
 impl io::Write for Bounded {
