@@ -7,7 +7,7 @@ use crate::domain::check::id::CheckId;
 use crate::domain::run::event::{Change, EventKind};
 use crate::domain::run::rollout::Effect;
 
-/// The event of an effect that panicked: a bug of ours, which must not leave its host without an end.
+/// The event of an effect that panicked: a bug of rollcall, which must not leave its host without an end.
 pub fn crashed(effect: &Effect) -> EventKind {
     let why = || "rollcall failed inside this effect; please report it with the daemon's log".to_string();
     match effect.clone() {

@@ -1,5 +1,5 @@
 //! The loop of one run: decide, append, apply, publish, act; then wait for a report, a request or a
-//! time, and again. It owns the run; nobody else changes it.
+//! due time, and repeat. It owns the run and is the only one that changes it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,21 +20,21 @@ use crate::domain::run::run::Run;
 use crate::domain::run::wish::{Wish, grant};
 use crate::panics::caught;
 
-/// How often a journal that cannot be written is tried again, while what is under way goes on: a full
-/// disk is made room on within minutes, or not at all.
+/// Attempts to write the journal while running effects continue: a full
+/// disk gets room within minutes, or not at all.
 const APPEND_TRIES: u32 = 120;
 
-/// Between two tries.
+/// The pause between two attempts.
 const APPEND_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest sleep before the decision is asked again.
+/// Longest sleep before the next decision.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
-/// What a run begins with, or begins again with.
+/// The state with which a run starts, or continues after a restart.
 pub(super) struct Begin {
-    /// In the journal already.
+    /// Events that are already in the journal.
     pub events: Vec<Event>,
-    /// Under way when the process before this one ended, and since when.
+    /// Effects that were under way when the previous process ended, and their ages.
     pub effects: Vec<(Effect, Duration)>,
 }
 
@@ -43,23 +43,23 @@ struct Driver<'a> {
     live: &'a Arc<Live>,
     run: Run,
     effects: JoinSet<EventKind>,
-    /// Ends what is running on the way forward.
+    /// Ends running effects on the way forward.
     kill: CancellationToken,
-    /// Rollcall is stopping: the run is left as soon as nobody is in its bracket.
+    /// Rollcall is stopping: the loop ends as soon as no host is in its bracket.
     suspending: bool,
-    /// Nothing further is decided: the run is left as soon as what is under way has been reported.
+    /// No further decision is made: the loop ends as soon as running effects have reported.
     hurry: CancellationToken,
     guard: Guard,
 }
 
-/// Why the loop goes on.
+/// Why the loop continues.
 enum News {
     Reports(Vec<EventKind>),
     Asked(Control),
     Time,
 }
 
-/// Carries a run from its first event to its last, or to where rollcall is stopping.
+/// Drives a run from its first event to its last, or until rollcall stops.
 pub(super) async fn drive(
     ports: &Ports,
     live: &Arc<Live>,
@@ -103,7 +103,7 @@ impl Driver<'_> {
         leaving && self.effects.is_empty()
     }
 
-    /// Decides until there is nothing left to decide; the time to ask again, if there is one.
+    /// Decides until no decision is left; returns the next due time, if there is one.
     async fn act(&mut self) -> Result<Option<Timestamp>, String> {
         loop {
             let decided = decide(&self.run, self.ports.clock.now());
@@ -122,7 +122,7 @@ impl Driver<'_> {
         self.spawn(effect, work.perform());
     }
 
-    /// Learns what became of an effect that another process had started.
+    /// Finds out the result of an effect that another process had started.
     fn resume(&mut self, effect: Effect, age: Duration) {
         let work = Work::new(self.ports, self.live, &self.run, effect.clone(), &self.kill);
         self.spawn(effect, work.resuming(age).perform());
@@ -132,10 +132,10 @@ impl Driver<'_> {
         self.effects.spawn(async move { caught(work).await.unwrap_or_else(|_| crashed(&effect)) });
     }
 
-    /// Waits for news, and takes all reports that are there: one append for many.
+    /// Waits for news, and takes all reports at once: one append for many.
     async fn wait(&mut self, requests: &mut mpsc::Receiver<Control>, wake_at: Option<Timestamp>) -> News {
         let now = self.ports.clock.now();
-        // A time that has passed meanwhile is no reason to sleep, and a clock that jumps none to oversleep.
+        // A time that has already passed needs no sleep, and a jump of the clock must not cause a long one.
         let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
         let pause = wake_at.map(|time| until(time).min(LONGEST_SLEEP));
         let wake = async {
@@ -160,19 +160,19 @@ impl Driver<'_> {
         News::Reports(reports)
     }
 
-    /// Grants a wish, or says why not. It is on record before it is granted.
+    /// Grants a request, or says why not. A granted request is in the journal before the answer is sent.
     async fn answer(&mut self, control: Control) -> Result<(), String> {
         self.suspending |= control.wish == Wish::Suspend;
         let granted = grant(&self.run, control.wish, &control.who);
         if let Ok(Some(event)) = &granted {
             self.record(vec![event.clone()]).await?;
         }
-        // Whoever asked may be gone; what they wished holds all the same.
+        // The session may be gone; the request holds without it.
         let _ = control.answer.send(granted.map(drop));
         Ok(())
     }
 
-    /// Append, then apply, then publish.
+    /// Appends, then applies, then publishes.
     async fn record(&mut self, kinds: Vec<EventKind>) -> Result<(), String> {
         if kinds.is_empty() {
             return Ok(());
@@ -198,7 +198,7 @@ impl Driver<'_> {
             self.run.apply(event).map_err(|illegal| illegal.to_string())?;
         }
         self.live.publish(&events);
-        // Running commands are ended only once it is on record who wanted that.
+        // Running commands are ended only once the journal says who requested that.
         if self.run.cancel.as_ref().is_some_and(|cancel| cancel.now) {
             self.kill.cancel();
         }

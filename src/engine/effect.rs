@@ -1,5 +1,5 @@
-//! Doing what was decided. Each effect ends in exactly one event; trouble is a value in it, never an
-//! error of the call.
+//! Performs effects. Each effect ends in exactly one event, which contains its failure; the call itself never
+//! fails.
 
 use std::time::Duration;
 
@@ -24,11 +24,11 @@ use crate::steps::attempt::{Attempt, Done};
 use crate::steps::perform::is_apart;
 use crate::steps::wrapper::{self, Answer, Call, Verb};
 
-/// How long the first look at a host may take, once it is connected.
+/// How long the first command on a host may take, once it is connected.
 const OBSERVE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Work {
-    /// Does it, and tells no secret.
+    /// Performs the effect; the event contains no secret.
     pub async fn perform(self) -> EventKind {
         masked(self.act().await, &self.context.masks)
     }
@@ -53,7 +53,7 @@ impl Work {
     }
 
     async fn drain(&self, balancer: &str, hosts: &[HostName]) -> EventKind {
-        // Once the intent is old, who is found out is taken for ours.
+        // After a restart the drain may be our own: a host that is found drained counts as ours.
         let ours =
             if self.context.resumed.is_some() { |_: &HostPlan| true } else { |plan: &HostPlan| plan.held };
         let change = self.change(balancer, hosts, ours, Side::Out).await;
@@ -77,7 +77,7 @@ impl Work {
             Side::In => self.ports.balancers.enable(target, &members).await,
         };
         match change {
-            // Nothing was changed now; what the process before this one did is not known by that.
+            // This attempt changed nothing, but the one of the previous process may have.
             Change::Refused { why } if self.context.resumed.is_some() => Change::Unknown { why },
             change => change,
         }
@@ -88,7 +88,7 @@ impl Work {
             return observe_failed(host, FailureKind::Step, "not in the plan".into());
         };
         let report = self.exec(plan, script::observe(plan), Input::None, OBSERVE_TIMEOUT).await;
-        // A login that greets prints its own lines first.
+        // A login with a greeting prints that first.
         let text = report.stdout.last_line();
         match report.end {
             ExecEnd::Exited(0) => match self.prepare(plan).await {
@@ -103,8 +103,8 @@ impl Work {
         }
     }
 
-    /// Proves that the steps to come can be run, as everybody that they are run as: a host that has no place
-    /// for their state is not taken out of rotation. Old state is cleared away meanwhile.
+    /// Proves that each user of the coming steps can keep their state on the host: a host without a place
+    /// for it is not drained. Old state is removed at the same time.
     async fn prepare(&self, plan: &HostPlan) -> Result<(), Failure> {
         let steps = || plan.steps.iter().chain(&plan.rollback);
         let here = |step: &&Step| step.at.is_none() && is_apart(step);
@@ -117,7 +117,7 @@ impl Work {
         Ok(())
     }
 
-    /// As whom a step will act; `None` where that hangs on what steps before it will find.
+    /// The user of a step; `None` if that depends on results of earlier steps.
     fn sudo_of(&self, plan: &HostPlan, step: &Step) -> Option<Sudo> {
         let Sudo::Password { user, password } = &step.sudo else { return Some(step.sudo.clone()) };
         if !step.late {
@@ -130,8 +130,8 @@ impl Work {
     }
 
     async fn prepare_as(&self, plan: &HostPlan, sudo: &Sudo) -> Result<(), Failure> {
-        // What belongs to a run without an end is kept, however old it is. A store that does not answer
-        // has all of it kept.
+        // State of an open run is kept, however old it is. If the store does not answer,
+        // all state is kept.
         let open = self.ports.store.open_runs().await.unwrap_or_default();
         let oldest = open.first().map_or(0, |run| run.0).to_string();
         let call = Call {
@@ -158,8 +158,8 @@ impl Work {
         Err(Failure { kind: kind_of(&report.end), why })
     }
 
-    /// Whether a host that may be on the release already is where it is told to be. A balancer that cannot
-    /// be asked says no: the host then goes through its bracket.
+    /// Whether a host that may be on the release already is in rotation. If the balancer cannot be
+    /// queried, the answer is no: the host then goes through its bracket.
     async fn is_in_rotation(&self, host: &HostName, plan: &HostPlan) -> Option<bool> {
         let seat = plan.balancer.as_ref().filter(|_| plan.current)?;
         let balancer = self.live.plan.balancers.get(&seat.balancer)?;
@@ -185,7 +185,7 @@ impl Work {
                 Done { outcome: judged, ..done }
             }
             Err(why) if self.looks() => Done::silent(Outcome::NotKnown { why }),
-            // It may have been begun before, and what it printed could not be told without its secrets.
+            // It may have started before, and without its secrets its output could not be masked.
             Err(why) if self.context.resumed.is_some() => Done::silent(Outcome::Lost { why }),
             Err(why) => Done::failed(why),
         };

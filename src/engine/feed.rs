@@ -1,5 +1,5 @@
-//! Following a run. Events are kept for as long as the run lives, and every watcher reads them at its
-//! own pace: a slow one holds nobody up and misses nothing. Progress is droppable.
+//! Following a run. Events are kept as long as the run lives, and every follower reads them at its
+//! own pace: a slow one delays no other and misses nothing. Progress is droppable.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,14 +12,14 @@ use crate::domain::plan::plan::Plan;
 use crate::domain::run::event::{Event, Progress};
 use crate::domain::run::wish::Wish;
 
-/// Lines of live output kept for a watcher that is behind; older ones are dropped, and said to be.
-/// Output is in the journal all the same.
+/// Lines of live output kept for a slow follower; older ones are dropped, and their number is reported.
+/// The journal has the output in any case.
 pub const PROGRESS_CAPACITY_LINES: usize = 1024;
 
-/// Requests to one run that may wait: it looks at them between two events.
+/// Most waiting requests to one run: it handles them between two events.
 pub const CONTROL_CAPACITY: usize = 16;
 
-/// What can be asked of a run that is under way, with the place where its answer goes.
+/// A request to a run under way, with the sender of its answer.
 #[derive(Debug)]
 pub struct Control {
     pub wish: Wish,
@@ -27,31 +27,31 @@ pub struct Control {
     pub answer: oneshot::Sender<Result<(), String>>,
 }
 
-/// A run that is under way, as others see it.
+/// A run under way, for followers and requests.
 pub struct Live {
     pub id: RunId,
     pub plan: Arc<Plan>,
     pub by: String,
     events: Mutex<Vec<Event>>,
-    /// The number of events; `None` in the second place until the run is over.
+    /// The number of events; the second part is `None` until the run is over.
     length: watch::Sender<(usize, Option<Over>)>,
     pub progress: broadcast::Sender<Progress>,
     pub control: mpsc::Sender<Control>,
     hands: Arc<Hands>,
 }
 
-/// Why no more events come.
+/// Why no more events follow.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Over {
     Ended,
-    /// Rollcall is stopping: the run goes on at the next start.
+    /// Rollcall is stopping: the run continues after the next start.
     Suspended,
-    /// The journal could not be written: the run stands still, and what it left is in the store.
+    /// The journal could not be written: the run has stopped, and the store has its state.
     Broken(String),
 }
 
 impl Live {
-    /// A run with nothing in it yet, and the end where its requests arrive.
+    /// A run without events, and the receiver of its requests.
     pub fn new(
         id: RunId,
         plan: Arc<Plan>,
@@ -72,7 +72,7 @@ impl Live {
         (Arc::new(live), requests)
     }
 
-    /// Shows events that are in the journal.
+    /// Shows followers events that are in the journal.
     pub fn publish(&self, new: &[Event]) {
         self.hands.saw(&self.plan.kind, new);
         let mut events = self.events();
@@ -81,7 +81,7 @@ impl Live {
         self.length.send_modify(|state| state.0 = length);
     }
 
-    /// Says that no more events come.
+    /// Marks the end of the events.
     pub fn close(&self, over: Over) {
         self.length.send_modify(|state| state.1 = Some(over));
     }
@@ -99,12 +99,12 @@ pub struct Watch {
     progress: broadcast::Receiver<Progress>,
 }
 
-/// What a follower sees.
+/// What a follower reads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
     Event(Box<Event>),
     Progress(Progress),
-    /// So many lines of live output were dropped, because they came faster than they were taken.
+    /// This many lines of live output were dropped, because they came faster than they were read.
     Dropped(u64),
     Over(Over),
 }
@@ -115,12 +115,12 @@ impl Watch {
         Watch { next: 0, length: live.length.subscribe(), progress: live.progress.subscribe(), live }
     }
 
-    /// What is being followed.
+    /// The run that is followed.
     pub fn live(&self) -> &Live {
         &self.live
     }
 
-    /// The next thing to see; events in order, without gaps. After [`Seen::Over`] nothing comes.
+    /// The next item; events come in order, without gaps. [`Seen::Over`] is the last item.
     pub async fn next(&mut self) -> Seen {
         loop {
             let event = self.live.events().get(self.next).cloned();

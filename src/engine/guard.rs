@@ -1,5 +1,5 @@
-//! Looks after hosts that are in their bracket: a reload, or a colleague, can make a balancer send them
-//! requests again, and no event of ours would tell.
+//! Watches hosts in their bracket: a reload, or a colleague, can make a balancer send them
+//! requests again, and no event of the run would report that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,24 +17,24 @@ use crate::domain::run::event::EventKind;
 use crate::domain::run::run::Run;
 use crate::port::Member;
 
-/// Between two looks at a balancer. Rarer than a balancer's own checks, often enough to matter within
-/// a step of minutes.
+/// The pause between two queries of a balancer. Longer than a balancer's own check interval, short
+/// enough to matter within a step of minutes.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// A look that takes longer is given up; the next one comes anyway.
+/// A query that takes longer is abandoned; the next one follows anyway.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The looks of one run.
+/// The balancer queries of one run.
 #[derive(Default)]
 pub(super) struct Guard {
     look: JoinSet<Vec<(String, Vec<HostName>)>>,
-    /// When the next one is due; `None` while nobody is out.
+    /// When the next query is due; `None` while no host is drained.
     due: Option<Instant>,
 }
 
 impl Guard {
-    /// Waits until a look is due, makes it, and tells what it found: an event for each balancer that has
-    /// forgotten a drain. Can be dropped and asked again at any point.
+    /// Waits until a query is due, makes it, and returns an event for each balancer that has
+    /// forgotten a drain. Can be dropped and called again at any point.
     pub(super) async fn watch(&mut self, ports: &Ports, plan: &Arc<Plan>, run: &Run) -> Vec<EventKind> {
         let out = run.drained();
         if out.is_empty() {
@@ -51,7 +51,7 @@ impl Guard {
     }
 }
 
-/// What was seen may be old by now: only hosts that are still out have been forgotten.
+/// The observation may be outdated: only hosts that are still drained have been forgotten.
 fn forgotten(run: &Run, balancer: String, hosts: Vec<HostName>) -> Option<EventKind> {
     let drained = run.drained();
     let still_out = drained.get(&balancer)?;
@@ -70,7 +70,7 @@ async fn find(
             let balancer = plan.balancers.get(&name)?;
             let members = Member::of(plan, &hosts, |_| true);
             let looking = ports.balancers.look(balancer, &members);
-            // A balancer that cannot be asked is told when it is to be changed.
+            // A balancer that cannot be queried is reported when it has to be changed.
             let view = timeout(LOOK_TIMEOUT, looking).await.ok()?.ok()?;
             let serves = |host: &HostName| {
                 let seen = view.hosts.get(host).map(|seen| seen.rotation);

@@ -1,5 +1,5 @@
-//! Which hosts runs have in their hands: from the first thing that is begun on one until it is settled. Made from
-//! the events of runs that are under way and kept nowhere, so that nobody has to remember to let go.
+//! The hosts that runs are working on: from the first event of a host until it is settled. Computed from
+//! the events of runs under way and stored nowhere, so that no host can stay held by mistake.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use crate::domain::base::name::{HostName, RunId};
 use crate::domain::plan::plan::Kind;
 use crate::domain::run::event::{Event, EventKind};
 
-/// What is held at one moment.
+/// The held hosts at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Held {
     pub hosts: Arc<BTreeMap<HostName, RunId>>,
-    /// Grows whenever a run has settled a host: what is on it may be something else now.
+    /// Grows whenever a run has settled a host: its release may have changed.
     pub settled: u64,
 }
 
@@ -25,12 +25,12 @@ pub struct Hands {
 }
 
 impl Hands {
-    /// What is held, and whenever that changes.
+    /// The held hosts, and their changes.
     pub fn subscribe(&self) -> watch::Receiver<Held> {
         self.held.subscribe()
     }
 
-    /// Takes in what happened in a run of this kind.
+    /// Applies the events of a run of this kind.
     pub(super) fn saw(&self, kind: &Kind, events: &[Event]) {
         if !matches!(kind, Kind::Release { .. } | Kind::Task { .. } | Kind::Drain) {
             return;
@@ -44,7 +44,7 @@ impl Hands {
         });
     }
 
-    /// A run is over, or stands still: it holds nobody any more.
+    /// A run is over, or has stopped: it holds no host any longer.
     pub(super) fn over(&self, run: RunId) {
         self.held.send_if_modified(|held| {
             if !held.hosts.values().any(|of| *of == run) {
@@ -114,12 +114,12 @@ mod tests {
             |host: &str| EventKind::HostSettled { host: host.into(), end: End::Released, why: String::new() };
         hands.saw(&release, &events(1, vec![settled("web1")]));
         assert_eq!((held(), hands.subscribe().borrow().settled), (vec!["web2".to_string()], 1));
-        // The run ends in whatever way without having settled the other one.
+        // The run ends without having settled the other host.
         hands.over(RunId(2));
         assert_eq!(held(), ["web2"]);
         hands.over(RunId(1));
         assert_eq!(held(), Vec::<String>::new());
-        // Whoever only looks holds nobody.
+        // A run that changes nothing holds no host.
         let observe = EventKind::ObserveStarted { host: "web1".into() };
         hands.saw(&Kind::Check, &events(3, vec![observe]));
         assert_eq!(held(), Vec::<String>::new());

@@ -1,10 +1,10 @@
-//! What a command on the machine of rollcall is told of its run.
+//! The environment of commands on the daemon's machine, which describes their run.
 
 use super::feed::Live;
 use crate::domain::base::name::HostName;
 use crate::domain::base::nodeset::fold;
 
-/// As environment variables. `ROLLCALL_HOSTS` are all hosts of the run, folded: `web[01-20]`.
+/// Environment variables. `ROLLCALL_HOSTS` has all hosts of the run, folded: `web[01-20]`.
 pub(super) fn environment(live: &Live, host: Option<&HostName>) -> Vec<(String, String)> {
     let plan = &live.plan;
     let mut all = vec![

@@ -1,4 +1,4 @@
-//! Hooks: steps for the whole run, on the machine of rollcall, through the same wrapper as all others.
+//! Hooks: steps for the whole run, on the daemon's machine, through the same wrapper as all other steps.
 
 use tokio::time::Instant;
 

@@ -1,5 +1,5 @@
-//! The second net: whatever an effect reports goes through here before it is an event, so that no secret gets
-//! into the journal by a text that was not masked where it came from.
+//! The last masking: every report of an effect passes through it before it becomes an event, so that no secret
+//! gets into the journal in a text that was not masked at its origin.
 
 use crate::domain::base::outcome::{Failure, Outcome};
 use crate::domain::base::output::Output;
@@ -7,8 +7,8 @@ use crate::domain::check::check::CheckResult;
 use crate::domain::run::event::{Change, EventKind};
 use crate::domain::value::secret::Masks;
 
-/// The same event without secrets. What decisions hang on is left as it is: names, numbers, and where a link
-/// points to.
+/// The same event without secrets. Values that decisions depend on stay unchanged: names, numbers, and the
+/// target of a link.
 pub(super) fn masked(kind: EventKind, masks: &Masks) -> EventKind {
     use EventKind::*;
     if masks.is_empty() {

@@ -36,15 +36,15 @@ use crate::domain::value::secret::Given;
 use crate::panics::caught;
 use crate::port::StoreError;
 
-/// How long hosts may take to finish their bracket when rollcall is told to stop. After that, runs are
-/// left between two steps; and steps that are still running after the same time again are left alone,
-/// to be asked for at the next start. Service managers wait for 90 seconds.
+/// How long hosts may take to finish their bracket when rollcall is stopping. After that, runs stop
+/// between two steps; steps that still run after the same time again are left running, and the next
+/// start asks for their results. Service managers wait for 90 seconds.
 const STOP_GRACE: Duration = Duration::from_secs(30);
 
-/// Checks and the like that one operator has under way. Each keeps its plan in memory, and every viewer may start them.
+/// Most runs without changes that one operator may have under way. Each keeps its plan in memory; viewers start them.
 const RUNS_LIMIT_PER_OPERATOR: usize = 32;
 
-/// The same of all operators. What changes hosts is never refused for it: a rollback may be what is needed.
+/// The same for all operators. Runs that change hosts are never refused by it: a rollback may be needed.
 const RUNS_LIMIT: usize = 256;
 
 /// True for runs that change no host by a task or in a balancer.
@@ -55,20 +55,20 @@ fn looks_only(kind: &Kind) -> bool {
     }
 }
 
-/// The handle by which doors start, follow and cancel runs. Cheap to clone.
+/// The handle with which doors start, follow and cancel runs. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
     ports: Ports,
     live: Arc<Mutex<BTreeMap<RunId, Arc<Live>>>>,
-    /// The number of runs under way, for whoever waits until there are none.
+    /// The number of runs under way, for callers that wait until there are none.
     busy: Arc<watch::Sender<usize>>,
     draining: Arc<watch::Sender<bool>>,
-    /// Runs decide nothing further.
+    /// Stops further decisions of all runs.
     hurry: CancellationToken,
     hands: Arc<Hands>,
 }
 
-/// One run in the number of those under way, until it is dropped.
+/// Counts one run as under way, until it is dropped.
 struct Busy(Arc<watch::Sender<usize>>);
 
 impl Busy {
@@ -98,7 +98,7 @@ pub enum StartError {
 }
 
 impl Engine {
-    /// An engine with nothing under way.
+    /// An engine without runs.
     pub fn new(ports: Ports) -> Engine {
         Engine {
             ports,
@@ -120,10 +120,10 @@ impl Engine {
         self.start_with(granted, plan, Given::default()).await
     }
 
-    /// The same with secrets that were given for this run. They are kept in memory until it ends.
+    /// Starts a run with secrets that were given for it. They are kept in memory until it ends.
     pub async fn start_with(&self, granted: &Granted, plan: Plan, given: Given) -> Result<Watch, StartError> {
         let by = granted.operator();
-        // Counted before it is looked whether new runs are wanted: whoever waits for the number sees it.
+        // Counted before `draining` is read, so that a caller that waits for the number sees this run.
         let busy = Busy::new(&self.busy);
         if *self.draining.borrow() {
             return Err(StartError::Draining);
@@ -137,7 +137,7 @@ impl Engine {
         let begin = Begin { events: vec![started], effects: vec![] };
         let watch = self.spawn(id, plan, &by.name, begin, busy);
         if *self.draining.borrow() {
-            // It began while rollcall was told to stop: no host of it begins.
+            // It started while rollcall was stopping: no host of it starts.
             let _ = self.ask(id, Wish::Suspend, by).await;
         }
         Ok(watch)
@@ -155,7 +155,7 @@ impl Engine {
         }
     }
 
-    /// Takes up the runs that were under way when the process before this one ended; their numbers.
+    /// Recovers the runs that were under way when the previous process ended; returns their numbers.
     pub async fn recover(&self) -> Result<Vec<RunId>, StoreError> {
         let mut taken_up = Vec::new();
         for id in self.ports.store.open_runs().await? {
@@ -166,7 +166,7 @@ impl Engine {
                     taken_up.push(id);
                 }
                 Ok(None) => {}
-                // One that cannot be read keeps nobody from seeing the others, and all debts.
+                // An unreadable run must not hide the other runs and their debts.
                 Err(error) => tracing::error!(run = %id, %error, "cannot be taken up"),
             }
         }
@@ -193,12 +193,12 @@ impl Engine {
         watch
     }
 
-    /// Follows a run that is under way; `None` when it is not.
+    /// Follows a run under way; `None` when it is not.
     pub fn watch(&self, run: RunId) -> Option<Watch> {
         self.lives().get(&run).cloned().map(Watch::new)
     }
 
-    /// Asks something of a run; the error says why it cannot be granted.
+    /// Sends a request to a run; the error says why it is not granted.
     pub async fn ask(&self, run: RunId, wish: Wish, who: &Operator) -> Result<(), String> {
         let over = || format!("run {run} is not under way; see: show {run}");
         let live = self.lives().get(&run).cloned().ok_or_else(over)?;
@@ -208,12 +208,12 @@ impl Engine {
         answered.await.map_err(|_| over())?
     }
 
-    /// Stops in order: nothing new starts, no further host begins, hosts in their bracket finish it if
-    /// they can within [`STOP_GRACE`]. Runs that are not over stay open: the next start takes them up.
+    /// Stops in order: no new run starts, no further host starts, hosts in their bracket finish it if
+    /// they can within [`STOP_GRACE`]. Open runs stay open: the next start recovers them.
     pub async fn drain(&self, by: &Operator) {
         self.draining.send_replace(true);
         for run in self.under_way() {
-            // One that ended meanwhile needs no asking.
+            // A run that has just ended needs no request.
             let _ = self.ask(run, Wish::Suspend, by).await;
         }
         if tokio::time::timeout(STOP_GRACE, self.idle()).await.is_ok() {
@@ -225,14 +225,14 @@ impl Engine {
         }
     }
 
-    /// Waits until nothing is under way.
+    /// Waits until no run is under way.
     pub async fn idle(&self) {
         let mut busy = self.busy.subscribe();
-        // The sender lives in `self`, so waiting cannot fail before the number is 0.
+        // The sender lives in `self`, so the wait cannot fail before the number is 0.
         let _ = busy.wait_for(|runs| *runs == 0).await;
     }
 
-    /// The hosts that runs have in their hands, and whenever that changes.
+    /// The hosts that runs are working on, and their changes.
     pub fn in_hand(&self) -> watch::Receiver<Held> {
         self.hands.subscribe()
     }

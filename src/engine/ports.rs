@@ -1,4 +1,4 @@
-//! Everything that the engine reaches the world through, built once by the composition root.
+//! Every port of the engine, built once by the composition root.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::port::{BalancerDriver, Clock, Places, Prober, Remote, Secrets, Store};
 use crate::steps::seal::SealKey;
 
-/// The world, as the engine reaches it.
+/// The ports of the engine, and its settings.
 #[derive(Clone)]
 pub struct Ports {
     pub remote: Arc<dyn Remote>,
@@ -15,14 +15,14 @@ pub struct Ports {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub secrets: Arc<dyn Secrets>,
-    /// Where looks at logs have ended.
+    /// The positions in logs where the last probes ended.
     pub places: Arc<dyn Places>,
-    /// Where files of hosts are kept: a folder for each run, and in it one for each host.
+    /// The folder for files of hosts: a folder for each run, and in it one for each host.
     pub downloads: PathBuf,
-    /// Tells hosts which rollcall it is that works on them: run numbers begin at 1 for each.
+    /// Identifies this rollcall on hosts: run numbers start at 1 for each.
     pub site: String,
-    /// What proves that a record on a host comes from a runner of ours.
+    /// The key that proves that a record on a host was written by a runner of this rollcall.
     pub seals: SealKey,
-    /// The term of this process: hosts refuse one that was replaced.
+    /// The epoch of this process: hosts refuse a lower one.
     pub epoch: u64,
 }

@@ -1,5 +1,5 @@
-//! At start: runs that ended with the process that drove them are taken up again where their journal
-//! says that they were.
+//! At start: runs that ended with their process are recovered at the point that their journal
+//! shows.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::domain::run::rollout::Effect;
 use crate::domain::run::run::Run;
 use crate::port::{StoreError, StoredRun};
 
-/// Reads an open run, and writes down that rollcall is back. `None` for one that cannot be replayed:
-/// it is ended as it is, its debts stay open.
+/// Reads an open run, and records that rollcall is back. `None` for one that cannot be replayed:
+/// it is ended as it is, and its debts stay open.
 pub(super) async fn take_up(ports: &Ports, id: RunId) -> Result<Option<(StoredRun, Begin)>, StoreError> {
     let now = ports.clock.now();
     let stored = match ports.store.load(id).await {
-        // Nothing of it may be done, and its lease is not to keep others from the hosts.
+        // Nothing of it may be executed, and its lease must not block other runs.
         Err(error @ StoreError::Changed { .. }) => {
             tracing::error!(%error, "it is ended, its debts stay open");
             return end(ports, id, now).await;
@@ -30,7 +30,7 @@ pub(super) async fn take_up(ports: &Ports, id: RunId) -> Result<Option<(StoredRu
     let Some(mut stored) = stored else { return Ok(None) };
     let run = match Run::replay(id, stored.plan.clone(), &stored.events) {
         Ok(run) => run,
-        // Nobody would see any debt if this kept the daemon from starting.
+        // If this kept the daemon from starting, no debt could be read.
         Err(error) => {
             tracing::error!(run = %id, %error, "cannot be replayed; it is ended, its debts stay open");
             return end(ports, id, now).await;
@@ -56,7 +56,7 @@ async fn end(ports: &Ports, id: RunId, now: Timestamp) -> Result<Option<(StoredR
     Ok(None)
 }
 
-/// When the intent of a step was written; other effects are simply done again.
+/// When the intent of a step was written; other effects are simply repeated.
 fn begun_at(effect: &Effect, events: &[Event]) -> Option<Timestamp> {
     let Effect::Step { host, .. } = effect else { return None };
     let starts =
@@ -64,7 +64,7 @@ fn begun_at(effect: &Effect, events: &[Event]) -> Option<Timestamp> {
     events.iter().rev().find(starts).map(|event| event.at)
 }
 
-/// A clock that was set back meanwhile makes no absence.
+/// A clock that was set back counts as no absence.
 fn since(last: Option<Timestamp>, now: Timestamp) -> Duration {
     last.and_then(|last| Duration::try_from(now.duration_since(last)).ok()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What balancers say of hosts, beside what we owe. Looks, and changes nothing.
+//! The state of hosts in their balancers, with the debts of rollcall. Changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,16 @@ use crate::domain::plan::plan::Seat;
 use crate::domain::run::record::Debt;
 use crate::port::{Member, StoreError};
 
-/// How hosts stand, in the order asked, and what their balancers can spare.
+/// The state of hosts, in the requested order, and how many servers their balancers can spare.
 #[derive(Debug, Default)]
 pub struct Standings {
     pub hosts: Vec<Standing>,
     pub balancers: Vec<Capacity>,
-    /// Why a balancer could not be asked.
+    /// Why a balancer could not be queried.
     pub troubles: Vec<String>,
 }
 
-/// Asks the balancers of the hosts.
+/// Queries the balancers of the hosts.
 pub async fn standings(
     ports: &Ports,
     inventory: &Inventory,
@@ -69,7 +69,7 @@ fn seen(look: Option<&Result<View, String>>, balancer: Option<&str>, host: &Host
     }
 }
 
-/// The balancers that may be seen, each with those of the hosts that stand behind it.
+/// The visible balancers, each with its hosts among these.
 fn by_balancer<'a>(
     inventory: &'a Inventory,
     hosts: &[HostName],

@@ -1,4 +1,4 @@
-//! What one effect needs, as values: it shares nothing that changes with the run.
+//! The input of one effect, as values: it shares no mutable state with the run.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,26 +24,26 @@ use crate::engine::ports::Ports;
 use crate::steps::attempt::Done;
 use crate::steps::context::{Mode, StepContext};
 
-/// The name by which a hook's step knows how the run stands; hooks before it have none.
+/// The name under which a hook's step finds the outcome of the run; hooks before the run have none.
 pub(super) const OUTCOME: &str = "outcome";
 
-/// What an effect needs, as values: nothing of it refers to the run's state.
+/// The input of one effect, as values: nothing of it refers to the run's state.
 pub struct Work {
     pub ports: Ports,
     pub live: Arc<Live>,
     pub effect: Effect,
-    /// What templates know of the host by now.
+    /// The variables of the host's templates by now.
     pub known: Vars,
     /// A step before this one has changed something, or would.
     pub after_changes: bool,
     /// The way the host is on, for choosing its checks.
     pub way: Way,
-    /// What its steps and checks need.
+    /// The context of its steps and checks.
     pub context: StepContext,
 }
 
 impl Work {
-    /// The work of `effect` as things stand in `run`.
+    /// The work of `effect` in the present state of `run`.
     pub fn new(
         ports: &Ports,
         live: &Arc<Live>,
@@ -65,14 +65,14 @@ impl Work {
             Some(Phase::Working { way, .. } | Phase::Gating { way, .. } | Phase::Serving { way, .. }) => *way,
             _ => Way::Forward,
         };
-        // The way back is walked to its end, whatever is cancelled; and what is in rotation is looked at
-        // before it is told: a look that was cancelled would call it failing.
+        // A rollback is finished even after a cancel; and hosts in rotation are checked before they are
+        // settled: a cancelled check would report them as failing.
         let rolls = matches!(
             effect,
             Effect::Checks { stage: Stage::Roll | Stage::Watch, .. } | Effect::Snapshot { .. }
         );
         let roll = rolls && run.plan.has_bracket();
-        // Nor is what follows a run that was cancelled.
+        // Hooks after the run are not cancelled either.
         let follows = matches!(&effect, Effect::Hook { hook, .. } if *hook != Hook::Before);
         let to_its_end = way != Way::Forward || roll || follows;
         let cancel = if to_its_end { CancellationToken::new() } else { cancel.clone() };
@@ -87,8 +87,9 @@ impl Work {
         Work { ports: ports.clone(), live: live.clone(), effect, known, after_changes, way, context }
     }
 
-    /// The same work, whose intent was written `age` ago by a rollcall that has ended since. Looks are
-    /// repeated, and changes of a balancer are absolute. A step is not begun: what is reported is how it ended, or [`Outcome::NotStarted`] when it certainly never began.
+    /// The same work, with an intent written `age` ago by a process that has ended since. Probes are
+    /// repeated, and changes of a balancer are absolute. A step does not start again: the report is how it ended,
+    /// or [`Outcome::NotStarted`] if it certainly never started.
     pub fn resuming(self, age: Duration) -> Work {
         Work { context: StepContext { resumed: Some(age), ..self.context }, ..self }
     }
@@ -97,7 +98,7 @@ impl Work {
         self.live.plan.hosts.get(host)
     }
 
-    /// What is known, and what never shows; this lives for as long as its step is rendered.
+    /// The variables with secrets; they live only while the step is rendered.
     pub(super) fn with_secrets(&self, host: &HostName, step: &Step) -> Result<Vars, String> {
         let secrets = self.ports.secrets.of(self.live.id, &self.live.plan, host);
         let mut lost = self.live.plan.hidden_params().filter(|name| !secrets.contains_key(*name));
@@ -112,7 +113,7 @@ impl Work {
         Ok(vars)
     }
 
-    /// What a look cannot do as things are may be different once the steps before it have changed something.
+    /// A dry run that fails now may succeed once the steps before it have changed something.
     fn as_things_are(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Failed { why, .. } if self.after_changes => {
@@ -126,7 +127,7 @@ impl Work {
         self.context.mode == Mode::DryRun
     }
 
-    /// By the step's own conditions, where it has any and something was done.
+    /// Applies the step's own conditions, if it has any and was executed.
     pub(super) fn judged(&self, step: &Step, done: &Done) -> Outcome {
         if self.looks() {
             return self.as_things_are(done.outcome.clone());
@@ -168,7 +169,7 @@ fn mode_of(kind: &Kind) -> Mode {
     }
 }
 
-/// What is known when a hook begins.
+/// The variables of a hook when it starts.
 fn hook_vars(run: &Run, hook: Hook) -> Vars {
     match hook {
         Hook::Before => Vars::new(),
