@@ -1,4 +1,4 @@
-//! Archives of ours, or of the host, unpacked there: looked at first, into a new directory, and only then moved.
+//! Archives from `files/`, or on the host: listed and checked first, unpacked into a new directory, and then moved.
 
 use super::diff::bounded;
 use super::stream::{Memory, would_change};
@@ -10,15 +10,15 @@ use crate::port::{ExecEnd, Input};
 use crate::steps::attempt::{Attempt, Done};
 use crate::steps::scripts::{ARCHIVE, ARCHIVE_LIST, ARCHIVE_UNPACK, RELEASE, call, told};
 
-/// What the listing of an archive may have: some hundred thousand members.
+/// Most bytes of the listing of an archive: some hundred thousand members.
 const LISTING_BYTES: usize = 32 * 1024 * 1024;
 
-/// One archive and where it goes.
+/// One archive and its target.
 pub(super) struct Unpacking<'a> {
     pub source: &'a Source,
     pub to: &'a str,
     pub strip: u32,
-    /// The directory holds this archive and nothing else.
+    /// The directory holds only this archive.
     pub alone: bool,
 }
 
@@ -77,7 +77,7 @@ impl Attempt<'_> {
         Ok(self.run_own(call(&ARCHIVE_UNPACK, &arguments, self.step), Input::None).await)
     }
 
-    /// Takes away what was sent and is not unpacked. That it stays does no harm.
+    /// Removes an archive that was sent but not unpacked. A failure does no harm.
     async fn forget(&self, unpacking: &Unpacking<'_>, suffix: &str) {
         if unpacking.remote().is_empty() {
             let script = call("rm -f \"$1.$2.archive\"\n", &[unpacking.to, suffix], self.step);
@@ -114,7 +114,7 @@ fn words(unpacking: &Unpacking<'_>) -> String {
     }
 }
 
-/// Why a release is not made, whatever is on the host.
+/// Why a release is not created, independent of the host.
 pub(super) fn refused(layout: &ReleaseLayout) -> Option<String> {
     let below = |path: &String| check_below(path).map_err(|why| format!("`shared`: {why}"));
     let wrong = check_release_name(&layout.name).and_then(|()| layout.shared.iter().try_for_each(below));

@@ -1,5 +1,5 @@
-//! A step that its host runs apart from us, asked for until it is known how it ended: over a new connection when
-//! one breaks, until its time is up and half a minute more.
+//! A step that its host runs apart from the connection. Rollcall asks until it knows how the step ended: over a new
+//! connection when one breaks, until the step's time is up and half a minute more.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -19,33 +19,33 @@ use crate::port::{Exec, ExecEnd, ExecReport, Input};
 use crate::script;
 use crate::steps::attempt::{Attempt, Done};
 
-/// How long a host is asked on when the step's own time is up: it ends the step by TERM and KILL by then,
-/// and may have to be reached again.
+/// How long rollcall keeps asking when the step's own time is up: by then the host ends the step with TERM and KILL,
+/// and rollcall may have to reconnect.
 const ASK_GRACE: Duration = Duration::from_secs(30);
 
-/// The least time that a question has, even the last one.
+/// The least time for a question, even for the last one.
 const LAST_QUESTION: Duration = Duration::from_secs(5);
 
-/// Said of a record that does not come from rollcall.
+/// The message for a record that was not written by rollcall.
 const FORGED: &str = "another program on the host wrote the record of this step, or changed it: the seal of rollcall \
                       is not on it; try: find out which earlier step or process of this login did that";
 
-/// A step that runs on its host, apart from us, and everything that we know of it.
+/// A step that runs apart on its host, and the knowledge about it.
 pub(super) struct Asking<'a> {
     attempt: &'a Attempt<'a>,
     name: String,
     seal: Seal,
     begun: Instant,
     patience: Patience,
-    /// Something was sent that may have begun it.
+    /// A request was sent that may have started it.
     sent: bool,
-    /// The host has said that it is on record there.
+    /// The host has reported a record of it.
     on_record: bool,
-    /// It has run, and is to be confirmed.
+    /// It has run, and waits for its confirmation.
     to_confirm: bool,
     cancelled: bool,
     shown: Arc<AtomicUsize>,
-    /// The fullest answer so far.
+    /// The most complete answer so far.
     stdout: Output,
     stderr: Output,
 }
@@ -70,7 +70,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Asks until the host has said how it ended.
+    /// Asks until the host has reported how it ended.
     pub async fn ask(mut self, script: &str) -> Done {
         loop {
             let mut report = self.once(script).await;
@@ -109,7 +109,7 @@ impl<'a> Asking<'a> {
         let Attempt { context, step, .. } = self.attempt;
         let verb = self.verb();
         let age = match self.sent {
-            // Never zero: from now on the host has to prove that it has forgotten nothing.
+            // Never zero: from now on the host has to prove that it has lost no record.
             true => context.resumed.unwrap_or_default() + self.begun.elapsed() + Duration::from_secs(1),
             false => Duration::ZERO,
         };
@@ -132,7 +132,7 @@ impl<'a> Asking<'a> {
             script: call.command(verb, &step.sudo),
             input: script::with_password(&step.sudo, input),
             timeout: self.patience.left().max(LAST_QUESTION),
-            // Whoever asks is ended by it, not the step: that is what `kill` is for.
+            // Cancelling ends the question, not the step: `kill` does that.
             cancel: if verb == Verb::Kill { CancellationToken::new() } else { context.cancel.clone() },
             lines: self.attempt.show(&self.shown),
             fresh: verb == Verb::Confirm,
@@ -151,7 +151,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// What an answer comes to; `None` when there is more to ask.
+    /// The outcome of an answer; `None` when another question is needed.
     fn judge(&mut self, answer: Answer, sent_before: bool) -> Option<Outcome> {
         let lost = |why: String| Some(Outcome::Lost { why });
         match answer {
@@ -167,7 +167,7 @@ impl<'a> Asking<'a> {
                 self.patience.reached();
                 None
             }
-            // The runner writes the true one over it, unless it is gone.
+            // The runner replaces it by the true answer, unless it is gone.
             Answer::Refused(_) | Answer::Forged | Answer::Ready => None,
         }
     }
@@ -196,7 +196,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// True when there is time for another question. Whoever cancels does not wait for a pause to end.
+    /// True when there is time for another question. A cancel does not wait for a pause to end.
     async fn go_on(&mut self) -> bool {
         let wanted = self.attempt.context.cancel.clone();
         if wanted.is_cancelled() && !self.cancelled {
@@ -207,7 +207,7 @@ impl<'a> Asking<'a> {
         again || (wanted.is_cancelled() && !self.cancelled && self.give_up())
     }
 
-    /// From now on it is to be ended, and nobody waits for that as long as for the step.
+    /// From now on the step is killed, with less time for the answer than the step had.
     fn give_up(&mut self) -> bool {
         self.cancelled = true;
         self.patience.shorten(Instant::now() + ASK_GRACE);
@@ -215,7 +215,7 @@ impl<'a> Asking<'a> {
     }
 }
 
-/// How long a host works on a step by itself.
+/// The longest time that a host works on a step by itself.
 fn host_limit(step: &Step) -> Duration {
     step.timeout + step.dead_man.as_ref().map_or(Duration::ZERO, |dead_man| dead_man.within + step.timeout)
 }
@@ -225,8 +225,8 @@ fn replaced(sent_before: bool) -> Outcome {
     if sent_before { Outcome::Lost { why } } else { Outcome::NotStarted { why } }
 }
 
-/// What was to start it has come to nothing: it could not be sent, or the login's shell or sudo did not run
-/// the wrapper, which begins with a word when it begins anything.
+/// True if the request could not be sent, or the login's shell or sudo did not run the wrapper: the wrapper
+/// prints a word before it starts anything.
 fn wrapper_never_ran(end: &ExecEnd, heard: &Heard) -> bool {
     match end {
         ExecEnd::NotStarted(_) => true,

@@ -1,6 +1,6 @@
-//! One attempt of one step, to an outcome that is known whenever it can be: a connection that breaks is made
-//! anew, and the host is asked what became of it. What may do harm when it is done twice goes through the wrapper,
-//! which runs it at most once; the rest can be done again.
+//! One attempt of one step, with a known outcome whenever possible: after a broken connection rollcall reconnects
+//! and asks the host for the result. A step that may do harm when it runs twice goes through the wrapper,
+//! which runs it at most once; the others can be repeated.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,10 +26,10 @@ use crate::domain::value::secret::Masks;
 use crate::port::{Exec, ExecEnd, ExecReport, Input};
 use crate::script;
 
-/// How long a guard may take.
+/// The time limit of a guard.
 pub(super) const GUARD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a look may take.
+/// The time limit of an inspection.
 pub(super) const LOOK_TIMEOUT: Duration = GUARD_TIMEOUT;
 
 /// Lines of one command that wait to be published; more are dropped.
@@ -43,12 +43,12 @@ pub struct Done {
 }
 
 impl Done {
-    /// Without a word of the host.
+    /// An outcome without output of the host.
     pub fn silent(outcome: Outcome) -> Done {
         Done { outcome, stdout: Output::default(), stderr: Output::default() }
     }
 
-    /// Rollcall itself could not do it.
+    /// A failure of rollcall itself.
     pub fn failed(why: String) -> Done {
         Done::silent(Outcome::Failed { code: None, why })
     }
@@ -60,9 +60,9 @@ pub struct Attempt<'a> {
     pub plan: &'a HostPlan,
     pub step: &'a Step,
     pub operation: String,
-    /// How answers of the host name it.
+    /// The name of its record on the host.
     pub record: String,
-    /// What this machine shares with its runner.
+    /// The secrets shared with its runner.
     pub seal: Seal,
 }
 
@@ -81,29 +81,29 @@ impl<'a> Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Where it is done.
+    /// The host that it runs on.
     pub fn endpoint(&self) -> &Endpoint {
         self.step.at.as_ref().unwrap_or(&self.plan.endpoint)
     }
 
-    /// Temporary names on the host carry the operation id, so that no operation takes another's, and what no
-    /// earlier step can guess.
+    /// The suffix of temporary names on the host. It has the operation id, so that no operation takes another's, and a
+    /// part that no earlier step can guess.
     pub fn suffix(&self) -> String {
         format!("rollcall-{}.{}", wrapper::name_of(&self.operation), self.seal.name())
     }
 
-    /// A name for what the host keeps of it, which no earlier step can guess.
+    /// The name of its state on the host, which no earlier step can guess.
     pub fn kept_as(&self) -> String {
         format!("{}.{}", self.record, self.seal.name())
     }
 
-    /// There is nothing to do; in a run that was interrupted perhaps because it was done.
+    /// Nothing had to be done; in an interrupted run perhaps because it was done before.
     pub fn unchanged(&self) -> Outcome {
         let acts = self.context.mode != Mode::DryRun;
         if self.context.resumed.is_some() && acts { Outcome::Ok } else { Outcome::Unchanged }
     }
 
-    /// A look that came to nothing has changed nothing either.
+    /// The result of an inspection that failed; it has changed nothing.
     pub fn looked_in_vain(&self, report: ExecReport) -> Done {
         let done = self.done(report, |_| Outcome::Ok);
         match done.outcome {
@@ -112,8 +112,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Runs what does no harm when it is run again: as often as it is lost, within the step's time. True
-    /// when it was sent more than once.
+    /// Runs a script that may run again without harm: it is repeated when it is lost, within the step's time. True
+    /// if it was sent more than once.
     pub async fn exec(&self, script: String, input: Input, timeout: Duration) -> (ExecReport, bool) {
         let script = script::run_as(&script, &self.step.sudo);
         let mut patience = Patience::until(Instant::now() + self.step.timeout);
@@ -130,15 +130,15 @@ impl Attempt<'_> {
         }
     }
 
-    /// What is sent to the host, with the password first where sudo wants one.
+    /// The request to the host, with the password first if sudo needs one.
     pub fn request(&self, script: String, input: Input, timeout: Duration) -> Exec {
         self.context.request(script, script::with_password(&self.step.sudo, input), timeout)
     }
 
-    /// Hides secrets in what the wrapper passes on, but not in what it says itself.
+    /// Hides secrets in output that the wrapper passes on, but not in the wrapper's own words.
     pub fn masks(&self, record: &str) -> Arc<Masks> {
         let masks = &self.context.masks;
-        // Built once without an error, they are so again with fewer forms.
+        // They were built once without an error, and fewer forms cannot cause one.
         masks.sparing(&wrapper::own_words(record)).unwrap_or_else(|_| masks.clone())
     }
 
@@ -162,8 +162,8 @@ impl Attempt<'_> {
         Outcome::Timeout { after_ms: milliseconds(self.step.timeout) }
     }
 
-    /// Publishes lines as progress, for as long as somebody watches: those of the step, and each once. A host
-    /// that is asked again tells all of them again; `shown` counts them.
+    /// Publishes lines of the step as progress, each line once, while there are followers. A host
+    /// that is asked again repeats all lines; `shown` counts those already published.
     pub fn show(&self, shown: &Arc<AtomicUsize>) -> Option<mpsc::Sender<String>> {
         let progress = self.context.progress.clone();
         if progress.receiver_count() == 0 {
@@ -184,14 +184,14 @@ impl Attempt<'_> {
                     continue;
                 }
                 shown.fetch_add(1, Ordering::Relaxed);
-                // Nobody watching any more is no trouble of the step.
+                // Without followers the send fails, which does not matter to the step.
                 let _ = progress.send(Progress { host: host.clone(), line: masks.text(&line) });
             }
         });
         Some(sender)
     }
 
-    /// Asks one of rollcall's own scripts what it would change.
+    /// Runs one of rollcall's own scripts as a dry run.
     pub(super) async fn look_with(&self, script: String) -> Done {
         let (report, _) = self.exec(script, Input::None, LOOK_TIMEOUT).await;
         if report.end != ExecEnd::Exited(0) {
@@ -202,7 +202,7 @@ impl Attempt<'_> {
         Done { outcome, stdout, stderr: report.stderr }
     }
 
-    /// Runs one of rollcall's own scripts. What was lost is done again; but then it may have been the first time
+    /// Runs one of rollcall's own scripts. A lost one is repeated; then the first execution may be the one
     /// that changed something.
     pub(super) async fn run_own(&self, script: String, input: Input) -> Done {
         let (report, again) = self.exec(script, input, self.step.timeout).await;
@@ -218,7 +218,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Why it is to be sent again; `again` when it was sent more than once.
+/// Why it has to be sent again; `again` when it was sent more than once.
 pub(super) fn lost(end: &ExecEnd, again: bool) -> Option<String> {
     match end {
         ExecEnd::Lost(why) => Some(why.clone()),

@@ -1,4 +1,4 @@
-//! What a step needs of the world and of its run, and nothing else of either.
+//! The input of a step from its run and from outside: the ports and settings that it needs, and no others.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::port::{Clock, Exec, Input, Places, Prober, Remote};
 use crate::probes::context::{GATES, ProbeContext};
 use crate::steps::seal::SealKey;
 
-/// How a step is carried out.
+/// How a step is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// By its kind; what may do harm twice goes through the wrapper.
+    /// By its kind; a step that may do harm when it runs twice goes through the wrapper.
     Act,
-    /// A command that an operator typed: it goes to the login's shell, and nothing keeps its outcome.
+    /// A command that an operator typed: the login's shell runs it, and the host does not keep its outcome.
     AdHoc,
-    /// Nothing is changed; the outcome says what would be.
+    /// Nothing is changed; the outcome says what would change.
     DryRun,
 }
 
-/// The world and the run, as values.
+/// The input of a step, as values.
 #[derive(Clone)]
 pub struct StepContext {
     pub remote: Arc<dyn Remote>,
@@ -34,26 +34,26 @@ pub struct StepContext {
     pub clock: Arc<dyn Clock>,
     pub places: Arc<dyn Places>,
     pub run: RunId,
-    /// The run's, for the records that hosts keep.
+    /// The mark of the run, for the records on hosts.
     pub mark: String,
     pub mode: Mode,
     /// Where `files/` is.
     pub files_root: PathBuf,
-    /// Where files of hosts are kept: a folder for each run, and in it one for each host.
+    /// The folder for files of hosts: a folder for each run, and in it one for each host.
     pub downloads: PathBuf,
-    /// Tells hosts which rollcall it is that works on them: run numbers begin at 1 for each.
+    /// Identifies this rollcall on hosts: run numbers start at 1 for each.
     pub site: String,
-    /// What proves that a record on a host comes from a runner of ours.
+    /// The key that proves that a record on a host was written by a runner of this rollcall.
     pub seals: SealKey,
-    /// The term of this process: hosts refuse one that was replaced.
+    /// The epoch of this process: hosts refuse a lower one.
     pub epoch: u64,
     pub progress: broadcast::Sender<Progress>,
-    /// Ends commands on the way forward when an operator wants so.
+    /// Ends commands on the way forward when an operator requests that.
     pub cancel: CancellationToken,
-    /// Hides every secret that the run may come to see.
+    /// Hides every secret that the run may read.
     pub masks: Arc<Masks>,
-    /// For how long it has been under way already, in a run that was interrupted: nothing is begun then that
-    /// may have been begun before. The host is asked what became of it.
+    /// The age of the step in an interrupted run. A step that may have started before does not start again:
+    /// rollcall asks the host for its result.
     pub resumed: Option<Duration>,
 }
 
@@ -73,7 +73,7 @@ impl StepContext {
         }
     }
 
-    /// For checks that stand among steps.
+    /// For checks that are steps.
     pub fn probes(&self) -> ProbeContext<'_> {
         ProbeContext {
             remote: &*self.remote,

@@ -1,4 +1,4 @@
-//! What would change in a file, as people read it.
+//! Differences of files, for people.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::domain::base::output::{Capture, Output};
 /// Largest file that is compared line by line.
 pub(super) const DIFF_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// How long the shortest difference is looked for; what is found by then is told.
+/// The time limit of the search for the shortest difference; then the best one so far is printed.
 const SEARCH_TIME: Duration = Duration::from_secs(1);
 
-/// Lines around each difference.
+/// Context lines around each difference.
 const CONTEXT_LINES: usize = 3;
 
-/// A unified diff; one line where it cannot be read. `None` stands for no file.
+/// A unified diff; one line if the content is not text. `None` means that there is no file.
 pub(super) async fn unified(name: String, old: Option<Vec<u8>>, new: Vec<u8>) -> String {
     let failed = format!("{name}: differs\n");
     tokio::task::spawn_blocking(move || compare(&name, old.as_deref(), &new)).await.unwrap_or(failed)
@@ -32,11 +32,11 @@ fn compare(name: &str, old: Option<&[u8]>, new: &[u8]) -> String {
     let diff = TextDiff::configure().timeout(SEARCH_TIME).diff_lines(before, after);
     let text =
         diff.unified_diff().context_radius(CONTEXT_LINES).header(&from, &format!("b{name}")).to_string();
-    // An empty file has no lines that could differ from none.
+    // An empty file has no lines that could differ from a missing one.
     if text.is_empty() { format!("--- {from}\n+++ b{name}\n") } else { text }
 }
 
-/// As much of a text as an event holds.
+/// The part of a text that fits into an event.
 pub(super) fn bounded(text: &str) -> Output {
     let mut capture = Capture::default();
     capture.push(text.as_bytes());

@@ -1,4 +1,4 @@
-//! Files of hosts, kept where rollcall runs. What arrives is proven by its SHA-256 before it has its name.
+//! Files of hosts, kept on the daemon's machine. A file gets its name only after its SHA-256 was verified.
 
 use std::path::{Path, PathBuf};
 
@@ -17,17 +17,17 @@ use crate::steps::scripts::{DOWNLOAD, call, told};
 /// Largest file that is fetched.
 const DOWNLOAD_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// How often a file is fetched that changes meanwhile.
+/// Attempts to fetch a file that changes during the transfer.
 const TRIES: usize = 2;
 
-/// Bytes read at once of what is here already.
+/// Bytes read at once from a file that was fetched before.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Prints a file; prints a directory.
+/// The scripts that print a file, and a directory.
 const FILE: &str = "cat <\"$1\"\n";
 const DIRECTORY: &str = "tar cf - -C \"$1\" .\n";
 
-/// What is on the host.
+/// The state on the host.
 enum There {
     File { bytes: u64, sha256: String },
     Directory,
@@ -109,7 +109,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Below the folder of the run and the host.
+    /// A path below the folder of the run and the host.
     fn place(&self, name: &str) -> Result<PathBuf, Done> {
         let host = self.endpoint().name.as_str();
         check_below(host)
@@ -119,7 +119,7 @@ impl Attempt<'_> {
     }
 }
 
-/// A file that is not whole yet.
+/// A file that is not complete yet.
 struct Part {
     target: PathBuf,
     path: PathBuf,
@@ -129,7 +129,7 @@ struct Part {
 }
 
 impl Part {
-    /// Its name carries the operation: others may fetch the same.
+    /// Its name contains the operation: other steps may fetch the same file.
     fn new(target: &Path, suffix: &str) -> Part {
         let mut path = target.as_os_str().to_owned();
         path.push(format!(".{suffix}.part"));
@@ -147,7 +147,7 @@ impl Part {
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.path).await
     }
 
-    /// Gives it its name when it is what it has to be. How much there was, and its SHA-256.
+    /// Renames it if its content is as expected. Returns its size and its SHA-256.
     async fn finish(mut self, wanted: Option<&String>) -> Result<(u64, String), String> {
         let sha256: String = self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         if wanted.is_some_and(|wanted| *wanted != sha256) {
@@ -161,7 +161,7 @@ impl Part {
         Ok((self.bytes, sha256))
     }
 
-    /// That it cannot be deleted is no further trouble: the next one takes its place.
+    /// A failure to delete it does not matter: the next one replaces it.
     async fn discard(&self) {
         let _ = fs::remove_file(&self.path).await;
     }
@@ -186,7 +186,7 @@ impl Taker for Part {
     }
 }
 
-/// Of a file that is here already.
+/// The SHA-256 of a file that was fetched before.
 async fn digest(path: &Path) -> Option<String> {
     let mut file = File::open(path).await.ok()?;
     let (mut hash, mut chunk) = (Sha256::new(), vec![0; CHUNK_BYTES]);

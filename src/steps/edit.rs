@@ -1,4 +1,4 @@
-//! Files of the host, edited here: read, changed, and sent back if nobody else has changed them meanwhile.
+//! Edits of host files, made on the daemon's machine: read, changed, and sent back unless the file changed since.
 
 use bytes::Bytes;
 
@@ -15,20 +15,20 @@ use crate::steps::attempt::{Attempt, Done};
 /// Largest file that is edited.
 const EDIT_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// How often a file is read anew that somebody else changes meanwhile.
+/// Attempts to read a file that another program changes at the same time.
 const TRIES: usize = 2;
 
-/// receive.sh says so when the file is not what it was.
+/// The exit status of receive.sh when the file has changed since it was read.
 const CHANGED_MEANWHILE: u32 = 75;
 
 /// The new content of a file from the old one, or why there is none.
 type Change<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Sync + 'a;
 
-/// What kinds of edits have in common.
+/// The common parameters of edits.
 struct Edit<'a> {
     manner: Manner<'a>,
     create: bool,
-    /// Where there is no file there is nothing to take out of it either.
+    /// The edit only removes: a missing file needs no change.
     takes_out: bool,
     change: &'a Change<'a>,
 }
@@ -81,7 +81,7 @@ impl Attempt<'_> {
         )))
     }
 
-    /// What is in the file; `None` when it may be made.
+    /// The content of the file; `None` if a new file may be created.
     async fn old(&self, edit: &Edit<'_>) -> Result<Option<Vec<u8>>, Done> {
         let path = edit.manner.to;
         match self.fetch(path, EDIT_LIMIT_BYTES).await? {

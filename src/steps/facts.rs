@@ -1,4 +1,4 @@
-//! Looking at a host: its facts, and the custom ones of `files/facts/`.
+//! Gathers facts of a host, and the custom facts of `files/facts/`.
 
 use std::collections::BTreeMap;
 
@@ -13,19 +13,19 @@ use crate::domain::value::shell;
 use crate::port::{ExecEnd, Input};
 use crate::steps::attempt::{Attempt, Done};
 
-/// The look itself.
+/// The script that gathers facts.
 const LOOK: &str = include_str!("sh/facts.sh");
 
-/// Largest custom fact, in bytes: it is sent to every host, as one argument where it is a script of `sh`
-/// (Linux takes 128 KiB).
+/// Largest custom fact, in bytes: it is sent to every host, and a script of `sh` as one argument
+/// (Linux allows 128 KiB).
 const PROGRAM_LIMIT_BYTES: u64 = 96 * 1024;
 
-/// A script for `sh` arrives as input and leaves nothing behind.
+/// Runs a script for `sh`, which arrives as input and leaves no file behind.
 const SCRIPT: &str = r#"
 text=$(cat) && exec sh -c "$text" </dev/null
 "#;
 
-/// Every other program becomes a file for as long as it runs. `$1` is a name for its folder.
+/// Runs every other program from a file that exists while it runs. `$1` is the name of its folder.
 const PROGRAM: &str = r#"
 dir=${TMPDIR:-/tmp}/$1.$$
 umask 077
@@ -36,8 +36,8 @@ cat >"$dir/fact" && chmod 700 "$dir/fact" && "$dir/fact" </dev/null
 "#;
 
 impl Attempt<'_> {
-    /// Looks at the host, then asks for each custom fact. What it prints is the facts as JSON. A custom fact
-    /// that cannot be had is told among them.
+    /// Gathers the facts, then each custom fact. The output is the facts as JSON, with the errors of
+    /// custom facts among them.
     pub(super) async fn facts(&self, custom: &BTreeMap<String, Source>) -> Done {
         let (report, _) = self.exec(LOOK.into(), Input::None, LOOK_TIMEOUT).await;
         if report.end != ExecEnd::Exited(0) {
@@ -64,11 +64,11 @@ impl Attempt<'_> {
             }
         }
         let stdout = Output { text: facts.to_value().to_string(), left_out: 0 };
-        // A look changes nothing.
+        // Gathering changes nothing.
         Done { stdout, ..Done::silent(Outcome::Unchanged) }
     }
 
-    /// One custom fact, and how much it printed.
+    /// One custom fact, and the size of its output.
     async fn custom(&self, source: &Source) -> Result<(Value, usize), String> {
         let program = self.program(source).await?;
         let script = match is_for_sh(&program) {
@@ -86,7 +86,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// The file as the plan has it: what was changed since then is not run.
+    /// The file as it was planned: a file that changed since then is not run.
     async fn program(&self, source: &Source) -> Result<Bytes, String> {
         let Source::File { path, sha256 } = source else { return Err("the plan has no file for it".into()) };
         let failed = |why: &dyn std::fmt::Display| format!("files/{path}: {why}");

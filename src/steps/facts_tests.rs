@@ -1,10 +1,10 @@
-//! The look on real shells.
+//! The facts script on real shells.
 
 use std::process::{Command, Stdio};
 
 use super::*;
 
-/// What a shell makes of the look.
+/// The facts as one shell gathers them.
 fn look(shell: &[&str]) -> Facts {
     let script = shell::with_arguments(LOOK, &[]);
     let mut command = Command::new(shell[0]);
@@ -32,7 +32,7 @@ fn every_shell_sees_the_same_host() {
     assert!(first.boot_id.is_some() && first.package_manager.is_some() && first.sudo.is_some(), "{first:?}");
     let free = |facts: &Facts| facts.disks.iter().all(|disk| disk.free_mb <= disk.size_mb);
     assert!(all.iter().all(free), "{:?}", first.disks);
-    // What changes by itself between two looks.
+    // Facts that change by themselves between two runs.
     for facts in &mut all {
         facts.uptime_s = None;
         facts.disks.iter_mut().for_each(|disk| disk.free_mb = 0);
@@ -43,7 +43,7 @@ fn every_shell_sees_the_same_host() {
     }
 }
 
-/// A host that has next to nothing answers all the same, and is told to have nothing that it has not.
+/// A host with almost no tools still answers, and reports nothing that it does not have.
 #[test]
 fn a_host_without_tools_says_less_and_no_more() {
     let dir = tempfile::tempdir().unwrap();

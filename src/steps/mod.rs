@@ -1,4 +1,4 @@
-//! What rollcall does on a host: one file for each kind of step, over the ports alone.
+//! Steps on hosts: one file for each kind of step, over the ports alone.
 
 mod archive;
 mod asking;

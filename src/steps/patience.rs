@@ -1,15 +1,15 @@
-//! How often and how long a host is tried again.
+//! How often and how long rollcall retries a host.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Before a host is reached again, in seconds. At once first: a connection that broke says little of its
+/// The pauses before rollcall reconnects, in seconds. The first is zero: a broken connection proves little about its
 /// host. The last one is repeated.
 const PAUSES: [u64; 7] = [0, 1, 2, 4, 8, 16, 30];
 
-/// How often and how long to try again.
+/// The retries, and their deadline.
 pub(super) struct Patience {
     until: Instant,
     pauses: usize,
@@ -20,22 +20,22 @@ impl Patience {
         Patience { until, pauses: 0 }
     }
 
-    /// What is left of the time.
+    /// The time left.
     pub fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// The host was reached: the next pause is the first again.
+    /// The host was reached: the next pause is the first one again.
     pub fn reached(&mut self) {
         self.pauses = 0;
     }
 
-    /// Gives up at `until`, if that is earlier.
+    /// Moves the deadline to `until`, if that is earlier.
     pub fn shorten(&mut self, until: Instant) {
         *self = Patience::until(self.until.min(until));
     }
 
-    /// Waits before the next try; false when there is none, because time is up or nobody wants it any more.
+    /// Waits before the next attempt; false if there is none, because time is up or the step was cancelled.
     pub async fn pause(&mut self, cancel: &CancellationToken) -> bool {
         let left = self.left();
         if left.is_zero() {

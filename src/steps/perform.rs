@@ -16,7 +16,7 @@ use crate::steps::scripts::{DELETE, DIRECTORY, LINK, Own, told};
 use crate::steps::system;
 use crate::steps::wait::Wait;
 
-/// The script of a step, where its kind is one script.
+/// The script of a step, if its kind is a single script.
 fn own(step: &Step, suffix: &str) -> Option<Own> {
     let own = |text: &'static str, arguments: &[&str], apart| {
         let arguments = arguments.iter().map(ToString::to_string).collect();
@@ -55,8 +55,8 @@ pub fn is_apart(step: &Step) -> bool {
 }
 
 impl Attempt<'_> {
-    /// Does it; or, in a run that was interrupted, finds out what became of it; or, in a dry run, says
-    /// what it would do. True when a guard said that there is nothing to do.
+    /// Runs the step; or, in an interrupted run, finds out its result; or, in a dry run, reports
+    /// its changes. True when a guard has decided that nothing has to be done.
     pub async fn perform(&self) -> (Done, bool) {
         let mode = self.context.mode;
         let apart = self.apart().filter(|_| mode == Mode::Act);
@@ -85,12 +85,12 @@ impl Attempt<'_> {
             return done;
         }
         let (stdout, word) = told(done.stdout);
-        // It ran once, whoever asks how often: what it says holds.
+        // The step ran once, however often rollcall asked: its report holds.
         let outcome = if word == "unchanged" { Outcome::Unchanged } else { Outcome::Ok };
         Done { outcome, stdout, ..done }
     }
 
-    /// Some when a guard says that there is nothing to do, or could not be asked.
+    /// The outcome if a guard holds, or could not be executed.
     async fn guarded(&self) -> Option<Done> {
         let guard = script::guard(self.step)?;
         let (report, _) = self.exec(guard, Input::None, GUARD_TIMEOUT).await;
@@ -101,7 +101,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// What the operator wrote ad hoc goes to the login's shell, as with `ssh`, and nobody keeps its outcome.
+    /// Runs an ad-hoc command in the login's shell, as `ssh` does; the host does not keep its outcome.
     async fn ad_hoc(&self, script: &str) -> Done {
         if self.context.resumed.is_some() {
             let why = "rollcall ended while it ran, and nothing on the host says how ad-hoc commands end";
@@ -123,7 +123,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Does what needs no wrapper, because doing it again does no harm; or says what would change, and changes nothing.
+    /// Runs a kind that needs no wrapper, because it can be repeated; or reports what it would change.
     async fn by_kind(&self, acts: bool) -> Done {
         if let Some(why) = refused(self.step) {
             return Done::failed(why);
@@ -157,7 +157,7 @@ impl Attempt<'_> {
                 not_known("what a command does is known when it has run")
             }
             // The wrapper has run commands, the loop waits for approvals, the plan holds the checks, and the steps of
-            // tasks; a kind that is one script was done above.
+            // tasks; a kind that is a single script was handled above.
             StepBody::Run { .. }
             | StepBody::Script { .. }
             | StepBody::Confirm { .. }
@@ -192,13 +192,13 @@ fn not_known(why: &str) -> Done {
     Done::silent(Outcome::NotKnown { why: why.into() })
 }
 
-/// A directory without the `/` that may stand at its end.
+/// A directory without the `/` at its end.
 fn dir(path: &str) -> &str {
     let bare = path.trim_end_matches('/');
     if bare.is_empty() { path } else { bare }
 }
 
-/// Why a step is not done, whatever is on the host.
+/// Why a step is refused, independent of the host.
 fn refused(step: &Step) -> Option<String> {
     match &step.body {
         StepBody::Delete { path } => paths::check_delete(path).err(),
@@ -219,7 +219,7 @@ mod tests {
 
     use super::*;
 
-    /// Exit status, and what was printed.
+    /// Exit status, and output.
     fn sh(dir: &Path, own: &Own, mode: &str) -> (i32, String) {
         let script = own.call(&Step::default(), mode);
         let output = Command::new("sh").args(["-c", &script]).current_dir(dir).output().unwrap();

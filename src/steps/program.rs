@@ -1,4 +1,4 @@
-//! A script of `files/`, given to an interpreter on the host: it is sent to a file there first, run like any other
+//! A script of `files/`, run by an interpreter on the host: it is sent to a file there first, run like any other
 //! command, and removed.
 
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use crate::script;
 use crate::steps::attempt::{Attempt, Done};
 use crate::steps::wrapper::PLACE;
 
-/// Receives it. The arguments are the site, the name of the folder and the SHA-256.
+/// Receives the script. The arguments are the site, the name of the folder and the SHA-256.
 static SEND: LazyLock<String> = LazyLock::new(|| {
     let receive = r#"
 site=$1
@@ -23,7 +23,7 @@ if command -v sha256sum >/dev/null; then got=$(sha256sum <"$place/ops/$2/script"
     format!("{PLACE}{receive}")
 });
 
-/// Runs it. The arguments are the site, the name of the folder, the interpreter, and those of the script.
+/// Runs the script. The arguments are the site, the name of the folder, the interpreter, and those of the script.
 static RUN: LazyLock<String> = LazyLock::new(|| {
     let run = r#"
 site=$1 name=$2 interpreter=$3
@@ -42,12 +42,12 @@ exit 127
 });
 
 impl Attempt<'_> {
-    /// A folder of its own beside the wrapper's, and swept away with them should it be left behind.
+    /// A separate folder beside the wrapper's; a sweep removes a leftover one with them.
     fn script_folder(&self) -> String {
         format!("{}.script", self.kept_as())
     }
 
-    /// What the wrapper runs.
+    /// The command that the wrapper runs.
     pub(super) fn script_call(&self, interpreter: &str, args: &[String]) -> String {
         let folder = self.script_folder();
         let first = [self.context.site.as_str(), &folder, interpreter];
@@ -55,7 +55,7 @@ impl Attempt<'_> {
         script::in_place(self.step, &shell::with_arguments(&RUN, &arguments))
     }
 
-    /// Sends the script, where the step has one. Some when that has failed: nothing was begun then.
+    /// Sends the script, if the step has one. Returns the outcome if that fails: nothing has started then.
     pub async fn send_script(&self) -> Option<Done> {
         let StepBody::Script { source, .. } = &self.step.body else { return None };
         let sent = match self.content(source) {
@@ -73,7 +73,7 @@ impl Attempt<'_> {
         let done = self.done(report, |_| Outcome::Ok);
         match done.outcome {
             Outcome::Ok => None,
-            // It was only being sent.
+            // Only the transfer was lost.
             Outcome::Lost { why } => Some(Done { outcome: Outcome::NotStarted { why }, ..done }),
             _ => Some(done),
         }

@@ -1,4 +1,4 @@
-//! Restarting a host: once, whoever asks how often, and waiting for it to be another boot.
+//! Restarts a host once, however often rollcall asks, and waits until it has booted again.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -18,25 +18,25 @@ use crate::steps::wrapper::PLACE;
 static REBOOT: LazyLock<String> =
     LazyLock::new(|| whole(&format!("{PLACE}{}", include_str!("sh/reboot.sh"))));
 
-/// How long one question may take, once the host is connected: it may go down in the middle of it.
+/// The time limit of one question, once the host is connected: it may go down during it.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What one question has brought.
+/// The result of one question.
 enum Heard {
     Done(Done),
-    /// Still the same boot, and which.
+    /// The host still has the same boot, with this id.
     Waits(String),
-    /// Nobody answered.
+    /// No answer, and why.
     Silence(String),
 }
 
 impl Attempt<'_> {
-    /// Asks the host to restart, unless that was done before, and then until it is another boot.
+    /// Asks the host to restart, unless that was done before, and then asks until it has booted again.
     pub(super) async fn reboot(&self, command: &str, boot_id: &str) -> Done {
         let age = self.context.resumed.unwrap_or_default();
         let mut patience = Patience::until(Instant::now() + self.step.timeout.saturating_sub(age));
         let verb = if self.context.resumed.is_some() { "ask" } else { "start" };
-        // Once it is known, another one proves the restart, whatever the host has kept.
+        // Once the id is known, another id proves the restart, even if the host has lost its records.
         let mut boot = String::new();
         let mut heard = self.ask_for_reboot([verb, command, boot_id, ""], false).await;
         loop {
@@ -72,13 +72,13 @@ impl Attempt<'_> {
                 }
                 _ => failed("the host gave no answer that makes sense".into()),
             },
-            // Nothing was sent yet.
+            // No request was sent yet.
             ExecEnd::NotStarted(_) if !fresh && self.context.resumed.is_none() => {
                 Heard::Done(self.done(report, |_| Outcome::Ok))
             }
             ExecEnd::NotStarted(why) | ExecEnd::Lost(why) => Heard::Silence(why.clone()),
             ExecEnd::TimedOut => Heard::Silence("it did not answer in time".into()),
-            // The host goes down, and ends what runs, or lets nothing work any more.
+            // The host is going down: it ends processes, or they fail.
             ExecEnd::Signalled(signal) => {
                 Heard::Silence(format!("the question was ended by signal {signal}"))
             }
@@ -87,7 +87,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whoever comes next is to find a connection that lives: the kept one may have died without a word.
+    /// Leaves a working connection for the next step: the kept one may be dead without an error.
     async fn back(&self) -> Done {
         let (report, _) = self.exec("exit 0".into(), Input::None, QUESTION_TIMEOUT).await;
         self.done(report, |_| Outcome::Ok)

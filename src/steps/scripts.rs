@@ -10,10 +10,10 @@ use crate::script::{self, bare};
 /// Replaces a link.
 pub static LINK: LazyLock<String> = LazyLock::new(|| whole(include_str!("sh/link.sh")));
 
-/// Looks at a file of ours, and sets its mode and owner where its content is right.
+/// Inspects an uploaded file, and sets its mode and owner if its content is right.
 pub static PLACE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("sh/place.sh")));
 
-/// Receives one.
+/// Receives a file.
 pub static RECEIVE: LazyLock<String> = LazyLock::new(|| about_files(include_str!("sh/receive.sh")));
 
 pub(super) static DIRECTORY: LazyLock<String> =
@@ -31,12 +31,12 @@ pub(super) static TREE_RECEIVE: LazyLock<String> =
     LazyLock::new(|| about_files(include_str!("sh/tree_receive.sh")));
 pub(super) static FETCH: LazyLock<String> = LazyLock::new(|| bare(include_str!("sh/fetch.sh")));
 
-/// A script with what all of them have in common.
+/// A script with the common prelude.
 pub(super) fn whole(text: &str) -> String {
     bare(include_str!("sh/prelude.sh")) + &bare(text)
 }
 
-/// The same with what all have in common that are about files.
+/// A script with the common prelude, and the functions about files.
 pub(super) fn about_files(text: &str) -> String {
     whole(include_str!("sh/files.sh")) + &bare(text)
 }
@@ -49,7 +49,7 @@ pub(super) fn unpacking(text: &str) -> String {
 pub(super) struct Own {
     pub text: &'static str,
     pub arguments: Vec<String>,
-    /// It may take long, or do harm when it is done twice: it goes through the wrapper.
+    /// It may take long, or do harm when it runs twice: it goes through the wrapper.
     pub apart: bool,
 }
 
@@ -61,12 +61,12 @@ impl Own {
     }
 }
 
-/// What is told to a host's `sh`.
+/// The text for a host's `sh`.
 pub(super) fn call(text: &str, arguments: &[&str], step: &Step) -> String {
     script::in_place(step, &shell::with_arguments(text, arguments))
 }
 
-/// What one of rollcall's own scripts has printed, and the word at its end.
+/// The output of one of rollcall's own scripts, and the word at its end.
 pub(super) fn told(mut stdout: Output) -> (Output, String) {
     let text = stdout.text.trim_end_matches('\n');
     let last = text.rfind('\n').map_or(0, |at| at + 1);

@@ -1,4 +1,4 @@
-//! The scripts themselves, on every shell that hosts have: `sh` with the system's tools, and busybox with its own.
+//! The scripts themselves, on every shell of hosts: `sh` with the system's tools, and busybox with its own.
 
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::base::digest::sha256_hex;
 use crate::steps::scripts::*;
 
-/// Where the tools of busybox are, and nothing else.
+/// A folder with only the tools of busybox.
 fn busybox() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let list = Command::new("busybox").arg("--list").output().expect("busybox is there; run tests/run");
@@ -32,14 +32,14 @@ pub(super) struct Bench {
 pub(super) struct Said(pub i32, pub String, pub String);
 
 impl Said {
-    /// Its standard output, when it went well.
+    /// Its standard output, if it succeeded.
     #[track_caller]
     pub fn well(self) -> String {
         assert_eq!(self.0, 0, "{self:?}");
         self.1
     }
 
-    /// Its standard error, when it did not.
+    /// Its standard error, if it failed.
     #[track_caller]
     pub fn ill(self) -> String {
         assert_ne!(self.0, 0, "{self:?}");
@@ -66,7 +66,7 @@ impl Bench {
         command.args(["-c", &script]).current_dir(self.dir.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // A script that gives up does not read.
+        // A script that fails early does not read.
         let _ = child.stdin.take().unwrap().write_all(input);
         let output = child.wait_with_output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -91,7 +91,7 @@ impl Bench {
         std::fs::metadata(self.dir.path().join(path)).unwrap().permissions().mode() & 0o7777
     }
 
-    /// What is in a folder, sorted.
+    /// The names in a folder, sorted.
     pub fn names(&self, path: &str) -> Vec<String> {
         names(&self.dir.path().join(path))
     }
@@ -130,7 +130,7 @@ fn a_file_becomes_visible_only_whole() {
         assert_eq!(place("755"), "sub/it's: mode 755 (was 640)\nchanged\n");
         assert_eq!(place("755"), "unchanged\n");
         assert_eq!(bench.mode("sub/it's"), 0o755);
-        // What was lost may have come: the same once more.
+        // The lost transfer may have arrived: the same once more.
         assert_eq!(receive(&bench, "sub/it's", "text", ["755", "", "", "", ""]).well(), "unchanged\n");
         assert!(
             bench
@@ -154,7 +154,7 @@ fn a_file_keeps_what_nobody_wants_to_change() {
         assert_eq!((names.len(), names[0].as_str()), (2, "conf"));
         assert_eq!((bench.read("conf"), bench.read(&names[1])), ("new".into(), "old".into()));
         assert_eq!((bench.mode("conf"), bench.mode(&names[1])), (0o604, 0o604));
-        // Somebody was faster.
+        // Another process was faster.
         let late = receive(&bench, "conf", "newer", ["", "", "", "", &sha256_hex(b"old")]);
         assert_eq!(late.0, 75);
         assert!(late.2.contains("conf was changed by somebody else meanwhile"), "{late:?}");
@@ -290,7 +290,7 @@ fn what_is_deleted_is_that_and_no_more() {
         assert_eq!(run("act", "link").well(), "link: link to kept\nchanged\n");
         assert_eq!(bench.names("."), ["kept"]);
         assert_eq!(bench.read("kept/x"), "x");
-        // A link on the way does not lead around what is refused.
+        // A link in the path does not bypass the refusal.
         symlink("/", bench.dir.path().join("root")).unwrap();
         assert_eq!(run("look", "root/etc").ill(), "root/etc is not deleted: the system needs /etc\n");
         assert_eq!(
@@ -336,7 +336,7 @@ fn tar_of(files: &[(&str, &str)], links: &[(&str, &str)]) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-/// The archive as a tool of the system packs it.
+/// The archive as a tool of the system creates it.
 fn packed(tool: &[&str], bytes: &[u8]) -> Vec<u8> {
     let mut command = Command::new(tool[0]);
     command.args(&tool[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -382,7 +382,7 @@ fn archives_are_unpacked_whole_and_once() {
             assert_eq!(bench.names(&to), [".rollcall-archive", "a b", "sub"]);
             assert_eq!(bench.mode(&format!("{to}/a b")), 0o755);
         }
-        // Into what is there: nothing is deleted.
+        // Into an existing directory: nothing is deleted.
         bench.write("to0/mine", "kept");
         let next = tar_of(&[("a b", "new"), ("other/d", "3")], &[]);
         unpack(&bench, "to0", &next, 0).unwrap();
@@ -390,7 +390,7 @@ fn archives_are_unpacked_whole_and_once() {
         assert_eq!((bench.read("to0/a b"), bench.read("to0/other/d")), ("new".into(), "3".into()));
         let rest: Vec<String> = bench.names(".").into_iter().filter(|name| name.contains("op")).collect();
         assert!(rest.is_empty(), "{rest:?}");
-        // One that is on the host.
+        // An archive that exists on the host.
         std::fs::write(bench.dir.path().join("here.tar"), &tar).unwrap();
         let looked = bench.sh(&ARCHIVE, &["look", "to9", "", "here.tar", ""], b"").well();
         assert_eq!(looked, format!("unpack {}\n", sha256_hex(&tar)));
@@ -483,14 +483,14 @@ fn a_release_is_made_live_and_old_ones_go() {
         }
         assert_eq!(bench.read("app/current/config/db.yml"), "ours");
         assert_eq!(bench.names("app/releases"), ["2", "3"]);
-        // Back to 2, then to 4: 2 was live, and is kept, whatever is older.
+        // Back to 2, then to 4: 2 was live, and is kept, although others are newer.
         live("act", "2", &shared).well();
         come("4");
         bench.write("app/releases/foreign/x", "not ours");
         let told = live("act", "4", &shared).well();
         assert!(told.contains("releases/3: deleted, 2 are kept\n"), "{told}");
         assert_eq!(bench.names("app/releases"), ["2", "4", "foreign"]);
-        // What is not there whole is not made live.
+        // An incomplete release does not become live.
         let missing = live("act", "5", &[]).ill();
         assert_eq!(missing, "app/releases/5 is not there whole; run it again\n");
         assert_eq!(bench.read("app/current/VERSION"), "4");

@@ -1,6 +1,6 @@
-//! What rollcall shares with the runner of one operation on its host, and with nothing else there: the name of its
+//! Secrets that rollcall shares only with the runner of one operation on its host: the name of its
 //! record, the word that confirms it, and the key that seals how it ended. All are derived from a key that never
-//! leaves this machine, so that a rollcall that was restarted asks under the same names.
+//! leaves the daemon's machine, so that rollcall uses the same ones after a restart.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::base::digest::{hex, sha256_hex};
 
-/// Of a record's name and of the word that confirms; a step would have to guess 64 bits.
+/// Digits of a record's name and of the word that confirms; a step would have to guess 64 bits.
 const WORD_DIGITS: usize = 16;
 
-/// Of SHA-256; shorter keys of an HMAC end with zeros.
+/// The size of SHA-256; shorter keys of an HMAC are padded with zeros.
 const DIGEST_BYTES: usize = 32;
 
-/// Where seals come from.
+/// The key that seals are derived from.
 #[derive(Clone)]
 pub struct SealKey(Hmac<Sha256>);
 
 impl SealKey {
-    /// `secret` is kept on this machine and is the same after a restart.
+    /// `secret` is kept on the daemon's machine and is the same after a restart.
     pub fn new(secret: &[u8]) -> SealKey {
         let mut key = hmac::digest::Key::<Hmac<Sha256>>::default();
         key[..DIGEST_BYTES].copy_from_slice(&Sha256::digest(secret));
@@ -48,32 +48,32 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// What a host cannot know of a record's name before the record exists.
+    /// The secret part of a record's name, unknown to the host before the record exists.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The first line on stdin of the wrapper, which needs nothing else to follow and to kill.
+    /// The first line of the wrapper's stdin, which is enough to follow and to kill.
     pub fn line_to_follow(&self) -> String {
         format!("{}\n", self.name)
     }
 
-    /// The same to confirm.
+    /// The line to confirm.
     pub fn line_to_confirm(&self) -> String {
         format!("{} {}\n", self.name, self.word)
     }
 
-    /// The same to start.
+    /// The line to start.
     pub fn line_to_start(&self) -> String {
         format!("{} {} {}\n", self.name, self.word, self.key)
     }
 
-    /// What the runner puts behind the words `said`; as `seal` in `wrapper.sh`.
+    /// The proof that the runner appends to the words `said`; as `seal` in `wrapper.sh`.
     pub fn proof(&self, said: &str) -> String {
         sha256_hex(format!("{key} {said} {key}\n", key = self.key).as_bytes())
     }
 
-    /// The words in front of a proof that fits them.
+    /// The words before the proof, if the proof matches them.
     pub fn open<'a>(&self, sealed: &'a str) -> Option<&'a str> {
         let (said, proof) = sealed.rsplit_once(' ')?;
         (self.proof(said) == proof).then_some(said)

@@ -1,4 +1,4 @@
-//! What a host prints, byte by byte, for as much as there may be of it.
+//! Output of a host, passed on in pieces, in any amount.
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -12,22 +12,22 @@ use crate::script;
 use crate::steps::attempt::{Attempt, Done, lost};
 use crate::steps::scripts::{FETCH, call};
 
-/// Pieces that wait to be taken; the host waits when there are more.
+/// Most pieces that wait to be taken; then the host waits.
 const WAITING_PIECES: usize = 8;
 
-/// fetch.sh says so: it is not there; it is too large.
+/// Exit statuses of fetch.sh: the file does not exist; it is too large.
 const NOT_THERE: u32 = 44;
 pub(super) const TOO_LARGE: u32 = 45;
 
-/// Takes what comes, from its beginning: a host that is lost is asked anew.
+/// Takes output from its start: after a lost connection the command runs again.
 pub(super) trait Taker {
-    /// Everything so far is worth nothing.
+    /// Discards everything so far.
     async fn begin(&mut self) -> Result<(), String>;
     /// An error ends the command.
     async fn take(&mut self, bytes: &[u8]) -> Result<(), String>;
 }
 
-/// In memory, at most so much.
+/// Output in memory, up to a limit.
 pub(super) struct Memory {
     pub bytes: Vec<u8>,
     pub limit: usize,
@@ -48,14 +48,14 @@ impl Taker for Memory {
     }
 }
 
-/// What a file on a host holds; `None` where there is none.
+/// The content of a file on a host; `None` if there is none.
 pub(super) enum Fetched {
     Whole(Option<Vec<u8>>),
     TooLarge,
 }
 
 impl Attempt<'_> {
-    /// Runs what does no harm when it is run again, and hands over what it prints.
+    /// Runs a script that may run again without harm, and passes on its output.
     pub(super) async fn stream(
         &self,
         script: &str,
@@ -80,7 +80,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// The content of a file, if it has at most so many bytes.
+    /// The content of a file, if it has at most `limit` bytes.
     pub(super) async fn fetch(&self, path: &str, limit: usize) -> Result<Fetched, Done> {
         let mut memory = Memory { bytes: Vec::new(), limit };
         let script = call(&FETCH, &[path, &limit.to_string()], self.step);
@@ -93,7 +93,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// What another content would change in a file.
+    /// The difference between a file and its new content.
     pub(super) async fn difference(&self, path: &str, new: Vec<u8>) -> Result<String, Done> {
         Ok(match self.fetch(path, diff::DIFF_LIMIT_BYTES).await? {
             Fetched::TooLarge => format!("binary files differ: {path}\n"),
@@ -102,7 +102,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Hands over all that comes; dropping the receiver ends the command.
+/// Passes on all pieces; dropping the receiver ends the command.
 async fn pass_on(mut receiver: mpsc::Receiver<Bytes>, taker: &mut impl Taker) -> Result<(), String> {
     while let Some(bytes) = receiver.recv().await {
         taker.take(&bytes).await?;
@@ -110,7 +110,7 @@ async fn pass_on(mut receiver: mpsc::Receiver<Bytes>, taker: &mut impl Taker) ->
     Ok(())
 }
 
-/// A look that found something to change.
+/// The result of a dry run that found something to change.
 pub(super) fn would_change(text: &str) -> Done {
     Done { outcome: Outcome::WouldChange, stdout: diff::bounded(text), stderr: Default::default() }
 }

@@ -1,4 +1,4 @@
-//! Packages and services: whatever distribution and init system a host has, it is found out there.
+//! Packages and services: the scripts detect the distribution and the init system on the host.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ static PACKAGE: LazyLock<String> =
 static SERVICE: LazyLock<String> =
     LazyLock::new(|| whole(&[SERVICE_NAMED, INIT, include_str!("sh/service.sh")].join("\n")));
 
-/// The script of a step about the system. All of them may take long, or do harm when they are done twice.
+/// The script of a step about the system. All of them may take long, or do harm when they run twice.
 pub(super) fn own(body: &StepBody) -> Option<Own> {
     let (text, arguments): (&'static str, Vec<&str>) = match body {
         StepBody::Package { names, state, version, refresh } => {

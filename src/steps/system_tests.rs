@@ -1,5 +1,5 @@
-//! Packages and services by each manager: fake ones first in PATH keep their state in files, and every command line
-//! that they are told is asserted, under `sh` and under busybox.
+//! Packages and services by each manager: fake ones, first in PATH, keep their state in files, and every command line
+//! that they receive is asserted, under `sh` and under busybox.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use crate::domain::task::task::{PackageState, Step};
 
 const FAKE: &str = include_str!("sh/fake_system.sh");
 
-/// What the scripts and the fakes use themselves: nothing else of this machine is seen.
+/// The tools of the scripts and the fakes; no other program of this machine is in PATH.
 const TOOLS: [&str; 13] =
     ["sh", "sed", "grep", "tail", "awk", "cat", "mv", "rm", "cp", "mkdir", "head", "tr", "busybox"];
 
 const SHELLS: [&[&str]; 2] = [&["sh"], &["busybox", "sh"]];
 
-/// A host with these programs and nothing else.
+/// A host with only these programs.
 struct Host {
     dir: tempfile::TempDir,
     shell: &'static [&'static str],
@@ -56,7 +56,7 @@ impl Host {
         std::fs::write(self.at(file), text).unwrap();
     }
 
-    /// The command lines since it was asked last.
+    /// The command lines since the last call.
     fn log(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.at("log")).unwrap();
         self.write("log", "");
@@ -77,7 +77,7 @@ impl Host {
         said(command)
     }
 
-    /// A look tells what would change and changes nothing; then it is done; then there is nothing to do.
+    /// A dry run reports the change and changes nothing; then the step is done; then nothing is left to do.
     fn converges(&self, body: &StepBody, told: &str, lines: &[&str]) {
         let context = format!("{:?} {body:?}", self.shell);
         let look = self.run(body, "look");
@@ -257,7 +257,7 @@ fn zypper_and_apk_do_the_same() {
     }
 }
 
-/// dpkg and apt themselves, with a database, a root and a repository of their own.
+/// The real dpkg and apt, with their own database, root and repository.
 #[test]
 fn the_real_apt_installs_from_a_repository_of_files() {
     let dir = tempfile::tempdir().unwrap();
@@ -299,7 +299,7 @@ fn the_real_apt_installs_from_a_repository_of_files() {
         assert!(first.status == 0 && first.out.ends_with("changed\n"), "{first:?}");
         assert_eq!(std::fs::read_to_string(at("tree/etc/tiny.conf")).unwrap(), "1.0\n");
         assert_eq!(apt(&present, "act").out, "unchanged\n");
-        // A configuration file that was changed is kept; a newer version is seen when the index is read anew.
+        // A changed configuration file is kept; a newer version is found after the index was read again.
         std::fs::write(at("tree/etc/tiny.conf"), "mine\n").unwrap();
         release(dir.path(), "1.1");
         let latest = package(&["rollcall-tiny"], PackageState::Latest);
@@ -373,7 +373,7 @@ fn openrc_and_sysv_are_told_what_differs() {
         let lines = ["rc-update -a del app", "rc-service app stop"];
         host.converges(&service(Some(Stopped), Some(false)), "disable app\nstop app\n", &lines);
 
-        // A systemd that is installed and does not run is none.
+        // A systemd that is installed but does not run is ignored.
         let host = Host::new(shell, &["systemctl", "service", "update-rc.d"]);
         host.write("units", "app inactive disabled\n");
         let lines = ["update-rc.d app defaults", "update-rc.d app enable", "service app start"];

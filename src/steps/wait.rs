@@ -1,4 +1,4 @@
-//! Steps that wait or look, and change nothing on the host.
+//! Steps that wait or check, and change nothing on the host.
 
 use std::time::Duration;
 
@@ -18,30 +18,30 @@ use crate::probes::verify::{judge_masked, verify};
 use crate::script;
 use crate::steps::attempt::{Attempt, Done, LOOK_TIMEOUT};
 
-/// How long one look at a port or an HTTP answer may take.
+/// The time limit of one probe of a port or an HTTP answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The least time that a look has, even the last one.
+/// The least time for a probe, even for the last one.
 const LEAST_TIME: Duration = Duration::from_secs(5);
 
 const PATH: &str = r#"[ -e "$1" ] || [ -L "$1" ]"#;
 
-/// What a wait waits for, and how.
+/// The condition of a wait, and its rhythm.
 pub(super) struct Wait<'a> {
     pub what: &'a Awaited,
     pub gone: bool,
     pub interval: Duration,
 }
 
-/// What one look has found.
+/// The result of one probe.
 enum Found {
     There(String),
     Gone(String),
-    /// Neither could be found out.
+    /// The probe could not find out.
     Blind(String),
 }
 
-/// What was good, in words, with nothing changed.
+/// A passed probe in words; nothing was changed.
 fn looked(text: String) -> Done {
     let stdout = Output { text: format!("{text}\n"), left_out: 0 };
     Done { stdout, ..Done::silent(Outcome::Unchanged) }
@@ -55,7 +55,7 @@ impl Attempt<'_> {
         self.context.remote.exec(self.endpoint(), Exec { fresh, ..request }).await
     }
 
-    /// Waits until it is as it is to be, or until the step's time is up; a dry run looks once.
+    /// Waits until the condition holds, or until the step's time is up; a dry run probes once.
     pub(super) async fn wait(&self, wait: &Wait<'_>, acts: bool) -> Done {
         if !acts {
             return self.look_at(wait).await;
@@ -88,14 +88,14 @@ impl Attempt<'_> {
         let time = seconds(milliseconds(self.step.timeout));
         match why {
             Ok(text) => Done::failed(format!("waited for {time} (timeout) in vain: {text}")),
-            // It has changed nothing, whatever became of the last look.
+            // It has changed nothing, also if the last probe failed.
             Err(why) => Done::silent(Outcome::NotStarted {
                 why: format!("could not look for {time} (timeout): {why}"),
             }),
         }
     }
 
-    /// What a wait would find now; a look waits for nothing.
+    /// A dry run of a wait: probes once and does not wait.
     async fn look_at(&self, wait: &Wait<'_>) -> Done {
         let found = self.find(wait.what, Instant::now() + LOOK_TIMEOUT).await;
         match (found, wait.gone) {
@@ -127,7 +127,7 @@ impl Attempt<'_> {
         let said = report.end.describe(&report.stderr);
         match report.end {
             ExecEnd::Exited(0) => Found::There("the command succeeds".into()),
-            // What sudo could not do says nothing of what is waited for.
+            // A failure of sudo says nothing about the condition.
             ExecEnd::Exited(_) => match script::about_sudo(&self.step.sudo, &report.stderr) {
                 Some(hint) => Found::Blind(said + &hint),
                 None => Found::Gone(said),
@@ -144,12 +144,12 @@ impl Attempt<'_> {
         match judged.verdict {
             _ if is_blind => Found::Blind(judged.text),
             verdict if verdict.passes() => Found::There(judged.text),
-            // Or somebody answers, but not as is wanted.
+            // The port is closed, or the answer is not the expected one.
             _ => Found::Gone(judged.text),
         }
     }
 
-    /// Runs a check, with its own retries; `once` looks only once.
+    /// Runs a check, with its own retries; `once` probes only once.
     async fn verify(&self, check: &Check, once: bool) -> Result<CheckResult, Done> {
         let retry = if once { Retry::default() } else { check.retry };
         let check = Check { retry, ..check.clone() };
@@ -167,7 +167,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// A check that has to pass for the host to continue. What a dry run sees may be different when the step is due.
+    /// A check that has to pass for the host to continue. Its verdict in a dry run may differ when the step is due.
     pub(super) async fn check(&self, check: &Check, acts: bool) -> Done {
         match self.verify(check, !acts).await {
             Ok(result) if acts && result.verdict.passes() => looked(words(&result)),
@@ -178,7 +178,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Waits; after a restart of rollcall for what is left.
+    /// Waits; after a restart of rollcall only for the rest of the time.
     pub(super) async fn rest(&self, time: Duration) -> Done {
         let left = time.saturating_sub(self.context.resumed.unwrap_or_default());
         tokio::select! {

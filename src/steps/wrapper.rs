@@ -1,5 +1,5 @@
-//! Steps whose outcome can always be asked for: what is sent to a host's `sh`, and what it answers. The
-//! script is `wrapper.sh`; it runs a step apart from the connection that asked for it, at most once, and
+//! Steps whose outcome can always be asked for: the text for a host's `sh`, and the host's answers. The
+//! script is `wrapper.sh`; it runs a step apart from the connection that requested it, at most once, and
 //! keeps how it ended.
 
 use std::sync::LazyLock;
@@ -12,10 +12,10 @@ use crate::domain::task::task::Sudo;
 use crate::port::{ExecEnd, ExecReport, Input};
 use crate::script;
 
-/// The function that finds the place where a host keeps what it knows of steps.
+/// The function that finds the folder where a host keeps the records of steps.
 pub(super) const PLACE: &str = include_str!("sh/state.sh");
 
-/// The wrapper itself; its text never changes. Comments and indentation stay here: some SSH servers take no
+/// The wrapper itself; its text never changes. Comments and indentation are removed: some SSH servers accept no
 /// command of more than 9000 bytes.
 pub static WRAPPER: LazyLock<String> = LazyLock::new(|| {
     let lines = PLACE.lines().chain(include_str!("sh/wrapper.sh").lines()).map(str::trim_start);
@@ -25,27 +25,27 @@ pub static WRAPPER: LazyLock<String> = LazyLock::new(|| {
 /// How the wrapper is called: its text is an argument, so that it can start itself again.
 const CALL: &str = r#"eval "$1""#;
 
-/// The message where a host refuses this rollcall.
+/// The message when a host refuses this rollcall.
 pub const REPLACED: &str = "another rollcall has taken over: the host refuses this one; try: stop this one, or, where there is no other, \
                             set the clock of this machine";
 
-/// What is asked of the wrapper.
+/// The requests to the wrapper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// Run it, unless it was begun before; then follow.
+    /// Run the step, unless it has started before; then follow.
     Start,
-    /// Say how it ended, when it has. What was never begun never will be.
+    /// Report how it ended, once it has. A step that has not started can no longer start.
     Follow,
     /// End it.
     Kill,
-    /// Let a step with a dead man's timer stand.
+    /// Keep the changes of a step with a dead man's timer.
     Confirm,
-    /// Make the place for it all, and clear it of old runs.
+    /// Create the folder of the records, and remove old runs from it.
     Sweep,
 }
 
 impl Verb {
-    /// As the wrapper reads it.
+    /// The word for the wrapper.
     pub fn word(self) -> &'static str {
         match self {
             Verb::Start => "start",
@@ -57,20 +57,20 @@ impl Verb {
     }
 }
 
-/// One question to the wrapper of one host.
+/// One request to the wrapper of one host.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
-    /// As [`name_of`] writes it; for [`Verb::Sweep`] the number of the oldest run to keep.
+    /// In the form of [`name_of`]; for [`Verb::Sweep`] the number of the oldest run to keep.
     pub operation: &'a str,
-    /// Which rollcall asks: others may work on the same host.
+    /// Identifies this rollcall: others may work on the same host.
     pub site: &'a str,
-    /// Its term: the host refuses whoever was replaced.
+    /// The epoch: the host refuses a lower one than it has seen.
     pub epoch: u64,
-    /// Since it was asked for the first time. What is not on record although the host has been up for
-    /// longer than this was never begun.
+    /// The time since the first request. If the host has been up for longer and has no record of the step,
+    /// the step never started.
     pub age: Duration,
     pub limit: Duration,
-    /// How long the host waits for [`Verb::Confirm`]; zero when it need not be confirmed.
+    /// How long the host waits for [`Verb::Confirm`]; zero if it need not be confirmed.
     pub within: Duration,
 }
 
@@ -85,30 +85,30 @@ impl Call<'_> {
     }
 }
 
-/// Rounded up: nothing ends before its time.
+/// Rounded up: no limit ends early.
 fn whole_seconds(time: Duration) -> String {
     (time.as_secs() + u64::from(time.subsec_nanos() > 0)).to_string()
 }
 
-/// An operation as a file name. The last two parts and the first have no `-`, so no two are the same.
+/// An operation as a file name. Its first and its last two parts have no `-`, so no two names are equal.
 pub fn name_of(operation: &str) -> String {
     operation.replace('/', "-")
 }
 
-/// The name of the record that a host keeps of an operation. The run's mark is in it: a store that was
-/// restored from a copy, or begun anew, gives the numbers of runs again.
+/// The name of the record that a host keeps of an operation. It contains the run's mark: a store that was
+/// restored from a copy, or created again, assigns run numbers again.
 pub fn record_of(operation: &str, mark: &str) -> String {
     format!("{}.{mark}", name_of(operation))
 }
 
-/// What [`Verb::Start`] reads: what it shares with the runner, the script, and an end that a broken connection
-/// leaves away.
+/// The input of [`Verb::Start`]: the shared secrets, the script, and an end mark, which is missing after a broken
+/// connection.
 pub fn input(operation: &str, seal: &Seal, script: &str, undo: Option<&str>) -> Bytes {
     let undo = undo.map_or_else(String::new, |undo| format!("\n# rollcall undo {operation}\n{undo}"));
     Bytes::from(format!("{}{script}{undo}\n# rollcall end {operation}\n", seal.line_to_start()))
 }
 
-/// What the other verbs read.
+/// The input of the other verbs.
 pub fn line(verb: Verb, seal: &Seal) -> Input {
     match verb {
         Verb::Confirm => Input::Bytes(seal.line_to_confirm().into()),
@@ -116,33 +116,33 @@ pub fn line(verb: Verb, seal: &Seal) -> Input {
     }
 }
 
-/// What the host says of an operation.
+/// The host's answer about an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     Ended(Ended),
     /// It has run, and waits to be confirmed.
     Confirm,
-    /// It was not begun and never will be.
+    /// It has not started and never will.
     Never(String),
-    /// There is no record of it, and never will be another.
+    /// It has no record, and never will have one.
     Absent(String),
-    /// Nothing was begun by this question.
+    /// This request started nothing.
     Refused(String),
-    /// A rollcall of a later term was here.
+    /// A rollcall with a higher epoch has used the host.
     Stale,
-    /// It was begun, and how it ended cannot be found out.
+    /// It has started, and how it ended cannot be found out.
     Lost(String),
     /// After [`Verb::Sweep`].
     Ready,
-    /// The host says that it ended or waits, and the runner's seal is not on it: another program wrote that.
+    /// The host says that it ended or waits, but without the runner's seal: another program wrote that.
     Forged,
 }
 
-/// How a step came to its end on a host.
+/// How a step ended on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
     pub how: How,
-    /// The exit status of what undid it, where that was run.
+    /// The exit status of the undo script, if it ran.
     pub undone: Option<u32>,
 }
 
@@ -152,7 +152,7 @@ pub enum How {
     Exited(u32),
     /// Ended by the host when its time was up.
     TimedOut,
-    /// Ended because somebody wanted so.
+    /// Ended by a cancel.
     Cancelled,
 }
 
@@ -194,16 +194,16 @@ impl Ended {
     }
 }
 
-/// What was heard of the wrapper, besides the step's own output.
+/// The wrapper's own lines, parsed.
 #[derive(Debug, Default, PartialEq)]
 pub struct Heard {
-    /// The step is on record as begun.
+    /// The host has recorded the start of the step.
     pub begun: bool,
     pub answer: Option<Answer>,
 }
 
-/// Takes the wrapper's own lines out of what came back. Its answer is the last line, after everything that
-/// the step has printed; that it ended counts with the runner's seal only. A sweep has none.
+/// Takes the wrapper's own lines out of the output. Its answer is the last line, after all output of
+/// the step; the end of a step counts only with the runner's seal. A sweep has none.
 pub fn hear(operation: &str, seal: Option<&Seal>, report: &mut ExecReport) -> Heard {
     let own = own_prefix(operation);
     let text = &mut report.stderr.text;
@@ -218,7 +218,7 @@ pub fn hear(operation: &str, seal: Option<&Seal>, report: &mut ExecReport) -> He
     let last = text.trim_end_matches('\n').rfind('\n').map_or(0, |at| at + 1);
     let said =
         text[last..].trim_end_matches('\n').strip_prefix(&own).and_then(|said| Answer::parse(said, seal));
-    // An answer that was cut off by the end of the connection is none.
+    // An answer that was cut off by the end of the connection does not count.
     let answer = said.filter(|_| report.end == ExecEnd::Exited(0));
     if answer.is_some() {
         text.truncate(last);
@@ -226,12 +226,12 @@ pub fn hear(operation: &str, seal: Option<&Seal>, report: &mut ExecReport) -> He
     Heard { begun, answer }
 }
 
-/// What the wrapper's own lines begin with.
+/// The prefix of the wrapper's own lines.
 pub fn own_prefix(operation: &str) -> String {
     format!("rollcall {operation} ")
 }
 
-/// Every word that decides what its own lines mean.
+/// Every word with a meaning in its own lines.
 pub fn own_words(operation: &str) -> String {
     let own = own_prefix(operation);
     format!("{own}begun {own}exit timeout cancelled undone confirm never absent refused lost stale ready")
