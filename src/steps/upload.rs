@@ -1,4 +1,4 @@
-//! Files of ours on a host. One look says which differ; only those are sent.
+//! Uploads of files. One inspection finds those that differ; only these are sent.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::port::{Content, ExecEnd, ExecReport, Input, Packed};
 use crate::steps::attempt::{Attempt, Done, LOOK_TIMEOUT};
 use crate::steps::scripts::{PLACE, RECEIVE, TREE, TREE_RECEIVE, call, told};
 
-/// What a look at a tree may print: a line for each file.
+/// Most output of the inspection of a tree: a line for each file.
 const TREE_LOOK_BYTES: usize = 1024 * 1024;
 
-/// Files of a tree whose differences are shown; of the others the names are told.
+/// Most files of a tree whose differences are printed; the others are only named.
 const SHOWN_FILES: usize = 20;
 
 /// The content of one file, and its proof.
@@ -27,7 +27,7 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    /// As it is sent. A file that is not what the plan has is not.
+    /// The content as it is sent. A file that differs from the planned one is refused.
     pub(super) async fn input(self) -> Result<Input, Done> {
         match self.content {
             Content::Bytes(bytes) => Ok(Input::Bytes(bytes)),
@@ -35,7 +35,7 @@ impl Sent {
         }
     }
 
-    /// Read for a diff; `None` where it has more than a diff is made of.
+    /// The content for a diff; `None` if it is too large for one.
     async fn bytes(self) -> Result<Option<Vec<u8>>, Done> {
         let limit = super::diff::DIFF_LIMIT_BYTES as u64;
         let planned = match self.content {
@@ -51,16 +51,16 @@ impl Sent {
     }
 }
 
-/// How a file is put in its place; see receive.sh.
+/// How a file is installed; see receive.sh.
 #[derive(Clone, Default)]
 pub(super) struct Manner<'a> {
     pub to: &'a str,
-    /// Empty: as it was.
+    /// Empty: unchanged.
     pub mode: String,
     pub owner: &'a str,
     pub backup: bool,
     pub validate: &'a str,
-    /// What it has to be still: a SHA-256 or `none`; empty if that does not matter.
+    /// The expected old content: a SHA-256 or `none`; empty if it does not matter.
     pub old: String,
 }
 
@@ -114,7 +114,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Sends a file to its place.
+    /// Sends a file and installs it.
     pub(super) async fn send(&self, manner: &Manner<'_>, sent: Sent) -> Done {
         let (backup, suffix) = (if manner.backup { "1" } else { "" }, self.suffix());
         let Manner { to, mode, owner, validate, old, .. } = manner;
@@ -126,7 +126,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// What a source that is one file holds.
+    /// The content of a source that is one file.
     pub(super) fn content(&self, source: &Source) -> Result<Sent, Done> {
         match source {
             Source::File { path, sha256 } => {
@@ -166,7 +166,7 @@ impl Attempt<'_> {
         for (number, file) in to_send.iter().enumerate() {
             list.push_str(&line(number, file, upload.mode));
             let planned = self.planned(&format!("{path}/{}", file.path), &file.sha256);
-            // Before any of them is sent; each is proven again when its turn has come, since they are not all kept open.
+            // Checks all files before sending any; each is checked again at its turn, since they are not all kept open.
             planned.open().await.map_err(Done::failed)?;
             let content = Content::File(planned);
             members.push(Packed { name: number.to_string(), content });
@@ -177,14 +177,14 @@ impl Attempt<'_> {
         let arguments = ["act", manner.to, manner.owner, backup, manner.validate, &suffix];
         let members: Arc<[Packed]> = members.into();
         let done = self.run_own(call(&TREE_RECEIVE, &arguments, self.step), Input::Tar(members)).await;
-        // What the look has set right already counts, too.
+        // Modes and owners that the inspection has corrected count, too.
         let text = told(said).0.text + &done.stdout.text;
         let stdout = super::diff::bounded(&text);
         let outcome = if done.outcome == Outcome::Unchanged { Outcome::Ok } else { done.outcome };
         Ok(Done { outcome, stdout, ..done })
     }
 
-    /// The files whose content is not there, and what else was said.
+    /// The files to send, and the rest of the inspection's output.
     async fn look_at_tree<'t>(
         &self,
         upload: &Upload,
@@ -240,7 +240,7 @@ fn root(upload: &Upload) -> &str {
     upload.to.trim_end_matches('/')
 }
 
-/// See tree.sh. Who may read a file that its owner may execute may execute it, too.
+/// See tree.sh. Users who may read a file that its owner may execute may execute it, too.
 fn line(number: usize, file: &TreeFile, mode: u32) -> String {
     let mode = if file.executable { mode | (mode & 0o444) >> 2 } else { mode };
     format!("{number} {} {mode:o} {}\n", file.sha256, file.path)
