@@ -1,5 +1,5 @@
-//! How a host is looked at where a command says it: rollcall's own looks, plugins, and commands of checks.
-//! Plain POSIX `sh` with the host's own tools; nothing is installed but the plugins that a check sends.
+//! Probes that run a command on a host: rollcall's own scripts, plugins, and commands of checks.
+//! Plain POSIX `sh` with the host's own tools; nothing is installed except the plugins that a check sends.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -21,33 +21,33 @@ use crate::port::{Exec, ExecEnd, Input, Place};
 use crate::probes::context::ProbeContext;
 use crate::script::{self, bare};
 
-/// Kept of what a look prints, of its head and of its tail, in bytes: a file that is looked into, a schema that
-/// is compared.
+/// Bytes kept of a probe's output, from its head and from its tail: a file whose content is checked, a schema
+/// that is compared.
 const KEEP_BYTES: usize = 512 * 1024;
 
-/// Of a log that is looked through at once, in bytes. What is older is skipped, and told to be.
+/// Most bytes of a log that one probe reads. Older ones are skipped, and the result says so.
 const LOG_BYTES: &str = "8388608";
 
 /// Largest plugin that is sent, in bytes.
 const PLUGIN_BYTES: u64 = 16 * 1024 * 1024;
 
-/// What `plugin.sh` ends with where the plugin has not been sent yet.
+/// The exit status of `plugin.sh` when the plugin was not sent yet.
 const NOT_SENT: u32 = 120;
 
-/// Where distributions put plugins.
+/// The plugin directories of distributions.
 const PLUGIN_PLACES: &str = "/usr/lib/nagios/plugins:/usr/lib64/nagios/plugins:/usr/lib/monitoring-plugins:\
                              /usr/libexec/monitoring-plugins:/usr/local/libexec/nagios:/usr/local/nagios/libexec";
 
-/// Nothing to ask for: a look calls it with the words of the one who asks.
+/// A script that queries nothing itself: probes call it with their own arguments.
 const SERVICE_NAMED: &str = r#"
 name=$1 state=stopped enabled=
 no_such_service() { say runs no; say enabled no; say done; exit 0; }
 "#;
 
-/// Finds the init system and its services, for probes as well as for steps.
+/// Detects the init system and its services, for probes and for steps.
 pub const INIT: &str = include_str!("sh/init.sh");
 
-/// Finds the package manager and what is installed, for both.
+/// Detects the package manager and the installed packages, for both.
 pub const MANAGER: &str = include_str!("sh/manager.sh");
 
 static DNS: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/dns.sh")]));
@@ -68,10 +68,10 @@ fn look(parts: &[&str]) -> String {
     [include_str!("sh/prelude.sh")].iter().chain(parts).map(|part| bare(part)).collect()
 }
 
-/// One look by a command on `seat`, which is the host of the check where it does not say otherwise.
+/// One probe by a command on `seat`, which is the host of the check unless the check names others.
 pub(super) struct Look<'a> {
     pub eyes: &'a ProbeContext<'a>,
-    /// The host that the check is about.
+    /// The host of the check.
     pub host: &'a Endpoint,
     pub seat: &'a Endpoint,
     pub check: &'a Check,
@@ -119,7 +119,7 @@ impl Look<'_> {
         }
     }
 
-    /// From where the last look has ended.
+    /// Reads a log from the position where the last probe ended.
     async fn log(&self, log: &Log) -> Observation {
         let now = self.eyes.clock.now();
         let id = self.check.id();
@@ -143,7 +143,7 @@ impl Look<'_> {
         seen
     }
 
-    /// The host's time against ours in the middle between question and answer.
+    /// The difference between the host's time and ours in the middle between question and answer.
     async fn clock(&self) -> Observation {
         let asked = self.eyes.clock.now();
         let seen = self.run(&with(&CLOCK, &[]), Input::None).await;
@@ -153,7 +153,7 @@ impl Look<'_> {
         let Some(theirs) = words.number("now") else {
             return Observation::Blind { why: "date tells no time".into() };
         };
-        // A date that tells whole seconds may be up to one late.
+        // A date in whole seconds may be up to one second late.
         let coarse = if words.get("now").is_some_and(|now| now.contains('.')) { 0.0 } else { 0.5 };
         let (asked, answered) = (seconds(asked), seconds(answered));
         let middle = (asked + answered) / 2.0;
@@ -163,14 +163,14 @@ impl Look<'_> {
         }
     }
 
-    /// A plugin of `files/`: sent where the host does not have it in this very form.
+    /// A plugin of `files/`: sent unless the host has the same file already.
     async fn sent_plugin(&self, command: &str, path: &str) -> Observation {
         let content = match plugin_file(self.eyes.files, path).await {
             Ok(content) => content,
             Err(why) => return Observation::Blind { why: format!("files/{path}: {why}") },
         };
         let sum = sha256_hex(&content);
-        // Its words are a script's, as the command of any other plugin.
+        // Its words come from a script, like the command of any other plugin.
         let (values, words) = expansion::split(command);
         let run = format!("{values}set -- {words}\nverb=run sum={sum}\n{}", *PLUGIN);
         let seen = self.run(&run, Input::None).await;
@@ -188,8 +188,8 @@ impl Look<'_> {
     }
 }
 
-/// Where a look at a log has ended. It is kept by whoever takes the verdict over: a look that is made again
-/// because it is not believed yet looks at the same lines.
+/// The position where a probe of a log ended. It is stored only with a final verdict: a retried probe
+/// reads the same lines again.
 pub(super) fn ended_at(seen: &Observation, at: jiff::Timestamp) -> Option<Place> {
     let Observation::Exited { code: 0, stdout, .. } = seen else { return None };
     let words = Words::of(&stdout.text);
@@ -221,7 +221,7 @@ fn with(text: &str, arguments: &[&str]) -> String {
     shell::with_arguments(text, arguments)
 }
 
-/// What a host is asked to do for a probe; `None` for those that are no commands.
+/// The script of a probe; `None` for probes without a command.
 fn script_of(probe: &Probe) -> Option<String> {
     let word = |on: bool, word: &'static str| if on { word } else { "" };
     let some = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -248,7 +248,7 @@ fn file_script(file: &FileProbe) -> String {
     with(&FILE, &[&file.path, sum, read])
 }
 
-/// True where a connection is looked at, and no command.
+/// True for probes that open a connection instead of running a command.
 pub(super) fn is_connection(probe: &Probe) -> bool {
     matches!(probe, Probe::Http(_) | Probe::Tcp(_) | Probe::Tls(_))
 }

@@ -1,4 +1,4 @@
-//! Our own looks, on this machine, by every shell that is here: what they print is judged for real.
+//! rollcall's own scripts on this machine, in every shell that exists here: their real output is judged.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -24,7 +24,7 @@ fn observe(shell: &[&str], script: &str) -> Observation {
     }
 }
 
-/// The same for every shell.
+/// The same result in every shell.
 fn seen_by_all(probe: &Probe, script: &str) -> Judged {
     let judged: Vec<Judged> = SHELLS.iter().map(|shell| judge(probe, &observe(shell, script))).collect();
     for (shell, other) in SHELLS.iter().zip(&judged) {
@@ -203,7 +203,7 @@ fn names_are_resolved_as_the_host_does() {
     assert_eq!(dns("$(id)", &[]).text, "`$(id)` is no name");
 }
 
-/// Stand-ins for what no container has.
+/// Fakes of services that no container has.
 #[test]
 fn services_are_seen_through_the_init_system() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,23 +8,23 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::value::secret::Masks;
 use crate::port::{Clock, Places, Prober, Remote};
 
-/// The gates of runs go on in a log where a gate ended, wherever `check` or a schedule has read since.
+/// Gates of runs continue in a log where the last gate ended, even if `check` or a schedule has read further.
 pub const GATES: &str = "gates";
 
-/// The same for `check`.
+/// The reader name of `check`.
 pub const CHECKS: &str = "checks";
 
-/// What a probe needs of the world, and nothing else of it.
+/// The input of a probe: the ports and settings that it needs, and no others.
 pub struct ProbeContext<'a> {
     pub remote: &'a dyn Remote,
     pub prober: &'a dyn Prober,
     pub clock: &'a dyn Clock,
     pub places: &'a dyn Places,
-    /// Where `files/` is: plugins that are sent.
+    /// The folder `files/`, for plugins that are sent.
     pub files: &'a Path,
-    /// Who looks: in a log each goes on where it was itself.
+    /// The reader name: in a log each reader continues at its own position.
     pub who: &'a str,
     pub cancel: CancellationToken,
-    /// Hides secrets in what is told of a look; what is judged is what was seen.
+    /// Hides secrets in results. The unmasked observation is judged.
     pub masks: Arc<Masks>,
 }

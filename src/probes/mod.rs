@@ -1,4 +1,4 @@
-//! What rollcall observes of a host and its services, over the ports alone: checks, and checks across hosts.
+//! Observations of a host and its services, over the ports alone: checks, and checks across hosts.
 
 pub mod command;
 pub mod context;

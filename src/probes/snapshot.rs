@@ -1,4 +1,4 @@
-//! Hosts that are looked at together: connections first, then all looks at once, then one judgement.
+//! Probes of several hosts together: connections first, then all probes at once, then one judgement.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::domain::check::check::{CheckResult, Retry};
 use crate::domain::check::judge::judged::Judged;
 use crate::domain::plan::plan::{Member, Snapshot};
 
-/// What a snapshot came to.
+/// The results of a snapshot.
 pub struct Taken {
     pub results: BTreeMap<HostName, CheckResult>,
-    /// From the beginning of the looks to the last answer: all of them lie within, whoever had to wait for a turn.
+    /// From the start of the probes to the last answer, including waits for a free connection.
     pub spread: Duration,
 }
 
-/// One round of looks.
+/// One round of probes.
 struct Round {
     judged: Seen,
     no_contact: Vec<HostName>,
     spread: Duration,
 }
 
-/// Looks at all members at one moment, as nearly as their connections allow, and compares them; again, while
-/// the check's deadline allows and somebody is out of line.
+/// Probes all members at one moment, as nearly as their connections allow, and compares them; repeats that while
+/// the check's deadline allows and there are outliers.
 pub async fn snapshot(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> Taken {
     let retry = snapshot.members.values().next().map_or_else(Retry::default, |member| member.check.retry);
     let begun = Instant::now();
@@ -56,7 +56,7 @@ pub async fn snapshot(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> Taken {
 async fn round(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> Round {
     let limit = snapshot.members.values().map(|member| member.check.timeout).max().unwrap_or_default();
     let reaching = join_all(snapshot.members.values().flat_map(seats).map(|seat| eyes.remote.reach(seat)));
-    // Whoever could not be reached says so when it is looked at.
+    // A host that could not be reached reports that when it is probed.
     let _ = timeout(limit, reaching).await;
     let started = Instant::now();
     let looks = join_all(snapshot.members.iter().map(|(name, member)| async move {
@@ -77,7 +77,7 @@ async fn round(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> Round {
     Round { judged: compare(&snapshot.rule, &seen), no_contact, spread }
 }
 
-/// Who looks: the host itself, or those that look at it.
+/// The hosts that run the probe: the member itself, or the places of its check.
 fn seats(member: &Member) -> Vec<&crate::domain::inventory::inventory::Endpoint> {
     match member.check.seats.is_empty() {
         true => vec![&member.endpoint],

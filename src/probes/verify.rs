@@ -1,4 +1,4 @@
-//! Running checks: look, judge, and look again while the deadline allows.
+//! Runs checks: probe, judge, and retry while the deadline allows.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use crate::domain::value::secret::{HIDDEN, Masks};
 use crate::port::Place;
 use crate::probes::command::{Look, ended_at, is_connection};
 
-/// One look that was judged.
+/// One judged probe.
 #[derive(Clone)]
 pub(super) struct Looked {
     pub judged: Judged,
     pub no_contact: bool,
-    /// Where a look at a log has ended.
+    /// The position where a probe of a log ended.
     pub place: Option<Place>,
 }
 
-/// Runs all checks of a host side by side. Their order in the answer is the order of `checks`.
+/// Runs all checks of a host in parallel. The answer has the order of `checks`.
 pub async fn verify(eyes: &ProbeContext<'_>, host: &Endpoint, checks: &[Check]) -> Vec<CheckResult> {
     join_all(checks.iter().map(|check| verify_one(eyes, host, check))).await
 }
@@ -52,7 +52,7 @@ pub async fn verify_one(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check)
     }
 }
 
-/// What was seen is seen: the next look goes on behind it.
+/// Stores the position in a log: the next probe continues behind it.
 async fn keep_place(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check, looked: &mut Looked) {
     let Some(place) = looked.place.take() else { return };
     if let Err(error) = eyes.places.keep_place((eyes.who, &host.name, &check.id()), place).await {
@@ -60,8 +60,8 @@ async fn keep_place(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check, loo
     }
 }
 
-/// A check that looked good, but not as often in a row as it has to, did not pass. One that was cancelled found
-/// nothing out, and that counts as nothing else.
+/// The final result. A check that passed, but not `successes` times in a row, has not passed. A cancelled one
+/// is unknown, and `unknown_is` does not apply.
 fn settle(check: &Check, looked: Looked, (done, cancelled): (bool, bool)) -> CheckResult {
     let Looked { mut judged, no_contact, .. } = looked;
     if cancelled && judged.verdict == Verdict::Unknown {
@@ -78,7 +78,7 @@ fn settle(check: &Check, looked: Looked, (done, cancelled): (bool, bool)) -> Che
     CheckResult { no_contact, ..result_of(check, judged) }
 }
 
-/// What is told of a look: what found nothing out counts as the check says, and says so.
+/// The result of a probe: an unknown verdict counts as the check says, and the text names it.
 pub(super) fn result_of(check: &Check, judged: Judged) -> CheckResult {
     let verdict = check.unknown_is.counts(judged.verdict);
     let text = match verdict == judged.verdict {
@@ -92,7 +92,7 @@ pub(super) fn result_of(check: &Check, judged: Judged) -> CheckResult {
     }
 }
 
-/// One look from each place that the check looks from; the worst of them stands for all.
+/// Probes once from each place of the check; the worst result counts.
 pub(super) async fn look(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check) -> Looked {
     if check.seats.is_empty() {
         return look_from(eyes, host, host, check).await;
@@ -109,7 +109,7 @@ pub(super) async fn look(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check
     };
     let place = if seat.is_here() { "rollcall's machine" } else { seat.name.as_str() };
     let text = format!("from {place}: {}", look.judged.text);
-    // Whoever looked could not be reached; that says nothing of the host.
+    // The place itself could not be reached; that says nothing about the host.
     Looked { judged: Judged { text, ..look.judged }, no_contact: false, place: None }
 }
 
@@ -127,19 +127,19 @@ async fn look_from(eyes: &ProbeContext<'_>, host: &Endpoint, seat: &Endpoint, ch
     Looked { judged: judge_masked(&check.probe, seen, &eyes.masks), no_contact, place }
 }
 
-/// The verdict on what was seen, in words that hide secrets: a text that is cut short could show the half of
-/// one, so they are hidden before it is.
+/// The verdict on an observation, with masked secrets in its text: they are masked before the text is cut,
+/// because a cut text could show half of a secret.
 pub fn judge_masked(probe: &Probe, seen: Observation, masks: &Masks) -> Judged {
     let judged = judge(probe, &seen);
     if masks.is_empty() {
         return judged;
     }
     let hidden = judge(probe, &masked(seen, masks));
-    // What differs in a secret alone would look the same: it is not compared at all.
+    // Values that differ only in a secret would look equal: such a value is not compared.
     let value = hidden.value.clone().filter(|_| hidden.value == judged.value);
     match hidden.verdict == judged.verdict {
         true => Judged { value, ..hidden },
-        // It was judged by a secret: there is nothing to tell of it.
+        // The verdict depends on a secret: the text is hidden.
         false => Judged::new(judged.verdict, HIDDEN),
     }
 }

@@ -1,4 +1,4 @@
-//! The task that watches: one loop over what is due, what has been seen, and what is asked.
+//! The task that watches: one loop over due probes, results, and questions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,29 +20,29 @@ use crate::engine::Held;
 use crate::panics::Panicked;
 use crate::port::{StoreError, Watches};
 
-/// What was seen is kept after this long, or when so much has come together: one commit for many looks.
+/// Results are stored after this time, or when there are this many: one commit for many probes.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 const KEEP_AT: usize = 500;
 
-/// What a store that fails may hold up: looks beyond this are forgotten, states and alerts are not.
+/// Limit while the store fails: the oldest probes beyond it are dropped, states and alerts are not.
 const UNSTORED_LIMIT: usize = 200_000;
 
-/// Between two tries of a store that fails.
+/// The pause between two attempts to use a failing store.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often a stop tries to keep what is left.
+/// Attempts of a stop to store the remaining results.
 const STOP_TRIES: u32 = 3;
 
-/// How often some of what is too old is forgotten.
+/// The interval at which a part of the outdated records is deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
 
-/// What hosts run is looked up so often at most, whatever many runs settle.
+/// The shortest interval between two reads of the hosts' releases, however many runs settle hosts.
 const TAKEN_EVERY: Duration = Duration::from_secs(1);
 
-/// Longest sleep, so that a clock that was set is noticed.
+/// Longest sleep, so that a changed clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// A look that is over.
+/// A finished probe.
 struct Seen {
     key: Key,
     begun: Timestamp,
@@ -58,20 +58,20 @@ pub(super) struct Actor<W> {
     stop: CancellationToken,
     roster: Roster,
     looks: JoinSet<Seen>,
-    /// The batch that the store has in its hands, one at a time; it comes back when it could not be kept.
+    /// The batch that the store is writing, one at a time; it is returned if it could not be stored.
     keeping: JoinSet<Option<Arc<Batch>>>,
     kept_at: Instant,
-    /// Batches that were given to the store.
+    /// The number of batches handed to the store.
     batches: u64,
-    /// Who waits until so many are kept.
+    /// Callers that wait until this many batches are stored.
     waiting: Vec<(u64, oneshot::Sender<()>)>,
     prunes: JoinSet<u64>,
     prune_at: Instant,
     prune_from: u64,
     held: Held,
-    /// Runs have settled hosts: what is on them is to be looked up.
+    /// Runs have settled hosts: the releases have to be read again.
     taken_is_old: bool,
-    /// When it was looked up last.
+    /// When they were last read.
     taken_at: Instant,
 }
 
@@ -113,7 +113,7 @@ impl<W: Watchlist> Actor<W> {
         self.around.ports.clock.now()
     }
 
-    /// Watches until it is stopped. [`Panicked`] when a batch was lost in the store's hands.
+    /// Watches until it is stopped. [`Panicked`] when a batch was lost inside the store.
     pub(super) async fn run(mut self, asked: &mut mpsc::Receiver<Ask>) -> Result<(), Panicked> {
         loop {
             self.go_on().await;
@@ -137,7 +137,7 @@ impl<W: Watchlist> Actor<W> {
         Ok(())
     }
 
-    /// Does all that can be done at this moment.
+    /// Does all work that is possible now.
     async fn go_on(&mut self) {
         self.look_at_hands().await;
         let now = self.now();
@@ -160,7 +160,7 @@ impl<W: Watchlist> Actor<W> {
         let (now, here) = (self.now(), Instant::now());
         let mut wake = here + LONGEST_SLEEP;
         if let Some(at) = self.roster.wake_at() {
-            // What is due now and could not begin waits for something else than the time.
+            // A due probe that could not start waits for another event, not for the time.
             let pause = until(at, now);
             if self.around.looks && self.orders.enabled {
                 wake = wake.min(here + pause.max(Duration::from_millis(1)));
@@ -191,7 +191,7 @@ impl<W: Watchlist> Actor<W> {
         });
     }
 
-    /// Takes in all looks that are over: many end together.
+    /// Applies all finished probes: many end together.
     fn saw_all(&mut self, first: Option<Seen>) {
         first.into_iter().for_each(|seen| self.saw(seen));
         while let Some(seen) = self.looks.try_join_next() {
@@ -206,8 +206,8 @@ impl<W: Watchlist> Actor<W> {
         }
     }
 
-    /// Hosts that runs have taken in hand since are silent before anything else is told; those that they let go of
-    /// are looked at for what is on them now.
+    /// Hosts that runs have started to work on are silenced before any other result is applied; hosts that runs have
+    /// left are rendered for their present release.
     async fn look_at_hands(&mut self) {
         let held = self.around.in_hand.borrow_and_update().clone();
         self.taken_is_old |= held.settled != self.held.settled;
@@ -215,7 +215,7 @@ impl<W: Watchlist> Actor<W> {
         let mut hosts = (*held.hosts).clone();
         self.held = held;
         if self.taken_is_old && self.taken_at.elapsed() < TAKEN_EVERY {
-            // Nobody is let go of before it is known what is on them.
+            // No host is released before its present release is known.
             hosts.extend(self.roster.in_hand().iter().map(|(host, run)| (host.clone(), *run)));
         } else if self.taken_is_old {
             self.taken_at = Instant::now();
@@ -245,7 +245,7 @@ impl<W: Watchlist> Actor<W> {
         let taken = match self.around.ports.store.taken().await {
             Ok(taken) => taken,
             Err(error) => {
-                // Without it checks would ask for what nobody knows: what is watched stays as it is until then.
+                // Without releases checks would be rendered wrongly: the watched checks stay as they are until then.
                 tracing::error!(%error, "what hosts run cannot be read; the new configuration is taken over later");
                 tokio::time::sleep(STORE_PAUSE).await;
                 return self.around.config.mark_changed();
@@ -259,7 +259,7 @@ impl<W: Watchlist> Actor<W> {
 
     async fn answer(&mut self, ask: Ask) {
         let now = self.now();
-        // Whoever asked may be gone; what they asked for holds all the same.
+        // The session may be gone; its request holds without it.
         match ask {
             Ask::Roll(answer) => _ = answer.send(self.roster.roll(now)),
             Ask::Downtimes(answer) => _ = answer.send(self.roster.downtimes().to_vec()),
@@ -284,7 +284,7 @@ impl<W: Watchlist> Actor<W> {
         }
     }
 
-    /// Gives the store what has come together, unless it has something in its hands.
+    /// Hands the pending batch to the store, unless the store is still writing one.
     fn keep(&mut self) {
         if !self.keeping.is_empty() {
             self.roster.forget_looks_beyond(UNSTORED_LIMIT);
@@ -310,7 +310,7 @@ impl<W: Watchlist> Actor<W> {
     fn tell_waiting(&mut self) {
         let kept = self.batches - u64::from(!self.keeping.is_empty());
         for (_, answer) in self.waiting.extract_if(.., |(wanted, _)| *wanted <= kept) {
-            // Somebody who is not there any more does not mind.
+            // A session that has ended needs no answer.
             let _ = answer.send(());
         }
     }
@@ -328,19 +328,19 @@ impl<W: Watchlist> Actor<W> {
         });
     }
 
-    /// Looks that are under way are let go; everything else that is known is kept.
+    /// Aborts probes under way, and stores all other results.
     async fn end(mut self) {
         self.looks.abort_all();
         let mut left: Vec<Arc<Batch>> = Vec::new();
         while let Some(unkept) = self.keeping.join_next().await {
             left.extend(unkept.ok().flatten());
         }
-        // Whoever does not look knows nothing that is not kept.
+        // A monitor without probes has no states that are not stored.
         let last = if self.around.looks { self.roster.all_states() } else { self.roster.take_batch() };
         left.push(Arc::new(last));
         for batch in left.into_iter().filter(|batch| !batch.is_empty()) {
             if !self.keep_at_last(batch).await {
-                // What comes later must not be kept without it.
+                // Later batches must not be stored without this one.
                 break;
             }
         }
@@ -358,7 +358,7 @@ impl<W: Watchlist> Actor<W> {
     }
 }
 
-/// Tries until the store has it, or until it is time to stop: then once more. True when it has it.
+/// Retries until the batch is stored, or until a stop: then once more. True if it is stored.
 async fn keep_until_it_is(watches: &dyn Watches, batch: &Arc<Batch>, stop: &CancellationToken) -> bool {
     loop {
         let last = stop.is_cancelled();

@@ -1,4 +1,4 @@
-//! One look at a check, or at whether a host answers at all.
+//! One probe of a check, or of a host's contact.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,22 +21,22 @@ use crate::probes::context::ProbeContext;
 use crate::probes::snapshot::snapshot;
 use crate::probes::verify::verify_one;
 
-/// How long a host that is connected may take to say anything.
+/// How long a connected host may take to print anything.
 const CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Of what it prints.
+/// Most bytes of that output.
 const CONTACT_BYTES: usize = 1024;
 
-/// Who looks, where each goes on where it was itself.
+/// The reader name: each reader of a log continues at its own position.
 const WHO: &str = "schedule";
 
-/// What a look has found, of one host or of many.
+/// The result of a probe, of one host or of several.
 pub(super) enum Found {
     One(CheckResult),
     Many(BTreeMap<HostName, CheckResult>),
 }
 
-/// What looks need of the world.
+/// The ports and settings that probes need.
 #[derive(Clone)]
 pub(super) struct Sight {
     pub ports: Ports,
@@ -45,7 +45,7 @@ pub(super) struct Sight {
 }
 
 impl Sight {
-    /// Takes a look. Never fails as a call: every trouble is a verdict.
+    /// Makes a probe. Never fails as a call: every failure is a verdict.
     pub(super) async fn look(&self, look: &Look) -> Found {
         caught(self.see(look)).await.unwrap_or_else(|_| {
             let text = "rollcall failed inside; please report it with the daemon's log";
@@ -93,7 +93,7 @@ impl Sight {
         let (verdict, text) = match self.ports.remote.exec(host, request).await.end {
             ExecEnd::NotStarted(why) | ExecEnd::Lost(why) => (Verdict::Critical, why),
             ExecEnd::TimedOut => (Verdict::Critical, format!("it said nothing within {CONTACT_TIMEOUT:?}")),
-            // Whatever it says, it is there.
+            // With any exit status, the host is reachable.
             _ => (Verdict::Ok, "it answers".into()),
         };
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -102,7 +102,7 @@ impl Sight {
     }
 }
 
-/// The contact is no check, and its results are named by the look alone.
+/// The contact is not a check; its results have an empty id, and the key of the probe names it.
 pub(super) fn id_of(look: &Look) -> CheckId {
     look.key.check.check().cloned().unwrap_or_default()
 }

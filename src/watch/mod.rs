@@ -1,5 +1,5 @@
-//! Watching: takes the looks that are due, and keeps and tells what they change. One task has the roster in memory;
-//! it sleeps until something is due, and never waits for the store or for a host.
+//! Watching: makes the probes that are due, stores their results and sends alerts. One task has the roster in memory;
+//! it sleeps until a probe is due, and never waits for the store or for a host.
 
 mod actor;
 mod look;
@@ -19,44 +19,44 @@ use crate::domain::watch::roll::{Ack, Downtime, Roll};
 use crate::domain::watch::roster::Key;
 use crate::panics::{Panicked, caught};
 
-/// Before watching starts again after a failure inside; the last pause repeats. Operators' questions wait.
+/// Pauses before watching restarts after an internal failure; the last one repeats. Operators' questions wait.
 const RESTART_PAUSES: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(60)];
 
-/// Questions of operators that may wait: each is answered at once.
+/// Most waiting questions of operators: each is answered at once.
 const ASKS_CAPACITY: usize = 64;
 
-/// The handle by which doors ask. Cheap to clone.
+/// The handle with which doors ask. Cheap to clone.
 #[derive(Clone)]
 pub struct Monitor {
     asks: mpsc::Sender<Ask>,
 }
 
-/// Questions that wait for a monitor to start.
+/// Questions that wait for the start of a monitor.
 pub struct Asked(mpsc::Receiver<Ask>);
 
-/// A monitor that runs, and how it is stopped.
+/// A running monitor, with its stop.
 pub struct Running {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    /// Begins no look any more, and keeps what was seen.
+    /// Starts no further probe, and stores all results.
     pub async fn stop(self) {
         self.stop.cancel();
-        // One that has failed has said so in the log.
+        // A monitor that failed has already logged that.
         let _ = self.task.await;
     }
 }
 
-/// A handle whose questions wait until somebody answers them.
+/// A handle whose questions wait until a monitor answers them.
 pub fn prepare() -> (Monitor, Asked) {
     let (asks, asked) = mpsc::channel(ASKS_CAPACITY);
     (Monitor { asks }, Asked(asked))
 }
 
-/// Starts watching, from what is stored. Runs that are open are to be recovered before: their hosts are silent.
+/// Starts watching, from the store. Open runs must be recovered before, so that their hosts are silent.
 pub async fn start<W: Watchlist>(around: Around<W>, asked: Asked) -> Result<Running, StoreError> {
     let stop = CancellationToken::new();
     let actor = Actor::load(around.clone(), stop.clone()).await?;
@@ -64,8 +64,8 @@ pub async fn start<W: Watchlist>(around: Around<W>, asked: Asked) -> Result<Runn
     Ok(Running { stop, task })
 }
 
-/// Watches until it is stopped. What fails inside starts again from the state of the store, which is whole: a batch is
-/// stored as one.
+/// Watches until it is stopped. After an internal failure it restarts from the store, which is consistent: a
+/// batch is stored in one transaction.
 async fn keep_watching<W: Watchlist>(
     around: Around<W>,
     mut actor: Actor<W>,
@@ -83,7 +83,7 @@ async fn keep_watching<W: Watchlist>(
     }
 }
 
-/// Loads the state of the store after a pause, as often as it takes; `None` when rollcall stops.
+/// Loads the state of the store after a pause, until that succeeds; `None` when rollcall stops.
 async fn load_again<W: Watchlist>(
     around: &Around<W>,
     stop: &CancellationToken,
@@ -105,7 +105,7 @@ async fn load_again<W: Watchlist>(
 }
 
 impl Monitor {
-    /// How everything stands.
+    /// The state of all watched checks.
     pub async fn roll(&self) -> Result<Roll, StoreError> {
         self.ask(Ask::Roll).await
     }
@@ -115,17 +115,17 @@ impl Monitor {
         self.ask(Ask::Downtimes).await
     }
 
-    /// Begins a downtime; it comes back with its number.
+    /// Starts a downtime; returns it with its number.
     pub async fn begin_downtime(&self, downtime: Downtime) -> Result<Downtime, StoreError> {
         self.ask(|answer| Ask::Begin(downtime, answer)).await?
     }
 
-    /// Ends a downtime; `None` where there is none with this number.
+    /// Ends a downtime; `None` if none has this number.
     pub async fn end_downtime(&self, id: u64) -> Result<Option<Downtime>, StoreError> {
         self.ask(|answer| Ask::End(id, answer)).await?
     }
 
-    /// Somebody knows of a problem; the error says why there is nothing to know.
+    /// Acknowledges a problem; the error says why that is impossible.
     pub async fn acknowledge(&self, key: Key, ack: Ack) -> Result<(), String> {
         self.ask(|answer| Ask::Acknowledge(key, ack, answer)).await.map_err(|error| error.to_string())?
     }

@@ -1,4 +1,4 @@
-//! What watching is asked to do: by the configuration, and by operators.
+//! The input of watching: from the configuration, and from operators.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,37 +17,37 @@ use crate::engine::Held;
 use crate::engine::ports::Ports;
 use crate::port::{StoreError, Watches};
 
-/// What is to be watched, and how, as the configuration in force says.
+/// The checks to watch, and the settings, of the present configuration.
 ///
-/// If an implementation renders checks for another release than the one in [`Taken`], good hosts are told as bad ones.
+/// If an implementation renders checks for another release than the one in [`Taken`], good hosts are alerted as bad.
 pub trait Watchlist: Send + Sync + 'static {
     fn orders(&self) -> Orders;
-    /// The hosts and their checks, rendered for what each took over last.
+    /// The hosts and their checks, rendered for the release that each host took over last.
     fn wanted(&self, taken: BTreeMap<HostName, Vec<Taken>>) -> Vec<Wanted>;
     /// The checks of each host, watched or not.
     fn checks(&self) -> BTreeMap<HostName, Vec<CheckId>>;
 }
 
-/// What holds for all of it.
+/// Settings for all watched checks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Orders {
     pub enabled: bool,
     pub settings: Settings,
     pub keep_samples: Duration,
     pub keep_changes: Duration,
-    /// Where `files/` is: plugins that are sent.
+    /// The folder `files/`, for plugins that are sent.
     pub files: PathBuf,
 }
 
-/// What the monitor needs.
+/// The environment of the monitor.
 pub struct Around<W> {
     pub ports: Ports,
     pub watches: Arc<dyn Watches>,
     pub config: watch::Receiver<Arc<W>>,
     pub in_hand: watch::Receiver<Held>,
-    /// Takes looks; otherwise it only knows what is kept.
+    /// Makes probes; otherwise it only answers from the store.
     pub looks: bool,
-    /// Rung when there is something to tell people.
+    /// Called when there is a new alert.
     pub bell: Arc<dyn Fn() + Send + Sync>,
     /// Called when watching has failed inside rollcall, and starts again.
     pub failed: Arc<dyn Fn() + Send + Sync>,
@@ -67,18 +67,18 @@ impl<W> Clone for Around<W> {
     }
 }
 
-/// A question, and where its answer goes.
+/// A question, with the sender of its answer.
 pub(super) enum Ask {
     Roll(oneshot::Sender<Roll>),
     Downtimes(oneshot::Sender<Vec<Downtime>>),
     Begin(Downtime, oneshot::Sender<Result<Downtime, StoreError>>),
     End(u64, oneshot::Sender<Result<Option<Downtime>, StoreError>>),
     Acknowledge(Key, Ack, oneshot::Sender<Result<(), String>>),
-    /// Answered when all that was seen so far is in the store.
+    /// Answered when all results so far are stored.
     Flush(oneshot::Sender<()>),
 }
 
-/// The time from `now` to `at`; none where it has come.
+/// The time from `now` to `at`; zero if it has passed.
 pub(super) fn until(at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(now)).unwrap_or_default()
 }
