@@ -1,5 +1,5 @@
-//! Tells people: for each channel, one task makes messages of alerts and of the time, and another one delivers them.
-//! Both work from the store, so that a channel that hangs holds up nothing, and a process that dies loses nothing.
+//! Notifies people: for each channel, one task makes messages from alerts and the time, and another one delivers them.
+//! Both work from the store, so that a hanging channel delays no other, and a process that dies loses no message.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,46 +17,46 @@ use crate::domain::notify::notice::{Notice, What};
 use crate::panics::caught;
 use crate::port::{Clock, Fares, Messenger, Outbox, SendError, StoreError, Told, Waiting};
 
-/// Alerts that are read at once.
+/// Most alerts read at once.
 const ALERTS_AT_ONCE: usize = 500;
 
-/// Messages that are looked at in one round.
+/// Most messages handled in one round.
 const MESSAGES_AT_ONCE: usize = 100;
 
-/// How long one delivery may take.
+/// The time limit of one delivery.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a delivery that is under way may still take when rollcall is told to stop.
+/// How long a delivery under way may still take when rollcall stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// Alerts are looked for so often, whether there is word of them or not; and a store that failed is tried again.
+/// The interval at which alerts are read even without a signal, and at which a failed store is retried.
 const POLL: Duration = Duration::from_secs(10);
 
-/// Until incidents are looked through again, though nothing is due.
+/// Longest time until incidents are checked again, even if nothing is due.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// Of whoever delivers, where nothing waits.
+/// Longest sleep of a delivery task without waiting messages.
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
-/// Between two tries of a message; the last one again and again.
+/// The pauses between two attempts to deliver a message; the last one repeats.
 const BACKOFF: [Duration; 4] =
     [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900), Duration::from_secs(3600)];
 
-/// Between two messages that watching has failed: a failure that repeats is one problem.
+/// The shortest interval between two messages that watching has failed: a repeated failure is one problem.
 const FAILED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
-/// Before a task of a channel starts again that failed inside rollcall.
+/// The pause before a task of a channel restarts after an internal failure.
 const RESTART_PAUSE: Duration = Duration::from_secs(10);
 
-/// What telling needs of the world.
+/// The environment of notification.
 pub struct Parts {
     pub outbox: Arc<dyn Outbox>,
     pub messenger: Arc<dyn Messenger>,
     pub clock: Arc<dyn Clock>,
-    /// Of the time of day of a digest.
+    /// The time zone of digest times.
     pub zone: TimeZone,
     pub channels: Vec<Channel>,
-    /// How many hosts a top-level group has.
+    /// The number of hosts in a top-level group.
     pub sizes: Box<dyn Fn(&str) -> usize + Send + Sync>,
 }
 
@@ -65,22 +65,22 @@ pub struct Parts {
 pub struct Tell {
     parts: Arc<Parts>,
     bell: Arc<watch::Sender<()>>,
-    /// There are new messages, by channel.
+    /// Signals new messages, by channel.
     posted: Arc<BTreeMap<String, Notify>>,
-    /// When people were last sent word that watching has failed.
+    /// When the last message that watching has failed was posted.
     failed_at: Arc<Mutex<Option<Timestamp>>>,
 }
 
-/// What one channel made of what it read so far.
+/// The state of one channel from the alerts read so far.
 struct Folded {
     cursor: u64,
     incidents: Incidents,
-    /// When something is due next, if nothing happens; `None` before the first look.
+    /// When the next message is due, if no alert comes before; `None` before the first check.
     wake: Option<Timestamp>,
 }
 
 impl Tell {
-    /// Nothing is told before [`Tell::run`].
+    /// No message is sent before [`Tell::run`].
     pub fn new(parts: Parts) -> Tell {
         let posted = parts.channels.iter().map(|channel| (channel.name.clone(), Notify::new())).collect();
         Tell {
@@ -113,7 +113,7 @@ impl Tell {
         });
     }
 
-    /// Gives messages up, and stores others, which are delivered from now on.
+    /// Abandons messages, and stores others, which are delivered from now on.
     async fn post(
         &self,
         given_up: Vec<u64>,
@@ -126,7 +126,7 @@ impl Tell {
         Ok(())
     }
 
-    /// There are new alerts.
+    /// Signals new alerts.
     pub fn ring(&self) {
         self.bell.send_replace(());
     }
@@ -136,19 +136,19 @@ impl Tell {
         &self.parts.channels
     }
 
-    /// How each channel fares.
+    /// The delivery state of each channel.
     pub async fn fares(&self) -> Result<BTreeMap<String, Fares>, StoreError> {
         self.parts.outbox.fares().await
     }
 
-    /// Sends a test message now, past everything that waits.
+    /// Sends a test message now, ahead of all waiting messages.
     pub async fn test(&self, channel: &Channel, by: &str) -> Result<(), SendError> {
         let at = self.parts.clock.now();
         let key = format!("test-{}", at.as_millisecond());
         self.send(channel, &Notice { key, at, what: What::Test { by: by.into() } }).await
     }
 
-    /// Tells people until it is told to stop.
+    /// Notifies people until rollcall stops.
     pub async fn run(&self, stop: CancellationToken) {
         let mut tasks = JoinSet::new();
         for at in 0..self.parts.channels.len() {
@@ -166,7 +166,7 @@ impl Tell {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Makes messages of alerts and of the time.
+    /// Makes messages from alerts and the time.
     async fn fold(&self, channel: &Channel, stop: CancellationToken) {
         let mut bell = self.bell.subscribe();
         let mut folded = None;
@@ -176,21 +176,21 @@ impl Tell {
                 Ok(wake) => wake,
                 Err(error) => {
                     tracing::error!(channel = channel.name, %error, "alerts cannot be read; tried again soon");
-                    // What is in memory may be ahead of the store.
+                    // The state in memory may be ahead of the store.
                     folded = None;
                     None
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                // It lives as long as this does.
+                // The sender lives as long as this task.
                 _ = bell.changed() => {}
                 () = tokio::time::sleep(self.until(wake, POLL)) => {}
             }
         }
     }
 
-    /// From now to then, and never longer than `limit`: clocks are set, too.
+    /// The time from now to then, at most `limit`: the clock may be changed.
     fn until(&self, then: Option<Timestamp>, limit: Duration) -> Duration {
         let left = then.map(|then| then.duration_since(self.parts.clock.now()).max(SignedDuration::ZERO));
         left.and_then(|left| Duration::try_from(left).ok()).unwrap_or(limit).min(limit)
@@ -219,7 +219,7 @@ impl Tell {
                 *cursor = *id;
             }
             let all = alerts.len() < ALERTS_AT_ONCE;
-            // In the middle of what happened while nobody told, nothing is due yet.
+            // While alerts of the time without a daemon are still being read, no message is due yet.
             let mut notices = if all { incidents.due(channel, clock.now(), zone) } else { Vec::new() };
             notices.iter_mut().for_each(|notice| self.complete(notice));
             let changed = incidents.take_changed();
@@ -232,7 +232,7 @@ impl Tell {
                 posted.notify_one();
             }
             if all {
-                // Where nothing is due by itself, nothing is for a day; a clock that is set shows then.
+                // Without a due time it sleeps for a day; a changed clock is noticed then.
                 *wake = incidents.wake(channel, zone).or_else(|| clock.now().checked_add(LONGEST_WAIT).ok());
                 return Ok(*wake);
             }
@@ -245,9 +245,9 @@ impl Tell {
         }
     }
 
-    /// Delivers what waits, oldest first.
+    /// Delivers waiting messages, oldest first.
     async fn deliver(&self, channel: &Channel, stop: CancellationToken) {
-        // After a start nobody knows: the first message that arrives shows that nothing has to wait longer.
+        // The state is unknown after a start: the first delivered message shows that the others need not wait longer.
         let mut down = true;
         let Some(posted) = self.posted.get(&channel.name) else { return };
         while !stop.is_cancelled() {
@@ -266,7 +266,7 @@ impl Tell {
         }
     }
 
-    /// Tries every message whose time has come; when the next one's does.
+    /// Attempts every message whose time has come; returns the next due time.
     async fn round(
         &self,
         channel: &Channel,
@@ -300,7 +300,7 @@ impl Tell {
         Ok(waiting.iter().map(|one| one.next_try).min())
     }
 
-    /// `None` when rollcall stops: whether it has arrived is not known then, and it is sent again.
+    /// `None` when rollcall stops: the result is unknown then, and the message is sent again.
     async fn send_unless(
         &self,
         channel: &Channel,
@@ -323,7 +323,7 @@ impl Tell {
         sent.unwrap_or_else(|_| Err(SendError::Down(format!("no answer within {SEND_TIMEOUT:?}"))))
     }
 
-    /// Notes that it was not taken, or gives it up; when it is tried again.
+    /// Records that it was refused, or abandons it; returns the time of the next attempt.
     async fn failed(
         &self,
         channel: &Channel,
@@ -334,7 +334,7 @@ impl Tell {
         let now = clock.now();
         tracing::warn!(channel = channel.name, key = one.notice.key, why, "a message was not delivered");
         let waiting = outbox.waiting(&channel.name, MESSAGES_AT_ONCE).await?;
-        // A new message shows soon whether somebody is back, and waits as long as the others when nobody is.
+        // A new message is attempted soon, and waits as long as the others if the channel is still down.
         let patient = waiting.iter().map(|other| other.tries).max().filter(|_| down).unwrap_or_default();
         let tries = usize::try_from(one.tries.max(patient)).unwrap_or(usize::MAX);
         let next_try = now + BACKOFF[tries.min(BACKOFF.len() - 1)];
@@ -355,7 +355,7 @@ impl Tell {
         let now = self.parts.clock.now();
         let count = hopeless.len();
         tracing::error!(channel = channel.name, count, why, "messages are given up");
-        // What tells of another channel's trouble is not told of in turn.
+        // A message about the failure of another channel causes no further message.
         let worth = hopeless.iter().filter(|one| !matches!(one.notice.what, What::GaveUp { .. })).count();
         let ids: Vec<u64> = hopeless.iter().map(|one| one.id).collect();
         let first = ids.first().copied().unwrap_or_default();
@@ -367,7 +367,7 @@ impl Tell {
     }
 }
 
-/// Starts work again that failed inside rollcall, from what is stored, until it is told to stop.
+/// Restarts work after an internal failure, from the store, until rollcall stops.
 async fn kept_up<F: Future<Output = ()>>(stop: &CancellationToken, work: impl Fn() -> F) {
     while caught(work()).await.is_err() && !stop.is_cancelled() {
         tracing::error!("a channel failed inside rollcall and starts again; please report it with this log");

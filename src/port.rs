@@ -1,5 +1,5 @@
-//! The ports: what the engine needs from the world. Each adapter implements one; the doc comments say
-//! what is lost when an implementation lies.
+//! The ports: the interfaces of the engine to everything outside the process. Each adapter implements one; the doc
+//! comments say what is lost when an implementation reports a false result.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
-/// A two-way stream, whatever carries it.
+/// A two-way stream over any transport.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -50,31 +50,31 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub struct Exec {
     pub script: String,
     pub input: Input,
-    /// From the moment the command is sent to its end.
+    /// Measured from the moment the command is sent to its end.
     pub timeout: Duration,
     /// Ends the command on the host: TERM, then KILL, then the channel is closed.
     pub cancel: CancellationToken,
-    /// Lines as they come, for people who watch. Dropped when nobody keeps up.
+    /// Lines as they arrive, for followers. Dropped when the reader is too slow.
     pub lines: Option<mpsc::Sender<String>>,
-    /// Over a connection made for this command alone: proof that the host lets us in anew.
+    /// Over a connection made for this command alone: proof that the host accepts a new login.
     pub fresh: bool,
-    /// Of the head of its standard output, and of the tail; what lies between is counted.
+    /// Bytes kept of the head of its standard output, and of the tail; the bytes between are counted.
     pub keep_bytes: usize,
-    /// Hides secrets in both outputs, before anything of them is kept or shown. Empty where rollcall itself
-    /// reads what comes back.
+    /// Hides secrets in both outputs, before anything of them is kept or shown. Empty if rollcall itself
+    /// reads the output.
     pub masks: Arc<Masks>,
-    /// All of its standard output as it comes, which then is neither kept nor shown. The command waits for whoever
-    /// takes it, and is ended when nobody does any more.
+    /// Receives all of its standard output as it arrives, which is then not kept or shown. The command waits for the
+    /// receiver, and is ended when the receiver is dropped.
     pub sink: Option<mpsc::Sender<Bytes>>,
 }
 
-/// What goes into a command's standard input.
+/// The standard input of a command.
 #[derive(Clone)]
 pub enum Input {
     None,
     Bytes(Bytes),
     File(Proven),
-    /// A tar archive, made while it is sent.
+    /// A tar archive, created while it is sent.
     Tar(Arc<[Packed]>),
     /// These bytes, and then the rest.
     After(Bytes, Box<Input>),
@@ -82,19 +82,19 @@ pub enum Input {
 
 /// One file of an archive that is sent.
 pub struct Packed {
-    /// Its name there.
+    /// Its name in the archive.
     pub name: String,
     pub content: Content,
 }
 
-/// What it holds.
+/// The content of a packed file.
 pub enum Content {
     Bytes(Bytes),
-    /// Opened and proven when its turn has come.
+    /// Opened and verified at its turn.
     File(Planned),
 }
 
-/// How a command ended, and what it said.
+/// How a command ended, and its output.
 #[derive(Debug)]
 pub struct ExecReport {
     pub end: ExecEnd,
@@ -107,20 +107,20 @@ pub struct ExecReport {
 pub enum ExecEnd {
     Exited(u32),
     Signalled(String),
-    /// Took too long and was ended.
+    /// Exceeded its timeout and was ended.
     TimedOut,
     Cancelled,
-    /// The connection was lost after the command had been sent, and no exit status was seen.
+    /// The connection was lost after the command was sent, and no exit status arrived.
     Lost(String),
     /// The command was never sent.
     NotStarted(String),
 }
 
-/// Of what a host says of an end; all that is kept is in the output of the step.
+/// Most characters of a host's last line in a reason; the output of the step has the rest.
 const SAID_CHARS: usize = 500;
 
 impl ExecEnd {
-    /// An end that is no success, in words, with the last line that the command wrote to stderr.
+    /// An unsuccessful end in words, with the last line that the command wrote to stderr.
     pub fn describe(&self, stderr: &Output) -> String {
         let said = match stderr.last_line() {
             "" => String::new(),
@@ -138,45 +138,45 @@ impl ExecEnd {
 
 /// Hosts, over SSH.
 ///
-/// If an implementation says [`ExecEnd::NotStarted`] of a command that did run, a step runs twice; if
-/// it says [`ExecEnd::Exited`] without having seen an exit status, a lost host is called a good one.
+/// If an implementation reports [`ExecEnd::NotStarted`] for a command that did run, a step runs twice; if
+/// it reports [`ExecEnd::Exited`] without an exit status from the host, a lost host counts as a good one.
 #[async_trait]
 pub trait Remote: Send + Sync {
-    /// Runs a command. Never fails as a call: every trouble is an [`ExecEnd`].
+    /// Runs a command. Never fails as a call: every failure is an [`ExecEnd`].
     async fn exec(&self, host: &Endpoint, request: Exec) -> ExecReport;
 
     /// Opens a TCP connection from the host to `address:port`.
     async fn open(&self, host: &Endpoint, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError>;
 
-    /// Opens the UNIX socket `path` of the host. A host that does not forward sockets may say so, or
-    /// that nobody listens there: sshd does not tell these apart.
+    /// Opens the UNIX socket `path` of the host. A host that does not forward sockets may report that,
+    /// or that no process listens there: sshd does not distinguish the two.
     async fn open_unix(&self, host: &Endpoint, path: &str) -> Result<Box<dyn Stream>, OpenError>;
 
-    /// Makes a connection where there is none yet, so that the next question meets no delay.
+    /// Connects if there is no connection yet, so that the next command starts without a delay.
     async fn reach(&self, _host: &Endpoint) -> Result<(), String> {
         Ok(())
     }
 
-    /// The key that the host presents now, and what is recorded for it.
+    /// The key that the host presents now, and the recorded one.
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String>;
 
-    /// Records the key with this fingerprint for the host, if it is what the host presents now.
+    /// Records the key with this fingerprint for the host, if the host presents it now.
     async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String>;
 }
 
 /// Why no connection could be opened through a host.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OpenError {
-    /// The host said that nobody listens there.
+    /// The host reported that no process listens there.
     Refused(String),
     /// The host does not allow it, or did not answer in time.
     Blind(String),
-    /// There is no contact to the host.
+    /// The host could not be reached.
     NoContact(String),
 }
 
 impl OpenError {
-    /// The reason, whichever kind it is.
+    /// The reason, for any kind.
     pub fn why(self) -> String {
         match self {
             OpenError::Refused(why) | OpenError::Blind(why) | OpenError::NoContact(why) => why,
@@ -184,7 +184,7 @@ impl OpenError {
     }
 }
 
-/// What is known of a host's key.
+/// The presented key of a host, and its state in the host-key store.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HostKey {
     /// `SHA256:...`
@@ -194,29 +194,29 @@ pub struct HostKey {
     pub known: KeyState,
 }
 
-/// What the host-key store says about a presented key.
+/// The state of a presented key in the host-key store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyState {
     Known,
     Unknown,
-    /// Another key is recorded; this may be somebody in between.
+    /// Another key is recorded; this may be a machine-in-the-middle.
     Changed,
     /// Marked `@revoked`.
     Revoked,
 }
 
-/// Looks at services through a host's connection.
+/// Probes services through a host's connection.
 ///
-/// If an implementation answers from anywhere else than through that host, a check passes for the
+/// If an implementation connects in any other way than through that host, a check passes for the
 /// wrong machine.
 #[async_trait]
 pub trait Prober: Send + Sync {
-    /// One look at an `http`, `tcp` or `tls` probe.
+    /// One `http`, `tcp` or `tls` probe.
     async fn probe(&self, host: &Endpoint, probe: &Probe, timeout: Duration) -> Observation;
 }
 
-/// Where a look at a log has ended, so that the next one goes on from there.
+/// The position where a probe of a log ended, so that the next one continues there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {
     pub inode: String,
@@ -225,17 +225,17 @@ pub struct Place {
     pub at: Timestamp,
 }
 
-/// Who looks, at which host, for which check: each goes on where it was itself.
+/// The reader, the host and the check: each reader continues at its own position.
 pub type PlaceKey<'a> = (&'a str, &'a HostName, &'a CheckId);
 
-/// Where looks at logs have ended.
+/// The positions where probes of logs ended.
 ///
-/// If an implementation forgets, lines are looked at twice; if it makes a place up, lines are never seen.
+/// If an implementation loses one, lines are read twice; if it invents one, lines are never read.
 #[async_trait]
 pub trait Places: Send + Sync {
-    /// Where the last look has ended, if there was one.
+    /// The position where the last probe ended, if there was one.
     async fn place(&self, key: PlaceKey<'_>) -> Result<Option<Place>, StoreError>;
-    /// Keeps where this one has ended.
+    /// Stores the position where this probe ended.
     async fn keep_place(&self, key: PlaceKey<'_>, place: Place) -> Result<(), StoreError>;
 }
 
@@ -244,12 +244,12 @@ pub trait Places: Send + Sync {
 pub struct Member {
     pub host: HostName,
     pub seat: Seat,
-    /// An open debt of ours exists for it: found taken out, it is so by us and not by somebody else.
+    /// This rollcall has an open debt for it: if it is found drained, then by this rollcall and not by others.
     pub ours: bool,
 }
 
 impl Member {
-    /// The members of a balancer that these hosts are. `ours` says for which the journal holds an open debt.
+    /// The members of a balancer among these hosts. `ours` says which of them have an open debt in the journal.
     pub fn of(plan: &Plan, hosts: &[HostName], ours: impl Fn(&HostPlan) -> bool) -> Vec<Member> {
         let member = |host: &HostName| {
             let plan = plan.hosts.get(host)?;
@@ -261,25 +261,25 @@ impl Member {
 
 /// Load balancers.
 ///
-/// If an implementation says [`Change::Done`] without proof, hosts are deployed to while they serve;
-/// if it says [`Change::Refused`] when something changed, a host is stranded without a debt; if its
+/// If an implementation reports [`Change::Done`] without proof, steps run on hosts that still serve;
+/// if it reports [`Change::Refused`] when something changed, a host stays drained without a debt; if its
 /// [`View`] counts servers that do not serve, capacity falls below the floor.
 #[async_trait]
 pub trait BalancerDriver: Send + Sync {
-    /// How the members stand, and how many servers serve in all; nothing is changed. An error names the
-    /// balancer's host that could not be asked, and the next thing to try.
+    /// The states of the members, and how many servers serve in all; nothing is changed. An error names the
+    /// balancer's host that could not be queried, and the next thing to try.
     async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<View, String>;
-    /// Takes the members out, all in one change, and waits until their requests have ended. Those for
+    /// Drains the members, all in one change, and waits until their requests have ended. Members for
     /// which there is no room above the floor are kept.
     async fn drain(&self, balancer: &Balancer, members: &[Member]) -> Change;
-    /// Puts the members back, all in one change.
+    /// Enables the members, all in one change.
     async fn enable(&self, balancer: &Balancer, members: &[Member]) -> Change;
 }
 
 /// The journal and everything that is folded from it.
 ///
 /// An event that [`Store::append`] has returned must survive `kill -9` and loss of power; if it does
-/// not, a host can be out of rotation and nobody knows. Projections (debts, leases, releases) must
+/// not, a host can be out of rotation without a record. Projections (debts, leases, releases) must
 /// change in the same transaction as the event that causes them.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -300,82 +300,82 @@ pub trait Store: Send + Sync {
     async fn open_runs(&self) -> Result<Vec<RunId>, StoreError>;
     /// Open debts, oldest first.
     async fn debts(&self) -> Result<Vec<Debt>, StoreError>;
-    /// What each host took over, newest first, the last ones.
+    /// The last releases that each host took over, newest first.
     async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError>;
     /// The last facts of each host.
     async fn facts(&self) -> Result<BTreeMap<HostName, Gathered>, StoreError>;
-    /// Operators' words on releases, oldest first.
+    /// Operators' marks on releases, oldest first.
     async fn marks(&self) -> Result<Vec<Mark>, StoreError>;
-    /// Adds one.
+    /// Adds a mark.
     async fn mark(&self, mark: Mark) -> Result<(), StoreError>;
 }
 
-/// What is kept of checks that are watched.
+/// The stored states of watched checks.
 ///
-/// If [`Watches::keep`] says that a batch is kept and parts of it are not, people are told twice, or never.
+/// If [`Watches::keep`] reports a batch as stored of which parts are missing, alerts are sent twice, or never.
 #[async_trait]
 pub trait Watches: Send + Sync {
-    /// The states as they were kept last, and the downtimes that nobody has ended.
+    /// The states as last stored, and the downtimes that were not ended early.
     async fn watched(&self) -> Result<(HashMap<Key, Watched>, Vec<Downtime>), StoreError>;
-    /// Keeps a batch: all of it, or nothing.
+    /// Stores a batch: all of it, or nothing.
     async fn keep(&self, batch: Arc<Batch>) -> Result<(), StoreError>;
-    /// Begins a downtime; its number.
+    /// Starts a downtime; returns its number.
     async fn begin_downtime(&self, downtime: &Downtime) -> Result<u64, StoreError>;
-    /// It is over by the word of somebody.
+    /// An operator ended the downtime.
     async fn end_downtime(&self, id: u64) -> Result<(), StoreError>;
-    /// What is kept of the checks of a host: so many looks of each at most, the newest; oldest first.
+    /// The stored records of a host's checks: at most `limit` probes of each, the newest; oldest first.
     async fn history(&self, host: &HostName, limit: usize) -> Result<Vec<History>, StoreError>;
-    /// What an earlier build kept under the bare name of a check becomes that of the one check of these that has it.
+    /// Assigns the records that an earlier build stored under the bare name of a check to the one check with that name.
     /// Call before [`Watches::watched`].
     async fn adopt(&self, checks: BTreeMap<HostName, Vec<CheckId>>) -> Result<(), StoreError>;
-    /// Forgets looks and changes that are older, of some checks from the place `from` on: where to go on, and 0
-    /// behind the last one.
+    /// Deletes older probes and changes of some checks from the position `from` on; returns where to continue, and 0
+    /// after the last one.
     async fn prune(&self, samples: Timestamp, changes: Timestamp, from: u64) -> Result<u64, StoreError>;
 }
 
-/// Alerts, what each channel made of them, and messages until they are delivered.
+/// Alerts, the incidents of each channel, and messages until they are delivered.
 ///
-/// If [`Outbox::tell`] keeps one part of what it is given without the others, a message is lost or told twice when the
+/// If [`Outbox::tell`] stores one part of its argument without the others, a message is lost or sent twice when the
 /// process dies.
 #[async_trait]
 pub trait Outbox: Send + Sync {
     /// Alerts behind `after`, oldest first, at most `limit`; with their numbers.
     async fn alerts(&self, after: u64, limit: usize) -> Result<Vec<(u64, Alert)>, StoreError>;
-    /// Where a channel was left; the beginning for one that is new.
+    /// The stored state of a channel; an empty one for a new channel.
     async fn teller(&self, channel: &str) -> Result<Teller, StoreError>;
-    /// Keeps how far a channel has read, what has changed by that, and its new messages: all of it or nothing.
+    /// Stores how far a channel has read, its changed incidents, and its new messages: all of it or nothing.
     async fn tell(&self, told: Told) -> Result<(), StoreError>;
-    /// The oldest messages of a channel that are neither delivered nor given up.
+    /// The oldest messages of a channel that are neither delivered nor abandoned.
     async fn waiting(&self, channel: &str, limit: usize) -> Result<Vec<Waiting>, StoreError>;
-    /// It was delivered.
+    /// Records that a message was delivered.
     async fn delivered(&self, id: u64, at: Timestamp) -> Result<(), StoreError>;
-    /// It was not; when it is tried again, and why.
+    /// Records why a message was not delivered, and the time of its next attempt.
     async fn not_delivered(&self, id: u64, next_try: Timestamp, why: &str) -> Result<(), StoreError>;
-    /// Whatever of a channel waits for a time before this one waits for it.
+    /// Postpones all waiting messages of a channel to this time, unless they wait longer.
     async fn postpone(&self, channel: &str, next_try: Timestamp) -> Result<(), StoreError>;
-    /// Whatever of a channel waits is due now.
+    /// Makes all waiting messages of a channel due now.
     async fn hurry(&self, channel: &str, now: Timestamp) -> Result<(), StoreError>;
-    /// Gives messages up, and writes those that tell of it.
+    /// Abandons messages, and stores messages that report it.
     async fn give_up(
         &self,
         ids: Vec<u64>,
         at: Timestamp,
         tell: Vec<(String, Notice)>,
     ) -> Result<(), StoreError>;
-    /// How each channel fares that was ever told anything.
+    /// The delivery state of each channel that ever had a message.
     async fn fares(&self) -> Result<BTreeMap<String, Fares>, StoreError>;
 }
 
-/// Where a channel was left.
+/// The stored state of a channel.
 #[derive(Debug, Default)]
 pub struct Teller {
-    /// The last alert that was read.
+    /// The number of the last alert that was read.
     pub cursor: u64,
     pub open: Vec<Incident>,
     pub log: Log,
 }
 
-/// What a channel made of alerts, and of the time.
+/// The changes of a channel after reading alerts, and by the time.
 #[derive(Debug)]
 pub struct Told {
     pub channel: String,
@@ -386,7 +386,7 @@ pub struct Told {
     pub notices: Vec<Notice>,
 }
 
-/// A message that is not delivered.
+/// A message that is not delivered yet.
 #[derive(Debug)]
 pub struct Waiting {
     pub id: u64,
@@ -395,51 +395,51 @@ pub struct Waiting {
     pub next_try: Timestamp,
 }
 
-/// How a channel fares.
+/// The delivery state of a channel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Fares {
     pub delivered: u64,
     pub waiting: u64,
     pub given_up: u64,
     pub last_delivered: Option<Timestamp>,
-    /// Of the messages that wait, or that were given up last.
+    /// The last error of the waiting messages, or of those that were abandoned last.
     pub trouble: Option<String>,
     pub next_try: Option<Timestamp>,
 }
 
-/// Takes messages to people.
+/// Delivers messages to people.
 ///
-/// If an implementation says that a message has arrived which did not, nobody is told; if it says the opposite, they
-/// are told twice.
+/// If an implementation reports a lost message as delivered, people are not notified; in the opposite case, they
+/// are notified twice.
 #[async_trait]
 pub trait Messenger: Send + Sync {
     async fn send(&self, channel: &Channel, notice: &Notice) -> Result<(), SendError>;
 }
 
-/// Why a message was not taken.
+/// Why a message was not delivered.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SendError {
-    /// Nobody is there to take it, nor any other.
+    /// The service is down: no message can be delivered.
     Down(String),
-    /// This one was not taken.
+    /// The service refused this message.
     Refused(String),
 }
 
-/// Secrets, as they are now.
+/// The present secrets.
 ///
-/// If [`Secrets::masks`] lacks one that a step may print, it is in the journal for ever.
+/// If [`Secrets::masks`] lacks one that a step may print, it stays in the journal.
 pub trait Secrets: Send + Sync {
-    /// What the steps of a run may read on one host, by name.
+    /// The secrets that the steps of a run may read on one host, by name.
     fn of(&self, run: RunId, plan: &Plan, host: &HostName) -> SecretVars;
-    /// Hides every secret that the run may come to see; those of the configuration without one.
+    /// Hides every secret that the run may read; without a run, those of the configuration.
     fn masks(&self, run: Option<RunId>) -> Arc<Masks>;
-    /// Keeps what was given for one run, in memory, until it is forgotten.
+    /// Keeps the secrets given for one run, in memory, until they are forgotten.
     fn keep(&self, run: RunId, given: Given);
-    /// Forgets it.
+    /// Removes these from memory.
     fn forget(&self, run: RunId);
 }
 
-/// Every look at a log is the first one.
+/// Treats every probe of a log as the first one.
 pub struct NoPlaces;
 
 #[async_trait]
@@ -453,7 +453,7 @@ impl Places for NoPlaces {
     }
 }
 
-/// A world without secrets.
+/// An implementation without secrets.
 pub struct NoSecrets;
 
 impl Secrets for NoSecrets {
@@ -479,13 +479,13 @@ pub struct StoredRun {
     pub events: Vec<Event>,
 }
 
-/// Why the store could not do it.
+/// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Somebody else holds the group.
+    /// Another run holds the group.
     #[error("{scope} is in the hands of run {run} by {by}; try: watch {run}")]
     Busy { scope: String, run: RunId, by: String },
-    /// What the store holds of a run is not what its journal says.
+    /// The stored run does not match its journal.
     #[error(
         "run {run} was changed in the store: {what}; rollcall does nothing with it; try: restore the store from a copy"
     )]

@@ -9,25 +9,25 @@ use crate::domain::task::task::{Step, Sudo};
 use crate::domain::value::shell;
 use crate::port::Input;
 
-/// Looks up what a link points to. Prints `to TARGET` if that exists, `dangling TARGET`, or `none`.
+/// Reads the target of a link. Prints `to TARGET` if that exists, `dangling TARGET`, or `none`.
 pub const OBSERVE: &str = r#"
 at=$1
 [ -n "$at" ] && [ -L "$at" ] || { echo none; exit 0; }
 if [ -e "$at" ]; then printf 'to %s\n' "$(readlink -- "$at")"; else printf 'dangling %s\n' "$(readlink -- "$at")"; fi
 "#;
 
-/// A script without its comments, which stay here.
+/// A script without its comments, which are not sent.
 pub fn bare(text: &str) -> String {
     let lines = text.lines();
     lines.filter(|line| !line.trim_start().starts_with('#')).flat_map(|line| [line, "\n"]).collect()
 }
 
-/// What undoes it, in the same place.
+/// The script that undoes a step, with the same directory and environment.
 pub fn undo_script(step: &Step) -> Option<String> {
     Some(in_place(step, &step.dead_man.as_ref()?.undo))
 }
 
-/// A script as its author meant it: directory and environment first.
+/// A script with the directory and the environment of its step.
 pub fn in_place(step: &Step, script: &str) -> String {
     let mut lines = String::new();
     if let Some(dir) = &step.dir {
@@ -39,12 +39,12 @@ pub fn in_place(step: &Step, script: &str) -> String {
     lines + script
 }
 
-/// A script as somebody: under `sh`, whatever the login's own shell is, and under `sudo -n` if asked.
+/// A script under another user: run by `sh`, whatever the login's own shell is, and by `sudo -n` if asked.
 pub fn run_as(script: &str, sudo: &Sudo) -> String {
     words_as(["sh", "-c", script], sudo)
 }
 
-/// The same of any command.
+/// The same for any command.
 pub fn words_as<'a>(words: impl IntoIterator<Item = &'a str>, sudo: &'a Sudo) -> String {
     let before: Vec<&str> = match sudo {
         Sudo::No => vec![],
@@ -55,27 +55,27 @@ pub fn words_as<'a>(words: impl IntoIterator<Item = &'a str>, sudo: &'a Sudo) ->
     shell::for_login(before.into_iter().chain(words))
 }
 
-/// What says that a step has nothing to do; exit status 0 means so.
+/// The guard of a step; exit status 0 means that nothing has to be done.
 pub fn guard(step: &Step) -> Option<String> {
     let creates = step.creates.as_deref().map(|path| format!("[ -e {} ]", shell::quote(path)));
     let unless = step.unless.as_deref().map(|command| format!("( {command}\n) >/dev/null 2>&1"));
     let removes = step.removes.as_deref().map(|path| format!("[ ! -e {} ]", shell::quote(path)));
     let all: Vec<String> = [creates, removes, unless].into_iter().flatten().collect();
-    // A guard stands on a command line: only `unless` is given the environment, which then holds no secret.
+    // A guard is visible on a command line: only `unless` gets the environment, which then holds no secret.
     let bare = Step { env: Default::default(), ..step.clone() };
     let step = if step.unless.is_some() { step } else { &bare };
     (!all.is_empty()).then(|| in_place(step, &all.join(" || ")))
 }
 
-/// `sudo` with a password, which is the first line on stdin. It is tried out with nothing else to read, so that
-/// sudo takes no other line for one; and it never is an argument of a process.
+/// `sudo` with a password, which is the first line on stdin. The password is tested first with no other input, so that
+/// sudo takes no other line for one; and it is never an argument of a process.
 const SUDO: &str = r#"u=$1; shift
 IFS= read -r p || { echo "rollcall sent no password" >&2; exit 1; }
 if sudo -n -u "$u" -- sh -c : 2>/dev/null; then exec sudo -n -u "$u" -- "$@"; fi
 printf '%s\n' "$p" | sudo -S -k -p '' -u "$u" -- sh -c : || exit
 { printf '%s\n' "$p"; exec cat; } | sudo -S -k -p '' -u "$u" -- "$@""#;
 
-/// What goes before all other input: the password, where sudo is to be given one.
+/// Puts the password before all other input, if sudo needs one.
 pub fn with_password(sudo: &Sudo, input: Input) -> Input {
     match sudo {
         Sudo::Password { password, .. } => {
@@ -86,7 +86,7 @@ pub fn with_password(sudo: &Sudo, input: Input) -> Input {
     }
 }
 
-/// What is wrong with sudo, by what it has said last, and what to do about it.
+/// The fault of sudo, by its last message, and how to correct it.
 pub fn about_sudo(sudo: &Sudo, stderr: &Output) -> Option<String> {
     let (user, with_password) = match sudo {
         Sudo::No => return None,
@@ -122,7 +122,7 @@ pub fn about_sudo(sudo: &Sudo, stderr: &Output) -> Option<String> {
     Some(format!("; {hint}"))
 }
 
-/// The look at the present release of a host.
+/// The script that reads the present release of a host.
 pub fn observe(plan: &HostPlan) -> String {
     run_as(&shell::with_arguments(OBSERVE, &[plan.observe.as_deref().unwrap_or_default()]), &Sudo::No)
 }
@@ -166,8 +166,8 @@ mod tests {
         assert_eq!(own(at, OBSERVE, &[""], ""), said(0, "none"));
     }
 
-    /// Takes `right` for a password, lets `nobody` do everything without one, and `bin` nothing at all. It tries three
-    /// times, as sudo does, and writes down how it was called.
+    /// Accepts the password `right`, lets `nobody` do everything without one, and `bin` nothing at all. It asks three
+    /// times, as sudo does, and logs its arguments.
     const FAKE_SUDO: &str = r#"#!/bin/sh
 echo "sudo $1 $2 $3 $4 $5 $6" >>log
 quiet= user=root
@@ -207,7 +207,7 @@ exit 1
                 command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
                 let mut child = command.spawn().unwrap();
                 let mut stdin = child.stdin.take().unwrap();
-                // Whoever gives up early does not read all of it.
+                // A sudo that fails early does not read all of it.
                 let _ = stdin.write_all(&[&first[..], b"one\n right\\$x\n"].concat());
                 drop(stdin);
                 let output = child.wait_with_output().unwrap();

@@ -1,5 +1,5 @@
-//! Opening files below a folder. Links that stay below it are followed once; what is opened then is reached without
-//! following any: a file that is swapped for a link in between is refused, and never read.
+//! Opens files below a folder. Links that stay below it are resolved once; the resolved path is then opened without
+//! following links: a file that is replaced by a link in between is refused, and never read.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-/// Where `path` below `root` really is, relative to where `root` really is.
+/// The real path of `root`, and the real path of `path` relative to it.
 pub fn place(root: &Path, path: &Path) -> io::Result<(PathBuf, PathBuf)> {
     let root = fs::canonicalize(root)?;
     let real = fs::canonicalize(root.join(path))?;
@@ -25,14 +25,14 @@ pub fn open(root: &Path, path: &Path) -> io::Result<File> {
     open_real(&root, &below)
 }
 
-/// The same of a place that [`place`] has found.
+/// Opens a path that [`place`] has resolved.
 fn open_real(root: &Path, below: &Path) -> io::Result<File> {
     let mut folder: OwnedFd = File::open(root)?.into();
     let mut parts = below.components().peekable();
     while let Some(part) = parts.next() {
         let Component::Normal(name) = part else { return Err(refused("leaves files/")) };
         if parts.peek().is_none() {
-            // A pipe in its place would wait for a writer.
+            // Opening a pipe without O_NONBLOCK would wait for a writer.
             let file: File = step(&folder, name, OFlag::O_NONBLOCK)?.into();
             return if file.metadata()?.is_file() { Ok(file) } else { Err(refused("is no regular file")) };
         }
@@ -44,7 +44,7 @@ fn open_real(root: &Path, below: &Path) -> io::Result<File> {
 fn step(folder: &OwnedFd, name: &std::ffi::OsStr, more: OFlag) -> io::Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | more;
     openat(folder, name, flags, Mode::empty()).map_err(|errno| match io::Error::from(errno) {
-        // That is how the system says that it is a link.
+        // The system reports a link with these errors.
         error if matches!(error.raw_os_error(), Some(nix::libc::ELOOP | nix::libc::ENOTDIR)) => {
             refused("was swapped for a link while it was opened")
         }

@@ -1,4 +1,4 @@
-//! The daemon's machine: files below a folder, what was planned to be sent of them, and programs.
+//! The daemon's machine: files below a folder, planned files to send, and programs.
 
 pub mod beneath;
 pub mod planned;

@@ -1,4 +1,4 @@
-//! Files of `files/` on their way to hosts: what the plan hashed is what is opened and sent, or nothing is.
+//! Files of `files/` to send to hosts: only a file with the planned hash is opened and sent.
 
 use std::fs::File;
 use std::io;
@@ -14,18 +14,18 @@ use crate::local::beneath;
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A file as the plan has it.
+/// A file with its planned hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// Where `files/` is.
+    /// The folder `files/`.
     pub root: PathBuf,
-    /// Below it.
+    /// The path below it.
     pub path: String,
     pub sha256: String,
 }
 
-/// A file that is open, and was what the plan has. It is read from this very file, whatever takes its name by then;
-/// a host proves once more that it received what was planned, so a file that is written to while it is sent replaces nothing.
+/// An open file with the planned hash. It is read from this open file, even if its name leads to another file by then;
+/// the host verifies the received hash again, so a file that is written to while it is sent replaces nothing.
 #[derive(Clone, Debug)]
 pub struct Proven {
     file: Arc<File>,
@@ -33,7 +33,7 @@ pub struct Proven {
 }
 
 impl Planned {
-    /// Opens it and reads it whole. The error names it and says what to do.
+    /// Opens and reads the whole file. The error names it and says what to do.
     pub async fn open(&self) -> Result<Proven, String> {
         let planned = self.clone();
         match tokio::task::spawn_blocking(move || planned.open_now()).await {
@@ -70,12 +70,12 @@ impl Planned {
 }
 
 impl Proven {
-    /// How many bytes it has.
+    /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The next piece from `at` on, empty at the end: never more than was proven.
+    /// The next piece from `at` on, empty at the end: never more than was verified.
     pub async fn piece(&self, at: u64) -> io::Result<Vec<u8>> {
         let proven = self.clone();
         let left = usize::try_from(self.bytes.saturating_sub(at)).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
@@ -88,7 +88,7 @@ impl Proven {
         tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
     }
 
-    /// All of it, if it has at most so many bytes.
+    /// The whole content, if it has at most `limit` bytes.
     pub async fn whole(&self, limit: u64) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
         loop {
@@ -113,7 +113,7 @@ impl Proven {
     }
 }
 
-/// What went wrong, without the number that the system gives it.
+/// The text of an error, without the number of the system.
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
@@ -143,7 +143,7 @@ mod tests {
         std::os::unix::fs::symlink("../secret", at("app")).unwrap();
         assert_eq!(proven.whole(1 << 20).await.unwrap(), content.as_bytes());
         assert!(proven.whole(10).await.unwrap_err().to_string().contains("more than 10 bytes"));
-        // The name leads elsewhere now, and the secret is read under no name.
+        // The name leads elsewhere now, and the secret is not read under any name.
         let error = right.open().await.unwrap_err();
         assert_eq!(error, "files/app: is a link that leaves files/; try: the same again, with a new plan");
         std::fs::remove_file(at("app")).unwrap();
@@ -153,7 +153,7 @@ mod tests {
             error.starts_with("files/app: it was changed after the plan was made, and nothing of it"),
             "{error}"
         );
-        // What grows while it is sent is sent as long as it was.
+        // A file that grows while it is sent is sent with its old length.
         let short = planned(&sha256_hex(b"other")).open().await.unwrap();
         std::fs::write(at("app"), "other and more").unwrap();
         assert_eq!(short.whole(100).await.unwrap(), b"other");

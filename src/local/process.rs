@@ -1,4 +1,4 @@
-//! Programs on the daemon's machine: what they get of its environment, their process group, and how they end.
+//! Programs on the daemon's machine: their environment, their process group, and how they end.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -12,14 +12,14 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use zeroize::Zeroizing;
 
-/// What a program gets of the daemon's environment: where programs are, and where clients of clouds keep their
-/// credentials. The rest may hold secrets that were meant for the daemon alone.
+/// The variables of the daemon's environment that a program gets: where programs are, and where cloud clients keep
+/// their credentials. The others may hold secrets for the daemon alone.
 pub const ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ"];
 
-/// What is kept of a program's errors, in bytes.
+/// Most bytes kept of a program's errors.
 const ERRORS_LIMIT_BYTES: u64 = 16 * 1024;
 
-/// A program with [`ENVIRONMENT`], a process group of its own and no input.
+/// A program with [`ENVIRONMENT`], its own process group and no input.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().process_group(0).stdin(Stdio::null());
@@ -32,12 +32,12 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 pub struct Group(Option<Pid>);
 
 impl Group {
-    /// The group of the process `id`, which [`command`] has made; `None` for one that has ended.
+    /// The group of the process `id`, created by [`command`]; `None` for one that has ended.
     pub fn of(id: Option<u32>) -> Group {
         Group(id.and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
     }
 
-    /// Sends a signal to all of it; a group that is gone needs none.
+    /// Sends a signal to the whole group; a group that is gone needs none.
     pub fn signal(self, signal: Signal) {
         let _ = self.0.map(|group| killpg(group, signal));
     }
@@ -49,15 +49,15 @@ pub struct Limits {
     pub output_bytes: u64,
 }
 
-/// What a program printed, and how it ended.
+/// The output of a program, and how it ended.
 pub struct Ran {
-    /// It may be a secret.
+    /// The output may be a secret.
     pub output: Zeroizing<Vec<u8>>,
     pub errors: Vec<u8>,
     pub status: ExitStatus,
 }
 
-/// Why a program has no output that counts. It was ended, with everything that it had started.
+/// Why a program has no valid output. It was ended, with everything that it had started.
 #[derive(Debug)]
 pub enum Failed {
     Start(io::Error),
@@ -66,14 +66,14 @@ pub enum Failed {
     TooMuch,
 }
 
-/// Runs a program to its end, and blocks for as long.
+/// Runs a program to its end, and blocks until then.
 pub fn run(mut command: Command, limits: &Limits) -> Result<Ran, Failed> {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(Failed::Start)?;
     let group = Group::of(Some(child.id()));
     let limit = limits.output_bytes;
     let (sender, ended) = mpsc::channel();
     let follow = move || {
-        // After its time nothing waits for the program.
+        // After the time limit no thread waits for the program.
         let _ = sender.send(follow(child, limit, group));
     };
     thread::Builder::new().spawn(follow).map_err(Failed::Start)?;
@@ -83,7 +83,7 @@ pub fn run(mut command: Command, limits: &Limits) -> Result<Ran, Failed> {
     })
 }
 
-/// Reads both streams to their end: a program whose errors are not read would stand still.
+/// Reads both streams to their end: a program whose errors are not read would hang.
 fn follow(mut child: Child, limit: u64, group: Group) -> Result<Ran, Failed> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let errors = thread::Builder::new().spawn(move || {
@@ -98,7 +98,7 @@ fn follow(mut child: Child, limit: u64, group: Group) -> Result<Ran, Failed> {
     let read = stdout.map_or(Ok(0), |stdout| stdout.take(limit + 1).read_to_end(&mut output));
     let too_much = output.len() as u64 > limit;
     if too_much || read.is_err() {
-        // A program that still prints would wait for a reader for ever.
+        // A program that still prints would wait for a reader forever.
         group.signal(Signal::SIGKILL);
     }
     let status = child.wait().map_err(Failed::Read)?;
@@ -139,7 +139,7 @@ mod tests {
         let beats = dir.path().join("beats");
         let script = format!("(while :; do echo x >>{}; sleep 0.02; done) & wait", beats.display());
         assert!(matches!(sh(&script, Duration::from_millis(300)), Err(Failed::TooLong)));
-        // KILL was sent to the whole group: whatever was written by then stays as it is.
+        // KILL was sent to the whole group: the file no longer changes.
         let size = || std::fs::metadata(&beats).map_or(0, |about| about.len());
         let settled = (0..500).any(|_| {
             let before = size();
