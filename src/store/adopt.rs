@@ -1,4 +1,4 @@
-//! Rows that an earlier build wrote under the bare name of a check get their set, once a configuration says which.
+//! Rows that an earlier build wrote under the bare name of a check get their set, once the configuration names it.
 
 use std::collections::BTreeMap;
 
@@ -29,9 +29,9 @@ impl SqliteStore {
     }
 }
 
-/// The check of a host that was kept as `name`; `None` where several are called so, or none is.
+/// The check of a host for an old row with this name; `None` if several checks have the name, or none.
 ///
-/// The second of two checks with one name was kept by its full name, and so was one called `reachable`.
+/// Of two checks with one name the second has its full name in old rows, and so has one with the name `reachable`.
 fn of_old<'c>(
     checks: &'c BTreeMap<HostName, Vec<CheckId>>,
     host: &HostName,
@@ -51,7 +51,7 @@ fn old_series(connection: &Connection) -> Result<Vec<(i64, HostName, String)>, S
     rows.query_map([REACHABLE], row).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
 }
 
-/// All that is kept of it becomes that of the check, where a run may have kept something already.
+/// Moves the rows to the series of the check, where a run may have stored some already.
 fn join_series(
     connection: &Connection,
     old: i64,
@@ -83,7 +83,7 @@ fn old_places(connection: &Connection) -> Result<Vec<(HostName, String)>, StoreE
     rows.query_map([], row).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
 }
 
-/// A place that two checks have shared belongs to neither: each begins anew.
+/// A position that two checks have shared belongs to neither: each starts again.
 fn adopt_place(
     connection: &Connection,
     (host, name): (&HostName, &str),

@@ -1,4 +1,4 @@
-//! Alerts, from whoever watches to whoever tells.
+//! Alerts, from watching to notification.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -8,7 +8,7 @@ use super::error::failed;
 use crate::domain::watch::alert::Alert;
 use crate::port::StoreError;
 
-/// Adds one. Call within the transaction of the state that it tells of.
+/// Adds an alert. Call within the transaction of the state that it reports.
 pub(super) fn append(connection: &Connection, alert: &Alert) -> Result<(), StoreError> {
     let body = serde_json::to_string(alert).map_err(failed)?;
     connection
@@ -18,7 +18,7 @@ pub(super) fn append(connection: &Connection, alert: &Alert) -> Result<(), Store
         .map_err(failed)
 }
 
-/// Forgets alerts that every channel has read, and messages that are delivered or given up, from before `before`.
+/// Deletes alerts that every channel has read, and messages that are delivered or abandoned, from before `before`.
 pub(super) fn prune(connection: &Connection, before: Timestamp) -> Result<(), rusqlite::Error> {
     let before = before.to_string();
     connection.execute(

@@ -14,11 +14,11 @@ use crate::port::StoreError;
 pub struct SqliteStore {
     open: Arc<Mutex<Open>>,
     epoch: u64,
-    /// Held for as long as the store is open; the system frees it when the process dies.
+    /// Held while the store is open; the system frees it when the process dies.
     _lock: Option<Arc<File>>,
 }
 
-/// The database, and how far its journal goes; a store in memory has no file that says so.
+/// The database, and the head file of its journal; a store in memory has no such file.
 pub(super) struct Open {
     pub connection: Connection,
     pub head: Option<Head>,
@@ -41,7 +41,7 @@ impl SqliteStore {
         self.transact_with(false, work)
     }
 
-    /// The same; `safe` when the end of the journal is to be known after a loss of power, too.
+    /// The same; with `safe` the head file survives a loss of power, too.
     pub(super) fn transact_with<T>(
         &self,
         safe: bool,
@@ -74,12 +74,12 @@ impl SqliteStore {
         work(&self.lock().connection).map_err(failed)
     }
 
-    /// The term of this process as the store's writer: one more than the last one's.
+    /// The epoch of this process: higher than that of the last writer.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Does blocking work where blocking is allowed.
+    /// Runs blocking work on a thread that may block.
     pub(super) async fn off_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(SqliteStore) -> Result<T, StoreError> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Facts: the last ones of each host, projected from the step that brought them.
+//! Facts: the last ones of each host, projected from the step that gathered them.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::domain::task::facts::Gathered;
 use crate::domain::task::task::StepBody;
 use crate::port::StoreError;
 
-/// Notes which steps will bring facts.
+/// Records which steps will gather facts.
 pub(super) fn planned(connection: &Connection, run: RunId, plan: &Plan) -> Result<(), StoreError> {
     let mut insert = connection
         .prepare_cached("INSERT INTO look (run, host, step, endpoint) VALUES (?, ?, ?, ?)")
@@ -28,7 +28,7 @@ pub(super) fn planned(connection: &Connection, run: RunId, plan: &Plan) -> Resul
     Ok(())
 }
 
-/// Keeps what a step printed, if it was a look.
+/// Stores the output of a step that gathers facts.
 pub(super) fn ended(
     connection: &Connection,
     event: &Event,
@@ -59,7 +59,7 @@ impl SqliteStore {
             })?;
             rows.collect::<Result<Vec<_>, _>>()
         })?;
-        // What another rollcall has kept in a form of its own is asked for anew.
+        // Facts in the form of another version are gathered again.
         let read = |(host, run, (endpoint, at, body)): (String, u64, (String, String, String))| {
             let gathered = Gathered {
                 facts: serde_json::from_str(&body).ok()?,

@@ -1,6 +1,6 @@
-//! How far the journal goes, in a file beside the store: a chain of hashes shows that nothing in its middle was changed,
-//! and not that its end is missing. The file is written after each commit, so it may be behind the store by what a
-//! process wrote just before it died; it is never ahead. A store that is behind its file has lost its end.
+//! The head file: the last event of the journal, in a file beside the store. A chain of hashes shows that no event was
+//! changed, but not that the end is missing. The file is written after each commit, so it may lack the
+//! last writes of a process that died; it is never ahead. A store that is behind its file has lost its end.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -13,10 +13,10 @@ use super::error::failed;
 use crate::domain::base::digest::sha256_hex;
 use crate::port::StoreError;
 
-/// Of one of the two places in the file, which are written in turn: a write that is cut short leaves the other.
+/// The size of each of the two slots in the file, which are written in turn: an interrupted write leaves the other.
 const SLOT_BYTES: usize = 256;
 
-/// Of the digest that tells a whole entry from half of one.
+/// Digits of the digest that distinguishes a complete entry from a partial one.
 const CHECK_DIGITS: usize = 16;
 
 /// The last event of a journal.
@@ -31,7 +31,7 @@ pub(super) struct Mark {
 pub(super) struct Head {
     path: PathBuf,
     file: File,
-    /// What the file says, and in which of its places.
+    /// The last entry of the file, and its slot.
     last: Option<Mark>,
     slot: u64,
 }
@@ -47,7 +47,7 @@ pub(super) fn end_of(connection: &Connection) -> Result<Option<Mark>, StoreError
 }
 
 impl Head {
-    /// Opens the file of the store at `store`, and compares the two.
+    /// Opens the head file of the store at `store`, and compares the two.
     pub fn open(store: &Path, connection: &Connection) -> Result<Head, StoreError> {
         let path = PathBuf::from(format!("{}.head", store.display()));
         let wrong = |error: std::io::Error| StoreError::Failed(format!("{}: {error}", path.display()));
@@ -66,7 +66,7 @@ impl Head {
         Ok(head)
     }
 
-    /// Refuses a store that lacks what the file says it has.
+    /// Refuses a store without the event that the file names.
     fn compare(&self, connection: &Connection) -> Result<(), StoreError> {
         let end = end_of(connection)?;
         let Some(last) = &self.last else {
@@ -117,8 +117,8 @@ impl Head {
         ))
     }
 
-    /// Writes where the journal ends by now; `safe` when that is to survive a loss of power, too. An event that is
-    /// in the store is there whether this works or not, so trouble is logged and no error of the event.
+    /// Writes the present end of the journal; with `safe` it survives a loss of power. The event is
+    /// in the store even if this fails, so a failure is logged and is no error of the event.
     pub fn follow(&mut self, connection: &Connection, safe: bool) {
         if let Err(error) = self.write(connection, safe) {
             tracing::error!(
@@ -153,7 +153,7 @@ fn entry(mark: &Mark) -> Vec<u8> {
     entry
 }
 
-/// The newer of the two entries, and its place.
+/// The newer of the two entries, and its slot.
 fn read(file: &File) -> std::io::Result<(Option<Mark>, u64)> {
     let mut bytes = vec![0; 2 * SLOT_BYTES];
     let mut length = 0;

@@ -1,5 +1,5 @@
-//! The journal: rows that are only ever added, each hashed together with the one before; and what is
-//! projected from each event in the same transaction.
+//! The journal: rows that are only ever added, each hashed together with the one before; and the
+//! projections of each event in the same transaction.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -13,11 +13,11 @@ use crate::domain::base::outcome::End;
 use crate::domain::run::event::{Change, Event, EventKind, Way};
 use crate::port::StoreError;
 
-/// How many of the last rows are checked at start: enough to see a cut or changed tail. The whole
-/// chain can be checked with the same function and no limit.
+/// The number of last rows that are verified at start: enough to detect a cut or changed tail. The same
+/// function without a limit can verify the whole chain.
 pub(super) const CHECKED_AT_START_ROWS: usize = 10_000;
 
-/// The text that is hashed in front of the first event.
+/// The text that is hashed before the first event.
 const GENESIS: &str = "rollcall";
 
 /// Adds one event and its projections. Call within a transaction.
@@ -89,7 +89,7 @@ pub fn events(connection: &Connection, run: RunId) -> Result<Vec<Event>, StoreEr
     .collect()
 }
 
-/// Checks that the end of the journal is as it was written.
+/// Verifies that the end of the journal is unchanged.
 pub fn verify_chain(connection: &Connection) -> Result<(), StoreError> {
     let mut statement = connection
         .prepare(
@@ -120,7 +120,7 @@ pub fn verify_chain(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Debts, leases, releases and ends of runs, as the event changes them.
+/// Applies the event to debts, leases, releases and ends of runs.
 fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
     match &event.kind {
         EventKind::DrainStarted { balancer, hosts } => {
@@ -166,7 +166,7 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
             match end {
                 End::Released | End::Unchanged => releases::took(connection, event, host, true),
                 End::Failing => releases::took(connection, event, host, false),
-                // What a run has begun and not brought to an end that is known is the host's present, too.
+                // A release with started steps and an unknown end is the present release of the host, too.
                 End::Held | End::Unknown | End::Failed if has_begun_steps(connection, event, host)? => {
                     releases::took(connection, event, host, false)
                 }
@@ -222,8 +222,8 @@ fn owe(connection: &Connection, event: &Event, balancer: &str, host: &HostName) 
     )
 }
 
-/// Which debts a change pays: that a host is back in rotation settles older runs' debts, too; that
-/// a drain did not happen settles only the run's own.
+/// The debts that a change pays: a host that is back in rotation settles the debts of older runs, too; a
+/// drain that did not happen settles only the run's own.
 enum Whose {
     OfThisRun,
     OfAnyRun,

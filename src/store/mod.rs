@@ -1,6 +1,6 @@
 //! The store: journal, debts, leases and releases in one SQLite file. Implements [`Store`].
 //!
-//! WAL with `synchronous=FULL`: what [`Store::append`] has returned survives `kill -9` and loss of
+//! WAL with `synchronous=FULL`: an event that [`Store::append`] has returned survives `kill -9` and loss of
 //! power. One process writes: it holds a lock file beside the database and an epoch inside it.
 
 mod adopt;
@@ -57,16 +57,16 @@ const MIGRATIONS: &[M<'static>] = &[
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was
-/// restored from a copy, or begun anew, knows none of those that came after it.
+/// restored from a copy, or created again, does not know the epochs after it.
 const NEXT_EPOCH: &str = "UPDATE owner SET epoch = MAX(epoch + 1, unixepoch()) RETURNING epoch";
 
-/// The same for a store without a past, which simulations use: nothing in it depends on the time of day.
+/// The same for a new store in simulations: nothing in it depends on the time of day.
 const NEXT_EPOCH_IN_MEMORY: &str = "UPDATE owner SET epoch = epoch + 1 RETURNING epoch";
 
 impl SqliteStore {
-    /// Opens or makes the store and becomes its only writer.
+    /// Opens or creates the store and becomes its only writer.
     ///
-    /// An error when another process has it, when it was written by a newer rollcall, or when its
+    /// An error when another process has it open, when it was written by a newer rollcall, or when its
     /// journal is damaged.
     pub fn open(path: &Path) -> Result<SqliteStore, StoreError> {
         let lock = lock(path)?;
@@ -74,7 +74,7 @@ impl SqliteStore {
         SqliteStore::start(connection, Some((path, lock))).map_err(|error| failed_at(path, &error))
     }
 
-    /// A store that is gone when it is dropped.
+    /// A store in memory, which ends when it is dropped.
     pub fn in_memory() -> Result<SqliteStore, StoreError> {
         let connection = Connection::open_in_memory().map_err(failed)?;
         SqliteStore::start(connection, None)
@@ -85,7 +85,7 @@ impl SqliteStore {
         for (name, value) in [
             ("journal_mode", "WAL"),
             ("synchronous", "FULL"),
-            // A migration may put a table in the place of one that others refer to.
+            // A migration may replace a table that others refer to.
             ("foreign_keys", "OFF"),
             ("trusted_schema", "OFF"),
         ] {
@@ -110,7 +110,7 @@ impl SqliteStore {
         Ok(SqliteStore::new(Open { connection, head }, epoch, file.map(|(_, lock)| lock)))
     }
 
-    /// Checks again that the journal is as it was written: no gap, no row that was changed or moved.
+    /// Verifies again that the journal is unchanged: no gap, no row that was changed or moved.
     pub fn verify_now(&self) -> Result<(), StoreError> {
         let open = self.lock();
         journal::verify_chain(&open.connection)?;

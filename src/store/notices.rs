@@ -1,4 +1,4 @@
-//! Telling people: how far each channel is, its incidents, and messages until they are delivered. Implements
+//! Notification: how far each channel has read, its incidents, and messages until they are delivered. Implements
 //! [`Outbox`].
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::domain::notify::notice::Notice;
 use crate::domain::watch::alert::Alert;
 use crate::port::{Fares, Outbox, StoreError, Teller, Told, Waiting};
 
-/// What is neither delivered nor given up.
+/// Messages that are neither delivered nor abandoned.
 const OPEN: &str = "delivered_at IS NULL AND gave_up_at IS NULL";
 
 /// A row of `notice`, as it is read.
@@ -79,7 +79,7 @@ impl SqliteStore {
         rows.into_iter().map(read).collect()
     }
 
-    /// One statement in a transaction of its own.
+    /// Runs one statement in its own transaction.
     fn change_now(&self, statement: &str, params: &[&dyn rusqlite::ToSql]) -> Result<(), StoreError> {
         self.transact(|connection| connection.execute(statement, params).map(drop).map_err(failed))
     }

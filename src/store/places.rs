@@ -1,4 +1,4 @@
-//! Where looks at logs have ended.
+//! The positions where probes of logs ended.
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};

@@ -1,5 +1,5 @@
-//! What is read back is compared with the journal, which alone is proven by its hashes: the plan of a run, who began
-//! it, and at start the debts, leases and ends of runs that the events come to.
+//! Compares rows with the journal, which alone is verified by its hashes: the plan of a run, who started
+//! it, and at start the debts, leases and ends of runs that follow from the events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,14 @@ use crate::domain::base::name::{HostName, RunId};
 use crate::domain::run::event::{Change, Event, EventKind};
 use crate::port::StoreError;
 
-/// What the table of runs says of one.
+/// The row of a run.
 pub(super) struct Written<'a> {
     pub plan: &'a str,
     pub by: &'a str,
     pub title: &'a str,
 }
 
-/// Refuses a run whose row is not what its first event says.
+/// Refuses a run whose row does not match its first event.
 pub(super) fn verify_run(run: RunId, row: &Written<'_>, events: &[Event]) -> Result<(), StoreError> {
     let changed = |what: &str| StoreError::Changed { run, what: what.into() };
     let Some(EventKind::RunStarted { title, by, plan_sha256, .. }) = events.first().map(|event| &event.kind)
@@ -35,11 +35,11 @@ pub(super) fn verify_run(run: RunId, row: &Written<'_>, events: &[Event]) -> Res
     Ok(())
 }
 
-/// A debt: host, balancer and the event that made it; and by which event it was paid.
+/// A debt: host, balancer and the event that created it; and the event that paid it.
 type Debts = BTreeMap<(String, String, u64), (u64, Option<u64>)>;
 
-/// Compares debts, leases and ends of runs with the last events of the journal. Debts that are older than these
-/// events are compared in what these events paid.
+/// Compares debts, leases and ends of runs with the last events of the journal. Of older debts only
+/// the payments by these events are compared.
 pub(super) fn verify_projections(connection: &Connection) -> Result<(), StoreError> {
     let Some((first, events)) = last_events(connection)? else { return Ok(()) };
     let found = debts(connection)?;
@@ -62,7 +62,7 @@ fn changed(what: &str) -> StoreError {
     StoreError::Failed(format!("{what} is not what the journal says; try: restore the store from a copy"))
 }
 
-/// The number of the first and those of the last events that say something of debts and ends of runs.
+/// The last events about debts and ends of runs, and the number of the first of them.
 fn last_events(connection: &Connection) -> Result<Option<(u64, Vec<Event>)>, StoreError> {
     let first: Option<u64> = connection
         .query_row("SELECT max(seq) - ? + 1 FROM event", [CHECKED_AT_START_ROWS], |row| {
@@ -101,7 +101,7 @@ fn debts(connection: &Connection) -> Result<Debts, StoreError> {
     rows.collect::<Result<_, _>>().map_err(failed)
 }
 
-/// As `journal::project` does it with the tables.
+/// The same projection as `journal::project`, without the tables.
 fn project(debts: &mut Debts, ended: &mut BTreeSet<u64>, event: &Event) {
     let run = event.run.0;
     let mut pay = |balancer: &str, hosts: &[HostName], only: Option<u64>| {
@@ -144,7 +144,7 @@ fn difference<'a>(found: &'a Debts, computed: &'a Debts) -> Option<&'a (String, 
     differs(found, computed).or_else(|| differs(computed, found))
 }
 
-/// Runs that are over are so by an event, and only those; and only runs that are not over hold leases.
+/// A run is over if and only if an event says so; and only runs that are not over hold leases.
 fn verify_ends(connection: &Connection, first: u64, ended: &BTreeSet<u64>) -> Result<(), StoreError> {
     let numbers = |sql: &str, params: &[u64]| -> Result<BTreeSet<u64>, StoreError> {
         let mut statement = connection.prepare(sql).map_err(failed)?;
@@ -158,7 +158,7 @@ fn verify_ends(connection: &Connection, first: u64, ended: &BTreeSet<u64>) -> Re
         return Err(changed(&format!("the run {lost}, which the store no longer has,")));
     }
     let over = numbers("SELECT id FROM run WHERE outcome IS NOT NULL", &[])?;
-    // Of a run without an event among the last ones, its end is older than these.
+    // A run without any of the last events may have ended before them.
     let wrong = begun.iter().find(|run| ended.contains(run) && !over.contains(run));
     let wrong = wrong.or_else(|| {
         let open = |run: &&u64| over.contains(run) && !ended.contains(run);
@@ -174,7 +174,7 @@ fn verify_ends(connection: &Connection, first: u64, ended: &BTreeSet<u64>) -> Re
     }
 }
 
-/// True when a run ended, and events came after that: an operator settled a debt of it.
+/// True when a run ended before its last events: an operator settled a debt of it later.
 fn has_ended_before(connection: &Connection, run: u64, first: u64) -> bool {
     let sql = "SELECT 1 FROM event WHERE run = ? AND seq < ? AND body LIKE '{\"type\":\"run-ended\"%'";
     connection.prepare(sql).and_then(|mut statement| statement.exists([run, first])).unwrap_or(false)

@@ -1,4 +1,4 @@
-//! A store that was changed behind rollcall's back.
+//! A store that another program has changed.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use super::*;
 use crate::domain::base::outcome::{End, RunOutcome};
 use crate::domain::run::event::Change;
 
-/// Removes what keeps the journal from being changed by accident.
+/// Removes the triggers that protect the journal against changes by accident.
 const OPEN_UP: &str = "DROP TRIGGER event_only_grows_update; DROP TRIGGER event_only_grows_delete;
                        PRAGMA foreign_keys = OFF;";
 
@@ -15,7 +15,7 @@ fn change(path: &Path, sql: &str) {
     Connection::open(path).unwrap().execute_batch(&format!("{OPEN_UP} {sql}")).unwrap();
 }
 
-/// A store with two runs, of which the first has ended and left a debt, closed.
+/// A closed store with two runs, of which the first has ended and left a debt.
 fn two_runs() -> (tempfile::TempDir, PathBuf) {
     let (dir, store) = store();
     let first = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
@@ -37,7 +37,7 @@ fn a_run_that_was_changed_in_the_store_is_not_read_back() {
         ),
         ("UPDATE run SET by_name = 'bob' WHERE id = 1", "its title or its operator is not the one that was"),
         ("UPDATE run SET title = 'deploy' WHERE id = 1", "its title or its operator is not the one that was"),
-        // Under a name of its own: the chain is checked at start only.
+        // On load each event's own hash is verified; the chain is verified at start only.
         (
             "UPDATE event SET body = replace(body, 'because', 'so') WHERE run = 1",
             "the hash of event 3 does not fit",
@@ -145,7 +145,7 @@ fn a_journal_whose_end_was_cut_off_is_not_opened() {
         assert!(error.contains(&what), "{error}");
         let accept = format!("accept it now: mv {0}.head {0}.head.old", path.display());
         assert!(error.ends_with(&accept), "{error}");
-        // As it says.
+        // As the message suggests.
         std::fs::rename(format!("{}.head", path.display()), format!("{}.head.old", path.display())).unwrap();
         SqliteStore::open(&path).unwrap();
         SqliteStore::open(&path).unwrap();
@@ -167,7 +167,7 @@ fn a_store_that_is_gone_or_an_older_copy_is_told_from_a_new_one() {
     std::fs::remove_file(&path).unwrap();
     let gone = error(SqliteStore::open(&path));
     assert!(gone.contains("has 8 events, and this store has 0"), "{gone}");
-    // A copy that went another way since has as many events, and others.
+    // A copy with a different history has as many events, but others.
     std::fs::copy(&copy, &path).unwrap();
     let head = format!("{}.head", path.display());
     std::fs::rename(&head, dir.path().join("aside")).unwrap();
@@ -194,7 +194,7 @@ fn a_process_that_died_between_the_store_and_its_head_leaves_a_store_that_opens(
     std::fs::write(&head, &behind).unwrap();
     SqliteStore::open(&path).unwrap();
     assert_ne!(std::fs::read(&head).unwrap(), behind, "it has caught up");
-    // A write that was cut short leaves the entry before it.
+    // An interrupted write leaves the entry before it.
     for slot in [0, 256] {
         let mut torn = whole.clone();
         torn[slot + 40..slot + 256].fill(0);

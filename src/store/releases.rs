@@ -1,4 +1,4 @@
-//! Releases: what is planned for hosts, what they took over, and what operators say of it.
+//! Releases: those planned for hosts, those that hosts took over, and the marks of operators.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::domain::plan::release::{Mark, Release, Taken};
 use crate::domain::run::event::Event;
 use crate::port::StoreError;
 
-/// Releases that are told of each host: more than anybody goes back.
+/// Most releases that are returned for each host: more than any rollback needs.
 const TOLD_PER_HOST: usize = 20;
 
-/// Notes what each host is to have when it ends released.
+/// Records the release that each host has when it ends released.
 pub(super) fn planned(connection: &Connection, run: RunId, plan: &Plan) -> Result<(), StoreError> {
     let mut insert = connection
         .prepare_cached("INSERT INTO planned (run, host, task, params, fingerprint) VALUES (?, ?, ?, ?, ?)")
@@ -28,7 +28,7 @@ pub(super) fn planned(connection: &Connection, run: RunId, plan: &Plan) -> Resul
     Ok(())
 }
 
-/// Notes that a host has what was planned for it.
+/// Records that a host took over the planned release.
 pub(super) fn took(
     connection: &Connection,
     event: &Event,

@@ -1,4 +1,4 @@
-//! What the store promises, on a real file.
+//! The promises of the store, on a real file.
 
 use std::collections::BTreeSet;
 
@@ -126,7 +126,7 @@ fn a_debt_is_open_from_the_intent_until_it_is_paid() {
         (debt.host.as_str(), debt.run, debt.since, debt.why.as_str()),
         ("web1", run, at(2), "in its bracket")
     );
-    // A drain that was refused owes nothing; one of which nothing is known stays owed.
+    // A refused drain leaves no debt; a drain with an unknown result stays a debt.
     let unknown = Change::Unknown { why: "lost".into() };
     store
         .append_now(
@@ -138,7 +138,7 @@ fn a_debt_is_open_from_the_intent_until_it_is_paid() {
     assert_eq!(store.debts_now().unwrap().len(), 1);
     store.append_now(run, at(4), vec![settled(End::Held), ended(RunOutcome::NeedsPerson)]).unwrap();
     assert_eq!(store.debts_now().unwrap()[0].why, "because");
-    // The next run that puts the host back pays for both.
+    // The next run that enables the host pays both debts.
     let second = store.create_run_now(&plan("2"), &ann(), at(5)).unwrap().run;
     store.append_now(second, at(6), vec![drain()]).unwrap();
     assert_eq!(store.debts_now().unwrap().len(), 2);
@@ -207,7 +207,7 @@ fn a_debt_that_an_operator_settles_is_paid() {
     };
     store.append_now(run, at(3), vec![word.clone()]).unwrap();
     assert_eq!(store.debts_now().unwrap(), []);
-    // Two operators at once: the second is told, and the journal holds one word.
+    // Two operators at once: the second gets an error, and the journal holds one event.
     let again = store.append_now(run, at(4), vec![word]).unwrap_err().to_string();
     assert_eq!(again, "the debt for web1 is settled already; see: debts");
     assert_eq!(store.load_now(run).unwrap().unwrap().events.len(), 5);
@@ -269,7 +269,7 @@ fn one_process_writes_and_one_only() {
         error_text.contains("belongs to a rollcall that is running; try: ask it over ssh"),
         "{error_text}"
     );
-    // Somebody who got past the lock is stopped by the epoch.
+    // The epoch stops a process that bypassed the lock.
     Connection::open(&path).unwrap().execute("UPDATE owner SET epoch = epoch + 1", []).unwrap();
     let late = error(store.create_run_now(&plan("1"), &ann(), at(1)));
     assert!(late.contains("has taken the store over from this one"), "{late}");
@@ -304,7 +304,7 @@ fn a_store_of_the_future_and_a_place_that_is_not_there_are_told() {
     assert!(nowhere.contains("try: `store` in rollcall.toml, or make its folder"), "{nowhere}");
 }
 
-/// What a step of `web1` printed.
+/// The output of a step on `web1`.
 fn printed(step: usize, outcome: Outcome, text: &str) -> EventKind {
     let stdout = Output { text: text.into(), left_out: 0 };
     let (host, way, name, stderr) = ("web1".into(), Way::Forward, "s".into(), Output::default());
@@ -351,7 +351,7 @@ fn facts_are_on_record_with_the_event_that_brings_them() {
         !gathered.is_of(&Endpoint { port: 23, ..endpoint }, at(3), Duration::from_secs(10)),
         "another machine"
     );
-    // Nobody brings facts for a run that is over.
+    // A run that is over stores no facts.
     again
         .append_now(run, at(5), vec![ended(RunOutcome::Done), printed(0, Outcome::Unchanged, &other)])
         .unwrap();

@@ -1,4 +1,4 @@
-//! What is kept of checks that are watched: states, looks, changes, downtimes; and looks that runs took.
+//! The stored records of watched checks: states, probes, changes, downtimes; and probes of runs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use crate::domain::watch::subject::Subject;
 use crate::domain::watch::watched::Watched;
 use crate::port::{StoreError, Watches};
 
-/// Series that one call to forget looks at, and looks of one that it forgets: it must not hold the store up.
+/// Series that one call of prune handles, and probes of each that it deletes: it must not block the store for long.
 const PRUNE_SERIES: usize = 200;
 const PRUNE_LOOKS: usize = 500;
 
-/// Changes of one check that are shown.
+/// Most changes of one check that are returned.
 const CHANGES_SHOWN: usize = 200;
 
-/// Keeps a look that a run took, and that it saw something else than the look before. The states of what is watched
-/// do not move by it.
+/// Stores a probe of a run, and the change if its verdict differs from the probe before. The states of watched checks
+/// do not change by it.
 pub(super) fn seen_by_run(
     connection: &Connection,
     event: &Event,
@@ -142,7 +142,7 @@ fn time_of(ms: i64) -> Timestamp {
 }
 
 impl SqliteStore {
-    /// [`Watches::watched`], on this thread. When a check was looked at last is taken from its looks: a state is
+    /// [`Watches::watched`], on this thread. The time of the last probe is read from the probes: a state is
     /// written only when it changes.
     pub fn watched_now(&self) -> Result<(HashMap<Key, Watched>, Vec<Downtime>), StoreError> {
         let (states, downtimes) = self.read(|connection| {
@@ -265,7 +265,7 @@ fn prune_one(
     let sql = "DELETE FROM sample WHERE series = ?1 AND at < min(?2,
                ifnull((SELECT at FROM sample WHERE series = ?1 ORDER BY at LIMIT 1 OFFSET ?3), ?2))";
     connection.prepare_cached(sql)?.execute(params![series, samples.as_millisecond(), PRUNE_LOOKS])?;
-    // The last change says how it stands: it is kept for as long as there is anything of the check.
+    // The last change shows the present verdict: it is kept as long as the check has any record.
     let sql = "DELETE FROM turn WHERE series = ?1 AND at < ?2
                AND id <> (SELECT id FROM turn WHERE series = ?1 ORDER BY at DESC, id DESC LIMIT 1)";
     connection.prepare_cached(sql)?.execute(params![series, changes.as_millisecond()])?;

@@ -1,4 +1,4 @@
-//! What is kept of what is watched.
+//! The stored records of watched checks.
 
 use super::*;
 use crate::domain::watch::alert::{Alert, AlertChange};
@@ -110,7 +110,7 @@ fn many_checks_are_gone_through_bit_by_bit() {
     assert_eq!((calls, store.history_now(&"web1".into(), 10).unwrap().len()), (3, 0));
 }
 
-/// A store as the build before wrote it: by the name of a check alone.
+/// A store as the build before wrote it: with bare names of checks.
 fn before_sets() -> SqliteStore {
     let store = SqliteStore::in_memory().unwrap();
     let old = |name: &str| Key { host: "web1".into(), check: Subject::of_row("", name) };
@@ -133,7 +133,7 @@ fn both_sets() -> BTreeMap<HostName, Vec<CheckId>> {
 #[test]
 fn what_was_kept_by_a_name_becomes_that_of_the_one_check_that_has_it() {
     let store = before_sets();
-    // A run has looked before.
+    // A run has probed it before.
     let flag = Key { host: "web1".into(), check: CheckId::new("http", "flag").into() };
     store.keep_now(&Batch { samples: vec![(flag.clone(), sample(9))], ..Batch::default() }).unwrap();
     store.adopt_now(&both_sets()).unwrap();
@@ -141,7 +141,7 @@ fn what_was_kept_by_a_name_becomes_that_of_the_one_check_that_has_it() {
     let mut watched: Vec<String> =
         store.watched_now().unwrap().0.into_keys().map(|key| key.check.to_string()).collect();
     watched.sort();
-    // `up` is one of two: whose it was, nobody knows. It stays as history, under its bare name.
+    // `up` is the name of two checks, so its rows belong to neither. They stay as history, under the bare name.
     assert_eq!(watched, ["api/up", "http/flag", "reachable", "up"]);
     let history = store.history_now(&"web1".into(), 10).unwrap();
     let of = |name: &str| history.iter().find(|history| history.check.to_string() == name).unwrap();
