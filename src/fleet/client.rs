@@ -1,4 +1,4 @@
-//! russh's callbacks for one outbound connection: the host's key is checked here, and everything that a
+//! russh's callbacks for one outbound connection: the host's key is verified here, and every channel that a
 //! host may try to open towards us is refused.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -12,11 +12,11 @@ use crate::domain::base::output::printable;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::KeyState;
 
-/// What is shown of a text that a host chose: russh's errors hold such, too, names of algorithms for instance.
+/// Most characters of a text from a host in a message: russh's errors contain such texts, for instance algorithm names.
 const FOREIGN_LIMIT_CHARS: usize = 1000;
 
-/// A text that a host may have written, on one line and clipped: in an answer it stands behind the host's name, and
-/// must not begin a line of its own.
+/// A text that a host may have written, on one line and cut: in an answer it follows the host's name, and
+/// must not start a line of its own.
 pub fn foreign(text: &str) -> String {
     let line: String = printable(text).replace('\n', "\\n");
     match line.char_indices().nth(FOREIGN_LIMIT_CHARS) {
@@ -38,7 +38,7 @@ impl From<russh::Error> for Refusal {
     }
 }
 
-/// Our side of one connection: it checks the host's key, and refuses everything that a host may try
+/// Our side of one connection: it verifies the host's key, and refuses every channel that a host may try
 /// to open towards us.
 pub struct Client {
     pub shared: Shared,
@@ -47,7 +47,7 @@ pub struct Client {
     pub presented: Arc<Mutex<Option<PublicKey>>>,
     /// Why the connection ended.
     pub lost: Arc<OnceLock<String>>,
-    /// Ends the handshake once the key was seen.
+    /// Ends the handshake once the host has presented its key.
     pub only_look: bool,
 }
 
@@ -108,7 +108,7 @@ impl client::Handler for Client {
             },
             DisconnectReason::Error(Refusal::HostKey(why)) => why,
         };
-        // The first reason is the one that counts.
+        // Only the first reason counts.
         let _ = self.lost.set(why);
         Ok(())
     }

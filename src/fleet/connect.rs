@@ -1,5 +1,5 @@
-//! Making a connection: dial, handshake with strict host keys, authentication. Each phase has a limit
-//! and is named when it fails.
+//! Connecting: dial, handshake with strict host keys, authentication. Each phase has a limit,
+//! and an error names it.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,14 +20,14 @@ use crate::cut::Cut;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::{HostKey, OpenError, Stream};
 
-/// Keys offered to one host at most: sshd hangs up after six (MaxAuthTries).
+/// Most keys offered to one host: sshd disconnects after six attempts (MaxAuthTries).
 const KEYS_OFFERED: usize = 5;
 
-/// How often a handshake is begun anew when the host hangs up before it says who it is: sshd does
-/// that at random when too many are under way (MaxStartups).
+/// Attempts of a handshake when the host disconnects before it identifies itself: sshd does
+/// that at random when too many handshakes are under way (MaxStartups).
 const HANDSHAKE_TRIES: u32 = 4;
 
-/// Before the second try; doubles with each.
+/// The pause before the second attempt; doubles with each.
 const HANDSHAKE_PAUSE: Duration = Duration::from_millis(150);
 
 /// An authenticated connection to one host.
@@ -42,16 +42,16 @@ impl Link {
         self.handle.is_closed()
     }
 
-    /// Why the connection ended, as far as it is known.
+    /// Why the connection ended, if known.
     pub fn why_lost(&self) -> String {
         self.lost.get().cloned().unwrap_or_else(|| "the connection was closed".into())
     }
 }
 
-/// What a handshake came to.
+/// The result of a handshake.
 enum Shaken {
     Link(client::Handle<Client>),
-    /// Hung up before anything was said; worth another try.
+    /// The host disconnected before it sent anything; a retry may succeed.
     TryAgain(String),
 }
 
@@ -100,7 +100,7 @@ async fn way_to(shared: &Shared, host: &Endpoint, jump: Option<&Link>) -> Result
     }
 }
 
-/// What a host is asked to connect to.
+/// The target of a forwarded connection.
 pub enum Target<'a> {
     Tcp(&'a str, u16),
     Unix(&'a str),
@@ -148,7 +148,7 @@ pub async fn open_through(link: &Link, target: &Target<'_>) -> Result<Box<dyn St
     }
 }
 
-/// Connects only far enough to see the host's key.
+/// Connects only until the host presents its key.
 pub async fn look_at_key(
     shared: &Shared,
     host: &Endpoint,
@@ -192,7 +192,7 @@ async fn shake_hands(
     let config = client_config(shared, host)?;
     let presented = client.presented.clone();
     let only_look = client.only_look;
-    // russh goes on in a task of its own when it is no longer waited for: the cut ends that, too.
+    // russh continues in its own task after this one stops waiting: the cut ends that task, too.
     let cut = CancellationToken::new();
     let stream = Cut::new(stream, cut.clone());
     let cut = cut.drop_guard();
@@ -364,7 +364,7 @@ fn client_config(shared: &Shared, host: &Endpoint) -> Result<client::Config, Str
     })
 }
 
-/// The names with `ext` and `strict` are what keeps the handshake safe from being cut (Terrapin).
+/// The names with `ext` and `strict` protect the handshake against truncation (Terrapin).
 const KEX: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
     kex::CURVE25519,
@@ -388,8 +388,8 @@ pub fn phase(host: &Endpoint, phase: &str, why: &str) -> String {
     format!("cannot connect to {} ({}:{}), {phase}: {}", host.name, host.address, host.port, foreign(why))
 }
 
-/// Ends a connection politely.
+/// Closes a connection with a message to the host.
 pub async fn hang_up(link: &Link) {
-    // A connection that is gone already needs no farewell.
+    // A connection that is already gone needs no message.
     let _ = link.handle.disconnect(Disconnect::ByApplication, "rollcall is done", "en").await;
 }

@@ -1,4 +1,4 @@
-//! How hosts are dialled, and what rollcall logs in with.
+//! How hosts are dialled, and the credentials of rollcall.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use russh::keys::PrivateKey;
 
 use crate::port::Stream;
 
-/// How hosts are dialled. If an implementation connects to somebody else, the host key tells.
+/// How hosts are dialled. If an implementation connects to another machine, the host key shows that.
 #[async_trait]
 pub trait Dial: Send + Sync {
     async fn dial(&self, address: &str, port: u16) -> std::io::Result<Box<dyn Stream>>;
@@ -21,16 +21,16 @@ impl Dial for Tcp {
     async fn dial(&self, address: &str, port: u16) -> std::io::Result<Box<dyn Stream>> {
         let stream = tokio::net::TcpStream::connect((address, port)).await?;
         stream.set_nodelay(true)?;
-        // What could not be delivered before a connection was given up is not to arrive later, when it was
-        // done again over another one, or undone.
+        // Data of an abandoned connection must not arrive later, after the step was repeated over another one
+        // or undone.
         stream.set_zero_linger()?;
         Ok(Box::new(stream))
     }
 }
 
-/// What we log in with.
+/// The credentials for logins.
 pub enum Identity {
     Key(Arc<PrivateKey>),
-    /// The socket of an agent; the keys stay there.
+    /// The socket of an agent; the keys stay in the agent.
     Agent(std::path::PathBuf),
 }

@@ -1,5 +1,5 @@
-//! One command on one connection. The channel is always read to its end, output is bounded, and what
-//! is told to stop is told by TERM, then by KILL, and then left alone.
+//! One command on one connection. The channel is always read to its end, output is bounded, and a
+//! command is ended by TERM, then by KILL, and then abandoned.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use crate::domain::value::secret::{Masks, Stream};
 use crate::local::planned::Proven;
 use crate::port::{Content, Exec, ExecEnd, ExecReport, Input, Packed};
 
-/// Between TERM and KILL: time for a process to put its things in order.
+/// Between TERM and KILL: time for a process to clean up.
 pub(super) const TERM_GRACE: Duration = Duration::from_secs(5);
 
-/// After KILL, and after an exit status: how long the host may take to say that it is over. A child
-/// that kept the output open must not hold the step.
+/// After KILL, and after an exit status: how long the host may take to close the channel. A child
+/// that keeps the output open must not delay the step.
 pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// Longest line that is shown live, in bytes; the rest of it is cut off there, not in the journal.
+/// Longest live line, in bytes; longer ones are cut for followers, not in the journal.
 const LIVE_LINE_BYTES: usize = 4096;
 
-/// What tar counts in.
+/// The block size of tar.
 const TAR_BLOCK_BYTES: usize = 512;
 
-/// Runs `request` on a channel that was just opened. `why_lost` explains a connection that is gone.
+/// Runs `request` on a new channel. `why_lost` explains a lost connection.
 pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> String) -> ExecReport {
     let (reader, writer) = channel.split();
     if writer.exec(true, request.script.as_bytes()).await.is_err() {
@@ -51,7 +51,7 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
     };
     let end = command.follow(Instant::now() + request.timeout, &request.cancel, &why_lost).await;
     sending.abort();
-    // Closing frees the host's session slot; a connection that is gone has none.
+    // Closing frees the host's session slot; a lost connection has none.
     let _ = command.writer.close().await;
     let Command { stdout, stderr, mut lines, .. } = command;
     let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
@@ -59,8 +59,8 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
     ExecReport { end, stdout, stderr }
 }
 
-/// Sends the input and then says that there is no more. A command that does not read it, or a
-/// connection that breaks, shows in how the command ends.
+/// Sends the input and then EOF. If the command does not read it, or the
+/// connection breaks, the end of the command shows that.
 pub(super) async fn send(mut writer: impl tokio::io::AsyncWrite + Unpin, mut input: Input) {
     while let Input::After(first, rest) = input {
         let _ = writer.write_all(&first).await;
@@ -69,7 +69,7 @@ pub(super) async fn send(mut writer: impl tokio::io::AsyncWrite + Unpin, mut inp
     match input {
         Input::None | Input::After(..) => {}
         Input::Bytes(bytes) => _ = writer.write_all(&bytes).await,
-        // One that is cut short is refused by the host.
+        // The host refuses a file that is cut short.
         Input::File(file) => _ = copy(&file, &mut writer).await,
         Input::Tar(members) => pack(&members, &mut writer).await,
     }
@@ -89,7 +89,7 @@ async fn copy(file: &Proven, writer: &mut (impl tokio::io::AsyncWrite + Unpin)) 
     Ok(())
 }
 
-/// Sends a tar archive. One that could not be made whole has no end, and the host says so.
+/// Sends a tar archive. An incomplete one has no end, and the host reports that.
 async fn pack(members: &[Packed], writer: &mut (impl tokio::io::AsyncWrite + Unpin)) {
     for member in members {
         if pack_one(member, writer).await.is_err() {
@@ -132,14 +132,14 @@ struct Command {
     stderr: Kept,
     lines: Lines,
     sink: Option<mpsc::Sender<Bytes>>,
-    /// The exit status or signal, once it was seen.
+    /// The exit status or signal, once it has arrived.
     end: Option<ExecEnd>,
     stopping: Option<Stopping>,
 }
 
-/// A command that was told to stop.
+/// A command that is being ended.
 struct Stopping {
-    /// What it will be called when it has ended.
+    /// The reported end once it has ended.
     as_end: ExecEnd,
     killed: bool,
 }
@@ -155,7 +155,7 @@ impl Command {
         loop {
             let may_cancel = self.stopping.is_none() && self.end.is_none();
             tokio::select! {
-                // Limits come first: a host that never stops talking must not hold them up.
+                // Limits come first: a host that prints without end must not delay them.
                 biased;
                 () = cancel.cancelled(), if may_cancel => until = self.stop(ExecEnd::Cancelled).await,
                 () = sleep_until(until) => match self.overdue().await {
@@ -202,7 +202,7 @@ impl Command {
         Taken::Nothing
     }
 
-    /// False when nobody takes it any more.
+    /// False when the receiver was dropped.
     async fn pour(&self, data: Bytes) -> bool {
         match &self.sink {
             Some(sink) => sink.send(data).await.is_ok(),
@@ -215,7 +215,7 @@ impl Command {
         kept.push(data, &mut self.lines);
     }
 
-    /// Time is up. The next time to look, or `None` when there is nothing left to wait for.
+    /// A time limit has passed. Returns the next limit, or `None` when there is nothing left to wait for.
     async fn overdue(&mut self) -> Option<Instant> {
         if self.end.is_some() {
             return None;
@@ -233,12 +233,12 @@ impl Command {
 
     async fn stop(&mut self, as_end: ExecEnd) -> Instant {
         self.stopping = Some(Stopping { as_end, killed: false });
-        // A connection that is gone shows in the next message.
+        // The next message shows a lost connection.
         let _ = self.writer.signal(Sig::TERM).await;
         Instant::now() + TERM_GRACE
     }
 
-    /// An exit status or signal that was seen is the truth; without one nothing is known.
+    /// An exit status or signal that has arrived is the end; without one the end is unknown.
     fn finish(&mut self, why: &impl Fn() -> String) -> ExecEnd {
         match (self.end.take(), self.stopping.take()) {
             (Some(ExecEnd::Signalled(_) | ExecEnd::Exited(_)), Some(stopping)) => stopping.as_end,
@@ -261,10 +261,10 @@ fn signal_text(signal: &Sig) -> String {
     }
 }
 
-/// One of the two outputs. Secrets are taken out before anything of it is kept or shown.
+/// One of the two outputs. Secrets are masked before anything of it is kept or shown.
 pub(super) struct Kept {
     capture: Capture,
-    /// Only where there is something to hide.
+    /// Only if there are secrets to hide.
     masked: Option<Stream>,
 }
 
@@ -291,7 +291,7 @@ impl Kept {
     }
 }
 
-/// Cuts output into lines for people who watch.
+/// Splits output into lines for followers.
 pub(super) struct Lines {
     sender: Option<mpsc::Sender<String>>,
     pending: Vec<u8>,
@@ -320,7 +320,7 @@ impl Lines {
         if let Some(sender) = &self.sender
             && !line.is_empty()
         {
-            // Whoever cannot keep up misses lines; the journal has them.
+            // A slow follower misses lines; the journal has them.
             let _ = sender.try_send(to_text(&line).trim_end_matches(['\n', '\r']).to_string());
         }
     }

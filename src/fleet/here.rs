@@ -1,5 +1,5 @@
-//! The machine that rollcall itself runs on, for steps that are done there: a process group of its own instead of
-//! a connection, with the same bounds. Everything else goes to the fleet.
+//! The daemon's machine, for steps that run on it: a process group instead of
+//! a connection, with the same bounds. All other hosts are reached over the fleet.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use crate::domain::inventory::inventory::Endpoint;
 use crate::local::process::{self, Group};
 use crate::port::{Exec, ExecEnd, ExecReport, HostKey, OpenError, Remote, Stream};
 
-/// Read at once, in bytes.
+/// Bytes read at once.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 const REFUSED: &str = "steps on the machine of rollcall are not allowed; write allow_local = true in rollcall.toml: \
@@ -31,12 +31,12 @@ const REFUSED: &str = "steps on the machine of rollcall are not allowed; write a
 const LOOPBACK_REFUSED: &str = "what listens on the loopback of rollcall's own machine is not asked; write allow_local = true \
                                 in rollcall.toml: whoever may write tasks and checks then acts as rollcall";
 
-/// All hosts, and this machine.
+/// All hosts, and the daemon's machine.
 pub struct Here {
     pub fleet: Arc<dyn Remote>,
-    /// Whether the configuration in force allows commands here.
+    /// Whether the present configuration allows commands on the daemon's machine.
     pub allowed: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Where what steps do here is kept: it has to outlive the daemon, as the store does.
+    /// The folder for records of steps on this machine: like the store, it has to outlive the daemon.
     pub state: PathBuf,
 }
 
@@ -97,7 +97,7 @@ struct Local {
     lines: Lines,
     sink: Option<mpsc::Sender<Bytes>>,
     ended: Option<ExitStatus>,
-    /// What it will be called when it has ended, and whether KILL was sent.
+    /// The reported end once it has ended, and whether KILL was sent.
     stopping: Option<(ExecEnd, bool)>,
 }
 
@@ -108,7 +108,7 @@ impl Local {
         while self.ended.is_none() || self.out.is_some() || self.err.is_some() {
             let may_cancel = self.stopping.is_none() && self.ended.is_none();
             tokio::select! {
-                // Limits come first: a command that never stops talking must not hold them up.
+                // Limits come first: a command that prints without end must not delay them.
                 biased;
                 () = cancel.cancelled(), if may_cancel => until = self.stop(ExecEnd::Cancelled),
                 () = sleep_until(until) => match self.overdue() {
@@ -130,7 +130,7 @@ impl Local {
         self.end()
     }
 
-    /// False when nobody takes it any more.
+    /// False when the receiver was dropped.
     async fn print(&mut self, data: &[u8]) -> bool {
         match &self.sink {
             Some(sink) if !data.is_empty() => sink.send(Bytes::copy_from_slice(data)).await.is_ok(),
@@ -142,10 +142,10 @@ impl Local {
         }
     }
 
-    /// Time is up. The next time to look, or `None` when there is nothing left to wait for.
+    /// A time limit has passed. Returns the next limit, or `None` when there is nothing left to wait for.
     fn overdue(&mut self) -> Option<Instant> {
         match &mut self.stopping {
-            // A child that kept the output open must not hold the step.
+            // A child that keeps the output open must not delay the step.
             _ if self.ended.is_some() => None,
             None => Some(self.stop(ExecEnd::TimedOut)),
             Some((_, killed)) if !*killed => {
@@ -179,7 +179,7 @@ impl Local {
     }
 }
 
-/// How many bytes there are; none when the pipe was closed by this. Waits for ever on one that is closed already.
+/// Returns the number of bytes; zero when the pipe was just closed. A pipe that is already closed waits forever.
 async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, into: &mut [u8]) -> usize {
     let Some(open) = pipe else { return std::future::pending().await };
     match open.read(into).await {
@@ -205,7 +205,7 @@ impl Remote for Here {
         if !host.is_here() {
             return self.fleet.open(host, address, port).await;
         }
-        // What others would reach from here, too, is no act as rollcall; what listens here alone is.
+        // Connecting to this machine's loopback acts as rollcall: it needs the same permission as a command here.
         let places = tokio::net::lookup_host((address, port)).await.map_err(refused)?;
         let places: Vec<SocketAddr> = places.collect();
         let is_own = |place: &SocketAddr| {

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::value::secret::Masks;
 use crate::port::Input;
 
-/// Nobody is to be asked but this machine.
+/// A fleet that must not be used.
 struct Nobody;
 
 #[async_trait]
@@ -83,7 +83,7 @@ async fn what_is_ended_leaves_no_child_behind() {
     let timed = exec(Exec { timeout: Duration::from_millis(300), ..request(&script) }).await;
     assert_eq!(timed.0, ExecEnd::TimedOut);
     let stat = format!("/proc/{}/stat", std::fs::read_to_string(&pid).unwrap().trim());
-    // The kernel ends it in its own time, and a process that is ended may stay unread for as long as it likes.
+    // The kernel ends the process in its own time, and its parent may not have collected it yet.
     let runs = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
     let mut tries = 0;
     while runs() {

@@ -1,5 +1,5 @@
 //! The host-key store: OpenSSH's `known_hosts` format, strict. `russh`'s own check is not used: it
-//! takes a key of another type for a new host and ignores `@revoked` (reference, russh 0.65).
+//! treats a key of another type as a new host and ignores `@revoked` (reference, russh 0.65).
 
 use std::fs;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::port::KeyState;
 /// Largest file that is read, in bytes: some 100,000 hosts.
 const FILE_LIMIT_BYTES: u64 = 32 * 1024 * 1024;
 
-/// The recorded keys, read anew when the file changes.
+/// The recorded keys, read again when the file changes.
 pub struct KnownHosts {
     path: PathBuf,
     cache: Mutex<Option<(Stamp, Arc<Vec<Entry>>)>>,
@@ -25,22 +25,22 @@ pub struct KnownHosts {
     write: tokio::sync::Mutex<()>,
 }
 
-/// What tells two states of the file apart.
+/// Distinguishes two states of the file.
 type Stamp = (Option<std::time::SystemTime>, u64);
 
 impl KnownHosts {
-    /// The store in `path`; a file that does not exist holds no keys.
+    /// The store in `path`; a missing file has no keys.
     pub fn new(path: PathBuf) -> KnownHosts {
         KnownHosts { path, cache: Mutex::default(), write: tokio::sync::Mutex::default() }
     }
 
-    /// Where it is, for messages.
+    /// Its path, for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What is recorded of `key` for the host that is dialled as `address:port`. An error when the file
-    /// cannot be read or a line of it cannot be understood: then nothing is known, and nothing trusted.
+    /// The state of `key` for the host that is dialled as `address:port`. An error when the file
+    /// cannot be read or parsed: then no key is known, and none is trusted.
     pub fn state(&self, address: &str, port: u16, key: &PublicKey) -> Result<KeyState, String> {
         let entries = self.entries()?;
         let name = host_pattern(address, port);
@@ -57,7 +57,7 @@ impl KnownHosts {
         })
     }
 
-    /// Says why a host certificate does not prove that the host is the one that was dialled.
+    /// Why a host certificate does not prove the identity of the dialled host.
     pub fn check_certificate(
         &self,
         address: &str,
@@ -103,8 +103,8 @@ impl KnownHosts {
         Ok(())
     }
 
-    /// The key types recorded for a host, to ask for these first: otherwise a second key of another
-    /// type would look like a stranger's. Whether an authority is recorded comes with them.
+    /// The recorded key types of a host, which are negotiated first: otherwise a second key of another
+    /// type would look unknown. Also returns whether an authority is recorded.
     pub fn preferences(&self, address: &str, port: u16) -> Result<(Vec<Algorithm>, bool), String> {
         let entries = self.entries()?;
         let name = host_pattern(address, port);
@@ -115,7 +115,7 @@ impl KnownHosts {
         Ok((types.collect(), authority))
     }
 
-    /// Records a key: the whole file is written anew beside the old one and takes its place.
+    /// Records a key: the whole file is written beside the old one and replaces it.
     pub async fn record(&self, address: &str, port: u16, key: &PublicKey) -> Result<(), String> {
         let _one_at_a_time = self.write.lock().await;
         match self.state(address, port, key)? {
@@ -178,7 +178,7 @@ impl KnownHosts {
     }
 }
 
-/// Every entry, or the first line that is none.
+/// Every entry, or the first invalid line.
 fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
     let mut entries = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -192,7 +192,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
     Ok(entries)
 }
 
-/// How OpenSSH writes a host: in brackets with its port when that is not 22.
+/// A host as OpenSSH writes it: in brackets with its port unless that is 22.
 pub fn host_pattern(address: &str, port: u16) -> String {
     let address = address.to_ascii_lowercase();
     if port == 22 { address } else { format!("[{address}]:{port}") }
@@ -209,11 +209,11 @@ fn matches(patterns: &HostPatterns, name: &str) -> bool {
     }
 }
 
-/// One `!pattern` that fits excludes the name, whatever else fits.
+/// One matching `!pattern` excludes the name, even if others match.
 fn matches_any(patterns: &[String], name: &str) -> bool {
     let fits = |pattern: &str| {
         let pattern = pattern.to_ascii_lowercase();
-        // `[web1]:22` is a way to write `web1`.
+        // `[web1]:22` is another form of `web1`.
         let bare = pattern.strip_prefix('[').and_then(|rest| rest.strip_suffix("]:22"));
         wildcard(bare.unwrap_or(&pattern).as_bytes(), name.as_bytes())
     };
@@ -221,7 +221,7 @@ fn matches_any(patterns: &[String], name: &str) -> bool {
     !excluded && patterns.iter().filter(|pattern| !pattern.starts_with('!')).any(|pattern| fits(pattern))
 }
 
-/// `*` and `?`, with one place to come back to: linear memory, no recursion.
+/// `*` and `?`, with one position to return to: linear memory, no recursion.
 fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n, mut star) = (0, 0, None);
     while n < name.len() {

@@ -23,18 +23,18 @@ pub use self::shared::{Parts, Settings};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::{Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, Remote, Stream};
 
-/// Commands at the same time on one connection: sshd allows ten (MaxSessions), and two are left for
-/// people who look.
+/// Most commands at the same time on one connection: sshd allows ten (MaxSessions), and two are left for
+/// people who log in.
 const CHANNELS_PER_HOST: usize = 8;
 
-/// All hosts, as reached from here.
+/// All hosts, as this daemon reaches them.
 pub struct Fleet {
     shared: Shared,
     slots: Mutex<HashMap<Endpoint, Arc<Slot>>>,
     handshakes: Semaphore,
 }
 
-/// The place of one host's connection.
+/// The slot of one host's connection.
 struct Slot {
     link: tokio::sync::Mutex<Option<Arc<Link>>>,
     channels: Semaphore,
@@ -81,7 +81,7 @@ impl Fleet {
         slots.entry(host.clone()).or_insert_with(empty).clone()
     }
 
-    /// The connection to a host; made if there is none that lives. Whoever comes meanwhile waits for it.
+    /// The connection to a host; created if none is alive. Other callers wait for it.
     async fn link(&self, host: &Endpoint) -> Result<Arc<Link>, String> {
         let slot = self.slot(host);
         let mut place = slot.link.lock().await;
@@ -95,7 +95,7 @@ impl Fleet {
     }
 
     async fn connect(&self, host: &Endpoint) -> Result<Link, String> {
-        // The jump host is connected first: waiting for it with a permit in hand could wait for ever.
+        // The jump host is connected first: waiting for it while holding a permit could wait forever.
         let jump = match &host.via {
             Some(via) => {
                 Some(Box::pin(self.link(via)).await.map_err(|why| format!("via {}: {why}", via.name))?)
@@ -106,7 +106,7 @@ impl Fleet {
         connect(&self.shared, host, jump.as_deref()).await
     }
 
-    /// A channel for one command. When a pooled connection turns out to be dead before anything was
+    /// A channel for one command. If a kept connection turns out to be dead before anything was
     /// sent on it, a new one is made, once.
     async fn channel(
         &self,
@@ -135,8 +135,8 @@ impl Fleet {
         Err(phase(host, "channel", "gave up"))
     }
 
-    /// A connection from the host to `target`, over the connection to the host. One that turns out to be
-    /// dead is made anew, once.
+    /// A connection from the host to `target`, over the connection to the host. A dead one
+    /// is replaced, once.
     async fn forward(&self, host: &Endpoint, target: &Target<'_>) -> Result<Box<dyn Stream>, OpenError> {
         let limit = self.shared.settings.connect_timeout;
         let mut link = self.link(host).await.map_err(OpenError::NoContact)?;
@@ -159,7 +159,7 @@ impl Fleet {
         }
     }
 
-    /// Says goodbye to every host.
+    /// Closes the connections to all hosts.
     pub async fn close(&self) {
         let slots: Vec<Arc<Slot>> =
             self.slots.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, slot)| slot).collect();
@@ -188,7 +188,7 @@ impl Remote for Fleet {
             permit = connected => permit.map_err(ExecEnd::NotStarted),
         };
         let opened = match permit {
-            // Opening is not raced against the cancel: a channel that came after all would stay open.
+            // Opening is not raced against the cancel: a channel that opened late would stay open.
             Ok(permit) => {
                 self.channel(host).await.map(|opened| (permit, opened)).map_err(ExecEnd::NotStarted)
             }
@@ -235,7 +235,7 @@ impl Remote for Fleet {
 }
 
 impl Fleet {
-    /// Runs a command over a connection that nobody else has and that ends with it.
+    /// Runs a command over a separate connection that ends with it.
     async fn exec_anew(&self, host: &Endpoint, request: Exec) -> ExecReport {
         let opened = async {
             let link = self.connect(host).await?;

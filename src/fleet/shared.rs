@@ -1,4 +1,4 @@
-//! What every connection of the fleet needs.
+//! The common state of the fleet's connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use super::dial::{Dial, Identity};
 use super::known_hosts::KnownHosts;
 use crate::port::Clock;
 
-/// What the fleet is told at start.
+/// The settings of the fleet.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Handshakes at the same time, over all hosts.
+    /// Most handshakes at the same time, over all hosts.
     pub parallel: usize,
-    /// For each phase of connecting.
+    /// The limit of each phase of connecting.
     pub connect_timeout: Duration,
     /// A connection is dead after four times this without an answer.
     pub keepalive: Duration,
 }
 
-/// What every connection needs.
+/// The common state of all connections.
 #[derive(Clone)]
 pub struct Shared(pub(super) Arc<Parts>);
 
