@@ -1,4 +1,4 @@
-//! How drivers ask a balancer's host: one script, and a bounded answer.
+//! How drivers query a balancer's host: one script, and a bounded answer.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::domain::task::task::Sudo;
 use crate::port::{Exec, ExecReport, Input, Remote};
 use crate::script::run_as;
 
-/// What balancers tell is kept whole up to twice this: a file with ten thousand servers.
+/// Answers are kept whole up to twice this size: a file with ten thousand servers.
 pub const ANSWER_BYTES: usize = 512 * 1024;
 
-/// Of a balancer's own words in an error, in characters.
+/// Most characters of a balancer's own words in an error.
 const SAID_CHARS: usize = 500;
 
-/// What a balancer said, as it is quoted in an error.
+/// A balancer's answer, as an error quotes it.
 pub fn said(text: &str) -> String {
     clipped(text.trim(), SAID_CHARS)
 }
 
-/// The answer of a script that is known to say little: the last line of it. An error when it printed more than is kept.
+/// The last line of a short answer. An error when the script printed more than is kept.
 pub fn last_line(report: &ExecReport) -> Result<&str, String> {
     match report.stdout.left_out {
         0 => Ok(report.stdout.last_line()),
@@ -32,7 +32,7 @@ pub fn last_line(report: &ExecReport) -> Result<&str, String> {
     }
 }
 
-/// Runs one of a driver's scripts on a host, as root where it asks so.
+/// Runs one of a driver's scripts on a host, as root if requested.
 pub async fn exec(
     remote: &dyn Remote,
     host: &Endpoint,

@@ -1,5 +1,5 @@
-//! Any balancer, by commands on its hosts: one to drain a server, one to enable it, and one that says how
-//! it stands.
+//! Any balancer, by commands on its hosts: one to drain a server, one to enable it, and one that prints
+//! its state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::domain::value::shell;
 use crate::domain::value::template::{self, Vars};
 use crate::port::{ExecEnd, Input, Member, Remote};
 
-/// How long one command may take.
+/// The time limit of one command.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The driver for commands.
@@ -50,7 +50,7 @@ enum State {
     Up,
     /// Gets no new requests.
     Draining,
-    /// And has none left.
+    /// Gets no new requests, and has none left.
     Drained,
     Down,
     Unknown,
@@ -72,7 +72,7 @@ impl CommandDriver {
         OnCommand { remote: &*self.remote, balancer, commands }
     }
 
-    /// What `status` says of the whole group: nothing else says how many servers there are.
+    /// The `status` of the whole group: no other source reports the number of servers.
     pub async fn look(
         &self,
         balancer: &Balancer,
@@ -91,13 +91,13 @@ impl CommandDriver {
         }
     }
 
-    /// Puts members back on every balancer host.
+    /// Enables members on every balancer host.
     pub async fn enable(&self, balancer: &Balancer, commands: &Commands, members: &[Member]) -> Change {
         together::enable(&self.on(balancer, commands), balancer, members).await
     }
 }
 
-/// A command for a member, and what it is told in its environment.
+/// A command for a member, with its environment.
 fn script(command: &str, member: &Member) -> Result<String, String> {
     let Member { host, seat: Seat { balancer, server }, .. } = member;
     let about = json!({ "name": host.as_str(), "short": host.short() });
@@ -111,7 +111,7 @@ fn script(command: &str, member: &Member) -> Result<String, String> {
 }
 
 impl OnCommand<'_> {
-    /// Runs a command for a member; the last line that it prints.
+    /// Runs a command for a member; returns the last line of its output.
     async fn run(
         &self,
         host: &Endpoint,
@@ -138,7 +138,7 @@ impl OnCommand<'_> {
         })
     }
 
-    /// Waits until `status` says so; the last thing that it said when it does not.
+    /// Waits until `status` reports the state; returns the last status in any case.
     async fn until(
         &self,
         host: &Endpoint,
@@ -176,8 +176,8 @@ impl OnCommand<'_> {
                 self.give_up(host, member, why).await
             }
             (State::Draining, _) => One::Done(Some(self.in_flight(host, member, status.active))),
-            // A drained server whose application is dead is told as down: whether it is drained is what the
-            // command said.
+            // A drained server whose application is dead is reported as down: the result of the command says whether
+            // it is drained.
             (State::Down, _) => match ran {
                 Ok(_) => One::Done(Some(format!("{}: {} is down there", host.name, member.host))),
                 Err(why) => One::Unknown(why),
@@ -196,8 +196,8 @@ impl OnCommand<'_> {
         format!("{}: requests on {} that did not end within {limit:?}: {active}", host.name, member.host)
     }
 
-    /// The drain takes too long, and then the member is not to be worked on. One that an earlier run
-    /// holds stays out.
+    /// The drain takes too long, and no step may run on the member then: it is enabled. One that an earlier run
+    /// holds stays drained.
     async fn give_up(&self, host: &Endpoint, member: &Member, why: String) -> One {
         if member.ours {
             return One::Refused(why);
@@ -219,7 +219,7 @@ impl OnCommand<'_> {
             Err(why) => why,
         };
         let why = ran.err().unwrap_or(why);
-        // Whether that worked shows in the status.
+        // The status shows whether that worked.
         let _ = self.run(host, "drain", &self.commands.drain, member).await;
         match self.status(host, member).await {
             Ok(status) if status.state.is_out() => One::Refused(why),
@@ -227,7 +227,7 @@ impl OnCommand<'_> {
         }
     }
 
-    /// One after the other: a balancer's configuration is seldom made for two at once.
+    /// One member after the other: few balancers allow two changes of their configuration at once.
     async fn change(&self, host: &Endpoint, members: &[Member], way: Way) -> Applied {
         let (mut foreign, mut done, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for member in members {
@@ -257,7 +257,7 @@ impl OnCommand<'_> {
         }
     }
 
-    /// A member refused: those before it go back to where they were, so that nothing is changed.
+    /// A member was refused: those before it go back to where they were, so that nothing is changed.
     async fn take_back(&self, host: &Endpoint, done: &[&Member], way: Way, why: String) -> Applied {
         let back = if way == Way::Out { Way::Undo } else { Way::Out };
         let mut whys = vec![why];
@@ -273,22 +273,22 @@ impl OnCommand<'_> {
     }
 }
 
-/// Which way members go.
+/// The direction of a change.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     Out,
     In,
-    /// Back as they were, dead or alive: nothing was done to them.
+    /// Back as they were, dead or alive: no step ran on them.
     Undo,
 }
 
-/// A command that failed may have done it all the same: what `status` says counts, but it is not waited
-/// for long.
+/// A command that failed may still have had its effect: `status` decides, without a long
+/// wait.
 fn worth_waiting(ran: &Result<String, String>, limit: Duration) -> Duration {
     if ran.is_ok() { limit } else { Duration::ZERO }
 }
 
-/// What came of one member on one host.
+/// The result for one member on one host.
 enum One {
     Done(Option<String>),
     Foreign,

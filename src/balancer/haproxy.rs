@@ -1,5 +1,5 @@
-//! HAProxy, by its runtime API. Hosts are drained, never put into maintenance: its health checks go on
-//! while a host is worked on, so that a dead application stays out when the host is put back.
+//! HAProxy, by its runtime API. Hosts are drained, never put into maintenance: its health checks continue
+//! while steps run on a host, so that a dead application stays out when the host is enabled.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::domain::inventory::rotation::{Rotation, View};
 use crate::domain::run::event::Change;
 use crate::port::{Member, Remote};
 
-/// How long sessions that were ended may take to be gone.
+/// How long sessions may take to end after a shutdown.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 
-/// Looks in a row that must find a drained server without requests.
+/// Polls in a row that must find a drained server without requests.
 const QUIET_LOOKS: u32 = 2;
 
-/// Commands sent in one line: HAProxy takes 16 KiB.
+/// Most commands in one line: HAProxy accepts 16 KiB.
 const COMMANDS_A_LINE: usize = 50;
 
 /// The HAProxy driver.
@@ -49,7 +49,7 @@ impl HaproxyDriver {
         OnHaproxy { runtime: &self.runtime, balancer, haproxy }
     }
 
-    /// What every HAProxy says.
+    /// The servers as every HAProxy reports them.
     pub async fn look(
         &self,
         balancer: &Balancer,
@@ -73,14 +73,14 @@ impl HaproxyDriver {
         }
     }
 
-    /// Puts members back on every HAProxy.
+    /// Enables members on every HAProxy.
     pub async fn enable(&self, balancer: &Balancer, haproxy: &Haproxy, members: &[Member]) -> Change {
         together::enable(&self.on(balancer, haproxy), balancer, members).await
     }
 }
 
-/// A host that somebody else took out here and not there. HAProxy does not know who drained a server:
-/// afterwards nobody could tell their drain from ours.
+/// A host that was drained by others on some balancer hosts only. HAProxy does not know who drained a server:
+/// afterwards their drain could not be distinguished from ours.
 fn disagreement(views: &[(HostName, View)], members: &[Member]) -> Option<String> {
     members.iter().filter(|member| !member.ours).find_map(|Member { host, .. }| {
         let (out, not): (Vec<_>, Vec<_>) =
@@ -98,7 +98,7 @@ fn disagreement(views: &[(HostName, View)], members: &[Member]) -> Option<String
     })
 }
 
-/// What is to be done with the members on one host.
+/// The members on one host, sorted by what to do.
 #[derive(Default)]
 struct Sorted {
     /// Names of servers.
@@ -121,7 +121,7 @@ impl OnHaproxy<'_> {
         servers::parse(backend, &state, &stat).map_err(named)
     }
 
-    /// Tells it something of each server. Success is an empty line for each; anything else is an error.
+    /// Sends a command for each server. Success is an empty line for each; any other answer is an error.
     async fn tell(&self, host: &Endpoint, names: &[String], verb: &Verb) -> Result<(), String> {
         for names in names.chunks(COMMANDS_A_LINE) {
             let commands: Vec<String> =
@@ -135,7 +135,7 @@ impl OnHaproxy<'_> {
         Ok(())
     }
 
-    /// Tells it, and looks whether it is so: an answer that was lost is no reason to guess.
+    /// Sends a command and verifies its effect: the answer may have been lost.
     async fn tell_and_prove(
         &self,
         host: &Endpoint,
@@ -172,8 +172,8 @@ impl OnHaproxy<'_> {
         Ok(sorted)
     }
 
-    /// Waits until nothing is on the servers. Those that were still busy when the time was over, and
-    /// whether a drain was forgotten meanwhile and had to be made again.
+    /// Waits until the servers have no requests. Returns those that were still busy at the end of the time, and
+    /// whether a drain was forgotten in between and was made again.
     async fn quiet(
         &self,
         host: &Endpoint,
@@ -192,7 +192,7 @@ impl OnHaproxy<'_> {
                     return Ok((Vec::new(), again));
                 }
                 if !lost.is_empty() {
-                    // A reload forgets drains. Whether it worked shows in the next look.
+                    // A reload forgets drains. The next poll shows whether this worked.
                     again = true;
                     let _ = self.tell(host, &lost, &Verb::Drain).await;
                 }
@@ -208,7 +208,7 @@ impl OnHaproxy<'_> {
         }
     }
 
-    /// Does to requests that outlasted the drain what the configuration wants; what to tell of it.
+    /// Handles requests that outlasted the drain, as configured; returns a note about it.
     async fn outlasted(
         &self,
         host: &Endpoint,
@@ -234,13 +234,13 @@ impl OnHaproxy<'_> {
         }
     }
 
-    /// Ends drains, and nothing that somebody else did meanwhile.
+    /// Ends drains, and keeps changes by others.
     async fn ready(&self, host: &Endpoint, names: &[String]) -> Result<(), String> {
         let drained = those(&self.servers(host).await?, names, Server::is_drained_only);
         self.tell_and_prove(host, &drained, &Verb::Ready, |server| !server.is_drained_only()).await
     }
 
-    /// What did not come up goes out again, or stays out: `why` is then why nothing is changed.
+    /// Drains servers that did not come up again; `why` is then the reason of the refusal.
     async fn drain_again(&self, host: &Endpoint, names: &[String], why: String) -> Applied {
         let drained = async {
             let serving = those(&self.servers(host).await?, names, |server| !server.is_out());
@@ -252,7 +252,7 @@ impl OnHaproxy<'_> {
         }
     }
 
-    /// Waits until all of the servers are as they should be; the last reason why one is not.
+    /// Waits until all of the servers are in a state; the error is the last reason why one is not.
     async fn until(
         &self,
         host: &Endpoint,
@@ -278,9 +278,9 @@ impl OnHaproxy<'_> {
         }
     }
 
-    /// Proves that drained servers are alive: HAProxy is told to believe that those are dead that it
-    /// checks, and its own check has to say otherwise. What it said before may be old. One that it does
-    /// not check, or that has requests on it still, is left as it is.
+    /// Proves that drained servers are alive: HAProxy is told to mark the checked ones as failed,
+    /// and its own check has to pass again, since its last result may be old. A server without a check,
+    /// or with requests, is left unchanged.
     async fn prove_alive(
         &self,
         host: &Endpoint,
@@ -288,13 +288,13 @@ impl OnHaproxy<'_> {
         names: &[String],
     ) -> Result<Servers, String> {
         let doubted = |server: &Server| server.is_drained_only() && server.is_checked() && server.is_quiet();
-        // Refused for servers that follow the check of another one: that one's word has to do.
+        // Refused for servers that track the check of another one: that check has to be sufficient.
         let _ = self.tell(host, &those(servers, names, doubted), &Verb::Doubt).await;
         self.until(host, names, |server| !server.is_drained_only() || server.is_well_while_drained()).await
     }
 
-    /// Puts servers back that were found well; which of them somebody else took out meanwhile shows in
-    /// what is returned.
+    /// Enables servers that passed their check. The returned state shows which of them others have drained
+    /// in between.
     async fn put_back(
         &self,
         host: &Endpoint,
@@ -362,7 +362,7 @@ impl OneHost for OnHaproxy<'_> {
             Ok(servers) => servers,
             Err(why) => return Applied::Refused(why),
         };
-        // A server that is gone is not ours to put back.
+        // A server that no longer exists cannot be enabled by us.
         let is_ours = |one: &&Member| servers.get(&one.seat.server).is_some_and(|one| !one.is_others());
         let names: Vec<String> =
             members.iter().filter(is_ours).map(|member| member.seat.server.clone()).collect();
@@ -379,7 +379,7 @@ impl OneHost for OnHaproxy<'_> {
         }
     }
 
-    /// Nothing was done to the hosts: they go back as they were, dead or alive.
+    /// No step ran on the hosts: they go back as they were, dead or alive.
     async fn undo(&self, host: &Endpoint, members: &[Member]) -> Applied {
         let names: Vec<String> = members.iter().map(|member| member.seat.server.clone()).collect();
         match self.ready(host, &names).await {
@@ -389,7 +389,7 @@ impl OneHost for OnHaproxy<'_> {
     }
 }
 
-/// Those of the servers of which something is true.
+/// The servers for which a condition holds.
 fn those(servers: &Servers, names: &[String], holds: impl Fn(&Server) -> bool) -> Vec<String> {
     names.iter().filter(|name| servers.get(*name).is_some_and(&holds)).cloned().collect()
 }
@@ -400,13 +400,13 @@ fn busy(servers: &Servers, names: &[String]) -> Vec<(String, u64)> {
     busy.map(|(name, server)| (name.clone(), server.in_flight())).collect()
 }
 
-/// What a server can be told.
+/// The commands for a server.
 enum Verb {
     Drain,
     Ready,
-    /// Its check has to pass anew.
+    /// Its check has to pass again.
     Doubt,
-    /// Ends what is on it.
+    /// Ends its sessions.
     Shutdown,
 }
 

@@ -1,5 +1,5 @@
-//! Any balancer whose health check looks at a file on the host: the host is taken out by the file alone,
-//! and nobody has access to the balancer. How long it takes to notice is configured.
+//! Any balancer whose health check reads a file on the host: the file alone drains the host, and rollcall needs
+//! no access to the balancer. How long the balancer takes to notice is configured.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use crate::domain::run::event::Change;
 use crate::domain::value::shell;
 use crate::port::{ExecEnd, Input, Member, Remote};
 
-/// How long looking at the file or changing it may take.
+/// The time limit of reading or changing the file.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Looks at the file, or changes it: `$1` path, `$2` `in` or `out` by presence, `$3` `look`, `drain` or
-/// `enable`. The last line says what was found before: `in`, `ours` (out by us) or `others` (out by
-/// somebody else).
+/// Reads the file, or changes it: `$1` path, `$2` `in` or `out` by presence, `$3` `look`, `drain` or
+/// `enable`. The last line says what was found before: `in`, `ours` (drained by rollcall) or `others` (drained by
+/// others).
 ///
-/// A file whose presence means "in" is moved aside, with its content, to a name that says whose doing it
-/// is. A flag whose presence means "out" holds a line that says so. Either is one rename.
+/// A file whose presence means "in" is moved aside, with its content, to a name that identifies
+/// rollcall. A flag whose presence means "out" has a line that does. Either is one rename.
 pub const FILE: &str = r#"
 path=$1 present=$2 verb=$3 aside=$1.rollcall-out mark='rollcall took this host out'
 if [ "$present" = in ]; then
@@ -68,8 +68,8 @@ impl FileDriver {
         OnFile { remote: &*self.remote, file }
     }
 
-    /// What the files of the whole group say: there is no balancer to count its servers. A host that
-    /// cannot be asked is not counted as serving.
+    /// The files of the whole group: there is no balancer to count its servers. A host that
+    /// cannot be queried does not count as serving.
     pub async fn look(&self, balancer: &Balancer, file: &HealthFile, members: &[Member]) -> View {
         let one = self.on(file);
         let paths: BTreeMap<&str, &str> = balancer
@@ -87,19 +87,19 @@ impl FileDriver {
         View { serving, total: hosts.len(), hosts }
     }
 
-    /// Takes the files of members away, or puts flags there.
+    /// Removes the files of members, or creates flags.
     pub async fn drain(&self, balancer: &Balancer, file: &HealthFile, members: &[Member]) -> Change {
         let view = self.look(balancer, file, members).await;
         together::drain(&self.on(file), balancer, &view, members).await
     }
 
-    /// Puts the files back, or takes flags away.
+    /// Restores the files, or removes flags.
     pub async fn enable(&self, balancer: &Balancer, file: &HealthFile, members: &[Member]) -> Change {
         together::enable(&self.on(file), balancer, members).await
     }
 }
 
-/// What a file said before it was touched.
+/// The state of a file before the change.
 #[derive(Clone, Copy, PartialEq)]
 enum Found {
     In,
@@ -148,7 +148,7 @@ impl OnFile<'_> {
                 Err((why, false)) => return Applied::Unknown(why),
             }
         }
-        // Even where nothing changed: it may have been changed a moment ago, by a run that was cut off.
+        // Even if nothing changed: an interrupted run may have changed the file a moment ago.
         if foreign.len() < members.len() {
             tokio::time::sleep(self.file.settle).await;
         }
@@ -187,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs [`FILE`] under `sh`: what it found.
+    /// Runs [`FILE`] under `sh`; returns what it found.
     fn file(path: &Path, present: &str, verb: &str) -> String {
         let arguments = [path.to_str().unwrap(), present, verb];
         let script = shell::with_arguments(FILE, &arguments);
@@ -216,7 +216,7 @@ mod tests {
             assert_eq!((file(&path, "in", verb).as_str(), path.exists()), (found, there), "{verb}");
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "OK\n");
-        // The application wrote a new one while it was out: that one counts, and nothing is left behind.
+        // The application wrote a new one while it was out: the new one is kept, and no other is left behind.
         file(&path, "in", "drain");
         std::fs::write(&path, "NEW\n").unwrap();
         assert_eq!(file(&path, "in", "enable"), "in");

@@ -1,5 +1,5 @@
-//! nginx, over the fleet: read the file, edit it, prove it with `nginx -t`, reload, and prove that the
-//! new configuration runs by the change of the worker processes.
+//! nginx, over the fleet: read the file, edit it, verify it with `nginx -t`, reload, and prove by the change of
+//! the worker processes that the new configuration runs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,22 +19,22 @@ use crate::domain::run::event::Change;
 use crate::domain::value::shell;
 use crate::port::{ExecEnd, Input, Member, Remote};
 
-/// How long the file may take to be read.
+/// The time limit of reading the file.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long testing and reloading may take, on top of waiting for old requests.
+/// The time limit of testing and reloading, in addition to the wait for old requests.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a reload may take until a new worker process is there.
+/// How long a reload may take until a new worker process runs.
 const RELOAD_PROOF: Duration = Duration::from_secs(10);
 
-/// How often the edit is made anew when the file changed between reading and writing.
+/// Attempts to edit the file when it changes between reading and writing.
 const EDIT_TRIES: u32 = 3;
 
 /// Largest configuration file that is edited, in bytes; it has to fit in a captured output.
 const CONFIG_LIMIT_BYTES: u64 = 2 * super::ask::ANSWER_BYTES as u64;
 
-/// What is said when old workers are left; the limit follows.
+/// The message when old workers are left; the limit follows.
 const WAITING: &str = "requests that were in flight did not end within";
 
 /// Prints the configuration file.
@@ -97,7 +97,7 @@ done
 echo done
 "#;
 
-/// Held by whoever edits one file on one host.
+/// Held while one file on one host is edited.
 type FileLock = Arc<tokio::sync::Mutex<()>>;
 
 /// The nginx driver. One edit of one file at a time.
@@ -119,13 +119,13 @@ impl NginxDriver {
         NginxDriver { remote, files: Mutex::default() }
     }
 
-    /// What the file says on each balancer host.
+    /// The members by the file on each balancer host.
     pub async fn look(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Result<View, String> {
         let one = OnNginx { driver: self, balancer, nginx };
         Ok(View::together(&together::look(&one, balancer, members).await?))
     }
 
-    /// Takes members out on every balancer host, or on none.
+    /// Drains members on every balancer host, or on none.
     pub async fn drain(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Change {
         let one = OnNginx { driver: self, balancer, nginx };
         match together::look(&one, balancer, members).await {
@@ -134,7 +134,7 @@ impl NginxDriver {
         }
     }
 
-    /// Puts members back on every balancer host.
+    /// Enables members on every balancer host.
     pub async fn enable(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Change {
         together::enable(&OnNginx { driver: self, balancer, nginx }, balancer, members).await
     }
@@ -164,7 +164,7 @@ impl NginxDriver {
 }
 
 impl OnNginx<'_> {
-    /// Edits the file, and edits it anew when it changed meanwhile.
+    /// Edits the file, and repeats the edit if the file has changed in between.
     async fn change(&self, host: &Endpoint, members: &[Member], direction: Direction) -> Applied {
         let OnNginx { driver, balancer, nginx } = self;
         let lock = driver.lock(host, &nginx.config);
@@ -187,7 +187,7 @@ impl OnNginx<'_> {
         Applied::Refused(named("somebody else keeps changing it"))
     }
 
-    /// `None` when the file changed meanwhile and the edit has to be made anew.
+    /// `None` when the file has changed in between and the edit has to be repeated.
     async fn apply(&self, host: &Endpoint, old: &str, edited: Edited) -> Option<Applied> {
         let OnNginx { driver, balancer, nginx } = self;
         let (old, new) = (sha256_hex(old.as_bytes()), sha256_hex(edited.text.as_bytes()));
@@ -222,7 +222,7 @@ impl OnNginx<'_> {
         })
     }
 
-    /// Requests outlasted the drain, and then the host is not to be worked on: puts it back.
+    /// Requests outlasted the drain, and no step may run on the host then: enables it.
     async fn give_up(&self, host: &Endpoint, members: &[Member], already: &[HostName], why: &str) -> Applied {
         let ours: Vec<Member> =
             members.iter().filter(|member| !already.contains(&member.host)).cloned().collect();

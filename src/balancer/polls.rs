@@ -1,29 +1,29 @@
-//! Looking again and again until a time is over: quickly at first, then at a steady pace.
+//! Polls until a time is over: quickly at first, then at a steady pace.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// Between the first look and the second; doubles from then on.
+/// Between the first poll and the second; doubles from then on.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Between two looks at most: a balancer is asked once a second.
+/// Longest pause between two polls: a balancer is queried once a second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The looks of one wait.
+/// The polls of one wait.
 pub struct Polls {
     pause: Duration,
     until: Instant,
 }
 
 impl Polls {
-    /// Looks for as long as `limit`.
+    /// Polls until `limit` is over.
     pub fn within(limit: Duration) -> Polls {
         Polls { pause: FIRST_PAUSE, until: Instant::now() + limit }
     }
 
-    /// Waits until it is time to look again; false when the time was over before. So the last look is
-    /// one after the whole time.
+    /// Waits until the next poll; false when the time was over before. So the last poll
+    /// is made after the whole time.
     pub async fn again(&mut self) -> bool {
         let now = Instant::now();
         if now >= self.until {

@@ -1,4 +1,4 @@
-//! The way to HAProxy's runtime API: through the host's SSH connection, or, where its sshd does not
+//! The path to HAProxy's runtime API: through the host's SSH connection, or, if its sshd does not
 //! forward sockets, by a command on the host.
 
 use std::collections::HashSet;
@@ -13,14 +13,14 @@ use crate::domain::inventory::inventory::{Endpoint, Haproxy, Socket};
 use crate::domain::value::shell;
 use crate::port::{ExecEnd, Input, OpenError, Remote, Stream};
 
-/// How long one question may take: HAProxy answers within milliseconds.
+/// The time limit of one query: HAProxy answers within milliseconds.
 const ASK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Longest answer that is read, in bytes: some ten thousand servers.
 const ANSWER_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Asks over a UNIX socket: `$1` socket. The question is on standard input. Columns that nobody reads
-/// are cut off, since what a command prints is kept up to a limit.
+/// Queries over a UNIX socket: `$1` socket. The query is on standard input. Unused columns
+/// are cut off, since the output of a command is kept only up to a limit.
 pub const ASK: &str = r#"
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 if command -v socat >/dev/null; then socat -t 10 - "UNIX-CONNECT:$1"
@@ -32,7 +32,7 @@ fi | cut -d, -f1-40
 /// HAProxy on one host or many.
 pub struct Runtime {
     remote: Arc<dyn Remote>,
-    /// Hosts that did not forward their socket and let it be reached by a command.
+    /// Hosts that did not forward their socket and whose socket a command could reach.
     by_command: Mutex<HashSet<Endpoint>>,
 }
 
@@ -53,7 +53,7 @@ impl Runtime {
             Socket::Unix(path) if haproxy.sudo || self.goes_by_command(host) => {
                 let answer = self.by_command(host, path, haproxy.sudo, line).await;
                 if answer.is_err() {
-                    // The next question may find a host that forwards by now.
+                    // The host may forward its socket by the next query.
                     self.set_by_command(host, false);
                 }
                 answer.map_err(named)
@@ -146,7 +146,7 @@ impl Runtime {
 
 /// Why there is no answer.
 enum Trouble {
-    /// Nothing was asked yet.
+    /// No query was sent yet.
     Opening(String),
     Talking(String),
 }

@@ -1,4 +1,4 @@
-//! What HAProxy says about the servers of a backend, and what follows from it. Pure; the tests hold
+//! The servers of a backend as HAProxy reports them, and their states. Pure; the tests contain
 //! answers of a real HAProxy 2.6.
 
 use std::collections::BTreeMap;
@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use crate::domain::base::name::{HostName, nearest};
 use crate::domain::inventory::rotation::{Rotation, Seen, View};
 
-/// Taken out by `state drain`.
+/// Drained by `state drain`.
 const FORCED_DRAIN: u32 = 0x08;
 
-/// Every administrative way of being out: maintenance and drain, forced, inherited, or by a name that
-/// does not resolve. 0x04 (the file said `disabled` once) is left out: it stays after `state ready`.
+/// Every administrative state of being out: maintenance and drain, forced, inherited, or by a name that
+/// does not resolve. 0x04 (the file had `disabled`) is left out: it stays after `state ready`.
 const OUT: u32 = 0x3b;
 
-/// A health check is configured, and nobody has switched it off.
+/// A health check is configured, and is not switched off.
 const CHECKED: u32 = 0x06;
 
 /// Names of servers that a message lists.
@@ -40,42 +40,42 @@ pub struct Server {
 pub type Servers = BTreeMap<String, Server>;
 
 impl Server {
-    /// Out by somebody's hand, or by what the server depends on.
+    /// Out by an administrative change, or by a server that this one tracks.
     pub fn is_out(&self) -> bool {
         self.admin & OUT != 0
     }
 
-    /// Out by `state drain` and nothing else: the one state that is ours to end.
+    /// Out only by `state drain`: the one state that rollcall may end.
     pub fn is_drained_only(&self) -> bool {
         self.admin & OUT == FORCED_DRAIN
     }
 
-    /// Out by something that is not ours to end.
+    /// Out by a state that rollcall must not end.
     pub fn is_others(&self) -> bool {
         self.is_out() && !self.is_drained_only()
     }
 
-    /// HAProxy looks at it, so that what it says of its health is worth something.
+    /// HAProxy checks it, so that its reported health means something.
     pub fn is_checked(&self) -> bool {
         self.check_state & CHECKED == CHECKED
     }
 
-    /// Nothing is on it, and nothing waits for it.
+    /// It has no requests, and none wait for it.
     pub fn is_quiet(&self) -> bool {
         self.in_flight() == 0
     }
 
-    /// Requests on it, and those that wait for it.
+    /// Its requests, and those that wait for it.
     pub fn in_flight(&self) -> u64 {
         self.sessions + self.queued
     }
 
-    /// Drained, and its check passes; where there is none, nothing can be asked.
+    /// Drained, and its check passes; a server without a check always counts as well.
     pub fn is_well_while_drained(&self) -> bool {
         !self.is_checked() || (self.op != 0 && self.status == "DRAIN")
     }
 
-    /// In rotation for certain. `UP 1/2` is not: HAProxy sends requests there before its check has passed.
+    /// Certainly in rotation. `UP 1/2` is not: HAProxy sends requests there before its check has passed.
     pub fn is_up(&self) -> bool {
         let running = matches!(self.op, 1 | 2);
         !self.is_out() && running && matches!(self.status.as_str(), "UP" | "no check")
@@ -108,7 +108,7 @@ impl Server {
     }
 }
 
-/// How the servers `wanted` stand, and how many serve in all. Servers for emergencies (`backup`) are no
+/// The states of the servers `wanted`, and how many serve in all. Backup servers do not count as
 /// capacity.
 pub fn view<'a>(servers: &Servers, wanted: impl IntoIterator<Item = (&'a HostName, &'a str)>) -> View {
     let seen = |name: &str| match servers.get(name) {
@@ -123,7 +123,7 @@ pub fn view<'a>(servers: &Servers, wanted: impl IntoIterator<Item = (&'a HostNam
     }
 }
 
-/// That a server is not there, and what may have been meant.
+/// The message that a server does not exist, with the nearest name.
 pub fn missing(servers: &Servers, name: &str) -> String {
     let near = nearest(name, servers.keys().map(String::as_str))
         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
@@ -168,7 +168,7 @@ pub fn parse(backend: &str, state: &str, stat: &str) -> Result<Servers, String> 
     }
 }
 
-/// The number of the backend, by which its statistics are asked for: a frontend may have the same name.
+/// The number of the backend, for the query of its statistics: a frontend may have the same name.
 pub fn backend_id(state: &str) -> Result<u32, String> {
     let table = Table::parse(state, ' ')?;
     let id = table.rows().next().map(|row| row.get("be_id").to_string());
@@ -180,14 +180,14 @@ fn misread(column: &str, text: &str) -> String {
     format!("`{text}` in the column {column} is no number; this version of HAProxy is not understood")
 }
 
-/// Rows under a header that begins with `# `. Columns are found by name: they move between versions.
+/// Rows under a header that starts with `# `. Columns are found by name: they move between versions.
 struct Table<'a> {
     columns: Vec<&'a str>,
     rows: Vec<Vec<&'a str>>,
 }
 
 impl<'a> Table<'a> {
-    /// Answers without a header are errors; their words are HAProxy's.
+    /// An answer without a header is an error in HAProxy's own words.
     fn parse(text: &'a str, separator: char) -> Result<Table<'a>, String> {
         let mut lines = text.lines().skip_while(|line| !line.starts_with("# "));
         let Some(header) = lines.next() else {
@@ -210,7 +210,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// Empty where the column or the cell is missing.
+    /// Empty if the column or the cell is missing.
     fn get(&self, column: &str) -> &'a str {
         let at = self.columns.iter().position(|name| *name == column);
         at.and_then(|at| self.cells.get(at)).copied().unwrap_or_default()
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn each_moment_of_the_measured_timeline_is_read_for_what_it_is() {
-        // What HAProxy said; then: rotation, up, well while drained, ours to end.
+        // The answer of HAProxy; then: rotation, up, well while drained, may be ended by us.
         let table = [
             ("normal", (2, 0, 6, "UP", 1, "L7OK"), Rotation::In, true, false, false),
             ("without check", (2, 0, 0, "no check", 0, ""), Rotation::In, true, true, false),

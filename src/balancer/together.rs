@@ -1,4 +1,4 @@
-//! Several balancer hosts as one: all of them are told or none, and what they say is put together.
+//! Several balancer hosts as one: a change applies to all of them or to none, and their answers are combined.
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -9,10 +9,10 @@ use crate::domain::inventory::rotation::{Rotation, View, room};
 use crate::domain::run::event::Change;
 use crate::port::Member;
 
-/// What happened on one balancer host.
+/// The result on one balancer host.
 #[derive(Debug)]
 pub enum Applied {
-    /// `foreign`: somebody else took them out. `already`: they were out by an earlier run of ours.
+    /// `foreign`: drained by others. `already`: drained by an earlier run of rollcall.
     Done {
         foreign: Vec<HostName>,
         already: Vec<HostName>,
@@ -26,23 +26,23 @@ pub enum Applied {
 /// A driver, for one balancer host at a time.
 #[async_trait]
 pub trait OneHost: Send + Sync {
-    /// What this host says.
+    /// The servers as this host reports them.
     async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<View, String>;
-    /// Takes the members out.
+    /// Drains the members.
     async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied;
-    /// Puts the members back.
+    /// Enables the members.
     async fn enable(&self, host: &Endpoint, members: &[Member]) -> Applied;
-    /// Takes back a drain that came to nothing elsewhere.
+    /// Undoes a drain that failed on other hosts.
     async fn undo(&self, host: &Endpoint, members: &[Member]) -> Applied {
         self.enable(host, members).await
     }
-    /// Whether the host is told of the member.
+    /// Whether the member has to be changed on this host.
     fn concerns(&self, _: &Endpoint, _: &Member) -> bool {
         true
     }
 }
 
-/// One balancer host, what it was told of, and what came of it.
+/// One balancer host, its members, and the result.
 struct Told<'a> {
     host: &'a Endpoint,
     members: Vec<Member>,
@@ -55,7 +55,7 @@ enum Way {
     In,
 }
 
-/// What each balancer host says; an error when one of them could not be asked.
+/// The combined answers of the balancer hosts; an error when one of them could not be queried.
 pub async fn look(
     one: &dyn OneHost,
     balancer: &Balancer,
@@ -73,10 +73,10 @@ pub async fn look(
     if troubles.is_empty() { Ok(views) } else { Err(troubles.join("; ")) }
 }
 
-/// Takes out what there is room for, on every balancer host or on none: when one cannot, the others
-/// are undone.
+/// Drains the members for which there is room, on every balancer host or on none: if one host fails, the drains
+/// on the others are undone.
 pub async fn drain(one: &dyn OneHost, balancer: &Balancer, view: &View, members: &[Member]) -> Change {
-    // A drain of ours that stopped halfway is brought to its end: it has cost its place already.
+    // A partial drain by an earlier run is completed: the capacity is already lost.
     let (halfway, whole): (Vec<&Member>, Vec<&Member>) =
         members.iter().partition(|member| member.ours && view.rotation(&member.host) == Rotation::Mixed);
     let names: Vec<HostName> = whole.iter().map(|member| member.host.clone()).collect();
@@ -97,7 +97,7 @@ pub async fn drain(one: &dyn OneHost, balancer: &Balancer, view: &View, members:
     }
 }
 
-/// Puts members back on every balancer host.
+/// Enables members on every balancer host.
 pub async fn enable(one: &dyn OneHost, balancer: &Balancer, members: &[Member]) -> Change {
     let told = tell(one, balancer, members, Way::In).await;
     if told.iter().all(Told::is_done) {
@@ -132,8 +132,8 @@ async fn tell<'a>(one: &dyn OneHost, balancer: &'a Balancer, members: &[Member],
     join_all(telling).await
 }
 
-/// Undoes a drain where it was done. What an earlier run holds out is not this drain's to put back, and
-/// what somebody else took out never was.
+/// Undoes a drain where it was done. Members that an earlier run holds, or that others
+/// drained, stay out.
 fn undo<'a>(one: &'a dyn OneHost, told: &'a Told<'a>) -> Option<impl Future<Output = Applied> + 'a> {
     let Applied::Done { already, foreign, .. } = &told.applied else { return None };
     let ours: Vec<Member> = told
@@ -150,9 +150,9 @@ fn no_room(balancer: &Balancer, view: &View) -> String {
     format!("{serving} of {total} servers are in service, {} have to stay", balancer.floor().of(*total))
 }
 
-/// What all balancer hosts came to. Going out, a host is somebody else's only if it was out wherever it
-/// is known: where we took it out ourselves it is ours to put back. Going in, it is back only if it is in
-/// everywhere.
+/// Combines the results of all balancer hosts. After a drain, a host counts as drained by others only if it was out
+/// on every balancer host that has it: if we drained it on one, we have to enable it. After an enable, it is back
+/// only if it is in on every one.
 fn done(told: Vec<Told<'_>>, way: Way, kept: Vec<HostName>, full: Option<String>) -> Change {
     let mut each = Vec::new();
     let mut notes = Vec::new();
@@ -209,11 +209,11 @@ mod tests {
         let both = || vec![told(&lb, &all, &["web1", "web2"]), told(&lb, &all, &["web2"])];
         let change =
             |foreign: &[&str]| Change::Done { foreign: names(foreign), kept: vec![], note: String::new() };
-        // web1 was out on one of them only: the other one is ours, and so is the debt.
+        // web1 was out on one of them only: the drain on the other one is ours, and so is the debt.
         assert_eq!(done(both(), Way::Out, vec![], None), change(&["web2"]));
-        // Going in, being back everywhere is what counts.
+        // After an enable, only hosts that are back on every balancer host count.
         assert_eq!(done(both(), Way::In, vec![], None), change(&["web1", "web2"]));
-        // Each was asked about its own only.
+        // Each balancer host has its own members only.
         let own = vec![told(&lb, &["web1"], &["web1"]), told(&lb, &["web2"], &[])];
         assert_eq!(done(own, Way::Out, vec![], None), change(&["web1"]));
     }

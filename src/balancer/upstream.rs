@@ -1,6 +1,6 @@
 //! Editing an nginx upstream block: a pure function from text to text. Servers are found by their exact
-//! address, everything else in the file stays byte for byte, and every line that was changed carries a
-//! mark that says for which host, so that only our own changes are ever taken back.
+//! address, the rest of the file stays byte for byte, and every changed line gets a
+//! mark with its host, so that only our own changes are ever undone.
 
 use std::sync::LazyLock;
 
@@ -11,35 +11,35 @@ use crate::domain::inventory::inventory::NginxStyle;
 use crate::domain::inventory::rotation::{self, Floor, Rotation, View};
 use crate::port::Member;
 
-/// Which way a server is to go.
+/// The direction of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     Out,
     In,
 }
 
-/// What is to be done to the members.
+/// The change to make for the members.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
     pub style: NginxStyle,
     pub direction: Direction,
-    /// What has to stay in every upstream from which something is taken.
+    /// How many servers must stay in every upstream from which one is taken.
     pub floor: Floor,
 }
 
-/// What the edit came to.
+/// The result of an edit.
 #[derive(Debug, PartialEq)]
 pub struct Edited {
     pub text: String,
-    /// Hosts that somebody else took out: their lines are left as they are. On the way in, a host whose
-    /// line is gone is one of them.
+    /// Hosts that others took out: their lines are left unchanged. On the way in, a host without
+    /// a line is one of them.
     pub foreign: Vec<HostName>,
-    /// Hosts that an earlier run of ours had taken out, and that are out still.
+    /// Hosts that an earlier run had taken out, and that are still out.
     pub already: Vec<HostName>,
 }
 
-/// What was seen of one member's lines: it may have several, in several upstreams, and old ones that
-/// are kept as comments.
+/// The observed lines of one member: it may have several, in several upstreams, and old ones
+/// in comments.
 #[derive(Clone, Default)]
 struct Seen {
     live: bool,
@@ -79,12 +79,12 @@ impl<'a> Server<'a> {
         !self.comment.is_empty() || self.params.split_whitespace().any(|word| word == "down")
     }
 
-    /// A line that is a server, in use or not; a comment without our mark is only a comment.
+    /// A line with a server, in use or not; a comment without our mark is not a server.
     fn is_one(&self) -> bool {
         self.comment.is_empty() || self.mark().is_some()
     }
 
-    /// The host whose line we changed, if we did.
+    /// The host of our mark, if the line has one.
     fn mark(&self) -> Option<&'a str> {
         self.tail.rsplit_once(MARK).map(|(_, host)| host.trim())
     }
@@ -110,7 +110,7 @@ impl<'a> Server<'a> {
 
 /// The text with the members taken out or put back.
 ///
-/// An error when a member that is to go out has no line of its own in an upstream block, or when taking
+/// An error when a member that has to go out has no line of its own in an upstream block, or when taking
 /// the members out would leave too few servers in an upstream.
 pub fn edit(text: &str, order: Order, members: &[Member]) -> Result<Edited, String> {
     let Order { style, direction, floor } = order;
@@ -161,7 +161,7 @@ impl Seen {
         match (server.is_down(), server.mark()) {
             (false, _) => self.live = true,
             (true, Some(_)) => self.ours = true,
-            // A comment without our mark is only a comment, when there is another line.
+            // A comment without our mark is not a server if there is another line.
             (true, None) => self.down_by_others = true,
         }
     }
@@ -180,11 +180,11 @@ impl Seen {
     }
 }
 
-/// The line as it shall be; `None` when it stays.
+/// The changed line; `None` when it stays.
 fn change(server: &Server<'_>, style: NginxStyle, direction: Direction, host: &HostName) -> Option<String> {
     match (direction, server.is_down(), server.mark()) {
         (Direction::Out, false, None) => Some(server.out(style, host)),
-        // Marked by us and put back by hand: take the old mark away before the line is marked again.
+        // Marked by us and put back by hand: remove the old mark before the line is marked again.
         (Direction::Out, false, Some(_)) => {
             Server::parse(&server.back()).map(|server| server.out(style, host))
         }
@@ -210,7 +210,7 @@ fn refuse(seen: &[Seen], members: &[Member], direction: Direction, context: Cont
     }
 }
 
-/// A line that holds a member's server among other things cannot be edited by line.
+/// A line with a member's server and other directives cannot be edited by line.
 fn refuse_crowded_line(line: &str, number: usize, upstream: bool, members: &[Member]) -> Result<(), String> {
     let code = line.split('#').next().unwrap_or_default();
     let words: Vec<&str> = code
@@ -230,20 +230,20 @@ fn refuse_crowded_line(line: &str, number: usize, upstream: bool, members: &[Mem
     }
 }
 
-/// Where in the file a line stands.
+/// The position of a line in the file.
 #[derive(Default)]
 struct Context {
     depth: usize,
     upstream: Option<Upstream>,
     saw_upstream: bool,
-    /// The block that we are in was changed.
+    /// The present block was changed.
     touched: bool,
     floor: Floor,
-    /// Which upstream this edit would leave with too few servers.
+    /// The upstream that this edit would leave with too few servers.
     short: Option<String>,
 }
 
-/// An upstream block that is being read.
+/// The upstream block of the present line.
 struct Upstream {
     name: String,
     depth: usize,
@@ -252,7 +252,7 @@ struct Upstream {
 }
 
 impl Context {
-    /// Follows a line; true when the line stands inside an upstream block.
+    /// Reads a line; true if it is inside an upstream block.
     fn enter(&mut self, line: &str) -> bool {
         let inside = self.upstream.is_some();
         let code = line.split('#').next().unwrap_or_default();
@@ -298,12 +298,12 @@ impl Context {
     }
 }
 
-/// What the file says of the members. Of several upstreams that hold some, the one with the fewest
+/// The members by the file. If several upstreams have members, the one with the fewest
 /// servers left counts.
 pub fn view(text: &str, members: &[Member]) -> View {
     let mut seen = vec![Seen::default(); members.len()];
     let mut context = Context::default();
-    // Live servers, and all; by the upstreams that were read, the last one is the one we are in.
+    // Live servers, all servers, and whether a member is among them, by upstream; the last one is the present one.
     let mut upstreams: Vec<(usize, usize, bool)> = Vec::new();
     for line in text.lines() {
         let inside = context.enter(line);
@@ -332,7 +332,7 @@ pub fn view(text: &str, members: &[Member]) -> View {
 }
 
 impl Seen {
-    /// Open-source nginx tells nobody which servers it uses: the file is all there is to see.
+    /// Open-source nginx does not report which servers it uses: the file is the only source.
     fn told(&self, member: &Member) -> rotation::Seen {
         let (rotation, note) = match (self.live, self.ours, self.down_by_others) {
             (true, false, false) => (Rotation::In, "as the file says".to_string()),
@@ -371,7 +371,7 @@ http {
         Member { host: host.into(), seat, ours: false }
     }
 
-    /// [`super::edit`] with the floor that there is without `min_in_service`.
+    /// [`super::edit`] with the default floor, without `min_in_service`.
     fn edit(
         text: &str,
         style: NginxStyle,
@@ -441,7 +441,7 @@ http {
         let crowded = "upstream a { server x:1; server y:1; }";
         let error = edit(crowded, NginxStyle::Down, Direction::Out, &[member("x", "x:1")]).unwrap_err();
         assert_eq!(error, "line 1: `server x:1` shares its line; try: one server a line");
-        // A `server` outside of upstream blocks is another thing.
+        // A `server` outside of upstream blocks is a different directive.
         let error =
             edit("server x:1;\n", NginxStyle::Down, Direction::Out, &[member("x", "x:1")]).unwrap_err();
         assert_eq!(error, "no upstream block has a line `server x:1` for x");
@@ -507,7 +507,7 @@ http {
             ["web1", "web11", "web2", "web9"].map(rotation),
             [Rotation::Out, Rotation::In, Rotation::Out, Rotation::Unknown]
         );
-        // The comment that is only a comment is no server.
+        // A comment without a mark is not a server.
         assert_eq!((view.serving, view.total), (1, 3));
         let note = |host: &str| view.hosts[host].note.as_str();
         assert_eq!(note("web1"), "taken out by rollcall, as the file says");
