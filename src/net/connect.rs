@@ -7,7 +7,7 @@ use crate::domain::check::seen::Observation;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::{OpenError, Remote, Stream};
 
-/// Why nothing was seen, with what it comes to.
+/// Why nothing was observed, with the resulting observation.
 pub(super) enum Failed {
     Said(Observation),
     /// The service failed to answer.
@@ -24,7 +24,7 @@ impl From<OpenError> for Failed {
     }
 }
 
-/// Opens connections through hosts, and shakes hands over them.
+/// Opens connections through hosts, and performs TLS handshakes over them.
 pub(super) struct Connector {
     pub remote: Arc<dyn Remote>,
     pub shaker: Shaker,

@@ -1,4 +1,4 @@
-//! HTTP, with or without TLS: one request, redirects, and the question whether a cache may go on with what it has.
+//! HTTP, with or without TLS: one request, redirects, and the revalidation of a cached answer.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -14,7 +14,7 @@ use crate::domain::check::seen::{Answer, Observation};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::Stream;
 
-/// Largest body that is looked at, in bytes; a larger one is cut there.
+/// Most bytes of a body that are read; a larger one is cut there.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 
 pub(super) struct Asking<'a> {
@@ -32,7 +32,7 @@ impl Asking<'_> {
         for _ in 0..self.http.follow {
             let to = answer.header("location").filter(|_| (300..400).contains(&answer.status));
             let Some(to) = to else { break };
-            // As browsers do (RFC 9110, 15.4): what was sent once is not sent again.
+            // As browsers do (RFC 9110, 15.4): a body is not sent again after these redirects.
             if answer.status == 303 || (matches!(answer.status, 301 | 302) && http.method == "POST") {
                 (http.method, http.send) = ("GET".into(), None);
             }
@@ -46,7 +46,7 @@ impl Asking<'_> {
         Ok(Observation::Answered(Box::new(answer)))
     }
 
-    /// Asks again with the validator that the answer came with.
+    /// Repeats the request with the validator of the answer.
     async fn revalidate(&self, path: &str, answer: &Answer) -> Result<Option<u16>, Failed> {
         let validator = [("etag", "if-none-match"), ("last-modified", "if-modified-since")]
             .into_iter()
@@ -55,7 +55,7 @@ impl Asking<'_> {
         Ok(Some(self.ask(self.http, path, &[(question, value)]).await?.status))
     }
 
-    /// Where a redirect leads on this very service. What is elsewhere is not followed: another machine would
+    /// The path of a redirect on this same service. Other targets are not followed: another machine would
     /// answer in its place.
     fn same_service(&self, location: &str, path: &str) -> Result<String, String> {
         let elsewhere =

@@ -1,4 +1,4 @@
-//! Looking at services through a host's SSH connection: what listens on its loopback can be checked,
+//! Probes services through a host's SSH connection: services on its loopback can be checked,
 //! and no other machine can answer in its place. Implements [`Prober`].
 
 mod connect;
@@ -20,7 +20,7 @@ use crate::domain::check::seen::Observation;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::{Clock, Prober, Remote, Stream};
 
-/// Of what a service says first, in bytes.
+/// Most bytes of the banner of a service.
 const BANNER_BYTES: usize = 4 * 1024;
 
 /// Probes over [`Remote::open`].
@@ -29,7 +29,7 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Probes that look through `remote`.
+    /// Probes that connect through `remote`.
     pub fn new(remote: Arc<dyn Remote>, clock: Arc<dyn Clock>) -> Probes {
         Probes { connector: Connector { remote, shaker: Shaker::new(clock) } }
     }
@@ -43,7 +43,7 @@ impl Probes {
         }
     }
 
-    /// A connection, and what comes over it until that is what was wanted, or ends.
+    /// A connection, and its input until the expected banner has arrived, or the connection ends.
     async fn tcp(&self, host: &Endpoint, tcp: &Tcp, limit: Duration) -> Result<Observation, Failed> {
         let begun = Instant::now();
         let mut stream = self.connector.open(host, &tcp.address, &tcp.port).await?;
@@ -82,11 +82,11 @@ impl Prober for Probes {
     }
 }
 
-/// What a service says, until it is what is wanted, it hangs up, or most of the time is over.
+/// Reads from a service until the expected banner has arrived, it closes the connection, or most of the time is over.
 async fn banner(stream: &mut dyn Stream, tcp: &Tcp, left: Duration) -> String {
     let mut read = Vec::new();
     let mut chunk = [0; 1024];
-    // A little before the look is over, so that what was said can be told.
+    // A little before the probe times out, so that the input can be reported.
     let until = Instant::now() + left.mul_f32(0.9);
     while read.len() < BANNER_BYTES && !is_wanted(tcp, &to_text(&read)) {
         match tokio::time::timeout_at(until, stream.read(&mut chunk)).await {

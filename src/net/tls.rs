@@ -1,5 +1,5 @@
-//! TLS: the handshake is carried to its end whatever the certificate is, so that all of it can be told; what
-//! a browser would think of it is told beside.
+//! TLS: the handshake is completed with any certificate, so that all of it can be reported, with the verdict
+//! of a browser beside it.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -18,10 +18,10 @@ use crate::port::{Clock, Stream};
 
 const DAY_SECONDS: f64 = 24.0 * 3600.0;
 
-/// The roots that this machine trusts, read when they are first needed.
+/// The trusted roots of the daemon's machine, read when they are first needed.
 type Roots = Arc<OnceLock<Result<Arc<WebPkiServerVerifier>, String>>>;
 
-/// Shakes hands.
+/// Performs TLS handshakes.
 pub(super) struct Shaker {
     clock: Arc<dyn Clock>,
     provider: Arc<CryptoProvider>,
@@ -33,7 +33,7 @@ impl Shaker {
         Shaker { clock, provider: Arc::new(ring::default_provider()), roots: Roots::default() }
     }
 
-    /// The stream, and what the other side presented. The error says why there is no stream.
+    /// The stream, and the certificates that the server presented. The error says why there is no stream.
     pub(super) async fn shake(
         &self,
         stream: Box<dyn Stream>,
@@ -67,7 +67,7 @@ struct Seen {
     cannot_tell: Option<String>,
 }
 
-/// Lets every certificate pass, and keeps what it was and what is wrong with it.
+/// Accepts every certificate, and keeps it with its faults.
 struct Witness {
     provider: Arc<CryptoProvider>,
     roots: Roots,
@@ -145,7 +145,7 @@ impl ServerCertVerifier for Witness {
     }
 }
 
-/// What can be said of a chain at a time.
+/// The report on a chain at a time.
 fn tell(seen: &Seen, now: i64) -> Handshake {
     let parsed: Vec<X509Certificate<'_>> = seen
         .chain
@@ -157,7 +157,7 @@ fn tell(seen: &Seen, now: i64) -> Handshake {
         distrusted: seen.distrusted.clone(),
         cannot_tell: seen.cannot_tell.clone(),
         chain: seen.chain.len(),
-        // The chain holds for as long as its weakest link.
+        // The chain is valid until its first certificate expires.
         days_left: ends.min().map_or(0.0, |end| (end - now) as f64 / DAY_SECONDS),
         ..Handshake::default()
     };
