@@ -36,7 +36,7 @@ impl Terminal for Stdio {
     }
 
     fn gone(&self) -> CancellationToken {
-        // Whoever closes the pipe is noticed when something is written; the run goes on either way.
+        // A closed pipe shows when something is written; the run continues in any case.
         CancellationToken::new()
     }
 }

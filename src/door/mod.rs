@@ -1,5 +1,5 @@
-//! The doors: they move bytes and call the engine. What a command means is in [`answer`]; a door only
-//! says who asks and where the answer goes.
+//! The doors: they move bytes and call the engine. [`answer`] implements the commands; a door only
+//! identifies the operator and delivers the answer.
 
 pub mod answer;
 pub mod local;
@@ -24,52 +24,52 @@ use crate::panics::caught;
 use crate::port::Watches;
 use crate::watch::Monitor;
 
-/// Whoever asked is not there any more. The run goes on.
+/// The client is gone. The run continues.
 #[derive(Debug, PartialEq)]
 pub struct Gone;
 
-/// Where an answer goes.
+/// The receiver of an answer.
 #[async_trait]
 pub trait Terminal: Send + Sync {
     /// Results.
     async fn out(&mut self, text: &str) -> Result<(), Gone>;
-    /// Remarks: errors, hints, the footer.
+    /// Remarks: errors, hints, open debts.
     async fn err(&mut self, text: &str) -> Result<(), Gone>;
-    /// Results that are no text. What a host has written goes out as it is: never to somebody's screen.
+    /// Binary results. Content of hosts is sent unchanged, and therefore never to a screen.
     async fn bytes(&mut self, bytes: Bytes) -> Result<(), Gone>;
-    /// True when somebody looks at a screen.
+    /// True when the client has a screen.
     fn is_interactive(&self) -> bool;
-    /// Fires when whoever asked is gone, so that nobody waits for them.
+    /// Fires when the client is gone, so that no task waits for it.
     fn gone(&self) -> CancellationToken;
 }
 
-/// What is said instead of an answer that panicked.
+/// The message that replaces an answer that panicked.
 pub const BROKEN: &str = "rollcall: internal error, please report it; the daemon's log has it. \
                           Runs are not harmed by it; try: runs\n";
 
 /// The exit status of an answer, or [`BROKEN`] when it panics: a panic may cost an answer, never a session.
 pub async fn unbroken(answering: impl Future<Output = u8>) -> Result<u8, &'static str> {
-    // Only the terminal is used afterwards, and it holds no state of the answer.
+    // Only the terminal is used afterwards, and it has no state of the answer.
     caught(answering).await.map_err(|_| BROKEN)
 }
 
-/// Reads the whole configuration anew and puts it in place, or leaves the old one and says why.
+/// Reads the whole configuration again and activates it, or keeps the old one and reports the mistakes.
 #[async_trait]
 pub trait Reload: Send + Sync {
-    /// What was taken over, in one line; or the diagnostics.
+    /// A summary of the new configuration in one line; or the diagnostics.
     async fn reload(&self) -> Result<String, String>;
 
-    /// Asks scripts in `hosts/` again whose time has come, for a command that plans. What does not answer
-    /// well leaves what was in force; see [`Config::scripted`].
+    /// Runs due scripts in `hosts/` again, for a command that plans. A script that fails leaves the
+    /// present groups unchanged; see [`Config::scripted`].
     async fn refresh(&self);
 }
 
-/// What every door needs.
+/// The parts that every door needs.
 #[derive(Clone)]
 pub struct Desk {
     pub engine: Engine,
     pub tell: Tell,
-    /// The configuration in force. Whoever took one keeps it to the end of their command.
+    /// The present configuration. A command keeps the one that it started with.
     pub config: watch::Receiver<Arc<Config>>,
     pub reload: Arc<dyn Reload>,
     pub monitor: Monitor,
@@ -78,20 +78,20 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// The operator of a key, by the configuration in force now: a key that was taken out of it is refused
+    /// The operator of a key, by the present configuration: a key that was removed is refused
     /// at its next command.
     pub fn operator(&self, fingerprint: &str) -> Option<Operator> {
         self.config.borrow().operators.iter().find(|operator| operator.key == fingerprint).cloned()
     }
 }
 
-/// What may be done at the same time, by all and by one operator.
+/// How much work may run at the same time, in total and for one operator.
 pub struct AllTurns {
-    /// Work of a processor: the machine of rollcall has few, and its runs need them as well.
+    /// Processor work: the daemon's machine has few processors, and its runs need them, too.
     pub work: Turns,
-    /// Plans that are printed, from planning to the last byte that is read: each may take hundreds of megabytes.
+    /// Printed plans, from planning to the last byte read: each may take hundreds of megabytes.
     pub plans: Turns,
-    /// Other answers about many hosts or runs, from the beginning to the last byte that is read.
+    /// Other answers about many hosts or runs, from their start to the last byte read.
     pub answers: Turns,
 }
 

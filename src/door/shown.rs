@@ -1,11 +1,11 @@
-//! What the log says of a command: everything but what may be secret.
+//! A command as it is logged: without values that may be secret.
 
 use crate::config::Config;
 use crate::domain::ask::command::{Ask, Command, Params, Request, Title, UsageError};
 use crate::domain::base::output::to_text;
 use crate::domain::value::secret::HIDDEN;
 
-/// The command as it may be written down.
+/// The command as it may be logged.
 pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config) -> String {
     let words = |what: &str, ask: &Ask| {
         let params = known(config, Some(&ask.task), &ask.params);
@@ -27,7 +27,7 @@ pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config)
             format!("{}{name}", Title::of_task("check", selector, &known(config, None, params)).0)
         }
         Ok(_) => to_text(line),
-        // Nobody knows what stands where in it.
+        // The position of values in it is unknown.
         Err(_) => match to_text(line).split_once('=') {
             Some((before, _)) => format!("{before}={HIDDEN}"),
             None => to_text(line),
@@ -35,7 +35,7 @@ pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config)
     }
 }
 
-/// The parameters, with the values of those alone that a task (any task, for `None`) declares to be no secret.
+/// The parameters, with only the values that a task (any task, for `None`) declares as not secret.
 fn known(config: &Config, task: Option<&str>, params: &Params) -> Params {
     let is_plain = |name: &str| {
         let tasks = config.tasks.values().filter(|known| task.is_none_or(|task| known.name == task));

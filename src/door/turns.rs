@@ -1,20 +1,20 @@
-//! Turns: how many may do at the same time what takes processors or memory. Each operator has fewer turns than there are
-//! in all, so that none can take all of them, and one that has to wait delays no other.
+//! Turns: limits for work that takes processors or memory. Each operator has fewer turns than there are
+//! in total, so that none can take all of them, and one that has to wait delays no other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Turns of one sort.
+/// Turns for one kind of work.
 pub struct Turns {
     all: Arc<Semaphore>,
-    /// By operator. Those without a turn, and without anything that waits, are forgotten.
+    /// By operator. Entries without a turn, and without a waiting request, are dropped.
     each: Mutex<HashMap<String, Arc<Semaphore>>>,
     own: usize,
 }
 
-/// A turn, for as long as it is held.
+/// A turn, until it is dropped.
 pub struct Turn {
     _all: Option<OwnedSemaphorePermit>,
     _own: Option<OwnedSemaphorePermit>,
@@ -26,7 +26,7 @@ impl Turns {
         Turns { all: Arc::new(Semaphore::new(all)), each: Mutex::default(), own }
     }
 
-    /// Waits for a turn: first among those of the operator, so that their own crowd is theirs alone.
+    /// Waits for a turn: first among those of the operator, so that an operator's own crowd delays only that operator.
     pub async fn take(&self, operator: &str) -> Turn {
         // The semaphores are never closed, which is the only error.
         let own = self.of(operator).acquire_owned().await.ok();

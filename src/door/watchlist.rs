@@ -1,4 +1,4 @@
-//! What the configuration in force wants watched.
+//! The checks to watch by the present configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! `artifacts`: what steps have fetched from hosts, as a tar archive.
+//! `artifacts`: files that steps have fetched from hosts, as a tar archive.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::exit;
 use crate::present::json;
 
-/// Most files of a run that are told and sent.
+/// Most files of a run that are listed and sent.
 const FILES_LIMIT: usize = 100_000;
 
-/// Pieces of an archive that wait for the client.
+/// Most pieces of an archive that wait for the client.
 const WAITING_PIECES: usize = 8;
 
 /// Bytes of one piece.
@@ -67,7 +67,7 @@ impl Asked<'_> {
         self.send(found).await
     }
 
-    /// The archive, made while it is sent: whoever reads slowly holds up its making.
+    /// Sends the archive, created while it is sent: a slow reader delays its creation.
     async fn send(&mut self, found: Vec<Artifact>) -> Result<u8, Ended> {
         let (sender, mut pieces) = mpsc::channel(WAITING_PIECES);
         let packing = tokio::task::spawn_blocking(move || pack(&found, Pieces { sender, piece: Vec::new() }));
@@ -84,7 +84,7 @@ impl Asked<'_> {
     }
 }
 
-/// What is kept of a run, sorted; of one host, if one is named.
+/// The files of a run, sorted; of one host, if one is named.
 fn find(root: &Path, wanted: Option<&str>) -> Result<Vec<Artifact>, String> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
@@ -110,7 +110,7 @@ fn find(root: &Path, wanted: Option<&str>) -> Result<Vec<Artifact>, String> {
     Ok(found)
 }
 
-/// `HOST/PATH` below the folder of the run; what is not whole yet is none.
+/// `HOST/PATH` below the folder of the run; `None` for a file that is not complete yet.
 fn artifact(root: &Path, file: PathBuf, bytes: u64) -> Option<Artifact> {
     let below = file.strip_prefix(root).ok()?.to_str()?;
     let (host, path) = below.split_once('/').filter(|(_, path)| !path.ends_with(".part"))?;
@@ -125,7 +125,7 @@ fn pack(found: &[Artifact], pieces: Pieces) -> std::io::Result<()> {
     tar.into_inner()?.flush()
 }
 
-/// Hands over what is written, piece by piece.
+/// Passes on written bytes, piece by piece.
 struct Pieces {
     sender: mpsc::Sender<Bytes>,
     piece: Vec<u8>,

@@ -1,4 +1,4 @@
-//! One request under way: who asks, of what, where the answer goes, and how it may end.
+//! One request under way: the operator, the command, the terminal of the answer, and how it may end.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::door::{Desk, Gone, Terminal};
 use crate::engine::StartError;
 use crate::port::StoreError;
 
-/// Why a command got no answer, with the exit status that says so.
+/// Why a command got no answer, with its exit status.
 pub(super) struct Refused {
     pub status: u8,
     pub why: String,
@@ -44,7 +44,7 @@ impl From<StartError> for Refused {
     }
 }
 
-/// How a command ended: with a status, or with nobody there to tell.
+/// How a command ended: with a refusal, or with a client that is gone.
 pub(super) enum Ended {
     Refused(Refused),
     Gone,
@@ -62,10 +62,10 @@ impl<T: Into<Refused>> From<T> for Ended {
     }
 }
 
-/// One request, and what its answer needs.
+/// One request, with all that its answer needs.
 pub(super) struct Asked<'a> {
     pub desk: &'a Desk,
-    /// Who asks, as turns know them.
+    /// The operator's identity for turns.
     pub operator: String,
     pub config: Arc<Config>,
     pub json: bool,
@@ -79,7 +79,7 @@ impl Asked<'_> {
         Ok(0)
     }
 
-    /// Does what takes a processor for long, in this operator's turn and on no thread that serves.
+    /// Runs long processor work in this operator's turn, on a thread that serves no connections.
     pub(super) async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -89,7 +89,7 @@ impl Asked<'_> {
         done.map_err(|error| Refused { status: exit::INTERNAL, why: format!("internal error: {error}") })
     }
 
-    /// The inventory as far as the operator may see it.
+    /// The part of the inventory that the operator may see.
     pub(super) async fn visible(&self, granted: &Granted) -> Result<Arc<Inventory>, Refused> {
         if granted.operator().groups.is_none() {
             return Ok(self.config.inventory.clone());
@@ -109,8 +109,8 @@ impl Asked<'_> {
     }
 }
 
-/// An operator with groups sees what lies wholly within them. Hosts that have left the inventory belong to
-/// no group any more, and hide nothing of a run.
+/// An operator with groups sees only runs whose hosts are all within them. Hosts that have left the inventory belong
+/// to no group any longer, and hide no run.
 pub(super) fn may_see(granted: &Granted, whole: &Inventory, hosts: &[HostName]) -> bool {
     if granted.operator().groups.is_none() {
         return true;
@@ -119,7 +119,7 @@ pub(super) fn may_see(granted: &Granted, whole: &Inventory, hosts: &[HostName]) 
     known.peek().is_some() && known.all(|host| granted.sees(host))
 }
 
-/// What is owed for a host that has left the inventory is shown to everybody: somebody has to settle it.
+/// The debt of a host that has left the inventory is visible to all operators: one of them has to settle it.
 pub(super) fn visible_debts(granted: &Granted, whole: &Inventory, debts: Vec<Debt>) -> Vec<Debt> {
     let is_shown = |debt: &Debt| whole.host(&debt.host).is_none_or(|host| granted.sees(host));
     debts.into_iter().filter(is_shown).collect()

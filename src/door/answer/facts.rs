@@ -1,4 +1,4 @@
-//! `facts`: what is on record where it is fresh enough, and otherwise what hosts answer now.
+//! `facts`: recorded facts if they are recent enough, otherwise facts gathered now.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl Asked<'_> {
         Ok(run.and_then(|run| run.outcome).map_or(0, |outcome| outcome.exit_status()))
     }
 
-    /// The hosts of which nothing is on record that is fresh enough.
+    /// The hosts without recorded facts that are recent enough.
     async fn to_ask(
         &self,
         inventory: &Arc<Inventory>,

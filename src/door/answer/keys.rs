@@ -1,4 +1,4 @@
-//! `host accept`: the keys that hosts present, and which of them are recorded.
+//! `host accept`: the keys that hosts present, and their recorded states.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use crate::domain::inventory::inventory::Inventory;
 use crate::port::KeyState;
 
 impl Asked<'_> {
-    /// Shows the keys that hosts present. A key is recorded when its fingerprint was given, or, on the
-    /// operator's word, for hosts of which none is known.
+    /// Prints the keys that hosts present. A key is recorded when its fingerprint was given, or, on the
+    /// operator's request, for hosts without a recorded key.
     pub(super) async fn host_accept(
         &mut self,
         inventory: &Arc<Inventory>,

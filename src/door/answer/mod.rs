@@ -31,8 +31,8 @@ use crate::domain::run::wish::Wish;
 use crate::present::plan::plan as present_plan;
 use crate::present::{json, nagios, table};
 
-/// Answers one request of one operator; the exit status. A closed terminal detaches: what was started
-/// goes on.
+/// Answers one request of one operator; returns the exit status. A closed terminal detaches: runs that were started
+/// continue.
 pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal: &mut dyn Terminal) -> u8 {
     let format = request.command.format();
     let typed = format!("{:?}", request.command);
@@ -53,13 +53,13 @@ pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal
     match result {
         Ok(status) => status,
         Err(Ended::Gone) => exit::INTERNAL,
-        // Nagios reads nothing else, and knows no other status.
+        // Nagios reads only standard output, and knows no other status.
         Err(Ended::Refused(Refused { why, .. })) if format == Format::Nagios => {
             let _ = asked.terminal.out(&nagios::refused(&why)).await;
             Verdict::Unknown.exit_status()
         }
         Err(Ended::Refused(Refused { status, why })) => {
-            // Nobody there to read it is no further trouble.
+            // A client that is gone cannot read the error.
             let _ = asked.terminal.err(&format!("rollcall: {}\n", clipped_lines(&why))).await;
             status
         }
@@ -67,13 +67,13 @@ pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal
 }
 
 impl Asked<'_> {
-    /// The answer, and what is owed under it.
+    /// The answer, and the open debts below it.
     async fn answer(&mut self, granted: &Granted) -> Result<u8, Ended> {
         if plans(granted.command()) {
             self.desk.reload.refresh().await;
             self.config = self.desk.config.borrow().clone();
         }
-        // Held until the answer has been read: it is in memory for so long.
+        // Held until the answer has been read: it is in memory until then.
         let _turn = match sort_of(granted.command()) {
             Sort::Plan => Some(self.desk.turns.plans.take(&self.operator).await),
             Sort::Long => Some(self.desk.turns.answers.take(&self.operator).await),
@@ -174,7 +174,7 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
-    /// Plans what the command asks for. Uploads are read for it, so this is no work for the executor.
+    /// Plans the run of a command. This reads files to upload, so it does not run on the executor.
     async fn plan(&mut self, visible: &Arc<Inventory>, command: &Command) -> Result<Plan, Ended> {
         let store = &self.desk.engine.ports().store;
         let owed = store.debts().await?.into_iter().map(|debt| debt.host).collect();
@@ -197,14 +197,14 @@ impl Asked<'_> {
         let planned = planning.await?;
         let files: BTreeSet<&str> = match &planned {
             Ok(plan) => plan.hosts.keys().filter_map(|name| visible.host(name)).map(Host::file).collect(),
-            // What was not found may be in a group that is not what it would be.
+            // A missing name may be in a group whose script failed.
             Err(_) => visible.groups.keys().map(String::as_str).collect(),
         };
         self.warn_of_old_inventory(&files).await?;
         Ok(planned.map_err(Refused::usage)?)
     }
 
-    /// Groups whose script is in trouble may not be what they would be.
+    /// Warns of groups whose script failed: they may be outdated.
     async fn warn_of_old_inventory(&mut self, files: &BTreeSet<&str>) -> Result<(), Ended> {
         let now = self.desk.engine.ports().clock.now();
         let config = self.config.clone();
@@ -217,7 +217,7 @@ impl Asked<'_> {
         Ok(())
     }
 
-    /// Open debts stand under every answer until they are paid.
+    /// Open debts are printed below every answer until they are paid.
     async fn footer(&mut self, granted: &Granted) -> Result<(), Ended> {
         if self.json || self.format.is_document() {
             return Ok(());
@@ -254,12 +254,12 @@ impl Asked<'_> {
     }
 }
 
-/// What an answer takes while it is made and read.
+/// The memory and time that an answer needs.
 enum Sort {
     Plan,
     /// It grows with the fleet, or with its history.
     Long,
-    /// It is short, or written bit by bit while a run goes on. What acts on hosts never waits for readers of answers.
+    /// It is short, or written in pieces while a run continues. Commands that act on hosts never wait for slow readers.
     Other,
 }
 
@@ -280,7 +280,7 @@ fn sort_of(command: &Command) -> Sort {
     }
 }
 
-/// True for commands that make a plan: what scripts in `hosts/` say is not to be old for them.
+/// True for commands that make a plan: for them the output of scripts in `hosts/` must be recent.
 fn plans(command: &Command) -> bool {
     matches!(
         command,

@@ -16,7 +16,7 @@ use crate::present::metrics::{Metrics, families};
 use crate::present::table::{age, columns};
 use crate::present::{json, prometheus};
 
-/// Runs that are looked through for those under way.
+/// Most runs that are searched for those under way.
 const RUNS_LIMIT: usize = 1_000;
 
 impl Asked<'_> {
@@ -38,7 +38,7 @@ impl Asked<'_> {
             .into_iter()
             .map(|(name, way)| (name.clone(), way, fares.remove(&name).unwrap_or_default()))
             .collect();
-        // What is left belongs to channels that were taken out of rollcall.toml: nobody delivers it.
+        // The remaining ones were removed from rollcall.toml: no task delivers their messages.
         all.extend(fares.into_iter().filter(|_| !limited).map(|(name, fares)| (name, "gone", fares)));
         for (name, way, fares) in &all {
             lines += &json::line("channel", json!({ "channel": name, "way": way, "fares": fares }));
@@ -60,7 +60,7 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
-    /// Sends one message through each channel that is meant, now.
+    /// Sends one message through each selected channel, now.
     pub(super) async fn notify_test(&mut self, granted: &Granted, name: Option<&str>) -> Result<u8, Ended> {
         let tell = self.desk.tell.clone();
         let is_meant = |channel: &&Channel| name.is_none_or(|name| channel.name == name);
@@ -121,7 +121,7 @@ impl Asked<'_> {
             .map(|(name, fares)| (name, [fares.delivered, fares.waiting, fares.given_up]))
             .collect();
         let visible = self.visible(granted).await?;
-        // While watching starts again its metrics are absent: absent is unknown to Prometheus, zero would be a lie.
+        // While watching restarts its metrics are absent: Prometheus reads that as unknown, and zero would be false.
         let mut roll = self.desk.monitor.roll().await.ok();
         roll.iter_mut().for_each(|roll| roll.lines.retain(|line| visible.host(&line.host).is_some()));
         let metrics =
@@ -131,7 +131,7 @@ impl Asked<'_> {
     }
 }
 
-/// An operator with groups sees the channels that are about nothing but them.
+/// An operator with groups sees the channels whose filter has only these groups.
 fn is_shown(granted: &Granted, channel: &Channel) -> bool {
     let Some(allowed) = &granted.operator().groups else { return true };
     let groups = &channel.only.groups;

@@ -1,4 +1,4 @@
-//! Debts and releases: what is owed, what hosts run, and the words that operators have on it.
+//! Debts and releases: open debts, the releases of hosts, and the operators' commands about them.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::engine::standing::{Standings, standings};
 use crate::port::Member;
 use crate::present::{json, table};
 
-/// What an operator says of a debt.
+/// An operator's decision about a debt.
 pub(super) struct Word<'a> {
     pub host: &'a str,
     pub write_off: bool,
@@ -36,7 +36,7 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
-    /// Pays debts that the balancer shows to be paid, or writes them off; with a name and a reason.
+    /// Pays debts of hosts that the balancer reports in rotation, or writes debts off; records a name and a reason.
     pub(super) async fn settle(&mut self, granted: &Granted, word: Word<'_>) -> Result<u8, Ended> {
         let debts =
             visible_debts(granted, &self.config.inventory, self.desk.engine.ports().store.debts().await?);
@@ -93,7 +93,7 @@ impl Asked<'_> {
         })
     }
 
-    /// An error, with what to do, unless the balancer sends requests to the host.
+    /// An error, with the next thing to try, unless the balancer sends requests to the host.
     async fn is_in_rotation(&self, plan: &Plan, debt: &Debt) -> Result<(), Refused> {
         let Debt { host, balancer, .. } = debt;
         let hint =
@@ -113,7 +113,7 @@ impl Asked<'_> {
         }
     }
 
-    /// What balancers say. One that could not be asked is told, and in the exit status.
+    /// The answers of balancers. A failed query is reported, and sets the exit status.
     pub(super) async fn balancer_status(
         &mut self,
         inventory: &Arc<Inventory>,

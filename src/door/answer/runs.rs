@@ -1,4 +1,4 @@
-//! Runs: started, followed, shown.
+//! Runs: start, follow, show.
 
 use super::asked::{Asked, Ended, Refused, may_see};
 use crate::domain::ask::access::Granted;
@@ -39,7 +39,7 @@ impl Asked<'_> {
         self.told(&run, &events).await
     }
 
-    /// Sees a run to its end; `quiet` where only its end is told.
+    /// Follows a run to its end; with `quiet` only its end is printed.
     pub(super) async fn see(&mut self, mut watch: Watch, quiet: bool) -> Result<(Run, Vec<Event>), Ended> {
         let id = watch.live().id;
         let plan = watch.live().plan.clone();
@@ -116,7 +116,7 @@ impl Asked<'_> {
         })
     }
 
-    /// A run from the store. One that may not be seen looks like one that does not exist.
+    /// A run from the store. A hidden run is reported as one that does not exist.
     pub(super) async fn stored(&self, granted: &Granted, id: RunId) -> Result<StoredRun, Ended> {
         let stored = self.desk.engine.ports().store.load(id).await?;
         let stored = stored.filter(|run| {

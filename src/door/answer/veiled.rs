@@ -1,4 +1,4 @@
-//! A terminal that covers the names which an operator with groups may not read.
+//! A terminal that covers names which an operator with groups may not read.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use crate::domain::ask::access::Operator;
 use crate::domain::plan::veil::Veil;
 use crate::door::{Desk, Gone, Terminal};
 
-/// See the module. Operators who see everything are given the terminal as it is.
+/// See the module. Operators who may see everything get the terminal unchanged.
 pub(super) struct Veiled<'a> {
     inner: &'a mut dyn Terminal,
     veil: Option<Veil>,
@@ -27,7 +27,7 @@ impl<'a> Veiled<'a> {
             move || Veil::new(&config.inventory, &config.inventory.visible_to(Some(&groups))).without(&typed);
         match tokio::task::spawn_blocking(make).await {
             Ok(veil) => Veiled { inner, veil: Some(veil) },
-            // Without a veil nothing is answered.
+            // Without a veil no answer is sent.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }

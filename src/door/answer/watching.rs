@@ -1,4 +1,4 @@
-//! What is watched: how it stands, what was seen of it, why, and when nothing is to be told of it.
+//! Watched checks: their states, their history, the causes of problems, and downtimes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::domain::watch::subject::{REACHABLE, Subject};
 use crate::present::json;
 use crate::present::watching::{self, Reason};
 
-/// Looks of one check that `history` tells of.
+/// Most probes of one check that `history` returns.
 const LOOKS_SHOWN: usize = 5_000;
 
-/// The last runs, among which those are that touched a host.
+/// Most runs that are searched for those that touched a host.
 const RUNS_SEARCHED: usize = 1_000;
 
 impl Asked<'_> {
@@ -43,7 +43,7 @@ impl Asked<'_> {
             (false, true) => None,
         };
         if let Some(why) = nobody_looks {
-            // What is not known is not well.
+            // An unknown state is not ok.
             worst = Verdict::worst([worst, Verdict::Unknown]);
             self.terminal.err(&format!("rollcall: {why}\n")).await?;
         }
@@ -83,7 +83,7 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
-    /// What is kept of a host's checks, all that was seen so far included.
+    /// The stored records of a host's checks, including all results so far.
     async fn kept_of(&self, host: &HostName, check: Option<&str>) -> Result<Vec<History>, Ended> {
         self.desk.monitor.flush().await?;
         let kept = self.desk.watches.history(host, LOOKS_SHOWN).await?;
@@ -124,7 +124,7 @@ impl Asked<'_> {
         let runs = self.touching(granted, &host).await?;
         let in_hand = self.desk.engine.in_hand().borrow().hosts.get(&host).copied();
         let mut reasons = Vec::new();
-        // What an earlier build kept for several checks under one name says nothing of how any of them is.
+        // Records that an earlier build stored for several checks under one name do not show the state of any of them.
         let is_of_one = |history: &History| check.is_some() || !is_of_earlier_build(&history.check);
         for history in kept.into_iter().filter(is_of_one) {
             let line = lines.iter().find(|line| line.check == history.check);
@@ -140,7 +140,7 @@ impl Asked<'_> {
         Ok(Verdict::worst(reasons.iter().map(|reason| reason.verdict)).exit_status())
     }
 
-    /// The last runs that did more to a host than look at it; newest first.
+    /// The last runs that did more on a host than observe it; newest first.
     async fn touching(&self, granted: &Granted, host: &HostName) -> Result<Vec<RunSummary>, Ended> {
         let mut runs = self.desk.engine.ports().store.runs(RUNS_SEARCHED).await?;
         runs.retain(|run| run.hosts.contains(host) && !run.kind.only_looks());
@@ -189,7 +189,7 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
-    /// A downtime for a check that nobody has would silence nothing, and nobody would know.
+    /// A downtime for a check that no host has would silence nothing, and the operator would not notice.
     fn covered(&self, inventory: &Inventory, hosts: &[HostName], word: &str) -> Result<Covered, Ended> {
         if word == REACHABLE {
             return Ok(Covered::Contact);
@@ -260,8 +260,8 @@ impl Asked<'_> {
     }
 }
 
-/// What `word` stands for among the subjects of one host. The contact has its word for itself: a check that is called
-/// so is written with its set.
+/// The subject of one host that `word` names. The word for the contact never names a check: a check with that name
+/// is written with its set.
 fn one_of(word: &str, subjects: &[&Subject]) -> Result<Subject, Misnamed> {
     if word == REACHABLE {
         let contact = subjects.contains(&&Subject::Contact);
@@ -270,7 +270,7 @@ fn one_of(word: &str, subjects: &[&Subject]) -> Result<Subject, Misnamed> {
     one_named(word, subjects.iter().filter_map(|subject| subject.check())).map(Subject::Check)
 }
 
-/// The same where `word` may be a set, with all of its checks.
+/// The same if `word` may be a check set, with all of its checks.
 fn all_of(word: &str, subjects: &[&Subject]) -> Result<BTreeSet<Subject>, Misnamed> {
     if word == REACHABLE {
         return one_of(word, subjects).map(|contact| BTreeSet::from([contact]));
@@ -292,7 +292,7 @@ fn is_of_earlier_build(subject: &Subject) -> bool {
 }
 
 impl Asked<'_> {
-    /// What is watched of a host under this name.
+    /// The watched subject of a host with this name.
     async fn watched_as(&self, host: &HostName, word: &str) -> Result<Subject, Ended> {
         let lines = self.desk.monitor.roll().await?.lines;
         let subjects: Vec<&Subject> =
@@ -305,7 +305,7 @@ impl Asked<'_> {
         })
     }
 
-    /// The one host that is meant.
+    /// The one host of a selector.
     async fn one_host(&self, inventory: &Arc<Inventory>, written: &str) -> Result<HostName, Ended> {
         let hosts = self.pick(inventory, written).await?;
         match &hosts[..] {

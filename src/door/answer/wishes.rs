@@ -1,4 +1,4 @@
-//! What is asked of runs that are under way, and running something again.
+//! Requests to runs under way, and repeating runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::port::StoredRun;
 use crate::present::json;
 
 impl Asked<'_> {
-    /// Asks it of the run, and says what follows from it.
+    /// Sends the request to the run, and prints what follows.
     pub(super) async fn wish(&mut self, granted: &Granted, id: RunId, wish: Wish) -> Result<u8, Ended> {
         self.stored(granted, id).await?;
         let refused = |why| match wish {
@@ -38,7 +38,7 @@ impl Asked<'_> {
         self.say(&format!("run {id}: {what}; see: watch {id}\n")).await
     }
 
-    /// The same again, on the hosts of a run that failed or never began.
+    /// Repeats a run on the hosts that failed or never started.
     pub(super) async fn retry(
         &mut self,
         granted: &Granted,
@@ -53,14 +53,14 @@ impl Asked<'_> {
     }
 }
 
-/// What was asked for first, however often it was tried again.
+/// The title of the original run, however often it was repeated.
 fn first_title(stored: &StoredRun) -> &str {
     let title = stored.plan.title.0.as_str();
     let retried = title.strip_prefix("retry ").and_then(|rest| rest.split_once(": "));
     retried.map_or(title, |(_, first)| first)
 }
 
-/// The command that does the same on the hosts that are left.
+/// The command that repeats the run on the remaining hosts.
 fn again(stored: &StoredRun) -> Result<Command, String> {
     let id = stored.id;
     let run = Run::replay(id, stored.plan.clone(), &stored.events)
@@ -77,7 +77,7 @@ fn again(stored: &StoredRun) -> Result<Command, String> {
     let selector = left.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(",");
     let Plan { kind, params, .. } = &stored.plan;
     match kind {
-        // Each host had parameters of its own: those that are good now may be others.
+        // Each host had its own parameters: the releases that are good now may be different.
         Kind::Release { .. } if params.is_empty() && first_title(stored).starts_with("rollback ") => {
             Ok(Command::Rollback { selector })
         }

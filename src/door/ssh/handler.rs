@@ -1,4 +1,4 @@
-//! russh's callbacks for one connection. They translate and never wait: whatever takes time happens in
+//! russh's callbacks for one connection. They translate and never wait: all slow work happens in
 //! the session of a channel.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl Handler {
         Handler { shared, visit }
     }
 
-    /// Whose key this is; a key that is refused is remembered for the log.
+    /// The owner of a key; a refused key is kept for the log.
     fn judge(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<Login> {
         let fingerprint = fingerprint(key);
         let Some(operator) = self.shared.desk.operator(&fingerprint) else {
@@ -41,7 +41,7 @@ fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
-/// Signatures with SHA-1 and DSA are not accepted, whatever the lists of algorithms say.
+/// Signatures with SHA-1 and DSA are refused, even if the lists of algorithms allow them.
 fn is_strong(algorithm: &Algorithm) -> bool {
     !matches!(algorithm, Algorithm::Dsa | Algorithm::Rsa { hash: None })
 }
@@ -60,7 +60,7 @@ impl server::Handler for Handler {
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         let Some(login) = self.judge(user, key.public_key, key.algorithm) else { return Ok(Auth::reject()) };
-        // russh asks no more once a key was accepted.
+        // russh calls this only once after a key was accepted.
         let _ = self.visit.login.set(login);
         Ok(Auth::Accept)
     }
@@ -99,7 +99,7 @@ impl server::Handler for Handler {
         Ok(())
     }
 
-    // Every request has to be replied to: a client waits for it. The session sees it on its channel.
+    // Every request needs a reply, since the client waits for it. The session reads it on its channel.
 
     async fn exec_request(
         &mut self,

@@ -1,5 +1,5 @@
-//! The SSH door: operators reach rollcall with their own key. Accepts connections within bounds,
-//! authenticates by key, and gives every channel a session of its own.
+//! The SSH door: operators log in to rollcall with their own key. Accepts connections within bounds,
+//! authenticates by key, and gives every channel its own session.
 
 mod handler;
 mod seats;
@@ -31,28 +31,28 @@ use super::Desk;
 use crate::cut::Cut;
 use crate::port::Stream;
 
-/// How long a client may take to log in. Each complete packet would reset an inactivity limit, so this
-/// one is absolute.
+/// How long a client may take to log in. This limit is absolute, since each complete packet would reset an
+/// inactivity limit.
 const LOGIN_GRACE: Duration = Duration::from_secs(20);
 
-/// What the log says of connections that were closed then.
+/// How the log describes connections that were closed then.
 const LATE: &str = "that had not logged in after 20 s";
 
-/// After `accept` failed, for instance without a free file descriptor: time for others to finish.
+/// The pause after `accept` failed, for instance without a free file descriptor: time for others to finish.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long clients may take to read the last of their answers when rollcall stops.
+/// How long clients may take to read the rest of their answers when rollcall stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Each of the steps by which a connection is ended from here: the answer to a reload that takes the operator's own
-/// key out arrives, sessions end, the client reads the reason. Four of them are less than the 5 seconds that are
-/// promised for a key that was taken out.
+/// Limit of each of the steps that close a connection: the answer to a reload that removes the operator's own
+/// key arrives, sessions end, the client reads the reason. Four of them take less than the 5 seconds that are
+/// promised for a removed key.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// Messages that wait for one channel's reader, and so bound what a client can make us keep.
+/// Most messages that wait for one channel's reader, which bounds the memory that a client can take.
 const CHANNEL_BUFFER: usize = 16;
 
-/// Signatures of operators that are accepted: none with SHA-1, none with DSA.
+/// Accepted signatures of operators: none with SHA-1, none with DSA.
 static SIGNATURES: [Algorithm; 8] = [
     Algorithm::Ed25519,
     Algorithm::SkEd25519,
@@ -78,7 +78,7 @@ impl SshDoor {
         SshDoor { config: Arc::new(server_config(host_key)), shared }
     }
 
-    /// Waits until every answer that is being given has arrived; no longer than [`FAREWELL`].
+    /// Waits until every present answer has arrived; no longer than [`FAREWELL`].
     pub async fn answered(&self) {
         self.shared.answers.close();
         if timeout(FAREWELL, self.shared.answers.wait()).await.is_err() {
@@ -86,7 +86,7 @@ impl SshDoor {
         }
     }
 
-    /// Accepts connections until `stop`; then nothing new, while those that are there go on.
+    /// Accepts connections until `stop`; existing ones continue.
     pub async fn listen(&self, listener: TcpListener, stop: CancellationToken) {
         let mut summaries = tokio::time::interval(TALLY_PERIOD);
         loop {
@@ -123,7 +123,7 @@ impl SshDoor {
         let place = self.shared.place(from, cut.clone());
         let (shared, config) = (self.shared.clone(), self.config.clone());
         tokio::spawn(async move {
-            // russh goes on in a task of its own when it is no longer waited for: the cut ends that, too.
+            // russh continues in its own task after this one stops waiting: the cut ends that task, too.
             let stream = Cut::new(stream, cut.clone());
             let _cut_at_the_end = cut.drop_guard();
             let visit = Arc::new(Visit::default());
@@ -143,7 +143,7 @@ impl SshDoor {
     }
 }
 
-/// Runs a connection until its login is complete; it holds its `place` until then, and no longer than it may.
+/// Runs a connection until its login is complete; it holds its `place` until then, and only for a limited time.
 async fn log_in(
     starting: impl Future<Output = Result<RunningSession<Handler>, russh::Error>>,
     visit: &Visit,
@@ -166,7 +166,7 @@ async fn log_in(
     logged_in
 }
 
-/// Runs a connection that has logged in to its end, or until it is to end.
+/// Runs a connection after its login, until it ends or has to be closed.
 async fn stay(
     shared: &Shared,
     visit: &Visit,
@@ -179,7 +179,7 @@ async fn stay(
     let handle = running.handle();
     let parting = async {
         sleep(PARTING).await;
-        // Sessions say why, and end with an exit status; then the connection does.
+        // Sessions print the reason, and end with an exit status; then the connection is closed.
         let _ = visit.why.set(why.clone());
         visit.parting.cancel();
         sleep(PARTING).await;
@@ -202,14 +202,14 @@ fn server_config(host_key: PrivateKey) -> server::Config {
         auth_rejection_time: Duration::from_secs(1),
         auth_rejection_time_initial: Some(Duration::ZERO),
         max_auth_attempts: 10,
-        // People watch runs for hours without a word.
+        // Followers of runs may be silent for hours.
         inactivity_timeout: None,
         keepalive_interval: Some(Duration::from_secs(30)),
         keepalive_max: 3,
         channel_buffer_size: CHANNEL_BUFFER,
         nodelay: true,
         preferred: Preferred {
-            // The names with `ext` and `strict` keep the handshake safe from being cut (Terrapin).
+            // The names with `ext` and `strict` protect the handshake against truncation (Terrapin).
             kex: Cow::Borrowed(&[
                 kex::MLKEM768X25519_SHA256,
                 kex::CURVE25519,
@@ -217,8 +217,8 @@ fn server_config(host_key: PrivateKey) -> server::Config {
                 kex::EXTENSION_SUPPORT_AS_SERVER,
                 kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
             ]),
-            // The door's own key is Ed25519, whatever is listed; clients learn that signatures of all of these are
-            // accepted (`server-sig-algs`), without which OpenSSH offers no RSA key.
+            // The door's own key is always Ed25519; the list tells clients which signatures are
+            // accepted (`server-sig-algs`): without it OpenSSH offers no RSA key.
             key: Cow::Borrowed(&SIGNATURES),
             cipher: Cow::Borrowed(&[
                 cipher::AES_256_GCM,

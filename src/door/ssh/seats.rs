@@ -1,25 +1,25 @@
-//! How many connections are logged in: for each operator, and in all.
+//! Limits of logged-in connections: for each operator, and in total.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::ask::access::{Operator, Role};
 
-/// Connections of one operator: more than any script asks for at once, and few enough that one key takes neither
-/// the memory (about 50 KB for each) nor the places of all others.
+/// Most connections of one operator: more than any script needs at once, and few enough that one key takes neither
+/// all memory (about 50 KB for each) nor the places of all other operators.
 const SEATS_PER_OPERATOR: usize = 128;
 
-/// Connections of all operators: about 50 MB, and far below the unit's limit of open files.
+/// Most connections of all operators: about 50 MB, and far below the unit's limit of open files.
 const SEATS: usize = 1024;
 
-/// Connections of admins beyond [`SEATS`]: an admin who mends a crowded rollcall has to get in.
+/// Connections of admins beyond [`SEATS`]: an admin must be able to log in when all others are taken.
 const ADMIN_SEATS: usize = 64;
 
-/// The connections that are logged in, by the operator's name.
+/// The logged-in connections, by the operator's name.
 #[derive(Clone, Default)]
 pub struct Seats(Arc<Mutex<HashMap<String, usize>>>);
 
-/// One connection's place among them.
+/// The place of one connection.
 pub struct Seat {
     seats: Seats,
     name: String,

@@ -1,5 +1,5 @@
-//! One channel: reads the request, answers it, and keeps reading so that the connection never stands
-//! still. What is written is bounded by the client's window; a client that does not read is cut off.
+//! One channel: reads the request, answers it, and keeps reading so that the connection never
+//! stalls. Output is bounded by the client's window; a client that does not read is disconnected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use crate::door::answer::answer;
 use crate::door::shown::shown;
 use crate::door::{Desk, Gone, Terminal, unbroken};
 
-/// How long a client may leave its output unread. Events are not lost by that: `watch` shows them again.
+/// How long a client may leave its output unread. No events are lost by that: `watch` shows them again.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 
-/// Sent at once; the time within which a client has to read is for each of these.
+/// Bytes sent at once; the time limit for reading applies to each part.
 const PART_BYTES: usize = 64 * 1024;
 
-/// How long a client may hold a channel open without asking for anything.
+/// How long a client may hold a channel open without a request.
 const REQUEST_GRACE: Duration = Duration::from_secs(20);
 
-/// What a client may send of its own before it asks: environment variables and the like.
+/// Most messages before the request: environment variables and the like.
 const REQUESTS_LIMIT: usize = 64;
 
 /// How long a client may take to close a channel whose answer is complete.
@@ -51,17 +51,17 @@ pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: S
     let mut reading = tokio::spawn(drain(reader, pty, gone.clone()));
     let mut out = ChannelTerminal { writer, pty, gone };
     let status = answered(&desk, &visit, &line, &mut out).await;
-    // Before the client can know that the command has ended, and asks for the next one.
+    // Freed before the client can know that the command has ended, and sends the next one.
     drop(slot);
     out.end(status).await;
-    // What is written is on its way until the connection ends. russh hands on nothing of a channel that we
-    // have closed, so that there is nothing more to be read.
+    // The written data is sent while the connection exists. russh passes on nothing of a channel that we
+    // have closed, so there is nothing more to read.
     if timeout(CLOSE_GRACE, &mut reading).await.is_err() {
         reading.abort();
     }
 }
 
-/// The exit status of an answer, also where it panics or the connection is to end.
+/// The exit status of an answer, also if it panics or the connection has to be closed.
 async fn answered(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTerminal) -> u8 {
     let status = match unbroken(respond(desk, visit, line, out)).await {
         Ok(status) => status,
@@ -79,13 +79,13 @@ async fn answered(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTerm
     }
 }
 
-/// The command line, and whether there is a terminal; `None` when the client went away first.
+/// The command line, and whether there is a terminal; `None` if the client disconnected first.
 async fn request(reader: &mut ChannelReadHalf) -> Option<(Vec<u8>, bool)> {
     let mut pty = false;
     for _ in 0..REQUESTS_LIMIT {
         match reader.wait().await? {
             ChannelMsg::Exec { command, .. } => return Some((command, pty)),
-            // The board for a bare `ssh rollcall` is not there yet: help is what can be said.
+            // A bare `ssh rollcall` has no screen of its own yet, so it gets the help.
             ChannelMsg::RequestShell { .. } => return Some((b"help".to_vec(), pty)),
             ChannelMsg::RequestPty { .. } => pty = true,
             ChannelMsg::Close => return None,
@@ -95,7 +95,7 @@ async fn request(reader: &mut ChannelReadHalf) -> Option<(Vec<u8>, bool)> {
     None
 }
 
-/// Reads on until the client is gone, and throws away what it sends; on a terminal Ctrl-C and Ctrl-D
+/// Reads until the client is gone, and discards what it sends; on a terminal Ctrl-C and Ctrl-D
 /// detach.
 async fn drain(mut reader: ChannelReadHalf, pty: bool, gone: CancellationToken) {
     let _gone_at_the_end = gone.clone().drop_guard();
@@ -144,7 +144,7 @@ impl ChannelTerminal {
         self.send(Bytes::from(text), stream).await
     }
 
-    /// Bit by bit: a slow reader is one that takes none for long, and not one of a long answer.
+    /// Sends in pieces, so that the time limit is for each piece and not for a long answer.
     async fn send(&mut self, mut bytes: Bytes, stream: u32) -> Result<(), Gone> {
         while !bytes.is_empty() {
             let part = bytes.split_to(bytes.len().min(PART_BYTES));
@@ -175,7 +175,7 @@ impl ChannelTerminal {
         }
     }
 
-    /// What has to be said though the client may be gone, and is not waited for then.
+    /// Prints a message for a client that may be gone, without waiting for it.
     async fn last_word(&mut self, text: &str) {
         let text = self.shown(text);
         let sending = async {
@@ -187,13 +187,13 @@ impl ChannelTerminal {
         let _ = timeout(LAST_WORD_GRACE, sending).await;
     }
 
-    /// The one place where what hosts and people wrote becomes safe for a terminal.
+    /// The one place where text of hosts and people becomes safe for a terminal.
     fn shown(&self, text: &str) -> String {
         let text = printable(text);
         if self.pty { text.replace('\n', "\r\n") } else { text }
     }
 
-    /// Data, exit status, end of file, close: in this order, so that nobody takes a cut answer for a
+    /// Data, exit status, end of file, close: in this order, so that a cut answer is never taken for a
     /// whole one.
     async fn end(self, status: u8) {
         // Errors here mean that the client is gone.
@@ -210,7 +210,7 @@ impl Terminal for ChannelTerminal {
     }
 
     async fn err(&mut self, text: &str) -> Result<(), Gone> {
-        // On a terminal there is one stream.
+        // A terminal has only one stream.
         self.write(text, if self.pty { 0 } else { 1 }).await
     }
 

@@ -1,4 +1,4 @@
-//! What the connections of a door share: who waits to log in, and what was refused.
+//! The common state of a door's connections: those that have not logged in, and the counts of refusals.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,17 +13,17 @@ use super::tally::Tally;
 use super::waiting::{Entered, Waiting};
 use crate::door::Desk;
 
-/// What all connections of a door share.
+/// The common state of all connections of a door.
 #[derive(Clone)]
 pub struct Shared {
     pub desk: Desk,
-    /// Answers that are being given, on all connections.
+    /// Answers under way, on all connections.
     pub answers: TaskTracker,
     pub seats: Seats,
     pub lobby: Arc<Mutex<Lobby>>,
 }
 
-/// The connections that have not logged in, and what was refused.
+/// The connections that have not logged in, and the counts of refusals.
 #[derive(Default)]
 pub(super) struct Lobby {
     pub waiting: Waiting,
@@ -32,7 +32,7 @@ pub(super) struct Lobby {
     pub tally: Tally,
 }
 
-/// Where a connection comes from, and its place among those that have not logged in.
+/// The source of a connection, and its place among those that have not logged in.
 pub(super) struct Place {
     pub shared: Shared,
     pub from: IpAddr,
@@ -57,7 +57,7 @@ impl Shared {
         self.lobby().tally.note(closed, source);
     }
 
-    /// A place for a newcomer, which `cut` closes when others need it more.
+    /// A place for a new connection; `cut` closes it when others need the place more.
     pub(super) fn place(&self, from: IpAddr, cut: CancellationToken) -> Place {
         let mut lobby = self.lobby();
         let Entered { id, leaves } = lobby.waiting.enter(from, Instant::now());

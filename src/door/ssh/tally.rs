@@ -1,15 +1,15 @@
-//! Counts what the door refuses, and sums it up in a line at a time: a flood must not flood the log. Pure.
+//! Counts refusals of the door, and logs one summary line per period: a flood must not flood the log. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How often a summary is written at most.
+/// The shortest interval between two summaries.
 pub const TALLY_PERIOD: Duration = Duration::from_secs(10);
 
-/// Sources that are counted one by one in each period; those beyond count in the sum only.
+/// Most sources that are counted separately in each period; further ones count only in the sum.
 const SOURCES: usize = 256;
 
-/// What was refused since the last summary.
+/// The refusals since the last summary.
 #[derive(Default)]
 pub struct Tally(BTreeMap<&'static str, Count>);
 
@@ -20,7 +20,7 @@ struct Count {
 }
 
 impl Tally {
-    /// Counts one connection that was `closed`, a clause that goes behind "connections were closed".
+    /// Counts one connection that was `closed`, a clause that follows "connections were closed".
     pub fn note(&mut self, closed: &'static str, source: String) {
         let count = self.0.entry(closed).or_default();
         count.all += 1;
@@ -29,7 +29,7 @@ impl Tally {
         }
     }
 
-    /// The summary of what was counted, a line for each kind; then counting starts anew.
+    /// The summary, a line for each kind; counting then starts again.
     pub fn take(&mut self) -> Vec<String> {
         let counts = std::mem::take(&mut self.0);
         counts.iter().map(|(closed, count)| count.line(closed)).collect()

@@ -1,4 +1,4 @@
-//! What one connection has shown of itself, and why it is to end: shared by russh's callbacks, the sessions of
+//! The state of one connection, and why it has to be closed: shared by russh's callbacks, the sessions of
 //! its channels, and the task that serves it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,19 +11,19 @@ use super::seats::Seat;
 use crate::config::Config;
 use crate::domain::ask::access::Operator;
 
-/// Commands on one connection at the same time: OpenSSH's own limit for sessions is 10.
+/// Most commands on one connection at the same time: OpenSSH's own limit for sessions is 10.
 const COMMANDS: usize = 16;
 
-/// Commands on one connection in its life: russh keeps about 3 KB of each until the connection ends.
+/// Most commands on one connection in total: russh keeps about 3 KB of each until the connection ends.
 const COMMANDS_IN_ALL: usize = 4096;
 
-/// Keys that a connection may offer before its line in the log is long enough. russh closes it after 10 refusals.
+/// Most refused keys that are logged for a connection. russh closes it after 10 refusals.
 const REFUSED_KEYS: usize = 10;
 
-/// What is kept of a user name, for the log alone: rollcall knows people by their keys.
+/// Most characters of a user name in the log; rollcall identifies people by their keys.
 const USER_CHARS: usize = 64;
 
-/// The key that a connection has proven, and whose it was then.
+/// The key that a connection has proven, and its owner at that time.
 pub struct Login {
     pub key: String,
     pub operator: Operator,
@@ -35,11 +35,11 @@ pub struct Visit {
     pub login: OnceLock<Login>,
     /// Fires when the login is complete.
     pub logged_in: CancellationToken,
-    /// Fires when every session is to end, because the connection will.
+    /// Fires when every session has to end, because the connection will be closed.
     pub parting: CancellationToken,
-    /// Why the connection is to end.
+    /// Why the connection has to be closed.
     pub why: OnceLock<String>,
-    /// Held from the login until the last answer is over, also when the connection ended before it.
+    /// Held from the login until the last answer is over, also if the connection ends before that.
     pub seat: OnceLock<Seat>,
     refused: Mutex<Refused>,
     running: AtomicUsize,
@@ -47,7 +47,7 @@ pub struct Visit {
     worn: CancellationToken,
 }
 
-/// What was offered and is not enrolled.
+/// Offered keys that are not enrolled.
 #[derive(Default)]
 struct Refused {
     user: String,
@@ -69,7 +69,7 @@ impl Drop for Slot {
 impl Visit {
     /// A place for one more command, if there is one.
     pub fn slot(self: &Arc<Visit>) -> Option<Slot> {
-        // russh calls back for one message at a time, so that nothing comes between here.
+        // russh calls back for one message at a time, so no other call can interfere here.
         if self.running.load(Ordering::Relaxed) >= COMMANDS
             || self.begun.load(Ordering::Relaxed) >= COMMANDS_IN_ALL
         {
@@ -80,7 +80,7 @@ impl Visit {
         Some(Slot(self.clone()))
     }
 
-    /// Remembers a key that was offered in vain.
+    /// Records a refused key.
     pub fn refuse(&self, user: &str, key: String) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.user = user.chars().take(USER_CHARS).collect();
@@ -96,7 +96,7 @@ impl Visit {
         in_vain.then(|| (refused.user.clone(), refused.keys.clone()))
     }
 
-    /// Resolves when the connection is to end though the client wants more of it, with the reason.
+    /// Resolves with the reason when the connection has to be closed by rollcall.
     pub async fn over(&self, config: watch::Receiver<Arc<Config>>) -> String {
         if let Some(why) = self.why.get() {
             return why.clone();
