@@ -1,9 +1,9 @@
-//! Connections that have not logged in: who gets a place, and who has to leave for it. Pure: time is an argument.
+//! Connections that have not logged in: which one gets a place, and which one is closed for it. Pure: no clock.
 //!
-//! A full table closes an old connection instead of refusing the new one, so silence never keeps anybody out.
-//! OpenSSH's MaxStartups refuses newcomers at random, and an operator among them; here the network with the most
-//! places loses its oldest one. A flood so only ever pushes out its own connections, unless it comes from more
-//! networks than there are places, and no chance is involved, which tests could not repeat.
+//! A full table closes an old connection instead of refusing the new one, so silent connections never lock anyone out.
+//! OpenSSH's MaxStartups refuses new connections at random, also those of operators; here the network with the most
+//! places loses its oldest one. A flood therefore closes only its own connections, unless it comes from more
+//! networks than there are places; and nothing is random, which tests could not repeat.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,24 +11,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Connections that have not logged in, in all: a flood must not take the memory of the daemon.
+/// Most connections that have not logged in: a flood must not take the memory of the daemon.
 const PLACES: usize = 256;
 
-/// As many again for networks from which an enrolled key logged in within [`LATELY`]: a flood from elsewhere
-/// never touches these.
+/// The same for networks from which an enrolled key logged in within [`LATELY`]: a flood from other networks
+/// never closes these.
 const RESERVED_PLACES: usize = 64;
 
-/// How long a login keeps the reserve open for its network: operators who work every day have it.
+/// How long a login keeps the reserve open for its network: operators who work every day keep it.
 const LATELY: Duration = Duration::from_secs(36 * 60 * 60);
 
-/// Networks with a login that are remembered. Only enrolled keys add any; the oldest is forgotten first.
+/// Most networks with a login that are kept. Only enrolled keys add any; the oldest is dropped first.
 const LATELY_LIMIT: usize = 1024;
 
 /// Bits of an IPv4 and of an IPv6 network, from the widest to one address. One customer of a provider has about
 /// that much: a /24 is the smallest network that is routed, a /48 is a site, and a /64 is one link.
 const NETWORKS: [(u32, u32); 3] = [(24, 48), (32, 64), (32, 128)];
 
-/// What counts as the same place on the network from one day to the next.
+/// The network that counts as the same place from one day to the next.
 const SAME_LINK: (u32, u32) = NETWORKS[1];
 
 /// One connection.
@@ -42,22 +42,22 @@ struct Place {
 #[derive(Default)]
 pub struct Waiting {
     next: u64,
-    /// In the order in which they came.
+    /// In the order of their arrival.
     places: Vec<Place>,
     reserved: Vec<Place>,
     lately: HashMap<IpAddr, Instant>,
 }
 
-/// What a newcomer got.
+/// The result for a new connection.
 #[derive(Debug, PartialEq)]
 pub struct Entered {
     pub id: u64,
-    /// The connection that is to be closed for it, and where that one came from.
+    /// The connection that has to be closed for it, and its source.
     pub leaves: Option<(u64, IpAddr)>,
 }
 
 impl Waiting {
-    /// Gives a newcomer a place.
+    /// Gives a new connection a place.
     pub fn enter(&mut self, from: IpAddr, now: Instant) -> Entered {
         let known = self.was_here_lately(from, now);
         let (places, limit) = match known {
@@ -77,7 +77,7 @@ impl Waiting {
         self.reserved.retain(|place| place.id != id);
     }
 
-    /// Remembers that an enrolled key logged in from there.
+    /// Records that an enrolled key logged in from this address.
     pub fn logged_in(&mut self, from: IpAddr, now: Instant) {
         self.lately.insert(network(from, SAME_LINK), now);
         if self.lately.len() > LATELY_LIMIT {
@@ -92,7 +92,7 @@ impl Waiting {
     }
 }
 
-/// Where in `places` the one stands that leaves first: the oldest of the address with the most places, in the
+/// The index in `places` of the connection to close first: the oldest of the address with the most places, in the
 /// widest network with the most places.
 fn oldest_of_the_heaviest(places: &[Place]) -> Option<usize> {
     let mut left: Vec<&Place> = places.iter().collect();
@@ -134,7 +134,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A table full of silent connections from each of `sources`, one after another, again and again.
+    /// A table full of silent connections from each of `sources`, one after another, repeatedly.
     fn flooded(sources: &[String], now: Instant) -> Waiting {
         let mut waiting = Waiting::default();
         for _ in 0..2 * PLACES / sources.len() {
@@ -163,7 +163,7 @@ mod tests {
             let mut waiting = flooded(sources, now);
             let mine = waiting.enter(ip(operator), now);
             assert!(mine.leaves.is_some(), "{what}: the table is full");
-            // Each source comes back once more while the operator logs in.
+            // Each source connects once more while the operator logs in.
             for source in sources {
                 let (left, from) = waiting.enter(ip(source), now).leaves.expect("the table is full");
                 assert!(left != mine.id && from != ip(operator), "{what}: the operator stays");
@@ -178,7 +178,7 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.logged_in(ip("198.51.100.1"), now);
         let mine = waiting.enter(ip("198.51.100.1"), now);
-        // From more networks than there are places: nothing but the reserve helps here.
+        // From more networks than there are places: only the reserve helps here.
         for n in 0..10 * PLACES {
             let other = waiting.enter(ip(&format!("10.{}.{}.1", n / 200, n % 200)), now);
             assert!(other.leaves.is_none_or(|(id, _)| id != mine.id));
