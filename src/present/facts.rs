@@ -1,4 +1,4 @@
-//! `facts`: what hosts are. Equal values are folded over their hosts, so that the one that differs stands out.
+//! `facts`: the facts of hosts. Equal values are folded over their hosts, so that an outlier stands out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -14,13 +14,13 @@ use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::run::Run;
 use crate::domain::task::facts::{Facts, Gathered, NAMES};
 
-/// Values of one fact that are listed; where hosts differ in more, it says only in how many.
+/// Most values of one fact that are listed; for more values only their number is printed.
 const VALUES_SHOWN: usize = 8;
 
 /// Widest value, in characters: a custom fact may be long.
 const VALUE_WIDTH: usize = 100;
 
-/// What is known of hosts, and why nothing is of others.
+/// The facts of hosts, and why the facts of others are missing.
 #[derive(Default)]
 pub struct Report<'a> {
     pub known: Vec<(&'a HostName, &'a Gathered)>,
@@ -56,7 +56,7 @@ pub fn lines(report: &Report<'_>, now: Timestamp) -> String {
     known.chain(unknown).collect()
 }
 
-/// The end of a run that looked: `show N`, `watch N`.
+/// The end of a run that gathered facts: `show N`, `watch N`.
 pub fn recap(run: &Run, events: &[Event]) -> String {
     let seen: Vec<(&HostName, Facts)> = events.iter().filter_map(looked).collect();
     let seen: Vec<(&HostName, &Facts)> = seen.iter().map(|(host, facts)| (*host, facts)).collect();
@@ -88,7 +88,7 @@ fn looked(event: &Event) -> Option<(&HostName, Facts)> {
     }
 }
 
-/// A row for each value of each fact, and who has it.
+/// A row for each value of each fact, with its hosts.
 fn table(known: &[(&HostName, &Facts)]) -> String {
     let values: Vec<(&HostName, BTreeMap<String, String>)> =
         known.iter().map(|(host, facts)| (*host, named(facts))).collect();

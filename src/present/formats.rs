@@ -1,4 +1,4 @@
-//! A report in each format that programs read.
+//! A report in each format for programs.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::{json, junit, nagios, prometheus, tap};
 use crate::domain::ask::command::Format;
 use crate::domain::base::outcome::milliseconds;
 
-/// The report as its readers want it. People have other words: nothing for [`Format::Text`].
+/// The report in this format. [`Format::Text`] has its own presenters: nothing for it here.
 pub fn told(report: &Report, format: Format) -> String {
     match format {
         Format::Text | Format::Jsonl => String::new(),

@@ -1,4 +1,4 @@
-//! Every presenter, with what a host may print: it neither fails, nor steers a terminal, nor passes for a line of rollcall.
+//! Every presenter with hostile output of a host: it never fails, steers a terminal, or imitates a line of rollcall.
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -151,7 +151,7 @@ fn message(text: &str) -> Notice {
     Notice { key: "k".into(), at: at(), what: What::Incident(Box::new(about)) }
 }
 
-/// All that screens say of a host that printed `text`.
+/// All screens about a host that printed `text`.
 fn screens(text: &str) -> Vec<String> {
     let (all, released) = (events(text), Kind::Release { task: "deploy".into() });
     let mut said = Vec::new();
@@ -189,7 +189,7 @@ fn screens(text: &str) -> Vec<String> {
     said
 }
 
-/// The same in the formats of other programs, which have rules of their own for texts of several lines.
+/// The same in the formats of other programs, which have their own rules for multi-line texts.
 fn formats(text: &str) -> Vec<String> {
     let report = Report {
         title: "check web".into(),

@@ -12,16 +12,16 @@ use crate::domain::run::bracket::Phase;
 use crate::domain::run::event::Event;
 use crate::domain::run::run::Run;
 
-/// Version of a shape; it grows when a field changes its meaning or goes away.
+/// Version of a shape; it grows when a field changes its meaning or is removed.
 fn version(schema: &str) -> u32 {
     match schema {
-        // `check` was a set, or held the set of the second check of one name.
+        // Before, `check` was a check set, or held the set of the second check of one name.
         "ack" | "downtime" | "history" | "report" | "status" | "why" => 2,
         _ => 1,
     }
 }
 
-/// One line of kind `schema`, holding `value`. Written in one piece: a plan may be large.
+/// One line of kind `schema` with `value`. Written in one piece: a plan may be large.
 pub fn line(schema: &str, value: impl Serialize) -> String {
     let head = format!("{{\"schema\":{},\"version\":{}", Value::from(schema), version(schema));
     let line = match serde_json::to_string(&value) {
@@ -33,7 +33,7 @@ pub fn line(schema: &str, value: impl Serialize) -> String {
     escape(line) + "\n"
 }
 
-/// JSON leaves C1 controls and direction overrides as they are; a terminal would obey them. Outside of
+/// JSON leaves C1 controls and direction overrides unescaped; a terminal would obey them. Outside of
 /// strings there are none.
 fn escape(json: String) -> String {
     let steers = |c: char| c.is_control() || is_steering(c);

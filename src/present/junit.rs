@@ -1,5 +1,5 @@
-//! JUnit's XML, as Jenkins and GitLab read it and as Ant's schema wants it: a suite for each host, a case for each
-//! of its checks. Critical is a failure, unknown an error, not looked at skipped; a warning passes and says so.
+//! JUnit's XML for Jenkins and GitLab, valid by Ant's schema: a suite for each host, a case for each
+//! of its checks. Critical is a failure, unknown an error, not probed skipped; a warning passes with a note.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
 use crate::domain::check::id::CheckId;
 
-/// Characters of a message; the whole text stands in the element.
+/// Characters of a message; the element has the whole text.
 const MESSAGE_CHARS: usize = 200;
 
 /// The document.
@@ -34,7 +34,7 @@ fn suite(report: &Report, id: usize, host: &HostReport) -> TestSuite {
         ("timestamp", timestamp),
     ];
     suite.extra.extend(attributes.map(|(name, value)| (name.into(), value.as_str().into())));
-    // They are made side by side.
+    // The checks run in parallel.
     let slowest = host.results.iter().map(|result| result.took_ms).max().unwrap_or_default();
     suite.set_time(Duration::from_millis(slowest));
     let run = report.run.map(|run| run.to_string()).unwrap_or_default();

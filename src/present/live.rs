@@ -10,20 +10,20 @@ use crate::domain::run::event::{Change, Event, EventKind, PausedUntil, Progress,
 
 use super::table::folded;
 
-/// Lines of a failed step's output that are shown at once; `show N --host H` has all that was kept.
+/// Most lines of a failed step's output that are printed; `show N --host H` has all that was kept.
 const TAIL_LINES: usize = 10;
 
-/// Of one line that are shown; `show N --host H` has all that was kept.
+/// Most characters of one line that are printed; `show N --host H` has all that was kept.
 const LINE_CHARS_LIMIT: usize = 4_000;
 
-/// Widest host column; longer names stand out on their own.
+/// Widest host column; longer names exceed it.
 const HOST_WIDTH_LIMIT: usize = 32;
 
-/// Turns what is seen of one run into lines.
+/// Turns the events of one run into lines.
 pub struct Lines<'a> {
     plan: &'a Plan,
     width: usize,
-    /// Hosts whose output was shown while it came.
+    /// Hosts whose output was printed while it arrived.
     followed: std::collections::BTreeSet<HostName>,
 }
 
@@ -40,13 +40,13 @@ impl<'a> Lines<'a> {
         Lines { plan, width, followed: Default::default() }
     }
 
-    /// A line that a host printed just now.
+    /// A line that a host has just printed.
     pub fn progress(&mut self, progress: &Progress) -> String {
         self.followed.insert(progress.host.clone());
         self.host(&progress.host, &format!("  {}", &progress.line))
     }
 
-    /// What is said of an event, with its newline; empty for events that say nothing new.
+    /// The line of an event, with its newline; empty for events that report nothing new.
     pub fn event(&mut self, event: &Event) -> String {
         use EventKind::*;
         match &event.kind {
@@ -75,7 +75,7 @@ impl<'a> Lines<'a> {
                 hosts.iter().zip(results).map(|(host, result)| self.host(host, &check_line(result))).collect()
             }
             RollbackStarted { host, why } => self.host(host, &format!("rolling back: {}", why)),
-            // Hosts whose turn never came are in the recap; a line for each would bury what happened.
+            // Hosts that never started are in the recap; a line for each would bury the others.
             HostSettled { host, end, why } if self.plan.has_bracket() && *end != End::NotStarted => {
                 let why = if why.is_empty() { String::new() } else { format!(": {}", why) };
                 self.host(host, &format!("{}{why}", end.word()))
@@ -118,14 +118,14 @@ impl<'a> Lines<'a> {
     fn host(&self, host: &HostName, text: &str) -> String {
         let width = self.width;
         let line = |line: &str| format!("{host:>width$} | {}\n", clipped(line, LINE_CHARS_LIMIT));
-        // Every line of it, so that none can pass for one of another host or of rollcall.
+        // Every line gets the host, so that none can imitate a line of another host or of rollcall.
         match text.contains('\n') {
             true => text.lines().map(line).collect(),
             false => line(text),
         }
     }
 
-    /// A line about the machine of rollcall, with what a failed step said.
+    /// A line about the daemon's machine, with the output of a failed step.
     fn here(&self, line: &str, outcome: &Outcome, stdout: &Output, stderr: &Output) -> String {
         format!("{}\n", flat(line)) + &self.output(&HostName::from(Endpoint::HERE), outcome, stdout, stderr)
     }
@@ -150,7 +150,7 @@ impl<'a> Lines<'a> {
         format!("batch {}/{}: {}\n", batch + 1, self.plan.batches.len(), folded(hosts))
     }
 
-    /// The tail of what a failed step said, unless it was shown while it came.
+    /// The tail of a failed step's output, unless it was printed while it arrived.
     fn output(&self, host: &HostName, outcome: &Outcome, stdout: &Output, stderr: &Output) -> String {
         if outcome.is_good() || self.followed.contains(host) {
             return String::new();
@@ -161,12 +161,12 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// A reason in one line of bounded length, which cannot pass for several.
+/// A reason in one line of bounded length, which cannot imitate several lines.
 fn flat(text: &str) -> String {
     clipped(text, LINE_CHARS_LIMIT).replace('\n', " ")
 }
 
-/// How a pause ends, as the operator would end it.
+/// How a pause ends, as a command for the operator.
 fn way_on(run: RunId, until: &PausedUntil) -> String {
     match until {
         PausedUntil::Resumed => format!("to go on: resume {run}"),

@@ -1,4 +1,4 @@
-//! `metrics`: how rollcall itself fares, for Prometheus.
+//! `metrics`: the state of rollcall itself, for Prometheus.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,20 @@ use super::prometheus::{Family, Results};
 use crate::domain::run::record::{Debt, RunSummary};
 use crate::domain::watch::roll::{Line, Pace, Roll};
 
-/// What there is to count.
+/// The values of the metrics.
 pub struct Metrics<'m> {
     pub debts: &'m [Debt],
-    /// Those that are not over.
+    /// Runs that are not over.
     pub runs: &'m [RunSummary],
     /// Top-level groups that a run holds, with the run.
     pub leases: &'m [(String, u64)],
-    /// By channel: delivered, waiting, given up.
+    /// By channel: delivered, waiting, abandoned.
     pub channels: &'m BTreeMap<String, [u64; 3]>,
-    /// Everything that is watched; `None` where nobody watches.
+    /// The watched checks; `None` if no monitor runs.
     pub roll: Option<&'m Roll>,
 }
 
-/// One family each.
+/// One family for each metric.
 pub fn families(metrics: &Metrics<'_>) -> Vec<Family> {
     let mut under_way = Family::gauge("rollcall_runs_under_way", "Runs that are not over.");
     under_way.add(&[], metrics.runs.len() as f64);
@@ -54,7 +54,7 @@ pub fn families(metrics: &Metrics<'_>) -> Vec<Family> {
     all
 }
 
-/// How every check stands: the same names as in `check --format prometheus`, and some more.
+/// The state of every check: the same names as in `check --format prometheus`, and some more.
 fn watched(lines: &[Line]) -> Vec<Family> {
     let mut results = Results::default();
     let mut hard =

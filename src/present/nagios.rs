@@ -1,5 +1,5 @@
-//! As a plugin of Nagios answers: `TEXT | performance data`, then long text. A single check passes through as it
-//! is, so that `check web01 http --format nagios` stands in for `check_by_ssh`.
+//! The answer of a Nagios plugin: `TEXT | performance data`, then long text. A single check passes through
+//! unchanged, so that `check web01 http --format nagios` can replace `check_by_ssh`.
 
 use std::fmt::Write;
 
@@ -8,13 +8,13 @@ use crate::domain::base::outcome::Verdict;
 use crate::domain::base::perf::Reading;
 use crate::domain::check::check::CheckResult;
 
-/// Problems of each kind that the first line names.
+/// Most problems of each kind that the first line names.
 const NAMED: usize = 3;
 
-/// Characters of what was seen of each, in the first line.
+/// Most characters of each observation in the first line.
 const SEEN_CHARS: usize = 60;
 
-/// Performance data of many checks, in bytes: Nagios takes 8 KiB of an answer and cuts the rest off.
+/// Most bytes of performance data of many checks: Nagios reads 8 KiB of an answer and cuts the rest.
 const READINGS_LIMIT_BYTES: usize = 4 * 1024;
 
 /// The answer of a plugin.
@@ -26,7 +26,7 @@ pub fn plugin(report: &Report) -> String {
     }
 }
 
-/// The answer of a plugin that could not look.
+/// The answer of a plugin that could not run its checks.
 pub fn refused(why: &str) -> String {
     format!("UNKNOWN: {}\n", plain(&one_line(why, usize::MAX)))
 }
@@ -62,7 +62,7 @@ fn many(report: &Report) -> String {
     }
     told += &readings(report);
     told.push('\n');
-    // Nagios cuts the end off: what is bad comes first.
+    // Nagios cuts the end: problems come first.
     for verdict in [Verdict::Critical, Verdict::Unknown, Verdict::Warning, Verdict::Ok] {
         for (host, result) in report.results().filter(|(_, result)| result.verdict == verdict) {
             let text = one_line(&result.text, usize::MAX);
@@ -97,7 +97,7 @@ fn counted_word(report: &Report, verdict: Verdict) -> Option<String> {
     Some(plain(&format!("{count} {} ({})", verdict.word(), named.join("; "))))
 }
 
-/// As many as there is room for, whole.
+/// As many whole readings as fit.
 fn readings(report: &Report) -> String {
     let mut all = String::new();
     for (host, result) in report.results() {
@@ -113,12 +113,12 @@ fn readings(report: &Report) -> String {
     all
 }
 
-/// Text that no reader takes for performance data, and that is one line.
+/// A single line that no reader takes for performance data.
 fn plain(text: &str) -> String {
     text.replace('|', "¦").replace(|c: char| c.is_control() && c != '\t', " ")
 }
 
-/// A label may hold anything but what would end the line or begin another part.
+/// A label may contain everything except characters that end the line or start another part.
 fn plain_readings(items: &str) -> String {
     plain(items).replace('\t', " ")
 }

@@ -9,7 +9,7 @@ use crate::domain::check::id::CheckId;
 use crate::domain::notify::notice::{About, Ended, Notice, NoticeKind, What};
 use crate::domain::value::template::Vars;
 
-/// Characters of the node set in a subject.
+/// Most characters of the node set in a subject.
 const HOSTS_CHARS: usize = 80;
 
 /// `[rollcall] CRITICAL http web[03,07] (2/20) prod`
@@ -48,7 +48,7 @@ fn messages(count: usize) -> String {
     if count == 1 { "a message".into() } else { format!("{count} messages") }
 }
 
-/// What it says, line by line. What hosts print cannot steer the terminal of whoever reads it.
+/// The text of a message. Output of hosts in it cannot steer the reader's terminal.
 pub fn text(notice: &Notice) -> String {
     printable(&written(notice))
 }
@@ -144,7 +144,7 @@ fn digest(open: &[Ended], past: &[Ended], left_out: usize) -> String {
     text
 }
 
-/// The words that the body of a webhook may use, and the environment of a command.
+/// The fields for the body of a webhook, and for the environment of a command.
 pub fn words(notice: &Notice, channel: &str) -> Vars {
     let mut all: Vec<(&str, String)> = vec![
         ("channel", channel.into()),
@@ -188,7 +188,7 @@ fn kind(kind: NoticeKind) -> &'static str {
 }
 
 impl About {
-    /// Of no incident.
+    /// About no incident.
     fn nothing(at: jiff::Timestamp) -> About {
         About {
             kind: NoticeKind::Opened,

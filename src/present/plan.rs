@@ -1,4 +1,4 @@
-//! `plan`: what a run would do, told before it does.
+//! `plan`: a preview of a run.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use crate::domain::base::name::{HostName, count};
 use crate::domain::plan::plan::{HostPlan, Plan};
 use crate::domain::task::task::{Hook, OnFailure, PauseUntil};
 
-/// `plan`: batches, and what happens on each host; hosts whose steps are the same are told once.
+/// `plan`: batches, and the steps of each host; hosts with the same steps are printed once.
 pub fn plan(plan: &Plan) -> String {
     let mut text = format!("plan: {}\n", plan.title.0);
     let hosts = count(plan.hosts.len(), "host");
@@ -58,7 +58,7 @@ pub fn plan(plan: &Plan) -> String {
     text
 }
 
-/// What a batch leaves in service, if every other host serves.
+/// How many servers a batch leaves in service, if every other host serves.
 fn capacity(plan: &Plan, batch: &[HostName]) -> String {
     let behind = |name: &str| {
         let seats = batch.iter().filter_map(|host| plan.hosts.get(host)?.balancer.as_ref());

@@ -1,5 +1,5 @@
-//! Prometheus' text format, version 0.0.4. Own code: one family, its help and its samples are all there is to it, and
-//! the client crate is made for counters that live on in a process, in OpenMetrics.
+//! Prometheus' text format, version 0.0.4. Own code: it has only families with help and samples, and
+//! the client crate is made for counters that live in a process, in OpenMetrics.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,23 +18,23 @@ pub struct Family {
 }
 
 impl Family {
-    /// What goes up and down; no value yet.
+    /// A value that may rise and fall; without samples.
     pub fn gauge(name: &'static str, help: &'static str) -> Family {
         Family { name, help, kind: "gauge", samples: BTreeMap::new() }
     }
 
-    /// What only grows.
+    /// A value that only grows.
     pub fn counter(name: &'static str, help: &'static str) -> Family {
         Family { kind: "counter", ..Family::gauge(name, help) }
     }
 
-    /// Adds a value. Where there is one with the same labels already, that one stays: Prometheus refuses both.
+    /// Adds a value. If one with the same labels exists, that one stays: Prometheus refuses both.
     pub fn add(&mut self, labels: &[(&'static str, &str)], value: f64) {
         let labels = labels.iter().map(|(name, text)| (*name, text.to_string())).collect();
         self.samples.entry(labels).or_insert(value);
     }
 
-    /// The same, but of two with the same labels the larger one stays: none hides what is worse.
+    /// As above, but of two values with the same labels the larger one stays, so that no problem is hidden.
     pub fn add_larger(&mut self, labels: &[(&'static str, &str)], value: f64) {
         let labels = labels.iter().map(|(name, text)| (*name, text.to_string())).collect();
         let kept = self.samples.entry(labels).or_insert(value);
@@ -66,7 +66,7 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// As Go reads it.
+/// A number in Go's format.
 fn number(value: f64) -> String {
     match value {
         value if value.is_nan() => "NaN".into(),
@@ -76,7 +76,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// The results of checks, whoever looked.
+/// The results of checks, by runs and by the schedule.
 pub struct Results {
     status: Family,
     duration: Family,
@@ -100,7 +100,7 @@ impl Default for Results {
 }
 
 impl Results {
-    /// Adds one.
+    /// Adds a result.
     pub fn add(
         &mut self,
         labels: [(&'static str, &str); 4],
@@ -118,7 +118,7 @@ impl Results {
         }
     }
 
-    /// All of them.
+    /// All families.
     pub fn families(self) -> Vec<Family> {
         vec![self.status, self.duration, self.readings]
     }

@@ -1,4 +1,4 @@
-//! What became of every host: the recap under each run, the folded answers of an ad-hoc command, and
+//! How every host ended: the recap under each run, the folded answers of an ad-hoc command, and
 //! `show N`.
 
 use std::fmt::Write;
@@ -16,7 +16,7 @@ use super::table::{alike, columns, folded};
 
 const RULE: &str = "---------------";
 
-/// The end of a run, as its kind wants it told.
+/// The end of a run, in the form of its kind.
 pub fn recap(run: &Run, events: &[Event]) -> String {
     match run.plan.kind {
         Kind::Run => answers(run, events),
@@ -99,7 +99,7 @@ fn verdicts(run: &Run) -> String {
 }
 
 /// Equal answers folded under one node set: good ones first, then the largest set. Hosts with the same
-/// text but another exit status stand apart.
+/// text but another exit status are separate.
 fn answers(run: &Run, events: &[Event]) -> String {
     let ended = events.iter().filter_map(|event| match &event.kind {
         EventKind::StepEnded { host, outcome, stdout, stderr, .. } => Some(((outcome, stdout, stderr), host)),
@@ -128,7 +128,7 @@ fn answer(
     }
     for part in said.iter().filter(|part| !part.is_empty()) {
         match headed {
-            // Indented, it cannot pass for the head of another host.
+            // Indented, it cannot imitate the head of another host.
             true => part.lines().for_each(|line| text.push_str(&format!("  {line}\n"))),
             false => text.push_str(part),
         }
@@ -158,7 +158,7 @@ fn silent(run: &Run, answered: usize) -> String {
     format!("not started: {}\n", folded(hosts))
 }
 
-/// `show N --host H`: everything that happened on one host, with all of its output that was kept.
+/// `show N --host H`: all events of one host, with all of its output that was kept.
 pub fn host_story(host: &HostName, events: &[Event]) -> String {
     let mut text = String::new();
     for event in events.iter().filter(|event| event.kind.hosts().contains(host)) {

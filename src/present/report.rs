@@ -13,32 +13,32 @@ use crate::domain::inventory::inventory::{Host, Inventory};
 use crate::domain::run::event::Event;
 use crate::domain::run::run::Run;
 
-/// What there is to tell of some checks.
+/// The results of some checks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// What was asked for.
+    /// The command.
     pub title: String,
     pub run: Option<RunId>,
-    /// When it began.
+    /// The start time.
     pub at: Timestamp,
     pub took: Duration,
     pub verdict: Verdict,
     pub hosts: Vec<HostReport>,
 }
 
-/// One host of it.
+/// One host of the report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostReport {
     pub host: String,
     /// As `prod.web`; empty for a host that has left the inventory.
     pub group: String,
     pub results: Vec<CheckResult>,
-    /// Checks that were to be made and were not.
+    /// Checks that should have run and did not.
     pub missing: Vec<CheckId>,
 }
 
 impl Report {
-    /// The checks of a run, as they ended last.
+    /// The checks of a run, with their last results.
     pub fn of_run(run: &Run, events: &[Event], inventory: &Inventory) -> Report {
         let hosts: Vec<HostReport> = run
             .hosts
@@ -69,7 +69,7 @@ impl Report {
         self.hosts.iter().flat_map(|host| host.results.iter().map(move |result| (host, result)))
     }
 
-    /// Every check that was not made, with its host.
+    /// Every check that did not run, with its host.
     pub fn missing(&self) -> impl Iterator<Item = (&HostReport, &CheckId)> {
         self.hosts.iter().flat_map(|host| host.missing.iter().map(move |check| (host, check)))
     }
@@ -80,7 +80,7 @@ impl Report {
     }
 }
 
-/// What was not looked at is not known.
+/// A check that did not run is unknown.
 fn worst(hosts: &[HostReport]) -> Verdict {
     let seen = hosts.iter().flat_map(|host| &host.results).map(|result| result.verdict);
     let blind = hosts.iter().any(|host| !host.missing.is_empty());
@@ -92,14 +92,14 @@ fn group_of(host: &Host) -> String {
     host.groups.last().cloned().unwrap_or_default()
 }
 
-/// Checks that a host was to be told of, alone or compared with others.
+/// The planned checks of a host, single ones and comparisons.
 fn planned<'r>(run: &'r Run, host: &'r HostName) -> impl Iterator<Item = CheckId> {
     let alone = run.plan.hosts.get(host).map_or(&[][..], |plan| &plan.checks);
     let compared = run.plan.snapshots.iter().filter(|snapshot| snapshot.told.contains(host));
     alone.iter().map(Check::id).chain(compared.map(|snapshot| snapshot.check.clone()))
 }
 
-/// One line out of a text: at most so many characters, no line ends, no control characters.
+/// The start of a text as one line: no line ends, no control characters.
 pub(super) fn one_line(text: &str, limit: usize) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     clipped(&words.collect::<Vec<_>>().join(" "), limit)

@@ -1,4 +1,4 @@
-//! Steps in words: what one will do, and what a look at hosts has found.
+//! Steps in words: a line of a plan, and the results of a dry run.
 
 use std::fmt::Write;
 
@@ -98,7 +98,7 @@ fn source_name(source: &Source) -> String {
     }
 }
 
-/// Where a check looks.
+/// The target of a check.
 pub(super) fn probe(probe: &Probe) -> String {
     probe.words()
 }
@@ -110,7 +110,7 @@ fn first_line(text: &str) -> String {
     if lines.next().is_some() { first + " ..." } else { first }
 }
 
-/// What each step would change, step by step, with hosts on which it is the same folded.
+/// The changes of each step, step by step, with equal ones folded over their hosts.
 pub(super) fn looked(run: &Run, events: &[Event]) -> String {
     let looks = |host: &HostName, at: usize| {
         let step = run.plan.hosts.get(host).and_then(|plan| plan.steps.get(at));

@@ -1,4 +1,4 @@
-//! Tables of things to look at: hosts, runs, debts, plans.
+//! Tables: hosts, runs, debts, releases.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,10 +15,10 @@ use crate::domain::inventory::rotation::{Capacity, Standing};
 use crate::domain::plan::release::{Mark, Taken, last_good, marked_bad};
 use crate::domain::run::record::{Debt, RunSummary};
 
-/// Of one cell that are shown: what hosts print is in cells, too. `--json` has all of it.
+/// Most characters of one cell: cells may hold output of hosts. `--json` has all of it.
 const CELL_CHARS_LIMIT: usize = 2_000;
 
-/// Widest column, in characters; what is longer stands out on its own, and no other row is filled up to it.
+/// Widest column, in characters; a longer cell exceeds it, and other rows are not padded to it.
 const COLUMN_WIDTH_LIMIT: usize = 200;
 
 /// Columns as wide as their widest cell, two spaces between, nothing behind the last.
@@ -39,12 +39,12 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A text as it may stand in a row: in one line, which cannot pass for several rows, and not endless.
+/// The text of a cell: in one line, which cannot imitate several rows, and bounded.
 fn cell(text: &str) -> String {
     clipped(text, CELL_CHARS_LIMIT).replace('\n', "\\n").replace('\r', "")
 }
 
-/// Things under what they have in common, in the order in which each kind came first.
+/// Groups things by key, in the order in which each key came first.
 pub fn alike<K: PartialEq, T>(things: impl IntoIterator<Item = (K, T)>) -> Vec<(K, Vec<T>)> {
     let mut groups: Vec<(K, Vec<T>)> = Vec::new();
     for (key, thing) in things {
@@ -61,7 +61,7 @@ pub fn folded<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> String {
     fold(hosts.into_iter().map(HostName::as_str))
 }
 
-/// The age of something, in its largest unit.
+/// The age of a time, in its largest unit.
 pub fn age(since: Timestamp, now: Timestamp) -> String {
     let s = now.duration_since(since).as_secs().max(0);
     match s {
@@ -72,12 +72,12 @@ pub fn age(since: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// The warning where a script in `hosts/` is in trouble: its group is as the script said last.
+/// The warning when a script in `hosts/` has failed: its group is outdated.
 pub fn old_inventory(group: &str, said_at: Timestamp, trouble: &str, now: Timestamp) -> String {
     format!("inventory `{group}` is {} old: {trouble}", age(said_at, now))
 }
 
-/// `hosts`: who there is, where, and what is on it.
+/// `hosts`: the hosts, their addresses, and their releases.
 pub fn hosts(
     inventory: &Inventory,
     picked: &[HostName],
@@ -133,7 +133,7 @@ pub fn runs(runs: &[RunSummary], now: Timestamp) -> String {
     columns(&rows)
 }
 
-/// `debts`: what is out of rotation and whose doing it is.
+/// `debts`: the hosts that runs left drained, and by which run.
 pub fn debts(debts: &[Debt], now: Timestamp) -> String {
     if debts.is_empty() {
         return "no debts: every host that a run took out of rotation is back\n".into();
@@ -152,7 +152,7 @@ pub fn debts(debts: &[Debt], now: Timestamp) -> String {
     columns(&rows)
 }
 
-/// `releases`: which host runs what, since when, by which run, and where `rollback` would lead.
+/// `releases`: the release of each host, since when, by which run, and the target of `rollback`.
 pub fn releases(
     picked: &[HostName],
     taken: &[(&HostName, &[Taken])],
@@ -199,7 +199,7 @@ pub fn mark(mark: &Mark) -> String {
     }
 }
 
-/// `balancer status`: what the balancers say of hosts, and how many serve.
+/// `balancer status`: the states of hosts in their balancers, and how many servers are in service.
 pub fn standings(hosts: &[Standing], balancers: &[Capacity]) -> String {
     let mut rows = vec![["HOST", "BALANCER", "ROTATION", "DEBT", "NOTE"].map(String::from).to_vec()];
     for standing in hosts {
@@ -219,7 +219,7 @@ pub fn standings(hosts: &[Standing], balancers: &[Capacity]) -> String {
     text
 }
 
-/// The line under every answer while something is owed; `None` when nothing is.
+/// The line under every answer while there are debts; `None` without debts.
 pub fn footer(debts: &[Debt]) -> Option<String> {
     if debts.is_empty() {
         return None;

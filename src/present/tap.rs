@@ -1,4 +1,4 @@
-//! The Test Anything Protocol, version 13: one line a check, with what was seen as its diagnostics.
+//! The Test Anything Protocol, version 13: one line a check, with the observation as its diagnostics.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::report::{Report, one_line};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
 
-/// All checks as tests. Warnings pass; what could not be seen, or was not looked at, does not.
+/// All checks as tests. Warnings pass; an unknown check, or one that did not run, does not.
 pub fn lines(report: &Report) -> String {
     let count = report.results().count() + report.missing().count();
     let mut told = String::from("TAP version 13\n");
@@ -32,12 +32,12 @@ pub fn lines(report: &Report) -> String {
     told
 }
 
-/// A `#` would begin a directive such as SKIP.
+/// An unescaped `#` would start a directive such as SKIP.
 fn description(text: &str) -> String {
     one_line(text, usize::MAX).replace('\\', "\\\\").replace('#', "\\#")
 }
 
-/// A block of YAML, in the part of it that every reader of TAP knows.
+/// A block of YAML, in the subset that every reader of TAP knows.
 fn diagnostics(result: &CheckResult) -> String {
     let mut block =
         format!("  ---\n  severity: {}\n  message: {}\n", result.verdict.word(), quoted(&result.text));
@@ -47,7 +47,7 @@ fn diagnostics(result: &CheckResult) -> String {
     block + "  ...\n"
 }
 
-/// A double-quoted scalar: one line, whatever is in it.
+/// A double-quoted scalar: always one line.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {

@@ -22,7 +22,7 @@ const CHANGES_LISTED: usize = 20;
 /// Runs in between that `why` lists.
 const RUNS_LISTED: usize = 5;
 
-/// Nobody is told of it: a downtime, or a run that has the host in its hands.
+/// No alerts are sent: a downtime, or a run that is working on the host.
 pub fn is_silent(line: &Line) -> bool {
     matches!(line.quiet, Some(Quiet::Downtime { .. } | Quiet::InHand { .. }))
 }
@@ -40,7 +40,7 @@ fn weight(verdict: Verdict) -> u8 {
 pub fn status(roll: &Roll, now: Timestamp) -> String {
     let mut problems: Vec<&Line> =
         roll.lines.iter().filter(|line| line.is_problem() || line.flapping).collect();
-    // What is quiet comes after what somebody has to look at, soft after hard, then the oldest first.
+    // Quiet problems come after the others, soft after hard, then the oldest first.
     problems.sort_by_key(|line| {
         let verdict = line.verdict.unwrap_or(Verdict::Ok);
         (is_silent(line), line.ack.is_some(), line.quiet.is_some(), !line.hard, weight(verdict), line.since)
@@ -128,7 +128,7 @@ pub fn history_line(host: &HostName, history: &History) -> String {
     )
 }
 
-/// What was seen of a check: numbers, verdicts, and when they changed.
+/// The record of a check: numbers, verdicts, and when they changed.
 pub fn history(host: &HostName, history: &History, now: Timestamp, fancy: bool) -> String {
     let mut text = format!("{host} {}: ", history.check);
     match (history.samples.first(), history.samples.last()) {
@@ -162,12 +162,12 @@ fn change_row(change: &Changed, now: Timestamp) -> Vec<String> {
     ]
 }
 
-/// To the second: what is read beside other logs.
+/// To the second, to compare with other logs.
 fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
-/// Looks side by side in time, as many as there are columns.
+/// Groups probes by time, as many groups as there are columns.
 fn buckets(samples: &[Sample]) -> Vec<Vec<&Sample>> {
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return Vec::new() };
     let width = STRIP_WIDTH.min(samples.len());
@@ -193,7 +193,7 @@ fn strip(buckets: &[Vec<&Sample>]) -> String {
     buckets.iter().map(one).collect()
 }
 
-/// A line of bars; without a screen in plain characters. Where nothing was measured it is how long looks took.
+/// A line of bars; without a terminal in plain characters. Without measured values it shows how long probes took.
 fn numbers(samples: &[Sample], buckets: &[Vec<&Sample>], fancy: bool) -> String {
     let measured = samples.iter().any(|sample| sample.value.is_some());
     let value = |sample: &Sample| if measured { sample.value } else { Some(sample.took_ms as f64) };
@@ -220,7 +220,7 @@ fn numbers(samples: &[Sample], buckets: &[Vec<&Sample>], fancy: bool) -> String 
     format!("  |{bars}|  {low} to {high}{unit}\n")
 }
 
-/// Why a check is as it is.
+/// Why a check has its state.
 #[derive(Debug)]
 pub struct Reason {
     pub check: Subject,
@@ -233,12 +233,12 @@ pub struct Reason {
     quiet: Option<Quiet>,
     ack: Option<String>,
     seen_by: Option<RunId>,
-    /// What was done to the host since it was ok; newest first.
+    /// Runs that touched the host since the check was ok; newest first.
     runs: Vec<RunSummary>,
 }
 
 impl Reason {
-    /// From how it stands, where it is watched, and from what is kept of it.
+    /// From its present state, if it is watched, and from its stored record.
     pub fn of(line: Option<&Line>, history: &History, runs: &[RunSummary]) -> Option<Reason> {
         let watched = line.and_then(|line| Some(Reason::of_line(line, line.verdict?)));
         let mut reason = watched.or_else(|| Reason::of_history(history))?;
@@ -266,7 +266,7 @@ impl Reason {
         }
     }
 
-    /// Of a check that only runs look at.
+    /// Of a check that only runs probe.
     fn of_history(history: &History) -> Option<Reason> {
         let last = history.samples.last()?;
         let change = history.changes.last();
@@ -298,7 +298,7 @@ impl Reason {
     }
 }
 
-/// What is the matter with a host.
+/// The problems of a host.
 pub fn why(host: &HostName, reasons: &[Reason], in_hand: Option<RunId>, now: Timestamp) -> String {
     let mut text = String::new();
     if let Some(run) = in_hand {
@@ -351,7 +351,7 @@ fn between(runs: &[RunSummary], now: Timestamp) -> String {
     text
 }
 
-/// `downtime`: those that are under way.
+/// `downtime`: those under way.
 pub fn downtimes(downtimes: &[Downtime], now: Timestamp) -> String {
     if downtimes.is_empty() {
         return "no downtime: everything that is watched is told\n".into();
@@ -370,7 +370,7 @@ pub fn downtimes(downtimes: &[Downtime], now: Timestamp) -> String {
     columns(&rows)
 }
 
-/// A downtime that has begun.
+/// A downtime that has started.
 pub fn begun(downtime: &Downtime) -> String {
     let hosts = count(downtime.hosts.len(), "host");
     let what = match &downtime.of {
