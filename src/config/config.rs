@@ -1,4 +1,4 @@
-//! A configuration as one value: every file understood, and the names between them.
+//! A configuration as one value: every file parsed, and the names between files resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::domain::inventory::inventory::Inventory;
 use crate::domain::notify::channel::Channel;
 use crate::domain::task::task::{Source, Task};
 
-/// Everything that a configuration directory says.
+/// The content of a configuration directory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The directory itself.
@@ -32,20 +32,20 @@ pub struct Config {
     pub inventory: Arc<Inventory>,
     /// By name.
     pub tasks: BTreeMap<String, Task>,
-    /// By name of the set.
+    /// By name of the check set.
     pub checks: BTreeMap<String, Vec<Check>>,
     /// Custom facts: the programs in `files/facts/`, by name.
     pub facts: BTreeMap<String, Source>,
     pub operators: Vec<Operator>,
-    /// How people are told.
+    /// The channels of notification.
     pub channels: Vec<Channel>,
-    /// Groups that scripts in `hosts/` say.
+    /// Groups from scripts in `hosts/`.
     pub scripted: Vec<Scripted>,
-    /// What was read: scripts are asked again without reading anything else anew.
+    /// The files as read, so that scripts can run again without reading the other files.
     pub texts: ReadTexts,
 }
 
-/// What was read. Secrets that are written in it do not show when it is printed.
+/// The files as read. `Debug` does not print their content, which may contain secrets.
 #[derive(Clone, Default, PartialEq)]
 pub struct ReadTexts(pub Arc<Texts>);
 
@@ -55,8 +55,8 @@ impl std::fmt::Debug for ReadTexts {
     }
 }
 
-/// Understands files that were read before: path relative to `root` -> content. Values that come from
-/// elsewhere than these texts are mistakes here.
+/// Parses files that were read before: path relative to `root` -> content. A value from another source
+/// is reported as a mistake here.
 pub fn from_texts(root: &Path, texts: &BTreeMap<String, Arc<str>>) -> Result<Config, Diagnostics> {
     understand(root, Arc::new(texts.clone()), Sink::default(), true, |_| Box::new(Nowhere))
 }
@@ -81,7 +81,7 @@ pub fn understand(
     }
 }
 
-/// What was read of the disk, and what is beside it.
+/// The files as read, and the rest of the input.
 struct Read<'t> {
     texts: &'t Texts,
     sink: &'t Sink,
@@ -110,7 +110,7 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         sink.extend([unreadable("hosts", "there is no file hosts/*.toml".into(), Some(hint))]);
     }
     let check_sets = sets.iter().map(|(name, _)| name.to_string()).collect();
-    // What a file that is broken would have defined cannot be told from what nothing defines.
+    // Names that a broken file would define cannot be distinguished from undefined ones.
     let complete = read.complete && files.iter().all(|file| !file.doc.quiet);
     let inventory = inventory::resolve(&files, &settings.fleet, &check_sets, complete);
     let together = inventory.hosts.iter().map(|host| host.checks.as_slice()).collect();
@@ -158,7 +158,7 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
     }
 }
 
-/// The names that the hosts define.
+/// The names that hosts define.
 fn known_vars(inventory: &Inventory, complete: bool) -> Known {
     let plain = inventory.hosts.iter().flat_map(|host| host.vars.keys());
     let secrets: BTreeSet<String> =
@@ -166,7 +166,7 @@ fn known_vars(inventory: &Inventory, complete: bool) -> Known {
     Known { names: plain.chain(&secrets).cloned().collect(), secrets, facts: BTreeSet::new(), complete }
 }
 
-/// The names that are secret where the checks of a set look: for their hosts, and for the tasks.
+/// The secret names that checks of a set must not use: those of their hosts, and of the tasks.
 fn secrets_at(inventory: &Inventory, tasks: &[tasks::TaskFile<'_>], set: &str) -> BTreeSet<String> {
     let hosts = || inventory.hosts.iter().filter(|host| host.checks.iter().any(|named| named == set));
     let of_hosts = hosts().flat_map(|host| host.secrets.keys());
@@ -202,12 +202,12 @@ fn folder<'t>(read: &Read<'t>, folder: &str, what: &str) -> Vec<(&'t str, Doc<'t
     docs
 }
 
-/// What a file is named after; `None` for what is no file of this kind. What a script printed is a file, too.
+/// The name of a file without its extension; `None` for other files. The output of a script counts as a file, too.
 fn name_of(file: &str) -> Option<&str> {
     file.strip_suffix(".toml").or_else(|| file.strip_suffix(scripted::OUTPUT).map(scripted::group_of))
 }
 
-/// `all` selects everything, so no file can be called so.
+/// `all` selects everything, so no file can have that name.
 fn check_top_group(doc: Doc<'_>, name: &str) {
     if name == "all" {
         let message = "`all` selects every host of every file, so no group can have that name";

@@ -1,4 +1,4 @@
-//! `checks/NAME.toml`: one set of checks. What each looks at is read in `probes`.
+//! `checks/NAME.toml`: one check set. `probes` reads the probe of each check.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,15 +22,15 @@ use crate::domain::value::template;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a set of checks may speak of.
+/// The names that a check set may use.
 pub struct Around<'a> {
-    /// Names that its templates cannot use.
+    /// Names that its templates must not use.
     pub secrets: BTreeSet<String>,
-    /// The groups that there are; `None` where a file could not be read.
+    /// The known groups; `None` if a file could not be read.
     pub groups: Option<&'a BTreeSet<String>>,
 }
 
-/// Reads one set.
+/// Reads one check set.
 pub fn read(doc: Doc<'_>, set: &str, around: &Around<'_>) -> Vec<Check> {
     let (doc, table) = reader::parse(doc);
     table.values().for_each(|value| refuse_secrets(doc, value, &around.secrets));
@@ -50,7 +50,7 @@ pub fn read(doc: Doc<'_>, set: &str, around: &Around<'_>) -> Vec<Check> {
     checks
 }
 
-/// What a check looks for, and what it sees, is shown.
+/// Expectations and observations of checks are printed, so they must not use secrets.
 fn refuse_secrets(doc: Doc<'_>, value: &Spanned<DeValue<'_>>, secrets: &BTreeSet<String>) {
     match value.get_ref() {
         DeValue::Table(table) => table.values().for_each(|value| refuse_secrets(doc, value, secrets)),
@@ -67,7 +67,7 @@ fn refuse_secrets(doc: Doc<'_>, value: &Spanned<DeValue<'_>>, secrets: &BTreeSet
     }
 }
 
-/// The name apart from the check: it is taken even where something else is wrong.
+/// Returns the name and the check separately: the name is known even if the check is wrong.
 fn read_check(
     mut table: Reader<'_>,
     (around, of_set): (&Around<'_>, &watching::Words),
@@ -96,7 +96,7 @@ fn read_check(
     (name, read)
 }
 
-/// What a look that found nothing out counts as.
+/// How an unknown verdict counts.
 pub fn unknown_is(table: &mut Reader<'_>) -> Option<UnknownIs> {
     let words =
         [("critical", UnknownIs::Critical), ("warning", UnknownIs::Warning), ("unknown", UnknownIs::Unknown)];
@@ -124,7 +124,7 @@ fn read_from(table: &mut Reader<'_>, around: &Around<'_>) -> From {
     From::Group(group.into())
 }
 
-/// At most one rule for hosts together.
+/// At most one rule for a comparison.
 fn read_across(table: &mut Reader<'_>) -> Option<Across> {
     let keys = ["same_across", "within", "sum", "min", "max", "count", "leader"];
     let there: Vec<&str> = keys.into_iter().filter(|key| table.key_span(key).is_some()).collect();
@@ -155,7 +155,7 @@ fn read_across(table: &mut Reader<'_>) -> Option<Across> {
     Some(Across { scope, rule })
 }
 
-/// `within = "10%"`.
+/// Reads `within = "10%"`.
 fn percent(table: &mut Reader<'_>) -> Option<f64> {
     let text = table.string("within")?;
     let number = text.get_ref().trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
@@ -167,7 +167,7 @@ fn percent(table: &mut Reader<'_>) -> Option<f64> {
     number
 }
 
-/// One range, which is critical then, or a table of both.
+/// One range, which is then the critical one, or a table of both.
 fn own_limits(table: &mut Reader<'_>, key: &'static str) -> Option<Limits> {
     let value = table.value(key)?;
     let limits = match value.get_ref() {
@@ -185,7 +185,7 @@ fn own_limits(table: &mut Reader<'_>, key: &'static str) -> Option<Limits> {
     Some(limits)
 }
 
-/// `leader = "db1"`, or with limits for how far it may be ahead.
+/// `leader = "db1"`, or with limits for how far the leader may be ahead.
 fn read_leader(table: &mut Reader<'_>) -> Option<Rule> {
     let value = table.value("leader")?;
     if !matches!(value.get_ref(), DeValue::Table(_)) {

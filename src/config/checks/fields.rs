@@ -1,4 +1,4 @@
-//! Keys that several kinds of probes have.
+//! Keys of several kinds of probes.
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -10,15 +10,15 @@ use crate::domain::value::template::is_template;
 
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1";
 
-/// Where somebody else looks, loopback would be their own.
+/// The default address of a check that runs from another place: loopback would be that place's own.
 pub const ADDRESS_FROM_ELSEWHERE: &str = "{{ host.address }}";
 
-/// What stands beside the probe in its check.
+/// Keys beside the probe in its check.
 pub struct Common {
     pub limits: Limits,
-    /// With other hosts: its number need not be judged alone.
+    /// It is compared with other hosts: its number needs no limits of its own.
     pub is_compared: bool,
-    /// It does not look from the host itself.
+    /// It does not run from the host itself.
     pub from_elsewhere: bool,
 }
 
@@ -28,7 +28,7 @@ impl Common {
     }
 }
 
-/// A number, or a template that becomes one for each host.
+/// A number, or a template of one for each host.
 pub fn required_port(table: &mut Reader<'_>) -> Option<String> {
     if table.value("port").is_none() {
         table.missing("port");
@@ -56,7 +56,7 @@ pub fn text(table: &mut Reader<'_>, key: &'static str) -> Option<String> {
     Some(text.into_inner())
 }
 
-/// A text that everything would contain asserts nothing.
+/// An empty text asserts nothing, since every text contains it.
 pub fn some_text(table: &mut Reader<'_>, key: &'static str) -> Option<String> {
     let text = text(table, key)?;
     if text.is_empty() {
@@ -87,7 +87,7 @@ pub fn limits(table: &mut Reader<'_>) -> Limits {
     Limits { warning: range(table, "warning"), critical: range(table, "critical") }
 }
 
-/// A check that would be ok whatever it saw is worse than none.
+/// Reports a check that would be ok with any observation: it is worse than none.
 pub fn nothing_asserted(table: &Reader<'_>, key: &str, hint: &str) {
     let span = table.key_span(key).or(table.span.clone());
     table.doc.report(

@@ -1,4 +1,4 @@
-//! What a check looks at: one key of `[[check]]` for each kind of probe.
+//! The probe of a check: one key of `[[check]]` for each kind of probe.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ kinds! {
     }
 }
 
-/// Whether a kind has a number, which `warning` and `critical` are for.
+/// Whether a kind has a number for `warning` and `critical`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Number {
     None,
@@ -70,11 +70,11 @@ const RUN_KEYS: [&str; 2] = ["exit", "stdout"];
 /// Exactly one kind.
 pub fn read(table: &mut Reader<'_>, common: Common) -> Option<Probe> {
     let doc = table.doc;
-    // `plugin = true` makes a plugin of `run`.
+    // `plugin = true` makes `run` a plugin.
     let is_flag = table.value("plugin").is_some_and(|value| value.get_ref().as_bool().is_some());
     let is_there = |kind: &Kind| table.key_span(kind.key()).is_some() && !(*kind == Kind::Plugin && is_flag);
     let there: Vec<Kind> = Kind::ALL.iter().copied().filter(is_there).collect();
-    // Every key is read, so that none is called unknown.
+    // Every key is read, so that none is reported as unknown.
     let found: Vec<Option<Probe>> =
         Kind::ALL.iter().map(|kind| read_kind(table, *kind, &common, is_flag)).collect();
     match there[..] {
@@ -95,7 +95,7 @@ pub fn read(table: &mut Reader<'_>, common: Common) -> Option<Probe> {
     }
 }
 
-/// Limits belong to numbers, and numbers need limits.
+/// Limits need a number, and a number needs limits.
 fn check_numbers(table: &Reader<'_>, kind: Kind, common: &Common) {
     let written = ["warning", "critical"].into_iter().find(|key| table.key_span(key).is_some());
     if let Some(key) = written.filter(|_| kind.number() == Number::None) {
@@ -109,7 +109,7 @@ fn check_numbers(table: &Reader<'_>, kind: Kind, common: &Common) {
         return;
     }
     let bare = kind.number() == Number::Only && !common.is_compared && written.is_none();
-    // A range that could not be read is a mistake already.
+    // A range that could not be read was already reported.
     let idle = common.limits != Limits::default() && common.limits.assert_nothing();
     if bare || idle {
         nothing_asserted(
@@ -228,7 +228,7 @@ fn read_metric(table: &mut Reader<'_>, common: &Common) -> Option<Probe> {
     Some(Probe::Metric(Metric { command: command.into_inner(), unit, limits: common.limits.clone() }))
 }
 
-/// `load = true`, or a table of more than that. `None` where it is absent or false; a table that is absent is empty.
+/// `load = true`, or a table with details. `None` if it is absent or false; the inner `None` means `true`.
 fn flag_or_table<'t>(table: &mut Reader<'t>, kind: Kind) -> Option<Option<Reader<'t>>> {
     let value = table.value(kind.key())?;
     match value.get_ref() {
@@ -292,7 +292,7 @@ fn read_service(table: &mut Reader<'_>) -> Option<Probe> {
     let name = required_text(table, "name");
     let maybe = |table: &mut Reader<'_>, key| table.value(key).is_some().then(|| table.bool(key));
     let (running, enabled) = (maybe(table, "running"), maybe(table, "enabled"));
-    // Whoever asks for a service wants it to run, unless they say what else they want.
+    // A service without further keys is expected to run.
     let running = if running.is_none() && enabled.is_none() { Some(true) } else { running };
     Some(Probe::Service(Service { name: name?, running, enabled }))
 }

@@ -1,4 +1,4 @@
-//! Checks of what answers on a connection: `http`, `tcp`, `tls`.
+//! Checks over a connection: `http`, `tcp`, `tls`.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::config::text::templates;
 use crate::domain::base::range::Limits;
 use crate::domain::check::probe::{BodyExpect, Cache, Http, Probe, Status, Tcp, Tls, Trust};
 
-/// An HTTP request. The connection goes on only as far as `wait_for` needs it there.
+/// An HTTP request, with only the connection keys that `wait_for` needs.
 pub fn read_awaited(table: Reader<'_>) -> Option<Probe> {
     read_http(table, &Common { limits: Limits::default(), is_compared: false, from_elsewhere: false })
 }
@@ -55,7 +55,7 @@ pub fn read_http(mut table: Reader<'_>, common: &Common) -> Option<Probe> {
         limits: common.limits.clone(),
         ..Http::get("", &path.unwrap_or_else(|| "/".into()))
     };
-    // Read where there is no TLS, too, so that the key is known.
+    // Read even without TLS, so that the key is known.
     trust(&mut table);
     table.finish();
     Some(Probe::Http(Box::new(Http { port: port?, ..http })))
@@ -66,7 +66,7 @@ fn method(table: &mut Reader<'_>) -> String {
     table.one_of("method", &words).unwrap_or("GET").into()
 }
 
-/// `verify = false`: any certificate will do.
+/// `verify = false`: any certificate is accepted.
 fn trust(table: &mut Reader<'_>) -> Trust {
     let off = table.value("verify").is_some() && !table.bool("verify");
     if off { Trust::Any } else { Trust::Full }
@@ -108,7 +108,7 @@ fn read_cache(mut table: Reader<'_>) -> Cache {
     cache
 }
 
-/// Names and what their values have to contain.
+/// Names, and the text that the value of each must contain.
 fn texts(table: &mut Reader<'_>, key: &'static str) -> BTreeMap<String, String> {
     let entries = table.entries(key);
     let read = |(name, value): (Spanned<String>, &Spanned<DeValue<'_>>)| match value.get_ref() {

@@ -1,4 +1,4 @@
-//! How checks are watched: `every` or `cron`, and what goes with them, of one check or of a whole set; and
+//! The schedule of checks: `every` or `cron`, and the keys that go with them, of one check or of a whole set; and
 //! `[schedule]` in `rollcall.toml`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,17 +17,17 @@ use crate::domain::check::id::CheckId;
 use crate::domain::watch::subject::REACHABLE;
 use crate::domain::watch::watched::Flapping;
 
-/// How checks are looked at again and again: `[schedule]`.
+/// Settings of the schedule: `[schedule]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     pub enabled: bool,
-    /// Looks at the same time, and on one host.
+    /// Most probes at the same time, and on one host.
     pub parallel: usize,
     pub per_host: usize,
-    /// That lines of cron are read in.
+    /// The time zone of cron lines.
     pub time_zone: TimeZone,
     pub flapping: Flapping,
-    /// How long looks are kept, and changes.
+    /// How long probes are kept, and changes.
     pub keep_samples: Duration,
     pub keep_changes: Duration,
 }
@@ -47,23 +47,23 @@ impl Default for Schedule {
     }
 }
 
-/// What is written about watching, in a set or in a check.
+/// The schedule keys of a set or of a check.
 #[derive(Default)]
 pub struct Words {
     rhythm: Option<Rhythm>,
-    /// `every` or `cron` is there, right or wrong.
+    /// `every` or `cron` is present, right or wrong.
     named: bool,
     max_attempts: Option<u32>,
     retry_interval: Option<Duration>,
     depends_on: Option<Vec<String>>,
 }
 
-/// What a set says for all of its checks.
+/// The keys of a set, for all of its checks.
 pub fn read_set(file: &mut Reader<'_>) -> Words {
     read_words(file)
 }
 
-/// How a check is watched: by its own words, and by those of its set where it has none.
+/// The schedule of a check: its own keys, and those of its set for missing ones.
 pub fn read(table: &mut Reader<'_>, set: &Words) -> Option<Arc<Watching>> {
     let own = read_words(table);
     let Some(rhythm) = own.rhythm.or_else(|| set.rhythm.clone()) else {
@@ -164,9 +164,9 @@ fn read_keep(mut table: Reader<'_>) -> (Option<Duration>, Option<Duration>) {
     kept
 }
 
-/// What `depends_on` names has to be there, has to be one check on each host, and must not lead back: two checks that
-/// wait for each other are told by nobody. Files that cannot be read are told of elsewhere. `together` are the sets of
-/// each host.
+/// A name in `depends_on` must exist, must be one check on each host, and must not form a cycle: two checks that
+/// wait for each other would never alert. Files that cannot be read are reported elsewhere. `together` are the
+/// check sets of each host.
 pub fn check_dependencies(sets: &[(&str, Doc<'_>)], together: &BTreeSet<&[String]>) {
     let parsed: Vec<(&str, Doc<'_>, DeTable<'_>)> = sets
         .iter()
@@ -209,7 +209,7 @@ pub fn check_dependencies(sets: &[(&str, Doc<'_>)], together: &BTreeSet<&[String
     }
 }
 
-/// The checks that a word of `depends_on` stands for: by its full name; the one in the same set; or all called so, of
+/// The checks that a word of `depends_on` names: by its full name; the one in the same set; or all of that name, of
 /// which a host may have one.
 fn meant<'c>(of: &CheckId, word: &str, checks: &'c [Named<'_>]) -> BTreeSet<&'c CheckId> {
     let all = |is_it: &dyn Fn(&CheckId) -> bool| -> BTreeSet<&'c CheckId> {
@@ -230,7 +230,7 @@ fn has(sets: &[String], id: &CheckId) -> bool {
     sets.iter().any(|set| **set == *id.set)
 }
 
-/// A check with what it depends on, where that is written.
+/// A check with its `depends_on`, if present.
 struct Named<'t> {
     doc: Doc<'t>,
     id: CheckId,
@@ -238,7 +238,7 @@ struct Named<'t> {
 }
 
 fn named<'t>(set: &str, doc: Doc<'t>, table: &DeTable<'t>) -> Vec<Named<'t>> {
-    // What has a wrong type is told of where it is read.
+    // A wrong type is reported where the key is read.
     let quiet = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
         DeValue::String(_) => strings(doc, "depends_on", value),
         DeValue::Array(items) if items.iter().all(|item| item.get_ref().is_str()) => {

@@ -1,4 +1,4 @@
-//! `[[notify]]` in `rollcall.toml`: how people are told.
+//! `[[notify]]` in `rollcall.toml`: the channels of notification.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,18 +22,18 @@ use crate::domain::watch::subject::REACHABLE;
 
 const GIVE_UP: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
-/// Ports of mail servers, without and with TLS from the first byte.
+/// Default ports of mail servers, without and with TLS from the first byte.
 const PORTS: (u16, u16) = (25, 465);
 
 /// Names that `only` may use.
 pub struct Names<'n> {
     pub groups: BTreeSet<&'n str>,
     pub checks: &'n [CheckId],
-    /// Every file could be read: what is not among them is nowhere.
+    /// Every file could be read: other names do not exist.
     pub complete: bool,
 }
 
-/// Reads the channels of `rollcall.toml`; the rest of it is read elsewhere.
+/// Reads the channels of `rollcall.toml`; the rest of the file is read elsewhere.
 pub fn read(doc: Doc<'_>, root: &Path, names: &Names<'_>) -> Vec<Channel> {
     let (doc, table) = reader::parse(doc);
     let mut file = Reader::new(doc, doc.path, &table, None);
@@ -160,7 +160,7 @@ fn read_mail(mut table: Reader<'_>, root: &Path) -> Option<Mail> {
     Some(Mail { from: from?.into_inner(), to: to.into_iter().map(Spanned::into_inner).collect(), by: by? })
 }
 
-/// Every key of it is read, whether there is a server or not.
+/// Reads every key, with or without a server.
 fn read_smtp(table: &mut Reader<'_>, root: &Path) -> Option<Smtp> {
     let tls = table.one_of("tls", &[("starttls", Tls::Starttls), ("tls", Tls::Tls), ("none", Tls::None)]);
     let user = table.string("user");
@@ -213,7 +213,7 @@ fn read_webhook(mut table: Reader<'_>, root: &Path) -> Option<Webhook> {
     Some(Webhook { url: url?, headers, body, secret, ca })
 }
 
-/// As it is, or from a file where it holds a key, as those of chats do.
+/// The URL itself, or from a file if it contains a key, as those of chats do.
 fn read_url(table: &mut Reader<'_>) -> Option<Secret> {
     let written = table.string("url");
     let kept = secret(table, "url_file");
@@ -239,12 +239,12 @@ fn is_header(name: &str, value: &str) -> bool {
     hyper::header::HeaderName::try_from(name).is_ok() && hyper::header::HeaderValue::from_str(value).is_ok()
 }
 
-/// Every word that a body may use.
+/// Every field that a body may use.
 fn sample() -> Vars {
     WORDS.iter().map(|word| (word.to_string(), "".into())).collect()
 }
 
-/// A secret stands in a file of its own, never in `rollcall.toml`.
+/// A secret is in a separate file, never in `rollcall.toml`.
 fn secret(table: &mut Reader<'_>, key: &'static str) -> Option<Secret> {
     let path = table.string(key)?;
     let read = table.doc.sources.read(&Origin::File(path.get_ref().clone()));

@@ -1,4 +1,4 @@
-//! `operators`: who may ask, in OpenSSH's authorized_keys format.
+//! `operators`: the keys of operators, in OpenSSH's authorized_keys format.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -9,7 +9,7 @@ use crate::config::text::diagnostic::Doc;
 use crate::config::text::hints::{did_you_mean, known_names};
 use crate::domain::ask::access::{Operator, Role};
 
-/// Shortest RSA key that is taken: less than 128 bits of strength otherwise (NIST SP 800-57).
+/// Shortest RSA key that is accepted: shorter ones have less than 128 bits of strength (NIST SP 800-57).
 const RSA_LIMIT_BITS: u32 = 3072;
 
 /// Longest name of an operator, in bytes: it appears in every line of history.
@@ -19,10 +19,10 @@ const ROLES: [(&str, Role); 3] =
     [("viewer", Role::Viewer), ("operator", Role::Operator), ("admin", Role::Admin)];
 const OPTIONS: [&str; 2] = ["role", "groups"];
 
-/// Names that begin a line without options.
+/// Prefixes of a line without options.
 const KEY_TYPES: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
 
-/// Part of a line, with its place in the file.
+/// Part of a line, with its position in the file.
 #[derive(Clone, Copy)]
 struct Piece<'t> {
     text: &'t str,
@@ -39,7 +39,7 @@ impl<'t> Piece<'t> {
         Piece { text: &self.text[bytes..], start: self.start + bytes }
     }
 
-    /// The part before, and what begins behind the blanks.
+    /// The part before a blank, and the part after the blanks.
     fn split_at_blank(&self, at: usize) -> (Piece<'t>, Piece<'t>) {
         let rest = self.after(at);
         let blanks = rest.text.len() - rest.text.trim_start().len();
@@ -47,7 +47,7 @@ impl<'t> Piece<'t> {
     }
 }
 
-/// Reads the file. `groups` are all groups there are, where that is known.
+/// Reads the file. `groups` are all existing groups, if known.
 pub fn read(doc: Doc<'_>, groups: Option<&BTreeSet<String>>) -> Vec<Operator> {
     let mut operators: Vec<Operator> = Vec::new();
     let mut start = 0;
@@ -73,7 +73,7 @@ fn read_line(doc: Doc<'_>, line: Piece<'_>, groups: Option<&BTreeSet<String>>) -
         true => (Piece { text: "", ..line }, line),
         false => line.split_at_blank(end_of_options(line.text)),
     };
-    // What looks like options but has no key behind it is not worth taking apart.
+    // Options without a key behind them are not parsed.
     let options = read_options(doc, if key.text.is_empty() { key } else { options });
     let (name, key) = read_key(doc, if key.text.is_empty() { line } else { key })?;
     let role = options.get("role").map_or(Some(Role::Viewer), |role| read_role(doc, *role))?;

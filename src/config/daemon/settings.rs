@@ -10,33 +10,33 @@ use crate::config::checks::watching::{self, Schedule};
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::reader::{self, Reader};
 
-/// What the daemon needs to know about itself.
+/// The settings of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Where operators connect.
     pub listen: Vec<SocketAddr>,
-    /// Made on first start.
+    /// Created on the first start.
     pub host_key: PathBuf,
     pub store: PathBuf,
-    /// Where files that steps fetch from hosts are kept.
+    /// The folder for files that steps fetch from hosts.
     pub downloads: PathBuf,
-    /// Vars may come from commands on this machine, and steps may be done on it.
+    /// Whether vars may come from commands on this machine, and steps may run on it.
     pub allow_local: bool,
-    /// What decrypts age files.
+    /// The identity that decrypts age files.
     pub age_identity: Option<PathBuf>,
-    /// `facts` asks anew for what is older.
+    /// `facts` gathers older facts again.
     pub facts_max_age: Duration,
     /// How long a script in `hosts/` may take.
     pub inventory_timeout: Duration,
-    /// Such a script is asked anew before a command that plans, when it was asked longer ago.
+    /// A command that plans runs a script again if its last run is longer ago than this.
     pub inventory_max_age: Duration,
     pub fleet: FleetSettings,
-    /// How checks are looked at again and again.
+    /// The schedule of checks.
     pub schedule: Schedule,
 }
 
 impl Settings {
-    /// True when something differs that takes effect at the next start only.
+    /// True when a changed setting takes effect only at the next start.
     pub fn takes_a_restart(&self, other: &Settings) -> bool {
         let read_now = Settings {
             allow_local: self.allow_local,
@@ -51,7 +51,7 @@ impl Settings {
     }
 }
 
-/// How the hosts are reached.
+/// The settings of connections to hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetSettings {
     pub login: String,
@@ -62,11 +62,11 @@ pub struct FleetSettings {
     pub agent: Option<PathBuf>,
     /// OpenSSH format; `host accept` writes here.
     pub known_hosts: PathBuf,
-    /// Hosts that are worked on at the same time, at most.
+    /// The most hosts that are worked on at the same time.
     pub parallel: usize,
-    /// For the connection, the key exchange and the login together.
+    /// The limit of the connection, the key exchange and the login together.
     pub connect_timeout: Duration,
-    /// Between two questions to an idle connection; never zero.
+    /// The keepalive interval of an idle connection; never zero.
     pub keepalive: Duration,
 }
 
@@ -103,7 +103,7 @@ impl Default for FleetSettings {
     }
 }
 
-/// Reads `rollcall.toml`. Relative paths begin at `root`.
+/// Reads `rollcall.toml`. Relative paths start at `root`.
 pub fn read(doc: Doc<'_>, root: &Path) -> Settings {
     let (doc, table) = reader::parse(doc);
     let mut file = Reader::new(doc, doc.path, &table, None);
@@ -125,7 +125,7 @@ pub fn read(doc: Doc<'_>, root: &Path) -> Settings {
         fleet: fleet.unwrap_or_default(),
         schedule: file.table("schedule", "`schedule`").map(watching::read_schedule).unwrap_or_default(),
     };
-    // Read where more is known: see `notify.rs`.
+    // Read elsewhere, where groups and checks are known: see `notify.rs`.
     file.value("notify");
     file.finish();
     settings

@@ -1,5 +1,5 @@
-//! Where values come from that do not stand in the configuration itself: files, the environment, commands,
-//! systemd's credentials, age. All of it is read while the configuration is loaded.
+//! Sources of values that are not in the configuration itself: files, the environment, commands,
+//! systemd's credentials, age. All of them are read while the configuration is loaded.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -18,27 +18,27 @@ use crate::local::process::{self, Failed, Limits};
 /// Largest value that is read, in bytes.
 pub const VALUE_LIMIT_BYTES: u64 = 64 * 1024;
 
-/// How long a command may take: whoever reloads waits for it.
+/// The time limit of a command: a reload waits for it.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The credential that decrypts age files where `age_identity` is not written.
+/// The credential that decrypts age files if `age_identity` is not set.
 const AGE_CREDENTIAL: &str = "age";
 
 fn trouble<T>(why: impl Into<String>, hint: &str) -> Result<T, Trouble> {
     Err(Trouble { why: why.into(), hint: Some(hint.into()) })
 }
 
-/// The machine that rollcall runs on.
+/// The daemon's machine.
 pub struct Machine {
     root: PathBuf,
     allow_local: bool,
     age_identity: Option<PathBuf>,
-    /// Its text, once it was needed.
+    /// Its text, after the first use.
     identity: OnceCell<Text>,
 }
 
 impl Machine {
-    /// As the settings of the configuration at `root` say.
+    /// With the settings of the configuration at `root`.
     pub fn new(root: &Path, settings: &Settings) -> Machine {
         Machine {
             root: root.to_path_buf(),
@@ -168,7 +168,7 @@ fn file(path: &Path) -> Result<Text, String> {
 
 fn bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let failed = |error: std::io::Error| reason(&error);
-    // Opening a pipe would wait for somebody to write into it.
+    // Opening a pipe would wait for a writer.
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
         return Err("is no regular file".into());
     }

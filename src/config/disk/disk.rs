@@ -1,4 +1,4 @@
-//! Reads the files of a configuration directory. What they mean is somebody else's business.
+//! Reads the files of a configuration directory. Other modules parse them.
 
 use std::fs;
 use std::io::{self, Read};
@@ -15,20 +15,20 @@ use crate::config::text::texts::Texts;
 /// Largest configuration file that is read, in bytes: more is not configuration.
 const FILE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Somebody may run it.
+/// The permission bits to execute a file.
 const EXECUTABLE: u32 = 0o111;
 
-/// What a configuration directory holds.
+/// The content of a configuration directory.
 #[derive(Default)]
 pub struct Found {
     pub texts: Texts,
     /// Programs in `hosts/`.
     pub scripts: Vec<String>,
-    /// What could not be read.
+    /// The files that could not be read.
     pub wrong: Vec<Diagnostic>,
 }
 
-/// Reads everything that is there, and says what could not be read.
+/// Reads every file, and reports those that could not be read.
 pub fn read(root: &Path) -> Found {
     let mut read = Reading { root, texts: Texts::new(), wrong: Vec::new() };
     if !root.is_dir() {
@@ -45,7 +45,7 @@ pub fn read(root: &Path) -> Found {
         read.folder(folder);
     }
     for program in read.programs(facts::FOLDER) {
-        // What it says is for the hosts' eyes.
+        // Only its name is needed here: hosts run it.
         read.texts.insert(program, Arc::from(""));
     }
     let scripts = read.scripts();
@@ -59,8 +59,8 @@ struct Reading<'p> {
 }
 
 impl Reading<'_> {
-    /// Every `*.toml` of a folder. One that is missing is empty: whether that is wrong is decided
-    /// where the files are understood.
+    /// Every `*.toml` of a folder. A missing folder is empty: the parser decides whether that is a
+    /// mistake.
     fn folder(&mut self, folder: &str) {
         for name in self.names(folder) {
             self.entry(folder, &name);
@@ -86,7 +86,7 @@ impl Reading<'_> {
         names
     }
 
-    /// Hidden files are what editors leave behind.
+    /// Hidden files are leftovers of editors.
     fn entry(&mut self, folder: &str, name: &str) {
         if name.ends_with(".toml") && !name.starts_with('.') {
             self.file(&format!("{folder}/{name}"));
@@ -110,7 +110,7 @@ impl Reading<'_> {
         scripts
     }
 
-    /// Every program of a folder. A script that nobody may run was meant to be one.
+    /// Every program of a folder. A script that is not executable is reported: it was meant to be one.
     fn programs(&mut self, folder: &str) -> Vec<String> {
         let mut programs = Vec::new();
         for name in self.names(folder) {

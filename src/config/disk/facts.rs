@@ -1,4 +1,4 @@
-//! `files/facts/`: programs that say something about the host on which they run, each named after its fact.
+//! `files/facts/`: programs that print a fact of the host on which they run, each named after its fact.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::domain::base::name::{count, is_identifier};
 use crate::domain::task::facts::CUSTOM_LIMIT;
 use crate::domain::task::task::Source;
 
-/// Where they are.
+/// Their folder.
 pub const FOLDER: &str = "files/facts";
 
 /// The custom facts by name. Only the names of the files are read here.

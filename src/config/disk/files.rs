@@ -1,4 +1,4 @@
-//! `files/`: what gets uploaded. Nothing outside of it can be named, by `..` or by a link.
+//! `files/`: files to upload. No file outside of it can be named, by `..` or by a link.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -20,10 +20,10 @@ pub const TEXT_LIMIT_BYTES: u64 = 1024 * 1024;
 /// Bytes read at a time while a file is hashed.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Most names that are looked at for the nearest one, when a file does not exist.
+/// Most names that are searched for the nearest one, when a file does not exist.
 const NAMES_LIMIT: usize = 10_000;
 
-/// Most files of a tree: each is looked at on each host.
+/// Most files of a tree: each is inspected on each host.
 const TREE_LIMIT: usize = 2_000;
 
 /// The files below `files/` of a configuration directory.
@@ -36,7 +36,7 @@ impl FilesDir {
         FilesDir(root.join("files"))
     }
 
-    /// Where the file really is, links resolved. The error names `files/PATH`, and the nearest file
+    /// The real path of a file, with links resolved. The error names `files/PATH`, and the nearest file
     /// that exists.
     pub fn resolve(&self, path: &str) -> Result<PathBuf, String> {
         check_path(path)?;
@@ -52,7 +52,7 @@ impl FilesDir {
         Ok(real)
     }
 
-    /// Where the directory really is.
+    /// The real path of a directory.
     fn directory(&self, path: &str) -> Result<PathBuf, String> {
         check_path(path)?;
         let named = |error: io::Error| format!("files/{path}: {}", reason(&error));
@@ -77,7 +77,7 @@ impl FilesDir {
         format!("files/{path}: does not exist{guess}")
     }
 
-    /// Names of what there is, at most [`NAMES_LIMIT`].
+    /// Names of existing files, at most [`NAMES_LIMIT`].
     fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         let mut folders = vec![self.0.clone()];

@@ -1,4 +1,4 @@
-//! Reading the directory.
+//! Reads the configuration directory.
 
 pub mod disk;
 pub mod facts;

@@ -1,4 +1,4 @@
-//! The `balancer` table of a group: read as it is written, and resolved once all hosts are known.
+//! The `balancer` table of a group: first read, and resolved once all hosts are known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -26,11 +26,11 @@ const DRIVERS: [(&str, Kind); 4] =
 
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How a host is written in balancers that have names for their servers.
+/// The default name of a host in balancers whose servers have names.
 const DEFAULT_SERVER: &str = "{{ host.short }}";
 
-/// A balancer before its selector and templates are looked at. What was wrong is absent, so that the
-/// rest of it can still be looked at.
+/// A balancer before its selector and templates are resolved. A wrong value is absent, so that the
+/// rest of it can still be checked.
 pub struct RawBalancer {
     pub span: Range<usize>,
     kind: Option<Kind>,
@@ -58,7 +58,7 @@ pub fn read(group: &mut Reader<'_>, name: &str) -> Option<RawBalancer> {
         enable_timeout: ENABLE_TIMEOUT,
         min_in_service: None,
     };
-    // Which keys there are depends on the driver: without one, complaints would be guesses.
+    // The keys depend on the driver: without one, complaints would be guesses.
     let Some(kind) = raw.kind else { return Some(raw) };
     raw.min_in_service = read_floor(&mut table);
     if kind != Kind::File {
@@ -106,7 +106,7 @@ fn read_floor(table: &mut Reader<'_>) -> Option<Floor> {
     floor
 }
 
-/// Finds the balancer's hosts, and proves that each host of the group can be written there.
+/// Finds the balancer's hosts, and checks that each host of the group has a valid name there.
 /// `within` is the file's part of the inventory, `group` the qualified name.
 pub fn resolve(doc: Doc<'_>, raw: &RawBalancer, within: &Inventory, group: &str) -> Option<Balancer> {
     let kind = raw.kind?;
@@ -147,8 +147,8 @@ fn members_of<'a>(within: &'a Inventory, group: &str) -> impl Iterator<Item = &'
     within.hosts.iter().filter(move |host| members.contains(&host.name))
 }
 
-/// How each host of the group is written. Two hosts written alike would be drained together, unless
-/// what is written is a path on each of them.
+/// The name of each host of the group. Two hosts with one name would be drained together, unless
+/// the name is a path on each of them.
 fn check_servers(
     doc: Doc<'_>,
     kind: Kind,

@@ -1,4 +1,4 @@
-//! What each driver of a balancer is told.
+//! The settings of each balancer driver.
 
 use serde_json::{Value, json};
 use toml::Spanned;
@@ -18,14 +18,14 @@ const DEFAULT_RELOAD: &str = "nginx -s reload -c {{ config }}";
 const DEFAULT_WORKERS: &str =
     r#"ps -e -o pid= -o ppid= -o args= | awk '$3 == "nginx:" && $4 == "worker" { print $1 "/" $2 }'"#;
 
-/// Longest path of a socket that the system takes, in bytes.
+/// Longest path of a socket that the system allows, in bytes.
 const SOCKET_PATH_BYTES: usize = 107;
 
-/// HAProxy alone can end the requests of one server: nginx's old workers hold those of all.
+/// Only HAProxy can end the requests of one server: nginx's old workers have those of all servers.
 const DRAIN_TIMEOUTS: [(&str, OnDrainTimeout); 3] =
     [("continue", OnDrainTimeout::Continue), ("fail", OnDrainTimeout::Fail), ("kill", OnDrainTimeout::Kill)];
 
-/// Which driver.
+/// The drivers.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
     Nginx,
@@ -35,7 +35,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What can be done about requests that outlast the drain.
+    /// The allowed actions for requests that outlast the drain.
     pub fn drain_timeouts(self) -> &'static [(&'static str, OnDrainTimeout)] {
         match self {
             Kind::Haproxy => &DRAIN_TIMEOUTS,
@@ -43,12 +43,12 @@ impl Kind {
         }
     }
 
-    /// The key that says how a host is written.
+    /// The key with the name of a host.
     pub fn server_key(self) -> &'static str {
         if self == Kind::File { "path" } else { "server" }
     }
 
-    /// Why a host cannot be written so.
+    /// Why a text cannot be the name of a host.
     pub fn check_server(self, text: &str) -> Result<(), String> {
         match self {
             Kind::Haproxy => check_name(text),
@@ -58,7 +58,7 @@ impl Kind {
     }
 }
 
-/// The names that HAProxy takes: anything else would be read as another command.
+/// The names that HAProxy accepts: other characters would be read as another command.
 fn check_name(name: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
     match !name.is_empty() && name.chars().all(plain) {
@@ -156,7 +156,7 @@ fn read_commands(table: &mut Reader<'_>) -> Option<Commands> {
     Some(Commands { drain: drain?, enable: enable?, status: status?, sudo })
 }
 
-/// A template that is rendered for each host when it is run; rehearsed here.
+/// A template that is rendered for each host when it is run; checked here with sample values.
 fn driver_command(table: &mut Reader<'_>, key: &'static str) -> Option<String> {
     let text = table.required(key)?;
     let host = json!({ "name": "web1.example.com", "short": "web1" });

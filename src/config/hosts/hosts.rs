@@ -1,4 +1,4 @@
-//! `hosts/NAME.toml` as it is written: groups with their settings, before anything is resolved.
+//! `hosts/NAME.toml` as written: groups with their settings, before names are resolved.
 //! A superset of Ansible's TOML inventory.
 
 use std::ops::Range;
@@ -32,19 +32,19 @@ pub struct RawGroup {
     pub children: Vec<Spanned<String>>,
     pub layer: Layer,
     pub checks: Vec<Spanned<String>>,
-    /// Tag, and the hosts that carry it.
+    /// Tags, with their hosts.
     pub tags: Vec<(Spanned<String>, Vec<Spanned<String>>)>,
     pub balancer: Option<RawBalancer>,
 }
 
-/// A host where a group names it, with what is written next to it.
+/// A host in the list of a group, with its own settings there.
 pub struct RawHost {
     pub written: String,
     pub span: Range<usize>,
     pub layer: Layer,
 }
 
-/// What hosts inherit from group to group; the nearest to the host wins.
+/// Settings that hosts inherit from group to group; the one nearest to the host wins.
 #[derive(Clone, Default)]
 pub struct Layer {
     pub vars: Values,
@@ -63,7 +63,7 @@ pub struct Via {
 }
 
 impl Layer {
-    /// Puts `nearer` on top: what it says replaces what was said before.
+    /// Puts `nearer` on top: its settings replace those of `self`.
     pub fn cover(&mut self, nearer: &Layer) {
         self.vars.cover(&nearer.vars);
         replace(&mut self.address, &nearer.address);
@@ -138,7 +138,7 @@ fn group_layer(reader: &mut Reader<'_>) -> Layer {
     let mut layer = Layer::default();
     let secrets = reader.string("secrets").map(|path| vars::read_age(doc, &path)).unwrap_or_default();
     if let Some(mut table) = reader.table("vars", "`vars`") {
-        // Ansible writes connection settings of a group among its vars.
+        // Ansible has connection settings of a group among its vars.
         layer.port = table.port("ansible_port");
         layer.login = table.word("ansible_user");
         layer.vars = vars::read(doc, table.rest());
@@ -176,7 +176,7 @@ fn read_hosts(reader: &mut Reader<'_>) -> Vec<RawHost> {
     hosts
 }
 
-/// The machine of rollcall itself has a name that no host can have.
+/// The name of the daemon's machine is reserved.
 fn check_host_name(name: &str) -> Result<(), String> {
     match name == Endpoint::HERE {
         true => Err("steps call the machine of rollcall itself so".into()),

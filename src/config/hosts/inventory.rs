@@ -1,4 +1,4 @@
-//! The files of `hosts/` put together: groups with all their hosts, hosts with all they inherit.
+//! Combines the files of `hosts/`: groups with all their hosts, hosts with all inherited settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,21 +16,21 @@ use crate::domain::inventory::inventory::{Endpoint, Group, Host, Inventory};
 /// How many host names the message about an ambiguous one lists.
 const CANDIDATES_SHOWN: usize = 5;
 
-/// One file with what its hosts look up. All keys are hosts as written.
+/// One file with lookup tables for its hosts. All keys are hosts as written.
 struct FileView<'f> {
     file: &'f HostFile<'f>,
     tree: Tree,
     /// In order, each once.
     hosts: Vec<&'f str>,
-    /// Where each host is named.
+    /// The lists that name each host.
     own: BTreeMap<&'f str, Vec<&'f RawHost>>,
     tags: BTreeMap<String, BTreeSet<String>>,
     /// Groups that contain a host, parents first.
     inside: BTreeMap<String, Vec<&'f RawGroup>>,
 }
 
-/// Puts all files together. `check_sets` are the names that `checks` may use; where not every file
-/// could be read (`complete`), names that only such a file may know are not complained about.
+/// Combines all files. `check_sets` are the names that `checks` may use; if a file
+/// could not be read (`complete` is false), names that it may define are not reported.
 pub fn resolve(
     files: &[HostFile<'_>],
     fleet: &FleetSettings,
@@ -75,7 +75,7 @@ fn view<'f>(file: &'f HostFile<'f>) -> FileView<'f> {
         places.push(host);
     }
     let mut by_depth: Vec<usize> = (0..file.groups.len()).collect();
-    // Of groups that are equally deep the one written later wins: the sort keeps their order.
+    // Of equally deep groups the later one in the file wins: the sort keeps their order.
     by_depth.sort_by_key(|at| tree.depth[*at]);
     let mut inside = BTreeMap::<String, Vec<&RawGroup>>::new();
     for at in by_depth {
@@ -113,7 +113,7 @@ fn read_tags(
                 file.doc.wrong(set.span(), why);
                 Vec::new()
             });
-            // One mistake for each set: each that is reported is compared with all known names.
+            // At most one mistake for each set: each reported name is compared with all known names.
             for written in names.iter().map_while(|name| member(file, group, &by_name, name, set)) {
                 tags.entry(written.into()).or_default().insert(tag.get_ref().clone());
             }
@@ -121,7 +121,7 @@ fn read_tags(
     }
 }
 
-/// The member of a group that is written `name`, in full or without its domain.
+/// The member of a group with the name `name`, in full or without its domain.
 fn member<'m>(
     file: &HostFile<'_>,
     group: &RawGroup,
@@ -157,7 +157,7 @@ fn qualified(file: &HostFile<'_>, group: &RawGroup) -> String {
     format!("{}.{}", file.name, group.name.get_ref())
 }
 
-/// One host with all it inherits; its jump host is found later, when all hosts are known.
+/// One host with all inherited settings; its jump host is resolved later, when all hosts are known.
 fn host<'f>(
     view: &FileView<'f>,
     written: &str,
@@ -208,7 +208,7 @@ fn report_unknown_sets(file: &HostFile<'_>, check_sets: &BTreeSet<String>) {
     }
 }
 
-/// A host may be written like the unique name of another one (`prod.web1`).
+/// The written name of a host may equal the unique name of another one (`prod.web1`).
 fn report_same_names(views: &[FileView<'_>], inventory: &Inventory) {
     let mut seen: BTreeMap<&HostName, &Host> = BTreeMap::new();
     for host in &inventory.hosts {

@@ -1,18 +1,18 @@
-//! What a script in `hosts/` prints (Ansible's `--list`), put as the TOML file that says the same: one reader
-//! for both, and every message points to a line of it.
+//! Converts the output of a script in `hosts/` (Ansible's `--list`) to an equivalent TOML file: one reader
+//! serves both, and every message points to a line of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use toml::{Table, Value as Toml};
 
-/// What `all` may say here: for every host of the file. Its children are all groups, said or not.
+/// The keys of `all` here, for every host of the file. Its children are all groups, listed or not.
 const OF_ALL: [&str; 5] = ["vars", "login", "port", "via", "checks"];
 
-/// The group of hosts that are in no other.
+/// The group of hosts that are in no other group.
 const UNGROUPED: &str = "ungrouped";
 
-/// A host and what a group says of it.
+/// A host with its vars in a group.
 type Named = (String, Map<String, Value>);
 
 /// The text of that file.
@@ -41,7 +41,7 @@ pub fn to_toml(text: &str) -> Result<String, String> {
     for (name, mut group) in groups {
         let mut hosts = hosts_of(&name, group.remove("hosts"))?;
         for (host, own) in &mut hosts {
-            // What is said of a host for all groups stands where it is named first.
+            // The vars of a host that hold for all groups are written where it is named first.
             if let Some(more) = vars.remove(host) {
                 let mut more = object(&format!("_meta.hostvars.{host}"), more)?;
                 more.append(own);
@@ -146,7 +146,7 @@ fn put_hosts(table: &mut Table, hosts: Vec<Named>) -> Result<(), String> {
 
 fn put(table: &mut Table, key: &str, value: &Value) -> Result<(), String> {
     let value = value_of(value).map_err(|why| format!("`{key}`: {why}"))?;
-    // An empty `all` says nothing.
+    // An empty `all` is left out.
     let says = |value: &Toml| key != "all" || !value.as_table().is_some_and(Table::is_empty);
     if let Some(value) = value.filter(says) {
         table.insert(key.into(), value);
@@ -154,7 +154,7 @@ fn put(table: &mut Table, key: &str, value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// `None` for what TOML cannot say: null, and a list that holds one.
+/// `None` for values that TOML does not have: null, and a list with null.
 fn value_of(value: &Value) -> Result<Option<Toml>, String> {
     Ok(Some(match value {
         Value::Null => return Ok(None),

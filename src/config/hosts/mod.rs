@@ -1,4 +1,4 @@
-//! `hosts/*.toml`, and scripts in their place.
+//! `hosts/*.toml`, and scripts that replace such files.
 
 pub mod balancer;
 pub mod drivers;

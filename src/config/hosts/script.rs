@@ -1,5 +1,5 @@
-//! Runs a program of the configuration directory for what it prints: as the daemon's user, with next to no
-//! environment, and never longer or more than is allowed.
+//! Runs a program of the configuration directory for its output: as the daemon's user, with almost no
+//! environment, and with limits of time and output.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use crate::local::process::{self, Failed, Limits, Ran};
 
-/// Most that a program may print, in bytes: more is no inventory.
+/// Most output of a program, in bytes: more is no inventory.
 const OUTPUT_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Others than the owner may write it.
+/// The permission bits that let others than the owner write it.
 const WRITABLE: u32 = 0o022;
 
-/// Says why a program must not be run: whoever can write it would act as the daemon.
+/// Why a program must not be run: another user who can write it would act as the daemon.
 pub fn check_safe(file: &Path) -> Result<(), String> {
     let about = fs::metadata(file).map_err(|error| error.to_string())?;
     match about.permissions().mode() & WRITABLE {
@@ -25,7 +25,7 @@ pub fn check_safe(file: &Path) -> Result<(), String> {
 
 /// The output of `path --list`, a program below `root`.
 pub fn list(root: &Path, path: &str, limit: Duration) -> Result<String, String> {
-    // The program is named from the root: it runs there, wherever rollcall was started.
+    // The program is named relative to the root and runs there, independent of the daemon's own directory.
     let root = root.canonicalize().map_err(|error| error.to_string())?;
     check_safe(&root.join(path))?;
     let mut program = process::command(root.join(path));

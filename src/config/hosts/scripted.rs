@@ -1,5 +1,5 @@
-//! Scripts in `hosts/`: groups that are asked for. What a script said last, and was good, is kept beside the
-//! store, so that neither a restart nor a script that fails loses it.
+//! Scripts in `hosts/`: groups that a program prints. The last valid output of a script is kept beside the
+//! store, so that neither a restart nor a failing script loses it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -15,23 +15,23 @@ use super::{hosts, listing, script, tree};
 use crate::config::text::diagnostic::{Diagnostic, Doc, Sink, unreadable};
 use crate::config::text::origin::Nowhere;
 
-/// What a script's output is called in messages: `hosts/cloud.py --list`.
+/// The name of a script's output in messages: `hosts/cloud.py --list`.
 pub const OUTPUT: &str = " --list";
 
-/// Most scripts: they are asked at the same time.
+/// Most scripts: they run at the same time.
 pub const SCRIPTS_LIMIT: usize = 16;
 
-/// A group that a script says.
+/// A group that a script prints.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scripted {
     pub group: String,
     /// Below the configuration directory: `hosts/cloud.py`.
     pub path: String,
-    /// When it said what is in force.
+    /// When it printed the present output.
     pub at: Timestamp,
-    /// When it was asked last: the end of that.
+    /// When its last run ended.
     pub tried: Timestamp,
-    /// What is wrong with it since then.
+    /// The failure since then, if any.
     pub trouble: Option<String>,
 }
 
@@ -40,19 +40,19 @@ impl Scripted {
         Scripted { group: group_of(path).into(), path: path.into(), at, tried, trouble }
     }
 
-    /// True when it was asked too long before `now`; one that was asked after that is not asked again.
+    /// True when its last run ended too long before `now`; a script that ran after that does not run again.
     pub fn is_due(&self, now: Timestamp, max_age: Duration) -> bool {
         Duration::try_from(now.duration_since(self.tried)).is_ok_and(|age| age >= max_age)
     }
 }
 
-/// The group that a script makes: `cloud` for `hosts/cloud.py`.
+/// The group of a script: `cloud` for `hosts/cloud.py`.
 pub fn group_of(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.rsplit_once('.').map_or(name, |(group, _)| group)
 }
 
-/// Asks scripts at the same time; what each says as TOML, or what is wrong with it. Blocks for `limit`.
+/// Runs scripts at the same time; returns the output of each as TOML, or its mistakes. Blocks for up to `limit`.
 pub fn ask_all(root: &Path, paths: &[String], limit: Duration) -> Vec<Result<Arc<str>, Vec<Diagnostic>>> {
     std::thread::scope(|scope| {
         let asked: Vec<_> = paths.iter().map(|path| scope.spawn(move || ask(root, path, limit))).collect();
@@ -75,7 +75,7 @@ fn ask(root: &Path, path: &str, limit: Duration) -> Result<Arc<str>, Vec<Diagnos
     }
 }
 
-/// What is wrong with what a script says, taken by itself.
+/// The mistakes in a script's output alone.
 fn mistakes(path: &str, text: &Arc<str>) -> Option<Vec<Diagnostic>> {
     let sink = Sink::default();
     let output = format!("{path}{OUTPUT}");
@@ -86,7 +86,7 @@ fn mistakes(path: &str, text: &Arc<str>) -> Option<Vec<Diagnostic>> {
     Some(sink.into_diagnostics()?.iter().cloned().collect())
 }
 
-/// What is wrong, in one line.
+/// The mistakes in one line.
 pub fn in_short<'d>(found: impl IntoIterator<Item = &'d Diagnostic>) -> String {
     found.into_iter().next().map_or_else(String::new, |one| match one.message.contains("its script failed") {
         true => one.message.clone(),
@@ -94,7 +94,7 @@ pub fn in_short<'d>(found: impl IntoIterator<Item = &'d Diagnostic>) -> String {
     })
 }
 
-/// What a script said last that was good.
+/// The last valid output of a script.
 #[derive(Serialize, Deserialize)]
 pub struct Kept {
     pub at: Timestamp,
@@ -106,13 +106,13 @@ fn place(store: &Path, path: &str) -> PathBuf {
     folder.join(format!("{}.json", group_of(path)))
 }
 
-/// Reads it; `None` where there is none that can be used.
+/// Reads it; `None` if there is none that can be used.
 pub fn kept(store: &Path, path: &str) -> Option<Kept> {
     let kept: Kept = serde_json::from_slice(&fs::read(place(store, path)).ok()?).ok()?;
     mistakes(path, &kept.text).is_none().then_some(kept)
 }
 
-/// Writes it, whole or not at all. Vars may be nobody else's to read.
+/// Writes it atomically. The vars may be secret, so other users cannot read the file.
 pub fn keep(store: &Path, path: &str, kept: &Kept) -> Result<(), String> {
     let place = place(store, path);
     let write = || -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! The groups of one file: who contains whom, how deep, and with which hosts.
+//! The groups of one file: parents and children, depths, and hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use super::hosts::HostFile;
 pub struct Tree {
     /// Distance from the group that has no parent; settings of deeper groups win.
     pub depth: Vec<usize>,
-    /// Names of hosts as written, with those of child groups, each once.
+    /// Names of hosts as written, including those of child groups, each once.
     pub members: Vec<Vec<String>>,
 }
 
-/// Works out the tree of a file. Unknown children and cycles are reported and left out.
+/// Builds the tree of a file. Unknown children and cycles are reported and left out.
 pub fn tree(file: &HostFile<'_>) -> Tree {
     let children = children(file);
     let order = children_first(file, &children);
@@ -47,12 +47,12 @@ fn children(file: &HostFile<'_>) -> Vec<Vec<usize>> {
     file.groups.iter().map(|group| group.children.iter().filter_map(find).collect()).collect()
 }
 
-/// All groups, each behind its children. A child that leads back to its parent is reported.
+/// All groups, each after its children. A child that leads back to its parent is reported.
 fn children_first(file: &HostFile<'_>, children: &[Vec<usize>]) -> Vec<usize> {
     let mut order = Vec::new();
     let mut done = vec![false; children.len()];
     for start in 0..children.len() {
-        // The way from `start` to where we are; with each group, which child of it comes next.
+        // The path from `start` to the present group; with each group, the index of its next child.
         let mut path = if done[start] { vec![] } else { vec![(start, 0)] };
         while let Some((at, next)) = path.pop() {
             let Some(&child) = children[at].get(next) else {

@@ -1,4 +1,4 @@
-//! Jump hosts: finds the host that each `via` names, and puts the chains together.
+//! Jump hosts: finds the host that each `via` names, and builds the chains.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::domain::inventory::selector::select;
 /// Most jump hosts in front of one host: each adds a connection inside a connection.
 const HOPS_LIMIT: usize = 8;
 
-/// What a host says about its jump host, with the place where it is written.
+/// The jump host of a host, with the position where it is written.
 pub struct Via<'t> {
     pub doc: Doc<'t>,
     pub name: Spanned<String>,
@@ -21,14 +21,14 @@ pub struct Via<'t> {
 }
 
 impl Via<'_> {
-    /// Where a file could not be read, the host may well be in it.
+    /// Not reported if a file could not be read: the host may be in it.
     pub fn quiet_unless(mut self, complete: bool) -> Self {
         self.doc.quiet |= !complete;
         self
     }
 }
 
-/// Sets `endpoint.via` of all hosts; `vias` are theirs, in the same order.
+/// Sets `endpoint.via` of all hosts; `vias` has the same order.
 pub fn resolve(inventory: &mut Inventory, vias: &[Option<Via<'_>>]) {
     let index: BTreeMap<HostName, usize> =
         inventory.hosts.iter().enumerate().map(|(at, host)| (host.name.clone(), at)).collect();
@@ -37,10 +37,10 @@ pub fn resolve(inventory: &mut Inventory, vias: &[Option<Via<'_>>]) {
     for (at, via) in vias.iter().enumerate() {
         let found = via.as_ref().and_then(|via| {
             let find = || jump_host(inventory, via).and_then(|name| index.get(&name).copied());
-            // Thousands of hosts may name the same one: it is looked up once for each place.
+            // Thousands of hosts may name the same one: it is resolved once for each position.
             *known.entry((via.doc.path, via.name.span().start)).or_insert_with(find)
         });
-        // A jump host that stands in the group it serves is reached without itself.
+        // A jump host in the group that it serves is reached directly.
         let own = via.as_ref().is_some_and(|via| via.own);
         jumps.push(found.filter(|jump| own || *jump != at));
     }
@@ -69,8 +69,8 @@ fn jump_host(inventory: &Inventory, via: &Via<'_>) -> Option<HostName> {
     }
 }
 
-/// The jump hosts in front of a host, the nearest first. The error is the chain that comes back to
-/// where it was, or is too long.
+/// The jump hosts in front of a host, the nearest first. The error is a chain that is a cycle,
+/// or is too long.
 fn chain(jumps: &[Option<usize>], start: usize) -> Result<Vec<usize>, Vec<usize>> {
     let mut hops = Vec::new();
     let mut at = start;
@@ -93,7 +93,7 @@ fn endpoint(inventory: &Inventory, hops: &[usize]) -> Option<Box<Endpoint>> {
 fn report(inventory: &Inventory, via: &Via<'_>, start: usize, hops: Vec<usize>) {
     let name = |at: &usize| inventory.hosts[*at].name.as_str();
     if hops.last() == Some(&start) {
-        // Every host of the cycle comes along here; it is told once.
+        // Every host of the cycle gets here; it is reported once.
         if hops.iter().any(|hop| *hop < start) {
             return;
         }
@@ -104,5 +104,5 @@ fn report(inventory: &Inventory, via: &Via<'_>, start: usize, hops: Vec<usize>) 
         let message = format!("more than {} in front of {}", count(HOPS_LIMIT, "jump host"), name(&start));
         via.doc.wrong(via.name.span(), message);
     }
-    // Otherwise the chain runs into somebody else's cycle, which is reported there.
+    // Otherwise the chain leads into the cycle of other hosts, which is reported for those.
 }

@@ -12,10 +12,10 @@ use crate::domain::base::name::is_identifier;
 use crate::domain::value::secret::{Secret, SecretVars};
 use crate::domain::value::template::Vars;
 
-/// Keys that make a table the description of a var. A table without any of them is a value itself.
-/// Names that templates give a meaning of their own.
+/// Names with a fixed meaning in templates.
 pub const RESERVED_VARS: [&str; 3] = ["host", "previous", "facts"];
 
+/// Keys that make a table the description of a var. A table without any of them is a value itself.
 const KEYS: [&str; 7] =
     ["from_file", "from_env", "from_command", "from_credential", "from_age", "value", "secret"];
 
