@@ -1,4 +1,4 @@
-//! The disk, the scripts in `hosts/`, and what they said last, put together.
+//! Combines the files on disk, the scripts in `hosts/`, and their last valid output.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use crate::config::text::diagnostic::{Diagnostics, Doc, Sink};
 use crate::config::text::origin::Nowhere;
 use crate::config::text::texts::Texts;
 
-/// Reads the configuration directory `root`. Blocks on the disk, and on the scripts in `hosts/`: each has to
-/// answer well.
+/// Reads the configuration directory `root`. Blocks on the disk, and on the scripts in `hosts/`: each of them must
+/// succeed.
 pub fn load(root: &Path) -> Result<Config, Diagnostics> {
     load_with(root, None)
 }
 
-/// The same for a rollcall that stays: where a script does not answer well, what it said last is used, and
-/// [`Config::scripted`] says so.
+/// As above, for a daemon: the last valid output replaces that of a script that fails, and
+/// [`Config::scripted`] reports the failure.
 pub fn load_kept(root: &Path, now: Timestamp) -> Result<Config, Diagnostics> {
     load_with(root, Some(now))
 }
 
-/// Reads everything. With a time: what scripts said last stands in for what they do not say, and what they
-/// say is kept.
+/// Reads everything. With a time, the last valid output replaces that of scripts that fail, and new valid
+/// output is kept.
 fn load_with(root: &Path, now: Option<Timestamp>) -> Result<Config, Diagnostics> {
     let disk::Found { mut texts, scripts, mut wrong } = disk::read(root);
     let settings = early_settings(root, &texts);
@@ -48,7 +48,7 @@ fn load_with(root: &Path, now: Option<Timestamp>) -> Result<Config, Diagnostics>
         }
     }
     let sink = Sink::default();
-    // Where a file could not be read, that there are none of its kind would be an echo.
+    // If a file could not be read, a message that none of its kind exists would be misleading.
     let complete = wrong.is_empty();
     sink.extend(wrong);
     let mut config = match on_disk(root, Arc::new(texts.clone()), sink, complete) {
@@ -61,12 +61,12 @@ fn load_with(root: &Path, now: Option<Timestamp>) -> Result<Config, Diagnostics>
     Ok(config)
 }
 
-/// Understands files whose values may come from this machine.
+/// Parses files whose values may come from this machine.
 fn on_disk(root: &Path, texts: Arc<Texts>, sink: Sink, complete: bool) -> Result<Config, Diagnostics> {
     understand(root, texts, sink, complete, |settings| Box::new(Machine::new(root, settings)))
 }
 
-/// What scripts say now does not go with the other files; perhaps what they said last does.
+/// Retries with the last valid output of scripts whose present output does not fit the other files.
 fn with_last(root: &Path, mut texts: Texts, mut all: Vec<Scripted>, settings: &Settings) -> Option<Config> {
     let fresh = all.iter_mut().filter(|one| one.trouble.is_none());
     let mut replaced = false;
@@ -84,9 +84,9 @@ fn with_last(root: &Path, mut texts: Texts, mut all: Vec<Scripted>, settings: &S
     Some(Config { scripted: all, ..config })
 }
 
-/// Asks scripts again whose time has come, and reads nothing else anew; `None` when there are none. What does
-/// not answer well, or does not go with the other files, leaves what was in force. `wanted` is when somebody
-/// came who wants to know; `clock` tells when the scripts had answered.
+/// Runs due scripts again, and reads no other file again; `None` when no script is due. Output
+/// that is invalid, or does not fit the other files, leaves the present groups unchanged. `wanted` is the time of
+/// the request; `clock` returns the time when the scripts have ended.
 pub fn refresh(config: &Config, wanted: Timestamp, clock: impl Fn() -> Timestamp) -> Option<Config> {
     let Settings { inventory_timeout, inventory_max_age, .. } = config.settings;
     let is_due = |one: &&Scripted| one.is_due(wanted, inventory_max_age);
@@ -109,7 +109,7 @@ pub fn refresh(config: &Config, wanted: Timestamp, clock: impl Fn() -> Timestamp
     Some(new)
 }
 
-/// Puts what a script says in force, if it goes with the other files.
+/// Activates the output of a script, if it fits the other files.
 fn take(config: &mut Config, path: &str, text: Arc<str>) -> Result<(), String> {
     if config.texts.0.get(&output_of(path)) == Some(&text) {
         return Ok(());
@@ -122,7 +122,7 @@ fn take(config: &mut Config, path: &str, text: Arc<str>) -> Result<(), String> {
     Ok(())
 }
 
-/// Keeps what was said just now.
+/// Keeps the present valid output of scripts.
 fn keep_all(settings: &Settings, texts: &Texts, all: &mut [Scripted]) {
     for one in all.iter_mut().filter(|one| one.trouble.is_none()) {
         let Some(text) = texts.get(&output_of(&one.path)) else { continue };
@@ -135,7 +135,7 @@ fn output_of(path: &str) -> String {
     format!("{path}{OUTPUT}")
 }
 
-/// What is needed before all files are understood; its mistakes are told then.
+/// The settings that are needed before all files are parsed; their mistakes are reported later.
 fn early_settings(root: &Path, texts: &Texts) -> Settings {
     let sink = Sink::default();
     let file = texts.get_key_value("rollcall.toml");

@@ -1,4 +1,4 @@
-//! What a step does, as it is written: one key for each kind.
+//! The body of a step: one key for each kind.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ const SERVICE_STATES: [(&str, ServiceState); 4] = [
     ("reloaded", ServiceState::Reloaded),
 ];
 
-/// Reads the one kind that a step is of.
+/// Reads the body of a step, which must have exactly one kind.
 pub fn read(table: &mut Reader<'_>, known: &Known) -> Option<StepBody> {
     let there: Vec<Kind> =
         Kind::ALL.iter().copied().filter(|kind| table.key_span(kind.key()).is_some()).collect();
@@ -87,7 +87,7 @@ pub fn read(table: &mut Reader<'_>, known: &Known) -> Option<StepBody> {
     if let Some(span) = table.key_span("with").filter(|_| !there.contains(&Kind::Task)) {
         table.doc.wrong(span, "`with` goes with `task` only");
     }
-    // What was not read is known all the same.
+    // Keys that were not read are known, too.
     Kind::keys().into_iter().chain(["with"]).for_each(|key| _ = table.value(key));
     body
 }
@@ -157,7 +157,7 @@ fn read_download(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
     Some(StepBody::Download { from: from?, to: to?.into_inner() })
 }
 
-/// `task = "restart"`, and its parameters: `with = { ... }`.
+/// `task = "restart"`, with its parameters: `with = { ... }`.
 fn read_call(table: &mut Reader<'_>, known: &Known) -> Option<StepBody> {
     let doc = table.doc;
     let name = table.required("task");
@@ -186,7 +186,7 @@ fn texts(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Vec<String
     all.into_iter().map(Spanned::into_inner).collect()
 }
 
-/// A file of `files/`; with `template = true` one whose text is a template, and with a `/` at its end a directory.
+/// A file of `files/`; with `template = true` a template, and with a `/` at its end a directory.
 fn read_source(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<Source> {
     let from = required_text(table, key, known);
     let template = table.key_span("template").is_some() && table.bool("template");
@@ -338,7 +338,7 @@ fn read_service(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
     Some(StepBody::Service { name: name?, state, enabled })
 }
 
-/// `from` names a file of ours, `path` one that is on the host.
+/// `from` names a file of `files/`, `path` one on the host.
 fn read_archived(table: &mut Reader<'_>, known: &Known) -> Option<Source> {
     match (table.key_span("from"), table.key_span("path")) {
         (Some(_), Some(span)) => {
@@ -399,7 +399,7 @@ fn read_wait(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
     path.or(command).or(probe).map(|what| StepBody::WaitFor { what, gone, interval })
 }
 
-/// `reboot = true`, or how to do it where that is not enough.
+/// `reboot = true`, or a table with details.
 fn read_reboot(table: &mut Reader<'_>, known: &Known) -> Option<StepBody> {
     let usual = || ("reboot".to_string(), "cat /proc/sys/kernel/random/boot_id".to_string());
     let doc = table.doc;

@@ -1,4 +1,4 @@
-//! Keys that several kinds of steps have.
+//! Keys of several kinds of steps.
 
 use toml::Spanned;
 

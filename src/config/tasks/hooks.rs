@@ -1,15 +1,15 @@
-//! `[[hooks.before]]` and the like: steps that run once for a whole run, on the machine of rollcall.
+//! `[[hooks.before]]` and the like: steps that run once for a whole run, on the daemon's machine.
 
 use super::steps::{self, Named};
 use crate::config::text::reader::Reader;
 use crate::config::text::templates::Known;
 use crate::domain::task::task::{Hook, Hooks};
 
-/// What steps of hosts have, and hooks have not: they are one for all, and done once.
+/// Keys of steps on hosts that hooks do not have: a hook runs once for all hosts.
 const NOT_OF_HOOKS: [&str; 11] =
     ["when", "loop", "on", "notify", "undo", "register", "retries", "until", "run_once", "throttle", "tags"];
 
-/// Reads all hooks of a task. Their templates know the task's vars and its parameters, and no host.
+/// Reads all hooks of a task. Their templates know the task's vars and its parameters, but no host.
 pub fn read(file: &mut Reader<'_>, known: &Known) -> (Hooks, Named) {
     let Some(mut table) = file.table("hooks", "`hooks`") else { return Default::default() };
     let (mut hooks, mut named) = (Hooks::new(), Named::default());
@@ -21,7 +21,7 @@ pub fn read(file: &mut Reader<'_>, known: &Known) -> (Hooks, Named) {
         if !bodies.is_empty() {
             hooks.insert(hook, bodies.into_iter().map(|written| written.step).collect());
         }
-        // Where they are done has to be allowed, whichever word says so.
+        // Steps on the daemon's machine have to be allowed.
         steps.named.local = key.into_iter().collect();
         named.extend(steps.named);
     }

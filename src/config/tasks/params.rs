@@ -12,7 +12,7 @@ use crate::config::text::vars::RESERVED_VARS;
 use crate::domain::base::name::is_identifier;
 use crate::domain::value::param::{Param, ParamKind};
 
-/// The words for what a parameter is. Whether a choice has anything to choose from is looked at later.
+/// The types of parameters. Whether a choice has choices is checked later.
 const TYPES: [(&str, ParamKind); 4] = [
     ("string", ParamKind::Text),
     ("number", ParamKind::Number),
@@ -58,7 +58,7 @@ fn read_param(name: &str, mut table: Reader<'_>) -> Param {
     }
     table.finish();
     let pattern = pattern.map(Spanned::into_inner);
-    // The pattern was compared with the default above, with a message of its own.
+    // The pattern was already compared with the default, with its own message.
     let param = Param { kind, pattern: None, default: None, secret, description };
     if let Some(default) = default.as_ref().filter(|_| !secret)
         && let Err(why) = param.check(name, default.get_ref())
@@ -91,7 +91,7 @@ fn read_kind(table: &mut Reader<'_>) -> ParamKind {
     }
 }
 
-/// A default is written as it would be typed, or as the number, or true or false, that it is.
+/// A default in the form of the command line, or as a number, or true or false.
 fn read_default(table: &mut Reader<'_>) -> Option<Spanned<String>> {
     let value = table.value("default")?;
     let text = match value.get_ref() {

@@ -1,4 +1,4 @@
-//! The steps of a task: `[[steps]]`, `[[handlers]]`, `[[rollback]]` and what takes a step back.
+//! The steps of a task: `[[steps]]`, `[[handlers]]`, `[[rollback]]` and `undo`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -18,7 +18,7 @@ use crate::domain::task::task::{
 };
 use crate::domain::value::template;
 
-/// Keys that say what a run does with a step, which a call of another task leaves to that one's steps.
+/// Keys that decide how a run executes a step; for a call of another task its own steps have them.
 const NOT_OF_CALLS: [&str; 18] = [
     "changed_when",
     "creates",
@@ -40,21 +40,21 @@ const NOT_OF_CALLS: [&str; 18] = [
     "until",
 ];
 
-/// A list of steps with the spans of what other places name.
+/// A list of steps, with the spans of names that other places refer to.
 pub struct Steps {
     pub steps: Vec<Written>,
-    /// Where each is named.
+    /// The names of the steps.
     pub names: Vec<Spanned<String>>,
     pub named: Named,
 }
 
-/// What steps name that is written elsewhere, and where they do.
+/// Names in steps that are defined elsewhere, with their spans.
 #[derive(Default)]
 pub struct Named {
     pub handlers: Vec<Spanned<String>>,
     pub tasks: Vec<Spanned<String>>,
     pub checks: Vec<Spanned<String>>,
-    /// Where a step is done on the machine of rollcall.
+    /// Spans of keys that run a step on the daemon's machine.
     pub local: Vec<Range<usize>>,
 }
 
@@ -67,7 +67,7 @@ impl Named {
     }
 }
 
-/// Reads a list of steps whose templates may use the names `known`. What they register is known from then on.
+/// Reads a list of steps whose templates may use the names `known`. Names that a step registers are added to these.
 pub fn read(file: &mut Reader<'_>, key: &'static str, known: &mut Known) -> Steps {
     let what = match key {
         "rollback" => "a rollback step",
@@ -109,7 +109,7 @@ pub fn read(file: &mut Reader<'_>, key: &'static str, known: &mut Known) -> Step
 
 type Read = (Option<Spanned<String>>, Named, Option<Written>);
 
-/// The name apart from the step: it is taken even where something else is wrong.
+/// Returns the name and the step separately: the name is known even if the step is wrong.
 fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
     let on = text(&mut table, "on", known);
     let here = if on.as_deref() == Some(Endpoint::HERE) { table.key_span("on") } else { None };
@@ -144,7 +144,7 @@ fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
     (name, Named { handlers, tasks, checks, local }, written)
 }
 
-/// `loop`: a list, or an expression that is one.
+/// `loop`: a list, or an expression that results in one.
 fn read_loop(table: &mut Reader<'_>, known: &Known) -> Option<Each> {
     let doc = table.doc;
     let value = table.value("loop")?;
@@ -165,7 +165,7 @@ fn read_loop(table: &mut Reader<'_>, known: &Known) -> Option<Each> {
     }
 }
 
-/// `undo`: a script, or steps. With `dead_man` it is what the host itself runs.
+/// `undo`: a script, or steps. With `dead_man` the host runs it by itself.
 fn read_undo(table: &mut Reader<'_>, known: &Known) -> Vec<Step> {
     if table.key_span("dead_man").is_some() {
         return Vec::new();
@@ -231,7 +231,7 @@ fn read_step(mut table: Reader<'_>, known: &Known) -> (Option<Spanned<String>>, 
     (name, step)
 }
 
-/// A handler is one step, which whoever notifies it runs.
+/// A handler is a single step, which runs for the steps that notify it.
 fn refuse_on_handlers(table: &Reader<'_>) {
     for key in ["tags", "loop", "undo", "notify", "run_once", "confirm"] {
         if let Some(span) = table.key_span(key) {
@@ -240,21 +240,21 @@ fn refuse_on_handlers(table: &Reader<'_>) {
     }
 }
 
-/// The way back waits for nobody: its host is out of rotation.
+/// A rollback asks no operator: its host is out of rotation.
 fn refuse_questions(table: &Reader<'_>) {
     if let Some(span) = table.key_span("confirm") {
         table.doc.wrong(span, "the way back cannot wait for an answer: `confirm` is for [[steps]]");
     }
 }
 
-/// What one host did for all, another cannot rely on once it is taken back.
+/// Other hosts rely on the result of a `run_once` step, so its undo would break them.
 fn refuse_once_with_undo(table: &Reader<'_>) {
     if let Some(span) = table.key_span("undo").filter(|_| table.key_span("run_once").is_some()) {
         table.doc.wrong(span, "`undo` does not go with `run_once`: other hosts go by what it did");
     }
 }
 
-/// Handlers and steps back are looked up by their place: a task would be many.
+/// Handlers and rollback steps are found by index: a called task would be several steps.
 fn refuse_calls(table: &Reader<'_>) {
     if let Some(span) = table.key_span("task") {
         table.doc.report(span, "only [[steps]] can call a task", "write what it does as a step".to_string());
@@ -270,7 +270,7 @@ fn refuse_on_calls(table: &Reader<'_>) {
     }
 }
 
-/// What never holds at the first look is meant to be looked at again.
+/// `until` without retries would be evaluated only once.
 fn needs_retries(table: &Reader<'_>, step: &Step) {
     if step.until.is_some() && step.retries == 0 {
         let hint = "how many further attempts there may be; `delay` is the time between them".to_string();
@@ -278,7 +278,7 @@ fn needs_retries(table: &Reader<'_>, step: &Step) {
     }
 }
 
-/// The environment of a command reaches the host on standard input; that of everything else, and of `unless`, stands
+/// The environment of a command reaches the host on standard input; that of other steps, and of `unless`, is visible
 /// on a command line there.
 fn keep_env_unseen(table: &Reader<'_>, body: Option<&StepBody>, step: &Step, known: &Known) {
     let is_command = matches!(body, None | Some(StepBody::Run { .. } | StepBody::Script { .. }));
@@ -327,7 +327,7 @@ fn read_env(table: &mut Reader<'_>, known: &Known) -> BTreeMap<String, String> {
     env.collect()
 }
 
-/// A variable of a step's environment: a string, or a number as it is written.
+/// A variable of a step's environment: a string, or a number as written.
 fn env_value(
     doc: Doc<'_>,
     name: &Spanned<String>,
@@ -375,7 +375,7 @@ fn read_sudo(table: &mut Reader<'_>, known: &Known) -> Sudo {
     }
 }
 
-/// `dead_man` and `undo` go together, and with `run` only: an upload or a link cuts nobody off.
+/// `dead_man` and `undo` go together, and only with `run`: an upload or a link cannot cut the host off.
 fn read_dead_man(table: &mut Reader<'_>, known: &Known) -> Option<DeadMan> {
     let span = table.key_span("dead_man");
     let within = table.positive_duration("dead_man", "nobody could confirm it in time");

@@ -36,13 +36,13 @@ const ON_RESTART: [(&str, OnRestart); 4] = [
 
 const UNTIL: [(&str, ()); 1] = [("approved", ())];
 
-/// An amount of hosts as it is written: `2` or `"25%"`.
+/// A number of hosts as written: `2` or `"25%"`.
 enum Amount {
     Hosts(u32),
     Percent(f64),
 }
 
-/// One task, and what it names that other files define.
+/// One task, with names in it that other files define.
 pub struct TaskFile<'t> {
     pub doc: Doc<'t>,
     pub task: Task,
@@ -62,7 +62,7 @@ pub fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<'t> {
     let mut known = host_vars.clone();
     known.names.extend(["host".to_string(), FACTS.to_string()]);
     known.names.extend(values.names().chain(params.keys()).cloned());
-    // What is nearer hides the secrets of hosts, and the other way round.
+    // Vars and parameters of the task replace secrets of hosts with the same name.
     known.secrets.retain(|name| !values.plain.contains_key(name) && !params.contains_key(name));
     known.secrets.extend(values.secrets.keys().filter(|name| !params.contains_key(*name)).cloned());
     known.secrets.extend(params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name.clone()));
@@ -79,7 +79,7 @@ pub fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<'t> {
         let hint = "say it in one of the two places".to_string();
         doc.report(span, "a task has [[rollback]] steps, or steps with `undo`, not both", hint);
     }
-    // Steps that are wrong are there all the same.
+    // Wrong steps count as present.
     let can_roll_back = undone || file.key_span("rollback").is_some();
     let mut named = std::mem::take(&mut steps.named);
     named.extend(handlers.named);
@@ -102,7 +102,7 @@ pub fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<'t> {
     TaskFile { doc, task, named }
 }
 
-/// A handler that nobody notifies would never run, and one that is not there never either.
+/// Reports handlers that no step notifies, and notified names without a handler: neither would ever run.
 fn check_handlers(doc: Doc<'_>, steps: &Steps, handlers: &Steps) {
     let known: Vec<&str> = handlers.names.iter().map(|name| name.get_ref().as_str()).collect();
     for name in steps.named.handlers.iter().filter(|name| !known.contains(&name.get_ref().as_str())) {
@@ -117,7 +117,7 @@ fn check_handlers(doc: Doc<'_>, steps: &Steps, handlers: &Steps) {
     }
 }
 
-/// What tasks name of each other: tasks that exist, with parameters that they have, and no circles.
+/// Checks calls between tasks: the tasks exist and have the parameters, and no cycle is formed.
 pub fn check_calls(files: &[TaskFile<'_>], checks: &[CheckId]) {
     let tasks: BTreeMap<&str, &TaskFile<'_>> =
         files.iter().map(|file| (file.task.name.as_str(), file)).collect();
@@ -129,7 +129,7 @@ pub fn check_calls(files: &[TaskFile<'_>], checks: &[CheckId]) {
     }
 }
 
-/// A step runs one check.
+/// A step runs a single check.
 fn check_check(doc: Doc<'_>, name: &Spanned<String>, checks: &[CheckId]) {
     let word = name.get_ref().as_str();
     match one_named(word, checks) {
@@ -144,7 +144,7 @@ fn check_check(doc: Doc<'_>, name: &Spanned<String>, checks: &[CheckId]) {
     }
 }
 
-/// Steps on the machine of rollcall, where it allows none.
+/// Reports steps on the daemon's machine, if the settings do not allow them.
 pub fn check_local(files: &[TaskFile<'_>], allowed: bool) {
     for file in files.iter().filter(|_| !allowed) {
         for span in &file.named.local {
@@ -263,7 +263,7 @@ fn needs_rollback_steps(table: &mut Reader<'_>, key: &'static str, missing: bool
     table.doc.report(value.map(Spanned::span), message, hint);
 }
 
-/// The hosts that may fail. To continue whatever fails is what an unnamed budget then means.
+/// How many hosts may fail. With `continue` the default is all of them.
 fn read_budget(table: &mut Reader<'_>, on_failure: OnFailure) -> MaxFailures {
     let named = table.value("max_failures").and_then(|value| amount(table.doc, "max_failures", value));
     match (named, on_failure) {

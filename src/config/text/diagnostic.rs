@@ -1,4 +1,4 @@
-//! What is wrong with the configuration, all of it at once: message, place, and what to try.
+//! The mistakes of a configuration, all at once: message, place, and the next thing to try.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -12,11 +12,11 @@ use super::hints::{did_you_mean, known_names};
 use crate::config::text::origin::Sources;
 use crate::domain::base::name::count;
 
-/// Most hosts of a configuration: a typing error in a set, or a script that runs wild, must not take the memory of the
+/// Most hosts of a configuration: a typing error in a set, or a faulty script, must not take the memory of the
 /// daemon.
 pub const HOSTS_LIMIT: usize = 100_000;
 
-/// Mistakes that are printed. Those behind them are mostly the same once more.
+/// Most mistakes that are printed. Further ones are mostly repetitions.
 const MISTAKES_SHOWN: usize = 200;
 
 /// One mistake.
@@ -24,7 +24,7 @@ const MISTAKES_SHOWN: usize = 200;
 pub struct Diagnostic {
     /// Relative to the configuration directory.
     pub file: String,
-    /// Bytes of the file that are wrong; `None` when it is the file as a whole.
+    /// The wrong bytes of the file; `None` for the file as a whole.
     pub span: Option<Range<usize>>,
     pub message: String,
     /// What to try.
@@ -32,7 +32,7 @@ pub struct Diagnostic {
     text: Arc<str>,
 }
 
-/// Every mistake of a configuration, by file and line. Its text is what a terminal shows: each
+/// Every mistake of a configuration, by file and line. `Display` prints each
 /// mistake with line and caret, and a count at the end.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Diagnostics(Vec<Diagnostic>);
@@ -89,8 +89,8 @@ impl fmt::Debug for Diagnostic {
     }
 }
 
-/// The part of `span` on its first line: a caret below twenty lines helps nobody. What a parser
-/// that recovered from an error made up is moved to the nearest place that exists.
+/// The part of `span` on its first line, because a caret below twenty lines does not help. A place that a parser
+/// invented while it recovered from an error is moved to the nearest existing one.
 fn on_one_line(text: &str, span: &Range<usize>) -> Range<usize> {
     let start = text.floor_char_boundary(span.start.min(text.len()));
     let end = text.ceil_char_boundary(span.end.clamp(start, text.len()));
@@ -98,23 +98,23 @@ fn on_one_line(text: &str, span: &Range<usize>) -> Range<usize> {
     start..line_end
 }
 
-/// Where mistakes are collected while the files are read.
+/// Collects mistakes while the files are read.
 #[derive(Default)]
 pub struct Sink {
     found: RefCell<Vec<Diagnostic>>,
-    /// Places of files that no message may show.
+    /// Places of files that no message may quote.
     hidden: RefCell<Vec<(String, Range<usize>)>>,
-    /// Hosts that were read.
+    /// The number of hosts so far.
     hosts: Cell<usize>,
 }
 
 impl Sink {
-    /// Takes mistakes that were found elsewhere.
+    /// Adds mistakes that were found elsewhere.
     pub fn extend(&self, found: impl IntoIterator<Item = Diagnostic>) {
         self.found.borrow_mut().extend(found);
     }
 
-    /// Counts hosts that are read; an error when there are too many of them.
+    /// Counts hosts; an error when there are too many of them.
     pub fn count_hosts(&self, more: usize) -> Result<(), String> {
         self.hosts.set(self.hosts.get().saturating_add(more));
         match self.hosts.get() > HOSTS_LIMIT {
@@ -138,7 +138,7 @@ impl Sink {
     }
 }
 
-/// The same text, as long as it was, with nothing to be read at `place`.
+/// A text of the same length, with the bytes at `place` hidden.
 fn blacked_out(text: &str, place: &Range<usize>) -> Arc<str> {
     let black = |(at, c): (usize, char)| match place.contains(&at) && !c.is_control() {
         true => "*".repeat(c.len_utf8()),
@@ -147,20 +147,20 @@ fn blacked_out(text: &str, place: &Range<usize>) -> Arc<str> {
     text.char_indices().map(black).collect::<String>().into()
 }
 
-/// A file that is being read, where its mistakes go, and where values come from that do not stand in it.
+/// A file that is being read, with the sink of its mistakes and the sources of external values.
 #[derive(Clone, Copy)]
 pub struct Doc<'t> {
     pub path: &'t str,
     pub text: &'t Arc<str>,
     pub sink: &'t Sink,
     pub sources: &'t dyn Sources,
-    /// Set where the grammar itself is wrong: what is read from such a file keeps its names known
-    /// to others, but further complaints about it would only be echoes.
+    /// Set if the syntax of the file is wrong: its names stay known
+    /// to other files, but further complaints about it are suppressed.
     pub quiet: bool,
 }
 
 impl Doc<'_> {
-    /// Reports a mistake at `span`, with a hint where there is one.
+    /// Reports a mistake at `span`, with an optional hint.
     pub fn report(
         &self,
         span: impl Into<Option<Range<usize>>>,
@@ -179,17 +179,17 @@ impl Doc<'_> {
         }]);
     }
 
-    /// Keeps a place of the file out of every message.
+    /// Hides a place of the file in every message.
     pub fn hide(&self, span: Range<usize>) {
         self.sink.hidden.borrow_mut().push((self.path.to_string(), span));
     }
 
-    /// Reports a mistake that needs no hint.
+    /// Reports a mistake without a hint.
     pub fn wrong(&self, span: impl Into<Option<Range<usize>>>, message: impl Into<String>) {
         self.report(span, message, None);
     }
 
-    /// Reports a name that nothing has: `no check set is called ...`, with the nearest that something has.
+    /// Reports an unknown name: `no check set is called ...`, with the nearest known one.
     pub fn unknown<'n>(
         &self,
         span: Range<usize>,

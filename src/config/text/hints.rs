@@ -1,4 +1,4 @@
-//! Names that a mistake may have meant.
+//! Hints with the nearest known names.
 
 use crate::domain::base::name::nearest;
 

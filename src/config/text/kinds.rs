@@ -1,6 +1,6 @@
-//! Kinds of things that a table is one of, by the key that says which.
+//! Kinds of tables, each identified by its key.
 
-/// Declares an enum of kinds, with the key that each is written with. There is one list, so that no kind lacks its key
+/// Declares an enum of kinds, with the TOML key of each. There is one list, so that no kind lacks its key
 /// and no match over kinds forgets one.
 macro_rules! kinds {
     ($(#[$doc:meta])* $name:ident { $($kind:ident = $key:literal,)* }) => {
@@ -12,7 +12,7 @@ macro_rules! kinds {
             /// Every kind, in the order in which messages list them.
             pub const ALL: &[$name] = &[$($name::$kind,)*];
 
-            /// The key that it is written with.
+            /// The TOML key of the kind.
             pub fn key(self) -> &'static str {
                 match self { $($name::$kind => $key,)* }
             }

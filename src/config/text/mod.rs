@@ -1,4 +1,4 @@
-//! Text with places: diagnostics, the reader of tables, templates, values and where they come from.
+//! Text with positions: diagnostics, the reader of tables, templates, values and their sources.
 
 pub mod diagnostic;
 pub mod hints;

@@ -1,8 +1,8 @@
-//! Values that are elsewhere than in the configuration: where they are, and who reads them.
+//! Values that are outside of the configuration: their origins, and the port that reads them.
 
 use zeroize::Zeroizing;
 
-/// Where a value is to be read.
+/// The origin of a value.
 pub enum Origin {
     File(String),
     Env(String),
@@ -11,7 +11,7 @@ pub enum Origin {
     Age(String),
 }
 
-/// Why a value could not be read, and what to try.
+/// Why a value could not be read, and the next thing to try.
 pub struct Trouble {
     pub why: String,
     pub hint: Option<String>,
@@ -32,7 +32,7 @@ pub trait Sources {
     fn read(&self, origin: &Origin) -> Result<Text, Trouble>;
 }
 
-/// Reads nothing.
+/// A source that has no values.
 pub struct Nowhere;
 
 impl Sources for Nowhere {

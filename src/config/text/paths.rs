@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-/// Says why `path` cannot name a file below `files/`, whatever is there.
+/// Why `path` cannot name a file below `files/`, whether it exists or not.
 pub fn check_path(path: &str) -> Result<(), String> {
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if path.is_empty() || path.contains('\0') {

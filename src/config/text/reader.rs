@@ -1,5 +1,5 @@
-//! Reads one TOML table key by key. Whatever is asked for becomes a known key; what is left over
-//! at the end is a mistake, reported with the nearest known key.
+//! Reads one TOML table key by key. Every key that is read becomes known; the keys left over
+//! at the end are mistakes, reported with the nearest known key.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -21,16 +21,16 @@ pub type Entry<'t> = (Spanned<String>, &'t Spanned<DeValue<'t>>);
 /// One table of one file. Values of a wrong type are reported and read as absent.
 pub struct Reader<'t> {
     pub doc: Doc<'t>,
-    /// Where the table is written; `None` for the file itself.
+    /// The span of the table; `None` for the file itself.
     pub span: Option<Range<usize>>,
-    /// As messages call it: `a step`, `group web`.
+    /// Its name in messages: `a step`, `group web`.
     what: String,
     table: &'t DeTable<'t>,
     asked: Vec<&'static str>,
 }
 
-/// Parses a file. Mistakes of grammar are reported, and what could be read is returned; the
-/// document keeps quiet about it from then on.
+/// Parses a file. Syntax errors are reported, and the readable part is returned; further
+/// mistakes in the document are suppressed.
 pub fn parse<'t>(mut doc: Doc<'t>) -> (Doc<'t>, DeTable<'t>) {
     let (table, errors) = DeTable::parse_recoverable(doc.text);
     for error in &errors {
@@ -51,7 +51,7 @@ impl<'t> Reader<'t> {
         Reader { doc, span, what: what.into(), table, asked: Vec::new() }
     }
 
-    /// Reads a value as a table; everything else is reported.
+    /// Reads a value as a table; any other value is reported.
     pub fn of_value(
         doc: Doc<'t>,
         what: impl Into<String>,
@@ -67,13 +67,13 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The value of `key`, whatever it is.
+    /// The value of `key`, of any type.
     pub fn value(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
         self.asked.push(key);
         self.table.get(key)
     }
 
-    /// Where the name of `key` is written.
+    /// The span of the name of `key`.
     pub fn key_span(&self, key: &str) -> Option<Range<usize>> {
         self.table.keys().find(|known| known.get_ref() == key).map(Spanned::span)
     }
@@ -92,7 +92,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// A string that has to be there, and not empty.
+    /// A required string, which must not be empty.
     pub fn required(&mut self, key: &'static str) -> Option<Spanned<String>> {
         if !self.table.contains_key(key) {
             self.asked.push(key);
@@ -107,7 +107,7 @@ impl<'t> Reader<'t> {
         Some(text)
     }
 
-    /// Reports that `key` has to be there.
+    /// Reports that `key` is missing.
     pub fn missing(&self, key: &str) {
         self.doc.wrong(self.span.clone(), format!("{} needs `{key}`", self.what));
     }
@@ -123,12 +123,12 @@ impl<'t> Reader<'t> {
         Some(text.into_inner())
     }
 
-    /// A string, or an array of strings. Empty where the key is absent.
+    /// A string, or an array of strings. Empty if the key is absent.
     pub fn strings(&mut self, key: &'static str) -> Vec<Spanned<String>> {
         self.value(key).map(|value| strings(self.doc, key, value)).unwrap_or_default()
     }
 
-    /// A duration as people write it: `30s`, `2m`, `1m30s`.
+    /// A duration such as `30s`, `2m`, `1m30s`.
     pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
         let value = self.value(key)?;
         let DeValue::String(text) = value.get_ref() else {
@@ -150,7 +150,7 @@ impl<'t> Reader<'t> {
         None
     }
 
-    /// A duration that cannot be zero; `why` says what would happen then.
+    /// A duration that must not be zero; `why` explains that in the message.
     pub fn positive_duration(&mut self, key: &'static str, why: &str) -> Option<Duration> {
         let duration = self.duration(key)?;
         if duration.is_zero() {
@@ -182,13 +182,13 @@ impl<'t> Reader<'t> {
         self.number(key, 1, u32::from(u16::MAX)).and_then(|port| u16::try_from(port).ok())
     }
 
-    /// `true` or `false`; false where the key is absent.
+    /// `true` or `false`; false if the key is absent.
     pub fn bool(&mut self, key: &'static str) -> bool {
         let Some(value) = self.value(key) else { return false };
         value.get_ref().as_bool().or_else(|| self.mismatch(key, "true or false", value)).unwrap_or_default()
     }
 
-    /// One word out of a list, and what it means.
+    /// One word out of a list, with its meaning.
     pub fn one_of<T: Clone>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
         let text = self.string(key)?;
         let found = words.iter().find(|(word, _)| word == text.get_ref());
@@ -228,19 +228,19 @@ impl<'t> Reader<'t> {
         self.tables(key, what)
     }
 
-    /// The entries of a table that may hold any key. Empty where the key is absent.
+    /// The entries of a table with any keys. Empty if the key is absent.
     pub fn entries(&mut self, key: &'static str) -> Vec<Entry<'t>> {
         let what = self.what.clone();
         self.table(key, what).map(|table| table.rest()).unwrap_or_default()
     }
 
-    /// Everything that was not asked for, instead of [`Reader::finish`].
+    /// Every key that was not read, instead of [`Reader::finish`].
     pub fn rest(self) -> Vec<Entry<'t>> {
         let left = self.table.iter().filter(|(key, _)| !self.asked.contains(&&**key.get_ref()));
         left.map(|(key, value)| (Spanned::new(key.span(), key.get_ref().to_string()), value)).collect()
     }
 
-    /// Reports every key that was not asked for.
+    /// Reports every key that was not read.
     pub fn finish(self) {
         let (doc, what, mut known) = (self.doc, self.what.clone(), self.asked.clone());
         known.sort_unstable();
@@ -269,7 +269,7 @@ pub fn strings(doc: Doc<'_>, key: &str, value: &Spanned<DeValue<'_>>) -> Vec<Spa
     items.into_iter().filter_map(text).collect()
 }
 
-/// A TOML value as templates see it. Dates become text; what JSON cannot say is reported.
+/// A TOML value for templates. Dates become text; values that JSON does not have are reported.
 pub fn json(doc: Doc<'_>, value: &Spanned<DeValue<'_>>) -> Value {
     let wrong = || {
         doc.wrong(value.span(), "a var cannot be infinite, not a number, or longer than 64 bits");

@@ -1,4 +1,4 @@
-//! What is said about templates when the configuration is loaded, so that no run finds it out.
+//! Checks templates when the configuration is loaded, so that no run fails by them.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -13,8 +13,8 @@ use crate::domain::value::template;
 /// Functions that every template may call.
 const FUNCTIONS: [&str; 3] = ["dict", "namespace", "range"];
 
-/// Keys of steps whose texts reach the host on standard input. All others are shown, stand on command lines,
-/// or are needed before the step begins.
+/// Keys of steps whose texts reach the host on standard input. All others are printed, are visible on command lines,
+/// or are needed before the step starts.
 const UNSEEN: [&str; 3] = ["run", "undo", "password"];
 
 /// Keys of steps whose texts a shell reads.
@@ -24,15 +24,15 @@ const SCRIPTS: [&str; 7] = ["boot_id", "command", "local", "run", "undo", "unles
 #[derive(Clone)]
 pub struct Known {
     pub names: BTreeSet<String>,
-    /// Those of them that are secret, for some host at least.
+    /// Names that are secret for at least one host.
     pub secrets: BTreeSet<String>,
     /// The custom facts.
     pub facts: BTreeSet<String>,
-    /// False where a file of hosts could not be read: it may define any other name.
+    /// False if a file of hosts could not be read: it may define any other name.
     pub complete: bool,
 }
 
-/// Reports what cannot be parsed; true when all is well.
+/// Reports a template that cannot be parsed; returns true if it can.
 pub fn syntax(doc: Doc<'_>, key: &str, text: &Spanned<String>) -> bool {
     let result = template::check_syntax(text.get_ref());
     if let Err(why) = &result {
@@ -41,7 +41,7 @@ pub fn syntax(doc: Doc<'_>, key: &str, text: &Spanned<String>) -> bool {
     result.is_ok()
 }
 
-/// The same of a script, with values where none can stand.
+/// The same for a script; also reports values in places that cannot take one.
 pub fn script(doc: Doc<'_>, key: &str, text: &Spanned<String>) -> bool {
     if !syntax(doc, key, text) {
         return false;
@@ -56,7 +56,7 @@ pub fn script(doc: Doc<'_>, key: &str, text: &Spanned<String>) -> bool {
 const SCRIPT_HINT: &str =
     "values reach a script as variables of its shell: see docs/steps.md, \"Values in scripts\"";
 
-/// Reports what cannot be parsed, and names that nothing defines.
+/// Reports a template that cannot be parsed, and undefined names.
 pub fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known) {
     let is_well = if SCRIPTS.contains(&key) { script(doc, key, text) } else { syntax(doc, key, text) };
     if !is_well {
@@ -69,7 +69,7 @@ pub fn names(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known) {
     names_known(doc, key, text.span(), template::names_used(text.get_ref()), known);
 }
 
-/// The same of a variable of a step's environment, which may be secret.
+/// The same for a variable of a step's environment, which may be secret.
 pub fn environment(doc: Doc<'_>, name: &str, text: &Spanned<String>, known: &Known) {
     if syntax(doc, name, text) {
         facts(doc, name, text.span(), template::paths_used(text.get_ref()), known);
@@ -95,7 +95,7 @@ fn names_known(doc: Doc<'_>, key: &str, span: Range<usize>, names: Vec<String>, 
     }
 }
 
-/// Reports an expression that cannot be parsed, and names that nothing defines.
+/// Reports an expression that cannot be parsed, and undefined names.
 pub fn expression(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known) {
     if text.get_ref().trim().is_empty() {
         doc.wrong(text.span(), format!("`{key}` is empty"));
@@ -122,7 +122,7 @@ fn refuse_secrets(doc: Doc<'_>, key: &str, text: &Spanned<String>, known: &Known
     }
 }
 
-/// Reports facts that no host has.
+/// Reports facts that do not exist.
 fn facts(doc: Doc<'_>, key: &str, span: Range<usize>, paths: Vec<String>, known: &Known) {
     for path in paths.iter().filter_map(|path| path.strip_prefix("facts.")) {
         if let Err(why) = check_path(path, known.facts.iter().map(String::as_str)) {
@@ -131,7 +131,7 @@ fn facts(doc: Doc<'_>, key: &str, span: Range<usize>, paths: Vec<String>, known:
     }
 }
 
-/// Reports a pattern that is none. One that holds a template is looked at when it is rendered.
+/// Reports an invalid pattern. One with a template is checked when it is rendered.
 pub fn pattern(doc: Doc<'_>, key: &str, text: &Spanned<String>) {
     if template::is_template(text.get_ref()) {
         return;
@@ -141,7 +141,7 @@ pub fn pattern(doc: Doc<'_>, key: &str, text: &Spanned<String>) {
     }
 }
 
-/// Reports a pattern for a whole value that is none, or that the default does not match.
+/// Reports an invalid pattern for a whole value, and a default that does not match.
 pub fn whole_pattern(doc: Doc<'_>, key: &str, pattern: &Spanned<String>, default: Option<&Spanned<String>>) {
     match regex::Regex::new(&format!("^(?:{})$", pattern.get_ref())) {
         Err(error) => doc.wrong(pattern.span(), format!("`{key}` is no pattern: {}", reason(&error))),
@@ -154,7 +154,7 @@ pub fn whole_pattern(doc: Doc<'_>, key: &str, pattern: &Spanned<String>, default
     }
 }
 
-/// The last line of a regex error; those before it draw the pattern once more.
+/// The last line of a regex error; those before it repeat the pattern.
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_string()

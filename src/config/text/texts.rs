@@ -1,4 +1,4 @@
-//! What was read of the configuration directory.
+//! The files of the configuration directory as read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Vars: values that stand in the files, and values that are read from elsewhere while the configuration is
-//! loaded; those that are secret apart from the others.
+//! Vars: values in the files, and values that are read from other sources while the configuration is
+//! loaded; secret ones are separate from the others.
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -19,10 +19,10 @@ pub const RESERVED_VARS: [&str; 3] = ["host", "previous", "facts"];
 const KEYS: [&str; 7] =
     ["from_file", "from_env", "from_command", "from_credential", "from_age", "value", "secret"];
 
-/// What a key makes of its text.
+/// The origin that a key makes of its text.
 type Named = fn(String) -> Origin;
 
-/// The keys that say where a var is read.
+/// The keys that name the source of a var.
 const ORIGINS: [(&str, Named); 5] = [
     ("from_file", Origin::File),
     ("from_env", Origin::Env),
@@ -39,7 +39,7 @@ pub struct Values {
 }
 
 impl Values {
-    /// Puts `nearer` on top. A plain value hides a secret of the same name, and the other way round.
+    /// Puts `nearer` on top. A plain value replaces a secret of the same name, and the other way round.
     pub fn cover(&mut self, nearer: &Values) {
         self.secrets.retain(|name, _| !nearer.plain.contains_key(name));
         self.plain.retain(|name, _| !nearer.secrets.contains_key(name));
@@ -47,7 +47,7 @@ impl Values {
         self.secrets.extend(nearer.secrets.clone());
     }
 
-    /// With `nearer` on top.
+    /// A copy with `nearer` on top.
     pub fn covered(mut self, nearer: &Values) -> Values {
         self.cover(nearer);
         self
@@ -77,7 +77,7 @@ pub fn read(doc: Doc<'_>, entries: Vec<Entry<'_>>) -> Values {
     values
 }
 
-/// Reads an age file of `NAME = "secret"` lines. Nothing of its text is told in messages.
+/// Reads an age file of `NAME = "secret"` lines. Messages never contain its text.
 pub fn read_age(doc: Doc<'_>, path: &Spanned<String>) -> Values {
     let mut values = Values::default();
     let read = if doc.quiet {
@@ -123,8 +123,8 @@ fn check_name(doc: Doc<'_>, name: &Spanned<String>) -> bool {
     true
 }
 
-/// One var that a table describes. What could not be read keeps its name known, so that its users are not
-/// complained about, too.
+/// One var that a table describes. An unreadable one keeps its name known, so that its users are not
+/// reported, too.
 fn read_described(doc: Doc<'_>, name: String, value: &Spanned<DeValue<'_>>, values: &mut Values) {
     let what = format!("var `{name}`");
     let Some(mut table) = Reader::of_value(doc, what, &name, value) else { return };
@@ -146,7 +146,7 @@ fn read_described(doc: Doc<'_>, name: String, value: &Spanned<DeValue<'_>>, valu
     table.finish();
     let is_secret = asked_secret || always;
     match (origin, literal) {
-        // A file that is wrong makes nobody run anything.
+        // Nothing is read or run for a wrong file.
         _ if count != 1 || doc.quiet => _ = values.plain.insert(name, serde_json::Value::Null),
         (Some((origin, span)), _) => match doc.sources.read(&origin) {
             Ok(text) if is_secret => keep_secret(doc, name, &text, span, values),
@@ -178,7 +178,7 @@ fn keep_secret(doc: Doc<'_>, name: String, text: &str, span: std::ops::Range<usi
     }
 }
 
-/// The first of the `from_` keys, and where its value stands.
+/// The first of the `from_` keys, and the span of its value.
 fn read_origin(table: &mut Reader<'_>) -> Option<(Origin, std::ops::Range<usize>)> {
     let mut found = None;
     for (key, origin) in ORIGINS {
