@@ -1,4 +1,4 @@
-//! What rollcall talks about, and every decision it takes. Pure: no I/O, no async, no clock, no SSH.
+//! The terms of rollcall, and all its decisions. Pure: no I/O, no async, no clock, no SSH.
 //!
 //! Rooms, lowest first; each imports only rooms that are listed before it, which
 //! `tests/it/architecture.rs` reads here and holds:

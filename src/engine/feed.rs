@@ -99,7 +99,7 @@ pub struct Watch {
     progress: broadcast::Receiver<Progress>,
 }
 
-/// What a follower reads.
+/// An item for a follower.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
     Event(Box<Event>),

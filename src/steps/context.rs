@@ -37,7 +37,7 @@ pub struct StepContext {
     /// The mark of the run, for the records on hosts.
     pub mark: String,
     pub mode: Mode,
-    /// Where `files/` is.
+    /// The folder `files/`.
     pub files_root: PathBuf,
     /// The folder for files of hosts: a folder for each run, and in it one for each host.
     pub downloads: PathBuf,

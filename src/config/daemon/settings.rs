@@ -13,7 +13,7 @@ use crate::config::text::reader::{self, Reader};
 /// The settings of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where operators connect.
+    /// The addresses on which operators connect.
     pub listen: Vec<SocketAddr>,
     /// Created on the first start.
     pub host_key: PathBuf,

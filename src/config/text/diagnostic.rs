@@ -27,7 +27,7 @@ pub struct Diagnostic {
     /// The wrong bytes of the file; `None` for the file as a whole.
     pub span: Option<Range<usize>>,
     pub message: String,
-    /// What to try.
+    /// The next thing to try.
     pub hint: Option<String>,
     text: Arc<str>,
 }

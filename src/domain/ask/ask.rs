@@ -81,7 +81,7 @@ impl Title {
     }
 }
 
-/// How the results of checks are told.
+/// The format of the results of checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.

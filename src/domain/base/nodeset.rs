@@ -22,7 +22,7 @@ pub const BRACKET_LIMIT: usize = 16;
 const DIGIT_LIMIT: usize = 18;
 
 /// Expands brackets: `web[01-03,10]`, `web[1-9/2]`, `rack[1-2]-web[1-4]`, and Ansible's
-/// `web[01:03]`, `web[a:c]`. Text without brackets stands for itself.
+/// `web[01:03]`, `web[a:c]`. Text without brackets is a single name.
 pub fn expand(text: &str) -> Result<Vec<String>, String> {
     let in_set = |why: String| format!("`{}`: {why}", clipped(text));
     let mut names = vec![String::new()];

@@ -148,7 +148,7 @@ impl Verdict {
     }
 }
 
-/// Where a run left a host. Every host ends in exactly one of these.
+/// The end state of a host in a run. Every host ends in exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum End {

@@ -25,7 +25,7 @@ pub struct Check {
     pub probe: Probe,
     pub timeout: Duration,
     pub retry: Retry,
-    /// Where it runs from.
+    /// The place that it runs from.
     #[serde(default)]
     pub from: From,
     /// How an unknown verdict counts.
@@ -76,7 +76,7 @@ impl Check {
     }
 }
 
-/// Where a check runs from.
+/// The place that a check runs from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum From {
@@ -100,7 +100,7 @@ pub enum UnknownIs {
 }
 
 impl UnknownIs {
-    /// What `verdict` counts as.
+    /// The verdict to use instead of `verdict`.
     pub fn counts(self, verdict: Verdict) -> Verdict {
         match (verdict, self) {
             (Verdict::Unknown, UnknownIs::Critical) => Verdict::Critical,

@@ -13,7 +13,7 @@ use crate::domain::base::range::{Limits, Range};
 use crate::domain::value::expansion::readable;
 use crate::domain::value::template::{self, Vars};
 
-/// What to observe. Stored plans contain this form in JSON: it may be added to, never renamed.
+/// The target of a probe. Stored plans contain this form in JSON: it may be added to, never renamed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Probe {

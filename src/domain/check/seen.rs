@@ -1,4 +1,4 @@
-//! What a probe observed. `judge` judges it.
+//! Observations of probes. `judge` judges them.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl Answer {
     }
 }
 
-/// What a TLS server presented.
+/// The certificates that a TLS server presented.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Handshake {
     pub subject: String,

@@ -167,7 +167,7 @@ pub struct Balancer {
     pub driver: Driver,
     /// How long a drain waits for requests in flight.
     pub drain_timeout: Duration,
-    /// What happens to requests that are still in flight then.
+    /// The action for requests that are still in flight then.
     #[serde(default)]
     pub on_drain_timeout: OnDrainTimeout,
     /// How long a server may take until the balancer reports it up again, if the balancer can be asked.
@@ -196,7 +196,7 @@ impl Balancer {
     }
 }
 
-/// What happens to requests that outlast `drain_timeout`.
+/// The action for requests that outlast `drain_timeout`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDrainTimeout {
@@ -228,7 +228,7 @@ pub struct Haproxy {
     pub sudo: bool,
 }
 
-/// Where a runtime API listens, as seen from the balancer's host.
+/// The address of a runtime API, as seen from the balancer's host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Socket {
@@ -313,7 +313,7 @@ impl Inventory {
     }
 
     /// The part that an operator with these groups may see (`None`: all of it). Everything else
-    /// does not exist for them, so that a forbidden group and an unknown one look alike.
+    /// does not exist for them, so that a forbidden group and an unknown one cannot be distinguished.
     pub fn visible_to(&self, allowed: Option<&BTreeSet<String>>) -> Inventory {
         let Some(allowed) = allowed else { return self.clone() };
         let groups: BTreeMap<String, Group> = self

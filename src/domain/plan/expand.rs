@@ -60,7 +60,7 @@ enum Part {
     Back,
 }
 
-/// What a step inherits from its place in the task.
+/// Settings that a step inherits from its place in the task.
 #[derive(Clone, Default)]
 struct Scope {
     /// A prefix of the names of a called task's steps: the name of the calling step.

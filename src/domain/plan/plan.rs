@@ -31,7 +31,7 @@ pub struct World<'a> {
     pub files: &'a dyn Files,
     /// Custom facts, by name.
     pub facts: &'a BTreeMap<String, Source>,
-    /// Where `files/` is.
+    /// The folder `files/`.
     pub files_root: PathBuf,
     /// The releases that each host has taken over, newest first: its checks refer to the first.
     pub taken: BTreeMap<HostName, Vec<Taken>>,
@@ -55,7 +55,7 @@ impl World<'_> {
     }
 }
 
-/// What a run executes. Everything is rendered except the rollback steps, which need `previous`:
+/// The input of a run. Everything is rendered except the rollback steps, which need `previous`:
 /// the run reads the target of the host's link when it starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -126,7 +126,7 @@ impl Kind {
     }
 }
 
-/// What happens on one host.
+/// The part of a plan for one host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostPlan {
     pub endpoint: Endpoint,

@@ -6,7 +6,7 @@ use super::run::Run;
 use crate::domain::base::outcome::RunOutcome;
 use crate::domain::task::hook::Hook;
 
-/// What the run has to do before or after its hosts.
+/// The next action of a run before or after its hosts.
 pub(super) enum Around {
     Begin(Box<Decision>),
     /// A step of the hook is running.

@@ -11,7 +11,7 @@ pub struct Decision {
     pub effect: Option<Effect>,
 }
 
-/// What the engine does outside the process. Each effect reports back with exactly one event.
+/// An action of the engine outside the process. Each effect reports back with exactly one event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     Observe {

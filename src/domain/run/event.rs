@@ -47,7 +47,7 @@ pub enum Stage {
     Roll,
 }
 
-/// What happened. Names ending in `Started` are intents: they are in the journal before the effect.
+/// The kinds of events. Names ending in `Started` are intents: they are in the journal before the effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum EventKind {
@@ -250,7 +250,7 @@ pub struct Pause {
     pub step: Option<String>,
 }
 
-/// What ends a pause. `resume N` ends every pause except one that waits for an approval.
+/// The end of a pause. `resume N` ends every pause except one that waits for an approval.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PausedUntil {
@@ -272,7 +272,7 @@ pub enum Then {
     RollsBack,
 }
 
-/// What a balancer driver reports about an attempt to change it.
+/// A balancer driver's report about an attempt to change it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum Change {

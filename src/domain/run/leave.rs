@@ -39,7 +39,7 @@ pub fn known(run: &Run, name: &HostName, way: Way) -> Vars {
     vars
 }
 
-/// What steps with `run_once` have registered for all hosts.
+/// The results that steps with `run_once` have registered for all hosts.
 fn shared(run: &Run, plan: &HostPlan) -> Vars {
     let steps = plan.steps.iter().filter(|step| step.run_once);
     let results = steps.filter_map(|step| {

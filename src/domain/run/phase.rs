@@ -1,4 +1,4 @@
-//! Where a host is in its bracket, and what a transition needs from its plan.
+//! The phases of a host in its bracket, and the parts of its plan that a transition needs.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::event::Way;
 use crate::domain::base::outcome::{End, Failure};
 use crate::domain::task::task::Rollout;
 
-/// Where a host is in its bracket.
+/// The phase of a host in its bracket.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Phase {
     #[default]
@@ -72,7 +72,7 @@ pub enum Roll {
     Done,
 }
 
-/// What a transition needs from the host's plan.
+/// The parts of a host's plan that a transition needs.
 pub struct Route<'a> {
     pub rollout: &'a Rollout,
     pub forward: usize,

@@ -31,6 +31,6 @@ pub struct Debt {
     pub run: RunId,
     pub by: String,
     pub since: Timestamp,
-    /// Where the run left the host, once it has ended there.
+    /// The end state of the host in the run, once it has ended there.
     pub why: String,
 }

@@ -830,7 +830,7 @@ fn an_event_that_does_not_fit_is_an_error_that_names_both() {
     assert!(error.contains("EnableStarted") && error.contains("Waiting"), "{error}");
 }
 
-/// What the task language adds to the first step: whether, when and where steps start.
+/// An addition of the task language to the first step: it decides whether, when and where steps start.
 #[derive(Clone, Copy, Debug)]
 enum Language {
     Plain,

@@ -53,7 +53,7 @@ pub struct Run {
     pub outcome: Option<RunOutcome>,
 }
 
-/// Who asked for the run, and for which plan.
+/// The operator who asked for the run, the digest of the plan, and the mark of the run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
     pub by: String,
@@ -431,7 +431,7 @@ impl Run {
     }
 }
 
-/// What the transitions of a host need from its plan.
+/// The parts of the plan that the transitions of a host need.
 fn route<'a>(plan: &'a Plan, name: &HostName, phase: &Phase) -> Route<'a> {
     let host = plan.hosts.get(name);
     let step = host.and_then(|host| match phase {

@@ -1,4 +1,4 @@
-//! What an operator may request of a run under way, and whether the run grants it. Pure: the
+//! Requests of operators to a run under way, and whether the run grants them. Pure: the
 //! answer is the event to write, or the sentence that says why not.
 
 use super::event::{EventKind, Pause, PausedUntil};

@@ -1,4 +1,4 @@
-//! What a step does: its kinds, and the template texts of each.
+//! The bodies of steps: their kinds, and the template texts of each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::domain::check::check::Check;
 use crate::domain::check::probe::Probe;
 
-/// What a step does. A kind with an expected state inspects the host first, changes only what differs, and
+/// The body of a step. A kind with an expected state inspects the host first, changes only what differs, and
 /// reports truthfully whether it changed something.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -184,7 +184,7 @@ pub struct ReleaseLayout {
     pub keep: u32,
 }
 
-/// What [`StepBody::WaitFor`] waits for.
+/// The condition of [`StepBody::WaitFor`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Awaited {

@@ -122,7 +122,7 @@ pub struct Gathered {
     pub facts: Facts,
     pub at: Timestamp,
     pub run: RunId,
-    /// Where they were gathered: the name may since lead to another machine.
+    /// The endpoint at which they were gathered: the name may since lead to another machine.
     pub endpoint: Endpoint,
 }
 

@@ -68,7 +68,7 @@ pub struct Step {
     /// How many hosts may run it at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttle: Option<u32>,
-    /// Where it runs, if not on the host of the plan.
+    /// The host that it runs on, if not the host of the plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Endpoint>,
     /// In plans: its texts are still templates, because they use names that are known only later.

@@ -85,7 +85,7 @@ pub struct PauseAfter {
     pub until: PauseUntil,
 }
 
-/// What ends a planned pause.
+/// The end of a planned pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PauseUntil {
@@ -95,7 +95,7 @@ pub enum PauseUntil {
     Approved { second_person: bool },
 }
 
-/// What rollcall does after a restart with a run that was under way. In all cases hosts in their bracket
+/// How rollcall continues a run that was under way before a restart. In all cases hosts in their bracket
 /// finish it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -139,7 +139,7 @@ impl MaxFailures {
     }
 }
 
-/// What happens after a host has failed.
+/// The consequence of a failed host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {

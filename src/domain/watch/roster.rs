@@ -77,7 +77,7 @@ pub struct Look {
     pub what: What,
 }
 
-/// What to probe.
+/// The target of a probe.
 #[derive(Clone, Debug)]
 pub enum What {
     /// Whether the host answers.

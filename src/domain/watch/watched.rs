@@ -82,7 +82,7 @@ pub enum Silence {
     No,
     /// It depends on something that is not ok: a problem that remains afterwards is alerted then.
     Waits,
-    /// In a downtime, or its host belongs to a run: an open alert is dropped, and a remaining problem is alerted anew.
+    /// In a downtime, or its host belongs to a run: an open alert is dropped, and a remaining problem is alerted again.
     Downtime,
 }
 
