@@ -57,18 +57,18 @@ pub struct Daemon {
     door: Arc<SshDoor>,
     fleet: Arc<Fleet>,
     stop: CancellationToken,
-    /// Whoever tells people.
+    /// The tasks of notification.
     telling: TaskTracker,
     root: Arc<Root>,
     watching: Mutex<Option<Running>>,
 }
 
-/// The configuration directory, and the place where the one in force is kept.
+/// The configuration directory, and the present configuration.
 struct Root {
     path: PathBuf,
     current: watch::Sender<Arc<Config>>,
     vault: Arc<Vault>,
-    /// One reload at a time: the later one wins whole.
+    /// One reload at a time: the later one wins as a whole.
     reloading: Mutex<()>,
 }
 
@@ -91,7 +91,7 @@ impl Reload for Root {
             said.push_str(&trouble);
         }
         let new = Arc::new(new);
-        // First what is hidden, then what is used.
+        // The new secrets must be masked before the new configuration is used.
         self.vault.take_over(new.clone())?;
         self.current.send_replace(new);
         Ok(said)
@@ -101,17 +101,17 @@ impl Reload for Root {
         if self.current.borrow().scripted.is_empty() {
             return;
         }
-        // Whoever waits here for somebody who asks already is content with that answer.
+        // A caller that waits for a refresh under way accepts its result.
         let wanted = SystemClock.now();
         let _one_at_a_time = self.reloading.lock().await;
         let current = self.current.borrow().clone();
         let asking =
             tokio::task::spawn_blocking(move || config::refresh(&current, wanted, || SystemClock.now()));
-        // A thread that ended in the middle leaves what was in force.
+        // A thread that panicked leaves the present configuration unchanged.
         if let Ok(Some(new)) = asking.await {
             troubles(&new).iter().for_each(|trouble| tracing::warn!("{trouble}"));
             let new = Arc::new(new);
-            // First what is hidden, then what is used.
+            // The new secrets must be masked before the new configuration is used.
             match self.vault.take_over(new.clone()) {
                 Ok(()) => _ = self.current.send_replace(new),
                 Err(why) => tracing::error!(%why, "what scripts in hosts/ say was not taken over"),
@@ -120,7 +120,7 @@ impl Reload for Root {
     }
 }
 
-/// What is wrong with scripts in `hosts/`, whose groups are as they were said last.
+/// The failures of scripts in `hosts/`, whose groups are outdated.
 fn troubles(config: &Config) -> Vec<String> {
     let now = SystemClock.now();
     let told = config.scripted.iter().filter_map(|one| {
@@ -140,17 +140,17 @@ fn describe(config: &Config) -> String {
     format!("configuration in force: {}", parts.join(", "))
 }
 
-/// Everything but the doors.
+/// The parts of a daemon without its doors.
 struct Built {
     desk: Desk,
     fleet: Arc<Fleet>,
     root: Arc<Root>,
-    /// Questions that the monitor is to answer once it is started.
+    /// Questions for the monitor, answered once it is started.
     asked: Asked,
     door_key: DoorKey,
 }
 
-/// Starts to watch; without looks it only knows what is kept.
+/// Starts watching; without `looks` it only answers from the store.
 async fn watch_checks(desk: &Desk, asked: Asked, looks: bool) -> Result<Running, String> {
     let (tell, broken) = (desk.tell.clone(), desk.tell.clone());
     let around = Around {
@@ -165,13 +165,13 @@ async fn watch_checks(desk: &Desk, asked: Asked, looks: bool) -> Result<Running,
     watching::start(around, asked).await.map_err(|error| error.to_string())
 }
 
-/// Builds everything but the doors: for the daemon and for `--local`.
+/// Builds the parts without doors: for the daemon and for `--local`.
 fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, String> {
     let config = Arc::new(config);
     let settings = config.settings.clone();
     make_parent(&settings.store)?;
     make_parent(&settings.fleet.known_hosts)?;
-    // Made here where there is none, with or without a door: hosts know this rollcall by it.
+    // Created here if missing, even without a door: hosts identify this rollcall by it.
     let door_key = door_key(&settings.host_key, &settings.store)?;
     let store = SqliteStore::open(&settings.store).map_err(|error| error.to_string())?;
     let site = site_of(door_key.key.public_key());
@@ -222,7 +222,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
     Ok(Built { desk, fleet, root, asked, door_key })
 }
 
-/// How many hosts each top-level group has by now.
+/// The present number of hosts in each top-level group.
 fn sizes(config: watch::Receiver<Arc<Config>>) -> Box<dyn Fn(&str) -> usize + Send + Sync> {
     Box::new(move |group| config.borrow().inventory.hosts.iter().filter(|host| host.file() == group).count())
 }
@@ -242,7 +242,7 @@ fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -
 }
 
 impl Daemon {
-    /// Reads the configuration in `path`, closes what a dead daemon left open, and opens the doors.
+    /// Reads the configuration in `path`, recovers open runs of a previous process, and opens the doors.
     pub async fn start(path: &Path) -> Result<Daemon, String> {
         let config =
             config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
@@ -262,7 +262,7 @@ impl Daemon {
             tokio::spawn(async move { door.listen(listener, stop).await });
         }
         tracing::info!(?addresses, "{said}");
-        // Not before the doors are open: whoever takes runs up is there to be asked about them.
+        // The doors open first, so that operators can follow the runs that are recovered.
         recover_runs(&desk).await?;
         let telling = TaskTracker::new();
         let (tell, stopping) = (desk.tell.clone(), stop.clone());
@@ -271,7 +271,7 @@ impl Daemon {
         Ok(Daemon { door, desk, addresses, fleet, stop, telling, root, watching })
     }
 
-    /// Serves until a signal says stop. SIGHUP reads the configuration again.
+    /// Serves until a signal to stop arrives. SIGHUP reads the configuration again.
     pub async fn run(self) -> Result<(), String> {
         let on = |kind| signal(kind).map_err(|error| format!("signals: {error}"));
         let (mut hangup, mut terminate, mut interrupt) =
@@ -293,7 +293,7 @@ impl Daemon {
     }
 
     async fn reload_on_signal(&self) {
-        // The time tells the service manager which of its requests this answers.
+        // The time identifies the request of the service manager that this answers.
         let time = sd_notify::NotifyState::monotonic_usec_now();
         notify(&[sd_notify::NotifyState::Reloading].into_iter().chain(time).collect::<Vec<_>>());
         match self.root.reload().await {
@@ -307,8 +307,8 @@ impl Daemon {
         notify(&[sd_notify::NotifyState::Ready]);
     }
 
-    /// Stops: no new connections, no new runs, no further host begins; hosts in their bracket finish it if
-    /// they can in time. Runs that are not over go on at the next start.
+    /// Stops: no new connections, no new runs, no further host starts; hosts in their bracket finish it if
+    /// they can in time. Open runs continue at the next start.
     pub async fn stop(&self) {
         notify(&[sd_notify::NotifyState::Stopping]);
         self.stop.cancel();
@@ -323,12 +323,12 @@ impl Daemon {
     }
 }
 
-/// Who suspends runs when rollcall is told to stop.
+/// The operator that suspends runs when rollcall stops.
 fn myself() -> Operator {
     Operator { name: "rollcall".into(), key: LOCAL_KEY.into(), role: Role::Admin, groups: None }
 }
 
-/// Tells the service manager, if there is one.
+/// Notifies the service manager, if there is one.
 fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "the service manager was not told");
@@ -360,7 +360,7 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     if let Some(warning) = door_key.warning {
         let _ = Stdio.err(&format!("rollcall: {warning}\n")).await;
     }
-    // Whoever only looks takes nothing up.
+    // A command that only reads recovers no runs.
     if needed_role(&request.command) > Role::Viewer {
         recover_runs(&desk).await?;
     }
@@ -373,7 +373,7 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     let status = loop {
         tokio::select! {
             status = &mut answering => break status,
-            // There is no daemon to carry on: Ctrl-C stops, and hosts in their bracket finish it.
+            // There is no daemon to continue the run: Ctrl-C stops it, and hosts in their bracket finish it.
             _ = interrupt.recv() => for run in desk.engine.under_way() {
                 let _ = desk.engine.ask(run, Wish::Cancel { now: false }, &operator).await;
             },
@@ -386,14 +386,14 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
             exit::INTERNAL
         }
     };
-    // A pipe that was closed ends the answer, not the run: it is carried to its end.
+    // A closed pipe ends the answer, not the run: the process waits for its end.
     desk.engine.idle().await;
     watching.stop().await;
     fleet.close().await;
     Ok(status)
 }
 
-/// Whoever can read the store and the keys may do everything with them anyway.
+/// A local user who can read the store and the keys can do everything with them anyway.
 fn local_operator() -> Operator {
     let name =
         std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());

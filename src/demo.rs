@@ -1,5 +1,5 @@
 //! `rollcall demo`: a fleet inside this process and the real daemon. It rolls one release out under
-//! traffic, then one that fails its check, and then leaves the daemon to be used.
+//! traffic, then one that fails its check, and then leaves the daemon running.
 
 use std::path::{Path, PathBuf};
 
@@ -20,9 +20,9 @@ const WEB_HOSTS: usize = 8;
 /// Requests under way at the same time.
 const CLIENTS: usize = 4;
 
-/// Shows what rollcall does; returns when it is told to stop, or, with `once`, when it has shown it.
+/// Runs the demo; returns when it is stopped, or, with `once`, after the two releases.
 ///
-/// Everything lives in a new folder below `base`, which goes away with it.
+/// All files are in a new folder below `base`, which is removed at the end.
 pub async fn run(base: &Path, once: bool) -> Result<(), String> {
     let folder = Folder::create(base)?;
     let fleet =
@@ -47,7 +47,7 @@ pub async fn run(base: &Path, once: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Gives one command under traffic, and tells what the traffic saw.
+/// Runs one command under traffic, and reports the traffic's errors.
 async fn show(
     daemon: &Daemon,
     fleet: &EmbeddedFleet,
@@ -93,7 +93,7 @@ fn invitation(folder: &Folder, daemon: &Daemon) -> String {
     )
 }
 
-/// A folder of the demo's own, removed with it.
+/// A temporary folder of the demo.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -112,12 +112,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed is in the folder for temporary files.
+        // A leftover is in the folder for temporary files.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// Writes the configuration of the demo; the operator who may use it.
+/// Writes the configuration of the demo; returns its operator.
 fn write_config(folder: &Folder, fleet: &EmbeddedFleet) -> Result<Operator, String> {
     let failed = |error: &dyn std::fmt::Display| format!("the demo's configuration: {error}");
     let key = PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519)
@@ -145,7 +145,7 @@ fn write_config(folder: &Folder, fleet: &EmbeddedFleet) -> Result<Operator, Stri
     Ok(Operator { name: "you".into(), key: fingerprint, role: Role::Admin, groups: None })
 }
 
-/// Some of the files are private keys; the others may as well be private.
+/// Some of the files are private keys; the others may be private as well.
 fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;

@@ -1,7 +1,7 @@
 //! rollcall: push a release host by host, then call the roll: every host answers for itself.
 //!
-//! The modules stand in layers, lowest first; arrows point down only, and `tests/it/architecture.rs`
-//! holds that. `ARCHITECTURE.md` is the map.
+//! The modules form layers, lowest first; imports point down only, and `tests/it/architecture.rs`
+//! verifies that. `ARCHITECTURE.md` is the map.
 
 pub mod cut;
 pub mod domain;

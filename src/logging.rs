@@ -1,5 +1,5 @@
-//! The log on standard error. An event is one line, whatever is in it: much of it was written by clients and hosts,
-//! and goes through russh's own warnings, too, so this is the one place where it is escaped, clipped and bounded.
+//! The log on standard error. An event is always one line: clients and hosts wrote much of its text, also in
+//! russh's own warnings, so this is the one place where it is escaped, cut and bounded.
 
 mod gate;
 
@@ -22,23 +22,23 @@ use tracing_subscriber::{EnvFilter, fmt as lines, registry};
 use self::gate::Gate;
 use crate::domain::base::output::is_steering;
 
-/// What is shown of one field: enough for any sentence of ours, so that the fields behind it are still there.
+/// Most bytes of one field: enough for any of our sentences, and the fields behind it stay visible.
 const FIELD_LIMIT_BYTES: usize = 2048;
 
-/// What is shown of one line: journald takes lines of 48 KiB, and a person reads much less.
+/// Most bytes of one line: journald accepts lines of 48 KiB, and a person reads much less.
 const LINE_LIMIT_BYTES: usize = 8192;
 
-/// What is logged unless `RUST_LOG` says otherwise. russh warns of what others send at `warn`, logs keys and user
+/// The default filter without `RUST_LOG`. russh logs faults of its peers at `warn`, keys and user
 /// names at `debug`, and every packet at `trace`.
 const DEFAULT_FILTER: &str = "info,russh=error";
 
-/// How often lines that were left out are reported when no further ones come.
+/// How often dropped lines are reported when no further ones follow.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Lines about left-out lines have this target, and are not counted themselves.
+/// The target of lines about dropped lines, which are not counted themselves.
 const ABOUT_THE_LOG: &str = "rollcall::log";
 
-/// Starts the log of this process, panics included. To be called within a runtime, once.
+/// Starts the log of this process, panics included. Call once, within a runtime.
 pub fn start() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let bound = Bound::default();
@@ -56,7 +56,7 @@ pub fn start() {
     });
 }
 
-/// Events as lines. Without colours: a line with an escape of ours could not be told from one of others'.
+/// Events as lines. Without colours: our own escapes could not be distinguished from foreign ones.
 fn output<S, W>(make: impl Fn() -> W + Send + Sync + 'static) -> impl Layer<S>
 where
     S: Subscriber + for<'a> registry::LookupSpan<'a>,
@@ -66,7 +66,7 @@ where
     lines::layer().with_ansi(false).fmt_fields(fields).with_writer(Lines(make))
 }
 
-/// One field, clipped. Those that `log` adds are the target and the place, which stand in the line already.
+/// One field, cut. Fields that `log` adds repeat the target and the place, which the line already has.
 fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     let mut text = Clipped::new(FIELD_LIMIT_BYTES);
     match field.name() {
@@ -77,7 +77,7 @@ fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::
     writer.write_str(&text.finish())
 }
 
-/// Text up to a limit, and how much more there was.
+/// Text up to a limit, and how much was cut.
 struct Clipped {
     text: String,
     limit: usize,
@@ -121,7 +121,7 @@ impl<'a, M: Fn() -> W, W: io::Write> MakeWriter<'a> for Lines<M> {
 }
 
 impl<W: io::Write> io::Write for Line<W> {
-    /// Takes a whole event: that is how `tracing_subscriber` writes them.
+    /// Takes a whole event, because `tracing_subscriber` writes each in one call.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let mut line = Clipped::new(LINE_LIMIT_BYTES);
@@ -146,8 +146,8 @@ fn escape(line: &mut Clipped, c: char) -> fmt::Result {
     }
 }
 
-/// What is bounded together: a place in the code, and the operator that it speaks of, so that no operator can hide
-/// what another does.
+/// The unit of a limit: a place in the code, and the operator in its event, so that no operator can hide
+/// the actions of another.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Source {
     place: Identifier,
@@ -155,7 +155,7 @@ struct Source {
     operator: String,
 }
 
-/// Leaves events out where there are too many.
+/// Drops events if there are too many.
 #[derive(Clone, Default)]
 struct Bound(Arc<Mutex<Gate<Source>>>);
 
@@ -164,11 +164,11 @@ impl Bound {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reports what was left out since the last time.
+    /// Reports the events that were dropped since the last report.
     fn report(&self) {
         let left_out = self.gate().left_out(Instant::now());
         for (Source { target, operator, .. }, count) in left_out {
-            // What comes through `log` is russh's, or another library's.
+            // Events through `log` come from russh or another library.
             let target = if target == "log" { "libraries" } else { target };
             let of = if operator.is_empty() { String::new() } else { format!(" about {operator}") };
             tracing::warn!(target: ABOUT_THE_LOG, "{count} lines of {target}{of} were left out");
@@ -221,7 +221,7 @@ mod tests {
         }
     }
 
-    /// What is logged by `events`, and then reported.
+    /// The log lines of `events`, and the report after them.
     fn logged(events: impl FnOnce()) -> String {
         let (memory, bound) = (Memory::default(), Bound::default());
         let sink = memory.clone();

@@ -1,5 +1,5 @@
-//! The door's own key and the store belong together: hosts know a rollcall by the one, and the other says what it has
-//! done to them. Where one of them is lost, nothing is quietly begun anew.
+//! The door's own key and the store belong together: hosts identify a rollcall by its key, and the store records its
+//! work on them. If one of them is lost, rollcall does not silently create a new one.
 
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -12,16 +12,16 @@ use zeroize::Zeroizing;
 use crate::domain::base::digest::sha256_hex;
 use crate::steps::seal::SealKey;
 
-/// Of the SHA-256 of the door's key: enough for all the rollcalls that one host will ever see.
+/// Digits of the SHA-256 of the door's key: enough to distinguish all rollcalls that one host ever meets.
 const SITE_DIGITS: usize = 12;
 
-/// The door's key, and what an operator should know about it and the store.
+/// The door's key, and warnings for the operator about it and the store.
 pub struct DoorKey {
     pub key: PrivateKey,
     pub warning: Option<String>,
 }
 
-/// Reads the door's key, or makes it at the first start; before the store is opened.
+/// Reads the door's key, or creates it on the first start; before the store is opened.
 pub fn door_key(path: &Path, store: &Path) -> Result<DoorKey, String> {
     let store_holds_something = std::fs::metadata(store).is_ok_and(|about| about.len() > 0);
     match (path.exists(), store_holds_something) {
@@ -32,15 +32,15 @@ pub fn door_key(path: &Path, store: &Path) -> Result<DoorKey, String> {
     }
 }
 
-/// The name under which hosts keep what this rollcall does on them. The daemon and `--local` share a store,
-/// and so its runs: both have the same.
+/// The name under which hosts keep the records of this rollcall. The daemon and `--local` share a store,
+/// and so its runs: both have the same name.
 pub fn site_of(key: &PublicKey) -> String {
     let hex = sha256_hex(key.fingerprint(HashAlg::Sha256).as_bytes());
     hex[..SITE_DIGITS].into()
 }
 
-/// The key from which names and seals of records on hosts come: as secret as the key of the door, and the same after
-/// a restart.
+/// The key from which names and seals of records on hosts are derived: as secret as the key of the door, and the same
+/// after a restart.
 pub fn seals_of(key: &PrivateKey) -> Result<SealKey, String> {
     let secret = Zeroizing::new(key.key_data().encode_vec().map_err(|error| format!("host key: {error}"))?);
     Ok(SealKey::new(&secret))
@@ -91,10 +91,10 @@ fn make(path: &Path) -> Result<PrivateKey, String> {
     Ok(key)
 }
 
-/// Whole or not at all: half a key, left by a rollcall that died, would keep every later one from starting.
+/// Writes the key atomically: half a key, left by a process that died, would prevent every later start.
 fn write_key(path: &Path, text: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
-    // One that was left like that; mostly there is none, and what is in the way otherwise shows next.
+    // Removes a leftover of such a process; other obstacles show in the next call.
     let _ = std::fs::remove_file(&temporary);
     let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
     std::io::Write::write_all(&mut file, text)?;
@@ -102,7 +102,7 @@ fn write_key(path: &Path, text: &[u8]) -> std::io::Result<()> {
     std::fs::rename(&temporary, path)
 }
 
-/// Makes the folder that a file is to be in.
+/// Creates the folder of a file.
 pub(super) fn make_parent(path: &Path) -> Result<(), String> {
     let Some(parent) = path.parent() else { return Ok(()) };
     std::fs::create_dir_all(parent)
@@ -121,7 +121,7 @@ mod tests {
     fn a_host_key_is_there_whole_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let (path, store) = (dir.path().join("host_key"), dir.path().join("none.db"));
-        // What a rollcall that died while it wrote leaves.
+        // A leftover of a process that died while it wrote.
         std::fs::write(dir.path().join("host_key.new"), "half").unwrap();
         let made = door_key(&path, &store).unwrap();
         assert_eq!(made.warning, None);

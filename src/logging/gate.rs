@@ -1,4 +1,4 @@
-//! How many lines a source may write: a bucket of lines for each that fills again by and by. Pure.
+//! Limits how many lines a source may log: each source has a bucket of lines that refills over time. Pure.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lines at once: a start with many hosts, or a script that asks for many things, is logged whole.
+/// Lines at once: a start with many hosts, or a script with many requests, is logged completely.
 pub const BURST_LINES: u32 = 100;
 
-/// After that, a line each: with [`BURST_LINES`] this bounds a source to about a megabyte in an hour of plain lines.
+/// The time per line after that: with [`BURST_LINES`] this limits a source to about a megabyte of plain lines an hour.
 const TIME_FOR_A_LINE: Duration = Duration::from_millis(500);
 
-/// Sources with a bucket of their own; those beyond share one.
+/// Most sources with separate buckets; further ones share one.
 const SOURCES: usize = 1024;
 
 /// The buckets of all sources.
@@ -21,7 +21,7 @@ pub struct Gate<K> {
     others: Bucket,
 }
 
-/// Lines are counted in the time that they take: a bucket that is `used` up to some time is full again then.
+/// Counts lines by the time that they take: a bucket that is `used` up to some time is full again then.
 #[derive(Default)]
 struct Bucket {
     used: Option<Instant>,
@@ -44,8 +44,8 @@ impl<K: Hash + Eq + Clone> Gate<K> {
         }
     }
 
-    /// How many lines of each source were left out since this was last asked. Sources that have been quiet are
-    /// forgotten.
+    /// The number of dropped lines of each source since the last call. Idle sources are
+    /// removed.
     pub fn left_out(&mut self, now: Instant) -> Vec<(K, u64)> {
         let found = self
             .buckets

@@ -1,4 +1,4 @@
-//! By a command on the machine of rollcall, with the message on its standard input.
+//! Delivery by a command on the daemon's machine, with the message on its standard input.
 
 use std::process::Stdio;
 
@@ -12,10 +12,10 @@ use crate::local::process::{self, Group};
 use crate::port::SendError;
 use crate::present::notice;
 
-/// Of what a command says, in bytes.
+/// Most bytes of a command's errors that are kept.
 const SAID_LIMIT_BYTES: u64 = 4 * 1024;
 
-/// Tells a command: the text is its standard input, and every word is in its environment.
+/// Runs a command: the text is its standard input, and every field is in its environment.
 pub(super) async fn tell(script: &str, channel: &str, told: &Notice) -> Result<(), SendError> {
     let words = notice::words(told, channel);
     let environment = words.into_iter().map(|(name, value)| {
@@ -25,7 +25,7 @@ pub(super) async fn tell(script: &str, channel: &str, told: &Notice) -> Result<(
     run(script, environment.collect(), notice::text(told).as_bytes()).await
 }
 
-/// Ends what the command started when its delivery is over.
+/// Ends the processes that the command started when its delivery is over.
 struct Ended(Group);
 
 impl Drop for Ended {
@@ -34,7 +34,7 @@ impl Drop for Ended {
     }
 }
 
-/// Runs a command with an input. Exit status 75 says that it may be tried again with any message, as in sysexits.h.
+/// Runs a command with an input. Exit status 75 means that any message may be retried, as in sysexits.h.
 pub(super) async fn run(
     script: &str,
     environment: Vec<(String, String)>,
@@ -49,14 +49,14 @@ pub(super) async fn run(
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let feeding = async {
         if let Some(mut stdin) = stdin {
-            // A command that does not read its input has its reasons.
+            // A command may ignore its input.
             let _ = stdin.write_all(input).await;
         }
     };
     let listening = async {
         let mut said = Vec::new();
         if let Some(stderr) = stderr {
-            // What cannot be read is not told; the exit status is what counts.
+            // Errors that cannot be read are not reported; the exit status counts.
             let _ = stderr.take(SAID_LIMIT_BYTES).read_to_end(&mut said).await;
         }
         to_text(&said)

@@ -1,4 +1,4 @@
-//! By mail, over SMTP or by a command such as sendmail.
+//! Delivery by mail, over SMTP or by a command such as sendmail.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +14,10 @@ use crate::domain::notify::notice::{Notice, What};
 use crate::port::SendError;
 use crate::present::notice;
 
-/// For each answer of the server.
+/// The time limit of each answer of the server.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Sends one. `id` makes the unique part of a Message-ID of the key of a notice.
+/// Sends a mail. `id` makes the unique part of a Message-ID from the key of a notice.
 pub(super) async fn send(
     mail: &Mail,
     told: &Notice,
@@ -34,7 +34,7 @@ pub(super) async fn send(
     }
 }
 
-/// A server that says no to this mail may take another one; everything else concerns them all.
+/// A server that refuses this mail may accept another one; all other errors affect every mail.
 fn failed(server: &str, error: &lettre::transport::smtp::Error) -> SendError {
     let why = format!("{server}: {}", in_full(error));
     if error.is_permanent() { SendError::Refused(why) } else { SendError::Down(why) }
@@ -82,7 +82,7 @@ fn parameters(smtp: &Smtp) -> Result<TlsParameters, String> {
     builder.build().map_err(|error| in_full(&error))
 }
 
-/// The mail: all messages on an incident are one thread, and answering machines keep quiet.
+/// The mail: all messages about an incident are one thread, and autoresponders do not answer.
 fn message(mail: &Mail, told: &Notice, id: &(dyn Fn(&str) -> String + Sync)) -> Result<Message, String> {
     let mailbox = |text: &String| {
         text.parse::<Mailbox>().map_err(|error| format!("{text}: {error}; try: `mail` in rollcall.toml"))

@@ -1,4 +1,4 @@
-//! The ways in which people are told: mail, webhooks, commands. Implements [`Messenger`].
+//! The transports of messages: mail, webhooks, commands. Implements [`Messenger`].
 
 mod command;
 mod mail;
@@ -12,12 +12,12 @@ use crate::port::{Messenger, SendError};
 
 /// See the module.
 pub struct Ways {
-    /// Tells messages of this rollcall from those of others.
+    /// Distinguishes messages of this rollcall from those of others.
     pub site: String,
 }
 
 impl Ways {
-    /// The same for each try of a message, and for no other one: whoever gets it twice can tell.
+    /// The same for each attempt of a message, and for no other message, so that receivers can detect duplicates.
     fn id(&self, channel: &Channel, key: &str) -> String {
         format!("rollcall.{}.{}.{key}", self.site, channel.name)
     }

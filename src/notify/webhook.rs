@@ -1,4 +1,4 @@
-//! By HTTP: JSON, posted.
+//! Delivery by HTTP: a POST of JSON.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,20 +24,20 @@ use crate::domain::value::secret::HIDDEN;
 use crate::port::SendError;
 use crate::present::notice;
 
-/// Of an answer that says no, in bytes.
+/// Most bytes of a refusal that are read.
 const ANSWER_LIMIT_BYTES: usize = 4 * 1024;
 
-/// Shorter pieces of a URL are no keys.
+/// Shorter pieces of a URL are not keys.
 const KEY_CHARS: usize = 8;
 
-/// Characters of it that are told.
+/// Most characters of a refusal that are reported.
 const ANSWER_CHARS: usize = 200;
 
-/// Posts one. `id` is the same for each try of it.
+/// Posts a message. `id` is the same for each attempt.
 pub(super) async fn send(hook: &Webhook, channel: &str, told: &Notice, id: &str) -> Result<(), SendError> {
     let body = body(hook, channel, told).map_err(SendError::Refused)?;
     let uri: Uri = hook.url.expose().parse().map_err(|_| SendError::Refused("the URL is none".into()))?;
-    // Not the whole of it: what follows the host is a key, mostly.
+    // Not the whole URL: the part behind the host is a key in most cases.
     let host = uri.authority().map(|authority| authority.host().to_string()).unwrap_or_default();
     let request = request(hook, uri, body, id).map_err(SendError::Refused)?;
     let config = tls(hook.ca.as_deref()).map_err(SendError::Down)?;
@@ -62,7 +62,7 @@ pub(super) async fn send(hook: &Webhook, channel: &str, told: &Notice, id: &str)
     Err(if is_for_all { SendError::Down(why) } else { SendError::Refused(why) })
 }
 
-/// A text without what is a key of the channel: receivers like to repeat the path that they do not know.
+/// A text without the keys of the channel: many servers repeat an unknown path in their answer.
 fn hidden(hook: &Webhook, text: &str) -> String {
     let url = hook.url.expose();
     let behind_host =
@@ -92,7 +92,7 @@ fn body(hook: &Webhook, channel: &str, told: &Notice) -> Result<Bytes, String> {
     Ok(Bytes::from(value.to_string()))
 }
 
-/// As Slack and its like read it. What hosts print must call nobody: `<!channel>` would.
+/// The form of Slack and similar services. Output of hosts must not notify people, as `<!channel>` would.
 fn plain(told: &Notice) -> Value {
     let text = format!("*{}*\n{}", notice::subject(told), notice::text(told));
     json!({ "text": text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;") })
@@ -124,7 +124,7 @@ fn signature(secret: &[u8], body: &[u8]) -> Result<String, String> {
 /// Trusts the authorities of the system, and those of `ca`.
 fn tls(ca: Option<&Path>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    // A system without any is fine for those who need none.
+    // A system without authorities is acceptable if none are needed.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca {
         let failed =
