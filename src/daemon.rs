@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -243,7 +244,13 @@ fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -
 
 impl Daemon {
     /// Reads the configuration in `path`, recovers open runs of a previous process, and opens the doors.
-    pub async fn start(path: &Path) -> Result<Daemon, String> {
+    ///
+    /// Not an `async fn`, like [`answer::answer`]: the binary would compile the daemon a second time.
+    pub fn start(path: &Path) -> BoxFuture<'_, Result<Daemon, String>> {
+        Box::pin(Daemon::start_in(path))
+    }
+
+    async fn start_in(path: &Path) -> Result<Daemon, String> {
         let config =
             config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
         let settings = config.settings.clone();
@@ -272,7 +279,11 @@ impl Daemon {
     }
 
     /// Serves until a signal to stop arrives. SIGHUP reads the configuration again.
-    pub async fn run(self) -> Result<(), String> {
+    pub fn run(self) -> BoxFuture<'static, Result<(), String>> {
+        Box::pin(self.serve())
+    }
+
+    async fn serve(self) -> Result<(), String> {
         let on = |kind| signal(kind).map_err(|error| format!("signals: {error}"));
         let (mut hangup, mut terminate, mut interrupt) =
             (on(SignalKind::hangup())?, on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
@@ -344,7 +355,11 @@ async fn recover_runs(desk: &Desk) -> Result<(), String> {
 }
 
 /// `rollcall --local ...`: answers one command without a daemon; the exit status.
-pub async fn answer_locally(path: &Path, request: Request) -> u8 {
+pub fn answer_locally(path: &Path, request: Request) -> BoxFuture<'_, u8> {
+    Box::pin(answered_locally(path, request))
+}
+
+async fn answered_locally(path: &Path, request: Request) -> u8 {
     match locally(path, request).await {
         Ok(status) => status,
         Err(why) => {

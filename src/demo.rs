@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use futures::future::BoxFuture;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, HashAlg, PrivateKey};
 
@@ -23,7 +24,11 @@ const CLIENTS: usize = 4;
 /// Runs the demo; returns when it is stopped, or, with `once`, after the two releases.
 ///
 /// All files are in a new folder below `base`, which is removed at the end.
-pub async fn run(base: &Path, once: bool) -> Result<(), String> {
+pub fn run(base: &Path, once: bool) -> BoxFuture<'_, Result<(), String>> {
+    Box::pin(played(base, once))
+}
+
+async fn played(base: &Path, once: bool) -> Result<(), String> {
     let folder = Folder::create(base)?;
     let fleet =
         EmbeddedFleet::start(&folder.at("hosts"), WEB_HOSTS).await.map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 use tokio::time::Instant;
 
 use super::context::ProbeContext;
@@ -113,7 +113,17 @@ pub(super) async fn look(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check
     Looked { judged: Judged { text, ..look.judged }, no_contact: false, place: None }
 }
 
-async fn look_from(eyes: &ProbeContext<'_>, host: &Endpoint, seat: &Endpoint, check: &Check) -> Looked {
+/// Not an `async fn`: the compiler would generate all probes again for each caller.
+fn look_from<'a>(
+    eyes: &'a ProbeContext<'_>,
+    host: &'a Endpoint,
+    seat: &'a Endpoint,
+    check: &'a Check,
+) -> BoxFuture<'a, Looked> {
+    Box::pin(looked_from(eyes, host, seat, check))
+}
+
+async fn looked_from(eyes: &ProbeContext<'_>, host: &Endpoint, seat: &Endpoint, check: &Check) -> Looked {
     let seen = match is_connection(&check.probe) {
         true => tokio::select! {
             biased;

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rollcall::domain::value::template::{self, Vars};
 use serde_json::json;
 
-const DEFAULT_CASES: usize = 10_000;
+const DEFAULT_CASES: usize = 5_000;
 
 const SHELLS: [&[&str]; 6] =
     [&["dash"], &["bash"], &["bash", "--posix"], &["busybox", "sh"], &["mksh"], &["zsh", "--emulate", "sh"]];

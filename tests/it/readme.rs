@@ -180,3 +180,21 @@ fn the_channels_that_the_docs_show_load() {
     let config = rollcall::config::load(dir.path()).unwrap_or_else(|wrong| panic!("{wrong}"));
     assert_eq!(config.channels.len(), 3);
 }
+
+/// The demo is the first command of a newcomer, the tests are the second. Cargo builds a dependency once for both only
+/// if the development dependencies turn on no further feature of it.
+#[test]
+fn the_demo_and_the_tests_share_one_build_of_the_dependencies() {
+    assert_eq!(commands("cargo run --locked -- "), ["demo"], "in the profile that tests have");
+    let features = |edges: &[&str]| {
+        let tree = ["tree", "--locked", "--offline", "--prefix=none", "--no-dedupe", "--format={p} {f}"];
+        let output = Command::new(env!("CARGO")).args(tree).args(edges).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines.lines().map(String::from).collect::<std::collections::BTreeSet<String>>()
+    };
+    let (demo, tests) = (features(&["--edges=no-dev"]), features(&[]));
+    assert!(demo.len() > 300, "{}", demo.len());
+    let twice: Vec<&String> = demo.difference(&tests).collect();
+    assert!(twice.is_empty(), "built again for the tests, with other features: {twice:#?}");
+}

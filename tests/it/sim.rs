@@ -1,7 +1,7 @@
 //! Simulations: the real engine, fleet, SSH on both ends, nginx driver and store, in one process, over streams
 //! in memory and under paused time. What goes wrong is drawn from a seed, and invariants are checked while it
 //! happens. `ROLLCALL_SIM_SEED=7` replays one seed and prints all that happens in it;
-//! `ROLLCALL_SIM_SEEDS=1000` takes more seeds than every day.
+//! `ROLLCALL_SIM_SEEDS=1000` takes more seeds than every day, `ROLLCALL_SIM_PAIRS=all` more pairs of deaths.
 
 mod asked;
 mod balancer;
@@ -32,10 +32,10 @@ use self::run::{Report, Scenario, simulate};
 const HOSTS: usize = 100;
 
 /// Simulations with trouble in one test.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 12;
 
 /// The same with a daemon that dies.
-const MORTAL_SEEDS: u64 = 20;
+const MORTAL_SEEDS: u64 = 12;
 
 /// The same with few hosts, where it is the balancer that is in trouble.
 const BALANCER_SEEDS: u64 = 50;
@@ -231,13 +231,19 @@ fn whenever_the_daemon_dies_every_host_ends_as_it_would_have() {
     assert!(wrong.is_empty(), "{} points\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Each point of the first life with one of the second, in turn; with `ROLLCALL_SIM_PAIRS=all` with each of them.
+fn pairs(points: usize) -> Vec<[Option<usize>; 2]> {
+    let all = std::env::var("ROLLCALL_SIM_PAIRS").is_ok_and(|pairs| pairs == "all");
+    let pair = |first: usize, second: usize| [Some(first), Some(EARLY_POINTS[second % EARLY_POINTS.len()])];
+    let seconds = |first: usize| if all { 0..EARLY_POINTS.len() } else { first..first + 1 };
+    (0..points).flat_map(|first| seconds(first).map(move |second| pair(first, second))).collect()
+}
+
 /// And once more, while it takes up what its first life has left.
 #[test]
 fn whenever_the_daemon_dies_again_while_it_recovers_nothing_is_lost() {
     let whole = simulate(small(0, 2, [None; 2]));
-    let pairs =
-        (0..whole.points[0].len()).flat_map(|first| EARLY_POINTS.map(|second| [Some(first), Some(second)]));
-    let pairs: Vec<[Option<usize>; 2]> = pairs.collect();
+    let pairs = pairs(whole.points[0].len());
     eprintln!("{} pairs of deaths", pairs.len());
     let wrong: Vec<String> = pairs.into_iter().filter_map(|deaths| lived(0, 2, deaths, &whole)).collect();
     assert!(wrong.is_empty(), "{} points\n{}", wrong.len(), wrong.join("\n"));

@@ -14,6 +14,8 @@ mod wishes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+
 use self::asked::{Asked, Ended, Refused, may_see, visible_debts};
 use self::rotation::Word;
 use super::{Desk, Terminal};
@@ -33,7 +35,18 @@ use crate::present::{json, nagios, table};
 
 /// Answers one request of one operator; returns the exit status. A closed terminal detaches: runs that were started
 /// continue.
-pub async fn answer(desk: &Desk, operator: &Operator, request: Request, terminal: &mut dyn Terminal) -> u8 {
+///
+/// Not an `async fn`: the compiler generates such code again for each caller, and all commands are below this one.
+pub fn answer<'a>(
+    desk: &'a Desk,
+    operator: &'a Operator,
+    request: Request,
+    terminal: &'a mut dyn Terminal,
+) -> BoxFuture<'a, u8> {
+    Box::pin(answered(desk, operator, request, terminal))
+}
+
+async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: &mut dyn Terminal) -> u8 {
     let format = request.command.format();
     let typed = format!("{:?}", request.command);
     let mut veiled = veiled::Veiled::new(desk, (operator, typed), terminal).await;
