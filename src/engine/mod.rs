@@ -41,10 +41,10 @@ use crate::port::StoreError;
 /// start asks for their results. Service managers wait for 90 seconds.
 const STOP_GRACE: Duration = Duration::from_secs(30);
 
-/// Most runs without changes that one operator may have under way. Each keeps its plan in memory; viewers start them.
+/// Most checks and the like that one operator may have under way. Each keeps its plan in memory; viewers start them.
 const RUNS_LIMIT_PER_OPERATOR: usize = 32;
 
-/// The same for all operators. Runs that change hosts are never refused by it: a rollback may be needed.
+/// The same for all operators. Tasks and balancer changes are never refused by it: a rollback may be needed.
 const RUNS_LIMIT: usize = 256;
 
 /// True for runs that change no host by a task or in a balancer.

@@ -26,7 +26,7 @@ pub struct Health {
     blind: u32,
     /// Ok for `min_healthy_time`: the next batch may start.
     pub healthy: bool,
-    /// Not healthy by `healthy_deadline`, or critical after it was healthy.
+    /// Not healthy by `healthy_deadline`; or, after it was healthy, critical, or unknown too often in a row.
     pub failed: bool,
 }
 
