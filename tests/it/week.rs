@@ -146,8 +146,8 @@ impl World {
 
 /// What is to be told of a check: by arithmetic of its own, one look after the other.
 fn oracle(host: &str, check: usize, spans: &Spans) -> Vec<(i64, &'static str)> {
-    let name = check_name(check);
-    let (spread, rhythm) = (Spread::new(host, &name), Rhythm::Every(EVERY));
+    let id = CheckId::new("all", &check_name(check));
+    let (spread, rhythm) = (Spread::new(host, &id.to_string()), Rhythm::Every(EVERY));
     let next = |at: i64| {
         let after = Timestamp::from_millisecond(at).unwrap();
         rhythm.next(after, spread, &TimeZone::UTC).unwrap().as_millisecond()
