@@ -91,7 +91,7 @@ impl Tell {
         }
     }
 
-    /// Posts to all channels that watching has failed inside rollcall, once within [`FAILED_EVERY`].
+    /// Posts to all channels that watching has failed inside rollcall, once within `FAILED_EVERY`.
     pub fn watching_failed(&self) {
         let now = self.parts.clock.now();
         let mut last = self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);

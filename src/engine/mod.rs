@@ -209,7 +209,7 @@ impl Engine {
     }
 
     /// Stops in order: no new run starts, no further host starts, hosts in their bracket finish it if
-    /// they can within [`STOP_GRACE`]. Open runs stay open: the next start recovers them.
+    /// they can within `STOP_GRACE`. Open runs stay open: the next start recovers them.
     pub async fn drain(&self, by: &Operator) {
         self.draining.send_replace(true);
         for run in self.under_way() {

@@ -22,7 +22,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Shared(pub(super) Arc<Parts>);
 
-/// See [`Shared`].
+/// See `Shared`.
 pub struct Parts {
     pub settings: Settings,
     pub identities: Vec<Identity>,

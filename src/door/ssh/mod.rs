@@ -78,7 +78,7 @@ impl SshDoor {
         SshDoor { config: Arc::new(server_config(host_key)), shared }
     }
 
-    /// Waits until every present answer has arrived; no longer than [`FAREWELL`].
+    /// Waits until every present answer has arrived; no longer than `FAREWELL`.
     pub async fn answered(&self) {
         self.shared.answers.close();
         if timeout(FAREWELL, self.shared.answers.wait()).await.is_err() {
