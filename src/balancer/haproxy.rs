@@ -278,7 +278,7 @@ impl OnHaproxy<'_> {
         }
     }
 
-    /// Proves that drained servers are alive: HAProxy is told to mark the checked ones as failed,
+    /// Proves that drained servers are alive: rollcall has HAProxy mark the checked ones as failed,
     /// and its own check has to pass again, since its last result may be old. A server without a check,
     /// or with requests, is left unchanged.
     async fn prove_alive(

@@ -53,6 +53,7 @@ pub struct Limits {
 pub struct Ran {
     /// The output may be a secret.
     pub output: Zeroizing<Vec<u8>>,
+    /// Of a program that failed; empty otherwise.
     pub errors: Vec<u8>,
     pub status: ExitStatus,
 }
@@ -106,8 +107,10 @@ fn follow(mut child: Child, limit: u64, group: Group) -> Result<Ran, Failed> {
     if too_much {
         return Err(Failed::TooMuch);
     }
-    let errors = errors.ok().and_then(|thread| thread.join().ok()).unwrap_or_default();
-    Ok(Ran { output, errors, status })
+    // Errors explain a failure only. A program that succeeded may leave a child that keeps them open, as ssh does
+    // with ControlPersist.
+    let errors = errors.ok().filter(|_| !status.success()).and_then(|thread| thread.join().ok());
+    Ok(Ran { output, errors: errors.unwrap_or_default(), status })
 }
 
 #[cfg(test)]
@@ -147,6 +150,14 @@ mod tests {
             before == size()
         });
         assert!(settled, "the child still writes");
+    }
+
+    #[test]
+    fn a_child_that_keeps_the_errors_open_does_not_delay_a_program_that_succeeded() {
+        // It holds standard error for longer than the program may take.
+        let ran = sh("sleep 120 >/dev/null & echo $!", LONG).unwrap();
+        let child: i32 = String::from_utf8(ran.output.to_vec()).unwrap().trim().parse().unwrap();
+        nix::sys::signal::kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
     }
 
     #[test]

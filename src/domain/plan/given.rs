@@ -61,10 +61,31 @@ pub(super) fn secret_params(task: &Task) -> BTreeSet<String> {
     task.params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name.clone()).collect()
 }
 
+/// A parameter of a release whose value was not stored. The word for a hidden value counts by itself, too: the parameter may
+/// have been secret when the release was stored, and that word must never reach a host as a value.
+pub(super) fn hidden_in<'p>(declared: &BTreeMap<String, Param>, params: &'p Params) -> Option<&'p String> {
+    let is_secret = |name: &String| declared.get(name).is_some_and(|param| param.secret);
+    params.iter().find(|(name, value)| is_secret(name) || *value == HIDDEN).map(|(name, _)| name)
+}
+
 /// The secrets among the given parameters. Missing ones are left out: planning has reported
 /// them already.
 pub fn given_secrets(tasks: &BTreeMap<String, Task>, task: &str, given: &Params) -> SecretVars {
     let Some(task) = tasks.get(task) else { return SecretVars::new() };
     let secret = given.iter().filter(|(name, _)| task.params.get(*name).is_some_and(|param| param.secret));
     secret.filter_map(|(name, value)| Some((name.clone(), Secret::new(value.as_str()).ok()?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_that_hides_a_value_says_so_even_when_its_parameter_is_no_longer_secret() {
+        let declared = |secret| BTreeMap::from([("token".to_string(), Param { secret, ..Param::default() })]);
+        let params = |value: &str| Params::from([("token".to_string(), value.to_string())]);
+        assert_eq!(hidden_in(&declared(true), &params("x")).map(String::as_str), Some("token"));
+        assert_eq!(hidden_in(&declared(false), &params(HIDDEN)).map(String::as_str), Some("token"));
+        assert_eq!(hidden_in(&declared(false), &params("x")), None);
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::checking::{self, alone, checks_of, made_for, snapshots};
 use super::expand::{Expanded, Knowing, expand};
-use super::given::{check_params, not_kept, secret_params, without_secrets};
+use super::given::{check_params, hidden_in, not_kept, secret_params, without_secrets};
 use super::plan::{HostPlan, Kind, Plan, Seat, Tags, World, secret_names, vars_of};
 use super::release::{Need, Release, last_good, marked_bad, need};
 use super::size::Sizes;
@@ -95,8 +95,7 @@ pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, String> 
         })?;
         tasks.insert(target.release.task.as_str());
         if let Some(task) = world.tasks.get(&target.release.task)
-            && let Some(name) =
-                secret_params(task).iter().find(|name| target.release.params.contains_key(*name))
+            && let Some(name) = hidden_in(&task.params, &target.release.params)
         {
             return Err(not_kept(task, name));
         }
