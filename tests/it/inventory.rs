@@ -358,3 +358,46 @@ async fn a_command_waits_for_a_hanging_script_no_longer_than_it_may() {
     let process = read(&site.config.join("hanging"));
     eventually("it is gone", async || !Path::new(&format!("/proc/{}", process.trim())).exists()).await;
 }
+
+#[test]
+fn connection_settings_of_ansible_mean_the_same_here() {
+    let root = scene(
+        r#"{"_meta": {"hostvars": {
+            "a": {"ansible_host": "10.0.0.1", "ansible_port": "23000", "ansible_ssh_user": "ec2-user"},
+            "b": {"ansible_ssh_host": "10.0.0.2", "ansible_ssh_port": 2222,
+                  "ansible_ssh_common_args": "-o ProxyJump=bastion -o StrictHostKeyChecking=no"},
+            "bastion": {"ansible_host": "192.0.2.1", "ansible_connection": "ssh", "ansible_user": "jump"}}},
+            "web": {"hosts": ["a", "b"], "vars": {"ansible_ssh_user": "deploy", "ansible_python_interpreter": "/usr/bin/python3"}},
+            "gate": ["bastion"]}"#,
+    );
+    let config = good(root.path());
+    let endpoint = |name: &str| host(&config, name).endpoint.clone();
+    let about = |name: &str| {
+        let endpoint = endpoint(name);
+        let via = endpoint.via.map(|via| format!(" via {}@{}:{}", via.login, via.address, via.port));
+        format!("{}@{}:{}{}", endpoint.login, endpoint.address, endpoint.port, via.unwrap_or_default())
+    };
+    assert_eq!(about("a"), "ec2-user@10.0.0.1:23000");
+    assert_eq!(about("b"), "deploy@10.0.0.2:2222 via jump@192.0.2.1:22");
+    let vars = &host(&config, "b").vars;
+    assert!(!format!("{vars:?}").contains("ansible_ssh"), "{vars:?}");
+}
+
+#[test]
+fn files_with_windows_line_ends_mean_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    for (file, text) in [
+        ("rollcall.toml", "store = \"state/rollcall.db\"\n"),
+        ("hosts/prod.toml", "[web]\nhosts = [\"a\"]\n"),
+        (
+            "tasks/make.toml",
+            "[[steps]]\nname = \"make\"\nrun = \"\"\"\nmkdir -p X\nif true; then echo '\n'; fi\n\"\"\"\n",
+        ),
+        ("operators", ""),
+    ] {
+        write(&root.path().join(file), &format!("\u{feff}{}", text.replace('\n', "\r\n")));
+    }
+    let config = good(root.path());
+    let shown = format!("{:?}", config.tasks);
+    assert!(shown.contains("mkdir -p X\\nif true") && !shown.contains("\\r"), "{shown}");
+}

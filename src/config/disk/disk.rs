@@ -52,6 +52,12 @@ pub fn read(root: &Path) -> Found {
     Found { texts: read.texts, scripts, wrong: read.wrong }
 }
 
+/// Without the mark that some editors write first, and with `\n` at the end of each line: a host would take `\r` in a script
+/// for a part of its last word.
+fn plain(text: &str) -> String {
+    text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n")
+}
+
 struct Reading<'p> {
     root: &'p Path,
     texts: Texts,
@@ -140,7 +146,7 @@ impl Reading<'_> {
         match self.bytes(path) {
             Err(error) => self.failed(path, &error),
             Ok(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => _ = self.texts.insert(path.into(), text.into()),
+                Ok(text) => _ = self.texts.insert(path.into(), plain(&text).into()),
                 Err(error) => {
                     let at = error.utf8_error().valid_up_to();
                     let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;

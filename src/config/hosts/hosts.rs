@@ -6,10 +6,12 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::ansible;
 use super::balancer::{self, RawBalancer};
+use super::layer::{Layer, Via, replace};
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::reader::{self, Entry, Reader};
-use crate::config::text::vars::{self, Values};
+use crate::config::text::vars;
 use crate::domain::base::name::check_name;
 use crate::domain::base::nodeset;
 use crate::domain::inventory::inventory::Endpoint;
@@ -42,41 +44,6 @@ pub struct RawHost {
     pub written: String,
     pub span: Range<usize>,
     pub layer: Layer,
-}
-
-/// Settings that hosts inherit from group to group; the one nearest to the host wins.
-#[derive(Clone, Default)]
-pub struct Layer {
-    pub vars: Values,
-    pub address: Option<String>,
-    pub port: Option<u16>,
-    pub login: Option<String>,
-    pub via: Option<Via>,
-}
-
-/// A jump host by name.
-#[derive(Clone)]
-pub struct Via {
-    pub name: Spanned<String>,
-    /// Written for this one host, not for a group.
-    pub own: bool,
-}
-
-impl Layer {
-    /// Puts `nearer` on top: its settings replace those of `self`.
-    pub fn cover(&mut self, nearer: &Layer) {
-        self.vars.cover(&nearer.vars);
-        replace(&mut self.address, &nearer.address);
-        replace(&mut self.port, &nearer.port);
-        replace(&mut self.login, &nearer.login);
-        replace(&mut self.via, &nearer.via);
-    }
-}
-
-fn replace<T: Clone>(old: &mut Option<T>, new: &Option<T>) {
-    if new.is_some() {
-        old.clone_from(new);
-    }
 }
 
 /// Reads the file of the group `name`.
@@ -139,14 +106,13 @@ fn group_layer(reader: &mut Reader<'_>) -> Layer {
     let secrets = reader.string("secrets").map(|path| vars::read_age(doc, &path)).unwrap_or_default();
     if let Some(mut table) = reader.table("vars", "`vars`") {
         // Ansible has connection settings of a group among its vars.
-        layer.port = table.port("ansible_port");
-        layer.login = table.word("ansible_user");
+        layer = ansible::connection(&mut table, false);
         layer.vars = vars::read(doc, table.rest());
     }
     layer.vars = secrets.covered(&layer.vars);
     replace(&mut layer.login, &reader.word("login"));
     replace(&mut layer.port, &reader.port("port"));
-    layer.via = reader.string("via").map(|name| Via { name, own: false });
+    replace(&mut layer.via, &reader.string("via").map(|name| Via { name, own: false }));
     layer
 }
 
@@ -207,16 +173,22 @@ fn host_layer(doc: Doc<'_>, name: &Spanned<String>, value: &Spanned<DeValue<'_>>
     let Some(mut reader) = Reader::of_value(doc, what, name.get_ref(), value) else {
         return Layer::default();
     };
-    let mut layer = Layer {
-        address: reader.word("ansible_host"),
-        port: reader.port("ansible_port"),
-        login: reader.word("ansible_user"),
-        ..Layer::default()
-    };
+    let mut layer = ansible::connection(&mut reader, true);
     replace(&mut layer.address, &reader.word("address"));
+    // As URLs write it.
+    layer.address = layer.address.map(without_brackets);
     replace(&mut layer.port, &reader.port("port"));
     replace(&mut layer.login, &reader.word("login"));
-    layer.via = reader.string("via").map(|name| Via { name, own: true });
+    replace(&mut layer.via, &reader.string("via").map(|name| Via { name, own: true }));
     layer.vars = vars::read(doc, reader.rest());
     layer
+}
+
+/// An IPv6 address without brackets.
+fn without_brackets(address: String) -> String {
+    let inside = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match inside.filter(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok()) {
+        Some(inside) => inside.to_string(),
+        None => address,
+    }
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 
 use super::balancer;
-use super::hosts::{self, HostFile, RawGroup, RawHost};
+use super::hosts::{HostFile, RawGroup, RawHost};
+use super::layer;
 use super::tree::{Tree, tree};
 use super::via::{self, Via};
 use crate::config::daemon::settings::FleetSettings;
@@ -189,7 +190,7 @@ fn host<'f>(
         groups: [file.name.clone()].into_iter().chain(names).collect(),
         balancer: None,
     };
-    let via = layer.via.map(|hosts::Via { name, own }| Via { doc: file.doc, name, own });
+    let via = layer.via.map(|layer::Via { name, own }| Via { doc: file.doc, name, own });
     (host, via)
 }
 

@@ -17,7 +17,8 @@ type Named = (String, Map<String, Value>);
 
 /// The text of that file.
 pub fn to_toml(text: &str) -> Result<String, String> {
-    let said: Value = serde_json::from_str(text).map_err(|error| format!("it prints no JSON: {error}"))?;
+    let said: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+        .map_err(|error| format!("it prints no JSON: {error}"))?;
     let Value::Object(mut said) = said else {
         return Err("it prints JSON that is no object of groups".into());
     };

@@ -1,0 +1,40 @@
+//! Settings of hosts, layer by layer.
+
+use toml::Spanned;
+
+use crate::config::text::vars::Values;
+
+/// Settings that hosts inherit from group to group; the one nearest to the host wins.
+#[derive(Clone, Default)]
+pub struct Layer {
+    pub vars: Values,
+    pub address: Option<String>,
+    pub port: Option<u16>,
+    pub login: Option<String>,
+    pub via: Option<Via>,
+}
+
+/// A jump host by name.
+#[derive(Clone)]
+pub struct Via {
+    pub name: Spanned<String>,
+    /// Written for this one host, not for a group.
+    pub own: bool,
+}
+
+impl Layer {
+    /// Puts `nearer` on top: its settings replace those of `self`.
+    pub fn cover(&mut self, nearer: &Layer) {
+        self.vars.cover(&nearer.vars);
+        replace(&mut self.address, &nearer.address);
+        replace(&mut self.port, &nearer.port);
+        replace(&mut self.login, &nearer.login);
+        replace(&mut self.via, &nearer.via);
+    }
+}
+
+pub fn replace<T: Clone>(old: &mut Option<T>, new: &Option<T>) {
+    if new.is_some() {
+        old.clone_from(new);
+    }
+}
