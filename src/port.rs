@@ -1,21 +1,19 @@
 //! The ports: the interfaces of the engine to everything outside the process. Each adapter implements one; the doc
 //! comments say what is lost when an implementation reports a false result.
 
+mod exec;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::ask::access::Operator;
 use crate::domain::base::name::{HostName, RunId};
-use crate::domain::base::output::{Output, clipped};
 use crate::domain::check::id::CheckId;
 use crate::domain::check::probe::Probe;
 use crate::domain::check::seen::Observation;
@@ -35,7 +33,8 @@ use crate::domain::watch::alert::Alert;
 use crate::domain::watch::roll::{Downtime, History};
 use crate::domain::watch::roster::{Batch, Key};
 use crate::domain::watch::watched::Watched;
-use crate::local::planned::{Planned, Proven};
+
+pub use self::exec::{Content, Exec, ExecEnd, ExecReport, Input, Packed, Program};
 
 /// The time of day. Used for timestamps that people read and for "not before"; never for order.
 pub trait Clock: Send + Sync {
@@ -45,96 +44,6 @@ pub trait Clock: Send + Sync {
 /// A two-way stream over any transport.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// One command on one host.
-pub struct Exec {
-    pub script: String,
-    pub input: Input,
-    /// Measured from the moment the command is sent to its end.
-    pub timeout: Duration,
-    /// Ends the command on the host: TERM, then KILL, then the channel is closed.
-    pub cancel: CancellationToken,
-    /// Lines as they arrive, for followers. Dropped when the reader is too slow.
-    pub lines: Option<mpsc::Sender<String>>,
-    /// Over a connection made for this command alone: proof that the host accepts a new login.
-    pub fresh: bool,
-    /// Bytes kept of the head of its standard output, and of the tail; the bytes between are counted.
-    pub keep_bytes: usize,
-    /// Hides secrets in both outputs, before anything of them is kept or shown. Empty if rollcall itself
-    /// reads the output.
-    pub masks: Arc<Masks>,
-    /// Receives all of its standard output as it arrives, which is then not kept or shown. The command waits for the
-    /// receiver, and is ended when the receiver is dropped.
-    pub sink: Option<mpsc::Sender<Bytes>>,
-}
-
-/// The standard input of a command.
-#[derive(Clone)]
-pub enum Input {
-    None,
-    Bytes(Bytes),
-    File(Proven),
-    /// A tar archive, created while it is sent.
-    Tar(Arc<[Packed]>),
-    /// These bytes, and then the rest.
-    After(Bytes, Box<Input>),
-}
-
-/// One file of an archive that is sent.
-pub struct Packed {
-    /// Its name in the archive.
-    pub name: String,
-    pub content: Content,
-}
-
-/// The content of a packed file.
-pub enum Content {
-    Bytes(Bytes),
-    /// Opened and verified at its turn.
-    File(Planned),
-}
-
-/// How a command ended, and its output.
-#[derive(Debug)]
-pub struct ExecReport {
-    pub end: ExecEnd,
-    pub stdout: Output,
-    pub stderr: Output,
-}
-
-/// How a command ended on a host.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ExecEnd {
-    Exited(u32),
-    Signalled(String),
-    /// Exceeded its timeout and was ended.
-    TimedOut,
-    Cancelled,
-    /// The connection was lost after the command was sent, and no exit status arrived.
-    Lost(String),
-    /// The command was never sent.
-    NotStarted(String),
-}
-
-/// Most characters of a host's last line in a reason; the output of the step has the rest.
-const SAID_CHARS: usize = 500;
-
-impl ExecEnd {
-    /// An unsuccessful end in words, with the last line that the command wrote to stderr.
-    pub fn describe(&self, stderr: &Output) -> String {
-        let said = match stderr.last_line() {
-            "" => String::new(),
-            line => format!(": {}", clipped(line, SAID_CHARS)),
-        };
-        match self {
-            ExecEnd::Exited(code) => format!("exit status {code}{said}"),
-            ExecEnd::Signalled(signal) => format!("ended by signal {signal}{said}"),
-            ExecEnd::TimedOut => "took too long and was ended".into(),
-            ExecEnd::Cancelled => "cancelled".into(),
-            ExecEnd::Lost(why) | ExecEnd::NotStarted(why) => why.clone(),
-        }
-    }
-}
 
 /// Hosts, over SSH.
 ///
@@ -222,6 +131,9 @@ pub struct Place {
     pub inode: String,
     /// In bytes.
     pub offset: u64,
+    /// Checksums by which the next probe recognises the file, and the newest rotated one; empty if an earlier build
+    /// has stored the position. The text is that of `log.sh`.
+    pub trace: String,
     pub at: Timestamp,
 }
 

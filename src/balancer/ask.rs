@@ -7,8 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::base::output::clipped;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::task::task::Sudo;
-use crate::port::{Exec, ExecReport, Input, Remote};
-use crate::script::run_as;
+use crate::port::{Exec, ExecReport, Input, Program, Remote};
 
 /// Answers are kept whole up to twice this size: a file with ten thousand servers.
 pub const ANSWER_BYTES: usize = 512 * 1024;
@@ -42,12 +41,12 @@ pub async fn exec(
     timeout: Duration,
 ) -> ExecReport {
     let sudo = if sudo { Sudo::Root } else { Sudo::No };
-    let script = run_as(script, &sudo);
     remote
         .exec(
             host,
             Exec {
-                script,
+                program: Program::Script(script.into()),
+                sudo,
                 input,
                 timeout,
                 cancel: CancellationToken::new(),

@@ -154,7 +154,7 @@ impl NginxDriver {
             ))),
             ExecEnd::Exited(0) => Ok(report.stdout.text),
             ExecEnd::Exited(_) => Err(named(said(report.stderr.last_line()))),
-            ExecEnd::NotStarted(why) | ExecEnd::Lost(why) => Err(named(why)),
+            ExecEnd::NotStarted(why) | ExecEnd::Lost(why) | ExecEnd::Foreign(why) => Err(named(why)),
             ExecEnd::TimedOut => Err(named(format!(
                 "could not be read within {READ_TIMEOUT:?}; try: look whether it is a regular file"
             ))),

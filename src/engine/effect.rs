@@ -18,7 +18,7 @@ use crate::domain::run::rollout::Effect;
 use crate::domain::task::step::NoFiles;
 use crate::domain::task::task::{Step, Sudo};
 use crate::domain::value::template::{self};
-use crate::port::{ExecEnd, ExecReport, Input, Member};
+use crate::port::{ExecEnd, ExecReport, Input, Member, Program};
 use crate::script;
 use crate::steps::attempt::{Attempt, Done};
 use crate::steps::perform::is_apart;
@@ -87,8 +87,7 @@ impl Work {
         let Some(plan) = self.plan(host) else {
             return observe_failed(host, FailureKind::Step, "not in the plan".into());
         };
-        let report = self.exec(plan, script::observe(plan), Input::None, OBSERVE_TIMEOUT).await;
-        // A login with a greeting prints that first.
+        let report = self.exec(plan, Program::Script(script::observe(plan)), &Sudo::No).await;
         let text = report.stdout.last_line();
         match report.end {
             ExecEnd::Exited(0) => match self.prepare(plan).await {
@@ -142,9 +141,7 @@ impl Work {
             limit: Duration::ZERO,
             within: Duration::ZERO,
         };
-        let script = call.command(Verb::Sweep, sudo);
-        let input = script::with_password(sudo, Input::None);
-        let mut report = self.exec(plan, script, input, OBSERVE_TIMEOUT).await;
+        let mut report = self.exec(plan, call.program(Verb::Sweep), sudo).await;
         let why = match wrapper::hear(&oldest, None, &mut report).answer {
             Some(Answer::Ready) => return Ok(()),
             Some(Answer::Refused(why)) => why,
@@ -221,15 +218,16 @@ impl Work {
         Ok((plan, rendered))
     }
 
-    async fn exec(&self, plan: &HostPlan, script: String, input: Input, timeout: Duration) -> ExecReport {
-        self.ports.remote.exec(&plan.endpoint, self.context.request(script, input, timeout)).await
+    async fn exec(&self, plan: &HostPlan, program: Program, sudo: &Sudo) -> ExecReport {
+        let request = self.context.request(program, sudo, Input::None, OBSERVE_TIMEOUT);
+        self.ports.remote.exec(&plan.endpoint, request).await
     }
 }
 
 /// A host that answered is not unreachable.
 fn kind_of(end: &ExecEnd) -> FailureKind {
     match end {
-        ExecEnd::Exited(_) | ExecEnd::Signalled(_) => FailureKind::Step,
+        ExecEnd::Exited(_) | ExecEnd::Signalled(_) | ExecEnd::Foreign(_) => FailureKind::Step,
         _ => FailureKind::Unreachable,
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, Refusal, foreign};
 use super::dial::Identity;
+use super::sessions::Sessions;
 use super::shared::Shared;
 use crate::cut::Cut;
 use crate::domain::inventory::inventory::Endpoint;
@@ -33,6 +34,7 @@ const HANDSHAKE_PAUSE: Duration = Duration::from_millis(150);
 /// An authenticated connection to one host.
 pub struct Link {
     pub handle: client::Handle<Client>,
+    pub sessions: Sessions,
     lost: Arc<OnceLock<String>>,
 }
 
@@ -71,7 +73,7 @@ pub async fn connect(shared: &Shared, host: &Endpoint, jump: Option<&Link>) -> R
         match shake_hands(shared, host, client, way_to(shared, host, jump).await?).await? {
             Shaken::Link(mut handle) => {
                 authenticate(shared, host, &mut handle).await?;
-                return Ok(Link { handle, lost });
+                return Ok(Link { handle, sessions: Sessions::new(), lost });
             }
             Shaken::TryAgain(why) if last => return Err(phase(host, "handshake", &why)),
             Shaken::TryAgain(_) => {
@@ -237,7 +239,7 @@ async fn offer_keys(
 ) -> Result<(), String> {
     let mut offered = 0;
     for identity in &shared.identities {
-        let accepted = match identity {
+        let answer = match identity {
             Identity::Key(_) if offered >= KEYS_OFFERED => {
                 return Err(format!("more than {KEYS_OFFERED} keys; try: fewer files in [fleet] identity"));
             }
@@ -247,11 +249,11 @@ async fn offer_keys(
             }
             Identity::Agent(socket) => offer_agent(host, handle, socket, &mut offered).await?,
         };
-        if accepted {
-            return Ok(());
-        }
-        if handle.is_closed() {
-            return Err("the host hung up".into());
+        match answer {
+            Answer::Accepted => return Ok(()),
+            Answer::WantsMore(methods) => return Err(wants_more(&methods)),
+            Answer::Refused if handle.is_closed() => return Err(hung_up(offered)),
+            Answer::Refused => {}
         }
     }
     let hint = match offered {
@@ -264,6 +266,42 @@ async fn offer_keys(
         ),
     };
     Err(format!("keys: {hint}"))
+}
+
+/// What a host said to a key.
+enum Answer {
+    Accepted,
+    Refused,
+    /// The key is right, and the host wants these methods as well.
+    WantsMore(String),
+}
+
+impl From<AuthResult> for Answer {
+    fn from(result: AuthResult) -> Answer {
+        match result {
+            AuthResult::Success => Answer::Accepted,
+            AuthResult::Failure { partial_success: true, remaining_methods } => {
+                let methods: Vec<String> =
+                    remaining_methods.iter().map(|method| String::from(method)).collect();
+                Answer::WantsMore(methods.join(", "))
+            }
+            AuthResult::Failure { .. } => Answer::Refused,
+        }
+    }
+}
+
+fn wants_more(methods: &str) -> String {
+    format!(
+        "the key is right, and the host wants a second factor as well ({methods}), which rollcall cannot give; try: \
+         `AuthenticationMethods publickey` for this login (Match User) in its sshd_config"
+    )
+}
+
+fn hung_up(offered: usize) -> String {
+    format!(
+        "the host hung up after {offered} keys, none of which it accepts (MaxAuthTries); try: fewer keys, or the right one \
+         first, in [fleet] identity"
+    )
 }
 
 fn is_rsa(algorithm: &Algorithm) -> bool {
@@ -282,12 +320,11 @@ async fn offer_key(
     host: &Endpoint,
     handle: &mut client::Handle<Client>,
     key: &Arc<PrivateKey>,
-) -> Result<bool, String> {
+) -> Result<Answer, String> {
     let hash = hash_for(handle, &key.algorithm()).await;
     let key = PrivateKeyWithHashAlg::new(key.clone(), hash);
-    let result =
-        handle.authenticate_publickey(host.login.clone(), key).await.map_err(|error| error.to_string())?;
-    Ok(matches!(result, AuthResult::Success))
+    let result = handle.authenticate_publickey(host.login.clone(), key).await;
+    answer(handle, result.map_err(|error| error.to_string()))
 }
 
 async fn offer_agent(
@@ -295,7 +332,7 @@ async fn offer_agent(
     handle: &mut client::Handle<Client>,
     socket: &std::path::Path,
     offered: &mut usize,
-) -> Result<bool, String> {
+) -> Result<Answer, String> {
     let failed = |error: &dyn std::fmt::Display| format!("agent {}: {error}", socket.display());
     let mut agent = AgentClient::connect_uds(socket).await.map_err(|error| failed(&error))?;
     let identities = agent.request_identities().await.map_err(|error| failed(&error))?;
@@ -312,11 +349,21 @@ async fn offer_agent(
         *offered += 1;
         let hash = hash_for(handle, &key.algorithm()).await;
         let result = handle.authenticate_publickey_with(host.login.clone(), key, hash, &mut agent).await;
-        if matches!(result.map_err(|error| failed(&error))?, AuthResult::Success) {
-            return Ok(true);
+        match answer(handle, result.map_err(|error| failed(&error)))? {
+            Answer::Refused if !handle.is_closed() => {}
+            answer => return Ok(answer),
         }
     }
-    Ok(false)
+    Ok(Answer::Refused)
+}
+
+/// A host that hangs up after too many keys sends no answer to the last one.
+fn answer(handle: &client::Handle<Client>, result: Result<AuthResult, String>) -> Result<Answer, String> {
+    match result {
+        Ok(result) => Ok(result.into()),
+        Err(_) if handle.is_closed() => Ok(Answer::Refused),
+        Err(why) => Err(why),
+    }
 }
 
 fn client_config(shared: &Shared, host: &Endpoint) -> Result<client::Config, String> {

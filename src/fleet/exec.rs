@@ -10,8 +10,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::domain::base::output::{Capture, Output, to_text};
-use crate::domain::value::secret::{Masks, Stream};
+use super::kept::{Gate, Kept, Lines};
+use super::wire::wire;
+use crate::domain::base::output::{Capture, Output, clipped};
+use crate::domain::task::task::Sudo;
 use crate::local::planned::Proven;
 use crate::port::{Content, Exec, ExecEnd, ExecReport, Input, Packed};
 
@@ -22,8 +24,8 @@ pub(super) const TERM_GRACE: Duration = Duration::from_secs(5);
 /// that keeps the output open must not delay the step.
 pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// Longest live line, in bytes; longer ones are cut for followers, not in the journal.
-const LIVE_LINE_BYTES: usize = 4096;
+/// Most characters of another program's last line in a reason.
+const SAID_CHARS: usize = 500;
 
 /// The block size of tar.
 const TAR_BLOCK_BYTES: usize = 512;
@@ -31,19 +33,20 @@ const TAR_BLOCK_BYTES: usize = 512;
 /// Runs `request` on a new channel. `why_lost` explains a lost connection.
 pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> String) -> ExecReport {
     let (reader, writer) = channel.split();
-    if writer.exec(true, request.script.as_bytes()).await.is_err() {
+    let wire = wire(&request.program, &request.sudo, request.input);
+    if writer.exec(true, wire.command.as_bytes()).await.is_err() {
         return ExecReport {
             end: ExecEnd::NotStarted(why_lost()),
             stdout: Default::default(),
             stderr: Default::default(),
         };
     }
-    let sending = tokio::spawn(send(writer.make_writer(), request.input));
+    let sending = tokio::spawn(send(writer.make_writer(), wire.input));
     let mut command = Command {
         reader,
         writer,
-        stdout: Kept::new(Capture::keeping(request.keep_bytes), &request.masks),
-        stderr: Kept::new(Capture::default(), &request.masks),
+        stdout: Kept::new(Gate::new(wire.marked), Capture::keeping(request.keep_bytes), &request.masks),
+        stderr: Kept::new(Gate::new(wire.marked), Capture::default(), &request.masks),
         lines: Lines::new(request.lines),
         sink: request.sink,
         end: None,
@@ -54,9 +57,28 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
     // Closing frees the host's session slot; a lost connection has none.
     let _ = command.writer.close().await;
     let Command { stdout, stderr, mut lines, .. } = command;
+    let ran = !wire.marked || stdout.gate.passed() || stderr.gate.passed();
     let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
     lines.flush();
+    let end = if ran { end } else { foreign(end, &request.sudo, &stdout, &stderr) };
     ExecReport { end, stdout, stderr }
+}
+
+/// The end of a command of which no mark came: the exit status belongs to something else. A failure of `sudo` comes before
+/// the mark, too.
+pub(super) fn foreign(end: ExecEnd, sudo: &Sudo, stdout: &Output, stderr: &Output) -> ExecEnd {
+    match end {
+        ExecEnd::Exited(code) if code == 0 || *sudo == Sudo::No => {
+            let said = [stderr.last_line(), stdout.last_line()].into_iter().find(|line| !line.is_empty());
+            let said =
+                said.map(|line| format!(", and printed: {}", clipped(line, SAID_CHARS))).unwrap_or_default();
+            ExecEnd::Foreign(format!(
+                "the login did not run rollcall's command: something else ended with exit status {code}{said}; try: a login \
+                 with a shell, and without a forced command (ForceCommand in sshd_config, command= in authorized_keys)"
+            ))
+        }
+        end => end,
+    }
 }
 
 /// Sends the input and then EOF. If the command does not read it, or the
@@ -165,6 +187,7 @@ impl Command {
                 },
                 message = self.reader.wait() => match message {
                     Some(ChannelMsg::Data { data }) if self.sink.is_some() => {
+                        let data = self.stdout.gate.pass(&data);
                         if !self.pour(data).await && may_cancel {
                             until = self.stop(ExecEnd::Cancelled).await;
                         }
@@ -205,8 +228,8 @@ impl Command {
     /// False when the receiver was dropped.
     async fn pour(&self, data: Bytes) -> bool {
         match &self.sink {
-            Some(sink) => sink.send(data).await.is_ok(),
-            None => true,
+            Some(sink) if !data.is_empty() => sink.send(data).await.is_ok(),
+            _ => true,
         }
     }
 
@@ -258,70 +281,5 @@ fn signal_text(signal: &Sig) -> String {
     match signal {
         Sig::Custom(name) => name.clone(),
         other => format!("{other:?}"),
-    }
-}
-
-/// One of the two outputs. Secrets are masked before anything of it is kept or shown.
-pub(super) struct Kept {
-    capture: Capture,
-    /// Only if there are secrets to hide.
-    masked: Option<Stream>,
-}
-
-impl Kept {
-    pub(super) fn new(capture: Capture, masks: &Masks) -> Kept {
-        Kept { capture, masked: (!masks.is_empty()).then(|| masks.stream()) }
-    }
-
-    pub(super) fn push(&mut self, data: &[u8], lines: &mut Lines) {
-        let Some(stream) = &mut self.masked else { return self.keep(data, lines) };
-        let clean = stream.push(data);
-        self.keep(&clean, lines);
-    }
-
-    fn keep(&mut self, data: &[u8], lines: &mut Lines) {
-        self.capture.push(data);
-        lines.push(data);
-    }
-
-    pub(super) fn finish(mut self, lines: &mut Lines) -> Output {
-        let held = self.masked.take().map(Stream::finish).unwrap_or_default();
-        self.keep(&held, lines);
-        self.capture.finish()
-    }
-}
-
-/// Splits output into lines for followers.
-pub(super) struct Lines {
-    sender: Option<mpsc::Sender<String>>,
-    pending: Vec<u8>,
-}
-
-impl Lines {
-    pub(super) fn new(sender: Option<mpsc::Sender<String>>) -> Lines {
-        Lines { sender, pending: Vec::new() }
-    }
-
-    fn push(&mut self, data: &[u8]) {
-        if self.sender.is_none() {
-            return;
-        }
-        for piece in data.split_inclusive(|byte| *byte == b'\n') {
-            let room = LIVE_LINE_BYTES.saturating_sub(self.pending.len());
-            self.pending.extend_from_slice(&piece[..piece.len().min(room)]);
-            if piece.ends_with(b"\n") {
-                self.flush();
-            }
-        }
-    }
-
-    pub(super) fn flush(&mut self) {
-        let line = std::mem::take(&mut self.pending);
-        if let Some(sender) = &self.sender
-            && !line.is_empty()
-        {
-            // A slow follower misses lines; the journal has them.
-            let _ = sender.try_send(to_text(&line).trim_end_matches(['\n', '\r']).to_string());
-        }
     }
 }

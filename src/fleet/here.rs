@@ -16,7 +16,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::exec::{CLOSE_GRACE, Kept, Lines, TERM_GRACE, send};
+use super::exec::{CLOSE_GRACE, TERM_GRACE, foreign, send};
+use super::kept::{Gate, Kept, Lines};
+use super::wire::wire;
 use crate::domain::base::output::Capture;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::local::process::{self, Group};
@@ -57,20 +59,21 @@ impl Here {
         if !(self.allowed)() {
             return none(REFUSED.into());
         }
-        let mut child = match self.spawn(&request.script) {
+        let wire = wire(&request.program, &request.sudo, request.input);
+        let mut child = match self.spawn(&wire.command) {
             Ok(child) => child,
             Err(error) => {
                 return none(format!("sh could not be started on the machine of rollcall: {error}"));
             }
         };
-        let sending = child.stdin.take().map(|stdin| tokio::spawn(send(stdin, request.input)));
+        let sending = child.stdin.take().map(|stdin| tokio::spawn(send(stdin, wire.input)));
         let mut local = Local {
             group: Group::of(child.id()),
             out: child.stdout.take(),
             err: child.stderr.take(),
             child,
-            stdout: Kept::new(Capture::keeping(request.keep_bytes), &request.masks),
-            stderr: Kept::new(Capture::default(), &request.masks),
+            stdout: Kept::new(Gate::new(wire.marked), Capture::keeping(request.keep_bytes), &request.masks),
+            stderr: Kept::new(Gate::new(wire.marked), Capture::default(), &request.masks),
             lines: Lines::new(request.lines),
             sink: request.sink,
             ended: None,
@@ -79,8 +82,10 @@ impl Here {
         let end = local.follow(Instant::now() + request.timeout, &request.cancel).await;
         sending.iter().for_each(tokio::task::JoinHandle::abort);
         let Local { stdout, stderr, mut lines, .. } = local;
+        let ran = !wire.marked || stdout.gate.passed() || stderr.gate.passed();
         let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
         lines.flush();
+        let end = if ran { end } else { foreign(end, &request.sudo, &stdout, &stderr) };
         ExecReport { end, stdout, stderr }
     }
 }
@@ -124,7 +129,7 @@ impl Local {
                         until = self.stop(ExecEnd::Cancelled);
                     }
                 }
-                read = read(&mut self.err, &mut err) => self.stderr.push(&err[..read], &mut self.lines),
+                read = read(&mut self.err, &mut err) => self.stderr.push(&Bytes::copy_from_slice(&err[..read]), &mut self.lines),
             }
         }
         self.end()
@@ -132,14 +137,13 @@ impl Local {
 
     /// False when the receiver was dropped.
     async fn print(&mut self, data: &[u8]) -> bool {
-        match &self.sink {
-            Some(sink) if !data.is_empty() => sink.send(Bytes::copy_from_slice(data)).await.is_ok(),
-            Some(_) => true,
-            None => {
-                self.stdout.push(data, &mut self.lines);
-                true
-            }
-        }
+        let data = Bytes::copy_from_slice(data);
+        let Some(sink) = &self.sink else {
+            self.stdout.push(&data, &mut self.lines);
+            return true;
+        };
+        let data = self.stdout.gate.pass(&data);
+        data.is_empty() || sink.send(data).await.is_ok()
     }
 
     /// A time limit has passed. Returns the next limit, or `None` when there is nothing left to wait for.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::value::secret::Masks;
-use crate::port::Input;
+use crate::port::{Input, Program};
 
 /// A fleet that must not be used.
 struct Nobody;
@@ -36,7 +36,8 @@ fn here(allowed: bool) -> Here {
 
 fn request(script: &str) -> Exec {
     Exec {
-        script: script.into(),
+        program: Program::Script(script.into()),
+        sudo: Default::default(),
         input: Input::None,
         timeout: Duration::from_secs(60),
         cancel: CancellationToken::new(),

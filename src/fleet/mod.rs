@@ -5,27 +5,43 @@ pub mod connect;
 pub mod dial;
 mod exec;
 pub mod here;
+mod kept;
 pub mod known_hosts;
+mod sessions;
 mod shared;
+pub mod wire;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use russh::Channel;
+use russh::client::Msg;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use self::connect::{Link, Target, connect, look_at_key, open_through, phase};
 use self::dial::Identity;
+use self::sessions::Session;
 use self::shared::Shared;
 pub use self::shared::{Parts, Settings};
 use crate::domain::inventory::inventory::Endpoint;
-use crate::port::{Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, Remote, Stream};
+use crate::port::{Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, Program, Remote, Stream};
 
-/// Most commands at the same time on one connection: sshd allows ten (MaxSessions), and two are left for
-/// people who log in.
-const CHANNELS_PER_HOST: usize = 8;
+/// Refusals of a session while no other one of this connection is open, until the host counts as one that allows none.
+const LONE_REFUSALS: u32 = 6;
+
+/// The pause after a first refusal; doubles with each.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest time limit of a script that others wait for: a guard has this one.
+const SHORT: Duration = Duration::from_secs(60);
+
+/// The longest pause between two attempts to open a session.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// All hosts, as this daemon reaches them.
 pub struct Fleet {
@@ -35,9 +51,28 @@ pub struct Fleet {
 }
 
 /// The slot of one host's connection.
+#[derive(Default)]
 struct Slot {
     link: tokio::sync::Mutex<Option<Arc<Link>>>,
-    channels: Semaphore,
+    /// Held by a probe that lists processes: two of them at the same time would find each other.
+    listing: tokio::sync::Mutex<()>,
+}
+
+/// A session of a host that can take one command.
+struct Opened {
+    link: Arc<Link>,
+    channel: Channel<Msg>,
+    /// Counts as open until it is dropped.
+    _session: Session,
+}
+
+/// What a host made of the request for a session.
+enum Answer {
+    Opened(Opened),
+    /// It refused; true when others of rollcall's are open on the same connection.
+    Refused(String, bool),
+    /// The connection turned out to be dead.
+    Dead(String),
 }
 
 /// Reads the private keys that the fleet logs in with.
@@ -76,9 +111,7 @@ impl Fleet {
 
     fn slot(&self, host: &Endpoint) -> Arc<Slot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let empty =
-            || Arc::new(Slot { link: Default::default(), channels: Semaphore::new(CHANNELS_PER_HOST) });
-        slots.entry(host.clone()).or_insert_with(empty).clone()
+        slots.entry(host.clone()).or_default().clone()
     }
 
     /// The connection to a host; created if none is alive. Other callers wait for it.
@@ -106,33 +139,64 @@ impl Fleet {
         connect(&self.shared, host, jump.as_deref()).await
     }
 
-    /// A channel for one command. If a kept connection turns out to be dead before anything was
-    /// sent on it, a new one is made, once.
-    async fn channel(
-        &self,
-        host: &Endpoint,
-    ) -> Result<(Arc<Link>, russh::Channel<russh::client::Msg>), String> {
-        let mut link = self.link(host).await?;
-        let limit = self.shared.settings.connect_timeout;
-        for last in [false, true] {
-            match timeout(limit, link.handle.channel_open_session()).await {
-                Ok(Ok(channel)) => return Ok((link, channel)),
-                Ok(Err(russh::Error::ChannelOpenFailure(why))) => {
-                    return Err(phase(
-                        host,
-                        "channel",
-                        &format!("{why:?}; sshd's MaxSessions may be reached"),
-                    ));
-                }
-                Ok(Err(error)) if last => return Err(phase(host, "channel", &error.to_string())),
-                Err(_) if last => return Err(phase(host, "channel", &format!("no answer within {limit:?}"))),
-                _ => {
+    /// A session for one command. A refused one is asked for again: while others of rollcall's are open, for as long as
+    /// it takes. A dead connection is replaced, once.
+    async fn session(&self, host: &Endpoint, cancel: &CancellationToken) -> Result<Opened, ExecEnd> {
+        let failed = |why: &str| ExecEnd::NotStarted(phase(host, "channel", why));
+        let (mut was_dead, mut lone_refusals, mut pause) = (false, 0, REFUSAL_PAUSE);
+        loop {
+            let free = async {
+                let link = self.link(host).await.map_err(ExecEnd::NotStarted)?;
+                let session = link.sessions.acquire().await;
+                Ok((link, session))
+            };
+            let (link, session) = unless_cancelled(cancel, free).await??;
+            // Opening is not raced against the cancel: a session that opened late would stay open.
+            match self.ask_for_session(link.clone(), session).await {
+                Answer::Opened(opened) => return Ok(opened),
+                Answer::Dead(why) if was_dead => return Err(failed(&why)),
+                Answer::Dead(_) => {
+                    was_dead = true;
                     self.forget(host, &link).await;
-                    link = self.link(host).await?;
+                    continue;
+                }
+                Answer::Refused(_, true) => {}
+                Answer::Refused(why, false) => {
+                    lone_refusals += 1;
+                    if lone_refusals == LONE_REFUSALS {
+                        return Err(failed(&no_session(&why)));
+                    }
+                    // A process that could not be ended holds its session: a new connection has none.
+                    if lone_refusals == LONE_REFUSALS - 1 {
+                        self.forget(host, &link).await;
+                    }
                 }
             }
+            unless_cancelled(cancel, self.settled(&link, pause)).await?;
+            pause = LONGEST_PAUSE.min(pause * 2);
         }
-        Err(phase(host, "channel", "gave up"))
+    }
+
+    async fn ask_for_session(&self, link: Arc<Link>, mut session: Session) -> Answer {
+        let limit = self.shared.settings.connect_timeout;
+        match timeout(limit, link.handle.channel_open_session()).await {
+            Ok(Ok(channel)) => {
+                session.opened();
+                Answer::Opened(Opened { link, channel, _session: session })
+            }
+            Ok(Err(russh::Error::ChannelOpenFailure(why))) => {
+                Answer::Refused(format!("{why:?}"), session.refused())
+            }
+            Ok(Err(error)) => Answer::Dead(error.to_string()),
+            Err(_) => Answer::Dead(format!("no answer within {limit:?}")),
+        }
+    }
+
+    /// sshd frees a closed session only after it has handled everything that it received with the close: an answer to
+    /// a later question shows that it has.
+    async fn settled(&self, link: &Link, pause: Duration) {
+        sleep(pause).await;
+        let _ = timeout(self.shared.settings.connect_timeout, link.handle.send_ping()).await;
     }
 
     /// A connection from the host to `target`, over the connection to the host. A dead one
@@ -171,6 +235,34 @@ impl Fleet {
     }
 }
 
+async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Result<T, ExecEnd> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(ExecEnd::NotStarted("cancelled".into())),
+        done = work => Ok(done),
+    }
+}
+
+/// True for a short script that may look for processes by their command line: its `pgrep -f NAME` has NAME on a command line
+/// of its own.
+fn lists_processes(request: &Exec) -> bool {
+    match &request.program {
+        Program::Script(script) if request.timeout <= SHORT => {
+            ["pgrep", "pkill", "pidof", "/proc", "ps "].iter().any(|word| script.contains(word))
+        }
+        _ => false,
+    }
+}
+
+fn no_session(why: &str) -> String {
+    format!(
+        "it opens no session ({why}), and none of rollcall's is open; try: MaxSessions 1 or more in its sshd_config"
+    )
+}
+
 #[async_trait]
 impl Remote for Fleet {
     async fn exec(&self, host: &Endpoint, request: Exec) -> ExecReport {
@@ -178,24 +270,12 @@ impl Remote for Fleet {
             return self.exec_anew(host, request).await;
         }
         let slot = self.slot(host);
-        let connected = async {
-            let permit = slot.channels.acquire().await.map_err(|error| error.to_string())?;
-            self.link(host).await.map(|_| permit)
+        let _alone = match lists_processes(&request) {
+            true => Some(slot.listing.lock().await),
+            false => None,
         };
-        let permit = tokio::select! {
-            biased;
-            () = request.cancel.cancelled() => Err(ExecEnd::NotStarted("cancelled".into())),
-            permit = connected => permit.map_err(ExecEnd::NotStarted),
-        };
-        let opened = match permit {
-            // Opening is not raced against the cancel: a channel that opened late would stay open.
-            Ok(permit) => {
-                self.channel(host).await.map(|opened| (permit, opened)).map_err(ExecEnd::NotStarted)
-            }
-            Err(end) => Err(end),
-        };
-        match opened {
-            Ok((_permit, (link, channel))) => exec::exec(channel, request, || link.why_lost()).await,
+        match self.session(host, &request.cancel).await {
+            Ok(Opened { link, channel, _session }) => exec::exec(channel, request, || link.why_lost()).await,
             Err(end) => ExecReport { end, stdout: Default::default(), stderr: Default::default() },
         }
     }
@@ -242,6 +322,9 @@ impl Fleet {
             let limit = self.shared.settings.connect_timeout;
             match timeout(limit, link.handle.channel_open_session()).await {
                 Ok(Ok(channel)) => Ok((link, channel)),
+                Ok(Err(russh::Error::ChannelOpenFailure(why))) => {
+                    Err(phase(host, "channel", &no_session(&format!("{why:?}"))))
+                }
                 Ok(Err(error)) => Err(phase(host, "channel", &error.to_string())),
                 Err(_) => Err(phase(host, "channel", &format!("no answer within {limit:?}"))),
             }

@@ -24,6 +24,12 @@ impl From<OpenError> for Failed {
     }
 }
 
+/// An IPv6 address without the brackets that URLs have.
+pub(super) fn bare_address(address: &str) -> &str {
+    let inside = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inside.filter(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok()).unwrap_or(address)
+}
+
 /// Opens connections through hosts, and performs TLS handshakes over them.
 pub(super) struct Connector {
     pub remote: Arc<dyn Remote>,
@@ -35,6 +41,6 @@ impl Connector {
         let Ok(port) = port.parse() else {
             return Err(Failed::Said(Observation::Blind { why: format!("{port:?} is no port") }));
         };
-        Ok(self.remote.open(host, address, port).await?)
+        Ok(self.remote.open(host, bare_address(address), port).await?)
     }
 }

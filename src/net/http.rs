@@ -1,13 +1,16 @@
 //! HTTP, with or without TLS: one request, redirects, and the revalidation of a cached answer.
 
+use std::io::Read;
+
 use bytes::Bytes;
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
-use super::connect::{Connector, Failed};
+use super::connect::{Connector, Failed, bare_address};
 use crate::domain::base::output::to_text;
 use crate::domain::check::probe::{Http, Trust};
 use crate::domain::check::seen::{Answer, Observation};
@@ -16,6 +19,25 @@ use crate::port::Stream;
 
 /// Most bytes of a body that are read; a larger one is cut there.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+
+/// A body without its packing. Some services pack every answer, although nobody asks for it.
+fn unpacked(packing: &str, body: &[u8]) -> Result<Vec<u8>, String> {
+    let mut plain = Vec::new();
+    let limit = BODY_LIMIT_BYTES as u64;
+    let read = match packing.trim().to_ascii_lowercase().as_str() {
+        "" | "identity" => return Ok(body.to_vec()),
+        "gzip" | "x-gzip" => MultiGzDecoder::new(body).take(limit).read_to_end(&mut plain),
+        "deflate" => ZlibDecoder::new(body).take(limit).read_to_end(&mut plain),
+        other => return Err(format!("the answer is packed with {other:?}, so its text cannot be judged")),
+    };
+    // A body that was cut at the limit ends early, and so does its packing.
+    match read {
+        Err(error) if plain.is_empty() => {
+            Err(format!("the answer says that it is packed with {packing:?}, and it is not: {error}"))
+        }
+        _ => Ok(plain),
+    }
+}
 
 pub(super) struct Asking<'a> {
     pub connector: &'a Connector,
@@ -80,7 +102,10 @@ impl Asking<'_> {
     }
 
     fn name(&self) -> String {
-        self.http.host.clone().unwrap_or_else(|| format!("{}:{}", self.http.address, self.http.port))
+        let http = self.http;
+        let address = bare_address(&http.address);
+        let address = if address.contains(':') { format!("[{address}]") } else { address.to_string() };
+        http.host.clone().unwrap_or_else(|| format!("{address}:{}", http.port))
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, Failed> {
@@ -88,11 +113,12 @@ impl Asking<'_> {
         let stream = self.connector.open(self.host, &http.address, &http.port).await?;
         let Some(trust) = http.tls else { return Ok(stream) };
         let name = http.host.as_deref().unwrap_or(&http.address);
-        let name = name
-            .rsplit_once(':')
-            .filter(|(_, port)| port.parse::<u16>().is_ok())
-            .map_or(name, |(name, _)| name);
-        let (stream, shook) = self.connector.shaker.shake(stream, name).await.map_err(Failed::Service)?;
+        let named = name.rsplit_once(':').filter(|(name, port)| {
+            port.parse::<u16>().is_ok() && (!name.contains(':') || name.ends_with(']'))
+        });
+        let name = bare_address(named.map_or(name, |(name, _)| name));
+        let (stream, shook) =
+            self.connector.shaker.shake(stream, name, trust).await.map_err(Failed::Service)?;
         if let Some(why) = shook.cannot_tell.filter(|_| trust == Trust::Full) {
             return Err(Failed::Said(Observation::Blind { why }));
         }
@@ -108,11 +134,21 @@ impl Asking<'_> {
     async fn ask(&self, http: &Http, path: &str, more: &[(&str, String)]) -> Result<Answer, Failed> {
         let failed = |error: &dyn std::fmt::Display| Failed::Service(format!("no HTTP answer: {error}"));
         let stream = self.connect().await?;
+        // Old services fold headers, or write a blank before the colon: their answers can be read all the same.
+        let mut client = http1::Builder::new();
+        client
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .allow_spaces_after_header_name_in_responses(true);
         let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+            client.handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
         let driving = tokio::spawn(connection);
         let mut request = Request::builder().method(http.method.as_str()).uri(path);
-        let own = [("host", self.name()), ("user-agent", "rollcall".into()), ("connection", "close".into())];
+        let own = [
+            ("host", self.name()),
+            ("user-agent", "rollcall".into()),
+            ("connection", "close".into()),
+            ("accept-encoding", "identity".into()),
+        ];
         let given = |name: &str| self.http.headers.keys().any(|known| known.eq_ignore_ascii_case(name));
         for (name, value) in own.into_iter().filter(|(name, _)| !given(name)) {
             request = request.header(name, value);
@@ -124,7 +160,11 @@ impl Asking<'_> {
             request = request.header(*name, value);
         }
         let body = Bytes::from(http.send.clone().unwrap_or_default());
-        let request = request.body(Full::new(body)).map_err(|error| failed(&error))?;
+        // The service was not asked, so nothing is known about it.
+        let unasked = |why: String| Failed::Said(Observation::Blind { why });
+        let request = request
+            .body(Full::new(body))
+            .map_err(|error| unasked(format!("{path:?} cannot be requested: {error}")))?;
         let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
         let status = answer.status().as_u16();
         let headers = answer.headers().iter();
@@ -143,6 +183,35 @@ impl Asking<'_> {
             }
         }
         driving.abort();
-        Ok(Answer { status, headers, body: to_text(&body), cut, ..Answer::default() })
+        let answer = Answer { status, headers, cut, ..Answer::default() };
+        let packing = answer.header("content-encoding").unwrap_or_default();
+        match unpacked(&packing, &body) {
+            Ok(body) => Ok(Answer { body: to_text(&body), ..answer }),
+            Err(why) if http.reads_body() => Err(unasked(why)),
+            Err(_) => Ok(answer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_packed_answer_is_read_and_an_unknown_packing_is_told() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(b"version 1.2").unwrap();
+        let gzip = gzip.finish().unwrap();
+        assert_eq!(unpacked("gzip", &gzip), Ok(b"version 1.2".to_vec()));
+        assert_eq!(unpacked(" X-GZIP", &gzip), Ok(b"version 1.2".to_vec()));
+        assert_eq!(unpacked("", b"plain"), Ok(b"plain".to_vec()));
+        assert_eq!(
+            unpacked("br", b"x"),
+            Err("the answer is packed with \"br\", so its text cannot be judged".into())
+        );
+        let lies = unpacked("gzip", b"plain").unwrap_err();
+        assert!(lies.contains("it is packed with \"gzip\", and it is not"), "{lies}");
     }
 }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
-use self::connect::{Connector, Failed};
+use self::connect::{Connector, Failed, bare_address};
 use self::tls::Shaker;
 use crate::domain::base::output::to_text;
 use crate::domain::check::probe::{Http, Probe, Tcp, Tls};
@@ -61,8 +61,9 @@ impl Probes {
 
     async fn tls(&self, host: &Endpoint, tls: &Tls) -> Result<Observation, Failed> {
         let stream = self.connector.open(host, &tls.address, &tls.port).await?;
-        let name = tls.name.as_deref().unwrap_or(&tls.address);
-        let (_, shook) = self.connector.shaker.shake(stream, name).await.map_err(Failed::Service)?;
+        let name = bare_address(tls.name.as_deref().unwrap_or(&tls.address));
+        let shaken = self.connector.shaker.shake(stream, name, tls.trust).await;
+        let (_, shook) = shaken.map_err(Failed::Service)?;
         Ok(Observation::Shook(Box::new(shook)))
     }
 

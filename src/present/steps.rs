@@ -93,7 +93,9 @@ fn source_name(source: &Source) -> String {
         Source::File { path, sha256 } => format!("files/{path} ({})", sha256.get(..12).unwrap_or(sha256)),
         Source::Template { path } | Source::Draft { path, .. } => format!("files/{path}"),
         Source::Text(text) => format!("a rendered template of {} bytes", text.len()),
-        Source::Tree { path, files } => format!("files/{path}/ ({} files)", files.len()),
+        Source::Tree { path, files } => {
+            format!("files/{path}/ ({} files)", files.iter().filter(|file| !file.is_directory()).count())
+        }
         Source::Remote { path } => path.clone(),
     }
 }

@@ -17,9 +17,9 @@ use crate::domain::value::expansion;
 use crate::domain::value::shell;
 use crate::local::beneath;
 use crate::local::planned::reason;
-use crate::port::{Exec, ExecEnd, Input, Place};
+use crate::port::{Exec, ExecEnd, Input, Place, Program};
 use crate::probes::context::ProbeContext;
-use crate::script::{self, bare};
+use crate::script::{RUN_FILE, bare};
 
 /// Bytes kept of a probe's output, from its head and from its tail: a file whose content is checked, a schema
 /// that is compared.
@@ -62,7 +62,7 @@ static DISK: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/disk.sh
 static LOAD: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/load.sh")]));
 static MEMORY: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/memory.sh")]));
 static CLOCK: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/clock.sh")]));
-static PLUGIN: LazyLock<String> = LazyLock::new(|| bare(include_str!("sh/plugin.sh")));
+static PLUGIN: LazyLock<String> = LazyLock::new(|| bare(&[RUN_FILE, include_str!("sh/plugin.sh")].concat()));
 
 fn look(parts: &[&str]) -> String {
     [include_str!("sh/prelude.sh")].iter().chain(parts).map(|part| bare(part)).collect()
@@ -92,7 +92,8 @@ impl Look<'_> {
 
     async fn run(&self, script: &str, input: Input) -> Observation {
         let request = Exec {
-            script: script::run_as(script, &Sudo::No),
+            program: Program::Script(script.into()),
+            sudo: Sudo::No,
             input,
             timeout: self.check.timeout,
             cancel: self.eyes.cancel.clone(),
@@ -110,6 +111,7 @@ impl Look<'_> {
             ExecEnd::Signalled(signal) => Observation::Signalled { signal },
             ExecEnd::TimedOut => Observation::TimedOut { after: self.check.timeout },
             ExecEnd::Cancelled => Observation::Blind { why: "cancelled".into() },
+            ExecEnd::Foreign(why) => Observation::Blind { why },
             ExecEnd::Lost(why) | ExecEnd::NotStarted(why)
                 if self.seat.is_here() || self.eyes.cancel.is_cancelled() =>
             {
@@ -128,12 +130,13 @@ impl Look<'_> {
             Ok(last) => last,
             Err(error) => return Observation::Blind { why: error.to_string() },
         };
-        let (inode, offset) = last
-            .as_ref()
-            .map_or_else(Default::default, |place| (place.inode.clone(), place.offset.to_string()));
+        let (inode, offset, trace) = match &last {
+            Some(Place { inode, offset, trace, .. }) => (inode.as_str(), offset.to_string(), trace.as_str()),
+            None => ("", String::new(), ""),
+        };
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let (appears, never) = (text(&log.appears), text(&log.never));
-        let script = with(&LOG, &[&log.path, &appears, &never, &inode, &offset, LOG_BYTES]);
+        let script = with(&LOG, &[&log.path, &appears, &never, inode, &offset, trace, LOG_BYTES]);
         let mut seen = self.run(&script, Input::None).await;
         let Observation::Exited { code: 0, stdout, .. } = &mut seen else { return seen };
         if let Some(last) = last {
@@ -194,8 +197,9 @@ pub(super) fn ended_at(seen: &Observation, at: jiff::Timestamp) -> Option<Place>
     let Observation::Exited { code: 0, stdout, .. } = seen else { return None };
     let words = Words::of(&stdout.text);
     words.get("done")?;
-    let (inode, offset) = words.get("place")?.split_once(' ')?;
-    Some(Place { inode: inode.into(), offset: offset.parse().ok()?, at })
+    let (inode, rest) = words.get("place")?.split_once(' ')?;
+    let (offset, trace) = rest.split_once(' ')?;
+    Some(Place { inode: inode.into(), offset: offset.parse().ok()?, trace: trace.into(), at })
 }
 
 fn seconds(at: jiff::Timestamp) -> f64 {
@@ -256,3 +260,7 @@ pub(super) fn is_connection(probe: &Probe) -> bool {
 #[cfg(test)]
 #[path = "command_tests.rs"]
 mod looks_tests;
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod log_tests;

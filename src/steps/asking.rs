@@ -129,8 +129,9 @@ impl<'a> Asking<'a> {
             verb => wrapper::line(verb, &self.seal),
         };
         let request = Exec {
-            script: call.command(verb, &step.sudo),
-            input: script::with_password(&step.sudo, input),
+            program: call.program(verb),
+            sudo: step.sudo.clone(),
+            input,
             timeout: self.patience.left().max(LAST_QUESTION),
             // Cancelling ends the question, not the step: `kill` does that.
             cancel: if verb == Verb::Kill { CancellationToken::new() } else { context.cancel.clone() },

@@ -23,7 +23,7 @@ use crate::domain::plan::plan::HostPlan;
 use crate::domain::run::event::Progress;
 use crate::domain::task::task::Step;
 use crate::domain::value::secret::Masks;
-use crate::port::{Exec, ExecEnd, ExecReport, Input};
+use crate::port::{Exec, ExecEnd, ExecReport, Input, Program};
 use crate::script;
 
 /// The time limit of a guard.
@@ -115,7 +115,6 @@ impl Attempt<'_> {
     /// Runs a script that may run again without harm: it is repeated when it is lost, within the step's time. True
     /// if it was sent more than once.
     pub async fn exec(&self, script: String, input: Input, timeout: Duration) -> (ExecReport, bool) {
-        let script = script::run_as(&script, &self.step.sudo);
         let mut patience = Patience::until(Instant::now() + self.step.timeout);
         let mut again = false;
         loop {
@@ -130,9 +129,9 @@ impl Attempt<'_> {
         }
     }
 
-    /// The request to the host, with the password first if sudo needs one.
+    /// A script with the limits of the step, under its user.
     pub fn request(&self, script: String, input: Input, timeout: Duration) -> Exec {
-        self.context.request(script, script::with_password(&self.step.sudo, input), timeout)
+        self.context.request(Program::Script(script), &self.step.sudo, input, timeout)
     }
 
     /// Hides secrets in output that the wrapper passes on, but not in the wrapper's own words.
@@ -152,7 +151,7 @@ impl Attempt<'_> {
             ExecEnd::Signalled(_) => Outcome::Failed { code: None, why: report.end.describe(&report.stderr) },
             ExecEnd::TimedOut => self.timed_out(),
             ExecEnd::Cancelled => Outcome::Cancelled,
-            ExecEnd::Lost(why) => Outcome::Lost { why },
+            ExecEnd::Lost(why) | ExecEnd::Foreign(why) => Outcome::Lost { why },
             ExecEnd::NotStarted(why) => Outcome::NotStarted { why },
         };
         Done { outcome, stdout: report.stdout, stderr: report.stderr }

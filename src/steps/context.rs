@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::base::name::RunId;
 use crate::domain::base::output::KEEP_BYTES;
 use crate::domain::run::event::Progress;
+use crate::domain::task::task::Sudo;
 use crate::domain::value::secret::Masks;
-use crate::port::{Clock, Exec, Input, Places, Prober, Remote};
+use crate::port::{Clock, Exec, Input, Places, Prober, Program, Remote};
 use crate::probes::context::{GATES, ProbeContext};
 use crate::steps::seal::SealKey;
 
@@ -58,10 +59,11 @@ pub struct StepContext {
 }
 
 impl StepContext {
-    /// A command with the limits of a step.
-    pub fn request(&self, script: String, input: Input, timeout: Duration) -> Exec {
+    /// A program with the limits of a step.
+    pub fn request(&self, program: Program, sudo: &Sudo, input: Input, timeout: Duration) -> Exec {
         Exec {
-            script,
+            program,
+            sudo: sudo.clone(),
             input,
             timeout,
             cancel: self.cancel.clone(),

@@ -1,6 +1,7 @@
 //! Gathers facts of a host, and the custom facts of `files/facts/`.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -11,29 +12,35 @@ use crate::domain::task::facts::{CUSTOM_LIMIT_BYTES, CUSTOM_TIMEOUT, Facts, LOOK
 use crate::domain::task::task::Source;
 use crate::domain::value::shell;
 use crate::port::{ExecEnd, Input};
+use crate::script::RUN_FILE;
 use crate::steps::attempt::{Attempt, Done};
 
 /// The script that gathers facts.
 const LOOK: &str = include_str!("sh/facts.sh");
 
-/// Largest custom fact, in bytes: it is sent to every host, and a script of `sh` as one argument
-/// (Linux allows 128 KiB).
+/// Largest custom fact, in bytes: it is sent to every host.
 const PROGRAM_LIMIT_BYTES: u64 = 96 * 1024;
 
 /// Runs a script for `sh`, which arrives as input and leaves no file behind.
 const SCRIPT: &str = r#"
-text=$(cat) && exec sh -c "$text" </dev/null
+text=$(cat) || exit
+exec </dev/null
+eval "unset text
+$text"
 "#;
 
 /// Runs every other program from a file that exists while it runs. `$1` is the name of its folder.
-const PROGRAM: &str = r#"
+static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+    let run = r#"
 dir=${TMPDIR:-/tmp}/$1.$$
 umask 077
 mkdir "$dir" || exit 1
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
-cat >"$dir/fact" && chmod 700 "$dir/fact" && "$dir/fact" </dev/null
+cat >"$dir/fact" && chmod 700 "$dir/fact" && (run_file "$dir/fact" </dev/null)
 "#;
+    [RUN_FILE, run].concat()
+});
 
 impl Attempt<'_> {
     /// Gathers the facts, then each custom fact. The output is the facts as JSON, with the errors of
@@ -73,7 +80,7 @@ impl Attempt<'_> {
         let program = self.program(source).await?;
         let script = match is_for_sh(&program) {
             true => SCRIPT.to_string(),
-            false => shell::with_arguments(PROGRAM, &[&self.suffix()]),
+            false => shell::with_arguments(&PROGRAM, &[&self.suffix()]),
         };
         let (report, _) = self.exec(script, Input::Bytes(program), CUSTOM_TIMEOUT).await;
         match report.end {

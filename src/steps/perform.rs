@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::domain::base::outcome::Outcome;
 use crate::domain::base::paths;
-use crate::domain::task::task::{Step, StepBody};
-use crate::port::{ExecEnd, Input};
+use crate::domain::task::task::{Step, StepBody, Sudo};
+use crate::domain::value::shell;
+use crate::port::{ExecEnd, Input, Program};
 use crate::script;
 use crate::steps::archive::{self, Unpacking};
 use crate::steps::asking::Asking;
@@ -101,13 +102,19 @@ impl Attempt<'_> {
         }
     }
 
-    /// Runs an ad-hoc command in the login's shell, as `ssh` does; the host does not keep its outcome.
+    /// Runs an ad-hoc command in the login's shell, as `ssh` does; the host does not keep its outcome. A shell that can is given
+    /// the text through the environment, so that it is on no command line.
     async fn ad_hoc(&self, script: &str) -> Done {
         if self.context.resumed.is_some() {
             let why = "rollcall ended while it ran, and nothing on the host says how ad-hoc commands end";
             return Done::silent(Outcome::Lost { why: why.into() });
         }
-        let mut request = self.context.request(script.into(), Input::None, self.step.timeout);
+        let mut request = self.context.request(
+            Program::Script(in_login_shell(script)),
+            &Sudo::No,
+            Input::None,
+            self.step.timeout,
+        );
         request.lines = self.show(&Arc::default());
         request.masks = self.context.masks.clone();
         let report = self.context.remote.exec(self.endpoint(), request).await;
@@ -208,6 +215,14 @@ fn refused(step: &Step) -> Option<String> {
     }
 }
 
+/// A script that the shell of the login reads, if it has another syntax than `sh` or more.
+fn in_login_shell(script: &str) -> String {
+    let text = shell::quote(script);
+    format!(
+        "case ${{SHELL##*/}} in\nbash|zsh|ksh|ksh93|mksh) ROLLCALL_RUN={text}; export ROLLCALL_RUN; exec \"$SHELL\" -c \
+         'x=$ROLLCALL_RUN; unset ROLLCALL_RUN; eval \"unset x; $x\"' ;;\ncsh|tcsh|fish) exec \"$SHELL\" -c {text} ;;\nesac\n{script}"
+    )
+}
 #[cfg(test)]
 #[path = "scripts_tests.rs"]
 mod scripts_tests;

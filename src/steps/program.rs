@@ -36,6 +36,12 @@ command -v "$interpreter" >/dev/null 2>&1 || {
 printf '%s\n' "$interpreter is not on the host, or not in its PATH ($PATH); install it, or name another interpreter" >&2
 exit 127
 }
+case $interpreter in *sh)
+if head -n 1 "$script/script" | grep -q "$(printf '\r')\$"; then
+echo "the lines of the script end with a carriage return, which $interpreter takes for a part of their last word; try: dos2unix on the file" >&2
+exit 65
+fi ;;
+esac
 "$interpreter" "$script/script" "$@"
 "#;
     format!("{PLACE}{run}")

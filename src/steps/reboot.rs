@@ -76,7 +76,9 @@ impl Attempt<'_> {
             ExecEnd::NotStarted(_) if !fresh && self.context.resumed.is_none() => {
                 Heard::Done(self.done(report, |_| Outcome::Ok))
             }
-            ExecEnd::NotStarted(why) | ExecEnd::Lost(why) => Heard::Silence(why.clone()),
+            ExecEnd::NotStarted(why) | ExecEnd::Lost(why) | ExecEnd::Foreign(why) => {
+                Heard::Silence(why.clone())
+            }
             ExecEnd::TimedOut => Heard::Silence("it did not answer in time".into()),
             // The host is going down: it ends processes, or they fail.
             ExecEnd::Signalled(signal) => {

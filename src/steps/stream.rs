@@ -8,7 +8,6 @@ use super::diff;
 use super::patience::Patience;
 use crate::domain::base::outcome::Outcome;
 use crate::port::{Exec, ExecEnd, ExecReport, Input};
-use crate::script;
 use crate::steps::attempt::{Attempt, Done, lost};
 use crate::steps::scripts::{FETCH, call};
 
@@ -62,13 +61,12 @@ impl Attempt<'_> {
         input: Input,
         taker: &mut impl Taker,
     ) -> Result<ExecReport, Done> {
-        let script = script::run_as(script, &self.step.sudo);
         let mut patience = Patience::until(Instant::now() + self.step.timeout);
         let mut again = false;
         loop {
             taker.begin().await.map_err(Done::failed)?;
             let (sender, receiver) = mpsc::channel(WAITING_PIECES);
-            let request = self.request(script.clone(), input.clone(), self.step.timeout);
+            let request = self.request(script.to_string(), input.clone(), self.step.timeout);
             let request = Exec { sink: Some(sender), ..request };
             let (report, taken) =
                 tokio::join!(self.context.remote.exec(self.endpoint(), request), pass_on(receiver, taker));

@@ -243,7 +243,8 @@ fn root(upload: &Upload) -> &str {
 /// See tree.sh. Users who may read a file that its owner may execute may execute it, too.
 fn line(number: usize, file: &TreeFile, mode: u32) -> String {
     let mode = if file.executable { mode | (mode & 0o444) >> 2 } else { mode };
-    format!("{number} {} {mode:o} {}\n", file.sha256, file.path)
+    let sum = if file.is_directory() { "dir" } else { &file.sha256 };
+    format!("{number} {sum} {mode:o} {}\n", file.path)
 }
 
 fn mode_word(act: bool) -> &'static str {

@@ -50,7 +50,7 @@ fn looked(text: String) -> Done {
 impl Attempt<'_> {
     /// Runs a script, once, over the kept connection or a new one.
     pub(super) async fn once(&self, script: &str, timeout: Duration, fresh: bool) -> ExecReport {
-        let script = script::run_as(&script::in_place(self.step, script), &self.step.sudo);
+        let script = script::in_place(self.step, script);
         let request = self.request(script, Input::None, timeout);
         self.context.remote.exec(self.endpoint(), Exec { fresh, ..request }).await
     }
@@ -133,7 +133,9 @@ impl Attempt<'_> {
                 None => Found::Gone(said),
             },
             ExecEnd::Signalled(_) | ExecEnd::TimedOut => Found::Gone(said),
-            ExecEnd::Cancelled | ExecEnd::Lost(_) | ExecEnd::NotStarted(_) => Found::Blind(said),
+            ExecEnd::Cancelled | ExecEnd::Lost(_) | ExecEnd::NotStarted(_) | ExecEnd::Foreign(_) => {
+                Found::Blind(said)
+            }
         }
     }
 

@@ -8,9 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::seal::Seal;
-use crate::domain::task::task::Sudo;
-use crate::port::{ExecEnd, ExecReport, Input};
-use crate::script;
+use crate::port::{ExecEnd, ExecReport, Input, Program};
 
 /// The function that finds the folder where a host keeps the records of steps.
 pub(super) const PLACE: &str = include_str!("sh/state.sh");
@@ -21,9 +19,6 @@ pub static WRAPPER: LazyLock<String> = LazyLock::new(|| {
     let lines = PLACE.lines().chain(include_str!("sh/wrapper.sh").lines()).map(str::trim_start);
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect()
 });
-
-/// How the wrapper is called: its text is an argument, so that it can start itself again.
-const CALL: &str = r#"eval "$1""#;
 
 /// The message when a host refuses this rollcall.
 pub const REPLACED: &str = "another rollcall has taken over: the host refuses this one; try: stop this one, or, where there is no other, \
@@ -75,13 +70,12 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The command for the login's shell.
-    pub fn command(&self, verb: Verb, sudo: &Sudo) -> String {
+    /// The command for the host.
+    pub fn program(&self, verb: Verb) -> Program {
         let epoch = self.epoch.to_string();
         let [age, limit, within] = [self.age, self.limit, self.within].map(whole_seconds);
         let words = [verb.word(), self.operation, self.site, &epoch, &age, &limit, &within];
-        let call = ["sh", "-c", CALL, "rollcall", WRAPPER.as_str()];
-        script::words_as(call.into_iter().chain(words), sudo)
+        Program::Own { text: &WRAPPER, arguments: words.map(String::from).to_vec() }
     }
 }
 
@@ -241,7 +235,6 @@ pub fn own_words(operation: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::base::output::Output;
-    use crate::domain::value::shell;
     use crate::steps::seal::SealKey;
 
     fn seal() -> Seal {
@@ -318,12 +311,8 @@ mod tests {
             limit: Duration::from_millis(1500),
             within: Duration::ZERO,
         };
-        let command = call.command(Verb::Start, &Sudo::Root);
-        let words = shell_words::split(&command).unwrap();
-        assert_eq!(words[..5], ["exec", "sh", "-c", shell::TOGETHER, "\u{1}"]);
-        assert_eq!(words[5..9], ["sudo", "-n", "--", "sh"]);
-        assert_eq!(words[12].replace('\u{1}', "\n"), *WRAPPER);
-        assert!(command.len() < 8800, "{} bytes leave no room for long names", command.len());
-        assert_eq!(words[13..], ["start", "1-a-0-1", "s", "7", "0", "2", "0"]);
+        let Program::Own { text, arguments } = call.program(Verb::Start) else { panic!("not the wrapper") };
+        assert_eq!(text, *WRAPPER);
+        assert_eq!(arguments, ["start", "1-a-0-1", "s", "7", "0", "2", "0"]);
     }
 }

@@ -54,6 +54,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-7.sql")),
     M::up(include_str!("schema-8.sql")).foreign_key_check(),
     M::up(include_str!("schema-9.sql")),
+    M::up(include_str!("schema-10.sql")),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was

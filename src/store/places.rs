@@ -15,14 +15,14 @@ impl Places for SqliteStore {
             store.read(|connection| {
                 connection
                     .prepare_cached(
-                        "SELECT inode, offset, at FROM place WHERE who = ? AND host = ? AND set_name = ? AND what = ?",
+                        "SELECT inode, offset, trace, at FROM place WHERE who = ? AND host = ? AND set_name = ? AND what = ?",
                     )?
-                    .query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))
+                    .query_row(key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?)))
                     .optional()
             })
         });
-        let read = |(inode, offset, at): (String, u64, String)| {
-            Ok(Place { inode, offset, at: at.parse().map_err(failed)? })
+        let read = |(inode, offset, trace, at): (String, u64, String, String)| {
+            Ok(Place { inode, offset, trace, at: at.parse().map_err(failed)? })
         };
         row.await?.map(read).transpose()
     }
@@ -32,9 +32,9 @@ impl Places for SqliteStore {
         let work = move |store: SqliteStore| {
             store.transact(|connection| {
                 connection
-                    .prepare_cached("INSERT OR REPLACE INTO place (who, host, set_name, what, inode, offset, at) VALUES (?, ?, ?, ?, ?, ?, ?)")
+                    .prepare_cached("INSERT OR REPLACE INTO place (who, host, set_name, what, inode, offset, trace, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
                     .and_then(|mut insert| {
-                        insert.execute(params![who, host, &*what.set, &*what.name, place.inode, place.offset, place.at.to_string()])
+                        insert.execute(params![who, host, &*what.set, &*what.name, place.inode, place.offset, place.trace, place.at.to_string()])
                     })
                     .map(drop)
                     .map_err(failed)

@@ -157,7 +157,7 @@ async fn places_of_logs_are_apart_by_set_and_old_ones_go_to_one_check_or_to_none
     use crate::port::{Place, Places};
     let store = SqliteStore::in_memory().unwrap();
     let host = HostName::from("web1");
-    let place = |offset| Place { inode: "7".into(), offset, at: at(1) };
+    let place = |offset| Place { inode: "7".into(), offset, trace: "1-2 3 4 5-6".into(), at: at(1) };
     let ids = [("", "up"), ("", "flag")].map(|(set, name)| CheckId::new(set, name));
     for (id, offset) in ids.iter().zip(1..) {
         store.keep_place(("gates", &host, id), place(offset)).await.unwrap();

@@ -13,10 +13,11 @@ use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
 use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::Endpoint;
+use crate::domain::task::task::Sudo;
 use crate::domain::watch::roster::{Look, What};
 use crate::engine::ports::Ports;
 use crate::panics::caught;
-use crate::port::{Exec, ExecEnd, Input};
+use crate::port::{Exec, ExecEnd, Input, Program};
 use crate::probes::context::ProbeContext;
 use crate::probes::snapshot::snapshot;
 use crate::probes::verify::verify_one;
@@ -80,7 +81,8 @@ impl Sight {
     async fn contact(&self, host: &Endpoint) -> CheckResult {
         let begun = Instant::now();
         let request = Exec {
-            script: "true".into(),
+            program: Program::Login("true"),
+            sudo: Sudo::No,
             input: Input::None,
             timeout: CONTACT_TIMEOUT,
             cancel: self.stop.clone(),

@@ -15,7 +15,7 @@ use rollcall::embedded::{EmbeddedFleet, EmbeddedHost};
 use rollcall::fleet::dial::{Dial, Identity, Tcp};
 use rollcall::fleet::known_hosts::KnownHosts;
 use rollcall::fleet::{Fleet, Parts, Settings};
-use rollcall::port::{Clock, Exec, ExecEnd, ExecReport, Input, OpenError, Remote, Stream};
+use rollcall::port::{Clock, Exec, ExecEnd, ExecReport, Input, OpenError, Program, Remote, Stream};
 use russh::Sig;
 use russh::keys::{Algorithm, PrivateKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -61,7 +61,8 @@ fn at(host: &EmbeddedHost) -> Endpoint {
 fn command(script: &str) -> Exec {
     let (input, cancel) = (Input::None, CancellationToken::new());
     Exec {
-        script: script.into(),
+        program: Program::Script(script.into()),
+        sudo: Default::default(),
         input,
         timeout: DEADLINE,
         cancel,
@@ -356,17 +357,18 @@ async fn memory_streams_and_paused_time_do() {
     let dir = tempfile::tempdir().unwrap();
     let fleet = in_memory(dir.path());
     let host = endpoint("parrot", 2200);
-    let patient = |script: &str| Exec { timeout: Duration::from_secs(7200), ..command(script) };
+    let bare = |word: &'static str| Exec { program: Program::Login(word), ..command("") };
+    let patient = |word: &'static str| Exec { timeout: Duration::from_secs(7200), ..bare(word) };
     let began = Instant::now();
     let report = fleet.exec(&host, patient("hello")).await;
     assert_eq!(report.end, ExecEnd::Exited(7));
     assert_eq!((report.stdout.text.as_str(), report.stderr.text.as_str()), ("hello", "done"));
     assert!(began.elapsed() >= Duration::from_secs(3600) && began.elapsed() < Duration::from_secs(3700));
     // A host that obeys no signal is not said to have.
-    assert!(matches!(fleet.exec(&host, command("hello")).await.end, ExecEnd::Lost(_)));
-    assert_eq!(fleet.exec(&host, command("panic")).await.end, ExecEnd::Signalled("ABRT".into()));
-    assert_eq!(fleet.exec(&host, command("wait")).await.end, ExecEnd::TimedOut);
-    let lost = fleet.exec(&host, command("vanish")).await.end;
+    assert!(matches!(fleet.exec(&host, bare("hello")).await.end, ExecEnd::Lost(_)));
+    assert_eq!(fleet.exec(&host, bare("panic")).await.end, ExecEnd::Signalled("ABRT".into()));
+    assert_eq!(fleet.exec(&host, bare("wait")).await.end, ExecEnd::TimedOut);
+    let lost = fleet.exec(&host, bare("vanish")).await.end;
     assert!(matches!(lost, ExecEnd::Lost(_)), "{lost:?}");
     assert_eq!(fleet.exec(&host, patient("again")).await.end, ExecEnd::Exited(7));
 

@@ -97,11 +97,7 @@ async fn whatever_shell_a_login_has_and_whatever_it_prints_steps_do_the_same() {
     }
     let look = site.ask("everything odd --check").await.expect(0);
     for step in ["guarded", "upload", "link"] {
-        assert!(look.out.contains(&format!("{step}: unchanged: csh1,fish1\n")), "{look:#?}");
-        assert!(
-            look.out.contains(&format!("{step}: unchanged: chatty1\n")),
-            "what the shell says is told: {look:#?}"
-        );
+        assert!(look.out.contains(&format!("{step}: unchanged: chatty1,csh1,fish1\n")), "{look:#?}");
     }
     let again = site.ask("everything odd").await.expect(0);
     assert_eq!(again.out.matches("upload: unchanged").count(), 3, "{again:#?}");
@@ -308,6 +304,51 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_system_that_runs_no_programs_is_told_or_gone_around() {
+    let mut site = Site::without_daemon(1).await;
+    let home = site.dir.path().join("home");
+    let _mounted = Mounted::new(&home, "size=1m,mode=1777,noexec");
+    // The account has no home of its own.
+    let forced =
+        format!("ForceCommand HOME={0} TMPDIR={0} exec sh -c \"$SSH_ORIGINAL_COMMAND\"\n", home.display());
+    let host = Odd::start(&site, "noexec1", &forced).await;
+    serve(&mut site, &[("noexec1", &host)], &[]).await;
+    let plugins = site.config.join("files/plugins");
+    write(&plugins.join("script"), "#!/bin/sh -u\necho \"fine $1\"\n");
+    write(&plugins.join("crlf"), "#!/bin/sh\r\necho fine\r\n");
+    std::fs::copy("/bin/true", plugins.join("binary")).unwrap();
+    write(&site.config.join("files/facts/colour"), "#!/usr/bin/env bash\necho '{\"colour\": \"red\"}'\n");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(site.config.join("files/facts/colour"), executable).unwrap();
+    let checks: String = ["script", "crlf", "binary"]
+        .map(|name| {
+            format!(
+                "[[check]]\nname = \"{name}\"\nplugin = {{ upload = \"plugins/{name}\", args = \"one\" }}\n"
+            )
+        })
+        .concat();
+    write(&site.config.join("checks/odd.toml"), &checks);
+    let inventory = site.config.join("hosts/odd.toml");
+    write(&inventory, &read(&inventory).replace("[all.vars]", "[all]\nchecks = [\"odd\"]\n[all.vars]"));
+    site.ask("reload").await.expect(0);
+    let answer = site.ask("check odd").await.expect(3);
+    for (verdict, check, said) in [
+        ("ok", "script", "fine one"),
+        ("unknown", "crlf", "ends with a carriage return"),
+        (
+            "unknown",
+            "binary",
+            "which is mounted noexec; try: a script, or a program that is installed on the host",
+        ),
+    ] {
+        let line = answer.out.lines().find(|line| line.contains(&format!("odd/{check}"))).unwrap();
+        assert!(line.starts_with(verdict) && line.contains(said), "{answer:#?}");
+    }
+    let facts = site.ask("facts odd").await.expect(0);
+    assert!(facts.out.contains("red"), "{facts:#?}");
 }
 
 const INTO: &str = r#"

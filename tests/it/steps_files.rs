@@ -62,9 +62,12 @@ async fn a_tree_is_sent_in_one_go() {
     for number in 0..60 {
         write(&site.config.join(format!("files/site/d{}/f {number}", number % 7)), &format!("{number}\n"));
     }
+    std::fs::create_dir_all(site.config.join("files/site/cache/deep")).unwrap();
     with_step(&site, "tree", "upload = { from = \"site/\", to = \"{{ root }}/state/site\" }").await;
     let (look, _) = twice(&site, "tree").await;
     assert!(look.out.contains("+++ b"), "{}", look.out);
+    assert!(look.out.contains("state/site/cache/deep: a directory (was missing)"), "{}", look.out);
+    assert!(dir.join("state/site/cache/deep").is_dir(), "a directory without files");
     assert_eq!(read(&dir.join("state/site/d3/f 59")), "59\n");
     // One of them differs: one is told, and one is sent.
     write(&site.config.join("files/site/d3/f 59"), "sixty\n");

@@ -342,6 +342,10 @@ async fn a_script_is_sent_run_once_by_its_interpreter_and_removed() {
     let none = site.ask("tell web01 interpreter=befunge").await.expect(2);
     let why = "perl: FAILED: exit status 127: befunge is not on the host, or not in its PATH";
     assert!(last(&none, "web01", "perl").starts_with(why), "{none:#?}");
+    write(&site.config.join("files/tell.sh"), "mkdir -p X\r\nif true; then :\r\nfi\r\n");
+    let windows = site.ask("tell web01").await.expect(2);
+    assert!(windows.out.contains("the lines of the script end with a carriage return"), "{windows:#?}");
+    assert!(!dir.join("X\r").exists(), "nothing of it was run");
     let look = site.ask("tell web01 --check").await.expect(0);
     assert!(look.out.contains("perl: not known beforehand (what a command does"), "{look:#?}");
 }

@@ -31,7 +31,7 @@ use rollcall::engine::Held;
 use rollcall::engine::ports::Ports;
 use rollcall::port::{
     BalancerDriver, Clock, Exec, ExecEnd, ExecReport, HostKey, Member, NoPlaces, NoSecrets, OpenError,
-    Prober, Remote, StoreError, Stream, Watches,
+    Prober, Program, Remote, StoreError, Stream, Watches,
 };
 use rollcall::steps::seal::SealKey;
 use rollcall::store::SqliteStore;
@@ -204,6 +204,14 @@ struct Hosts {
     looks: AtomicU64,
 }
 
+/// The script of a probe; the contact has none.
+fn script_of(request: &Exec) -> &str {
+    match &request.program {
+        Program::Script(script) => script,
+        _ => "",
+    }
+}
+
 #[async_trait]
 impl Remote for Hosts {
     async fn exec(&self, host: &Endpoint, request: Exec) -> ExecReport {
@@ -213,7 +221,7 @@ impl Remote for Hosts {
         if !self.world.is_up(host, at) {
             return report(ExecEnd::NotStarted("no route to host".into()));
         }
-        let check = request.script.split_once("check-").map(|(_, rest)| rest[..2].parse().unwrap());
+        let check = script_of(&request).split_once("check-").map(|(_, rest)| rest[..2].parse().unwrap());
         let spans = check.and_then(|check: usize| self.world.bad.get(&(host.name.to_string(), check)));
         report(ExecEnd::Exited(u32::from(spans.is_some_and(|spans| within(spans, at)))))
     }

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rollcall::domain::task::task::Sudo;
+use rollcall::fleet::wire::{BEGIN, wire};
 use rollcall::port::Input;
 use rollcall::steps::seal::{Seal, SealKey};
 use rollcall::steps::wrapper::{Call, Verb, input, line, name_of};
@@ -78,7 +79,7 @@ impl Host {
     fn command(&self, call: &Call<'_>, verb: Verb) -> Command {
         let mut command = Command::new(self.path.split(':').next().unwrap().to_string() + "/sh");
         command
-            .args(["-c", &call.command(verb, &Sudo::No)])
+            .args(["-c", &wire(&call.program(verb), &Sudo::No, Input::None).command])
             .env_clear()
             .env("HOME", self.dir.path())
             .env("PATH", &self.path)
@@ -120,7 +121,8 @@ fn ask(mut command: Command, call: &Call<'_>, verb: Verb) -> Said {
 
 fn said(call: &Call<'_>, output: Output) -> Said {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    let begun = format!("{BEGIN}\n");
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| text(bytes).replacen(&begun, "", 1));
     let own = format!("rollcall {} ", call.operation);
     let lines: Vec<&str> = err.lines().collect();
     let (last, before) = lines.split_last().unwrap_or_else(|| panic!("no answer: {output:?}"));

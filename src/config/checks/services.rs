@@ -35,6 +35,16 @@ pub fn read_http(mut table: Reader<'_>, common: &Common) -> Option<Probe> {
     {
         table.doc.wrong(path.span(), "`path` begins with /");
     }
+    if let Some(path) = &path
+        && let Some(bad) = unfit_for_a_request(path.get_ref())
+    {
+        let message = format!("`path` has {bad:?}, which no request can have");
+        table.doc.report(
+            path.span(),
+            message,
+            "write it as a percent code, such as %20 for a blank".to_string(),
+        );
+    }
     let path = path.filter(|path| templates::syntax(table.doc, "path", path)).map(Spanned::into_inner);
     let http = Http {
         address: text(&mut table, "address").unwrap_or_else(|| common.address()),
@@ -59,6 +69,18 @@ pub fn read_http(mut table: Reader<'_>, common: &Common) -> Option<Probe> {
     trust(&mut table);
     table.finish();
     Some(Probe::Http(Box::new(Http { port: port?, ..http })))
+}
+
+/// A character that a path cannot have, outside of its templates.
+fn unfit_for_a_request(path: &str) -> Option<char> {
+    let mut rest = path;
+    let mut written = String::new();
+    while let Some((before, template)) = rest.split_once("{{") {
+        written.push_str(before);
+        rest = template.split_once("}}").map_or("", |(_, after)| after);
+    }
+    written.push_str(rest);
+    written.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, '#' | '<' | '>'))
 }
 
 fn method(table: &mut Reader<'_>) -> String {

@@ -72,6 +72,9 @@ impl FilesDir {
     }
 
     fn missing(&self, path: &str) -> String {
+        if let Ok(to) = fs::read_link(self.0.join(path)) {
+            return format!("files/{path}: is a link to {}, which is not there", to.display());
+        }
         let names = self.names();
         let guess = did_you_mean(path, names.iter().map(String::as_str));
         format!("files/{path}: does not exist{guess}")
@@ -128,7 +131,13 @@ impl Files for FilesDir {
         while let Some(folder) = folders.pop() {
             let entries =
                 fs::read_dir(&folder).map_err(|error| format!("files/{path}: {}", reason(&error)))?;
-            for entry in entries.flatten() {
+            let entries: Vec<fs::DirEntry> = entries.flatten().collect();
+            if entries.is_empty() && folder != root {
+                let name = folder.strip_prefix(&root).ok().and_then(Path::to_str);
+                let name = name.ok_or_else(|| format!("files/{path}: holds a name that is not UTF-8"))?;
+                found.push(TreeFile::directory(name));
+            }
+            for entry in entries {
                 let below = entry.path();
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     folders.push(below);

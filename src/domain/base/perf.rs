@@ -86,11 +86,13 @@ pub struct Printed {
     /// The lines after it.
     pub long: String,
     pub readings: Vec<Reading>,
-    /// The number of pieces of performance data that could not be parsed.
-    pub dropped: usize,
+    /// Pieces of performance data that are no numbers, as the plugin wrote them. They are among the readings, without a value.
+    pub unread: Vec<String>,
+    /// The number of pieces beyond the limit of readings.
+    pub left_out: usize,
 }
 
-/// Parses the output of a plugin. Never fails: invalid performance data is dropped and counted.
+/// Parses the output of a plugin. Never fails: performance data that is no number is passed on as it was.
 pub fn parse(stdout: &str) -> Printed {
     let (first, rest) = stdout.split_once('\n').unwrap_or((stdout, ""));
     let (text, data) = first.split_once('|').unwrap_or((first, ""));
@@ -98,10 +100,15 @@ pub fn parse(stdout: &str) -> Printed {
     let mut printed =
         Printed { text: text.trim().into(), long: long.trim_end().into(), ..Printed::default() };
     for item in [data, more].into_iter().flat_map(items) {
-        match reading(&item).filter(|_| printed.readings.len() < READINGS_LIMIT) {
-            Some(reading) => printed.readings.push(reading),
-            None => printed.dropped += 1,
+        if printed.readings.len() == READINGS_LIMIT {
+            printed.left_out += 1;
+            continue;
         }
+        let reading = reading(&item).unwrap_or_else(|| {
+            printed.unread.push(item.clone());
+            unread(&item)
+        });
+        printed.readings.push(reading);
     }
     printed
 }
@@ -129,7 +136,8 @@ fn reading(item: &str) -> Option<Reading> {
     let end =
         first.find(|c: char| !(c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))).unwrap_or(first.len());
     let (number, unit) = first.split_at(end);
-    if unit.contains(|c: char| c.is_ascii_digit()) {
+    // `95,7` is not 95 of the unit `,7`, and `1/s` is a unit.
+    if unit.contains(|c: char| c.is_ascii_digit()) || unit.starts_with([',', '.', '_', '\'']) {
         return None;
     }
     let value = match (number, unit) {
@@ -149,6 +157,12 @@ fn reading(item: &str) -> Option<Reading> {
         written: item.into(),
         ..Reading::unmeasured(&label)
     })
+}
+
+/// A piece that is no number.
+fn unread(item: &str) -> Reading {
+    let label = split_label(item).map_or_else(|| item.to_string(), |(label, _)| label);
+    Reading { written: item.into(), ..Reading::unmeasured(&label) }
 }
 
 fn finite(text: &str) -> Option<f64> {
@@ -214,8 +228,8 @@ mod tests {
             let printed = parse(stdout);
             let got: Vec<String> = printed.readings.iter().map(Reading::to_string).collect();
             assert_eq!(
-                (printed.text.as_str(), got, printed.dropped),
-                (text, readings.iter().map(|r| r.to_string()).collect(), 0),
+                (printed.text.as_str(), got, printed.unread),
+                (text, readings.iter().map(|r| r.to_string()).collect(), vec![]),
                 "{stdout}"
             );
         }
@@ -223,12 +237,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_performance_data_is_dropped_and_counted() {
-        for bad in ["x", "=1", "a=", "a=b", "'a=1", "a=nan", "a=1e999", "a=--1", "''=1"] {
+    fn performance_data_that_is_no_number_is_passed_on_as_it_was() {
+        for bad in [
+            "x",
+            "=1",
+            "a=",
+            "a=b",
+            "'a=1",
+            "a=nan",
+            "a=1e999",
+            "a=--1",
+            "''=1",
+            "a=95,7",
+            "a=0x1f",
+            "a=1.234,5;1",
+            "a=1_000",
+        ] {
             let printed = parse(&format!("T | ok=1 {bad}"));
-            assert_eq!((printed.readings.len(), printed.dropped), (1, 1), "{bad}");
+            assert_eq!(printed.unread, [bad]);
+            let passed_on = printed.readings.iter().map(Reading::to_string).collect::<Vec<_>>().join(" ");
+            assert_eq!(passed_on, format!("ok=1 {bad}"));
+            assert_eq!(printed.readings[1].value, None, "{bad}");
         }
         let many = format!("T |{}", " a=1".repeat(READINGS_LIMIT + 3));
-        assert_eq!((parse(&many).readings.len(), parse(&many).dropped), (READINGS_LIMIT, 3));
+        assert_eq!((parse(&many).readings.len(), parse(&many).left_out), (READINGS_LIMIT, 3));
     }
 }

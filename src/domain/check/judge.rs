@@ -7,7 +7,7 @@ mod net;
 mod texts;
 
 use self::judged::{Judged, bounded, by_limits};
-use self::texts::{Wanted, first_number, shorten};
+use self::texts::{Wanted, only_number, shorten, whole_number};
 use super::probe::{Expect, Metric, Probe};
 use super::seen::{Observation, Words};
 use crate::domain::base::outcome::Verdict;
@@ -107,7 +107,7 @@ fn judge_command(expect: &Expect, code: u32, stdout: &Output, stderr: &Output) -
     }
     let limits = &expect.limits;
     if limits.warning.is_some() || limits.critical.is_some() {
-        return match first_number(text) {
+        return match only_number(text) {
             Some(value) => by_limits(limits, Reading::new("value", value), &value.to_string()),
             None => Judged::unknown(format!("stdout is {:?}, wanted a number", shorten(text))),
         };
@@ -144,23 +144,39 @@ fn judge_plugin(code: u32, stdout: &Output, stderr: &Output) -> Judged {
     };
     let value = printed.readings.first().and_then(|reading| reading.value).map(|value| value.to_string());
     Judged {
-        detail: bounded(&printed.long, DETAIL_BYTES),
+        detail: bounded(&plugin_detail(&printed), DETAIL_BYTES),
         readings: printed.readings,
         value: value.or(Some(text.clone())),
         ..Judged::new(verdict, text)
     }
 }
 
+/// The long text of a plugin, and a note about performance data that is no number: it is passed on as it was.
+fn plugin_detail(printed: &perf::Printed) -> String {
+    let mut lines: Vec<String> =
+        (!printed.long.is_empty()).then(|| printed.long.clone()).into_iter().collect();
+    if !printed.unread.is_empty() {
+        lines.push(format!("performance data that is no number: {}", printed.unread.join(" ")));
+    }
+    if printed.left_out > 0 {
+        lines.push(format!("{} more pieces of performance data were left out", printed.left_out));
+    }
+    lines.join("\n")
+}
+
 fn judge_metric(metric: &Metric, code: u32, stdout: &Output, stderr: &Output) -> Judged {
     if code != 0 {
         return Judged::unknown(format!("exit status {code}{}", said(stdout, stderr)));
     }
-    match first_number(stdout.text.trim()) {
+    match whole_number(&stdout.text) {
         Some(value) => {
             let reading = Reading::with_unit("value", value, &metric.unit);
             by_limits(&metric.limits, reading, &format!("{value}{}", unit_words(&metric.unit)))
         }
-        None => Judged::unknown(format!("stdout is {:?}, wanted a number", shorten(stdout.text.trim()))),
+        None => Judged::unknown(format!(
+            "stdout is {:?}, wanted a number and nothing else",
+            shorten(stdout.text.trim())
+        )),
     }
 }
 

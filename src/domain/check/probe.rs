@@ -53,7 +53,7 @@ pub struct Expect {
     pub equals: Option<String>,
     pub contains: Option<String>,
     pub matches: Option<String>,
-    /// Limits of the first number in stdout.
+    /// Limits of the only number in stdout, such as `lag: 12 s`.
     #[serde(flatten)]
     pub limits: Limits,
 }
@@ -124,6 +124,11 @@ fn is_get(method: &str) -> bool {
 }
 
 impl Http {
+    /// True if the verdict depends on the text of the answer.
+    pub fn reads_body(&self) -> bool {
+        self.body != BodyExpect::default() || !self.json.is_empty()
+    }
+
     /// A GET of `path` from a server on the host itself.
     pub fn get(port: &str, path: &str) -> Http {
         Http {

@@ -93,14 +93,27 @@ pub enum Source {
     Remote { path: String },
 }
 
-/// One file of a tree.
+/// One file of a tree, or a directory without files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TreeFile {
     /// Below the tree, with `/` between its parts.
     pub path: String,
+    /// Empty for a directory without files.
     pub sha256: String,
     /// Its owner may execute it, also on the host.
     pub executable: bool,
+}
+
+impl TreeFile {
+    /// A directory without files.
+    pub fn directory(path: &str) -> TreeFile {
+        TreeFile { path: path.into(), sha256: String::new(), executable: true }
+    }
+
+    /// True for a directory without files.
+    pub fn is_directory(&self) -> bool {
+        self.sha256.is_empty()
+    }
 }
 
 /// See [`StepBody::Line`].

@@ -17,5 +17,5 @@ if [ "$verb" = send ]; then
   chmod 700 "$new" && mv -f "$new" "$at"
   exit
 fi
-[ -x "$at" ] || { echo "rollcall has not sent it yet" >&2; exit 120; }
-exec "$at" "$@"
+[ -f "$at" ] || { echo "rollcall has not sent it yet" >&2; exit 120; }
+run_file "$at" "$@"

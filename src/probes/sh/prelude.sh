@@ -3,6 +3,8 @@
 LC_ALL=C
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin
 export LC_ALL PATH
+# Options from the environment of the login change what other programs print.
+unset QUOTING_STYLE GREP_OPTIONS GZIP XZ_OPT XZ_DEFAULTS BZIP2 COLUMNS CDPATH PS_FORMAT PS_PERSONALITY POSIXLY_CORRECT BLOCK_SIZE BLOCKSIZE DF_BLOCK_SIZE TIME_STYLE
 say() { printf 'rollcall %s\n' "$*"; }
 give_up() { say unknown "$*"; exit 0; }
 has() { command -v "$1" >/dev/null 2>&1; }

@@ -90,7 +90,7 @@ dress() {
 # Runs `validate` on the new file.
 approve() {
   [ -n "$validate" ] || return 0
-  words=$(sh -c "$validate" validate "$tmp" 2>&1 </dev/null) && return 0
+  words=$(theirs sh -c "$validate" validate "$tmp" 2>&1 </dev/null) && return 0
   printf '%s\n' "$words" >&2
   give_up "$name is as it was: \`validate\` refuses the new content: $(printf '%s\n' "$words" | sed '/^[[:space:]]*$/d' | tail -n 1)"
 }

@@ -36,8 +36,8 @@ find "$place/." -name . -o -type d -prune -o -name '*.boot*' -mtime +7 -exec rm 
 # Apart from the connection, which must close before the host goes down.
 restart='sleep 1; sh -c "$1" >"$2.said" 2>&1 </dev/null || echo "exit status $?" >"$2.failed"'
 if command -v setsid >/dev/null 2>&1; then
-  setsid sh -c "$restart" sh "$command" "$mark" </dev/null >/dev/null 2>&1 &
+  theirs setsid sh -c "$restart" sh "$command" "$mark" </dev/null >/dev/null 2>&1 &
 else
-  (trap '' HUP; exec sh -c "$restart" sh "$command" "$mark") </dev/null >/dev/null 2>&1 &
+  (trap '' HUP; theirs sh -c "$restart" sh "$command" "$mark") </dev/null >/dev/null 2>&1 &
 fi
 waits

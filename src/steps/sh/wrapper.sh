@@ -41,14 +41,14 @@ newline='
 '
 wake= spent=0
 
-say() { printf 'rollcall %s %s\n' "$op" "$*" >&2; }
+say() { printf "rollcall %s %s\n" "$op" "$*" >&2; }
 answer() { say "$@"; exit 0; }
 
 # Creates file $1 with content $2; only one process succeeds.
-take() { (set -C; printf '%s\n' "$2" >"$1") 2>/dev/null; }
+take() { (set -C; printf "%s\n" "$2" >"$1") 2>/dev/null; }
 
 find_digest() {
-  for digest in sha256sum 'shasum -a 256' 'sha256 -q' 'openssl dgst -sha256 -r'; do
+  for digest in sha256sum "shasum -a 256" "sha256 -q" "openssl dgst -sha256 -r"; do
     command -v "${digest%% *}" >/dev/null 2>&1 && return
   done
 }
@@ -78,7 +78,7 @@ pause() {
 apart() {
   command -v setsid >/dev/null 2>&1 && exec setsid "$@"
   command -v perl >/dev/null 2>&1 && exec perl -e 'use POSIX; POSIX::setsid(); exec @ARGV; exit 126' "$@"
-  trap '' HUP
+  trap "" HUP
   exec "$@"
 }
 
@@ -125,7 +125,7 @@ enter() {
 
 # Keeps the first megabyte of stdin in file $1. Reads the rest, too, so that no writer blocks.
 keep() {
-  trap '' XFSZ
+  trap "" XFSZ
   ulimit -f "$blocks"
   cat >>"$dir/$1" 2>/dev/null || { true >"$dir/$1.cut"; cat >/dev/null; }
   echo >&4
@@ -294,8 +294,8 @@ follow() {
   done
   [ -z "$wake" ] || kill "$wake" 2>/dev/null
   copy_both
-  [ ! -e "$dir/out.cut" ] || printf '\n[... the rest was not kept ...]\n'
-  [ ! -e "$dir/err.cut" ] || printf '\n[... the rest was not kept ...]\n' >&2
+  [ ! -e "$dir/out.cut" ] || printf "\n[... the rest was not kept ...]\n"
+  [ ! -e "$dir/err.cut" ] || printf "\n[... the rest was not kept ...]\n" >&2
   # The answer needs its own line.
   [ "$from_err" -eq 0 ] || [ -z "$(tail -c 1 "$dir/err")" ] || echo >&2
   answer "$rc"
@@ -335,7 +335,7 @@ launch() {
   export ROLLCALL_SELF ROLLCALL_STEP ROLLCALL_UNDO
   (
     exec >/dev/null 2>&1 3<&-
-    apart sh -c 'eval "$ROLLCALL_SELF"' rollcall '' run "$op" "$dir" '' 0 "$limit" "$within" <<KEY
+    apart sh -c 'eval "$ROLLCALL_SELF"' rollcall "" run "$op" "$dir" "" 0 "$limit" "$within" <<KEY
 $word $key
 KEY
   ) &

@@ -7,9 +7,12 @@ use std::time::Duration;
 use rollcall::balancer::nginx::{APPLY, READ};
 use rollcall::domain::value::expansion::readable;
 use rollcall::domain::value::shell::{TOGETHER, login_word};
+use rollcall::embedded::behaviour::ExecIo;
+use rollcall::fleet::wire::BEGIN;
 use rollcall::script::OBSERVE;
 use rollcall::steps::scripts::{LINK, PLACE, RECEIVE};
 use rollcall::steps::wrapper::WRAPPER;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 /// Stands for its text.
 const THE_WRAPPER: &str = "WRAPPER";
@@ -37,24 +40,36 @@ pub enum Asked {
     Wrapper(Call),
 }
 
+/// What came over the wire.
+pub enum Heard {
+    Asked(Asked),
+    /// The connection broke before all of it had come.
+    CutOff,
+    /// It is nothing that rollcall should send.
+    Strange,
+}
+
 impl Asked {
-    /// Understands what came over the wire; `None` when it is nothing that rollcall should send.
-    pub fn parse(command: &str) -> Option<Asked> {
-        // It is long, and reading it character by character is most of what a simulation would do.
-        static QUOTED: LazyLock<String> = LazyLock::new(|| login_word(&WRAPPER.replace('\n', "\u{1}")));
-        let words = shell_words::split(&command.replacen(QUOTED.as_str(), THE_WRAPPER, 1)).ok()?;
-        let words = together(words);
+    /// Reads a whole command, and marks where the output begins, as a host does.
+    pub async fn hear(command: &str, io: &mut ExecIo) -> Heard {
+        let Some(words) = words_of(command) else { return Heard::Strange };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        if let ["exec", "sh", "-c", "eval \"$1\"", "rollcall", THE_WRAPPER, call @ ..]
-        | ["exec", "sudo", "-n", "--", "sh", "-c", "eval \"$1\"", "rollcall", THE_WRAPPER, call @ ..] =
-            &words[..]
-        {
-            return Asked::wrapper(call);
-        }
-        let (["exec", "sh", "-c", script] | ["exec", "sudo", "-n", "--", "sh", "-c", script]) = words[..]
-        else {
-            return None;
+        let mark = format!("{BEGIN}\n");
+        // A connection that is gone is no trouble of the command.
+        let _ = io.stdout.write_all(mark.as_bytes()).await;
+        let _ = io.stderr.write_all(mark.as_bytes()).await;
+        let asked = match &words[..] {
+            ["rollcall", THE_WRAPPER, call @ ..] => Asked::wrapper(call),
+            ["sh", end] => match script_until(end, &mut io.stdin).await {
+                Some(script) => Asked::script(&script),
+                None => return Heard::CutOff,
+            },
+            _ => None,
         };
+        asked.map_or(Heard::Strange, Heard::Asked)
+    }
+
+    fn script(script: &str) -> Option<Asked> {
         let script = readable(script);
         if let Some(own) = script.strip_prefix("set -- ") {
             let (arguments, body) = own.split_once('\n')?;
@@ -107,6 +122,35 @@ impl Asked {
             _ => return None,
         })
     }
+}
+
+/// The words behind rollcall's own text, with or without sudo.
+fn words_of(command: &str) -> Option<Vec<String>> {
+    // It is long, and reading it character by character is most of what a simulation would do.
+    static QUOTED: LazyLock<String> = LazyLock::new(|| login_word(&WRAPPER.replace('\n', "\u{1}")));
+    let words = shell_words::split(&command.replacen(QUOTED.as_str(), THE_WRAPPER, 1)).ok()?;
+    let words = together(words);
+    let mut rest = words.strip_prefix(&["exec".to_string()])?;
+    if let [sh, c, _, name, sudo, n, dashes, more @ ..] = rest
+        && [sh, c, name, sudo, n, dashes] == ["sh", "-c", "sh", "sudo", "-n", "--"]
+    {
+        rest = more;
+    }
+    match rest {
+        [sh, c, _, more @ ..] if [sh, c] == ["sh", "-c"] => Some(more.to_vec()),
+        _ => None,
+    }
+}
+
+/// The script in front of the line `end`; `None` if that never comes.
+async fn script_until(end: &str, stdin: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    let mut bytes = Vec::new();
+    let end = format!("{end}\n");
+    while !bytes.ends_with(end.as_bytes()) {
+        bytes.push(stdin.read_u8().await.ok()?);
+    }
+    bytes.truncate(bytes.len() - end.len() - 1);
+    String::from_utf8(bytes).ok()
 }
 
 /// As the host puts them together again.

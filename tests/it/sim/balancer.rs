@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::asked::Asked;
+use super::asked::{Asked, Heard};
 use super::fate::{Fate, Trouble};
 use super::ledger::Ledger;
 use super::world::{dice, server_of};
@@ -145,9 +145,16 @@ impl SimBalancer {
 #[async_trait]
 impl Behaviour for SimBalancer {
     async fn exec(&self, command: String, mut io: ExecIo, _: mpsc::Receiver<Sig>) -> Ended {
-        let Some(asked) = Asked::parse(&command) else {
-            self.ledger.fault("the simulation", &format!("the balancer does not understand {command}"));
-            return Ended::Exit(127);
+        let work = async {
+            match Asked::hear(&command, &mut io).await {
+                Heard::Asked(asked) => self.perform(&asked, &mut io).await,
+                Heard::CutOff => Ended::Exit(75),
+                Heard::Strange => {
+                    self.ledger
+                        .fault("the simulation", &format!("the balancer does not understand {command}"));
+                    Ended::Exit(127)
+                }
+            }
         };
         tokio::select! {
             biased;
@@ -155,7 +162,7 @@ impl Behaviour for SimBalancer {
                 self.boot();
                 Ended::Vanish
             }
-            ended = self.perform(&asked, &mut io) => ended,
+            ended = work => ended,
         }
     }
 

@@ -17,8 +17,8 @@ use rollcall::domain::run::record::{Debt, RunSummary};
 use rollcall::domain::task::facts::Gathered;
 use rollcall::engine::ports::Ports;
 use rollcall::port::{
-    BalancerDriver, Exec, ExecEnd, ExecReport, HostKey, Input, Member, OpenError, Remote, Store, StoreError,
-    StoredRun, Stream,
+    BalancerDriver, Exec, ExecEnd, ExecReport, HostKey, Input, Member, OpenError, Program, Remote, Store,
+    StoreError, StoredRun, Stream,
 };
 
 /// What is wrong.
@@ -85,7 +85,7 @@ struct BrokenFleet {
 #[async_trait]
 impl Remote for BrokenFleet {
     async fn exec(&self, host: &Endpoint, request: Exec) -> ExecReport {
-        if self.bug == Bug::SeesNoBadVersion && request.script.contains(" version") {
+        if self.bug == Bug::SeesNoBadVersion && asks_for_the_version(&request) {
             let stdout = Output { text: format!("{}\n", super::world::NEW), ..Output::default() };
             return ExecReport { end: ExecEnd::Exited(0), stdout, stderr: Output::default() };
         }
@@ -119,14 +119,25 @@ impl Remote for BrokenFleet {
     }
 }
 
+fn asks_for_the_version(request: &Exec) -> bool {
+    matches!(&request.program, Program::Script(script) if script.contains("version"))
+}
+
 /// The same step as another operation, which no host can know to be the same.
 fn under_another_name(request: &Exec) -> Option<Exec> {
-    let (_, call) = request.script.rsplit_once(" start ")?;
-    let name = call.split(' ').next()?;
+    let Program::Own { text, arguments } = &request.program else { return None };
+    let [verb, name, ..] = &arguments[..] else { return None };
+    if verb != "start" {
+        return None;
+    }
     let Input::Bytes(input) = &request.input else { return None };
     let other = format!("{name}0");
     Some(Exec {
-        script: request.script.replace(name, &other),
+        program: Program::Own {
+            text,
+            arguments: arguments.iter().map(|word| word.replace(name, &other)).collect(),
+        },
+        sudo: request.sudo.clone(),
         input: Input::Bytes(String::from_utf8_lossy(input).replace(name, &other).into()),
         timeout: request.timeout,
         cancel: request.cancel.clone(),

@@ -17,7 +17,7 @@ use russh::Sig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::asked::Asked;
+use super::asked::{Asked, Heard};
 use super::fate::{Fate, Trouble};
 use super::ledger::{Ledger, Work};
 use super::ops::{self, Ops};
@@ -210,11 +210,17 @@ fn version_of(link: &str) -> String {
 #[async_trait]
 impl Behaviour for SimHost {
     async fn exec(&self, command: String, mut io: ExecIo, mut signals: mpsc::Receiver<Sig>) -> Ended {
-        let Some(asked) = Asked::parse(&command) else { return self.strange(&command) };
+        let work = async {
+            match Asked::hear(&command, &mut io).await {
+                Heard::Asked(asked) => self.perform(&asked, &mut io, &mut signals).await,
+                Heard::CutOff => Ended::Exit(75),
+                Heard::Strange => self.strange(&command),
+            }
+        };
         tokio::select! {
             biased;
             () = self.fate.death() => Ended::Vanish,
-            ended = self.perform(&asked, &mut io, &mut signals) => ended,
+            ended = work => ended,
         }
     }
 

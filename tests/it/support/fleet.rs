@@ -12,7 +12,7 @@ use rollcall::domain::run::event::Change;
 use rollcall::fleet::dial::Tcp;
 use rollcall::fleet::known_hosts::KnownHosts;
 use rollcall::fleet::{Fleet, Parts, read_identities};
-use rollcall::port::{Exec, ExecReport, HostKey, Member, OpenError, Remote, Stream};
+use rollcall::port::{Exec, ExecReport, HostKey, Member, OpenError, Program, Remote, Stream};
 
 use super::sshd::Sshd;
 use super::{DEADLINE, account};
@@ -60,7 +60,9 @@ impl OwnDisks {
 #[async_trait]
 impl Remote for OwnDisks {
     async fn exec(&self, host: &Endpoint, mut request: Exec) -> ExecReport {
-        request.script = self.own(host, &request.script);
+        if let Program::Script(script) = &mut request.program {
+            *script = self.own(host, script);
+        }
         self.real.exec(host, request).await
     }
 

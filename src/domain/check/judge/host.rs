@@ -168,16 +168,18 @@ pub(super) fn log(log: &Log, words: &Words) -> Judged {
     }
     let number = |word: &str| words.number(word).unwrap_or_default();
     let example = |word: &str| words.get(word).map_or_else(String::new, |line| format!(": {line}"));
-    let since = match (words.number("since"), words.get("skipped")) {
-        (Some(since), None) => format!("since the last look, {} ago", seconds(since)),
-        (Some(since), Some(_)) => {
-            format!("in what is left of it since the last look, {} ago", seconds(since))
-        }
-        (None, _) => "in what is there (this is the first look)".into(),
+    let since = match words.number("since") {
+        Some(since) => format!("since the last probe, {} ago", seconds(since)),
+        None => "in the log (this is the first probe)".into(),
     };
     if log.never.is_some() && number("never") > 0.0 {
         let bad = Judged::critical(format!("{} lines {since}{}", number("never"), example("never_line")));
         return Judged { detail: words.all("never_line").collect::<Vec<_>>().join("\n"), ..bad };
+    }
+    let found = log.never.is_none() && !has_limits(&log.limits) && number("appears") > 0.0;
+    if let Some(why) = words.get("skipped").filter(|_| !found) {
+        let why = format!("lines of {} {since}, were not read: {why}", log.path);
+        return Judged::unknown(why);
     }
     if log.appears.is_some() && number("appears") == 0.0 && !has_limits(&log.limits) {
         return Judged::critical(format!("no line {since}"));

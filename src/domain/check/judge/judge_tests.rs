@@ -70,6 +70,13 @@ fn commands_are_judged_by_status_text_and_number() {
         (run(Expect { matches: some("^n.$"), ..Expect::default() }), exited(0, "no\n"), Ok, "no"),
         (run(numbers("", "10")), exited(0, "lag: 12 s"), Critical, "12 is not in critical range 10"),
         (run(numbers("10", "20")), exited(0, "12"), Warning, "12 is not in warning range 10"),
+        (
+            run(numbers("10", "")),
+            exited(0, "lag: 12 of 90"),
+            Unknown,
+            r#"stdout is "lag: 12 of 90", wanted a number"#,
+        ),
+        (run(numbers("10", "")), exited(0, "95,7"), Unknown, r#"stdout is "95,7", wanted a number"#),
         (run(numbers("10", "")), exited(0, "none"), Unknown, r#"stdout is "none", wanted a number"#),
     ]);
 }
@@ -82,8 +89,35 @@ fn a_metric_that_gives_no_number_is_unknown() {
         (metric(limits("5", "10")), exited(0, "3.5\n"), Ok, "3.5 s"),
         (metric(limits("5", "10")), exited(0, "42"), Critical, "42 s is not in critical range 10"),
         (metric(limits("5", "10")), exited(1, ""), Unknown, "exit status 1"),
-        (metric(limits("5", "10")), exited(0, "NULL"), Unknown, r#"stdout is "NULL", wanted a number"#),
+        (
+            metric(limits("5", "10")),
+            exited(0, " 7.5e0\n\n"),
+            Verdict::Warning,
+            "7.5 s is not in warning range 5",
+        ),
     ]);
+    for said in [
+        "NULL",
+        "95,7",
+        "0x1f",
+        "1 234",
+        "1.234,5",
+        "3.5s",
+        "12 apples",
+        "1_000",
+        "1'000",
+        "nan",
+        "inf",
+        "",
+        "--",
+        "1\n2",
+        "٣",
+    ] {
+        let judged = judge(&metric(limits("5", "10")), &exited(0, said));
+        assert_eq!(judged.verdict, Unknown, "{said}");
+        let seen = format!("stdout is {:?}", shorten(said.trim()));
+        assert_eq!(judged.text, seen + ", wanted a number and nothing else");
+    }
     let judged = judge(&metric(limits("5", "10")), &exited(0, "3.5"));
     assert_eq!(judged.readings[0].to_string(), "value=3.5s;5;10");
 }
@@ -110,6 +144,8 @@ fn the_exit_status_of_a_plugin_decides_and_never_its_text() {
     let judged = judge(&plugin(), &exited(127, ""));
     assert_eq!(judged.verdict, Unknown);
     assert!(judged.text.contains("try: the package that has it"), "{}", judged.text);
+    let judged = judge(&plugin(), &exited(0, "T | a=95,7 b=1\nlong"));
+    assert_eq!(judged.detail, "long\nperformance data that is no number: a=95,7");
     let judged = judge(&plugin(), &exited(2, "T | a=1;2;3 b=U\nlong\ntext"));
     assert_eq!(
         (judged.readings.len(), judged.detail.as_str(), judged.value.as_deref()),
@@ -499,19 +535,37 @@ fn files_and_logs_are_judged() {
             log(|log| log.never = Some("E".into())),
             said("age 1\nlines 9\nnever 2\nnever_line E: x\nsince 30"),
             Critical,
-            "2 lines since the last look, 30s ago: E: x",
+            "2 lines since the last probe, 30s ago: E: x",
         ),
         (
             log(|log| log.appears = Some("done".into())),
             said("age 1\nlines 9\nappears 0"),
             Critical,
-            "no line in what is there (this is the first look)",
+            "no line in the log (this is the first probe)",
         ),
         (
             log(|log| log.appears = Some("done".into())),
-            said("age 1\nlines 9\nskipped\nappears 0\nsince 30"),
+            said("age 1\nlines 9\nskipped it was emptied\nappears 0\nsince 30"),
+            Verdict::Unknown,
+            "lines of /l since the last probe, 30s ago, were not read: it was emptied",
+        ),
+        (
+            log(|log| log.appears = Some("done".into())),
+            said("age 1\nlines 9\nskipped it was emptied\nappears 1\nsince 30"),
+            Ok,
+            "last written 1s ago",
+        ),
+        (
+            log(|log| log.never = Some("E".into())),
+            said("age 1\nlines 9\nskipped it was emptied\nnever 0\nsince 30"),
+            Verdict::Unknown,
+            "lines of /l since the last probe, 30s ago, were not read: it was emptied",
+        ),
+        (
+            log(|log| log.never = Some("E".into())),
+            said("age 1\nlines 9\nskipped it was emptied\nnever 1\nnever_line E\nsince 30"),
             Critical,
-            "no line in what is left of it since the last look, 30s ago",
+            "1 lines since the last probe, 30s ago: E",
         ),
         (
             log(|log| log.limits = limits("", "10:")),

@@ -53,7 +53,7 @@ fn json_fault(http: &Http, body: &str) -> Option<String> {
     if http.json.is_empty() {
         return None;
     }
-    let Ok(document) = serde_json::from_str::<Value>(body) else {
+    let Ok(document) = serde_json::from_str::<Value>(body.trim_start_matches('\u{feff}')) else {
         return Some(format!("body is {:?}, wanted JSON", shorten(body)));
     };
     http.json.iter().find_map(|(path, wanted)| match at_path(&document, path) {

@@ -27,10 +27,17 @@ impl Wanted<'_> {
     }
 }
 
-/// The first number in a text.
-pub(super) fn first_number(text: &str) -> Option<f64> {
-    let number = |word: &str| word.parse::<f64>().ok().filter(|value| value.is_finite());
-    text.split(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | 'e' | 'E'))).find_map(number)
+/// The number that a text is. A part of it proves nothing: `95,7` is not 95, and `0x1f` is not 0.
+pub(super) fn whole_number(text: &str) -> Option<f64> {
+    text.trim().parse::<f64>().ok().filter(|value| value.is_finite())
+}
+
+/// The only number among the words of a text, such as `lag: 12 s`. With a second word that has digits, no word can be told
+/// to be the number.
+pub(super) fn only_number(text: &str) -> Option<f64> {
+    let mut words = text.split_whitespace().filter(|word| word.contains(|c: char| c.is_ascii_digit()));
+    let number = whole_number(words.next()?)?;
+    words.next().is_none().then_some(number)
 }
 
 /// At most 120 characters of the first line, for messages.

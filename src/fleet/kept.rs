@@ -1,0 +1,171 @@
+//! The outputs of a command, as they arrive: what comes before the mark is left out, secrets are masked, and a bounded part
+//! is kept.
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+
+use super::wire::BEGIN;
+use crate::domain::base::output::{Capture, Output, to_text};
+use crate::domain::value::secret::{Masks, Stream};
+
+/// Longest live line, in bytes; longer ones are cut for followers, not in the journal.
+const LIVE_LINE_BYTES: usize = 4096;
+
+/// Bytes kept of what a login prints before the mark: the reason when the mark never comes.
+const BEFORE_BYTES: usize = 64 * 1024;
+
+/// Leaves out everything before the mark.
+pub(super) struct Gate {
+    /// What came before the mark; `None` once it has passed.
+    before: Option<BytesMut>,
+    passed: bool,
+}
+
+impl Gate {
+    pub(super) fn new(marked: bool) -> Gate {
+        Gate { before: marked.then(BytesMut::new), passed: false }
+    }
+
+    /// True when the mark has come.
+    pub(super) fn passed(&self) -> bool {
+        self.passed
+    }
+
+    /// The part of `data` that belongs to the command.
+    pub(super) fn pass(&mut self, data: &Bytes) -> Bytes {
+        let Some(before) = &mut self.before else { return data.clone() };
+        // The mark may have begun in the last piece.
+        let from = before.len().saturating_sub(BEGIN.len());
+        before.extend_from_slice(data);
+        let Some(at) = mark_in(&before[from..]) else {
+            let too_many = before.len().saturating_sub(BEFORE_BYTES);
+            let _ = before.split_to(too_many);
+            return Bytes::new();
+        };
+        let rest = before.split_off(from + at + BEGIN.len() + 1).freeze();
+        self.before = None;
+        self.passed = true;
+        rest
+    }
+
+    /// What came before a mark that never came.
+    fn never_passed(&mut self) -> Bytes {
+        self.before.take().map(BytesMut::freeze).unwrap_or_default()
+    }
+}
+
+fn mark_in(bytes: &[u8]) -> Option<usize> {
+    let mark = BEGIN.as_bytes();
+    bytes.windows(mark.len() + 1).position(|part| part.starts_with(mark) && part.ends_with(b"\n"))
+}
+
+/// One of the two outputs. Secrets are masked before anything of it is kept or shown.
+pub(super) struct Kept {
+    pub gate: Gate,
+    capture: Capture,
+    /// Only if there are secrets to hide.
+    masked: Option<Stream>,
+}
+
+impl Kept {
+    pub(super) fn new(gate: Gate, capture: Capture, masks: &Masks) -> Kept {
+        Kept { gate, capture, masked: (!masks.is_empty()).then(|| masks.stream()) }
+    }
+
+    pub(super) fn push(&mut self, data: &Bytes, lines: &mut Lines) {
+        let passed = self.gate.pass(data);
+        self.take(&passed, lines);
+    }
+
+    fn take(&mut self, data: &[u8], lines: &mut Lines) {
+        let Some(stream) = &mut self.masked else { return self.keep(data, lines) };
+        let clean = stream.push(data);
+        self.keep(&clean, lines);
+    }
+
+    fn keep(&mut self, data: &[u8], lines: &mut Lines) {
+        self.capture.push(data);
+        lines.push(data);
+    }
+
+    pub(super) fn finish(mut self, lines: &mut Lines) -> Output {
+        let before = self.gate.never_passed();
+        self.take(&before, lines);
+        let held = self.masked.take().map(Stream::finish).unwrap_or_default();
+        self.keep(&held, lines);
+        self.capture.finish()
+    }
+}
+
+/// Splits output into lines for followers.
+pub(super) struct Lines {
+    sender: Option<mpsc::Sender<String>>,
+    pending: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn new(sender: Option<mpsc::Sender<String>>) -> Lines {
+        Lines { sender, pending: Vec::new() }
+    }
+
+    fn push(&mut self, data: &[u8]) {
+        if self.sender.is_none() {
+            return;
+        }
+        for piece in data.split_inclusive(|byte| *byte == b'\n') {
+            let room = LIVE_LINE_BYTES.saturating_sub(self.pending.len());
+            self.pending.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                self.flush();
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self) {
+        let line = std::mem::take(&mut self.pending);
+        if let Some(sender) = &self.sender
+            && !line.is_empty()
+        {
+            // A slow follower misses lines; the journal has them.
+            let _ = sender.try_send(to_text(&line).trim_end_matches(['\n', '\r']).to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through(pieces: &[&str]) -> (String, bool) {
+        let mut gate = Gate::new(true);
+        let mut out = String::new();
+        for piece in pieces {
+            out.push_str(&String::from_utf8_lossy(&gate.pass(&Bytes::from(piece.to_string()))));
+        }
+        (out, gate.passed())
+    }
+
+    #[test]
+    fn the_output_begins_behind_the_first_mark() {
+        let mark = format!("{BEGIN}\n");
+        let noise = format!("You have 3 new mails\n0{mark}one\n{mark}two\n");
+        assert_eq!(through(&[&noise]), (format!("one\n{mark}two\n"), true));
+        for at in 1..noise.len() {
+            assert_eq!(through(&[&noise[..at], &noise[at..]]), (format!("one\n{mark}two\n"), true), "{at}");
+        }
+        assert_eq!(through(&["no mark\n", BEGIN, "x\n"]), (String::new(), false));
+        let long = "x".repeat(3 * BEFORE_BYTES);
+        assert_eq!(through(&[&long, &mark, "y"]), ("y".into(), true));
+    }
+
+    #[test]
+    fn without_a_mark_everything_is_kept() {
+        let mut lines = Lines::new(None);
+        let mut kept = Kept::new(Gate::new(true), Capture::default(), &Masks::default());
+        kept.push(&Bytes::from("This account is currently not available.\n"), &mut lines);
+        assert_eq!(kept.finish(&mut lines).text, "This account is currently not available.\n");
+        let mut open = Kept::new(Gate::new(false), Capture::default(), &Masks::default());
+        open.push(&Bytes::from("hello\n"), &mut lines);
+        assert_eq!(open.finish(&mut lines).text, "hello\n");
+    }
+}
