@@ -164,7 +164,21 @@ fn no_more_hosts_are_out_than_there_is_room_for() {
     }
     let story = play(ones(2, OnFailure::Stop), &World { room: Some(0), ..World::default() });
     assert_eq!(ends(&story), "not-started not-started");
+    assert_eq!(story.run.fold_outcome(), RunOutcome::Failed, "nothing of what was asked for was done");
     assert!(story.run.stopped.unwrap().contains("h1 could not be taken out for 600s"));
+}
+
+/// `balancer drain web1 && ssh web1 reboot` must not take the last server.
+#[test]
+fn a_drain_that_has_to_wait_is_no_success() {
+    let drain = |hosts: u32, room: usize| {
+        let plan = plan(hosts as usize, &[BatchSize::Hosts(hosts)], 0, OnFailure::Stop);
+        let story = play(Plan { kind: Kind::Drain, ..plan }, &World { room: Some(room), ..World::default() });
+        (ends(&story), story.run.fold_outcome().exit_status())
+    };
+    assert_eq!(drain(1, 0), ("not-started".into(), 2));
+    assert_eq!(drain(2, 1), ("held not-started".into(), 2));
+    assert_eq!(drain(2, 2), ("held held".into(), 0));
 }
 
 #[test]

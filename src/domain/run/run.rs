@@ -422,8 +422,10 @@ impl Run {
             .filter_map(|host| host.failure.as_ref())
             .map(|failure| failure.kind)
             .collect();
+        // No host failed, but for one of them nothing was done: there was no room, or the run stopped before its turn.
+        let undone = ends().any(|end| end == End::NotStarted);
         match failures[..] {
-            [] if self.hooks.failed.is_some() => RunOutcome::Failed,
+            [] if self.hooks.failed.is_some() || undone => RunOutcome::Failed,
             [] => RunOutcome::Done,
             _ if failures.iter().all(|kind| *kind == FailureKind::Unreachable) => RunOutcome::Unreachable,
             _ => RunOutcome::Failed,
