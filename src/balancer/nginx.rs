@@ -2,7 +2,7 @@
 //! the worker processes that the new configuration runs.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +18,7 @@ use crate::domain::inventory::rotation::View;
 use crate::domain::run::event::Change;
 use crate::domain::value::shell;
 use crate::port::{ExecEnd, Input, Member, Remote};
+use crate::script::bare;
 
 /// The time limit of reading the file.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,60 +43,8 @@ pub const READ: &str = r#"
 cat -- "$1"
 "#;
 
-/// Puts the text on standard input in the place of the configuration, tests it, reloads, and waits.
-///
-/// `$1` file, `$2` SHA-256 of what was read, `$3` SHA-256 of what is sent, `$4` test, `$5` reload, `$6`
-/// workers, `$7` seconds to wait for old workers, `$8` seconds to wait for a new one. The last line says `done`, `waiting`, `conflict`, `refused TEXT` or
-/// `unproven`. The copy that is kept starts with a dot: nginx's `include dir/*` does not read it.
-pub const APPLY: &str = r#"
-# The paths of system programs are missing for many logins.
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-config=$(readlink -f -- "$1") old=$2 new=$3 test=$4 reload=$5 workers=$6 wait=$7 proof=$8
-dir=$(dirname "$config") name=$(basename "$config")
-tmp=$dir/.$name.rollcall-new.$$ bak=$dir/.$name.rollcall-bak
-sum() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d' ' -f1; }
-refuse() { rm -f "$tmp"; printf 'refused %s\n' "$(printf '%s' "$1" | tr '\n' ' ')"; exit 0; }
-# One word a line, so that lines can be compared whatever spaces they hold.
-list() { eval "$workers" | sed 's/^[[:space:]]*//; s/[[:space:]]*$//; s/[[:space:]][[:space:]]*/_/g'; }
-pause() { sleep 0.1 2>/dev/null || sleep 1; }
-restore() { cp -p "$bak" "$tmp" && mv -f "$tmp" "$config"; }
-# Another edit of this file, by whomever, ends before this one begins; the system frees the lock.
-# It is tried in a shell of its own first: a redirection that fails would end this one without a word.
-lock=$dir/.$name.rollcall-lock
-if command -v flock >/dev/null; then
-  ( : >>"$lock" ) 2>/dev/null || refuse "cannot write $lock"
-  exec 9>>"$lock"; flock 9
-fi
-cp -p "$config" "$tmp" && cat >"$tmp" || refuse "cannot write $tmp"
-[ "$(sum <"$tmp")" = "$new" ] || refuse "the new text did not arrive whole"
-[ "$(sum <"$config")" = "$old" ] || { rm -f "$tmp"; echo conflict; exit 0; }
-before=$(list)
-cp -p "$config" "$bak" || refuse "cannot write $bak"
-[ "$(sum <"$bak")" = "$old" ] || { rm -f "$tmp"; echo conflict; exit 0; }
-mv -f "$tmp" "$config" || refuse "cannot replace $config"
-said=$(eval "$test" 2>&1 9>&-); tested=$?
-if [ "$tested" != 0 ]; then
-  restore || { echo unproven; exit 0; }
-  [ "$tested" != 127 ] || refuse "the test command cannot be run: $said"
-  if eval "$test" >/dev/null 2>&1; then refuse "the edited file is not valid, the old one is back: $said"
-  else refuse "$config was broken before rollcall came: $said"; fi
-fi
-if ! said=$(eval "$reload" 2>&1 9>&-); then
-  restore || { echo unproven; exit 0; }
-  refuse "it would not reload, the old file is back: $said"
-fi
-left() { for one in $before; do printf '%s\n' "$now" | grep -qxF -- "$one" && echo "$one"; done; }
-fresh() { for one in $now; do printf '%s\n' "$before" | grep -qxF -- "$one" || echo "$one"; done; }
-limit=$(($(date +%s) + proof))
-while now=$(list); [ -z "$(fresh)" ]; do
-  [ "$(date +%s)" -lt "$limit" ] || { echo unproven; exit 0; }; pause
-done
-limit=$(($(date +%s) + wait))
-while now=$(list); [ -n "$(left)" ]; do
-  [ "$(date +%s)" -lt "$limit" ] || { echo waiting; exit 0; }; pause
-done
-echo done
-"#;
+/// Puts the text on standard input in the place of the configuration; see there.
+pub static APPLY: LazyLock<String> = LazyLock::new(|| bare(include_str!("sh/apply.sh")));
 
 /// Held while one file on one host is edited.
 type FileLock = Arc<tokio::sync::Mutex<()>>;
@@ -193,9 +142,9 @@ impl OnNginx<'_> {
         let (old, new) = (sha256_hex(old.as_bytes()), sha256_hex(edited.text.as_bytes()));
         let wait = balancer.drain_timeout.as_secs().to_string();
         let proof = RELOAD_PROOF.as_secs().to_string();
-        let arguments =
-            [&nginx.config, &old, &new, &nginx.test, &nginx.reload, &nginx.workers, &wait, &proof];
-        let script = shell::with_arguments(APPLY, &arguments.map(String::as_str));
+        let workers = nginx.workers.as_deref().unwrap_or_default();
+        let arguments = [&nginx.config, &old, &new, &nginx.test, &nginx.reload, workers, &wait, &proof];
+        let script = shell::with_arguments(&APPLY, &arguments);
         let input = Input::Bytes(Bytes::from(edited.text));
         let limit = APPLY_TIMEOUT + balancer.drain_timeout;
         let report = exec(&*driver.remote, host, &script, nginx.sudo, input, limit).await;
@@ -279,8 +228,9 @@ mod tests {
         let new = sha256_hex(NEW.as_bytes());
         let arguments = [config.to_str().unwrap(), old, &new, test, reload, workers, "1", "1"];
         let mut child = Command::new("sh")
-            .args(["-c", &shell::with_arguments(APPLY, &arguments)])
+            .args(["-c", &shell::with_arguments(&APPLY, &arguments)])
             .current_dir(dir)
+            .env("PATH", format!("{}:{}", dir.display(), std::env::var("PATH").unwrap()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -314,6 +264,80 @@ mod tests {
             let (said, file) = apply(dir.path(), "true", "true", workers);
             assert_eq!((said.as_str(), file.as_str()), ("unproven", NEW), "{workers}");
         }
+    }
+
+    /// Processes as `ps` prints them: PID, parent, title.
+    const OURS: &str = "10 1 nginx: master process /usr/sbin/nginx\n11 10 nginx: worker process\n";
+    const OTHER: &str = "20 1 nginx: master process nginx -c /other.conf\n21 20 nginx: worker process\n";
+
+    /// The same, with processes and a pid file instead of a `workers` command.
+    fn apply_among(pid: &str, before: &[&str], after: &[&str]) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let script = |name: &str, text: &str| {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::write(at(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        script(
+            "nginx",
+            "case $1 in -T) echo 'user www;  pid logs/nginx.pid;' ;; -V) echo a --prefix=$PWD ;; esac",
+        );
+        script("ps", "cat processes");
+        std::fs::write(at("processes"), before.concat()).unwrap();
+        std::fs::write(at("after"), after.concat()).unwrap();
+        std::fs::create_dir(at("logs")).unwrap();
+        std::fs::write(at("logs/nginx.pid"), pid).unwrap();
+        apply(dir.path(), "nginx -t", "mv after processes", "").0
+    }
+
+    #[test]
+    fn only_workers_of_the_master_that_was_reloaded_count() {
+        let new = OURS.replace("11 10", "12 10");
+        let leaving = format!("{new}11 10 nginx: worker process is shutting down\n");
+        let both = format!("{OURS}12 10 nginx: worker process\n");
+        let restarted = "30 1 nginx: master process nginx\n31 30 nginx: worker process\n";
+        let others_old = "21 20 nginx: worker process is shutting down\n22 20 nginx: worker process\n";
+        let other_new = OTHER.replace("21 20", "22 20");
+        let table: [(&str, &[&str], &[&str], &str, &str); 13] = [
+            ("alone", &[OURS], &[&new], "10", "done"),
+            ("an idle second one", &[OURS, OTHER], &[&new, OTHER], "10", "done"),
+            (
+                "requests on the second one",
+                &[OURS, OTHER, others_old],
+                &[&new, OTHER, others_old],
+                "10",
+                "done",
+            ),
+            ("requests on this one", &[OURS, OTHER], &[&leaving, OTHER], "10", "waiting"),
+            ("an old worker takes requests still", &[OURS], &[&both], "10", "unproven"),
+            ("the second one was reloaded", &[OURS, OTHER], &[OURS, &other_new], "10", "unproven"),
+            ("a pid file with another line end", &[OURS, OTHER], &[&new, OTHER], "10\r\n", "done"),
+            ("a stale pid file, one nginx", &[OURS], &[&new], "99", "done"),
+            ("the pid file of a worker, one nginx", &[OURS], &[&new], "11", "done"),
+            ("a restart, one nginx, no pid file", &[OURS], &[restarted], "", "done"),
+            (
+                "angie",
+                &[&OURS.replace("nginx:", "angie:"), OTHER],
+                &[&new.replace("nginx:", "angie:"), OTHER],
+                "10",
+                "done",
+            ),
+            (
+                "a stale pid file, two nginx",
+                &[OURS, OTHER],
+                &[&new, OTHER],
+                "99",
+                "refused 2 nginx run here, and it is not known which of them reads the file",
+            ),
+            ("none", &["1 0 init\n"], &[&new], "10", "refused no running nginx can be seen here"),
+        ];
+        for (case, before, after, pid, wanted) in table {
+            let said = apply_among(pid, before, after);
+            assert!(said.starts_with(wanted), "{case}: {said}");
+        }
+        let said = apply_among("99", &[OURS, OTHER], &[]);
+        assert!(said.contains("logs/nginx.pid does not name it); try: `workers`"), "{said}");
     }
 
     #[test]

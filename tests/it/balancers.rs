@@ -139,7 +139,8 @@ async fn a_balancer_that_looks_at_a_file_needs_not_be_reached() {
     assert!(site.hosts[1].dir.join("in-rotation").exists());
 }
 
-fn behind_nginx(dir: &Path, nginx: &Nginx, lb: &Sshd) -> Balancer {
+/// One nginx in front of everything; its host is `lb1`.
+pub fn behind_nginx(dir: &Path, nginx: &Nginx, lb: &Sshd) -> Balancer {
     write(&dir.join("known_hosts"), &lb.known_hosts_line());
     let at = format!("-p {} -c {}", nginx.dir.display(), nginx.config().display());
     Balancer {
@@ -151,7 +152,7 @@ fn behind_nginx(dir: &Path, nginx: &Nginx, lb: &Sshd) -> Balancer {
             style: NginxStyle::Down,
             test: format!("nginx -t {at}"),
             reload: format!("nginx -s reload {at}"),
-            workers: nginx.workers(),
+            workers: None,
             sudo: false,
         }),
         drain_timeout: Duration::from_secs(1),

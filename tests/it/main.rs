@@ -25,6 +25,7 @@ mod inventory;
 mod killed;
 mod language;
 mod matrix;
+mod nginx;
 mod notify;
 mod odd_hosts;
 mod on_the_wire;

@@ -14,10 +14,6 @@ const PRESENT: [(&str, Present); 2] = [("in", Present::In), ("out", Present::Out
 const DEFAULT_TEST: &str = "nginx -t -c {{ config }}";
 const DEFAULT_RELOAD: &str = "nginx -s reload -c {{ config }}";
 
-/// `ps` and `awk` are on every host that runs nginx; one line is `PID/PARENT` of one worker.
-const DEFAULT_WORKERS: &str =
-    r#"ps -e -o pid= -o ppid= -o args= | awk '$3 == "nginx:" && $4 == "worker" { print $1 "/" $2 }'"#;
-
 /// Longest path of a socket that the system allows, in bytes.
 const SOCKET_PATH_BYTES: usize = 107;
 
@@ -85,8 +81,11 @@ fn read_nginx(table: &mut Reader<'_>) -> Option<Nginx> {
     let vars = Vars::from([("config".to_string(), about)]);
     let test = nginx_command(table, "test", DEFAULT_TEST, &vars);
     let reload = nginx_command(table, "reload", DEFAULT_RELOAD, &vars);
-    let workers = nginx_command(table, "workers", DEFAULT_WORKERS, &vars);
-    Some(Nginx { config: config?, style, test: test?, reload: reload?, workers: workers?, sudo })
+    let workers = match table.value("workers") {
+        Some(_) => Some(nginx_command(table, "workers", "", &vars)?),
+        None => None,
+    };
+    Some(Nginx { config: config?, style, test: test?, reload: reload?, workers, sudo })
 }
 
 /// A command of nginx's driver, rendered: it knows `config` and nothing else.

@@ -111,7 +111,8 @@ struct Balancer {
     test: Option<String>,
     /// `nginx`: default `nginx -s reload -c {{ config }}`.
     reload: Option<String>,
-    /// `nginx`: prints one line for each worker process that is there.
+    /// `nginx`: prints one line for each worker process that is there. Default: the workers of the master that the pid
+    /// file of the configuration names; the only master of the host if there is no such file.
     workers: Option<String>,
     /// `haproxy`: where its runtime API listens: a path or `HOST:PORT`.
     socket: Option<String>,

@@ -274,9 +274,11 @@ pub struct Nginx {
     /// The command whose exit status says whether the configuration is valid.
     pub test: String,
     pub reload: String,
-    /// The command that prints one line for each worker process. New lines prove that a reload took
-    /// effect; missing lines prove that the last request of an old worker has ended.
-    pub workers: String,
+    /// A command that prints one line for each worker process. New lines prove that a reload took effect; missing
+    /// lines prove that the last request of an old worker has ended. `None`: the children of the master that the
+    /// configuration names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<String>,
     /// Runs all commands through `sudo -n`.
     pub sudo: bool,
 }

@@ -65,7 +65,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         style: NginxStyle::Down,
         test: "t".into(),
         reload: "r".into(),
-        workers: "w".into(),
+        workers: Some("w".into()),
         sudo: false,
     });
     let balancer = Balancer {

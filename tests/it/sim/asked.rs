@@ -98,7 +98,7 @@ impl Asked {
         Some(match body {
             OBSERVE => Asked::Observe { at: next()? },
             READ => Asked::Read,
-            APPLY => {
+            _ if *APPLY == body => {
                 next()?;
                 Asked::Apply { old: next()?, new: next()? }
             }

@@ -154,7 +154,7 @@ fn inventory(hosts: usize, style: NginxStyle) -> Inventory {
             style,
             test: "nginx -t".into(),
             reload: "nginx -s reload".into(),
-            workers: "pgrep -f 'nginx: worker'".into(),
+            workers: None,
             sudo: true,
         }),
         drain_timeout: Duration::from_secs(10),

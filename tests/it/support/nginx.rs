@@ -43,11 +43,6 @@ impl Nginx {
         self.dir.join("nginx.conf")
     }
 
-    /// The `workers` command for this nginx alone: others may run beside it.
-    pub fn workers(&self) -> String {
-        format!("ps -o pid= --ppid $(cat {}/nginx.pid)", self.dir.display())
-    }
-
     /// Lines of servers that are down or commented out, as they are in the file now.
     pub fn out_of_rotation(&self) -> Vec<String> {
         let text = super::read(&self.config());
@@ -65,6 +60,11 @@ impl Nginx {
         let line = text.lines().find(ours).expect("the server's line");
         let restored = line.split(" down;").next().expect("a line").to_string() + ";";
         std::fs::write(self.config(), text.replace(line, &restored)).expect("the file can be written");
+        self.reload();
+    }
+
+    /// Tells it to read its configuration again.
+    pub fn reload(&self) {
         let mut reload = Command::new("nginx");
         reload.args(["-s", "reload", "-c"]).arg(self.config()).arg("-p").arg(&self.dir).stderr(Stdio::null());
         as_account(&mut reload);

@@ -148,11 +148,10 @@ impl Site {
         };
         let hosts: String = self.hosts.iter().map(host).collect();
         let nginx = &self.nginx;
-        let workers = nginx.workers();
         format!(
             "[web]\nchecks = [\"http\"]\n[web.hosts]\n{hosts}\n[web.balancer]\ndriver = \"nginx\"\non = \"lb\"\n\
              config = \"{config}\"\nserver = \"{{{{ server }}}}\"\ntest = \"nginx -t -p {dir} -c {config}\"\n\
-             reload = \"nginx -s reload -p {dir} -c {config}\"\nworkers = '{workers}'\n\
+             reload = \"nginx -s reload -p {dir} -c {config}\"\n\
              [lb.hosts]\nlb1 = {{ address = \"127.0.0.1\", port = {port} }}\n",
             config = nginx.config().display(),
             dir = nginx.dir.display(),
