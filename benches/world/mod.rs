@@ -72,9 +72,10 @@ fn balancer() -> Balancer {
     let driver = Driver::Nginx(Nginx {
         config: "/etc/nginx/nginx.conf".into(),
         style: NginxStyle::Down,
-        test: "nginx -t".into(),
-        reload: "nginx -s reload".into(),
-        workers: "pgrep nginx".into(),
+        upstreams: vec![],
+        test: Some("nginx -t".into()),
+        reload: Some("nginx -s reload".into()),
+        workers: None,
         sudo: false,
     });
     Balancer {

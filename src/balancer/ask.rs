@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::base::output::clipped;
@@ -31,6 +33,34 @@ pub fn last_line(report: &ExecReport) -> Result<&str, String> {
     }
 }
 
+/// Pieces of output that may wait for their receiver.
+const WAITING_PIECES: usize = 8;
+
+/// The same as [`exec`] without input, and the output byte for byte. The script itself bounds it.
+pub async fn exec_bytes(
+    remote: &dyn Remote,
+    host: &Endpoint,
+    script: &str,
+    sudo: bool,
+    timeout: Duration,
+) -> (ExecReport, Vec<u8>) {
+    let (sender, mut receiver) = mpsc::channel::<Bytes>(WAITING_PIECES);
+    let collect = async {
+        let mut bytes = Vec::new();
+        while let Some(piece) = receiver.recv().await {
+            bytes.extend_from_slice(&piece);
+            // More than a file and what a login prints: the host does not keep to the script.
+            if bytes.len() > 4 * ANSWER_BYTES {
+                break;
+            }
+        }
+        drop(receiver);
+        bytes
+    };
+    let request = request(script, sudo, Input::None, timeout);
+    tokio::join!(remote.exec(host, Exec { sink: Some(sender), ..request }), collect)
+}
+
 /// Runs one of a driver's scripts on a host, as root if requested.
 pub async fn exec(
     remote: &dyn Remote,
@@ -40,22 +70,21 @@ pub async fn exec(
     input: Input,
     timeout: Duration,
 ) -> ExecReport {
+    remote.exec(host, request(script, sudo, input, timeout)).await
+}
+
+fn request(script: &str, sudo: bool, input: Input, timeout: Duration) -> Exec {
     let sudo = if sudo { Sudo::Root } else { Sudo::No };
-    remote
-        .exec(
-            host,
-            Exec {
-                program: Program::Script(script.into()),
-                sudo,
-                input,
-                timeout,
-                cancel: CancellationToken::new(),
-                lines: None,
-                fresh: false,
-                keep_bytes: ANSWER_BYTES,
-                sink: None,
-                masks: Default::default(),
-            },
-        )
-        .await
+    Exec {
+        program: Program::Script(script.into()),
+        sudo,
+        input,
+        timeout,
+        cancel: CancellationToken::new(),
+        lines: None,
+        fresh: false,
+        keep_bytes: ANSWER_BYTES,
+        sink: None,
+        masks: Default::default(),
+    }
 }

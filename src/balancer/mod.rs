@@ -7,8 +7,10 @@ pub mod health_file;
 pub mod nginx;
 pub mod polls;
 pub mod runtime;
+pub mod sections;
 pub mod servers;
 pub mod together;
+pub mod tokens;
 pub mod upstream;
 
 use std::sync::Arc;

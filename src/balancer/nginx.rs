@@ -1,14 +1,15 @@
 //! nginx, over the fleet: read the file, edit it, verify it with `nginx -t`, reload, and prove by the change of
 //! the worker processes that the new configuration runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::ask::{exec, said};
+use super::ask::{exec, exec_bytes, said};
+use super::sections::{Source, Sources, is_main, sections};
 use super::together::{self, Applied, OneHost};
 use super::upstream::{self, Direction, Edited, Order, edit};
 use crate::domain::base::digest::sha256_hex;
@@ -35,13 +36,26 @@ const EDIT_TRIES: u32 = 3;
 /// Largest configuration file that is edited, in bytes; it has to fit in a captured output.
 const CONFIG_LIMIT_BYTES: u64 = 2 * super::ask::ANSWER_BYTES as u64;
 
+/// The exit status of [`READ`] when the files are larger.
+const TOO_LARGE: u32 = 75;
+
 /// The message when old workers are left; the limit follows.
 const WAITING: &str = "requests that were in flight did not end within";
 
-/// Prints the configuration file.
-pub const READ: &str = r#"
-cat -- "$1"
-"#;
+/// Prints the configuration files; see there.
+pub static READ: LazyLock<String> = LazyLock::new(|| bare(include_str!("sh/read.sh")));
+
+/// Starts the line in front of a file's bytes: `rollcall-file SIZE PATH`.
+const FILE: &str = "rollcall-file ";
+
+/// Starts the line in front of the files of an `include`.
+const INCLUDE: &str = "rollcall-include ";
+
+/// The last line of what was read: without it the output was cut.
+const END: &str = "rollcall-end";
+
+/// Rounds of reading: an include within an include needs one more.
+const READ_ROUNDS: u32 = 8;
 
 /// Puts the text on standard input in the place of the configuration; see there.
 pub static APPLY: LazyLock<String> = LazyLock::new(|| bare(include_str!("sh/apply.sh")));
@@ -93,21 +107,77 @@ impl NginxDriver {
         files.entry((host.clone(), config.to_string())).or_default().clone()
     }
 
-    async fn read(&self, host: &Endpoint, nginx: &Nginx) -> Result<String, String> {
-        let script = shell::with_arguments(READ, &[&nginx.config]);
-        let report = exec(&*self.remote, host, &script, nginx.sudo, Input::None, READ_TIMEOUT).await;
+    /// The configured file, and the files that its upstream blocks include.
+    async fn read(&self, host: &Endpoint, nginx: &Nginx) -> Result<Sources, String> {
         let named = |why: String| format!("{}: {}: {why}", host.name, nginx.config);
+        let mut patterns = BTreeSet::new();
+        for _ in 0..READ_ROUNDS {
+            let read = self.read_once(host, nginx, &patterns).await.map_err(named)?;
+            let missing = sections(&read).missing;
+            if missing.is_empty() {
+                return Ok(read);
+            }
+            patterns.extend(missing);
+        }
+        Err(named(format!("its upstream blocks have includes within includes, more than {READ_ROUNDS} deep")))
+    }
+
+    async fn read_once(
+        &self,
+        host: &Endpoint,
+        nginx: &Nginx,
+        patterns: &BTreeSet<String>,
+    ) -> Result<Sources, String> {
+        let limit = CONFIG_LIMIT_BYTES.to_string();
+        let test = nginx.test.as_deref().unwrap_or_default();
+        let own = [limit.as_str(), test, &nginx.config];
+        let arguments: Vec<&str> = own.into_iter().chain(patterns.iter().map(String::as_str)).collect();
+        let script = shell::with_arguments(&READ, &arguments);
+        let (report, bytes) = exec_bytes(&*self.remote, host, &script, nginx.sudo, READ_TIMEOUT).await;
         match report.end {
-            ExecEnd::Exited(0) if report.stdout.left_out > 0 => Err(named(format!(
+            ExecEnd::Exited(0) => parse(&bytes),
+            ExecEnd::Exited(TOO_LARGE) => Err(format!(
                 "larger than {CONFIG_LIMIT_BYTES} bytes; try: the upstream block in a file of its own"
-            ))),
-            ExecEnd::Exited(0) => Ok(report.stdout.text),
-            ExecEnd::Exited(_) => Err(named(said(report.stderr.last_line()))),
-            ExecEnd::NotStarted(why) | ExecEnd::Lost(why) | ExecEnd::Foreign(why) => Err(named(why)),
-            ExecEnd::TimedOut => Err(named(format!(
+            )),
+            ExecEnd::Exited(_) => Err(said(report.stderr.last_line())),
+            ExecEnd::NotStarted(why) | ExecEnd::Lost(why) | ExecEnd::Foreign(why) => Err(why),
+            ExecEnd::TimedOut => Err(format!(
                 "could not be read within {READ_TIMEOUT:?}; try: look whether it is a regular file"
-            ))),
-            end => Err(named(end.describe(&report.stderr))),
+            )),
+            end => Err(end.describe(&report.stderr)),
+        }
+    }
+}
+
+/// The files that [`READ`] printed. What a login prints comes before them.
+fn parse(bytes: &[u8]) -> Result<Sources, String> {
+    let cut = || "it could not be read whole; try again: it may be changing".to_string();
+    let mut sources = Sources::default();
+    let mut include: Option<String> = None;
+    let mut rest = bytes;
+    loop {
+        let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(cut)?;
+        let line = String::from_utf8_lossy(&rest[..end]).into_owned();
+        rest = &rest[end + 1..];
+        if let Some(pattern) = line.strip_prefix(INCLUDE) {
+            sources.included.entry(pattern.to_string()).or_default();
+            include = Some(pattern.to_string());
+        } else if let Some((size, path)) = line.strip_prefix(FILE).and_then(|words| words.split_once(' ')) {
+            let size: usize = size.parse().map_err(|_| cut())?;
+            let text = rest.get(..size).ok_or_else(cut)?.to_vec();
+            rest = rest[size..].strip_prefix(b"\n").ok_or_else(cut)?;
+            let known = sources.files.iter().position(|file| file.path == path);
+            let number = known.unwrap_or(sources.files.len());
+            if known.is_none() {
+                sources.files.push(Source { path: path.to_string(), text });
+            }
+            if let Some(files) = include.as_ref().and_then(|include| sources.included.get_mut(include)) {
+                files.push(number);
+            }
+        } else if line == END {
+            return if sources.files.is_empty() { Err(cut()) } else { Ok(sources) };
+        } else if !sources.files.is_empty() {
+            return Err(cut());
         }
     }
 }
@@ -115,37 +185,46 @@ impl NginxDriver {
 impl OnNginx<'_> {
     /// Edits the file, and repeats the edit if the file has changed in between.
     async fn change(&self, host: &Endpoint, members: &[Member], direction: Direction) -> Applied {
-        let OnNginx { driver, balancer, nginx } = self;
+        let OnNginx { driver, nginx, .. } = self;
         let lock = driver.lock(host, &nginx.config);
         let _one_edit_at_a_time = lock.lock().await;
         let named = |why: &str| format!("{}: {}: {why}", host.name, nginx.config);
         for _ in 0..EDIT_TRIES {
-            let text = match driver.read(host, nginx).await {
-                Ok(text) => text,
+            let sources = match driver.read(host, nginx).await {
+                Ok(sources) => sources,
                 Err(why) => return Applied::Refused(why),
             };
-            let order = Order { style: nginx.style, direction, floor: balancer.floor() };
-            let edited = match edit(&text, order, members) {
+            let edited = match edit(&sources, self.order(direction), members) {
                 Ok(edited) => edited,
                 Err(why) => return Applied::Refused(named(&why)),
             };
-            if let Some(applied) = self.apply(host, &text, edited).await {
+            if let Some(applied) = self.apply(host, &sources, edited).await {
                 return applied;
             }
         }
-        Applied::Refused(named("somebody else keeps changing it"))
+        Applied::Refused(named("another process keeps changing it; try: stop it, and again"))
     }
 
-    /// `None` when the file has changed in between and the edit has to be repeated.
-    async fn apply(&self, host: &Endpoint, old: &str, edited: Edited) -> Option<Applied> {
+    fn order(&self, direction: Direction) -> Order<'_> {
+        let Nginx { style, upstreams, .. } = self.nginx;
+        Order { style: *style, direction, floor: self.balancer.floor(), upstreams }
+    }
+
+    /// `None` when a file has changed in between and the edit has to be repeated.
+    async fn apply(&self, host: &Endpoint, old: &Sources, edited: Edited) -> Option<Applied> {
         let OnNginx { driver, balancer, nginx } = self;
-        let (old, new) = (sha256_hex(old.as_bytes()), sha256_hex(edited.text.as_bytes()));
-        let wait = balancer.drain_timeout.as_secs().to_string();
-        let proof = RELOAD_PROOF.as_secs().to_string();
-        let workers = nginx.workers.as_deref().unwrap_or_default();
-        let arguments = [&nginx.config, &old, &new, &nginx.test, &nginx.reload, workers, &wait, &proof];
+        let given = |command: &Option<String>| command.clone().unwrap_or_default();
+        let kind = if is_main(&old.files[0].text) { "main" } else { "part" };
+        let mut arguments = vec![given(&nginx.test), given(&nginx.reload), given(&nginx.workers)];
+        arguments.extend([balancer.drain_timeout.as_secs().to_string(), RELOAD_PROOF.as_secs().to_string()]);
+        arguments.extend([kind.to_string()]);
+        for (number, new) in &edited.files {
+            let Source { path, text } = &old.files[*number];
+            arguments.extend([path.clone(), sha256_hex(text), sha256_hex(new), new.len().to_string()]);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let script = shell::with_arguments(&APPLY, &arguments);
-        let input = Input::Bytes(Bytes::from(edited.text));
+        let input = Input::Bytes(Bytes::from(edited.files.into_values().collect::<Vec<_>>().concat()));
         let limit = APPLY_TIMEOUT + balancer.drain_timeout;
         let report = exec(&*driver.remote, host, &script, nginx.sudo, input, limit).await;
         let line = report.stdout.last_line();
@@ -185,7 +264,8 @@ impl OnNginx<'_> {
 #[async_trait]
 impl OneHost for OnNginx<'_> {
     async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<View, String> {
-        Ok(upstream::view(&self.driver.read(host, self.nginx).await?, members))
+        let sources = self.driver.read(host, self.nginx).await?;
+        Ok(upstream::view(&sources, self.order(Direction::Out), members))
     }
 
     async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied {
@@ -226,7 +306,9 @@ mod tests {
     fn apply_over(dir: &Path, old: &str, test: &str, reload: &str, workers: &str) -> (String, String) {
         let config = dir.join("nginx.conf");
         let new = sha256_hex(NEW.as_bytes());
-        let arguments = [config.to_str().unwrap(), old, &new, test, reload, workers, "1", "1"];
+        let size = NEW.len().to_string();
+        let file = [config.to_str().unwrap(), old, &new, &size];
+        let arguments = [&[test, reload, workers, "1", "1", "main"], &file[..]].concat();
         let mut child = Command::new("sh")
             .args(["-c", &shell::with_arguments(&APPLY, &arguments)])
             .current_dir(dir)
@@ -299,7 +381,8 @@ mod tests {
         let restarted = "30 1 nginx: master process nginx\n31 30 nginx: worker process\n";
         let others_old = "21 20 nginx: worker process is shutting down\n22 20 nginx: worker process\n";
         let other_new = OTHER.replace("21 20", "22 20");
-        let table: [(&str, &[&str], &[&str], &str, &str); 13] = [
+        type Row<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a str, &'a str);
+        let table: [Row<'_>; 13] = [
             ("alone", &[OURS], &[&new], "10", "done"),
             ("an idle second one", &[OURS, OTHER], &[&new, OTHER], "10", "done"),
             (

@@ -150,8 +150,9 @@ pub fn behind_nginx(dir: &Path, nginx: &Nginx, lb: &Sshd) -> Balancer {
         driver: Driver::Nginx(Settings {
             config: nginx.config().display().to_string(),
             style: NginxStyle::Down,
-            test: format!("nginx -t {at}"),
-            reload: format!("nginx -s reload {at}"),
+            upstreams: vec![],
+            test: Some(format!("nginx -t {at}")),
+            reload: Some(format!("nginx -s reload {at}")),
             workers: None,
             sudo: false,
         }),

@@ -66,8 +66,7 @@ fn the_repositorys_own_files_load() {
     let Driver::Nginx(nginx) = &balancer.driver else { panic!("{balancer:?}") };
     assert_eq!(balancer.on.len(), 2);
     assert!(balancer.on.iter().all(|endpoint| endpoint.via.is_some()));
-    assert_eq!(readable(&nginx.test), "nginx -t -c /etc/nginx/conf.d/app.conf");
-    assert_eq!(nginx.workers, None);
+    assert_eq!((&nginx.test, &nginx.reload, &nginx.workers), (&None, &None, &None));
     assert_eq!(balancer.drain_timeout, Duration::from_secs(30));
 }
 
@@ -172,7 +171,7 @@ vars = { one = "all", two = "all", three = "all", four = "all" }
     assert_eq!((via.address.as_str(), via.port, via.login.as_str()), ("gate", 1, "all"));
     let balancer = config.inventory.groups["p.child"].balancer.as_ref().unwrap();
     let Driver::Nginx(nginx) = &balancer.driver else { panic!("{balancer:?}") };
-    assert_eq!(readable(&nginx.reload), r"reload 'it'\''s here'");
+    assert_eq!(readable(nginx.reload.as_deref().unwrap()), r"reload 'it'\''s here'");
 }
 
 /// The balancers that hosts/prod.toml shows as comments, each in the place of the one that is in force.

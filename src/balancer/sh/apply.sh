@@ -1,25 +1,84 @@
-# Puts the text on standard input in the place of the configuration, tests it, reloads, and waits.
+# Puts the texts on standard input in the place of configuration files, tests them, reloads, and waits.
 #
-# $1 file, $2 SHA-256 of what was read, $3 SHA-256 of what is sent, $4 test, $5 reload, $6 workers (empty: those of the
-# master that was reloaded), $7 seconds to wait for old workers, $8 seconds to wait for a new one. The last line says
-# `done`, `waiting`, `conflict`, `refused TEXT` or `unproven`. The copy that is kept starts with a dot: nginx's
-# `include dir/*` does not read it.
+# $1 test, $2 reload (empty: nginx's, with the main configuration that has the files), $3 workers (empty: those of the
+# master that was reloaded), $4 seconds to wait for old workers, $5 seconds to wait for a new one, $6 `main` if the
+# first file is a main configuration, else `part`; then for each file its path, the SHA-256 of what was read, the
+# SHA-256 of its new text and the size of that in bytes. The last line says `done`, `waiting`, `conflict`,
+# `refused TEXT` or `unproven`. The copies that are kept start with a dot: nginx's `include dir/*` does not read them.
 # The paths of system programs are missing for many logins. COLUMNS would cut the lines of ps.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 unset COLUMNS
-config=$(readlink -f -- "$1") old=$2 new=$3 test=$4 reload=$5 workers=$6 wait=$7 proof=$8
-dir=$(dirname "$config") name=$(basename "$config")
-tmp=$dir/.$name.rollcall-new.$$ bak=$dir/.$name.rollcall-bak
+test=$1 reload=$2 workers=$3 wait=$4 proof=$5 kind=$6; shift 6
 sum() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d' ' -f1; }
-refuse() { rm -f "$tmp"; printf 'refused %s\n' "$(printf '%s' "$1" | tr '\n' ' ')"; exit 0; }
+# The names around the file $1.
+at() {
+  config=$(readlink -f -- "$1")
+  dir=$(dirname -- "$config") name=$(basename -- "$config")
+  tmp=$dir/.$name.rollcall-new.$$ bak=$dir/.$name.rollcall-bak
+}
+at "$1"; first=$config input=$dir/.$name.rollcall-in.$$ lock=$dir/.$name.rollcall-lock
+clean() { rm -f "$input"; while [ $# -gt 0 ]; do at "$1"; rm -f "$tmp"; shift 4; done; }
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
-restore() { cp -p "$bak" "$tmp" && mv -f "$tmp" "$config"; }
-# The old file is back, and nginx has not read the new one.
-abort() { restore || { echo unproven; exit 0; }; refuse "$1"; }
+# Mode, links, owner and group.
+shape() { ls -ln -- "$1" | awk '{ print $1, $2, $3, $4 }'; }
+# A rename replaces a file at once. A file with other names, or of an owner that a copy cannot have, is written over.
+replace() { if [ "$(shape "$1")" = "$(shape "$2")" ]; then mv -f "$1" "$2"; else cat "$1" >"$2" && rm -f "$1"; fi; }
+# Each of these is called with all files.
+say() { printf 'refused %s\n' "$(printf '%s' "$1" | tr '\n' ' ')"; exit 0; }
+stage() {
+  offset=1
+  while [ $# -gt 0 ]; do
+    at "$1"
+    cp -p "$config" "$tmp" && tail -c "+$offset" "$input" | head -c "$4" >"$tmp" || { why="cannot write $tmp"; return 1; }
+    [ "$(sum <"$tmp")" = "$3" ] || { why="the new text did not arrive whole"; return 1; }
+    offset=$((offset + $4)); shift 4
+  done
+}
+# Fails when a file is no longer what was read.
+keep() {
+  while [ $# -gt 0 ]; do
+    at "$1"
+    [ "$(sum <"$config")" = "$2" ] || return 1
+    cp -p "$config" "$bak" || { why="cannot write $bak"; return 1; }
+    [ "$(sum <"$bak")" = "$2" ] || return 1
+    shift 4
+  done
+}
+place() { while [ $# -gt 0 ]; do at "$1"; replace "$tmp" "$config" || { why="cannot replace $config"; return 1; }; shift 4; done; }
+restore() { while [ $# -gt 0 ]; do at "$1"; cp -p "$bak" "$tmp" && replace "$tmp" "$config" || return 1; shift 4; done; }
+# The old files are back, and nginx has not read the new ones.
+abort() { why=$1; shift; restore "$@" || { echo unproven; exit 0; }; say "$why"; }
+# `$dump`, what nginx reads, has every one of the files as it is now.
+reads() {
+  while [ $# -gt 0 ]; do
+    at "$1"
+    printf '%s\n' "$dump" | LC_ALL=C awk '
+      NR == FNR { want[++lines] = $0; next }
+      /^# configuration file .*:$/ { next_line = 1; next }
+      next_line { if ($0 "" == want[next_line] "") next_line++; else next_line = 0 }
+      next_line > lines { found = 1; exit }
+      END { exit !found }' "$config" - || return 1
+    shift 4
+  done
+}
 
 # The test command with another option instead of -t: -T prints the configuration, -V the defaults of the program.
 variant() { printf '%s\n' "$test" | sed "s/\(.*[[:space:]]\)-t\([[:space:]qc].*\)*\$/\1$1\2/"; }
 has_variants() { [ "$(variant -T)" != "$test" ]; }
+quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
+# The command that tests the main configuration that has the files. Titles of processes are not asked: anybody can
+# make them up, and this may run as root.
+discover() {
+  tested=
+  for program in nginx angie openresty tengine; do
+    command -v "$program" >/dev/null || continue
+    test="$program -t"
+    [ "$kind" = part ] || test="$test -c $(quoted "$first")"
+    : "${tested:=$test}"
+    dump=$(eval "$(variant -T)" 2>/dev/null 9>&-) && reads "$@" && return
+  done
+  test=${tested:-nginx -t}
+}
 # The pid file of the configuration that was tested; empty if it is not known. Only a master process is believed.
 pid_file() {
   case " $test $reload " in
@@ -27,7 +86,7 @@ pid_file() {
     *[[:space:]/]docker\ *|*[[:space:]/]podman\ *|*[[:space:]/]nerdctl\ *|*[[:space:]/]kubectl\ *|*chroot\ *|*nsenter\ *|*lxc*|*incus\ *|*machinectl\ *|*jexec\ *|*ssh\ *) return ;;
   esac
   has_variants || return
-  file=$({ printf '%s\n' "$test"; eval "$(variant -T)" 2>/dev/null 9>&-; } |
+  file=$(printf '%s\n' "$test" "$dump" |
     sed -n "s/^\(.*[;'\"]\)\{0,1\}[[:space:]]*pid[[:space:]]\{1,\}[\"']\{0,1\}\([^;\"'[:space:]]\{1,\}\)[\"']\{0,1\}[[:space:]]*;.*/\2/p" |
     grep -v '^[0-9]*$' | head -n 1)
   built=$(eval "$(variant -V)" 2>&1 9>&-)
@@ -64,7 +123,14 @@ find_master() {
   now=$(processes) pidfile=$(pid_file)
   master=$(master_now)
   [ -z "$master" ] && [ -n "$pidfile" ] && unread=" ($pidfile does not name it)" pidfile= && master=$(master_now)
-  [ -z "$master" ] || return 0
+  if [ -n "$master" ]; then
+    # Its parent is another master while the program is exchanged (USR2); that one does not reload.
+    parent=$(printf '%s\n' "$now" | awk -v master="$master" '$1 == master { print $2 }')
+    masters | grep -qx "$parent" || parent=
+    [ -n "$parent" ] && printf '%s\n' "$now" | grep -q " $parent worker\$" || return 0
+    why="the program of nginx is being exchanged: the workers of its old master $parent take requests, too, and would not read the new file; try: end that, for example kill -QUIT $parent"
+    return 1
+  fi
   if [ -z "$(masters)" ]; then
     why="no running nginx can be seen here$unread; try: start it, sudo = true, or \`workers\`, a command that prints its workers"
   else
@@ -75,7 +141,7 @@ find_master() {
 # Sets `before`; `fresh`, the new workers; `held`, old ones that take new requests still; `left`, old ones.
 # One word a line, so that lines can be compared whatever spaces they hold.
 list() { eval "$workers" | sed 's/^[[:space:]]*//; s/[[:space:]]*$//; s/[[:space:]][[:space:]]*/_/g'; }
-first() { if [ -n "$workers" ]; then before=$(list); else before=$(printf '%s\n' "$now" | awk -v master="$master" '$2 == master && $3 != "master" { print $1 }'); fi; }
+begin() { if [ -n "$workers" ]; then before=$(list); else before=$(printf '%s\n' "$now" | awk -v master="$master" -v old="$parent" '($2 == master || $2 == old) && $3 != "master" { print $1 }'); fi; }
 observe() {
   if [ -n "$workers" ]; then
     now=$(list) held=
@@ -93,27 +159,32 @@ observe() {
 
 # Another edit of this file, by whomever, ends before this one begins; the system frees the lock.
 # It is tried in a shell of its own first: a redirection that fails would end this one without a word.
-lock=$dir/.$name.rollcall-lock
 if command -v flock >/dev/null; then
-  ( : >>"$lock" ) 2>/dev/null || refuse "cannot write $lock"
+  ( : >>"$lock" ) 2>/dev/null || say "cannot write $lock"
   exec 9>>"$lock"; flock 9
 fi
-cp -p "$config" "$tmp" && cat >"$tmp" || refuse "cannot write $tmp"
-[ "$(sum <"$tmp")" = "$new" ] || refuse "the new text did not arrive whole"
-[ "$(sum <"$config")" = "$old" ] || { rm -f "$tmp"; echo conflict; exit 0; }
-cp -p "$config" "$bak" || refuse "cannot write $bak"
-[ "$(sum <"$bak")" = "$old" ] || { rm -f "$tmp"; echo conflict; exit 0; }
-mv -f "$tmp" "$config" || refuse "cannot replace $config"
+( umask 077; cat >"$input" ) || say "cannot write $input"
+stage "$@" || { clean "$@"; say "$why"; }
+why=
+keep "$@" || { clean "$@"; [ -z "$why" ] || say "$why"; echo conflict; exit 0; }
+rm -f "$input"
+place "$@" || abort "$why" "$@"
+[ -n "$test" ] || discover "$@"
+[ -n "$reload" ] || { if has_variants; then reload=$(variant '-s reload'); else reload="nginx -s reload"; fi; }
 said=$(eval "$test" 2>&1 9>&-); tested=$?
 if [ "$tested" != 0 ]; then
-  restore || { echo unproven; exit 0; }
-  [ "$tested" != 127 ] || refuse "the test command cannot be run: $said"
-  if eval "$test" >/dev/null 2>&1; then refuse "the edited file is not valid, the old one is back: $said"
-  else refuse "$config was broken before rollcall came: $said"; fi
+  restore "$@" || { echo unproven; exit 0; }
+  [ "$tested" != 127 ] || say "the test command cannot be run: $said"
+  if eval "$test" >/dev/null 2>&1; then say "the edited file is not valid, the old one is back: $said"
+  else say "$first was broken before rollcall came: $said"; fi
 fi
-[ -n "$workers" ] || find_master || abort "$why"
-first
-said=$(eval "$reload" 2>&1 9>&-) || abort "it would not reload, the old file is back: $said"
+dump=; ! has_variants || dump=$(eval "$(variant -T)" 2>/dev/null 9>&-)
+case $dump in
+  *'# configuration file '*) reads "$@" || abort "nginx does not read this file, the old one is back: \`$(variant -T)\` does not print its text; try: \`config\`, a file that it prints, or \`test\` with the right main configuration" "$@" ;;
+esac
+[ -n "$workers" ] || find_master || abort "$why" "$@"
+begin
+said=$(eval "$reload" 2>&1 9>&-) || abort "it would not reload, the old file is back: $said" "$@"
 limit=$(($(date +%s) + proof))
 while observe; [ -z "$fresh" ] || [ -n "$held" ]; do
   [ "$(date +%s)" -lt "$limit" ] || { echo unproven; exit 0; }; pause

@@ -11,8 +11,6 @@ use crate::domain::value::template::{self, Vars};
 
 const STYLES: [(&str, NginxStyle); 2] = [("down", NginxStyle::Down), ("comment", NginxStyle::Comment)];
 const PRESENT: [(&str, Present); 2] = [("in", Present::In), ("out", Present::Out)];
-const DEFAULT_TEST: &str = "nginx -t -c {{ config }}";
-const DEFAULT_RELOAD: &str = "nginx -s reload -c {{ config }}";
 
 /// Longest path of a socket that the system allows, in bytes.
 const SOCKET_PATH_BYTES: usize = 107;
@@ -79,24 +77,20 @@ fn read_nginx(table: &mut Reader<'_>) -> Option<Nginx> {
     let config = table.required("config").map(Spanned::into_inner);
     let about = Value::String(config.clone().unwrap_or_default());
     let vars = Vars::from([("config".to_string(), about)]);
-    let test = nginx_command(table, "test", DEFAULT_TEST, &vars);
-    let reload = nginx_command(table, "reload", DEFAULT_RELOAD, &vars);
-    let workers = match table.value("workers") {
-        Some(_) => Some(nginx_command(table, "workers", "", &vars)?),
-        None => None,
-    };
-    Some(Nginx { config: config?, style, test: test?, reload: reload?, workers, sudo })
+    let test = nginx_command(table, "test", &vars);
+    let reload = nginx_command(table, "reload", &vars);
+    let workers = nginx_command(table, "workers", &vars);
+    let upstreams = table.strings("upstream").into_iter().map(Spanned::into_inner).collect();
+    Some(Nginx { config: config?, style, upstreams, test: test?, reload: reload?, workers: workers?, sudo })
 }
 
-/// A command of nginx's driver, rendered: it knows `config` and nothing else.
-fn nginx_command(table: &mut Reader<'_>, key: &'static str, default: &str, vars: &Vars) -> Option<String> {
-    let written = table.string(key);
-    let text = written.as_ref().map_or(default, |text| text.get_ref());
-    match template::check_script(text).and_then(|()| template::script(text, vars)) {
-        Ok(command) => Some(command),
+/// A command of nginx's driver, rendered: it knows `config` and nothing else. `None` when it is wrong.
+fn nginx_command(table: &mut Reader<'_>, key: &'static str, vars: &Vars) -> Option<Option<String>> {
+    let Some(text) = table.string(key) else { return Some(None) };
+    match template::check_script(text.get_ref()).and_then(|()| template::script(text.get_ref(), vars)) {
+        Ok(command) => Some(Some(command)),
         Err(why) => {
-            let span = written.map(|text| text.span()).or_else(|| table.span.clone());
-            table.doc.report(span, format!("`{key}`: {why}"), "it knows `config` only".to_string());
+            table.doc.report(text.span(), format!("`{key}`: {why}"), "it knows `config` only".to_string());
             None
         }
     }

@@ -103,13 +103,16 @@ struct Balancer {
     on_drain_timeout: Option<OnDrainTimeout>,
     /// How long a server may take to be up again for the balancer. `haproxy` and `command`.
     enable_timeout: Option<Time>,
-    /// `nginx`: the file that holds the upstream block.
+    /// `nginx`: the file that holds the upstream block. Files that the block includes are followed.
     config: Option<String>,
+    /// `nginx`: the upstreams that are changed, all or none. Default: every one in `config` that has the server.
+    upstream: Option<OneOrMany>,
     /// `nginx`: how a host is taken out. Default: `down`.
     style: Option<Style>,
-    /// `nginx`: says by its exit status whether the configuration is valid. Default: `nginx -t -c {{ config }}`.
+    /// `nginx`: says by its exit status whether the configuration is valid. Default: `nginx -t`, with
+    /// `-c {{ config }}` if that is a main configuration. With `-T` for its `-t` it has to print the file.
     test: Option<String>,
-    /// `nginx`: default `nginx -s reload -c {{ config }}`.
+    /// `nginx`: default: the test command with `-s reload` for its `-t`.
     reload: Option<String>,
     /// `nginx`: prints one line for each worker process that is there. Default: the workers of the master that the pid
     /// file of the configuration names; the only master of the host if there is no such file.

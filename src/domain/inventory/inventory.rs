@@ -271,9 +271,15 @@ pub struct Nginx {
     /// The file that holds the upstream block.
     pub config: String,
     pub style: NginxStyle,
-    /// The command whose exit status says whether the configuration is valid.
-    pub test: String,
-    pub reload: String,
+    /// The upstreams that are changed, all or none; empty: every one that has the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<String>,
+    /// The command whose exit status says whether the configuration is valid. `None`: `nginx -t`, with the main
+    /// configuration that holds the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<String>,
     /// A command that prints one line for each worker process. New lines prove that a reload took effect; missing
     /// lines prove that the last request of an old worker has ended. `None`: the children of the master that the
     /// configuration names.

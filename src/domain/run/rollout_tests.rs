@@ -63,8 +63,9 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
     let driver = Driver::Nginx(Nginx {
         config: "c".into(),
         style: NginxStyle::Down,
-        test: "t".into(),
-        reload: "r".into(),
+        upstreams: vec![],
+        test: Some("t".into()),
+        reload: Some("r".into()),
         workers: Some("w".into()),
         sudo: false,
     });

@@ -97,9 +97,12 @@ impl Asked {
         let mut next = || next.next();
         Some(match body {
             OBSERVE => Asked::Observe { at: next()? },
-            READ => Asked::Read,
+            _ if *READ == body => Asked::Read,
             _ if *APPLY == body => {
-                next()?;
+                // Three commands, two times, the kind, and the path.
+                for _ in 0..7 {
+                    next()?;
+                }
                 Asked::Apply { old: next()?, new: next()? }
             }
             _ if *PLACE == body => {

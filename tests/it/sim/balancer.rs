@@ -124,7 +124,10 @@ impl SimBalancer {
         let mut dice = dice(self.fate.seed, &["balancer", &number.to_string()]);
         sleep(Duration::from_millis(dice.random_range(5..50))).await;
         let answer = match asked {
-            Asked::Read => self.file(),
+            Asked::Read => {
+                let file = self.file();
+                format!("rollcall-file {} /etc/nginx/conf.d/web.conf\n{file}\nrollcall-end\n", file.len())
+            }
             Asked::Apply { old, new } => {
                 self.ledger.happened("balancer", &format!("apply {number} {old} {new}"));
                 let word = self.apply(old, new, io, &mut dice).await;

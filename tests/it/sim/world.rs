@@ -152,8 +152,9 @@ fn inventory(hosts: usize, style: NginxStyle) -> Inventory {
         driver: Driver::Nginx(Nginx {
             config: "/etc/nginx/conf.d/web.conf".into(),
             style,
-            test: "nginx -t".into(),
-            reload: "nginx -s reload".into(),
+            upstreams: vec![],
+            test: Some("nginx -t".into()),
+            reload: Some("nginx -s reload".into()),
             workers: None,
             sudo: true,
         }),

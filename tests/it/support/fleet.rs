@@ -53,7 +53,10 @@ struct OwnDisks {
 
 impl OwnDisks {
     fn own(&self, host: &Endpoint, text: &str) -> String {
-        text.replace("/@/", &format!("{}/{}/", self.dir.display(), host.name))
+        let dir = self.dir.display();
+        let own = text.replace("/@/", &format!("{dir}/{}/", host.name));
+        // Programs in `bin` are before those of the machine.
+        own.replace("PATH=$PATH:", &format!("PATH={dir}/bin:$PATH:"))
     }
 }
 
