@@ -2,6 +2,7 @@
 //! comments say what is lost when an implementation reports a false result.
 
 mod exec;
+mod member;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::domain::notify::channel::Channel;
 use crate::domain::notify::incident::Incident;
 use crate::domain::notify::incidents::{Key as IncidentKey, Log};
 use crate::domain::notify::notice::Notice;
-use crate::domain::plan::plan::{HostPlan, Plan, Seat};
+use crate::domain::plan::plan::Plan;
 use crate::domain::plan::release::{Mark, Taken};
 use crate::domain::run::event::{Change, Event, EventKind};
 use crate::domain::run::record::{Debt, RunSummary};
@@ -35,6 +36,8 @@ use crate::domain::watch::roster::{Batch, Key};
 use crate::domain::watch::watched::Watched;
 
 pub use self::exec::{Content, Exec, ExecEnd, ExecReport, Input, Packed, Program};
+
+pub use self::member::Member;
 
 /// The time of day. Used for timestamps that people read and for "not before"; never for order.
 pub trait Clock: Send + Sync {
@@ -149,26 +152,6 @@ pub trait Places: Send + Sync {
     async fn place(&self, key: PlaceKey<'_>) -> Result<Option<Place>, StoreError>;
     /// Stores the position where this probe ended.
     async fn keep_place(&self, key: PlaceKey<'_>, place: Place) -> Result<(), StoreError>;
-}
-
-/// A host and its place in a balancer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Member {
-    pub host: HostName,
-    pub seat: Seat,
-    /// This rollcall has an open debt for it: if it is found drained, then by this rollcall and not by others.
-    pub ours: bool,
-}
-
-impl Member {
-    /// The members of a balancer among these hosts. `ours` says which of them have an open debt in the journal.
-    pub fn of(plan: &Plan, hosts: &[HostName], ours: impl Fn(&HostPlan) -> bool) -> Vec<Member> {
-        let member = |host: &HostName| {
-            let plan = plan.hosts.get(host)?;
-            Some(Member { host: host.clone(), seat: plan.balancer.clone()?, ours: ours(plan) })
-        };
-        hosts.iter().filter_map(member).collect()
-    }
 }
 
 /// Load balancers.

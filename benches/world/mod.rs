@@ -88,6 +88,7 @@ fn balancer() -> Balancer {
         enable_timeout: rollcall::domain::inventory::inventory::ENABLE_TIMEOUT,
         min_in_service: None,
         members: Default::default(),
+        further: vec![],
     }
 }
 

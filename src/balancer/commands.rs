@@ -80,7 +80,7 @@ impl CommandDriver {
         members: &[Member],
     ) -> Result<View, String> {
         let views = together::look(&self.on(balancer, commands), balancer, members).await?;
-        Ok(View::together(&views))
+        Ok(View::together(&views, balancer.floor()))
     }
 
     /// Drains members on every balancer host, or on none.
@@ -89,6 +89,11 @@ impl CommandDriver {
             Ok(view) => together::drain(&self.on(balancer, commands), balancer, &view, members).await,
             Err(why) => Change::Refused { why },
         }
+    }
+
+    /// Puts members back that were drained for nothing.
+    pub async fn put_back(&self, balancer: &Balancer, commands: &Commands, members: &[Member]) -> Change {
+        together::put_back(&self.on(balancer, commands), balancer, members).await
     }
 
     /// Enables members on every balancer host.
@@ -298,7 +303,7 @@ enum One {
 
 #[async_trait]
 impl OneHost for OnCommand<'_> {
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<View, String> {
+    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, View)>, String> {
         let mut asked = members.to_vec();
         for (name, server) in &self.balancer.members {
             if !members.iter().any(|member| member.host == *name) {
@@ -320,7 +325,7 @@ impl OneHost for OnCommand<'_> {
             let note = if status.active > 0 { format!("{} in flight", status.active) } else { String::new() };
             view.hosts.insert(member.host, Seen { rotation, note });
         }
-        Ok(view)
+        Ok(vec![(host.name.to_string(), view)])
     }
 
     async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied {

@@ -8,13 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::ask::said;
+use super::left::{Left, Watch, busy};
 use super::polls::Polls;
 use super::runtime::Runtime;
 use super::servers::{self, Server, Servers};
 use super::together::{self, Applied, OneHost};
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::{Balancer, Endpoint, Haproxy, OnDrainTimeout};
-use crate::domain::inventory::rotation::{Rotation, View};
+use crate::domain::inventory::rotation::{View, disagreement};
 use crate::domain::run::event::Change;
 use crate::port::{Member, Remote};
 
@@ -23,6 +24,9 @@ const KILL_GRACE: Duration = Duration::from_secs(5);
 
 /// Polls in a row that must find a drained server without requests.
 const QUIET_LOOKS: u32 = 2;
+
+/// What to try when the socket takes no changes.
+const NOT_ADMIN: &str = "; try: `level admin` on its `stats socket`";
 
 /// Most commands in one line: HAProxy accepts 16 KiB.
 const COMMANDS_A_LINE: usize = 50;
@@ -57,7 +61,7 @@ impl HaproxyDriver {
         members: &[Member],
     ) -> Result<View, String> {
         let views = together::look(&self.on(balancer, haproxy), balancer, members).await?;
-        Ok(View::together(&views))
+        Ok(View::together(&views, balancer.floor()))
     }
 
     /// Drains members on every HAProxy, or on none.
@@ -67,35 +71,22 @@ impl HaproxyDriver {
             Ok(views) => views,
             Err(why) => return Change::Refused { why },
         };
-        match disagreement(&views, members) {
-            Some(why) => Change::Refused { why },
-            None => together::drain(&one, balancer, &View::together(&views), members).await,
+        let strangers = members.iter().filter(|member| !member.ours).map(|member| &member.host);
+        if let Some(why) = disagreement(&views, strangers) {
+            return Change::Refused { why };
         }
+        together::drain(&one, balancer, &View::together(&views, balancer.floor()), members).await
+    }
+
+    /// Puts members back that were drained for nothing.
+    pub async fn put_back(&self, balancer: &Balancer, haproxy: &Haproxy, members: &[Member]) -> Change {
+        together::put_back(&self.on(balancer, haproxy), balancer, members).await
     }
 
     /// Enables members on every HAProxy.
     pub async fn enable(&self, balancer: &Balancer, haproxy: &Haproxy, members: &[Member]) -> Change {
         together::enable(&self.on(balancer, haproxy), balancer, members).await
     }
-}
-
-/// A host that was drained by others on some balancer hosts only. HAProxy does not know who drained a server:
-/// afterwards their drain could not be distinguished from ours.
-fn disagreement(views: &[(HostName, View)], members: &[Member]) -> Option<String> {
-    members.iter().filter(|member| !member.ours).find_map(|Member { host, .. }| {
-        let (out, not): (Vec<_>, Vec<_>) =
-            views.iter().partition(|(_, view)| view.rotation(host) == Rotation::Out);
-        let names = |those: &[&(HostName, View)]| {
-            those.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>().join(", ")
-        };
-        (!out.is_empty() && !not.is_empty()).then(|| {
-            format!(
-                "{host} is taken out on {} by somebody else, and not on {}; try: make them agree",
-                names(&out),
-                names(&not)
-            )
-        })
-    })
 }
 
 /// The members on one host, sorted by what to do.
@@ -112,8 +103,41 @@ impl OnHaproxy<'_> {
         self.runtime.ask(host, self.haproxy, line).await
     }
 
+    /// The servers of every backend; those of several backends are called `BACKEND/SERVER`.
     async fn servers(&self, host: &Endpoint) -> Result<Servers, String> {
-        let backend = &self.haproxy.backend;
+        let mut all = Servers::new();
+        for backend in &self.haproxy.backends {
+            let servers = self.servers_of(host, backend).await?;
+            all.extend(servers.into_iter().map(|(name, server)| (self.label(backend, &name), server)));
+        }
+        Ok(all)
+    }
+
+    fn label(&self, backend: &str, server: &str) -> String {
+        match self.haproxy.backends[..] {
+            [_] => server.to_string(),
+            _ => format!("{backend}/{server}"),
+        }
+    }
+
+    /// The servers of a member, one in each backend.
+    fn labels(&self, member: &Member) -> Vec<String> {
+        self.haproxy.backends.iter().map(|backend| self.label(backend, &member.seat.server)).collect()
+    }
+
+    fn labels_of<'m>(&self, members: impl IntoIterator<Item = &'m Member>) -> Vec<String> {
+        members.into_iter().flat_map(|member| self.labels(member)).collect()
+    }
+
+    /// A server as commands name it.
+    fn path(&self, label: &str) -> String {
+        match &self.haproxy.backends[..] {
+            [backend] => format!("{backend}/{label}"),
+            _ => label.to_string(),
+        }
+    }
+
+    async fn servers_of(&self, host: &Endpoint, backend: &str) -> Result<Servers, String> {
         let named = |why: String| format!("{}: backend `{backend}`: {}", host.name, said(&why));
         let state = self.ask(host, &format!("show servers state {backend}")).await?;
         let id = servers::backend_id(&state).map_err(named)?;
@@ -124,12 +148,12 @@ impl OnHaproxy<'_> {
     /// Sends a command for each server. Success is an empty line for each; any other answer is an error.
     async fn tell(&self, host: &Endpoint, names: &[String], verb: &Verb) -> Result<(), String> {
         for names in names.chunks(COMMANDS_A_LINE) {
-            let commands: Vec<String> =
-                names.iter().map(|name| verb.of(&self.haproxy.backend, name)).collect();
+            let commands: Vec<String> = names.iter().map(|name| verb.of(&self.path(name))).collect();
             let answer = self.ask(host, &commands.join(";")).await?;
             let words = answer.split_whitespace().collect::<Vec<_>>().join(" ");
             if !words.is_empty() {
-                return Err(format!("{}: {}: {}", host.name, said(&commands.join("; ")), said(&words)));
+                let hint = if words.contains("Permission denied") { NOT_ADMIN } else { "" };
+                return Err(format!("{}: {}: {}{hint}", host.name, said(&commands.join("; ")), said(&words)));
             }
         }
         Ok(())
@@ -160,14 +184,26 @@ impl OnHaproxy<'_> {
 
     fn sort(&self, servers: &Servers, members: &[Member]) -> Result<Sorted, String> {
         let mut sorted = Sorted::default();
-        for Member { host, seat, ours } in members {
-            let name = &seat.server;
-            let server = servers.get(name).ok_or_else(|| servers::missing(servers, name))?;
-            match (server.is_out(), *ours) {
-                (false, _) => sorted.going.push(name.clone()),
-                (true, true) => sorted.already.push(host.clone()),
-                (true, false) => sorted.foreign.push(host.clone()),
+        for member in members {
+            let labels = self.labels(member);
+            let mut going = Vec::new();
+            for name in &labels {
+                let server = servers.get(name).ok_or_else(|| servers::missing(servers, name))?;
+                going.extend((!server.is_out()).then(|| name.clone()));
             }
+            let host = &member.host;
+            match (going.len() < labels.len(), member.ours) {
+                (false, _) => {}
+                // Out in one backend is out by us: the capacity is lost already, and an undo leaves it so.
+                (true, true) => sorted.already.push(host.clone()),
+                (true, false) if going.is_empty() => sorted.foreign.push(host.clone()),
+                (true, false) => {
+                    return Err(format!(
+                        "{host} is taken out in one backend by somebody else; try: make them agree"
+                    ));
+                }
+            }
+            sorted.going.extend(going);
         }
         Ok(sorted)
     }
@@ -179,16 +215,20 @@ impl OnHaproxy<'_> {
         host: &Endpoint,
         names: &[String],
         limit: Duration,
-    ) -> Result<(Vec<(String, u64)>, bool), String> {
+    ) -> Result<(Vec<Left>, bool), String> {
         let mut polls = Polls::within(limit);
-        let (mut quiet, mut again) = (0, false);
+        let (mut quiet, mut again, mut watch) = (0, false, Watch::default());
         loop {
             let look = self.servers(host).await;
             if let Ok(servers) = &look {
                 let lost = those(servers, names, |server| !server.is_out());
-                let busy = busy(servers, names);
+                if let Some(name) = lost.iter().find(|name| again && servers[*name].has_agent()) {
+                    return Err(self.ended_by_agent(host, name));
+                }
+                let busy = busy(servers, names, &[]);
                 quiet = if busy.is_empty() && lost.is_empty() { quiet + 1 } else { 0 };
-                if quiet >= QUIET_LOOKS {
+                watch.note(servers, names, lost.is_empty());
+                if quiet >= QUIET_LOOKS && watch.is_over() {
                     return Ok((Vec::new(), again));
                 }
                 if !lost.is_empty() {
@@ -201,27 +241,34 @@ impl OnHaproxy<'_> {
                 let servers = look?;
                 let drained = |name: &String| servers.get(name).is_some_and(Server::is_out);
                 return match names.iter().find(|name| !drained(name)) {
+                    Some(name) if servers.get(name).is_some_and(Server::has_agent) => {
+                        Err(self.ended_by_agent(host, name))
+                    }
                     Some(name) => Err(format!("{}: `{name}` does not stay drained", host.name)),
-                    None => Ok((busy(&servers, names), again)),
+                    None => Ok((busy(&servers, names, &watch.visited), again)),
                 };
             }
         }
     }
 
+    fn ended_by_agent(&self, host: &Endpoint, name: &str) -> String {
+        format!(
+            "{}: `{name}` does not stay drained: its agent-check sets it to ready; try: `disable agent {}`, or an agent \
+             that says `up`",
+            host.name,
+            self.path(name)
+        )
+    }
+
     /// Handles requests that outlasted the drain, as configured; returns a note about it.
-    async fn outlasted(
-        &self,
-        host: &Endpoint,
-        going: &[String],
-        left: &[(String, u64)],
-    ) -> Result<String, Applied> {
+    async fn outlasted(&self, host: &Endpoint, going: &[String], left: &[Left]) -> Result<String, Applied> {
         let limit = self.balancer.drain_timeout;
-        let each: Vec<String> = left.iter().map(|(name, requests)| format!("{name} {requests}")).collect();
+        let each: Vec<String> = left.iter().map(Left::words).collect();
         let why = format!("{}: requests that did not end within {limit:?}: {}", host.name, each.join(", "));
         match self.balancer.on_drain_timeout {
             OnDrainTimeout::Continue => Ok(why),
             OnDrainTimeout::Kill => {
-                let names: Vec<String> = left.iter().map(|(name, _)| name.clone()).collect();
+                let names: Vec<String> = left.iter().map(|left| left.name.clone()).collect();
                 self.tell(host, &names, &Verb::Shutdown).await.map_err(Applied::Unknown)?;
                 let (left, _) = self.quiet(host, &names, KILL_GRACE).await.map_err(Applied::Unknown)?;
                 let end = if left.is_empty() { "they were ended" } else { "they would not be ended" };
@@ -309,13 +356,24 @@ impl OnHaproxy<'_> {
 
 #[async_trait]
 impl OneHost for OnHaproxy<'_> {
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<View, String> {
-        let servers = self.servers(host).await?;
-        Ok(servers::view(&servers, members.iter().map(|one| (&one.host, one.seat.server.as_str()))))
+    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, View)>, String> {
+        let mut views = Vec::new();
+        for backend in &self.haproxy.backends {
+            let servers = self.servers_of(host, backend).await?;
+            let view =
+                servers::view(&servers, members.iter().map(|one| (&one.host, one.seat.server.as_str())));
+            let place = match self.haproxy.backends[..] {
+                [_] => host.name.to_string(),
+                _ => format!("{} backend {backend}", host.name),
+            };
+            views.push((place, view));
+        }
+        Ok(views)
     }
 
     async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied {
-        let named = |why: String| format!("{}: backend `{}`: {why}", host.name, self.haproxy.backend);
+        let backends = self.haproxy.backends.join("`, `");
+        let named = |why: String| format!("{}: backend `{backends}`: {why}", host.name);
         let sorted = match self.servers(host).await {
             Ok(servers) => self.sort(&servers, members).map_err(named),
             Err(why) => Err(why),
@@ -331,14 +389,16 @@ impl OneHost for OnHaproxy<'_> {
             };
         }
         let out: BTreeSet<&HostName> = foreign.iter().collect();
-        let ours: Vec<String> = members
-            .iter()
-            .filter(|member| !out.contains(&member.host))
-            .map(|member| member.seat.server.clone())
-            .collect();
+        let ours = self.labels_of(members.iter().filter(|member| !out.contains(&member.host)));
         let (left, again) = match self.quiet(host, &ours, self.balancer.drain_timeout).await {
             Ok(quiet) => quiet,
-            Err(why) => return Applied::Unknown(why),
+            // Servers that are in rotation again need no debt.
+            Err(why) => {
+                return match self.ready(host, &going).await {
+                    Ok(()) => Applied::Refused(why),
+                    Err(undo) => Applied::Unknown(format!("{why}; {undo}")),
+                };
+            }
         };
         let mut notes = Vec::new();
         if again {
@@ -363,25 +423,32 @@ impl OneHost for OnHaproxy<'_> {
             Err(why) => return Applied::Refused(why),
         };
         // A server that no longer exists cannot be enabled by us.
-        let is_ours = |one: &&Member| servers.get(&one.seat.server).is_some_and(|one| !one.is_others());
-        let names: Vec<String> =
-            members.iter().filter(is_ours).map(|member| member.seat.server.clone()).collect();
+        let mut names = self.labels_of(members);
+        names.retain(|name| servers.get(name).is_some_and(|one| !one.is_others()));
         let forgotten = !those(&servers, &names, |server| !server.is_out()).is_empty();
         let after = match self.put_back(host, &servers, &names).await {
             Ok(after) => after,
             Err(why) => return self.drain_again(host, &names, why).await,
         };
-        let is_back = |member: &Member| after.get(&member.seat.server).is_some_and(|one| !one.is_out());
+        let mut notes: Vec<String> = Vec::new();
+        if forgotten {
+            notes.push(format!("{}: HAProxy had forgotten the drain (a reload?)", host.name));
+        }
+        for name in those(&after, &names, |server| server.is_up() && server.has_no_weight()) {
+            notes.push(format!("{}: `{name}` has weight 0 and gets no new requests", host.name));
+        }
+        let is_in = |name: &String| after.get(name).is_some_and(|one| !one.is_out());
+        let is_back = |member: &Member| self.labels(member).iter().all(is_in);
         Applied::Done {
             foreign: members.iter().filter(|one| !is_back(one)).map(|one| one.host.clone()).collect(),
             already: Vec::new(),
-            note: forgotten.then(|| format!("{}: HAProxy had forgotten the drain (a reload?)", host.name)),
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
         }
     }
 
     /// No step ran on the hosts: they go back as they were, dead or alive.
     async fn undo(&self, host: &Endpoint, members: &[Member]) -> Applied {
-        let names: Vec<String> = members.iter().map(|member| member.seat.server.clone()).collect();
+        let names = self.labels_of(members);
         match self.ready(host, &names).await {
             Ok(()) => Applied::Done { foreign: Vec::new(), already: Vec::new(), note: None },
             Err(why) => Applied::Unknown(why),
@@ -392,12 +459,6 @@ impl OneHost for OnHaproxy<'_> {
 /// The servers for which a condition holds.
 fn those(servers: &Servers, names: &[String], holds: impl Fn(&Server) -> bool) -> Vec<String> {
     names.iter().filter(|name| servers.get(*name).is_some_and(&holds)).cloned().collect()
-}
-
-fn busy(servers: &Servers, names: &[String]) -> Vec<(String, u64)> {
-    let found = names.iter().filter_map(|name| Some((name, servers.get(name)?)));
-    let busy = found.filter(|(_, server)| !server.is_quiet());
-    busy.map(|(name, server)| (name.clone(), server.in_flight())).collect()
 }
 
 /// The commands for a server.
@@ -411,12 +472,13 @@ enum Verb {
 }
 
 impl Verb {
-    fn of(&self, backend: &str, server: &str) -> String {
+    /// `server` is `BACKEND/SERVER`.
+    fn of(&self, server: &str) -> String {
         match self {
-            Verb::Drain => format!("set server {backend}/{server} state drain"),
-            Verb::Ready => format!("set server {backend}/{server} state ready"),
-            Verb::Doubt => format!("set server {backend}/{server} health down"),
-            Verb::Shutdown => format!("shutdown sessions server {backend}/{server}"),
+            Verb::Drain => format!("set server {server} state drain"),
+            Verb::Ready => format!("set server {server} state ready"),
+            Verb::Doubt => format!("set server {server} health down"),
+            Verb::Shutdown => format!("shutdown sessions server {server}"),
         }
     }
 }

@@ -93,6 +93,11 @@ impl FileDriver {
         together::drain(&self.on(file), balancer, &view, members).await
     }
 
+    /// Puts members back that were drained for nothing.
+    pub async fn put_back(&self, balancer: &Balancer, file: &HealthFile, members: &[Member]) -> Change {
+        together::put_back(&self.on(file), balancer, members).await
+    }
+
     /// Restores the files, or removes flags.
     pub async fn enable(&self, balancer: &Balancer, file: &HealthFile, members: &[Member]) -> Change {
         together::enable(&self.on(file), balancer, members).await
@@ -158,12 +163,12 @@ impl OnFile<'_> {
 
 #[async_trait]
 impl OneHost for OnFile<'_> {
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<View, String> {
+    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, View)>, String> {
         let mut view = View::default();
         for member in members.iter().filter(|member| self.concerns(host, member)) {
             view.hosts.insert(member.host.clone(), self.seen(host, &member.seat.server).await);
         }
-        Ok(view)
+        Ok(vec![(host.name.to_string(), view)])
     }
 
     async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied {

@@ -4,7 +4,9 @@ mod ask;
 pub mod commands;
 pub mod haproxy;
 pub mod health_file;
+mod left;
 pub mod nginx;
+pub mod places;
 pub mod polls;
 pub mod runtime;
 pub mod sections;
@@ -21,6 +23,7 @@ use self::commands::CommandDriver;
 use self::haproxy::HaproxyDriver;
 use self::health_file::FileDriver;
 use self::nginx::NginxDriver;
+use self::places::OnePlace;
 use crate::domain::inventory::inventory::{Balancer, Driver};
 use crate::domain::inventory::rotation::View;
 use crate::domain::run::event::Change;
@@ -46,9 +49,10 @@ impl Balancers {
     }
 }
 
+/// One balancer by itself.
 #[async_trait]
-impl BalancerDriver for Balancers {
-    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<View, String> {
+impl OnePlace for Balancers {
+    async fn look_in(&self, balancer: &Balancer, members: &[Member]) -> Result<View, String> {
         match &balancer.driver {
             Driver::Nginx(nginx) => self.nginx.look(balancer, nginx, members).await,
             Driver::Haproxy(haproxy) => self.haproxy.look(balancer, haproxy, members).await,
@@ -57,7 +61,7 @@ impl BalancerDriver for Balancers {
         }
     }
 
-    async fn drain(&self, balancer: &Balancer, members: &[Member]) -> Change {
+    async fn drain_in(&self, balancer: &Balancer, members: &[Member]) -> Change {
         match &balancer.driver {
             Driver::Nginx(nginx) => self.nginx.drain(balancer, nginx, members).await,
             Driver::Haproxy(haproxy) => self.haproxy.drain(balancer, haproxy, members).await,
@@ -66,12 +70,45 @@ impl BalancerDriver for Balancers {
         }
     }
 
-    async fn enable(&self, balancer: &Balancer, members: &[Member]) -> Change {
+    async fn enable_in(&self, balancer: &Balancer, members: &[Member]) -> Change {
         match &balancer.driver {
             Driver::Nginx(nginx) => self.nginx.enable(balancer, nginx, members).await,
             Driver::Haproxy(haproxy) => self.haproxy.enable(balancer, haproxy, members).await,
             Driver::File(file) => self.file.enable(balancer, file, members).await,
             Driver::Command(commands) => self.command.enable(balancer, commands, members).await,
+        }
+    }
+
+    async fn put_back_in(&self, balancer: &Balancer, members: &[Member]) -> Change {
+        match &balancer.driver {
+            Driver::Nginx(nginx) => self.nginx.put_back(balancer, nginx, members).await,
+            Driver::Haproxy(haproxy) => self.haproxy.put_back(balancer, haproxy, members).await,
+            Driver::File(file) => self.file.put_back(balancer, file, members).await,
+            Driver::Command(commands) => self.command.put_back(balancer, commands, members).await,
+        }
+    }
+}
+
+#[async_trait]
+impl BalancerDriver for Balancers {
+    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<View, String> {
+        match balancer.further.is_empty() {
+            true => self.look_in(balancer, members).await,
+            false => places::look(self, balancer, members).await,
+        }
+    }
+
+    async fn drain(&self, balancer: &Balancer, members: &[Member]) -> Change {
+        match balancer.further.is_empty() {
+            true => self.drain_in(balancer, members).await,
+            false => places::drain(self, balancer, members).await,
+        }
+    }
+
+    async fn enable(&self, balancer: &Balancer, members: &[Member]) -> Change {
+        match balancer.further.is_empty() {
+            true => self.enable_in(balancer, members).await,
+            false => places::enable(self, balancer, members).await,
         }
     }
 }

@@ -85,16 +85,24 @@ impl NginxDriver {
     /// The members by the file on each balancer host.
     pub async fn look(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Result<View, String> {
         let one = OnNginx { driver: self, balancer, nginx };
-        Ok(View::together(&together::look(&one, balancer, members).await?))
+        Ok(View::together(&together::look(&one, balancer, members).await?, balancer.floor()))
     }
 
     /// Drains members on every balancer host, or on none.
     pub async fn drain(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Change {
         let one = OnNginx { driver: self, balancer, nginx };
         match together::look(&one, balancer, members).await {
-            Ok(views) => together::drain(&one, balancer, &View::together(&views), members).await,
+            Ok(views) => {
+                let view = View::together(&views, balancer.floor());
+                together::drain(&one, balancer, &view, members).await
+            }
             Err(why) => Change::Refused { why },
         }
+    }
+
+    /// Puts members back that were drained for nothing.
+    pub async fn put_back(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Change {
+        together::put_back(&OnNginx { driver: self, balancer, nginx }, balancer, members).await
     }
 
     /// Enables members on every balancer host.
@@ -263,9 +271,9 @@ impl OnNginx<'_> {
 
 #[async_trait]
 impl OneHost for OnNginx<'_> {
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<View, String> {
+    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, View)>, String> {
         let sources = self.driver.read(host, self.nginx).await?;
-        Ok(upstream::view(&sources, self.order(Direction::Out), members))
+        Ok(vec![(host.name.to_string(), upstream::view(&sources, self.order(Direction::Out), members))])
     }
 
     async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied {
@@ -382,7 +390,8 @@ mod tests {
         let others_old = "21 20 nginx: worker process is shutting down\n22 20 nginx: worker process\n";
         let other_new = OTHER.replace("21 20", "22 20");
         type Row<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a str, &'a str);
-        let table: [Row<'_>; 13] = [
+        let upgraded = "15 10 nginx: master process nginx\n16 15 nginx: worker process\n".to_string();
+        let table: [Row<'_>; 15] = [
             ("alone", &[OURS], &[&new], "10", "done"),
             ("an idle second one", &[OURS, OTHER], &[&new, OTHER], "10", "done"),
             (
@@ -412,6 +421,20 @@ mod tests {
                 &[&new, OTHER],
                 "99",
                 "refused 2 nginx run here, and it is not known which of them reads the file",
+            ),
+            (
+                "the program is being exchanged",
+                &[OURS, "15 10 nginx: master process nginx\n16 15 nginx: worker process\n"],
+                &[&new],
+                "15",
+                "refused the program of nginx is being exchanged: the workers of its old master 10 take requests",
+            ),
+            (
+                "the program was exchanged, and old requests last",
+                &["10 1 nginx: master process x\n11 10 nginx: worker process is shutting down\n", &upgraded],
+                &["10 1 nginx: master process x\n", &upgraded.replace("16 15", "17 15")],
+                "15",
+                "done",
             ),
             ("none", &["1 0 init\n"], &[&new], "10", "refused no running nginx can be seen here"),
         ];

@@ -26,7 +26,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 if command -v socat >/dev/null; then socat -t 10 - "UNIX-CONNECT:$1"
 elif command -v nc >/dev/null; then nc -U "$1"
 else echo "neither socat nor nc is there" >&2
-fi | cut -d, -f1-40
+fi | cut -d, -f1-80
 "#;
 
 /// HAProxy on one host or many.

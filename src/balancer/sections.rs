@@ -281,7 +281,7 @@ impl File<'_> {
     fn server(&self, words: &[Range<usize>], end: usize) -> Option<Server> {
         let (first, last) = (words.first()?, words.last()?);
         let mark_at = self.end_of_line(end);
-        let comment = self.tokens.iter().find(|token| token.kind == Kind::Comment && token.at.end == mark_at);
+        let comment = self.last_before(mark_at).filter(|token| token.kind == Kind::Comment);
         let comment = comment.filter(|token| token.at.start > end).map(|token| token.at.clone());
         let after = end + 1..comment.as_ref().map_or(mark_at, |comment| comment.start);
         let is_one_line = !self.text[first.start..end].contains(&b'\n');
@@ -333,12 +333,17 @@ impl File<'_> {
         })
     }
 
+    /// The last token that starts before this place.
+    fn last_before(&self, at: usize) -> Option<&Token> {
+        let next = self.tokens.partition_point(|token| token.at.start < at);
+        self.tokens.get(next.checked_sub(1)?)
+    }
+
     /// The end of the line that has this place, where a comment can be added: not within a word or a program.
     fn end_of_line(&self, from: usize) -> usize {
         let mut at = line_end(self.text, from);
         loop {
-            let next = self.tokens.partition_point(|token| token.at.start < at);
-            match next.checked_sub(1).and_then(|last| self.tokens.get(last)) {
+            match self.last_before(at) {
                 Some(token) if token.at.end > at => at = line_end(self.text, token.at.end),
                 _ => return at,
             }

@@ -13,7 +13,7 @@ const FORCED_DRAIN: u32 = 0x08;
 /// does not resolve. 0x04 (the file had `disabled`) is left out: it stays after `state ready`.
 const OUT: u32 = 0x3b;
 
-/// A health check is configured, and is not switched off.
+/// A check, of health or by an agent, is configured, and is not switched off.
 const CHECKED: u32 = 0x06;
 
 /// Names of servers that a message lists.
@@ -34,6 +34,12 @@ pub struct Server {
     queued: u64,
     /// `L7OK`, `L4CON`, ...; empty without a check.
     check: String,
+    /// Sessions that it ever got.
+    started: u64,
+    /// Clients with its cookie are sent to it even while it is drained.
+    cookie: bool,
+    /// An agent on the server may change its administrative state.
+    agent: bool,
 }
 
 /// The servers of the backend, by name.
@@ -70,9 +76,24 @@ impl Server {
         self.sessions + self.queued
     }
 
+    /// Sessions that it ever got.
+    pub fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Requests may come to it while it is drained: by a cookie, or because its agent ends the drain.
+    pub fn is_doubtful_when_drained(&self) -> bool {
+        self.cookie || self.agent
+    }
+
+    /// An agent on the server may change its administrative state.
+    pub fn has_agent(&self) -> bool {
+        self.agent
+    }
+
     /// Drained, and its check passes; a server without a check always counts as well.
     pub fn is_well_while_drained(&self) -> bool {
-        !self.is_checked() || (self.op != 0 && self.status == "DRAIN")
+        !self.is_checked() || (self.op != 0 && matches!(self.status.as_str(), "DRAIN" | "DRAIN (agent)"))
     }
 
     /// Certainly in rotation. `UP 1/2` is not: HAProxy sends requests there before its check has passed.
@@ -87,6 +108,11 @@ impl Server {
             "" => self.status.clone(),
             check => format!("{} ({check})", self.status),
         }
+    }
+
+    /// A colleague or its agent gave it no share of the requests.
+    pub fn has_no_weight(&self) -> bool {
+        self.weight == 0
     }
 
     fn is_serving(&self) -> bool {
@@ -143,6 +169,7 @@ pub fn parse(backend: &str, state: &str, stat: &str) -> Result<Servers, String> 
             admin: number("srv_admin_state")?,
             weight: number("srv_uweight")?,
             check_state: number("srv_check_state")?,
+            agent: number("srv_agent_state")? & CHECKED == CHECKED,
             ..Server::default()
         };
         servers.insert(row.get("srv_name").to_string(), server);
@@ -155,6 +182,8 @@ pub fn parse(backend: &str, state: &str, stat: &str) -> Result<Servers, String> 
         server.status = row.get("status").to_string();
         server.sessions = number("scur")?;
         server.queued = number("qcur")?;
+        server.started = number("stot")?;
+        server.cookie = !row.get("cookie").is_empty();
         server.backup = row.get("bck") == "1";
         server.check = row.get("check_status").to_string();
         told += 1;
@@ -285,6 +314,14 @@ mod tests {
             (
                 "drained, once disabled in the file",
                 (2, 12, 6, "DRAIN", 0, "L7OK"),
+                Rotation::Out,
+                false,
+                true,
+                true,
+            ),
+            (
+                "drained, with an agent",
+                (2, 8, 6, "DRAIN (agent)", 0, "L7OK"),
                 Rotation::Out,
                 false,
                 true,

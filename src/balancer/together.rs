@@ -26,8 +26,8 @@ pub enum Applied {
 /// A driver, for one balancer host at a time.
 #[async_trait]
 pub trait OneHost: Send + Sync {
-    /// The servers as this host reports them.
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<View, String>;
+    /// The servers as this host reports them, in each of its places.
+    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, View)>, String>;
     /// Drains the members.
     async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied;
     /// Enables the members.
@@ -53,6 +53,7 @@ struct Told<'a> {
 enum Way {
     Out,
     In,
+    Undo,
 }
 
 /// The combined answers of the balancer hosts; an error when one of them could not be queried.
@@ -60,13 +61,13 @@ pub async fn look(
     one: &dyn OneHost,
     balancer: &Balancer,
     members: &[Member],
-) -> Result<Vec<(HostName, View)>, String> {
+) -> Result<Vec<(String, View)>, String> {
     let looks = balancer.on.iter().map(|host| one.look(host, members));
     let mut views = Vec::new();
     let mut troubles = Vec::new();
-    for (host, look) in balancer.on.iter().zip(join_all(looks).await) {
+    for look in join_all(looks).await {
         match look {
-            Ok(view) => views.push((host.name.clone(), view)),
+            Ok(places) => views.extend(places),
             Err(why) => troubles.push(why),
         }
     }
@@ -110,6 +111,15 @@ pub async fn enable(one: &dyn OneHost, balancer: &Balancer, members: &[Member]) 
     }
 }
 
+/// Puts members back that were drained for nothing: no step ran on them.
+pub async fn put_back(one: &dyn OneHost, balancer: &Balancer, members: &[Member]) -> Change {
+    let told = tell(one, balancer, members, Way::Undo).await;
+    match told.iter().all(Told::is_done) {
+        true => done(told, Way::Undo, Vec::new(), None),
+        false => Change::Unknown { why: troubles(&told) },
+    }
+}
+
 impl Told<'_> {
     fn is_done(&self) -> bool {
         matches!(self.applied, Applied::Done { .. })
@@ -126,6 +136,7 @@ async fn tell<'a>(one: &dyn OneHost, balancer: &'a Balancer, members: &[Member],
         let applied = match way {
             Way::Out => one.drain(host, &members).await,
             Way::In => one.enable(host, &members).await,
+            Way::Undo => one.undo(host, &members).await,
         };
         Told { host, members, applied }
     });

@@ -29,20 +29,27 @@ pub async fn standings(
 ) -> Result<Standings, StoreError> {
     let debts = ports.store.debts().await?;
     let groups = by_balancer(inventory, hosts, &debts);
-    let looks = groups.iter().map(|(balancer, members)| ports.balancers.look(balancer, members));
+    let looks = groups.iter().map(|(balancer, members)| look(ports, balancer, members));
     let mut standings = Standings::default();
     let mut views: BTreeMap<&str, Result<View, String>> = BTreeMap::new();
-    for ((balancer, _), look) in groups.iter().zip(join_all(looks).await) {
-        match &look {
-            Ok(view) => standings.balancers.push(Capacity {
-                balancer: balancer.name.clone(),
-                serving: view.serving,
-                total: view.total,
-                floor: balancer.floor().of(view.total),
-            }),
-            Err(why) => standings.troubles.push(why.clone()),
+    for ((balancer, _), looks) in groups.iter().zip(join_all(looks).await) {
+        let mut seen = Ok(Vec::new());
+        for (place, look) in looks {
+            match &look {
+                Ok(view) => standings.balancers.push(Capacity {
+                    balancer: place.name.clone(),
+                    serving: view.serving,
+                    total: view.total,
+                    floor: place.floor().of(view.total),
+                }),
+                Err(why) => standings.troubles.push(why.clone()),
+            }
+            seen = seen.and_then(|mut seen: Vec<_>| {
+                seen.push((place.name, look?));
+                Ok(seen)
+            });
         }
-        views.insert(&balancer.name, look);
+        views.insert(&balancer.name, seen.map(|seen| View::together(&seen, balancer.floor())));
     }
     for host in hosts {
         let balancer = inventory.host(host).and_then(|host| host.balancer.clone());
@@ -55,6 +62,24 @@ pub async fn standings(
         standings.hosts.push(Standing { host: host.clone(), balancer, seen, debt });
     }
     Ok(standings)
+}
+
+/// The view of each balancer in front of the group.
+async fn look(
+    ports: &Ports,
+    balancer: &Balancer,
+    members: &[Member],
+) -> Vec<(Balancer, Result<View, String>)> {
+    match Member::in_places(balancer, members) {
+        Ok(places) => {
+            join_all(places.into_iter().map(|(place, members)| async move {
+                let look = ports.balancers.look(&place, &members).await;
+                (place, look)
+            }))
+            .await
+        }
+        Err(why) => vec![(balancer.clone(), Err(why))],
+    }
 }
 
 fn seen(look: Option<&Result<View, String>>, balancer: Option<&str>, host: &HostName) -> Seen {

@@ -65,7 +65,7 @@ fn capacity(plan: &Plan, batch: &[HostName]) -> String {
         seats.filter(|seat| seat.balancer == name).count()
     };
     let told = plan.servers.iter().filter_map(|(name, total)| {
-        let (out, floor) = (behind(name), plan.balancers.get(name)?.floor().of(*total));
+        let (out, floor) = (behind(name), plan.balancers.get(name)?.floor_of(*total));
         let room = total.saturating_sub(floor);
         match out {
             0 => None,

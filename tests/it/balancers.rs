@@ -161,6 +161,7 @@ pub fn behind_nginx(dir: &Path, nginx: &Nginx, lb: &Sshd) -> Balancer {
         enable_timeout: ENABLE_TIMEOUT,
         min_in_service: None,
         members: Default::default(),
+        further: vec![],
     }
 }
 

@@ -199,7 +199,7 @@ fn every_balancer_that_the_repository_shows_loads() {
         panic!("{drivers:?}")
     };
     assert_eq!(haproxy.socket, Socket::Unix("/run/haproxy/admin.sock".into()));
-    assert_eq!((haproxy.backend.as_str(), haproxy.sudo), ("app", true));
+    assert_eq!((&haproxy.backends[..], haproxy.sudo), (&["app".to_string()][..], true));
     assert_eq!(
         (first.min_in_service, first.on_drain_timeout),
         (Some(Floor::Percent(75)), OnDrainTimeout::Kill)

@@ -136,12 +136,13 @@ fn balancer() -> Balancer {
         name: "web".into(),
         on: vec![],
         server: "{{ host.short }}".into(),
-        driver: Driver::Haproxy(Settings { socket, backend: "app".into(), sudo: false }),
+        driver: Driver::Haproxy(Settings { socket, backends: vec!["app".into()], sudo: false }),
         drain_timeout: Duration::from_secs(50),
         on_drain_timeout: OnDrainTimeout::Continue,
         enable_timeout: Duration::from_secs(50),
         min_in_service: None,
         members: Default::default(),
+        further: vec![],
     }
 }
 
@@ -401,7 +402,7 @@ async fn the_socket_is_reached_through_the_connection_alone() {
     let mut world = World::with(2, "", 1, "ForceCommand /bin/false\n").await;
     assert_eq!(done(world.drain(&["web01"]).await), "");
     assert_eq!(world.proxy().status("web01").await, "DRAIN");
-    world.settings().backend = "ap".into();
+    world.settings().backends = vec!["ap".into()];
     let why = world.drivers.look(&world.balancer, &members(&["web01"], false)).await.unwrap_err();
     assert_eq!(why, "lb1: backend `ap`: Can't find backend.");
     world.settings().socket = Socket::Unix("/@/nothing.sock".into());
@@ -465,4 +466,78 @@ async fn a_release_behind_haproxy_fails_no_request() {
         assert_eq!(haproxy.status(&host.name).await, "UP");
     }
     assert!(site.ask("debts").await.expect(0).out.starts_with("no debts"));
+}
+
+/// Keeps sending requests with a persistence cookie.
+async fn faithful(socket: std::path::PathBuf) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    loop {
+        let mut stream = tokio::net::UnixStream::connect(&socket).await.expect("HAProxy");
+        let request = "GET / HTTP/1.1\r\nhost: app\r\ncookie: SRV=CK\r\nconnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// HAProxy sends clients with a cookie to a drained server: short requests, of which a poll finds none in flight.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_a_cookie_brings_to_a_drained_server_are_reported() {
+    let mut world = World::start(2, &format!("{CHECK} cookie CK\n  cookie SRV insert indirect")).await;
+    let client = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(faithful(world.proxy().front())));
+    world.balancer.drain_timeout = Duration::from_secs(3);
+    let note = done(world.drain(&["web01"]).await);
+    assert!(note.contains("lb1: requests that did not end within 3s: web01 "), "{note}");
+    assert!(note.ends_with("(clients with its cookie still come)"), "{note}");
+    assert_eq!(done(world.enable(&["web01"]).await), "");
+    world.balancer.on_drain_timeout = OnDrainTimeout::Fail;
+    let why = refused(world.drain(&["web01"]).await);
+    assert!(why.ends_with("(clients with its cookie still come); put back"), "{why}");
+    drop(client);
+    world.balancer.drain_timeout = DEADLINE;
+    assert_eq!(done(world.drain(&["web01"]).await), "", "they are gone");
+}
+
+/// An agent that always says the same; its port.
+async fn agent(says: &'static str) -> u16 {
+    use tokio::io::AsyncWriteExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // HAProxy may have hung up.
+            let _ = stream.write_all(format!("{says}\n").as_bytes()).await;
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_an_agent_check_is_drained_for_good_or_not_at_all() {
+    let check = |port: u16| format!("{CHECK} agent-check agent-port {port} agent-inter 500");
+    let world = World::start(2, &check(agent("up").await)).await;
+    assert_eq!(done(world.drain(&["web01"]).await), "");
+    assert_eq!(world.proxy().status("web01").await, "DRAIN (agent)");
+    assert_eq!(done(world.enable(&["web01"]).await), "");
+    assert_eq!(world.proxy().status("web01").await, "UP");
+
+    let world = World::start(2, &check(agent("ready").await)).await;
+    let why = refused(world.drain(&["web01"]).await);
+    assert!(
+        why.contains("lb1: `web01` does not stay drained: its agent-check sets it to ready; try: "),
+        "{why}"
+    );
+    assert!(why.contains("`disable agent app/web01`"), "{why}");
+    assert_eq!(world.look(&["web01"]).await.rotation(&"web01".into()), Rotation::In);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_requests_away_after_an_enable_is_reported() {
+    let world = World::start(2, CHECK).await;
+    assert_eq!(done(world.drain(&["web01"]).await), "");
+    // It answers with an empty line, as does every change.
+    world.proxy().tell("set server app/web01 weight 0").await;
+    let note = done(world.enable(&["web01"]).await);
+    assert_eq!(note, "lb1: `web01` has weight 0 and gets no new requests");
 }

@@ -118,7 +118,7 @@ fn a_script_can_say_what_a_file_can() {
     assert!(web01.tags.contains("canary") && web01.checks == ["http"], "{web01:?}");
     assert_eq!(web01.endpoint.via.as_ref().unwrap().address, "10.9.9.9");
     let balancer = config.inventory.groups["cloud.web"].balancer.as_ref().unwrap();
-    assert!(matches!(&balancer.driver, Driver::Haproxy(haproxy) if haproxy.backend == "app"));
+    assert!(matches!(&balancer.driver, Driver::Haproxy(haproxy) if haproxy.backends == ["app"]));
     assert_eq!(balancer.floor(), Floor::Servers(2));
 }
 

@@ -31,6 +31,7 @@ mod odd_hosts;
 mod on_the_wire;
 mod operators;
 mod outcomes;
+mod places;
 mod production;
 mod quoting;
 mod readme;

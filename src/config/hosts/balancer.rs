@@ -43,10 +43,19 @@ pub struct RawBalancer {
     min_in_service: Option<Floor>,
 }
 
-/// Reads the `balancer` table of `group`, if there is one.
-pub fn read(group: &mut Reader<'_>, name: &str) -> Option<RawBalancer> {
-    let mut table = group.table("balancer", format!("the balancer of `{name}`"))?;
-    let span = group.key_span("balancer")?;
+/// Reads the `balancer` tables of `group`: one, or several written `[[GROUP.balancer]]`.
+pub fn read(group: &mut Reader<'_>, name: &str) -> Vec<RawBalancer> {
+    let what = format!("the balancer of `{name}`");
+    let is_list = group.value("balancer").is_some_and(|value| value.get_ref().is_array());
+    let tables = match is_list {
+        true => group.tables("balancer", &what),
+        false => group.table("balancer", what).into_iter().collect(),
+    };
+    let Some(span) = group.key_span("balancer") else { return Vec::new() };
+    tables.into_iter().map(|table| read_one(table, span.clone())).collect()
+}
+
+fn read_one(mut table: Reader<'_>, span: Range<usize>) -> RawBalancer {
     let mut raw = RawBalancer {
         span,
         kind: table.required("driver").and_then(|_| table.one_of("driver", &DRIVERS)),
@@ -59,7 +68,7 @@ pub fn read(group: &mut Reader<'_>, name: &str) -> Option<RawBalancer> {
         min_in_service: None,
     };
     // The keys depend on the driver: without one, complaints would be guesses.
-    let Some(kind) = raw.kind else { return Some(raw) };
+    let Some(kind) = raw.kind else { return raw };
     raw.min_in_service = read_floor(&mut table);
     if kind != Kind::File {
         raw.on = table.required("on");
@@ -77,7 +86,7 @@ pub fn read(group: &mut Reader<'_>, name: &str) -> Option<RawBalancer> {
     };
     raw.driver = drivers::read(&mut table, kind);
     table.finish();
-    Some(raw)
+    raw
 }
 
 fn server_or_default(table: &mut Reader<'_>) -> Option<Spanned<String>> {
@@ -106,9 +115,22 @@ fn read_floor(table: &mut Reader<'_>) -> Option<Floor> {
     floor
 }
 
+/// The balancers of a group as one: the first, and the further ones, which are numbered.
+pub fn resolve(doc: Doc<'_>, raws: &[RawBalancer], within: &Inventory, group: &str) -> Option<Balancer> {
+    let mut places = Vec::new();
+    for (number, raw) in (1..).zip(raws) {
+        let place = resolve_one(doc, raw, within, group);
+        let name = if number == 1 { group.to_string() } else { format!("{group}#{number}") };
+        places.push(place.map(|place| Balancer { name, ..place }));
+    }
+    let mut places: Vec<Balancer> = places.into_iter().collect::<Option<_>>()?;
+    let further = places.split_off(1.min(places.len()));
+    Some(Balancer { further, ..places.pop()? })
+}
+
 /// Finds the balancer's hosts, and checks that each host of the group has a valid name there.
 /// `within` is the file's part of the inventory, `group` the qualified name.
-pub fn resolve(doc: Doc<'_>, raw: &RawBalancer, within: &Inventory, group: &str) -> Option<Balancer> {
+fn resolve_one(doc: Doc<'_>, raw: &RawBalancer, within: &Inventory, group: &str) -> Option<Balancer> {
     let kind = raw.kind?;
     let on = match kind {
         Kind::File => Some(members_of(within, group).map(|host| host.endpoint.clone()).collect()),
@@ -125,6 +147,7 @@ pub fn resolve(doc: Doc<'_>, raw: &RawBalancer, within: &Inventory, group: &str)
         enable_timeout: raw.enable_timeout,
         min_in_service: raw.min_in_service,
         members: members?,
+        further: Vec::new(),
     })
 }
 

@@ -104,14 +104,37 @@ fn read_haproxy(table: &mut Reader<'_>) -> Option<Haproxy> {
         let wrong = |why: String| doc.report(text.span(), format!("`socket`: {why}"), hint);
         read_socket(text.get_ref()).map_err(wrong).ok()
     });
-    let backend = table.required("backend").and_then(|name| {
-        let wrong = |why| doc.wrong(name.span(), format!("`backend`: {why}"));
-        check_name(name.get_ref()).map_err(wrong).ok().map(|()| name.into_inner())
-    });
+    let backends = read_backends(table);
     if let (true, Some(Socket::Tcp { .. })) = (sudo, &socket) {
         doc.wrong(table.key_span("sudo"), "`sudo` is for a socket that is a file");
     }
-    Some(Haproxy { socket: socket?, backend: backend?, sudo })
+    Some(Haproxy { socket: socket?, backends: backends?, sudo })
+}
+
+/// One name, or a list of different ones.
+fn read_backends(table: &mut Reader<'_>) -> Option<Vec<String>> {
+    let doc = table.doc;
+    if table.value("backend").is_none() {
+        table.missing("backend");
+        return None;
+    }
+    let mut backends: Vec<String> = Vec::new();
+    for name in table.strings("backend") {
+        if let Err(why) = check_name(name.get_ref()) {
+            doc.wrong(name.span(), format!("`backend`: {why}"));
+            return None;
+        }
+        if backends.contains(name.get_ref()) {
+            doc.wrong(name.span(), format!("`backend` has `{}` twice", name.get_ref()));
+            return None;
+        }
+        backends.push(name.into_inner());
+    }
+    if backends.is_empty() {
+        doc.wrong(table.key_span("backend"), "`backend` is empty");
+        return None;
+    }
+    Some(backends)
 }
 
 fn read_socket(text: &str) -> Result<Socket, String> {

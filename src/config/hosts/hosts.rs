@@ -36,7 +36,8 @@ pub struct RawGroup {
     pub checks: Vec<Spanned<String>>,
     /// Tags, with their hosts.
     pub tags: Vec<(Spanned<String>, Vec<Spanned<String>>)>,
-    pub balancer: Option<RawBalancer>,
+    /// Several stand in front of the same hosts.
+    pub balancers: Vec<RawBalancer>,
 }
 
 /// A host in the list of a group, with its own settings there.
@@ -84,7 +85,7 @@ fn read_group(mut reader: Reader<'_>, name: Spanned<String>) -> RawGroup {
         layer: group_layer(&mut reader),
         checks: reader.strings("checks"),
         tags: reader.entries("tags").into_iter().map(|entry| read_tag(doc, entry)).collect(),
-        balancer: balancer::read(&mut reader, name.get_ref()),
+        balancers: balancer::read(&mut reader, name.get_ref()),
         name,
     };
     reader.finish();

@@ -228,7 +228,7 @@ fn report_same_names(views: &[FileView<'_>], inventory: &Inventory) {
 fn add_balancers(inventory: &mut Inventory, file: &HostFile<'_>) {
     let within = inventory.visible_to(Some(&BTreeSet::from([file.name.clone()])));
     for group in &file.groups {
-        let Some(raw) = &group.balancer else { continue };
+        let Some(raw) = group.balancers.first() else { continue };
         let name = qualified(file, group);
         let members: BTreeSet<HostName> =
             inventory.groups.get(&name).into_iter().flat_map(|group| group.hosts.clone()).collect();
@@ -243,9 +243,10 @@ fn add_balancers(inventory: &mut Inventory, file: &HostFile<'_>) {
         if let Some((host, first)) = other {
             let message =
                 format!("{host} stands behind two balancers: that of `{first}` and that of `{name}`");
-            file.doc.wrong(raw.span.clone(), message);
+            let hint = "several balancers in front of one group are written [[GROUP.balancer]]".to_string();
+            file.doc.report(raw.span.clone(), message, hint);
         }
-        let balancer = balancer::resolve(file.doc, raw, &within, &name);
+        let balancer = balancer::resolve(file.doc, &group.balancers, &within, &name);
         if let Some(group) = inventory.groups.get_mut(&name) {
             group.balancer = balancer;
         }

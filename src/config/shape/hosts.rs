@@ -58,8 +58,9 @@ struct Group {
     checks: Option<OneOrMany>,
     /// Tag = the hosts that carry it, for selectors such as `@canary`.
     tags: Option<BTreeMap<String, OneOrMany>>,
-    /// The load balancer in front of the group.
-    balancer: Option<Balancer>,
+    /// The load balancer in front of the group. Several of them are written `[[GROUP.balancer]]`: a host is out of all
+    /// or of none.
+    balancer: Option<Balancers>,
 }
 
 #[derive(JsonSchema)]
@@ -83,6 +84,13 @@ struct Host {
     /// Vars of this host.
     #[schemars(flatten)]
     vars: BTreeMap<String, Value>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum Balancers {
+    One(Box<Balancer>),
+    Many(Vec<Balancer>),
 }
 
 /// The load balancer in front of a group. Which keys there are depends on the driver.
@@ -119,8 +127,8 @@ struct Balancer {
     workers: Option<String>,
     /// `haproxy`: where its runtime API listens: a path or `HOST:PORT`.
     socket: Option<String>,
-    /// `haproxy`: the backend.
-    backend: Option<String>,
+    /// `haproxy`: the backend, or several: a host is out of all or of none.
+    backend: Option<OneOrMany>,
     /// `file`: the file on each host that the balancer's health check looks at; a template.
     path: Option<String>,
     /// `file`: what it means that the file is there. Default: `in`.

@@ -180,6 +180,10 @@ pub struct Balancer {
     /// servers count these.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<HostName, String>,
+    /// Further balancers in front of the same group, each with its own settings: a host is out of all of them or of
+    /// none, and one debt stands for all. They have no further ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Balancer>,
 }
 
 /// The default of `enable_timeout`: some health checks, ten seconds apart.
@@ -193,6 +197,24 @@ impl Balancer {
     /// How many servers must stay in service.
     pub fn floor(&self) -> Floor {
         self.min_in_service.unwrap_or_default()
+    }
+
+    /// Each balancer in front of the group by itself, the first one first.
+    pub fn places(&self) -> Vec<Balancer> {
+        let first = Balancer { further: Vec::new(), ..self.clone() };
+        [first].into_iter().chain(self.further.iter().cloned()).collect()
+    }
+
+    /// How many of `total` servers must stay in service in every place.
+    pub fn floor_of(&self, total: usize) -> usize {
+        let further = self.further.iter().map(|place| place.floor().of(total));
+        further.fold(self.floor().of(total), usize::max)
+    }
+
+    /// The same for what `min_in_service` demands; 0 without it.
+    pub fn demanded_of(&self, total: usize) -> usize {
+        let all = [self].into_iter().chain(&self.further);
+        all.filter_map(|place| place.min_in_service).map(|floor| floor.of(total)).max().unwrap_or(0)
     }
 }
 
@@ -223,9 +245,38 @@ pub enum Driver {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Haproxy {
     pub socket: Socket,
-    pub backend: String,
+    /// The host is a server of every one of them.
+    #[serde(rename = "backend", with = "one_or_many")]
+    pub backends: Vec<String>,
     /// The socket belongs to root: it is reached by a command under `sudo -n`, never by forwarding.
     pub sudo: bool,
+}
+
+/// Plans of earlier builds have one text.
+mod one_or_many {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+
+    pub fn serialize<S: Serializer>(texts: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+        match texts {
+            [one] => OneOrMany::One(one.clone()),
+            many => OneOrMany::Many(many.to_vec()),
+        }
+        .serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+        Ok(match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(one) => vec![one],
+            OneOrMany::Many(many) => many,
+        })
+    }
 }
 
 /// The address of a runtime API, as seen from the balancer's host.
@@ -350,5 +401,10 @@ mod tests {
             (Floor::default(), OnDrainTimeout::Continue)
         );
         assert_eq!((balancer.enable_timeout, balancer.members.len()), (ENABLE_TIMEOUT, 0));
+        assert!(balancer.further.is_empty());
+        let one = r#"{"socket":{"unix":"/s"},"backend":"app","sudo":false}"#;
+        let haproxy: Haproxy = serde_json::from_str(one).unwrap();
+        assert_eq!(haproxy.backends, ["app"]);
+        assert_eq!(serde_json::to_string(&haproxy).unwrap(), one);
     }
 }

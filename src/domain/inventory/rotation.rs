@@ -55,18 +55,20 @@ pub struct View {
 }
 
 impl View {
-    /// The observations of several balancer hosts combined. The host with the fewest serving servers counts.
-    pub fn together(each: &[(HostName, View)]) -> View {
+    /// The observations of several places combined: balancer hosts, backends or balancers. The place that can spare
+    /// the fewest servers above the floor counts.
+    pub fn together(each: &[(String, View)], floor: Floor) -> View {
         if let [(_, only)] = each {
             return only.clone();
         }
-        let mut hosts: BTreeMap<HostName, Vec<(&HostName, &Seen)>> = BTreeMap::new();
-        for (balancer, view) in each {
+        let mut hosts: BTreeMap<HostName, Vec<(&str, &Seen)>> = BTreeMap::new();
+        for (place, view) in each {
             for (host, seen) in &view.hosts {
-                hosts.entry(host.clone()).or_default().push((balancer, seen));
+                hosts.entry(host.clone()).or_default().push((place, seen));
             }
         }
-        let fewest = each.iter().map(|(_, view)| view).min_by_key(|view| view.serving);
+        let spare = |view: &&View| (view.serving.saturating_sub(floor.of(view.total)), view.serving);
+        let fewest = each.iter().map(|(_, view)| view).min_by_key(spare);
         View {
             hosts: hosts.into_iter().map(|(host, seen)| (host, agree(&seen))).collect(),
             serving: fewest.map_or(0, |view| view.serving),
@@ -80,7 +82,7 @@ impl View {
     }
 }
 
-fn agree(each: &[(&HostName, &Seen)]) -> Seen {
+fn agree(each: &[(&str, &Seen)]) -> Seen {
     let alike = each.windows(2).all(|pair| pair[0].1.rotation == pair[1].1.rotation);
     let rotation = match each {
         [(_, first), ..] if alike => first.rotation,
@@ -89,16 +91,38 @@ fn agree(each: &[(&HostName, &Seen)]) -> Seen {
     let same_note = each.windows(2).all(|pair| pair[0].1.note == pair[1].1.note);
     let note = match each {
         [(_, first), ..] if alike && same_note => first.note.clone(),
-        _ => each.iter().map(|(balancer, seen)| told(balancer, seen)).collect::<Vec<_>>().join("; "),
+        _ => each.iter().map(|(place, seen)| told(place, seen)).collect::<Vec<_>>().join("; "),
     };
     Seen { rotation, note }
 }
 
-fn told(balancer: &HostName, seen: &Seen) -> String {
+fn told(place: &str, seen: &Seen) -> String {
     match seen.note.as_str() {
-        "" => format!("{balancer}: {}", seen.rotation.word()),
-        note => format!("{balancer}: {}, {note}", seen.rotation.word()),
+        "" => format!("{place}: {}", seen.rotation.word()),
+        note => format!("{place}: {}, {note}", seen.rotation.word()),
     }
+}
+
+/// A host that others drained in some places only. Not every balancer knows who drained a server: afterwards their
+/// drain could not be distinguished from ours.
+pub fn disagreement<'a>(
+    views: &[(String, View)],
+    strangers: impl IntoIterator<Item = &'a HostName>,
+) -> Option<String> {
+    strangers.into_iter().find_map(|host| {
+        let (out, not): (Vec<_>, Vec<_>) =
+            views.iter().partition(|(_, view)| view.rotation(host) == Rotation::Out);
+        let names = |those: &[&(String, View)]| {
+            those.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>().join(", ")
+        };
+        (!out.is_empty() && !not.is_empty()).then(|| {
+            format!(
+                "{host} is taken out on {} by somebody else, and not on {}; try: make them agree",
+                names(&out),
+                names(&not)
+            )
+        })
+    })
 }
 
 /// One host in the answer of `balancer status`.
@@ -241,7 +265,7 @@ mod tests {
     #[test]
     fn balancer_hosts_that_disagree_are_told_apart() {
         let each = [("lb1".into(), view("iio", 5, 6)), ("lb2".into(), view("ioo", 3, 5))];
-        let both = View::together(&each);
+        let both = View::together(&each, Floor::default());
         assert_eq!((both.serving, both.total), (3, 5));
         assert_eq!(both.rotation(&"h1".into()), Rotation::In);
         assert_eq!(both.rotation(&"h2".into()), Rotation::Mixed);
@@ -249,6 +273,10 @@ mod tests {
         assert_eq!(both.rotation(&"h9".into()), Rotation::Unknown);
         assert_eq!(both.hosts[&HostName::from("h2")].note, "lb1: in; lb2: out");
         assert_eq!(both.hosts[&HostName::from("h1")].note, "");
-        assert_eq!(View::together(&[]), View::default());
+        // 3 of 3 can spare one at 50%, 5 of 10 none.
+        let each = [("app".into(), view("i", 3, 3)), ("api".into(), view("i", 5, 10))];
+        let both = View::together(&each, Floor::Percent(50));
+        assert_eq!((both.serving, both.total), (5, 10));
+        assert_eq!(View::together(&[], Floor::default()), View::default());
     }
 }

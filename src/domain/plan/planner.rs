@@ -226,8 +226,7 @@ fn servers_behind(
         |name: &str| inventory.hosts.iter().filter(|host| host.balancer.as_deref() == Some(name)).count();
     let servers: BTreeMap<String, usize> = balancers.keys().map(|name| (name.clone(), count(name))).collect();
     for (name, total) in &servers {
-        let floor = balancers.get(name).and_then(|balancer| balancer.min_in_service);
-        let floor = floor.map_or(0, |floor| floor.of(*total));
+        let floor = balancers.get(name).map_or(0, |balancer| balancer.demanded_of(*total));
         if floor > 0 && floor >= *total {
             return Err(format!(
                 "min_in_service of `{name}` keeps {floor} of {total} hosts in service (percents round up): none of \

@@ -154,7 +154,11 @@ fn brackets(bytes: &[u8]) -> Option<usize> {
 pub fn visible_part(mut plan: Plan, visible: &Inventory) -> Plan {
     plan.files_root = Default::default();
     for balancer in plan.balancers.values_mut() {
-        balancer.on.retain(|endpoint| visible.host(&endpoint.name).is_some());
+        for place in
+            [&mut balancer.on].into_iter().chain(balancer.further.iter_mut().map(|place| &mut place.on))
+        {
+            place.retain(|endpoint| visible.host(&endpoint.name).is_some());
+        }
     }
     for host in plan.hosts.values_mut() {
         host.endpoint.via = host.endpoint.via.take().filter(|via| visible.host(&via.name).is_some());

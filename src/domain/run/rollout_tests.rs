@@ -79,6 +79,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         enable_timeout: crate::domain::inventory::inventory::ENABLE_TIMEOUT,
         min_in_service: None,
         members: Default::default(),
+        further: vec![],
     };
     Plan {
         title: Title("deploy".into()),

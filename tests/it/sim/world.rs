@@ -163,6 +163,7 @@ fn inventory(hosts: usize, style: NginxStyle) -> Inventory {
         enable_timeout: rollcall::domain::inventory::inventory::ENABLE_TIMEOUT,
         min_in_service: None,
         members: Default::default(),
+        further: vec![],
     };
     let host = |name: &HostName| Host {
         name: name.clone(),

@@ -19,9 +19,14 @@ pub struct Haproxy {
 impl Haproxy {
     /// Starts one in `dir`. `servers` are the lines of its backend `app`, behind the word `server`.
     pub async fn start(dir: &Path, servers: &[String]) -> Haproxy {
+        Haproxy::with_backends(dir, &[("app", servers)]).await
+    }
+
+    /// The same with several backends; the first one gets the requests.
+    pub async fn with_backends(dir: &Path, backends: &[(&str, &[String])]) -> Haproxy {
         std::fs::create_dir_all(dir).expect("a folder");
         super::open_to_all(dir);
-        write(&dir.join("haproxy.cfg"), &config(dir, servers));
+        write(&dir.join("haproxy.cfg"), &config(dir, backends));
         let mut haproxy = Haproxy { dir: dir.to_path_buf(), children: Vec::new() };
         haproxy.run().await;
         haproxy
@@ -80,6 +85,14 @@ impl Haproxy {
         row.and_then(|row| row.split(',').nth(17)).unwrap_or_default().to_string()
     }
 
+    /// `BACKEND/SERVER` of those that are drained.
+    pub async fn drained(&self) -> Vec<String> {
+        let stat = self.ask("show stat").await;
+        let rows = stat.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let drained = rows.filter(|row| row.get(17) == Some(&"DRAIN") && row[1] != "BACKEND");
+        drained.map(|row| format!("{}/{}", row[0], row[1])).collect()
+    }
+
     /// The servers that somebody has taken out, drained or in maintenance. Their status would not always say
     /// so: a drained one whose application is down is `DOWN`.
     pub async fn out(&self) -> BTreeSet<String> {
@@ -107,13 +120,17 @@ impl Drop for Haproxy {
 }
 
 /// It never tries another server, so that mistakes show.
-fn config(dir: &Path, servers: &[String]) -> String {
-    let servers: String = servers.iter().map(|server| format!("  server {server}\n")).collect();
+fn config(dir: &Path, backends: &[(&str, &[String])]) -> String {
+    let backend = |(name, servers): &(&str, &[String])| {
+        let servers: String = servers.iter().map(|server| format!("  server {server}\n")).collect();
+        format!("backend {name}\n  option httpchk GET /health\n{servers}")
+    };
+    let backends: String = backends.iter().map(backend).collect();
     let dir = dir.display();
     format!(
         "global\n  nbthread 1\n  stats socket {dir}/admin.sock mode 666 level admin\n\
          defaults\n  mode http\n  retries 0\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
          frontend app\n  bind unix@{dir}/http.sock mode 666\n  default_backend app\n\
-         backend app\n  option httpchk GET /health\n{servers}"
+         {backends}"
     )
 }

@@ -161,11 +161,21 @@ impl Site {
 
     /// Puts the hosts behind another balancer than nginx: the keys of its table.
     pub async fn stand_behind(&self, keys: &str) {
+        self.write_balancers(&format!("[web.balancer]\n{keys}")).await;
+    }
+
+    /// The same with several: the keys of the first, and the tables of the others.
+    pub async fn stand_behind_all(&self, keys: &str) {
+        self.write_balancers(&format!("[[web.balancer]]\n{keys}")).await;
+    }
+
+    async fn write_balancers(&self, tables: &str) {
         let path = self.config.join("hosts/prod.toml");
         let text = read(&path);
-        let (before, rest) = text.split_once("[web.balancer]\n").expect("a balancer");
-        let (_, after) = rest.split_once("[lb.hosts]\n").expect("its host");
-        write(&path, &format!("{before}[web.balancer]\n{keys}[lb.hosts]\n{after}"));
+        let at =
+            text.find("[[web.balancer]]\n").or_else(|| text.find("[web.balancer]\n")).expect("a balancer");
+        let (_, after) = text.split_once("[lb.hosts]\n").expect("its host");
+        write(&path, &format!("{}{tables}[lb.hosts]\n{after}", &text[..at]));
         if self.daemon.is_some() {
             self.ask("reload").await.expect(0);
         }
