@@ -174,6 +174,13 @@ impl OnHaproxy<'_> {
         let servers = self.servers(host).await?;
         match names.iter().find(|name| !servers.get(*name).is_some_and(holds)) {
             None => Ok(()),
+            Some(name)
+                if matches!(verb, Verb::Drain)
+                    && told.is_ok()
+                    && servers.get(name).is_some_and(Server::has_agent) =>
+            {
+                Err(self.ended_by_agent(host, name))
+            }
             Some(name) => {
                 let state = servers.get(name).map_or_else(|| "gone".to_string(), Server::words);
                 let unmoved = format!("{}: `{name}` was told to and is {state}", host.name);

@@ -13,7 +13,7 @@ sum() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; 
 # The names around the file $1.
 at() {
   config=$(readlink -f -- "$1")
-  dir=$(dirname -- "$config") name=$(basename -- "$config")
+  dir=${config%/*} name=${config##*/}
   tmp=$dir/.$name.rollcall-new.$$ bak=$dir/.$name.rollcall-bak
 }
 at "$1"; first=$config input=$dir/.$name.rollcall-in.$$ lock=$dir/.$name.rollcall-lock
@@ -112,8 +112,8 @@ masters() { printf '%s\n' "$now" | sed -n 's/ .* master$//p'; }
 # The master, now: a reload that is a restart changes it. Empty while there is none.
 master_now() {
   if [ -n "$pidfile" ]; then
-    pid=$(head -n 1 "$pidfile" 2>/dev/null | tr -cd 0-9)
-    masters | grep -x "${pid:-none}"
+    pid=; { read -r pid <"$pidfile"; } 2>/dev/null
+    masters | grep -x "${pid%%[!0-9]*}"
   elif masters | grep -qx "${master:-none}"; then echo "$master"
   elif [ "$(masters | wc -l)" -eq 1 ]; then masters
   fi
@@ -150,11 +150,14 @@ observe() {
     return
   fi
   now=$(processes)
-  known=" $(printf '%s' "$before" | tr '\n' ' ') "
-  pick() { printf '%s\n' "$now" | awk -v known="$known" -v master="$(master_now)" "$1"; }
-  fresh=$(pick 'index(known, " " $1 " ") == 0 && $2 == master && $3 == "worker"')
-  held=$(pick 'index(known, " " $1 " ") && $3 == "worker"')
-  left=$(pick 'index(known, " " $1 " ") && $3 != "master"')
+  seen=$(printf '%s\n' "$now" | awk -v known=" $(printf '%s' "$before" | tr '\n' ' ') " -v master="$(master_now)" '
+    $3 == "master" { next }
+    index(known, " " $1 " ") { print "left"; if ($3 == "worker") print "held"; next }
+    $2 == master && $3 == "worker" { print "fresh" }')
+  fresh= held= left=
+  case $seen in *fresh*) fresh=yes ;; esac
+  case $seen in *held*) held=yes ;; esac
+  case $seen in *left*) left=yes ;; esac
 }
 
 # Another edit of this file, by whomever, ends before this one begins; the system frees the lock.
