@@ -255,12 +255,12 @@ pub fn carry(plan: Plan, reports: Reports) -> (Vec<Event>, usize) {
     let (mut under_way, mut decided) = (std::collections::VecDeque::new(), 0);
     let mut write = |run: &mut Run, kind: EventKind| {
         let seq = journal.len() as u64 + 1;
-        let event = Event { seq, run: run.id, at: Timestamp::UNIX_EPOCH, kind };
+        let event = Event { seq, run: run.id(), at: Timestamp::UNIX_EPOCH, kind };
         run.apply(&event).expect("an event that fits");
         journal.push(event);
     };
     write(&mut run, started());
-    while run.outcome.is_none() {
+    while run.outcome().is_none() {
         decided += 1;
         let decisions = decide(&run, Timestamp::UNIX_EPOCH).decisions;
         for decision in &decisions {

@@ -84,7 +84,7 @@ impl Driver<'_> {
         begin.effects.into_iter().for_each(|(effect, age)| self.resume(effect, age));
         loop {
             let wake_at = if self.hurry.is_cancelled() { None } else { self.act().await? };
-            if self.run.outcome.is_some() {
+            if self.run.outcome().is_some() {
                 return Ok(Over::Ended);
             }
             if self.may_leave() {
@@ -179,13 +179,13 @@ impl Driver<'_> {
         }
         for attempt in 1.. {
             let now = self.ports.clock.now();
-            match self.ports.store.append(self.run.id, now, kinds.clone()).await {
+            match self.ports.store.append(self.run.id(), now, kinds.clone()).await {
                 Ok(events) => return self.take_in(events),
                 Err(error) if attempt >= APPEND_TRIES => {
                     return Err(format!("the journal cannot be written: {error}"));
                 }
                 Err(error) => {
-                    tracing::error!(run = %self.run.id, %error, "the journal cannot be written; trying again")
+                    tracing::error!(run = %self.run.id(), %error, "the journal cannot be written; trying again")
                 }
             }
             tokio::time::sleep(APPEND_PAUSE).await;
@@ -199,7 +199,7 @@ impl Driver<'_> {
         }
         self.live.publish(&events);
         // Running commands are ended only once the journal says who requested that.
-        if self.run.cancel.as_ref().is_some_and(|cancel| cancel.now) {
+        if self.run.cancel().is_some_and(|cancel| cancel.now) {
             self.kill.cancel();
         }
         Ok(())

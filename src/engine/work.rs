@@ -53,7 +53,7 @@ impl Work {
     ) -> Work {
         let host = match &effect {
             Effect::Observe { host } | Effect::Step { host, .. } | Effect::Checks { host, .. } => {
-                run.hosts.get(host)
+                run.host(host)
             }
             Effect::Drain { .. }
             | Effect::Enable { .. }
@@ -71,7 +71,7 @@ impl Work {
             effect,
             Effect::Checks { stage: Stage::Roll | Stage::Watch, .. } | Effect::Snapshot { .. }
         );
-        let roll = rolls && run.plan.has_bracket();
+        let roll = rolls && run.plan().has_bracket();
         // Hooks after the run are not cancelled either.
         let follows = matches!(&effect, Effect::Hook { hook, .. } if *hook != Hook::Before);
         let to_its_end = way != Way::Forward || roll || follows;
@@ -145,7 +145,7 @@ fn context_of(ports: &Ports, live: &Live, run: &Run, cancel: CancellationToken) 
         clock: ports.clock.clone(),
         places: ports.places.clone(),
         run: live.id,
-        mark: run.asked.mark.clone(),
+        mark: run.asked().mark.clone(),
         mode: mode_of(&live.plan.kind),
         files_root: live.plan.files_root.clone(),
         downloads: ports.downloads.clone(),

@@ -64,14 +64,14 @@ pub fn recap(run: &Run, events: &[Event]) -> String {
     for (why, hosts) in alike(missing(run).iter().map(|(host, why)| (*why, *host))) {
         _ = writeln!(text, "{}: not known: {why}", folded(hosts));
     }
-    let outcome = run.outcome.map_or("under way", |outcome| outcome.word());
-    _ = writeln!(text, "run {}: {outcome}", run.id);
+    let outcome = run.outcome().map_or("under way", |outcome| outcome.word());
+    _ = writeln!(text, "run {}: {outcome}", run.id());
     text
 }
 
 /// The hosts of a run that did not answer, and why.
 pub fn missing(run: &Run) -> Vec<(&HostName, &str)> {
-    let failed = run.hosts.iter().filter_map(|(name, host)| {
+    let failed = run.hosts().iter().filter_map(|(name, host)| {
         let why = host.failure.as_ref().map(|failure| failure.why.as_str());
         let unasked = host.end().filter(|end| *end == End::NotStarted);
         why.or(unasked.map(|_| "not asked")).map(|why| (name, why))

@@ -16,7 +16,6 @@ use crate::domain::check::check::CheckResult;
 use crate::domain::check::id::CheckId;
 use crate::domain::notify::notice::{About, Notice, NoticeKind, Seen, What};
 use crate::domain::plan::plan::{Kind, Plan};
-use crate::domain::run::bracket::Phase;
 use crate::domain::run::event::{Change, Event, EventKind, Progress, Stage, Way};
 use crate::domain::run::record::{Debt, RunSummary};
 use crate::domain::run::run::Run;
@@ -90,14 +89,19 @@ fn events(text: &str) -> Vec<Event> {
 }
 
 fn run(kind: Kind, text: &str) -> Run {
-    let mut run = Run::new(RunId(1), plan(kind));
-    let state = run.hosts.get_mut(&host()).unwrap();
-    state.phase = Phase::Settled { end: End::Held, why: text.into() };
-    state.checks = vec![CheckResult {
+    let result = CheckResult {
         detail: text.into(),
         ..CheckResult::new(CheckId::new("http", "http"), Verdict::Warning, text)
-    }];
-    run
+    };
+    let (by, key, plan_sha256) = (String::new(), String::new(), String::new());
+    let kinds = [
+        EventKind::RunStarted { title: String::new(), by, key, plan_sha256 },
+        EventKind::ChecksStarted { host: host(), stage: Stage::Roll },
+        EventKind::ChecksEnded { host: host(), stage: Stage::Roll, results: vec![result] },
+        EventKind::HostSettled { host: host(), end: End::Held, why: text.into() },
+    ];
+    let events = (1..).zip(kinds).map(|(seq, kind)| Event { seq, run: RunId(1), at: at(), kind });
+    Run::replay(RunId(1), plan(kind), &events.collect::<Vec<Event>>()).unwrap()
 }
 
 fn roll(text: &str) -> Roll {

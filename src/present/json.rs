@@ -79,7 +79,7 @@ pub fn release(host: &HostName, taken: &Taken) -> String {
 /// The recap: one line for the run, with every host in it.
 pub fn recap(run: &Run) -> String {
     let hosts: Vec<Value> = run
-        .hosts
+        .hosts()
         .iter()
         .map(|(name, host)| {
             let (end, why) = match &host.phase {
@@ -92,8 +92,8 @@ pub fn recap(run: &Run) -> String {
     line(
         "recap",
         json!({
-            "run": run.id, "title": run.plan.title, "outcome": run.outcome,
-            "exit_status": run.outcome.map(|outcome| outcome.exit_status()), "hosts": hosts,
+            "run": run.id(), "title": run.plan().title, "outcome": run.outcome(),
+            "exit_status": run.outcome().map(|outcome| outcome.exit_status()), "hosts": hosts,
         }),
     )
 }

@@ -18,7 +18,7 @@ const RULE: &str = "---------------";
 
 /// The end of a run, in the form of its kind.
 pub fn recap(run: &Run, events: &[Event]) -> String {
-    match run.plan.kind {
+    match run.plan().kind {
         Kind::Run => answers(run, events),
         Kind::Check => verdicts(run),
         Kind::Look { .. } => super::steps::looked(run, events) + &ends(run),
@@ -29,8 +29,8 @@ pub fn recap(run: &Run, events: &[Event]) -> String {
 
 /// Every host under its end state, hosts with the same end and reason folded.
 fn ends(run: &Run) -> String {
-    let outcome = run.outcome.map_or("under way", |outcome| outcome.word());
-    let settled = run.hosts.iter().filter_map(|(name, host)| match &host.phase {
+    let outcome = run.outcome().map_or("under way", |outcome| outcome.word());
+    let settled = run.hosts().iter().filter_map(|(name, host)| match &host.phase {
         Phase::Settled { end, why } => Some(((*end, why.as_str()), name)),
         _ => None,
     });
@@ -47,22 +47,22 @@ fn ends(run: &Run) -> String {
             ]
         })
         .collect();
-    let mut text = format!("run {}: {outcome}\n{}", run.id, columns(&rows));
-    if let Some(why) = &run.hooks.failed {
+    let mut text = format!("run {}: {outcome}\n{}", run.id(), columns(&rows));
+    if let Some(why) = &run.hooks().failed {
         _ = writeln!(text, "  {why}");
     }
-    let owed = run.hosts.iter().filter(|(_, host)| host.owed).map(|(name, _)| name);
+    let owed = run.hosts().iter().filter(|(_, host)| host.owed).map(|(name, _)| name);
     let owed: Vec<&HostName> = owed.collect();
     if !owed.is_empty() {
         let hosts = folded(owed.iter().copied());
-        _ = match run.plan.kind {
+        _ = match run.plan().kind {
             Kind::Drain => {
                 writeln!(text, "out of rotation: {hosts}; to put it back: balancer enable {hosts}")
             }
             _ => writeln!(
                 text,
                 "out of rotation: {hosts}; a person is needed: show {} --host H; a run that succeeds puts it back",
-                run.id
+                run.id()
             ),
         };
     }
@@ -71,12 +71,12 @@ fn ends(run: &Run) -> String {
 
 /// Equal verdicts folded, the worst first.
 fn verdicts(run: &Run) -> String {
-    let results = run.hosts.iter().flat_map(|(name, host)| {
+    let results = run.hosts().iter().flat_map(|(name, host)| {
         host.checks.iter().map(move |result| ((result.verdict, &result.check, result.text.as_str()), name))
     });
     let mut groups = alike(results);
     let silent: Vec<&HostName> =
-        run.hosts.iter().filter(|(_, host)| host.checks.is_empty()).map(|(name, _)| name).collect();
+        run.hosts().iter().filter(|(_, host)| host.checks.is_empty()).map(|(name, _)| name).collect();
     let weight = |verdict: Verdict| {
         [Verdict::Critical, Verdict::Unknown, Verdict::Warning, Verdict::Ok]
             .iter()
@@ -93,8 +93,8 @@ fn verdicts(run: &Run) -> String {
     if !silent.is_empty() {
         _ = writeln!(text, "not checked: {}", folded(silent));
     }
-    let outcome = run.outcome.map_or("under way", |outcome| outcome.word());
-    _ = writeln!(text, "run {}: {outcome} on {}", run.id, count(run.hosts.len(), "host"));
+    let outcome = run.outcome().map_or("under way", |outcome| outcome.word());
+    _ = writeln!(text, "run {}: {outcome} on {}", run.id(), count(run.hosts().len(), "host"));
     text
 }
 
@@ -105,7 +105,7 @@ fn answers(run: &Run, events: &[Event]) -> String {
         EventKind::StepEnded { host, outcome, stdout, stderr, .. } => Some(((outcome, stdout, stderr), host)),
         _ => None,
     });
-    let alone = run.hosts.len() == 1;
+    let alone = run.hosts().len() == 1;
     let mut groups = alike(ended);
     let answered = groups.iter().map(|(_, hosts)| hosts.len()).sum();
     groups.sort_by_key(|((outcome, ..), hosts)| (status(outcome), std::cmp::Reverse(hosts.len())));
@@ -149,12 +149,12 @@ fn status(outcome: &Outcome) -> u64 {
 }
 
 fn silent(run: &Run, answered: usize) -> String {
-    let missing = run.hosts.len().saturating_sub(answered);
+    let missing = run.hosts().len().saturating_sub(answered);
     if missing == 0 {
         return String::new();
     }
     let hosts =
-        run.hosts.iter().filter(|(_, host)| host.end() == Some(End::NotStarted)).map(|(name, _)| name);
+        run.hosts().iter().filter(|(_, host)| host.end() == Some(End::NotStarted)).map(|(name, _)| name);
     format!("not started: {}\n", folded(hosts))
 }
 

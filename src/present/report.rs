@@ -41,7 +41,7 @@ impl Report {
     /// The checks of a run, with their last results.
     pub fn of_run(run: &Run, events: &[Event], inventory: &Inventory) -> Report {
         let hosts: Vec<HostReport> = run
-            .hosts
+            .hosts()
             .iter()
             .map(|(name, state)| {
                 let looked_at = |check: &CheckId| state.checks.iter().any(|result| result.check == *check);
@@ -56,12 +56,12 @@ impl Report {
             .collect();
         let at = events.first().map_or(Timestamp::UNIX_EPOCH, |event| event.at);
         let end = events.last().map_or(at, |event| event.at);
-        let verdict = match run.outcome {
+        let verdict = match run.outcome() {
             Some(RunOutcome::Checked(verdict)) => verdict,
             _ => worst(&hosts),
         };
         let took = Duration::try_from(end.duration_since(at)).unwrap_or_default();
-        Report { title: run.plan.title.0.clone(), run: Some(run.id), at, took, verdict, hosts }
+        Report { title: run.plan().title.0.clone(), run: Some(run.id()), at, took, verdict, hosts }
     }
 
     /// Every result with its host.
@@ -94,8 +94,8 @@ fn group_of(host: &Host) -> String {
 
 /// The planned checks of a host, single ones and comparisons.
 fn planned<'r>(run: &'r Run, host: &'r HostName) -> impl Iterator<Item = CheckId> {
-    let alone = run.plan.hosts.get(host).map_or(&[][..], |plan| &plan.checks);
-    let compared = run.plan.snapshots.iter().filter(|snapshot| snapshot.told.contains(host));
+    let alone = run.plan().hosts.get(host).map_or(&[][..], |plan| &plan.checks);
+    let compared = run.plan().snapshots.iter().filter(|snapshot| snapshot.told.contains(host));
     alone.iter().map(Check::id).chain(compared.map(|snapshot| snapshot.check.clone()))
 }
 

@@ -115,7 +115,7 @@ fn first_line(text: &str) -> String {
 /// The changes of each step, step by step, with equal ones folded over their hosts.
 pub(super) fn looked(run: &Run, events: &[Event]) -> String {
     let looks = |host: &HostName, at: usize| {
-        let step = run.plan.hosts.get(host).and_then(|plan| plan.steps.get(at));
+        let step = run.plan().hosts.get(host).and_then(|plan| plan.steps.get(at));
         step.is_some_and(|step| matches!(step.body, StepBody::Facts { .. }))
     };
     let found = events.iter().filter_map(|event| match &event.kind {
@@ -144,7 +144,7 @@ pub(super) fn looked(run: &Run, events: &[Event]) -> String {
             of == *host
         })
     };
-    let (changed, same): (Vec<&HostName>, Vec<&HostName>) = run.hosts.keys().partition(would);
+    let (changed, same): (Vec<&HostName>, Vec<&HostName>) = run.hosts().keys().partition(would);
     if !changed.is_empty() {
         _ = writeln!(text, "would change: {}", folded(changed));
     }

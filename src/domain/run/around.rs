@@ -16,22 +16,22 @@ pub(super) enum Around {
 
 /// Before the first batch.
 pub(super) fn before(run: &Run) -> Around {
-    if run.batch.is_some() { Around::Nothing } else { next(run, &[Hook::Before]) }
+    if run.batch().is_some() { Around::Nothing } else { next(run, &[Hook::Before]) }
 }
 
 /// After every host has ended.
 pub(super) fn after(run: &Run) -> Around {
     // A hook that has started is finished, even if a step of it changes the outcome of the run.
-    let went_well = run.hooks.has_begun(Hook::After)
-        || (!run.hooks.has_begun(Hook::OnFailure) && run.fold_outcome() == RunOutcome::Done);
+    let went_well = run.hooks().has_begun(Hook::After)
+        || (!run.hooks().has_begun(Hook::OnFailure) && run.fold_outcome() == RunOutcome::Done);
     next(run, &[if went_well { Hook::After } else { Hook::OnFailure }, Hook::Finally])
 }
 
 fn next(run: &Run, hooks: &[Hook]) -> Around {
-    if run.hooks.running.is_some() {
+    if run.hooks().running.is_some() {
         return Around::Wait;
     }
-    let found = hooks.iter().find_map(|hook| Some((*hook, run.hooks.next(&run.plan.hooks, *hook)?)));
+    let found = hooks.iter().find_map(|hook| Some((*hook, run.hooks().next(&run.plan().hooks, *hook)?)));
     let Some((hook, (step, body))) = found else { return Around::Nothing };
     Around::Begin(Box::new(Decision {
         event: EventKind::HookStarted { hook, step, name: body.name.clone() },

@@ -27,7 +27,7 @@ pub(super) enum Leave {
 /// The variables of a host's templates during a run: those of the plan, what the host's steps have
 /// registered, and the previous release.
 pub fn known(run: &Run, name: &HostName, way: Way) -> Vars {
-    let (Some(host), Some(plan)) = (run.hosts.get(name), run.plan.hosts.get(name)) else {
+    let (Some(host), Some(plan)) = (run.host(name), run.plan().hosts.get(name)) else {
         return Vars::new();
     };
     let mut vars = match way {
@@ -44,8 +44,8 @@ fn shared(run: &Run, plan: &HostPlan) -> Vars {
     let steps = plan.steps.iter().filter(|step| step.run_once);
     let results = steps.filter_map(|step| {
         let register = step.register.as_ref()?;
-        let (owner, at) = run.once.get(step.identity())?;
-        let owner = run.hosts.get(owner).filter(|owner| owner.did.get(at).is_some_and(|did| did.good))?;
+        let (owner, at) = run.once(step.identity())?;
+        let owner = run.host(owner).filter(|owner| owner.did.get(at).is_some_and(|did| did.good))?;
         Some((register.clone(), owner.results.get(register)?.clone()))
     });
     results.collect()
@@ -53,7 +53,7 @@ fn shared(run: &Run, plan: &HostPlan) -> Vars {
 
 /// Whether the host may start this attempt of the step.
 pub(super) fn leave(run: &Run, name: &HostName, way: Way, at: usize, attempt: u32) -> Leave {
-    let (Some(host), Some(plan)) = (run.hosts.get(name), run.plan.hosts.get(name)) else { return Leave::Go };
+    let (Some(host), Some(plan)) = (run.host(name), run.plan().hosts.get(name)) else { return Leave::Go };
     let steps = if way == Way::Back { &plan.rollback } else { &plan.steps };
     let Some(step) = steps.get(at) else { return Leave::Go };
     if attempt > 1 {
@@ -70,7 +70,7 @@ pub(super) fn leave(run: &Run, name: &HostName, way: Way, at: usize, attempt: u3
             return Leave::Skip(format!("when {when}"));
         }
     }
-    let looks = matches!(run.plan.kind, Kind::Look { .. });
+    let looks = matches!(run.plan().kind, Kind::Look { .. });
     match &step.body {
         StepBody::Confirm { text } if !looks => {
             let asked =
@@ -99,13 +99,13 @@ fn nothing_to_do(host: &HostState, step: &Step) -> Option<String> {
 }
 
 fn confirmed(run: &Run, step: &Step, text: &str) -> Leave {
-    if run.confirmed.contains(step.identity()) {
+    if run.is_confirmed(step.identity()) {
         return Leave::Skip("confirmed".into());
     }
-    match (&run.cancel, &run.stopped) {
+    match (run.cancel(), run.stopped()) {
         (Some(cancel), _) => Leave::Fail(format!("not confirmed: cancelled by {}", cancel.by)),
         (None, Some(why)) => Leave::Fail(format!("not confirmed: the run was stopped: {why}")),
-        (None, None) if run.pause.is_some() => Leave::Wait,
+        (None, None) if run.pause().is_some() => Leave::Wait,
         (None, None) => Leave::Ask(text.into()),
     }
 }
@@ -113,11 +113,11 @@ fn confirmed(run: &Run, step: &Step, text: &str) -> Leave {
 /// The first host to reach the step runs it; the others wait for its result. If the step certainly never
 /// started, the next host runs it.
 fn once(run: &Run, name: &HostName, step: &Step) -> Leave {
-    let Some((owner, at)) = run.once.get(step.identity()) else { return Leave::Go };
+    let Some((owner, at)) = run.once(step.identity()) else { return Leave::Go };
     if owner == name {
         return Leave::Go;
     }
-    let host = run.hosts.get(owner);
+    let host = run.host(owner);
     let did = host.and_then(|host| host.did.get(at)).copied().unwrap_or_default();
     let is_at_it = host.is_some_and(
         |host| matches!(host.phase, Phase::Working { way: Way::Forward, step, .. } if step == *at),
@@ -148,5 +148,5 @@ fn at_it(run: &Run, wanted: &str) -> usize {
         _ => false,
     };
     // Both maps have the same keys in the same order.
-    run.hosts.values().zip(run.plan.hosts.values()).filter(is_at_it).count()
+    run.hosts().values().zip(run.plan().hosts.values()).filter(is_at_it).count()
 }

@@ -17,34 +17,34 @@ pub const SHORT_ABSENCE: Duration = Duration::from_secs(15 * 60);
 /// or in part: probes are repeated, changes of a balancer are absolute and made again, and the host is asked
 /// for the result of a step, which never starts again.
 pub fn under_way(run: &Run) -> Vec<Effect> {
-    let mut effects: Vec<Effect> = run.hosts.iter().filter_map(|(name, host)| of_host(name, host)).collect();
-    for balancer in run.plan.balancers.keys() {
+    let mut effects: Vec<Effect> =
+        run.hosts().iter().filter_map(|(name, host)| of_host(name, host)).collect();
+    for balancer in run.plan().balancers.keys() {
         let hosts = |wanted: fn(&HostState) -> bool| -> Vec<HostName> {
             let of_it =
-                run.hosts.iter().filter(|(name, host)| wanted(host) && stands_behind(run, name, balancer));
+                run.hosts().iter().filter(|(name, host)| wanted(host) && stands_behind(run, name, balancer));
             of_it.map(|(name, _)| name.clone()).collect()
         };
-        let balancer = || balancer.clone();
         let drain = hosts(|host| matches!(host.phase, Phase::Draining { .. }));
         let redrain = hosts(|host| host.forgotten == Forgotten::Redraining);
         let enable = hosts(|host| matches!(host.phase, Phase::Enabling { .. }));
         let changes = [
-            (!drain.is_empty()).then(|| Effect::Drain { balancer: balancer(), hosts: drain }),
-            (!redrain.is_empty()).then(|| Effect::Redrain { balancer: balancer(), hosts: redrain }),
-            (!enable.is_empty()).then(|| Effect::Enable { balancer: balancer(), hosts: enable }),
+            (!drain.is_empty()).then(|| Effect::Drain { balancer: balancer.clone(), hosts: drain }),
+            (!redrain.is_empty()).then(|| Effect::Redrain { balancer: balancer.clone(), hosts: redrain }),
+            (!enable.is_empty()).then(|| Effect::Enable { balancer: balancer.clone(), hosts: enable }),
         ];
         effects.extend(changes.into_iter().flatten());
     }
-    effects.extend(run.snapshots.iter().filter_map(|(at, taking)| match taking {
+    effects.extend(run.snapshots().iter().filter_map(|(at, taking)| match taking {
         Taking::Running(hosts) => Some(Effect::Snapshot { snapshot: *at, hosts: hosts.clone() }),
         Taking::Done => None,
     }));
-    effects.extend(run.hooks.running.map(|(hook, step)| Effect::Hook { hook, step }));
+    effects.extend(run.hooks().running.map(|(hook, step)| Effect::Hook { hook, step }));
     effects
 }
 
 fn stands_behind(run: &Run, name: &HostName, balancer: &str) -> bool {
-    let seat = run.plan.hosts.get(name).and_then(|plan| plan.balancer.as_ref());
+    let seat = run.plan().hosts.get(name).and_then(|plan| plan.balancer.as_ref());
     seat.is_some_and(|seat| seat.balancer == balancer)
 }
 
@@ -69,7 +69,7 @@ fn of_host(name: &HostName, host: &HostState) -> Option<Effect> {
 /// How the run continues, and why, in words for its journal.
 pub fn go_on(run: &Run, away: Duration) -> (Then, String) {
     let told = format!("rollcall was away for {}s", away.as_secs());
-    let then = match (&run.plan.kind, run.plan.rollout.on_restart) {
+    let then = match (&run.plan().kind, run.plan().rollout.on_restart) {
         // A typed command does not start on further hosts: its operator may have left.
         (Kind::Run, _) => Then::Stops,
         (

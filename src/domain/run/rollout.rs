@@ -32,7 +32,7 @@ pub struct Decided {
 /// The next decisions. They are made in rounds: apply them and call again until there are
 /// none. Effects under way are part of the run's state, so nothing is decided twice.
 pub fn decide(run: &Run, now: Timestamp) -> Decided {
-    if !run.started || run.outcome.is_some() {
+    if !run.is_started() || run.outcome().is_some() {
         return Decided::default();
     }
     if let Some(stop) = spend_budget(run).or_else(|| stand_still(run, now)) {
@@ -65,7 +65,7 @@ fn one_at_a_time(run: &Run, moves: Vec<Decision>) -> Vec<Decision> {
     let mut asked = false;
     let mut begun: BTreeSet<String> = BTreeSet::new();
     let is_shared = |host: &HostName, way: Way, at: usize| {
-        let plan = run.plan.hosts.get(host)?;
+        let plan = run.plan().hosts.get(host)?;
         let step = if way == Way::Back { plan.rollback.get(at)? } else { plan.steps.get(at)? };
         (step.run_once || step.throttle.is_some()).then(|| step.identity().to_string())
     };
@@ -86,9 +86,9 @@ fn round(decisions: Vec<Decision>) -> Decided {
 
 /// The budget is checked first, so that no host starts once it is spent.
 fn spend_budget(run: &Run) -> Option<Decision> {
-    let allowed = run.plan.rollout.max_failures.allowed(run.hosts.len());
+    let allowed = run.plan().rollout.max_failures.allowed(run.hosts().len());
     let failed = run.failures();
-    if run.stopped.is_some() || failed <= allowed {
+    if run.stopped().is_some() || failed <= allowed {
         return None;
     }
     Decision::only(EventKind::Stopped {
@@ -102,11 +102,12 @@ fn stand_still(run: &Run, now: Timestamp) -> Option<Decision> {
         return None;
     }
     if progress_ends_at(run).is_some_and(|time| time <= now) {
-        let deadline = run.plan.rollout.progress_deadline.unwrap_or_default();
+        let deadline = run.plan().rollout.progress_deadline.unwrap_or_default();
         let why = format!("no host became healthy within {deadline:?} (progress_deadline)");
         return Decision::only(EventKind::Stopped { why });
     }
-    let (name, _) = run.hosts.iter().find(|(_, host)| crowded_until(host).is_some_and(|time| time <= now))?;
+    let (name, _) =
+        run.hosts().iter().find(|(_, host)| crowded_until(host).is_some_and(|time| time <= now))?;
     let why = format!(
         "{name} could not be taken out for {CROWDED_LIMIT:?}: too few would be left in service (min_in_service)"
     );
@@ -114,8 +115,8 @@ fn stand_still(run: &Run, now: Timestamp) -> Option<Decision> {
 }
 
 fn progress_ends_at(run: &Run) -> Option<Timestamp> {
-    run.batch?;
-    run.progress_at?.checked_add(run.plan.rollout.progress_deadline?).ok()
+    run.batch()?;
+    run.progress_at()?.checked_add(run.plan().rollout.progress_deadline?).ok()
 }
 
 fn crowded_until(host: &HostState) -> Option<Timestamp> {
@@ -127,7 +128,7 @@ fn turns(run: &Run, now: Timestamp) -> Vec<Turn<'_>> {
     let batch: BTreeSet<&HostName> = run.batch_hosts().iter().collect();
     let over = is_over(run);
     // Both maps have the same keys in the same order.
-    let hosts = run.hosts.iter().zip(run.plan.hosts.values());
+    let hosts = run.hosts().iter().zip(run.plan().hosts.values());
     hosts
         .map(|((name, host), plan)| {
             let in_batch = batch.contains(name);
@@ -138,9 +139,9 @@ fn turns(run: &Run, now: Timestamp) -> Vec<Turn<'_>> {
 
 /// True once no further host will start and none is in its bracket.
 fn is_over(run: &Run) -> bool {
-    let last = run.batches_begun() == run.plan.batches.len();
+    let last = run.batches_begun() == run.plan().batches.len();
     (last || run.is_halted())
-        && run.hosts.values().all(|host| run.is_through(host))
+        && run.hosts().values().all(|host| run.is_through(host))
         && to_withdraw(run).next().is_none()
 }
 
@@ -148,7 +149,7 @@ fn is_over(run: &Run) -> bool {
 /// was reached or abandoned. Hosts that wait for room are retried separately.
 fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
     let undecided = |name: &&HostName| {
-        run.hosts.get(*name).is_some_and(|host| matches!(host.phase, Phase::Waiting | Phase::Observing))
+        run.host(name).is_some_and(|host| matches!(host.phase, Phase::Waiting | Phase::Observing))
     };
     let forward = !run.holds_back() && !run.batch_hosts().iter().any(|name| undecided(&name));
     let wanted = |host: &HostState| match host.phase {
@@ -180,7 +181,7 @@ fn redrains(run: &Run) -> Vec<Decision> {
 /// Verified hosts are enabled together; those that are verified during a change wait for
 /// the next one.
 fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
-    if run.plan.kind == Kind::Drain {
+    if run.plan().kind == Kind::Drain {
         return Vec::new();
     }
     let busy = by_balancer(run, |host| {
@@ -201,7 +202,7 @@ fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
 /// A change of many hosts is all or nothing. Hosts that were refused together are retried one by one, so that
 /// the host that causes the refusal delays no other.
 fn not_with_others_again(run: &Run, hosts: Vec<HostName>) -> Vec<HostName> {
-    let refused = |name: &HostName| run.hosts.get(name).is_some_and(|host| host.enable_tries > 0);
+    let refused = |name: &HostName| run.host(name).is_some_and(|host| host.enable_tries > 0);
     let (again, first): (Vec<HostName>, Vec<HostName>) = hosts.into_iter().partition(refused);
     if first.is_empty() { again.into_iter().take(1).collect() } else { first }
 }
@@ -213,14 +214,14 @@ fn snapshots(run: &Run) -> Vec<Decision> {
         Phase::Serving { roll: None, .. } => plan.checks.is_empty(),
         _ => false,
     };
-    if run.plan.snapshots.is_empty()
+    if run.plan().snapshots.is_empty()
         || !is_over(run)
-        || !run.hosts.values().zip(run.plan.hosts.values()).all(is_quiet)
+        || !run.hosts().values().zip(run.plan().hosts.values()).all(is_quiet)
     {
         return Vec::new();
     }
-    let waits = |name: &&HostName| run.hosts.get(*name).is_some_and(|host| host.end().is_none());
-    let due = run.plan.snapshots.iter().enumerate().filter(|(at, _)| !run.snapshots.contains_key(at));
+    let waits = |name: &&HostName| run.host(name).is_some_and(|host| host.end().is_none());
+    let due = run.plan().snapshots.iter().enumerate().filter(|(at, _)| !run.snapshots().contains_key(at));
     due.map(|(at, snapshot)| {
         let hosts: Vec<HostName> = snapshot.told.iter().filter(waits).cloned().collect();
         let event =
@@ -232,8 +233,8 @@ fn snapshots(run: &Run) -> Vec<Decision> {
 
 /// Hosts on the new release that a run with `rolls_back` still has to roll back.
 fn to_withdraw(run: &Run) -> impl Iterator<Item = &HostName> {
-    let wanted = run.rolls_back && run.cancel.is_none();
-    let hosts = run.hosts.iter().zip(run.plan.hosts.values()).filter(move |_| wanted);
+    let wanted = run.rolls_back() && run.cancel().is_none();
+    let hosts = run.hosts().iter().zip(run.plan().hosts.values()).filter(move |_| wanted);
     hosts.filter_map(|((name, host), plan)| {
         let serves =
             matches!(host.phase, Phase::Serving { way: Way::Forward, roll: None | Some(Roll::Watching) });
@@ -244,14 +245,14 @@ fn to_withdraw(run: &Run) -> impl Iterator<Item = &HostName> {
 /// Batch by batch, the last one first, once no host is in its bracket.
 fn withdrawals(run: &Run) -> Vec<Decision> {
     let candidates: BTreeSet<&HostName> = to_withdraw(run).collect();
-    if candidates.is_empty() || !run.hosts.values().all(|host| run.is_through(host)) {
+    if candidates.is_empty() || !run.hosts().values().all(|host| run.is_through(host)) {
         return Vec::new();
     }
-    let begun = run.plan.batches.iter().take(run.batches_begun()).rev();
+    let begun = run.plan().batches.iter().take(run.batches_begun()).rev();
     let mut batches = begun.map(|batch| batch.iter().filter(|name| candidates.contains(name)));
     let hosts = batches
         .find_map(|batch| Some(batch.cloned().collect()).filter(|hosts: &Vec<HostName>| !hosts.is_empty()));
-    let why = run.stopped.clone().unwrap_or_default();
+    let why = run.stopped().unwrap_or_default();
     let back =
         |host| EventKind::RollbackStarted { host, why: format!("the run takes everything back: {why}") };
     hosts.unwrap_or_default().into_iter().filter_map(|host| Decision::only(back(host))).collect()
@@ -259,8 +260,8 @@ fn withdrawals(run: &Run) -> Vec<Decision> {
 
 fn by_balancer(run: &Run, wanted: impl Fn(&HostState) -> bool) -> BTreeMap<String, Vec<HostName>> {
     let mut found: BTreeMap<String, Vec<HostName>> = BTreeMap::new();
-    for (name, _) in run.hosts.iter().filter(|(_, host)| wanted(host)) {
-        if let Some(seat) = run.plan.hosts.get(name).and_then(|plan| plan.balancer.as_ref()) {
+    for (name, _) in run.hosts().iter().filter(|(_, host)| wanted(host)) {
+        if let Some(seat) = run.plan().hosts.get(name).and_then(|plan| plan.balancer.as_ref()) {
             found.entry(seat.balancer.clone()).or_default().push(name.clone());
         }
     }
@@ -269,13 +270,13 @@ fn by_balancer(run: &Run, wanted: impl Fn(&HostState) -> bool) -> BTreeMap<Strin
 
 /// The end of a timed pause, a pause that the plan asks for, or the next batch.
 fn next_batch(run: &Run, now: Timestamp) -> Option<Decision> {
-    if let Some(pause) = &run.pause {
+    if let Some(pause) = run.pause() {
         return match pause.until {
             PausedUntil::Time(time) if time <= now && !run.is_halted() => resume(),
             _ => None,
         };
     }
-    let through = |name: &HostName| run.hosts.get(name).is_some_and(|host| run.is_through(host));
+    let through = |name: &HostName| run.host(name).is_some_and(|host| run.is_through(host));
     if run.is_halted() || !run.batch_hosts().iter().all(through) {
         return None;
     }
@@ -285,9 +286,9 @@ fn next_batch(run: &Run, now: Timestamp) -> Option<Decision> {
         Around::Nothing => {}
     }
     let batch = run.batches_begun();
-    let hosts = run.plan.batches.get(batch)?.clone();
-    match run.plan.rollout.pause_after {
-        Some(planned) if planned.batch == batch && !run.has_paused => pause(planned, now),
+    let hosts = run.plan().batches.get(batch)?.clone();
+    match run.plan().rollout.pause_after {
+        Some(planned) if planned.batch == batch && !run.has_paused() => pause(planned, now),
         _ => Decision::only(EventKind::BatchStarted { batch, hosts }),
     }
 }
@@ -325,7 +326,7 @@ fn pause(planned: PauseAfter, now: Timestamp) -> Option<Decision> {
 fn end(run: &Run) -> Option<Decision> {
     let is_done =
         |host: &HostState| matches!(host.phase, Phase::Settled { .. }) && host.forgotten == Forgotten::No;
-    if !run.hosts.values().all(is_done) {
+    if !run.hosts().values().all(is_done) {
         return None;
     }
     match around::after(run) {
@@ -337,11 +338,11 @@ fn end(run: &Run) -> Option<Decision> {
 
 /// Times at which the run as a whole has a decision to make.
 fn wakes(run: &Run) -> impl Iterator<Item = Timestamp> {
-    let pause = run.pause.as_ref().and_then(|pause| match pause.until {
+    let pause = run.pause().and_then(|pause| match pause.until {
         PausedUntil::Time(time) => Some(time),
         _ => None,
     });
-    let crowded = run.hosts.values().filter_map(crowded_until).min();
+    let crowded = run.hosts().values().filter_map(crowded_until).min();
     [pause, crowded, progress_ends_at(run)].into_iter().flatten()
 }
 

@@ -46,18 +46,18 @@ impl Flaw {
             }),
             Flaw::BeginsBatchesEarly if decisions.is_empty() => {
                 let batch = run.batches_begun();
-                let next = run.plan.batches.get(batch).cloned();
+                let next = run.plan().batches.get(batch).cloned();
                 decisions
                     .extend(next.and_then(|hosts| Decision::only(EventKind::BatchStarted { batch, hosts })));
             }
             Flaw::IgnoresTheBudget
-                if run.stopped.is_none()
+                if run.stopped().is_none()
                     && decisions
                         .iter()
                         .any(|decision| matches!(decision.event, EventKind::Stopped { .. })) =>
             {
                 let batch = run.batches_begun();
-                let hosts = run.plan.batches[batch].clone();
+                let hosts = run.plan().batches[batch].clone();
                 let balancer = "web".to_string();
                 return Decision::only(EventKind::DrainStarted { balancer, hosts }).into_iter().collect();
             }
@@ -65,7 +65,7 @@ impl Flaw {
                 if matches!(decision.event, EventKind::Paused(_)) {
                     let batch = run.batches_begun();
                     decision.event =
-                        EventKind::BatchStarted { batch, hosts: run.plan.batches[batch].clone() };
+                        EventKind::BatchStarted { batch, hosts: run.plan().batches[batch].clone() };
                 }
             }),
             Flaw::EnablesBeforeTheGate => {
@@ -264,7 +264,7 @@ fn restart_with(flaw: Flaw, events: &[Event]) {
             }
             player.under_way = restart::under_way(&player.run);
         }
-        _ => player.run.hosts.values_mut().for_each(|host| host.owed = false),
+        _ => player.run.forget_debts(),
     }
     let (then, why) = restart::go_on(&player.run, Duration::ZERO);
     player.write(EventKind::Recovered { away_ms: 0, then, why });

@@ -40,7 +40,7 @@ fn a_run_that_continues_goes_on_whatever_fails() {
         with(ones(3, OnFailure::Continue), |rollout| rollout.max_failures = MaxFailures::Percent(100.0));
     let story = play(plan, &world(&[("h1", Trouble::Gate(Verdict::Critical))]));
     assert_eq!(ends(&story), "held released released");
-    assert_eq!(story.run.outcome, Some(RunOutcome::NeedsPerson));
+    assert_eq!(story.run.outcome(), Some(RunOutcome::NeedsPerson));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_run_that_takes_everything_back_does_so_batch_by_batch_the_last_one_first() 
     );
     assert_eq!(ends(&story), "rolled-back rolled-back rolled-back rolled-back not-started");
     assert_eq!(drains(&story), "h1 h2+h3 h4 h2+h3 h1");
-    assert_eq!(story.run.outcome, Some(RunOutcome::Failed));
+    assert_eq!(story.run.outcome(), Some(RunOutcome::Failed));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_host_that_does_not_stay_well_fails() {
     assert_eq!(drains(&story), "h1 h1", "out again for its way back");
     let story = play(with(ones(2, OnFailure::Stop), gates), &ill());
     assert_eq!(
-        (ends(&story).as_str(), story.run.outcome),
+        (ends(&story).as_str(), story.run.outcome()),
         ("released not-started", Some(RunOutcome::Failed))
     );
     let blind = world(&[("h1", Trouble::Watch(0, Verdict::Unknown))]);
@@ -104,7 +104,7 @@ fn a_run_that_gets_nowhere_stops() {
     plan.hosts.get_mut(&HostName::from("h1")).unwrap().steps[0].retries = 20;
     let story = play(plan, &world(&[("h1", Trouble::Step(Way::Forward, 0, failed()))]));
     assert_eq!(ends(&story), "held not-started");
-    let why = story.run.stopped.unwrap();
+    let why = story.run.stopped().unwrap();
     assert_eq!(why, "no host became healthy within 60s (progress_deadline)");
 }
 
@@ -141,15 +141,15 @@ fn a_planned_pause_ends_by_itself_or_by_a_second_person() {
 #[test]
 fn wishes_that_make_no_sense_are_refused_by_name() {
     let who = Operator { name: "bob".into(), key: "b".into(), role: Role::Operator, groups: None };
-    let mut run = Run::new(RunId(1), ones(1, OnFailure::Stop));
-    run.started = true;
+    let mut run = run_after(ones(1, OnFailure::Stop), vec![]);
     let refused = |run: &Run, wish| grant(run, wish, &who).unwrap_err();
     assert_eq!(refused(&run, Wish::Resume), "run 1 is not paused; see: show 1");
     assert_eq!(refused(&run, Wish::Approve), "run 1 does not wait for an approval; see: show 1");
     let paused = grant(&run, Wish::Pause, &who).unwrap().unwrap();
     run.apply(&Event { seq: 1, run: RunId(1), at: NOW, kind: paused }).unwrap();
     assert_eq!(refused(&run, Wish::Pause), "run 1 is paused already; see: show 1");
-    run.stopped = Some("x".into());
+    let stopped = EventKind::Stopped { why: "x".into() };
+    run.apply(&Event { seq: 2, run: RunId(1), at: NOW, kind: stopped }).unwrap();
     assert_eq!(refused(&run, Wish::Resume), "run 1 is being stopped: no further host begins; see: watch 1");
 }
 
@@ -165,7 +165,7 @@ fn no_more_hosts_are_out_than_there_is_room_for() {
     let story = play(ones(2, OnFailure::Stop), &World { room: Some(0), ..World::default() });
     assert_eq!(ends(&story), "not-started not-started");
     assert_eq!(story.run.fold_outcome(), RunOutcome::Failed, "nothing of what was asked for was done");
-    assert!(story.run.stopped.unwrap().contains("h1 could not be taken out for 600s"));
+    assert!(story.run.stopped().unwrap().contains("h1 could not be taken out for 600s"));
 }
 
 /// `balancer drain web1 && ssh web1 reboot` must not take the last server.
@@ -246,17 +246,15 @@ fn a_host_that_is_held_stays_out_for_as_long_as_the_run_lasts() {
 
 #[test]
 fn a_host_that_others_have_taken_out_is_not_called_unchanged() {
-    let mut run = Run::new(RunId(1), ones(1, OnFailure::Stop));
-    let host = run.plan.hosts.get_mut(&HostName::from("h1")).unwrap();
+    let mut plan = ones(1, OnFailure::Stop);
+    let host = plan.hosts.get_mut(&HostName::from("h1")).unwrap();
     host.current = true;
     host.steps[0].body = StepBody::Link { from: "old".into(), at: "current".into() };
-    run.started = true;
     for (in_rotation, wanted) in [(Some(true), Way::Stay), (None, Way::Stay), (Some(false), Way::Forward)] {
-        let mut run = run.clone();
-        run.hosts.get_mut(&HostName::from("h1")).unwrap().phase = Phase::Observing;
-        let kind = EventKind::Observed { host: "h1".into(), previous: Some("old".into()), in_rotation };
-        run.apply(&Event { seq: 1, run: RunId(1), at: NOW, kind }).unwrap();
-        assert_eq!(run.hosts[&HostName::from("h1")].way(), wanted, "{in_rotation:?}");
+        let begun = EventKind::ObserveStarted { host: "h1".into() };
+        let seen = EventKind::Observed { host: "h1".into(), previous: Some("old".into()), in_rotation };
+        let run = run_after(plan.clone(), vec![begun, seen]);
+        assert_eq!(run.hosts()[&HostName::from("h1")].way(), wanted, "{in_rotation:?}");
     }
 }
 
@@ -273,7 +271,7 @@ fn time_in_which_nothing_could_happen_is_not_held_against_a_run() {
     player.live_through(&whole.events[..=paused]);
     player.now = Timestamp::from_second(5 * 3600).unwrap();
     player.write(EventKind::Recovered { away_ms: 1, then: Then::Pauses, why: "away".into() });
-    let until = player.run.pause.as_ref().map(|pause| pause.until.clone());
+    let until = player.run.pause().map(|pause| pause.until.clone());
     assert_eq!(until, Some(PausedUntil::Resumed), "the bake time went by while nobody looked");
     assert_eq!(ends(&player.play()), "released released");
 }
@@ -299,14 +297,14 @@ fn operators_take_hosts_out_and_put_them_back() {
         plan
     };
     let story = play(rotation(Kind::Drain), &World::default());
-    assert_eq!((ends(&story).as_str(), story.run.outcome), ("held held", Some(RunOutcome::Done)));
+    assert_eq!((ends(&story).as_str(), story.run.outcome()), ("held held", Some(RunOutcome::Done)));
     let story = play(rotation(Kind::Drain), &World { room: Some(1), ..World::default() });
     assert_eq!(ends(&story), "held not-started");
     let story = play(rotation(Kind::Enable), &World::default());
-    assert_eq!((ends(&story).as_str(), story.run.outcome), ("done done", Some(RunOutcome::Done)));
+    assert_eq!((ends(&story).as_str(), story.run.outcome()), ("done done", Some(RunOutcome::Done)));
     let enable = Some(Change::Refused { why: "down".into() });
     let story = play(rotation(Kind::Enable), &World { enable, ..World::default() });
-    assert_eq!((ends(&story).as_str(), story.run.outcome), ("held held", Some(RunOutcome::NeedsPerson)));
+    assert_eq!((ends(&story).as_str(), story.run.outcome()), ("held held", Some(RunOutcome::NeedsPerson)));
 }
 
 /// Restarts after every event of a run: the results of running steps are asked for, and the end is the same.
@@ -412,7 +410,7 @@ pub(super) fn compared(mut plan: Plan) -> Plan {
 fn hosts_are_compared_once_all_of_them_are_through() {
     let story = play(compared(ones(3, OnFailure::Stop)), &world(&[("h2", Trouble::OutOfLine)]));
     assert_eq!(ends(&story), "released failing released");
-    assert_eq!(story.run.outcome, Some(RunOutcome::NeedsPerson));
+    assert_eq!(story.run.outcome(), Some(RunOutcome::NeedsPerson));
     let at =
         |wanted: fn(&EventKind) -> bool| story.events.iter().position(|event| wanted(&event.kind)).unwrap();
     let snapshot = at(|kind| matches!(kind, EventKind::SnapshotStarted { .. }));

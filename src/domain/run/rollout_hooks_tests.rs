@@ -62,7 +62,7 @@ fn hooks_run_once_around_all_hosts_and_their_failures_count() {
         let world = World { hook_fails, ..world(&trouble) };
         let story = play(plan_with_hooks(), &world);
         assert_eq!(order(&story), wanted, "{hook_fails:?}");
-        assert_eq!(story.run.outcome, Some(outcome), "{hook_fails:?}");
+        assert_eq!(story.run.outcome(), Some(outcome), "{hook_fails:?}");
     }
     let stopped = play(plan_with_hooks(), &World { hook_fails: Some((Hook::Before, 0)), ..World::default() });
     assert_eq!(ends(&stopped), "not-started not-started");

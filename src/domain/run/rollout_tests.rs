@@ -165,7 +165,7 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
             _ => EventKind::Observed { host, previous: Some("old".into()), in_rotation: None },
         },
         Effect::Drain { balancer, hosts } => {
-            let out = run.hosts.values().filter(|host| host.owed).count() - hosts.len();
+            let out = run.hosts().values().filter(|host| host.owed).count() - hosts.len();
             let kept = match world.room {
                 Some(room) => hosts.iter().skip(room.saturating_sub(out)).cloned().collect(),
                 None => vec![],
@@ -215,7 +215,7 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
             EventKind::HookEnded { hook, step, name, outcome, stdout, stderr, took_ms: 1 }
         }
         Effect::Checks { host, stage } => {
-            let back = matches!(run.hosts[&host].phase, Phase::Gating { way: Way::Back, .. });
+            let back = matches!(run.hosts()[&host].phase, Phase::Gating { way: Way::Back, .. });
             let verdict = match (world.trouble.get(&host), stage) {
                 (Some(Trouble::Gate(verdict)), Stage::Gate) if !back => *verdict,
                 (Some(Trouble::GateBothWays(verdict)), Stage::Gate) => *verdict,
@@ -287,7 +287,7 @@ impl Truth {
     fn begin(&mut self, run: &Run, effect: &Effect) {
         let Effect::Step { host, way, step, attempt } = effect else { return };
         let drained =
-            self.out.contains(host) || run.hosts[host].foreign || run.plan.hosts[host].balancer.is_none();
+            self.out.contains(host) || run.hosts()[host].foreign || run.plan().hosts[host].balancer.is_none();
         assert!(drained, "I3: {host} is worked on while it serves");
         let times = self.executions.entry(format!("{host}/{way:?}/{step}/{attempt}")).or_default();
         *times += 1;
@@ -324,12 +324,12 @@ impl Truth {
     /// I3, at every instant.
     fn check(&self, run: &Run) {
         for host in &self.out {
-            assert!(run.hosts[host].owed, "I3: {host} is out of rotation, and nobody owes it");
+            assert!(run.hosts()[host].owed, "I3: {host} is out of rotation, and nobody owes it");
         }
     }
 
     fn check_end(&self, run: &Run, world: &World) {
-        for (name, host) in &run.hosts {
+        for (name, host) in run.hosts() {
             let (new, out) = (self.new.contains(name), self.out.contains(name));
             let ill = matches!(world.trouble.get(name), Some(Trouble::Gate(Verdict::Critical)));
             let holds = match host.end() {
@@ -378,7 +378,7 @@ impl<'a> Player<'a> {
         let event = Event { seq: self.story.len() as u64 + 1, run: RunId(1), at: self.now, kind };
         self.run.apply(&event).unwrap_or_else(|illegal| panic!("{illegal}"));
         follow_balancer(&mut self.out, &event.kind);
-        if self.run.plan.kind != Kind::Enable {
+        if self.run.plan().kind != Kind::Enable {
             invariants(&self.run, &self.out);
             self.truth.check(&self.run);
         }
@@ -414,7 +414,7 @@ impl<'a> Player<'a> {
                 self.under_way.extend(decision.effect.clone());
                 decision.effect.iter().for_each(|effect| self.truth.begin(&self.run, effect));
             }
-            if self.run.outcome.is_some() {
+            if self.run.outcome().is_some() {
                 self.truth.check_end(&self.run, self.world);
                 return Story { run: self.run, events: self.story, refused: self.refused };
             }
@@ -443,7 +443,7 @@ impl<'a> Player<'a> {
             }
             self.write(self.world.flaw.map_or(answer.clone(), |flaw| flaw.tell(answer)));
         }
-        panic!("the run does not end: {:?}", self.run.hosts);
+        panic!("the run does not end: {:?}", self.run.hosts());
     }
 
     /// The run waits: the next request of an operator.
@@ -461,7 +461,7 @@ impl<'a> Player<'a> {
     fn interfere(&mut self) -> bool {
         if let Some((after, now)) = self.world.cancel_after
             && self.story.len() >= after
-            && self.run.cancel.is_none()
+            && self.run.cancel().is_none()
         {
             self.write(EventKind::CancelRequested { by: "bob".into(), key: "k".into(), now });
             return true;
@@ -497,7 +497,7 @@ fn follow_balancer(out: &mut BTreeSet<HostName>, kind: &EventKind) {
 }
 
 fn invariants(run: &Run, out: &BTreeSet<HostName>) {
-    for (name, host) in &run.hosts {
+    for (name, host) in run.hosts() {
         assert_eq!(
             host.owed,
             out.contains(name),
@@ -516,25 +516,25 @@ fn invariants(run: &Run, out: &BTreeSet<HostName>) {
 fn check_start(run: &Run, kind: &EventKind) {
     match kind {
         EventKind::DrainStarted { hosts, .. } => {
-            let back = hosts.iter().all(|host| run.hosts[host].way() == Way::Back);
+            let back = hosts.iter().all(|host| run.hosts()[host].way() == Way::Back);
             assert!(
                 back || !run.holds_back(),
                 "I11: nothing begins once the run is halted or paused: {kind:?}"
             );
-            let allowed = run.plan.rollout.max_failures.allowed(run.hosts.len());
+            let allowed = run.plan().rollout.max_failures.allowed(run.hosts().len());
             assert!(
                 back || run.failures() <= allowed,
                 "I2: a host begins after the budget is spent: {kind:?}"
             );
         }
         EventKind::BatchStarted { batch, .. } => {
-            let pause = run.plan.rollout.pause_after.is_some_and(|pause| pause.batch == *batch);
-            assert!(!pause || run.has_paused, "I11: a batch begins without the pause that the plan makes");
+            let pause = run.plan().rollout.pause_after.is_some_and(|pause| pause.batch == *batch);
+            assert!(!pause || run.has_paused(), "I11: a batch begins without the pause that the plan makes");
             assert!(!run.holds_back(), "I11: nothing begins once the run is halted or paused: {kind:?}");
         }
         EventKind::EnableStarted { hosts, .. } => {
-            for host in hosts.iter().map(|host| &run.hosts[host]) {
-                let counts = |result: &CheckResult| run.plan.rollout.unknown_is.counts(result.verdict);
+            for host in hosts.iter().map(|host| &run.hosts()[host]) {
+                let counts = |result: &CheckResult| run.plan().rollout.unknown_is.counts(result.verdict);
                 let proven = host.checks.iter().all(|result| counts(result).passes()) || host.is_untouched();
                 assert!(
                     proven || matches!(host.phase, Phase::Verified { way: Way::Back, .. }),
@@ -545,14 +545,15 @@ fn check_start(run: &Run, kind: &EventKind) {
         _ => {}
     }
     if let EventKind::BatchStarted { .. } = kind {
-        let through =
-            |name: &HostName| matches!(run.hosts[name].phase, Phase::Serving { .. } | Phase::Settled { .. });
+        let through = |name: &HostName| {
+            matches!(run.hosts()[name].phase, Phase::Serving { .. } | Phase::Settled { .. })
+        };
         assert!(run.batch_hosts().iter().all(through), "I7: a batch is through before the next one begins");
     }
 }
 
 fn ends(story: &Story) -> String {
-    let ends = story.run.hosts.values().map(|host| host.end().map_or("?", End::word));
+    let ends = story.run.hosts().values().map(|host| host.end().map_or("?", End::word));
     ends.collect::<Vec<_>>().join(" ")
 }
 
@@ -561,6 +562,20 @@ fn world(trouble: &[(&str, Trouble)]) -> World {
         trouble: trouble.iter().map(|(host, trouble)| (HostName::from(*host), trouble.clone())).collect(),
         ..World::default()
     }
+}
+
+/// A run after its first event and these.
+fn run_after(plan: Plan, kinds: Vec<EventKind>) -> Run {
+    let started = EventKind::RunStarted {
+        title: "deploy".into(),
+        by: "ann".into(),
+        key: "a".into(),
+        plan_sha256: String::new(),
+    };
+    let events = std::iter::once(started).chain(kinds);
+    let events: Vec<Event> =
+        (1..).zip(events).map(|(seq, kind)| Event { seq, run: RunId(1), at: NOW, kind }).collect();
+    Run::replay(RunId(1), plan, &events).unwrap()
 }
 
 #[test]
@@ -667,7 +682,7 @@ fn every_trouble_ends_in_a_true_state() {
         let plan = plan(4, &[BatchSize::Hosts(1), BatchSize::Hosts(2)], 0, on_failure);
         let story = play(plan, &world(&trouble));
         assert_eq!(ends(&story), wanted, "{trouble:?}");
-        assert_eq!(story.run.outcome, Some(outcome), "{trouble:?}");
+        assert_eq!(story.run.outcome(), Some(outcome), "{trouble:?}");
     }
 }
 
@@ -692,7 +707,7 @@ fn a_rollback_that_would_lead_nowhere_or_is_lost_is_told_so() {
     let mut same = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Rollback);
     same.hosts.get_mut(&HostName::from("h1")).unwrap().steps[0].body = link("old");
     let story = play(same, &world(&[("h1", Trouble::Step(Way::Forward, 1, failed()))]));
-    let Phase::Settled { end: End::Held, why } = &story.run.hosts[&HostName::from("h1")].phase else {
+    let Phase::Settled { end: End::Held, why } = &story.run.hosts()[&HostName::from("h1")].phase else {
         panic!()
     };
     assert!(why.ends_with("not rolled back: it was on this release before the run began"), "{why}");
@@ -708,8 +723,8 @@ fn what_the_last_look_could_not_see_is_unknown() {
         plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop),
         &world(&[("h1", Trouble::Roll(Verdict::Unknown))]),
     );
-    assert_eq!((ends(&story).as_str(), story.run.outcome), ("unknown", Some(RunOutcome::NeedsPerson)));
-    let Phase::Settled { why, .. } = &story.run.hosts[&HostName::from("h1")].phase else { panic!() };
+    assert_eq!((ends(&story).as_str(), story.run.outcome()), ("unknown", Some(RunOutcome::NeedsPerson)));
+    let Phase::Settled { why, .. } = &story.run.hosts()[&HostName::from("h1")].phase else { panic!() };
     assert_eq!(why, "it took the release over and is in rotation, but check `http/answers` is unknown: seen");
 }
 
@@ -722,7 +737,7 @@ fn a_rollback_that_fails_is_held() {
     // The gate is critical on the way forward and on the way back.
     let story = play(plan, &world(&[("h1", Trouble::GateBothWays(Verdict::Critical))]));
     assert_eq!(ends(&story), "held");
-    assert!(story.run.hosts.values().all(|host| host.owed));
+    assert!(story.run.hosts().values().all(|host| host.owed));
 }
 
 #[test]
@@ -772,7 +787,7 @@ fn the_budget_is_for_the_whole_run() {
     assert_eq!(ends(&story), "rolled-back released not-started not-started");
     let story = play(plan(4, &serial, 2, OnFailure::Rollback), &world(&two_fail));
     assert_eq!(ends(&story), "rolled-back released not-started released");
-    assert_eq!(story.run.outcome, Some(RunOutcome::Failed));
+    assert_eq!(story.run.outcome(), Some(RunOutcome::Failed));
 }
 
 #[test]
@@ -794,16 +809,19 @@ fn what_the_balancer_says_decides_the_end() {
         let world = World { drain, enable, ..World::default() };
         let story = play(plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop), &world);
         assert_eq!(ends(&story), wanted, "{world:?}");
-        assert_eq!(story.run.hosts[&HostName::from("h1")].owed, owed, "{world:?}");
+        assert_eq!(story.run.hosts()[&HostName::from("h1")].owed, owed, "{world:?}");
     }
-    let mut run = Run::new(RunId(1), plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop));
-    run.started = true;
-    let host = run.hosts.get_mut(&HostName::from("h1")).unwrap();
-    host.phase = Phase::Draining { way: Way::Forward };
-    let event = |kind| Event { seq: 1, run: RunId(1), at: NOW, kind };
-    let hosts = vec![HostName::from("h1")];
-    run.apply(&event(EventKind::DrainEnded { balancer: "web".into(), hosts, change: foreign })).unwrap();
-    assert!(!run.hosts[&HostName::from("h1")].owed, "what somebody else took out is not our debt");
+    let (host, hosts, balancer) = (HostName::from("h1"), vec![HostName::from("h1")], "web".to_string());
+    let run = run_after(
+        plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop),
+        vec![
+            EventKind::ObserveStarted { host: host.clone() },
+            EventKind::Observed { host, previous: None, in_rotation: None },
+            EventKind::DrainStarted { balancer: balancer.clone(), hosts: hosts.clone() },
+            EventKind::DrainEnded { balancer, hosts, change: foreign },
+        ],
+    );
+    assert!(!run.hosts()[&HostName::from("h1")].owed, "what somebody else took out is not our debt");
 }
 
 #[test]
@@ -825,8 +843,7 @@ fn hosts_of_one_batch_are_drained_in_one_change() {
 
 #[test]
 fn an_event_that_does_not_fit_is_an_error_that_names_both() {
-    let mut run = Run::new(RunId(1), plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop));
-    run.started = true;
+    let mut run = run_after(plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop), vec![]);
     let kind = EventKind::EnableStarted { balancer: "web".into(), hosts: vec!["h1".into()] };
     let error = run.apply(&Event { seq: 1, run: RunId(1), at: NOW, kind }).unwrap_err().to_string();
     assert!(error.contains("EnableStarted") && error.contains("Waiting"), "{error}");
@@ -1044,7 +1061,7 @@ proptest! {
         let mut player = Player::new(plan.clone(), &world);
         let begun = 1 + cut.index(story.events.len() - 1);
         player.live_through(&story.events[..begun]);
-        if player.run.outcome.is_none() {
+        if player.run.outcome().is_none() {
             player.under_way = restart::under_way(&player.run);
             let (then, why) = restart::go_on(&player.run, Duration::ZERO);
             player.write(EventKind::Recovered { away_ms: 0, then, why });

@@ -45,7 +45,7 @@ impl Turn<'_> {
             Phase::Failed { way, failure } => self.after_failure(*way, failure),
             Phase::Ending { end, why } => self.settle(*end, why.clone()),
             Phase::Gating { running: false, .. } => self.gate(),
-            Phase::Verified { .. } | Phase::Serving { .. } if self.run.plan.kind == Kind::Drain => {
+            Phase::Verified { .. } | Phase::Serving { .. } if self.run.plan().kind == Kind::Drain => {
                 self.stay_out()
             }
             Phase::Serving { way, roll } => self.serve(*way, *roll),
@@ -73,15 +73,15 @@ impl Turn<'_> {
     /// When the next check of a host in rotation is due while others are under way.
     fn next_look(&self) -> Option<Timestamp> {
         let serves = self.host.phase == Phase::Serving { way: Way::Forward, roll: None };
-        if !serves || self.over || self.run.is_halted() || !self.run.plan.has_bracket() {
+        if !serves || self.over || self.run.is_halted() || !self.run.plan().has_bracket() {
             return None;
         }
         // While the run waits for an operator, checks would fill the journal: the next one follows the answer.
-        let waits = self.run.pause.as_ref().is_some_and(|pause| !matches!(pause.until, PausedUntil::Time(_)));
+        let waits = self.run.pause().is_some_and(|pause| !matches!(pause.until, PausedUntil::Time(_)));
         if waits && self.host.health.healthy {
             return None;
         }
-        self.host.health.next_look(&self.run.plan.rollout, !self.plan.checks.is_empty())
+        self.host.health.next_look(&self.run.plan().rollout, !self.plan.checks.is_empty())
     }
 
     /// No room: a drain by an operator reports that, and a rollback that cannot start ends.
@@ -91,7 +91,7 @@ impl Turn<'_> {
             && self.host.crowded.is_some_and(|crowded| {
                 crowded.since.checked_add(WAY_BACK_LIMIT).is_ok_and(|time| time <= self.now)
             });
-        match self.run.plan.kind {
+        match self.run.plan().kind {
             Kind::Drain => self.settle(End::NotStarted, why),
             _ if way_back_is_closed => self.settle(End::Failing, format!("not rolled back: {why}")),
             _ => None,
@@ -103,9 +103,9 @@ impl Turn<'_> {
         match self.host.foreign {
             true => self.settle(End::Held, "it was out of rotation before, by somebody else".into()),
             false => {
-                let reason = self.run.plan.because.as_ref();
+                let reason = self.run.plan().because.as_ref();
                 let reason = reason.map_or_else(String::new, |reason| format!(" because {reason}"));
-                self.settle(End::Held, format!("taken out by {}{reason}", self.run.asked.by))
+                self.settle(End::Held, format!("taken out by {}{reason}", self.run.asked().by))
             }
         }
     }
@@ -114,11 +114,11 @@ impl Turn<'_> {
         if self.run.is_halted() {
             return self.settle(End::NotStarted, self.halted_why());
         }
-        if !self.in_batch || self.run.pause.is_some() {
+        if !self.in_batch || self.run.pause().is_some() {
             return None;
         }
         let host = self.name;
-        match self.run.plan.kind {
+        match self.run.plan().kind {
             Kind::Release { .. } => Some(Decision {
                 event: EventKind::ObserveStarted { host: host.clone() },
                 effect: Some(Effect::Observe { host: host.clone() }),
@@ -132,7 +132,7 @@ impl Turn<'_> {
     }
 
     fn halted_why(&self) -> String {
-        match (&self.run.cancel, &self.run.stopped) {
+        match (self.run.cancel(), self.run.stopped()) {
             (Some(cancel), _) => format!("cancelled by {}", cancel.by),
             (None, Some(why)) => format!("the run was stopped before its turn: {why}"),
             (None, None) => String::new(),
@@ -147,11 +147,11 @@ impl Turn<'_> {
     fn work(&self) -> Option<Decision> {
         let Phase::Working { way, step, attempt, not_before, .. } = self.host.phase else { return None };
         let run = self.run;
-        let cancelled_now = run.cancel.as_ref().is_some_and(|cancel| cancel.now || !run.plan.has_bracket());
+        let cancelled_now = run.cancel().is_some_and(|cancel| cancel.now || !run.plan().has_bracket());
         if way == Way::Forward && run.is_halted() && self.host.is_untouched() {
             return self.put_back();
         }
-        if way == Way::Forward && (cancelled_now || run.rolls_back) {
+        if way == Way::Forward && (cancelled_now || run.rolls_back()) {
             return self.give_up(self.halted_why());
         }
         if not_before.is_some_and(|time| time > self.now) {
@@ -221,7 +221,7 @@ impl Turn<'_> {
 
     /// The bracket is abandoned: the host goes back to the release before, or stays out of rotation.
     fn give_up(&self, why: String) -> Option<Decision> {
-        if !self.run.plan.has_bracket() || !self.rolls_back() {
+        if !self.run.plan().has_bracket() || !self.rolls_back() {
             return self.settle(out_of_rotation(self.host), why);
         }
         match can_go_back(self.host, self.plan) {
@@ -233,7 +233,7 @@ impl Turn<'_> {
     }
 
     fn rolls_back(&self) -> bool {
-        self.run.rolls_back || self.run.plan.rollout.on_failure.rolls_back()
+        self.run.rolls_back() || self.run.plan().rollout.on_failure.rolls_back()
     }
 
     /// In rotation: the host is checked until the last batch is through, checked once more, and settled.
@@ -242,11 +242,11 @@ impl Turn<'_> {
             (_, Some(Roll::Running | Roll::Watching)) => None,
             (Way::Back, _) if self.host.owed || self.host.foreign => self.settle(End::Held, self.reason()),
             (Way::Back, _) => self.settle(End::RolledBack, self.reason()),
-            (Way::Return, _) if self.run.plan.kind == Kind::Enable => self.settle(End::Done, String::new()),
+            (Way::Return, _) if self.run.plan().kind == Kind::Enable => self.settle(End::Done, String::new()),
             (Way::Return, _) => self.settle(End::NotStarted, self.reason()),
             (Way::Forward | Way::Stay, Some(Roll::Done)) if self.run.is_to_be_compared(self.name) => None,
             (Way::Forward | Way::Stay, Some(Roll::Done)) => self.settle_forward(),
-            (_, None) if !self.run.plan.has_bracket() => self.settle(End::Done, String::new()),
+            (_, None) if !self.run.plan().has_bracket() => self.settle(End::Done, String::new()),
             (_, None) if self.host.health.failed && self.rolls_back() && self.is_free_to_go_back() => {
                 Decision::only(EventKind::RollbackStarted { host: self.name.clone(), why: self.reason() })
             }
@@ -268,20 +268,20 @@ impl Turn<'_> {
                 let why = format!("the gate of {} is inconclusive: {why}", self.name);
                 let (by, key, until) = ("rollcall".to_string(), String::new(), PausedUntil::Resumed);
                 let pause = EventKind::Paused(Pause { why, by, key, until, step: None });
-                if self.run.pause.is_some() { None } else { Decision::only(pause) }
+                if self.run.pause().is_some() { None } else { Decision::only(pause) }
             }
             _ => Some(Decision::checks(self.name, Stage::Gate)),
         }
     }
 
     fn is_free_to_go_back(&self) -> bool {
-        self.run.cancel.is_none() && can_go_back(self.host, self.plan).is_ok()
+        self.run.cancel().is_none() && can_go_back(self.host, self.plan).is_ok()
     }
 
     fn settle_forward(&self) -> Option<Decision> {
         let worst = Verdict::worst(self.host.checks.iter().map(|result| result.verdict));
         let why = self.host.failure.as_ref().map_or_else(String::new, |failure| failure.why.clone());
-        let end = match (&self.run.plan.kind, worst) {
+        let end = match (&self.run.plan().kind, worst) {
             (Kind::Check, Verdict::Critical) => End::Failed,
             (Kind::Check, Verdict::Unknown) => End::Unknown,
             (Kind::Check, _) => End::Done,

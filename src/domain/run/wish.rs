@@ -23,7 +23,7 @@ pub enum Wish {
 /// The event that grants the request; `None` when it changes nothing.
 pub fn grant(run: &Run, wish: Wish, who: &Operator) -> Result<Option<EventKind>, String> {
     let (by, key) = (who.name.clone(), who.key.clone());
-    let id = run.id;
+    let id = run.id();
     let paused = |why: &str, until| {
         let (by, key) = (by.clone(), key.clone());
         Ok(Some(EventKind::Paused(Pause { why: why.into(), by, key, until, step: None })))
@@ -31,7 +31,7 @@ pub fn grant(run: &Run, wish: Wish, who: &Operator) -> Result<Option<EventKind>,
     if run.is_halted() && matches!(wish, Wish::Pause | Wish::Resume | Wish::Approve) {
         return Err(format!("run {id} is being stopped: no further host begins; see: watch {id}"));
     }
-    match (wish, run.pause.as_ref().map(|pause| &pause.until)) {
+    match (wish, run.pause().map(|pause| &pause.until)) {
         (Wish::Cancel { now }, _) => Ok(Some(EventKind::CancelRequested { by, key, now })),
         (Wish::Suspend, Some(_)) => Ok(None),
         (Wish::Suspend, None) => {
@@ -52,21 +52,23 @@ pub fn grant(run: &Run, wish: Wish, who: &Operator) -> Result<Option<EventKind>,
 /// The second person needs another key and another name than the operator who asked for the run.
 fn approve(run: &Run, who: &Operator) -> Result<EventKind, String> {
     let second_person = run
-        .plan
+        .plan()
         .rollout
         .pause_after
         .is_some_and(|pause| pause.until == PauseUntil::Approved { second_person: true });
-    let asked = &run.asked;
+    let asked = run.asked();
     if second_person && who.key == LOCAL_KEY {
         return Err(format!(
             "run {} wants a second person, who is known by a key; try: ssh rollcall approve {}",
-            run.id, run.id
+            run.id(),
+            run.id()
         ));
     }
     if second_person && (who.key == asked.key || who.name == asked.by) {
         return Err(format!(
             "{} asked for run {}, and its task wants a second person to approve it (second_person)",
-            asked.by, run.id
+            asked.by,
+            run.id()
         ));
     }
     let plan_sha256 = asked.plan_sha256.clone();

@@ -31,7 +31,7 @@ impl Asked<'_> {
             }
         };
         self.tell_facts(inventory, &picked, run.as_ref()).await?;
-        Ok(run.and_then(|run| run.outcome).map_or(0, |outcome| outcome.exit_status()))
+        Ok(run.and_then(|run| run.outcome()).map_or(0, |outcome| outcome.exit_status()))
     }
 
     /// The hosts without recorded facts that are recent enough.

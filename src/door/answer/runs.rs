@@ -102,7 +102,7 @@ impl Asked<'_> {
         }
         let text = if self.json { json::recap(run) } else { recap::recap(run, events) };
         self.terminal.out(&text).await?;
-        Ok(run.outcome.map_or(exit::INTERNAL, |outcome| outcome.exit_status()))
+        Ok(run.outcome().map_or(exit::INTERNAL, |outcome| outcome.exit_status()))
     }
 
     /// The results of its checks, for a program.
@@ -112,7 +112,7 @@ impl Asked<'_> {
         self.terminal.out(&text).await?;
         Ok(match self.format {
             Format::Nagios => report.verdict.exit_status(),
-            _ => run.outcome.map_or(exit::INTERNAL, |outcome| outcome.exit_status()),
+            _ => run.outcome().map_or(exit::INTERNAL, |outcome| outcome.exit_status()),
         })
     }
 
@@ -177,7 +177,7 @@ impl Asked<'_> {
         self.show(granted, id, None).await?;
         let run = Run::replay(id, stored.plan, &stored.events)
             .map_err(|illegal| Refused { status: exit::INTERNAL, why: format!("run {id}: {illegal}") })?;
-        Ok(run.outcome.map_or(exit::INTERNAL, |outcome| outcome.exit_status()))
+        Ok(run.outcome().map_or(exit::INTERNAL, |outcome| outcome.exit_status()))
     }
 }
 
@@ -186,6 +186,6 @@ fn story(run: &Run, events: &[Event], json: bool) -> String {
     if json {
         return events.iter().map(json::event).collect::<String>() + &json::recap(run);
     }
-    let mut lines = Lines::new(&run.plan);
+    let mut lines = Lines::new(run.plan());
     events.iter().map(|event| lines.event(event)).collect::<String>() + &recap::recap(run, events)
 }

@@ -65,12 +65,12 @@ fn again(stored: &StoredRun) -> Result<Command, String> {
     let id = stored.id;
     let run = Run::replay(id, stored.plan.clone(), &stored.events)
         .map_err(|illegal| format!("run {id}: {illegal}"))?;
-    if run.outcome.is_none() {
+    if run.outcome().is_none() {
         return Err(format!("run {id} is under way; see: watch {id}"));
     }
     let done = |end: Option<End>| matches!(end, Some(End::Released | End::Unchanged | End::Done));
     let left: Vec<&HostName> =
-        run.hosts.iter().filter(|(_, host)| !done(host.end())).map(|(name, _)| name).collect();
+        run.hosts().iter().filter(|(_, host)| !done(host.end())).map(|(name, _)| name).collect();
     if left.is_empty() {
         return Err(format!("run {id} left no host to try again; see: show {id}"));
     }

@@ -159,7 +159,7 @@ impl SimHost {
     /// Begins a step of the task; the operation that the journal has announced for it.
     pub fn begins(&self, name: &str, script: &str) -> Option<String> {
         let operation = self.ledger.begin(&self.name, &Work::Run(script));
-        let mark = self.ledger.book().shadow.asked.mark.clone();
+        let mark = self.ledger.book().shadow.asked().mark.clone();
         if operation.as_deref().is_some_and(|operation| record_of(operation, &mark) != name) {
             let what = format!("{name} begins, and the journal announced {operation:?}");
             self.ledger.fault("I1 intent before effect", &what);

@@ -17,7 +17,7 @@ pub fn compare(ledger: &Ledger, hosts: &BTreeMap<HostName, Arc<SimHost>>) {
     let debts: BTreeSet<HostName> =
         ledger.store.debts_now().expect("debts").into_iter().map(|debt| debt.host).collect();
     let taken = ledger.store.taken_now().expect("releases");
-    for (name, host) in &run.hosts {
+    for (name, host) in run.hosts() {
         let Some(end) = host.end() else { continue };
         let present = taken.get(name).and_then(|taken| taken.first());
         // What was begun and came to no known end is on record, but not as good.

@@ -191,11 +191,11 @@ impl Stage {
         self.judge();
         let book = self.ledger.book();
         let mut ends = BTreeMap::new();
-        for end in book.shadow.hosts.values().filter_map(|host| host.end()) {
+        for end in book.shadow.hosts().values().filter_map(|host| host.end()) {
             *ends.entry(end).or_default() += 1;
         }
         let (faults, trace) = (book.faults.clone(), book.trace.clone());
-        Report { faults, trace, ends, outcome: book.shadow.outcome, took, cancelled, points }
+        Report { faults, trace, ends, outcome: book.shadow.outcome(), took, cancelled, points }
     }
 
     async fn begin(&self, daemon: &Daemon, number: usize) -> Begun {
