@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Outcome;
 use crate::domain::plan::plan::{HostPlan, Kind};
-use crate::domain::run::bracket::Phase;
+use crate::domain::run::bracket::HostState;
 use crate::domain::run::event::{Stage, Way};
 use crate::domain::run::leave::known;
 use crate::domain::run::rollout::Effect;
@@ -61,10 +61,7 @@ impl Work {
             | Effect::Snapshot { .. }
             | Effect::Hook { .. } => None,
         };
-        let way = match host.map(|host| &host.phase) {
-            Some(Phase::Working { way, .. } | Phase::Gating { way, .. } | Phase::Serving { way, .. }) => *way,
-            _ => Way::Forward,
-        };
+        let way = host.map_or(Way::Forward, HostState::way);
         // A rollback is finished even after a cancel; and hosts in rotation are checked before they are
         // settled: a cancelled check would report them as failing.
         let rolls = matches!(
@@ -82,7 +79,7 @@ impl Work {
             Effect::Hook { hook, .. } => hook_vars(run, *hook),
             _ => Vars::new(),
         };
-        let after_changes = host.is_some_and(|host| host.did.values().any(|did| did.changed));
+        let after_changes = host.is_some_and(|host| host.did_change());
         let context = context_of(ports, live, run, cancel);
         Work { ports: ports.clone(), live: live.clone(), effect, known, after_changes, way, context }
     }

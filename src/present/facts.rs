@@ -72,7 +72,7 @@ pub fn recap(run: &Run, events: &[Event]) -> String {
 /// The hosts of a run that did not answer, and why.
 pub fn missing(run: &Run) -> Vec<(&HostName, &str)> {
     let failed = run.hosts().iter().filter_map(|(name, host)| {
-        let why = host.failure.as_ref().map(|failure| failure.why.as_str());
+        let why = host.failure().as_ref().map(|failure| failure.why.as_str());
         let unasked = host.end().filter(|end| *end == End::NotStarted);
         why.or(unasked.map(|_| "not asked")).map(|why| (name, why))
     });

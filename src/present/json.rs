@@ -8,7 +8,6 @@ use crate::domain::base::name::HostName;
 use crate::domain::base::output::is_steering;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::release::Taken;
-use crate::domain::run::bracket::Phase;
 use crate::domain::run::event::Event;
 use crate::domain::run::run::Run;
 
@@ -82,11 +81,8 @@ pub fn recap(run: &Run) -> String {
         .hosts()
         .iter()
         .map(|(name, host)| {
-            let (end, why) = match &host.phase {
-                Phase::Settled { end, why } => (Some(end), why.as_str()),
-                _ => (None, ""),
-            };
-            json!({ "host": name, "end": end, "why": why, "owed": host.owed, "checks": host.checks })
+            let (end, why) = host.settled().map_or((None, ""), |(end, why)| (Some(end), why));
+            json!({ "host": name, "end": end, "why": why, "owed": host.is_owed(), "checks": host.checks() })
         })
         .collect();
     line(

@@ -7,7 +7,6 @@ use crate::domain::base::name::{HostName, count};
 use crate::domain::base::outcome::{End, Outcome, Verdict};
 use crate::domain::base::output::Output;
 use crate::domain::plan::plan::Kind;
-use crate::domain::run::bracket::Phase;
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::run::Run;
 
@@ -30,10 +29,7 @@ pub fn recap(run: &Run, events: &[Event]) -> String {
 /// Every host under its end state, hosts with the same end and reason folded.
 fn ends(run: &Run) -> String {
     let outcome = run.outcome().map_or("under way", |outcome| outcome.word());
-    let settled = run.hosts().iter().filter_map(|(name, host)| match &host.phase {
-        Phase::Settled { end, why } => Some(((*end, why.as_str()), name)),
-        _ => None,
-    });
+    let settled = run.hosts().iter().filter_map(|(name, host)| Some((host.settled()?, name)));
     let mut groups = alike(settled);
     groups.sort_by_key(|((end, _), _)| *end);
     let rows: Vec<Vec<String>> = groups
@@ -51,7 +47,7 @@ fn ends(run: &Run) -> String {
     if let Some(why) = &run.hooks().failed {
         _ = writeln!(text, "  {why}");
     }
-    let owed = run.hosts().iter().filter(|(_, host)| host.owed).map(|(name, _)| name);
+    let owed = run.hosts().iter().filter(|(_, host)| host.is_owed()).map(|(name, _)| name);
     let owed: Vec<&HostName> = owed.collect();
     if !owed.is_empty() {
         let hosts = folded(owed.iter().copied());
@@ -72,11 +68,11 @@ fn ends(run: &Run) -> String {
 /// Equal verdicts folded, the worst first.
 fn verdicts(run: &Run) -> String {
     let results = run.hosts().iter().flat_map(|(name, host)| {
-        host.checks.iter().map(move |result| ((result.verdict, &result.check, result.text.as_str()), name))
+        host.checks().iter().map(move |result| ((result.verdict, &result.check, result.text.as_str()), name))
     });
     let mut groups = alike(results);
     let silent: Vec<&HostName> =
-        run.hosts().iter().filter(|(_, host)| host.checks.is_empty()).map(|(name, _)| name).collect();
+        run.hosts().iter().filter(|(_, host)| host.checks().is_empty()).map(|(name, _)| name).collect();
     let weight = |verdict: Verdict| {
         [Verdict::Critical, Verdict::Unknown, Verdict::Warning, Verdict::Ok]
             .iter()

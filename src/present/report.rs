@@ -44,12 +44,12 @@ impl Report {
             .hosts()
             .iter()
             .map(|(name, state)| {
-                let looked_at = |check: &CheckId| state.checks.iter().any(|result| result.check == *check);
+                let looked_at = |check: &CheckId| state.checks().iter().any(|result| result.check == *check);
                 let missing = planned(run, name).filter(|check| !looked_at(check));
                 HostReport {
                     host: name.to_string(),
                     group: inventory.host(name).map(group_of).unwrap_or_default(),
-                    results: state.checks.clone(),
+                    results: state.checks().to_vec(),
                     missing: missing.collect(),
                 }
             })

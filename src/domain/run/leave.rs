@@ -31,10 +31,10 @@ pub fn known(run: &Run, name: &HostName, way: Way) -> Vars {
         return Vars::new();
     };
     let mut vars = match way {
-        Way::Back => with_previous(&plan.vars, host.previous.as_deref().unwrap_or_default()),
+        Way::Back => with_previous(&plan.vars, host.previous().unwrap_or_default()),
         _ => Vars::clone(&plan.vars),
     };
-    vars.extend(host.results.clone());
+    vars.extend(host.results().clone());
     vars.extend(shared(run, plan));
     vars
 }
@@ -45,8 +45,8 @@ fn shared(run: &Run, plan: &HostPlan) -> Vars {
     let results = steps.filter_map(|step| {
         let register = step.register.as_ref()?;
         let (owner, at) = run.once(step.identity())?;
-        let owner = run.host(owner).filter(|owner| owner.did.get(at).is_some_and(|did| did.good))?;
-        Some((register.clone(), owner.results.get(register)?.clone()))
+        let owner = run.host(owner).filter(|owner| owner.did(*at).good)?;
+        Some((register.clone(), owner.results().get(register)?.clone()))
     });
     results.collect()
 }
@@ -87,11 +87,11 @@ fn nothing_to_do(host: &HostState, step: &Step) -> Option<String> {
     if let Some(why) = &step.skip {
         return Some(why.clone());
     }
-    let changed = |at: &usize| host.did.get(at).is_some_and(|did| did.changed);
+    let changed = |at: &usize| host.did(*at).changed;
     if step.notified_by.as_ref().is_some_and(|by| !by.iter().any(changed)) {
         return Some("nothing that notifies it has changed anything".into());
     }
-    let touched = |at: usize| host.did.get(&at).is_some_and(|did| did.touched);
+    let touched = |at: usize| host.did(at).touched;
     if step.undoes.is_some_and(|at| !touched(at)) {
         return Some("what it takes back was never done".into());
     }
@@ -118,9 +118,9 @@ fn once(run: &Run, name: &HostName, step: &Step) -> Leave {
         return Leave::Go;
     }
     let host = run.host(owner);
-    let did = host.and_then(|host| host.did.get(at)).copied().unwrap_or_default();
+    let did = host.map(|host| host.did(*at)).unwrap_or_default();
     let is_at_it = host.is_some_and(
-        |host| matches!(host.phase, Phase::Working { way: Way::Forward, step, .. } if step == *at),
+        |host| matches!(host.phase(), Phase::Working { way: Way::Forward, step, .. } if step == at),
     );
     match is_at_it {
         _ if did.good => Leave::Skip(format!("once for all: {owner} did it")),
@@ -140,7 +140,7 @@ fn room(run: &Run, step: &Step) -> Leave {
 }
 
 fn at_it(run: &Run, wanted: &str) -> usize {
-    let is_at_it = |(host, plan): &(&HostState, &HostPlan)| match host.phase {
+    let is_at_it = |(host, plan): &(&HostState, &HostPlan)| match *host.phase() {
         Phase::Working { way, step, running: true, .. } => {
             let steps = if way == Way::Back { &plan.rollback } else { &plan.steps };
             steps.get(step).is_some_and(|step| step.identity() == wanted)

@@ -5,8 +5,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::event::Way;
+use super::health::Health;
+use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::{End, Failure};
-use crate::domain::task::task::Rollout;
+use crate::domain::plan::plan::Plan;
+use crate::domain::task::task::{Rollout, StepBody};
+
+/// Retries of a task's step that certainly did not start, in spite of its `retries`: nothing
+/// was done, and the host may be reachable again in a moment.
+const RETRIES_UNBEGUN: u32 = 2;
 
 /// The phase of a host in its bracket.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,9 +25,13 @@ pub enum Phase {
     /// is in rotation with the new release.
     Ready {
         way: Way,
+        /// It waits for room.
+        crowded: Option<Crowded>,
     },
     Draining {
         way: Way,
+        /// It has waited for room before.
+        crowded: Option<Crowded>,
     },
     /// Step `step` is due, not before `not_before`; `running` once its intent is written.
     Working {
@@ -40,23 +51,27 @@ pub enum Phase {
         end: End,
         why: String,
     },
-    /// The last step is done; the gate is due or running.
+    /// The last step is done.
     Gating {
         way: Way,
-        running: bool,
+        gate: Gate,
     },
     /// Due to be enabled, not before `not_before`.
     Verified {
         way: Way,
+        tries: Tries,
         not_before: Option<Timestamp>,
     },
     Enabling {
         way: Way,
+        tries: Tries,
     },
     /// Back in rotation; the checks after the last batch are due (`None`), running, or done.
     Serving {
         way: Way,
         roll: Option<Roll>,
+        /// It counts on the way forward only.
+        health: Health,
     },
     Settled {
         end: End,
@@ -97,7 +112,39 @@ pub struct Route<'a> {
     pub stays_at: Option<Option<String>>,
 }
 
-impl Route<'_> {
+impl<'a> Route<'a> {
+    /// The parts for a host in this phase.
+    pub(super) fn of(plan: &'a Plan, name: &HostName, phase: &Phase) -> Route<'a> {
+        let host = plan.hosts.get(name);
+        let step = host.and_then(|host| match phase {
+            Phase::Working { way: Way::Back, step, .. } => host.rollback.get(*step),
+            Phase::Working { step, .. } => host.steps.get(*step),
+            _ => host.steps.first(),
+        });
+        Route {
+            rollout: &plan.rollout,
+            forward: host.map_or(0, |host| host.steps.len()),
+            back: host.map_or(0, |host| host.rollback.len()),
+            retries: step.map_or(0, |step| step.retries),
+            retries_unbegun: match plan.task() {
+                Some(_) => step.map_or(0, |step| step.retries).max(RETRIES_UNBEGUN),
+                None => 0,
+            },
+            delay: step.map_or_else(Default::default, |step| step.delay),
+            warn_only: step.is_some_and(|step| step.warn_only),
+            repeatable: step.is_some_and(|step| step.repeatable),
+            register: step.and_then(|step| step.register.as_deref()),
+            looks: step.is_some_and(|step| matches!(step.body, StepBody::Facts { .. })),
+            drains: host.is_some_and(|host| host.balancer.is_some()),
+            gated: host.is_some_and(|host| !host.checks.is_empty()),
+            held: host.is_some_and(|host| host.held),
+            halted: false,
+            stays_at: host
+                .filter(|host| host.current)
+                .map(|host| host.steps.iter().find_map(|step| step.body.link()).map(|(to, _)| to)),
+        }
+    }
+
     /// True when the observed link shows that there is nothing to deploy.
     pub(super) fn is_there(&self, previous: Option<&str>) -> bool {
         match &self.stays_at {
@@ -123,11 +170,41 @@ impl Phase {
     }
 }
 
+/// The checks before a host is enabled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    Due,
+    Running,
+    /// Nothing was found out, for this reason: an operator is asked how to continue.
+    Inconclusive(String),
+}
+
+/// Attempts to enable a host that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tries {
+    pub failed: u32,
+    /// One of them may have enabled it without confirmation.
+    pub maybe_back: bool,
+}
+
+/// Whether a host is out of rotation, and by whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Drained {
+    /// This run has not drained it, or has enabled it again.
+    #[default]
+    No,
+    /// The debt: this run has drained it, or may have.
+    ByRun(Forgotten),
+    /// It was already drained by another run or person, and is left so.
+    ByOther,
+}
+
 /// Whether the balancer has forgotten a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Forgotten {
     #[default]
     No,
+    /// The balancer sent requests to it while it was in its bracket: it has to be drained again.
     Seen,
     /// The host is being drained again.
     Redraining,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::bracket::{Forgotten, HostState, Phase, Roll};
+use super::bracket::{Forgotten, Gate, HostState, Phase, Roll};
 use super::decision::Effect;
 use super::event::{Stage, Then};
 use super::run::{Run, Taking};
@@ -25,9 +25,9 @@ pub fn under_way(run: &Run) -> Vec<Effect> {
                 run.hosts().iter().filter(|(name, host)| wanted(host) && stands_behind(run, name, balancer));
             of_it.map(|(name, _)| name.clone()).collect()
         };
-        let drain = hosts(|host| matches!(host.phase, Phase::Draining { .. }));
-        let redrain = hosts(|host| host.forgotten == Forgotten::Redraining);
-        let enable = hosts(|host| matches!(host.phase, Phase::Enabling { .. }));
+        let drain = hosts(|host| matches!(host.phase(), Phase::Draining { .. }));
+        let redrain = hosts(|host| host.forgotten() == Forgotten::Redraining);
+        let enable = hosts(|host| matches!(host.phase(), Phase::Enabling { .. }));
         let changes = [
             (!drain.is_empty()).then(|| Effect::Drain { balancer: balancer.clone(), hosts: drain }),
             (!redrain.is_empty()).then(|| Effect::Redrain { balancer: balancer.clone(), hosts: redrain }),
@@ -50,12 +50,14 @@ fn stands_behind(run: &Run, name: &HostName, balancer: &str) -> bool {
 
 fn of_host(name: &HostName, host: &HostState) -> Option<Effect> {
     let host_name = || name.clone();
-    match host.phase {
+    match *host.phase() {
         Phase::Observing => Some(Effect::Observe { host: host_name() }),
         Phase::Working { way, step, attempt, running: true, .. } => {
             Some(Effect::Step { host: host_name(), way, step, attempt })
         }
-        Phase::Gating { running: true, .. } => Some(Effect::Checks { host: host_name(), stage: Stage::Gate }),
+        Phase::Gating { gate: Gate::Running, .. } => {
+            Some(Effect::Checks { host: host_name(), stage: Stage::Gate })
+        }
         Phase::Serving { roll: Some(Roll::Watching), .. } => {
             Some(Effect::Checks { host: host_name(), stage: Stage::Watch })
         }

@@ -120,7 +120,7 @@ fn progress_ends_at(run: &Run) -> Option<Timestamp> {
 }
 
 fn crowded_until(host: &HostState) -> Option<Timestamp> {
-    host.crowded?.since.checked_add(CROWDED_LIMIT).ok()
+    host.crowded()?.since.checked_add(CROWDED_LIMIT).ok()
 }
 
 /// Every host at this moment. Shared values are computed once: this runs after every report.
@@ -149,12 +149,12 @@ fn is_over(run: &Run) -> bool {
 /// was reached or abandoned. Hosts that wait for room are retried separately.
 fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
     let undecided = |name: &&HostName| {
-        run.host(name).is_some_and(|host| matches!(host.phase, Phase::Waiting | Phase::Observing))
+        run.host(name).is_some_and(|host| matches!(host.phase(), Phase::Waiting | Phase::Observing))
     };
     let forward = !run.holds_back() && !run.batch_hosts().iter().any(|name| undecided(&name));
-    let wanted = |host: &HostState| match host.phase {
-        Phase::Ready { way } => {
-            (forward || way == Way::Back) && host.crowded.is_none_or(|crowded| crowded.retry_at <= now)
+    let wanted = |host: &HostState| match host.phase() {
+        Phase::Ready { way, crowded } => {
+            (forward || *way == Way::Back) && crowded.is_none_or(|crowded| crowded.retry_at <= now)
         }
         _ => false,
     };
@@ -169,7 +169,7 @@ fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
 
 /// Drains again the hosts that the balancer has forgotten.
 fn redrains(run: &Run) -> Vec<Decision> {
-    by_balancer(run, |host| host.forgotten == Forgotten::Seen && host.phase.stays_out())
+    by_balancer(run, |host| host.forgotten() == Forgotten::Seen && host.phase().stays_out())
         .into_iter()
         .map(|(balancer, hosts)| Decision {
             event: EventKind::RedrainStarted { balancer: balancer.clone(), hosts: hosts.clone() },
@@ -185,12 +185,12 @@ fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
         return Vec::new();
     }
     let busy = by_balancer(run, |host| {
-        matches!(host.phase, Phase::Enabling { .. }) || host.forgotten == Forgotten::Redraining
+        matches!(host.phase(), Phase::Enabling { .. }) || host.forgotten() == Forgotten::Redraining
     });
     let is_due = |not_before: Option<Timestamp>| not_before.is_none_or(|time| time <= now);
     let ready = by_balancer(run, |host| {
-        matches!(host.phase, Phase::Verified { not_before, .. } if is_due(not_before))
-            && host.forgotten == Forgotten::No
+        matches!(host.phase(), Phase::Verified { not_before, .. } if is_due(*not_before))
+            && host.forgotten() == Forgotten::No
     });
     ready
         .into_iter()
@@ -202,14 +202,14 @@ fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
 /// A change of many hosts is all or nothing. Hosts that were refused together are retried one by one, so that
 /// the host that causes the refusal delays no other.
 fn not_with_others_again(run: &Run, hosts: Vec<HostName>) -> Vec<HostName> {
-    let refused = |name: &HostName| run.host(name).is_some_and(|host| host.enable_tries > 0);
+    let refused = |name: &HostName| run.host(name).is_some_and(HostState::was_refused);
     let (again, first): (Vec<HostName>, Vec<HostName>) = hosts.into_iter().partition(refused);
     if first.is_empty() { again.into_iter().take(1).collect() } else { first }
 }
 
 /// Hosts are compared once no work on any of them is left.
 fn snapshots(run: &Run) -> Vec<Decision> {
-    let is_quiet = |(host, plan): (&HostState, &HostPlan)| match host.phase {
+    let is_quiet = |(host, plan): (&HostState, &HostPlan)| match host.phase() {
         Phase::Settled { .. } | Phase::Serving { roll: Some(Roll::Done), .. } => true,
         Phase::Serving { roll: None, .. } => plan.checks.is_empty(),
         _ => false,
@@ -236,9 +236,11 @@ fn to_withdraw(run: &Run) -> impl Iterator<Item = &HostName> {
     let wanted = run.rolls_back() && run.cancel().is_none();
     let hosts = run.hosts().iter().zip(run.plan().hosts.values()).filter(move |_| wanted);
     hosts.filter_map(|((name, host), plan)| {
-        let serves =
-            matches!(host.phase, Phase::Serving { way: Way::Forward, roll: None | Some(Roll::Watching) });
-        (serves && host.changed && can_go_back(host, plan).is_ok()).then_some(name)
+        let serves = matches!(
+            host.phase(),
+            Phase::Serving { way: Way::Forward, roll: None | Some(Roll::Watching), .. }
+        );
+        (serves && host.changed() && can_go_back(host, plan).is_ok()).then_some(name)
     })
 }
 
@@ -324,8 +326,7 @@ fn pause(planned: PauseAfter, now: Timestamp) -> Option<Decision> {
 }
 
 fn end(run: &Run) -> Option<Decision> {
-    let is_done =
-        |host: &HostState| matches!(host.phase, Phase::Settled { .. }) && host.forgotten == Forgotten::No;
+    let is_done = |host: &HostState| host.end().is_some() && host.forgotten() == Forgotten::No;
     if !run.hosts().values().all(is_done) {
         return None;
     }

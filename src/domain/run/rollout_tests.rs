@@ -165,7 +165,7 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
             _ => EventKind::Observed { host, previous: Some("old".into()), in_rotation: None },
         },
         Effect::Drain { balancer, hosts } => {
-            let out = run.hosts().values().filter(|host| host.owed).count() - hosts.len();
+            let out = run.hosts().values().filter(|host| host.is_owed()).count() - hosts.len();
             let kept = match world.room {
                 Some(room) => hosts.iter().skip(room.saturating_sub(out)).cloned().collect(),
                 None => vec![],
@@ -215,7 +215,7 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
             EventKind::HookEnded { hook, step, name, outcome, stdout, stderr, took_ms: 1 }
         }
         Effect::Checks { host, stage } => {
-            let back = matches!(run.hosts()[&host].phase, Phase::Gating { way: Way::Back, .. });
+            let back = matches!(run.hosts()[&host].phase(), Phase::Gating { way: Way::Back, .. });
             let verdict = match (world.trouble.get(&host), stage) {
                 (Some(Trouble::Gate(verdict)), Stage::Gate) if !back => *verdict,
                 (Some(Trouble::GateBothWays(verdict)), Stage::Gate) => *verdict,
@@ -286,8 +286,9 @@ impl Truth {
     /// A step starts.
     fn begin(&mut self, run: &Run, effect: &Effect) {
         let Effect::Step { host, way, step, attempt } = effect else { return };
-        let drained =
-            self.out.contains(host) || run.hosts()[host].foreign || run.plan().hosts[host].balancer.is_none();
+        let drained = self.out.contains(host)
+            || run.hosts()[host].is_foreign()
+            || run.plan().hosts[host].balancer.is_none();
         assert!(drained, "I3: {host} is worked on while it serves");
         let times = self.executions.entry(format!("{host}/{way:?}/{step}/{attempt}")).or_default();
         *times += 1;
@@ -324,7 +325,7 @@ impl Truth {
     /// I3, at every instant.
     fn check(&self, run: &Run) {
         for host in &self.out {
-            assert!(run.hosts()[host].owed, "I3: {host} is out of rotation, and nobody owes it");
+            assert!(run.hosts()[host].is_owed(), "I3: {host} is out of rotation, and nobody owes it");
         }
     }
 
@@ -335,7 +336,7 @@ impl Truth {
             let holds = match host.end() {
                 Some(End::Released) => new && !out && !ill,
                 Some(End::RolledBack | End::NotStarted) => !new && !out,
-                Some(End::Held) => out || host.foreign || host.owed,
+                Some(End::Held) => out || host.is_foreign() || host.is_owed(),
                 _ => true,
             };
             assert!(
@@ -499,13 +500,13 @@ fn follow_balancer(out: &mut BTreeSet<HostName>, kind: &EventKind) {
 fn invariants(run: &Run, out: &BTreeSet<HostName>) {
     for (name, host) in run.hosts() {
         assert_eq!(
-            host.owed,
+            host.is_owed(),
             out.contains(name),
             "I3: what is out is owed, and nothing else: {name} {host:?}"
         );
         if let Some(end) = host.end() {
             assert!(
-                !host.owed || matches!(end, End::Held | End::Unknown),
+                !host.is_owed() || matches!(end, End::Held | End::Unknown),
                 "I4: {name} ends {end:?} while it is owed"
             );
         }
@@ -535,9 +536,10 @@ fn check_start(run: &Run, kind: &EventKind) {
         EventKind::EnableStarted { hosts, .. } => {
             for host in hosts.iter().map(|host| &run.hosts()[host]) {
                 let counts = |result: &CheckResult| run.plan().rollout.unknown_is.counts(result.verdict);
-                let proven = host.checks.iter().all(|result| counts(result).passes()) || host.is_untouched();
+                let proven =
+                    host.checks().iter().all(|result| counts(result).passes()) || host.is_untouched();
                 assert!(
-                    proven || matches!(host.phase, Phase::Verified { way: Way::Back, .. }),
+                    proven || matches!(host.phase(), Phase::Verified { way: Way::Back, .. }),
                     "I6: {host:?}"
                 );
             }
@@ -546,7 +548,7 @@ fn check_start(run: &Run, kind: &EventKind) {
     }
     if let EventKind::BatchStarted { .. } = kind {
         let through = |name: &HostName| {
-            matches!(run.hosts()[name].phase, Phase::Serving { .. } | Phase::Settled { .. })
+            matches!(run.hosts()[name].phase(), Phase::Serving { .. } | Phase::Settled { .. })
         };
         assert!(run.batch_hosts().iter().all(through), "I7: a batch is through before the next one begins");
     }
@@ -707,7 +709,7 @@ fn a_rollback_that_would_lead_nowhere_or_is_lost_is_told_so() {
     let mut same = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Rollback);
     same.hosts.get_mut(&HostName::from("h1")).unwrap().steps[0].body = link("old");
     let story = play(same, &world(&[("h1", Trouble::Step(Way::Forward, 1, failed()))]));
-    let Phase::Settled { end: End::Held, why } = &story.run.hosts()[&HostName::from("h1")].phase else {
+    let Phase::Settled { end: End::Held, why } = &story.run.hosts()[&HostName::from("h1")].phase() else {
         panic!()
     };
     assert!(why.ends_with("not rolled back: it was on this release before the run began"), "{why}");
@@ -724,7 +726,7 @@ fn what_the_last_look_could_not_see_is_unknown() {
         &world(&[("h1", Trouble::Roll(Verdict::Unknown))]),
     );
     assert_eq!((ends(&story).as_str(), story.run.outcome()), ("unknown", Some(RunOutcome::NeedsPerson)));
-    let Phase::Settled { why, .. } = &story.run.hosts()[&HostName::from("h1")].phase else { panic!() };
+    let Phase::Settled { why, .. } = &story.run.hosts()[&HostName::from("h1")].phase() else { panic!() };
     assert_eq!(why, "it took the release over and is in rotation, but check `http/answers` is unknown: seen");
 }
 
@@ -737,7 +739,7 @@ fn a_rollback_that_fails_is_held() {
     // The gate is critical on the way forward and on the way back.
     let story = play(plan, &world(&[("h1", Trouble::GateBothWays(Verdict::Critical))]));
     assert_eq!(ends(&story), "held");
-    assert!(story.run.hosts().values().all(|host| host.owed));
+    assert!(story.run.hosts().values().all(|host| host.is_owed()));
 }
 
 #[test]
@@ -809,7 +811,7 @@ fn what_the_balancer_says_decides_the_end() {
         let world = World { drain, enable, ..World::default() };
         let story = play(plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop), &world);
         assert_eq!(ends(&story), wanted, "{world:?}");
-        assert_eq!(story.run.hosts()[&HostName::from("h1")].owed, owed, "{world:?}");
+        assert_eq!(story.run.hosts()[&HostName::from("h1")].is_owed(), owed, "{world:?}");
     }
     let (host, hosts, balancer) = (HostName::from("h1"), vec![HostName::from("h1")], "web".to_string());
     let run = run_after(
@@ -821,7 +823,7 @@ fn what_the_balancer_says_decides_the_end() {
             EventKind::DrainEnded { balancer, hosts, change: foreign },
         ],
     );
-    assert!(!run.hosts()[&HostName::from("h1")].owed, "what somebody else took out is not our debt");
+    assert!(!run.hosts()[&HostName::from("h1")].is_owed(), "what somebody else took out is not our debt");
 }
 
 #[test]
@@ -847,6 +849,36 @@ fn an_event_that_does_not_fit_is_an_error_that_names_both() {
     let kind = EventKind::EnableStarted { balancer: "web".into(), hosts: vec!["h1".into()] };
     let error = run.apply(&Event { seq: 1, run: RunId(1), at: NOW, kind }).unwrap_err().to_string();
     assert!(error.contains("EnableStarted") && error.contains("Waiting"), "{error}");
+}
+
+#[test]
+fn an_event_that_does_not_fit_changes_nothing() {
+    let plan = plan(3, &[BatchSize::Hosts(2)], 0, OnFailure::Rollback);
+    let story =
+        play(plan.clone(), &World { enable: Some(Change::Refused { why: "x".into() }), ..World::default() });
+    let mut refusals = 0;
+    for at in 0..story.events.len() {
+        let run = Run::replay(RunId(1), plan.clone(), &story.events[..at]).unwrap();
+        for event in &story.events {
+            let mut tried = run.clone();
+            if tried.apply(event).is_err() {
+                assert_eq!(tried, run, "{:?} after {at} events", event.kind);
+                refusals += 1;
+            }
+        }
+    }
+    assert!(refusals > 100, "{refusals}");
+    // One host of two does not fit: neither of them is changed.
+    let both = vec![HostName::from("h1"), HostName::from("h2")];
+    let observed = ["h1", "h2"].map(HostName::from).into_iter().flat_map(|host| {
+        let seen = EventKind::Observed { host: host.clone(), previous: None, in_rotation: None };
+        [EventKind::ObserveStarted { host }, seen]
+    });
+    let mut run = run_after(plan, observed.take(3).collect());
+    let before = run.clone();
+    let kind = EventKind::DrainStarted { balancer: "web".into(), hosts: both };
+    assert!(run.apply(&Event { seq: 9, run: RunId(1), at: NOW, kind }).is_err());
+    assert_eq!(run, before);
 }
 
 /// An addition of the task language to the first step: it decides whether, when and where steps start.

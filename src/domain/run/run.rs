@@ -19,10 +19,6 @@ use crate::domain::task::hook::Progress;
 /// Hexadecimal digits of a run's mark.
 const MARK_DIGITS: usize = 8;
 
-/// Retries of a task's step that certainly did not start, in spite of its `retries`: nothing
-/// was done, and the host may be reachable again in a moment.
-const RETRIES_UNBEGUN: u32 = 2;
-
 /// One execution of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
@@ -98,15 +94,14 @@ impl Run {
     /// A run of `plan` without any event.
     pub fn new(id: RunId, plan: Plan) -> Run {
         let first = match plan.kind {
-            // The hosts were drained by any run: this one only enables them.
-            Kind::Enable => HostState {
-                owed: true,
-                phase: Phase::Verified { way: Way::Return, not_before: None },
-                ..HostState::default()
-            },
-            // The hosts are only drained: no release is read before.
-            Kind::Drain => HostState { phase: Phase::Ready { way: Way::Forward }, ..HostState::default() },
-            _ => HostState::default(),
+            Kind::Enable => HostState::to_enable(),
+            Kind::Drain => HostState::to_drain(),
+            Kind::Release { .. }
+            | Kind::Task { .. }
+            | Kind::Run
+            | Kind::Check
+            | Kind::Facts
+            | Kind::Look { .. } => HostState::default(),
         };
         let hosts = plan.hosts.keys().map(|name| (name.clone(), first.clone())).collect();
         Run {
@@ -256,12 +251,14 @@ impl Run {
     /// True when the next batch need not wait for this host: it ended, or it is healthy in
     /// rotation, or its health check has failed.
     pub fn is_through(&self, host: &HostState) -> bool {
-        match host.phase {
+        match host.phase() {
             Phase::Settled { .. } => true,
-            Phase::Serving { way: Way::Forward, .. } if self.plan.has_bracket() && !self.is_halted() => {
-                host.health.healthy || host.health.failed
+            Phase::Serving { way: Way::Forward, health, .. }
+                if self.plan.has_bracket() && !self.is_halted() =>
+            {
+                health.healthy || health.failed
             }
-            Phase::Serving { roll, .. } => roll != Some(Roll::Watching),
+            Phase::Serving { roll, .. } => *roll != Some(Roll::Watching),
             _ => false,
         }
     }
@@ -269,7 +266,9 @@ impl Run {
     /// The hosts in their bracket that a balancer must not send requests to, by balancer.
     pub fn drained(&self) -> BTreeMap<String, Vec<HostName>> {
         let mut found: BTreeMap<String, Vec<HostName>> = BTreeMap::new();
-        let out = |host: &HostState| host.owed && host.phase.stays_out() && host.forgotten == Forgotten::No;
+        let out = |host: &HostState| {
+            host.is_owed() && host.phase().stays_out() && host.forgotten() == Forgotten::No
+        };
         for (name, _) in self.hosts.iter().filter(|(_, host)| out(host)) {
             if let Some(seat) = self.plan.hosts.get(name).and_then(|plan| plan.balancer.as_ref()) {
                 found.entry(seat.balancer.clone()).or_default().push(name.clone());
@@ -284,7 +283,7 @@ impl Run {
             matches!(phase, Phase::Waiting | Phase::Settled { .. } | Phase::Serving { .. })
                 || matches!(phase, Phase::Ready { .. })
         };
-        self.hosts.values().any(|host| !idle(&host.phase))
+        self.hosts.values().any(|host| !idle(host.phase()))
     }
 
     /// True while a comparison with other hosts is still due for this host.
@@ -318,7 +317,7 @@ impl Run {
             .hosts
             .values()
             .filter(|host| counts(host))
-            .filter_map(|host| host.failure.as_ref())
+            .filter_map(HostState::failure)
             .map(|failure| failure.kind)
             .collect();
         // No host failed, but for one of them nothing was done: there was no room, or the run stopped before its turn.
@@ -336,20 +335,20 @@ impl Run {
 #[cfg(test)]
 impl Run {
     pub(super) fn forget_debts(&mut self) {
-        self.hosts.values_mut().for_each(|host| host.owed = false);
+        self.hosts.values_mut().for_each(HostState::forget_debt);
     }
 }
 
 fn counts(host: &HostState) -> bool {
-    host.failure.as_ref().is_some_and(|failure| failure.kind != FailureKind::Cancelled)
+    host.failure().is_some_and(|failure| failure.kind != FailureKind::Cancelled)
 }
 
 /// The verdict of one host in a check run: its worst result, or unknown if it could not be probed.
 fn verdict_of(host: &HostState) -> Verdict {
     match host.end() {
         Some(End::Unknown | End::NotStarted) | None => {
-            Verdict::worst(host.checks.iter().map(|result| result.verdict).chain([Verdict::Unknown]))
+            Verdict::worst(host.checks().iter().map(|result| result.verdict).chain([Verdict::Unknown]))
         }
-        Some(_) => Verdict::worst(host.checks.iter().map(|result| result.verdict)),
+        Some(_) => Verdict::worst(host.checks().iter().map(|result| result.verdict)),
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::bracket::{Forgotten, HostState, Phase, Roll};
+use super::bracket::{Forgotten, Gate, HostState, Phase, Roll};
 use super::decision::{Decision, Effect};
 use super::event::{EventKind, Pause, PausedUntil, Stage, Way};
+use super::health::Health;
 use super::leave::{Leave, leave};
 use super::run::Run;
 use crate::domain::base::name::HostName;
@@ -35,20 +36,21 @@ pub(super) struct Turn<'a> {
 impl Turn<'_> {
     /// The next decision for this host, if one is due.
     pub(super) fn next(&self) -> Option<Decision> {
-        match &self.host.phase {
+        match self.host.phase() {
             Phase::Waiting => self.begin(),
-            Phase::Ready { way: Way::Forward } if self.run.is_halted() => {
+            Phase::Ready { way: Way::Forward, .. } if self.run.is_halted() => {
                 self.settle(End::NotStarted, self.halted_why())
             }
-            Phase::Ready { .. } if self.host.crowded.is_some() => self.crowded(),
+            Phase::Ready { .. } if self.host.crowded().is_some() => self.crowded(),
             Phase::Working { running: false, .. } => self.work(),
             Phase::Failed { way, failure } => self.after_failure(*way, failure),
             Phase::Ending { end, why } => self.settle(*end, why.clone()),
-            Phase::Gating { running: false, .. } => self.gate(),
+            Phase::Gating { gate: Gate::Due, .. } => self.gate(),
+            Phase::Gating { gate: Gate::Inconclusive(why), .. } => self.ask_about_gate(why),
             Phase::Verified { .. } | Phase::Serving { .. } if self.run.plan().kind == Kind::Drain => {
                 self.stay_out()
             }
-            Phase::Serving { way, roll } => self.serve(*way, *roll),
+            Phase::Serving { way, roll, health } => self.serve(*way, *roll, health),
             Phase::Ready { .. }
             | Phase::Observing
             | Phase::Draining { .. }
@@ -62,33 +64,33 @@ impl Turn<'_> {
 
     /// When to decide again, if nothing is reported until then.
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
-        match self.host.phase {
+        match *self.host.phase() {
             Phase::Working { running: false, not_before, .. } => not_before,
             Phase::Verified { not_before, .. } => not_before,
-            Phase::Ready { .. } => self.host.crowded.map(|crowded| crowded.retry_at),
+            Phase::Ready { .. } => self.host.crowded().map(|crowded| crowded.retry_at),
             _ => self.next_look(),
         }
     }
 
     /// When the next check of a host in rotation is due while others are under way.
     fn next_look(&self) -> Option<Timestamp> {
-        let serves = self.host.phase == Phase::Serving { way: Way::Forward, roll: None };
-        if !serves || self.over || self.run.is_halted() || !self.run.plan().has_bracket() {
+        let Phase::Serving { way: Way::Forward, roll: None, health } = self.host.phase() else { return None };
+        if self.over || self.run.is_halted() || !self.run.plan().has_bracket() {
             return None;
         }
         // While the run waits for an operator, checks would fill the journal: the next one follows the answer.
         let waits = self.run.pause().is_some_and(|pause| !matches!(pause.until, PausedUntil::Time(_)));
-        if waits && self.host.health.healthy {
+        if waits && health.healthy {
             return None;
         }
-        self.host.health.next_look(&self.run.plan().rollout, !self.plan.checks.is_empty())
+        health.next_look(&self.run.plan().rollout, !self.plan.checks.is_empty())
     }
 
     /// No room: a drain by an operator reports that, and a rollback that cannot start ends.
     fn crowded(&self) -> Option<Decision> {
         let why = "too few would be left in service without it (min_in_service)".to_string();
         let way_back_is_closed = self.host.way() == Way::Back
-            && self.host.crowded.is_some_and(|crowded| {
+            && self.host.crowded().is_some_and(|crowded| {
                 crowded.since.checked_add(WAY_BACK_LIMIT).is_ok_and(|time| time <= self.now)
             });
         match self.run.plan().kind {
@@ -100,7 +102,7 @@ impl Turn<'_> {
 
     /// The host stays out of rotation, as the operator requested.
     fn stay_out(&self) -> Option<Decision> {
-        match self.host.foreign {
+        match self.host.is_foreign() {
             true => self.settle(End::Held, "it was out of rotation before, by somebody else".into()),
             false => {
                 let reason = self.run.plan().because.as_ref();
@@ -141,11 +143,11 @@ impl Turn<'_> {
 
     /// Why the host failed, or else why the run was halted.
     fn reason(&self) -> String {
-        self.host.failure.as_ref().map_or_else(|| self.halted_why(), |failure| failure.why.clone())
+        self.host.failure().map_or_else(|| self.halted_why(), |failure| failure.why.clone())
     }
 
     fn work(&self) -> Option<Decision> {
-        let Phase::Working { way, step, attempt, not_before, .. } = self.host.phase else { return None };
+        let Phase::Working { way, step, attempt, not_before, .. } = *self.host.phase() else { return None };
         let run = self.run;
         let cancelled_now = run.cancel().is_some_and(|cancel| cancel.now || !run.plan().has_bracket());
         if way == Way::Forward && run.is_halted() && self.host.is_untouched() {
@@ -163,13 +165,15 @@ impl Turn<'_> {
     /// The host is untouched: it is enabled, or was never drained.
     fn put_back(&self) -> Option<Decision> {
         match &self.plan.balancer {
-            Some(_) if self.host.owed && self.plan.held => {
+            Some(_) if self.host.is_owed() && self.plan.held => {
                 self.settle(End::Held, format!("an earlier run holds it; {}", self.reason()))
             }
             // A second drain is running or due: enable after it.
-            Some(_) if self.host.forgotten != Forgotten::No => None,
+            Some(_) if self.host.forgotten() != Forgotten::No => None,
             // The enable does not wait for other hosts: the run is halted.
-            Some(seat) if self.host.owed => Some(Decision::enable(&seat.balancer, vec![self.name.clone()])),
+            Some(seat) if self.host.is_owed() => {
+                Some(Decision::enable(&seat.balancer, vec![self.name.clone()]))
+            }
             _ => self.settle(End::NotStarted, self.reason()),
         }
     }
@@ -208,7 +212,7 @@ impl Turn<'_> {
     /// A step or a gate failed.
     fn after_failure(&self, way: Way, failure: &Failure) -> Option<Decision> {
         if way == Way::Back {
-            let end = if self.host.owed { End::Held } else { End::Failed };
+            let end = if self.host.is_owed() { End::Held } else { End::Failed };
             return self.settle(end, format!("the rollback failed, too, after {}", failure.why));
         }
         match failure.kind {
@@ -237,17 +241,19 @@ impl Turn<'_> {
     }
 
     /// In rotation: the host is checked until the last batch is through, checked once more, and settled.
-    fn serve(&self, way: Way, roll: Option<Roll>) -> Option<Decision> {
+    fn serve(&self, way: Way, roll: Option<Roll>, health: &Health) -> Option<Decision> {
         match (way, roll) {
             (_, Some(Roll::Running | Roll::Watching)) => None,
-            (Way::Back, _) if self.host.owed || self.host.foreign => self.settle(End::Held, self.reason()),
+            (Way::Back, _) if self.host.is_owed() || self.host.is_foreign() => {
+                self.settle(End::Held, self.reason())
+            }
             (Way::Back, _) => self.settle(End::RolledBack, self.reason()),
             (Way::Return, _) if self.run.plan().kind == Kind::Enable => self.settle(End::Done, String::new()),
             (Way::Return, _) => self.settle(End::NotStarted, self.reason()),
             (Way::Forward | Way::Stay, Some(Roll::Done)) if self.run.is_to_be_compared(self.name) => None,
             (Way::Forward | Way::Stay, Some(Roll::Done)) => self.settle_forward(),
             (_, None) if !self.run.plan().has_bracket() => self.settle(End::Done, String::new()),
-            (_, None) if self.host.health.failed && self.rolls_back() && self.is_free_to_go_back() => {
+            (_, None) if health.failed && self.rolls_back() && self.is_free_to_go_back() => {
                 Decision::only(EventKind::RollbackStarted { host: self.name.clone(), why: self.reason() })
             }
             (_, None) if !self.over => {
@@ -260,18 +266,21 @@ impl Turn<'_> {
         }
     }
 
-    /// The gate. An inconclusive one asks an operator first. A halted run repeats the gate once
-    /// and accepts its result.
-    fn gate(&self) -> Option<Decision> {
-        match &self.host.inconclusive {
-            Some(why) if !self.run.is_halted() => {
-                let why = format!("the gate of {} is inconclusive: {why}", self.name);
-                let (by, key, until) = ("rollcall".to_string(), String::new(), PausedUntil::Resumed);
-                let pause = EventKind::Paused(Pause { why, by, key, until, step: None });
-                if self.run.pause().is_some() { None } else { Decision::only(pause) }
-            }
-            _ => Some(Decision::checks(self.name, Stage::Gate)),
+    /// An inconclusive gate: an operator is asked. A halted run repeats the gate once and accepts its result.
+    fn ask_about_gate(&self, why: &str) -> Option<Decision> {
+        if self.run.is_halted() {
+            return self.gate();
         }
+        if self.run.pause().is_some() {
+            return None;
+        }
+        let why = format!("the gate of {} is inconclusive: {why}", self.name);
+        let (by, key, until) = ("rollcall".to_string(), String::new(), PausedUntil::Resumed);
+        Decision::only(EventKind::Paused(Pause { why, by, key, until, step: None }))
+    }
+
+    fn gate(&self) -> Option<Decision> {
+        Some(Decision::checks(self.name, Stage::Gate))
     }
 
     fn is_free_to_go_back(&self) -> bool {
@@ -279,13 +288,13 @@ impl Turn<'_> {
     }
 
     fn settle_forward(&self) -> Option<Decision> {
-        let worst = Verdict::worst(self.host.checks.iter().map(|result| result.verdict));
-        let why = self.host.failure.as_ref().map_or_else(String::new, |failure| failure.why.clone());
+        let worst = Verdict::worst(self.host.checks().iter().map(|result| result.verdict));
+        let why = self.host.failure().map_or_else(String::new, |failure| failure.why.clone());
         let end = match (&self.run.plan().kind, worst) {
             (Kind::Check, Verdict::Critical) => End::Failed,
             (Kind::Check, Verdict::Unknown) => End::Unknown,
             (Kind::Check, _) => End::Done,
-            _ if self.host.foreign => {
+            _ if self.host.is_foreign() => {
                 let why = "it was out of rotation before the run, by somebody else, and was left so";
                 return self.settle(End::Held, why.into());
             }
@@ -295,7 +304,7 @@ impl Turn<'_> {
                     .settle(End::Unknown, format!("it took the release over and is in rotation, but {why}"));
             }
             (_, verdict) if !verdict.passes() => End::Failing,
-            _ if self.host.changed => End::Released,
+            _ if self.host.changed() => End::Released,
             _ if self.host.way() == Way::Stay => {
                 return self.settle(End::Unchanged, "it was on this release already".into());
             }
@@ -306,7 +315,7 @@ impl Turn<'_> {
 }
 
 fn out_of_rotation(host: &HostState) -> End {
-    if host.owed || host.foreign { End::Held } else { End::Failed }
+    if host.is_owed() || host.is_foreign() { End::Held } else { End::Failed }
 }
 
 /// Whether a host can be rolled back, or why not: the target must be known before the first rollback step starts.
@@ -323,11 +332,11 @@ pub(super) fn can_go_back(host: &HostState, plan: &HostPlan) -> Result<(), &'sta
             .any(|(_, text)| template::names_used(&text).iter().any(|name| name == "previous"))
     };
     let leads_back_here =
-        |step: &Step| step.body.link().is_some_and(|(from, _)| host.previous.as_ref() == Some(&from));
+        |step: &Step| step.body.link().is_some_and(|(from, _)| host.previous() == Some(&*from));
     if plan.steps.iter().any(leads_back_here) {
         return Err("it was on this release before the run began");
     }
-    if host.previous.is_none() && plan.rollback.iter().any(speaks_of_previous) {
+    if host.previous().is_none() && plan.rollback.iter().any(speaks_of_previous) {
         return Err("there is no release before this one on it");
     }
     Ok(())

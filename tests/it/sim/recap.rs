@@ -28,8 +28,11 @@ pub fn compare(ledger: &Ledger, hosts: &BTreeMap<HostName, Arc<SimHost>>) {
         if is_new != told_new {
             ledger.fault("I13 three-valued outcomes", &format!("{name} is {}, release {is_new}", end.word()));
         }
-        if debts.contains(name) != host.owed {
-            ledger.fault("I4 debt closure", &format!("{name} is owed {}, and the store says not", host.owed));
+        if debts.contains(name) != host.is_owed() {
+            ledger.fault(
+                "I4 debt closure",
+                &format!("{name} is owed {}, and the store says not", host.is_owed()),
+            );
         }
         for claim in broken_claims(ledger, &hosts[name], end) {
             ledger.fault("I13 three-valued outcomes", &format!("{name} is {}, but {claim}", end.word()));

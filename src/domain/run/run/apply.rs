@@ -1,110 +1,187 @@
-//! What each event changes in a run. Nothing else changes one.
+//! What each event changes in a run. One total match refuses an event that does not fit, or applies it.
 
 use jiff::Timestamp;
 
-use super::{Asked, Cancel, IllegalEvent, MARK_DIGITS, RETRIES_UNBEGUN, Run, Taking};
+use super::{Asked, Cancel, IllegalEvent, MARK_DIGITS, Run, Taking};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::HostName;
-use crate::domain::plan::plan::Plan;
-use crate::domain::run::bracket::{Phase, Route};
+use crate::domain::base::outcome::Outcome;
+use crate::domain::check::check::CheckResult;
+use crate::domain::run::bracket::{HostState, Route, Unfit, must};
 use crate::domain::run::event::{Event, EventKind, Pause, PausedUntil, Then, Way};
 use crate::domain::task::hook::Hook;
-use crate::domain::task::task::{OnFailure, StepBody};
+use crate::domain::task::task::OnFailure;
 
 impl Run {
     /// Applies one event. On error the run is unchanged.
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
-        self.check(&event.kind)?;
+        self.advance(event).map_err(|Unfit| self.illegal(&event.kind))
+    }
+
+    /// Every arm refuses before it changes anything.
+    fn advance(&mut self, event: &Event) -> Result<(), Unfit> {
+        use EventKind as E;
+        must(self.started != matches!(event.kind, E::RunStarted { .. }))?;
+        must(self.outcome.is_none() != matches!(event.kind, E::DebtSettled { .. }))?;
         match &event.kind {
-            EventKind::RunStarted { by, key, plan_sha256, .. } => {
-                let mark = sha256_hex(format!("{plan_sha256} {} {}", event.seq, event.at).as_bytes());
-                let (by, key, plan_sha256) = (by.clone(), key.clone(), plan_sha256.clone());
-                self.asked = Asked { by, key, plan_sha256, mark: mark.chars().take(MARK_DIGITS).collect() };
-                self.started = true;
-                self.progress_at = Some(event.at);
-            }
-            EventKind::BatchStarted { batch, .. } => {
-                self.batch = Some(*batch);
-                self.progress_at = Some(event.at);
-            }
-            EventKind::Stopped { why } => {
+            E::RunStarted { by, key, plan_sha256, .. } => self.start(event, by, key, plan_sha256),
+            E::BatchStarted { batch, .. } => self.begin_batch(*batch, event.at)?,
+            E::Stopped { why } => {
                 self.stopped = Some(why.clone());
                 self.rolls_back |= self.plan.rollout.on_failure == OnFailure::RollbackAll;
             }
-            EventKind::CancelRequested { by, now, .. } => {
+            E::CancelRequested { by, now, .. } => {
                 let now = *now || self.cancel.as_ref().is_some_and(|cancel| cancel.now);
                 self.cancel = Some(Cancel { by: by.clone(), now });
             }
-            EventKind::Paused(pause) => {
+            E::Paused(pause) => {
                 let planned = matches!(pause.until, PausedUntil::Time(_) | PausedUntil::Approved);
                 self.has_paused |= planned && pause.step.is_none();
                 self.pause = Some(pause.clone());
             }
-            EventKind::Resumed { .. } | EventKind::Approved { .. } => {
-                let asked = self.pause.take().and_then(|pause| pause.step);
-                self.confirmed.extend(asked);
-                self.hosts.values_mut().for_each(|host| host.inconclusive = None);
-                self.clocks_begin_anew(event.at);
+            E::Resumed { .. } => {
+                must(self.pause.as_ref().is_some_and(|pause| pause.until != PausedUntil::Approved))?;
+                self.resume(event.at);
             }
-            EventKind::Recovered { then, why, .. } => self.recovered(*then, why, event.at),
-            EventKind::DebtSettled { host, .. } => {
-                if let Some(host) = self.hosts.get_mut(host) {
-                    host.owed = false;
-                }
+            E::Approved { plan_sha256, .. } => {
+                must(self.pause.as_ref().is_some_and(|pause| pause.until == PausedUntil::Approved))?;
+                must(*plan_sha256 == self.asked.plan_sha256)?;
+                self.resume(event.at);
             }
-            EventKind::HookStarted { hook, step, .. } => self.hooks.begin(*hook, *step),
-            EventKind::HookEnded { hook, step, outcome, .. } => {
-                self.hooks.end(&self.plan.hooks, *hook, *step, outcome);
-                if *hook == Hook::Before {
-                    self.stopped = self.stopped.take().or(self.hooks.failed.clone());
-                }
+            E::Recovered { then, why, .. } => self.recovered(*then, why, event.at),
+            E::DebtSettled { host, .. } => self.hosts.get_mut(host).ok_or(Unfit)?.settle_debt()?,
+            E::HookStarted { hook, step, .. } => {
+                must(self.hooks.fits(&self.plan.hooks, *hook, *step))?;
+                self.hooks.begin(*hook, *step);
             }
-            EventKind::RunEnded { outcome } => self.outcome = Some(*outcome),
-            kind => self.apply_to_hosts(event, kind.hosts()),
+            E::HookEnded { hook, step, outcome, .. } => self.end_hook(*hook, *step, outcome)?,
+            E::RunEnded { outcome } => {
+                must(self.hooks.running.is_none() && self.hosts.values().all(|host| host.end().is_some()))?;
+                self.outcome = Some(*outcome);
+            }
+            E::SnapshotStarted { snapshot, hosts, .. } => self.begin_snapshot(*snapshot, hosts)?,
+            E::SnapshotEnded { snapshot: at, hosts, results, .. } => {
+                self.end_snapshot(*at, hosts, results)?
+            }
+            E::StepStarted { host, way, step, .. } => {
+                self.advance_hosts(event)?;
+                self.note_once(host, *way, *step);
+            }
+            E::EnableEnded { .. } => {
+                self.advance_hosts(event)?;
+                // A host is in service again: there may be room for those that wait.
+                self.hosts.values_mut().for_each(|host| host.retry_drain_at(event.at));
+            }
+            E::ObserveStarted { .. }
+            | E::Observed { .. }
+            | E::ObserveFailed { .. }
+            | E::DrainStarted { .. }
+            | E::DrainEnded { .. }
+            | E::StepEnded { .. }
+            | E::StepSkipped { .. }
+            | E::ChecksStarted { .. }
+            | E::ChecksEnded { .. }
+            | E::RollbackStarted { .. }
+            | E::EnableStarted { .. }
+            | E::HostSettled { .. }
+            | E::DrainForgotten { .. }
+            | E::RedrainStarted { .. }
+            | E::RedrainEnded { .. } => self.advance_hosts(event)?,
         }
         Ok(())
     }
 
-    fn apply_to_hosts(&mut self, event: &Event, names: &[HostName]) {
-        self.note_once(&event.kind);
-        match &event.kind {
-            EventKind::SnapshotStarted { snapshot, hosts, .. } => {
-                self.snapshots.insert(*snapshot, Taking::Running(hosts.clone()));
-            }
-            EventKind::SnapshotEnded { snapshot, .. } => _ = self.snapshots.insert(*snapshot, Taking::Done),
-            _ => {}
+    fn start(&mut self, event: &Event, by: &str, key: &str, plan_sha256: &str) {
+        let mark = sha256_hex(format!("{plan_sha256} {} {}", event.seq, event.at).as_bytes());
+        self.asked = Asked {
+            by: by.into(),
+            key: key.into(),
+            plan_sha256: plan_sha256.into(),
+            mark: mark.chars().take(MARK_DIGITS).collect(),
+        };
+        self.started = true;
+        self.progress_at = Some(event.at);
+    }
+
+    fn begin_batch(&mut self, batch: usize, at: Timestamp) -> Result<(), Unfit> {
+        must(batch == self.batches_begun() && batch < self.plan.batches.len())?;
+        self.batch = Some(batch);
+        self.progress_at = Some(at);
+        Ok(())
+    }
+
+    fn resume(&mut self, at: Timestamp) {
+        let asked = self.pause.take().and_then(|pause| pause.step);
+        self.confirmed.extend(asked);
+        self.hosts.values_mut().for_each(HostState::gate_again);
+        self.clocks_begin_anew(at);
+    }
+
+    fn end_hook(&mut self, hook: Hook, step: usize, outcome: &Outcome) -> Result<(), Unfit> {
+        must(self.hooks.running == Some((hook, step)))?;
+        self.hooks.end(&self.plan.hooks, hook, step, outcome);
+        if hook == Hook::Before {
+            self.stopped = self.stopped.take().or(self.hooks.failed.clone());
         }
-        let halted = self.is_halted();
-        for name in names {
-            let Some(host) = self.hosts.get_mut(name) else { continue };
-            let was_well = host.health.healthy;
-            let route = Route { halted, ..route(&self.plan, name, &host.phase) };
-            host.apply(name, event, &route);
-            if host.health.healthy && !was_well {
+        Ok(())
+    }
+
+    fn begin_snapshot(&mut self, snapshot: usize, hosts: &[HostName]) -> Result<(), Unfit> {
+        must(snapshot < self.plan.snapshots.len() && !self.snapshots.contains_key(&snapshot))?;
+        must(hosts.iter().all(|name| self.hosts.contains_key(name)))?;
+        self.snapshots.insert(snapshot, Taking::Running(hosts.to_vec()));
+        Ok(())
+    }
+
+    fn end_snapshot(
+        &mut self,
+        snapshot: usize,
+        hosts: &[HostName],
+        results: &[CheckResult],
+    ) -> Result<(), Unfit> {
+        must(self.snapshots.get(&snapshot) == Some(&Taking::Running(hosts.to_vec())))?;
+        must(results.len() == hosts.len())?;
+        self.snapshots.insert(snapshot, Taking::Done);
+        for (name, result) in hosts.iter().zip(results) {
+            self.hosts.entry(name.clone()).and_modify(|host| host.compared(result));
+        }
+        Ok(())
+    }
+
+    /// All hosts of the event change, or none.
+    fn advance_hosts(&mut self, event: &Event) -> Result<(), Unfit> {
+        let names = event.kind.hosts();
+        must(!names.is_empty())?;
+        let next: Vec<HostState> =
+            names.iter().map(|name| self.next_of(name, event)).collect::<Result<_, Unfit>>()?;
+        for (name, next) in names.iter().zip(next) {
+            let was_healthy = self.hosts.get(name).is_some_and(HostState::is_healthy);
+            if next.is_healthy() && !was_healthy {
                 self.progress_at = Some(event.at);
             }
+            self.hosts.insert(name.clone(), next);
         }
-        // A host is in service again: there may be room for those that wait.
-        if let EventKind::EnableEnded { .. } = event.kind {
-            let crowded = self.hosts.values_mut().filter_map(|host| host.crowded.as_mut());
-            crowded.for_each(|crowded| crowded.retry_at = event.at);
-        }
+        Ok(())
+    }
+
+    fn next_of(&self, name: &HostName, event: &Event) -> Result<HostState, Unfit> {
+        let host = self.hosts.get(name).ok_or(Unfit)?;
+        let route = Route { halted: self.is_halted(), ..Route::of(&self.plan, name, host.phase()) };
+        host.after(name, event, &route)
     }
 
     /// The host that starts a step for all owns it; another host owns it only if the step never started.
-    fn note_once(&mut self, kind: &EventKind) {
-        let EventKind::StepStarted { host, way: Way::Forward, step, .. } = kind else { return };
-        let plan = self.plan.hosts.get(host).and_then(|plan| plan.steps.get(*step));
-        if let Some(once) = plan.filter(|plan| plan.run_once) {
-            self.once.insert(once.identity().into(), (host.clone(), *step));
+    fn note_once(&mut self, host: &HostName, way: Way, step: usize) {
+        let plan = self.plan.hosts.get(host).and_then(|plan| plan.steps.get(step));
+        if let Some(once) = plan.filter(|plan| plan.run_once && way == Way::Forward) {
+            self.once.insert(once.identity().into(), (host.clone(), step));
         }
     }
 
     /// Time in which the run could make no progress does not count against its deadlines.
     fn clocks_begin_anew(&mut self, at: Timestamp) {
         self.progress_at = Some(at);
-        let crowded = self.hosts.values_mut().filter_map(|host| host.crowded.as_mut());
-        crowded.for_each(|crowded| (crowded.since, crowded.retry_at) = (at, at));
+        self.hosts.values_mut().for_each(|host| host.wait_for_room_since(at));
     }
 
     fn recovered(&mut self, then: Then, why: &str, at: Timestamp) {
@@ -126,71 +203,11 @@ impl Run {
         }
     }
 
-    /// An error if an event of this kind would not fit.
-    pub fn check(&self, kind: &EventKind) -> Result<(), IllegalEvent> {
-        let fits = match kind {
-            EventKind::RunStarted { .. } => !self.started,
-            EventKind::BatchStarted { batch, .. } => {
-                self.is_open()
-                    && *batch == self.batch.map_or(0, |at| at + 1)
-                    && *batch < self.plan.batches.len()
-            }
-            EventKind::Stopped { .. }
-            | EventKind::CancelRequested { .. }
-            | EventKind::Paused(_)
-            | EventKind::Recovered { .. } => self.is_open(),
-            EventKind::Resumed { .. } => {
-                let waits = self.pause.as_ref().is_some_and(|pause| pause.until != PausedUntil::Approved);
-                self.is_open() && waits
-            }
-            EventKind::Approved { plan_sha256, .. } => {
-                let waits = self.pause.as_ref().is_some_and(|pause| pause.until == PausedUntil::Approved);
-                self.is_open() && waits && *plan_sha256 == self.asked.plan_sha256
-            }
-            EventKind::DebtSettled { host, .. } => {
-                self.outcome.is_some() && self.hosts.get(host).is_some_and(|host| host.owed)
-            }
-            EventKind::HookStarted { hook, step, .. } => {
-                self.is_open() && self.hooks.fits(&self.plan.hooks, *hook, *step)
-            }
-            EventKind::HookEnded { hook, step, .. } => self.hooks.running == Some((*hook, *step)),
-            EventKind::RunEnded { .. } => {
-                self.is_open()
-                    && self.hooks.running.is_none()
-                    && self.hosts.values().all(|host| matches!(host.phase, Phase::Settled { .. }))
-            }
-            EventKind::SnapshotStarted { snapshot, hosts, .. } => {
-                self.is_open()
-                    && *snapshot < self.plan.snapshots.len()
-                    && !self.snapshots.contains_key(snapshot)
-                    && hosts.iter().all(|name| self.hosts.contains_key(name))
-            }
-            EventKind::SnapshotEnded { snapshot, hosts, results, .. } => {
-                self.is_open()
-                    && self.snapshots.get(snapshot) == Some(&Taking::Running(hosts.clone()))
-                    && results.len() == hosts.len()
-            }
-            kind => {
-                self.is_open()
-                    && !kind.hosts().is_empty()
-                    && kind
-                        .hosts()
-                        .iter()
-                        .all(|name| self.hosts.get(name).is_some_and(|host| host.fits(kind)))
-            }
-        };
-        if fits { Ok(()) } else { Err(self.illegal(kind)) }
-    }
-
-    fn is_open(&self) -> bool {
-        self.started && self.outcome.is_none()
-    }
-
     fn illegal(&self, kind: &EventKind) -> IllegalEvent {
         let phases: Vec<String> = kind
             .hosts()
             .iter()
-            .map(|name| format!("{name}: {:?}", self.hosts.get(name).map(|host| &host.phase)))
+            .map(|name| format!("{name}: {:?}", self.hosts.get(name).map(|host| host.phase())))
             .collect();
         let state = format!(
             "of run {} (started {}, batch {:?}, outcome {:?}) {}",
@@ -201,37 +218,5 @@ impl Run {
             phases.join(", ")
         );
         IllegalEvent { event: format!("{kind:?}"), state }
-    }
-}
-
-/// The parts of the plan that the transitions of a host need.
-fn route<'a>(plan: &'a Plan, name: &HostName, phase: &Phase) -> Route<'a> {
-    let host = plan.hosts.get(name);
-    let step = host.and_then(|host| match phase {
-        Phase::Working { way: Way::Back, step, .. } => host.rollback.get(*step),
-        Phase::Working { step, .. } => host.steps.get(*step),
-        _ => host.steps.first(),
-    });
-    Route {
-        rollout: &plan.rollout,
-        forward: host.map_or(0, |host| host.steps.len()),
-        back: host.map_or(0, |host| host.rollback.len()),
-        retries: step.map_or(0, |step| step.retries),
-        retries_unbegun: match plan.task() {
-            Some(_) => step.map_or(0, |step| step.retries).max(RETRIES_UNBEGUN),
-            None => 0,
-        },
-        delay: step.map_or_else(Default::default, |step| step.delay),
-        warn_only: step.is_some_and(|step| step.warn_only),
-        repeatable: step.is_some_and(|step| step.repeatable),
-        register: step.and_then(|step| step.register.as_deref()),
-        looks: step.is_some_and(|step| matches!(step.body, StepBody::Facts { .. })),
-        drains: host.is_some_and(|host| host.balancer.is_some()),
-        gated: host.is_some_and(|host| !host.checks.is_empty()),
-        held: host.is_some_and(|host| host.held),
-        halted: false,
-        stays_at: host
-            .filter(|host| host.current)
-            .map(|host| host.steps.iter().find_map(|step| step.body.link()).map(|(to, _)| to)),
     }
 }
