@@ -169,11 +169,8 @@ struct Spot {
     watching: Arc<Watching>,
     spread: Spread,
     state: Watched,
-    due: Option<Timestamp>,
-    /// Waiting for its turn; `busy` is under way.
-    queued: bool,
-    busy: bool,
-    /// It was due while it could not be probed.
+    turn: Turn,
+    /// It was due while it could not be probed, or its host was set aside with a jump host.
     missed: bool,
     /// Alerts may follow only from probes that start later than this.
     fresh_after: Option<Timestamp>,
@@ -186,11 +183,61 @@ struct Spot {
     dirty: bool,
 }
 
+/// Whether and when a check is probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// No probe is planned: another event or the leader starts the next one.
+    Idle,
+    Due(Timestamp),
+    /// Its time has come, at this moment; it waits for a free place.
+    Queued(Timestamp),
+    /// The probe is under way.
+    Busy,
+}
+
+impl Turn {
+    /// When the probe is or was due that is planned.
+    fn due(self) -> Option<Timestamp> {
+        match self {
+            Turn::Due(at) | Turn::Queued(at) => Some(at),
+            Turn::Idle | Turn::Busy => None,
+        }
+    }
+
+    /// True when a probe starts without any further event.
+    fn is_under_way(self) -> bool {
+        match self {
+            Turn::Queued(_) | Turn::Busy => true,
+            Turn::Idle | Turn::Due(_) => false,
+        }
+    }
+
+    /// The turn once the next probe is planned for `at`.
+    fn planned(self, at: Option<Timestamp>) -> Turn {
+        match (self, at) {
+            // The probe that is under way plans the next one when it ends.
+            (Turn::Busy, _) => Turn::Busy,
+            (Turn::Queued(before), at) => Turn::Queued(at.unwrap_or(before)),
+            (Turn::Idle | Turn::Due(_), Some(at)) => Turn::Due(at),
+            (Turn::Idle | Turn::Due(_), None) => Turn::Idle,
+        }
+    }
+
+    /// True when a leader with this turn has to be planned sooner for a follower.
+    fn is_later_than(self, at: Timestamp) -> bool {
+        match self {
+            Turn::Idle => true,
+            Turn::Due(due) => at < due,
+            Turn::Queued(_) | Turn::Busy => false,
+        }
+    }
+}
+
 impl Roster {
     /// The next due time: of a probe, or of the end of a downtime. `None` while nothing is watched.
     pub fn wake_at(&mut self) -> Option<Timestamp> {
         while let Some(Reverse((at, node, spot))) = self.due.peek() {
-            match self.spot((*node, *spot)).due == Some(*at) {
+            match self.spot((*node, *spot)).turn.due() == Some(*at) {
                 true => break,
                 false => _ = self.due.pop(),
             }
@@ -220,8 +267,8 @@ impl Roster {
             }
             self.due.pop();
             let one = self.spot_mut((node, spot));
-            if one.due == Some(at) && !one.queued && !one.busy {
-                one.queued = true;
+            if one.turn == Turn::Due(at) {
+                one.turn = Turn::Queued(at);
                 self.ready.push_back((node, spot));
             }
         }
@@ -232,7 +279,7 @@ impl Roster {
         let per_host = self.settings.per_host;
         if self.is_held_up(place) {
             let spot = self.spot_mut(place);
-            (spot.queued, spot.due, spot.missed) = (false, None, true);
+            (spot.turn, spot.missed) = (Turn::Idle, true);
             return false;
         }
         let node = &mut self.nodes[place.0 as usize];
@@ -250,8 +297,8 @@ impl Roster {
         let node = &mut self.nodes[place.0 as usize];
         node.in_flight += 1;
         let spot = &mut node.spots[place.1 as usize];
-        let late = spot.due.map_or(0, |due| now.as_millisecond().saturating_sub(due.as_millisecond()));
-        (spot.queued, spot.busy, spot.missed, spot.due) = (false, true, false, None);
+        let late = spot.turn.due().map_or(0, |due| now.as_millisecond().saturating_sub(due.as_millisecond()));
+        (spot.turn, spot.missed) = (Turn::Busy, false);
         let look = Look { key: spot.key.clone(), endpoint: node.endpoint.clone(), what: spot.what.clone() };
         if self.late.len() >= PACE_LOOKS {
             self.late.pop_front();
@@ -268,21 +315,23 @@ impl Roster {
         if let Some(next) = node.waiting.pop_front() {
             self.ready.push_front((place.0, next));
         }
-        self.spot_mut(place).busy = false;
+        let spot = self.spot_mut(place);
+        if spot.turn == Turn::Busy {
+            spot.turn = Turn::Idle;
+        }
     }
 
     /// Sets the time of the next probe.
     fn plan(&mut self, place: Place, at: Option<Timestamp>) {
         if let Some(leader) = self.spot(place).with {
-            let of = self.spot(leader);
-            let sooner = at.filter(|at| of.due.is_none_or(|due| *at < due));
-            if sooner.is_some() && !of.busy && !of.queued {
-                self.plan(leader, sooner);
+            let turn = self.spot(leader).turn;
+            if let Some(at) = at.filter(|at| turn.is_later_than(*at)) {
+                self.plan(leader, Some(at));
             }
             return;
         }
         let spot = self.spot_mut(place);
-        spot.due = at;
+        spot.turn = spot.turn.planned(at);
         if let Some(at) = at {
             self.due.push(Reverse((at, place.0, place.1)));
         }
@@ -381,7 +430,7 @@ impl Roster {
             flapping: state.flapping,
             ack: state.ack.clone(),
             quiet: self.quiet(place),
-            next_at: spot.due,
+            next_at: spot.turn.due(),
         }
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Batch, CATCH_UP, CONTACT, Key, Node, Place, Roster, Settings, Spot, Wanted, WantedCheck, What};
+use super::{
+    Batch, CATCH_UP, CONTACT, Key, Node, Place, Roster, Settings, Spot, Turn, Wanted, WantedCheck, What,
+};
 use crate::domain::base::name::HostName;
 use crate::domain::base::schedule::{MAX_ATTEMPTS, Rhythm, Spread, Watching};
 use crate::domain::check::id::CheckId;
@@ -67,10 +69,10 @@ impl Roster {
             nodes.flat_map(|node| node.spots.into_iter().map(move |spot| (node.group.clone(), spot)))
         {
             let watching = same_zone.then_some(spot.watching);
-            let Spot { key, state, due, busy, missed, fresh_after, dirty, queued, .. } = spot;
+            let Spot { key, state, turn, missed, fresh_after, dirty, .. } = spot;
             // A check that waited for its turn is due again at once.
-            let due = if queued { Some(now) } else { due };
-            old.insert(key, Old { group, state, due, busy, missed, fresh_after, dirty, watching });
+            let turn = if matches!(turn, Turn::Queued(_)) { Turn::Due(now) } else { turn };
+            old.insert(key, Old { group, state, turn, missed, fresh_after, dirty, watching });
         }
         self.replace(wanted, old, now);
     }
@@ -93,7 +95,7 @@ impl Roster {
         for place in self.places() {
             let spot = self.spot(place);
             // Until now a leader started its probes.
-            if !spot.is_contact() && spot.due.is_none() && !spot.busy && !spot.queued && !spot.missed {
+            if !spot.is_contact() && spot.turn == Turn::Idle && !spot.missed {
                 self.plan_first(place, now);
             }
         }
@@ -179,7 +181,7 @@ impl Roster {
     /// Sets the first due time after a start or a reload.
     fn plan_first(&mut self, place: Place, now: Timestamp) {
         let spot = self.spot(place);
-        if spot.busy {
+        if spot.turn == Turn::Busy {
             return;
         }
         if spot.missed {
@@ -198,7 +200,7 @@ impl Roster {
         let regular = |after| spot.watching.rhythm.next(after, spot.spread, &self.settings.zone);
         // A probe that was due while no daemon ran is made up for.
         let lost = || spot.state.last_at.and_then(regular).is_some_and(|due| due < now);
-        let at = match (spot.due, place.1) {
+        let at = match (spot.turn.due(), place.1) {
             (Some(due), _) => Some(due),
             (None, CONTACT) if spot.state.is_problem() => Some(now),
             (None, CONTACT) => None,
@@ -255,8 +257,7 @@ struct Old {
     /// The group of its host; unknown after a restart.
     group: String,
     state: Watched,
-    due: Option<Timestamp>,
-    busy: bool,
+    turn: Turn,
     missed: bool,
     fresh_after: Option<Timestamp>,
     dirty: bool,
@@ -270,8 +271,7 @@ impl Old {
         Old {
             group: String::new(),
             state,
-            due: None,
-            busy: false,
+            turn: Turn::Idle,
             missed: false,
             fresh_after: None,
             dirty: false,
@@ -284,10 +284,10 @@ impl Node {
     fn add(&mut self, mut spot: Spot, old: &mut HashMap<Key, Old>) {
         if let Some(old) = old.remove(&spot.key) {
             let same = old.watching.is_some_and(|watching| watching.rhythm == spot.watching.rhythm);
-            spot.due = old.due.filter(|_| same || spot.is_contact());
-            (spot.state, spot.busy, spot.missed, spot.fresh_after) =
-                (old.state, old.busy, old.missed, old.fresh_after);
-            self.in_flight += usize::from(spot.busy);
+            let keeps = same || spot.is_contact() || old.turn == Turn::Busy;
+            spot.turn = if keeps { old.turn } else { Turn::Idle };
+            (spot.state, spot.missed, spot.fresh_after) = (old.state, old.missed, old.fresh_after);
+            self.in_flight += usize::from(spot.turn == Turn::Busy);
             spot.dirty = old.dirty;
         }
         self.spots.push(spot);
@@ -351,9 +351,7 @@ fn spot(host: &HostName, check: Subject, watching: Arc<Watching>, what: What, no
         what,
         watching,
         state: Watched::new(now),
-        due: None,
-        queued: false,
-        busy: false,
+        turn: Turn::Idle,
         missed: false,
         fresh_after: None,
         with: None,

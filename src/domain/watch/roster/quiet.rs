@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{CATCH_UP, CONTACT, Key, Place, Roster, What};
+use super::{CATCH_UP, CONTACT, Key, Place, Roster, Turn, What};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::watch::alert::{Alert, AlertChange};
 use crate::domain::watch::roll::{Ack, Changed, Downtime, Quiet};
@@ -43,7 +43,7 @@ impl Roster {
         for node in 0..self.nodes.len() {
             for spot in 0..self.nodes[node].spots.len() {
                 let place = (node as u32, spot as u32);
-                if self.spot(place).due.is_none() {
+                if self.spot(place).turn.due().is_none() {
                     continue;
                 }
                 let regular = if place.1 == CONTACT { Some(now) } else { self.regular(place, now) };
@@ -132,8 +132,8 @@ impl Roster {
         if news {
             spot.fresh_after = Some(now);
         }
-        if spot.busy || spot.queued {
-            spot.missed = missed && spot.busy;
+        if spot.turn.is_under_way() {
+            spot.missed = missed && spot.turn == Turn::Busy;
             return;
         }
         if news || (contact && (asked || spot.state.is_problem())) {

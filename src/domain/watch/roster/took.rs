@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{CONTACT, Key, Place, Roster};
+use super::{CONTACT, Key, Place, Roster, Turn};
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
@@ -69,7 +69,7 @@ impl Roster {
                 next = next.into_iter().chain(self.next_after(place, at)).min();
             }
         }
-        let next = next.into_iter().chain(self.spot(leader).due).min();
+        let next = next.into_iter().chain(self.spot(leader).turn.due()).min();
         self.plan(leader, next);
     }
 
@@ -142,7 +142,7 @@ impl Roster {
         let contact = (place.0, CONTACT);
         let spot = self.spot(contact);
         // Several checks that fail at once count as a single probe of the contact.
-        if !spot.state.is_problem() && !spot.busy && self.broken_jump(place.0).is_none() {
+        if !spot.state.is_problem() && spot.turn != Turn::Busy && self.broken_jump(place.0).is_none() {
             self.ask_jump(place.0, at);
             let seen = CheckResult::new(CheckId::default(), Verdict::Critical, result.text);
             self.take_in(contact, at, CheckResult { took_ms: result.took_ms, ..seen }, at);
@@ -197,7 +197,7 @@ impl Roster {
             return;
         }
         self.nodes[jump as usize].asked = true;
-        if !self.spot(contact).busy && !self.spot(contact).queued {
+        if !self.spot(contact).turn.is_under_way() {
             self.plan(contact, Some(at));
         }
     }
