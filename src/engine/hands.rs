@@ -58,23 +58,20 @@ impl Hands {
 }
 
 fn saw_one(held: &mut Held, event: &Event) -> bool {
-    let begins = matches!(
-        event.kind,
-        EventKind::ObserveStarted { .. }
-            | EventKind::DrainStarted { .. }
-            | EventKind::StepStarted { .. }
-            | EventKind::RollbackStarted { .. }
-            | EventKind::EnableStarted { .. }
-    );
+    use EventKind as E;
     match &event.kind {
-        EventKind::HostSettled { host, .. } => {
+        E::HostSettled { host, .. } => {
             held.settled += 1;
             if held.hosts.get(host) == Some(&event.run) {
                 Arc::make_mut(&mut held.hosts).remove(host);
             }
             true
         }
-        kind if begins => {
+        kind @ (E::ObserveStarted { .. }
+        | E::DrainStarted { .. }
+        | E::StepStarted { .. }
+        | E::RollbackStarted { .. }
+        | E::EnableStarted { .. }) => {
             let new = |host: &&HostName| held.hosts.get(*host) != Some(&event.run);
             let hosts: Vec<HostName> = kind.hosts().iter().filter(new).cloned().collect();
             let changed = !hosts.is_empty();
@@ -83,7 +80,31 @@ fn saw_one(held: &mut Held, event: &Event) -> bool {
             }
             changed
         }
-        _ => false,
+        E::RunStarted { .. }
+        | E::BatchStarted { .. }
+        | E::Observed { .. }
+        | E::ObserveFailed { .. }
+        | E::DrainEnded { .. }
+        | E::StepEnded { .. }
+        | E::StepSkipped { .. }
+        | E::ChecksStarted { .. }
+        | E::ChecksEnded { .. }
+        | E::SnapshotStarted { .. }
+        | E::SnapshotEnded { .. }
+        | E::EnableEnded { .. }
+        | E::DrainForgotten { .. }
+        | E::RedrainStarted { .. }
+        | E::RedrainEnded { .. }
+        | E::Stopped { .. }
+        | E::Paused(_)
+        | E::Resumed { .. }
+        | E::Approved { .. }
+        | E::Recovered { .. }
+        | E::DebtSettled { .. }
+        | E::CancelRequested { .. }
+        | E::HookStarted { .. }
+        | E::HookEnded { .. }
+        | E::RunEnded { .. } => false,
     }
 }
 

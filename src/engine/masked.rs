@@ -59,7 +59,30 @@ pub(super) fn masked(kind: EventKind, masks: &Masks) -> EventKind {
         RedrainEnded { balancer, hosts, change: to } => {
             RedrainEnded { balancer, hosts, change: change(to, masks) }
         }
-        other => other,
+        // Decisions and operators write these; what a host printed is masked above. Decisions depend on `previous`.
+        RunStarted { .. }
+        | BatchStarted { .. }
+        | ObserveStarted { .. }
+        | Observed { .. }
+        | DrainStarted { .. }
+        | StepStarted { .. }
+        | StepSkipped { .. }
+        | ChecksStarted { .. }
+        | SnapshotStarted { .. }
+        | RollbackStarted { .. }
+        | EnableStarted { .. }
+        | HostSettled { .. }
+        | DrainForgotten { .. }
+        | RedrainStarted { .. }
+        | Stopped { .. }
+        | Paused(_)
+        | Resumed { .. }
+        | Approved { .. }
+        | Recovered { .. }
+        | DebtSettled { .. }
+        | CancelRequested { .. }
+        | HookStarted { .. }
+        | RunEnded { .. } => kind,
     }
 }
 
@@ -77,7 +100,12 @@ fn outcome(outcome: Outcome, masks: &Masks) -> Outcome {
         Outcome::Failed { code, why } => Outcome::Failed { code, why: text(why) },
         Outcome::NotStarted { why } => Outcome::NotStarted { why: text(why) },
         Outcome::Lost { why } => Outcome::Lost { why: text(why) },
-        other => other,
+        Outcome::Ok
+        | Outcome::Unchanged
+        | Outcome::Timeout { .. }
+        | Outcome::Cancelled
+        | Outcome::WouldChange => outcome,
+        Outcome::NotKnown { why } => Outcome::NotKnown { why: text(why) },
     }
 }
 

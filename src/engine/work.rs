@@ -77,7 +77,11 @@ impl Work {
             Effect::Step { host, way, .. } => known(run, host, *way),
             Effect::Observe { host } => known(run, host, Way::Forward),
             Effect::Hook { hook, .. } => hook_vars(run, *hook),
-            _ => Vars::new(),
+            Effect::Drain { .. }
+            | Effect::Enable { .. }
+            | Effect::Redrain { .. }
+            | Effect::Checks { .. }
+            | Effect::Snapshot { .. } => Vars::new(),
         };
         let after_changes = host.is_some_and(|host| host.did_change());
         let context = context_of(ports, live, run, cancel);

@@ -39,7 +39,22 @@ impl Probes {
             Probe::Http(http) => self.http(host, http).await,
             Probe::Tcp(tcp) => self.tcp(host, tcp, limit).await,
             Probe::Tls(tls) => self.tls(host, tls).await,
-            _ => Err(Failed::Said(Observation::Blind { why: "this is no service".into() })),
+            Probe::Run { .. }
+            | Probe::Plugin(_)
+            | Probe::Metric(_)
+            | Probe::Dns(_)
+            | Probe::Port(_)
+            | Probe::Process(_)
+            | Probe::Service(_)
+            | Probe::File(_)
+            | Probe::Log(_)
+            | Probe::Package(_)
+            | Probe::Disk(_)
+            | Probe::Load(_)
+            | Probe::Memory(_)
+            | Probe::Clock { .. } => {
+                Err(Failed::Said(Observation::Blind { why: "this is no service".into() }))
+            }
         }
     }
 

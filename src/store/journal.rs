@@ -9,7 +9,7 @@ use super::head::end_of;
 use super::{facts, releases, watch};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::{HostName, RunId};
-use crate::domain::base::outcome::End;
+use crate::domain::base::outcome::{End, RunOutcome};
 use crate::domain::run::event::{Change, Event, EventKind, Way};
 use crate::port::StoreError;
 
@@ -157,34 +157,68 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
             let all = hosts.iter().zip(results);
             all.into_iter().try_for_each(|(host, result)| watch::seen_by_run(connection, event, host, result))
         }
-        EventKind::HostSettled { host, end, why } => {
-            run(
-                connection,
-                "UPDATE debt SET why = ? WHERE host = ? AND run = ? AND paid_seq IS NULL",
-                params![why, host.as_str(), event.run.0],
-            )?;
-            match end {
-                End::Released | End::Unchanged => releases::took(connection, event, host, true),
-                End::Failing => releases::took(connection, event, host, false),
-                // A release with started steps and an unknown end is the present release of the host, too.
-                End::Held | End::Unknown | End::Failed if has_begun_steps(connection, event, host)? => {
-                    releases::took(connection, event, host, false)
-                }
-                _ => Ok(()),
-            }
-        }
-        EventKind::RunEnded { outcome } => {
-            let outcome = serde_json::to_string(outcome).map_err(failed)?;
-            run(
-                connection,
-                "UPDATE run SET ended_at = ?, outcome = ? WHERE id = ?",
-                params![event.at.to_string(), outcome, event.run.0],
-            )?;
-            run(connection, "DELETE FROM look WHERE run = ?", params![event.run.0])?;
-            run(connection, "DELETE FROM lease WHERE run = ?", params![event.run.0])
-        }
-        _ => Ok(()),
+        EventKind::HostSettled { host, end, why } => settled(connection, event, (host, *end), why),
+        EventKind::RunEnded { outcome } => ended(connection, event, outcome),
+        EventKind::EnableEnded { change: Change::Refused { .. } | Change::Unknown { .. }, .. }
+        | EventKind::StepEnded { .. }
+        | EventKind::RunStarted { .. }
+        | EventKind::BatchStarted { .. }
+        | EventKind::ObserveStarted { .. }
+        | EventKind::Observed { .. }
+        | EventKind::ObserveFailed { .. }
+        | EventKind::StepStarted { .. }
+        | EventKind::StepSkipped { .. }
+        | EventKind::ChecksStarted { .. }
+        | EventKind::SnapshotStarted { .. }
+        | EventKind::RollbackStarted { .. }
+        | EventKind::EnableStarted { .. }
+        | EventKind::DrainForgotten { .. }
+        | EventKind::RedrainStarted { .. }
+        | EventKind::RedrainEnded { .. }
+        | EventKind::Stopped { .. }
+        | EventKind::Paused(_)
+        | EventKind::Resumed { .. }
+        | EventKind::Approved { .. }
+        | EventKind::Recovered { .. }
+        | EventKind::CancelRequested { .. }
+        | EventKind::HookStarted { .. }
+        | EventKind::HookEnded { .. } => Ok(()),
     }
+}
+
+/// The reason of its debt, and the release that it has.
+fn settled(
+    connection: &Connection,
+    event: &Event,
+    (host, end): (&HostName, End),
+    why: &str,
+) -> Result<(), StoreError> {
+    run(
+        connection,
+        "UPDATE debt SET why = ? WHERE host = ? AND run = ? AND paid_seq IS NULL",
+        params![why, host.as_str(), event.run.0],
+    )?;
+    match end {
+        End::Released | End::Unchanged => releases::took(connection, event, host, true),
+        End::Failing => releases::took(connection, event, host, false),
+        // A release with started steps and an unknown end is the present release of the host, too.
+        End::Held | End::Unknown | End::Failed if has_begun_steps(connection, event, host)? => {
+            releases::took(connection, event, host, false)
+        }
+        End::RolledBack | End::Held | End::NotStarted | End::Unknown | End::Done | End::Failed => Ok(()),
+    }
+}
+
+/// The end of a run: its watchers, its leases.
+fn ended(connection: &Connection, event: &Event, outcome: &RunOutcome) -> Result<(), StoreError> {
+    let outcome = serde_json::to_string(outcome).map_err(failed)?;
+    run(
+        connection,
+        "UPDATE run SET ended_at = ?, outcome = ? WHERE id = ?",
+        params![event.at.to_string(), outcome, event.run.0],
+    )?;
+    run(connection, "DELETE FROM look WHERE run = ?", params![event.run.0])?;
+    run(connection, "DELETE FROM lease WHERE run = ?", params![event.run.0])
 }
 
 fn is_owed(

@@ -133,7 +133,33 @@ fn project(debts: &mut Debts, ended: &mut BTreeSet<u64>, event: &Event) {
         }
         EventKind::DebtSettled { host, balancer, .. } => pay(balancer, std::slice::from_ref(host), Some(run)),
         EventKind::RunEnded { .. } => _ = ended.insert(run),
-        _ => {}
+        EventKind::EnableEnded { change: Change::Refused { .. } | Change::Unknown { .. }, .. }
+        | EventKind::RunStarted { .. }
+        | EventKind::BatchStarted { .. }
+        | EventKind::ObserveStarted { .. }
+        | EventKind::Observed { .. }
+        | EventKind::ObserveFailed { .. }
+        | EventKind::StepStarted { .. }
+        | EventKind::StepEnded { .. }
+        | EventKind::StepSkipped { .. }
+        | EventKind::ChecksStarted { .. }
+        | EventKind::ChecksEnded { .. }
+        | EventKind::SnapshotStarted { .. }
+        | EventKind::SnapshotEnded { .. }
+        | EventKind::RollbackStarted { .. }
+        | EventKind::EnableStarted { .. }
+        | EventKind::HostSettled { .. }
+        | EventKind::DrainForgotten { .. }
+        | EventKind::RedrainStarted { .. }
+        | EventKind::RedrainEnded { .. }
+        | EventKind::Stopped { .. }
+        | EventKind::Paused(_)
+        | EventKind::Resumed { .. }
+        | EventKind::Approved { .. }
+        | EventKind::Recovered { .. }
+        | EventKind::CancelRequested { .. }
+        | EventKind::HookStarted { .. }
+        | EventKind::HookEnded { .. } => {}
     }
 }
 

@@ -250,7 +250,41 @@ impl Command {
     pub fn format(&self) -> Format {
         match self {
             Command::Check { format, .. } | Command::Show { format, .. } => *format,
-            _ => Format::Text,
+            Command::Help { .. }
+            | Command::Whoami
+            | Command::Hosts { .. }
+            | Command::Plan { .. }
+            | Command::Task { .. }
+            | Command::Run { .. }
+            | Command::Facts { .. }
+            | Command::Runs { .. }
+            | Command::Watch { .. }
+            | Command::Artifacts { .. }
+            | Command::Cancel { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Approve { .. }
+            | Command::Retry { .. }
+            | Command::Debts
+            | Command::Settle { .. }
+            | Command::Drain { .. }
+            | Command::Enable { .. }
+            | Command::Releases { .. }
+            | Command::Rollback { .. }
+            | Command::Mark { .. }
+            | Command::Status { .. }
+            | Command::History { .. }
+            | Command::Why { .. }
+            | Command::Downtimes
+            | Command::Downtime { .. }
+            | Command::DowntimeEnd { .. }
+            | Command::Ack { .. }
+            | Command::Reload
+            | Command::HostAccept { .. }
+            | Command::BalancerStatus { .. }
+            | Command::NotifyList
+            | Command::NotifyTest { .. }
+            | Command::Metrics => Format::Text,
         }
     }
 

@@ -352,7 +352,27 @@ impl EventKind {
             | DrainForgotten { hosts, .. }
             | RedrainStarted { hosts, .. }
             | RedrainEnded { hosts, .. } => hosts,
-            other => other.host().map_or(&[], std::slice::from_ref),
+            ObserveStarted { host }
+            | Observed { host, .. }
+            | ObserveFailed { host, .. }
+            | StepStarted { host, .. }
+            | StepEnded { host, .. }
+            | StepSkipped { host, .. }
+            | ChecksStarted { host, .. }
+            | ChecksEnded { host, .. }
+            | RollbackStarted { host, .. }
+            | HostSettled { host, .. }
+            | DebtSettled { host, .. } => std::slice::from_ref(host),
+            RunStarted { .. }
+            | Stopped { .. }
+            | Paused(..)
+            | Resumed { .. }
+            | Approved { .. }
+            | Recovered { .. }
+            | CancelRequested { .. }
+            | HookStarted { .. }
+            | HookEnded { .. }
+            | RunEnded { .. } => &[],
         }
     }
 

@@ -69,13 +69,22 @@ fn one_at_a_time(run: &Run, moves: Vec<Decision>) -> Vec<Decision> {
         let step = if way == Way::Back { plan.rollback.get(at)? } else { plan.steps.get(at)? };
         (step.run_once || step.throttle.is_some()).then(|| step.identity().to_string())
     };
-    let mut is_kept = |decision: &Decision| match &decision.event {
-        EventKind::Paused(_) => !std::mem::replace(&mut asked, true),
-        EventKind::StepStarted { host, way, step, .. } => match is_shared(host, *way, *step) {
+    let mut is_kept = |decision: &Decision| match &decision.effect {
+        Some(Effect::Step { host, way, step, .. }) => match is_shared(host, *way, *step) {
             Some(name) => begun.insert(name),
             None => true,
         },
-        _ => true,
+        Some(
+            Effect::Observe { .. }
+            | Effect::Drain { .. }
+            | Effect::Checks { .. }
+            | Effect::Snapshot { .. }
+            | Effect::Enable { .. }
+            | Effect::Hook { .. }
+            | Effect::Redrain { .. },
+        ) => true,
+        None if matches!(decision.event, EventKind::Paused(_)) => !std::mem::replace(&mut asked, true),
+        None => true,
     };
     moves.into_iter().filter(|decision| is_kept(decision)).collect()
 }

@@ -285,7 +285,24 @@ impl StepBody {
             StepBody::Release(layout) => {
                 Some((format!("releases/{}", layout.name), format!("{}/current", layout.root)))
             }
-            _ => None,
+            StepBody::Run { .. }
+            | StepBody::Script { .. }
+            | StepBody::Upload(_)
+            | StepBody::Download { .. }
+            | StepBody::Line(_)
+            | StepBody::Block(_)
+            | StepBody::Directory { .. }
+            | StepBody::Delete { .. }
+            | StepBody::Package { .. }
+            | StepBody::Service { .. }
+            | StepBody::Archive { .. }
+            | StepBody::WaitFor { .. }
+            | StepBody::Reboot { .. }
+            | StepBody::Check { .. }
+            | StepBody::Pause { .. }
+            | StepBody::Confirm { .. }
+            | StepBody::Facts { .. }
+            | StepBody::Task { .. } => None,
         }
     }
 
@@ -336,7 +353,21 @@ impl StepBody {
             StepBody::Script { source, .. } | StepBody::Archive { source, .. } => vec![source],
             StepBody::Release(layout) => vec![&mut layout.source],
             StepBody::Facts { custom } => custom.values_mut().collect(),
-            _ => vec![],
+            StepBody::Run { .. }
+            | StepBody::Download { .. }
+            | StepBody::Line(_)
+            | StepBody::Block(_)
+            | StepBody::Link { .. }
+            | StepBody::Directory { .. }
+            | StepBody::Delete { .. }
+            | StepBody::Package { .. }
+            | StepBody::Service { .. }
+            | StepBody::WaitFor { .. }
+            | StepBody::Reboot { .. }
+            | StepBody::Check { .. }
+            | StepBody::Pause { .. }
+            | StepBody::Confirm { .. }
+            | StepBody::Task { .. } => vec![],
         }
     }
 }
@@ -391,7 +422,21 @@ impl Awaited {
                 }
                 Probe::Tcp(tcp) => vec![plain("address", &mut tcp.address), plain("port", &mut tcp.port)],
                 // `wait_for` accepts no other probes.
-                _ => vec![],
+                Probe::Run { .. }
+                | Probe::Plugin(_)
+                | Probe::Metric(_)
+                | Probe::Tls(_)
+                | Probe::Dns(_)
+                | Probe::Port(_)
+                | Probe::Process(_)
+                | Probe::Service(_)
+                | Probe::File(_)
+                | Probe::Log(_)
+                | Probe::Package(_)
+                | Probe::Disk(_)
+                | Probe::Load(_)
+                | Probe::Memory(_)
+                | Probe::Clock { .. } => vec![],
             },
         }
     }

@@ -289,7 +289,33 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Why { .. }
         | Command::Downtimes
         | Command::Metrics => Sort::Long,
-        _ => Sort::Other,
+        Command::Help { .. }
+        | Command::Whoami
+        | Command::Plan { diff: true, .. }
+        | Command::Task { .. }
+        | Command::Check { .. }
+        | Command::Run { .. }
+        | Command::Facts { .. }
+        | Command::Watch { .. }
+        | Command::Artifacts { .. }
+        | Command::Cancel { .. }
+        | Command::Pause { .. }
+        | Command::Resume { .. }
+        | Command::Approve { .. }
+        | Command::Retry { .. }
+        | Command::Debts
+        | Command::Settle { .. }
+        | Command::Drain { .. }
+        | Command::Enable { .. }
+        | Command::Rollback { .. }
+        | Command::Mark { .. }
+        | Command::Downtime { .. }
+        | Command::DowntimeEnd { .. }
+        | Command::Ack { .. }
+        | Command::Reload
+        | Command::HostAccept { .. }
+        | Command::NotifyList
+        | Command::NotifyTest { .. } => Sort::Other,
     }
 }
 
