@@ -50,10 +50,7 @@ impl Run {
             }
             E::Recovered { then, why, .. } => self.recovered(*then, why, event.at),
             E::DebtSettled { host, .. } => self.hosts.get_mut(host).ok_or(Unfit)?.settle_debt()?,
-            E::HookStarted { hook, step, .. } => {
-                must(self.hooks.fits(&self.plan.hooks, *hook, *step))?;
-                self.hooks.begin(*hook, *step);
-            }
+            E::HookStarted { hook, step, .. } => self.begin_hook(*hook, *step)?,
             E::HookEnded { hook, step, outcome, .. } => self.end_hook(*hook, *step, outcome)?,
             E::RunEnded { outcome } => {
                 must(self.hooks.running.is_none() && self.hosts.values().all(|host| host.end().is_some()))?;
@@ -115,6 +112,12 @@ impl Run {
         self.confirmed.extend(asked);
         self.hosts.values_mut().for_each(HostState::gate_again);
         self.clocks_begin_anew(at);
+    }
+
+    fn begin_hook(&mut self, hook: Hook, step: usize) -> Result<(), Unfit> {
+        must(self.hooks.fits(&self.plan.hooks, hook, step))?;
+        self.hooks.begin(hook, step);
+        Ok(())
     }
 
     fn end_hook(&mut self, hook: Hook, step: usize, outcome: &Outcome) -> Result<(), Unfit> {
