@@ -39,6 +39,8 @@ pub(super) fn plan(version: &str) -> Plan {
         title: Title(format!("deploy prod version={version}")),
         kind: Kind::Release { task: "deploy".into() },
         params: Params::from([("version".into(), version.into())]),
+        goes_back: false,
+        repeats: None,
         because: None,
         secret_params: None,
         tags: Default::default(),

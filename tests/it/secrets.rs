@@ -206,7 +206,7 @@ async fn no_secret_is_shown_or_kept_anywhere() {
     assert!(checked.out.contains("***"), "{checked:#?}");
     assert!(printed.out.contains("token=***;"), "{printed:#?}");
     assert!(
-        retried.err.contains("`token` of task `tell` is secret, and so nobody has kept it"),
+        retried.err.contains("run 1 was given the secret parameter `token`, and its value was not kept; try: tell web01 ... token=VALUE"),
         "{retried:#?}"
     );
 
@@ -299,4 +299,31 @@ async fn a_plain_parameter_may_look_like_a_hidden_one() {
     let said = site.ask("say web01 note='***' token=a-long-s3cret").await;
     assert_eq!(said.status, 0, "{said:?}");
     assert!(said.out.contains("web01 |   *** ***\n"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_secret_was_not_kept_is_not_repeated_with_the_word_for_it() {
+    let site = Site::start(1).await;
+    let task = |param: &str| {
+        format!(
+            "params.token = {param}\n[[steps]]\nname = \"say\"\n\
+             run = \"echo {{{{ token }}}} >>heard; test -e well\"\nin = \"{{{{ root }}}}\"\n"
+        )
+    };
+    let path = site.config.join("tasks/say.toml");
+    write(&path, &task("{ secret = true }"));
+    site.ask("reload").await.expect(0);
+    let failed = site.ask("say web01 token=a-long-s3cret").await;
+    assert_ne!(failed.status, 0, "{failed:?}");
+    // The parameter is not secret any more: `***` would be as good a value as any other.
+    write(&path, &task("{}"));
+    site.ask("reload").await.expect(0);
+    let heard = site.hosts[0].dir.join("heard");
+    assert_eq!(read(&heard), "a-long-s3cret\n");
+    let retried = site.ask("retry 1").await;
+    assert_ne!(retried.status, 0, "{retried:?}");
+    let wanted = "run 1 was given the secret parameter `token`, and its value was not kept; \
+                  try: say web01 ... token=VALUE";
+    assert!(retried.err.contains(wanted), "{retried:?}");
+    assert_eq!(read(&heard), "a-long-s3cret\n");
 }

@@ -115,6 +115,8 @@ fn without_rollout(
         title,
         kind,
         params: Params::new(),
+        goes_back: false,
+        repeats: None,
         because: None,
         secret_params: Some(BTreeSet::new()),
         tags: Default::default(),

@@ -61,6 +61,12 @@ impl World<'_> {
 pub struct Plan {
     pub title: Title,
     pub kind: Kind,
+    /// Every host goes back to a release of its own, so the plan has no parameters for all of them.
+    #[serde(default)]
+    pub goes_back: bool,
+    /// The title of the run that this one repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<Title>,
     /// The operator's reason for a drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
@@ -261,6 +267,7 @@ pub fn read(text: &str) -> Result<Plan, serde_json::Error> {
         }
     }
     reason_from_title(&mut plan);
+    origin_from_title(&mut plan);
     serde_json::from_value(plan)
 }
 
@@ -270,6 +277,23 @@ fn reason_from_title(plan: &mut Value) {
     let reason = title.and_then(|title| title.split_once(" because ")).map(|(_, reason)| reason.to_string());
     if let Some(reason) = reason {
         plan["because"] = Value::String(reason);
+    }
+}
+
+/// Old plans say only in the title that they repeat a run, or take hosts back.
+fn origin_from_title(plan: &mut Value) {
+    if plan.get("goes_back").is_some() {
+        return;
+    }
+    let title = plan["title"].as_str().unwrap_or_default();
+    let repeats = title.strip_prefix("retry ").and_then(|rest| rest.split_once(": "));
+    let repeats = repeats.map(|(_, first)| first.to_string());
+    let first = repeats.as_deref().unwrap_or(title);
+    let is_release = plan["kind"].get("release").is_some();
+    let has_params = plan["params"].as_object().is_some_and(|params| !params.is_empty());
+    plan["goes_back"] = Value::Bool(is_release && !has_params && first.starts_with("rollback "));
+    if let Some(first) = repeats {
+        plan["repeats"] = Value::String(first);
     }
 }
 
@@ -390,6 +414,25 @@ mod tests {
         let none = read(&OLD.replace("deploy prod", "run web -- echo because x")).unwrap();
         assert_eq!(none.because, None);
         let named = Plan { because: Some("another one".into()), ..plan };
+        assert_eq!(read(&serde_json::to_string(&named).unwrap()).unwrap(), named);
+    }
+
+    #[test]
+    fn a_rollback_and_a_repeated_run_are_fields_and_an_earlier_build_had_them_in_the_title() {
+        let read_as = |title: &str| read(&OLD.replace("deploy prod", title)).unwrap();
+        let rows = [
+            ("deploy prod", false, None),
+            ("rollback prod", true, None),
+            ("retry 3: rollback prod", true, Some("rollback prod")),
+            ("retry 3: deploy prod", false, Some("deploy prod")),
+        ];
+        for (title, goes_back, repeats) in rows {
+            let plan = read_as(title);
+            let first = plan.repeats.as_ref().map(|title| title.0.as_str());
+            assert_eq!((plan.goes_back, first), (goes_back, repeats), "{title}");
+        }
+        // A plan of this build says so itself, whatever its title is.
+        let named = Plan { title: Title("rollback prod".into()), ..read(OLD).unwrap() };
         assert_eq!(read(&serde_json::to_string(&named).unwrap()).unwrap(), named);
     }
 

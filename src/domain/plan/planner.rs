@@ -114,7 +114,8 @@ pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, String> 
     };
     let task = world.tasks.get(name).ok_or_else(|| unknown_task(world, name))?;
     let title = Title(format!("rollback {}", Title::of_task("", selector, &Params::new()).0.trim()));
-    plan_hosts(world, &Wanted { task, tags: &Tags::default() }, each, title, Params::new())
+    let plan = plan_hosts(world, &Wanted { task, tags: &Tags::default() }, each, title, Params::new())?;
+    Ok(Plan { goes_back: true, ..plan })
 }
 
 /// A host of a task and the parameters for it.
@@ -170,6 +171,8 @@ fn plan_hosts(
         kind,
         batches: into_batches(&rollout, names),
         rollout,
+        goes_back: false,
+        repeats: None,
         because: None,
         secret_params: Some(secret_params(task)),
         params,

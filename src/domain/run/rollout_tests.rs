@@ -85,6 +85,8 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         title: Title("deploy".into()),
         kind: Kind::Release { task: "deploy".into() },
         params: BTreeMap::new(),
+        goes_back: false,
+        repeats: None,
         because: None,
         secret_params: None,
         tags: Default::default(),

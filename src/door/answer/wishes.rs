@@ -48,16 +48,11 @@ impl Asked<'_> {
         let stored = self.stored(granted, id).await?;
         let command = again(&stored).map_err(Refused::usage)?;
         let mut plan = self.plan(inventory, &command).await?;
-        plan.title.0 = format!("retry {id}: {}", first_title(&stored));
+        let first = stored.plan.repeats.unwrap_or(stored.plan.title);
+        plan.title.0 = format!("retry {id}: {}", first.0);
+        plan.repeats = Some(first);
         self.run(granted, plan).await
     }
-}
-
-/// The title of the original run, however often it was repeated.
-fn first_title(stored: &StoredRun) -> &str {
-    let title = stored.plan.title.0.as_str();
-    let retried = title.strip_prefix("retry ").and_then(|rest| rest.split_once(": "));
-    retried.map_or(title, |(_, first)| first)
 }
 
 /// The command that repeats the run on the remaining hosts.
@@ -78,10 +73,15 @@ fn again(stored: &StoredRun) -> Result<Command, String> {
     let Plan { kind, params, .. } = &stored.plan;
     match kind {
         // Each host had its own parameters: the releases that are good now may be different.
-        Kind::Release { .. } if params.is_empty() && first_title(stored).starts_with("rollback ") => {
-            Ok(Command::Rollback { selector })
-        }
+        Kind::Release { .. } if stored.plan.goes_back => Ok(Command::Rollback { selector }),
         Kind::Release { task } | Kind::Task { task } => {
+            // The word for a hidden value must never reach a host, whatever the parameter is by now.
+            if let Some(name) = stored.plan.hidden_params().next() {
+                return Err(format!(
+                    "run {id} was given the secret parameter `{name}`, and its value was not kept; \
+                     try: {task} {selector} ... {name}=VALUE"
+                ));
+            }
             let ask = Ask { tags: stored.plan.tags.clone(), ..Ask::new(task, &selector, params) };
             Ok(Command::Task { ask, check: false })
         }
