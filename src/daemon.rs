@@ -21,7 +21,7 @@ use crate::config::{self, Config, FleetSettings};
 use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, needed_role};
 use crate::domain::ask::command::Request;
 use crate::domain::base::name::count;
-use crate::domain::base::outcome::exit;
+use crate::domain::base::refusal::Cause;
 use crate::domain::run::wish::Wish;
 use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
@@ -364,7 +364,7 @@ async fn answered_locally(path: &Path, request: Request) -> u8 {
         Ok(status) => status,
         Err(why) => {
             let _ = Stdio.err(&format!("rollcall: {why}\n")).await;
-            exit::INTERNAL
+            Cause::Internal.exit_status()
         }
     }
 }
@@ -398,7 +398,7 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
         Ok(status) => status,
         Err(text) => {
             let _ = Stdio.err(text).await;
-            exit::INTERNAL
+            Cause::Internal.exit_status()
         }
     };
     // A closed pipe ends the answer, not the run: the process waits for its end.

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use rollcall::config::shape;
 use rollcall::daemon::{self, Daemon};
 use rollcall::domain::ask::command::parse_words;
-use rollcall::domain::base::outcome::exit;
+use rollcall::domain::base::refusal::Cause;
 use rollcall::logging;
 
 /// Push a release host by host, then call the roll: every host answers for itself.
@@ -43,10 +43,20 @@ enum Words {
 }
 
 fn main() -> ExitCode {
-    let line = Line::parse();
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            // Help is printed, too, and is no mistake.
+            let status = if error.use_stderr() { Cause::Usage.exit_status() } else { 0 };
+            return match error.print() {
+                Ok(()) => ExitCode::from(status),
+                Err(error) => fail(&error.to_string(), Cause::Internal.exit_status()),
+            };
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&error.to_string(), exit::INTERNAL),
+        Err(error) => return fail(&error.to_string(), Cause::Internal.exit_status()),
     };
     runtime.block_on(run(line))
 }
@@ -73,11 +83,11 @@ async fn run(line: Line) -> ExitCode {
         let why = format!(
             "commands are given over ssh (ssh rollcall {asked}); without a daemon: rollcall --local {asked}"
         );
-        return fail(why.trim_end(), exit::USAGE);
+        return fail(why.trim_end(), Cause::Usage.exit_status());
     }
     match parse_words(&words) {
         Ok(request) => ExitCode::from(daemon::answer_locally(&line.config, request).await),
-        Err(error) => fail(&error.text, exit::USAGE),
+        Err(error) => fail(&error.text, Cause::Usage.exit_status()),
     }
 }
 
@@ -85,7 +95,7 @@ async fn serve(config: &std::path::Path) -> ExitCode {
     logging::start();
     let daemon = match Daemon::start(config).await {
         Ok(daemon) => daemon,
-        Err(why) => return fail(&why, exit::INTERNAL),
+        Err(why) => return fail(&why, Cause::Internal.exit_status()),
     };
     ended(daemon.run().await)
 }
@@ -93,7 +103,7 @@ async fn serve(config: &std::path::Path) -> ExitCode {
 fn ended(result: Result<(), String>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => fail(&why, exit::INTERNAL),
+        Err(why) => fail(&why, Cause::Internal.exit_status()),
     }
 }
 
@@ -103,8 +113,11 @@ fn schema(file: &str) -> ExitCode {
             println!("{text}");
             ExitCode::SUCCESS
         }
-        Some(Err(error)) => fail(&error.to_string(), exit::INTERNAL),
-        None => fail(&format!("`{file}` is no kind of file; try: {}", shape::FILES.join(", ")), exit::USAGE),
+        Some(Err(error)) => fail(&error.to_string(), Cause::Internal.exit_status()),
+        None => fail(
+            &format!("`{file}` is no kind of file; try: {}", shape::FILES.join(", ")),
+            Cause::Usage.exit_status(),
+        ),
     }
 }
 

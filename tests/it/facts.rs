@@ -53,7 +53,7 @@ async fn facts_are_asked_once_and_told_with_their_age() {
     let shown = site.ask("show 3").await.expect(0);
     assert!(shown.out.contains(&format!("arch             {arch}\n")), "{}", shown.out);
     assert!(shown.out.ends_with("run 3: done\n"), "{}", shown.out);
-    let retried = site.ask("retry 3").await.expect(64);
+    let retried = site.ask("retry 3").await.expect(69);
     assert!(retried.err.contains("run 3 left no host to try again"), "{}", retried.err);
 }
 

@@ -11,6 +11,7 @@ mod door_sessions;
 mod door_strangers;
 mod embedded;
 mod evil_balancers;
+mod exits;
 mod facts;
 mod failures;
 mod fleet;

@@ -65,7 +65,7 @@ async fn a_run_waits_for_the_approval_of_a_second_person() {
 
     let own = site.ask("approve 1").await.expect(5);
     assert!(own.err.contains("ann asked for run 1, and its task wants a second person"), "{}", own.err);
-    let around = site.ask("resume 1").await.expect(64);
+    let around = site.ask("resume 1").await.expect(69);
     assert!(around.err.contains("run 1 waits for an approval; try: approve 1"), "{}", around.err);
     let viewer = site.ask_as("vic", "approve 1").await.expect(77);
     assert!(viewer.err.contains("needs the role operator"), "{}", viewer.err);
@@ -99,10 +99,10 @@ async fn a_run_is_paused_and_resumed() {
 async fn releases_are_known_taken_back_and_refused() {
     let site = Site::start(2).await;
     assert_eq!(site.ask("releases").await.expect(0).out, "nothing on record: lb1,web[01-02]\n");
-    let none = site.ask("rollback prod.web").await.expect(64);
+    let none = site.ask("rollback prod.web").await.expect(69);
     assert!(none.err.contains("no release is on record for `prod.web`"), "{}", none.err);
     deploy(&site, NEW).await.expect(0);
-    let first = site.ask("rollback prod.web").await.expect(64);
+    let first = site.ask("rollback prod.web").await.expect(69);
     assert!(first.err.contains("no good release before its present one is on record"), "{}", first.err);
     deploy(&site, NEXT).await.expect(0);
     let told = site.ask("releases prod.web").await.expect(0);
@@ -112,7 +112,7 @@ async fn releases_are_known_taken_back_and_refused() {
     let marked =
         site.ask(&format!("mark bad deploy hook=true version={NEXT} because it leaks")).await.expect(0);
     assert!(marked.out.contains("is marked bad: it is not deployed"), "{}", marked.out);
-    let refused = deploy(&site, NEXT).await.expect(64);
+    let refused = deploy(&site, NEXT).await.expect(69);
     assert!(
         refused.err.contains("deploy hook=true version=3.0.0 is marked bad by ann: it leaks"),
         "{}",
@@ -121,7 +121,7 @@ async fn releases_are_known_taken_back_and_refused() {
     let back = site.ask("rollback prod.web").await.expect(0);
     assert!(back.out.contains("run 3: rollback prod.web, by ann: 2 hosts"), "{}", back.out);
     assert_eq!(site.releases(), [NEW; 2]);
-    let nowhere = site.ask("rollback prod.web").await.expect(64);
+    let nowhere = site.ask("rollback prod.web").await.expect(69);
     assert!(
         nowhere.err.contains("no good release before its present one"),
         "the bad one is not gone back to: {}",
@@ -144,7 +144,7 @@ async fn the_hosts_that_failed_are_tried_again() {
     assert!(again.out.contains("run 2: retry 1: deploy prod"), "{}", again.out);
     assert!(again.out.contains("  released  2  web[02-03]"), "{}", again.out);
     assert_eq!(site.releases(), [NEW; 3]);
-    let nothing = site.ask("retry 2").await.expect(64);
+    let nothing = site.ask("retry 2").await.expect(69);
     assert!(nothing.err.contains("run 2 left no host to try again"), "{}", nothing.err);
 }
 

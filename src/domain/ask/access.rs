@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::command::Command;
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::{Host, Inventory};
 
 /// The key of a local user who can read the store: no key proves an identity there.
@@ -123,15 +124,13 @@ pub fn needed_role(command: &Command) -> Role {
 }
 
 /// Grants the command, or returns the reason for the refusal.
-pub fn authorize(operator: &Operator, command: Command) -> Result<Granted, String> {
+pub fn authorize(operator: &Operator, command: Command) -> Result<Granted, Refusal> {
     let needed = needed_role(&command);
     if operator.role >= needed {
         return Ok(Granted { operator: operator.clone(), command });
     }
-    Err(format!(
-        "this needs the role {needed}, and {} has the role {}; try: ask an admin to change your line in `operators`",
-        operator.name, operator.role
-    ))
+    let why = format!("this needs the role {needed}, and {} has the role {}", operator.name, operator.role);
+    Err(Refusal::new(Cause::NotAllowed, why).hint("try: ask an admin to change your line in `operators`"))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 pub use super::ask::{Ask, Command, Format, Params, Tags, Title};
-pub use super::grammar::built_in_names;
 use super::grammar::{BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, TaskWords, Words};
+pub use super::grammar::{built_in_names, command_paths};
 use crate::domain::base::name::{RunId, clipped, clipped_lines, nearest};
 
 /// Longest line that an operator may send, in bytes.

@@ -33,7 +33,7 @@ Quote what your own shell would read; ssh joins its words with spaces.
 A closed connection detaches: the run goes on. `watch N` follows it again, `cancel N` stops it.
 Exit status of runs: 0 done, 2 failed and safe, 3 a person is needed, 4 unreachable hosts only,
 5 somebody else is at it, 6 cancelled; of checks: 0 ok, 1 warning, 2 critical, 3 unknown;
-64 usage, 77 not allowed, 1 internal error.";
+64 usage, 69 a rule or the present state forbids it, 77 not allowed, 1 internal error.";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Words {
@@ -245,6 +245,22 @@ pub(super) enum HostWords {
     },
 }
 
+/// Every command in full, as in `balancer drain`. Tasks are commands, too, and not in it.
+pub fn command_paths() -> Vec<String> {
+    fn below(command: &clap::Command, before: &str, found: &mut Vec<String>) {
+        for one in command.get_subcommands() {
+            let path = format!("{before}{}", one.get_name());
+            match one.has_subcommands() {
+                true => below(one, &format!("{path} "), found),
+                false => found.push(path),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    below(&Grammar::command(), "", &mut found);
+    found
+}
+
 /// The names that no task may have.
 pub fn built_in_names() -> Vec<String> {
     let mut names: Vec<String> =
@@ -252,6 +268,7 @@ pub fn built_in_names() -> Vec<String> {
     names.extend(["serve", "demo", "check-config", "schema"].map(String::from));
     names
 }
+
 /// Most runs that are listed at once: each is read from the store and held in memory.
 const LISTED_RUNS: usize = 10_000;
 

@@ -9,5 +9,6 @@ pub mod output;
 pub mod paths;
 pub mod perf;
 pub mod range;
+pub mod refusal;
 pub mod schedule;
 pub mod shared;

@@ -241,19 +241,6 @@ impl RunOutcome {
     }
 }
 
-/// Exit statuses of answers without a run (DESIGN.md, section 7).
-pub mod exit {
-    pub const INTERNAL: u8 = 1;
-    /// A host that the command needs could not be reached.
-    pub const UNREACHABLE: u8 = 4;
-    /// Hosts are out of rotation and a person is needed.
-    pub const NEEDS_PERSON: u8 = 3;
-    /// Lease held or approval missing.
-    pub const BUSY: u8 = 5;
-    pub const USAGE: u8 = 64;
-    pub const NOT_ALLOWED: u8 = 77;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

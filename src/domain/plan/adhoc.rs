@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::checking::{Asked, alone, checks_of, ids_of, made_for, snapshots};
 use super::plan::{HostPlan, Kind, Plan, World, vars_of};
-use super::planner::{bare_host, everything_at_once, seat};
+use super::planner::{bare_host, everything_at_once, missing_balancer, seat};
 use super::size::Sizes;
 use crate::domain::ask::command::{Params, Title};
 use crate::domain::base::name::{HostName, nearest};
+use crate::domain::base::refusal::Refusal;
 use crate::domain::base::shared::Shared;
 use crate::domain::check::check::Check;
 use crate::domain::check::id::{CheckId, Misnamed, all_named};
@@ -28,9 +29,9 @@ pub fn plan_check(
     selector: &str,
     name: Option<&str>,
     params: &Params,
-) -> Result<Plan, String> {
-    let names = select(world.inventory, selector)?;
-    check_given(world, params)?;
+) -> Result<Plan, Refusal> {
+    let names = select(world.inventory, selector).map_err(Refusal::usage)?;
+    check_given(world, params).map_err(Refusal::usage)?;
     let asked_for = name.map(|name| checks_asked(world, selector, &names, name)).transpose()?;
     let is_asked = |check: &&Check| asked_for.as_ref().is_none_or(|ids| ids.contains(&check.id()));
     let (mut hosts, mut asked, mut sizes) = (BTreeMap::new(), Vec::new(), Sizes::default());
@@ -45,32 +46,34 @@ pub fn plan_check(
         let render = |check: &Check| {
             refuse_scripts(check, params)?;
             made_for(world, host, check, &vars).map_err(|why| {
-                format!("{}: check `{}`: {why}; try: check {selector} NAME=VALUE", host.name, check.id())
+                Refusal::usage(format!("{}: check `{}`: {why}", host.name, check.id()))
+                    .hint(format!("try: check {selector} NAME=VALUE"))
             })
         };
-        let own = alone(&checks).into_iter().map(render).collect::<Result<Vec<_>, String>>()?;
+        let own = alone(&checks).into_iter().map(render).collect::<Result<Vec<_>, Refusal>>()?;
         let mut planned = HostPlan { checks: own.into(), ..bare_host(host) };
-        sizes.take(&mut planned)?;
+        sizes.take(&mut planned).map_err(Refusal::usage)?;
         hosts.insert(host.name.clone(), planned);
         asked.push(Asked { host, checks, vars });
     }
     let names: Vec<HostName> = names.into_iter().filter(|name| hosts.contains_key(name)).collect();
     if names.is_empty() {
-        return Err(format!("no host of `{selector}` has checks; try: checks = [\"...\"] in its group"));
+        let why = format!("no host of `{selector}` has checks");
+        return Err(Refusal::not_found(why).hint("try: checks = [\"...\"] in its group"));
     }
     let about = [selector].into_iter().chain(name).collect::<Vec<_>>().join(" ");
     let title = Title::of_words(&format!("check {about}"), params);
-    let snapshots = snapshots(world, &asked)?;
+    let snapshots = snapshots(world, &asked).map_err(Refusal::usage)?;
     let plan = without_rollout(world, title, Kind::Check, names, hosts);
     Ok(Plan { snapshots, ..plan })
 }
 
 /// Plans an ad-hoc command: `run web -- uptime`.
-pub fn plan_run(world: &World<'_>, selector: &str, script: &str) -> Result<Plan, String> {
+pub fn plan_run(world: &World<'_>, selector: &str, script: &str) -> Result<Plan, Refusal> {
     if script.trim().is_empty() {
-        return Err("there is no command behind `--`".into());
+        return Err(Refusal::usage("there is no command behind `--`"));
     }
-    let names = select(world.inventory, selector)?;
+    let names = select(world.inventory, selector).map_err(Refusal::usage)?;
     let body = StepBody::Run { script: script.into() };
     let step = Step { timeout: AD_HOC_TIMEOUT, delay: Duration::ZERO, ..Step::new("command", body) };
     let hosts = same_step(world, &names, step)?;
@@ -83,22 +86,22 @@ fn same_step(
     world: &World<'_>,
     names: &[HostName],
     step: Step,
-) -> Result<BTreeMap<HostName, HostPlan>, String> {
+) -> Result<BTreeMap<HostName, HostPlan>, Refusal> {
     let steps = Shared::from(vec![step]);
     let mut sizes = Sizes::default();
     let hosts = names.iter().filter_map(|name| world.inventory.host(name));
     let planned = hosts.map(|host| {
         let mut planned = HostPlan { steps: steps.clone(), ..bare_host(host) };
-        sizes.take(&mut planned)?;
+        sizes.take(&mut planned).map_err(Refusal::usage)?;
         Ok((host.name.clone(), planned))
     });
     planned.collect()
 }
 
 /// Plans a gathering of facts: `facts prod`.
-pub fn plan_facts(world: &World<'_>, selector: &str) -> Result<Plan, String> {
-    let names = select(world.inventory, selector)?;
-    let step = facts::step(world.facts).render(&Vars::new(), world.files)?;
+pub fn plan_facts(world: &World<'_>, selector: &str) -> Result<Plan, Refusal> {
+    let names = select(world.inventory, selector).map_err(Refusal::usage)?;
+    let step = facts::step(world.facts).render(&Vars::new(), world.files).map_err(Refusal::usage)?;
     let hosts = same_step(world, &names, step)?;
     let title = Title::of_task("facts", selector, &Params::new());
     Ok(without_rollout(world, title, Kind::Facts, names, hosts))
@@ -157,15 +160,17 @@ fn check_given(world: &World<'_>, given: &Params) -> Result<(), String> {
 }
 
 /// `{{ name | script }}` makes a command of a value: only the configuration may give such a value.
-fn refuse_scripts(check: &Check, given: &Params) -> Result<(), String> {
+fn refuse_scripts(check: &Check, given: &Params) -> Result<(), Refusal> {
     let texts = check.probe.texts();
     let scripts = texts.iter().flat_map(|(_, text)| template::script_names(text));
     match scripts.into_iter().find(|name| given.contains_key(name)) {
-        Some(name) => Err(format!(
-            "check `{}` takes `{name}` as a command (`| script`), and a check is given no commands; try: {name} as a var \
-             of the hosts",
-            check.id()
-        )),
+        Some(name) => {
+            let why = format!(
+                "check `{}` takes `{name}` as a command (`| script`), and a check is given no commands",
+                check.id()
+            );
+            Err(Refusal::usage(why).hint(format!("try: {name} as a var of the hosts")))
+        }
         None => Ok(()),
     }
 }
@@ -176,17 +181,19 @@ fn checks_asked(
     selector: &str,
     hosts: &[HostName],
     name: &str,
-) -> Result<BTreeSet<CheckId>, String> {
+) -> Result<BTreeSet<CheckId>, Refusal> {
     let hosts = hosts.iter().filter_map(|name| world.inventory.host(name));
     let known = ids_of(world, hosts);
     all_named(name, &known).map_err(|misnamed| match misnamed {
-        Misnamed::Ambiguous(why) => why,
+        Misnamed::Ambiguous(why) => Refusal::usage(why),
         Misnamed::Unknown => {
             let known = known_names(world.checks.values().flatten());
             let guess = nearest(name, known.iter().map(String::as_str))
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             let known = known.join(", ");
-            format!("no host of `{selector}` has a check or set of checks `{name}`{guess} (known: {known})")
+            Refusal::not_found(format!(
+                "no host of `{selector}` has a check or set of checks `{name}`{guess} (known: {known})"
+            ))
         }
     })
 }
@@ -204,17 +211,18 @@ pub fn known_names<'a>(checks: impl Iterator<Item = &'a Check>) -> Vec<String> {
 }
 
 /// Plans `balancer drain web01 because ...` and `balancer enable web01`.
-pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &str) -> Result<Plan, String> {
-    let names = select(world.inventory, selector)?;
+pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &str) -> Result<Plan, Refusal> {
+    let names = select(world.inventory, selector).map_err(Refusal::usage)?;
     let (mut hosts, mut balancers) = (BTreeMap::new(), BTreeMap::new());
     for host in names.iter().filter_map(|name| world.inventory.host(name)) {
         let vars = vars_of(host, None, &Params::new());
-        let seat = seat(world.inventory, host, &vars).map_err(|why| format!("{}: {why}", host.name))?;
+        let seat = seat(world.inventory, host, &vars).map_err(|refusal| refusal.about(&host.name))?;
         let seat = seat.ok_or_else(|| {
-            format!("{} stands behind no balancer; try: a [GROUP.balancer] table in hosts/", host.name)
+            Refusal::rule(format!("{} stands behind no balancer", host.name))
+                .hint("try: a [GROUP.balancer] table in hosts/")
         })?;
         let of_group = world.inventory.groups.get(&seat.balancer).and_then(|group| group.balancer.clone());
-        balancers.insert(seat.balancer.clone(), of_group.ok_or("a balancer went missing from its group")?);
+        balancers.insert(seat.balancer.clone(), of_group.ok_or_else(missing_balancer)?);
         let held = world.owed.contains(&host.name);
         // Hosts drained by others are not ours to enable, and not every balancer reports who drained a host.
         if kind == Kind::Enable && !held {
@@ -223,9 +231,8 @@ pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &st
         hosts.insert(host.name.clone(), HostPlan { balancer: Some(seat), held, ..bare_host(host) });
     }
     if hosts.is_empty() {
-        return Err(format!(
-            "rollcall has taken none of `{selector}` out of rotation; see: debts, balancer status {selector}"
-        ));
+        let why = format!("rollcall has taken none of `{selector}` out of rotation");
+        return Err(Refusal::rule(why).hint(format!("see: debts, balancer status {selector}")));
     }
     let names: Vec<HostName> = names.into_iter().filter(|name| hosts.contains_key(name)).collect();
     let word = if kind == Kind::Drain { "drain" } else { "enable" };

@@ -215,7 +215,7 @@ impl Expansion<'_> {
             let value = rendered(value, &scope.vars).map_err(|why| format!("`with.{param}`: {why}"))?;
             params.insert(param.clone(), text_of(&value));
         }
-        let params = check_params(called, &params)?;
+        let params = check_params(called, &params).map_err(|refusal| refusal.to_string())?;
         let mut scope = scope.clone();
         let value = |(name, text): (&String, &String)| {
             called.params.get(name).map(|param| (name.clone(), param.value(text)))

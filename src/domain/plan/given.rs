@@ -4,21 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::ask::command::Params;
 use crate::domain::base::name::nearest;
+use crate::domain::base::refusal::Refusal;
 use crate::domain::task::task::Task;
 use crate::domain::value::param::Param;
 use crate::domain::value::secret::{HIDDEN, Secret, SecretVars};
 
 /// The parameters with the defaults of the task.
-pub(super) fn check_params(task: &Task, given: &Params) -> Result<Params, String> {
+pub(super) fn check_params(task: &Task, given: &Params) -> Result<Params, Refusal> {
     if let Some(name) = given.keys().find(|name| !task.params.contains_key(*name)) {
         let known: Vec<&str> = task.params.keys().map(String::as_str).collect();
         let guess = nearest(name, known.iter().copied())
             .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        return Err(format!(
+        return Err(Refusal::usage(format!(
             "task `{}` has no parameter `{name}`{guess} (known: {})",
             task.name,
             known.join(", ")
-        ));
+        )));
     }
     let mut params = Params::new();
     for (name, param) in &task.params {
@@ -27,23 +28,21 @@ pub(super) fn check_params(task: &Task, given: &Params) -> Result<Params, String
         if param.secret && value == HIDDEN {
             return Err(not_kept(task, name));
         }
-        param.check(name, value)?;
+        param.check(name, value).map_err(Refusal::usage)?;
         params.insert(name.clone(), value.clone());
     }
     Ok(params)
 }
 
-fn needed(task: &Task, name: &str, param: &Param) -> String {
+fn needed(task: &Task, name: &str, param: &Param) -> Refusal {
     let about =
         if param.description.is_empty() { String::new() } else { format!(" ({})", param.description) };
-    format!("task `{}` needs {name}=VALUE{about}", task.name)
+    Refusal::usage(format!("task `{}` needs {name}=VALUE{about}", task.name))
 }
 
-pub(super) fn not_kept(task: &Task, name: &str) -> String {
-    format!(
-        "the parameter `{name}` of task `{}` is secret, and so nobody has kept it; try: {} SELECTOR ... {name}=VALUE",
-        task.name, task.name
-    )
+pub(super) fn not_kept(task: &Task, name: &str) -> Refusal {
+    let why = format!("the parameter `{name}` of task `{}` is secret, and so nobody has kept it", task.name);
+    Refusal::rule(why).hint(format!("try: {} SELECTOR ... {name}=VALUE", task.name))
 }
 
 /// The parameters without their secret values, fit to store and to print.

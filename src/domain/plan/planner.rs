@@ -12,6 +12,7 @@ use super::size::Sizes;
 use crate::domain::ask::command::{Ask, Params, Title};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::{HostName, nearest};
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::base::shared::Shared;
 use crate::domain::check::check::Check;
 use crate::domain::inventory::inventory::{Balancer, Endpoint, Host, Inventory};
@@ -21,9 +22,9 @@ use crate::domain::task::task::{MaxFailures, Rollout, Step, StepBody, Task, batc
 use crate::domain::value::template::{self, Vars};
 
 /// Plans a task: `deploy prod version=1.2.3`.
-pub fn plan_task(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
+pub fn plan_task(world: &World<'_>, ask: &Ask) -> Result<Plan, Refusal> {
     let task = world.tasks.get(&ask.task).ok_or_else(|| unknown_task(world, &ask.task))?;
-    check_tags(world, task, &ask.tags)?;
+    check_tags(world, task, &ask.tags).map_err(Refusal::usage)?;
     let params = without_secrets(task, check_params(task, &ask.params)?);
     let names = hosts_of_task(world, task, &ask.selector)?;
     let each = names.into_iter().map(|name| (name, params.clone())).collect();
@@ -32,7 +33,7 @@ pub fn plan_task(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
 }
 
 /// Plans a dry run of a task: all hosts at once, and no balancer.
-pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, String> {
+pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, Refusal> {
     let plan = plan_task(world, ask)?;
     let names: Vec<HostName> = plan.batches.into_iter().flatten().collect();
     let bare = |host: HostPlan| HostPlan {
@@ -85,13 +86,14 @@ fn check_tags(world: &World<'_>, task: &Task, tags: &Tags) -> Result<(), String>
 }
 
 /// Plans a rollback: each host to the last good release before its present one.
-pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, String> {
+pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, Refusal> {
     let mut each = Vec::new();
     let mut tasks = BTreeSet::new();
-    for name in select(world.inventory, selector)? {
+    for name in select(world.inventory, selector).map_err(Refusal::usage)? {
         let Some(history) = world.taken.get(&name) else { continue };
         let target = last_good(history, &world.marks).ok_or_else(|| {
-            format!("{name}: no good release before its present one is on record; see: releases {name}")
+            Refusal::rule(format!("{name}: no good release before its present one is on record"))
+                .hint(format!("see: releases {name}"))
         })?;
         tasks.insert(target.release.task.as_str());
         if let Some(task) = world.tasks.get(&target.release.task)
@@ -104,12 +106,13 @@ pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, String> 
     let tasks: Vec<&str> = tasks.into_iter().collect();
     let name = match tasks[..] {
         [one] => one,
-        [] => return Err(format!("no release is on record for `{selector}`; see: releases")),
+        [] => {
+            let why = format!("no release is on record for `{selector}`");
+            return Err(Refusal::rule(why).hint("see: releases"));
+        }
         _ => {
-            return Err(format!(
-                "`{selector}` has releases of several tasks ({}); take fewer hosts",
-                tasks.join(", ")
-            ));
+            let why = format!("`{selector}` has releases of several tasks ({})", tasks.join(", "));
+            return Err(Refusal::usage(why).hint("take fewer hosts"));
         }
     };
     let task = world.tasks.get(name).ok_or_else(|| unknown_task(world, name))?;
@@ -127,22 +130,24 @@ fn plan_hosts(
     each: Vec<Asked>,
     title: Title,
     params: Params,
-) -> Result<Plan, String> {
+) -> Result<Plan, Refusal> {
     let task = wanted.task;
     let mut hosts = BTreeMap::new();
     let mut balancers = BTreeMap::new();
     let mut sizes = Sizes::default();
     for (host, params) in &each {
         refuse_marked(world, task, params)?;
-        let host = world.inventory.host(host).ok_or_else(|| format!("{host}: not in the inventory"))?;
+        let host = world
+            .inventory
+            .host(host)
+            .ok_or_else(|| Refusal::not_found(format!("{host}: not in the inventory")))?;
         let mut planned =
-            plan_host(world, wanted, host, params).map_err(|why| format!("{}: {why}", host.name))?;
-        sizes.take(&mut planned)?;
+            plan_host(world, wanted, host, params).map_err(|refusal| refusal.about(&host.name))?;
+        sizes.take(&mut planned).map_err(Refusal::usage)?;
         if let Some(seat) = &planned.balancer {
             let balancer =
                 world.inventory.groups.get(&seat.balancer).and_then(|group| group.balancer.clone());
-            balancers
-                .insert(seat.balancer.clone(), balancer.ok_or("a balancer went missing from its group")?);
+            balancers.insert(seat.balancer.clone(), balancer.ok_or_else(missing_balancer)?);
         }
         hosts.insert(host.name.clone(), planned);
     }
@@ -156,9 +161,12 @@ fn plan_hosts(
     let servers = servers_behind(world.inventory, &balancers)?;
     let task_name = task.name.clone();
     // In a rollback every host has its own parameters; the hooks use those of the first host.
-    let hooks = plan_hooks(world, task, each.first().map_or(&params, |(_, params)| params))?;
-    let snapshots =
-        if task.rollout.is_some() { snapshots(world, &compared(world, task, &each))? } else { Vec::new() };
+    let hooks = plan_hooks(world, task, each.first().map_or(&params, |(_, params)| params));
+    let hooks = hooks.map_err(Refusal::usage)?;
+    let snapshots = match task.rollout {
+        Some(_) => snapshots(world, &compared(world, task, &each)).map_err(Refusal::usage)?,
+        None => Vec::new(),
+    };
     let kind = match task.rollout {
         Some(_) => Kind::Release { task: task_name },
         None => Kind::Task { task: task_name },
@@ -224,17 +232,18 @@ fn plan_hooks(world: &World<'_>, task: &Task, params: &Params) -> Result<Hooks, 
 fn servers_behind(
     inventory: &Inventory,
     balancers: &BTreeMap<String, Balancer>,
-) -> Result<BTreeMap<String, usize>, String> {
+) -> Result<BTreeMap<String, usize>, Refusal> {
     let count =
         |name: &str| inventory.hosts.iter().filter(|host| host.balancer.as_deref() == Some(name)).count();
     let servers: BTreeMap<String, usize> = balancers.keys().map(|name| (name.clone(), count(name))).collect();
     for (name, total) in &servers {
         let floor = balancers.get(name).map_or(0, |balancer| balancer.demanded_of(*total));
         if floor > 0 && floor >= *total {
-            return Err(format!(
+            let why = format!(
                 "min_in_service of `{name}` keeps {floor} of {total} hosts in service (percents round up): none of \
-                 them could ever be taken out; try: a lower one in hosts/"
-            ));
+                 them could ever be taken out"
+            );
+            return Err(Refusal::rule(why).hint("try: a lower one in hosts/"));
         }
     }
     Ok(servers)
@@ -245,13 +254,12 @@ fn need_of(world: &World<'_>, name: &HostName, host: &HostPlan) -> Option<Need> 
     host.release.as_ref().map(|release| need(host.held, world.present(name), release))
 }
 
-fn refuse_marked(world: &World<'_>, task: &Task, params: &Params) -> Result<(), String> {
+fn refuse_marked(world: &World<'_>, task: &Task, params: &Params) -> Result<(), Refusal> {
     let Some(mark) = marked_bad(&world.marks, &task.name, params) else { return Ok(()) };
     let words: String = params.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-    Err(format!(
-        "{}{words} is marked bad by {}: {}; if that is over: mark good {}{words} because ...",
-        task.name, mark.by, mark.reason, task.name
-    ))
+    let why = format!("{}{words} is marked bad by {}: {}", task.name, mark.by, mark.reason);
+    let hint = format!("if that is over: mark good {}{words} because ...", task.name);
+    Err(Refusal::rule(why).hint(hint))
 }
 
 pub(super) fn everything_at_once() -> Rollout {
@@ -263,11 +271,11 @@ fn plan_host(
     wanted: &Wanted<'_>,
     host: &Host,
     params: &Params,
-) -> Result<HostPlan, String> {
+) -> Result<HostPlan, Refusal> {
     let task = wanted.task;
     let vars = vars_of(host, Some(task), params);
-    let Expanded { steps, rollback } =
-        expand(world, task, &vars, Knowing { tags: wanted.tags, later: secret_names(host, task) })?;
+    let knowing = Knowing { tags: wanted.tags, later: secret_names(host, task) };
+    let Expanded { steps, rollback } = expand(world, task, &vars, knowing).map_err(Refusal::usage)?;
     if task.rollout.is_none() {
         let needs_vars = steps.iter().any(|step| step.late || !step.expressions().is_empty());
         let vars = if needs_vars { vars } else { Vars::new() };
@@ -275,7 +283,8 @@ fn plan_host(
     }
     let checks = alone(&checks_of(world, host));
     let named = |check: &Check, vars: &Vars| {
-        made_for(world, host, check, vars).map_err(|why| format!("check `{}`: {why}", check.id()))
+        made_for(world, host, check, vars)
+            .map_err(|why| Refusal::usage(format!("check `{}`: {why}", check.id())))
     };
     let checks_back = checks_back(world, host, task, &checks);
     let release =
@@ -289,7 +298,7 @@ fn plan_host(
     Ok(HostPlan {
         observe: steps.iter().find_map(|step| link_at(step, &vars)),
         rollback: rollback.into(),
-        checks: checks.iter().map(|check| named(check, &vars)).collect::<Result<Vec<_>, String>>()?.into(),
+        checks: checks.iter().map(|check| named(check, &vars)).collect::<Result<Vec<_>, Refusal>>()?.into(),
         checks_back: checks_back.into(),
         balancer: seat(world.inventory, host, &vars)?,
         vars: vars.into(),
@@ -308,8 +317,8 @@ fn link_at(step: &Step, vars: &Vars) -> Option<String> {
 }
 
 /// A digest of the steps of a host.
-fn fingerprint(steps: &[Step]) -> Result<String, String> {
-    let text = serde_json::to_vec(steps).map_err(|error| error.to_string())?;
+fn fingerprint(steps: &[Step]) -> Result<String, Refusal> {
+    let text = serde_json::to_vec(steps).map_err(|error| Refusal::internal(error.to_string()))?;
     Ok(sha256_hex(&text))
 }
 
@@ -329,14 +338,15 @@ fn checks_back(world: &World<'_>, host: &Host, task: &Task, checks: &[&Check]) -
     usable.filter_map(|check| made_for(world, host, check, &vars).ok()).collect()
 }
 
-pub(super) fn seat(inventory: &Inventory, host: &Host, vars: &Vars) -> Result<Option<Seat>, String> {
+pub(super) fn seat(inventory: &Inventory, host: &Host, vars: &Vars) -> Result<Option<Seat>, Refusal> {
     let Some(name) = &host.balancer else { return Ok(None) };
     let balancer = inventory.groups.get(name).and_then(|group| group.balancer.as_ref());
     let Some(balancer) = balancer else {
-        return Err("stands behind the balancer of a group that you may not see; nothing was planned".into());
+        let why = "stands behind the balancer of a group that you may not see; nothing was planned";
+        return Err(Refusal::new(Cause::NotAllowed, why));
     };
     let server = template::text(&balancer.server, vars)
-        .map_err(|why| format!("balancer `{name}`: `server`: {why}"))?;
+        .map_err(|why| Refusal::usage(format!("balancer `{name}`: `server`: {why}")))?;
     Ok(Some(Seat { balancer: name.clone(), server }))
 }
 
@@ -346,8 +356,8 @@ fn into_batches(rollout: &Rollout, names: Vec<HostName>) -> Vec<Vec<HostName>> {
     sizes.into_iter().map(|size| names.by_ref().take(size).collect()).collect()
 }
 
-fn hosts_of_task(world: &World<'_>, task: &Task, selector: &str) -> Result<Vec<HostName>, String> {
-    let asked = select(world.inventory, selector)?;
+fn hosts_of_task(world: &World<'_>, task: &Task, selector: &str) -> Result<Vec<HostName>, Refusal> {
+    let asked = select(world.inventory, selector).map_err(Refusal::usage)?;
     let Some(within) = &task.hosts else { return Ok(asked) };
     let files: BTreeSet<&str> =
         asked.iter().filter_map(|name| world.inventory.host(name)).map(Host::file).collect();
@@ -363,22 +373,30 @@ fn hosts_of_task(world: &World<'_>, task: &Task, selector: &str) -> Result<Vec<H
     let names: Vec<HostName> = asked.into_iter().filter(|name| picked.contains(name)).collect();
     if names.is_empty() {
         let why = error.map_or_else(String::new, |why| format!(": {why}"));
-        return Err(format!(
+        return Err(Refusal::not_found(format!(
             "task `{}` works on `{within}`, and `{selector}` holds none of these hosts{why}",
             task.name
-        ));
+        )));
     }
     Ok(names)
 }
 
-fn unknown_task(world: &World<'_>, name: &str) -> String {
+fn unknown_task(world: &World<'_>, name: &str) -> Refusal {
     let known = world.tasks.keys().map(String::as_str);
     let mut names: Vec<String> = crate::domain::ask::command::built_in_names();
     names.extend(known.clone().map(String::from));
     let guess = nearest(name, names.iter().map(String::as_str))
         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
     let known: Vec<&str> = known.collect();
-    format!("no task or command is called `{name}`{guess} (tasks: {}; commands: help)", known.join(", "))
+    let known = known.join(", ");
+    Refusal::not_found(format!(
+        "no task or command is called `{name}`{guess} (tasks: {known}; commands: help)"
+    ))
+}
+
+/// A group that a host names has no balancer: the configuration does not allow that.
+pub(super) fn missing_balancer() -> Refusal {
+    Refusal::internal("a balancer went missing from its group")
 }
 
 pub(super) fn bare_host(host: &Host) -> HostPlan {

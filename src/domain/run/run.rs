@@ -299,6 +299,17 @@ impl Run {
         self.batch.and_then(|at| self.plan.batches.get(at)).map_or(&[], Vec::as_slice)
     }
 
+    /// True when every host ended as the command wanted it. A host that never started is no failure of its own, and
+    /// yet the command was not done.
+    fn did_all(&self) -> bool {
+        let drains = self.plan.kind == Kind::Drain;
+        self.hosts.values().filter_map(HostState::end).all(|end| match end {
+            End::Released | End::Unchanged | End::Done => true,
+            End::Held => drains,
+            End::RolledBack | End::Failing | End::NotStarted | End::Unknown | End::Failed => false,
+        })
+    }
+
     /// How the run ended, folded from its hosts.
     pub fn fold_outcome(&self) -> RunOutcome {
         let ends = || self.hosts.values().filter_map(|host| host.end());
@@ -320,10 +331,8 @@ impl Run {
             .filter_map(HostState::failure)
             .map(|failure| failure.kind)
             .collect();
-        // No host failed, but for one of them nothing was done: there was no room, or the run stopped before its turn.
-        let undone = ends().any(|end| end == End::NotStarted);
         match failures[..] {
-            [] if self.hooks.failed.is_some() || undone => RunOutcome::Failed,
+            [] if self.hooks.failed.is_some() || !self.did_all() => RunOutcome::Failed,
             [] => RunOutcome::Done,
             _ if failures.iter().all(|kind| *kind == FailureKind::Unreachable) => RunOutcome::Unreachable,
             _ => RunOutcome::Failed,

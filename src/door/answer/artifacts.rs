@@ -7,10 +7,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::asked::{Asked, Ended, Refused};
+use super::asked::{Asked, Ended};
 use crate::domain::ask::access::Granted;
 use crate::domain::base::name::{HostName, RunId};
-use crate::domain::base::outcome::exit;
+use crate::domain::base::refusal::Refusal;
 use crate::present::json;
 
 /// Most files of a run that are listed and sent.
@@ -44,14 +44,12 @@ impl Asked<'_> {
         let root = self.desk.engine.ports().downloads.join(run.to_string());
         let wanted = host.map(String::from);
         let found = tokio::task::spawn_blocking(move || find(&root, wanted.as_deref())).await;
-        let internal = |why: String| Refused { status: exit::INTERNAL, why };
+        let internal = |why: String| Refusal::internal(why);
         let found = found.map_err(|error| internal(error.to_string()))?.map_err(internal)?;
         if found.is_empty() {
             let of = host.map(|host| format!(" of {host}")).unwrap_or_default();
-            return Err(Refused::usage(format!(
-                "run {run} has kept nothing{of}; a step `download` does; try: show {run}"
-            ))
-            .into());
+            let why = format!("run {run} has kept nothing{of}; a step `download` does");
+            return Err(Refusal::not_found(why).hint(format!("try: show {run}")).into());
         }
         if self.json {
             let lines: String = found.iter().map(|one| json::line("artifact", one)).collect();
@@ -74,12 +72,8 @@ impl Asked<'_> {
         while let Some(piece) = pieces.recv().await {
             self.terminal.bytes(piece).await?;
         }
-        let packed =
-            packing.await.map_err(|error| Refused { status: exit::INTERNAL, why: error.to_string() })?;
-        packed.map_err(|error| Refused {
-            status: exit::INTERNAL,
-            why: format!("the archive is not whole: {error}"),
-        })?;
+        let packed = packing.await.map_err(|error| Refusal::internal(error.to_string()))?;
+        packed.map_err(|error| Refusal::internal(format!("the archive is not whole: {error}")))?;
         Ok(0)
     }
 }

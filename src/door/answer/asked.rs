@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::Format;
 use crate::domain::base::name::HostName;
-use crate::domain::base::outcome::exit;
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::inventory::selector::select;
 use crate::domain::run::record::Debt;
@@ -14,39 +14,28 @@ use crate::door::{Desk, Gone, Terminal};
 use crate::engine::StartError;
 use crate::port::StoreError;
 
-/// Why a command got no answer, with its exit status.
-pub(super) struct Refused {
-    pub status: u8,
-    pub why: String,
-}
-
-impl Refused {
-    pub(super) fn usage(why: String) -> Refused {
-        Refused { status: exit::USAGE, why }
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Refusal {
+        let cause = match error {
+            StoreError::Busy { .. } => Cause::Busy,
+            StoreError::Changed { .. } | StoreError::Failed(_) => Cause::Internal,
+        };
+        Refusal::new(cause, error.to_string())
     }
 }
 
-impl From<StoreError> for Refused {
-    fn from(error: StoreError) -> Refused {
-        let status = if matches!(error, StoreError::Busy { .. }) { exit::BUSY } else { exit::INTERNAL };
-        Refused { status, why: error.to_string() }
-    }
-}
-
-impl From<StartError> for Refused {
-    fn from(error: StartError) -> Refused {
+impl From<StartError> for Refusal {
+    fn from(error: StartError) -> Refusal {
         match error {
             StartError::Store(error) => error.into(),
-            StartError::Draining | StartError::Crowded(_) => {
-                Refused { status: exit::BUSY, why: error.to_string() }
-            }
+            StartError::Draining | StartError::Crowded(_) => Refusal::new(Cause::Busy, error.to_string()),
         }
     }
 }
 
 /// How a command ended: with a refusal, or with a client that is gone.
 pub(super) enum Ended {
-    Refused(Refused),
+    Refused(Refusal),
     Gone,
 }
 
@@ -56,7 +45,7 @@ impl From<Gone> for Ended {
     }
 }
 
-impl<T: Into<Refused>> From<T> for Ended {
+impl<T: Into<Refusal>> From<T> for Ended {
     fn from(refused: T) -> Ended {
         Ended::Refused(refused.into())
     }
@@ -83,14 +72,14 @@ impl Asked<'_> {
     pub(super) async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Refused> {
+    ) -> Result<T, Refusal> {
         let _turn = self.desk.turns.work.take(&self.operator).await;
         let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|error| Refused { status: exit::INTERNAL, why: format!("internal error: {error}") })
+        done.map_err(|error| Refusal::internal(format!("internal error: {error}")))
     }
 
     /// The part of the inventory that the operator may see.
-    pub(super) async fn visible(&self, granted: &Granted) -> Result<Arc<Inventory>, Refused> {
+    pub(super) async fn visible(&self, granted: &Granted) -> Result<Arc<Inventory>, Refusal> {
         if granted.operator().groups.is_none() {
             return Ok(self.config.inventory.clone());
         }
@@ -103,9 +92,9 @@ impl Asked<'_> {
         &self,
         inventory: &Arc<Inventory>,
         selector: &str,
-    ) -> Result<Vec<HostName>, Refused> {
+    ) -> Result<Vec<HostName>, Refusal> {
         let (inventory, selector) = (inventory.clone(), selector.to_string());
-        self.work(move || select(&inventory, &selector)).await?.map_err(Refused::usage)
+        self.work(move || select(&inventory, &selector)).await?.map_err(Refusal::usage)
     }
 }
 

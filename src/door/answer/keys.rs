@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::asked::{Asked, Ended, Refused};
+use super::asked::{Asked, Ended};
 use crate::domain::base::name::HostName;
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
 use crate::port::KeyState;
 
@@ -19,7 +20,7 @@ impl Asked<'_> {
     ) -> Result<u8, Ended> {
         let names = self.pick(inventory, selector).await?;
         if fingerprint.is_some() && names.len() > 1 {
-            return Err(Refused::usage(format!(
+            return Err(Refusal::usage(format!(
                 "a fingerprint is of one host, and `{selector}` is {} hosts",
                 names.len()
             ))
@@ -45,14 +46,20 @@ impl Asked<'_> {
                             .accept_host_key(host, &fingerprint)
                             .await
                             .map(|()| format!("{shown}: recorded")),
-                        None => Ok(shown + &advice(&host.name, &key.known, &key.fingerprint)),
+                        None => {
+                            // A changed key is never recorded by `--trust`: that is not what was asked for.
+                            if trust && key.known != KeyState::Known {
+                                status = Cause::Failed.exit_status();
+                            }
+                            Ok(shown + &advice(&host.name, &key.known, &key.fingerprint))
+                        }
                     }
                 }
             };
             match line {
                 Ok(line) => self.terminal.out(&format!("{line}\n")).await?,
                 Err(why) => {
-                    status = 2;
+                    status = Cause::Failed.exit_status();
                     self.terminal.err(&format!("rollcall: {why}\n")).await?;
                 }
             }

@@ -16,14 +16,15 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use self::asked::{Asked, Ended, Refused, may_see, visible_debts};
+use self::asked::{Asked, Ended, may_see, visible_debts};
 use self::rotation::Word;
 use super::{Desk, Terminal};
 use crate::config::FilesDir;
 use crate::domain::ask::access::{Granted, Operator, authorize};
-use crate::domain::ask::command::{Command, Format, Request};
+use crate::domain::ask::command::{Ask, Command, Format, Params, Request};
 use crate::domain::base::name::clipped_lines;
-use crate::domain::base::outcome::{Verdict, exit};
+use crate::domain::base::outcome::Verdict;
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::{Host, Inventory};
 use crate::domain::plan::adhoc::{plan_check, plan_facts, plan_rotation, plan_run};
 use crate::domain::plan::plan::{Kind, Plan, World};
@@ -61,20 +62,21 @@ async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: 
     };
     let result = match authorize(operator, request.command) {
         Ok(granted) => asked.answer(&granted).await,
-        Err(why) => Err(Ended::Refused(Refused { status: exit::NOT_ALLOWED, why })),
+        Err(refusal) => Err(Ended::Refused(refusal)),
     };
     match result {
         Ok(status) => status,
-        Err(Ended::Gone) => exit::INTERNAL,
+        Err(Ended::Gone) => Cause::Internal.exit_status(),
         // Nagios reads only standard output, and knows no other status.
-        Err(Ended::Refused(Refused { why, .. })) if format == Format::Nagios => {
-            let _ = asked.terminal.out(&nagios::refused(&why)).await;
+        Err(Ended::Refused(refusal)) if format == Format::Nagios => {
+            let _ = asked.terminal.out(&nagios::refused(&refusal.to_string())).await;
             Verdict::Unknown.exit_status()
         }
-        Err(Ended::Refused(Refused { status, why })) => {
+        Err(Ended::Refused(refusal)) => {
+            let why = refusal.to_string();
             // A client that is gone cannot read the error.
             let _ = asked.terminal.err(&format!("rollcall: {}\n", clipped_lines(&why))).await;
-            status
+            refusal.cause.exit_status()
         }
     }
 }
@@ -82,7 +84,8 @@ async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: 
 impl Asked<'_> {
     /// The answer, and the open debts below it.
     async fn answer(&mut self, granted: &Granted) -> Result<u8, Ended> {
-        if plans(granted.command()) {
+        // For a plan, the output of scripts in `hosts/` must be recent.
+        if planned(granted.command()).is_some() {
             self.desk.reload.refresh().await;
             self.config = self.desk.config.borrow().clone();
         }
@@ -214,7 +217,7 @@ impl Asked<'_> {
             Err(_) => visible.groups.keys().map(String::as_str).collect(),
         };
         self.warn_of_old_inventory(&files).await?;
-        Ok(planned.map_err(Refused::usage)?)
+        Ok(planned?)
     }
 
     /// Warns of groups whose script failed: they may be outdated.
@@ -261,7 +264,7 @@ impl Asked<'_> {
             .reload
             .reload()
             .await
-            .map_err(|why| Refused::usage(format!("nothing was taken over:\n{why}")))?;
+            .map_err(|why| Refusal::usage(format!("nothing was taken over:\n{why}")))?;
         let text = if self.json { json::line("reload", &done) } else { format!("{done}\n") };
         self.say(&text).await
     }
@@ -319,32 +322,71 @@ fn sort_of(command: &Command) -> Sort {
     }
 }
 
-/// True for commands that make a plan: for them the output of scripts in `hosts/` must be recent.
-fn plans(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Plan { .. }
-            | Command::Task { .. }
-            | Command::Check { .. }
-            | Command::Run { .. }
-            | Command::Facts { .. }
-            | Command::Rollback { .. }
-            | Command::Retry { .. }
-            | Command::Drain { .. }
-            | Command::Enable { .. }
-    )
+/// What a command plans before anything else, if it plans at all. `Retry` plans the command that it repeats.
+enum Planned<'c> {
+    Task(&'c Ask),
+    Look(&'c Ask),
+    Check(&'c str, Option<&'c str>, &'c Params),
+    Run(&'c str, &'c str),
+    Facts(&'c str),
+    Rollback(&'c str),
+    Rotation(&'c str, Kind, &'c str),
+    Again,
 }
 
-fn plan_command(world: &World<'_>, command: &Command) -> Result<Plan, String> {
-    match command {
-        Command::Plan { ask, diff: false } | Command::Task { ask, check: false } => plan_task(world, ask),
-        Command::Plan { ask, diff: true } | Command::Task { ask, check: true } => plan_look(world, ask),
-        Command::Check { selector, name, params, .. } => plan_check(world, selector, name.as_deref(), params),
-        Command::Run { selector, script } => plan_run(world, selector, script),
-        Command::Facts { selector, .. } => plan_facts(world, selector),
-        Command::Rollback { selector } => plan_rollback(world, selector),
-        Command::Drain { selector, reason } => plan_rotation(world, selector, Kind::Drain, reason),
-        Command::Enable { selector } => plan_rotation(world, selector, Kind::Enable, ""),
-        other => Err(format!("{other:?} is no command that is planned")),
+fn planned(command: &Command) -> Option<Planned<'_>> {
+    Some(match command {
+        Command::Plan { ask, diff: false } | Command::Task { ask, check: false } => Planned::Task(ask),
+        Command::Plan { ask, diff: true } | Command::Task { ask, check: true } => Planned::Look(ask),
+        Command::Check { selector, name, params, .. } => Planned::Check(selector, name.as_deref(), params),
+        Command::Run { selector, script } => Planned::Run(selector, script),
+        Command::Facts { selector, .. } => Planned::Facts(selector),
+        Command::Rollback { selector } => Planned::Rollback(selector),
+        Command::Drain { selector, reason } => Planned::Rotation(selector, Kind::Drain, reason),
+        Command::Enable { selector } => Planned::Rotation(selector, Kind::Enable, ""),
+        Command::Retry { .. } => Planned::Again,
+        Command::Help { .. }
+        | Command::Whoami
+        | Command::Hosts { .. }
+        | Command::Runs { .. }
+        | Command::Show { .. }
+        | Command::Watch { .. }
+        | Command::Artifacts { .. }
+        | Command::Cancel { .. }
+        | Command::Pause { .. }
+        | Command::Resume { .. }
+        | Command::Approve { .. }
+        | Command::Debts
+        | Command::Settle { .. }
+        | Command::Releases { .. }
+        | Command::Mark { .. }
+        | Command::Status { .. }
+        | Command::History { .. }
+        | Command::Why { .. }
+        | Command::Downtimes
+        | Command::Downtime { .. }
+        | Command::DowntimeEnd { .. }
+        | Command::Ack { .. }
+        | Command::Reload
+        | Command::HostAccept { .. }
+        | Command::BalancerStatus { .. }
+        | Command::NotifyList
+        | Command::NotifyTest { .. }
+        | Command::Metrics => return None,
+    })
+}
+
+fn plan_command(world: &World<'_>, command: &Command) -> Result<Plan, Refusal> {
+    match planned(command) {
+        Some(Planned::Task(ask)) => plan_task(world, ask),
+        Some(Planned::Look(ask)) => plan_look(world, ask),
+        Some(Planned::Check(selector, name, params)) => plan_check(world, selector, name, params),
+        Some(Planned::Run(selector, script)) => plan_run(world, selector, script),
+        Some(Planned::Facts(selector)) => plan_facts(world, selector),
+        Some(Planned::Rollback(selector)) => plan_rollback(world, selector),
+        Some(Planned::Rotation(selector, kind, reason)) => plan_rotation(world, selector, kind, reason),
+        Some(Planned::Again) | None => {
+            Err(Refusal::internal(format!("{command:?} is no command that is planned")))
+        }
     }
 }

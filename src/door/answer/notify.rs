@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::asked::{Asked, Ended, Refused, may_see, visible_debts};
+use super::asked::{Asked, Ended, may_see, visible_debts};
 use crate::domain::ask::access::Granted;
 use crate::domain::base::name::nearest;
-use crate::domain::base::outcome::exit;
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::is_within;
 use crate::domain::notify::channel::Channel;
 use crate::domain::run::record::RunSummary;
@@ -68,7 +68,7 @@ impl Asked<'_> {
             tell.channels().iter().filter(|channel| is_shown(granted, channel)).collect();
         let meant: Vec<&Channel> = shown.iter().copied().filter(is_meant).collect();
         if meant.is_empty() {
-            return Err(Refused::usage(no_channel(&shown, name)).into());
+            return Err(no_channel(&shown, name).into());
         }
         let by = &granted.operator().name;
         let mut status = 0;
@@ -87,7 +87,7 @@ impl Asked<'_> {
                 (Err(error), false) => format!("{name}: the {way} was not delivered: {}\n", why(error)),
             };
             if sent.is_err() {
-                status = exit::UNREACHABLE;
+                status = Cause::Unreachable.exit_status();
             }
             self.terminal.out(&text).await?;
         }
@@ -96,8 +96,8 @@ impl Asked<'_> {
 
     pub(super) async fn metrics(&mut self, granted: &Granted) -> Result<u8, Ended> {
         if self.json {
-            let why = "metrics are written for Prometheus only, not as JSON; try: metrics, or status --json";
-            return Err(Refused::usage(why.into()).into());
+            let why = "metrics are written for Prometheus only, not as JSON";
+            return Err(Refusal::usage(why).hint("try: metrics, or status --json").into());
         }
         let store = self.desk.engine.ports().store.clone();
         let whole = self.config.inventory.clone();
@@ -143,11 +143,11 @@ fn why(error: &SendError) -> &str {
     why
 }
 
-fn no_channel(channels: &[&Channel], name: Option<&str>) -> String {
+fn no_channel(channels: &[&Channel], name: Option<&str>) -> Refusal {
     let Some(name) = name else {
-        return "nobody is told anything; try: [[notify]] in rollcall.toml".into();
+        return Refusal::rule("nobody is told anything").hint("try: [[notify]] in rollcall.toml");
     };
     let near = nearest(name, channels.iter().map(|channel| channel.name.as_str()));
     let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-    format!("no channel is called `{name}`{near}; try: notify list")
+    Refusal::not_found(format!("no channel is called `{name}`{near}")).hint("try: notify list")
 }

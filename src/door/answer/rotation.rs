@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::asked::{Asked, Ended, Refused, visible_debts};
+use super::asked::{Asked, Ended, visible_debts};
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::Params;
 use crate::domain::base::name::{HostName, nearest};
-use crate::domain::base::outcome::exit;
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::inventory::rotation::Rotation;
 use crate::domain::plan::plan::Plan;
@@ -47,9 +47,8 @@ impl Asked<'_> {
         if of_host.is_empty() {
             let guess = nearest(word.host, debts.iter().map(|debt| debt.host.as_str()))
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            return Err(
-                Refused::usage(format!("no debt is open for `{}`{guess}; see: debts", word.host)).into()
-            );
+            let why = format!("no debt is open for `{}`{guess}", word.host);
+            return Err(Refusal::not_found(why).hint("see: debts").into());
         }
         for debt in of_host {
             let settled = self.settle_one(granted, debt, &word).await?;
@@ -62,11 +61,11 @@ impl Asked<'_> {
         let ports = self.desk.engine.ports();
         let Debt { host, balancer, run: id, .. } = debt;
         if self.desk.engine.watch(*id).is_some() {
-            let why = format!("run {id} is under way and has {host} in hand; see: watch {id}");
-            return Err(Refused { status: exit::BUSY, why }.into());
+            let why = format!("run {id} is under way and has {host} in hand");
+            return Err(Refusal::new(Cause::Busy, why).hint(format!("see: watch {id}")).into());
         }
         let stored = ports.store.load(*id).await?;
-        let stored = stored.ok_or_else(|| Refused::usage(format!("there is no run {id}")))?;
+        let stored = stored.ok_or_else(|| Refusal::not_found(format!("there is no run {id}")))?;
         let in_rotation = match word.write_off {
             true => false,
             false => self.is_in_rotation(&stored.plan, debt).await.map(|()| true)?,
@@ -75,10 +74,9 @@ impl Asked<'_> {
         let (host, balancer, reason) = (host.clone(), balancer.clone(), word.reason.to_string());
         let settled = EventKind::DebtSettled { host, balancer, by, key, reason, in_rotation };
         if !stored.events.iter().any(|event| matches!(event.kind, EventKind::RunEnded { .. })) {
-            let why = format!(
-                "run {id} is not over, and nobody drives it; try: restart rollcall, which takes it up"
-            );
-            return Err(Refused { status: exit::BUSY, why }.into());
+            let why = format!("run {id} is not over, and nobody drives it");
+            let hint = "try: restart rollcall, which takes it up";
+            return Err(Refusal::new(Cause::Busy, why).hint(hint).into());
         }
         ports.store.append(*id, ports.clock.now(), vec![settled]).await?;
         if self.json {
@@ -94,11 +92,11 @@ impl Asked<'_> {
     }
 
     /// An error, with the next thing to try, unless the balancer sends requests to the host.
-    async fn is_in_rotation(&self, plan: &Plan, debt: &Debt) -> Result<(), Refused> {
+    async fn is_in_rotation(&self, plan: &Plan, debt: &Debt) -> Result<(), Refusal> {
         let Debt { host, balancer, .. } = debt;
         let hint =
             format!("try: balancer enable {host}; or, to leave it so: settle {host} --write-off because ...");
-        let refused = |why: String| Refused { status: exit::NEEDS_PERSON, why: format!("{why}; {hint}") };
+        let refused = |why: String| Refusal::new(Cause::NeedsPerson, why).hint(&hint);
         let known = plan.balancers.get(balancer);
         let known =
             known.ok_or_else(|| refused(format!("run {} knows no balancer `{balancer}`", debt.run)))?;
@@ -133,7 +131,7 @@ impl Asked<'_> {
         for why in &troubles {
             self.terminal.err(&format!("rollcall: {why}\n")).await?;
         }
-        Ok(if troubles.is_empty() { 0 } else { exit::UNREACHABLE })
+        Ok(if troubles.is_empty() { 0 } else { Cause::Unreachable.exit_status() })
     }
 
     pub(super) async fn releases(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
@@ -160,24 +158,23 @@ impl Asked<'_> {
         reason: &str,
     ) -> Result<u8, Ended> {
         let Some(known) = self.config.tasks.get(task) else {
-            let why =
-                format!("there is no task `{task}`; a release is marked as it is deployed: TASK NAME=VALUE");
-            return Err(Refused::usage(why).into());
+            let hint = "a release is marked as it is deployed: TASK NAME=VALUE";
+            return Err(Refusal::not_found(format!("there is no task `{task}`")).hint(hint).into());
         };
         if let Some(name) = params.keys().find(|name| !known.params.contains_key(*name)) {
-            return Err(Refused::usage(format!("task `{task}` has no parameter `{name}`")).into());
+            return Err(Refusal::usage(format!("task `{task}` has no parameter `{name}`")).into());
         }
         let secret = |name: &&String| known.params.get(*name).is_some_and(|param| param.secret);
         if let Some(name) = params.keys().find(secret) {
             let why = format!(
                 "the parameter `{name}` of task `{task}` is secret: releases are not told apart by it"
             );
-            return Err(Refused::usage(why).into());
+            return Err(Refusal::usage(why).into());
         }
         let who = granted.operator();
         if who.groups.is_some() {
-            let why = "a mark holds in all groups; try: ask somebody who may see them all".to_string();
-            return Err(Refused { status: exit::NOT_ALLOWED, why }.into());
+            let hint = "try: ask somebody who may see them all";
+            return Err(Refusal::new(Cause::NotAllowed, "a mark holds in all groups").hint(hint).into());
         }
         let ports = self.desk.engine.ports();
         let mark = Mark {

@@ -1,10 +1,10 @@
 //! Runs: start, follow, show.
 
-use super::asked::{Asked, Ended, Refused, may_see};
+use super::asked::{Asked, Ended, may_see};
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::{Command, Format};
 use crate::domain::base::name::{HostName, RunId};
-use crate::domain::base::outcome::exit;
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::plan::given::given_secrets;
 use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::event::Event;
@@ -25,7 +25,7 @@ impl Asked<'_> {
             }
             _ => SecretVars::new(),
         };
-        let given = Given::new(given).map_err(Refused::usage)?;
+        let given = Given::new(given).map_err(Refusal::usage)?;
         let watch = self.desk.engine.start_with(granted, plan, given).await?;
         self.follow(watch).await
     }
@@ -60,8 +60,7 @@ impl Asked<'_> {
             };
             match seen {
                 Seen::Event(event) => {
-                    run.apply(&event)
-                        .map_err(|illegal| Refused { status: exit::INTERNAL, why: illegal.to_string() })?;
+                    run.apply(&event).map_err(|illegal| Refusal::internal(illegal.to_string()))?;
                     let text = match (quiet, self.json) {
                         (true, _) => String::new(),
                         (false, true) => json::event(&event),
@@ -83,14 +82,10 @@ impl Asked<'_> {
                 Seen::Over(Over::Ended) => return Ok((run, events)),
                 Seen::Over(Over::Suspended) => {
                     let why = format!("rollcall is stopping; run {id} goes on when it is back: watch {id}");
-                    return Err(Refused { status: exit::INTERNAL, why }.into());
+                    return Err(Refusal::internal(why).into());
                 }
                 Seen::Over(Over::Broken(why)) => {
-                    return Err(Refused {
-                        status: exit::INTERNAL,
-                        why: format!("run {id} stands still: {why}"),
-                    }
-                    .into());
+                    return Err(Refusal::internal(format!("run {id} stands still: {why}")).into());
                 }
             }
         }
@@ -102,7 +97,7 @@ impl Asked<'_> {
         }
         let text = if self.json { json::recap(run) } else { recap::recap(run, events) };
         self.terminal.out(&text).await?;
-        Ok(run.outcome().map_or(exit::INTERNAL, |outcome| outcome.exit_status()))
+        Ok(run.outcome().map_or(Cause::Internal.exit_status(), |outcome| outcome.exit_status()))
     }
 
     /// The results of its checks, for a program.
@@ -112,7 +107,7 @@ impl Asked<'_> {
         self.terminal.out(&text).await?;
         Ok(match self.format {
             Format::Nagios => report.verdict.exit_status(),
-            _ => run.outcome().map_or(exit::INTERNAL, |outcome| outcome.exit_status()),
+            _ => run.outcome().map_or(Cause::Internal.exit_status(), |outcome| outcome.exit_status()),
         })
     }
 
@@ -123,7 +118,7 @@ impl Asked<'_> {
             let hosts: Vec<HostName> = run.plan.touched().into_iter().collect();
             may_see(granted, &self.config.inventory, &hosts)
         });
-        Ok(stored.ok_or_else(|| Refused::usage(format!("there is no run {id}; try: runs")))?)
+        Ok(stored.ok_or_else(|| Refusal::not_found(format!("there is no run {id}")).hint("try: runs"))?)
     }
 
     pub(super) async fn show(
@@ -142,8 +137,7 @@ impl Asked<'_> {
             let text = if is_document { String::new() } else { story(&run, &stored.events, json) };
             Ok((run, stored.events, text))
         };
-        let refused =
-            |illegal: IllegalEvent| Refused { status: exit::INTERNAL, why: format!("run {id}: {illegal}") };
+        let refused = |illegal: IllegalEvent| Refusal::internal(format!("run {id}: {illegal}"));
         let (run, events, text) = self.work(render).await?.map_err(refused)?;
         if is_document {
             let status = self.report(&run, &events).await?;
@@ -159,7 +153,7 @@ impl Asked<'_> {
             .or_else(|| of_run().find(|name| name.short() == host));
         let Some(name) = name else {
             let why = format!("run {} has no host `{host}` (it has: {})", stored.id, table::folded(of_run()));
-            return Err(Refused::usage(why).into());
+            return Err(Refusal::not_found(why).into());
         };
         if self.json {
             let events = stored.events.iter().filter(|event| event.kind.hosts().contains(name));
@@ -176,8 +170,8 @@ impl Asked<'_> {
         }
         self.show(granted, id, None).await?;
         let run = Run::replay(id, stored.plan, &stored.events)
-            .map_err(|illegal| Refused { status: exit::INTERNAL, why: format!("run {id}: {illegal}") })?;
-        Ok(run.outcome().map_or(exit::INTERNAL, |outcome| outcome.exit_status()))
+            .map_err(|illegal| Refusal::internal(format!("run {id}: {illegal}")))?;
+        Ok(run.outcome().map_or(Cause::Internal.exit_status(), |outcome| outcome.exit_status()))
     }
 }
 

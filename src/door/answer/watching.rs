@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::asked::{Asked, Ended, Refused, may_see};
+use super::asked::{Asked, Ended, may_see};
 use crate::domain::ask::access::Granted;
 use crate::domain::base::name::{HostName, nearest};
 use crate::domain::base::outcome::Verdict;
+use crate::domain::base::refusal::Refusal;
 use crate::domain::check::check::Check;
 use crate::domain::check::id::{CheckId, Misnamed, all_named, one_named};
 use crate::domain::inventory::inventory::Inventory;
@@ -89,23 +90,21 @@ impl Asked<'_> {
         let kept = self.desk.watches.history(host, LOOKS_SHOWN).await?;
         let Some(word) = check else {
             if kept.is_empty() {
-                let why = format!(
-                    "nothing was ever seen of {host}; try: check {host}, or every = \"5m\" in its checks"
-                );
-                return Err(Refused::usage(why).into());
+                let hint = format!("try: check {host}, or every = \"5m\" in its checks");
+                return Err(Refusal::not_found(format!("nothing was ever seen of {host}")).hint(hint).into());
             }
             return Ok(kept);
         };
         let known: Vec<&Subject> = kept.iter().map(|history| &history.check).collect();
         let subjects = all_of(word, &known).map_err(|misnamed| match misnamed {
-            Misnamed::Ambiguous(why) => Refused::usage(why),
+            Misnamed::Ambiguous(why) => Refusal::usage(why),
             Misnamed::Unknown => {
                 let names: Vec<String> = known.iter().map(|subject| subject.to_string()).collect();
                 let guess = guess(word, &known, &names);
                 let known = names.join(", ");
                 let why =
                     format!("nothing was ever seen of a check `{word}` on {host}{guess} (known: {known})");
-                Refused::usage(why)
+                Refusal::not_found(why)
             }
         })?;
         Ok(kept.into_iter().filter(|history| subjects.contains(&history.check)).collect())
@@ -201,25 +200,27 @@ impl Asked<'_> {
         }
         let checks = || sets.iter().filter_map(|set| self.config.checks.get(*set)).flatten();
         let ids: Vec<CheckId> = checks().map(Check::id).collect();
-        let why = match one_named(word, &ids) {
-            Ok(id) => return Ok(Covered::Check(id)),
-            Err(Misnamed::Ambiguous(why)) => why,
+        match one_named(word, &ids) {
+            Ok(id) => Ok(Covered::Check(id)),
+            Err(Misnamed::Ambiguous(why)) => Err(Refusal::usage(why).into()),
             Err(Misnamed::Unknown) => {
                 let mut names = known_names(checks());
                 names.push(REACHABLE.into());
                 let subjects: Vec<Subject> = ids.into_iter().map(Subject::from).collect();
                 let guess = guess(word, &subjects.iter().collect::<Vec<_>>(), &names);
                 let known = names.join(", ");
-                format!("there is no check or set of checks `{word}` on these hosts{guess} (known: {known})")
+                let why = format!(
+                    "there is no check or set of checks `{word}` on these hosts{guess} (known: {known})"
+                );
+                Err(Refusal::not_found(why).into())
             }
-        };
-        Err(Refused::usage(why).into())
+        }
     }
 
     pub(super) async fn end_downtime(&mut self, granted: &Granted, id: u64) -> Result<u8, Ended> {
         let visible = self.visible(granted).await?;
         let whole = &self.config.inventory;
-        let none = || Refused::usage(format!("no downtime has the number {id}; see: downtime"));
+        let none = || Refusal::not_found(format!("no downtime has the number {id}")).hint("see: downtime");
         let downtimes = self.desk.monitor.downtimes().await?;
         let downtime = downtimes.iter().find(|downtime| downtime.id == id).ok_or_else(none)?;
         let others = |host: &HostName| visible.host(host).is_none() && whole.host(host).is_some();
@@ -245,7 +246,7 @@ impl Asked<'_> {
         let key = Key { host: host.clone(), check: subject.clone() };
         let at = self.desk.engine.ports().clock.now();
         let ack = Ack { by: granted.operator().name.clone(), why: reason.into(), at };
-        let refused = |why: String| Refused::usage(format!("{host} `{subject}`: {why}"));
+        let refused = |why: String| Refusal::rule(format!("{host} `{subject}`: {why}"));
         self.desk.monitor.acknowledge(key, ack.clone()).await.map_err(refused)?;
         self.desk.monitor.flush().await?;
         let text = match self.json {
@@ -298,9 +299,9 @@ impl Asked<'_> {
         let subjects: Vec<&Subject> =
             lines.iter().filter(|line| line.host == *host).map(|line| &line.check).collect();
         one_of(word, &subjects).map_err(|misnamed| match misnamed {
-            Misnamed::Ambiguous(why) => Refused::usage(why).into(),
+            Misnamed::Ambiguous(why) => Refusal::usage(why).into(),
             Misnamed::Unknown => {
-                Refused::usage(format!("{host} `{word}`: it is not watched; see: status")).into()
+                Refusal::not_found(format!("{host} `{word}`: it is not watched")).hint("see: status").into()
             }
         })
     }
@@ -311,7 +312,7 @@ impl Asked<'_> {
         match &hosts[..] {
             [one] => Ok(one.clone()),
             many => {
-                Err(Refused::usage(format!("`{written}` is {} hosts; name one of them", many.len())).into())
+                Err(Refusal::usage(format!("`{written}` is {} hosts; name one of them", many.len())).into())
             }
         }
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::asked::{Asked, Ended, Refused};
+use super::asked::{Asked, Ended};
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::{Ask, Command};
 use crate::domain::base::name::{HostName, RunId};
-use crate::domain::base::outcome::{End, exit};
+use crate::domain::base::outcome::End;
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::run::Run;
@@ -20,9 +21,9 @@ impl Asked<'_> {
     /// Sends the request to the run, and prints what follows.
     pub(super) async fn wish(&mut self, granted: &Granted, id: RunId, wish: Wish) -> Result<u8, Ended> {
         self.stored(granted, id).await?;
-        let refused = |why| match wish {
-            Wish::Approve => Refused { status: exit::BUSY, why },
-            _ => Refused::usage(why),
+        let refused = |why: String| match wish {
+            Wish::Approve => Refusal::new(Cause::Busy, why),
+            Wish::Cancel { .. } | Wish::Pause | Wish::Resume | Wish::Suspend => Refusal::rule(why),
         };
         self.desk.engine.ask(id, wish, granted.operator()).await.map_err(refused)?;
         if self.json {
@@ -46,7 +47,7 @@ impl Asked<'_> {
         id: RunId,
     ) -> Result<u8, Ended> {
         let stored = self.stored(granted, id).await?;
-        let command = again(&stored).map_err(Refused::usage)?;
+        let command = again(&stored)?;
         let mut plan = self.plan(inventory, &command).await?;
         let first = stored.plan.repeats.unwrap_or(stored.plan.title);
         plan.title.0 = format!("retry {id}: {}", first.0);
@@ -56,31 +57,33 @@ impl Asked<'_> {
 }
 
 /// The command that repeats the run on the remaining hosts.
-fn again(stored: &StoredRun) -> Result<Command, String> {
+fn again(stored: &StoredRun) -> Result<Command, Refusal> {
     let id = stored.id;
     let run = Run::replay(id, stored.plan.clone(), &stored.events)
-        .map_err(|illegal| format!("run {id}: {illegal}"))?;
+        .map_err(|illegal| Refusal::internal(format!("run {id}: {illegal}")))?;
     if run.outcome().is_none() {
-        return Err(format!("run {id} is under way; see: watch {id}"));
+        let why = format!("run {id} is under way");
+        return Err(Refusal::new(Cause::Busy, why).hint(format!("see: watch {id}")));
     }
     let done = |end: Option<End>| matches!(end, Some(End::Released | End::Unchanged | End::Done));
     let left: Vec<&HostName> =
         run.hosts().iter().filter(|(_, host)| !done(host.end())).map(|(name, _)| name).collect();
     if left.is_empty() {
-        return Err(format!("run {id} left no host to try again; see: show {id}"));
+        let why = format!("run {id} left no host to try again");
+        return Err(Refusal::rule(why).hint(format!("see: show {id}")));
     }
     let selector = left.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(",");
     let Plan { kind, params, .. } = &stored.plan;
+    let was_a_look = |hint: String| Refusal::rule(format!("run {id} was a look")).hint(hint);
     match kind {
         // Each host had its own parameters: the releases that are good now may be different.
         Kind::Release { .. } if stored.plan.goes_back => Ok(Command::Rollback { selector }),
         Kind::Release { task } | Kind::Task { task } => {
             // The word for a hidden value must never reach a host, whatever the parameter is by now.
             if let Some(name) = stored.plan.hidden_params().next() {
-                return Err(format!(
-                    "run {id} was given the secret parameter `{name}`, and its value was not kept; \
-                     try: {task} {selector} ... {name}=VALUE"
-                ));
+                let why =
+                    format!("run {id} was given the secret parameter `{name}`, and its value was not kept");
+                return Err(Refusal::rule(why).hint(format!("try: {task} {selector} ... {name}=VALUE")));
             }
             let ask = Ask { tags: stored.plan.tags.clone(), ..Ask::new(task, &selector, params) };
             Ok(Command::Task { ask, check: false })
@@ -89,14 +92,15 @@ fn again(stored: &StoredRun) -> Result<Command, String> {
             let step = stored.plan.hosts.values().find_map(|host| host.steps.first());
             match step.map(|step| &step.body) {
                 Some(StepBody::Run { script, .. }) => Ok(Command::Run { selector, script: script.clone() }),
-                _ => Err(format!("run {id} has no command")),
+                _ => Err(Refusal::internal(format!("run {id} has no command"))),
             }
         }
-        Kind::Look { task } => Err(format!("run {id} was a look; try: plan --diff {task} {selector}")),
-        Kind::Check => Err(format!("run {id} was a look; try: check {selector}")),
-        Kind::Facts => Err(format!("run {id} was a look; try: facts {selector}")),
+        Kind::Look { task } => Err(was_a_look(format!("try: plan --diff {task} {selector}"))),
+        Kind::Check => Err(was_a_look(format!("try: check {selector}"))),
+        Kind::Facts => Err(was_a_look(format!("try: facts {selector}"))),
         Kind::Drain | Kind::Enable => {
-            Err(format!("run {id} moved hosts in or out of rotation; try: balancer enable {selector}"))
+            let why = format!("run {id} moved hosts in or out of rotation");
+            Err(Refusal::rule(why).hint(format!("try: balancer enable {selector}")))
         }
     }
 }

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::visit::{Slot, Visit};
 use crate::domain::ask::command::{Request, parse_line};
-use crate::domain::base::outcome::exit;
 use crate::domain::base::output::printable;
+use crate::domain::base::refusal::Cause;
 use crate::door::answer::answer;
 use crate::door::shown::shown;
 use crate::door::{Desk, Gone, Terminal, unbroken};
@@ -67,13 +67,13 @@ async fn answered(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTerm
         Ok(status) => status,
         Err(text) => {
             out.last_word(text).await;
-            exit::INTERNAL
+            Cause::Internal.exit_status()
         }
     };
     match visit.why.get() {
         Some(why) if visit.parting.is_cancelled() => {
             out.last_word(&format!("rollcall: {why}\n")).await;
-            exit::NOT_ALLOWED
+            Cause::NotAllowed.exit_status()
         }
         _ => status,
     }
@@ -114,7 +114,7 @@ async fn respond(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTermi
     let key = visit.login.get().map(|login| login.key.as_str()).unwrap_or_default();
     let Some(operator) = desk.operator(key) else {
         let _ = out.err("rollcall: your key is not in `operators` any more\n").await;
-        return exit::NOT_ALLOWED;
+        return Cause::NotAllowed.exit_status();
     };
     let parsed = parse_line(line);
     let shown = shown(line, &parsed, &desk.config.borrow());
@@ -124,7 +124,7 @@ async fn respond(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTermi
         Ok(Request { command, json }) => answer(desk, &operator, Request { command, json }, out).await,
         Err(error) => {
             let _ = out.err(&format!("rollcall: {}\n", error.text)).await;
-            exit::USAGE
+            Cause::Usage.exit_status()
         }
     }
 }
