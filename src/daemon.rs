@@ -18,8 +18,8 @@ use tokio_util::task::TaskTracker;
 use self::door_key::{DoorKey, door_key, make_parent, seals_of, site_of};
 use crate::balancer::Balancers;
 use crate::config::{self, Config, FleetSettings};
-use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, needed_role};
-use crate::domain::ask::command::Request;
+use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, authorize, needed_role};
+use crate::domain::ask::command::{Command, Request};
 use crate::domain::base::name::count;
 use crate::domain::base::refusal::Cause;
 use crate::domain::run::wish::Wish;
@@ -144,6 +144,7 @@ fn describe(config: &Config) -> String {
 /// The parts of a daemon without its doors.
 struct Built {
     desk: Desk,
+    ports: Ports,
     fleet: Arc<Fleet>,
     root: Arc<Root>,
     /// Questions for the monitor, answered once it is started.
@@ -152,10 +153,10 @@ struct Built {
 }
 
 /// Starts watching; without `looks` it only answers from the store.
-async fn watch_checks(desk: &Desk, asked: Asked, looks: bool) -> Result<Running, String> {
+async fn watch_checks(desk: &Desk, ports: Ports, asked: Asked, looks: bool) -> Result<Running, String> {
     let (tell, broken) = (desk.tell.clone(), desk.tell.clone());
     let around = Around {
-        ports: desk.engine.ports().clone(),
+        ports,
         watches: desk.watches.clone(),
         config: desk.config.clone(),
         in_hand: desk.engine.in_hand(),
@@ -196,7 +197,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         channels: config.channels.clone(),
         sizes: sizes(current.subscribe()),
     });
-    let engine = Engine::new(Ports {
+    let ports = Ports {
         prober: Arc::new(Probes::new(remote.clone(), clock.clone())),
         balancers: Arc::new(Balancers::new(remote.clone())),
         remote,
@@ -208,11 +209,11 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         clock,
         secrets: vault.clone(),
         downloads: settings.downloads.clone(),
-    });
+    };
     let root = Arc::new(Root { path: path.to_path_buf(), current, vault, reloading: Mutex::default() });
     let (monitor, asked) = watching::prepare();
     let desk = Desk {
-        engine,
+        engine: Engine::new(ports.clone()),
         tell,
         config: receiver,
         reload: root.clone(),
@@ -220,7 +221,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         watches: store,
         turns: Arc::default(),
     };
-    Ok(Built { desk, fleet, root, asked, door_key })
+    Ok(Built { desk, ports, fleet, root, asked, door_key })
 }
 
 /// The present number of hosts in each top-level group.
@@ -256,7 +257,7 @@ impl Daemon {
         let settings = config.settings.clone();
         let said = describe(&config);
         troubles(&config).iter().for_each(|trouble| tracing::warn!("{trouble}"));
-        let Built { desk, fleet, root, asked, door_key } = build(path, config, Arc::new(Tcp))?;
+        let Built { desk, ports, fleet, root, asked, door_key } = build(path, config, Arc::new(Tcp))?;
         door_key.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
         let door = Arc::new(SshDoor::new(desk.clone(), door_key.key));
         let stop = CancellationToken::new();
@@ -274,7 +275,7 @@ impl Daemon {
         let telling = TaskTracker::new();
         let (tell, stopping) = (desk.tell.clone(), stop.clone());
         telling.spawn(async move { tell.run(stopping).await });
-        let watching = Mutex::new(Some(watch_checks(&desk, asked, true).await?));
+        let watching = Mutex::new(Some(watch_checks(&desk, ports, asked, true).await?));
         Ok(Daemon { door, desk, addresses, fleet, stop, telling, root, watching })
     }
 
@@ -371,7 +372,7 @@ async fn answered_locally(path: &Path, request: Request) -> u8 {
 
 async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     let config = config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
-    let Built { desk, fleet, root: _root, asked, door_key } = build(path, config, Arc::new(Tcp))?;
+    let Built { desk, ports, fleet, root: _root, asked, door_key } = build(path, config, Arc::new(Tcp))?;
     if let Some(warning) = door_key.warning {
         let _ = Stdio.err(&format!("rollcall: {warning}\n")).await;
     }
@@ -380,7 +381,7 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
         recover_runs(&desk).await?;
     }
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("signals: {error}"))?;
-    let watching = watch_checks(&desk, asked, false).await?;
+    let watching = watch_checks(&desk, ports, asked, false).await?;
     let operator = local_operator();
     let mut stdio = Stdio;
     let answering = unbroken(answer::answer(&desk, &operator, request, &mut stdio));
@@ -390,7 +391,9 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
             status = &mut answering => break status,
             // There is no daemon to continue the run: Ctrl-C stops it, and hosts in their bracket finish it.
             _ = interrupt.recv() => for run in desk.engine.under_way() {
-                let _ = desk.engine.ask(run, Wish::Cancel { now: false }, &operator).await;
+                if let Ok(granted) = authorize(&operator, Command::Cancel { run, now: false }) {
+                    let _ = desk.engine.ask(&granted, run, Wish::Cancel { now: false }).await;
+                }
             },
         }
     };

@@ -32,7 +32,7 @@ use crate::domain::ask::access::{Granted, Operator};
 use crate::domain::base::name::RunId;
 use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::wish::Wish;
-use crate::domain::value::secret::Given;
+use crate::domain::value::secret::{Given, Masks};
 use crate::panics::caught;
 use crate::port::StoreError;
 
@@ -110,9 +110,14 @@ impl Engine {
         }
     }
 
-    /// The ports, for answers that need no run.
-    pub fn ports(&self) -> &Ports {
+    /// The ports, for answers that need no run. Only a granted command reaches stores and hosts.
+    pub fn ports_for(&self, _proof: &Granted) -> &Ports {
         &self.ports
+    }
+
+    /// Hides the secrets of all runs.
+    pub fn masks(&self) -> Arc<Masks> {
+        self.ports.secrets.masks(None)
     }
 
     /// Starts a run of `plan`. When this returns, the journal holds the run and its leases.
@@ -138,7 +143,7 @@ impl Engine {
         let watch = self.spawn(id, plan, &by.name, begin, busy);
         if *self.draining.borrow() {
             // It started while rollcall was stopping: no host of it starts.
-            let _ = self.ask(id, Wish::Suspend, by).await;
+            let _ = self.send(id, Wish::Suspend, by).await;
         }
         Ok(watch)
     }
@@ -198,8 +203,12 @@ impl Engine {
         self.lives().get(&run).cloned().map(Watch::new)
     }
 
-    /// Sends a request to a run; the error says why it is not granted.
-    pub async fn ask(&self, run: RunId, wish: Wish, who: &Operator) -> Result<(), String> {
+    /// Sends the request of a granted command to a run; the error says why the run does not grant it.
+    pub async fn ask(&self, granted: &Granted, run: RunId, wish: Wish) -> Result<(), String> {
+        self.send(run, wish, granted.operator()).await
+    }
+
+    async fn send(&self, run: RunId, wish: Wish, who: &Operator) -> Result<(), String> {
         let over = || format!("run {run} is not under way; see: show {run}");
         let live = self.lives().get(&run).cloned().ok_or_else(over)?;
         let (answer, answered) = oneshot::channel();
@@ -214,7 +223,7 @@ impl Engine {
         self.draining.send_replace(true);
         for run in self.under_way() {
             // A run that has just ended needs no request.
-            let _ = self.ask(run, Wish::Suspend, by).await;
+            let _ = self.send(run, Wish::Suspend, by).await;
         }
         if tokio::time::timeout(STOP_GRACE, self.idle()).await.is_ok() {
             return;

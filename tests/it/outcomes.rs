@@ -130,7 +130,7 @@ fn plan_of(site: &Site, task: Option<&str>) -> Plan {
 }
 
 pub fn ports_of(site: &Site) -> Ports {
-    site.daemon.as_ref().expect("a daemon").desk.engine.ports().clone()
+    site.ports()
 }
 
 /// The work on one step of the only host, in run 77.

@@ -12,6 +12,7 @@ use crate::domain::inventory::selector::select;
 use crate::domain::run::record::Debt;
 use crate::door::{Desk, Gone, Terminal};
 use crate::engine::StartError;
+use crate::engine::ports::Ports;
 use crate::port::StoreError;
 
 impl From<StoreError> for Refusal {
@@ -54,6 +55,8 @@ impl<T: Into<Refusal>> From<T> for Ended {
 /// One request, with all that its answer needs.
 pub(super) struct Asked<'a> {
     pub desk: &'a Desk,
+    /// Every act on stores and hosts needs it.
+    pub granted: Granted,
     /// The operator's identity for turns.
     pub operator: String,
     pub config: Arc<Config>,
@@ -63,6 +66,11 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// The stores, the hosts and the clock, for the granted command.
+    pub(super) fn ports(&self) -> &Ports {
+        self.desk.engine.ports_for(&self.granted)
+    }
+
     pub(super) async fn say(&mut self, text: &str) -> Result<u8, Ended> {
         self.terminal.out(text).await?;
         Ok(0)

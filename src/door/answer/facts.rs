@@ -41,7 +41,7 @@ impl Asked<'_> {
         picked: &[HostName],
         fresh: bool,
     ) -> Result<Vec<HostName>, Ended> {
-        let ports = self.desk.engine.ports();
+        let ports = self.ports();
         let (on_record, now) = (ports.store.facts().await?, ports.clock.now());
         let max_age = self.config.settings.facts_max_age;
         let is_known = |name: &&HostName| {
@@ -59,7 +59,7 @@ impl Asked<'_> {
         picked: &[HostName],
         run: Option<&Run>,
     ) -> Result<(), Ended> {
-        let ports = self.desk.engine.ports();
+        let ports = self.ports();
         let (on_record, now) = (ports.store.facts().await?, ports.clock.now());
         let missing = run.map(facts::missing).unwrap_or_default();
         let mut report = Report::default();

@@ -28,7 +28,7 @@ impl Asked<'_> {
         }
         let hosts: Vec<_> =
             names.iter().filter_map(|name| inventory.host(name)).map(|host| host.endpoint.clone()).collect();
-        let remote = self.desk.engine.ports().remote.clone();
+        let remote = self.ports().remote.clone();
         let looks = futures::future::join_all(hosts.iter().map(|host| remote.host_key(host))).await;
         let mut status = 0;
         for (host, look) in hosts.iter().zip(looks) {

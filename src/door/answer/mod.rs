@@ -52,6 +52,10 @@ async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: 
     let typed = format!("{:?}", request.command);
     let mut veiled = veiled::Veiled::new(desk, (operator, typed), terminal).await;
     let terminal = veiled.terminal();
+    let granted = match authorize(operator, request.command) {
+        Ok(granted) => granted,
+        Err(refusal) => return refused(terminal, format, &refusal).await,
+    };
     let mut asked = Asked {
         desk,
         operator: operator.name.clone(),
@@ -59,26 +63,26 @@ async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: 
         json: request.json,
         format,
         terminal,
+        granted: granted.clone(),
     };
-    let result = match authorize(operator, request.command) {
-        Ok(granted) => asked.answer(&granted).await,
-        Err(refusal) => Err(Ended::Refused(refusal)),
-    };
-    match result {
+    match asked.answer(&granted).await {
         Ok(status) => status,
         Err(Ended::Gone) => Cause::Internal.exit_status(),
-        // Nagios reads only standard output, and knows no other status.
-        Err(Ended::Refused(refusal)) if format == Format::Nagios => {
-            let _ = asked.terminal.out(&nagios::refused(&refusal.to_string())).await;
-            Verdict::Unknown.exit_status()
-        }
-        Err(Ended::Refused(refusal)) => {
-            let why = refusal.to_string();
-            // A client that is gone cannot read the error.
-            let _ = asked.terminal.err(&format!("rollcall: {}\n", clipped_lines(&why))).await;
-            refusal.cause.exit_status()
-        }
+        Err(Ended::Refused(refusal)) => refused(asked.terminal, format, &refusal).await,
     }
+}
+
+/// Says why a command is not done; returns the exit status.
+async fn refused(terminal: &mut dyn Terminal, format: Format, refusal: &Refusal) -> u8 {
+    // A client that is gone cannot read the error.
+    let why = refusal.to_string();
+    if format == Format::Nagios {
+        // Nagios reads only standard output, and knows no other status.
+        let _ = terminal.out(&nagios::refused(&why)).await;
+        return Verdict::Unknown.exit_status();
+    }
+    let _ = terminal.err(&format!("rollcall: {}\n", clipped_lines(&why))).await;
+    refusal.cause.exit_status()
 }
 
 impl Asked<'_> {
@@ -184,7 +188,7 @@ impl Asked<'_> {
             let text = text.await?;
             return self.say(&text).await;
         }
-        let store = &self.desk.engine.ports().store;
+        let store = &self.ports().store;
         let (debts, taken) = (store.debts().await?, store.taken().await?);
         let text = self.work(move || table::hosts(&inventory, &picked, &debts, &taken)).await?;
         self.say(&text).await
@@ -192,7 +196,7 @@ impl Asked<'_> {
 
     /// Plans the run of a command. This reads files to upload, so it does not run on the executor.
     async fn plan(&mut self, visible: &Arc<Inventory>, command: &Command) -> Result<Plan, Ended> {
-        let store = &self.desk.engine.ports().store;
+        let store = &self.ports().store;
         let owed = store.debts().await?.into_iter().map(|debt| debt.host).collect();
         let (taken, marks) = (store.taken().await?, store.marks().await?);
         let (config, inventory, command) = (self.config.clone(), visible.clone(), command.clone());
@@ -222,7 +226,7 @@ impl Asked<'_> {
 
     /// Warns of groups whose script failed: they may be outdated.
     async fn warn_of_old_inventory(&mut self, files: &BTreeSet<&str>) -> Result<(), Ended> {
-        let now = self.desk.engine.ports().clock.now();
+        let now = self.ports().clock.now();
         let config = self.config.clone();
         for one in config.scripted.iter().filter(|one| files.contains(one.group.as_str())) {
             if let Some(trouble) = &one.trouble {
@@ -238,7 +242,7 @@ impl Asked<'_> {
         if self.json || self.format.is_document() {
             return Ok(());
         }
-        let debts = self.desk.engine.ports().store.debts().await?;
+        let debts = self.ports().store.debts().await?;
         let debts = visible_debts(granted, &self.config.inventory, debts);
         if let Some(line) = table::footer(&debts) {
             self.terminal.err(&line).await?;
@@ -247,7 +251,7 @@ impl Asked<'_> {
     }
 
     async fn runs(&mut self, granted: &Granted, last: usize) -> Result<u8, Ended> {
-        let ports = self.desk.engine.ports();
+        let ports = self.ports();
         let now = ports.clock.now();
         let mut runs = ports.store.runs(last).await?;
         runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));

@@ -23,7 +23,7 @@ impl Asked<'_> {
     pub(super) async fn notify_list(&mut self, granted: &Granted) -> Result<u8, Ended> {
         let tell = self.desk.tell.clone();
         let mut fares = tell.fares().await?;
-        let now = self.desk.engine.ports().clock.now();
+        let now = self.ports().clock.now();
         if tell.channels().is_empty() && fares.is_empty() {
             return self.say("nobody is told anything; try: [[notify]] in rollcall.toml\n").await;
         }
@@ -99,7 +99,7 @@ impl Asked<'_> {
             let why = "metrics are written for Prometheus only, not as JSON";
             return Err(Refusal::usage(why).hint("try: metrics, or status --json").into());
         }
-        let store = self.desk.engine.ports().store.clone();
+        let store = self.ports().store.clone();
         let whole = self.config.inventory.clone();
         let debts = visible_debts(granted, &whole, store.debts().await?);
         let mut runs: Vec<RunSummary> = store.runs(RUNS_LIMIT).await?;

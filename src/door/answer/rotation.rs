@@ -26,7 +26,7 @@ pub(super) struct Word<'a> {
 
 impl Asked<'_> {
     pub(super) async fn debts(&mut self, granted: &Granted) -> Result<u8, Ended> {
-        let ports = self.desk.engine.ports();
+        let ports = self.ports();
         let now = ports.clock.now();
         let debts = visible_debts(granted, &self.config.inventory, ports.store.debts().await?);
         let text = match self.json {
@@ -38,8 +38,7 @@ impl Asked<'_> {
 
     /// Pays debts of hosts that the balancer reports in rotation, or writes debts off; records a name and a reason.
     pub(super) async fn settle(&mut self, granted: &Granted, word: Word<'_>) -> Result<u8, Ended> {
-        let debts =
-            visible_debts(granted, &self.config.inventory, self.desk.engine.ports().store.debts().await?);
+        let debts = visible_debts(granted, &self.config.inventory, self.ports().store.debts().await?);
         let of_host: Vec<&Debt> = debts
             .iter()
             .filter(|debt| debt.host.as_str() == word.host || debt.host.short() == word.host)
@@ -58,7 +57,7 @@ impl Asked<'_> {
     }
 
     async fn settle_one(&self, granted: &Granted, debt: &Debt, word: &Word<'_>) -> Result<String, Ended> {
-        let ports = self.desk.engine.ports();
+        let ports = self.ports();
         let Debt { host, balancer, run: id, .. } = debt;
         if self.desk.engine.watch(*id).is_some() {
             let why = format!("run {id} is under way and has {host} in hand");
@@ -101,7 +100,7 @@ impl Asked<'_> {
         let known =
             known.ok_or_else(|| refused(format!("run {} knows no balancer `{balancer}`", debt.run)))?;
         let member = Member::of(plan, std::slice::from_ref(host), |_| true);
-        let view = self.desk.engine.ports().balancers.look(known, &member).await.map_err(refused)?;
+        let view = self.ports().balancers.look(known, &member).await.map_err(refused)?;
         match view.hosts.get(host) {
             Some(seen) if seen.rotation == Rotation::In => Ok(()),
             Some(seen) => {
@@ -118,8 +117,7 @@ impl Asked<'_> {
         selector: &str,
     ) -> Result<u8, Ended> {
         let picked = self.pick(inventory, selector).await?;
-        let Standings { hosts, balancers, troubles } =
-            standings(self.desk.engine.ports(), inventory, &picked).await?;
+        let Standings { hosts, balancers, troubles } = standings(self.ports(), inventory, &picked).await?;
         let text = match self.json {
             true => {
                 let lines = hosts.iter().map(|host| json::line("rotation", host));
@@ -136,7 +134,7 @@ impl Asked<'_> {
 
     pub(super) async fn releases(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
         let picked = self.pick(inventory, selector).await?;
-        let ports = self.desk.engine.ports();
+        let ports = self.ports();
         let (taken, marks, now) = (ports.store.taken().await?, ports.store.marks().await?, ports.clock.now());
         let of_picked = picked.iter().filter_map(|name| Some((name, taken.get(name)?.as_slice())));
         let of_picked: Vec<(&HostName, _)> = of_picked.collect();
@@ -176,7 +174,7 @@ impl Asked<'_> {
             let hint = "try: ask somebody who may see them all";
             return Err(Refusal::new(Cause::NotAllowed, "a mark holds in all groups").hint(hint).into());
         }
-        let ports = self.desk.engine.ports();
+        let ports = self.ports();
         let mark = Mark {
             task: task.into(),
             params: params.clone(),

@@ -113,7 +113,7 @@ impl Asked<'_> {
 
     /// A run from the store. A hidden run is reported as one that does not exist.
     pub(super) async fn stored(&self, granted: &Granted, id: RunId) -> Result<StoredRun, Ended> {
-        let stored = self.desk.engine.ports().store.load(id).await?;
+        let stored = self.ports().store.load(id).await?;
         let stored = stored.filter(|run| {
             let hosts: Vec<HostName> = run.plan.touched().into_iter().collect();
             may_see(granted, &self.config.inventory, &hosts)

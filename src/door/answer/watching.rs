@@ -48,7 +48,7 @@ impl Asked<'_> {
             worst = Verdict::worst([worst, Verdict::Unknown]);
             self.terminal.err(&format!("rollcall: {why}\n")).await?;
         }
-        let now = self.desk.engine.ports().clock.now();
+        let now = self.ports().clock.now();
         let json = self.json;
         let render = move || match json {
             true => {
@@ -70,7 +70,7 @@ impl Asked<'_> {
     ) -> Result<u8, Ended> {
         let host = self.one_host(inventory, host).await?;
         let kept = self.kept_of(&host, check).await?;
-        let now = self.desk.engine.ports().clock.now();
+        let now = self.ports().clock.now();
         let text = match self.json {
             true => kept.iter().map(|history| watching::history_line(&host, history)).collect(),
             false => {
@@ -130,7 +130,7 @@ impl Asked<'_> {
             let reason = Reason::of(line, &history, &runs);
             reasons.extend(reason.filter(|reason| check.is_some() || reason.verdict != Verdict::Ok));
         }
-        let now = self.desk.engine.ports().clock.now();
+        let now = self.ports().clock.now();
         let text = match self.json {
             true => reasons.iter().map(|reason| json::line("why", reason.to_value(&host))).collect(),
             false => watching::why(&host, &reasons, in_hand, now),
@@ -141,7 +141,7 @@ impl Asked<'_> {
 
     /// The last runs that did more on a host than observe it; newest first.
     async fn touching(&self, granted: &Granted, host: &HostName) -> Result<Vec<RunSummary>, Ended> {
-        let mut runs = self.desk.engine.ports().store.runs(RUNS_SEARCHED).await?;
+        let mut runs = self.ports().store.runs(RUNS_SEARCHED).await?;
         runs.retain(|run| run.hosts.contains(host) && !run.kind.only_looks());
         runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));
         Ok(runs)
@@ -153,7 +153,7 @@ impl Asked<'_> {
             downtime.hosts.retain(|host| inventory.host(host).is_some());
         }
         downtimes.retain(|downtime| !downtime.hosts.is_empty());
-        let now = self.desk.engine.ports().clock.now();
+        let now = self.ports().clock.now();
         let text = match self.json {
             true => downtimes.iter().map(|downtime| json::line("downtime", downtime)).collect(),
             false => watching::downtimes(&downtimes, now),
@@ -170,7 +170,7 @@ impl Asked<'_> {
         let visible = self.visible(granted).await?;
         let hosts = self.pick(&visible, selector).await?;
         let of = check.map_or(Ok(Covered::All), |word| self.covered(&visible, &hosts, word))?;
-        let from = self.desk.engine.ports().clock.now();
+        let from = self.ports().clock.now();
         let who = granted.operator();
         let downtime = Downtime {
             id: 0,
@@ -244,7 +244,7 @@ impl Asked<'_> {
         let host = self.one_host(&self.visible(granted).await?, host).await?;
         let subject = self.watched_as(&host, check).await?;
         let key = Key { host: host.clone(), check: subject.clone() };
-        let at = self.desk.engine.ports().clock.now();
+        let at = self.ports().clock.now();
         let ack = Ack { by: granted.operator().name.clone(), why: reason.into(), at };
         let refused = |why: String| Refusal::rule(format!("{host} `{subject}`: {why}"));
         self.desk.monitor.acknowledge(key, ack.clone()).await.map_err(refused)?;

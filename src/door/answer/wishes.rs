@@ -25,7 +25,7 @@ impl Asked<'_> {
             Wish::Approve => Refusal::new(Cause::Busy, why),
             Wish::Cancel { .. } | Wish::Pause | Wish::Resume | Wish::Suspend => Refusal::rule(why),
         };
-        self.desk.engine.ask(id, wish, granted.operator()).await.map_err(refused)?;
+        self.desk.engine.ask(granted, id, wish).await.map_err(refused)?;
         if self.json {
             return self.say(&json::line("granted", BTreeMap::from([("run", id)]))).await;
         }

@@ -118,7 +118,7 @@ async fn respond(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTermi
     };
     let parsed = parse_line(line);
     let shown = shown(line, &parsed, &desk.config.borrow());
-    let shown = desk.engine.ports().secrets.masks(None).text(&shown);
+    let shown = desk.engine.masks().text(&shown);
     tracing::info!(operator = %operator.name, key, command = ?shown, "asked");
     match parsed {
         Ok(Request { command, json }) => answer(desk, &operator, Request { command, json }, out).await,

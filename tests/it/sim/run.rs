@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rollcall::balancer::Balancers;
-use rollcall::domain::ask::access::{Operator, Role};
+use rollcall::domain::ask::access::{Operator, Role, authorize};
+use rollcall::domain::ask::command::Command;
 use rollcall::domain::base::name::HostName;
 use rollcall::domain::base::outcome::{End, RunOutcome};
 use rollcall::domain::inventory::inventory::NginxStyle;
@@ -239,7 +240,8 @@ impl Stage {
         tokio::spawn(async move {
             sleep(after).await;
             let ben = Operator { name: "ben".into(), key: "b".into(), role: Role::Operator, groups: None };
-            let _ = engine.ask(RUN, Wish::Cancel { now }, &ben).await;
+            let granted = authorize(&ben, Command::Cancel { run: RUN, now }).expect("an operator may cancel");
+            let _ = engine.ask(&granted, RUN, Wish::Cancel { now }).await;
         });
         true
     }

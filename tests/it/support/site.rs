@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rollcall::daemon::Daemon;
+use rollcall::domain::ask::access::{Operator, Role, authorize};
+use rollcall::domain::ask::command as commands;
 use rollcall::embedded::site;
+use rollcall::engine::ports::Ports;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -197,6 +200,13 @@ impl Site {
         ))
         .await;
         haproxy
+    }
+
+    /// What the daemon works with.
+    pub fn ports(&self) -> Ports {
+        let ann = Operator { name: "ann".into(), key: "ann".into(), role: Role::Admin, groups: None };
+        let granted = authorize(&ann, commands::Command::Whoami).expect("every role may");
+        self.daemon.as_ref().expect("a daemon").desk.engine.ports_for(&granted).clone()
     }
 
     /// Where the daemon listens.
