@@ -30,5 +30,6 @@ pub mod door;
 pub mod embedded;
 
 pub mod daemon;
+pub mod support;
 
 pub mod demo;

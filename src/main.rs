@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use rollcall::config::shape;
-use rollcall::daemon::{self, Daemon};
+use rollcall::daemon::{self, Daemon, SystemClock};
 use rollcall::domain::ask::command::parse_words;
 use rollcall::domain::base::refusal::Cause;
 use rollcall::logging;
+use rollcall::port::Clock;
+use rollcall::support;
 
 /// Push a release host by host, then call the roll: every host answers for itself.
 #[derive(Parser)]
@@ -32,6 +34,12 @@ enum Words {
     CheckConfig { dir: Option<PathBuf> },
     /// Print the JSON Schema of a kind of file, for editors: rollcall, hosts, tasks or checks
     Schema { file: String },
+    /// Write one file without secrets for a bug report: version, configuration, facts of the store, log
+    Support {
+        /// The file to write; it must not exist yet
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
     /// Show a rolling release on a fleet inside this process; needs nothing but this binary
     Demo {
         /// End when it was shown, instead of leaving the daemon up
@@ -74,6 +82,7 @@ async fn run(line: Line) -> ExitCode {
         Some(Words::Serve) => return serve(&line.config).await,
         Some(Words::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),
         Some(Words::Schema { file }) => return schema(&file),
+        Some(Words::Support { to }) => return support(&line.config, to),
         Some(Words::Demo { once }) => return ended(rollcall::demo::run(&std::env::temp_dir(), once).await),
         Some(Words::Command(words)) => words,
         None => vec![],
@@ -118,6 +127,16 @@ fn schema(file: &str) -> ExitCode {
             &format!("`{file}` is no kind of file; try: {}", shape::FILES.join(", ")),
             Cause::Usage.exit_status(),
         ),
+    }
+}
+
+fn support(config: &std::path::Path, to: Option<PathBuf>) -> ExitCode {
+    match support::write(config, to, SystemClock.now()) {
+        Ok(path) => {
+            println!("{}: read it before you attach it", path.display());
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&why, Cause::Internal.exit_status()),
     }
 }
 

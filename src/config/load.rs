@@ -1,6 +1,6 @@
 //! Combines the files on disk, the scripts in `hosts/`, and their last valid output.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -24,6 +24,11 @@ pub fn load(root: &Path) -> Result<Config, Diagnostics> {
 /// [`Config::scripted`] reports the failure.
 pub fn load_kept(root: &Path, now: Timestamp) -> Result<Config, Diagnostics> {
     load_with(root, Some(now))
+}
+
+/// The path of the store, also if other settings are wrong.
+pub fn store_of(root: &Path) -> PathBuf {
+    early_settings(root, &disk::read(root).texts).store
 }
 
 /// Reads everything. With a time, the last valid output replaces that of scripts that fail, and new valid

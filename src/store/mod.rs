@@ -14,6 +14,7 @@ mod notices;
 mod places;
 mod proof;
 mod releases;
+pub mod survey;
 mod watch;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! The promise about secrets, on a real sshd and with the real binary: wherever they come from and however a
 //! host prints them, they are in nothing that is shown, stored or logged; and the host gets the right ones.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -326,4 +327,79 @@ async fn a_run_whose_secret_was_not_kept_is_not_repeated_with_the_word_for_it() 
                   try: say web01 ... token=VALUE";
     assert!(retried.err.contains(wanted), "{retried:?}");
     assert_eq!(read(&heard), "a-long-s3cret\n");
+}
+
+/// Runs `rollcall support` with a journal of systemd that prints every secret of the configuration.
+async fn support(site: &Site, to: &Path, with_secrets: bool) -> std::process::Output {
+    let bin = site.dir.path().join("bin");
+    let printed: String = SECRETS[..6].iter().map(|(name, secret)| format!("{name} {secret}\n")).collect();
+    write(&bin.join("printed"), &format!("the service has started\n{printed}"));
+    write(&bin.join("journalctl"), &format!("#!/bin/sh\nexec cat {}/printed\n", bin.display()));
+    std::fs::set_permissions(bin.join("journalctl"), PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    command.arg("--config").arg(&site.config).arg("support").arg("--to").arg(to).env("PATH", path);
+    if with_secrets {
+        command.env("ROLLCALL_TEST_SECRET", SECRETS[1].1);
+        command.env("CREDENTIALS_DIRECTORY", site.config.join("credentials"));
+    }
+    command.output().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_for_a_bug_report_holds_no_secret() {
+    let site = Site::without_daemon(1).await;
+    write_secrets(&site);
+    let settings = site.config.join("rollcall.toml");
+    let hook = "[[notify]]\nname = \"duty\"\ncommand = \"curl -u me:channel-s3cret https://example.com\"\n";
+    write(&settings, &(read(&settings) + hook));
+    let step = "[[steps]]\nname = \"as root\"\nrun = \"PASS=inline-s3cret true\"\nenv = { KEY = \"env-table-s3cret\" }\n\
+                timeout = \"90s\"\n";
+    write(&site.config.join("tasks/inline.toml"), step);
+    let (mut daemon, port) = serve(&site, &site.dir.path().join("log")).await;
+    site.ask_at(port, "run prod.web -- true").await.expect(0);
+    daemon.kill().await.unwrap();
+
+    let to = site.dir.path().join("report.txt");
+    let done = support(&site, &to, true).await;
+    assert!(done.status.success(), "{done:?}");
+    let said = format!("{}: read it before you attach it\n", to.display());
+    assert_eq!(String::from_utf8_lossy(&done.stdout), said);
+    assert_eq!(std::fs::metadata(&to).unwrap().permissions().mode() & 0o777, 0o600);
+    let report = read(&to);
+    for part in [
+        &format!("rollcall {}\n", env!("CARGO_PKG_VERSION")),
+        "-- hosts/prod.toml\n",
+        "driver = \"nginx\"\n",
+        "on = \"***\"\n",
+        "app_port = ",
+        "timeout = \"90s\"\n",
+        "1 with viewer\n",
+        "yes: 2 hosts, ",
+        "events: ",
+        "debts, open: 0\n",
+        "runs, \"done\": 1\n",
+        "the service has started\n",
+        "of_file ***\n",
+    ] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+    let planted = ["channel-s3cret", "inline-s3cret", "env-table-s3cret", "ssh-ed25519"];
+    assert_eq!(planted.iter().find(|secret| report.contains(**secret)), None, "{report}");
+    assert_eq!(found_in("report", report.as_bytes()), Vec::<String>::new());
+
+    let again = support(&site, &to, true).await;
+    let why = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(!again.status.success() && why.contains("with a name that is not in use"), "{again:?}");
+
+    // A file that is wrong is not quoted, and a log that cannot be masked is left out.
+    write(&site.config.join("tasks/inline.toml"), "[[steps]]\nname = broken-s3cret\n");
+    let blind = site.dir.path().join("blind.txt");
+    let done = support(&site, &blind, false).await;
+    assert!(done.status.success(), "{done:?}");
+    let report = read(&blind);
+    assert!(report.contains("-- tasks/inline.toml\n2 lines, no TOML at line 2\n"), "{report}");
+    assert!(report.contains("left out: the configuration could not be loaded"), "{report}");
+    assert!(!report.contains("broken-s3cret"), "{report}");
+    assert_eq!(found_in("report", report.as_bytes()), Vec::<String>::new());
 }

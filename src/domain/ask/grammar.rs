@@ -265,7 +265,7 @@ pub fn command_paths() -> Vec<String> {
 pub fn built_in_names() -> Vec<String> {
     let mut names: Vec<String> =
         Grammar::command().get_subcommands().map(|c| c.get_name().to_string()).collect();
-    names.extend(["serve", "demo", "check-config", "schema"].map(String::from));
+    names.extend(["serve", "demo", "check-config", "schema", "support"].map(String::from));
     names
 }
 
