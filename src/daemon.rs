@@ -261,17 +261,20 @@ impl Daemon {
         door_key.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
         let door = Arc::new(SshDoor::new(desk.clone(), door_key.key));
         let stop = CancellationToken::new();
-        let mut addresses = Vec::new();
+        let (mut addresses, mut listeners) = (Vec::new(), Vec::new());
         for address in &settings.listen {
             let listener =
                 TcpListener::bind(address).await.map_err(|error| format!("listen {address}: {error}"))?;
             addresses.push(listener.local_addr().map_err(|error| error.to_string())?);
+            listeners.push(listener);
+        }
+        tracing::info!(?addresses, "{said}");
+        // Connections wait until the runs are taken up: before, a run that goes on would look as if it stood still.
+        recover_runs(&desk).await?;
+        for listener in listeners {
             let (door, stop) = (door.clone(), stop.clone());
             tokio::spawn(async move { door.listen(listener, stop).await });
         }
-        tracing::info!(?addresses, "{said}");
-        // The doors open first, so that operators can follow the runs that are recovered.
-        recover_runs(&desk).await?;
         let telling = TaskTracker::new();
         let (tell, stopping) = (desk.tell.clone(), stop.clone());
         telling.spawn(async move { tell.run(stopping).await });

@@ -117,6 +117,7 @@ fn release() -> Task {
         )]),
         vars: Default::default(),
         secrets: Default::default(),
+        release: Some(true),
         rollout: Some(Rollout {
             serial: vec![BatchSize::Hosts(1), BatchSize::Percent(25.0), BatchSize::Percent(100.0)],
             max_failures: MaxFailures::Hosts(0),

@@ -281,8 +281,7 @@ impl From<AuthResult> for Answer {
         match result {
             AuthResult::Success => Answer::Accepted,
             AuthResult::Failure { partial_success: true, remaining_methods } => {
-                let methods: Vec<String> =
-                    remaining_methods.iter().map(|method| String::from(method)).collect();
+                let methods: Vec<String> = remaining_methods.iter().map(String::from).collect();
                 Answer::WantsMore(methods.join(", "))
             }
             AuthResult::Failure { .. } => Answer::Refused,

@@ -145,8 +145,8 @@ mod tests {
             let rest = Input::Bytes(Bytes::from_static(b"the rest\n  of it"));
             let (code, out, _) = run(login, script(text, rest), &[]);
             let (noise, out) = out.split_once(&format!("{BEGIN}\n")).unwrap();
-            let said = format!("<ÁÉ \\x ÀÈ\t'%7f3a9c1e-0%'><0>unset\nthe rest\n  of it");
-            assert_eq!((code, noise, out), (7, "", said.as_str()), "{login:?}");
+            let said = "<ÁÉ \\x ÀÈ\t'%7f3a9c1e-0%'><0>unset\nthe rest\n  of it";
+            assert_eq!((code, noise, out), (7, "", said), "{login:?}");
         }
     }
 

@@ -56,6 +56,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-8.sql")).foreign_key_check(),
     M::up(include_str!("schema-9.sql")),
     M::up(include_str!("schema-10.sql")),
+    M::up(include_str!("schema-11.sql")),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was
@@ -129,14 +130,14 @@ impl SqliteStore {
             let hosts: Vec<&str> = plan.hosts.keys().map(HostName::as_str).collect();
             connection
                 .prepare_cached(
-                    "INSERT INTO run (title, task, plan, plan_sha256, by_name, by_key, params, hosts, started_at, kind)
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO run (title, task, plan, plan_sha256, by_name, by_key, params, hosts, started_at, kind, goes_back)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 )
                 .and_then(|mut insert| {
                     insert.execute(params![
                         plan.title.0, plan.task(), text, sha256, by.name, by.key,
                         serde_json::to_string(&plan.params).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?,
-                        hosts.join(" "), at.to_string(), kind
+                        hosts.join(" "), at.to_string(), kind, plan.goes_back
                     ])
                 })
                 .map_err(failed)?;

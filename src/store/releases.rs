@@ -52,22 +52,23 @@ impl SqliteStore {
     pub fn taken_now(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
         let rows = self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT host, task, params, fingerprint, good, run, at FROM
-                 (SELECT *, row_number() OVER (PARTITION BY host ORDER BY run DESC) AS nth FROM taken)
-                 WHERE nth <= ? ORDER BY host, run DESC",
+                "SELECT host, taken.task, taken.params, fingerprint, good, run, at, goes_back FROM
+                 (SELECT *, row_number() OVER (PARTITION BY host ORDER BY run DESC) AS nth FROM taken) AS taken
+                 JOIN run ON run.id = taken.run WHERE nth <= ? ORDER BY host, run DESC",
             )?;
             let rows = statement.query_map([TOLD_PER_HOST], |row| {
                 let texts: (String, String, String, String) =
                     (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-                Ok((texts, row.get::<_, bool>(4)?, row.get::<_, u64>(5)?, row.get::<_, String>(6)?))
+                let (good, back) = (row.get::<_, bool>(4)?, row.get::<_, bool>(7)?);
+                Ok((texts, (good, back), row.get::<_, u64>(5)?, row.get::<_, String>(6)?))
             })?;
             rows.collect::<Result<Vec<_>, _>>()
         })?;
         let mut taken: BTreeMap<HostName, Vec<Taken>> = BTreeMap::new();
-        for ((host, task, params, fingerprint), good, run, at) in rows {
+        for ((host, task, params, fingerprint), (good, back), run, at) in rows {
             let params = serde_json::from_str(&params).map_err(failed)?;
             let release = Release { task, params, fingerprint };
-            let one = Taken { release, good, run: RunId(run), at: at.parse().map_err(failed)? };
+            let one = Taken { release, good, back, run: RunId(run), at: at.parse().map_err(failed)? };
             taken.entry(HostName::new(host)).or_default().push(one);
         }
         Ok(taken)

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rollcall::fleet::wire::BEGIN;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, load_public_key};
 use russh::server::{
     Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey, run_stream,
@@ -202,6 +203,8 @@ impl Handler for Evil {
                 let _ = handle.disconnect(Disconnect::ByApplication, text.into(), String::new()).await;
                 return;
             }
+            // As a host that runs the command.
+            let _ = handle.data(channel, format!("{BEGIN}\n").into_bytes()).await;
             let _ = handle.exit_status_request(channel, 0).await;
             let _ = handle.eof(channel).await;
             let _ = handle.close(channel).await;

@@ -207,7 +207,7 @@ async fn cancel_lets_hosts_finish_their_bracket() {
     let output = running.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(assert_true(&site, 1).await, ["released", "not-started", "not-started"]);
-    site.ask("cancel 1").await.expect(64);
+    site.ask("cancel 1").await.expect(69);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -272,3 +272,27 @@ async fn hosts_know_a_rollcall_whose_store_was_restored_or_begun_anew() {
     site.start_daemon().await;
     site.ask("touch web01").await.expect(0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_leads_to_what_was_there_directly_before_and_a_restart_is_no_release() {
+    let site = Site::start(1).await;
+    let restart = "[rollout]\nserial = 1\n[[steps]]\nname = \"restart\"\nrun = \"echo x >>restarts\"\nin = \"{{ root }}\"\n";
+    write(&site.config.join("tasks/restart.toml"), restart);
+    site.ask("reload").await.expect(0);
+    let host = &site.hosts[0];
+    for version in ["1.1.0", "1.2.0", "1.1.0"] {
+        site.ask(&format!("deploy prod.web version={version}")).await.expect(0);
+    }
+    for times in 1..=2 {
+        let answer = site.ask("restart prod.web").await.expect(0);
+        assert!(answer.out.contains("released  1  web01"), "{answer:#?}");
+        assert_eq!(read(&host.dir.join("restarts")).lines().count(), times, "it is done each time");
+    }
+    site.ask("rollback prod.web").await.expect(0);
+    assert_eq!(host.release(), "1.2.0", "directly before the present one");
+    site.ask("rollback prod.web").await.expect(0);
+    assert_eq!(host.release(), "1.1.0", "further back, and not to what was left");
+    site.ask("deploy prod.web version=1.3.0").await.expect(0);
+    site.ask("rollback prod.web").await.expect(0);
+    assert_eq!(host.release(), "1.1.0");
+}

@@ -151,23 +151,19 @@ async fn jobs_happen_modules_are_there_and_requests_come_in() {
     assert!(answer.out.contains("req/s"), "{}", answer.out);
     stopped.store(true, std::sync::atomic::Ordering::Relaxed);
     client.await.unwrap();
-    // The job has not happened since the last look; and then it went wrong.
+    // The job has not happened since the last probe; and then it went wrong.
     let silent = site.ask("check web01 backup").await.expect(2);
-    assert!(silent.out.contains("no line since the last look"), "{}", silent.out);
+    assert!(silent.out.contains("no line since the last probe"), "{}", silent.out);
     write(&log, &(read(&log) + "FATAL: disk full\n"));
     let bad = site.ask("check web01 backup").await.expect(2);
     assert!(
-        bad.out.contains("1 lines since the last look") && bad.out.contains("FATAL: disk full"),
+        bad.out.contains("1 lines since the last probe") && bad.out.contains("FATAL: disk full"),
         "{}",
         bad.out
     );
     // Another host has seen none of it before: everybody goes on where they were themselves.
     let other = site.ask("check web02 backup").await.expect(2);
-    assert!(
-        other.out.contains("in what is there (this is the first look): FATAL: disk full"),
-        "{}",
-        other.out
-    );
+    assert!(other.out.contains("in the log (this is the first probe): FATAL: disk full"), "{}", other.out);
 }
 
 /// Run by hand over ssh, a plugin says what it says here.

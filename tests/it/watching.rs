@@ -115,7 +115,7 @@ async fn a_problem_is_seen_told_known_and_over() {
     assert!(why.out.contains("1.0.1\n  between  no run of rollcall touched the host\n"), "{}", why.out);
     // Whoever may only look acknowledges nothing, and there is nothing to know of what is ok.
     site.ask_as("vic", "ack web02 flag because x").await.expect(77);
-    let refused = site.ask("ack web01 flag because x").await.expect(64);
+    let refused = site.ask("ack web01 flag because x").await.expect(69);
     assert!(refused.err.contains("there is nothing to acknowledge"), "{}", refused.err);
     site.ask_as("bob", "ack web02 flag because the flag is known").await.expect(0);
     assert!(site.ask("status").await.expect(2).out.contains("known to bob: the flag is known"));

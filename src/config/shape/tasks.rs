@@ -23,6 +23,9 @@ pub struct TaskFile {
     /// How hosts are carried through their bracket. Without it the task runs on all its hosts at once and leaves the
     /// balancer alone.
     rollout: Option<Rollout>,
+    /// Whether the task puts a release on its hosts: a release can be rolled back to, and a host that has it already is left
+    /// as it is. Default: true with a `release` or a `link` step, false without; then the task does its work each time.
+    release: Option<bool>,
     /// What happens on each host, in this order.
     steps: Vec<Step>,
     /// Steps that are run at the end of a host's steps when a step that notifies them has changed something.

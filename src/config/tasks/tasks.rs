@@ -85,7 +85,9 @@ pub fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<'t> {
     named.extend(handlers.named);
     named.extend(rollback.named);
     named.extend(in_hooks);
+    let release = file.value("release").is_some().then(|| file.bool("release"));
     let task = Task {
+        release,
         name: name.into(),
         description: file.string("description").map(Spanned::into_inner).unwrap_or_default(),
         hosts: selector(&mut file),

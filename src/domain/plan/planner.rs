@@ -108,7 +108,9 @@ pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, Refusal>
         [one] => one,
         [] => {
             let why = format!("no release is on record for `{selector}`");
-            return Err(Refusal::rule(why).hint("see: releases"));
+            let hint =
+                "a task sets one with a `release` or `link` step, or with `release = true`; see: releases";
+            return Err(Refusal::rule(why).hint(hint));
         }
         _ => {
             let why = format!("`{selector}` has releases of several tasks ({})", tasks.join(", "));
@@ -289,14 +291,16 @@ fn plan_host(
     let checks_back = checks_back(world, host, task, &checks);
     let release =
         Release { task: task.name.clone(), params: params.clone(), fingerprint: fingerprint(&steps)? };
-    // A task with steps left out is not recorded as a release: the record would not say what the host has.
-    let release = Some(release).filter(|_| !wanted.tags.leave_out_some());
+    let observe = steps.iter().find_map(|step| link_at(step, &vars));
+    // A restart sets no release: it is done each time. With steps left out the record would not say what the host has.
+    let sets_release = task.release.unwrap_or(observe.is_some()) && !wanted.tags.leave_out_some();
+    let release = Some(release).filter(|_| sets_release);
     let held = world.owed.contains(&host.name);
     let current = release
         .as_ref()
         .is_some_and(|release| need(held, world.present(&host.name), release) == Need::Current);
     Ok(HostPlan {
-        observe: steps.iter().find_map(|step| link_at(step, &vars)),
+        observe,
         rollback: rollback.into(),
         checks: checks.iter().map(|check| named(check, &vars)).collect::<Result<Vec<_>, Refusal>>()?.into(),
         checks_back: checks_back.into(),

@@ -36,6 +36,9 @@ pub struct Taken {
     pub release: Release,
     /// Its checks passed, before it was enabled and after the last batch.
     pub good: bool,
+    /// A rollback took the host back to it.
+    #[serde(skip)]
+    pub back: bool,
     pub run: RunId,
     pub at: Timestamp,
 }
@@ -60,15 +63,31 @@ pub fn marked_bad<'a>(marks: &'a [Mark], task: &str, params: &Params) -> Option<
     of_it.filter(|mark| mark.bad)
 }
 
-/// The last good release of the same task before the host first had its present one: a second
-/// rollback leads further back, and never to a release that was left. `history` is newest first.
+/// The good release of the same task that a host had directly before its present one. `history` is newest first.
+///
+/// A rollback leaves what the host had since it first left its target: a second rollback leads further back, and never to
+/// a release that was left.
 pub fn last_good<'a>(history: &'a [Taken], marks: &[Mark]) -> Option<&'a Taken> {
-    let present = &history.first()?.release;
-    let first = history.iter().rposition(|taken| taken.release.is_like(present))?;
-    history[first + 1..].iter().find(|taken| {
+    let way = way_here(history);
+    let (present, before) = way.split_last()?;
+    before.iter().rev().copied().find(|taken| {
         let marked = marked_bad(marks, &taken.release.task, &taken.release.params).is_some();
-        taken.good && !marked && taken.release.task == present.task
+        let is_other = !taken.release.is_like(&present.release);
+        taken.good && is_other && !marked && taken.release.task == present.release.task
     })
+}
+
+/// The releases that led to the present one, oldest first.
+fn way_here(history: &[Taken]) -> Vec<&Taken> {
+    let mut way: Vec<&Taken> = Vec::new();
+    for taken in history.iter().rev() {
+        let same = way.iter().rposition(|known| known.release.is_like(&taken.release));
+        if let Some(at) = same.filter(|_| taken.back) {
+            way.truncate(at);
+        }
+        way.push(taken);
+    }
+    way
 }
 
 /// How urgently a host needs a release: the smaller, the sooner (CodeDeploy's order).
@@ -103,7 +122,11 @@ mod tests {
     }
 
     fn taken(version: &str, good: bool) -> Taken {
-        Taken { release: release(version), good, run: RunId(1), at: Timestamp::UNIX_EPOCH }
+        Taken { release: release(version), good, back: false, run: RunId(1), at: Timestamp::UNIX_EPOCH }
+    }
+
+    fn back(version: &str) -> Taken {
+        Taken { back: true, ..taken(version, true) }
     }
 
     fn mark(version: &str, bad: bool) -> Mark {
@@ -125,10 +148,28 @@ mod tests {
             "the last word counts"
         );
         assert_eq!(back(&[mark("2", true), mark("1", true)]), None);
-        let again = [taken("2", true), taken("4", true), taken("2", true), taken("1", true)];
-        let further = last_good(&again, &[]).map(|taken| taken.release.words());
-        assert_eq!(further.as_deref(), Some("deploy version=1"), "not to what was left");
         assert_eq!(last_good(&[], &[]), None);
+    }
+
+    #[test]
+    fn the_way_back_leads_to_what_the_host_had_directly_before() {
+        let deploys = |versions: &[&str]| -> Vec<Taken> {
+            versions.iter().rev().map(|version| taken(version, true)).collect()
+        };
+        let to =
+            |history: &[Taken]| last_good(history, &[]).map(|taken| taken.release.params["version"].clone());
+        assert_eq!(to(&deploys(&["1.0", "1.1", "1.0"])).as_deref(), Some("1.1"));
+        assert_eq!(to(&deploys(&["1.0", "1.1", "1.0", "1.3", "1.1"])).as_deref(), Some("1.3"));
+        assert_eq!(to(&deploys(&["1.0", "1.0"])), None, "it never had another one");
+        let mut history = deploys(&["1", "2", "4"]);
+        history.insert(0, back("2"));
+        assert_eq!(to(&history).as_deref(), Some("1"), "not to what was left");
+        history.insert(0, back("1"));
+        assert_eq!(to(&history), None);
+        history.insert(0, taken("5", true));
+        assert_eq!(to(&history).as_deref(), Some("1"), "from there on as before");
+        history.insert(0, taken("2", true));
+        assert_eq!(to(&history).as_deref(), Some("5"), "deployed again, it is no longer left");
     }
 
     #[test]

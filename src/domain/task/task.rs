@@ -27,6 +27,8 @@ pub struct Task {
     pub secrets: SecretVars,
     /// Without one the task runs on all its hosts at once and changes no balancer.
     pub rollout: Option<Rollout>,
+    /// Whether it puts a release on its hosts. `None`: if it has a `release` or a `link` step.
+    pub release: Option<bool>,
     pub steps: Vec<Written>,
     /// Written out, or collected from the `undo` of the steps, the last one first.
     pub rollback: Vec<Written>,

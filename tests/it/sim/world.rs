@@ -125,6 +125,7 @@ pub fn plan(hosts: usize, style: NginxStyle) -> Plan {
             fingerprint: String::new(),
         },
         good: true,
+        back: false,
         run: RunId(0),
         at: Timestamp::UNIX_EPOCH,
     };
@@ -232,6 +233,7 @@ fn task() -> Task {
         params: BTreeMap::from([("version".to_string(), Param::default())]),
         vars: Default::default(),
         secrets: Default::default(),
+        release: Some(true),
         rollout: Some(Rollout {
             serial: vec![BatchSize::Hosts(1), BatchSize::Percent(10.0), BatchSize::Percent(100.0)],
             max_failures: MaxFailures::Hosts(MAX_FAILURES),
