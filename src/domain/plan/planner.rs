@@ -295,6 +295,7 @@ fn plan_host(
     // A restart sets no release: it is done each time. With steps left out the record would not say what the host has.
     let sets_release = task.release.unwrap_or(observe.is_some()) && !wanted.tags.leave_out_some();
     let release = Some(release).filter(|_| sets_release);
+    let expected = expected_by_checks(world, host, task, &vars, observe.is_some());
     let held = world.owed.contains(&host.name);
     let current = release
         .as_ref()
@@ -302,7 +303,11 @@ fn plan_host(
     Ok(HostPlan {
         observe,
         rollback: rollback.into(),
-        checks: checks.iter().map(|check| named(check, &vars)).collect::<Result<Vec<_>, Refusal>>()?.into(),
+        checks: checks
+            .iter()
+            .map(|check| named(check, &expected))
+            .collect::<Result<Vec<_>, Refusal>>()?
+            .into(),
         checks_back: checks_back.into(),
         balancer: seat(world.inventory, host, &vars)?,
         vars: vars.into(),
@@ -312,6 +317,16 @@ fn plan_host(
         release,
         ..bare_host(host)
     })
+}
+
+/// The variables of the checks: a task that sets no release leaves the present one, whose parameters the checks expect.
+fn expected_by_checks(world: &World<'_>, host: &Host, task: &Task, vars: &Vars, links: bool) -> Vars {
+    if task.release.unwrap_or(links) {
+        return vars.clone();
+    }
+    let mut expected = vars_of(host, Some(task), &world.present_params(host));
+    expected.extend(vars.clone());
+    expected
 }
 
 /// The path of a step's link, if it is known before the run; its target need not be.
