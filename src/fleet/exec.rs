@@ -24,6 +24,9 @@ pub(super) const TERM_GRACE: Duration = Duration::from_secs(5);
 /// that keeps the output open must not delay the step.
 pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
+/// The exit status of a script that did not arrive whole.
+const CUT_OFF: u32 = 75;
+
 /// Most characters of another program's last line in a reason.
 const SAID_CHARS: usize = 500;
 
@@ -68,7 +71,7 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
 /// the mark, too.
 pub(super) fn foreign(end: ExecEnd, sudo: &Sudo, stdout: &Output, stderr: &Output) -> ExecEnd {
     match end {
-        ExecEnd::Exited(code) if code == 0 || *sudo == Sudo::No => {
+        ExecEnd::Exited(code) if code == 0 || code == CUT_OFF || *sudo == Sudo::No => {
             let said = [stderr.last_line(), stdout.last_line()].into_iter().find(|line| !line.is_empty());
             let said =
                 said.map(|line| format!(", and printed: {}", clipped(line, SAID_CHARS))).unwrap_or_default();

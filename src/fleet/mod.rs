@@ -37,8 +37,8 @@ const LONE_REFUSALS: u32 = 6;
 /// The pause after a first refusal; doubles with each.
 const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
 
-/// The longest time limit of a script that others wait for: a guard has this one.
-const SHORT: Duration = Duration::from_secs(60);
+/// The longest time limit of a script that others wait for: probes and guards have less, ad-hoc commands more.
+const SHORT: Duration = Duration::from_secs(300);
 
 /// The longest pause between two attempts to open a session.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -270,9 +270,15 @@ impl Remote for Fleet {
             return self.exec_anew(host, request).await;
         }
         let slot = self.slot(host);
-        let _alone = match lists_processes(&request) {
-            true => Some(slot.listing.lock().await),
-            false => None,
+        let alone = async {
+            match lists_processes(&request) {
+                true => Some(slot.listing.lock().await),
+                false => None,
+            }
+        };
+        let _alone = match unless_cancelled(&request.cancel, alone).await {
+            Ok(alone) => alone,
+            Err(end) => return ExecReport { end, stdout: Default::default(), stderr: Default::default() },
         };
         match self.session(host, &request.cancel).await {
             Ok(Opened { link, channel, _session }) => exec::exec(channel, request, || link.why_lost()).await,

@@ -17,9 +17,10 @@ const MARK: &str = "echo %7f3a9c1e%;echo %7f3a9c1e% >&2;";
 /// Restores the locale that [`SUDO`] has changed.
 const LOCALE: &str = r#"case ${LC_R-} in ?*)LC_ALL=$LC_R;unset LC_R;[ $LC_ALL != _ ]||unset LC_ALL;esac;"#;
 
-/// Reads a script line by line, so that the rest of the input is left for it. `$1` is the line behind its end: a script that
-/// was cut off is not run.
-const READ: &str = r#"_rt=;_rn=$(printf "\nx");_rn=${_rn%x};while IFS= read -r _rl;do [ "$_rl" = "$1" ]&&break;_rt=$_rt$_rl$_rn;done;[ "$_rl" = "$1" ]||exit 75;shift;eval "unset _rt _rn _rl;$_rt""#;
+/// Reads a script line by line, so that the rest of the input is left for it. `$1` is the line before its beginning and
+/// behind its end: a script of which the login has read a part, or that was cut off, is not run. The mark follows, so that
+/// such an end is not taken for that of the script.
+const READ: &str = r#"_rt=;_rn=$(printf "\nx");_rn=${_rn%x};IFS= read -r _rl;[ "$_rl" = "$1" ]||exit 75;while IFS= read -r _rl;do [ "$_rl" = "$1" ]&&break;_rt=$_rt$_rl$_rn;done;[ "$_rl" = "$1" ]||exit 75;shift;echo %7f3a9c1e%;echo %7f3a9c1e% >&2;eval "unset _rt _rn _rl;$_rt""#;
 
 /// Runs a text of rollcall's own, which can start itself again, because it is an argument.
 const CALL: &str = r#"eval "$1""#;
@@ -56,9 +57,9 @@ pub fn wire(program: &Program, sudo: &Sudo, input: Input) -> Wire {
         }
         Program::Script(script) => {
             let end = end_of(script);
-            let text = format!("{MARK}{locale}{READ}");
+            let text = format!("{locale}{READ}");
             let words = ["sh".into(), "-c".into(), text, "sh".into(), end.clone()];
-            (words.into(), after(format!("{script}\n{end}\n"), input))
+            (words.into(), after(format!("{end}\n{script}\n{end}\n"), input))
         }
     };
     Wire { command: by_sudo(&words, sudo), input: with_password(sudo, input), marked: true }
@@ -136,6 +137,7 @@ mod tests {
     #[test]
     fn the_mark_is_printed_on_both_outputs() {
         assert_eq!(MARK, format!("echo {BEGIN};echo {BEGIN} >&2;"));
+        assert!(READ.contains(MARK));
     }
 
     #[test]
@@ -160,9 +162,19 @@ mod tests {
                 if cut % 7 == 0 {
                     let (code, out, _) =
                         run(login, Wire { command: whole.command.clone(), input, marked: true }, &[]);
-                    assert_eq!((code, out), (75, format!("{BEGIN}\n")), "{login:?} {cut}");
+                    assert_eq!((code, out), (75, String::new()), "{login:?} {cut}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_script_of_which_the_login_has_read_a_part_is_not_run() {
+        for login in SHELLS {
+            let whole = script("cd /nonexistent || exit\necho ran", Input::None);
+            let command = format!("read -r _; {}", whole.command);
+            let (code, out, _) = run(login, Wire { command, input: whole.input, marked: true }, &[]);
+            assert_eq!((code, out), (75, String::new()), "{login:?}");
         }
     }
 

@@ -53,7 +53,7 @@ impl Scene {
             Some(place) => (place.inode.clone(), place.offset.to_string(), place.trace.clone()),
             None => Default::default(),
         };
-        let script = with(&LOG, &[&path, "", "ERROR", &inode, &offset, &trace, self.limit]);
+        let script = with(&LOG, &[&path, "", "^ERROR", &inode, &offset, &trace, self.limit]);
         let ran = Command::new(self.shell[0]).args(&self.shell[1..]).arg("-c").arg(script).output().unwrap();
         let text =
             |bytes: Vec<u8>| Output { text: String::from_utf8_lossy(&bytes).into_owned(), left_out: 0 };
@@ -67,7 +67,7 @@ impl Scene {
             self.place = Some(place);
         }
         let log =
-            Log { path, fresh: None, appears: None, never: Some("ERROR".into()), limits: Limits::default() };
+            Log { path, fresh: None, appears: None, never: Some("^ERROR".into()), limits: Limits::default() };
         let judged = judge(&Probe::Log(log), &seen);
         (judged.verdict, judged.text)
     }
@@ -279,6 +279,53 @@ fn a_link_that_moves_on_to_the_log_of_the_next_day_is_followed() {
         scene.expect(Verdict::Ok, "first");
         scene.sh("echo ERROR >>app-2026-11-26.log; echo two >app-2026-11-27.log; ln -sfn app-2026-11-27.log app.log");
         scene.expect(Verdict::Critical, "the old target");
+        scene.expect(Verdict::Ok, "once");
+    }
+}
+
+#[test]
+fn logs_of_other_processes_are_not_read() {
+    for shell in SHELLS {
+        for (name, sibling) in [
+            ("app-8080.log", "app-8081.log"),
+            ("worker.log", "worker-2.log"),
+            ("worker.log", "worker_b.log"),
+            ("app.log", "app.log.lock"),
+        ] {
+            let mut scene = Scene::new(shell, name);
+            scene.write(FIRST);
+            scene.sh(&format!("echo theirs >{sibling}"));
+            scene.expect(Verdict::Ok, "first");
+            scene.sh(&format!("echo ERROR >>{sibling}"));
+            scene.expect(Verdict::Ok, &format!("{sibling} is another log than {name}"));
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_being_packed_is_read_where_it_is_whole() {
+    for shell in SHELLS {
+        let mut scene = Scene::new(shell, "app.log");
+        scene.write("ERROR old\n");
+        scene.write(FIRST);
+        scene.expect(Verdict::Critical, "first");
+        scene.write("ERROR new\n");
+        scene.sh("cp app.log half; head -c 28 half | gzip >app.log.1.gz; rm half; mv app.log app.log.1; touch app.log.1.gz; : >app.log");
+        scene.expect(Verdict::Critical, "the new line");
+        scene.sh("rm app.log.1.gz; gzip app.log.1");
+        scene.expect(Verdict::Ok, "once");
+    }
+}
+
+#[test]
+fn a_last_line_without_its_end_is_a_line_of_its_own() {
+    for shell in SHELLS {
+        let mut scene = Scene::new(shell, "app.log");
+        scene.write(FIRST);
+        scene.expect(Verdict::Ok, "first");
+        scene.write("cut off mid li");
+        scene.sh("mv app.log app.log.1; echo ERROR >app.log");
+        scene.expect(Verdict::Critical, "it begins its line");
         scene.expect(Verdict::Ok, "once");
     }
 }

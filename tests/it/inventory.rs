@@ -366,8 +366,11 @@ fn connection_settings_of_ansible_mean_the_same_here() {
             "a": {"ansible_host": "10.0.0.1", "ansible_port": "23000", "ansible_ssh_user": "ec2-user"},
             "b": {"ansible_ssh_host": "10.0.0.2", "ansible_ssh_port": 2222,
                   "ansible_ssh_common_args": "-o ProxyJump=bastion -o StrictHostKeyChecking=no"},
+            "c": {"ansible_host": "10.0.0.3", "ansible_ssh_common_args": "-o ProxyJump=none"},
+            "d": {"ansible_host": "10.0.0.4"},
             "bastion": {"ansible_host": "192.0.2.1", "ansible_connection": "ssh", "ansible_user": "jump"}}},
             "web": {"hosts": ["a", "b"], "vars": {"ansible_ssh_user": "deploy", "ansible_python_interpreter": "/usr/bin/python3"}},
+            "far": {"hosts": ["c", "d"], "vars": {"ansible_ssh_common_args": "-J bastion"}},
             "gate": ["bastion"]}"#,
     );
     let config = good(root.path());
@@ -379,6 +382,8 @@ fn connection_settings_of_ansible_mean_the_same_here() {
     };
     assert_eq!(about("a"), "ec2-user@10.0.0.1:23000");
     assert_eq!(about("b"), "deploy@10.0.0.2:2222 via jump@192.0.2.1:22");
+    assert!(about("d").ends_with("@10.0.0.4:22 via jump@192.0.2.1:22"), "{}", about("d"));
+    assert!(about("c").ends_with("@10.0.0.3:22"), "{}", about("c"));
     let vars = &host(&config, "b").vars;
     assert!(!format!("{vars:?}").contains("ansible_ssh"), "{vars:?}");
 }

@@ -12,7 +12,8 @@ use crate::config::text::reader::Reader;
 const ADDRESS: [&str; 2] = ["ansible_host", "ansible_ssh_host"];
 const PORT: [&str; 2] = ["ansible_port", "ansible_ssh_port"];
 const LOGIN: [&str; 2] = ["ansible_user", "ansible_ssh_user"];
-const ARGUMENTS: [&str; 3] = ["ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"];
+/// In the order in which Ansible puts them on the command line: `ssh` takes the first of two values.
+const ARGUMENTS: [&str; 3] = ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"];
 
 /// Connection plugins that reach a host as rollcall does.
 const SSH: [&str; 6] =
@@ -63,10 +64,12 @@ pub fn connection(reader: &mut Reader<'_>, own: bool) -> Layer {
     let port = one_of(reader, PORT).and_then(|(key, value)| port(reader, key, value));
     let mut layer = Layer { address, login, port, ..Layer::default() };
     for key in ARGUMENTS {
-        if let Some(name) = arguments(reader, key) {
-            layer.via = Some(Via { name, own });
-        }
+        let jump = arguments(reader, key).map(|name| Via { name, own });
+        layer.via = layer.via.or(jump);
+        // A nearer value replaces the whole text: without a jump host in it there is none.
+        layer.direct |= reader.key_span(key).is_some();
     }
+    layer.direct &= layer.via.is_none();
     layer
 }
 
@@ -171,6 +174,11 @@ fn hint_for(option: &str) -> &'static str {
     }
 }
 
+/// A flag of `ssh` that changes neither the host nor the login.
+fn is_flag(letter: char) -> bool {
+    "CqvAaTx46n".contains(letter)
+}
+
 /// The jump host among options of `ssh`; or an option that would change what is reached.
 fn jump_of(words: &[String]) -> Result<Option<String>, String> {
     let mut jump = None;
@@ -178,13 +186,14 @@ fn jump_of(words: &[String]) -> Result<Option<String>, String> {
     while let Some(word) = words.next() {
         let (flag, attached) = word.split_at(word.len().min(2));
         match flag {
-            "-C" | "-q" | "-v" | "-A" | "-a" | "-T" | "-x" | "-4" | "-6" | "-n" => {}
+            "-C" | "-q" | "-v" | "-A" | "-a" | "-T" | "-x" | "-4" | "-6" | "-n"
+                if attached.chars().all(is_flag) => {}
             "-o" | "-J" | "-i" => {
                 let value =
                     if attached.is_empty() { words.next().map_or("", String::as_str) } else { attached };
                 match flag {
-                    "-J" => jump = Some(jump_host(value).ok_or_else(|| format!("-J {value}"))?),
-                    "-o" => jump = option(value)?.or(jump),
+                    "-J" => jump = jump.or(Some(jump_host(value).ok_or_else(|| format!("-J {value}"))?)),
+                    "-o" => jump = jump.or(option(value)?),
                     _ => {}
                 }
             }
@@ -257,6 +266,7 @@ mod tests {
         ] {
             assert_eq!(jump(text), Ok(Some("bastion".into())), "{text}");
         }
+        assert_eq!(jump("-Cq -o ProxyJump=one -o ProxyJump=two"), Ok(Some("one".into())), "as ssh does");
     }
 
     #[test]
@@ -272,6 +282,8 @@ mod tests {
         }
         for text in [
             "-p 2222",
+            "-Cp2222",
+            "-4lroot",
             "-l root",
             "-F other",
             "-J admin@bastion",

@@ -12,6 +12,8 @@ pub struct Layer {
     pub port: Option<u16>,
     pub login: Option<String>,
     pub via: Option<Via>,
+    /// No jump host, whatever groups say.
+    pub direct: bool,
 }
 
 /// A jump host by name.
@@ -29,6 +31,7 @@ impl Layer {
         replace(&mut self.address, &nearer.address);
         replace(&mut self.port, &nearer.port);
         replace(&mut self.login, &nearer.login);
+        self.via.take_if(|_| nearer.direct);
         replace(&mut self.via, &nearer.via);
     }
 }

@@ -82,8 +82,9 @@ fn way_here(history: &[Taken]) -> Vec<&Taken> {
     let mut way: Vec<&Taken> = Vec::new();
     for taken in history.iter().rev() {
         let same = way.iter().rposition(|known| known.release.is_like(&taken.release));
-        if let Some(at) = same.filter(|_| taken.back) {
-            way.truncate(at);
+        if taken.back {
+            // A target that is not on record any more was before all that is.
+            way.truncate(same.unwrap_or_default());
         }
         way.push(taken);
     }

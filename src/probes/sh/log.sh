@@ -2,8 +2,9 @@
 # $4, $5 and $6 are the inode, the offset and the trace of the last probe, or nothing. Reads at most $7 bytes.
 #
 # An inode proves nothing: a new file may get the number of an old one, and a log that was copied and emptied keeps its own. So
-# the place has a trace: "CHECKSUM INODE SIZE CHECKSUM". The first checksum is that of the bytes before the offset; the others
-# describe the newest rotated file of that time, to which its service may still write.
+# the place has a trace: "CHECKSUM INODE SIZE CHECKSUM LAST". The first checksum is that of the bytes before the offset; the next
+# three describe the newest rotated file of that time; LAST is the inode of the log before this one, to which its service may
+# still write.
 log=$1 appears=$2 never=$3 inode=$4 offset=$5 trace=$6 limit=$7
 nl='
 '
@@ -59,19 +60,28 @@ rotated() {
     BEGIN {
       base = ENVIRON["base"]; stem = base; end = ""
       if (match(base, /\.[A-Za-z]+$/)) { stem = substr(base, 1, RSTART - 1); end = substr(base, RSTART) }
-      number = "^[-._][0-9][-0-9TZ:._]*$"
+      date = "[0-9][0-9][0-9][0-9][-._]?[0-9][0-9][-._]?[0-9][0-9]"
+      # `worker-2.log` and `app-8081.log` belong to other processes: only a date follows `-`.
+      number = "^([.][0-9]+|[-._]" date "[-0-9TZ:._]*|[.][-0-9TZ:._]+)$"
+      dated = base ~ date
     }
     {
       name = $0
       if (name == base) next
-      sub(/\.(gz|Z|bz2|xz|zst)$/, "", name)
+      packed = sub(/\.(gz|Z|bz2|xz|zst)$/, "", name)
       rest = substr(name, length(base) + 1)
       middle = substr(name, length(stem) + 1, length(name) - length(stem) - length(end))
       begins = substr(name, 1, length(base)) == base
-      if (name == base || (begins && (rest ~ number || rest ~ /^\.(old|bak|prev)$/)) ||
+      if (name == base || (begins && (rest ~ number || rest ~ /^[-_][0-9]+$/ || rest ~ /^\.(old|bak|prev)$/)) ||
           (end != "" && substr(name, 1, length(stem)) == stem && substr(name, length(name) - length(end) + 1) == end && middle ~ number) ||
-          (base ~ /[0-9]/ && shape(name) == shape(base))) print $0
-    }' | head -n 20
+          (dated && shape(name) == shape(base))) {
+        found[++count] = $0
+        bare[count] = packed ? name : ""
+        there[$0] = 1
+      }
+    }
+    # While a file is being packed both are there, and the packed one is not whole.
+    END { for (i = 1; i <= count; i++) if (bare[i] == "" || !(bare[i] in there)) print found[i] }' | head -n 20
 }
 newest=
 IFS=$nl
@@ -87,7 +97,7 @@ new_trace() {
   sum=$(sum_before "$log" "$size")
   newest_sum=
   [ "$newest_size" = 0 ] || newest_sum=$(sum_before "$newest" "$newest_size")
-  printf '%s %s %s %s\n' "${sum:--}" "$newest_inode" "$newest_size" "${newest_sum:--}"
+  printf '%s %s %s %s %s\n' "${sum:--}" "$newest_inode" "$newest_size" "${newest_sum:--}" "${last_log:--}"
 }
 
 # The trace of the last probe.
@@ -95,7 +105,7 @@ IFS=' '
 # shellcheck disable=SC2086
 set -- $trace
 IFS=$nl
-was_sum=${1:-} was_inode=${2:-} was_size=${3:-} was_newest_sum=${4:-}
+was_sum=${1:-} was_inode=${2:-} was_size=${3:-} was_newest_sum=${4:-} last_log=${5:--}
 [ "$was_sum" != - ] || was_sum=
 [ "$was_newest_sum" != - ] || was_newest_sum=
 
@@ -137,7 +147,8 @@ walk() {
       continue
     fi
     if [ -n "$was_inode" ] && [ "$was_inode" != - ] && was_newest "$file"; then
-      [ "$(size_of "$file")" -le "$was_size" ] || growth="$was_size $file$nl"
+      # Any other file that grows is no log of this one.
+      if [ "$(inode_of "$file")" = "$last_log" ] && [ "$(size_of "$file")" -gt "$was_size" ]; then growth="$was_size $file$nl"; fi
       found=boundary
       [ -z "$continues" ] || return
       continue
@@ -202,6 +213,8 @@ else
   fi
 fi
 
+[ -z "$inode" ] || [ "$inode" = "$now" ] || last_log=$inode
+
 # --- reading ---------------------------------------------------------------------------------------------------
 
 unset IFS
@@ -209,7 +222,8 @@ set +f
 
 oldest_first() { printf '%s' "$others$growth" | awk '{ line[NR] = $0 } END { for (i = NR; i > 0; i--) print line[i] }'; }
 everything() {
-  oldest_first | while IFS= read -r line; do behind "${line#* }" "${line%% *}"; done
+  # A service that was killed may have left a line without its end.
+  oldest_first | while IFS= read -r line; do behind "${line#* }" "${line%% *}" | tr -d '\000' | awk '{ print }'; done
   tail -c +$((from + 1)) "$log" | head -c $((size - from))
 }
 total=$((size - from))

@@ -4,6 +4,9 @@
 # Processes of rollcall's connection are left out: with them, a probe would find itself.
 name=$1 user=$2 args=$3
 has ps || give_up "ps is not here"
+case $args in *"{"*)
+  awk 'BEGIN { exit !("aa" ~ /^a{2}$/) }' || give_up "the awk of the host knows no {n} in a pattern; try: a pattern without braces, or gawk" ;;
+esac
 case $user in '' | *[!0-9]*) ;; *) user=$(id -un "$user" 2>/dev/null || printf '%s\n' "$user") ;; esac
 # A name may have blanks, so each list ends with one value.
 if ps -A -o pid= >/dev/null 2>&1; then list() { ps -A -o pid= -o "$1=" ${2:+-o "$2="}; }

@@ -54,19 +54,20 @@ impl Asked {
     pub async fn hear(command: &str, io: &mut ExecIo) -> Heard {
         let Some(words) = words_of(command) else { return Heard::Strange };
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let mark = format!("{BEGIN}\n");
-        // A connection that is gone is no trouble of the command.
-        let _ = io.stdout.write_all(mark.as_bytes()).await;
-        let _ = io.stderr.write_all(mark.as_bytes()).await;
-        let asked = match &words[..] {
-            ["rollcall", THE_WRAPPER, call @ ..] => Asked::wrapper(call),
-            ["sh", end] => match script_until(end, &mut io.stdin).await {
-                Some(script) => Asked::script(&script),
-                None => return Heard::CutOff,
+        match &words[..] {
+            ["rollcall", THE_WRAPPER, call @ ..] => {
+                mark(io).await;
+                Asked::wrapper(call).map_or(Heard::Strange, Heard::Asked)
+            }
+            ["sh", end] => match script_between(end, &mut io.stdin).await {
+                Some(script) => {
+                    mark(io).await;
+                    Asked::script(&script).map_or(Heard::Strange, Heard::Asked)
+                }
+                None => Heard::CutOff,
             },
-            _ => None,
-        };
-        asked.map_or(Heard::Strange, Heard::Asked)
+            _ => Heard::Strange,
+        }
     }
 
     fn script(script: &str) -> Option<Asked> {
@@ -145,10 +146,19 @@ fn words_of(command: &str) -> Option<Vec<String>> {
     }
 }
 
-/// The script in front of the line `end`; `None` if that never comes.
-async fn script_until(end: &str, stdin: &mut (impl AsyncRead + Unpin)) -> Option<String> {
-    let mut bytes = Vec::new();
+/// Shows where the output begins. A connection that is gone is no trouble of the command.
+async fn mark(io: &mut ExecIo) {
+    let mark = format!("{BEGIN}\n");
+    let _ = io.stdout.write_all(mark.as_bytes()).await;
+    let _ = io.stderr.write_all(mark.as_bytes()).await;
+}
+
+/// The script between two lines `end`; `None` if the second one never comes.
+async fn script_between(end: &str, stdin: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let end = format!("{end}\n");
+    let mut bytes = vec![0; end.len()];
+    stdin.read_exact(&mut bytes).await.ok().filter(|_| bytes == end.as_bytes())?;
+    bytes.clear();
     while !bytes.ends_with(end.as_bytes()) {
         bytes.push(stdin.read_u8().await.ok()?);
     }
