@@ -356,6 +356,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn neither_a_command_that_failed_nor_one_that_failed_late_is_taken_for_an_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let no = apply(dir.path(), "true", "true", "false");
+        assert!(no.0.starts_with("refused `workers` fails") && no.1 == OLD, "{no:?}");
+        for (reload, file) in [("echo 12 >workers; touch gone", NEW), ("echo 12 >workers; false", OLD)] {
+            std::fs::write(dir.path().join("workers"), "11\n").unwrap();
+            let said = apply(dir.path(), "true", reload, "[ ! -e gone ] && cat workers");
+            assert_eq!(said, ("unproven".into(), file.into()), "{reload}");
+            let _ = std::fs::remove_file(dir.path().join("gone"));
+        }
+    }
+
     /// Processes as `ps` prints them: PID, parent, title.
     const OURS: &str = "10 1 nginx: master process /usr/sbin/nginx\n11 10 nginx: worker process\n";
     const OTHER: &str = "20 1 nginx: master process nginx -c /other.conf\n21 20 nginx: worker process\n";
