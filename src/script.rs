@@ -61,7 +61,7 @@ pub fn guard(step: &Step) -> Option<String> {
     let unless = step.unless.as_deref().map(|command| format!("( {command}\n) >/dev/null 2>&1"));
     let removes = step.removes.as_deref().map(|path| format!("[ ! -e {} ]", shell::quote(path)));
     let all: Vec<String> = [creates, removes, unless].into_iter().flatten().collect();
-    // A guard is visible on a command line: only `unless` gets the environment, which then holds no secret.
+    // Only `unless` needs the environment, which may hold secrets.
     let bare = Step { env: Default::default(), ..step.clone() };
     let step = if step.unless.is_some() { step } else { &bare };
     (!all.is_empty()).then(|| in_place(step, &all.join(" || ")))

@@ -206,7 +206,7 @@ impl OnHaproxy<'_> {
                 (true, false) if going.is_empty() => sorted.foreign.push(host.clone()),
                 (true, false) => {
                     return Err(format!(
-                        "{host} is taken out in one backend by somebody else; try: make them agree"
+                        "another operator or program took {host} out of one backend only; try: put it in or out of all of them"
                     ));
                 }
             }

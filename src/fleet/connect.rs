@@ -250,10 +250,10 @@ async fn offer_keys(
             Identity::Agent(socket) => offer_agent(host, handle, socket, &mut offered).await?,
         };
         match answer {
-            Answer::Accepted => return Ok(()),
-            Answer::WantsMore(methods) => return Err(wants_more(&methods)),
-            Answer::Refused if handle.is_closed() => return Err(hung_up(offered)),
-            Answer::Refused => {}
+            KeyAnswer::Accepted => return Ok(()),
+            KeyAnswer::WantsMore(methods) => return Err(wants_more(&methods)),
+            KeyAnswer::Refused if handle.is_closed() => return Err(hung_up(offered)),
+            KeyAnswer::Refused => {}
         }
     }
     let hint = match offered {
@@ -269,22 +269,22 @@ async fn offer_keys(
 }
 
 /// What a host said to a key.
-enum Answer {
+enum KeyAnswer {
     Accepted,
     Refused,
     /// The key is right, and the host wants these methods as well.
     WantsMore(String),
 }
 
-impl From<AuthResult> for Answer {
-    fn from(result: AuthResult) -> Answer {
+impl From<AuthResult> for KeyAnswer {
+    fn from(result: AuthResult) -> KeyAnswer {
         match result {
-            AuthResult::Success => Answer::Accepted,
+            AuthResult::Success => KeyAnswer::Accepted,
             AuthResult::Failure { partial_success: true, remaining_methods } => {
                 let methods: Vec<String> = remaining_methods.iter().map(String::from).collect();
-                Answer::WantsMore(methods.join(", "))
+                KeyAnswer::WantsMore(methods.join(", "))
             }
-            AuthResult::Failure { .. } => Answer::Refused,
+            AuthResult::Failure { .. } => KeyAnswer::Refused,
         }
     }
 }
@@ -298,8 +298,8 @@ fn wants_more(methods: &str) -> String {
 
 fn hung_up(offered: usize) -> String {
     format!(
-        "the host hung up after {offered} keys, none of which it accepts (MaxAuthTries); try: fewer keys, or the right one \
-         first, in [fleet] identity"
+        "the host disconnected after {offered} keys, and accepted none; its MaxAuthTries may be lower than the number of keys; \
+         try: fewer keys, or the right one first, in [fleet] identity"
     )
 }
 
@@ -319,7 +319,7 @@ async fn offer_key(
     host: &Endpoint,
     handle: &mut client::Handle<Client>,
     key: &Arc<PrivateKey>,
-) -> Result<Answer, String> {
+) -> Result<KeyAnswer, String> {
     let hash = hash_for(handle, &key.algorithm()).await;
     let key = PrivateKeyWithHashAlg::new(key.clone(), hash);
     let result = handle.authenticate_publickey(host.login.clone(), key).await;
@@ -331,7 +331,7 @@ async fn offer_agent(
     handle: &mut client::Handle<Client>,
     socket: &std::path::Path,
     offered: &mut usize,
-) -> Result<Answer, String> {
+) -> Result<KeyAnswer, String> {
     let failed = |error: &dyn std::fmt::Display| format!("agent {}: {error}", socket.display());
     let mut agent = AgentClient::connect_uds(socket).await.map_err(|error| failed(&error))?;
     let identities = agent.request_identities().await.map_err(|error| failed(&error))?;
@@ -349,18 +349,18 @@ async fn offer_agent(
         let hash = hash_for(handle, &key.algorithm()).await;
         let result = handle.authenticate_publickey_with(host.login.clone(), key, hash, &mut agent).await;
         match answer(handle, result.map_err(|error| failed(&error)))? {
-            Answer::Refused if !handle.is_closed() => {}
+            KeyAnswer::Refused if !handle.is_closed() => {}
             answer => return Ok(answer),
         }
     }
-    Ok(Answer::Refused)
+    Ok(KeyAnswer::Refused)
 }
 
 /// A host that hangs up after too many keys sends no answer to the last one.
-fn answer(handle: &client::Handle<Client>, result: Result<AuthResult, String>) -> Result<Answer, String> {
+fn answer(handle: &client::Handle<Client>, result: Result<AuthResult, String>) -> Result<KeyAnswer, String> {
     match result {
         Ok(result) => Ok(result.into()),
-        Err(_) if handle.is_closed() => Ok(Answer::Refused),
+        Err(_) if handle.is_closed() => Ok(KeyAnswer::Refused),
         Err(why) => Err(why),
     }
 }

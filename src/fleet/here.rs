@@ -82,7 +82,7 @@ impl Here {
         let end = local.follow(Instant::now() + request.timeout, &request.cancel).await;
         sending.iter().for_each(tokio::task::JoinHandle::abort);
         let Local { stdout, stderr, mut lines, .. } = local;
-        let ran = !wire.marked || stdout.gate.passed() || stderr.gate.passed();
+        let ran = stdout.gate.passed() || stderr.gate.passed();
         let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
         lines.flush();
         let end = if ran { end } else { foreign(end, &request.sudo, &stdout, &stderr) };

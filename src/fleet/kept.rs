@@ -18,17 +18,16 @@ const BEFORE_BYTES: usize = 64 * 1024;
 pub(super) struct Gate {
     /// What came before the mark; `None` once it has passed.
     before: Option<BytesMut>,
-    passed: bool,
 }
 
 impl Gate {
     pub(super) fn new(marked: bool) -> Gate {
-        Gate { before: marked.then(BytesMut::new), passed: false }
+        Gate { before: marked.then(BytesMut::new) }
     }
 
-    /// True when the mark has come.
+    /// True when the mark has come, or none is expected.
     pub(super) fn passed(&self) -> bool {
-        self.passed
+        self.before.is_none()
     }
 
     /// The part of `data` that belongs to the command.
@@ -44,7 +43,6 @@ impl Gate {
         };
         let rest = before.split_off(from + at + BEGIN.len() + 1).freeze();
         self.before = None;
-        self.passed = true;
         rest
     }
 

@@ -67,7 +67,7 @@ struct Opened {
 }
 
 /// What a host made of the request for a session.
-enum Answer {
+enum SessionAnswer {
     Opened(Opened),
     /// It refused; true when others of rollcall's are open on the same connection.
     Refused(String, bool),
@@ -153,15 +153,15 @@ impl Fleet {
             let (link, session) = unless_cancelled(cancel, free).await??;
             // Opening is not raced against the cancel: a session that opened late would stay open.
             match self.ask_for_session(link.clone(), session).await {
-                Answer::Opened(opened) => return Ok(opened),
-                Answer::Dead(why) if was_dead => return Err(failed(&why)),
-                Answer::Dead(_) => {
+                SessionAnswer::Opened(opened) => return Ok(opened),
+                SessionAnswer::Dead(why) if was_dead => return Err(failed(&why)),
+                SessionAnswer::Dead(_) => {
                     was_dead = true;
                     self.forget(host, &link).await;
                     continue;
                 }
-                Answer::Refused(_, true) => {}
-                Answer::Refused(why, false) => {
+                SessionAnswer::Refused(_, true) => {}
+                SessionAnswer::Refused(why, false) => {
                     lone_refusals += 1;
                     if lone_refusals == LONE_REFUSALS {
                         return Err(failed(&no_session(&why)));
@@ -177,18 +177,18 @@ impl Fleet {
         }
     }
 
-    async fn ask_for_session(&self, link: Arc<Link>, mut session: Session) -> Answer {
+    async fn ask_for_session(&self, link: Arc<Link>, mut session: Session) -> SessionAnswer {
         let limit = self.shared.settings.connect_timeout;
         match timeout(limit, link.handle.channel_open_session()).await {
             Ok(Ok(channel)) => {
                 session.opened();
-                Answer::Opened(Opened { link, channel, _session: session })
+                SessionAnswer::Opened(Opened { link, channel, _session: session })
             }
             Ok(Err(russh::Error::ChannelOpenFailure(why))) => {
-                Answer::Refused(format!("{why:?}"), session.refused())
+                SessionAnswer::Refused(format!("{why:?}"), session.refused())
             }
-            Ok(Err(error)) => Answer::Dead(error.to_string()),
-            Err(_) => Answer::Dead(format!("no answer within {limit:?}")),
+            Ok(Err(error)) => SessionAnswer::Dead(error.to_string()),
+            Err(_) => SessionAnswer::Dead(format!("no answer within {limit:?}")),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::tls::Shaker;
+use crate::domain::base::name::bare_address;
 use crate::domain::check::seen::Observation;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::{OpenError, Remote, Stream};
@@ -22,12 +23,6 @@ impl From<OpenError> for Failed {
             OpenError::NoContact(why) => Observation::NoContact { why },
         })
     }
-}
-
-/// An IPv6 address without the brackets that URLs have.
-pub(super) fn bare_address(address: &str) -> &str {
-    let inside = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    inside.filter(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok()).unwrap_or(address)
 }
 
 /// Opens connections through hosts, and performs TLS handshakes over them.

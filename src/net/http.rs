@@ -10,7 +10,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
-use super::connect::{Connector, Failed, bare_address};
+use super::connect::{Connector, Failed};
+use crate::domain::base::name::bare_address;
 use crate::domain::base::output::to_text;
 use crate::domain::check::probe::{Http, Trust};
 use crate::domain::check::seen::{Answer, Observation};
@@ -20,20 +21,22 @@ use crate::port::Stream;
 /// Most bytes of a body that are read; a larger one is cut there.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// A body without its packing. Some services pack every answer, although nobody asks for it.
-fn unpacked(packing: &str, body: &[u8]) -> Result<Vec<u8>, String> {
+/// A body without its compression. Some services compress every answer, although the request forbids it.
+fn decompressed(encoding: &str, body: &[u8]) -> Result<Vec<u8>, String> {
     let mut plain = Vec::new();
     let limit = BODY_LIMIT_BYTES as u64;
-    let read = match packing.trim().to_ascii_lowercase().as_str() {
+    let read = match encoding.trim().to_ascii_lowercase().as_str() {
         "" | "identity" => return Ok(body.to_vec()),
         "gzip" | "x-gzip" => MultiGzDecoder::new(body).take(limit).read_to_end(&mut plain),
         "deflate" => ZlibDecoder::new(body).take(limit).read_to_end(&mut plain),
-        other => return Err(format!("the answer is packed with {other:?}, so its text cannot be judged")),
+        other => {
+            return Err(format!("the answer is compressed with {other:?}, so its text cannot be judged"));
+        }
     };
-    // A body that was cut at the limit ends early, and so does its packing.
+    // A body that was cut at the limit ends early, and so does its compression.
     match read {
         Err(error) if plain.is_empty() => {
-            Err(format!("the answer says that it is packed with {packing:?}, and it is not: {error}"))
+            Err(format!("the answer says that it is compressed with {encoding:?}, and it is not: {error}"))
         }
         _ => Ok(plain),
     }
@@ -184,8 +187,8 @@ impl Asking<'_> {
         }
         driving.abort();
         let answer = Answer { status, headers, cut, ..Answer::default() };
-        let packing = answer.header("content-encoding").unwrap_or_default();
-        match unpacked(&packing, &body) {
+        let encoding = answer.header("content-encoding").unwrap_or_default();
+        match decompressed(&encoding, &body) {
             Ok(body) => Ok(Answer { body: to_text(&body), ..answer }),
             Err(why) if http.reads_body() => Err(unasked(why)),
             Err(_) => Ok(answer),
@@ -200,18 +203,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packed_answer_is_read_and_an_unknown_packing_is_told() {
+    fn a_packed_answer_is_read_and_an_unknown_encoding_is_told() {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(b"version 1.2").unwrap();
         let gzip = gzip.finish().unwrap();
-        assert_eq!(unpacked("gzip", &gzip), Ok(b"version 1.2".to_vec()));
-        assert_eq!(unpacked(" X-GZIP", &gzip), Ok(b"version 1.2".to_vec()));
-        assert_eq!(unpacked("", b"plain"), Ok(b"plain".to_vec()));
+        assert_eq!(decompressed("gzip", &gzip), Ok(b"version 1.2".to_vec()));
+        assert_eq!(decompressed(" X-GZIP", &gzip), Ok(b"version 1.2".to_vec()));
+        assert_eq!(decompressed("", b"plain"), Ok(b"plain".to_vec()));
         assert_eq!(
-            unpacked("br", b"x"),
-            Err("the answer is packed with \"br\", so its text cannot be judged".into())
+            decompressed("br", b"x"),
+            Err("the answer is compressed with \"br\", so its text cannot be judged".into())
         );
-        let lies = unpacked("gzip", b"plain").unwrap_err();
-        assert!(lies.contains("it is packed with \"gzip\", and it is not"), "{lies}");
+        let lies = decompressed("gzip", b"plain").unwrap_err();
+        assert!(lies.contains("it is compressed with \"gzip\", and it is not"), "{lies}");
     }
 }

@@ -12,8 +12,9 @@ use async_trait::async_trait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
-use self::connect::{Connector, Failed, bare_address};
+use self::connect::{Connector, Failed};
 use self::tls::Shaker;
+use crate::domain::base::name::bare_address;
 use crate::domain::base::output::to_text;
 use crate::domain::check::probe::{Http, Probe, Tcp, Tls};
 use crate::domain::check::seen::Observation;

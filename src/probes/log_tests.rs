@@ -54,7 +54,10 @@ impl Scene {
             None => Default::default(),
         };
         let script = with(&LOG, &[&path, "", "^ERROR", &inode, &offset, &trace, self.limit]);
-        let ran = Command::new(self.shell[0]).args(&self.shell[1..]).arg("-c").arg(script).output().unwrap();
+        // Programs of a test come first.
+        let programs = format!("{}:{}", self.at("bin").display(), std::env::var("PATH").unwrap());
+        let mut shell = Command::new(self.shell[0]);
+        let ran = shell.args(&self.shell[1..]).arg("-c").arg(script).env("PATH", programs).output().unwrap();
         let text =
             |bytes: Vec<u8>| Output { text: String::from_utf8_lossy(&bytes).into_owned(), left_out: 0 };
         let (mut stdout, stderr) = (text(ran.stdout), text(ran.stderr));
@@ -327,6 +330,35 @@ fn a_last_line_without_its_end_is_a_line_of_its_own() {
         scene.sh("mv app.log app.log.1; echo ERROR >app.log");
         scene.expect(Verdict::Critical, "it begins its line");
         scene.expect(Verdict::Ok, "once");
+    }
+}
+
+#[test]
+fn a_log_that_is_rotated_while_it_is_read_is_unknown_and_then_read_on() {
+    for shell in [SHELLS[0], SHELLS[1], SHELLS[3]] {
+        for rotation in ["mv app.log app.log.1; echo new >app.log", "cp app.log app.log.1; : >app.log"] {
+            let mut scene = Scene::new(shell, "app.log");
+            scene.write(FIRST);
+            scene.expect(Verdict::Ok, rotation);
+            scene.write("ERROR\n");
+            // The program that counts lines rotates the log first.
+            let at = scene.folder.path().display().to_string();
+            let program = format!(
+                "#!/bin/sh\n[ -e {at}/app.log.1 ] || {{ cd {at}; {rotation}; }}\nexec /usr/bin/wc \"$@\"\n"
+            );
+            fs::create_dir(scene.at("bin")).unwrap();
+            fs::write(scene.at("bin/wc"), program).unwrap();
+            scene.sh("chmod 755 bin/wc");
+            let (verdict, text) = scene.probe();
+            assert!(
+                verdict == Verdict::Critical || text.contains("was rotated while it was read"),
+                "{verdict:?} {text}"
+            );
+            if verdict == Verdict::Unknown {
+                scene.expect(Verdict::Critical, &format!("{rotation}: from the same place"));
+            }
+            scene.expect(Verdict::Ok, &format!("{rotation}: once"));
+        }
     }
 }
 

@@ -232,7 +232,7 @@ fn wrapper_never_ran(end: &ExecEnd, heard: &Heard) -> bool {
     match end {
         ExecEnd::NotStarted(_) => true,
         ExecEnd::Exited(0) => false,
-        ExecEnd::Exited(_) => !heard.begun,
+        ExecEnd::Exited(_) | ExecEnd::Foreign(_) => !heard.begun,
         _ => false,
     }
 }
@@ -241,7 +241,7 @@ fn lost_why(end: &ExecEnd, heard: &Heard) -> String {
     match (end, &heard.answer) {
         (_, Some(Answer::Refused(why))) => why.clone(),
         (_, Some(Answer::Forged)) => FORGED.into(),
-        (ExecEnd::Lost(why) | ExecEnd::NotStarted(why), _) => why.clone(),
+        (ExecEnd::Lost(why) | ExecEnd::NotStarted(why) | ExecEnd::Foreign(why), _) => why.clone(),
         (ExecEnd::TimedOut, _) => "the host did not say how it ended".into(),
         _ => "the host gave no answer".into(),
     }

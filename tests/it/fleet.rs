@@ -232,3 +232,44 @@ async fn equal_answers_are_folded_and_others_stand_apart() {
     })
     .await;
 }
+
+/// A host `odd1` whose sshd has further lines; what a command on it answers.
+async fn with_sshd(site: &Site, more: &str) -> (crate::support::sshd::Sshd, String) {
+    let sshd = crate::support::sshd::Sshd::start_with(
+        &site.dir.path().join("odd1"),
+        &site.dir.path().join("fleet.pub"),
+        more,
+    )
+    .await;
+    let known = site.dir.path().join("state/known_hosts");
+    write(&known, &(read(&known) + &sshd.known_hosts_line()));
+    let port = sshd.address.port();
+    let text = format!("[odd.hosts]\nodd1 = {{ address = \"127.0.0.1\", port = {port} }}\n");
+    write(&site.config.join("hosts/odd.toml"), &text);
+    site.ask("reload").await.expect(0);
+    (sshd, site.ask("run odd1 -- true").await.expect(4).out)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_wants_a_second_factor_is_reported_with_what_to_do() {
+    let site = Site::start(1).await;
+    let more = "PasswordAuthentication yes\nAuthenticationMethods publickey,password\n";
+    let (_sshd, out) = with_sshd(&site, more).await;
+    assert!(out.contains("the key is right, and the host wants a second factor as well (password)"), "{out}");
+    assert!(out.contains("try: `AuthenticationMethods publickey` for this login"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_disconnects_after_too_many_keys_is_reported_with_what_to_do() {
+    let mut site = Site::without_daemon(1).await;
+    let other = site.dir.path().join("other");
+    crate::support::keygen(&other, "other");
+    let path = site.config.join("rollcall.toml");
+    let own = format!("identity = [\"{}/fleet\"]", site.dir.path().display());
+    let two = own.replace("[", &format!("[\"{}\", ", other.display()));
+    write(&path, &read(&path).replace(&own, &two));
+    site.start_daemon().await;
+    let (_sshd, out) = with_sshd(&site, "MaxAuthTries 1\n").await;
+    assert!(out.contains("the host disconnected after 1 keys, and accepted none"), "{out}");
+    assert!(out.contains("try: fewer keys, or the right one first, in [fleet] identity"), "{out}");
+}

@@ -1,4 +1,4 @@
-//! Answers of services as they are on the wire: packed though nobody asked, with folded headers, with old keys.
+//! Answers of services as they are on the wire: compressed without a request for it, with folded headers, with old keys.
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -151,7 +151,7 @@ async fn answers_are_judged_as_they_are_meant() {
         assert!(line_of(&answer, check).starts_with("ok "), "{check}: {answer:#?}");
     }
     for (check, verdict, said) in [
-        ("brotli", "unknown", "the answer is packed with \"br\", so its text cannot be judged"),
+        ("brotli", "unknown", "the answer is compressed with \"br\", so its text cannot be judged"),
         ("blank in a value", "unknown", "\"/two words\" cannot be requested"),
         ("old trusted", "critical", ""),
     ] {

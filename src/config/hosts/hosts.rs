@@ -12,7 +12,7 @@ use super::layer::{Layer, Via, replace};
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::reader::{self, Entry, Reader};
 use crate::config::text::vars;
-use crate::domain::base::name::check_name;
+use crate::domain::base::name::{bare_address, check_name};
 use crate::domain::base::nodeset;
 use crate::domain::inventory::inventory::Endpoint;
 
@@ -177,19 +177,10 @@ fn host_layer(doc: Doc<'_>, name: &Spanned<String>, value: &Spanned<DeValue<'_>>
     let mut layer = ansible::connection(&mut reader, true);
     replace(&mut layer.address, &reader.word("address"));
     // As URLs write it.
-    layer.address = layer.address.map(without_brackets);
+    layer.address = layer.address.map(|address| bare_address(&address).to_string());
     replace(&mut layer.port, &reader.port("port"));
     replace(&mut layer.login, &reader.word("login"));
     replace(&mut layer.via, &reader.string("via").map(|name| Via { name, own: true }));
     layer.vars = vars::read(doc, reader.rest());
     layer
-}
-
-/// An IPv6 address without brackets.
-fn without_brackets(address: String) -> String {
-    let inside = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    match inside.filter(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok()) {
-        Some(inside) => inside.to_string(),
-        None => address,
-    }
 }

@@ -278,8 +278,7 @@ fn needs_retries(table: &Reader<'_>, step: &Step) {
     }
 }
 
-/// The environment of a command reaches the host on standard input; that of other steps, and of `unless`, is visible
-/// on a command line there.
+/// Only the command of a step gets secrets in its environment: the programs of other steps, and guards, do not need them.
 fn keep_env_unseen(table: &Reader<'_>, body: Option<&StepBody>, step: &Step, known: &Known) {
     let is_command = matches!(body, None | Some(StepBody::Run { .. } | StepBody::Script { .. }));
     if is_command && step.unless.is_none() {
@@ -287,9 +286,8 @@ fn keep_env_unseen(table: &Reader<'_>, body: Option<&StepBody>, step: &Step, kno
     }
     let names = step.env.values().flat_map(|value| template::names_used(value));
     if let Some(name) = names.into_iter().find(|name| known.secrets.contains(name)) {
-        let message = format!(
-            "`env` cannot read the secret `{name}` here: it would stand on a command line of the host"
-        );
+        let message =
+            format!("`env` cannot read the secret `{name}` here: only the command of a step gets secrets");
         let hint = "secrets can stand in `env` of a `run` or `script` without `unless`".to_string();
         table.doc.report(table.key_span("env"), message, hint);
     }

@@ -139,9 +139,27 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// An IPv6 address without the brackets that URLs have.
+pub fn bare_address(address: &str) -> &str {
+    let inside = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_v6 = |inside: &&str| {
+        inside.contains(':') && inside.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.'))
+    };
+    inside.filter(is_v6).unwrap_or(address)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_ipv6_has_no_brackets() {
+        for (written, bare) in
+            [("[::1]", "::1"), ("::1", "::1"), ("[fe80::1.2]", "fe80::1.2"), ("[web]", "[web]"), ("a", "a")]
+        {
+            assert_eq!(bare_address(written), bare);
+        }
+    }
 
     #[test]
     fn names_that_a_shell_or_a_selector_would_read_are_refused() {

@@ -22,9 +22,9 @@ set -- $all
 say age $(($(date +%s) - $3))
 now=$1 size=$2 from=0 dir=${log%/*} base=${log##*/}
 
-# --- the content of one file, packed or not --------------------------------------------------------------------
+# --- the content of one file, compressed or not --------------------------------------------------------------------
 
-packed() { case $1 in *.gz|*.Z|*.bz2|*.xz|*.zst) ;; *) return 1 ;; esac; }
+compressed() { case $1 in *.gz|*.Z|*.bz2|*.xz|*.zst) ;; *) return 1 ;; esac; }
 content() {
   case $1 in
     *.gz|*.Z) gzip -dc <"$1" ;;
@@ -35,9 +35,9 @@ content() {
   esac 2>/dev/null
 }
 # The bytes of file $1 behind $2.
-behind() { if packed "$1"; then content "$1" | tail -c +$(($2 + 1)); else tail -c +$(($2 + 1)) "$1"; fi; }
+behind() { if compressed "$1"; then content "$1" | tail -c +$(($2 + 1)); else tail -c +$(($2 + 1)) "$1"; fi; }
 size_of() {
-  if packed "$1"; then content "$1" | wc -c | tr -d ' '; else about "$1" | cut -d ' ' -f 2; fi
+  if compressed "$1"; then content "$1" | wc -c | tr -d ' '; else about "$1" | cut -d ' ' -f 2; fi
 }
 inode_of() { about "$1" | cut -d ' ' -f 1; }
 # The checksum of up to 1024 bytes of file $1 before offset $2; it has their number, too. Nothing at the beginning of a file.
@@ -68,7 +68,7 @@ rotated() {
     {
       name = $0
       if (name == base) next
-      packed = sub(/\.(gz|Z|bz2|xz|zst)$/, "", name)
+      compressed = sub(/\.(gz|Z|bz2|xz|zst)$/, "", name)
       rest = substr(name, length(base) + 1)
       middle = substr(name, length(stem) + 1, length(name) - length(stem) - length(end))
       begins = substr(name, 1, length(base)) == base
@@ -76,11 +76,11 @@ rotated() {
           (end != "" && substr(name, 1, length(stem)) == stem && substr(name, length(name) - length(end) + 1) == end && middle ~ number) ||
           (dated && shape(name) == shape(base))) {
         found[++count] = $0
-        bare[count] = packed ? name : ""
+        bare[count] = compressed ? name : ""
         there[$0] = 1
       }
     }
-    # While a file is being packed both are there, and the packed one is not whole.
+    # While a file is being compressed both are there, and the compressed one is not whole.
     END { for (i = 1; i <= count; i++) if (bare[i] == "" || !(bare[i] in there)) print found[i] }' | head -n 20
 }
 newest=
@@ -122,7 +122,7 @@ goes_on() {
 # True if $1 is the log of the last probe.
 is_old() {
   if [ "$offset" -gt 0 ] && [ -n "$was_sum" ]; then has_before "$1" "$offset" "$was_sum"
-  else ! packed "$1" && [ "$(inode_of "$1")" = "$inode" ]; fi
+  else ! compressed "$1" && [ "$(inode_of "$1")" = "$inode" ]; fi
 }
 # True if the log begins with all of $1: that is a copy, and the log was not emptied.
 is_copy() {
@@ -246,5 +246,11 @@ if [ -n "$never" ]; then
   say never "$count"
   [ "$count" = 0 ] || fresh | grep -E -e "$never" | head -n 5 | cut -c 1-300 | sed 's/^/rollcall never_line /'
 fi
-say place "$now" "$size" "$(new_trace)"
+trace=$(new_trace)
+# shellcheck disable=SC2046
+set -- $(about "$log")
+if [ "${1:-}" != "$now" ] || [ "${2:-0}" -lt "$size" ]; then
+  give_up "$log was rotated while it was read; the next probe reads it from the same place"
+fi
+say place "$now" "$size" "$trace"
 say done
