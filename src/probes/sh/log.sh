@@ -34,8 +34,10 @@ content() {
     *) cat <"$1" ;;
   esac 2>/dev/null
 }
-# The bytes of file $1 behind $2.
-behind() { if compressed "$1"; then content "$1" | tail -c +$(($2 + 1)); else tail -c +$(($2 + 1)) "$1"; fi; }
+# The bytes of file $1 behind $2. A file that is renamed at this moment gives none; the end of this script notices.
+behind() {
+  if compressed "$1"; then content "$1" | tail -c +$(($2 + 1)); else tail -c +$(($2 + 1)) "$1" 2>/dev/null; fi
+}
 size_of() {
   if compressed "$1"; then content "$1" | wc -c | tr -d ' '; else about "$1" | cut -d ' ' -f 2; fi
 }
@@ -86,7 +88,8 @@ rotated() {
 newest=
 IFS=$nl
 set -f
-for name in $(rotated); do
+names=$(rotated)
+for name in $names; do
   [ ! -f "$dir/$name" ] || { newest=$dir/$name; break; }
 done
 
@@ -137,7 +140,7 @@ also() { others="$others$1 $2$nl"; }
 # Sets `found` to `old` if the log of the last probe is among the rotated files, and to `boundary` if the newest one of that time is.
 walk() {
   found=
-  for name in $(rotated); do
+  for name in $names; do
     file=$dir/$name
     [ -f "$file" ] || continue
     [ -r "$file" ] || { unreadable=$file; continue; }
@@ -179,10 +182,10 @@ by_inode() {
 }
 
 # The next probe reads an incomplete last line.
-if [ "$size" -gt 0 ] && [ -n "$(tail -c +"$size" "$log" | head -c 1 | tr -d '\n')" ]; then
-  near=1
-  [ "$size" -le 65536 ] || near=$((size - 65535))
-  size=$((size - $(tail -c +"$near" "$log" | head -c $((size - near + 1)) | tail -n 1 | wc -c)))
+if [ "$size" -gt 0 ] && [ -n "$(behind "$log" $((size - 1)) | head -c 1 | tr -d '\n')" ]; then
+  near=0
+  [ "$size" -le 65536 ] || near=$((size - 65536))
+  size=$((size - $(behind "$log" "$near" | head -c $((size - near)) | tail -n 1 | wc -c)))
 fi
 skipped=
 if [ -z "$inode" ]; then
@@ -224,19 +227,31 @@ oldest_first() { printf '%s' "$others$growth" | awk '{ line[NR] = $0 } END { for
 everything() {
   # A service that was killed may have left a line without its end.
   oldest_first | while IFS= read -r line; do behind "${line#* }" "${line%% *}" | tr -d '\000' | awk '{ print }'; done
-  tail -c +$((from + 1)) "$log" | head -c $((size - from))
+  behind "$log" "$from" | head -c $((size - from))
 }
-total=$((size - from))
-[ -z "$others$growth" ] || total=$(everything | wc -c | tr -d ' ')
+moved() { give_up "$log was rotated while it was read; the next probe reads it from the same place"; }
+expect_log_in_place() {
+  # shellcheck disable=SC2046
+  set -- $(about "$log")
+  [ "${1:-}" = "$now" ] && [ "${2:-0}" -ge "$size" ] || moved
+}
+# shellcheck disable=SC2046
+set -- $(everything | wc -lc)
+lines=$1 total=$2
+if [ "$total" -lt $((size - from)) ]; then
+  expect_log_in_place
+  give_up "of $((size - from)) new bytes of $log only $total could be read; try: tail -c +$((from + 1)) $log"
+fi
 if [ "$total" -gt "$limit" ]; then
   skipped="more than $limit bytes were written"
   fresh() { everything | tail -c "$limit" | tr -d '\000'; }
+  lines=$(fresh | wc -l | tr -d ' ')
 else
   fresh() { everything | tr -d '\000'; }
 fi
 [ -z "$skipped" ] || say skipped "$skipped"
 matching() { fresh | grep -E -c -e "$1"; [ $? -lt 2 ]; }
-say lines "$(fresh | wc -l | tr -d ' ')"
+say lines "$lines"
 if [ -n "$appears" ]; then
   count=$(matching "$appears") || give_up "grep does not take the pattern $appears"
   say appears "$count"
@@ -247,10 +262,8 @@ if [ -n "$never" ]; then
   [ "$count" = 0 ] || fresh | grep -E -e "$never" | head -n 5 | cut -c 1-300 | sed 's/^/rollcall never_line /'
 fi
 trace=$(new_trace)
-# shellcheck disable=SC2046
-set -- $(about "$log")
-if [ "${1:-}" != "$now" ] || [ "${2:-0}" -lt "$size" ]; then
-  give_up "$log was rotated while it was read; the next probe reads it from the same place"
-fi
+expect_log_in_place
+# One of the rotated files may have been compressed between two of the readings.
+[ -z "$others$growth" ] || [ "$(rotated)" = "$names" ] || moved
 say place "$now" "$size" "$trace"
 say done
