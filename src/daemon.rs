@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use self::door_key::{DoorKey, door_key, make_parent, seals_of, site_of};
 use crate::balancer::Balancers;
-use crate::config::{self, Config, FleetSettings};
+use crate::config::{self, Config, Diagnostic, FleetSettings};
 use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, authorize, needed_role};
 use crate::domain::ask::command::{Command, Request};
 use crate::domain::base::name::count;
@@ -33,7 +33,7 @@ use crate::fleet::here::Here;
 use crate::fleet::known_hosts::KnownHosts;
 use crate::fleet::{Fleet, Parts, Settings, read_identities};
 use crate::net::Probes;
-use crate::notices::{self, Tell};
+use crate::notices::{self, Channels, Tell};
 use crate::notify::Ways;
 use crate::port::{Clock, Remote};
 use crate::present::table;
@@ -68,6 +68,7 @@ pub struct Daemon {
 struct Root {
     path: PathBuf,
     current: watch::Sender<Arc<Config>>,
+    channels: watch::Sender<Arc<Channels>>,
     vault: Arc<Vault>,
     /// One reload at a time: the later one wins as a whole.
     reloading: Mutex<()>,
@@ -82,11 +83,12 @@ impl Reload for Root {
             .await
             .map_err(|error| error.to_string())?;
         let new = loaded.map_err(|diagnostics| diagnostics.to_string())?;
-        let mut said = describe(&new);
+        let mut said = format!("configuration in force: {}", describe(&new));
         let current = self.current.borrow().clone();
-        if current.settings.takes_a_restart(&new.settings) || current.channels != new.channels {
+        if current.settings.takes_a_restart(&new.settings) {
             said.push_str("; what changed in rollcall.toml takes effect at the next start");
         }
+        warnings(&new).iter().for_each(|warning| said.push_str(&format!("\n{warning}")));
         for trouble in troubles(&new) {
             said.push('\n');
             said.push_str(&trouble);
@@ -94,6 +96,7 @@ impl Reload for Root {
         let new = Arc::new(new);
         // The new secrets must be masked before the new configuration is used.
         self.vault.take_over(new.clone())?;
+        self.channels.send_replace(channels_of(&new));
         self.current.send_replace(new);
         Ok(said)
     }
@@ -138,7 +141,12 @@ fn describe(config: &Config) -> String {
         count(config.checks.values().map(Vec::len).sum(), "check"),
         count(config.operators.len(), "operator"),
     ];
-    format!("configuration in force: {}", parts.join(", "))
+    parts.join(", ")
+}
+
+/// The warnings of a configuration, one line each.
+fn warnings(config: &Config) -> Vec<String> {
+    config.warnings.iter().map(Diagnostic::in_one_line).collect()
 }
 
 /// The parts of a daemon without its doors.
@@ -189,12 +197,12 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
     });
     let vault = Arc::new(Vault::new(config.clone())?);
     let store = Arc::new(store);
+    let channels = watch::Sender::new(channels_of(&config));
     let tell = Tell::new(notices::Parts {
         outbox: store.clone(),
         messenger: Arc::new(Ways { site: site.clone() }),
         clock: clock.clone(),
-        zone: settings.schedule.time_zone.clone(),
-        channels: config.channels.clone(),
+        channels: channels.subscribe(),
         sizes: sizes(current.subscribe()),
     });
     let ports = Ports {
@@ -210,7 +218,8 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         secrets: vault.clone(),
         downloads: settings.downloads.clone(),
     };
-    let root = Arc::new(Root { path: path.to_path_buf(), current, vault, reloading: Mutex::default() });
+    let path = path.to_path_buf();
+    let root = Arc::new(Root { path, current, channels, vault, reloading: Mutex::default() });
     let (monitor, asked) = watching::prepare();
     let desk = Desk {
         engine: Engine::new(ports.clone()),
@@ -222,6 +231,10 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         turns: Arc::default(),
     };
     Ok(Built { desk, ports, fleet, root, asked, door_key })
+}
+
+fn channels_of(config: &Config) -> Arc<Channels> {
+    Arc::new(Channels { list: config.channels.clone(), zone: config.settings.schedule.time_zone.clone() })
 }
 
 /// The present number of hosts in each top-level group.
@@ -255,7 +268,8 @@ impl Daemon {
         let config =
             config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
         let settings = config.settings.clone();
-        let said = describe(&config);
+        let said = format!("configuration in force: {}", describe(&config));
+        warnings(&config).iter().for_each(|warning| tracing::warn!("{warning}"));
         troubles(&config).iter().for_each(|trouble| tracing::warn!("{trouble}"));
         let Built { desk, ports, fleet, root, asked, door_key } = build(path, config, Arc::new(Tcp))?;
         door_key.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -322,15 +336,17 @@ impl Daemon {
         notify(&[sd_notify::NotifyState::Ready]);
     }
 
-    /// Stops: no new connections, no new runs, no further host starts; hosts in their bracket finish it if
-    /// they can in time. Open runs continue at the next start.
+    /// Stops: no new runs, no further host starts; hosts in their bracket finish it if they can in time. Until then
+    /// operators can connect and see how far it is, or cancel a run. Open runs continue at the next start.
     pub async fn stop(&self) {
         notify(&[sd_notify::NotifyState::Stopping]);
+        let runs: Vec<String> = self.desk.engine.under_way().iter().map(ToString::to_string).collect();
+        tracing::info!(runs = runs.join(", "), "rollcall stops when hosts have finished their bracket");
+        self.desk.engine.drain(&myself()).await;
         self.stop.cancel();
         if let Some(watching) = self.watching.lock().await.take() {
             watching.stop().await;
         }
-        self.desk.engine.drain(&myself()).await;
         self.door.answered().await;
         self.telling.close();
         self.telling.wait().await;
@@ -421,8 +437,22 @@ fn local_operator() -> Operator {
     Operator { name: format!("{name} (local)"), key: LOCAL_KEY.into(), role: Role::Admin, groups: None }
 }
 
-/// `rollcall check-config`: the summary, or every mistake.
+/// `rollcall check-config`: the warnings and a summary, or every mistake.
 pub fn check_config(path: &Path) -> Result<String, String> {
     let config = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
-    Ok(describe(&config))
+    let fleet = &config.settings.fleet;
+    let keys =
+        fleet.identity.iter().filter_map(|file| read_identities(std::slice::from_ref(file), None).err());
+    let keys: Vec<String> = keys.collect();
+    if !keys.is_empty() {
+        return Err(format!("rollcall.toml: [fleet]: {}", keys.join("\nrollcall.toml: [fleet]: ")));
+    }
+    let mut said: String = config.warnings.iter().map(|warning| format!("{warning}\n\n")).collect();
+    if fleet.identity.is_empty() && fleet.agent.is_none() {
+        said.push_str(
+            "warning: [fleet] has neither `identity` nor `agent`, so rollcall can log in to no host\n\n",
+        );
+    }
+    said.push_str(&format!("configuration OK: {}", describe(&config)));
+    Ok(said)
 }

@@ -2,6 +2,8 @@
 //! russh's own warnings, so this is the one place where it is escaped, cut and bounded.
 
 mod gate;
+mod json;
+mod text;
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
@@ -20,10 +22,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt as lines, registry};
 
 use self::gate::Gate;
-use crate::domain::base::output::is_steering;
-
-/// Most bytes of one field: enough for any of our sentences, and the fields behind it stay visible.
-const FIELD_LIMIT_BYTES: usize = 2048;
+use self::text::{Clipped, FIELD_LIMIT_BYTES, is_unsafe};
 
 /// Most bytes of one line: journald accepts lines of 48 KiB, and a person reads much less.
 const LINE_LIMIT_BYTES: usize = 8192;
@@ -38,11 +37,23 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// The target of lines about dropped lines, which are not counted themselves.
 const ABOUT_THE_LOG: &str = "rollcall::log";
 
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Lines for people: time, level, text, fields
+    #[default]
+    Text,
+    /// One JSON object per line: time, level, target, message, and the fields
+    Json,
+    /// Lines without time, each with its priority in front, as journald and syslog read them
+    Journald,
+}
+
 /// Starts the log of this process, panics included. Call once, within a runtime.
-pub fn start() {
+pub fn start(format: Format) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let bound = Bound::default();
-    registry().with(filter).with(bound.clone()).with(output(io::stderr)).init();
+    registry().with(filter).with(bound.clone()).with(written(format, io::stderr)).init();
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
         let why = panic.payload_as_str().unwrap_or("no text");
@@ -56,14 +67,26 @@ pub fn start() {
     });
 }
 
-/// Events as lines. Without colours: our own escapes could not be distinguished from foreign ones.
-fn output<S, W>(make: impl Fn() -> W + Send + Sync + 'static) -> impl Layer<S>
+/// The layer that writes events.
+fn written<S, W>(
+    format: Format,
+    make: impl Fn() -> W + Send + Sync + 'static,
+) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> registry::LookupSpan<'a>,
     W: io::Write + 'static,
 {
+    // Without colours: our own escapes could not be distinguished from foreign ones.
     let fields = debug_fn(|writer, field, value| show(writer, field, value)).delimited(" ");
-    lines::layer().with_ansi(false).fmt_fields(fields).with_writer(Lines(make))
+    let layer = lines::layer().with_ansi(false).fmt_fields(fields);
+    match format {
+        Format::Text => layer.with_writer(Lines { make, with_priority: false }).boxed(),
+        // The journal has the time and the level of each line.
+        Format::Journald => {
+            layer.with_writer(Lines { make, with_priority: true }).without_time().with_level(false).boxed()
+        }
+        Format::Json => json::Json(make).boxed(),
+    }
 }
 
 /// One field, cut. Fields that `log` adds repeat the target and the place, which the line already has.
@@ -77,46 +100,36 @@ fn show(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::
     writer.write_str(&text.finish())
 }
 
-/// Text up to a limit, and how much was cut.
-struct Clipped {
-    text: String,
-    limit: usize,
-    more: usize,
-}
-
-impl Clipped {
-    fn new(limit: usize) -> Clipped {
-        Clipped { text: String::new(), limit, more: 0 }
-    }
-
-    fn finish(mut self) -> String {
-        if self.more > 0 {
-            self.text.push_str(&format!("[{} more bytes]", self.more));
-        }
-        self.text
-    }
-}
-
-impl fmt::Write for Clipped {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = if self.more > 0 { 0 } else { self.limit - self.text.len().min(self.limit) };
-        let end = text.floor_char_boundary(room);
-        self.text.push_str(&text[..end]);
-        self.more += text.len() - end;
-        Ok(())
-    }
-}
-
 /// Writes each event as one line that steers no terminal.
-struct Lines<M>(M);
+struct Lines<M> {
+    make: M,
+    with_priority: bool,
+}
 
-struct Line<W>(W);
+struct Line<W> {
+    to: W,
+    priority: Option<Level>,
+}
 
 impl<'a, M: Fn() -> W, W: io::Write> MakeWriter<'a> for Lines<M> {
     type Writer = Line<W>;
 
     fn make_writer(&'a self) -> Line<W> {
-        Line((self.0)())
+        Line { to: (self.make)(), priority: None }
+    }
+
+    fn make_writer_for(&'a self, about: &Metadata<'_>) -> Line<W> {
+        Line { to: (self.make)(), priority: Some(*about.level()).filter(|_| self.with_priority) }
+    }
+}
+
+/// The priority in front of a line, as in syslog(3).
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        _ => "<7>",
     }
 }
 
@@ -127,21 +140,20 @@ impl<W: io::Write> io::Write for Line<W> {
         let mut line = Clipped::new(LINE_LIMIT_BYTES);
         // Writing to a string does not fail.
         text.trim_end().chars().for_each(|c| _ = escape(&mut line, c));
-        self.0.write_all((line.finish() + "\n").as_bytes())?;
+        let priority = self.priority.map_or("", priority);
+        self.to.write_all(format!("{priority}{}\n", line.finish()).as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.to.flush()
     }
 }
 
 fn escape(line: &mut Clipped, c: char) -> fmt::Result {
     match c {
         '\t' => line.write_char(' '),
-        c if c.is_control() || is_steering(c) || matches!(c, '\u{2028}' | '\u{2029}') => {
-            write!(line, "{}", c.escape_default())
-        }
+        c if is_unsafe(c) => write!(line, "{}", c.escape_default()),
         c => line.write_char(c),
     }
 }
@@ -223,9 +235,13 @@ mod tests {
 
     /// The log lines of `events`, and the report after them.
     fn logged(events: impl FnOnce()) -> String {
+        logged_as(Format::Text, events)
+    }
+
+    fn logged_as(format: Format, events: impl FnOnce()) -> String {
         let (memory, bound) = (Memory::default(), Bound::default());
         let sink = memory.clone();
-        let subscriber = registry().with(bound.clone()).with(output(move || sink.clone()));
+        let subscriber = registry().with(bound.clone()).with(written(format, move || sink.clone()));
         tracing::subscriber::with_default(subscriber, || {
             events();
             bound.report();
@@ -246,8 +262,41 @@ mod tests {
             text.contains("unknown channel request x\\n2026-01-01T00:00:00Z  INFO rollcall: ann"),
             "{text}"
         );
-        let unsafe_chars = |c: char| c != '\n' && (c.is_control() || is_steering(c) || c == '\u{2028}');
+        let unsafe_chars = |c: char| c != '\n' && is_unsafe(c);
         assert!(!text.contains(unsafe_chars), "{text:?}");
+    }
+
+    #[test]
+    fn the_journal_gets_the_priority_of_each_line() {
+        let text = logged_as(Format::Journald, || {
+            tracing::error!(run = 7, "it broke");
+            tracing::warn!("careful\n<0>forged");
+            tracing::info!("all is well");
+        });
+        let module = module_path!();
+        let wanted = format!(
+            "<3>{module}: it broke run=7\n<4>{module}: careful\\n<0>forged\n<6>{module}: all is well\n"
+        );
+        assert_eq!(text, wanted);
+    }
+
+    #[test]
+    fn json_is_one_object_for_each_event_and_steers_no_terminal() {
+        let evil = "a\"b\n\u{1b}[2J\u{202e}\u{2028}é";
+        let text = logged_as(Format::Json, || {
+            tracing::warn!(run = 7_u64, level = "forged", ok = true, operator = %evil, "a run {evil}");
+        });
+        let steers = |c: char| c != '\n' && is_unsafe(c);
+        assert!(text.lines().count() == 1 && !text.contains(steers), "{text:?}");
+        let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(object["level"], "warn", "no field replaces it");
+        assert_eq!((&object["run"], &object["ok"]), (&7.into(), &true.into()));
+        assert_eq!(object["operator"], evil);
+        assert_eq!(object["message"], format!("a run {evil}"));
+        assert_eq!(object["target"], module_path!());
+        assert!(object["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{text}");
+        let long = logged_as(Format::Json, || tracing::info!(text = "x".repeat(10_000), "long"));
+        assert!(serde_json::from_str::<serde_json::Value>(&long).is_ok() && long.len() < 3_000, "{long}");
     }
 
     #[test]

@@ -29,7 +29,11 @@ struct Line {
 #[derive(Subcommand)]
 enum Words {
     /// Run the daemon
-    Serve,
+    Serve {
+        /// How the log on standard error is written
+        #[arg(long, value_name = "FORMAT", env = "ROLLCALL_LOG", default_value = "text")]
+        log: logging::Format,
+    },
     /// Check a configuration directory and tell every mistake in it
     CheckConfig { dir: Option<PathBuf> },
     /// Print the JSON Schema of a kind of file, for editors: rollcall, hosts, tasks or checks
@@ -75,11 +79,11 @@ fn keep_files_private() {
 }
 
 async fn run(line: Line) -> ExitCode {
-    if line.local || matches!(line.words, Some(Words::Serve)) {
+    if line.local || matches!(line.words, Some(Words::Serve { .. })) {
         keep_files_private();
     }
     let words = match line.words {
-        Some(Words::Serve) => return serve(&line.config).await,
+        Some(Words::Serve { log }) => return serve(&line.config, log).await,
         Some(Words::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),
         Some(Words::Schema { file }) => return schema(&file),
         Some(Words::Support { to }) => return support(&line.config, to),
@@ -100,8 +104,8 @@ async fn run(line: Line) -> ExitCode {
     }
 }
 
-async fn serve(config: &std::path::Path) -> ExitCode {
-    logging::start();
+async fn serve(config: &std::path::Path, log: logging::Format) -> ExitCode {
+    logging::start(log);
     let daemon = match Daemon::start(config).await {
         Ok(daemon) => daemon,
         Err(why) => return fail(&why, Cause::Internal.exit_status()),
@@ -143,7 +147,7 @@ fn support(config: &std::path::Path, to: Option<PathBuf>) -> ExitCode {
 fn check_config(dir: &std::path::Path) -> ExitCode {
     match daemon::check_config(dir) {
         Ok(said) => {
-            println!("{}: {said}", dir.display());
+            println!("{said}");
             ExitCode::SUCCESS
         }
         Err(why) => fail(&why, 1),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::join_all;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
@@ -53,11 +54,34 @@ pub struct Parts {
     pub outbox: Arc<dyn Outbox>,
     pub messenger: Arc<dyn Messenger>,
     pub clock: Arc<dyn Clock>,
-    /// The time zone of digest times.
-    pub zone: TimeZone,
-    pub channels: Vec<Channel>,
+    /// Those of the configuration in force.
+    pub channels: watch::Receiver<Arc<Channels>>,
     /// The number of hosts in a top-level group.
     pub sizes: Box<dyn Fn(&str) -> usize + Send + Sync>,
+}
+
+/// The channels of a configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Channels {
+    pub list: Vec<Channel>,
+    /// The time zone of digest times.
+    pub zone: TimeZone,
+}
+
+/// The two tasks of one channel.
+struct Worker {
+    channel: Channel,
+    zone: TimeZone,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Worker {
+    /// Ends; a delivery under way may still end well.
+    async fn end(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
 }
 
 /// The handle. Cheap to clone.
@@ -66,7 +90,7 @@ pub struct Tell {
     parts: Arc<Parts>,
     bell: Arc<watch::Sender<()>>,
     /// Signals new messages, by channel.
-    posted: Arc<BTreeMap<String, Notify>>,
+    posted: Arc<Mutex<BTreeMap<String, Arc<Notify>>>>,
     /// When the last message that watching has failed was posted.
     failed_at: Arc<Mutex<Option<Timestamp>>>,
 }
@@ -82,11 +106,10 @@ struct Folded {
 impl Tell {
     /// No message is sent before [`Tell::run`].
     pub fn new(parts: Parts) -> Tell {
-        let posted = parts.channels.iter().map(|channel| (channel.name.clone(), Notify::new())).collect();
         Tell {
             parts: Arc::new(parts),
             bell: Arc::new(watch::Sender::new(())),
-            posted: Arc::new(posted),
+            posted: Arc::default(),
             failed_at: Arc::default(),
         }
     }
@@ -106,7 +129,8 @@ impl Tell {
                 at: now,
                 what: What::WatchingFailed,
             };
-            let all = tell.channels().iter().map(|channel| (channel.name.clone(), notice.clone())).collect();
+            let channels = tell.channels();
+            let all = channels.list.iter().map(|channel| (channel.name.clone(), notice.clone())).collect();
             if let Err(error) = tell.post(Vec::new(), now, all).await {
                 tracing::error!(%error, "the message that watching has failed could not be stored");
             }
@@ -122,7 +146,7 @@ impl Tell {
     ) -> Result<(), StoreError> {
         let names: Vec<String> = new.iter().map(|(name, _)| name.clone()).collect();
         self.parts.outbox.give_up(given_up, now, new).await?;
-        names.iter().filter_map(|name| self.posted.get(name)).for_each(Notify::notify_one);
+        names.iter().for_each(|name| self.posted(name).notify_one());
         Ok(())
     }
 
@@ -131,9 +155,15 @@ impl Tell {
         self.bell.send_replace(());
     }
 
-    /// The channels, in their order.
-    pub fn channels(&self) -> &[Channel] {
-        &self.parts.channels
+    /// Signals new messages of a channel.
+    fn posted(&self, channel: &str) -> Arc<Notify> {
+        let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        posted.entry(channel.into()).or_default().clone()
+    }
+
+    /// The channels of the configuration in force, in their order.
+    pub fn channels(&self) -> Arc<Channels> {
+        self.parts.channels.borrow().clone()
     }
 
     /// The delivery state of each channel.
@@ -148,31 +178,51 @@ impl Tell {
         self.send(channel, &Notice { key, at, what: What::Test { by: by.into() } }).await
     }
 
-    /// Notifies people until rollcall stops.
+    /// Notifies people until rollcall stops. A reload starts the channels again that it changes.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut tasks = JoinSet::new();
-        for at in 0..self.parts.channels.len() {
-            let (tell, stopping) = (self.clone(), stop.clone());
-            tasks.spawn(async move {
-                let channel = &tell.parts.channels[at];
-                kept_up(&stopping, || tell.fold(channel, stopping.clone())).await;
-            });
-            let (tell, stopping) = (self.clone(), stop.clone());
-            tasks.spawn(async move {
-                let channel = &tell.parts.channels[at];
-                kept_up(&stopping, || tell.deliver(channel, stopping.clone())).await;
-            });
+        let mut changes = self.parts.channels.clone();
+        let mut workers: Vec<Worker> = Vec::new();
+        while !stop.is_cancelled() {
+            let channels = changes.borrow_and_update().clone();
+            let is_current =
+                |worker: &Worker| worker.zone == channels.zone && channels.list.contains(&worker.channel);
+            let (current, old): (Vec<Worker>, Vec<Worker>) = workers.into_iter().partition(is_current);
+            // Two workers of one channel would send each message twice.
+            join_all(old.into_iter().map(Worker::end)).await;
+            workers = current;
+            for channel in &channels.list {
+                if !workers.iter().any(|worker| worker.channel == *channel) {
+                    workers.push(self.start(channel.clone(), channels.zone.clone(), &stop));
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                changed = changes.changed() => if changed.is_err() {
+                    // Without a sender there are no more reloads.
+                    stop.cancelled().await;
+                },
+            }
         }
-        while tasks.join_next().await.is_some() {}
+        join_all(workers.into_iter().map(Worker::end)).await;
+    }
+
+    /// Starts the tasks of a channel.
+    fn start(&self, channel: Channel, zone: TimeZone, stop: &CancellationToken) -> Worker {
+        let (stop, mut tasks) = (stop.child_token(), JoinSet::new());
+        let (tell, own, hours, stopping) = (self.clone(), channel.clone(), zone.clone(), stop.clone());
+        tasks.spawn(async move { kept_up(&stopping, || tell.fold(&own, &hours, stopping.clone())).await });
+        let (tell, own, stopping) = (self.clone(), channel.clone(), stop.clone());
+        tasks.spawn(async move { kept_up(&stopping, || tell.deliver(&own, stopping.clone())).await });
+        Worker { channel, zone, stop, tasks }
     }
 
     /// Makes messages from alerts and the time.
-    async fn fold(&self, channel: &Channel, stop: CancellationToken) {
+    async fn fold(&self, channel: &Channel, zone: &TimeZone, stop: CancellationToken) {
         let mut bell = self.bell.subscribe();
         let mut folded = None;
         while !stop.is_cancelled() {
             bell.mark_unchanged();
-            let wake = match self.fold_all(channel, &mut folded).await {
+            let wake = match self.fold_all((channel, zone), &mut folded).await {
                 Ok(wake) => wake,
                 Err(error) => {
                     tracing::error!(channel = channel.name, %error, "alerts cannot be read; tried again soon");
@@ -198,10 +248,10 @@ impl Tell {
 
     async fn fold_all(
         &self,
-        channel: &Channel,
+        (channel, zone): (&Channel, &TimeZone),
         folded: &mut Option<Folded>,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let Parts { outbox, clock, zone, .. } = &*self.parts;
+        let Parts { outbox, clock, .. } = &*self.parts;
         if folded.is_none() {
             let left = outbox.teller(&channel.name).await?;
             let incidents = Incidents::resume(left.open, left.log);
@@ -228,8 +278,8 @@ impl Tell {
                 let (channel, log) = (channel.name.clone(), incidents.log.clone());
                 outbox.tell(Told { channel, cursor: *cursor, log, changed, notices }).await?;
             }
-            if posts && let Some(posted) = self.posted.get(&channel.name) {
-                posted.notify_one();
+            if posts {
+                self.posted(&channel.name).notify_one();
             }
             if all {
                 // Without a due time it sleeps for a day; a changed clock is noticed then.
@@ -249,7 +299,7 @@ impl Tell {
     async fn deliver(&self, channel: &Channel, stop: CancellationToken) {
         // The state is unknown after a start: the first delivered message shows that the others need not wait longer.
         let mut down = true;
-        let Some(posted) = self.posted.get(&channel.name) else { return };
+        let posted = self.posted(&channel.name);
         while !stop.is_cancelled() {
             let (next, limit) = match self.round(channel, &mut down, &stop).await {
                 Ok(next) => (next, LONGEST_SLEEP),
@@ -361,7 +411,8 @@ impl Tell {
         let first = ids.first().copied().unwrap_or_default();
         let what = What::GaveUp { channel: channel.name.clone(), count: worth, why: why.into() };
         let notice = Notice { key: format!("gave-up-{}-{first}", channel.name), at: now, what };
-        let others = self.parts.channels.iter().filter(|other| worth > 0 && other.name != channel.name);
+        let channels = self.channels();
+        let others = channels.list.iter().filter(|other| worth > 0 && other.name != channel.name);
         let tell: Vec<(String, Notice)> = others.map(|other| (other.name.clone(), notice.clone())).collect();
         self.post(ids, now, tell).await
     }

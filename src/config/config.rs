@@ -10,8 +10,8 @@ use crate::config::daemon::{notify, operators, settings};
 use crate::config::disk::facts;
 use crate::config::hosts::scripted::Scripted;
 use crate::config::hosts::{hosts, inventory, scripted};
-use crate::config::tasks::tasks;
-use crate::config::text::diagnostic::{Diagnostics, Doc, Sink, unreadable};
+use crate::config::tasks::{review, tasks};
+use crate::config::text::diagnostic::{Diagnostic, Diagnostics, Doc, Sink, doubtful, unreadable};
 use crate::config::text::origin::{Nowhere, Sources};
 use crate::config::text::templates::Known;
 use crate::config::text::texts::Texts;
@@ -41,6 +41,8 @@ pub struct Config {
     pub channels: Vec<Channel>,
     /// Groups from scripts in `hosts/`.
     pub scripted: Vec<Scripted>,
+    /// What is probably not meant.
+    pub warnings: Vec<Diagnostic>,
     /// The files as read, so that scripts can run again without reading the other files.
     pub texts: ReadTexts,
 }
@@ -75,10 +77,7 @@ pub fn understand(
     let sources = sources(&settings);
     let read = Read { texts: &texts, sink: &sink, sources: &*sources, complete };
     let config = Config { texts: ReadTexts(texts.clone()), ..read_all(root, settings, &read) };
-    match sink.into_diagnostics() {
-        None => Ok(config),
-        Some(diagnostics) => Err(diagnostics),
-    }
+    Ok(Config { warnings: sink.into_warnings()?, ..config })
 }
 
 /// The files as read, and the rest of the input.
@@ -133,11 +132,12 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
     let check_ids: Vec<CheckId> = checks.values().flatten().map(Check::id).collect();
     tasks::check_calls(&tasks, &check_ids);
     tasks::check_local(&tasks, settings.allow_local);
+    if complete {
+        let fixed = !read.texts.keys().any(|path| path.ends_with(scripted::OUTPUT));
+        review::review(&tasks, &inventory, &checks, fixed);
+    }
     let tasks = tasks.into_iter().map(|file| (file.task.name.clone(), file.task)).collect();
-    let operators = read
-        .doc("operators")
-        .map(|doc| operators::read(doc, complete.then_some(&groups)))
-        .unwrap_or_default();
+    let operators = read_operators(read, complete.then_some(&groups));
     let names = notify::Names {
         groups: inventory.groups.keys().map(String::as_str).collect(),
         checks: &check_ids,
@@ -154,8 +154,20 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         facts,
         operators,
         scripted: Vec::new(),
+        warnings: Vec::new(),
         texts: ReadTexts::default(),
     }
+}
+
+fn read_operators(read: &Read<'_>, groups: Option<&BTreeSet<String>>) -> Vec<Operator> {
+    let operators = read.doc("operators").map(|doc| operators::read(doc, groups)).unwrap_or_default();
+    if operators.is_empty() {
+        let message = "no operator is known, so no one can log in".to_string();
+        let hint =
+            "write a file `operators`: role=\"admin\" and the line of your id_ed25519.pub; see keys.example";
+        read.sink.extend([doubtful("operators", message, hint)]);
+    }
+    operators
 }
 
 /// The names that hosts define.

@@ -8,11 +8,14 @@ use jiff::Timestamp;
 use crate::config::config::{Config, understand};
 use crate::config::daemon::settings::{self, Settings};
 use crate::config::daemon::sources::Machine;
-use crate::config::disk::disk::{self};
+use crate::config::disk::disk;
+use crate::config::disk::files::FilesDir;
 use crate::config::hosts::scripted::{self, Kept, OUTPUT, Scripted, in_short};
-use crate::config::text::diagnostic::{Diagnostics, Doc, Sink};
+use crate::config::text::diagnostic::{Diagnostic, Diagnostics, Doc, Sink, doubtful};
 use crate::config::text::origin::Nowhere;
 use crate::config::text::texts::Texts;
+use crate::domain::check::probe::{Plugin, Probe};
+use crate::domain::task::task::Source;
 
 /// Reads the configuration directory `root`. Blocks on the disk, and on the scripts in `hosts/`: each of them must
 /// succeed.
@@ -34,7 +37,7 @@ pub fn store_of(root: &Path) -> PathBuf {
 /// Reads everything. With a time, the last valid output replaces that of scripts that fail, and new valid
 /// output is kept.
 fn load_with(root: &Path, now: Option<Timestamp>) -> Result<Config, Diagnostics> {
-    let disk::Found { mut texts, scripts, mut wrong } = disk::read(root);
+    let disk::Found { mut texts, scripts, mut wrong, ignored } = disk::read(root);
     let settings = early_settings(root, &texts);
     let answers = scripted::ask_all(root, &scripts, settings.inventory_timeout);
     let last = |path: &str| now.and_then(|now| Some((now, scripted::kept(&settings.store, path)?)));
@@ -56,6 +59,7 @@ fn load_with(root: &Path, now: Option<Timestamp>) -> Result<Config, Diagnostics>
     // If a file could not be read, a message that none of its kind exists would be misleading.
     let complete = wrong.is_empty();
     sink.extend(wrong);
+    sink.extend(ignored);
     let mut config = match on_disk(root, Arc::new(texts.clone()), sink, complete) {
         Ok(config) => config,
         Err(wrong) if complete => return with_last(root, texts, all, &settings).ok_or(wrong),
@@ -63,7 +67,32 @@ fn load_with(root: &Path, now: Option<Timestamp>) -> Result<Config, Diagnostics>
     };
     keep_all(&config.settings, &config.texts.0, &mut all);
     config.scripted = all;
+    config.warnings.extend(missing_files(root, &config));
     Ok(config)
+}
+
+/// The warnings about files that tasks and checks send and that do not exist. A build may put them there later.
+fn missing_files(root: &Path, config: &Config) -> Vec<Diagnostic> {
+    let files = FilesDir::new(root);
+    let mut warnings = Vec::new();
+    for task in config.tasks.values() {
+        for written in task.steps.iter().chain(&task.rollback).chain(&task.handlers) {
+            let missing = written.step.body.clone().sources().into_iter().find_map(|s| files.find(s).err());
+            let message = missing.map(|why| format!("step `{}`: {why}", written.step.name));
+            warnings.extend(message.map(|message| not_there(&format!("tasks/{}.toml", task.name), message)));
+        }
+    }
+    for check in config.checks.values().flatten() {
+        let Probe::Plugin(Plugin { upload: Some(path), .. }) = &check.probe else { continue };
+        let missing = files.find(&Source::File { path: path.clone(), sha256: String::new() }).err();
+        let message = missing.map(|why| format!("check `{}`: {why}", check.name));
+        warnings.extend(message.map(|message| not_there(&format!("checks/{}.toml", check.set), message)));
+    }
+    warnings
+}
+
+fn not_there(file: &str, message: String) -> Diagnostic {
+    doubtful(file, message, "it fails on every host until the file exists")
 }
 
 /// Parses files whose values may come from this machine.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::crashed::crashed;
 use super::feed::{Control, Live, Over};
 use super::guard::Guard;
+use super::logged::log;
 use super::ports::Ports;
 use super::work::Work;
 use crate::domain::run::event::{Event, EventKind};
@@ -180,7 +181,10 @@ impl Driver<'_> {
         for attempt in 1.. {
             let now = self.ports.clock.now();
             match self.ports.store.append(self.run.id(), now, kinds.clone()).await {
-                Ok(events) => return self.take_in(events),
+                Ok(events) => {
+                    events.iter().for_each(|event| log(&self.live.plan, event));
+                    return self.take_in(events);
+                }
                 Err(error) if attempt >= APPEND_TRIES => {
                     return Err(format!("the journal cannot be written: {error}"));
                 }

@@ -10,6 +10,7 @@ mod guard;
 mod hands;
 mod here;
 mod hook;
+mod logged;
 mod masked;
 pub mod ports;
 mod recover;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use self::drive::Begin;
 use self::feed::{Control, Live, Over, Watch};
 pub use self::hands::{Hands, Held};
+use self::logged::log;
 use self::ports::Ports;
 use crate::domain::ask::access::{Granted, Operator};
 use crate::domain::base::name::RunId;
@@ -140,6 +142,7 @@ impl Engine {
         let id = started.run;
         self.ports.secrets.keep(id, given);
         let begin = Begin { events: vec![started], effects: vec![] };
+        begin.events.iter().for_each(|event| log(&plan, event));
         let watch = self.spawn(id, plan, &by.name, begin, busy);
         if *self.draining.borrow() {
             // It started while rollcall was stopping: no host of it starts.

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rollcall::config::load;
+use rollcall::config::{from_texts, load};
 
 use crate::support::site::{Answer, Site};
 use crate::support::{give_to_account, open_to_all, read, write};
@@ -42,6 +42,21 @@ fn the_files_of_the_guides_load_as_they_are() {
         let config = load(&guide(name)).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
         assert!(!config.tasks.is_empty() && !config.inventory.hosts.is_empty());
     }
+}
+
+#[test]
+fn the_examples_for_people_of_ansible_are_files_that_load() {
+    let text = read(&guide("ansible.md"));
+    let examples: Vec<&str> =
+        text.split("```toml\n").skip(1).map(|part| part.split_once("```").unwrap().0).collect();
+    let [steps, hosts] = examples[..] else { panic!("{} examples", examples.len()) };
+    let params = "params.version = {}\nparams.sha256 = {}\nparams.commit = {}\n";
+    let texts = [("hosts/prod.toml", hosts.to_string()), ("tasks/deploy.toml", format!("{params}{steps}"))];
+    let texts = texts.into_iter().map(|(path, text)| (path.to_string(), text.into())).collect();
+    let config = from_texts(Path::new("/etc/rollcall"), &texts).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(config.tasks["deploy"].steps.len(), 4);
+    let ports: Vec<u16> = config.inventory.hosts.iter().map(|host| host.endpoint.port).collect();
+    assert_eq!((ports, config.inventory.groups["prod.site"].hosts.len()), (vec![2200, 22], 2));
 }
 
 /// `fab prod disable_server_in_lb:web1`, `deploy`, `enable_server_in_lb:web1`, one by one, as it was done.

@@ -48,7 +48,7 @@ fn the_files_of_the_repository_are_a_configuration_without_a_mistake() {
     let output = Command::new(env!("CARGO_BIN_EXE_rollcall")).args(["check-config", root]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("configuration in force: ") && said.contains("2 tasks"), "{said}");
+    assert!(said.contains("configuration OK: ") && said.contains("2 tasks"), "{said}");
     let nowhere =
         Command::new(env!("CARGO_BIN_EXE_rollcall")).args(["check-config", "/nonexistent"]).output().unwrap();
     assert_eq!(nowhere.status.code(), Some(1));

@@ -14,9 +14,10 @@ use rollcall::domain::check::id::CheckId;
 use rollcall::domain::notify::channel::{Channel, Only, Pace, Way};
 use rollcall::domain::notify::notice::{Notice, NoticeKind, What};
 use rollcall::domain::watch::alert::{Alert, AlertChange};
-use rollcall::notices::{Parts, Tell};
+use rollcall::notices::{Channels, Parts, Tell};
 use rollcall::port::{Clock, Messenger, SendError};
 use rollcall::store::SqliteStore;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -70,7 +71,7 @@ struct Scene {
     store: SqliteStore,
     clock: Arc<TestClock>,
     people: Arc<People>,
-    channels: Vec<Channel>,
+    channels: watch::Sender<Arc<Channels>>,
 }
 
 impl Scene {
@@ -80,8 +81,12 @@ impl Scene {
             store: SqliteStore::in_memory().unwrap(),
             clock: Arc::new(TestClock(Instant::now())),
             people: Arc::new(People { answers, ..People::default() }),
-            channels,
+            channels: watch::Sender::new(Arc::new(Channels { list: channels, zone: TimeZone::UTC })),
         }
+    }
+
+    fn reload(&self, list: Vec<Channel>) {
+        self.channels.send_replace(Arc::new(Channels { list, zone: TimeZone::UTC }));
     }
 
     fn tell(&self) -> Tell {
@@ -89,8 +94,7 @@ impl Scene {
             outbox: Arc::new(self.store.clone()),
             messenger: self.people.clone(),
             clock: self.clock.clone(),
-            zone: TimeZone::UTC,
-            channels: self.channels.clone(),
+            channels: self.channels.subscribe(),
             sizes: Box::new(|_| 20),
         })
     }
@@ -242,15 +246,40 @@ async fn when_a_channel_is_back_everything_that_waits_goes_out_at_once_and_in_or
 
 #[tokio::test(start_paused = true)]
 async fn a_new_channel_hears_of_what_is_open_and_not_of_what_is_over() {
-    let mut scene = Scene::new(vec![channel("ops")], vec![]);
+    let scene = Scene::new(vec![channel("ops")], vec![]);
     scene.break_down("web1");
     scene.alert("web1", AlertChange::Recovery);
     scene.break_down("web2");
     run_for(&scene.tell(), HOUR).await;
-    scene.channels.push(channel("late"));
+    scene.reload(vec![channel("ops"), channel("late")]);
     run_for(&scene.tell(), HOUR).await;
     let What::Incident(about) = scene.told("late").remove(0).what else { panic!("an incident") };
     assert_eq!((scene.told("late").len(), about.hosts.as_str()), (1, "web2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_starts_new_channels_and_ends_those_that_are_gone() {
+    let scene = Scene::new(vec![channel("ops"), channel("old")], vec![]);
+    let (tell, stop) = (scene.tell(), CancellationToken::new());
+    let (running, stopping) = (tell.clone(), stop.clone());
+    let running = tokio::spawn(async move { running.run(stopping).await });
+    scene.break_down("web1");
+    tell.ring();
+    tokio::time::sleep(HOUR).await;
+    let before = (scene.told("ops").len(), scene.told("old").len());
+    assert!(before.0 == 1 && before.1 == 1, "{before:?}");
+    let other = Channel { way: Way::Command("false".into()), ..channel("ops") };
+    scene.reload(vec![other, channel("new")]);
+    assert_eq!(tell.channels().list.len(), 2);
+    tokio::time::sleep(HOUR).await;
+    scene.alert("web1", AlertChange::Recovery);
+    tell.ring();
+    tokio::time::sleep(HOUR).await;
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(scene.kinds("ops"), [NoticeKind::Opened, NoticeKind::Recovered], "it continues where it was");
+    assert_eq!(scene.kinds("old"), [NoticeKind::Opened]);
+    assert_eq!(scene.kinds("new"), [NoticeKind::Opened, NoticeKind::Recovered]);
 }
 
 /// The process dies at any moment: whatever is under way is dropped on the floor.

@@ -22,6 +22,10 @@ const OPTIONS: [&str; 2] = ["role", "groups"];
 /// Prefixes of a line without options.
 const KEY_TYPES: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
 
+/// What private keys have in them: OpenSSH's and PEM's, PuTTY's, and the first bytes of OpenSSH's where the line above is
+/// missing.
+const PRIVATE_KEYS: [&str; 3] = ["PRIVATE KEY-----", "PuTTY-User-Key-File", "b3BlbnNzaC1rZXktdjE"];
+
 /// Part of a line, with its position in the file.
 #[derive(Clone, Copy)]
 struct Piece<'t> {
@@ -50,6 +54,12 @@ impl<'t> Piece<'t> {
 /// Reads the file. `groups` are all existing groups, if known.
 pub fn read(doc: Doc<'_>, groups: Option<&BTreeSet<String>>) -> Vec<Operator> {
     let mut operators: Vec<Operator> = Vec::new();
+    if PRIVATE_KEYS.iter().any(|mark| doc.text.contains(mark)) {
+        let hint = "write the line of the file that ends in .pub instead, and make a new key: others may have read this one";
+        // Without a place: no message may quote the file.
+        doc.report(None, "the file holds a private key", hint.to_string());
+        return operators;
+    }
     let mut start = 0;
     for raw in doc.text.split_inclusive('\n') {
         let indent = raw.len() - raw.trim_start().len();

@@ -9,11 +9,26 @@ use std::sync::Arc;
 use super::facts;
 use crate::config::hosts::script;
 use crate::config::hosts::scripted::SCRIPTS_LIMIT;
-use crate::config::text::diagnostic::{Diagnostic, unreadable};
+use crate::config::text::diagnostic::{Diagnostic, doubtful, unreadable};
 use crate::config::text::texts::Texts;
 
 /// Largest configuration file that is read, in bytes: more is not configuration.
 const FILE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Endings of files that hold data in another format. Others, such as `README.md`, are no surprise.
+const OTHER_FORMATS: [&str; 9] = ["yml", "yaml", "ini", "json", "cfg", "conf", "tf", "hcl", "toml"];
+
+/// Files of other programs beside `rollcall.toml`.
+const NOT_READ: [&str; 8] = [
+    "inventory",
+    "inventory.ini",
+    "inventory.yml",
+    "inventory.yaml",
+    "inventory.toml",
+    "rollcall.yml",
+    "rollcall.yaml",
+    "authorized_keys",
+];
 
 /// The permission bits to execute a file.
 const EXECUTABLE: u32 = 0o111;
@@ -26,6 +41,8 @@ pub struct Found {
     pub scripts: Vec<String>,
     /// The files that could not be read.
     pub wrong: Vec<Diagnostic>,
+    /// The files that are not read, although an operator may expect it.
+    pub ignored: Vec<Diagnostic>,
 }
 
 /// Reads every file, and reports those that could not be read.
@@ -41,15 +58,18 @@ pub fn read(root: &Path) -> Found {
             read.file(file);
         }
     }
+    let mut ignored = Vec::new();
     for folder in ["hosts", "tasks", "checks"] {
         read.folder(folder);
+        ignored.extend(read.names(folder).iter().filter_map(|name| read.ignored(folder, name)));
     }
+    ignored.extend(NOT_READ.iter().filter_map(|name| read.ignored_beside(name)));
     for program in read.programs(facts::FOLDER) {
         // Only its name is needed here: hosts run it.
         read.texts.insert(program, Arc::from(""));
     }
     let scripts = read.scripts();
-    Found { texts: read.texts, scripts, wrong: read.wrong }
+    Found { texts: read.texts, scripts, wrong: read.wrong, ignored }
 }
 
 /// Without the mark that some editors write first, and with `\n` at the end of each line: a host would take `\r` in a script
@@ -97,6 +117,43 @@ impl Reading<'_> {
         if name.ends_with(".toml") && !name.starts_with('.') {
             self.file(&format!("{folder}/{name}"));
         }
+    }
+
+    /// The warning about a directory, or a file of another format.
+    fn ignored(&self, folder: &str, name: &str) -> Option<Diagnostic> {
+        if name.starts_with('.') {
+            return None;
+        }
+        let path = format!("{folder}/{name}");
+        let file = fs::metadata(self.root.join(&path)).ok()?;
+        if file.is_dir() {
+            let hint = format!("put the files into {folder}/ itself");
+            return Some(doubtful(
+                &path,
+                format!("the directory is ignored: files of {folder}/ are read alone"),
+                hint,
+            ));
+        }
+        let runs = folder == "hosts" && file.permissions().mode() & EXECUTABLE != 0;
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        let other = ending.is_empty() || OTHER_FORMATS.contains(&ending.to_lowercase().as_str());
+        let ours = name.ends_with(".toml");
+        let hint = match folder {
+            "hosts" => "write it as TOML (hosts/NAME.toml), or let an executable script print it as JSON",
+            _ => "write it as TOML, in a file NAME.toml",
+        };
+        let message = format!("the file is ignored: {folder}/ holds files that end in .toml");
+        (other && !ours && !runs).then(|| doubtful(&path, message, hint))
+    }
+
+    fn ignored_beside(&self, name: &str) -> Option<Diagnostic> {
+        self.root.join(name).metadata().ok()?;
+        let (message, hint) = match name {
+            "authorized_keys" => ("the file is ignored", "the keys of operators are in the file `operators`"),
+            "rollcall.yml" | "rollcall.yaml" => ("the file is ignored", "write rollcall.toml"),
+            _ => ("the file is ignored: hosts are in hosts/*.toml", "write it as hosts/NAME.toml"),
+        };
+        Some(doubtful(name, message.into(), hint))
     }
 
     /// Scripts of `hosts/`. One that others may write is not run.

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::config::text::hints::did_you_mean;
 use crate::config::text::paths::check_path;
 use crate::domain::base::digest::hex;
-use crate::domain::task::task::{Files, TreeFile};
+use crate::domain::task::task::{Files, Source, TreeFile};
+use crate::domain::value::template::is_template;
 use crate::local::beneath;
 use crate::local::planned::reason;
 
@@ -50,6 +51,23 @@ impl FilesDir {
             return Err(format!("files/{path}: is no regular file"));
         }
         Ok(real)
+    }
+
+    /// An error if the source is a file or directory below `files/` that does not exist. A template as a name is known only
+    /// once a run renders it.
+    pub fn find(&self, source: &Source) -> Result<(), String> {
+        match source {
+            Source::File { path, .. } | Source::Template { path } if !is_template(path) => {
+                self.resolve(path).map(drop)
+            }
+            Source::Tree { path, .. } if !is_template(path) => self.directory(path).map(drop),
+            Source::File { .. }
+            | Source::Template { .. }
+            | Source::Tree { .. }
+            | Source::Draft { .. }
+            | Source::Text(_)
+            | Source::Remote { .. } => Ok(()),
+        }
     }
 
     /// The real path of a directory.

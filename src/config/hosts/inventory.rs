@@ -58,6 +58,8 @@ pub fn resolve(
         report_unknown_sets(view.file, check_sets);
     }
     report_same_names(&views, &inventory);
+    views.iter().for_each(report_two_addresses);
+    warn_of_shared_addresses(&views, &inventory);
     via::resolve(&mut inventory, &vias);
     for file in files {
         add_balancers(&mut inventory, file);
@@ -206,6 +208,40 @@ fn report_unknown_sets(file: &HostFile<'_>, check_sets: &BTreeSet<String>) {
     let named = file.checks.iter().chain(file.groups.iter().flat_map(|group| &group.checks));
     for set in named.filter(|set| !check_sets.contains(set.get_ref())) {
         file.doc.unknown(set.span(), "check set", set.get_ref(), check_sets.iter().map(String::as_str));
+    }
+}
+
+/// A host that two groups list with different addresses.
+fn report_two_addresses(view: &FileView<'_>) {
+    for (written, places) in &view.own {
+        let addresses = places.iter().filter_map(|place| Some((place, place.layer.address.as_ref()?)));
+        let mut addresses = addresses;
+        let Some((_, first)) = addresses.next() else { continue };
+        if let Some((place, other)) = addresses.find(|(_, address)| *address != first) {
+            let message = format!("host `{written}` has two addresses: {first} and {other}");
+            let hint = "give the address once; a second machine needs a name of its own".to_string();
+            view.file.doc.report(place.span.clone(), message, hint);
+        }
+    }
+}
+
+/// Two hosts at one address and port are one machine that every command reaches twice.
+fn warn_of_shared_addresses(views: &[FileView<'_>], inventory: &Inventory) {
+    let mut seen: BTreeMap<(&str, u16, &str), &Host> = BTreeMap::new();
+    for host in &inventory.hosts {
+        let at = &host.endpoint;
+        let Some(other) = seen.insert((&at.address, at.port, &at.login), host) else { continue };
+        // Behind different jump hosts one address can be two machines.
+        if at.via != other.endpoint.via || host.written == other.written {
+            continue;
+        }
+        let Some(view) = views.iter().find(|view| view.file.name == host.file()) else { continue };
+        let place = view.own.get(host.written.as_str()).and_then(|places| places.first());
+        view.file.doc.warn(
+            place.map(|place| place.span.clone()),
+            format!("{} and {} have one address: {} port {}", other.name, host.name, at.address, at.port),
+            "a command for both runs twice on one machine",
+        );
     }
 }
 

@@ -83,7 +83,7 @@ fn mistakes(path: &str, text: &Arc<str>) -> Option<Vec<Diagnostic>> {
         Doc { path: &output, text, sink: &sink, sources: &Nowhere, quiet: false },
         group_of(path),
     ));
-    Some(sink.into_diagnostics()?.iter().cloned().collect())
+    Some(sink.into_warnings().err()?.iter().cloned().collect())
 }
 
 /// The mistakes in one line.

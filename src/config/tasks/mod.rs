@@ -4,5 +4,6 @@ pub mod bodies;
 pub mod fields;
 pub mod hooks;
 pub mod params;
+pub mod review;
 pub mod steps;
 pub mod tasks;

@@ -46,6 +46,8 @@ enum Amount {
 pub struct TaskFile<'t> {
     pub doc: Doc<'t>,
     pub task: Task,
+    /// Its selector, with the place.
+    pub hosts: Option<Spanned<String>>,
     pub named: Named,
 }
 
@@ -85,12 +87,13 @@ pub fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<'t> {
     named.extend(handlers.named);
     named.extend(rollback.named);
     named.extend(in_hooks);
+    let hosts = selector(&mut file);
     let release = file.value("release").is_some().then(|| file.bool("release"));
     let task = Task {
         release,
         name: name.into(),
         description: file.string("description").map(Spanned::into_inner).unwrap_or_default(),
-        hosts: selector(&mut file),
+        hosts: hosts.clone().map(Spanned::into_inner),
         params,
         vars: values.plain,
         secrets: values.secrets,
@@ -101,7 +104,7 @@ pub fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<'t> {
         hooks,
     };
     file.finish();
-    TaskFile { doc, task, named }
+    TaskFile { doc, task, hosts, named }
 }
 
 /// Reports handlers that no step notifies, and notified names without a handler: neither would ever run.
@@ -216,7 +219,7 @@ fn check_params(doc: Doc<'_>, name: &Spanned<String>, with: With<'_>, called: &T
     }
 }
 
-fn selector(file: &mut Reader<'_>) -> Option<String> {
+fn selector(file: &mut Reader<'_>) -> Option<Spanned<String>> {
     let text = file.string("hosts")?;
     if text.get_ref().trim().is_empty() {
         file.doc.report(
@@ -226,7 +229,7 @@ fn selector(file: &mut Reader<'_>) -> Option<String> {
         );
         return None;
     }
-    Some(text.into_inner())
+    Some(text)
 }
 
 fn read_rollout(mut table: Reader<'_>, can_roll_back: bool) -> Rollout {

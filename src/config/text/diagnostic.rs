@@ -19,9 +19,19 @@ pub const HOSTS_LIMIT: usize = 100_000;
 /// Most mistakes that are printed. Further ones are mostly repetitions.
 const MISTAKES_SHOWN: usize = 200;
 
-/// One mistake.
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration is not used.
+    Mistake,
+    /// The configuration is used, and an operator is warned.
+    Warning,
+}
+
+/// One mistake, or one warning.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Diagnostic {
+    pub severity: Severity,
     /// Relative to the configuration directory.
     pub file: String,
     /// The wrong bytes of the file; `None` for the file as a whole.
@@ -65,9 +75,21 @@ impl fmt::Debug for Diagnostics {
     }
 }
 
+impl Diagnostic {
+    /// Without the line of the file: for a log.
+    pub fn in_one_line(&self) -> String {
+        let hint = self.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+        format!("{}: {}{hint}", self.file, self.message)
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let title = Level::ERROR.primary_title(self.message.as_str());
+        let level = match self.severity {
+            Severity::Mistake => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(self.message.as_str());
         let mut group = match &self.span {
             None => Group::with_title(title).element(Origin::path(self.file.as_str())),
             Some(span) => {
@@ -123,8 +145,8 @@ impl Sink {
         }
     }
 
-    /// All mistakes by file and line, each once; `None` when there are none.
-    pub fn into_diagnostics(self) -> Option<Diagnostics> {
+    /// All mistakes by file and line, each once; without any, the warnings.
+    pub fn into_warnings(self) -> Result<Vec<Diagnostic>, Diagnostics> {
         let mut found = self.found.into_inner();
         for (file, place) in self.hidden.into_inner() {
             let of_file = found.iter_mut().filter(|diagnostic| diagnostic.file == file);
@@ -134,7 +156,9 @@ impl Sink {
         found.sort_by(|a, b| (&a.file, place(a)).cmp(&(&b.file, place(b))));
         let mut seen = BTreeSet::new();
         found.retain(|one| seen.insert((one.file.clone(), place(one), one.message.clone())));
-        (!found.is_empty()).then_some(Diagnostics(found))
+        let (mistakes, warnings): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|one| one.severity == Severity::Mistake);
+        if mistakes.is_empty() { Ok(warnings) } else { Err(Diagnostics(mistakes)) }
     }
 }
 
@@ -167,16 +191,25 @@ impl Doc<'_> {
         message: impl Into<String>,
         hint: impl Into<Option<String>>,
     ) {
+        self.add(Severity::Mistake, span.into(), message.into(), hint.into());
+    }
+
+    /// Warns of something at `span`: the configuration is used all the same.
+    pub fn warn(
+        &self,
+        span: impl Into<Option<Range<usize>>>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.add(Severity::Warning, span.into(), message.into(), Some(hint.into()));
+    }
+
+    fn add(&self, severity: Severity, span: Option<Range<usize>>, message: String, hint: Option<String>) {
         if self.quiet {
             return;
         }
-        self.sink.extend([Diagnostic {
-            file: self.path.to_string(),
-            span: span.into(),
-            message: message.into(),
-            hint: hint.into(),
-            text: self.text.clone(),
-        }]);
+        let (file, text) = (self.path.to_string(), self.text.clone());
+        self.sink.extend([Diagnostic { severity, file, span, message, hint, text }]);
     }
 
     /// Hides a place of the file in every message.
@@ -205,5 +238,17 @@ impl Doc<'_> {
 
 /// A mistake of a whole file or directory that could not be read.
 pub fn unreadable(file: &str, message: String, hint: Option<String>) -> Diagnostic {
-    Diagnostic { file: file.into(), span: None, message, hint, text: Arc::from("") }
+    Diagnostic {
+        severity: Severity::Mistake,
+        file: file.into(),
+        span: None,
+        message,
+        hint,
+        text: Arc::from(""),
+    }
+}
+
+/// A warning about a whole file or directory.
+pub fn doubtful(file: &str, message: String, hint: impl Into<String>) -> Diagnostic {
+    Diagnostic { severity: Severity::Warning, ..unreadable(file, message, Some(hint.into())) }
 }

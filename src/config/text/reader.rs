@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Doc;
-use crate::config::text::hints::{did_you_mean, known_names};
+use crate::config::text::hints::{did_you_mean, foreign, known_names};
 
 /// Longest duration that is accepted: more is a typing error, and would overflow clocks.
 const DURATION_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -246,7 +246,8 @@ impl<'t> Reader<'t> {
         known.sort_unstable();
         known.dedup();
         for (key, _) in self.rest() {
-            let guess = did_you_mean(key.get_ref(), known.iter().copied());
+            let guess = foreign(key.get_ref(), &known)
+                .unwrap_or_else(|| did_you_mean(key.get_ref(), known.iter().copied()));
             let message = format!("{what} has no key `{}`{guess}", key.get_ref());
             doc.report(key.span(), message, format!("known keys: {}", known.join(", ")));
         }

@@ -181,7 +181,7 @@ mod tests {
             complete: true,
         };
         super::names(doc, "run", &Spanned::new(0..text.len(), text.to_string()), &known);
-        let wrong = sink.into_diagnostics().unwrap();
+        let wrong = sink.into_warnings().unwrap_err();
         let told: Vec<&str> = wrong.iter().map(|one| one.message.as_str()).collect();
         let nearest = [
             "`run`: there is no fact `achr`; did you mean `facts.arch`?",

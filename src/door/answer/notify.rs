@@ -24,14 +24,15 @@ impl Asked<'_> {
         let tell = self.desk.tell.clone();
         let mut fares = tell.fares().await?;
         let now = self.ports().clock.now();
-        if tell.channels().is_empty() && fares.is_empty() {
+        let channels = tell.channels();
+        if channels.list.is_empty() && fares.is_empty() {
             return self.say("nobody is told anything; try: [[notify]] in rollcall.toml\n").await;
         }
         let header = ["CHANNEL", "WAY", "DELIVERED", "LAST", "WAITING", "NEXT TRY", "GIVEN UP", "TROUBLE"];
         let mut rows = vec![header.map(String::from).to_vec()];
         let mut lines = String::new();
         let limited = granted.operator().groups.is_some();
-        let known = tell.channels().iter().filter(|channel| is_shown(granted, channel));
+        let known = channels.list.iter().filter(|channel| is_shown(granted, channel));
         let known: Vec<(String, &str)> =
             known.map(|channel| (channel.name.clone(), channel.way.word())).collect();
         let mut all: Vec<(String, &str, Fares)> = known
@@ -64,8 +65,9 @@ impl Asked<'_> {
     pub(super) async fn notify_test(&mut self, granted: &Granted, name: Option<&str>) -> Result<u8, Ended> {
         let tell = self.desk.tell.clone();
         let is_meant = |channel: &&Channel| name.is_none_or(|name| channel.name == name);
+        let channels = tell.channels();
         let shown: Vec<&Channel> =
-            tell.channels().iter().filter(|channel| is_shown(granted, channel)).collect();
+            channels.list.iter().filter(|channel| is_shown(granted, channel)).collect();
         let meant: Vec<&Channel> = shown.iter().copied().filter(is_meant).collect();
         if meant.is_empty() {
             return Err(no_channel(&shown, name).into());
@@ -112,7 +114,7 @@ impl Asked<'_> {
         let fares = self.desk.tell.fares().await?;
         let all = self.desk.tell.channels();
         let shown = |name: &String| {
-            let channel = all.iter().find(|channel| channel.name == *name);
+            let channel = all.list.iter().find(|channel| channel.name == *name);
             channel.map_or(granted.operator().groups.is_none(), |channel| is_shown(granted, channel))
         };
         let channels: BTreeMap<String, [u64; 3]> = fares

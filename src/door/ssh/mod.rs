@@ -127,13 +127,21 @@ impl SshDoor {
             let stream = Cut::new(stream, cut.clone());
             let _cut_at_the_end = cut.drop_guard();
             let visit = Arc::new(Visit::default());
+            let begun = Instant::now();
             let handler = Handler::new(shared.clone(), visit.clone());
             let session = async {
                 let running = log_in(server::run_stream(config, stream, handler), &visit, place).await?;
+                if let Some(login) = visit.login.get() {
+                    tracing::info!(operator = login.operator.name, key = login.key, %from, "connected");
+                }
                 stay(&shared, &visit, running).await
             };
             if let Err(error) = session.await {
                 tracing::debug!(%error, "a connection was lost");
+            }
+            if let Some(login) = visit.login.get() {
+                let seconds = begun.elapsed().as_secs();
+                tracing::info!(operator = login.operator.name, key = login.key, %from, seconds, "disconnected");
             }
             if let Some((user, keys)) = visit.refused() {
                 let keys = keys.join(", ");

@@ -8,7 +8,7 @@ use tokio::process::{Child, Command};
 
 use super::site::{Answer, Site, answer_of};
 
-fn rollcall(site: &Site) -> Command {
+pub fn rollcall(site: &Site) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
     command.arg("--config").arg(&site.config);
     command
