@@ -13,6 +13,7 @@ mod hook;
 mod logged;
 mod masked;
 pub mod ports;
+pub mod programs;
 mod recover;
 pub mod standing;
 pub mod work;

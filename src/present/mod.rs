@@ -13,6 +13,7 @@ pub mod prometheus;
 pub mod recap;
 pub mod report;
 mod steps;
+pub mod sudoers;
 pub mod table;
 pub mod tap;
 pub mod watching;

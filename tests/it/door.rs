@@ -230,7 +230,7 @@ async fn nonsense_is_answered_and_the_door_stands() {
             64,
             "holds a character that rollcall keeps for itself",
         ),
-        ("check prod", 64, "`version` is not defined"),
+        ("check prod", 64, "nothing is deployed yet, and only a deploy says what `version` is"),
         ("check prod root=/etc", 64, "`root` is no parameter of any task, and checks are told nothing else"),
         ("check prod version=x", 64, r"version=x does not match \d+\.\d+\.\d+"),
         ("check prod nonesuch", 64, "no host of `prod` has a check or set of checks `nonesuch`"),

@@ -33,6 +33,7 @@ const LINES: &[(&str, &str, i32, &str)] = &[
     ("run", "run web01 -- false", 2, "exit status 1"),
     ("run", "run dead01 -- true", 4, "dead01"),
     ("facts", "facts dead01", 4, "dead01"),
+    ("sudoers", "sudoers nonesuch", 64, "no group or host is called"),
     ("runs", "runs --last 0", 64, "a number from 1 to"),
     ("show", "show 99", 64, "there is no run 99; try: runs"),
     ("show", "show 1 --host web99", 64, "run 1 has no host `web99`"),

@@ -55,6 +55,8 @@ fn lines() -> Vec<String> {
         "run all -- true",
         "run lb1 -- true",
         "facts all",
+        "sudoers all",
+        "sudoers lb1",
         "facts vault",
         "runs",
         "runs --last 100",

@@ -93,6 +93,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Show { .. }
         | Command::Watch { .. }
         | Command::Releases { .. }
+        | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }
         | Command::Status { .. }
         | Command::History { .. }

@@ -233,6 +233,9 @@ pub enum Command {
         fingerprint: Option<String>,
         trust: bool,
     },
+    Sudoers {
+        selector: String,
+    },
     BalancerStatus {
         selector: String,
     },
@@ -281,6 +284,7 @@ impl Command {
             | Command::Ack { .. }
             | Command::Reload
             | Command::HostAccept { .. }
+            | Command::Sudoers { .. }
             | Command::BalancerStatus { .. }
             | Command::NotifyList
             | Command::NotifyTest { .. }

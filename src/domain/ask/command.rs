@@ -125,6 +125,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Why { host, check } => Command::Why { host, check: joined(&check) },
         Words::Downtime { words } => Command::downtime(&words).map_err(usage)?,
         Words::Ack { host, words } => read_ack(host, &words)?,
+        Words::Sudoers { selector } => Command::Sudoers { selector },
         Words::Reload => Command::Reload,
         Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
             Command::HostAccept { selector, fingerprint, trust }

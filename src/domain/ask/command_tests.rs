@@ -92,6 +92,7 @@ fn lines_become_commands() {
             "host accept web01 SHA256:x",
             Command::HostAccept { selector: s("web01"), fingerprint: Some(s("SHA256:x")), trust: false },
         ),
+        ("sudoers prod", Command::Sudoers { selector: s("prod") }),
         ("balancer status prod", Command::BalancerStatus { selector: s("prod") }),
     ];
     for (line, wanted) in table {

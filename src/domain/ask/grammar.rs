@@ -164,6 +164,11 @@ pub(super) enum Words {
     Notify(NotifyWords),
     /// How rollcall fares and what it watches, for Prometheus
     Metrics,
+    /// The rules of sudo that tasks, checks and balancers need on hosts, for sudoers files
+    Sudoers {
+        #[arg(default_value = "all")]
+        selector: String,
+    },
     /// Read the configuration again: all of it, or nothing
     Reload,
     /// Host keys

@@ -9,7 +9,7 @@ use crate::domain::check::check::{Check, From};
 use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::{Endpoint, Host};
 use crate::domain::inventory::selector::select;
-use crate::domain::value::template::Vars;
+use crate::domain::value::template::{self, Vars};
 
 /// The checks of a host, in the order of its check sets.
 pub fn checks_of<'a>(world: &World<'a>, host: &Host) -> Vec<&'a Check> {
@@ -29,7 +29,19 @@ pub fn made_for(world: &World<'_>, host: &Host, check: &Check, vars: &Vars) -> R
         From::Daemon => vec![Endpoint::here()],
         From::Group(group) => seats_in(world, host, group)?,
     };
-    Ok(Check { seats, ..check.render(vars)? })
+    let rendered = check.render(vars).map_err(|why| not_deployed(world, host, check, vars).unwrap_or(why))?;
+    Ok(Check { seats, ..rendered })
+}
+
+/// The reason, if a check of a host without a release uses a parameter of a release.
+fn not_deployed(world: &World<'_>, host: &Host, check: &Check, vars: &Vars) -> Option<String> {
+    if world.present(&host.name).is_some() {
+        return None;
+    }
+    let used = check.texts().into_iter().flat_map(|text| template::names_used(&text));
+    let missing = used.into_iter().find(|name| !vars.contains_key(name))?;
+    let is_parameter = world.tasks.values().any(|task| task.params.contains_key(&missing));
+    is_parameter.then(|| format!("nothing is deployed yet, and only a deploy says what `{missing}` is"))
 }
 
 /// The hosts of a group; the group may be named as in the file of the host.

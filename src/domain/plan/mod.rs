@@ -8,4 +8,5 @@ pub mod plan;
 pub mod planner;
 pub mod release;
 pub mod size;
+pub mod sudoers;
 pub mod veil;

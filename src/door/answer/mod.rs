@@ -7,6 +7,7 @@ mod keys;
 mod notify;
 mod rotation;
 mod runs;
+mod sudoers;
 mod veiled;
 mod watching;
 mod wishes;
@@ -150,6 +151,7 @@ impl Asked<'_> {
                 self.settle(granted, Word { host, write_off: *write_off, reason }).await
             }
             Command::BalancerStatus { selector } => self.balancer_status(&inventory, selector).await,
+            Command::Sudoers { selector } => self.sudoers(&inventory, selector).await,
             Command::Releases { selector } => self.releases(&inventory, selector).await,
             Command::Mark { task, params, bad, reason } => {
                 self.mark(granted, (task, params), *bad, reason).await
@@ -290,6 +292,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Runs { .. }
         | Command::Show { .. }
         | Command::Releases { .. }
+        | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }
         | Command::Status { .. }
         | Command::History { .. }
@@ -373,6 +376,7 @@ fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Ack { .. }
         | Command::Reload
         | Command::HostAccept { .. }
+        | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }
         | Command::NotifyList
         | Command::NotifyTest { .. }
