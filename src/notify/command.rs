@@ -15,14 +15,15 @@ use crate::present::notice;
 /// Most bytes of a command's errors that are kept.
 const SAID_LIMIT_BYTES: u64 = 4 * 1024;
 
-/// Runs a command: the text is its standard input, and every field is in its environment.
+/// Runs a command: subject and text are its standard input, and every field is in its environment.
 pub(super) async fn tell(script: &str, channel: &str, told: &Notice) -> Result<(), SendError> {
     let words = notice::words(told, channel);
     let environment = words.into_iter().map(|(name, value)| {
         let value = value.as_str().unwrap_or_default().replace('\0', "");
         (format!("ROLLCALL_{}", name.to_uppercase()), value)
     });
-    run(script, environment.collect(), notice::text(told).as_bytes()).await
+    let input = format!("{}\n{}", notice::subject(told), notice::text(told));
+    run(script, environment.collect(), input.as_bytes()).await
 }
 
 /// Ends the processes that the command started when its delivery is over.

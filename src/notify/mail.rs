@@ -29,15 +29,36 @@ pub(super) async fn send(
         Transport::Smtp(smtp) => {
             let server = format!("{}:{}", smtp.host, smtp.port);
             let transport = transport(smtp).map_err(|why| SendError::Down(format!("{server}: {why}")))?;
-            transport.send(message).await.map(drop).map_err(|error| failed(&server, &error))
+            transport.send(message).await.map(drop).map_err(|error| failed(&server, smtp, &error))
         }
     }
 }
 
 /// A server that refuses this mail may accept another one; all other errors affect every mail.
-fn failed(server: &str, error: &lettre::transport::smtp::Error) -> SendError {
-    let why = format!("{server}: {}", in_full(error));
+fn failed(server: &str, smtp: &Smtp, error: &lettre::transport::smtp::Error) -> SendError {
+    let said = in_full(error);
+    let why = format!("{server}: {said}{}", hint(smtp, &said));
     if error.is_permanent() { SendError::Refused(why) } else { SendError::Down(why) }
+}
+
+/// What to try, where the encryption of the connection is at fault.
+fn hint(smtp: &Smtp, said: &str) -> &'static str {
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    match smtp.tls {
+        Tls::Starttls if has(&["STARTTLS is not supported"]) => {
+            "; try: tls = \"tls\" with port 465, or tls = \"none\" for a server on this machine"
+        }
+        Tls::Starttls | Tls::Tls if has(&["UnknownIssuer", "self-signed", "self signed"]) => {
+            "; try: ca = \"FILE\" with the certificate of the authority that signed the server's"
+        }
+        Tls::Starttls | Tls::Tls if has(&["NotValidForName"]) => {
+            "; try: `smtp` with the name that is in the server's certificate"
+        }
+        Tls::Tls if has(&["corrupt message", "InvalidContentType", "record overflow", "wrong version"]) => {
+            "; the server does not begin with TLS; try: tls = \"starttls\""
+        }
+        Tls::Starttls | Tls::Tls | Tls::None => "",
+    }
 }
 
 fn in_full(error: &dyn std::error::Error) -> String {

@@ -8,6 +8,7 @@ use crate::domain::base::output::printable;
 use crate::domain::check::id::CheckId;
 use crate::domain::notify::notice::{About, Ended, Notice, NoticeKind, What};
 use crate::domain::value::template::Vars;
+use crate::domain::watch::subject::Subject;
 
 /// Most characters of the node set in a subject.
 const HOSTS_CHARS: usize = 80;
@@ -17,10 +18,10 @@ pub fn subject(notice: &Notice) -> String {
     let rest = match &notice.what {
         What::Incident(about) => {
             let hosts = one_line(&about.hosts, HOSTS_CHARS);
-            format!("{} {} {hosts}{} {}", headline(about), about.check, share(about), about.group)
+            format!("{} {hosts}{} {}", headline(about), share(about), about.group)
         }
         What::Digest { open, past, left_out } => {
-            format!("digest: {} open, {} came and went", open.len(), past.len() + left_out)
+            format!("digest: {} open, {} over", open.len(), past.len() + left_out)
         }
         What::GaveUp { channel, count, .. } => {
             format!("the channel {channel} could not deliver {}", messages(*count))
@@ -31,12 +32,17 @@ pub fn subject(notice: &Notice) -> String {
     one_line(&printable(&format!("[rollcall] {rest}")), 250)
 }
 
+/// `CRITICAL set/http`, and `UNREACHABLE:` for the hosts themselves.
 fn headline(about: &About) -> String {
+    let check = &about.check;
     match about.kind {
-        NoticeKind::Recovered => "RECOVERED".into(),
-        NoticeKind::Acknowledged => "ACKNOWLEDGED".into(),
-        NoticeKind::Silenced => "SILENCED".into(),
-        _ => about.verdict.word().to_uppercase(),
+        NoticeKind::Recovered => format!("RECOVERED {check}"),
+        NoticeKind::Acknowledged => format!("ACKNOWLEDGED {check}"),
+        NoticeKind::Silenced => format!("SILENCED {check}"),
+        NoticeKind::Opened | NoticeKind::Update | NoticeKind::Reminder => match check {
+            Subject::Contact => "UNREACHABLE:".into(),
+            Subject::Check(_) => format!("{} {check}", about.verdict.word().to_uppercase()),
+        },
     }
 }
 
@@ -48,7 +54,7 @@ fn messages(count: usize) -> String {
     if count == 1 { "a message".into() } else { format!("{count} messages") }
 }
 
-/// The text of a message. Output of hosts in it cannot steer the reader's terminal.
+/// The text of a message, below its subject. Output of hosts in it cannot steer the reader's terminal.
 pub fn text(notice: &Notice) -> String {
     printable(&written(notice))
 }
@@ -58,14 +64,14 @@ fn written(notice: &Notice) -> String {
         What::Incident(about) => incident(notice, about),
         What::Digest { open, past, left_out } => digest(open, past, *left_out),
         What::GaveUp { channel, count, why } => format!(
-            "rollcall could not deliver {} by the channel {channel} and has given up on it.\nLast it was told: {why}\n\
-             To see what is waiting: ssh rollcall notify list\nTo try it: ssh rollcall notify test {channel}\n",
+            "rollcall tried to deliver {} by the channel {channel} for its `give_up` time.\nLast error: {why}\n\
+             Waiting messages: ssh rollcall notify list\nTest it: ssh rollcall notify test {channel}\n",
             messages(*count)
         ),
         What::WatchingFailed => {
             "Watching failed inside rollcall. It starts again from the stored state; checks may be late.\n\
-                                 To see how things stand: ssh rollcall status\n\
-                                 Please report it with the daemon's log.\n"
+             Current state: ssh rollcall status\n\
+             Please report it with the daemon's log.\n"
                 .into()
         }
         What::Test { by } => format!("{by} asked rollcall to send this. Messages of this channel arrive.\n"),
@@ -74,15 +80,6 @@ fn written(notice: &Notice) -> String {
 
 fn incident(notice: &Notice, about: &About) -> String {
     let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "{}: {} on {}{} of {}",
-        headline(about),
-        about.check,
-        about.hosts,
-        share(about),
-        about.group
-    );
     let _ = writeln!(text, "since {}{}\n", time(about.since), lasted(notice, about));
     for seen in &about.seen {
         let flapping = if seen.flapping { " (flapping)" } else { "" };
@@ -103,7 +100,7 @@ fn incident(notice: &Notice, about: &About) -> String {
     for (what, hosts) in changes.into_iter().filter(|(_, hosts)| !hosts.is_empty()) {
         let _ = writeln!(text, "{what}: {hosts}");
     }
-    let _ = writeln!(text, "\nTo look: ssh rollcall why {}", about.example);
+    let _ = writeln!(text, "\nDetails: ssh rollcall why {}", about.example);
     text
 }
 
@@ -134,12 +131,12 @@ fn digest(open: &[Ended], past: &[Ended], left_out: usize) -> String {
             time(ended.since)
         )
     };
-    for (title, lines) in [("Open", open), ("Came and went", past)] {
+    for (title, lines) in [("Open", open), ("Over", past)] {
         let lines: String = lines.iter().map(line).collect();
         let _ = writeln!(text, "{title}:\n{}", if lines.is_empty() { "  nothing\n".into() } else { lines });
     }
     if left_out > 0 {
-        let _ = writeln!(text, "and {left_out} more that came and went");
+        let _ = writeln!(text, "and {left_out} more that are over");
     }
     text
 }

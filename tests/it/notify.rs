@@ -179,7 +179,7 @@ async fn sendmail_and_commands_are_told_on_their_standard_input() {
         "ROLLCALL_HOSTS=web03",
         "ROLLCALL_SET=set",
         "ROLLCALL_CHECK=http",
-        "CRITICAL: set/http on web03 (1/20) of prod",
+        "[rollcall] CRITICAL set/http web03 (1/20) prod\nsince ",
     ] {
         assert!(page.contains(line), "{line}: {page}");
     }
@@ -283,6 +283,7 @@ async fn tls_is_spoken_where_it_is_wanted_and_nothing_else_then() {
             hook.address
         ),
         mail("plain", &plain, &trusted),
+        mail("hasty", &plain, &format!(", tls = \"tls\"{trusted}")),
     ];
     let post = Post::new(&channels.concat());
     let (status, said) = post.local(&["notify", "test"]).await;
@@ -295,6 +296,15 @@ async fn tls_is_spoken_where_it_is_wanted_and_nothing_else_then() {
     }
     let untrusted = said.lines().skip(3).take(3).filter(|line| line.contains("UnknownIssuer"));
     assert_eq!(untrusted.count(), 3, "{said}");
+    for (name, hint) in [
+        ("untrusted", "; try: ca = \"FILE\" with the certificate of the authority"),
+        ("untrusted-tls", "; try: ca = \"FILE\" with the certificate of the authority"),
+        ("plain", "; try: tls = \"tls\" with port 465, or tls = \"none\" for a server on this machine"),
+        ("hasty", "; the server does not begin with TLS; try: tls = \"starttls\""),
+    ] {
+        let line = said.lines().find(|line| line.starts_with(&format!("{name}: "))).unwrap();
+        assert!(line.contains(hint), "{line}");
+    }
     assert_eq!(
         (starttls.taken().len(), tls.taken().len(), hook.taken().len(), plain.taken().len()),
         (1, 1, 1, 0)
