@@ -22,7 +22,9 @@ use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, authorize, needed_ro
 use crate::domain::ask::command::{Command, Request};
 use crate::domain::base::name::count;
 use crate::domain::base::refusal::Cause;
+use crate::domain::check::id::CheckId;
 use crate::domain::run::wish::Wish;
+use crate::domain::watch::subject::Subject;
 use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
 use crate::door::{Desk, Reload, Terminal, answer, unbroken};
@@ -33,13 +35,13 @@ use crate::fleet::here::Here;
 use crate::fleet::known_hosts::KnownHosts;
 use crate::fleet::{Fleet, Parts, Settings, read_identities};
 use crate::net::Probes;
-use crate::notices::{self, Channels, Tell};
+use crate::notices::{self, Channels, Sizes, Tell};
 use crate::notify::Ways;
 use crate::port::{Clock, Remote};
 use crate::present::table;
 use crate::store::SqliteStore;
 use crate::vault::Vault;
-use crate::watch::{self as watching, Around, Asked, Running};
+use crate::watch::{self as watching, Around, Asked, Running, Watchlist};
 
 /// The clock of this machine.
 pub struct SystemClock;
@@ -237,9 +239,19 @@ fn channels_of(config: &Config) -> Arc<Channels> {
     Arc::new(Channels { list: config.channels.clone(), zone: config.settings.schedule.time_zone.clone() })
 }
 
-/// The present number of hosts in each top-level group.
-fn sizes(config: watch::Receiver<Arc<Config>>) -> Box<dyn Fn(&str) -> usize + Send + Sync> {
-    Box::new(move |group| config.borrow().inventory.hosts.iter().filter(|host| host.file() == group).count())
+/// The present number of hosts in each top-level group that have a check; the contact is watched on hosts with checks.
+fn sizes(config: watch::Receiver<Arc<Config>>) -> Sizes {
+    Box::new(move |group, subject| {
+        let config = config.borrow();
+        let is_it = |id: &CheckId| match subject {
+            Subject::Contact => true,
+            // Incidents of an earlier build have no set.
+            Subject::Check(of) => of == id || (of.set.is_empty() && of.name == id.name),
+        };
+        let checks = config.checks();
+        let of_group = config.inventory.hosts.iter().filter(|host| host.file() == group);
+        of_group.filter(|host| checks.get(&host.name).is_some_and(|ids| ids.iter().any(is_it))).count()
+    })
 }
 
 fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -> Result<Parts, String> {

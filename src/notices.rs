@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::notify::channel::Channel;
 use crate::domain::notify::incidents::Incidents;
 use crate::domain::notify::notice::{Notice, What};
+use crate::domain::watch::subject::Subject;
 use crate::panics::caught;
 use crate::port::{Clock, Fares, Messenger, Outbox, SendError, StoreError, Told, Waiting};
 
@@ -49,6 +50,9 @@ const FAILED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// The pause before a task of a channel restarts after an internal failure.
 const RESTART_PAUSE: Duration = Duration::from_secs(10);
 
+/// The number of hosts that have a check, by top-level group and check.
+pub type Sizes = Box<dyn Fn(&str, &Subject) -> usize + Send + Sync>;
+
 /// The environment of notification.
 pub struct Parts {
     pub outbox: Arc<dyn Outbox>,
@@ -56,8 +60,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Those of the configuration in force.
     pub channels: watch::Receiver<Arc<Channels>>,
-    /// The number of hosts in a top-level group.
-    pub sizes: Box<dyn Fn(&str) -> usize + Send + Sync>,
+    /// The number of hosts in a top-level group that have a check.
+    pub sizes: Sizes,
 }
 
 /// The channels of a configuration.
@@ -291,7 +295,7 @@ impl Tell {
 
     fn complete(&self, notice: &mut Notice) {
         if let What::Incident(about) = &mut notice.what {
-            about.of = (self.parts.sizes)(&about.group);
+            about.of = (self.parts.sizes)(&about.group, &about.check);
         }
     }
 

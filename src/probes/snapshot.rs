@@ -26,6 +26,7 @@ pub struct Taken {
 struct Round {
     judged: Seen,
     no_contact: Vec<HostName>,
+    reached: Vec<HostName>,
     spread: Duration,
 }
 
@@ -62,7 +63,8 @@ async fn round(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> Round {
     let looks = join_all(snapshot.members.iter().map(|(name, member)| async move {
         let looked = match &member.broken {
             Some(why) => {
-                Looked { judged: Judged::new(Verdict::Unknown, why.as_str()), no_contact: false, place: None }
+                let judged = Judged::new(Verdict::Unknown, why.as_str());
+                Looked { judged, no_contact: false, reached: false, place: None }
             }
             None => look(eyes, &member.endpoint, &member.check).await,
         };
@@ -71,10 +73,12 @@ async fn round(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> Round {
     .await;
     let answered = looks.iter().filter(|(.., look)| !look.no_contact).map(|(_, at, _)| *at);
     let spread = answered.max().unwrap_or_default();
-    let no_contact = looks.iter().filter(|(.., look)| look.no_contact).map(|(name, ..)| (*name).clone());
-    let no_contact = no_contact.collect();
+    let those = |wanted: fn(&Looked) -> bool| -> Vec<HostName> {
+        looks.iter().filter(|(.., look)| wanted(look)).map(|(name, ..)| (*name).clone()).collect()
+    };
+    let (no_contact, reached) = (those(|look| look.no_contact), those(|look| look.reached));
     let seen: Seen = looks.into_iter().map(|(name, _, look)| (name.clone(), look.judged)).collect();
-    Round { judged: compare(&snapshot.rule, &seen), no_contact, spread }
+    Round { judged: compare(&snapshot.rule, &seen), no_contact, reached, spread }
 }
 
 /// The hosts that run the probe: the member itself, or the places of its check.
@@ -98,6 +102,7 @@ fn tell(snapshot: &Snapshot, round: Round, looks: u32, took_ms: u64) -> Taken {
             took_ms,
             detail,
             no_contact: round.no_contact.contains(name),
+            reached: round.reached.contains(name),
             ..result_of(&member.check, judged)
         };
         (name.clone(), result)

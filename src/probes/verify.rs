@@ -23,6 +23,8 @@ use crate::probes::command::{Look, ended_at, is_connection};
 pub(super) struct Looked {
     pub judged: Judged,
     pub no_contact: bool,
+    /// The host itself answered.
+    pub reached: bool,
     /// The position where a probe of a log ended.
     pub place: Option<Place>,
 }
@@ -63,9 +65,13 @@ async fn keep_place(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check, loo
 /// The final result. A check that passed, but not `successes` times in a row, has not passed. A cancelled one
 /// is unknown, and `unknown_is` does not apply.
 fn settle(check: &Check, looked: Looked, (done, cancelled): (bool, bool)) -> CheckResult {
-    let Looked { mut judged, no_contact, .. } = looked;
+    let Looked { mut judged, no_contact, reached, .. } = looked;
     if cancelled && judged.verdict == Verdict::Unknown {
-        return CheckResult { no_contact, ..CheckResult::new(check.id(), Verdict::Unknown, judged.text) };
+        return CheckResult {
+            no_contact,
+            reached,
+            ..CheckResult::new(check.id(), Verdict::Unknown, judged.text)
+        };
     }
     if !done && judged.verdict.passes() {
         let wanted = check.retry.successes;
@@ -75,7 +81,7 @@ fn settle(check: &Check, looked: Looked, (done, cancelled): (bool, bool)) -> Che
         );
         judged = Judged { text, verdict: Verdict::Unknown, ..judged };
     }
-    CheckResult { no_contact, ..result_of(check, judged) }
+    CheckResult { no_contact, reached, ..result_of(check, judged) }
 }
 
 /// The result of a probe: an unknown verdict counts as the check says, and the text names it.
@@ -104,13 +110,14 @@ pub(super) async fn look(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check
         return Looked {
             judged: Judged::new(Verdict::Unknown, "nobody looks"),
             no_contact: false,
+            reached: false,
             place: None,
         };
     };
     let place = if seat.is_here() { "rollcall's machine" } else { seat.name.as_str() };
     let text = format!("from {place}: {}", look.judged.text);
     // The place itself could not be reached; that says nothing about the host.
-    Looked { judged: Judged { text, ..look.judged }, no_contact: false, place: None }
+    Looked { judged: Judged { text, ..look.judged }, no_contact: false, reached: false, place: None }
 }
 
 /// Not an `async fn`: the compiler would generate all probes again for each caller.
@@ -133,8 +140,9 @@ async fn looked_from(eyes: &ProbeContext<'_>, host: &Endpoint, seat: &Endpoint, 
         false => Look { eyes, host, seat, check }.observe().await,
     };
     let no_contact = matches!(seen, Observation::NoContact { .. });
+    let reached = seen.proves_contact() && !seat.is_here();
     let place = ended_at(&seen, eyes.clock.now());
-    Looked { judged: judge_masked(&check.probe, seen, &eyes.masks), no_contact, place }
+    Looked { judged: judge_masked(&check.probe, seen, &eyes.masks), no_contact, reached, place }
 }
 
 /// The verdict on an observation, with masked secrets in its text: they are masked before the text is cut,

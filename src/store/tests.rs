@@ -369,6 +369,7 @@ fn what_was_told_long_ago_is_forgotten_and_what_nobody_has_read_is_not() {
     let at = |day: i64| Timestamp::from_second(day * 86_400).unwrap();
     let alert = |day| Alert {
         at: at(day),
+        since: None,
         host: "web1".into(),
         group: "prod".into(),
         check: crate::domain::check::id::CheckId::new("http", "http").into(),

@@ -30,7 +30,7 @@ fn changed(second: i64, text: &str) -> Changed {
 
 fn alert() -> Alert {
     let (host, group, check) = ("web1".into(), "prod.web".into(), CheckId::new("http", "http").into());
-    Alert { at: at(9), host, group, check, change: AlertChange::Recovery, text: "fine".into() }
+    Alert { at: at(9), since: None, host, group, check, change: AlertChange::Recovery, text: "fine".into() }
 }
 
 #[test]

@@ -95,12 +95,21 @@ impl Sight {
         let (verdict, text) = match self.ports.remote.exec(host, request).await.end {
             ExecEnd::NotStarted(why) | ExecEnd::Lost(why) => (Verdict::Critical, why),
             ExecEnd::TimedOut => (Verdict::Critical, format!("it said nothing within {CONTACT_TIMEOUT:?}")),
-            // With any exit status, the host is reachable.
-            _ => (Verdict::Ok, "it answers".into()),
+            ExecEnd::Cancelled => (Verdict::Unknown, "not probed: rollcall is stopping".into()),
+            // With any exit status, the host is reachable, and a login that runs something else may be a jump host's.
+            ExecEnd::Exited(_) | ExecEnd::Signalled(_) | ExecEnd::Foreign(_) => {
+                (Verdict::Ok, "it answers".into())
+            }
         };
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let no_contact = verdict != Verdict::Ok;
-        CheckResult { took_ms, no_contact, looks: 1, ..CheckResult::new(CheckId::default(), verdict, text) }
+        let (no_contact, reached) = (verdict == Verdict::Critical, verdict == Verdict::Ok);
+        CheckResult {
+            took_ms,
+            no_contact,
+            reached,
+            looks: 1,
+            ..CheckResult::new(CheckId::default(), verdict, text)
+        }
     }
 }
 

@@ -8,9 +8,12 @@ use mail_parser::MessageParser;
 use rollcall::daemon::{Daemon, SystemClock};
 use rollcall::domain::base::outcome::Verdict;
 use rollcall::domain::check::id::CheckId;
+use rollcall::domain::notify::channel::fill;
+use rollcall::domain::notify::notice::{About, Notice, NoticeKind, What};
 use rollcall::domain::watch::alert::{Alert, AlertChange};
 use rollcall::domain::watch::roster::Batch;
 use rollcall::port::Clock;
+use rollcall::present::notice::words;
 use serde_json::Value;
 use sha2::Sha256;
 use tempfile::TempDir;
@@ -36,7 +39,12 @@ impl Post {
              [fleet]\nknown_hosts = \"{at}/state/known_hosts\"\n{channels}"
         );
         write(&config.join("rollcall.toml"), &settings);
-        write(&config.join("hosts/prod.toml"), "[web]\nhosts = \"web[01-20]\"\n");
+        let check = |name: &str| format!("[[check]]\nname = \"{name}\"\nrun = \"true\"\n");
+        write(&config.join("checks/set.toml"), &["http", "disk"].map(check).concat());
+        write(
+            &config.join("hosts/prod.toml"),
+            "[web]\nhosts = \"web[01-20]\"\nchecks = [\"set\"]\n[db]\nhosts = \"db1\"\n",
+        );
         Post { dir, config }
     }
 
@@ -56,6 +64,7 @@ impl Post {
     fn alert(&self, check: &str, host: &str, change: AlertChange) -> Alert {
         Alert {
             at: SystemClock.now(),
+            since: None,
             host: host.into(),
             group: "prod.web".into(),
             check: CheckId::new("set", check).into(),
@@ -462,6 +471,56 @@ fn mail_id(body: &str) -> String {
     MessageParser::default().parse(body.as_bytes()).unwrap().message_id().unwrap().to_string()
 }
 
+/// The pager's answer to each kind of message, by the template that the documentation shows.
+#[test]
+fn the_pager_of_the_documentation_knows_every_kind_of_message() {
+    let docs = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/notifications.md"));
+    let block = docs.split("```toml\n").find(|block| block.contains("event_action")).expect("the template");
+    let block: toml::Value = toml::from_str(block.split("```").next().unwrap()).expect("toml");
+    let body = serde_json::to_value(&block["notify"][0]["webhook"]["body"]).expect("json");
+    let about = |kind| {
+        What::Incident(Box::new(About {
+            kind,
+            thread: "7-1800000000".into(),
+            first: false,
+            check: CheckId::new("http", "up").into(),
+            group: "prod".into(),
+            since: SystemClock.now(),
+            verdict: Verdict::Critical,
+            hosts: "web01".into(),
+            count: 1,
+            of: 2,
+            example: "web01".into(),
+            seen: vec![],
+            not_shown: 0,
+            new: String::new(),
+            recovered: String::new(),
+            dropped: String::new(),
+            acknowledged: vec![],
+        }))
+    };
+    let rows = [
+        (about(NoticeKind::Opened), "trigger"),
+        (about(NoticeKind::Update), "trigger"),
+        (about(NoticeKind::Reminder), "trigger"),
+        (about(NoticeKind::Acknowledged), "acknowledge"),
+        (about(NoticeKind::Recovered), "resolve"),
+        (about(NoticeKind::Silenced), "resolve"),
+        (What::Digest { open: vec![], past: vec![], left_out: 0 }, "trigger"),
+        (What::GaveUp { channel: "chat".into(), count: 1, why: "x".into() }, "trigger"),
+        (What::WatchingFailed, "trigger"),
+        (What::Test { by: "ann".into() }, "trigger"),
+    ];
+    for (what, action) in rows {
+        let is_incident = matches!(what, What::Incident(_));
+        let notice = Notice { key: "k".into(), at: SystemClock.now(), what };
+        let sent = fill(&body, &words(&notice, "events")).expect("it is rendered");
+        assert_eq!(sent["event_action"], action, "{notice:?}");
+        assert_eq!(sent["dedup_key"], if is_incident { "7-1800000000" } else { "" }, "{notice:?}");
+        assert!(!sent["payload"]["summary"].as_str().unwrap().is_empty());
+    }
+}
+
 /// From a file on a host to a message: sshd, the schedule, the store, the channel; and back.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_breaks_on_hosts_is_told_once_and_so_is_its_end() {
@@ -497,17 +556,17 @@ async fn what_breaks_on_hosts_is_told_once_and_so_is_its_end() {
         serde_json::from_str::<Value>(&taken.body).unwrap()["text"].as_str().unwrap().to_string()
     };
     let first = text(&until_taken(&hook, 1).await[0]);
-    assert!(first.starts_with("*[rollcall] CRITICAL http/flag web[01-03] (3/4) prod*\n"), "{first}");
+    assert!(first.starts_with("*[rollcall] CRITICAL http/flag web[01-03] (3/3) prod*\n"), "{first}");
     site.ask("ack web01 flag because it is known").await.expect(0);
     let second = text(&until_taken(&hook, 2).await[1]);
-    assert!(second.starts_with("*[rollcall] ACKNOWLEDGED http/flag web[01-03] (3/4) prod*\n"), "{second}");
+    assert!(second.starts_with("*[rollcall] ACKNOWLEDGED http/flag web[01-03] (3/3) prod*\n"), "{second}");
     assert!(second.contains("acknowledged by ann, for web01: it is known"), "{second}");
     for host in &site.hosts {
         std::fs::remove_file(host.dir.join("bad")).unwrap();
     }
     stands("ok", 3).await;
     let last = text(&until_taken(&hook, 3).await[2]);
-    assert!(last.starts_with("*[rollcall] RECOVERED http/flag web[01-03] (3/4) prod*\n"), "{last}");
+    assert!(last.starts_with("*[rollcall] RECOVERED http/flag web[01-03] (3/3) prod*\n"), "{last}");
     let metrics = site.ask_as("vic", "metrics").await.expect(0).out;
     assert!(
         metrics.contains(

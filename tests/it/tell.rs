@@ -95,13 +95,14 @@ impl Scene {
             messenger: self.people.clone(),
             clock: self.clock.clone(),
             channels: self.channels.subscribe(),
-            sizes: Box::new(|_| 20),
+            sizes: Box::new(|_, _| 20),
         })
     }
 
     fn alert(&self, host: &str, change: AlertChange) {
         let alert = Alert {
             at: self.clock.now(),
+            since: None,
             host: host.into(),
             group: "prod.web".into(),
             check: CheckId::new("web", "http").into(),
@@ -341,6 +342,7 @@ async fn an_outage_of_a_thousand_hosts_is_one_message_for_each_check() {
         let alerts: Vec<Alert> = pairs
             .map(|(check, host)| Alert {
                 at: scene.clock.now(),
+                since: None,
                 host: format!("web{host}").as_str().into(),
                 group: "prod.web".into(),
                 check: CheckId::new("web", &format!("check {check}")).into(),

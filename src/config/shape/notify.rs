@@ -20,7 +20,8 @@ pub(super) struct Notify {
     only: Option<NotifyOnly>,
     /// After the first problem: what fails together is told together. Default: `"10s"`.
     gather: Option<Time>,
-    /// Between two messages on an incident that grows or becomes worse, at least. Default: `"5m"`.
+    /// Between two messages about hosts that were reported already, at least; a new host or a worse verdict does not wait.
+    /// Default: `"5m"`.
     update_every: Option<Time>,
     /// While it lasts and nobody has acknowledged it. Default: no reminders.
     remind_every: Option<Time>,

@@ -148,6 +148,10 @@ pub struct CheckResult {
     /// Nothing was observed because the host could not be reached.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_contact: bool,
+    /// The host itself answered to the probe: only this proves that it is reachable. A probe from elsewhere, or one that
+    /// could not be made, proves nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reached: bool,
 }
 
 impl CheckResult {
@@ -162,6 +166,7 @@ impl CheckResult {
             readings: Vec::new(),
             took_ms: 0,
             no_contact: false,
+            reached: false,
         }
     }
 }

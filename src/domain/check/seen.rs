@@ -47,6 +47,22 @@ pub enum Observation {
     },
 }
 
+impl Observation {
+    /// True when the host that the probe was made on has certainly answered.
+    pub fn proves_contact(&self) -> bool {
+        match self {
+            Observation::Exited { .. }
+            | Observation::Signalled { .. }
+            | Observation::Answered(_)
+            | Observation::Connected { .. }
+            | Observation::Shook(_)
+            | Observation::Ticked { .. }
+            | Observation::NoService { .. } => true,
+            Observation::TimedOut { .. } | Observation::Blind { .. } | Observation::NoContact { .. } => false,
+        }
+    }
+}
+
 /// An HTTP answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {

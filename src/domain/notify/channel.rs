@@ -68,7 +68,8 @@ fn names(word: &str, subject: &Subject) -> bool {
 pub struct Pace {
     /// The wait after the first problem: problems within it are batched into one message.
     pub gather: Duration,
-    /// The shortest interval between two messages about problems that became worse.
+    /// The shortest interval between two messages about hosts that have been reported already. A new host or a worse
+    /// verdict does not wait for it.
     pub update_every: Duration,
     /// The interval of reminders while a problem lasts and is not acknowledged.
     pub remind_every: Option<Duration>,

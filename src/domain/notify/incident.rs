@@ -28,7 +28,11 @@ pub struct Incident {
     pub check: Subject,
     /// The top-level group.
     pub group: String,
+    /// The time of the first probe that found the problem.
     pub since: Timestamp,
+    /// The time of the first alert; `None` in incidents of earlier builds, where it is `since`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Timestamp>,
     pub hosts: BTreeMap<HostName, Trouble>,
     pub told: Option<Told>,
 }
@@ -102,7 +106,7 @@ impl Incident {
     /// The next message, and when it is due.
     pub fn next(&self, pace: &Pace) -> Option<(Timestamp, NoticeKind)> {
         let Some(told) = &self.told else {
-            return Some((after(self.since, pace.gather), NoticeKind::Opened));
+            return Some((after(self.opened.unwrap_or(self.since), pace.gather), NoticeKind::Opened));
         };
         if self.is_over() {
             let last = self.hosts.values().map(|trouble| trouble.at).max()?;
@@ -118,24 +122,40 @@ impl Incident {
             let before = self.told_of(host).map(|(state, _)| state);
             trouble.state == State::Acknowledged && before != Some(State::Acknowledged)
         });
-        let worse = first(&|host, trouble| self.is_news(host, trouble));
+        let alarm = first(&|host, trouble| self.is_alarm(host, trouble));
+        let changed = first(&|host, trouble| self.is_news(host, trouble));
         let loud = self.hosts.values().any(|trouble| trouble.state.is_loud());
+        // A message reports all changes so far: with a new alarm among them, it is not only about an acknowledgement.
+        let kind = |kind: NoticeKind| if alarm.is_some() { NoticeKind::Update } else { kind };
         let all = [
-            known.map(|at| (after(at, pace.gather), NoticeKind::Acknowledged)),
-            worse.map(|at| {
+            known.map(|at| (after(at, pace.gather), kind(NoticeKind::Acknowledged))),
+            alarm.map(|at| (after(at, pace.gather), NoticeKind::Update)),
+            changed.map(|at| {
                 (after(at, pace.gather).max(after(told.at, pace.update_every)), NoticeKind::Update)
             }),
-            pace.remind_every.filter(|_| loud).map(|every| (after(told.at, every), NoticeKind::Reminder)),
+            pace.remind_every
+                .filter(|_| loud)
+                .map(|every| (after(told.at, every), kind(NoticeKind::Reminder))),
         ];
         all.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// True for another host, a worse verdict, or flapping that started or ended.
     pub fn is_news(&self, host: &HostName, trouble: &Trouble) -> bool {
-        let Some((state, verdict)) = self.told_of(host) else { return trouble.state.is_loud() };
+        let same = self.told_of(host).is_some_and(|(state, _)| state == trouble.state);
+        trouble.state.is_loud() && (!same || self.is_alarm(host, trouble))
+    }
+
+    /// True for a new alarm, which waits for no other message: a host that the last message did not report as having a
+    /// problem, or as one that an operator had acknowledged; or a worse verdict.
+    pub fn is_alarm(&self, host: &HostName, trouble: &Trouble) -> bool {
+        if !trouble.state.is_loud() {
+            return false;
+        }
+        let Some((state, verdict)) = self.told_of(host) else { return true };
         let worse =
             trouble.verdict != verdict && Verdict::worst([trouble.verdict, verdict]) == trouble.verdict;
-        trouble.state.is_loud() && (state != trouble.state || worse)
+        !state.is_loud() || worse
     }
 }
 

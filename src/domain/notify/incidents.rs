@@ -69,7 +69,8 @@ impl Incidents {
                 number: *count,
                 check: alert.check.clone(),
                 group: key.1.clone(),
-                since: alert.at,
+                since: alert.since.unwrap_or(alert.at),
+                opened: Some(alert.at),
                 hosts: BTreeMap::new(),
                 told: None,
             }
@@ -214,7 +215,8 @@ fn trouble(channel: &Channel, alert: &Alert, before: Option<&Trouble>) -> Option
     if begins && !state.is_loud() {
         return None;
     }
-    let since = before.filter(|_| !begins).map_or(alert.at, |before| before.since);
+    let first = alert.since.unwrap_or(alert.at);
+    let since = before.filter(|_| !begins).map_or(first, |before| before.since);
     Some(Trouble { state, verdict, text: alert.text.clone(), since, at: alert.at, acknowledged })
 }
 

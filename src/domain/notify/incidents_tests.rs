@@ -28,7 +28,15 @@ fn channel() -> Channel {
 
 fn alert(seconds: i64, host: &str, change: AlertChange) -> Alert {
     let text = format!("{change:?}");
-    Alert { at: at(seconds), host: host.into(), group: "prod.web".into(), check: named("http"), change, text }
+    Alert {
+        at: at(seconds),
+        since: None,
+        host: host.into(),
+        group: "prod.web".into(),
+        check: named("http"),
+        change,
+        text,
+    }
 }
 
 fn problem(verdict: Verdict) -> AlertChange {
@@ -125,20 +133,72 @@ fn each_story_is_told_in_as_many_messages_as_it_needs() {
             vec![],
         ),
         (
-            "further hosts, and worse, at most every five minutes",
+            "further hosts, and worse, at once; better is no news",
             channel(),
             story(vec![
                 (0, "w1", problem(Warning)),
                 (20, "w2", problem(Critical)),
-                (40, "w1", problem(Critical)),
+                (25, "w1", problem(Critical)),
                 (60, "w3", problem(Warning)),
                 (400, "w3", problem(Critical)),
                 (500, "w3", problem(Warning)),
             ]),
             vec![
                 "10 opened warning w1 new=w1",
-                "310 update critical w[1-3] new=w[1-3]",
-                // It was better again by then.
+                "30 update critical w[1-2] new=w[1-2]",
+                "70 update critical w[1-3] new=w3",
+                "410 update critical w[1-3] new=w3",
+            ],
+        ),
+        (
+            "an acknowledgement delays no new alarm",
+            channel(),
+            story(vec![
+                (0, "w2", problem(Critical)),
+                (60, "w2", acknowledged()),
+                (60, "w1", problem(Critical)),
+                (75, "w2", Recovery),
+                (85, "w2", problem(Critical)),
+            ]),
+            vec![
+                "10 opened critical w2 new=w2",
+                "70 update critical w[1-2] new=w1",
+                // It was ok in between: what was acknowledged is over.
+                "95 update critical w[1-2] new=w2",
+            ],
+        ),
+        (
+            "the last host of a group after an acknowledgement alerts at once",
+            channel(),
+            story(vec![
+                (0, "w2", problem(Critical)),
+                (60, "w2", acknowledged()),
+                (71, "w1", problem(Critical)),
+                (200, "w2", Recovery),
+                (205, "w1", acknowledged()),
+                (210, "w3", problem(Warning)),
+            ]),
+            vec![
+                "10 opened critical w2 new=w2",
+                "70 acknowledged critical w2",
+                "81 update critical w[1-2] new=w1",
+                // The acknowledgement is in it, and does not hide the new host.
+                "215 update critical w[1,3] new=w3 recovered=w2",
+            ],
+        ),
+        (
+            "flapping that starts or ends waits until update_every is over",
+            channel(),
+            story(vec![
+                (0, "w1", problem(Critical)),
+                (60, "w1", FlappingStarted),
+                (90, "w2", problem(Warning)),
+                (120, "w1", AlertChange::FlappingEnded { verdict: Critical }),
+            ]),
+            vec![
+                "10 opened critical w1 new=w1",
+                "100 update critical w[1-2] new=w[1-2]",
+                "400 update critical w[1-2] new=w1",
             ],
         ),
         (
@@ -176,7 +236,7 @@ fn each_story_is_told_in_as_many_messages_as_it_needs() {
             vec!["10 opened critical w[1-2] new=w[1-2]", "70 recovered ok w[1-2] recovered=w2 dropped=w1"],
         ),
         (
-            "it is one incident while it is about to be told as over",
+            "it is one incident while it is about to be reported as over, and another host alerts in it",
             channel(),
             story(vec![
                 (0, "w1", problem(Critical)),
@@ -184,7 +244,11 @@ fn each_story_is_told_in_as_many_messages_as_it_needs() {
                 (55, "w2", problem(Critical)),
                 (70, "w2", Recovery),
             ]),
-            vec!["10 opened critical w1 new=w1", "80 recovered ok w[1-2] recovered=w[1-2]"],
+            vec![
+                "10 opened critical w1 new=w1",
+                "65 update critical w2 new=w2 recovered=w1",
+                "80 recovered ok w[1-2] recovered=w2",
+            ],
         ),
         (
             "flapping is told once, and what it ends with",
@@ -236,6 +300,14 @@ fn an_incident_ends_whatever_its_group_is_called_by_then_and_silence_is_no_recov
     let back = renamed(Alert { change: AlertChange::Recovery, ..alert(60, "w1", problem(Critical)) });
     let told_of_back = told(&channel(), &[alert(0, "w1", problem(Critical)), back], 1_000);
     assert_eq!(kinds(&told_of_back), [NoticeKind::Opened, NoticeKind::Recovered]);
+}
+
+#[test]
+fn an_incident_began_with_the_first_probe_and_is_sent_after_the_alert() {
+    let alert = Alert { since: Some(at(0)), ..alert(60, "w1", problem(Critical)) };
+    let told = told(&channel(), &[alert], 1_000);
+    assert_eq!(words(&told), ["70 opened critical w1 new=w1"]);
+    assert_eq!(about(&told[0].1).since, at(0), "as `why` prints it");
 }
 
 #[test]
@@ -384,9 +456,9 @@ proptest! {
             prop_assert_eq!(kinds.iter().filter(|kind| **kind == NoticeKind::Opened).count(), 1);
             prop_assert_eq!(kinds.iter().filter(|kind| is_end(kind)).count(), 1);
         }
-        // One opened and one ended for each; the messages between are bounded by time, and by acknowledgements.
+        // One opened and one ended for each; the messages between are bounded by time, alarms and acknowledgements.
         let lasted = alerts.last().unwrap().at.duration_since(at(0)).as_secs() as usize;
-        let said = alerts.iter().filter(|alert| matches!(alert.change, AlertChange::Acknowledged { .. })).count();
+        let said = alerts.iter().filter(|alert| !matches!(alert.change, Recovery | Dropped)).count();
         prop_assert!(notices.len() <= 2 * threads.len() + lasted / 300 + lasted / 900 + said + 1, "{}", notices.len());
     }
 }

@@ -12,6 +12,9 @@ use crate::domain::watch::subject::Subject;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     pub at: Timestamp,
+    /// The time of the first probe with the present verdict, as `why` prints it; earlier builds did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     pub host: HostName,
     /// The group of the host, as `prod.web`.
     pub group: String,
@@ -36,6 +39,6 @@ pub enum AlertChange {
     FlappingEnded { verdict: Verdict },
     /// An operator acknowledged it: no further problem of it is reported until it recovers.
     Acknowledged { by: String, why: String },
-    /// No longer watched: the host or the check left the configuration, or a downtime or a run on the host started.
+    /// No longer watched: the host or the check left the configuration, or a downtime started.
     Dropped,
 }

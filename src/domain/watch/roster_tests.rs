@@ -86,7 +86,8 @@ impl World {
             return CheckResult { no_contact: true, ..lost };
         }
         let bad = self.bad.iter().any(|(bad_host, bad)| *bad_host == host && subject(bad) == *check);
-        CheckResult::new(id, if bad { Verdict::Critical } else { Verdict::Ok }, "seen")
+        let seen = CheckResult::new(id, if bad { Verdict::Critical } else { Verdict::Ok }, "seen");
+        CheckResult { reached: true, ..seen }
     }
 
     /// Advances the time, and makes every probe at once.
@@ -290,7 +291,7 @@ fn a_host_in_the_hands_of_a_run_is_let_alone() {
     let before = world.looks.len();
     world.bad = vec![("web1", "http"), ("web2", "http")];
     world.run(300);
-    assert_eq!(world.told(), ["web1 disk critical", "web1 disk dropped", "web2 http critical"]);
+    assert_eq!(world.told(), ["web1 disk critical", "web2 http critical"], "the run may repair it");
     assert!(world.looks[before..].iter().all(|(_, key)| key.host.as_str() == "web2"));
     assert_eq!(world.line("web1", "http").quiet, Some(Quiet::InHand { run: RunId(41) }));
     world.in_hand(&[]);
@@ -299,7 +300,21 @@ fn a_host_in_the_hands_of_a_run_is_let_alone() {
     let again = world.looks[before..].iter().filter(|(_, key)| key.host.as_str() == "web1").count();
     assert!(again >= 2, "both are looked at within a minute");
     world.run(300);
-    assert_eq!(world.told(), ["web1 http critical"]);
+    assert_eq!(world.told(), ["web1 disk recovery", "web1 http critical"]);
+    // What the run did not repair stays open, and is probed at once.
+    world.in_hand(&["web1"]);
+    world.run(300);
+    world.in_hand(&[]);
+    let before = world.looks.len();
+    world.run(2);
+    assert!(world.looks[before..].iter().any(|(_, at)| *at == key("web1", "http")), "at once");
+    world.run(300);
+    assert_eq!(world.told(), Vec::<String>::new(), "it is reported already");
+    world.in_hand(&["web1"]);
+    world.bad.clear();
+    world.in_hand(&[]);
+    world.run(2);
+    assert_eq!(world.told(), ["web1 http recovery"], "at once");
 }
 
 #[test]
@@ -342,7 +357,8 @@ fn a_host_has_few_looks_at_once_and_all_have_a_limit() {
     while let Some(look) = begun.pop() {
         let of_host = begun.iter().filter(|other| other.key.host == look.key.host).count();
         assert!(of_host < 2, "{begun:?}");
-        roster.took(&look.key, time(120), CheckResult::new(CheckId::default(), Verdict::Ok, ""), time(120));
+        let result = CheckResult::new(CheckId::default(), Verdict::Ok, "");
+        roster.took(&look.key, time(120), CheckResult { reached: true, ..result }, time(120));
         seen += 1;
         begun.extend(std::iter::from_fn(|| roster.next_look(time(120))));
         assert!(begun.len() <= 3);
@@ -441,7 +457,8 @@ fn two_checks_of_one_name_keep_their_bodies_and_states_apart() {
         } else {
             Verdict::Ok
         };
-        roster.took(&look.key, time(60), CheckResult::new(CheckId::default(), verdict, "seen"), time(60));
+        let seen = CheckResult::new(CheckId::default(), verdict, "seen");
+        roster.took(&look.key, time(60), CheckResult { reached: true, ..seen }, time(60));
     }
     let bodies: Vec<String> = bodies.into_iter().map(|(check, body)| format!("{check}: {body}")).collect();
     assert_eq!(bodies, ["api/reachable: body of api", "api/up: body of api", "http/up: body of http"]);
@@ -461,6 +478,36 @@ fn two_checks_of_one_name_keep_their_bodies_and_states_apart() {
         ["reachable: ok false", "api/up: ok false", "api/reachable: ok false", "http/up: critical true"]
     );
     assert_eq!(roster.take_batch().gone, []);
+}
+
+#[test]
+fn a_probe_that_reaches_no_host_says_nothing_about_its_contact() {
+    let mut roster = Roster::new(settings());
+    roster.begin_with(of_sets(&[("http", "up")]), HashMap::new(), vec![], time(0));
+    let contact = |roster: &Roster, now: i64| roster.roll(time(now)).lines[0].verdict;
+    let (mut probes, mut host_answers) = (Vec::new(), false);
+    for second in 0..300 {
+        let now = time(second);
+        host_answers |= second == 200;
+        while let Some(look) = roster.next_look(now) {
+            let failed = CheckResult::new(CheckId::default(), Verdict::Unknown, "cannot be rendered");
+            let lost = CheckResult { no_contact: true, verdict: Verdict::Critical, ..failed.clone() };
+            let seen = match (&look.what, host_answers) {
+                (What::Contact, false) => lost,
+                (What::Contact, true) => CheckResult { verdict: Verdict::Ok, reached: true, ..failed },
+                _ => failed,
+            };
+            if matches!(look.what, What::Contact) {
+                probes.push(second);
+            }
+            roster.took(&look.key, now, seen, now);
+            if !host_answers {
+                assert_ne!(contact(&roster, second), Some(Verdict::Ok), "nothing has reached it");
+            }
+        }
+    }
+    assert_eq!(contact(&roster, 300), Some(Verdict::Ok), "it was probed: {probes:?}");
+    assert!(probes.iter().filter(|at| **at > 215).count() <= 2, "as often as its checks: {probes:?}");
 }
 
 #[test]
@@ -523,6 +570,7 @@ fn hosts_that_are_compared_are_looked_at_together() {
             looks.push(second);
             let result = |verdict, no_contact| CheckResult {
                 no_contact,
+                reached: !no_contact,
                 ..CheckResult::new(CheckId::default(), verdict, "")
             };
             let results = [

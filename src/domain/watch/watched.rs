@@ -80,9 +80,10 @@ enum Told {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
     No,
-    /// It depends on something that is not ok: a problem that remains afterwards is alerted then.
+    /// It depends on something that is not ok, or a run is working on its host: nothing is sent, an open alert stays
+    /// open, and the next probe decides.
     Waits,
-    /// In a downtime, or its host belongs to a run: an open alert is dropped, and a remaining problem is alerted again.
+    /// In a downtime: an open alert is dropped, and a remaining problem is alerted again.
     Downtime,
 }
 

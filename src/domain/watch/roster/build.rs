@@ -230,6 +230,7 @@ impl Roster {
             if old.state.is_told() {
                 self.batch.alerts.push(Alert {
                     at: now,
+                    since: None,
                     host: key.host.clone(),
                     group: old.group,
                     check: key.check.clone(),

@@ -54,7 +54,8 @@ impl Roster {
         }
     }
 
-    /// Sets the hosts that runs are working on. They are not probed and cause no alerts during the run.
+    /// Sets the hosts that runs are working on. They are not probed and cause no alerts during the run; an alert that is
+    /// open stays so until a probe after the run.
     pub fn set_in_hand(&mut self, in_hand: BTreeMap<HostName, RunId>, now: Timestamp) {
         let before = std::mem::replace(&mut self.in_hand, in_hand);
         for at in 0..self.nodes.len() {
@@ -128,7 +129,9 @@ impl Roster {
         let asked = self.nodes[place.0 as usize].asked;
         let spot = self.spot_mut(place);
         let missed = std::mem::take(&mut spot.missed);
-        let (news, contact, spread) = (spot.state.has_news(), spot.is_contact(), spot.spread);
+        // An alert that is open may be over by now: a run may have repaired the host.
+        let news = spot.state.has_news() || spot.state.is_told();
+        let (contact, spread) = (spot.is_contact(), spot.spread);
         if news {
             spot.fresh_after = Some(now);
         }
@@ -204,8 +207,11 @@ impl Roster {
 
     fn silence(&self, place: Place) -> Silence {
         let (node, spot) = (&self.nodes[place.0 as usize], self.spot(place));
-        if node.in_hand.is_some() || spot.downtime.is_some() {
+        if spot.downtime.is_some() {
             return Silence::Downtime;
+        }
+        if node.in_hand.is_some() {
+            return Silence::Waits;
         }
         let contact = place.1 != CONTACT && node.spots[CONTACT as usize].state.is_problem();
         let needs = || spot.depends_on.iter().any(|at| node.spots[*at as usize].state.is_problem());
@@ -231,13 +237,13 @@ impl Roster {
     fn alert(&mut self, place: Place, at: Timestamp, change: AlertChange) {
         let (node, spot) = (&self.nodes[place.0 as usize], self.spot(place));
         let text = match (&change, self.quiet(place)) {
-            (AlertChange::Dropped, Some(Quiet::InHand { run })) => format!("run {run} has the host in hand"),
             (AlertChange::Dropped, Some(Quiet::Downtime { by, why, .. })) => {
                 format!("downtime by {by}: {why}")
             }
             _ => spot.state.text.clone(),
         };
         let (host, group, check) = (node.name.clone(), node.group.clone(), spot.key.check.clone());
-        self.batch.alerts.push(Alert { at, host, group, check, change, text });
+        let since = Some(spot.state.since);
+        self.batch.alerts.push(Alert { at, since, host, group, check, change, text });
     }
 }

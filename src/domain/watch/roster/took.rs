@@ -28,7 +28,7 @@ impl Roster {
         } else if result.no_contact {
             self.no_contact(place, result, at);
         } else {
-            self.met(place.0, at);
+            self.note_contact(place.0, &result, at);
             self.take_in(place, begun, result, at);
             let next = self.next_after(place, at);
             self.plan(place, next);
@@ -64,7 +64,7 @@ impl Roster {
             } else if result.no_contact {
                 self.no_contact(place, result, at);
             } else {
-                self.met(place.0, at);
+                self.note_contact(place.0, &result, at);
                 self.take_in(place, begun, result, at);
                 next = next.into_iter().chain(self.next_after(place, at)).min();
             }
@@ -112,7 +112,7 @@ impl Roster {
         let spot = self.spot(place);
         let state = &spot.state;
         // An alert is pending that this probe started too early for.
-        if spot.fresh_after.is_some() && state.has_news() {
+        if spot.fresh_after.is_some() && (state.has_news() || state.is_told()) {
             return Some(at);
         }
         if state.is_problem() && state.is_soft() {
@@ -121,15 +121,35 @@ impl Roster {
         self.regular(place, at)
     }
 
+    /// What a probe of a check proves about its host: only the host's own answer shows that it is reachable.
+    fn note_contact(&mut self, node: u32, result: &CheckResult, at: Timestamp) {
+        match result.reached {
+            true => self.met(node, at, result.took_ms),
+            false => self.probe_contact(node, at),
+        }
+    }
+
+    /// The contact is probed by itself while probes of checks prove nothing about it: they are made elsewhere, or cannot
+    /// be made at all.
+    fn probe_contact(&mut self, node: u32, at: Timestamp) {
+        let contact = (node, CONTACT);
+        let spot = self.spot(contact);
+        let due = spot.state.last_at.and_then(|last| self.regular(contact, last));
+        if spot.turn == Turn::Idle && !spot.state.is_problem() && due.is_none_or(|due| due <= at) {
+            self.plan(contact, Some(at));
+        }
+    }
+
     /// A probe of a check reached the host.
-    fn met(&mut self, node: u32, at: Timestamp) {
+    fn met(&mut self, node: u32, at: Timestamp, took_ms: u64) {
         let contact = (node, CONTACT);
         let state = &mut self.spot_mut(contact).state;
         match state.verdict {
             Some(Verdict::Ok) => state.last_at = Some(at),
             None => {
                 let text = "it answers".to_string();
-                self.take_in(contact, at, CheckResult::new(CheckId::default(), Verdict::Ok, text), at);
+                let seen = CheckResult::new(CheckId::default(), Verdict::Ok, text);
+                self.take_in(contact, at, CheckResult { took_ms, reached: true, ..seen }, at);
             }
             // Only a probe of the contact ends its problem: this one may have started before the problem did.
             Some(_) => {}
