@@ -183,6 +183,7 @@ impl Release {
             taken: BTreeMap::new(),
             marks: vec![],
             owed: Default::default(),
+            written_off: Default::default(),
         };
         let params = Params::from([("version".to_string(), "1.2.3".to_string())]);
         plan_task(&world, &Ask::new("deploy", "prod", &params)).expect("a plan")

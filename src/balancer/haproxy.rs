@@ -367,8 +367,11 @@ impl OneHost for OnHaproxy<'_> {
         let mut views = Vec::new();
         for backend in &self.haproxy.backends {
             let servers = self.servers_of(host, backend).await?;
-            let view =
+            let mut view =
                 servers::view(&servers, members.iter().map(|one| (&one.host, one.seat.server.as_str())));
+            view.missing
+                .values_mut()
+                .for_each(|why| *why = format!("{}: backend `{backend}`: {why}", host.name));
             let place = match self.haproxy.backends[..] {
                 [_] => host.name.to_string(),
                 _ => format!("{} backend {backend}", host.name),

@@ -84,7 +84,7 @@ impl FileDriver {
         });
         let hosts: BTreeMap<HostName, Seen> = join_all(looks).await.into_iter().collect();
         let serving = hosts.values().filter(|seen| seen.rotation == Rotation::In).count();
-        View { serving, total: hosts.len(), hosts }
+        View { serving, total: hosts.len(), hosts, missing: BTreeMap::new() }
     }
 
     /// Removes the files of members, or creates flags.

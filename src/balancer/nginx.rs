@@ -273,7 +273,10 @@ impl OnNginx<'_> {
 impl OneHost for OnNginx<'_> {
     async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, View)>, String> {
         let sources = self.driver.read(host, self.nginx).await?;
-        Ok(vec![(host.name.to_string(), upstream::view(&sources, self.order(Direction::Out), members))])
+        let mut view = upstream::view(&sources, self.order(Direction::Out), members);
+        let config = &self.nginx.config;
+        view.missing.values_mut().for_each(|why| *why = format!("{}: {config}: {why}", host.name));
+        Ok(vec![(host.name.to_string(), view)])
     }
 
     async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied {

@@ -141,9 +141,12 @@ pub fn view<'a>(servers: &Servers, wanted: impl IntoIterator<Item = (&'a HostNam
         Some(server) => server.seen(),
         None => Seen { rotation: Rotation::Unknown, note: missing(servers, name) },
     };
+    let wanted: Vec<(&HostName, &str)> = wanted.into_iter().collect();
+    let gone = wanted.iter().filter(|(_, name)| !servers.contains_key(*name));
     let usual = || servers.values().filter(|server| !server.backup);
     View {
-        hosts: wanted.into_iter().map(|(host, name)| (host.clone(), seen(name))).collect(),
+        missing: gone.map(|(host, name)| ((*host).clone(), missing(servers, name))).collect(),
+        hosts: wanted.iter().map(|(host, name)| ((*host).clone(), seen(name))).collect(),
         serving: usual().filter(|server| server.is_serving()).count(),
         total: usual().count(),
     }

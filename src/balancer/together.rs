@@ -158,7 +158,7 @@ fn undo<'a>(one: &'a dyn OneHost, told: &'a Told<'a>) -> Option<impl Future<Outp
 
 fn no_room(balancer: &Balancer, view: &View) -> String {
     let View { serving, total, .. } = view;
-    format!("{serving} of {total} servers are in service, {} have to stay", balancer.floor().of(*total))
+    format!("{} of {total} must stay in service, {serving} are", balancer.floor().of(*total))
 }
 
 /// Combines the results of all balancer hosts. After a drain, a host counts as drained by others only if it was out

@@ -260,8 +260,8 @@ fn hint(sources: &Sources, found: &Sections) -> &'static str {
 pub fn view(sources: &Sources, order: Order<'_>, members: &[Member]) -> View {
     let mut seen = vec![Seen::default(); members.len()];
     let mut counts = Vec::new();
-    for upstream in sections(sources).upstreams.iter().filter(|upstream| is_wanted(upstream, order.upstreams))
-    {
+    let found = sections(sources);
+    for upstream in found.upstreams.iter().filter(|upstream| is_wanted(upstream, order.upstreams)) {
         let mut count = Count::default();
         for server in &upstream.servers {
             count.add(server, server.is_down());
@@ -276,7 +276,12 @@ pub fn view(sources: &Sources, order: Order<'_>, members: &[Member]) -> View {
         |(live, servers): &(usize, usize)| (live.saturating_sub(order.floor.of(*servers)), *live, *servers);
     let (serving, total) = counts.into_iter().min_by_key(spare).unwrap_or_default();
     let hosts = members.iter().zip(&seen);
+    let missing = members.iter().filter_map(|member| {
+        let why = refuse_missing(sources, &found, order.upstreams, std::slice::from_ref(member)).err()?;
+        Some((member.host.clone(), why))
+    });
     View {
+        missing: missing.collect(),
         hosts: hosts.map(|(member, seen)| (member.host.clone(), seen.told(member))).collect(),
         serving,
         total,

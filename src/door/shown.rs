@@ -9,7 +9,10 @@ use crate::domain::value::secret::HIDDEN;
 pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config) -> String {
     let words = |what: &str, ask: &Ask| {
         let params = known(config, Some(&ask.task), &ask.params);
-        format!("{what}{}", Title::of_task(&ask.task, &ask.selector, &params).with_tags(&ask.tags).0)
+        format!(
+            "{what}{}",
+            Title::of_task(&ask.task, &ask.selector, &params).with_tags(&ask.tags).forced(ask.force).0
+        )
     };
     match parsed.as_ref().map(|request| &request.command) {
         Ok(Command::Task { ask, check: false }) => words("", ask),

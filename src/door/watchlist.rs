@@ -41,6 +41,7 @@ impl Watchlist for Config {
             taken,
             marks: Vec::new(),
             owed: BTreeSet::new(),
+            written_off: BTreeSet::new(),
         };
         watchlist::wanted(&world)
     }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::here;
 use super::masked::masked;
+use super::preflight::missed;
 use super::work::Work;
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::{Failure, FailureKind, Outcome};
@@ -57,7 +58,21 @@ impl Work {
         let ours =
             if self.context.resumed.is_some() { |_: &HostPlan| true } else { |plan: &HostPlan| plan.held };
         let change = self.change(balancer, hosts, ours, Side::Out).await;
+        let change = self.with_causes(balancer, change).await;
         EventKind::DrainEnded { balancer: balancer.into(), hosts: hosts.to_vec(), change }
+    }
+
+    /// Names the servers that are missed while a host waits for room.
+    async fn with_causes(&self, balancer: &str, change: Change) -> Change {
+        let Some(target) = self.live.plan.balancers.get(balancer) else { return change };
+        match change {
+            Change::Done { foreign, kept, note } if !kept.is_empty() => {
+                let causes = missed(&self.ports, target, self.live.id).await;
+                let note = [note].into_iter().filter(|note| !note.is_empty()).chain(causes);
+                Change::Done { foreign, kept, note: note.collect::<Vec<_>>().join("; ") }
+            }
+            change => change,
+        }
     }
 
     async fn change(

@@ -14,6 +14,7 @@ mod logged;
 mod masked;
 pub mod ports;
 pub mod programs;
+pub mod preflight;
 mod recover;
 pub mod standing;
 pub mod work;

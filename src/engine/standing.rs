@@ -54,18 +54,21 @@ pub async fn standings(
     for host in hosts {
         let balancer = inventory.host(host).and_then(|host| host.balancer.clone());
         let look = balancer.as_ref().and_then(|name| views.get(name.as_str()));
-        let debt = debts.iter().find(|debt| debt.host == *host).map(|debt| debt.run);
+        let of_host: Vec<&Debt> = debts.iter().filter(|debt| debt.host == *host).collect();
+        let known = of_host.iter().find(|debt| debt.is_open()).or(of_host.first());
+        let debt = known.map(|debt| debt.run);
+        let written_off = known.and_then(|debt| debt.written_off.as_ref()).map(|off| off.by.clone());
         let mut seen = seen(look, balancer.as_deref(), host);
         if let (Some(run), Rotation::In) = (debt, seen.rotation) {
             seen.note += &format!("; run {run} took it out: a reload put it back, or somebody else did");
         }
-        standings.hosts.push(Standing { host: host.clone(), balancer, seen, debt });
+        standings.hosts.push(Standing { host: host.clone(), balancer, seen, debt, written_off });
     }
     Ok(standings)
 }
 
 /// The view of each balancer in front of the group.
-async fn look(
+pub(super) async fn look(
     ports: &Ports,
     balancer: &Balancer,
     members: &[Member],

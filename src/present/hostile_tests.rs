@@ -177,6 +177,7 @@ fn screens(text: &str) -> Vec<String> {
         by: "ann".into(),
         since: at(),
         why: text.into(),
+        written_off: None,
     };
     said.push(table::debts(&[debt], at()));
     let summary = RunSummary {

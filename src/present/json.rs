@@ -85,11 +85,12 @@ pub fn recap(run: &Run) -> String {
             json!({ "host": name, "end": end, "why": why, "owed": host.is_owed(), "checks": host.checks() })
         })
         .collect();
-    line(
-        "recap",
-        json!({
-            "run": run.id(), "title": run.plan().title, "outcome": run.outcome(),
-            "exit_status": run.outcome().map(|outcome| outcome.exit_status()), "hosts": hosts,
-        }),
-    )
+    let mut recap = json!({
+        "run": run.id(), "title": run.plan().title, "outcome": run.outcome(),
+        "exit_status": run.outcome().map(|outcome| outcome.exit_status()), "hosts": hosts,
+    });
+    if run.outcome().is_some() && run.cancel_was_late() {
+        recap["cancel_too_late"] = true.into();
+    }
+    line("recap", recap)
 }

@@ -1,5 +1,7 @@
 //! A run as it happens: one event, one line, with the host right-aligned in front.
 
+use std::collections::BTreeMap;
+
 use crate::domain::base::name::{HostName, RunId, count};
 use crate::domain::base::outcome::{End, Outcome, seconds};
 use crate::domain::base::output::{Output, clipped};
@@ -8,6 +10,7 @@ use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::event::{Change, Event, EventKind, PausedUntil, Progress, Then, Way};
 
+use super::plan::targets;
 use super::table::folded;
 
 /// Most lines of a failed step's output that are printed; `show N --host H` has all that was kept.
@@ -25,6 +28,8 @@ pub struct Lines<'a> {
     width: usize,
     /// Hosts whose output was printed while it arrived.
     followed: std::collections::BTreeSet<HostName>,
+    /// Hosts that wait for room, and the printed reason: rollcall asks the balancer often, and prints what changes.
+    waiting: BTreeMap<HostName, String>,
 }
 
 impl<'a> Lines<'a> {
@@ -37,7 +42,36 @@ impl<'a> Lines<'a> {
             .max()
             .unwrap_or(0)
             .min(HOST_WIDTH_LIMIT);
-        Lines { plan, width, followed: Default::default() }
+        Lines { plan, width, followed: Default::default(), waiting: BTreeMap::new() }
+    }
+
+    /// Nothing for hosts that wait for room already.
+    fn draining(&self, balancer: &str, hosts: &[HostName]) -> String {
+        match hosts.iter().all(|host| self.waiting.contains_key(host)) {
+            true => String::new(),
+            false => format!("{balancer}: taking out {}\n", folded(hosts)),
+        }
+    }
+
+    fn drained(&mut self, balancer: &str, hosts: &[HostName], change: &Change) -> String {
+        changed(balancer, "out of rotation", hosts, change) + &self.waits(balancer, hosts, change)
+    }
+
+    /// The hosts of a drain that wait for room, unless that was printed already.
+    fn waits(&mut self, balancer: &str, hosts: &[HostName], change: &Change) -> String {
+        let (kept, note) = match change {
+            Change::Done { kept, note, .. } => (kept.as_slice(), note.as_str()),
+            Change::Refused { .. } | Change::Unknown { .. } => (&[][..], ""),
+        };
+        self.waiting.retain(|host, _| !hosts.contains(host) || kept.contains(host));
+        let news: Vec<&HostName> =
+            kept.iter().filter(|host| self.waiting.get(*host).is_none_or(|known| known != note)).collect();
+        let text = match news.is_empty() {
+            true => String::new(),
+            false => format!("{balancer}: {} waits: {}\n", folded(news.iter().copied()), waits_word(note)),
+        };
+        self.waiting.extend(kept.iter().map(|host| (host.clone(), note.to_string())));
+        text
     }
 
     /// A line that a host has just printed.
@@ -52,8 +86,8 @@ impl<'a> Lines<'a> {
         match &event.kind {
             RunStarted { title, by, .. } => self.started(event.run.0, title, by),
             BatchStarted { batch, hosts } => self.batch(*batch, hosts),
-            DrainStarted { balancer, hosts } => format!("{balancer}: taking out {}\n", folded(hosts)),
-            DrainEnded { balancer, hosts, change } => changed(balancer, "out of rotation", hosts, change),
+            DrainStarted { balancer, hosts } => self.draining(balancer, hosts),
+            DrainEnded { balancer, hosts, change } => self.drained(balancer, hosts, change),
             EnableStarted { balancer, hosts } => format!("{balancer}: putting back {}\n", folded(hosts)),
             EnableEnded { balancer, hosts, change } => changed(balancer, "back in rotation", hosts, change),
             ObserveFailed { host, failure } => self.host(host, &failure.why),
@@ -135,8 +169,9 @@ impl<'a> Lines<'a> {
         match self.plan.kind {
             Kind::Release { .. } => {
                 format!(
-                    "run {run}: {title}, by {by}: {hosts} in {}\n",
-                    count(self.plan.batches.len(), "batch")
+                    "run {run}: {title}, by {by}: {hosts} in {}\n{}",
+                    count(self.plan.batches.len(), "batch"),
+                    targets(self.plan)
                 )
             }
             _ => format!("run {run}: {}, by {by}: {hosts}\n", title),
@@ -223,10 +258,18 @@ fn step_line(way: Way, name: &str, attempt: u32, outcome: &Outcome, took_ms: u64
     format!("{back}{name}{again}: {end}")
 }
 
+/// The note says how many servers must stay, and which ones are missed.
+fn waits_word(note: &str) -> String {
+    match note {
+        "" => "too few would be left in service (min_in_service)".into(),
+        note => flat(note),
+    }
+}
+
 fn changed(balancer: &str, what: &str, hosts: &[HostName], change: &Change) -> String {
     match change {
         Change::Done { foreign, kept, note } => {
-            let note = if note.is_empty() { String::new() } else { format!(" ({})", flat(note)) };
+            let words = if note.is_empty() { String::new() } else { format!(" ({})", flat(note)) };
             let told = |hosts: &[HostName], why: &str| match hosts.is_empty() {
                 true => String::new(),
                 false => format!("{balancer}: {} {why}\n", folded(hosts)),
@@ -234,10 +277,9 @@ fn changed(balancer: &str, what: &str, hosts: &[HostName], change: &Change) -> S
             let done: Vec<&HostName> = hosts.iter().filter(|host| !kept.contains(host)).collect();
             let done = match done.is_empty() {
                 true => String::new(),
-                false => format!("{balancer}: {what}: {}{note}\n", folded(done)),
+                false => format!("{balancer}: {what}: {}{words}\n", folded(done)),
             };
             done + &told(foreign, "was out already, by somebody else, and stays so")
-                + &told(kept, "has to wait: too few would be left in service (min_in_service)")
         }
         Change::Refused { why } => {
             format!("{balancer}: nothing changed for {}: {}\n", folded(hosts), flat(why))

@@ -25,10 +25,10 @@ pub fn families(metrics: &Metrics<'_>) -> Vec<Family> {
     under_way.add(&[], metrics.runs.len() as f64);
     let mut debts =
         Family::gauge("rollcall_debts", "Hosts that runs took out of rotation and did not put back.");
-    debts.add(&[], metrics.debts.len() as f64);
+    debts.add(&[], metrics.debts.iter().filter(|debt| debt.is_open()).count() as f64);
     let mut since =
         Family::gauge("rollcall_debt_since_timestamp_seconds", "Since when a host is out of rotation.");
-    for debt in metrics.debts {
+    for debt in metrics.debts.iter().filter(|debt| debt.is_open()) {
         let labels = [("host", debt.host.as_str()), ("balancer", debt.balancer.as_str())];
         since.add(&labels, debt.since.as_second() as f64);
     }

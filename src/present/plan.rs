@@ -27,6 +27,8 @@ pub fn plan(plan: &Plan) -> String {
     } else {
         _ = writeln!(text, "{hosts}, all at once; no balancer is touched");
     }
+    text.push_str(&targets(plan));
+    text.push_str(&unchanged(plan));
     for (at, batch) in plan.batches.iter().enumerate() {
         _ = writeln!(
             text,
@@ -56,6 +58,29 @@ pub fn plan(plan: &Plan) -> String {
         steps.iter().for_each(|one| _ = writeln!(text, "  {}", step(one)));
     }
     text
+}
+
+/// The releases that the hosts of a rollback go back to.
+pub fn targets(plan: &Plan) -> String {
+    if !plan.goes_back {
+        return String::new();
+    }
+    let releases = plan.hosts.iter().filter_map(|(name, host)| Some((host.release.as_ref()?.words(), name)));
+    let each = alike(releases).into_iter();
+    each.map(|(words, hosts)| format!("back to {words}: {}\n", folded(hosts))).collect()
+}
+
+/// The hosts that the run will leave as they are.
+fn unchanged(plan: &Plan) -> String {
+    let hosts: Vec<&HostName> =
+        plan.hosts.iter().filter(|(_, host)| host.current).map(|(name, _)| name).collect();
+    match hosts.is_empty() {
+        true => String::new(),
+        false => format!(
+            "unchanged, if in rotation and checks pass: {} (on this release already; to deploy all the same: --force)\n",
+            folded(hosts)
+        ),
+    }
 }
 
 /// How many servers a batch leaves in service, if every other host serves.

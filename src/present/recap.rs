@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::domain::base::name::{HostName, count};
-use crate::domain::base::outcome::{End, Outcome, Verdict};
+use crate::domain::base::outcome::{End, Outcome, RunOutcome, Verdict};
 use crate::domain::base::output::Output;
 use crate::domain::plan::plan::Kind;
 use crate::domain::run::event::{Event, EventKind};
@@ -17,6 +17,18 @@ const RULE: &str = "---------------";
 
 /// The end of a run, in the form of its kind.
 pub fn recap(run: &Run, events: &[Event]) -> String {
+    by_kind(run, events) + &late_cancel(run)
+}
+
+/// Why a run that was cancelled has another end.
+fn late_cancel(run: &Run) -> String {
+    let cancel = run.cancel().filter(|_| run.outcome().is_some() && run.cancel_was_late());
+    cancel.map_or_else(String::new, |cancel| {
+        format!("the cancel by {} came too late to stop anything: every host had begun\n", cancel.by)
+    })
+}
+
+fn by_kind(run: &Run, events: &[Event]) -> String {
     match run.plan().kind {
         Kind::Run => answers(run, events),
         Kind::Check => verdicts(run),
@@ -47,8 +59,14 @@ fn ends(run: &Run) -> String {
     if let Some(why) = &run.hooks().failed {
         _ = writeln!(text, "  {why}");
     }
-    let owed = run.hosts().iter().filter(|(_, host)| host.is_owed()).map(|(name, _)| name);
-    let owed: Vec<&HostName> = owed.collect();
+    let owed = |settled: bool| -> Vec<&HostName> {
+        let hosts = run.hosts().iter().filter(|(_, host)| host.is_owed() && host.end().is_some() == settled);
+        hosts.map(|(name, _)| name).collect()
+    };
+    let (in_bracket, owed) = (owed(false), owed(true));
+    if !in_bracket.is_empty() {
+        _ = writeln!(text, "out of rotation while the run works on it: {}", folded(in_bracket));
+    }
     if !owed.is_empty() {
         let hosts = folded(owed.iter().copied());
         _ = match run.plan().kind {
@@ -61,6 +79,12 @@ fn ends(run: &Run) -> String {
                 run.id()
             ),
         };
+    }
+    let off: Vec<&HostName> =
+        run.hosts().iter().filter(|(_, host)| host.is_written_off()).map(|(name, _)| name).collect();
+    if !off.is_empty() {
+        let hosts = folded(off);
+        _ = writeln!(text, "written off, and not put back by this run: {hosts}; see: debts");
     }
     text
 }
@@ -90,7 +114,13 @@ fn verdicts(run: &Run) -> String {
         _ = writeln!(text, "not checked: {}", folded(silent));
     }
     let outcome = run.outcome().map_or("under way", |outcome| outcome.word());
-    _ = writeln!(text, "run {}: {outcome} on {}", run.id(), count(run.hosts().len(), "host"));
+    let all = count(run.hosts().len(), "host");
+    let on = match run.outcome() {
+        Some(RunOutcome::Checked(verdict)) => run.verdicts().filter(|of_host| *of_host == verdict).count(),
+        _ => run.hosts().len(),
+    };
+    let on = if on == run.hosts().len() { all } else { format!("{on} of {all}") };
+    _ = writeln!(text, "run {}: {outcome} on {on}", run.id());
     text
 }
 

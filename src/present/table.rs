@@ -6,14 +6,14 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use crate::domain::ask::access::Operator;
-use crate::domain::base::name::{HostName, count};
+use crate::domain::base::name::{HostName, RunId, count};
 use crate::domain::base::nodeset::fold;
 use crate::domain::base::outcome::seconds;
 use crate::domain::base::output::clipped;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::inventory::rotation::{Capacity, Standing};
 use crate::domain::plan::release::{Mark, Taken, last_good, marked_bad};
-use crate::domain::run::record::{Debt, RunSummary};
+use crate::domain::run::record::{Debt, RunSummary, WrittenOff};
 
 /// Most characters of one cell: cells may hold output of hosts. `--json` has all of it.
 const CELL_CHARS_LIMIT: usize = 2_000;
@@ -95,6 +95,7 @@ pub fn hosts(
         });
         let owed = debts.iter().find(|debt| debt.host == host.name);
         let rotation = match (owed, &host.balancer) {
+            (Some(debt), _) if !debt.is_open() => format!("out since run {}, written off", debt.run),
             (Some(debt), _) => format!("out since run {}", debt.run),
             (None, Some(_)) => "in".into(),
             (None, None) => "-".into(),
@@ -136,7 +137,7 @@ pub fn runs(runs: &[RunSummary], now: Timestamp) -> String {
 /// `debts`: the hosts that runs left drained, and by which run.
 pub fn debts(debts: &[Debt], now: Timestamp) -> String {
     if debts.is_empty() {
-        return "no debts: every host that a run took out of rotation is back\n".into();
+        return "no debts: every host that rollcall took out of rotation was put back, with proof\n".into();
     }
     let mut rows = vec![["HOST", "BALANCER", "RUN", "BY", "AGE", "WHY"].map(String::from).to_vec()];
     for debt in debts {
@@ -146,10 +147,14 @@ pub fn debts(debts: &[Debt], now: Timestamp) -> String {
             debt.run.to_string(),
             debt.by.clone(),
             age(debt.since, now),
-            debt.why.clone(),
+            debt.written_off.as_ref().map_or_else(|| debt.why.clone(), |off| written_off(off, now)),
         ]);
     }
     columns(&rows)
+}
+
+fn written_off(off: &WrittenOff, now: Timestamp) -> String {
+    format!("written off by {}, {} ago: {}", off.by, age(off.at, now), off.reason)
 }
 
 /// `releases`: the release of each host, since when, by which run, and the target of `rollback`.
@@ -207,7 +212,7 @@ pub fn standings(hosts: &[Standing], balancers: &[Capacity]) -> String {
             standing.host.to_string(),
             standing.balancer.clone().unwrap_or_else(|| "-".into()),
             standing.seen.rotation.word().to_string(),
-            standing.debt.map_or_else(|| "-".into(), |run| format!("run {run}")),
+            standing.debt.map_or_else(|| "-".into(), |run| debt_word(run, standing.written_off.as_deref())),
             standing.seen.note.clone(),
         ]);
     }
@@ -219,13 +224,21 @@ pub fn standings(hosts: &[Standing], balancers: &[Capacity]) -> String {
     text
 }
 
-/// The line under every answer while there are debts; `None` without debts.
+fn debt_word(run: RunId, written_off: Option<&str>) -> String {
+    match written_off {
+        None => format!("run {run}"),
+        Some(by) => format!("run {run}, written off by {by}"),
+    }
+}
+
+/// The line under every answer while there are debts that are not written off; `None` without such debts.
 pub fn footer(debts: &[Debt]) -> Option<String> {
-    if debts.is_empty() {
+    let open: Vec<&HostName> = debts.iter().filter(|debt| debt.is_open()).map(|debt| &debt.host).collect();
+    if open.is_empty() {
         return None;
     }
-    let hosts = folded(debts.iter().map(|debt| &debt.host));
-    Some(format!("out of rotation: {hosts} ({}); see: debts\n", count(debts.len(), "open debt")))
+    let debts = count(open.len(), "open debt");
+    Some(format!("out of rotation: {} ({debts}); see: debts\n", folded(open)))
 }
 
 /// `whoami`.

@@ -3,13 +3,15 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::json::line;
 use super::table::{age, alike, columns, folded};
 use crate::domain::base::name::{HostName, RunId, count};
 use crate::domain::base::outcome::{Verdict, seconds};
-use crate::domain::run::record::RunSummary;
+use crate::domain::check::check::CheckResult;
+use crate::domain::run::record::{Debt, RunSummary};
 use crate::domain::watch::roll::{Changed, Covered, Downtime, History, Line, Quiet, Roll, Sample};
 use crate::domain::watch::subject::Subject;
 
@@ -298,13 +300,49 @@ impl Reason {
     }
 }
 
+/// A host that is out of rotation, and the checks of the gate that did not pass.
+#[derive(Debug, Serialize)]
+pub struct Held {
+    #[serde(flatten)]
+    pub debt: Debt,
+    pub gate: Vec<CheckResult>,
+}
+
+fn held_words(held: &Held, in_hand: Option<RunId>, now: Timestamp) -> String {
+    let Debt { host, balancer, run, since, why, written_off, .. } = &held.debt;
+    let mut text = format!(
+        "{host} is out of rotation in {balancer}: run {run} took it out {} ago (since {}); {why}\n",
+        age(*since, now),
+        moment(*since)
+    );
+    for CheckResult { check, verdict, text: said, .. } in &held.gate {
+        _ = writeln!(text, "  gate     check {check} is {}: {said}", verdict.word());
+    }
+    if let Some(off) = written_off {
+        _ = writeln!(text, "  note     written off by {}, {} ago: {}", off.by, age(off.at, now), off.reason);
+    }
+    _ = match in_hand {
+        Some(run) => writeln!(text, "  next     watch {run}"),
+        None => writeln!(
+            text,
+            "  next     show {run} --host {host}; to put it back, on proof: balancer enable {host}"
+        ),
+    };
+    text
+}
+
 /// The problems of a host.
-pub fn why(host: &HostName, reasons: &[Reason], in_hand: Option<RunId>, now: Timestamp) -> String {
-    let mut text = String::new();
+pub fn why(
+    host: &HostName,
+    (held, reasons): (Option<&Held>, &[Reason]),
+    in_hand: Option<RunId>,
+    now: Timestamp,
+) -> String {
+    let mut text = held.map_or_else(String::new, |held| held_words(held, in_hand, now));
     if let Some(run) = in_hand {
         _ = writeln!(text, "{host} is in the hands of run {run}; see: watch {run}");
     }
-    if reasons.is_empty() {
+    if reasons.is_empty() && held.is_none() {
         _ = writeln!(text, "{host}: every check was ok when it was looked at last");
     }
     for reason in reasons {

@@ -138,14 +138,15 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
             let back: Vec<HostName> = hosts.iter().filter(|host| !foreign.contains(host)).cloned().collect();
             pay(connection, event, balancer, &back, Whose::OfAnyRun)
         }
-        EventKind::DebtSettled { host, balancer, .. } => {
-            let open = is_owed(connection, event, balancer, host)?;
-            if !open {
-                return Err(StoreError::Failed(format!(
-                    "the debt for {host} is settled already; see: debts"
-                )));
+        EventKind::DebtSettled { host, balancer, in_rotation, .. } => {
+            let (known, open) = is_owed(connection, event, balancer, host)?;
+            match in_rotation {
+                true if known => {
+                    pay(connection, event, balancer, std::slice::from_ref(host), Whose::OfThisRun)
+                }
+                false if open => write_off(connection, event, balancer, host),
+                _ => Err(StoreError::Failed(format!("the debt for {host} is settled already; see: debts"))),
             }
-            pay(connection, event, balancer, std::slice::from_ref(host), Whose::OfThisRun)
         }
         EventKind::StepEnded { host, way: Way::Forward, step, outcome, stdout, .. } if outcome.is_good() => {
             facts::ended(connection, event, host, (*step, &stdout.text))
@@ -221,14 +222,32 @@ fn ended(connection: &Connection, event: &Event, outcome: &RunOutcome) -> Result
     run(connection, "DELETE FROM lease WHERE run = ?", params![event.run.0])
 }
 
+/// Whether the run has a debt for the host, and whether that is not written off.
 fn is_owed(
     connection: &Connection,
     event: &Event,
     balancer: &str,
     host: &HostName,
-) -> Result<bool, StoreError> {
+) -> Result<(bool, bool), StoreError> {
     let sql = "SELECT 1 FROM debt WHERE run = ? AND balancer = ? AND host = ? AND paid_seq IS NULL";
-    exists(connection, sql, params![event.run.0, balancer, host.as_str()])
+    let known = exists(connection, sql, params![event.run.0, balancer, host.as_str()])?;
+    let sql = format!("{sql} AND off_seq IS NULL");
+    Ok((known, exists(connection, &sql, params![event.run.0, balancer, host.as_str()])?))
+}
+
+/// The host stays where it is: the debt stays listed.
+fn write_off(
+    connection: &Connection,
+    event: &Event,
+    balancer: &str,
+    host: &HostName,
+) -> Result<(), StoreError> {
+    run(
+        connection,
+        "UPDATE debt SET off_seq = ?
+         WHERE run = ? AND balancer = ? AND host = ? AND paid_seq IS NULL AND off_seq IS NULL",
+        params![event.seq, event.run.0, balancer, host.as_str()],
+    )
 }
 
 fn has_begun_steps(connection: &Connection, event: &Event, host: &HostName) -> Result<bool, StoreError> {

@@ -38,7 +38,7 @@ use crate::domain::plan::plan::{self, Plan};
 use crate::domain::plan::release::{Mark, Taken};
 use crate::domain::plan::size;
 use crate::domain::run::event::{Event, EventKind};
-use crate::domain::run::record::{Debt, RunSummary};
+use crate::domain::run::record::{Debt, RunSummary, WrittenOff};
 use crate::domain::task::facts::Gathered;
 use crate::port::{Store, StoreError, StoredRun};
 
@@ -57,6 +57,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-9.sql")),
     M::up(include_str!("schema-10.sql")),
     M::up(include_str!("schema-11.sql")),
+    M::up(include_str!("schema-12.sql")),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was
@@ -242,21 +243,41 @@ impl SqliteStore {
     pub fn debts_now(&self) -> Result<Vec<Debt>, StoreError> {
         let rows = self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT host, balancer, run, by_name, since, why FROM debt JOIN run ON run.id = debt.run
-                 WHERE paid_seq IS NULL ORDER BY intent_seq, host",
+                "SELECT debt.host, balancer, debt.run, by_name, since, why, off.at, off.body
+                 FROM debt JOIN run ON run.id = debt.run LEFT JOIN event off ON off.seq = off_seq
+                 WHERE paid_seq IS NULL ORDER BY intent_seq, debt.host",
             )?;
             let rows = statement.query_map([], |row| {
                 let host: String = row.get(0)?;
-                Ok((host, row.get(1)?, row.get(2)?, row.get(3)?, row.get::<_, String>(4)?, row.get(5)?))
+                let off: [Option<String>; 2] = [row.get(6)?, row.get(7)?];
+                Ok((
+                    host,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    (row.get::<_, String>(4)?, row.get(5)?, off),
+                ))
             })?;
             rows.collect::<Result<Vec<_>, _>>()
         })?;
         rows.into_iter()
-            .map(|(host, balancer, run, by, since, why)| {
+            .map(|(host, balancer, run, by, (since, why, off))| {
                 let since = since.parse().map_err(failed)?;
-                Ok(Debt { host: HostName::new(host), balancer, run: RunId(run), by, since, why })
+                let [at, body] = off;
+                let written_off = at.zip(body).map(|(at, body)| written_off(&at, &body)).transpose()?;
+                Ok(Debt { host: HostName::new(host), balancer, run: RunId(run), by, since, why, written_off })
             })
             .collect()
+    }
+}
+
+/// The event with which an operator wrote a debt off.
+fn written_off(at: &str, body: &str) -> Result<WrittenOff, StoreError> {
+    match serde_json::from_str(body).map_err(failed)? {
+        EventKind::DebtSettled { by, reason, .. } => {
+            Ok(WrittenOff { by, at: at.parse().map_err(failed)?, reason })
+        }
+        other => Err(StoreError::Failed(format!("{other:?} writes no debt off"))),
     }
 }
 

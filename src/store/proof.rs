@@ -35,8 +35,16 @@ pub(super) fn verify_run(run: RunId, row: &Written<'_>, events: &[Event]) -> Res
     Ok(())
 }
 
-/// A debt: host, balancer and the event that created it; and the event that paid it.
-type Debts = BTreeMap<(String, String, u64), (u64, Option<u64>)>;
+/// A debt: host, balancer and the event that created it.
+type Debts = BTreeMap<(String, String, u64), Kept>;
+
+/// The run of a debt, and the events that paid it and wrote it off.
+#[derive(Clone, Debug, PartialEq)]
+struct Kept {
+    run: u64,
+    paid: Option<u64>,
+    off: Option<u64>,
+}
 
 /// Compares debts, leases and ends of runs with the last events of the journal. Of older debts only
 /// the payments by these events are compared.
@@ -46,7 +54,10 @@ pub(super) fn verify_projections(connection: &Connection) -> Result<(), StoreErr
     let mut debts: Debts = found
         .iter()
         .filter(|((_, _, made), _)| *made < first)
-        .map(|(key, (run, paid))| (key.clone(), (*run, paid.filter(|paid| *paid < first))))
+        .map(|(key, kept)| {
+            let before = |seq: Option<u64>| seq.filter(|seq| *seq < first);
+            (key.clone(), Kept { run: kept.run, paid: before(kept.paid), off: before(kept.off) })
+        })
         .collect();
     let mut ended = BTreeSet::new();
     for event in &events {
@@ -93,10 +104,13 @@ fn last_events(connection: &Connection) -> Result<Option<(u64, Vec<Event>)>, Sto
 }
 
 fn debts(connection: &Connection) -> Result<Debts, StoreError> {
-    let mut statement =
-        connection.prepare("SELECT host, balancer, intent_seq, run, paid_seq FROM debt").map_err(failed)?;
+    let sql = "SELECT host, balancer, intent_seq, run, paid_seq, off_seq FROM debt";
+    let mut statement = connection.prepare(sql).map_err(failed)?;
     let rows = statement
-        .query_map([], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), (row.get(3)?, row.get(4)?))))
+        .query_map([], |row| {
+            let kept = Kept { run: row.get(3)?, paid: row.get(4)?, off: row.get(5)? };
+            Ok(((row.get(0)?, row.get(1)?, row.get(2)?), kept))
+        })
         .map_err(failed)?;
     rows.collect::<Result<_, _>>().map_err(failed)
 }
@@ -105,18 +119,19 @@ fn debts(connection: &Connection) -> Result<Debts, StoreError> {
 fn project(debts: &mut Debts, ended: &mut BTreeSet<u64>, event: &Event) {
     let run = event.run.0;
     let mut pay = |balancer: &str, hosts: &[HostName], only: Option<u64>| {
-        let open = debts.iter_mut().filter(|((host, of, _), (run, paid))| {
+        let open = debts.iter_mut().filter(|((host, of, _), kept)| {
             of == balancer
-                && paid.is_none()
-                && only.is_none_or(|only| only == *run)
+                && kept.paid.is_none()
+                && only.is_none_or(|only| only == kept.run)
                 && hosts.iter().any(|paying| paying.as_str() == host)
         });
-        open.for_each(|(_, (_, paid))| *paid = Some(event.seq));
+        open.for_each(|(_, kept)| kept.paid = Some(event.seq));
     };
     match &event.kind {
         EventKind::DrainStarted { balancer, hosts } => {
             for host in hosts {
-                debts.insert((host.as_str().into(), balancer.clone(), event.seq), (run, None));
+                let kept = Kept { run, paid: None, off: None };
+                debts.insert((host.as_str().into(), balancer.clone(), event.seq), kept);
             }
         }
         EventKind::DrainEnded { balancer, hosts, change } => match change {
@@ -131,7 +146,10 @@ fn project(debts: &mut Debts, ended: &mut BTreeSet<u64>, event: &Event) {
             let back: Vec<HostName> = hosts.iter().filter(|host| !foreign.contains(host)).cloned().collect();
             pay(balancer, &back, None);
         }
-        EventKind::DebtSettled { host, balancer, .. } => pay(balancer, std::slice::from_ref(host), Some(run)),
+        EventKind::DebtSettled { host, balancer, in_rotation: true, .. } => {
+            pay(balancer, std::slice::from_ref(host), Some(run));
+        }
+        EventKind::DebtSettled { host, balancer, .. } => write_off(debts, event, (balancer, host)),
         EventKind::RunEnded { .. } => _ = ended.insert(run),
         EventKind::EnableEnded { change: Change::Refused { .. } | Change::Unknown { .. }, .. }
         | EventKind::RunStarted { .. }
@@ -161,6 +179,14 @@ fn project(debts: &mut Debts, ended: &mut BTreeSet<u64>, event: &Event) {
         | EventKind::HookStarted { .. }
         | EventKind::HookEnded { .. } => {}
     }
+}
+
+fn write_off(debts: &mut Debts, event: &Event, (balancer, host): (&str, &HostName)) {
+    let open = debts.iter_mut().filter(|((of, at, _), kept)| {
+        let is_open = kept.paid.is_none() && kept.off.is_none();
+        of == host.as_str() && at == balancer && kept.run == event.run.0 && is_open
+    });
+    open.for_each(|(_, kept)| kept.off = Some(event.seq));
 }
 
 fn difference<'a>(found: &'a Debts, computed: &'a Debts) -> Option<&'a (String, String, u64)> {

@@ -6,6 +6,7 @@ use super::tests::{ann, at, drain, enabled, ended, error, plan, settled, store};
 use super::*;
 use crate::domain::base::outcome::{End, RunOutcome};
 use crate::domain::run::event::Change;
+use crate::domain::run::record::WrittenOff;
 
 /// Removes the triggers that protect the journal against changes by accident.
 const OPEN_UP: &str = "DROP TRIGGER event_only_grows_update; DROP TRIGGER event_only_grows_delete;
@@ -61,8 +62,9 @@ fn what_the_store_derives_from_events_is_compared_with_them_at_start() {
     let table = [
         ("UPDATE debt SET paid_seq = 2", debt),
         ("DELETE FROM debt WHERE run = 1", debt),
-        ("INSERT INTO debt VALUES ('web1', 'prod.web', 2, '2001-01-01T00:00:00Z', 4, 'x', NULL)", debt),
+        ("INSERT INTO debt VALUES ('web1', 'prod.web', 2, '2001-01-01T00:00:00Z', 4, 'x', NULL, NULL)", debt),
         ("UPDATE debt SET run = 2", debt),
+        ("UPDATE debt SET off_seq = 2", debt),
         ("UPDATE run SET outcome = '\"done\"' WHERE id = 2", "how run 2 ended"),
         ("UPDATE run SET outcome = NULL WHERE id = 1", "how run 1 ended"),
         ("DELETE FROM run WHERE id = 2", "the run 2, which the store no longer has,"),
@@ -203,4 +205,41 @@ fn a_process_that_died_between_the_store_and_its_head_leaves_a_store_that_opens(
     }
     std::fs::write(&head, "nonsense").unwrap();
     assert!(error(SqliteStore::open(&path)).contains(".head cannot be read; try: restore the newest copy"));
+}
+
+#[test]
+fn a_debt_that_an_earlier_build_took_for_paid_when_it_was_written_off_is_listed_again() {
+    let (dir, store) = store();
+    let path = dir.path().join("rollcall.db");
+    let run = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
+    store.append_now(run, at(2), vec![drain(), settled(End::Held), ended(RunOutcome::NeedsPerson)]).unwrap();
+    let word = |in_rotation| EventKind::DebtSettled {
+        host: "web1".into(),
+        balancer: "prod.web".into(),
+        by: "bob".into(),
+        key: "k".into(),
+        reason: "scrapped".into(),
+        in_rotation,
+    };
+    store.append_now(run, at(3), vec![word(false)]).unwrap();
+    let twice = error(store.append_now(run, at(3), vec![word(false)]));
+    assert!(twice.contains("the debt for web1 is settled already; see: debts"), "{twice}");
+    let off = Some(WrittenOff { by: "bob".into(), at: at(3), reason: "scrapped".into() });
+    let listed = |store: &SqliteStore| -> Vec<Option<WrittenOff>> {
+        store.debts_now().unwrap().into_iter().map(|debt| debt.written_off).collect()
+    };
+    assert_eq!(listed(&store), std::slice::from_ref(&off));
+    drop(store);
+    let as_before =
+        "UPDATE debt SET paid_seq = off_seq; ALTER TABLE debt DROP COLUMN off_seq; PRAGMA user_version = 11;";
+    Connection::open(&path).unwrap().execute_batch(as_before).unwrap();
+    let store = SqliteStore::open(&path).unwrap();
+    assert_eq!(listed(&store), [off]);
+    // Put back later, by any run.
+    let second = store.create_run_now(&plan("2"), &ann(), at(4)).unwrap().run;
+    store.append_now(second, at(5), vec![enabled()]).unwrap();
+    assert_eq!(listed(&store), []);
+    drop(store);
+    Connection::open(&path).unwrap().execute_batch(as_before).unwrap();
+    assert_eq!(listed(&SqliteStore::open(&path).unwrap()), []);
 }

@@ -40,6 +40,8 @@ pub(super) fn plan(version: &str) -> Plan {
         kind: Kind::Release { task: "deploy".into() },
         params: Params::from([("version".into(), version.into())]),
         goes_back: false,
+        back_to: None,
+        forced: false,
         repeats: None,
         because: None,
         secret_params: None,
@@ -205,7 +207,7 @@ fn a_debt_that_an_operator_settles_is_paid() {
         by: "bob".into(),
         key: "k".into(),
         reason: "scrapped".into(),
-        in_rotation: false,
+        in_rotation: true,
     };
     store.append_now(run, at(3), vec![word.clone()]).unwrap();
     assert_eq!(store.debts_now().unwrap(), []);

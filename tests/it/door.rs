@@ -160,7 +160,7 @@ async fn strangers_stay_outside_and_roles_and_groups_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_configuration_never_replaces_a_good_one() {
-    let site = Site::start(1).await;
+    let site = Site::start(2).await;
     let task = site.config.join("tasks/deploy.toml");
     let good = read(&task);
     write(&task, &good.replace("serial", "seral").replace("hosts = \"web\"", "hosts = 3"));
@@ -171,7 +171,7 @@ async fn a_broken_configuration_never_replaces_a_good_one() {
     site.ask("plan deploy prod version=2.0.0").await.expect(0);
     write(&task, &good.replace("description = \"A release\"", "description = \"Another\""));
     let taken = site.ask("reload").await.expect(0);
-    assert_eq!(taken.out, "configuration in force: 2 hosts, 2 tasks, 3 checks, 3 operators\n");
+    assert_eq!(taken.out, "configuration in force: 3 hosts, 2 tasks, 3 checks, 3 operators\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,6 +138,7 @@ fn prometheus_takes_how_rollcall_fares() {
         by: "ann".into(),
         since: "2026-11-21T18:00:00Z".parse().unwrap(),
         why: "held".into(),
+        written_off: None,
     };
     let channels = [("ops".to_string(), [3, 1, 0])].into_iter().collect();
     let metrics = Metrics {

@@ -221,7 +221,7 @@ async fn up_one_of_two_is_not_up() {
     match world.drain(&["web02"]).await {
         Change::Done { kept, note, .. } => {
             assert_eq!(kept, ["web02".into()]);
-            assert_eq!(note, "1 of 2 servers are in service, 1 have to stay");
+            assert_eq!(note, "1 of 2 must stay in service, 1 are");
         }
         other => panic!("{other:?}"),
     }
@@ -262,7 +262,7 @@ async fn the_floor_is_counted_on_what_haproxy_sees() {
     match world.drain(&["web01", "web02", "web03"]).await {
         Change::Done { kept, note, .. } => {
             assert_eq!(kept, ["web02".into(), "web03".into()]);
-            assert_eq!(note, "4 of 5 servers are in service, 3 have to stay");
+            assert_eq!(note, "3 of 5 must stay in service, 4 are");
         }
         other => panic!("{other:?}"),
     }

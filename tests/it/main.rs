@@ -11,6 +11,7 @@ mod door_log;
 mod door_sessions;
 mod door_strangers;
 mod embedded;
+mod ends;
 mod evil_balancers;
 mod exits;
 mod facts;

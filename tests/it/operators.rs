@@ -177,12 +177,35 @@ async fn hosts_are_taken_out_and_put_back_by_hand_and_debts_are_settled() {
     let paid = site.ask("settle web01 because bob put it back").await.expect(0);
     assert_eq!(paid.out, "web01: in rotation in prod.web; its debt is paid\n");
     let off = site.ask("settle web02 --write-off because it is scrap").await.expect(0);
-    assert!(off.out.starts_with("web02: written off"), "{}", off.out);
-    assert!(site.ask("debts").await.out.starts_with("no debts"));
+    assert!(off.out.starts_with("web02: written off, and not put back in prod.web"), "{}", off.out);
+    let debts = site.ask("debts").await;
+    assert!(debts.out.contains("written off by ann, 0s ago: it is scrap"), "{debts:#?}");
+    assert!(!debts.err.contains("open debt") && !debts.out.contains("back"), "{debts:#?}");
+    let status = site.ask("balancer status web02").await.expect(0);
+    assert!(status.out.contains("out       run 3, written off by ann"), "{}", status.out);
+    let twice = site.ask("settle web02 --write-off because x").await.expect(69);
+    assert!(
+        twice.err.contains("written off already, by ann: it is scrap; to put it back: balancer enable web02")
+    );
+    let not_yet = site.ask("settle web02 because x").await.expect(3);
+    assert!(not_yet.err.contains("web02 is out in prod.web"), "{}", not_yet.err);
     let story = site.ask("show 3 --host web02").await.expect(0);
     assert!(story.out.contains("its debt is written off by ann: it is scrap"), "{}", story.out);
-    let nobody = site.ask("settle web02 because x").await.expect(64);
-    assert!(nobody.err.contains("no debt is open for `web02`"), "{}", nobody.err);
+    assert!(site.ask("show 3").await.out.contains("written off, and not put back by this run: web02"));
+    // Only a command for it puts it back; then it is gone from the list.
+    site.ask("balancer enable web02").await.expect(0);
+    assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new());
+    assert!(site.ask("debts").await.out.starts_with("no debts"));
+    // One that a colleague has put back is settled by the probe.
+    site.ask("balancer drain web02 because of a new disk").await.expect(0);
+    site.ask("settle web02 --write-off because it is scrap").await.expect(0);
+    site.nginx.put_back(&server(1));
+    site.ask("settle web02 because bob put it back").await.expect(0);
+    assert!(site.ask("debts").await.out.starts_with("no debts"));
+    site.ask("show 5").await.expect(0);
+    site.ask("balancer drain web02 because of a new disk").await.expect(0);
+    let nobody = site.ask("settle web01 because x").await.expect(64);
+    assert!(nobody.err.contains("no debt is open for `web01`"), "{}", nobody.err);
     // The last server of a balancer is never taken out.
     let last = site.ask("balancer drain web[01,03] because of a fire").await.expect(2);
     assert!(last.out.contains("not-started  1  web03  too few would be left in service"), "{}", last.out);

@@ -122,6 +122,7 @@ fn plan_of(site: &Site, task: Option<&str>) -> Plan {
         taken: Default::default(),
         marks: Vec::new(),
         owed: Default::default(),
+        written_off: Default::default(),
     };
     match task {
         Some(task) => plan_task(&world, &Ask::new(task, "web01", &Default::default())).unwrap(),

@@ -19,12 +19,14 @@ pub struct Ask {
     pub selector: String,
     pub params: Params,
     pub tags: Tags,
+    /// Hosts that are on the release already are deployed all the same.
+    pub force: bool,
 }
 
 impl Ask {
     /// The whole task.
     pub fn new(task: &str, selector: &str, params: &Params) -> Ask {
-        Ask { task: task.into(), selector: selector.into(), params: params.clone(), tags: Tags::default() }
+        Ask { task: task.into(), selector: selector.into(), params: params.clone(), ..Ask::default() }
     }
 }
 
@@ -78,6 +80,11 @@ impl Title {
             false => format!(" {option} {}", names.iter().cloned().collect::<Vec<_>>().join(",")),
         };
         Title(self.0 + &list("--tags", &tags.only) + &list("--skip-tags", &tags.skip))
+    }
+
+    /// Adds `--force`.
+    pub fn forced(self, force: bool) -> Title {
+        Title(self.0 + if force { " --force" } else { "" })
     }
 }
 
@@ -193,6 +200,8 @@ pub enum Command {
     },
     Rollback {
         selector: String,
+        /// A value of the release, or NAME=VALUE; without it, the release directly before the present one.
+        to: Option<String>,
     },
     Mark {
         task: String,

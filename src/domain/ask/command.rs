@@ -21,6 +21,9 @@ pub const PARAMS_LIMIT: usize = 64;
 /// Most words of a line, not counting those for the hosts' shell: a reason in words has fewer.
 pub const WORDS_LIMIT: usize = 1_000;
 
+/// The command that `plan` previews besides tasks.
+pub const ROLLBACK: &str = "rollback";
+
 /// A parsed line: the command and how to answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -95,10 +98,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Help { command } => Command::Help { text: help(command.as_deref())? },
         Words::Whoami => Command::Whoami,
         Words::Hosts { selector } => Command::Hosts { selector },
-        Words::Plan(words) => {
-            let diff = words.diff;
-            Command::Plan { ask: read_ask(words)?, diff }
-        }
+        Words::Plan(words) => read_plan(words)?,
         Words::Check { selector, words, format } => read_check(selector, &words, format)?,
         Words::Run { selector, script } => Command::Run { selector, script: script.join(" ") },
         Words::Facts { selector, fresh } => Command::Facts { selector, fresh },
@@ -117,7 +117,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         }
         Words::Balancer(words) => read_balancer(words)?,
         Words::Releases { selector } => Command::Releases { selector },
-        Words::Rollback { selector } => Command::Rollback { selector },
+        Words::Rollback { selector, to } => read_rollback(selector, &to)?,
         Words::Mark(MarkWords::Bad { task, words }) => read_mark(task, &words, true)?,
         Words::Mark(MarkWords::Good { task, words }) => read_mark(task, &words, false)?,
         Words::Status { selector } => Command::Status { selector },
@@ -177,8 +177,8 @@ fn read_task(words: &[String]) -> Result<Command, UsageError> {
     let given = options.take_from(params)?;
     if let Some(option) = [selector].into_iter().chain(&given).find(|word| word.starts_with('-')) {
         return Err(usage(format!(
-            "`{task}` has no option `{option}`; parameters are written NAME=VALUE, options are --check, --tags and \
-             --skip-tags{}",
+            "`{task}` has no option `{option}`; parameters are written NAME=VALUE, options are --check, --force, --tags \
+             and --skip-tags{}",
             meant(task)
         )));
     }
@@ -187,6 +187,7 @@ fn read_task(words: &[String]) -> Result<Command, UsageError> {
         selector: selector.clone(),
         params: read_params(&given)?,
         tags: options.tags,
+        force: options.force,
     };
     Ok(Command::Task { ask, check: options.check })
 }
@@ -196,6 +197,7 @@ fn read_task(words: &[String]) -> Result<Command, UsageError> {
 struct Options {
     tags: Tags,
     check: bool,
+    force: bool,
 }
 
 impl Options {
@@ -206,6 +208,7 @@ impl Options {
             let (option, value) = word.split_once('=').map_or((word.as_str(), None), |(o, v)| (o, Some(v)));
             match option {
                 "--check" => self.check = true,
+                "--force" => self.force = true,
                 "--tags" => self.tags.only.extend(read_tags(option, value, &mut words)?),
                 "--skip-tags" => self.tags.skip.extend(read_tags(option, value, &mut words)?),
                 _ => left.push(word.clone()),
@@ -231,7 +234,31 @@ fn read_tags<'w>(
 fn read_ask(words: TaskWords) -> Result<Ask, UsageError> {
     let set = |names: Vec<String>| names.into_iter().collect();
     let tags = Tags { only: set(words.tags), skip: set(words.skip_tags) };
-    Ok(Ask { task: words.task, selector: words.selector, params: read_params(&words.params)?, tags })
+    let params = read_params(&words.params)?;
+    Ok(Ask { task: words.task, selector: words.selector, params, tags, force: words.force })
+}
+
+fn read_plan(words: TaskWords) -> Result<Command, UsageError> {
+    let diff = words.diff;
+    let ask = read_ask(words)?;
+    if ask.task == ROLLBACK {
+        read_target(&ask.params)?;
+    }
+    Ok(Command::Plan { ask, diff })
+}
+
+fn read_rollback(selector: String, to: &[String]) -> Result<Command, UsageError> {
+    Ok(Command::Rollback { selector, to: read_target(&read_params(to)?)? })
+}
+
+/// `to=1.3.0`, the only parameter of a rollback.
+fn read_target(params: &Params) -> Result<Option<String>, UsageError> {
+    match params.keys().find(|name| *name != "to") {
+        Some(name) => {
+            Err(usage(format!("`rollback` has no parameter `{name}`; try: rollback SELECTOR to=VERSION")))
+        }
+        None => Ok(params.get("to").cloned()),
+    }
 }
 
 fn meant(task: &str) -> String {

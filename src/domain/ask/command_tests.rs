@@ -78,7 +78,8 @@ fn lines_become_commands() {
         ),
         ("balancer enable web01", Command::Enable { selector: s("web01") }),
         ("releases", Command::Releases { selector: s("all") }),
-        ("rollback prod.web", Command::Rollback { selector: s("prod.web") }),
+        ("rollback prod.web", Command::Rollback { selector: s("prod.web"), to: None }),
+        ("rollback prod.web to=1.3.0", Command::Rollback { selector: s("prod.web"), to: Some(s("1.3.0")) }),
         (
             "mark bad deploy version=1.2.3 because it leaks",
             Command::Mark {
@@ -111,7 +112,15 @@ fn what_is_not_understood_says_what_to_write() {
         ("chek", "`chek` needs to know where; try: chek SELECTOR [NAME=VALUE...]; did you mean `check`?"),
         ("deploy prod version", "`version` is no parameter; write NAME=VALUE, as in version=1.4.2"),
         ("deploy prod a=1 a=2", "`a` is given twice"),
-        ("deploy prod --force", "`deploy` has no option `--force`; parameters are written NAME=VALUE"),
+        (
+            "rollback prod version=1",
+            "`rollback` has no parameter `version`; try: rollback SELECTOR to=VERSION",
+        ),
+        (
+            "plan rollback prod version=1",
+            "`rollback` has no parameter `version`; try: rollback SELECTOR to=VERSION",
+        ),
+        ("deploy prod --hard", "`deploy` has no option `--hard`; parameters are written NAME=VALUE"),
         ("deploy 'prod", "a quote is not closed"),
         ("run web uptime", "unexpected argument 'uptime' found"),
         ("run web", "the following required arguments were not provided"),

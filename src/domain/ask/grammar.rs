@@ -135,8 +135,13 @@ pub(super) enum Words {
         #[arg(default_value = "all")]
         selector: String,
     },
-    /// Take hosts back to the last good release before their present one
-    Rollback { selector: String },
+    /// Take hosts back to the release before their present one, or to a named one
+    #[command(override_usage = "ssh rollcall rollback SELECTOR [to=VERSION]")]
+    Rollback {
+        selector: String,
+        /// `to=VERSION`: a good release on record, as `releases` prints it
+        to: Vec<String>,
+    },
     /// Mark a release as bad, so that it is not deployed again, or as good
     #[command(subcommand)]
     Mark(MarkWords),
@@ -193,6 +198,9 @@ pub(super) struct TaskWords {
     /// Not the steps with one of these tags
     #[arg(long, value_delimiter = ',')]
     pub(super) skip_tags: Vec<String>,
+    /// Deploy hosts that are on the release already, too
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Subcommand, Debug)]

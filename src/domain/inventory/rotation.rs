@@ -52,6 +52,9 @@ pub struct View {
     pub serving: usize,
     /// All of its servers.
     pub total: usize,
+    /// Members that the balancer certainly has no server for, with the place and the reason: no wait changes that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<HostName, String>,
 }
 
 impl View {
@@ -67,13 +70,24 @@ impl View {
                 hosts.entry(host.clone()).or_default().push((place, seen));
             }
         }
-        let spare = |view: &&View| (view.serving.saturating_sub(floor.of(view.total)), view.serving);
+        // Of places without room, one that never has any counts: to wait for the others would be in vain.
+        let spare = |view: &&View| {
+            let now = view.serving.saturating_sub(floor.of(view.total));
+            (now, !view.never_has_room(floor), view.serving)
+        };
         let fewest = each.iter().map(|(_, view)| view).min_by_key(spare);
+        let missing = each.iter().flat_map(|(_, view)| view.missing.clone());
         View {
             hosts: hosts.into_iter().map(|(host, seen)| (host, agree(&seen))).collect(),
             serving: fewest.map_or(0, |view| view.serving),
             total: fewest.map_or(0, |view| view.total),
+            missing: missing.collect(),
         }
+    }
+
+    /// True when the floor is as high as the number of all servers: none can be drained, however long a run waits.
+    pub fn never_has_room(&self, floor: Floor) -> bool {
+        self.total > 0 && floor.of(self.total) >= self.total
     }
 
     /// The state of a host; one that was not queried is unknown.
@@ -135,6 +149,9 @@ pub struct Standing {
     pub seen: Seen,
     /// The run that drained it and did not enable it.
     pub debt: Option<RunId>,
+    /// The operator who wrote that debt off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_off: Option<String>,
 }
 
 /// How many servers of a balancer are in service.
@@ -180,6 +197,54 @@ pub struct Room {
     pub must_wait: Vec<HostName>,
 }
 
+/// Why hosts cannot be drained, now or later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Obstacle {
+    pub balancer: String,
+    pub hosts: Vec<HostName>,
+    pub why: String,
+    pub hint: String,
+}
+
+impl Obstacle {
+    /// For people.
+    pub fn words(&self) -> String {
+        format!("{}: {}; try: {}", self.balancer, self.why, self.hint)
+    }
+}
+
+/// The obstacles for a drain of the hosts in a view; hosts that `stay` are not drained. What can change while a run
+/// waits, as drains by others, is none.
+pub fn obstacles(balancer: &str, view: &View, floor: Floor, stay: &[HostName]) -> Vec<Obstacle> {
+    let missing = view.missing.iter().map(|(host, why)| Obstacle {
+        balancer: balancer.into(),
+        hosts: vec![host.clone()],
+        why: why.clone(),
+        hint: format!("add the server there; or leave the host out, as in `GROUP:!{host}`"),
+    });
+    let serves = |(host, seen): &(&HostName, &Seen)| {
+        matches!(seen.rotation, Rotation::In | Rotation::Mixed) && !view.missing.contains_key(*host)
+    };
+    let kept: Vec<HostName> = view
+        .hosts
+        .iter()
+        .filter(serves)
+        .map(|(host, _)| host.clone())
+        .filter(|host| view.never_has_room(floor) && !stay.contains(host))
+        .collect();
+    let (total, least) = (view.total, floor.of(view.total));
+    let full = (!kept.is_empty()).then(|| Obstacle {
+        balancer: balancer.into(),
+        why: format!(
+            "{least} of {total} servers must stay in service (min_in_service): {} can never be taken out",
+            kept.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
+        ),
+        hosts: kept,
+        hint: "a lower `min_in_service` in hosts/, or more servers in the balancer".into(),
+    });
+    missing.chain(full).collect()
+}
+
 /// Divides `members` by how many servers the balancer can spare. Members that take no new requests cost nothing;
 /// a member that is in rotation on any balancer host does.
 pub fn room(view: &View, floor: Floor, members: &[HostName]) -> Room {
@@ -211,7 +276,7 @@ mod tests {
         };
         let seen = |c| Seen { rotation: rotation(c), note: String::new() };
         let hosts = (1..).zip(states.chars()).map(|(at, c)| (HostName::new(format!("h{at}")), seen(c)));
-        View { hosts: hosts.collect(), serving, total }
+        View { hosts: hosts.collect(), serving, total, missing: BTreeMap::new() }
     }
 
     #[test]
@@ -252,6 +317,53 @@ mod tests {
             assert_eq!(got, wanted, "{states} {serving}/{total} {floor:?}");
             assert_eq!(room.may.len() + room.must_wait.len(), members.len());
         }
+    }
+
+    #[test]
+    fn an_obstacle_is_what_no_wait_removes() {
+        let one = Floor::default();
+        let words = |view: &View, floor: Floor, stay: &[&str]| -> Vec<String> {
+            let stay: Vec<HostName> = stay.iter().map(|host| HostName::from(*host)).collect();
+            obstacles("web", view, floor, &stay).iter().map(Obstacle::words).collect()
+        };
+        let never = |floor: usize, total: usize, hosts: &str| {
+            format!(
+                "web: {floor} of {total} servers must stay in service (min_in_service): {hosts} can never be taken out; \
+                 try: a lower `min_in_service` in hosts/, or more servers in the balancer"
+            )
+        };
+        let rows = [
+            // The last server of the balancer, however many hosts the group has.
+            (view("i", 1, 1), one, vec![never(1, 1, "h1")]),
+            (view("ii", 2, 2), Floor::Percent(75), vec![never(2, 2, "h1, h2")]),
+            (view("im", 2, 2), Floor::Servers(3), vec![never(3, 2, "h1, h2")]),
+            // Others have drained the second one: they may put it back.
+            (view("io", 1, 2), one, vec![]),
+            (view("id", 1, 2), one, vec![]),
+            // A host that is out already needs no room.
+            (view("o", 0, 1), one, vec![]),
+            (view("i", 1, 1), Floor::Servers(0), vec![]),
+            (view("u", 0, 0), one, vec![]),
+        ];
+        for (view, floor, wanted) in rows {
+            assert_eq!(words(&view, floor, &[]), wanted, "{view:?}");
+        }
+        assert_eq!(words(&view("i", 1, 1), one, &["h1"]), Vec::<String>::new(), "it is not drained");
+        let mut gone = view("iu", 1, 1);
+        gone.missing.insert("h2".into(), "no server is called `h2` there".into());
+        let gone = words(&gone, Floor::Servers(0), &["h2"]);
+        let wanted = "web: no server is called `h2` there; try: add the server there; or leave the host out, as in `GROUP:!h2`";
+        assert_eq!(gone, [wanted]);
+    }
+
+    #[test]
+    fn a_place_without_a_server_is_named_and_one_that_never_has_room_counts() {
+        let mut lb2 = view("iu", 1, 1);
+        lb2.missing.insert("h2".into(), "lb2: no server".into());
+        let each = [("lb1".into(), view("ii", 0, 2)), ("lb2".into(), lb2)];
+        let both = View::together(&each, Floor::default());
+        assert_eq!(both.missing[&HostName::from("h2")], "lb2: no server");
+        assert_eq!((both.serving, both.total), (1, 1));
     }
 
     #[test]

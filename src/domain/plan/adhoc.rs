@@ -119,6 +119,8 @@ fn without_rollout(
         kind,
         params: Params::new(),
         goes_back: false,
+        back_to: None,
+        forced: false,
         repeats: None,
         because: None,
         secret_params: Some(BTreeSet::new()),
@@ -223,7 +225,8 @@ pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &st
         })?;
         let of_group = world.inventory.groups.get(&seat.balancer).and_then(|group| group.balancer.clone());
         balancers.insert(seat.balancer.clone(), of_group.ok_or_else(missing_balancer)?);
-        let held = world.owed.contains(&host.name);
+        let written_off = kind == Kind::Enable && world.written_off.contains(&host.name);
+        let held = world.owed.contains(&host.name) || written_off;
         // Hosts drained by others are not ours to enable, and not every balancer reports who drained a host.
         if kind == Kind::Enable && !held {
             continue;

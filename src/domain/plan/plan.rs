@@ -38,6 +38,8 @@ pub struct World<'a> {
     pub marks: Vec<Mark>,
     /// Hosts with an open debt.
     pub owed: BTreeSet<HostName>,
+    /// Those whose debts are written off: only a command for them takes them back.
+    pub written_off: BTreeSet<HostName>,
 }
 
 impl World<'_> {
@@ -64,6 +66,12 @@ pub struct Plan {
     /// Every host goes back to a release of its own, so the plan has no parameters for all of them.
     #[serde(default)]
     pub goes_back: bool,
+    /// The release that an operator named for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_to: Option<String>,
+    /// Hosts that are on the release already are deployed all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
     /// The title of the run that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Title>,

@@ -7,9 +7,9 @@ use super::checking::{self, alone, checks_of, made_for, snapshots};
 use super::expand::{Expanded, Knowing, expand};
 use super::given::{check_params, hidden_in, not_kept, secret_params, without_secrets};
 use super::plan::{HostPlan, Kind, Plan, Seat, Tags, World, secret_names, vars_of};
-use super::release::{Need, Release, last_good, marked_bad, need};
+use super::release::{Need, Release, Taken, good_ones, last_good, marked_bad, need};
 use super::size::Sizes;
-use crate::domain::ask::command::{Ask, Params, Title};
+use crate::domain::ask::command::{Ask, Params, ROLLBACK, Title};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::{HostName, nearest};
 use crate::domain::base::refusal::{Cause, Refusal};
@@ -21,6 +21,9 @@ use crate::domain::task::hook::{Hook, Hooks};
 use crate::domain::task::task::{MaxFailures, Rollout, Step, StepBody, Task, batch_sizes};
 use crate::domain::value::template::{self, Vars};
 
+/// Most good releases that an error names, the newest first.
+const NAMED: usize = 5;
+
 /// Plans a task: `deploy prod version=1.2.3`.
 pub fn plan_task(world: &World<'_>, ask: &Ask) -> Result<Plan, Refusal> {
     let task = world.tasks.get(&ask.task).ok_or_else(|| unknown_task(world, &ask.task))?;
@@ -28,8 +31,13 @@ pub fn plan_task(world: &World<'_>, ask: &Ask) -> Result<Plan, Refusal> {
     let params = without_secrets(task, check_params(task, &ask.params)?);
     let names = hosts_of_task(world, task, &ask.selector)?;
     let each = names.into_iter().map(|name| (name, params.clone())).collect();
-    let title = Title::of_task(&ask.task, &ask.selector, &params).with_tags(&ask.tags);
-    plan_hosts(world, &Wanted { task, tags: &ask.tags }, each, title, params)
+    let title = Title::of_task(&ask.task, &ask.selector, &params).with_tags(&ask.tags).forced(ask.force);
+    let mut plan = plan_hosts(world, &Wanted { task, tags: &ask.tags }, each, title, params)?;
+    if ask.force {
+        plan.forced = true;
+        plan.hosts.values_mut().for_each(|host| host.current = false);
+    }
+    Ok(plan)
 }
 
 /// Plans a dry run of a task: all hosts at once, and no balancer.
@@ -85,16 +93,14 @@ fn check_tags(world: &World<'_>, task: &Task, tags: &Tags) -> Result<(), String>
     Err(format!("no step of task `{}` has the tag `{unknown}`{guess}", task.name))
 }
 
-/// Plans a rollback: each host to the last good release before its present one.
-pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, Refusal> {
+/// Plans a rollback: each host to the last good release before its present one, or to the one that `to` names.
+pub fn plan_rollback(world: &World<'_>, selector: &str, to: Option<&str>) -> Result<Plan, Refusal> {
     let mut each = Vec::new();
     let mut tasks = BTreeSet::new();
     for name in select(world.inventory, selector).map_err(Refusal::usage)? {
         let Some(history) = world.taken.get(&name) else { continue };
-        let target = last_good(history, &world.marks).ok_or_else(|| {
-            Refusal::rule(format!("{name}: no good release before its present one is on record"))
-                .hint(format!("see: releases {name}"))
-        })?;
+        let target = target_of(world, history, to)
+            .map_err(|why| Refusal::rule(format!("{name}: {why}")).hint(format!("see: releases {name}")))?;
         tasks.insert(target.release.task.as_str());
         if let Some(task) = world.tasks.get(&target.release.task)
             && let Some(name) = hidden_in(&task.params, &target.release.params)
@@ -118,9 +124,26 @@ pub fn plan_rollback(world: &World<'_>, selector: &str) -> Result<Plan, Refusal>
         }
     };
     let task = world.tasks.get(name).ok_or_else(|| unknown_task(world, name))?;
-    let title = Title(format!("rollback {}", Title::of_task("", selector, &Params::new()).0.trim()));
+    let given = to.map(|to| ("to".to_string(), to.to_string())).into_iter().collect();
+    let title = Title::of_task(ROLLBACK, selector, &given);
     let plan = plan_hosts(world, &Wanted { task, tags: &Tags::default() }, each, title, Params::new())?;
-    Ok(Plan { goes_back: true, ..plan })
+    Ok(Plan { goes_back: true, back_to: to.map(String::from), ..plan })
+}
+
+/// The release that a host goes back to.
+fn target_of<'w>(world: &World<'_>, history: &'w [Taken], to: Option<&str>) -> Result<&'w Taken, String> {
+    let Some(to) = to else {
+        let none = || "no good release before its present one is on record".to_string();
+        return last_good(history, &world.marks).ok_or_else(none);
+    };
+    let good = good_ones(history, &world.marks);
+    good.iter().find(|taken| taken.release.is_called(to)).copied().ok_or_else(|| {
+        let words: Vec<String> = good.iter().take(NAMED).map(|taken| taken.release.words()).collect();
+        match words.is_empty() {
+            true => format!("no good release `{to}` is on record, and no other one"),
+            false => format!("no good release `{to}` is on record; the good ones are: {}", words.join(", ")),
+        }
+    })
 }
 
 /// A host of a task and the parameters for it.
@@ -161,7 +184,6 @@ fn plan_hosts(
         .map(|host| host.file().to_string())
         .collect();
     let servers = servers_behind(world.inventory, &balancers)?;
-    let task_name = task.name.clone();
     // In a rollback every host has its own parameters; the hooks use those of the first host.
     let hooks = plan_hooks(world, task, each.first().map_or(&params, |(_, params)| params));
     let hooks = hooks.map_err(Refusal::usage)?;
@@ -169,19 +191,17 @@ fn plan_hosts(
         Some(_) => snapshots(world, &compared(world, task, &each)).map_err(Refusal::usage)?,
         None => Vec::new(),
     };
-    let kind = match task.rollout {
-        Some(_) => Kind::Release { task: task_name },
-        None => Kind::Task { task: task_name },
-    };
     let rollout = task.rollout.clone().unwrap_or_else(everything_at_once);
     let mut names: Vec<HostName> = each.into_iter().map(|(name, _)| name).collect();
     names.sort_by_key(|name| hosts.get(name).map(|host| need_of(world, name, host)));
     Ok(Plan {
         title,
-        kind,
+        kind: kind_of(task),
         batches: into_batches(&rollout, names),
         rollout,
         goes_back: false,
+        back_to: None,
+        forced: false,
         repeats: None,
         because: None,
         secret_params: Some(secret_params(task)),
@@ -195,6 +215,14 @@ fn plan_hosts(
         snapshots,
         files_root: world.files_root.clone(),
     })
+}
+
+fn kind_of(task: &Task) -> Kind {
+    let name = task.name.clone();
+    match task.rollout {
+        Some(_) => Kind::Release { task: name },
+        None => Kind::Task { task: name },
+    }
 }
 
 /// The checks across hosts, rendered for the releases that this plan deploys.

@@ -22,6 +22,14 @@ impl Release {
         (&self.task, &self.params) == (&other.task, &other.params)
     }
 
+    /// True when `text` is the value of one of its parameters, or NAME=VALUE: `1.3.0`, `version=1.3.0`.
+    pub fn is_called(&self, text: &str) -> bool {
+        let named = |(name, value): (&String, &String)| {
+            text.strip_prefix(name)?.strip_prefix('=').map(|to| to == value)
+        };
+        self.params.iter().any(|one| text == one.1 || named(one) == Some(true))
+    }
+
     /// As an operator types it: `deploy version=1.2.3`.
     pub fn words(&self) -> String {
         let params: String = self.params.iter().map(|(name, value)| format!(" {name}={value}")).collect();
@@ -77,13 +85,29 @@ pub fn last_good<'a>(history: &'a [Taken], marks: &[Mark]) -> Option<&'a Taken> 
     })
 }
 
+/// The good releases of the present one's task, each once, the newest first; those that are marked bad are left out.
+pub fn good_ones<'a>(history: &'a [Taken], marks: &[Mark]) -> Vec<&'a Taken> {
+    let mut good: Vec<&Taken> = Vec::new();
+    let Some(present) = history.first() else { return good };
+    for taken in history.iter().filter(|taken| taken.good && taken.release.task == present.release.task) {
+        let marked = marked_bad(marks, &taken.release.task, &taken.release.params).is_some();
+        if !marked && !good.iter().any(|known| known.release.is_like(&taken.release)) {
+            good.push(taken);
+        }
+    }
+    good
+}
+
 /// The releases that led to the present one, oldest first.
 fn way_here(history: &[Taken]) -> Vec<&Taken> {
     let mut way: Vec<&Taken> = Vec::new();
-    for taken in history.iter().rev() {
-        let same = way.iter().rposition(|known| known.release.is_like(&taken.release));
-        if taken.back {
-            // A target that is not on record any more was before all that is.
+    for (at, taken) in history.iter().enumerate().rev() {
+        let is_it = |known: &Taken| known.release.is_like(&taken.release);
+        let same = way.iter().rposition(|known| is_it(known));
+        let was_left = same.is_none() && history[at + 1..].iter().any(is_it);
+        // A rollback to a release that an earlier one had left is a step forward. A target that is not on record any
+        // more was before all that is.
+        if taken.back && !was_left {
             way.truncate(same.unwrap_or_default());
         }
         way.push(taken);
@@ -171,6 +195,36 @@ mod tests {
         assert_eq!(to(&history).as_deref(), Some("1"), "from there on as before");
         history.insert(0, taken("2", true));
         assert_eq!(to(&history).as_deref(), Some("5"), "deployed again, it is no longer left");
+    }
+
+    #[test]
+    fn a_release_is_named_by_a_value_of_it_and_only_a_good_one_is() {
+        let history =
+            [taken("4", true), taken("3", false), taken("2", true), taken("1", true), taken("2", true)];
+        let names = |marks: &[Mark]| -> Vec<String> {
+            good_ones(&history, marks).iter().map(|taken| taken.release.params["version"].clone()).collect()
+        };
+        assert_eq!(names(&[]), ["4", "2", "1"]);
+        assert_eq!(names(&[mark("2", true)]), ["4", "1"]);
+        assert!(good_ones(&[], &[]).is_empty());
+        let release = release("1.3.0");
+        for (text, wanted) in [
+            ("1.3.0", true),
+            ("version=1.3.0", true),
+            ("1.3", false),
+            ("version", false),
+            ("version=", false),
+            ("hook=1.3.0", false),
+        ] {
+            assert_eq!(release.is_called(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rollback_to_a_release_that_was_left_is_a_step_forward() {
+        let history = [back("3"), back("2"), taken("3", true), taken("2", true), taken("1", true)];
+        let to = last_good(&history, &[]).map(|taken| taken.release.words());
+        assert_eq!(to.as_deref(), Some("deploy version=2"));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct HostState {
     phase: Phase,
     /// Whether it is out of rotation, and by whom.
     drained: Drained,
+    /// An operator has written its debt off.
+    written_off: bool,
     /// A step changed the host, or may have.
     changed: bool,
     /// The target of the link before the run; a rollback leads back to it.
@@ -85,6 +87,11 @@ impl HostState {
     /// The debt: this run has drained it, or may have, and has not enabled it yet.
     pub fn is_owed(&self) -> bool {
         matches!(self.drained, Drained::ByRun(_))
+    }
+
+    /// True when an operator has written its debt off: it was out of rotation then.
+    pub fn is_written_off(&self) -> bool {
+        self.written_off
     }
 
     /// True when it was already drained by another run or person.

@@ -33,4 +33,22 @@ pub struct Debt {
     pub since: Timestamp,
     /// The end state of the host in the run, once it has ended there.
     pub why: String,
+    /// An operator accepts that the host stays out of rotation. The debt is listed until it is proven to be back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_off: Option<WrittenOff>,
+}
+
+/// The operator who wrote a debt off.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WrittenOff {
+    pub by: String,
+    pub at: Timestamp,
+    pub reason: String,
+}
+
+impl Debt {
+    /// True while a person or a run has to do something about it.
+    pub fn is_open(&self) -> bool {
+        self.written_off.is_none()
+    }
 }

@@ -86,6 +86,8 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         kind: Kind::Release { task: "deploy".into() },
         params: BTreeMap::new(),
         goes_back: false,
+        back_to: None,
+        forced: false,
         repeats: None,
         because: None,
         secret_params: None,
@@ -836,6 +838,33 @@ fn a_cancelled_run_finishes_its_brackets_and_begins_no_other() {
         let all = ends(&story);
         assert!(all.split(' ').all(|end| ["released", "not-started"].contains(&end)), "{after}: {all}");
     }
+}
+
+#[test]
+fn a_cancel_that_stops_nothing_does_not_change_the_end() {
+    let serial = [BatchSize::Hosts(1)];
+    let uncancelled = play(plan(2, &serial, 0, OnFailure::Rollback), &World::default()).events.len();
+    let mut late = 0;
+    for after in 1..uncancelled {
+        for now in [false, true] {
+            let world = World { cancel_after: Some((after, now)), ..World::default() };
+            let story = play(plan(2, &serial, 0, OnFailure::Rollback), &world);
+            let all_released = ends(&story) == "released released";
+            let wanted = if all_released { RunOutcome::Done } else { RunOutcome::Cancelled };
+            assert_eq!(story.run.outcome(), Some(wanted), "{after} {now}: {}", ends(&story));
+            let was_late = all_released && story.run.cancel().is_some();
+            assert_eq!(story.run.cancel_was_late(), was_late, "{after} {now}");
+            late += usize::from(was_late);
+        }
+    }
+    assert!(late > 2 && late < 2 * uncancelled - 4, "{late} of {uncancelled}");
+    // A journal of an earlier build says `cancelled` where this one would say `done`: its word stays.
+    let world = World { cancel_after: Some((uncancelled - 1, false)), ..World::default() };
+    let mut old = play(plan(2, &serial, 0, OnFailure::Rollback), &world).events;
+    let Some(Event { kind: EventKind::RunEnded { outcome }, .. }) = old.last_mut() else { panic!("no end") };
+    *outcome = RunOutcome::Cancelled;
+    let run = Run::replay(RunId(1), plan(2, &serial, 0, OnFailure::Rollback), &old).unwrap();
+    assert_eq!(run.outcome(), Some(RunOutcome::Cancelled));
 }
 
 #[test]

@@ -310,18 +310,34 @@ impl Run {
         })
     }
 
+    /// The verdict of each host of a check run.
+    pub fn verdicts(&self) -> impl Iterator<Item = Verdict> {
+        self.hosts.values().map(verdict_of)
+    }
+
+    /// True when a cancel stopped nothing: every host ended as the command wanted it, all the same. A check was made
+    /// when every host had begun and no probe was ended.
+    pub fn cancel_was_late(&self) -> bool {
+        let Some(cancel) = &self.cancel else { return false };
+        let ends = || self.hosts.values().map(HostState::end);
+        match self.plan.kind {
+            Kind::Check => !cancel.now && ends().all(|end| end.is_some_and(|end| end != End::NotStarted)),
+            _ => ends().all(|end| end.is_some()) && self.did_all(),
+        }
+    }
+
     /// How the run ended, folded from its hosts.
     pub fn fold_outcome(&self) -> RunOutcome {
         let ends = || self.hosts.values().filter_map(|host| host.end());
-        if self.plan.kind == Kind::Check && self.cancel.is_none() {
-            return RunOutcome::Checked(Verdict::worst(self.hosts.values().map(verdict_of)));
+        if self.plan.kind == Kind::Check && (self.cancel.is_none() || self.cancel_was_late()) {
+            return RunOutcome::Checked(Verdict::worst(self.verdicts()));
         }
         let half_done = |end: End| self.plan.has_bracket() && end == End::Failed;
         let as_wished = self.plan.kind == Kind::Drain && self.failures() == 0;
         if !as_wished && ends().any(|end| end.needs_person() || half_done(end)) {
             return RunOutcome::NeedsPerson;
         }
-        if self.cancel.is_some() {
+        if self.cancel.is_some() && !self.cancel_was_late() {
             return RunOutcome::Cancelled;
         }
         let failures: Vec<FailureKind> = self

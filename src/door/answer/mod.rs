@@ -22,7 +22,7 @@ use self::rotation::Word;
 use super::{Desk, Terminal};
 use crate::config::FilesDir;
 use crate::domain::ask::access::{Granted, Operator, authorize};
-use crate::domain::ask::command::{Ask, Command, Format, Params, Request};
+use crate::domain::ask::command::{Ask, Command, Format, Params, ROLLBACK, Request};
 use crate::domain::base::name::clipped_lines;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::refusal::{Cause, Refusal};
@@ -31,7 +31,9 @@ use crate::domain::plan::adhoc::{plan_check, plan_facts, plan_rotation, plan_run
 use crate::domain::plan::plan::{Kind, Plan, World};
 use crate::domain::plan::planner::{plan_look, plan_rollback, plan_task};
 use crate::domain::plan::veil::visible_part;
+use crate::domain::run::record::Debt;
 use crate::domain::run::wish::Wish;
+use crate::engine::preflight::preflight;
 use crate::present::plan::plan as present_plan;
 use crate::present::{json, nagios, table};
 
@@ -115,6 +117,7 @@ impl Asked<'_> {
             Command::Hosts { selector } => self.hosts(&inventory, selector).await,
             Command::Plan { diff: false, .. } => {
                 let plan = self.plan(&inventory, granted.command()).await?;
+                let preflight = preflight(self.ports(), &plan).await;
                 let (json, limited) = (self.json, granted.operator().groups.is_some());
                 let render = move || match json {
                     true if limited => json::line("plan", visible_part(plan, &inventory)),
@@ -122,7 +125,8 @@ impl Asked<'_> {
                     false => present_plan(&plan),
                 };
                 let text = self.work(render).await?;
-                self.say(&text).await
+                self.say(&text).await?;
+                self.may_start(&preflight).await.map(|()| 0)
             }
             Command::Plan { diff: true, .. }
             | Command::Task { .. }
@@ -199,7 +203,9 @@ impl Asked<'_> {
     /// Plans the run of a command. This reads files to upload, so it does not run on the executor.
     async fn plan(&mut self, visible: &Arc<Inventory>, command: &Command) -> Result<Plan, Ended> {
         let store = &self.ports().store;
-        let owed = store.debts().await?.into_iter().map(|debt| debt.host).collect();
+        let (owed, off): (Vec<Debt>, Vec<Debt>) = store.debts().await?.into_iter().partition(Debt::is_open);
+        let those = |debts: Vec<Debt>| debts.into_iter().map(|debt| debt.host).collect();
+        let (owed, written_off) = (those(owed), those(off));
         let (taken, marks) = (store.taken().await?, store.marks().await?);
         let (config, inventory, command) = (self.config.clone(), visible.clone(), command.clone());
         let planning = self.work(move || {
@@ -213,6 +219,7 @@ impl Asked<'_> {
                 taken,
                 marks,
                 owed,
+                written_off,
             };
             plan_command(&world, &command)
         });
@@ -336,19 +343,22 @@ enum Planned<'c> {
     Check(&'c str, Option<&'c str>, &'c Params),
     Run(&'c str, &'c str),
     Facts(&'c str),
-    Rollback(&'c str),
+    Rollback(&'c str, Option<&'c str>),
     Rotation(&'c str, Kind, &'c str),
     Again,
 }
 
 fn planned(command: &Command) -> Option<Planned<'_>> {
     Some(match command {
+        Command::Plan { ask, .. } if ask.task == ROLLBACK => {
+            Planned::Rollback(&ask.selector, ask.params.get("to").map(String::as_str))
+        }
         Command::Plan { ask, diff: false } | Command::Task { ask, check: false } => Planned::Task(ask),
         Command::Plan { ask, diff: true } | Command::Task { ask, check: true } => Planned::Look(ask),
         Command::Check { selector, name, params, .. } => Planned::Check(selector, name.as_deref(), params),
         Command::Run { selector, script } => Planned::Run(selector, script),
         Command::Facts { selector, .. } => Planned::Facts(selector),
-        Command::Rollback { selector } => Planned::Rollback(selector),
+        Command::Rollback { selector, to } => Planned::Rollback(selector, to.as_deref()),
         Command::Drain { selector, reason } => Planned::Rotation(selector, Kind::Drain, reason),
         Command::Enable { selector } => Planned::Rotation(selector, Kind::Enable, ""),
         Command::Retry { .. } => Planned::Again,
@@ -391,7 +401,7 @@ fn plan_command(world: &World<'_>, command: &Command) -> Result<Plan, Refusal> {
         Some(Planned::Check(selector, name, params)) => plan_check(world, selector, name, params),
         Some(Planned::Run(selector, script)) => plan_run(world, selector, script),
         Some(Planned::Facts(selector)) => plan_facts(world, selector),
-        Some(Planned::Rollback(selector)) => plan_rollback(world, selector),
+        Some(Planned::Rollback(selector, to)) => plan_rollback(world, selector, to),
         Some(Planned::Rotation(selector, kind, reason)) => plan_rotation(world, selector, kind, reason),
         Some(Planned::Again) | None => {
             Err(Refusal::internal(format!("{command:?} is no command that is planned")))

@@ -49,6 +49,15 @@ impl Asked<'_> {
             let why = format!("no debt is open for `{}`{guess}", word.host);
             return Err(Refusal::not_found(why).hint("see: debts").into());
         }
+        if let Some(off) =
+            of_host.iter().find_map(|debt| debt.written_off.as_ref()).filter(|_| word.write_off)
+        {
+            let why =
+                format!("the debt of `{}` is written off already, by {}: {}", word.host, off.by, off.reason);
+            return Err(Refusal::rule(why)
+                .hint(format!("to put it back: balancer enable {}", word.host))
+                .into());
+        }
         for debt in of_host {
             let settled = self.settle_one(granted, debt, &word).await?;
             self.say(&settled).await?;
@@ -84,8 +93,10 @@ impl Asked<'_> {
         Ok(match in_rotation {
             true => format!("{}: in rotation in {}; its debt is paid\n", debt.host, debt.balancer),
             false => format!(
-                "{}: written off; where it is in {} is not rollcall's any more\n",
-                debt.host, debt.balancer
+                "{host}: written off, and not put back in {}; `debts` lists it until it is in rotation; to put it back: \
+                 balancer enable {host}\n",
+                debt.balancer,
+                host = debt.host
             ),
         })
     }

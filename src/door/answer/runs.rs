@@ -5,12 +5,14 @@ use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::{Command, Format};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::inventory::rotation::Obstacle;
 use crate::domain::plan::given::given_secrets;
 use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::event::Event;
 use crate::domain::run::run::{IllegalEvent, Run};
 use crate::domain::value::secret::{Given, SecretVars};
 use crate::engine::feed::{Over, Seen, Watch};
+use crate::engine::preflight::{Preflight, preflight};
 use crate::port::StoredRun;
 use crate::present::formats;
 use crate::present::live::Lines;
@@ -26,8 +28,23 @@ impl Asked<'_> {
             _ => SecretVars::new(),
         };
         let given = Given::new(given).map_err(Refusal::usage)?;
+        let preflight = preflight(self.ports(), &plan).await;
+        self.may_start(&preflight).await?;
         let watch = self.desk.engine.start_with(granted, plan, given).await?;
         self.follow(watch).await
+    }
+
+    /// Refuses a run that no wait could help: some hosts can never be drained.
+    pub(super) async fn may_start(&mut self, preflight: &Preflight) -> Result<(), Ended> {
+        for why in &preflight.unknown {
+            let line = format!("rollcall: whether every host can be taken out is not known yet: {why}\n");
+            self.terminal.err(&line).await?;
+        }
+        let words: Vec<String> = preflight.obstacles.iter().map(Obstacle::words).collect();
+        match words.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::rule(words.join("\n")).into()),
+        }
     }
 
     /// Shows a run to its end; the exit status is the run's.

@@ -15,12 +15,13 @@ use crate::domain::check::check::Check;
 use crate::domain::check::id::{CheckId, Misnamed, all_named, one_named};
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::adhoc::known_names;
-use crate::domain::run::record::RunSummary;
+use crate::domain::run::record::{Debt, RunSummary};
+use crate::domain::run::run::Run;
 use crate::domain::watch::roll::{Ack, Covered, Downtime, History, Line, Roll};
 use crate::domain::watch::roster::Key;
 use crate::domain::watch::subject::{REACHABLE, Subject};
 use crate::present::json;
-use crate::present::watching::{self, Reason};
+use crate::present::watching::{self, Held, Reason};
 
 /// Most probes of one check that `history` returns.
 const LOOKS_SHOWN: usize = 5_000;
@@ -117,7 +118,14 @@ impl Asked<'_> {
         (host, check): (&str, Option<&str>),
     ) -> Result<u8, Ended> {
         let host = self.one_host(inventory, host).await?;
-        let kept = self.kept_of(&host, check).await?;
+        let held = match check {
+            None => self.held(granted, &host).await?,
+            Some(_) => None,
+        };
+        let kept = match self.kept_of(&host, check).await {
+            Err(Ended::Refused(_)) if held.is_some() => Vec::new(),
+            kept => kept?,
+        };
         let lines = self.desk.monitor.roll().await?.lines;
         let lines: Vec<Line> = lines.into_iter().filter(|line| line.host == host).collect();
         let runs = self.touching(granted, &host).await?;
@@ -132,11 +140,29 @@ impl Asked<'_> {
         }
         let now = self.ports().clock.now();
         let text = match self.json {
-            true => reasons.iter().map(|reason| json::line("why", reason.to_value(&host))).collect(),
-            false => watching::why(&host, &reasons, in_hand, now),
+            true => {
+                let held = held.iter().map(|held| json::line("held", held));
+                held.chain(reasons.iter().map(|reason| json::line("why", reason.to_value(&host)))).collect()
+            }
+            false => watching::why(&host, (held.as_ref(), &reasons), in_hand, now),
         };
         self.say(&text).await?;
-        Ok(Verdict::worst(reasons.iter().map(|reason| reason.verdict)).exit_status())
+        let of_gate = held.iter().flat_map(|held| &held.gate).map(|result| result.verdict);
+        Ok(Verdict::worst(reasons.iter().map(|reason| reason.verdict).chain(of_gate)).exit_status())
+    }
+
+    /// The run that holds a host out of rotation, and the checks of its gate that did not pass.
+    async fn held(&self, granted: &Granted, host: &HostName) -> Result<Option<Held>, Ended> {
+        let debts = self.ports().store.debts().await?;
+        let of_host: Vec<Debt> = debts.into_iter().filter(|debt| debt.host == *host).collect();
+        let Some(debt) = of_host.iter().find(|debt| debt.is_open()).or(of_host.first()).cloned() else {
+            return Ok(None);
+        };
+        let stored = self.stored(granted, debt.run).await.ok();
+        let run = stored.and_then(|stored| Run::replay(stored.id, stored.plan, &stored.events).ok());
+        let checks = run.as_ref().and_then(|run| run.host(host)).map_or(&[][..], |state| state.checks());
+        let gate = checks.iter().filter(|result| !result.verdict.passes()).cloned().collect();
+        Ok(Some(Held { debt, gate }))
     }
 
     /// The last runs that did more on a host than observe it; newest first.

@@ -77,7 +77,9 @@ fn again(stored: &StoredRun) -> Result<Command, Refusal> {
     let was_a_look = |hint: String| Refusal::rule(format!("run {id} was a look")).hint(hint);
     match kind {
         // Each host had its own parameters: the releases that are good now may be different.
-        Kind::Release { .. } if stored.plan.goes_back => Ok(Command::Rollback { selector }),
+        Kind::Release { .. } if stored.plan.goes_back => {
+            Ok(Command::Rollback { selector, to: stored.plan.back_to.clone() })
+        }
         Kind::Release { task } | Kind::Task { task } => {
             // The word for a hidden value must never reach a host, whatever the parameter is by now.
             if let Some(name) = stored.plan.hidden_params().next() {
@@ -85,7 +87,8 @@ fn again(stored: &StoredRun) -> Result<Command, Refusal> {
                     format!("run {id} was given the secret parameter `{name}`, and its value was not kept");
                 return Err(Refusal::rule(why).hint(format!("try: {task} {selector} ... {name}=VALUE")));
             }
-            let ask = Ask { tags: stored.plan.tags.clone(), ..Ask::new(task, &selector, params) };
+            let (tags, force) = (stored.plan.tags.clone(), stored.plan.forced);
+            let ask = Ask { tags, force, ..Ask::new(task, &selector, params) };
             Ok(Command::Task { ask, check: false })
         }
         Kind::Run => {

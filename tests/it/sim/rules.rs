@@ -281,7 +281,7 @@ impl Reader<'_> {
         let fits = match outcome {
             RunOutcome::Done => ends.iter().all(good),
             RunOutcome::NeedsPerson => person,
-            RunOutcome::Cancelled => !person && self.cancelled,
+            RunOutcome::Cancelled => !person && self.cancelled && !ends.iter().all(good),
             _ => !person && !ends.iter().all(good),
         };
         if !fits {

@@ -139,6 +139,7 @@ pub fn plan(hosts: usize, style: NginxStyle) -> Plan {
         taken: web_hosts(hosts).into_iter().map(|host| (host, vec![before.clone()])).collect(),
         marks: vec![],
         owed: Default::default(),
+        written_off: Default::default(),
     };
     let params = Params::from([("version".to_string(), NEW.to_string())]);
     plan_task(&world, &Ask::new("deploy", GROUP, &params)).expect("a plan")

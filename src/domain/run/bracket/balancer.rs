@@ -172,10 +172,12 @@ impl HostState {
         }
     }
 
-    /// An operator has settled its debt.
-    pub(in crate::domain::run) fn settle_debt(&mut self) -> Result<(), Unfit> {
-        must(self.is_owed())?;
+    /// An operator has settled its debt, or has written it off. One that is written off can still be settled, with the
+    /// proof that the host is in rotation.
+    pub(in crate::domain::run) fn settle_debt(&mut self, in_rotation: bool) -> Result<(), Unfit> {
+        must(self.is_owed() || (self.written_off && in_rotation))?;
         self.drained = Drained::No;
+        self.written_off = !in_rotation;
         Ok(())
     }
 }

@@ -49,7 +49,9 @@ impl Run {
                 self.resume(event.at);
             }
             E::Recovered { then, why, .. } => self.recovered(*then, why, event.at),
-            E::DebtSettled { host, .. } => self.hosts.get_mut(host).ok_or(Unfit)?.settle_debt()?,
+            E::DebtSettled { host, in_rotation, .. } => {
+                self.hosts.get_mut(host).ok_or(Unfit)?.settle_debt(*in_rotation)?;
+            }
             E::HookStarted { hook, step, .. } => self.begin_hook(*hook, *step)?,
             E::HookEnded { hook, step, outcome, .. } => self.end_hook(*hook, *step, outcome)?,
             E::RunEnded { outcome } => {
