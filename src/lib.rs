@@ -9,6 +9,7 @@ pub mod local;
 pub mod panics;
 pub mod port;
 pub mod script;
+pub mod version;
 
 pub mod config;
 pub mod engine;

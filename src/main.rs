@@ -1,9 +1,9 @@
 //! The thin entry: reads the command line, starts what it asks for, and turns the end into an exit status.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use rollcall::config::shape;
 use rollcall::daemon::{self, Daemon, SystemClock};
 use rollcall::domain::ask::command::parse_words;
@@ -11,29 +11,36 @@ use rollcall::domain::base::refusal::Cause;
 use rollcall::logging;
 use rollcall::port::Clock;
 use rollcall::support;
+use rollcall::version::VERSION;
 
 /// Push a release host by host, then call the roll: every host answers for itself.
 #[derive(Parser)]
-#[command(name = "rollcall", version, disable_help_subcommand = true)]
+#[command(name = "rollcall", version = VERSION, disable_help_subcommand = true, after_help = AFTER_HELP)]
 struct Line {
     /// The configuration directory
-    #[arg(long, value_name = "DIR", env = "ROLLCALL_CONFIG", default_value = "/etc/rollcall")]
+    #[arg(long, global = true, value_name = "DIR", env = "ROLLCALL_CONFIG", default_value = "/etc/rollcall")]
     config: PathBuf,
     /// Answer a command without a daemon: rollcall --local deploy prod version=1.4.2
-    #[arg(long)]
+    #[arg(long, global = true)]
     local: bool,
+    /// With serve: how the log on standard error is written
+    #[arg(long, global = true, value_name = "FORMAT", env = "ROLLCALL_LOG", default_value = "text")]
+    log: logging::Format,
+    /// With --local: answer in JSON, one object a line
+    #[arg(long)]
+    json: bool,
     #[command(subcommand)]
     words: Option<Words>,
 }
 
+const AFTER_HELP: &str = "\
+Commands on hosts are given over ssh to the daemon (ssh rollcall help), or without one: rollcall --local help.
+To see a rolling release on this machine alone: rollcall demo";
+
 #[derive(Subcommand)]
 enum Words {
     /// Run the daemon
-    Serve {
-        /// How the log on standard error is written
-        #[arg(long, value_name = "FORMAT", env = "ROLLCALL_LOG", default_value = "text")]
-        log: logging::Format,
-    },
+    Serve,
     /// Check a configuration directory and tell every mistake in it
     CheckConfig { dir: Option<PathBuf> },
     /// Print the JSON Schema of a kind of file, for editors: rollcall, hosts, tasks or checks
@@ -79,18 +86,31 @@ fn keep_files_private() {
 }
 
 async fn run(line: Line) -> ExitCode {
-    if line.local || matches!(line.words, Some(Words::Serve { .. })) {
+    let line = match line.words {
+        Some(Words::Command(words)) => with_options_behind(Line { words: None, ..line }, words),
+        words => Ok((Line { words, ..line }, Vec::new())),
+    };
+    let (line, mut words) = match line {
+        Ok(line) => line,
+        Err(why) => return fail(&why, Cause::Usage.exit_status()),
+    };
+    if line.json && !line.local {
+        return fail("`--json` is for commands that --local answers", Cause::Usage.exit_status());
+    }
+    if line.local || matches!(line.words, Some(Words::Serve)) {
         keep_files_private();
     }
-    let words = match line.words {
-        Some(Words::Serve { log }) => return serve(&line.config, log).await,
+    match line.words {
+        Some(Words::Serve) => return serve(&line.config, line.log).await,
         Some(Words::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),
         Some(Words::Schema { file }) => return schema(&file),
         Some(Words::Support { to }) => return support(&line.config, to),
         Some(Words::Demo { once }) => return ended(rollcall::demo::run(&std::env::temp_dir(), once).await),
-        Some(Words::Command(words)) => words,
-        None => vec![],
-    };
+        Some(Words::Command(_)) | None => {}
+    }
+    if !line.local && words.first().is_none_or(|word| word == "help") {
+        return help(&words);
+    }
     if !line.local {
         let asked = words.join(" ");
         let why = format!(
@@ -98,13 +118,67 @@ async fn run(line: Line) -> ExitCode {
         );
         return fail(why.trim_end(), Cause::Usage.exit_status());
     }
+    if line.json {
+        words.insert(0, "--json".into());
+    }
     match parse_words(&words) {
         Ok(request) => ExitCode::from(daemon::answer_locally(&line.config, request).await),
         Err(error) => fail(&error.text, Cause::Usage.exit_status()),
     }
 }
 
-async fn serve(config: &std::path::Path, log: logging::Format) -> ExitCode {
+/// Takes the options of the program out of a command for `--local`, where they may be behind it, too.
+fn with_options_behind(mut line: Line, words: Vec<String>) -> Result<(Line, Vec<String>), String> {
+    let (mut left, mut words) = (Vec::new(), words.into_iter());
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            // The rest is for the shell of the hosts.
+            "--" => {
+                left.push(word);
+                left.extend(words.by_ref());
+            }
+            "--local" => line.local = true,
+            "--config" => line.config = words.next().ok_or("`--config` needs a directory")?.into(),
+            _ => match word.strip_prefix("--config=") {
+                Some(dir) => line.config = dir.into(),
+                None => left.push(word),
+            },
+        }
+    }
+    Ok((line, left))
+}
+
+/// `rollcall help`, and `rollcall` alone: a script whose command is empty has made a mistake, and must not succeed.
+fn help(words: &[String]) -> ExitCode {
+    let mut grammar = Line::command();
+    grammar.build();
+    let [_, rest @ ..] = words else {
+        eprint!("{}", grammar.render_help());
+        return ExitCode::from(Cause::Usage.exit_status());
+    };
+    match rest.first().map(|name| (name, grammar.find_subcommand_mut(name))) {
+        None => print!("{}", grammar.render_help()),
+        Some((_, Some(found))) => print!("{}", found.render_help()),
+        Some((name, None)) => {
+            let why = format!(
+                "the program has no command `{name}`; try: rollcall help, or ssh rollcall help {name}"
+            );
+            return fail(&why, Cause::Usage.exit_status());
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+async fn serve(config: &Path, log: logging::Format) -> ExitCode {
+    if !config.exists() {
+        let dir = config.display();
+        let why = format!(
+            "there is no configuration directory {dir}; try: rollcall serve --config DIR, or make {dir} with files in \
+             hosts/ and tasks/, a file `operators` with the public keys of people, and rollcall.toml; then: rollcall \
+             check-config {dir}. To see it work first: rollcall demo"
+        );
+        return fail(&why, Cause::Internal.exit_status());
+    }
     logging::start(log);
     let daemon = match Daemon::start(config).await {
         Ok(daemon) => daemon,
@@ -134,7 +208,7 @@ fn schema(file: &str) -> ExitCode {
     }
 }
 
-fn support(config: &std::path::Path, to: Option<PathBuf>) -> ExitCode {
+fn support(config: &Path, to: Option<PathBuf>) -> ExitCode {
     match support::write(config, to, SystemClock.now()) {
         Ok(path) => {
             println!("{}: read it before you attach it", path.display());
@@ -144,7 +218,7 @@ fn support(config: &std::path::Path, to: Option<PathBuf>) -> ExitCode {
     }
 }
 
-fn check_config(dir: &std::path::Path) -> ExitCode {
+fn check_config(dir: &Path) -> ExitCode {
     match daemon::check_config(dir) {
         Ok(said) => {
             println!("{said}");

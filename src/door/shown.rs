@@ -29,12 +29,12 @@ pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config)
             let name = name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
             format!("{}{name}", Title::of_task("check", selector, &known(config, None, params)).0)
         }
-        Ok(_) => to_text(line),
         // The position of values in it is unknown.
-        Err(_) => match to_text(line).split_once('=') {
+        Err(_) | Ok(Command::Misread { .. }) => match to_text(line).split_once('=') {
             Some((before, _)) => format!("{before}={HIDDEN}"),
             None => to_text(line),
         },
+        Ok(_) => to_text(line),
     }
 }
 

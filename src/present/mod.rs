@@ -2,6 +2,7 @@
 
 pub mod facts;
 pub mod formats;
+pub mod help;
 pub mod json;
 pub mod junit;
 pub mod live;

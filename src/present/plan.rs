@@ -6,23 +6,19 @@ use super::steps::{probe, step};
 use super::table::{alike, folded};
 use crate::domain::base::name::{HostName, count};
 use crate::domain::plan::plan::{HostPlan, Plan};
-use crate::domain::task::task::{Hook, OnFailure, PauseUntil};
+use crate::domain::task::task::{Hook, MaxFailures, OnFailure, PauseUntil};
 
 /// `plan`: batches, and the steps of each host; hosts with the same steps are printed once.
 pub fn plan(plan: &Plan) -> String {
     let mut text = format!("plan: {}\n", plan.title.0);
     let hosts = count(plan.hosts.len(), "host");
     if plan.has_bracket() {
-        let budget = plan.rollout.max_failures.allowed(plan.hosts.len());
-        let on_failure = match plan.rollout.on_failure {
-            OnFailure::Stop | OnFailure::Continue => "a host that fails is held out of rotation",
-            OnFailure::Rollback => "a host that fails is rolled back",
-            OnFailure::RollbackAll => "a host that fails is rolled back, and then all of them",
-        };
         _ = writeln!(
             text,
-            "{hosts}, {}; more than {budget} failed stops it; {on_failure}",
-            count(plan.batches.len(), "batch")
+            "{hosts}, {}; {}; {}",
+            count(plan.batches.len(), "batch"),
+            failed_host(plan.rollout.on_failure),
+            budget(plan.rollout.max_failures, Some(plan.hosts.len())),
         );
     } else {
         _ = writeln!(text, "{hosts}, all at once; no balancer is touched");
@@ -81,6 +77,37 @@ fn unchanged(plan: &Plan) -> String {
             folded(hosts)
         ),
     }
+}
+
+/// What happens to a host that fails.
+pub(super) fn failed_host(on_failure: OnFailure) -> &'static str {
+    match on_failure {
+        OnFailure::Stop | OnFailure::Continue => "a host that fails is held out of rotation",
+        OnFailure::Rollback => "a host that fails is rolled back",
+        OnFailure::RollbackAll => {
+            "a host that fails is rolled back, and all others with it once the run stops"
+        }
+    }
+}
+
+/// What stops a run, for a number of hosts if it is known.
+pub(super) fn budget(max: MaxFailures, hosts: Option<usize>) -> String {
+    match (max, hosts.map(|hosts| (max.allowed(hosts), hosts))) {
+        (MaxFailures::Hosts(0), _) | (_, Some((0, _))) => "it stops at the first failure".into(),
+        (_, Some((allowed, hosts))) if allowed >= hosts => "no number of failures stops it".into(),
+        (_, Some((allowed, _))) => format!("it stops when more than {} failed", have(allowed)),
+        (MaxFailures::Hosts(hosts), None) => {
+            format!("it stops when more than {} failed", have(hosts as usize))
+        }
+        (MaxFailures::Percent(percent), None) if percent >= 100.0 => "no number of failures stops it".into(),
+        (MaxFailures::Percent(percent), None) => {
+            format!("it stops when more than {percent}% of the hosts have failed")
+        }
+    }
+}
+
+fn have(hosts: usize) -> String {
+    format!("{} {}", count(hosts, "host"), if hosts == 1 { "has" } else { "have" })
 }
 
 /// How many servers a batch leaves in service, if every other host serves.

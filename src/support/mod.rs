@@ -16,9 +16,7 @@ use crate::domain::base::output::printable;
 use crate::port::Secrets;
 use crate::store::survey::survey;
 use crate::vault::Vault;
-
-/// The commit of this build, if the builder has told it (`ROLLCALL_COMMIT`).
-const COMMIT: Option<&str> = option_env!("ROLLCALL_COMMIT");
+use crate::version::COMMIT;
 
 /// Only its owner may read the file.
 const FILE_MODE: u32 = 0o600;
@@ -55,10 +53,9 @@ fn section(text: &mut String, title: &str, body: &str) {
 }
 
 fn version(now: Timestamp) -> String {
-    let commit = COMMIT.unwrap_or("unknown: built without ROLLCALL_COMMIT");
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease");
     format!(
-        "rollcall {}\ncommit {commit}\nwritten {now}\nsystem {} {}\nkernel {}\n{}",
+        "rollcall {}\ncommit {COMMIT}\nwritten {now}\nsystem {} {}\nkernel {}\n{}",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::OS,
         std::env::consts::ARCH,

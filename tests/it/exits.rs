@@ -20,7 +20,8 @@ const GUARDED: &str = "[[steps]]\nname = \"guarded\"\nrun = \"true\"\nunless = \
 
 /// The command, how it is asked in vain, the exit status, and a part of the answer. Run 1 has ended well.
 const LINES: &[(&str, &str, i32, &str)] = &[
-    ("help", "help nonesuch", 64, "no command is called `nonesuch`"),
+    ("help", "help nonesuch", 64, "no task or command is called `nonesuch`"),
+    ("version", "version really", 64, "unexpected argument"),
     ("whoami", "whoami really", 64, "unexpected argument"),
     ("hosts", "hosts nonesuch", 64, "no group or host is called"),
     ("plan", "plan nonesuch prod.web", 64, "no task or command is called `nonesuch`"),
@@ -146,6 +147,17 @@ async fn the_program_itself_exits_non_zero_for_what_it_does_not_do() {
         (&["--config", "/nonexistent", "serve"], 1, "/nonexistent"),
         (&["demo", "--nonesuch"], 64, "unexpected argument"),
         (&["hosts"], 64, "commands are given over ssh"),
+        (&["serve", "--config", "/nonexistent"], 1, "there is no configuration directory /nonexistent; try:"),
+        (&["serve", "--nonesuch"], 64, "unexpected argument"),
+        (&["check-config", "--config=/nonexistent"], 1, "/nonexistent"),
+        (&["--config", "/nonexistent", "check-config"], 1, "/nonexistent"),
+        (&["support", "--config"], 64, "a value is required"),
+        (&["hosts", "--local", "--config", "/nonexistent"], 1, "/nonexistent"),
+        (&["hosts", "--config=/nonexistent", "--local"], 1, "/nonexistent"),
+        (&["hosts", "--local", "--config"], 64, "`--config` needs a directory"),
+        (&["--json", "serve"], 64, "`--json` is for commands that --local answers"),
+        (&[], 64, "Usage: rollcall"),
+        (&["help", "nonesuch"], 64, "the program has no command `nonesuch`"),
         (&["--config", "/nonexistent", "--local", "hosts"], 1, "/nonexistent"),
     ];
     for (words, status, text) in rows {

@@ -46,7 +46,7 @@ fn attacks() -> Vec<(String, i32, &'static str)> {
             "at most 64 parameters",
         ),
         (format!("history web01 {}", "x".repeat(50_000)), 64, ""),
-        (format!("help {}", "x".repeat(50_000)), 64, "no command is called"),
+        (format!("help {}", "x".repeat(50_000)), 64, "no task or command is called"),
         (
             format!("downtime {} for 2h because x", many("w").get(..9_000).unwrap_or_default()),
             77,

@@ -27,6 +27,7 @@ mod identity;
 mod inventory;
 mod killed;
 mod language;
+mod line;
 mod matrix;
 mod nginx;
 mod notify;

@@ -84,6 +84,8 @@ impl Granted {
 pub fn needed_role(command: &Command) -> Role {
     match command {
         Command::Help { .. }
+        | Command::Version
+        | Command::Misread { .. }
         | Command::Whoami
         | Command::Hosts { .. }
         | Command::Plan { diff: false, .. }
@@ -143,6 +145,8 @@ mod tests {
     fn each_command_needs_its_role() {
         let table = [
             ("help", Role::Viewer),
+            ("version", Role::Viewer),
+            ("deploy prod --nonesuch", Role::Viewer),
             ("whoami", Role::Viewer),
             ("hosts", Role::Viewer),
             ("plan deploy prod", Role::Viewer),

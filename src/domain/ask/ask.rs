@@ -115,11 +115,28 @@ impl Format {
     }
 }
 
+/// What help is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Topic {
+    /// The help of all commands; the tasks follow.
+    All(String),
+    /// The help of one command.
+    Command(String),
+    /// A name that no command has: perhaps a task.
+    Name(String),
+}
+
 /// One command of an operator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     Help {
-        text: String,
+        topic: Topic,
+    },
+    Version,
+    /// Words that begin as a task does, and cannot be read as one. `why` holds if there is such a task.
+    Misread {
+        word: String,
+        why: String,
     },
     Whoami,
     Hosts {
@@ -263,6 +280,8 @@ impl Command {
         match self {
             Command::Check { format, .. } | Command::Show { format, .. } => *format,
             Command::Help { .. }
+            | Command::Version
+            | Command::Misread { .. }
             | Command::Whoami
             | Command::Hosts { .. }
             | Command::Plan { .. }

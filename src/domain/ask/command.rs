@@ -4,10 +4,11 @@
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-pub use super::ask::{Ask, Command, Format, Params, Tags, Title};
+pub use super::ask::{Ask, Command, Format, Params, Tags, Title, Topic};
 use super::grammar::{BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, TaskWords, Words};
-pub use super::grammar::{built_in_names, command_paths};
-use crate::domain::base::name::{RunId, clipped, clipped_lines, nearest};
+pub use super::grammar::{LOCAL, built_in_names, command_paths};
+use super::help;
+use crate::domain::base::name::{RunId, clipped, clipped_lines};
 
 /// Longest line that an operator may send, in bytes.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
@@ -85,8 +86,8 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
     if words.len() > WORDS_LIMIT {
         return Err(usage(format!("a command has at most {WORDS_LIMIT} words")));
     }
-    if words.is_empty() {
-        return Ok(Request { command: Command::Help { text: help(None)? }, json: false });
+    if let Some(command) = about_itself(words)? {
+        return Ok(Request { command, json: false });
     }
     let matches = Grammar::command()
         .no_binary_name(true)
@@ -95,7 +96,8 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
     let grammar = Grammar::from_arg_matches(&matches).map_err(|error| usage(explain(&error)))?;
     let mut json = grammar.json;
     let command = match grammar.words {
-        Words::Help { command } => Command::Help { text: help(command.as_deref())? },
+        Words::Help { words } => read_help(&words)?,
+        Words::Version => Command::Version,
         Words::Whoami => Command::Whoami,
         Words::Hosts { selector } => Command::Hosts { selector },
         Words::Plan(words) => read_plan(words)?,
@@ -137,7 +139,8 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
             let (flags, words): (Vec<String>, Vec<String>) =
                 words.into_iter().partition(|word| word == "--json");
             json |= !flags.is_empty();
-            read_task(&words)?
+            let word = words.first().map(String::as_str).unwrap_or_default();
+            read_task(&words).unwrap_or_else(|error| Command::Misread { word: word.into(), why: error.text })
         }
     };
     if json && command.format().is_document() {
@@ -147,6 +150,15 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
     }
     json |= command.format() == Format::Jsonl;
     Ok(Request { command, json })
+}
+
+/// Help and version as they are asked for with options.
+fn about_itself(words: &[String]) -> Result<Option<Command>, UsageError> {
+    if let Some(before) = help::asked_in(words).or_else(|| words.is_empty().then(Vec::new)) {
+        return read_help(&before).map(Some);
+    }
+    let is_version = matches!(words, [only] if ["--version", "-V"].contains(&only.as_str()));
+    Ok(is_version.then_some(Command::Version))
 }
 
 fn read_balancer(words: BalancerWords) -> Result<Command, UsageError> {
@@ -168,18 +180,14 @@ fn read_ack(host: String, words: &[String]) -> Result<Command, UsageError> {
 fn read_task(words: &[String]) -> Result<Command, UsageError> {
     let [task, rest @ ..] = words else { return Err(usage("no command".into())) };
     let [selector, params @ ..] = rest else {
-        return Err(usage(format!(
-            "`{task}` needs to know where; try: {task} SELECTOR [NAME=VALUE...]{}",
-            meant(task)
-        )));
+        return Err(usage(format!("`{task}` needs to know where; try: {task} SELECTOR [NAME=VALUE...]")));
     };
     let mut options = Options::default();
     let given = options.take_from(params)?;
     if let Some(option) = [selector].into_iter().chain(&given).find(|word| word.starts_with('-')) {
         return Err(usage(format!(
             "`{task}` has no option `{option}`; parameters are written NAME=VALUE, options are --check, --force, --tags \
-             and --skip-tags{}",
-            meant(task)
+             and --skip-tags"
         )));
     }
     let ask = Ask {
@@ -261,12 +269,6 @@ fn read_target(params: &Params) -> Result<Option<String>, UsageError> {
     }
 }
 
-fn meant(task: &str) -> String {
-    let names = built_in_names();
-    nearest(task, names.iter().map(String::as_str))
-        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
-}
-
 /// The words of a name come before the parameters: ssh has removed its quotes.
 fn read_check(selector: String, words: &[String], format: Format) -> Result<Command, UsageError> {
     let end = words.iter().position(|word| word.contains('=')).unwrap_or(words.len());
@@ -317,13 +319,8 @@ fn read_params(words: &[String]) -> Result<Params, UsageError> {
     Ok(params)
 }
 
-fn help(command: Option<&str>) -> Result<String, UsageError> {
-    let mut grammar = Grammar::command();
-    let Some(name) = command else { return Ok(grammar.render_help().to_string()) };
-    match grammar.find_subcommand_mut(name) {
-        Some(found) => Ok(found.clone().bin_name(format!("ssh rollcall {name}")).render_help().to_string()),
-        None => Err(usage(format!("no command is called `{name}`{}; try: help", meant(name)))),
-    }
+fn read_help(words: &[String]) -> Result<Command, UsageError> {
+    Ok(Command::Help { topic: help::topic(words).map_err(usage)? })
 }
 
 fn explain(error: &clap::Error) -> String {

@@ -101,17 +101,78 @@ fn lines_become_commands() {
     }
     assert!(parse_line(b"deploy prod --json").unwrap().json);
     assert!(parse_line(b"--json runs").unwrap().json);
-    assert!(matches!(parse(""), Ok(Command::Help { text }) if text.contains("Every task is a command")));
+}
+
+#[test]
+fn help_is_found_wherever_it_is_asked_for() {
+    let all = |line: &str| matches!(parse(line), Ok(Command::Help { topic: Topic::All(text) }) if text.contains("Every task is a command"));
+    for line in ["", "help", "--help", "-h", "--json --help"] {
+        assert!(all(line), "{line}");
+    }
+    let table = [
+        ("run --help", "ssh rollcall run SELECTOR -- COMMAND"),
+        ("run web -h", "ssh rollcall run SELECTOR -- COMMAND"),
+        ("check -h", "ssh rollcall check"),
+        ("help host accept", "ssh rollcall host accept"),
+        ("host accept --help", "ssh rollcall host accept"),
+        ("help balancer drain", "ssh rollcall balancer drain SELECTOR because REASON"),
+        ("balancer drain -h", "ssh rollcall balancer drain SELECTOR because REASON"),
+        ("help balancer", "ssh rollcall balancer"),
+        ("balancer --help", "ssh rollcall balancer"),
+        ("help run web", "ssh rollcall run"),
+        ("show 41 --help", "ssh rollcall show"),
+    ];
+    for (line, usage) in table {
+        match parse(line) {
+            Ok(Command::Help { topic: Topic::Command(text) }) => {
+                assert!(text.contains(&format!("Usage: {usage}")), "{line}: {text}");
+            }
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+    for line in ["help deploy", "deploy --help", "deploy prod version=1 -h"] {
+        assert_eq!(parse(line), Ok(Command::Help { topic: Topic::Name("deploy".into()) }), "{line}");
+    }
+    // Behind `--` and `because` it is text.
+    assert_eq!(
+        parse("run web -- ls --help"),
+        Ok(Command::Run { selector: "web".into(), script: "ls --help".into() })
+    );
+    assert!(!matches!(parse("ack web1 disk because -h"), Ok(Command::Help { .. })));
+    for line in ["version", "--version", "-V"] {
+        assert_eq!(parse(line), Ok(Command::Version), "{line}");
+    }
+}
+
+#[test]
+fn words_that_are_no_command_get_an_answer_of_their_own() {
+    let table = [
+        (
+            "ls",
+            "rollcall is no shell: it runs tasks, checks and commands on hosts; to run `ls` on hosts: run SELECTOR -- ls",
+        ),
+        ("exit", "rollcall is no shell, and there is no session to leave"),
+        ("serve", "`serve` is a command of the program, on the daemon's machine: rollcall serve"),
+        (
+            "hosts?",
+            "no task or command is called `hosts?`; did you mean `hosts`? (tasks: deploy, touch; commands: help)",
+        ),
+        ("?", "no task or command is called `?`; did you mean `help`?"),
+        ("HELP", "no task or command is called `HELP`; did you mean `help`?"),
+        ("depoly", "no task or command is called `depoly`; did you mean `deploy`?"),
+        ("sever", "no task or command is called `sever` (tasks"),
+        ("zzz", "no task or command is called `zzz` (tasks: deploy, touch; commands: help)"),
+    ];
+    for (word, wanted) in table {
+        let said = crate::domain::ask::help::unknown_word(word, ["deploy", "touch"]).to_string();
+        assert!(said.starts_with(wanted), "{word}: {said}");
+    }
 }
 
 #[test]
 fn what_is_not_understood_says_what_to_write() {
     let long = "x".repeat(LINE_LIMIT_BYTES + 1);
     let table = [
-        ("deploy", "`deploy` needs to know where; try: deploy SELECTOR [NAME=VALUE...]"),
-        ("chek", "`chek` needs to know where; try: chek SELECTOR [NAME=VALUE...]; did you mean `check`?"),
-        ("deploy prod version", "`version` is no parameter; write NAME=VALUE, as in version=1.4.2"),
-        ("deploy prod a=1 a=2", "`a` is given twice"),
         (
             "rollback prod version=1",
             "`rollback` has no parameter `version`; try: rollback SELECTOR to=VERSION",
@@ -120,7 +181,6 @@ fn what_is_not_understood_says_what_to_write() {
             "plan rollback prod version=1",
             "`rollback` has no parameter `version`; try: rollback SELECTOR to=VERSION",
         ),
-        ("deploy prod --hard", "`deploy` has no option `--hard`; parameters are written NAME=VALUE"),
         ("deploy 'prod", "a quote is not closed"),
         ("run web uptime", "unexpected argument 'uptime' found"),
         ("run web", "the following required arguments were not provided"),
@@ -128,7 +188,8 @@ fn what_is_not_understood_says_what_to_write() {
         ("show -1", "unexpected argument '-1' found"),
         ("settle web01 gone", "say why, for the record: ... because REASON"),
         ("mark bad deploy because", "say why, for the record: ... because REASON"),
-        ("help nonesuch", "no command is called `nonesuch`; try: help"),
+        ("help host acept", "no command is called `host acept`; did you mean `host accept`?; try: help host"),
+        ("help balancer x", "no command is called `balancer x`; try: help balancer"),
         ("a\0b", "the command holds a NUL character"),
         (long.as_str(), "a command has at most 65536 bytes"),
     ];
@@ -136,6 +197,21 @@ fn what_is_not_understood_says_what_to_write() {
         let error = parse(line).expect_err(line);
         assert!(error.starts_with(wanted), "{line}: {error}");
         assert!(!error.contains("--help"), "{error}");
+    }
+    // Whether there is such a task is known at the door.
+    let table = [
+        ("deploy", "`deploy` needs to know where; try: deploy SELECTOR [NAME=VALUE...]"),
+        ("deploy prod version", "`version` is no parameter; write NAME=VALUE, as in version=1.4.2"),
+        ("deploy prod a=1 a=2", "`a` is given twice"),
+        ("deploy prod --force", "`deploy` has no option `--force`; parameters are written NAME=VALUE"),
+    ];
+    for (line, wanted) in table {
+        match parse(line) {
+            Ok(Command::Misread { word, why }) => {
+                assert!(word == "deploy" && why.starts_with(wanted), "{why}")
+            }
+            other => panic!("{line}: {other:?}"),
+        }
     }
     assert_eq!(parse_line(b"\xff").unwrap_err().text, "the command is not UTF-8");
 }
@@ -154,7 +230,7 @@ fn shell_syntax_is_never_read_here() {
         "--help",
     ] {
         match parse(line) {
-            Err(_) | Ok(Command::Task { .. }) => {}
+            Err(_) | Ok(Command::Task { .. } | Command::Misread { .. } | Command::Help { .. }) => {}
             other => panic!("{line}: {other:?}"),
         }
     }

@@ -26,7 +26,7 @@ pub(super) struct Grammar {
 }
 
 const AFTER_HELP: &str = "\
-Every task is a command:
+Every task is a command, and `help TASK` says what it takes:
   TASK SELECTOR [NAME=VALUE...]           ssh rollcall deploy prod version=1.4.2
 Selectors: prod  prod.web  web03  web[01-20]  'web:&prod:!web03'  @canary  'we*'  'web[0:4]'
 Quote what your own shell would read; ssh joins its words with spaces.
@@ -37,8 +37,11 @@ Exit status of runs: 0 done, 2 failed and safe, 3 a person is needed, 4 unreacha
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Words {
-    /// Show this, or the help of one command
-    Help { command: Option<String> },
+    /// Show this, or the help of one command or task
+    #[command(override_usage = "ssh rollcall help [COMMAND | TASK]")]
+    Help { words: Vec<String> },
+    /// The version of rollcall
+    Version,
     /// Who you are to rollcall, and what you may do
     Whoami,
     /// Hosts and where they stand
@@ -274,11 +277,14 @@ pub fn command_paths() -> Vec<String> {
     found
 }
 
+/// Commands of the program on the daemon's machine, not of its door.
+pub const LOCAL: [&str; 5] = ["serve", "demo", "check-config", "schema", "support"];
+
 /// The names that no task may have.
 pub fn built_in_names() -> Vec<String> {
     let mut names: Vec<String> =
         Grammar::command().get_subcommands().map(|c| c.get_name().to_string()).collect();
-    names.extend(["serve", "demo", "check-config", "schema", "support"].map(String::from));
+    names.extend(LOCAL.map(String::from));
     names
 }
 

@@ -4,3 +4,4 @@ pub mod access;
 pub mod ask;
 pub mod command;
 pub mod grammar;
+pub mod help;

@@ -93,7 +93,7 @@ pub fn is_identifier(name: &str) -> bool {
     first && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The known name nearest to `wrong`, if one is near enough to be the intended one.
+/// The known name nearest to `wrong`, if one is near enough to be the intended one. Never `wrong` itself.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // No name is longer, and the comparison costs the product of both lengths.
     if wrong.len() > NAME_LIMIT_BYTES {
@@ -103,7 +103,7 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter(|(distance, _)| (1..=limit).contains(distance))
         .min()
         .map(|(_, name)| name)
 }
@@ -176,6 +176,7 @@ mod tests {
     fn the_nearest_name_is_offered_only_when_it_is_near() {
         assert_eq!(nearest("depoly", ["deploy", "restart"]), Some("deploy"));
         assert_eq!(nearest("zzz", ["deploy", "restart"]), None);
+        assert_eq!(nearest("deploy", ["deploy", "depoly"]), Some("depoly"), "never what was typed");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::plan::{HostPlan, Kind, Plan, Seat, Tags, World, secret_names, vars_of
 use super::release::{Need, Release, Taken, good_ones, last_good, marked_bad, need};
 use super::size::Sizes;
 use crate::domain::ask::command::{Ask, Params, ROLLBACK, Title};
+use crate::domain::ask::help::unknown_word;
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::{HostName, nearest};
 use crate::domain::base::refusal::{Cause, Refusal};
@@ -429,16 +430,7 @@ fn hosts_of_task(world: &World<'_>, task: &Task, selector: &str) -> Result<Vec<H
 }
 
 fn unknown_task(world: &World<'_>, name: &str) -> Refusal {
-    let known = world.tasks.keys().map(String::as_str);
-    let mut names: Vec<String> = crate::domain::ask::command::built_in_names();
-    names.extend(known.clone().map(String::from));
-    let guess = nearest(name, names.iter().map(String::as_str))
-        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-    let known: Vec<&str> = known.collect();
-    let known = known.join(", ");
-    Refusal::not_found(format!(
-        "no task or command is called `{name}`{guess} (tasks: {known}; commands: help)"
-    ))
+    unknown_word(name, world.tasks.keys().map(String::as_str))
 }
 
 /// A group that a host names has no balancer: the configuration does not allow that.

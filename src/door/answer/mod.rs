@@ -3,6 +3,7 @@
 mod artifacts;
 mod asked;
 mod facts;
+mod help;
 mod keys;
 mod notify;
 mod rotation;
@@ -36,6 +37,7 @@ use crate::domain::run::wish::Wish;
 use crate::engine::preflight::preflight;
 use crate::present::plan::plan as present_plan;
 use crate::present::{json, nagios, table};
+use crate::version::VERSION;
 
 /// Answers one request of one operator; returns the exit status. A closed terminal detaches: runs that were started
 /// continue.
@@ -103,7 +105,10 @@ impl Asked<'_> {
             Sort::Other => None,
         };
         let status = self.say_all(granted).await?;
-        if !matches!(granted.command(), Command::Help { .. } | Command::Debts | Command::Metrics) {
+        if !matches!(
+            granted.command(),
+            Command::Help { .. } | Command::Version | Command::Debts | Command::Metrics
+        ) {
             self.footer(granted).await?;
         }
         Ok(status)
@@ -112,7 +117,9 @@ impl Asked<'_> {
     async fn say_all(&mut self, granted: &Granted) -> Result<u8, Ended> {
         let inventory = self.visible(granted).await?;
         match granted.command() {
-            Command::Help { text } => self.say(text).await,
+            Command::Help { topic } => self.help(&inventory, topic).await,
+            Command::Version => self.say(&format!("rollcall {VERSION}\n")).await,
+            Command::Misread { word, why } => self.misread(&inventory, word, why).await,
             Command::Whoami => self.whoami(granted).await,
             Command::Hosts { selector } => self.hosts(&inventory, selector).await,
             Command::Plan { diff: false, .. } => {
@@ -307,6 +314,8 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Downtimes
         | Command::Metrics => Sort::Long,
         Command::Help { .. }
+        | Command::Version
+        | Command::Misread { .. }
         | Command::Whoami
         | Command::Plan { diff: true, .. }
         | Command::Task { .. }
@@ -363,6 +372,8 @@ fn planned(command: &Command) -> Option<Planned<'_>> {
         Command::Enable { selector } => Planned::Rotation(selector, Kind::Enable, ""),
         Command::Retry { .. } => Planned::Again,
         Command::Help { .. }
+        | Command::Version
+        | Command::Misread { .. }
         | Command::Whoami
         | Command::Hosts { .. }
         | Command::Runs { .. }

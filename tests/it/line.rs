@@ -1,0 +1,258 @@
+//! The operator's line: help, words that are no command, and the options of the program.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::support::site::Site;
+use crate::support::{folder, read, write};
+
+#[path = "../../build/commit.rs"]
+mod commit;
+
+/// Everything that a task may have.
+const RICH: &str = r#"
+description = "Restarts workers, a few at a time"
+hosts = "web"
+params.colour = { type = "choice", choices = ["blue", "green"], description = "Which half" }
+params.count = { type = "number", default = "2" }
+params.token = { secret = true }
+[rollout]
+serial = [1, "50%"]
+max_failures = "10%"
+[[steps]]
+name = "restart"
+run = "true {{ colour }} {{ count }}"
+tags = ["restart"]
+[[steps]]
+name = "reload"
+run = "true"
+on = "lb1"
+"#;
+
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_help_of_a_task_says_what_it_takes_and_does() {
+    let mut site = Site::without_daemon(2).await;
+    write(&site.config.join("tasks/rich.toml"), RICH);
+    write(
+        &site.config.join("tasks/elsewhere.toml"),
+        "hosts = \"lb\"\n[[steps]]\nname = \"x\"\nrun = \"true\"\n",
+    );
+    let operators = site.config.join("operators");
+    write(
+        &operators,
+        &read(&operators).replace("role=\"operator\"", "role=\"operator\",groups=\"prod.web\""),
+    );
+    site.start_daemon().await;
+
+    let help = site.ask("help").await.expect(0).out;
+    has(
+        &help,
+        &[
+            "Tasks:\n",
+            "  deploy SELECTOR version=VALUE [hook=VALUE]",
+            "A release\n",
+            "  touch SELECTOR\n",
+            "  elsewhere SELECTOR",
+        ],
+    );
+    // Only what the operator may run; a viewer may plan.
+    let help = site.ask_as("bob", "help").await.expect(0).out;
+    assert!(help.contains("  deploy SELECTOR") && !help.contains("elsewhere"), "{help}");
+    has(
+        &site.ask_as("bob", "help elsewhere").await.expect(64).err,
+        &["no task or command is called `elsewhere`"],
+    );
+    has(
+        &site.ask_as("vic", "help").await.expect(0).out,
+        &["Tasks (to run one needs the role operator; `plan` does not):\n"],
+    );
+    let help = site.ask_as("vic", "help deploy").await.expect(0).out;
+    assert!(help.contains("You may plan it") && !help.contains("ssh rollcall deploy prod"), "{help}");
+
+    let help = site.ask("help deploy").await.expect(0).out;
+    has(
+        &help,
+        &[
+            "deploy: A release\n",
+            "Usage: ssh rollcall deploy SELECTOR version=VALUE [hook=VALUE] [--check]",
+            "Runs on: the hosts of SELECTOR that are in `web`\n",
+            "  hook     text; default true\n",
+            "  version  text; matches \\d+\\.\\d+\\.\\d+; required\n",
+            "  unpack: run mkdir -p {{ version }}",
+            "  configure: upload files/app.conf to {{ root }}/releases/{{ version }}/app.conf\n",
+            "Rollout: batches of 1, 25%, 100% of the hosts; a host that fails is rolled back; it stops at the first failure\n",
+            "On failure:\n  switch back: link {{ root }}/current -> {{ previous }}\n",
+            "Example:\n  ssh rollcall plan deploy prod version=1.4.2\n  ssh rollcall deploy prod version=1.4.2\n",
+        ],
+    );
+    for line in ["deploy --help", "deploy -h", "deploy prod --help"] {
+        assert_eq!(site.ask(line).await.expect(0).out, help, "{line}");
+    }
+    // The example works, with a value that was right before.
+    site.ask("deploy prod version=1.7.0").await.expect(0);
+    let help = site.ask("help deploy").await.expect(0).out;
+    let example =
+        help.lines().last().and_then(|line| line.trim().strip_prefix("ssh rollcall ")).unwrap().to_string();
+    assert_eq!(example, "deploy prod version=1.7.0");
+    site.ask(&example).await.expect(0);
+
+    let help = site.ask("help rich").await.expect(0).out;
+    has(
+        &help,
+        &[
+            "  colour  one of: blue, green; required; Which half\n",
+            "  count   number; default 2\n",
+            "  token   text; required; secret: never printed or kept\n",
+            "  restart: run true {{ colour }} {{ count }} [tags: restart]\n",
+            "  reload: run true (on lb1)\n",
+            "a host that fails is held out of rotation; it stops when more than 10% of the hosts have failed\n",
+            "  ssh rollcall rich prod colour=blue token=VALUE\n",
+        ],
+    );
+    let example =
+        help.lines().last().and_then(|line| line.trim().strip_prefix("ssh rollcall ")).unwrap().to_string();
+    site.ask(&example).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_that_are_no_command_get_an_answer_that_leads_on() {
+    let site = Site::start(1).await;
+    let rows = [
+        ("run --help", 0, "Usage: ssh rollcall run SELECTOR -- COMMAND"),
+        ("check -h", 0, "Usage: ssh rollcall check"),
+        ("help host accept", 0, "Usage: ssh rollcall host accept"),
+        ("help balancer drain", 0, "Usage: ssh rollcall balancer drain SELECTOR because REASON"),
+        ("version", 0, "rollcall 0.1.0 (commit "),
+        (
+            "ls",
+            64,
+            "rollcall is no shell: it runs tasks, checks and commands on hosts; to run `ls` on hosts: run SELECTOR -- ls; for all commands: help\n",
+        ),
+        ("ls -la /", 64, "rollcall is no shell"),
+        ("exit", 64, "there is no session to leave: each command is a connection of its own; try: help\n"),
+        (
+            "hosts?",
+            64,
+            "no task or command is called `hosts?`; did you mean `hosts`? (tasks: deploy, touch; commands: help)\n",
+        ),
+        (
+            "serve",
+            64,
+            "`serve` is a command of the program, on the daemon's machine: rollcall serve; over ssh, try: help\n",
+        ),
+        (
+            "deploy",
+            64,
+            "`deploy` needs to know where; try: deploy SELECTOR [NAME=VALUE...]; see: help deploy\n",
+        ),
+        ("deploy prod --force", 64, "`deploy` has no option `--force`"),
+        ("depoly prod", 64, "no task or command is called `depoly`; did you mean `deploy`?"),
+        ("help depoly", 64, "no task or command is called `depoly`; did you mean `deploy`?"),
+        ("plan serve prod", 64, "`serve` is a command of the program"),
+    ];
+    for (line, status, text) in rows {
+        let answer = site.ask(line).await.expect(status);
+        let said = format!("{}{}", answer.out, answer.err);
+        assert!(said.contains(text), "{line}: {said}");
+        let word = line.split(' ').next().unwrap();
+        assert!(!said.contains(&format!("did you mean `{word}`")), "{line}: {said}");
+    }
+}
+
+fn program(words: &[&str]) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+    let output = command.args(words).env_remove("ROLLCALL_CONFIG").stdin(Stdio::null()).output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (output.status.code().unwrap(), text.concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_of_the_program_go_before_and_behind_its_commands() {
+    let site = Site::without_daemon(1).await;
+    let dir = site.config.display().to_string();
+    let joined = format!("--config={dir}");
+    let rows: &[&[&str]] = &[
+        &["--config", &dir, "check-config"],
+        &["check-config", "--config", &dir],
+        &["check-config", &joined],
+        &["check-config", &dir],
+    ];
+    for words in rows {
+        let (status, said) = program(words);
+        assert!(status == 0 && said.starts_with(&dir), "{words:?}: {said}");
+    }
+    let rows: &[&[&str]] = &[
+        &["--local", "--config", &dir, "hosts", "web01"],
+        &["hosts", "web01", "--local", "--config", &dir],
+        &["hosts", &joined, "--local", "web01"],
+    ];
+    for words in rows {
+        let (status, said) = program(words);
+        assert!(status == 0 && said.starts_with("HOST "), "{words:?}: {said}");
+    }
+    let (_, said) = program(&["--json", "--local", &joined, "hosts", "web01"]);
+    assert!(said.starts_with("{\"schema\":\"host\""), "{said}");
+    // Behind `--` the words are for the hosts.
+    let (status, said) =
+        program(&["--local", &joined, "run", "web01", "--", "echo", "--local", "--config", "x"]);
+    assert!(status == 0 && said.contains("--local --config x"), "{said}");
+
+    assert!(program(&["--help"]).1.contains("rollcall --local help"));
+    let (status, said) = program(&["help"]);
+    assert!(status == 0 && said.contains("Usage: rollcall"), "{said}");
+    assert!(program(&["help", "serve"]).1.contains("Run the daemon"));
+    let (status, said) = program(&["serve", "--config", "/nonexistent"]);
+    assert_eq!(status, 1);
+    has(
+        &said,
+        &[
+            "there is no configuration directory /nonexistent; try: rollcall serve --config DIR",
+            "rollcall demo",
+        ],
+    );
+    let (status, said) = program(&["--version"]);
+    assert!(status == 0 && said.starts_with("rollcall 0.1.0 (commit "), "{said}");
+}
+
+fn git(dir: &Path, words: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command.current_dir(dir).args(["-c", "user.name=x", "-c", "user.email=x@example.com"]).args(words);
+    let output = command.env("GIT_CONFIG_GLOBAL", "/dev/null").stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{words:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_string()
+}
+
+#[test]
+fn the_commit_is_found_without_git() {
+    let dir = folder();
+    let (root, tree) = (dir.path().join("main"), dir.path().join("tree"));
+    std::fs::create_dir_all(root.join("vendor/x")).unwrap();
+    let found = |root: &Path| {
+        let found = commit::find(root);
+        assert!(found.files.iter().all(|file| file.exists()), "{:?}", found.files);
+        found.commit
+    };
+    assert_eq!(found(&root), None, "no checkout");
+    git(&root, &["init", "-q", "-b", "main"]);
+    assert_eq!(found(&root), None, "no commit yet");
+    let commit = |dir: &Path| {
+        git(dir, &["commit", "-q", "--allow-empty", "-m", "x"]);
+        Some(git(dir, &["rev-parse", "HEAD"])[..12].to_string())
+    };
+    let first = commit(&root);
+    assert_eq!(found(&root), first);
+    git(&root, &["pack-refs", "--all"]);
+    assert_eq!(found(&root), first, "packed");
+    git(&root, &["worktree", "add", "-q", "-b", "side/branch", tree.to_str().unwrap()]);
+    let second = commit(&tree);
+    assert_eq!((found(&root), found(&tree)), (first.clone(), second), "a worktree");
+    git(&root, &["checkout", "-q", "--detach"]);
+    assert_eq!(found(&root), first, "detached");
+    assert_eq!(found(&root.join("vendor/x")), None, "vendored in another project");
+}
