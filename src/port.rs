@@ -3,6 +3,7 @@
 
 mod exec;
 mod member;
+pub mod talk;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -35,7 +36,7 @@ use crate::domain::watch::roll::{Downtime, History};
 use crate::domain::watch::roster::{Batch, Key};
 use crate::domain::watch::watched::Watched;
 
-pub use self::exec::{Content, Exec, ExecEnd, ExecReport, Input, Packed, Program};
+pub use self::exec::{Content, Exec, ExecEnd, ExecReport, Follow, Input, Packed, Program};
 
 pub use self::member::Member;
 

@@ -1,13 +1,16 @@
 //! The local door: the same commands without a daemon, for scripts: `rollcall --local deploy prod`.
 
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Read, Write};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::keys::Key;
 use super::{Gone, Terminal};
 use crate::domain::base::output::printable;
+use crate::port::talk::Feed;
 
 /// Standard output and standard error of this process.
 pub struct Stdio;
@@ -16,10 +19,26 @@ fn write(mut stream: impl Write, text: &str) -> Result<(), Gone> {
     stream.write_all(printable(text).as_bytes()).and_then(|()| stream.flush()).map_err(|_| Gone)
 }
 
+fn read_input(feed: &Feed) {
+    let mut piece = [0; 32 * 1024];
+    loop {
+        match std::io::stdin().read(&mut piece) {
+            Ok(0) => return feed.close(true),
+            Ok(read) => feed.push(&piece[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return feed.close(false),
+        }
+    }
+}
+
 #[async_trait]
 impl Terminal for Stdio {
     async fn out(&mut self, text: &str) -> Result<(), Gone> {
         write(std::io::stdout(), text)
+    }
+
+    async fn printed(&mut self, text: &str, is_error: bool) -> Result<(), Gone> {
+        if is_error { self.err(text).await } else { self.out(text).await }
     }
 
     async fn err(&mut self, text: &str) -> Result<(), Gone> {
@@ -38,5 +57,21 @@ impl Terminal for Stdio {
     fn gone(&self) -> CancellationToken {
         // A closed pipe shows when something is written; the run continues in any case.
         CancellationToken::new()
+    }
+
+    /// A thread of its own reads it: a read that blocks must not hold up the end of the process.
+    fn input(&mut self) -> Option<Feed> {
+        let feed = Feed::default();
+        let to = feed.clone();
+        match std::io::stdin().is_terminal() {
+            true => feed.close(true),
+            false => _ = std::thread::spawn(move || read_input(&to)),
+        }
+        Some(feed)
+    }
+
+    /// The process gets Ctrl-C as a signal.
+    fn keys(&mut self) -> Option<mpsc::Receiver<Key>> {
+        None
     }
 }

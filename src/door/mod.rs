@@ -2,6 +2,7 @@
 //! identifies the operator and delivers the answer.
 
 pub mod answer;
+pub mod keys;
 pub mod local;
 pub mod shown;
 pub mod ssh;
@@ -12,9 +13,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::keys::Key;
 use self::turns::Turns;
 use crate::config::Config;
 use crate::domain::ask::access::Operator;
@@ -22,6 +24,7 @@ use crate::engine::Engine;
 use crate::notices::Tell;
 use crate::panics::caught;
 use crate::port::Watches;
+use crate::port::talk::Feed;
 use crate::watch::Monitor;
 
 /// The client is gone. The run continues.
@@ -33,6 +36,8 @@ pub struct Gone;
 pub trait Terminal: Send + Sync {
     /// Results.
     async fn out(&mut self, text: &str) -> Result<(), Gone>;
+    /// Output of hosts: as they print it, also where it is wider than the screen.
+    async fn printed(&mut self, text: &str, is_error: bool) -> Result<(), Gone>;
     /// Remarks: errors, hints, open debts.
     async fn err(&mut self, text: &str) -> Result<(), Gone>;
     /// Binary results. Content of hosts is sent unchanged, and therefore never to a screen.
@@ -41,6 +46,10 @@ pub trait Terminal: Send + Sync {
     fn is_interactive(&self) -> bool;
     /// Fires when the client is gone, so that no task waits for it.
     fn gone(&self) -> CancellationToken;
+    /// The client's standard input, for commands that pass it on to hosts.
+    fn input(&mut self) -> Option<Feed>;
+    /// The keys of a terminal. Until they are taken, the first Ctrl-C or Ctrl-D ends the answer.
+    fn keys(&mut self) -> Option<mpsc::Receiver<Key>>;
 }
 
 /// The message that replaces an answer that panicked.

@@ -1,7 +1,7 @@
 //! Following a run. Events are kept as long as the run lives, and every follower reads them at its
 //! own pace: a slow one delays no other and misses nothing. Progress is droppable.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -11,6 +11,7 @@ use crate::domain::base::name::RunId;
 use crate::domain::plan::plan::Plan;
 use crate::domain::run::event::{Event, Progress};
 use crate::domain::run::wish::Wish;
+use crate::port::talk::Talk;
 
 /// Lines of live output kept for a slow follower; older ones are dropped, and their number is reported.
 /// The journal has the output in any case.
@@ -37,6 +38,8 @@ pub struct Live {
     length: watch::Sender<(usize, Option<Over>)>,
     pub progress: broadcast::Sender<Progress>,
     pub control: mpsc::Sender<Control>,
+    /// The operator at an ad-hoc command, while they are there.
+    pub talk: OnceLock<Talk>,
     hands: Arc<Hands>,
 }
 
@@ -67,6 +70,7 @@ impl Live {
             length: watch::Sender::new((0, None)),
             progress: broadcast::Sender::new(PROGRESS_CAPACITY_LINES),
             control,
+            talk: OnceLock::new(),
             hands,
         };
         (Arc::new(live), requests)

@@ -39,6 +39,7 @@ use crate::domain::run::wish::Wish;
 use crate::domain::value::secret::{Given, Masks};
 use crate::panics::caught;
 use crate::port::StoreError;
+use crate::port::talk::Talk;
 
 /// How long hosts may take to finish their bracket when rollcall is stopping. After that, runs stop
 /// between two steps; steps that still run after the same time again are left running, and the next
@@ -131,6 +132,25 @@ impl Engine {
 
     /// Starts a run with secrets that were given for it. They are kept in memory until it ends.
     pub async fn start_with(&self, granted: &Granted, plan: Plan, given: Given) -> Result<Watch, StartError> {
+        self.begin(granted, plan, (given, Talk::default())).await
+    }
+
+    /// Starts a command of an operator who sends its input, or reads its output.
+    pub async fn start_talking(
+        &self,
+        granted: &Granted,
+        plan: Plan,
+        talk: Talk,
+    ) -> Result<Watch, StartError> {
+        self.begin(granted, plan, (Given::default(), talk)).await
+    }
+
+    async fn begin(
+        &self,
+        granted: &Granted,
+        plan: Plan,
+        (given, talk): (Given, Talk),
+    ) -> Result<Watch, StartError> {
         let by = granted.operator();
         // Counted before `draining` is read, so that a caller that waits for the number sees this run.
         let busy = Busy::new(&self.busy);
@@ -145,7 +165,7 @@ impl Engine {
         self.ports.secrets.keep(id, given);
         let begin = Begin { events: vec![started], effects: vec![] };
         begin.events.iter().for_each(|event| log(&plan, event));
-        let watch = self.spawn(id, plan, &by.name, begin, busy);
+        let watch = self.spawn(id, (plan, talk), &by.name, begin, busy);
         if *self.draining.borrow() {
             // It started while rollcall was stopping: no host of it starts.
             let _ = self.send(id, Wish::Suspend, by).await;
@@ -172,7 +192,7 @@ impl Engine {
             let busy = Busy::new(&self.busy);
             match recover::take_up(&self.ports, id).await {
                 Ok(Some((stored, begin))) => {
-                    self.spawn(id, stored.plan, &stored.by, begin, busy);
+                    self.spawn(id, (stored.plan, Talk::default()), &stored.by, begin, busy);
                     taken_up.push(id);
                 }
                 Ok(None) => {}
@@ -183,8 +203,9 @@ impl Engine {
         Ok(taken_up)
     }
 
-    fn spawn(&self, id: RunId, plan: Plan, by: &str, begin: Begin, busy: Busy) -> Watch {
+    fn spawn(&self, id: RunId, (plan, talk): (Plan, Talk), by: &str, begin: Begin, busy: Busy) -> Watch {
         let (live, requests) = Live::new(id, Arc::new(plan), by.into(), self.hands.clone());
+        live.talk.get_or_init(|| talk);
         self.lives().insert(id, live.clone());
         let watch = Watch::new(live.clone());
         let engine = self.clone();

@@ -154,6 +154,7 @@ fn context_of(ports: &Ports, live: &Live, run: &Run, cancel: CancellationToken) 
         seals: ports.seals.clone(),
         epoch: ports.epoch,
         progress: live.progress.clone(),
+        talk: live.talk.get().cloned().unwrap_or_default(),
         cancel,
         masks: ports.secrets.masks(Some(live.id)),
         resumed: None,

@@ -15,6 +15,7 @@ use super::wire::wire;
 use crate::domain::base::output::{Capture, Output, clipped};
 use crate::domain::task::task::Sudo;
 use crate::local::planned::Proven;
+use crate::port::talk::Feed;
 use crate::port::{Content, Exec, ExecEnd, ExecReport, Input, Packed};
 
 /// Between TERM and KILL: time for a process to clean up.
@@ -49,7 +50,7 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
         reader,
         writer,
         stdout: Kept::new(Gate::new(wire.marked), Capture::keeping(request.keep_bytes), &request.masks),
-        stderr: Kept::new(Gate::new(wire.marked), Capture::default(), &request.masks),
+        stderr: Kept::new(Gate::new(wire.marked), Capture::default(), &request.masks).of_stderr(),
         lines: Lines::new(request.lines),
         sink: request.sink,
         end: None,
@@ -62,7 +63,7 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
     let Command { stdout, stderr, mut lines, .. } = command;
     let ran = stdout.gate.passed() || stderr.gate.passed();
     let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
-    lines.flush();
+    lines.end(&request.cancel).await;
     let end = if ran { end } else { foreign(end, &request.sudo, &stdout, &stderr) };
     ExecReport { end, stdout, stderr }
 }
@@ -97,8 +98,19 @@ pub(super) async fn send(mut writer: impl tokio::io::AsyncWrite + Unpin, mut inp
         // The host refuses a file that is cut short.
         Input::File(file) => _ = copy(&file, &mut writer).await,
         Input::Tar(members) => pack(&members, &mut writer).await,
+        Input::Live(feed) => feed_to(&feed, &mut writer).await,
     }
     let _ = writer.shutdown().await;
+}
+
+async fn feed_to(feed: &Feed, writer: &mut (impl tokio::io::AsyncWrite + Unpin)) {
+    let mut reader = feed.reader();
+    while let Some(piece) = reader.next().await {
+        let written = async { writer.write_all(&piece).await.and(writer.flush().await) };
+        if written.await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn copy(file: &Proven, writer: &mut (impl tokio::io::AsyncWrite + Unpin)) -> std::io::Result<()> {
@@ -195,11 +207,15 @@ impl Command {
                             until = self.stop(ExecEnd::Cancelled).await;
                         }
                     }
-                    Some(message) => match self.take(message) {
-                        Taken::Nothing => {}
-                        Taken::Ended => until = until.min(Instant::now() + CLOSE_GRACE),
-                        Taken::Over => return self.finish(why_lost),
-                    },
+                    Some(message) => {
+                        let taken = self.take(message);
+                        self.lines.pass_on(cancel, until).await;
+                        match taken {
+                            Taken::Nothing => {}
+                            Taken::Ended => until = until.min(Instant::now() + CLOSE_GRACE),
+                            Taken::Over => return self.finish(why_lost),
+                        }
+                    }
                     None => return self.finish(why_lost),
                 },
             }

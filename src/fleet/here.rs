@@ -73,7 +73,7 @@ impl Here {
             err: child.stderr.take(),
             child,
             stdout: Kept::new(Gate::new(wire.marked), Capture::keeping(request.keep_bytes), &request.masks),
-            stderr: Kept::new(Gate::new(wire.marked), Capture::default(), &request.masks),
+            stderr: Kept::new(Gate::new(wire.marked), Capture::default(), &request.masks).of_stderr(),
             lines: Lines::new(request.lines),
             sink: request.sink,
             ended: None,
@@ -84,7 +84,7 @@ impl Here {
         let Local { stdout, stderr, mut lines, .. } = local;
         let ran = stdout.gate.passed() || stderr.gate.passed();
         let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
-        lines.flush();
+        lines.end(&request.cancel).await;
         let end = if ran { end } else { foreign(end, &request.sudo, &stdout, &stderr) };
         ExecReport { end, stdout, stderr }
     }
@@ -131,6 +131,7 @@ impl Local {
                 }
                 read = read(&mut self.err, &mut err) => self.stderr.push(&Bytes::copy_from_slice(&err[..read]), &mut self.lines),
             }
+            self.lines.pass_on(cancel, until).await;
         }
         self.end()
     }

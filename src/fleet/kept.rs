@@ -1,15 +1,24 @@
 //! The outputs of a command, as they arrive: what comes before the mark is left out, secrets are masked, and a bounded part
 //! is kept.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
-use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::wire::BEGIN;
 use crate::domain::base::output::{Capture, Output, to_text};
 use crate::domain::value::secret::{Masks, Stream};
+use crate::port::Follow;
+use crate::port::talk::Piece;
 
 /// Longest live line, in bytes; longer ones are cut for followers, not in the journal.
 const LIVE_LINE_BYTES: usize = 4096;
+
+/// How long the end of the output may wait for its receiver. The doors cut off clients that read nothing earlier.
+const LAST_PIECES_GRACE: Duration = Duration::from_secs(5 * 60);
 
 /// Bytes kept of what a login prints before the mark: the reason when the mark never comes.
 const BEFORE_BYTES: usize = 64 * 1024;
@@ -63,11 +72,17 @@ pub(super) struct Kept {
     capture: Capture,
     /// Only if there are secrets to hide.
     masked: Option<Stream>,
+    is_error: bool,
 }
 
 impl Kept {
     pub(super) fn new(gate: Gate, capture: Capture, masks: &Masks) -> Kept {
-        Kept { gate, capture, masked: (!masks.is_empty()).then(|| masks.stream()) }
+        Kept { gate, capture, masked: (!masks.is_empty()).then(|| masks.stream()), is_error: false }
+    }
+
+    /// It is standard error.
+    pub(super) fn of_stderr(self) -> Kept {
+        Kept { is_error: true, ..self }
     }
 
     pub(super) fn push(&mut self, data: &Bytes, lines: &mut Lines) {
@@ -83,7 +98,7 @@ impl Kept {
 
     fn keep(&mut self, data: &[u8], lines: &mut Lines) {
         self.capture.push(data);
-        lines.push(data);
+        lines.push(data, self.is_error);
     }
 
     pub(super) fn finish(mut self, lines: &mut Lines) -> Output {
@@ -95,21 +110,33 @@ impl Kept {
     }
 }
 
-/// Splits output into lines for followers.
+/// Output for those who follow a command: split into lines, or all of it.
 pub(super) struct Lines {
-    sender: Option<mpsc::Sender<String>>,
+    follow: Option<Follow>,
+    /// The begin of a line.
     pending: Vec<u8>,
+    /// Pieces for a receiver of all output.
+    waiting: VecDeque<Piece>,
 }
 
 impl Lines {
-    pub(super) fn new(sender: Option<mpsc::Sender<String>>) -> Lines {
-        Lines { sender, pending: Vec::new() }
+    pub(super) fn new(follow: Option<Follow>) -> Lines {
+        Lines { follow, pending: Vec::new(), waiting: VecDeque::new() }
     }
 
-    fn push(&mut self, data: &[u8]) {
-        if self.sender.is_none() {
-            return;
+    fn push(&mut self, data: &[u8], is_error: bool) {
+        match &self.follow {
+            None => {}
+            Some(Follow::Lines(_)) => self.push_lines(data),
+            Some(Follow::All(_)) if data.is_empty() => {}
+            Some(Follow::All(tap)) => {
+                let bytes = Bytes::copy_from_slice(data);
+                self.waiting.push_back(Piece { host: tap.host.clone(), is_error, bytes });
+            }
         }
+    }
+
+    fn push_lines(&mut self, data: &[u8]) {
         for piece in data.split_inclusive(|byte| *byte == b'\n') {
             let room = LIVE_LINE_BYTES.saturating_sub(self.pending.len());
             self.pending.extend_from_slice(&piece[..piece.len().min(room)]);
@@ -119,9 +146,34 @@ impl Lines {
         }
     }
 
-    pub(super) fn flush(&mut self) {
+    /// Waits for the receiver of all output. One that is gone, or that does not read before the command has to end, gets no
+    /// more of it.
+    pub(super) async fn pass_on(&mut self, cancel: &CancellationToken, until: Instant) {
+        let Some(Follow::All(tap)) = &self.follow else { return };
+        while let Some(piece) = self.waiting.pop_front() {
+            let sent = tokio::select! {
+                biased;
+                sent = tap.to.send(piece) => sent.is_ok(),
+                () = cancel.cancelled() => false,
+                () = sleep_until(until) => false,
+            };
+            if !sent {
+                self.follow = None;
+                self.waiting.clear();
+                return;
+            }
+        }
+    }
+
+    /// The command has ended.
+    pub(super) async fn end(&mut self, cancel: &CancellationToken) {
+        self.flush();
+        self.pass_on(cancel, Instant::now() + LAST_PIECES_GRACE).await;
+    }
+
+    fn flush(&mut self) {
         let line = std::mem::take(&mut self.pending);
-        if let Some(sender) = &self.sender
+        if let Some(Follow::Lines(sender)) = &self.follow
             && !line.is_empty()
         {
             // A slow follower misses lines; the journal has them.

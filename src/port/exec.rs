@@ -11,6 +11,7 @@ use crate::domain::base::output::{Output, clipped};
 use crate::domain::task::task::Sudo;
 use crate::domain::value::secret::Masks;
 use crate::local::planned::{Planned, Proven};
+use crate::port::talk::{Feed, Tap};
 
 /// One command on one host.
 pub struct Exec {
@@ -22,8 +23,8 @@ pub struct Exec {
     pub timeout: Duration,
     /// Ends the command on the host: TERM, then KILL, then the channel is closed.
     pub cancel: CancellationToken,
-    /// Lines as they arrive, for followers. Dropped when the reader is too slow.
-    pub lines: Option<mpsc::Sender<String>>,
+    /// Its output as it arrives, for those who follow it.
+    pub lines: Option<Follow>,
     /// Over a connection made for this command alone: proof that the host accepts a new login.
     pub fresh: bool,
     /// Bytes kept of the head of its standard output, and of the tail; the bytes between are counted.
@@ -34,6 +35,14 @@ pub struct Exec {
     /// Receives all of its standard output as it arrives, which is then not kept or shown. The command waits for the
     /// receiver, and is ended when the receiver is dropped.
     pub sink: Option<mpsc::Sender<Bytes>>,
+}
+
+/// How output is passed on while a command runs. It is kept as well.
+pub enum Follow {
+    /// Lines. Dropped when the reader is too slow.
+    Lines(mpsc::Sender<String>),
+    /// All of it. The command waits for the receiver; without one it continues.
+    All(Tap),
 }
 
 /// What a host runs. Output that the login prints before it, for instance from its `.bashrc`, is no part of its output.
@@ -56,6 +65,8 @@ pub enum Input {
     File(Proven),
     /// A tar archive, created while it is sent.
     Tar(Arc<[Packed]>),
+    /// What an operator sends while the command runs.
+    Live(Feed),
     /// These bytes, and then the rest.
     After(Bytes, Box<Input>),
 }

@@ -5,10 +5,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::domain::base::name::HostName;
-use crate::domain::base::output::is_steering;
+use crate::domain::base::outcome::Outcome;
+use crate::domain::base::output::{Output, is_steering};
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::release::Taken;
-use crate::domain::run::event::Event;
+use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::run::Run;
 
 /// Version of a shape; it grows when a field changes its meaning or is removed.
@@ -73,6 +74,34 @@ pub fn host(inventory: &Inventory, name: &HostName) -> String {
 /// A release that a host took over.
 pub fn release(host: &HostName, taken: &Taken) -> String {
     line("release", json!({ "host": host, "taken": taken }))
+}
+
+/// The result of a command on the host that the last event settles; nothing for other events.
+pub fn result(run: &Run, events: &[Event]) -> String {
+    let Some(EventKind::HostSettled { host, end, why }) = events.last().map(|event| &event.kind) else {
+        return String::new();
+    };
+    let ran = events.iter().rev().find_map(|event| match &event.kind {
+        EventKind::StepEnded { host: of, outcome, stdout, stderr, took_ms, code, .. } if of == host => {
+            Some((outcome, stdout, stderr, took_ms, code))
+        }
+        _ => None,
+    });
+    let exit_status = ran.and_then(|(outcome, .., code)| match outcome {
+        Outcome::Ok | Outcome::Unchanged => Some(code.unwrap_or(0)),
+        Outcome::Failed { code, .. } => *code,
+        _ => None,
+    });
+    let text = |output: &Output| json!({ "text": output.text, "left_out": output.left_out });
+    line(
+        "result",
+        json!({
+            "run": run.id(), "host": host, "end": end, "exit_status": exit_status, "why": why,
+            "stdout": ran.map(|(_, stdout, ..)| text(stdout)),
+            "stderr": ran.map(|(_, _, stderr, ..)| text(stderr)),
+            "took_ms": ran.map(|(.., took_ms, _)| took_ms),
+        }),
+    )
 }
 
 /// The recap: one line for the run, with every host in it.

@@ -1,7 +1,9 @@
 //! `plan`: a preview of a run.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use super::own::Own;
 use super::steps::{probe, step};
 use super::table::{alike, folded};
 use crate::domain::base::name::{HostName, count};
@@ -39,9 +41,30 @@ pub fn plan(plan: &Plan) -> String {
         }
     }
     let order = plan.batches.iter().flatten().filter_map(|name| plan.hosts.get_key_value(name));
-    for (what, hosts) in alike(order.map(|(name, host)| (host_plan(plan, host), name))) {
+    let own = Own::of(plan);
+    let texts = order.map(|(name, host)| (host_plan(plan, host), (name, host)));
+    let texts: Vec<_> = alike(texts).into_iter().collect();
+    let named = texts.iter().map(|(what, hosts)| {
+        let named = own.named(hosts[0].1, what);
+        // A value that is another one's own on a host with the same text stays as it is.
+        let all_agree = hosts.iter().all(|(_, host)| own.named(host, what) == named);
+        (if all_agree { named } else { (what.clone(), BTreeSet::new()) }, (what, hosts))
+    });
+    for ((named, values), same) in alike(named) {
+        let hosts = same.iter().flat_map(|(_, hosts)| hosts.iter().map(|(name, _)| *name));
         _ = writeln!(text, "on {}:", folded(hosts));
-        text.push_str(&what);
+        match same[..] {
+            [(what, _)] => text.push_str(what),
+            _ => {
+                text.push_str(&named);
+                let values: Vec<String> = values.iter().map(|name| format!("{{{{ {name} }}}}")).collect();
+                _ = writeln!(
+                    text,
+                    "  each host has its own {}; for one host's: plan ... HOST",
+                    values.join(", ")
+                );
+            }
+        }
     }
     for (hook, steps) in &plan.hooks {
         let when = match hook {

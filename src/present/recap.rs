@@ -165,6 +165,49 @@ fn answer(
     text
 }
 
+/// The failures of a command whose output was shown already, equal ones folded.
+pub fn failures(run: &Run, events: &[Event]) -> String {
+    let failed = events.iter().filter_map(|event| match &event.kind {
+        EventKind::StepEnded { host, outcome, .. } => {
+            Some((outcome.failure("command")?.why.replace('\n', " "), host))
+        }
+        _ => None,
+    });
+    let mut text = String::new();
+    for (why, hosts) in alike(failed) {
+        _ = writeln!(text, "{}: {}", folded(hosts.iter().copied()), why);
+    }
+    let ended = |name: &HostName| {
+        let of = |event: &Event| matches!(&event.kind, EventKind::StepEnded { host, .. } if host == name);
+        events.iter().any(of)
+    };
+    let silent = run.hosts().iter().filter(|(name, _)| !ended(name));
+    let silent = silent.filter_map(|(name, host)| host.settled().map(|settled| (settled, name)));
+    for ((end, why), hosts) in alike(silent) {
+        let why = if why.is_empty() { String::new() } else { format!(": {}", why.replace('\n', " ")) };
+        _ = writeln!(text, "{}: {}{why}", folded(hosts.iter().copied()), end.word());
+    }
+    text
+}
+
+/// Which hosts printed more than is kept, if any did.
+pub fn cut(events: &[Event]) -> String {
+    let cut = events.iter().filter_map(|event| match &event.kind {
+        EventKind::StepEnded { host, stdout, stderr, .. } => {
+            let left_out = stdout.left_out + stderr.left_out;
+            (left_out > 0).then_some((left_out, host))
+        }
+        _ => None,
+    });
+    let line = |(left_out, hosts): (u64, Vec<&HostName>)| {
+        format!(
+            "rollcall: {}: {left_out} bytes of the output are left out; without -b and --json all of it is printed\n",
+            folded(hosts)
+        )
+    };
+    alike(cut).into_iter().map(line).collect()
+}
+
 fn status(outcome: &Outcome) -> u64 {
     match outcome {
         Outcome::Ok | Outcome::Unchanged | Outcome::WouldChange | Outcome::NotKnown { .. } => 0,

@@ -15,7 +15,7 @@ use crate::domain::base::outcome::milliseconds;
 use crate::domain::base::outcome::{Outcome, seconds};
 use crate::domain::base::output::{KEEP_BYTES, Output};
 use crate::domain::task::step::Step;
-use crate::port::{Exec, ExecEnd, ExecReport, Input};
+use crate::port::{Exec, ExecEnd, ExecReport, Follow, Input};
 use crate::script;
 use crate::steps::attempt::{Attempt, Done};
 
@@ -135,7 +135,7 @@ impl<'a> Asking<'a> {
             timeout: self.patience.left().max(LAST_QUESTION),
             // Cancelling ends the question, not the step: `kill` does that.
             cancel: if verb == Verb::Kill { CancellationToken::new() } else { context.cancel.clone() },
-            lines: self.attempt.show(&self.shown),
+            lines: self.attempt.show(&self.shown).map(Follow::Lines),
             fresh: verb == Verb::Confirm,
             keep_bytes: KEEP_BYTES,
             sink: None,

@@ -12,6 +12,7 @@ use crate::domain::base::output::KEEP_BYTES;
 use crate::domain::run::event::Progress;
 use crate::domain::task::task::Sudo;
 use crate::domain::value::secret::Masks;
+use crate::port::talk::Talk;
 use crate::port::{Clock, Exec, Input, Places, Prober, Program, Remote};
 use crate::probes::context::{GATES, ProbeContext};
 use crate::steps::seal::SealKey;
@@ -49,6 +50,8 @@ pub struct StepContext {
     /// The epoch of this process: hosts refuse a lower one.
     pub epoch: u64,
     pub progress: broadcast::Sender<Progress>,
+    /// The operator at a command that they typed.
+    pub talk: Talk,
     /// Ends commands on the way forward when an operator requests that.
     pub cancel: CancellationToken,
     /// Hides every secret that the run may read.

@@ -7,7 +7,8 @@ use crate::domain::base::outcome::Outcome;
 use crate::domain::base::paths;
 use crate::domain::task::task::{Step, StepBody, Sudo};
 use crate::domain::value::shell;
-use crate::port::{ExecEnd, Input, Program};
+use crate::port::talk::Tap;
+use crate::port::{ExecEnd, Follow, Input, Program};
 use crate::script;
 use crate::steps::archive::{self, Unpacking};
 use crate::steps::asking::Asking;
@@ -109,13 +110,18 @@ impl Attempt<'_> {
             let why = "rollcall ended while it ran, and nothing on the host says how ad-hoc commands end";
             return Done::silent(Outcome::Lost { why: why.into() });
         }
+        let talk = self.context.talk.clone();
         let mut request = self.context.request(
             Program::Script(in_login_shell(script)),
             &Sudo::No,
-            Input::None,
+            talk.input.map_or(Input::None, Input::Live),
             self.step.timeout,
         );
-        request.lines = self.show(&Arc::default());
+        let host = self.plan.endpoint.name.clone();
+        request.lines = match talk.output {
+            Some(to) => Some(Follow::All(Tap { host, to })),
+            None => self.show(&Arc::default()).map(Follow::Lines),
+        };
         request.masks = self.context.masks.clone();
         let report = self.context.remote.exec(self.endpoint(), request).await;
         self.done(report, |_| Outcome::Ok)

@@ -237,7 +237,7 @@ async fn nonsense_is_answered_and_the_door_stands() {
         ("hosts web[3-1]", 64, "it runs backwards"),
         ("hosts 'web:!web'", 64, "`web:!web` selects no host"),
         ("host accept prod SHA256:x", 64, "a fingerprint is of one host"),
-        ("\u{1b}[2Jwhoami", 64, "needs to know where"),
+        ("\u{1b}[2Jwhoami", 64, "no task or command is called `\\x1b[2Jwhoami`"),
     ];
     for (line, status, text) in table {
         let answer = site.ask(line).await.expect(*status);
@@ -252,7 +252,7 @@ async fn host_keys_are_strict_and_recorded_by_fingerprint() {
     let good = read(&known);
     write(&known, "");
     let refused = site.ask("run web01 -- true").await.expect(4);
-    assert!(refused.out.contains("host key: not known: it presents ssh-ed25519 SHA256:"), "{}", refused.out);
+    assert!(refused.err.contains("host key: not known: it presents ssh-ed25519 SHA256:"), "{}", refused.err);
     let shown = site.ask("host accept web01").await.expect(0);
     let fingerprint = shown
         .out
@@ -275,7 +275,7 @@ async fn host_keys_are_strict_and_recorded_by_fingerprint() {
     write(&known, &format!("{name} {other}\n"));
     site.hosts[0].sshd.cut();
     let changed = eventually_refused(&site).await;
-    assert!(changed.out.contains("host key: CHANGED"), "{}", changed.out);
+    assert!(changed.err.contains("host key: CHANGED"), "{}", changed.err);
     let trusted = site.ask("host accept web01 --trust").await;
     assert!(trusted.out.contains("CHANGED"), "{trusted:?}");
     assert_eq!(read(&known), format!("{name} {other}\n"));

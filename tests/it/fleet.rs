@@ -31,7 +31,7 @@ async fn a_host_is_reached_through_its_jump_host() {
     })
     .await;
     let gone = site.ask("run web02 -- true").await.expect(4);
-    assert!(gone.out.contains("via lb1: cannot connect to lb1 (127.0.0.1:"), "{}", gone.out);
+    assert!(gone.err.contains("via lb1: cannot connect to lb1 (127.0.0.1:"), "{}", gone.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +58,7 @@ async fn an_agent_can_hold_the_key() {
     site.hosts[0].sshd.cut();
     eventually("the agent is missed", async || {
         let answer = site.ask("run web01 -- true").await;
-        answer.status == 4 && answer.out.contains("authentication: agent ")
+        answer.status == 4 && answer.err.contains("authentication: agent ")
     })
     .await;
 }
@@ -89,8 +89,8 @@ async fn each_phase_of_connecting_fails_by_its_name() {
         ("stranger", "authentication: keys: 1 offered, none accepted for login `nobody-here`"),
     ] {
         let answer = site.ask(&format!("run {host} -- true")).await.expect(4);
-        assert!(answer.out.contains(&format!("cannot connect to {host} (")), "{}", answer.out);
-        assert!(answer.out.contains(phase), "{host}: {}", answer.out);
+        assert!(answer.err.contains(&format!("cannot connect to {host} (")), "{}", answer.err);
+        assert!(answer.err.contains(phase), "{host}: {}", answer.err);
     }
 }
 
@@ -222,12 +222,12 @@ env = { WORDS = "it's $HOME" }
 async fn equal_answers_are_folded_and_others_stand_apart() {
     let site = Site::start(4).await;
     write(&site.hosts[2].dir.join("odd"), "");
-    let task = "run web -- [ -e {{ x }} ] || true; if ls /proc/self/cwd >/dev/null; then echo same; fi";
+    let task = "run web -b -- [ -e {{ x }} ] || true; if ls /proc/self/cwd >/dev/null; then echo same; fi";
     let answer = site.ask(&task.replace("{{ x }}", "/nonexistent")).await.expect(0);
     assert_eq!(answer.out, "---------------\nweb[01-04] (4)\n---------------\n  same\n");
     site.hosts[3].sshd.kill();
     eventually("web04 is gone", async || {
-        let answer = site.ask("run web -- echo same").await;
+        let answer = site.ask("run web --fold -- echo same").await;
         answer.out.contains("web[01-03] (3)") && answer.out.contains("web04: step `command` did not start")
     })
     .await;
@@ -247,7 +247,7 @@ async fn with_sshd(site: &Site, more: &str) -> (crate::support::sshd::Sshd, Stri
     let text = format!("[odd.hosts]\nodd1 = {{ address = \"127.0.0.1\", port = {port} }}\n");
     write(&site.config.join("hosts/odd.toml"), &text);
     site.ask("reload").await.expect(0);
-    (sshd, site.ask("run odd1 -- true").await.expect(4).out)
+    (sshd, site.ask("run odd1 -- true").await.expect(4).err)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,11 +52,16 @@ async fn a_host_cannot_speak_for_another_in_the_answer_of_a_command() {
     let site = Site::start(2).await;
     let forges = "printf 'mine\\n---------------\\nweb02\\n---------------\\nforged\\n'";
     for end in ["", "; exit 1"] {
-        let answer = site.ask(&format!("run prod.web -- {forges}{end}")).await;
+        let answer = site.ask(&format!("run prod.web -b -- {forges}{end}")).await;
         let indented = "\n  ---------------\n  web02\n  ---------------\n  forged\n";
         assert_eq!(answer.out.matches(indented).count(), 1, "{}", answer.out);
         assert_eq!(answer.out.lines().filter(|line| line.starts_with("web")).count(), 1, "{}", answer.out);
         assert_eq!(answer.out.lines().filter(|line| line.starts_with("---")).count(), 2, "{}", answer.out);
+        // As it arrives, every line has its host in front.
+        let answer = site.ask(&format!("run prod.web -- {forges}{end}")).await;
+        let own =
+            |host: &str| answer.out.lines().filter(|line| line.starts_with(&format!("{host}: "))).count();
+        assert_eq!((own("web01"), own("web02"), answer.out.lines().count()), (5, 5, 10), "{}", answer.out);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::client::{Client, ask};
 use crate::support::site::Site;
 use crate::support::{folder, read, write};
 
@@ -124,7 +125,7 @@ async fn the_help_of_a_task_says_what_it_takes_and_does() {
 async fn words_that_are_no_command_get_an_answer_that_leads_on() {
     let site = Site::start(1).await;
     let rows = [
-        ("run --help", 0, "Usage: ssh rollcall run SELECTOR -- COMMAND"),
+        ("run --help", 0, "Usage: ssh rollcall run SELECTOR [-b] -- COMMAND"),
         ("check -h", 0, "Usage: ssh rollcall check"),
         ("help host accept", 0, "Usage: ssh rollcall host accept"),
         ("help balancer drain", 0, "Usage: ssh rollcall balancer drain SELECTOR because REASON"),
@@ -163,6 +164,75 @@ async fn words_that_are_no_command_get_an_answer_that_leads_on() {
         let word = line.split(' ').next().unwrap();
         assert!(!said.contains(&format!("did you mean `{word}`")), "{line}: {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_folds_hosts_that_differ_in_their_own_values_alone() {
+    let site = Site::start(3).await;
+    let plan = site.ask("plan deploy prod version=2.0.0").await.expect(0).out;
+    has(
+        &plan,
+        &[
+            "3 hosts, 3 batches; a host that fails is rolled back; it stops at the first failure\n",
+            "on web[01-03]:\n  drain in prod.web\n",
+            "  stop: run touch down\n",
+            "  switch: link {{ root }}/current -> releases/2.0.0\n",
+            "answers: ",
+            "each host has its own {{ app_port }}, {{ root }}; for one host's: plan ... HOST\n",
+        ],
+    );
+    assert_eq!(plan.matches("\non ").count(), 1, "{plan}");
+    let root = site.hosts[1].dir.display().to_string();
+    let plan = site.ask("plan deploy web02 version=2.0.0").await.expect(0).out;
+    has(&plan, &[&format!("  switch: link {root}/current -> releases/2.0.0\n")]);
+    assert!(!plan.contains("{{ root }}"), "{plan}");
+    // A step that only some have stays apart.
+    write(
+        &site.config.join("tasks/some.toml"),
+        "[[steps]]\nname = \"x\"\nrun = \"true {{ root }}\"\nwhen = \"host.name != 'web02'\"\n",
+    );
+    site.ask("reload").await.expect(0);
+    let plan = site.ask("plan some web").await.expect(0).out;
+    assert!(
+        plan.contains("on web[01,03]:\n  x: run true {{ root }}") && plan.contains("on web02:\n"),
+        "{plan}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_fit_the_screen_and_hosts_come_in_order() {
+    let site = Site::start(1).await;
+    write(
+        &site.config.join("hosts/ips.toml"),
+        "[ips]\nhosts = \"127.0.1.[1-12]\"\n[racks]\nhosts = [\"r10-w1\", \"r2-w1\"]\n",
+    );
+    site.ask("reload").await.expect(0);
+    let hosts = site.ask("hosts ips").await.expect(0).out;
+    let names: Vec<&str> = hosts.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
+    let wanted: Vec<String> = (1..=12).map(|number| format!("127.0.1.{number}")).collect();
+    assert_eq!(names, wanted);
+    has(&site.ask("releases ips").await.expect(0).out, &["nothing on record: 127.0.1.[1-12]\n"]);
+    has(&site.ask("releases racks").await.expect(0).out, &["nothing on record: r2-w1,r10-w1\n"]);
+
+    let client = Client::of(&site, "ann").await;
+    for (line, status) in
+        [("help", 0), ("hosts", 0), ("plan deploy prod version=2.0.0", 0), ("hosts nonesuch", 64)]
+    {
+        let channel = client.channel().await.unwrap();
+        channel.request_pty(false, "xterm", 60, 24, 0, 0, &[]).await.unwrap();
+        let (is, text) = ask(channel, line).await;
+        assert_eq!(is, status, "{line}");
+        let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 60).collect();
+        assert!(wide.is_empty() && text.len() > 60, "{line}: {wide:#?}");
+        // Without a terminal nothing is broken.
+        let (_, plain) = ask(client.channel().await.unwrap(), line).await;
+        assert!(plain.lines().any(|line| line.chars().count() > 60), "{line}");
+    }
+    let channel = client.channel().await.unwrap();
+    channel.request_pty(false, "xterm", 60, 24, 0, 0, &[]).await.unwrap();
+    let long = "word ".repeat(40);
+    let (_, text) = ask(channel, &format!("run web01 -- echo {long}")).await;
+    assert_eq!(text.trim_end(), long.trim_end(), "the output of hosts is as they print it");
 }
 
 fn program(words: &[&str]) -> (i32, String) {

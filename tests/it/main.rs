@@ -52,6 +52,7 @@ mod steps_system;
 mod sudoers;
 mod support;
 mod systemd;
+mod talking;
 mod tampered;
 mod tell;
 mod watch_failure;

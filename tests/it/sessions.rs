@@ -114,7 +114,7 @@ async fn a_login_that_runs_something_else_proves_nothing() {
         let work = site.ask("work odd").await;
         assert!(work.status != 0 && work.out.contains("did not run rollcall's command"), "{work:#?}");
         let run = site.ask("run odd -- true").await;
-        assert!(run.status != 0 && run.out.contains("did not run rollcall's command"), "{run:#?}");
+        assert!(run.status != 0 && run.err.contains("did not run rollcall's command"), "{run:#?}");
     }
 }
 

@@ -158,9 +158,11 @@ pub enum Command {
         params: Params,
         format: Format,
     },
+    /// `fold`: equal output is printed once, at the end.
     Run {
         selector: String,
         script: String,
+        fold: bool,
     },
     Facts {
         selector: String,
@@ -275,6 +277,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// True if the client's standard input is for the hosts.
+    pub fn reads_input(&self) -> bool {
+        matches!(self, Command::Run { .. } | Command::Retry { .. })
+    }
+
     /// The format of its answer.
     pub fn format(&self) -> Format {
         match self {

@@ -102,7 +102,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Hosts { selector } => Command::Hosts { selector },
         Words::Plan(words) => read_plan(words)?,
         Words::Check { selector, words, format } => read_check(selector, &words, format)?,
-        Words::Run { selector, script } => Command::Run { selector, script: script.join(" ") },
+        Words::Run { selector, fold, script } => Command::Run { selector, script: script.join(" "), fold },
         Words::Facts { selector, fresh } => Command::Facts { selector, fresh },
         Words::Runs { last } => Command::Runs { last },
         Words::Show { run, host, format } => Command::Show { run: RunId(run), host, format },
@@ -135,13 +135,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Notify(NotifyWords::List) => Command::NotifyList,
         Words::Notify(NotifyWords::Test { name }) => Command::NotifyTest { name },
         Words::Metrics => Command::Metrics,
-        Words::Task(words) => {
-            let (flags, words): (Vec<String>, Vec<String>) =
-                words.into_iter().partition(|word| word == "--json");
-            json |= !flags.is_empty();
-            let word = words.first().map(String::as_str).unwrap_or_default();
-            read_task(&words).unwrap_or_else(|error| Command::Misread { word: word.into(), why: error.text })
-        }
+        Words::Task(words) => read_task_or_not(words, &mut json),
     };
     if json && command.format().is_document() {
         return Err(usage(
@@ -175,6 +169,14 @@ fn read_ack(host: String, words: &[String]) -> Result<Command, UsageError> {
     let (check, reason) = read_reason(words)?;
     let check = joined(check).ok_or_else(|| usage("say which check; see: status".into()))?;
     Ok(Command::Ack { host, check, reason })
+}
+
+/// Whether there is such a task is known at the door.
+fn read_task_or_not(words: Vec<String>, json: &mut bool) -> Command {
+    let (flags, words): (Vec<String>, Vec<String>) = words.into_iter().partition(|word| word == "--json");
+    *json |= !flags.is_empty();
+    let word = words.first().cloned().unwrap_or_default();
+    read_task(&words).unwrap_or_else(|error| Command::Misread { word, why: error.text })
 }
 
 fn read_task(words: &[String]) -> Result<Command, UsageError> {

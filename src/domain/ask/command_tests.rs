@@ -48,12 +48,17 @@ fn lines_become_commands() {
                 format: Format::Text,
             },
         ),
-        ("run web -- ls *.log | wc -l", Command::Run { selector: s("web"), script: s("ls *.log | wc -l") }),
+        (
+            "run web -- ls *.log | wc -l",
+            Command::Run { selector: s("web"), script: s("ls *.log | wc -l"), fold: false },
+        ),
         (
             "run web -- echo 'it is' -- \"x\"",
-            Command::Run { selector: s("web"), script: s("echo 'it is' -- \"x\"") },
+            Command::Run { selector: s("web"), script: s("echo 'it is' -- \"x\""), fold: false },
         ),
-        ("run 'a -- b' -- true", Command::Run { selector: s("a -- b"), script: s("true") }),
+        ("run 'a -- b' -- true", Command::Run { selector: s("a -- b"), script: s("true"), fold: false }),
+        ("run web -b -- id", Command::Run { selector: s("web"), script: s("id"), fold: true }),
+        ("run --fold web -- id -b", Command::Run { selector: s("web"), script: s("id -b"), fold: true }),
         ("runs --last 3", Command::Runs { last: 3 }),
         (
             "show 41 --host web01",
@@ -110,8 +115,8 @@ fn help_is_found_wherever_it_is_asked_for() {
         assert!(all(line), "{line}");
     }
     let table = [
-        ("run --help", "ssh rollcall run SELECTOR -- COMMAND"),
-        ("run web -h", "ssh rollcall run SELECTOR -- COMMAND"),
+        ("run --help", "ssh rollcall run SELECTOR [-b] -- COMMAND"),
+        ("run web -h", "ssh rollcall run SELECTOR [-b] -- COMMAND"),
         ("check -h", "ssh rollcall check"),
         ("help host accept", "ssh rollcall host accept"),
         ("host accept --help", "ssh rollcall host accept"),
@@ -136,7 +141,7 @@ fn help_is_found_wherever_it_is_asked_for() {
     // Behind `--` and `because` it is text.
     assert_eq!(
         parse("run web -- ls --help"),
-        Ok(Command::Run { selector: "web".into(), script: "ls --help".into() })
+        Ok(Command::Run { selector: "web".into(), script: "ls --help".into(), fold: false })
     );
     assert!(!matches!(parse("ack web1 disk because -h"), Ok(Command::Help { .. })));
     for line in ["version", "--version", "-V"] {

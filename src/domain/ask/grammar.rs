@@ -26,14 +26,24 @@ pub(super) struct Grammar {
 }
 
 const AFTER_HELP: &str = "\
-Every task is a command, and `help TASK` says what it takes:
+Every task is a command:
   TASK SELECTOR [NAME=VALUE...]           ssh rollcall deploy prod version=1.4.2
+  help TASK                               what it takes and does
 Selectors: prod  prod.web  web03  web[01-20]  'web:&prod:!web03'  @canary  'we*'  'web[0:4]'
 Quote what your own shell would read; ssh joins its words with spaces.
 A closed connection detaches: the run goes on. `watch N` follows it again, `cancel N` stops it.
 Exit status of runs: 0 done, 2 failed and safe, 3 a person is needed, 4 unreachable hosts only,
 5 somebody else is at it, 6 cancelled; of checks: 0 ok, 1 warning, 2 critical, 3 unknown;
-64 usage, 69 a rule or the present state forbids it, 77 not allowed, 1 internal error.";
+64 usage, 69 a rule or the present state forbids it, 77 not allowed, 1 internal error, 130 you left a run
+with Ctrl-C and it continues.";
+
+const RUN_HELP: &str = "\
+Output of one host is printed as it is, that of several hosts as `web01: line`. Standard input goes to all
+hosts (at most 8 MiB; `ssh -n` sends none); from a terminal (`ssh -t`) none is sent.
+When the connection closes, the commands continue (unless their input was cut off): `watch N` and `show N` have their output, and
+`cancel N --now` stops them. On a terminal (`ssh -t`), Ctrl-C says so, and a second Ctrl-C stops them.
+Exit status: 0 ok on all hosts, 2 a command failed, 3 an outcome is unknown, 4 unreachable hosts only,
+6 cancelled, 130 you left and the commands continue.";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Words {
@@ -60,10 +70,13 @@ pub(super) enum Words {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Run a shell command on hosts; equal answers are folded together
-    #[command(override_usage = "ssh rollcall run SELECTOR -- COMMAND")]
+    /// Run a shell command on hosts; output appears as it arrives, with its host in front
+    #[command(override_usage = "ssh rollcall run SELECTOR [-b] -- COMMAND", after_help = RUN_HELP)]
     Run {
         selector: String,
+        /// Print the output at the end, once for all hosts with the same, as `clush -b` does
+        #[arg(short = 'b', long)]
+        fold: bool,
         /// Everything behind `--` goes to the shell of the hosts as it is
         #[arg(last = true, required = true)]
         script: Vec<String>,

@@ -1,6 +1,7 @@
 //! Names and numbers that identify things, and the rules for writing them.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -108,6 +109,36 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
+/// The order in which people count: `web2` before `web10`, `127.0.1.2` before `127.0.1.10`.
+pub fn natural(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (a, b);
+    while !left.is_empty() && !right.is_empty() {
+        let ((one, rest_left), (two, rest_right)) = (chunk(left), chunk(right));
+        let is_number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+        let order = match is_number(one) && is_number(two) {
+            true => by_number(one, two),
+            false => one.cmp(two),
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+        (left, right) = (rest_left, rest_right);
+    }
+    left.len().cmp(&right.len()).then_with(|| a.cmp(b))
+}
+
+/// The digits at the start, or the text before the next digit; and the rest.
+fn chunk(text: &str) -> (&str, &str) {
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit());
+    text.split_at(text.find(|c: char| c.is_ascii_digit() != is_number).unwrap_or(text.len()))
+}
+
+/// Digits as numbers of any length.
+fn by_number(one: &str, two: &str) -> Ordering {
+    let (one, two) = (one.trim_start_matches('0'), two.trim_start_matches('0'));
+    one.len().cmp(&two.len()).then_with(|| one.cmp(two))
+}
+
 /// The start of a text that a message quotes.
 pub fn clipped(text: &str) -> String {
     const SHOWN_CHARS: usize = 80;
@@ -177,6 +208,50 @@ mod tests {
         assert_eq!(nearest("depoly", ["deploy", "restart"]), Some("deploy"));
         assert_eq!(nearest("zzz", ["deploy", "restart"]), None);
         assert_eq!(nearest("deploy", ["deploy", "depoly"]), Some("depoly"), "never what was typed");
+    }
+
+    #[test]
+    fn names_come_in_the_order_in_which_people_count() {
+        let sorted = [
+            "10.0.2.1",
+            "10.0.10.1",
+            "127.0.1.2",
+            "127.0.1.10",
+            "db",
+            "web",
+            "web1",
+            "web01",
+            "web2",
+            "web2.a",
+            "web10",
+            "web10-9",
+            "web10-10",
+            "web99999999999999999999",
+            "web100000000000000000000",
+        ];
+        let mut names = sorted;
+        names.reverse();
+        names.sort_by(|a, b| natural(a, b));
+        assert_eq!(
+            names,
+            [
+                "10.0.2.1",
+                "10.0.10.1",
+                "127.0.1.2",
+                "127.0.1.10",
+                "db",
+                "web",
+                "web01",
+                "web1",
+                "web2",
+                "web2.a",
+                "web10",
+                "web10-9",
+                "web10-10",
+                "web99999999999999999999",
+                "web100000000000000000000"
+            ]
+        );
     }
 
     #[test]

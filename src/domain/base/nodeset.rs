@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::name::clipped;
+use super::name::{clipped, natural};
 
 /// Most names that one set may expand to: a typing error such as `web[1-99999999]` must
 /// not take the daemon's memory.
@@ -128,7 +128,7 @@ fn numbers(from: &str, to: &str, step: &str) -> Option<Result<Vec<String>, Strin
 /// different padding stay apart, because they are different names.
 ///
 /// The last number in the first label is folded, since that is where hosts are counted
-/// (`web01.prod.example.com` folds to `web[01-03].prod.example.com`).
+/// (`web01.prod.example.com` folds to `web[01-03].prod.example.com`); of an IPv4 address the last of its numbers.
 pub fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut families: BTreeMap<(&str, &str), Vec<(usize, u64)>> = BTreeMap::new();
     let mut plain: BTreeMap<(&str, &str), ()> = BTreeMap::new();
@@ -140,19 +140,21 @@ pub fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
             None => _ = plain.insert((name, ""), ()),
         }
     }
-    let mut words: BTreeMap<(&str, &str), String> =
+    let mut words: Vec<((&str, &str), String)> =
         plain.into_keys().map(|key| (key, key.0.to_string())).collect();
     for ((head, tail), mut numbers) in families {
         numbers.sort_unstable();
         numbers.dedup();
-        words.insert((head, tail), fold_family(head, tail, &numbers));
+        words.push(((head, tail), fold_family(head, tail, &numbers)));
     }
-    words.into_values().collect::<Vec<_>>().join(",")
+    words.sort_by(|(a, _), (b, _)| natural(a.0, b.0).then_with(|| natural(a.1, b.1)));
+    words.into_iter().map(|(_, word)| word).collect::<Vec<_>>().join(",")
 }
 
 /// Splits `web01.prod` into `web`, padding width 2, 1, `.prod`. Width 0 means unpadded.
 fn split_number(name: &str) -> Option<(&str, usize, u64, &str)> {
-    let label_end = name.find('.').unwrap_or(name.len());
+    let is_address = name.parse::<std::net::Ipv4Addr>().is_ok();
+    let label_end = name.find('.').filter(|_| !is_address).unwrap_or(name.len());
     let end = name[..label_end].rfind(|c: char| c.is_ascii_digit())? + 1;
     let start = name[..end].rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
     let digits = Some(&name[start..end]).filter(|digits| digits.len() <= DIGIT_LIMIT)?;
@@ -284,6 +286,10 @@ mod tests {
             ("web01.a.com web02.a.com web01.b.com", "web[01-02].a.com,web01.b.com"),
             ("r1-w2 r1-w1", "r1-w[1-2]"),
             ("web1 web1", "web1"),
+            ("127.0.1.1 127.0.1.2 127.0.1.10 127.0.1.3", "127.0.1.[1-3,10]"),
+            ("10.0.10.1 10.0.2.1 10.0.2.2", "10.0.2.[1-2],10.0.10.1"),
+            ("10.0.2 10.0.3", "10.0.2,10.0.3"),
+            ("r10-w1 r2-w1", "r2-w1,r10-w1"),
             ("", ""),
         ];
         for (names, set) in table {
@@ -294,7 +300,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn what_was_folded_expands_to_the_same_names(
-            names in proptest::collection::btree_set("(web|db-)[0-9]{1,3}(\\.a\\.com)?", 0..40)
+            names in proptest::collection::btree_set("((web|db-)[0-9]{1,3}(\\.a\\.com)?|10\\.0\\.[0-9]{1,2}\\.[1-9]?[0-9])", 0..40)
         ) {
             let folded = fold(names.iter().map(String::as_str));
             let mut back = std::collections::BTreeSet::new();

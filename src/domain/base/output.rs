@@ -109,6 +109,40 @@ pub fn is_steering(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Narrowest screen that text is fitted to, in characters; a narrower one breaks it itself.
+const NARROWEST: usize = 30;
+
+/// What a line that was broken continues with.
+const CONTINUED: &str = "    ";
+
+/// Text for a screen of this width: longer lines are broken between words, and continue indented, so that they begin no
+/// line of their own. JSON is for programs, and stays as it is.
+pub fn fitted(text: &str, width: usize) -> String {
+    if width < NARROWEST {
+        return text.to_string();
+    }
+    let fit = |line: &str| if line.starts_with("{\"") { line.to_string() } else { fitted_line(line, width) };
+    text.split_inclusive('\n').map(fit).collect()
+}
+
+fn fitted_line(line: &str, width: usize) -> String {
+    let blank = line.len() - line.trim_start_matches(' ').len();
+    let indent = format!("{}{CONTINUED}", " ".repeat(blank.min(width / 2)));
+    let (mut fit, mut rest) = (String::new(), line);
+    let mut room = width;
+    while let Some((end, _)) = rest.trim_end_matches('\n').char_indices().nth(room) {
+        // Not within its indentation.
+        let words = rest[..end].trim_start_matches(' ');
+        let at = words.rfind(' ').map(|at| end - words.len() + at).filter(|at| *at > 0).unwrap_or(end);
+        fit += rest[..at].trim_end_matches(' ');
+        fit += "\n";
+        fit += &indent;
+        rest = rest[at..].trim_start_matches(' ');
+        room = width - indent.len();
+    }
+    fit + rest
+}
+
 /// The first characters of a text, with a mark if the rest was cut.
 pub fn clipped(text: &str, chars: usize) -> String {
     match text.char_indices().nth(chars) {
@@ -133,6 +167,39 @@ mod tests {
         assert!(output.text.starts_with("first\n") && output.text.ends_with("\nlast"));
         assert!(output.text.contains("bytes left out"));
         assert_eq!(output.left_out, 6 + 409_600 + 5 - 2 * KEEP_BYTES as u64);
+    }
+
+    #[test]
+    fn lines_fit_the_screen() {
+        let table = [
+            ("short\n", "short\n"),
+            ("no newline", "no newline"),
+            ("one two three four five six seven\nx\n", "one two three four five six\n    seven\nx\n"),
+            ("  one two three four five six seven\n", "  one two three four five six\n      seven\n"),
+            (
+                "012345678901234567890123456789012345678901234567890123456789\n",
+                "012345678901234567890123456789\n    01234567890123456789012345\n    6789\n",
+            ),
+            (
+                "{\"one\": \"two three four five six seven\"}\n",
+                "{\"one\": \"two three four five six seven\"}\n",
+            ),
+            ("ééééééééééééééé éééééééééééééé é\n", "ééééééééééééééé éééééééééééééé\n    é\n"),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(fitted(text, 30), wanted);
+            assert_eq!(fitted(text, 10), text, "narrower than any");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_is_wider_than_the_screen_and_no_word_is_lost(text in "[ a-zé\n]{0,300}", width in 30usize..90) {
+            let fit = fitted(&text, width);
+            proptest::prop_assert!(fit.lines().all(|line| line.chars().count() <= width));
+            let bare = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+            proptest::prop_assert_eq!(bare(&fit), bare(&text));
+        }
     }
 
     #[test]

@@ -41,6 +41,9 @@ impl Cause {
     }
 }
 
+/// The exit status of a client that leaves while a run continues: that of a shell for Ctrl-C.
+pub const LEFT: u8 = 130;
+
 /// Why a command is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

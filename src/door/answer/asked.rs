@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::Format;
-use crate::domain::base::name::HostName;
+use crate::domain::base::name::{HostName, natural};
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::inventory::selector::select;
@@ -34,7 +34,7 @@ impl From<StartError> for Refusal {
     }
 }
 
-/// How a command ended: with a refusal, or with a client that is gone.
+/// How a command ended: with a refusal, or with a client that is gone or leaves.
 pub(super) enum Ended {
     Refused(Refusal),
     Gone,
@@ -95,14 +95,16 @@ impl Asked<'_> {
         self.work(move || granted.inventory(&config.inventory)).await
     }
 
-    /// The hosts of a selector.
+    /// The hosts of a selector, in the order in which people count.
     pub(super) async fn pick(
         &self,
         inventory: &Arc<Inventory>,
         selector: &str,
     ) -> Result<Vec<HostName>, Refusal> {
         let (inventory, selector) = (inventory.clone(), selector.to_string());
-        self.work(move || select(&inventory, &selector)).await?.map_err(Refusal::usage)
+        let mut names = self.work(move || select(&inventory, &selector)).await?.map_err(Refusal::usage)?;
+        names.sort_by(|a, b| natural(a.as_str(), b.as_str()));
+        Ok(names)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::asked::{Asked, Ended};
+use super::follow::View;
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::Command;
 use crate::domain::base::name::HostName;
@@ -27,7 +28,7 @@ impl Asked<'_> {
                 let selector = if all { selector.to_string() } else { names() };
                 let plan = self.plan(inventory, &Command::Facts { selector, fresh }).await?;
                 let watch = self.desk.engine.start(granted, plan).await?;
-                Some(self.see(watch, true).await?.0)
+                Some(self.see(watch, View { quiet: true, ..View::default() }).await?.0)
             }
         };
         self.tell_facts(inventory, &picked, run.as_ref()).await?;

@@ -64,7 +64,7 @@ impl Asked<'_> {
         Ok(help::task(task, &Example { selector, past, may_act: self.may_act() }))
     }
 
-    fn may_act(&self) -> bool {
+    pub(super) fn may_act(&self) -> bool {
         self.granted.operator().role >= Role::Operator
     }
 

@@ -3,6 +3,7 @@
 mod artifacts;
 mod asked;
 mod facts;
+mod follow;
 mod help;
 mod keys;
 mod notify;
@@ -26,7 +27,7 @@ use crate::domain::ask::access::{Granted, Operator, authorize};
 use crate::domain::ask::command::{Ask, Command, Format, Params, ROLLBACK, Request};
 use crate::domain::base::name::clipped_lines;
 use crate::domain::base::outcome::Verdict;
-use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::base::refusal::{LEFT, Refusal};
 use crate::domain::inventory::inventory::{Host, Inventory};
 use crate::domain::plan::adhoc::{plan_check, plan_facts, plan_rotation, plan_run};
 use crate::domain::plan::plan::{Kind, Plan, World};
@@ -72,7 +73,7 @@ async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: 
     };
     match asked.answer(&granted).await {
         Ok(status) => status,
-        Err(Ended::Gone) => Cause::Internal.exit_status(),
+        Err(Ended::Gone) => LEFT,
         Err(Ended::Refused(refusal)) => refused(asked.terminal, format, &refusal).await,
     }
 }
@@ -365,7 +366,7 @@ fn planned(command: &Command) -> Option<Planned<'_>> {
         Command::Plan { ask, diff: false } | Command::Task { ask, check: false } => Planned::Task(ask),
         Command::Plan { ask, diff: true } | Command::Task { ask, check: true } => Planned::Look(ask),
         Command::Check { selector, name, params, .. } => Planned::Check(selector, name.as_deref(), params),
-        Command::Run { selector, script } => Planned::Run(selector, script),
+        Command::Run { selector, script, .. } => Planned::Run(selector, script),
         Command::Facts { selector, .. } => Planned::Facts(selector),
         Command::Rollback { selector, to } => Planned::Rollback(selector, to.as_deref()),
         Command::Drain { selector, reason } => Planned::Rotation(selector, Kind::Drain, reason),

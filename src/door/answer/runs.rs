@@ -1,6 +1,7 @@
 //! Runs: start, follow, show.
 
 use super::asked::{Asked, Ended, may_see};
+use super::follow::View;
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::{Command, Format};
 use crate::domain::base::name::{HostName, RunId};
@@ -11,7 +12,7 @@ use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::event::Event;
 use crate::domain::run::run::{IllegalEvent, Run};
 use crate::domain::value::secret::{Given, SecretVars};
-use crate::engine::feed::{Over, Seen, Watch};
+use crate::engine::feed::Watch;
 use crate::engine::preflight::{Preflight, preflight};
 use crate::port::StoredRun;
 use crate::present::formats;
@@ -21,6 +22,10 @@ use crate::present::{json, recap, table};
 
 impl Asked<'_> {
     pub(super) async fn run(&mut self, granted: &Granted, plan: Plan) -> Result<u8, Ended> {
+        if plan.kind == Kind::Run {
+            let fold = matches!(granted.command(), Command::Run { fold: true, .. });
+            return self.command(granted, plan, fold).await;
+        }
         let given = match granted.command() {
             Command::Task { ask, .. } | Command::Plan { ask, .. } => {
                 given_secrets(&self.config.tasks, &ask.task, &ask.params)
@@ -52,60 +57,8 @@ impl Asked<'_> {
         let looks =
             matches!(watch.live().plan.kind, Kind::Run | Kind::Check | Kind::Facts | Kind::Look { .. });
         let quiet = (looks && !self.json) || self.format.is_document();
-        let (run, events) = self.see(watch, quiet).await?;
+        let (run, events) = self.see(watch, View { quiet, ..View::default() }).await?;
         self.told(&run, &events).await
-    }
-
-    /// Follows a run to its end; with `quiet` only its end is printed.
-    pub(super) async fn see(&mut self, mut watch: Watch, quiet: bool) -> Result<(Run, Vec<Event>), Ended> {
-        let id = watch.live().id;
-        let plan = watch.live().plan.clone();
-        let mut run = Run::new(id, (*plan).clone());
-        let mut events = Vec::new();
-        let mut lines = Lines::new(&plan);
-        if !quiet && !self.json {
-            let hint = format!(
-                "a closed connection only detaches; to follow again: watch {id}; to stop: cancel {id}\n"
-            );
-            self.terminal.err(&hint).await?;
-        }
-        let gone = self.terminal.gone();
-        loop {
-            let seen = tokio::select! {
-                seen = watch.next() => seen,
-                () = gone.cancelled() => return Err(Ended::Gone),
-            };
-            match seen {
-                Seen::Event(event) => {
-                    run.apply(&event).map_err(|illegal| Refusal::internal(illegal.to_string()))?;
-                    let text = match (quiet, self.json) {
-                        (true, _) => String::new(),
-                        (false, true) => json::event(&event),
-                        (false, false) => lines.event(&event),
-                    };
-                    self.terminal.out(&text).await?;
-                    events.push(*event);
-                }
-                Seen::Progress(progress) if !quiet && !self.json => {
-                    self.terminal.out(&lines.progress(&progress)).await?
-                }
-                Seen::Progress(_) => {}
-                Seen::Dropped(lost) if !quiet => {
-                    self.terminal
-                        .err(&format!("({lost} lines of output left out here; see: show {id} --host H)\n"))
-                        .await?;
-                }
-                Seen::Dropped(_) => {}
-                Seen::Over(Over::Ended) => return Ok((run, events)),
-                Seen::Over(Over::Suspended) => {
-                    let why = format!("rollcall is stopping; run {id} goes on when it is back: watch {id}");
-                    return Err(Refusal::internal(why).into());
-                }
-                Seen::Over(Over::Broken(why)) => {
-                    return Err(Refusal::internal(format!("run {id} stands still: {why}")).into());
-                }
-            }
-        }
     }
 
     async fn told(&mut self, run: &Run, events: &[Event]) -> Result<u8, Ended> {

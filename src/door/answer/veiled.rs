@@ -2,11 +2,14 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::ask::access::Operator;
 use crate::domain::plan::veil::Veil;
+use crate::door::keys::Key;
 use crate::door::{Desk, Gone, Terminal};
+use crate::port::talk::Feed;
 
 /// See the module. Operators who may see everything get the terminal unchanged.
 pub(super) struct Veiled<'a> {
@@ -51,6 +54,11 @@ impl Terminal for Veiled<'_> {
         self.inner.out(&text).await
     }
 
+    async fn printed(&mut self, text: &str, is_error: bool) -> Result<(), Gone> {
+        let text = self.over(text);
+        self.inner.printed(&text, is_error).await
+    }
+
     async fn err(&mut self, text: &str) -> Result<(), Gone> {
         let text = self.over(text);
         self.inner.err(&text).await
@@ -67,5 +75,13 @@ impl Terminal for Veiled<'_> {
 
     fn gone(&self) -> CancellationToken {
         self.inner.gone()
+    }
+
+    fn input(&mut self) -> Option<Feed> {
+        self.inner.input()
+    }
+
+    fn keys(&mut self) -> Option<mpsc::Receiver<Key>> {
+        self.inner.keys()
     }
 }

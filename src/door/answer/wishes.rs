@@ -94,7 +94,9 @@ fn again(stored: &StoredRun) -> Result<Command, Refusal> {
         Kind::Run => {
             let step = stored.plan.hosts.values().find_map(|host| host.steps.first());
             match step.map(|step| &step.body) {
-                Some(StepBody::Run { script, .. }) => Ok(Command::Run { selector, script: script.clone() }),
+                Some(StepBody::Run { script, .. }) => {
+                    Ok(Command::Run { selector, script: script.clone(), fold: false })
+                }
                 _ => Err(Refusal::internal(format!("run {id} has no command"))),
             }
         }

@@ -2,22 +2,26 @@
 //! stalls. Output is bounded by the client's window; a client that does not read is disconnected.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::visit::{Slot, Visit};
-use crate::domain::ask::command::{Request, parse_line};
-use crate::domain::base::output::printable;
+use crate::domain::ask::command::{Request, UsageError, parse_line};
+use crate::domain::base::output::{fitted, printable};
 use crate::domain::base::refusal::Cause;
 use crate::door::answer::answer;
+use crate::door::keys::{Key, Keyboard, keyboard};
 use crate::door::shown::shown;
 use crate::door::{Desk, Gone, Terminal, unbroken};
+use crate::port::talk::Feed;
 
 /// How long a client may leave its output unread. No events are lost by that: `watch` shows them again.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -37,20 +41,27 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// How long the last line of a session may wait for a client that does not read.
 const LAST_WORD_GRACE: Duration = Duration::from_millis(500);
 
-const CTRL_C: u8 = 0x03;
-const CTRL_D: u8 = 0x04;
-
 /// Serves one channel to its end.
 pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: Slot) {
     let (mut reader, writer) = channel.split();
-    let Ok(Some((line, pty))) = timeout(REQUEST_GRACE, request(&mut reader)).await else {
+    let Ok(Some((line, screen))) = timeout(REQUEST_GRACE, request(&mut reader)).await else {
         let _ = writer.close().await;
         return;
     };
     let gone = visit.parting.child_token();
-    let mut reading = tokio::spawn(drain(reader, pty, gone.clone()));
-    let mut out = ChannelTerminal { writer, pty, gone };
-    let status = answered(&desk, &visit, &line, &mut out).await;
+    let pty = screen.is_some();
+    let width = screen.unwrap_or_default();
+    let parsed = parse_line(&line);
+    let (keyboard, keys) = keyboard();
+    let reads = parsed.as_ref().is_ok_and(|request| request.command.reads_input());
+    let input = reads.then(Feed::default);
+    // What is typed on a terminal is read as keys.
+    input.iter().filter(|_| pty).for_each(|input| input.close(true));
+    let typed = Typed { keyboard: pty.then_some(keyboard), input: input.clone(), width: width.clone() };
+    let mut reading = tokio::spawn(drain(reader, typed, gone.clone()));
+    let mut out =
+        ChannelTerminal { writer, pty, width, gone, input, first_key: keys.first, keys: Some(keys.keys) };
+    let status = answered(&desk, &visit, (&line, parsed), &mut out).await;
     // Freed before the client can know that the command has ended, and sends the next one.
     drop(slot);
     out.end(status).await;
@@ -62,8 +73,8 @@ pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: S
 }
 
 /// The exit status of an answer, also if it panics or the connection has to be closed.
-async fn answered(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTerminal) -> u8 {
-    let status = match unbroken(respond(desk, visit, line, out)).await {
+async fn answered(desk: &Desk, visit: &Visit, asked: Asked<'_>, out: &mut ChannelTerminal) -> u8 {
+    let status = match unbroken(respond(desk, visit, asked, out)).await {
         Ok(status) => status,
         Err(text) => {
             out.last_word(text).await;
@@ -79,15 +90,18 @@ async fn answered(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTerm
     }
 }
 
-/// The command line, and whether there is a terminal; `None` if the client disconnected first.
-async fn request(reader: &mut ChannelReadHalf) -> Option<(Vec<u8>, bool)> {
-    let mut pty = false;
+/// The width of a screen in characters, as the client reports it; 0 if it does not.
+type Width = Arc<AtomicU32>;
+
+/// The command line, and the width of the screen if there is one; `None` if the client disconnected first.
+async fn request(reader: &mut ChannelReadHalf) -> Option<(Vec<u8>, Option<Width>)> {
+    let mut pty = None;
     for _ in 0..REQUESTS_LIMIT {
         match reader.wait().await? {
             ChannelMsg::Exec { command, .. } => return Some((command, pty)),
             // A bare `ssh rollcall` has no screen of its own yet, so it gets the help.
             ChannelMsg::RequestShell { .. } => return Some((b"help".to_vec(), pty)),
-            ChannelMsg::RequestPty { .. } => pty = true,
+            ChannelMsg::RequestPty { col_width, .. } => pty = Some(Width::new(AtomicU32::new(col_width))),
             ChannelMsg::Close => return None,
             _ => {}
         }
@@ -95,28 +109,47 @@ async fn request(reader: &mut ChannelReadHalf) -> Option<(Vec<u8>, bool)> {
     None
 }
 
-/// Reads until the client is gone, and discards what it sends; on a terminal Ctrl-C and Ctrl-D
-/// detach.
-async fn drain(mut reader: ChannelReadHalf, pty: bool, gone: CancellationToken) {
-    let _gone_at_the_end = gone.clone().drop_guard();
-    while let Some(message) = reader.wait().await {
-        match message {
-            ChannelMsg::Close => break,
-            ChannelMsg::Data { data } if pty && data.iter().any(|byte| [CTRL_C, CTRL_D].contains(byte)) => {
-                gone.cancel()
-            }
-            _ => {}
+/// The receivers of what a client sends.
+struct Typed {
+    keyboard: Option<Keyboard>,
+    input: Option<Feed>,
+    width: Width,
+}
+
+impl Typed {
+    fn take(&self, data: &[u8]) {
+        match (&self.keyboard, &self.input) {
+            (Some(keyboard), _) => keyboard.typed(data),
+            (None, Some(input)) => input.push(data),
+            (None, None) => {}
         }
     }
 }
 
-async fn respond(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTerminal) -> u8 {
+/// Reads until the client is gone. What the command does not read is discarded, so that the connection never stalls.
+async fn drain(mut reader: ChannelReadHalf, typed: Typed, gone: CancellationToken) {
+    let _gone_at_the_end = gone.clone().drop_guard();
+    while let Some(message) = reader.wait().await {
+        match message {
+            ChannelMsg::Close => break,
+            ChannelMsg::Data { data } => typed.take(&data),
+            ChannelMsg::WindowChange { col_width, .. } => typed.width.store(col_width, Ordering::Relaxed),
+            ChannelMsg::Eof => typed.input.iter().for_each(|input| input.close(true)),
+            _ => {}
+        }
+    }
+    typed.input.iter().for_each(|input| input.close(false));
+}
+
+/// The line of a client, and what was read in it.
+type Asked<'a> = (&'a [u8], Result<Request, UsageError>);
+
+async fn respond(desk: &Desk, visit: &Visit, (line, parsed): Asked<'_>, out: &mut ChannelTerminal) -> u8 {
     let key = visit.login.get().map(|login| login.key.as_str()).unwrap_or_default();
     let Some(operator) = desk.operator(key) else {
         let _ = out.err("rollcall: your key is not in `operators` any more\n").await;
         return Cause::NotAllowed.exit_status();
     };
-    let parsed = parse_line(line);
     let shown = shown(line, &parsed, &desk.config.borrow());
     let shown = desk.engine.masks().text(&shown);
     tracing::info!(operator = %operator.name, key, command = ?shown, "asked");
@@ -132,10 +165,23 @@ async fn respond(desk: &Desk, visit: &Visit, line: &[u8], out: &mut ChannelTermi
 struct ChannelTerminal {
     writer: ChannelWriteHalf<Msg>,
     pty: bool,
+    width: Width,
     gone: CancellationToken,
+    input: Option<Feed>,
+    first_key: CancellationToken,
+    /// `None` once they are taken.
+    keys: Option<mpsc::Receiver<Key>>,
 }
 
 impl ChannelTerminal {
+    /// Text of rollcall's own, which fits the screen.
+    async fn tell(&mut self, text: &str, stream: u32) -> Result<(), Gone> {
+        match self.pty {
+            true => self.write(&fitted(text, self.width.load(Ordering::Relaxed) as usize), stream).await,
+            false => self.write(text, stream).await,
+        }
+    }
+
     async fn write(&mut self, text: &str, stream: u32) -> Result<(), Gone> {
         if text.is_empty() {
             return Ok(());
@@ -163,6 +209,7 @@ impl ChannelTerminal {
         let sent = tokio::select! {
             sent = timeout(STALL_LIMIT, sending) => sent,
             () = self.gone.cancelled() => return Err(Gone),
+            () = self.first_key.cancelled(), if self.keys.is_some() => return Err(Gone),
         };
         match sent {
             Ok(Ok(())) => Ok(()),
@@ -206,12 +253,16 @@ impl ChannelTerminal {
 #[async_trait]
 impl Terminal for ChannelTerminal {
     async fn out(&mut self, text: &str) -> Result<(), Gone> {
-        self.write(text, 0).await
+        self.tell(text, 0).await
+    }
+
+    async fn printed(&mut self, text: &str, is_error: bool) -> Result<(), Gone> {
+        self.write(text, u32::from(is_error && !self.pty)).await
     }
 
     async fn err(&mut self, text: &str) -> Result<(), Gone> {
         // A terminal has only one stream.
-        self.write(text, if self.pty { 0 } else { 1 }).await
+        self.tell(text, if self.pty { 0 } else { 1 }).await
     }
 
     async fn bytes(&mut self, bytes: Bytes) -> Result<(), Gone> {
@@ -224,5 +275,13 @@ impl Terminal for ChannelTerminal {
 
     fn gone(&self) -> CancellationToken {
         self.gone.clone()
+    }
+
+    fn input(&mut self) -> Option<Feed> {
+        self.input.take()
+    }
+
+    fn keys(&mut self) -> Option<mpsc::Receiver<Key>> {
+        self.keys.take().filter(|_| self.pty)
     }
 }

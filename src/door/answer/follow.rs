@@ -1,0 +1,295 @@
+//! Following a run to its end, with the keys of a terminal; and commands that an operator typed, with their input and their
+//! output as it arrives.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::asked::{Asked, Ended};
+use crate::domain::ask::access::Granted;
+use crate::domain::base::name::RunId;
+use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::plan::plan::Plan;
+use crate::domain::run::event::Event;
+use crate::domain::run::run::Run;
+use crate::domain::run::wish::Wish;
+use crate::door::keys::Key;
+use crate::engine::feed::{Over, Seen, Watch};
+use crate::port::talk::{Feed, INPUT_LIMIT_BYTES, InputEnd, Piece, Talk, WAITING_PIECES};
+use crate::present::live::Lines;
+use crate::present::streamed::Streamed;
+use crate::present::{json, recap, streamed};
+
+/// How long a second Ctrl-C stops the commands. After that the first one has meant to leave.
+const SECOND_KEY: Duration = Duration::from_secs(5);
+
+/// What of a run is shown while it lasts, and what its client sends.
+#[derive(Default)]
+pub(super) struct View {
+    /// Only its end is shown.
+    pub quiet: bool,
+    /// It is a command that this client has typed: a second Ctrl-C stops it.
+    pub own: bool,
+    pub input: Option<Feed>,
+    pub output: Option<mpsc::Receiver<Piece>>,
+}
+
+/// The next thing that happens to a follower.
+enum Next {
+    Gone,
+    Key(Key),
+    Spoilt(InputEnd),
+    Piece(Piece),
+    Seen(Seen),
+    Leave,
+}
+
+/// A run that is followed.
+struct Following {
+    watch: Watch,
+    view: View,
+    gone: CancellationToken,
+    /// `None` without a terminal.
+    keys: Option<mpsc::Receiver<Key>>,
+    /// Ctrl-C was pressed, and the client leaves unless it is pressed again.
+    leaves_at: Option<Instant>,
+    stopping: bool,
+    warned: bool,
+}
+
+impl Following {
+    async fn next(&mut self) -> Next {
+        tokio::select! {
+            biased;
+            () = self.gone.cancelled() => Next::Gone,
+            Some(key) = next_of(&mut self.keys) => Next::Key(key),
+            end = spoilt(self.view.input.as_ref()), if !self.stopping => Next::Spoilt(end),
+            () = at(self.leaves_at) => Next::Leave,
+            // All output is there before the event that ends its command.
+            Some(piece) = next_of(&mut self.view.output) => Next::Piece(piece),
+            seen = self.watch.next() => Next::Seen(seen),
+        }
+    }
+}
+
+/// The next of a channel; forever if there is none.
+async fn next_of<T>(channel: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match channel {
+        Some(channel) => channel.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn spoilt(input: Option<&Feed>) -> InputEnd {
+    match input {
+        Some(input) => input.spoilt().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Asked<'_> {
+    /// Runs a command that the operator typed: its input is theirs, and its output arrives as the hosts print it.
+    pub(super) async fn command(&mut self, granted: &Granted, plan: Plan, fold: bool) -> Result<u8, Ended> {
+        let input = self.terminal.input();
+        let (sender, receiver) = mpsc::channel(WAITING_PIECES);
+        let streams = !fold && !self.json;
+        let talk = Talk { input: input.clone(), output: streams.then_some(sender) };
+        let watch = self.desk.engine.start_talking(granted, plan, talk).await?;
+        let view = View { quiet: true, own: true, input, output: streams.then_some(receiver) };
+        let (run, events) = self.see(watch, view).await?;
+        let status = run.outcome().map_or(Cause::Internal.exit_status(), |outcome| outcome.exit_status());
+        if streams {
+            self.terminal.err(&recap::failures(&run, &events)).await?;
+            return Ok(status);
+        }
+        let text = if self.json { json::recap(&run) } else { recap::recap(&run, &events) };
+        self.terminal.out(&text).await?;
+        let cut = recap::cut(&events);
+        self.terminal.err(&cut).await?;
+        // A program would take the rest for all of it.
+        let is_missed = !cut.is_empty() && status == 0 && !self.terminal.is_interactive();
+        Ok(if is_missed { Cause::Failed.exit_status() } else { status })
+    }
+
+    /// Follows a run to its end.
+    pub(super) async fn see(&mut self, watch: Watch, view: View) -> Result<(Run, Vec<Event>), Ended> {
+        let (id, plan) = (watch.live().id, watch.live().plan.clone());
+        let (gone, keys) = (self.terminal.gone(), self.terminal.keys());
+        let mut following =
+            Following { watch, view, gone, keys, leaves_at: None, stopping: false, warned: false };
+        let (mut run, mut events) = (Run::new(id, (*plan).clone()), Vec::new());
+        let (mut lines, mut streamed) = (Lines::new(&plan), Streamed::new(&plan));
+        self.say_how_to_leave(&following).await?;
+        loop {
+            match following.next().await {
+                Next::Gone => {
+                    self.stop_if_cut(&following).await;
+                    return Err(Ended::Gone);
+                }
+                Next::Leave => return self.leave(id).await,
+                Next::Key(key) => self.press(&mut following, key).await?,
+                Next::Spoilt(end) => self.stop_spoilt(&mut following, end).await?,
+                Next::Piece(piece) => {
+                    let text = streamed.take((&piece.host, piece.is_error), &piece.bytes);
+                    self.show_piece(text).await?;
+                }
+                Next::Seen(Seen::Event(event)) => {
+                    run.apply(&event).map_err(|illegal| Refusal::internal(illegal.to_string()))?;
+                    events.push(*event);
+                    let text = self.shown_event(&following, (&run, &events), &mut lines);
+                    self.terminal.out(&text).await?;
+                }
+                Next::Seen(Seen::Progress(progress)) => {
+                    if !following.view.quiet && !self.json {
+                        self.terminal.out(&lines.progress(&progress)).await?;
+                    }
+                }
+                Next::Seen(Seen::Dropped(lost)) => {
+                    if !following.view.quiet {
+                        let text =
+                            format!("({lost} lines of output left out here; see: show {id} --host H)\n");
+                        self.terminal.err(&text).await?;
+                    }
+                }
+                Next::Seen(Seen::Over(over)) => {
+                    self.show_piece(streamed.rest()).await?;
+                    ended(id, over)?;
+                    return Ok((run, events));
+                }
+            }
+        }
+    }
+
+    /// The text of the last event.
+    fn shown_event(
+        &self,
+        following: &Following,
+        (run, events): (&Run, &[Event]),
+        lines: &mut Lines<'_>,
+    ) -> String {
+        let Some(event) = events.last() else { return String::new() };
+        match (following.view.own, following.view.quiet, self.json) {
+            (true, true, true) => json::result(run, events),
+            (_, true, _) => String::new(),
+            (_, false, true) => json::event(event),
+            (_, false, false) => lines.event(event),
+        }
+    }
+
+    /// Without a terminal nothing can be said once the client has been interrupted, so it is said before.
+    async fn say_how_to_leave(&mut self, following: &Following) -> Result<(), Ended> {
+        let id = following.watch.live().id;
+        let text = match (following.view.own, following.view.quiet) {
+            _ if self.json => return Ok(()),
+            (true, _) if self.terminal.is_interactive() => return Ok(()),
+            (true, _) => format!(
+                "run {id}: if this connection closes, the commands continue; to follow: watch {id}; to stop them: \
+                 cancel {id} --now\n"
+            ),
+            (false, true) => return Ok(()),
+            (false, false) => {
+                format!(
+                    "a closed connection only detaches; to follow again: watch {id}; to stop: cancel {id}\n"
+                )
+            }
+        };
+        Ok(self.terminal.err(&text).await?)
+    }
+
+    async fn show_piece(&mut self, text: streamed::Text) -> Result<(), Ended> {
+        self.terminal.printed(&text.out, false).await?;
+        Ok(self.terminal.printed(&text.err, true).await?)
+    }
+
+    async fn press(&mut self, following: &mut Following, key: Key) -> Result<(), Ended> {
+        let id = following.watch.live().id;
+        match (key, following.view.own) {
+            (Key::Other, true) if !following.warned => {
+                following.warned = true;
+                let text =
+                    "rollcall: what is typed on a terminal is not sent to the hosts; try: ssh without -t\n";
+                self.terminal.err(text).await?;
+            }
+            (Key::Other, _) => {}
+            (Key::Interrupt, true) if following.leaves_at.is_some() => {
+                following.leaves_at = None;
+                self.stop(following).await;
+                self.terminal.err(&format!("run {id}: the commands are being stopped\n")).await?;
+            }
+            (Key::Interrupt, true) if !following.stopping => {
+                following.leaves_at = Some(Instant::now() + SECOND_KEY);
+                let text = format!(
+                    "run {id}: the commands continue on the hosts; Ctrl-C again within {} seconds stops them\n",
+                    SECOND_KEY.as_secs()
+                );
+                self.terminal.err(&text).await?;
+            }
+            (Key::Interrupt | Key::End, _) => self.leave(id).await?,
+        }
+        Ok(())
+    }
+
+    /// The client leaves, and the run continues.
+    async fn leave<T>(&mut self, id: RunId) -> Result<T, Ended> {
+        let stop = match self.may_act() {
+            true => format!("; to stop it: cancel {id}"),
+            false => String::new(),
+        };
+        self.terminal.err(&format!("run {id} continues; to watch it again: watch {id}{stop}\n")).await?;
+        Err(Ended::Gone)
+    }
+
+    /// The commands get half of an input, which they must not take for all of it.
+    async fn stop_spoilt(&mut self, following: &mut Following, end: InputEnd) -> Result<(), Ended> {
+        self.stop(following).await;
+        let limit = INPUT_LIMIT_BYTES / (1024 * 1024);
+        let why = match end {
+            InputEnd::TooLong => format!("the input has more than {limit} MiB; try: a step `upload`"),
+            InputEnd::Cut | InputEnd::Whole => "the input was cut off".into(),
+        };
+        let id = following.watch.live().id;
+        Ok(self
+            .terminal
+            .err(&format!("rollcall: {why}; the commands of run {id} are being stopped\n"))
+            .await?)
+    }
+
+    /// The same for a client that has left.
+    async fn stop_if_cut(&mut self, following: &Following) {
+        let Some(input) = &following.view.input else { return };
+        input.close(false);
+        if input.is_spoilt() {
+            self.cancel(following.watch.live().id).await;
+        }
+    }
+
+    async fn stop(&mut self, following: &mut Following) {
+        following.stopping = true;
+        self.cancel(following.watch.live().id).await;
+    }
+
+    async fn cancel(&mut self, id: RunId) {
+        // A run that has just ended needs no request.
+        let _ = self.desk.engine.ask(&self.granted, id, Wish::Cancel { now: true }).await;
+    }
+}
+
+fn ended(id: RunId, over: Over) -> Result<(), Refusal> {
+    match over {
+        Over::Ended => Ok(()),
+        Over::Suspended => {
+            let why = format!("rollcall is stopping; run {id} goes on when it is back: watch {id}");
+            Err(Refusal::internal(why))
+        }
+        Over::Broken(why) => Err(Refusal::internal(format!("run {id} stands still: {why}"))),
+    }
+}

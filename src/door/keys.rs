@@ -1,0 +1,58 @@
+//! The keys of a terminal that mean something while a run is followed.
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Keys that wait to be handled; more are dropped.
+const WAITING_KEYS: usize = 16;
+
+const CTRL_C: u8 = 0x03;
+const CTRL_D: u8 = 0x04;
+
+/// A key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Ctrl-C.
+    Interrupt,
+    /// Ctrl-D.
+    End,
+    /// Any other: input for the hosts, which a terminal does not send.
+    Other,
+}
+
+/// The sender of keys. Until an answer takes them, the first Ctrl-C or Ctrl-D ends it.
+pub struct Keyboard {
+    keys: mpsc::Sender<Key>,
+    first: CancellationToken,
+}
+
+/// The receiver of keys.
+pub struct Keys {
+    pub keys: mpsc::Receiver<Key>,
+    /// Fires with the first Ctrl-C or Ctrl-D.
+    pub first: CancellationToken,
+}
+
+/// A keyboard, and its keys.
+pub fn keyboard() -> (Keyboard, Keys) {
+    let (sender, receiver) = mpsc::channel(WAITING_KEYS);
+    let first = CancellationToken::new();
+    (Keyboard { keys: sender, first: first.clone() }, Keys { keys: receiver, first })
+}
+
+impl Keyboard {
+    /// Passes on what was typed.
+    pub fn typed(&self, bytes: &[u8]) {
+        for byte in bytes {
+            let key = match *byte {
+                CTRL_C => Key::Interrupt,
+                CTRL_D => Key::End,
+                _ => Key::Other,
+            };
+            if key != Key::Other {
+                self.first.cancel();
+            }
+            let _ = self.keys.try_send(key);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! An operator at a command that runs on hosts: its input, as it is sent, and its output, as it arrives.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use crate::domain::base::name::HostName;
+
+/// Most bytes of input: every host reads all of it at its own pace, so it is kept until the last one has.
+pub const INPUT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes of input that are sent to a host at once.
+const PIECE_BYTES: usize = 32 * 1024;
+
+/// Pieces of output that wait for the client. When it does not read, the command waits, as under plain ssh.
+pub const WAITING_PIECES: usize = 32;
+
+/// The two directions of an operator's command.
+#[derive(Clone, Default)]
+pub struct Talk {
+    pub input: Option<Feed>,
+    pub output: Option<mpsc::Sender<Piece>>,
+}
+
+/// Output of one host, without secrets.
+#[derive(Debug)]
+pub struct Piece {
+    pub host: HostName,
+    pub is_error: bool,
+    pub bytes: Bytes,
+}
+
+/// The receiver of the output of one host.
+pub struct Tap {
+    pub host: HostName,
+    pub to: mpsc::Sender<Piece>,
+}
+
+/// How input ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputEnd {
+    /// The client has sent all of it.
+    Whole,
+    /// It has more than [`INPUT_LIMIT_BYTES`].
+    TooLong,
+    /// The client left in the middle of it.
+    Cut,
+}
+
+/// Input that several hosts read, each from its beginning.
+#[derive(Clone)]
+pub struct Feed(Arc<watch::Sender<Fed>>);
+
+#[derive(Default)]
+struct Fed {
+    bytes: Vec<u8>,
+    end: Option<InputEnd>,
+}
+
+impl Default for Feed {
+    fn default() -> Feed {
+        Feed(Arc::new(watch::Sender::new(Fed::default())))
+    }
+}
+
+impl Feed {
+    /// Adds bytes; what comes after the end is discarded.
+    pub fn push(&self, bytes: &[u8]) {
+        self.0.send_modify(|fed| {
+            if fed.end.is_some() {
+                return;
+            }
+            if fed.bytes.len() + bytes.len() > INPUT_LIMIT_BYTES {
+                fed.end = Some(InputEnd::TooLong);
+            } else {
+                fed.bytes.extend_from_slice(bytes);
+            }
+        });
+    }
+
+    /// Ends the input, if it has not ended. A client that leaves without having sent anything has sent all of it.
+    pub fn close(&self, whole: bool) {
+        self.0.send_modify(|fed| {
+            let end = if whole || fed.bytes.is_empty() { InputEnd::Whole } else { InputEnd::Cut };
+            fed.end.get_or_insert(end);
+        });
+    }
+
+    /// Waits until the input has ended before it was whole; forever if that never happens.
+    pub async fn spoilt(&self) -> InputEnd {
+        let mut fed = self.0.subscribe();
+        let spoilt = fed.wait_for(|fed| matches!(fed.end, Some(InputEnd::TooLong | InputEnd::Cut))).await;
+        match spoilt.ok().and_then(|fed| fed.end) {
+            Some(end) => end,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// True if it has ended before it was whole.
+    pub fn is_spoilt(&self) -> bool {
+        matches!(self.0.borrow().end, Some(InputEnd::TooLong | InputEnd::Cut))
+    }
+
+    /// A reader of all of it.
+    pub fn reader(&self) -> FeedReader {
+        FeedReader { fed: self.0.subscribe(), at: 0, _feed: self.clone() }
+    }
+}
+
+/// Reads input from its beginning.
+pub struct FeedReader {
+    fed: watch::Receiver<Fed>,
+    at: usize,
+    _feed: Feed,
+}
+
+impl FeedReader {
+    /// The next bytes; `None` at the end of input that is whole. Input that was cut off has no end: a host must not take
+    /// it for whole.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        let at = self.at;
+        let is_next = |fed: &Fed| fed.bytes.len() > at || fed.end == Some(InputEnd::Whole);
+        let piece = match self.fed.wait_for(|fed| is_next(fed)).await {
+            Ok(fed) => {
+                let to = fed.bytes.len().min(at + PIECE_BYTES);
+                Bytes::copy_from_slice(&fed.bytes[at..to])
+            }
+            Err(_) => return None,
+        };
+        self.at += piece.len();
+        (!piece.is_empty()).then_some(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn all(mut reader: FeedReader) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(piece) = reader.next().await {
+            all.extend_from_slice(&piece);
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn each_host_reads_all_of_the_input() {
+        let feed = Feed::default();
+        let early = tokio::spawn(all(feed.reader()));
+        let text: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
+        text.chunks(7_000).for_each(|part| feed.push(part));
+        feed.close(true);
+        feed.push(b"too late");
+        assert_eq!(early.await.unwrap(), text);
+        assert_eq!(all(feed.reader()).await, text, "a late one, too");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn input_that_is_cut_off_has_no_end() {
+        let table: [(&[u8], bool, Option<InputEnd>); 4] = [
+            (b"x", true, None),
+            (b"", false, None),
+            (b"x", false, Some(InputEnd::Cut)),
+            (&[0; INPUT_LIMIT_BYTES + 1], true, Some(InputEnd::TooLong)),
+        ];
+        for (bytes, whole, wanted) in table {
+            let feed = Feed::default();
+            feed.push(bytes);
+            feed.close(whole);
+            let within = std::time::Duration::from_secs(1);
+            assert_eq!(tokio::time::timeout(within, feed.spoilt()).await.ok(), wanted);
+            let read = tokio::time::timeout(within, all(feed.reader())).await;
+            assert_eq!(read.is_ok(), wanted.is_none());
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Commands that an operator types: their input, their output as it arrives, and an operator who leaves.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+use crate::support::client::{Client, ask};
+use crate::support::site::{Answer, Site, answer_of};
+use crate::support::{DEADLINE, eventually, read, write};
+
+/// Prints, and then waits until the test lets it go on.
+const WAITS: &str = "echo begun; until [ -e /tmp/x/go ]; do sleep 0.05; done; echo over";
+
+/// The same, in the folder of the test.
+fn waits(site: &Site) -> String {
+    WAITS.replace("/tmp/x", &site.dir.path().display().to_string())
+}
+
+fn go_on(site: &Site) {
+    write(&site.dir.path().join("go"), "");
+}
+
+async fn with_input(mut command: Command, input: &[u8]) -> Answer {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // A command that is refused does not read it.
+    let sending = tokio::spawn(async move { _ = stdin.write_all(&input).await });
+    let output = timeout(DEADLINE, child.wait_with_output()).await.expect("an end").unwrap();
+    sending.abort();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Answer {
+        status: output.status.code().unwrap_or(-1),
+        out: text(&output.stdout),
+        err: text(&output.stderr),
+    }
+}
+
+/// Reads until the text is there.
+async fn until(out: &mut ChildStdout, text: &str) -> String {
+    let (mut all, mut piece) = (String::new(), [0; 4096]);
+    let reading = async {
+        while !all.contains(text) {
+            let read = out.read(&mut piece).await.unwrap();
+            assert!(read > 0, "it ended without `{text}`: {all}");
+            all += &String::from_utf8_lossy(&piece[..read]);
+        }
+    };
+    if timeout(DEADLINE, reading).await.is_err() {
+        panic!("no `{text}` in: {all}");
+    }
+    all
+}
+
+/// A plain `ssh -tt`, whose terminal is its standard input and output.
+fn on_terminal(site: &Site, line: &str) -> Child {
+    let mut command = site.ssh("ann", line);
+    let mut terminal = Command::new("ssh");
+    terminal.arg("-tt").args(command.as_std_mut().get_args());
+    terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    terminal.spawn().unwrap()
+}
+
+async fn status_of(mut child: Child) -> Option<i32> {
+    timeout(DEADLINE, child.wait()).await.expect("an end").unwrap().code()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_input_of_a_command_reaches_all_hosts() {
+    let site = Site::start(2).await;
+    let answer = with_input(site.ssh("ann", "run web01 -- cat"), b"one\ntwo").await.expect(0);
+    assert_eq!(answer.out, "one\ntwo");
+    let answer = with_input(site.ssh("ann", "run web -- cat"), b"x\n").await.expect(0);
+    let mut lines: Vec<&str> = answer.out.lines().collect();
+    lines.sort();
+    assert_eq!(lines, ["web01: x", "web02: x"]);
+    // More than any window or pipe holds, and not read by everybody.
+    let long = vec![b'x'; 3_000_000];
+    let answer = with_input(site.ssh("ann", "run web -- wc -c"), &long).await.expect(0);
+    assert_eq!(answer.out.matches(": 3000000\n").count(), 2, "{answer:#?}");
+    with_input(site.ssh("ann", "run web -- true"), &long).await.expect(0);
+    // Nothing on standard input is the end of it.
+    let mut none = site.ssh("ann", "run web01 -- cat; echo over");
+    none.stdin(Stdio::null());
+    assert_eq!(answer_of(none).await.expect(0).out, "over\n");
+    // `retry` has an input of its own.
+    with_input(site.ssh("ann", "run web01 -- cat; exit 3"), b"x").await.expect(2);
+    let again = with_input(site.ssh("ann", "retry 6"), b"y").await.expect(2);
+    assert_eq!(again.out, "y");
+    // One that nobody can keep is refused, and not cut.
+    let count = site.dir.path().join("count");
+    let line = format!("run web01 -- cat >{0}.part && mv {0}.part {0}", count.display());
+    let answer = with_input(site.ssh("ann", &line), &vec![b'x'; 9_000_000]).await.expect(6);
+    assert!(answer.err.contains("rollcall: the input has more than 8 MiB; try: a step `upload`; the commands of run 8 are being stopped\n"), "{answer:#?}");
+    assert!(!count.exists());
+    // Without the program rollcall at the door, too.
+    let mut local = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+    local.args(["--local", "--config"]).arg(&site.config).args(["run", "web01", "--", "cat"]);
+    local.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut site = site;
+    site.daemon.take().unwrap().stop().await;
+    let answer = with_input(local, b"by hand\n").await.expect(0);
+    assert!(answer.out.ends_with("by hand\n"), "{answer:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_appears_as_it_comes_and_all_of_it() {
+    let site = Site::start(2).await;
+    let line = format!("run web -- {}", waits(&site));
+    let mut child = site.ssh("ann", &line).spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let text = until(&mut out, "web01: begun\n").await;
+    if !text.contains("web02: begun\n") {
+        until(&mut out, "web02: begun\n").await;
+    }
+    go_on(&site);
+    until(&mut out, ": over\n").await;
+    assert_eq!(status_of(child).await, Some(0));
+
+    // Of one host it is as the host prints it, on both outputs and without a newline at the end.
+    let answer = site.ask("run web01 -- printf a; printf b >&2; exit 4").await.expect(2);
+    assert_eq!(answer.out, "a");
+    assert!(answer.err.ends_with("bweb01: step `command`: exit status 4: b\n"), "{answer:#?}");
+    // More than is kept.
+    let answer = site.ask("run web01 -- seq 100000").await.expect(0);
+    assert_eq!(answer.out.lines().count(), 100_000);
+    assert!(answer.out.starts_with("1\n2\n") && answer.out.ends_with("\n100000\n"));
+    // Folded at the end on request; what is not there of it is no success.
+    let answer = site.ask("run web -b -- seq 100000").await.expect(2);
+    assert!(
+        answer.out.starts_with("---------------\nweb[01-02] (2)\n---------------\n  1\n"),
+        "{}",
+        &answer.out[..100]
+    );
+    assert!(answer.err.contains("rollcall: web[01-02]: "), "{}", answer.err);
+    assert!(
+        answer
+            .err
+            .contains(" bytes of the output are left out; without -b and --json all of it is printed\n")
+    );
+    site.ask("run web -b -- seq 100").await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_has_one_result_for_each_host() {
+    let site = Site::start(2).await;
+    site.hosts[1].sshd.kill();
+    let answer = site.ask("run web --json -- echo out; echo err >&2; exit 3").await.expect(2);
+    let lines: Vec<Value> = answer.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{answer:#?}");
+    let of =
+        |host: &str| lines.iter().find(|line| line["schema"] == "result" && line["host"] == host).unwrap();
+    let web01 = of("web01");
+    assert_eq!(web01["version"], 1);
+    assert_eq!(web01["run"], 1);
+    assert_eq!(web01["end"], "failed");
+    assert_eq!(web01["exit_status"], 3);
+    assert_eq!(web01["stdout"], serde_json::json!({ "text": "out\n", "left_out": 0 }));
+    assert_eq!(web01["stderr"], serde_json::json!({ "text": "err\n", "left_out": 0 }));
+    assert!(web01["took_ms"].is_u64());
+    let web02 = of("web02");
+    assert_eq!(
+        (&web02["exit_status"], web02["why"].as_str().is_some_and(|why| why.contains("cannot connect"))),
+        (&Value::Null, true),
+        "{web02}"
+    );
+    assert_eq!(lines[2]["schema"], "recap");
+    let good = site.ask("run web01 --json -- true").await.expect(0);
+    let result: Value = serde_json::from_str(good.out.lines().next().unwrap()).unwrap();
+    assert_eq!((&result["end"], &result["exit_status"]), (&"done".into(), &0.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_leaves_knows_that_the_commands_continue() {
+    let site = Site::start(2).await;
+    // Without a terminal it is said before.
+    let line = format!("run web -- {}", waits(&site));
+    let mut child = site.ssh("ann", &line).spawn().unwrap();
+    until(child.stdout.as_mut().unwrap(), "begun").await;
+    child.kill().await.unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
+    assert_eq!(
+        said,
+        "run 1: if this connection closes, the commands continue; to follow: watch 1; to stop them: cancel 1 --now\n"
+    );
+    assert!(site.ask("runs").await.out.contains("under way"), "it continues");
+    site.ask("cancel 1 --now").await.expect(0);
+    site.ask("watch 1").await.expect(6);
+    // With half of an input they do not: they must not take it for all of it.
+    let whole = site.dir.path().join("whole");
+    let mut child = site
+        .ssh("ann", &format!("run web01 -- echo begun; cat; touch {}", whole.display()))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until(child.stdout.as_mut().unwrap(), "begun").await;
+    child.stdin.as_mut().unwrap().write_all(b"half").await.unwrap();
+    until(child.stdout.as_mut().unwrap(), "half").await;
+    child.kill().await.unwrap();
+    site.ask("watch 2").await.expect(6);
+    assert!(!whole.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_a_second_ctrl_c_stops_the_commands() {
+    let site = Site::start(2).await;
+    let line = format!("run web -- {}", waits(&site));
+    let mut child = on_terminal(&site, &line);
+    let (mut keys, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    until(&mut out, "begun").await;
+    keys.write_all(b"y").await.unwrap();
+    until(&mut out, "what is typed on a terminal is not sent to the hosts; try: ssh without -t").await;
+    keys.write_all(b"\x03").await.unwrap();
+    until(&mut out, "run 1: the commands continue on the hosts; Ctrl-C again within 5 seconds stops them")
+        .await;
+    keys.write_all(b"\x03").await.unwrap();
+    until(&mut out, "run 1: the commands are being stopped").await;
+    assert_eq!(status_of(child).await, Some(6));
+
+    // Pressed once, it leaves them running.
+    let mut child = on_terminal(&site, &line);
+    let (mut keys, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    until(&mut out, "begun").await;
+    keys.write_all(b"\x03").await.unwrap();
+    until(&mut out, "run 2 continues; to watch it again: watch 2; to stop it: cancel 2").await;
+    assert_eq!(status_of(child).await, Some(130));
+    assert!(site.ask("runs").await.out.contains("under way"));
+
+    // Who watches leaves at once, and stops nothing.
+    let mut child = on_terminal(&site, "watch 2");
+    let (mut keys, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    keys.write_all(b"\x03\x03").await.unwrap();
+    until(&mut out, "run 2 continues; to watch it again: watch 2").await;
+    assert_eq!(status_of(child).await, Some(130));
+    go_on(&site);
+    site.ask("watch 2").await.expect(0);
+
+    // A deploy, and an answer that is longer than anybody reads.
+    let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
+    let mut child = on_terminal(&site, &format!("deploy prod version=2.0.0 '{hook}'"));
+    let (mut keys, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    until(&mut out, "stop: ok").await;
+    keys.write_all(b"\x03").await.unwrap();
+    until(&mut out, "run 3 continues; to watch it again: watch 3; to stop it: cancel 3").await;
+    assert_eq!(status_of(child).await, Some(130));
+    site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
+    site.ask("watch 3").await.expect(0);
+    assert_eq!(read(&site.hosts[0].dir.join("current/VERSION")).trim(), "2.0.0");
+}
+
+/// The door reads on while the client does not: input that is flowing holds up no other command of the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn input_that_flows_holds_up_nobody() {
+    let site = Site::start(1).await;
+    let client = Client::of(&site, "ann").await;
+    let slow = client.channel().await.unwrap();
+    slow.exec(true, "run web01 -- sleep 1000").await.unwrap();
+    let flood = vec![b'x'; 1_000_000];
+    slow.data(&flood[..]).await.unwrap();
+    let (status, text) = ask(client.channel().await.unwrap(), "whoami").await;
+    assert!(status == 0 && text.starts_with("ann "), "{text}");
+    eventually("the command runs", async || site.ask("runs").await.out.contains("under way")).await;
+    site.ask("cancel 1 --now").await.expect(0);
+    site.ask("watch 1").await.expect(6);
+}
