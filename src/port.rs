@@ -75,6 +75,11 @@ pub trait Remote: Send + Sync {
 
     /// Records the key with this fingerprint for the host, if the host presents it now.
     async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String>;
+
+    /// Removes the recorded keys of the host, and closes the connection that they proved; returns their number.
+    async fn forget_host_key(&self, host: &Endpoint) -> Result<usize, String> {
+        Err(format!("no keys of {} are recorded here", host.name))
+    }
 }
 
 /// Why no connection could be opened through a host.

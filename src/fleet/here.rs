@@ -243,6 +243,10 @@ impl Remote for Here {
         if host.is_here() { Err(not_reached()) } else { self.fleet.host_key(host).await }
     }
 
+    async fn forget_host_key(&self, host: &Endpoint) -> Result<usize, String> {
+        if host.is_here() { Err(not_reached()) } else { self.fleet.forget_host_key(host).await }
+    }
+
     async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String> {
         if host.is_here() { Err(not_reached()) } else { self.fleet.accept_host_key(host, fingerprint).await }
     }

@@ -130,19 +130,56 @@ impl KnownHosts {
         }
         let name = host_pattern(address, port);
         let key = PublicKey::from(key.key_data().clone()).to_openssh().map_err(|error| error.to_string())?;
-        self.replace(&format!("{name} {key}\n")).map_err(|error| format!("{}: {error}", self.path.display()))
-    }
-
-    fn replace(&self, line: &str) -> std::io::Result<()> {
-        let mut text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
+        let failed = |error: std::io::Error| format!("{}: {error}", self.path.display());
+        let mut text = self.text().map_err(failed)?;
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        text.push_str(line);
+        text.push_str(&format!("{name} {key}\n"));
+        self.replace(&text).map_err(failed)
+    }
+
+    /// Removes the recorded keys of a host, and returns their number. Authorities, revoked keys and lines for whole
+    /// patterns of hosts are not those of one host, and stay.
+    pub async fn forget(&self, address: &str, port: u16) -> Result<usize, String> {
+        let _one_at_a_time = self.write.lock().await;
+        let failed = |error: std::io::Error| format!("{}: {error}", self.path.display());
+        // An unreadable file is left alone.
+        self.entries()?;
+        let text = self.text().map_err(failed)?;
+        let name = host_pattern(address, port);
+        let (mut kept, mut forgotten) = (String::new(), 0);
+        for line in text.lines() {
+            match without(line, &name) {
+                None => kept += &format!("{line}\n"),
+                Some(rest) => {
+                    forgotten += 1;
+                    kept += &rest;
+                }
+            }
+        }
+        if forgotten > 0 {
+            self.replace(&kept).map_err(failed)?;
+        }
+        let left = self.entries()?;
+        let is_left = |entry: &&Entry| entry.marker().is_none() && matches(entry.host_patterns(), &name);
+        match left.iter().find(is_left) {
+            Some(_) => Err(format!(
+                "a line for several hosts in {} has a key for {name}, too; edit it",
+                self.path.display()
+            )),
+            None => Ok(forgotten),
+        }
+    }
+
+    fn text(&self) -> std::io::Result<String> {
+        match fs::read_to_string(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            text => text,
+        }
+    }
+
+    fn replace(&self, text: &str) -> std::io::Result<()> {
         let temporary = self.path.with_extension("new");
         let mut file = fs::File::create(&temporary)?;
         file.write_all(text.as_bytes())?;
@@ -175,6 +212,28 @@ impl KnownHosts {
             Arc::new(parse(&text).map_err(|(line, why)| format!("{}:{line}: {why}", self.path.display()))?);
         *cache = Some((stamp, entries.clone()));
         Ok(entries)
+    }
+}
+
+/// What is left of a line when the host is taken out of it; `None` if it does not name the host itself.
+fn without(line: &str, name: &str) -> Option<String> {
+    let (field, rest) = line.trim_start().split_once(char::is_whitespace)?;
+    if field.starts_with(['@', '#']) {
+        return None;
+    }
+    if field.starts_with('|') {
+        let entry: Entry = line.split_whitespace().collect::<Vec<_>>().join(" ").parse().ok()?;
+        return matches(entry.host_patterns(), name).then(String::new);
+    }
+    let is_host = |one: &&str| {
+        let one = one.to_ascii_lowercase();
+        one == name || one.strip_prefix('[').and_then(|rest| rest.strip_suffix("]:22")) == Some(name)
+    };
+    let (own, others): (Vec<&str>, Vec<&str>) = field.split(',').partition(is_host);
+    match (own.is_empty(), others.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some(String::new()),
+        (false, false) => Some(format!("{} {}\n", others.join(","), rest.trim_start())),
     }
 }
 

@@ -302,6 +302,13 @@ impl Remote for Fleet {
         Ok(self.look(host).await?.0)
     }
 
+    async fn forget_host_key(&self, host: &Endpoint) -> Result<usize, String> {
+        let forgotten = self.shared.known_hosts.forget(&host.address, host.port).await?;
+        // Commands under way keep it until they end.
+        *self.slot(host).link.lock().await = None;
+        Ok(forgotten)
+    }
+
     async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String> {
         let (about, key) = self.look(host).await?;
         match about.known {

@@ -47,7 +47,7 @@ async fn facts_are_asked_once_and_told_with_their_age() {
         .iter()
         .map(|object| (object["host"].as_str().unwrap(), object["run"].as_u64().unwrap()))
         .collect();
-    assert_eq!(runs, [("web01", 1), ("web02", 1), ("web03", 1), ("lb1", 2)]);
+    assert_eq!(runs, [("lb1", 2), ("web01", 1), ("web02", 1), ("web03", 1)]);
     let fresh = objects(&site.ask("facts prod.web --fresh --json").await.expect(0).out);
     assert!(fresh.iter().all(|object| object["run"] == 3), "{fresh:?}");
     let shown = site.ask("show 3").await.expect(0);

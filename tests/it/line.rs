@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::client::{Client, ask};
-use crate::support::site::Site;
+use crate::support::site::{Answer, Site, answer_of};
 use crate::support::{folder, read, write};
 
 #[path = "../../build/commit.rs"]
@@ -178,7 +178,7 @@ async fn a_plan_folds_hosts_that_differ_in_their_own_values_alone() {
             "  stop: run touch down\n",
             "  switch: link {{ root }}/current -> releases/2.0.0\n",
             "answers: ",
-            "each host has its own {{ app_port }}, {{ root }}; for one host's: plan ... HOST\n",
+            "each host has its own {{ root }}, {{ server }}; for one host's: plan ... HOST\n",
         ],
     );
     assert_eq!(plan.matches("\non ").count(), 1, "{plan}");
@@ -207,12 +207,12 @@ async fn answers_fit_the_screen_and_hosts_come_in_order() {
         "[ips]\nhosts = \"127.0.1.[1-12]\"\n[racks]\nhosts = [\"r10-w1\", \"r2-w1\"]\n",
     );
     site.ask("reload").await.expect(0);
-    let hosts = site.ask("hosts ips").await.expect(0).out;
+    let hosts = site.ask("hosts ips.ips").await.expect(0).out;
     let names: Vec<&str> = hosts.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
     let wanted: Vec<String> = (1..=12).map(|number| format!("127.0.1.{number}")).collect();
     assert_eq!(names, wanted);
-    has(&site.ask("releases ips").await.expect(0).out, &["nothing on record: 127.0.1.[1-12]\n"]);
-    has(&site.ask("releases racks").await.expect(0).out, &["nothing on record: r2-w1,r10-w1\n"]);
+    has(&site.ask("releases ips.ips").await.expect(0).out, &["nothing on record: 127.0.1.[1-12]\n"]);
+    has(&site.ask("releases ips.racks").await.expect(0).out, &["nothing on record: r2-w1,r10-w1\n"]);
 
     let client = Client::of(&site, "ann").await;
     for (line, status) in
@@ -325,4 +325,100 @@ fn the_commit_is_found_without_git() {
     git(&root, &["checkout", "-q", "--detach"]);
     assert_eq!(found(&root), first, "detached");
     assert_eq!(found(&root.join("vendor/x")), None, "vendored in another project");
+}
+
+/// `ssh` with a text on its standard input.
+async fn with_input(site: &Site, line: &str, input: &str) -> Answer {
+    let path = site.dir.path().join("input");
+    write(&path, input);
+    let mut command = site.ssh("ann", line);
+    command.stdin(std::fs::File::open(&path).unwrap());
+    answer_of(command).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_many_hosts_are_accepted_in_one_go_and_on_proof() {
+    let site = Site::start(3).await;
+    let known = site.dir.path().join("state/known_hosts");
+    let good = read(&known);
+    let all = || good.lines().filter(|line| !line.contains(&format!("]:{} ", site.lb.address.port())));
+    write(&known, "");
+
+    // All are shown, and accepted if they are still the same.
+    let shown = site.ask("host accept prod.web").await.expect(0).out;
+    assert_eq!(shown.matches(": not known; compare it on the host").count(), 3, "{shown}");
+    has(
+        &shown,
+        &["3 keys not known; once you have compared them, record them in one go: host accept prod.web SET:"],
+    );
+    assert_eq!(read(&known), "", "showing records nothing");
+    let set = shown.split("host accept prod.web SET:").nth(1).unwrap().split_whitespace().next().unwrap();
+    let other = site.ask(&format!("host accept web[01-02] SET:{set}")).await.expect(2);
+    has(
+        &other.err,
+        &["the keys are not those that were shown; nothing was recorded; see: host accept web[01-02]\n"],
+    );
+    assert_eq!(read(&known), "");
+    let taken = site.ask(&format!("host accept prod.web SET:{set}")).await.expect(0).out;
+    assert_eq!(taken.matches(": recorded\n").count(), 3, "{taken}");
+    site.ask("run web -- true").await.expect(0);
+
+    // They are forgotten, and no connection that they proved is used on.
+    let gone = site.ask("host forget web").await.expect(0).out;
+    assert_eq!(gone.matches(": 1 key forgotten; then: host accept web0").count(), 3, "{gone}");
+    assert_eq!(read(&known), "");
+    site.ask("run web -- true").await.expect(4);
+    assert_eq!(site.ask("host forget web01").await.expect(0).out, "web01: no key was recorded\n");
+
+    // Compared with a list: what is not in it, or another one there, is named and not recorded.
+    let lines: Vec<&str> = all().collect();
+    let key_of = |line: &str| line.split_once(' ').unwrap().1.to_string();
+    let port = |at: usize| format!("[127.0.0.1]:{}", site.hosts[at].sshd.address.port());
+    let list = format!("{}\n{} {}\n", lines[0], port(1), key_of(lines[2]));
+    let answer = with_input(&site, "host accept prod.web -", &list).await.expect(2);
+    let line = |host: &str| answer.out.lines().find(|line| line.starts_with(host)).unwrap().to_string();
+    assert!(line("web01").ends_with(": recorded"), "{answer:#?}");
+    assert!(
+        line("web02").contains(": NOT THE KEY OF THE LIST (SHA256:")
+            && line("web02").ends_with("; not recorded"),
+        "{answer:#?}"
+    );
+    assert!(line("web03").ends_with(": the list has no key of this host; not recorded"), "{answer:#?}");
+    assert_eq!(read(&known).trim(), lines[0]);
+    let print = |at: usize| {
+        shown.lines().nth(at).unwrap().split(' ').nth(2).unwrap().trim_end_matches(':').to_string()
+    };
+    let list = format!("256 {} root@web02 (ED25519)\n256 {} root@web03 (ED25519)\n", print(1), print(2));
+    with_input(&site, "host accept 'web02,web03' -", &list).await.expect(0);
+    site.ask("run web -- true").await.expect(0);
+    let bad = with_input(&site, "host accept web -", "hello\n").await.expect(64);
+    has(
+        &bad.err,
+        &[
+            "line 1 of the input is no key: `hello`; try: lines of known_hosts, ssh-keyscan or ssh-keygen -l; try: host accept",
+        ],
+    );
+
+    // A changed key is named as such, whatever proves it, until the old one is forgotten.
+    write(&known, &format!("{} {}\n", port(0), key_of(lines[1])));
+    for answer in [
+        site.ask("host accept web01").await.expect(0),
+        site.ask("host accept web01 --trust").await.expect(2),
+        site.ask("host accept web01 SET:e3b0c44298fc1c149afbf4c8996fb924").await.expect(2),
+        with_input(&site, "host accept web01 -", lines[0]).await.expect(2),
+    ] {
+        has(
+            &answer.out,
+            &[": CHANGED: another key is recorded", "if the host was made anew: host forget web01\n"],
+        );
+    }
+    assert!(site.ask(&format!("host accept web01 {}", print(0))).await.status != 0);
+    assert_eq!(read(&known), format!("{} {}\n", port(0), key_of(lines[1])));
+    // A line for several hosts keeps the others.
+    write(&known, &format!("other,{} {}\n{good}", port(0), key_of(lines[1])));
+    site.ask("host forget web01").await.expect(0);
+    assert!(read(&known).starts_with(&format!("other {}\n", key_of(lines[1]))), "{}", read(&known));
+    assert!(!read(&known).contains(&port(0)));
+    with_input(&site, "host accept web01 -", lines[0]).await.expect(0);
+    site.ask_as("bob", "host forget web01").await.expect(77);
 }

@@ -14,6 +14,7 @@ const SHOWN: [&str; 7] = [
     "docs/inventory.md",
     "docs/monitoring.md",
     "docs/notifications.md",
+    "docs/run.md",
     "docs/steps.md",
 ];
 

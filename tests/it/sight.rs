@@ -112,6 +112,8 @@ fn lines() -> Vec<String> {
         "host accept web01",
         "host accept lb1",
         "host accept all",
+        "host forget lb1",
+        "host forget vault",
         "notify list",
         "notify test",
         "notify test duty-channel",

@@ -122,7 +122,10 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Ack { .. }
         | Command::NotifyList
         | Command::Mark { .. } => Role::Operator,
-        Command::NotifyTest { .. } | Command::Reload | Command::HostAccept { .. } => Role::Admin,
+        Command::NotifyTest { .. }
+        | Command::Reload
+        | Command::HostAccept { .. }
+        | Command::HostForget { .. } => Role::Admin,
     }
 }
 
@@ -184,6 +187,7 @@ mod tests {
             ("notify test mail", Role::Admin),
             ("reload", Role::Admin),
             ("host accept web1", Role::Admin),
+            ("host forget web1", Role::Admin),
         ];
         for (line, needed) in table {
             for role in [Role::Viewer, Role::Operator, Role::Admin] {

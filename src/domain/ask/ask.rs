@@ -256,6 +256,10 @@ pub enum Command {
         reason: String,
     },
     Reload,
+    HostForget {
+        selector: String,
+    },
+    /// `fingerprint`: of one host, of a set, or `-` for a list on standard input.
     HostAccept {
         selector: String,
         fingerprint: Option<String>,
@@ -279,7 +283,10 @@ pub enum Command {
 impl Command {
     /// True if the client's standard input is for the hosts.
     pub fn reads_input(&self) -> bool {
-        matches!(self, Command::Run { .. } | Command::Retry { .. })
+        match self {
+            Command::HostAccept { fingerprint, .. } => fingerprint.as_deref() == Some("-"),
+            other => matches!(other, Command::Run { .. } | Command::Retry { .. }),
+        }
     }
 
     /// The format of its answer.
@@ -320,6 +327,7 @@ impl Command {
             | Command::Reload
             | Command::HostAccept { .. }
             | Command::Sudoers { .. }
+            | Command::HostForget { .. }
             | Command::BalancerStatus { .. }
             | Command::NotifyList
             | Command::NotifyTest { .. }

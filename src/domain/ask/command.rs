@@ -132,6 +132,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
             Command::HostAccept { selector, fingerprint, trust }
         }
+        Words::Host(HostWords::Forget { selector }) => Command::HostForget { selector },
         Words::Notify(NotifyWords::List) => Command::NotifyList,
         Words::Notify(NotifyWords::Test { name }) => Command::NotifyTest { name },
         Words::Metrics => Command::Metrics,

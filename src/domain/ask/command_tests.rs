@@ -99,6 +99,11 @@ fn lines_become_commands() {
             Command::HostAccept { selector: s("web01"), fingerprint: Some(s("SHA256:x")), trust: false },
         ),
         ("sudoers prod", Command::Sudoers { selector: s("prod") }),
+        (
+            "host accept prod -",
+            Command::HostAccept { selector: s("prod"), fingerprint: Some(s("-")), trust: false },
+        ),
+        ("host forget prod", Command::HostForget { selector: s("prod") }),
         ("balancer status prod", Command::BalancerStatus { selector: s("prod") }),
     ];
     for (line, wanted) in table {

@@ -263,15 +263,19 @@ pub(super) enum NotifyWords {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum HostWords {
-    /// Show the host key that a host presents; with its fingerprint: record it
+    /// Show the keys that hosts present; with their proof: record them
+    #[command(override_usage = "ssh rollcall host accept SELECTOR [FINGERPRINT | SET | - | --trust]")]
     Accept {
         selector: String,
-        /// As shown before: the key is recorded only if the host presents this one
+        /// The fingerprint of one host or the SET of several, as shown before; or `-`: record the keys that a list on
+        /// standard input has, too (known_hosts, ssh-keyscan, ssh-keygen -l)
         fingerprint: Option<String>,
         /// Record what unknown hosts present now, without comparing (never a changed key)
         #[arg(long, conflicts_with = "fingerprint")]
         trust: bool,
     },
+    /// Remove the recorded keys of hosts, as when a host was made anew
+    Forget { selector: String },
 }
 
 /// Every command in full, as in `balancer drain`. Tasks are commands, too, and not in it.

@@ -151,9 +151,15 @@ pub fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(|(_, word)| word).collect::<Vec<_>>().join(",")
 }
 
+fn is_ipv4(name: &str) -> bool {
+    let is_number =
+        |part: &str| part.len() <= 3 && !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    name.split('.').count() == 4 && name.split('.').all(is_number)
+}
+
 /// Splits `web01.prod` into `web`, padding width 2, 1, `.prod`. Width 0 means unpadded.
 fn split_number(name: &str) -> Option<(&str, usize, u64, &str)> {
-    let is_address = name.parse::<std::net::Ipv4Addr>().is_ok();
+    let is_address = is_ipv4(name);
     let label_end = name.find('.').filter(|_| !is_address).unwrap_or(name.len());
     let end = name[..label_end].rfind(|c: char| c.is_ascii_digit())? + 1;
     let start = name[..end].rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);

@@ -130,17 +130,23 @@ fn fitted_line(line: &str, width: usize) -> String {
     let indent = format!("{}{CONTINUED}", " ".repeat(blank.min(width / 2)));
     let (mut fit, mut rest) = (String::new(), line);
     let mut room = width;
-    while let Some((end, _)) = rest.trim_end_matches('\n').char_indices().nth(room) {
-        // Not within its indentation.
-        let words = rest[..end].trim_start_matches(' ');
-        let at = words.rfind(' ').map(|at| end - words.len() + at).filter(|at| *at > 0).unwrap_or(end);
+    while let Some((end, next)) = rest.trim_end_matches([' ', '\n']).char_indices().nth(room) {
+        // Not within its indentation. A word may end where the screen does.
+        let head = &rest[..end + next.len_utf8()];
+        let words = head.trim_start_matches(' ');
+        let at = words.rfind(' ').map_or(end, |at| head.len() - words.len() + at);
         fit += rest[..at].trim_end_matches(' ');
         fit += "\n";
         fit += &indent;
         rest = rest[at..].trim_start_matches(' ');
         room = width - indent.len();
     }
-    fit + rest
+    let end = if rest.ends_with('\n') { "\n" } else { "" };
+    match rest.chars().count() > room + end.len() {
+        // Blanks at its end.
+        true => fit + rest.trim_end_matches([' ', '\n']) + end,
+        false => fit + rest,
+    }
 }
 
 /// The first characters of a text, with a mark if the rest was cut.

@@ -181,6 +181,7 @@ impl Asked<'_> {
             Command::NotifyTest { name } => self.notify_test(granted, name.as_deref()).await,
             Command::Metrics => self.metrics(granted).await,
             Command::Reload => self.reload().await,
+            Command::HostForget { selector } => self.host_forget(&inventory, selector).await,
             Command::HostAccept { selector, fingerprint, trust } => {
                 self.host_accept(&inventory, selector, fingerprint.as_deref(), *trust).await
             }
@@ -341,6 +342,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Ack { .. }
         | Command::Reload
         | Command::HostAccept { .. }
+        | Command::HostForget { .. }
         | Command::NotifyList
         | Command::NotifyTest { .. } => Sort::Other,
     }
@@ -397,6 +399,7 @@ fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::DowntimeEnd { .. }
         | Command::Ack { .. }
         | Command::Reload
+        | Command::HostForget { .. }
         | Command::HostAccept { .. }
         | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }
