@@ -417,15 +417,14 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     let mut stdio = Stdio;
     let answering = unbroken(answer::answer(&desk, &operator, request, &mut stdio));
     tokio::pin!(answering);
+    let mut pressed = false;
     let status = loop {
         tokio::select! {
             status = &mut answering => break status,
-            // There is no daemon to continue the run: Ctrl-C stops it, and hosts in their bracket finish it.
-            _ = interrupt.recv() => for run in desk.engine.under_way() {
-                if let Ok(granted) = authorize(&operator, Command::Cancel { run, now: false }) {
-                    let _ = desk.engine.ask(&granted, run, Wish::Cancel { now: false }).await;
-                }
-            },
+            _ = interrupt.recv() => {
+                cancel_all(&desk, &operator, pressed).await;
+                pressed = true;
+            }
         }
     };
     let status = match status {
@@ -440,6 +439,20 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     watching.stop().await;
     fleet.close().await;
     Ok(status)
+}
+
+/// There is no daemon to continue a run: Ctrl-C cancels it, and a second one ends what is running, too.
+async fn cancel_all(desk: &Desk, operator: &Operator, now: bool) {
+    for run in desk.engine.under_way() {
+        let what = match now {
+            true => "what is running is being ended",
+            false => "no further host begins; Ctrl-C again ends what is running",
+        };
+        let _ = Stdio.err(&format!("run {run}: {what}\n")).await;
+        if let Ok(granted) = authorize(operator, Command::Cancel { run, now }) {
+            let _ = desk.engine.ask(&granted, run, Wish::Cancel { now }).await;
+        }
+    }
 }
 
 /// A local user who can read the store and the keys can do everything with them anyway.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::keys::Key;
@@ -94,6 +94,9 @@ impl Desk {
     }
 }
 
+/// Most commands whose input is kept at the same time, each with up to [`crate::port::talk::INPUT_LIMIT_BYTES`].
+pub const INPUTS: usize = 64;
+
 /// How much work may run at the same time, in total and for one operator.
 pub struct AllTurns {
     /// Processor work: the daemon's machine has few processors, and its runs need them, too.
@@ -102,10 +105,17 @@ pub struct AllTurns {
     pub plans: Turns,
     /// Other answers about many hosts or runs, from their start to the last byte read.
     pub answers: Turns,
+    /// Commands whose input is kept.
+    pub inputs: Arc<Semaphore>,
 }
 
 impl Default for AllTurns {
     fn default() -> Self {
-        AllTurns { work: Turns::new(4, 1), plans: Turns::new(2, 1), answers: Turns::new(16, 4) }
+        AllTurns {
+            work: Turns::new(4, 1),
+            plans: Turns::new(2, 1),
+            answers: Turns::new(16, 4),
+            inputs: Arc::new(Semaphore::new(INPUTS)),
+        }
     }
 }

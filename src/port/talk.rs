@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::domain::base::name::HostName;
 
@@ -46,6 +46,8 @@ pub enum InputEnd {
     TooLong,
     /// The client left in the middle of it.
     Cut,
+    /// Too many commands have input.
+    Crowded,
 }
 
 /// Input that several hosts read, each from its beginning.
@@ -56,6 +58,23 @@ pub struct Feed(Arc<watch::Sender<Fed>>);
 struct Fed {
     bytes: Vec<u8>,
     end: Option<InputEnd>,
+    /// Places for input that is kept, and the own one once there is any.
+    places: Option<Arc<Semaphore>>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Fed {
+    fn is_spoilt(&self) -> bool {
+        self.end.is_some_and(|end| end != InputEnd::Whole)
+    }
+
+    fn has_place(&mut self) -> bool {
+        if let Some(places) = self.places.take() {
+            self.place = places.try_acquire_owned().ok();
+            return self.place.is_some();
+        }
+        true
+    }
 }
 
 impl Default for Feed {
@@ -65,13 +84,20 @@ impl Default for Feed {
 }
 
 impl Feed {
+    /// Input that takes one of these places once there is any of it.
+    pub fn within(places: Arc<Semaphore>) -> Feed {
+        Feed(Arc::new(watch::Sender::new(Fed { places: Some(places), ..Fed::default() })))
+    }
+
     /// Adds bytes; what comes after the end is discarded.
     pub fn push(&self, bytes: &[u8]) {
         self.0.send_modify(|fed| {
             if fed.end.is_some() {
                 return;
             }
-            if fed.bytes.len() + bytes.len() > INPUT_LIMIT_BYTES {
+            if !fed.has_place() {
+                fed.end = Some(InputEnd::Crowded);
+            } else if fed.bytes.len() + bytes.len() > INPUT_LIMIT_BYTES {
                 fed.end = Some(InputEnd::TooLong);
             } else {
                 fed.bytes.extend_from_slice(bytes);
@@ -90,7 +116,7 @@ impl Feed {
     /// Waits until the input has ended before it was whole; forever if that never happens.
     pub async fn spoilt(&self) -> InputEnd {
         let mut fed = self.0.subscribe();
-        let spoilt = fed.wait_for(|fed| matches!(fed.end, Some(InputEnd::TooLong | InputEnd::Cut))).await;
+        let spoilt = fed.wait_for(Fed::is_spoilt).await;
         match spoilt.ok().and_then(|fed| fed.end) {
             Some(end) => end,
             None => std::future::pending().await,
@@ -99,7 +125,7 @@ impl Feed {
 
     /// True if it has ended before it was whole.
     pub fn is_spoilt(&self) -> bool {
-        matches!(self.0.borrow().end, Some(InputEnd::TooLong | InputEnd::Cut))
+        self.0.borrow().is_spoilt()
     }
 
     /// A reader of all of it.
@@ -155,6 +181,22 @@ mod tests {
         feed.push(b"too late");
         assert_eq!(early.await.unwrap(), text);
         assert_eq!(all(feed.reader()).await, text, "a late one, too");
+    }
+
+    #[tokio::test]
+    async fn input_beyond_the_places_is_refused() {
+        let places = Arc::new(Semaphore::new(1));
+        let (first, second) = (Feed::within(places.clone()), Feed::within(places.clone()));
+        // None takes no place.
+        Feed::within(places.clone()).close(true);
+        [b"a", b"b"].iter().for_each(|bytes| first.push(*bytes));
+        second.push(b"x");
+        assert!(!first.is_spoilt());
+        assert_eq!(second.spoilt().await, InputEnd::Crowded);
+        drop(first);
+        let third = Feed::within(places);
+        third.push(b"x");
+        assert!(!third.is_spoilt());
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::process::Command;
 use rollcall::domain::ask::command::parse_line;
 
 /// The texts that show commands.
-const SHOWN: [&str; 7] = [
+const SHOWN: [&str; 8] = [
     "README.md",
     "docs/facts.md",
     "docs/formats.md",

@@ -1,7 +1,6 @@
 //! Commands that an operator types: their input, their output as it arrives, and an operator who leaves.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -78,7 +77,7 @@ async fn the_input_of_a_command_reaches_all_hosts() {
     let mut lines: Vec<&str> = answer.out.lines().collect();
     lines.sort();
     assert_eq!(lines, ["web01: x", "web02: x"]);
-    // More than any window or pipe holds, and not read by everybody.
+    // More than any window or pipe holds.
     let long = vec![b'x'; 3_000_000];
     let answer = with_input(site.ssh("ann", "run web -- wc -c"), &long).await.expect(0);
     assert_eq!(answer.out.matches(": 3000000\n").count(), 2, "{answer:#?}");
@@ -91,7 +90,7 @@ async fn the_input_of_a_command_reaches_all_hosts() {
     with_input(site.ssh("ann", "run web01 -- cat; exit 3"), b"x").await.expect(2);
     let again = with_input(site.ssh("ann", "retry 6"), b"y").await.expect(2);
     assert_eq!(again.out, "y");
-    // One that nobody can keep is refused, and not cut.
+    // Input that is too long is refused, and not cut.
     let count = site.dir.path().join("count");
     let line = format!("run web01 -- cat >{0}.part && mv {0}.part {0}", count.display());
     let answer = with_input(site.ssh("ann", &line), &vec![b'x'; 9_000_000]).await.expect(6);
@@ -175,7 +174,7 @@ async fn json_has_one_result_for_each_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_leaves_knows_that_the_commands_continue() {
+async fn a_client_that_leaves_knows_that_the_commands_continue() {
     let site = Site::start(2).await;
     // Without a terminal it is said before.
     let line = format!("run web -- {}", waits(&site));
@@ -234,14 +233,13 @@ async fn on_a_terminal_a_second_ctrl_c_stops_the_commands() {
     // Who watches leaves at once, and stops nothing.
     let mut child = on_terminal(&site, "watch 2");
     let (mut keys, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    tokio::time::sleep(Duration::from_millis(300)).await;
     keys.write_all(b"\x03\x03").await.unwrap();
     until(&mut out, "run 2 continues; to watch it again: watch 2").await;
     assert_eq!(status_of(child).await, Some(130));
     go_on(&site);
     site.ask("watch 2").await.expect(0);
 
-    // A deploy, and an answer that is longer than anybody reads.
+    // A deploy, and the same for it.
     let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
     let mut child = on_terminal(&site, &format!("deploy prod version=2.0.0 '{hook}'"));
     let (mut keys, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -254,9 +252,39 @@ async fn on_a_terminal_a_second_ctrl_c_stops_the_commands() {
     assert_eq!(read(&site.hosts[0].dir.join("current/VERSION")).trim(), "2.0.0");
 }
 
-/// The door reads on while the client does not: input that is flowing holds up no other command of the connection.
+/// There is no daemon that could continue.
 #[tokio::test(flavor = "multi_thread")]
-async fn input_that_flows_holds_up_nobody() {
+async fn without_a_daemon_a_second_ctrl_c_ends_the_commands() {
+    let site = Site::without_daemon(1).await;
+    let mut local = Command::new(env!("CARGO_BIN_EXE_rollcall"));
+    local.args(["--local", "--config"]).arg(&site.config).args(["run", "web01", "--", &waits(&site)]);
+    local.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = local.spawn().unwrap();
+    until(child.stdout.as_mut().unwrap(), "begun").await;
+    let pid = child.id().unwrap().to_string();
+    let interrupt = || {
+        assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    };
+    let mut err = child.stderr.take().unwrap();
+    let mut said = String::new();
+    for text in [
+        "run 1: no further host begins; Ctrl-C again ends what is running\n",
+        "run 1: what is running is being ended\n",
+    ] {
+        interrupt();
+        let mut piece = [0; 4096];
+        while !said.contains(text) {
+            let read = timeout(DEADLINE, err.read(&mut piece)).await.expect("it is said").unwrap();
+            assert!(read > 0, "{said}");
+            said += &String::from_utf8_lossy(&piece[..read]);
+        }
+    }
+    assert_eq!(status_of(child).await, Some(6));
+}
+
+/// The door reads on while the client does not: input that flows delays no other command of the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn input_that_flows_delays_no_other_command() {
     let site = Site::start(1).await;
     let client = Client::of(&site, "ann").await;
     let slow = client.channel().await.unwrap();

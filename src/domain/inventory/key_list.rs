@@ -197,7 +197,7 @@ mod tests {
             assert_eq!(said(&text, &own), wanted, "{text}");
         }
         assert_eq!(said(&line("web01"), "SHA256:x"), [other(), Nothing]);
-        // A key of its own counts before keys of nobody.
+        // A key of its own counts before keys without a host.
         assert_eq!(said(&(line("web01") + "SHA256:x\n"), "SHA256:x"), [other(), Same]);
         assert!(
             matches!(&said(&(line("web01") + &line("@revoked web01")), &own)[0], Listed::Others(why) if why[0].contains("@revoked"))

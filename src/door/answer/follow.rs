@@ -15,6 +15,7 @@ use crate::domain::plan::plan::Plan;
 use crate::domain::run::event::Event;
 use crate::domain::run::run::Run;
 use crate::domain::run::wish::Wish;
+use crate::door::INPUTS;
 use crate::door::keys::Key;
 use crate::engine::feed::{Over, Seen, Watch};
 use crate::port::talk::{Feed, INPUT_LIMIT_BYTES, InputEnd, Piece, Talk, WAITING_PIECES};
@@ -255,6 +256,9 @@ impl Asked<'_> {
         let why = match end {
             InputEnd::TooLong => format!("the input has more than {limit} MiB; try: a step `upload`"),
             InputEnd::Cut | InputEnd::Whole => "the input was cut off".into(),
+            InputEnd::Crowded => {
+                format!("{INPUTS} commands with input are under way, and no more are kept; try again later")
+            }
         };
         let id = following.watch.live().id;
         Ok(self

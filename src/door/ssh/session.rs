@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::visit::{Slot, Visit};
-use crate::domain::ask::command::{Request, UsageError, parse_line};
+use crate::domain::ask::access::needed_role;
+use crate::domain::ask::command::{Command, Request, UsageError, parse_line};
 use crate::domain::base::output::{fitted, printable};
 use crate::domain::base::refusal::Cause;
 use crate::door::answer::answer;
@@ -53,8 +54,8 @@ pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: S
     let width = screen.unwrap_or_default();
     let parsed = parse_line(&line);
     let (keyboard, keys) = keyboard();
-    let reads = parsed.as_ref().is_ok_and(|request| request.command.reads_input());
-    let input = reads.then(Feed::default);
+    let reads = parsed.as_ref().is_ok_and(|request| may_send_input(&desk, &visit, &request.command));
+    let input = reads.then(|| Feed::within(desk.turns.inputs.clone()));
     // What is typed on a terminal is read as keys.
     input.iter().filter(|_| pty).for_each(|input| input.close(true));
     let typed = Typed { keyboard: pty.then_some(keyboard), input: input.clone(), width: width.clone() };
@@ -107,6 +108,12 @@ async fn request(reader: &mut ChannelReadHalf) -> Option<(Vec<u8>, Option<Width>
         }
     }
     None
+}
+
+/// Input of a command that will be refused is not kept.
+fn may_send_input(desk: &Desk, visit: &Visit, command: &Command) -> bool {
+    let operator = visit.login.get().and_then(|login| desk.operator(&login.key));
+    command.reads_input() && operator.is_some_and(|operator| operator.role >= needed_role(command))
 }
 
 /// The receivers of what a client sends.
