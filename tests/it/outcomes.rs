@@ -95,12 +95,12 @@ async fn what_cuts_the_host_off_is_undone_by_the_host() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_cannot_run_the_steps_is_not_taken_out_of_rotation() {
-    let site = Site::start(1).await;
+    let site = Site::start(2).await;
     let deploy = site.config.join("tasks/deploy.toml");
     let as_nobody = "name = \"start\"\nsudo = \"no-such-user\"\n";
     write(&deploy, &read(&deploy).replace("name = \"start\"\n", as_nobody));
     site.ask("reload").await.expect(0);
-    let answer = site.ask("deploy prod version=2.0.0 hook=true").await.expect(2);
+    let answer = site.ask("deploy web01 version=2.0.0 hook=true").await.expect(2);
     assert!(
         answer.out.contains("its steps cannot be run with sudo as no-such-user: exit status"),
         "{}",
