@@ -327,8 +327,8 @@ impl Daemon {
         }
         tokio::select! {
             () = self.stop() => {}
-            _ = terminate.recv() => tracing::warn!("told to stop twice: what is under way is left as it is"),
-            _ = interrupt.recv() => tracing::warn!("told to stop twice: what is under way is left as it is"),
+            _ = terminate.recv() => tracing::warn!("second signal to stop: runs under way are left as they are"),
+            _ = interrupt.recv() => tracing::warn!("second signal to stop: runs under way are left as they are"),
         }
         Ok(())
     }
@@ -374,7 +374,7 @@ fn myself() -> Operator {
 /// Notifies the service manager, if there is one.
 fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "the service manager was not told");
+        tracing::debug!(%error, "the service manager could not be notified");
     }
 }
 

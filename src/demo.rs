@@ -65,7 +65,7 @@ async fn show(
     let request = parse_line(line.as_bytes()).map_err(|error| error.text)?;
     let status = answer(&daemon.desk, operator, request, &mut Stdio).await;
     let Counts { sent, failed, samples } = traffic.stop().await;
-    println!("exit status {status}; meanwhile {sent} requests were answered and {failed} failed\n");
+    println!("exit status {status}; {sent} requests were answered during the release, and {failed} failed\n");
     match status == wanted && failed == 0 {
         true => Ok(()),
         false => Err(format!("the demo went wrong: exit status {status}, wanted {wanted}; {samples:?}")),

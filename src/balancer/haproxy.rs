@@ -183,7 +183,7 @@ impl OnHaproxy<'_> {
             }
             Some(name) => {
                 let state = servers.get(name).map_or_else(|| "gone".to_string(), Server::words);
-                let unmoved = format!("{}: `{name}` was told to and is {state}", host.name);
+                let unmoved = format!("{}: `{name}` was asked to and is {state}", host.name);
                 Err(told.err().unwrap_or(unmoved))
             }
         }

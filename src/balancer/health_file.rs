@@ -136,7 +136,7 @@ impl OnFile<'_> {
         let (rotation, note) = match self.ask(host, path, "look").await {
             Ok(Found::In) => (Rotation::In, format!("{path} says so; the balancer was not asked")),
             Ok(Found::Ours) => (Rotation::Out, format!("{path}: taken out by rollcall")),
-            Ok(Found::Others) => (Rotation::Out, format!("{path}: taken out by somebody else")),
+            Ok(Found::Others) => (Rotation::Out, format!("{path}: taken out by another process")),
             Err((why, _)) => (Rotation::Unknown, why),
         };
         Seen { rotation, note }

@@ -150,7 +150,7 @@ impl NginxDriver {
             ExecEnd::Exited(_) => Err(said(report.stderr.last_line())),
             ExecEnd::NotStarted(why) | ExecEnd::Lost(why) | ExecEnd::Foreign(why) => Err(why),
             ExecEnd::TimedOut => Err(format!(
-                "could not be read within {READ_TIMEOUT:?}; try: look whether it is a regular file"
+                "could not be read within {READ_TIMEOUT:?}; try: check that it is a regular file"
             )),
             end => Err(end.describe(&report.stderr)),
         }

@@ -73,7 +73,7 @@ pub(super) async fn drive(
     let mut driver =
         Driver { ports, live, run, effects, kill, suspending: false, hurry, guard: Guard::default() };
     let over = driver.carry(begin, &mut requests).await.unwrap_or_else(|why| {
-        tracing::error!(run = %live.id, %why, "the run stands still");
+        tracing::error!(run = %live.id, %why, "the run has stopped working");
         Over::Broken(why)
     });
     live.close(over);

@@ -37,7 +37,7 @@ impl Work {
             };
         };
         let Taken { mut results, spread } = snapshot(&self.probes(), planned).await;
-        let missing = || CheckResult::new(planned.check.clone(), Verdict::Unknown, "it was not looked at");
+        let missing = || CheckResult::new(planned.check.clone(), Verdict::Unknown, "it was not probed");
         let results = hosts.iter().map(|host| results.remove(host).unwrap_or_else(missing)).collect();
         EventKind::SnapshotEnded {
             snapshot: at,

@@ -60,7 +60,7 @@ pub async fn standings(
         let written_off = known.and_then(|debt| debt.written_off.as_ref()).map(|off| off.by.clone());
         let mut seen = seen(look, balancer.as_deref(), host);
         if let (Some(run), Rotation::In) = (debt, seen.rotation) {
-            seen.note += &format!("; run {run} took it out: a reload put it back, or somebody else did");
+            seen.note += &format!("; run {run} took it out: a reload or another process enabled it");
         }
         standings.hosts.push(Standing { host: host.clone(), balancer, seen, debt, written_off });
     }
@@ -88,12 +88,12 @@ pub(super) async fn look(
 fn seen(look: Option<&Result<View, String>>, balancer: Option<&str>, host: &HostName) -> Seen {
     let unknown = |why: String| Seen { rotation: Rotation::Unknown, note: why };
     match (look, balancer) {
-        (Some(Ok(view)), _) => view.hosts.get(host).cloned().unwrap_or_else(|| unknown("not told".into())),
+        (Some(Ok(view)), _) => view.hosts.get(host).cloned().unwrap_or_else(|| unknown("the balancer did not report it".into())),
         (Some(Err(why)), _) => unknown(why.clone()),
         (None, Some(balancer)) => {
-            unknown(format!("stands behind the balancer of `{balancer}`, which you may not see"))
+            unknown(format!("is behind the balancer of `{balancer}`, which you may not see"))
         }
-        (None, None) => unknown("stands behind no balancer".into()),
+        (None, None) => unknown("is behind no balancer".into()),
     }
 }
 

@@ -111,9 +111,9 @@ pub enum Target<'a> {
 impl Target<'_> {
     fn refused(&self) -> String {
         match self {
-            Target::Tcp(address, port) => format!("nobody accepts connections on {address}:{port}"),
+            Target::Tcp(address, port) => format!("no process accepts connections on {address}:{port}"),
             Target::Unix(path) => format!(
-                "cannot open {path}: nobody listens there, the login may not, or its sshd does not forward sockets"
+                "cannot open {path}: no process listens there, the login may not, or its sshd does not forward sockets"
             ),
         }
     }

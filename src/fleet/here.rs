@@ -28,7 +28,7 @@ use crate::port::{Exec, ExecEnd, ExecReport, HostKey, OpenError, Remote, Stream}
 const CHUNK_BYTES: usize = 16 * 1024;
 
 const REFUSED: &str = "steps on the machine of rollcall are not allowed; write allow_local = true in rollcall.toml: \
-                       whoever may write tasks then acts as rollcall";
+                       everyone who may write tasks can then act as rollcall";
 
 const LOOPBACK_REFUSED: &str = "what listens on the loopback of rollcall's own machine is not asked; write allow_local = true \
                                 in rollcall.toml: whoever may write tasks and checks then acts as rollcall";
@@ -179,7 +179,7 @@ impl Local {
                 }
                 (None, None) => ExecEnd::Lost("it ended without an exit status".into()),
             },
-            (None, _) => ExecEnd::Lost("it was told to stop and did not end; it may still run".into()),
+            (None, _) => ExecEnd::Lost("it was asked to stop and did not end; it may still run".into()),
         }
     }
 }

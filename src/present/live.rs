@@ -116,7 +116,7 @@ impl<'a> Lines<'a> {
             }
             DrainForgotten { balancer, hosts } => {
                 format!(
-                    "{balancer}: sends requests to {} in their bracket: somebody, or a reload, has put them back\n",
+                    "{balancer}: sends requests to {} in their bracket: another process or a reload has enabled them\n",
                     folded(hosts)
                 )
             }
@@ -213,7 +213,7 @@ fn way_on(run: RunId, until: &PausedUntil) -> String {
 
 fn then_word(then: Then) -> &'static str {
     match then {
-        Then::GoesOn => "goes on",
+        Then::GoesOn => "continues",
         Then::Pauses => "finishes the hosts in their bracket and pauses",
         Then::Stops => "finishes the hosts in their bracket and stops",
         Then::RollsBack => "is rolled back",
@@ -279,7 +279,7 @@ fn changed(balancer: &str, what: &str, hosts: &[HostName], change: &Change) -> S
                 true => String::new(),
                 false => format!("{balancer}: {what}: {}{words}\n", folded(done)),
             };
-            done + &told(foreign, "was out already, by somebody else, and stays so")
+            done + &told(foreign, "was already taken out by another process, and stays out")
         }
         Change::Refused { why } => {
             format!("{balancer}: nothing changed for {}: {}\n", folded(hosts), flat(why))

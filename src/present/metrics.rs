@@ -60,13 +60,13 @@ fn watched(lines: &[Line]) -> Vec<Family> {
     let mut hard =
         Family::gauge("rollcall_check_hard", "1 where a verdict was seen often enough to be believed.");
     let mut flapping =
-        Family::gauge("rollcall_check_flapping", "1 where a check changes too often to tell each change.");
+        Family::gauge("rollcall_check_flapping", "1 where a check changes too often for an alert each time.");
     let mut known = Family::gauge("rollcall_check_acknowledged", "1 where an operator knows of a problem.");
-    let mut quiet = Family::gauge("rollcall_check_quiet", "1 where nothing is told of a check for now.");
+    let mut quiet = Family::gauge("rollcall_check_quiet", "1 where a check does not alert for now.");
     let mut since =
         Family::gauge("rollcall_check_since_timestamp_seconds", "Since when a check has its verdict.");
     let mut looked =
-        Family::gauge("rollcall_check_last_look_timestamp_seconds", "When the last look of a check ended.");
+        Family::gauge("rollcall_check_last_look_timestamp_seconds", "When the last probe of a check ended.");
     for line in lines {
         let (set, check) = line.check.row();
         let labels = [("host", line.host.as_str()), ("group", &line.group), ("set", set), ("check", check)];
@@ -95,8 +95,8 @@ fn pace(pace: &Pace) -> Vec<Family> {
     };
     let late = |name, help, ms: u64| alone(Family::gauge(name, help), ms as f64 / 1000.0);
     let (max, p99) = ("rollcall_schedule_lateness_max_seconds", "rollcall_schedule_lateness_p99_seconds");
-    let latest = late(max, "How late the latest look of the last minutes began.", pace.late_max_ms);
-    let most = late(p99, "How late 99 of 100 looks of the last minutes began, at most.", pace.late_p99_ms);
+    let latest = late(max, "The longest delay of a probe in the last minutes.", pace.late_max_ms);
+    let most = late(p99, "The delay that 99 of 100 probes of the last minutes did not exceed.", pace.late_p99_ms);
     let looks = Family::counter("rollcall_looks_total", "Looks that were taken since the start.");
     let in_flight = Family::gauge("rollcall_looks_in_flight", "Looks that are being taken.");
     let waiting = Family::gauge("rollcall_looks_waiting", "Looks that are due and wait for their turn.");

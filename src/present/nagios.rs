@@ -54,7 +54,7 @@ fn many(report: &Report) -> String {
         counts.push(format!("{missing} not made"));
     }
     if counts.is_empty() {
-        counts.push("nothing was looked at".into());
+        counts.push("nothing was probed".into());
     }
     let mut told = format!("{}: {} |", report.verdict.word().to_uppercase(), counts.join(", "));
     for verdict in counted {

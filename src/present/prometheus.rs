@@ -92,7 +92,7 @@ impl Default for Results {
             ),
             duration: Family::gauge(
                 "rollcall_check_duration_seconds",
-                "From the first look of a check to the end of the last one.",
+                "From the first probe of a check to the end of the last one.",
             ),
             readings: Family::gauge("rollcall_check_reading", "What a check measured, in its own unit."),
         }

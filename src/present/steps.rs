@@ -74,7 +74,7 @@ fn what(body: &StepBody) -> String {
         StepBody::Check { name, .. } => format!("check {name}"),
         StepBody::Pause { time } => format!("pause {time:?}"),
         StepBody::Confirm { text } => format!("confirm: {text}"),
-        StepBody::Facts { .. } => "look at the host".into(),
+        StepBody::Facts { .. } => "gather facts".into(),
         StepBody::Task { name, .. } => format!("task {name}"),
     }
 }
@@ -157,7 +157,7 @@ pub(super) fn looked(run: &Run, events: &[Event]) -> String {
 fn looked_word(name: &str, outcome: &Outcome) -> String {
     match outcome {
         Outcome::Unchanged => "unchanged".into(),
-        Outcome::Ok => "looked at".into(),
+        Outcome::Ok => "gathered".into(),
         Outcome::WouldChange => "would change".into(),
         Outcome::NotKnown { why } => format!("not known beforehand ({why})"),
         other => other.failure(name).map_or_else(String::new, |failure| failure.why),

@@ -11,7 +11,7 @@ pub fn lines(report: &Report) -> String {
     let count = report.results().count() + report.missing().count();
     let mut told = String::from("TAP version 13\n");
     if count == 0 {
-        told.push_str("1..0 # SKIP nothing was looked at\n");
+        told.push_str("1..0 # SKIP nothing was probed\n");
         return told;
     }
     _ = writeln!(told, "1..{count}");

@@ -103,7 +103,7 @@ fn sum(roll: &Roll) -> String {
     let words =
         [Some(Verdict::Critical), Some(Verdict::Unknown), Some(Verdict::Warning), Some(Verdict::Ok), None];
     let counts =
-        words.into_iter().map(|verdict| (with(verdict), verdict.map_or("not looked at yet", Verdict::word)));
+        words.into_iter().map(|verdict| (with(verdict), verdict.map_or("not probed yet", Verdict::word)));
     let counts: Vec<String> =
         counts.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
     let late = match roll.pace.late_max_ms {
@@ -141,7 +141,7 @@ pub fn history(host: &HostName, history: &History, now: Timestamp, fancy: bool) 
             text.push_str(&numbers(&history.samples, &buckets, fancy));
             _ = writeln!(text, "  |{}|  . ok  ! warning  X critical  ? unknown", strip(&buckets));
         }
-        _ => text.push_str("no look is kept any more\n"),
+        _ => text.push_str("no probe is kept any longer\n"),
     }
     let skip = history.changes.len().saturating_sub(CHANGES_LISTED);
     let rows: Vec<Vec<String>> =
@@ -218,7 +218,7 @@ fn numbers(samples: &[Sample], buckets: &[Vec<&Sample>], fancy: bool) -> String 
         steps.get(step).copied().unwrap_or(' ')
     };
     let bars: String = buckets.iter().map(bar).collect();
-    let unit = if measured { "" } else { " ms to look" };
+    let unit = if measured { "" } else { " ms per probe" };
     format!("  |{bars}|  {low} to {high}{unit}\n")
 }
 
@@ -343,7 +343,7 @@ pub fn why(
         _ = writeln!(text, "{host} is in the hands of run {run}; see: watch {run}");
     }
     if reasons.is_empty() && held.is_none() {
-        _ = writeln!(text, "{host}: every check was ok when it was looked at last");
+        _ = writeln!(text, "{host}: every check was ok at its last probe");
     }
     for reason in reasons {
         let since = reason
@@ -392,7 +392,7 @@ fn between(runs: &[RunSummary], now: Timestamp) -> String {
 /// `downtime`: those under way.
 pub fn downtimes(downtimes: &[Downtime], now: Timestamp) -> String {
     if downtimes.is_empty() {
-        return "no downtime: everything that is watched is told\n".into();
+        return "no downtime: every watched check alerts\n".into();
     }
     let mut rows = vec![["NUMBER", "HOSTS", "CHECK", "ENDS IN", "BY", "WHY"].map(String::from).to_vec()];
     for downtime in downtimes {
@@ -417,6 +417,6 @@ pub fn begun(downtime: &Downtime) -> String {
     };
     let (id, until) = (downtime.id, moment(downtime.until));
     format!(
-        "downtime {id}: nothing is told of the {what} of {hosts} until {until}; sooner: downtime end {id}\n"
+        "downtime {id}: no alerts for the {what} of {hosts} until {until}; sooner: downtime end {id}\n"
     )
 }

@@ -154,7 +154,7 @@ impl Look<'_> {
         let Observation::Exited { code: 0, stdout, .. } = &seen else { return seen };
         let words = Words::of(&stdout.text);
         let Some(theirs) = words.number("now") else {
-            return Observation::Blind { why: "date tells no time".into() };
+            return Observation::Blind { why: "date prints no time".into() };
         };
         // A date in whole seconds may be up to one second late.
         let coarse = if words.get("now").is_some_and(|now| now.contains('.')) { 0.0 } else { 0.5 };

@@ -91,9 +91,9 @@ fn seats(member: &Member) -> Vec<&crate::domain::inventory::inventory::Endpoint>
 
 fn tell(snapshot: &Snapshot, round: Round, looks: u32, took_ms: u64) -> Taken {
     let millis = round.spread.as_millis();
-    let near = format!("{} hosts looked at within {millis} ms", snapshot.members.len());
+    let near = format!("{} hosts probed within {millis} ms", snapshot.members.len());
     let told = snapshot.members.iter().map(|(name, member)| {
-        let silent = || Judged::new(Verdict::Unknown, "it was not looked at");
+        let silent = || Judged::new(Verdict::Unknown, "it was not probed");
         let judged = round.judged.get(name).cloned().unwrap_or_else(silent);
         let detail =
             if judged.detail.is_empty() { near.clone() } else { format!("{}\n{near}", judged.detail) };

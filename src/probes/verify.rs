@@ -108,7 +108,7 @@ pub(super) async fn look(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check
     let found = check.seats.iter().zip(looks).find(|(_, look)| look.judged.verdict == worst);
     let Some((seat, look)) = found else {
         return Looked {
-            judged: Judged::new(Verdict::Unknown, "nobody looks"),
+            judged: Judged::new(Verdict::Unknown, "no place probes it"),
             no_contact: false,
             reached: false,
             place: None,

@@ -76,7 +76,7 @@ impl Attempt<'_> {
             let text = format!("{from}: {bytes} bytes kept as {name}; to get it: artifacts {run} {host}\n");
             return Ok(Done { outcome: Outcome::Ok, stdout: bounded(&text), stderr: report.stderr });
         }
-        Err(Done::failed(format!("{from} changes while it is read; fetch a copy that nobody writes to")))
+        Err(Done::failed(format!("{from} changes while it is read; fetch a copy that does not change")))
     }
 
     async fn what_is_there(&self, from: &str) -> Result<There, Done> {

@@ -77,7 +77,7 @@ impl Attempt<'_> {
             }
         }
         Err(Done::failed(format!(
-            "{path} was changed by somebody else while it was edited, {TRIES} times; nothing was changed here: run it again"
+            "{path} was changed by another process while it was edited, {TRIES} times; nothing was changed here: run it again"
         )))
     }
 

@@ -189,7 +189,7 @@ impl Attempt<'_> {
             true => {
                 Done::failed(format!("a step of the kind `{}` cannot be done here", self.step.body.word()))
             }
-            false => not_known("cannot be looked at beforehand"),
+            false => not_known("cannot be checked beforehand"),
         }
     }
 

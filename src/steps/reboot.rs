@@ -106,7 +106,7 @@ impl Attempt<'_> {
                  `boot_id` of the step"
             )),
             Err(why) => Done::silent(Outcome::Lost {
-                why: format!("the host was told to restart and did not come back within {time}: {why}"),
+                why: format!("the host was asked to restart and did not come back within {time}: {why}"),
             }),
         }
     }

@@ -9,7 +9,7 @@ use crate::steps::scripts::{Own, whole};
 
 const SERVICE_NAMED: &str = r#"
 name=$1 state=$2 enabled=$3
-no_such_service() { give_up "no service is called $name; look: $1"; }
+no_such_service() { give_up "no service is called $name; try: $1"; }
 "#;
 
 static PACKAGE: LazyLock<String> =

@@ -90,7 +90,7 @@ impl Attempt<'_> {
             Ok(text) => Done::failed(format!("waited for {time} (timeout) in vain: {text}")),
             // It has changed nothing, also if the last probe failed.
             Err(why) => Done::silent(Outcome::NotStarted {
-                why: format!("could not look for {time} (timeout): {why}"),
+                why: format!("could not probe for {time} (timeout): {why}"),
             }),
         }
     }

@@ -59,7 +59,7 @@ impl Sight {
         match &look.what {
             What::Contact => Found::One(self.contact(&look.endpoint).await),
             What::Broken(why) => unknown(why),
-            What::With(host) => unknown(&format!("it is looked at with {host}")),
+            What::With(host) => unknown(&format!("it is probed with {host}")),
             What::Check(check) => Found::One(verify_one(&self.eyes(), &look.endpoint, check).await),
             What::Together(members) => Found::Many(snapshot(&self.eyes(), members).await.results),
         }

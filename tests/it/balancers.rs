@@ -128,7 +128,7 @@ async fn a_balancer_that_looks_at_a_file_needs_not_be_reached() {
     std::fs::remove_file(site.hosts[0].dir.join("in-rotation")).unwrap();
     let status = site.ask("balancer status prod.web").await.expect(0);
     assert!(status.out.contains("web01  prod.web  out       -     "), "{}", status.out);
-    assert!(status.out.contains("in-rotation: taken out by somebody else\n"), "{}", status.out);
+    assert!(status.out.contains("in-rotation: taken out by another process\n"), "{}", status.out);
     assert!(status.out.ends_with("prod.web: 1 of 2 servers in service, 1 have to stay\n"), "{}", status.out);
     let answer = site.ask("balancer drain web02 because of a new disk").await;
     assert!(

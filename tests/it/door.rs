@@ -231,7 +231,7 @@ async fn nonsense_is_answered_and_the_door_stands() {
             "holds a character that rollcall keeps for itself",
         ),
         ("check prod", 64, "nothing is deployed yet, and only a deploy says what `version` is"),
-        ("check prod root=/etc", 64, "`root` is no parameter of any task, and checks are told nothing else"),
+        ("check prod root=/etc", 64, "`root` is no parameter of any task, and checks take no others"),
         ("check prod version=x", 64, r"version=x does not match \d+\.\d+\.\d+"),
         ("check prod nonesuch", 64, "no host of `prod` has a check or set of checks `nonesuch`"),
         ("hosts web[3-1]", 64, "it runs backwards"),

@@ -258,7 +258,7 @@ async fn a_repair_by_deploy_is_reported_as_recovered_in_the_same_thread() {
     let settings = site.config.join("rollcall.toml");
     let channel = format!(
         "[[notify]]\nname = \"pager\"\ngather = \"0s\"\n[notify.webhook]\nurl = \"http://{}/\"\n[notify.webhook.body]\n\
-         kind = \"{{{{ kind }}}}\"\nthread = \"{{{{ thread }}}}\"\nsince = \"{{{{ since }}}}\"\ntext = \"{{{{ text }}}}\"\n",
+         kind = \"{{{{ kind }}}}\"\nthread = \"{{{{ thread }}}}\"\nsince = \"{{{{ since }}}}\"\ntext = \"{{{{ subject }}}}\"\n",
         hook.address
     );
     write(&settings, &(read(&settings) + &channel));
@@ -279,7 +279,7 @@ async fn a_repair_by_deploy_is_reported_as_recovered_in_the_same_thread() {
     let why = site.ask("why web01 flag --json").await.expect(2);
     let why: serde_json::Value = serde_json::from_str(&why.out).expect("json");
     assert_eq!(why["since"], taken(1).await[0]["since"], "the message and `why` agree");
-    assert!(taken(1).await[0]["text"].as_str().is_some_and(|text| text.contains("on web01 (1/2) of prod")));
+    assert!(taken(1).await[0]["text"].as_str().is_some_and(|text| text.ends_with("web01 (1/2) prod")));
     // Long enough for many probes, had there been any.
     site.ask("deploy prod version=2.0.0 'hook=sleep 2; rm -f bad'").await.expect(0);
     let all = taken(2).await;

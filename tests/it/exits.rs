@@ -51,7 +51,7 @@ const LINES: &[(&str, &str, i32, &str)] = &[
     ("settle", "settle web01 because x", 64, "no debt is open for `web01`"),
     ("balancer status", "balancer status nonesuch", 64, "no group or host is called"),
     ("balancer enable", "balancer enable web01", 69, "rollcall has taken none of `web01` out of rotation"),
-    ("balancer drain", "balancer drain dead01 because x", 69, "dead01 stands behind no balancer"),
+    ("balancer drain", "balancer drain dead01 because x", 69, "dead01 is behind no balancer"),
     ("balancer drain", "balancer drain prod.web because x", 2, "not-started  1"),
     ("balancer drain", "balancer drain web02 because x", 2, "too few would be left in service"),
     ("settle", "settle web01 because x", 3, "web01 is out in prod.web"),

@@ -143,7 +143,7 @@ fn programs_for_facts_have_names_that_templates_can_read() {
     assert_eq!(
         wrong,
         [
-            "files/facts/forgotten.sh: it is a script that nobody may run: its executable bit is not set",
+            "files/facts/forgotten.sh: the script is not executable",
             "files/facts/my-rack: `my-rack` cannot name a fact: no template could read it",
             "files/facts/rack.sh: another file is the fact `rack` already",
         ]

@@ -232,7 +232,7 @@ async fn a_host_that_somebody_else_took_out_is_left_so_and_named() {
         &read(&config).replace(&format!("{server} max_fails=0;"), &format!("{server} max_fails=0 down;")),
     );
     let answer = deploy(&site, "true").await.expect(3);
-    assert!(answer.out.contains("web01 was out already, by somebody else, and stays so"), "{}", answer.out);
+    assert!(answer.out.contains("web01 was already taken out by another process, and stays out"), "{}", answer.out);
     assert_eq!(ends(&site, 1).await, ["held", "released", "released"]);
     assert_eq!(site.releases(), [NEW; 3]);
     assert_eq!(site.nginx.out_of_rotation(), std::slice::from_ref(server));
@@ -284,7 +284,7 @@ async fn a_daemon_that_is_told_to_stop_finishes_what_is_in_its_bracket_and_goes_
     let output = client.wait_with_output().await.unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("paused by rollcall: rollcall is stopping"), "{out}");
-    assert!(err.contains("rollcall is stopping; run 1 goes on when it is back: watch 1"), "{err}");
+    assert!(err.contains("rollcall is stopping; run 1 continues when it is back: watch 1"), "{err}");
     assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new(), "web01 has finished its bracket");
     let shown = local(&site, "show 1").await.expect(0);
     assert!(shown.out.contains("run 1: under way"), "{}", shown.out);

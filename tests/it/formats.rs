@@ -189,7 +189,7 @@ fn prove_reads_the_tests() {
     assert!(status == Some(0) && said.contains("All tests successful"), "{said}");
     std::fs::write(&file, super::formats::told(&report(Verdict::Ok, vec![]), Format::Tap)).unwrap();
     let (status, said) = read_by(Command::new("prove").args(["--exec", "cat"]).arg(&file), "");
-    assert!(status == Some(0) && said.contains("nothing was looked at"), "{said}");
+    assert!(status == Some(0) && said.contains("nothing was probed"), "{said}");
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn nagios_reads_many_checks_as_one_answer() {
     assert_eq!(order, ["[CRITICAL]", "[UNKNOWN]", "[WARNING]", "[OK]", "[OK]", "[UNKNOWN]"]);
     assert_eq!(answer.matches('|').count(), 1, "no text is taken for performance data");
     let none = told(&report(Verdict::Unknown, vec![]), Format::Nagios);
-    assert_eq!(none, "UNKNOWN: nothing was looked at | ok=0 warning=0 critical=0 unknown=0\n");
+    assert_eq!(none, "UNKNOWN: nothing was probed | ok=0 warning=0 critical=0 unknown=0\n");
     let many: Vec<CheckResult> = (0..500)
         .map(|n| CheckResult {
             readings: vec![Reading::new("reading", 1.0)],

@@ -297,7 +297,7 @@ async fn two_haproxies_are_told_as_one() {
     assert_eq!(view.rotation(&"web02".into()), Rotation::Mixed);
     assert_eq!(view.hosts["web02"].note, "lb1: in, no check; lb2: out, DRAIN");
     let why = refused(world.drain(&["web01", "web02"]).await);
-    let wanted = "web02 is taken out on lb2 by somebody else, and not on lb1; try: make them agree";
+    let wanted = "web02 is taken out on lb2 by another process, and not on lb1; try: make them agree";
     assert_eq!(why, wanted);
     assert_eq!(world.proxies[0].status("web01").await, "no check");
     world.proxies[1].tell("set server app/web02 state ready").await;
@@ -407,7 +407,7 @@ async fn the_socket_is_reached_through_the_connection_alone() {
     assert_eq!(why, "lb1: backend `ap`: Can't find backend.");
     world.settings().socket = Socket::Unix("/@/nothing.sock".into());
     let why = world.drivers.look(&world.balancer, &members(&["web01"], false)).await.unwrap_err();
-    assert!(why.contains("nothing.sock: nobody listens there, the login may not, or its sshd"), "{why}");
+    assert!(why.contains("nothing.sock: no process listens there, the login may not, or its sshd"), "{why}");
     assert!(why.contains("; try: the login's rights on the socket, sudo = true, or Allow"), "{why}");
 }
 

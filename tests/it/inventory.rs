@@ -150,7 +150,7 @@ fn scripts_that_must_not_run_are_told() {
     let wrong = load(root.path()).unwrap_err();
     let told: Vec<String> = wrong.iter().map(|one| format!("{}: {}", one.file, one.message)).collect();
     let wanted = [
-        "hosts/forgotten.py: it is a script that nobody may run: its executable bit is not set",
+        "hosts/forgotten.py: the script is not executable",
         "hosts/open.sh: others than its owner may write it, and it runs as rollcall itself",
     ];
     assert_eq!(told, wanted);

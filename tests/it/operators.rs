@@ -70,7 +70,7 @@ async fn a_run_waits_for_the_approval_of_a_second_person() {
     let viewer = site.ask_as("vic", "approve 1").await.expect(77);
     assert!(viewer.err.contains("needs the role operator"), "{}", viewer.err);
     let other = site.ask_as("bob", "approve 1").await.expect(0);
-    assert_eq!(other.out, "run 1: approved; it goes on; see: watch 1\n");
+    assert_eq!(other.out, "run 1: approved; it continues; see: watch 1\n");
     let told = told(client).await.expect(0);
     assert!(told.out.contains("approved by bob, for the plan "), "{}", told.out);
     assert_eq!(site.releases(), [NEW; 2]);
@@ -220,7 +220,7 @@ async fn a_reload_that_forgets_a_drain_is_noticed_and_the_host_taken_out_again()
     until_shown(
         &site,
         1,
-        "sends requests to web01 in their bracket: somebody, or a reload, has put them back",
+        "sends requests to web01 in their bracket: another process or a reload has enabled them",
     )
     .await;
     until_shown(&site, 1, "prod.web: out of rotation again: web01").await;

@@ -50,7 +50,7 @@ async fn a_host_in_two_backends_is_out_of_both_or_of_none() {
     haproxy.tell("set server api/web01 state drain").await;
     let alien = site.ask("balancer drain web01 because of a test").await;
     assert_ne!(alien.status, 0);
-    has(&alien, "web01 is taken out on lb1 backend api by somebody else, and not on lb1 backend app");
+    has(&alien, "web01 is taken out on lb1 backend api by another process, and not on lb1 backend app");
     assert_eq!(haproxy.drained().await, ["api/web01"]);
 }
 

@@ -76,7 +76,7 @@ async fn databases_hold_the_same_and_replicas_follow() {
     assert!(apart.out.contains("-1 behind web01 (3 of 2)"), "{}", apart.out);
     let run = apart.out.lines().last().unwrap().split([' ', ':']).nth(1).unwrap().to_string();
     let story = site.ask(&format!("show {run} --host web03")).await.expect(0);
-    assert!(story.out.contains("3 hosts looked at within"), "how near the looks were is told: {}", story.out);
+    assert!(story.out.contains("3 hosts probed within"), "how near the looks were is told: {}", story.out);
     replica.ask("STOP SLAVE");
     let stopped = site.ask("check web02 'replication runs'").await.expect(2);
     assert!(stopped.out.contains("replication runs"), "{}", stopped.out);

@@ -57,11 +57,13 @@ impl Scene {
 
     fn places(&self) -> Vec<(String, String)> {
         let hosts = self.site.hosts.iter();
+        let servers = hosts.clone().map(|host| (host.name.replace("web", "SERVER"), host.server.clone()));
         let hosts = hosts.map(|host| (host.name.to_uppercase(), host.dir.display().to_string()));
-        let config = ("CONFIG".to_string(), self.site.config.display().to_string());
+        let folders = [("CONFIG", &self.site.config), ("LB", &self.site.nginx.dir)];
+        let folders = folders.map(|(name, path)| (name.to_string(), path.display().to_string()));
         let addresses = [("SMTP", self.mail.address), ("HOOK", self.hook.address)];
         let addresses = addresses.map(|(name, at)| (name.to_string(), at.to_string()));
-        hosts.chain([config]).chain(addresses).collect()
+        hosts.chain(servers).chain(folders).chain(addresses).collect()
     }
 
     /// `ssh rollcall WORDS`, as ann or as the operator in front.

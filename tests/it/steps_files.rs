@@ -277,7 +277,7 @@ async fn a_file_that_somebody_else_changes_meanwhile_is_read_again_once() {
     with_step(&site, "always", &change(9)).await;
     let always = site.ask("always web01").await.expect(2);
     let why =
-        "was changed by somebody else while it was edited, 2 times; nothing was changed here: run it again";
+        "was changed by another process while it was edited, 2 times; nothing was changed here: run it again";
     assert!(always.out.contains(why), "{always:#?}");
     assert_eq!(read(&dir.join("f")), "one\ntheirs\ntheirs\n");
 }

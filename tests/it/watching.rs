@@ -141,7 +141,7 @@ async fn a_problem_is_seen_told_known_and_over() {
         let at = rest.find(change).unwrap_or_else(|| panic!("no {change:?} in {rest}"));
         rest = &rest[at + change.len()..];
     }
-    assert!(history.out.contains("X") && history.out.contains(" ms to look\n"), "{}", history.out);
+    assert!(history.out.contains("X") && history.out.contains(" ms per probe\n"), "{}", history.out);
     // The looks of runs stand there, too: the gate of the deploy had other checks.
     assert!(site.ask("history web02 answers").await.expect(0).out.contains("run 1: HTTP status 200"));
     let unknown = site.ask("history web02 flga").await.expect(64);
@@ -165,7 +165,7 @@ async fn a_host_that_is_gone_is_one_alert_and_a_downtime_is_none() {
     // One that is announced is told to nobody, and nobody forgets to end it.
     let begun = site.ask_as("bob", "downtime web01 for 1h because new memory").await.expect(0);
     assert!(
-        begun.out.contains("downtime 1: nothing is told of the checks of 1 host until "),
+        begun.out.contains("downtime 1: no alerts for the checks of 1 host until "),
         "{}",
         begun.out
     );

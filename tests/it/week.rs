@@ -249,7 +249,7 @@ struct Nobody;
 #[async_trait]
 impl Prober for Nobody {
     async fn probe(&self, _: &Endpoint, _: &Probe, _: Duration) -> Observation {
-        Observation::Blind { why: "nobody looks".into() }
+        Observation::Blind { why: "no place probes it".into() }
     }
 }
 

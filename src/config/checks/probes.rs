@@ -83,7 +83,7 @@ pub fn read(table: &mut Reader<'_>, common: Common) -> Option<Probe> {
             found.into_iter().flatten().next()
         }
         [] => {
-            let message = "a check needs something to look at";
+            let message = "a check needs a probe";
             doc.report(table.span.clone(), message, format!("one of {}", Kind::keys().join(", ")));
             None
         }

@@ -70,7 +70,7 @@ pub fn read(table: &mut Reader<'_>, set: &Words) -> Option<Arc<Watching>> {
         let given =
             ["max_attempts", "retry_interval", "depends_on"].into_iter().find_map(|key| table.key_span(key));
         if let Some(span) = given.filter(|_| !own.named && !set.named) {
-            let message = "a check that is not looked at again and again has no use for this";
+            let message = "this is for checks with a schedule, and this check has none";
             table.doc.report(
                 span,
                 message.to_string(),
@@ -89,7 +89,7 @@ pub fn read(table: &mut Reader<'_>, set: &Words) -> Option<Arc<Watching>> {
 }
 
 fn read_words(table: &mut Reader<'_>) -> Words {
-    let every = table.positive_duration("every", "it would be looked at without a pause").map(Rhythm::Every);
+    let every = table.positive_duration("every", "it would be probed without a pause").map(Rhythm::Every);
     let cron = table.string("cron").and_then(|line| {
         let wrong = |why: String| {
             let hint = "five fields, such as \"7 3 * * *\" for 3:07 each day, or @hourly".to_string();
@@ -106,7 +106,7 @@ fn read_words(table: &mut Reader<'_>) -> Words {
         named: ["every", "cron"].into_iter().any(|key| table.key_span(key).is_some()),
         max_attempts: table.number("max_attempts", 1, 100),
         retry_interval: table
-            .positive_duration("retry_interval", "a problem would be looked at without a pause"),
+            .positive_duration("retry_interval", "a problem would be probed without a pause"),
         depends_on: table.key_span("depends_on").map(|_| depends_on),
     }
 }
@@ -202,7 +202,7 @@ pub fn check_dependencies(sets: &[(&str, Doc<'_>)], together: &BTreeSet<&[String
             let next = meant(&check.id, on.get_ref(), &checks);
             if next.iter().any(|id| leads_to(&graph, id, &check.id)) {
                 let message = format!("`{}` and `{}` wait for each other", check.id.name, on.get_ref());
-                let hint = "when both fail nobody would be told: let one of them stand alone".to_string();
+                let hint = "if both fail, neither would alert: remove one of the two".to_string();
                 check.doc.report(on.span(), message, hint);
             }
         }

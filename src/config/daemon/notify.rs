@@ -112,7 +112,7 @@ fn read_only(mut table: Reader<'_>, names: &Names<'_>) -> Only {
         "critical" => Some(Verdict::Critical),
         "unknown" => Some(Verdict::Unknown),
         other => {
-            let message = format!("`{other}` is no verdict that anybody is told of");
+            let message = format!("`{other}` is no verdict that alerts");
             doc.report(text.span(), message, "known: warning, critical, unknown".to_string());
             None
         }

@@ -134,7 +134,7 @@ pub fn read(doc: Doc<'_>, root: &Path) -> Settings {
 fn listen(file: &mut Reader<'_>) -> Vec<SocketAddr> {
     let written = file.strings("listen");
     if written.is_empty() {
-        file.doc.wrong(file.key_span("listen"), "`listen` is empty: nobody could connect");
+        file.doc.wrong(file.key_span("listen"), "`listen` is empty: no operator could connect");
     }
     let address = |text: Spanned<String>| match text.get_ref().parse() {
         Ok(address) => Some(address),

@@ -64,7 +64,7 @@ impl Machine {
         if !self.allow_local {
             return trouble(
                 "commands on the machine of rollcall are not allowed",
-                "write allow_local = true in rollcall.toml: whoever may write these files then acts as rollcall",
+                "write allow_local = true in rollcall.toml: everyone who may write these files can then act as rollcall",
             );
         }
         let by_hand = "run it by hand, as rollcall's user and in the configuration directory";

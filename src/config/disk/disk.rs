@@ -185,7 +185,7 @@ impl Reading<'_> {
                 programs.push(path);
             } else if self.is_script(&path) {
                 let hint = format!("chmod 755 {path}, or move it elsewhere");
-                let message = "it is a script that nobody may run: its executable bit is not set".to_string();
+                let message = "the script is not executable".to_string();
                 self.wrong.push(unreadable(&path, message, Some(hint)));
             }
         }

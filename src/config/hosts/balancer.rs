@@ -190,7 +190,7 @@ fn check_servers(
             template::names_used(server.get_ref()).iter().find(|name| host.secrets.contains_key(*name))
         {
             let message = format!(
-                "`{key}` of {} cannot read the secret `{name}`: balancers are told it, and show it",
+                "`{key}` of {} cannot read the secret `{name}`: balancers get it, and show it",
                 host.name
             );
             doc.wrong(server.span(), message);

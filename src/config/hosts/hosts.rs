@@ -54,7 +54,7 @@ pub fn read<'t>(doc: Doc<'t>, name: &str) -> HostFile<'t> {
         HostFile { doc, name: name.into(), all: Layer::default(), checks: Vec::new(), groups: Vec::new() };
     for (key, value) in Reader::new(doc, "the file", &table, None).rest() {
         let DeValue::Table(_) = value.get_ref() else {
-            let message = format!("`{}` stands outside of any group", key.get_ref());
+            let message = format!("`{}` is outside of any group", key.get_ref());
             doc.report(key.span(), message, "write it below a group, such as [web]".to_string());
             continue;
         };

@@ -139,7 +139,7 @@ fn member<'m>(
     };
     if candidates.len() > 1 {
         let some: Vec<&str> = candidates.iter().copied().take(CANDIDATES_SHOWN).collect();
-        let message = format!("`{name}` stands for several hosts; say which: {}", some.join(", "));
+        let message = format!("`{name}` is ambiguous; it can be: {}", some.join(", "));
         file.doc.wrong(set.span(), message);
         return None;
     }
@@ -278,7 +278,7 @@ fn add_balancers(inventory: &mut Inventory, file: &HostFile<'_>) {
         }
         if let Some((host, first)) = other {
             let message =
-                format!("{host} stands behind two balancers: that of `{first}` and that of `{name}`");
+                format!("{host} is behind two balancers: that of `{first}` and that of `{name}`");
             let hint = "several balancers in front of one group are written [[GROUP.balancer]]".to_string();
             file.doc.report(raw.span.clone(), message, hint);
         }

@@ -12,34 +12,34 @@ use super::parts::{OneOrMany, Port, Time};
 #[schemars(deny_unknown_fields)]
 pub struct Checks {
     check: Vec<Check>,
-    /// For all checks of the set that say nothing else. Looked at again and again, so long after one another. Without it and `cron` a check is done by runs and on demand only.
+    /// For all checks of the set without a schedule of their own: the time between two probes. Without it and `cron`, only runs and operators probe a check.
     every: Option<Time>,
     /// The same as a line of cron: five fields, or `@hourly` and its like, in the time zone of `[schedule]`.
     cron: Option<String>,
-    /// Looks in a row that are not ok before it is told. Default: 3.
+    /// Failed probes in a row before the check alerts. Default: 3.
     max_attempts: Option<u32>,
-    /// Between those looks. Default: `every`, and at most `"1m"`.
+    /// Between those probes. Default: `every`, and at most `"1m"`.
     retry_interval: Option<Time>,
-    /// Checks of the same host: while one of them is not ok, this one is not told.
+    /// Checks of the same host: while one of them is not ok, this one does not alert.
     depends_on: Option<OneOrMany>,
 }
 
-/// A condition on a host, or on hosts together: one kind of look, and what is wanted of it. A range is in Nagios'
+/// A condition on a host, or across hosts: one kind of probe, and the expected result. A range is in Nagios'
 /// syntax: `10`, `10:`, `~:10`, `10:20`, `@10:20`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Check {
-    /// What is told when it is not met.
+    /// Its name in results and messages; unique in the set.
     name: String,
-    /// Looked at again and again, so long after one another. Without it and `cron` a check is done by runs and on demand only.
+    /// The time between two probes. Without it and `cron`, only runs and operators probe the check.
     every: Option<Time>,
     /// The same as a line of cron: five fields, or `@hourly` and its like, in the time zone of `[schedule]`.
     cron: Option<String>,
-    /// Looks in a row that are not ok before it is told. Default: 3.
+    /// Failed probes in a row before the check alerts. Default: 3.
     max_attempts: Option<u32>,
-    /// Between those looks. Default: `every`, and at most `"1m"`.
+    /// Between those probes. Default: `every`, and at most `"1m"`.
     retry_interval: Option<Time>,
-    /// Checks of the same host: while one of them is not ok, this one is not told.
+    /// Checks of the same host: while one of them is not ok, this one does not alert.
     depends_on: Option<OneOrMany>,
     /// A command on the host; its exit status counts.
     run: Option<String>,
@@ -55,18 +55,18 @@ struct Check {
     tls: Option<Tls>,
     /// How the host resolves a name.
     dns: Option<Dns>,
-    /// Who listens.
+    /// Which process listens on a port.
     port: Option<Listening>,
-    /// How many processes there are.
+    /// How many processes run.
     process: Option<Process>,
     /// A service of systemd, OpenRC or SysV.
     service: Option<Service>,
     file: Option<File>,
-    /// A log: written to of late, with lines that appear, or must not; `warning` and `critical` are for lines a
+    /// A log: whether it was written recently, and lines that must or must not appear; `warning` and `critical` are for lines a
     /// minute.
     log: Option<Log>,
     package: Option<Package>,
-    /// A file system; `warning` and `critical` are for what is used, in percent.
+    /// A file system; `warning` and `critical` are for the used part, in percent.
     disk: Option<Disk>,
     /// The load average.
     load: Option<LoadWords>,
@@ -76,26 +76,26 @@ struct Check {
     clock: Option<bool>,
     /// `metric`: what the number counts: `s`, `%`, `B`.
     unit: Option<String>,
-    /// For one look. Default: `"10s"`.
+    /// For one probe. Default: `"10s"`.
     timeout: Option<Time>,
-    /// How often to look before the verdict stands. Default: one look.
+    /// Repeats the probe until it succeeds or its time is over. Default: one probe.
     retry: Option<Retry>,
-    /// Where it looks from: `host`, `daemon` (the machine of rollcall), or `group:NAME`, each host of a group.
+    /// Where the probe runs: `host`, `daemon` (the machine of rollcall), or `group:NAME`, each host of a group.
     /// Default: `host`.
     from: Option<String>,
-    /// What a look that found nothing out counts as. Default: `unknown`.
+    /// How a probe without a result counts. Default: `unknown`.
     unknown_is: Option<UnknownIs>,
-    /// `run`: the exit status that is right. Default: 0.
+    /// `run`: the expected exit status. Default: 0.
     exit: Option<u8>,
-    /// `run`: what the command has to print.
+    /// `run`: the expected output.
     stdout: Option<Stdout>,
-    /// A range for the number that is seen; outside of it the verdict is warning.
+    /// A range for the number; outside of it the verdict is warning.
     warning: Option<Value>,
-    /// The same for critical; tested first.
+    /// The same for critical, which is tested first.
     critical: Option<Value>,
-    /// All hosts have to say the same: those of the `group` of each host, or those of a selector.
+    /// All hosts must have the same result: those of the `group` of each host, or those of a selector.
     same_across: Option<String>,
-    /// No host may be further from the median of all: `10%`.
+    /// The largest distance of a host from the median of all: `10%`.
     within: Option<String>,
     /// A range for the sum over all hosts, or a table of `warning` and `critical`.
     sum: Option<Value>,
@@ -105,14 +105,14 @@ struct Check {
     max: Option<Value>,
     /// The same for how many hosts are ok.
     count: Option<Value>,
-    /// The host that all others have to agree with; or a table of `host`, and `warning` and `critical` for how far
+    /// The host with which all others must agree; or a table of `host`, and `warning` and `critical` for how far
     /// they may be behind.
     leader: Option<Value>,
     /// Which hosts are compared: `group`, the group of each host, or a selector. Default: `group`.
     across: Option<String>,
 }
 
-/// What a look that found nothing out counts as.
+/// How a probe without a result counts.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", inline)]
 #[expect(dead_code, reason = "only its shape is used")]
@@ -142,11 +142,11 @@ struct SentPlugin {
     args: Option<String>,
 }
 
-/// What a command has to print.
+/// The expected output of a command.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Stdout {
-    /// All of it, blanks around it aside.
+    /// The whole output, without the blanks around it.
     equals: Option<String>,
     contains: Option<String>,
     /// A regular expression.
@@ -160,7 +160,7 @@ pub struct Http {
     port: Port,
     /// Default: `/`.
     path: Option<String>,
-    /// As seen from where it looks. Default: `127.0.0.1`, and from elsewhere the host's address.
+    /// From where the probe runs. Default: `127.0.0.1`, and the host's address if the probe runs elsewhere.
     address: Option<String>,
     /// The `Host` header. Default: the address.
     host: Option<String>,
@@ -168,17 +168,17 @@ pub struct Http {
     method: Option<String>,
     /// Sent with the request.
     headers: Option<BTreeMap<String, String>>,
-    /// What is sent.
+    /// The body of the request.
     body: Option<String>,
-    /// Redirects on the same service that are followed. Default: 0.
+    /// How many redirects on the same service are followed. Default: 0.
     follow: Option<u32>,
-    /// The status that is right, or a list of them. Default: 200.
+    /// The expected status, or a list of them. Default: 200.
     status: Option<Value>,
-    /// What the body has to hold.
+    /// A text that the body must contain.
     body_contains: Option<String>,
     /// The same as a regular expression.
     body_matches: Option<String>,
-    /// Headers of the answer, and what each has to contain.
+    /// Headers of the answer, and a text that each must contain.
     answers: Option<BTreeMap<String, String>>,
     /// Values within a body that is JSON, by path: `"$.db.state" = "up"`.
     json: Option<BTreeMap<String, Value>>,
@@ -186,7 +186,7 @@ pub struct Http {
     cache: Option<Cache>,
     /// HTTPS. Default: `false`.
     tls: Option<bool>,
-    /// `false`: any certificate will do.
+    /// `false`: any certificate is accepted.
     verify: Option<bool>,
 }
 
@@ -207,11 +207,11 @@ struct Cache {
 #[schemars(deny_unknown_fields)]
 struct Tcp {
     port: Port,
-    /// As seen from where it looks. Default: `127.0.0.1`, and from elsewhere the host's address.
+    /// From where the probe runs. Default: `127.0.0.1`, and the host's address if the probe runs elsewhere.
     address: Option<String>,
-    /// Sent as soon as it is connected.
+    /// Sent after the connection is open.
     send: Option<String>,
-    /// What has to come.
+    /// A text that the answer must contain.
     banner: Option<String>,
     /// The same as a regular expression.
     banner_matches: Option<String>,
@@ -222,13 +222,13 @@ struct Tcp {
 #[schemars(deny_unknown_fields)]
 struct Tls {
     port: Port,
-    /// As seen from where it looks. Default: `127.0.0.1`, and from elsewhere the host's address.
+    /// From where the probe runs. Default: `127.0.0.1`, and the host's address if the probe runs elsewhere.
     address: Option<String>,
-    /// The name that is asked for. Default: the address.
+    /// The name of the server (SNI). Default: the address.
     name: Option<String>,
-    /// Names that the certificate has to be for.
+    /// Names that the certificate must contain.
     names: Option<Vec<String>>,
-    /// `false`: whoever has signed it.
+    /// `false`: any authority is accepted.
     verify: Option<bool>,
 }
 
@@ -239,22 +239,22 @@ struct Dns {
     name: String,
     /// `A`, `AAAA`; `MX`, `TXT` and others where the host has dig. Default: its addresses.
     record: Option<String>,
-    /// Asked instead of what the host asks; needs dig there.
+    /// The name server, instead of the host's own; needs dig on the host.
     server: Option<String>,
     /// All of the answers, in any order. Default: any answer.
     answers: Option<Vec<String>>,
 }
 
-/// Who listens on a port of the host.
+/// Which process listens on a port of the host.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Listening {
     number: Port,
     /// `tcp` or `udp`. Default: `tcp`.
     protocol: Option<String>,
-    /// `false`: nobody may listen.
+    /// `false`: no process may listen.
     open: Option<bool>,
-    /// The address that somebody has to listen on.
+    /// The address on which a process must listen.
     address: Option<String>,
     /// The name of the process.
     process: Option<String>,
@@ -264,12 +264,12 @@ struct Listening {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Process {
-    /// Of the program.
+    /// The name of the program.
     name: String,
     user: Option<String>,
     /// An extended regular expression for the command line.
     args: Option<String>,
-    /// A range for how many there are. Default: `"1:"`.
+    /// A range for their number. Default: `"1:"`.
     count: Option<Value>,
 }
 
@@ -280,7 +280,7 @@ struct Service {
     name: String,
     /// Default: `true`, unless `enabled` is written.
     running: Option<bool>,
-    /// Whether it comes back after a reboot.
+    /// Whether it starts at boot.
     enabled: Option<bool>,
 }
 
@@ -305,16 +305,16 @@ struct File {
     matches: Option<String>,
 }
 
-/// A log. Each look goes on where the last one ended, also when the log was rotated.
+/// A log. Each probe continues where the last one ended, also if the log was rotated.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Log {
     path: String,
-    /// It has to have been written to within this time.
+    /// The log must have been written within this time.
     fresh: Option<Time>,
-    /// An extended regular expression that some line has to match.
+    /// An extended regular expression that a line must match.
     appears: Option<String>,
-    /// One that no line may match.
+    /// An extended regular expression that no line may match.
     never: Option<String>,
 }
 
@@ -375,14 +375,14 @@ struct Memory {
     of: Option<String>,
 }
 
-/// How often to look before the verdict stands.
+/// Repeats a probe.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Retry {
-    /// Between two looks. Default: `"1s"`.
+    /// Between two probes. Default: `"1s"`.
     interval: Option<Time>,
-    /// No look begins after this much time. Default: `"0s"`, one look.
+    /// No probe starts after this time. Default: `"0s"`, one probe.
     deadline: Option<Time>,
-    /// Good looks in a row that are wanted. Default: 1.
+    /// Successful probes in a row that are needed. Default: 1.
     successes: Option<u32>,
 }

@@ -98,18 +98,18 @@ enum Balancers {
 #[schemars(deny_unknown_fields)]
 struct Balancer {
     driver: Driver,
-    /// The group of hosts where the balancer runs; all of them are told. Not with `file`.
+    /// The hosts on which the balancer runs, as a selector; rollcall changes all of them. Not with `file`.
     on: Option<String>,
     /// How a host is written there; a template. Default but with nginx: `{{ host.short }}`.
     server: Option<String>,
-    /// How many servers have to stay in service, counted on the balancer itself: `2` or `"75%"`, rounded up. Without
+    /// How many servers must stay in service, counted on the balancer itself: `2` or `"75%"`, rounded up. Without
     /// it the last one does.
     min_in_service: Option<Amount>,
-    /// How long requests in flight are waited for. Not with `file`.
+    /// How long to wait for requests in flight. Not with `file`.
     drain_timeout: Option<Time>,
-    /// What is done about requests that are in flight still when that time is over.
+    /// What happens to requests that are still in flight after that time.
     on_drain_timeout: Option<OnDrainTimeout>,
-    /// How long a server may take to be up again for the balancer. `haproxy` and `command`.
+    /// How long a server may take until the balancer reports it up. `haproxy` and `command`.
     enable_timeout: Option<Time>,
     /// `nginx`: the file that holds the upstream block. Files that the block includes are followed.
     config: Option<String>,
@@ -129,11 +129,11 @@ struct Balancer {
     socket: Option<String>,
     /// `haproxy`: the backend, or several: a host is out of all or of none.
     backend: Option<OneOrMany>,
-    /// `file`: the file on each host that the balancer's health check looks at; a template.
+    /// `file`: the file on each host that the balancer's health check reads; a template.
     path: Option<String>,
     /// `file`: what it means that the file is there. Default: `in`.
     present: Option<Present>,
-    /// `file`: how long until the balancer has noticed.
+    /// `file`: how long until the balancer has noticed a change.
     settle: Option<Time>,
     /// `command`: takes a server out.
     drain: Option<String>,
@@ -141,7 +141,7 @@ struct Balancer {
     enable: Option<String>,
     /// `command`: prints `{"state": "up|draining|drained|down|unknown", "active": N}`.
     status: Option<String>,
-    /// All of it through `sudo -n`. Default: false.
+    /// The whole driver runs as root, by `sudo -n -- sh`. For narrow rules leave it out and write `sudo -n` into the commands; see `rollcall sudoers`. Default: false.
     sudo: Option<bool>,
 }
 

@@ -17,7 +17,7 @@ pub struct Kind {
     script: Option<Script>,
     /// A file, template or tree of `files/`.
     upload: Option<Upload>,
-    /// A file of the host, kept where rollcall runs.
+    /// A file of the host, copied to the machine of rollcall.
     download: Option<Download>,
     /// One line of a file on the host.
     line: Option<Line>,
@@ -27,7 +27,7 @@ pub struct Kind {
     link: Option<Link>,
     /// A directory with its parents.
     directory: Option<Directory>,
-    /// A path that is not to be there.
+    /// A path that must not exist.
     delete: Option<String>,
     /// Packages of the host's distribution: apt, dnf, yum, apk, zypper.
     package: Option<Package>,
@@ -37,9 +37,9 @@ pub struct Kind {
     archive: Option<Archive>,
     /// Capistrano's layout: a release unpacked below `releases/`, links to `shared/`, and an atomic `current`.
     release: Option<Release>,
-    /// Waits until something is there, or gone, for as long as the step's `timeout`.
+    /// Waits until something exists, or is gone; at most for the step's `timeout`.
     wait_for: Option<WaitFor>,
-    /// `true`, or how: restarts the host and waits for another boot of it.
+    /// `true`, or a table: restarts the host and waits until it has booted again.
     reboot: Option<Reboot>,
     /// A check of `checks/`, by its name; as `set/name` where two sets have one of that name.
     check: Option<String>,
@@ -80,13 +80,13 @@ struct Upload {
     mode: Option<Mode>,
     /// `user` or `user:group`.
     owner: Option<String>,
-    /// Keeps the file that is replaced beside it.
+    /// Keeps a copy of the replaced file beside it.
     backup: Option<bool>,
-    /// A script that is given the temporary file as `$1` before it takes the file's place.
+    /// A script that gets the new file as `$1` before it replaces the old one; if it fails, nothing changes.
     validate: Option<String>,
 }
 
-/// A file of the host, kept where rollcall runs.
+/// A file of the host, copied to the machine of rollcall.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Download {
@@ -100,21 +100,21 @@ struct Download {
 #[schemars(deny_unknown_fields)]
 struct Line {
     path: String,
-    /// The line as it is to be.
+    /// The line.
     line: Option<String>,
-    /// A regular expression for the lines that are meant. Default: those that are `line`.
+    /// A regular expression that selects the lines. Default: lines equal to `line`.
     matches: Option<String>,
     /// Default: `present`.
     state: Option<LineState>,
-    /// Where a new line goes: behind the last line that matches this. Default: to the end.
+    /// A new line is inserted behind the last line that matches this. Default: at the end.
     after: Option<String>,
     /// What comments begin with. Default: `#`.
     comment: Option<String>,
-    /// The file may be made where there is none.
+    /// Creates the file if it does not exist.
     create: Option<bool>,
-    /// Keeps the file that is replaced beside it.
+    /// Keeps a copy of the replaced file beside it.
     backup: Option<bool>,
-    /// A script that is given the temporary file as `$1` before it takes the file's place.
+    /// A script that gets the new file as `$1` before it replaces the old one; if it fails, nothing changes.
     validate: Option<String>,
 }
 
@@ -139,21 +139,21 @@ enum There {
 #[schemars(deny_unknown_fields)]
 struct Block {
     path: String,
-    /// The lines. Not needed where the block is to be absent.
+    /// The lines. Not needed with `state = "absent"`.
     text: Option<String>,
-    /// Stands in the lines around the block. Default: `rollcall`.
+    /// The word in the lines around the block. Default: `rollcall`.
     marker: Option<String>,
     /// Default: `present`.
     state: Option<There>,
-    /// Where a new block goes: behind the last line that matches this. Default: to the end.
+    /// A new block is inserted behind the last line that matches this. Default: at the end.
     after: Option<String>,
     /// What comments begin with. Default: `#`.
     comment: Option<String>,
-    /// The file may be made where there is none.
+    /// Creates the file if it does not exist.
     create: Option<bool>,
-    /// Keeps the file that is replaced beside it.
+    /// Keeps a copy of the replaced file beside it.
     backup: Option<bool>,
-    /// A script that is given the temporary file as `$1` before it takes the file's place.
+    /// A script that gets the new file as `$1` before it replaces the old one; if it fails, nothing changes.
     validate: Option<String>,
 }
 
@@ -184,9 +184,9 @@ struct Package {
     name: OneOrMany,
     /// Default: `present`.
     state: Option<PackageState>,
-    /// Of one package that is to be present.
+    /// The version of a single package with `state = "present"`.
     version: Option<String>,
-    /// Updates the index first.
+    /// Updates the package index first.
     refresh: Option<bool>,
 }
 
@@ -226,7 +226,7 @@ struct Archive {
     /// Or on the host.
     path: Option<String>,
     to: String,
-    /// Leading parts of the names in it that are left out. Default: 0.
+    /// Leading directories of the names in it that are removed. Default: 0.
     strip: Option<u32>,
 }
 
@@ -242,7 +242,7 @@ struct Release {
     from: Option<String>,
     /// Or on the host.
     path: Option<String>,
-    /// Leading parts of the names in it that are left out. Default: 0.
+    /// Leading directories of the names in it that are removed. Default: 0.
     strip: Option<u32>,
     /// Paths below the release that are links into `shared/`.
     shared: Option<OneOrMany>,
@@ -250,13 +250,13 @@ struct Release {
     keep: Option<u32>,
 }
 
-/// Waits until one of these is there, or gone.
+/// Waits until one of these exists, or is gone.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct WaitFor {
     /// A path on the host.
     path: Option<String>,
-    /// A command that has to succeed.
+    /// A command that must succeed.
     command: Option<String>,
     /// A port, as seen from the host.
     port: Option<Port>,
@@ -266,7 +266,7 @@ struct WaitFor {
     http: Option<Http>,
     /// Default: `present`.
     state: Option<There>,
-    /// Between two looks. Default: `"1s"`.
+    /// Between two attempts. Default: `"1s"`.
     interval: Option<Time>,
 }
 
@@ -283,6 +283,6 @@ enum Reboot {
 struct RebootHow {
     /// Default: `reboot`.
     command: Option<String>,
-    /// Prints something that is another at each boot. Default: `cat /proc/sys/kernel/random/boot_id`.
+    /// A command whose output differs at each boot. Default: `cat /proc/sys/kernel/random/boot_id`.
     boot_id: Option<String>,
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 
 use super::parts::{OneOrMany, Time};
 
-/// A channel: how people are told of trouble. It has one of `mail`, `webhook` and `command`.
+/// A channel of notification. It has one of `mail`, `webhook` and `command`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct Notify {
@@ -14,24 +14,24 @@ pub(super) struct Notify {
     name: String,
     mail: Option<NotifyMail>,
     webhook: Option<NotifyWebhook>,
-    /// A command on the machine of the daemon: the text is on its standard input, the words are in `ROLLCALL_*`.
+    /// A command on the machine of the daemon: the message is its standard input, the fields are in `ROLLCALL_*`.
     command: Option<String>,
-    /// What it is about. Default: everything.
+    /// Which alerts it sends. Default: all.
     only: Option<NotifyOnly>,
-    /// After the first problem: what fails together is told together. Default: `"10s"`.
+    /// How long to collect problems after the first one, for one message. Default: `"10s"`.
     gather: Option<Time>,
-    /// Between two messages about hosts that were reported already, at least; a new host or a worse verdict does not wait.
-    /// Default: `"5m"`.
+    /// The shortest time between two updates about hosts that were already reported; a new host or a worse verdict alerts at
+    /// once. Default: `"5m"`.
     update_every: Option<Time>,
-    /// While it lasts and nobody has acknowledged it. Default: no reminders.
+    /// The time between reminders while an incident is open and not acknowledged. Default: no reminders.
     remind_every: Option<Time>,
-    /// A time of day, in the time zone of `[schedule]`: what is open, and what came and went. Default: no digest.
+    /// A time of day, in the time zone of `[schedule]`, for a list of open incidents and of those that ended. Default: no digest.
     digest: Option<String>,
-    /// What could not be delivered for so long is given up, and the other channels are told. Default: `"72h"`.
+    /// A message that could not be delivered for this long is abandoned, and the other channels report that. Default: `"72h"`.
     give_up: Option<Time>,
 }
 
-/// What a channel is about; what is absent means everything.
+/// Which alerts a channel sends; an absent key selects all.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct NotifyOnly {
@@ -51,11 +51,11 @@ struct NotifyMail {
     to: OneOrMany,
     /// The mail server, as `host` or `host:port`. Default port: 25, and 465 with `tls = "tls"`.
     smtp: Option<String>,
-    /// `"starttls"`, or no mail; `"tls"` from the first byte; `"none"`. Default: `"starttls"`.
+    /// `"starttls"` (no mail without it), `"tls"` from the first byte, or `"none"`. Default: `"starttls"`.
     tls: Option<NotifyTls>,
-    /// Belongs together with `password_file`.
+    /// Needs `password_file`.
     user: Option<String>,
-    /// Holds the password, in one line.
+    /// The file with the password, in one line.
     password_file: Option<String>,
     /// Certificates to trust beside the system's: a file in PEM.
     ca: Option<String>,
@@ -75,15 +75,15 @@ enum NotifyTls {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct NotifyWebhook {
-    /// Either this or `url_file`.
+    /// This or `url_file`.
     url: Option<String>,
-    /// Holds the URL, where that is a secret.
+    /// The file with the URL, if it is a secret.
     url_file: Option<String>,
     /// Further headers.
     headers: Option<BTreeMap<String, String>>,
     /// JSON whose texts are templates. Default: `{"text": ...}`, as Slack, Mattermost and others read it.
     body: Option<serde_json::Value>,
-    /// Holds the key that signs the body: `X-Rollcall-Signature: sha256=...`.
+    /// The file with the key that signs the body: `X-Rollcall-Signature: sha256=...`.
     secret_file: Option<String>,
     /// Certificates to trust beside the system's: a file in PEM.
     ca: Option<String>,

@@ -10,54 +10,54 @@ use super::parts::{OneOrMany, Time};
 pub struct Rollcall {
     /// Where operators connect: `"127.0.0.1:2222"`, the default, or several.
     listen: Option<OneOrMany>,
-    /// The daemon's own SSH key; made on first start. Default: `/var/lib/rollcall/host_key`.
+    /// The daemon's own SSH key; created at the first start. Default: `/var/lib/rollcall/host_key`.
     host_key: Option<String>,
     /// The journal, debts, leases and history. Default: `/var/lib/rollcall/rollcall.db`.
     store: Option<String>,
-    /// Where files that steps download from hosts are kept. Default: `/var/lib/rollcall/downloads`.
+    /// The directory of files that steps download from hosts. Default: `/var/lib/rollcall/downloads`.
     downloads: Option<String>,
-    /// Whether steps, hooks and vars may run commands on the machine of the daemon. Whoever may write these files can
+    /// Whether steps, hooks and vars may run commands on the machine of the daemon. Everyone who may write these files can
     /// then act as rollcall. Default: false.
     allow_local: Option<bool>,
     /// What decrypts age files: a file of `age-keygen`. Default: the systemd credential `age`, if there is one.
     age_identity: Option<String>,
-    /// `facts` asks anew for what is older. Default: `"1h"`.
+    /// `facts` gathers older facts again. Default: `"1h"`.
     facts_max_age: Option<Time>,
     /// How long a script in `hosts/` may take. Default: `"10s"`.
     inventory_timeout: Option<Time>,
-    /// A script in `hosts/` is asked anew before a command that plans, when it was asked longer ago. Default: `"5m"`.
+    /// A command that plans runs a script in `hosts/` again if its output is older. Default: `"5m"`.
     inventory_max_age: Option<Time>,
-    /// How people are told of trouble: one table for each channel.
+    /// The channels of notification, one table each.
     notify: Option<Vec<super::notify::Notify>>,
     /// How hosts are reached.
     fleet: Option<Fleet>,
-    /// How checks with `every` or `cron` are looked at.
+    /// How checks with `every` or `cron` are probed.
     schedule: Option<Schedule>,
 }
 
-/// How checks with `every` or `cron` are looked at.
+/// How checks with `every` or `cron` are probed.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Schedule {
     /// Default: true.
     enabled: Option<bool>,
-    /// Looks at the same time. Default: 64.
+    /// Probes at the same time. Default: 64.
     parallel: Option<u32>,
-    /// Looks at one host at the same time. Default: 2.
+    /// Probes of one host at the same time. Default: 2.
     per_host: Option<u32>,
-    /// Of lines of cron: `"Europe/Berlin"`. Default: `"UTC"`.
+    /// Of cron lines and digests: `"Europe/Berlin"`. Default: `"UTC"`.
     time_zone: Option<String>,
     flapping: Option<Flapping>,
     keep: Option<Keep>,
 }
 
-/// When a check changes too often to tell each change: percent of its last 21 looks that were changes, newer ones heavier.
+/// When a check changes too often for an alert each time: the percentage of changes among its last 21 probes, newer ones weighted more.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Flapping {
-    /// It flaps from here on. Default: 30.
+    /// Flapping starts above this. Default: 30.
     high: Option<u32>,
-    /// And does not any more down here. Default: 20.
+    /// Flapping ends below this. Default: 20.
     low: Option<u32>,
 }
 
@@ -65,9 +65,9 @@ struct Flapping {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Keep {
-    /// Each look. Default: `"2d"`.
+    /// Single probes. Default: `"2d"`.
     samples: Option<String>,
-    /// Changes, with their words. Default: `"90d"`.
+    /// Changes of verdicts, with their texts. Default: `"90d"`.
     changes: Option<String>,
 }
 
@@ -85,10 +85,10 @@ struct Fleet {
     agent: Option<String>,
     /// OpenSSH format; `host accept` writes here. Default: `/var/lib/rollcall/known_hosts`.
     known_hosts: Option<String>,
-    /// Hosts that are worked on at the same time, at most. Default: 64.
+    /// The most hosts that rollcall works on at the same time. Default: 64.
     parallel: Option<u32>,
     /// For the connection, the key exchange and the login together. Default: `"10s"`.
     connect_timeout: Option<Time>,
-    /// Between two questions to an idle connection. Default: `"15s"`.
+    /// Between two keepalives of an idle connection. Default: `"15s"`.
     keepalive: Option<Time>,
 }

@@ -20,17 +20,17 @@ pub struct TaskFile {
     params: Option<BTreeMap<String, Param>>,
     /// Vars of the task: nearer than those of hosts, parameters are nearer still.
     vars: Option<BTreeMap<String, Value>>,
-    /// How hosts are carried through their bracket. Without it the task runs on all its hosts at once and leaves the
+    /// How hosts go through their bracket (drain, steps, checks, enable). Without it the task runs on all its hosts at once and leaves the
     /// balancer alone.
     rollout: Option<Rollout>,
-    /// Whether the task puts a release on its hosts: a release can be rolled back to, and a host that has it already is left
-    /// as it is. Default: true with a `release` or a `link` step, false without; then the task does its work each time.
+    /// Whether the task puts a release on its hosts: a release can be rolled back to, and a host that has it already stays
+    /// unchanged. Default: true with a `release` or a `link` step, false without; then the task runs each time.
     release: Option<bool>,
-    /// What happens on each host, in this order.
+    /// The steps on each host, in this order.
     steps: Vec<Step>,
-    /// Steps that are run at the end of a host's steps when a step that notifies them has changed something.
+    /// Steps that run at the end of a host's steps if a step that notifies them has changed something.
     handlers: Option<Vec<Step>>,
-    /// What takes a host back to the release before; knows `previous`, what its link pointed to.
+    /// Steps that return a host to the release before. Their templates know `previous`, the former target of the link.
     rollback: Option<Vec<Step>>,
     /// Steps for the whole run, on the machine of rollcall; needs `allow_local` in rollcall.toml.
     hooks: Option<Hooks>,
@@ -41,13 +41,13 @@ pub struct TaskFile {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Hooks {
-    /// Before any host begins; when one fails none does.
+    /// Before the first host starts; if one fails, no host starts.
     before: Option<Vec<Step>>,
-    /// When all hosts are where they end, and well. One that fails makes the run fail.
+    /// After all hosts ended well. One that fails makes the run fail.
     after: Option<Vec<Step>>,
-    /// When they are not.
+    /// After a run in which not all hosts ended well.
     on_failure: Option<Vec<Step>>,
-    /// Last, whatever happened.
+    /// Last, in every case.
     finally: Option<Vec<Step>>,
 }
 
@@ -58,15 +58,15 @@ struct Param {
     /// Default: `string`.
     #[schemars(rename = "type")]
     kind: Option<ParamKind>,
-    /// The values that there are.
+    /// The allowed values.
     choices: Option<Vec<String>>,
-    /// A regular expression that the whole value has to match.
+    /// A regular expression that the whole value must match.
     pattern: Option<String>,
     /// Makes the parameter optional.
     default: Option<Value>,
-    /// It is never stored and never shown.
+    /// Its value is never stored or shown.
     secret: Option<bool>,
-    /// For people who leave it out.
+    /// Shown in the help of the task, and when the parameter is missing.
     description: Option<String>,
 }
 
@@ -92,17 +92,17 @@ struct Rollout {
     on_failure: Option<OnFailure>,
     /// How long a host has to stay healthy before the next batch begins. Default: `"0s"`.
     min_healthy_time: Option<Time>,
-    /// A host that is not healthy by then has failed. Default: `"5m"`.
+    /// A host that is not healthy within this time has failed. Default: `"5m"`.
     healthy_deadline: Option<Time>,
-    /// When no host became healthy for this long, the run stops.
+    /// If no host becomes healthy for this long, the run stops.
     progress_deadline: Option<Time>,
-    /// How often hosts that are done are checked again while the run lasts. Default: `"1m"`; `"0s"` for never.
+    /// The time between checks of released hosts while the run continues. Default: `"1m"`; `"0s"` for never.
     watch: Option<Time>,
-    /// A pause that the plan itself makes.
+    /// A pause between batches.
     pause_after: Option<PauseAfter>,
-    /// What becomes of the run when rollcall ended in the middle of it. Default: `finish`.
+    /// How the run continues after rollcall ended in the middle of it. Default: `finish`.
     on_restart: Option<OnRestart>,
-    /// What a gate that found nothing out counts as. `unknown`: the run pauses, and the host waits for a person.
+    /// How a gate without a result counts. `unknown`: the run pauses, and the host waits for an operator.
     /// Default: `critical`, which fails the host.
     unknown_is: Option<super::checks::UnknownIs>,
 }
@@ -114,7 +114,7 @@ enum Serial {
     Many(Vec<Amount>),
 }
 
-/// What becomes of a host that failed, and of the run.
+/// What happens to a host that failed, and to the run.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", inline)]
 enum OnFailure {
@@ -133,18 +133,18 @@ enum OnRestart {
     Stop,
 }
 
-/// A pause that the plan itself makes: for a time, or until somebody approves.
+/// A pause between batches: for a time, or until an operator approves.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct PauseAfter {
-    /// Batches that are through before it; 0 pauses before anything begins.
+    /// The number of batches before the pause; 0 pauses before the first.
     batch: u32,
     /// The bake time.
     #[schemars(rename = "for")]
     time: Option<Time>,
     /// `"approved"`.
     until: Option<String>,
-    /// Not by who asked for the run.
+    /// Another operator than the one who started the run must approve.
     second_person: Option<bool>,
 }
 
@@ -157,13 +157,13 @@ pub struct Step {
     #[schemars(flatten)]
     kind: kinds::Kind,
     /// An expression, as Jinja's `if` reads it, over vars, params, `facts` and what earlier steps registered: when it
-    /// does not hold, the step is skipped.
+    /// is false, the step is skipped.
     when: Option<String>,
-    /// A command: when it succeeds, there is nothing to do.
+    /// A command: if it succeeds, the step is skipped.
     unless: Option<String>,
-    /// A path: when it exists, there is nothing to do.
+    /// A path: if it exists, the step is skipped.
     creates: Option<String>,
-    /// A path: when it does not exist, there is nothing to do.
+    /// A path: if it does not exist, the step is skipped.
     removes: Option<String>,
     /// The directory on the host.
     #[schemars(rename = "in")]
@@ -179,7 +179,7 @@ pub struct Step {
     retries: Option<u32>,
     /// Before each further attempt. Default: `"1s"`.
     delay: Option<Time>,
-    /// An expression over `result`: an attempt after which it does not hold has failed. Needs `retries`.
+    /// An expression over `result`: an attempt after which it is false has failed. Needs `retries`.
     until: Option<String>,
     /// The name by which later steps know the result: `stdout`, `stderr`, `lines`, `code`, `ok`, `failed`, `changed`,
     /// `skipped`.
@@ -188,26 +188,26 @@ pub struct Step {
     changed_when: Option<Condition>,
     /// An expression over `result` that says whether the step has failed, instead of its exit status.
     failed_when: Option<Condition>,
-    /// A failure is told and does not count.
+    /// A failure is reported and does not count.
     warn_only: Option<bool>,
-    /// The first host that comes to the step does it for all; the others wait for that.
+    /// The first host that reaches the step does it for all; the others wait for it.
     run_once: Option<bool>,
     /// How many hosts may be at the step at the same time.
     throttle: Option<u32>,
-    /// A selector of other hosts where it is done instead, or `"local"`, the machine of rollcall itself.
+    /// Other hosts on which the step runs instead, as a selector; or `"local"`, the machine of rollcall itself.
     on: Option<String>,
-    /// A list, or an expression that is one: the step is there once for each `item`.
+    /// A list, or an expression that is one: the step runs once for each `item`.
     #[schemars(rename = "loop")]
     each: Option<Value>,
-    /// For `--tags` and `--skip-tags`; the tag `always` is wanted with any.
+    /// For `--tags` and `--skip-tags`; the tag `always` is selected with any other.
     tags: Option<OneOrMany>,
     /// Handlers to run if the step has changed something.
     notify: Option<OneOrMany>,
-    /// Running it once more does no harm: when its outcome is lost it is run again.
+    /// The step may run twice: if its outcome is lost, rollcall runs it again.
     repeatable: Option<bool>,
-    /// `run` only: how long the host waits for a new connection before it runs `undo` by itself.
+    /// `run` only: how long the host waits for a new connection of rollcall before it runs `undo` by itself.
     dead_man: Option<Time>,
-    /// What takes the step back: a script, or steps. Rollback runs those of steps that were begun, the last one first.
+    /// What undoes the step: a script, or steps. A rollback runs them for the steps that were started, the last one first.
     undo: Option<Value>,
 }
 

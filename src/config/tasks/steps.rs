@@ -376,13 +376,13 @@ fn read_sudo(table: &mut Reader<'_>, known: &Known) -> Sudo {
 /// `dead_man` and `undo` go together, and only with `run`: an upload or a link cannot cut the host off.
 fn read_dead_man(table: &mut Reader<'_>, known: &Known) -> Option<DeadMan> {
     let span = table.key_span("dead_man");
-    let within = table.positive_duration("dead_man", "nobody could confirm it in time");
+    let within = table.positive_duration("dead_man", "no confirmation could arrive in time");
     let doc = table.doc;
     span.as_ref()?;
     let undo = text(table, "undo", known);
     match (span, table.key_span("undo")) {
         (Some(span), None) => {
-            let hint = "write undo = \"...\": what the host runs when nobody comes back".to_string();
+            let hint = "write undo = \"...\": what the host runs when rollcall does not connect again".to_string();
             doc.report(span, "`dead_man` needs `undo`", hint);
         }
         (Some(span), Some(_)) if table.key_span("run").is_none() => {

@@ -37,6 +37,6 @@ pub struct Nowhere;
 
 impl Sources for Nowhere {
     fn read(&self, _: &Origin) -> Result<Text, Trouble> {
-        Err("only a configuration that is read from a disk knows what stands elsewhere".to_string().into())
+        Err("values from other places need a configuration on disk".to_string().into())
     }
 }

@@ -213,7 +213,7 @@ fn what_is_not_understood_says_what_to_write() {
         ("deploy", "`deploy` needs to know where; try: deploy SELECTOR [NAME=VALUE...]"),
         ("deploy prod version", "`version` is no parameter; write NAME=VALUE, as in version=1.4.2"),
         ("deploy prod a=1 a=2", "`a` is given twice"),
-        ("deploy prod --force", "`deploy` has no option `--force`; parameters are written NAME=VALUE"),
+        ("deploy prod --hard", "`deploy` has no option `--hard`; parameters are written NAME=VALUE"),
     ];
     for (line, wanted) in table {
         match parse(line) {

@@ -31,9 +31,9 @@ Every task is a command:
   help TASK                               what it takes and does
 Selectors: prod  prod.web  web03  web[01-20]  'web:&prod:!web03'  @canary  'we*'  'web[0:4]'
 Quote what your own shell would read; ssh joins its words with spaces.
-A closed connection detaches: the run goes on. `watch N` follows it again, `cancel N` stops it.
+A closed connection detaches: the run continues. `watch N` follows it again, `cancel N` stops it.
 Exit status of runs: 0 done, 2 failed and safe, 3 a person is needed, 4 unreachable hosts only,
-5 somebody else is at it, 6 cancelled; of checks: 0 ok, 1 warning, 2 critical, 3 unknown;
+5 another run or operator is working on it, 6 cancelled; of checks: 0 ok, 1 warning, 2 critical, 3 unknown;
 64 usage, 69 a rule or the present state forbids it, 77 not allowed, 1 internal error, 130 you left a run
 with Ctrl-C and it continues.";
 
@@ -54,19 +54,19 @@ pub(super) enum Words {
     Version,
     /// Who you are to rollcall, and what you may do
     Whoami,
-    /// Hosts and where they stand
+    /// Hosts: address, groups, release, rotation
     Hosts {
         #[arg(default_value = "all")]
         selector: String,
     },
-    /// What a task would do: batches, hosts, steps; nothing is touched
+    /// What a task would do: batches, hosts, steps; changes nothing
     Plan(TaskWords),
     /// Run the production checks of hosts
     Check {
         selector: String,
         /// A check, or a set of checks; then NAME=VALUE for what the checks need to know
         words: Vec<String>,
-        /// How the results are told
+        /// The format of the results
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
@@ -81,17 +81,17 @@ pub(super) enum Words {
         #[arg(last = true, required = true)]
         script: Vec<String>,
     },
-    /// What hosts are: os, addresses, memory, and what programs in files/facts/ say
+    /// Facts about hosts: os, addresses, memory, and the output of programs in files/facts/
     Facts {
         #[arg(default_value = "all")]
         selector: String,
-        /// Ask them anew, whatever is on record
+        /// Gather them again, even if recent ones are on record
         #[arg(long)]
         fresh: bool,
     },
     /// The last runs
     Runs {
-        /// How many
+        /// How many runs
         #[arg(long, default_value_t = 20, value_parser = some_runs)]
         last: usize,
     },
@@ -101,38 +101,38 @@ pub(super) enum Words {
         /// Only this host, with all its output
         #[arg(long)]
         host: Option<String>,
-        /// How the results of its checks are told
+        /// The format of the results of its checks
         #[arg(long, value_enum, default_value_t, conflicts_with = "host")]
         format: Format,
     },
     /// Follow a run from its beginning
     Watch { run: u64 },
-    /// What steps of a run have fetched from hosts, as a tar archive; on a terminal: what there is
+    /// The files that steps of a run downloaded from hosts, as a tar archive; on a terminal: a list
     Artifacts {
         run: u64,
         host: Option<String>,
-        /// Only tell what there is
+        /// Only list them
         #[arg(long)]
         list: bool,
     },
-    /// Stop a run: no further host begins, hosts in their bracket finish it
+    /// Stop a run: no further host starts, hosts in their bracket finish it
     Cancel {
         run: u64,
-        /// End the steps that are running, too
+        /// Also end the steps that are running
         #[arg(long)]
         now: bool,
     },
-    /// Let no further host begin for now; hosts in their bracket finish it
+    /// Start no further host for now; hosts in their bracket finish it
     Pause { run: u64 },
-    /// Go on with a run that is paused
+    /// Continue a paused run
     Resume { run: u64 },
-    /// Approve a run that waits for it: for its plan as it is, and no other
+    /// Approve a run that waits for it; the approval holds for its present plan only
     Approve { run: u64 },
-    /// Run the same again on the hosts of a run that failed or never began
+    /// Run the same again on the hosts of a run that failed or did not start
     Retry { run: u64 },
     /// Hosts that a run took out of a balancer and did not put back
     Debts,
-    /// Settle a debt that a run has left: the host is seen in rotation, or it is written off
+    /// Settle a debt that a run has left: the balancer shows the host in rotation, or the debt is written off
     #[command(override_usage = "ssh rollcall settle HOST [--write-off] because REASON")]
     Settle {
         host: String,
@@ -161,29 +161,29 @@ pub(super) enum Words {
     /// Mark a release as bad, so that it is not deployed again, or as good
     #[command(subcommand)]
     Mark(MarkWords),
-    /// How everything that is watched stands: problems, worst first
+    /// The state of all watched checks: problems, worst first
     Status {
         #[arg(default_value = "all")]
         selector: String,
     },
-    /// What was seen of a host's checks, and when it changed
+    /// The results of a host's checks, and when they changed
     History { host: String, check: Vec<String> },
-    /// What is the matter with a host, since when, and what was done to it in between
+    /// What is wrong with a host, since when, and what runs did to it in between
     Why { host: String, check: Vec<String> },
-    /// Times in which nothing is told of hosts, or of one check of theirs
+    /// Times without alerts for hosts, or for one of their checks
     #[command(override_usage = "ssh rollcall downtime [SELECTOR [CHECK] for TIME because REASON | end N]")]
     Downtime { words: Vec<String> },
-    /// Say that a problem is known: nothing more is told of it until it is over
+    /// Acknowledge a problem: no further alert until it is over
     #[command(override_usage = "ssh rollcall ack HOST CHECK because REASON")]
     Ack {
         host: String,
         #[arg(required = true)]
         words: Vec<String>,
     },
-    /// How people are told of trouble
+    /// Channels of notification
     #[command(subcommand)]
     Notify(NotifyWords),
-    /// How rollcall fares and what it watches, for Prometheus
+    /// Metrics of rollcall and of watched checks, for Prometheus
     Metrics,
     /// The rules of sudo that tasks, checks and balancers need on hosts, for sudoers files
     Sudoers {
@@ -205,25 +205,25 @@ pub(super) struct TaskWords {
     pub(super) selector: String,
     /// NAME=VALUE
     pub(super) params: Vec<String>,
-    /// Look at the hosts, and say what each step would change there; nothing is touched
+    /// A dry run on the hosts: what each step would change; changes nothing
     #[arg(long)]
     pub(super) diff: bool,
     /// Only the steps with one of these tags
     #[arg(long, value_delimiter = ',')]
     pub(super) tags: Vec<String>,
-    /// Not the steps with one of these tags
+    /// All steps but those with one of these tags
     #[arg(long, value_delimiter = ',')]
     pub(super) skip_tags: Vec<String>,
-    /// Deploy hosts that are on the release already, too
+    /// Also deploy hosts that are already on the release
     #[arg(long)]
     pub(super) force: bool,
 }
 
 #[derive(Subcommand, Debug)]
 pub(super) enum BalancerWords {
-    /// What the balancers themselves say of hosts: in rotation or not, and how many serve
+    /// What the balancers report: hosts in rotation or not, and how many serve
     Status { selector: String },
-    /// Take hosts out of rotation, and leave them so: `enable` or a deploy puts them back
+    /// Take hosts out of rotation until `enable` or a deploy puts them back
     #[command(override_usage = "ssh rollcall balancer drain SELECTOR because REASON")]
     Drain {
         selector: String,
@@ -237,14 +237,14 @@ pub(super) enum BalancerWords {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum MarkWords {
-    /// It is refused from now on
+    /// Deploys of it are refused from now on
     #[command(override_usage = "ssh rollcall mark bad TASK [NAME=VALUE...] because REASON")]
     Bad {
         task: String,
         #[arg(required = true)]
         words: Vec<String>,
     },
-    /// It may be deployed again
+    /// Deploys of it are allowed again
     #[command(override_usage = "ssh rollcall mark good TASK [NAME=VALUE...] because REASON")]
     Good {
         task: String,
@@ -255,15 +255,15 @@ pub(super) enum MarkWords {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum NotifyWords {
-    /// The channels: what was delivered, what waits, and what was wrong last
+    /// The channels: messages delivered and waiting, and the last error
     List,
-    /// Send a test message now, through one channel or all of them, and say what happened
+    /// Send a test message now, through one channel or all of them, and print the result
     Test { name: Option<String> },
 }
 
 #[derive(Subcommand, Debug)]
 pub(super) enum HostWords {
-    /// Show the keys that hosts present; with their proof: record them
+    /// Show the keys that hosts present; with a proof, record them
     #[command(override_usage = "ssh rollcall host accept SELECTOR [FINGERPRINT | SET | - | --trust]")]
     Accept {
         selector: String,
@@ -274,7 +274,7 @@ pub(super) enum HostWords {
         #[arg(long, conflicts_with = "fingerprint")]
         trust: bool,
     },
-    /// Remove the recorded keys of hosts, as when a host was made anew
+    /// Remove the recorded keys of hosts, for instance of a host that was installed again
     Forget { selector: String },
 }
 

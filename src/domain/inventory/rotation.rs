@@ -131,7 +131,7 @@ pub fn disagreement<'a>(
         };
         (!out.is_empty() && !not.is_empty()).then(|| {
             format!(
-                "{host} is taken out on {} by somebody else, and not on {}; try: make them agree",
+                "{host} is taken out on {} by another process, and not on {}; try: make them agree",
                 names(&out),
                 names(&not)
             )

@@ -323,7 +323,7 @@ fn glob_to_regex(glob: &str) -> String {
 }
 
 fn ambiguous<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
-    format!("`{}` stands for several; say which: {}", clipped(word), list(candidates.collect()))
+    format!("`{}` is ambiguous; it can be: {}", clipped(word), list(candidates.collect()))
 }
 
 fn unknown(kind: &str, shown: &str, word: &str, known: BTreeSet<&str>) -> String {
@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn what_names_nothing_is_an_error_with_candidates() {
         let table = [
-            ("dup", "`dup` stands for several; say which: site.dup, test.dup"),
+            ("dup", "`dup` is ambiguous; it can be: site.dup, test.dup"),
             ("prood", "no group or host is called `prood`; did you mean `prod`? (known: "),
             ("web:!nonesuch", "no group or host is called `nonesuch` (known: "),
             ("@canry", "no tag is called `@canry`; did you mean `canary`? (known: canary)"),

@@ -149,7 +149,7 @@ fn check_given(world: &World<'_>, given: &Params) -> Result<(), String> {
                 .iter()
                 .any(|host| host.vars.contains_key(name) || host.secrets.contains_key(name));
         if declared.is_empty() || shadows {
-            return Err(format!("`{name}` is no parameter of any task, and checks are told nothing else"));
+            return Err(format!("`{name}` is no parameter of any task, and checks take no others"));
         }
         if declared.iter().any(|param| param.secret) {
             return Err(format!(
@@ -220,7 +220,7 @@ pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &st
         let vars = vars_of(host, None, &Params::new());
         let seat = seat(world.inventory, host, &vars).map_err(|refusal| refusal.about(&host.name))?;
         let seat = seat.ok_or_else(|| {
-            Refusal::rule(format!("{} stands behind no balancer", host.name))
+            Refusal::rule(format!("{} is behind no balancer", host.name))
                 .hint("try: a [GROUP.balancer] table in hosts/")
         })?;
         let of_group = world.inventory.groups.get(&seat.balancer).and_then(|group| group.balancer.clone());

@@ -41,7 +41,7 @@ fn needed(task: &Task, name: &str, param: &Param) -> Refusal {
 }
 
 pub(super) fn not_kept(task: &Task, name: &str) -> Refusal {
-    let why = format!("the parameter `{name}` of task `{}` is secret, and so nobody has kept it", task.name);
+    let why = format!("the parameter `{name}` of task `{}` is secret and was not kept", task.name);
     Refusal::rule(why).hint(format!("try: {} SELECTOR ... {name}=VALUE", task.name))
 }
 

@@ -390,7 +390,7 @@ pub(super) fn seat(inventory: &Inventory, host: &Host, vars: &Vars) -> Result<Op
     let Some(name) = &host.balancer else { return Ok(None) };
     let balancer = inventory.groups.get(name).and_then(|group| group.balancer.as_ref());
     let Some(balancer) = balancer else {
-        let why = "stands behind the balancer of a group that you may not see; nothing was planned";
+        let why = "is behind the balancer of a group that you may not see; nothing was planned";
         return Err(Refusal::new(Cause::NotAllowed, why));
     };
     let server = template::text(&balancer.server, vars)

@@ -103,7 +103,7 @@ impl Turn<'_> {
     /// The host stays out of rotation, as the operator requested.
     fn stay_out(&self) -> Option<Decision> {
         match self.host.is_foreign() {
-            true => self.settle(End::Held, "it was out of rotation before, by somebody else".into()),
+            true => self.settle(End::Held, "another process had taken it out of rotation before".into()),
             false => {
                 let reason = self.run.plan().because.as_ref();
                 let reason = reason.map_or_else(String::new, |reason| format!(" because {reason}"));
@@ -295,7 +295,7 @@ impl Turn<'_> {
             (Kind::Check, Verdict::Unknown) => End::Unknown,
             (Kind::Check, _) => End::Done,
             _ if self.host.is_foreign() => {
-                let why = "it was out of rotation before the run, by somebody else, and was left so";
+                let why = "another process had taken it out of rotation before the run, and it was left so";
                 return self.settle(End::Held, why.into());
             }
             // On the new release and proven to be in rotation; its present health is unknown.
@@ -324,7 +324,7 @@ pub(super) fn can_go_back(host: &HostState, plan: &HostPlan) -> Result<(), &'sta
         return Err("the task has no [[rollback]] steps");
     }
     if plan.held && plan.checks_back.is_empty() {
-        return Err("an earlier run holds it, and no check would tell that the release before is well");
+        return Err("an earlier run holds it, and no check could confirm the release before");
     }
     let speaks_of_previous = |step: &Step| {
         step.templates()

@@ -221,7 +221,7 @@ impl Watched {
     pub fn acknowledge(&mut self, ack: Ack) -> Result<Option<AlertChange>, String> {
         if self.hard == Verdict::Ok && !self.flapping {
             return Err(match self.is_problem() {
-                true => "it was not seen often enough to be told yet".into(),
+                true => "it has not failed often enough to alert yet".into(),
                 false => "it is ok: there is nothing to acknowledge".into(),
             });
         }

@@ -57,7 +57,7 @@ fn checks_of<'a>(
             Some(_) => {
                 let asked = Asked { host, checks: vec![check], vars: vars.clone() };
                 compared.entry(check.id()).or_default().push(asked);
-                What::Broken("it is compared with nobody".into())
+                What::Broken("there is no host to compare it with".into())
             }
             // A single probe each time: attempts replace the retries of a gate here.
             None => match made_for(world, host, check, &vars) {

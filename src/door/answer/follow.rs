@@ -291,9 +291,9 @@ fn ended(id: RunId, over: Over) -> Result<(), Refusal> {
     match over {
         Over::Ended => Ok(()),
         Over::Suspended => {
-            let why = format!("rollcall is stopping; run {id} goes on when it is back: watch {id}");
+            let why = format!("rollcall is stopping; run {id} continues when it is back: watch {id}");
             Err(Refusal::internal(why))
         }
-        Over::Broken(why) => Err(Refusal::internal(format!("run {id} stands still: {why}"))),
+        Over::Broken(why) => Err(Refusal::internal(format!("run {id} has stopped working: {why}"))),
     }
 }

@@ -123,19 +123,7 @@ impl Asked<'_> {
             Command::Misread { word, why } => self.misread(&inventory, word, why).await,
             Command::Whoami => self.whoami(granted).await,
             Command::Hosts { selector } => self.hosts(&inventory, selector).await,
-            Command::Plan { diff: false, .. } => {
-                let plan = self.plan(&inventory, granted.command()).await?;
-                let preflight = preflight(self.ports(), &plan).await;
-                let (json, limited) = (self.json, granted.operator().groups.is_some());
-                let render = move || match json {
-                    true if limited => json::line("plan", visible_part(plan, &inventory)),
-                    true => json::line("plan", &plan),
-                    false => present_plan(&plan),
-                };
-                let text = self.work(render).await?;
-                self.say(&text).await?;
-                self.may_start(&preflight).await.map(|()| 0)
-            }
+            Command::Plan { diff: false, .. } => self.show_plan(granted, inventory).await,
             Command::Plan { diff: true, .. }
             | Command::Task { .. }
             | Command::Check { .. }
@@ -186,6 +174,20 @@ impl Asked<'_> {
                 self.host_accept(&inventory, selector, fingerprint.as_deref(), *trust).await
             }
         }
+    }
+
+    async fn show_plan(&mut self, granted: &Granted, inventory: Arc<Inventory>) -> Result<u8, Ended> {
+        let plan = self.plan(&inventory, granted.command()).await?;
+        let preflight = preflight(self.ports(), &plan).await;
+        let (json, limited) = (self.json, granted.operator().groups.is_some());
+        let render = move || match json {
+            true if limited => json::line("plan", visible_part(plan, &inventory)),
+            true => json::line("plan", &plan),
+            false => present_plan(&plan),
+        };
+        let text = self.work(render).await?;
+        self.say(&text).await?;
+        self.may_start(&preflight).await.map(|()| 0)
     }
 
     async fn whoami(&mut self, granted: &Granted) -> Result<u8, Ended> {

@@ -26,7 +26,7 @@ impl Asked<'_> {
         let now = self.ports().clock.now();
         let channels = tell.channels();
         if channels.list.is_empty() && fares.is_empty() {
-            return self.say("nobody is told anything; try: [[notify]] in rollcall.toml\n").await;
+            return self.say("no channel is configured; try: [[notify]] in rollcall.toml\n").await;
         }
         let header = ["CHANNEL", "WAY", "DELIVERED", "LAST", "WAITING", "NEXT TRY", "GIVEN UP", "TROUBLE"];
         let mut rows = vec![header.map(String::from).to_vec()];
@@ -147,7 +147,7 @@ fn why(error: &SendError) -> &str {
 
 fn no_channel(channels: &[&Channel], name: Option<&str>) -> Refusal {
     let Some(name) = name else {
-        return Refusal::rule("nobody is told anything").hint("try: [[notify]] in rollcall.toml");
+        return Refusal::rule("no channel is configured").hint("try: [[notify]] in rollcall.toml");
     };
     let near = nearest(name, channels.iter().map(|channel| channel.name.as_str()));
     let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));

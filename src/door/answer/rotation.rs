@@ -82,7 +82,7 @@ impl Asked<'_> {
         let (host, balancer, reason) = (host.clone(), balancer.clone(), word.reason.to_string());
         let settled = EventKind::DebtSettled { host, balancer, by, key, reason, in_rotation };
         if !stored.events.iter().any(|event| matches!(event.kind, EventKind::RunEnded { .. })) {
-            let why = format!("run {id} is not over, and nobody drives it");
+            let why = format!("run {id} is not over, and this daemon is not working on it");
             let hint = "try: restart rollcall, which takes it up";
             return Err(Refusal::new(Cause::Busy, why).hint(hint).into());
         }
@@ -117,7 +117,7 @@ impl Asked<'_> {
             Some(seen) => {
                 Err(refused(format!("{host} is {} in {balancer}: {}", seen.rotation.word(), seen.note)))
             }
-            None => Err(refused(format!("{balancer} does not tell where {host} is"))),
+            None => Err(refused(format!("{balancer} does not report {host}"))),
         }
     }
 
@@ -176,13 +176,13 @@ impl Asked<'_> {
         let secret = |name: &&String| known.params.get(*name).is_some_and(|param| param.secret);
         if let Some(name) = params.keys().find(secret) {
             let why = format!(
-                "the parameter `{name}` of task `{task}` is secret: releases are not told apart by it"
+                "the parameter `{name}` of task `{task}` is secret: it does not distinguish releases"
             );
             return Err(Refusal::usage(why).into());
         }
         let who = granted.operator();
         if who.groups.is_some() {
-            let hint = "try: ask somebody who may see them all";
+            let hint = "try: ask an operator who may see them all";
             return Err(Refusal::new(Cause::NotAllowed, "a mark holds in all groups").hint(hint).into());
         }
         let ports = self.ports();

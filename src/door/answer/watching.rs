@@ -38,7 +38,7 @@ impl Asked<'_> {
         let counts = |line: &&Line| line.hard && !watching::is_silent(line);
         let mut worst = Verdict::worst(lines.iter().filter(counts).filter_map(|line| line.verdict));
         let nobody_looks = match (lines.is_empty(), self.config.settings.schedule.enabled) {
-            (_, false) => Some("nobody looks: enabled = false in [schedule]; this is as it was seen last"),
+            (_, false) => Some("checks are not probed: enabled = false in [schedule]; these are the last results"),
             (true, true) => {
                 Some("none of it is watched; try: every = \"5m\" in its checks, or ask now: check")
             }
@@ -256,7 +256,7 @@ impl Asked<'_> {
         let ended = self.desk.monitor.end_downtime(id).await?.ok_or_else(none)?;
         let text = match self.json {
             true => json::line("downtime", &ended),
-            false => format!("downtime {id} is over; what is not ok is looked at again, and told\n"),
+            false => format!("downtime {id} is over; checks that are not ok are probed again, and alert\n"),
         };
         self.say(&text).await
     }
@@ -281,7 +281,7 @@ impl Asked<'_> {
                 let ack = serde_json::json!({ "host": host, "set": set, "check": check, "ack": ack });
                 json::line("ack", ack)
             }
-            false => format!("{host} `{subject}`: acknowledged; nothing more is told of it until it is ok\n"),
+            false => format!("{host} `{subject}`: acknowledged; no further alert until it is ok\n"),
         };
         self.say(&text).await
     }

@@ -33,8 +33,8 @@ impl Asked<'_> {
             Wish::Cancel { now: true } => "no further host begins, and what is running is being ended",
             Wish::Cancel { now: false } => "no further host begins; hosts in their bracket finish it",
             Wish::Pause | Wish::Suspend => "paused: no further host begins; hosts in their bracket finish it",
-            Wish::Resume => "goes on",
-            Wish::Approve => "approved; it goes on",
+            Wish::Resume => "continues",
+            Wish::Approve => "approved; it continues",
         };
         self.say(&format!("run {id}: {what}; see: watch {id}\n")).await
     }
@@ -74,7 +74,7 @@ fn again(stored: &StoredRun) -> Result<Command, Refusal> {
     }
     let selector = left.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(",");
     let Plan { kind, params, .. } = &stored.plan;
-    let was_a_look = |hint: String| Refusal::rule(format!("run {id} was a look")).hint(hint);
+    let was_a_look = |hint: String| Refusal::rule(format!("run {id} was a dry run")).hint(hint);
     match kind {
         // Each host had its own parameters: the releases that are good now may be different.
         Kind::Release { .. } if stored.plan.goes_back => {

@@ -222,7 +222,7 @@ impl ChannelTerminal {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Gone),
             Err(_) => {
-                tracing::info!("a client did not read for {STALL_LIMIT:?} and is cut off; its run goes on");
+                tracing::info!("a client did not read for {STALL_LIMIT:?} and is cut off; its run continues");
                 self.gone.cancel();
                 Err(Gone)
             }

@@ -218,7 +218,7 @@ impl Stage {
         match seen {
             Err(_) => self.ledger.fault("I12 bounded liveness", &format!("no end within {BOUND:?}")),
             Ok((_, over)) if over != Over::Ended => {
-                self.ledger.fault("I12 bounded liveness", &format!("the run stands still: {over:?}"));
+                self.ledger.fault("I12 bounded liveness", &format!("the run has stopped working: {over:?}"));
             }
             Ok((events, _)) => {
                 if events != self.ledger.book().events {

@@ -182,7 +182,7 @@ impl Roster {
         let was_asked = std::mem::take(&mut self.nodes[node as usize].asked);
         let was_problem = self.spot(place).state.is_problem();
         if let Some(jump) = self.broken_jump(node).filter(|_| result.no_contact) {
-            let why = format!("not looked at: the jump host {} is not ok", self.nodes[jump as usize].name);
+            let why = format!("not probed: the jump host {} is not ok", self.nodes[jump as usize].name);
             self.wait_for_jump(place, at, &why);
         } else {
             if result.no_contact {
@@ -246,7 +246,7 @@ impl Roster {
 
     /// The jump host is unreachable: the state of the hosts behind it is unknown.
     fn hold_up_behind(&mut self, node: u32, at: Timestamp) {
-        let why = format!("not looked at: the jump host {} is not ok", self.nodes[node as usize].name);
+        let why = format!("not probed: the jump host {} is not ok", self.nodes[node as usize].name);
         for behind in self.nodes[node as usize].behind.clone() {
             self.wait_for_jump((behind, CONTACT), at, &why);
             self.hold_up_behind(behind, at);
