@@ -88,7 +88,9 @@ pub(super) async fn look(
 fn seen(look: Option<&Result<View, String>>, balancer: Option<&str>, host: &HostName) -> Seen {
     let unknown = |why: String| Seen { rotation: Rotation::Unknown, note: why };
     match (look, balancer) {
-        (Some(Ok(view)), _) => view.hosts.get(host).cloned().unwrap_or_else(|| unknown("the balancer did not report it".into())),
+        (Some(Ok(view)), _) => {
+            view.hosts.get(host).cloned().unwrap_or_else(|| unknown("the balancer did not report it".into()))
+        }
         (Some(Err(why)), _) => unknown(why.clone()),
         (None, Some(balancer)) => {
             unknown(format!("is behind the balancer of `{balancer}`, which you may not see"))

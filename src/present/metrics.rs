@@ -96,7 +96,8 @@ fn pace(pace: &Pace) -> Vec<Family> {
     let late = |name, help, ms: u64| alone(Family::gauge(name, help), ms as f64 / 1000.0);
     let (max, p99) = ("rollcall_schedule_lateness_max_seconds", "rollcall_schedule_lateness_p99_seconds");
     let latest = late(max, "The longest delay of a probe in the last minutes.", pace.late_max_ms);
-    let most = late(p99, "The delay that 99 of 100 probes of the last minutes did not exceed.", pace.late_p99_ms);
+    let most =
+        late(p99, "The delay that 99 of 100 probes of the last minutes did not exceed.", pace.late_p99_ms);
     let looks = Family::counter("rollcall_looks_total", "Looks that were taken since the start.");
     let in_flight = Family::gauge("rollcall_looks_in_flight", "Looks that are being taken.");
     let waiting = Family::gauge("rollcall_looks_waiting", "Looks that are due and wait for their turn.");

@@ -416,7 +416,5 @@ pub fn begun(downtime: &Downtime) -> String {
         other => format!("`{other}`"),
     };
     let (id, until) = (downtime.id, moment(downtime.until));
-    format!(
-        "downtime {id}: no alerts for the {what} of {hosts} until {until}; sooner: downtime end {id}\n"
-    )
+    format!("downtime {id}: no alerts for the {what} of {hosts} until {until}; sooner: downtime end {id}\n")
 }

@@ -232,7 +232,11 @@ async fn a_host_that_somebody_else_took_out_is_left_so_and_named() {
         &read(&config).replace(&format!("{server} max_fails=0;"), &format!("{server} max_fails=0 down;")),
     );
     let answer = deploy(&site, "true").await.expect(3);
-    assert!(answer.out.contains("web01 was already taken out by another process, and stays out"), "{}", answer.out);
+    assert!(
+        answer.out.contains("web01 was already taken out by another process, and stays out"),
+        "{}",
+        answer.out
+    );
     assert_eq!(ends(&site, 1).await, ["held", "released", "released"]);
     assert_eq!(site.releases(), [NEW; 3]);
     assert_eq!(site.nginx.out_of_rotation(), std::slice::from_ref(server));

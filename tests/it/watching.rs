@@ -164,11 +164,7 @@ async fn a_host_that_is_gone_is_one_alert_and_a_downtime_is_none() {
     let mut site = watched(2).await;
     // One that is announced is told to nobody, and nobody forgets to end it.
     let begun = site.ask_as("bob", "downtime web01 for 1h because new memory").await.expect(0);
-    assert!(
-        begun.out.contains("downtime 1: no alerts for the checks of 1 host until "),
-        "{}",
-        begun.out
-    );
+    assert!(begun.out.contains("downtime 1: no alerts for the checks of 1 host until "), "{}", begun.out);
     write(&bad(&site, 0), "");
     stands(&site, "web01", "flag", "critical").await;
     let status = site.ask("status").await.expect(0);

@@ -277,8 +277,7 @@ fn add_balancers(inventory: &mut Inventory, file: &HostFile<'_>) {
             }
         }
         if let Some((host, first)) = other {
-            let message =
-                format!("{host} is behind two balancers: that of `{first}` and that of `{name}`");
+            let message = format!("{host} is behind two balancers: that of `{first}` and that of `{name}`");
             let hint = "several balancers in front of one group are written [[GROUP.balancer]]".to_string();
             file.doc.report(raw.span.clone(), message, hint);
         }

@@ -382,7 +382,8 @@ fn read_dead_man(table: &mut Reader<'_>, known: &Known) -> Option<DeadMan> {
     let undo = text(table, "undo", known);
     match (span, table.key_span("undo")) {
         (Some(span), None) => {
-            let hint = "write undo = \"...\": what the host runs when rollcall does not connect again".to_string();
+            let hint =
+                "write undo = \"...\": what the host runs when rollcall does not connect again".to_string();
             doc.report(span, "`dead_man` needs `undo`", hint);
         }
         (Some(span), Some(_)) if table.key_span("run").is_none() => {

@@ -153,8 +153,7 @@ fn check_check(doc: Doc<'_>, name: &Spanned<String>, checks: &[CheckId]) {
 pub fn check_local(files: &[TaskFile<'_>], allowed: bool) {
     for file in files.iter().filter(|_| !allowed) {
         for span in &file.named.local {
-            let hint =
-                "write allow_local = true in rollcall.toml: everyone who may write tasks can then act as rollcall";
+            let hint = "write allow_local = true in rollcall.toml: everyone who may write tasks can then act as rollcall";
             let message = "steps on the machine of rollcall are not allowed";
             file.doc.report(span.clone(), message, hint.to_string());
         }

@@ -38,7 +38,9 @@ impl Asked<'_> {
         let counts = |line: &&Line| line.hard && !watching::is_silent(line);
         let mut worst = Verdict::worst(lines.iter().filter(counts).filter_map(|line| line.verdict));
         let nobody_looks = match (lines.is_empty(), self.config.settings.schedule.enabled) {
-            (_, false) => Some("checks are not probed: enabled = false in [schedule]; these are the last results"),
+            (_, false) => {
+                Some("checks are not probed: enabled = false in [schedule]; these are the last results")
+            }
             (true, true) => {
                 Some("none of it is watched; try: every = \"5m\" in its checks, or ask now: check")
             }
