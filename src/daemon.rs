@@ -88,7 +88,7 @@ impl Reload for Root {
         let mut said = format!("configuration in force: {}", describe(&new));
         let current = self.current.borrow().clone();
         if current.settings.takes_a_restart(&new.settings) {
-            said.push_str("; what changed in rollcall.toml takes effect at the next start");
+            said.push_str("; what changed in listen, host_key, store, downloads or [fleet] takes effect at the next start");
         }
         warnings(&new).iter().for_each(|warning| said.push_str(&format!("\n{warning}")));
         for trouble in troubles(&new) {

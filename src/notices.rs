@@ -191,14 +191,17 @@ impl Tell {
             let is_current =
                 |worker: &Worker| worker.zone == channels.zone && channels.list.contains(&worker.channel);
             let (current, old): (Vec<Worker>, Vec<Worker>) = workers.into_iter().partition(is_current);
+            workers = current;
+            let is_old = |channel: &&Channel| old.iter().any(|worker| worker.channel.name == channel.name);
+            let (changed, new): (Vec<&Channel>, Vec<&Channel>) = channels
+                .list
+                .iter()
+                .filter(|channel| !workers.iter().any(|worker| worker.channel == **channel))
+                .partition(is_old);
+            workers.extend(new.into_iter().map(|channel| self.start(channel, &channels.zone, &stop)));
             // Two workers of one channel would send each message twice.
             join_all(old.into_iter().map(Worker::end)).await;
-            workers = current;
-            for channel in &channels.list {
-                if !workers.iter().any(|worker| worker.channel == *channel) {
-                    workers.push(self.start(channel.clone(), channels.zone.clone(), &stop));
-                }
-            }
+            workers.extend(changed.into_iter().map(|channel| self.start(channel, &channels.zone, &stop)));
             tokio::select! {
                 () = stop.cancelled() => {}
                 changed = changes.changed() => if changed.is_err() {
@@ -211,7 +214,8 @@ impl Tell {
     }
 
     /// Starts the tasks of a channel.
-    fn start(&self, channel: Channel, zone: TimeZone, stop: &CancellationToken) -> Worker {
+    fn start(&self, channel: &Channel, zone: &TimeZone, stop: &CancellationToken) -> Worker {
+        let (channel, zone) = (channel.clone(), zone.clone());
         let (stop, mut tasks) = (stop.child_token(), JoinSet::new());
         let (tell, own, hours, stopping) = (self.clone(), channel.clone(), zone.clone(), stop.clone());
         tasks.spawn(async move { kept_up(&stopping, || tell.fold(&own, &hours, stopping.clone())).await });

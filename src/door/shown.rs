@@ -29,12 +29,21 @@ pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config)
             let name = name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
             format!("{}{name}", Title::of_task("check", selector, &known(config, None, params)).0)
         }
-        // The position of values in it is unknown.
-        Err(_) | Ok(Command::Misread { .. }) => match to_text(line).split_once('=') {
+        // The journal has all of these.
+        Ok(
+            Command::Run { .. }
+            | Command::Rollback { .. }
+            | Command::PlanRollback { .. }
+            | Command::Drain { .. }
+            | Command::Settle { .. }
+            | Command::Downtime { .. }
+            | Command::Ack { .. },
+        ) => to_text(line),
+        // An operator may have typed the value of a parameter anywhere.
+        Err(_) | Ok(_) => match to_text(line).split_once('=') {
             Some((before, _)) => format!("{before}={HIDDEN}"),
             None => to_text(line),
         },
-        Ok(_) => to_text(line),
     }
 }
 
@@ -47,4 +56,43 @@ fn known(config: &Config, task: Option<&str>, params: &Params) -> Params {
     };
     let value = |name: &str, value: &str| if is_plain(name) { value } else { HIDDEN }.to_string();
     params.iter().map(|(name, text)| (name.clone(), value(name, text))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::from_texts;
+    use crate::domain::ask::command::parse_line;
+
+    #[test]
+    fn no_value_of_a_secret_parameter_is_logged_wherever_it_is_typed() {
+        let files = [
+            ("hosts/prod.toml", "[web]\nhosts = \"web1\"\n"),
+            (
+                "tasks/sec.toml",
+                "params.token = { secret = true }\nparams.v = {}\n[[steps]]\nname = \"s\"\nrun = \"true\"\n",
+            ),
+        ];
+        let files = files.into_iter().map(|(path, text)| (path.to_string(), text.into())).collect();
+        let config = from_texts(Path::new("/etc/rollcall"), &files).unwrap();
+        let said = |line: &str| shown(line.as_bytes(), &parse_line(line.as_bytes()), &config);
+        for line in [
+            "sec prod token=hunter2 v=1",
+            "plan sec prod token=hunter2 v=1",
+            "sec prod token=hunter2 --help",
+            "help sec token=hunter2",
+            "hosts token=hunter2",
+            "why web1 token=hunter2",
+            "sudoers token=hunter2",
+            "status token=hunter2",
+            "sec token=hunter2",
+            "check prod token=hunter2",
+        ] {
+            assert!(!said(line).contains("hunter2"), "{line}: {}", said(line));
+        }
+        assert_eq!(said("rollback prod to=1.2.0"), "rollback prod to=1.2.0");
+        assert_eq!(said("run web1 -- A=b id"), "run web1 -- A=b id");
+    }
 }

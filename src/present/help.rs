@@ -64,13 +64,23 @@ fn call(task: &Task) -> String {
     format!("{} SELECTOR{}", task.name, needed.chain(optional).collect::<String>())
 }
 
+/// The options of every task.
+const OPTIONS: &str = "\
+Options:
+  --check            a dry run: what each step would change; changes nothing
+  --force            also deploy hosts that are already on the release
+  --tags A,B         only the steps with one of these tags
+  --skip-tags A,B    all steps but those with one of these tags
+";
+
 /// `help TASK`.
 pub fn task(task: &Task, example: &Example) -> String {
     let mut text = format!("{}\n", task.name);
     if !task.description.is_empty() {
         text = format!("{}: {}\n", task.name, task.description.trim_end());
     }
-    _ = writeln!(text, "\nUsage: ssh rollcall {} [--check] [--tags TAGS] [--skip-tags TAGS]", call(task));
+    _ = writeln!(text, "\nUsage: ssh rollcall {} [OPTIONS]", call(task));
+    text.push_str(OPTIONS);
     let within = task.hosts.as_ref();
     let hosts = within.map_or_else(
         || "all hosts of SELECTOR".into(),

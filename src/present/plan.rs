@@ -93,13 +93,11 @@ pub fn targets(plan: &Plan) -> String {
 fn unchanged(plan: &Plan) -> String {
     let hosts: Vec<&HostName> =
         plan.hosts.iter().filter(|(_, host)| host.current).map(|(name, _)| name).collect();
-    match hosts.is_empty() {
-        true => String::new(),
-        false => format!(
-            "unchanged, if in rotation and checks pass: {} (on this release already; to deploy all the same: --force)\n",
-            folded(hosts)
-        ),
+    if hosts.is_empty() {
+        return String::new();
     }
+    let how = if plan.goes_back { "" } else { "; to deploy all the same: --force" };
+    format!("unchanged, if in rotation and checks pass: {} (on this release already{how})\n", folded(hosts))
 }
 
 /// What happens to a host that fails.

@@ -8,6 +8,12 @@ use crate::domain::plan::sudoers::{Right, What};
 /// Characters that sudoers gives a meaning in a command (sudoers(5), "Wildcards" and "Special characters").
 const SPECIAL: [char; 10] = ['\\', ',', ':', '=', '*', '?', '[', ']', '!', '#'];
 
+/// Programs that run any other: a rule for one of them gives every right.
+const RUN_ANYTHING: [&str; 22] = [
+    "ash", "awk", "bash", "busybox", "chroot", "csh", "dash", "env", "find", "fish", "ksh", "less",
+    "nsenter", "perl", "php", "python3", "ruby", "sh", "su", "vi", "xargs", "zsh",
+];
+
 /// A host with what it needs, and where its programs are.
 pub struct Needs {
     pub host: String,
@@ -48,13 +54,25 @@ pub fn rules(needs: &Needs) -> String {
     }
     let mut text = String::new();
     for (rule, rights) in by_rule {
-        if rights.iter().any(|right| right.what == What::AnyScript) {
-            text.push_str("# with `sudo` rollcall sends a script to sh, which is different each time: this gives every right\n");
-        }
+        text.push_str(rights.first().map_or("", |right| warning(right)));
         rights.iter().for_each(|right| text.push_str(&format!("# {}\n", right.why)));
         text.push_str(&format!("{rule}\n"));
     }
     text
+}
+
+/// A line above a rule that gives more than one command.
+fn warning(right: &Right) -> &'static str {
+    let is_any = |word: &str| RUN_ANYTHING.contains(&word.rsplit('/').next().unwrap_or_default());
+    match &right.what {
+        What::AnyScript => {
+            "# with `sudo` rollcall sends a script to sh, which is different each time: this gives every right\n"
+        }
+        What::Command(words) if words.first().is_some_and(|program| is_any(program)) => {
+            "# this program runs any other: the rule gives every right\n"
+        }
+        What::Command(_) | What::Open(_) => "",
+    }
 }
 
 fn rule(needs: &Needs, right: &Right) -> String {
@@ -140,7 +158,7 @@ mod tests {
         let rule_of = |what: What| rule(&needs("web1", vec![]), &right("root", what, "w"));
         let table = [
             (words(&["/bin/x"]), "deploy ALL=(root) NOPASSWD: /bin/x \"\""),
-            (words(&["/bin/x", "a=b,c", "d:*"]), "deploy ALL=(root) NOPASSWD: /bin/x a\\=b\\,c d\\:\\*"),
+            (words(&["/bin/x", "a=b,c", "d:!"]), "deploy ALL=(root) NOPASSWD: /bin/x a\\=b\\,c d\\:\\!"),
             (
                 words(&["gone", "x"]),
                 "# deploy ALL=(root) NOPASSWD: ... # the host has no program gone: gone x",
@@ -153,6 +171,8 @@ mod tests {
         for (what, wanted) in table {
             assert_eq!(rule_of(what), wanted);
         }
+        let bash = rules(&needs("web1", vec![right("root", words(&["/bin/bash"]), "w")]));
+        assert!(bash.starts_with("# this program runs any other: the rule gives every right\n"), "{bash}");
         let password = Right { with_password: true, ..right("root", What::AnyScript, "w") };
         assert_eq!(rule(&needs("web1", vec![]), &password), "deploy ALL=(root) PASSWD: /bin/sh");
     }

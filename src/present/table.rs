@@ -12,7 +12,7 @@ use crate::domain::base::outcome::seconds;
 use crate::domain::base::output::clipped;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::inventory::rotation::{Capacity, Standing};
-use crate::domain::plan::release::{Mark, Taken, last_good, marked_bad};
+use crate::domain::plan::release::{Mark, Taken, arrival, last_good, marked_bad};
 use crate::domain::run::record::{Debt, RunSummary, WrittenOff};
 
 /// Most characters of one cell: cells may hold output of hosts. `--json` has all of it.
@@ -87,7 +87,7 @@ pub fn hosts(
     let mut rows =
         vec![["HOST", "ADDRESS", "GROUPS", "TAGS", "RELEASE", "ROTATION"].map(String::from).to_vec()];
     for host in picked.iter().filter_map(|name| inventory.host(name)) {
-        let present = taken.get(&host.name).and_then(|taken| taken.first());
+        let present = taken.get(&host.name).and_then(|taken| arrival(taken));
         let release = present.map_or_else(String::new, |taken| {
             let params: Vec<String> =
                 taken.release.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -166,7 +166,7 @@ pub fn releases(
 ) -> String {
     let mut rows = vec![["HOST", "RELEASE", "SINCE", "RUN", "STATE", "ROLLBACK"].map(String::from).to_vec()];
     for (host, history) in taken {
-        let Some(present) = history.first() else { continue };
+        let (Some(present), Some(since)) = (history.first(), arrival(history)) else { continue };
         let bad = marked_bad(marks, &present.release.task, &present.release.params);
         let state = match (bad, present.good) {
             (Some(mark), _) => format!("bad: {}", mark.reason),
@@ -177,8 +177,8 @@ pub fn releases(
         rows.push(vec![
             host.to_string(),
             present.release.words(),
-            format!("{} ago", age(present.at, now)),
-            present.run.to_string(),
+            format!("{} ago", age(since.at, now)),
+            since.run.to_string(),
             state,
             back,
         ]);

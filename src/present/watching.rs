@@ -325,7 +325,7 @@ fn held_words(held: &Held, in_hand: Option<RunId>, now: Timestamp) -> String {
         Some(run) => writeln!(text, "  next     watch {run}"),
         None => writeln!(
             text,
-            "  next     show {run} --host {host}; to put it back, on proof: balancer enable {host}"
+            "  next     show {run} --host {host}; if `check {host}` is ok, put it back: balancer enable {host}"
         ),
     };
     text

@@ -300,7 +300,7 @@ async fn why_names_the_gate_that_holds_a_host_and_its_check() {
     let why = site.ask("why web01").await.expect(2);
     has(&why, "web01 is out of rotation in prod.web: run 1 took it out ");
     has(&why, "  gate     check http/serves the release is critical: ");
-    has(&why, "  next     show 1 --host web01; to put it back, on proof: balancer enable web01\n");
+    has(&why, "  next     show 1 --host web01; if `check web01` is ok, put it back: balancer enable web01\n");
     assert!(!why.out.contains("every check was ok"), "{why:#?}");
     let json = site.ask("why web01 --json").await.expect(2);
     has(&json, "{\"schema\":\"held\",\"version\":1,\"host\":\"web01\"");

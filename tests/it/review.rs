@@ -117,14 +117,18 @@ fn a_private_key_among_the_operators_is_never_quoted() {
     let key = std::fs::read_to_string(&path).unwrap();
     let body = key.lines().nth(1).unwrap();
     let first_line_lost = key.lines().skip(1).collect::<Vec<_>>().join("\n");
+    let header_lost = key.lines().skip(2).collect::<Vec<_>>().join("\n");
+    let other_header = format!("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n{header_lost}");
     for text in [
         key.as_str(),
         &format!("role=\"admin\" {key}"),
         &first_line_lost,
+        &header_lost,
+        &other_header,
         &format!("# bob\n\n{key}\nnonsense\n"),
     ] {
         let said = mistakes(&[HOSTS, ("operators", text)]);
-        assert!(said.contains("error: the file holds a private key"), "{said}");
+        assert!(said.contains("error: the file holds a private key, or a part of one"), "{said}");
         assert!(said.contains("make a new key"), "{said}");
         let quoted = text.lines().filter(|line| line.len() > 8).any(|line| said.contains(line));
         assert!(!quoted && !said.contains(&body[..12]), "{said}");

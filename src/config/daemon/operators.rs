@@ -24,7 +24,10 @@ const KEY_TYPES: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
 
 /// What private keys have in them: OpenSSH's and PEM's, PuTTY's, and the first bytes of OpenSSH's where the line above is
 /// missing.
-const PRIVATE_KEYS: [&str; 3] = ["PRIVATE KEY-----", "PuTTY-User-Key-File", "b3BlbnNzaC1rZXktdjE"];
+const PRIVATE_KEYS: [&str; 3] = ["PRIVATE KEY", "PuTTY-User-Key-File", "b3BlbnNzaC1rZXktdjE"];
+
+/// Shortest line of one word that may be a part of a private key without its header, in bytes.
+const KEY_LINE_BYTES: usize = 32;
 
 /// Part of a line, with its position in the file.
 #[derive(Clone, Copy)]
@@ -54,10 +57,10 @@ impl<'t> Piece<'t> {
 /// Reads the file. `groups` are all existing groups, if known.
 pub fn read(doc: Doc<'_>, groups: Option<&BTreeSet<String>>) -> Vec<Operator> {
     let mut operators: Vec<Operator> = Vec::new();
-    if PRIVATE_KEYS.iter().any(|mark| doc.text.contains(mark)) {
+    if PRIVATE_KEYS.iter().any(|mark| doc.text.contains(mark)) || doc.text.lines().any(is_part_of_key) {
         let hint = "write the line of the file that ends in .pub instead, and make a new key: others may have read this one";
         // Without a place: no message may quote the file.
-        doc.report(None, "the file holds a private key", hint.to_string());
+        doc.report(None, "the file holds a private key, or a part of one", hint.to_string());
         return operators;
     }
     let mut start = 0;
@@ -75,6 +78,13 @@ pub fn read(doc: Doc<'_>, groups: Option<&BTreeSet<String>>) -> Vec<Operator> {
         operators.push(operator);
     }
     operators
+}
+
+/// True for a line of base64 alone.
+fn is_part_of_key(line: &str) -> bool {
+    let line = line.trim();
+    let base64 = |c: char| c.is_ascii_alphanumeric() || ['+', '/', '='].contains(&c);
+    line.len() >= KEY_LINE_BYTES && line.chars().all(base64)
 }
 
 fn read_line(doc: Doc<'_>, line: Piece<'_>, groups: Option<&BTreeSet<String>>) -> Option<Operator> {

@@ -89,6 +89,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Whoami
         | Command::Hosts { .. }
         | Command::Plan { diff: false, .. }
+        | Command::PlanRollback { .. }
         | Command::Check { .. }
         | Command::Facts { .. }
         | Command::Runs { .. }

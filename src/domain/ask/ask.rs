@@ -147,6 +147,10 @@ pub enum Command {
         ask: Ask,
         diff: bool,
     },
+    PlanRollback {
+        selector: String,
+        to: Option<String>,
+    },
     /// `check`: a dry run that changes nothing.
     Task {
         ask: Ask,
@@ -299,6 +303,7 @@ impl Command {
             | Command::Whoami
             | Command::Hosts { .. }
             | Command::Plan { .. }
+            | Command::PlanRollback { .. }
             | Command::Task { .. }
             | Command::Run { .. }
             | Command::Facts { .. }

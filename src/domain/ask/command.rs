@@ -92,8 +92,8 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
     let matches = Grammar::command()
         .no_binary_name(true)
         .try_get_matches_from(words)
-        .map_err(|error| usage(explain(&error)))?;
-    let grammar = Grammar::from_arg_matches(&matches).map_err(|error| usage(explain(&error)))?;
+        .map_err(|error| usage(explain(&error, words)))?;
+    let grammar = Grammar::from_arg_matches(&matches).map_err(|error| usage(explain(&error, words)))?;
     let mut json = grammar.json;
     let command = match grammar.words {
         Words::Help { words } => read_help(&words)?,
@@ -252,10 +252,14 @@ fn read_ask(words: TaskWords) -> Result<Ask, UsageError> {
 fn read_plan(words: TaskWords) -> Result<Command, UsageError> {
     let diff = words.diff;
     let ask = read_ask(words)?;
-    if ask.task == ROLLBACK {
-        read_target(&ask.params)?;
+    if ask.task != ROLLBACK {
+        return Ok(Command::Plan { ask, diff });
     }
-    Ok(Command::Plan { ask, diff })
+    if diff || ask.force || !ask.tags.are_none() {
+        let why = "`plan rollback` has no options; a dry run of its steps is not possible; try: plan rollback SELECTOR to=VERSION";
+        return Err(usage(why.to_string()));
+    }
+    Ok(Command::PlanRollback { selector: ask.selector, to: read_target(&ask.params)? })
 }
 
 fn read_rollback(selector: String, to: &[String]) -> Result<Command, UsageError> {
@@ -326,12 +330,17 @@ fn read_help(words: &[String]) -> Result<Command, UsageError> {
     Ok(Command::Help { topic: help::topic(words).map_err(usage)? })
 }
 
-fn explain(error: &clap::Error) -> String {
+fn explain(error: &clap::Error, words: &[String]) -> String {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let hint = if error.kind() == ErrorKind::DisplayHelp { "" } else { "\ntry: help" };
+    let command = words.first().filter(|word| built_in_names().contains(word));
+    let hint = match (error.kind(), command) {
+        (ErrorKind::DisplayHelp, _) => String::new(),
+        (_, Some(command)) => format!("\ntry: help {command}"),
+        (_, None) => "\ntry: help".into(),
+    };
     let kept = text.lines().filter(|line| !line.is_empty() && !line.contains("'--help'"));
-    kept.collect::<Vec<_>>().join("\n") + hint
+    kept.collect::<Vec<_>>().join("\n") + &hint
 }
 
 fn usage(text: String) -> UsageError {

@@ -231,7 +231,7 @@ pub(super) enum BalancerWords {
         #[arg(required = true)]
         because: Vec<String>,
     },
-    /// Put hosts back that rollcall has taken out
+    /// Put hosts back that rollcall has taken out; runs no check: see `check` first
     Enable { selector: String },
 }
 

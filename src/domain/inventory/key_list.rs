@@ -8,17 +8,18 @@ use sha1::Sha1;
 
 use super::inventory::Endpoint;
 use crate::domain::base::digest::sha256;
-use crate::domain::base::name::clipped;
 
 /// The list, for the hosts that it is compared with.
 pub struct KeyList {
     lines: Vec<Line>,
+    /// How many hosts are compared.
+    hosts: usize,
 }
 
 /// One key.
 struct Line {
     fingerprint: String,
-    /// The indexes of its hosts; `None` if it names none, and so counts for all.
+    /// The indexes of its hosts; `None` if it names none, which counts only where a single host is compared.
     hosts: Option<Vec<usize>>,
     revoked: bool,
 }
@@ -42,7 +43,7 @@ impl KeyList {
             kept.map(|(number, line)| read_line(line, hosts, number)).collect();
         match lines {
             Ok(lines) if lines.is_empty() => Err("the input has no key".into()),
-            lines => Ok(KeyList { lines: lines? }),
+            lines => Ok(KeyList { lines: lines?, hosts: hosts.len() }),
         }
     }
 
@@ -54,13 +55,14 @@ impl KeyList {
             return Listed::Others(vec!["it is marked @revoked there".into()]);
         }
         let own: Vec<&Line> = own.into_iter().filter(|line| !line.revoked).collect();
-        let for_all = || self.lines.iter().filter(|line| line.hosts.is_none());
+        // With several hosts, a line without a name can be the key of a host that is not compared.
+        let nameless = || self.lines.iter().filter(|line| line.hosts.is_none() && self.hosts == 1);
         match own.iter().any(|line| line.fingerprint == fingerprint) {
             true => Listed::Same,
             false if !own.is_empty() => {
                 Listed::Others(own.iter().map(|line| line.fingerprint.clone()).collect())
             }
-            false if for_all().any(|line| line.fingerprint == fingerprint) => Listed::Same,
+            false if nameless().any(|line| line.fingerprint == fingerprint) => Listed::Same,
             false => Listed::Nothing,
         }
     }
@@ -89,8 +91,8 @@ fn read_line(line: &str, hosts: &[Endpoint], number: usize) -> Result<Line, Stri
             Ok(Line { fingerprint: (*fingerprint).into(), hosts: named_in(&words, hosts), revoked })
         }
         None => Err(format!(
-            "line {number} of the input is no key: `{}`; try: lines of known_hosts, ssh-keyscan or ssh-keygen -l",
-            clipped(line)
+            // Not quoted: it may be a part of a private key.
+            "line {number} of the input is no key; try: lines of known_hosts, ssh-keyscan or ssh-keygen -l"
         )),
     }
 }
@@ -188,17 +190,19 @@ mod tests {
             (line("elsewhere"), [Nothing, Nothing]),
             (line("@cert-authority web01"), [Nothing, Nothing]),
             (format!("ssh-ed25519 {KEY} root@web01\n"), [Same, Nothing]),
-            (format!("ssh-ed25519 {KEY} root@builder\n"), [Same, Same]),
+            (format!("ssh-ed25519 {KEY} root@builder\n"), [Nothing, Nothing]),
             (format!("256 {own} root@web02 (ED25519)\n"), [Nothing, Same]),
             (format!("web01 {own}\n"), [Same, Nothing]),
-            (format!("{own}\n"), [Same, Same]),
+            (format!("{own}\n"), [Nothing, Nothing]),
         ];
         for (text, wanted) in table {
             assert_eq!(said(&text, &own), wanted, "{text}");
         }
         assert_eq!(said(&line("web01"), "SHA256:x"), [other(), Nothing]);
         // A key of its own counts before keys without a host.
-        assert_eq!(said(&(line("web01") + "SHA256:x\n"), "SHA256:x"), [other(), Same]);
+        assert_eq!(said(&(line("web01") + "SHA256:x\n"), "SHA256:x"), [other(), Nothing]);
+        let one = KeyList::read(&format!("{own} root@builder\n"), &hosts()[..1]).unwrap();
+        assert_eq!(one.says(0, &own), Same, "for a single host it is clear whose key it is");
         assert!(
             matches!(&said(&(line("web01") + &line("@revoked web01")), &own)[0], Listed::Others(why) if why[0].contains("@revoked"))
         );
@@ -217,7 +221,7 @@ mod tests {
             ("# nothing\n", "the input has no key"),
             (
                 "SHA256:x\nhello\n",
-                "line 2 of the input is no key: `hello`; try: lines of known_hosts, ssh-keyscan or ssh-keygen -l",
+                "line 2 of the input is no key; try: lines of known_hosts, ssh-keyscan or ssh-keygen -l",
             ),
             ("web01 ssh-ed25519 %%%\n", "line 1 of the input is no key: its base64 is broken"),
         ];

@@ -128,6 +128,10 @@ pub fn plan_rollback(world: &World<'_>, selector: &str, to: Option<&str>) -> Res
     let given = to.map(|to| ("to".to_string(), to.to_string())).into_iter().collect();
     let title = Title::of_task(ROLLBACK, selector, &given);
     let plan = plan_hosts(world, &Wanted { task, tags: &Tags::default() }, each, title, Params::new())?;
+    if let Some(to) = to.filter(|_| plan.hosts.values().all(|host| host.current)) {
+        let why = format!("every host of `{selector}` is on the release `{to}` already");
+        return Err(Refusal::rule(why).hint(format!("see: releases {selector}")));
+    }
     Ok(Plan { goes_back: true, back_to: to.map(String::from), ..plan })
 }
 
@@ -138,7 +142,15 @@ fn target_of<'w>(world: &World<'_>, history: &'w [Taken], to: Option<&str>) -> R
         return last_good(history, &world.marks).ok_or_else(none);
     };
     let good = good_ones(history, &world.marks);
-    good.iter().find(|taken| taken.release.is_called(to)).copied().ok_or_else(|| {
+    let by: BTreeSet<&str> = good.iter().filter_map(|taken| taken.release.is_called(to)).collect();
+    if by.len() > 1 {
+        let names: Vec<&str> = by.into_iter().collect();
+        return Err(format!(
+            "`{to}` is the value of several parameters; write to={}={to}",
+            names.join("=... or to=")
+        ));
+    }
+    good.iter().find(|taken| taken.release.is_called(to).is_some()).copied().ok_or_else(|| {
         let words: Vec<String> = good.iter().take(NAMED).map(|taken| taken.release.words()).collect();
         match words.is_empty() {
             true => format!("no good release `{to}` is on record, and no other one"),

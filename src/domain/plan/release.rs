@@ -22,12 +22,13 @@ impl Release {
         (&self.task, &self.params) == (&other.task, &other.params)
     }
 
-    /// True when `text` is the value of one of its parameters, or NAME=VALUE: `1.3.0`, `version=1.3.0`.
-    pub fn is_called(&self, text: &str) -> bool {
-        let named = |(name, value): (&String, &String)| {
-            text.strip_prefix(name)?.strip_prefix('=').map(|to| to == value)
+    /// The parameter by which `text` names it: its value, or NAME=VALUE: `1.3.0`, `version=1.3.0`.
+    pub fn is_called(&self, text: &str) -> Option<&str> {
+        let named = |name: &str, value: &str| {
+            text.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')) == Some(value)
         };
-        self.params.iter().any(|one| text == one.1 || named(one) == Some(true))
+        let found = self.params.iter().find(|(name, value)| text == *value || named(name, value));
+        found.map(|(name, _)| name.as_str())
     }
 
     /// As an operator types it: `deploy version=1.2.3`.
@@ -61,6 +62,17 @@ pub struct Mark {
     pub key: String,
     pub reason: String,
     pub at: Timestamp,
+}
+
+/// The record of the run that put the present release on the host: later runs may have found it there. `history` is newest
+/// first.
+pub fn arrival(history: &[Taken]) -> Option<&Taken> {
+    let present = history.first()?;
+    // A rollback to a release is an arrival, too.
+    let is_same = |taken: &&Taken| taken.release == present.release;
+    let same = history.iter().take_while(is_same);
+    let end = same.clone().position(|taken| taken.back);
+    same.take(end.map_or(usize::MAX, |at| at + 1)).last()
 }
 
 /// The mark that calls a release bad, if the last mark on it does. A mark applies to every release with
@@ -209,15 +221,26 @@ mod tests {
         assert!(good_ones(&[], &[]).is_empty());
         let release = release("1.3.0");
         for (text, wanted) in [
-            ("1.3.0", true),
-            ("version=1.3.0", true),
-            ("1.3", false),
-            ("version", false),
-            ("version=", false),
-            ("hook=1.3.0", false),
+            ("1.3.0", Some("version")),
+            ("version=1.3.0", Some("version")),
+            ("1.3", None),
+            ("version", None),
+            ("version=", None),
+            ("hook=1.3.0", None),
         ] {
             assert_eq!(release.is_called(text), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn a_release_is_there_since_the_run_that_put_it_there() {
+        let run = |taken: Taken, run| Taken { run: RunId(run), ..taken };
+        let arrived = |history: &[Taken]| arrival(history).map(|taken| taken.run.0);
+        assert_eq!(arrived(&[]), None);
+        let history = [run(taken("2", true), 4), run(taken("2", true), 3), run(taken("1", true), 1)];
+        assert_eq!((arrived(&history), arrived(&history[2..])), (Some(3), Some(1)));
+        let history = [run(taken("1", true), 5), run(back("1"), 4), run(taken("1", true), 3)];
+        assert_eq!(arrived(&history), Some(4));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use self::rotation::Word;
 use super::{Desk, Terminal};
 use crate::config::FilesDir;
 use crate::domain::ask::access::{Granted, Operator, authorize};
-use crate::domain::ask::command::{Ask, Command, Format, Params, ROLLBACK, Request};
+use crate::domain::ask::command::{Ask, Command, Format, Params, Request};
 use crate::domain::base::name::clipped_lines;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::refusal::{LEFT, Refusal};
@@ -123,7 +123,9 @@ impl Asked<'_> {
             Command::Misread { word, why } => self.misread(&inventory, word, why).await,
             Command::Whoami => self.whoami(granted).await,
             Command::Hosts { selector } => self.hosts(&inventory, selector).await,
-            Command::Plan { diff: false, .. } => self.show_plan(granted, inventory).await,
+            Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => {
+                self.show_plan(granted, inventory).await
+            }
             Command::Plan { diff: true, .. }
             | Command::Task { .. }
             | Command::Check { .. }
@@ -305,7 +307,7 @@ enum Sort {
 
 fn sort_of(command: &Command) -> Sort {
     match command {
-        Command::Plan { diff: false, .. } => Sort::Plan,
+        Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => Sort::Plan,
         Command::Hosts { .. }
         | Command::Runs { .. }
         | Command::Show { .. }
@@ -364,15 +366,14 @@ enum Planned<'c> {
 
 fn planned(command: &Command) -> Option<Planned<'_>> {
     Some(match command {
-        Command::Plan { ask, .. } if ask.task == ROLLBACK => {
-            Planned::Rollback(&ask.selector, ask.params.get("to").map(String::as_str))
-        }
         Command::Plan { ask, diff: false } | Command::Task { ask, check: false } => Planned::Task(ask),
         Command::Plan { ask, diff: true } | Command::Task { ask, check: true } => Planned::Look(ask),
         Command::Check { selector, name, params, .. } => Planned::Check(selector, name.as_deref(), params),
         Command::Run { selector, script, .. } => Planned::Run(selector, script),
         Command::Facts { selector, .. } => Planned::Facts(selector),
-        Command::Rollback { selector, to } => Planned::Rollback(selector, to.as_deref()),
+        Command::Rollback { selector, to } | Command::PlanRollback { selector, to } => {
+            Planned::Rollback(selector, to.as_deref())
+        }
         Command::Drain { selector, reason } => Planned::Rotation(selector, Kind::Drain, reason),
         Command::Enable { selector } => Planned::Rotation(selector, Kind::Enable, ""),
         Command::Retry { .. } => Planned::Again,

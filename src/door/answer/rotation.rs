@@ -49,16 +49,16 @@ impl Asked<'_> {
             let why = format!("no debt is open for `{}`{guess}", word.host);
             return Err(Refusal::not_found(why).hint("see: debts").into());
         }
-        if let Some(off) =
-            of_host.iter().find_map(|debt| debt.written_off.as_ref()).filter(|_| word.write_off)
-        {
+        let (open, off): (Vec<&Debt>, Vec<&Debt>) = of_host.iter().partition(|debt| debt.is_open());
+        let off = off.iter().find_map(|debt| debt.written_off.as_ref());
+        if let Some(off) = off.filter(|_| word.write_off && open.is_empty()) {
             let why =
                 format!("the debt of `{}` is written off already, by {}: {}", word.host, off.by, off.reason);
             return Err(Refusal::rule(why)
                 .hint(format!("to put it back: balancer enable {}", word.host))
                 .into());
         }
-        for debt in of_host {
+        for debt in if word.write_off { open } else { of_host } {
             let settled = self.settle_one(granted, debt, &word).await?;
             self.say(&settled).await?;
         }
