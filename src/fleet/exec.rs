@@ -63,7 +63,7 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
     let Command { stdout, stderr, mut lines, .. } = command;
     let ran = stdout.gate.passed() || stderr.gate.passed();
     let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
-    lines.end(&request.cancel).await;
+    lines.flush();
     let end = if ran { end } else { foreign(end, &request.sudo, &stdout, &stderr) };
     ExecReport { end, stdout, stderr }
 }
@@ -207,15 +207,11 @@ impl Command {
                             until = self.stop(ExecEnd::Cancelled).await;
                         }
                     }
-                    Some(message) => {
-                        let taken = self.take(message);
-                        self.lines.pass_on(cancel, until).await;
-                        match taken {
-                            Taken::Nothing => {}
-                            Taken::Ended => until = until.min(Instant::now() + CLOSE_GRACE),
-                            Taken::Over => return self.finish(why_lost),
-                        }
-                    }
+                    Some(message) => match self.take(message) {
+                        Taken::Nothing => {}
+                        Taken::Ended => until = until.min(Instant::now() + CLOSE_GRACE),
+                        Taken::Over => return self.finish(why_lost),
+                    },
                     None => return self.finish(why_lost),
                 },
             }

@@ -84,7 +84,7 @@ impl Here {
         let Local { stdout, stderr, mut lines, .. } = local;
         let ran = stdout.gate.passed() || stderr.gate.passed();
         let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
-        lines.end(&request.cancel).await;
+        lines.flush();
         let end = if ran { end } else { foreign(end, &request.sudo, &stdout, &stderr) };
         ExecReport { end, stdout, stderr }
     }
@@ -131,7 +131,6 @@ impl Local {
                 }
                 read = read(&mut self.err, &mut err) => self.stderr.push(&Bytes::copy_from_slice(&err[..read]), &mut self.lines),
             }
-            self.lines.pass_on(cancel, until).await;
         }
         self.end()
     }

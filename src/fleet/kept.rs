@@ -1,24 +1,15 @@
 //! The outputs of a command, as they arrive: what comes before the mark is left out, secrets are masked, and a bounded part
 //! is kept.
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::wire::BEGIN;
 use crate::domain::base::output::{Capture, Output, to_text};
 use crate::domain::value::secret::{Masks, Stream};
 use crate::port::Follow;
-use crate::port::talk::Piece;
 
 /// Longest live line, in bytes; longer ones are cut for followers, not in the journal.
 const LIVE_LINE_BYTES: usize = 4096;
-
-/// How long the end of the output may wait for its receiver. The doors cut off clients that read nothing earlier.
-const LAST_PIECES_GRACE: Duration = Duration::from_secs(5 * 60);
 
 /// Bytes kept of what a login prints before the mark: the reason when the mark never comes.
 const BEFORE_BYTES: usize = 64 * 1024;
@@ -110,18 +101,17 @@ impl Kept {
     }
 }
 
-/// Output for those who follow a command: split into lines, or all of it.
+/// Output for those who follow a command: split into lines, or all of it. Nothing waits for a follower: the other work on
+/// the host uses the same connection.
 pub(super) struct Lines {
     follow: Option<Follow>,
     /// The begin of a line.
     pending: Vec<u8>,
-    /// Pieces for a receiver of all output.
-    waiting: VecDeque<Piece>,
 }
 
 impl Lines {
     pub(super) fn new(follow: Option<Follow>) -> Lines {
-        Lines { follow, pending: Vec::new(), waiting: VecDeque::new() }
+        Lines { follow, pending: Vec::new() }
     }
 
     fn push(&mut self, data: &[u8], is_error: bool) {
@@ -129,10 +119,7 @@ impl Lines {
             None => {}
             Some(Follow::Lines(_)) => self.push_lines(data),
             Some(Follow::All(_)) if data.is_empty() => {}
-            Some(Follow::All(tap)) => {
-                let bytes = Bytes::copy_from_slice(data);
-                self.waiting.push_back(Piece { host: tap.host.clone(), is_error, bytes });
-            }
+            Some(Follow::All(tap)) => tap.to.send((&tap.host, is_error), data),
         }
     }
 
@@ -146,32 +133,8 @@ impl Lines {
         }
     }
 
-    /// Waits for the receiver of all output. One that is gone, or that does not read before the command has to end, gets no
-    /// more of it.
-    pub(super) async fn pass_on(&mut self, cancel: &CancellationToken, until: Instant) {
-        let Some(Follow::All(tap)) = &self.follow else { return };
-        while let Some(piece) = self.waiting.pop_front() {
-            let sent = tokio::select! {
-                biased;
-                sent = tap.to.send(piece) => sent.is_ok(),
-                () = cancel.cancelled() => false,
-                () = sleep_until(until) => false,
-            };
-            if !sent {
-                self.follow = None;
-                self.waiting.clear();
-                return;
-            }
-        }
-    }
-
-    /// The command has ended.
-    pub(super) async fn end(&mut self, cancel: &CancellationToken) {
-        self.flush();
-        self.pass_on(cancel, Instant::now() + LAST_PIECES_GRACE).await;
-    }
-
-    fn flush(&mut self) {
+    /// Passes on a line that has not ended, or is too long.
+    pub(super) fn flush(&mut self) {
         let line = std::mem::take(&mut self.pending);
         if let Some(Follow::Lines(sender)) = &self.follow
             && !line.is_empty()

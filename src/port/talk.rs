@@ -1,6 +1,7 @@
 //! An operator at a command that runs on hosts: its input, as it is sent, and its output, as it arrives.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -13,14 +14,15 @@ pub const INPUT_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of input that are sent to a host at once.
 const PIECE_BYTES: usize = 32 * 1024;
 
-/// Pieces of output that wait for the client. When it does not read, the command waits, as under plain ssh.
-pub const WAITING_PIECES: usize = 32;
+/// Most bytes of output that wait for the client of a command, of all its hosts together: as many as of input. They outlast
+/// a short pause of the client; hosts never wait for it, because the other work on a host uses the same connection.
+pub const WAITING_BYTES: usize = 8 * 1024 * 1024;
 
 /// The two directions of an operator's command.
 #[derive(Clone, Default)]
 pub struct Talk {
     pub input: Option<Feed>,
-    pub output: Option<mpsc::Sender<Piece>>,
+    pub output: Option<Outlet>,
 }
 
 /// Output of one host, without secrets.
@@ -29,12 +31,73 @@ pub struct Piece {
     pub host: HostName,
     pub is_error: bool,
     pub bytes: Bytes,
+    _room: OwnedSemaphorePermit,
 }
 
-/// The receiver of the output of one host.
+/// Passes on the output of one host.
 pub struct Tap {
     pub host: HostName,
-    pub to: mpsc::Sender<Piece>,
+    pub to: Outlet,
+}
+
+/// Output on its way to a client. Sending never waits.
+#[derive(Clone)]
+pub struct Outlet {
+    pieces: mpsc::UnboundedSender<Piece>,
+    room: Arc<Semaphore>,
+    missed: Missed,
+}
+
+/// The bytes of each host that found no room.
+#[derive(Clone, Default)]
+pub struct Missed(Arc<Mutex<BTreeMap<HostName, u64>>>);
+
+/// The client's end of an [`Outlet`].
+pub struct Inlet {
+    pub pieces: mpsc::UnboundedReceiver<Piece>,
+    pub missed: Missed,
+}
+
+/// A way for output, with room for [`WAITING_BYTES`].
+pub fn outlet() -> (Outlet, Inlet) {
+    let (sender, pieces) = mpsc::unbounded_channel();
+    let missed = Missed::default();
+    let room = Arc::new(Semaphore::new(WAITING_BYTES));
+    (Outlet { pieces: sender, room, missed: missed.clone() }, Inlet { pieces, missed })
+}
+
+impl Outlet {
+    /// Passes on output, or counts it if there is no room.
+    pub fn send(&self, (host, is_error): (&HostName, bool), bytes: &[u8]) {
+        // A gap could join the halves of two lines: a host that missed a part gets no more through.
+        if self.missed.has(host) {
+            return self.missed.count(host, bytes.len());
+        }
+        // Small pieces must not hide how much memory they take.
+        let needed = u32::try_from(bytes.len() + size_of::<Piece>()).unwrap_or(u32::MAX);
+        let Ok(room) = self.room.clone().try_acquire_many_owned(needed) else {
+            return self.missed.count(host, bytes.len());
+        };
+        let bytes = Bytes::copy_from_slice(bytes);
+        // A client that is gone misses nothing.
+        let _ = self.pieces.send(Piece { host: host.clone(), is_error, bytes, _room: room });
+    }
+}
+
+impl Missed {
+    /// By host, the bytes that were not passed on.
+    pub fn by_host(&self) -> BTreeMap<HostName, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn has(&self, host: &HostName) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(host)
+    }
+
+    fn count(&self, host: &HostName, bytes: usize) {
+        let mut missed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *missed.entry(host.clone()).or_default() += bytes as u64;
+    }
 }
 
 /// How input ends.
@@ -169,6 +232,25 @@ mod tests {
             all.extend_from_slice(&piece);
         }
         all
+    }
+
+    #[tokio::test]
+    async fn output_that_finds_no_room_is_counted() {
+        let (outlet, mut inlet) = outlet();
+        let (web1, web2) = ("web1".into(), "web2".into());
+        let half = vec![b'x'; WAITING_BYTES / 2];
+        (0..3).for_each(|_| outlet.send((&web1, false), &half));
+        outlet.send((&web2, true), b"small");
+        assert_eq!(inlet.missed.by_host(), [(web1.clone(), 2 * half.len() as u64)].into());
+        for (host, bytes) in [(&web1, half.len()), (&web2, 5)] {
+            let piece = inlet.pieces.recv().await.unwrap();
+            assert_eq!((&piece.host, piece.bytes.len()), (host, bytes));
+        }
+        outlet.send((&web1, false), b"after the gap");
+        outlet.send((&web2, false), &half);
+        assert_eq!(inlet.pieces.recv().await.unwrap().host, web2, "read pieces free their room");
+        assert_eq!(inlet.missed.by_host(), [(web1, 2 * half.len() as u64 + 13)].into());
+        assert!(inlet.pieces.try_recv().is_err());
     }
 
     #[tokio::test]

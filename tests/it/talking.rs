@@ -297,3 +297,22 @@ async fn input_that_flows_delays_no_other_command() {
     site.ask("cancel 1 --now").await.expect(0);
     site.ask("watch 1").await.expect(6);
 }
+
+/// The other work on a host uses the same connection, so nothing on it waits for a client.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_delays_no_other_work_on_the_host() {
+    let site = Site::start(1).await;
+    let mut slow = site.ssh("ann", "run web01 -- yes | head -c 30000000").spawn().unwrap();
+    until(slow.stdout.as_mut().unwrap(), "y\n").await;
+    site.ask("run web01 -- echo passed").await.expect(0);
+    eventually("the run ends", async || !site.ask("runs").await.out.contains("under way")).await;
+    // A program would take the rest for all of it.
+    let output = timeout(DEADLINE, slow.wait_with_output()).await.expect("an end").unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    let missed = "bytes of output were not passed on: your client reads too slowly; the first and the last part are kept; \
+                  try: show 1 --host web01\n";
+    assert!(err.contains("rollcall: web01: ") && err.ends_with(missed), "{err}");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.len() > 4_000_000 && output.stdout.len() < 30_000_000, "{}", output.stdout.len());
+    assert!(site.ask("show 1 --host web01").await.expect(0).out.contains("y\n"));
+}

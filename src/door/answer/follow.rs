@@ -18,7 +18,7 @@ use crate::domain::run::wish::Wish;
 use crate::door::INPUTS;
 use crate::door::keys::Key;
 use crate::engine::feed::{Over, Seen, Watch};
-use crate::port::talk::{Feed, INPUT_LIMIT_BYTES, InputEnd, Piece, Talk, WAITING_PIECES};
+use crate::port::talk::{Feed, INPUT_LIMIT_BYTES, Inlet, InputEnd, Missed, Piece, Talk, outlet};
 use crate::present::live::Lines;
 use crate::present::streamed::Streamed;
 use crate::present::{json, recap, streamed};
@@ -34,7 +34,7 @@ pub(super) struct View {
     /// It is a command that this client has typed: a second Ctrl-C stops it.
     pub own: bool,
     pub input: Option<Feed>,
-    pub output: Option<mpsc::Receiver<Piece>>,
+    pub output: Option<Inlet>,
 }
 
 /// The next thing that happens to a follower.
@@ -65,20 +65,27 @@ impl Following {
         tokio::select! {
             biased;
             () = self.gone.cancelled() => Next::Gone,
-            Some(key) = next_of(&mut self.keys) => Next::Key(key),
+            Some(key) = next_key(&mut self.keys) => Next::Key(key),
             end = spoilt(self.view.input.as_ref()), if !self.stopping => Next::Spoilt(end),
             () = at(self.leaves_at) => Next::Leave,
             // All output is there before the event that ends its command.
-            Some(piece) = next_of(&mut self.view.output) => Next::Piece(piece),
+            Some(piece) = next_piece(&mut self.view.output) => Next::Piece(piece),
             seen = self.watch.next() => Next::Seen(seen),
         }
     }
 }
 
-/// The next of a channel; forever if there is none.
-async fn next_of<T>(channel: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
-    match channel {
-        Some(channel) => channel.recv().await,
+/// The next key; forever without a terminal.
+async fn next_key(keys: &mut Option<mpsc::Receiver<Key>>) -> Option<Key> {
+    match keys {
+        Some(keys) => keys.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_piece(output: &mut Option<Inlet>) -> Option<Piece> {
+    match output {
+        Some(output) => output.pieces.recv().await,
         None => std::future::pending().await,
     }
 }
@@ -101,16 +108,17 @@ impl Asked<'_> {
     /// Runs a command that the operator typed: its input is theirs, and its output arrives as the hosts print it.
     pub(super) async fn command(&mut self, granted: &Granted, plan: Plan, fold: bool) -> Result<u8, Ended> {
         let input = self.terminal.input();
-        let (sender, receiver) = mpsc::channel(WAITING_PIECES);
+        let (outlet, inlet) = outlet();
         let streams = !fold && !self.json;
-        let talk = Talk { input: input.clone(), output: streams.then_some(sender) };
+        let missed = inlet.missed.clone();
+        let talk = Talk { input: input.clone(), output: streams.then_some(outlet) };
         let watch = self.desk.engine.start_talking(granted, plan, talk).await?;
-        let view = View { quiet: true, own: true, input, output: streams.then_some(receiver) };
+        let view = View { quiet: true, own: true, input, output: streams.then_some(inlet) };
         let (run, events) = self.see(watch, view).await?;
         let status = run.outcome().map_or(Cause::Internal.exit_status(), |outcome| outcome.exit_status());
         if streams {
             self.terminal.err(&recap::failures(&run, &events)).await?;
-            return Ok(status);
+            return self.streamed_whole(run.id(), status, &missed).await;
         }
         let text = if self.json { json::recap(&run) } else { recap::recap(&run, &events) };
         self.terminal.out(&text).await?;
@@ -119,6 +127,19 @@ impl Asked<'_> {
         // A program would take the rest for all of it.
         let is_missed = !cut.is_empty() && status == 0 && !self.terminal.is_interactive();
         Ok(if is_missed { Cause::Failed.exit_status() } else { status })
+    }
+
+    /// The exit status of a command whose output was streamed: output that is missing is no success.
+    async fn streamed_whole(&mut self, id: RunId, status: u8, missed: &Missed) -> Result<u8, Ended> {
+        let missed = missed.by_host();
+        for (host, bytes) in &missed {
+            let text = format!(
+                "rollcall: {host}: {bytes} bytes of output were not passed on: your client reads too slowly; the first and \
+                 the last part are kept; try: show {id} --host {host}\n"
+            );
+            self.terminal.err(&text).await?;
+        }
+        Ok(if status == 0 && !missed.is_empty() { Cause::Failed.exit_status() } else { status })
     }
 
     /// Follows a run to its end.
