@@ -6,6 +6,9 @@ use tokio_util::sync::CancellationToken;
 /// Keys that wait to be handled; more are dropped.
 const WAITING_KEYS: usize = 16;
 
+/// The part of them that only Ctrl-C and Ctrl-D may use, so that other keys never push these out.
+const KEPT_FREE: usize = 8;
+
 const CTRL_C: u8 = 0x03;
 const CTRL_D: u8 = 0x04;
 
@@ -51,8 +54,26 @@ impl Keyboard {
             };
             if key != Key::Other {
                 self.first.cancel();
+            } else if self.keys.capacity() <= KEPT_FREE {
+                continue;
             }
             let _ = self.keys.try_send(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_keys_never_push_out_ctrl_c() {
+        let (keyboard, mut keys) = keyboard();
+        keyboard.typed(&[b'x'; 1_000]);
+        assert!(!keys.first.is_cancelled());
+        keyboard.typed(&[CTRL_C, b'x', CTRL_C]);
+        assert!(keys.first.is_cancelled());
+        let waiting: Vec<Key> = std::iter::from_fn(|| keys.keys.try_recv().ok()).collect();
+        assert!(waiting.ends_with(&[Key::Interrupt, Key::Interrupt]), "{waiting:?}");
     }
 }

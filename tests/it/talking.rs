@@ -221,23 +221,33 @@ async fn on_a_terminal_a_second_ctrl_c_stops_the_commands() {
     until(&mut out, "run 1: the commands are being stopped").await;
     assert_eq!(status_of(child).await, Some(6));
 
+    // Pressed once more, it leaves, and says that they do not continue.
+    let mut child = on_terminal(&site, &line);
+    let (mut keys, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    until(&mut out, "begun").await;
+    keys.write_all(b"many other keys, none of which may push out Ctrl-C\x03\x03\x03").await.unwrap();
+    let said = until(&mut out, "run 2 is being stopped; to follow it: watch 2").await;
+    assert!(!said.contains("continues"), "{said}");
+    assert_eq!(status_of(child).await, Some(130));
+    site.ask("watch 2").await.expect(6);
+
     // Pressed once, it leaves them running.
     let mut child = on_terminal(&site, &line);
     let (mut keys, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     until(&mut out, "begun").await;
     keys.write_all(b"\x03").await.unwrap();
-    until(&mut out, "run 2 continues; to watch it again: watch 2; to stop it: cancel 2").await;
+    until(&mut out, "run 3 continues; to watch it again: watch 3; to stop it: cancel 3").await;
     assert_eq!(status_of(child).await, Some(130));
     assert!(site.ask("runs").await.out.contains("under way"));
 
     // Who watches leaves at once, and stops nothing.
-    let mut child = on_terminal(&site, "watch 2");
+    let mut child = on_terminal(&site, "watch 3");
     let (mut keys, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     keys.write_all(b"\x03\x03").await.unwrap();
-    until(&mut out, "run 2 continues; to watch it again: watch 2").await;
+    until(&mut out, "run 3 continues; to watch it again: watch 3").await;
     assert_eq!(status_of(child).await, Some(130));
     go_on(&site);
-    site.ask("watch 2").await.expect(0);
+    site.ask("watch 3").await.expect(0);
 
     // A deploy, and the same for it.
     let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
@@ -245,10 +255,10 @@ async fn on_a_terminal_a_second_ctrl_c_stops_the_commands() {
     let (mut keys, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     until(&mut out, "stop: ok").await;
     keys.write_all(b"\x03").await.unwrap();
-    until(&mut out, "run 3 continues; to watch it again: watch 3; to stop it: cancel 3").await;
+    until(&mut out, "run 4 continues; to watch it again: watch 4; to stop it: cancel 4").await;
     assert_eq!(status_of(child).await, Some(130));
     site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));
-    site.ask("watch 3").await.expect(0);
+    site.ask("watch 4").await.expect(0);
     assert_eq!(read(&site.hosts[0].dir.join("current/VERSION")).trim(), "2.0.0");
 }
 

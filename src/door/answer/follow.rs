@@ -58,6 +58,8 @@ struct Following {
     leaves_at: Option<Instant>,
     stopping: bool,
     warned: bool,
+    /// The input was cut off, and the client knows.
+    spoilt: bool,
 }
 
 impl Following {
@@ -66,7 +68,7 @@ impl Following {
             biased;
             () = self.gone.cancelled() => Next::Gone,
             Some(key) = next_key(&mut self.keys) => Next::Key(key),
-            end = spoilt(self.view.input.as_ref()), if !self.stopping => Next::Spoilt(end),
+            end = spoilt(self.view.input.as_ref()), if !self.spoilt => Next::Spoilt(end),
             () = at(self.leaves_at) => Next::Leave,
             // All output is there before the event that ends its command.
             Some(piece) = next_piece(&mut self.view.output) => Next::Piece(piece),
@@ -146,8 +148,16 @@ impl Asked<'_> {
     pub(super) async fn see(&mut self, watch: Watch, view: View) -> Result<(Run, Vec<Event>), Ended> {
         let (id, plan) = (watch.live().id, watch.live().plan.clone());
         let (gone, keys) = (self.terminal.gone(), self.terminal.keys());
-        let mut following =
-            Following { watch, view, gone, keys, leaves_at: None, stopping: false, warned: false };
+        let mut following = Following {
+            watch,
+            view,
+            gone,
+            keys,
+            leaves_at: None,
+            stopping: false,
+            warned: false,
+            spoilt: false,
+        };
         let (mut run, mut events) = (Run::new(id, (*plan).clone()), Vec::new());
         let (mut lines, mut streamed) = (Lines::new(&plan), Streamed::new(&plan));
         self.say_how_to_leave(&following).await?;
@@ -244,10 +254,18 @@ impl Asked<'_> {
             (Key::Other, _) => {}
             (Key::Interrupt, true) if following.leaves_at.is_some() => {
                 following.leaves_at = None;
-                self.stop(following).await;
-                self.terminal.err(&format!("run {id}: the commands are being stopped\n")).await?;
+                let text = match self.stop(following).await {
+                    Ok(()) => format!("run {id}: the commands are being stopped\n"),
+                    Err(why) => format!("rollcall: the commands of run {id} were not stopped: {why}\n"),
+                };
+                self.terminal.err(&text).await?;
             }
-            (Key::Interrupt, true) if !following.stopping => {
+            (Key::Interrupt | Key::End, true) if following.stopping => {
+                let text = format!("run {id} is being stopped; to follow it: watch {id}\n");
+                self.terminal.err(&text).await?;
+                return Err(Ended::Gone);
+            }
+            (Key::Interrupt, true) => {
                 following.leaves_at = Some(Instant::now() + SECOND_KEY);
                 let text = format!(
                     "run {id}: the commands continue on the hosts; Ctrl-C again within {} seconds stops them\n",
@@ -272,7 +290,8 @@ impl Asked<'_> {
 
     /// The commands get half of an input, which they must not take for all of it.
     async fn stop_spoilt(&mut self, following: &mut Following, end: InputEnd) -> Result<(), Ended> {
-        self.stop(following).await;
+        following.spoilt = true;
+        let stopped = self.stop(following).await;
         let limit = INPUT_LIMIT_BYTES / (1024 * 1024);
         let why = match end {
             InputEnd::TooLong => format!("the input has more than {limit} MiB; try: a step `upload`"),
@@ -282,29 +301,33 @@ impl Asked<'_> {
             }
         };
         let id = following.watch.live().id;
-        Ok(self
-            .terminal
-            .err(&format!("rollcall: {why}; the commands of run {id} are being stopped\n"))
-            .await?)
+        let then = match stopped {
+            Ok(()) => format!("the commands of run {id} are being stopped"),
+            Err(error) => format!("the commands of run {id} were not stopped: {error}"),
+        };
+        Ok(self.terminal.err(&format!("rollcall: {why}; {then}\n")).await?)
     }
 
     /// The same for a client that has left.
     async fn stop_if_cut(&mut self, following: &Following) {
         let Some(input) = &following.view.input else { return };
         input.close(false);
-        if input.is_spoilt() {
-            self.cancel(following.watch.live().id).await;
+        if input.is_spoilt()
+            && let Err(why) = self.cancel(following.watch.live().id).await
+        {
+            tracing::warn!(%why, "a client left in the middle of its input, and its commands were not stopped");
         }
     }
 
-    async fn stop(&mut self, following: &mut Following) {
+    /// Stops the commands; otherwise the reason why they are not stopped.
+    async fn stop(&mut self, following: &mut Following) -> Result<(), String> {
+        self.cancel(following.watch.live().id).await?;
         following.stopping = true;
-        self.cancel(following.watch.live().id).await;
+        Ok(())
     }
 
-    async fn cancel(&mut self, id: RunId) {
-        // A run that has just ended needs no request.
-        let _ = self.desk.engine.ask(&self.granted, id, Wish::Cancel { now: true }).await;
+    async fn cancel(&mut self, id: RunId) -> Result<(), String> {
+        self.desk.engine.ask(&self.granted, id, Wish::Cancel { now: true }).await
     }
 }
 
