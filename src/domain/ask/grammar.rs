@@ -38,7 +38,8 @@ Exit status of runs: 0 done, 2 failed and safe, 3 a person is needed, 4 unreacha
 with Ctrl-C and it continues.";
 
 const RUN_HELP: &str = "\
-Output of one host is printed as it is, that of several hosts as `web01: line`. Standard input goes to all
+Standard output of one host is printed byte for byte (escaped on a terminal, `ssh -t`), that of several
+hosts as `web01: line`; a client that reads too slowly misses a part, and gets exit status 2. Standard input goes to all
 hosts (at most 8 MiB; `ssh -n` sends none); from a terminal (`ssh -t`) none is sent.
 When the connection closes, the commands continue (unless their input was cut off): `watch N` and `show N` have their output, and
 `cancel N --now` stops them. On a terminal (`ssh -t`), Ctrl-C says so, and a second Ctrl-C stops them.
