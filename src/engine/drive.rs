@@ -113,8 +113,18 @@ impl Driver<'_> {
             }
             let (events, effects): (Vec<EventKind>, Vec<Option<Effect>>) =
                 decided.decisions.into_iter().map(|decision| (decision.event, decision.effect)).unzip();
-            self.record(events).await?;
+            self.record(events.into_iter().map(|event| self.with_input(event)).collect()).await?;
             effects.into_iter().flatten().for_each(|effect| self.start(effect));
+        }
+    }
+
+    /// The end of a run says whether there was input: only this process knows.
+    fn with_input(&self, event: EventKind) -> EventKind {
+        match event {
+            EventKind::RunEnded { outcome, .. } => {
+                EventKind::RunEnded { outcome, had_input: self.live.had_input() }
+            }
+            other => other,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::domain::base::name::RunId;
 use crate::domain::plan::plan::Plan;
 use crate::domain::run::event::{Event, Progress};
 use crate::domain::run::wish::Wish;
-use crate::port::talk::Talk;
+use crate::port::talk::{Feed, Talk};
 
 /// Lines of live output kept for a slow follower; older ones are dropped, and their number is reported.
 /// The journal has the output in any case.
@@ -74,6 +74,11 @@ impl Live {
             hands,
         };
         (Arc::new(live), requests)
+    }
+
+    /// True if the operator has sent input to its commands.
+    pub fn had_input(&self) -> bool {
+        self.talk.get().and_then(|talk| talk.input.as_ref()).is_some_and(Feed::is_used)
     }
 
     /// Shows followers events that are in the journal.

@@ -37,7 +37,7 @@ pub(super) fn log(plan: &Plan, event: &Event) {
             let hosts = fold(hosts.iter().map(|host| host.as_str()));
             tracing::warn!(%run, balancer, hosts, "another program enabled drained hosts");
         }
-        EventKind::RunEnded { outcome } => tracing::info!(%run, outcome = outcome.word(), "a run ended"),
+        EventKind::RunEnded { outcome, .. } => tracing::info!(%run, outcome = outcome.word(), "a run ended"),
         EventKind::ObserveStarted { .. }
         | EventKind::Observed { .. }
         | EventKind::ObserveFailed { .. }

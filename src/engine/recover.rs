@@ -51,7 +51,7 @@ pub(super) async fn take_up(ports: &Ports, id: RunId) -> Result<Option<(StoredRu
 }
 
 async fn end(ports: &Ports, id: RunId, now: Timestamp) -> Result<Option<(StoredRun, Begin)>, StoreError> {
-    let end = EventKind::RunEnded { outcome: RunOutcome::Interrupted };
+    let end = EventKind::RunEnded { outcome: RunOutcome::Interrupted, had_input: false };
     ports.store.append(id, now, vec![end]).await?;
     Ok(None)
 }

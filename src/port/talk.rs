@@ -191,6 +191,12 @@ impl Feed {
         self.0.borrow().is_spoilt()
     }
 
+    /// True if any input was sent, also if it was too much to be kept.
+    pub fn is_used(&self) -> bool {
+        let fed = self.0.borrow();
+        !fed.bytes.is_empty() || fed.is_spoilt()
+    }
+
     /// A reader of all of it.
     pub fn reader(&self) -> FeedReader {
         FeedReader { fed: self.0.subscribe(), at: 0, _feed: self.clone() }

@@ -159,7 +159,7 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
             all.into_iter().try_for_each(|(host, result)| watch::seen_by_run(connection, event, host, result))
         }
         EventKind::HostSettled { host, end, why } => settled(connection, event, (host, *end), why),
-        EventKind::RunEnded { outcome } => ended(connection, event, outcome),
+        EventKind::RunEnded { outcome, .. } => ended(connection, event, outcome),
         EventKind::EnableEnded { change: Change::Refused { .. } | Change::Unknown { .. }, .. }
         | EventKind::StepEnded { .. }
         | EventKind::RunStarted { .. }

@@ -72,7 +72,7 @@ pub(super) fn settled(end: End) -> EventKind {
 }
 
 pub(super) fn ended(outcome: RunOutcome) -> EventKind {
-    EventKind::RunEnded { outcome }
+    EventKind::RunEnded { outcome, had_input: false }
 }
 
 pub(super) fn store() -> (tempfile::TempDir, SqliteStore) {

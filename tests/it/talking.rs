@@ -86,15 +86,18 @@ async fn the_input_of_a_command_reaches_all_hosts() {
     let mut none = site.ssh("ann", "run web01 -- cat; echo over");
     none.stdin(Stdio::null());
     assert_eq!(answer_of(none).await.expect(0).out, "over\n");
-    // `retry` has an input of its own.
+    // `retry` does not have it, and must not send another.
     with_input(site.ssh("ann", "run web01 -- cat; exit 3"), b"x").await.expect(2);
-    let again = with_input(site.ssh("ann", "retry 6"), b"y").await.expect(2);
-    assert_eq!(again.out, "y");
+    let again = with_input(site.ssh("ann", "retry 6"), b"y").await.expect(69);
+    let why = "run 6 was given input, which is not kept; try: run web01 -- ... <INPUT\n";
+    assert!(again.err.ends_with(why), "{again:#?}");
+    with_input(site.ssh("ann", "run web01 -- echo again; exit 3"), b"").await.expect(2);
+    assert_eq!(with_input(site.ssh("ann", "retry 7"), b"").await.expect(2).out, "again\n");
     // Input that is too long is refused, and not cut.
     let count = site.dir.path().join("count");
     let line = format!("run web01 -- cat >{0}.part && mv {0}.part {0}", count.display());
     let answer = with_input(site.ssh("ann", &line), &vec![b'x'; 9_000_000]).await.expect(6);
-    assert!(answer.err.contains("rollcall: the input has more than 8 MiB; try: a step `upload`; the commands of run 8 are being stopped\n"), "{answer:#?}");
+    assert!(answer.err.contains("rollcall: the input has more than 8 MiB; try: a step `upload`; the commands of run 9 are being stopped\n"), "{answer:#?}");
     assert!(!count.exists());
     // Without the program rollcall at the door, too.
     let mut local = Command::new(env!("CARGO_BIN_EXE_rollcall"));

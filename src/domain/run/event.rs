@@ -234,6 +234,9 @@ pub enum EventKind {
     },
     RunEnded {
         outcome: RunOutcome,
+        /// Its commands were given input, which is not kept.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        had_input: bool,
     },
 }
 

@@ -342,7 +342,9 @@ fn end(run: &Run) -> Option<Decision> {
     match around::after(run) {
         Around::Begin(decision) => Some(*decision),
         Around::Wait => None,
-        Around::Nothing => Decision::only(EventKind::RunEnded { outcome: run.fold_outcome() }),
+        Around::Nothing => {
+            Decision::only(EventKind::RunEnded { outcome: run.fold_outcome(), had_input: false })
+        }
     }
 }
 

@@ -861,7 +861,9 @@ fn a_cancel_that_stops_nothing_does_not_change_the_end() {
     // A journal of an earlier build says `cancelled` where this one would say `done`: its word stays.
     let world = World { cancel_after: Some((uncancelled - 1, false)), ..World::default() };
     let mut old = play(plan(2, &serial, 0, OnFailure::Rollback), &world).events;
-    let Some(Event { kind: EventKind::RunEnded { outcome }, .. }) = old.last_mut() else { panic!("no end") };
+    let Some(Event { kind: EventKind::RunEnded { outcome, .. }, .. }) = old.last_mut() else {
+        panic!("no end")
+    };
     *outcome = RunOutcome::Cancelled;
     let run = Run::replay(RunId(1), plan(2, &serial, 0, OnFailure::Rollback), &old).unwrap();
     assert_eq!(run.outcome(), Some(RunOutcome::Cancelled));

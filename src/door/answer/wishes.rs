@@ -11,6 +11,7 @@ use crate::domain::base::outcome::End;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::plan::{Kind, Plan};
+use crate::domain::run::event::EventKind;
 use crate::domain::run::run::Run;
 use crate::domain::run::wish::Wish;
 use crate::domain::task::task::StepBody;
@@ -92,6 +93,7 @@ fn again(stored: &StoredRun) -> Result<Command, Refusal> {
             Ok(Command::Task { ask, check: false })
         }
         Kind::Run => {
+            may_repeat_input(stored, &selector)?;
             let step = stored.plan.hosts.values().find_map(|host| host.steps.first());
             match step.map(|step| &step.body) {
                 Some(StepBody::Run { script, .. }) => {
@@ -108,4 +110,21 @@ fn again(stored: &StoredRun) -> Result<Command, Refusal> {
             Err(Refusal::rule(why).hint(format!("try: balancer enable {selector}")))
         }
     }
+}
+
+/// A command that gets other input, or none, does something else.
+fn may_repeat_input(stored: &StoredRun, selector: &str) -> Result<(), Refusal> {
+    let id = stored.id;
+    let had_input = |kind: &EventKind| matches!(kind, EventKind::RunEnded { had_input: true, .. });
+    if stored.events.iter().any(|event| had_input(&event.kind)) {
+        let why = format!("run {id} was given input, which is not kept");
+        return Err(Refusal::rule(why).hint(format!("try: run {selector} -- ... <INPUT")));
+    }
+    if stored.events.iter().any(|event| matches!(event.kind, EventKind::Recovered { .. })) {
+        let why = format!(
+            "rollcall restarted during run {id}, so it does not know whether the run was given input"
+        );
+        return Err(Refusal::rule(why).hint(format!("try: run {selector} -- ...")));
+    }
+    Ok(())
 }

@@ -134,7 +134,7 @@ impl Reader<'_> {
                 self.cancelled = true;
                 self.cancelled_now |= now;
             }
-            EventKind::RunEnded { outcome } => self.run_ended(*outcome),
+            EventKind::RunEnded { outcome, .. } => self.run_ended(*outcome),
             EventKind::DrainForgotten { .. }
             | EventKind::RedrainStarted { .. }
             | EventKind::RedrainEnded { .. }

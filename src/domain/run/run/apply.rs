@@ -54,7 +54,7 @@ impl Run {
             }
             E::HookStarted { hook, step, .. } => self.begin_hook(*hook, *step)?,
             E::HookEnded { hook, step, outcome, .. } => self.end_hook(*hook, *step, outcome)?,
-            E::RunEnded { outcome } => {
+            E::RunEnded { outcome, .. } => {
                 must(self.hooks.running.is_none() && self.hosts.values().all(|host| host.end().is_some()))?;
                 self.outcome = Some(*outcome);
             }
