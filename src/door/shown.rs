@@ -11,7 +11,10 @@ pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config)
         let params = known(config, Some(&ask.task), &ask.params);
         format!(
             "{what}{}",
-            Title::of_task(&ask.task, &ask.selector, &params).with_tags(&ask.tags).forced(ask.force).0
+            Title::of_task(&ask.task, &masked(&ask.selector), &params)
+                .with_tags(&ask.tags)
+                .forced(ask.force)
+                .0
         )
     };
     match parsed.as_ref().map(|request| &request.command) {
@@ -27,7 +30,7 @@ pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config)
         }
         Ok(Command::Check { selector, name, params, .. }) => {
             let name = name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-            format!("{}{name}", Title::of_task("check", selector, &known(config, None, params)).0)
+            format!("{}{name}", Title::of_task("check", &masked(selector), &known(config, None, params)).0)
         }
         // The journal has all of these.
         Ok(
@@ -40,11 +43,13 @@ pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config)
             | Command::Ack { .. },
         ) => to_text(line),
         // An operator may have typed the value of a parameter anywhere.
-        Err(_) | Ok(_) => match to_text(line).split_once('=') {
-            Some((before, _)) => format!("{before}={HIDDEN}"),
-            None => to_text(line),
-        },
+        Err(_) | Ok(_) => masked(&to_text(line)),
     }
+}
+
+/// Without what follows the first `=`. No selector has one: it is a parameter in the wrong place.
+fn masked(text: &str) -> String {
+    text.split_once('=').map_or_else(|| text.to_string(), |(before, _)| format!("{before}={HIDDEN}"))
 }
 
 /// The parameters, with only the values that a task (any task, for `None`) declares as not secret.

@@ -400,7 +400,7 @@ fn what_goes_wrong_with_services_is_told_with_where_to_look() {
         ] {
             let host = Host::new(shell, programs);
             host.write("state", "running\n");
-            host.fails(&started, &format!("no service is called app; look: {look}"));
+            host.fails(&started, &format!("no service is called app; try: {look}"));
             let look = host.run(&started, "look");
             assert_eq!(look.status, 1, "a look says so, too: {look:?}");
         }

@@ -289,6 +289,7 @@ async fn a_daemon_that_is_told_to_stop_finishes_what_is_in_its_bracket_and_goes_
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("paused by rollcall: rollcall is stopping"), "{out}");
     assert!(err.contains("rollcall is stopping; run 1 continues when it is back: watch 1"), "{err}");
+    assert_eq!(output.status.code(), Some(130), "the run continues");
     assert_eq!(site.nginx.out_of_rotation(), Vec::<String>::new(), "web01 has finished its bracket");
     let shown = local(&site, "show 1").await.expect(0);
     assert!(shown.out.contains("run 1: under way"), "{}", shown.out);

@@ -34,8 +34,8 @@ Quote what your own shell would read; ssh joins its words with spaces.
 A closed connection detaches: the run continues. `watch N` follows it again, `cancel N` stops it.
 Exit status of runs: 0 done, 2 failed and safe, 3 a person is needed, 4 unreachable hosts only,
 5 another run or operator is working on it, 6 cancelled; of checks: 0 ok, 1 warning, 2 critical, 3 unknown;
-64 usage, 69 a rule or the present state forbids it, 77 not allowed, 1 internal error, 130 you left a run
-with Ctrl-C and it continues.";
+64 usage, 69 a rule or the present state forbids it, 77 not allowed, 1 internal error, 130 the run continues
+without you: you pressed Ctrl-C, or rollcall stops.";
 
 const RUN_HELP: &str = "\
 Standard output of one host is printed byte for byte (escaped on a terminal, `ssh -t`), that of several

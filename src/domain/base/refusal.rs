@@ -23,6 +23,8 @@ pub enum Cause {
     NeedsPerson,
     /// rollcall itself failed.
     Internal,
+    /// rollcall stops, and the run continues at its next start.
+    Continues,
 }
 
 impl Cause {
@@ -37,11 +39,12 @@ impl Cause {
             Cause::Usage | Cause::NotFound => 64,
             Cause::Rule => 69,
             Cause::NotAllowed => 77,
+            Cause::Continues => LEFT,
         }
     }
 }
 
-/// The exit status of a client that leaves while a run continues: that of a shell for Ctrl-C.
+/// The exit status of a client whose answer ends while its run continues: that of a shell for Ctrl-C.
 pub const LEFT: u8 = 130;
 
 /// Why a command is not done.
@@ -117,6 +120,7 @@ mod tests {
             (Cause::NeedsPerson, 3),
             (Cause::Failed, 2),
             (Cause::Internal, 1),
+            (Cause::Continues, 130),
         ];
         for (cause, status) in rows {
             assert_eq!(cause.exit_status(), status, "{cause:?}");

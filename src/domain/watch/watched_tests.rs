@@ -93,7 +93,7 @@ fn an_acknowledged_problem_is_silent_until_it_is_over() {
     let ack = || Ack { by: "ann".into(), why: "disk ordered".into(), at: time(9) };
     assert!(state.acknowledge(ack()).unwrap_err().contains("it is ok"));
     tell_all(&mut state, &[Warning], Silence::No);
-    assert!(state.acknowledge(ack()).unwrap_err().contains("not seen often enough"));
+    assert!(state.acknowledge(ack()).unwrap_err().contains("not failed often enough"));
     tell_all(&mut state, &[Warning; 2], Silence::No);
     let told = state.acknowledge(ack()).unwrap();
     assert_eq!(told, Some(AlertChange::Acknowledged { by: "ann".into(), why: "disk ordered".into() }));

@@ -341,7 +341,7 @@ fn ended(id: RunId, over: Over) -> Result<(), Refusal> {
         Over::Ended => Ok(()),
         Over::Suspended => {
             let why = format!("rollcall is stopping; run {id} continues when it is back: watch {id}");
-            Err(Refusal::internal(why))
+            Err(Refusal::new(Cause::Continues, why))
         }
         Over::Broken(why) => Err(Refusal::internal(format!("run {id} has stopped working: {why}"))),
     }
