@@ -44,10 +44,6 @@ pub trait Terminal: Send + Sync {
     async fn bytes(&mut self, bytes: Bytes) -> Result<(), Gone>;
     /// True when the client has a screen.
     fn is_interactive(&self) -> bool;
-    /// True when the client takes output of hosts byte for byte: nothing in it is escaped or covered.
-    fn takes_bytes(&self) -> bool {
-        !self.is_interactive()
-    }
     /// Fires when the client is gone, so that no task waits for it.
     fn gone(&self) -> CancellationToken;
     /// The client's standard input, for commands that pass it on to hosts.

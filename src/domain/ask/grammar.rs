@@ -38,9 +38,9 @@ Exit status of runs: 0 done, 2 failed and safe, 3 a person is needed, 4 unreacha
 without you: you pressed Ctrl-C, or rollcall stops.";
 
 const RUN_HELP: &str = "\
-Standard output of one host is printed byte for byte (escaped on a terminal, `ssh -t`), that of several
-hosts as `web01: line`; a client that reads too slowly misses a part, and gets exit status 2. Standard input goes to all
-hosts (at most 8 MiB; `ssh -n` sends none); from a terminal (`ssh -t`) none is sent.
+Output of one host is printed as it comes, that of several hosts as `web01: line`. Control characters are
+escaped, so binary output is changed: a step `download` copies files. A client that reads too slowly misses a
+part, and gets exit status 2. Standard input goes to all hosts (at most 8 MiB; `ssh -n` sends none); from a terminal (`ssh -t`) none is sent.
 When the connection closes, the commands continue (unless their input was cut off): `watch N` and `show N` have their output, and
 `cancel N --now` stops them. On a terminal (`ssh -t`), Ctrl-C says so, and a second Ctrl-C stops them.
 Exit status: 0 ok on all hosts, 2 a command failed, 3 an outcome is unknown, 4 unreachable hosts only,

@@ -160,7 +160,6 @@ impl Asked<'_> {
         };
         let (mut run, mut events) = (Run::new(id, (*plan).clone()), Vec::new());
         let (mut lines, mut streamed) = (Lines::new(&plan), Streamed::new(&plan));
-        let is_plain = plan.hosts.len() == 1 && self.terminal.takes_bytes();
         self.say_how_to_leave(&following).await?;
         loop {
             match following.next().await {
@@ -171,10 +170,6 @@ impl Asked<'_> {
                 Next::Leave => return self.leave(id).await,
                 Next::Key(key) => self.press(&mut following, key).await?,
                 Next::Spoilt(end) => self.stop_spoilt(&mut following, end).await?,
-                // A program may want the bytes: the output of one host has no lines of another between its own.
-                Next::Piece(piece) if is_plain && !piece.is_error => {
-                    self.terminal.bytes(piece.bytes.clone()).await?
-                }
                 Next::Piece(piece) => {
                     let text = streamed.take((&piece.host, piece.is_error), &piece.bytes);
                     self.show_piece(text).await?;

@@ -73,11 +73,6 @@ impl Terminal for Veiled<'_> {
         self.inner.is_interactive()
     }
 
-    /// Names can only be covered in text.
-    fn takes_bytes(&self) -> bool {
-        self.veil.is_none() && self.inner.takes_bytes()
-    }
-
     fn gone(&self) -> CancellationToken {
         self.inner.gone()
     }
