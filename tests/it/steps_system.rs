@@ -76,7 +76,7 @@ async fn packages_and_services_are_looked_at_changed_and_left_alone() {
     assert_eq!(read(&at("log")), log);
     write(&at("units"), "");
     let failed = site.ask("system web01").await.expect(2);
-    let why = "service: FAILED: exit status 1: no service is called app; look: systemctl list-unit-files";
+    let why = "service: FAILED: exit status 1: no service is called app; try: systemctl list-unit-files";
     assert_eq!(last(&failed, "web01", "service"), why);
 }
 
