@@ -85,7 +85,7 @@ fn invitation(folder: &Folder, daemon: &Daemon) -> String {
         return format!("{}: {error}\n", folder.at("ssh_config").display());
     }
     format!(
-        "The daemon goes on. From another terminal:\n\
+        "The daemon keeps running. From another terminal:\n\
          \x20 {ssh} help\n\
          \x20 {ssh} hosts\n\
          \x20 {ssh} plan deploy prod version=1.3.0\n\

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::base::output::clipped;
 use crate::domain::inventory::inventory::Endpoint;
@@ -75,16 +74,5 @@ pub async fn exec(
 
 fn request(script: &str, sudo: bool, input: Input, timeout: Duration) -> Exec {
     let sudo = if sudo { Sudo::Root } else { Sudo::No };
-    Exec {
-        program: Program::Script(script.into()),
-        sudo,
-        input,
-        timeout,
-        cancel: CancellationToken::new(),
-        lines: None,
-        fresh: false,
-        keep_bytes: ANSWER_BYTES,
-        sink: None,
-        masks: Default::default(),
-    }
+    Exec { sudo, input, ..Exec::new(Program::Script(script.into()), timeout, ANSWER_BYTES) }
 }

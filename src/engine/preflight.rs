@@ -14,7 +14,7 @@ use crate::domain::plan::plan::{HostPlan, Plan, Seat};
 use crate::port::Member;
 
 /// How long a balancer may take to answer before a run starts; after that, its answer is unknown.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Most servers that are named as missed.
 const NAMED: usize = 5;
@@ -34,7 +34,7 @@ pub async fn preflight(ports: &Ports, plan: &Plan) -> Preflight {
     if !plan.has_bracket() {
         return found;
     }
-    let looks = plan.balancers.values().map(|balancer| async move {
+    let answers = plan.balancers.values().map(|balancer| async move {
         let behind = |host: &HostPlan| host.balancer.as_ref().is_some_and(|at| at.balancer == balancer.name);
         let of = |wanted: &dyn Fn(&HostPlan) -> bool| -> Vec<HostName> {
             let hosts = plan.hosts.iter().filter(|(_, host)| behind(host) && wanted(host));
@@ -42,11 +42,11 @@ pub async fn preflight(ports: &Ports, plan: &Plan) -> Preflight {
         };
         let members = Member::of(plan, &of(&|_| true), |host| host.held);
         // A host that is on the release already is not drained.
-        (balancer, of(&|host| host.current), timeout(LOOK_TIMEOUT, look(ports, balancer, &members)).await)
+        (balancer, of(&|host| host.current), timeout(ANSWER_TIMEOUT, look(ports, balancer, &members)).await)
     });
-    for (balancer, stay, views) in join_all(looks).await {
+    for (balancer, stay, views) in join_all(answers).await {
         let Ok(views) = views else {
-            found.unknown.push(format!("{}: no answer within {LOOK_TIMEOUT:?}", balancer.name));
+            found.unknown.push(format!("{}: no answer within {ANSWER_TIMEOUT:?}", balancer.name));
             continue;
         };
         for (place, view) in views {
@@ -65,7 +65,7 @@ pub(super) async fn missed(ports: &Ports, balancer: &Balancer, run: RunId) -> Ve
     let member =
         |(host, server): (&HostName, &String)| Member { host: host.clone(), seat: seat(server), ours: false };
     let members: Vec<Member> = balancer.members.iter().map(member).collect();
-    let Ok(Ok(view)) = timeout(LOOK_TIMEOUT, ports.balancers.look(balancer, &members)).await else {
+    let Ok(Ok(view)) = timeout(ANSWER_TIMEOUT, ports.balancers.look(balancer, &members)).await else {
         return Vec::new();
     };
     let debts = ports.store.debts().await.unwrap_or_default();

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio_util::sync::CancellationToken;
 
 use super::ports::Ports;
 use crate::domain::inventory::inventory::Endpoint;
-use crate::domain::task::task::Sudo;
 use crate::domain::value::shell;
-use crate::port::{Exec, ExecEnd, Input, Program};
+use crate::port::{Exec, ExecEnd, Program};
 
 /// Prints the path of each program, or an empty line. The directories are those where sudo looks by default.
 const FIND: &str = r#"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -37,18 +35,7 @@ pub async fn paths(ports: &Ports, hosts: &[(Endpoint, BTreeSet<String>)]) -> Vec
 
 async fn ask(ports: &Ports, host: &Endpoint, names: &BTreeSet<String>) -> Paths {
     let words: Vec<&str> = names.iter().map(String::as_str).collect();
-    let request = Exec {
-        program: Program::Script(shell::with_arguments(FIND, &words)),
-        sudo: Sudo::No,
-        input: Input::None,
-        timeout: TIMEOUT,
-        cancel: CancellationToken::new(),
-        lines: None,
-        fresh: false,
-        keep_bytes: ANSWER_BYTES,
-        sink: None,
-        masks: Default::default(),
-    };
+    let request = Exec::new(Program::Script(shell::with_arguments(FIND, &words)), TIMEOUT, ANSWER_BYTES);
     let report = ports.remote.exec(host, request).await;
     match report.end {
         ExecEnd::Exited(0) => {

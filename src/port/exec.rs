@@ -37,11 +37,29 @@ pub struct Exec {
     pub sink: Option<mpsc::Sender<Bytes>>,
 }
 
+impl Exec {
+    /// A program as the login, without input and without followers.
+    pub fn new(program: Program, timeout: Duration, keep_bytes: usize) -> Exec {
+        Exec {
+            program,
+            sudo: Sudo::No,
+            input: Input::None,
+            timeout,
+            cancel: CancellationToken::new(),
+            lines: None,
+            fresh: false,
+            keep_bytes,
+            masks: Arc::default(),
+            sink: None,
+        }
+    }
+}
+
 /// How output is passed on while a command runs. It is kept as well.
 pub enum Follow {
     /// Lines. Dropped when the reader is too slow.
     Lines(mpsc::Sender<String>),
-    /// All of it. The command waits for the receiver; without one it continues.
+    /// All of it, or a count of what finds no room: the command never waits for the receiver.
     All(Tap),
 }
 

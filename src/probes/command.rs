@@ -3,7 +3,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 
@@ -12,7 +12,6 @@ use crate::domain::check::check::Check;
 use crate::domain::check::probe::{Dns, FileProbe, Log, Plugin, Port, Probe, Process};
 use crate::domain::check::seen::{Observation, Words};
 use crate::domain::inventory::inventory::Endpoint;
-use crate::domain::task::task::Sudo;
 use crate::domain::value::expansion;
 use crate::domain::value::shell;
 use crate::local::beneath;
@@ -91,18 +90,8 @@ impl Look<'_> {
     }
 
     async fn run(&self, script: &str, input: Input) -> Observation {
-        let request = Exec {
-            program: Program::Script(script.into()),
-            sudo: Sudo::No,
-            input,
-            timeout: self.check.timeout,
-            cancel: self.eyes.cancel.clone(),
-            lines: None,
-            fresh: false,
-            keep_bytes: KEEP_BYTES,
-            sink: None,
-            masks: Arc::default(),
-        };
+        let request = Exec::new(Program::Script(script.into()), self.check.timeout, KEEP_BYTES);
+        let request = Exec { input, cancel: self.eyes.cancel.clone(), ..request };
         let report = self.eyes.remote.exec(self.seat, request).await;
         match report.end {
             ExecEnd::Exited(code) => {

@@ -64,18 +64,8 @@ pub struct StepContext {
 impl StepContext {
     /// A program with the limits of a step.
     pub fn request(&self, program: Program, sudo: &Sudo, input: Input, timeout: Duration) -> Exec {
-        Exec {
-            program,
-            sudo: sudo.clone(),
-            input,
-            timeout,
-            cancel: self.cancel.clone(),
-            lines: None,
-            fresh: false,
-            keep_bytes: KEEP_BYTES,
-            sink: None,
-            masks: Arc::default(),
-        }
+        let request = Exec::new(program, timeout, KEEP_BYTES);
+        Exec { sudo: sudo.clone(), input, cancel: self.cancel.clone(), ..request }
     }
 
     /// For checks that are steps.

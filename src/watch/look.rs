@@ -13,11 +13,10 @@ use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
 use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::Endpoint;
-use crate::domain::task::task::Sudo;
 use crate::domain::watch::roster::{Look, What};
 use crate::engine::ports::Ports;
 use crate::panics::caught;
-use crate::port::{Exec, ExecEnd, Input, Program};
+use crate::port::{Exec, ExecEnd, Program};
 use crate::probes::context::ProbeContext;
 use crate::probes::snapshot::snapshot;
 use crate::probes::verify::verify_one;
@@ -80,18 +79,8 @@ impl Sight {
 
     async fn contact(&self, host: &Endpoint) -> CheckResult {
         let begun = Instant::now();
-        let request = Exec {
-            program: Program::Login("true"),
-            sudo: Sudo::No,
-            input: Input::None,
-            timeout: CONTACT_TIMEOUT,
-            cancel: self.stop.clone(),
-            lines: None,
-            fresh: false,
-            keep_bytes: CONTACT_BYTES,
-            masks: Arc::default(),
-            sink: None,
-        };
+        let request = Exec::new(Program::Login("true"), CONTACT_TIMEOUT, CONTACT_BYTES);
+        let request = Exec { cancel: self.stop.clone(), ..request };
         let (verdict, text) = match self.ports.remote.exec(host, request).await.end {
             ExecEnd::NotStarted(why) | ExecEnd::Lost(why) => (Verdict::Critical, why),
             ExecEnd::TimedOut => (Verdict::Critical, format!("it said nothing within {CONTACT_TIMEOUT:?}")),

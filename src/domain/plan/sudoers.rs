@@ -173,7 +173,8 @@ fn without_comments(script: &str) -> String {
                 continue;
             }
             ('\'' | '"', None) if !text.ends_with('\\') => quote = Some(c),
-            (_, Some(open)) if c == open => quote = None,
+            // In double quotes `\"` is a character.
+            (_, Some(open)) if c == open && (c == '\'' || !text.ends_with('\\')) => quote = None,
             _ => {}
         }
         text.push(c);
@@ -306,6 +307,7 @@ mod tests {
             ("a | sudo -n tee /etc/x > /dev/null", vec![root(&["tee", "/etc/x"])]),
             ("sudoedit x; pseudo y; cat /etc/sudo-rules", vec![]),
             ("sudo -n \\\n  reboot", vec![root(&["reboot"])]),
+            ("echo \"a \\\" # b\"; sudo -n reboot", vec![root(&["reboot"])]),
         ];
         for (script, wanted) in table {
             assert_eq!(of(script), wanted, "{script}");
