@@ -216,6 +216,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         seals: seals_of(&door_key.key)?,
         places: store.clone(),
         store: store.clone(),
+        leases: store.clone(),
         clock,
         secrets: vault.clone(),
         downloads: settings.downloads.clone(),

@@ -5,7 +5,7 @@ mod exec;
 mod member;
 pub mod talk;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::domain::check::probe::Probe;
 use crate::domain::check::seen::Observation;
 use crate::domain::inventory::inventory::{Balancer, Endpoint};
 use crate::domain::inventory::rotation::View;
+use crate::domain::lease::lease::{Lease, LeaseEnd};
 use crate::domain::notify::channel::Channel;
 use crate::domain::notify::incident::Incident;
 use crate::domain::notify::incidents::{Key as IncidentKey, Log};
@@ -211,6 +212,21 @@ pub trait Store: Send + Sync {
     async fn mark(&self, mark: Mark) -> Result<(), StoreError>;
 }
 
+/// Leases of operators.
+///
+/// If an implementation grants two that exclude each other, two operators work on the same host.
+#[async_trait]
+pub trait Leases: Send + Sync {
+    /// The open leases, oldest first.
+    async fn leases(&self, now: Timestamp) -> Result<Vec<Lease>, StoreError>;
+    /// Grants a lease, or reports what is in its way. With `take_over`, leases of others that are in the way end.
+    async fn grant(&self, lease: Lease, take_over: bool) -> Result<Lease, StoreError>;
+    /// Ends a lease; false if it was not open.
+    async fn end_lease(&self, id: u64, end: LeaseEnd) -> Result<bool, StoreError>;
+    /// How a lease ended, if an operator ended it.
+    async fn lease_end(&self, id: u64) -> Result<Option<LeaseEnd>, StoreError>;
+}
+
 /// The stored states of watched checks.
 ///
 /// If [`Watches::keep`] reports a batch as stored of which parts are missing, alerts are sent twice, or never.
@@ -384,8 +400,11 @@ pub struct StoredRun {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another run holds the group.
-    #[error("{scope} is in the hands of run {run} by {by}; try: watch {run}")]
+    #[error("{scope} is in the hands of run {run} by {by}; try: watch {run}, or --wait")]
     Busy { scope: String, run: RunId, by: String },
+    /// An operator holds some of the hosts.
+    #[error("{} {} of {} is in the way", lease.kind, lease.id, lease.by)]
+    Held { lease: Box<Lease>, hosts: BTreeSet<HostName> },
     /// The stored run does not match its journal.
     #[error(
         "run {run} was changed in the store: {what}; rollcall does nothing with it; try: restore the store from a copy"

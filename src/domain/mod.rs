@@ -3,7 +3,7 @@
 //! Rooms, lowest first; each imports only rooms that are listed before it, which
 //! `tests/it/architecture.rs` reads here and holds:
 //!
-//! base, value, inventory, check, ask, task, plan, run, watch, notify
+//! base, value, inventory, check, ask, task, plan, run, lease, watch, notify
 //!
 //! Time is an argument, randomness does not exist, and the contents of files arrive as values.
 
@@ -11,6 +11,7 @@ pub mod ask;
 pub mod base;
 pub mod check;
 pub mod inventory;
+pub mod lease;
 pub mod notify;
 pub mod plan;
 pub mod run;

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Read, Write};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +69,10 @@ impl Terminal for Stdio {
             false => _ = std::thread::spawn(move || read_input(&to)),
         }
         Some(feed)
+    }
+
+    fn silence(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
     }
 
     /// The process gets Ctrl-C as a signal.

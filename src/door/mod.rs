@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +49,8 @@ pub trait Terminal: Send + Sync {
     fn gone(&self) -> CancellationToken;
     /// The client's standard input, for commands that pass it on to hosts.
     fn input(&mut self) -> Option<Feed>;
+    /// Resolves when the client does not answer any more, although its connection has not ended.
+    fn silence(&self) -> BoxFuture<'static, ()>;
     /// The keys of a terminal. Until they are taken, the first Ctrl-C or Ctrl-D ends the answer.
     fn keys(&mut self) -> Option<mpsc::Receiver<Key>>;
 }

@@ -10,11 +10,13 @@ mod guard;
 mod hands;
 mod here;
 mod hook;
+mod leases;
 mod logged;
 mod masked;
 pub mod ports;
 pub mod preflight;
 pub mod programs;
+pub mod queue;
 mod recover;
 pub mod standing;
 pub mod work;
@@ -30,10 +32,13 @@ use tokio_util::sync::CancellationToken;
 use self::drive::Begin;
 use self::feed::{Control, Live, Over, Watch};
 pub use self::hands::{Hands, Held};
+pub use self::leases::Holding;
 use self::logged::log;
 use self::ports::Ports;
+use self::queue::{Queue, Ticket};
 use crate::domain::ask::access::{Granted, Operator};
 use crate::domain::base::name::RunId;
+use crate::domain::lease::claim::Claim;
 use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::wish::Wish;
 use crate::domain::value::secret::{Given, Masks};
@@ -71,6 +76,7 @@ pub struct Engine {
     /// Stops further decisions of all runs.
     hurry: CancellationToken,
     hands: Arc<Hands>,
+    queue: Arc<Queue>,
 }
 
 /// Counts one run as under way, until it is dropped.
@@ -100,6 +106,8 @@ pub enum StartError {
         "{0} checks and commands are under way, and no more are started; try again when one has ended, see: runs"
     )]
     Crowded(usize),
+    #[error("{by} waits for some of the same hosts: {title}; try: --wait, see: queue")]
+    Queued { by: String, title: String },
 }
 
 impl Engine {
@@ -112,6 +120,7 @@ impl Engine {
             draining: Arc::new(watch::Sender::new(false)),
             hurry: CancellationToken::new(),
             hands: Arc::default(),
+            queue: Arc::default(),
         }
     }
 
@@ -127,12 +136,18 @@ impl Engine {
 
     /// Starts a run of `plan`. When this returns, the journal holds the run and its leases.
     pub async fn start(&self, granted: &Granted, plan: Plan) -> Result<Watch, StartError> {
-        self.start_with(granted, plan, Given::default()).await
+        self.start_with(granted, plan, (Given::default(), None)).await
     }
 
-    /// Starts a run with secrets that were given for it. They are kept in memory until it ends.
-    pub async fn start_with(&self, granted: &Granted, plan: Plan, given: Given) -> Result<Watch, StartError> {
-        self.begin(granted, plan, (given, Talk::default())).await
+    /// Starts a run with secrets that were given for it, which are kept in memory until it ends; and with its place in
+    /// the queue, if it has waited.
+    pub async fn start_with(
+        &self,
+        granted: &Granted,
+        plan: Plan,
+        (given, ticket): (Given, Option<&Ticket>),
+    ) -> Result<Watch, StartError> {
+        self.begin(granted, plan, (given, Talk::default()), ticket).await
     }
 
     /// Starts a command of an operator who sends its input, or reads its output.
@@ -142,7 +157,7 @@ impl Engine {
         plan: Plan,
         talk: Talk,
     ) -> Result<Watch, StartError> {
-        self.begin(granted, plan, (Given::default(), talk)).await
+        self.begin(granted, plan, (Given::default(), talk), None).await
     }
 
     async fn begin(
@@ -150,6 +165,7 @@ impl Engine {
         granted: &Granted,
         plan: Plan,
         (given, talk): (Given, Talk),
+        ticket: Option<&Ticket>,
     ) -> Result<Watch, StartError> {
         let by = granted.operator();
         // Counted before `draining` is read, so that a caller that waits for the number sees this run.
@@ -160,6 +176,9 @@ impl Engine {
         if looks_only(&plan.kind) {
             self.check_room(&by.name)?;
         }
+        // Ad-hoc commands are short, and wait for nobody.
+        let claim = Claim::of_run(&plan, &by.name).filter(|_| !plan.leases.is_empty());
+        claim.map_or(Ok(()), |claim| self.in_turn(&claim, ticket))?;
         let started = self.ports.store.create_run(&plan, by, self.ports.clock.now()).await?;
         let id = started.run;
         self.ports.secrets.keep(id, given);
@@ -220,6 +239,7 @@ impl Engine {
             engine.lives().remove(&live.id);
             engine.hands.over(live.id);
             engine.ports.secrets.forget(live.id);
+            engine.queue.touch();
         });
         watch
     }

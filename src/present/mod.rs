@@ -5,6 +5,7 @@ pub mod formats;
 pub mod help;
 pub mod json;
 pub mod junit;
+pub mod leases;
 pub mod live;
 pub mod metrics;
 pub mod nagios;

@@ -61,6 +61,11 @@ pub fn folded<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> String {
     fold(hosts.into_iter().map(HostName::as_str))
 }
 
+/// To the second, to compare with other logs.
+pub fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
 /// The age of a time, in its largest unit.
 pub fn age(since: Timestamp, now: Timestamp) -> String {
     let s = now.duration_since(since).as_secs().max(0);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::json::line;
-use super::table::{age, alike, columns, folded};
+use super::table::{age, alike, columns, folded, moment};
 use crate::domain::base::name::{HostName, RunId, count};
 use crate::domain::base::outcome::{Verdict, seconds};
 use crate::domain::check::check::CheckResult;
@@ -162,11 +162,6 @@ fn change_row(change: &Changed, now: Timestamp) -> Vec<String> {
         format!("{}{soft}", change.verdict.word()),
         format!("{by}{note}{}", change.text),
     ]
-}
-
-/// To the second, to compare with other logs.
-fn moment(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// Groups probes by time, as many groups as there are columns.

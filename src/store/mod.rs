@@ -10,6 +10,7 @@ mod error;
 mod facts;
 mod head;
 mod journal;
+mod leases;
 mod notices;
 mod places;
 mod proof;
@@ -58,6 +59,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-10.sql")),
     M::up(include_str!("schema-11.sql")),
     M::up(include_str!("schema-12.sql")),
+    M::up(include_str!("schema-13.sql")),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was
@@ -111,6 +113,7 @@ impl SqliteStore {
         let head = file.as_ref().map(|(path, _)| Head::open(path, &connection)).transpose()?;
         let next = if file.is_some() { NEXT_EPOCH } else { NEXT_EPOCH_IN_MEMORY };
         let epoch = connection.query_row(next, [], |row| row.get(0)).map_err(failed)?;
+        leases::end_holds(&connection)?;
         Ok(SqliteStore::new(Open { connection, head }, epoch, file.map(|(_, lock)| lock)))
     }
 
@@ -128,6 +131,7 @@ impl SqliteStore {
         let sha256 = crate::domain::base::digest::sha256_hex(text.as_bytes());
         self.transact_with(true, |connection| {
             refuse_if_leased(connection, plan)?;
+            leases::refuse_if_held(connection, plan, (&by.name, at))?;
             let hosts: Vec<&str> = plan.hosts.keys().map(HostName::as_str).collect();
             connection
                 .prepare_cached(

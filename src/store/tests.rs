@@ -113,7 +113,7 @@ fn a_lease_is_held_from_the_first_event_to_the_last() {
     let (_dir, store) = store();
     let first = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap();
     let busy = store.create_run_now(&plan("2"), &ann(), at(2));
-    assert_eq!(error(busy), "prod is in the hands of run 1 by ann; try: watch 1");
+    assert_eq!(error(busy), "prod is in the hands of run 1 by ann; try: watch 1, or --wait");
     assert_eq!(store.runs_now(5).unwrap().len(), 1, "a refused run leaves nothing behind");
     store.append_now(first.run, at(3), vec![ended(RunOutcome::Done)]).unwrap();
     store.create_run_now(&plan("2"), &ann(), at(4)).unwrap();

@@ -188,7 +188,7 @@ async fn two_operators_cannot_deploy_the_same_group() {
     let site = Site::start(2).await;
     let first = deploy_until_hook(&site, site.port(), WAIT).await;
     let second = site.ask_as("bob", &format!("deploy web02 version={NEW}")).await.expect(5);
-    assert_eq!(second.err, "rollcall: prod is in the hands of run 1 by ann; try: watch 1\n");
+    assert_eq!(second.err, "rollcall: prod is in the hands of run 1 by ann; try: watch 1, or --wait\n");
     // Looking is never in the way.
     site.ask_as("bob", "check prod version=1.0.0").await;
     go_on(&site);

@@ -27,6 +27,7 @@ mod identity;
 mod inventory;
 mod killed;
 mod language;
+mod leases;
 mod line;
 mod matrix;
 mod nginx;

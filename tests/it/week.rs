@@ -411,6 +411,7 @@ fn a_week_is_told_as_it_was() {
             prober: Arc::new(Nobody),
             balancers: Arc::new(Nobody),
             store: Arc::new(SqliteStore::in_memory().unwrap()),
+            leases: Arc::new(SqliteStore::in_memory().unwrap()),
             clock,
             secrets: Arc::new(NoSecrets),
             places: Arc::new(NoPlaces),

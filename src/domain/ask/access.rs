@@ -102,6 +102,8 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::History { .. }
         | Command::Why { .. }
         | Command::Downtimes
+        | Command::Queue
+        | Command::Leases
         | Command::Metrics
         | Command::Debts => Role::Viewer,
         // A dry run executes guards on hosts, and prints the content of their files.
@@ -114,6 +116,9 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Resume { .. }
         | Command::Approve { .. }
         | Command::Retry { .. }
+        | Command::Lock { .. }
+        | Command::Unlock { .. }
+        | Command::Hold { .. }
         | Command::Settle { .. }
         | Command::Drain { .. }
         | Command::Enable { .. }
@@ -170,6 +175,11 @@ mod tests {
             ("resume 1", Role::Operator),
             ("approve 1", Role::Operator),
             ("retry 1", Role::Operator),
+            ("queue", Role::Viewer),
+            ("lock", Role::Viewer),
+            ("lock web1 for 2h because x", Role::Operator),
+            ("unlock 3", Role::Operator),
+            ("hold web1", Role::Operator),
             ("settle web1 because x", Role::Operator),
             ("balancer drain web1 because x", Role::Operator),
             ("balancer enable web1", Role::Operator),

@@ -205,6 +205,25 @@ pub enum Command {
     Retry {
         run: RunId,
     },
+    /// Runs and leases that are in the way of others, and who waits.
+    Queue,
+    /// The locks and holds.
+    Leases,
+    Lock {
+        selector: String,
+        time: Duration,
+        reason: String,
+        take_over: bool,
+    },
+    Unlock {
+        id: u64,
+        reason: Option<String>,
+    },
+    Hold {
+        selector: String,
+        reason: Option<String>,
+        take_over: bool,
+    },
     Debts,
     Settle {
         host: String,
@@ -334,6 +353,11 @@ impl Command {
             | Command::Sudoers { .. }
             | Command::HostForget { .. }
             | Command::BalancerStatus { .. }
+            | Command::Queue
+            | Command::Leases
+            | Command::Lock { .. }
+            | Command::Unlock { .. }
+            | Command::Hold { .. }
             | Command::NotifyList
             | Command::NotifyTest { .. }
             | Command::Metrics => Format::Text,
@@ -353,18 +377,8 @@ impl Command {
             }
             _ => {}
         }
-        let because = words.iter().position(|word| *word == "because");
-        let Some((head, reason)) = because.map(|at| (&words[..at], words[at + 1..].join(" "))) else {
-            return Err(usage("say why, for the record"));
-        };
-        let Some((time, for_whom)) =
-            head.split_last().and_then(|(time, rest)| Some((time, rest.strip_suffix(&["for"])?)))
-        else {
-            return Err(usage("say for how long"));
-        };
-        let time = read_time(time).map_err(|why| usage(&why))?;
+        let (for_whom, time, reason) = timed(&words).map_err(|why| usage(&why))?;
         match for_whom {
-            _ if reason.trim().is_empty() => Err(usage("say why, for the record")),
             [] => Err(usage("say which hosts")),
             [selector, check @ ..] => {
                 let check = (!check.is_empty()).then(|| check.join(" "));
@@ -372,4 +386,32 @@ impl Command {
             }
         }
     }
+
+    /// `lock ...`: the list, or a new one.
+    pub(super) fn lock(words: &[String], take_over: bool) -> Result<Command, String> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let usage = |why: &str| format!("{why}; try: lock SELECTOR for 2h because REASON; lock");
+        if matches!(words[..], [] | ["list"]) && !take_over {
+            return Ok(Command::Leases);
+        }
+        match timed(&words).map_err(|why| usage(&why))? {
+            ([selector], time, reason) => {
+                Ok(Command::Lock { selector: (*selector).into(), time, reason, take_over })
+            }
+            ([], ..) => Err(usage("say which hosts")),
+            (more, ..) => Err(usage(&format!("`{}` is not one selector", more.join(" ")))),
+        }
+    }
+}
+
+/// The words before `for TIME because REASON`, the time and the reason.
+fn timed<'w>(words: &'w [&'w str]) -> Result<(&'w [&'w str], Duration, String), String> {
+    let because = words.iter().position(|word| *word == "because");
+    let (head, reason) = because
+        .map(|at| (&words[..at], words[at + 1..].join(" ")))
+        .filter(|(_, reason)| !reason.trim().is_empty())
+        .ok_or("say why, for the record")?;
+    let (time, rest) = head.split_last().ok_or("say for how long")?;
+    let rest = rest.strip_suffix(&["for"]).ok_or("say for how long")?;
+    Ok((rest, read_time(time)?, reason))
 }

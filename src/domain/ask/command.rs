@@ -30,6 +30,8 @@ pub const ROLLBACK: &str = "rollback";
 pub struct Request {
     pub command: Command,
     pub json: bool,
+    /// If hosts are in other hands, the command waits for them.
+    pub wait: bool,
 }
 
 /// Why a line was refused. `text` is for people; a request for help is not an error.
@@ -87,14 +89,14 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         return Err(usage(format!("a command has at most {WORDS_LIMIT} words")));
     }
     if let Some(command) = about_itself(words)? {
-        return Ok(Request { command, json: false });
+        return Ok(Request { command, json: false, wait: false });
     }
     let matches = Grammar::command()
         .no_binary_name(true)
         .try_get_matches_from(words)
         .map_err(|error| usage(explain(&error, words)))?;
     let grammar = Grammar::from_arg_matches(&matches).map_err(|error| usage(explain(&error, words)))?;
-    let mut json = grammar.json;
+    let (mut json, mut wait) = (grammar.json, waits(&grammar.words));
     let command = match grammar.words {
         Words::Help { words } => read_help(&words)?,
         Words::Version => Command::Version,
@@ -112,14 +114,22 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Pause { run } => Command::Pause { run: RunId(run) },
         Words::Resume { run } => Command::Resume { run: RunId(run) },
         Words::Approve { run } => Command::Approve { run: RunId(run) },
-        Words::Retry { run } => Command::Retry { run: RunId(run) },
+        Words::Retry { run, .. } => Command::Retry { run: RunId(run) },
+        Words::Queue => Command::Queue,
+        Words::Lock { words, take_over, .. } => Command::lock(&words, take_over).map_err(usage)?,
+        Words::Unlock { number, because } => {
+            Command::Unlock { id: number, reason: read_optional_reason(&because)? }
+        }
+        Words::Hold { selector, because, take_over, .. } => {
+            Command::Hold { selector, reason: read_optional_reason(&because)?, take_over }
+        }
         Words::Debts => Command::Debts,
         Words::Settle { host, write_off, because } => {
             Command::Settle { host, write_off, reason: read_reason(&because)?.1 }
         }
         Words::Balancer(words) => read_balancer(words)?,
         Words::Releases { selector } => Command::Releases { selector },
-        Words::Rollback { selector, to } => read_rollback(selector, &to)?,
+        Words::Rollback { selector, to, .. } => read_rollback(selector, &to)?,
         Words::Mark(MarkWords::Bad { task, words }) => read_mark(task, &words, true)?,
         Words::Mark(MarkWords::Good { task, words }) => read_mark(task, &words, false)?,
         Words::Status { selector } => Command::Status { selector },
@@ -136,7 +146,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Notify(NotifyWords::List) => Command::NotifyList,
         Words::Notify(NotifyWords::Test { name }) => Command::NotifyTest { name },
         Words::Metrics => Command::Metrics,
-        Words::Task(words) => read_task_or_not(words, &mut json),
+        Words::Task(words) => read_task_or_not(words, (&mut json, &mut wait)),
     };
     if json && command.format().is_document() {
         return Err(usage(
@@ -144,7 +154,19 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         ));
     }
     json |= command.format() == Format::Jsonl;
-    Ok(Request { command, json })
+    Ok(Request { command, json, wait })
+}
+
+/// True for a command that waits for hosts in other hands.
+fn waits(words: &Words) -> bool {
+    match words {
+        Words::Retry { wait, .. }
+        | Words::Rollback { wait, .. }
+        | Words::Lock { wait, .. }
+        | Words::Hold { wait, .. }
+        | Words::Balancer(BalancerWords::Drain { wait, .. } | BalancerWords::Enable { wait, .. }) => *wait,
+        _ => false,
+    }
 }
 
 /// Help and version as they are asked for with options.
@@ -159,10 +181,10 @@ fn about_itself(words: &[String]) -> Result<Option<Command>, UsageError> {
 fn read_balancer(words: BalancerWords) -> Result<Command, UsageError> {
     Ok(match words {
         BalancerWords::Status { selector } => Command::BalancerStatus { selector },
-        BalancerWords::Drain { selector, because } => {
+        BalancerWords::Drain { selector, because, .. } => {
             Command::Drain { selector, reason: read_reason(&because)?.1 }
         }
-        BalancerWords::Enable { selector } => Command::Enable { selector },
+        BalancerWords::Enable { selector, .. } => Command::Enable { selector },
     })
 }
 
@@ -173,9 +195,10 @@ fn read_ack(host: String, words: &[String]) -> Result<Command, UsageError> {
 }
 
 /// Whether there is such a task is known at the door.
-fn read_task_or_not(words: Vec<String>, json: &mut bool) -> Command {
-    let (flags, words): (Vec<String>, Vec<String>) = words.into_iter().partition(|word| word == "--json");
-    *json |= !flags.is_empty();
+fn read_task_or_not(words: Vec<String>, (json, wait): (&mut bool, &mut bool)) -> Command {
+    let has = |flag: &str| words.iter().any(|word| word == flag);
+    (*json, *wait) = (*json || has("--json"), *wait || has("--wait"));
+    let words: Vec<String> = words.into_iter().filter(|word| word != "--json" && word != "--wait").collect();
     let word = words.first().cloned().unwrap_or_default();
     read_task(&words).unwrap_or_else(|error| Command::Misread { word, why: error.text })
 }
@@ -189,8 +212,8 @@ fn read_task(words: &[String]) -> Result<Command, UsageError> {
     let given = options.take_from(params)?;
     if let Some(option) = [selector].into_iter().chain(&given).find(|word| word.starts_with('-')) {
         return Err(usage(format!(
-            "`{task}` has no option `{option}`; parameters are written NAME=VALUE, options are --check, --force, --tags \
-             and --skip-tags"
+            "`{task}` has no option `{option}`; parameters are written NAME=VALUE, options are --check, --force, --tags, \
+             --skip-tags and --wait"
         )));
     }
     let ask = Ask {
@@ -295,6 +318,17 @@ fn read_reason(words: &[String]) -> Result<(&[String], String), UsageError> {
     match at {
         Some(at) if !reason.trim().is_empty() => Ok((&words[..at], reason)),
         _ => Err(usage("say why, for the record: ... because REASON".into())),
+    }
+}
+
+/// A reason that may be left out.
+fn read_optional_reason(words: &[String]) -> Result<Option<String>, UsageError> {
+    if words.is_empty() {
+        return Ok(None);
+    }
+    match read_reason(words)? {
+        ([], reason) => Ok(Some(reason)),
+        (other, _) => Err(usage(format!("`{}` is not understood before `because`", other.join(" ")))),
     }
 }
 

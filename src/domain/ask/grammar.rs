@@ -46,6 +46,12 @@ When the connection closes, the commands continue (unless their input was cut of
 Exit status: 0 ok on all hosts, 2 a command failed, 3 an outcome is unknown, 4 unreachable hosts only,
 6 cancelled, 130 you left and the commands continue.";
 
+const HOLD_HELP: &str = "\
+The line `hold N: ...` says that the hosts are yours. They stay yours until the connection ends: by Ctrl-C, by a client
+that is killed, by a network that is cut (found out within 15 seconds), or when rollcall stops. Your own runs may use them.
+Exit status: 0 you ended it, 5 the hosts are in other hands, or the hold was ended by another operator or because
+rollcall stops.";
+
 #[derive(Subcommand, Debug)]
 pub(super) enum Words {
     /// Show this, or the help of one command or task
@@ -130,7 +136,45 @@ pub(super) enum Words {
     /// Approve a run that waits for it; the approval holds for its present plan only
     Approve { run: u64 },
     /// Run the same again on the hosts of a run that failed or did not start
-    Retry { run: u64 },
+    Retry {
+        run: u64,
+        /// If the hosts are in other hands, wait for them
+        #[arg(long)]
+        wait: bool,
+    },
+    /// What changes hosts now, who keeps hosts, and who waits for them, in their order
+    Queue,
+    /// Keep hosts for yourself for a time: runs of others on them are refused. Without words: the list
+    #[command(override_usage = "ssh rollcall lock [SELECTOR for TIME because REASON] [--wait] [--take-over]")]
+    Lock {
+        words: Vec<String>,
+        /// If the hosts are in other hands, wait for them
+        #[arg(long)]
+        wait: bool,
+        /// End the locks and holds of others that are in the way, on record
+        #[arg(long, conflicts_with = "wait")]
+        take_over: bool,
+    },
+    /// End a lock or a hold; one of another operator needs a reason
+    #[command(override_usage = "ssh rollcall unlock NUMBER [because REASON]")]
+    Unlock {
+        number: u64,
+        /// `because`, and why: for the record
+        because: Vec<String>,
+    },
+    /// Keep hosts for yourself as long as this connection lasts
+    #[command(override_usage = "ssh rollcall hold SELECTOR [because REASON] [--wait] [--take-over]", after_help = HOLD_HELP)]
+    Hold {
+        selector: String,
+        /// `because`, and why: for the record
+        because: Vec<String>,
+        /// If the hosts are in other hands, wait for them
+        #[arg(long)]
+        wait: bool,
+        /// End the locks and holds of others that are in the way, on record
+        #[arg(long, conflicts_with = "wait")]
+        take_over: bool,
+    },
     /// Hosts that a run took out of a balancer and did not put back
     Debts,
     /// Settle a debt that a run has left: the balancer shows the host in rotation, or the debt is written off
@@ -158,6 +202,9 @@ pub(super) enum Words {
         selector: String,
         /// `to=VERSION`: a good release on record, as `releases` prints it
         to: Vec<String>,
+        /// If the hosts are in other hands, wait for them
+        #[arg(long)]
+        wait: bool,
     },
     /// Mark a release as bad, so that it is not deployed again, or as good
     #[command(subcommand)]
@@ -231,9 +278,17 @@ pub(super) enum BalancerWords {
         /// `because`, and why: for the record
         #[arg(required = true)]
         because: Vec<String>,
+        /// If the hosts are in other hands, wait for them
+        #[arg(long)]
+        wait: bool,
     },
     /// Put hosts back that rollcall has taken out; runs no check: see `check` first
-    Enable { selector: String },
+    Enable {
+        selector: String,
+        /// If the hosts are in other hands, wait for them
+        #[arg(long)]
+        wait: bool,
+    },
 }
 
 #[derive(Subcommand, Debug)]

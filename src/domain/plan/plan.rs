@@ -220,12 +220,16 @@ impl HostPlan {
 }
 
 impl Plan {
-    /// Every host that the run touches: its own hosts, and those that steps run on instead.
+    /// Every host that the run touches: those that it changes, and those that are compared with them.
     pub fn touched(&self) -> BTreeSet<HostName> {
-        let places = self.hosts.values().flat_map(HostPlan::places).filter(|at| !at.is_here());
         let compared = self.snapshots.iter().flat_map(|snapshot| snapshot.members.keys());
-        let others = places.map(|at| at.name.clone()).chain(compared.cloned());
-        self.hosts.keys().cloned().chain(others).collect()
+        self.worked_on().into_iter().chain(compared.cloned()).collect()
+    }
+
+    /// The hosts of the run, and those that steps run on instead.
+    pub fn worked_on(&self) -> BTreeSet<HostName> {
+        let places = self.hosts.values().flat_map(HostPlan::places).filter(|at| !at.is_here());
+        self.hosts.keys().cloned().chain(places.map(|at| at.name.clone())).collect()
     }
 
     /// The parameters whose values are not kept.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use crate::config::Config;
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::Format;
@@ -10,18 +12,22 @@ use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::inventory::selector::select;
 use crate::domain::run::record::Debt;
+use crate::door::keys::Key;
 use crate::door::{Desk, Gone, Terminal};
 use crate::engine::StartError;
 use crate::engine::ports::Ports;
 use crate::port::StoreError;
+use crate::present::leases::in_the_way;
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
-        let cause = match error {
-            StoreError::Busy { .. } => Cause::Busy,
-            StoreError::Changed { .. } | StoreError::Failed(_) => Cause::Internal,
-        };
-        Refusal::new(cause, error.to_string())
+        match &error {
+            StoreError::Busy { .. } => Refusal::new(Cause::Busy, error.to_string()),
+            StoreError::Held { lease, hosts } => {
+                Refusal::new(Cause::Busy, in_the_way(lease, hosts)).hint("try: --wait, see: lock")
+            }
+            StoreError::Changed { .. } | StoreError::Failed(_) => Refusal::internal(error.to_string()),
+        }
     }
 }
 
@@ -29,7 +35,9 @@ impl From<StartError> for Refusal {
     fn from(error: StartError) -> Refusal {
         match error {
             StartError::Store(error) => error.into(),
-            StartError::Draining | StartError::Crowded(_) => Refusal::new(Cause::Busy, error.to_string()),
+            StartError::Draining | StartError::Crowded(_) | StartError::Queued { .. } => {
+                Refusal::new(Cause::Busy, error.to_string())
+            }
         }
     }
 }
@@ -61,6 +69,10 @@ pub(super) struct Asked<'a> {
     pub operator: String,
     pub config: Arc<Config>,
     pub json: bool,
+    /// If hosts are in other hands, it waits for them.
+    pub wait: bool,
+    /// Taken from the terminal by the first part of the answer that reads keys.
+    pub keys: Option<mpsc::Receiver<Key>>,
     pub format: Format,
     pub terminal: &'a mut dyn Terminal,
 }

@@ -147,7 +147,7 @@ impl Asked<'_> {
     /// Follows a run to its end.
     pub(super) async fn see(&mut self, watch: Watch, view: View) -> Result<(Run, Vec<Event>), Ended> {
         let (id, plan) = (watch.live().id, watch.live().plan.clone());
-        let (gone, keys) = (self.terminal.gone(), self.terminal.keys());
+        let (gone, keys) = (self.terminal.gone(), self.keys.take().or_else(|| self.terminal.keys()));
         let mut following = Following {
             watch,
             view,

@@ -6,10 +6,12 @@ mod facts;
 mod follow;
 mod help;
 mod keys;
+mod leases;
 mod notify;
 mod rotation;
 mod runs;
 mod sudoers;
+mod turn;
 mod veiled;
 mod watching;
 mod wishes;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use self::asked::{Asked, Ended, may_see, visible_debts};
+use self::leases::Wanted;
 use self::rotation::Word;
 use super::{Desk, Terminal};
 use crate::config::FilesDir;
@@ -29,6 +32,7 @@ use crate::domain::base::name::clipped_lines;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::refusal::{LEFT, Refusal};
 use crate::domain::inventory::inventory::{Host, Inventory};
+use crate::domain::lease::lease::LeaseKind;
 use crate::domain::plan::adhoc::{plan_check, plan_facts, plan_rotation, plan_run};
 use crate::domain::plan::plan::{Kind, Plan, World};
 use crate::domain::plan::planner::{plan_look, plan_rollback, plan_task};
@@ -67,6 +71,8 @@ async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: 
         operator: operator.name.clone(),
         config: desk.config.borrow().clone(),
         json: request.json,
+        wait: request.wait,
+        keys: None,
         format,
         terminal,
         granted: granted.clone(),
@@ -134,7 +140,7 @@ impl Asked<'_> {
             | Command::Drain { .. }
             | Command::Enable { .. } => {
                 let plan = self.plan(&inventory, granted.command()).await?;
-                self.run(granted, plan).await
+                self.run(granted, plan, granted.command()).await
             }
             Command::Facts { selector, fresh } => self.facts(granted, &inventory, (selector, *fresh)).await,
             Command::Runs { last } => self.runs(granted, *last).await,
@@ -148,6 +154,18 @@ impl Asked<'_> {
             Command::Resume { run } => self.wish(granted, *run, Wish::Resume).await,
             Command::Approve { run } => self.wish(granted, *run, Wish::Approve).await,
             Command::Retry { run } => self.retry(granted, &inventory, *run).await,
+            Command::Queue => self.queue(granted, &inventory).await,
+            Command::Leases => self.leases(granted, &inventory).await,
+            Command::Lock { selector, time, reason, take_over } => {
+                let (kind, time, take_over) = (LeaseKind::Lock, Some(*time), *take_over);
+                self.lock(granted, Wanted { kind, selector, time, reason, take_over }).await
+            }
+            Command::Unlock { id, reason } => self.unlock(granted, *id, reason.as_deref()).await,
+            Command::Hold { selector, reason, take_over } => {
+                let (kind, take_over) = (LeaseKind::Hold, *take_over);
+                let reason = reason.as_deref().unwrap_or_default();
+                self.hold(granted, Wanted { kind, selector, time: None, reason, take_over }).await
+            }
             Command::Debts => self.debts(granted).await,
             Command::Settle { host, write_off, reason } => {
                 self.settle(granted, Word { host, write_off: *write_off, reason }).await
@@ -318,6 +336,8 @@ fn sort_of(command: &Command) -> Sort {
         | Command::History { .. }
         | Command::Why { .. }
         | Command::Downtimes
+        | Command::Queue
+        | Command::Leases
         | Command::Metrics => Sort::Long,
         Command::Help { .. }
         | Command::Version
@@ -335,6 +355,9 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Resume { .. }
         | Command::Approve { .. }
         | Command::Retry { .. }
+        | Command::Lock { .. }
+        | Command::Unlock { .. }
+        | Command::Hold { .. }
         | Command::Debts
         | Command::Settle { .. }
         | Command::Drain { .. }
@@ -390,6 +413,11 @@ fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Pause { .. }
         | Command::Resume { .. }
         | Command::Approve { .. }
+        | Command::Queue
+        | Command::Leases
+        | Command::Lock { .. }
+        | Command::Unlock { .. }
+        | Command::Hold { .. }
         | Command::Debts
         | Command::Settle { .. }
         | Command::Releases { .. }

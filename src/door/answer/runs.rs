@@ -7,6 +7,7 @@ use crate::domain::ask::command::{Command, Format};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::rotation::Obstacle;
+use crate::domain::lease::claim::Claim;
 use crate::domain::plan::given::given_secrets;
 use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::event::Event;
@@ -21,7 +22,14 @@ use crate::present::report::Report;
 use crate::present::{json, recap, table};
 
 impl Asked<'_> {
-    pub(super) async fn run(&mut self, granted: &Granted, plan: Plan) -> Result<u8, Ended> {
+    /// Starts the run of `command` and follows it. If it has to wait for its hosts, it is planned again then: what was
+    /// true before may not be any more.
+    pub(super) async fn run(
+        &mut self,
+        granted: &Granted,
+        mut plan: Plan,
+        command: &Command,
+    ) -> Result<u8, Ended> {
         if plan.kind == Kind::Run {
             let fold = matches!(granted.command(), Command::Run { fold: true, .. });
             return self.command(granted, plan, fold).await;
@@ -32,11 +40,36 @@ impl Asked<'_> {
             }
             _ => SecretVars::new(),
         };
-        let given = Given::new(given).map_err(Refusal::usage)?;
-        let preflight = preflight(self.ports(), &plan).await;
-        self.may_start(&preflight).await?;
-        let watch = self.desk.engine.start_with(granted, plan, given).await?;
+        let mut turn = None;
+        let watch = loop {
+            let given = Given::new(given.clone()).map_err(Refusal::usage)?;
+            let preflight = preflight(self.ports(), &plan).await;
+            self.may_start(&preflight).await?;
+            let claim = Claim::of_run(&plan, &granted.operator().name);
+            let title = plan.title.0.clone();
+            if turn.is_none() {
+                turn = claim.map(|claim| self.turn(claim, title));
+            }
+            let ticket = turn.as_ref().and_then(|turn| turn.ticket.as_ref());
+            let error = match self.desk.engine.start_with(granted, plan.clone(), (given, ticket)).await {
+                Ok(watch) => break watch,
+                Err(error) => error,
+            };
+            let Some(turn) = &mut turn else { return Err(error.into()) };
+            self.wait_for(turn, error).await?;
+            plan = self.plan_again(granted, command, plan).await?;
+        };
+        drop(turn);
         self.follow(watch).await
+    }
+
+    /// The plan of the same command by what is true now.
+    async fn plan_again(&mut self, granted: &Granted, command: &Command, old: Plan) -> Result<Plan, Ended> {
+        self.desk.reload.refresh().await;
+        self.config = self.desk.config.borrow().clone();
+        let inventory = self.visible(granted).await?;
+        let fresh = self.plan(&inventory, command).await?;
+        Ok(Plan { title: old.title, repeats: old.repeats, ..fresh })
     }
 
     /// Refuses a run that no wait could help: some hosts can never be drained.

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -79,6 +80,10 @@ impl Terminal for Veiled<'_> {
 
     fn input(&mut self) -> Option<Feed> {
         self.inner.input()
+    }
+
+    fn silence(&self) -> BoxFuture<'static, ()> {
+        self.inner.silence()
     }
 
     fn keys(&mut self) -> Option<mpsc::Receiver<Key>> {

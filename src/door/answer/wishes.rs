@@ -53,7 +53,7 @@ impl Asked<'_> {
         let first = stored.plan.repeats.unwrap_or(stored.plan.title);
         plan.title.0 = format!("retry {id}: {}", first.0);
         plan.repeats = Some(first);
-        self.run(granted, plan).await
+        self.run(granted, plan, &command).await
     }
 }
 

@@ -2,6 +2,7 @@
 //! authenticates by key, and gives every channel its own session.
 
 mod handler;
+mod pulse;
 mod seats;
 mod session;
 mod shared;
@@ -159,6 +160,7 @@ async fn log_in(
 ) -> Result<RunningSession<Handler>, russh::Error> {
     let logging_in = async {
         let mut running = starting.await?;
+        let _ = visit.handle.set(running.handle());
         tokio::select! {
             ended = &mut running => Err(ended.err().unwrap_or(russh::Error::Disconnect)),
             () = visit.logged_in.cancelled() => Ok(running),

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use russh::server::Msg;
+use futures::future::BoxFuture;
+use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::pulse;
 use super::visit::{Slot, Visit};
 use crate::domain::ask::access::needed_role;
 use crate::domain::ask::command::{Command, Request, UsageError, parse_line};
@@ -60,8 +62,9 @@ pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: S
     input.iter().filter(|_| pty).for_each(|input| input.close(true));
     let typed = Typed { keyboard: pty.then_some(keyboard), input: input.clone(), width: width.clone() };
     let mut reading = tokio::spawn(drain(reader, typed, gone.clone()));
-    let mut out =
-        ChannelTerminal { writer, pty, width, gone, input, first_key: keys.first, keys: Some(keys.keys) };
+    let (first_key, keys) = (keys.first, Some(keys.keys));
+    let handle = visit.handle.get().cloned();
+    let mut out = ChannelTerminal { writer, pty, width, gone, input, first_key, handle, keys };
     let status = answered(&desk, &visit, (&line, parsed), &mut out).await;
     // Freed before the client can know that the command has ended, and sends the next one.
     drop(slot);
@@ -161,7 +164,7 @@ async fn respond(desk: &Desk, visit: &Visit, (line, parsed): Asked<'_>, out: &mu
     let shown = desk.engine.masks().text(&shown);
     tracing::info!(operator = %operator.name, key, command = ?shown, "asked");
     match parsed {
-        Ok(Request { command, json }) => answer(desk, &operator, Request { command, json }, out).await,
+        Ok(request) => answer(desk, &operator, request, out).await,
         Err(error) => {
             let _ = out.err(&format!("rollcall: {}\n", error.text)).await;
             Cause::Usage.exit_status()
@@ -176,6 +179,7 @@ struct ChannelTerminal {
     gone: CancellationToken,
     input: Option<Feed>,
     first_key: CancellationToken,
+    handle: Option<Handle>,
     /// `None` once they are taken.
     keys: Option<mpsc::Receiver<Key>>,
 }
@@ -286,6 +290,13 @@ impl Terminal for ChannelTerminal {
 
     fn input(&mut self) -> Option<Feed> {
         self.input.take()
+    }
+
+    fn silence(&self) -> BoxFuture<'static, ()> {
+        match &self.handle {
+            Some(handle) => Box::pin(pulse::silence(handle.clone())),
+            None => Box::pin(std::future::pending()),
+        }
     }
 
     fn keys(&mut self) -> Option<mpsc::Receiver<Key>> {

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use russh::server::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,8 @@ pub struct Login {
 #[derive(Default)]
 pub struct Visit {
     pub login: OnceLock<Login>,
+    /// The way to the client outside of any channel.
+    pub handle: OnceLock<Handle>,
     /// Fires when the login is complete.
     pub logged_in: CancellationToken,
     /// Fires when every session has to end, because the connection will be closed.

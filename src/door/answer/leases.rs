@@ -1,0 +1,222 @@
+//! Locks, holds, and the queue.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::asked::{Asked, Ended, may_see};
+use super::turn::Turn;
+use crate::domain::ask::access::Granted;
+use crate::domain::base::name::HostName;
+use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::inventory::inventory::Inventory;
+use crate::domain::lease::claim::Claim;
+use crate::domain::lease::lease::{Lease, LeaseKind};
+use crate::present::{json, leases};
+
+/// Most runs that are searched for those under way.
+const RUNS_SEARCHED: usize = 1_000;
+
+/// What an operator asks for.
+pub(super) struct Wanted<'w> {
+    pub kind: LeaseKind,
+    pub selector: &'w str,
+    pub time: Option<Duration>,
+    pub reason: &'w str,
+    pub take_over: bool,
+}
+
+impl Asked<'_> {
+    pub(super) async fn leases(
+        &mut self,
+        granted: &Granted,
+        inventory: &Arc<Inventory>,
+    ) -> Result<u8, Ended> {
+        let all = self.visible_leases(granted, inventory).await?;
+        let now = self.ports().clock.now();
+        let text = match self.json {
+            true => all.iter().map(|lease| json::line("lease", lease)).collect(),
+            false => leases::list(&all, now),
+        };
+        self.say(&text).await
+    }
+
+    /// The open leases, with only the hosts that the operator may see.
+    async fn visible_leases(&self, granted: &Granted, inventory: &Inventory) -> Result<Vec<Lease>, Ended> {
+        let mut all = self.desk.engine.leases(granted).await?;
+        for lease in &mut all {
+            lease.hosts.retain(|host| inventory.host(host).is_some());
+        }
+        all.retain(|lease| !lease.hosts.is_empty());
+        Ok(all)
+    }
+
+    pub(super) async fn lock(&mut self, granted: &Granted, wanted: Wanted<'_>) -> Result<u8, Ended> {
+        let (lease, mut turn) = self.wanted(granted, &wanted).await?;
+        let lease = loop {
+            let fresh = self.from_now(&lease, wanted.time);
+            let in_turn = (turn.ticket.as_ref(), wanted.take_over);
+            match self.desk.engine.lock(granted, fresh, in_turn).await {
+                Ok(lease) => break lease,
+                Err(error) => self.wait_for(&mut turn, error).await?,
+            }
+        };
+        let text = if self.json { json::line("lease", &lease) } else { leases::locked(&lease) };
+        self.say(&text).await
+    }
+
+    /// Keeps the hosts until the connection ends.
+    pub(super) async fn hold(&mut self, granted: &Granted, wanted: Wanted<'_>) -> Result<u8, Ended> {
+        let (lease, mut turn) = self.wanted(granted, &wanted).await?;
+        let holding = loop {
+            let fresh = self.from_now(&lease, None);
+            let in_turn = (turn.ticket.as_ref(), wanted.take_over);
+            match self.desk.engine.hold(granted, fresh, in_turn).await {
+                Ok(holding) => break holding,
+                Err(error) => self.wait_for(&mut turn, error).await?,
+            }
+        };
+        drop(turn);
+        let id = holding.lease.id;
+        let text = match self.json {
+            true => json::line("lease", &holding.lease),
+            false => leases::held_now(&holding.lease),
+        };
+        self.terminal.out(&text).await?;
+        let (gone, silence) = (self.terminal.gone(), self.terminal.silence());
+        let engine = self.desk.engine.clone();
+        let end = tokio::select! {
+            biased;
+            () = gone.cancelled() => return Err(Ended::Gone),
+            () = silence => return Err(Ended::Gone),
+            () = self.interrupted() => {
+                self.desk.engine.end_lease(granted, id, "its operator ended it").await?;
+                return self.say(&format!("hold {id} is over\n")).await;
+            }
+            end = engine.lease_over(id) => end?,
+        };
+        let why = match end {
+            Some(end) => format!("hold {id} is over: {} ended it: {}", end.by, end.why),
+            None => format!("hold {id} is over: rollcall is stopping; try again when it is back"),
+        };
+        Err(Refusal::new(Cause::Busy, why).into())
+    }
+
+    /// The lease that is asked for, and its turn.
+    async fn wanted(&mut self, granted: &Granted, wanted: &Wanted<'_>) -> Result<(Lease, Turn), Ended> {
+        let visible = self.visible(granted).await?;
+        let hosts = self.pick(&visible, wanted.selector).await?.into_iter().collect();
+        let who = granted.operator();
+        let lease = Lease {
+            id: 0,
+            kind: wanted.kind,
+            by: who.name.clone(),
+            key: who.key.clone(),
+            why: wanted.reason.into(),
+            selector: wanted.selector.into(),
+            hosts,
+            since: Timestamp::UNIX_EPOCH,
+            until: None,
+        };
+        if wanted.take_over {
+            self.may_take_over(granted, &visible, &lease).await?;
+        }
+        let title = format!("{} {}", wanted.kind, shell_words::quote(wanted.selector));
+        let turn = self.turn(Claim::of_lease(&lease), title);
+        Ok((lease, turn))
+    }
+
+    /// Its time starts when it is granted.
+    fn from_now(&self, lease: &Lease, time: Option<Duration>) -> Lease {
+        let since = self.ports().clock.now();
+        let until = time.map(|time| since.checked_add(time).unwrap_or(Timestamp::MAX));
+        Lease { since, until, ..lease.clone() }
+    }
+
+    /// Nobody ends a lease of hosts that they may not see.
+    async fn may_take_over(
+        &self,
+        granted: &Granted,
+        visible: &Inventory,
+        wanted: &Lease,
+    ) -> Result<(), Ended> {
+        let shared = |lease: &&Lease| !lease.hosts.is_disjoint(&wanted.hosts);
+        let all = self.desk.engine.leases(granted).await?;
+        match all.iter().filter(shared).find(|lease| self.reaches_beyond(visible, &lease.hosts)) {
+            Some(lease) => {
+                let why = format!("{} {} has hosts outside of your groups, too", lease.kind, lease.id);
+                Err(Refusal::new(Cause::NotAllowed, why)
+                    .hint(format!("ask {}, or an admin", lease.by))
+                    .into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn reaches_beyond(&self, visible: &Inventory, hosts: &BTreeSet<HostName>) -> bool {
+        let whole = &self.config.inventory;
+        hosts.iter().any(|host| visible.host(host).is_none() && whole.host(host).is_some())
+    }
+
+    pub(super) async fn unlock(
+        &mut self,
+        granted: &Granted,
+        id: u64,
+        reason: Option<&str>,
+    ) -> Result<u8, Ended> {
+        let visible = self.visible(granted).await?;
+        let none = || Refusal::not_found(format!("no lock or hold has the number {id}")).hint("see: lock");
+        let all = self.desk.engine.leases(granted).await?;
+        let lease = all.iter().find(|lease| lease.id == id).ok_or_else(none)?;
+        if self.reaches_beyond(&visible, &lease.hosts) {
+            return Err(none().into());
+        }
+        let own = lease.by == granted.operator().name;
+        let why = match reason {
+            Some(reason) => reason.to_string(),
+            None if own => "its operator ended it".into(),
+            None => {
+                let why = format!("{} {id} is of {}, so say why, for the record", lease.kind, lease.by);
+                return Err(Refusal::usage(why).hint(format!("try: unlock {id} because REASON")).into());
+            }
+        };
+        if !self.desk.engine.end_lease(granted, id, &why).await? {
+            return Err(none().into());
+        }
+        let text = match self.json {
+            true => json::line("lease", lease),
+            false => format!("{} {id} of {} is over\n", lease.kind, lease.by),
+        };
+        self.say(&text).await
+    }
+
+    pub(super) async fn queue(&mut self, granted: &Granted, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
+        let mut runs = self.ports().store.runs(RUNS_SEARCHED).await?;
+        runs.retain(|run| run.ended_at.is_none() && !run.kind.only_looks());
+        runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));
+        let kept = self.visible_leases(granted, inventory).await?;
+        let queue = self.desk.engine.queue().clone();
+        let visible = |host: &HostName| inventory.host(host).is_some();
+        let waiting = queue.all().into_iter().filter(|one| one.claim.hosts.iter().any(visible));
+        let waiting: Vec<leases::Waits> = waiting
+            .map(|one| leases::Waits {
+                position: queue.position(&one.claim, one.number),
+                by: one.claim.by,
+                title: one.title,
+                since: one.since,
+            })
+            .collect();
+        let now = self.ports().clock.now();
+        let text = match self.json {
+            true => {
+                let runs = runs.iter().map(|run| json::line("run", run));
+                let kept = kept.iter().map(|lease| json::line("lease", lease));
+                runs.chain(kept).chain(waiting.iter().map(|one| json::line("waiting", one))).collect()
+            }
+            false => leases::queue((&runs, &kept, &waiting), now),
+        };
+        self.say(&text).await
+    }
+}

@@ -1,0 +1,119 @@
+//! Waiting for hosts in other hands: a place in the queue, and one attempt whenever it may succeed.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::asked::{Asked, Ended};
+use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::lease::claim::Claim;
+use crate::door::keys::Key;
+use crate::engine::StartError;
+use crate::engine::queue::Ticket;
+use crate::port::StoreError;
+
+/// The turn of one command.
+pub(super) struct Turn {
+    claim: Claim,
+    /// The command in words.
+    title: String,
+    pub ticket: Option<Ticket>,
+    /// Subscribed before the first attempt, so that no end of another is missed.
+    changes: watch::Receiver<u64>,
+    said: String,
+}
+
+/// When an attempt that did not succeed may succeed by the time alone.
+fn over_at(error: &StartError) -> Option<Timestamp> {
+    match error {
+        StartError::Store(StoreError::Held { lease, .. }) => lease.until,
+        StartError::Store(_) | StartError::Draining | StartError::Crowded(_) | StartError::Queued { .. } => {
+            None
+        }
+    }
+}
+
+/// True if others are in the way, so that waiting helps.
+fn in_other_hands(error: &StartError) -> bool {
+    match error {
+        StartError::Store(error) => matches!(error, StoreError::Busy { .. } | StoreError::Held { .. }),
+        StartError::Queued { .. } => true,
+        StartError::Draining | StartError::Crowded(_) => false,
+    }
+}
+
+impl Asked<'_> {
+    /// The turn of a command, before its first attempt.
+    pub(super) fn turn(&self, claim: Claim, title: String) -> Turn {
+        let changes = self.desk.engine.queue().changes();
+        Turn { claim, title, ticket: None, changes, said: String::new() }
+    }
+
+    /// Waits after an attempt that failed, until the next one may succeed; without `--wait`, or if waiting does not help,
+    /// returns the error.
+    pub(super) async fn wait_for(&mut self, turn: &mut Turn, error: StartError) -> Result<(), Ended> {
+        if !self.wait || !in_other_hands(&error) {
+            return Err(error.into());
+        }
+        let queue = self.desk.engine.queue().clone();
+        let until = over_at(&error);
+        if turn.ticket.is_none() {
+            let now = self.ports().clock.now();
+            turn.ticket = queue.join(turn.claim.clone(), turn.title.clone(), now);
+        }
+        let Some(ticket) = &turn.ticket else {
+            let why = "too many commands wait already; try again later, see: queue";
+            return Err(Refusal::new(Cause::Busy, why).into());
+        };
+        let position = queue.position(&turn.claim, ticket.number);
+        let said =
+            format!("rollcall: waiting, number {position} in the queue: {}\n", Refusal::from(error).why);
+        if turn.said != said {
+            self.terminal.err(&said).await?;
+            turn.said = said;
+        }
+        loop {
+            self.next_change(turn, until).await?;
+            if queue.first_before(&turn.claim, turn.ticket.as_ref()).is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn next_change(&mut self, turn: &mut Turn, until: Option<Timestamp>) -> Result<(), Ended> {
+        let now = self.ports().clock.now();
+        let left = until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or_default());
+        let gone = self.terminal.gone();
+        let silence = self.terminal.silence();
+        let stopping = self.desk.engine.stopping();
+        tokio::select! {
+            biased;
+            () = gone.cancelled() => Err(Ended::Gone),
+            () = silence => Err(Ended::Gone),
+            () = stopping => Err(StartError::Draining.into()),
+            () = self.interrupted() => {
+                self.terminal.err("rollcall: you have left the queue, and nothing was started\n").await?;
+                Err(Ended::Gone)
+            }
+            _ = turn.changes.changed() => Ok(()),
+            () = sleep(left.unwrap_or(Duration::MAX)) => Ok(()),
+        }
+    }
+
+    /// Resolves with Ctrl-C or Ctrl-D on a terminal. The keys stay with this command: a run that starts later reads them.
+    pub(super) async fn interrupted(&mut self) {
+        if self.keys.is_none() {
+            self.keys = self.terminal.keys();
+        }
+        let Some(keys) = &mut self.keys else { return std::future::pending().await };
+        loop {
+            match keys.recv().await {
+                Some(Key::Interrupt | Key::End) => return,
+                Some(Key::Other) => {}
+                None => return std::future::pending().await,
+            }
+        }
+    }
+}
