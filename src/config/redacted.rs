@@ -124,7 +124,7 @@ fn is_known(key: Option<&str>, text: &str, words: &Words) -> bool {
 /// The words that the schema of a kind of file lists.
 fn words_of(kind: &str) -> Words {
     let mut words = Words::new();
-    if let Some(schema) = shape::schema(kind).and_then(|schema| serde_json::to_value(schema).ok()) {
+    if let Some(schema) = shape::schema(kind) {
         collect(&schema, &schema, None, (&mut words, DEPTH));
     }
     words

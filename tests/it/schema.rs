@@ -12,7 +12,7 @@ fn docs(name: &str) -> PathBuf {
 }
 
 fn schema(file: &str) -> Value {
-    shape::schema(file).unwrap().to_value()
+    shape::schema(file).unwrap()
 }
 
 /// What is committed has to be what the types say; with `UPDATE=1` it is written.
@@ -71,8 +71,10 @@ fn shown_keys(file: &str, definition: Option<&str>) -> BTreeSet<String> {
         .collect()
 }
 
-#[test]
-fn the_schemas_name_the_keys_that_are_read() {
+/// A file that has each table, with the key `zzz` in it: path, text, file and definition of the schema.
+type Example = (&'static str, String, &'static str, Option<&'static str>);
+
+fn examples() -> Vec<Example> {
     let step = |kind: &str| format!("[[steps]]\nname = \"s\"\n{kind}");
     let kinds = [
         ("script", "Script"),
@@ -89,11 +91,10 @@ fn the_schemas_name_the_keys_that_are_read() {
         ("wait_for", "WaitFor"),
         ("reboot", "RebootHow"),
     ];
-    for (kind, shape) in kinds {
-        let text = step(&format!("{kind} = {{ zzz = 1 }}\n"));
-        assert_eq!(read_keys("tasks/t.toml", &text), shown_keys("tasks", Some(shape)), "{kind}");
-    }
-    let looks = |kind: &str, shape: &'static str| {
+    let kinds = kinds.map(|(kind, shape)| {
+        ("tasks/t.toml", step(&format!("{kind} = {{ zzz = 1 }}\n")), "tasks", Some(shape))
+    });
+    let probe = |kind: &str, shape: &'static str| {
         let text = format!("[[check]]\nname = \"c\"\n{kind} = {{ zzz = 1 }}\n");
         ("checks/c.toml", text, "checks", Some(shape))
     };
@@ -144,18 +145,18 @@ fn the_schemas_name_the_keys_that_are_read() {
             "checks",
             Some("Tcp"),
         ),
-        looks("tls", "Tls"),
-        looks("dns", "Dns"),
-        looks("port", "Listening"),
-        looks("process", "Process"),
-        looks("service", "Service"),
-        looks("file", "File"),
-        looks("log", "Log"),
-        looks("package", "Package"),
-        looks("disk", "Disk"),
-        looks("load", "Load"),
-        looks("memory", "Memory"),
-        looks("plugin", "SentPlugin"),
+        probe("tls", "Tls"),
+        probe("dns", "Dns"),
+        probe("port", "Listening"),
+        probe("process", "Process"),
+        probe("service", "Service"),
+        probe("file", "File"),
+        probe("log", "Log"),
+        probe("package", "Package"),
+        probe("disk", "Disk"),
+        probe("load", "Load"),
+        probe("memory", "Memory"),
+        probe("plugin", "SentPlugin"),
         (
             "checks/c.toml",
             "[[check]]\nname = \"c\"\nhttp = { port = 1, cache = { zzz = 1 } }\n".into(),
@@ -177,14 +178,54 @@ fn the_schemas_name_the_keys_that_are_read() {
     ];
     let channels = [
         ("zzz = 1\ncommand = \"true\"\n", "Notify"),
-        ("mail = { zzz = 1 }\n", "NotifyMail"),
-        ("webhook = { zzz = 1 }\n", "NotifyWebhook"),
+        ("mail = { from = \"a@b\", to = \"c@d\", zzz = 1 }\n", "NotifyMail"),
+        ("webhook = { url = \"http://a/\", zzz = 1 }\n", "NotifyWebhook"),
         ("command = \"true\"\nonly = { zzz = 1 }\n", "NotifyOnly"),
     ];
     let channels = channels.map(|(text, shape)| {
         ("rollcall.toml", format!("[[notify]]\nname = \"n\"\n{text}"), "rollcall", Some(shape))
     });
-    for (path, text, file, definition) in tables.into_iter().chain(channels) {
+    tables.into_iter().chain(channels).chain(kinds).collect()
+}
+
+/// Keys that are right only beside others.
+const NEEDS: [(&str, &str, &str); 1] = [("NotifyMail", "tls", "smtp = \"m\", zzz = 1")];
+
+#[test]
+fn a_key_at_its_documented_default_changes_nothing() {
+    let read = |path: &str, text: &str| {
+        let hosts = ("hosts/p.toml".to_string(), Arc::from("[web]\nhosts = \"w1\"\n"));
+        let texts = BTreeMap::from([hosts, (path.to_string(), Arc::from(text))]);
+        let config = from_texts(Path::new("/etc/rollcall"), &texts);
+        // `Debug` leaves out the texts, which differ.
+        format!("{:#?}", config.unwrap_or_else(|wrong| panic!("{text}: {wrong}")))
+    };
+    let mut number = 0;
+    for (path, text, file, definition) in examples().into_iter().filter(|(_, _, file, _)| *file == "rollcall")
+    {
+        for (key, default) in defaults(file, definition) {
+            let needs = NEEDS.iter().find(|(table, of, _)| definition == Some(table) && *of == key);
+            let text = text.replace("zzz = 1", needs.map_or("zzz = 1", |(_, _, beside)| beside));
+            let with = read(path, &text.replace("zzz = 1", &format!("{key} = {default}")));
+            let without = read(path, &text.replace(", zzz = 1", "").replace("zzz = 1", ""));
+            assert_eq!(with, without, "{text}");
+            number += 1;
+        }
+    }
+    assert!(number > 20, "{number} defaults");
+}
+
+/// The keys with a default, as JSON, which TOML reads alike.
+fn defaults(file: &str, definition: Option<&str>) -> Vec<(String, Value)> {
+    let schema = schema(file);
+    let table = definition.map_or(&schema, |name| &schema["definitions"][name]);
+    let keys = table["properties"].as_object().into_iter().flatten();
+    keys.filter_map(|(key, value)| Some((key.clone(), value.get("default")?.clone()))).collect()
+}
+
+#[test]
+fn the_schemas_name_the_keys_that_are_read() {
+    for (path, text, file, definition) in examples() {
         assert_eq!(read_keys(path, &text), shown_keys(file, definition), "{text}");
     }
     // Which keys a balancer has depends on its driver: together they are those of the schema.

@@ -11,11 +11,46 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::hints::{did_you_mean, known_names};
+use crate::config::text::keys::{Flag, In, KeptTime, Text, Whole, table};
 use crate::config::text::reader::{Reader, strings};
-use crate::domain::base::schedule::{MAX_ATTEMPTS, Rhythm, Watching, read_time};
+use crate::domain::base::schedule::{MAX_ATTEMPTS, Rhythm, Watching};
 use crate::domain::check::id::CheckId;
 use crate::domain::watch::subject::REACHABLE;
 use crate::domain::watch::watched::Flapping;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+table! {
+    /// How checks with `every` or `cron` are probed.
+    pub ScheduleKeys "Schedule" {
+        ENABLED "enabled": Flag = true,
+        /// Probes at the same time.
+        PARALLEL "parallel": Whole<1, 4096> = 64,
+        /// Probes of one host at the same time.
+        PER_HOST "per_host": Whole<1, 64> = 2,
+        /// Of cron lines and digests: `"Europe/Berlin"`.
+        TIME_ZONE "time_zone": Text = "UTC",
+        FLAPPING "flapping": In<FlappingKeys>,
+        KEEP "keep": In<KeepKeys>,
+    }
+
+    /// When a check changes too often for an alert each time: the percentage of changes among its last 21 probes, newer ones
+    /// weighted more.
+    pub FlappingKeys "Flapping" {
+        /// Flapping starts above this.
+        HIGH "high": Whole<1, 100> = Flapping::DEFAULT.high,
+        /// Flapping ends below this.
+        LOW "low": Whole<0, 100> = Flapping::DEFAULT.low,
+    }
+
+    /// How long history is kept; days are written `2d`.
+    pub KeepKeys "Keep" {
+        /// Single probes.
+        SAMPLES "samples": KeptTime = DAY.saturating_mul(2),
+        /// Changes of verdicts, with their texts.
+        CHANGES "changes": KeptTime = DAY.saturating_mul(90),
+    }
+}
 
 /// Settings of the schedule: `[schedule]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,15 +69,14 @@ pub struct Schedule {
 
 impl Default for Schedule {
     fn default() -> Self {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Schedule {
-            enabled: true,
-            parallel: 64,
-            per_host: 2,
+            enabled: ScheduleKeys::ENABLED.default,
+            parallel: size(ScheduleKeys::PARALLEL.default),
+            per_host: size(ScheduleKeys::PER_HOST.default),
             time_zone: TimeZone::UTC,
             flapping: Flapping::default(),
-            keep_samples: 2 * DAY,
-            keep_changes: 90 * DAY,
+            keep_samples: KeepKeys::SAMPLES.default,
+            keep_changes: KeepKeys::CHANGES.default,
         }
     }
 }
@@ -114,24 +148,27 @@ fn read_words(table: &mut Reader<'_>) -> Words {
 /// Reads `[schedule]`.
 pub fn read_schedule(mut table: Reader<'_>) -> Schedule {
     let default = Schedule::default();
-    let size =
-        |number: Option<u32>, default| number.map_or(default, |n| usize::try_from(n).unwrap_or(default));
-    let flapping = table.table("flapping", "`flapping`").map(read_flapping).unwrap_or_default();
-    let (samples, changes) = table.table("keep", "`keep`").map(read_keep).unwrap_or_default();
+    let flapping = table.get(ScheduleKeys::FLAPPING).map(read_flapping).unwrap_or_default();
+    let (keep_samples, keep_changes) =
+        table.get(ScheduleKeys::KEEP).map(read_keep).unwrap_or((default.keep_samples, default.keep_changes));
     let schedule = Schedule {
-        enabled: table.value("enabled").is_none() || table.bool("enabled"),
-        parallel: size(table.number("parallel", 1, 4096), default.parallel),
-        per_host: size(table.number("per_host", 1, 64), default.per_host),
+        enabled: table.or_default(ScheduleKeys::ENABLED),
+        parallel: size(table.or_default(ScheduleKeys::PARALLEL)),
+        per_host: size(table.or_default(ScheduleKeys::PER_HOST)),
         time_zone: table
-            .string("time_zone")
+            .get(ScheduleKeys::TIME_ZONE)
             .and_then(|name| zone(table.doc, &name))
             .unwrap_or(default.time_zone),
         flapping,
-        keep_samples: samples.unwrap_or(default.keep_samples),
-        keep_changes: changes.unwrap_or(default.keep_changes),
+        keep_samples,
+        keep_changes,
     };
     table.finish();
     schedule
+}
+
+fn size(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn zone(doc: Doc<'_>, name: &Spanned<String>) -> Option<TimeZone> {
@@ -144,22 +181,18 @@ fn zone(doc: Doc<'_>, name: &Spanned<String>) -> Option<TimeZone> {
 }
 
 fn read_flapping(mut table: Reader<'_>) -> Flapping {
-    let default = Flapping::default();
-    let high = table.number("high", 1, 100).unwrap_or(default.high);
-    let low = table.number("low", 0, 100).unwrap_or(default.low.min(high));
+    let high = table.or_default(FlappingKeys::HIGH);
+    let low = table.get(FlappingKeys::LOW).unwrap_or(FlappingKeys::LOW.default.min(high));
     if low > high {
-        table.doc.wrong(table.key_span("low"), "`low` is above `high`: what flaps would never end to");
+        let span = table.key_span(FlappingKeys::LOW.name);
+        table.doc.wrong(span, "`low` is above `high`: flapping would never end");
     }
     table.finish();
     Flapping { high, low }
 }
 
-fn read_keep(mut table: Reader<'_>) -> (Option<Duration>, Option<Duration>) {
-    let mut time = |key| {
-        let text = table.string(key)?;
-        read_time(text.get_ref()).map_err(|why| table.doc.wrong(text.span(), format!("`{key}`: {why}"))).ok()
-    };
-    let kept = (time("samples"), time("changes"));
+fn read_keep(mut table: Reader<'_>) -> (Duration, Duration) {
+    let kept = (table.or_default(KeepKeys::SAMPLES), table.or_default(KeepKeys::CHANGES));
     table.finish();
     kept
 }

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::civil::Time;
 use toml::Spanned;
 
+use super::keys::{MailKeys, NotifyKeys, OnlyKeys, RollcallKeys, VerdictWords, WebhookKeys};
 use crate::config::text::diagnostic::Doc;
+use crate::config::text::keys::{Key, Text, Words};
 use crate::config::text::origin::Origin;
 use crate::config::text::reader::{self, Reader};
 use crate::domain::base::name::check_name;
-use crate::domain::base::outcome::Verdict;
 use crate::domain::check::id::CheckId;
 use crate::domain::notify::channel::{
     Channel, Mail, Only, Pace, Smtp, Tls, Transport, WORDS, Way, Webhook, fill,
@@ -19,8 +19,6 @@ use crate::domain::notify::channel::{
 use crate::domain::value::secret::Secret;
 use crate::domain::value::template::Vars;
 use crate::domain::watch::subject::REACHABLE;
-
-const GIVE_UP: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
 /// Default ports of mail servers, without and with TLS from the first byte.
 const PORTS: (u16, u16) = (25, 465);
@@ -36,9 +34,9 @@ pub struct Names<'n> {
 /// Reads the channels of `rollcall.toml`; the rest of the file is read elsewhere.
 pub fn read(doc: Doc<'_>, root: &Path, names: &Names<'_>) -> Vec<Channel> {
     let (doc, table) = reader::parse(doc);
-    let mut file = Reader::new(doc, doc.path, &table, None);
+    let mut file = Reader::of::<RollcallKeys>(doc, doc.path, (&table, None));
     let mut channels: Vec<Channel> = Vec::new();
-    for table in file.tables("notify", "a channel of `notify`") {
+    for table in file.list(RollcallKeys::NOTIFY, "a channel of `notify`") {
         let Some((span, channel)) = read_channel(table, root, names) else { continue };
         if channels.iter().any(|known| known.name == channel.name) {
             doc.wrong(span, format!("two channels are called `{}`", channel.name));
@@ -53,13 +51,13 @@ fn read_channel(
     root: &Path,
     names: &Names<'_>,
 ) -> Option<(std::ops::Range<usize>, Channel)> {
-    let name = table.required("name");
+    let name = table.required(NotifyKeys::NAME);
     if let Some((name, why)) = name.as_ref().and_then(|name| Some((name, check_name(name.get_ref()).err()?)))
     {
         table.doc.wrong(name.span(), format!("`{}` cannot name a channel: {why}", name.get_ref()));
     }
-    let ways = ["mail", "webhook", "command"].map(|key| table.value(key).is_some());
-    let way = match ways.iter().filter(|is_there| **is_there).count() {
+    let ways = [NotifyKeys::MAIL.name, NotifyKeys::WEBHOOK.name, NotifyKeys::COMMAND.name];
+    let way = match ways.iter().filter(|key| table.key_span(key).is_some()).count() {
         1 => read_way(&mut table, root),
         _ => {
             let message = "a channel of `notify` needs one way: `mail`, `webhook` or `command`";
@@ -67,24 +65,25 @@ fn read_channel(
             None
         }
     };
-    let only = table.table("only", "`only`").map(|only| read_only(only, names)).unwrap_or_default();
-    let default = Pace::default();
+    let only = table.get(NotifyKeys::ONLY).map(|only| read_only(only, names)).unwrap_or_default();
     let pace = Pace {
-        gather: table.duration("gather").unwrap_or(default.gather),
+        gather: table.or_default(NotifyKeys::GATHER),
         update_every: table
-            .positive_duration("update_every", "there would be a message for each host")
-            .unwrap_or(default.update_every),
-        remind_every: table.positive_duration("remind_every", "there would be no end of messages"),
+            .positive(NotifyKeys::UPDATE_EVERY, "there would be a message for each host")
+            .unwrap_or(NotifyKeys::UPDATE_EVERY.default),
+        remind_every: table.positive(NotifyKeys::REMIND_EVERY, "there would be no end of messages"),
         digest: digest(&mut table),
     };
-    let give_up = table.positive_duration("give_up", "nothing would ever be delivered").unwrap_or(GIVE_UP);
+    let give_up = table
+        .positive(NotifyKeys::GIVE_UP, "nothing would ever be delivered")
+        .unwrap_or(NotifyKeys::GIVE_UP.default);
     table.finish();
     let name = name?;
     Some((name.span(), Channel { name: name.into_inner(), only, pace, give_up, way: way? }))
 }
 
 fn digest(table: &mut Reader<'_>) -> Option<Time> {
-    let text = table.string("digest")?;
+    let text = table.get(NotifyKeys::DIGEST)?;
     let parsed = text.get_ref().parse::<Time>().ok().filter(|_| text.get_ref().contains(':'));
     if parsed.is_none() {
         let message = format!("`digest`: `{}` is no time of day", text.get_ref());
@@ -104,53 +103,54 @@ fn read_only(mut table: Reader<'_>, names: &Names<'_>) -> Only {
     let full: Vec<String> = names.checks.iter().map(CheckId::to_string).collect();
     let bare = names.checks.iter().map(|id| &*id.name).chain([REACHABLE]);
     let checks: BTreeSet<&str> = bare.chain(full.iter().map(String::as_str)).collect();
-    let groups = table.strings("groups").into_iter().map(|text| known("group", text, &names.groups));
+    let groups = table.get(OnlyKeys::GROUPS).unwrap_or_default();
+    let groups = groups.into_iter().map(|text| known("group", text, &names.groups));
     let groups = groups.collect();
-    let named = table.strings("checks").into_iter().map(|text| known("check", text, &checks)).collect();
-    let verdict = |text: Spanned<String>| match text.get_ref().as_str() {
-        "warning" => Some(Verdict::Warning),
-        "critical" => Some(Verdict::Critical),
-        "unknown" => Some(Verdict::Unknown),
-        other => {
-            let message = format!("`{other}` is no verdict that alerts");
-            doc.report(text.span(), message, "known: warning, critical, unknown".to_string());
-            None
+    let named = table.get(OnlyKeys::CHECKS).unwrap_or_default();
+    let named = named.into_iter().map(|text| known("check", text, &checks)).collect();
+    let verdict = |text: Spanned<String>| {
+        let verdict = VerdictWords::meaning(text.get_ref());
+        if verdict.is_none() {
+            let message = format!("`{}` is no verdict that alerts", text.get_ref());
+            doc.report(text.span(), message, format!("known: {}", VerdictWords::words().join(", ")));
         }
+        verdict
     };
-    let verdicts = table.strings("verdicts").into_iter().filter_map(verdict).collect();
+    let verdicts = table.get(OnlyKeys::VERDICTS).unwrap_or_default();
+    let verdicts = verdicts.into_iter().filter_map(verdict).collect();
     table.finish();
     Only { groups, checks: named, verdicts }
 }
 
 fn read_way(table: &mut Reader<'_>, root: &Path) -> Option<Way> {
-    if let Some(mail) = table.table("mail", "`mail`") {
+    if let Some(mail) = table.get(NotifyKeys::MAIL) {
         return read_mail(mail, root).map(Way::Mail);
     }
-    if let Some(webhook) = table.table("webhook", "`webhook`") {
+    if let Some(webhook) = table.get(NotifyKeys::WEBHOOK) {
         return read_webhook(webhook, root).map(Way::Webhook);
     }
-    let command = table.required("command")?;
+    let command = table.required(NotifyKeys::COMMAND)?;
     Some(Way::Command(command.into_inner()))
 }
 
 fn read_mail(mut table: Reader<'_>, root: &Path) -> Option<Mail> {
-    let from = table.required("from");
-    if table.value("to").is_none() {
-        table.missing("to");
+    let from = table.required(MailKeys::FROM);
+    if table.value(MailKeys::TO).is_none() {
+        table.missing(MailKeys::TO.name);
     }
-    let to = table.strings("to");
+    let to = table.get(MailKeys::TO).unwrap_or_default();
     let wrong =
         |text: &&Spanned<String>| !text.get_ref().contains('@') || text.get_ref().contains(['\n', '\r']);
     for address in from.iter().chain(&to).filter(wrong) {
         let message = format!("`{}` is no mail address", address.get_ref());
         table.doc.report(address.span(), message, "such as ops@example.com".to_string());
     }
-    let sendmail = table.string("sendmail");
+    let sendmail = table.get(MailKeys::SENDMAIL);
     let smtp = read_smtp(&mut table, root);
-    let by = match (sendmail, table.value("smtp").is_some()) {
+    let by = match (sendmail, table.value(MailKeys::SMTP).is_some()) {
         (Some(sendmail), false) => Some(Transport::Sendmail(sendmail.into_inner())),
         (None, true) => smtp.map(Transport::Smtp),
-        (None, false) => Some(Transport::Sendmail("/usr/sbin/sendmail -t -i".into())),
+        (None, false) => Some(Transport::Sendmail(MailKeys::SENDMAIL.default.into())),
         (Some(sendmail), true) => {
             table.doc.wrong(sendmail.span(), "mail goes by `smtp` or by `sendmail`, not by both");
             None
@@ -162,21 +162,21 @@ fn read_mail(mut table: Reader<'_>, root: &Path) -> Option<Mail> {
 
 /// Reads every key, with or without a server.
 fn read_smtp(table: &mut Reader<'_>, root: &Path) -> Option<Smtp> {
-    let tls = table.one_of("tls", &[("starttls", Tls::Starttls), ("tls", Tls::Tls), ("none", Tls::None)]);
-    let user = table.string("user");
-    let password = secret(table, "password_file");
-    if user.is_some() != table.value("password_file").is_some() {
+    let tls = table.get(MailKeys::TLS);
+    let user = table.get(MailKeys::USER);
+    let password = secret(table, MailKeys::PASSWORD_FILE);
+    if user.is_some() != table.value(MailKeys::PASSWORD_FILE).is_some() {
         table.doc.wrong(table.span.clone(), "`user` and `password_file` belong together");
     }
-    let ca = table.string("ca").map(|path| root.join(path.into_inner()));
-    let Some(server) = table.string("smtp") else {
+    let ca = table.get(MailKeys::CA).map(|path| root.join(path.into_inner()));
+    let Some(server) = table.get(MailKeys::SMTP) else {
         if tls.is_some() || user.is_some() || ca.is_some() {
             let message = "`tls`, `user`, `password_file` and `ca` are for a mail server: they need `smtp`";
             table.doc.wrong(table.span.clone(), message);
         }
         return None;
     };
-    let tls = tls.unwrap_or(Tls::Starttls);
+    let tls = tls.unwrap_or(MailKeys::TLS.default);
     let default = if tls == Tls::Tls { PORTS.1 } else { PORTS.0 };
     let (host, port) = match server.get_ref().rsplit_once(':') {
         Some((host, port)) => (host, port.parse::<u16>().ok().filter(|port| *port > 0)),
@@ -199,25 +199,25 @@ fn read_webhook(mut table: Reader<'_>, root: &Path) -> Option<Webhook> {
             None
         }
     };
-    let headers = table.entries("headers").into_iter().filter_map(text).collect();
-    let body = table.value("body").map(|value| {
+    let headers = table.entries_of(WebhookKeys::HEADERS).into_iter().filter_map(text).collect();
+    let body = table.value(WebhookKeys::BODY).map(|value| {
         let body = reader::json(doc, value);
         if let Err(why) = fill(&body, &sample()) {
             doc.report(value.span(), format!("`body`: {why}"), format!("known: {}", WORDS.join(", ")));
         }
         body
     });
-    let secret = secret(&mut table, "secret_file");
-    let ca = table.string("ca").map(|path| root.join(path.into_inner()));
+    let secret = secret(&mut table, WebhookKeys::SECRET_FILE);
+    let ca = table.get(WebhookKeys::CA).map(|path| root.join(path.into_inner()));
     table.finish();
     Some(Webhook { url: url?, headers, body, secret, ca })
 }
 
 /// The URL itself, or from a file if it contains a key, as those of chats do.
 fn read_url(table: &mut Reader<'_>) -> Option<Secret> {
-    let written = table.string("url");
-    let kept = secret(table, "url_file");
-    if written.is_some() == table.value("url_file").is_some() {
+    let written = table.get(WebhookKeys::URL);
+    let kept = secret(table, WebhookKeys::URL_FILE);
+    if written.is_some() == table.value(WebhookKeys::URL_FILE).is_some() {
         table.doc.wrong(table.span.clone(), "`webhook` needs either `url` or `url_file`");
         return None;
     }
@@ -245,14 +245,14 @@ fn sample() -> Vars {
 }
 
 /// A secret is in a separate file, never in `rollcall.toml`.
-fn secret(table: &mut Reader<'_>, key: &'static str) -> Option<Secret> {
-    let path = table.string(key)?;
+fn secret(table: &mut Reader<'_>, key: Key<Text>) -> Option<Secret> {
+    let path = table.get(key)?;
     let read = table.doc.sources.read(&Origin::File(path.get_ref().clone()));
     let read = read.and_then(|text| Secret::new(text.as_str()).map_err(Into::into));
     match read {
         Ok(secret) => Some(secret),
         Err(trouble) => {
-            table.doc.report(path.span(), format!("`{key}`: {}", trouble.why), trouble.hint);
+            table.doc.report(path.span(), format!("`{}`: {}", key.name, trouble.why), trouble.hint);
             None
         }
     }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::keys::{FleetKeys, RollcallKeys};
 use crate::config::checks::watching::{self, Schedule};
 use crate::config::text::diagnostic::Doc;
+use crate::config::text::keys::{Key, Text};
 use crate::config::text::reader::{self, Reader};
 
 /// The settings of the daemon.
@@ -74,14 +76,14 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 2222))],
-            host_key: "/var/lib/rollcall/host_key".into(),
-            store: "/var/lib/rollcall/rollcall.db".into(),
-            downloads: "/var/lib/rollcall/downloads".into(),
-            allow_local: false,
+            host_key: RollcallKeys::HOST_KEY.default.into(),
+            store: RollcallKeys::STORE.default.into(),
+            downloads: RollcallKeys::DOWNLOADS.default.into(),
+            allow_local: RollcallKeys::ALLOW_LOCAL.default,
             age_identity: None,
-            facts_max_age: Duration::from_secs(60 * 60),
-            inventory_timeout: Duration::from_secs(10),
-            inventory_max_age: Duration::from_secs(5 * 60),
+            facts_max_age: RollcallKeys::FACTS_MAX_AGE.default,
+            inventory_timeout: RollcallKeys::INVENTORY_TIMEOUT.default,
+            inventory_max_age: RollcallKeys::INVENTORY_MAX_AGE.default,
             fleet: FleetSettings::default(),
             schedule: Schedule::default(),
         }
@@ -91,14 +93,14 @@ impl Default for Settings {
 impl Default for FleetSettings {
     fn default() -> Self {
         FleetSettings {
-            login: "deploy".into(),
-            port: 22,
+            login: FleetKeys::LOGIN.default.into(),
+            port: FleetKeys::PORT.default,
             identity: Vec::new(),
             agent: None,
-            known_hosts: "/var/lib/rollcall/known_hosts".into(),
-            parallel: 64,
-            connect_timeout: Duration::from_secs(10),
-            keepalive: Duration::from_secs(15),
+            known_hosts: FleetKeys::KNOWN_HOSTS.default.into(),
+            parallel: size(FleetKeys::PARALLEL.default),
+            connect_timeout: FleetKeys::CONNECT_TIMEOUT.default,
+            keepalive: FleetKeys::KEEPALIVE.default,
         }
     }
 }
@@ -106,35 +108,34 @@ impl Default for FleetSettings {
 /// Reads `rollcall.toml`. Relative paths start at `root`.
 pub fn read(doc: Doc<'_>, root: &Path) -> Settings {
     let (doc, table) = reader::parse(doc);
-    let mut file = Reader::new(doc, doc.path, &table, None);
+    let mut file = Reader::of::<RollcallKeys>(doc, doc.path, (&table, None));
     let default = Settings::default();
-    let listen = if file.value("listen").is_some() { listen(&mut file) } else { default.listen };
-    let fleet = file.table("fleet", "`fleet`").map(|table| read_fleet(table, root));
+    let fleet = file.get(RollcallKeys::FLEET).map(|table| read_fleet(table, root));
     let settings = Settings {
-        listen,
-        host_key: path(&mut file, "host_key", root).unwrap_or(default.host_key),
-        store: path(&mut file, "store", root).unwrap_or(default.store),
-        downloads: path(&mut file, "downloads", root).unwrap_or(default.downloads),
-        allow_local: file.bool("allow_local"),
-        age_identity: path(&mut file, "age_identity", root),
-        facts_max_age: file.duration("facts_max_age").unwrap_or(default.facts_max_age),
+        listen: listen(&mut file).unwrap_or(default.listen),
+        host_key: path(&mut file, RollcallKeys::HOST_KEY, root).unwrap_or(default.host_key),
+        store: path(&mut file, RollcallKeys::STORE, root).unwrap_or(default.store),
+        downloads: path(&mut file, RollcallKeys::DOWNLOADS, root).unwrap_or(default.downloads),
+        allow_local: file.or_default(RollcallKeys::ALLOW_LOCAL),
+        age_identity: path(&mut file, RollcallKeys::AGE_IDENTITY, root),
+        facts_max_age: file.or_default(RollcallKeys::FACTS_MAX_AGE),
         inventory_timeout: file
-            .positive_duration("inventory_timeout", "no script would ever answer")
+            .positive(RollcallKeys::INVENTORY_TIMEOUT, "no script would ever answer")
             .unwrap_or(default.inventory_timeout),
-        inventory_max_age: file.duration("inventory_max_age").unwrap_or(default.inventory_max_age),
+        inventory_max_age: file.or_default(RollcallKeys::INVENTORY_MAX_AGE),
         fleet: fleet.unwrap_or_default(),
-        schedule: file.table("schedule", "`schedule`").map(watching::read_schedule).unwrap_or_default(),
+        schedule: file.get(RollcallKeys::SCHEDULE).map(watching::read_schedule).unwrap_or_default(),
     };
-    // Read elsewhere, where groups and checks are known: see `notify.rs`.
-    file.value("notify");
+    // `notify` is read where groups and checks are known: see `notify.rs`.
     file.finish();
     settings
 }
 
-fn listen(file: &mut Reader<'_>) -> Vec<SocketAddr> {
-    let written = file.strings("listen");
+fn listen(file: &mut Reader<'_>) -> Option<Vec<SocketAddr>> {
+    let written = file.get(RollcallKeys::LISTEN)?;
     if written.is_empty() {
-        file.doc.wrong(file.key_span("listen"), "`listen` is empty: no operator could connect");
+        let span = file.key_span(RollcallKeys::LISTEN.name);
+        file.doc.wrong(span, "`listen` is empty: no operator could connect");
     }
     let address = |text: Spanned<String>| match text.get_ref().parse() {
         Ok(address) => Some(address),
@@ -144,35 +145,39 @@ fn listen(file: &mut Reader<'_>) -> Vec<SocketAddr> {
             None
         }
     };
-    written.into_iter().filter_map(address).collect()
+    Some(written.into_iter().filter_map(address).collect())
 }
 
 fn read_fleet(mut table: Reader<'_>, root: &Path) -> FleetSettings {
     let default = FleetSettings::default();
+    let identity = table.get(FleetKeys::IDENTITY).unwrap_or_default();
     let settings = FleetSettings {
-        login: table.word("login").unwrap_or(default.login),
-        port: table.port("port").unwrap_or(default.port),
-        identity: table.strings("identity").into_iter().map(|p| root.join(p.into_inner())).collect(),
-        agent: path(&mut table, "agent", root),
-        known_hosts: path(&mut table, "known_hosts", root).unwrap_or(default.known_hosts),
-        parallel: table
-            .number("parallel", 1, u32::MAX)
-            .map_or(default.parallel, |n| usize::try_from(n).unwrap_or(usize::MAX)),
+        login: table.or_default(FleetKeys::LOGIN),
+        port: table.or_default(FleetKeys::PORT),
+        identity: identity.into_iter().map(|p| root.join(p.into_inner())).collect(),
+        agent: path(&mut table, FleetKeys::AGENT, root),
+        known_hosts: path(&mut table, FleetKeys::KNOWN_HOSTS, root).unwrap_or(default.known_hosts),
+        parallel: size(table.or_default(FleetKeys::PARALLEL)),
         connect_timeout: table
-            .positive_duration("connect_timeout", "no host could be reached")
+            .positive(FleetKeys::CONNECT_TIMEOUT, "no host could be reached")
             .unwrap_or(default.connect_timeout),
         keepalive: table
-            .positive_duration("keepalive", "a dead connection would never be noticed")
+            .positive(FleetKeys::KEEPALIVE, "a dead connection would never be noticed")
             .unwrap_or(default.keepalive),
     };
     table.finish();
     settings
 }
 
-fn path(table: &mut Reader<'_>, key: &'static str, root: &Path) -> Option<PathBuf> {
-    let text = table.string(key)?;
+fn size(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn path<D>(table: &mut Reader<'_>, key: Key<Text, D>, root: &Path) -> Option<PathBuf> {
+    let name = key.name;
+    let text = table.get(key)?;
     if text.get_ref().is_empty() {
-        table.doc.wrong(text.span(), format!("`{key}` is empty"));
+        table.doc.wrong(text.span(), format!("`{name}` is empty"));
         return None;
     }
     Some(root.join(text.into_inner()))

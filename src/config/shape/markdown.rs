@@ -9,13 +9,13 @@ use super::schema::{FILES, schema};
 /// The reference of all files.
 pub fn markdown() -> String {
     let mut text = String::from(
-        "# Reference\n\nEvery key of every file. Made from the types in `src/config/shape`, which the JSON Schemas in \
-         [schema/](schema) are made from, too; `rollcall schema tasks` prints one for your editor.\n",
+        "# Reference\n\nEvery key of every file. Written from the declarations that the readers of these files use, as are \
+         the JSON Schemas in [schema/](schema); `rollcall schema tasks` prints one for your editor.\n",
     );
     for file in FILES {
         let Some(schema) = schema(file) else { continue };
         let title = if file == "rollcall" { "rollcall.toml".to_string() } else { format!("{file}/*.toml") };
-        let root = schema.as_value();
+        let root = &schema;
         _ = write!(text, "\n## {title}\n");
         table(&mut text, root);
         let definitions = root.get("definitions").and_then(Value::as_object);

@@ -9,10 +9,8 @@ mod checks;
 mod hosts;
 mod kinds;
 mod markdown;
-mod notify;
 mod parts;
 mod schema;
-mod settings;
 mod tasks;
 
 pub use markdown::markdown;

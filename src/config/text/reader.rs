@@ -10,6 +10,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Doc;
+use super::keys::{In, Key, KeyType, ListOf, MapOf, Time};
+use super::table::{Declared, Table};
 use crate::config::text::hints::{did_you_mean, foreign, known_names};
 
 /// Longest duration that is accepted: more is a typing error, and would overflow clocks.
@@ -26,7 +28,49 @@ pub struct Reader<'t> {
     /// Its name in messages: `a step`, `group web`.
     what: String,
     table: &'t DeTable<'t>,
+    known: Option<&'static Table>,
     asked: Vec<&'static str>,
+}
+
+/// A value with its key.
+#[derive(Clone, Copy)]
+pub struct At<'t> {
+    pub doc: Doc<'t>,
+    pub key: &'static str,
+    pub value: &'t Spanned<DeValue<'t>>,
+}
+
+impl At<'_> {
+    /// Reports that the value is of another type than `wanted`.
+    pub fn mismatch<T>(&self, wanted: &str) -> Option<T> {
+        self.doc.wrong(self.value.span(), expected(self.key, wanted, self.value.get_ref()));
+        None
+    }
+}
+
+/// Types of values that a reader can read; `values.rs` says how.
+pub trait Readable: KeyType {
+    type Value<'t>;
+
+    /// Reports a wrong value, and returns `None` for it.
+    fn read<'t>(at: At<'t>) -> Option<Self::Value<'t>>;
+}
+
+/// What names a key.
+pub trait Named {
+    fn name(&self) -> &'static str;
+}
+
+impl<T, D> Named for Key<T, D> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl Named for &'static str {
+    fn name(&self) -> &'static str {
+        self
+    }
 }
 
 /// Parses a file. Syntax errors are reported, and the readable part is returned; further
@@ -48,7 +92,47 @@ impl<'t> Reader<'t> {
         table: &'t DeTable<'t>,
         span: Option<Range<usize>>,
     ) -> Self {
-        Reader { doc, span, what: what.into(), table, asked: Vec::new() }
+        Reader { doc, span, what: what.into(), table, known: None, asked: Vec::new() }
+    }
+
+    /// Reads a table whose keys are those of `T`.
+    pub fn of<T: Declared>(
+        doc: Doc<'t>,
+        what: impl Into<String>,
+        (table, span): (&'t DeTable<'t>, Option<Range<usize>>),
+    ) -> Self {
+        Reader { known: Some(T::TABLE), ..Reader::new(doc, what, table, span) }
+    }
+
+    /// The value of `key`; `None` if it is absent or wrong.
+    pub fn get<T: Readable, D>(&mut self, key: Key<T, D>) -> Option<T::Value<'t>> {
+        let value = self.value(key.name)?;
+        T::read(At { doc: self.doc, key: key.name, value })
+    }
+
+    /// The value of `key`, or its default.
+    pub fn or_default<T: Readable>(&mut self, key: Key<T, T::Default>) -> T::Value<'t>
+    where
+        T::Value<'t>: From<T::Default>,
+    {
+        let name = Key::<T>::new(key.name, ());
+        self.get(name).unwrap_or_else(|| key.default.into())
+    }
+
+    /// A value that must not be zero; `why` explains that in the message.
+    pub fn positive<D>(&mut self, key: Key<Time, D>, why: &str) -> Option<Duration> {
+        let (name, time) = (key.name, self.get(key)?);
+        if time.is_zero() {
+            let span = self.table.get(name).map(Spanned::span);
+            self.doc.wrong(span, format!("`{name}` cannot be zero: {why}"));
+        }
+        Some(time).filter(|time| !time.is_zero())
+    }
+
+    /// Tables written `[[key]]`, which messages call `what`.
+    pub fn list<T: Declared, D>(&mut self, key: Key<ListOf<In<T>>, D>, what: &str) -> Vec<Reader<'t>> {
+        let known = |table| Reader { known: Some(T::TABLE), ..table };
+        self.tables(key.name, what).into_iter().map(known).collect()
     }
 
     /// Reads a value as a table; any other value is reported.
@@ -68,9 +152,9 @@ impl<'t> Reader<'t> {
     }
 
     /// The value of `key`, of any type.
-    pub fn value(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
-        self.asked.push(key);
-        self.table.get(key)
+    pub fn value(&mut self, key: impl Named) -> Option<&'t Spanned<DeValue<'t>>> {
+        self.asked.push(key.name());
+        self.table.get(key.name())
     }
 
     /// The span of the name of `key`.
@@ -93,7 +177,8 @@ impl<'t> Reader<'t> {
     }
 
     /// A required string, which must not be empty.
-    pub fn required(&mut self, key: &'static str) -> Option<Spanned<String>> {
+    pub fn required(&mut self, key: impl Named) -> Option<Spanned<String>> {
+        let key = key.name();
         if !self.table.contains_key(key) {
             self.asked.push(key);
             self.missing(key);
@@ -228,6 +313,11 @@ impl<'t> Reader<'t> {
         self.tables(key, what)
     }
 
+    /// The entries of a table whose keys its writer chose. Empty if the key is absent.
+    pub fn entries_of<T: KeyType, D>(&mut self, key: Key<MapOf<T>, D>) -> Vec<Entry<'t>> {
+        self.entries(key.name)
+    }
+
     /// The entries of a table with any keys. Empty if the key is absent.
     pub fn entries(&mut self, key: &'static str) -> Vec<Entry<'t>> {
         let what = self.what.clone();
@@ -241,8 +331,10 @@ impl<'t> Reader<'t> {
     }
 
     /// Reports every key that was not read.
-    pub fn finish(self) {
-        let (doc, what, mut known) = (self.doc, self.what.clone(), self.asked.clone());
+    pub fn finish(mut self) {
+        let declared = self.known.map(|table| table.all_keys().iter().map(|key| key.name).collect());
+        let (doc, what, mut known) = (self.doc, self.what.clone(), declared.unwrap_or(self.asked.clone()));
+        self.asked.extend(known.iter());
         known.sort_unstable();
         known.dedup();
         for (key, _) in self.rest() {

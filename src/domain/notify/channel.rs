@@ -77,14 +77,18 @@ pub struct Pace {
     pub digest: Option<Time>,
 }
 
+impl Pace {
+    pub const DEFAULT: Pace = Pace {
+        gather: Duration::from_secs(10),
+        update_every: Duration::from_secs(5 * 60),
+        remind_every: None,
+        digest: None,
+    };
+}
+
 impl Default for Pace {
     fn default() -> Self {
-        Pace {
-            gather: Duration::from_secs(10),
-            update_every: Duration::from_secs(5 * 60),
-            remind_every: None,
-            digest: None,
-        }
+        Pace::DEFAULT
     }
 }
 

@@ -34,9 +34,13 @@ pub struct Flapping {
     pub low: u32,
 }
 
+impl Flapping {
+    pub const DEFAULT: Flapping = Flapping { high: 30, low: 20 };
+}
+
 impl Default for Flapping {
     fn default() -> Self {
-        Flapping { high: 30, low: 20 }
+        Flapping::DEFAULT
     }
 }
 

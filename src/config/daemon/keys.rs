@@ -1,0 +1,143 @@
+//! The keys of `rollcall.toml`; those of `[schedule]` are with the schedule of checks.
+
+use std::time::Duration;
+
+use crate::config::checks::watching::ScheduleKeys;
+use crate::config::text::keys::{
+    Any, Choice, Choices, Flag, In, ListOf, MapOf, Port, Text, Texts, Time, Whole, Word, table, words,
+};
+use crate::domain::base::outcome::Verdict;
+use crate::domain::notify::channel::{Pace, Tls};
+
+table! {
+    /// The daemon itself. Every value has a default; paths are relative to the configuration directory.
+    pub RollcallKeys "Rollcall" {
+        /// Where operators connect: an address with a port, or several.
+        LISTEN "listen": Texts = &["127.0.0.1:2222"],
+        /// The daemon's own SSH key; created at the first start.
+        HOST_KEY "host_key": Text = "/var/lib/rollcall/host_key",
+        /// The journal, debts, leases and history.
+        STORE "store": Text = "/var/lib/rollcall/rollcall.db",
+        /// The directory of files that steps download from hosts.
+        DOWNLOADS "downloads": Text = "/var/lib/rollcall/downloads",
+        /// Whether steps, hooks and vars may run commands on the machine of the daemon. Everyone who may write these files can
+        /// then act as rollcall.
+        ALLOW_LOCAL "allow_local": Flag = false,
+        /// What decrypts age files: a file of `age-keygen`. Default: the systemd credential `age`, if there is one.
+        AGE_IDENTITY "age_identity": Text,
+        /// `facts` gathers older facts again.
+        FACTS_MAX_AGE "facts_max_age": Time = Duration::from_secs(60 * 60),
+        /// How long a script in `hosts/` may take.
+        INVENTORY_TIMEOUT "inventory_timeout": Time = Duration::from_secs(10),
+        /// A command that plans runs a script in `hosts/` again if its output is older.
+        INVENTORY_MAX_AGE "inventory_max_age": Time = Duration::from_secs(5 * 60),
+        /// The channels of notification, one table each.
+        NOTIFY "notify": ListOf<In<NotifyKeys>>,
+        /// How hosts are reached.
+        FLEET "fleet": In<FleetKeys>,
+        /// How checks with `every` or `cron` are probed.
+        SCHEDULE "schedule": In<ScheduleKeys>,
+    }
+
+    /// How hosts are reached.
+    pub FleetKeys "Fleet" {
+        /// The account on hosts that name none.
+        LOGIN "login": Word = "deploy",
+        PORT "port": Port = 22,
+        /// Private keys, tried in order.
+        IDENTITY "identity": Texts,
+        /// Socket of an SSH agent.
+        AGENT "agent": Text,
+        /// OpenSSH format; `host accept` writes here.
+        KNOWN_HOSTS "known_hosts": Text = "/var/lib/rollcall/known_hosts",
+        /// The most hosts that rollcall works on at the same time.
+        PARALLEL "parallel": Whole<1> = 64,
+        /// For the connection, the key exchange and the login together.
+        CONNECT_TIMEOUT "connect_timeout": Time = Duration::from_secs(10),
+        /// Between two keepalives of an idle connection.
+        KEEPALIVE "keepalive": Time = Duration::from_secs(15),
+    }
+
+    /// A channel of notification. It has one of `mail`, `webhook` and `command`.
+    pub NotifyKeys "Notify" {
+        /// Unique; `notify test NAME` sends a message through it.
+        NAME "name": Text; needed,
+        MAIL "mail": In<MailKeys>,
+        WEBHOOK "webhook": In<WebhookKeys>,
+        /// A command on the machine of the daemon: the message is its standard input, the fields are in `ROLLCALL_*`.
+        COMMAND "command": Text,
+        /// Which alerts it sends. Default: all.
+        ONLY "only": In<OnlyKeys>,
+        /// How long to collect problems after the first one, for one message.
+        GATHER "gather": Time = Pace::DEFAULT.gather,
+        /// The shortest time between two updates about hosts that were already reported; a new host or a worse verdict alerts at
+        /// once.
+        UPDATE_EVERY "update_every": Time = Pace::DEFAULT.update_every,
+        /// The time between reminders while an incident is open and not acknowledged. Default: no reminders.
+        REMIND_EVERY "remind_every": Time,
+        /// A time of day, in the time zone of `[schedule]`, for a list of open incidents and of those that ended. Default: no digest.
+        DIGEST "digest": Text,
+        /// A message that could not be delivered for this long is abandoned, and the other channels report that.
+        GIVE_UP "give_up": Time = Duration::from_secs(3 * 24 * 60 * 60),
+    }
+
+    /// Which alerts a channel sends; an absent key selects all.
+    pub OnlyKeys "NotifyOnly" {
+        /// With the groups below them: `"prod"`, `"prod.web"`.
+        GROUPS "groups": Texts,
+        /// Names of checks, bare or as `set/name`; `"reachable"` for the host itself.
+        CHECKS "checks": Texts,
+        VERDICTS "verdicts": Choices<VerdictWords>,
+    }
+
+    /// By mail.
+    pub MailKeys "NotifyMail" {
+        FROM "from": Text; needed,
+        /// One address, or several.
+        TO "to": Texts; needed,
+        /// The mail server, as `host` or `host:port`. Default port: 25, and 465 with `tls = "tls"`.
+        SMTP "smtp": Text,
+        /// `"starttls"` (no mail without it), `"tls"` from the first byte, or `"none"`.
+        TLS "tls": Choice<TlsWords> = Tls::Starttls,
+        /// Needs `password_file`.
+        USER "user": Text,
+        /// The file with the password, in one line.
+        PASSWORD_FILE "password_file": Text,
+        /// Certificates to trust beside the system's: a file in PEM.
+        CA "ca": Text,
+        /// Instead of a server, and without `smtp`: a command that reads the mail.
+        SENDMAIL "sendmail": Text = "/usr/sbin/sendmail -t -i",
+    }
+
+    /// By HTTP: JSON, posted.
+    pub WebhookKeys "NotifyWebhook" {
+        /// This or `url_file`.
+        URL "url": Text,
+        /// The file with the URL, if it is a secret.
+        URL_FILE "url_file": Text,
+        /// Further headers.
+        HEADERS "headers": MapOf<Text>,
+        /// JSON whose texts are templates. Default: `{"text": ...}`, as Slack, Mattermost and others read it.
+        BODY "body": Any,
+        /// The file with the key that signs the body: `X-Rollcall-Signature: sha256=...`.
+        SECRET_FILE "secret_file": Text,
+        /// Certificates to trust beside the system's: a file in PEM.
+        CA "ca": Text,
+    }
+}
+
+words! {
+    /// How the connection to a mail server is encrypted.
+    pub TlsWords: Tls {
+        "starttls" = Tls::Starttls,
+        "tls" = Tls::Tls,
+        "none" = Tls::None,
+    }
+
+    /// Verdicts that alert.
+    pub VerdictWords: Verdict {
+        "warning" = Verdict::Warning,
+        "critical" = Verdict::Critical,
+        "unknown" = Verdict::Unknown,
+    }
+}

@@ -1,0 +1,152 @@
+//! How values of each type are read.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::hints::{did_you_mean, known_names};
+use super::keys::{Choice, Choices, Flag, In, KeptTime, Port, Text, Texts, Time, Whole, Word, Words};
+use super::reader::{At, Readable, Reader, strings};
+use super::table::Declared;
+use crate::domain::base::schedule::read_time;
+
+/// Longest duration that is accepted: more is a typing error, and would overflow clocks.
+const DURATION_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+impl Readable for Text {
+    type Value<'t> = Spanned<String>;
+
+    fn read<'t>(at: At<'t>) -> Option<Spanned<String>> {
+        match at.value.get_ref() {
+            DeValue::String(text) => Some(Spanned::new(at.value.span(), text.to_string())),
+            _ => at.mismatch("a string"),
+        }
+    }
+}
+
+impl Readable for Word {
+    type Value<'t> = String;
+
+    fn read<'t>(at: At<'t>) -> Option<String> {
+        let text = Text::read(at)?;
+        let bad = |c: char| c.is_whitespace() || c.is_control();
+        if text.get_ref().is_empty() || text.get_ref().contains(bad) {
+            at.doc.wrong(text.span(), format!("`{}` is one word, without blanks", at.key));
+            return None;
+        }
+        Some(text.into_inner())
+    }
+}
+
+impl Readable for Texts {
+    type Value<'t> = Vec<Spanned<String>>;
+
+    fn read<'t>(at: At<'t>) -> Option<Vec<Spanned<String>>> {
+        Some(strings(at.doc, at.key, at.value))
+    }
+}
+
+impl Readable for Time {
+    type Value<'t> = Duration;
+
+    fn read<'t>(at: At<'t>) -> Option<Duration> {
+        let DeValue::String(text) = at.value.get_ref() else {
+            return at.mismatch("a duration with its unit, such as \"30s\"");
+        };
+        let wrong = |why: &str| {
+            let hint = "write it with its unit, such as \"30s\", \"2m\" or \"1m30s\"".to_string();
+            at.doc.report(at.value.span(), format!("`{}`: {why}", at.key), hint);
+        };
+        let Ok(parsed) = text.parse::<SignedDuration>() else {
+            wrong(&format!("`{text}` is no duration"));
+            return None;
+        };
+        match Duration::try_from(parsed) {
+            Err(_) => wrong("a duration cannot be negative"),
+            Ok(duration) if duration > DURATION_LIMIT => wrong("a duration is at most 30 days"),
+            Ok(duration) => return Some(duration),
+        }
+        None
+    }
+}
+
+impl Readable for KeptTime {
+    type Value<'t> = Duration;
+
+    fn read<'t>(at: At<'t>) -> Option<Duration> {
+        let text = Text::read(at)?;
+        let wrong = |why| at.doc.wrong(text.span(), format!("`{}`: {why}", at.key));
+        read_time(text.get_ref()).map_err(wrong).ok()
+    }
+}
+
+impl<const FROM: u32, const TO: u32> Readable for Whole<FROM, TO> {
+    type Value<'t> = u32;
+
+    fn read<'t>(at: At<'t>) -> Option<u32> {
+        let DeValue::Integer(number) = at.value.get_ref() else { return at.mismatch("a whole number") };
+        let read = i64::from_str_radix(number.as_str(), number.radix()).ok();
+        let read = read.and_then(|number| u32::try_from(number).ok()).filter(|n| (FROM..=TO).contains(n));
+        if read.is_none() {
+            let range =
+                if TO == u32::MAX { format!("at least {FROM}") } else { format!("from {FROM} to {TO}") };
+            at.doc.wrong(at.value.span(), format!("`{}` is a whole number, {range}", at.key));
+        }
+        read
+    }
+}
+
+impl Readable for Port {
+    type Value<'t> = u16;
+
+    fn read<'t>(at: At<'t>) -> Option<u16> {
+        Whole::<1, { u16::MAX as u32 }>::read(at).and_then(|port| u16::try_from(port).ok())
+    }
+}
+
+impl Readable for Flag {
+    type Value<'t> = bool;
+
+    fn read<'t>(at: At<'t>) -> Option<bool> {
+        at.value.get_ref().as_bool().or_else(|| at.mismatch("true or false"))
+    }
+}
+
+impl<W: Words> Readable for Choice<W> {
+    type Value<'t> = W::Meaning;
+
+    fn read<'t>(at: At<'t>) -> Option<W::Meaning> {
+        let text = Text::read(at)?;
+        let found = W::meaning(text.get_ref());
+        if found.is_none() {
+            let known = W::words();
+            let guess = did_you_mean(text.get_ref(), known.iter().copied());
+            let message = format!("`{}` cannot be `{}`{guess}", at.key, text.get_ref());
+            at.doc.report(text.span(), message, known_names(known));
+        }
+        found
+    }
+}
+
+impl<W: Words> Readable for Choices<W> {
+    type Value<'t> = Vec<Spanned<String>>;
+
+    fn read<'t>(at: At<'t>) -> Option<Vec<Spanned<String>>> {
+        Texts::read(at)
+    }
+}
+
+impl<T: Declared> Readable for In<T> {
+    type Value<'t> = Reader<'t>;
+
+    fn read<'t>(at: At<'t>) -> Option<Reader<'t>> {
+        match at.value.get_ref() {
+            DeValue::Table(table) => {
+                Some(Reader::of::<T>(at.doc, format!("`{}`", at.key), (table, Some(at.value.span()))))
+            }
+            _ => at.mismatch("a table"),
+        }
+    }
+}
