@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::checks::{checks, watching};
 use crate::config::daemon::settings::Settings;
-use crate::config::daemon::{notify, operators, settings};
+use crate::config::daemon::{freeze, notify, operators, settings};
 use crate::config::disk::facts;
 use crate::config::hosts::scripted::Scripted;
 use crate::config::hosts::{hosts, inventory, scripted};
@@ -20,6 +20,7 @@ use crate::domain::base::name::check_name;
 use crate::domain::check::check::Check;
 use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::Inventory;
+use crate::domain::lease::window::Window;
 use crate::domain::notify::channel::Channel;
 use crate::domain::task::task::{Source, Task};
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub operators: Vec<Operator>,
     /// The channels of notification.
     pub channels: Vec<Channel>,
+    /// Times in which nothing is released.
+    pub freezes: Vec<Window>,
     /// Groups from scripts in `hosts/`.
     pub scripted: Vec<Scripted>,
     /// What is probably not meant.
@@ -144,9 +147,12 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         complete,
     };
     let channels = read.doc("rollcall.toml").map(|doc| notify::read(doc, root, &names)).unwrap_or_default();
+    let zone = settings.schedule.time_zone.clone();
+    let freezes = read.doc("rollcall.toml").map(|doc| freeze::read(doc, &inventory, &zone, complete));
     Config {
         root: root.to_path_buf(),
         channels,
+        freezes: freezes.unwrap_or_default(),
         settings,
         inventory: Arc::new(inventory),
         tasks,

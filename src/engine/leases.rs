@@ -2,25 +2,36 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::queue::{Queue, Ticket};
-use super::{Engine, StartError};
+use super::start::StartError;
 use crate::domain::ask::access::Granted;
 use crate::domain::lease::claim::Claim;
 use crate::domain::lease::lease::{Lease, LeaseEnd};
-use crate::port::StoreError;
+use crate::port::{Clock, Leases, StoreError};
+
+/// Grants and ends the leases of operators. Cheap to clone.
+#[derive(Clone)]
+pub struct Keeper {
+    leases: Arc<dyn Leases>,
+    clock: Arc<dyn Clock>,
+    queue: Arc<Queue>,
+    draining: Arc<watch::Sender<bool>>,
+}
 
 /// A hold: it ends when this is dropped, however its session ends.
 pub struct Holding {
-    engine: Engine,
+    keeper: Keeper,
     pub lease: Lease,
 }
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        let (engine, id, by) = (self.engine.clone(), self.lease.id, self.lease.by.clone());
+        let (keeper, id, by) = (self.keeper.clone(), self.lease.id, self.lease.by.clone());
         tokio::spawn(async move {
-            let end = LeaseEnd { by, why: "its connection ended".into(), at: engine.ports.clock.now() };
-            if let Err(error) = engine.end_lease_as(id, end).await {
+            let end = LeaseEnd { by, why: "its connection ended".into(), at: keeper.clock.now() };
+            if let Err(error) = keeper.end_as(id, end).await {
                 // It ends at the next start at the latest.
                 tracing::error!(%error, "hold {id} could not be ended");
             }
@@ -28,15 +39,20 @@ impl Drop for Holding {
     }
 }
 
-impl Engine {
+impl Keeper {
+    /// `draining` is true once rollcall stops.
+    pub fn new(leases: Arc<dyn Leases>, clock: Arc<dyn Clock>, draining: Arc<watch::Sender<bool>>) -> Keeper {
+        Keeper { leases, clock, queue: Arc::default(), draining }
+    }
+
     /// The queue of those who wait for hosts.
     pub fn queue(&self) -> &Arc<Queue> {
         &self.queue
     }
 
     /// The open leases of operators, oldest first.
-    pub async fn leases(&self, _proof: &Granted) -> Result<Vec<Lease>, StoreError> {
-        self.ports.leases.leases(self.ports.clock.now()).await
+    pub async fn open(&self, _proof: &Granted) -> Result<Vec<Lease>, StoreError> {
+        self.leases.leases(self.clock.now()).await
     }
 
     /// Grants a lock.
@@ -54,7 +70,7 @@ impl Engine {
         if !take_over {
             self.in_turn(&Claim::of_lease(&lease), ticket)?;
         }
-        let lease = self.ports.leases.grant(lease, take_over).await?;
+        let lease = self.leases.grant(lease, take_over).await?;
         self.queue.touch();
         Ok(lease)
     }
@@ -67,17 +83,17 @@ impl Engine {
         turn: (Option<&Ticket>, bool),
     ) -> Result<Holding, StartError> {
         let lease = self.lock(granted, lease, turn).await?;
-        Ok(Holding { engine: self.clone(), lease })
+        Ok(Holding { keeper: self.clone(), lease })
     }
 
     /// Ends a lease; false if it was not open.
-    pub async fn end_lease(&self, granted: &Granted, id: u64, why: &str) -> Result<bool, StoreError> {
+    pub async fn end(&self, granted: &Granted, id: u64, why: &str) -> Result<bool, StoreError> {
         let by = granted.operator().name.clone();
-        self.end_lease_as(id, LeaseEnd { by, why: why.into(), at: self.ports.clock.now() }).await
+        self.end_as(id, LeaseEnd { by, why: why.into(), at: self.clock.now() }).await
     }
 
-    async fn end_lease_as(&self, id: u64, end: LeaseEnd) -> Result<bool, StoreError> {
-        let ended = self.ports.leases.end_lease(id, end).await?;
+    async fn end_as(&self, id: u64, end: LeaseEnd) -> Result<bool, StoreError> {
+        let ended = self.leases.end_lease(id, end).await?;
         self.queue.touch();
         Ok(ended)
     }
@@ -92,10 +108,10 @@ impl Engine {
     }
 
     /// Resolves when rollcall stops, or a lease was ended by another operator; the second case has its end.
-    pub async fn lease_over(&self, id: u64) -> Result<Option<LeaseEnd>, StoreError> {
+    pub async fn over(&self, id: u64) -> Result<Option<LeaseEnd>, StoreError> {
         let mut changes = self.queue.changes();
         loop {
-            if let Some(end) = self.ports.leases.lease_end(id).await? {
+            if let Some(end) = self.leases.lease_end(id).await? {
                 return Ok(Some(end));
             }
             tokio::select! {

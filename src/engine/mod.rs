@@ -19,6 +19,7 @@ pub mod programs;
 pub mod queue;
 mod recover;
 pub mod standing;
+mod start;
 pub mod work;
 
 use std::collections::BTreeMap;
@@ -32,10 +33,11 @@ use tokio_util::sync::CancellationToken;
 use self::drive::Begin;
 use self::feed::{Control, Live, Over, Watch};
 pub use self::hands::{Hands, Held};
-pub use self::leases::Holding;
+pub use self::leases::{Holding, Keeper};
 use self::logged::log;
 use self::ports::Ports;
-use self::queue::{Queue, Ticket};
+use self::queue::Ticket;
+pub use self::start::StartError;
 use crate::domain::ask::access::{Granted, Operator};
 use crate::domain::base::name::RunId;
 use crate::domain::lease::claim::Claim;
@@ -76,7 +78,7 @@ pub struct Engine {
     /// Stops further decisions of all runs.
     hurry: CancellationToken,
     hands: Arc<Hands>,
-    queue: Arc<Queue>,
+    keeper: Keeper,
 }
 
 /// Counts one run as under way, until it is dropped.
@@ -95,38 +97,30 @@ impl Drop for Busy {
     }
 }
 
-/// Why a run was not started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("rollcall is stopping and starts nothing new; try again when it is back")]
-    Draining,
-    #[error(
-        "{0} checks and commands are under way, and no more are started; try again when one has ended, see: runs"
-    )]
-    Crowded(usize),
-    #[error("{by} waits for some of the same hosts: {title}; try: --wait, see: queue")]
-    Queued { by: String, title: String },
-}
-
 impl Engine {
     /// An engine without runs.
     pub fn new(ports: Ports) -> Engine {
+        let draining = Arc::new(watch::Sender::new(false));
+        let keeper = Keeper::new(ports.leases.clone(), ports.clock.clone(), draining.clone());
         Engine {
             ports,
             live: Arc::default(),
             busy: Arc::new(watch::Sender::new(0)),
-            draining: Arc::new(watch::Sender::new(false)),
+            draining,
             hurry: CancellationToken::new(),
             hands: Arc::default(),
-            queue: Arc::default(),
+            keeper,
         }
     }
 
     /// The ports, for answers that need no run. Only a granted command reaches stores and hosts.
     pub fn ports_for(&self, _proof: &Granted) -> &Ports {
         &self.ports
+    }
+
+    /// Locks, holds, and the queue.
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
     }
 
     /// Hides the secrets of all runs.
@@ -178,7 +172,7 @@ impl Engine {
         }
         // Ad-hoc commands are short, and wait for nobody.
         let claim = Claim::of_run(&plan, &by.name).filter(|_| !plan.leases.is_empty());
-        claim.map_or(Ok(()), |claim| self.in_turn(&claim, ticket))?;
+        claim.map_or(Ok(()), |claim| self.keeper.in_turn(&claim, ticket))?;
         let started = self.ports.store.create_run(&plan, by, self.ports.clock.now()).await?;
         let id = started.run;
         self.ports.secrets.keep(id, given);
@@ -239,7 +233,7 @@ impl Engine {
             engine.lives().remove(&live.id);
             engine.hands.over(live.id);
             engine.ports.secrets.forget(live.id);
-            engine.queue.touch();
+            engine.keeper.queue().touch();
         });
         watch
     }

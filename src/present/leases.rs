@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use jiff::civil::{Time, Weekday};
 use serde::Serialize;
 
 use super::table::{age, columns, folded, moment};
 use crate::domain::base::name::HostName;
-use crate::domain::lease::lease::Lease;
+use crate::domain::lease::lease::{Lease, LeaseKind};
+use crate::domain::lease::window::{Times, WEEKDAYS, Window};
 use crate::domain::run::record::RunSummary;
 
 /// One who waits in the queue.
@@ -39,9 +41,82 @@ fn until(lease: &Lease) -> String {
     }
 }
 
-/// Why a command is refused: another operator has some of its hosts.
+/// A window of the configuration.
+#[derive(Debug, Serialize)]
+pub struct Frozen {
+    pub hosts: BTreeSet<HostName>,
+    pub why: String,
+    /// When it ends, if it is open now.
+    pub until: Option<Timestamp>,
+    times: String,
+}
+
+/// A window, and whether it is open.
+pub fn frozen(window: &Window, now: Timestamp) -> Frozen {
+    let zone = window.zone.iana_name().unwrap_or("UTC");
+    let times = match window.times {
+        Times::Weekly { from: (day, time), until: (last, end) } => {
+            format!("{} {} - {} {}", short(day), hour(time), short(last), hour(end))
+        }
+        Times::Once { from, until } => {
+            format!("{} {} - {} {}", from.date(), hour(from.time()), until.date(), hour(until.time()))
+        }
+    };
+    let times = format!("{times} {zone}");
+    Frozen { hosts: window.hosts.clone(), why: window.why.clone(), until: window.open_until(now), times }
+}
+
+fn short(day: Weekday) -> &'static str {
+    WEEKDAYS.iter().find(|(_, known)| *known == day).map_or("", |(name, _)| name)
+}
+
+fn hour(time: Time) -> String {
+    time.strftime("%H:%M").to_string()
+}
+
+/// Why a release is refused: a window of the configuration is open.
+pub fn in_window(hosts: &BTreeSet<HostName>, until: Timestamp, why: &str) -> String {
+    format!("{} frozen until {} (rollcall.toml: {why})", are(hosts), moment(until))
+}
+
+/// A freeze that was ordered.
+pub fn frozen_now(lease: &Lease) -> String {
+    format!(
+        "freeze {0}: nothing is released on {1} {2}; sooner: freeze end {0}\n",
+        lease.id,
+        folded(&lease.hosts),
+        until(lease)
+    )
+}
+
+/// `freeze`: what is open, and the windows of the configuration.
+pub fn freezes((freezes, windows): (&[Lease], &[Frozen]), now: Timestamp) -> String {
+    if freezes.is_empty() && windows.is_empty() {
+        return "nothing is frozen\n".into();
+    }
+    let mut rows = vec![["NUMBER", "HOSTS", "BY", "NOW", "WHY"].map(String::from).to_vec()];
+    rows.extend(freezes.iter().map(|lease| {
+        let ends =
+            lease.until.map_or_else(String::new, |until| format!("frozen, ends in {}", age(now, until)));
+        vec![lease.id.to_string(), folded(&lease.hosts), lease.by.clone(), ends, lease.why.clone()]
+    }));
+    rows.extend(windows.iter().map(|window| {
+        let state = match window.until {
+            Some(until) => format!("frozen, ends in {}", age(now, until)),
+            None => "open".into(),
+        };
+        let why = format!("{} ({})", window.why, window.times);
+        vec!["-".into(), folded(&window.hosts), "rollcall.toml".into(), state, why]
+    }));
+    columns(&rows)
+}
+
+/// Why a command is refused: another operator has some of its hosts, or they are frozen.
 pub fn in_the_way(lease: &Lease, hosts: &BTreeSet<HostName>) -> String {
     let Lease { id, kind, by, .. } = lease;
+    if *kind == LeaseKind::Freeze {
+        return format!("{} frozen {} ({by}, freeze {id}{})", are(hosts), until(lease), because(lease));
+    }
     format!("{} in the hands of {by} {} ({kind} {id}{})", are(hosts), until(lease), because(lease))
 }
 

@@ -18,6 +18,7 @@ mod facts;
 mod failures;
 mod fleet;
 mod formats;
+mod freeze;
 mod fuzz;
 mod golden;
 mod haproxy;

@@ -108,6 +108,15 @@ fn lines() -> Vec<String> {
         "downtime web01 for 1h because x",
         "ack web01 seen from afar because x",
         "ack db7.vault.example.com reachable because x",
+        "queue",
+        "lock",
+        "lock vault for 1h because x",
+        "lock web01 for 1h because x",
+        "unlock 1 because x",
+        "hold vault",
+        "freeze",
+        "freeze vault for 1h because x",
+        "freeze end 2 because x",
         "reload",
         "host accept web01",
         "host accept lb1",
@@ -154,6 +163,8 @@ async fn site() -> Site {
     site.ask("touch web01").await.expect(0);
     site.ask("run all -- true").await;
     site.ask("downtime vault for 1h because x").await.expect(0);
+    site.ask("lock vault for 1h because db7 burns").await.expect(0);
+    site.ask("freeze vault for 1h because db7 burns").await.expect(0);
     eventually("the schedule looks", async || site.ask("status web01").await.out.contains("seen from afar"))
         .await;
     site

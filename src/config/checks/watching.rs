@@ -171,7 +171,8 @@ fn size(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn zone(doc: Doc<'_>, name: &Spanned<String>) -> Option<TimeZone> {
+/// A time zone by its name.
+pub fn zone(doc: Doc<'_>, name: &Spanned<String>) -> Option<TimeZone> {
     let found = TimeZone::get(name.get_ref()).ok();
     if found.is_none() {
         let message = format!("`{}` is no time zone that this machine knows", name.get_ref());

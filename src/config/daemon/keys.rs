@@ -33,6 +33,8 @@ table! {
         INVENTORY_MAX_AGE "inventory_max_age": Time = Duration::from_secs(5 * 60),
         /// The channels of notification, one table each.
         NOTIFY "notify": ListOf<In<NotifyKeys>>,
+        /// Times in which nothing is released, one table each.
+        FREEZE "freeze": ListOf<In<FreezeKeys>>,
         /// How hosts are reached.
         FLEET "fleet": In<FleetKeys>,
         /// How checks with `every` or `cron` are probed.
@@ -56,6 +58,20 @@ table! {
         CONNECT_TIMEOUT "connect_timeout": Time = Duration::from_secs(10),
         /// Between two keepalives of an idle connection.
         KEEPALIVE "keepalive": Time = Duration::from_secs(15),
+    }
+
+    /// A time in which nothing is released on some hosts: tasks and rollbacks are refused. Operators order others: `freeze`.
+    pub FreezeKeys "Freeze" {
+        /// A selector.
+        HOSTS "hosts": Text; needed,
+        /// A day of the week with a time, for every week: `"Fri 16:00"`. Or a date, for once: `"2026-12-20 18:00"`.
+        FROM "from": Text; needed,
+        /// The same.
+        UNTIL "until": Text; needed,
+        /// The refusal says why.
+        BECAUSE "because": Text; needed,
+        /// Of these times: `"Europe/Berlin"`. Default: that of `[schedule]`.
+        TIME_ZONE "time_zone": Text,
     }
 
     /// A channel of notification. It has one of `mail`, `webhook` and `command`.

@@ -1,5 +1,6 @@
 //! `rollcall.toml` and `operators`.
 
+pub mod freeze;
 pub mod keys;
 pub mod notify;
 pub mod operators;

@@ -104,6 +104,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Downtimes
         | Command::Queue
         | Command::Leases
+        | Command::Freezes
         | Command::Metrics
         | Command::Debts => Role::Viewer,
         // A dry run executes guards on hosts, and prints the content of their files.
@@ -119,6 +120,8 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Lock { .. }
         | Command::Unlock { .. }
         | Command::Hold { .. }
+        | Command::Freeze { .. }
+        | Command::FreezeEnd { .. }
         | Command::Settle { .. }
         | Command::Drain { .. }
         | Command::Enable { .. }
@@ -180,6 +183,9 @@ mod tests {
             ("lock web1 for 2h because x", Role::Operator),
             ("unlock 3", Role::Operator),
             ("hold web1", Role::Operator),
+            ("freeze", Role::Viewer),
+            ("freeze web1 for 2d because x", Role::Operator),
+            ("freeze end 3", Role::Operator),
             ("settle web1 because x", Role::Operator),
             ("balancer drain web1 because x", Role::Operator),
             ("balancer enable web1", Role::Operator),

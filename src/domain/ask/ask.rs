@@ -224,6 +224,17 @@ pub enum Command {
         reason: Option<String>,
         take_over: bool,
     },
+    /// The freezes of operators and of the configuration.
+    Freezes,
+    Freeze {
+        selector: String,
+        time: Duration,
+        reason: String,
+    },
+    FreezeEnd {
+        id: u64,
+        reason: Option<String>,
+    },
     Debts,
     Settle {
         host: String,
@@ -358,6 +369,9 @@ impl Command {
             | Command::Lock { .. }
             | Command::Unlock { .. }
             | Command::Hold { .. }
+            | Command::Freezes
+            | Command::Freeze { .. }
+            | Command::FreezeEnd { .. }
             | Command::NotifyList
             | Command::NotifyTest { .. }
             | Command::Metrics => Format::Text,
@@ -394,13 +408,40 @@ impl Command {
         if matches!(words[..], [] | ["list"]) && !take_over {
             return Ok(Command::Leases);
         }
-        match timed(&words).map_err(|why| usage(&why))? {
-            ([selector], time, reason) => {
-                Ok(Command::Lock { selector: (*selector).into(), time, reason, take_over })
+        let (selector, time, reason) = timed_selector(&words).map_err(|why| usage(&why))?;
+        Ok(Command::Lock { selector, time, reason, take_over })
+    }
+
+    /// `freeze ...`: the list, a new one, or `end N [because REASON]`.
+    pub(super) fn freeze(words: &[String]) -> Result<Command, String> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let usage = |why: &str| {
+            format!("{why}; try: freeze SELECTOR for 2d because REASON; freeze end N because REASON; freeze")
+        };
+        match words[..] {
+            [] | ["list"] => return Ok(Command::Freezes),
+            ["end", id, ref rest @ ..] => {
+                let id = id.parse().map_err(|_| usage(&format!("`{id}` is no number of a freeze")))?;
+                let reason = match rest {
+                    [] => None,
+                    ["because", reason @ ..] if !reason.is_empty() => Some(reason.join(" ")),
+                    _ => return Err(usage("say why, for the record")),
+                };
+                return Ok(Command::FreezeEnd { id, reason });
             }
-            ([], ..) => Err(usage("say which hosts")),
-            (more, ..) => Err(usage(&format!("`{}` is not one selector", more.join(" ")))),
+            _ => {}
         }
+        let (selector, time, reason) = timed_selector(&words).map_err(|why| usage(&why))?;
+        Ok(Command::Freeze { selector, time, reason })
+    }
+}
+
+/// `SELECTOR for TIME because REASON`.
+fn timed_selector(words: &[&str]) -> Result<(String, Duration, String), String> {
+    match timed(words)? {
+        ([selector], time, reason) => Ok(((*selector).into(), time, reason)),
+        ([], ..) => Err("say which hosts".into()),
+        (more, ..) => Err(format!("`{}` is not one selector", more.join(" "))),
     }
 }
 

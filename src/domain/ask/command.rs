@@ -97,7 +97,19 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         .map_err(|error| usage(explain(&error, words)))?;
     let grammar = Grammar::from_arg_matches(&matches).map_err(|error| usage(explain(&error, words)))?;
     let (mut json, mut wait) = (grammar.json, waits(&grammar.words));
-    let command = match grammar.words {
+    let command = command_of(grammar.words, (&mut json, &mut wait))?;
+    if json && command.format().is_document() {
+        return Err(usage(
+            "`--json` and `--format` ask for two answers; try: --format json, or --json alone".into(),
+        ));
+    }
+    json |= command.format() == Format::Jsonl;
+    Ok(Request { command, json, wait })
+}
+
+/// The command of words that the grammar has accepted. The words of a task may have options that are those of all.
+fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Command, UsageError> {
+    Ok(match words {
         Words::Help { words } => read_help(&words)?,
         Words::Version => Command::Version,
         Words::Whoami => Command::Whoami,
@@ -117,6 +129,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Retry { run, .. } => Command::Retry { run: RunId(run) },
         Words::Queue => Command::Queue,
         Words::Lock { words, take_over, .. } => Command::lock(&words, take_over).map_err(usage)?,
+        Words::Freeze { words } => Command::freeze(&words).map_err(usage)?,
         Words::Unlock { number, because } => {
             Command::Unlock { id: number, reason: read_optional_reason(&because)? }
         }
@@ -146,15 +159,8 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         Words::Notify(NotifyWords::List) => Command::NotifyList,
         Words::Notify(NotifyWords::Test { name }) => Command::NotifyTest { name },
         Words::Metrics => Command::Metrics,
-        Words::Task(words) => read_task_or_not(words, (&mut json, &mut wait)),
-    };
-    if json && command.format().is_document() {
-        return Err(usage(
-            "`--json` and `--format` ask for two answers; try: --format json, or --json alone".into(),
-        ));
-    }
-    json |= command.format() == Format::Jsonl;
-    Ok(Request { command, json, wait })
+        Words::Task(words) => read_task_or_not(words, (json, wait)),
+    })
 }
 
 /// True for a command that waits for hosts in other hands.

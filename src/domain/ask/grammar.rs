@@ -46,6 +46,11 @@ When the connection closes, the commands continue (unless their input was cut of
 Exit status: 0 ok on all hosts, 2 a command failed, 3 an outcome is unknown, 4 unreachable hosts only,
 6 cancelled, 130 you left and the commands continue.";
 
+const FREEZE_HELP: &str = "\
+A freeze refuses tasks and rollbacks, also those of the operator who ordered it. Runs that have started go on; checks,
+`run`, `balancer drain` and `balancer enable` work. The configuration may have freezes, too: [[freeze]] in rollcall.toml.
+To release all the same, with the approval of a second person: TASK SELECTOR ... --break-glass because REASON";
+
 const HOLD_HELP: &str = "\
 The line `hold N: ...` says that the hosts are yours. They stay yours until the connection ends: by Ctrl-C, by a client
 that is killed, by a network that is cut (found out within 15 seconds), or when rollcall stops. Your own runs may use them.
@@ -155,6 +160,12 @@ pub(super) enum Words {
         #[arg(long, conflicts_with = "wait")]
         take_over: bool,
     },
+    /// Let nobody release anything on hosts for a time. Without words: the list
+    #[command(
+        override_usage = "ssh rollcall freeze [SELECTOR for TIME because REASON | end N [because REASON]]",
+        after_help = FREEZE_HELP
+    )]
+    Freeze { words: Vec<String> },
     /// End a lock or a hold; one of another operator needs a reason
     #[command(override_usage = "ssh rollcall unlock NUMBER [because REASON]")]
     Unlock {

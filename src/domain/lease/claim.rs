@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::lease::{Lease, LeaseKind};
 use crate::domain::base::name::HostName;
-use crate::domain::plan::plan::Plan;
+use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::record::RunSummary;
 
 /// Who wants which hosts.
@@ -23,6 +23,8 @@ pub enum Claimant {
     /// A run that no other run of these top-level groups may accompany. Without groups it accompanies any run.
     Run {
         groups: BTreeSet<String>,
+        /// A freeze keeps it away.
+        frozen: bool,
     },
     Lease(LeaseKind),
 }
@@ -33,7 +35,8 @@ pub const REPLACED: &str = "replaced by a newer lock";
 impl Claim {
     /// What a run wants; `None` for a run that changes no host.
     pub fn of_run(plan: &Plan, by: &str) -> Option<Claim> {
-        let of = Claimant::Run { groups: plan.leases.clone() };
+        let frozen = matches!(plan.kind, Kind::Release { .. } | Kind::Task { .. });
+        let of = Claimant::Run { groups: plan.leases.clone(), frozen };
         (!plan.kind.only_looks()).then(|| Claim { by: by.into(), hosts: plan.worked_on(), of })
     }
 
@@ -42,14 +45,20 @@ impl Claim {
         Claim { by: lease.by.clone(), hosts: lease.hosts.clone(), of: Claimant::Lease(lease.kind) }
     }
 
+    /// True if a freeze keeps it away.
+    pub fn is_frozen(&self) -> bool {
+        matches!(self.of, Claimant::Run { frozen: true, .. })
+    }
+
     /// The first open lease in its way. An operator's own lease is in the way of another lease of theirs: two of their
     /// connections exclude each other. Only a lock may follow their own lock, which it replaces.
     pub fn lease_in_way<'l>(&self, leases: &'l [Lease], now: Timestamp) -> Option<&'l Lease> {
         leases.iter().filter(|lease| lease.is_open(now)).find(|lease| {
-            let own = lease.by == self.by;
-            let excludes = match self.of {
-                Claimant::Run { .. } => !own,
-                Claimant::Lease(_) => !self.replaces(lease),
+            let excludes = match (&self.of, lease.kind) {
+                (Claimant::Run { frozen, .. }, LeaseKind::Freeze) => *frozen,
+                (Claimant::Run { .. }, LeaseKind::Lock | LeaseKind::Hold) => lease.by != self.by,
+                (Claimant::Lease(LeaseKind::Freeze), _) | (Claimant::Lease(_), LeaseKind::Freeze) => false,
+                (Claimant::Lease(_), LeaseKind::Lock | LeaseKind::Hold) => !self.replaces(lease),
             };
             excludes && !lease.hosts.is_disjoint(&self.hosts)
         })
@@ -64,7 +73,7 @@ impl Claim {
     /// The first run in the way of a lease: one of another operator that changes hosts of it. Runs exclude each other by
     /// their groups, in the store.
     pub fn run_in_way<'r>(&self, under_way: &'r [RunSummary]) -> Option<&'r RunSummary> {
-        if matches!(self.of, Claimant::Run { .. }) {
+        if matches!(self.of, Claimant::Run { .. } | Claimant::Lease(LeaseKind::Freeze)) {
             return None;
         }
         let changes = |run: &&RunSummary| !run.kind.only_looks() && run.by != self.by;
@@ -75,7 +84,11 @@ impl Claim {
     /// True if the two cannot be granted at the same time.
     pub fn excludes(&self, other: &Claim) -> bool {
         match (&self.of, &other.of) {
-            (Claimant::Run { groups }, Claimant::Run { groups: others }) => !groups.is_disjoint(others),
+            (Claimant::Run { groups, .. }, Claimant::Run { groups: others, .. }) => {
+                !groups.is_disjoint(others)
+            }
+            // A freeze waits for nobody, and nobody waits for a freeze: its end is far away.
+            (Claimant::Lease(LeaseKind::Freeze), _) | (_, Claimant::Lease(LeaseKind::Freeze)) => false,
             (Claimant::Lease(_), Claimant::Lease(_)) => !self.hosts.is_disjoint(&other.hosts),
             _ => self.by != other.by && !self.hosts.is_disjoint(&other.hosts),
         }
@@ -86,7 +99,6 @@ impl Claim {
 mod tests {
     use super::*;
     use crate::domain::base::name::RunId;
-    use crate::domain::plan::plan::Kind;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -97,19 +109,19 @@ mod tests {
     }
 
     fn lease(kind: LeaseKind, by: &str, hosts: &str) -> Lease {
-        let until = (kind == LeaseKind::Lock).then(|| at(100));
+        let until = (kind != LeaseKind::Hold).then(|| at(100));
         let (by, key, why, selector) = (by.into(), "k".into(), String::new(), hosts.into());
         Lease { id: 1, kind, by, key, why, selector, hosts: names(hosts), since: at(0), until }
     }
 
     fn run(by: &str, hosts: &str, groups: &str) -> Claim {
         let groups = groups.split_whitespace().map(String::from).collect();
-        Claim { by: by.into(), hosts: names(hosts), of: Claimant::Run { groups } }
+        Claim { by: by.into(), hosts: names(hosts), of: Claimant::Run { groups, frozen: true } }
     }
 
     #[test]
     fn leases_are_in_the_way_of_others_and_of_second_leases() {
-        use LeaseKind::{Hold, Lock};
+        use LeaseKind::{Freeze, Hold, Lock};
         let of = |kind, by, hosts| Claim::of_lease(&lease(kind, by, hosts));
         let table = [
             (run("bob", "a b", "p"), lease(Lock, "ann", "b c"), true, "a run of another operator"),
@@ -121,6 +133,11 @@ mod tests {
             (of(Hold, "ann", "b"), lease(Hold, "ann", "b"), true, "two connections of one operator"),
             (of(Hold, "ann", "b"), lease(Lock, "ann", "b"), true, "a hold within the own lock"),
             (of(Lock, "ann", "b"), lease(Hold, "ann", "b"), true, "a lock over the own hold"),
+            (run("ann", "b", "p"), lease(Freeze, "ann", "b"), true, "a release in the own freeze"),
+            (run("ann", "a", "p"), lease(Freeze, "ann", "b"), false, "a release beside a freeze"),
+            (of(Lock, "bob", "b"), lease(Freeze, "ann", "b"), false, "a lock in a freeze"),
+            (of(Freeze, "bob", "b"), lease(Freeze, "ann", "b"), false, "two freezes"),
+            (of(Freeze, "bob", "b"), lease(Lock, "ann", "b"), false, "a freeze over a lock"),
         ];
         for (claim, lease, wanted, what) in table {
             assert_eq!(claim.lease_in_way(std::slice::from_ref(&lease), at(50)).is_some(), wanted, "{what}");

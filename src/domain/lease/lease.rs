@@ -16,6 +16,8 @@ pub enum LeaseKind {
     Lock,
     /// The connection of its operator.
     Hold,
+    /// Its time. Nothing is released on its hosts, also not by its operator; everything else goes on.
+    Freeze,
 }
 
 impl fmt::Display for LeaseKind {
@@ -23,6 +25,7 @@ impl fmt::Display for LeaseKind {
         f.pad(match self {
             LeaseKind::Lock => "lock",
             LeaseKind::Hold => "hold",
+            LeaseKind::Freeze => "freeze",
         })
     }
 }

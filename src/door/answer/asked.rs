@@ -8,39 +8,13 @@ use crate::config::Config;
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::Format;
 use crate::domain::base::name::{HostName, natural};
-use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::base::refusal::Refusal;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::inventory::selector::select;
 use crate::domain::run::record::Debt;
 use crate::door::keys::Key;
 use crate::door::{Desk, Gone, Terminal};
-use crate::engine::StartError;
 use crate::engine::ports::Ports;
-use crate::port::StoreError;
-use crate::present::leases::in_the_way;
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Refusal {
-        match &error {
-            StoreError::Busy { .. } => Refusal::new(Cause::Busy, error.to_string()),
-            StoreError::Held { lease, hosts } => {
-                Refusal::new(Cause::Busy, in_the_way(lease, hosts)).hint("try: --wait, see: lock")
-            }
-            StoreError::Changed { .. } | StoreError::Failed(_) => Refusal::internal(error.to_string()),
-        }
-    }
-}
-
-impl From<StartError> for Refusal {
-    fn from(error: StartError) -> Refusal {
-        match error {
-            StartError::Store(error) => error.into(),
-            StartError::Draining | StartError::Crowded(_) | StartError::Queued { .. } => {
-                Refusal::new(Cause::Busy, error.to_string())
-            }
-        }
-    }
-}
 
 /// How a command ended: with a refusal, or with a client that is gone or leaves.
 pub(super) enum Ended {

@@ -7,34 +7,64 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::asked::{Asked, Ended, may_see};
+use super::refusals::frozen;
 use super::turn::Turn;
 use crate::domain::ask::access::Granted;
+use crate::domain::ask::command::Command;
 use crate::domain::base::name::HostName;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::lease::claim::Claim;
 use crate::domain::lease::lease::{Lease, LeaseKind};
+use crate::domain::plan::plan::Plan;
+use crate::port::StoreError;
 use crate::present::{json, leases};
 
 /// Most runs that are searched for those under way.
 const RUNS_SEARCHED: usize = 1_000;
 
 /// What an operator asks for.
-pub(super) struct Wanted<'w> {
-    pub kind: LeaseKind,
-    pub selector: &'w str,
-    pub time: Option<Duration>,
-    pub reason: &'w str,
-    pub take_over: bool,
+struct Wanted<'w> {
+    kind: LeaseKind,
+    selector: &'w str,
+    time: Option<Duration>,
+    reason: &'w str,
+    take_over: bool,
+}
+
+fn held(lease: &Lease, claim: &Claim) -> Refusal {
+    let hosts = lease.hosts.intersection(&claim.hosts).cloned().collect();
+    StoreError::Held { lease: Box::new(lease.clone()), hosts }.into()
 }
 
 impl Asked<'_> {
-    pub(super) async fn leases(
-        &mut self,
-        granted: &Granted,
-        inventory: &Arc<Inventory>,
-    ) -> Result<u8, Ended> {
-        let all = self.visible_leases(granted, inventory).await?;
+    /// The commands of this file.
+    pub(super) async fn turns(&mut self, granted: &Granted, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
+        match granted.command() {
+            Command::Queue => self.queue(granted, inventory).await,
+            Command::Leases => self.leases(granted, inventory).await,
+            Command::Lock { selector, time, reason, take_over } => {
+                let (kind, time, take_over) = (LeaseKind::Lock, Some(*time), *take_over);
+                self.lock(granted, Wanted { kind, selector, time, reason, take_over }).await
+            }
+            Command::Freezes => self.freezes(granted, inventory).await,
+            Command::Freeze { selector, time, reason } => {
+                let (kind, time) = (LeaseKind::Freeze, Some(*time));
+                self.lock(granted, Wanted { kind, selector, time, reason, take_over: false }).await
+            }
+            Command::FreezeEnd { id, reason } => self.unlock(granted, (*id, true), reason.as_deref()).await,
+            Command::Unlock { id, reason } => self.unlock(granted, (*id, false), reason.as_deref()).await,
+            Command::Hold { selector, reason, take_over } => {
+                let (kind, take_over) = (LeaseKind::Hold, *take_over);
+                let reason = reason.as_deref().unwrap_or_default();
+                self.hold(granted, Wanted { kind, selector, time: None, reason, take_over }).await
+            }
+            other => Err(Refusal::internal(format!("{other:?} is about no lease")).into()),
+        }
+    }
+
+    async fn leases(&mut self, granted: &Granted, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
+        let (all, _) = self.visible_leases(granted, inventory).await?;
         let now = self.ports().clock.now();
         let text = match self.json {
             true => all.iter().map(|lease| json::line("lease", lease)).collect(),
@@ -43,37 +73,94 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
-    /// The open leases, with only the hosts that the operator may see.
-    async fn visible_leases(&self, granted: &Granted, inventory: &Inventory) -> Result<Vec<Lease>, Ended> {
-        let mut all = self.desk.engine.leases(granted).await?;
+    /// The open leases, and the freezes, with only the hosts that the operator may see.
+    async fn visible_leases(
+        &self,
+        granted: &Granted,
+        inventory: &Inventory,
+    ) -> Result<(Vec<Lease>, Vec<Lease>), Ended> {
+        let mut all = self.desk.engine.keeper().open(granted).await?;
         for lease in &mut all {
             lease.hosts.retain(|host| inventory.host(host).is_some());
         }
         all.retain(|lease| !lease.hosts.is_empty());
-        Ok(all)
+        Ok(all.into_iter().partition(|lease| lease.kind != LeaseKind::Freeze))
     }
 
-    pub(super) async fn lock(&mut self, granted: &Granted, wanted: Wanted<'_>) -> Result<u8, Ended> {
+    async fn freezes(&mut self, granted: &Granted, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
+        let (_, freezes) = self.visible_leases(granted, inventory).await?;
+        let now = self.ports().clock.now();
+        let mut windows: Vec<leases::Frozen> =
+            self.config.freezes.iter().map(|one| leases::frozen(one, now)).collect();
+        for window in &mut windows {
+            window.hosts.retain(|host| inventory.host(host).is_some());
+        }
+        windows.retain(|window| !window.hosts.is_empty());
+        let text = match self.json {
+            true => {
+                let windows = windows.iter().map(|window| json::line("freeze-window", window));
+                freezes.iter().map(|lease| json::line("lease", lease)).chain(windows).collect()
+            }
+            false => leases::freezes((&freezes, &windows), now),
+        };
+        self.say(&text).await
+    }
+
+    /// Refuses a release within a window of the configuration.
+    pub(super) fn not_frozen(&self, plan: &Plan) -> Result<(), Refusal> {
+        let claim = Claim::of_run(plan, &self.operator).filter(Claim::is_frozen);
+        let Some(claim) = claim else { return Ok(()) };
+        let now = self.ports().clock.now();
+        for window in &self.config.freezes {
+            let Some(until) = window.open_until(now) else { continue };
+            let hosts: BTreeSet<HostName> = window.hosts.intersection(&claim.hosts).cloned().collect();
+            if !hosts.is_empty() {
+                return Err(frozen(leases::in_window(&hosts, until, &window.why)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the run of a plan would be refused now, although the plan is right.
+    pub(super) async fn in_the_way_of(
+        &self,
+        granted: &Granted,
+        plan: &Plan,
+    ) -> Result<Option<Refusal>, Ended> {
+        if let Err(refusal) = self.not_frozen(plan) {
+            return Ok(Some(refusal));
+        }
+        let Some(claim) = Claim::of_run(plan, &self.operator) else { return Ok(None) };
+        let all = self.desk.engine.keeper().open(granted).await?;
+        let in_way = claim.lease_in_way(&all, self.ports().clock.now());
+        Ok(in_way.map(|lease| held(lease, &claim)))
+    }
+
+    async fn lock(&mut self, granted: &Granted, wanted: Wanted<'_>) -> Result<u8, Ended> {
         let (lease, mut turn) = self.wanted(granted, &wanted).await?;
         let lease = loop {
-            let fresh = self.from_now(&lease, wanted.time);
+            let fresh = self.starting_now(&lease, wanted.time);
             let in_turn = (turn.ticket.as_ref(), wanted.take_over);
-            match self.desk.engine.lock(granted, fresh, in_turn).await {
+            match self.desk.engine.keeper().lock(granted, fresh, in_turn).await {
                 Ok(lease) => break lease,
                 Err(error) => self.wait_for(&mut turn, error).await?,
             }
         };
-        let text = if self.json { json::line("lease", &lease) } else { leases::locked(&lease) };
+        let text = match (self.json, lease.kind) {
+            (true, _) => json::line("lease", &lease),
+            (false, LeaseKind::Freeze) => leases::frozen_now(&lease),
+            (false, LeaseKind::Lock | LeaseKind::Hold) => leases::locked(&lease),
+        };
         self.say(&text).await
     }
 
     /// Keeps the hosts until the connection ends.
-    pub(super) async fn hold(&mut self, granted: &Granted, wanted: Wanted<'_>) -> Result<u8, Ended> {
+    async fn hold(&mut self, granted: &Granted, wanted: Wanted<'_>) -> Result<u8, Ended> {
         let (lease, mut turn) = self.wanted(granted, &wanted).await?;
         let holding = loop {
-            let fresh = self.from_now(&lease, None);
+            let fresh = self.starting_now(&lease, None);
             let in_turn = (turn.ticket.as_ref(), wanted.take_over);
-            match self.desk.engine.hold(granted, fresh, in_turn).await {
+            match self.desk.engine.keeper().hold(granted, fresh, in_turn).await {
                 Ok(holding) => break holding,
                 Err(error) => self.wait_for(&mut turn, error).await?,
             }
@@ -86,16 +173,16 @@ impl Asked<'_> {
         };
         self.terminal.out(&text).await?;
         let (gone, silence) = (self.terminal.gone(), self.terminal.silence());
-        let engine = self.desk.engine.clone();
+        let keeper = self.desk.engine.keeper().clone();
         let end = tokio::select! {
             biased;
             () = gone.cancelled() => return Err(Ended::Gone),
             () = silence => return Err(Ended::Gone),
             () = self.interrupted() => {
-                self.desk.engine.end_lease(granted, id, "its operator ended it").await?;
+                self.desk.engine.keeper().end(granted, id, "its operator ended it").await?;
                 return self.say(&format!("hold {id} is over\n")).await;
             }
-            end = engine.lease_over(id) => end?,
+            end = keeper.over(id) => end?,
         };
         let why = match end {
             Some(end) => format!("hold {id} is over: {} ended it: {}", end.by, end.why),
@@ -129,7 +216,7 @@ impl Asked<'_> {
     }
 
     /// Its time starts when it is granted.
-    fn from_now(&self, lease: &Lease, time: Option<Duration>) -> Lease {
+    fn starting_now(&self, lease: &Lease, time: Option<Duration>) -> Lease {
         let since = self.ports().clock.now();
         let until = time.map(|time| since.checked_add(time).unwrap_or(Timestamp::MAX));
         Lease { since, until, ..lease.clone() }
@@ -143,7 +230,7 @@ impl Asked<'_> {
         wanted: &Lease,
     ) -> Result<(), Ended> {
         let shared = |lease: &&Lease| !lease.hosts.is_disjoint(&wanted.hosts);
-        let all = self.desk.engine.leases(granted).await?;
+        let all = self.desk.engine.keeper().open(granted).await?;
         match all.iter().filter(shared).find(|lease| self.reaches_beyond(visible, &lease.hosts)) {
             Some(lease) => {
                 let why = format!("{} {} has hosts outside of your groups, too", lease.kind, lease.id);
@@ -160,16 +247,25 @@ impl Asked<'_> {
         hosts.iter().any(|host| visible.host(host).is_none() && whole.host(host).is_some())
     }
 
-    pub(super) async fn unlock(
+    /// Ends a lease; with `freeze`, a freeze.
+    async fn unlock(
         &mut self,
         granted: &Granted,
-        id: u64,
+        (id, freeze): (u64, bool),
         reason: Option<&str>,
     ) -> Result<u8, Ended> {
         let visible = self.visible(granted).await?;
-        let none = || Refusal::not_found(format!("no lock or hold has the number {id}")).hint("see: lock");
-        let all = self.desk.engine.leases(granted).await?;
+        let (what, list, word) = match freeze {
+            true => ("freeze", "freeze", "freeze end"),
+            false => ("lock or hold", "lock", "unlock"),
+        };
+        let none =
+            || Refusal::not_found(format!("no {what} has the number {id}")).hint(format!("see: {list}"));
+        let all = self.desk.engine.keeper().open(granted).await?;
         let lease = all.iter().find(|lease| lease.id == id).ok_or_else(none)?;
+        if (lease.kind == LeaseKind::Freeze) != freeze {
+            return Err(none().into());
+        }
         if self.reaches_beyond(&visible, &lease.hosts) {
             return Err(none().into());
         }
@@ -179,10 +275,10 @@ impl Asked<'_> {
             None if own => "its operator ended it".into(),
             None => {
                 let why = format!("{} {id} is of {}, so say why, for the record", lease.kind, lease.by);
-                return Err(Refusal::usage(why).hint(format!("try: unlock {id} because REASON")).into());
+                return Err(Refusal::usage(why).hint(format!("try: {word} {id} because REASON")).into());
             }
         };
-        if !self.desk.engine.end_lease(granted, id, &why).await? {
+        if !self.desk.engine.keeper().end(granted, id, &why).await? {
             return Err(none().into());
         }
         let text = match self.json {
@@ -192,12 +288,12 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
-    pub(super) async fn queue(&mut self, granted: &Granted, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
+    async fn queue(&mut self, granted: &Granted, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
         let mut runs = self.ports().store.runs(RUNS_SEARCHED).await?;
         runs.retain(|run| run.ended_at.is_none() && !run.kind.only_looks());
         runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));
-        let kept = self.visible_leases(granted, inventory).await?;
-        let queue = self.desk.engine.queue().clone();
+        let (kept, _) = self.visible_leases(granted, inventory).await?;
+        let queue = self.desk.engine.keeper().queue().clone();
         let visible = |host: &HostName| inventory.host(host).is_some();
         let waiting = queue.all().into_iter().filter(|one| one.claim.hosts.iter().any(visible));
         let waiting: Vec<leases::Waits> = waiting

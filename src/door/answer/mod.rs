@@ -8,6 +8,7 @@ mod help;
 mod keys;
 mod leases;
 mod notify;
+mod refusals;
 mod rotation;
 mod runs;
 mod sudoers;
@@ -22,7 +23,6 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use self::asked::{Asked, Ended, may_see, visible_debts};
-use self::leases::Wanted;
 use self::rotation::Word;
 use super::{Desk, Terminal};
 use crate::config::FilesDir;
@@ -32,7 +32,6 @@ use crate::domain::base::name::clipped_lines;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::refusal::{LEFT, Refusal};
 use crate::domain::inventory::inventory::{Host, Inventory};
-use crate::domain::lease::lease::LeaseKind;
 use crate::domain::plan::adhoc::{plan_check, plan_facts, plan_rotation, plan_run};
 use crate::domain::plan::plan::{Kind, Plan, World};
 use crate::domain::plan::planner::{plan_look, plan_rollback, plan_task};
@@ -154,18 +153,14 @@ impl Asked<'_> {
             Command::Resume { run } => self.wish(granted, *run, Wish::Resume).await,
             Command::Approve { run } => self.wish(granted, *run, Wish::Approve).await,
             Command::Retry { run } => self.retry(granted, &inventory, *run).await,
-            Command::Queue => self.queue(granted, &inventory).await,
-            Command::Leases => self.leases(granted, &inventory).await,
-            Command::Lock { selector, time, reason, take_over } => {
-                let (kind, time, take_over) = (LeaseKind::Lock, Some(*time), *take_over);
-                self.lock(granted, Wanted { kind, selector, time, reason, take_over }).await
-            }
-            Command::Unlock { id, reason } => self.unlock(granted, *id, reason.as_deref()).await,
-            Command::Hold { selector, reason, take_over } => {
-                let (kind, take_over) = (LeaseKind::Hold, *take_over);
-                let reason = reason.as_deref().unwrap_or_default();
-                self.hold(granted, Wanted { kind, selector, time: None, reason, take_over }).await
-            }
+            Command::Queue
+            | Command::Leases
+            | Command::Lock { .. }
+            | Command::Unlock { .. }
+            | Command::Hold { .. }
+            | Command::Freezes
+            | Command::Freeze { .. }
+            | Command::FreezeEnd { .. } => self.turns(granted, &inventory).await,
             Command::Debts => self.debts(granted).await,
             Command::Settle { host, write_off, reason } => {
                 self.settle(granted, Word { host, write_off: *write_off, reason }).await
@@ -199,6 +194,7 @@ impl Asked<'_> {
     async fn show_plan(&mut self, granted: &Granted, inventory: Arc<Inventory>) -> Result<u8, Ended> {
         let plan = self.plan(&inventory, granted.command()).await?;
         let preflight = preflight(self.ports(), &plan).await;
+        let in_the_way = self.in_the_way_of(granted, &plan).await?;
         let (json, limited) = (self.json, granted.operator().groups.is_some());
         let render = move || match json {
             true if limited => json::line("plan", visible_part(plan, &inventory)),
@@ -207,6 +203,9 @@ impl Asked<'_> {
         };
         let text = self.work(render).await?;
         self.say(&text).await?;
+        if let Some(refusal) = in_the_way {
+            self.terminal.err(&format!("rollcall: this would be refused now: {refusal}\n")).await?;
+        }
         self.may_start(&preflight).await.map(|()| 0)
     }
 
@@ -338,6 +337,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Downtimes
         | Command::Queue
         | Command::Leases
+        | Command::Freezes
         | Command::Metrics => Sort::Long,
         Command::Help { .. }
         | Command::Version
@@ -358,6 +358,8 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Lock { .. }
         | Command::Unlock { .. }
         | Command::Hold { .. }
+        | Command::Freeze { .. }
+        | Command::FreezeEnd { .. }
         | Command::Debts
         | Command::Settle { .. }
         | Command::Drain { .. }
@@ -415,9 +417,12 @@ fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Approve { .. }
         | Command::Queue
         | Command::Leases
+        | Command::Freezes
         | Command::Lock { .. }
         | Command::Unlock { .. }
         | Command::Hold { .. }
+        | Command::Freeze { .. }
+        | Command::FreezeEnd { .. }
         | Command::Debts
         | Command::Settle { .. }
         | Command::Releases { .. }

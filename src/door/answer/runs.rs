@@ -42,6 +42,7 @@ impl Asked<'_> {
         };
         let mut turn = None;
         let watch = loop {
+            self.not_frozen(&plan)?;
             let given = Given::new(given.clone()).map_err(Refusal::usage)?;
             let preflight = preflight(self.ports(), &plan).await;
             self.may_start(&preflight).await?;

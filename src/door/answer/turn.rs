@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::asked::{Asked, Ended};
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::lease::claim::Claim;
+use crate::domain::lease::lease::LeaseKind;
 use crate::door::keys::Key;
 use crate::engine::StartError;
 use crate::engine::queue::Ticket;
@@ -38,7 +39,8 @@ fn over_at(error: &StartError) -> Option<Timestamp> {
 /// True if others are in the way, so that waiting helps.
 fn in_other_hands(error: &StartError) -> bool {
     match error {
-        StartError::Store(error) => matches!(error, StoreError::Busy { .. } | StoreError::Held { .. }),
+        StartError::Store(StoreError::Held { lease, .. }) => lease.kind != LeaseKind::Freeze,
+        StartError::Store(error) => matches!(error, StoreError::Busy { .. }),
         StartError::Queued { .. } => true,
         StartError::Draining | StartError::Crowded(_) => false,
     }
@@ -47,7 +49,7 @@ fn in_other_hands(error: &StartError) -> bool {
 impl Asked<'_> {
     /// The turn of a command, before its first attempt.
     pub(super) fn turn(&self, claim: Claim, title: String) -> Turn {
-        let changes = self.desk.engine.queue().changes();
+        let changes = self.desk.engine.keeper().queue().changes();
         Turn { claim, title, ticket: None, changes, said: String::new() }
     }
 
@@ -57,7 +59,7 @@ impl Asked<'_> {
         if !self.wait || !in_other_hands(&error) {
             return Err(error.into());
         }
-        let queue = self.desk.engine.queue().clone();
+        let queue = self.desk.engine.keeper().queue().clone();
         let until = over_at(&error);
         if turn.ticket.is_none() {
             let now = self.ports().clock.now();
@@ -87,7 +89,7 @@ impl Asked<'_> {
         let left = until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or_default());
         let gone = self.terminal.gone();
         let silence = self.terminal.silence();
-        let stopping = self.desk.engine.stopping();
+        let stopping = self.desk.engine.keeper().stopping();
         tokio::select! {
             biased;
             () = gone.cancelled() => Err(Ended::Gone),

@@ -1,0 +1,18 @@
+//! Why a run or a lease does not start.
+
+use crate::port::StoreError;
+
+/// Why a run was not started, or a lease not granted.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("rollcall is stopping and starts nothing new; try again when it is back")]
+    Draining,
+    #[error(
+        "{0} checks and commands are under way, and no more are started; try again when one has ended, see: runs"
+    )]
+    Crowded(usize),
+    #[error("{by} waits for some of the same hosts: {title}; try: --wait, see: queue")]
+    Queued { by: String, title: String },
+}
