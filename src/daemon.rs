@@ -217,6 +217,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         places: store.clone(),
         store: store.clone(),
         leases: store.clone(),
+        events: store.clone(),
         clock,
         secrets: vault.clone(),
         downloads: settings.downloads.clone(),

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 
 use crate::domain::ask::access::Operator;
 use crate::domain::base::name::{HostName, RunId};
@@ -210,6 +211,19 @@ pub trait Store: Send + Sync {
     async fn marks(&self) -> Result<Vec<Mark>, StoreError>;
     /// Adds a mark.
     async fn mark(&self, mark: Mark) -> Result<(), StoreError>;
+}
+
+/// The journal of all runs, in its order.
+///
+/// If an implementation leaves an event out, programs that follow it take a state for true that is not.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// The events behind number `after`, oldest first, at most `limit`.
+    async fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+    /// The number of the last event before this time; 0 if there is none.
+    async fn last_before(&self, time: Timestamp) -> Result<u64, StoreError>;
+    /// The number of the newest event, and its changes.
+    fn newest(&self) -> watch::Receiver<u64>;
 }
 
 /// Leases of operators.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::port::{BalancerDriver, Clock, Leases, Places, Prober, Remote, Secrets, Store};
+use crate::port::{BalancerDriver, Clock, EventLog, Leases, Places, Prober, Remote, Secrets, Store};
 use crate::steps::seal::SealKey;
 
 /// The ports of the engine, and its settings.
@@ -14,6 +14,7 @@ pub struct Ports {
     pub balancers: Arc<dyn BalancerDriver>,
     pub store: Arc<dyn Store>,
     pub leases: Arc<dyn Leases>,
+    pub events: Arc<dyn EventLog>,
     pub clock: Arc<dyn Clock>,
     pub secrets: Arc<dyn Secrets>,
     /// The positions in logs where the last probes ended.

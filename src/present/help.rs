@@ -71,6 +71,7 @@ Options:
   --force            also deploy hosts that are already on the release
   --tags A,B         only the steps with one of these tags
   --skip-tags A,B    all steps but those with one of these tags
+  --wait             if the hosts are in other hands, wait for them
 ";
 
 /// `help TASK`.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::watch;
 
 use super::error::failed;
 use super::head::Head;
@@ -14,6 +15,8 @@ use crate::port::StoreError;
 pub struct SqliteStore {
     open: Arc<Mutex<Open>>,
     epoch: u64,
+    /// The number of the newest event.
+    pub(super) newest: Arc<watch::Sender<u64>>,
     /// Held while the store is open; the system frees it when the process dies.
     _lock: Option<Arc<File>>,
 }
@@ -25,8 +28,9 @@ pub(super) struct Open {
 }
 
 impl SqliteStore {
-    pub(super) fn new(open: Open, epoch: u64, lock: Option<File>) -> SqliteStore {
-        SqliteStore { open: Arc::new(Mutex::new(open)), epoch, _lock: lock.map(Arc::new) }
+    pub(super) fn new(open: Open, (epoch, newest): (u64, u64), lock: Option<File>) -> SqliteStore {
+        let newest = Arc::new(watch::Sender::new(newest));
+        SqliteStore { open: Arc::new(Mutex::new(open)), epoch, newest, _lock: lock.map(Arc::new) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Open> {

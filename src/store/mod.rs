@@ -7,6 +7,7 @@ mod adopt;
 mod alerts;
 mod database;
 mod error;
+mod event_log;
 mod facts;
 mod head;
 mod journal;
@@ -114,7 +115,8 @@ impl SqliteStore {
         let next = if file.is_some() { NEXT_EPOCH } else { NEXT_EPOCH_IN_MEMORY };
         let epoch = connection.query_row(next, [], |row| row.get(0)).map_err(failed)?;
         leases::end_holds(&connection)?;
-        Ok(SqliteStore::new(Open { connection, head }, epoch, file.map(|(_, lock)| lock)))
+        let newest = head::end_of(&connection)?.map_or(0, |last| last.seq);
+        Ok(SqliteStore::new(Open { connection, head }, (epoch, newest), file.map(|(_, lock)| lock)))
     }
 
     /// Verifies again that the journal is unchanged: no gap, no row that was changed or moved.
@@ -162,6 +164,7 @@ impl SqliteStore {
             };
             journal::append(connection, run, self.epoch(), at, started)
         })
+        .inspect(|event| self.grew(event.seq))
     }
 
     /// [`Store::append`], on this thread.
@@ -175,6 +178,7 @@ impl SqliteStore {
         self.transact_with(ends, |connection| {
             kinds.into_iter().map(|kind| journal::append(connection, run, self.epoch(), at, kind)).collect()
         })
+        .inspect(|events: &Vec<Event>| events.iter().for_each(|event| self.grew(event.seq)))
     }
 
     /// [`Store::load`], on this thread.

@@ -283,6 +283,38 @@ async fn who_waits_has_a_turn_in_order() {
     answer_of(site.ssh("bob", "touch web01 --wait")).await.expect(0);
 }
 
+/// The function of docs/turns.md, with an `ssh` that finds the door of the test.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_runs_while_hosts_are_held() {
+    let site = Site::start(1).await;
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/turns.md");
+    let text = crate::support::read(docs.as_ref());
+    let function = text.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let command = site.ssh("bob", "");
+    let options: Vec<String> =
+        command.as_std().get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let options = shell_words::join(&options[..options.len() - 2]);
+    let dir = site.dir.path().join("bin");
+    write(
+        &dir.join("ssh"),
+        &format!("#!/bin/sh\n[ $1 = -n ] && shift\nshift\nexec /usr/bin/ssh -n {options} 127.0.0.1 \"$@\"\n"),
+    );
+    std::fs::set_permissions(dir.join("ssh"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let run = async |script: &str| {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("{function}\n{script}"));
+        shell.env("PATH", format!("{}:{}", dir.display(), std::env::var("PATH").unwrap()));
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        answer_of(shell).await
+    };
+    let answer = run("rollcall_hold web01 sh -c 'ssh rollcall lock; exit 7'").await.expect(7);
+    assert!(answer.out.contains("hold  web01"), "{answer:#?}");
+    assert_eq!(answer.err, "hold 1: web01 is yours until this connection ends\n");
+    until_free(&site).await;
+    let answer = run("rollcall_hold nothing true").await.expect(64);
+    assert!(answer.err.contains("`nothing`"), "{answer:#?}");
+}
+
 /// Connections, and channels on each of them. One operator has at most 128 of the first and 16 of the second.
 const CONNECTIONS: usize = 64;
 const CHANNELS: usize = 16;

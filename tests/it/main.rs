@@ -12,6 +12,7 @@ mod door_sessions;
 mod door_strangers;
 mod embedded;
 mod ends;
+mod events;
 mod evil_balancers;
 mod exits;
 mod facts;

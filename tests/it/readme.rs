@@ -7,7 +7,7 @@ use std::process::Command;
 use rollcall::domain::ask::command::parse_line;
 
 /// The texts that show commands.
-const SHOWN: [&str; 8] = [
+const SHOWN: [&str; 9] = [
     "README.md",
     "docs/facts.md",
     "docs/formats.md",
@@ -16,6 +16,7 @@ const SHOWN: [&str; 8] = [
     "docs/notifications.md",
     "docs/run.md",
     "docs/steps.md",
+    "docs/turns.md",
 ];
 
 fn readme() -> String {

@@ -108,6 +108,8 @@ fn lines() -> Vec<String> {
         "downtime web01 for 1h because x",
         "ack web01 seen from afar because x",
         "ack db7.vault.example.com reachable because x",
+        "events",
+        "events --type run-started",
         "queue",
         "lock",
         "lock vault for 1h because x",

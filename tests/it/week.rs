@@ -412,6 +412,7 @@ fn a_week_is_told_as_it_was() {
             balancers: Arc::new(Nobody),
             store: Arc::new(SqliteStore::in_memory().unwrap()),
             leases: Arc::new(SqliteStore::in_memory().unwrap()),
+            events: Arc::new(SqliteStore::in_memory().unwrap()),
             clock,
             secrets: Arc::new(NoSecrets),
             places: Arc::new(NoPlaces),

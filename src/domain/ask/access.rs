@@ -95,6 +95,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Runs { .. }
         | Command::Show { .. }
         | Command::Watch { .. }
+        | Command::Events { .. }
         | Command::Releases { .. }
         | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }
@@ -167,6 +168,7 @@ mod tests {
             ("runs", Role::Viewer),
             ("show 1", Role::Viewer),
             ("watch 1", Role::Viewer),
+            ("events", Role::Viewer),
             ("artifacts 1 web1 --list", Role::Operator),
             ("debts", Role::Viewer),
             ("balancer status prod", Role::Viewer),

@@ -126,6 +126,15 @@ pub enum Topic {
     Name(String),
 }
 
+/// From where events are wanted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Since {
+    /// After the one with this number.
+    Event(u64),
+    /// Those of the last time.
+    Time(Duration),
+}
+
 /// One command of an operator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -182,6 +191,12 @@ pub enum Command {
     },
     Watch {
         run: RunId,
+    },
+    /// `types`: all without any.
+    Events {
+        since: Since,
+        follow: bool,
+        types: Vec<String>,
     },
     /// `list`: names only.
     Artifacts {
@@ -327,6 +342,7 @@ impl Command {
     pub fn format(&self) -> Format {
         match self {
             Command::Check { format, .. } | Command::Show { format, .. } => *format,
+            Command::Events { .. } => Format::Jsonl,
             Command::Help { .. }
             | Command::Version
             | Command::Misread { .. }

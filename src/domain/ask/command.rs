@@ -4,11 +4,12 @@
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-pub use super::ask::{Ask, Command, Format, Params, Tags, Title, Topic};
+pub use super::ask::{Ask, Command, Format, Params, Since, Tags, Title, Topic};
 use super::grammar::{BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, TaskWords, Words};
 pub use super::grammar::{LOCAL, built_in_names, command_paths};
 use super::help;
 use crate::domain::base::name::{RunId, clipped, clipped_lines};
+use crate::domain::base::schedule::read_time;
 
 /// Longest line that an operator may send, in bytes.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
@@ -121,6 +122,9 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Runs { last } => Command::Runs { last },
         Words::Show { run, host, format } => Command::Show { run: RunId(run), host, format },
         Words::Watch { run } => Command::Watch { run: RunId(run) },
+        Words::Events { since, follow, types } => {
+            Command::Events { since: read_since(&since)?, follow, types }
+        }
         Words::Artifacts { run, host, list } => Command::Artifacts { run: RunId(run), host, list },
         Words::Cancel { run, now } => Command::Cancel { run: RunId(run), now },
         Words::Pause { run } => Command::Pause { run: RunId(run) },
@@ -324,6 +328,16 @@ fn read_reason(words: &[String]) -> Result<(&[String], String), UsageError> {
     match at {
         Some(at) if !reason.trim().is_empty() => Ok((&words[..at], reason)),
         _ => Err(usage("say why, for the record: ... because REASON".into())),
+    }
+}
+
+/// A number of an event, or a time that has passed since.
+fn read_since(text: &str) -> Result<Since, UsageError> {
+    match text.parse() {
+        Ok(seq) => Ok(Since::Event(seq)),
+        Err(_) => read_time(text).map(Since::Time).map_err(|_| {
+            usage(format!("`{text}` is neither a number of an event nor a time; try: --since 41, --since 2h"))
+        }),
     }
 }
 

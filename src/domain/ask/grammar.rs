@@ -46,6 +46,12 @@ When the connection closes, the commands continue (unless their input was cut of
 Exit status: 0 ok on all hosts, 2 a command failed, 3 an outcome is unknown, 4 unreachable hosts only,
 6 cancelled, 130 you left and the commands continue.";
 
+const EVENTS_HELP: &str = "\
+Every object has a `schema`. `event`: `seq` is its number, which lasts over restarts; to go on after a break: --since SEQ.
+`heartbeat`, every 15 seconds without an event: `seq` is the newest number. `gap`: the journal does not have the number
+of --since, since the store was restored from a copy; events follow from its newest one. Events of hosts that you may not
+see are left out. Fields may be added to each object.";
+
 const FREEZE_HELP: &str = "\
 A freeze refuses tasks and rollbacks, also those of the operator who ordered it. Runs that have started go on; checks,
 `run`, `balancer drain` and `balancer enable` work. The configuration may have freezes, too: [[freeze]] in rollcall.toml.
@@ -119,6 +125,19 @@ pub(super) enum Words {
     },
     /// Follow a run from its beginning
     Watch { run: u64 },
+    /// The events of all runs for programs: one JSON object a line, in an order that lasts
+    #[command(after_help = EVENTS_HELP)]
+    Events {
+        /// Only those after this number, or of the last time: 41, 2h, 7d
+        #[arg(long, default_value = "0")]
+        since: String,
+        /// Do not end: further events are printed as they happen
+        #[arg(long, short = 'f')]
+        follow: bool,
+        /// Only these types: run-started,run-ended
+        #[arg(long = "type", value_delimiter = ',')]
+        types: Vec<String>,
+    },
     /// The files that steps of a run downloaded from hosts, as a tar archive; on a terminal: a list
     Artifacts {
         run: u64,

@@ -47,6 +47,41 @@ pub enum Stage {
     Roll,
 }
 
+/// The kinds of events as the journal writes them.
+pub const EVENT_TYPES: [&str; 31] = [
+    "run-started",
+    "batch-started",
+    "observe-started",
+    "observed",
+    "observe-failed",
+    "drain-started",
+    "drain-ended",
+    "step-started",
+    "step-ended",
+    "step-skipped",
+    "checks-started",
+    "checks-ended",
+    "snapshot-started",
+    "snapshot-ended",
+    "rollback-started",
+    "enable-started",
+    "enable-ended",
+    "host-settled",
+    "drain-forgotten",
+    "redrain-started",
+    "redrain-ended",
+    "stopped",
+    "paused",
+    "resumed",
+    "approved",
+    "recovered",
+    "debt-settled",
+    "cancel-requested",
+    "hook-started",
+    "hook-ended",
+    "run-ended",
+];
+
 /// The kinds of events. Names ending in `Started` are intents: they are in the journal before the effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -402,4 +437,16 @@ pub fn hook_id(run: RunId, hook: Hook, step: usize) -> String {
 pub struct Progress {
     pub host: HostName,
     pub line: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_types_of_events_are_listed() {
+        let error = serde_json::from_str::<EventKind>("{\"type\":\"\"}").unwrap_err().to_string();
+        let known: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        assert_eq!(known, EVENT_TYPES, "{error}");
+    }
 }

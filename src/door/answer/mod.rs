@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod asked;
+mod events;
 mod facts;
 mod follow;
 mod help;
@@ -145,6 +146,7 @@ impl Asked<'_> {
             Command::Runs { last } => self.runs(granted, *last).await,
             Command::Show { run, host, .. } => self.show(granted, *run, host.as_deref()).await,
             Command::Watch { run } => self.watch(granted, *run).await,
+            Command::Events { .. } => self.events(granted).await,
             Command::Artifacts { run, host, list } => {
                 self.artifacts(granted, *run, host.as_deref(), *list).await
             }
@@ -349,6 +351,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Run { .. }
         | Command::Facts { .. }
         | Command::Watch { .. }
+        | Command::Events { .. }
         | Command::Artifacts { .. }
         | Command::Cancel { .. }
         | Command::Pause { .. }
@@ -410,6 +413,7 @@ fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Runs { .. }
         | Command::Show { .. }
         | Command::Watch { .. }
+        | Command::Events { .. }
         | Command::Artifacts { .. }
         | Command::Cancel { .. }
         | Command::Pause { .. }

@@ -288,6 +288,7 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -
         remote,
         store: Arc::new(MortalStore { life: life.clone(), real: store }),
         leases: Arc::new(ledger.store.clone()),
+        events: Arc::new(ledger.store.clone()),
         clock: clock.clone(),
         secrets: Arc::new(NoSecrets),
         places: Arc::new(NoPlaces),

@@ -1,0 +1,141 @@
+//! The events of all runs, for programs that follow them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::asked::{Asked, Ended, may_see};
+use crate::domain::ask::access::Granted;
+use crate::domain::ask::command::{Command, Since};
+use crate::domain::base::name::{HostName, RunId, clipped, nearest};
+use crate::domain::base::refusal::Refusal;
+use crate::domain::run::event::{EVENT_TYPES, Event, EventKind};
+use crate::engine::StartError;
+use crate::present::json as lines;
+
+/// Events that are read at once: each may hold 32 KiB of output.
+const READ_AT_ONCE: usize = 200;
+
+/// The longest silence of a stream without events, so that its reader knows that it is not cut off.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Most runs whose visibility is remembered for one reader.
+const RUNS_REMEMBERED: usize = 10_000;
+
+fn is_of(kind: &EventKind, wanted: &str) -> bool {
+    serde_json::to_value(kind).is_ok_and(|kind| kind["type"] == wanted)
+}
+
+/// Refuses the name of a type that no event has.
+fn known_types(types: &[String]) -> Result<(), Refusal> {
+    let Some(word) = types.iter().find(|word| !EVENT_TYPES.contains(&word.as_str())) else { return Ok(()) };
+    let near =
+        nearest(word, EVENT_TYPES).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    let known = EVENT_TYPES.join(", ");
+    Err(Refusal::usage(format!("no event has the type `{}`{near} (known: {known})", clipped(word))))
+}
+
+impl Asked<'_> {
+    pub(super) async fn events(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        let Command::Events { since, follow, types } = granted.command() else {
+            return Err(Refusal::internal("this is about events").into());
+        };
+        known_types(types)?;
+        let log = self.ports().events.clone();
+        let mut newest = log.newest();
+        let mut after = match *since {
+            Since::Event(seq) => seq,
+            Since::Time(time) => {
+                let from = self.ports().clock.now().checked_sub(time).unwrap_or(Timestamp::MIN);
+                log.last_before(from).await?
+            }
+        };
+        let last = *newest.borrow_and_update();
+        if after > last {
+            self.say(&lines::line("gap", json!({ "since": after, "newest": last }))).await?;
+            after = last;
+        }
+        let mut seen = HashMap::new();
+        loop {
+            let events = log.events_after(after, READ_AT_ONCE).await?;
+            let Some(last) = events.last() else {
+                if !*follow {
+                    return Ok(0);
+                }
+                self.next_event(&mut newest, after).await?;
+                continue;
+            };
+            after = last.seq;
+            let text = self.visible_events(granted, events, (types, &mut seen)).await?;
+            self.terminal.out(&text).await?;
+        }
+    }
+
+    /// Waits for the next event, with heartbeats.
+    async fn next_event(&mut self, newest: &mut watch::Receiver<u64>, after: u64) -> Result<(), Ended> {
+        while *newest.borrow_and_update() <= after {
+            let gone = self.terminal.gone();
+            let stopping = self.desk.engine.keeper().stopping();
+            tokio::select! {
+                biased;
+                // The store outlives every session.
+                _ = newest.changed() => {}
+                () = gone.cancelled() => return Err(Ended::Gone),
+                () = self.interrupted() => return Err(Ended::Gone),
+                () = stopping => return Err(StartError::Draining.into()),
+                () = sleep(HEARTBEAT) => {
+                    let at = self.ports().clock.now();
+                    let beat = json!({ "seq": after, "at": at });
+                    self.terminal.out(&lines::line("heartbeat", beat)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The lines of the events that the operator may see.
+    async fn visible_events(
+        &self,
+        granted: &Granted,
+        events: Vec<Event>,
+        (types, seen): (&[String], &mut HashMap<RunId, bool>),
+    ) -> Result<String, Ended> {
+        let mut text = String::new();
+        for event in events {
+            if !self.sees_run(granted, event.run, seen).await? {
+                continue;
+            }
+            if types.is_empty() || types.iter().any(|wanted| is_of(&event.kind, wanted)) {
+                text += &lines::event(&event);
+            }
+        }
+        Ok(text)
+    }
+
+    async fn sees_run(
+        &self,
+        granted: &Granted,
+        run: RunId,
+        seen: &mut HashMap<RunId, bool>,
+    ) -> Result<bool, Ended> {
+        if granted.operator().groups.is_none() {
+            return Ok(true);
+        }
+        if let Some(known) = seen.get(&run) {
+            return Ok(*known);
+        }
+        let stored = self.ports().store.load(run).await?;
+        let stored = stored.ok_or_else(|| Refusal::internal(format!("run {run} has events, and no plan")))?;
+        let hosts: Vec<HostName> = stored.plan.touched().into_iter().collect();
+        let sees = may_see(granted, &self.config.inventory, &hosts);
+        if seen.len() >= RUNS_REMEMBERED {
+            seen.clear();
+        }
+        seen.insert(run, sees);
+        Ok(sees)
+    }
+}
