@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rollcall::config::{from_texts, shape};
+use rollcall::config::{Config, Diagnostics, from_texts, shape};
 use serde_json::Value;
 
 fn docs(name: &str) -> PathBuf {
@@ -193,26 +193,54 @@ const NEEDS: [(&str, &str, &str); 1] = [("NotifyMail", "tls", "smtp = \"m\", zzz
 
 #[test]
 fn a_key_at_its_documented_default_changes_nothing() {
-    let read = |path: &str, text: &str| {
-        let hosts = ("hosts/p.toml".to_string(), Arc::from("[web]\nhosts = \"w1\"\n"));
-        let texts = BTreeMap::from([hosts, (path.to_string(), Arc::from(text))]);
-        let config = from_texts(Path::new("/etc/rollcall"), &texts);
-        // `Debug` leaves out the texts, which differ.
-        format!("{:#?}", config.unwrap_or_else(|wrong| panic!("{text}: {wrong}")))
-    };
     let mut number = 0;
-    for (path, text, file, definition) in examples().into_iter().filter(|(_, _, file, _)| *file == "rollcall")
-    {
+    let examples = examples().into_iter().filter(|(_, _, file, _)| ["rollcall", "hosts"].contains(file));
+    for (path, text, file, definition) in examples {
         for (key, default) in defaults(file, definition) {
             let needs = NEEDS.iter().find(|(table, of, _)| definition == Some(table) && *of == key);
             let text = text.replace("zzz = 1", needs.map_or("zzz = 1", |(_, _, beside)| beside));
-            let with = read(path, &text.replace("zzz = 1", &format!("{key} = {default}")));
-            let without = read(path, &text.replace(", zzz = 1", "").replace("zzz = 1", ""));
-            assert_eq!(with, without, "{text}");
+            let (with, without) = with_and_without(path, &text, &format!("{key} = {default}"));
+            let with = with.unwrap_or_else(|wrong| panic!("{key} in {text}: {wrong}"));
+            assert_eq!(Some(with), without, "{text}");
             number += 1;
         }
     }
     assert!(number > 20, "{number} defaults");
+}
+
+/// Which keys a balancer has depends on its driver.
+#[test]
+fn the_defaults_of_balancers_change_nothing() {
+    let drivers = [
+        "driver = \"nginx\"\non = \"lb\"\nserver = \"{{ host.short }}\"\nconfig = \"/n\"\n",
+        "driver = \"haproxy\"\non = \"lb\"\nsocket = \"/s\"\nbackend = \"b\"\n",
+        "driver = \"file\"\npath = \"/f\"\nsettle = \"1s\"\n",
+        "driver = \"command\"\non = \"lb\"\ndrain = \"a\"\nenable = \"b\"\nstatus = \"c\"\n",
+    ];
+    for (key, default) in defaults("hosts", Some("Balancer")) {
+        let fits = drivers.iter().filter(|driver| {
+            let driver = driver.lines().filter(|line| !line.starts_with(&format!("{key} ")));
+            let driver: Vec<&str> = driver.collect();
+            let groups = "[lb]\nhosts = \"lb1\"\n[g]\nhosts = \"a\"\n[g.balancer]\n";
+            let text = format!("{groups}{}\nzzz = 1\n", driver.join("\n"));
+            let (with, without) = with_and_without("hosts/h.toml", &text, &format!("{key} = {default}"));
+            with.is_ok_and(|with| Some(with) == without)
+        });
+        assert!(fits.count() > 0, "{key} = {default}");
+    }
+}
+
+/// The configuration with a line instead of `zzz = 1`, and without either, but for the texts, which differ.
+fn with_and_without(path: &str, text: &str, line: &str) -> (Result<Config, Diagnostics>, Option<Config>) {
+    let read = |text: &str| {
+        let hosts = ("hosts/p.toml".to_string(), Arc::from("[web]\nhosts = \"w1\"\n"));
+        let texts = BTreeMap::from([hosts, (path.to_string(), Arc::from(text))]);
+        from_texts(Path::new("/etc/rollcall"), &texts)
+    };
+    let without = text.replace(", zzz = 1", "").replace("zzz = 1\n", "").replace("zzz = 1", "");
+    let without = read(&without).ok();
+    let texts = without.as_ref().map(|without| without.texts.clone()).unwrap_or_default();
+    (read(&text.replace("zzz = 1", line)).map(|with| Config { texts, ..with }), without)
 }
 
 /// The keys with a default, as JSON, which TOML reads alike.

@@ -7,13 +7,34 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::layer::{Layer, Via};
+use crate::config::text::keys::{Any, Key, table};
 use crate::config::text::reader::Reader;
 
-const ADDRESS: [&str; 2] = ["ansible_host", "ansible_ssh_host"];
-const PORT: [&str; 2] = ["ansible_port", "ansible_ssh_port"];
-const LOGIN: [&str; 2] = ["ansible_user", "ansible_ssh_user"];
+table! {
+    /// Connection settings of Ansible among the vars of a host or a group.
+    pub AnsibleKeys "Ansible" {
+        ADDRESS "ansible_host": Any,
+        OLD_ADDRESS "ansible_ssh_host": Any,
+        PORT "ansible_port": Any,
+        OLD_PORT "ansible_ssh_port": Any,
+        LOGIN "ansible_user": Any,
+        OLD_LOGIN "ansible_ssh_user": Any,
+        ARGUMENTS "ansible_ssh_args": Any,
+        COMMON_ARGUMENTS "ansible_ssh_common_args": Any,
+        EXTRA_ARGUMENTS "ansible_ssh_extra_args": Any,
+        PLUGIN "ansible_connection": Any,
+    }
+}
+
+/// Names of one setting, the present one first.
+type Names = [Key<Any>; 2];
+
+const ADDRESS: Names = [AnsibleKeys::ADDRESS, AnsibleKeys::OLD_ADDRESS];
+const PORT: Names = [AnsibleKeys::PORT, AnsibleKeys::OLD_PORT];
+const LOGIN: Names = [AnsibleKeys::LOGIN, AnsibleKeys::OLD_LOGIN];
 /// In the order in which Ansible puts them on the command line: `ssh` takes the first of two values.
-const ARGUMENTS: [&str; 3] = ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"];
+const ARGUMENTS: [Key<Any>; 3] =
+    [AnsibleKeys::ARGUMENTS, AnsibleKeys::COMMON_ARGUMENTS, AnsibleKeys::EXTRA_ARGUMENTS];
 
 /// Connection plugins that reach a host as rollcall does.
 const SSH: [&str; 6] =
@@ -67,7 +88,7 @@ pub fn connection(reader: &mut Reader<'_>, own: bool) -> Layer {
         let jump = arguments(reader, key).map(|name| Via { name, own });
         layer.via = layer.via.or(jump);
         // A nearer value replaces the whole text: without a jump host in it there is none.
-        layer.direct |= reader.key_span(key).is_some();
+        layer.direct |= reader.key_span(key.name).is_some();
     }
     layer.direct &= layer.via.is_none();
     layer
@@ -76,12 +97,12 @@ pub fn connection(reader: &mut Reader<'_>, own: bool) -> Layer {
 type Value<'t> = &'t Spanned<DeValue<'t>>;
 
 /// The value of a key, or of its older name.
-fn one_of<'t>(reader: &mut Reader<'t>, keys: [&'static str; 2]) -> Option<(&'static str, Value<'t>)> {
-    let [new, old] = keys.map(|key| reader.value(key).map(|value| (key, value)));
+fn one_of<'t>(reader: &mut Reader<'t>, keys: Names) -> Option<(&'static str, Value<'t>)> {
+    let [new, old] = keys.map(|key| reader.value(key).map(|value| (key.name, value)));
     if let (Some((_, one)), Some((key, other))) = (new, old)
         && plain(one) != plain(other)
     {
-        let message = format!("`{key}` says something else than `{}`", keys[0]);
+        let message = format!("`{key}` says something else than `{}`", keys[0].name);
         reader.doc.report(other.span(), message, "remove one of them".to_string());
     }
     new.or(old)
@@ -120,8 +141,8 @@ fn port(reader: &Reader<'_>, key: &str, value: Value<'_>) -> Option<u16> {
 }
 
 fn check_plugin(reader: &mut Reader<'_>) {
-    let key = "ansible_connection";
-    let Some(value) = reader.value(key) else { return };
+    let key = AnsibleKeys::PLUGIN.name;
+    let Some(value) = reader.value(AnsibleKeys::PLUGIN) else { return };
     let text = plain(value).unwrap_or_default();
     if SSH.contains(&text.as_str()) {
         return;
@@ -135,8 +156,8 @@ fn check_plugin(reader: &mut Reader<'_>) {
 }
 
 /// Reads options of `ssh`. Returns the jump host, if one is named.
-fn arguments(reader: &mut Reader<'_>, key: &'static str) -> Option<Spanned<String>> {
-    let value = reader.value(key)?;
+fn arguments(reader: &mut Reader<'_>, key: Key<Any>) -> Option<Spanned<String>> {
+    let (key, value) = (key.name, reader.value(key)?);
     let text = plain(value).unwrap_or_default();
     let Ok(words) = shell_words::split(&text) else {
         reader.doc.wrong(value.span(), format!("`{key}`: a quote is open at its end"));

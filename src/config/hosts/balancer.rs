@@ -7,9 +7,13 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::drivers::{self, Kind};
+use super::drivers::{
+    self, CommandKeys, DrainTimeoutWords, DriverWords, FileKeys, HaproxyKeys, Kind, NginxKeys, SudoKeys,
+};
 use crate::config::text::diagnostic::Doc;
+use crate::config::text::keys::{Amount, Choice, In, Key, ListOf, Or, Text, Time, table};
 use crate::config::text::reader::Reader;
+use crate::config::text::table::{Declared, Table};
 use crate::config::text::templates;
 use crate::domain::ask::command::Params;
 use crate::domain::base::name::HostName;
@@ -21,13 +25,47 @@ use crate::domain::inventory::selector::select;
 use crate::domain::plan::plan::vars_of;
 use crate::domain::value::template;
 
-const DRIVERS: [(&str, Kind); 4] =
-    [("nginx", Kind::Nginx), ("haproxy", Kind::Haproxy), ("file", Kind::File), ("command", Kind::Command)];
+table! {
+    /// The load balancer in front of a group. Which keys there are depends on the driver.
+    pub BalancerKeys "Balancer"
+        [CommonKeys, ServedKeys, ConfirmedKeys, NginxKeys, HaproxyKeys, FileKeys, CommandKeys] {}
 
-const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+    /// Keys of all drivers.
+    pub CommonKeys "Common" [SudoKeys] {
+        DRIVER "driver": Choice<DriverWords>; needed,
+        /// How many servers must stay in service, counted on the balancer itself: `2` or `"75%"`, rounded up. Without
+        /// it the last one does.
+        MIN_IN_SERVICE "min_in_service": Amount,
+    }
 
-/// The default name of a host in balancers whose servers have names.
-const DEFAULT_SERVER: &str = "{{ host.short }}";
+    /// Keys of drivers whose balancer runs on hosts of its own.
+    pub ServedKeys "Served" {
+        /// The hosts on which the balancer runs, as a selector; rollcall changes all of them. Not with `file`.
+        ON "on": Text,
+        /// How a host is written there; a template. Needed with `nginx`, not with `file`.
+        SERVER "server": Text = "{{ host.short }}",
+        /// How long to wait for requests in flight. Not with `file`.
+        DRAIN_TIMEOUT "drain_timeout": Time = Duration::from_secs(30),
+        /// What happens to requests that are still in flight after that time. `kill` with `haproxy` only.
+        ON_DRAIN_TIMEOUT "on_drain_timeout": Choice<DrainTimeoutWords> = OnDrainTimeout::Continue,
+    }
+
+    /// Keys of drivers that report when a server is up.
+    pub ConfirmedKeys "Confirmed" {
+        /// How long a server may take until the balancer reports it up. `haproxy` and `command`.
+        ENABLE_TIMEOUT "enable_timeout": Time = ENABLE_TIMEOUT,
+    }
+}
+
+/// The tables whose keys a balancer with this driver has.
+fn keys_of(kind: Kind) -> &'static [&'static Table] {
+    match kind {
+        Kind::Nginx => &[CommonKeys::TABLE, ServedKeys::TABLE, NginxKeys::TABLE],
+        Kind::Haproxy => &[CommonKeys::TABLE, ServedKeys::TABLE, ConfirmedKeys::TABLE, HaproxyKeys::TABLE],
+        Kind::File => &[CommonKeys::TABLE, FileKeys::TABLE],
+        Kind::Command => &[CommonKeys::TABLE, ServedKeys::TABLE, ConfirmedKeys::TABLE, CommandKeys::TABLE],
+    }
+}
 
 /// A balancer before its selector and templates are resolved. A wrong value is absent, so that the
 /// rest of it can still be checked.
@@ -43,45 +81,52 @@ pub struct RawBalancer {
     min_in_service: Option<Floor>,
 }
 
+/// One balancer, or several.
+pub type OneOrMany = Or<In<BalancerKeys>, ListOf<In<BalancerKeys>>>;
+
 /// Reads the `balancer` tables of `group`: one, or several written `[[GROUP.balancer]]`.
-pub fn read(group: &mut Reader<'_>, name: &str) -> Vec<RawBalancer> {
+pub fn read(group: &mut Reader<'_>, key: Key<OneOrMany>, name: &str) -> Vec<RawBalancer> {
     let what = format!("the balancer of `{name}`");
-    let is_list = group.value("balancer").is_some_and(|value| value.get_ref().is_array());
+    let is_list = group.value(key).is_some_and(|value| value.get_ref().is_array());
     let tables = match is_list {
-        true => group.tables("balancer", &what),
-        false => group.table("balancer", what).into_iter().collect(),
+        true => group.list(key.second(), &what),
+        false => group.inner(key.first(), &what).into_iter().collect(),
     };
-    let Some(span) = group.key_span("balancer") else { return Vec::new() };
+    let Some(span) = group.key_span(key.name) else { return Vec::new() };
     tables.into_iter().map(|table| read_one(table, span.clone())).collect()
 }
 
 fn read_one(mut table: Reader<'_>, span: Range<usize>) -> RawBalancer {
     let mut raw = RawBalancer {
         span,
-        kind: table.required("driver").and_then(|_| table.one_of("driver", &DRIVERS)),
+        kind: table.required(CommonKeys::DRIVER).and_then(|_| table.get(CommonKeys::DRIVER)),
         on: None,
         server: None,
         driver: None,
-        drain_timeout: DEFAULT_DRAIN_TIMEOUT,
-        on_drain_timeout: OnDrainTimeout::default(),
-        enable_timeout: ENABLE_TIMEOUT,
+        drain_timeout: ServedKeys::DRAIN_TIMEOUT.default,
+        on_drain_timeout: ServedKeys::ON_DRAIN_TIMEOUT.default,
+        enable_timeout: ConfirmedKeys::ENABLE_TIMEOUT.default,
         min_in_service: None,
     };
     // The keys depend on the driver: without one, complaints would be guesses.
     let Some(kind) = raw.kind else { return raw };
+    table.narrow(keys_of(kind));
     raw.min_in_service = read_floor(&mut table);
     if kind != Kind::File {
-        raw.on = table.required("on");
-        raw.drain_timeout = table.duration("drain_timeout").unwrap_or(DEFAULT_DRAIN_TIMEOUT);
-        raw.on_drain_timeout = table.one_of("on_drain_timeout", kind.drain_timeouts()).unwrap_or_default();
+        raw.on = table.required(ServedKeys::ON);
+        raw.drain_timeout = table.or_default(ServedKeys::DRAIN_TIMEOUT);
+        raw.on_drain_timeout = table
+            .among(ServedKeys::ON_DRAIN_TIMEOUT, kind.drain_timeouts())
+            .unwrap_or(ServedKeys::ON_DRAIN_TIMEOUT.default);
     }
     if matches!(kind, Kind::Haproxy | Kind::Command) {
-        raw.enable_timeout =
-            table.positive_duration("enable_timeout", "no server is up at once").unwrap_or(ENABLE_TIMEOUT);
+        raw.enable_timeout = table
+            .positive(ConfirmedKeys::ENABLE_TIMEOUT, "no server is up at once")
+            .unwrap_or(ConfirmedKeys::ENABLE_TIMEOUT.default);
     }
     raw.server = match kind {
-        Kind::File => table.required("path"),
-        Kind::Nginx => table.required("server"),
+        Kind::File => table.required(FileKeys::PATH),
+        Kind::Nginx => table.required(ServedKeys::SERVER),
         Kind::Haproxy | Kind::Command => server_or_default(&mut table),
     };
     raw.driver = drivers::read(&mut table, kind);
@@ -90,15 +135,15 @@ fn read_one(mut table: Reader<'_>, span: Range<usize>) -> RawBalancer {
 }
 
 fn server_or_default(table: &mut Reader<'_>) -> Option<Spanned<String>> {
-    match table.value("server") {
-        Some(_) => table.required("server"),
-        None => Some(Spanned::new(table.span.clone()?, DEFAULT_SERVER.to_string())),
+    match table.value(ServedKeys::SERVER) {
+        Some(_) => table.required(ServedKeys::SERVER),
+        None => Some(Spanned::new(table.span.clone()?, ServedKeys::SERVER.default.to_string())),
     }
 }
 
 /// A number of servers, or whole percents of them.
 fn read_floor(table: &mut Reader<'_>) -> Option<Floor> {
-    let value = table.value("min_in_service")?;
+    let value = table.value(CommonKeys::MIN_IN_SERVICE)?;
     let doc = table.doc;
     let percent = |text: &str| text.strip_suffix('%')?.trim().parse::<u8>().ok().filter(|n| *n <= 100);
     let floor = match value.get_ref() {

@@ -3,21 +3,100 @@
 use serde_json::{Value, json};
 use toml::Spanned;
 
+use crate::config::text::keys::{Choice, Flag, Key, Text, Texts, Time, Words, table, words};
 use crate::config::text::reader::Reader;
 use crate::domain::inventory::inventory::{
     Commands, Driver, Haproxy, HealthFile, Nginx, NginxStyle, OnDrainTimeout, Present, Socket,
 };
 use crate::domain::value::template::{self, Vars};
 
-const STYLES: [(&str, NginxStyle); 2] = [("down", NginxStyle::Down), ("comment", NginxStyle::Comment)];
-const PRESENT: [(&str, Present); 2] = [("in", Present::In), ("out", Present::Out)];
+table! {
+    /// Keys of all drivers.
+    pub SudoKeys "Sudo" {
+        /// The whole driver runs as root, by `sudo -n -- sh`. For narrow rules leave it out and write `sudo -n` into the commands;
+        /// see `rollcall sudoers`.
+        SUDO "sudo": Flag = false,
+    }
+
+    /// Keys of nginx.
+    pub NginxKeys "Nginx" {
+        /// `nginx`: the file that holds the upstream block. Files that the block includes are followed.
+        CONFIG "config": Text,
+        /// `nginx`: the upstreams that are changed, all or none. Default: every one in `config` that has the server.
+        UPSTREAM "upstream": Texts,
+        /// `nginx`: how a host is taken out.
+        STYLE "style": Choice<StyleWords> = NginxStyle::Down,
+        /// `nginx`: says by its exit status whether the configuration is valid. Default: `nginx -t`, with
+        /// `-c {{ config }}` if that is a main configuration. With `-T` for its `-t` it has to print the file.
+        TEST "test": Text,
+        /// `nginx`: default: the test command with `-s reload` for its `-t`.
+        RELOAD "reload": Text,
+        /// `nginx`: prints one line for each worker process that is there. Default: the workers of the master that the pid
+        /// file of the configuration names; the only master of the host if there is no such file.
+        WORKERS "workers": Text,
+    }
+
+    /// Keys of HAProxy.
+    pub HaproxyKeys "Haproxy" {
+        /// `haproxy`: where its runtime API listens: a path or `HOST:PORT`.
+        SOCKET "socket": Text,
+        /// `haproxy`: the backend, or several: a host is out of all or of none.
+        BACKEND "backend": Texts,
+    }
+
+    /// Keys of a file that the balancer's health check reads.
+    pub FileKeys "File" {
+        /// `file`: the file on each host that the balancer's health check reads; a template.
+        PATH "path": Text,
+        /// `file`: what it means that the file is there.
+        PRESENT "present": Choice<PresentWords> = Present::In,
+        /// `file`: how long until the balancer has noticed a change.
+        SETTLE "settle": Time,
+    }
+
+    /// Keys of commands.
+    pub CommandKeys "Command" {
+        /// `command`: takes a server out.
+        DRAIN "drain": Text,
+        /// `command`: puts a server back.
+        ENABLE "enable": Text,
+        /// `command`: prints `{"state": "up|draining|drained|down|unknown", "active": N}`.
+        STATUS "status": Text,
+    }
+}
+
+words! {
+    /// The drivers.
+    pub DriverWords: Kind {
+        "nginx" = Kind::Nginx,
+        "haproxy" = Kind::Haproxy,
+        "file" = Kind::File,
+        "command" = Kind::Command,
+    }
+
+    /// How nginx's driver takes a server out.
+    pub StyleWords: NginxStyle {
+        "down" = NginxStyle::Down,
+        "comment" = NginxStyle::Comment,
+    }
+
+    /// What it means that a health file is there.
+    pub PresentWords: Present {
+        "in" = Present::In,
+        "out" = Present::Out,
+    }
+
+    /// What happens to requests that outlast the drain. `kill` is the last: only HAProxy can end the requests of one server,
+    /// since nginx's old workers have those of all servers.
+    pub DrainTimeoutWords: OnDrainTimeout {
+        "continue" = OnDrainTimeout::Continue,
+        "fail" = OnDrainTimeout::Fail,
+        "kill" = OnDrainTimeout::Kill,
+    }
+}
 
 /// Longest path of a socket that the system allows, in bytes.
 const SOCKET_PATH_BYTES: usize = 107;
-
-/// Only HAProxy can end the requests of one server: nginx's old workers have those of all servers.
-const DRAIN_TIMEOUTS: [(&str, OnDrainTimeout); 3] =
-    [("continue", OnDrainTimeout::Continue), ("fail", OnDrainTimeout::Fail), ("kill", OnDrainTimeout::Kill)];
 
 /// The drivers.
 #[derive(Clone, Copy, PartialEq)]
@@ -32,14 +111,14 @@ impl Kind {
     /// The allowed actions for requests that outlast the drain.
     pub fn drain_timeouts(self) -> &'static [(&'static str, OnDrainTimeout)] {
         match self {
-            Kind::Haproxy => &DRAIN_TIMEOUTS,
-            Kind::Nginx | Kind::File | Kind::Command => &DRAIN_TIMEOUTS[..2],
+            Kind::Haproxy => DrainTimeoutWords::ALL,
+            Kind::Nginx | Kind::File | Kind::Command => &DrainTimeoutWords::ALL[..2],
         }
     }
 
     /// The key with the name of a host.
     pub fn server_key(self) -> &'static str {
-        if self == Kind::File { "path" } else { "server" }
+        if self == Kind::File { FileKeys::PATH.name } else { "server" }
     }
 
     /// Why a text cannot be the name of a host.
@@ -72,25 +151,30 @@ pub fn read(table: &mut Reader<'_>, kind: Kind) -> Option<Driver> {
 }
 
 fn read_nginx(table: &mut Reader<'_>) -> Option<Nginx> {
-    let style = table.one_of("style", &STYLES).unwrap_or(NginxStyle::Down);
-    let sudo = table.bool("sudo");
-    let config = table.required("config").map(Spanned::into_inner);
+    let style = table.or_default(NginxKeys::STYLE);
+    let sudo = table.or_default(SudoKeys::SUDO);
+    let config = table.required(NginxKeys::CONFIG).map(Spanned::into_inner);
     let about = Value::String(config.clone().unwrap_or_default());
     let vars = Vars::from([("config".to_string(), about)]);
-    let test = nginx_command(table, "test", &vars);
-    let reload = nginx_command(table, "reload", &vars);
-    let workers = nginx_command(table, "workers", &vars);
-    let upstreams = table.strings("upstream").into_iter().map(Spanned::into_inner).collect();
+    let test = nginx_command(table, NginxKeys::TEST, &vars);
+    let reload = nginx_command(table, NginxKeys::RELOAD, &vars);
+    let workers = nginx_command(table, NginxKeys::WORKERS, &vars);
+    let upstreams = table.get(NginxKeys::UPSTREAM).unwrap_or_default();
+    let upstreams = upstreams.into_iter().map(Spanned::into_inner).collect();
     Some(Nginx { config: config?, style, upstreams, test: test?, reload: reload?, workers: workers?, sudo })
 }
 
 /// A command of nginx's driver, rendered: it knows `config` and nothing else. `None` when it is wrong.
-fn nginx_command(table: &mut Reader<'_>, key: &'static str, vars: &Vars) -> Option<Option<String>> {
-    let Some(text) = table.string(key) else { return Some(None) };
+fn nginx_command(table: &mut Reader<'_>, key: Key<Text>, vars: &Vars) -> Option<Option<String>> {
+    let Some(text) = table.get(key) else { return Some(None) };
     match template::check_script(text.get_ref()).and_then(|()| template::script(text.get_ref(), vars)) {
         Ok(command) => Some(Some(command)),
         Err(why) => {
-            table.doc.report(text.span(), format!("`{key}`: {why}"), "it knows `config` only".to_string());
+            table.doc.report(
+                text.span(),
+                format!("`{}`: {why}", key.name),
+                "it knows `config` only".to_string(),
+            );
             None
         }
     }
@@ -98,15 +182,15 @@ fn nginx_command(table: &mut Reader<'_>, key: &'static str, vars: &Vars) -> Opti
 
 fn read_haproxy(table: &mut Reader<'_>) -> Option<Haproxy> {
     let doc = table.doc;
-    let sudo = table.bool("sudo");
-    let socket = table.required("socket").and_then(|text| {
+    let sudo = table.or_default(SudoKeys::SUDO);
+    let socket = table.required(HaproxyKeys::SOCKET).and_then(|text| {
         let hint = "such as \"/run/haproxy/admin.sock\" or \"127.0.0.1:9999\"".to_string();
         let wrong = |why: String| doc.report(text.span(), format!("`socket`: {why}"), hint);
         read_socket(text.get_ref()).map_err(wrong).ok()
     });
     let backends = read_backends(table);
     if let (true, Some(Socket::Tcp { .. })) = (sudo, &socket) {
-        doc.wrong(table.key_span("sudo"), "`sudo` is for a socket that is a file");
+        doc.wrong(table.key_span(SudoKeys::SUDO.name), "`sudo` is for a socket that is a file");
     }
     Some(Haproxy { socket: socket?, backends: backends?, sudo })
 }
@@ -114,12 +198,12 @@ fn read_haproxy(table: &mut Reader<'_>) -> Option<Haproxy> {
 /// One name, or a list of different ones.
 fn read_backends(table: &mut Reader<'_>) -> Option<Vec<String>> {
     let doc = table.doc;
-    if table.value("backend").is_none() {
-        table.missing("backend");
+    let Some(names) = table.get(HaproxyKeys::BACKEND) else {
+        table.missing(HaproxyKeys::BACKEND.name);
         return None;
-    }
+    };
     let mut backends: Vec<String> = Vec::new();
-    for name in table.strings("backend") {
+    for name in names {
         if let Err(why) = check_name(name.get_ref()) {
             doc.wrong(name.span(), format!("`backend`: {why}"));
             return None;
@@ -131,7 +215,7 @@ fn read_backends(table: &mut Reader<'_>) -> Option<Vec<String>> {
         backends.push(name.into_inner());
     }
     if backends.is_empty() {
-        doc.wrong(table.key_span("backend"), "`backend` is empty");
+        doc.wrong(table.key_span(HaproxyKeys::BACKEND.name), "`backend` is empty");
         return None;
     }
     Some(backends)
@@ -155,25 +239,25 @@ fn read_socket(text: &str) -> Result<Socket, String> {
 }
 
 fn read_file(table: &mut Reader<'_>) -> Option<HealthFile> {
-    let present = table.one_of("present", &PRESENT).unwrap_or(Present::In);
-    let sudo = table.bool("sudo");
-    if table.value("settle").is_none() {
-        table.missing("settle");
+    let present = table.or_default(FileKeys::PRESENT);
+    let sudo = table.or_default(SudoKeys::SUDO);
+    if table.value(FileKeys::SETTLE).is_none() {
+        table.missing(FileKeys::SETTLE.name);
     }
-    let settle = table.positive_duration("settle", "the balancer needs time to notice");
+    let settle = table.positive(FileKeys::SETTLE, "the balancer needs time to notice");
     Some(HealthFile { present, settle: settle?, sudo })
 }
 
 fn read_commands(table: &mut Reader<'_>) -> Option<Commands> {
-    let sudo = table.bool("sudo");
-    let drain = driver_command(table, "drain");
-    let enable = driver_command(table, "enable");
-    let status = driver_command(table, "status");
+    let sudo = table.or_default(SudoKeys::SUDO);
+    let drain = driver_command(table, CommandKeys::DRAIN);
+    let enable = driver_command(table, CommandKeys::ENABLE);
+    let status = driver_command(table, CommandKeys::STATUS);
     Some(Commands { drain: drain?, enable: enable?, status: status?, sudo })
 }
 
 /// A template that is rendered for each host when it is run; checked here with sample values.
-fn driver_command(table: &mut Reader<'_>, key: &'static str) -> Option<String> {
+fn driver_command(table: &mut Reader<'_>, key: Key<Text>) -> Option<String> {
     let text = table.required(key)?;
     let host = json!({ "name": "web1.example.com", "short": "web1" });
     let sample = Vars::from([("server".to_string(), json!("web1")), ("host".to_string(), host)]);
@@ -181,7 +265,7 @@ fn driver_command(table: &mut Reader<'_>, key: &'static str) -> Option<String> {
         Ok(_) => Some(text.into_inner()),
         Err(why) => {
             let hint = "it knows `server`, `host.name` and `host.short`".to_string();
-            table.doc.report(text.span(), format!("`{key}`: {why}"), hint);
+            table.doc.report(text.span(), format!("`{}`: {why}", key.name), hint);
             None
         }
     }

@@ -10,11 +10,68 @@ use super::ansible;
 use super::balancer::{self, RawBalancer};
 use super::layer::{Layer, Via, replace};
 use crate::config::text::diagnostic::Doc;
+use crate::config::text::keys::{Any, In, MapOf, Or, Port, Text, Texts, Word, table};
 use crate::config::text::reader::{self, Entry, Reader};
-use crate::config::text::vars;
+use crate::config::text::vars::{self, VarKeys};
 use crate::domain::base::name::{bare_address, check_name};
 use crate::domain::base::nodeset;
 use crate::domain::inventory::inventory::Endpoint;
+
+table! {
+    /// One top-level group, named after the file: tables are groups within it, `[all]` is for every host of the file.
+    /// Ansible's TOML inventory is read as it is.
+    pub HostsKeys "Hosts" {
+        /// For every host of the file.
+        ALL "all": In<AllKeys>,
+        .. In<GroupKeys>
+    }
+
+    /// For every host of the file.
+    pub AllKeys "All" [InheritedKeys] {}
+
+    /// A named set of hosts: `[web]` in `hosts/prod.toml` is `prod.web`.
+    pub GroupKeys "Group" [InheritedKeys] {
+        /// Node sets such as `"web[01-20].example.com"`, or a table of host = { vars and settings }.
+        HOSTS "hosts": Or<Texts, MapOf<In<HostKeys>>>,
+        /// Groups of this file that are part of it.
+        CHILDREN "children": Texts,
+        /// Tag = the hosts that carry it, for selectors such as `@canary`.
+        TAGS "tags": MapOf<Texts>,
+        /// The load balancer in front of the group. Several of them are written `[[GROUP.balancer]]`: a host is out of all
+        /// or of none.
+        BALANCER "balancer": balancer::OneOrMany,
+    }
+
+    /// Settings of many hosts; those of the nearest group win.
+    pub InheritedKeys "Inherited" {
+        /// Names and values for templates; the nearest to the host wins. See `docs/secrets.md` for values that come from
+        /// elsewhere, or never show.
+        VARS "vars": MapOf<Or<Any, In<VarKeys>>>,
+        /// An age file of secret vars: `name = "value"` lines.
+        SECRETS "secrets": Text,
+        /// The account on these hosts.
+        LOGIN "login": Word,
+        /// The port of their SSH server.
+        PORT "port": Port,
+        /// The jump host in front of them, by its name in the inventory or as `login@address:port`.
+        VIA "via": Text,
+        /// The sets of checks that verify them: files of `checks/`.
+        CHECKS "checks": Texts,
+    }
+
+    /// One host: its settings; every other key is a var of it.
+    pub HostKeys "Host" {
+        /// Where it is reached, if not by its name.
+        ADDRESS "address": Word,
+        /// The port of its SSH server.
+        PORT "port": Port,
+        /// The account on it.
+        LOGIN "login": Word,
+        /// The jump host in front of it.
+        VIA "via": Text,
+        .. Or<Any, In<VarKeys>>
+    }
+}
 
 /// One file: the top-level group `name`.
 pub struct HostFile<'t> {
@@ -52,18 +109,18 @@ pub fn read<'t>(doc: Doc<'t>, name: &str) -> HostFile<'t> {
     let (doc, table) = reader::parse(doc);
     let mut file =
         HostFile { doc, name: name.into(), all: Layer::default(), checks: Vec::new(), groups: Vec::new() };
-    for (key, value) in Reader::new(doc, "the file", &table, None).rest() {
+    for (key, value) in Reader::of::<HostsKeys>(doc, "the file", (&table, None)).rest() {
         let DeValue::Table(_) = value.get_ref() else {
             let message = format!("`{}` is outside of any group", key.get_ref());
             doc.report(key.span(), message, "write it below a group, such as [web]".to_string());
             continue;
         };
         let what = format!("group `{}`", key.get_ref());
-        let Some(reader) = Reader::of_value(doc, what, key.get_ref(), value) else { continue };
-        if key.get_ref() == "all" {
-            (file.all, file.checks) = read_all(reader);
-        } else {
-            file.groups.push(read_group(reader, key));
+        if key.get_ref() == HostsKeys::ALL.name {
+            let all = Reader::inside::<AllKeys>(doc, what, key.get_ref(), value);
+            (file.all, file.checks) = all.map(read_all).unwrap_or_default();
+        } else if let Some(group) = Reader::inside::<GroupKeys>(doc, what, key.get_ref(), value) {
+            file.groups.push(read_group(group, key));
         }
     }
     file
@@ -71,7 +128,7 @@ pub fn read<'t>(doc: Doc<'t>, name: &str) -> HostFile<'t> {
 
 fn read_all(mut reader: Reader<'_>) -> (Layer, Vec<Spanned<String>>) {
     let layer = group_layer(&mut reader);
-    let checks = reader.strings("checks");
+    let checks = reader.get(InheritedKeys::CHECKS).unwrap_or_default();
     reader.finish();
     (layer, checks)
 }
@@ -81,11 +138,11 @@ fn read_group(mut reader: Reader<'_>, name: Spanned<String>) -> RawGroup {
     let doc = reader.doc;
     let group = RawGroup {
         hosts: read_hosts(&mut reader),
-        children: reader.strings("children"),
+        children: reader.get(GroupKeys::CHILDREN).unwrap_or_default(),
         layer: group_layer(&mut reader),
-        checks: reader.strings("checks"),
-        tags: reader.entries("tags").into_iter().map(|entry| read_tag(doc, entry)).collect(),
-        balancers: balancer::read(&mut reader, name.get_ref()),
+        checks: reader.get(InheritedKeys::CHECKS).unwrap_or_default(),
+        tags: reader.entries_of(GroupKeys::TAGS).into_iter().map(|entry| read_tag(doc, entry)).collect(),
+        balancers: balancer::read(&mut reader, GroupKeys::BALANCER, name.get_ref()),
         name,
     };
     reader.finish();
@@ -104,16 +161,17 @@ fn check_group_name(doc: Doc<'_>, name: &Spanned<String>) {
 fn group_layer(reader: &mut Reader<'_>) -> Layer {
     let doc = reader.doc;
     let mut layer = Layer::default();
-    let secrets = reader.string("secrets").map(|path| vars::read_age(doc, &path)).unwrap_or_default();
-    if let Some(mut table) = reader.table("vars", "`vars`") {
+    let secrets =
+        reader.get(InheritedKeys::SECRETS).map(|path| vars::read_age(doc, &path)).unwrap_or_default();
+    if let Some(mut table) = reader.get(InheritedKeys::VARS) {
         // Ansible has connection settings of a group among its vars.
         layer = ansible::connection(&mut table, false);
         layer.vars = vars::read(doc, table.rest());
     }
     layer.vars = secrets.covered(&layer.vars);
-    replace(&mut layer.login, &reader.word("login"));
-    replace(&mut layer.port, &reader.port("port"));
-    replace(&mut layer.via, &reader.string("via").map(|name| Via { name, own: false }));
+    replace(&mut layer.login, &reader.get(InheritedKeys::LOGIN));
+    replace(&mut layer.port, &reader.get(InheritedKeys::PORT));
+    replace(&mut layer.via, &reader.get(InheritedKeys::VIA).map(|name| Via { name, own: false }));
     layer
 }
 
@@ -128,16 +186,16 @@ fn read_tag(doc: Doc<'_>, (tag, value): Entry<'_>) -> (Spanned<String>, Vec<Span
 /// `hosts`: a node set, an array of them, or Ansible's table of host -> vars.
 fn read_hosts(reader: &mut Reader<'_>) -> Vec<RawHost> {
     let doc = reader.doc;
-    let Some(value) = reader.value("hosts") else { return Vec::new() };
+    let Some(value) = reader.value(GroupKeys::HOSTS) else { return Vec::new() };
     let mut hosts = Vec::new();
     if let DeValue::Table(_) = value.get_ref() {
-        for (name, settings) in reader.entries("hosts") {
+        for (name, settings) in reader.entries_of(GroupKeys::HOSTS.second()) {
             let layer = host_layer(doc, &name, settings);
             hosts.extend(named(doc, &name, &layer));
         }
         return hosts;
     }
-    for set in reader::strings(doc, "hosts", value) {
+    for set in reader::strings(doc, GroupKeys::HOSTS.name, value) {
         hosts.extend(named(doc, &set, &Layer::default()));
     }
     hosts
@@ -171,16 +229,16 @@ fn named(doc: Doc<'_>, set: &Spanned<String>, layer: &Layer) -> Vec<RawHost> {
 
 fn host_layer(doc: Doc<'_>, name: &Spanned<String>, value: &Spanned<DeValue<'_>>) -> Layer {
     let what = format!("host `{}`", name.get_ref());
-    let Some(mut reader) = Reader::of_value(doc, what, name.get_ref(), value) else {
+    let Some(mut reader) = Reader::inside::<HostKeys>(doc, what, name.get_ref(), value) else {
         return Layer::default();
     };
     let mut layer = ansible::connection(&mut reader, true);
-    replace(&mut layer.address, &reader.word("address"));
+    replace(&mut layer.address, &reader.get(HostKeys::ADDRESS));
     // As URLs write it.
     layer.address = layer.address.map(|address| bare_address(&address).to_string());
-    replace(&mut layer.port, &reader.port("port"));
-    replace(&mut layer.login, &reader.word("login"));
-    replace(&mut layer.via, &reader.string("via").map(|name| Via { name, own: true }));
+    replace(&mut layer.port, &reader.get(HostKeys::PORT));
+    replace(&mut layer.login, &reader.get(HostKeys::LOGIN));
+    replace(&mut layer.via, &reader.get(HostKeys::VIA).map(|name| Via { name, own: true }));
     layer.vars = vars::read(doc, reader.rest());
     layer
 }

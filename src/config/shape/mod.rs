@@ -6,7 +6,6 @@
 #![allow(dead_code)]
 
 mod checks;
-mod hosts;
 mod kinds;
 mod markdown;
 mod parts;

@@ -6,8 +6,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::{checks, hosts, tasks};
+use super::{checks, tasks};
 use crate::config::daemon::keys::RollcallKeys;
+use crate::config::hosts::hosts::HostsKeys;
 use crate::config::text::table::{Declared, Table};
 
 /// A kind of file, by the name that `rollcall schema NAME` knows.
@@ -18,7 +19,7 @@ pub fn schema(file: &str) -> Option<Value> {
     let make = |of: fn(SchemaGenerator) -> Schema| of(SchemaSettings::draft07().into_generator()).to_value();
     Some(match file {
         "rollcall" => of_table(RollcallKeys::TABLE),
-        "hosts" => make(SchemaGenerator::into_root_schema_for::<hosts::Hosts>),
+        "hosts" => of_table(HostsKeys::TABLE),
         "tasks" => make(SchemaGenerator::into_root_schema_for::<tasks::TaskFile>),
         "checks" => make(SchemaGenerator::into_root_schema_for::<checks::Checks>),
         _ => return None,

@@ -22,6 +22,18 @@ impl<T, D> Key<T, D> {
     }
 }
 
+impl<A, B, D> Key<Or<A, B>, D> {
+    /// The key, where its value is of the first type.
+    pub const fn first(&self) -> Key<A> {
+        Key::new(self.name, ())
+    }
+
+    /// The key, where its value is of the second type.
+    pub const fn second(&self) -> Key<B> {
+        Key::new(self.name, ())
+    }
+}
+
 impl<T, D: Copy> Clone for Key<T, D> {
     fn clone(&self) -> Self {
         *self
@@ -94,6 +106,9 @@ impl<const FROM: u32, const TO: u32> KeyType for Whole<FROM, TO> {
         json!(default)
     }
 }
+
+/// A number of things, or a part of them such as `"25%"`.
+pub type Amount = Or<Whole, Text>;
 
 /// One word out of a list.
 pub struct Choice<W>(PhantomData<W>);

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Doc;
-use super::keys::{In, Key, KeyType, ListOf, MapOf, Time};
+use super::keys::{Choice, In, Key, KeyType, ListOf, MapOf, Time, Words};
 use super::table::{Declared, Table};
 use crate::config::text::hints::{did_you_mean, foreign, known_names};
 
@@ -28,7 +28,8 @@ pub struct Reader<'t> {
     /// Its name in messages: `a step`, `group web`.
     what: String,
     table: &'t DeTable<'t>,
-    known: Option<&'static Table>,
+    /// The tables whose keys it may have; empty if it may have any.
+    known: Vec<&'static Table>,
     asked: Vec<&'static str>,
 }
 
@@ -92,7 +93,7 @@ impl<'t> Reader<'t> {
         table: &'t DeTable<'t>,
         span: Option<Range<usize>>,
     ) -> Self {
-        Reader { doc, span, what: what.into(), table, known: None, asked: Vec::new() }
+        Reader { doc, span, what: what.into(), table, known: Vec::new(), asked: Vec::new() }
     }
 
     /// Reads a table whose keys are those of `T`.
@@ -101,7 +102,7 @@ impl<'t> Reader<'t> {
         what: impl Into<String>,
         (table, span): (&'t DeTable<'t>, Option<Range<usize>>),
     ) -> Self {
-        Reader { known: Some(T::TABLE), ..Reader::new(doc, what, table, span) }
+        Reader { known: vec![T::TABLE], ..Reader::new(doc, what, table, span) }
     }
 
     /// The value of `key`; `None` if it is absent or wrong.
@@ -129,9 +130,40 @@ impl<'t> Reader<'t> {
         Some(time).filter(|time| !time.is_zero())
     }
 
+    /// One word out of some of those that the key can have.
+    pub fn among<W: Words, D>(
+        &mut self,
+        key: Key<Choice<W>, D>,
+        words: &[(&str, W::Meaning)],
+    ) -> Option<W::Meaning> {
+        let value = self.value(key.name)?;
+        choose(At { doc: self.doc, key: key.name, value }, words)
+    }
+
+    /// From here on, it may have only the keys of these tables.
+    pub fn narrow(&mut self, tables: &[&'static Table]) {
+        self.known = tables.to_vec();
+    }
+
+    /// A value that is a table, which messages call `what`.
+    pub fn inside<T: Declared>(
+        doc: Doc<'t>,
+        what: impl Into<String>,
+        key: &str,
+        value: &'t Spanned<DeValue<'t>>,
+    ) -> Option<Self> {
+        Some(Reader { known: vec![T::TABLE], ..Reader::of_value(doc, what, key, value)? })
+    }
+
+    /// A table that messages call `what`.
+    pub fn inner<T: Declared, D>(&mut self, key: Key<In<T>, D>, what: &str) -> Option<Reader<'t>> {
+        let value = self.value(key.name)?;
+        Reader::inside::<T>(self.doc, what, key.name, value)
+    }
+
     /// Tables written `[[key]]`, which messages call `what`.
     pub fn list<T: Declared, D>(&mut self, key: Key<ListOf<In<T>>, D>, what: &str) -> Vec<Reader<'t>> {
-        let known = |table| Reader { known: Some(T::TABLE), ..table };
+        let known = |table| Reader { known: vec![T::TABLE], ..table };
         self.tables(key.name, what).into_iter().map(known).collect()
     }
 
@@ -315,7 +347,7 @@ impl<'t> Reader<'t> {
 
     /// The entries of a table whose keys its writer chose. Empty if the key is absent.
     pub fn entries_of<T: KeyType, D>(&mut self, key: Key<MapOf<T>, D>) -> Vec<Entry<'t>> {
-        self.entries(key.name)
+        self.get(key).map(|table| table.rest()).unwrap_or_default()
     }
 
     /// The entries of a table with any keys. Empty if the key is absent.
@@ -332,8 +364,11 @@ impl<'t> Reader<'t> {
 
     /// Reports every key that was not read.
     pub fn finish(mut self) {
-        let declared = self.known.map(|table| table.all_keys().iter().map(|key| key.name).collect());
-        let (doc, what, mut known) = (self.doc, self.what.clone(), declared.unwrap_or(self.asked.clone()));
+        let (doc, what, mut known) = (self.doc, self.what.clone(), self.asked.clone());
+        let declared = self.known.iter().flat_map(|table| table.all_keys());
+        if !self.known.is_empty() {
+            known = declared.map(|key| key.name).collect();
+        }
         self.asked.extend(known.iter());
         known.sort_unstable();
         known.dedup();
@@ -344,6 +379,18 @@ impl<'t> Reader<'t> {
             doc.report(key.span(), message, format!("known keys: {}", known.join(", ")));
         }
     }
+}
+
+/// One of the words, with its meaning.
+pub fn choose<M: Clone>(at: At<'_>, words: &[(&str, M)]) -> Option<M> {
+    let DeValue::String(text) = at.value.get_ref() else { return at.mismatch("a string") };
+    let found = words.iter().find(|(word, _)| word == text);
+    if found.is_none() {
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let guess = did_you_mean(text, known.iter().copied());
+        at.doc.report(at.value.span(), format!("`{}` cannot be `{text}`{guess}", at.key), known_names(known));
+    }
+    found.map(|(_, meaning)| meaning.clone())
 }
 
 /// A string, or an array of strings.

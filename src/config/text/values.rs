@@ -6,9 +6,10 @@ use jiff::SignedDuration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::hints::{did_you_mean, known_names};
-use super::keys::{Choice, Choices, Flag, In, KeptTime, Port, Text, Texts, Time, Whole, Word, Words};
-use super::reader::{At, Readable, Reader, strings};
+use super::keys::{
+    Choice, Choices, Flag, In, KeptTime, KeyType, MapOf, Port, Text, Texts, Time, Whole, Word, Words,
+};
+use super::reader::{At, Readable, Reader, choose, strings};
 use super::table::Declared;
 use crate::domain::base::schedule::read_time;
 
@@ -118,15 +119,7 @@ impl<W: Words> Readable for Choice<W> {
     type Value<'t> = W::Meaning;
 
     fn read<'t>(at: At<'t>) -> Option<W::Meaning> {
-        let text = Text::read(at)?;
-        let found = W::meaning(text.get_ref());
-        if found.is_none() {
-            let known = W::words();
-            let guess = did_you_mean(text.get_ref(), known.iter().copied());
-            let message = format!("`{}` cannot be `{}`{guess}", at.key, text.get_ref());
-            at.doc.report(text.span(), message, known_names(known));
-        }
-        found
+        choose(at, W::ALL)
     }
 }
 
@@ -135,6 +128,14 @@ impl<W: Words> Readable for Choices<W> {
 
     fn read<'t>(at: At<'t>) -> Option<Vec<Spanned<String>>> {
         Texts::read(at)
+    }
+}
+
+impl<T: KeyType> Readable for MapOf<T> {
+    type Value<'t> = Reader<'t>;
+
+    fn read<'t>(at: At<'t>) -> Option<Reader<'t>> {
+        Reader::of_value(at.doc, format!("`{}`", at.key), at.key, at.value)
     }
 }
 

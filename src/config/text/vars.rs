@@ -6,7 +6,9 @@ use toml::de::DeValue;
 
 use super::diagnostic::Doc;
 
+use super::keys::{Any, Flag, Key, Text, table};
 use super::reader::{self, Entry, Reader};
+use super::table::Declared;
 use crate::config::text::origin::Origin;
 use crate::domain::base::name::is_identifier;
 use crate::domain::value::secret::{Secret, SecretVars};
@@ -15,20 +17,39 @@ use crate::domain::value::template::Vars;
 /// Names with a fixed meaning in templates.
 pub const RESERVED_VARS: [&str; 3] = ["host", "previous", "facts"];
 
-/// Keys that make a table the description of a var. A table without any of them is a value itself.
-const KEYS: [&str; 7] =
-    ["from_file", "from_env", "from_command", "from_credential", "from_age", "value", "secret"];
+table! {
+    /// The description of a var: one source, or a value. A table without any of these keys is a value itself.
+    pub VarKeys "Var" {
+        /// A file on the machine of rollcall.
+        FROM_FILE "from_file": Text,
+        /// A variable of rollcall's environment.
+        FROM_ENV "from_env": Text,
+        /// What a command on the machine of rollcall prints; needs `allow_local` in rollcall.toml.
+        FROM_COMMAND "from_command": Text,
+        /// A credential of systemd; always secret.
+        FROM_CREDENTIAL "from_credential": Text,
+        /// An age file; always secret.
+        FROM_AGE "from_age": Text,
+        VALUE "value": Any,
+        /// Its value is never stored or shown.
+        SECRET "secret": Flag = false,
+    }
+}
+
+fn keys() -> Vec<&'static str> {
+    VarKeys::TABLE.keys.iter().map(|key| key.name).collect()
+}
 
 /// The origin that a key makes of its text.
 type Named = fn(String) -> Origin;
 
 /// The keys that name the source of a var.
-const ORIGINS: [(&str, Named); 5] = [
-    ("from_file", Origin::File),
-    ("from_env", Origin::Env),
-    ("from_command", Origin::Command),
-    ("from_credential", Origin::Credential),
-    ("from_age", Origin::Age),
+const ORIGINS: [(Key<Text>, Named); 5] = [
+    (VarKeys::FROM_FILE, Origin::File),
+    (VarKeys::FROM_ENV, Origin::Env),
+    (VarKeys::FROM_COMMAND, Origin::Command),
+    (VarKeys::FROM_CREDENTIAL, Origin::Credential),
+    (VarKeys::FROM_AGE, Origin::Age),
 ];
 
 /// Named values; no name is both plain and secret.
@@ -62,13 +83,14 @@ impl Values {
 /// Reads the entries of a table of vars.
 pub fn read(doc: Doc<'_>, entries: Vec<Entry<'_>>) -> Values {
     let mut values = Values::default();
+    let described = keys();
     for (name, value) in entries {
         if !check_name(doc, &name) {
             continue;
         }
         let name = name.into_inner();
         match value.get_ref() {
-            DeValue::Table(table) if table.keys().any(|key| KEYS.contains(&&**key.get_ref())) => {
+            DeValue::Table(table) if table.keys().any(|key| described.contains(&&**key.get_ref())) => {
                 read_described(doc, name, value, &mut values);
             }
             _ => _ = values.plain.insert(name, reader::json(doc, value)),
@@ -127,21 +149,22 @@ fn check_name(doc: Doc<'_>, name: &Spanned<String>) -> bool {
 /// reported, too.
 fn read_described(doc: Doc<'_>, name: String, value: &Spanned<DeValue<'_>>, values: &mut Values) {
     let what = format!("var `{name}`");
-    let Some(mut table) = Reader::of_value(doc, what, &name, value) else { return };
-    let asked_secret = table.bool("secret");
+    let Some(mut table) = Reader::inside::<VarKeys>(doc, what, &name, value) else { return };
+    let asked_secret = table.or_default(VarKeys::SECRET);
     let origin = read_origin(&mut table);
     let always = matches!(origin, Some((Origin::Credential(_) | Origin::Age(_), _)));
-    if always && table.key_span("secret").is_some() && !asked_secret {
+    if always && table.key_span(VarKeys::SECRET.name).is_some() && !asked_secret {
         doc.wrong(
-            table.key_span("secret"),
+            table.key_span(VarKeys::SECRET.name),
             format!("`{name}` is secret always: it comes from where secrets are kept"),
         );
     }
-    let literal = table.value("value");
-    let count = KEYS.iter().filter(|key| **key != "secret" && table.key_span(key).is_some()).count();
+    let literal = table.value(VarKeys::VALUE);
+    let sources = keys().into_iter().filter(|key| *key != VarKeys::SECRET.name);
+    let count = sources.filter(|key| table.key_span(key).is_some()).count();
     if count != 1 {
         let message = format!("var `{name}` needs one of `value` and `from_...`, and has {count}");
-        doc.report(table.span.clone(), message, format!("known keys: {}", KEYS.join(", ")));
+        doc.report(table.span.clone(), message, format!("known keys: {}", keys().join(", ")));
     }
     table.finish();
     let is_secret = asked_secret || always;
