@@ -6,21 +6,108 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::fields::{limits, nothing_asserted, range};
-use super::probes::{self};
-use super::watching;
+use super::fields::{LimitKeys, limits, nothing_asserted};
+use super::probes::{self, MetricKeys, ProbeKeys, RunKeys};
+use super::watching::{self, RhythmKeys};
 use crate::config::checks::fields::{Common, required_text};
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::hints::did_you_mean;
+use crate::config::text::keys::{
+    Choice, In, Key, ListOf, Or, Text, Threshold, Time, Whole, Words, table, words,
+};
 use crate::config::text::reader::{self, Reader};
 use crate::domain::base::range::Limits;
-use crate::domain::check::across::{Across, Rule, Scope, Total};
+use crate::domain::check::across::{self, Across, Rule, Scope};
 use crate::domain::check::check::{Check, From, Retry, UnknownIs};
 use crate::domain::check::id::CheckId;
 use crate::domain::check::probe::Probe;
 use crate::domain::value::template;
 
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+table! {
+    /// A set of checks, named after the file: groups name it in `checks`. The keys of a schedule are for all checks of the set
+    /// without a schedule of their own.
+    pub SetKeys "Checks" [RhythmKeys] {
+        CHECK "check": ListOf<In<CheckKeys>>; needed,
+    }
+
+    /// A condition on a host, or across hosts: one kind of probe, and the expected result. A range is in Nagios'
+    /// syntax: `10`, `10:`, `~:10`, `10:20`, `@10:20`.
+    pub CheckKeys "Check" [RhythmKeys, ProbeKeys, RunKeys, MetricKeys, LimitKeys] {
+        /// Its name in results and messages; unique in the set.
+        NAME "name": Text; needed,
+        /// For one probe.
+        TIMEOUT "timeout": Time = Duration::from_secs(10),
+        /// Repeats the probe until it succeeds or its time is over. Default: one probe.
+        RETRY "retry": In<RetryKeys>,
+        /// Where the probe runs: `host`, `daemon` (the machine of rollcall), or `group:NAME`, each host of a group.
+        FROM "from": Text = "host",
+        /// How a probe without a result counts.
+        UNKNOWN_IS "unknown_is": Choice<UnknownIsWords> = UnknownIs::Unknown,
+        /// All hosts must have the same result: those of the `group` of each host, or those of a selector.
+        SAME_ACROSS "same_across": Text,
+        /// The largest distance of a host from the median of all: `10%`.
+        WITHIN "within": Text,
+        /// A range for the sum over all hosts, or a table of `warning` and `critical`.
+        SUM "sum": Total,
+        /// The same for the smallest number.
+        MIN "min": Total,
+        /// The same for the largest number.
+        MAX "max": Total,
+        /// The same for how many hosts are ok.
+        COUNT "count": Total,
+        /// The host with which all others must agree; or a table of `host`, and `warning` and `critical` for how far
+        /// they may be behind.
+        LEADER "leader": Or<Text, In<LeaderKeys>>,
+        /// Which hosts are compared: `group`, the group of each host, or a selector.
+        ACROSS "across": Text = "group",
+    }
+
+    /// The host with which all others must agree, and how far they may be behind.
+    pub LeaderKeys "Leader" [LimitKeys] {
+        HOST "host": Text; needed,
+    }
+
+    /// Repeats a probe.
+    pub RetryKeys "Retry" {
+        /// Between two probes.
+        INTERVAL "interval": Time = Retry::DEFAULT.interval,
+        /// No probe starts after this time; with `"0s"` there is one probe.
+        DEADLINE "deadline": Time = Retry::DEFAULT.deadline,
+        /// Successful probes in a row that are needed.
+        SUCCESSES "successes": Whole<1> = Retry::DEFAULT.successes,
+    }
+}
+
+words! {
+    /// How a probe without a result counts.
+    pub UnknownIsWords: UnknownIs {
+        "critical" = UnknownIs::Critical,
+        "warning" = UnknownIs::Warning,
+        "unknown" = UnknownIs::Unknown,
+    }
+}
+
+/// A range for a number of all hosts, or two.
+type Total = Or<Threshold, In<LimitKeys>>;
+
+/// The rules for a number of all hosts.
+const TOTALS: [(Key<Total>, across::Total); 4] = [
+    (CheckKeys::SUM, across::Total::Sum),
+    (CheckKeys::MIN, across::Total::Min),
+    (CheckKeys::MAX, across::Total::Max),
+    (CheckKeys::COUNT, across::Total::Count),
+];
+
+/// The keys of which a check has at most one.
+const RULES: [&str; 7] = [
+    CheckKeys::SAME_ACROSS.name,
+    CheckKeys::WITHIN.name,
+    CheckKeys::SUM.name,
+    CheckKeys::MIN.name,
+    CheckKeys::MAX.name,
+    CheckKeys::COUNT.name,
+    CheckKeys::LEADER.name,
+];
 
 /// The names that a check set may use.
 pub struct Around<'a> {
@@ -34,8 +121,8 @@ pub struct Around<'a> {
 pub fn read(doc: Doc<'_>, set: &str, around: &Around<'_>) -> Vec<Check> {
     let (doc, table) = reader::parse(doc);
     table.values().for_each(|value| refuse_secrets(doc, value, &around.secrets));
-    let mut file = Reader::new(doc, "a set of checks", &table, None);
-    let tables = file.required_tables("check", "a check");
+    let mut file = Reader::of::<SetKeys>(doc, "a set of checks", (&table, None));
+    let tables = file.required_list(SetKeys::CHECK, "a check");
     let watching = watching::read_set(&mut file);
     file.finish();
     let mut names = BTreeSet::new();
@@ -72,18 +159,18 @@ fn read_check(
     mut table: Reader<'_>,
     (around, of_set): (&Around<'_>, &watching::Words),
 ) -> (Option<Spanned<String>>, Option<Check>) {
-    let name = table.required("name");
-    let timeout = table.positive_duration("timeout", "no check would ever be done");
-    let retry = table.table("retry", "`retry`").map(read_retry).unwrap_or_default();
+    let name = table.required(CheckKeys::NAME);
+    let timeout = table.positive(CheckKeys::TIMEOUT, "no check would ever be done");
+    let retry = table.get(CheckKeys::RETRY).map(read_retry).unwrap_or_default();
     let from = read_from(&mut table, around);
-    let unknown_is = unknown_is(&mut table).unwrap_or_default();
+    let unknown_is = table.or_default(CheckKeys::UNKNOWN_IS);
     let across = read_across(&mut table);
     let limits = limits(&mut table);
     let common = Common { limits, is_compared: across.is_some(), from_elsewhere: from != From::Host };
     let probe = probes::read(&mut table, common);
     let watching = watching::read(&mut table, of_set);
     table.finish();
-    let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = timeout.unwrap_or(CheckKeys::TIMEOUT.default);
     let check = |name: Spanned<String>, probe: Probe| Check {
         retry,
         from: from.clone(),
@@ -98,13 +185,11 @@ fn read_check(
 
 /// How an unknown verdict counts.
 pub fn unknown_is(table: &mut Reader<'_>) -> Option<UnknownIs> {
-    let words =
-        [("critical", UnknownIs::Critical), ("warning", UnknownIs::Warning), ("unknown", UnknownIs::Unknown)];
-    table.one_of("unknown_is", &words)
+    table.one_of("unknown_is", UnknownIsWords::ALL)
 }
 
 fn read_from(table: &mut Reader<'_>, around: &Around<'_>) -> From {
-    let Some(text) = table.string("from") else { return From::Host };
+    let Some(text) = table.get(CheckKeys::FROM) else { return From::Host };
     match text.get_ref().as_str() {
         "host" => return From::Host,
         "daemon" => return From::Daemon,
@@ -126,38 +211,34 @@ fn read_from(table: &mut Reader<'_>, around: &Around<'_>) -> From {
 
 /// At most one rule for a comparison.
 fn read_across(table: &mut Reader<'_>) -> Option<Across> {
-    let keys = ["same_across", "within", "sum", "min", "max", "count", "leader"];
-    let there: Vec<&str> = keys.into_iter().filter(|key| table.key_span(key).is_some()).collect();
-    let same = table.string("same_across").map(|scope| (Rule::Same, Some(scope)));
+    let there: Vec<&str> = RULES.into_iter().filter(|key| table.key_span(key).is_some()).collect();
+    let same = table.get(CheckKeys::SAME_ACROSS).map(|scope| (Rule::Same, Some(scope)));
     let within = percent(table).map(|percent| (Rule::Within { percent }, None));
-    let totals = [("sum", Total::Sum), ("min", Total::Min), ("max", Total::Max), ("count", Total::Count)];
-    let total = totals
+    let total = TOTALS
         .into_iter()
         .filter_map(|(key, of)| Some((Rule::Total { of, limits: own_limits(table, key)? }, None)));
     let mut found: Vec<(Rule, Option<Spanned<String>>)> = total.collect();
     found.extend(read_leader(table).map(|rule| (rule, None)));
-    let scope = table.string("across");
+    let scope = table.get(CheckKeys::ACROSS);
     if let [first, second, ..] = there[..] {
         table.doc.wrong(table.key_span(second), format!("a check cannot have both `{first}` and `{second}`"));
     }
     let rule = same.or(within).or(found.pop());
     if rule.is_none() && there.is_empty() && scope.is_some() {
-        let hint = format!("known: {}", keys.join(", "));
+        let hint = format!("known: {}", RULES.join(", "));
         let message = "`across` says which hosts are compared, and nothing says how".to_string();
-        table.doc.report(table.key_span("across"), message, hint);
+        table.doc.report(table.key_span(CheckKeys::ACROSS.name), message, hint);
     }
     let (rule, own_scope) = rule?;
-    let scope = own_scope.or(scope).map(Spanned::into_inner);
-    let scope = match scope.as_deref() {
-        None | Some("group") => Scope::Group,
-        Some(selector) => Scope::Selected(selector.into()),
-    };
+    let default = || CheckKeys::ACROSS.default.to_string();
+    let selector = own_scope.or(scope).map_or_else(default, Spanned::into_inner);
+    let scope = if selector == CheckKeys::ACROSS.default { Scope::Group } else { Scope::Selected(selector) };
     Some(Across { scope, rule })
 }
 
 /// Reads `within = "10%"`.
 fn percent(table: &mut Reader<'_>) -> Option<f64> {
-    let text = table.string("within")?;
+    let text = table.get(CheckKeys::WITHIN)?;
     let number = text.get_ref().trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     let number = number.filter(|number| number.is_finite() && *number >= 0.0);
     if number.is_none() {
@@ -168,31 +249,32 @@ fn percent(table: &mut Reader<'_>) -> Option<f64> {
 }
 
 /// One range, which is then the critical one, or a table of both.
-fn own_limits(table: &mut Reader<'_>, key: &'static str) -> Option<Limits> {
+fn own_limits(table: &mut Reader<'_>, key: Key<Total>) -> Option<Limits> {
     let value = table.value(key)?;
     let limits = match value.get_ref() {
         DeValue::Table(_) => {
-            let mut inner = table.table(key, format!("`{key}`"))?;
+            let mut inner = table.get(key.second())?;
             let limits = limits(&mut inner);
             inner.finish();
             limits
         }
-        _ => Limits { warning: None, critical: range(table, key) },
+        _ => Limits { warning: None, critical: table.get(key.first()) },
     };
     if limits.assert_nothing() {
-        nothing_asserted(table, key, "give it a range: critical = \"10:\"");
+        nothing_asserted(table, key.name, "give it a range: critical = \"10:\"");
     }
     Some(limits)
 }
 
 /// `leader = "db1"`, or with limits for how far the leader may be ahead.
 fn read_leader(table: &mut Reader<'_>) -> Option<Rule> {
-    let value = table.value("leader")?;
+    let value = table.value(CheckKeys::LEADER)?;
     if !matches!(value.get_ref(), DeValue::Table(_)) {
-        return required_text(table, "leader").map(|host| Rule::Leader { host, limits: None });
+        return required_text(table, CheckKeys::LEADER.first())
+            .map(|host| Rule::Leader { host, limits: None });
     }
-    let mut inner = table.table("leader", "`leader`")?;
-    let host = required_text(&mut inner, "host");
+    let mut inner = table.get(CheckKeys::LEADER.second())?;
+    let host = required_text(&mut inner, LeaderKeys::HOST);
     let limits = limits(&mut inner);
     inner.finish();
     let limits = (limits != Limits::default()).then_some(limits);
@@ -200,13 +282,12 @@ fn read_leader(table: &mut Reader<'_>) -> Option<Rule> {
 }
 
 fn read_retry(mut table: Reader<'_>) -> Retry {
-    let default = Retry::default();
     let retry = Retry {
         interval: table
-            .positive_duration("interval", "the host would be asked without a pause")
-            .unwrap_or(default.interval),
-        deadline: table.duration("deadline").unwrap_or(default.deadline),
-        successes: table.number("successes", 1, u32::MAX).unwrap_or(default.successes),
+            .positive(RetryKeys::INTERVAL, "the host would be asked without a pause")
+            .unwrap_or(RetryKeys::INTERVAL.default),
+        deadline: table.or_default(RetryKeys::DEADLINE),
+        successes: table.or_default(RetryKeys::SUCCESSES),
     };
     table.finish();
     retry

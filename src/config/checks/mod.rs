@@ -2,6 +2,7 @@
 
 pub mod checks;
 pub mod fields;
+pub mod host_probes;
 pub mod probes;
 pub mod services;
 pub mod watching;

@@ -1,43 +1,124 @@
 //! The probe of a check: one key of `[[check]]` for each kind of probe.
 
-use std::time::Duration;
-
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::fields::{Common, list, nothing_asserted, port_at, range, regex, required_text, some_text, text};
-use super::services;
+use super::fields::{Common, LimitKeys, nothing_asserted, regex, some_text, text};
+use super::host_probes::{
+    DiskKeys, DnsKeys, FileKeys, ListeningKeys, LogKeys, PackageKeys, ProcessKeys, ServiceKeys, read_disk,
+    read_dns, read_file, read_log, read_package, read_port, read_process, read_service,
+};
+use super::services::{self, HttpKeys, TcpKeys, TlsKeys};
+use crate::config::text::keys::{Choice, Flag, In, Key, Or, Text, Whole, table, words};
 use crate::config::text::kinds::kinds;
 use crate::config::text::reader::Reader;
+use crate::config::text::table::Declared;
 use crate::config::text::templates;
 use crate::domain::base::paths::check_below;
 use crate::domain::base::range::Limits;
-use crate::domain::check::probe::{
-    Disk, Dns, Expect, FileProbe, Load, Log, Memory, Metric, Package, Plugin, Port, Probe, Process, Service,
-};
+use crate::domain::check::probe::{Expect, Load, Memory, Metric, Plugin, Probe};
 
 kinds! {
     /// The kinds of probes.
-    Kind {
-        Run = "run",
-        Plugin = "plugin",
-        Metric = "metric",
-        Http = "http",
-        Tcp = "tcp",
-        Tls = "tls",
-        Dns = "dns",
-        Port = "port",
-        Process = "process",
-        Service = "service",
-        File = "file",
-        Log = "log",
-        Package = "package",
-        Disk = "disk",
-        Load = "load",
-        Memory = "memory",
-        Clock = "clock",
+    pub Kind of ProbeKeys {
+        /// A command on the host; its exit status counts.
+        Run RUN "run": Text,
+        /// A Nagios plugin on the host, or one of files/; with `run`, `true` makes a plugin of it.
+        Plugin PLUGIN "plugin": Or<Text, Or<Flag, In<SentPluginKeys>>>,
+        /// A command on the host that prints a number.
+        Metric METRIC "metric": Text,
+        /// An HTTP request through the host's SSH connection.
+        Http HTTP "http": In<HttpKeys>,
+        /// A TCP connection through the host's SSH connection.
+        Tcp TCP "tcp": In<TcpKeys>,
+        /// A TLS server's certificate; `warning` and `critical` are for the days that are left.
+        Tls TLS "tls": In<TlsKeys>,
+        /// How the host resolves a name.
+        Dns DNS "dns": In<DnsKeys>,
+        /// Which process listens on a port.
+        Port PORT "port": In<ListeningKeys>,
+        /// How many processes run.
+        Process PROCESS "process": In<ProcessKeys>,
+        /// A service of systemd, OpenRC or SysV.
+        Service SERVICE "service": In<ServiceKeys>,
+        File FILE "file": In<FileKeys>,
+        /// A log: whether it was written recently, and lines that must or must not appear; `warning` and `critical` are for lines a
+        /// minute.
+        Log LOG "log": In<LogKeys>,
+        Package PACKAGE "package": In<PackageKeys>,
+        /// A file system; `warning` and `critical` are for the used part, in percent.
+        Disk DISK "disk": In<DiskKeys>,
+        /// The load average.
+        Load LOAD "load": Or<Flag, In<LoadKeys>>,
+        /// Memory in use, in percent.
+        Memory MEMORY "memory": Or<Flag, In<MemoryKeys>>,
+        /// How far the clock is from rollcall's, in seconds.
+        Clock CLOCK "clock": Flag,
     }
 }
+
+table! {
+    /// Keys of `run`.
+    pub RunKeys "Run" {
+        /// `run`: the expected exit status.
+        EXIT "exit": Whole<0, 255> = 0,
+        /// `run`: the expected output.
+        STDOUT "stdout": In<StdoutKeys>,
+    }
+
+    /// Keys of `metric`.
+    pub MetricKeys "Metric" {
+        /// `metric`: what the number counts: `s`, `%`, `B`.
+        UNIT "unit": Text,
+    }
+
+    /// A plugin of files/: sent to the host once, and kept there.
+    pub SentPluginKeys "SentPlugin" {
+        /// Below files/.
+        UPLOAD "upload": Text; needed,
+        /// Its arguments.
+        ARGS "args": Text,
+    }
+
+    /// The expected output of a command.
+    pub StdoutKeys "Stdout" {
+        /// The whole output, without the blanks around it.
+        EQUALS "equals": Text,
+        CONTAINS "contains": Text,
+        /// A regular expression.
+        MATCHES "matches": Text,
+    }
+
+    /// The load average.
+    pub LoadKeys "Load" {
+        OVER "over": Choice<LoadWords> = DEFAULT_LOAD,
+        /// Divided by the number of processors.
+        PER_CPU "per_cpu": Flag = false,
+    }
+
+    /// Memory, or swap.
+    pub MemoryKeys "Memory" {
+        OF "of": Choice<MemoryWords> = false,
+    }
+}
+
+words! {
+    /// The minutes of the average.
+    pub LoadWords: u32 {
+        "1m" = 1,
+        "5m" = DEFAULT_LOAD,
+        "15m" = 15,
+    }
+
+    /// Whether swap is meant.
+    pub MemoryWords: bool {
+        "memory" = false,
+        "swap" = true,
+    }
+}
+
+/// The average that is probed by default, in minutes.
+const DEFAULT_LOAD: u32 = 5;
 
 /// Whether a kind has a number for `warning` and `critical`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,14 +145,11 @@ impl Kind {
     }
 }
 
-/// Keys that only a `run` check reads.
-const RUN_KEYS: [&str; 2] = ["exit", "stdout"];
-
 /// Exactly one kind.
 pub fn read(table: &mut Reader<'_>, common: Common) -> Option<Probe> {
     let doc = table.doc;
     // `plugin = true` makes `run` a plugin.
-    let is_flag = table.value("plugin").is_some_and(|value| value.get_ref().as_bool().is_some());
+    let is_flag = table.value(ProbeKeys::PLUGIN).is_some_and(|value| value.get_ref().as_bool().is_some());
     let is_there = |kind: &Kind| table.key_span(kind.key()).is_some() && !(*kind == Kind::Plugin && is_flag);
     let there: Vec<Kind> = Kind::ALL.iter().copied().filter(is_there).collect();
     // Every key is read, so that none is reported as unknown.
@@ -97,7 +175,9 @@ pub fn read(table: &mut Reader<'_>, common: Common) -> Option<Probe> {
 
 /// Limits need a number, and a number needs limits.
 fn check_numbers(table: &Reader<'_>, kind: Kind, common: &Common) {
-    let written = ["warning", "critical"].into_iter().find(|key| table.key_span(key).is_some());
+    let written = [LimitKeys::WARNING.name, LimitKeys::CRITICAL.name]
+        .into_iter()
+        .find(|key| table.key_span(key).is_some());
     if let Some(key) = written.filter(|_| kind.number() == Number::None) {
         let with: Vec<&str> =
             Kind::ALL.iter().filter(|kind| kind.number() != Number::None).map(|kind| kind.key()).collect();
@@ -126,64 +206,64 @@ fn read_kind(table: &mut Reader<'_>, kind: Kind, common: &Common, is_flag: bool)
         Kind::Plugin if is_flag => None,
         Kind::Plugin => read_plugin(table),
         Kind::Metric => read_metric(table, common),
-        Kind::Clock => table.bool("clock").then(|| Probe::Clock { limits: common.limits.clone() }),
-        Kind::Load => flag_or_table(table, kind).map(|inner| read_load(inner, common.limits.clone())),
-        Kind::Memory => flag_or_table(table, kind).map(|inner| read_memory(inner, common.limits.clone())),
-        Kind::Http => services::read_http(inner(table, kind)?, common),
-        Kind::Tcp => in_table(table, kind, |table| services::read_tcp(table, common)),
-        Kind::Tls => in_table(table, kind, |table| services::read_tls(table, common)),
-        Kind::Dns => in_table(table, kind, read_dns),
-        Kind::Port => in_table(table, kind, read_port),
-        Kind::Process => in_table(table, kind, read_process),
-        Kind::Service => in_table(table, kind, read_service),
-        Kind::File => in_table(table, kind, read_file),
-        Kind::Log => in_table(table, kind, |table| read_log(table, common)),
-        Kind::Package => in_table(table, kind, read_package),
-        Kind::Disk => in_table(table, kind, |table| read_disk(table, common)),
+        Kind::Clock => table.get(ProbeKeys::CLOCK)?.then(|| Probe::Clock { limits: common.limits.clone() }),
+        Kind::Load => {
+            flag_or_table(table, ProbeKeys::LOAD).map(|inner| read_load(inner, common.limits.clone()))
+        }
+        Kind::Memory => {
+            flag_or_table(table, ProbeKeys::MEMORY).map(|inner| read_memory(inner, common.limits.clone()))
+        }
+        Kind::Http => services::read_http(table.get(ProbeKeys::HTTP)?, common),
+        Kind::Tcp => in_table(table, ProbeKeys::TCP, |table| services::read_tcp(table, common)),
+        Kind::Tls => in_table(table, ProbeKeys::TLS, |table| services::read_tls(table, common)),
+        Kind::Dns => in_table(table, ProbeKeys::DNS, read_dns),
+        Kind::Port => in_table(table, ProbeKeys::PORT, read_port),
+        Kind::Process => in_table(table, ProbeKeys::PROCESS, read_process),
+        Kind::Service => in_table(table, ProbeKeys::SERVICE, read_service),
+        Kind::File => in_table(table, ProbeKeys::FILE, read_file),
+        Kind::Log => in_table(table, ProbeKeys::LOG, |table| read_log(table, common)),
+        Kind::Package => in_table(table, ProbeKeys::PACKAGE, read_package),
+        Kind::Disk => in_table(table, ProbeKeys::DISK, |table| read_disk(table, common)),
     }
 }
 
-fn inner<'t>(table: &mut Reader<'t>, kind: Kind) -> Option<Reader<'t>> {
-    table.table(kind.key(), format!("`{}`", kind.key()))
-}
-
-fn in_table<'t>(
+fn in_table<'t, T: Declared>(
     table: &mut Reader<'t>,
-    kind: Kind,
+    key: Key<In<T>>,
     read: impl FnOnce(&mut Reader<'t>) -> Option<Probe>,
 ) -> Option<Probe> {
-    let mut inner = inner(table, kind)?;
+    let mut inner = table.get(key)?;
     let probe = read(&mut inner);
     inner.finish();
     probe
 }
 
 fn read_run(table: &mut Reader<'_>, common: &Common, is_plugin: bool) -> Option<Probe> {
-    let is_run = table.value("run").is_some();
+    let is_run = table.value(ProbeKeys::RUN).is_some();
     if is_plugin && !is_run {
         table.doc.wrong(
-            table.key_span("plugin"),
+            table.key_span(ProbeKeys::PLUGIN.name),
             "`plugin = true` goes with `run`; or write plugin = \"check_disk -w 10%\"",
         );
     }
-    let command = if is_run { table.required("run") } else { None };
-    let exit = table.number("exit", 0, 255).unwrap_or_default();
+    let command = if is_run { table.required(ProbeKeys::RUN) } else { None };
+    let exit = table.or_default(RunKeys::EXIT);
     let mut expect = Expect { exit, limits: common.limits.clone(), ..Expect::default() };
-    if let Some(mut stdout) = table.table("stdout", "`stdout`") {
-        expect.equals = text(&mut stdout, "equals");
-        expect.contains = some_text(&mut stdout, "contains");
-        expect.matches = regex(&mut stdout, "matches");
+    if let Some(mut stdout) = table.get(RunKeys::STDOUT) {
+        expect.equals = text(&mut stdout, StdoutKeys::EQUALS);
+        expect.contains = some_text(&mut stdout, StdoutKeys::CONTAINS);
+        expect.matches = regex(&mut stdout, StdoutKeys::MATCHES);
         stdout.finish();
     }
     if !is_run || is_plugin {
-        for key in RUN_KEYS {
+        for key in [RunKeys::EXIT.name, RunKeys::STDOUT.name] {
             if let Some(span) = table.key_span(key) {
                 table.doc.wrong(span, format!("`{key}` goes with `run` only, and with no plugin"));
             }
         }
     }
     let command = command?;
-    templates::script(table.doc, "run", &command);
+    templates::script(table.doc, ProbeKeys::RUN.name, &command);
     let command = command.into_inner();
     Some(if is_plugin {
         Probe::Plugin(Plugin { command, upload: None })
@@ -194,169 +274,67 @@ fn read_run(table: &mut Reader<'_>, common: &Common, is_plugin: bool) -> Option<
 
 /// `plugin = "check_disk -w 10%"`, or one of `files/` with its arguments.
 fn read_plugin(table: &mut Reader<'_>) -> Option<Probe> {
-    let value = table.value("plugin")?;
+    let value = table.value(ProbeKeys::PLUGIN)?;
     if !matches!(value.get_ref(), DeValue::Table(_)) {
-        let command = table.required("plugin")?;
-        templates::script(table.doc, "plugin", &command);
+        let command = table.required(ProbeKeys::PLUGIN.first())?;
+        templates::script(table.doc, ProbeKeys::PLUGIN.name, &command);
         return Some(Probe::Plugin(Plugin { command: command.into_inner(), upload: None }));
     }
-    let mut inner = table.table("plugin", "`plugin`")?;
-    let upload = inner.required("upload");
+    let mut inner = table.get(ProbeKeys::PLUGIN.second().second())?;
+    let upload = inner.required(SentPluginKeys::UPLOAD);
     if let Some(path) = &upload
         && let Err(why) = check_below(path.get_ref())
     {
         inner.doc.report(path.span(), format!("`upload`: {why}"), "a path below files/".to_string());
     }
-    let args = inner.string("args");
-    args.iter().for_each(|args| _ = templates::script(inner.doc, "args", args));
+    let args = inner.get(SentPluginKeys::ARGS);
+    args.iter().for_each(|args| _ = templates::script(inner.doc, SentPluginKeys::ARGS.name, args));
     let command = args.map(Spanned::into_inner).unwrap_or_default();
     inner.finish();
     Some(Probe::Plugin(Plugin { command, upload: Some(upload?.into_inner()) }))
 }
 
 fn read_metric(table: &mut Reader<'_>, common: &Common) -> Option<Probe> {
-    let unit = table.string("unit");
-    if table.value("metric").is_none() {
+    let unit = table.get(MetricKeys::UNIT);
+    if table.value(ProbeKeys::METRIC).is_none() {
         if let Some(unit) = unit {
             table.doc.wrong(unit.span(), "`unit` goes with `metric` only");
         }
         return None;
     }
-    let command = table.required("metric")?;
-    templates::script(table.doc, "metric", &command);
+    let command = table.required(ProbeKeys::METRIC)?;
+    templates::script(table.doc, ProbeKeys::METRIC.name, &command);
     let unit = unit.map(Spanned::into_inner).unwrap_or_default();
     Some(Probe::Metric(Metric { command: command.into_inner(), unit, limits: common.limits.clone() }))
 }
 
 /// `load = true`, or a table with details. `None` if it is absent or false; the inner `None` means `true`.
-fn flag_or_table<'t>(table: &mut Reader<'t>, kind: Kind) -> Option<Option<Reader<'t>>> {
-    let value = table.value(kind.key())?;
+fn flag_or_table<'t, T: Declared>(
+    table: &mut Reader<'t>,
+    key: Key<Or<Flag, In<T>>>,
+) -> Option<Option<Reader<'t>>> {
+    let value = table.value(key)?;
     match value.get_ref() {
-        DeValue::Table(_) => Some(inner(table, kind)),
-        _ => table.bool(kind.key()).then_some(None),
+        DeValue::Table(_) => Some(table.get(key.second())),
+        _ => table.get(key.first())?.then_some(None),
     }
 }
 
 fn read_memory(inner: Option<Reader<'_>>, limits: Limits) -> Probe {
     let swap = inner.map(|mut inner| {
-        let of = inner.one_of("of", &[("memory", false), ("swap", true)]);
+        let swap = inner.or_default(MemoryKeys::OF);
         inner.finish();
-        of.unwrap_or_default()
+        swap
     });
-    Probe::Memory(Memory { swap: swap.unwrap_or_default(), limits })
+    Probe::Memory(Memory { swap: swap.unwrap_or(MemoryKeys::OF.default), limits })
 }
 
 fn read_load(inner: Option<Reader<'_>>, limits: Limits) -> Probe {
-    let Some(mut inner) = inner else { return Probe::Load(Load { over: 5, per_cpu: false, limits }) };
-    let over = inner.one_of("over", &[("1m", 1), ("5m", 5), ("15m", 15)]).unwrap_or(5);
-    let per_cpu = inner.bool("per_cpu");
+    let Some(mut inner) = inner else {
+        let (over, per_cpu) = (LoadKeys::OVER.default, LoadKeys::PER_CPU.default);
+        return Probe::Load(Load { over, per_cpu, limits });
+    };
+    let (over, per_cpu) = (inner.or_default(LoadKeys::OVER), inner.or_default(LoadKeys::PER_CPU));
     inner.finish();
     Probe::Load(Load { over, per_cpu, limits })
-}
-
-fn read_dns(table: &mut Reader<'_>) -> Option<Probe> {
-    let name = table.required("name").filter(|name| templates::syntax(table.doc, "name", name));
-    let records = ["A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"].map(|word| (word, word));
-    let record = table.one_of("record", &records).unwrap_or_default().to_string();
-    let server = text(table, "server");
-    let answers = list(table, "answers");
-    Some(Probe::Dns(Dns { name: name?.into_inner(), record, server, answers }))
-}
-
-fn read_port(table: &mut Reader<'_>) -> Option<Probe> {
-    let port = match table.value("number") {
-        Some(_) => port_at(table, "number"),
-        None => {
-            table.missing("number");
-            None
-        }
-    };
-    let udp = table.one_of("protocol", &[("tcp", false), ("udp", true)]).unwrap_or_default();
-    let open = is_not_false(table, "open");
-    let (address, process) = (text(table, "address"), text(table, "process"));
-    Some(Probe::Port(Port { port: port?, udp, open, address, process }))
-}
-
-fn read_process(table: &mut Reader<'_>) -> Option<Probe> {
-    let name = required_text(table, "name");
-    let (user, args) = (text(table, "user"), text(table, "args"));
-    let count = range(table, "count");
-    if count.as_ref().is_some_and(crate::domain::base::range::Range::never_alerts) {
-        nothing_asserted(table, "count", "such as count = \"1:\", at least one");
-    }
-    let at_least_one = || "1:".parse().ok();
-    Some(Probe::Process(Process { name: name?, user, args, count: count.or_else(at_least_one)? }))
-}
-
-fn read_service(table: &mut Reader<'_>) -> Option<Probe> {
-    let name = required_text(table, "name");
-    let maybe = |table: &mut Reader<'_>, key| table.value(key).is_some().then(|| table.bool(key));
-    let (running, enabled) = (maybe(table, "running"), maybe(table, "enabled"));
-    // A service without further keys is expected to run.
-    let running = if running.is_none() && enabled.is_none() { Some(true) } else { running };
-    Some(Probe::Service(Service { name: name?, running, enabled }))
-}
-
-fn read_file(table: &mut Reader<'_>) -> Option<Probe> {
-    let path = required_text(table, "path");
-    let file = FileProbe {
-        exists: is_not_false(table, "exists"),
-        newer_than: table.positive_duration("newer_than", "no file is that new"),
-        older_than: table.positive_duration("older_than", "every file is that old"),
-        size: range(table, "size"),
-        mode: mode(table),
-        owner: text(table, "owner"),
-        group: text(table, "group"),
-        sha256: text(table, "sha256"),
-        contains: some_text(table, "contains"),
-        matches: regex(table, "matches"),
-        path: String::new(),
-    };
-    let gone = FileProbe { exists: false, ..FileProbe::default() };
-    if !file.exists && file != gone {
-        table.doc.wrong(table.key_span("exists"), "a file that is not to be there has no other properties");
-    }
-    Some(Probe::File(Box::new(FileProbe { path: path?, ..file })))
-}
-
-fn mode(table: &mut Reader<'_>) -> Option<String> {
-    let text = table.string("mode")?;
-    let octal =
-        (3..=4).contains(&text.get_ref().len()) && text.get_ref().bytes().all(|b| (b'0'..=b'7').contains(&b));
-    if !octal {
-        table.doc.wrong(text.span(), "`mode` is octal, such as \"0640\"");
-    }
-    Some(text.into_inner())
-}
-
-fn read_log(table: &mut Reader<'_>, common: &Common) -> Option<Probe> {
-    let path = required_text(table, "path");
-    let fresh: Option<Duration> = table.positive_duration("fresh", "no log is that fresh");
-    let (appears, never) = (some_text(table, "appears"), some_text(table, "never"));
-    let limits = common.limits.clone();
-    if fresh.is_none() && never.is_none() && appears.is_none() && limits.assert_nothing() {
-        nothing_asserted(table, "log", "give it `fresh`, `appears`, `never`, or a range for lines a minute");
-    }
-    Some(Probe::Log(Log { path: path?, fresh, appears, never, limits }))
-}
-
-fn read_package(table: &mut Reader<'_>) -> Option<Probe> {
-    let name = required_text(table, "name");
-    let installed = is_not_false(table, "installed");
-    let version = some_text(table, "version");
-    if !installed && version.is_some() {
-        table.doc.wrong(table.key_span("version"), "a package that is not to be installed has no version");
-    }
-    Some(Probe::Package(Package { name: name?, installed, version }))
-}
-
-fn read_disk(table: &mut Reader<'_>, common: &Common) -> Option<Probe> {
-    let path = required_text(table, "path");
-    let inodes = table.one_of("of", &[("space", false), ("inodes", true)]).unwrap_or_default();
-    Some(Probe::Disk(Disk { path: path?, inodes, limits: common.limits.clone() }))
-}
-
-/// True unless it says `false`.
-fn is_not_false(table: &mut Reader<'_>, key: &'static str) -> bool {
-    table.value(key).is_none() || table.bool(key)
 }

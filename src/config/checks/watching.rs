@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::hints::{did_you_mean, known_names};
-use crate::config::text::keys::{Flag, In, KeptTime, Text, Whole, table};
+use crate::config::text::keys::{Flag, In, KeptTime, Text, Texts, Time, Whole, table};
 use crate::config::text::reader::{Reader, strings};
 use crate::domain::base::schedule::{MAX_ATTEMPTS, Rhythm, Watching};
 use crate::domain::check::id::CheckId;
@@ -21,6 +21,20 @@ use crate::domain::watch::watched::Flapping;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 table! {
+    /// When a check is probed by itself.
+    pub RhythmKeys "Rhythm" {
+        /// The time between two probes. Without it and `cron`, only runs and operators probe the check.
+        EVERY "every": Time,
+        /// The same as a line of cron: five fields, or `@hourly` and its like, in the time zone of `[schedule]`.
+        CRON "cron": Text,
+        /// Failed probes in a row before the check alerts.
+        MAX_ATTEMPTS "max_attempts": Whole<1, 100> = MAX_ATTEMPTS,
+        /// Between those probes. Default: `every`, and at most `"1m"`.
+        RETRY_INTERVAL "retry_interval": Time,
+        /// Checks of the same host: while one of them is not ok, this one does not alert.
+        DEPENDS_ON "depends_on": Texts,
+    }
+
     /// How checks with `every` or `cron` are probed.
     pub ScheduleKeys "Schedule" {
         ENABLED "enabled": Flag = true,
@@ -102,7 +116,9 @@ pub fn read(table: &mut Reader<'_>, set: &Words) -> Option<Arc<Watching>> {
     let own = read_words(table);
     let Some(rhythm) = own.rhythm.or_else(|| set.rhythm.clone()) else {
         let given =
-            ["max_attempts", "retry_interval", "depends_on"].into_iter().find_map(|key| table.key_span(key));
+            [RhythmKeys::MAX_ATTEMPTS.name, RhythmKeys::RETRY_INTERVAL.name, RhythmKeys::DEPENDS_ON.name]
+                .into_iter()
+                .find_map(|key| table.key_span(key));
         if let Some(span) = given.filter(|_| !own.named && !set.named) {
             let message = "this is for checks with a schedule, and this check has none";
             table.doc.report(
@@ -115,7 +131,7 @@ pub fn read(table: &mut Reader<'_>, set: &Words) -> Option<Arc<Watching>> {
     };
     let of_rhythm = rhythm.retry_interval();
     Some(Arc::new(Watching {
-        max_attempts: own.max_attempts.or(set.max_attempts).unwrap_or(MAX_ATTEMPTS),
+        max_attempts: own.max_attempts.or(set.max_attempts).unwrap_or(RhythmKeys::MAX_ATTEMPTS.default),
         retry_interval: own.retry_interval.or(set.retry_interval).unwrap_or(of_rhythm),
         depends_on: own.depends_on.or_else(|| set.depends_on.clone()).unwrap_or_default(),
         rhythm,
@@ -123,25 +139,28 @@ pub fn read(table: &mut Reader<'_>, set: &Words) -> Option<Arc<Watching>> {
 }
 
 fn read_words(table: &mut Reader<'_>) -> Words {
-    let every = table.positive_duration("every", "it would be probed without a pause").map(Rhythm::Every);
-    let cron = table.string("cron").and_then(|line| {
+    let every = table.positive(RhythmKeys::EVERY, "it would be probed without a pause").map(Rhythm::Every);
+    let cron = table.get(RhythmKeys::CRON).and_then(|line| {
         let wrong = |why: String| {
             let hint = "five fields, such as \"7 3 * * *\" for 3:07 each day, or @hourly".to_string();
             table.doc.report(line.span(), format!("`cron`: {why}"), hint);
         };
         Rhythm::cron(line.get_ref()).map_err(wrong).ok()
     });
-    if table.key_span("every").is_some() && table.key_span("cron").is_some() {
-        table.doc.wrong(table.key_span("cron"), "a check cannot have both `every` and `cron`");
+    let (has_every, cron_span) =
+        (table.key_span(RhythmKeys::EVERY.name).is_some(), table.key_span(RhythmKeys::CRON.name));
+    let named = has_every || cron_span.is_some();
+    if has_every && cron_span.is_some() {
+        table.doc.wrong(cron_span, "a check cannot have both `every` and `cron`");
     }
-    let depends_on = table.strings("depends_on").into_iter().map(Spanned::into_inner).collect();
+    let depends_on = table.get(RhythmKeys::DEPENDS_ON);
     Words {
         rhythm: every.or(cron),
-        named: ["every", "cron"].into_iter().any(|key| table.key_span(key).is_some()),
-        max_attempts: table.number("max_attempts", 1, 100),
+        named,
+        max_attempts: table.get(RhythmKeys::MAX_ATTEMPTS),
         retry_interval: table
-            .positive_duration("retry_interval", "a problem would be probed without a pause"),
-        depends_on: table.key_span("depends_on").map(|_| depends_on),
+            .positive(RhythmKeys::RETRY_INTERVAL, "a problem would be probed without a pause"),
+        depends_on: depends_on.map(|names| names.into_iter().map(Spanned::into_inner).collect()),
     }
 }
 
@@ -274,19 +293,19 @@ struct Named<'t> {
 fn named<'t>(set: &str, doc: Doc<'t>, table: &DeTable<'t>) -> Vec<Named<'t>> {
     // A wrong type is reported where the key is read.
     let quiet = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
-        DeValue::String(_) => strings(doc, "depends_on", value),
+        DeValue::String(_) => strings(doc, RhythmKeys::DEPENDS_ON.name, value),
         DeValue::Array(items) if items.iter().all(|item| item.get_ref().is_str()) => {
-            strings(doc, "depends_on", value)
+            strings(doc, RhythmKeys::DEPENDS_ON.name, value)
         }
         _ => Vec::new(),
     };
-    let of_set = table.get("depends_on").map(quiet).unwrap_or_default();
+    let of_set = table.get(RhythmKeys::DEPENDS_ON.name).map(quiet).unwrap_or_default();
     let checks = table.get("check").and_then(|checks| checks.get_ref().as_array());
     let tables =
         checks.into_iter().flat_map(|checks| checks.iter().filter_map(|check| check.get_ref().as_table()));
     let named = tables.filter_map(|check| {
         let id = CheckId::new(set, check.get("name")?.get_ref().as_str()?);
-        let own = check.get("depends_on").map(quiet);
+        let own = check.get(RhythmKeys::DEPENDS_ON.name).map(quiet);
         Some(Named { doc, id, depends_on: own.unwrap_or_else(|| of_set.clone()) })
     });
     named.collect()

@@ -6,7 +6,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::{checks, tasks};
+use super::tasks;
+use crate::config::checks::checks::SetKeys;
 use crate::config::daemon::keys::RollcallKeys;
 use crate::config::hosts::hosts::HostsKeys;
 use crate::config::text::table::{Declared, Table};
@@ -21,7 +22,7 @@ pub fn schema(file: &str) -> Option<Value> {
         "rollcall" => of_table(RollcallKeys::TABLE),
         "hosts" => of_table(HostsKeys::TABLE),
         "tasks" => make(SchemaGenerator::into_root_schema_for::<tasks::TaskFile>),
-        "checks" => make(SchemaGenerator::into_root_schema_for::<checks::Checks>),
+        "checks" => of_table(SetKeys::TABLE),
         _ => return None,
     })
 }

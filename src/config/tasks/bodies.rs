@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use crate::config::checks::services;
 use crate::config::tasks::fields::{required_text, text};
 use crate::config::text::hints::known_names;
+use crate::config::text::keys::{In, Key};
 use crate::config::text::kinds::kinds;
 use crate::config::text::paths::check_path;
 use crate::config::text::reader::{self, Reader};
@@ -384,8 +385,10 @@ fn read_wait(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
     let path = text(&mut table, "path", known).map(Awaited::Path);
     let command = text(&mut table, "command", known).map(Awaited::Command);
     let probe = match table.key_span("port") {
-        Some(_) => services::read_awaited_port(&mut table),
-        None => table.table("http", "`http`").and_then(services::read_awaited),
+        Some(_) => {
+            services::read_awaited_port(&mut table, (Key::new("port", ()), Key::new("address", "127.0.0.1")))
+        }
+        None => table.get(Key::<In<services::HttpKeys>>::new("http", ())).and_then(services::read_awaited),
     };
     ["port", "address", "http"].into_iter().for_each(|key| _ = table.value(key));
     if there.len() != 1 {

@@ -90,6 +90,8 @@ types! {
         [one] => json!(one),
         all => json!(all),
     };
+    /// A range of numbers in Nagios' syntax, or one number.
+    Threshold: &'static str = Shape::NumberOrText, |range| json!(range);
     /// Any value.
     Any: Value = Shape::Any, |value| value;
 }
@@ -106,6 +108,9 @@ impl<const FROM: u32, const TO: u32> KeyType for Whole<FROM, TO> {
         json!(default)
     }
 }
+
+/// A port, or a template that becomes one.
+pub type PortOrTemplate = Or<Port, Text>;
 
 /// A number of things, or a part of them such as `"25%"`.
 pub type Amount = Or<Whole, Text>;

@@ -294,11 +294,6 @@ impl<'t> Reader<'t> {
         read
     }
 
-    /// A TCP port.
-    pub fn port(&mut self, key: &'static str) -> Option<u16> {
-        self.number(key, 1, u32::from(u16::MAX)).and_then(|port| u16::try_from(port).ok())
-    }
-
     /// `true` or `false`; false if the key is absent.
     pub fn bool(&mut self, key: &'static str) -> bool {
         let Some(value) = self.value(key) else { return false };
@@ -343,6 +338,16 @@ impl<'t> Reader<'t> {
             self.doc.report(self.key_span(key), message, format!("write [[{key}]]"));
         }
         self.tables(key, what)
+    }
+
+    /// The same, where there must be one.
+    pub fn required_list<T: Declared, D>(
+        &mut self,
+        key: Key<ListOf<In<T>>, D>,
+        what: &str,
+    ) -> Vec<Reader<'t>> {
+        let known = |table| Reader { known: vec![T::TABLE], ..table };
+        self.required_tables(key.name, what).into_iter().map(known).collect()
     }
 
     /// The entries of a table whose keys its writer chose. Empty if the key is absent.

@@ -94,6 +94,7 @@ pub enum Shape {
     Text,
     Time,
     Flag,
+    NumberOrText,
     Any,
     /// A whole number between two others.
     Whole(u32, u32),
@@ -113,6 +114,7 @@ impl Shape {
                 "description": "A time with its unit: `\"30s\"`, `\"2m\"`, `\"1m30s\"`; at most 30 days."
             }),
             Shape::Flag => json!({ "type": "boolean" }),
+            Shape::NumberOrText => json!({ "type": ["number", "string"] }),
             Shape::Any => json!({}),
             Shape::Whole(from, u32::MAX) => json!({ "type": "integer", "minimum": from }),
             Shape::Whole(from, to) => json!({ "type": "integer", "minimum": from, "maximum": to }),

@@ -121,9 +121,15 @@ pub struct Retry {
     pub successes: u32,
 }
 
+impl Retry {
+    /// One probe.
+    pub const DEFAULT: Retry =
+        Retry { interval: Duration::from_secs(1), deadline: Duration::ZERO, successes: 1 };
+}
+
 impl Default for Retry {
     fn default() -> Self {
-        Retry { interval: Duration::from_secs(1), deadline: Duration::ZERO, successes: 1 }
+        Retry::DEFAULT
     }
 }
 
