@@ -12,9 +12,7 @@ use super::watching::{self, RhythmKeys};
 use crate::config::checks::fields::{Common, required_text};
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::hints::did_you_mean;
-use crate::config::text::keys::{
-    Choice, In, Key, ListOf, Or, Text, Threshold, Time, Whole, Words, table, words,
-};
+use crate::config::text::keys::{Choice, In, Key, ListOf, Or, Text, Threshold, Time, Whole, table, words};
 use crate::config::text::reader::{self, Reader};
 use crate::domain::base::range::Limits;
 use crate::domain::check::across::{self, Across, Rule, Scope};
@@ -181,11 +179,6 @@ fn read_check(
     };
     let read = name.clone().zip(probe).map(|(name, probe)| check(name, probe));
     (name, read)
-}
-
-/// How an unknown verdict counts.
-pub fn unknown_is(table: &mut Reader<'_>) -> Option<UnknownIs> {
-    table.one_of("unknown_is", UnknownIsWords::ALL)
 }
 
 fn read_from(table: &mut Reader<'_>, around: &Around<'_>) -> From {

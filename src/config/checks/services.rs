@@ -219,7 +219,7 @@ fn read_cache(mut table: Reader<'_>) -> Cache {
 
 /// Names, and the text that the value of each must contain.
 fn texts(table: &mut Reader<'_>, key: Key<MapOf<Text>>) -> BTreeMap<String, String> {
-    let entries = table.entries_of(key);
+    let entries = table.entries(key);
     let read = |(name, value): (Spanned<String>, &Spanned<DeValue<'_>>)| match value.get_ref() {
         DeValue::String(text) => {
             let text = Spanned::new(value.span(), text.to_string());
@@ -235,7 +235,7 @@ fn texts(table: &mut Reader<'_>, key: Key<MapOf<Text>>) -> BTreeMap<String, Stri
 }
 
 fn json(table: &mut Reader<'_>) -> BTreeMap<String, Value> {
-    let entries = table.entries_of(HttpKeys::JSON);
+    let entries = table.entries(HttpKeys::JSON);
     entries.into_iter().map(|(path, value)| (path.into_inner(), reader::json(table.doc, value))).collect()
 }
 

@@ -199,7 +199,7 @@ fn read_webhook(mut table: Reader<'_>, root: &Path) -> Option<Webhook> {
             None
         }
     };
-    let headers = table.entries_of(WebhookKeys::HEADERS).into_iter().filter_map(text).collect();
+    let headers = table.entries(WebhookKeys::HEADERS).into_iter().filter_map(text).collect();
     let body = table.value(WebhookKeys::BODY).map(|value| {
         let body = reader::json(doc, value);
         if let Err(why) = fill(&body, &sample()) {

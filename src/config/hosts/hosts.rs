@@ -141,7 +141,7 @@ fn read_group(mut reader: Reader<'_>, name: Spanned<String>) -> RawGroup {
         children: reader.get(GroupKeys::CHILDREN).unwrap_or_default(),
         layer: group_layer(&mut reader),
         checks: reader.get(InheritedKeys::CHECKS).unwrap_or_default(),
-        tags: reader.entries_of(GroupKeys::TAGS).into_iter().map(|entry| read_tag(doc, entry)).collect(),
+        tags: reader.entries(GroupKeys::TAGS).into_iter().map(|entry| read_tag(doc, entry)).collect(),
         balancers: balancer::read(&mut reader, GroupKeys::BALANCER, name.get_ref()),
         name,
     };
@@ -189,7 +189,7 @@ fn read_hosts(reader: &mut Reader<'_>) -> Vec<RawHost> {
     let Some(value) = reader.value(GroupKeys::HOSTS) else { return Vec::new() };
     let mut hosts = Vec::new();
     if let DeValue::Table(_) = value.get_ref() {
-        for (name, settings) in reader.entries_of(GroupKeys::HOSTS.second()) {
+        for (name, settings) in reader.entries(GroupKeys::HOSTS.second()) {
             let layer = host_layer(doc, &name, settings);
             hosts.extend(named(doc, &name, &layer));
         }

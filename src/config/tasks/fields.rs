@@ -1,22 +1,64 @@
-//! Keys of several kinds of steps.
+//! Values of several kinds of steps.
 
 use toml::Spanned;
 
+use crate::config::text::keys::{Key, Text, Texts};
+use crate::config::text::paths::check_path;
 use crate::config::text::reader::Reader;
 use crate::config::text::templates::{self, Known};
+use crate::domain::task::task::Source;
+use crate::domain::value::template::is_template;
 
-pub fn text(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<String> {
-    let text = table.string(key)?;
+pub fn text<D>(table: &mut Reader<'_>, key: Key<Text, D>, known: &Known) -> Option<String> {
+    let name = key.name;
+    let text = table.get(key)?;
     if text.get_ref().trim().is_empty() {
-        table.doc.wrong(text.span(), format!("`{key}` is empty"));
+        table.doc.wrong(text.span(), format!("`{name}` is empty"));
         return None;
     }
-    templates::names(table.doc, key, &text, known);
+    templates::names(table.doc, name, &text, known);
     Some(text.into_inner())
 }
 
-pub fn required_text(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<Spanned<String>> {
+/// A text that may be absent.
+pub fn text_or_default(table: &mut Reader<'_>, key: Key<Text, &'static str>, known: &Known) -> String {
+    text(table, key, known).unwrap_or_else(|| key.default.into())
+}
+
+pub fn texts(table: &mut Reader<'_>, key: Key<Texts>, known: &Known) -> Vec<String> {
+    let all = table.get(key).unwrap_or_default();
+    all.iter().for_each(|text| templates::names(table.doc, key.name, text, known));
+    all.into_iter().map(Spanned::into_inner).collect()
+}
+
+pub fn required_text(table: &mut Reader<'_>, key: Key<Text>, known: &Known) -> Option<Spanned<String>> {
     let text = table.required(key)?;
-    templates::names(table.doc, key, &text, known);
+    templates::names(table.doc, key.name, &text, known);
     Some(text)
+}
+
+pub fn required(table: &mut Reader<'_>, key: Key<Text>, known: &Known) -> Option<String> {
+    required_text(table, key, known).map(Spanned::into_inner)
+}
+
+pub fn pattern(table: &mut Reader<'_>, key: Key<Text>, known: &Known) -> Option<String> {
+    let pattern = table.get(key)?;
+    templates::names(table.doc, key.name, &pattern, known);
+    templates::pattern(table.doc, key.name, &pattern);
+    Some(pattern.into_inner())
+}
+
+/// A file of `files/`; with a `/` at its end a directory.
+pub fn source(table: &mut Reader<'_>, key: Key<Text>, known: &Known) -> Option<Source> {
+    let from = required_text(table, key, known)?;
+    if !is_template(from.get_ref())
+        && let Err(why) = check_path(from.get_ref())
+    {
+        table.doc.wrong(from.span(), format!("`{}`: {why}", key.name));
+    }
+    let path = from.into_inner();
+    Some(match path.strip_suffix('/') {
+        Some(path) => Source::Tree { path: path.into(), files: vec![] },
+        None => Source::File { path, sha256: String::new() },
+    })
 }

@@ -6,38 +6,48 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::bodies;
-use super::fields::{required_text, text};
+use super::bodies::{self, StepKinds};
+use super::fields::{required, text};
+use super::keys::{Condition, PasswordKeys, StepKeys, Steps as StepList, TaskKeys};
 use crate::config::text::diagnostic::Doc;
+use crate::config::text::keys::Key;
 use crate::config::text::reader::{self, Reader};
 use crate::config::text::templates::{self, Known};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::task::result::RESULT;
-use crate::domain::task::task::{
-    DEFAULT_DELAY, DEFAULT_TIMEOUT, DeadMan, Each, Step, StepBody, Sudo, Written,
-};
+use crate::domain::task::task::{DeadMan, Each, Step, StepBody, Sudo, Written};
 use crate::domain::value::template;
 
 /// Keys that decide how a run executes a step; for a call of another task its own steps have them.
 const NOT_OF_CALLS: [&str; 18] = [
-    "changed_when",
-    "creates",
-    "dead_man",
-    "delay",
-    "env",
-    "failed_when",
-    "in",
-    "register",
-    "removes",
-    "repeatable",
-    "retries",
-    "run_once",
-    "sudo",
-    "throttle",
-    "timeout",
-    "undo",
-    "unless",
-    "until",
+    StepKeys::CHANGED_WHEN.name,
+    StepKeys::CREATES.name,
+    StepKeys::DEAD_MAN.name,
+    StepKeys::DELAY.name,
+    StepKeys::ENV.name,
+    StepKeys::FAILED_WHEN.name,
+    StepKeys::DIR.name,
+    StepKeys::REGISTER.name,
+    StepKeys::REMOVES.name,
+    StepKeys::REPEATABLE.name,
+    StepKeys::RETRIES.name,
+    StepKeys::RUN_ONCE.name,
+    StepKeys::SUDO.name,
+    StepKeys::THROTTLE.name,
+    StepKeys::TIMEOUT.name,
+    StepKeys::UNDO.name,
+    StepKeys::UNLESS.name,
+    StepKeys::UNTIL.name,
+];
+
+/// Keys that handlers do not have.
+const NOT_OF_HANDLERS: [&str; 6] = [
+    StepKeys::TAGS.name,
+    StepKeys::LOOP.name,
+    StepKeys::UNDO.name,
+    StepKeys::NOTIFY.name,
+    StepKeys::RUN_ONCE.name,
+    StepKinds::CONFIRM.name,
 ];
 
 /// A list of steps, with the spans of names that other places refer to.
@@ -68,27 +78,29 @@ impl Named {
 }
 
 /// Reads a list of steps whose templates may use the names `known`. Names that a step registers are added to these.
-pub fn read(file: &mut Reader<'_>, key: &'static str, known: &mut Known) -> Steps {
-    let what = match key {
-        "rollback" => "a rollback step",
-        "handlers" => "a handler",
+pub fn read(file: &mut Reader<'_>, key: Key<StepList>, known: &mut Known) -> Steps {
+    let [steps, handlers, rollback] =
+        [TaskKeys::STEPS, TaskKeys::HANDLERS, TaskKeys::ROLLBACK].map(|list| list.name == key.name);
+    let what = match (rollback, handlers) {
+        (true, _) => "a rollback step",
+        (_, true) => "a handler",
         _ => "a step",
     };
     let mut seen = BTreeSet::new();
     let mut all = Steps { steps: Vec::new(), names: Vec::new(), named: Named::default() };
-    let tables = match key {
-        "steps" => file.required_tables(key, what),
-        _ => file.tables(key, what),
+    let tables = match steps {
+        true => file.required_list(key, what),
+        false => file.list(key, what),
     };
     for table in tables {
         let doc = table.doc;
-        if key != "steps" {
+        if !steps {
             refuse_calls(&table);
         }
-        if key == "rollback" {
+        if rollback {
             refuse_questions(&table);
         }
-        if key == "handlers" {
+        if handlers {
             refuse_on_handlers(&table);
         }
         let (name, named, written) = read_written(table, known);
@@ -111,21 +123,20 @@ type Read = (Option<Spanned<String>>, Named, Option<Written>);
 
 /// Returns the name and the step separately: the name is known even if the step is wrong.
 fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
-    let on = text(&mut table, "on", known);
-    let here = if on.as_deref() == Some(Endpoint::HERE) { table.key_span("on") } else { None };
-    let local = table.key_span("local").or(here).into_iter().collect();
+    let on = text(&mut table, StepKeys::ON, known);
+    let here = if on.as_deref() == Some(Endpoint::HERE) { table.key_span(StepKeys::ON.name) } else { None };
+    let local = table.key_span(StepKinds::LOCAL.name).or(here).into_iter().collect();
     let each = read_loop(&mut table, known);
-    let tags = table.strings("tags").into_iter().map(Spanned::into_inner).collect();
-    let handlers = table.strings("notify");
-    let there = |key| table.key_span(key).is_some();
-    let (calls, checks) = (there("task"), there("check"));
-    let tasks = calls.then(|| table.string("task")).flatten().into_iter().collect();
-    let checks = checks.then(|| table.string("check")).flatten().into_iter().collect();
+    let tags = table.get(StepKeys::TAGS).unwrap_or_default();
+    let tags = tags.into_iter().map(Spanned::into_inner).collect();
+    let handlers = table.get(StepKeys::NOTIFY).unwrap_or_default();
+    let tasks = table.get(StepKinds::TASK).into_iter().collect();
+    let checks = table.get(StepKinds::CHECK).into_iter().collect();
     let mut known = known.clone();
     if each.is_some() {
         known.names.insert("item".into());
     }
-    let in_same_place = matches!(table.value("undo").map(Spanned::get_ref), Some(DeValue::String(_)));
+    let in_same_place = matches!(table.value(StepKeys::UNDO).map(Spanned::get_ref), Some(DeValue::String(_)));
     refuse_once_with_undo(&table);
     let undo = read_undo(&mut table, &known);
     let (name, step) = read_step(table, &known);
@@ -147,11 +158,11 @@ fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
 /// `loop`: a list, or an expression that results in one.
 fn read_loop(table: &mut Reader<'_>, known: &Known) -> Option<Each> {
     let doc = table.doc;
-    let value = table.value("loop")?;
+    let value = table.value(StepKeys::LOOP)?;
     match value.get_ref() {
         DeValue::String(text) => {
             let text = Spanned::new(value.span(), text.to_string());
-            templates::expression(doc, "loop", &text, known);
+            templates::expression(doc, StepKeys::LOOP.name, &text, known);
             Some(Each::Expression(text.into_inner()))
         }
         DeValue::Array(items) => {
@@ -167,21 +178,23 @@ fn read_loop(table: &mut Reader<'_>, known: &Known) -> Option<Each> {
 
 /// `undo`: a script, or steps. With `dead_man` the host runs it by itself.
 fn read_undo(table: &mut Reader<'_>, known: &Known) -> Vec<Step> {
-    if table.key_span("dead_man").is_some() {
+    if table.key_span(StepKeys::DEAD_MAN.name).is_some() {
         return Vec::new();
     }
-    match table.value("undo").map(Spanned::get_ref) {
+    match table.value(StepKeys::UNDO).map(Spanned::get_ref) {
         Some(DeValue::Array(_)) => {
-            let tables = table.tables("undo", "a step back");
+            let tables = table.list(StepKeys::UNDO.second(), "a step back");
             tables.iter().for_each(refuse_calls);
             tables.iter().for_each(refuse_questions);
-            for (doc, span) in tables.iter().filter_map(|table| Some((table.doc, table.key_span("local")?))) {
+            for (doc, span) in
+                tables.iter().filter_map(|table| Some((table.doc, table.key_span(StepKinds::LOCAL.name)?)))
+            {
                 doc.wrong(span, "a step back is done where its step was: `local` does not go with `undo`");
             }
             tables.into_iter().filter_map(|table| read_step(table, known).1).collect()
         }
         Some(_) => {
-            let script = text(table, "undo", known);
+            let script = text(table, StepKeys::UNDO.first(), known);
             script.map(|script| Step::new("undo", StepBody::Run { script })).into_iter().collect()
         }
         None => Vec::new(),
@@ -189,38 +202,39 @@ fn read_undo(table: &mut Reader<'_>, known: &Known) -> Vec<Step> {
 }
 
 fn read_step(mut table: Reader<'_>, known: &Known) -> (Option<Spanned<String>>, Option<Step>) {
-    let name = table.required("name");
+    let name = table.required(StepKeys::NAME);
     if let Some(name) = &name {
-        templates::names(table.doc, "name", name, known);
+        templates::names(table.doc, StepKeys::NAME.name, name, known);
     }
     let body = bodies::read(&mut table, known);
     if matches!(body, Some(StepBody::Task { .. })) {
         refuse_on_calls(&table);
     }
-    let is_local = table.key_span("local").is_some();
+    let is_local = table.key_span(StepKinds::LOCAL.name).is_some();
     let mut after = known.clone();
     after.names.insert(RESULT.into());
     let usual = Step::default();
+    let timeout = table.positive(StepKeys::TIMEOUT, "no step would ever be done");
     let step = Step {
-        when: condition(&mut table, "when", known),
-        creates: text(&mut table, "creates", known),
-        removes: text(&mut table, "removes", known),
-        unless: text(&mut table, "unless", known),
-        dir: text(&mut table, "in", known),
+        when: condition(&mut table, StepKeys::WHEN, known),
+        creates: text(&mut table, StepKeys::CREATES, known),
+        removes: text(&mut table, StepKeys::REMOVES, known),
+        unless: text(&mut table, StepKeys::UNLESS, known),
+        dir: text(&mut table, StepKeys::DIR, known),
         env: read_env(&mut table, known),
-        timeout: table.positive_duration("timeout", "no step would ever be done").unwrap_or(DEFAULT_TIMEOUT),
-        retries: table.number("retries", 0, u32::MAX).unwrap_or_default(),
-        delay: table.duration("delay").unwrap_or(DEFAULT_DELAY),
-        until: condition(&mut table, "until", &after),
-        changed_when: condition(&mut table, "changed_when", &after),
-        failed_when: condition(&mut table, "failed_when", &after),
-        warn_only: table.bool("warn_only"),
+        timeout: timeout.unwrap_or(StepKeys::TIMEOUT.default),
+        retries: table.or_default(StepKeys::RETRIES),
+        delay: table.or_default(StepKeys::DELAY),
+        until: condition(&mut table, StepKeys::UNTIL, &after),
+        changed_when: condition(&mut table, StepKeys::CHANGED_WHEN, &after),
+        failed_when: condition(&mut table, StepKeys::FAILED_WHEN, &after),
+        warn_only: table.or_default(StepKeys::WARN_ONLY),
         sudo: read_sudo(&mut table, known),
-        repeatable: table.bool("repeatable"),
+        repeatable: table.or_default(StepKeys::REPEATABLE),
         dead_man: read_dead_man(&mut table, known),
         register: read_register(&mut table, known),
-        run_once: table.bool("run_once"),
-        throttle: table.number("throttle", 1, u32::MAX),
+        run_once: table.or_default(StepKeys::RUN_ONCE),
+        throttle: table.get(StepKeys::THROTTLE),
         at: is_local.then(Endpoint::here),
         ..usual
     };
@@ -233,7 +247,7 @@ fn read_step(mut table: Reader<'_>, known: &Known) -> (Option<Spanned<String>>, 
 
 /// A handler is a single step, which runs for the steps that notify it.
 fn refuse_on_handlers(table: &Reader<'_>) {
-    for key in ["tags", "loop", "undo", "notify", "run_once", "confirm"] {
+    for key in NOT_OF_HANDLERS {
         if let Some(span) = table.key_span(key) {
             table.doc.wrong(span, format!("`{key}` does not go with a handler"));
         }
@@ -242,21 +256,23 @@ fn refuse_on_handlers(table: &Reader<'_>) {
 
 /// A rollback asks no operator: its host is out of rotation.
 fn refuse_questions(table: &Reader<'_>) {
-    if let Some(span) = table.key_span("confirm") {
+    if let Some(span) = table.key_span(StepKinds::CONFIRM.name) {
         table.doc.wrong(span, "the way back cannot wait for an answer: `confirm` is for [[steps]]");
     }
 }
 
 /// Other hosts rely on the result of a `run_once` step, so its undo would break them.
 fn refuse_once_with_undo(table: &Reader<'_>) {
-    if let Some(span) = table.key_span("undo").filter(|_| table.key_span("run_once").is_some()) {
+    if let Some(span) =
+        table.key_span(StepKeys::UNDO.name).filter(|_| table.key_span(StepKeys::RUN_ONCE.name).is_some())
+    {
         table.doc.wrong(span, "`undo` does not go with `run_once`: other hosts go by what it did");
     }
 }
 
 /// Handlers and rollback steps are found by index: a called task would be several steps.
 fn refuse_calls(table: &Reader<'_>) {
-    if let Some(span) = table.key_span("task") {
+    if let Some(span) = table.key_span(StepKinds::TASK.name) {
         table.doc.report(span, "only [[steps]] can call a task", "write what it does as a step".to_string());
     }
 }
@@ -274,7 +290,7 @@ fn refuse_on_calls(table: &Reader<'_>) {
 fn needs_retries(table: &Reader<'_>, step: &Step) {
     if step.until.is_some() && step.retries == 0 {
         let hint = "how many further attempts there may be; `delay` is the time between them".to_string();
-        table.doc.report(table.key_span("until"), "`until` needs `retries`", hint);
+        table.doc.report(table.key_span(StepKeys::UNTIL.name), "`until` needs `retries`", hint);
     }
 }
 
@@ -289,23 +305,23 @@ fn keep_env_unseen(table: &Reader<'_>, body: Option<&StepBody>, step: &Step, kno
         let message =
             format!("`env` cannot read the secret `{name}` here: only the command of a step gets secrets");
         let hint = "secrets can stand in `env` of a `run` or `script` without `unless`".to_string();
-        table.doc.report(table.key_span("env"), message, hint);
+        table.doc.report(table.key_span(StepKeys::ENV.name), message, hint);
     }
 }
 
-fn condition(table: &mut Reader<'_>, key: &'static str, known: &Known) -> Option<String> {
+fn condition(table: &mut Reader<'_>, key: Key<Condition>, known: &Known) -> Option<String> {
     let doc = table.doc;
     let value = table.value(key)?;
     if let DeValue::Boolean(yes) = value.get_ref() {
         return Some(yes.to_string());
     }
-    let text = table.string(key)?;
-    templates::expression(doc, key, &text, known);
+    let text = table.get(key.second())?;
+    templates::expression(doc, key.name, &text, known);
     Some(text.into_inner())
 }
 
 fn read_register(table: &mut Reader<'_>, known: &Known) -> Option<String> {
-    let name = table.string("register")?;
+    let name = table.get(StepKeys::REGISTER)?;
     let doc = table.doc;
     if !crate::domain::base::name::is_identifier(name.get_ref()) {
         let message = format!("`{}` cannot name a result: no template could read it", name.get_ref());
@@ -318,7 +334,7 @@ fn read_register(table: &mut Reader<'_>, known: &Known) -> Option<String> {
 
 fn read_env(table: &mut Reader<'_>, known: &Known) -> BTreeMap<String, String> {
     let doc = table.doc;
-    let env = table.entries("env").into_iter().filter_map(|(name, value)| {
+    let env = table.entries(StepKeys::ENV).into_iter().filter_map(|(name, value)| {
         let value = env_value(doc, &name, value, known)?;
         Some((name.into_inner(), value))
     });
@@ -351,19 +367,21 @@ fn env_value(
 
 /// `true`, the name of a user, or `{ user = "app", password = "{{ a_secret }}" }`.
 fn read_sudo(table: &mut Reader<'_>, known: &Known) -> Sudo {
-    if let Some(DeValue::Table(_)) = table.value("sudo").map(Spanned::get_ref) {
-        let Some(mut sudo) = table.table("sudo", "`sudo`") else { return Sudo::No };
-        let user = sudo.word("user").unwrap_or_else(|| "root".into());
-        let password = required_text(&mut sudo, "password", known).map(Spanned::into_inner);
+    if let Some(DeValue::Table(_)) = table.value(StepKeys::SUDO).map(Spanned::get_ref) {
+        let Some(mut sudo) = table.get(StepKeys::SUDO.second().second()) else { return Sudo::No };
+        let user = sudo.or_default(PasswordKeys::USER);
+        let password = required(&mut sudo, PasswordKeys::PASSWORD, known);
         sudo.finish();
         return password.map_or(Sudo::No, |password| Sudo::Password { user, password });
     }
-    match table.value("sudo").map(Spanned::get_ref) {
+    match table.value(StepKeys::SUDO).map(Spanned::get_ref) {
         None | Some(DeValue::Boolean(false)) => Sudo::No,
         Some(DeValue::Boolean(true)) => Sudo::Root,
-        Some(DeValue::String(_)) => table.word("sudo").map(Sudo::User).unwrap_or_default(),
+        Some(DeValue::String(_)) => {
+            table.get(StepKeys::SUDO.second().first()).map(Sudo::User).unwrap_or_default()
+        }
         Some(_) => {
-            let span = table.value("sudo").map(Spanned::span);
+            let span = table.value(StepKeys::SUDO).map(Spanned::span);
             table.doc.wrong(
                 span,
                 "`sudo` is true, false, the name of a user, or a table of `user` and `password`",
@@ -375,18 +393,18 @@ fn read_sudo(table: &mut Reader<'_>, known: &Known) -> Sudo {
 
 /// `dead_man` and `undo` go together, and only with `run`: an upload or a link cannot cut the host off.
 fn read_dead_man(table: &mut Reader<'_>, known: &Known) -> Option<DeadMan> {
-    let span = table.key_span("dead_man");
-    let within = table.positive_duration("dead_man", "no confirmation could arrive in time");
+    let span = table.key_span(StepKeys::DEAD_MAN.name);
+    let within = table.positive(StepKeys::DEAD_MAN, "no confirmation could arrive in time");
     let doc = table.doc;
     span.as_ref()?;
-    let undo = text(table, "undo", known);
-    match (span, table.key_span("undo")) {
+    let undo = text(table, StepKeys::UNDO.first(), known);
+    match (span, table.key_span(StepKeys::UNDO.name)) {
         (Some(span), None) => {
             let hint =
                 "write undo = \"...\": what the host runs when rollcall does not connect again".to_string();
             doc.report(span, "`dead_man` needs `undo`", hint);
         }
-        (Some(span), Some(_)) if table.key_span("run").is_none() => {
+        (Some(span), Some(_)) if table.key_span(StepKinds::RUN.name).is_none() => {
             doc.wrong(span, "`dead_man` goes with `run` only");
         }
         _ => {}

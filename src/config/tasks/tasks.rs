@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::keys::{PauseAfterKeys, RolloutKeys, TaskKeys};
 use super::steps::{self, Named, Steps};
 use super::{hooks, params};
-use crate::config::checks::checks::unknown_is;
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::hints::{did_you_mean, known_names};
+use crate::config::text::keys::{Choice, Key};
 use crate::config::text::reader::{self, Reader};
 use crate::config::text::templates::Known;
 use crate::config::text::vars;
@@ -19,22 +20,6 @@ use crate::domain::plan::expand::FACTS;
 use crate::domain::task::task::{
     BatchSize, MaxFailures, OnFailure, OnRestart, PauseAfter, PauseUntil, Rollout, StepBody, Task,
 };
-
-const ON_FAILURE: [(&str, OnFailure); 4] = [
-    ("stop", OnFailure::Stop),
-    ("rollback", OnFailure::Rollback),
-    ("rollback-all", OnFailure::RollbackAll),
-    ("continue", OnFailure::Continue),
-];
-
-const ON_RESTART: [(&str, OnRestart); 4] = [
-    ("finish", OnRestart::Finish),
-    ("resume", OnRestart::Resume),
-    ("rollback", OnRestart::Rollback),
-    ("stop", OnRestart::Stop),
-];
-
-const UNTIL: [(&str, ()); 1] = [("approved", ())];
 
 /// A number of hosts as written: `2` or `"25%"`.
 enum Amount {
@@ -58,9 +43,9 @@ pub fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<'t> {
         doc.report(None, message, format!("rename the file, for instance to {name}-app.toml"));
     }
     let (doc, table) = reader::parse(doc);
-    let mut file = Reader::new(doc, "a task", &table, None);
+    let mut file = Reader::of::<TaskKeys>(doc, "a task", (&table, None));
     let params = params::read(&mut file);
-    let values = file.table("vars", "`vars`").map(|table| vars::read(doc, table.rest())).unwrap_or_default();
+    let values = file.get(TaskKeys::VARS).map(|table| vars::read(doc, table.rest())).unwrap_or_default();
     let mut known = host_vars.clone();
     known.names.extend(["host".to_string(), FACTS.to_string()]);
     known.names.extend(values.names().chain(params.keys()).cloned());
@@ -71,33 +56,33 @@ pub fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<'t> {
     let mut of_hooks = known.clone();
     of_hooks.names.retain(|name| values.names().chain(params.keys()).any(|own| own == name));
     let (hooks, in_hooks) = hooks::read(&mut file, &of_hooks);
-    let mut steps = steps::read(&mut file, "steps", &mut known);
-    let handlers = steps::read(&mut file, "handlers", &mut known);
+    let mut steps = steps::read(&mut file, TaskKeys::STEPS, &mut known);
+    let handlers = steps::read(&mut file, TaskKeys::HANDLERS, &mut known);
     check_handlers(doc, &steps, &handlers);
     known.names.insert("previous".into());
-    let rollback = steps::read(&mut file, "rollback", &mut known);
+    let rollback = steps::read(&mut file, TaskKeys::ROLLBACK, &mut known);
     let undone = steps.steps.iter().any(|written| !written.undo.is_empty());
-    if let Some(span) = file.key_span("rollback").filter(|_| undone) {
+    if let Some(span) = file.key_span(TaskKeys::ROLLBACK.name).filter(|_| undone) {
         let hint = "say it in one of the two places".to_string();
         doc.report(span, "a task has [[rollback]] steps, or steps with `undo`, not both", hint);
     }
     // Wrong steps count as present.
-    let can_roll_back = undone || file.key_span("rollback").is_some();
+    let can_roll_back = undone || file.key_span(TaskKeys::ROLLBACK.name).is_some();
     let mut named = std::mem::take(&mut steps.named);
     named.extend(handlers.named);
     named.extend(rollback.named);
     named.extend(in_hooks);
     let hosts = selector(&mut file);
-    let release = file.value("release").is_some().then(|| file.bool("release"));
+    let release = file.get(TaskKeys::RELEASE);
     let task = Task {
         release,
         name: name.into(),
-        description: file.string("description").map(Spanned::into_inner).unwrap_or_default(),
+        description: file.get(TaskKeys::DESCRIPTION).map(Spanned::into_inner).unwrap_or_default(),
         hosts: hosts.clone().map(Spanned::into_inner),
         params,
         vars: values.plain,
         secrets: values.secrets,
-        rollout: file.table("rollout", "`rollout`").map(|table| read_rollout(table, can_roll_back)),
+        rollout: file.get(TaskKeys::ROLLOUT).map(|table| read_rollout(table, can_roll_back)),
         steps: steps.steps,
         rollback: rollback.steps,
         handlers: handlers.steps,
@@ -219,7 +204,7 @@ fn check_params(doc: Doc<'_>, name: &Spanned<String>, with: With<'_>, called: &T
 }
 
 fn selector(file: &mut Reader<'_>) -> Option<Spanned<String>> {
-    let text = file.string("hosts")?;
+    let text = file.get(TaskKeys::HOSTS)?;
     if text.get_ref().trim().is_empty() {
         file.doc.report(
             text.span(),
@@ -234,33 +219,37 @@ fn selector(file: &mut Reader<'_>) -> Option<Spanned<String>> {
 fn read_rollout(mut table: Reader<'_>, can_roll_back: bool) -> Rollout {
     let doc = table.doc;
     let usual = Rollout::default();
-    let serial = table.value("serial").map(|value| read_serial(doc, value)).unwrap_or_default();
-    let on_failure = table.one_of("on_failure", &ON_FAILURE).unwrap_or(usual.on_failure);
-    let on_restart = table.one_of("on_restart", &ON_RESTART).unwrap_or(usual.on_restart);
-    needs_rollback_steps(&mut table, "on_failure", on_failure.rolls_back() && !can_roll_back);
-    needs_rollback_steps(&mut table, "on_restart", on_restart == OnRestart::Rollback && !can_roll_back);
+    let serial = table.value(RolloutKeys::SERIAL).map(|value| read_serial(doc, value)).unwrap_or_default();
+    let on_failure = table.or_default(RolloutKeys::ON_FAILURE);
+    let on_restart = table.or_default(RolloutKeys::ON_RESTART);
+    needs_rollback_steps(&mut table, RolloutKeys::ON_FAILURE, on_failure.rolls_back() && !can_roll_back);
+    needs_rollback_steps(
+        &mut table,
+        RolloutKeys::ON_RESTART,
+        on_restart == OnRestart::Rollback && !can_roll_back,
+    );
     let rollout = Rollout {
         max_failures: read_budget(&mut table, on_failure),
         serial: if serial.is_empty() { usual.serial } else { serial },
         on_failure,
-        min_healthy_time: table.duration("min_healthy_time").unwrap_or(usual.min_healthy_time),
-        healthy_deadline: table.duration("healthy_deadline").unwrap_or(usual.healthy_deadline),
-        progress_deadline: table.positive_duration("progress_deadline", "the run would stop at once"),
-        watch: table.duration("watch").unwrap_or(usual.watch),
-        pause_after: table.table("pause_after", "`pause_after`").and_then(read_pause),
+        min_healthy_time: table.or_default(RolloutKeys::MIN_HEALTHY_TIME),
+        healthy_deadline: table.or_default(RolloutKeys::HEALTHY_DEADLINE),
+        progress_deadline: table.positive(RolloutKeys::PROGRESS_DEADLINE, "the run would stop at once"),
+        watch: table.or_default(RolloutKeys::WATCH),
+        pause_after: table.get(RolloutKeys::PAUSE_AFTER).and_then(read_pause),
         on_restart,
-        unknown_is: unknown_is(&mut table).unwrap_or(usual.unknown_is),
+        unknown_is: table.or_default(RolloutKeys::UNKNOWN_IS),
     };
     check_times(&mut table, &rollout);
     table.finish();
     rollout
 }
 
-fn needs_rollback_steps(table: &mut Reader<'_>, key: &'static str, missing: bool) {
+fn needs_rollback_steps<W, D>(table: &mut Reader<'_>, key: Key<Choice<W>, D>, missing: bool) {
     if !missing {
         return;
     }
-    let value = table.value(key);
+    let (key, value) = (key.name, table.value(key));
     let text = value.and_then(|value| value.get_ref().as_str()).unwrap_or_default().to_string();
     let hint = format!("write [[rollback]] steps, or {key} = \"stop\"");
     let message = format!("`{key}` is \"{text}\", and the task has no rollback steps");
@@ -269,20 +258,21 @@ fn needs_rollback_steps(table: &mut Reader<'_>, key: &'static str, missing: bool
 
 /// How many hosts may fail. With `continue` the default is all of them.
 fn read_budget(table: &mut Reader<'_>, on_failure: OnFailure) -> MaxFailures {
-    let named = table.value("max_failures").and_then(|value| amount(table.doc, "max_failures", value));
+    let named = table.value(RolloutKeys::MAX_FAILURES);
+    let named = named.and_then(|value| amount(table.doc, RolloutKeys::MAX_FAILURES.name, value));
     match (named, on_failure) {
         (Some(Amount::Percent(percent)), _) => MaxFailures::Percent(percent),
         (Some(Amount::Hosts(hosts)), _) => MaxFailures::Hosts(hosts),
         (None, OnFailure::Continue) => MaxFailures::Percent(100.0),
-        (None, _) => MaxFailures::Hosts(0),
+        (None, _) => MaxFailures::Hosts(RolloutKeys::MAX_FAILURES.default),
     }
 }
 
 /// Nomad's rule: `min_healthy_time` < `healthy_deadline` < `progress_deadline`.
 fn check_times(table: &mut Reader<'_>, rollout: &Rollout) {
-    let mut span = |key| table.value(key).map(Spanned::span);
-    let (min, deadline, progress) =
-        (span("min_healthy_time"), span("healthy_deadline"), span("progress_deadline"));
+    let min = table.value(RolloutKeys::MIN_HEALTHY_TIME).map(Spanned::span);
+    let deadline = table.value(RolloutKeys::HEALTHY_DEADLINE).map(Spanned::span);
+    let progress = table.value(RolloutKeys::PROGRESS_DEADLINE).map(Spanned::span);
     if rollout.min_healthy_time >= rollout.healthy_deadline {
         let at = deadline.clone().or(min);
         let message =
@@ -298,10 +288,10 @@ fn check_times(table: &mut Reader<'_>, rollout: &Rollout) {
 
 /// `{ batch = 1, for = "2m" }` or `{ batch = 1, until = "approved" }`.
 fn read_pause(mut table: Reader<'_>) -> Option<PauseAfter> {
-    let batch = table.number("batch", 0, u32::MAX).map_or(1, |batch| batch as usize);
-    let time = table.positive_duration("for", "a pause of no time is none");
-    let approved = table.one_of("until", &UNTIL).is_some();
-    let second_person = table.bool("second_person");
+    let batch = table.or_default(PauseAfterKeys::BATCH) as usize;
+    let time = table.positive(PauseAfterKeys::TIME, "a pause of no time is none");
+    let approved = table.get(PauseAfterKeys::UNTIL).is_some();
+    let second_person = table.or_default(PauseAfterKeys::SECOND_PERSON);
     let until = match (time, approved) {
         (Some(time), false) => Some(PauseUntil::Passed(time)),
         (None, true) => Some(PauseUntil::Approved { second_person }),
@@ -313,7 +303,7 @@ fn read_pause(mut table: Reader<'_>) -> Option<PauseAfter> {
         }
     };
     if second_person && !approved {
-        let span = table.key_span("second_person");
+        let span = table.key_span(PauseAfterKeys::SECOND_PERSON.name);
         table.doc.wrong(span, "`second_person` goes with `until = \"approved\"`");
     }
     table.finish();
@@ -328,7 +318,7 @@ fn read_serial(doc: Doc<'_>, value: &Spanned<DeValue<'_>>) -> Vec<BatchSize> {
     if items.is_empty() {
         doc.report(value.span(), "`serial` is empty", "such as [1, \"25%\", \"100%\"]".to_string());
     }
-    let size = |item: &Spanned<DeValue<'_>>| match amount(doc, "serial", item)? {
+    let size = |item: &Spanned<DeValue<'_>>| match amount(doc, RolloutKeys::SERIAL.name, item)? {
         Amount::Hosts(hosts) => Some(BatchSize::Hosts(hosts)),
         Amount::Percent(percent) => Some(BatchSize::Percent(percent)),
     };

@@ -90,6 +90,10 @@ types! {
         [one] => json!(one),
         all => json!(all),
     };
+    /// Octal digits, as chmod reads them.
+    Mode: u32 = Shape::Mode, |mode| json!(format!("{mode:04o}"));
+    /// A string, a number, or true or false.
+    Scalar: &'static str = Shape::Scalar, |text| json!(text);
     /// A range of numbers in Nagios' syntax, or one number.
     Threshold: &'static str = Shape::NumberOrText, |range| json!(range);
     /// Any value.

@@ -94,6 +94,8 @@ pub enum Shape {
     Text,
     Time,
     Flag,
+    Mode,
+    Scalar,
     NumberOrText,
     Any,
     /// A whole number between two others.
@@ -114,6 +116,12 @@ impl Shape {
                 "description": "A time with its unit: `\"30s\"`, `\"2m\"`, `\"1m30s\"`; at most 30 days."
             }),
             Shape::Flag => json!({ "type": "boolean" }),
+            Shape::Mode => json!({
+                "type": "string",
+                "pattern": "^[0-7]{1,4}$",
+                "description": "Octal digits as chmod reads them: `\"0644\"`."
+            }),
+            Shape::Scalar => json!({ "type": ["string", "number", "boolean"] }),
             Shape::NumberOrText => json!({ "type": ["number", "string"] }),
             Shape::Any => json!({}),
             Shape::Whole(from, u32::MAX) => json!({ "type": "integer", "minimum": from }),

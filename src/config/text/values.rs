@@ -7,7 +7,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::keys::{
-    Choice, Choices, Flag, In, KeptTime, KeyType, MapOf, Port, Text, Texts, Time, Whole, Word, Words,
+    Choice, Choices, Flag, In, KeptTime, KeyType, MapOf, Mode, Port, Scalar, Text, Texts, Time, Whole, Word,
+    Words,
 };
 use super::reader::{At, Readable, Reader, choose, strings};
 use super::table::Declared;
@@ -15,6 +16,9 @@ use crate::domain::base::schedule::read_time;
 
 /// Longest duration that is accepted: more is a typing error, and would overflow clocks.
 const DURATION_LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Largest mode of a file: all permissions, set-user-ID, set-group-ID and the sticky bit.
+const LARGEST_MODE: u32 = 0o7777;
 
 impl Readable for Text {
     type Value<'t> = Spanned<String>;
@@ -83,6 +87,39 @@ impl Readable for KeptTime {
     }
 }
 
+impl Readable for Mode {
+    type Value<'t> = u32;
+
+    fn read<'t>(at: At<'t>) -> Option<u32> {
+        let hint = || "octal digits as chmod reads them, such as \"0644\"".to_string();
+        let DeValue::String(text) = at.value.get_ref() else {
+            at.doc.report(at.value.span(), format!("`{}` is a string", at.key), hint());
+            return None;
+        };
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= LARGEST_MODE);
+        if mode.is_none() {
+            at.doc.report(at.value.span(), format!("`{}` cannot be `{text}`", at.key), hint());
+        }
+        mode
+    }
+}
+
+/// As a command line would give it.
+impl Readable for Scalar {
+    type Value<'t> = Spanned<String>;
+
+    fn read<'t>(at: At<'t>) -> Option<Spanned<String>> {
+        let text = match at.value.get_ref() {
+            DeValue::Integer(number) => number.to_string(),
+            DeValue::Float(number) => number.to_string(),
+            DeValue::Boolean(yes) => yes.to_string(),
+            _ => return Text::read(at),
+        };
+        Some(Spanned::new(at.value.span(), text))
+    }
+}
+
 impl<const FROM: u32, const TO: u32> Readable for Whole<FROM, TO> {
     type Value<'t> = u32;
 
@@ -135,7 +172,7 @@ impl<T: KeyType> Readable for MapOf<T> {
     type Value<'t> = Reader<'t>;
 
     fn read<'t>(at: At<'t>) -> Option<Reader<'t>> {
-        Reader::of_value(at.doc, format!("`{}`", at.key), at.key, at.value)
+        Reader::free(at.doc, format!("`{}`", at.key), at.key, at.value)
     }
 }
 
