@@ -30,7 +30,7 @@ fn begin(hosts: usize) -> Begun {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let store = SqliteStore::open(&dir.path().join("rollcall.db")).expect("a store");
     let plan = Release::to(hosts).plan();
-    let ann = Operator { name: "ann".into(), key: "SHA256:key".into(), role: Role::Admin, groups: None };
+    let ann = Operator::new("ann", "SHA256:key", Role::Admin);
     let run = store.create_run_now(&plan, &ann, Timestamp::UNIX_EPOCH).expect("a run").run;
     let (journal, _) = carry(plan, Reports::Together);
     let rest: Vec<EventKind> = journal.into_iter().skip(1).map(|event: Event| event.kind).collect();

@@ -141,7 +141,7 @@ fn describe(config: &Config) -> String {
         count(config.inventory.hosts.len(), "host"),
         count(config.tasks.len(), "task"),
         count(config.checks.values().map(Vec::len).sum(), "check"),
-        count(config.operators.len(), "operator"),
+        count(config.operators.lines.len(), "operator"),
     ];
     parts.join(", ")
 }
@@ -232,6 +232,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         reload: root.clone(),
         monitor,
         watches: store,
+        clock: ports.clock.clone(),
         turns: Arc::default(),
     };
     Ok(Built { desk, ports, fleet, root, asked, door_key })
@@ -370,7 +371,7 @@ impl Daemon {
 
 /// The operator that suspends runs when rollcall stops.
 fn myself() -> Operator {
-    Operator { name: "rollcall".into(), key: LOCAL_KEY.into(), role: Role::Admin, groups: None }
+    Operator::new("rollcall", LOCAL_KEY, Role::Admin)
 }
 
 /// Notifies the service manager, if there is one.
@@ -451,7 +452,7 @@ async fn cancel_all(desk: &Desk, operator: &Operator, now: bool) {
             false => "no further host begins; Ctrl-C again ends what is running",
         };
         let _ = Stdio.err(&format!("run {run}: {what}\n")).await;
-        if let Ok(granted) = authorize(operator, Command::Cancel { run, now }) {
+        if let Ok(granted) = authorize(operator, Command::Cancel { run, now }, SystemClock.now()) {
             let _ = desk.engine.ask(&granted, run, Wish::Cancel { now }).await;
         }
     }
@@ -461,7 +462,7 @@ async fn cancel_all(desk: &Desk, operator: &Operator, now: bool) {
 fn local_operator() -> Operator {
     let name =
         std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());
-    Operator { name: format!("{name} (local)"), key: LOCAL_KEY.into(), role: Role::Admin, groups: None }
+    Operator::new(format!("{name} (local)"), LOCAL_KEY, Role::Admin)
 }
 
 /// `rollcall check-config`: the warnings and a summary, or every mistake.

@@ -147,7 +147,7 @@ fn write_config(folder: &Folder, fleet: &EmbeddedFleet) -> Result<Operator, Stri
         write_secret(&folder.at(name), &text).map_err(|error| failed(&error))?;
     }
     let fingerprint = key.public_key().fingerprint(HashAlg::Sha256).to_string();
-    Ok(Operator { name: "you".into(), key: fingerprint, role: Role::Admin, groups: None })
+    Ok(Operator::new("you", fingerprint, Role::Admin))
 }
 
 /// Some of the files are private keys; the others may be private as well.

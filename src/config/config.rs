@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::checks::{checks, watching};
+use crate::config::daemon::roles::{self, Roles};
 use crate::config::daemon::settings::Settings;
-use crate::config::daemon::{freeze, notify, operators, settings};
+use crate::config::daemon::{freeze, notify, operators, revoked, settings};
 use crate::config::disk::facts;
 use crate::config::hosts::scripted::Scripted;
 use crate::config::hosts::{hosts, inventory, scripted};
@@ -15,7 +16,7 @@ use crate::config::text::diagnostic::{Diagnostic, Diagnostics, Doc, Sink, doubtf
 use crate::config::text::origin::{Nowhere, Sources};
 use crate::config::text::templates::Known;
 use crate::config::text::texts::Texts;
-use crate::domain::ask::access::Operator;
+use crate::domain::ask::enrolled::Enrolled;
 use crate::domain::base::name::check_name;
 use crate::domain::check::check::Check;
 use crate::domain::check::id::CheckId;
@@ -37,7 +38,9 @@ pub struct Config {
     pub checks: BTreeMap<String, Vec<Check>>,
     /// Custom facts: the programs in `files/facts/`, by name.
     pub facts: BTreeMap<String, Source>,
-    pub operators: Vec<Operator>,
+    pub operators: Enrolled,
+    /// Roles beside the built-in ones.
+    pub roles: Roles,
     /// The channels of notification.
     pub channels: Vec<Channel>,
     /// Times in which nothing is released.
@@ -139,8 +142,14 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         let fixed = !read.texts.keys().any(|path| path.ends_with(scripted::OUTPUT));
         review::review(&tasks, &inventory, &checks, fixed);
     }
-    let tasks = tasks.into_iter().map(|file| (file.task.name.clone(), file.task)).collect();
-    let operators = read_operators(read, complete.then_some(&groups));
+    let tasks_by_name: BTreeMap<String, Task> =
+        tasks.into_iter().map(|file| (file.task.name.clone(), file.task)).collect();
+    let known_tasks: BTreeSet<String> = tasks_by_name.keys().cloned().collect();
+    let (tasks_known, groups_known) = (complete.then_some(&known_tasks), complete.then_some(&groups));
+    let of_roles =
+        roles::Names { tasks: tasks_known, groups: groups_known, zone: &settings.schedule.time_zone };
+    let roles = read.doc("rollcall.toml").map(|doc| roles::read(doc, &of_roles)).unwrap_or_default();
+    let operators = read_operators(read, operators::Names { groups: groups_known, roles: &roles });
     let names = notify::Names {
         groups: inventory.groups.keys().map(String::as_str).collect(),
         checks: &check_ids,
@@ -155,25 +164,26 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         freezes: freezes.unwrap_or_default(),
         settings,
         inventory: Arc::new(inventory),
-        tasks,
+        tasks: tasks_by_name,
         checks,
         facts,
         operators,
+        roles,
         scripted: Vec::new(),
         warnings: Vec::new(),
         texts: ReadTexts::default(),
     }
 }
 
-fn read_operators(read: &Read<'_>, groups: Option<&BTreeSet<String>>) -> Vec<Operator> {
-    let operators = read.doc("operators").map(|doc| operators::read(doc, groups)).unwrap_or_default();
-    if operators.is_empty() {
+fn read_operators(read: &Read<'_>, names: operators::Names<'_>) -> Enrolled {
+    let lines = read.doc("operators").map(|doc| operators::read(doc, names)).unwrap_or_default();
+    if lines.is_empty() {
         let message = "no operator is known, so no one can log in".to_string();
         let hint =
             "write a file `operators`: role=\"admin\" and the line of your id_ed25519.pub; see keys.example";
         read.sink.extend([doubtful("operators", message, hint)]);
     }
-    operators
+    Enrolled { lines, revoked: read.doc("revoked").map(revoked::read).unwrap_or_default() }
 }
 
 /// The names that hosts define.

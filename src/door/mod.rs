@@ -21,11 +21,12 @@ use self::keys::Key;
 use self::turns::Turns;
 use crate::config::Config;
 use crate::domain::ask::access::Operator;
+use crate::domain::ask::enrolled::{Denial, Presented};
 use crate::engine::Engine;
 use crate::notices::Tell;
 use crate::panics::caught;
-use crate::port::Watches;
 use crate::port::talk::Feed;
+use crate::port::{Clock, Watches};
 use crate::watch::Monitor;
 
 /// The client is gone. The run continues.
@@ -86,14 +87,15 @@ pub struct Desk {
     pub reload: Arc<dyn Reload>,
     pub monitor: Monitor,
     pub watches: Arc<dyn Watches>,
+    pub clock: Arc<dyn Clock>,
     pub turns: Arc<AllTurns>,
 }
 
 impl Desk {
-    /// The operator of a key, by the present configuration: a key that was removed is refused
-    /// at its next command.
-    pub fn operator(&self, fingerprint: &str) -> Option<Operator> {
-        self.config.borrow().operators.iter().find(|operator| operator.key == fingerprint).cloned()
+    /// The operator of a key or certificate, by the present configuration and time: one that was removed,
+    /// revoked or has expired is refused at its next command.
+    pub fn admit(&self, presented: &Presented) -> Result<Operator, Denial> {
+        self.config.borrow().operators.admit(presented, self.clock.now())
     }
 }
 

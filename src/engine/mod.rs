@@ -167,6 +167,7 @@ impl Engine {
         if *self.draining.borrow() {
             return Err(StartError::Draining);
         }
+        let plan = Plan { needs_approval: granted.needs_approval() && !plan.kind.only_looks(), ..plan };
         if looks_only(&plan.kind) {
             self.check_room(&by.name)?;
         }

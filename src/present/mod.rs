@@ -21,6 +21,7 @@ pub mod sudoers;
 pub mod table;
 pub mod tap;
 pub mod watching;
+pub mod whoami;
 
 #[cfg(test)]
 mod hostile_tests;

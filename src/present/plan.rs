@@ -25,6 +25,9 @@ pub fn plan(plan: &Plan) -> String {
     } else {
         _ = writeln!(text, "{hosts}, all at once; no balancer is touched");
     }
+    if plan.needs_approval {
+        text.push_str("nothing starts until another person has approved it\n");
+    }
     text.push_str(&targets(plan));
     text.push_str(&unchanged(plan));
     for (at, batch) in plan.batches.iter().enumerate() {

@@ -5,7 +5,6 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use crate::domain::ask::access::Operator;
 use crate::domain::base::name::{HostName, RunId, count};
 use crate::domain::base::nodeset::fold;
 use crate::domain::base::outcome::seconds;
@@ -244,13 +243,4 @@ pub fn footer(debts: &[Debt]) -> Option<String> {
     }
     let debts = count(open.len(), "open debt");
     Some(format!("out of rotation: {} ({debts}); see: debts\n", folded(open)))
-}
-
-/// `whoami`.
-pub fn whoami(operator: &Operator) -> String {
-    let groups = match &operator.groups {
-        None => "all groups".to_string(),
-        Some(groups) => groups.iter().cloned().collect::<Vec<_>>().join(", "),
-    };
-    format!("{} ({}), role {}, {groups}\n", operator.name, operator.key, operator.role)
 }

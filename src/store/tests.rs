@@ -20,7 +20,7 @@ pub(super) fn at(second: i64) -> Timestamp {
 }
 
 pub(super) fn ann() -> Operator {
-    Operator { name: "ann".into(), key: "SHA256:x".into(), role: Role::Operator, groups: None }
+    Operator::new("ann", "SHA256:x", Role::Operator)
 }
 
 pub(super) fn plan(version: &str) -> Plan {
@@ -42,6 +42,7 @@ pub(super) fn plan(version: &str) -> Plan {
         goes_back: false,
         back_to: None,
         forced: false,
+        needs_approval: false,
         repeats: None,
         because: None,
         secret_params: None,

@@ -78,7 +78,7 @@ fn valid(loaded: &Result<Config, impl std::fmt::Display>) -> String {
             config.inventory.hosts.len(),
             config.tasks.len(),
             config.checks.values().map(Vec::len).sum::<usize>(),
-            config.operators.len(),
+            config.operators.lines.len(),
         ),
         Err(_) => "no; `rollcall check-config` prints the mistakes, with the lines that hold them".into(),
     }

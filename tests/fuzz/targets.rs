@@ -20,13 +20,14 @@ use rollcall::steps::wrapper::hear;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of their seeds.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("nodeset", nodeset),
     ("selector", selector),
     ("condition", condition),
     ("script", script),
     ("line", line),
     ("operators", operators),
+    ("revoked", revoked),
     ("wrapper", wrapper),
     ("event", event),
 ];
@@ -83,6 +84,33 @@ pub fn operators(bytes: &[u8]) {
         ("operators".to_string(), Arc::from(text(bytes))),
     ]);
     let _ = from_texts(Path::new("/nowhere"), &texts).map_err(|wrong| wrong.to_string());
+}
+
+/// The file `revoked`, as text and as a binary list.
+pub fn revoked(bytes: &[u8]) {
+    let packed = base64(&[b"SSHKRL\n\0\0\0\0\x01", bytes].concat());
+    for text in [text(bytes).to_string(), packed] {
+        let texts = BTreeMap::from([
+            ("hosts/prod.toml".to_string(), Arc::from("[web]\nhosts = \"web1\"\n")),
+            ("revoked".to_string(), Arc::from(text.as_str())),
+        ]);
+        let _ = from_texts(Path::new("/nowhere"), &texts).map_err(|wrong| wrong.to_string());
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |three: &[u8]| {
+        let bits =
+            three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        (0..4)
+            .map(move |at| match at <= three.len() {
+                true => char::from(LETTERS[(bits >> (18 - 6 * at)) as usize & 63]),
+                false => '=',
+            })
+            .collect::<String>()
+    };
+    bytes.chunks(3).map(group).collect()
 }
 
 /// What comes back from a host that ran a step.

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rollcall::config::{Config, FilesDir, Settings, from_texts, load};
-use rollcall::domain::ask::access::Role;
+use rollcall::domain::ask::access::{OperatorRole, Role};
 use rollcall::domain::ask::command::Params;
+use rollcall::domain::ask::enrolled::Subject;
 use rollcall::domain::base::name::HostName;
 use rollcall::domain::check::probe::Probe;
 use rollcall::domain::inventory::inventory::{Driver, Host, OnDrainTimeout, Present, Socket};
@@ -44,7 +45,7 @@ fn members(config: &Config, group: &str) -> String {
 fn the_repositorys_own_files_load() {
     let config = load(&repository()).unwrap_or_else(|wrong| panic!("{wrong}"));
     assert_eq!(config.settings, Settings::default());
-    assert_eq!(config.operators, []);
+    assert_eq!(config.operators.lines, []);
     assert_eq!(config.inventory.groups["prod.web"].hosts.len(), 20);
     assert_eq!(members(&config, "prod.backend"), "db1.prod.example.com db2.prod.example.com");
     assert_eq!(config.tasks.keys().collect::<Vec<_>>(), ["deploy", "restart"]);
@@ -356,9 +357,10 @@ fn operators_are_known_by_their_keys() {
         ("hosts/p.toml", "[w]\nhosts = \"w1\"\n"),
         ("operators", &format!("# all\n\n  groups=\"p.w, p\",role=\"admin\"   {key}   Ann  Lee \r\n")),
     ]);
-    let [ann] = &config.operators[..] else { panic!("{:?}", config.operators) };
-    assert_eq!((ann.name.as_str(), ann.role), ("Ann Lee", Role::Admin));
-    assert!(ann.key.starts_with("SHA256:"), "{}", ann.key);
+    let [ann] = &config.operators.lines[..] else { panic!("{:?}", config.operators) };
+    assert_eq!((ann.name.as_str(), &ann.role), ("Ann Lee", &OperatorRole::Standard(Role::Admin)));
+    let Subject::Key(fingerprint) = &ann.subject else { panic!("{ann:?}") };
+    assert!(fingerprint.starts_with("SHA256:"), "{fingerprint}");
     assert_eq!(ann.groups.as_ref().unwrap().iter().collect::<Vec<_>>(), ["p", "p.w"]);
 }
 

@@ -186,5 +186,5 @@ async fn a_key_that_was_taken_out_loses_what_it_has_open() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_with_other_rights_loses_what_was_open_under_the_old_ones() {
     let to_viewer = |line: &str| line.replace("role=\"operator\"", "role=\"viewer\"") + "\n";
-    ends_what_is_open(to_viewer, "your line in `operators` has changed; connect again").await;
+    ends_what_is_open(to_viewer, "your rights have changed; connect again").await;
 }

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod balancers;
+mod certificates;
 mod coming_from;
 mod config;
 mod daemon_log;
@@ -44,6 +45,7 @@ mod quoting;
 mod readme;
 mod release;
 mod review;
+mod roles;
 mod schema;
 mod scripts;
 mod secrets;

@@ -176,7 +176,7 @@ pub fn read_schedule(mut table: Reader<'_>) -> Schedule {
         per_host: size(table.or_default(ScheduleKeys::PER_HOST)),
         time_zone: table
             .get(ScheduleKeys::TIME_ZONE)
-            .and_then(|name| zone(table.doc, &name))
+            .and_then(|name| time_zone(table.doc, &name))
             .unwrap_or(default.time_zone),
         flapping,
         keep_samples,
@@ -190,8 +190,8 @@ fn size(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// A time zone by its name.
-pub fn zone(doc: Doc<'_>, name: &Spanned<String>) -> Option<TimeZone> {
+/// The zone of that name.
+pub fn time_zone(doc: Doc<'_>, name: &Spanned<String>) -> Option<TimeZone> {
     let found = TimeZone::get(name.get_ref()).ok();
     if found.is_none() {
         let message = format!("`{}` is no time zone that this machine knows", name.get_ref());

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use toml::Spanned;
 
 use super::keys::{FreezeKeys, RollcallKeys};
-use crate::config::checks::watching::zone;
+use crate::config::checks::watching::time_zone;
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::keys::{Key, Text};
 use crate::config::text::reader::{self, Reader};
@@ -31,7 +31,7 @@ fn read_window(
     let named = table.get(FreezeKeys::TIME_ZONE);
     let doc = table.doc;
     table.finish();
-    let zone = named.map_or_else(|| Some(default.clone()), |name| zone(doc, &name));
+    let zone = named.map_or_else(|| Some(default.clone()), |name| time_zone(doc, &name));
     let hosts = hosts.and_then(|hosts| match select(inventory, hosts.get_ref()) {
         Ok(picked) => Some(picked.into_iter().collect()),
         Err(why) => {

@@ -6,6 +6,7 @@ use crate::config::checks::watching::ScheduleKeys;
 use crate::config::text::keys::{
     Any, Choice, Choices, Flag, In, ListOf, MapOf, Port, Text, Texts, Time, Whole, Word, table, words,
 };
+use crate::domain::ask::role::Role;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::notify::channel::{Pace, Tls};
 
@@ -35,10 +36,30 @@ table! {
         NOTIFY "notify": ListOf<In<NotifyKeys>>,
         /// Times in which nothing is released, one table each.
         FREEZE "freeze": ListOf<In<FreezeKeys>>,
+        /// Roles beside viewer, operator and admin, by name: `[roles.ci]`. `role="ci"` in `operators` gives one to a key.
+        ROLES "roles": MapOf<In<RoleKeys>>,
         /// How hosts are reached.
         FLEET "fleet": In<FleetKeys>,
         /// How checks with `every` or `cron` are probed.
         SCHEDULE "schedule": In<ScheduleKeys>,
+    }
+
+    /// A role of one's own. It may do what it lists, and nothing else.
+    pub RoleKeys "Role" {
+        /// All commands of a built-in role. Default: none.
+        INCLUDES "includes": Choice<RoleWords>,
+        /// Further commands, in full: `["show", "balancer status"]`.
+        COMMANDS "commands": Texts,
+        /// The tasks that it may run.
+        TASKS "tasks": Texts,
+        /// The groups that it may see and act on. Default: all.
+        GROUPS "groups": Texts,
+        /// When it may do anything: `["Mon-Fri 08:00-18:00"]`. Default: always.
+        HOURS "hours": Texts,
+        /// Of `hours`. Default: that of `[schedule]`.
+        TIME_ZONE "time_zone": Text,
+        /// Whether a run that it starts waits until another person approves it.
+        NEEDS_APPROVAL "needs_approval": Flag = false,
     }
 
     /// How hosts are reached.
@@ -148,6 +169,13 @@ words! {
         "starttls" = Tls::Starttls,
         "tls" = Tls::Tls,
         "none" = Tls::None,
+    }
+
+    /// The built-in roles.
+    pub RoleWords: Role {
+        "viewer" = Role::Viewer,
+        "operator" = Role::Operator,
+        "admin" = Role::Admin,
     }
 
     /// Verdicts that alert.

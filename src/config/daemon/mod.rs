@@ -1,8 +1,12 @@
-//! `rollcall.toml` and `operators`.
+//! `rollcall.toml`, `operators` and `revoked`.
 
 pub mod freeze;
 pub mod keys;
+mod krl;
+mod line_options;
 pub mod notify;
 pub mod operators;
+pub mod revoked;
+pub mod roles;
 pub mod settings;
 pub mod sources;

@@ -1,23 +1,22 @@
-//! `operators`: the keys of operators, in OpenSSH's authorized_keys format.
+//! `operators`: the keys of operators and of CAs, in OpenSSH's authorized_keys format.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use russh::keys::{HashAlg, PublicKey};
 
+use super::line_options::{self, Piece};
+use super::roles::Roles;
 use crate::config::text::diagnostic::Doc;
-use crate::config::text::hints::{did_you_mean, known_names};
-use crate::domain::ask::access::{Operator, Role};
+use crate::config::text::hints::did_you_mean;
+use crate::domain::ask::access::{OperatorRole, Role};
+use crate::domain::ask::enrolled::{Authority, Line, NAME_LIMIT_BYTES, Person, Subject};
 
 /// Shortest RSA key that is accepted: shorter ones have less than 128 bits of strength (NIST SP 800-57).
 const RSA_LIMIT_BITS: u32 = 3072;
 
-/// Longest name of an operator, in bytes: it appears in every line of history.
-const NAME_LIMIT_BYTES: usize = 128;
-
-const ROLES: [(&str, Role); 3] =
-    [("viewer", Role::Viewer), ("operator", Role::Operator), ("admin", Role::Admin)];
-const OPTIONS: [&str; 2] = ["role", "groups"];
+/// The options with a value, and the one without.
+const OPTIONS: [&str; 6] = ["role", "groups", "from", "expiry-time", "principals", "person"];
+const AUTHORITY: &str = "cert-authority";
 
 /// Prefixes of a line without options.
 const KEY_TYPES: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
@@ -29,55 +28,60 @@ const PRIVATE_KEYS: [&str; 3] = ["PRIVATE KEY", "PuTTY-User-Key-File", "b3BlbnNz
 /// Shortest line of one word that may be a part of a private key without its header, in bytes.
 const KEY_LINE_BYTES: usize = 32;
 
-/// Part of a line, with its position in the file.
+/// The names that lines refer to.
 #[derive(Clone, Copy)]
-struct Piece<'t> {
-    text: &'t str,
-    start: usize,
+pub struct Names<'n> {
+    /// All existing groups, if they are known.
+    pub groups: Option<&'n BTreeSet<String>>,
+    pub roles: &'n Roles,
 }
 
-impl<'t> Piece<'t> {
-    fn span(&self) -> Range<usize> {
-        self.start..self.start + self.text.len()
-    }
-
-    /// The part behind the first `bytes` bytes.
-    fn after(&self, bytes: usize) -> Piece<'t> {
-        Piece { text: &self.text[bytes..], start: self.start + bytes }
-    }
-
-    /// The part before a blank, and the part after the blanks.
-    fn split_at_blank(&self, at: usize) -> (Piece<'t>, Piece<'t>) {
-        let rest = self.after(at);
-        let blanks = rest.text.len() - rest.text.trim_start().len();
-        (Piece { text: &self.text[..at], start: self.start }, rest.after(blanks))
-    }
-}
-
-/// Reads the file. `groups` are all existing groups, if known.
-pub fn read(doc: Doc<'_>, groups: Option<&BTreeSet<String>>) -> Vec<Operator> {
-    let mut operators: Vec<Operator> = Vec::new();
+/// Reads the file.
+pub fn read(doc: Doc<'_>, names: Names<'_>) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
     if PRIVATE_KEYS.iter().any(|mark| doc.text.contains(mark)) || doc.text.lines().any(is_part_of_key) {
         let hint = "write the line of the file that ends in .pub instead, and make a new key: others may have read this one";
         // Without a place: no message may quote the file.
         doc.report(None, "the file holds a private key, or a part of one", hint.to_string());
-        return operators;
+        return lines;
     }
     let mut start = 0;
     for raw in doc.text.split_inclusive('\n') {
         let indent = raw.len() - raw.trim_start().len();
-        let line = Piece { text: raw.trim(), start: start + indent };
+        let piece = Piece { text: raw.trim(), start: start + indent };
         start += raw.len();
-        if line.text.is_empty() || line.text.starts_with('#') {
+        if piece.text.is_empty() || piece.text.starts_with('#') {
             continue;
         }
-        let Some(operator) = read_line(doc, line, groups) else { continue };
-        if let Some(other) = operators.iter().find(|other| other.key == operator.key) {
-            doc.wrong(line.span(), format!("the key of {} is that of {} too", operator.name, other.name));
-        }
-        operators.push(operator);
+        let Some(line) = read_line(doc, piece, names) else { continue };
+        lines
+            .iter()
+            .filter_map(|other| clash(&line, other))
+            .take(1)
+            .for_each(|why| doc.wrong(piece.span(), why));
+        lines.push(line);
     }
-    operators
+    lines
+}
+
+/// Why two lines cannot both count.
+fn clash(line: &Line, other: &Line) -> Option<String> {
+    match (&line.subject, &other.subject) {
+        (Subject::Key(key), Subject::Key(known)) if key == known => {
+            Some(format!("the key of {} is that of {} too", line.name, other.name))
+        }
+        (Subject::Authority(own), Subject::Authority(known)) if own.ca == known.ca => {
+            let both = own.principals.intersection(&known.principals).next()?;
+            Some(format!("the principal {both} of this CA is in the line of {} too", other.name))
+        }
+        (Subject::Key(key), Subject::Authority(Authority { ca, .. }))
+        | (Subject::Authority(Authority { ca, .. }), Subject::Key(key))
+            if key == ca =>
+        {
+            Some(format!("the key of {} is a CA in the line of {}", line.name, other.name))
+        }
+        _ => None,
+    }
 }
 
 /// True for a line of base64 alone.
@@ -87,7 +91,7 @@ fn is_part_of_key(line: &str) -> bool {
     line.len() >= KEY_LINE_BYTES && line.chars().all(base64)
 }
 
-fn read_line(doc: Doc<'_>, line: Piece<'_>, groups: Option<&BTreeSet<String>>) -> Option<Operator> {
+fn read_line(doc: Doc<'_>, line: Piece<'_>, names: Names<'_>) -> Option<Line> {
     let is_key = KEY_TYPES.iter().any(|prefix| line.text.starts_with(prefix));
     let (options, key) = match is_key {
         true => (Piece { text: "", ..line }, line),
@@ -96,10 +100,43 @@ fn read_line(doc: Doc<'_>, line: Piece<'_>, groups: Option<&BTreeSet<String>>) -
     // Options without a key behind them are not parsed.
     let options = read_options(doc, if key.text.is_empty() { key } else { options });
     let (name, key) = read_key(doc, if key.text.is_empty() { line } else { key })?;
-    let role = options.get("role").map_or(Some(Role::Viewer), |role| read_role(doc, *role))?;
-    let groups = options.get("groups").map(|list| read_groups(doc, *list, groups));
-    Some(Operator { name, key, role, groups })
+    let role = match options.get("role") {
+        Some(role) => line_options::role(doc, *role, names.roles)?,
+        None => OperatorRole::Standard(Role::Viewer),
+    };
+    let groups = options.get("groups").map(|list| line_options::groups(doc, *list, names.groups));
+    let groups = line_options::groups_within(doc, line, groups, &role);
+    Some(Line {
+        subject: read_subject(doc, line, &options, key),
+        name,
+        role,
+        groups,
+        from: options.get("from").and_then(|list| line_options::from(doc, *list)),
+        until: options.get("expiry-time").and_then(|time| line_options::expiry(doc, *time)),
+    })
 }
+
+/// A CA's line needs principals: without them every certificate of the CA would log in.
+fn read_subject(doc: Doc<'_>, line: Piece<'_>, options: &Options<'_>, key: String) -> Subject {
+    let person = options.get("person").and_then(|word| line_options::person(doc, *word));
+    let principals = options.get("principals").map(|list| line_options::principals(doc, *list));
+    if !options.contains_key(AUTHORITY) {
+        for name in ["principals", "person"].into_iter().filter(|name| options.contains_key(name)) {
+            let hint = "write cert-authority in front".to_string();
+            doc.report(line.span(), format!("`{name}` is for the key of a CA"), hint);
+        }
+        return Subject::Key(key);
+    }
+    if principals.is_none() {
+        let hint = "cert-authority,principals=\"...\"".to_string();
+        doc.report(line.span(), "a CA needs `principals`: the names that its certificates must have", hint);
+    }
+    let principals = principals.unwrap_or_default();
+    Subject::Authority(Authority { ca: key, principals, person: person.unwrap_or(Person::KeyId) })
+}
+
+/// The values of options, by name.
+type Options<'t> = BTreeMap<&'t str, Piece<'t>>;
 
 /// The first blank outside of quotes.
 fn end_of_options(line: &str) -> usize {
@@ -112,7 +149,7 @@ fn end_of_options(line: &str) -> usize {
 }
 
 /// `name="value"` pairs, separated by commas outside of quotes.
-fn read_options<'t>(doc: Doc<'_>, options: Piece<'t>) -> BTreeMap<&'t str, Piece<'t>> {
+fn read_options<'t>(doc: Doc<'_>, options: Piece<'t>) -> Options<'t> {
     let mut values = BTreeMap::new();
     let mut rest = options;
     while !rest.text.is_empty() {
@@ -134,10 +171,13 @@ fn read_options<'t>(doc: Doc<'_>, options: Piece<'t>) -> BTreeMap<&'t str, Piece
 }
 
 fn read_option<'t>(doc: Doc<'_>, option: Piece<'t>) -> Option<(&'t str, Piece<'t>)> {
+    if option.text == AUTHORITY {
+        return Some((AUTHORITY, option));
+    }
     let name = option.text.split('=').next().unwrap_or_default();
     if !OPTIONS.contains(&name) {
-        let guess = did_you_mean(name, OPTIONS);
-        let hint = "an operator's line knows role=\"...\" and groups=\"...\"".to_string();
+        let guess = did_you_mean(name, OPTIONS.into_iter().chain([AUTHORITY]));
+        let hint = "an operator's line knows role, groups, from and expiry-time; that of a CA cert-authority, principals and person, too".to_string();
         doc.report(option.span(), format!("no option is called `{name}`{guess}"), hint);
         return None;
     }
@@ -199,29 +239,4 @@ fn check_strength(doc: Doc<'_>, line: Piece<'_>, key: &PublicKey) {
     } else if data.is_certificate() || data.is_other() {
         doc.report(line.span(), "a key of this type cannot be used", hint());
     }
-}
-
-fn read_role(doc: Doc<'_>, role: Piece<'_>) -> Option<Role> {
-    let found = ROLES.iter().find(|(word, _)| *word == role.text);
-    if found.is_none() {
-        let words: Vec<&str> = ROLES.iter().map(|(word, _)| *word).collect();
-        let guess = did_you_mean(role.text, words.iter().copied());
-        doc.report(role.span(), format!("no role is called `{}`{guess}", role.text), known_names(words));
-    }
-    found.map(|(_, role)| *role)
-}
-
-fn read_groups(doc: Doc<'_>, list: Piece<'_>, known: Option<&BTreeSet<String>>) -> BTreeSet<String> {
-    let mut groups = BTreeSet::new();
-    let mut start = list.start;
-    for part in list.text.split(',') {
-        let name = part.trim();
-        let from = start + (part.len() - part.trim_start().len());
-        start += part.len() + 1;
-        if let Some(known) = known.filter(|known| !known.contains(name)) {
-            doc.unknown(from..from + name.len(), "group", name, known.iter().map(String::as_str));
-        }
-        groups.insert(name.to_string());
-    }
-    groups
 }

@@ -126,7 +126,7 @@ pub fn read(doc: Doc<'_>, root: &Path) -> Settings {
         fleet: fleet.unwrap_or_default(),
         schedule: file.get(RollcallKeys::SCHEDULE).map(watching::read_schedule).unwrap_or_default(),
     };
-    // `notify` is read where groups and checks are known: see `notify.rs`.
+    // `notify` and `roles` are read where groups, checks and tasks are known.
     file.finish();
     settings
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::facts;
+use crate::config::daemon::revoked;
 use crate::config::hosts::script;
 use crate::config::hosts::scripted::SCRIPTS_LIMIT;
 use crate::config::text::diagnostic::{Diagnostic, doubtful, unreadable};
@@ -53,7 +54,7 @@ pub fn read(root: &Path) -> Found {
         let hint = "see the hosts/, tasks/ and checks/ that rollcall comes with";
         return Found { wrong: vec![unreadable(".", message, Some(hint.into()))], ..Found::default() };
     }
-    for file in ["rollcall.toml", "operators"] {
+    for file in ["rollcall.toml", "operators", "revoked"] {
         if root.join(file).symlink_metadata().is_ok() {
             read.file(file);
         }
@@ -76,6 +77,10 @@ pub fn read(root: &Path) -> Found {
 /// for a part of its last word.
 fn plain(text: &str) -> String {
     text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n")
+}
+
+fn text_of(path: &str, bytes: Vec<u8>) -> Result<String, std::string::FromUtf8Error> {
+    if path == "revoked" { revoked::as_text(bytes) } else { String::from_utf8(bytes) }
 }
 
 struct Reading<'p> {
@@ -202,7 +207,7 @@ impl Reading<'_> {
     fn file(&mut self, path: &str) {
         match self.bytes(path) {
             Err(error) => self.failed(path, &error),
-            Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(bytes) => match text_of(path, bytes) {
                 Ok(text) => _ = self.texts.insert(path.into(), plain(&text).into()),
                 Err(error) => {
                     let at = error.utf8_error().valid_up_to();

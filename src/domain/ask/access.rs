@@ -5,46 +5,86 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
 
-use super::command::Command;
+use super::command::{Command, parse_line};
+use super::own_role::{Clause, OwnRole};
+pub use super::role::{Role, least_role, needed_role};
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::{Host, Inventory};
 
 /// The key of a local user who can read the store: no key proves an identity there.
 pub const LOCAL_KEY: &str = "local";
 
-/// A connected operator, identified by their key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A connected operator, identified by their key or certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
-    /// The comment of the line in `operators`.
+    /// The comment of the line in `operators`, or the name in the certificate. Several keys of one name are one person.
     pub name: String,
-    /// SHA-256 fingerprint of the key that was used; [`LOCAL_KEY`] for a local user.
+    /// SHA-256 fingerprint of the key that was used, or what identifies the certificate; [`LOCAL_KEY`] for a local user.
     pub key: String,
-    pub role: Role,
+    pub role: OperatorRole,
     /// Groups they may see and act on; `None` means all.
     pub groups: Option<BTreeSet<String>>,
+    /// The only command line that their certificate allows.
+    pub only: Option<String>,
+    /// When their key or certificate expires.
+    pub until: Option<Timestamp>,
 }
 
-/// The permissions of an operator; each role includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Reads: hosts, plans, runs, and the checks that the configuration defines.
-    Viewer,
-    /// Acts on hosts: tasks, ad-hoc commands, cancel.
-    Operator,
-    /// Changes rollcall: reload, host keys.
-    Admin,
+/// A built-in role, or one of `rollcall.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperatorRole {
+    Standard(Role),
+    Own(Arc<OwnRole>),
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for OperatorRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Role::Viewer => "viewer",
-            Role::Operator => "operator",
-            Role::Admin => "admin",
-        })
+        match self {
+            OperatorRole::Standard(role) => role.fmt(f),
+            OperatorRole::Own(role) => f.pad(&role.name),
+        }
+    }
+}
+
+impl Operator {
+    /// An operator with a built-in role, for all groups and without an end.
+    pub fn new(name: impl Into<String>, key: impl Into<String>, role: Role) -> Operator {
+        let role = OperatorRole::Standard(role);
+        Operator { name: name.into(), key: key.into(), role, groups: None, only: None, until: None }
+    }
+
+    /// True for the built-in role admin.
+    pub fn is_admin(&self) -> bool {
+        self.role == OperatorRole::Standard(Role::Admin)
+    }
+
+    /// True if they may run the task somewhere, or see what it does.
+    pub fn knows_task(&self, task: &str) -> bool {
+        match &self.role {
+            OperatorRole::Standard(_) => true,
+            OperatorRole::Own(role) => role.knows_task(task),
+        }
+    }
+
+    /// True if they may run the task somewhere.
+    pub fn may_run(&self, task: &str) -> bool {
+        match &self.role {
+            OperatorRole::Standard(role) => *role >= Role::Operator,
+            OperatorRole::Own(role) => {
+                role.tasks.contains(task) || role.includes.is_some_and(|role| role >= Role::Operator)
+            }
+        }
+    }
+
+    /// True if they may use a command in some form, at some time; by its words.
+    pub fn may_use(&self, path: &str) -> bool {
+        let has = |role: Role| role >= least_role(path);
+        match &self.role {
+            OperatorRole::Standard(role) => has(*role),
+            OperatorRole::Own(role) => role.commands.contains(path) || role.includes.is_some_and(has),
+        }
     }
 }
 
@@ -53,6 +93,38 @@ impl fmt::Display for Role {
 pub struct Granted {
     operator: Operator,
     command: Command,
+    rule: Rule,
+}
+
+/// The rule that granted or refused a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// A built-in role.
+    Role(Role),
+    /// A role of `rollcall.toml`.
+    Own { role: String, clause: Clause },
+    /// The one command line of a certificate (`force-command`).
+    OnlyCommand,
+    /// The key or certificate has expired.
+    Expired,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Role(role) => write!(f, "role {role}"),
+            Rule::Own { role, clause } => write!(f, "roles.{role}: {}", clause.word()),
+            Rule::OnlyCommand => f.write_str("force-command"),
+            Rule::Expired => f.write_str("expired"),
+        }
+    }
+}
+
+/// A refused command, with the rule that refuses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    pub rule: Rule,
+    pub refusal: Refusal,
 }
 
 impl Granted {
@@ -64,6 +136,16 @@ impl Granted {
     /// The command.
     pub fn command(&self) -> &Command {
         &self.command
+    }
+
+    /// The rule that granted it.
+    pub fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// True if a run of this operator waits until another person approves it.
+    pub fn needs_approval(&self) -> bool {
+        matches!(&self.operator.role, OperatorRole::Own(role) if role.needs_approval)
     }
 
     /// The part of the inventory that the operator may see. All selections use this one.
@@ -80,140 +162,50 @@ impl Granted {
     }
 }
 
-/// The role that a command needs.
-pub fn needed_role(command: &Command) -> Role {
-    match command {
-        Command::Help { .. }
-        | Command::Version
-        | Command::Misread { .. }
-        | Command::Whoami
-        | Command::Hosts { .. }
-        | Command::Plan { diff: false, .. }
-        | Command::PlanRollback { .. }
-        | Command::Check { .. }
-        | Command::Facts { .. }
-        | Command::Runs { .. }
-        | Command::Show { .. }
-        | Command::Watch { .. }
-        | Command::Events { .. }
-        | Command::Releases { .. }
-        | Command::Sudoers { .. }
-        | Command::BalancerStatus { .. }
-        | Command::Status { .. }
-        | Command::History { .. }
-        | Command::Why { .. }
-        | Command::Downtimes
-        | Command::Queue
-        | Command::Leases
-        | Command::Freezes
-        | Command::Metrics
-        | Command::Debts => Role::Viewer,
-        // A dry run executes guards on hosts, and prints the content of their files.
-        Command::Plan { diff: true, .. }
-        | Command::Artifacts { .. }
-        | Command::Task { .. }
-        | Command::Run { .. }
-        | Command::Cancel { .. }
-        | Command::Pause { .. }
-        | Command::Resume { .. }
-        | Command::Approve { .. }
-        | Command::Retry { .. }
-        | Command::Lock { .. }
-        | Command::Unlock { .. }
-        | Command::Hold { .. }
-        | Command::Freeze { .. }
-        | Command::FreezeEnd { .. }
-        | Command::Settle { .. }
-        | Command::Drain { .. }
-        | Command::Enable { .. }
-        | Command::Rollback { .. }
-        | Command::Downtime { .. }
-        | Command::DowntimeEnd { .. }
-        | Command::Ack { .. }
-        | Command::NotifyList
-        | Command::Mark { .. } => Role::Operator,
-        Command::NotifyTest { .. }
-        | Command::Reload
-        | Command::HostAccept { .. }
-        | Command::HostForget { .. } => Role::Admin,
-    }
+/// Grants the command, or returns the reason for the refusal; each with the rule that decided.
+pub fn authorize(operator: &Operator, command: Command, now: Timestamp) -> Result<Granted, Denied> {
+    let rule = judge(operator, &command, now)?;
+    Ok(Granted { operator: operator.clone(), command, rule })
 }
 
-/// Grants the command, or returns the reason for the refusal.
-pub fn authorize(operator: &Operator, command: Command) -> Result<Granted, Refusal> {
-    let needed = needed_role(&command);
-    if operator.role >= needed {
-        return Ok(Granted { operator: operator.clone(), command });
+fn judge(operator: &Operator, command: &Command, now: Timestamp) -> Result<Rule, Denied> {
+    if let Some(until) = operator.until.filter(|until| *until <= now) {
+        return Err(denied(Rule::Expired, format!("your key or certificate expired at {until}")));
     }
-    let why = format!("this needs the role {needed}, and {} has the role {}", operator.name, operator.role);
-    Err(Refusal::new(Cause::NotAllowed, why).hint("try: ask an admin to change your line in `operators`"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::ask::command::parse_line;
-
-    #[test]
-    fn each_command_needs_its_role() {
-        let table = [
-            ("help", Role::Viewer),
-            ("version", Role::Viewer),
-            ("deploy prod --nonesuch", Role::Viewer),
-            ("whoami", Role::Viewer),
-            ("hosts", Role::Viewer),
-            ("plan deploy prod", Role::Viewer),
-            ("check prod", Role::Viewer),
-            ("facts prod --fresh", Role::Viewer),
-            ("runs", Role::Viewer),
-            ("show 1", Role::Viewer),
-            ("watch 1", Role::Viewer),
-            ("events", Role::Viewer),
-            ("artifacts 1 web1 --list", Role::Operator),
-            ("debts", Role::Viewer),
-            ("balancer status prod", Role::Viewer),
-            ("deploy prod", Role::Operator),
-            ("run prod -- true", Role::Operator),
-            ("cancel 1", Role::Operator),
-            ("releases", Role::Viewer),
-            ("pause 1", Role::Operator),
-            ("resume 1", Role::Operator),
-            ("approve 1", Role::Operator),
-            ("retry 1", Role::Operator),
-            ("queue", Role::Viewer),
-            ("lock", Role::Viewer),
-            ("lock web1 for 2h because x", Role::Operator),
-            ("unlock 3", Role::Operator),
-            ("hold web1", Role::Operator),
-            ("freeze", Role::Viewer),
-            ("freeze web1 for 2d because x", Role::Operator),
-            ("freeze end 3", Role::Operator),
-            ("settle web1 because x", Role::Operator),
-            ("balancer drain web1 because x", Role::Operator),
-            ("balancer enable web1", Role::Operator),
-            ("balancer status web1", Role::Viewer),
-            ("rollback prod", Role::Operator),
-            ("mark bad deploy because x", Role::Operator),
-            ("status", Role::Viewer),
-            ("history web1 http", Role::Viewer),
-            ("why web1", Role::Viewer),
-            ("downtime", Role::Viewer),
-            ("downtime web1 for 2h because x", Role::Operator),
-            ("downtime end 3", Role::Operator),
-            ("ack web1 http because x", Role::Operator),
-            ("metrics", Role::Viewer),
-            ("notify list", Role::Operator),
-            ("notify test mail", Role::Admin),
-            ("reload", Role::Admin),
-            ("host accept web1", Role::Admin),
-            ("host forget web1", Role::Admin),
-        ];
-        for (line, needed) in table {
-            for role in [Role::Viewer, Role::Operator, Role::Admin] {
-                let operator = Operator { name: "ann".into(), key: "k".into(), role, groups: None };
-                let command = parse_line(line.as_bytes()).unwrap().command;
-                assert_eq!(authorize(&operator, command).is_ok(), role >= needed, "{line} as {role}");
-            }
+    if let Some(only) = &operator.only {
+        let is_it = parse_line(only.as_bytes()).is_ok_and(|request| request.command == *command);
+        if !is_it {
+            let why = format!("your certificate allows one command only (force-command): {only}");
+            return Err(denied(Rule::OnlyCommand, why));
+        }
+    }
+    match &operator.role {
+        OperatorRole::Standard(role) => standard(operator, *role, command),
+        OperatorRole::Own(role) => {
+            let rule = |clause| Rule::Own { role: role.name.clone(), clause };
+            let judged = role.judge(command, now);
+            judged.map(&rule).map_err(|(clause, why)| {
+                let Denied { rule, refusal } = denied(rule(clause), why);
+                Denied { rule, refusal: refusal.hint("see: whoami") }
+            })
         }
     }
 }
+
+fn standard(operator: &Operator, role: Role, command: &Command) -> Result<Rule, Denied> {
+    let needed = needed_role(command);
+    if role >= needed {
+        return Ok(Rule::Role(needed));
+    }
+    let why = format!("this needs the role {needed}, and {} has the role {role}", operator.name);
+    let Denied { rule, refusal } = denied(Rule::Role(needed), why);
+    Err(Denied { rule, refusal: refusal.hint("try: ask an admin to change your line in `operators`") })
+}
+
+fn denied(rule: Rule, why: String) -> Denied {
+    Denied { rule, refusal: Refusal::new(Cause::NotAllowed, why) }
+}
+
+#[cfg(test)]
+#[path = "access_tests.rs"]
+mod tests;

@@ -3,5 +3,10 @@
 pub mod access;
 pub mod ask;
 pub mod command;
+pub mod enrolled;
 pub mod grammar;
 pub mod help;
+pub mod hours;
+pub mod own_role;
+pub mod revoked;
+pub mod role;

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod digest;
 pub mod name;
+pub mod networks;
 pub mod nodeset;
 pub mod outcome;
 pub mod output;

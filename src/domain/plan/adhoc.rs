@@ -121,6 +121,7 @@ fn without_rollout(
         goes_back: false,
         back_to: None,
         forced: false,
+        needs_approval: false,
         repeats: None,
         because: None,
         secret_params: Some(BTreeSet::new()),

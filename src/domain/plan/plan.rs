@@ -72,6 +72,9 @@ pub struct Plan {
     /// Hosts that are on the release already are deployed all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced: bool,
+    /// Nothing starts before another person has approved it: the role of the operator demands that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_approval: bool,
     /// The title of the run that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Title>,

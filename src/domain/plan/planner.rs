@@ -215,6 +215,7 @@ fn plan_hosts(
         goes_back: false,
         back_to: None,
         forced: false,
+        needs_approval: false,
         repeats: None,
         because: None,
         secret_params: Some(secret_params(task)),

@@ -291,6 +291,9 @@ fn next_batch(run: &Run, now: Timestamp) -> Option<Decision> {
     if run.is_halted() || !run.batch_hosts().iter().all(through) {
         return None;
     }
+    if run.has_to_ask() {
+        return pause(PauseAfter { batch: 0, until: PauseUntil::Approved { second_person: true } }, now);
+    }
     match around::before(run) {
         Around::Begin(decision) => return Some(*decision),
         Around::Wait => return None,

@@ -140,7 +140,7 @@ fn a_planned_pause_ends_by_itself_or_by_a_second_person() {
 
 #[test]
 fn wishes_that_make_no_sense_are_refused_by_name() {
-    let who = Operator { name: "bob".into(), key: "b".into(), role: Role::Operator, groups: None };
+    let who = Operator::new("bob", "b", Role::Operator);
     let mut run = run_after(ones(1, OnFailure::Stop), vec![]);
     let refused = |run: &Run, wish| grant(run, wish, &who).unwrap_err();
     assert_eq!(refused(&run, Wish::Resume), "run 1 is not paused; see: show 1");

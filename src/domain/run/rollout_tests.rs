@@ -88,6 +88,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         goes_back: false,
         back_to: None,
         forced: false,
+        needs_approval: false,
         repeats: None,
         because: None,
         secret_params: None,
@@ -454,8 +455,7 @@ impl<'a> Player<'a> {
     /// The run waits: the next request of an operator.
     fn wish(&mut self) {
         let (wish, name) = self.wishes.next().expect("something is under way, or there is a time to wake");
-        let who =
-            Operator { name: name.to_string(), key: name.to_string(), role: Role::Operator, groups: None };
+        let who = Operator::new(*name, *name, Role::Operator);
         match grant(&self.run, *wish, &who) {
             Ok(event) => event.into_iter().for_each(|event| self.write(event)),
             Err(why) => self.refused.push(why),

@@ -33,6 +33,8 @@ pub struct Run {
     pause: Option<Pause>,
     /// The pause that the plan asks for is over or under way.
     has_paused: bool,
+    /// The approval that its plan needs before anything starts was asked for.
+    has_asked_approval: bool,
     /// Steps that one host runs for all: which host, and the index of the step there.
     once: BTreeMap<String, (HostName, usize)>,
     /// Steps that asked for an approval and received it.
@@ -114,6 +116,7 @@ impl Run {
             cancel: None,
             pause: None,
             has_paused: false,
+            has_asked_approval: false,
             once: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             rolls_back: false,
@@ -186,6 +189,11 @@ impl Run {
     /// True once the pause that the plan asks for is over or under way.
     pub fn has_paused(&self) -> bool {
         self.has_paused
+    }
+
+    /// True if its plan needs an approval that was not asked for yet.
+    pub fn has_to_ask(&self) -> bool {
+        self.plan.needs_approval && !self.has_asked_approval
     }
 
     /// The host that owns a step that one host runs for all, and the index of the step there.

@@ -51,11 +51,9 @@ pub fn grant(run: &Run, wish: Wish, who: &Operator) -> Result<Option<EventKind>,
 
 /// The second person needs another key and another name than the operator who asked for the run.
 fn approve(run: &Run, who: &Operator) -> Result<EventKind, String> {
-    let second_person = run
-        .plan()
-        .rollout
-        .pause_after
-        .is_some_and(|pause| pause.until == PauseUntil::Approved { second_person: true });
+    let of_task = run.plan().rollout.pause_after;
+    let of_task = of_task.is_some_and(|pause| pause.until == PauseUntil::Approved { second_person: true });
+    let second_person = of_task || run.plan().needs_approval;
     let asked = run.asked();
     if second_person && who.key == LOCAL_KEY {
         return Err(format!(
@@ -66,9 +64,11 @@ fn approve(run: &Run, who: &Operator) -> Result<EventKind, String> {
     }
     if second_person && (who.key == asked.key || who.name == asked.by) {
         return Err(format!(
-            "{} asked for run {}, and its task wants a second person to approve it (second_person)",
+            "{} asked for run {}, and {} to approve it ({})",
             asked.by,
-            run.id()
+            run.id(),
+            if of_task { "its task wants a second person" } else { "their role needs another person" },
+            if of_task { "second_person" } else { "needs_approval" }
         ));
     }
     let plan_sha256 = asked.plan_sha256.clone();

@@ -280,7 +280,7 @@ impl Asked<'_> {
 
     /// The client leaves, and the run continues.
     async fn leave<T>(&mut self, id: RunId) -> Result<T, Ended> {
-        let stop = match self.may_act() {
+        let stop = match self.granted.operator().may_use("cancel") {
             true => format!("; to stop it: cancel {id}"),
             false => String::new(),
         };

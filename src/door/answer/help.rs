@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::asked::{Asked, Ended};
-use crate::domain::ask::access::Role;
 use crate::domain::ask::command::{Params, Topic};
 use crate::domain::ask::help::unknown_word;
 use crate::domain::base::refusal::Refusal;
@@ -37,11 +36,13 @@ impl Asked<'_> {
         Err(refusal.into())
     }
 
-    /// The names of the tasks that work on a host the operator may see.
-    async fn tasks_of(&self, inventory: &Arc<Inventory>) -> Result<Vec<String>, Refusal> {
+    /// The names of the tasks that the operator may know of, and that work on a host they may see.
+    pub(super) async fn tasks_of(&self, inventory: &Arc<Inventory>) -> Result<Vec<String>, Refusal> {
         let (config, inventory) = (self.config.clone(), inventory.clone());
+        let operator = self.granted.operator().clone();
         let find = move || {
-            let reachable = config.tasks.values().filter(|task| first_host(task, &inventory).is_some());
+            let known = config.tasks.values().filter(|task| operator.knows_task(&task.name));
+            let reachable = known.filter(|task| first_host(task, &inventory).is_some());
             reachable.map(|task| task.name.clone()).collect()
         };
         self.work(find).await
@@ -50,7 +51,8 @@ impl Asked<'_> {
     async fn list_of_tasks(&self, inventory: &Arc<Inventory>) -> Result<String, Refusal> {
         let names = self.tasks_of(inventory).await?;
         let tasks: Vec<&Task> = names.iter().filter_map(|name| self.config.tasks.get(name)).collect();
-        Ok(help::tasks(&tasks, self.may_act()))
+        let may_act = tasks.iter().any(|task| self.granted.operator().may_run(&task.name));
+        Ok(help::tasks(&tasks, may_act))
     }
 
     async fn help_of_task(&self, inventory: &Arc<Inventory>, name: &str) -> Result<String, Ended> {
@@ -61,11 +63,8 @@ impl Asked<'_> {
         };
         let selector = first_host(task, inventory).unwrap_or_else(|| "SELECTOR".into());
         let past = self.last_params(inventory, name).await?;
-        Ok(help::task(task, &Example { selector, past, may_act: self.may_act() }))
-    }
-
-    pub(super) fn may_act(&self) -> bool {
-        self.granted.operator().role >= Role::Operator
+        let may_act = self.granted.operator().may_run(name);
+        Ok(help::task(task, &Example { selector, past, may_act }))
     }
 
     /// The parameters of the last release by this task: values that were right once.

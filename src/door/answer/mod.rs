@@ -41,6 +41,7 @@ use crate::domain::run::record::Debt;
 use crate::domain::run::wish::Wish;
 use crate::engine::preflight::preflight;
 use crate::present::plan::plan as present_plan;
+use crate::present::whoami::Whoami;
 use crate::present::{json, nagios, table};
 use crate::version::VERSION;
 
@@ -62,9 +63,12 @@ async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: 
     let typed = format!("{:?}", request.command);
     let mut veiled = veiled::Veiled::new(desk, (operator, typed), terminal).await;
     let terminal = veiled.terminal();
-    let granted = match authorize(operator, request.command) {
+    let granted = match authorize(operator, request.command, desk.clock.now()) {
         Ok(granted) => granted,
-        Err(refusal) => return refused(terminal, format, &refusal).await,
+        Err(denied) => {
+            tracing::info!(operator = operator.name, key = operator.key, rule = %denied.rule, "refused");
+            return refused(terminal, format, &denied.refusal).await;
+        }
     };
     let mut asked = Asked {
         desk,
@@ -127,7 +131,7 @@ impl Asked<'_> {
             Command::Help { topic } => self.help(&inventory, topic).await,
             Command::Version => self.say(&format!("rollcall {VERSION}\n")).await,
             Command::Misread { word, why } => self.misread(&inventory, word, why).await,
-            Command::Whoami => self.whoami(granted).await,
+            Command::Whoami => self.whoami(&inventory).await,
             Command::Hosts { selector } => self.hosts(&inventory, selector).await,
             Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => {
                 self.show_plan(granted, inventory).await
@@ -195,6 +199,7 @@ impl Asked<'_> {
 
     async fn show_plan(&mut self, granted: &Granted, inventory: Arc<Inventory>) -> Result<u8, Ended> {
         let plan = self.plan(&inventory, granted.command()).await?;
+        let plan = Plan { needs_approval: granted.needs_approval(), ..plan };
         let preflight = preflight(self.ports(), &plan).await;
         let in_the_way = self.in_the_way_of(granted, &plan).await?;
         let (json, limited) = (self.json, granted.operator().groups.is_some());
@@ -211,9 +216,10 @@ impl Asked<'_> {
         self.may_start(&preflight).await.map(|()| 0)
     }
 
-    async fn whoami(&mut self, granted: &Granted) -> Result<u8, Ended> {
-        let operator = granted.operator();
-        let text = if self.json { json::line("operator", operator) } else { table::whoami(operator) };
+    async fn whoami(&mut self, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
+        let tasks = self.tasks_of(inventory).await?;
+        let about = Whoami::of(self.granted.operator(), tasks);
+        let text = if self.json { json::line("operator", &about) } else { about.text() };
         self.say(&text).await
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::asked::{Asked, Ended};
-use crate::domain::ask::access::Granted;
+use crate::domain::ask::access::{Granted, authorize};
 use crate::domain::ask::command::{Ask, Command};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::End;
@@ -49,6 +49,9 @@ impl Asked<'_> {
     ) -> Result<u8, Ended> {
         let stored = self.stored(granted, id).await?;
         let command = again(&stored)?;
+        // To repeat a run takes the right to its own command, too.
+        let now = self.ports().clock.now();
+        authorize(granted.operator(), command.clone(), now).map_err(|denied| denied.refusal)?;
         let mut plan = self.plan(inventory, &command).await?;
         let first = stored.plan.repeats.unwrap_or(stored.plan.title);
         plan.title.0 = format!("retry {id}: {}", first.0);

@@ -1,49 +1,55 @@
 //! russh's callbacks for one connection. They translate and never wait: all slow work happens in
 //! the session of a channel.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use russh::keys::{Algorithm, HashAlg, PublicKey};
+use russh::keys::{Algorithm, Certificate, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, server};
 
+use super::proof;
 use super::session;
 use super::shared::Shared;
 use super::visit::{Login, Visit};
+use crate::domain::ask::enrolled::{Presented, Proof};
 
 /// One connection.
 pub struct Handler {
     shared: Shared,
     visit: Arc<Visit>,
+    from: IpAddr,
 }
 
 impl Handler {
-    pub fn new(shared: Shared, visit: Arc<Visit>) -> Handler {
-        Handler { shared, visit }
+    pub fn new(shared: Shared, visit: Arc<Visit>, from: IpAddr) -> Handler {
+        Handler { shared, visit, from }
     }
 
-    /// The owner of a key; a refused key is kept for the log.
-    fn judge(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Option<Login> {
-        let fingerprint = fingerprint(key);
-        let Some(operator) = self.shared.desk.operator(&fingerprint) else {
-            self.visit.refuse(user, format!("{fingerprint} (not in `operators`)"));
-            return None;
-        };
-        if !is_strong(algorithm) {
-            self.visit.refuse(user, format!("{fingerprint} (signs with {algorithm}, which is weak)"));
-            return None;
+    /// Logs the owner of a proof in; a refused one is kept for the log.
+    fn log_in(&self, user: &str, proof: Proof) -> Auth {
+        let label = proof.label();
+        let presented = Presented { proof, from: self.from, user: user.to_string() };
+        match self.shared.desk.admit(&presented) {
+            Ok(operator) => {
+                // russh calls this only once after a proof was accepted.
+                let _ = self.visit.login.set(Login { presented, operator });
+                Auth::Accept
+            }
+            Err(denial) => {
+                self.visit.refuse(user, format!("{label} ({denial})"));
+                Auth::reject()
+            }
         }
-        Some(Login { key: fingerprint, operator })
     }
-}
 
-fn fingerprint(key: &PublicKey) -> String {
-    key.fingerprint(HashAlg::Sha256).to_string()
-}
-
-/// Signatures with SHA-1 and DSA are refused, even if the lists of algorithms allow them.
-fn is_strong(algorithm: &Algorithm) -> bool {
-    !matches!(algorithm, Algorithm::Dsa | Algorithm::Rsa { hash: None })
+    /// Refuses a key that is too weak for its signature to count.
+    fn is_strong(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> bool {
+        let weak = proof::weakness(key.key_data(), algorithm);
+        let label = || proof::digests(key.key_data()).sha256;
+        weak.iter().for_each(|why| self.visit.refuse(user, format!("{} (too weak: {why})", label())));
+        weak.is_none()
+    }
 }
 
 impl server::Handler for Handler {
@@ -54,15 +60,24 @@ impl server::Handler for Handler {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
-        let login = self.judge(user, offer.public_key, offer.algorithm);
-        Ok(if login.is_some() { Auth::Accept } else { Auth::reject() })
+        // A certificate is offered as the bare key in it, so an unknown key may be the key of a certificate.
+        let is_strong = self.is_strong(user, offer.public_key, offer.algorithm);
+        Ok(if is_strong { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        let Some(login) = self.judge(user, key.public_key, key.algorithm) else { return Ok(Auth::reject()) };
-        // russh calls this only once after a key was accepted.
-        let _ = self.visit.login.set(login);
-        Ok(Auth::Accept)
+        if !self.is_strong(user, key.public_key, key.algorithm) {
+            return Ok(Auth::reject());
+        }
+        Ok(self.log_in(user, Proof::Key(proof::digests(key.public_key.key_data()))))
+    }
+
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &Certificate,
+    ) -> Result<Auth, russh::Error> {
+        Ok(self.log_in(user, Proof::Certificate(Box::new(proof::certificate(certificate)))))
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), russh::Error> {

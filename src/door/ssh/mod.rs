@@ -2,6 +2,7 @@
 //! authenticates by key, and gives every channel its own session.
 
 mod handler;
+mod proof;
 mod pulse;
 mod seats;
 mod session;
@@ -129,11 +130,11 @@ impl SshDoor {
             let _cut_at_the_end = cut.drop_guard();
             let visit = Arc::new(Visit::default());
             let begun = Instant::now();
-            let handler = Handler::new(shared.clone(), visit.clone());
+            let handler = Handler::new(shared.clone(), visit.clone(), from);
             let session = async {
                 let running = log_in(server::run_stream(config, stream, handler), &visit, place).await?;
                 if let Some(login) = visit.login.get() {
-                    tracing::info!(operator = login.operator.name, key = login.key, %from, "connected");
+                    tracing::info!(operator = login.operator.name, key = login.operator.key, %from, "connected");
                 }
                 stay(&shared, &visit, running).await
             };
@@ -142,7 +143,7 @@ impl SshDoor {
             }
             if let Some(login) = visit.login.get() {
                 let seconds = begun.elapsed().as_secs();
-                tracing::info!(operator = login.operator.name, key = login.key, %from, seconds, "disconnected");
+                tracing::info!(operator = login.operator.name, key = login.operator.key, %from, seconds, "disconnected");
             }
             if let Some((user, keys)) = visit.refused() {
                 let keys = keys.join(", ");
@@ -184,7 +185,7 @@ async fn stay(
 ) -> Result<(), russh::Error> {
     let why = tokio::select! {
         ended = &mut running => return ended,
-        why = visit.over(shared.desk.config.clone()) => why,
+        why = visit.over(&shared.desk) => why,
     };
     let handle = running.handle();
     let parting = async {

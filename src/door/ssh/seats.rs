@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::domain::ask::access::{Operator, Role};
+use crate::domain::ask::access::Operator;
 
 /// Most connections of one operator: more than any script needs at once, and few enough that one key takes neither
 /// all memory (about 50 KB for each) nor the places of all other operators.
@@ -48,7 +48,7 @@ impl Seats {
                 operator.name
             ));
         }
-        let limit = if operator.role == Role::Admin { SEATS + ADMIN_SEATS } else { SEATS };
+        let limit = if operator.is_admin() { SEATS + ADMIN_SEATS } else { SEATS };
         if taken.values().sum::<usize>() >= limit {
             return Err(format!(
                 "{limit} connections are open, the most for all operators; try: again later"
@@ -62,9 +62,10 @@ impl Seats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ask::access::Role;
 
     fn operator(name: &str, role: Role) -> Operator {
-        Operator { name: name.into(), key: format!("SHA256:{name}"), role, groups: None }
+        Operator::new(name, format!("SHA256:{name}"), role)
     }
 
     #[test]

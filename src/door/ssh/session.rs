@@ -15,9 +15,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::pulse;
-use super::visit::{Slot, Visit};
-use crate::domain::ask::access::needed_role;
+use super::visit::{Slot, Visit, lost};
+use crate::domain::ask::access::{Operator, authorize};
 use crate::domain::ask::command::{Command, Request, UsageError, parse_line};
+use crate::domain::ask::enrolled::Denial;
 use crate::domain::base::output::{fitted, printable};
 use crate::domain::base::refusal::Cause;
 use crate::door::answer::answer;
@@ -115,8 +116,14 @@ async fn request(reader: &mut ChannelReadHalf) -> Option<(Vec<u8>, Option<Width>
 
 /// Input of a command that will be refused is not kept.
 fn may_send_input(desk: &Desk, visit: &Visit, command: &Command) -> bool {
-    let operator = visit.login.get().and_then(|login| desk.operator(&login.key));
-    command.reads_input() && operator.is_some_and(|operator| operator.role >= needed_role(command))
+    let may = |operator: Operator| authorize(&operator, command.clone(), desk.clock.now()).is_ok();
+    command.reads_input() && admitted(desk, visit).is_ok_and(may)
+}
+
+/// The operator of a connection as of now; or why there is none any more.
+fn admitted(desk: &Desk, visit: &Visit) -> Result<Operator, String> {
+    let login = visit.login.get().ok_or_else(|| lost(&Denial::NotEnrolled))?;
+    desk.admit(&login.presented).map_err(|denial| lost(&denial))
 }
 
 /// The receivers of what a client sends.
@@ -155,14 +162,16 @@ async fn drain(mut reader: ChannelReadHalf, typed: Typed, gone: CancellationToke
 type Asked<'a> = (&'a [u8], Result<Request, UsageError>);
 
 async fn respond(desk: &Desk, visit: &Visit, (line, parsed): Asked<'_>, out: &mut ChannelTerminal) -> u8 {
-    let key = visit.login.get().map(|login| login.key.as_str()).unwrap_or_default();
-    let Some(operator) = desk.operator(key) else {
-        let _ = out.err("rollcall: your key is not in `operators` any more\n").await;
-        return Cause::NotAllowed.exit_status();
+    let operator = match admitted(desk, visit) {
+        Ok(operator) => operator,
+        Err(why) => {
+            let _ = out.err(&format!("rollcall: {why}\n")).await;
+            return Cause::NotAllowed.exit_status();
+        }
     };
     let shown = shown(line, &parsed, &desk.config.borrow());
     let shown = desk.engine.masks().text(&shown);
-    tracing::info!(operator = %operator.name, key, command = ?shown, "asked");
+    tracing::info!(operator = %operator.name, key = operator.key, command = ?shown, "asked");
     match parsed {
         Ok(request) => answer(desk, &operator, request, out).await,
         Err(error) => {

@@ -3,14 +3,16 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use russh::server::Handle;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::seats::Seat;
-use crate::config::Config;
 use crate::domain::ask::access::Operator;
+use crate::domain::ask::enrolled::{Denial, Presented};
+use crate::door::Desk;
 
 /// Most commands on one connection at the same time: OpenSSH's own limit for sessions is 10.
 const COMMANDS: usize = 16;
@@ -24,9 +26,9 @@ const REFUSED_KEYS: usize = 10;
 /// Most characters of a user name in the log; rollcall identifies people by their keys.
 const USER_CHARS: usize = 64;
 
-/// The key that a connection has proven, and its owner at that time.
+/// What a connection has proved, and its owner at that time.
 pub struct Login {
-    pub key: String,
+    pub presented: Presented,
     pub operator: Operator,
 }
 
@@ -100,38 +102,67 @@ impl Visit {
     }
 
     /// Resolves with the reason when the connection has to be closed by rollcall.
-    pub async fn over(&self, config: watch::Receiver<Arc<Config>>) -> String {
+    pub async fn over(&self, desk: &Desk) -> String {
         if let Some(why) = self.why.get() {
             return why.clone();
         }
         tokio::select! {
-            why = self.changed(config) => why,
+            why = self.changed(desk) => why,
             () = self.worn.cancelled() => {
                 format!("this connection has carried {COMMANDS_IN_ALL} commands; connect again")
             }
         }
     }
 
-    /// Resolves when the configuration gives the key other rights than it had at the login.
-    async fn changed(&self, mut config: watch::Receiver<Arc<Config>>) -> String {
+    /// Resolves when the configuration gives the operator other rights than at the login, or when those rights expire.
+    async fn changed(&self, desk: &Desk) -> String {
+        let mut config = desk.config.clone();
         loop {
-            if let Some(why) = self.standing(&config.borrow_and_update()) {
-                return why.into();
-            }
-            if config.changed().await.is_err() {
-                return std::future::pending().await;
+            config.mark_unchanged();
+            let until = match self.standing(desk) {
+                Ok(until) => until,
+                Err(why) => return why,
+            };
+            tokio::select! {
+                changed = config.changed() => if changed.is_err() { return std::future::pending().await },
+                () = reached(until, desk.clock.now()) => {}
             }
         }
     }
 
-    fn standing(&self, config: &Config) -> Option<&'static str> {
-        let then = self.login.get()?;
-        match config.operators.iter().find(|operator| operator.key == then.key) {
-            None => Some("your key is not in `operators` any more"),
-            Some(now) if (now.role, &now.groups) != (then.operator.role, &then.operator.groups) => {
-                Some("your line in `operators` has changed; connect again")
-            }
-            Some(_) => None,
+    /// When the rights of the login expire; or why they hold no more.
+    fn standing(&self, desk: &Desk) -> Result<Option<Timestamp>, String> {
+        let Some(then) = self.login.get() else { return Ok(None) };
+        let now = desk.admit(&then.presented).map_err(|denial| lost(&denial))?;
+        match (Operator { until: None, ..now.clone() }) == (Operator { until: None, ..then.operator.clone() })
+        {
+            true => Ok(now.until),
+            false => Err("your rights have changed; connect again".into()),
         }
+    }
+}
+
+/// Waits until a time of day.
+async fn reached(until: Option<Timestamp>, now: Timestamp) {
+    let Some(until) = until else { return std::future::pending().await };
+    let left = until.duration_since(now);
+    // Not a moment too early: it would be asked again at once.
+    let left = Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1);
+    tokio::time::sleep(left).await;
+}
+
+/// Why an operator who was logged in is none any more, in words for them.
+pub fn lost(denial: &Denial) -> String {
+    match denial {
+        Denial::NotEnrolled => "your key is not in `operators` any more".into(),
+        Denial::UnknownCa(_) | Denial::WrongPrincipals => {
+            "no line in `operators` accepts your certificate any more".into()
+        }
+        Denial::KeyRevoked => "your key is revoked".into(),
+        Denial::CaRevoked | Denial::CertificateRevoked => "your certificate is revoked".into(),
+        Denial::LineExpired(at) => format!("your line in `operators` expired at {at}"),
+        Denial::CertificateExpired => "your certificate has expired".into(),
+        Denial::WrongSource(_) => "your line in `operators` does not allow your address any more".into(),
+        other => format!("you are not admitted any more: {other}"),
     }
 }

@@ -239,8 +239,9 @@ impl Stage {
         let (now, engine) = (dice.random_bool(0.5), engine.clone());
         tokio::spawn(async move {
             sleep(after).await;
-            let ben = Operator { name: "ben".into(), key: "b".into(), role: Role::Operator, groups: None };
-            let granted = authorize(&ben, Command::Cancel { run: RUN, now }).expect("an operator may cancel");
+            let ben = Operator::new("ben", "b", Role::Operator);
+            let granted = authorize(&ben, Command::Cancel { run: RUN, now }, jiff::Timestamp::UNIX_EPOCH)
+                .expect("an operator may cancel");
             let _ = engine.ask(&granted, RUN, Wish::Cancel { now }).await;
         });
         true

@@ -101,15 +101,11 @@ fn endpoint(name: &str) -> Endpoint {
 
 /// Whoever releases, and may.
 pub fn granted() -> Granted {
-    let operator = Operator {
-        name: "ann".into(),
-        key: "SHA256:sim".into(),
-        role: Role::Operator,
-        groups: Some(BTreeSet::from([GROUP.to_string()])),
-    };
+    let groups = Some(BTreeSet::from([GROUP.to_string()]));
+    let operator = Operator { groups, ..Operator::new("ann", "SHA256:sim", Role::Operator) };
     let line = format!("deploy {GROUP} version={NEW}");
     let command = parse_line(line.as_bytes()).expect("a command").command;
-    authorize(&operator, command).expect("operators may release")
+    authorize(&operator, command, Timestamp::UNIX_EPOCH).expect("operators may release")
 }
 
 /// The plan of `deploy prod version=2.0.0`, by the real planner.

@@ -204,8 +204,9 @@ impl Site {
 
     /// What the daemon works with.
     pub fn ports(&self) -> Ports {
-        let ann = Operator { name: "ann".into(), key: "ann".into(), role: Role::Admin, groups: None };
-        let granted = authorize(&ann, commands::Command::Whoami).expect("every role may");
+        let ann = Operator::new("ann", "ann", Role::Admin);
+        let granted =
+            authorize(&ann, commands::Command::Whoami, jiff::Timestamp::UNIX_EPOCH).expect("every role may");
         self.daemon.as_ref().expect("a daemon").desk.engine.ports_for(&granted).clone()
     }
 

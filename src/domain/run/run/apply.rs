@@ -34,11 +34,7 @@ impl Run {
                 let now = *now || self.cancel.as_ref().is_some_and(|cancel| cancel.now);
                 self.cancel = Some(Cancel { by: by.clone(), now });
             }
-            E::Paused(pause) => {
-                let planned = matches!(pause.until, PausedUntil::Time(_) | PausedUntil::Approved);
-                self.has_paused |= planned && pause.step.is_none();
-                self.pause = Some(pause.clone());
-            }
+            E::Paused(pause) => self.paused(pause),
             E::Resumed { .. } => {
                 must(self.pause.as_ref().is_some_and(|pause| pause.until != PausedUntil::Approved))?;
                 self.resume(event.at);
@@ -107,6 +103,14 @@ impl Run {
         self.batch = Some(batch);
         self.progress_at = Some(at);
         Ok(())
+    }
+
+    fn paused(&mut self, pause: &Pause) {
+        let planned = matches!(pause.until, PausedUntil::Time(_) | PausedUntil::Approved);
+        let of_role = self.has_to_ask() && pause.until == PausedUntil::Approved;
+        self.has_asked_approval |= of_role;
+        self.has_paused |= planned && !of_role && pause.step.is_none();
+        self.pause = Some(pause.clone());
     }
 
     fn resume(&mut self, at: Timestamp) {

@@ -1,0 +1,225 @@
+use super::*;
+
+#[test]
+fn each_command_needs_its_role() {
+    let table = [
+        ("help", Role::Viewer),
+        ("version", Role::Viewer),
+        ("deploy prod --nonesuch", Role::Viewer),
+        ("whoami", Role::Viewer),
+        ("hosts", Role::Viewer),
+        ("plan deploy prod", Role::Viewer),
+        ("check prod", Role::Viewer),
+        ("facts prod --fresh", Role::Viewer),
+        ("runs", Role::Viewer),
+        ("show 1", Role::Viewer),
+        ("watch 1", Role::Viewer),
+        ("artifacts 1 web1 --list", Role::Operator),
+        ("debts", Role::Viewer),
+        ("balancer status prod", Role::Viewer),
+        ("deploy prod", Role::Operator),
+        ("run prod -- true", Role::Operator),
+        ("cancel 1", Role::Operator),
+        ("releases", Role::Viewer),
+        ("pause 1", Role::Operator),
+        ("resume 1", Role::Operator),
+        ("approve 1", Role::Operator),
+        ("retry 1", Role::Operator),
+        ("queue", Role::Viewer),
+        ("lock", Role::Viewer),
+        ("lock web1 for 2h because x", Role::Operator),
+        ("unlock 3", Role::Operator),
+        ("hold web1", Role::Operator),
+        ("settle web1 because x", Role::Operator),
+        ("balancer drain web1 because x", Role::Operator),
+        ("balancer enable web1", Role::Operator),
+        ("balancer status web1", Role::Viewer),
+        ("rollback prod", Role::Operator),
+        ("mark bad deploy because x", Role::Operator),
+        ("status", Role::Viewer),
+        ("history web1 http", Role::Viewer),
+        ("why web1", Role::Viewer),
+        ("downtime", Role::Viewer),
+        ("events", Role::Viewer),
+        ("freeze", Role::Viewer),
+        ("freeze web1 for 2d because x", Role::Operator),
+        ("freeze end 3", Role::Operator),
+        ("downtime web1 for 2h because x", Role::Operator),
+        ("downtime end 3", Role::Operator),
+        ("ack web1 http because x", Role::Operator),
+        ("metrics", Role::Viewer),
+        ("notify list", Role::Operator),
+        ("notify test mail", Role::Admin),
+        ("reload", Role::Admin),
+        ("host accept web1", Role::Admin),
+        ("host forget web1", Role::Admin),
+    ];
+    for (line, needed) in table {
+        for role in [Role::Viewer, Role::Operator, Role::Admin] {
+            let operator = Operator::new("ann", "k", role);
+            let command = parse_line(line.as_bytes()).unwrap().command;
+            assert_eq!(
+                authorize(&operator, command, Timestamp::UNIX_EPOCH).is_ok(),
+                role >= needed,
+                "{line} as {role}"
+            );
+        }
+    }
+}
+
+fn operator_of(role: OwnRole) -> Operator {
+    let role = OperatorRole::Own(Arc::new(OwnRole { name: "ci".into(), ..role }));
+    Operator { role, ..Operator::new("ci", "k", Role::Viewer) }
+}
+
+fn decided(operator: &Operator, line: &str, now: &str) -> (bool, String, String) {
+    let command = parse_line(line.as_bytes()).unwrap().command;
+    match authorize(operator, command, now.parse().unwrap()) {
+        Ok(granted) => (true, granted.rule().to_string(), String::new()),
+        Err(denied) => (false, denied.rule.to_string(), denied.refusal.why),
+    }
+}
+
+#[test]
+fn a_role_of_ones_own_may_do_what_it_lists_and_nothing_else() {
+    let names = |list: &[&str]| list.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let monday = "2026-03-02T10:00:00Z";
+    let ci = operator_of(OwnRole {
+        tasks: names(&["deploy"]),
+        commands: names(&["show", "plan"]),
+        ..OwnRole::default()
+    });
+    let table = [
+        ("deploy prod version=1", true, "roles.ci: tasks", ""),
+        ("deploy prod --check", true, "roles.ci: tasks", ""),
+        ("plan deploy prod", true, "roles.ci: commands", ""),
+        ("plan --diff deploy prod", true, "roles.ci: commands", ""),
+        ("show 3", true, "roles.ci: commands", ""),
+        ("whoami", true, "roles.ci: everyone", ""),
+        ("help deploy", true, "roles.ci: everyone", ""),
+        ("restart prod", false, "roles.ci: unlisted", "the role ci does not include the task `restart`"),
+        ("nonesuch prod", false, "roles.ci: unlisted", "the role ci does not include the task `nonesuch`"),
+        ("plan restart prod", false, "roles.ci: unlisted", "the role ci does not include `plan restart`"),
+        ("plan rollback prod", false, "roles.ci: unlisted", "the role ci does not include `plan rollback`"),
+        ("runs", false, "roles.ci: unlisted", "the role ci does not include `runs`"),
+        ("run prod -- id", false, "roles.ci: unlisted", "the role ci does not include `run`"),
+        ("retry 3", false, "roles.ci: unlisted", "the role ci does not include `retry`"),
+        (
+            "balancer drain w because x",
+            false,
+            "roles.ci: unlisted",
+            "the role ci does not include `balancer drain`",
+        ),
+        ("reload", false, "roles.ci: unlisted", "the role ci does not include `reload`"),
+    ];
+    for (line, is, rule, why) in table {
+        assert_eq!(decided(&ci, line, monday), (is, rule.to_string(), why.to_string()), "{line}");
+    }
+    let viewer = operator_of(OwnRole {
+        includes: Some(Role::Viewer),
+        tasks: names(&["deploy"]),
+        ..OwnRole::default()
+    });
+    assert_eq!(decided(&viewer, "runs", monday).1, "roles.ci: includes");
+    assert_eq!(decided(&viewer, "plan restart prod", monday).1, "roles.ci: includes");
+    assert!(!decided(&viewer, "restart prod", monday).0);
+}
+
+#[test]
+fn hours_a_certificates_command_and_an_end_narrow_every_role() {
+    use crate::domain::ask::hours::{Hours, Span};
+    let hours =
+        Hours { spans: vec![Span::parse("Mon-Fri 08:00-18:00").unwrap()], zone: jiff::tz::TimeZone::UTC };
+    let by_day =
+        operator_of(OwnRole { includes: Some(Role::Admin), hours: Some(hours), ..OwnRole::default() });
+    let (is, rule, why) = decided(&by_day, "runs", "2026-03-02T19:00:00Z");
+    assert_eq!((is, rule.as_str()), (false, "roles.ci: hours"));
+    assert_eq!(why, "the role ci may do nothing now, only Mon-Fri 08:00-18:00 (UTC)");
+    assert!(decided(&by_day, "runs", "2026-03-02T09:00:00Z").0);
+    assert!(decided(&by_day, "whoami", "2026-03-02T19:00:00Z").0);
+
+    let forced = Operator {
+        only: Some("deploy prod.web version=1".into()),
+        ..Operator::new("ann", "k", Role::Operator)
+    };
+    let now = "2026-03-02T09:00:00Z";
+    assert!(decided(&forced, "deploy  prod.web 'version=1'", now).0);
+    for line in [
+        "deploy prod.web version=2",
+        "deploy prod version=1",
+        "runs",
+        "whoami",
+        "help",
+        "deploy prod.web version=1 --check",
+    ] {
+        let (is, rule, why) = decided(&forced, line, now);
+        assert_eq!((is, rule.as_str()), (false, "force-command"), "{line}");
+        assert_eq!(
+            why,
+            "your certificate allows one command only (force-command): deploy prod.web version=1"
+        );
+    }
+    // It never widens: the role still counts.
+    let viewer = Operator { role: OperatorRole::Standard(Role::Viewer), ..forced };
+    assert_eq!(decided(&viewer, "deploy prod.web version=1", now).1, "role operator");
+
+    let ending = Operator { until: Some(now.parse().unwrap()), ..Operator::new("ann", "k", Role::Admin) };
+    assert!(decided(&ending, "runs", "2026-03-02T08:59:59Z").0);
+    assert_eq!(decided(&ending, "runs", now).1, "expired");
+}
+
+#[test]
+fn the_least_role_of_a_command_is_that_of_its_least_form() {
+    use crate::domain::ask::command::command_paths;
+    let lines = [
+        "help",
+        "version",
+        "whoami",
+        "hosts",
+        "plan deploy prod",
+        "check prod",
+        "run p -- id",
+        "facts",
+        "runs",
+        "show 1",
+        "watch 1",
+        "artifacts 1",
+        "cancel 1",
+        "pause 1",
+        "resume 1",
+        "approve 1",
+        "retry 1",
+        "debts",
+        "queue",
+        "lock",
+        "unlock 3",
+        "hold p",
+        "settle w because x",
+        "balancer status p",
+        "balancer drain p because x",
+        "balancer enable p",
+        "releases",
+        "rollback p",
+        "mark bad deploy because x",
+        "mark good deploy because x",
+        "status",
+        "history w",
+        "why w",
+        "downtime",
+        "ack w c because x",
+        "notify list",
+        "notify test",
+        "metrics",
+        "sudoers",
+        "reload",
+        "host accept w",
+        "host forget w",
+    ];
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for line in lines {
+        let command = parse_line(line.as_bytes()).unwrap().command;
+        assert_eq!(least_role(command.path()), needed_role(&command), "{line}");
+        seen.insert(command.path().to_string());
+    }
+    assert_eq!(seen, command_paths().into_iter().collect());
+}

@@ -1,0 +1,96 @@
+//! Roles of `rollcall.toml`: what each includes is listed, and everything else is denied. Pure: the time is an argument.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::command::Command;
+use super::hours::Hours;
+use super::role::{Role, needed_role};
+
+/// One `[roles.NAME]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnRole {
+    pub name: String,
+    /// A built-in role, of which this role has all commands.
+    pub includes: Option<Role>,
+    /// Further commands, in full: `show`, `balancer status`.
+    pub commands: BTreeSet<String>,
+    /// The tasks that it may run.
+    pub tasks: BTreeSet<String>,
+    /// The groups that it may see and act on; `None` means all.
+    pub groups: Option<BTreeSet<String>>,
+    /// When it may do anything; `None` means always.
+    pub hours: Option<Hours>,
+    /// A run that it starts waits until another person approves it.
+    pub needs_approval: bool,
+}
+
+/// The part of a role that decided about a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clause {
+    /// Every role has it.
+    Everyone,
+    Includes,
+    Commands,
+    Tasks,
+    Hours,
+    /// No part of the role names it.
+    Unlisted,
+}
+
+impl Clause {
+    /// The key of the role.
+    pub fn word(self) -> &'static str {
+        match self {
+            Clause::Everyone => "everyone",
+            Clause::Includes => "includes",
+            Clause::Commands => "commands",
+            Clause::Tasks => "tasks",
+            Clause::Hours => "hours",
+            Clause::Unlisted => "unlisted",
+        }
+    }
+}
+
+impl OwnRole {
+    /// The clause that grants the command, or the one that refuses it, with the reason.
+    pub fn judge(&self, command: &Command, now: Timestamp) -> Result<Clause, (Clause, String)> {
+        if is_for_everyone(command) {
+            return Ok(Clause::Everyone);
+        }
+        if let Some(hours) = self.hours.as_ref().filter(|hours| !hours.contain(now)) {
+            return Err((Clause::Hours, format!("the role {} may do nothing now, only {hours}", self.name)));
+        }
+        if self.includes.is_some_and(|role| role >= needed_role(command)) {
+            return Ok(Clause::Includes);
+        }
+        let path = command.path();
+        let lists = |path: &str| self.commands.contains(path);
+        let refused =
+            |what: String| Err((Clause::Unlisted, format!("the role {} does not include {what}", self.name)));
+        match command {
+            Command::Task { ask, .. } if self.tasks.contains(&ask.task) => Ok(Clause::Tasks),
+            // The same words for a task that does not exist: a refusal reveals nothing.
+            Command::Task { ask, .. } => refused(format!("the task `{}`", ask.task)),
+            Command::Plan { ask, .. } if lists("plan") && self.tasks.contains(&ask.task) => {
+                Ok(Clause::Commands)
+            }
+            Command::Plan { ask, .. } => refused(format!("`plan {}`", ask.task)),
+            Command::PlanRollback { .. } if lists("plan") && lists("rollback") => Ok(Clause::Commands),
+            Command::PlanRollback { .. } => refused("`plan rollback`".into()),
+            _ if lists(path) => Ok(Clause::Commands),
+            _ => refused(format!("`{path}`")),
+        }
+    }
+
+    /// True if it may know of the task.
+    pub fn knows_task(&self, task: &str) -> bool {
+        self.includes.is_some() || self.tasks.contains(task)
+    }
+}
+
+/// Commands that reveal and change nothing; whoever logs in may use them at any time.
+fn is_for_everyone(command: &Command) -> bool {
+    matches!(command, Command::Help { .. } | Command::Version | Command::Misread { .. } | Command::Whoami)
+}
