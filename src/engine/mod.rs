@@ -167,7 +167,8 @@ impl Engine {
         if *self.draining.borrow() {
             return Err(StartError::Draining);
         }
-        let plan = Plan { needs_approval: granted.needs_approval() && !plan.kind.only_looks(), ..plan };
+        let needs_approval = granted.needs_approval() || plan.broken_glass.is_some();
+        let plan = Plan { needs_approval: needs_approval && !plan.kind.only_looks(), ..plan };
         if looks_only(&plan.kind) {
             self.check_room(&by.name)?;
         }

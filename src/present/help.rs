@@ -71,6 +71,8 @@ Options:
   --force            also deploy hosts that are already on the release
   --tags A,B         only the steps with one of these tags
   --skip-tags A,B    all steps but those with one of these tags
+  --break-glass because REASON
+                     also on frozen hosts, once a second person has approved it
   --wait             if the hosts are in other hands, wait for them
 ";
 

@@ -43,6 +43,7 @@ pub(super) fn plan(version: &str) -> Plan {
         back_to: None,
         forced: false,
         needs_approval: false,
+        broken_glass: None,
         repeats: None,
         because: None,
         secret_params: None,

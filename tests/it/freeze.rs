@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::site::Site;
-use crate::support::{read, write};
+use crate::support::{DEADLINE, eventually, read, write};
 
 const WAY_OUT: &str = "see: freeze; with a second person: TASK SELECTOR ... --break-glass because REASON";
 
@@ -47,6 +47,29 @@ async fn a_freeze_refuses_releases_and_nothing_else() {
     site.ask_as("bob", "freeze end 1 because the audit is over").await.expect(0);
     site.ask("touch web01").await.expect(0);
     assert_eq!(site.ask("freeze").await.expect(0).out, "nothing is frozen\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_glass_is_broken_by_two_people() {
+    let site = Site::start(1).await;
+    site.ask("freeze prod for 2d because an audit").await.expect(0);
+    let err = site.ask("touch web01 --break-glass").await.expect(64).err;
+    assert_eq!(err, "rollcall: say why, for the record: ... --break-glass because REASON\n");
+    let err = site.ask("check web01 --break-glass because x").await.expect(64).err;
+    assert_eq!(err, "rollcall: `--break-glass` is for tasks, rollback and retry; see: help freeze\n");
+    let waiting = site.ssh("ann", "touch web01 --break-glass because the disk is full").spawn().unwrap();
+    eventually("the run waits", async || site.ask("show 1").await.out.contains("approv")).await;
+    let title = "touch web01 --break-glass because the disk is full";
+    assert!(site.ask("runs").await.expect(0).out.contains(title));
+    let err = site.ask("approve 1").await.err;
+    assert!(err.contains("ann asked for run 1, and a release on frozen hosts needs another person to approve it (--break-glass)"), "{err}");
+    assert!(!site.hosts[0].dir.join("touched").exists(), "nothing has started");
+    site.ask_as("bob", "approve 1").await.expect(0);
+    let output = tokio::time::timeout(DEADLINE, waiting.wait_with_output()).await.expect("an end").unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(site.hosts[0].dir.join("touched").exists());
+    // The next one is refused as before.
+    site.ask("touch web01").await.expect(69);
 }
 
 #[tokio::test(flavor = "multi_thread")]

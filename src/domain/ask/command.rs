@@ -33,6 +33,8 @@ pub struct Request {
     pub json: bool,
     /// If hosts are in other hands, the command waits for them.
     pub wait: bool,
+    /// The reason of a release on frozen hosts.
+    pub glass: Option<String>,
 }
 
 /// Why a line was refused. `text` is for people; a request for help is not an error.
@@ -90,8 +92,10 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         return Err(usage(format!("a command has at most {WORDS_LIMIT} words")));
     }
     if let Some(command) = about_itself(words)? {
-        return Ok(Request { command, json: false, wait: false });
+        return Ok(Request { command, json: false, wait: false, glass: None });
     }
+    let (words, glass) = cut_glass(words)?;
+    let words = &words[..];
     let matches = Grammar::command()
         .no_binary_name(true)
         .try_get_matches_from(words)
@@ -105,7 +109,31 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         ));
     }
     json |= command.format() == Format::Jsonl;
-    Ok(Request { command, json, wait })
+    let releases = matches!(
+        command,
+        Command::Task { check: false, .. }
+            | Command::Rollback { .. }
+            | Command::Retry { .. }
+            | Command::Misread { .. }
+    );
+    if glass.is_some() && !releases {
+        return Err(usage(format!("`{BREAK_GLASS}` is for tasks, rollback and retry; see: help freeze")));
+    }
+    Ok(Request { command, json, wait, glass })
+}
+
+/// The option that releases on frozen hosts.
+const BREAK_GLASS: &str = "--break-glass";
+
+/// Takes `--break-glass` and the reason at the end out of the words. What follows `--` or `because` is text.
+fn cut_glass(words: &[String]) -> Result<(Vec<String>, Option<String>), UsageError> {
+    let mut head = words.iter().take_while(|word| *word != "--" && *word != "because");
+    let Some(at) = head.position(|word| word == BREAK_GLASS) else { return Ok((words.to_vec(), None)) };
+    let because = words.iter().position(|word| word == "because").filter(|because| because + 1 < words.len());
+    let because =
+        because.ok_or_else(|| usage(format!("say why, for the record: ... {BREAK_GLASS} because REASON")))?;
+    let left = words[..because].iter().enumerate().filter(|(place, _)| *place != at);
+    Ok((left.map(|(_, word)| word.clone()).collect(), Some(words[because + 1..].join(" "))))
 }
 
 /// The command of words that the grammar has accepted. The words of a task may have options that are those of all.

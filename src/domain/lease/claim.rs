@@ -35,7 +35,8 @@ pub const REPLACED: &str = "replaced by a newer lock";
 impl Claim {
     /// What a run wants; `None` for a run that changes no host.
     pub fn of_run(plan: &Plan, by: &str) -> Option<Claim> {
-        let frozen = matches!(plan.kind, Kind::Release { .. } | Kind::Task { .. });
+        let releases = matches!(plan.kind, Kind::Release { .. } | Kind::Task { .. });
+        let frozen = releases && plan.broken_glass.is_none();
         let of = Claimant::Run { groups: plan.leases.clone(), frozen };
         (!plan.kind.only_looks()).then(|| Claim { by: by.into(), hosts: plan.worked_on(), of })
     }

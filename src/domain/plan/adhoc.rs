@@ -122,6 +122,7 @@ fn without_rollout(
         back_to: None,
         forced: false,
         needs_approval: false,
+        broken_glass: None,
         repeats: None,
         because: None,
         secret_params: Some(BTreeSet::new()),

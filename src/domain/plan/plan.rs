@@ -75,6 +75,9 @@ pub struct Plan {
     /// Nothing starts before another person has approved it: the role of the operator demands that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_approval: bool,
+    /// The operator's reason for a release on frozen hosts. Nothing starts before another person has approved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_glass: Option<String>,
     /// The title of the run that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Title>,

@@ -216,6 +216,7 @@ fn plan_hosts(
         back_to: None,
         forced: false,
         needs_approval: false,
+        broken_glass: None,
         repeats: None,
         because: None,
         secret_params: Some(secret_params(task)),

@@ -89,6 +89,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         back_to: None,
         forced: false,
         needs_approval: false,
+        broken_glass: None,
         repeats: None,
         because: None,
         secret_params: None,

@@ -54,6 +54,10 @@ fn approve(run: &Run, who: &Operator) -> Result<EventKind, String> {
     let of_task = run.plan().rollout.pause_after;
     let of_task = of_task.is_some_and(|pause| pause.until == PauseUntil::Approved { second_person: true });
     let second_person = of_task || run.plan().needs_approval;
+    let (why, key) = match run.plan().broken_glass {
+        Some(_) => ("a release on frozen hosts needs another person", "--break-glass"),
+        None => ("their role needs another person", "needs_approval"),
+    };
     let asked = run.asked();
     if second_person && who.key == LOCAL_KEY {
         return Err(format!(
@@ -67,8 +71,8 @@ fn approve(run: &Run, who: &Operator) -> Result<EventKind, String> {
             "{} asked for run {}, and {} to approve it ({})",
             asked.by,
             run.id(),
-            if of_task { "its task wants a second person" } else { "their role needs another person" },
-            if of_task { "second_person" } else { "needs_approval" }
+            if of_task { "its task wants a second person" } else { why },
+            if of_task { "second_person" } else { key }
         ));
     }
     let plan_sha256 = asked.plan_sha256.clone();

@@ -45,6 +45,8 @@ pub(super) struct Asked<'a> {
     pub json: bool,
     /// If hosts are in other hands, it waits for them.
     pub wait: bool,
+    /// The reason of a release on frozen hosts.
+    pub glass: Option<String>,
     /// Taken from the terminal by the first part of the answer that reads keys.
     pub keys: Option<mpsc::Receiver<Key>>,
     pub format: Format,

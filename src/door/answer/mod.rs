@@ -76,6 +76,7 @@ async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: 
         config: desk.config.borrow().clone(),
         json: request.json,
         wait: request.wait,
+        glass: request.glass,
         keys: None,
         format,
         terminal,

@@ -34,6 +34,10 @@ impl Asked<'_> {
             let fold = matches!(granted.command(), Command::Run { fold: true, .. });
             return self.command(granted, plan, fold).await;
         }
+        if let Some(reason) = self.glass.clone() {
+            plan.title.0 += &format!(" --break-glass because {reason}");
+            plan.broken_glass = Some(reason);
+        }
         let given = match granted.command() {
             Command::Task { ask, .. } | Command::Plan { ask, .. } => {
                 given_secrets(&self.config.tasks, &ask.task, &ask.params)
@@ -70,7 +74,7 @@ impl Asked<'_> {
         self.config = self.desk.config.borrow().clone();
         let inventory = self.visible(granted).await?;
         let fresh = self.plan(&inventory, command).await?;
-        Ok(Plan { title: old.title, repeats: old.repeats, ..fresh })
+        Ok(Plan { title: old.title, repeats: old.repeats, broken_glass: old.broken_glass, ..fresh })
     }
 
     /// Refuses a run that no wait could help: some hosts can never be drained.
