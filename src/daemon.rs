@@ -27,7 +27,7 @@ use crate::domain::run::wish::Wish;
 use crate::domain::watch::subject::Subject;
 use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
-use crate::door::{Desk, Reload, Terminal, answer, unbroken};
+use crate::door::{Desk, Reload, Terminal, WatchStates, answer, unbroken};
 use crate::engine::Engine;
 use crate::engine::ports::Ports;
 use crate::fleet::dial::{Dial, Tcp};
@@ -37,7 +37,7 @@ use crate::fleet::{Fleet, Parts, Settings, read_identities};
 use crate::net::Probes;
 use crate::notices::{self, Channels, Sizes, Tell};
 use crate::notify::Ways;
-use crate::port::{Clock, Remote};
+use crate::port::{Clock, Remote, Watches};
 use crate::present::table;
 use crate::store::SqliteStore;
 use crate::vault::Vault;
@@ -155,6 +155,7 @@ fn warnings(config: &Config) -> Vec<String> {
 struct Built {
     desk: Desk,
     ports: Ports,
+    watches: Arc<dyn Watches>,
     fleet: Arc<Fleet>,
     root: Arc<Root>,
     /// Questions for the monitor, answered once it is started.
@@ -163,11 +164,16 @@ struct Built {
 }
 
 /// Starts watching; without `looks` it only answers from the store.
-async fn watch_checks(desk: &Desk, ports: Ports, asked: Asked, looks: bool) -> Result<Running, String> {
+async fn watch_checks(
+    desk: &Desk,
+    (ports, watches): (Ports, Arc<dyn Watches>),
+    asked: Asked,
+    looks: bool,
+) -> Result<Running, String> {
     let (tell, broken) = (desk.tell.clone(), desk.tell.clone());
     let around = Around {
         ports,
-        watches: desk.watches.clone(),
+        watches,
         config: desk.config.clone(),
         in_hand: desk.engine.in_hand(),
         looks,
@@ -231,11 +237,11 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         config: receiver,
         reload: root.clone(),
         monitor,
-        watches: store,
+        watches: WatchStates::new(store.clone()),
         clock: ports.clock.clone(),
         turns: Arc::default(),
     };
-    Ok(Built { desk, ports, fleet, root, asked, door_key })
+    Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key })
 }
 
 fn channels_of(config: &Config) -> Arc<Channels> {
@@ -286,7 +292,8 @@ impl Daemon {
         let said = format!("configuration in force: {}", describe(&config));
         warnings(&config).iter().for_each(|warning| tracing::warn!("{warning}"));
         troubles(&config).iter().for_each(|trouble| tracing::warn!("{trouble}"));
-        let Built { desk, ports, fleet, root, asked, door_key } = build(path, config, Arc::new(Tcp))?;
+        let Built { desk, ports, watches, fleet, root, asked, door_key } =
+            build(path, config, Arc::new(Tcp))?;
         door_key.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
         let door = Arc::new(SshDoor::new(desk.clone(), door_key.key));
         let stop = CancellationToken::new();
@@ -307,7 +314,7 @@ impl Daemon {
         let telling = TaskTracker::new();
         let (tell, stopping) = (desk.tell.clone(), stop.clone());
         telling.spawn(async move { tell.run(stopping).await });
-        let watching = Mutex::new(Some(watch_checks(&desk, ports, asked, true).await?));
+        let watching = Mutex::new(Some(watch_checks(&desk, (ports, watches), asked, true).await?));
         Ok(Daemon { door, desk, addresses, fleet, stop, telling, root, watching })
     }
 
@@ -406,7 +413,8 @@ async fn answered_locally(path: &Path, request: Request) -> u8 {
 
 async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     let config = config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
-    let Built { desk, ports, fleet, root: _root, asked, door_key } = build(path, config, Arc::new(Tcp))?;
+    let Built { desk, ports, watches, fleet, root: _root, asked, door_key } =
+        build(path, config, Arc::new(Tcp))?;
     if let Some(warning) = door_key.warning {
         let _ = Stdio.err(&format!("rollcall: {warning}\n")).await;
     }
@@ -415,7 +423,7 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
         recover_runs(&desk).await?;
     }
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("signals: {error}"))?;
-    let watching = watch_checks(&desk, ports, asked, false).await?;
+    let watching = watch_checks(&desk, (ports, watches), asked, false).await?;
     let operator = local_operator();
     let mut stdio = Stdio;
     let answering = unbroken(answer::answer(&desk, &operator, request, &mut stdio));
@@ -448,8 +456,8 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
 async fn cancel_all(desk: &Desk, operator: &Operator, now: bool) {
     for run in desk.engine.under_way() {
         let what = match now {
-            true => "what is running is being ended",
-            false => "no further host begins; Ctrl-C again ends what is running",
+            true => "running steps are being ended",
+            false => "no further host starts; Ctrl-C again ends running steps",
         };
         let _ = Stdio.err(&format!("run {run}: {what}\n")).await;
         if let Ok(granted) = authorize(operator, Command::Cancel { run, now }, SystemClock.now()) {

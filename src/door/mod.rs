@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::keys::Key;
 use self::turns::Turns;
 use crate::config::Config;
-use crate::domain::ask::access::Operator;
+use crate::domain::ask::access::{Granted, Operator};
 use crate::domain::ask::enrolled::{Denial, Presented};
 use crate::engine::Engine;
 use crate::notices::Tell;
@@ -77,6 +77,21 @@ pub trait Reload: Send + Sync {
     async fn refresh(&self);
 }
 
+/// The stored states of scheduled checks: only a granted command reaches them.
+#[derive(Clone)]
+pub struct WatchStates(Arc<dyn Watches>);
+
+impl WatchStates {
+    pub fn new(store: Arc<dyn Watches>) -> WatchStates {
+        WatchStates(store)
+    }
+
+    /// For a granted command.
+    pub fn of(&self, _proof: &Granted) -> &dyn Watches {
+        &*self.0
+    }
+}
+
 /// The parts that every door needs.
 #[derive(Clone)]
 pub struct Desk {
@@ -86,7 +101,7 @@ pub struct Desk {
     pub config: watch::Receiver<Arc<Config>>,
     pub reload: Arc<dyn Reload>,
     pub monitor: Monitor,
-    pub watches: Arc<dyn Watches>,
+    pub watches: WatchStates,
     pub clock: Arc<dyn Clock>,
     pub turns: Arc<AllTurns>,
 }

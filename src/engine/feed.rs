@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use super::hands::Hands;
 use crate::domain::ask::access::Operator;
 use crate::domain::base::name::RunId;
+use crate::domain::base::refusal::Refusal;
 use crate::domain::plan::plan::Plan;
 use crate::domain::run::event::{Event, Progress};
 use crate::domain::run::wish::Wish;
@@ -25,7 +26,7 @@ pub const CONTROL_CAPACITY: usize = 16;
 pub struct Control {
     pub wish: Wish,
     pub who: Operator,
-    pub answer: oneshot::Sender<Result<(), String>>,
+    pub answer: oneshot::Sender<Result<(), Refusal>>,
 }
 
 /// A run under way, for followers and requests.

@@ -40,6 +40,7 @@ use self::queue::Ticket;
 pub use self::start::StartError;
 use crate::domain::ask::access::{Granted, Operator};
 use crate::domain::base::name::RunId;
+use crate::domain::base::refusal::Refusal;
 use crate::domain::lease::claim::Claim;
 use crate::domain::plan::plan::{Kind, Plan};
 use crate::domain::run::wish::Wish;
@@ -241,17 +242,17 @@ impl Engine {
     }
 
     /// Follows a run under way; `None` when it is not.
-    pub fn watch(&self, run: RunId) -> Option<Watch> {
+    pub fn watch(&self, _proof: &Granted, run: RunId) -> Option<Watch> {
         self.lives().get(&run).cloned().map(Watch::new)
     }
 
     /// Sends the request of a granted command to a run; the error says why the run does not grant it.
-    pub async fn ask(&self, granted: &Granted, run: RunId, wish: Wish) -> Result<(), String> {
+    pub async fn ask(&self, granted: &Granted, run: RunId, wish: Wish) -> Result<(), Refusal> {
         self.send(run, wish, granted.operator()).await
     }
 
-    async fn send(&self, run: RunId, wish: Wish, who: &Operator) -> Result<(), String> {
-        let over = || format!("run {run} is not under way; see: show {run}");
+    async fn send(&self, run: RunId, wish: Wish, who: &Operator) -> Result<(), Refusal> {
+        let over = || Refusal::rule(format!("run {run} is not under way")).hint(format!("see: show {run}"));
         let live = self.lives().get(&run).cloned().ok_or_else(over)?;
         let (answer, answered) = oneshot::channel();
         let control = Control { wish, who: who.clone(), answer };

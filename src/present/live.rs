@@ -136,7 +136,7 @@ impl<'a> Lines<'a> {
                 let how = if *in_rotation { "seen in rotation" } else { "written off" };
                 self.host(host, &format!("its debt is settled by {by}, {how}: {why}"))
             }
-            Stopped { why } => format!("stopped: {}; no further host begins\n", flat(why)),
+            Stopped { why } => format!("stopped: {}; no further host starts\n", flat(why)),
             CancelRequested { by, now, .. } => cancelled(by, *now),
             Observed { .. }
             | ObserveStarted { .. }
@@ -226,7 +226,7 @@ fn reason(why: &str) -> String {
 
 fn cancelled(by: &str, now: bool) -> String {
     let how = if now { ", ending what is running" } else { "" };
-    format!("cancelled by {by}{how}; no further host begins\n")
+    format!("cancelled by {by}{how}; no further host starts\n")
 }
 
 fn skipped_line(way: Way, name: &str, why: &str, failed: bool) -> String {

@@ -44,7 +44,7 @@ const LINES: &[(&str, &str, i32, &str)] = &[
     ("cancel", "cancel 99", 64, "there is no run 99"),
     ("pause", "pause 1", 69, "run 1 is not under way"),
     ("resume", "resume 1", 69, "run 1 is not under way"),
-    ("approve", "approve 1", 5, "run 1 is not under way"),
+    ("approve", "approve 1", 69, "run 1 is not under way"),
     ("retry", "retry 1", 69, "run 1 left no host to try again"),
     ("retry", "retry 99", 64, "there is no run 99"),
     ("debts", "debts please", 64, "unexpected argument"),

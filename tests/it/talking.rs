@@ -281,7 +281,7 @@ async fn without_a_daemon_a_second_ctrl_c_ends_the_commands() {
     let mut err = child.stderr.take().unwrap();
     let mut said = String::new();
     for text in [
-        "run 1: no further host begins; Ctrl-C again ends what is running\n",
+        "run 1: no further host starts; Ctrl-C again ends running steps\n",
         "run 1: what is running is being ended\n",
     ] {
         interrupt();

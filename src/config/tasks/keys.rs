@@ -75,7 +75,7 @@ table! {
         /// Hosts that may fail in the whole run; unreachable ones count. All of them with `on_failure = "continue"`.
         MAX_FAILURES "max_failures": Amount = 0,
         ON_FAILURE "on_failure": Choice<OnFailureWords> = OnFailure::Stop,
-        /// How long a host has to stay healthy before the next batch begins.
+        /// How long a host has to stay healthy before the next batch starts.
         MIN_HEALTHY_TIME "min_healthy_time": Time = Duration::ZERO,
         /// A host that is not healthy within this time has failed.
         HEALTHY_DEADLINE "healthy_deadline": Time = Duration::from_secs(5 * 60),

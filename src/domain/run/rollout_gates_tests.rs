@@ -142,7 +142,7 @@ fn a_planned_pause_ends_by_itself_or_by_a_second_person() {
 fn wishes_that_make_no_sense_are_refused_by_name() {
     let who = Operator::new("bob", "b", Role::Operator);
     let mut run = run_after(ones(1, OnFailure::Stop), vec![]);
-    let refused = |run: &Run, wish| grant(run, wish, &who).unwrap_err();
+    let refused = |run: &Run, wish| grant(run, wish, &who).unwrap_err().to_string();
     assert_eq!(refused(&run, Wish::Resume), "run 1 is not paused; see: show 1");
     assert_eq!(refused(&run, Wish::Approve), "run 1 does not wait for an approval; see: show 1");
     let paused = grant(&run, Wish::Pause, &who).unwrap().unwrap();
@@ -150,7 +150,7 @@ fn wishes_that_make_no_sense_are_refused_by_name() {
     assert_eq!(refused(&run, Wish::Pause), "run 1 is paused already; see: show 1");
     let stopped = EventKind::Stopped { why: "x".into() };
     run.apply(&Event { seq: 2, run: RunId(1), at: NOW, kind: stopped }).unwrap();
-    assert_eq!(refused(&run, Wish::Resume), "run 1 is being stopped: no further host begins; see: watch 1");
+    assert_eq!(refused(&run, Wish::Resume), "run 1 is being stopped: no further host starts; see: watch 1");
 }
 
 #[test]

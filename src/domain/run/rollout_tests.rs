@@ -459,7 +459,7 @@ impl<'a> Player<'a> {
         let who = Operator::new(*name, *name, Role::Operator);
         match grant(&self.run, *wish, &who) {
             Ok(event) => event.into_iter().for_each(|event| self.write(event)),
-            Err(why) => self.refused.push(why),
+            Err(why) => self.refused.push(why.to_string()),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Requests of operators to a run under way, and whether the run grants them. Pure: the
-//! answer is the event to write, or the sentence that says why not.
+//! answer is the event to write, or a refusal.
 
 use super::event::{EventKind, Pause, PausedUntil};
 use super::run::Run;
 use crate::domain::ask::access::{LOCAL_KEY, Operator};
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::task::task::PauseUntil;
 
 /// A request.
@@ -21,36 +22,39 @@ pub enum Wish {
 }
 
 /// The event that grants the request; `None` when it changes nothing.
-pub fn grant(run: &Run, wish: Wish, who: &Operator) -> Result<Option<EventKind>, String> {
+pub fn grant(run: &Run, wish: Wish, who: &Operator) -> Result<Option<EventKind>, Refusal> {
     let (by, key) = (who.name.clone(), who.key.clone());
     let id = run.id();
+    let not_now = |why: String| Refusal::rule(why).hint(format!("see: show {id}"));
     let paused = |why: &str, until| {
         let (by, key) = (by.clone(), key.clone());
         Ok(Some(EventKind::Paused(Pause { why: why.into(), by, key, until, step: None })))
     };
     if run.is_halted() && matches!(wish, Wish::Pause | Wish::Resume | Wish::Approve) {
-        return Err(format!("run {id} is being stopped: no further host begins; see: watch {id}"));
+        let why = format!("run {id} is being stopped: no further host starts");
+        return Err(Refusal::rule(why).hint(format!("see: watch {id}")));
     }
     match (wish, run.pause().map(|pause| &pause.until)) {
         (Wish::Cancel { now }, _) => Ok(Some(EventKind::CancelRequested { by, key, now })),
         (Wish::Suspend, Some(_)) => Ok(None),
         (Wish::Suspend, None) => {
-            paused("rollcall is stopping; it goes on at the next start", PausedUntil::Restart)
+            paused("rollcall is stopping; the run continues at the next start", PausedUntil::Restart)
         }
-        (Wish::Pause, Some(_)) => Err(format!("run {id} is paused already; see: show {id}")),
+        (Wish::Pause, Some(_)) => Err(not_now(format!("run {id} is paused already"))),
         (Wish::Pause, None) => paused("until it is resumed", PausedUntil::Resumed),
         (Wish::Approve, Some(PausedUntil::Approved)) => approve(run, who).map(Some),
-        (Wish::Approve, _) => Err(format!("run {id} does not wait for an approval; see: show {id}")),
+        (Wish::Approve, _) => Err(not_now(format!("run {id} does not wait for an approval"))),
         (Wish::Resume, Some(PausedUntil::Approved)) => {
-            Err(format!("run {id} waits for an approval; try: approve {id}"))
+            let why = format!("run {id} waits for an approval");
+            Err(Refusal::rule(why).hint(format!("try: approve {id}")))
         }
-        (Wish::Resume, None) => Err(format!("run {id} is not paused; see: show {id}")),
+        (Wish::Resume, None) => Err(not_now(format!("run {id} is not paused"))),
         (Wish::Resume, Some(_)) => Ok(Some(EventKind::Resumed { by, key, why: String::new() })),
     }
 }
 
 /// The second person needs another key and another name than the operator who asked for the run.
-fn approve(run: &Run, who: &Operator) -> Result<EventKind, String> {
+fn approve(run: &Run, who: &Operator) -> Result<EventKind, Refusal> {
     let of_task = run.plan().rollout.pause_after;
     let of_task = of_task.is_some_and(|pause| pause.until == PauseUntil::Approved { second_person: true });
     let second_person = of_task || run.plan().needs_approval;
@@ -60,20 +64,19 @@ fn approve(run: &Run, who: &Operator) -> Result<EventKind, String> {
     };
     let asked = run.asked();
     if second_person && who.key == LOCAL_KEY {
-        return Err(format!(
-            "run {} wants a second person, who is known by a key; try: ssh rollcall approve {}",
-            run.id(),
-            run.id()
-        ));
+        let why = format!("run {} wants a second person, who is known by a key", run.id());
+        let hint = format!("try: ssh rollcall approve {}", run.id());
+        return Err(Refusal::new(Cause::Busy, why).hint(hint));
     }
     if second_person && (who.key == asked.key || who.name == asked.by) {
-        return Err(format!(
+        let why = format!(
             "{} asked for run {}, and {} to approve it ({})",
             asked.by,
             run.id(),
             if of_task { "its task wants a second person" } else { why },
             if of_task { "second_person" } else { key }
-        ));
+        );
+        return Err(Refusal::new(Cause::Busy, why));
     }
     let plan_sha256 = asked.plan_sha256.clone();
     Ok(EventKind::Approved { by: who.name.clone(), key: who.key.clone(), plan_sha256 })

@@ -320,13 +320,13 @@ impl Asked<'_> {
     }
 
     /// Stops the commands; otherwise the reason why they are not stopped.
-    async fn stop(&mut self, following: &mut Following) -> Result<(), String> {
+    async fn stop(&mut self, following: &mut Following) -> Result<(), Refusal> {
         self.cancel(following.watch.live().id).await?;
         following.stopping = true;
         Ok(())
     }
 
-    async fn cancel(&mut self, id: RunId) -> Result<(), String> {
+    async fn cancel(&mut self, id: RunId) -> Result<(), Refusal> {
         self.desk.engine.ask(&self.granted, id, Wish::Cancel { now: true }).await
     }
 }

@@ -108,7 +108,7 @@ impl Asked<'_> {
         runs.retain(|run| run.ended_at.is_none() && may_see(granted, &whole, &run.hosts));
         let mut leases = Vec::new();
         for run in &runs {
-            let Some(watch) = self.desk.engine.watch(run.run) else { continue };
+            let Some(watch) = self.desk.engine.watch(granted, run.run) else { continue };
             leases.extend(watch.live().plan.leases.iter().map(|group| (group.clone(), run.run.0)));
         }
         let fares = self.desk.tell.fares().await?;

@@ -68,7 +68,7 @@ impl Asked<'_> {
     async fn settle_one(&self, granted: &Granted, debt: &Debt, word: &Word<'_>) -> Result<String, Ended> {
         let ports = self.ports();
         let Debt { host, balancer, run: id, .. } = debt;
-        if self.desk.engine.watch(*id).is_some() {
+        if self.desk.engine.watch(granted, *id).is_some() {
             let why = format!("run {id} is under way and has {host} in hand");
             return Err(Refusal::new(Cause::Busy, why).hint(format!("see: watch {id}")).into());
         }

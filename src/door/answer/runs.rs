@@ -171,7 +171,7 @@ impl Asked<'_> {
     }
 
     pub(super) async fn watch(&mut self, granted: &Granted, id: RunId) -> Result<u8, Ended> {
-        let live = self.desk.engine.watch(id);
+        let live = self.desk.engine.watch(granted, id);
         let stored = self.stored(granted, id).await?;
         if let Some(watch) = live {
             return self.follow(watch).await;

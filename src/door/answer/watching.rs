@@ -90,7 +90,7 @@ impl Asked<'_> {
     /// The stored records of a host's checks, including all results so far.
     async fn kept_of(&self, host: &HostName, check: Option<&str>) -> Result<Vec<History>, Ended> {
         self.desk.monitor.flush().await?;
-        let kept = self.desk.watches.history(host, LOOKS_SHOWN).await?;
+        let kept = self.desk.watches.of(&self.granted).history(host, LOOKS_SHOWN).await?;
         let Some(word) = check else {
             if kept.is_empty() {
                 let hint = format!("try: check {host}, or every = \"5m\" in its checks");

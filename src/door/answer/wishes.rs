@@ -22,18 +22,14 @@ impl Asked<'_> {
     /// Sends the request to the run, and prints what follows.
     pub(super) async fn wish(&mut self, granted: &Granted, id: RunId, wish: Wish) -> Result<u8, Ended> {
         self.stored(granted, id).await?;
-        let refused = |why: String| match wish {
-            Wish::Approve => Refusal::new(Cause::Busy, why),
-            Wish::Cancel { .. } | Wish::Pause | Wish::Resume | Wish::Suspend => Refusal::rule(why),
-        };
-        self.desk.engine.ask(granted, id, wish).await.map_err(refused)?;
+        self.desk.engine.ask(granted, id, wish).await?;
         if self.json {
             return self.say(&json::line("granted", BTreeMap::from([("run", id)]))).await;
         }
         let what = match wish {
-            Wish::Cancel { now: true } => "no further host begins, and what is running is being ended",
-            Wish::Cancel { now: false } => "no further host begins; hosts in their bracket finish it",
-            Wish::Pause | Wish::Suspend => "paused: no further host begins; hosts in their bracket finish it",
+            Wish::Cancel { now: true } => "no further host starts, and running steps are being ended",
+            Wish::Cancel { now: false } => "no further host starts; hosts in their bracket finish it",
+            Wish::Pause | Wish::Suspend => "paused: no further host starts; hosts in their bracket finish it",
             Wish::Resume => "continues",
             Wish::Approve => "approved; it continues",
         };

@@ -205,7 +205,10 @@ impl Stage {
             return Begun::Watched(Box::new(started.expect("nobody else holds the group")));
         }
         daemon.engine.recover().await.expect("the store can be read");
-        daemon.engine.watch(RUN).map_or(Begun::Over, |watch| Begun::Watched(Box::new(watch)))
+        daemon
+            .engine
+            .watch(&world::granted(), RUN)
+            .map_or(Begun::Over, |watch| Begun::Watched(Box::new(watch)))
     }
 
     /// Until the run is over or the daemon dies; true if it died.
