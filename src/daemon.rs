@@ -39,6 +39,7 @@ use crate::notices::{self, Channels, Sizes, Tell};
 use crate::notify::Ways;
 use crate::port::{Clock, Remote, Watches};
 use crate::present::table;
+use crate::steps::ports::HostPorts;
 use crate::store::SqliteStore;
 use crate::vault::Vault;
 use crate::watch::{self as watching, Around, Asked, Running, Watchlist};
@@ -214,19 +215,21 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         sizes: sizes(current.subscribe()),
     });
     let ports = Ports {
-        prober: Arc::new(Probes::new(remote.clone(), clock.clone())),
         balancers: Arc::new(Balancers::new(remote.clone())),
-        remote,
-        epoch: store.epoch(),
-        site,
-        seals: seals_of(&door_key.key)?,
-        places: store.clone(),
         store: store.clone(),
         leases: store.clone(),
         events: store.clone(),
-        clock,
         secrets: vault.clone(),
-        downloads: settings.downloads.clone(),
+        hosts: HostPorts {
+            prober: Arc::new(Probes::new(remote.clone(), clock.clone())),
+            remote,
+            clock,
+            places: store.clone(),
+            downloads: settings.downloads.clone(),
+            site,
+            seals: seals_of(&door_key.key)?,
+            epoch: store.epoch(),
+        },
     };
     let path = path.to_path_buf();
     let root = Arc::new(Root { path, current, channels, vault, reloading: Mutex::default() });
@@ -452,7 +455,7 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     Ok(status)
 }
 
-/// There is no daemon to continue a run: Ctrl-C cancels it, and a second one ends what is running, too.
+/// There is no daemon to continue a run: Ctrl-C cancels it, and a second one ends running steps, too.
 async fn cancel_all(desk: &Desk, operator: &Operator, now: bool) {
     for run in desk.engine.under_way() {
         let what = match now {

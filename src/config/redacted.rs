@@ -35,7 +35,7 @@ const AMOUNTS: [&str; 14] = [
 ];
 
 /// The words that each key may have, by its name.
-type Words = BTreeMap<String, BTreeSet<String>>;
+type KnownWords = BTreeMap<String, BTreeSet<String>>;
 
 /// Every file of the configuration.
 pub fn redacted(root: &Path) -> String {
@@ -87,7 +87,7 @@ fn file(path: &str, content: &str) -> String {
     }
 }
 
-fn without_texts(value: Toml, key: Option<&str>, words: &Words) -> Toml {
+fn without_texts(value: Toml, key: Option<&str>, words: &KnownWords) -> Toml {
     match value {
         Toml::String(text) if is_known(key, &text, words) => Toml::String(text),
         Toml::String(_) => Toml::String(HIDDEN.into()),
@@ -95,7 +95,7 @@ fn without_texts(value: Toml, key: Option<&str>, words: &Words) -> Toml {
             Toml::Array(items.into_iter().map(|item| without_texts(item, key, words)).collect())
         }
         Toml::Table(table) => {
-            let none = Words::new();
+            let none = KnownWords::new();
             let entry = |(name, value): (String, Toml)| {
                 let below = match is_free(&name) {
                     true => without_texts(value, None, &none),
@@ -114,7 +114,7 @@ fn is_free(key: &str) -> bool {
     ["vars", "env", "headers", "with"].contains(&key)
 }
 
-fn is_known(key: Option<&str>, text: &str, words: &Words) -> bool {
+fn is_known(key: Option<&str>, text: &str, words: &KnownWords) -> bool {
     // In a free table no word and no amount is known.
     let Some(key) = key.filter(|_| !words.is_empty()) else { return false };
     let percent = text.strip_suffix('%').is_some_and(|number| number.parse::<f64>().is_ok());
@@ -123,15 +123,15 @@ fn is_known(key: Option<&str>, text: &str, words: &Words) -> bool {
 }
 
 /// The words that the schema of a kind of file lists.
-fn words_of(kind: &str) -> Words {
-    let mut words = Words::new();
+fn words_of(kind: &str) -> KnownWords {
+    let mut words = KnownWords::new();
     if let Some(schema) = shape::schema(kind) {
         collect(&schema, &schema, None, (&mut words, DEPTH));
     }
     words
 }
 
-fn collect(node: &Value, whole: &Value, key: Option<&str>, (words, depth): (&mut Words, usize)) {
+fn collect(node: &Value, whole: &Value, key: Option<&str>, (words, depth): (&mut KnownWords, usize)) {
     let Some(entries) = node.as_object().filter(|_| depth > 0) else {
         let items = node.as_array().into_iter().flatten();
         items.for_each(|item| collect(item, whole, key, (words, depth.saturating_sub(1))));

@@ -107,7 +107,7 @@ impl Driver<'_> {
     /// Decides until no decision is left; returns the next due time, if there is one.
     async fn act(&mut self) -> Result<Option<Timestamp>, String> {
         loop {
-            let decided = decide(&self.run, self.ports.clock.now());
+            let decided = decide(&self.run, self.ports.hosts.clock.now());
             if decided.decisions.is_empty() {
                 return Ok(decided.wake_at);
             }
@@ -145,7 +145,7 @@ impl Driver<'_> {
 
     /// Waits for news, and takes all reports at once: one append for many.
     async fn wait(&mut self, requests: &mut mpsc::Receiver<Control>, wake_at: Option<Timestamp>) -> News {
-        let now = self.ports.clock.now();
+        let now = self.ports.hosts.clock.now();
         // A time that has already passed needs no sleep, and a jump of the clock must not cause a long one.
         let until = |time: Timestamp| Duration::try_from(time.duration_since(now)).unwrap_or_default();
         let pause = wake_at.map(|time| until(time).min(LONGEST_SLEEP));
@@ -189,7 +189,7 @@ impl Driver<'_> {
             return Ok(());
         }
         for attempt in 1.. {
-            let now = self.ports.clock.now();
+            let now = self.ports.hosts.clock.now();
             match self.ports.store.append(self.run.id(), now, kinds.clone()).await {
                 Ok(events) => {
                     events.iter().for_each(|event| log(&self.live.plan, event));

@@ -150,8 +150,8 @@ impl Work {
         let oldest = open.first().map_or(0, |run| run.0).to_string();
         let call = Call {
             operation: &oldest,
-            site: &self.ports.site,
-            epoch: self.ports.epoch,
+            site: &self.ports.hosts.site,
+            epoch: self.ports.hosts.epoch,
             age: Duration::ZERO,
             limit: Duration::ZERO,
             within: Duration::ZERO,
@@ -235,7 +235,7 @@ impl Work {
 
     async fn exec(&self, plan: &HostPlan, program: Program, sudo: &Sudo) -> ExecReport {
         let request = self.context.request(program, sudo, Input::None, OBSERVE_TIMEOUT);
-        self.ports.remote.exec(&plan.endpoint, request).await
+        self.ports.hosts.remote.exec(&plan.endpoint, request).await
     }
 }
 

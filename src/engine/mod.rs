@@ -102,7 +102,7 @@ impl Engine {
     /// An engine without runs.
     pub fn new(ports: Ports) -> Engine {
         let draining = Arc::new(watch::Sender::new(false));
-        let keeper = Keeper::new(ports.leases.clone(), ports.clock.clone(), draining.clone());
+        let keeper = Keeper::new(ports.leases.clone(), ports.hosts.clock.clone(), draining.clone());
         Engine {
             ports,
             live: Arc::default(),
@@ -176,7 +176,7 @@ impl Engine {
         // Ad-hoc commands are short, and wait for nobody.
         let claim = Claim::of_run(&plan, &by.name).filter(|_| !plan.leases.is_empty());
         claim.map_or(Ok(()), |claim| self.keeper.in_turn(&claim, ticket))?;
-        let started = self.ports.store.create_run(&plan, by, self.ports.clock.now()).await?;
+        let started = self.ports.store.create_run(&plan, by, self.ports.hosts.clock.now()).await?;
         let id = started.run;
         self.ports.secrets.keep(id, given);
         let begin = Begin { events: vec![started], effects: vec![] };

@@ -36,7 +36,7 @@ pub async fn paths(ports: &Ports, hosts: &[(Endpoint, BTreeSet<String>)]) -> Vec
 async fn ask(ports: &Ports, host: &Endpoint, names: &BTreeSet<String>) -> Paths {
     let words: Vec<&str> = names.iter().map(String::as_str).collect();
     let request = Exec::new(Program::Script(shell::with_arguments(FIND, &words)), TIMEOUT, ANSWER_BYTES);
-    let report = ports.remote.exec(host, request).await;
+    let report = ports.hosts.remote.exec(host, request).await;
     match report.end {
         ExecEnd::Exited(0) => {
             let lines = report

@@ -18,7 +18,7 @@ use crate::port::{StoreError, StoredRun};
 /// Reads an open run, and records that rollcall is back. `None` for one that cannot be replayed:
 /// it is ended as it is, and its debts stay open.
 pub(super) async fn take_up(ports: &Ports, id: RunId) -> Result<Option<(StoredRun, Begin)>, StoreError> {
-    let now = ports.clock.now();
+    let now = ports.hosts.clock.now();
     let stored = match ports.store.load(id).await {
         // Nothing of it may be executed, and its lease must not block other runs.
         Err(error @ StoreError::Changed { .. }) => {

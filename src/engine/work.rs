@@ -141,18 +141,11 @@ impl Work {
 
 fn context_of(ports: &Ports, live: &Live, run: &Run, cancel: CancellationToken) -> StepContext {
     StepContext {
-        remote: ports.remote.clone(),
-        prober: ports.prober.clone(),
-        clock: ports.clock.clone(),
-        places: ports.places.clone(),
+        ports: ports.hosts.clone(),
         run: live.id,
         mark: run.asked().mark.clone(),
         mode: mode_of(&live.plan.kind),
         files_root: live.plan.files_root.clone(),
-        downloads: ports.downloads.clone(),
-        site: ports.site.clone(),
-        seals: ports.seals.clone(),
-        epoch: ports.epoch,
         progress: live.progress.clone(),
         talk: live.talk.get().cloned().unwrap_or_default(),
         cancel,

@@ -115,8 +115,8 @@ impl<'a> Asking<'a> {
         };
         let call = Call {
             operation: &self.name,
-            site: &context.site,
-            epoch: context.epoch,
+            site: &context.ports.site,
+            epoch: context.ports.epoch,
             age,
             limit: step.timeout,
             within: step.dead_man.as_ref().map_or(Duration::ZERO, |dead_man| dead_man.within),
@@ -141,7 +141,7 @@ impl<'a> Asking<'a> {
             sink: None,
             masks: self.attempt.masks(&self.name),
         };
-        context.remote.exec(self.attempt.endpoint(), request).await
+        context.ports.remote.exec(self.attempt.endpoint(), request).await
     }
 
     fn take_in(&mut self, report: ExecReport, heard: &Heard) {

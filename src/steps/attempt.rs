@@ -75,7 +75,7 @@ impl<'a> Attempt<'a> {
         operation: String,
     ) -> Attempt<'a> {
         let record = wrapper::record_of(&operation, &context.mark);
-        let seal = context.seals.of(&record);
+        let seal = context.ports.seals.of(&record);
         Attempt { context, plan, step, operation, record, seal }
     }
 }
@@ -119,7 +119,7 @@ impl Attempt<'_> {
         let mut again = false;
         loop {
             let request = self.request(script.clone(), input.clone(), timeout);
-            let mut report = self.context.remote.exec(self.endpoint(), request).await;
+            let mut report = self.context.ports.remote.exec(self.endpoint(), request).await;
             let Some(why) = lost(&report.end, again) else { return (report, again) };
             again = true;
             if !patience.pause(&self.context.cancel).await {

@@ -13,9 +13,9 @@ use crate::domain::run::event::Progress;
 use crate::domain::task::task::Sudo;
 use crate::domain::value::secret::Masks;
 use crate::port::talk::Talk;
-use crate::port::{Clock, Exec, Input, Places, Prober, Program, Remote};
+use crate::port::{Exec, Input, Program};
 use crate::probes::context::{GATES, ProbeContext};
-use crate::steps::seal::SealKey;
+use crate::steps::ports::HostPorts;
 
 /// How a step is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,24 +31,13 @@ pub enum Mode {
 /// The input of a step, as values.
 #[derive(Clone)]
 pub struct StepContext {
-    pub remote: Arc<dyn Remote>,
-    pub prober: Arc<dyn Prober>,
-    pub clock: Arc<dyn Clock>,
-    pub places: Arc<dyn Places>,
+    pub ports: HostPorts,
     pub run: RunId,
     /// The mark of the run, for the records on hosts.
     pub mark: String,
     pub mode: Mode,
     /// The folder `files/`.
     pub files_root: PathBuf,
-    /// The folder for files of hosts: a folder for each run, and in it one for each host.
-    pub downloads: PathBuf,
-    /// Identifies this rollcall on hosts: run numbers start at 1 for each.
-    pub site: String,
-    /// The key that proves that a record on a host was written by a runner of this rollcall.
-    pub seals: SealKey,
-    /// The epoch of this process: hosts refuse a lower one.
-    pub epoch: u64,
     pub progress: broadcast::Sender<Progress>,
     /// The operator at a command that they typed.
     pub talk: Talk,
@@ -71,10 +60,10 @@ impl StepContext {
     /// For checks that are steps.
     pub fn probes(&self) -> ProbeContext<'_> {
         ProbeContext {
-            remote: &*self.remote,
-            prober: &*self.prober,
-            clock: &*self.clock,
-            places: &*self.places,
+            remote: &*self.ports.remote,
+            prober: &*self.ports.prober,
+            clock: &*self.ports.clock,
+            places: &*self.ports.places,
             files: &self.files_root,
             who: GATES,
             cancel: self.cancel.clone(),

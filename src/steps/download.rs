@@ -115,7 +115,7 @@ impl Attempt<'_> {
         check_below(host)
             .and_then(|()| check_below(name))
             .map_err(|why| Done::failed(format!("`to`: {why}")))?;
-        Ok(self.context.downloads.join(self.context.run.to_string()).join(host).join(name))
+        Ok(self.context.ports.downloads.join(self.context.run.to_string()).join(host).join(name))
     }
 }
 

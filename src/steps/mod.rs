@@ -10,6 +10,7 @@ mod edit;
 mod facts;
 mod patience;
 pub mod perform;
+pub mod ports;
 mod program;
 mod reboot;
 pub mod scripts;

@@ -123,7 +123,7 @@ impl Attempt<'_> {
             None => self.show(&Arc::default()).map(Follow::Lines),
         };
         request.masks = self.context.masks.clone();
-        let report = self.context.remote.exec(self.endpoint(), request).await;
+        let report = self.context.ports.remote.exec(self.endpoint(), request).await;
         self.done(report, |_| Outcome::Ok)
     }
 

@@ -56,7 +56,7 @@ impl Attempt<'_> {
     /// The command that the wrapper runs.
     pub(super) fn script_call(&self, interpreter: &str, args: &[String]) -> String {
         let folder = self.script_folder();
-        let first = [self.context.site.as_str(), &folder, interpreter];
+        let first = [self.context.ports.site.as_str(), &folder, interpreter];
         let arguments: Vec<&str> = first.into_iter().chain(args.iter().map(String::as_str)).collect();
         script::in_place(self.step, &shell::with_arguments(&RUN, &arguments))
     }
@@ -73,7 +73,7 @@ impl Attempt<'_> {
             Ok(input) => input,
             Err(done) => return Some(done),
         };
-        let (site, folder) = (&self.context.site, self.script_folder());
+        let (site, folder) = (&self.context.ports.site, self.script_folder());
         let receive = shell::with_arguments(&SEND, &[site, &folder, &sha256]);
         let (report, _) = self.exec(receive, input, self.step.timeout).await;
         let done = self.done(report, |_| Outcome::Ok);

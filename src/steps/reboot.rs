@@ -57,7 +57,7 @@ impl Attempt<'_> {
 
     async fn ask_for_reboot(&self, [verb, command, boot_id, boot]: [&str; 4], fresh: bool) -> Heard {
         let operation = self.kept_as();
-        let arguments = ["act", verb, &self.context.site, &operation, boot_id, command, boot];
+        let arguments = ["act", verb, &self.context.ports.site, &operation, boot_id, command, boot];
         let report = self.once(&shell::with_arguments(&REBOOT, &arguments), QUESTION_TIMEOUT, fresh).await;
         let failed = |why: String| Heard::Done(Done::failed(why));
         match &report.end {

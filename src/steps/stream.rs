@@ -68,8 +68,10 @@ impl Attempt<'_> {
             let (sender, receiver) = mpsc::channel(WAITING_PIECES);
             let request = self.request(script.to_string(), input.clone(), self.step.timeout);
             let request = Exec { sink: Some(sender), ..request };
-            let (report, taken) =
-                tokio::join!(self.context.remote.exec(self.endpoint(), request), pass_on(receiver, taker));
+            let (report, taken) = tokio::join!(
+                self.context.ports.remote.exec(self.endpoint(), request),
+                pass_on(receiver, taker)
+            );
             taken.map_err(Done::failed)?;
             if lost(&report.end, again).is_none() || !patience.pause(&self.context.cancel).await {
                 return Ok(report);

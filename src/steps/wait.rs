@@ -52,7 +52,7 @@ impl Attempt<'_> {
     pub(super) async fn once(&self, script: &str, timeout: Duration, fresh: bool) -> ExecReport {
         let script = script::in_place(self.step, script);
         let request = self.request(script, Input::None, timeout);
-        self.context.remote.exec(self.endpoint(), Exec { fresh, ..request }).await
+        self.context.ports.remote.exec(self.endpoint(), Exec { fresh, ..request }).await
     }
 
     /// Waits until the condition holds, or until the step's time is up; a dry run probes once.
@@ -140,7 +140,7 @@ impl Attempt<'_> {
     }
 
     async fn find_service(&self, probe: &Probe, left: Duration) -> Found {
-        let seen = self.context.prober.probe(self.endpoint(), probe, left.min(PROBE_TIMEOUT)).await;
+        let seen = self.context.ports.prober.probe(self.endpoint(), probe, left.min(PROBE_TIMEOUT)).await;
         let is_blind = matches!(seen, Observation::Blind { .. } | Observation::NoContact { .. });
         let judged = judge_masked(probe, seen, &self.context.masks);
         match judged.verdict {

@@ -83,7 +83,7 @@ impl<W: Watchlist> Actor<W> {
         let taken = around.ports.store.taken().await?;
         let held = around.in_hand.borrow_and_update().clone();
         let orders = config.orders();
-        let now = around.ports.clock.now();
+        let now = around.ports.hosts.clock.now();
         let mut roster = Roster::new(orders.settings.clone());
         roster.set_in_hand((*held.hosts).clone(), now);
         roster.begin_with(config.wanted(taken), states, downtimes, now);
@@ -110,7 +110,7 @@ impl<W: Watchlist> Actor<W> {
     }
 
     fn now(&self) -> Timestamp {
-        self.around.ports.clock.now()
+        self.around.ports.hosts.clock.now()
     }
 
     /// Watches until it is stopped. [`Panicked`] when a batch was lost inside the store.
@@ -187,7 +187,7 @@ impl<W: Watchlist> Actor<W> {
         let sight = self.sight.clone();
         self.looks.spawn(async move {
             let found = sight.look(&look).await;
-            Seen { key: look.key, begun: now, ended: sight.ports.clock.now(), found }
+            Seen { key: look.key, begun: now, ended: sight.ports.hosts.clock.now(), found }
         });
     }
 

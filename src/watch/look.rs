@@ -66,10 +66,10 @@ impl Sight {
 
     fn eyes(&self) -> ProbeContext<'_> {
         ProbeContext {
-            remote: &*self.ports.remote,
-            prober: &*self.ports.prober,
-            clock: &*self.ports.clock,
-            places: &*self.ports.places,
+            remote: &*self.ports.hosts.remote,
+            prober: &*self.ports.hosts.prober,
+            clock: &*self.ports.hosts.clock,
+            places: &*self.ports.hosts.places,
             files: &self.files,
             who: WHO,
             cancel: self.stop.clone(),
@@ -81,7 +81,7 @@ impl Sight {
         let begun = Instant::now();
         let request = Exec::new(Program::Login("true"), CONTACT_TIMEOUT, CONTACT_BYTES);
         let request = Exec { cancel: self.stop.clone(), ..request };
-        let (verdict, text) = match self.ports.remote.exec(host, request).await.end {
+        let (verdict, text) = match self.ports.hosts.remote.exec(host, request).await.end {
             ExecEnd::NotStarted(why) | ExecEnd::Lost(why) => (Verdict::Critical, why),
             ExecEnd::TimedOut => (Verdict::Critical, format!("it said nothing within {CONTACT_TIMEOUT:?}")),
             ExecEnd::Cancelled => (Verdict::Unknown, "not probed: rollcall is stopping".into()),

@@ -18,6 +18,7 @@ use rollcall::domain::run::run::Run;
 use rollcall::engine::feed::Live;
 use rollcall::engine::ports::Ports;
 use rollcall::engine::work::Work;
+use rollcall::steps::ports::HostPorts;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::site::{Site, WebHost};
@@ -202,7 +203,7 @@ async fn a_rollcall_that_was_replaced_begins_nothing_on_hosts() {
     let run = |name: &str| format!("[[steps]]\nname = \"{name}\"\nrun = \"touch {{{{ root }}}}/{name}\"\n");
     with_task(&site, "some", &[run("one"), run("two")].concat()).await;
     let old = ports_of(&site);
-    let new = Ports { epoch: old.epoch + 1, ..old.clone() };
+    let new = Ports { hosts: HostPorts { epoch: old.hosts.epoch + 1, ..old.hosts.clone() }, ..old.clone() };
     assert_eq!(ended(work_of(&new, &site, Some("some"), 0).perform().await).0, Outcome::Ok);
     let why = rollcall::steps::wrapper::REPLACED.to_string();
     let refused = work_of(&old, &site, Some("some"), 1).perform().await;

@@ -440,7 +440,7 @@ async fn sudo_takes_its_password_from_a_secret_and_says_what_it_lacks() {
         assert!(!told.contains(&password), "{told}");
     }
     drop(sudoers);
-    let place = site.ports().site;
+    let place = site.ports().hosts.site;
     shell(&format!("rm -rf /var/tmp/rollcall-*-{place}"), "");
 }
 

@@ -282,7 +282,7 @@ async fn without_a_daemon_a_second_ctrl_c_ends_the_commands() {
     let mut said = String::new();
     for text in [
         "run 1: no further host starts; Ctrl-C again ends running steps\n",
-        "run 1: what is running is being ended\n",
+        "run 1: running steps are being ended\n",
     ] {
         interrupt();
         let mut piece = [0; 4096];

@@ -33,6 +33,7 @@ use rollcall::port::{
     BalancerDriver, Clock, Exec, ExecEnd, ExecReport, HostKey, Member, NoPlaces, NoSecrets, OpenError,
     Prober, Program, Remote, StoreError, Stream, Watches,
 };
+use rollcall::steps::ports::HostPorts;
 use rollcall::steps::seal::SealKey;
 use rollcall::store::SqliteStore;
 use rollcall::watch::{self as watching, Around, Orders, Watchlist};
@@ -407,19 +408,21 @@ fn a_week_is_told_as_it_was() {
         let clock = Arc::new(Virtual { begun: Instant::now() });
         let fleet = Arc::new(Hosts { world: world.clone(), clock: clock.clone(), looks: AtomicU64::new(0) });
         let ports = Ports {
-            remote: fleet.clone(),
-            prober: Arc::new(Nobody),
             balancers: Arc::new(Nobody),
             store: Arc::new(SqliteStore::in_memory().unwrap()),
             leases: Arc::new(SqliteStore::in_memory().unwrap()),
             events: Arc::new(SqliteStore::in_memory().unwrap()),
-            clock,
             secrets: Arc::new(NoSecrets),
-            places: Arc::new(NoPlaces),
-            downloads: "/nowhere".into(),
-            site: "week".into(),
-            seals: SealKey::new(b"week"),
-            epoch: 1,
+            hosts: HostPorts {
+                remote: fleet.clone(),
+                prober: Arc::new(Nobody),
+                clock,
+                places: Arc::new(NoPlaces),
+                downloads: "/nowhere".into(),
+                site: "week".into(),
+                seals: SealKey::new(b"week"),
+                epoch: 1,
+            },
         };
         let config = watch::Sender::new(Arc::new(Site(world.clone())));
         let held = watch::Sender::new(Held::default());

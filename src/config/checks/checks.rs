@@ -46,13 +46,13 @@ table! {
         /// The largest distance of a host from the median of all: `10%`.
         WITHIN "within": Text,
         /// A range for the sum over all hosts, or a table of `warning` and `critical`.
-        SUM "sum": Total,
+        SUM "sum": TotalLimits,
         /// The same for the smallest number.
-        MIN "min": Total,
+        MIN "min": TotalLimits,
         /// The same for the largest number.
-        MAX "max": Total,
+        MAX "max": TotalLimits,
         /// The same for how many hosts are ok.
-        COUNT "count": Total,
+        COUNT "count": TotalLimits,
         /// The host with which all others must agree; or a table of `host`, and `warning` and `critical` for how far
         /// they may be behind.
         LEADER "leader": Or<Text, In<LeaderKeys>>,
@@ -86,10 +86,10 @@ words! {
 }
 
 /// A range for a number of all hosts, or two.
-type Total = Or<Threshold, In<LimitKeys>>;
+type TotalLimits = Or<Threshold, In<LimitKeys>>;
 
 /// The rules for a number of all hosts.
-const TOTALS: [(Key<Total>, across::Total); 4] = [
+const TOTALS: [(Key<TotalLimits>, across::Total); 4] = [
     (CheckKeys::SUM, across::Total::Sum),
     (CheckKeys::MIN, across::Total::Min),
     (CheckKeys::MAX, across::Total::Max),
@@ -155,7 +155,7 @@ fn refuse_secrets(doc: Doc<'_>, value: &Spanned<DeValue<'_>>, secrets: &BTreeSet
 /// Returns the name and the check separately: the name is known even if the check is wrong.
 fn read_check(
     mut table: Reader<'_>,
-    (around, of_set): (&Around<'_>, &watching::Words),
+    (around, of_set): (&Around<'_>, &watching::RhythmSettings),
 ) -> (Option<Spanned<String>>, Option<Check>) {
     let name = table.required(CheckKeys::NAME);
     let timeout = table.positive(CheckKeys::TIMEOUT, "no check would ever be done");
@@ -242,7 +242,7 @@ fn percent(table: &mut Reader<'_>) -> Option<f64> {
 }
 
 /// One range, which is then the critical one, or a table of both.
-fn own_limits(table: &mut Reader<'_>, key: Key<Total>) -> Option<Limits> {
+fn own_limits(table: &mut Reader<'_>, key: Key<TotalLimits>) -> Option<Limits> {
     let value = table.value(key)?;
     let limits = match value.get_ref() {
         DeValue::Table(_) => {

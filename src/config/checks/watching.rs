@@ -97,7 +97,7 @@ impl Default for Schedule {
 
 /// The schedule keys of a set or of a check.
 #[derive(Default)]
-pub struct Words {
+pub struct RhythmSettings {
     rhythm: Option<Rhythm>,
     /// `every` or `cron` is present, right or wrong.
     named: bool,
@@ -107,12 +107,12 @@ pub struct Words {
 }
 
 /// The keys of a set, for all of its checks.
-pub fn read_set(file: &mut Reader<'_>) -> Words {
+pub fn read_set(file: &mut Reader<'_>) -> RhythmSettings {
     read_words(file)
 }
 
 /// The schedule of a check: its own keys, and those of its set for missing ones.
-pub fn read(table: &mut Reader<'_>, set: &Words) -> Option<Arc<Watching>> {
+pub fn read(table: &mut Reader<'_>, set: &RhythmSettings) -> Option<Arc<Watching>> {
     let own = read_words(table);
     let Some(rhythm) = own.rhythm.or_else(|| set.rhythm.clone()) else {
         let given =
@@ -138,7 +138,7 @@ pub fn read(table: &mut Reader<'_>, set: &Words) -> Option<Arc<Watching>> {
     }))
 }
 
-fn read_words(table: &mut Reader<'_>) -> Words {
+fn read_words(table: &mut Reader<'_>) -> RhythmSettings {
     let every = table.positive(RhythmKeys::EVERY, "it would be probed without a pause").map(Rhythm::Every);
     let cron = table.get(RhythmKeys::CRON).and_then(|line| {
         let wrong = |why: String| {
@@ -154,7 +154,7 @@ fn read_words(table: &mut Reader<'_>) -> Words {
         table.doc.wrong(cron_span, "a check cannot have both `every` and `cron`");
     }
     let depends_on = table.get(RhythmKeys::DEPENDS_ON);
-    Words {
+    RhythmSettings {
         rhythm: every.or(cron),
         named,
         max_attempts: table.get(RhythmKeys::MAX_ATTEMPTS),

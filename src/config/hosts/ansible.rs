@@ -26,12 +26,12 @@ table! {
     }
 }
 
-/// Names of one setting, the present one first.
-type Names = [Key<Any>; 2];
+/// BothNames of one setting, the present one first.
+type BothNames = [Key<Any>; 2];
 
-const ADDRESS: Names = [AnsibleKeys::ADDRESS, AnsibleKeys::OLD_ADDRESS];
-const PORT: Names = [AnsibleKeys::PORT, AnsibleKeys::OLD_PORT];
-const LOGIN: Names = [AnsibleKeys::LOGIN, AnsibleKeys::OLD_LOGIN];
+const ADDRESS: BothNames = [AnsibleKeys::ADDRESS, AnsibleKeys::OLD_ADDRESS];
+const PORT: BothNames = [AnsibleKeys::PORT, AnsibleKeys::OLD_PORT];
+const LOGIN: BothNames = [AnsibleKeys::LOGIN, AnsibleKeys::OLD_LOGIN];
 /// In the order in which Ansible puts them on the command line: `ssh` takes the first of two values.
 const ARGUMENTS: [Key<Any>; 3] =
     [AnsibleKeys::ARGUMENTS, AnsibleKeys::COMMON_ARGUMENTS, AnsibleKeys::EXTRA_ARGUMENTS];
@@ -97,7 +97,7 @@ pub fn connection(reader: &mut Reader<'_>, own: bool) -> Layer {
 type Value<'t> = &'t Spanned<DeValue<'t>>;
 
 /// The value of a key, or of its older name.
-fn one_of<'t>(reader: &mut Reader<'t>, keys: Names) -> Option<(&'static str, Value<'t>)> {
+fn one_of<'t>(reader: &mut Reader<'t>, keys: BothNames) -> Option<(&'static str, Value<'t>)> {
     let [new, old] = keys.map(|key| reader.value(key).map(|value| (key.name, value)));
     if let (Some((_, one)), Some((key, other))) = (new, old)
         && plain(one) != plain(other)

@@ -11,7 +11,7 @@ use super::drivers::{
     self, CommandKeys, DrainTimeoutWords, DriverWords, FileKeys, HaproxyKeys, Kind, NginxKeys, SudoKeys,
 };
 use crate::config::text::diagnostic::Doc;
-use crate::config::text::keys::{Amount, Choice, In, Key, ListOf, Or, Text, Time, table};
+use crate::config::text::keys::{Choice, In, Key, ListOf, NumberOrShare, Or, Text, Time, table};
 use crate::config::text::reader::Reader;
 use crate::config::text::table::{Declared, Table};
 use crate::config::text::templates;
@@ -35,7 +35,7 @@ table! {
         DRIVER "driver": Choice<DriverWords>; needed,
         /// How many servers must stay in service, counted on the balancer itself: `2` or `"75%"`, rounded up. Without
         /// it the last one does.
-        MIN_IN_SERVICE "min_in_service": Amount,
+        MIN_IN_SERVICE "min_in_service": NumberOrShare,
     }
 
     /// Keys of drivers whose balancer runs on hosts of its own.
@@ -82,10 +82,10 @@ pub struct RawBalancer {
 }
 
 /// One balancer, or several.
-pub type OneOrMany = Or<In<BalancerKeys>, ListOf<In<BalancerKeys>>>;
+pub type BalancerOrList = Or<In<BalancerKeys>, ListOf<In<BalancerKeys>>>;
 
 /// Reads the `balancer` tables of `group`: one, or several written `[[GROUP.balancer]]`.
-pub fn read(group: &mut Reader<'_>, key: Key<OneOrMany>, name: &str) -> Vec<RawBalancer> {
+pub fn read(group: &mut Reader<'_>, key: Key<BalancerOrList>, name: &str) -> Vec<RawBalancer> {
     let what = format!("the balancer of `{name}`");
     let is_list = group.value(key).is_some_and(|value| value.get_ref().is_array());
     let tables = match is_list {

@@ -39,7 +39,7 @@ table! {
         TAGS "tags": MapOf<Texts>,
         /// The load balancer in front of the group. Several of them are written `[[GROUP.balancer]]`: a host is out of all
         /// or of none.
-        BALANCER "balancer": balancer::OneOrMany,
+        BALANCER "balancer": balancer::BalancerOrList,
     }
 
     /// Settings of many hosts; those of the nearest group win.

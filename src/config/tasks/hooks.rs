@@ -1,7 +1,7 @@
 //! `[[hooks.before]]` and the like: steps that run once for a whole run, on the daemon's machine.
 
 use super::bodies::StepKinds;
-use super::keys::{HooksKeys, StepKeys, Steps, TaskKeys};
+use super::keys::{HooksKeys, StepKeys, StepList, TaskKeys};
 use super::steps::{self, Named};
 use crate::config::text::keys::Key;
 use crate::config::text::reader::Reader;
@@ -39,7 +39,7 @@ pub fn read(file: &mut Reader<'_>, known: &Known) -> (Hooks, Named) {
         if !bodies.is_empty() {
             hooks.insert(hook, bodies.into_iter().map(|written| written.step).collect());
         }
-        // Steps on the daemon's machine have to be allowed.
+        // StepList on the daemon's machine have to be allowed.
         steps.named.local = table.key_span(key.name).into_iter().collect();
         named.extend(steps.named);
     }
@@ -47,7 +47,7 @@ pub fn read(file: &mut Reader<'_>, known: &Known) -> (Hooks, Named) {
     (hooks, named)
 }
 
-fn key_of(hook: Hook) -> Key<Steps> {
+fn key_of(hook: Hook) -> Key<StepList> {
     match hook {
         Hook::Before => HooksKeys::BEFORE,
         Hook::After => HooksKeys::AFTER,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::bodies::{CallKeys, StepKinds};
 use crate::config::checks::checks::UnknownIsWords;
 use crate::config::text::keys::{
-    Amount, Any, Choice, Flag, In, ListOf, MapOf, Or, Scalar, Text, Texts, Time, Whole, Word, table, words,
+    Any, Choice, Flag, In, ListOf, MapOf, NumberOrShare, Or, Scalar, Text, Texts, Time, Whole, Word, table,
+    words,
 };
 use crate::config::text::vars::VarKeys;
 use crate::domain::check::check::UnknownIs;
@@ -30,26 +31,26 @@ table! {
         /// unchanged. Default: true with a `release` or a `link` step, false without; then the task runs each time.
         RELEASE "release": Flag,
         /// The steps on each host, in this order.
-        STEPS "steps": Steps; needed,
-        /// Steps that run at the end of a host's steps if a step that notifies them has changed something.
-        HANDLERS "handlers": Steps,
-        /// Steps that return a host to the release before. Their templates know `previous`, the former target of the link.
-        ROLLBACK "rollback": Steps,
-        /// Steps for the whole run, on the machine of rollcall; needs `allow_local` in rollcall.toml.
+        STEPS "steps": StepList; needed,
+        /// StepList that run at the end of a host's steps if a step that notifies them has changed something.
+        HANDLERS "handlers": StepList,
+        /// StepList that return a host to the release before. Their templates know `previous`, the former target of the link.
+        ROLLBACK "rollback": StepList,
+        /// StepList for the whole run, on the machine of rollcall; needs `allow_local` in rollcall.toml.
         HOOKS "hooks": In<HooksKeys>,
     }
 
-    /// Steps that run once for a whole run, on the machine of rollcall. Their environment is that of `local` steps without
+    /// StepList that run once for a whole run, on the machine of rollcall. Their environment is that of `local` steps without
     /// `ROLLCALL_HOST`; all but `before` have `ROLLCALL_OUTCOME`: `done`, `failed`, `needs a person`, `unreachable`, `cancelled`.
     pub HooksKeys "Hooks" {
         /// Before the first host starts; if one fails, no host starts.
-        BEFORE "before": Steps,
+        BEFORE "before": StepList,
         /// After all hosts ended well. One that fails makes the run fail.
-        AFTER "after": Steps,
+        AFTER "after": StepList,
         /// After a run in which not all hosts ended well.
-        ON_FAILURE "on_failure": Steps,
+        ON_FAILURE "on_failure": StepList,
         /// Last, in every case.
-        FINALLY "finally": Steps,
+        FINALLY "finally": StepList,
     }
 
     /// A parameter.
@@ -71,9 +72,9 @@ table! {
     pub RolloutKeys "Rollout" {
         /// Sizes of the batches: numbers, or percents of all hosts, rounded down; the last one repeats. Default: all at
         /// once.
-        SERIAL "serial": Or<Amount, ListOf<Amount>>,
+        SERIAL "serial": Or<NumberOrShare, ListOf<NumberOrShare>>,
         /// Hosts that may fail in the whole run; unreachable ones count. All of them with `on_failure = "continue"`.
-        MAX_FAILURES "max_failures": Amount = 0,
+        MAX_FAILURES "max_failures": NumberOrShare = 0,
         ON_FAILURE "on_failure": Choice<OnFailureWords> = OnFailure::Stop,
         /// How long a host has to stay healthy before the next batch starts.
         MIN_HEALTHY_TIME "min_healthy_time": Time = Duration::ZERO,
@@ -158,7 +159,7 @@ table! {
         /// `run` only: how long the host waits for a new connection of rollcall before it runs `undo` by itself.
         DEAD_MAN "dead_man": Time,
         /// What undoes the step: a script, or steps. A rollback runs them for the steps that were started, the last one first.
-        UNDO "undo": Or<Text, Steps>,
+        UNDO "undo": Or<Text, StepList>,
     }
 
     /// A user, with the password that sudo asks for.
@@ -169,7 +170,7 @@ table! {
 }
 
 /// A list of steps.
-pub type Steps = ListOf<In<StepKeys>>;
+pub type StepList = ListOf<In<StepKeys>>;
 
 /// An expression, or what it would result in.
 pub type Condition = Or<Flag, Text>;

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::bodies::{self, StepKinds};
 use super::fields::{required, text};
-use super::keys::{Condition, PasswordKeys, StepKeys, Steps as StepList, TaskKeys};
+use super::keys::{Condition, PasswordKeys, StepKeys, StepList, TaskKeys};
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::keys::Key;
 use crate::config::text::reader::{self, Reader};

@@ -117,7 +117,7 @@ impl<const FROM: u32, const TO: u32> KeyType for Whole<FROM, TO> {
 pub type PortOrTemplate = Or<Port, Text>;
 
 /// A number of things, or a part of them such as `"25%"`.
-pub type Amount = Or<Whole, Text>;
+pub type NumberOrShare = Or<Whole, Text>;
 
 /// One word out of a list.
 pub struct Choice<W>(PhantomData<W>);

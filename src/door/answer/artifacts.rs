@@ -41,7 +41,7 @@ impl Asked<'_> {
         list: bool,
     ) -> Result<u8, Ended> {
         self.stored(granted, run).await?;
-        let root = self.ports().downloads.join(run.to_string());
+        let root = self.ports().hosts.downloads.join(run.to_string());
         let wanted = host.map(String::from);
         let found = tokio::task::spawn_blocking(move || find(&root, wanted.as_deref())).await;
         let internal = |why: String| Refusal::internal(why);

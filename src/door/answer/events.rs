@@ -50,7 +50,7 @@ impl Asked<'_> {
         let mut after = match *since {
             Since::Event(seq) => seq,
             Since::Time(time) => {
-                let from = self.ports().clock.now().checked_sub(time).unwrap_or(Timestamp::MIN);
+                let from = self.ports().hosts.clock.now().checked_sub(time).unwrap_or(Timestamp::MIN);
                 log.last_before(from).await?
             }
         };
@@ -88,7 +88,7 @@ impl Asked<'_> {
                 () = self.interrupted() => return Err(Ended::Gone),
                 () = stopping => return Err(StartError::Draining.into()),
                 () = sleep(HEARTBEAT) => {
-                    let at = self.ports().clock.now();
+                    let at = self.ports().hosts.clock.now();
                     let beat = json!({ "seq": after, "at": at });
                     self.terminal.out(&lines::line("heartbeat", beat)).await?;
                 }

@@ -43,7 +43,7 @@ impl Asked<'_> {
         fresh: bool,
     ) -> Result<Vec<HostName>, Ended> {
         let ports = self.ports();
-        let (on_record, now) = (ports.store.facts().await?, ports.clock.now());
+        let (on_record, now) = (ports.store.facts().await?, ports.hosts.clock.now());
         let max_age = self.config.settings.facts_max_age;
         let is_known = |name: &&HostName| {
             let (Some(host), Some(gathered)) = (inventory.host(name), on_record.get(*name)) else {
@@ -61,7 +61,7 @@ impl Asked<'_> {
         run: Option<&Run>,
     ) -> Result<(), Ended> {
         let ports = self.ports();
-        let (on_record, now) = (ports.store.facts().await?, ports.clock.now());
+        let (on_record, now) = (ports.store.facts().await?, ports.hosts.clock.now());
         let missing = run.map(facts::missing).unwrap_or_default();
         let mut report = Report::default();
         for host in picked.iter().filter_map(|name| inventory.host(name)) {

@@ -64,7 +64,7 @@ impl Asked<'_> {
         let hosts: Vec<Endpoint> =
             names.iter().filter_map(|name| inventory.host(name)).map(|host| host.endpoint.clone()).collect();
         let proof = self.proof(selector, &hosts, (fingerprint, trust)).await?;
-        let remote = self.ports().remote.clone();
+        let remote = self.ports().hosts.remote.clone();
         let looks = futures::future::join_all(hosts.iter().map(|host| remote.host_key(host))).await;
         let (mut presented, mut status) = (Vec::new(), 0);
         for (at, (host, look)) in hosts.into_iter().zip(looks).enumerate() {
@@ -159,7 +159,7 @@ impl Asked<'_> {
             let is_fine = matches!(proof, Proof::None) || one.key.known == KeyState::Known;
             return Ok(if is_fine { 0 } else { failed });
         };
-        let remote = self.ports().remote.clone();
+        let remote = self.ports().hosts.remote.clone();
         match remote.accept_host_key(&one.host, fingerprint).await {
             Ok(()) => self.say(&format!("{}: recorded\n", one.shown())).await,
             Err(why) => {
@@ -192,7 +192,7 @@ impl Asked<'_> {
         selector: &str,
     ) -> Result<u8, Ended> {
         let names = self.pick(inventory, selector).await?;
-        let remote = self.ports().remote.clone();
+        let remote = self.ports().hosts.remote.clone();
         let mut status = 0;
         for host in names.iter().filter_map(|name| inventory.host(name)) {
             match remote.forget_host_key(&host.endpoint).await {

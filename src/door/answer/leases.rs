@@ -65,7 +65,7 @@ impl Asked<'_> {
 
     async fn leases(&mut self, granted: &Granted, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
         let (all, _) = self.visible_leases(granted, inventory).await?;
-        let now = self.ports().clock.now();
+        let now = self.ports().hosts.clock.now();
         let text = match self.json {
             true => all.iter().map(|lease| json::line("lease", lease)).collect(),
             false => leases::list(&all, now),
@@ -89,7 +89,7 @@ impl Asked<'_> {
 
     async fn freezes(&mut self, granted: &Granted, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
         let (_, freezes) = self.visible_leases(granted, inventory).await?;
-        let now = self.ports().clock.now();
+        let now = self.ports().hosts.clock.now();
         let mut windows: Vec<leases::Frozen> =
             self.config.freezes.iter().map(|one| leases::frozen(one, now)).collect();
         for window in &mut windows {
@@ -110,7 +110,7 @@ impl Asked<'_> {
     pub(super) fn not_frozen(&self, plan: &Plan) -> Result<(), Refusal> {
         let claim = Claim::of_run(plan, &self.operator).filter(Claim::is_frozen);
         let Some(claim) = claim else { return Ok(()) };
-        let now = self.ports().clock.now();
+        let now = self.ports().hosts.clock.now();
         for window in &self.config.freezes {
             let Some(until) = window.open_until(now) else { continue };
             let hosts: BTreeSet<HostName> = window.hosts.intersection(&claim.hosts).cloned().collect();
@@ -132,7 +132,7 @@ impl Asked<'_> {
         }
         let Some(claim) = Claim::of_run(plan, &self.operator) else { return Ok(None) };
         let all = self.desk.engine.keeper().open(granted).await?;
-        let in_way = claim.lease_in_way(&all, self.ports().clock.now());
+        let in_way = claim.lease_in_way(&all, self.ports().hosts.clock.now());
         Ok(in_way.map(|lease| held(lease, &claim)))
     }
 
@@ -217,7 +217,7 @@ impl Asked<'_> {
 
     /// Its time starts when it is granted.
     fn starting_now(&self, lease: &Lease, time: Option<Duration>) -> Lease {
-        let since = self.ports().clock.now();
+        let since = self.ports().hosts.clock.now();
         let until = time.map(|time| since.checked_add(time).unwrap_or(Timestamp::MAX));
         Lease { since, until, ..lease.clone() }
     }
@@ -304,7 +304,7 @@ impl Asked<'_> {
                 since: one.since,
             })
             .collect();
-        let now = self.ports().clock.now();
+        let now = self.ports().hosts.clock.now();
         let text = match self.json {
             true => {
                 let runs = runs.iter().map(|run| json::line("run", run));

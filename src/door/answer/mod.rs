@@ -274,7 +274,7 @@ impl Asked<'_> {
 
     /// Warns of groups whose script failed: they may be outdated.
     async fn warn_of_old_inventory(&mut self, files: &BTreeSet<&str>) -> Result<(), Ended> {
-        let now = self.ports().clock.now();
+        let now = self.ports().hosts.clock.now();
         let config = self.config.clone();
         for one in config.scripted.iter().filter(|one| files.contains(one.group.as_str())) {
             if let Some(trouble) = &one.trouble {
@@ -300,7 +300,7 @@ impl Asked<'_> {
 
     async fn runs(&mut self, granted: &Granted, last: usize) -> Result<u8, Ended> {
         let ports = self.ports();
-        let now = ports.clock.now();
+        let now = ports.hosts.clock.now();
         let mut runs = ports.store.runs(last).await?;
         runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));
         let text = match self.json {

@@ -23,7 +23,7 @@ impl Asked<'_> {
     pub(super) async fn notify_list(&mut self, granted: &Granted) -> Result<u8, Ended> {
         let tell = self.desk.tell.clone();
         let mut fares = tell.fares().await?;
-        let now = self.ports().clock.now();
+        let now = self.ports().hosts.clock.now();
         let channels = tell.channels();
         if channels.list.is_empty() && fares.is_empty() {
             return self.say("no channel is configured; try: [[notify]] in rollcall.toml\n").await;

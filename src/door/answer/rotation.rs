@@ -27,7 +27,7 @@ pub(super) struct Word<'a> {
 impl Asked<'_> {
     pub(super) async fn debts(&mut self, granted: &Granted) -> Result<u8, Ended> {
         let ports = self.ports();
-        let now = ports.clock.now();
+        let now = ports.hosts.clock.now();
         let debts = visible_debts(granted, &self.config.inventory, ports.store.debts().await?);
         let text = match self.json {
             true => debts.iter().map(|debt| json::line("debt", debt)).collect(),
@@ -86,7 +86,7 @@ impl Asked<'_> {
             let hint = "try: restart rollcall, which takes it up";
             return Err(Refusal::new(Cause::Busy, why).hint(hint).into());
         }
-        ports.store.append(*id, ports.clock.now(), vec![settled]).await?;
+        ports.store.append(*id, ports.hosts.clock.now(), vec![settled]).await?;
         if self.json {
             return Ok(json::line("settled", debt));
         }
@@ -146,7 +146,8 @@ impl Asked<'_> {
     pub(super) async fn releases(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
         let picked = self.pick(inventory, selector).await?;
         let ports = self.ports();
-        let (taken, marks, now) = (ports.store.taken().await?, ports.store.marks().await?, ports.clock.now());
+        let (taken, marks, now) =
+            (ports.store.taken().await?, ports.store.marks().await?, ports.hosts.clock.now());
         let of_picked = picked.iter().filter_map(|name| Some((name, taken.get(name)?.as_slice())));
         let of_picked: Vec<(&HostName, _)> = of_picked.collect();
         let text = match self.json {
@@ -193,7 +194,7 @@ impl Asked<'_> {
             by: who.name.clone(),
             key: who.key.clone(),
             reason: reason.into(),
-            at: ports.clock.now(),
+            at: ports.hosts.clock.now(),
         };
         let text = match self.json {
             true => json::line("mark", &mark),

@@ -62,7 +62,7 @@ impl Asked<'_> {
         let queue = self.desk.engine.keeper().queue().clone();
         let until = over_at(&error);
         if turn.ticket.is_none() {
-            let now = self.ports().clock.now();
+            let now = self.ports().hosts.clock.now();
             turn.ticket = queue.join(turn.claim.clone(), turn.title.clone(), now);
         }
         let Some(ticket) = &turn.ticket else {
@@ -85,7 +85,7 @@ impl Asked<'_> {
     }
 
     async fn next_change(&mut self, turn: &mut Turn, until: Option<Timestamp>) -> Result<(), Ended> {
-        let now = self.ports().clock.now();
+        let now = self.ports().hosts.clock.now();
         let left = until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or_default());
         let gone = self.terminal.gone();
         let silence = self.terminal.silence();

@@ -51,7 +51,7 @@ impl Asked<'_> {
             worst = Verdict::worst([worst, Verdict::Unknown]);
             self.terminal.err(&format!("rollcall: {why}\n")).await?;
         }
-        let now = self.ports().clock.now();
+        let now = self.ports().hosts.clock.now();
         let json = self.json;
         let render = move || match json {
             true => {
@@ -73,7 +73,7 @@ impl Asked<'_> {
     ) -> Result<u8, Ended> {
         let host = self.one_host(inventory, host).await?;
         let kept = self.kept_of(&host, check).await?;
-        let now = self.ports().clock.now();
+        let now = self.ports().hosts.clock.now();
         let text = match self.json {
             true => kept.iter().map(|history| watching::history_line(&host, history)).collect(),
             false => {
@@ -140,7 +140,7 @@ impl Asked<'_> {
             let reason = Reason::of(line, &history, &runs);
             reasons.extend(reason.filter(|reason| check.is_some() || reason.verdict != Verdict::Ok));
         }
-        let now = self.ports().clock.now();
+        let now = self.ports().hosts.clock.now();
         let text = match self.json {
             true => {
                 let held = held.iter().map(|held| json::line("held", held));
@@ -181,7 +181,7 @@ impl Asked<'_> {
             downtime.hosts.retain(|host| inventory.host(host).is_some());
         }
         downtimes.retain(|downtime| !downtime.hosts.is_empty());
-        let now = self.ports().clock.now();
+        let now = self.ports().hosts.clock.now();
         let text = match self.json {
             true => downtimes.iter().map(|downtime| json::line("downtime", downtime)).collect(),
             false => watching::downtimes(&downtimes, now),
@@ -198,7 +198,7 @@ impl Asked<'_> {
         let visible = self.visible(granted).await?;
         let hosts = self.pick(&visible, selector).await?;
         let of = check.map_or(Ok(Covered::All), |word| self.covered(&visible, &hosts, word))?;
-        let from = self.ports().clock.now();
+        let from = self.ports().hosts.clock.now();
         let who = granted.operator();
         let downtime = Downtime {
             id: 0,
@@ -272,7 +272,7 @@ impl Asked<'_> {
         let host = self.one_host(&self.visible(granted).await?, host).await?;
         let subject = self.watched_as(&host, check).await?;
         let key = Key { host: host.clone(), check: subject.clone() };
-        let at = self.ports().clock.now();
+        let at = self.ports().hosts.clock.now();
         let ack = Ack { by: granted.operator().name.clone(), why: reason.into(), at };
         let refused = |why: String| Refusal::rule(format!("{host} `{subject}`: {why}"));
         self.desk.monitor.acknowledge(key, ack.clone()).await.map_err(refused)?;

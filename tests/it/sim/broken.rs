@@ -20,6 +20,7 @@ use rollcall::port::{
     BalancerDriver, Exec, ExecEnd, ExecReport, HostKey, Input, Member, OpenError, Program, Remote, Store,
     StoreError, StoredRun, Stream,
 };
+use rollcall::steps::ports::HostPorts;
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,10 +42,10 @@ pub enum Bug {
 
 /// The ports with the bug in them.
 pub fn with_bug(bug: Bug, ports: Ports) -> Ports {
-    let Ports { remote, prober, balancers, store, .. } = ports.clone();
+    let Ports { hosts, balancers, store, .. } = ports.clone();
+    let remote = Arc::new(BrokenFleet { bug, real: hosts.remote.clone() });
     Ports {
-        remote: Arc::new(BrokenFleet { bug, real: remote }),
-        prober,
+        hosts: HostPorts { remote, ..hosts },
         balancers: Arc::new(BrokenDriver { bug, real: balancers }),
         store: Arc::new(BrokenStore { bug, real: store }),
         ..ports

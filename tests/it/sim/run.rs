@@ -24,6 +24,7 @@ use rollcall::fleet::known_hosts::KnownHosts;
 use rollcall::fleet::{Fleet, Parts, Settings};
 use rollcall::net::Probes;
 use rollcall::port::{NoPlaces, NoSecrets, Remote};
+use rollcall::steps::ports::HostPorts;
 use rollcall::store::SqliteStore;
 use sha2::{Digest, Sha256};
 use tokio::time::{sleep, timeout};
@@ -287,19 +288,21 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -
     let remote: Arc<dyn Remote> = Arc::new(MortalFleet { life: life.clone(), real: fleet.clone() });
     let store = Arc::new(InlineStore(ledger.clone()));
     let ports = Ports {
-        prober: Arc::new(Probes::new(remote.clone(), clock.clone())),
         balancers: Arc::new(Balancers::new(remote.clone())),
-        remote,
         store: Arc::new(MortalStore { life: life.clone(), real: store }),
         leases: Arc::new(ledger.store.clone()),
         events: Arc::new(ledger.store.clone()),
-        clock: clock.clone(),
         secrets: Arc::new(NoSecrets),
-        places: Arc::new(NoPlaces),
-        downloads: "/nowhere".into(),
-        site: "sim".into(),
-        seals: ops::seals(),
-        epoch: 1,
+        hosts: HostPorts {
+            prober: Arc::new(Probes::new(remote.clone(), clock.clone())),
+            remote,
+            clock: clock.clone(),
+            places: Arc::new(NoPlaces),
+            downloads: "/nowhere".into(),
+            site: "sim".into(),
+            seals: ops::seals(),
+            epoch: 1,
+        },
     };
     (fleet, ports)
 }
