@@ -89,7 +89,7 @@ impl Reload for Root {
         let mut said = format!("configuration in force: {}", describe(&new));
         let current = self.current.borrow().clone();
         if current.settings.takes_a_restart(&new.settings) {
-            said.push_str("; what changed in listen, host_key, store, downloads or [fleet] takes effect at the next start");
+            said.push_str("; what changed in listen, host_key, store, downloads, [door] or [fleet] takes effect at the next start");
         }
         warnings(&new).iter().for_each(|warning| said.push_str(&format!("\n{warning}")));
         for trouble in troubles(&new) {
@@ -298,7 +298,7 @@ impl Daemon {
         let Built { desk, ports, watches, fleet, root, asked, door_key } =
             build(path, config, Arc::new(Tcp))?;
         door_key.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let door = Arc::new(SshDoor::new(desk.clone(), door_key.key));
+        let door = Arc::new(SshDoor::new(desk.clone(), door_key.key, &settings.door));
         let stop = CancellationToken::new();
         let (mut addresses, mut listeners) = (Vec::new(), Vec::new());
         for address in &settings.listen {

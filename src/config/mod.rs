@@ -20,6 +20,8 @@ mod text;
 
 pub use checks::watching::Schedule;
 pub use config::{Config, from_texts};
+pub use daemon::door::DoorSettings;
+pub use daemon::keys::Profile;
 pub use daemon::settings::{FleetSettings, Settings};
 pub use disk::files::{FilesDir, TEXT_LIMIT_BYTES};
 pub use hosts::scripted::Scripted;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rollcall::config::DoorSettings;
 use rollcall::door::ssh::SshDoor;
 use rollcall::door::{Desk, Reload};
 use russh::ChannelOpenFailure;
@@ -86,7 +87,7 @@ impl Reload for Breaks {
 async fn door_that_breaks(site: &Site, stop: &CancellationToken) -> u16 {
     let desk = site.daemon.as_ref().unwrap().desk.clone();
     let key = PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519).unwrap();
-    let door = SshDoor::new(Desk { reload: Arc::new(Breaks), ..desk }, key);
+    let door = SshDoor::new(Desk { reload: Arc::new(Breaks), ..desk }, key, &DoorSettings::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let stop = stop.clone();

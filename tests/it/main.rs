@@ -31,6 +31,7 @@ mod inventory;
 mod killed;
 mod language;
 mod leases;
+mod limits;
 mod line;
 mod matrix;
 mod nginx;

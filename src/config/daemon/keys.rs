@@ -10,6 +10,15 @@ use crate::domain::ask::role::Role;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::notify::channel::{Pace, Tls};
 
+/// The algorithms of the SSH server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Key exchange with X25519 is allowed, too.
+    Compat,
+    /// Only key exchange that resists quantum computers.
+    StrictPq,
+}
+
 table! {
     /// The daemon itself. Every value has a default; paths are relative to the configuration directory.
     pub RollcallKeys "Rollcall" {
@@ -38,10 +47,33 @@ table! {
         FREEZE "freeze": ListOf<In<FreezeKeys>>,
         /// Roles beside viewer, operator and admin, by name: `[roles.ci]`. `role="ci"` in `operators` gives one to a key.
         ROLES "roles": MapOf<In<RoleKeys>>,
+        /// Limits of the SSH server.
+        DOOR "door": In<DoorKeys>,
         /// How hosts are reached.
         FLEET "fleet": In<FleetKeys>,
         /// How checks with `every` or `cron` are probed.
         SCHEDULE "schedule": In<ScheduleKeys>,
+    }
+
+    /// Limits of the SSH server for operators. The defaults are for a team; a large site may need more.
+    pub DoorKeys "Door" {
+        /// `"compat"`: also clients without post-quantum key exchange; `"strict-pq"`: only clients with it, such as OpenSSH 9.9 and
+        /// later.
+        ALGORITHMS "algorithms": Choice<ProfileWords> = Profile::Compat,
+        /// The time for a login, whatever the client sends.
+        LOGIN_GRACE "login_grace": Time = Duration::from_secs(20),
+        /// Connections that have not logged in.
+        WAITING "waiting": Whole<8, 65_536> = 256,
+        /// Connections of all operators.
+        CONNECTIONS "connections": Whole<8, 65_536> = 1024,
+        /// Connections of one operator.
+        PER_OPERATOR "per_operator": Whole<1, 65_536> = 128,
+        /// New connections of one address in a second, and how many at once. Addresses from which an operator logged in lately are
+        /// not limited.
+        RATE "rate": Whole<1, 1_000_000> = 10,
+        BURST "burst": Whole<1, 1_000_000> = 10,
+        /// The longest time for which an address is kept out after logins that failed; `"0s"` for never.
+        PENALTY "penalty": Time = Duration::from_secs(10 * 60),
     }
 
     /// A role of one's own. It may do what it lists, and nothing else.
@@ -169,6 +201,12 @@ words! {
         "starttls" = Tls::Starttls,
         "tls" = Tls::Tls,
         "none" = Tls::None,
+    }
+
+    /// Algorithms of the SSH server.
+    pub ProfileWords: Profile {
+        "compat" = Profile::Compat,
+        "strict-pq" = Profile::StrictPq,
     }
 
     /// The built-in roles.

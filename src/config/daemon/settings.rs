@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::door::{self, DoorSettings};
 use super::keys::{FleetKeys, RollcallKeys};
 use crate::config::checks::watching::{self, Schedule};
 use crate::config::text::diagnostic::Doc;
@@ -32,6 +33,7 @@ pub struct Settings {
     pub inventory_timeout: Duration,
     /// A command that plans runs a script again if its last run is longer ago than this.
     pub inventory_max_age: Duration,
+    pub door: DoorSettings,
     pub fleet: FleetSettings,
     /// The schedule of checks.
     pub schedule: Schedule,
@@ -84,6 +86,7 @@ impl Default for Settings {
             facts_max_age: RollcallKeys::FACTS_MAX_AGE.default,
             inventory_timeout: RollcallKeys::INVENTORY_TIMEOUT.default,
             inventory_max_age: RollcallKeys::INVENTORY_MAX_AGE.default,
+            door: DoorSettings::default(),
             fleet: FleetSettings::default(),
             schedule: Schedule::default(),
         }
@@ -123,6 +126,7 @@ pub fn read(doc: Doc<'_>, root: &Path) -> Settings {
             .positive(RollcallKeys::INVENTORY_TIMEOUT, "no script would ever answer")
             .unwrap_or(default.inventory_timeout),
         inventory_max_age: file.or_default(RollcallKeys::INVENTORY_MAX_AGE),
+        door: file.get(RollcallKeys::DOOR).map(door::read).unwrap_or_default(),
         fleet: fleet.unwrap_or_default(),
         schedule: file.get(RollcallKeys::SCHEDULE).map(watching::read_schedule).unwrap_or_default(),
     };

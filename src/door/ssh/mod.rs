@@ -2,6 +2,7 @@
 //! authenticates by key, and gives every channel its own session.
 
 mod handler;
+mod pacing;
 mod proof;
 mod pulse;
 mod seats;
@@ -13,7 +14,7 @@ mod waiting;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
@@ -25,20 +26,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::handler::Handler;
+use self::pacing::Failure;
 use self::seats::Seats;
-use self::shared::{Place, Shared};
+use self::shared::{Lobby, Place, Shared};
 use self::tally::TALLY_PERIOD;
 use self::visit::Visit;
 use super::Desk;
+use crate::config::{DoorSettings, Profile};
 use crate::cut::Cut;
 use crate::port::Stream;
 
-/// How long a client may take to log in. This limit is absolute, since each complete packet would reset an
-/// inactivity limit.
-const LOGIN_GRACE: Duration = Duration::from_secs(20);
-
-/// How the log describes connections that were closed then.
-const LATE: &str = "that had not logged in after 20 s";
+/// How the log describes connections that were closed after `login_grace`. This limit is absolute, since each complete
+/// packet would reset an inactivity limit.
+const LATE: &str = "that had not logged in in time";
 
 /// The pause after `accept` failed, for instance without a free file descriptor: time for others to finish.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -69,15 +69,18 @@ static SIGNATURES: [Algorithm; 8] = [
 /// A listening door.
 pub struct SshDoor {
     config: Arc<server::Config>,
+    login_grace: Duration,
     shared: Shared,
 }
 
 impl SshDoor {
     /// A door with this host key.
-    pub fn new(desk: Desk, host_key: PrivateKey) -> SshDoor {
-        let (answers, seats) = (TaskTracker::new(), Seats::default());
-        let shared = Shared { desk, answers, seats, lobby: Arc::default() };
-        SshDoor { config: Arc::new(server_config(host_key)), shared }
+    pub fn new(desk: Desk, host_key: PrivateKey, settings: &DoorSettings) -> SshDoor {
+        let seats = Seats::new(settings.connections, settings.per_operator);
+        let lobby = Arc::new(Mutex::new(Lobby::new(settings)));
+        let shared = Shared { desk, answers: TaskTracker::new(), seats, lobby };
+        let config = Arc::new(server_config(host_key, settings.profile));
+        SshDoor { config, login_grace: settings.login_grace, shared }
     }
 
     /// Waits until every present answer has arrived; no longer than `FAREWELL`.
@@ -101,6 +104,8 @@ impl SshDoor {
                 () = stop.cancelled() => return self.sum_up(),
             };
             match accepted {
+                // Closed before any byte: what it costs to refuse a connection is what a flood costs.
+                Ok((_, from)) if !self.shared.may_connect(from.ip()) => {}
                 Ok((stream, from)) => {
                     // Without it answers are slower, not wrong.
                     let _ = stream.set_nodelay(true);
@@ -123,7 +128,7 @@ impl SshDoor {
     fn serve(&self, stream: impl Stream + 'static, from: IpAddr) {
         let cut = CancellationToken::new();
         let place = self.shared.place(from, cut.clone());
-        let (shared, config) = (self.shared.clone(), self.config.clone());
+        let (shared, config, grace) = (self.shared.clone(), self.config.clone(), self.login_grace);
         tokio::spawn(async move {
             // russh continues in its own task after this one stops waiting: the cut ends that task, too.
             let stream = Cut::new(stream, cut.clone());
@@ -132,7 +137,8 @@ impl SshDoor {
             let begun = Instant::now();
             let handler = Handler::new(shared.clone(), visit.clone(), from);
             let session = async {
-                let running = log_in(server::run_stream(config, stream, handler), &visit, place).await?;
+                let running =
+                    log_in(server::run_stream(config, stream, handler), &visit, (place, grace)).await?;
                 if let Some(login) = visit.login.get() {
                     tracing::info!(operator = login.operator.name, key = login.operator.key, %from, "connected");
                 }
@@ -148,6 +154,7 @@ impl SshDoor {
             if let Some((user, keys)) = visit.refused() {
                 let keys = keys.join(", ");
                 tracing::warn!(%from, ?user, %keys, "a login was refused");
+                shared.failed(from, Failure::Refused);
             }
         });
     }
@@ -157,7 +164,7 @@ impl SshDoor {
 async fn log_in(
     starting: impl Future<Output = Result<RunningSession<Handler>, russh::Error>>,
     visit: &Visit,
-    place: Place,
+    (place, grace): (Place, Duration),
 ) -> Result<RunningSession<Handler>, russh::Error> {
     let logging_in = async {
         let mut running = starting.await?;
@@ -167,12 +174,13 @@ async fn log_in(
             () = visit.logged_in.cancelled() => Ok(running),
         }
     };
-    let Ok(logged_in) = timeout(LOGIN_GRACE, logging_in).await else {
+    let Ok(logged_in) = timeout(grace, logging_in).await else {
         place.shared.note(LATE, place.from.to_string());
+        place.shared.failed(place.from, Failure::TooLate);
         return Err(russh::Error::ConnectionTimeout);
     };
     if logged_in.is_ok() {
-        place.shared.lobby().waiting.logged_in(place.from, Instant::now());
+        place.shared.logged_in(place.from);
     }
     logged_in
 }
@@ -205,7 +213,7 @@ async fn stay(
     }
 }
 
-fn server_config(host_key: PrivateKey) -> server::Config {
+fn server_config(host_key: PrivateKey, profile: Profile) -> server::Config {
     server::Config {
         server_id: russh::SshId::Standard("SSH-2.0-rollcall".into()),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
@@ -221,13 +229,20 @@ fn server_config(host_key: PrivateKey) -> server::Config {
         nodelay: true,
         preferred: Preferred {
             // The names with `ext` and `strict` protect the handshake against truncation (Terrapin).
-            kex: Cow::Borrowed(&[
-                kex::MLKEM768X25519_SHA256,
-                kex::CURVE25519,
-                kex::CURVE25519_PRE_RFC_8731,
-                kex::EXTENSION_SUPPORT_AS_SERVER,
-                kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
-            ]),
+            kex: Cow::Borrowed(match profile {
+                Profile::Compat => &[
+                    kex::MLKEM768X25519_SHA256,
+                    kex::CURVE25519,
+                    kex::CURVE25519_PRE_RFC_8731,
+                    kex::EXTENSION_SUPPORT_AS_SERVER,
+                    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+                ],
+                Profile::StrictPq => &[
+                    kex::MLKEM768X25519_SHA256,
+                    kex::EXTENSION_SUPPORT_AS_SERVER,
+                    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+                ],
+            }),
             // The door's own key is always Ed25519; the list tells clients which signatures are
             // accepted (`server-sig-algs`): without it OpenSSH offers no RSA key.
             key: Cow::Borrowed(&SIGNATURES),

@@ -5,19 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::ask::access::Operator;
 
-/// Most connections of one operator: more than any script needs at once, and few enough that one key takes neither
-/// all memory (about 50 KB for each) nor the places of all other operators.
-const SEATS_PER_OPERATOR: usize = 128;
-
-/// Most connections of all operators: about 50 MB, and far below the unit's limit of open files.
-const SEATS: usize = 1024;
-
-/// Connections of admins beyond [`SEATS`]: an admin must be able to log in when all others are taken.
+/// Connections of admins beyond those of all operators: an admin must be able to log in when all others are taken.
 const ADMIN_SEATS: usize = 64;
 
 /// The logged-in connections, by the operator's name.
-#[derive(Clone, Default)]
-pub struct Seats(Arc<Mutex<HashMap<String, usize>>>);
+#[derive(Clone)]
+pub struct Seats {
+    /// Most connections of all operators, and of one: each takes about 50 KB.
+    all: usize,
+    each: usize,
+    taken: Arc<Mutex<HashMap<String, usize>>>,
+}
 
 /// The place of one connection.
 pub struct Seat {
@@ -27,7 +25,7 @@ pub struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut taken = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.name) {
             *count -= 1;
             if *count == 0 {
@@ -38,17 +36,21 @@ impl Drop for Seat {
 }
 
 impl Seats {
+    pub fn new(all: usize, each: usize) -> Seats {
+        Seats { all, each, taken: Arc::default() }
+    }
+
     /// A place for one more connection, or the sentence why there is none.
     pub fn take(&self, operator: &Operator) -> Result<Seat, String> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let own = taken.get(&operator.name).copied().unwrap_or_default();
-        if own >= SEATS_PER_OPERATOR {
+        if own >= self.each {
             return Err(format!(
                 "{} has {own} connections, the most for one operator; try: close some of them",
                 operator.name
             ));
         }
-        let limit = if operator.is_admin() { SEATS + ADMIN_SEATS } else { SEATS };
+        let limit = self.all + if operator.is_admin() { ADMIN_SEATS } else { 0 };
         if taken.values().sum::<usize>() >= limit {
             return Err(format!(
                 "{limit} connections are open, the most for all operators; try: again later"
@@ -64,13 +66,16 @@ mod tests {
     use super::*;
     use crate::domain::ask::access::Role;
 
+    const SEATS: usize = 1024;
+    const SEATS_PER_OPERATOR: usize = 128;
+
     fn operator(name: &str, role: Role) -> Operator {
         Operator::new(name, format!("SHA256:{name}"), role)
     }
 
     #[test]
     fn an_operator_has_so_many_and_admins_get_in_last() {
-        let seats = Seats::default();
+        let seats = Seats::new(SEATS, SEATS_PER_OPERATOR);
         let mut held = Vec::new();
         for n in 0..SEATS / SEATS_PER_OPERATOR {
             let one = operator(&format!("v{n}"), Role::Viewer);

@@ -8,9 +8,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::pacing::{Failure, Pace, Pacing};
 use super::seats::Seats;
 use super::tally::Tally;
 use super::waiting::{Entered, Waiting};
+use crate::config::DoorSettings;
 use crate::door::Desk;
 
 /// The common state of all connections of a door.
@@ -24,9 +26,9 @@ pub struct Shared {
 }
 
 /// The connections that have not logged in, and the counts of refusals.
-#[derive(Default)]
 pub(super) struct Lobby {
     pub waiting: Waiting,
+    pub pacing: Pacing,
     /// Closes each of them.
     pub cuts: HashMap<u64, CancellationToken>,
     pub tally: Tally,
@@ -47,7 +49,40 @@ impl Drop for Place {
     }
 }
 
+impl Lobby {
+    pub fn new(settings: &DoorSettings) -> Lobby {
+        let DoorSettings { waiting, rate, burst, penalty, .. } = *settings;
+        let pacing = Pacing::new(Pace { rate, burst, penalty });
+        Lobby { waiting: Waiting::new(waiting), pacing, cuts: HashMap::new(), tally: Tally::default() }
+    }
+}
+
 impl Shared {
+    /// True if a source may open one more connection; a refused one is counted for the log.
+    pub(super) fn may_connect(&self, from: IpAddr) -> bool {
+        let (mut lobby, now) = (self.lobby(), Instant::now());
+        if lobby.waiting.was_here_lately(from, now) {
+            return true;
+        }
+        let entered = lobby.pacing.enter(from, now);
+        if let Err(why) = entered {
+            lobby.tally.note(why.clause(), from.to_string());
+        }
+        entered.is_ok()
+    }
+
+    /// Records a login.
+    pub(super) fn logged_in(&self, from: IpAddr) {
+        let mut lobby = self.lobby();
+        lobby.waiting.logged_in(from, Instant::now());
+        lobby.pacing.logged_in(from);
+    }
+
+    /// Records a connection that ended without a login.
+    pub(super) fn failed(&self, from: IpAddr, failure: Failure) {
+        self.lobby().pacing.failed(from, failure, Instant::now());
+    }
+
     pub(super) fn lobby(&self) -> MutexGuard<'_, Lobby> {
         self.lobby.lock().unwrap_or_else(PoisonError::into_inner)
     }

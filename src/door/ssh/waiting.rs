@@ -11,9 +11,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Most connections that have not logged in: a flood must not take the memory of the daemon.
-const PLACES: usize = 256;
-
 /// The same for networks from which an enrolled key logged in within [`LATELY`]: a flood from other networks
 /// never closes these.
 const RESERVED_PLACES: usize = 64;
@@ -39,8 +36,9 @@ struct Place {
 }
 
 /// The connections that have not logged in.
-#[derive(Default)]
 pub struct Waiting {
+    /// Most of them: a flood must not take the memory of the daemon.
+    limit: usize,
     next: u64,
     /// In the order of their arrival.
     places: Vec<Place>,
@@ -57,12 +55,16 @@ pub struct Entered {
 }
 
 impl Waiting {
+    pub fn new(limit: usize) -> Waiting {
+        Waiting { limit, next: 0, places: Vec::new(), reserved: Vec::new(), lately: HashMap::new() }
+    }
+
     /// Gives a new connection a place.
     pub fn enter(&mut self, from: IpAddr, now: Instant) -> Entered {
         let known = self.was_here_lately(from, now);
         let (places, limit) = match known {
             true => (&mut self.reserved, RESERVED_PLACES),
-            false => (&mut self.places, PLACES),
+            false => (&mut self.places, self.limit),
         };
         let leaves = if places.len() < limit { None } else { oldest_of_the_heaviest(places) };
         let leaves = leaves.map(|at| places.remove(at)).map(|place| (place.id, place.from));
@@ -86,10 +88,16 @@ impl Waiting {
         }
     }
 
-    fn was_here_lately(&self, from: IpAddr, now: Instant) -> bool {
+    /// True if an enrolled key logged in from this network lately.
+    pub fn was_here_lately(&self, from: IpAddr, now: Instant) -> bool {
         let at = self.lately.get(&network(from, SAME_LINK));
         at.is_some_and(|at| now.duration_since(*at) <= LATELY)
     }
+}
+
+/// The link of an address: what counts as one source.
+pub fn link(address: IpAddr) -> IpAddr {
+    network(address, SAME_LINK)
 }
 
 /// The index in `places` of the connection to close first: the oldest of the address with the most places, in the
@@ -130,13 +138,15 @@ fn network(address: IpAddr, (bits_v4, bits_v6): (u32, u32)) -> IpAddr {
 mod tests {
     use super::*;
 
+    const PLACES: usize = 256;
+
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
     /// A table full of silent connections from each of `sources`, one after another, repeatedly.
     fn flooded(sources: &[String], now: Instant) -> Waiting {
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(PLACES);
         for _ in 0..2 * PLACES / sources.len() {
             sources.iter().for_each(|source| _ = waiting.enter(ip(source), now));
         }
@@ -175,7 +185,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_network_of_a_late_login_has_places_that_no_other_takes() {
         let now = Instant::now();
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(PLACES);
         waiting.logged_in(ip("198.51.100.1"), now);
         let mine = waiting.enter(ip("198.51.100.1"), now);
         // From more networks than there are places: only the reserve helps here.
@@ -193,7 +203,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_remembered_of_logins_is_bounded() {
         let now = Instant::now();
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(PLACES);
         for n in 0..2 * LATELY_LIMIT as u64 {
             waiting.logged_in(ip(&format!("10.{}.{}.1", n / 250, n % 250)), now + Duration::from_secs(n));
         }

@@ -132,6 +132,7 @@ impl Site {
         format!(
             "listen = [\"127.0.0.1:0\"]\nhost_key = \"{dir}/state/host_key\"\nstore = \"{dir}/state/rollcall.db\"\n\
              downloads = \"{dir}/downloads\"\n\
+             [door]\nrate = 100000\nburst = 100000\npenalty = \"0s\"\n\
              [fleet]\nlogin = \"{}\"\nidentity = [\"{dir}/fleet\"]\nknown_hosts = \"{dir}/state/known_hosts\"\n\
              connect_timeout = \"5s\"\n",
             account()
