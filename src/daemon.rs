@@ -241,7 +241,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         reload: root.clone(),
         monitor,
         watches: WatchStates::new(store.clone()),
-        clock: ports.clock.clone(),
+        clock: ports.hosts.clock.clone(),
         turns: Arc::default(),
     };
     Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key })

@@ -87,9 +87,9 @@ impl Post {
 const BROKEN: AlertChange = AlertChange::Problem { verdict: Verdict::Critical };
 
 fn watches(daemon: &Daemon) -> &dyn Watches {
-    let key = "SHA256:ann".to_string();
-    let ann = Operator { name: "ann".into(), key, role: Role::Admin, groups: None };
-    let granted = authorize(&ann, Ask::Whoami).expect("an admin may do everything");
+    let ann = Operator::new("ann", "SHA256:ann", Role::Admin);
+    let granted =
+        authorize(&ann, Ask::Whoami, jiff::Timestamp::UNIX_EPOCH).expect("an admin may do everything");
     daemon.desk.watches.of(&granted)
 }
 

@@ -46,7 +46,7 @@ impl Asked<'_> {
         let stored = self.stored(granted, id).await?;
         let command = again(&stored)?;
         // To repeat a run takes the right to its own command, too.
-        let now = self.ports().clock.now();
+        let now = self.ports().hosts.clock.now();
         authorize(granted.operator(), command.clone(), now).map_err(|denied| denied.refusal)?;
         let mut plan = self.plan(inventory, &command).await?;
         let first = stored.plan.repeats.unwrap_or(stored.plan.title);
