@@ -76,7 +76,8 @@ async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: 
         config: desk.config.borrow().clone(),
         json: request.json,
         wait: request.wait,
-        glass: request.glass,
+        // A certificate with `force-command` allows that one line, and no option beside it.
+        glass: request.glass.filter(|_| operator.only.is_none()),
         keys: None,
         format,
         terminal,
