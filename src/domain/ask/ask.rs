@@ -394,57 +394,6 @@ impl Command {
         }
     }
 
-    /// Its words in full, without arguments, as roles of `rollcall.toml` list them; `TASK` for a task.
-    pub fn path(&self) -> &'static str {
-        match self {
-            Command::Help { .. } | Command::Misread { .. } => "help",
-            Command::Version => "version",
-            Command::Whoami => "whoami",
-            Command::Hosts { .. } => "hosts",
-            Command::Plan { .. } | Command::PlanRollback { .. } => "plan",
-            Command::Task { .. } => "TASK",
-            Command::Check { .. } => "check",
-            Command::Run { .. } => "run",
-            Command::Facts { .. } => "facts",
-            Command::Runs { .. } => "runs",
-            Command::Show { .. } => "show",
-            Command::Watch { .. } => "watch",
-            Command::Artifacts { .. } => "artifacts",
-            Command::Cancel { .. } => "cancel",
-            Command::Pause { .. } => "pause",
-            Command::Resume { .. } => "resume",
-            Command::Approve { .. } => "approve",
-            Command::Retry { .. } => "retry",
-            Command::Debts => "debts",
-            Command::Queue => "queue",
-            Command::Leases | Command::Lock { .. } => "lock",
-            Command::Unlock { .. } => "unlock",
-            Command::Hold { .. } => "hold",
-            Command::Freezes | Command::Freeze { .. } | Command::FreezeEnd { .. } => "freeze",
-            Command::Events { .. } => "events",
-            Command::Settle { .. } => "settle",
-            Command::Drain { .. } => "balancer drain",
-            Command::Enable { .. } => "balancer enable",
-            Command::Releases { .. } => "releases",
-            Command::Rollback { .. } => "rollback",
-            Command::Mark { bad: true, .. } => "mark bad",
-            Command::Mark { bad: false, .. } => "mark good",
-            Command::Status { .. } => "status",
-            Command::History { .. } => "history",
-            Command::Why { .. } => "why",
-            Command::Downtimes | Command::Downtime { .. } | Command::DowntimeEnd { .. } => "downtime",
-            Command::Ack { .. } => "ack",
-            Command::Reload => "reload",
-            Command::HostAccept { .. } => "host accept",
-            Command::Sudoers { .. } => "sudoers",
-            Command::HostForget { .. } => "host forget",
-            Command::BalancerStatus { .. } => "balancer status",
-            Command::NotifyList => "notify list",
-            Command::NotifyTest { .. } => "notify test",
-            Command::Metrics => "metrics",
-        }
-    }
-
     /// `downtime ...`: the list, the end of one, or a new one. The error contains the usage.
     pub(super) fn downtime(words: &[String]) -> Result<Command, String> {
         const USAGE: &str = "downtime SELECTOR [CHECK] for 2h because REASON; downtime end N; downtime";

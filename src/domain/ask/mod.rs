@@ -8,5 +8,6 @@ pub mod grammar;
 pub mod help;
 pub mod hours;
 pub mod own_role;
+mod path;
 pub mod revoked;
 pub mod role;
