@@ -1,6 +1,7 @@
 //! The composition root: builds the adapters, opens the doors, listens to signals, and stops in order.
 
 mod door_key;
+mod enroll;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,16 +16,17 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::door_key::{DoorKey, door_key, make_parent, seals_of, site_of};
+use self::door_key::{DoorKey, door_key, make_parent, seals_of, secret_of, site_of};
 use crate::balancer::Balancers;
 use crate::config::{self, Config, Diagnostic, FleetSettings};
 use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, authorize, needed_role};
 use crate::domain::ask::command::{Command, Request};
 use crate::domain::base::name::count;
-use crate::domain::base::refusal::Cause;
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::check::id::CheckId;
 use crate::domain::run::wish::Wish;
 use crate::domain::watch::subject::Subject;
+use crate::door::candidates::Candidates;
 use crate::door::local::Stdio;
 use crate::door::ssh::SshDoor;
 use crate::door::{Desk, Reload, Terminal, WatchStates, answer, unbroken};
@@ -102,6 +104,18 @@ impl Reload for Root {
         self.channels.send_replace(channels_of(&new));
         self.current.send_replace(new);
         Ok(said)
+    }
+
+    async fn enroll(&self, line: &str) -> Result<String, Refusal> {
+        {
+            let _one_at_a_time = self.reloading.lock().await;
+            let (path, current, line) = (self.path.clone(), self.current.borrow().clone(), line.to_string());
+            let appending = tokio::task::spawn_blocking(move || enroll::append(&path, &current, &line));
+            appending.await.map_err(|error| Refusal::internal(error.to_string()))??;
+        }
+        let not_in_force =
+            |why| Refusal::usage(format!("the line is in `operators`, but nothing was taken over:\n{why}"));
+        self.reload().await.map_err(not_in_force)
     }
 
     async fn refresh(&self) {
@@ -242,6 +256,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         monitor,
         watches: WatchStates::new(store.clone()),
         clock: ports.hosts.clock.clone(),
+        candidates: Arc::new(Candidates::new(&secret_of(&door_key.key)?)),
         turns: Arc::default(),
     };
     Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key })

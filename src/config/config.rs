@@ -186,6 +186,15 @@ fn read_operators(read: &Read<'_>, names: operators::Names<'_>) -> Enrolled {
     Enrolled { lines, revoked: read.doc("revoked").map(revoked::read).unwrap_or_default() }
 }
 
+/// The mistakes of another content of `operators`.
+pub fn check_operators(config: &Config, text: &str) -> Result<(), Diagnostics> {
+    let (sink, text) = (Sink::default(), Arc::from(text));
+    let doc = Doc { path: "operators", text: &text, sink: &sink, sources: &Nowhere, quiet: false };
+    let groups = config.inventory.groups.keys().cloned().collect();
+    operators::read(doc, operators::Names { groups: Some(&groups), roles: &config.roles });
+    sink.into_warnings().map(drop)
+}
+
 /// The names that hosts define.
 fn known_vars(inventory: &Inventory, complete: bool) -> Known {
     let plain = inventory.hosts.iter().flat_map(|host| host.vars.keys());

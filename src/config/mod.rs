@@ -19,7 +19,7 @@ mod tasks;
 mod text;
 
 pub use checks::watching::Schedule;
-pub use config::{Config, from_texts};
+pub use config::{Config, check_operators, from_texts};
 pub use daemon::door::DoorSettings;
 pub use daemon::keys::Profile;
 pub use daemon::settings::{FleetSettings, Settings};

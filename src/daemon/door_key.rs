@@ -42,8 +42,12 @@ pub fn site_of(key: &PublicKey) -> String {
 /// The key from which names and seals of records on hosts are derived: as secret as the key of the door, and the same
 /// after a restart.
 pub fn seals_of(key: &PrivateKey) -> Result<SealKey, String> {
-    let secret = Zeroizing::new(key.key_data().encode_vec().map_err(|error| format!("host key: {error}"))?);
-    Ok(SealKey::new(&secret))
+    Ok(SealKey::new(&secret_of(key)?))
+}
+
+/// The private part of the door's key.
+pub fn secret_of(key: &PrivateKey) -> Result<Zeroizing<Vec<u8>>, String> {
+    Ok(Zeroizing::new(key.key_data().encode_vec().map_err(|error| format!("host key: {error}"))?))
 }
 
 fn key_is_lost(path: &Path, store: &Path) -> String {

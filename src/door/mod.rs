@@ -2,6 +2,7 @@
 //! identifies the operator and delivers the answer.
 
 pub mod answer;
+pub mod candidates;
 pub mod keys;
 pub mod local;
 pub mod shown;
@@ -17,11 +18,13 @@ use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::candidates::Candidates;
 use self::keys::Key;
 use self::turns::Turns;
 use crate::config::Config;
 use crate::domain::ask::access::{Granted, Operator};
 use crate::domain::ask::enrolled::{Denial, Presented};
+use crate::domain::base::refusal::Refusal;
 use crate::engine::Engine;
 use crate::notices::Tell;
 use crate::panics::caught;
@@ -75,6 +78,9 @@ pub trait Reload: Send + Sync {
     /// Runs due scripts in `hosts/` again, for a command that plans. A script that fails leaves the
     /// present groups unchanged; see [`Config::scripted`].
     async fn refresh(&self);
+
+    /// Adds a line to `operators`, and reads the configuration again; its summary.
+    async fn enroll(&self, line: &str) -> Result<String, Refusal>;
 }
 
 /// The stored states of scheduled checks: only a granted command reaches them.
@@ -103,6 +109,8 @@ pub struct Desk {
     pub monitor: Monitor,
     pub watches: WatchStates,
     pub clock: Arc<dyn Clock>,
+    /// Keys that logged in in vain.
+    pub candidates: Arc<Candidates>,
     pub turns: Arc<AllTurns>,
 }
 

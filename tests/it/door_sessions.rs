@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rollcall::config::DoorSettings;
+use rollcall::domain::base::refusal::Refusal;
 use rollcall::door::ssh::SshDoor;
 use rollcall::door::{Desk, Reload};
 use russh::ChannelOpenFailure;
@@ -81,6 +82,10 @@ impl Reload for Breaks {
     }
 
     async fn refresh(&self) {}
+
+    async fn enroll(&self, _: &str) -> Result<String, Refusal> {
+        panic!("the reload broke");
+    }
 }
 
 /// Another door of the same daemon, behind which `reload` panics; its port.

@@ -22,6 +22,8 @@ const GUARDED: &str = "[[steps]]\nname = \"guarded\"\nrun = \"true\"\nunless = \
 const LINES: &[(&str, &str, i32, &str)] = &[
     ("help", "help nonesuch", 64, "no task or command is called `nonesuch`"),
     ("version", "version really", 64, "unexpected argument"),
+    ("operator enroll", "operator enroll ABCD-EFGH as eve", 64, "no key waits with the code `ABCD-EFGH`"),
+    ("operator enroll", "operator enroll ABCD-EFGH", 64, "required arguments were not provided"),
     ("whoami", "whoami really", 64, "unexpected argument"),
     ("hosts", "hosts nonesuch", 64, "no group or host is called"),
     ("plan", "plan nonesuch prod.web", 64, "no task or command is called `nonesuch`"),

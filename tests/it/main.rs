@@ -13,6 +13,7 @@ mod door_sessions;
 mod door_strangers;
 mod embedded;
 mod ends;
+mod enrollment;
 mod events;
 mod evil_balancers;
 mod exits;

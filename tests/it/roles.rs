@@ -93,6 +93,7 @@ async fn every_command_is_granted_by_role_and_group_as_the_table_says() {
         ("notify test", "nnnnnny"),
         ("host accept nonesuch", "nnnnnn-"),
         ("host forget nonesuch", "nnnnnn-"),
+        ("operator enroll ABCD-EFGH as eve", "nnnnnn-"),
         ("reload", "nnnnnny"),
     ];
     let mut wrong = Vec::new();

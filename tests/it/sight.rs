@@ -39,6 +39,7 @@ fn lines() -> Vec<String> {
         "deploy prod.web --nonesuch",
         "version",
         "whoami",
+        "operator enroll ABCD-EFGH as eve",
         "hosts",
         "hosts all",
         "hosts lb1",

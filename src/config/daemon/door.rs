@@ -15,6 +15,8 @@ pub struct DoorSettings {
     /// Most connections that have, in all and of one operator.
     pub connections: usize,
     pub per_operator: usize,
+    /// Whether unknown keys may be enrolled.
+    pub enrollment: bool,
     /// New connections of a source in a second, and how many at once.
     pub rate: u32,
     pub burst: u32,
@@ -30,6 +32,7 @@ impl Default for DoorSettings {
             waiting: size(DoorKeys::WAITING.default),
             connections: size(DoorKeys::CONNECTIONS.default),
             per_operator: size(DoorKeys::PER_OPERATOR.default),
+            enrollment: DoorKeys::ENROLLMENT.default,
             rate: DoorKeys::RATE.default,
             burst: DoorKeys::BURST.default,
             penalty: DoorKeys::PENALTY.default,
@@ -47,6 +50,7 @@ pub fn read(mut table: Reader<'_>) -> DoorSettings {
         waiting: size(table.or_default(DoorKeys::WAITING)),
         connections: size(table.or_default(DoorKeys::CONNECTIONS)),
         per_operator: size(table.or_default(DoorKeys::PER_OPERATOR)),
+        enrollment: table.or_default(DoorKeys::ENROLLMENT),
         rate: table.or_default(DoorKeys::RATE),
         burst: table.or_default(DoorKeys::BURST),
         penalty: table.or_default(DoorKeys::PENALTY),

@@ -53,6 +53,7 @@ fn each_command_needs_its_role() {
         ("reload", Role::Admin),
         ("host accept web1", Role::Admin),
         ("host forget web1", Role::Admin),
+        ("operator enroll K7QF-2M9X as eve", Role::Admin),
     ];
     for (line, needed) in table {
         for role in [Role::Viewer, Role::Operator, Role::Admin] {
@@ -214,6 +215,7 @@ fn the_least_role_of_a_command_is_that_of_its_least_form() {
         "reload",
         "host accept w",
         "host forget w",
+        "operator enroll X as y",
     ];
     let mut seen: BTreeSet<String> = BTreeSet::new();
     for line in lines {

@@ -135,6 +135,25 @@ pub enum Since {
     Time(Duration),
 }
 
+/// A line for `operators`, without its key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewLine {
+    pub name: String,
+    pub role: Option<String>,
+    pub groups: Option<String>,
+}
+
+impl NewLine {
+    /// The whole line.
+    pub fn line(&self, key: &str) -> String {
+        let option = |name: &str, value: &Option<String>| {
+            value.as_ref().map(|value| format!("{name}=\"{value}\"")).into_iter().collect::<Vec<_>>()
+        };
+        let options = [option("role", &self.role), option("groups", &self.groups)].concat().join(",");
+        format!("{options}{}{key} {}", if options.is_empty() { "" } else { " " }, self.name)
+    }
+}
+
 /// One command of an operator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -323,6 +342,11 @@ pub enum Command {
     /// The channels, and the state of their deliveries.
     NotifyList,
     /// `None`: all of them.
+    /// Makes a line of `operators` of the key with this code.
+    Enroll {
+        code: String,
+        line: NewLine,
+    },
     NotifyTest {
         name: Option<String>,
     },
@@ -379,6 +403,7 @@ impl Command {
             | Command::HostAccept { .. }
             | Command::Sudoers { .. }
             | Command::HostForget { .. }
+            | Command::Enroll { .. }
             | Command::BalancerStatus { .. }
             | Command::Queue
             | Command::Leases

@@ -4,8 +4,10 @@
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-pub use super::ask::{Ask, Command, Format, Params, Since, Tags, Title, Topic};
-use super::grammar::{BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, TaskWords, Words};
+pub use super::ask::{Ask, Command, Format, NewLine, Params, Since, Tags, Title, Topic};
+use super::grammar::{
+    BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, OperatorWords, TaskWords, Words,
+};
 pub use super::grammar::{LOCAL, built_in_names, command_paths};
 use super::help;
 use crate::domain::base::name::{RunId, clipped, clipped_lines};
@@ -188,6 +190,7 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
             Command::HostAccept { selector, fingerprint, trust }
         }
         Words::Host(HostWords::Forget { selector }) => Command::HostForget { selector },
+        Words::Operator(OperatorWords::Enroll { code, words }) => read_enroll(code, &words)?,
         Words::Notify(NotifyWords::List) => Command::NotifyList,
         Words::Notify(NotifyWords::Test { name }) => Command::NotifyTest { name },
         Words::Metrics => Command::Metrics,
@@ -406,6 +409,27 @@ fn read_params(words: &[String]) -> Result<Params, UsageError> {
         }
     }
     Ok(params)
+}
+
+/// `as NAME [role=ROLE] [groups=GROUPS]`.
+fn read_enroll(code: String, words: &[String]) -> Result<Command, UsageError> {
+    const TRY: &str = "operator enroll CODE as NAME [role=ROLE] [groups=GROUP,...]";
+    let wrong = |why: &str| usage(format!("{why}; try: {TRY}"));
+    let named = words.strip_prefix(&["as".to_string()]).ok_or_else(|| wrong("say who it is"))?;
+    let end = named.iter().position(|word| word.contains('=')).unwrap_or(named.len());
+    let (name, options) = named.split_at(end);
+    let mut options = read_params(options)?;
+    let (role, groups) = (options.remove("role"), options.remove("groups"));
+    if let Some(other) = options.keys().next() {
+        return Err(wrong(&format!("an operator's line has no `{}` here", clipped(other))));
+    }
+    let line = NewLine { name: name.join(" "), role, groups };
+    let is_bad =
+        |text: &String| text.is_empty() || text.contains(['"', '\\']) || text.contains(char::is_control);
+    if [Some(&line.name), line.role.as_ref(), line.groups.as_ref()].into_iter().flatten().any(is_bad) {
+        return Err(wrong("a name, a role and groups are words without quotes"));
+    }
+    Ok(Command::Enroll { code, line })
 }
 
 fn read_help(words: &[String]) -> Result<Command, UsageError> {

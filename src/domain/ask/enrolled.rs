@@ -177,11 +177,11 @@ impl Enrolled {
     }
 
     fn admit_key(&self, key: &KeyDigests, from: IpAddr, now: Timestamp) -> Result<Operator, Denial> {
-        let is_it = |line: &&Line| matches!(&line.subject, Subject::Key(known) if *known == key.sha256);
-        let line = self.lines.iter().find(is_it).ok_or(Denial::NotEnrolled)?;
         if self.revoked.has_key(key) {
             return Err(Denial::KeyRevoked);
         }
+        let is_it = |line: &&Line| matches!(&line.subject, Subject::Key(known) if *known == key.sha256);
+        let line = self.lines.iter().find(is_it).ok_or(Denial::NotEnrolled)?;
         line.holds(from, now)?;
         Ok(Operator {
             name: line.name.clone(),

@@ -273,6 +273,9 @@ pub(super) enum Words {
     /// Host keys
     #[command(subcommand)]
     Host(HostWords),
+    /// Who may connect
+    #[command(subcommand)]
+    Operator(OperatorWords),
     #[command(external_subcommand)]
     Task(Vec<String>),
 }
@@ -345,6 +348,18 @@ pub(super) enum NotifyWords {
     List,
     /// Send a test message now, through one channel or all of them, and print the result
     Test { name: Option<String> },
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum OperatorWords {
+    /// Add the key that printed this code to `operators`
+    #[command(override_usage = "ssh rollcall operator enroll CODE as NAME [role=ROLE] [groups=GROUP,...]")]
+    Enroll {
+        code: String,
+        /// `as`, the operator's name, and the options of the line; without a role: viewer
+        #[arg(required = true)]
+        words: Vec<String>,
+    },
 }
 
 #[derive(Subcommand, Debug)]

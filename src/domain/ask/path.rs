@@ -48,6 +48,7 @@ impl Command {
             Command::Sudoers { .. } => "sudoers",
             Command::HostForget { .. } => "host forget",
             Command::BalancerStatus { .. } => "balancer status",
+            Command::Enroll { .. } => "operator enroll",
             Command::NotifyList => "notify list",
             Command::NotifyTest { .. } => "notify test",
             Command::Metrics => "metrics",

@@ -115,6 +115,7 @@ pub fn needed_role(command: &Command) -> Role {
         Command::NotifyTest { .. }
         | Command::Reload
         | Command::HostAccept { .. }
+        | Command::Enroll { .. }
         | Command::HostForget { .. } => Role::Admin,
     }
 }

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod asked;
+mod enroll;
 mod events;
 mod facts;
 mod follow;
@@ -192,6 +193,7 @@ impl Asked<'_> {
             Command::NotifyTest { name } => self.notify_test(granted, name.as_deref()).await,
             Command::Metrics => self.metrics(granted).await,
             Command::Reload => self.reload().await,
+            Command::Enroll { code, line } => self.enroll(code, line).await,
             Command::HostForget { selector } => self.host_forget(&inventory, selector).await,
             Command::HostAccept { selector, fingerprint, trust } => {
                 self.host_accept(&inventory, selector, fingerprint.as_deref(), *trust).await
@@ -383,6 +385,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Reload
         | Command::HostAccept { .. }
         | Command::HostForget { .. }
+        | Command::Enroll { .. }
         | Command::NotifyList
         | Command::NotifyTest { .. } => Sort::Other,
     }
@@ -448,6 +451,7 @@ fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Ack { .. }
         | Command::Reload
         | Command::HostForget { .. }
+        | Command::Enroll { .. }
         | Command::HostAccept { .. }
         | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }

@@ -5,41 +5,75 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use russh::keys::{Algorithm, Certificate, PublicKey};
-use russh::server::{Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, server};
+use russh::server::{Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, Pty, server};
 
 use super::proof;
 use super::session;
 use super::shared::Shared;
 use super::visit::{Login, Visit};
-use crate::domain::ask::enrolled::{Presented, Proof};
+use crate::domain::ask::enrolled::{Denial, Presented, Proof};
 
 /// One connection.
 pub struct Handler {
     shared: Shared,
     visit: Arc<Visit>,
     from: IpAddr,
+    /// What the owner of an unknown key is told, once.
+    invitation: Option<String>,
 }
 
 impl Handler {
     pub fn new(shared: Shared, visit: Arc<Visit>, from: IpAddr) -> Handler {
-        Handler { shared, visit, from }
+        Handler { shared, visit, from, invitation: None }
     }
 
     /// Logs the owner of a proof in; a refused one is kept for the log.
-    fn log_in(&self, user: &str, proof: Proof) -> Auth {
+    fn log_in(&self, user: &str, proof: Proof) -> Result<(), Denial> {
         let label = proof.label();
         let presented = Presented { proof, from: self.from, user: user.to_string() };
         match self.shared.desk.admit(&presented) {
             Ok(operator) => {
                 // russh calls this only once after a proof was accepted.
                 let _ = self.visit.login.set(Login { presented, operator });
-                Auth::Accept
+                Ok(())
             }
             Err(denial) => {
                 self.visit.refuse(user, format!("{label} ({denial})"));
-                Auth::reject()
+                Err(denial)
             }
+        }
+    }
+
+    /// Invites the owner of an unknown key to be enrolled. They have proved to have it.
+    fn invite(&mut self, key: &PublicKey) -> Auth {
+        let Ok(line) = PublicKey::new(key.key_data().clone(), "").to_openssh() else { return Auth::reject() };
+        let fingerprint = proof::digests(key.key_data()).sha256;
+        let desk = &self.shared.desk;
+        let code = desk.candidates.wait(line, fingerprint.clone(), (self.from, desk.clock.now()));
+        self.invitation = Some(format!(
+            "The key {fingerprint} is not enrolled here.\nTo be enrolled, ask an admin to run within an hour:\n\n  \
+             ssh rollcall operator enroll {code} as YOUR-NAME\n"
+        ));
+        proceed_with(&[MethodKind::PublicKey, MethodKind::KeyboardInteractive])
+    }
+
+    /// An unknown key may be the key of a certificate, or be enrolled.
+    fn may_be_offered(&self, user: &str, key: &PublicKey) -> bool {
+        let desk = &self.shared.desk;
+        let (is_open, has_authorities) = {
+            let config = desk.config.borrow();
+            (config.settings.door.enrollment, config.operators.has_authorities())
+        };
+        let proof = Proof::Key(proof::digests(key.key_data()));
+        let label = proof.label();
+        let presented = Presented { proof, from: self.from, user: user.to_string() };
+        match desk.admit(&presented) {
+            Err(denial) if !is_open && !has_authorities => {
+                self.visit.refuse(user, format!("{label} ({denial})"));
+                false
+            }
+            _ => true,
         }
     }
 
@@ -52,6 +86,11 @@ impl Handler {
     }
 }
 
+/// A refusal that names the methods to go on with.
+fn proceed_with(methods: &[MethodKind]) -> Auth {
+    Auth::Reject { proceed_with_methods: Some(MethodSet::from(methods)), partial_success: false }
+}
+
 impl server::Handler for Handler {
     type Error = russh::Error;
 
@@ -62,14 +101,35 @@ impl server::Handler for Handler {
     ) -> Result<Auth, russh::Error> {
         // A certificate is offered as the bare key in it, so an unknown key may be the key of a certificate.
         let is_strong = self.is_strong(user, offer.public_key, offer.algorithm);
-        Ok(if is_strong { Auth::Accept } else { Auth::reject() })
+        let counts = is_strong && self.may_be_offered(user, offer.public_key);
+        Ok(if counts { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         if !self.is_strong(user, key.public_key, key.algorithm) {
             return Ok(Auth::reject());
         }
-        Ok(self.log_in(user, Proof::Key(proof::digests(key.public_key.key_data()))))
+        let is_open = self.shared.desk.config.borrow().settings.door.enrollment;
+        Ok(match self.log_in(user, Proof::Key(proof::digests(key.public_key.key_data()))) {
+            Ok(()) => Auth::Accept,
+            Err(Denial::NotEnrolled) if is_open => self.invite(key.public_key),
+            Err(_) => Auth::reject(),
+        })
+    }
+
+    /// No question, only a text: clients print it. Without a terminal (BatchMode) they do not even ask for it.
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        _: &str,
+        _: &str,
+        answer: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
+        match self.invitation.take().filter(|_| answer.is_none()) {
+            Some(text) => {
+                Ok(Auth::Partial { name: "".into(), instructions: text.into(), prompts: Vec::new().into() })
+            }
+            None => Ok(proceed_with(&[MethodKind::PublicKey])),
+        }
     }
 
     async fn auth_openssh_certificate(
@@ -77,7 +137,8 @@ impl server::Handler for Handler {
         user: &str,
         certificate: &Certificate,
     ) -> Result<Auth, russh::Error> {
-        Ok(self.log_in(user, Proof::Certificate(Box::new(proof::certificate(certificate)))))
+        let proof = Proof::Certificate(Box::new(proof::certificate(certificate)));
+        Ok(if self.log_in(user, proof).is_ok() { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), russh::Error> {
