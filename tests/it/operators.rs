@@ -74,7 +74,7 @@ async fn a_run_waits_for_the_approval_of_a_second_person() {
     let told = told(client).await.expect(0);
     assert!(told.out.contains("approved by bob, for the plan "), "{}", told.out);
     assert_eq!(site.releases(), [NEW; 2]);
-    let late = site.ask_as("bob", "approve 1").await.expect(5);
+    let late = site.ask_as("bob", "approve 1").await.expect(69);
     assert!(late.err.contains("run 1 is not under way; see: show 1"), "{}", late.err);
 }
 

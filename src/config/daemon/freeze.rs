@@ -36,7 +36,7 @@ fn read_window(
         Ok(picked) => Some(picked.into_iter().collect()),
         Err(why) => {
             // A host may be in a file that is broken.
-            let _ = complete.then(|| doc.wrong(hosts.span(), why));
+            let _ = complete.then(|| doc.wrong(hosts.span(), why.to_string()));
             None
         }
     });

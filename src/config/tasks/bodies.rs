@@ -14,7 +14,9 @@ use super::systems::{
     read_service,
 };
 use crate::config::checks::services::{self, HttpKeys};
-use crate::config::tasks::fields::{required, required_text, source, text, text_or_default, texts};
+use crate::config::tasks::fields::{
+    required, required_text, source_or_template, text, text_or_default, texts,
+};
 use crate::config::text::hints::known_names;
 use crate::config::text::keys::{
     Any, Choice, Flag, In, MapOf, Or, PortOrTemplate, Text, Texts, Time, table, words,
@@ -83,6 +85,8 @@ table! {
     pub ScriptKeys "Script" {
         /// Below `files/`.
         FROM "from": Text; needed,
+        /// The file is a template.
+        TEMPLATE "template": Flag = false,
         INTERPRETER "interpreter": Text = "sh",
         /// Arguments.
         ARGS "args": Texts,
@@ -217,7 +221,7 @@ fn read_call(table: &mut Reader<'_>, known: &Known) -> Option<StepBody> {
 }
 
 fn read_script(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
-    let source = source(&mut table, ScriptKeys::FROM, known);
+    let source = source_or_template(&mut table, (ScriptKeys::FROM, ScriptKeys::TEMPLATE), known);
     let interpreter = text_or_default(&mut table, ScriptKeys::INTERPRETER, known);
     let args = texts(&mut table, ScriptKeys::ARGS, known);
     table.finish();

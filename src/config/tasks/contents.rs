@@ -2,11 +2,11 @@
 
 use toml::Spanned;
 
-use super::fields::{pattern, required, source, text, text_or_default};
+use super::fields::{pattern, required, source_or_template, text, text_or_default};
 use crate::config::text::keys::{Choice, Flag, Mode, Text, table, words};
 use crate::config::text::reader::Reader;
 use crate::config::text::templates::Known;
-use crate::domain::task::task::{Block, Line, LineState, Source, StepBody, Upload};
+use crate::domain::task::task::{Block, Line, LineState, StepBody, Upload};
 
 table! {
     /// A file, template or tree of `files/`. Content is compared first; a file becomes visible only whole.
@@ -99,11 +99,7 @@ pub fn read_link(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
 }
 
 pub fn read_upload(mut table: Reader<'_>, known: &Known) -> Option<StepBody> {
-    let source = source(&mut table, UploadKeys::FROM, known);
-    let source = match (source, table.or_default(UploadKeys::TEMPLATE)) {
-        (Some(Source::File { path, .. }), true) => Some(Source::Template { path }),
-        (source, _) => source,
-    };
+    let source = source_or_template(&mut table, (UploadKeys::FROM, UploadKeys::TEMPLATE), known);
     let to = required(&mut table, UploadKeys::TO, known);
     let mode = table.or_default(UploadKeys::MODE);
     let owner = text(&mut table, UploadKeys::OWNER, known);

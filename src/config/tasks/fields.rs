@@ -2,7 +2,7 @@
 
 use toml::Spanned;
 
-use crate::config::text::keys::{Key, Text, Texts};
+use crate::config::text::keys::{Flag, Key, Text, Texts};
 use crate::config::text::paths::check_path;
 use crate::config::text::reader::Reader;
 use crate::config::text::templates::{self, Known};
@@ -61,4 +61,17 @@ pub fn source(table: &mut Reader<'_>, key: Key<Text>, known: &Known) -> Option<S
         Some(path) => Source::Tree { path: path.into(), files: vec![] },
         None => Source::File { path, sha256: String::new() },
     })
+}
+
+/// The same, where a file may be a template.
+pub fn source_or_template(
+    table: &mut Reader<'_>,
+    (from, template): (Key<Text>, Key<Flag, bool>),
+    known: &Known,
+) -> Option<Source> {
+    let is_template = table.or_default(template);
+    match source(table, from, known)? {
+        Source::File { path, .. } if is_template => Some(Source::Template { path }),
+        source => Some(source),
+    }
 }

@@ -39,7 +39,7 @@ pub fn read(file: &mut Reader<'_>, known: &Known) -> (Hooks, Named) {
         if !bodies.is_empty() {
             hooks.insert(hook, bodies.into_iter().map(|written| written.step).collect());
         }
-        // StepList on the daemon's machine have to be allowed.
+        // Steps on the daemon's machine have to be allowed.
         steps.named.local = table.key_span(key.name).into_iter().collect();
         named.extend(steps.named);
     }

@@ -32,15 +32,15 @@ table! {
         RELEASE "release": Flag,
         /// The steps on each host, in this order.
         STEPS "steps": StepList; needed,
-        /// StepList that run at the end of a host's steps if a step that notifies them has changed something.
+        /// Steps that run at the end of a host's steps if a step that notifies them has changed something.
         HANDLERS "handlers": StepList,
-        /// StepList that return a host to the release before. Their templates know `previous`, the former target of the link.
+        /// Steps that return a host to the release before. Their templates know `previous`, the former target of the link.
         ROLLBACK "rollback": StepList,
-        /// StepList for the whole run, on the machine of rollcall; needs `allow_local` in rollcall.toml.
+        /// Steps for the whole run, on the machine of rollcall; needs `allow_local` in rollcall.toml.
         HOOKS "hooks": In<HooksKeys>,
     }
 
-    /// StepList that run once for a whole run, on the machine of rollcall. Their environment is that of `local` steps without
+    /// Steps that run once for a whole run, on the machine of rollcall. Their environment is that of `local` steps without
     /// `ROLLCALL_HOST`; all but `before` have `ROLLCALL_OUTCOME`: `done`, `failed`, `needs a person`, `unreachable`, `cancelled`.
     pub HooksKeys "Hooks" {
         /// Before the first host starts; if one fails, no host starts.

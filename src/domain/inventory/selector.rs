@@ -13,6 +13,7 @@ use regex::{Regex, RegexBuilder};
 use super::inventory::{Group, Host, Inventory};
 use crate::domain::base::name::{HostName, clipped, nearest};
 use crate::domain::base::nodeset;
+use crate::domain::base::refusal::Refusal;
 
 /// Most terms of one selector that are not names of hosts: each may select the whole fleet.
 pub const TERM_LIMIT: usize = 256;
@@ -30,7 +31,7 @@ const PATTERN_SIZE_LIMIT_BYTES: usize = 256 * 1024;
 const CANDIDATES_SHOWN: usize = 12;
 
 /// The hosts that `text` selects, each once, in the order in which they were first named.
-pub fn select(inventory: &Inventory, text: &str) -> Result<Vec<HostName>, String> {
+pub fn select(inventory: &Inventory, text: &str) -> Result<Vec<HostName>, Refusal> {
     let mut united: Option<Vec<HostName>> = None;
     let (mut intersections, mut exclusions) = (Vec::new(), Vec::new());
     let nicknames = Nicknames { inventory, hosts: OnceCell::new(), groups: OnceCell::new() };
@@ -56,30 +57,28 @@ pub fn select(inventory: &Inventory, text: &str) -> Result<Vec<HostName>, String
         picked.retain(|host| !set.contains(host));
     }
     if picked.is_empty() {
-        return Err(format!("`{}` selects no host", clipped(text)));
+        return Err(Refusal::not_found(format!("`{}` selects no host", clipped(text))));
     }
     Ok(picked)
 }
 
-fn check_terms(inventory: &Inventory, terms: &[String]) -> Result<(), String> {
+fn check_terms(inventory: &Inventory, terms: &[String]) -> Result<(), Refusal> {
     let terms = terms.iter().filter(|term| inventory.hosts.named(term).is_none());
     if terms.clone().count() > TERM_LIMIT {
-        return Err(format!(
-            "a selector has at most {TERM_LIMIT} terms; try: a group, a tag, or a node set web[01-20]"
-        ));
+        let why = format!("a selector has at most {TERM_LIMIT} terms");
+        return Err(Refusal::usage(why).hint("try: a group, a tag, or a node set web[01-20]"));
     }
     let bare = |term: &String| term.trim_start_matches(['&', '!']).to_string();
     let patterns = terms.map(bare).filter(|term| term.starts_with('~') || is_glob(term)).count();
     if patterns > PATTERN_LIMIT {
-        return Err(format!(
-            "a selector has at most {PATTERN_LIMIT} patterns; try: one pattern, ~(web|db)[12]"
-        ));
+        let why = format!("a selector has at most {PATTERN_LIMIT} patterns");
+        return Err(Refusal::usage(why).hint("try: one pattern, ~(web|db)[12]"));
     }
     Ok(())
 }
 
 /// Terms are separated by `,`, or by `:` if no comma is outside of brackets.
-fn split(text: &str) -> Result<Vec<String>, String> {
+fn split(text: &str) -> Result<Vec<String>, Refusal> {
     let separator = if top_level(text).any(|(_, c)| c == ',') { ',' } else { ':' };
     let (mut terms, mut begin) = (Vec::new(), 0);
     for (at, _) in top_level(text).filter(|(_, c)| *c == separator) {
@@ -90,7 +89,7 @@ fn split(text: &str) -> Result<Vec<String>, String> {
     let terms: Vec<String> =
         terms.iter().map(|term| term.trim().to_string()).filter(|term| !term.is_empty()).collect();
     if terms.is_empty() {
-        return Err("the selector is empty; try: all, a group, or a host".into());
+        return Err(Refusal::usage("the selector is empty").hint("try: all, a group, or a host"));
     }
     Ok(terms)
 }
@@ -158,7 +157,7 @@ fn short_written(host: &Host) -> &str {
     host.written.split('.').next().unwrap_or_default()
 }
 
-fn resolve(nicknames: &Nicknames<'_>, term: &str) -> Result<Vec<HostName>, String> {
+fn resolve(nicknames: &Nicknames<'_>, term: &str) -> Result<Vec<HostName>, Refusal> {
     if let Some(pattern) = term.strip_prefix('~') {
         return by_regex(nicknames.inventory, pattern);
     }
@@ -171,7 +170,7 @@ fn resolve(nicknames: &Nicknames<'_>, term: &str) -> Result<Vec<HostName>, Strin
         return by_word(nicknames, term);
     }
     if term.contains('[') && !term.starts_with('@') {
-        let names = nodeset::expand(term)?;
+        let names = nodeset::expand(term).map_err(Refusal::usage)?;
         let hosts: Vec<Vec<HostName>> =
             names.iter().map(|name| by_word(nicknames, name)).collect::<Result<_, _>>()?;
         return Ok(hosts.concat());
@@ -215,7 +214,7 @@ fn is_glob(term: &str) -> bool {
 }
 
 /// A word without subscript: `all`, `@tag`, a glob, a group, or a host.
-fn by_word(nicknames: &Nicknames<'_>, word: &str) -> Result<Vec<HostName>, String> {
+fn by_word(nicknames: &Nicknames<'_>, word: &str) -> Result<Vec<HostName>, Refusal> {
     let inventory = nicknames.inventory;
     if word == "all" || word == "*" {
         return Ok(inventory.hosts.iter().map(|host| host.name.clone()).collect());
@@ -232,7 +231,7 @@ fn by_word(nicknames: &Nicknames<'_>, word: &str) -> Result<Vec<HostName>, Strin
     }
 }
 
-fn by_tag(inventory: &Inventory, tag: &str) -> Result<Vec<HostName>, String> {
+fn by_tag(inventory: &Inventory, tag: &str) -> Result<Vec<HostName>, Refusal> {
     let hosts: Vec<HostName> =
         inventory.hosts.iter().filter(|host| host.tags.contains(tag)).map(|host| host.name.clone()).collect();
     if hosts.is_empty() {
@@ -243,7 +242,7 @@ fn by_tag(inventory: &Inventory, tag: &str) -> Result<Vec<HostName>, String> {
     Ok(hosts)
 }
 
-fn by_group<'a>(nicknames: &Nicknames<'a>, word: &str) -> Result<Option<&'a Group>, String> {
+fn by_group<'a>(nicknames: &Nicknames<'a>, word: &str) -> Result<Option<&'a Group>, Refusal> {
     if let Some(group) = nicknames.inventory.groups.get(word) {
         return Ok(Some(group));
     }
@@ -254,7 +253,7 @@ fn by_group<'a>(nicknames: &Nicknames<'a>, word: &str) -> Result<Option<&'a Grou
     }
 }
 
-fn by_host<'a>(nicknames: &Nicknames<'a>, word: &str) -> Result<&'a Host, String> {
+fn by_host<'a>(nicknames: &Nicknames<'a>, word: &str) -> Result<&'a Host, Refusal> {
     let inventory = nicknames.inventory;
     if let Some(host) = inventory.hosts.named(word) {
         return Ok(host);
@@ -272,7 +271,7 @@ fn by_host<'a>(nicknames: &Nicknames<'a>, word: &str) -> Result<&'a Host, String
 }
 
 /// Matches group names (qualified and bare) and host names, from their start.
-fn by_regex(inventory: &Inventory, pattern: &str) -> Result<Vec<HostName>, String> {
+fn by_regex(inventory: &Inventory, pattern: &str) -> Result<Vec<HostName>, Refusal> {
     let regex = compile(pattern)?;
     let bare = |name: &str| name.rsplit('.').next().unwrap_or_default().to_string();
     let groups = inventory
@@ -289,22 +288,24 @@ fn by_regex(inventory: &Inventory, pattern: &str) -> Result<Vec<HostName>, Strin
     let mut seen = BTreeSet::new();
     picked.retain(|host| seen.insert(host.clone()));
     if picked.is_empty() {
-        return Err(format!("nothing matches `{}`", clipped(pattern.trim_end_matches('$'))));
+        let why = format!("nothing matches `{}`", clipped(pattern.trim_end_matches('$')));
+        return Err(Refusal::not_found(why));
     }
     Ok(picked)
 }
 
-fn compile(pattern: &str) -> Result<Regex, String> {
+fn compile(pattern: &str) -> Result<Regex, Refusal> {
     if pattern.len() > PATTERN_LIMIT_BYTES {
-        return Err(format!("a pattern has at most {PATTERN_LIMIT_BYTES} bytes"));
+        return Err(Refusal::usage(format!("a pattern has at most {PATTERN_LIMIT_BYTES} bytes")));
     }
     let mut builder = RegexBuilder::new(&format!("^(?:{pattern})"));
     builder.size_limit(PATTERN_SIZE_LIMIT_BYTES).dfa_size_limit(PATTERN_SIZE_LIMIT_BYTES);
     builder.build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => {
-            format!("`~{}` takes too much memory; try: fewer repetitions", clipped(pattern))
+            Refusal::usage(format!("`~{}` takes too much memory", clipped(pattern)))
+                .hint("try: fewer repetitions")
         }
-        error => format!("`~{}` is no pattern: {error}", clipped(pattern)),
+        error => Refusal::usage(format!("`~{}` is no pattern: {error}", clipped(pattern))),
     })
 }
 
@@ -322,20 +323,22 @@ fn glob_to_regex(glob: &str) -> String {
     regex
 }
 
-fn ambiguous<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
-    format!("`{}` is ambiguous; it can be: {}", clipped(word), list(candidates.collect()))
+fn ambiguous<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Refusal {
+    let why = format!("`{}` is ambiguous", clipped(word));
+    Refusal::usage(why).hint(format!("it can be: {}", list(candidates.collect())))
 }
 
-fn unknown(kind: &str, shown: &str, word: &str, known: BTreeSet<&str>) -> String {
+fn unknown(kind: &str, shown: &str, word: &str, known: BTreeSet<&str>) -> Refusal {
     let known: Vec<&str> = known.into_iter().collect();
     let bare = known.iter().filter_map(|name| name.rsplit_once('.')).map(|(_, last)| last);
-    let guess = match nearest(word, known.iter().copied().chain(bare)) {
-        Some(near) => format!("; did you mean `{near}`?"),
-        None => String::new(),
-    };
+    let near = nearest(word, known.iter().copied().chain(bare));
     let known =
         if known.is_empty() { "there are none".to_string() } else { format!("known: {}", list(known)) };
-    format!("no {kind} is called `{}`{guess} ({known})", clipped(shown))
+    let why = format!("no {kind} is called `{}`", clipped(shown));
+    match near {
+        Some(near) => Refusal::not_found(why).hint(format!("did you mean `{near}`? ({known})")),
+        None => Refusal::not_found(format!("{why} ({known})")),
+    }
 }
 
 fn list(mut names: Vec<&str>) -> String {
@@ -421,7 +424,8 @@ mod tests {
         ];
         for (selector, wanted) in table {
             let got = select(&inventory(), selector)
-                .map(|hosts| hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(" "));
+                .map(|hosts| hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(" "))
+                .map_err(|refusal| refusal.to_string());
             match wanted {
                 "" => assert_eq!(got, Err(format!("`{selector}` selects no host"))),
                 _ => assert_eq!(got, Ok(wanted.to_string()), "{selector}"),
@@ -446,14 +450,14 @@ mod tests {
             (",:", "no group or host is called `:`"),
         ];
         for (selector, wanted) in table {
-            let error = select(&inventory(), selector).expect_err(selector);
+            let error = select(&inventory(), selector).expect_err(selector).to_string();
             assert!(error.starts_with(wanted), "{selector}: {error}");
         }
     }
 
     #[test]
     fn what_one_selector_costs_is_bounded() {
-        let told = |text: &str| select(&inventory(), text).unwrap_err();
+        let told = |text: &str| select(&inventory(), text).unwrap_err().to_string();
         assert!(told(&"a,".repeat(8_000)).starts_with("a selector has at most 256 terms; try: "));
         assert!(told(&"we*,".repeat(20)).starts_with("a selector has at most 16 patterns; try: "));
         assert!(told(&"!~a,".repeat(20)).starts_with("a selector has at most 16 patterns; try: "));

@@ -30,7 +30,7 @@ pub fn plan_check(
     name: Option<&str>,
     params: &Params,
 ) -> Result<Plan, Refusal> {
-    let names = select(world.inventory, selector).map_err(Refusal::usage)?;
+    let names = select(world.inventory, selector)?;
     check_given(world, params).map_err(Refusal::usage)?;
     let asked_for = name.map(|name| checks_asked(world, selector, &names, name)).transpose()?;
     let is_asked = |check: &&Check| asked_for.as_ref().is_none_or(|ids| ids.contains(&check.id()));
@@ -73,7 +73,7 @@ pub fn plan_run(world: &World<'_>, selector: &str, script: &str) -> Result<Plan,
     if script.trim().is_empty() {
         return Err(Refusal::usage("there is no command behind `--`"));
     }
-    let names = select(world.inventory, selector).map_err(Refusal::usage)?;
+    let names = select(world.inventory, selector)?;
     let body = StepBody::Run { script: script.into() };
     let step = Step { timeout: AD_HOC_TIMEOUT, delay: Duration::ZERO, ..Step::new("command", body) };
     let hosts = same_step(world, &names, step)?;
@@ -100,7 +100,7 @@ fn same_step(
 
 /// Plans a gathering of facts: `facts prod`.
 pub fn plan_facts(world: &World<'_>, selector: &str) -> Result<Plan, Refusal> {
-    let names = select(world.inventory, selector).map_err(Refusal::usage)?;
+    let names = select(world.inventory, selector)?;
     let step = facts::step(world.facts).render(&Vars::new(), world.files).map_err(Refusal::usage)?;
     let hosts = same_step(world, &names, step)?;
     let title = Title::of_task("facts", selector, &Params::new());
@@ -216,7 +216,7 @@ pub fn known_names<'a>(checks: impl Iterator<Item = &'a Check>) -> Vec<String> {
 
 /// Plans `balancer drain web01 because ...` and `balancer enable web01`.
 pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &str) -> Result<Plan, Refusal> {
-    let names = select(world.inventory, selector).map_err(Refusal::usage)?;
+    let names = select(world.inventory, selector)?;
     let (mut hosts, mut balancers) = (BTreeMap::new(), BTreeMap::new());
     for host in names.iter().filter_map(|name| world.inventory.host(name)) {
         let vars = vars_of(host, None, &Params::new());

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::given::check_params;
 use super::plan::{Tags, World, with_previous};
+use crate::domain::base::refusal::Refusal;
 use crate::domain::check::check::Check;
 use crate::domain::check::id::{CheckId, Misnamed, one_named};
 use crate::domain::inventory::inventory::Endpoint;
@@ -81,7 +82,7 @@ pub(super) fn expand(
     task: &Task,
     vars: &Vars,
     knowing: Knowing<'_>,
-) -> Result<Expanded, String> {
+) -> Result<Expanded, Refusal> {
     let Knowing { tags, later: mut late } = knowing;
     late.insert(FACTS.into());
     late_names(world, task, 0, &mut late);
@@ -100,7 +101,7 @@ pub(super) fn expand(
     expansion.rollback(task, &scope)?;
     let mut found = expansion.found;
     if found.steps.iter().chain(&found.rollback).any(speaks_of_facts) {
-        found.look_first(facts::step(world.facts).render(vars, world.files)?);
+        found.look_first(facts::step(world.facts).render(vars, world.files).map_err(Refusal::usage)?);
     }
     Ok(found)
 }
@@ -137,16 +138,16 @@ fn late_names(world: &World<'_>, task: &Task, depth: usize, names: &mut BTreeSet
 }
 
 impl Expansion<'_> {
-    fn task(&mut self, task: &Task, scope: &Scope) -> Result<(), String> {
+    fn task(&mut self, task: &Task, scope: &Scope) -> Result<(), Refusal> {
         self.handlers.extend(task.handlers.iter().map(|handler| (scope.clone(), handler.clone())));
         for written in &task.steps {
             self.written(written, scope)
-                .map_err(|why| format!("step `{}{}`: {why}", scope.prefix, written.step.name))?;
+                .map_err(|refusal| refusal.about(format!("step `{}{}`", scope.prefix, written.step.name)))?;
         }
         Ok(())
     }
 
-    fn written(&mut self, written: &Written, scope: &Scope) -> Result<(), String> {
+    fn written(&mut self, written: &Written, scope: &Scope) -> Result<(), Refusal> {
         for item in self.items(written, scope)? {
             for at in self.places(written, scope)? {
                 let scope = self.inner(written, scope, item.as_ref(), at);
@@ -166,28 +167,31 @@ impl Expansion<'_> {
     }
 
     /// The items that the step is repeated for; a single `None` without a loop.
-    fn items(&self, written: &Written, scope: &Scope) -> Result<Vec<Option<Value>>, String> {
+    fn items(&self, written: &Written, scope: &Scope) -> Result<Vec<Option<Value>>, Refusal> {
         let list = match &written.each {
             None => return Ok(vec![None]),
             Some(Each::Items(items)) => {
-                items.iter().map(|item| rendered(item, &scope.vars)).collect::<Result<_, _>>()?
+                let items = items.iter().map(|item| rendered(item, &scope.vars));
+                items.collect::<Result<_, _>>().map_err(Refusal::usage)?
             }
-            Some(Each::Expression(text)) => match template::value(text, &scope.vars)? {
-                Value::Array(items) => items,
-                other => return Err(format!("`loop`: `{text}` is no list, but {other}")),
-            },
+            Some(Each::Expression(text)) => {
+                match template::value(text, &scope.vars).map_err(Refusal::usage)? {
+                    Value::Array(items) => items,
+                    other => return Err(Refusal::usage(format!("`loop`: `{text}` is no list, but {other}"))),
+                }
+            }
         };
         Ok(list.into_iter().map(Some).collect())
     }
 
     /// The hosts that the step runs on instead of its own; `None` for its own.
-    fn places(&self, written: &Written, scope: &Scope) -> Result<Vec<Option<Endpoint>>, String> {
+    fn places(&self, written: &Written, scope: &Scope) -> Result<Vec<Option<Endpoint>>, Refusal> {
         let Some(on) = &written.on else { return Ok(vec![scope.at.clone()]) };
-        let on = template::text(on, &scope.vars).map_err(|why| format!("`on`: {why}"))?;
+        let on = template::text(on, &scope.vars).map_err(|why| Refusal::usage(format!("`on`: {why}")))?;
         if on == Endpoint::HERE {
             return Ok(vec![Some(Endpoint::here())]);
         }
-        let names = select(self.world.inventory, &on).map_err(|why| format!("`on`: {why}"))?;
+        let names = select(self.world.inventory, &on).map_err(|refusal| refusal.about("`on`"))?;
         let hosts = names.iter().filter_map(|name| self.world.inventory.host(name));
         Ok(hosts.map(|host| Some(host.endpoint.clone())).collect())
     }
@@ -205,17 +209,19 @@ impl Expansion<'_> {
         inner
     }
 
-    fn call(&mut self, name: &str, with: &[(String, Value)], scope: &Scope) -> Result<(), String> {
-        let called = self.world.tasks.get(name).ok_or_else(|| format!("no task is called `{name}`"))?;
+    fn call(&mut self, name: &str, with: &[(String, Value)], scope: &Scope) -> Result<(), Refusal> {
+        let unknown = || Refusal::not_found(format!("no task is called `{name}`"));
+        let called = self.world.tasks.get(name).ok_or_else(unknown)?;
         if scope.depth >= DEPTH_LIMIT {
-            return Err(format!("tasks call tasks more than {DEPTH_LIMIT} deep"));
+            return Err(Refusal::usage(format!("tasks call tasks more than {DEPTH_LIMIT} deep")));
         }
         let mut params = BTreeMap::new();
         for (param, value) in with {
-            let value = rendered(value, &scope.vars).map_err(|why| format!("`with.{param}`: {why}"))?;
+            let value = rendered(value, &scope.vars);
+            let value = value.map_err(|why| Refusal::usage(format!("`with.{param}`: {why}")))?;
             params.insert(param.clone(), text_of(&value));
         }
-        let params = check_params(called, &params).map_err(|refusal| refusal.to_string())?;
+        let params = check_params(called, &params)?;
         let mut scope = scope.clone();
         let value = |(name, text): (&String, &String)| {
             called.params.get(name).map(|param| (name.clone(), param.value(text)))
@@ -227,11 +233,12 @@ impl Expansion<'_> {
         self.task(called, &scope)
     }
 
-    fn step(&mut self, written: &Written, scope: &Scope) -> Result<(), String> {
+    fn step(&mut self, written: &Written, scope: &Scope) -> Result<(), Refusal> {
         let step = self.planned(written, scope, Part::Step)?;
         let at = self.found.steps.len();
         if at >= STEPS_LIMIT {
-            return Err(format!("the task comes to more than {STEPS_LIMIT} steps on one host"));
+            let why = format!("the task comes to more than {STEPS_LIMIT} steps on one host");
+            return Err(Refusal::usage(why));
         }
         for handler in scope.notify.iter().filter(|_| step.skip.is_none()) {
             self.notified.entry(handler.clone()).or_default().push(at);
@@ -250,7 +257,7 @@ impl Expansion<'_> {
     }
 
     /// The step as the plan holds it: rendered, or with only its files put in if it is `late`.
-    fn planned(&self, written: &Written, scope: &Scope, part: Part) -> Result<Step, String> {
+    fn planned(&self, written: &Written, scope: &Scope, part: Part) -> Result<Step, Refusal> {
         let back = part == Part::Back;
         let mut step = Step {
             vars: scope.own.clone(),
@@ -269,16 +276,16 @@ impl Expansion<'_> {
             *check = Some(Box::new(self.check(name, &scope.vars)?));
         }
         // The file of a step may use late names even if the step itself does not.
-        let step = step.with_source(&scope.vars, self.world.files)?;
+        let step = step.with_source(&scope.vars, self.world.files).map_err(Refusal::usage)?;
         let later = step.speaks_of(&self.late);
         if back && !later {
             // Only `previous` may be missing when a host has to go back.
-            step.render(&with_previous(&scope.vars, "previous"), self.world.files)?;
+            step.render(&with_previous(&scope.vars, "previous"), self.world.files).map_err(Refusal::usage)?;
         }
         match back || later {
             true => Ok(step),
             false => {
-                let rendered = step.render(&scope.vars, self.world.files)?;
+                let rendered = step.render(&scope.vars, self.world.files).map_err(Refusal::usage)?;
                 // The variables are only needed for the expressions.
                 let vars = if rendered.expressions().is_empty() { Vars::new() } else { rendered.vars };
                 Ok(Step { vars, ..rendered })
@@ -311,36 +318,36 @@ impl Expansion<'_> {
     }
 
     /// Decides a condition whose names are all known now, so that the run need not evaluate it.
-    fn decide_when(&self, step: &mut Step, scope: &Scope) -> Result<(), String> {
+    fn decide_when(&self, step: &mut Step, scope: &Scope) -> Result<(), Refusal> {
         let Some(when) = &step.when else { return Ok(()) };
         let names = template::names_in_expression(when);
         if names.iter().any(|name| name == "previous" || self.late.contains(name)) {
             return Ok(());
         }
-        if !template::holds(when, &scope.vars).map_err(|why| format!("`when`: {why}"))? {
+        if !template::holds(when, &scope.vars).map_err(|why| Refusal::usage(format!("`when`: {why}")))? {
             step.skip = Some(format!("when {when}"));
         }
         step.when = None;
         Ok(())
     }
 
-    fn check(&self, name: &str, vars: &Vars) -> Result<Check, String> {
+    fn check(&self, name: &str, vars: &Vars) -> Result<Check, Refusal> {
         let all = || self.world.checks.values().flatten();
         let ids: Vec<CheckId> = all().map(Check::id).collect();
-        let unknown = || format!("no check is called `{name}`");
+        let unknown = || Refusal::not_found(format!("no check is called `{name}`"));
         let id = one_named(name, &ids).map_err(|misnamed| match misnamed {
             Misnamed::Unknown => unknown(),
-            Misnamed::Ambiguous(why) => why,
+            Misnamed::Ambiguous(why) => Refusal::usage(why),
         })?;
         let check = all().find(|check| check.id() == id).ok_or_else(unknown)?;
-        check.render(vars).map_err(|why| format!("check `{id}`: {why}"))
+        check.render(vars).map_err(|why| Refusal::usage(format!("check `{id}`: {why}")))
     }
 
-    fn append_handlers(&mut self) -> Result<(), String> {
+    fn append_handlers(&mut self) -> Result<(), Refusal> {
         for (scope, handler) in std::mem::take(&mut self.handlers) {
             let name = format!("{}{}", scope.prefix, handler.step.name);
             let Some(by) = self.notified.get(&name).cloned() else { continue };
-            let named = |why| format!("handler `{}`: {why}", handler.step.name);
+            let named = |refusal: Refusal| refusal.about(format!("handler `{}`", handler.step.name));
             for at in self.places(&handler, &scope).map_err(named)? {
                 let scope = Scope { at, when: handler.step.when.clone(), ..scope.clone() };
                 let step = self.planned(&handler, &scope, Part::Handler).map_err(named)?;
@@ -360,11 +367,11 @@ impl Expansion<'_> {
         }
     }
 
-    fn rollback(&mut self, task: &Task, scope: &Scope) -> Result<(), String> {
+    fn rollback(&mut self, task: &Task, scope: &Scope) -> Result<(), Refusal> {
         self.found.rollback = std::mem::take(&mut self.undo);
         self.found.rollback.reverse();
         for written in &task.rollback {
-            let named = |why| format!("rollback step `{}`: {why}", written.step.name);
+            let named = |refusal: Refusal| refusal.about(format!("rollback step `{}`", written.step.name));
             for item in self.items(written, scope).map_err(named)? {
                 for at in self.places(written, scope).map_err(named)? {
                     let scope = self.inner(written, scope, item.as_ref(), at);

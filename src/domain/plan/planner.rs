@@ -98,7 +98,7 @@ fn check_tags(world: &World<'_>, task: &Task, tags: &Tags) -> Result<(), String>
 pub fn plan_rollback(world: &World<'_>, selector: &str, to: Option<&str>) -> Result<Plan, Refusal> {
     let mut each = Vec::new();
     let mut tasks = BTreeSet::new();
-    for name in select(world.inventory, selector).map_err(Refusal::usage)? {
+    for name in select(world.inventory, selector)? {
         let Some(history) = world.taken.get(&name) else { continue };
         let target = target_of(world, history, to)
             .map_err(|why| Refusal::rule(format!("{name}: {why}")).hint(format!("see: releases {name}")))?;
@@ -320,7 +320,7 @@ fn plan_host(
     let task = wanted.task;
     let vars = vars_of(host, Some(task), params);
     let knowing = Knowing { tags: wanted.tags, later: secret_names(host, task) };
-    let Expanded { steps, rollback } = expand(world, task, &vars, knowing).map_err(Refusal::usage)?;
+    let Expanded { steps, rollback } = expand(world, task, &vars, knowing)?;
     if task.rollout.is_none() {
         let needs_vars = steps.iter().any(|step| step.late || !step.expressions().is_empty());
         let vars = if needs_vars { vars } else { Vars::new() };
@@ -419,7 +419,7 @@ fn into_batches(rollout: &Rollout, names: Vec<HostName>) -> Vec<Vec<HostName>> {
 }
 
 fn hosts_of_task(world: &World<'_>, task: &Task, selector: &str) -> Result<Vec<HostName>, Refusal> {
-    let asked = select(world.inventory, selector).map_err(Refusal::usage)?;
+    let asked = select(world.inventory, selector)?;
     let Some(within) = &task.hosts else { return Ok(asked) };
     let files: BTreeSet<&str> =
         asked.iter().filter_map(|name| world.inventory.host(name)).map(Host::file).collect();

@@ -90,7 +90,7 @@ impl Asked<'_> {
         selector: &str,
     ) -> Result<Vec<HostName>, Refusal> {
         let (inventory, selector) = (inventory.clone(), selector.to_string());
-        let mut names = self.work(move || select(&inventory, &selector)).await?.map_err(Refusal::usage)?;
+        let mut names = self.work(move || select(&inventory, &selector)).await??;
         names.sort_by(|a, b| natural(a.as_str(), b.as_str()));
         Ok(names)
     }
