@@ -103,17 +103,8 @@ impl<'t> Read<'t> {
 }
 
 fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
-    let sink = read.sink;
     let sets = folder(read, "checks", "a set of checks");
-    let files: Vec<hosts::HostFile<'_>> = folder(read, "hosts", "a group")
-        .into_iter()
-        .inspect(|(name, doc)| check_top_group(*doc, name))
-        .map(|(name, doc)| hosts::read(doc, name))
-        .collect();
-    if files.is_empty() && read.complete {
-        let hint = "write a first one, such as hosts/test.toml".to_string();
-        sink.extend([unreadable("hosts", "there is no file hosts/*.toml".into(), Some(hint))]);
-    }
+    let files = host_files(read);
     let check_sets = sets.iter().map(|(name, _)| name.to_string()).collect();
     // Names that a broken file would define cannot be distinguished from undefined ones.
     let complete = read.complete && files.iter().all(|file| !file.doc.quiet);
@@ -173,6 +164,19 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         warnings: Vec::new(),
         texts: ReadTexts::default(),
     }
+}
+
+fn host_files<'t>(read: &Read<'t>) -> Vec<hosts::HostFile<'t>> {
+    let files: Vec<hosts::HostFile<'_>> = folder(read, "hosts", "a group")
+        .into_iter()
+        .inspect(|(name, doc)| check_top_group(*doc, name))
+        .map(|(name, doc)| hosts::read(doc, name))
+        .collect();
+    if files.is_empty() && read.complete {
+        let hint = "write a first one, such as hosts/test.toml".to_string();
+        read.sink.extend([unreadable("hosts", "there is no file hosts/*.toml".into(), Some(hint))]);
+    }
+    files
 }
 
 fn read_operators(read: &Read<'_>, names: operators::Names<'_>) -> Enrolled {

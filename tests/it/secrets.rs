@@ -265,10 +265,10 @@ async fn a_secret_that_was_given_for_a_run_ends_with_its_daemon() {
     let task = format!(
         "params.token = {{ secret = true }}\n[[steps]]\nname = \"hold\"\nrun = '{hold}'\nin = \"{{{{ root }}}}\"\n"
     );
-    write(&site.config.join("tasks/hold.toml"), &task);
+    write(&site.config.join("tasks/keep.toml"), &task);
     let log = site.dir.path().join("log");
     let (mut daemon, port) = serve(&site, &log).await;
-    let mut asking = site.ssh_to(port, "ann", "hold prod.web token=param-s3cret").spawn().unwrap();
+    let mut asking = site.ssh_to(port, "ann", "keep prod.web token=param-s3cret").spawn().unwrap();
     let host = &site.hosts[0].dir;
     eventually("the step runs", async || host.join("half").exists()).await;
     daemon.kill().await.unwrap();

@@ -183,12 +183,10 @@ impl Asked<'_> {
             Command::Status { selector } => self.status(&inventory, selector).await,
             Command::History { host, check } => self.history(&inventory, host, check.as_deref()).await,
             Command::Why { host, check } => self.why(granted, &inventory, (host, check.as_deref())).await,
-            Command::Downtimes => self.downtimes(&inventory).await,
-            Command::Downtime { selector, check, time, reason } => {
-                self.begin_downtime(granted, selector, (check.as_deref(), *time, reason)).await
-            }
-            Command::DowntimeEnd { id } => self.end_downtime(granted, *id).await,
-            Command::Ack { host, check, reason } => self.ack(granted, host, (check, reason)).await,
+            Command::Downtimes
+            | Command::Downtime { .. }
+            | Command::DowntimeEnd { .. }
+            | Command::Ack { .. } => self.quiet(granted, &inventory).await,
             Command::NotifyList => self.notify_list(granted).await,
             Command::NotifyTest { name } => self.notify_test(granted, name.as_deref()).await,
             Command::Metrics => self.metrics(granted).await,

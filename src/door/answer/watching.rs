@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::asked::{Asked, Ended, may_see};
 use crate::domain::ask::access::Granted;
+use crate::domain::ask::command::Command;
 use crate::domain::base::name::{HostName, nearest};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::refusal::Refusal;
@@ -30,6 +31,19 @@ const LOOKS_SHOWN: usize = 5_000;
 const RUNS_SEARCHED: usize = 1_000;
 
 impl Asked<'_> {
+    /// Downtimes and acknowledgements.
+    pub(super) async fn quiet(&mut self, granted: &Granted, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
+        match granted.command() {
+            Command::Downtimes => self.downtimes(inventory).await,
+            Command::Downtime { selector, check, time, reason } => {
+                self.begin_downtime(granted, selector, (check.as_deref(), *time, reason)).await
+            }
+            Command::DowntimeEnd { id } => self.end_downtime(granted, *id).await,
+            Command::Ack { host, check, reason } => self.ack(granted, host, (check, reason)).await,
+            other => Err(Refusal::internal(format!("{other:?} silences nothing")).into()),
+        }
+    }
+
     pub(super) async fn status(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
         let picked = self.pick(inventory, selector).await?;
         let picked: BTreeSet<HostName> = picked.into_iter().collect();
@@ -175,7 +189,7 @@ impl Asked<'_> {
         Ok(runs)
     }
 
-    pub(super) async fn downtimes(&mut self, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
+    async fn downtimes(&mut self, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
         let mut downtimes = self.desk.monitor.downtimes().await?;
         for downtime in &mut downtimes {
             downtime.hosts.retain(|host| inventory.host(host).is_some());
@@ -189,7 +203,7 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
-    pub(super) async fn begin_downtime(
+    async fn begin_downtime(
         &mut self,
         granted: &Granted,
         selector: &str,
@@ -245,7 +259,7 @@ impl Asked<'_> {
         }
     }
 
-    pub(super) async fn end_downtime(&mut self, granted: &Granted, id: u64) -> Result<u8, Ended> {
+    async fn end_downtime(&mut self, granted: &Granted, id: u64) -> Result<u8, Ended> {
         let visible = self.visible(granted).await?;
         let whole = &self.config.inventory;
         let none = || Refusal::not_found(format!("no downtime has the number {id}")).hint("see: downtime");
@@ -263,7 +277,7 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
-    pub(super) async fn ack(
+    async fn ack(
         &mut self,
         granted: &Granted,
         host: &str,
