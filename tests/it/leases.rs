@@ -154,8 +154,12 @@ async fn a_hold_ends_with_its_client_however_that_ends() {
     signal(&child, Signal::SIGSTOP);
     until_free(&site).await;
     child.kill().await.unwrap();
-    // Ended by another operator: its client reads by whom and why.
+    // Ended by another operator: its client reads by whom and why. That it did not answer for some seconds costs nothing.
     let (child, _) = held(site.ssh("bob", "hold web01")).await;
+    signal(&child, Signal::SIGSTOP);
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    signal(&child, Signal::SIGCONT);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     site.ask("unlock 3 because the bench burns").await.expect(0);
     let answer = end_of(child).await.expect(5);
     assert_eq!(answer.err, "rollcall: hold 3 is over: ann ended it: the bench burns\n");
