@@ -1,5 +1,6 @@
 //! The composition root: builds the adapters, opens the doors, listens to signals, and stops in order.
 
+mod described;
 mod door_key;
 mod enroll;
 
@@ -16,12 +17,12 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::described::{describe, warnings};
 use self::door_key::{DoorKey, door_key, make_parent, seals_of, secret_of, site_of};
 use crate::balancer::Balancers;
-use crate::config::{self, Config, Diagnostic, FleetSettings};
+use crate::config::{self, Config, FleetSettings};
 use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, authorize, needed_role};
 use crate::domain::ask::command::{Command, Request};
-use crate::domain::base::name::count;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::check::id::CheckId;
 use crate::domain::run::wish::Wish;
@@ -149,21 +150,6 @@ fn troubles(config: &Config) -> Vec<String> {
         Some(table::old_inventory(&one.group, one.at, trouble, now))
     });
     told.collect()
-}
-
-fn describe(config: &Config) -> String {
-    let parts = [
-        count(config.inventory.hosts.len(), "host"),
-        count(config.tasks.len(), "task"),
-        count(config.checks.values().map(Vec::len).sum(), "check"),
-        count(config.operators.lines.len(), "operator"),
-    ];
-    parts.join(", ")
-}
-
-/// The warnings of a configuration, one line each.
-fn warnings(config: &Config) -> Vec<String> {
-    config.warnings.iter().map(Diagnostic::in_one_line).collect()
 }
 
 /// The parts of a daemon without its doors.

@@ -137,8 +137,8 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         tasks.into_iter().map(|file| (file.task.name.clone(), file.task)).collect();
     let known_tasks: BTreeSet<String> = tasks_by_name.keys().cloned().collect();
     let (tasks_known, groups_known) = (complete.then_some(&known_tasks), complete.then_some(&groups));
-    let of_roles =
-        roles::Names { tasks: tasks_known, groups: groups_known, zone: &settings.schedule.time_zone };
+    let zone = &settings.schedule.time_zone;
+    let of_roles = roles::Names { tasks: tasks_known, groups: groups_known, zone };
     let roles = read.doc("rollcall.toml").map(|doc| roles::read(doc, &of_roles)).unwrap_or_default();
     let operators = read_operators(read, operators::Names { groups: groups_known, roles: &roles });
     let names = notify::Names {
@@ -147,8 +147,7 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         complete,
     };
     let channels = read.doc("rollcall.toml").map(|doc| notify::read(doc, root, &names)).unwrap_or_default();
-    let zone = settings.schedule.time_zone.clone();
-    let freezes = read.doc("rollcall.toml").map(|doc| freeze::read(doc, &inventory, &zone, complete));
+    let freezes = read.doc("rollcall.toml").map(|doc| freeze::read(doc, &inventory, zone, complete));
     Config {
         root: root.to_path_buf(),
         channels,

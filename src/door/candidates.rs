@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 /// Most keys that wait, in all and of one address: a stranger with many keys must not push out a colleague's.
 const LIMIT: usize = 64;
@@ -96,8 +96,10 @@ impl Candidates {
 }
 
 fn keyed(secret: &[u8]) -> Hmac<Sha256> {
-    // HMAC takes keys of any length.
-    Hmac::new_from_slice(secret).unwrap_or_else(|_| unreachable!("a key of any length"))
+    let mut key = hmac::digest::Key::<Hmac<Sha256>>::default();
+    let digest = Sha256::digest(secret);
+    key[..digest.len()].copy_from_slice(&digest);
+    Hmac::new(&key)
 }
 
 #[cfg(test)]
