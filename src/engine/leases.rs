@@ -68,7 +68,7 @@ impl Keeper {
         }
         // Who takes over does not wait for those who wait.
         if !take_over {
-            self.in_turn(&Claim::of_lease(&lease), ticket)?;
+            self.in_turn(&Claim::of_lease(&lease), ticket).await?;
         }
         let lease = self.leases.grant(lease, take_over).await?;
         self.queue.touch();
@@ -123,9 +123,14 @@ impl Keeper {
     }
 
     /// Refuses a claim while others wait who asked for the same earlier.
-    pub(super) fn in_turn(&self, claim: &Claim, ticket: Option<&Ticket>) -> Result<(), StartError> {
-        match self.queue.first_before(claim, ticket) {
-            Some(first) => Err(StartError::Queued { by: first.claim.by, title: first.title }),
+    pub async fn in_turn(&self, claim: &Claim, ticket: Option<&Ticket>) -> Result<(), StartError> {
+        if self.queue.first_before(claim, ticket, |_| false).is_none() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let leases = self.leases.leases(now).await?;
+        match self.queue.first_before(claim, ticket, |other| claim.has(&leases, other, now)) {
+            Some(first) => Err(StartError::Queued { by: first.claim.by }),
             None => Ok(()),
         }
     }

@@ -175,7 +175,9 @@ impl Engine {
         }
         // Ad-hoc commands are short, and wait for nobody.
         let claim = Claim::of_run(&plan, &by.name).filter(|_| !plan.leases.is_empty());
-        claim.map_or(Ok(()), |claim| self.keeper.in_turn(&claim, ticket))?;
+        if let Some(claim) = claim {
+            self.keeper.in_turn(&claim, ticket).await?;
+        }
         let started = self.ports.store.create_run(&plan, by, self.ports.hosts.clock.now()).await?;
         let id = started.run;
         self.ports.secrets.keep(id, given);

@@ -54,10 +54,17 @@ impl Queue {
         Some(Ticket { queue: self.clone(), number })
     }
 
-    /// The first who asked earlier and wants some of the same. A newcomer without a ticket is behind everyone.
-    pub fn first_before(&self, claim: &Claim, ticket: Option<&Ticket>) -> Option<Waiting> {
+    /// The first who asked earlier and wants some of the same, but not what the claimant has already. A newcomer without
+    /// a ticket is behind everyone.
+    pub fn first_before(
+        &self,
+        claim: &Claim,
+        ticket: Option<&Ticket>,
+        has: impl Fn(&Claim) -> bool,
+    ) -> Option<Waiting> {
         let earlier = |one: &&Waiting| ticket.is_none_or(|ticket| one.number < ticket.number);
-        self.lock().iter().take_while(earlier).find(|one| one.claim.excludes(claim)).cloned()
+        let in_way = |one: &&Waiting| one.claim.excludes(claim) && !has(&one.claim);
+        self.lock().iter().take_while(earlier).find(in_way).cloned()
     }
 
     /// How many have to have their turn before this one, and itself: the first is 1.
@@ -109,13 +116,17 @@ mod tests {
         };
         let (first, other, second) = (join("ann", "a"), join("bob", "b"), join("eve", "a"));
         let before = |ticket: &Ticket, host: &str| {
-            let first = queue.first_before(&claim("x", host), Some(ticket)).map(|one| one.claim.by);
+            let first =
+                queue.first_before(&claim("x", host), Some(ticket), |_| false).map(|one| one.claim.by);
             (queue.position(&claim("x", host), ticket.number), first)
         };
         assert_eq!(before(&first, "a"), (1, None));
         assert_eq!(before(&other, "b"), (1, None));
         assert_eq!(before(&second, "a"), (2, Some("ann".into())));
-        assert!(queue.first_before(&claim("dan", "a"), None).is_some(), "a newcomer is behind everyone");
+        assert!(
+            queue.first_before(&claim("dan", "a"), None, |_| false).is_some(),
+            "a newcomer is behind everyone"
+        );
         let mut changes = queue.changes();
         drop(first);
         assert!(changes.has_changed().unwrap());

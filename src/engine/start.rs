@@ -13,6 +13,6 @@ pub enum StartError {
         "{0} checks and commands are under way, and no more are started; try again when one has ended, see: runs"
     )]
     Crowded(usize),
-    #[error("{by} waits for some of the same hosts: {title}; try: --wait, see: queue")]
-    Queued { by: String, title: String },
+    #[error("{by} waits for some of the same hosts; try: --wait, see: queue")]
+    Queued { by: String },
 }

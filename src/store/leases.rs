@@ -49,12 +49,13 @@ fn open(connection: &Connection) -> Result<Vec<Lease>, StoreError> {
 /// Runs without an end, for the judgement of a claim.
 fn under_way(connection: &Connection) -> Result<Vec<RunSummary>, StoreError> {
     let mut query = connection
-        .prepare_cached("SELECT id, title, kind, by_name, hosts FROM run WHERE ended_at IS NULL ORDER BY id")
+        .prepare_cached("SELECT id, title, kind, by_name, plan FROM run WHERE ended_at IS NULL ORDER BY id")
         .map_err(failed)?;
     let summary = |row: &Row<'_>| {
-        let (kind, hosts): (String, String) = (row.get(2)?, row.get(4)?);
-        let kind = serde_json::from_str(&kind)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let (kind, plan): (String, String) = (row.get(2)?, row.get(4)?);
+        let unreadable = |error: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(error.into());
+        let kind = serde_json::from_str(&kind).map_err(unreadable)?;
+        let plan: Plan = serde_json::from_str(&plan).map_err(unreadable)?;
         Ok(RunSummary {
             run: RunId(row.get(0)?),
             title: row.get(1)?,
@@ -63,7 +64,8 @@ fn under_way(connection: &Connection) -> Result<Vec<RunSummary>, StoreError> {
             started_at: Timestamp::UNIX_EPOCH,
             ended_at: None,
             outcome: None,
-            hosts: hosts.split(' ').map(HostName::from).collect(),
+            // With the hosts that steps run on instead.
+            hosts: plan.worked_on().into_iter().collect(),
         })
     };
     let rows = query.query_map([], summary).map_err(failed)?;

@@ -465,7 +465,7 @@ impl Command {
                 let id = id.parse().map_err(|_| usage(&format!("`{id}` is no number of a freeze")))?;
                 let reason = match rest {
                     [] => None,
-                    ["because", reason @ ..] if !reason.is_empty() => Some(reason.join(" ")),
+                    ["because", reason @ ..] if !reason.join(" ").trim().is_empty() => Some(reason.join(" ")),
                     _ => return Err(usage("say why, for the record")),
                 };
                 return Ok(Command::FreezeEnd { id, reason });

@@ -131,7 +131,10 @@ const BREAK_GLASS: &str = "--break-glass";
 fn cut_glass(words: &[String]) -> Result<(Vec<String>, Option<String>), UsageError> {
     let mut head = words.iter().take_while(|word| *word != "--" && *word != "because");
     let Some(at) = head.position(|word| word == BREAK_GLASS) else { return Ok((words.to_vec(), None)) };
-    let because = words.iter().position(|word| word == "because").filter(|because| because + 1 < words.len());
+    let because = words
+        .iter()
+        .position(|word| word == "because")
+        .filter(|because| !words[because + 1..].join(" ").trim().is_empty());
     let because =
         because.ok_or_else(|| usage(format!("say why, for the record: ... {BREAK_GLASS} because REASON")))?;
     let left = words[..because].iter().enumerate().filter(|(place, _)| *place != at);

@@ -62,6 +62,13 @@ impl OwnRole {
         if let Some(hours) = self.hours.as_ref().filter(|hours| !hours.contain(now)) {
             return Err((Clause::Hours, format!("the role {} may do nothing now, only {hours}", self.name)));
         }
+        // With it, a role could give itself any right.
+        if matches!(command, Command::Enroll { .. }) {
+            return Err((
+                Clause::Unlisted,
+                format!("the role {} does not include `operator enroll`", self.name),
+            ));
+        }
         if self.includes.is_some_and(|role| role >= needed_role(command)) {
             return Ok(Clause::Includes);
         }

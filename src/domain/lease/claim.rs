@@ -65,10 +65,10 @@ impl Claim {
         })
     }
 
-    /// True if the claim is a lock that takes the place of this lock of the same operator.
+    /// True if the claim is a lock that takes the place of this lock of the same operator: it has all of its hosts.
     pub fn replaces(&self, lease: &Lease) -> bool {
         let both = (&self.of, lease.kind) == (&Claimant::Lease(LeaseKind::Lock), LeaseKind::Lock);
-        both && lease.by == self.by && !lease.hosts.is_disjoint(&self.hosts)
+        both && lease.by == self.by && lease.hosts.is_subset(&self.hosts)
     }
 
     /// The first run in the way of a lease: one of another operator that changes hosts of it. Runs exclude each other by
@@ -80,6 +80,20 @@ impl Claim {
         let changes = |run: &&RunSummary| !run.kind.only_looks() && run.by != self.by;
         let shared = |run: &&RunSummary| run.hosts.iter().any(|host| self.hosts.contains(host));
         under_way.iter().filter(changes).find(shared)
+    }
+
+    /// True if another claim waits for what this operator has already: the holder does not wait behind it, or the two
+    /// would wait for each other.
+    pub fn has(&self, leases: &[Lease], other: &Claim, now: Timestamp) -> bool {
+        let counts = |kind: LeaseKind| match (&self.of, kind) {
+            (_, LeaseKind::Lock) | (Claimant::Run { .. }, LeaseKind::Hold) => true,
+            (Claimant::Lease(_), LeaseKind::Hold) | (_, LeaseKind::Freeze) => false,
+        };
+        let own =
+            leases.iter().filter(|lease| lease.by == self.by && lease.is_open(now) && counts(lease.kind));
+        let shared =
+            |lease: &Lease| !lease.hosts.is_disjoint(&self.hosts) && !lease.hosts.is_disjoint(&other.hosts);
+        own.into_iter().any(shared)
     }
 
     /// True if the two cannot be granted at the same time.
@@ -131,6 +145,12 @@ mod tests {
             (run("bob", "b", ""), lease(Hold, "ann", "b"), true, "an ad-hoc command"),
             (of(Lock, "bob", "b"), lease(Lock, "ann", "b"), true, "a lock of another operator"),
             (of(Lock, "ann", "b"), lease(Lock, "ann", "b"), false, "a lock that extends the first"),
+            (
+                of(Lock, "ann", "b"),
+                lease(Lock, "ann", "b c"),
+                true,
+                "a lock that would free hosts of the first",
+            ),
             (of(Hold, "ann", "b"), lease(Hold, "ann", "b"), true, "two connections of one operator"),
             (of(Hold, "ann", "b"), lease(Lock, "ann", "b"), true, "a hold within the own lock"),
             (of(Lock, "ann", "b"), lease(Hold, "ann", "b"), true, "a lock over the own hold"),
@@ -169,6 +189,24 @@ mod tests {
             run("ann", "a", "p").run_in_way(&[summary("bob", Kind::Drain)]).is_none(),
             "the store says that"
         );
+    }
+
+    #[test]
+    fn who_has_hosts_does_not_wait_behind_those_who_wait_for_them() {
+        use LeaseKind::{Hold, Lock};
+        let of = |kind, by, hosts| Claim::of_lease(&lease(kind, by, hosts));
+        let waiting = run("bob", "a b", "p");
+        let table = [
+            (run("ann", "b", "p"), lease(Lock, "ann", "b"), true),
+            (run("ann", "b", "p"), lease(Hold, "ann", "b"), true),
+            (of(Lock, "ann", "b"), lease(Lock, "ann", "b"), true),
+            (of(Hold, "ann", "b"), lease(Hold, "ann", "b"), false),
+            (run("ann", "c", "p"), lease(Lock, "ann", "c"), false),
+            (run("eve", "b", "p"), lease(Lock, "ann", "b"), false),
+        ];
+        for (claim, lease, wanted) in table {
+            assert_eq!(claim.has(&[lease], &waiting, at(50)), wanted, "{claim:?}");
+        }
     }
 
     #[test]

@@ -2,11 +2,15 @@
 
 use super::asked::{Asked, Ended};
 use crate::domain::ask::ask::NewLine;
-use crate::domain::base::refusal::Refusal;
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::present::json;
 
 impl Asked<'_> {
     pub(super) async fn enroll(&mut self, code: &str, new: &NewLine) -> Result<u8, Ended> {
+        if self.granted.operator().groups.is_some() {
+            let why = "an operator with groups enrolls nobody: the new line could have other groups";
+            return Err(Refusal::new(Cause::NotAllowed, why).hint("try: ask an admin of all groups").into());
+        }
         let candidates = self.desk.candidates.clone();
         let Some(candidate) = candidates.find(code, self.desk.clock.now()) else {
             let why = format!("no key waits with the code `{code}`");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::asked::{Asked, Ended, may_see};
 use crate::domain::ask::access::Granted;
@@ -20,7 +20,7 @@ use crate::present::json as lines;
 /// Events that are read at once: each may hold 32 KiB of output.
 const READ_AT_ONCE: usize = 200;
 
-/// The longest silence of a stream without events, so that its reader knows that it is not cut off.
+/// The longest silence of a stream, so that its reader knows that it is not cut off.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Most runs whose visibility is remembered for one reader.
@@ -59,24 +59,40 @@ impl Asked<'_> {
             self.say(&lines::line("gap", json!({ "since": after, "newest": last }))).await?;
             after = last;
         }
-        let mut seen = HashMap::new();
+        let (mut seen, mut spoke) = (HashMap::new(), Instant::now());
         loop {
             let events = log.events_after(after, READ_AT_ONCE).await?;
             let Some(last) = events.last() else {
                 if !*follow {
                     return Ok(0);
                 }
-                self.next_event(&mut newest, after).await?;
+                self.next_event(&mut newest, after, &mut spoke).await?;
                 continue;
             };
             after = last.seq;
             let text = self.visible_events(granted, events, (types, &mut seen)).await?;
             self.terminal.out(&text).await?;
+            if !text.is_empty() {
+                spoke = Instant::now();
+            } else if *follow && spoke.elapsed() >= HEARTBEAT {
+                self.beat(after).await?;
+                spoke = Instant::now();
+            }
         }
     }
 
-    /// Waits for the next event, with heartbeats.
-    async fn next_event(&mut self, newest: &mut watch::Receiver<u64>, after: u64) -> Result<(), Ended> {
+    async fn beat(&mut self, seq: u64) -> Result<(), Ended> {
+        let at = self.ports().hosts.clock.now();
+        Ok(self.terminal.out(&lines::line("heartbeat", json!({ "seq": seq, "at": at }))).await?)
+    }
+
+    /// Waits for the next event, with heartbeats since it last `spoke`.
+    async fn next_event(
+        &mut self,
+        newest: &mut watch::Receiver<u64>,
+        after: u64,
+        spoke: &mut Instant,
+    ) -> Result<(), Ended> {
         while *newest.borrow_and_update() <= after {
             let gone = self.terminal.gone();
             let stopping = self.desk.engine.keeper().stopping();
@@ -87,10 +103,9 @@ impl Asked<'_> {
                 () = gone.cancelled() => return Err(Ended::Gone),
                 () = self.interrupted() => return Err(Ended::Gone),
                 () = stopping => return Err(StartError::Draining.into()),
-                () = sleep(HEARTBEAT) => {
-                    let at = self.ports().hosts.clock.now();
-                    let beat = json!({ "seq": after, "at": at });
-                    self.terminal.out(&lines::line("heartbeat", beat)).await?;
+                () = sleep_until(*spoke + HEARTBEAT) => {
+                    self.beat(after).await?;
+                    *spoke = Instant::now();
                 }
             }
         }

@@ -18,6 +18,7 @@ use crate::domain::lease::claim::Claim;
 use crate::domain::lease::lease::{Lease, LeaseKind};
 use crate::domain::plan::plan::Plan;
 use crate::port::StoreError;
+use crate::present::table::folded;
 use crate::present::{json, leases};
 
 /// Most runs that are searched for those under way.
@@ -81,7 +82,12 @@ impl Asked<'_> {
     ) -> Result<(Vec<Lease>, Vec<Lease>), Ended> {
         let mut all = self.desk.engine.keeper().open(granted).await?;
         for lease in &mut all {
+            let before = lease.hosts.len();
             lease.hosts.retain(|host| inventory.host(host).is_some());
+            // The words of the selector may name what the operator must not see.
+            if lease.hosts.len() < before {
+                lease.selector = folded(&lease.hosts);
+            }
         }
         all.retain(|lease| !lease.hosts.is_empty());
         Ok(all.into_iter().partition(|lease| lease.kind != LeaseKind::Freeze))
@@ -143,7 +149,10 @@ impl Asked<'_> {
             let in_turn = (turn.ticket.as_ref(), wanted.take_over);
             match self.desk.engine.keeper().lock(granted, fresh, in_turn).await {
                 Ok(lease) => break lease,
-                Err(error) => self.wait_for(&mut turn, error).await?,
+                Err(error) => {
+                    self.wait_for(&mut turn, error).await?;
+                    self.may_still(granted)?;
+                }
             }
         };
         let text = match (self.json, lease.kind) {
@@ -162,7 +171,10 @@ impl Asked<'_> {
             let in_turn = (turn.ticket.as_ref(), wanted.take_over);
             match self.desk.engine.keeper().hold(granted, fresh, in_turn).await {
                 Ok(holding) => break holding,
-                Err(error) => self.wait_for(&mut turn, error).await?,
+                Err(error) => {
+                    self.wait_for(&mut turn, error).await?;
+                    self.may_still(granted)?;
+                }
             }
         };
         drop(turn);
@@ -229,9 +241,10 @@ impl Asked<'_> {
         visible: &Inventory,
         wanted: &Lease,
     ) -> Result<(), Ended> {
-        let shared = |lease: &&Lease| !lease.hosts.is_disjoint(&wanted.hosts);
+        let (claim, now) = (Claim::of_lease(wanted), self.ports().hosts.clock.now());
+        let in_way = |lease: &&Lease| claim.lease_in_way(std::slice::from_ref(lease), now).is_some();
         let all = self.desk.engine.keeper().open(granted).await?;
-        match all.iter().filter(shared).find(|lease| self.reaches_beyond(visible, &lease.hosts)) {
+        match all.iter().filter(in_way).find(|lease| self.reaches_beyond(visible, &lease.hosts)) {
             Some(lease) => {
                 let why = format!("{} {} has hosts outside of your groups, too", lease.kind, lease.id);
                 Err(Refusal::new(Cause::NotAllowed, why)
@@ -299,8 +312,11 @@ impl Asked<'_> {
         let waiting: Vec<leases::Waits> = waiting
             .map(|one| leases::Waits {
                 position: queue.position(&one.claim, one.number),
+                title: match may_see(granted, &self.config.inventory, &Vec::from_iter(one.claim.hosts)) {
+                    true => one.title,
+                    false => "(with hosts of other groups)".into(),
+                },
                 by: one.claim.by,
-                title: one.title,
                 since: one.since,
             })
             .collect();

@@ -62,6 +62,7 @@ impl Asked<'_> {
             };
             let Some(turn) = &mut turn else { return Err(error.into()) };
             self.wait_for(turn, error).await?;
+            self.may_still(granted)?;
             plan = self.plan_again(granted, command, plan).await?;
         };
         drop(turn);

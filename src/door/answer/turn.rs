@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::asked::{Asked, Ended};
+use crate::domain::ask::access::{Granted, authorize};
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::lease::claim::Claim;
 use crate::domain::lease::lease::LeaseKind;
@@ -60,7 +61,7 @@ impl Asked<'_> {
             return Err(error.into());
         }
         let queue = self.desk.engine.keeper().queue().clone();
-        let until = over_at(&error);
+        let mut until = over_at(&error);
         if turn.ticket.is_none() {
             let now = self.ports().hosts.clock.now();
             turn.ticket = queue.join(turn.claim.clone(), turn.title.clone(), now);
@@ -77,10 +78,19 @@ impl Asked<'_> {
             turn.said = said;
         }
         loop {
-            self.next_change(turn, until).await?;
-            if queue.first_before(&turn.claim, turn.ticket.as_ref()).is_none() {
+            self.next_change(turn, until.take()).await?;
+            if self.desk.engine.keeper().in_turn(&turn.claim, turn.ticket.as_ref()).await.is_ok() {
                 return Ok(());
             }
+        }
+    }
+
+    /// Refuses a command whose rights have ended while it waited: hours of a role, an expired key.
+    pub(super) fn may_still(&self, granted: &Granted) -> Result<(), Ended> {
+        let now = self.ports().hosts.clock.now();
+        match authorize(granted.operator(), granted.command().clone(), now) {
+            Ok(_) => Ok(()),
+            Err(denied) => Err(denied.refusal.into()),
         }
     }
 
