@@ -97,7 +97,7 @@ pub struct Certificate {
     pub critical: BTreeMap<String, String>,
 }
 
-/// Why a proof is no login. For the log: a stranger is told nothing.
+/// Why a proof is no login. For the log: the client only reads that the login failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
     NotEnrolled,

@@ -179,7 +179,7 @@ pub(super) enum Words {
         #[arg(long, conflicts_with = "wait")]
         take_over: bool,
     },
-    /// Let nobody release anything on hosts for a time. Without words: the list
+    /// Refuse releases on hosts for a time. Without words: the list
     #[command(
         override_usage = "ssh rollcall freeze [SELECTOR for TIME because REASON | end N [because REASON]]",
         after_help = FREEZE_HELP
