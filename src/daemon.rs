@@ -33,10 +33,10 @@ use crate::door::ssh::SshDoor;
 use crate::door::{Desk, Reload, Terminal, WatchStates, answer, unbroken};
 use crate::engine::Engine;
 use crate::engine::ports::Ports;
-use crate::fleet::dial::{Dial, Tcp};
+use crate::fleet::dial::{Dial, TcpDial};
 use crate::fleet::here::Here;
 use crate::fleet::known_hosts::KnownHosts;
-use crate::fleet::{Fleet, Parts, Settings, read_identities};
+use crate::fleet::{ConnectionSettings, Fleet, Parts, read_identities};
 use crate::net::Probes;
 use crate::notices::{self, Channels, Sizes, Tell};
 use crate::notify::Ways;
@@ -45,7 +45,7 @@ use crate::present::table;
 use crate::steps::ports::HostPorts;
 use crate::store::SqliteStore;
 use crate::vault::Vault;
-use crate::watch::{self as watching, Around, Asked, Running, Watchlist};
+use crate::watch::{self as watching, MonitorEnvironment, Running, WaitingQuestions, Watchlist};
 
 /// The clock of this machine.
 pub struct SystemClock;
@@ -160,7 +160,7 @@ struct Built {
     fleet: Arc<Fleet>,
     root: Arc<Root>,
     /// Questions for the monitor, answered once it is started.
-    asked: Asked,
+    asked: WaitingQuestions,
     door_key: DoorKey,
 }
 
@@ -168,11 +168,11 @@ struct Built {
 async fn watch_checks(
     desk: &Desk,
     (ports, watches): (Ports, Arc<dyn Watches>),
-    asked: Asked,
+    asked: WaitingQuestions,
     looks: bool,
 ) -> Result<Running, String> {
     let (tell, broken) = (desk.tell.clone(), desk.tell.clone());
-    let around = Around {
+    let around = MonitorEnvironment {
         ports,
         watches,
         config: desk.config.clone(),
@@ -269,7 +269,7 @@ fn sizes(config: watch::Receiver<Arc<Config>>) -> Sizes {
 
 fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -> Result<Parts, String> {
     Ok(Parts {
-        settings: Settings {
+        settings: ConnectionSettings {
             parallel: settings.parallel,
             connect_timeout: settings.connect_timeout,
             keepalive: settings.keepalive,
@@ -297,7 +297,7 @@ impl Daemon {
         warnings(&config).iter().for_each(|warning| tracing::warn!("{warning}"));
         troubles(&config).iter().for_each(|trouble| tracing::warn!("{trouble}"));
         let Built { desk, ports, watches, fleet, root, asked, door_key } =
-            build(path, config, Arc::new(Tcp))?;
+            build(path, config, Arc::new(TcpDial))?;
         door_key.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
         let door = Arc::new(SshDoor::new(desk.clone(), door_key.key, &settings.door));
         let stop = CancellationToken::new();
@@ -418,7 +418,7 @@ async fn answered_locally(path: &Path, request: Request) -> u8 {
 async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     let config = config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
     let Built { desk, ports, watches, fleet, root: _root, asked, door_key } =
-        build(path, config, Arc::new(Tcp))?;
+        build(path, config, Arc::new(TcpDial))?;
     if let Some(warning) = door_key.warning {
         let _ = Stdio.err(&format!("rollcall: {warning}\n")).await;
     }

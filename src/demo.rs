@@ -13,7 +13,7 @@ use crate::domain::ask::command::parse_line;
 use crate::door::answer::answer;
 use crate::door::local::Stdio;
 use crate::embedded::EmbeddedFleet;
-use crate::embedded::traffic::{Counts, Traffic};
+use crate::embedded::traffic::{RequestCounts, Traffic};
 
 /// Web hosts of the demo: enough for three batches, few enough to read.
 const WEB_HOSTS: usize = 8;
@@ -64,7 +64,7 @@ async fn show(
     let traffic = Traffic::start(fleet.address(), CLIENTS);
     let request = parse_line(line.as_bytes()).map_err(|error| error.text)?;
     let status = answer(&daemon.desk, operator, request, &mut Stdio).await;
-    let Counts { sent, failed, samples } = traffic.stop().await;
+    let RequestCounts { sent, failed, samples } = traffic.stop().await;
     println!("exit status {status}; {sent} requests were answered during the release, and {failed} failed\n");
     match status == wanted && failed == 0 {
         true => Ok(()),

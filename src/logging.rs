@@ -21,7 +21,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt as lines, registry};
 
-use self::gate::Gate;
+use self::gate::RateGate;
 use self::text::{Clipped, FIELD_LIMIT_BYTES, is_unsafe};
 
 /// Most bytes of one line: journald accepts lines of 48 KiB, and a person reads much less.
@@ -106,20 +106,20 @@ struct Lines<M> {
     with_priority: bool,
 }
 
-struct Line<W> {
+struct LogLine<W> {
     to: W,
     priority: Option<Level>,
 }
 
 impl<'a, M: Fn() -> W, W: io::Write> MakeWriter<'a> for Lines<M> {
-    type Writer = Line<W>;
+    type Writer = LogLine<W>;
 
-    fn make_writer(&'a self) -> Line<W> {
-        Line { to: (self.make)(), priority: None }
+    fn make_writer(&'a self) -> LogLine<W> {
+        LogLine { to: (self.make)(), priority: None }
     }
 
-    fn make_writer_for(&'a self, about: &Metadata<'_>) -> Line<W> {
-        Line { to: (self.make)(), priority: Some(*about.level()).filter(|_| self.with_priority) }
+    fn make_writer_for(&'a self, about: &Metadata<'_>) -> LogLine<W> {
+        LogLine { to: (self.make)(), priority: Some(*about.level()).filter(|_| self.with_priority) }
     }
 }
 
@@ -133,7 +133,7 @@ fn priority(level: Level) -> &'static str {
     }
 }
 
-impl<W: io::Write> io::Write for Line<W> {
+impl<W: io::Write> io::Write for LogLine<W> {
     /// Takes a whole event, because `tracing_subscriber` writes each in one call.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
@@ -161,7 +161,7 @@ fn escape(line: &mut Clipped, c: char) -> fmt::Result {
 /// The unit of a limit: a place in the code, and the operator in its event, so that no operator can hide
 /// the actions of another.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Source {
+struct LogSource {
     place: Identifier,
     target: &'static str,
     operator: String,
@@ -169,17 +169,17 @@ struct Source {
 
 /// Drops events if there are too many.
 #[derive(Clone, Default)]
-struct Bound(Arc<Mutex<Gate<Source>>>);
+struct Bound(Arc<Mutex<RateGate<LogSource>>>);
 
 impl Bound {
-    fn gate(&self) -> MutexGuard<'_, Gate<Source>> {
+    fn gate(&self) -> MutexGuard<'_, RateGate<LogSource>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reports the events that were dropped since the last report.
     fn report(&self) {
         let left_out = self.gate().left_out(Instant::now());
-        for (Source { target, operator, .. }, count) in left_out {
+        for (LogSource { target, operator, .. }, count) in left_out {
             // Events through `log` come from russh or another library.
             let target = if target == "log" { "libraries" } else { target };
             let of = if operator.is_empty() { String::new() } else { format!(" about {operator}") };
@@ -196,7 +196,7 @@ impl<S: Subscriber> Layer<S> for Bound {
         }
         let mut operator = NameOfOperator(String::new());
         event.record(&mut operator);
-        let source = Source { place: about.callsite(), target: about.target(), operator: operator.0 };
+        let source = LogSource { place: about.callsite(), target: about.target(), operator: operator.0 };
         self.gate().admits(source, Instant::now())
     }
 }

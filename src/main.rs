@@ -16,7 +16,7 @@ use rollcall::version::VERSION;
 /// Push a release host by host, then call the roll: every host answers for itself.
 #[derive(Parser)]
 #[command(name = "rollcall", version = VERSION, disable_help_subcommand = true, after_help = AFTER_HELP)]
-struct Line {
+struct CommandLine {
     /// The configuration directory
     #[arg(long, global = true, value_name = "DIR", env = "ROLLCALL_CONFIG", default_value = "/etc/rollcall")]
     config: PathBuf,
@@ -30,7 +30,7 @@ struct Line {
     #[arg(long)]
     json: bool,
     #[command(subcommand)]
-    words: Option<Words>,
+    words: Option<LocalCommand>,
 }
 
 const AFTER_HELP: &str = "\
@@ -38,7 +38,7 @@ Commands on hosts are given over ssh to the daemon (ssh rollcall help), or witho
 To see a rolling release on this machine alone: rollcall demo";
 
 #[derive(Subcommand)]
-enum Words {
+enum LocalCommand {
     /// Run the daemon
     Serve,
     /// Check a configuration directory and tell every mistake in it
@@ -62,7 +62,7 @@ enum Words {
 }
 
 fn main() -> ExitCode {
-    let line = match Line::try_parse() {
+    let line = match CommandLine::try_parse() {
         Ok(line) => line,
         Err(error) => {
             // Help is printed, too, and is no mistake.
@@ -85,10 +85,10 @@ fn keep_files_private() {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
 }
 
-async fn run(line: Line) -> ExitCode {
+async fn run(line: CommandLine) -> ExitCode {
     let line = match line.words {
-        Some(Words::Command(words)) => with_options_behind(Line { words: None, ..line }, words),
-        words => Ok((Line { words, ..line }, Vec::new())),
+        Some(LocalCommand::Command(words)) => with_options_behind(CommandLine { words: None, ..line }, words),
+        words => Ok((CommandLine { words, ..line }, Vec::new())),
     };
     let (line, mut words) = match line {
         Ok(line) => line,
@@ -97,16 +97,18 @@ async fn run(line: Line) -> ExitCode {
     if line.json && !line.local {
         return fail("`--json` is for commands that --local answers", Cause::Usage.exit_status());
     }
-    if line.local || matches!(line.words, Some(Words::Serve)) {
+    if line.local || matches!(line.words, Some(LocalCommand::Serve)) {
         keep_files_private();
     }
     match line.words {
-        Some(Words::Serve) => return serve(&line.config, line.log).await,
-        Some(Words::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),
-        Some(Words::Schema { file }) => return schema(&file),
-        Some(Words::Support { to }) => return support(&line.config, to),
-        Some(Words::Demo { once }) => return ended(rollcall::demo::run(&std::env::temp_dir(), once).await),
-        Some(Words::Command(_)) | None => {}
+        Some(LocalCommand::Serve) => return serve(&line.config, line.log).await,
+        Some(LocalCommand::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),
+        Some(LocalCommand::Schema { file }) => return schema(&file),
+        Some(LocalCommand::Support { to }) => return support(&line.config, to),
+        Some(LocalCommand::Demo { once }) => {
+            return ended(rollcall::demo::run(&std::env::temp_dir(), once).await);
+        }
+        Some(LocalCommand::Command(_)) | None => {}
     }
     if !line.local && words.first().is_none_or(|word| word == "help") {
         return help(&words);
@@ -128,7 +130,10 @@ async fn run(line: Line) -> ExitCode {
 }
 
 /// Takes the options of the program out of a command for `--local`, where they may be behind it, too.
-fn with_options_behind(mut line: Line, words: Vec<String>) -> Result<(Line, Vec<String>), String> {
+fn with_options_behind(
+    mut line: CommandLine,
+    words: Vec<String>,
+) -> Result<(CommandLine, Vec<String>), String> {
     let (mut left, mut words) = (Vec::new(), words.into_iter());
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -150,7 +155,7 @@ fn with_options_behind(mut line: Line, words: Vec<String>) -> Result<(Line, Vec<
 
 /// `rollcall help`, and `rollcall` alone: a script whose command is empty has made a mistake, and must not succeed.
 fn help(words: &[String]) -> ExitCode {
-    let mut grammar = Line::command();
+    let mut grammar = CommandLine::command();
     grammar.build();
     let [_, rest @ ..] = words else {
         eprint!("{}", grammar.render_help());

@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::notify::channel::Channel;
 use crate::domain::notify::incidents::Incidents;
-use crate::domain::notify::notice::{Notice, What};
+use crate::domain::notify::notice::{Notice, NoticeContent};
 use crate::domain::watch::subject::Subject;
 use crate::panics::caught;
-use crate::port::{Clock, Fares, Messenger, Outbox, SendError, StoreError, Told, Waiting};
+use crate::port::{ChannelUpdate, Clock, Fares, Messenger, Outbox, PendingMessage, SendError, StoreError};
 
 /// Most alerts read at once.
 const ALERTS_AT_ONCE: usize = 500;
@@ -131,7 +131,7 @@ impl Tell {
             let notice = Notice {
                 key: format!("watching-failed-{}", now.as_millisecond()),
                 at: now,
-                what: What::WatchingFailed,
+                what: NoticeContent::WatchingFailed,
             };
             let channels = tell.channels();
             let all = channels.list.iter().map(|channel| (channel.name.clone(), notice.clone())).collect();
@@ -179,7 +179,7 @@ impl Tell {
     pub async fn test(&self, channel: &Channel, by: &str) -> Result<(), SendError> {
         let at = self.parts.clock.now();
         let key = format!("test-{}", at.as_millisecond());
-        self.send(channel, &Notice { key, at, what: What::Test { by: by.into() } }).await
+        self.send(channel, &Notice { key, at, what: NoticeContent::Test { by: by.into() } }).await
     }
 
     /// Notifies people until rollcall stops. A reload starts the channels again that it changes.
@@ -284,7 +284,7 @@ impl Tell {
             let posts = !notices.is_empty();
             if *cursor != before || !changed.is_empty() || posts || incidents.log != log {
                 let (channel, log) = (channel.name.clone(), incidents.log.clone());
-                outbox.tell(Told { channel, cursor: *cursor, log, changed, notices }).await?;
+                outbox.tell(ChannelUpdate { channel, cursor: *cursor, log, changed, notices }).await?;
             }
             if posts {
                 self.posted(&channel.name).notify_one();
@@ -298,7 +298,7 @@ impl Tell {
     }
 
     fn complete(&self, notice: &mut Notice) {
-        if let What::Incident(about) = &mut notice.what {
+        if let NoticeContent::Incident(about) = &mut notice.what {
             about.of = (self.parts.sizes)(&about.group, &about.check);
         }
     }
@@ -385,7 +385,7 @@ impl Tell {
     async fn failed(
         &self,
         channel: &Channel,
-        one: &Waiting,
+        one: &PendingMessage,
         (down, why): (bool, &str),
     ) -> Result<Timestamp, StoreError> {
         let Parts { outbox, clock, .. } = &*self.parts;
@@ -397,27 +397,33 @@ impl Tell {
         let tries = usize::try_from(one.tries.max(patient)).unwrap_or(usize::MAX);
         let next_try = now + BACKOFF[tries.min(BACKOFF.len() - 1)];
         outbox.not_delivered(one.id, next_try, why).await?;
-        let too_old = |one: &&Waiting| {
+        let too_old = |one: &&PendingMessage| {
             SignedDuration::try_from(channel.give_up)
                 .is_ok_and(|limit| now.duration_since(one.notice.at) >= limit)
         };
-        let tried = |other: &&Waiting| other.id == one.id || down;
-        let hopeless: Vec<&Waiting> = waiting.iter().filter(too_old).filter(tried).collect();
+        let tried = |other: &&PendingMessage| other.id == one.id || down;
+        let hopeless: Vec<&PendingMessage> = waiting.iter().filter(too_old).filter(tried).collect();
         if !hopeless.is_empty() {
             self.give_up(channel, &hopeless, why).await?;
         }
         Ok(next_try)
     }
 
-    async fn give_up(&self, channel: &Channel, hopeless: &[&Waiting], why: &str) -> Result<(), StoreError> {
+    async fn give_up(
+        &self,
+        channel: &Channel,
+        hopeless: &[&PendingMessage],
+        why: &str,
+    ) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
         let count = hopeless.len();
         tracing::error!(channel = channel.name, count, why, "messages are given up");
         // A message about the failure of another channel causes no further message.
-        let worth = hopeless.iter().filter(|one| !matches!(one.notice.what, What::GaveUp { .. })).count();
+        let worth =
+            hopeless.iter().filter(|one| !matches!(one.notice.what, NoticeContent::GaveUp { .. })).count();
         let ids: Vec<u64> = hopeless.iter().map(|one| one.id).collect();
         let first = ids.first().copied().unwrap_or_default();
-        let what = What::GaveUp { channel: channel.name.clone(), count: worth, why: why.into() };
+        let what = NoticeContent::GaveUp { channel: channel.name.clone(), count: worth, why: why.into() };
         let notice = Notice { key: format!("gave-up-{}-{first}", channel.name), at: now, what };
         let channels = self.channels();
         let others = channels.list.iter().filter(|other| worth > 0 && other.name != channel.name);

@@ -21,21 +21,21 @@ use crate::domain::check::id::CheckId;
 use crate::domain::check::probe::Probe;
 use crate::domain::check::seen::Observation;
 use crate::domain::inventory::inventory::{Balancer, Endpoint};
-use crate::domain::inventory::rotation::View;
+use crate::domain::inventory::rotation::BalancerView;
 use crate::domain::lease::lease::{Lease, LeaseEnd};
 use crate::domain::notify::channel::Channel;
 use crate::domain::notify::incident::Incident;
-use crate::domain::notify::incidents::{Key as IncidentKey, Log};
+use crate::domain::notify::incidents::{IncidentKey, IncidentLog};
 use crate::domain::notify::notice::Notice;
 use crate::domain::plan::plan::Plan;
-use crate::domain::plan::release::{Mark, Taken};
+use crate::domain::plan::release::{ReleaseMark, ReleaseTakeover};
 use crate::domain::run::event::{Change, Event, EventKind};
 use crate::domain::run::record::{Debt, RunSummary};
 use crate::domain::task::facts::Gathered;
 use crate::domain::value::secret::{Given, Masks, SecretVars};
 use crate::domain::watch::alert::Alert;
 use crate::domain::watch::roll::{Downtime, History};
-use crate::domain::watch::roster::{Batch, Key};
+use crate::domain::watch::roster::{Batch, WatchedId};
 use crate::domain::watch::watched::Watched;
 
 pub use self::exec::{Content, Exec, ExecEnd, ExecReport, Follow, Input, Packed, Program};
@@ -138,7 +138,7 @@ pub trait Prober: Send + Sync {
 
 /// The position where a probe of a log ended, so that the next one continues there.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Place {
+pub struct LogPosition {
     pub inode: String,
     /// In bytes.
     pub offset: u64,
@@ -157,9 +157,9 @@ pub type PlaceKey<'a> = (&'a str, &'a HostName, &'a CheckId);
 #[async_trait]
 pub trait Places: Send + Sync {
     /// The position where the last probe ended, if there was one.
-    async fn place(&self, key: PlaceKey<'_>) -> Result<Option<Place>, StoreError>;
+    async fn place(&self, key: PlaceKey<'_>) -> Result<Option<LogPosition>, StoreError>;
     /// Stores the position where this probe ended.
-    async fn keep_place(&self, key: PlaceKey<'_>, place: Place) -> Result<(), StoreError>;
+    async fn keep_place(&self, key: PlaceKey<'_>, place: LogPosition) -> Result<(), StoreError>;
 }
 
 /// Load balancers.
@@ -171,7 +171,7 @@ pub trait Places: Send + Sync {
 pub trait BalancerDriver: Send + Sync {
     /// The states of the members, and how many servers serve in all; nothing is changed. An error names the
     /// balancer's host that could not be queried, and the next thing to try.
-    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<View, String>;
+    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String>;
     /// Drains the members, all in one change, and waits until their requests have ended. Members for
     /// which there is no room above the floor are kept.
     async fn drain(&self, balancer: &Balancer, members: &[Member]) -> Change;
@@ -204,13 +204,13 @@ pub trait Store: Send + Sync {
     /// Open debts, oldest first.
     async fn debts(&self) -> Result<Vec<Debt>, StoreError>;
     /// The last releases that each host took over, newest first.
-    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError>;
+    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<ReleaseTakeover>>, StoreError>;
     /// The last facts of each host.
     async fn facts(&self) -> Result<BTreeMap<HostName, Gathered>, StoreError>;
     /// Operators' marks on releases, oldest first.
-    async fn marks(&self) -> Result<Vec<Mark>, StoreError>;
+    async fn marks(&self) -> Result<Vec<ReleaseMark>, StoreError>;
     /// Adds a mark.
-    async fn mark(&self, mark: Mark) -> Result<(), StoreError>;
+    async fn mark(&self, mark: ReleaseMark) -> Result<(), StoreError>;
 }
 
 /// The journal of all runs, in its order.
@@ -247,7 +247,7 @@ pub trait Leases: Send + Sync {
 #[async_trait]
 pub trait Watches: Send + Sync {
     /// The states as last stored, and the downtimes that were not ended early.
-    async fn watched(&self) -> Result<(HashMap<Key, Watched>, Vec<Downtime>), StoreError>;
+    async fn watched(&self) -> Result<(HashMap<WatchedId, Watched>, Vec<Downtime>), StoreError>;
     /// Stores a batch: all of it, or nothing.
     async fn keep(&self, batch: Arc<Batch>) -> Result<(), StoreError>;
     /// Starts a downtime; returns its number.
@@ -275,9 +275,9 @@ pub trait Outbox: Send + Sync {
     /// The stored state of a channel; an empty one for a new channel.
     async fn teller(&self, channel: &str) -> Result<Teller, StoreError>;
     /// Stores how far a channel has read, its changed incidents, and its new messages: all of it or nothing.
-    async fn tell(&self, told: Told) -> Result<(), StoreError>;
+    async fn tell(&self, told: ChannelUpdate) -> Result<(), StoreError>;
     /// The oldest messages of a channel that are neither delivered nor abandoned.
-    async fn waiting(&self, channel: &str, limit: usize) -> Result<Vec<Waiting>, StoreError>;
+    async fn waiting(&self, channel: &str, limit: usize) -> Result<Vec<PendingMessage>, StoreError>;
     /// Records that a message was delivered.
     async fn delivered(&self, id: u64, at: Timestamp) -> Result<(), StoreError>;
     /// Records why a message was not delivered, and the time of its next attempt.
@@ -303,15 +303,15 @@ pub struct Teller {
     /// The number of the last alert that was read.
     pub cursor: u64,
     pub open: Vec<Incident>,
-    pub log: Log,
+    pub log: IncidentLog,
 }
 
 /// The changes of a channel after reading alerts, and by the time.
 #[derive(Debug)]
-pub struct Told {
+pub struct ChannelUpdate {
     pub channel: String,
     pub cursor: u64,
-    pub log: Log,
+    pub log: IncidentLog,
     /// `None` for incidents that are over.
     pub changed: Vec<(IncidentKey, Option<Incident>)>,
     pub notices: Vec<Notice>,
@@ -319,7 +319,7 @@ pub struct Told {
 
 /// A message that is not delivered yet.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct PendingMessage {
     pub id: u64,
     pub notice: Notice,
     pub tries: u32,
@@ -375,11 +375,11 @@ pub struct NoPlaces;
 
 #[async_trait]
 impl Places for NoPlaces {
-    async fn place(&self, _: PlaceKey<'_>) -> Result<Option<Place>, StoreError> {
+    async fn place(&self, _: PlaceKey<'_>) -> Result<Option<LogPosition>, StoreError> {
         Ok(None)
     }
 
-    async fn keep_place(&self, _: PlaceKey<'_>, _: Place) -> Result<(), StoreError> {
+    async fn keep_place(&self, _: PlaceKey<'_>, _: LogPosition) -> Result<(), StoreError> {
         Ok(())
     }
 }

@@ -14,9 +14,9 @@ use crate::port::Secrets;
 const REMEMBERED: usize = 64;
 
 /// See the module.
-pub struct Vault(Mutex<State>);
+pub struct Vault(Mutex<VaultState>);
 
-struct State {
+struct VaultState {
     config: Arc<Config>,
     /// Every secret that this process ever loaded: a step that began with the one before prints that.
     loaded: Vec<Secret>,
@@ -28,7 +28,7 @@ struct State {
     masks_of_remembered: Masks,
 }
 
-impl State {
+impl VaultState {
     fn remember(&mut self, secret: &Secret) {
         if self.remembered.contains(secret) {
             return;
@@ -51,7 +51,7 @@ impl Vault {
         let masks = Arc::new(Masks::new(&loaded)?);
         let (given, remembered) = (BTreeMap::new(), VecDeque::new());
         let masks_of_remembered = Masks::default();
-        let state = State { config, loaded, masks, given, remembered, masks_of_remembered };
+        let state = VaultState { config, loaded, masks, given, remembered, masks_of_remembered };
         Ok(Vault(Mutex::new(state)))
     }
 
@@ -65,7 +65,7 @@ impl Vault {
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, VaultState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

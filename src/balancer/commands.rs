@@ -13,7 +13,7 @@ use super::ask::{exec, last_line};
 use super::polls::Polls;
 use super::together::{self, Applied, OneHost};
 use crate::domain::inventory::inventory::{Balancer, Commands, Endpoint, OnDrainTimeout};
-use crate::domain::inventory::rotation::{Rotation, Seen, View};
+use crate::domain::inventory::rotation::{BalancerView, HostRotation, Rotation};
 use crate::domain::plan::plan::Seat;
 use crate::domain::run::event::Change;
 use crate::domain::value::shell;
@@ -37,8 +37,8 @@ struct OnCommand<'a> {
 
 /// The line of `status`.
 #[derive(Deserialize)]
-struct Status {
-    state: State,
+struct StatusLine {
+    state: ReportedState,
     /// Requests that are in flight.
     #[serde(default)]
     active: u64,
@@ -46,7 +46,7 @@ struct Status {
 
 #[derive(Clone, Copy, Deserialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
-enum State {
+enum ReportedState {
     Up,
     /// Gets no new requests.
     Draining,
@@ -56,9 +56,9 @@ enum State {
     Unknown,
 }
 
-impl State {
+impl ReportedState {
     fn is_out(self) -> bool {
-        matches!(self, State::Draining | State::Drained)
+        matches!(self, ReportedState::Draining | ReportedState::Drained)
     }
 }
 
@@ -78,9 +78,9 @@ impl CommandDriver {
         balancer: &Balancer,
         commands: &Commands,
         members: &[Member],
-    ) -> Result<View, String> {
+    ) -> Result<BalancerView, String> {
         let views = together::look(&self.on(balancer, commands), balancer, members).await?;
-        Ok(View::together(&views, balancer.floor()))
+        Ok(BalancerView::together(&views, balancer.floor()))
     }
 
     /// Drains members on every balancer host, or on none.
@@ -133,7 +133,7 @@ impl OnCommand<'_> {
         }
     }
 
-    async fn status(&self, host: &Endpoint, member: &Member) -> Result<Status, String> {
+    async fn status(&self, host: &Endpoint, member: &Member) -> Result<StatusLine, String> {
         let line = self.run(host, "status", &self.commands.status, member).await?;
         serde_json::from_str(&line).map_err(|error| {
             format!(
@@ -149,8 +149,8 @@ impl OnCommand<'_> {
         host: &Endpoint,
         member: &Member,
         limit: Duration,
-        holds: fn(State) -> bool,
-    ) -> Result<Status, String> {
+        holds: fn(ReportedState) -> bool,
+    ) -> Result<StatusLine, String> {
         let mut polls = Polls::within(limit);
         loop {
             let status = self.status(host, member).await;
@@ -170,27 +170,27 @@ impl OnCommand<'_> {
         }
         let ran = self.run(host, "drain", &self.commands.drain, member).await;
         let limit = worth_waiting(&ran, self.balancer.drain_timeout);
-        let status = match self.until(host, member, limit, |state| state == State::Drained).await {
+        let status = match self.until(host, member, limit, |state| state == ReportedState::Drained).await {
             Ok(status) => status,
             Err(why) => return One::Unknown(why),
         };
         match (status.state, self.balancer.on_drain_timeout) {
-            (State::Drained, _) => One::Done(None),
-            (State::Draining, OnDrainTimeout::Fail) => {
+            (ReportedState::Drained, _) => One::Done(None),
+            (ReportedState::Draining, OnDrainTimeout::Fail) => {
                 let why = self.in_flight(host, member, status.active);
                 self.give_up(host, member, why).await
             }
-            (State::Draining, _) => One::Done(Some(self.in_flight(host, member, status.active))),
+            (ReportedState::Draining, _) => One::Done(Some(self.in_flight(host, member, status.active))),
             // A drained server whose application is dead is reported as down: the result of the command says whether
             // it is drained.
-            (State::Down, _) => match ran {
+            (ReportedState::Down, _) => match ran {
                 Ok(_) => One::Done(Some(format!("{}: {} is down there", host.name, member.host))),
                 Err(why) => One::Unknown(why),
             },
-            (State::Up, _) => One::Refused(
+            (ReportedState::Up, _) => One::Refused(
                 ran.err().unwrap_or_else(|| format!("{}: {} was not drained", host.name, member.host)),
             ),
-            (State::Unknown, _) => {
+            (ReportedState::Unknown, _) => {
                 One::Unknown(format!("{}: {} is in no known state", host.name, member.host))
             }
         }
@@ -215,7 +215,7 @@ impl OnCommand<'_> {
     }
 
     /// Enables one member; one that does not come up is drained again.
-    async fn enable_one(&self, host: &Endpoint, member: &Member, is_back: fn(State) -> bool) -> One {
+    async fn enable_one(&self, host: &Endpoint, member: &Member, is_back: fn(ReportedState) -> bool) -> One {
         let ran = self.run(host, "enable", &self.commands.enable, member).await;
         let limit = worth_waiting(&ran, self.balancer.enable_timeout);
         let why = match self.until(host, member, limit, is_back).await {
@@ -233,7 +233,7 @@ impl OnCommand<'_> {
     }
 
     /// One member after the other: few balancers allow two changes of their configuration at once.
-    async fn change(&self, host: &Endpoint, members: &[Member], way: Way) -> Applied {
+    async fn change(&self, host: &Endpoint, members: &[Member], way: ChangeDirection) -> Applied {
         let (mut foreign, mut done, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for member in members {
             match self.change_one(host, member, way).await {
@@ -246,7 +246,7 @@ impl OnCommand<'_> {
                 One::Unknown(why) => return Applied::Unknown(why),
             }
         }
-        let already = members.iter().filter(|member| way == Way::Out && member.ours);
+        let already = members.iter().filter(|member| way == ChangeDirection::Out && member.ours);
         Applied::Done {
             foreign,
             already: already.map(|member| member.host.clone()).collect(),
@@ -254,19 +254,25 @@ impl OnCommand<'_> {
         }
     }
 
-    async fn change_one(&self, host: &Endpoint, member: &Member, way: Way) -> One {
+    async fn change_one(&self, host: &Endpoint, member: &Member, way: ChangeDirection) -> One {
         match way {
-            Way::Out => self.drain_one(host, member).await,
-            Way::In => self.enable_one(host, member, |state| state == State::Up).await,
-            Way::Undo => self.enable_one(host, member, |state| !state.is_out()).await,
+            ChangeDirection::Out => self.drain_one(host, member).await,
+            ChangeDirection::In => self.enable_one(host, member, |state| state == ReportedState::Up).await,
+            ChangeDirection::Undo => self.enable_one(host, member, |state| !state.is_out()).await,
         }
     }
 
     /// A member was refused: those before it go back to where they were, so that nothing is changed.
-    async fn take_back(&self, host: &Endpoint, done: &[&Member], way: Way, why: String) -> Applied {
-        let back = if way == Way::Out { Way::Undo } else { Way::Out };
+    async fn take_back(
+        &self,
+        host: &Endpoint,
+        done: &[&Member],
+        way: ChangeDirection,
+        why: String,
+    ) -> Applied {
+        let back = if way == ChangeDirection::Out { ChangeDirection::Undo } else { ChangeDirection::Out };
         let mut whys = vec![why];
-        for member in done.iter().filter(|member| way != Way::Out || !member.ours) {
+        for member in done.iter().filter(|member| way != ChangeDirection::Out || !member.ours) {
             if let One::Refused(undo) | One::Unknown(undo) = self.change_one(host, member, back).await {
                 whys.push(undo);
             }
@@ -280,7 +286,7 @@ impl OnCommand<'_> {
 
 /// The direction of a change.
 #[derive(Clone, Copy, PartialEq)]
-enum Way {
+enum ChangeDirection {
     Out,
     In,
     /// Back as they were, dead or alive: no step ran on them.
@@ -303,7 +309,7 @@ enum One {
 
 #[async_trait]
 impl OneHost for OnCommand<'_> {
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, View)>, String> {
+    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, BalancerView)>, String> {
         let mut asked = members.to_vec();
         for (name, server) in &self.balancer.members {
             if !members.iter().any(|member| member.host == *name) {
@@ -312,32 +318,32 @@ impl OneHost for OnCommand<'_> {
             }
         }
         let looks = join_all(asked.iter().map(|member| self.status(host, member))).await;
-        let mut view = View { total: asked.len(), ..View::default() };
+        let mut view = BalancerView { total: asked.len(), ..BalancerView::default() };
         for (member, look) in asked.into_iter().zip(looks) {
             let status = look?;
             let rotation = match status.state {
-                State::Up => Rotation::In,
-                State::Draining | State::Drained => Rotation::Out,
-                State::Down => Rotation::Down,
-                State::Unknown => Rotation::Unknown,
+                ReportedState::Up => Rotation::In,
+                ReportedState::Draining | ReportedState::Drained => Rotation::Out,
+                ReportedState::Down => Rotation::Down,
+                ReportedState::Unknown => Rotation::Unknown,
             };
             view.serving += usize::from(rotation == Rotation::In);
             let note = if status.active > 0 { format!("{} in flight", status.active) } else { String::new() };
-            view.hosts.insert(member.host, Seen { rotation, note });
+            view.hosts.insert(member.host, HostRotation { rotation, note });
         }
         Ok(vec![(host.name.to_string(), view)])
     }
 
     async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied {
-        self.change(host, members, Way::Out).await
+        self.change(host, members, ChangeDirection::Out).await
     }
 
     async fn enable(&self, host: &Endpoint, members: &[Member]) -> Applied {
-        self.change(host, members, Way::In).await
+        self.change(host, members, ChangeDirection::In).await
     }
 
     async fn undo(&self, host: &Endpoint, members: &[Member]) -> Applied {
-        self.change(host, members, Way::Undo).await
+        self.change(host, members, ChangeDirection::Undo).await
     }
 }
 
@@ -358,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_status_is_one_line_of_json() {
-        let read = |line: &str| serde_json::from_str::<Status>(line).map(|status| status.active);
+        let read = |line: &str| serde_json::from_str::<StatusLine>(line).map(|status| status.active);
         assert_eq!(read(r#"{"state":"draining","active":3}"#).unwrap(), 3);
         assert_eq!(read(r#"{"state":"up","more":true}"#).unwrap(), 0);
         assert!(read(r#"{"state":"fine"}"#).is_err());

@@ -8,14 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::ask::said;
-use super::left::{Left, Watch, busy};
+use super::left::{Left, LeftWatch, busy};
 use super::polls::Polls;
 use super::runtime::Runtime;
 use super::servers::{self, Server, Servers};
 use super::together::{self, Applied, OneHost};
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::{Balancer, Endpoint, Haproxy, OnDrainTimeout};
-use crate::domain::inventory::rotation::{View, disagreement};
+use crate::domain::inventory::rotation::{BalancerView, disagreement};
 use crate::domain::run::event::Change;
 use crate::port::{Member, Remote};
 
@@ -59,9 +59,9 @@ impl HaproxyDriver {
         balancer: &Balancer,
         haproxy: &Haproxy,
         members: &[Member],
-    ) -> Result<View, String> {
+    ) -> Result<BalancerView, String> {
         let views = together::look(&self.on(balancer, haproxy), balancer, members).await?;
-        Ok(View::together(&views, balancer.floor()))
+        Ok(BalancerView::together(&views, balancer.floor()))
     }
 
     /// Drains members on every HAProxy, or on none.
@@ -75,7 +75,7 @@ impl HaproxyDriver {
         if let Some(why) = disagreement(&views, strangers) {
             return Change::Refused { why };
         }
-        together::drain(&one, balancer, &View::together(&views, balancer.floor()), members).await
+        together::drain(&one, balancer, &BalancerView::together(&views, balancer.floor()), members).await
     }
 
     /// Puts members back that were drained for nothing.
@@ -224,7 +224,7 @@ impl OnHaproxy<'_> {
         limit: Duration,
     ) -> Result<(Vec<Left>, bool), String> {
         let mut polls = Polls::within(limit);
-        let (mut quiet, mut again, mut watch) = (0, false, Watch::default());
+        let (mut quiet, mut again, mut watch) = (0, false, LeftWatch::default());
         loop {
             let look = self.servers(host).await;
             if let Ok(servers) = &look {
@@ -363,7 +363,7 @@ impl OnHaproxy<'_> {
 
 #[async_trait]
 impl OneHost for OnHaproxy<'_> {
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, View)>, String> {
+    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, BalancerView)>, String> {
         let mut views = Vec::new();
         for backend in &self.haproxy.backends {
             let servers = self.servers_of(host, backend).await?;

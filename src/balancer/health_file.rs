@@ -12,7 +12,7 @@ use super::ask::exec;
 use super::together::{self, Applied, OneHost};
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::{Balancer, Endpoint, HealthFile, Present};
-use crate::domain::inventory::rotation::{Rotation, Seen, View};
+use crate::domain::inventory::rotation::{BalancerView, HostRotation, Rotation};
 use crate::domain::run::event::Change;
 use crate::domain::value::shell;
 use crate::port::{ExecEnd, Input, Member, Remote};
@@ -70,7 +70,7 @@ impl FileDriver {
 
     /// The files of the whole group: there is no balancer to count its servers. A host that
     /// cannot be queried does not count as serving.
-    pub async fn look(&self, balancer: &Balancer, file: &HealthFile, members: &[Member]) -> View {
+    pub async fn look(&self, balancer: &Balancer, file: &HealthFile, members: &[Member]) -> BalancerView {
         let one = self.on(file);
         let paths: BTreeMap<&str, &str> = balancer
             .members
@@ -82,9 +82,9 @@ impl FileDriver {
             let path = *paths.get(host.name.as_str())?;
             Some(async { (host.name.clone(), one.seen(host, path).await) })
         });
-        let hosts: BTreeMap<HostName, Seen> = join_all(looks).await.into_iter().collect();
+        let hosts: BTreeMap<HostName, HostRotation> = join_all(looks).await.into_iter().collect();
         let serving = hosts.values().filter(|seen| seen.rotation == Rotation::In).count();
-        View { serving, total: hosts.len(), hosts, missing: BTreeMap::new() }
+        BalancerView { serving, total: hosts.len(), hosts, missing: BTreeMap::new() }
     }
 
     /// Removes the files of members, or creates flags.
@@ -106,14 +106,14 @@ impl FileDriver {
 
 /// The state of a file before the change.
 #[derive(Clone, Copy, PartialEq)]
-enum Found {
+enum FileState {
     In,
     Ours,
     Others,
 }
 
 impl OnFile<'_> {
-    async fn ask(&self, host: &Endpoint, path: &str, verb: &str) -> Result<Found, (String, bool)> {
+    async fn ask(&self, host: &Endpoint, path: &str, verb: &str) -> Result<FileState, (String, bool)> {
         let present = match self.file.present {
             Present::In => "in",
             Present::Out => "out",
@@ -122,9 +122,9 @@ impl OnFile<'_> {
         let report = exec(self.remote, host, &script, self.file.sudo, Input::None, TIMEOUT).await;
         let nothing_done = matches!(report.end, ExecEnd::NotStarted(_) | ExecEnd::Exited(_));
         match (&report.end, report.stdout.last_line()) {
-            (ExecEnd::Exited(0), "in") => Ok(Found::In),
-            (ExecEnd::Exited(0), "ours") => Ok(Found::Ours),
-            (ExecEnd::Exited(0), "others") => Ok(Found::Others),
+            (ExecEnd::Exited(0), "in") => Ok(FileState::In),
+            (ExecEnd::Exited(0), "ours") => Ok(FileState::Ours),
+            (ExecEnd::Exited(0), "others") => Ok(FileState::Others),
             (end, _) => {
                 let why = end.describe(&report.stderr);
                 Err((format!("{}: {path}: {why}", host.name), nothing_done))
@@ -132,23 +132,23 @@ impl OnFile<'_> {
         }
     }
 
-    async fn seen(&self, host: &Endpoint, path: &str) -> Seen {
+    async fn seen(&self, host: &Endpoint, path: &str) -> HostRotation {
         let (rotation, note) = match self.ask(host, path, "look").await {
-            Ok(Found::In) => (Rotation::In, format!("{path} says so; the balancer was not asked")),
-            Ok(Found::Ours) => (Rotation::Out, format!("{path}: taken out by rollcall")),
-            Ok(Found::Others) => (Rotation::Out, format!("{path}: taken out by another process")),
+            Ok(FileState::In) => (Rotation::In, format!("{path} says so; the balancer was not asked")),
+            Ok(FileState::Ours) => (Rotation::Out, format!("{path}: taken out by rollcall")),
+            Ok(FileState::Others) => (Rotation::Out, format!("{path}: taken out by another process")),
             Err((why, _)) => (Rotation::Unknown, why),
         };
-        Seen { rotation, note }
+        HostRotation { rotation, note }
     }
 
     async fn change(&self, host: &Endpoint, members: &[Member], verb: &str) -> Applied {
         let (mut foreign, mut already) = (Vec::new(), Vec::new());
         for member in members {
             match self.ask(host, &member.seat.server, verb).await {
-                Ok(Found::Others) => foreign.push(member.host.clone()),
-                Ok(Found::Ours) => already.push(member.host.clone()),
-                Ok(Found::In) => {}
+                Ok(FileState::Others) => foreign.push(member.host.clone()),
+                Ok(FileState::Ours) => already.push(member.host.clone()),
+                Ok(FileState::In) => {}
                 Err((why, true)) => return Applied::Refused(why),
                 Err((why, false)) => return Applied::Unknown(why),
             }
@@ -163,8 +163,8 @@ impl OnFile<'_> {
 
 #[async_trait]
 impl OneHost for OnFile<'_> {
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, View)>, String> {
-        let mut view = View::default();
+    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, BalancerView)>, String> {
+        let mut view = BalancerView::default();
         for member in members.iter().filter(|member| self.concerns(host, member)) {
             view.hosts.insert(member.host.clone(), self.seen(host, &member.seat.server).await);
         }

@@ -38,7 +38,7 @@ pub fn busy(servers: &Servers, names: &[String], visited: &[String]) -> Vec<Left
 
 /// Watches drained servers that may get requests all the same.
 #[derive(Default)]
-pub struct Watch {
+pub struct LeftWatch {
     started: BTreeMap<String, u64>,
     /// When the last of them got a session, or was not drained; `None` without such servers.
     since: Option<Instant>,
@@ -46,7 +46,7 @@ pub struct Watch {
     pub visited: Vec<String>,
 }
 
-impl Watch {
+impl LeftWatch {
     /// Takes note of a poll.
     pub fn note(&mut self, servers: &Servers, names: &[String], drained: bool) {
         for (name, server) in names.iter().filter_map(|name| Some((name, servers.get(name)?))) {

@@ -25,7 +25,7 @@ use self::health_file::FileDriver;
 use self::nginx::NginxDriver;
 use self::places::OnePlace;
 use crate::domain::inventory::inventory::{Balancer, Driver};
-use crate::domain::inventory::rotation::View;
+use crate::domain::inventory::rotation::BalancerView;
 use crate::domain::run::event::Change;
 use crate::port::{BalancerDriver, Member, Remote};
 
@@ -52,7 +52,7 @@ impl Balancers {
 /// One balancer by itself.
 #[async_trait]
 impl OnePlace for Balancers {
-    async fn look_in(&self, balancer: &Balancer, members: &[Member]) -> Result<View, String> {
+    async fn look_in(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String> {
         match &balancer.driver {
             Driver::Nginx(nginx) => self.nginx.look(balancer, nginx, members).await,
             Driver::Haproxy(haproxy) => self.haproxy.look(balancer, haproxy, members).await,
@@ -91,7 +91,7 @@ impl OnePlace for Balancers {
 
 #[async_trait]
 impl BalancerDriver for Balancers {
-    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<View, String> {
+    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String> {
         match balancer.further.is_empty() {
             true => self.look_in(balancer, members).await,
             false => places::look(self, balancer, members).await,

@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::ask::{exec, exec_bytes, said};
-use super::sections::{Source, Sources, is_main, sections};
+use super::sections::{NginxFile, NginxFiles, is_main, sections};
 use super::together::{self, Applied, OneHost};
 use super::upstream::{self, Direction, Edited, Order, edit};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::{Balancer, Endpoint, Nginx, OnDrainTimeout};
-use crate::domain::inventory::rotation::View;
+use crate::domain::inventory::rotation::BalancerView;
 use crate::domain::run::event::Change;
 use crate::domain::value::shell;
 use crate::port::{ExecEnd, Input, Member, Remote};
@@ -83,9 +83,14 @@ impl NginxDriver {
     }
 
     /// The members by the file on each balancer host.
-    pub async fn look(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Result<View, String> {
+    pub async fn look(
+        &self,
+        balancer: &Balancer,
+        nginx: &Nginx,
+        members: &[Member],
+    ) -> Result<BalancerView, String> {
         let one = OnNginx { driver: self, balancer, nginx };
-        Ok(View::together(&together::look(&one, balancer, members).await?, balancer.floor()))
+        Ok(BalancerView::together(&together::look(&one, balancer, members).await?, balancer.floor()))
     }
 
     /// Drains members on every balancer host, or on none.
@@ -93,7 +98,7 @@ impl NginxDriver {
         let one = OnNginx { driver: self, balancer, nginx };
         match together::look(&one, balancer, members).await {
             Ok(views) => {
-                let view = View::together(&views, balancer.floor());
+                let view = BalancerView::together(&views, balancer.floor());
                 together::drain(&one, balancer, &view, members).await
             }
             Err(why) => Change::Refused { why },
@@ -116,7 +121,7 @@ impl NginxDriver {
     }
 
     /// The configured file, and the files that its upstream blocks include.
-    async fn read(&self, host: &Endpoint, nginx: &Nginx) -> Result<Sources, String> {
+    async fn read(&self, host: &Endpoint, nginx: &Nginx) -> Result<NginxFiles, String> {
         let named = |why: String| format!("{}: {}: {why}", host.name, nginx.config);
         let mut patterns = BTreeSet::new();
         for _ in 0..READ_ROUNDS {
@@ -135,7 +140,7 @@ impl NginxDriver {
         host: &Endpoint,
         nginx: &Nginx,
         patterns: &BTreeSet<String>,
-    ) -> Result<Sources, String> {
+    ) -> Result<NginxFiles, String> {
         let limit = CONFIG_LIMIT_BYTES.to_string();
         let test = nginx.test.as_deref().unwrap_or_default();
         let own = [limit.as_str(), test, &nginx.config];
@@ -158,9 +163,9 @@ impl NginxDriver {
 }
 
 /// The files that [`READ`] printed. What a login prints comes before them.
-fn parse(bytes: &[u8]) -> Result<Sources, String> {
+fn parse(bytes: &[u8]) -> Result<NginxFiles, String> {
     let cut = || "it could not be read whole; try again: it may be changing".to_string();
-    let mut sources = Sources::default();
+    let mut sources = NginxFiles::default();
     let mut include: Option<String> = None;
     let mut rest = bytes;
     loop {
@@ -177,7 +182,7 @@ fn parse(bytes: &[u8]) -> Result<Sources, String> {
             let known = sources.files.iter().position(|file| file.path == path);
             let number = known.unwrap_or(sources.files.len());
             if known.is_none() {
-                sources.files.push(Source { path: path.to_string(), text });
+                sources.files.push(NginxFile { path: path.to_string(), text });
             }
             if let Some(files) = include.as_ref().and_then(|include| sources.included.get_mut(include)) {
                 files.push(number);
@@ -219,7 +224,7 @@ impl OnNginx<'_> {
     }
 
     /// `None` when a file has changed in between and the edit has to be repeated.
-    async fn apply(&self, host: &Endpoint, old: &Sources, edited: Edited) -> Option<Applied> {
+    async fn apply(&self, host: &Endpoint, old: &NginxFiles, edited: Edited) -> Option<Applied> {
         let OnNginx { driver, balancer, nginx } = self;
         let given = |command: &Option<String>| command.clone().unwrap_or_default();
         let kind = if is_main(&old.files[0].text) { "main" } else { "part" };
@@ -227,7 +232,7 @@ impl OnNginx<'_> {
         arguments.extend([balancer.drain_timeout.as_secs().to_string(), RELOAD_PROOF.as_secs().to_string()]);
         arguments.extend([kind.to_string()]);
         for (number, new) in &edited.files {
-            let Source { path, text } = &old.files[*number];
+            let NginxFile { path, text } = &old.files[*number];
             arguments.extend([path.clone(), sha256_hex(text), sha256_hex(new), new.len().to_string()]);
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -271,7 +276,7 @@ impl OnNginx<'_> {
 
 #[async_trait]
 impl OneHost for OnNginx<'_> {
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, View)>, String> {
+    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, BalancerView)>, String> {
         let sources = self.driver.read(host, self.nginx).await?;
         let mut view = upstream::view(&sources, self.order(Direction::Out), members);
         let config = &self.nginx.config;

@@ -7,14 +7,14 @@ use futures::future::join_all;
 
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::Balancer;
-use crate::domain::inventory::rotation::{Rotation, View, disagreement, room};
+use crate::domain::inventory::rotation::{BalancerView, Rotation, disagreement, room};
 use crate::domain::run::event::Change;
 use crate::port::Member;
 
 /// The drivers, for one balancer at a time.
 #[async_trait]
 pub trait OnePlace: Send + Sync {
-    async fn look_in(&self, balancer: &Balancer, members: &[Member]) -> Result<View, String>;
+    async fn look_in(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String>;
     async fn drain_in(&self, balancer: &Balancer, members: &[Member]) -> Change;
     async fn enable_in(&self, balancer: &Balancer, members: &[Member]) -> Change;
     /// Undoes a drain: no step ran on the members, so that nothing has to be proven of them.
@@ -22,12 +22,12 @@ pub trait OnePlace: Send + Sync {
 }
 
 /// One balancer, with the members under their names there.
-struct Place {
+struct BalancerMembers {
     balancer: Balancer,
     members: Vec<Member>,
 }
 
-impl Place {
+impl BalancerMembers {
     fn only<'a>(&self, hosts: impl IntoIterator<Item = &'a HostName>) -> Vec<Member> {
         let hosts: BTreeSet<&HostName> = hosts.into_iter().collect();
         self.members.iter().filter(|member| hosts.contains(&member.host)).cloned().collect()
@@ -35,16 +35,20 @@ impl Place {
 }
 
 /// A place that was drained, with the hosts that others had drained there.
-struct Drained<'a> {
-    place: &'a Place,
+struct DrainedPlace<'a> {
+    place: &'a BalancerMembers,
     members: Vec<Member>,
     foreign: Vec<HostName>,
 }
 
 /// The states in all places; the place that can spare the fewest servers counts.
-pub async fn look(one: &dyn OnePlace, balancer: &Balancer, members: &[Member]) -> Result<View, String> {
+pub async fn look(
+    one: &dyn OnePlace,
+    balancer: &Balancer,
+    members: &[Member],
+) -> Result<BalancerView, String> {
     let places = places(balancer, members)?;
-    Ok(View::together(&views(one, &places).await?, balancer.floor()))
+    Ok(BalancerView::together(&views(one, &places).await?, balancer.floor()))
 }
 
 /// Drains the members for which every place has room, everywhere or nowhere.
@@ -64,7 +68,7 @@ pub async fn drain(one: &dyn OnePlace, balancer: &Balancer, members: &[Member]) 
     let mut going: Vec<HostName> = members.iter().map(|member| member.host.clone()).collect();
     let (mut kept, mut notes) = (without_room(&places, &views, members), Vec::new());
     going.retain(|host| !kept.contains(host));
-    let mut drained: Vec<Drained<'_>> = Vec::new();
+    let mut drained: Vec<DrainedPlace<'_>> = Vec::new();
     for place in &places {
         let members = place.only(&going);
         match one.drain_in(&place.balancer, &members).await {
@@ -75,7 +79,7 @@ pub async fn drain(one: &dyn OnePlace, balancer: &Balancer, members: &[Member]) 
                     return Change::Unknown { why };
                 }
                 going.retain(|host| !full.contains(host));
-                drained.push(Drained { place, members, foreign });
+                drained.push(DrainedPlace { place, members, foreign });
                 kept.extend(full);
             }
             Change::Refused { why } => {
@@ -118,7 +122,7 @@ pub async fn enable(one: &dyn OnePlace, balancer: &Balancer, members: &[Member])
 }
 
 /// A place did not take the members back: they leave those that did.
-async fn out_again(one: &dyn OnePlace, places: &[Place], why: String) -> Change {
+async fn out_again(one: &dyn OnePlace, places: &[BalancerMembers], why: String) -> Change {
     let drains = places.iter().map(|place| one.drain_in(&place.balancer, &place.members));
     let is_out = |change: &Change| matches!(change, Change::Done { kept, .. } if kept.is_empty());
     match join_all(drains).await.iter().all(is_out) {
@@ -129,13 +133,16 @@ async fn out_again(one: &dyn OnePlace, places: &[Place], why: String) -> Change 
     }
 }
 
-fn places(balancer: &Balancer, members: &[Member]) -> Result<Vec<Place>, String> {
+fn places(balancer: &Balancer, members: &[Member]) -> Result<Vec<BalancerMembers>, String> {
     let places = Member::in_places(balancer, members)?;
-    Ok(places.into_iter().map(|(balancer, members)| Place { balancer, members }).collect())
+    Ok(places.into_iter().map(|(balancer, members)| BalancerMembers { balancer, members }).collect())
 }
 
 /// The view of each place, under its name; an error when one cannot be queried.
-async fn views(one: &dyn OnePlace, places: &[Place]) -> Result<Vec<(String, View)>, String> {
+async fn views(
+    one: &dyn OnePlace,
+    places: &[BalancerMembers],
+) -> Result<Vec<(String, BalancerView)>, String> {
     let looks = places.iter().map(|place| one.look_in(&place.balancer, &place.members));
     let looks = join_all(looks).await;
     let named = places.iter().zip(looks).map(|(place, look)| Ok((place.balancer.name.clone(), look?)));
@@ -143,9 +150,13 @@ async fn views(one: &dyn OnePlace, places: &[Place]) -> Result<Vec<(String, View
 }
 
 /// Hosts that some place cannot spare. A drain that an earlier run began is completed.
-fn without_room(places: &[Place], views: &[(String, View)], members: &[Member]) -> Vec<HostName> {
+fn without_room(
+    places: &[BalancerMembers],
+    views: &[(String, BalancerView)],
+    members: &[Member],
+) -> Vec<HostName> {
     let is_begun = |member: &Member| {
-        let is_out = |(_, view): &(String, View)| {
+        let is_out = |(_, view): &(String, BalancerView)| {
             matches!(view.rotation(&member.host), Rotation::Out | Rotation::Mixed)
         };
         member.ours && views.iter().any(is_out)
@@ -160,9 +171,13 @@ fn without_room(places: &[Place], views: &[(String, View)], members: &[Member]) 
 }
 
 /// Puts hosts back where this drain took them out: neither those that others hold, nor those of an earlier run.
-async fn put_back(one: &dyn OnePlace, drained: &[Drained<'_>], hosts: &[HostName]) -> Result<(), String> {
+async fn put_back(
+    one: &dyn OnePlace,
+    drained: &[DrainedPlace<'_>],
+    hosts: &[HostName],
+) -> Result<(), String> {
     let mut whys = Vec::new();
-    for Drained { place, members, foreign } in drained {
+    for DrainedPlace { place, members, foreign } in drained {
         let is_new = |member: &&Member| {
             hosts.contains(&member.host) && !member.ours && !foreign.contains(&member.host)
         };

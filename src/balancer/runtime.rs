@@ -66,8 +66,8 @@ impl Runtime {
         let opened = self.remote.open_unix(host, path).await;
         let refused = match self.talk(opened, line).await {
             Ok(answer) => return Ok(answer),
-            Err(Trouble::Opening(why)) => why,
-            Err(Trouble::Talking(why)) => return Err(why),
+            Err(NoAnswer::Opening(why)) => why,
+            Err(NoAnswer::Talking(why)) => return Err(why),
         };
         let answer = self.by_command(host, path, false, line).await;
         match &answer {
@@ -83,8 +83,8 @@ impl Runtime {
         answer
     }
 
-    async fn talk(&self, opened: Result<Box<dyn Stream>, OpenError>, line: &str) -> Result<String, Trouble> {
-        let mut stream = opened.map_err(|error| Trouble::Opening(error.why()))?;
+    async fn talk(&self, opened: Result<Box<dyn Stream>, OpenError>, line: &str) -> Result<String, NoAnswer> {
+        let mut stream = opened.map_err(|error| NoAnswer::Opening(error.why()))?;
         let talking = async {
             stream.write_all(format!("{line}\n").as_bytes()).await?;
             stream.flush().await?;
@@ -93,11 +93,13 @@ impl Runtime {
             Ok(answer)
         };
         let answer = match timeout(ASK_TIMEOUT, talking).await {
-            Ok(answer) => answer.map_err(|error: std::io::Error| Trouble::Talking(error.to_string()))?,
-            Err(_) => return Err(Trouble::Talking(format!("HAProxy did not answer within {ASK_TIMEOUT:?}"))),
+            Ok(answer) => answer.map_err(|error: std::io::Error| NoAnswer::Talking(error.to_string()))?,
+            Err(_) => {
+                return Err(NoAnswer::Talking(format!("HAProxy did not answer within {ASK_TIMEOUT:?}")));
+            }
         };
         if answer.len() as u64 > ANSWER_LIMIT_BYTES {
-            return Err(Trouble::Talking(format!(
+            return Err(NoAnswer::Talking(format!(
                 "HAProxy answered `{line}` with more than the {ANSWER_LIMIT_BYTES} bytes that rollcall reads; try: look at \
                  what listens on its socket"
             )));
@@ -105,7 +107,7 @@ impl Runtime {
         let answer = String::from_utf8_lossy(&answer).into_owned();
         // Even "done" is an empty line.
         if answer.is_empty() {
-            return Err(Trouble::Talking("HAProxy hung up without an answer".into()));
+            return Err(NoAnswer::Talking("HAProxy hung up without an answer".into()));
         }
         Ok(answer)
     }
@@ -145,16 +147,16 @@ impl Runtime {
 }
 
 /// Why there is no answer.
-enum Trouble {
+enum NoAnswer {
     /// No query was sent yet.
     Opening(String),
     Talking(String),
 }
 
-impl Trouble {
+impl NoAnswer {
     fn why(self) -> String {
         match self {
-            Trouble::Opening(why) | Trouble::Talking(why) => why,
+            NoAnswer::Opening(why) | NoAnswer::Talking(why) => why,
         }
     }
 }

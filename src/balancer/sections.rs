@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
-use super::tokens::{Kind, Token, line_end, tokens, value};
+use super::tokens::{Token, TokenKind, line_end, tokens, value};
 
 /// Starts the comment that names the host for which rollcall changed a line.
 pub const MARK: &str = "# rollcall:";
@@ -17,15 +17,15 @@ const DEPTH: usize = 8;
 
 /// One file.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Source {
+pub struct NginxFile {
     pub path: String,
     pub text: Vec<u8>,
 }
 
 /// The configured file first, and the files that its upstream blocks include.
 #[derive(Clone, Debug, Default)]
-pub struct Sources {
-    pub files: Vec<Source>,
+pub struct NginxFiles {
+    pub files: Vec<NginxFile>,
     /// The files of each `include`, by its pattern.
     pub included: BTreeMap<String, Vec<usize>>,
 }
@@ -42,12 +42,12 @@ pub struct Sections {
 #[derive(Debug)]
 pub struct Upstream {
     pub name: String,
-    pub servers: Vec<Server>,
+    pub servers: Vec<ServerStatement>,
 }
 
 /// One `server` statement of an upstream block, perhaps commented out.
 #[derive(Debug)]
-pub struct Server {
+pub struct ServerStatement {
     pub file: usize,
     /// In the form of [`endpoint`].
     pub address: String,
@@ -64,14 +64,14 @@ pub struct Server {
     /// The end of its line, where a mark goes.
     pub mark_at: usize,
     /// The marks on its line.
-    pub marks: Vec<Mark>,
+    pub marks: Vec<CommentMark>,
     /// Other servers end on the same line, so that a mark may be theirs.
     pub shared: bool,
 }
 
 /// A comment of rollcall's.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mark {
+pub struct CommentMark {
     pub host: String,
     /// With the space in front of it.
     pub at: Range<usize>,
@@ -79,7 +79,7 @@ pub struct Mark {
     pub first: bool,
 }
 
-impl Server {
+impl ServerStatement {
     /// Out of use, by whomever.
     pub fn is_down(&self) -> bool {
         self.commented || self.down.is_some()
@@ -91,7 +91,7 @@ impl Server {
     }
 
     /// The mark for this server. The host may have had another name when it was written.
-    pub fn mark(&self, host: &str) -> Option<&Mark> {
+    pub fn mark(&self, host: &str) -> Option<&CommentMark> {
         match self.shared {
             true => self.marks.iter().find(|mark| mark.host == host),
             false => self.marks.first(),
@@ -117,9 +117,9 @@ pub fn endpoint(written: &str) -> String {
 }
 
 /// The upstream blocks of all files.
-pub fn sections(sources: &Sources) -> Sections {
+pub fn sections(sources: &NginxFiles) -> Sections {
     let mut walk = Walk { sources, found: Sections::default(), open: Vec::new() };
-    walk.file(0, Place::Outside);
+    walk.file(0, BlockContext::Outside);
     let mut found = walk.found;
     let mut on_line: BTreeMap<(usize, usize), BTreeSet<usize>> = BTreeMap::new();
     for server in found.upstreams.iter().flat_map(|upstream| &upstream.servers) {
@@ -134,12 +134,12 @@ pub fn sections(sources: &Sources) -> Sections {
 /// True for a main configuration: nginx demands an `events` block, and only there.
 pub fn is_main(text: &[u8]) -> bool {
     let tokens = tokens(text);
-    let words = |kinds: &[Token]| matches!(kinds, [word, open] if open.kind == Kind::Open && &text[word.at.clone()] == b"events");
+    let words = |kinds: &[Token]| matches!(kinds, [word, open] if open.kind == TokenKind::Open && &text[word.at.clone()] == b"events");
     tokens.windows(2).any(words)
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum BlockContext {
     /// The top of a file, `http` or `stream`.
     Outside,
     /// By its number.
@@ -148,7 +148,7 @@ enum Place {
 }
 
 struct Walk<'a> {
-    sources: &'a Sources,
+    sources: &'a NginxFiles,
     found: Sections,
     /// The files that include the present one, and itself.
     open: Vec<usize>,
@@ -162,7 +162,7 @@ struct File<'a> {
 }
 
 impl Walk<'_> {
-    fn file(&mut self, number: usize, place: Place) {
+    fn file(&mut self, number: usize, place: BlockContext) {
         let Some(source) = self.sources.files.get(number) else { return };
         if self.open.contains(&number) || self.open.len() >= DEPTH {
             return;
@@ -172,20 +172,20 @@ impl Walk<'_> {
         let mut places = vec![place];
         let mut words: Vec<Range<usize>> = Vec::new();
         for token in &file.tokens {
-            let place = (places.last().copied().unwrap_or(Place::Other), places.len() == 1);
+            let place = (places.last().copied().unwrap_or(BlockContext::Other), places.len() == 1);
             match token.kind {
-                Kind::Word => words.push(token.at.clone()),
-                Kind::Comment if words.is_empty() => self.comment(&file, place, &token.at),
-                Kind::Comment | Kind::Program => {}
-                Kind::End => {
+                TokenKind::Word => words.push(token.at.clone()),
+                TokenKind::Comment if words.is_empty() => self.comment(&file, place, &token.at),
+                TokenKind::Comment | TokenKind::Program => {}
+                TokenKind::End => {
                     self.statement(&file, place, &words, token.at.start);
                     words.clear();
                 }
-                Kind::Open => {
+                TokenKind::Open => {
                     places.push(self.block(&file, place.0, &words));
                     words.clear();
                 }
-                Kind::Close => {
+                TokenKind::Close => {
                     places.pop();
                     words.clear();
                 }
@@ -194,38 +194,38 @@ impl Walk<'_> {
         self.open.pop();
     }
 
-    fn block(&mut self, file: &File<'_>, place: Place, words: &[Range<usize>]) -> Place {
+    fn block(&mut self, file: &File<'_>, place: BlockContext, words: &[Range<usize>]) -> BlockContext {
         let name = words.first().map(|word| file.word(word));
         match (place, name.as_deref()) {
-            (Place::Outside, Some("http" | "stream")) => Place::Outside,
-            (Place::Outside, Some("upstream")) => {
+            (BlockContext::Outside, Some("http" | "stream")) => BlockContext::Outside,
+            (BlockContext::Outside, Some("upstream")) => {
                 self.upstream(words.get(1).map_or_else(String::new, |word| file.word(word)))
             }
-            _ => Place::Other,
+            _ => BlockContext::Other,
         }
     }
 
-    fn upstream(&mut self, name: String) -> Place {
+    fn upstream(&mut self, name: String) -> BlockContext {
         self.found.upstreams.push(Upstream { name, servers: Vec::new() });
-        Place::Upstream(self.found.upstreams.len() - 1)
+        BlockContext::Upstream(self.found.upstreams.len() - 1)
     }
 
     fn statement(
         &mut self,
         file: &File<'_>,
-        (place, is_top): (Place, bool),
+        (place, is_top): (BlockContext, bool),
         words: &[Range<usize>],
         end: usize,
     ) {
         let texts: Vec<String> = words.iter().take(2).map(|word| file.word(word)).collect();
         match (&texts.iter().map(String::as_str).collect::<Vec<_>>()[..], place) {
-            (["server", _], Place::Upstream(upstream)) => self.server(file, upstream, words, end),
+            (["server", _], BlockContext::Upstream(upstream)) => self.server(file, upstream, words, end),
             // Such a statement is at the top of a file only if an upstream block includes the file.
-            (["server", _], Place::Outside) if is_top => {
+            (["server", _], BlockContext::Outside) if is_top => {
                 let upstream = self.piece(file);
                 self.server(file, upstream, words, end);
             }
-            (["include", pattern], Place::Upstream(_)) => match self.sources.included.get(*pattern) {
+            (["include", pattern], BlockContext::Upstream(_)) => match self.sources.included.get(*pattern) {
                 Some(files) => files.iter().for_each(|number| self.file(*number, place)),
                 None => _ = self.found.missing.insert(pattern.to_string()),
             },
@@ -251,13 +251,13 @@ impl Walk<'_> {
     }
 
     /// A comment that may be a server: alone on its line, and nothing else in it.
-    fn comment(&mut self, file: &File<'_>, (place, is_top): (Place, bool), at: &Range<usize>) {
+    fn comment(&mut self, file: &File<'_>, (place, is_top): (BlockContext, bool), at: &Range<usize>) {
         let is_alone = file.is_first_on_line(at.start);
         let Some(server) = is_alone.then(|| file.commented(at)).flatten() else { return };
         let is_ours = !server.marks.is_empty() && file.text[at.start + 1..].starts_with(b"server");
         let upstream = match place {
-            Place::Upstream(upstream) => upstream,
-            Place::Outside if is_top && is_ours => self.piece(file),
+            BlockContext::Upstream(upstream) => upstream,
+            BlockContext::Outside if is_top && is_ours => self.piece(file),
             _ => return,
         };
         if let Some(upstream) = self.found.upstreams.get_mut(upstream) {
@@ -278,15 +278,15 @@ impl File<'_> {
     }
 
     /// The statement with these words whose `;` is at `end`.
-    fn server(&self, words: &[Range<usize>], end: usize) -> Option<Server> {
+    fn server(&self, words: &[Range<usize>], end: usize) -> Option<ServerStatement> {
         let (first, last) = (words.first()?, words.last()?);
         let mark_at = self.end_of_line(end);
-        let comment = self.last_before(mark_at).filter(|token| token.kind == Kind::Comment);
+        let comment = self.last_before(mark_at).filter(|token| token.kind == TokenKind::Comment);
         let comment = comment.filter(|token| token.at.start > end).map(|token| token.at.clone());
         let after = end + 1..comment.as_ref().map_or(mark_at, |comment| comment.start);
         let is_one_line = !self.text[first.start..end].contains(&b'\n');
         let is_space = self.text[after].iter().all(u8::is_ascii_whitespace);
-        Some(Server {
+        Some(ServerStatement {
             alone: is_one_line && is_space && self.is_first_on_line(first.start),
             mark_at,
             marks: comment.map_or_else(Vec::new, |comment| marks(self.text, comment)),
@@ -294,20 +294,20 @@ impl File<'_> {
         })
     }
 
-    fn commented(&self, at: &Range<usize>) -> Option<Server> {
+    fn commented(&self, at: &Range<usize>) -> Option<ServerStatement> {
         let inside = at.start + 1;
         let place = |token: &Token| token.at.start + inside..token.at.end + inside;
         let parts = tokens(&self.text[inside..at.end]);
         let words: Vec<Range<usize>> =
-            parts.iter().take_while(|token| token.kind == Kind::Word).map(place).collect();
-        let rest: Vec<Kind> = parts.iter().skip(words.len()).map(|token| token.kind).collect();
-        if !matches!(rest[..], [Kind::End] | [Kind::End, Kind::Comment])
+            parts.iter().take_while(|token| token.kind == TokenKind::Word).map(place).collect();
+        let rest: Vec<TokenKind> = parts.iter().skip(words.len()).map(|token| token.kind).collect();
+        if !matches!(rest[..], [TokenKind::End] | [TokenKind::End, TokenKind::Comment])
             || self.word(words.first()?) != "server"
         {
             return None;
         }
-        let comment = parts.last().filter(|token| token.kind == Kind::Comment);
-        Some(Server {
+        let comment = parts.last().filter(|token| token.kind == TokenKind::Comment);
+        Some(ServerStatement {
             commented: true,
             alone: true,
             mark_at: at.end,
@@ -316,9 +316,9 @@ impl File<'_> {
         })
     }
 
-    fn parameters(&self, words: &[Range<usize>], start: usize, end: usize) -> Option<Server> {
+    fn parameters(&self, words: &[Range<usize>], start: usize, end: usize) -> Option<ServerStatement> {
         let is = |word: &&Range<usize>, text: &str| self.word(word) == text;
-        Some(Server {
+        Some(ServerStatement {
             file: self.number,
             address: endpoint(&self.word(words.get(1)?)),
             start,
@@ -352,7 +352,7 @@ impl File<'_> {
 }
 
 /// The marks in a comment.
-fn marks(text: &[u8], comment: Range<usize>) -> Vec<Mark> {
+fn marks(text: &[u8], comment: Range<usize>) -> Vec<CommentMark> {
     let mut marks = Vec::new();
     let mut at = comment.start;
     while let Some(found) = text[at..comment.end].windows(MARK.len()).position(|part| part == MARK.as_bytes())
@@ -363,7 +363,7 @@ fn marks(text: &[u8], comment: Range<usize>) -> Vec<Mark> {
         at = start + MARK.len() + host.len();
         let space = start > 0 && text[start - 1] == b' ';
         let host = String::from_utf8_lossy(host).into_owned();
-        marks.push(Mark { host, at: start - usize::from(space)..at, first: start == comment.start });
+        marks.push(CommentMark { host, at: start - usize::from(space)..at, first: start == comment.start });
     }
     marks
 }

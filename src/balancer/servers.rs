@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::base::name::{HostName, nearest};
-use crate::domain::inventory::rotation::{Rotation, Seen, View};
+use crate::domain::inventory::rotation::{BalancerView, HostRotation, Rotation};
 
 /// Drained by `state drain`.
 const FORCED_DRAIN: u32 = 0x08;
@@ -119,7 +119,7 @@ impl Server {
         self.is_up() && self.weight > 0
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> HostRotation {
         let rotation = match (self.is_out(), self.is_serving()) {
             (true, _) => Rotation::Out,
             (false, true) => Rotation::In,
@@ -130,21 +130,24 @@ impl Server {
             0 => String::new(),
             requests => format!(", {requests} in flight"),
         };
-        Seen { rotation, note: format!("{}{weight}{in_flight}", self.words()) }
+        HostRotation { rotation, note: format!("{}{weight}{in_flight}", self.words()) }
     }
 }
 
 /// The states of the servers `wanted`, and how many serve in all. Backup servers do not count as
 /// capacity.
-pub fn view<'a>(servers: &Servers, wanted: impl IntoIterator<Item = (&'a HostName, &'a str)>) -> View {
+pub fn view<'a>(
+    servers: &Servers,
+    wanted: impl IntoIterator<Item = (&'a HostName, &'a str)>,
+) -> BalancerView {
     let seen = |name: &str| match servers.get(name) {
         Some(server) => server.seen(),
-        None => Seen { rotation: Rotation::Unknown, note: missing(servers, name) },
+        None => HostRotation { rotation: Rotation::Unknown, note: missing(servers, name) },
     };
     let wanted: Vec<(&HostName, &str)> = wanted.into_iter().collect();
     let gone = wanted.iter().filter(|(_, name)| !servers.contains_key(*name));
     let usual = || servers.values().filter(|server| !server.backup);
-    View {
+    BalancerView {
         missing: gone.map(|(host, name)| ((*host).clone(), missing(servers, name))).collect(),
         hosts: wanted.iter().map(|(host, name)| ((*host).clone(), seen(name))).collect(),
         serving: usual().filter(|server| server.is_serving()).count(),
@@ -164,7 +167,7 @@ pub fn missing(servers: &Servers, name: &str) -> String {
 /// The servers of a backend, from the answers to `show servers state` and `show stat`.
 pub fn parse(backend: &str, state: &str, stat: &str) -> Result<Servers, String> {
     let mut servers = Servers::new();
-    for row in Table::parse(state, ' ')?.rows() {
+    for row in StatTable::parse(state, ' ')?.rows() {
         let number =
             |column: &str| row.get(column).parse::<u32>().map_err(|_| misread(column, row.get(column)));
         let server = Server {
@@ -178,7 +181,7 @@ pub fn parse(backend: &str, state: &str, stat: &str) -> Result<Servers, String> 
         servers.insert(row.get("srv_name").to_string(), server);
     }
     let mut told = 0;
-    for row in Table::parse(stat, ',')?.rows().filter(|row| row.get("pxname") == backend) {
+    for row in StatTable::parse(stat, ',')?.rows().filter(|row| row.get("pxname") == backend) {
         let Some(server) = servers.get_mut(row.get("svname")) else { continue };
         let number =
             |column: &str| row.get(column).parse::<u64>().map_err(|_| misread(column, row.get(column)));
@@ -202,7 +205,7 @@ pub fn parse(backend: &str, state: &str, stat: &str) -> Result<Servers, String> 
 
 /// The number of the backend, for the query of its statistics: a frontend may have the same name.
 pub fn backend_id(state: &str) -> Result<u32, String> {
-    let table = Table::parse(state, ' ')?;
+    let table = StatTable::parse(state, ' ')?;
     let id = table.rows().next().map(|row| row.get("be_id").to_string());
     let id = id.ok_or("the backend has no servers")?;
     id.parse().map_err(|_| misread("be_id", &id))
@@ -213,14 +216,14 @@ fn misread(column: &str, text: &str) -> String {
 }
 
 /// Rows under a header that starts with `# `. Columns are found by name: they move between versions.
-struct Table<'a> {
+struct StatTable<'a> {
     columns: Vec<&'a str>,
     rows: Vec<Vec<&'a str>>,
 }
 
-impl<'a> Table<'a> {
+impl<'a> StatTable<'a> {
     /// An answer without a header is an error in HAProxy's own words.
-    fn parse(text: &'a str, separator: char) -> Result<Table<'a>, String> {
+    fn parse(text: &'a str, separator: char) -> Result<StatTable<'a>, String> {
         let mut lines = text.lines().skip_while(|line| !line.starts_with("# "));
         let Some(header) = lines.next() else {
             let said = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -228,20 +231,20 @@ impl<'a> Table<'a> {
         };
         let split = |line: &'a str| line.split(separator).collect::<Vec<_>>();
         let rows = lines.filter(|line| !line.trim().is_empty()).map(split).collect();
-        Ok(Table { columns: split(header.trim_start_matches("# ")), rows })
+        Ok(StatTable { columns: split(header.trim_start_matches("# ")), rows })
     }
 
-    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.rows.iter().map(|cells| Row { columns: &self.columns, cells })
+    fn rows(&self) -> impl Iterator<Item = StatRow<'_>> {
+        self.rows.iter().map(|cells| StatRow { columns: &self.columns, cells })
     }
 }
 
-struct Row<'a> {
+struct StatRow<'a> {
     columns: &'a [&'a str],
     cells: &'a [&'a str],
 }
 
-impl<'a> Row<'a> {
+impl<'a> StatRow<'a> {
     /// Empty if the column or the cell is missing.
     fn get(&self, column: &str) -> &'a str {
         let at = self.columns.iter().position(|name| *name == column);

@@ -5,7 +5,7 @@ use futures::future::join_all;
 
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::{Balancer, Endpoint};
-use crate::domain::inventory::rotation::{Rotation, View, room};
+use crate::domain::inventory::rotation::{BalancerView, Rotation, room};
 use crate::domain::run::event::Change;
 use crate::port::Member;
 
@@ -27,7 +27,7 @@ pub enum Applied {
 #[async_trait]
 pub trait OneHost: Send + Sync {
     /// The servers as this host reports them, in each of its places.
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, View)>, String>;
+    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, BalancerView)>, String>;
     /// Drains the members.
     async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied;
     /// Enables the members.
@@ -43,14 +43,14 @@ pub trait OneHost: Send + Sync {
 }
 
 /// One balancer host, its members, and the result.
-struct Told<'a> {
+struct BalancerResult<'a> {
     host: &'a Endpoint,
     members: Vec<Member>,
     applied: Applied,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Way {
+enum Direction {
     Out,
     In,
     Undo,
@@ -61,7 +61,7 @@ pub async fn look(
     one: &dyn OneHost,
     balancer: &Balancer,
     members: &[Member],
-) -> Result<Vec<(String, View)>, String> {
+) -> Result<Vec<(String, BalancerView)>, String> {
     let looks = balancer.on.iter().map(|host| one.look(host, members));
     let mut views = Vec::new();
     let mut troubles = Vec::new();
@@ -76,7 +76,12 @@ pub async fn look(
 
 /// Drains the members for which there is room, on every balancer host or on none: if one host fails, the drains
 /// on the others are undone.
-pub async fn drain(one: &dyn OneHost, balancer: &Balancer, view: &View, members: &[Member]) -> Change {
+pub async fn drain(
+    one: &dyn OneHost,
+    balancer: &Balancer,
+    view: &BalancerView,
+    members: &[Member],
+) -> Change {
     // A partial drain by an earlier run is completed: the capacity is already lost.
     let (halfway, whole): (Vec<&Member>, Vec<&Member>) =
         members.iter().partition(|member| member.ours && view.rotation(&member.host) == Rotation::Mixed);
@@ -84,10 +89,10 @@ pub async fn drain(one: &dyn OneHost, balancer: &Balancer, view: &View, members:
     let room = room(view, balancer.floor(), &names);
     let may = whole.into_iter().filter(|member| room.may.contains(&member.host));
     let going: Vec<Member> = halfway.into_iter().chain(may).cloned().collect();
-    let told = tell(one, balancer, &going, Way::Out).await;
-    if told.iter().all(Told::is_done) {
+    let told = tell(one, balancer, &going, Direction::Out).await;
+    if told.iter().all(BalancerResult::is_done) {
         let full = (!room.must_wait.is_empty()).then(|| no_room(balancer, view));
-        return done(told, Way::Out, room.must_wait, full);
+        return done(told, Direction::Out, room.must_wait, full);
     }
     let why = troubles(&told);
     let certain = !told.iter().any(|told| matches!(told.applied, Applied::Unknown(_)));
@@ -100,9 +105,9 @@ pub async fn drain(one: &dyn OneHost, balancer: &Balancer, view: &View, members:
 
 /// Enables members on every balancer host.
 pub async fn enable(one: &dyn OneHost, balancer: &Balancer, members: &[Member]) -> Change {
-    let told = tell(one, balancer, members, Way::In).await;
-    if told.iter().all(Told::is_done) {
-        return done(told, Way::In, Vec::new(), None);
+    let told = tell(one, balancer, members, Direction::In).await;
+    if told.iter().all(BalancerResult::is_done) {
+        return done(told, Direction::In, Vec::new(), None);
     }
     let why = troubles(&told);
     match told.iter().all(|told| matches!(told.applied, Applied::Refused(_))) {
@@ -113,20 +118,25 @@ pub async fn enable(one: &dyn OneHost, balancer: &Balancer, members: &[Member]) 
 
 /// Puts members back that were drained for nothing: no step ran on them.
 pub async fn put_back(one: &dyn OneHost, balancer: &Balancer, members: &[Member]) -> Change {
-    let told = tell(one, balancer, members, Way::Undo).await;
-    match told.iter().all(Told::is_done) {
-        true => done(told, Way::Undo, Vec::new(), None),
+    let told = tell(one, balancer, members, Direction::Undo).await;
+    match told.iter().all(BalancerResult::is_done) {
+        true => done(told, Direction::Undo, Vec::new(), None),
         false => Change::Unknown { why: troubles(&told) },
     }
 }
 
-impl Told<'_> {
+impl BalancerResult<'_> {
     fn is_done(&self) -> bool {
         matches!(self.applied, Applied::Done { .. })
     }
 }
 
-async fn tell<'a>(one: &dyn OneHost, balancer: &'a Balancer, members: &[Member], way: Way) -> Vec<Told<'a>> {
+async fn tell<'a>(
+    one: &dyn OneHost,
+    balancer: &'a Balancer,
+    members: &[Member],
+    way: Direction,
+) -> Vec<BalancerResult<'a>> {
     let each = balancer.on.iter().map(|host| {
         let members: Vec<Member> =
             members.iter().filter(|member| one.concerns(host, member)).cloned().collect();
@@ -134,18 +144,21 @@ async fn tell<'a>(one: &dyn OneHost, balancer: &'a Balancer, members: &[Member],
     });
     let telling = each.filter(|(_, members)| !members.is_empty()).map(|(host, members)| async move {
         let applied = match way {
-            Way::Out => one.drain(host, &members).await,
-            Way::In => one.enable(host, &members).await,
-            Way::Undo => one.undo(host, &members).await,
+            Direction::Out => one.drain(host, &members).await,
+            Direction::In => one.enable(host, &members).await,
+            Direction::Undo => one.undo(host, &members).await,
         };
-        Told { host, members, applied }
+        BalancerResult { host, members, applied }
     });
     join_all(telling).await
 }
 
 /// Undoes a drain where it was done. Members that an earlier run holds, or that others
 /// drained, stay out.
-fn undo<'a>(one: &'a dyn OneHost, told: &'a Told<'a>) -> Option<impl Future<Output = Applied> + 'a> {
+fn undo<'a>(
+    one: &'a dyn OneHost,
+    told: &'a BalancerResult<'a>,
+) -> Option<impl Future<Output = Applied> + 'a> {
     let Applied::Done { already, foreign, .. } = &told.applied else { return None };
     let ours: Vec<Member> = told
         .members
@@ -156,15 +169,15 @@ fn undo<'a>(one: &'a dyn OneHost, told: &'a Told<'a>) -> Option<impl Future<Outp
     (!ours.is_empty()).then_some(async move { one.undo(told.host, &ours).await })
 }
 
-fn no_room(balancer: &Balancer, view: &View) -> String {
-    let View { serving, total, .. } = view;
+fn no_room(balancer: &Balancer, view: &BalancerView) -> String {
+    let BalancerView { serving, total, .. } = view;
     format!("{} of {total} must stay in service, {serving} are", balancer.floor().of(*total))
 }
 
 /// Combines the results of all balancer hosts. After a drain, a host counts as drained by others only if it was out
 /// on every balancer host that has it: if we drained it on one, we have to enable it. After an enable, it is back
 /// only if it is in on every one.
-fn done(told: Vec<Told<'_>>, way: Way, kept: Vec<HostName>, full: Option<String>) -> Change {
+fn done(told: Vec<BalancerResult<'_>>, way: Direction, kept: Vec<HostName>, full: Option<String>) -> Change {
     let mut each = Vec::new();
     let mut notes = Vec::new();
     for told in told {
@@ -178,7 +191,7 @@ fn done(told: Vec<Told<'_>>, way: Way, kept: Vec<HostName>, full: Option<String>
     let mut foreign: Vec<HostName> = each.iter().flat_map(|(_, foreign)| foreign).cloned().collect();
     foreign.sort();
     foreign.dedup();
-    if way == Way::Out {
+    if way == Direction::Out {
         foreign.retain(|host| {
             each.iter().all(|(asked, foreign)| !asked.contains(host) || foreign.contains(host))
         });
@@ -186,8 +199,8 @@ fn done(told: Vec<Told<'_>>, way: Way, kept: Vec<HostName>, full: Option<String>
     Change::Done { foreign, kept, note: notes.join("; ") }
 }
 
-fn troubles(told: &[Told<'_>]) -> String {
-    let why = |told: &Told<'_>| match &told.applied {
+fn troubles(told: &[BalancerResult<'_>]) -> String {
+    let why = |told: &BalancerResult<'_>| match &told.applied {
         Applied::Refused(why) | Applied::Unknown(why) => Some(why.clone()),
         Applied::Done { .. } => None,
     };
@@ -203,10 +216,10 @@ mod tests {
         hosts.iter().map(|host| HostName::from(*host)).collect()
     }
 
-    fn told<'a>(lb: &'a Endpoint, asked: &[&str], foreign: &[&str]) -> Told<'a> {
+    fn told<'a>(lb: &'a Endpoint, asked: &[&str], foreign: &[&str]) -> BalancerResult<'a> {
         let seat = Seat { balancer: "web".into(), server: "s".into() };
         let member = |host| Member { host, seat: seat.clone(), ours: false };
-        Told {
+        BalancerResult {
             host: lb,
             members: names(asked).into_iter().map(member).collect(),
             applied: Applied::Done { foreign: names(foreign), already: vec![], note: None },
@@ -221,11 +234,11 @@ mod tests {
         let change =
             |foreign: &[&str]| Change::Done { foreign: names(foreign), kept: vec![], note: String::new() };
         // web1 was out on one of them only: the drain on the other one is ours, and so is the debt.
-        assert_eq!(done(both(), Way::Out, vec![], None), change(&["web2"]));
+        assert_eq!(done(both(), Direction::Out, vec![], None), change(&["web2"]));
         // After an enable, only hosts that are back on every balancer host count.
-        assert_eq!(done(both(), Way::In, vec![], None), change(&["web1", "web2"]));
+        assert_eq!(done(both(), Direction::In, vec![], None), change(&["web1", "web2"]));
         // Each balancer host has its own members only.
         let own = vec![told(&lb, &["web1"], &["web1"]), told(&lb, &["web2"], &[])];
-        assert_eq!(done(own, Way::Out, vec![], None), change(&["web1"]));
+        assert_eq!(done(own, Direction::Out, vec![], None), change(&["web1"]));
     }
 }

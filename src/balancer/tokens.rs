@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// The kinds of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TokenKind {
     /// A word, perhaps in quotes.
     Word,
     /// `;`
@@ -23,7 +23,7 @@ pub enum Kind {
 /// A token and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    pub kind: Kind,
+    pub kind: TokenKind,
     pub at: Range<usize>,
 }
 
@@ -41,27 +41,27 @@ pub fn tokens(text: &[u8]) -> Vec<Token> {
                 at += 1;
                 continue;
             }
-            b';' => Kind::End,
-            b'{' => Kind::Open,
-            b'}' => Kind::Close,
-            b'#' => Kind::Comment,
-            _ => Kind::Word,
+            b';' => TokenKind::End,
+            b'{' => TokenKind::Open,
+            b'}' => TokenKind::Close,
+            b'#' => TokenKind::Comment,
+            _ => TokenKind::Word,
         };
         at = match kind {
-            Kind::Comment => line_end(text, at),
-            Kind::Word => word_end(text, at),
+            TokenKind::Comment => line_end(text, at),
+            TokenKind::Word => word_end(text, at),
             _ => at + 1,
         };
         tokens.push(Token { kind, at: start..at });
         match kind {
-            Kind::Word => first_word = first_word.or(Some(start..at)),
-            Kind::Open if first_word.clone().is_some_and(|word| text[word].ends_with(LUA)) => {
+            TokenKind::Word => first_word = first_word.or(Some(start..at)),
+            TokenKind::Open if first_word.clone().is_some_and(|word| text[word].ends_with(LUA)) => {
                 let end = lua_end(text, at);
-                tokens.push(Token { kind: Kind::Program, at: at..end });
+                tokens.push(Token { kind: TokenKind::Program, at: at..end });
                 (at, first_word) = (end, None);
             }
-            Kind::End | Kind::Open | Kind::Close => first_word = None,
-            Kind::Comment | Kind::Program => {}
+            TokenKind::End | TokenKind::Open | TokenKind::Close => first_word = None,
+            TokenKind::Comment | TokenKind::Program => {}
         }
     }
     tokens

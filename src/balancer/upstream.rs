@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::sections::{MARK, Sections, Server, Sources, Upstream, endpoint, sections};
+use super::sections::{MARK, NginxFiles, Sections, ServerStatement, Upstream, endpoint, sections};
 use crate::domain::base::name::{HostName, nearest};
 use crate::domain::inventory::inventory::NginxStyle;
-use crate::domain::inventory::rotation::{self, Floor, Rotation, View};
+use crate::domain::inventory::rotation::{self, BalancerView, Floor, Rotation};
 use crate::port::Member;
 
 /// The direction of a change.
@@ -44,29 +44,29 @@ pub struct Edited {
 /// The observed servers of one member: it may have several, in several upstreams, and old ones
 /// in comments.
 #[derive(Clone, Default)]
-struct Seen {
+struct ObservedServers {
     live: bool,
     ours: bool,
     down_by_others: bool,
 }
 
 /// Bytes of one file, and what is put in their place.
-type Change = (Range<usize>, Vec<u8>);
+type Patch = (Range<usize>, Vec<u8>);
 
 /// The files with the members taken out or put back.
 ///
 /// An error when a member that has to go out has no server in an upstream block, or when taking
 /// the members out would leave too few servers in an upstream.
-pub fn edit(sources: &Sources, order: Order<'_>, members: &[Member]) -> Result<Edited, String> {
+pub fn edit(sources: &NginxFiles, order: Order<'_>, members: &[Member]) -> Result<Edited, String> {
     let found = sections(sources);
     if order.direction == Direction::Out {
         refuse_missing(sources, &found, order.upstreams, members)?;
     }
-    let mut seen = vec![Seen::default(); members.len()];
-    let mut changes: BTreeMap<usize, Vec<Change>> = BTreeMap::new();
+    let mut seen = vec![ObservedServers::default(); members.len()];
+    let mut changes: BTreeMap<usize, Vec<Patch>> = BTreeMap::new();
     let mut changed = BTreeSet::new();
     for upstream in found.upstreams.iter().filter(|upstream| is_wanted(upstream, order.upstreams)) {
-        let mut count = Count::default();
+        let mut count = ServerCount::default();
         for server in &upstream.servers {
             let Some((at, member)) = member_of(server, members) else {
                 count.add(server, server.is_down());
@@ -86,7 +86,7 @@ pub fn edit(sources: &Sources, order: Order<'_>, members: &[Member]) -> Result<E
         }
         count.refuse(&upstream.name, order)?;
     }
-    let those = |wanted: fn(&Seen, Direction) -> bool| {
+    let those = |wanted: fn(&ObservedServers, Direction) -> bool| {
         let of = seen.iter().zip(members).filter(|(seen, _)| wanted(seen, order.direction));
         let mut hosts: Vec<HostName> = of.map(|(_, member)| member.host.clone()).collect();
         hosts.sort();
@@ -95,15 +95,15 @@ pub fn edit(sources: &Sources, order: Order<'_>, members: &[Member]) -> Result<E
     if changes.is_empty() {
         changes.insert(0, Vec::new());
     }
-    let text = |(file, changes): (usize, Vec<Change>)| (file, replaced(&sources.files[file].text, changes));
+    let text = |(file, changes): (usize, Vec<Patch>)| (file, replaced(&sources.files[file].text, changes));
     Ok(Edited {
-        foreign: those(Seen::is_foreign),
-        already: those(Seen::was_out_already),
+        foreign: those(ObservedServers::is_foreign),
+        already: those(ObservedServers::was_out_already),
         files: changes.into_iter().map(text).collect(),
     })
 }
 
-fn member_of<'a>(server: &Server, members: &'a [Member]) -> Option<(usize, &'a Member)> {
+fn member_of<'a>(server: &ServerStatement, members: &'a [Member]) -> Option<(usize, &'a Member)> {
     members.iter().enumerate().find(|(_, member)| endpoint(&member.seat.server) == server.address)
 }
 
@@ -113,14 +113,14 @@ fn is_wanted(upstream: &Upstream, wanted: &[String]) -> bool {
 
 /// The servers of one upstream. Backup servers are no capacity.
 #[derive(Default)]
-struct Count {
+struct ServerCount {
     live: usize,
     servers: usize,
     touched: bool,
 }
 
-impl Count {
-    fn add(&mut self, server: &Server, is_down: bool) {
+impl ServerCount {
+    fn add(&mut self, server: &ServerStatement, is_down: bool) {
         if !server.backup && server.is_one() {
             self.live += usize::from(!is_down);
             self.servers += 1;
@@ -128,7 +128,7 @@ impl Count {
     }
 
     fn refuse(&self, name: &str, order: Order<'_>) -> Result<(), String> {
-        let Count { live, servers, touched } = *self;
+        let ServerCount { live, servers, touched } = *self;
         let floor = order.floor.of(servers);
         match order.direction == Direction::Out && touched && live < floor {
             true => Err(format!(
@@ -140,8 +140,8 @@ impl Count {
     }
 }
 
-impl Seen {
-    fn note(&mut self, server: &Server, host: &HostName) {
+impl ObservedServers {
+    fn note(&mut self, server: &ServerStatement, host: &HostName) {
         match (server.is_down(), server.mark(host.as_str())) {
             (false, _) => self.live = true,
             (true, Some(_)) => self.ours = true,
@@ -161,7 +161,7 @@ impl Seen {
 }
 
 /// What has to change for one server; `None` when it stays.
-fn change(text: &[u8], server: &Server, order: Order<'_>, host: &HostName) -> Option<Vec<Change>> {
+fn change(text: &[u8], server: &ServerStatement, order: Order<'_>, host: &HostName) -> Option<Vec<Patch>> {
     match (order.direction, server.is_down(), server.mark(host.as_str())) {
         (Direction::Out, false, mark) => {
             let mut changes = vec![match order.style {
@@ -192,7 +192,7 @@ fn change(text: &[u8], server: &Server, order: Order<'_>, host: &HostName) -> Op
     }
 }
 
-fn replaced(text: &[u8], mut changes: Vec<Change>) -> Vec<u8> {
+fn replaced(text: &[u8], mut changes: Vec<Patch>) -> Vec<u8> {
     changes.sort_by(|(a, one), (b, other)| (a.start, a.end, one).cmp(&(b.start, b.end, other)));
     // Two servers of one host on a line share their mark.
     changes.dedup();
@@ -208,13 +208,13 @@ fn replaced(text: &[u8], mut changes: Vec<Change>) -> Vec<u8> {
 
 /// A member without a server, or an upstream that is not there.
 fn refuse_missing(
-    sources: &Sources,
+    sources: &NginxFiles,
     found: &Sections,
     wanted: &[String],
     members: &[Member],
 ) -> Result<(), String> {
     let has = |upstream: &Upstream, member: &Member| {
-        let of_member = |server: &Server| server.address == endpoint(&member.seat.server);
+        let of_member = |server: &ServerStatement| server.address == endpoint(&member.seat.server);
         upstream.servers.iter().any(of_member)
     };
     for name in wanted {
@@ -242,7 +242,7 @@ fn refuse_missing(
 }
 
 /// Why there may be no upstream block.
-fn hint(sources: &Sources, found: &Sections) -> &'static str {
+fn hint(sources: &NginxFiles, found: &Sections) -> &'static str {
     let text = sources.files.first().map_or(&[][..], |file| &file.text);
     match found.upstreams.is_empty() {
         true if text.starts_with(b"\xef\xbb\xbf") => {
@@ -257,12 +257,12 @@ fn hint(sources: &Sources, found: &Sections) -> &'static str {
 
 /// The members by the files. If several upstreams have members, the one that can spare the fewest
 /// servers counts.
-pub fn view(sources: &Sources, order: Order<'_>, members: &[Member]) -> View {
-    let mut seen = vec![Seen::default(); members.len()];
+pub fn view(sources: &NginxFiles, order: Order<'_>, members: &[Member]) -> BalancerView {
+    let mut seen = vec![ObservedServers::default(); members.len()];
     let mut counts = Vec::new();
     let found = sections(sources);
     for upstream in found.upstreams.iter().filter(|upstream| is_wanted(upstream, order.upstreams)) {
-        let mut count = Count::default();
+        let mut count = ServerCount::default();
         for server in &upstream.servers {
             count.add(server, server.is_down());
             if let Some((at, member)) = member_of(server, members) {
@@ -280,7 +280,7 @@ pub fn view(sources: &Sources, order: Order<'_>, members: &[Member]) -> View {
         let why = refuse_missing(sources, &found, order.upstreams, std::slice::from_ref(member)).err()?;
         Some((member.host.clone(), why))
     });
-    View {
+    BalancerView {
         missing: missing.collect(),
         hosts: hosts.map(|(member, seen)| (member.host.clone(), seen.told(member))).collect(),
         serving,
@@ -288,9 +288,9 @@ pub fn view(sources: &Sources, order: Order<'_>, members: &[Member]) -> View {
     }
 }
 
-impl Seen {
+impl ObservedServers {
     /// Open-source nginx does not report which servers it uses: the file is the only source.
-    fn told(&self, member: &Member) -> rotation::Seen {
+    fn told(&self, member: &Member) -> rotation::HostRotation {
         let (rotation, note) = match (self.live, self.ours, self.down_by_others) {
             (true, false, false) => (Rotation::In, "as the file says".to_string()),
             (true, ..) => (Rotation::In, "as the file says; another line of it is out".to_string()),
@@ -300,7 +300,7 @@ impl Seen {
                 (Rotation::Unknown, format!("no upstream block has a line `server {}`", member.seat.server))
             }
         };
-        rotation::Seen { rotation, note }
+        rotation::HostRotation { rotation, note }
     }
 }
 

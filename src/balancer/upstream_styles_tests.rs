@@ -169,10 +169,10 @@ fn only_the_upstreams_that_are_named_are_changed_and_all_of_them() {
 
 #[test]
 fn includes_of_an_upstream_are_followed() {
-    let file = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+    let file = |path: &str, text: &str| NginxFile { path: path.into(), text: text.into() };
     let root = "upstream app { least_conn; include 'app.d/*.conf'; include own.conf; }\n\
                 server { include site.conf; }";
-    let mut sources = Sources { files: vec![file("app.conf", root)], included: BTreeMap::new() };
+    let mut sources = NginxFiles { files: vec![file("app.conf", root)], included: BTreeMap::new() };
     let missing = sections(&sources).missing;
     assert_eq!(missing.iter().map(String::as_str).collect::<Vec<_>>(), ["app.d/*.conf", "own.conf"]);
     sources.files.push(file("app.d/1.conf", "server a;\ninclude app.conf;\n"));

@@ -1,7 +1,7 @@
 //! Upstream blocks in every style.
 
 use super::*;
-use crate::balancer::sections::Source;
+use crate::balancer::sections::NginxFile;
 use crate::domain::plan::plan::Seat;
 
 const CONFIG: &str = "\
@@ -34,9 +34,9 @@ struct Edited {
 const ORDER: Order<'_> =
     Order { style: NginxStyle::Down, direction: Direction::Out, floor: Floor::Servers(1), upstreams: &[] };
 
-fn one_file(text: &[u8]) -> Sources {
-    let file = Source { path: "/etc/nginx/app.conf".into(), text: text.to_vec() };
-    Sources { files: vec![file], included: BTreeMap::new() }
+fn one_file(text: &[u8]) -> NginxFiles {
+    let file = NginxFile { path: "/etc/nginx/app.conf".into(), text: text.to_vec() };
+    NginxFiles { files: vec![file], included: BTreeMap::new() }
 }
 
 /// [`super::edit`] of one file with an order.
@@ -52,7 +52,7 @@ fn edit(text: &str, style: NginxStyle, direction: Direction, members: &[Member])
     ordered(text, Order { style, direction, ..ORDER }, members)
 }
 
-fn view(text: &str, members: &[Member]) -> View {
+fn view(text: &str, members: &[Member]) -> BalancerView {
     super::view(&one_file(text.as_bytes()), ORDER, members)
 }
 

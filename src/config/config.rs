@@ -81,13 +81,13 @@ pub fn understand(
         settings.map(|(path, text)| Doc { path, text, sink: &sink, sources: &Nowhere, quiet: false });
     let settings = settings.map(|doc| settings::read(doc, root)).unwrap_or_default();
     let sources = sources(&settings);
-    let read = Read { texts: &texts, sink: &sink, sources: &*sources, complete };
+    let read = ReadFiles { texts: &texts, sink: &sink, sources: &*sources, complete };
     let config = Config { texts: ReadTexts(texts.clone()), ..read_all(root, settings, &read) };
     Ok(Config { warnings: sink.into_warnings()?, ..config })
 }
 
 /// The files as read, and the rest of the input.
-struct Read<'t> {
+struct ReadFiles<'t> {
     texts: &'t Texts,
     sink: &'t Sink,
     sources: &'t dyn Sources,
@@ -95,14 +95,14 @@ struct Read<'t> {
     complete: bool,
 }
 
-impl<'t> Read<'t> {
+impl<'t> ReadFiles<'t> {
     fn doc(&self, path: &str) -> Option<Doc<'t>> {
         let (path, text) = self.texts.get_key_value(path)?;
         Some(Doc { path, text, sink: self.sink, sources: self.sources, quiet: false })
     }
 }
 
-fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
+fn read_all(root: &Path, settings: Settings, read: &ReadFiles<'_>) -> Config {
     let sets = folder(read, "checks", "a set of checks");
     let files = host_files(read);
     let check_sets = sets.iter().map(|(name, _)| name.to_string()).collect();
@@ -118,7 +118,7 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
         .map(|(name, doc)| tasks::read(doc, name, &vars))
         .collect();
     let groups = inventory.groups.keys().cloned().collect();
-    let around = |name: &str| checks::Around {
+    let around = |name: &str| checks::SetScope {
         secrets: secrets_at(&inventory, &tasks, name),
         groups: complete.then_some(&groups),
     };
@@ -138,10 +138,10 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
     let known_tasks: BTreeSet<String> = tasks_by_name.keys().cloned().collect();
     let (tasks_known, groups_known) = (complete.then_some(&known_tasks), complete.then_some(&groups));
     let zone = &settings.schedule.time_zone;
-    let of_roles = roles::Names { tasks: tasks_known, groups: groups_known, zone };
+    let of_roles = roles::RoleNames { tasks: tasks_known, groups: groups_known, zone };
     let roles = read.doc("rollcall.toml").map(|doc| roles::read(doc, &of_roles)).unwrap_or_default();
-    let operators = read_operators(read, operators::Names { groups: groups_known, roles: &roles });
-    let names = notify::Names {
+    let operators = read_operators(read, operators::OperatorNames { groups: groups_known, roles: &roles });
+    let names = notify::ChannelNames {
         groups: inventory.groups.keys().map(String::as_str).collect(),
         checks: &check_ids,
         complete,
@@ -165,7 +165,7 @@ fn read_all(root: &Path, settings: Settings, read: &Read<'_>) -> Config {
     }
 }
 
-fn host_files<'t>(read: &Read<'t>) -> Vec<hosts::HostFile<'t>> {
+fn host_files<'t>(read: &ReadFiles<'t>) -> Vec<hosts::HostFile<'t>> {
     let files: Vec<hosts::HostFile<'_>> = folder(read, "hosts", "a group")
         .into_iter()
         .inspect(|(name, doc)| check_top_group(*doc, name))
@@ -178,7 +178,7 @@ fn host_files<'t>(read: &Read<'t>) -> Vec<hosts::HostFile<'t>> {
     files
 }
 
-fn read_operators(read: &Read<'_>, names: operators::Names<'_>) -> Enrolled {
+fn read_operators(read: &ReadFiles<'_>, names: operators::OperatorNames<'_>) -> Enrolled {
     let lines = read.doc("operators").map(|doc| operators::read(doc, names)).unwrap_or_default();
     if lines.is_empty() {
         let message = "no operator is known, so no one can log in".to_string();
@@ -194,7 +194,7 @@ pub fn check_operators(config: &Config, text: &str) -> Result<(), Diagnostics> {
     let (sink, text) = (Sink::default(), Arc::from(text));
     let doc = Doc { path: "operators", text: &text, sink: &sink, sources: &Nowhere, quiet: false };
     let groups = config.inventory.groups.keys().cloned().collect();
-    operators::read(doc, operators::Names { groups: Some(&groups), roles: &config.roles });
+    operators::read(doc, operators::OperatorNames { groups: Some(&groups), roles: &config.roles });
     sink.into_warnings().map(drop)
 }
 
@@ -218,7 +218,7 @@ fn secrets_at(inventory: &Inventory, tasks: &[tasks::TaskFile<'_>], set: &str) -
 }
 
 /// The files `FOLDER/NAME.toml` by name. A file whose name cannot name `what` is reported.
-fn folder<'t>(read: &Read<'t>, folder: &str, what: &str) -> Vec<(&'t str, Doc<'t>)> {
+fn folder<'t>(read: &ReadFiles<'t>, folder: &str, what: &str) -> Vec<(&'t str, Doc<'t>)> {
     let mut docs = Vec::new();
     for path in read.texts.keys() {
         let inside = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));

@@ -10,7 +10,7 @@ use crate::config::daemon::settings::{self, Settings};
 use crate::config::daemon::sources::Machine;
 use crate::config::disk::disk;
 use crate::config::disk::files::FilesDir;
-use crate::config::hosts::scripted::{self, Kept, OUTPUT, Scripted, in_short};
+use crate::config::hosts::scripted::{self, KeptOutput, OUTPUT, Scripted, in_short};
 use crate::config::text::diagnostic::{Diagnostic, Diagnostics, Doc, Sink, doubtful};
 use crate::config::text::origin::Nowhere;
 use crate::config::text::texts::Texts;
@@ -37,7 +37,7 @@ pub fn store_of(root: &Path) -> PathBuf {
 /// Reads everything. With a time, the last valid output replaces that of scripts that fail, and new valid
 /// output is kept.
 fn load_with(root: &Path, now: Option<Timestamp>) -> Result<Config, Diagnostics> {
-    let disk::Found { mut texts, scripts, mut wrong, ignored } = disk::read(root);
+    let disk::DirectoryContent { mut texts, scripts, mut wrong, ignored } = disk::read(root);
     let settings = early_settings(root, &texts);
     let answers = scripted::ask_all(root, &scripts, settings.inventory_timeout);
     let last = |path: &str| now.and_then(|now| Some((now, scripted::kept(&settings.store, path)?)));
@@ -160,7 +160,7 @@ fn take(config: &mut Config, path: &str, text: Arc<str>) -> Result<(), String> {
 fn keep_all(settings: &Settings, texts: &Texts, all: &mut [Scripted]) {
     for one in all.iter_mut().filter(|one| one.trouble.is_none()) {
         let Some(text) = texts.get(&output_of(&one.path)) else { continue };
-        let kept = Kept { at: one.at, text: text.clone() };
+        let kept = KeptOutput { at: one.at, text: text.clone() };
         one.trouble = scripted::keep(&settings.store, &one.path, &kept).err();
     }
 }

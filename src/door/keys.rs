@@ -14,7 +14,7 @@ const CTRL_D: u8 = 0x04;
 
 /// A key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
+pub enum KeyPress {
     /// Ctrl-C.
     Interrupt,
     /// Ctrl-D.
@@ -25,13 +25,13 @@ pub enum Key {
 
 /// The sender of keys. Until an answer takes them, the first Ctrl-C or Ctrl-D ends it.
 pub struct Keyboard {
-    keys: mpsc::Sender<Key>,
+    keys: mpsc::Sender<KeyPress>,
     first: CancellationToken,
 }
 
 /// The receiver of keys.
 pub struct Keys {
-    pub keys: mpsc::Receiver<Key>,
+    pub keys: mpsc::Receiver<KeyPress>,
     /// Fires with the first Ctrl-C or Ctrl-D.
     pub first: CancellationToken,
 }
@@ -48,11 +48,11 @@ impl Keyboard {
     pub fn typed(&self, bytes: &[u8]) {
         for byte in bytes {
             let key = match *byte {
-                CTRL_C => Key::Interrupt,
-                CTRL_D => Key::End,
-                _ => Key::Other,
+                CTRL_C => KeyPress::Interrupt,
+                CTRL_D => KeyPress::End,
+                _ => KeyPress::Other,
             };
-            if key != Key::Other {
+            if key != KeyPress::Other {
                 self.first.cancel();
             } else if self.keys.capacity() <= KEPT_FREE {
                 continue;
@@ -73,7 +73,7 @@ mod tests {
         assert!(!keys.first.is_cancelled());
         keyboard.typed(&[CTRL_C, b'x', CTRL_C]);
         assert!(keys.first.is_cancelled());
-        let waiting: Vec<Key> = std::iter::from_fn(|| keys.keys.try_recv().ok()).collect();
-        assert!(waiting.ends_with(&[Key::Interrupt, Key::Interrupt]), "{waiting:?}");
+        let waiting: Vec<KeyPress> = std::iter::from_fn(|| keys.keys.try_recv().ok()).collect();
+        assert!(waiting.ends_with(&[KeyPress::Interrupt, KeyPress::Interrupt]), "{waiting:?}");
     }
 }

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::keys::Key;
+use super::keys::KeyPress;
 use super::{Gone, Terminal};
 use crate::domain::base::output::printable;
 use crate::port::talk::Feed;
@@ -76,7 +76,7 @@ impl Terminal for Stdio {
     }
 
     /// The process gets Ctrl-C as a signal.
-    fn keys(&mut self) -> Option<mpsc::Receiver<Key>> {
+    fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>> {
         None
     }
 }

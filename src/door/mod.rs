@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::candidates::Candidates;
-use self::keys::Key;
+use self::keys::KeyPress;
 use self::turns::Turns;
 use crate::config::Config;
 use crate::domain::ask::access::{Granted, Operator};
@@ -56,7 +56,7 @@ pub trait Terminal: Send + Sync {
     /// Resolves when the client does not answer any more, although its connection has not ended.
     fn silence(&self) -> BoxFuture<'static, ()>;
     /// The keys of a terminal. Until they are taken, the first Ctrl-C or Ctrl-D ends the answer.
-    fn keys(&mut self) -> Option<mpsc::Receiver<Key>>;
+    fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>>;
 }
 
 /// The message that replaces an answer that panicked.

@@ -15,7 +15,7 @@ pub struct Turns {
 }
 
 /// A turn, until it is dropped.
-pub struct Turn {
+pub struct WorkTurn {
     _all: Option<OwnedSemaphorePermit>,
     _own: Option<OwnedSemaphorePermit>,
 }
@@ -27,11 +27,11 @@ impl Turns {
     }
 
     /// Waits for a turn: first among those of the operator, so that an operator's own crowd delays only that operator.
-    pub async fn take(&self, operator: &str) -> Turn {
+    pub async fn take(&self, operator: &str) -> WorkTurn {
         // The semaphores are never closed, which is the only error.
         let own = self.of(operator).acquire_owned().await.ok();
         let all = self.all.clone().acquire_owned().await.ok();
-        Turn { _all: all, _own: own }
+        WorkTurn { _all: all, _own: own }
     }
 
     fn of(&self, operator: &str) -> Arc<Semaphore> {

@@ -7,15 +7,15 @@ use crate::domain::base::name::HostName;
 use crate::domain::check::check::Check;
 use crate::domain::check::id::CheckId;
 use crate::domain::plan::plan::World;
-use crate::domain::plan::release::Taken;
-use crate::domain::watch::roster::{Settings, Wanted};
+use crate::domain::plan::release::ReleaseTakeover;
+use crate::domain::watch::roster::{RosterSettings, WatchedHost};
 use crate::domain::watch::watchlist;
 use crate::watch::{Orders, Watchlist};
 
 impl Watchlist for Config {
     fn orders(&self) -> Orders {
         let schedule = &self.settings.schedule;
-        let settings = Settings {
+        let settings = RosterSettings {
             zone: schedule.time_zone.clone(),
             flapping: schedule.flapping,
             parallel: schedule.parallel,
@@ -30,7 +30,7 @@ impl Watchlist for Config {
         }
     }
 
-    fn wanted(&self, taken: BTreeMap<HostName, Vec<Taken>>) -> Vec<Wanted> {
+    fn wanted(&self, taken: BTreeMap<HostName, Vec<ReleaseTakeover>>) -> Vec<WatchedHost> {
         let world = World {
             inventory: &self.inventory,
             tasks: &self.tasks,

@@ -48,12 +48,12 @@ const CONFIG: &str = "nginx.conf";
 /// What every part of the balancer knows.
 struct Proxy {
     dir: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<BalancerState>,
     /// Something about the generations changed.
     changed: Notify,
 }
 
-struct State {
+struct BalancerState {
     current: Arc<Generation>,
     /// With requests in flight, oldest first; the current one is the last.
     alive: Vec<Arc<Generation>>,
@@ -79,7 +79,7 @@ pub async fn start(
     let servers = read(&dir.join(CONFIG)).await.map_err(io::Error::other)?;
     let orders = install(&dir)?;
     let first = Arc::new(Generation::new(1, servers));
-    let state = Mutex::new(State { current: first.clone(), alive: vec![first] });
+    let state = Mutex::new(BalancerState { current: first.clone(), alive: vec![first] });
     let proxy = Arc::new(Proxy { dir, state, changed: Notify::new() });
     proxy.write_workers()?;
     Ok(tokio::spawn(async move {
@@ -150,7 +150,7 @@ impl Generation {
 }
 
 impl Proxy {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, BalancerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

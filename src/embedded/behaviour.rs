@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::port::Stream;
 
 /// What a command reads.
-pub type Reading = Box<dyn AsyncRead + Send + Unpin>;
+pub type CommandInput = Box<dyn AsyncRead + Send + Unpin>;
 
 /// What a command writes to.
 pub type Writing = Box<dyn AsyncWrite + Send + Unpin>;
@@ -26,7 +26,7 @@ pub trait Behaviour: Send + Sync + 'static {
     /// `signals` yields what the client sends (TERM, KILL, ...) and ends when the channel or the
     /// connection is gone. Even then this is waited for to its end, as a process outlives its
     /// terminal; what it writes then fails with [`io::ErrorKind::BrokenPipe`].
-    async fn exec(&self, command: String, io: ExecIo, signals: mpsc::Receiver<Sig>) -> Ended;
+    async fn exec(&self, command: String, io: ExecIo, signals: mpsc::Receiver<Sig>) -> CommandEnd;
 
     /// Opens a TCP connection that a client asks for through the host (direct-tcpip).
     ///
@@ -41,14 +41,14 @@ pub trait Behaviour: Send + Sync + 'static {
 pub struct ExecIo {
     /// Fails with [`io::ErrorKind::BrokenPipe`] where bytes were let go because nobody read them for
     /// long; a command that never reads does not hold up others.
-    pub stdin: Reading,
+    pub stdin: CommandInput,
     pub stdout: Writing,
     pub stderr: Writing,
 }
 
 /// How a command ended.
 #[derive(Clone, Debug)]
-pub enum Ended {
+pub enum CommandEnd {
     Exit(u32),
     Signal(Sig),
     /// Without a status: the whole connection dies, as when the machine does.

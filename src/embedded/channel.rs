@@ -11,7 +11,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::behaviour::{Door, Ended, ExecIo, Writing};
+use super::behaviour::{CommandEnd, Door, ExecIo, Writing};
 use super::pipe::{Inlet, Outlet, pipe};
 use crate::cut::Cut;
 use crate::port::Stream;
@@ -81,18 +81,18 @@ async fn run(
     let behaviour = door.behaviour.clone();
     let running = tokio::spawn(async move { behaviour.exec(command, io, signals).await });
     // A behaviour that breaks down must not leave the client waiting.
-    let ended = running.await.unwrap_or(Ended::Signal(Sig::ABRT));
+    let ended = running.await.unwrap_or(CommandEnd::Signal(Sig::ABRT));
     if gone.is_cancelled() {
         return;
     }
     // A connection that is gone takes no answers.
     match ended {
-        Ended::Exit(status) => _ = writer.exit_status(status).await,
-        Ended::Signal(signal) => {
+        CommandEnd::Exit(status) => _ = writer.exit_status(status).await,
+        CommandEnd::Signal(signal) => {
             let text = String::new();
             _ = door.handle.exit_signal_request(writer.id(), signal, false, text, "en".into()).await;
         }
-        Ended::Vanish => return door.cut.cancel(),
+        CommandEnd::Vanish => return door.cut.cancel(),
     }
     let _ = writer.eof().await;
     let _ = writer.close().await;

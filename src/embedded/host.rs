@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::behaviour::{Behaviour, Ended, ExecIo, Reading, Writing};
+use super::behaviour::{Behaviour, CommandEnd, CommandInput, ExecIo, Writing};
 use crate::port::Stream;
 
 /// How long an output that somebody left open is listened to when the command itself has ended.
@@ -60,17 +60,17 @@ impl ShellHost {
 
 #[async_trait]
 impl Behaviour for ShellHost {
-    async fn exec(&self, command: String, mut io: ExecIo, signals: mpsc::Receiver<Sig>) -> Ended {
+    async fn exec(&self, command: String, mut io: ExecIo, signals: mpsc::Receiver<Sig>) -> CommandEnd {
         let mut child = match self.spawn(&command) {
             Ok(child) => child,
             Err(error) => {
                 let text = format!("/bin/sh in {}: {error}\n", self.dir.display());
                 // The status says it too.
                 let _ = io.stderr.write_all(text.as_bytes()).await;
-                return Ended::Exit(NOT_RUN);
+                return CommandEnd::Exit(NOT_RUN);
             }
         };
-        let mut group = Group::of(&child);
+        let mut group = KillOnDrop::of(&child);
         let exited = CancellationToken::new();
         let stdout = tokio::spawn(copy_out(child.stdout.take(), io.stdout, exited.clone()));
         let stderr = tokio::spawn(copy_out(child.stderr.take(), io.stderr, exited.clone()));
@@ -80,7 +80,7 @@ impl Behaviour for ShellHost {
         // Output that could not be delivered has nobody to be missed by.
         let _ = stdout.await;
         let _ = stderr.await;
-        status.map_or(Ended::Exit(NOT_RUN), ended)
+        status.map_or(CommandEnd::Exit(NOT_RUN), ended)
     }
 
     async fn connect(&self, address: &str, port: u16) -> io::Result<Box<dyn Stream>> {
@@ -101,9 +101,9 @@ impl Behaviour for ShellHost {
 /// command is killed.
 async fn follow(
     child: &mut Child,
-    stdin: Reading,
+    stdin: CommandInput,
     mut signals: mpsc::Receiver<Sig>,
-    group: &Group,
+    group: &KillOnDrop,
 ) -> io::Result<ExitStatus> {
     let feeding = feed(stdin, child.stdin.take());
     tokio::pin!(feeding);
@@ -132,7 +132,7 @@ async fn follow(
 
 /// Copies what the client sends. Gives the input back, still open, when the command came to a place
 /// where bytes are missing: it must not take the part for the whole.
-async fn feed(mut from: Reading, to: Option<ChildStdin>) -> Option<ChildStdin> {
+async fn feed(mut from: CommandInput, to: Option<ChildStdin>) -> Option<ChildStdin> {
     let mut to = to?;
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
@@ -169,11 +169,11 @@ async fn copy_out(from: Option<impl AsyncRead + Unpin>, mut to: Writing, exited:
 }
 
 /// The process group of a command; killed when it is dropped before the command has ended.
-struct Group(Option<Pid>);
+struct KillOnDrop(Option<Pid>);
 
-impl Group {
-    fn of(child: &Child) -> Group {
-        Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+impl KillOnDrop {
+    fn of(child: &Child) -> KillOnDrop {
+        KillOnDrop(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
     }
 
     fn signal(&self, signal: Option<Signal>) {
@@ -184,16 +184,16 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         self.signal(Some(Signal::SIGKILL));
     }
 }
 
-fn ended(status: ExitStatus) -> Ended {
+fn ended(status: ExitStatus) -> CommandEnd {
     match (status.code(), status.signal()) {
-        (Some(code), _) => Ended::Exit(code.unsigned_abs()),
-        (None, signal) => Ended::Signal(signal.map_or(Sig::ABRT, name)),
+        (Some(code), _) => CommandEnd::Exit(code.unsigned_abs()),
+        (None, signal) => CommandEnd::Signal(signal.map_or(Sig::ABRT, name)),
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
     use super::super::pipe::pipe;
     use super::*;
 
-    fn io(stdin: Reading) -> ExecIo {
+    fn io(stdin: CommandInput) -> ExecIo {
         ExecIo { stdin, stdout: Box::new(tokio::io::sink()), stderr: Box::new(tokio::io::sink()) }
     }
 
@@ -240,7 +240,7 @@ mod tests {
         let (_open, signals) = mpsc::channel(1);
         inlet.lose();
         let ended = host.exec("cat >part; touch whole".into(), io(Box::new(stdin)), signals).await;
-        assert!(matches!(ended, Ended::Signal(Sig::KILL)), "{ended:?}");
+        assert!(matches!(ended, CommandEnd::Signal(Sig::KILL)), "{ended:?}");
         assert!(!dir.path().join("whole").exists());
     }
 
@@ -249,6 +249,6 @@ mod tests {
         let host = ShellHost::new("/nonexistent".into());
         let (_open, signals) = mpsc::channel(1);
         let ended = host.exec("true".into(), io(Box::new(tokio::io::empty())), signals).await;
-        assert!(matches!(ended, Ended::Exit(NOT_RUN)), "{ended:?}");
+        assert!(matches!(ended, CommandEnd::Exit(NOT_RUN)), "{ended:?}");
     }
 }

@@ -11,7 +11,7 @@ const DEPTH: usize = 16;
 
 /// Where a directive stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum DirectiveContext {
     Main,
     Http,
     Upstream,
@@ -61,7 +61,8 @@ enum Token {
 ///
 /// An error is nginx's complaint, as after `[emerg]`.
 pub(super) fn servers(text: &str, file: &str) -> Result<Vec<SocketAddr>, String> {
-    let mut reader = Reader { file, places: vec![Place::Main], servers: Vec::new(), upstreams: 0, listed: 0 };
+    let mut reader =
+        Reader { file, places: vec![DirectiveContext::Main], servers: Vec::new(), upstreams: 0, listed: 0 };
     let mut words: Vec<String> = Vec::new();
     let mut line = 1;
     for (at, token) in tokens(text).map_err(|line| format!("unexpected end of file in {file}:{line}"))? {
@@ -84,7 +85,7 @@ pub(super) fn servers(text: &str, file: &str) -> Result<Vec<SocketAddr>, String>
 
 struct Reader<'a> {
     file: &'a str,
-    places: Vec<Place>,
+    places: Vec<DirectiveContext>,
     servers: Vec<SocketAddr>,
     upstreams: usize,
     /// Servers of the present upstream, down or not.
@@ -92,15 +93,15 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn place(&self) -> Place {
-        self.places.last().copied().unwrap_or(Place::Main)
+    fn place(&self) -> DirectiveContext {
+        self.places.last().copied().unwrap_or(DirectiveContext::Main)
     }
 
     fn known(&self, word: &str, line: usize) -> Result<(), String> {
         let known = match self.place() {
-            Place::Main => MAIN.contains(&word),
-            Place::Upstream => UPSTREAM.contains(&word),
-            Place::Http | Place::Other => true,
+            DirectiveContext::Main => MAIN.contains(&word),
+            DirectiveContext::Upstream => UPSTREAM.contains(&word),
+            DirectiveContext::Http | DirectiveContext::Other => true,
         };
         if known { Ok(()) } else { Err(format!("unknown directive \"{word}\" in {}:{line}", self.file)) }
     }
@@ -111,10 +112,10 @@ impl Reader<'_> {
         };
         self.known(name, line)?;
         match name.as_str() {
-            "events" | "http" | "upstream" if self.place() != Place::Other => {
+            "events" | "http" | "upstream" if self.place() != DirectiveContext::Other => {
                 Err(format!("directive \"{name}\" has no opening \"{{\" in {}:{line}", self.file))
             }
-            "server" if self.place() == Place::Upstream => self.server(values, line),
+            "server" if self.place() == DirectiveContext::Upstream => self.server(values, line),
             _ => Ok(()),
         }
     }
@@ -149,23 +150,27 @@ impl Reader<'_> {
             return Err(format!("too many blocks within blocks in {}:{line}", self.file));
         }
         let next = match (self.place(), name.as_str()) {
-            (Place::Main, "http") => Place::Http,
-            (Place::Main | Place::Http, "upstream") if words.len() == 2 => Place::Upstream,
-            (Place::Main | Place::Http, "upstream") => {
+            (DirectiveContext::Main, "http") => DirectiveContext::Http,
+            (DirectiveContext::Main | DirectiveContext::Http, "upstream") if words.len() == 2 => {
+                DirectiveContext::Upstream
+            }
+            (DirectiveContext::Main | DirectiveContext::Http, "upstream") => {
                 let file = self.file;
                 return Err(format!(
                     "invalid number of arguments in \"upstream\" directive in {file}:{line}"
                 ));
             }
-            (Place::Main, "events") | (Place::Http | Place::Other, _) => Place::Other,
-            (Place::Main | Place::Upstream, _) => {
+            (DirectiveContext::Main, "events") | (DirectiveContext::Http | DirectiveContext::Other, _) => {
+                DirectiveContext::Other
+            }
+            (DirectiveContext::Main | DirectiveContext::Upstream, _) => {
                 return Err(format!(
                     "directive \"{name}\" is not terminated by \";\" in {}:{line}",
                     self.file
                 ));
             }
         };
-        if next == Place::Upstream {
+        if next == DirectiveContext::Upstream {
             self.upstreams += 1;
             self.listed = 0;
         }
@@ -178,7 +183,7 @@ impl Reader<'_> {
         if self.places.len() == 1 {
             return Err(format!("unexpected \"}}\" in {file}:{line}"));
         }
-        if self.place() == Place::Upstream && self.listed == 0 {
+        if self.place() == DirectiveContext::Upstream && self.listed == 0 {
             return Err(format!("no servers are inside upstream in {file}:{line}"));
         }
         self.places.pop();

@@ -41,7 +41,7 @@ pub struct Traffic {
 
 /// What became of the requests so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct RequestCounts {
     /// Answered or failed; those in flight are not counted yet.
     pub sent: u64,
     /// Not answered with 200 and a whole body.
@@ -71,11 +71,11 @@ impl Tally {
         }
     }
 
-    fn counts(&self) -> Counts {
+    fn counts(&self) -> RequestCounts {
         let failed = self.failed.load(Ordering::Relaxed);
         let sent = self.ok.load(Ordering::Relaxed) + failed;
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Counts { sent, failed, samples }
+        RequestCounts { sent, failed, samples }
     }
 }
 
@@ -94,12 +94,12 @@ impl Traffic {
     }
 
     /// The counts up to now.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> RequestCounts {
         self.tally.counts()
     }
 
     /// Lets requests that are in flight end, and counts them.
-    pub async fn stop(self) -> Counts {
+    pub async fn stop(self) -> RequestCounts {
         self.stop.cancel();
         self.users.join_all().await;
         self.tally.counts()

@@ -39,7 +39,7 @@ pub(super) struct Begin {
     pub effects: Vec<(Effect, Duration)>,
 }
 
-struct Driver<'a> {
+struct RunLoop<'a> {
     ports: &'a Ports,
     live: &'a Arc<Live>,
     run: Run,
@@ -71,7 +71,7 @@ pub(super) async fn drive(
     let run = Run::new(live.id, (*live.plan).clone());
     let (effects, kill) = (JoinSet::new(), CancellationToken::new());
     let mut driver =
-        Driver { ports, live, run, effects, kill, suspending: false, hurry, guard: Guard::default() };
+        RunLoop { ports, live, run, effects, kill, suspending: false, hurry, guard: Guard::default() };
     let over = driver.carry(begin, &mut requests).await.unwrap_or_else(|why| {
         tracing::error!(run = %live.id, %why, "the run has stopped working");
         Over::Broken(why)
@@ -79,7 +79,7 @@ pub(super) async fn drive(
     live.close(over);
 }
 
-impl Driver<'_> {
+impl RunLoop<'_> {
     async fn carry(&mut self, begin: Begin, requests: &mut mpsc::Receiver<Control>) -> Result<Over, String> {
         self.take_in(begin.events)?;
         begin.effects.into_iter().for_each(|(effect, age)| self.resume(effect, age));

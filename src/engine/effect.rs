@@ -14,7 +14,7 @@ use crate::domain::base::outcome::{Failure, FailureKind, Outcome};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::inventory::rotation::Rotation;
 use crate::domain::plan::plan::HostPlan;
-use crate::domain::run::event::{Change, EventKind, Way, operation_id};
+use crate::domain::run::event::{BracketDirection, Change, EventKind, operation_id};
 use crate::domain::run::rollout::Effect;
 use crate::domain::task::step::NoFiles;
 use crate::domain::task::task::{Step, Sudo};
@@ -23,7 +23,7 @@ use crate::port::{ExecEnd, ExecReport, Input, Member, Program};
 use crate::script;
 use crate::steps::attempt::{Attempt, Done};
 use crate::steps::perform::is_apart;
-use crate::steps::wrapper::{self, Answer, Call, Verb};
+use crate::steps::wrapper::{self, Call, OperationAnswer, WrapperVerb};
 
 /// How long the first command on a host may take, once it is connected.
 const OBSERVE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -156,11 +156,11 @@ impl Work {
             limit: Duration::ZERO,
             within: Duration::ZERO,
         };
-        let mut report = self.exec(plan, call.program(Verb::Sweep), sudo).await;
+        let mut report = self.exec(plan, call.program(WrapperVerb::Sweep), sudo).await;
         let why = match wrapper::hear(&oldest, None, &mut report).answer {
-            Some(Answer::Ready) => return Ok(()),
-            Some(Answer::Refused(why)) => why,
-            Some(Answer::Stale) => wrapper::REPLACED.into(),
+            Some(OperationAnswer::Ready) => return Ok(()),
+            Some(OperationAnswer::Refused(why)) => why,
+            Some(OperationAnswer::Stale) => wrapper::REPLACED.into(),
             _ => {
                 let hint = script::about_sudo(sudo, &report.stderr).unwrap_or_default();
                 report.end.describe(&report.stderr) + &hint
@@ -180,7 +180,7 @@ impl Work {
         Some(view.is_ok_and(|view| view.rotation(host) == Rotation::In))
     }
 
-    async fn step(&self, host: &HostName, way: Way, at: usize, attempt: u32) -> EventKind {
+    async fn step(&self, host: &HostName, way: BracketDirection, at: usize, attempt: u32) -> EventKind {
         let begun = Instant::now();
         let mut name = format!("step {at}");
         let mut code = None;
@@ -215,9 +215,14 @@ impl Work {
         }
     }
 
-    fn step_of(&self, host: &HostName, way: Way, at: usize) -> Result<(&HostPlan, Step), String> {
+    fn step_of(
+        &self,
+        host: &HostName,
+        way: BracketDirection,
+        at: usize,
+    ) -> Result<(&HostPlan, Step), String> {
         let plan = self.plan(host).ok_or("not in the plan")?;
-        let steps = if way == Way::Back { &plan.rollback } else { &plan.steps };
+        let steps = if way == BracketDirection::Back { &plan.rollback } else { &plan.steps };
         let step = steps.get(at).ok_or("no such step")?;
         if let Some(when) = &step.when {
             let mut vars = self.known.clone();

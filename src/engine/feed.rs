@@ -102,7 +102,7 @@ impl Live {
 }
 
 /// One follower of one run, from its first event.
-pub struct Watch {
+pub struct Follower {
     live: Arc<Live>,
     next: usize,
     length: watch::Receiver<(usize, Option<Over>)>,
@@ -111,7 +111,7 @@ pub struct Watch {
 
 /// An item for a follower.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
+pub enum FeedItem {
     Event(Box<Event>),
     Progress(Progress),
     /// This many lines of live output were dropped, because they came faster than they were read.
@@ -119,10 +119,10 @@ pub enum Seen {
     Over(Over),
 }
 
-impl Watch {
+impl Follower {
     /// Follows `live`.
-    pub fn new(live: Arc<Live>) -> Watch {
-        Watch { next: 0, length: live.length.subscribe(), progress: live.progress.subscribe(), live }
+    pub fn new(live: Arc<Live>) -> Follower {
+        Follower { next: 0, length: live.length.subscribe(), progress: live.progress.subscribe(), live }
     }
 
     /// The run that is followed.
@@ -131,26 +131,26 @@ impl Watch {
     }
 
     /// The next item; events come in order, without gaps. [`Seen::Over`] is the last item.
-    pub async fn next(&mut self) -> Seen {
+    pub async fn next(&mut self) -> FeedItem {
         loop {
             let event = self.live.events().get(self.next).cloned();
             if let Some(event) = event {
                 self.next += 1;
-                return Seen::Event(Box::new(event));
+                return FeedItem::Event(Box::new(event));
             }
             let (length, over) = self.length.borrow_and_update().clone();
             if length > self.next {
                 continue;
             }
             if let Some(over) = over {
-                return Seen::Over(over);
+                return FeedItem::Over(over);
             }
             tokio::select! {
                 biased;
-                changed = self.length.changed() => if changed.is_err() { return Seen::Over(Over::Ended) },
+                changed = self.length.changed() => if changed.is_err() { return FeedItem::Over(Over::Ended) },
                 line = self.progress.recv() => match line {
-                    Ok(progress) => return Seen::Progress(progress),
-                    Err(broadcast::error::RecvError::Lagged(lines)) => return Seen::Dropped(lines),
+                    Ok(progress) => return FeedItem::Progress(progress),
+                    Err(broadcast::error::RecvError::Lagged(lines)) => return FeedItem::Dropped(lines),
                     Err(broadcast::error::RecvError::Closed) => {}
                 },
             }

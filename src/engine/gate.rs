@@ -5,22 +5,22 @@ use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
 use crate::domain::check::id::CheckId;
-use crate::domain::plan::plan::Kind;
-use crate::domain::run::event::{EventKind, Stage, Way};
+use crate::domain::plan::plan::RunKind;
+use crate::domain::run::event::{BracketDirection, EventKind, Stage};
 use crate::probes::context::{CHECKS, GATES, ProbeContext};
-use crate::probes::snapshot::{Taken, snapshot};
+use crate::probes::snapshot::{SnapshotResult, snapshot};
 use crate::probes::verify::verify;
 
 impl Work {
     fn probes(&self) -> ProbeContext<'_> {
-        let who = if self.live.plan.kind == Kind::Check { CHECKS } else { GATES };
+        let who = if self.live.plan.kind == RunKind::Check { CHECKS } else { GATES };
         ProbeContext { who, ..self.context.probes() }
     }
 
     pub(super) async fn checks(&self, host: &HostName, stage: Stage) -> EventKind {
         let mut results = Vec::new();
         if let Some(plan) = self.live.plan.hosts.get(host) {
-            let checks = if self.way == Way::Back { &plan.checks_back } else { &plan.checks };
+            let checks = if self.way == BracketDirection::Back { &plan.checks_back } else { &plan.checks };
             results = verify(&self.probes(), &plan.endpoint, checks).await;
         }
         EventKind::ChecksEnded { host: host.clone(), stage, results }
@@ -36,7 +36,7 @@ impl Work {
                 spread_ms: 0,
             };
         };
-        let Taken { mut results, spread } = snapshot(&self.probes(), planned).await;
+        let SnapshotResult { mut results, spread } = snapshot(&self.probes(), planned).await;
         let missing = || CheckResult::new(planned.check.clone(), Verdict::Unknown, "it was not probed");
         let results = hosts.iter().map(|host| results.remove(host).unwrap_or_else(missing)).collect();
         EventKind::SnapshotEnded {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::domain::base::name::{HostName, RunId};
-use crate::domain::plan::plan::Kind;
+use crate::domain::plan::plan::RunKind;
 use crate::domain::run::event::{Event, EventKind};
 
 /// The held hosts at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Held {
+pub struct HeldHosts {
     pub hosts: Arc<BTreeMap<HostName, RunId>>,
     /// Grows whenever a run has settled a host: its release may have changed.
     pub settled: u64,
@@ -21,18 +21,18 @@ pub struct Held {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Hands {
-    held: watch::Sender<Held>,
+    held: watch::Sender<HeldHosts>,
 }
 
 impl Hands {
     /// The held hosts, and their changes.
-    pub fn subscribe(&self) -> watch::Receiver<Held> {
+    pub fn subscribe(&self) -> watch::Receiver<HeldHosts> {
         self.held.subscribe()
     }
 
     /// Applies the events of a run of this kind.
-    pub(super) fn saw(&self, kind: &Kind, events: &[Event]) {
-        if !matches!(kind, Kind::Release { .. } | Kind::Task { .. } | Kind::Drain) {
+    pub(super) fn saw(&self, kind: &RunKind, events: &[Event]) {
+        if !matches!(kind, RunKind::Release { .. } | RunKind::Task { .. } | RunKind::Drain) {
             return;
         }
         self.held.send_if_modified(|held| {
@@ -57,7 +57,7 @@ impl Hands {
     }
 }
 
-fn saw_one(held: &mut Held, event: &Event) -> bool {
+fn saw_one(held: &mut HeldHosts, event: &Event) -> bool {
     use EventKind as E;
     match &event.kind {
         E::HostSettled { host, .. } => {
@@ -124,7 +124,7 @@ mod tests {
         let hands = Hands::default();
         let held =
             || hands.subscribe().borrow().hosts.keys().map(|host| host.to_string()).collect::<Vec<_>>();
-        let release = Kind::Release { task: "deploy".into() };
+        let release = RunKind::Release { task: "deploy".into() };
         let hosts = vec![HostName::from("web1"), HostName::from("web2")];
         let batch = EventKind::BatchStarted { batch: 0, hosts: hosts.clone() };
         hands.saw(&release, &events(1, vec![batch]));
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(held(), Vec::<String>::new());
         // A run that changes nothing holds no host.
         let observe = EventKind::ObserveStarted { host: "web1".into() };
-        hands.saw(&Kind::Check, &events(3, vec![observe]));
+        hands.saw(&RunKind::Check, &events(3, vec![observe]));
         assert_eq!(held(), Vec::<String>::new());
     }
 }

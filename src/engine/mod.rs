@@ -31,8 +31,8 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::drive::Begin;
-use self::feed::{Control, Live, Over, Watch};
-pub use self::hands::{Hands, Held};
+use self::feed::{Control, Follower, Live, Over};
+pub use self::hands::{Hands, HeldHosts};
 pub use self::leases::{Holding, Keeper};
 use self::logged::log;
 use self::ports::Ports;
@@ -42,7 +42,7 @@ use crate::domain::ask::access::{Granted, Operator};
 use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::Refusal;
 use crate::domain::lease::claim::Claim;
-use crate::domain::plan::plan::{Kind, Plan};
+use crate::domain::plan::plan::{Plan, RunKind};
 use crate::domain::run::wish::Wish;
 use crate::domain::value::secret::{Given, Masks};
 use crate::panics::caught;
@@ -61,10 +61,10 @@ const RUNS_LIMIT_PER_OPERATOR: usize = 32;
 const RUNS_LIMIT: usize = 256;
 
 /// True for runs that change no host by a task or in a balancer.
-fn looks_only(kind: &Kind) -> bool {
+fn looks_only(kind: &RunKind) -> bool {
     match kind {
-        Kind::Check | Kind::Facts | Kind::Look { .. } | Kind::Run => true,
-        Kind::Release { .. } | Kind::Task { .. } | Kind::Drain | Kind::Enable => false,
+        RunKind::Check | RunKind::Facts | RunKind::Look { .. } | RunKind::Run => true,
+        RunKind::Release { .. } | RunKind::Task { .. } | RunKind::Drain | RunKind::Enable => false,
     }
 }
 
@@ -130,7 +130,7 @@ impl Engine {
     }
 
     /// Starts a run of `plan`. When this returns, the journal holds the run and its leases.
-    pub async fn start(&self, granted: &Granted, plan: Plan) -> Result<Watch, StartError> {
+    pub async fn start(&self, granted: &Granted, plan: Plan) -> Result<Follower, StartError> {
         self.start_with(granted, plan, (Given::default(), None)).await
     }
 
@@ -141,7 +141,7 @@ impl Engine {
         granted: &Granted,
         plan: Plan,
         (given, ticket): (Given, Option<&Ticket>),
-    ) -> Result<Watch, StartError> {
+    ) -> Result<Follower, StartError> {
         self.begin(granted, plan, (given, Talk::default()), ticket).await
     }
 
@@ -151,7 +151,7 @@ impl Engine {
         granted: &Granted,
         plan: Plan,
         talk: Talk,
-    ) -> Result<Watch, StartError> {
+    ) -> Result<Follower, StartError> {
         self.begin(granted, plan, (Given::default(), talk), None).await
     }
 
@@ -161,7 +161,7 @@ impl Engine {
         plan: Plan,
         (given, talk): (Given, Talk),
         ticket: Option<&Ticket>,
-    ) -> Result<Watch, StartError> {
+    ) -> Result<Follower, StartError> {
         let by = granted.operator();
         // Counted before `draining` is read, so that a caller that waits for the number sees this run.
         let busy = Busy::new(&self.busy);
@@ -221,11 +221,11 @@ impl Engine {
         Ok(taken_up)
     }
 
-    fn spawn(&self, id: RunId, (plan, talk): (Plan, Talk), by: &str, begin: Begin, busy: Busy) -> Watch {
+    fn spawn(&self, id: RunId, (plan, talk): (Plan, Talk), by: &str, begin: Begin, busy: Busy) -> Follower {
         let (live, requests) = Live::new(id, Arc::new(plan), by.into(), self.hands.clone());
         live.talk.get_or_init(|| talk);
         self.lives().insert(id, live.clone());
-        let watch = Watch::new(live.clone());
+        let watch = Follower::new(live.clone());
         let engine = self.clone();
         tokio::spawn(async move {
             let _busy = busy;
@@ -244,8 +244,8 @@ impl Engine {
     }
 
     /// Follows a run under way; `None` when it is not.
-    pub fn watch(&self, _proof: &Granted, run: RunId) -> Option<Watch> {
-        self.lives().get(&run).cloned().map(Watch::new)
+    pub fn watch(&self, _proof: &Granted, run: RunId) -> Option<Follower> {
+        self.lives().get(&run).cloned().map(Follower::new)
     }
 
     /// Sends the request of a granted command to a run; the error says why the run does not grant it.
@@ -287,7 +287,7 @@ impl Engine {
     }
 
     /// The hosts that runs are working on, and their changes.
-    pub fn in_hand(&self) -> watch::Receiver<Held> {
+    pub fn in_hand(&self) -> watch::Receiver<HeldHosts> {
         self.hands.subscribe()
     }
 

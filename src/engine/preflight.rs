@@ -9,7 +9,7 @@ use super::ports::Ports;
 use super::standing::look;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::inventory::inventory::Balancer;
-use crate::domain::inventory::rotation::{Obstacle, Rotation, View, obstacles};
+use crate::domain::inventory::rotation::{BalancerView, Obstacle, Rotation, obstacles};
 use crate::domain::plan::plan::{HostPlan, Plan, Seat};
 use crate::port::Member;
 
@@ -81,7 +81,7 @@ pub(super) async fn missed(ports: &Ports, balancer: &Balancer, run: RunId) -> Ve
     causes
 }
 
-fn cause(view: &View, host: &HostName, by: Option<RunId>, run: RunId) -> Option<String> {
+fn cause(view: &BalancerView, host: &HostName, by: Option<RunId>, run: RunId) -> Option<String> {
     match (view.rotation(host), by) {
         (Rotation::In | Rotation::Unknown, _) => None,
         (Rotation::Down, _) => Some(format!("{host} is down by the balancer's own check")),

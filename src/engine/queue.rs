@@ -14,13 +14,13 @@ const WAITING_LIMIT: usize = 4096;
 /// Everyone who waits, and the sign that someone else may have their turn now.
 #[derive(Default)]
 pub struct Queue {
-    waiting: Mutex<Vec<Waiting>>,
+    waiting: Mutex<Vec<QueueEntry>>,
     changed: watch::Sender<u64>,
 }
 
 /// One who waits.
 #[derive(Clone, Debug)]
-pub struct Waiting {
+pub struct QueueEntry {
     /// Lower ones asked earlier.
     pub number: u64,
     pub claim: Claim,
@@ -50,7 +50,7 @@ impl Queue {
             return None;
         }
         let number = waiting.last().map_or(1, |last| last.number + 1);
-        waiting.push(Waiting { number, claim, title, since });
+        waiting.push(QueueEntry { number, claim, title, since });
         Some(Ticket { queue: self.clone(), number })
     }
 
@@ -61,9 +61,9 @@ impl Queue {
         claim: &Claim,
         ticket: Option<&Ticket>,
         has: impl Fn(&Claim) -> bool,
-    ) -> Option<Waiting> {
-        let earlier = |one: &&Waiting| ticket.is_none_or(|ticket| one.number < ticket.number);
-        let in_way = |one: &&Waiting| one.claim.excludes(claim) && !has(&one.claim);
+    ) -> Option<QueueEntry> {
+        let earlier = |one: &&QueueEntry| ticket.is_none_or(|ticket| one.number < ticket.number);
+        let in_way = |one: &&QueueEntry| one.claim.excludes(claim) && !has(&one.claim);
         self.lock().iter().take_while(earlier).find(in_way).cloned()
     }
 
@@ -75,7 +75,7 @@ impl Queue {
     }
 
     /// All who wait, in their order.
-    pub fn all(&self) -> Vec<Waiting> {
+    pub fn all(&self) -> Vec<QueueEntry> {
         self.lock().clone()
     }
 
@@ -89,7 +89,7 @@ impl Queue {
         self.changed.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<QueueEntry>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

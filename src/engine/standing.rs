@@ -7,7 +7,7 @@ use futures::future::join_all;
 use super::ports::Ports;
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::{Balancer, Inventory};
-use crate::domain::inventory::rotation::{Capacity, Rotation, Seen, Standing, View};
+use crate::domain::inventory::rotation::{BalancerView, Capacity, HostRotation, Rotation, Standing};
 use crate::domain::plan::plan::Seat;
 use crate::domain::run::record::Debt;
 use crate::port::{Member, StoreError};
@@ -31,7 +31,7 @@ pub async fn standings(
     let groups = by_balancer(inventory, hosts, &debts);
     let looks = groups.iter().map(|(balancer, members)| look(ports, balancer, members));
     let mut standings = Standings::default();
-    let mut views: BTreeMap<&str, Result<View, String>> = BTreeMap::new();
+    let mut views: BTreeMap<&str, Result<BalancerView, String>> = BTreeMap::new();
     for ((balancer, _), looks) in groups.iter().zip(join_all(looks).await) {
         let mut seen = Ok(Vec::new());
         for (place, look) in looks {
@@ -49,7 +49,7 @@ pub async fn standings(
                 Ok(seen)
             });
         }
-        views.insert(&balancer.name, seen.map(|seen| View::together(&seen, balancer.floor())));
+        views.insert(&balancer.name, seen.map(|seen| BalancerView::together(&seen, balancer.floor())));
     }
     for host in hosts {
         let balancer = inventory.host(host).and_then(|host| host.balancer.clone());
@@ -72,7 +72,7 @@ pub(super) async fn look(
     ports: &Ports,
     balancer: &Balancer,
     members: &[Member],
-) -> Vec<(Balancer, Result<View, String>)> {
+) -> Vec<(Balancer, Result<BalancerView, String>)> {
     match Member::in_places(balancer, members) {
         Ok(places) => {
             join_all(places.into_iter().map(|(place, members)| async move {
@@ -85,8 +85,12 @@ pub(super) async fn look(
     }
 }
 
-fn seen(look: Option<&Result<View, String>>, balancer: Option<&str>, host: &HostName) -> Seen {
-    let unknown = |why: String| Seen { rotation: Rotation::Unknown, note: why };
+fn seen(
+    look: Option<&Result<BalancerView, String>>,
+    balancer: Option<&str>,
+    host: &HostName,
+) -> HostRotation {
+    let unknown = |why: String| HostRotation { rotation: Rotation::Unknown, note: why };
     match (look, balancer) {
         (Some(Ok(view)), _) => {
             view.hosts.get(host).cloned().unwrap_or_else(|| unknown("the balancer did not report it".into()))

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Outcome;
-use crate::domain::plan::plan::{HostPlan, Kind};
+use crate::domain::plan::plan::{HostPlan, RunKind};
 use crate::domain::run::bracket::HostState;
-use crate::domain::run::event::{Stage, Way};
+use crate::domain::run::event::{BracketDirection, Stage};
 use crate::domain::run::leave::known;
 use crate::domain::run::rollout::Effect;
 use crate::domain::run::run::Run;
@@ -37,7 +37,7 @@ pub struct Work {
     /// A step before this one has changed something, or would.
     pub after_changes: bool,
     /// The way the host is on, for choosing its checks.
-    pub way: Way,
+    pub way: BracketDirection,
     /// The context of its steps and checks.
     pub context: StepContext,
 }
@@ -61,7 +61,7 @@ impl Work {
             | Effect::Snapshot { .. }
             | Effect::Hook { .. } => None,
         };
-        let way = host.map_or(Way::Forward, HostState::way);
+        let way = host.map_or(BracketDirection::Forward, HostState::way);
         // A rollback is finished even after a cancel; and hosts in rotation are checked before they are
         // settled: a cancelled check would report them as failing.
         let rolls = matches!(
@@ -71,11 +71,11 @@ impl Work {
         let roll = rolls && run.plan().has_bracket();
         // Hooks after the run are not cancelled either.
         let follows = matches!(&effect, Effect::Hook { hook, .. } if *hook != Hook::Before);
-        let to_its_end = way != Way::Forward || roll || follows;
+        let to_its_end = way != BracketDirection::Forward || roll || follows;
         let cancel = if to_its_end { CancellationToken::new() } else { cancel.clone() };
         let known = match &effect {
             Effect::Step { host, way, .. } => known(run, host, *way),
-            Effect::Observe { host } => known(run, host, Way::Forward),
+            Effect::Observe { host } => known(run, host, BracketDirection::Forward),
             Effect::Hook { hook, .. } => hook_vars(run, *hook),
             Effect::Drain { .. }
             | Effect::Enable { .. }
@@ -154,13 +154,16 @@ fn context_of(ports: &Ports, live: &Live, run: &Run, cancel: CancellationToken) 
     }
 }
 
-fn mode_of(kind: &Kind) -> Mode {
+fn mode_of(kind: &RunKind) -> Mode {
     match kind {
-        Kind::Look { .. } => Mode::DryRun,
-        Kind::Run => Mode::AdHoc,
-        Kind::Release { .. } | Kind::Task { .. } | Kind::Check | Kind::Facts | Kind::Drain | Kind::Enable => {
-            Mode::Act
-        }
+        RunKind::Look { .. } => Mode::DryRun,
+        RunKind::Run => Mode::AdHoc,
+        RunKind::Release { .. }
+        | RunKind::Task { .. }
+        | RunKind::Check
+        | RunKind::Facts
+        | RunKind::Drain
+        | RunKind::Enable => Mode::Act,
     }
 }
 

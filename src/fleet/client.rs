@@ -7,7 +7,7 @@ use russh::Channel;
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Session};
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
 
-use super::shared::Shared;
+use super::shared::FleetState;
 use crate::domain::base::output::printable;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::KeyState;
@@ -27,21 +27,21 @@ pub fn foreign(text: &str) -> String {
 
 /// Why the handler ended a handshake.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum HandshakeRefusal {
     HostKey(String),
     Ssh(russh::Error),
 }
 
-impl From<russh::Error> for Refusal {
-    fn from(error: russh::Error) -> Refusal {
-        Refusal::Ssh(error)
+impl From<russh::Error> for HandshakeRefusal {
+    fn from(error: russh::Error) -> HandshakeRefusal {
+        HandshakeRefusal::Ssh(error)
     }
 }
 
 /// Our side of one connection: it verifies the host's key, and refuses every channel that a host may try
 /// to open towards us.
 pub struct Client {
-    pub shared: Shared,
+    pub shared: FleetState,
     pub host: Endpoint,
     /// The key that the host presented.
     pub presented: Arc<Mutex<Option<PublicKey>>>,
@@ -73,9 +73,9 @@ impl Client {
 }
 
 impl client::Handler for Client {
-    type Error = Refusal;
+    type Error = HandshakeRefusal;
 
-    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Refusal> {
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, HandshakeRefusal> {
         let verdict = match key {
             PublicKeyOrCertificate::PublicKey { key, .. } => {
                 *self.presented.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
@@ -94,19 +94,22 @@ impl client::Handler for Client {
                 )
             }
         };
-        verdict.map(|()| true).map_err(Refusal::HostKey)
+        verdict.map(|()| true).map_err(HandshakeRefusal::HostKey)
     }
 
-    async fn disconnected(&mut self, reason: DisconnectReason<Refusal>) -> Result<(), Refusal> {
+    async fn disconnected(
+        &mut self,
+        reason: DisconnectReason<HandshakeRefusal>,
+    ) -> Result<(), HandshakeRefusal> {
         let why = match reason {
             DisconnectReason::ReceivedDisconnect(info) => {
                 format!("the host hung up: {}", foreign(&info.message))
             }
-            DisconnectReason::Error(Refusal::Ssh(error)) => match error {
+            DisconnectReason::Error(HandshakeRefusal::Ssh(error)) => match error {
                 russh::Error::KeepaliveTimeout => "the host stopped answering".to_string(),
                 error => format!("the connection broke: {}", foreign(&error.to_string())),
             },
-            DisconnectReason::Error(Refusal::HostKey(why)) => why,
+            DisconnectReason::Error(HandshakeRefusal::HostKey(why)) => why,
         };
         // Only the first reason counts.
         let _ = self.lost.set(why);
@@ -122,7 +125,7 @@ impl client::Handler for Client {
         _: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), HandshakeRefusal> {
         drop(reply);
         Ok(())
     }
@@ -133,7 +136,7 @@ impl client::Handler for Client {
         _: &str,
         reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), HandshakeRefusal> {
         drop(reply);
         Ok(())
     }
@@ -143,7 +146,7 @@ impl client::Handler for Client {
         _: Channel<client::Msg>,
         reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), HandshakeRefusal> {
         drop(reply);
         Ok(())
     }
@@ -153,7 +156,7 @@ impl client::Handler for Client {
         _: Channel<client::Msg>,
         reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), HandshakeRefusal> {
         drop(reply);
         Ok(())
     }
@@ -167,7 +170,7 @@ impl client::Handler for Client {
         _: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), HandshakeRefusal> {
         drop(reply);
         Ok(())
     }
@@ -178,7 +181,7 @@ impl client::Handler for Client {
         _: &str,
         reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), HandshakeRefusal> {
         drop(reply);
         Ok(())
     }
@@ -190,7 +193,7 @@ impl client::Handler for Client {
         _: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), HandshakeRefusal> {
         drop(reply);
         Ok(())
     }

@@ -13,10 +13,10 @@ use russh::{ChannelOpenFailure, Disconnect, Preferred, cipher, compression, kex,
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Client, Refusal, foreign};
+use super::client::{Client, HandshakeRefusal, foreign};
 use super::dial::Identity;
 use super::sessions::Sessions;
-use super::shared::Shared;
+use super::shared::FleetState;
 use crate::cut::Cut;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::{HostKey, OpenError, Stream};
@@ -58,7 +58,7 @@ enum Shaken {
 }
 
 /// Connects to a host, directly or through the connection to its jump host.
-pub async fn connect(shared: &Shared, host: &Endpoint, jump: Option<&Link>) -> Result<Link, String> {
+pub async fn connect(shared: &FleetState, host: &Endpoint, jump: Option<&Link>) -> Result<Link, String> {
     let lost = Arc::new(OnceLock::new());
     let mut pause = HANDSHAKE_PAUSE;
     for last in (1..=HANDSHAKE_TRIES).map(|attempt| attempt == HANDSHAKE_TRIES) {
@@ -85,7 +85,11 @@ pub async fn connect(shared: &Shared, host: &Endpoint, jump: Option<&Link>) -> R
     Err(phase(host, "handshake", "gave up"))
 }
 
-async fn way_to(shared: &Shared, host: &Endpoint, jump: Option<&Link>) -> Result<Box<dyn Stream>, String> {
+async fn way_to(
+    shared: &FleetState,
+    host: &Endpoint,
+    jump: Option<&Link>,
+) -> Result<Box<dyn Stream>, String> {
     let limit = shared.settings.connect_timeout;
     let dialled = timeout(limit, async {
         match jump {
@@ -152,7 +156,7 @@ pub async fn open_through(link: &Link, target: &Target<'_>) -> Result<Box<dyn St
 
 /// Connects only until the host presents its key.
 pub async fn look_at_key(
-    shared: &Shared,
+    shared: &FleetState,
     host: &Endpoint,
     jump: Option<&Link>,
 ) -> Result<(HostKey, PublicKey), String> {
@@ -186,7 +190,7 @@ pub async fn look_at_key(
 }
 
 async fn shake_hands(
-    shared: &Shared,
+    shared: &FleetState,
     host: &Endpoint,
     client: Client,
     stream: impl Stream + 'static,
@@ -210,8 +214,8 @@ async fn shake_hands(
             cut.disarm();
             Ok(Shaken::Link(handle))
         }
-        Ok(Err(Refusal::HostKey(why))) => Err(phase(host, "host key", &why)),
-        Ok(Err(Refusal::Ssh(error))) => {
+        Ok(Err(HandshakeRefusal::HostKey(why))) => Err(phase(host, "host key", &why)),
+        Ok(Err(HandshakeRefusal::Ssh(error))) => {
             let saw_key = presented.lock().unwrap_or_else(PoisonError::into_inner).is_some();
             let why = error.to_string();
             if saw_key || only_look { Err(phase(host, "handshake", &why)) } else { Ok(Shaken::TryAgain(why)) }
@@ -220,7 +224,7 @@ async fn shake_hands(
 }
 
 async fn authenticate(
-    shared: &Shared,
+    shared: &FleetState,
     host: &Endpoint,
     handle: &mut client::Handle<Client>,
 ) -> Result<(), String> {
@@ -233,7 +237,7 @@ async fn authenticate(
 }
 
 async fn offer_keys(
-    shared: &Shared,
+    shared: &FleetState,
     host: &Endpoint,
     handle: &mut client::Handle<Client>,
 ) -> Result<(), String> {
@@ -365,7 +369,7 @@ fn answer(handle: &client::Handle<Client>, result: Result<AuthResult, String>) -
     }
 }
 
-fn client_config(shared: &Shared, host: &Endpoint) -> Result<client::Config, String> {
+fn client_config(shared: &FleetState, host: &Endpoint) -> Result<client::Config, String> {
     let (mut types, authority) = shared.known_hosts.preferences(&host.address, host.port)?;
     let defaults = [
         Algorithm::Ed25519,

@@ -14,10 +14,10 @@ pub trait Dial: Send + Sync {
 }
 
 /// Real TCP.
-pub struct Tcp;
+pub struct TcpDial;
 
 #[async_trait]
-impl Dial for Tcp {
+impl Dial for TcpDial {
     async fn dial(&self, address: &str, port: u16) -> std::io::Result<Box<dyn Stream>> {
         let stream = tokio::net::TcpStream::connect((address, port)).await?;
         stream.set_nodelay(true)?;

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::kept::{Gate, Kept, Lines};
+use super::kept::{KeptStream, Lines, MarkGate};
 use super::wire::wire;
 use crate::domain::base::output::{Capture, Output, clipped};
 use crate::domain::task::task::Sudo;
@@ -46,11 +46,15 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
         };
     }
     let sending = tokio::spawn(send(writer.make_writer(), wire.input));
-    let mut command = Command {
+    let mut command = WireCommand {
         reader,
         writer,
-        stdout: Kept::new(Gate::new(wire.marked), Capture::keeping(request.keep_bytes), &request.masks),
-        stderr: Kept::new(Gate::new(wire.marked), Capture::default(), &request.masks).of_stderr(),
+        stdout: KeptStream::new(
+            MarkGate::new(wire.marked),
+            Capture::keeping(request.keep_bytes),
+            &request.masks,
+        ),
+        stderr: KeptStream::new(MarkGate::new(wire.marked), Capture::default(), &request.masks).of_stderr(),
         lines: Lines::new(request.lines),
         sink: request.sink,
         end: None,
@@ -60,7 +64,7 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
     sending.abort();
     // Closing frees the host's session slot; a lost connection has none.
     let _ = command.writer.close().await;
-    let Command { stdout, stderr, mut lines, .. } = command;
+    let WireCommand { stdout, stderr, mut lines, .. } = command;
     let ran = stdout.gate.passed() || stderr.gate.passed();
     let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
     lines.flush();
@@ -162,11 +166,11 @@ async fn pack_one(member: &Packed, writer: &mut (impl tokio::io::AsyncWrite + Un
     writer.write_all(&[0; TAR_BLOCK_BYTES][..(TAR_BLOCK_BYTES - filled) % TAR_BLOCK_BYTES]).await
 }
 
-struct Command {
+struct WireCommand {
     reader: ChannelReadHalf,
     writer: ChannelWriteHalf<Msg>,
-    stdout: Kept,
-    stderr: Kept,
+    stdout: KeptStream,
+    stderr: KeptStream,
     lines: Lines,
     sink: Option<mpsc::Sender<Bytes>>,
     /// The exit status or signal, once it has arrived.
@@ -181,7 +185,7 @@ struct Stopping {
     killed: bool,
 }
 
-impl Command {
+impl WireCommand {
     async fn follow(
         &mut self,
         timeout: Instant,

@@ -17,11 +17,11 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::exec::{CLOSE_GRACE, TERM_GRACE, foreign, send};
-use super::kept::{Gate, Kept, Lines};
+use super::kept::{KeptStream, Lines, MarkGate};
 use super::wire::wire;
 use crate::domain::base::output::Capture;
 use crate::domain::inventory::inventory::Endpoint;
-use crate::local::process::{self, Group};
+use crate::local::process::{self, ProcessGroup};
 use crate::port::{Exec, ExecEnd, ExecReport, HostKey, OpenError, Remote, Stream};
 
 /// Bytes read at once.
@@ -68,12 +68,17 @@ impl Here {
         };
         let sending = child.stdin.take().map(|stdin| tokio::spawn(send(stdin, wire.input)));
         let mut local = Local {
-            group: Group::of(child.id()),
+            group: ProcessGroup::of(child.id()),
             out: child.stdout.take(),
             err: child.stderr.take(),
             child,
-            stdout: Kept::new(Gate::new(wire.marked), Capture::keeping(request.keep_bytes), &request.masks),
-            stderr: Kept::new(Gate::new(wire.marked), Capture::default(), &request.masks).of_stderr(),
+            stdout: KeptStream::new(
+                MarkGate::new(wire.marked),
+                Capture::keeping(request.keep_bytes),
+                &request.masks,
+            ),
+            stderr: KeptStream::new(MarkGate::new(wire.marked), Capture::default(), &request.masks)
+                .of_stderr(),
             lines: Lines::new(request.lines),
             sink: request.sink,
             ended: None,
@@ -93,12 +98,12 @@ impl Here {
 /// One command on this machine.
 struct Local {
     child: Child,
-    group: Group,
+    group: ProcessGroup,
     /// `None` once it is closed.
     out: Option<ChildStdout>,
     err: Option<ChildStderr>,
-    stdout: Kept,
-    stderr: Kept,
+    stdout: KeptStream,
+    stderr: KeptStream,
     lines: Lines,
     sink: Option<mpsc::Sender<Bytes>>,
     ended: Option<ExitStatus>,

@@ -15,14 +15,14 @@ const LIVE_LINE_BYTES: usize = 4096;
 const BEFORE_BYTES: usize = 64 * 1024;
 
 /// Leaves out everything before the mark.
-pub(super) struct Gate {
+pub(super) struct MarkGate {
     /// What came before the mark; `None` once it has passed.
     before: Option<BytesMut>,
 }
 
-impl Gate {
-    pub(super) fn new(marked: bool) -> Gate {
-        Gate { before: marked.then(BytesMut::new) }
+impl MarkGate {
+    pub(super) fn new(marked: bool) -> MarkGate {
+        MarkGate { before: marked.then(BytesMut::new) }
     }
 
     /// True when the mark has come, or none is expected.
@@ -58,22 +58,22 @@ fn mark_in(bytes: &[u8]) -> Option<usize> {
 }
 
 /// One of the two outputs. Secrets are masked before anything of it is kept or shown.
-pub(super) struct Kept {
-    pub gate: Gate,
+pub(super) struct KeptStream {
+    pub gate: MarkGate,
     capture: Capture,
     /// Only if there are secrets to hide.
     masked: Option<Stream>,
     is_error: bool,
 }
 
-impl Kept {
-    pub(super) fn new(gate: Gate, capture: Capture, masks: &Masks) -> Kept {
-        Kept { gate, capture, masked: (!masks.is_empty()).then(|| masks.stream()), is_error: false }
+impl KeptStream {
+    pub(super) fn new(gate: MarkGate, capture: Capture, masks: &Masks) -> KeptStream {
+        KeptStream { gate, capture, masked: (!masks.is_empty()).then(|| masks.stream()), is_error: false }
     }
 
     /// It is standard error.
-    pub(super) fn of_stderr(self) -> Kept {
-        Kept { is_error: true, ..self }
+    pub(super) fn of_stderr(self) -> KeptStream {
+        KeptStream { is_error: true, ..self }
     }
 
     pub(super) fn push(&mut self, data: &Bytes, lines: &mut Lines) {
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     fn through(pieces: &[&str]) -> (String, bool) {
-        let mut gate = Gate::new(true);
+        let mut gate = MarkGate::new(true);
         let mut out = String::new();
         for piece in pieces {
             out.push_str(&String::from_utf8_lossy(&gate.pass(&Bytes::from(piece.to_string()))));
@@ -174,10 +174,10 @@ mod tests {
     #[test]
     fn without_a_mark_everything_is_kept() {
         let mut lines = Lines::new(None);
-        let mut kept = Kept::new(Gate::new(true), Capture::default(), &Masks::default());
+        let mut kept = KeptStream::new(MarkGate::new(true), Capture::default(), &Masks::default());
         kept.push(&Bytes::from("This account is currently not available.\n"), &mut lines);
         assert_eq!(kept.finish(&mut lines).text, "This account is currently not available.\n");
-        let mut open = Kept::new(Gate::new(false), Capture::default(), &Masks::default());
+        let mut open = KeptStream::new(MarkGate::new(false), Capture::default(), &Masks::default());
         open.push(&Bytes::from("hello\n"), &mut lines);
         assert_eq!(open.finish(&mut lines).text, "hello\n");
     }

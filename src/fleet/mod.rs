@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 use self::connect::{Link, Target, connect, look_at_key, open_through, phase};
 use self::dial::Identity;
 use self::sessions::Session;
-use self::shared::Shared;
-pub use self::shared::{Parts, Settings};
+use self::shared::FleetState;
+pub use self::shared::{ConnectionSettings, Parts};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::{Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, Program, Remote, Stream};
 
@@ -45,14 +45,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// All hosts, as this daemon reaches them.
 pub struct Fleet {
-    shared: Shared,
-    slots: Mutex<HashMap<Endpoint, Arc<Slot>>>,
+    shared: FleetState,
+    slots: Mutex<HashMap<Endpoint, Arc<ConnectionSlot>>>,
     handshakes: Semaphore,
 }
 
 /// The slot of one host's connection.
 #[derive(Default)]
-struct Slot {
+struct ConnectionSlot {
     link: tokio::sync::Mutex<Option<Arc<Link>>>,
     /// Held by a probe that lists processes: two of them at the same time would find each other.
     listing: tokio::sync::Mutex<()>,
@@ -106,10 +106,10 @@ impl Fleet {
     /// A fleet without any connection yet.
     pub fn new(parts: Parts) -> Fleet {
         let handshakes = Semaphore::new(parts.settings.parallel);
-        Fleet { shared: Shared(Arc::new(parts)), slots: Mutex::default(), handshakes }
+        Fleet { shared: FleetState(Arc::new(parts)), slots: Mutex::default(), handshakes }
     }
 
-    fn slot(&self, host: &Endpoint) -> Arc<Slot> {
+    fn slot(&self, host: &Endpoint) -> Arc<ConnectionSlot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.entry(host.clone()).or_default().clone()
     }
@@ -225,7 +225,7 @@ impl Fleet {
 
     /// Closes the connections to all hosts.
     pub async fn close(&self) {
-        let slots: Vec<Arc<Slot>> =
+        let slots: Vec<Arc<ConnectionSlot>> =
             self.slots.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, slot)| slot).collect();
         for slot in slots {
             if let Some(link) = slot.link.lock().await.take() {

@@ -12,12 +12,12 @@ const MOST: usize = 8;
 /// The sessions of one connection.
 pub struct Sessions {
     permits: Arc<Semaphore>,
-    counts: Arc<Mutex<Counts>>,
+    counts: Arc<Mutex<SessionCounts>>,
 }
 
 /// What is known about the limit of the host.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Counts {
+struct SessionCounts {
     /// Sessions that may be open at the same time.
     limit: usize,
     /// Sessions that the host has confirmed and that are open now.
@@ -26,7 +26,7 @@ struct Counts {
     most: usize,
 }
 
-impl Counts {
+impl SessionCounts {
     fn opened(&mut self) {
         self.open += 1;
         self.most = self.most.max(self.open);
@@ -44,14 +44,14 @@ impl Counts {
 pub struct Session {
     /// `None` once the host has shown that its limit is lower.
     permit: Option<OwnedSemaphorePermit>,
-    counts: Arc<Mutex<Counts>>,
+    counts: Arc<Mutex<SessionCounts>>,
     open: bool,
 }
 
 impl Sessions {
     /// The sessions of a new connection.
     pub fn new() -> Sessions {
-        let counts = Counts { limit: MOST, open: 0, most: 0 };
+        let counts = SessionCounts { limit: MOST, open: 0, most: 0 };
         Sessions { permits: Arc::new(Semaphore::new(MOST)), counts: Arc::new(Mutex::new(counts)) }
     }
 
@@ -90,7 +90,7 @@ impl Drop for Session {
     }
 }
 
-fn lock(counts: &Mutex<Counts>) -> std::sync::MutexGuard<'_, Counts> {
+fn lock(counts: &Mutex<SessionCounts>) -> std::sync::MutexGuard<'_, SessionCounts> {
     counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_refusal_lowers_the_limit_to_what_was_once_open_and_no_further() {
-        let mut counts = Counts { limit: MOST, open: 0, most: 0 };
+        let mut counts = SessionCounts { limit: MOST, open: 0, most: 0 };
         assert!(!counts.refused(), "none is open: the limit is not the reason");
         counts.opened();
         counts.opened();
@@ -110,7 +110,7 @@ mod tests {
         }
         counts.open = 1;
         assert!(!counts.refused(), "two were open at the same time");
-        assert_eq!(counts, Counts { limit: 2, open: 1, most: 2 });
+        assert_eq!(counts, SessionCounts { limit: 2, open: 1, most: 2 });
     }
 
     #[tokio::test]

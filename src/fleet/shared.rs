@@ -9,7 +9,7 @@ use crate::port::Clock;
 
 /// The settings of the fleet.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ConnectionSettings {
     /// Most handshakes at the same time, over all hosts.
     pub parallel: usize,
     /// The limit of each phase of connecting.
@@ -20,18 +20,18 @@ pub struct Settings {
 
 /// The common state of all connections.
 #[derive(Clone)]
-pub struct Shared(pub(super) Arc<Parts>);
+pub struct FleetState(pub(super) Arc<Parts>);
 
 /// See `Shared`.
 pub struct Parts {
-    pub settings: Settings,
+    pub settings: ConnectionSettings,
     pub identities: Vec<Identity>,
     pub known_hosts: KnownHosts,
     pub dial: Arc<dyn Dial>,
     pub clock: Arc<dyn Clock>,
 }
 
-impl std::ops::Deref for Shared {
+impl std::ops::Deref for FleetState {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {

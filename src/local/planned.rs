@@ -16,7 +16,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A file with its planned hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Planned {
+pub struct PlannedFile {
     /// The folder `files/`.
     pub root: PathBuf,
     /// The path below it.
@@ -32,7 +32,7 @@ pub struct Proven {
     bytes: u64,
 }
 
-impl Planned {
+impl PlannedFile {
     /// Opens and reads the whole file. The error names it and says what to do.
     pub async fn open(&self) -> Result<Proven, String> {
         let planned = self.clone();
@@ -132,7 +132,7 @@ mod tests {
         let content = "planned ".repeat(20_000);
         std::fs::write(at("app"), &content).unwrap();
         std::fs::write(dir.path().join("secret"), "secret").unwrap();
-        let planned = |sha256: &str| Planned {
+        let planned = |sha256: &str| PlannedFile {
             root: dir.path().join("files"),
             path: "app".into(),
             sha256: sha256.into(),

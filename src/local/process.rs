@@ -29,12 +29,12 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 
 /// The process group of a program: the program, and everything that it has started.
 #[derive(Clone, Copy, Debug)]
-pub struct Group(Option<Pid>);
+pub struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     /// The group of the process `id`, created by [`command`]; `None` for one that has ended.
-    pub fn of(id: Option<u32>) -> Group {
-        Group(id.and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    pub fn of(id: Option<u32>) -> ProcessGroup {
+        ProcessGroup(id.and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
     }
 
     /// Sends a signal to the whole group; a group that is gone needs none.
@@ -44,7 +44,7 @@ impl Group {
 }
 
 /// How long a program may take, and how much it may print.
-pub struct Limits {
+pub struct ProcessLimits {
     pub time: Duration,
     pub output_bytes: u64,
 }
@@ -68,9 +68,9 @@ pub enum Failed {
 }
 
 /// Runs a program to its end, and blocks until then.
-pub fn run(mut command: Command, limits: &Limits) -> Result<Ran, Failed> {
+pub fn run(mut command: Command, limits: &ProcessLimits) -> Result<Ran, Failed> {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(Failed::Start)?;
-    let group = Group::of(Some(child.id()));
+    let group = ProcessGroup::of(Some(child.id()));
     let limit = limits.output_bytes;
     let (sender, ended) = mpsc::channel();
     let follow = move || {
@@ -85,7 +85,7 @@ pub fn run(mut command: Command, limits: &Limits) -> Result<Ran, Failed> {
 }
 
 /// Reads both streams to their end: a program whose errors are not read would hang.
-fn follow(mut child: Child, limit: u64, group: Group) -> Result<Ran, Failed> {
+fn follow(mut child: Child, limit: u64, group: ProcessGroup) -> Result<Ran, Failed> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let errors = thread::Builder::new().spawn(move || {
         let mut errors = Vec::new();
@@ -120,7 +120,7 @@ mod tests {
     fn sh(script: &str, time: Duration) -> Result<Ran, Failed> {
         let mut sh = command("sh");
         sh.args(["-c", script]);
-        run(sh, &Limits { time, output_bytes: 1000 })
+        run(sh, &ProcessLimits { time, output_bytes: 1000 })
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_says_so() {
-        let missing = run(command("/nowhere/program"), &Limits { time: LONG, output_bytes: 1 });
+        let missing = run(command("/nowhere/program"), &ProcessLimits { time: LONG, output_bytes: 1 });
         assert!(matches!(missing, Err(Failed::Start(_))));
     }
 }

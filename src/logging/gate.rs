@@ -16,7 +16,7 @@ const TIME_FOR_A_LINE: Duration = Duration::from_millis(500);
 const SOURCES: usize = 1024;
 
 /// The buckets of all sources.
-pub struct Gate<K> {
+pub struct RateGate<K> {
     buckets: HashMap<K, Bucket>,
     others: Bucket,
 }
@@ -28,13 +28,13 @@ struct Bucket {
     left_out: u64,
 }
 
-impl<K> Default for Gate<K> {
-    fn default() -> Gate<K> {
-        Gate { buckets: HashMap::new(), others: Bucket::default() }
+impl<K> Default for RateGate<K> {
+    fn default() -> RateGate<K> {
+        RateGate { buckets: HashMap::new(), others: Bucket::default() }
     }
 }
 
-impl<K: Hash + Eq + Clone> Gate<K> {
+impl<K: Hash + Eq + Clone> RateGate<K> {
     /// True when this source may write one more line now.
     pub fn admits(&mut self, source: K, now: Instant) -> bool {
         let has_room = self.buckets.len() < SOURCES || self.buckets.contains_key(&source);
@@ -76,7 +76,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_source_has_a_burst_and_then_a_line_at_a_time() {
         let start = Instant::now();
-        let mut gate = Gate::default();
+        let mut gate = RateGate::default();
         let admitted = (0..1000).filter(|_| gate.admits("a", start)).count();
         assert_eq!(admitted, BURST_LINES as usize);
         assert!(gate.admits("b", start), "another source has its own");
@@ -92,7 +92,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn sources_are_bounded_and_forgotten() {
         let start = Instant::now();
-        let mut gate = Gate::default();
+        let mut gate = RateGate::default();
         let admitted = (0..10 * SOURCES).filter(|source| gate.admits(*source, start)).count();
         assert_eq!(admitted, SOURCES + BURST_LINES as usize);
         gate.left_out(start + TIME_FOR_A_LINE);

@@ -14,7 +14,7 @@ use super::connect::{Connector, Failed};
 use crate::domain::base::name::bare_address;
 use crate::domain::base::output::to_text;
 use crate::domain::check::probe::{Http, Trust};
-use crate::domain::check::seen::{Answer, Observation};
+use crate::domain::check::seen::{HttpAnswer, Observation};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::Stream;
 
@@ -42,13 +42,13 @@ fn decompressed(encoding: &str, body: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
-pub(super) struct Asking<'a> {
+pub(super) struct HttpExchange<'a> {
     pub connector: &'a Connector,
     pub host: &'a Endpoint,
     pub http: &'a Http,
 }
 
-impl Asking<'_> {
+impl HttpExchange<'_> {
     pub(super) async fn answer(&self) -> Result<Observation, Failed> {
         let begun = Instant::now();
         let mut path = self.http.path.clone();
@@ -72,7 +72,7 @@ impl Asking<'_> {
     }
 
     /// Repeats the request with the validator of the answer.
-    async fn revalidate(&self, path: &str, answer: &Answer) -> Result<Option<u16>, Failed> {
+    async fn revalidate(&self, path: &str, answer: &HttpAnswer) -> Result<Option<u16>, Failed> {
         let validator = [("etag", "if-none-match"), ("last-modified", "if-modified-since")]
             .into_iter()
             .find_map(|(name, question)| Some((question, answer.header(name)?)));
@@ -134,7 +134,7 @@ impl Asking<'_> {
     }
 
     /// One request. The error says how the service failed to answer.
-    async fn ask(&self, http: &Http, path: &str, more: &[(&str, String)]) -> Result<Answer, Failed> {
+    async fn ask(&self, http: &Http, path: &str, more: &[(&str, String)]) -> Result<HttpAnswer, Failed> {
         let failed = |error: &dyn std::fmt::Display| Failed::Service(format!("no HTTP answer: {error}"));
         let stream = self.connect().await?;
         // Old services fold headers, or write a blank before the colon: their answers can be read all the same.
@@ -186,10 +186,10 @@ impl Asking<'_> {
             }
         }
         driving.abort();
-        let answer = Answer { status, headers, cut, ..Answer::default() };
+        let answer = HttpAnswer { status, headers, cut, ..HttpAnswer::default() };
         let encoding = answer.header("content-encoding").unwrap_or_default();
         match decompressed(&encoding, &body) {
-            Ok(body) => Ok(Answer { body: to_text(&body), ..answer }),
+            Ok(body) => Ok(HttpAnswer { body: to_text(&body), ..answer }),
             Err(why) if http.reads_body() => Err(unasked(why)),
             Err(_) => Ok(answer),
         }

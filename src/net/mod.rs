@@ -84,7 +84,7 @@ impl Probes {
     }
 
     async fn http(&self, host: &Endpoint, http: &Http) -> Result<Observation, Failed> {
-        http::Asking { connector: &self.connector, host, http }.answer().await
+        http::HttpExchange { connector: &self.connector, host, http }.answer().await
     }
 }
 

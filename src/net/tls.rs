@@ -64,7 +64,7 @@ impl Shaker {
 }
 
 #[derive(Default)]
-struct Seen {
+struct ObservedTls {
     chain: Vec<CertificateDer<'static>>,
     distrusted: Option<String>,
     cannot_tell: Option<String>,
@@ -74,7 +74,7 @@ struct Seen {
 struct Witness {
     provider: Arc<CryptoProvider>,
     roots: Roots,
-    seen: Mutex<Seen>,
+    seen: Mutex<ObservedTls>,
     /// With [`Trust::Any`] the signatures of the handshake are not verified either: old keys have signatures that this
     /// library does not know.
     trust: Trust,
@@ -122,7 +122,8 @@ impl ServerCertVerifier for Witness {
         };
         let chain = std::iter::once(end_entity).chain(intermediates);
         let chain = chain.map(|certificate| certificate.clone().into_owned()).collect();
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { chain, distrusted, cannot_tell };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
+            ObservedTls { chain, distrusted, cannot_tell };
         Ok(ServerCertVerified::assertion())
     }
 
@@ -158,7 +159,7 @@ impl ServerCertVerifier for Witness {
 }
 
 /// The report on a chain at a time.
-fn tell(seen: &Seen, now: i64) -> Handshake {
+fn tell(seen: &ObservedTls, now: i64) -> Handshake {
     let parsed: Vec<X509Certificate<'_>> = seen
         .chain
         .iter()

@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::domain::base::output::to_text;
 use crate::domain::notify::notice::Notice;
-use crate::local::process::{self, Group};
+use crate::local::process::{self, ProcessGroup};
 use crate::port::SendError;
 use crate::present::notice;
 
@@ -27,9 +27,9 @@ pub(super) async fn tell(script: &str, channel: &str, told: &Notice) -> Result<(
 }
 
 /// Ends the processes that the command started when its delivery is over.
-struct Ended(Group);
+struct EndOnDrop(ProcessGroup);
 
-impl Drop for Ended {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.signal(Signal::SIGKILL);
     }
@@ -46,7 +46,7 @@ pub(super) async fn run(
     sh.args(["-c", script]).envs(environment);
     sh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = sh.spawn().map_err(down)?;
-    let _ended = Ended(Group::of(child.id()));
+    let _ended = EndOnDrop(ProcessGroup::of(child.id()));
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let feeding = async {
         if let Some(mut stdin) = stdin {

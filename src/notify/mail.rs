@@ -9,8 +9,8 @@ use lettre::transport::smtp::client::{Certificate, Tls as LettreTls, TlsParamete
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use super::command;
-use crate::domain::notify::channel::{Mail, Smtp, Tls, Transport};
-use crate::domain::notify::notice::{Notice, What};
+use crate::domain::notify::channel::{Mail, Mailer, Smtp, SmtpTls};
+use crate::domain::notify::notice::{Notice, NoticeContent};
 use crate::port::SendError;
 use crate::present::notice;
 
@@ -25,8 +25,8 @@ pub(super) async fn send(
 ) -> Result<(), SendError> {
     let message = message(mail, told, id).map_err(SendError::Refused)?;
     match &mail.by {
-        Transport::Sendmail(script) => command::run(script, Vec::new(), &message.formatted()).await,
-        Transport::Smtp(smtp) => {
+        Mailer::Sendmail(script) => command::run(script, Vec::new(), &message.formatted()).await,
+        Mailer::Smtp(smtp) => {
             let server = format!("{}:{}", smtp.host, smtp.port);
             let transport = transport(smtp).map_err(|why| SendError::Down(format!("{server}: {why}")))?;
             transport.send(message).await.map(drop).map_err(|error| failed(&server, smtp, &error))
@@ -45,19 +45,21 @@ fn failed(server: &str, smtp: &Smtp, error: &lettre::transport::smtp::Error) -> 
 fn hint(smtp: &Smtp, said: &str) -> &'static str {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     match smtp.tls {
-        Tls::Starttls if has(&["STARTTLS is not supported"]) => {
+        SmtpTls::Starttls if has(&["STARTTLS is not supported"]) => {
             "; try: tls = \"tls\" with port 465, or tls = \"none\" for a server on this machine"
         }
-        Tls::Starttls | Tls::Tls if has(&["UnknownIssuer", "self-signed", "self signed"]) => {
+        SmtpTls::Starttls | SmtpTls::Tls if has(&["UnknownIssuer", "self-signed", "self signed"]) => {
             "; try: ca = \"FILE\" with the certificate of the authority that signed the server's"
         }
-        Tls::Starttls | Tls::Tls if has(&["NotValidForName"]) => {
+        SmtpTls::Starttls | SmtpTls::Tls if has(&["NotValidForName"]) => {
             "; try: `smtp` with the name that is in the server's certificate"
         }
-        Tls::Tls if has(&["corrupt message", "InvalidContentType", "record overflow", "wrong version"]) => {
+        SmtpTls::Tls
+            if has(&["corrupt message", "InvalidContentType", "record overflow", "wrong version"]) =>
+        {
             "; the server does not begin with TLS; try: tls = \"starttls\""
         }
-        Tls::Starttls | Tls::Tls | Tls::None => "",
+        SmtpTls::Starttls | SmtpTls::Tls | SmtpTls::None => "",
     }
 }
 
@@ -75,9 +77,9 @@ fn in_full(error: &dyn std::error::Error) -> String {
 
 fn transport(smtp: &Smtp) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
     let tls = match smtp.tls {
-        Tls::None => LettreTls::None,
-        Tls::Starttls => LettreTls::Required(parameters(smtp)?),
-        Tls::Tls => LettreTls::Wrapper(parameters(smtp)?),
+        SmtpTls::None => LettreTls::None,
+        SmtpTls::Starttls => LettreTls::Required(parameters(smtp)?),
+        SmtpTls::Tls => LettreTls::Wrapper(parameters(smtp)?),
     };
     let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&smtp.host)
         .port(smtp.port)
@@ -124,7 +126,7 @@ fn message(mail: &Mail, told: &Notice, id: &(dyn Fn(&str) -> String + Sync)) -> 
     for to in &mail.to {
         builder = builder.to(mailbox(to)?);
     }
-    if let What::Incident(about) = &told.what
+    if let NoticeContent::Incident(about) = &told.what
         && !about.first
     {
         let first = message_id(&about.first_key());

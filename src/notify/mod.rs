@@ -6,7 +6,7 @@ mod webhook;
 
 use async_trait::async_trait;
 
-use crate::domain::notify::channel::{Channel, Way};
+use crate::domain::notify::channel::{Channel, Transport};
 use crate::domain::notify::notice::Notice;
 use crate::port::{Messenger, SendError};
 
@@ -28,9 +28,9 @@ impl Messenger for Ways {
     async fn send(&self, channel: &Channel, notice: &Notice) -> Result<(), SendError> {
         let id = |key: &str| self.id(channel, key);
         match &channel.way {
-            Way::Mail(way) => mail::send(way, notice, &id).await,
-            Way::Webhook(way) => webhook::send(way, &channel.name, notice, &id(&notice.key)).await,
-            Way::Command(script) => command::tell(script, &channel.name, notice).await,
+            Transport::Mail(way) => mail::send(way, notice, &id).await,
+            Transport::Webhook(way) => webhook::send(way, &channel.name, notice, &id(&notice.key)).await,
+            Transport::Command(script) => command::tell(script, &channel.name, notice).await,
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::base::output::{Output, clipped};
 use crate::domain::task::task::Sudo;
 use crate::domain::value::secret::Masks;
-use crate::local::planned::{Planned, Proven};
+use crate::local::planned::{PlannedFile, Proven};
 use crate::port::talk::{Feed, Tap};
 
 /// One command on one host.
@@ -100,7 +100,7 @@ pub struct Packed {
 pub enum Content {
     Bytes(Bytes),
     /// Opened and verified at its turn.
-    File(Planned),
+    File(PlannedFile),
 }
 
 /// How a command ended, and its output.

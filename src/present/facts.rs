@@ -22,13 +22,13 @@ const VALUE_WIDTH: usize = 100;
 
 /// The facts of hosts, and why the facts of others are missing.
 #[derive(Default)]
-pub struct Report<'a> {
+pub struct FactsReport<'a> {
     pub known: Vec<(&'a HostName, &'a Gathered)>,
     pub unknown: Vec<(&'a HostName, &'a str)>,
 }
 
 /// For people.
-pub fn facts(report: &Report<'_>, now: Timestamp) -> String {
+pub fn facts(report: &FactsReport<'_>, now: Timestamp) -> String {
     let known: Vec<(&HostName, &Facts)> =
         report.known.iter().map(|(host, gathered)| (*host, &gathered.facts)).collect();
     let mut text = table(&known);
@@ -43,7 +43,7 @@ pub fn facts(report: &Report<'_>, now: Timestamp) -> String {
 }
 
 /// For programs: a line for each host.
-pub fn lines(report: &Report<'_>, now: Timestamp) -> String {
+pub fn lines(report: &FactsReport<'_>, now: Timestamp) -> String {
     let known = report.known.iter().map(|(host, gathered)| {
         let age_s = now.duration_since(gathered.at).as_secs().max(0);
         let Gathered { facts, at, run, .. } = gathered;

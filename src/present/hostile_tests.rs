@@ -14,12 +14,12 @@ use crate::domain::base::outcome::{End, Failure, FailureKind, Outcome, Verdict};
 use crate::domain::base::output::{Output, is_steering, printable, to_text};
 use crate::domain::check::check::CheckResult;
 use crate::domain::check::id::CheckId;
-use crate::domain::notify::notice::{About, Notice, NoticeKind, Seen, What};
-use crate::domain::plan::plan::{Kind, Plan};
-use crate::domain::run::event::{Change, Event, EventKind, Progress, Stage, Way};
+use crate::domain::notify::notice::{About, Notice, NoticeContent, NoticeKind, SharedObservation};
+use crate::domain::plan::plan::{Plan, RunKind};
+use crate::domain::run::event::{BracketDirection, Change, Event, EventKind, Progress, Stage};
 use crate::domain::run::record::{Debt, RunSummary};
 use crate::domain::run::run::Run;
-use crate::domain::watch::roll::{Line, Roll};
+use crate::domain::watch::roll::{CheckLine, Roll};
 
 /// Longer than a width that Rust can format.
 const TOO_WIDE: usize = 70_000;
@@ -32,7 +32,7 @@ fn host() -> HostName {
     HostName::from("web1")
 }
 
-fn plan(kind: Kind) -> Plan {
+fn plan(kind: RunKind) -> Plan {
     let text = r#"{"title": "run web", "kind": "run", "params": {}, "rollout": {"serial": [{"hosts": 1}]},
         "batches": [["web1", "web2"]],
         "hosts": {"web1": {"endpoint": {"name": "web1", "address": "web1", "port": 22, "login": "d"}, "steps": [],
@@ -63,7 +63,7 @@ fn events(text: &str) -> Vec<Event> {
         EventKind::EnableEnded { balancer: "b".into(), hosts: vec![host()], change: Change::done(text) },
         EventKind::StepEnded {
             host: host(),
-            way: Way::Forward,
+            way: BracketDirection::Forward,
             step: 0,
             name,
             attempt: 2,
@@ -75,7 +75,7 @@ fn events(text: &str) -> Vec<Event> {
         },
         EventKind::StepSkipped {
             host: host(),
-            way: Way::Forward,
+            way: BracketDirection::Forward,
             step: 0,
             name: "s".into(),
             why: why.clone(),
@@ -88,7 +88,7 @@ fn events(text: &str) -> Vec<Event> {
     (1..).zip(kinds).map(|(seq, kind)| Event { seq, run: RunId(1), at: at(), kind }).collect()
 }
 
-fn run(kind: Kind, text: &str) -> Run {
+fn run(kind: RunKind, text: &str) -> Run {
     let result = CheckResult {
         detail: text.into(),
         ..CheckResult::new(CheckId::new("http", "http"), Verdict::Warning, text)
@@ -105,7 +105,7 @@ fn run(kind: Kind, text: &str) -> Run {
 }
 
 fn roll(text: &str) -> Roll {
-    let line = Line {
+    let line = CheckLine {
         host: host(),
         group: "prod.web".into(),
         check: CheckId::new("http", "http").into(),
@@ -140,7 +140,7 @@ fn message(text: &str) -> Notice {
         count: 1,
         of: 2,
         example: "web1".into(),
-        seen: vec![Seen {
+        seen: vec![SharedObservation {
             hosts: "web1".into(),
             verdict: Verdict::Critical,
             flapping: false,
@@ -152,14 +152,14 @@ fn message(text: &str) -> Notice {
         dropped: String::new(),
         acknowledged: vec![],
     };
-    Notice { key: "k".into(), at: at(), what: What::Incident(Box::new(about)) }
+    Notice { key: "k".into(), at: at(), what: NoticeContent::Incident(Box::new(about)) }
 }
 
 /// All screens about a host that printed `text`.
 fn screens(text: &str) -> Vec<String> {
-    let (all, released) = (events(text), Kind::Release { task: "deploy".into() });
+    let (all, released) = (events(text), RunKind::Release { task: "deploy".into() });
     let mut said = Vec::new();
-    for kind in [Kind::Run, Kind::Check, released] {
+    for kind in [RunKind::Run, RunKind::Check, released] {
         let (plan, run) = (plan(kind.clone()), run(kind, text));
         let mut lines = Lines::new(&plan);
         said.extend(all.iter().map(|event| lines.event(event)));
@@ -183,7 +183,7 @@ fn screens(text: &str) -> Vec<String> {
     let summary = RunSummary {
         run: RunId(1),
         title: text.into(),
-        kind: Kind::Run,
+        kind: RunKind::Run,
         by: "ann".into(),
         started_at: at(),
         ended_at: None,

@@ -8,7 +8,7 @@ use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Outcome;
 use crate::domain::base::output::{Output, is_steering};
 use crate::domain::inventory::inventory::Inventory;
-use crate::domain::plan::release::Taken;
+use crate::domain::plan::release::ReleaseTakeover;
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::run::Run;
 
@@ -72,7 +72,7 @@ pub fn host(inventory: &Inventory, name: &HostName) -> String {
 }
 
 /// A release that a host took over.
-pub fn release(host: &HostName, taken: &Taken) -> String {
+pub fn release(host: &HostName, taken: &ReleaseTakeover) -> String {
     line("release", json!({ "host": host, "taken": taken }))
 }
 

@@ -7,8 +7,8 @@ use crate::domain::base::outcome::{End, Outcome, seconds};
 use crate::domain::base::output::{Output, clipped};
 use crate::domain::check::check::CheckResult;
 use crate::domain::inventory::inventory::Endpoint;
-use crate::domain::plan::plan::{Kind, Plan};
-use crate::domain::run::event::{Change, Event, EventKind, PausedUntil, Progress, Then, Way};
+use crate::domain::plan::plan::{Plan, RunKind};
+use crate::domain::run::event::{BracketDirection, Change, Event, EventKind, PausedUntil, Progress, Then};
 
 use super::plan::targets;
 use super::table::folded;
@@ -92,7 +92,7 @@ impl<'a> Lines<'a> {
             EnableEnded { balancer, hosts, change } => changed(balancer, "back in rotation", hosts, change),
             ObserveFailed { host, failure } => self.host(host, &failure.why),
             HookEnded { hook, name, outcome, stdout, stderr, took_ms, .. } => {
-                let line = step_line(Way::Forward, name, 1, outcome, *took_ms);
+                let line = step_line(BracketDirection::Forward, name, 1, outcome, *took_ms);
                 self.here(&format!("hook {}: {line}", hook.word()), outcome, stdout, stderr)
             }
             StepEnded { host, way, name, attempt, outcome, stdout, stderr, took_ms, .. } => {
@@ -167,7 +167,7 @@ impl<'a> Lines<'a> {
     fn started(&self, run: u64, title: &str, by: &str) -> String {
         let hosts = count(self.plan.hosts.len(), "host");
         match self.plan.kind {
-            Kind::Release { .. } => {
+            RunKind::Release { .. } => {
                 format!(
                     "run {run}: {title}, by {by}: {hosts} in {}\n{}",
                     count(self.plan.batches.len(), "batch"),
@@ -229,8 +229,8 @@ fn cancelled(by: &str, now: bool) -> String {
     format!("cancelled by {by}{how}; no further host starts\n")
 }
 
-fn skipped_line(way: Way, name: &str, why: &str, failed: bool) -> String {
-    let back = if way == Way::Back { "rollback: " } else { "" };
+fn skipped_line(way: BracketDirection, name: &str, why: &str, failed: bool) -> String {
+    let back = if way == BracketDirection::Back { "rollback: " } else { "" };
     let word = if failed { "FAILED" } else { "skipped" };
     format!("{back}{name}: {word}: {why}")
 }
@@ -239,8 +239,8 @@ fn check_line(result: &CheckResult) -> String {
     format!("check {}: {}: {}", result.check, result.verdict.word(), result.text)
 }
 
-fn step_line(way: Way, name: &str, attempt: u32, outcome: &Outcome, took_ms: u64) -> String {
-    let back = if way == Way::Back { "rollback: " } else { "" };
+fn step_line(way: BracketDirection, name: &str, attempt: u32, outcome: &Outcome, took_ms: u64) -> String {
+    let back = if way == BracketDirection::Back { "rollback: " } else { "" };
     let again = if attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
     let end = match outcome {
         Outcome::Ok => format!("ok  {}", seconds(took_ms)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::prometheus::{Family, Results};
 use crate::domain::run::record::{Debt, RunSummary};
-use crate::domain::watch::roll::{Line, Pace, Roll};
+use crate::domain::watch::roll::{CheckLine, Roll, ScheduleHealth};
 
 /// The values of the metrics.
 pub struct Metrics<'m> {
@@ -55,7 +55,7 @@ pub fn families(metrics: &Metrics<'_>) -> Vec<Family> {
 }
 
 /// The state of every check: the same names as in `check --format prometheus`, and some more.
-fn watched(lines: &[Line]) -> Vec<Family> {
+fn watched(lines: &[CheckLine]) -> Vec<Family> {
     let mut results = Results::default();
     let mut hard =
         Family::gauge("rollcall_check_hard", "1 where a verdict was seen often enough to be believed.");
@@ -88,7 +88,7 @@ fn watched(lines: &[Line]) -> Vec<Family> {
 }
 
 /// How well the schedule is kept.
-fn pace(pace: &Pace) -> Vec<Family> {
+fn pace(pace: &ScheduleHealth) -> Vec<Family> {
     let alone = |mut family: Family, value: f64| {
         family.add(&[], value);
         family

@@ -6,7 +6,7 @@ use super::report::one_line;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::output::printable;
 use crate::domain::check::id::CheckId;
-use crate::domain::notify::notice::{About, Ended, Notice, NoticeKind, What};
+use crate::domain::notify::notice::{About, EndedIncident, Notice, NoticeContent, NoticeKind};
 use crate::domain::value::template::Vars;
 use crate::domain::watch::subject::Subject;
 
@@ -16,18 +16,18 @@ const HOSTS_CHARS: usize = 80;
 /// `[rollcall] CRITICAL http web[03,07] (2/20) prod`
 pub fn subject(notice: &Notice) -> String {
     let rest = match &notice.what {
-        What::Incident(about) => {
+        NoticeContent::Incident(about) => {
             let hosts = one_line(&about.hosts, HOSTS_CHARS);
             format!("{} {hosts}{} {}", headline(about), share(about), about.group)
         }
-        What::Digest { open, past, left_out } => {
+        NoticeContent::Digest { open, past, left_out } => {
             format!("digest: {} open, {} over", open.len(), past.len() + left_out)
         }
-        What::GaveUp { channel, count, .. } => {
+        NoticeContent::GaveUp { channel, count, .. } => {
             format!("the channel {channel} could not deliver {}", messages(*count))
         }
-        What::WatchingFailed => "watching failed inside rollcall".into(),
-        What::Test { .. } => "test message".into(),
+        NoticeContent::WatchingFailed => "watching failed inside rollcall".into(),
+        NoticeContent::Test { .. } => "test message".into(),
     };
     one_line(&printable(&format!("[rollcall] {rest}")), 250)
 }
@@ -61,20 +61,22 @@ pub fn text(notice: &Notice) -> String {
 
 fn written(notice: &Notice) -> String {
     match &notice.what {
-        What::Incident(about) => incident(notice, about),
-        What::Digest { open, past, left_out } => digest(open, past, *left_out),
-        What::GaveUp { channel, count, why } => format!(
+        NoticeContent::Incident(about) => incident(notice, about),
+        NoticeContent::Digest { open, past, left_out } => digest(open, past, *left_out),
+        NoticeContent::GaveUp { channel, count, why } => format!(
             "rollcall tried to deliver {} by the channel {channel} for its `give_up` time.\nLast error: {why}\n\
              Waiting messages: ssh rollcall notify list\nTest it: ssh rollcall notify test {channel}\n",
             messages(*count)
         ),
-        What::WatchingFailed => {
+        NoticeContent::WatchingFailed => {
             "Watching failed inside rollcall. It starts again from the stored state; checks may be late.\n\
              Current state: ssh rollcall status\n\
              Please report it with the daemon's log.\n"
                 .into()
         }
-        What::Test { by } => format!("{by} asked rollcall to send this. Messages of this channel arrive.\n"),
+        NoticeContent::Test { by } => {
+            format!("{by} asked rollcall to send this. Messages of this channel arrive.\n")
+        }
     }
 }
 
@@ -117,9 +119,9 @@ fn time(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-fn digest(open: &[Ended], past: &[Ended], left_out: usize) -> String {
+fn digest(open: &[EndedIncident], past: &[EndedIncident], left_out: usize) -> String {
     let mut text = String::new();
-    let line = |ended: &Ended| {
+    let line = |ended: &EndedIncident| {
         let until =
             ended.until.map(|at| format!(", for {}", super::table::age(ended.since, at))).unwrap_or_default();
         let word = ended.verdict.word();
@@ -151,14 +153,14 @@ pub fn words(notice: &Notice, channel: &str) -> Vars {
         ("at", notice.at.to_string()),
     ];
     let kind = match &notice.what {
-        What::Incident(about) => kind(about.kind),
-        What::Digest { .. } => "digest",
-        What::GaveUp { .. } => "gave-up",
-        What::WatchingFailed => "watching-failed",
-        What::Test { .. } => "test",
+        NoticeContent::Incident(about) => kind(about.kind),
+        NoticeContent::Digest { .. } => "digest",
+        NoticeContent::GaveUp { .. } => "gave-up",
+        NoticeContent::WatchingFailed => "watching-failed",
+        NoticeContent::Test { .. } => "test",
     };
     let none = About::nothing(notice.at);
-    let about = if let What::Incident(about) = &notice.what { &**about } else { &none };
+    let about = if let NoticeContent::Incident(about) = &notice.what { &**about } else { &none };
     all.extend([
         ("kind", kind.into()),
         ("thread", about.thread.clone()),

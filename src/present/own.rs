@@ -10,13 +10,13 @@ use crate::domain::plan::plan::{HostPlan, Plan};
 const VALUE_LIMIT_BYTES: usize = 512;
 
 /// The names of variables that differ between the hosts of a plan.
-pub struct Own {
+pub struct DifferingVars {
     names: BTreeSet<String>,
 }
 
-impl Own {
+impl DifferingVars {
     /// The variables whose values are not the same on all hosts.
-    pub fn of(plan: &Plan) -> Own {
+    pub fn of(plan: &Plan) -> DifferingVars {
         let mut first: Option<BTreeMap<String, String>> = None;
         let mut names = BTreeSet::new();
         for host in plan.hosts.values() {
@@ -29,7 +29,7 @@ impl Own {
             names.extend(differ.map(|(name, _)| name.clone()));
             names.extend(values.into_keys().filter(|name| !first.contains_key(name)));
         }
-        Own { names }
+        DifferingVars { names }
     }
 
     /// The text with the host's own values as `{{ name }}`, and the names that are in it.
@@ -122,7 +122,7 @@ mod tests {
         );
         let mut plan = plan.unwrap();
         plan.hosts = hosts.iter().map(|host| (host.endpoint.name.clone(), host.clone())).collect();
-        let own = Own::of(&plan);
+        let own = DifferingVars::of(&plan);
         assert_eq!(own.names, ["host.name", "port", "root"].map(String::from).into());
         let table = [
             ("cd /srv/web1 && run 1.2.3", "cd {{ root }} && run 1.2.3"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::own::Own;
+use super::own::DifferingVars;
 use super::steps::{probe, step};
 use super::table::{alike, folded};
 use crate::domain::base::name::{HostName, count};
@@ -44,7 +44,7 @@ pub fn plan(plan: &Plan) -> String {
         }
     }
     let order = plan.batches.iter().flatten().filter_map(|name| plan.hosts.get_key_value(name));
-    let own = Own::of(plan);
+    let own = DifferingVars::of(plan);
     let texts = order.map(|(name, host)| (host_plan(plan, host), (name, host)));
     let texts: Vec<_> = alike(texts).into_iter().collect();
     let named = texts.iter().map(|(what, hosts)| {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::domain::base::name::{HostName, count};
 use crate::domain::base::outcome::{End, Outcome, RunOutcome, Verdict};
 use crate::domain::base::output::Output;
-use crate::domain::plan::plan::Kind;
+use crate::domain::plan::plan::RunKind;
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::run::Run;
 
@@ -30,11 +30,11 @@ fn late_cancel(run: &Run) -> String {
 
 fn by_kind(run: &Run, events: &[Event]) -> String {
     match run.plan().kind {
-        Kind::Run => answers(run, events),
-        Kind::Check => verdicts(run),
-        Kind::Look { .. } => super::steps::looked(run, events) + &ends(run),
-        Kind::Facts => facts::recap(run, events),
-        Kind::Release { .. } | Kind::Task { .. } | Kind::Drain | Kind::Enable => ends(run),
+        RunKind::Run => answers(run, events),
+        RunKind::Check => verdicts(run),
+        RunKind::Look { .. } => super::steps::looked(run, events) + &ends(run),
+        RunKind::Facts => facts::recap(run, events),
+        RunKind::Release { .. } | RunKind::Task { .. } | RunKind::Drain | RunKind::Enable => ends(run),
     }
 }
 
@@ -70,7 +70,7 @@ fn ends(run: &Run) -> String {
     if !owed.is_empty() {
         let hosts = folded(owed.iter().copied());
         _ = match run.plan().kind {
-            Kind::Drain => {
+            RunKind::Drain => {
                 writeln!(text, "out of rotation: {hosts}; to put it back: balancer enable {hosts}")
             }
             _ => writeln!(

@@ -14,7 +14,7 @@ const CHARACTER_BYTES: usize = 4;
 
 /// Text for the two outputs of the client.
 #[derive(Debug, Default, PartialEq)]
-pub struct Text {
+pub struct OutputText {
     pub out: String,
     pub err: String,
 }
@@ -32,7 +32,7 @@ impl Streamed {
     }
 
     /// The text of a piece of standard output or standard error, as far as it can be shown.
-    pub fn take(&mut self, (host, is_error): (&HostName, bool), bytes: &[u8]) -> Text {
+    pub fn take(&mut self, (host, is_error): (&HostName, bool), bytes: &[u8]) -> OutputText {
         let begun = self.begun.entry((host.clone(), is_error)).or_default();
         begun.extend_from_slice(bytes);
         let whole = if self.alone { whole_characters(begun) } else { whole_lines(begun) };
@@ -42,8 +42,8 @@ impl Streamed {
     }
 
     /// What is left when all commands have ended.
-    pub fn rest(&mut self) -> Text {
-        let mut text = Text::default();
+    pub fn rest(&mut self) -> OutputText {
+        let mut text = OutputText::default();
         for ((host, is_error), bytes) in std::mem::take(&mut self.begun) {
             let rest = self.text((&host, is_error), &bytes);
             text.out += &rest.out;
@@ -52,7 +52,7 @@ impl Streamed {
         text
     }
 
-    fn text(&self, (host, is_error): (&HostName, bool), bytes: &[u8]) -> Text {
+    fn text(&self, (host, is_error): (&HostName, bool), bytes: &[u8]) -> OutputText {
         let text = to_text(bytes);
         let text = match self.alone {
             true => text,
@@ -60,8 +60,8 @@ impl Streamed {
             false => text.lines().map(|line| format!("{host}: {line}\n")).collect(),
         };
         match is_error {
-            true => Text { err: text, ..Text::default() },
-            false => Text { out: text, ..Text::default() },
+            true => OutputText { err: text, ..OutputText::default() },
+            false => OutputText { out: text, ..OutputText::default() },
         }
     }
 }
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(one.take((&"web1".into(), false), b"\xff").out, "\\xff", "never a character");
         assert_eq!(
             one.take((&"web1".into(), true), b"oops"),
-            Text { out: String::new(), err: "oops".into() }
+            OutputText { out: String::new(), err: "oops".into() }
         );
         assert_eq!(one.take((&"web1".into(), false), b"\xf0\x9f").out, "");
         assert_eq!(one.rest().out, "\\xf0\\x9f");
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn lines_of_several_hosts_have_their_host_in_front() {
         let mut two = streamed(false);
-        assert_eq!(two.take((&"web1".into(), false), b"a"), Text::default());
+        assert_eq!(two.take((&"web1".into(), false), b"a"), OutputText::default());
         assert_eq!(two.take((&"web2".into(), false), b"x\ny").out, "web2: x\n");
         assert_eq!(two.take((&"web1".into(), false), b"b\r\nc\n").out, "web1: ab\nweb1: c\n");
         assert_eq!(two.take((&"web1".into(), true), b"e\n").err, "web1: e\n");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::base::nodeset::fold;
-use crate::domain::plan::sudoers::{Right, What};
+use crate::domain::plan::sudoers::{Right, SudoCommand};
 
 /// Characters that sudoers gives a meaning in a command (sudoers(5), "Wildcards" and "Special characters").
 const SPECIAL: [char; 10] = ['\\', ',', ':', '=', '*', '?', '[', ']', '!', '#'];
@@ -65,13 +65,13 @@ pub fn rules(needs: &Needs) -> String {
 fn warning(right: &Right) -> &'static str {
     let is_any = |word: &str| RUN_ANYTHING.contains(&word.rsplit('/').next().unwrap_or_default());
     match &right.what {
-        What::AnyScript => {
+        SudoCommand::AnyScript => {
             "# with `sudo` rollcall sends a script to sh, which is different each time: this gives every right\n"
         }
-        What::Command(words) if words.first().is_some_and(|program| is_any(program)) => {
+        SudoCommand::Command(words) if words.first().is_some_and(|program| is_any(program)) => {
             "# this program runs any other: the rule gives every right\n"
         }
-        What::Command(_) | What::Open(_) => "",
+        SudoCommand::Command(_) | SudoCommand::Open(_) => "",
     }
 }
 
@@ -80,14 +80,14 @@ fn rule(needs: &Needs, right: &Right) -> String {
     let tag = if *with_password { "PASSWD" } else { "NOPASSWD" };
     let head = format!("{} ALL=({user}) {tag}: ", needs.login);
     match &right.what {
-        What::AnyScript => format!("{head}/bin/sh"),
-        What::Open(text) => {
+        SudoCommand::AnyScript => format!("{head}/bin/sh"),
+        SudoCommand::Open(text) => {
             format!(
                 "# {head}... # write this rule by hand; only a run knows its command: {}",
                 text.replace('\n', " ")
             )
         }
-        What::Command(words) => match path(needs, &words[0]) {
+        SudoCommand::Command(words) => match path(needs, &words[0]) {
             Some(path) => format!("{head}{}", command(&path, &words[1..])),
             None => format!("# {head}... # the host has no program {}: {}", words[0], words.join(" ")),
         },
@@ -119,12 +119,12 @@ fn command(path: &str, arguments: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn right(user: &str, what: What, why: &str) -> Right {
+    fn right(user: &str, what: SudoCommand, why: &str) -> Right {
         Right { user: user.into(), with_password: false, what, why: why.into() }
     }
 
-    fn words(words: &[&str]) -> What {
-        What::Command(words.iter().map(ToString::to_string).collect())
+    fn words(words: &[&str]) -> SudoCommand {
+        SudoCommand::Command(words.iter().map(ToString::to_string).collect())
     }
 
     fn needs(host: &str, rights: Vec<Right>) -> Needs {
@@ -138,7 +138,7 @@ mod tests {
         let rights = || {
             vec![
                 right("root", words(&["systemctl", "reload", "app"]), "task deploy, step \"reload\""),
-                right("app", What::AnyScript, "task deploy, step \"migrate\""),
+                right("app", SudoCommand::AnyScript, "task deploy, step \"migrate\""),
             ]
         };
         let wanted = "# web[1-2]\n\
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn rules_match_the_command_and_nothing_else() {
-        let rule_of = |what: What| rule(&needs("web1", vec![]), &right("root", what, "w"));
+        let rule_of = |what: SudoCommand| rule(&needs("web1", vec![]), &right("root", what, "w"));
         let table = [
             (words(&["/bin/x"]), "deploy ALL=(root) NOPASSWD: /bin/x \"\""),
             (words(&["/bin/x", "a=b,c", "d:!"]), "deploy ALL=(root) NOPASSWD: /bin/x a\\=b\\,c d\\:\\!"),
@@ -164,7 +164,7 @@ mod tests {
                 "# deploy ALL=(root) NOPASSWD: ... # the host has no program gone: gone x",
             ),
             (
-                What::Open("sudo rm $x".into()),
+                SudoCommand::Open("sudo rm $x".into()),
                 "# deploy ALL=(root) NOPASSWD: ... # write this rule by hand; only a run knows its command: sudo rm $x",
             ),
         ];
@@ -173,7 +173,7 @@ mod tests {
         }
         let bash = rules(&needs("web1", vec![right("root", words(&["/bin/bash"]), "w")]));
         assert!(bash.starts_with("# this program runs any other: the rule gives every right\n"), "{bash}");
-        let password = Right { with_password: true, ..right("root", What::AnyScript, "w") };
+        let password = Right { with_password: true, ..right("root", SudoCommand::AnyScript, "w") };
         assert_eq!(rule(&needs("web1", vec![]), &password), "deploy ALL=(root) PASSWD: /bin/sh");
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::base::outcome::seconds;
 use crate::domain::base::output::clipped;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::inventory::rotation::{Capacity, Standing};
-use crate::domain::plan::release::{Mark, Taken, arrival, last_good, marked_bad};
+use crate::domain::plan::release::{ReleaseMark, ReleaseTakeover, arrival, last_good, marked_bad};
 use crate::domain::run::record::{Debt, RunSummary, WrittenOff};
 
 /// Most characters of one cell: cells may hold output of hosts. `--json` has all of it.
@@ -86,7 +86,7 @@ pub fn hosts(
     inventory: &Inventory,
     picked: &[HostName],
     debts: &[Debt],
-    taken: &BTreeMap<HostName, Vec<Taken>>,
+    taken: &BTreeMap<HostName, Vec<ReleaseTakeover>>,
 ) -> String {
     let mut rows =
         vec![["HOST", "ADDRESS", "GROUPS", "TAGS", "RELEASE", "ROTATION"].map(String::from).to_vec()];
@@ -164,8 +164,8 @@ fn written_off(off: &WrittenOff, now: Timestamp) -> String {
 /// `releases`: the release of each host, since when, by which run, and the target of `rollback`.
 pub fn releases(
     picked: &[HostName],
-    taken: &[(&HostName, &[Taken])],
-    marks: &[Mark],
+    taken: &[(&HostName, &[ReleaseTakeover])],
+    marks: &[ReleaseMark],
     now: Timestamp,
 ) -> String {
     let mut rows = vec![["HOST", "RELEASE", "SINCE", "RUN", "STATE", "ROLLBACK"].map(String::from).to_vec()];
@@ -198,7 +198,7 @@ pub fn releases(
 }
 
 /// `mark`.
-pub fn mark(mark: &Mark) -> String {
+pub fn mark(mark: &ReleaseMark) -> String {
     let params: String = mark.params.iter().map(|(name, value)| format!(" {name}={value}")).collect();
     match mark.bad {
         true => {

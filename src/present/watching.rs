@@ -12,7 +12,7 @@ use crate::domain::base::name::{HostName, RunId, count};
 use crate::domain::base::outcome::{Verdict, seconds};
 use crate::domain::check::check::CheckResult;
 use crate::domain::run::record::{Debt, RunSummary};
-use crate::domain::watch::roll::{Changed, Covered, Downtime, History, Line, Quiet, Roll, Sample};
+use crate::domain::watch::roll::{Changed, CheckLine, Covered, Downtime, History, Quiet, Roll, Sample};
 use crate::domain::watch::subject::Subject;
 
 /// Columns of a sparkline.
@@ -25,7 +25,7 @@ const CHANGES_LISTED: usize = 20;
 const RUNS_LISTED: usize = 5;
 
 /// No alerts are sent: a downtime, or a run that is working on the host.
-pub fn is_silent(line: &Line) -> bool {
+pub fn is_silent(line: &CheckLine) -> bool {
     matches!(line.quiet, Some(Quiet::Downtime { .. } | Quiet::InHand { .. }))
 }
 
@@ -40,7 +40,7 @@ fn weight(verdict: Verdict) -> u8 {
 
 /// Problems folded over their hosts, worst first, and the sum of all.
 pub fn status(roll: &Roll, now: Timestamp) -> String {
-    let mut problems: Vec<&Line> =
+    let mut problems: Vec<&CheckLine> =
         roll.lines.iter().filter(|line| line.is_problem() || line.flapping).collect();
     // Quiet problems come after the others, soft after hard, then the oldest first.
     problems.sort_by_key(|line| {
@@ -68,7 +68,7 @@ pub fn status(roll: &Roll, now: Timestamp) -> String {
     text + &sum(roll)
 }
 
-fn word(line: &Line) -> String {
+fn word(line: &CheckLine) -> String {
     let word = line.verdict.map_or("-", Verdict::word);
     match (line.flapping, line.hard) {
         (true, _) => format!("{word} flapping"),
@@ -77,7 +77,7 @@ fn word(line: &Line) -> String {
     }
 }
 
-fn notes(line: &Line, now: Timestamp) -> String {
+fn notes(line: &CheckLine, now: Timestamp) -> String {
     let ack = line.ack.as_ref().map(|ack| format!("known to {}: {}", ack.by, ack.why));
     let quiet = line.quiet.as_ref().map(|quiet| quiet_words(quiet, now));
     let notes: Vec<String> = ack.into_iter().chain(quiet).collect();
@@ -236,7 +236,7 @@ pub struct Reason {
 
 impl Reason {
     /// From its present state, if it is watched, and from its stored record.
-    pub fn of(line: Option<&Line>, history: &History, runs: &[RunSummary]) -> Option<Reason> {
+    pub fn of(line: Option<&CheckLine>, history: &History, runs: &[RunSummary]) -> Option<Reason> {
         let watched = line.and_then(|line| Some(Reason::of_line(line, line.verdict?)));
         let mut reason = watched.or_else(|| Reason::of_history(history))?;
         let Some((ok_at, _)) = &reason.last_ok else { return Some(reason) };
@@ -247,7 +247,7 @@ impl Reason {
         Some(reason)
     }
 
-    fn of_line(line: &Line, verdict: Verdict) -> Reason {
+    fn of_line(line: &CheckLine, verdict: Verdict) -> Reason {
         Reason {
             check: line.check.clone(),
             verdict,
@@ -297,13 +297,13 @@ impl Reason {
 
 /// A host that is out of rotation, and the checks of the gate that did not pass.
 #[derive(Debug, Serialize)]
-pub struct Held {
+pub struct HeldHost {
     #[serde(flatten)]
     pub debt: Debt,
     pub gate: Vec<CheckResult>,
 }
 
-fn held_words(held: &Held, in_hand: Option<RunId>, now: Timestamp) -> String {
+fn held_words(held: &HeldHost, in_hand: Option<RunId>, now: Timestamp) -> String {
     let Debt { host, balancer, run, since, why, written_off, .. } = &held.debt;
     let mut text = format!(
         "{host} is out of rotation in {balancer}: run {run} took it out {} ago (since {}); {why}\n",
@@ -329,7 +329,7 @@ fn held_words(held: &Held, in_hand: Option<RunId>, now: Timestamp) -> String {
 /// The problems of a host.
 pub fn why(
     host: &HostName,
-    (held, reasons): (Option<&Held>, &[Reason]),
+    (held, reasons): (Option<&HeldHost>, &[Reason]),
     in_hand: Option<RunId>,
     now: Timestamp,
 ) -> String {

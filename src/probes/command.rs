@@ -10,13 +10,13 @@ use bytes::Bytes;
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::check::check::Check;
 use crate::domain::check::probe::{Dns, FileProbe, Log, Plugin, Port, Probe, Process};
-use crate::domain::check::seen::{Observation, Words};
+use crate::domain::check::seen::{Observation, ScriptLines};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::value::expansion;
 use crate::domain::value::shell;
 use crate::local::beneath;
 use crate::local::planned::reason;
-use crate::port::{Exec, ExecEnd, Input, Place, Program};
+use crate::port::{Exec, ExecEnd, Input, LogPosition, Program};
 use crate::probes::context::ProbeContext;
 use crate::script::{RUN_FILE, bare};
 
@@ -68,7 +68,7 @@ fn look(parts: &[&str]) -> String {
 }
 
 /// One probe by a command on `seat`, which is the host of the check unless the check names others.
-pub(super) struct Look<'a> {
+pub(super) struct CommandProbe<'a> {
     pub eyes: &'a ProbeContext<'a>,
     /// The host of the check.
     pub host: &'a Endpoint,
@@ -76,7 +76,7 @@ pub(super) struct Look<'a> {
     pub check: &'a Check,
 }
 
-impl Look<'_> {
+impl CommandProbe<'_> {
     pub(super) async fn observe(&self) -> Observation {
         match &self.check.probe {
             Probe::Log(log) => self.log(log).await,
@@ -120,7 +120,9 @@ impl Look<'_> {
             Err(error) => return Observation::Blind { why: error.to_string() },
         };
         let (inode, offset, trace) = match &last {
-            Some(Place { inode, offset, trace, .. }) => (inode.as_str(), offset.to_string(), trace.as_str()),
+            Some(LogPosition { inode, offset, trace, .. }) => {
+                (inode.as_str(), offset.to_string(), trace.as_str())
+            }
             None => ("", String::new(), ""),
         };
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -141,7 +143,7 @@ impl Look<'_> {
         let seen = self.run(&with(&CLOCK, &[]), Input::None).await;
         let answered = self.eyes.clock.now();
         let Observation::Exited { code: 0, stdout, .. } = &seen else { return seen };
-        let words = Words::of(&stdout.text);
+        let words = ScriptLines::of(&stdout.text);
         let Some(theirs) = words.number("now") else {
             return Observation::Blind { why: "date prints no time".into() };
         };
@@ -182,13 +184,13 @@ impl Look<'_> {
 
 /// The position where a probe of a log ended. It is stored only with a final verdict: a retried probe
 /// reads the same lines again.
-pub(super) fn ended_at(seen: &Observation, at: jiff::Timestamp) -> Option<Place> {
+pub(super) fn ended_at(seen: &Observation, at: jiff::Timestamp) -> Option<LogPosition> {
     let Observation::Exited { code: 0, stdout, .. } = seen else { return None };
-    let words = Words::of(&stdout.text);
+    let words = ScriptLines::of(&stdout.text);
     words.get("done")?;
     let (inode, rest) = words.get("place")?.split_once(' ')?;
     let (offset, trace) = rest.split_once(' ')?;
-    Some(Place { inode: inode.into(), offset: offset.parse().ok()?, trace: trace.into(), at })
+    Some(LogPosition { inode: inode.into(), offset: offset.parse().ok()?, trace: trace.into(), at })
 }
 
 fn seconds(at: jiff::Timestamp) -> f64 {

@@ -17,7 +17,7 @@ struct Scene {
     shell: &'static [&'static str],
     folder: tempfile::TempDir,
     name: &'static str,
-    place: Option<Place>,
+    place: Option<LogPosition>,
     limit: &'static str,
 }
 

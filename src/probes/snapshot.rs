@@ -10,13 +10,13 @@ use super::context::ProbeContext;
 use super::verify::{Looked, look, result_of};
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Verdict;
-use crate::domain::check::across::{Seen, compare};
+use crate::domain::check::across::{SnapshotValues, compare};
 use crate::domain::check::check::{CheckResult, Retry};
 use crate::domain::check::judge::judged::Judged;
-use crate::domain::plan::plan::{Member, Snapshot};
+use crate::domain::plan::plan::{Snapshot, SnapshotMember};
 
 /// The results of a snapshot.
-pub struct Taken {
+pub struct SnapshotResult {
     pub results: BTreeMap<HostName, CheckResult>,
     /// From the start of the probes to the last answer, including waits for a free connection.
     pub spread: Duration,
@@ -24,7 +24,7 @@ pub struct Taken {
 
 /// One round of probes.
 struct Round {
-    judged: Seen,
+    judged: SnapshotValues,
     no_contact: Vec<HostName>,
     reached: Vec<HostName>,
     spread: Duration,
@@ -32,7 +32,7 @@ struct Round {
 
 /// Probes all members at one moment, as nearly as their connections allow, and compares them; repeats that while
 /// the check's deadline allows and there are outliers.
-pub async fn snapshot(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> Taken {
+pub async fn snapshot(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> SnapshotResult {
     let retry = snapshot.members.values().next().map_or_else(Retry::default, |member| member.check.retry);
     let begun = Instant::now();
     let (mut looks, mut good) = (0, 0);
@@ -77,19 +77,19 @@ async fn round(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> Round {
         looks.iter().filter(|(.., look)| wanted(look)).map(|(name, ..)| (*name).clone()).collect()
     };
     let (no_contact, reached) = (those(|look| look.no_contact), those(|look| look.reached));
-    let seen: Seen = looks.into_iter().map(|(name, _, look)| (name.clone(), look.judged)).collect();
+    let seen: SnapshotValues = looks.into_iter().map(|(name, _, look)| (name.clone(), look.judged)).collect();
     Round { judged: compare(&snapshot.rule, &seen), no_contact, reached, spread }
 }
 
 /// The hosts that run the probe: the member itself, or the places of its check.
-fn seats(member: &Member) -> Vec<&crate::domain::inventory::inventory::Endpoint> {
+fn seats(member: &SnapshotMember) -> Vec<&crate::domain::inventory::inventory::Endpoint> {
     match member.check.seats.is_empty() {
         true => vec![&member.endpoint],
         false => member.check.seats.iter().collect(),
     }
 }
 
-fn tell(snapshot: &Snapshot, round: Round, looks: u32, took_ms: u64) -> Taken {
+fn tell(snapshot: &Snapshot, round: Round, looks: u32, took_ms: u64) -> SnapshotResult {
     let millis = round.spread.as_millis();
     let near = format!("{} hosts probed within {millis} ms", snapshot.members.len());
     let told = snapshot.members.iter().map(|(name, member)| {
@@ -107,5 +107,5 @@ fn tell(snapshot: &Snapshot, round: Round, looks: u32, took_ms: u64) -> Taken {
         };
         (name.clone(), result)
     });
-    Taken { results: told.collect(), spread: round.spread }
+    SnapshotResult { results: told.collect(), spread: round.spread }
 }

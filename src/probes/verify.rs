@@ -12,11 +12,11 @@ use crate::domain::check::check::{Check, CheckResult};
 use crate::domain::check::judge::judge;
 use crate::domain::check::judge::judged::Judged;
 use crate::domain::check::probe::Probe;
-use crate::domain::check::seen::{Answer, Observation};
+use crate::domain::check::seen::{HttpAnswer, Observation};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::value::secret::{HIDDEN, Masks};
-use crate::port::Place;
-use crate::probes::command::{Look, ended_at, is_connection};
+use crate::port::LogPosition;
+use crate::probes::command::{CommandProbe, ended_at, is_connection};
 
 /// One judged probe.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ pub(super) struct Looked {
     /// The host itself answered.
     pub reached: bool,
     /// The position where a probe of a log ended.
-    pub place: Option<Place>,
+    pub place: Option<LogPosition>,
 }
 
 /// Runs all checks of a host in parallel. The answer has the order of `checks`.
@@ -137,7 +137,7 @@ async fn looked_from(eyes: &ProbeContext<'_>, host: &Endpoint, seat: &Endpoint, 
             () = eyes.cancel.cancelled() => Observation::Blind { why: "cancelled".into() },
             seen = eyes.prober.probe(seat, &check.probe, check.timeout) => seen,
         },
-        false => Look { eyes, host, seat, check }.observe().await,
+        false => CommandProbe { eyes, host, seat, check }.observe().await,
     };
     let no_contact = matches!(seen, Observation::NoContact { .. });
     let reached = seen.proves_contact() && !seat.is_here();
@@ -170,7 +170,7 @@ fn masked(seen: Observation, masks: &Masks) -> Observation {
         }
         Observation::Answered(answer) => {
             let headers = answer.headers.iter().map(|(name, value)| (name.clone(), masks.text(value)));
-            Observation::Answered(Box::new(Answer {
+            Observation::Answered(Box::new(HttpAnswer {
                 headers: headers.collect(),
                 body: masks.text(&answer.body),
                 ..*answer

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::patience::Patience;
 use super::seal::Seal;
-use super::wrapper::{self, Answer, Call, Ended, Heard, How, Verb};
+use super::wrapper::{self, Call, How, OperationAnswer, StepEnd, WrapperLines, WrapperVerb};
 use crate::domain::base::outcome::milliseconds;
 use crate::domain::base::outcome::{Outcome, seconds};
 use crate::domain::base::output::{KEEP_BYTES, Output};
@@ -95,13 +95,13 @@ impl<'a> Asking<'a> {
         self.begun.elapsed()
     }
 
-    fn verb(&self) -> Verb {
+    fn verb(&self) -> WrapperVerb {
         match self {
-            Asking { cancelled: true, .. } => Verb::Kill,
-            Asking { to_confirm: true, .. } => Verb::Confirm,
-            Asking { on_record: true, .. } => Verb::Follow,
-            _ if self.attempt.context.resumed.is_some() => Verb::Follow,
-            _ => Verb::Start,
+            Asking { cancelled: true, .. } => WrapperVerb::Kill,
+            Asking { to_confirm: true, .. } => WrapperVerb::Confirm,
+            Asking { on_record: true, .. } => WrapperVerb::Follow,
+            _ if self.attempt.context.resumed.is_some() => WrapperVerb::Follow,
+            _ => WrapperVerb::Start,
         }
     }
 
@@ -122,7 +122,7 @@ impl<'a> Asking<'a> {
             within: step.dead_man.as_ref().map_or(Duration::ZERO, |dead_man| dead_man.within),
         };
         let input = match verb {
-            Verb::Start => {
+            WrapperVerb::Start => {
                 let undo = script::undo_script(step);
                 Input::Bytes(wrapper::input(&self.name, &self.seal, script, undo.as_deref()))
             }
@@ -134,9 +134,9 @@ impl<'a> Asking<'a> {
             input,
             timeout: self.patience.left().max(LAST_QUESTION),
             // Cancelling ends the question, not the step: `kill` does that.
-            cancel: if verb == Verb::Kill { CancellationToken::new() } else { context.cancel.clone() },
+            cancel: if verb == WrapperVerb::Kill { CancellationToken::new() } else { context.cancel.clone() },
             lines: self.attempt.show(&self.shown).map(Follow::Lines),
-            fresh: verb == Verb::Confirm,
+            fresh: verb == WrapperVerb::Confirm,
             keep_bytes: KEEP_BYTES,
             sink: None,
             masks: self.attempt.masks(&self.name),
@@ -144,7 +144,7 @@ impl<'a> Asking<'a> {
         context.ports.remote.exec(self.attempt.endpoint(), request).await
     }
 
-    fn take_in(&mut self, report: ExecReport, heard: &Heard) {
+    fn take_in(&mut self, report: ExecReport, heard: &WrapperLines) {
         self.sent |= !matches!(report.end, ExecEnd::NotStarted(_));
         self.on_record |= heard.begun;
         if heard.answer.is_some() || (self.stdout.text.is_empty() && self.stderr.text.is_empty()) {
@@ -153,27 +153,29 @@ impl<'a> Asking<'a> {
     }
 
     /// The outcome of an answer; `None` when another question is needed.
-    fn judge(&mut self, answer: Answer, sent_before: bool) -> Option<Outcome> {
+    fn judge(&mut self, answer: OperationAnswer, sent_before: bool) -> Option<Outcome> {
         let lost = |why: String| Some(Outcome::Lost { why });
         match answer {
-            Answer::Ended(ended) => Some(self.ended(&ended)),
-            Answer::Never(why) => Some(Outcome::NotStarted { why }),
-            Answer::Absent(_) if self.on_record => lost("the host has no record of it any more".into()),
-            Answer::Absent(why) => Some(Outcome::NotStarted { why }),
-            Answer::Lost(why) => lost(why),
-            Answer::Stale => Some(replaced(sent_before)),
-            Answer::Refused(why) if !sent_before => Some(Outcome::NotStarted { why }),
-            Answer::Confirm => {
+            OperationAnswer::Ended(ended) => Some(self.ended(&ended)),
+            OperationAnswer::Never(why) => Some(Outcome::NotStarted { why }),
+            OperationAnswer::Absent(_) if self.on_record => {
+                lost("the host has no record of it any more".into())
+            }
+            OperationAnswer::Absent(why) => Some(Outcome::NotStarted { why }),
+            OperationAnswer::Lost(why) => lost(why),
+            OperationAnswer::Stale => Some(replaced(sent_before)),
+            OperationAnswer::Refused(why) if !sent_before => Some(Outcome::NotStarted { why }),
+            OperationAnswer::Confirm => {
                 self.to_confirm = true;
                 self.patience.reached();
                 None
             }
             // The runner replaces it by the true answer, unless it is gone.
-            Answer::Refused(_) | Answer::Forged | Answer::Ready => None,
+            OperationAnswer::Refused(_) | OperationAnswer::Forged | OperationAnswer::Ready => None,
         }
     }
 
-    fn ended(&self, ended: &Ended) -> Outcome {
+    fn ended(&self, ended: &StepEnd) -> Outcome {
         let dead_man = self.attempt.step.dead_man.as_ref();
         let within = dead_man.map_or(Duration::ZERO, |dead_man| dead_man.within);
         let undone = match ended.undone {
@@ -228,7 +230,7 @@ fn replaced(sent_before: bool) -> Outcome {
 
 /// True if the request could not be sent, or the login's shell or sudo did not run the wrapper: the wrapper
 /// prints a word before it starts anything.
-fn wrapper_never_ran(end: &ExecEnd, heard: &Heard) -> bool {
+fn wrapper_never_ran(end: &ExecEnd, heard: &WrapperLines) -> bool {
     match end {
         ExecEnd::NotStarted(_) => true,
         ExecEnd::Exited(0) => false,
@@ -237,10 +239,10 @@ fn wrapper_never_ran(end: &ExecEnd, heard: &Heard) -> bool {
     }
 }
 
-fn lost_why(end: &ExecEnd, heard: &Heard) -> String {
+fn lost_why(end: &ExecEnd, heard: &WrapperLines) -> String {
     match (end, &heard.answer) {
-        (_, Some(Answer::Refused(why))) => why.clone(),
-        (_, Some(Answer::Forged)) => FORGED.into(),
+        (_, Some(OperationAnswer::Refused(why))) => why.clone(),
+        (_, Some(OperationAnswer::Forged)) => FORGED.into(),
         (ExecEnd::Lost(why) | ExecEnd::NotStarted(why) | ExecEnd::Foreign(why), _) => why.clone(),
         (ExecEnd::TimedOut, _) => "the host did not say how it ended".into(),
         _ => "the host gave no answer".into(),

@@ -54,7 +54,7 @@ impl Attempt<'_> {
                 return Ok(Done::silent(self.unchanged()));
             }
             let script = call(if wanted.is_some() { FILE } else { DIRECTORY }, &[from], self.step);
-            let mut part = Part::new(&target, &self.suffix());
+            let mut part = PartialFile::new(&target, &self.suffix());
             let report = self.stream(&script, Input::None, &mut part).await;
             let report = match report {
                 Ok(report) if report.end == ExecEnd::Exited(0) => report,
@@ -120,7 +120,7 @@ impl Attempt<'_> {
 }
 
 /// A file that is not complete yet.
-struct Part {
+struct PartialFile {
     target: PathBuf,
     path: PathBuf,
     file: Option<File>,
@@ -128,12 +128,12 @@ struct Part {
     hash: Sha256,
 }
 
-impl Part {
+impl PartialFile {
     /// Its name contains the operation: other steps may fetch the same file.
-    fn new(target: &Path, suffix: &str) -> Part {
+    fn new(target: &Path, suffix: &str) -> PartialFile {
         let mut path = target.as_os_str().to_owned();
         path.push(format!(".{suffix}.part"));
-        Part { target: target.into(), path: path.into(), file: None, bytes: 0, hash: Sha256::new() }
+        PartialFile { target: target.into(), path: path.into(), file: None, bytes: 0, hash: Sha256::new() }
     }
 
     fn failed(&self, error: &std::io::Error) -> String {
@@ -167,7 +167,7 @@ impl Part {
     }
 }
 
-impl Taker for Part {
+impl Taker for PartialFile {
     async fn begin(&mut self) -> Result<(), String> {
         (self.bytes, self.hash) = (0, Sha256::new());
         self.file = Some(self.make().await.map_err(|error| self.failed(&error))?);

@@ -22,7 +22,7 @@ const TRIES: usize = 2;
 const CHANGED_MEANWHILE: u32 = 75;
 
 /// The new content of a file from the old one, or why there is none.
-type Change<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Sync + 'a;
+type Rewrite<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Sync + 'a;
 
 /// The common parameters of edits.
 struct Edit<'a> {
@@ -30,7 +30,7 @@ struct Edit<'a> {
     create: bool,
     /// The edit only removes: a missing file needs no change.
     takes_out: bool,
-    change: &'a Change<'a>,
+    change: &'a Rewrite<'a>,
 }
 
 impl Attempt<'_> {

@@ -14,15 +14,15 @@ use crate::steps::archive::{self, Unpacking};
 use crate::steps::asking::Asking;
 use crate::steps::attempt::{Attempt, Done, GUARD_TIMEOUT};
 use crate::steps::context::Mode;
-use crate::steps::scripts::{DELETE, DIRECTORY, LINK, Own, told};
+use crate::steps::scripts::{DELETE, DIRECTORY, LINK, OwnScript, told};
 use crate::steps::system;
 use crate::steps::wait::Wait;
 
 /// The script of a step, if its kind is a single script.
-fn own(step: &Step, suffix: &str) -> Option<Own> {
+fn own(step: &Step, suffix: &str) -> Option<OwnScript> {
     let own = |text: &'static str, arguments: &[&str], apart| {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        Some(Own { text, arguments, apart })
+        Some(OwnScript { text, arguments, apart })
     };
     match &step.body {
         StepBody::Link { from, at } => own(&LINK, &[from, at, suffix], false),
@@ -193,7 +193,7 @@ impl Attempt<'_> {
         }
     }
 
-    async fn own(&self, own: &Own, acts: bool) -> Done {
+    async fn own(&self, own: &OwnScript, acts: bool) -> Done {
         match acts {
             true => self.run_own(own.call(self.step, "act"), Input::None).await,
             false => self.look_with(own.call(self.step, "look")).await,
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     /// Exit status, and output.
-    fn sh(dir: &Path, own: &Own, mode: &str) -> (i32, String) {
+    fn sh(dir: &Path, own: &OwnScript, mode: &str) -> (i32, String) {
         let script = own.call(&Step::default(), mode);
         let output = Command::new("sh").args(["-c", &script]).current_dir(dir).output().unwrap();
         (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())

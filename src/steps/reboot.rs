@@ -22,7 +22,7 @@ static REBOOT: LazyLock<String> =
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The result of one question.
-enum Heard {
+enum BootAnswer {
     Done(Done),
     /// The host still has the same boot, with this id.
     Waits(String),
@@ -41,12 +41,12 @@ impl Attempt<'_> {
         let mut heard = self.ask_for_reboot([verb, command, boot_id, ""], false).await;
         loop {
             let last = match heard {
-                Heard::Done(done) => return done,
-                Heard::Waits(same) => {
+                BootAnswer::Done(done) => return done,
+                BootAnswer::Waits(same) => {
                     boot = same;
                     Ok(())
                 }
-                Heard::Silence(why) => Err(why),
+                BootAnswer::Silence(why) => Err(why),
             };
             if !patience.pause(&self.context.cancel).await {
                 return self.not_rebooted(last);
@@ -55,37 +55,37 @@ impl Attempt<'_> {
         }
     }
 
-    async fn ask_for_reboot(&self, [verb, command, boot_id, boot]: [&str; 4], fresh: bool) -> Heard {
+    async fn ask_for_reboot(&self, [verb, command, boot_id, boot]: [&str; 4], fresh: bool) -> BootAnswer {
         let operation = self.kept_as();
         let arguments = ["act", verb, &self.context.ports.site, &operation, boot_id, command, boot];
         let report = self.once(&shell::with_arguments(&REBOOT, &arguments), QUESTION_TIMEOUT, fresh).await;
-        let failed = |why: String| Heard::Done(Done::failed(why));
+        let failed = |why: String| BootAnswer::Done(Done::failed(why));
         match &report.end {
             ExecEnd::Exited(0) => match told(report.stdout.clone()) {
-                (_, word) if word == "done" => Heard::Done(self.back().await),
-                (said, word) if word == "waits" => Heard::Waits(said.last_line().into()),
+                (_, word) if word == "done" => BootAnswer::Done(self.back().await),
+                (said, word) if word == "waits" => BootAnswer::Waits(said.last_line().into()),
                 (said, word) if word == "failed" => {
                     failed(format!("the host was not restarted: {}", said.last_line()))
                 }
                 (_, word) if word == "never" => {
-                    Heard::Done(Done::silent(Outcome::NotStarted { why: "it was never begun".into() }))
+                    BootAnswer::Done(Done::silent(Outcome::NotStarted { why: "it was never begun".into() }))
                 }
                 _ => failed("the host gave no answer that makes sense".into()),
             },
             // No request was sent yet.
             ExecEnd::NotStarted(_) if !fresh && self.context.resumed.is_none() => {
-                Heard::Done(self.done(report, |_| Outcome::Ok))
+                BootAnswer::Done(self.done(report, |_| Outcome::Ok))
             }
             ExecEnd::NotStarted(why) | ExecEnd::Lost(why) | ExecEnd::Foreign(why) => {
-                Heard::Silence(why.clone())
+                BootAnswer::Silence(why.clone())
             }
-            ExecEnd::TimedOut => Heard::Silence("it did not answer in time".into()),
+            ExecEnd::TimedOut => BootAnswer::Silence("it did not answer in time".into()),
             // The host is going down: it ends processes, or they fail.
             ExecEnd::Signalled(signal) => {
-                Heard::Silence(format!("the question was ended by signal {signal}"))
+                BootAnswer::Silence(format!("the question was ended by signal {signal}"))
             }
-            end @ ExecEnd::Exited(_) if fresh => Heard::Silence(end.describe(&report.stderr)),
-            ExecEnd::Exited(_) | ExecEnd::Cancelled => Heard::Done(self.done(report, |_| Outcome::Ok)),
+            end @ ExecEnd::Exited(_) if fresh => BootAnswer::Silence(end.describe(&report.stderr)),
+            ExecEnd::Exited(_) | ExecEnd::Cancelled => BootAnswer::Done(self.done(report, |_| Outcome::Ok)),
         }
     }
 

@@ -46,14 +46,14 @@ pub(super) fn unpacking(text: &str) -> String {
 }
 
 /// One of rollcall's own scripts for hosts. Plain POSIX `sh`; its text never changes, values are arguments.
-pub(super) struct Own {
+pub(super) struct OwnScript {
     pub text: &'static str,
     pub arguments: Vec<String>,
     /// It may take long, or do harm when it runs twice: it goes through the wrapper.
     pub apart: bool,
 }
 
-impl Own {
+impl OwnScript {
     pub fn call(&self, step: &Step, mode: &str) -> String {
         let arguments: Vec<&str> =
             [mode].into_iter().chain(self.arguments.iter().map(String::as_str)).collect();

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use crate::probes::command::{INIT, MANAGER};
 
 use crate::domain::task::task::{ServiceState, StepBody};
-use crate::steps::scripts::{Own, whole};
+use crate::steps::scripts::{OwnScript, whole};
 
 const SERVICE_NAMED: &str = r#"
 name=$1 state=$2 enabled=$3
@@ -18,7 +18,7 @@ static SERVICE: LazyLock<String> =
     LazyLock::new(|| whole(&[SERVICE_NAMED, INIT, include_str!("sh/service.sh")].join("\n")));
 
 /// The script of a step about the system. All of them may take long, or do harm when they run twice.
-pub(super) fn own(body: &StepBody) -> Option<Own> {
+pub(super) fn own(body: &StepBody) -> Option<OwnScript> {
     let (text, arguments): (&'static str, Vec<&str>) = match body {
         StepBody::Package { names, state, version, refresh } => {
             let refresh = if *refresh { "refresh" } else { "" };
@@ -31,7 +31,7 @@ pub(super) fn own(body: &StepBody) -> Option<Own> {
         }
         _ => return None,
     };
-    Some(Own { text, arguments: arguments.into_iter().map(String::from).collect(), apart: true })
+    Some(OwnScript { text, arguments: arguments.into_iter().map(String::from).collect(), apart: true })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::outcome::Outcome;
 use crate::domain::base::output::Output;
 use crate::domain::task::task::{Source, TreeFile, Upload};
-use crate::local::planned::Planned;
+use crate::local::planned::PlannedFile;
 use crate::port::{Content, ExecEnd, ExecReport, Input, Packed};
 use crate::steps::attempt::{Attempt, Done, LOOK_TIMEOUT};
 use crate::steps::scripts::{PLACE, RECEIVE, TREE, TREE_RECEIVE, call, told};
@@ -140,9 +140,9 @@ impl Attempt<'_> {
         }
     }
 
-    pub(super) fn planned(&self, path: &str, sha256: &str) -> Planned {
+    pub(super) fn planned(&self, path: &str, sha256: &str) -> PlannedFile {
         let root = self.context.files_root.clone();
-        Planned { root, path: path.into(), sha256: sha256.into() }
+        PlannedFile { root, path: path.into(), sha256: sha256.into() }
     }
 
     async fn tree(&self, upload: &Upload, path: &str, files: &[TreeFile], act: bool) -> Result<Done, Done> {

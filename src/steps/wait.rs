@@ -34,7 +34,7 @@ pub(super) struct Wait<'a> {
 }
 
 /// The result of one probe.
-enum Found {
+enum WaitResult {
     There(String),
     Gone(String),
     /// The probe could not find out.
@@ -65,10 +65,10 @@ impl Attempt<'_> {
         loop {
             let found = self.find(wait.what, until).await;
             let why = match (found, wait.gone) {
-                (Found::There(text), false) | (Found::Gone(text), true) => return looked(text),
-                (Found::There(text), true) => Ok(format!("still there: {text}")),
-                (Found::Gone(text), false) => Ok(text),
-                (Found::Blind(why), _) => Err(why),
+                (WaitResult::There(text), false) | (WaitResult::Gone(text), true) => return looked(text),
+                (WaitResult::There(text), true) => Ok(format!("still there: {text}")),
+                (WaitResult::Gone(text), false) => Ok(text),
+                (WaitResult::Blind(why), _) => Err(why),
             };
             if self.context.cancel.is_cancelled() {
                 return Done::silent(Outcome::Cancelled);
@@ -99,55 +99,55 @@ impl Attempt<'_> {
     async fn look_at(&self, wait: &Wait<'_>) -> Done {
         let found = self.find(wait.what, Instant::now() + LOOK_TIMEOUT).await;
         match (found, wait.gone) {
-            (Found::There(text), false) | (Found::Gone(text), true) => looked(text),
-            (Found::There(text), true) => not_known(format!("it would wait: still there: {text}")),
-            (Found::Gone(text), false) => not_known(format!("it would wait: {text}")),
-            (Found::Blind(why), _) => Done::silent(Outcome::NotStarted { why }),
+            (WaitResult::There(text), false) | (WaitResult::Gone(text), true) => looked(text),
+            (WaitResult::There(text), true) => not_known(format!("it would wait: still there: {text}")),
+            (WaitResult::Gone(text), false) => not_known(format!("it would wait: {text}")),
+            (WaitResult::Blind(why), _) => Done::silent(Outcome::NotStarted { why }),
         }
     }
 
-    async fn find(&self, what: &Awaited, until: Instant) -> Found {
+    async fn find(&self, what: &Awaited, until: Instant) -> WaitResult {
         let left = until.saturating_duration_since(Instant::now()).max(LEAST_TIME);
         match what {
             Awaited::Path(path) => match self.run_look(&shell::with_arguments(PATH, &[path]), left).await {
-                Found::There(_) => Found::There(format!("{path} is there")),
-                Found::Gone(_) => Found::Gone(format!("{path} is not there")),
+                WaitResult::There(_) => WaitResult::There(format!("{path} is there")),
+                WaitResult::Gone(_) => WaitResult::Gone(format!("{path} is not there")),
                 blind => blind,
             },
             Awaited::Command(command) => match self.run_look(command, left).await {
-                Found::Gone(why) => Found::Gone(format!("the command fails: {why}")),
+                WaitResult::Gone(why) => WaitResult::Gone(format!("the command fails: {why}")),
                 found => found,
             },
             Awaited::Probe(probe) => self.find_service(probe, left).await,
         }
     }
 
-    async fn run_look(&self, script: &str, left: Duration) -> Found {
+    async fn run_look(&self, script: &str, left: Duration) -> WaitResult {
         let report = self.once(script, left.min(LOOK_TIMEOUT), false).await;
         let said = report.end.describe(&report.stderr);
         match report.end {
-            ExecEnd::Exited(0) => Found::There("the command succeeds".into()),
+            ExecEnd::Exited(0) => WaitResult::There("the command succeeds".into()),
             // A failure of sudo says nothing about the condition.
             ExecEnd::Exited(_) => match script::about_sudo(&self.step.sudo, &report.stderr) {
-                Some(hint) => Found::Blind(said + &hint),
-                None => Found::Gone(said),
+                Some(hint) => WaitResult::Blind(said + &hint),
+                None => WaitResult::Gone(said),
             },
-            ExecEnd::Signalled(_) | ExecEnd::TimedOut => Found::Gone(said),
+            ExecEnd::Signalled(_) | ExecEnd::TimedOut => WaitResult::Gone(said),
             ExecEnd::Cancelled | ExecEnd::Lost(_) | ExecEnd::NotStarted(_) | ExecEnd::Foreign(_) => {
-                Found::Blind(said)
+                WaitResult::Blind(said)
             }
         }
     }
 
-    async fn find_service(&self, probe: &Probe, left: Duration) -> Found {
+    async fn find_service(&self, probe: &Probe, left: Duration) -> WaitResult {
         let seen = self.context.ports.prober.probe(self.endpoint(), probe, left.min(PROBE_TIMEOUT)).await;
         let is_blind = matches!(seen, Observation::Blind { .. } | Observation::NoContact { .. });
         let judged = judge_masked(probe, seen, &self.context.masks);
         match judged.verdict {
-            _ if is_blind => Found::Blind(judged.text),
-            verdict if verdict.passes() => Found::There(judged.text),
+            _ if is_blind => WaitResult::Blind(judged.text),
+            verdict if verdict.passes() => WaitResult::There(judged.text),
             // The port is closed, or the answer is not the expected one.
-            _ => Found::Gone(judged.text),
+            _ => WaitResult::Gone(judged.text),
         }
     }
 

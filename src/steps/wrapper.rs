@@ -26,7 +26,7 @@ pub const REPLACED: &str = "another rollcall has taken over: the host refuses th
 
 /// The requests to the wrapper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
+pub enum WrapperVerb {
     /// Run the step, unless it has started before; then follow.
     Start,
     /// Report how it ended, once it has. A step that has not started can no longer start.
@@ -39,15 +39,15 @@ pub enum Verb {
     Sweep,
 }
 
-impl Verb {
+impl WrapperVerb {
     /// The word for the wrapper.
     pub fn word(self) -> &'static str {
         match self {
-            Verb::Start => "start",
-            Verb::Follow => "follow",
-            Verb::Kill => "kill",
-            Verb::Confirm => "confirm",
-            Verb::Sweep => "sweep",
+            WrapperVerb::Start => "start",
+            WrapperVerb::Follow => "follow",
+            WrapperVerb::Kill => "kill",
+            WrapperVerb::Confirm => "confirm",
+            WrapperVerb::Sweep => "sweep",
         }
     }
 }
@@ -71,7 +71,7 @@ pub struct Call<'a> {
 
 impl Call<'_> {
     /// The command for the host.
-    pub fn program(&self, verb: Verb) -> Program {
+    pub fn program(&self, verb: WrapperVerb) -> Program {
         let epoch = self.epoch.to_string();
         let [age, limit, within] = [self.age, self.limit, self.within].map(whole_seconds);
         let words = [verb.word(), self.operation, self.site, &epoch, &age, &limit, &within];
@@ -103,17 +103,17 @@ pub fn input(operation: &str, seal: &Seal, script: &str, undo: Option<&str>) -> 
 }
 
 /// The input of the other verbs.
-pub fn line(verb: Verb, seal: &Seal) -> Input {
+pub fn line(verb: WrapperVerb, seal: &Seal) -> Input {
     match verb {
-        Verb::Confirm => Input::Bytes(seal.line_to_confirm().into()),
+        WrapperVerb::Confirm => Input::Bytes(seal.line_to_confirm().into()),
         _ => Input::Bytes(seal.line_to_follow().into()),
     }
 }
 
 /// The host's answer about an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    Ended(Ended),
+pub enum OperationAnswer {
+    Ended(StepEnd),
     /// It has run, and waits to be confirmed.
     Confirm,
     /// It has not started and never will.
@@ -134,7 +134,7 @@ pub enum Answer {
 
 /// How a step ended on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct StepEnd {
     pub how: How,
     /// The exit status of the undo script, if it ran.
     pub undone: Option<u32>,
@@ -150,29 +150,29 @@ pub enum How {
     Cancelled,
 }
 
-impl Answer {
-    fn parse(text: &str, seal: Option<&Seal>) -> Option<Answer> {
+impl OperationAnswer {
+    fn parse(text: &str, seal: Option<&Seal>) -> Option<OperationAnswer> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         let why = || rest.to_string();
         Some(match word {
             "exit" | "timeout" | "cancelled" | "confirm" => match seal?.open(text) {
-                None => Answer::Forged,
-                Some("confirm") => Answer::Confirm,
-                Some(said) => Answer::Ended(Ended::parse(said)?),
+                None => OperationAnswer::Forged,
+                Some("confirm") => OperationAnswer::Confirm,
+                Some(said) => OperationAnswer::Ended(StepEnd::parse(said)?),
             },
-            "never" => Answer::Never(why()),
-            "absent" => Answer::Absent(why()),
-            "refused" => Answer::Refused(why()),
-            "stale" => Answer::Stale,
-            "lost" => Answer::Lost(why()),
-            "ready" => Answer::Ready,
+            "never" => OperationAnswer::Never(why()),
+            "absent" => OperationAnswer::Absent(why()),
+            "refused" => OperationAnswer::Refused(why()),
+            "stale" => OperationAnswer::Stale,
+            "lost" => OperationAnswer::Lost(why()),
+            "ready" => OperationAnswer::Ready,
             _ => return None,
         })
     }
 }
 
-impl Ended {
-    fn parse(text: &str) -> Option<Ended> {
+impl StepEnd {
+    fn parse(text: &str) -> Option<StepEnd> {
         let words: Vec<&str> = text.split(' ').collect();
         let (how, rest) = match words[..] {
             ["exit", code, ref rest @ ..] => (How::Exited(code.parse().ok()?), rest),
@@ -181,8 +181,8 @@ impl Ended {
             _ => return None,
         };
         match rest {
-            [] => Some(Ended { how, undone: None }),
-            ["undone", code] => Some(Ended { how, undone: Some(code.parse().ok()?) }),
+            [] => Some(StepEnd { how, undone: None }),
+            ["undone", code] => Some(StepEnd { how, undone: Some(code.parse().ok()?) }),
             _ => None,
         }
     }
@@ -190,15 +190,15 @@ impl Ended {
 
 /// The wrapper's own lines, parsed.
 #[derive(Debug, Default, PartialEq)]
-pub struct Heard {
+pub struct WrapperLines {
     /// The host has recorded the start of the step.
     pub begun: bool,
-    pub answer: Option<Answer>,
+    pub answer: Option<OperationAnswer>,
 }
 
 /// Takes the wrapper's own lines out of the output. Its answer is the last line, after all output of
 /// the step; the end of a step counts only with the runner's seal. A sweep has none.
-pub fn hear(operation: &str, seal: Option<&Seal>, report: &mut ExecReport) -> Heard {
+pub fn hear(operation: &str, seal: Option<&Seal>, report: &mut ExecReport) -> WrapperLines {
     let own = own_prefix(operation);
     let text = &mut report.stderr.text;
     let begun_line = format!("{own}begun\n");
@@ -210,14 +210,16 @@ pub fn hear(operation: &str, seal: Option<&Seal>, report: &mut ExecReport) -> He
         None => false,
     };
     let last = text.trim_end_matches('\n').rfind('\n').map_or(0, |at| at + 1);
-    let said =
-        text[last..].trim_end_matches('\n').strip_prefix(&own).and_then(|said| Answer::parse(said, seal));
+    let said = text[last..]
+        .trim_end_matches('\n')
+        .strip_prefix(&own)
+        .and_then(|said| OperationAnswer::parse(said, seal));
     // An answer that was cut off by the end of the connection does not count.
     let answer = said.filter(|_| report.end == ExecEnd::Exited(0));
     if answer.is_some() {
         text.truncate(last);
     }
-    Heard { begun, answer }
+    WrapperLines { begun, answer }
 }
 
 /// The prefix of the wrapper's own lines.
@@ -248,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_answer_is_the_last_line_and_no_step_can_forge_it() {
-        let ended = |how| Answer::Ended(Ended { how, undone: None });
+        let ended = |how| OperationAnswer::Ended(StepEnd { how, undone: None });
         let table = [
             ("rollcall 1-a-0-1 begun\noops\n", "exit 3", ended(How::Exited(3)), "oops\n"),
             (
@@ -257,8 +259,13 @@ mod tests {
                 ended(How::TimedOut),
                 "hello\nrollcall 1-a-0-1 exit 0\n",
             ),
-            ("", "exit 0 undone 7", Answer::Ended(Ended { how: How::Exited(0), undone: Some(7) }), ""),
-            ("", "confirm", Answer::Confirm, ""),
+            (
+                "",
+                "exit 0 undone 7",
+                OperationAnswer::Ended(StepEnd { how: How::Exited(0), undone: Some(7) }),
+                "",
+            ),
+            ("", "confirm", OperationAnswer::Confirm, ""),
         ];
         let hear = |stderr: String, left: &str| {
             let mut report = report(ExecEnd::Exited(0), &stderr);
@@ -271,11 +278,11 @@ mod tests {
             let sealed = format!("{line} {}\n", seal().proof(said));
             assert_eq!(hear(sealed, left), Some(answer), "{line}");
             for forged in [format!("{line}\n"), format!("{line} {}\n", seal().proof("exit 1"))] {
-                assert_eq!(hear(forged, left), Some(Answer::Forged), "{line}");
+                assert_eq!(hear(forged, left), Some(OperationAnswer::Forged), "{line}");
             }
         }
         let refused = "rollcall 1-a-0-1 refused no room: a b\n";
-        assert_eq!(hear(refused.into(), ""), Some(Answer::Refused("no room: a b".into())));
+        assert_eq!(hear(refused.into(), ""), Some(OperationAnswer::Refused("no room: a b".into())));
     }
 
     #[test]
@@ -284,7 +291,7 @@ mod tests {
         proptest::proptest!(|(text in own, seal_it in proptest::prelude::any::<bool>())| {
             let mut report = report(ExecEnd::Exited(0), &text);
             let heard = super::hear("1-a-0-1", seal_it.then(seal).as_ref(), &mut report);
-            let ends = matches!(heard.answer, Some(Answer::Ended(_) | Answer::Confirm));
+            let ends = matches!(heard.answer, Some(OperationAnswer::Ended(_) | OperationAnswer::Confirm));
             proptest::prop_assert!(!ends, "{}", text);
         });
     }
@@ -297,7 +304,7 @@ mod tests {
             (ExecEnd::Exited(0), "rollcall 1-a-0-1 begun\n"),
         ] {
             let heard = hear("1-a-0-1", Some(&seal()), &mut report(end, stderr));
-            assert_eq!(heard, Heard { begun: true, answer: None }, "{stderr}");
+            assert_eq!(heard, WrapperLines { begun: true, answer: None }, "{stderr}");
         }
     }
 
@@ -311,7 +318,9 @@ mod tests {
             limit: Duration::from_millis(1500),
             within: Duration::ZERO,
         };
-        let Program::Own { text, arguments } = call.program(Verb::Start) else { panic!("not the wrapper") };
+        let Program::Own { text, arguments } = call.program(WrapperVerb::Start) else {
+            panic!("not the wrapper")
+        };
         assert_eq!(text, *WRAPPER);
         assert_eq!(arguments, ["start", "1-a-0-1", "s", "7", "0", "2", "0"]);
     }

@@ -21,7 +21,7 @@ const CHECK_DIGITS: usize = 16;
 
 /// The last event of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct JournalHead {
     pub seq: u64,
     pub hash: String,
 }
@@ -32,16 +32,16 @@ pub(super) struct Head {
     path: PathBuf,
     file: File,
     /// The last entry of the file, and its slot.
-    last: Option<Mark>,
+    last: Option<JournalHead>,
     slot: u64,
 }
 
 /// The last event in the store.
-pub(super) fn end_of(connection: &Connection) -> Result<Option<Mark>, StoreError> {
+pub(super) fn end_of(connection: &Connection) -> Result<Option<JournalHead>, StoreError> {
     connection
         .prepare_cached("SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1")
         .and_then(|mut statement| {
-            statement.query_row([], |row| Ok(Mark { seq: row.get(0)?, hash: row.get(1)? })).optional()
+            statement.query_row([], |row| Ok(JournalHead { seq: row.get(0)?, hash: row.get(1)? })).optional()
         })
         .map_err(failed)
 }
@@ -145,7 +145,7 @@ fn check(text: &str) -> String {
     sha256_hex(text.as_bytes())[..CHECK_DIGITS].to_string()
 }
 
-fn entry(mark: &Mark) -> Vec<u8> {
+fn entry(mark: &JournalHead) -> Vec<u8> {
     let text = format!("{} {}", mark.seq, mark.hash);
     let mut entry = format!("{text} {}", check(&text)).into_bytes();
     entry.resize(SLOT_BYTES - 1, b' ');
@@ -154,7 +154,7 @@ fn entry(mark: &Mark) -> Vec<u8> {
 }
 
 /// The newer of the two entries, and its slot.
-fn read(file: &File) -> std::io::Result<(Option<Mark>, u64)> {
+fn read(file: &File) -> std::io::Result<(Option<JournalHead>, u64)> {
     let mut bytes = vec![0; 2 * SLOT_BYTES];
     let mut length = 0;
     while length < bytes.len() {
@@ -170,11 +170,11 @@ fn read(file: &File) -> std::io::Result<(Option<Mark>, u64)> {
     Ok(newest.map_or((None, 1), |(mark, slot)| (Some(mark), slot)))
 }
 
-fn parse(bytes: &[u8]) -> Option<Mark> {
+fn parse(bytes: &[u8]) -> Option<JournalHead> {
     let text = std::str::from_utf8(bytes).ok()?.trim_end();
     let (said, digits) = text.rsplit_once(' ')?;
     let (seq, hash) = said.split_once(' ')?;
-    (check(said) == digits).then_some(Mark { seq: seq.parse().ok()?, hash: hash.to_string() })
+    (check(said) == digits).then_some(JournalHead { seq: seq.parse().ok()?, hash: hash.to_string() })
 }
 
 #[cfg(test)]
@@ -185,7 +185,7 @@ mod tests {
     fn whatever_is_in_the_file_is_read_or_not_believed() {
         proptest::proptest!(|(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300), seq in proptest::prelude::any::<u64>())| {
             proptest::prop_assert_eq!(parse(&bytes), None);
-            let mark = Mark { seq, hash: "h".repeat(64) };
+            let mark = JournalHead { seq, hash: "h".repeat(64) };
             proptest::prop_assert_eq!(parse(&entry(&mark)), Some(mark.clone()));
             let mut changed = entry(&mark);
             changed[0] = changed[0].wrapping_add(1);

@@ -10,7 +10,7 @@ use super::{facts, releases, watch};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::{End, RunOutcome};
-use crate::domain::run::event::{Change, Event, EventKind, Way};
+use crate::domain::run::event::{BracketDirection, Change, Event, EventKind};
 use crate::port::StoreError;
 
 /// The number of last rows that are verified at start: enough to detect a cut or changed tail. The same
@@ -32,7 +32,7 @@ pub fn append(
     let (seq, prev) = last.map_or((1, GENESIS.to_string()), |last| (last.seq + 1, last.hash));
     let body = serde_json::to_string(&kind).map_err(failed)?;
     let at_text = at.to_string();
-    let row = Row { seq, run: run.0, epoch, at: &at_text, body: &body, prev: &prev };
+    let row = EventRow { seq, run: run.0, epoch, at: &at_text, body: &body, prev: &prev };
     let host = kind.host().map(HostName::as_str);
     connection
         .prepare_cached("INSERT INTO event (seq, run, epoch, at, host, op, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
@@ -45,7 +45,7 @@ pub fn append(
     Ok(event)
 }
 
-struct Row<'a> {
+struct EventRow<'a> {
     seq: u64,
     run: u64,
     epoch: u64,
@@ -54,9 +54,9 @@ struct Row<'a> {
     prev: &'a str,
 }
 
-impl Row<'_> {
+impl EventRow<'_> {
     fn hash(&self) -> String {
-        let Row { seq, run, epoch, at, body, prev } = self;
+        let EventRow { seq, run, epoch, at, body, prev } = self;
         sha256_hex(format!("{prev}\n{seq}\n{run}\n{epoch}\n{at}\n{body}").as_bytes())
     }
 }
@@ -74,7 +74,7 @@ pub fn events(connection: &Connection, run: RunId) -> Result<Vec<Event>, StoreEr
         .map_err(failed)?;
     rows.map(|row| {
         let (seq, epoch, [at, body, prev, hash]) = row.map_err(failed)?;
-        if (Row { seq, run: run.0, epoch, at: &at, body: &body, prev: &prev }).hash() != hash {
+        if (EventRow { seq, run: run.0, epoch, at: &at, body: &body, prev: &prev }).hash() != hash {
             return Err(StoreError::Changed { run, what: format!("the hash of event {seq} does not fit") });
         }
         let unreadable = |error: &dyn std::fmt::Display| {
@@ -103,8 +103,14 @@ pub fn verify_chain(connection: &Connection) -> Result<(), StoreError> {
         let text = |at: usize| row.get::<_, String>(at).map_err(failed);
         let number = |at: usize| row.get::<_, u64>(at).map_err(failed);
         let (at, body, prev, hash) = (text(3)?, text(4)?, text(5)?, text(6)?);
-        let this =
-            Row { seq: number(0)?, run: number(1)?, epoch: number(2)?, at: &at, body: &body, prev: &prev };
+        let this = EventRow {
+            seq: number(0)?,
+            run: number(1)?,
+            epoch: number(2)?,
+            at: &at,
+            body: &body,
+            prev: &prev,
+        };
         let follows = match &before {
             Some((seq, hash)) => this.seq == seq + 1 && this.prev == hash,
             None => this.seq > 1 || this.prev == GENESIS,
@@ -148,7 +154,9 @@ fn project(connection: &Connection, event: &Event) -> Result<(), StoreError> {
                 _ => Err(StoreError::Failed(format!("the debt for {host} is settled already; see: debts"))),
             }
         }
-        EventKind::StepEnded { host, way: Way::Forward, step, outcome, stdout, .. } if outcome.is_good() => {
+        EventKind::StepEnded { host, way: BracketDirection::Forward, step, outcome, stdout, .. }
+            if outcome.is_good() =>
+        {
             facts::ended(connection, event, host, (*step, &stdout.text))
         }
         EventKind::ChecksEnded { host, results, .. } => {

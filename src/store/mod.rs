@@ -33,11 +33,11 @@ use self::database::Open;
 pub use self::database::SqliteStore;
 use self::error::{failed, failed_at};
 use self::head::Head;
-use self::proof::Written;
+use self::proof::RunRow;
 use crate::domain::ask::access::Operator;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::plan::plan::{self, Plan};
-use crate::domain::plan::release::{Mark, Taken};
+use crate::domain::plan::release::{ReleaseMark, ReleaseTakeover};
 use crate::domain::plan::size;
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::record::{Debt, RunSummary, WrittenOff};
@@ -195,7 +195,7 @@ impl SqliteStore {
             let open = self.lock();
             journal::events(&open.connection, run)?
         };
-        proof::verify_run(run, &Written { plan: &plan, by: &by, title: &title }, &events)?;
+        proof::verify_run(run, &RunRow { plan: &plan, by: &by, title: &title }, &events)?;
         let plan = plan::read(&plan)
             .map(size::shared)
             .map_err(|error| StoreError::Failed(format!("the plan of run {run}: {error}")))?;
@@ -369,7 +369,7 @@ impl Store for SqliteStore {
         self.off_thread(|store| store.debts_now()).await
     }
 
-    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
+    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<ReleaseTakeover>>, StoreError> {
         self.off_thread(|store| store.taken_now()).await
     }
 
@@ -377,11 +377,11 @@ impl Store for SqliteStore {
         self.off_thread(|store| store.facts_now()).await
     }
 
-    async fn marks(&self) -> Result<Vec<Mark>, StoreError> {
+    async fn marks(&self) -> Result<Vec<ReleaseMark>, StoreError> {
         self.off_thread(|store| store.marks_now()).await
     }
 
-    async fn mark(&self, mark: Mark) -> Result<(), StoreError> {
+    async fn mark(&self, mark: ReleaseMark) -> Result<(), StoreError> {
         self.off_thread(move |store| store.mark_now(&mark)).await
     }
 }

@@ -11,13 +11,13 @@ use super::database::SqliteStore;
 use super::error::failed;
 use crate::domain::notify::notice::Notice;
 use crate::domain::watch::alert::Alert;
-use crate::port::{Fares, Outbox, StoreError, Teller, Told, Waiting};
+use crate::port::{ChannelUpdate, Fares, Outbox, PendingMessage, StoreError, Teller};
 
 /// Messages that are neither delivered nor abandoned.
 const OPEN: &str = "delivered_at IS NULL AND gave_up_at IS NULL";
 
 /// A row of `notice`, as it is read.
-type Row = (u64, String, u32, String);
+type NoticeRow = (u64, String, u32, String);
 
 impl SqliteStore {
     fn teller_now(&self, channel: &str) -> Result<Teller, StoreError> {
@@ -37,7 +37,7 @@ impl SqliteStore {
     }
 
     /// [`Outbox::tell`], on this thread.
-    pub fn tell_now(&self, told: &Told) -> Result<(), StoreError> {
+    pub fn tell_now(&self, told: &ChannelUpdate) -> Result<(), StoreError> {
         let log = serde_json::to_string(&told.log).map_err(failed)?;
         self.transact(|connection| {
             connection
@@ -63,8 +63,8 @@ impl SqliteStore {
         })
     }
 
-    fn waiting_now(&self, channel: &str, limit: usize) -> Result<Vec<Waiting>, StoreError> {
-        let rows: Vec<Row> = self.read(|connection| {
+    fn waiting_now(&self, channel: &str, limit: usize) -> Result<Vec<PendingMessage>, StoreError> {
+        let rows: Vec<NoticeRow> = self.read(|connection| {
             let text = format!(
                 "SELECT id, body, tries, next_try FROM notice WHERE channel = ? AND {OPEN} ORDER BY next_try, id LIMIT ?"
             );
@@ -72,9 +72,9 @@ impl SqliteStore {
             let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
             statement.query_map(params![channel, limit], row)?.collect()
         })?;
-        let read = |(id, body, tries, next_try): Row| {
+        let read = |(id, body, tries, next_try): NoticeRow| {
             let notice = serde_json::from_str(&body).map_err(failed)?;
-            Ok(Waiting { id, notice, tries, next_try: next_try.parse().map_err(failed)? })
+            Ok(PendingMessage { id, notice, tries, next_try: next_try.parse().map_err(failed)? })
         };
         rows.into_iter().map(read).collect()
     }
@@ -159,11 +159,11 @@ impl Outbox for SqliteStore {
         self.off_thread(move |store| store.teller_now(&channel)).await
     }
 
-    async fn tell(&self, told: Told) -> Result<(), StoreError> {
+    async fn tell(&self, told: ChannelUpdate) -> Result<(), StoreError> {
         self.off_thread(move |store| store.tell_now(&told)).await
     }
 
-    async fn waiting(&self, channel: &str, limit: usize) -> Result<Vec<Waiting>, StoreError> {
+    async fn waiting(&self, channel: &str, limit: usize) -> Result<Vec<PendingMessage>, StoreError> {
         let channel = channel.to_string();
         self.off_thread(move |store| store.waiting_now(&channel, limit)).await
     }

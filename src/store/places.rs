@@ -5,11 +5,11 @@ use rusqlite::{OptionalExtension, params};
 
 use super::database::SqliteStore;
 use super::error::failed;
-use crate::port::{Place, PlaceKey, Places, StoreError};
+use crate::port::{LogPosition, PlaceKey, Places, StoreError};
 
 #[async_trait]
 impl Places for SqliteStore {
-    async fn place(&self, (who, host, what): PlaceKey<'_>) -> Result<Option<Place>, StoreError> {
+    async fn place(&self, (who, host, what): PlaceKey<'_>) -> Result<Option<LogPosition>, StoreError> {
         let key = [who.to_string(), host.to_string(), what.set.to_string(), what.name.to_string()];
         let row = self.off_thread(move |store| {
             store.read(|connection| {
@@ -22,12 +22,16 @@ impl Places for SqliteStore {
             })
         });
         let read = |(inode, offset, trace, at): (String, u64, String, String)| {
-            Ok(Place { inode, offset, trace, at: at.parse().map_err(failed)? })
+            Ok(LogPosition { inode, offset, trace, at: at.parse().map_err(failed)? })
         };
         row.await?.map(read).transpose()
     }
 
-    async fn keep_place(&self, (who, host, what): PlaceKey<'_>, place: Place) -> Result<(), StoreError> {
+    async fn keep_place(
+        &self,
+        (who, host, what): PlaceKey<'_>,
+        place: LogPosition,
+    ) -> Result<(), StoreError> {
         let (who, host, what) = (who.to_string(), host.to_string(), what.clone());
         let work = move |store: SqliteStore| {
             store.transact(|connection| {

@@ -13,14 +13,14 @@ use crate::domain::run::event::{Change, Event, EventKind};
 use crate::port::StoreError;
 
 /// The row of a run.
-pub(super) struct Written<'a> {
+pub(super) struct RunRow<'a> {
     pub plan: &'a str,
     pub by: &'a str,
     pub title: &'a str,
 }
 
 /// Refuses a run whose row does not match its first event.
-pub(super) fn verify_run(run: RunId, row: &Written<'_>, events: &[Event]) -> Result<(), StoreError> {
+pub(super) fn verify_run(run: RunId, row: &RunRow<'_>, events: &[Event]) -> Result<(), StoreError> {
     let changed = |what: &str| StoreError::Changed { run, what: what.into() };
     let Some(EventKind::RunStarted { title, by, plan_sha256, .. }) = events.first().map(|event| &event.kind)
     else {
@@ -36,11 +36,11 @@ pub(super) fn verify_run(run: RunId, row: &Written<'_>, events: &[Event]) -> Res
 }
 
 /// A debt: host, balancer and the event that created it.
-type Debts = BTreeMap<(String, String, u64), Kept>;
+type Debts = BTreeMap<(String, String, u64), DebtEvents>;
 
 /// The run of a debt, and the events that paid it and wrote it off.
 #[derive(Clone, Debug, PartialEq)]
-struct Kept {
+struct DebtEvents {
     run: u64,
     paid: Option<u64>,
     off: Option<u64>,
@@ -56,7 +56,7 @@ pub(super) fn verify_projections(connection: &Connection) -> Result<(), StoreErr
         .filter(|((_, _, made), _)| *made < first)
         .map(|(key, kept)| {
             let before = |seq: Option<u64>| seq.filter(|seq| *seq < first);
-            (key.clone(), Kept { run: kept.run, paid: before(kept.paid), off: before(kept.off) })
+            (key.clone(), DebtEvents { run: kept.run, paid: before(kept.paid), off: before(kept.off) })
         })
         .collect();
     let mut ended = BTreeSet::new();
@@ -108,7 +108,7 @@ fn debts(connection: &Connection) -> Result<Debts, StoreError> {
     let mut statement = connection.prepare(sql).map_err(failed)?;
     let rows = statement
         .query_map([], |row| {
-            let kept = Kept { run: row.get(3)?, paid: row.get(4)?, off: row.get(5)? };
+            let kept = DebtEvents { run: row.get(3)?, paid: row.get(4)?, off: row.get(5)? };
             Ok(((row.get(0)?, row.get(1)?, row.get(2)?), kept))
         })
         .map_err(failed)?;
@@ -130,7 +130,7 @@ fn project(debts: &mut Debts, ended: &mut BTreeSet<u64>, event: &Event) {
     match &event.kind {
         EventKind::DrainStarted { balancer, hosts } => {
             for host in hosts {
-                let kept = Kept { run, paid: None, off: None };
+                let kept = DebtEvents { run, paid: None, off: None };
                 debts.insert((host.as_str().into(), balancer.clone(), event.seq), kept);
             }
         }

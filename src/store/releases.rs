@@ -8,7 +8,7 @@ use super::database::SqliteStore;
 use super::error::failed;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::plan::plan::Plan;
-use crate::domain::plan::release::{Mark, Release, Taken};
+use crate::domain::plan::release::{Release, ReleaseMark, ReleaseTakeover};
 use crate::domain::run::event::Event;
 use crate::port::StoreError;
 
@@ -49,7 +49,7 @@ pub(super) fn took(
 
 impl SqliteStore {
     /// [`crate::port::Store::taken`], on this thread.
-    pub fn taken_now(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
+    pub fn taken_now(&self) -> Result<BTreeMap<HostName, Vec<ReleaseTakeover>>, StoreError> {
         let rows = self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT host, taken.task, taken.params, fingerprint, good, run, at, goes_back FROM
@@ -64,18 +64,19 @@ impl SqliteStore {
             })?;
             rows.collect::<Result<Vec<_>, _>>()
         })?;
-        let mut taken: BTreeMap<HostName, Vec<Taken>> = BTreeMap::new();
+        let mut taken: BTreeMap<HostName, Vec<ReleaseTakeover>> = BTreeMap::new();
         for ((host, task, params, fingerprint), (good, back), run, at) in rows {
             let params = serde_json::from_str(&params).map_err(failed)?;
             let release = Release { task, params, fingerprint };
-            let one = Taken { release, good, back, run: RunId(run), at: at.parse().map_err(failed)? };
+            let one =
+                ReleaseTakeover { release, good, back, run: RunId(run), at: at.parse().map_err(failed)? };
             taken.entry(HostName::new(host)).or_default().push(one);
         }
         Ok(taken)
     }
 
     /// [`crate::port::Store::marks`], on this thread.
-    pub fn marks_now(&self) -> Result<Vec<Mark>, StoreError> {
+    pub fn marks_now(&self) -> Result<Vec<ReleaseMark>, StoreError> {
         let rows = self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT task, params, bad, by_name, by_key, reason, at FROM mark ORDER BY id",
@@ -90,14 +91,14 @@ impl SqliteStore {
         rows.into_iter()
             .map(|((task, params, by, key), bad, reason, at)| {
                 let params = serde_json::from_str(&params).map_err(failed)?;
-                Ok(Mark { task, params, bad, by, key, reason, at: at.parse().map_err(failed)? })
+                Ok(ReleaseMark { task, params, bad, by, key, reason, at: at.parse().map_err(failed)? })
             })
             .collect()
     }
 
     /// [`crate::port::Store::mark`], on this thread.
-    pub fn mark_now(&self, mark: &Mark) -> Result<(), StoreError> {
-        let Mark { task, params, bad, by, key, reason, at } = mark;
+    pub fn mark_now(&self, mark: &ReleaseMark) -> Result<(), StoreError> {
+        let ReleaseMark { task, params, bad, by, key, reason, at } = mark;
         let params = serde_json::to_string(params).map_err(failed)?;
         self.transact(|connection| {
             connection

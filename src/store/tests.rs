@@ -8,9 +8,9 @@ use crate::domain::ask::command::{Params, Title};
 use crate::domain::base::outcome::{End, Outcome, RunOutcome};
 use crate::domain::base::output::Output;
 use crate::domain::inventory::inventory::Endpoint;
-use crate::domain::plan::plan::{HostPlan, Kind};
-use crate::domain::plan::release::{Mark, Release};
-use crate::domain::run::event::{Change, Way};
+use crate::domain::plan::plan::{HostPlan, RunKind};
+use crate::domain::plan::release::{Release, ReleaseMark};
+use crate::domain::run::event::{BracketDirection, Change};
 use crate::domain::task::facts::{self, Facts};
 use crate::domain::task::task::{Rollout, Step, StepBody};
 use crate::domain::watch::alert::{Alert, AlertChange};
@@ -37,7 +37,7 @@ pub(super) fn plan(version: &str) -> Plan {
     };
     Plan {
         title: Title(format!("deploy prod version={version}")),
-        kind: Kind::Release { task: "deploy".into() },
+        kind: RunKind::Release { task: "deploy".into() },
         params: Params::from([("version".into(), version.into())]),
         goes_back: false,
         back_to: None,
@@ -183,7 +183,7 @@ fn a_release_is_what_a_host_took_over_last() {
 #[test]
 fn marks_are_kept_in_the_order_in_which_they_were_made() {
     let (_dir, store) = store();
-    let mark = |bad| Mark {
+    let mark = |bad| ReleaseMark {
         task: "deploy".into(),
         params: Params::from([("version".into(), "1".into())]),
         bad,
@@ -224,7 +224,7 @@ fn what_was_begun_and_not_brought_to_an_end_is_no_good_release() {
     let (_dir, store) = store();
     let begun = EventKind::StepStarted {
         host: "web1".into(),
-        way: crate::domain::run::event::Way::Forward,
+        way: crate::domain::run::event::BracketDirection::Forward,
         step: 0,
         name: "s".into(),
         attempt: 1,
@@ -287,7 +287,7 @@ fn an_operation_is_begun_once() {
     let run = store.create_run_now(&plan("1"), &ann(), at(1)).unwrap().run;
     let begin = || EventKind::StepStarted {
         host: "web1".into(),
-        way: crate::domain::run::event::Way::Forward,
+        way: crate::domain::run::event::BracketDirection::Forward,
         step: 0,
         name: "s".into(),
         attempt: 1,
@@ -313,7 +313,7 @@ fn a_store_of_the_future_and_a_place_that_is_not_there_are_told() {
 /// The output of a step on `web1`.
 fn printed(step: usize, outcome: Outcome, text: &str) -> EventKind {
     let stdout = Output { text: text.into(), left_out: 0 };
-    let (host, way, name, stderr) = ("web1".into(), Way::Forward, "s".into(), Output::default());
+    let (host, way, name, stderr) = ("web1".into(), BracketDirection::Forward, "s".into(), Output::default());
     EventKind::StepEnded {
         host,
         way,

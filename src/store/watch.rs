@@ -16,7 +16,7 @@ use crate::domain::check::check::CheckResult;
 use crate::domain::check::id::CheckId;
 use crate::domain::run::event::Event;
 use crate::domain::watch::roll::{Changed, Downtime, History, Sample};
-use crate::domain::watch::roster::{Batch, Key};
+use crate::domain::watch::roster::{Batch, WatchedId};
 use crate::domain::watch::subject::Subject;
 use crate::domain::watch::watched::Watched;
 use crate::port::{StoreError, Watches};
@@ -144,7 +144,7 @@ fn time_of(ms: i64) -> Timestamp {
 impl SqliteStore {
     /// [`Watches::watched`], on this thread. The time of the last probe is read from the probes: a state is
     /// written only when it changes.
-    pub fn watched_now(&self) -> Result<(HashMap<Key, Watched>, Vec<Downtime>), StoreError> {
+    pub fn watched_now(&self) -> Result<(HashMap<WatchedId, Watched>, Vec<Downtime>), StoreError> {
         let (states, downtimes) = self.read(|connection| {
             let mut states = connection.prepare(
                 "SELECT host, set_name, name, state, (SELECT max(at) FROM sample WHERE sample.series = watched.series AND run IS NULL)
@@ -162,7 +162,7 @@ impl SqliteStore {
         let state = |(host, set, name, state, last): (String, String, String, String, Option<i64>)| {
             let mut state: Watched = serde_json::from_str(&state).map_err(failed)?;
             state.last_at = state.last_at.max(last.map(time_of));
-            Ok((Key { host: HostName::new(host), check: Subject::of_row(&set, &name) }, state))
+            Ok((WatchedId { host: HostName::new(host), check: Subject::of_row(&set, &name) }, state))
         };
         let downtime = |(id, body): (u64, String)| {
             let downtime: Downtime = serde_json::from_str(&body).map_err(failed)?;
@@ -280,7 +280,7 @@ fn prune_one(
 
 #[async_trait]
 impl Watches for SqliteStore {
-    async fn watched(&self) -> Result<(HashMap<Key, Watched>, Vec<Downtime>), StoreError> {
+    async fn watched(&self) -> Result<(HashMap<WatchedId, Watched>, Vec<Downtime>), StoreError> {
         self.off_thread(|store| store.watched_now()).await
     }
 

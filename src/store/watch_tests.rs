@@ -9,8 +9,8 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn key(check: &str) -> Key {
-    Key { host: "web1".into(), check: CheckId::new("http", check).into() }
+fn key(check: &str) -> WatchedId {
+    WatchedId { host: "web1".into(), check: CheckId::new("http", check).into() }
 }
 
 fn sample(second: i64) -> Sample {
@@ -113,7 +113,7 @@ fn many_checks_are_gone_through_bit_by_bit() {
 /// A store as the build before wrote it: with bare names of checks.
 fn before_sets() -> SqliteStore {
     let store = SqliteStore::in_memory().unwrap();
-    let old = |name: &str| Key { host: "web1".into(), check: Subject::of_row("", name) };
+    let old = |name: &str| WatchedId { host: "web1".into(), check: Subject::of_row("", name) };
     let names = ["up", "api/up", "flag", "reachable"];
     let batch = Batch {
         samples: names.iter().map(|name| (old(name), sample(1))).collect(),
@@ -134,7 +134,7 @@ fn both_sets() -> BTreeMap<HostName, Vec<CheckId>> {
 fn what_was_kept_by_a_name_becomes_that_of_the_one_check_that_has_it() {
     let store = before_sets();
     // A run has probed it before.
-    let flag = Key { host: "web1".into(), check: CheckId::new("http", "flag").into() };
+    let flag = WatchedId { host: "web1".into(), check: CheckId::new("http", "flag").into() };
     store.keep_now(&Batch { samples: vec![(flag.clone(), sample(9))], ..Batch::default() }).unwrap();
     store.adopt_now(&both_sets()).unwrap();
     store.adopt_now(&both_sets()).unwrap();
@@ -154,10 +154,10 @@ fn what_was_kept_by_a_name_becomes_that_of_the_one_check_that_has_it() {
 
 #[tokio::test]
 async fn places_of_logs_are_apart_by_set_and_old_ones_go_to_one_check_or_to_none() {
-    use crate::port::{Place, Places};
+    use crate::port::{LogPosition, Places};
     let store = SqliteStore::in_memory().unwrap();
     let host = HostName::from("web1");
-    let place = |offset| Place { inode: "7".into(), offset, trace: "1-2 3 4 5-6".into(), at: at(1) };
+    let place = |offset| LogPosition { inode: "7".into(), offset, trace: "1-2 3 4 5-6".into(), at: at(1) };
     let ids = [("", "up"), ("", "flag")].map(|(set, name)| CheckId::new(set, name));
     for (id, offset) in ids.iter().zip(1..) {
         store.keep_place(("gates", &host, id), place(offset)).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::local::process::{Failed, Limits, command, run};
+use crate::local::process::{Failed, ProcessLimits, command, run};
 
 /// Lines of the log that a report holds.
 const LINES: &str = "1000";
@@ -17,7 +17,7 @@ const LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 pub(super) fn tail() -> String {
     let mut journal = command("journalctl");
     journal.args(["--unit", "rollcall", "--lines", LINES, "--no-pager", "--output", "short-iso"]);
-    match run(journal, &Limits { time: TIME_LIMIT, output_bytes: LIMIT_BYTES }) {
+    match run(journal, &ProcessLimits { time: TIME_LIMIT, output_bytes: LIMIT_BYTES }) {
         Ok(ran) if ran.status.success() => String::from_utf8_lossy(&ran.output).into_owned(),
         Ok(ran) => format!("journalctl failed: {}", String::from_utf8_lossy(&ran.errors)),
         Err(Failed::Start(error)) => format!("journalctl cannot be started: {error}"),

@@ -10,13 +10,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::look::{Found, Sight, id_of};
-use super::orders::{Around, Ask, Orders, Watchlist, until};
+use super::look::{Observed, Sight, id_of};
+use super::orders::{MonitorEnvironment, MonitorQuestion, Orders, Watchlist, until};
 use crate::domain::base::name::HostName;
 use crate::domain::check::check::CheckResult;
-use crate::domain::plan::release::Taken;
-use crate::domain::watch::roster::{Batch, Key, Look, Roster, What};
-use crate::engine::Held;
+use crate::domain::plan::release::ReleaseTakeover;
+use crate::domain::watch::roster::{Batch, DueProbe, ProbeTarget, Roster, WatchedId};
+use crate::engine::HeldHosts;
 use crate::panics::Panicked;
 use crate::port::{StoreError, Watches};
 
@@ -43,21 +43,21 @@ const TAKEN_EVERY: Duration = Duration::from_secs(1);
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// A finished probe.
-struct Seen {
-    key: Key,
+struct FinishedProbe {
+    key: WatchedId,
     begun: Timestamp,
     ended: Timestamp,
-    found: Found,
+    found: Observed,
 }
 
 /// See the module.
 pub(super) struct Actor<W> {
-    around: Around<W>,
+    around: MonitorEnvironment<W>,
     orders: Orders,
     sight: Sight,
     stop: CancellationToken,
     roster: Roster,
-    looks: JoinSet<Seen>,
+    looks: JoinSet<FinishedProbe>,
     /// The batch that the store is writing, one at a time; it is returned if it could not be stored.
     keeping: JoinSet<Option<Arc<Batch>>>,
     kept_at: Instant,
@@ -68,7 +68,7 @@ pub(super) struct Actor<W> {
     prunes: JoinSet<u64>,
     prune_at: Instant,
     prune_from: u64,
-    held: Held,
+    held: HeldHosts,
     /// Runs have settled hosts: the releases have to be read again.
     taken_is_old: bool,
     /// When they were last read.
@@ -76,7 +76,10 @@ pub(super) struct Actor<W> {
 }
 
 impl<W: Watchlist> Actor<W> {
-    pub(super) async fn load(mut around: Around<W>, stop: CancellationToken) -> Result<Actor<W>, StoreError> {
+    pub(super) async fn load(
+        mut around: MonitorEnvironment<W>,
+        stop: CancellationToken,
+    ) -> Result<Actor<W>, StoreError> {
         let config = around.config.borrow_and_update().clone();
         around.watches.adopt(config.checks()).await?;
         let (states, downtimes) = around.watches.watched().await?;
@@ -114,7 +117,7 @@ impl<W: Watchlist> Actor<W> {
     }
 
     /// Watches until it is stopped. [`Panicked`] when a batch was lost inside the store.
-    pub(super) async fn run(mut self, asked: &mut mpsc::Receiver<Ask>) -> Result<(), Panicked> {
+    pub(super) async fn run(mut self, asked: &mut mpsc::Receiver<MonitorQuestion>) -> Result<(), Panicked> {
         loop {
             self.go_on().await;
             let wake = self.wake_at();
@@ -178,8 +181,8 @@ impl<W: Watchlist> Actor<W> {
         wake
     }
 
-    fn begin(&mut self, look: Look, now: Timestamp) {
-        if let What::Broken(why) = &look.what {
+    fn begin(&mut self, look: DueProbe, now: Timestamp) {
+        if let ProbeTarget::Broken(why) = &look.what {
             let result =
                 CheckResult::new(id_of(&look), crate::domain::base::outcome::Verdict::Unknown, &**why);
             return self.roster.took(&look.key, now, result, now);
@@ -187,22 +190,22 @@ impl<W: Watchlist> Actor<W> {
         let sight = self.sight.clone();
         self.looks.spawn(async move {
             let found = sight.look(&look).await;
-            Seen { key: look.key, begun: now, ended: sight.ports.hosts.clock.now(), found }
+            FinishedProbe { key: look.key, begun: now, ended: sight.ports.hosts.clock.now(), found }
         });
     }
 
     /// Applies all finished probes: many end together.
-    fn saw_all(&mut self, first: Option<Seen>) {
+    fn saw_all(&mut self, first: Option<FinishedProbe>) {
         first.into_iter().for_each(|seen| self.saw(seen));
         while let Some(seen) = self.looks.try_join_next() {
             seen.into_iter().for_each(|seen| self.saw(seen));
         }
     }
 
-    fn saw(&mut self, seen: Seen) {
+    fn saw(&mut self, seen: FinishedProbe) {
         match seen.found {
-            Found::One(result) => self.roster.took(&seen.key, seen.begun, result, seen.ended),
-            Found::Many(results) => self.roster.took_together(&seen.key, seen.begun, results, seen.ended),
+            Observed::One(result) => self.roster.took(&seen.key, seen.begun, result, seen.ended),
+            Observed::Many(results) => self.roster.took_together(&seen.key, seen.begun, results, seen.ended),
         }
     }
 
@@ -234,7 +237,7 @@ impl<W: Watchlist> Actor<W> {
         }
     }
 
-    fn render_again(&mut self, taken: BTreeMap<HostName, Vec<Taken>>) {
+    fn render_again(&mut self, taken: BTreeMap<HostName, Vec<ReleaseTakeover>>) {
         let config = self.around.config.borrow().clone();
         let now = self.now();
         self.roster.render_again(config.wanted(taken), now);
@@ -257,13 +260,13 @@ impl<W: Watchlist> Actor<W> {
         self.roster.take_over(self.orders.settings.clone(), config.wanted(taken), now);
     }
 
-    async fn answer(&mut self, ask: Ask) {
+    async fn answer(&mut self, ask: MonitorQuestion) {
         let now = self.now();
         // The session may be gone; its request holds without it.
         match ask {
-            Ask::Roll(answer) => _ = answer.send(self.roster.roll(now)),
-            Ask::Downtimes(answer) => _ = answer.send(self.roster.downtimes().to_vec()),
-            Ask::Begin(mut downtime, answer) => {
+            MonitorQuestion::Roll(answer) => _ = answer.send(self.roster.roll(now)),
+            MonitorQuestion::Downtimes(answer) => _ = answer.send(self.roster.downtimes().to_vec()),
+            MonitorQuestion::Begin(mut downtime, answer) => {
                 let begun = self.around.watches.begin_downtime(&downtime).await.map(|id| {
                     downtime.id = id;
                     self.roster.add_downtime(downtime.clone(), now);
@@ -271,12 +274,14 @@ impl<W: Watchlist> Actor<W> {
                 });
                 _ = answer.send(begun);
             }
-            Ask::End(id, answer) => {
+            MonitorQuestion::End(id, answer) => {
                 let ended = self.around.watches.end_downtime(id).await;
                 _ = answer.send(ended.map(|()| self.roster.end_downtime(id, now)));
             }
-            Ask::Acknowledge(key, ack, answer) => _ = answer.send(self.roster.acknowledge(&key, ack)),
-            Ask::Flush(answer) => {
+            MonitorQuestion::Acknowledge(key, ack, answer) => {
+                _ = answer.send(self.roster.acknowledge(&key, ack))
+            }
+            MonitorQuestion::Flush(answer) => {
                 let next = u64::from(self.roster.unstored() > 0);
                 self.waiting.push((self.batches + next, answer));
                 self.tell_waiting();

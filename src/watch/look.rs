@@ -13,7 +13,7 @@ use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
 use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::Endpoint;
-use crate::domain::watch::roster::{Look, What};
+use crate::domain::watch::roster::{DueProbe, ProbeTarget};
 use crate::engine::ports::Ports;
 use crate::panics::caught;
 use crate::port::{Exec, ExecEnd, Program};
@@ -31,7 +31,7 @@ const CONTACT_BYTES: usize = 1024;
 const WHO: &str = "schedule";
 
 /// The result of a probe, of one host or of several.
-pub(super) enum Found {
+pub(super) enum Observed {
     One(CheckResult),
     Many(BTreeMap<HostName, CheckResult>),
 }
@@ -46,21 +46,21 @@ pub(super) struct Sight {
 
 impl Sight {
     /// Makes a probe. Never fails as a call: every failure is a verdict.
-    pub(super) async fn look(&self, look: &Look) -> Found {
+    pub(super) async fn look(&self, look: &DueProbe) -> Observed {
         caught(self.see(look)).await.unwrap_or_else(|_| {
             let text = "rollcall failed inside; please report it with the daemon's log";
-            Found::One(CheckResult::new(id_of(look), Verdict::Unknown, text))
+            Observed::One(CheckResult::new(id_of(look), Verdict::Unknown, text))
         })
     }
 
-    async fn see(&self, look: &Look) -> Found {
-        let unknown = |why: &str| Found::One(CheckResult::new(id_of(look), Verdict::Unknown, why));
+    async fn see(&self, look: &DueProbe) -> Observed {
+        let unknown = |why: &str| Observed::One(CheckResult::new(id_of(look), Verdict::Unknown, why));
         match &look.what {
-            What::Contact => Found::One(self.contact(&look.endpoint).await),
-            What::Broken(why) => unknown(why),
-            What::With(host) => unknown(&format!("it is probed with {host}")),
-            What::Check(check) => Found::One(verify_one(&self.eyes(), &look.endpoint, check).await),
-            What::Together(members) => Found::Many(snapshot(&self.eyes(), members).await.results),
+            ProbeTarget::Contact => Observed::One(self.contact(&look.endpoint).await),
+            ProbeTarget::Broken(why) => unknown(why),
+            ProbeTarget::With(host) => unknown(&format!("it is probed with {host}")),
+            ProbeTarget::Check(check) => Observed::One(verify_one(&self.eyes(), &look.endpoint, check).await),
+            ProbeTarget::Together(members) => Observed::Many(snapshot(&self.eyes(), members).await.results),
         }
     }
 
@@ -103,6 +103,6 @@ impl Sight {
 }
 
 /// The contact is not a check; its results have an empty id, and the key of the probe names it.
-pub(super) fn id_of(look: &Look) -> CheckId {
+pub(super) fn id_of(look: &DueProbe) -> CheckId {
     look.key.check.check().cloned().unwrap_or_default()
 }

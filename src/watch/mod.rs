@@ -12,11 +12,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::actor::Actor;
-use self::orders::Ask;
-pub use self::orders::{Around, Orders, Watchlist};
+use self::orders::MonitorQuestion;
+pub use self::orders::{MonitorEnvironment, Orders, Watchlist};
 use super::port::StoreError;
 use crate::domain::watch::roll::{Ack, Downtime, Roll};
-use crate::domain::watch::roster::Key;
+use crate::domain::watch::roster::WatchedId;
 use crate::panics::{Panicked, caught};
 
 /// Pauses before watching restarts after an internal failure; the last one repeats. Operators' questions wait.
@@ -29,11 +29,11 @@ const ASKS_CAPACITY: usize = 64;
 /// The handle with which doors ask. Cheap to clone.
 #[derive(Clone)]
 pub struct Monitor {
-    asks: mpsc::Sender<Ask>,
+    asks: mpsc::Sender<MonitorQuestion>,
 }
 
 /// Questions that wait for the start of a monitor.
-pub struct Asked(mpsc::Receiver<Ask>);
+pub struct WaitingQuestions(mpsc::Receiver<MonitorQuestion>);
 
 /// A running monitor, with its stop.
 pub struct Running {
@@ -51,13 +51,16 @@ impl Running {
 }
 
 /// A handle whose questions wait until a monitor answers them.
-pub fn prepare() -> (Monitor, Asked) {
+pub fn prepare() -> (Monitor, WaitingQuestions) {
     let (asks, asked) = mpsc::channel(ASKS_CAPACITY);
-    (Monitor { asks }, Asked(asked))
+    (Monitor { asks }, WaitingQuestions(asked))
 }
 
 /// Starts watching, from the store. Open runs must be recovered before, so that their hosts are silent.
-pub async fn start<W: Watchlist>(around: Around<W>, asked: Asked) -> Result<Running, StoreError> {
+pub async fn start<W: Watchlist>(
+    around: MonitorEnvironment<W>,
+    asked: WaitingQuestions,
+) -> Result<Running, StoreError> {
     let stop = CancellationToken::new();
     let actor = Actor::load(around.clone(), stop.clone()).await?;
     let task = tokio::spawn(keep_watching(around, actor, asked, stop.clone()));
@@ -67,9 +70,9 @@ pub async fn start<W: Watchlist>(around: Around<W>, asked: Asked) -> Result<Runn
 /// Watches until it is stopped. After an internal failure it restarts from the store, which is consistent: a
 /// batch is stored in one transaction.
 async fn keep_watching<W: Watchlist>(
-    around: Around<W>,
+    around: MonitorEnvironment<W>,
     mut actor: Actor<W>,
-    Asked(mut asked): Asked,
+    WaitingQuestions(mut asked): WaitingQuestions,
     stop: CancellationToken,
 ) {
     let mut pauses = RESTART_PAUSES.into_iter();
@@ -85,7 +88,7 @@ async fn keep_watching<W: Watchlist>(
 
 /// Loads the state of the store after a pause, until that succeeds; `None` when rollcall stops.
 async fn load_again<W: Watchlist>(
-    around: &Around<W>,
+    around: &MonitorEnvironment<W>,
     stop: &CancellationToken,
     pause: Duration,
 ) -> Option<Actor<W>> {
@@ -107,35 +110,37 @@ async fn load_again<W: Watchlist>(
 impl Monitor {
     /// The state of all watched checks.
     pub async fn roll(&self) -> Result<Roll, StoreError> {
-        self.ask(Ask::Roll).await
+        self.ask(MonitorQuestion::Roll).await
     }
 
     /// The downtimes that are under way.
     pub async fn downtimes(&self) -> Result<Vec<Downtime>, StoreError> {
-        self.ask(Ask::Downtimes).await
+        self.ask(MonitorQuestion::Downtimes).await
     }
 
     /// Starts a downtime; returns it with its number.
     pub async fn begin_downtime(&self, downtime: Downtime) -> Result<Downtime, StoreError> {
-        self.ask(|answer| Ask::Begin(downtime, answer)).await?
+        self.ask(|answer| MonitorQuestion::Begin(downtime, answer)).await?
     }
 
     /// Ends a downtime; `None` if none has this number.
     pub async fn end_downtime(&self, id: u64) -> Result<Option<Downtime>, StoreError> {
-        self.ask(|answer| Ask::End(id, answer)).await?
+        self.ask(|answer| MonitorQuestion::End(id, answer)).await?
     }
 
     /// Acknowledges a problem; the error says why that is impossible.
-    pub async fn acknowledge(&self, key: Key, ack: Ack) -> Result<(), String> {
-        self.ask(|answer| Ask::Acknowledge(key, ack, answer)).await.map_err(|error| error.to_string())?
+    pub async fn acknowledge(&self, key: WatchedId, ack: Ack) -> Result<(), String> {
+        self.ask(|answer| MonitorQuestion::Acknowledge(key, ack, answer))
+            .await
+            .map_err(|error| error.to_string())?
     }
 
     /// Waits until everything that was observed so far is in the store.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        self.ask(Ask::Flush).await
+        self.ask(MonitorQuestion::Flush).await
     }
 
-    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, StoreError> {
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> MonitorQuestion) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let sent = self.asks.send(ask(answer)).await;
         let why = |closed| if closed { STOPPING } else { FAILED_INSIDE };

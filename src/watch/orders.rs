@@ -10,10 +10,10 @@ use tokio::sync::{oneshot, watch};
 
 use crate::domain::base::name::HostName;
 use crate::domain::check::id::CheckId;
-use crate::domain::plan::release::Taken;
+use crate::domain::plan::release::ReleaseTakeover;
 use crate::domain::watch::roll::{Ack, Downtime, Roll};
-use crate::domain::watch::roster::{Key, Settings, Wanted};
-use crate::engine::Held;
+use crate::domain::watch::roster::{RosterSettings, WatchedHost, WatchedId};
+use crate::engine::HeldHosts;
 use crate::engine::ports::Ports;
 use crate::port::{StoreError, Watches};
 
@@ -23,7 +23,7 @@ use crate::port::{StoreError, Watches};
 pub trait Watchlist: Send + Sync + 'static {
     fn orders(&self) -> Orders;
     /// The hosts and their checks, rendered for the release that each host took over last.
-    fn wanted(&self, taken: BTreeMap<HostName, Vec<Taken>>) -> Vec<Wanted>;
+    fn wanted(&self, taken: BTreeMap<HostName, Vec<ReleaseTakeover>>) -> Vec<WatchedHost>;
     /// The checks of each host, watched or not.
     fn checks(&self) -> BTreeMap<HostName, Vec<CheckId>>;
 }
@@ -32,7 +32,7 @@ pub trait Watchlist: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Orders {
     pub enabled: bool,
-    pub settings: Settings,
+    pub settings: RosterSettings,
     pub keep_samples: Duration,
     pub keep_changes: Duration,
     /// The folder `files/`, for plugins that are sent.
@@ -40,11 +40,11 @@ pub struct Orders {
 }
 
 /// The environment of the monitor.
-pub struct Around<W> {
+pub struct MonitorEnvironment<W> {
     pub ports: Ports,
     pub watches: Arc<dyn Watches>,
     pub config: watch::Receiver<Arc<W>>,
-    pub in_hand: watch::Receiver<Held>,
+    pub in_hand: watch::Receiver<HeldHosts>,
     /// Makes probes; otherwise it only answers from the store.
     pub looks: bool,
     /// Called when there is a new alert.
@@ -53,9 +53,9 @@ pub struct Around<W> {
     pub failed: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl<W> Clone for Around<W> {
+impl<W> Clone for MonitorEnvironment<W> {
     fn clone(&self) -> Self {
-        Around {
+        MonitorEnvironment {
             ports: self.ports.clone(),
             watches: self.watches.clone(),
             config: self.config.clone(),
@@ -68,12 +68,12 @@ impl<W> Clone for Around<W> {
 }
 
 /// A question, with the sender of its answer.
-pub(super) enum Ask {
+pub(super) enum MonitorQuestion {
     Roll(oneshot::Sender<Roll>),
     Downtimes(oneshot::Sender<Vec<Downtime>>),
     Begin(Downtime, oneshot::Sender<Result<Downtime, StoreError>>),
     End(u64, oneshot::Sender<Result<Option<Downtime>, StoreError>>),
-    Acknowledge(Key, Ack, oneshot::Sender<Result<(), String>>),
+    Acknowledge(WatchedId, Ack, oneshot::Sender<Result<(), String>>),
     /// Answered when all results so far are stored.
     Flush(oneshot::Sender<()>),
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rollcall::config::{Config, FilesDir, Settings, from_texts, load};
 use rollcall::domain::ask::access::{OperatorRole, Role};
 use rollcall::domain::ask::command::Params;
-use rollcall::domain::ask::enrolled::Subject;
+use rollcall::domain::ask::enrolled::LineKey;
 use rollcall::domain::base::name::HostName;
 use rollcall::domain::check::probe::Probe;
 use rollcall::domain::inventory::inventory::{Driver, Host, OnDrainTimeout, Present, Socket};
@@ -359,7 +359,7 @@ fn operators_are_known_by_their_keys() {
     ]);
     let [ann] = &config.operators.lines[..] else { panic!("{:?}", config.operators) };
     assert_eq!((ann.name.as_str(), &ann.role), ("Ann Lee", &OperatorRole::Standard(Role::Admin)));
-    let Subject::Key(fingerprint) = &ann.subject else { panic!("{ann:?}") };
+    let LineKey::Key(fingerprint) = &ann.subject else { panic!("{ann:?}") };
     assert!(fingerprint.starts_with("SHA256:"), "{fingerprint}");
     assert_eq!(ann.groups.as_ref().unwrap().iter().collect::<Vec<_>>(), ["p", "p.w"]);
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rollcall::domain::base::output::KEEP_BYTES;
 use rollcall::domain::inventory::inventory::Endpoint;
-use rollcall::embedded::behaviour::{Behaviour, Ended, ExecIo};
+use rollcall::embedded::behaviour::{Behaviour, CommandEnd, ExecIo};
 use rollcall::embedded::sshd::Sshd;
 use rollcall::embedded::traffic::Traffic;
 use rollcall::embedded::{EmbeddedFleet, EmbeddedHost};
-use rollcall::fleet::dial::{Dial, Identity, Tcp};
+use rollcall::fleet::dial::{Dial, Identity, TcpDial};
 use rollcall::fleet::known_hosts::KnownHosts;
-use rollcall::fleet::{Fleet, Parts, Settings};
+use rollcall::fleet::{ConnectionSettings, Fleet, Parts};
 use rollcall::port::{Clock, Exec, ExecEnd, ExecReport, Input, OpenError, Program, Remote, Stream};
 use russh::Sig;
 use russh::keys::{Algorithm, PrivateKey};
@@ -40,7 +40,8 @@ fn new_key() -> PrivateKey {
 }
 
 fn fleet_of(dial: Arc<dyn Dial>, key: PrivateKey, known_hosts: PathBuf) -> Fleet {
-    let settings = Settings { parallel: 8, connect_timeout: DEADLINE, keepalive: Duration::from_secs(15) };
+    let settings =
+        ConnectionSettings { parallel: 8, connect_timeout: DEADLINE, keepalive: Duration::from_secs(15) };
     Fleet::new(Parts {
         settings,
         identities: vec![Identity::Key(Arc::new(key))],
@@ -87,7 +88,7 @@ async fn scene(webs: usize) -> Scene {
     let known_hosts = dir.path().join("known_hosts");
     std::fs::write(&known_hosts, hosts.known_hosts()).unwrap();
     let key = PrivateKey::from_openssh(hosts.identity()).unwrap();
-    Scene { fleet: Arc::new(fleet_of(Arc::new(Tcp), key, known_hosts)), hosts, _dir: dir }
+    Scene { fleet: Arc::new(fleet_of(Arc::new(TcpDial), key, known_hosts)), hosts, _dir: dir }
 }
 
 impl Scene {
@@ -277,12 +278,12 @@ async fn strangers_are_kept_out_on_both_sides() {
     let dir = tempfile::tempdir().unwrap();
     let known_hosts = dir.path().join("known_hosts");
     std::fs::write(&known_hosts, scene.hosts.known_hosts()).unwrap();
-    let stranger = fleet_of(Arc::new(Tcp), new_key(), known_hosts);
+    let stranger = fleet_of(Arc::new(TcpDial), new_key(), known_hosts);
     let ExecEnd::NotStarted(why) = stranger.exec(&host, command("true")).await.end else { panic!() };
     assert!(why.contains("authentication") && why.contains("none accepted"), "{why}");
 
     let key = PrivateKey::from_openssh(scene.hosts.identity()).unwrap();
-    let careful = fleet_of(Arc::new(Tcp), key, dir.path().join("none"));
+    let careful = fleet_of(Arc::new(TcpDial), key, dir.path().join("none"));
     let ExecEnd::NotStarted(why) = careful.exec(&host, command("true")).await.end else { panic!() };
     let about = careful.host_key(&host).await.unwrap();
     assert!(why.contains("host key: not known") && why.contains(&about.fingerprint), "{why}");
@@ -295,12 +296,12 @@ struct Parrot;
 
 #[async_trait]
 impl Behaviour for Parrot {
-    async fn exec(&self, command: String, mut io: ExecIo, mut signals: mpsc::Receiver<Sig>) -> Ended {
+    async fn exec(&self, command: String, mut io: ExecIo, mut signals: mpsc::Receiver<Sig>) -> CommandEnd {
         match command.as_str() {
-            "vanish" => Ended::Vanish,
+            "vanish" => CommandEnd::Vanish,
             "wait" => match signals.recv().await {
-                Some(signal) => Ended::Signal(signal),
-                None => Ended::Exit(1),
+                Some(signal) => CommandEnd::Signal(signal),
+                None => CommandEnd::Exit(1),
             },
             "panic" => panic!("as asked"),
             other => {
@@ -308,7 +309,7 @@ impl Behaviour for Parrot {
                 io.stdout.write_all(other.as_bytes()).await.unwrap();
                 io.stdout.shutdown().await.unwrap();
                 io.stderr.write_all(b"done").await.unwrap();
-                Ended::Exit(7)
+                CommandEnd::Exit(7)
             }
         }
     }

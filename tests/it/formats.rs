@@ -11,7 +11,7 @@ use rollcall::domain::base::perf::{Printed, Reading, parse};
 use rollcall::domain::check::check::CheckResult;
 use rollcall::domain::check::id::CheckId;
 use rollcall::domain::run::record::Debt;
-use rollcall::domain::watch::roll::{Line, Roll};
+use rollcall::domain::watch::roll::{CheckLine, Roll};
 use rollcall::present::formats::told;
 use rollcall::present::metrics::{Metrics, families};
 use rollcall::present::report::{HostReport, Report};
@@ -110,7 +110,7 @@ fn prometheus_takes_the_metrics() {
 /// Everything that `metrics` may tell.
 #[test]
 fn prometheus_takes_how_rollcall_fares() {
-    let line = |host: &str, verdict: Option<Verdict>| Line {
+    let line = |host: &str, verdict: Option<Verdict>| CheckLine {
         host: host.into(),
         group: "prod.web".into(),
         check: CheckId::new("set", "http \"x\"").into(),

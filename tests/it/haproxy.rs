@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rollcall::balancer::Balancers;
 use rollcall::domain::inventory::inventory::{Balancer, Driver, Haproxy as Settings, OnDrainTimeout, Socket};
-use rollcall::domain::inventory::rotation::{Floor, Rotation, View};
+use rollcall::domain::inventory::rotation::{BalancerView, Floor, Rotation};
 use rollcall::domain::run::event::Change;
 use rollcall::port::BalancerDriver;
 use tokio::task::JoinHandle;
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    async fn look(&self, names: &[&str]) -> View {
+    async fn look(&self, names: &[&str]) -> BalancerView {
         self.drivers.look(&self.balancer, &members(names, false)).await.expect("a look")
     }
 

@@ -11,7 +11,7 @@ use rollcall::domain::ask::command::Command as Ask;
 use rollcall::domain::base::outcome::Verdict;
 use rollcall::domain::check::id::CheckId;
 use rollcall::domain::notify::channel::fill;
-use rollcall::domain::notify::notice::{About, Notice, NoticeKind, What};
+use rollcall::domain::notify::notice::{About, Notice, NoticeContent, NoticeKind};
 use rollcall::domain::watch::alert::{Alert, AlertChange};
 use rollcall::domain::watch::roster::Batch;
 use rollcall::port::{Clock, Watches};
@@ -488,7 +488,7 @@ fn the_pager_of_the_documentation_knows_every_kind_of_message() {
     let block: toml::Value = toml::from_str(block.split("```").next().unwrap()).expect("toml");
     let body = serde_json::to_value(&block["notify"][0]["webhook"]["body"]).expect("json");
     let about = |kind| {
-        What::Incident(Box::new(About {
+        NoticeContent::Incident(Box::new(About {
             kind,
             thread: "7-1800000000".into(),
             first: false,
@@ -515,13 +515,13 @@ fn the_pager_of_the_documentation_knows_every_kind_of_message() {
         (about(NoticeKind::Acknowledged), "acknowledge"),
         (about(NoticeKind::Recovered), "resolve"),
         (about(NoticeKind::Silenced), "resolve"),
-        (What::Digest { open: vec![], past: vec![], left_out: 0 }, "trigger"),
-        (What::GaveUp { channel: "chat".into(), count: 1, why: "x".into() }, "trigger"),
-        (What::WatchingFailed, "trigger"),
-        (What::Test { by: "ann".into() }, "trigger"),
+        (NoticeContent::Digest { open: vec![], past: vec![], left_out: 0 }, "trigger"),
+        (NoticeContent::GaveUp { channel: "chat".into(), count: 1, why: "x".into() }, "trigger"),
+        (NoticeContent::WatchingFailed, "trigger"),
+        (NoticeContent::Test { by: "ann".into() }, "trigger"),
     ];
     for (what, action) in rows {
-        let is_incident = matches!(what, What::Incident(_));
+        let is_incident = matches!(what, NoticeContent::Incident(_));
         let notice = Notice { key: "k".into(), at: SystemClock.now(), what };
         let sent = fill(&body, &words(&notice, "events")).expect("it is rendered");
         assert_eq!(sent["event_action"], action, "{notice:?}");

@@ -12,7 +12,7 @@ use rollcall::domain::base::outcome::Outcome;
 use rollcall::domain::plan::adhoc::plan_run;
 use rollcall::domain::plan::plan::{Plan, World};
 use rollcall::domain::plan::planner::plan_task;
-use rollcall::domain::run::event::{EventKind, Way};
+use rollcall::domain::run::event::{BracketDirection, EventKind};
 use rollcall::domain::run::rollout::Effect;
 use rollcall::domain::run::run::Run;
 use rollcall::engine::feed::Live;
@@ -141,7 +141,8 @@ pub fn work(site: &Site, task: Option<&str>, step: usize) -> Work {
 }
 
 fn work_of(ports: &Ports, site: &Site, task: Option<&str>, step: usize) -> Work {
-    let effect = Effect::Step { host: HostName::from("web01"), way: Way::Forward, step, attempt: 1 };
+    let effect =
+        Effect::Step { host: HostName::from("web01"), way: BracketDirection::Forward, step, attempt: 1 };
     work_on(ports, site, task, effect)
 }
 

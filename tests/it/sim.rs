@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use rollcall::domain::base::name::HostName;
 use rollcall::domain::base::outcome::{End, RunOutcome};
-use rollcall::domain::run::event::{Stage, Way};
+use rollcall::domain::run::event::{BracketDirection, Stage};
 use rollcall::domain::run::rollout::Effect;
 
 use self::broken::Bug;
@@ -275,7 +275,7 @@ fn every_effect_has_points_at_which_the_daemon_dies() {
     let effects = [
         Effect::Observe { host: host() },
         Effect::Drain { balancer: balancer.clone(), hosts: hosts.clone() },
-        Effect::Step { host: host(), way: Way::Forward, step: 0, attempt: 1 },
+        Effect::Step { host: host(), way: BracketDirection::Forward, step: 0, attempt: 1 },
         Effect::Checks { host: host(), stage: Stage::Gate },
         Effect::Enable { balancer, hosts },
     ];

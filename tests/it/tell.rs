@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rollcall::domain::base::outcome::Verdict;
 use rollcall::domain::check::id::CheckId;
-use rollcall::domain::notify::channel::{Channel, Only, Pace, Way};
-use rollcall::domain::notify::notice::{Notice, NoticeKind, What};
+use rollcall::domain::notify::channel::{Channel, Only, Pace, Transport};
+use rollcall::domain::notify::notice::{Notice, NoticeContent, NoticeKind};
 use rollcall::domain::watch::alert::{Alert, AlertChange};
 use rollcall::notices::{Channels, Parts, Tell};
 use rollcall::port::{Clock, Messenger, SendError};
@@ -63,7 +63,7 @@ fn channel(name: &str) -> Channel {
         only: Only::default(),
         pace: Pace::default(),
         give_up: 72 * HOUR,
-        way: Way::Command("true".into()),
+        way: Transport::Command("true".into()),
     }
 }
 
@@ -124,7 +124,7 @@ impl Scene {
 
     fn kinds(&self, channel: &str) -> Vec<NoticeKind> {
         let kind = |notice: Notice| match notice.what {
-            What::Incident(about) => about.kind,
+            NoticeContent::Incident(about) => about.kind,
             other => panic!("{other:?}"),
         };
         self.told(channel).into_iter().map(kind).collect()
@@ -149,7 +149,7 @@ async fn one_incident_is_one_message_and_one_more_when_it_is_over() {
     scene.break_down("web2");
     run_for(&tell, HOUR).await;
     assert_eq!(scene.kinds("ops"), [NoticeKind::Opened]);
-    let What::Incident(about) = scene.told("ops").remove(0).what else { panic!("an incident") };
+    let NoticeContent::Incident(about) = scene.told("ops").remove(0).what else { panic!("an incident") };
     assert_eq!((about.hosts.as_str(), about.count, about.of), ("web[1-2]", 2, 20));
     scene.alert("web1", AlertChange::Recovery);
     scene.alert("web2", AlertChange::Recovery);
@@ -198,7 +198,7 @@ async fn tries_grow_rare_and_what_is_never_taken_is_told_by_the_others() {
         .told("ops")
         .into_iter()
         .filter_map(|notice| match notice.what {
-            What::GaveUp { channel, count, .. } => Some(format!("{channel} {count}")),
+            NoticeContent::GaveUp { channel, count, .. } => Some(format!("{channel} {count}")),
             _ => None,
         })
         .collect();
@@ -254,7 +254,7 @@ async fn a_new_channel_hears_of_what_is_open_and_not_of_what_is_over() {
     run_for(&scene.tell(), HOUR).await;
     scene.reload(vec![channel("ops"), channel("late")]);
     run_for(&scene.tell(), HOUR).await;
-    let What::Incident(about) = scene.told("late").remove(0).what else { panic!("an incident") };
+    let NoticeContent::Incident(about) = scene.told("late").remove(0).what else { panic!("an incident") };
     assert_eq!((scene.told("late").len(), about.hosts.as_str()), (1, "web2"));
 }
 
@@ -269,7 +269,7 @@ async fn a_reload_starts_new_channels_and_ends_those_that_are_gone() {
     tokio::time::sleep(HOUR).await;
     let before = (scene.told("ops").len(), scene.told("old").len());
     assert!(before.0 == 1 && before.1 == 1, "{before:?}");
-    let other = Channel { way: Way::Command("false".into()), ..channel("ops") };
+    let other = Channel { way: Transport::Command("false".into()), ..channel("ops") };
     scene.reload(vec![other, channel("new")]);
     assert_eq!(tell.channels().list.len(), 2);
     tokio::time::sleep(HOUR).await;
@@ -312,7 +312,7 @@ async fn whenever_it_dies_nothing_is_lost_and_nothing_is_made_twice() {
         let mut stories: BTreeMap<String, Vec<NoticeKind>> = BTreeMap::new();
         let mut seen = std::collections::BTreeSet::new();
         for notice in scene.told(name) {
-            let What::Incident(about) = notice.what else { panic!("an incident") };
+            let NoticeContent::Incident(about) = notice.what else { panic!("an incident") };
             // One that was delivered and not noted comes again, and is known by its key.
             if seen.insert(notice.key) {
                 stories.entry(about.thread.clone()).or_default().push(about.kind);
@@ -361,6 +361,6 @@ async fn an_outage_of_a_thousand_hosts_is_one_message_for_each_check() {
         let count = |kind: NoticeKind| kinds.iter().filter(|known| **known == kind).count();
         assert_eq!((count(NoticeKind::Opened), count(NoticeKind::Recovered), kinds.len()), (20, 20, 40));
     }
-    let What::Incident(about) = scene.told("a").remove(0).what else { panic!("an incident") };
+    let NoticeContent::Incident(about) = scene.told("a").remove(0).what else { panic!("an incident") };
     assert_eq!((about.hosts.as_str(), about.count), ("web[0-999]", 1000));
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rollcall::domain::base::name::HostName;
 use rollcall::domain::check::id::CheckId;
-use rollcall::domain::plan::release::Taken;
+use rollcall::domain::plan::release::ReleaseTakeover;
 use rollcall::domain::watch::roll::{Covered, Downtime};
-use rollcall::domain::watch::roster::{Settings, Wanted};
-use rollcall::engine::Held;
+use rollcall::domain::watch::roster::{RosterSettings, WatchedHost};
+use rollcall::engine::HeldHosts;
 use rollcall::store::SqliteStore;
-use rollcall::watch::{self as watching, Around, Orders, Watchlist};
+use rollcall::watch::{self as watching, MonitorEnvironment, Orders, Watchlist};
 use tokio::sync::watch;
 
 use crate::outcomes::ports_of;
@@ -30,7 +30,7 @@ impl Watchlist for Failing {
         assert!(!self.fails.swap(false, Ordering::Relaxed), "this test fails inside on purpose");
         Orders {
             enabled: true,
-            settings: Settings {
+            settings: RosterSettings {
                 zone: jiff::tz::TimeZone::UTC,
                 flapping: Default::default(),
                 parallel: 1,
@@ -42,7 +42,7 @@ impl Watchlist for Failing {
         }
     }
 
-    fn wanted(&self, _: BTreeMap<HostName, Vec<Taken>>) -> Vec<Wanted> {
+    fn wanted(&self, _: BTreeMap<HostName, Vec<ReleaseTakeover>>) -> Vec<WatchedHost> {
         Vec::new()
     }
 
@@ -70,10 +70,10 @@ async fn watching_that_fails_inside_starts_again_and_says_so() {
     let site = Site::start(1).await;
     let fails = Arc::new(AtomicBool::new(false));
     let config = watch::Sender::new(Arc::new(Failing { fails: fails.clone() }));
-    let held = watch::Sender::new(Held::default());
+    let held = watch::Sender::new(HeldHosts::default());
     let reported = Arc::new(AtomicU64::new(0));
     let counter = reported.clone();
-    let around = Around {
+    let around = MonitorEnvironment {
         ports: ports_of(&site),
         watches: Arc::new(SqliteStore::in_memory().unwrap()),
         config: config.subscribe(),

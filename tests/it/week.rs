@@ -20,14 +20,16 @@ use rollcall::domain::check::id::CheckId;
 use rollcall::domain::check::probe::{Expect, Probe};
 use rollcall::domain::check::seen::Observation;
 use rollcall::domain::inventory::inventory::{Balancer, Endpoint};
-use rollcall::domain::inventory::rotation::View;
-use rollcall::domain::plan::release::Taken;
+use rollcall::domain::inventory::rotation::BalancerView;
+use rollcall::domain::plan::release::ReleaseTakeover;
 use rollcall::domain::run::event::Change;
 use rollcall::domain::watch::alert::{Alert, AlertChange};
 use rollcall::domain::watch::roll::{Covered, Downtime, History};
-use rollcall::domain::watch::roster::{Batch, Key, Settings, Wanted, WantedCheck, What};
+use rollcall::domain::watch::roster::{
+    Batch, ProbeTarget, RosterSettings, WantedCheck, WatchedHost, WatchedId,
+};
 use rollcall::domain::watch::watched::{Flapping, Watched};
-use rollcall::engine::Held;
+use rollcall::engine::HeldHosts;
 use rollcall::engine::ports::Ports;
 use rollcall::port::{
     BalancerDriver, Clock, Exec, ExecEnd, ExecReport, HostKey, Member, NoPlaces, NoSecrets, OpenError,
@@ -36,7 +38,7 @@ use rollcall::port::{
 use rollcall::steps::ports::HostPorts;
 use rollcall::steps::seal::SealKey;
 use rollcall::store::SqliteStore;
-use rollcall::watch::{self as watching, Around, Orders, Watchlist};
+use rollcall::watch::{self as watching, MonitorEnvironment, Orders, Watchlist};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -256,7 +258,7 @@ impl Prober for Nobody {
 
 #[async_trait]
 impl BalancerDriver for Nobody {
-    async fn look(&self, _: &Balancer, _: &[Member]) -> Result<View, String> {
+    async fn look(&self, _: &Balancer, _: &[Member]) -> Result<BalancerView, String> {
         Err("no balancer".into())
     }
 
@@ -279,7 +281,7 @@ struct Ledger {
 
 #[async_trait]
 impl Watches for Ledger {
-    async fn watched(&self) -> Result<(HashMap<Key, Watched>, Vec<Downtime>), StoreError> {
+    async fn watched(&self) -> Result<(HashMap<WatchedId, Watched>, Vec<Downtime>), StoreError> {
         Ok(Default::default())
     }
 
@@ -316,7 +318,7 @@ struct Site(Arc<World>);
 impl Watchlist for Site {
     fn orders(&self) -> Orders {
         let settings =
-            Settings { zone: TimeZone::UTC, flapping: Flapping::default(), parallel: 64, per_host: 2 };
+            RosterSettings { zone: TimeZone::UTC, flapping: Flapping::default(), parallel: 64, per_host: 2 };
         Orders {
             enabled: true,
             settings,
@@ -330,13 +332,13 @@ impl Watchlist for Site {
         BTreeMap::new()
     }
 
-    fn wanted(&self, _: BTreeMap<HostName, Vec<Taken>>) -> Vec<Wanted> {
+    fn wanted(&self, _: BTreeMap<HostName, Vec<ReleaseTakeover>>) -> Vec<WatchedHost> {
         let watching = Arc::new(Watching::new(Rhythm::Every(EVERY)));
         let check = |check: usize| {
             let name = check_name(check);
             let id = CheckId::new("all", &name);
             let probe = Probe::Run { command: name, expect: Expect::default() };
-            let what = What::Check(Arc::new(Check::new(&id, probe, Duration::from_secs(10))));
+            let what = ProbeTarget::Check(Arc::new(Check::new(&id, probe, Duration::from_secs(10))));
             WantedCheck { id, watching: watching.clone(), what }
         };
         let endpoint = |name: &str, via: Option<Box<Endpoint>>| Endpoint {
@@ -346,7 +348,7 @@ impl Watchlist for Site {
             login: "d".into(),
             via,
         };
-        let host = |name: &String| Wanted {
+        let host = |name: &String| WatchedHost {
             name: name.as_str().into(),
             group: "prod.web".into(),
             endpoint: Arc::new(endpoint(name, self.0.via(name).map(|via| Box::new(endpoint(via, None))))),
@@ -425,9 +427,9 @@ fn a_week_is_told_as_it_was() {
             },
         };
         let config = watch::Sender::new(Arc::new(Site(world.clone())));
-        let held = watch::Sender::new(Held::default());
+        let held = watch::Sender::new(HeldHosts::default());
         let (asking, asked) = watching::prepare();
-        let around = Around {
+        let around = MonitorEnvironment {
             ports,
             watches: ledger.clone(),
             config: config.subscribe(),

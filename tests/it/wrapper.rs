@@ -11,7 +11,7 @@ use rollcall::domain::task::task::Sudo;
 use rollcall::fleet::wire::{BEGIN, wire};
 use rollcall::port::Input;
 use rollcall::steps::seal::{Seal, SealKey};
-use rollcall::steps::wrapper::{Call, Verb, input, line, name_of};
+use rollcall::steps::wrapper::{Call, WrapperVerb, input, line, name_of};
 
 use crate::support::{DEADLINE, folder, read, write};
 
@@ -76,7 +76,7 @@ impl Host {
         self.at(".local/state/rollcall/here/ops").join(format!("{operation}.{}", seal(operation).name()))
     }
 
-    fn command(&self, call: &Call<'_>, verb: Verb) -> Command {
+    fn command(&self, call: &Call<'_>, verb: WrapperVerb) -> Command {
         let mut command = Command::new(self.path.split(':').next().unwrap().to_string() + "/sh");
         command
             .args(["-c", &wire(&call.program(verb), &Sudo::No, Input::None).command])
@@ -90,12 +90,12 @@ impl Host {
         command
     }
 
-    fn ask(&self, call: &Call<'_>, verb: Verb) -> Said {
+    fn ask(&self, call: &Call<'_>, verb: WrapperVerb) -> Said {
         ask(self.command(call, verb), call, verb)
     }
 
     fn begin(&self, call: &Call<'_>, script: &str, undo: Option<&str>) -> Child {
-        let mut child = self.command(call, Verb::Start).spawn().unwrap();
+        let mut child = self.command(call, WrapperVerb::Start).spawn().unwrap();
         child
             .stdin
             .take()
@@ -110,7 +110,7 @@ impl Host {
     }
 }
 
-fn ask(mut command: Command, call: &Call<'_>, verb: Verb) -> Said {
+fn ask(mut command: Command, call: &Call<'_>, verb: WrapperVerb) -> Said {
     let mut child = command.spawn().unwrap();
     if let Input::Bytes(bytes) = line(verb, &seal(call.operation)) {
         // A sweep reads nothing, and may be over already.
@@ -219,7 +219,7 @@ fn a_script_that_did_not_arrive_whole_is_not_begun() {
         let call = call("1-a-0-1");
         let whole = input("1-a-0-1", &seal("1-a-0-1"), "touch ran", None);
         for length in [0, 5, whole.len() - 2] {
-            let mut child = host.command(&call, Verb::Start).spawn().unwrap();
+            let mut child = host.command(&call, WrapperVerb::Start).spawn().unwrap();
             child.stdin.take().unwrap().write_all(&whole[..length]).unwrap();
             assert_eq!(child.wait_with_output().unwrap().status.code(), Some(75));
         }
@@ -239,7 +239,7 @@ fn a_connection_that_is_gone_does_not_end_the_step() {
         child.kill().unwrap();
         child.wait().unwrap();
         write(&host.at("go"), "");
-        let said = host.ask(&call, Verb::Follow);
+        let said = host.ask(&call, WrapperVerb::Follow);
         assert_eq!((said.out.as_str(), said.answer.as_str()), ("whole\n", "exit 4"));
     }
 }
@@ -254,7 +254,7 @@ fn a_runner_that_is_gone_is_lost_and_nothing_is_run_again() {
         kill(&format!("-{}", number_in(&host.record("1-a-0-1").join("step.group"))));
         let lost = "lost its runner is gone, and left no exit status";
         assert_eq!(said(&call, child.wait_with_output().unwrap()).answer, lost);
-        assert_eq!(host.ask(&call, Verb::Follow).answer, lost);
+        assert_eq!(host.ask(&call, WrapperVerb::Follow).answer, lost);
         assert_eq!(host.run(&call, "echo ran >>ran").answer, lost);
         assert_eq!(read(&host.at("ran")), "ran\n");
     }
@@ -283,13 +283,13 @@ fn a_host_that_was_restarted_says_so() {
         let boot = host.record("1-a-0-1").join("boot");
         let real = read(&boot);
         write(&boot, "another\n");
-        assert_eq!(host.ask(&running, Verb::Follow).answer, "lost the host restarted while it ran");
+        assert_eq!(host.ask(&running, WrapperVerb::Follow).answer, "lost the host restarted while it ran");
         write(&boot, &real);
         write(&host.at("go"), "");
         assert!(child.wait_with_output().unwrap().status.success());
         // What is not on record, and was asked before the host was up, may have been there.
         let old = Call { age: Duration::from_secs(1_000_000_000), ..call("1-a-1-1") };
-        for verb in [Verb::Follow, Verb::Kill] {
+        for verb in [WrapperVerb::Follow, WrapperVerb::Kill] {
             assert_eq!(host.ask(&old, verb).answer, "lost the host restarted, and has no record of it");
         }
         assert_eq!(host.run(&old, "touch again").answer, "lost the host restarted, and has no record of it");
@@ -300,11 +300,11 @@ fn a_host_that_was_restarted_says_so() {
 #[test]
 fn what_was_asked_about_before_it_was_begun_is_never_begun() {
     for host in Host::both() {
-        for (operation, verb) in [("1-a-0-1", Verb::Follow), ("1-a-1-1", Verb::Kill)] {
+        for (operation, verb) in [("1-a-0-1", WrapperVerb::Follow), ("1-a-1-1", WrapperVerb::Kill)] {
             let call = call(operation);
             assert_eq!(host.ask(&call, verb).answer, "absent it was never begun");
             assert_eq!(host.run(&call, "touch ran").answer, "absent it was never begun");
-            assert_eq!(host.ask(&call, Verb::Follow).answer, "absent it was never begun");
+            assert_eq!(host.ask(&call, WrapperVerb::Follow).answer, "absent it was never begun");
         }
         assert!(!host.has("ran"));
     }
@@ -343,18 +343,18 @@ fn a_step_that_is_to_be_killed_is_told_first() {
         let script = "trap 'touch got-term; exit 1' TERM; touch ran; while :; do sleep 0.1; done";
         let child = host.begin(&heeds, script, None);
         until("it runs", || host.has("ran"));
-        assert_eq!(host.ask(&heeds, Verb::Kill).answer, "cancelled");
+        assert_eq!(host.ask(&heeds, WrapperVerb::Kill).answer, "cancelled");
         assert_eq!(said(&heeds, child.wait_with_output().unwrap()).answer, "cancelled");
         assert!(host.has("got-term"));
         let deaf = call("1-a-1-1");
         let child = host.begin(&deaf, "trap '' TERM; touch deaf; while :; do sleep 0.1; done", None);
         until("it runs", || host.has("deaf"));
-        assert_eq!(host.ask(&deaf, Verb::Kill).answer, "cancelled");
+        assert_eq!(host.ask(&deaf, WrapperVerb::Kill).answer, "cancelled");
         assert_eq!(said(&deaf, child.wait_with_output().unwrap()).answer, "cancelled");
         // What has ended is not to be killed.
         let ended = call("1-a-2-1");
         assert_eq!(host.run(&ended, "exit 5").answer, "exit 5");
-        assert_eq!(host.ask(&ended, Verb::Kill).answer, "exit 5");
+        assert_eq!(host.ask(&ended, WrapperVerb::Kill).answer, "exit 5");
     }
 }
 
@@ -375,7 +375,7 @@ fn whoever_was_replaced_is_refused() {
         assert_eq!(host.run(&new, "true").answer, "exit 0");
         let old = Call { epoch: 9, ..call("1-a-1-1") };
         assert_eq!(host.run(&old, "touch ran").answer, "stale 12");
-        for verb in [Verb::Follow, Verb::Kill, Verb::Confirm, Verb::Sweep] {
+        for verb in [WrapperVerb::Follow, WrapperVerb::Kill, WrapperVerb::Confirm, WrapperVerb::Sweep] {
             let stale = Call { epoch: 9, operation: "1", ..call("1") };
             assert_eq!(host.ask(&stale, verb).answer, "stale 12");
         }
@@ -397,20 +397,20 @@ fn a_step_that_nobody_confirms_is_undone_by_the_host() {
         assert_eq!(begin(&quick, "touch done", "rm done; echo undone; exit 3").answer, "confirm");
         assert!(host.has("done"));
         until("it is undone", || !host.has("done"));
-        let late = host.ask(&quick, Verb::Confirm);
+        let late = host.ask(&quick, WrapperVerb::Confirm);
         assert_eq!((late.out.as_str(), late.answer.as_str()), ("undone\n", "exit 0 undone 3"));
         // Whoever confirms in time keeps it.
         let kept = slow("1-a-1-1");
         assert_eq!(begin(&kept, "touch kept", "rm kept").answer, "confirm");
-        assert_eq!(host.ask(&kept, Verb::Follow).answer, "confirm");
-        assert_eq!(host.ask(&kept, Verb::Confirm).answer, "exit 0");
+        assert_eq!(host.ask(&kept, WrapperVerb::Follow).answer, "confirm");
+        assert_eq!(host.ask(&kept, WrapperVerb::Confirm).answer, "exit 0");
         assert!(host.has("kept"));
         // What failed is undone at once, and so is what is given up.
         assert_eq!(begin(&slow("1-a-2-1"), "touch failed; exit 7", "rm failed").answer, "exit 7 undone 0");
         assert!(!host.has("failed"));
         let dropped = slow("1-a-3-1");
         assert_eq!(begin(&dropped, "touch dropped", "rm dropped").answer, "confirm");
-        assert_eq!(host.ask(&dropped, Verb::Kill).answer, "exit 0 undone 0");
+        assert_eq!(host.ask(&dropped, WrapperVerb::Kill).answer, "exit 0 undone 0");
         assert!(!host.has("dropped"));
     }
 }
@@ -425,7 +425,7 @@ fn old_runs_are_swept_and_what_is_under_way_is_kept() {
             let old = Command::new("touch").args(["-d", "9 days ago"]).arg(host.record(operation)).status();
             assert!(old.unwrap().success());
         }
-        assert_eq!(host.ask(&call("9"), Verb::Sweep).answer, "ready");
+        assert_eq!(host.ask(&call("9"), WrapperVerb::Sweep).answer, "ready");
         let left = ["7-a-0-1", "8-a-0-1", "9-a-0-1"].map(|operation| host.record(operation).exists());
         assert_eq!(left, [false, true, true]);
     }
@@ -454,13 +454,13 @@ fn a_login_without_a_home_of_its_own_has_a_folder_that_is() {
             command.env("HOME", "/nonexistent");
             self::ask(command, &call, verb).answer
         };
-        assert_eq!(ask(Verb::Sweep), "ready");
+        assert_eq!(ask(WrapperVerb::Sweep), "ready");
         assert_eq!(fs::metadata(&elsewhere.0).unwrap().permissions().mode() & 0o777, 0o700);
         fs::set_permissions(&elsewhere.0, fs::Permissions::from_mode(0o770)).unwrap();
-        assert!(ask(Verb::Sweep).starts_with("refused no place for its state: /var/tmp/"));
+        assert!(ask(WrapperVerb::Sweep).starts_with("refused no place for its state: /var/tmp/"));
         fs::remove_dir_all(&elsewhere.0).unwrap();
         std::os::unix::fs::symlink(host.dir.path(), &elsewhere.0).unwrap();
-        assert!(ask(Verb::Sweep).starts_with("refused no place for its state: /var/tmp/"));
+        assert!(ask(WrapperVerb::Sweep).starts_with("refused no place for its state: /var/tmp/"));
         fs::remove_file(&elsewhere.0).unwrap();
     }
 }
@@ -478,7 +478,7 @@ fn a_host_without_setsid_does_it_another_way() {
         until("it runs", || host.has("pid"));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(host.ask(&call, Verb::Follow).answer, "timeout");
+        assert_eq!(host.ask(&call, WrapperVerb::Follow).answer, "timeout");
         until("it is gone", || !is_running(&number_in(&host.at("pid"))));
     }
 }
@@ -536,7 +536,7 @@ fn sealed_end(host: &Host, operation: &str) -> String {
 }
 
 fn follow(host: &Host, operation: &str) -> String {
-    host.ask(&call(operation), Verb::Follow).answer
+    host.ask(&call(operation), WrapperVerb::Follow).answer
 }
 
 #[test]
@@ -588,7 +588,7 @@ fn a_step_cannot_confirm_itself() {
         let call = Call { within: Duration::from_secs(5), ..call("1-a-0-1") };
         let child = host.begin(&call, confirmed, Some("echo undone"));
         assert_eq!(said(&call, child.wait_with_output().unwrap()).answer, "exit 0 undone 0");
-        assert_eq!(host.ask(&call, Verb::Confirm).answer, "exit 0 undone 0");
+        assert_eq!(host.ask(&call, WrapperVerb::Confirm).answer, "exit 0 undone 0");
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::text::hints::did_you_mean;
 use crate::config::text::keys::{Choice, In, Key, ListOf, Or, Text, Threshold, Time, Whole, table, words};
 use crate::config::text::reader::{self, Reader};
 use crate::domain::base::range::Limits;
-use crate::domain::check::across::{self, Across, Rule, Scope};
+use crate::domain::check::across::{self, Across, AcrossRule, Scope};
 use crate::domain::check::check::{Check, From, Retry, UnknownIs};
 use crate::domain::check::id::CheckId;
 use crate::domain::check::probe::Probe;
@@ -108,7 +108,7 @@ const RULES: [&str; 7] = [
 ];
 
 /// The names that a check set may use.
-pub struct Around<'a> {
+pub struct SetScope<'a> {
     /// Names that its templates must not use.
     pub secrets: BTreeSet<String>,
     /// The known groups; `None` if a file could not be read.
@@ -116,7 +116,7 @@ pub struct Around<'a> {
 }
 
 /// Reads one check set.
-pub fn read(doc: Doc<'_>, set: &str, around: &Around<'_>) -> Vec<Check> {
+pub fn read(doc: Doc<'_>, set: &str, around: &SetScope<'_>) -> Vec<Check> {
     let (doc, table) = reader::parse(doc);
     table.values().for_each(|value| refuse_secrets(doc, value, &around.secrets));
     let mut file = Reader::of::<SetKeys>(doc, "a set of checks", (&table, None));
@@ -155,7 +155,7 @@ fn refuse_secrets(doc: Doc<'_>, value: &Spanned<DeValue<'_>>, secrets: &BTreeSet
 /// Returns the name and the check separately: the name is known even if the check is wrong.
 fn read_check(
     mut table: Reader<'_>,
-    (around, of_set): (&Around<'_>, &watching::RhythmSettings),
+    (around, of_set): (&SetScope<'_>, &watching::RhythmSettings),
 ) -> (Option<Spanned<String>>, Option<Check>) {
     let name = table.required(CheckKeys::NAME);
     let timeout = table.positive(CheckKeys::TIMEOUT, "no check would ever be done");
@@ -181,7 +181,7 @@ fn read_check(
     (name, read)
 }
 
-fn read_from(table: &mut Reader<'_>, around: &Around<'_>) -> From {
+fn read_from(table: &mut Reader<'_>, around: &SetScope<'_>) -> From {
     let Some(text) = table.get(CheckKeys::FROM) else { return From::Host };
     match text.get_ref().as_str() {
         "host" => return From::Host,
@@ -205,12 +205,12 @@ fn read_from(table: &mut Reader<'_>, around: &Around<'_>) -> From {
 /// At most one rule for a comparison.
 fn read_across(table: &mut Reader<'_>) -> Option<Across> {
     let there: Vec<&str> = RULES.into_iter().filter(|key| table.key_span(key).is_some()).collect();
-    let same = table.get(CheckKeys::SAME_ACROSS).map(|scope| (Rule::Same, Some(scope)));
-    let within = percent(table).map(|percent| (Rule::Within { percent }, None));
+    let same = table.get(CheckKeys::SAME_ACROSS).map(|scope| (AcrossRule::Same, Some(scope)));
+    let within = percent(table).map(|percent| (AcrossRule::Within { percent }, None));
     let total = TOTALS
         .into_iter()
-        .filter_map(|(key, of)| Some((Rule::Total { of, limits: own_limits(table, key)? }, None)));
-    let mut found: Vec<(Rule, Option<Spanned<String>>)> = total.collect();
+        .filter_map(|(key, of)| Some((AcrossRule::Total { of, limits: own_limits(table, key)? }, None)));
+    let mut found: Vec<(AcrossRule, Option<Spanned<String>>)> = total.collect();
     found.extend(read_leader(table).map(|rule| (rule, None)));
     let scope = table.get(CheckKeys::ACROSS);
     if let [first, second, ..] = there[..] {
@@ -260,18 +260,18 @@ fn own_limits(table: &mut Reader<'_>, key: Key<TotalLimits>) -> Option<Limits> {
 }
 
 /// `leader = "db1"`, or with limits for how far the leader may be ahead.
-fn read_leader(table: &mut Reader<'_>) -> Option<Rule> {
+fn read_leader(table: &mut Reader<'_>) -> Option<AcrossRule> {
     let value = table.value(CheckKeys::LEADER)?;
     if !matches!(value.get_ref(), DeValue::Table(_)) {
         return required_text(table, CheckKeys::LEADER.first())
-            .map(|host| Rule::Leader { host, limits: None });
+            .map(|host| AcrossRule::Leader { host, limits: None });
     }
     let mut inner = table.get(CheckKeys::LEADER.second())?;
     let host = required_text(&mut inner, LeaderKeys::HOST);
     let limits = limits(&mut inner);
     inner.finish();
     let limits = (limits != Limits::default()).then_some(limits);
-    Some(Rule::Leader { host: host?, limits })
+    Some(AcrossRule::Leader { host: host?, limits })
 }
 
 fn read_retry(mut table: Reader<'_>) -> Retry {

@@ -229,7 +229,8 @@ pub fn check_dependencies(sets: &[(&str, Doc<'_>)], together: &BTreeSet<&[String
         })
         .collect();
     let all_read = parsed.len() == sets.len();
-    let checks: Vec<Named> = parsed.iter().flat_map(|(set, doc, table)| named(set, *doc, table)).collect();
+    let checks: Vec<DependentCheck> =
+        parsed.iter().flat_map(|(set, doc, table)| named(set, *doc, table)).collect();
     let known: BTreeSet<&str> = checks.iter().map(|check| &*check.id.name).chain([REACHABLE]).collect();
     let mut graph: BTreeMap<&CheckId, BTreeSet<&CheckId>> = BTreeMap::new();
     for check in &checks {
@@ -264,7 +265,7 @@ pub fn check_dependencies(sets: &[(&str, Doc<'_>)], together: &BTreeSet<&[String
 
 /// The checks that a word of `depends_on` names: by its full name; the one in the same set; or all of that name, of
 /// which a host may have one.
-fn meant<'c>(of: &CheckId, word: &str, checks: &'c [Named<'_>]) -> BTreeSet<&'c CheckId> {
+fn meant<'c>(of: &CheckId, word: &str, checks: &'c [DependentCheck<'_>]) -> BTreeSet<&'c CheckId> {
     let all = |is_it: &dyn Fn(&CheckId) -> bool| -> BTreeSet<&'c CheckId> {
         checks.iter().map(|check| &check.id).filter(|id| is_it(id)).collect()
     };
@@ -284,13 +285,13 @@ fn has(sets: &[String], id: &CheckId) -> bool {
 }
 
 /// A check with its `depends_on`, if present.
-struct Named<'t> {
+struct DependentCheck<'t> {
     doc: Doc<'t>,
     id: CheckId,
     depends_on: Vec<Spanned<String>>,
 }
 
-fn named<'t>(set: &str, doc: Doc<'t>, table: &DeTable<'t>) -> Vec<Named<'t>> {
+fn named<'t>(set: &str, doc: Doc<'t>, table: &DeTable<'t>) -> Vec<DependentCheck<'t>> {
     // A wrong type is reported where the key is read.
     let quiet = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
         DeValue::String(_) => strings(doc, RhythmKeys::DEPENDS_ON.name, value),
@@ -306,7 +307,7 @@ fn named<'t>(set: &str, doc: Doc<'t>, table: &DeTable<'t>) -> Vec<Named<'t>> {
     let named = tables.filter_map(|check| {
         let id = CheckId::new(set, check.get("name")?.get_ref().as_str()?);
         let own = check.get(RhythmKeys::DEPENDS_ON.name).map(quiet);
-        Some(Named { doc, id, depends_on: own.unwrap_or_else(|| of_set.clone()) })
+        Some(DependentCheck { doc, id, depends_on: own.unwrap_or_else(|| of_set.clone()) })
     });
     named.collect()
 }

@@ -8,7 +8,7 @@ use crate::config::text::keys::{
 };
 use crate::domain::ask::role::Role;
 use crate::domain::base::outcome::Verdict;
-use crate::domain::notify::channel::{Pace, Tls};
+use crate::domain::notify::channel::{Pace, SmtpTls};
 
 /// The algorithms of the SSH server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +170,7 @@ table! {
         /// The mail server, as `host` or `host:port`. Default port: 25, and 465 with `tls = "tls"`.
         SMTP "smtp": Text,
         /// `"starttls"` (no mail without it), `"tls"` from the first byte, or `"none"`.
-        TLS "tls": Choice<TlsWords> = Tls::Starttls,
+        TLS "tls": Choice<TlsWords> = SmtpTls::Starttls,
         /// Needs `password_file`.
         USER "user": Text,
         /// The file with the password, in one line.
@@ -200,10 +200,10 @@ table! {
 
 words! {
     /// How the connection to a mail server is encrypted.
-    pub TlsWords: Tls {
-        "starttls" = Tls::Starttls,
-        "tls" = Tls::Tls,
-        "none" = Tls::None,
+    pub TlsWords: SmtpTls {
+        "starttls" = SmtpTls::Starttls,
+        "tls" = SmtpTls::Tls,
+        "none" = SmtpTls::None,
     }
 
     /// Algorithms of the SSH server.

@@ -11,7 +11,7 @@ use super::keys::RoleWords;
 use super::roles::Roles;
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::hints::{did_you_mean, known_names};
-use crate::config::text::keys::Words;
+use crate::config::text::keys::WordList;
 use crate::domain::ask::access::OperatorRole;
 use crate::domain::ask::enrolled::Person;
 use crate::domain::base::networks::Networks;

@@ -8,13 +8,13 @@ use toml::Spanned;
 
 use super::keys::{MailKeys, NotifyKeys, OnlyKeys, RollcallKeys, VerdictWords, WebhookKeys};
 use crate::config::text::diagnostic::Doc;
-use crate::config::text::keys::{Key, Text, Words};
+use crate::config::text::keys::{Key, Text, WordList};
 use crate::config::text::origin::Origin;
 use crate::config::text::reader::{self, Reader};
 use crate::domain::base::name::check_name;
 use crate::domain::check::id::CheckId;
 use crate::domain::notify::channel::{
-    Channel, Mail, Only, Pace, Smtp, Tls, Transport, WORDS, Way, Webhook, fill,
+    Channel, Mail, Mailer, Only, Pace, Smtp, SmtpTls, Transport, WORDS, Webhook, fill,
 };
 use crate::domain::value::secret::Secret;
 use crate::domain::value::template::Vars;
@@ -24,7 +24,7 @@ use crate::domain::watch::subject::REACHABLE;
 const PORTS: (u16, u16) = (25, 465);
 
 /// Names that `only` may use.
-pub struct Names<'n> {
+pub struct ChannelNames<'n> {
     pub groups: BTreeSet<&'n str>,
     pub checks: &'n [CheckId],
     /// Every file could be read: other names do not exist.
@@ -32,7 +32,7 @@ pub struct Names<'n> {
 }
 
 /// Reads the channels of `rollcall.toml`; the rest of the file is read elsewhere.
-pub fn read(doc: Doc<'_>, root: &Path, names: &Names<'_>) -> Vec<Channel> {
+pub fn read(doc: Doc<'_>, root: &Path, names: &ChannelNames<'_>) -> Vec<Channel> {
     let (doc, table) = reader::parse(doc);
     let mut file = Reader::of::<RollcallKeys>(doc, doc.path, (&table, None));
     let mut channels: Vec<Channel> = Vec::new();
@@ -49,7 +49,7 @@ pub fn read(doc: Doc<'_>, root: &Path, names: &Names<'_>) -> Vec<Channel> {
 fn read_channel(
     mut table: Reader<'_>,
     root: &Path,
-    names: &Names<'_>,
+    names: &ChannelNames<'_>,
 ) -> Option<(std::ops::Range<usize>, Channel)> {
     let name = table.required(NotifyKeys::NAME);
     if let Some((name, why)) = name.as_ref().and_then(|name| Some((name, check_name(name.get_ref()).err()?)))
@@ -92,7 +92,7 @@ fn digest(table: &mut Reader<'_>) -> Option<Time> {
     parsed
 }
 
-fn read_only(mut table: Reader<'_>, names: &Names<'_>) -> Only {
+fn read_only(mut table: Reader<'_>, names: &ChannelNames<'_>) -> Only {
     let doc = table.doc;
     let known = |kind: &str, text: Spanned<String>, known: &BTreeSet<&str>| {
         if names.complete && !known.contains(text.get_ref().as_str()) {
@@ -122,15 +122,15 @@ fn read_only(mut table: Reader<'_>, names: &Names<'_>) -> Only {
     Only { groups, checks: named, verdicts }
 }
 
-fn read_way(table: &mut Reader<'_>, root: &Path) -> Option<Way> {
+fn read_way(table: &mut Reader<'_>, root: &Path) -> Option<Transport> {
     if let Some(mail) = table.get(NotifyKeys::MAIL) {
-        return read_mail(mail, root).map(Way::Mail);
+        return read_mail(mail, root).map(Transport::Mail);
     }
     if let Some(webhook) = table.get(NotifyKeys::WEBHOOK) {
-        return read_webhook(webhook, root).map(Way::Webhook);
+        return read_webhook(webhook, root).map(Transport::Webhook);
     }
     let command = table.required(NotifyKeys::COMMAND)?;
-    Some(Way::Command(command.into_inner()))
+    Some(Transport::Command(command.into_inner()))
 }
 
 fn read_mail(mut table: Reader<'_>, root: &Path) -> Option<Mail> {
@@ -148,9 +148,9 @@ fn read_mail(mut table: Reader<'_>, root: &Path) -> Option<Mail> {
     let sendmail = table.get(MailKeys::SENDMAIL);
     let smtp = read_smtp(&mut table, root);
     let by = match (sendmail, table.value(MailKeys::SMTP).is_some()) {
-        (Some(sendmail), false) => Some(Transport::Sendmail(sendmail.into_inner())),
-        (None, true) => smtp.map(Transport::Smtp),
-        (None, false) => Some(Transport::Sendmail(MailKeys::SENDMAIL.default.into())),
+        (Some(sendmail), false) => Some(Mailer::Sendmail(sendmail.into_inner())),
+        (None, true) => smtp.map(Mailer::Smtp),
+        (None, false) => Some(Mailer::Sendmail(MailKeys::SENDMAIL.default.into())),
         (Some(sendmail), true) => {
             table.doc.wrong(sendmail.span(), "mail goes by `smtp` or by `sendmail`, not by both");
             None
@@ -177,7 +177,7 @@ fn read_smtp(table: &mut Reader<'_>, root: &Path) -> Option<Smtp> {
         return None;
     };
     let tls = tls.unwrap_or(MailKeys::TLS.default);
-    let default = if tls == Tls::Tls { PORTS.1 } else { PORTS.0 };
+    let default = if tls == SmtpTls::Tls { PORTS.1 } else { PORTS.0 };
     let (host, port) = match server.get_ref().rsplit_once(':') {
         Some((host, port)) => (host, port.parse::<u16>().ok().filter(|port| *port > 0)),
         None => (server.get_ref().as_str(), Some(default)),

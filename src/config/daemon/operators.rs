@@ -9,7 +9,7 @@ use super::roles::Roles;
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::hints::did_you_mean;
 use crate::domain::ask::access::{OperatorRole, Role};
-use crate::domain::ask::enrolled::{Authority, Line, NAME_LIMIT_BYTES, Person, Subject};
+use crate::domain::ask::enrolled::{Authority, LineKey, NAME_LIMIT_BYTES, OperatorLine, Person};
 
 /// Shortest RSA key that is accepted: shorter ones have less than 128 bits of strength (NIST SP 800-57).
 const RSA_LIMIT_BITS: u32 = 3072;
@@ -30,15 +30,15 @@ const KEY_LINE_BYTES: usize = 32;
 
 /// The names that lines refer to.
 #[derive(Clone, Copy)]
-pub struct Names<'n> {
+pub struct OperatorNames<'n> {
     /// All existing groups, if they are known.
     pub groups: Option<&'n BTreeSet<String>>,
     pub roles: &'n Roles,
 }
 
 /// Reads the file.
-pub fn read(doc: Doc<'_>, names: Names<'_>) -> Vec<Line> {
-    let mut lines: Vec<Line> = Vec::new();
+pub fn read(doc: Doc<'_>, names: OperatorNames<'_>) -> Vec<OperatorLine> {
+    let mut lines: Vec<OperatorLine> = Vec::new();
     if PRIVATE_KEYS.iter().any(|mark| doc.text.contains(mark)) || doc.text.lines().any(is_part_of_key) {
         let hint = "write the line of the file that ends in .pub instead, and make a new key: others may have read this one";
         // Without a place: no message may quote the file.
@@ -65,17 +65,17 @@ pub fn read(doc: Doc<'_>, names: Names<'_>) -> Vec<Line> {
 }
 
 /// Why two lines cannot both count.
-fn clash(line: &Line, other: &Line) -> Option<String> {
+fn clash(line: &OperatorLine, other: &OperatorLine) -> Option<String> {
     match (&line.subject, &other.subject) {
-        (Subject::Key(key), Subject::Key(known)) if key == known => {
+        (LineKey::Key(key), LineKey::Key(known)) if key == known => {
             Some(format!("the key of {} is that of {} too", line.name, other.name))
         }
-        (Subject::Authority(own), Subject::Authority(known)) if own.ca == known.ca => {
+        (LineKey::Authority(own), LineKey::Authority(known)) if own.ca == known.ca => {
             let both = own.principals.intersection(&known.principals).next()?;
             Some(format!("the principal {both} of this CA is in the line of {} too", other.name))
         }
-        (Subject::Key(key), Subject::Authority(Authority { ca, .. }))
-        | (Subject::Authority(Authority { ca, .. }), Subject::Key(key))
+        (LineKey::Key(key), LineKey::Authority(Authority { ca, .. }))
+        | (LineKey::Authority(Authority { ca, .. }), LineKey::Key(key))
             if key == ca =>
         {
             Some(format!("the key of {} is a CA in the line of {}", line.name, other.name))
@@ -91,7 +91,7 @@ fn is_part_of_key(line: &str) -> bool {
     line.len() >= KEY_LINE_BYTES && line.chars().all(base64)
 }
 
-fn read_line(doc: Doc<'_>, line: Piece<'_>, names: Names<'_>) -> Option<Line> {
+fn read_line(doc: Doc<'_>, line: Piece<'_>, names: OperatorNames<'_>) -> Option<OperatorLine> {
     let is_key = KEY_TYPES.iter().any(|prefix| line.text.starts_with(prefix));
     let (options, key) = match is_key {
         true => (Piece { text: "", ..line }, line),
@@ -106,7 +106,7 @@ fn read_line(doc: Doc<'_>, line: Piece<'_>, names: Names<'_>) -> Option<Line> {
     };
     let groups = options.get("groups").map(|list| line_options::groups(doc, *list, names.groups));
     let groups = line_options::groups_within(doc, line, groups, &role);
-    Some(Line {
+    Some(OperatorLine {
         subject: read_subject(doc, line, &options, key),
         name,
         role,
@@ -117,7 +117,7 @@ fn read_line(doc: Doc<'_>, line: Piece<'_>, names: Names<'_>) -> Option<Line> {
 }
 
 /// A CA's line needs principals: without them every certificate of the CA would log in.
-fn read_subject(doc: Doc<'_>, line: Piece<'_>, options: &Options<'_>, key: String) -> Subject {
+fn read_subject(doc: Doc<'_>, line: Piece<'_>, options: &LineOptions<'_>, key: String) -> LineKey {
     let person = options.get("person").and_then(|word| line_options::person(doc, *word));
     let principals = options.get("principals").map(|list| line_options::principals(doc, *list));
     if !options.contains_key(AUTHORITY) {
@@ -125,18 +125,18 @@ fn read_subject(doc: Doc<'_>, line: Piece<'_>, options: &Options<'_>, key: Strin
             let hint = "write cert-authority in front".to_string();
             doc.report(line.span(), format!("`{name}` is for the key of a CA"), hint);
         }
-        return Subject::Key(key);
+        return LineKey::Key(key);
     }
     if principals.is_none() {
         let hint = "cert-authority,principals=\"...\"".to_string();
         doc.report(line.span(), "a CA needs `principals`: the names that its certificates must have", hint);
     }
     let principals = principals.unwrap_or_default();
-    Subject::Authority(Authority { ca: key, principals, person: person.unwrap_or(Person::KeyId) })
+    LineKey::Authority(Authority { ca: key, principals, person: person.unwrap_or(Person::KeyId) })
 }
 
 /// The values of options, by name.
-type Options<'t> = BTreeMap<&'t str, Piece<'t>>;
+type LineOptions<'t> = BTreeMap<&'t str, Piece<'t>>;
 
 /// The first blank outside of quotes.
 fn end_of_options(line: &str) -> usize {
@@ -149,7 +149,7 @@ fn end_of_options(line: &str) -> usize {
 }
 
 /// `name="value"` pairs, separated by commas outside of quotes.
-fn read_options<'t>(doc: Doc<'_>, options: Piece<'t>) -> Options<'t> {
+fn read_options<'t>(doc: Doc<'_>, options: Piece<'t>) -> LineOptions<'t> {
     let mut values = BTreeMap::new();
     let mut rest = options;
     while !rest.text.is_empty() {

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::keys::{RoleKeys, RoleWords, RollcallKeys};
 use crate::config::checks::watching::time_zone;
 use crate::config::text::diagnostic::Doc;
-use crate::config::text::keys::Words;
+use crate::config::text::keys::WordList;
 use crate::config::text::reader::{self, Reader};
 use crate::domain::ask::command::command_paths;
 use crate::domain::ask::hours::{Hours, Span};
@@ -23,7 +23,7 @@ const NEVER: &str = "operator enroll";
 pub type Roles = BTreeMap<String, Arc<OwnRole>>;
 
 /// The names that roles refer to. `None`: not all of them are known.
-pub struct Names<'n> {
+pub struct RoleNames<'n> {
     pub tasks: Option<&'n BTreeSet<String>>,
     pub groups: Option<&'n BTreeSet<String>>,
     /// The zone of `hours` without `time_zone`.
@@ -31,7 +31,7 @@ pub struct Names<'n> {
 }
 
 /// Reads every role of `rollcall.toml`; the rest of the file is read elsewhere.
-pub fn read(doc: Doc<'_>, names: &Names<'_>) -> Roles {
+pub fn read(doc: Doc<'_>, names: &RoleNames<'_>) -> Roles {
     let (doc, table) = reader::parse(doc);
     let mut roles = Roles::new();
     let mut file = Reader::of::<RollcallKeys>(doc, doc.path, (&table, None));
@@ -55,7 +55,7 @@ fn check_role_name(doc: Doc<'_>, name: &Spanned<String>) {
     }
 }
 
-fn read_role(mut table: Reader<'_>, name: &str, names: &Names<'_>) -> OwnRole {
+fn read_role(mut table: Reader<'_>, name: &str, names: &RoleNames<'_>) -> OwnRole {
     let doc = table.doc;
     let paths: BTreeSet<String> = command_paths().into_iter().filter(|path| path != NEVER).collect();
     let includes = table.get(RoleKeys::INCLUDES);

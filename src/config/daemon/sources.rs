@@ -11,9 +11,9 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::settings::Settings;
-use crate::config::text::origin::{Origin, Sources, Text, Trouble};
+use crate::config::text::origin::{Origin, SecretText, SourceError, Sources};
 use crate::local::planned::reason;
-use crate::local::process::{self, Failed, Limits};
+use crate::local::process::{self, Failed, ProcessLimits};
 
 /// Largest value that is read, in bytes.
 pub const VALUE_LIMIT_BYTES: u64 = 64 * 1024;
@@ -24,8 +24,8 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// The credential that decrypts age files if `age_identity` is not set.
 const AGE_CREDENTIAL: &str = "age";
 
-fn trouble<T>(why: impl Into<String>, hint: &str) -> Result<T, Trouble> {
-    Err(Trouble { why: why.into(), hint: Some(hint.into()) })
+fn trouble<T>(why: impl Into<String>, hint: &str) -> Result<T, SourceError> {
+    Err(SourceError { why: why.into(), hint: Some(hint.into()) })
 }
 
 /// The daemon's machine.
@@ -34,7 +34,7 @@ pub struct Machine {
     allow_local: bool,
     age_identity: Option<PathBuf>,
     /// Its text, after the first use.
-    identity: OnceCell<Text>,
+    identity: OnceCell<SecretText>,
 }
 
 impl Machine {
@@ -49,7 +49,7 @@ impl Machine {
     }
 
     /// Below the configuration directory, or absolute.
-    fn path(&self, path: &str) -> Result<PathBuf, Trouble> {
+    fn path(&self, path: &str) -> Result<PathBuf, SourceError> {
         let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
         if Path::new(path).is_absolute() || Path::new(path).components().all(plain) {
             return Ok(self.root.join(path));
@@ -60,7 +60,7 @@ impl Machine {
         )
     }
 
-    fn command(&self, command: &str) -> Result<Text, Trouble> {
+    fn command(&self, command: &str) -> Result<SecretText, SourceError> {
         if !self.allow_local {
             return trouble(
                 "commands on the machine of rollcall are not allowed",
@@ -70,7 +70,7 @@ impl Machine {
         let by_hand = "run it by hand, as rollcall's user and in the configuration directory";
         let mut sh = process::command("sh");
         sh.args(["-c", command]).current_dir(&self.root);
-        let limits = Limits { time: COMMAND_TIMEOUT, output_bytes: VALUE_LIMIT_BYTES };
+        let limits = ProcessLimits { time: COMMAND_TIMEOUT, output_bytes: VALUE_LIMIT_BYTES };
         let ran = match process::run(sh, &limits) {
             Ok(ran) => ran,
             Err(Failed::Start(error)) => return Err(format!("sh: {}", reason(&error)).into()),
@@ -99,7 +99,7 @@ impl Machine {
         text(ran.output).map_err(|why| format!("what the command printed {why}").into())
     }
 
-    fn credential(&self, name: &str) -> Result<Text, Trouble> {
+    fn credential(&self, name: &str) -> Result<SecretText, SourceError> {
         let unit = format!("write LoadCredential={name}:PATH in the unit of rollcall");
         let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
             return trouble(format!("systemd gave rollcall no credentials, and so no `{name}`"), &unit);
@@ -108,16 +108,16 @@ impl Machine {
             return Err(format!("`{name}` cannot name a credential").into());
         }
         file(&PathBuf::from(dir).join(name))
-            .map_err(|why| Trouble { why: format!("credential `{name}`: {why}"), hint: Some(unit) })
+            .map_err(|why| SourceError { why: format!("credential `{name}`: {why}"), hint: Some(unit) })
     }
 
-    fn identity(&self) -> Result<&Text, Trouble> {
+    fn identity(&self) -> Result<&SecretText, SourceError> {
         if let Some(text) = self.identity.get() {
             return Ok(text);
         }
         let text = match &self.age_identity {
             Some(path) => file(path).map_err(|why| format!("age_identity {}: {why}", path.display()))?,
-            None => self.credential(AGE_CREDENTIAL).map_err(|_| Trouble {
+            None => self.credential(AGE_CREDENTIAL).map_err(|_| SourceError {
                 why: "no identity is known that could decrypt it".into(),
                 hint: Some(
                     "write age_identity = \"PATH\" in rollcall.toml, or give the credential `age`".into(),
@@ -127,7 +127,7 @@ impl Machine {
         Ok(self.identity.get_or_init(|| text))
     }
 
-    fn age(&self, path: &str) -> Result<Text, Trouble> {
+    fn age(&self, path: &str) -> Result<SecretText, SourceError> {
         let file = bytes(&self.path(path)?).map_err(|why| format!("{path}: {why}"))?;
         let identities = age::IdentityFile::from_buffer(self.identity()?.as_bytes())
             .ok()
@@ -145,7 +145,7 @@ impl Machine {
 }
 
 impl Sources for Machine {
-    fn read(&self, origin: &Origin) -> Result<Text, Trouble> {
+    fn read(&self, origin: &Origin) -> Result<SecretText, SourceError> {
         match origin {
             Origin::File(path) => file(&self.path(path)?).map_err(|why| format!("{path}: {why}").into()),
             Origin::Env(name) => match std::env::var(name) {
@@ -162,7 +162,7 @@ impl Sources for Machine {
     }
 }
 
-fn file(path: &Path) -> Result<Text, String> {
+fn file(path: &Path) -> Result<SecretText, String> {
     text(bytes(path)?)
 }
 
@@ -184,7 +184,7 @@ fn limited(reader: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>, String> {
     }
 }
 
-fn text(bytes: Zeroizing<Vec<u8>>) -> Result<Text, String> {
+fn text(bytes: Zeroizing<Vec<u8>>) -> Result<SecretText, String> {
     if bytes.len() as u64 > VALUE_LIMIT_BYTES {
         return Err(format!("has more than {VALUE_LIMIT_BYTES} bytes"));
     }
@@ -192,7 +192,7 @@ fn text(bytes: Zeroizing<Vec<u8>>) -> Result<Text, String> {
     Ok(without_line_end(text.to_string()))
 }
 
-fn without_line_end(mut text: String) -> Text {
+fn without_line_end(mut text: String) -> SecretText {
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {

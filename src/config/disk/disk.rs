@@ -36,7 +36,7 @@ const EXECUTABLE: u32 = 0o111;
 
 /// The content of a configuration directory.
 #[derive(Default)]
-pub struct Found {
+pub struct DirectoryContent {
     pub texts: Texts,
     /// Programs in `hosts/`.
     pub scripts: Vec<String>,
@@ -47,12 +47,15 @@ pub struct Found {
 }
 
 /// Reads every file, and reports those that could not be read.
-pub fn read(root: &Path) -> Found {
-    let mut read = Reading { root, texts: Texts::new(), wrong: Vec::new() };
+pub fn read(root: &Path) -> DirectoryContent {
+    let mut read = DirectoryReader { root, texts: Texts::new(), wrong: Vec::new() };
     if !root.is_dir() {
         let message = format!("there is no configuration directory {}", root.display());
         let hint = "see the hosts/, tasks/ and checks/ that rollcall comes with";
-        return Found { wrong: vec![unreadable(".", message, Some(hint.into()))], ..Found::default() };
+        return DirectoryContent {
+            wrong: vec![unreadable(".", message, Some(hint.into()))],
+            ..DirectoryContent::default()
+        };
     }
     for file in ["rollcall.toml", "operators", "revoked"] {
         if root.join(file).symlink_metadata().is_ok() {
@@ -70,7 +73,7 @@ pub fn read(root: &Path) -> Found {
         read.texts.insert(program, Arc::from(""));
     }
     let scripts = read.scripts();
-    Found { texts: read.texts, scripts, wrong: read.wrong, ignored }
+    DirectoryContent { texts: read.texts, scripts, wrong: read.wrong, ignored }
 }
 
 /// Without the mark that some editors write first, and with `\n` at the end of each line: a host would take `\r` in a script
@@ -83,13 +86,13 @@ fn text_of(path: &str, bytes: Vec<u8>) -> Result<String, std::string::FromUtf8Er
     if path == "revoked" { revoked::as_text(bytes) } else { String::from_utf8(bytes) }
 }
 
-struct Reading<'p> {
+struct DirectoryReader<'p> {
     root: &'p Path,
     texts: Texts,
     wrong: Vec<Diagnostic>,
 }
 
-impl Reading<'_> {
+impl DirectoryReader<'_> {
     /// Every `*.toml` of a folder. A missing folder is empty: the parser decides whether that is a
     /// mistake.
     fn folder(&mut self, folder: &str) {

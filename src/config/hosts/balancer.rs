@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::drivers::{
-    self, CommandKeys, DrainTimeoutWords, DriverWords, FileKeys, HaproxyKeys, Kind, NginxKeys, SudoKeys,
+    self, CommandKeys, DrainTimeoutWords, DriverKind, DriverWords, FileKeys, HaproxyKeys, NginxKeys, SudoKeys,
 };
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::keys::{Choice, In, Key, ListOf, NumberOrShare, Or, Text, Time, table};
@@ -58,12 +58,16 @@ table! {
 }
 
 /// The tables whose keys a balancer with this driver has.
-fn keys_of(kind: Kind) -> &'static [&'static Table] {
+fn keys_of(kind: DriverKind) -> &'static [&'static Table] {
     match kind {
-        Kind::Nginx => &[CommonKeys::TABLE, ServedKeys::TABLE, NginxKeys::TABLE],
-        Kind::Haproxy => &[CommonKeys::TABLE, ServedKeys::TABLE, ConfirmedKeys::TABLE, HaproxyKeys::TABLE],
-        Kind::File => &[CommonKeys::TABLE, FileKeys::TABLE],
-        Kind::Command => &[CommonKeys::TABLE, ServedKeys::TABLE, ConfirmedKeys::TABLE, CommandKeys::TABLE],
+        DriverKind::Nginx => &[CommonKeys::TABLE, ServedKeys::TABLE, NginxKeys::TABLE],
+        DriverKind::Haproxy => {
+            &[CommonKeys::TABLE, ServedKeys::TABLE, ConfirmedKeys::TABLE, HaproxyKeys::TABLE]
+        }
+        DriverKind::File => &[CommonKeys::TABLE, FileKeys::TABLE],
+        DriverKind::Command => {
+            &[CommonKeys::TABLE, ServedKeys::TABLE, ConfirmedKeys::TABLE, CommandKeys::TABLE]
+        }
     }
 }
 
@@ -71,7 +75,7 @@ fn keys_of(kind: Kind) -> &'static [&'static Table] {
 /// rest of it can still be checked.
 pub struct RawBalancer {
     pub span: Range<usize>,
-    kind: Option<Kind>,
+    kind: Option<DriverKind>,
     on: Option<Spanned<String>>,
     server: Option<Spanned<String>>,
     driver: Option<Driver>,
@@ -112,22 +116,22 @@ fn read_one(mut table: Reader<'_>, span: Range<usize>) -> RawBalancer {
     let Some(kind) = raw.kind else { return raw };
     table.narrow(keys_of(kind));
     raw.min_in_service = read_floor(&mut table);
-    if kind != Kind::File {
+    if kind != DriverKind::File {
         raw.on = table.required(ServedKeys::ON);
         raw.drain_timeout = table.or_default(ServedKeys::DRAIN_TIMEOUT);
         raw.on_drain_timeout = table
             .among(ServedKeys::ON_DRAIN_TIMEOUT, kind.drain_timeouts())
             .unwrap_or(ServedKeys::ON_DRAIN_TIMEOUT.default);
     }
-    if matches!(kind, Kind::Haproxy | Kind::Command) {
+    if matches!(kind, DriverKind::Haproxy | DriverKind::Command) {
         raw.enable_timeout = table
             .positive(ConfirmedKeys::ENABLE_TIMEOUT, "no server is up at once")
             .unwrap_or(ConfirmedKeys::ENABLE_TIMEOUT.default);
     }
     raw.server = match kind {
-        Kind::File => table.required(FileKeys::PATH),
-        Kind::Nginx => table.required(ServedKeys::SERVER),
-        Kind::Haproxy | Kind::Command => server_or_default(&mut table),
+        DriverKind::File => table.required(FileKeys::PATH),
+        DriverKind::Nginx => table.required(ServedKeys::SERVER),
+        DriverKind::Haproxy | DriverKind::Command => server_or_default(&mut table),
     };
     raw.driver = drivers::read(&mut table, kind);
     table.finish();
@@ -178,7 +182,7 @@ pub fn resolve(doc: Doc<'_>, raws: &[RawBalancer], within: &Inventory, group: &s
 fn resolve_one(doc: Doc<'_>, raw: &RawBalancer, within: &Inventory, group: &str) -> Option<Balancer> {
     let kind = raw.kind?;
     let on = match kind {
-        Kind::File => Some(members_of(within, group).map(|host| host.endpoint.clone()).collect()),
+        DriverKind::File => Some(members_of(within, group).map(|host| host.endpoint.clone()).collect()),
         _ => raw.on.as_ref().and_then(|on| hosts_of(doc, on, within)),
     };
     let members = raw.server.as_ref().and_then(|server| check_servers(doc, kind, server, within, group));
@@ -219,7 +223,7 @@ fn members_of<'a>(within: &'a Inventory, group: &str) -> impl Iterator<Item = &'
 /// the name is a path on each of them.
 fn check_servers(
     doc: Doc<'_>,
-    kind: Kind,
+    kind: DriverKind,
     server: &Spanned<String>,
     within: &Inventory,
     group: &str,
@@ -250,7 +254,7 @@ fn check_servers(
             }
         };
         if let Some(other) = written.insert(text.clone(), &host.name)
-            && kind != Kind::File
+            && kind != DriverKind::File
         {
             let message = format!("`{key}` is `{text}` for {other} and for {}", host.name);
             let hint = "each host needs its own, such as \"{{ host.address }}:8080\"".to_string();

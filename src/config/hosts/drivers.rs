@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use toml::Spanned;
 
-use crate::config::text::keys::{Choice, Flag, Key, Text, Texts, Time, Words, table, words};
+use crate::config::text::keys::{Choice, Flag, Key, Text, Texts, Time, WordList, table, words};
 use crate::config::text::reader::Reader;
 use crate::domain::inventory::inventory::{
     Commands, Driver, Haproxy, HealthFile, Nginx, NginxStyle, OnDrainTimeout, Present, Socket,
@@ -67,11 +67,11 @@ table! {
 
 words! {
     /// The drivers.
-    pub DriverWords: Kind {
-        "nginx" = Kind::Nginx,
-        "haproxy" = Kind::Haproxy,
-        "file" = Kind::File,
-        "command" = Kind::Command,
+    pub DriverWords: DriverKind {
+        "nginx" = DriverKind::Nginx,
+        "haproxy" = DriverKind::Haproxy,
+        "file" = DriverKind::File,
+        "command" = DriverKind::Command,
     }
 
     /// How nginx's driver takes a server out.
@@ -100,32 +100,32 @@ const SOCKET_PATH_BYTES: usize = 107;
 
 /// The drivers.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Kind {
+pub enum DriverKind {
     Nginx,
     Haproxy,
     File,
     Command,
 }
 
-impl Kind {
+impl DriverKind {
     /// The allowed actions for requests that outlast the drain.
     pub fn drain_timeouts(self) -> &'static [(&'static str, OnDrainTimeout)] {
         match self {
-            Kind::Haproxy => DrainTimeoutWords::ALL,
-            Kind::Nginx | Kind::File | Kind::Command => &DrainTimeoutWords::ALL[..2],
+            DriverKind::Haproxy => DrainTimeoutWords::ALL,
+            DriverKind::Nginx | DriverKind::File | DriverKind::Command => &DrainTimeoutWords::ALL[..2],
         }
     }
 
     /// The key with the name of a host.
     pub fn server_key(self) -> &'static str {
-        if self == Kind::File { FileKeys::PATH.name } else { "server" }
+        if self == DriverKind::File { FileKeys::PATH.name } else { "server" }
     }
 
     /// Why a text cannot be the name of a host.
     pub fn check_server(self, text: &str) -> Result<(), String> {
         match self {
-            Kind::Haproxy => check_name(text),
-            Kind::File if !text.starts_with('/') => Err(format!("`{text}` is no absolute path")),
+            DriverKind::Haproxy => check_name(text),
+            DriverKind::File if !text.starts_with('/') => Err(format!("`{text}` is no absolute path")),
             _ => Ok(()),
         }
     }
@@ -141,12 +141,12 @@ fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// Reads the keys of one driver.
-pub fn read(table: &mut Reader<'_>, kind: Kind) -> Option<Driver> {
+pub fn read(table: &mut Reader<'_>, kind: DriverKind) -> Option<Driver> {
     match kind {
-        Kind::Nginx => read_nginx(table).map(Driver::Nginx),
-        Kind::Haproxy => read_haproxy(table).map(Driver::Haproxy),
-        Kind::File => read_file(table).map(Driver::File),
-        Kind::Command => read_commands(table).map(Driver::Command),
+        DriverKind::Nginx => read_nginx(table).map(Driver::Nginx),
+        DriverKind::Haproxy => read_haproxy(table).map(Driver::Haproxy),
+        DriverKind::File => read_file(table).map(Driver::File),
+        DriverKind::Command => read_commands(table).map(Driver::Command),
     }
 }
 

@@ -13,7 +13,7 @@ const OF_ALL: [&str; 5] = ["vars", "login", "port", "via", "checks"];
 const UNGROUPED: &str = "ungrouped";
 
 /// A host with its vars in a group.
-type Named = (String, Map<String, Value>);
+type HostVars = (String, Map<String, Value>);
 
 /// The text of that file.
 pub fn to_toml(text: &str) -> Result<String, String> {
@@ -98,7 +98,7 @@ fn complete(
 }
 
 /// `["a", "b"]`, or host -> vars.
-fn hosts_of(group: &str, value: Option<Value>) -> Result<Vec<Named>, String> {
+fn hosts_of(group: &str, value: Option<Value>) -> Result<Vec<HostVars>, String> {
     let wrong = || format!("`hosts` of group `{group}` is neither a list of names nor an object of them");
     match value {
         None | Some(Value::Null) => Ok(vec![]),
@@ -125,7 +125,7 @@ fn object(what: &str, value: Value) -> Result<Map<String, Value>, String> {
     }
 }
 
-fn put_hosts(table: &mut Table, hosts: Vec<Named>) -> Result<(), String> {
+fn put_hosts(table: &mut Table, hosts: Vec<HostVars>) -> Result<(), String> {
     if hosts.iter().all(|(_, vars)| vars.is_empty()) {
         let names = hosts.into_iter().map(|(host, _)| Toml::String(host)).collect::<Vec<_>>();
         if !names.is_empty() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::local::process::{self, Failed, Limits, Ran};
+use crate::local::process::{self, Failed, ProcessLimits, Ran};
 
 /// Most output of a program, in bytes: more is no inventory.
 const OUTPUT_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
@@ -30,7 +30,7 @@ pub fn list(root: &Path, path: &str, limit: Duration) -> Result<String, String> 
     check_safe(&root.join(path))?;
     let mut program = process::command(root.join(path));
     program.arg("--list").current_dir(&root);
-    let ran = process::run(program, &Limits { time: limit, output_bytes: OUTPUT_LIMIT_BYTES });
+    let ran = process::run(program, &ProcessLimits { time: limit, output_bytes: OUTPUT_LIMIT_BYTES });
     read(ran.map_err(|failed| match failed {
         Failed::Start(error) => format!("cannot be run: {error}"),
         Failed::Read(error) => error.to_string(),

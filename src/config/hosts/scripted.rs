@@ -96,7 +96,7 @@ pub fn in_short<'d>(found: impl IntoIterator<Item = &'d Diagnostic>) -> String {
 
 /// The last valid output of a script.
 #[derive(Serialize, Deserialize)]
-pub struct Kept {
+pub struct KeptOutput {
     pub at: Timestamp,
     pub text: Arc<str>,
 }
@@ -107,13 +107,13 @@ fn place(store: &Path, path: &str) -> PathBuf {
 }
 
 /// Reads it; `None` if there is none that can be used.
-pub fn kept(store: &Path, path: &str) -> Option<Kept> {
-    let kept: Kept = serde_json::from_slice(&fs::read(place(store, path)).ok()?).ok()?;
+pub fn kept(store: &Path, path: &str) -> Option<KeptOutput> {
+    let kept: KeptOutput = serde_json::from_slice(&fs::read(place(store, path)).ok()?).ok()?;
     mistakes(path, &kept.text).is_none().then_some(kept)
 }
 
 /// Writes it atomically. The vars may be secret, so other users cannot read the file.
-pub fn keep(store: &Path, path: &str, kept: &Kept) -> Result<(), String> {
+pub fn keep(store: &Path, path: &str, kept: &KeptOutput) -> Result<(), String> {
     let place = place(store, path);
     let write = || -> io::Result<()> {
         fs::create_dir_all(place.parent().unwrap_or(store))?;

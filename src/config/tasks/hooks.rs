@@ -2,7 +2,7 @@
 
 use super::bodies::StepKinds;
 use super::keys::{HooksKeys, StepKeys, StepList, TaskKeys};
-use super::steps::{self, Named};
+use super::steps::{self, ReferencedNames};
 use crate::config::text::keys::Key;
 use crate::config::text::reader::Reader;
 use crate::config::text::templates::Known;
@@ -28,9 +28,9 @@ const NO_HOOKS: [&str; 4] =
     [StepKinds::TASK.name, StepKinds::CHECK.name, StepKinds::CONFIRM.name, StepKinds::REBOOT.name];
 
 /// Reads all hooks of a task. Their templates know the task's vars and its parameters, but no host.
-pub fn read(file: &mut Reader<'_>, known: &Known) -> (Hooks, Named) {
+pub fn read(file: &mut Reader<'_>, known: &Known) -> (Hooks, ReferencedNames) {
     let Some(mut table) = file.get(TaskKeys::HOOKS) else { return Default::default() };
-    let (mut hooks, mut named) = (Hooks::new(), Named::default());
+    let (mut hooks, mut named) = (Hooks::new(), ReferencedNames::default());
     for hook in Hook::ALL {
         let key = key_of(hook);
         table.list(key, "a hook").iter().for_each(refuse);

@@ -55,12 +55,12 @@ pub struct Steps {
     pub steps: Vec<Written>,
     /// The names of the steps.
     pub names: Vec<Spanned<String>>,
-    pub named: Named,
+    pub named: ReferencedNames,
 }
 
 /// Names in steps that are defined elsewhere, with their spans.
 #[derive(Default)]
-pub struct Named {
+pub struct ReferencedNames {
     pub handlers: Vec<Spanned<String>>,
     pub tasks: Vec<Spanned<String>>,
     pub checks: Vec<Spanned<String>>,
@@ -68,8 +68,8 @@ pub struct Named {
     pub local: Vec<Range<usize>>,
 }
 
-impl Named {
-    pub fn extend(&mut self, other: Named) {
+impl ReferencedNames {
+    pub fn extend(&mut self, other: ReferencedNames) {
         self.handlers.extend(other.handlers);
         self.tasks.extend(other.tasks);
         self.checks.extend(other.checks);
@@ -87,7 +87,7 @@ pub fn read(file: &mut Reader<'_>, key: Key<StepList>, known: &mut Known) -> Ste
         _ => "a step",
     };
     let mut seen = BTreeSet::new();
-    let mut all = Steps { steps: Vec::new(), names: Vec::new(), named: Named::default() };
+    let mut all = Steps { steps: Vec::new(), names: Vec::new(), named: ReferencedNames::default() };
     let tables = match steps {
         true => file.required_list(key, what),
         false => file.list(key, what),
@@ -119,10 +119,10 @@ pub fn read(file: &mut Reader<'_>, key: Key<StepList>, known: &mut Known) -> Ste
     all
 }
 
-type Read = (Option<Spanned<String>>, Named, Option<Written>);
+type StepHead = (Option<Spanned<String>>, ReferencedNames, Option<Written>);
 
 /// Returns the name and the step separately: the name is known even if the step is wrong.
-fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
+fn read_written(mut table: Reader<'_>, known: &Known) -> StepHead {
     let on = text(&mut table, StepKeys::ON, known);
     let here = if on.as_deref() == Some(Endpoint::HERE) { table.key_span(StepKeys::ON.name) } else { None };
     let local = table.key_span(StepKinds::LOCAL.name).or(here).into_iter().collect();
@@ -152,7 +152,7 @@ fn read_written(mut table: Reader<'_>, known: &Known) -> Read {
         let undo = undo.into_iter().map(place).collect();
         Written { step: Step { at: None, ..step }, on, each, tags, notify, undo }
     });
-    (name, Named { handlers, tasks, checks, local }, written)
+    (name, ReferencedNames { handlers, tasks, checks, local }, written)
 }
 
 /// `loop`: a list, or an expression that results in one.

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::keys::{PauseAfterKeys, RolloutKeys, TaskKeys};
-use super::steps::{self, Named, Steps};
+use super::steps::{self, ReferencedNames, Steps};
 use super::{hooks, params};
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::hints::{did_you_mean, known_names};
@@ -33,7 +33,7 @@ pub struct TaskFile<'t> {
     pub task: Task,
     /// Its selector, with the place.
     pub hosts: Option<Spanned<String>>,
-    pub named: Named,
+    pub named: ReferencedNames,
 }
 
 /// Reads one task. `host_vars` are the names that hosts define.

@@ -123,7 +123,7 @@ pub type NumberOrShare = Or<Whole, Text>;
 pub struct Choice<W>(PhantomData<W>);
 
 /// The words of a [`Choice`], each with its meaning. `words!` declares them.
-pub trait Words {
+pub trait WordList {
     type Meaning: Clone + PartialEq + 'static;
     const ALL: &'static [(&'static str, Self::Meaning)];
 
@@ -141,7 +141,7 @@ pub trait Words {
 /// One word out of a list, or several of them.
 pub struct Choices<W>(PhantomData<W>);
 
-impl<W: Words> KeyType for Choices<W> {
+impl<W: WordList> KeyType for Choices<W> {
     type Default = W::Meaning;
     fn shape() -> Shape {
         Or::<Choice<W>, ListOf<Choice<W>>>::shape()
@@ -151,7 +151,7 @@ impl<W: Words> KeyType for Choices<W> {
     }
 }
 
-impl<W: Words> KeyType for Choice<W> {
+impl<W: WordList> KeyType for Choice<W> {
     type Default = W::Meaning;
     fn shape() -> Shape {
         Shape::Words(W::words())
@@ -306,7 +306,7 @@ macro_rules! words {
         $(#[$about])*
         $vis enum $name {}
 
-        impl $crate::config::text::keys::Words for $name {
+        impl $crate::config::text::keys::WordList for $name {
             type Meaning = $meaning;
             const ALL: &'static [(&'static str, $meaning)] = &[$(($word, $value)),*];
         }

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Doc;
-use super::keys::{Choice, In, Key, KeyType, ListOf, MapOf, Text, Time, Words};
+use super::keys::{Choice, In, Key, KeyType, ListOf, MapOf, Text, Time, WordList};
 use super::table::{Declared, Table};
 use crate::config::text::hints::{did_you_mean, foreign, known_names};
 
@@ -167,7 +167,7 @@ impl<'t> Reader<'t> {
     }
 
     /// One word out of some of those that the key can have.
-    pub fn among<W: Words, D>(
+    pub fn among<W: WordList, D>(
         &mut self,
         key: Key<Choice<W>, D>,
         words: &[(&str, W::Meaning)],

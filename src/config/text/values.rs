@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::keys::{
     Choice, Choices, Flag, In, KeptTime, KeyType, MapOf, Mode, Port, Scalar, Text, Texts, Time, Whole, Word,
-    Words,
+    WordList,
 };
 use super::reader::{At, Readable, Reader, choose, strings};
 use super::table::Declared;
@@ -152,7 +152,7 @@ impl Readable for Flag {
     }
 }
 
-impl<W: Words> Readable for Choice<W> {
+impl<W: WordList> Readable for Choice<W> {
     type Value<'t> = W::Meaning;
 
     fn read<'t>(at: At<'t>) -> Option<W::Meaning> {
@@ -160,7 +160,7 @@ impl<W: Words> Readable for Choice<W> {
     }
 }
 
-impl<W: Words> Readable for Choices<W> {
+impl<W: WordList> Readable for Choices<W> {
     type Value<'t> = Vec<Spanned<String>>;
 
     fn read<'t>(at: At<'t>) -> Option<Vec<Spanned<String>>> {

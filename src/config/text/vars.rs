@@ -41,10 +41,10 @@ fn keys() -> Vec<&'static str> {
 }
 
 /// The origin that a key makes of its text.
-type Named = fn(String) -> Origin;
+type MakeOrigin = fn(String) -> Origin;
 
 /// The keys that name the source of a var.
-const ORIGINS: [(Key<Text>, Named); 5] = [
+const ORIGINS: [(Key<Text>, MakeOrigin); 5] = [
     (VarKeys::FROM_FILE, Origin::File),
     (VarKeys::FROM_ENV, Origin::Env),
     (VarKeys::FROM_COMMAND, Origin::Command),

@@ -252,7 +252,7 @@ fn read_task(words: &[String]) -> Result<Command, UsageError> {
     let [selector, params @ ..] = rest else {
         return Err(usage(format!("`{task}` needs to know where; try: {task} SELECTOR [NAME=VALUE...]")));
     };
-    let mut options = Options::default();
+    let mut options = TaskOptions::default();
     let given = options.take_from(params)?;
     if let Some(option) = [selector].into_iter().chain(&given).find(|word| word.starts_with('-')) {
         return Err(usage(format!(
@@ -272,13 +272,13 @@ fn read_task(words: &[String]) -> Result<Command, UsageError> {
 
 /// Options of a task, anywhere behind the selector.
 #[derive(Default)]
-struct Options {
+struct TaskOptions {
     tags: Tags,
     check: bool,
     force: bool,
 }
 
-impl Options {
+impl TaskOptions {
     /// Takes the options out of the words; the rest are parameters.
     fn take_from(&mut self, words: &[String]) -> Result<Vec<String>, UsageError> {
         let (mut left, mut words) = (Vec::new(), words.iter());

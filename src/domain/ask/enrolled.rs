@@ -20,14 +20,14 @@ const PRINCIPALS_LIMIT: usize = 256;
 /// The content of `operators` and `revoked`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Enrolled {
-    pub lines: Vec<Line>,
+    pub lines: Vec<OperatorLine>,
     pub revoked: Revoked,
 }
 
 /// One line of `operators`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    pub subject: Subject,
+pub struct OperatorLine {
+    pub subject: LineKey,
     /// The operator, or the CA.
     pub name: String,
     pub role: OperatorRole,
@@ -40,7 +40,7 @@ pub struct Line {
 
 /// The key of a line: that of an operator, or that of a CA whose certificates name operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum LineKey {
     /// The SHA-256 fingerprint.
     Key(String),
     Authority(Authority),
@@ -173,14 +173,15 @@ impl Enrolled {
 
     /// True if certificates can log in.
     pub fn has_authorities(&self) -> bool {
-        self.lines.iter().any(|line| matches!(line.subject, Subject::Authority(_)))
+        self.lines.iter().any(|line| matches!(line.subject, LineKey::Authority(_)))
     }
 
     fn admit_key(&self, key: &KeyDigests, from: IpAddr, now: Timestamp) -> Result<Operator, Denial> {
         if self.revoked.has_key(key) {
             return Err(Denial::KeyRevoked);
         }
-        let is_it = |line: &&Line| matches!(&line.subject, Subject::Key(known) if *known == key.sha256);
+        let is_it =
+            |line: &&OperatorLine| matches!(&line.subject, LineKey::Key(known) if *known == key.sha256);
         let line = self.lines.iter().find(is_it).ok_or(Denial::NotEnrolled)?;
         line.holds(from, now)?;
         Ok(Operator {
@@ -200,8 +201,8 @@ impl Enrolled {
         now: Timestamp,
     ) -> Result<Operator, Denial> {
         certificate.check(now)?;
-        let options = Options::of(certificate)?;
-        let own: Vec<(&Line, &Authority)> =
+        let options = CriticalOptions::of(certificate)?;
+        let own: Vec<(&OperatorLine, &Authority)> =
             self.lines.iter().filter_map(|line| line.authority(certificate)).collect();
         if own.is_empty() {
             return Err(Denial::UnknownCa(certificate.ca.sha256.clone()));
@@ -238,7 +239,7 @@ impl Enrolled {
     }
 }
 
-impl Line {
+impl OperatorLine {
     fn holds(&self, from: IpAddr, now: Timestamp) -> Result<(), Denial> {
         if let Some(until) = self.until.filter(|until| *until <= now) {
             return Err(Denial::LineExpired(until));
@@ -249,20 +250,20 @@ impl Line {
         }
     }
 
-    fn authority(&self, certificate: &Certificate) -> Option<(&Line, &Authority)> {
+    fn authority(&self, certificate: &Certificate) -> Option<(&OperatorLine, &Authority)> {
         match &self.subject {
-            Subject::Authority(authority) if authority.ca == certificate.ca.sha256 => Some((self, authority)),
-            Subject::Authority(_) | Subject::Key(_) => None,
+            LineKey::Authority(authority) if authority.ca == certificate.ca.sha256 => Some((self, authority)),
+            LineKey::Authority(_) | LineKey::Key(_) => None,
         }
     }
 }
 
 /// The line and the principal that count: that of the user name, or the first of the certificate.
 fn choose<'a>(
-    own: &[(&'a Line, &'a Authority)],
+    own: &[(&'a OperatorLine, &'a Authority)],
     certificate: &'a Certificate,
     user: &str,
-) -> Result<(&'a Line, &'a Authority, &'a str), Denial> {
+) -> Result<(&'a OperatorLine, &'a Authority, &'a str), Denial> {
     let line_of = |principal: &'a String| {
         let found = own.iter().find(|(_, authority)| authority.principals.contains(principal))?;
         Some((found.0, found.1, principal.as_str()))
@@ -314,14 +315,14 @@ impl Certificate {
 }
 
 /// The critical options of a certificate. An unknown one refuses it: it may narrow what the certificate is for.
-struct Options {
+struct CriticalOptions {
     only: Option<String>,
     source: Option<Networks>,
 }
 
-impl Options {
-    fn of(certificate: &Certificate) -> Result<Options, Denial> {
-        let mut options = Options { only: None, source: None };
+impl CriticalOptions {
+    fn of(certificate: &Certificate) -> Result<CriticalOptions, Denial> {
+        let mut options = CriticalOptions { only: None, source: None };
         for (name, value) in &certificate.critical {
             match name.as_str() {
                 "force-command" => options.only = Some(value.clone()),

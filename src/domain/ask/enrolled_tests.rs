@@ -7,8 +7,8 @@ fn digests(name: &str) -> KeyDigests {
     KeyDigests { sha256: format!("SHA256:{name}"), sha1: [0; 20] }
 }
 
-fn line(subject: Subject, role: Role) -> Line {
-    Line {
+fn line(subject: LineKey, role: Role) -> OperatorLine {
+    OperatorLine {
         subject,
         name: "line".into(),
         role: OperatorRole::Standard(role),
@@ -18,9 +18,9 @@ fn line(subject: Subject, role: Role) -> Line {
     }
 }
 
-fn authority(principals: &[&str], person: Person) -> Subject {
+fn authority(principals: &[&str], person: Person) -> LineKey {
     let principals = principals.iter().map(ToString::to_string).collect();
-    Subject::Authority(Authority { ca: "SHA256:ca".into(), principals, person })
+    LineKey::Authority(Authority { ca: "SHA256:ca".into(), principals, person })
 }
 
 fn certificate() -> Certificate {
@@ -44,7 +44,7 @@ fn admit(enrolled: &Enrolled, certificate: Certificate, user: &str) -> Result<Op
     enrolled.admit(&presented, Timestamp::from_second(NOW as i64).unwrap())
 }
 
-fn enrolled(lines: Vec<Line>) -> Enrolled {
+fn enrolled(lines: Vec<OperatorLine>) -> Enrolled {
     Enrolled { lines, revoked: Revoked::default() }
 }
 
@@ -139,19 +139,19 @@ fn a_line_holds_from_its_networks_until_its_end() {
     let key = digests("ann");
     let now = Timestamp::from_second(NOW as i64).unwrap();
     let later = Timestamp::from_second(NOW as i64 + 1).unwrap();
-    let plain = line(Subject::Key(key.sha256.clone()), Role::Viewer);
+    let plain = line(LineKey::Key(key.sha256.clone()), Role::Viewer);
     let networks = |text| Networks::parse(text).ok();
     let from = |rule: &str| Denial::WrongSource(format!("{rule} (from)"));
     let table = [
         (plain.clone(), Ok(())),
-        (Line { until: Some(now), ..plain.clone() }, Err(Denial::LineExpired(now))),
-        (Line { until: Some(later), ..plain.clone() }, Ok(())),
-        (Line { from: networks("192.0.2.0/24"), ..plain.clone() }, Ok(())),
+        (OperatorLine { until: Some(now), ..plain.clone() }, Err(Denial::LineExpired(now))),
+        (OperatorLine { until: Some(later), ..plain.clone() }, Ok(())),
+        (OperatorLine { from: networks("192.0.2.0/24"), ..plain.clone() }, Ok(())),
         (
-            Line { from: networks("192.0.2.0/24,!192.0.2.7"), ..plain.clone() },
+            OperatorLine { from: networks("192.0.2.0/24,!192.0.2.7"), ..plain.clone() },
             Err(from("192.0.2.0/24,!192.0.2.7")),
         ),
-        (line(Subject::Key("SHA256:other".into()), Role::Admin), Err(Denial::NotEnrolled)),
+        (line(LineKey::Key("SHA256:other".into()), Role::Admin), Err(Denial::NotEnrolled)),
         // A key of a CA is no key of an operator.
         (line(authority(&["deploy"], Person::KeyId), Role::Admin), Err(Denial::NotEnrolled)),
     ];

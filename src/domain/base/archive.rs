@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 /// The kind of a member.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum MemberKind {
     Plain,
     /// A symbolic link or a hard link: no member may be below it.
     Link,
@@ -28,9 +28,9 @@ pub fn check(listing: &[u8], strip: usize) -> Result<(), String> {
             continue;
         }
         match member(name, details.get(at), strip, &files)? {
-            Kind::Plain => _ = files.insert(plain(name)),
-            Kind::Link => _ = links.insert(plain(name)),
-            Kind::Directory => {}
+            MemberKind::Plain => _ = files.insert(plain(name)),
+            MemberKind::Link => _ = links.insert(plain(name)),
+            MemberKind::Directory => {}
         }
     }
     if kind == b"tar" && names.len() != details.len() {
@@ -62,7 +62,12 @@ fn check_name(name: &str) -> Result<(), String> {
 
 /// The kind of a member by its line of `tar tv`. GNU and bsd tar start hard links with `h`, and print `link to`;
 /// busybox prints them as plain files with an arrow.
-fn member(name: &str, line: Option<&String>, strip: usize, files: &HashSet<&str>) -> Result<Kind, String> {
+fn member(
+    name: &str,
+    line: Option<&String>,
+    strip: usize,
+    files: &HashSet<&str>,
+) -> Result<MemberKind, String> {
     let line = line.map(String::as_str).unwrap_or_default();
     let mut mode = line.chars();
     let letter = mode.next().unwrap_or(' ');
@@ -72,20 +77,20 @@ fn member(name: &str, line: Option<&String>, strip: usize, files: &HashSet<&str>
     let second = |target: &str| {
         check_name(target).map_err(|_| leaves(name, target))?;
         match files.contains(plain(target)) {
-            true => Ok(Kind::Link),
+            true => Ok(MemberKind::Link),
             false => Err(format!(
                 "`{name}` is a second name of `{target}`, which is no file before it in the archive"
             )),
         }
     };
     match letter {
-        'd' => Ok(Kind::Directory),
+        'd' => Ok(MemberKind::Directory),
         'l' => {
             symbolic(name, arrow(name, line, " -> ")?, strip)?;
-            Ok(Kind::Link)
+            Ok(MemberKind::Link)
         }
         'h' => second(arrow(name, line, " link to ")?),
-        '-' if line.ends_with(&format!(" {name}")) && !line.contains(" -> ") => Ok(Kind::Plain),
+        '-' if line.ends_with(&format!(" {name}")) && !line.contains(" -> ") => Ok(MemberKind::Plain),
         '-' => second(arrow(name, line, " -> ")?),
         _ => Err(format!("`{name}` is no file, directory or link")),
     }

@@ -24,15 +24,15 @@ const DIFF_BYTES: usize = 4 * 1024;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Across {
     pub scope: Scope,
-    pub rule: Rule,
+    pub rule: AcrossRule,
 }
 
 impl Across {
     /// Renders the name of the leader.
     pub fn render(&self, vars: &Vars) -> Result<Across, String> {
         let rule = match &self.rule {
-            Rule::Leader { host, limits } => {
-                Rule::Leader { host: template::text(host, vars)?, limits: limits.clone() }
+            AcrossRule::Leader { host, limits } => {
+                AcrossRule::Leader { host: template::text(host, vars)?, limits: limits.clone() }
             }
             rule => rule.clone(),
         };
@@ -53,7 +53,7 @@ pub enum Scope {
 /// The rule that the values must follow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rule {
+pub enum AcrossRule {
     /// All values are equal.
     Same,
     /// No number differs from the median of all by more than this percentage of it.
@@ -87,10 +87,10 @@ impl Total {
 }
 
 /// The judged value of each host in a snapshot.
-pub type Seen = BTreeMap<HostName, Judged>;
+pub type SnapshotValues = BTreeMap<HostName, Judged>;
 
 /// Judges all hosts together. A host whose own probe was not ok keeps its verdict, and is not compared.
-pub fn compare(rule: &Rule, seen: &Seen) -> Seen {
+pub fn compare(rule: &AcrossRule, seen: &SnapshotValues) -> SnapshotValues {
     let mut told = seen.clone();
     let well: BTreeMap<&HostName, &str> = seen
         .iter()
@@ -108,10 +108,10 @@ pub fn compare(rule: &Rule, seen: &Seen) -> Seen {
         );
     }
     let judged = match rule {
-        Rule::Same => same(&well),
-        Rule::Within { percent } => within(&well, *percent),
-        Rule::Total { of, limits } => total(&well, seen, *of, limits),
-        Rule::Leader { host, limits } => leader(&well, seen, host, limits.as_ref()),
+        AcrossRule::Same => same(&well),
+        AcrossRule::Within { percent } => within(&well, *percent),
+        AcrossRule::Total { of, limits } => total(&well, seen, *of, limits),
+        AcrossRule::Leader { host, limits } => leader(&well, seen, host, limits.as_ref()),
     };
     for (host, compared) in judged {
         let own = seen.get(&host);
@@ -126,11 +126,11 @@ fn names<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> String {
     fold(hosts.into_iter().map(HostName::as_str))
 }
 
-fn all_are(well: &BTreeMap<&HostName, &str>, judged: &Judged) -> Seen {
+fn all_are(well: &BTreeMap<&HostName, &str>, judged: &Judged) -> SnapshotValues {
     well.keys().map(|host| ((*host).clone(), judged.clone())).collect()
 }
 
-fn same(well: &BTreeMap<&HostName, &str>) -> Seen {
+fn same(well: &BTreeMap<&HostName, &str>) -> SnapshotValues {
     let mut camps: BTreeMap<&str, BTreeSet<&HostName>> = BTreeMap::new();
     for (host, value) in well {
         camps.entry(value).or_default().insert(host);
@@ -138,7 +138,7 @@ fn same(well: &BTreeMap<&HostName, &str>) -> Seen {
     let mut camps: Vec<(&str, BTreeSet<&HostName>)> = camps.into_iter().collect();
     camps.sort_by_key(|(_, hosts)| std::cmp::Reverse(hosts.len()));
     match &camps[..] {
-        [] => Seen::new(),
+        [] => SnapshotValues::new(),
         _ if well.len() == 1 => all_are(well, &nothing_to_compare()),
         [(_, hosts)] => {
             all_are(well, &Judged::new(Verdict::Ok, format!("the same on all {} hosts", hosts.len())))
@@ -153,7 +153,8 @@ fn same(well: &BTreeMap<&HostName, &str>) -> Seen {
             let most = names(majority.iter().copied());
             let outliers = names(others.iter().flat_map(|(_, hosts)| hosts.iter().copied()));
             let fine = Judged::new(Verdict::Ok, format!("the same on {most}; out of line: {outliers}"));
-            let mut told: Seen = majority.iter().map(|host| ((*host).clone(), fine.clone())).collect();
+            let mut told: SnapshotValues =
+                majority.iter().map(|host| ((*host).clone(), fine.clone())).collect();
             for (value, hosts) in others {
                 let text = format!(
                     "not what {most} say{}: {}",
@@ -191,8 +192,8 @@ fn diff(common: &str, value: &str, (most, few): (&str, &str)) -> String {
 }
 
 /// The hosts with a number, and verdicts for those without.
-fn numbers<'a>(well: &BTreeMap<&'a HostName, &str>) -> (BTreeMap<&'a HostName, f64>, Seen) {
-    let (mut numbers, mut told) = (BTreeMap::new(), Seen::new());
+fn numbers<'a>(well: &BTreeMap<&'a HostName, &str>) -> (BTreeMap<&'a HostName, f64>, SnapshotValues) {
+    let (mut numbers, mut told) = (BTreeMap::new(), SnapshotValues::new());
     for (host, value) in well {
         match value.trim().parse::<f64>().ok().filter(|number| number.is_finite()) {
             Some(number) => _ = numbers.insert(*host, number),
@@ -208,7 +209,7 @@ fn numbers<'a>(well: &BTreeMap<&'a HostName, &str>) -> (BTreeMap<&'a HostName, f
     (numbers, told)
 }
 
-fn within(well: &BTreeMap<&HostName, &str>, percent: f64) -> Seen {
+fn within(well: &BTreeMap<&HostName, &str>, percent: f64) -> SnapshotValues {
     let (numbers, mut told) = numbers(well);
     let mut sorted: Vec<f64> = numbers.values().copied().collect();
     sorted.sort_by(f64::total_cmp);
@@ -245,7 +246,12 @@ fn median(sorted: &[f64]) -> Option<f64> {
 }
 
 /// One verdict for all of them. A sum without the values of all hosts is unknown.
-fn total(well: &BTreeMap<&HostName, &str>, seen: &Seen, of: Total, limits: &Limits) -> Seen {
+fn total(
+    well: &BTreeMap<&HostName, &str>,
+    seen: &SnapshotValues,
+    of: Total,
+    limits: &Limits,
+) -> SnapshotValues {
     if of == Total::Count {
         let known = seen.iter().filter(|(_, own)| own.verdict != Verdict::Unknown);
         let known: BTreeMap<&HostName, &str> = known.map(|(host, _)| (host, "")).collect();
@@ -291,7 +297,12 @@ fn of_total(number: f64, of: Total, limits: &Limits, hosts: usize) -> Judged {
     with_number(Judged::new(verdict, text), of.word(), number)
 }
 
-fn leader(well: &BTreeMap<&HostName, &str>, seen: &Seen, name: &str, limits: Option<&Limits>) -> Seen {
+fn leader(
+    well: &BTreeMap<&HostName, &str>,
+    seen: &SnapshotValues,
+    name: &str,
+    limits: Option<&Limits>,
+) -> SnapshotValues {
     let is_it = |host: &&HostName| host.as_str() == name || host.short() == name;
     let Some(host) = seen.keys().find(is_it) else {
         let why = Judged::new(

@@ -1,11 +1,11 @@
 use super::*;
 
-fn seen(values: &[(&str, &str)]) -> Seen {
+fn seen(values: &[(&str, &str)]) -> SnapshotValues {
     let own = |value: &str| Judged { value: Some(value.into()), ..Judged::new(Verdict::Ok, "own") };
     values.iter().map(|(host, value)| (HostName::new(*host), own(value))).collect()
 }
 
-fn told(rule: &Rule, seen: &Seen) -> Vec<String> {
+fn told(rule: &AcrossRule, seen: &SnapshotValues) -> Vec<String> {
     let judged = compare(rule, seen);
     judged.iter().map(|(host, judged)| format!("{host} {}: {}", judged.verdict.word(), judged.text)).collect()
 }
@@ -16,7 +16,7 @@ fn limits(critical: &str) -> Limits {
 
 #[test]
 fn the_one_out_of_line_is_named_with_what_differs() {
-    let rule = Rule::Same;
+    let rule = AcrossRule::Same;
     let apart = seen(&[("web1", "a\nb\n"), ("web2", "a\nb\n"), ("web3", "a\nc\n")]);
     assert_eq!(
         told(&rule, &apart),
@@ -45,26 +45,30 @@ fn whoever_could_not_be_asked_is_not_compared() {
     let mut half = seen(&[("a", "1"), ("b", "1")]);
     half.insert(HostName::new("c"), Judged::new(Verdict::Unknown, "no contact"));
     half.insert(HostName::new("d"), Judged::new(Verdict::Critical, "exit status 1"));
-    let told_same = told(&Rule::Same, &half);
+    let told_same = told(&AcrossRule::Same, &half);
     assert_eq!(told_same[2..], ["c unknown: no contact", "d critical: exit status 1"]);
     assert!(told_same[0].ends_with("the same on all 2 hosts"));
-    let sum = told(&Rule::Total { of: Total::Sum, limits: limits("10:") }, &half);
+    let sum = told(&AcrossRule::Total { of: Total::Sum, limits: limits("10:") }, &half);
     assert_eq!(sum[0], "a unknown: sum is not known without c,d");
-    let count = told(&Rule::Total { of: Total::Count, limits: limits("3:") }, &half);
+    let count = told(&AcrossRule::Total { of: Total::Count, limits: limits("3:") }, &half);
     assert_eq!(count[3], "d unknown: hosts that are ok is not known without c", "it would be enough with c");
     assert_eq!(count[2], "c unknown: no contact");
-    let four = told(&Rule::Total { of: Total::Count, limits: limits("4:") }, &half);
+    let four = told(&AcrossRule::Total { of: Total::Count, limits: limits("4:") }, &half);
     assert_eq!(four[3], "d critical: hosts that are ok of 4: 2, which is not in critical range 4:");
     half.insert(
         HostName::new("b"),
         Judged { value: Some("1".into()), ..Judged::new(Verdict::Warning, "own trouble") },
     );
-    assert_eq!(told(&Rule::Same, &half)[1], "b warning: own trouble", "what is the same is not well by that");
+    assert_eq!(
+        told(&AcrossRule::Same, &half)[1],
+        "b warning: own trouble",
+        "what is the same is not well by that"
+    );
 }
 
 #[test]
 fn numbers_are_held_against_the_median() {
-    let rule = Rule::Within { percent: 10.0 };
+    let rule = AcrossRule::Within { percent: 10.0 };
     let rates = seen(&[("a", "100"), ("b", "104"), ("c", "50"), ("d", "98")]);
     assert_eq!(
         told(&rule, &rates),
@@ -83,7 +87,7 @@ fn numbers_are_held_against_the_median() {
 #[test]
 fn one_number_is_made_of_many() {
     let rates = seen(&[("a", "100"), ("b", "104")]);
-    let total = |of, range: &str| told(&Rule::Total { of, limits: limits(range) }, &rates).remove(0);
+    let total = |of, range: &str| told(&AcrossRule::Total { of, limits: limits(range) }, &rates).remove(0);
     assert_eq!(total(Total::Sum, "300:"), "a critical: sum of 2: 204, which is not in critical range 300:");
     assert_eq!(total(Total::Min, "100:"), "a ok: smallest of 2: 100");
     assert_eq!(total(Total::Max, "103"), "a critical: largest of 2: 104, which is not in critical range 103");
@@ -93,7 +97,7 @@ fn one_number_is_made_of_many() {
 #[test]
 fn followers_are_held_against_their_leader() {
     let rows = seen(&[("db1", "1000"), ("db2", "1000"), ("db3", "990")]);
-    let same = Rule::Leader { host: "db1".into(), limits: None };
+    let same = AcrossRule::Leader { host: "db1".into(), limits: None };
     assert_eq!(
         told(&same, &rows),
         [
@@ -102,12 +106,12 @@ fn followers_are_held_against_their_leader() {
             r#"db3 critical: not what db1 says: "990" instead of "1000""#
         ]
     );
-    let behind = Rule::Leader { host: "db1".into(), limits: Some(limits("5")) };
+    let behind = AcrossRule::Leader { host: "db1".into(), limits: Some(limits("5")) };
     assert_eq!(
         told(&behind, &rows)[2],
         "db3 critical: 10 behind db1 (990 of 1000), which is not in critical range 5"
     );
-    let gone = Rule::Leader { host: "db9".into(), limits: None };
+    let gone = AcrossRule::Leader { host: "db9".into(), limits: None };
     assert_eq!(told(&gone, &rows)[0], "db1 unknown: the leader db9 is not among the hosts that were asked");
     let mut silent = rows;
     silent.insert(HostName::new("db1"), Judged::new(Verdict::Unknown, "no contact"));

@@ -7,9 +7,9 @@ mod net;
 mod texts;
 
 use self::judged::{Judged, bounded, by_limits};
-use self::texts::{Wanted, only_number, shorten, whole_number};
+use self::texts::{ExpectedText, only_number, shorten, whole_number};
 use super::probe::{Expect, Metric, Probe};
-use super::seen::{Observation, Words};
+use super::seen::{Observation, ScriptLines};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::output::Output;
 use crate::domain::base::perf::{self, Reading};
@@ -51,7 +51,7 @@ pub fn judge(probe: &Probe, seen: &Observation) -> Judged {
 
 /// Judges the output of one of rollcall's own scripts.
 fn judge_words(probe: &Probe, code: u32, stdout: &Output, stderr: &Output) -> Judged {
-    let words = Words::of(&stdout.text);
+    let words = ScriptLines::of(&stdout.text);
     if let Some(why) = words.get("unknown") {
         return Judged::unknown(why);
     }
@@ -97,7 +97,7 @@ fn judge_command(expect: &Expect, code: u32, stdout: &Output, stderr: &Output) -
         ));
     }
     let text = stdout.text.trim_end();
-    let wanted = Wanted {
+    let wanted = ExpectedText {
         equals: expect.equals.as_deref(),
         contains: expect.contains.as_deref(),
         matches: expect.matches.as_deref(),

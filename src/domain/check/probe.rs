@@ -428,16 +428,16 @@ impl Probe {
 }
 
 /// A field of a probe: its name, and its depth (2 below the kind).
-type Place<'a> = (&'a str, usize);
+type FieldAt<'a> = (&'a str, usize);
 
-const COMMAND: Place<'static> = ("command", 2);
-const PORT: Place<'static> = ("port", 2);
+const COMMAND: FieldAt<'static> = ("command", 2);
+const PORT: FieldAt<'static> = ("port", 2);
 
 /// Visits every text in a value; `place` is the nearest field around it.
 fn each_text(
     value: &mut Value,
-    place: Place<'_>,
-    visit: &mut impl FnMut(Place<'_>, &mut String) -> Result<(), String>,
+    place: FieldAt<'_>,
+    visit: &mut impl FnMut(FieldAt<'_>, &mut String) -> Result<(), String>,
 ) -> Result<(), String> {
     match value {
         Value::String(text) => visit(place, text),

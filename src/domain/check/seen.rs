@@ -18,7 +18,7 @@ pub enum Observation {
     Signalled {
         signal: String,
     },
-    Answered(Box<Answer>),
+    Answered(Box<HttpAnswer>),
     /// The connection opened, and these bytes were read.
     Connected {
         banner: String,
@@ -65,7 +65,7 @@ impl Observation {
 
 /// An HTTP answer.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer {
+pub struct HttpAnswer {
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
@@ -77,7 +77,7 @@ pub struct Answer {
     pub revalidated: Option<u16>,
 }
 
-impl Answer {
+impl HttpAnswer {
     /// All values of one header, in order.
     pub fn header(&self, name: &str) -> Option<String> {
         let all = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -104,14 +104,14 @@ pub struct Handshake {
 }
 
 /// Lines printed by one of rollcall's own scripts: a word and the rest of the line.
-pub struct Words(Vec<(String, String)>);
+pub struct ScriptLines(Vec<(String, String)>);
 
-impl Words {
+impl ScriptLines {
     /// Picks these lines out of all output.
-    pub fn of(stdout: &str) -> Words {
+    pub fn of(stdout: &str) -> ScriptLines {
         let lines = stdout.lines().filter_map(|line| line.strip_prefix(MARK));
         let parted = lines.map(|line| line.split_once(' ').unwrap_or((line, "")));
-        Words(parted.map(|(word, rest)| (word.into(), rest.into())).collect())
+        ScriptLines(parted.map(|(word, rest)| (word.into(), rest.into())).collect())
     }
 
     /// The rest of the first line with this word.

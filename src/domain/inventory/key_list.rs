@@ -11,13 +11,13 @@ use crate::domain::base::digest::sha256;
 
 /// The list, for the hosts that it is compared with.
 pub struct KeyList {
-    lines: Vec<Line>,
+    lines: Vec<KeyLine>,
     /// How many hosts are compared.
     hosts: usize,
 }
 
 /// One key.
-struct Line {
+struct KeyLine {
     fingerprint: String,
     /// The indexes of its hosts; `None` if it names none, which counts only where a single host is compared.
     hosts: Option<Vec<usize>>,
@@ -39,7 +39,7 @@ impl KeyList {
     pub fn read(text: &str, hosts: &[Endpoint]) -> Result<KeyList, String> {
         let numbered = (1..).zip(text.lines().map(str::trim));
         let kept = numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        let lines: Result<Vec<Line>, String> =
+        let lines: Result<Vec<KeyLine>, String> =
             kept.map(|(number, line)| read_line(line, hosts, number)).collect();
         match lines {
             Ok(lines) if lines.is_empty() => Err("the input has no key".into()),
@@ -49,12 +49,12 @@ impl KeyList {
 
     /// What it says of the host with this index.
     pub fn says(&self, host: usize, fingerprint: &str) -> Listed {
-        let own = |line: &&Line| line.hosts.as_ref().is_some_and(|hosts| hosts.contains(&host));
-        let own: Vec<&Line> = self.lines.iter().filter(own).collect();
+        let own = |line: &&KeyLine| line.hosts.as_ref().is_some_and(|hosts| hosts.contains(&host));
+        let own: Vec<&KeyLine> = self.lines.iter().filter(own).collect();
         if own.iter().any(|line| line.revoked && line.fingerprint == fingerprint) {
             return Listed::Others(vec!["it is marked @revoked there".into()]);
         }
-        let own: Vec<&Line> = own.into_iter().filter(|line| !line.revoked).collect();
+        let own: Vec<&KeyLine> = own.into_iter().filter(|line| !line.revoked).collect();
         // With several hosts, a line without a name can be the key of a host that is not compared.
         let nameless = || self.lines.iter().filter(|line| line.hosts.is_none() && self.hosts == 1);
         match own.iter().any(|line| line.fingerprint == fingerprint) {
@@ -68,7 +68,7 @@ impl KeyList {
     }
 }
 
-fn read_line(line: &str, hosts: &[Endpoint], number: usize) -> Result<Line, String> {
+fn read_line(line: &str, hosts: &[Endpoint], number: usize) -> Result<KeyLine, String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (marker, words) = match words[..] {
         [marker, ref rest @ ..] if marker.starts_with('@') => (Some(marker), rest.to_vec()),
@@ -79,16 +79,16 @@ fn read_line(line: &str, hosts: &[Endpoint], number: usize) -> Result<Line, Stri
         && is_kind(kind)
     {
         let hosts = if marker == Some("@cert-authority") { Vec::new() } else { those_of(names, hosts) };
-        return Ok(Line { fingerprint: of_key(key, number)?, hosts: Some(hosts), revoked });
+        return Ok(KeyLine { fingerprint: of_key(key, number)?, hosts: Some(hosts), revoked });
     }
     if let [kind, key, ref comment @ ..] = words[..]
         && is_kind(kind)
     {
-        return Ok(Line { fingerprint: of_key(key, number)?, hosts: named_in(comment, hosts), revoked });
+        return Ok(KeyLine { fingerprint: of_key(key, number)?, hosts: named_in(comment, hosts), revoked });
     }
     match words.iter().find(|word| word.starts_with("SHA256:")) {
         Some(fingerprint) => {
-            Ok(Line { fingerprint: (*fingerprint).into(), hosts: named_in(&words, hosts), revoked })
+            Ok(KeyLine { fingerprint: (*fingerprint).into(), hosts: named_in(&words, hosts), revoked })
         }
         None => Err(format!(
             // Not quoted: it may be a part of a private key.

@@ -37,7 +37,7 @@ impl Rotation {
 
 /// The observation of one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct HostRotation {
     pub rotation: Rotation,
     /// In the balancer's own words, with the limits of the answer.
     pub note: String,
@@ -45,9 +45,9 @@ pub struct Seen {
 
 /// The observation of a whole balancer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct View {
+pub struct BalancerView {
     /// The members that were queried.
-    pub hosts: BTreeMap<HostName, Seen>,
+    pub hosts: BTreeMap<HostName, HostRotation>,
     /// Servers that take new requests, in the inventory or not, as the balancer itself counts them.
     pub serving: usize,
     /// All of its servers.
@@ -57,27 +57,27 @@ pub struct View {
     pub missing: BTreeMap<HostName, String>,
 }
 
-impl View {
+impl BalancerView {
     /// The observations of several places combined: balancer hosts, backends or balancers. The place that can spare
     /// the fewest servers above the floor counts.
-    pub fn together(each: &[(String, View)], floor: Floor) -> View {
+    pub fn together(each: &[(String, BalancerView)], floor: Floor) -> BalancerView {
         if let [(_, only)] = each {
             return only.clone();
         }
-        let mut hosts: BTreeMap<HostName, Vec<(&str, &Seen)>> = BTreeMap::new();
+        let mut hosts: BTreeMap<HostName, Vec<(&str, &HostRotation)>> = BTreeMap::new();
         for (place, view) in each {
             for (host, seen) in &view.hosts {
                 hosts.entry(host.clone()).or_default().push((place, seen));
             }
         }
         // Of places without room, one that never has any counts: to wait for the others would be in vain.
-        let spare = |view: &&View| {
+        let spare = |view: &&BalancerView| {
             let now = view.serving.saturating_sub(floor.of(view.total));
             (now, !view.never_has_room(floor), view.serving)
         };
         let fewest = each.iter().map(|(_, view)| view).min_by_key(spare);
         let missing = each.iter().flat_map(|(_, view)| view.missing.clone());
-        View {
+        BalancerView {
             hosts: hosts.into_iter().map(|(host, seen)| (host, agree(&seen))).collect(),
             serving: fewest.map_or(0, |view| view.serving),
             total: fewest.map_or(0, |view| view.total),
@@ -96,7 +96,7 @@ impl View {
     }
 }
 
-fn agree(each: &[(&str, &Seen)]) -> Seen {
+fn agree(each: &[(&str, &HostRotation)]) -> HostRotation {
     let alike = each.windows(2).all(|pair| pair[0].1.rotation == pair[1].1.rotation);
     let rotation = match each {
         [(_, first), ..] if alike => first.rotation,
@@ -107,10 +107,10 @@ fn agree(each: &[(&str, &Seen)]) -> Seen {
         [(_, first), ..] if alike && same_note => first.note.clone(),
         _ => each.iter().map(|(place, seen)| told(place, seen)).collect::<Vec<_>>().join("; "),
     };
-    Seen { rotation, note }
+    HostRotation { rotation, note }
 }
 
-fn told(place: &str, seen: &Seen) -> String {
+fn told(place: &str, seen: &HostRotation) -> String {
     match seen.note.as_str() {
         "" => format!("{place}: {}", seen.rotation.word()),
         note => format!("{place}: {}, {note}", seen.rotation.word()),
@@ -120,13 +120,13 @@ fn told(place: &str, seen: &Seen) -> String {
 /// A host that others drained in some places only. Not every balancer knows who drained a server: afterwards their
 /// drain could not be distinguished from ours.
 pub fn disagreement<'a>(
-    views: &[(String, View)],
+    views: &[(String, BalancerView)],
     strangers: impl IntoIterator<Item = &'a HostName>,
 ) -> Option<String> {
     strangers.into_iter().find_map(|host| {
         let (out, not): (Vec<_>, Vec<_>) =
             views.iter().partition(|(_, view)| view.rotation(host) == Rotation::Out);
-        let names = |those: &[&(String, View)]| {
+        let names = |those: &[&(String, BalancerView)]| {
             those.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>().join(", ")
         };
         (!out.is_empty() && !not.is_empty()).then(|| {
@@ -146,7 +146,7 @@ pub struct Standing {
     /// The balancer that it is behind, if there is one.
     pub balancer: Option<String>,
     #[serde(flatten)]
-    pub seen: Seen,
+    pub seen: HostRotation,
     /// The run that drained it and did not enable it.
     pub debt: Option<RunId>,
     /// The operator who wrote that debt off.
@@ -215,14 +215,14 @@ impl Obstacle {
 
 /// The obstacles for a drain of the hosts in a view; hosts that `stay` are not drained. What can change while a run
 /// waits, as drains by others, is none.
-pub fn obstacles(balancer: &str, view: &View, floor: Floor, stay: &[HostName]) -> Vec<Obstacle> {
+pub fn obstacles(balancer: &str, view: &BalancerView, floor: Floor, stay: &[HostName]) -> Vec<Obstacle> {
     let missing = view.missing.iter().map(|(host, why)| Obstacle {
         balancer: balancer.into(),
         hosts: vec![host.clone()],
         why: why.clone(),
         hint: format!("add the server there; or leave the host out, as in `GROUP:!{host}`"),
     });
-    let serves = |(host, seen): &(&HostName, &Seen)| {
+    let serves = |(host, seen): &(&HostName, &HostRotation)| {
         matches!(seen.rotation, Rotation::In | Rotation::Mixed) && !view.missing.contains_key(*host)
     };
     let kept: Vec<HostName> = view
@@ -247,7 +247,7 @@ pub fn obstacles(balancer: &str, view: &View, floor: Floor, stay: &[HostName]) -
 
 /// Divides `members` by how many servers the balancer can spare. Members that take no new requests cost nothing;
 /// a member that is in rotation on any balancer host does.
-pub fn room(view: &View, floor: Floor, members: &[HostName]) -> Room {
+pub fn room(view: &BalancerView, floor: Floor, members: &[HostName]) -> Room {
     let mut spare = view.serving.saturating_sub(floor.of(view.total));
     let mut room = Room::default();
     for host in members {
@@ -266,7 +266,7 @@ pub fn room(view: &View, floor: Floor, members: &[HostName]) -> Room {
 mod tests {
     use super::*;
 
-    fn view(states: &str, serving: usize, total: usize) -> View {
+    fn view(states: &str, serving: usize, total: usize) -> BalancerView {
         let rotation = |c| match c {
             'i' => Rotation::In,
             'o' => Rotation::Out,
@@ -274,9 +274,9 @@ mod tests {
             'm' => Rotation::Mixed,
             _ => Rotation::Unknown,
         };
-        let seen = |c| Seen { rotation: rotation(c), note: String::new() };
+        let seen = |c| HostRotation { rotation: rotation(c), note: String::new() };
         let hosts = (1..).zip(states.chars()).map(|(at, c)| (HostName::new(format!("h{at}")), seen(c)));
-        View { hosts: hosts.collect(), serving, total, missing: BTreeMap::new() }
+        BalancerView { hosts: hosts.collect(), serving, total, missing: BTreeMap::new() }
     }
 
     #[test]
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn an_obstacle_is_what_no_wait_removes() {
         let one = Floor::default();
-        let words = |view: &View, floor: Floor, stay: &[&str]| -> Vec<String> {
+        let words = |view: &BalancerView, floor: Floor, stay: &[&str]| -> Vec<String> {
             let stay: Vec<HostName> = stay.iter().map(|host| HostName::from(*host)).collect();
             obstacles("web", view, floor, &stay).iter().map(Obstacle::words).collect()
         };
@@ -361,7 +361,7 @@ mod tests {
         let mut lb2 = view("iu", 1, 1);
         lb2.missing.insert("h2".into(), "lb2: no server".into());
         let each = [("lb1".into(), view("ii", 0, 2)), ("lb2".into(), lb2)];
-        let both = View::together(&each, Floor::default());
+        let both = BalancerView::together(&each, Floor::default());
         assert_eq!(both.missing[&HostName::from("h2")], "lb2: no server");
         assert_eq!((both.serving, both.total), (1, 1));
     }
@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn balancer_hosts_that_disagree_are_told_apart() {
         let each = [("lb1".into(), view("iio", 5, 6)), ("lb2".into(), view("ioo", 3, 5))];
-        let both = View::together(&each, Floor::default());
+        let both = BalancerView::together(&each, Floor::default());
         assert_eq!((both.serving, both.total), (3, 5));
         assert_eq!(both.rotation(&"h1".into()), Rotation::In);
         assert_eq!(both.rotation(&"h2".into()), Rotation::Mixed);
@@ -387,8 +387,8 @@ mod tests {
         assert_eq!(both.hosts[&HostName::from("h1")].note, "");
         // 3 of 3 can spare one at 50%, 5 of 10 none.
         let each = [("app".into(), view("i", 3, 3)), ("api".into(), view("i", 5, 10))];
-        let both = View::together(&each, Floor::Percent(50));
+        let both = BalancerView::together(&each, Floor::Percent(50));
         assert_eq!((both.serving, both.total), (5, 10));
-        assert_eq!(View::together(&[], Floor::default()), View::default());
+        assert_eq!(BalancerView::together(&[], Floor::default()), BalancerView::default());
     }
 }

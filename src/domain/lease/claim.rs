@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::lease::{Lease, LeaseKind};
 use crate::domain::base::name::HostName;
-use crate::domain::plan::plan::{Kind, Plan};
+use crate::domain::plan::plan::{Plan, RunKind};
 use crate::domain::run::record::RunSummary;
 
 /// Who wants which hosts.
@@ -35,7 +35,7 @@ pub const REPLACED: &str = "replaced by a newer lock";
 impl Claim {
     /// What a run wants; `None` for a run that changes no host.
     pub fn of_run(plan: &Plan, by: &str) -> Option<Claim> {
-        let releases = matches!(plan.kind, Kind::Release { .. } | Kind::Task { .. });
+        let releases = matches!(plan.kind, RunKind::Release { .. } | RunKind::Task { .. });
         let frozen = releases && plan.broken_glass.is_none();
         let of = Claimant::Run { groups: plan.leases.clone(), frozen };
         (!plan.kind.only_looks()).then(|| Claim { by: by.into(), hosts: plan.worked_on(), of })
@@ -180,13 +180,13 @@ mod tests {
             hosts: vec![HostName::from("a")],
         };
         let wanted = Claim::of_lease(&lease(LeaseKind::Hold, "ann", "a"));
-        assert!(wanted.run_in_way(&[summary("bob", Kind::Drain)]).is_some());
-        assert!(wanted.run_in_way(&[summary("bob", Kind::Check)]).is_none(), "it changes nothing");
-        assert!(wanted.run_in_way(&[summary("ann", Kind::Drain)]).is_none(), "it is their own");
+        assert!(wanted.run_in_way(&[summary("bob", RunKind::Drain)]).is_some());
+        assert!(wanted.run_in_way(&[summary("bob", RunKind::Check)]).is_none(), "it changes nothing");
+        assert!(wanted.run_in_way(&[summary("ann", RunKind::Drain)]).is_none(), "it is their own");
         let elsewhere = Claim::of_lease(&lease(LeaseKind::Hold, "ann", "b"));
-        assert!(elsewhere.run_in_way(&[summary("bob", Kind::Drain)]).is_none());
+        assert!(elsewhere.run_in_way(&[summary("bob", RunKind::Drain)]).is_none());
         assert!(
-            run("ann", "a", "p").run_in_way(&[summary("bob", Kind::Drain)]).is_none(),
+            run("ann", "a", "p").run_in_way(&[summary("bob", RunKind::Drain)]).is_none(),
             "the store says that"
         );
     }

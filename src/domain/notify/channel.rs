@@ -26,7 +26,7 @@ pub struct Channel {
     pub pace: Pace,
     /// A message that could not be delivered for this long is abandoned, and the other channels are notified.
     pub give_up: Duration,
-    pub way: Way,
+    pub way: Transport,
 }
 
 /// The filter of a channel; an empty list matches everything.
@@ -94,30 +94,30 @@ impl Default for Pace {
 
 /// How a message is delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Transport {
     Mail(Mail),
     Webhook(Webhook),
     /// A command on the daemon's machine.
     Command(String),
 }
 
-impl Way {
+impl Transport {
     /// The word for the transport.
     pub fn word(&self) -> &'static str {
         match self {
-            Way::Mail(_) => "mail",
-            Way::Webhook(_) => "webhook",
-            Way::Command(_) => "command",
+            Transport::Mail(_) => "mail",
+            Transport::Webhook(_) => "webhook",
+            Transport::Command(_) => "command",
         }
     }
 
     /// The secrets in it, which are never printed.
     pub fn secrets(&self) -> Vec<&Secret> {
         match self {
-            Way::Mail(Mail { by: Transport::Smtp(smtp), .. }) => {
+            Transport::Mail(Mail { by: Mailer::Smtp(smtp), .. }) => {
                 smtp.login.iter().map(|(_, secret)| secret).collect()
             }
-            Way::Webhook(webhook) => webhook.secret.iter().chain([&webhook.url]).collect(),
+            Transport::Webhook(webhook) => webhook.secret.iter().chain([&webhook.url]).collect(),
             _ => Vec::new(),
         }
     }
@@ -128,12 +128,12 @@ impl Way {
 pub struct Mail {
     pub from: String,
     pub to: Vec<String>,
-    pub by: Transport,
+    pub by: Mailer,
 }
 
-/// The transport of mail.
+/// What sends mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum Mailer {
     Smtp(Smtp),
     /// A command that reads the mail from its input: `/usr/sbin/sendmail -t -i`.
     Sendmail(String),
@@ -144,7 +144,7 @@ pub enum Transport {
 pub struct Smtp {
     pub host: String,
     pub port: u16,
-    pub tls: Tls,
+    pub tls: SmtpTls,
     /// User and password.
     pub login: Option<(String, Secret)>,
     /// A file of certificates to trust in addition to the system's authorities.
@@ -153,7 +153,7 @@ pub struct Smtp {
 
 /// Whether the connection to a mail server is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
+pub enum SmtpTls {
     /// STARTTLS; without it no mail is sent.
     Starttls,
     /// TLS from the first byte.

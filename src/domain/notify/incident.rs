@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::channel::Pace;
-use super::notice::{About, Acknowledged, Ended, Notice, NoticeKind, Seen, What};
+use super::notice::{
+    About, Acknowledged, EndedIncident, Notice, NoticeContent, NoticeKind, SharedObservation,
+};
 use crate::domain::base::name::HostName;
 use crate::domain::base::nodeset::fold;
 use crate::domain::base::outcome::Verdict;
@@ -34,13 +36,13 @@ pub struct Incident {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened: Option<Timestamp>,
     pub hosts: BTreeMap<HostName, Trouble>,
-    pub told: Option<Told>,
+    pub told: Option<LastMessage>,
 }
 
 /// The state of one host in an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trouble {
-    pub state: State,
+    pub state: TroubleState,
     pub verdict: Verdict,
     pub text: String,
     pub since: Timestamp,
@@ -53,7 +55,7 @@ pub struct Trouble {
 /// See [`Trouble`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum TroubleState {
     Bad,
     Flapping,
     Acknowledged,
@@ -62,24 +64,24 @@ pub enum State {
     Dropped,
 }
 
-impl State {
+impl TroubleState {
     /// True until it has recovered or was dropped.
     pub fn is_open(self) -> bool {
-        matches!(self, State::Bad | State::Flapping | State::Acknowledged)
+        matches!(self, TroubleState::Bad | TroubleState::Flapping | TroubleState::Acknowledged)
     }
 
     pub fn is_loud(self) -> bool {
-        matches!(self, State::Bad | State::Flapping)
+        matches!(self, TroubleState::Bad | TroubleState::Flapping)
     }
 }
 
 /// The last message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub struct LastMessage {
     pub at: Timestamp,
     /// The number of messages so far.
     pub count: u32,
-    pub hosts: BTreeMap<HostName, (State, Verdict)>,
+    pub hosts: BTreeMap<HostName, (TroubleState, Verdict)>,
 }
 
 impl Incident {
@@ -94,7 +96,7 @@ impl Incident {
     }
 
     /// The state of a host in the last message.
-    pub fn told_of(&self, host: &HostName) -> Option<(State, Verdict)> {
+    pub fn told_of(&self, host: &HostName) -> Option<(TroubleState, Verdict)> {
         self.told.as_ref().and_then(|told| told.hosts.get(host)).copied()
     }
 
@@ -111,7 +113,7 @@ impl Incident {
         if self.is_over() {
             let last = self.hosts.values().map(|trouble| trouble.at).max()?;
             // A downtime is no recovery.
-            let recovered = self.hosts.values().any(|trouble| trouble.state == State::Recovered);
+            let recovered = self.hosts.values().any(|trouble| trouble.state == TroubleState::Recovered);
             let kind = if recovered { NoticeKind::Recovered } else { NoticeKind::Silenced };
             return Some((after(last, pace.gather), kind));
         }
@@ -120,7 +122,7 @@ impl Incident {
         };
         let known = first(&|host, trouble| {
             let before = self.told_of(host).map(|(state, _)| state);
-            trouble.state == State::Acknowledged && before != Some(State::Acknowledged)
+            trouble.state == TroubleState::Acknowledged && before != Some(TroubleState::Acknowledged)
         });
         let alarm = first(&|host, trouble| self.is_alarm(host, trouble));
         let changed = first(&|host, trouble| self.is_news(host, trouble));
@@ -167,7 +169,7 @@ impl Incident {
     /// The message to send now, compared with the last one.
     pub fn notice(&self, kind: NoticeKind, at: Timestamp) -> Notice {
         let (incident, is_over) = (self, self.is_over());
-        let of_state = |state: State| {
+        let of_state = |state: TroubleState| {
             let changed = incident.hosts.iter().filter(move |(host, trouble)| {
                 trouble.state == state && incident.told_of(host).is_none_or(|(before, _)| before != state)
             });
@@ -184,7 +186,7 @@ impl Incident {
         Notice {
             key: format!("{thread}.{}", incident.messages() + 1),
             at,
-            what: What::Incident(Box::new(About {
+            what: NoticeContent::Incident(Box::new(About {
                 kind,
                 first: incident.messages() == 0,
                 thread,
@@ -204,18 +206,18 @@ impl Incident {
                 seen,
                 not_shown,
                 new: folded(news.map(|(host, _)| host)),
-                recovered: of_state(State::Recovered),
-                dropped: of_state(State::Dropped),
+                recovered: of_state(TroubleState::Recovered),
+                dropped: of_state(TroubleState::Dropped),
                 acknowledged: acknowledged(incident),
             })),
         }
     }
 
     /// The incident as a line of a digest.
-    pub fn line(&self, until: Option<Timestamp>) -> Ended {
+    pub fn line(&self, until: Option<Timestamp>) -> EndedIncident {
         let hosts = self.hosts.iter();
         let hosts = hosts.filter(|(_, trouble)| until.is_some() || trouble.state.is_open());
-        Ended {
+        EndedIncident {
             check: self.check.clone(),
             group: self.group.clone(),
             hosts: folded(hosts.map(|(host, _)| host)),
@@ -227,21 +229,22 @@ impl Incident {
 }
 
 /// Equal texts folded: the worst first, then those of most hosts; and the number of hosts whose text is left out.
-fn seen(incident: &Incident) -> (Vec<Seen>, usize) {
+fn seen(incident: &Incident) -> (Vec<SharedObservation>, usize) {
     let mut alike: BTreeMap<(usize, bool, &str), Vec<&HostName>> = BTreeMap::new();
     for (host, trouble) in incident.hosts.iter().filter(|(_, trouble)| trouble.state.is_open()) {
-        let flapping = trouble.state == State::Flapping;
+        let flapping = trouble.state == TroubleState::Flapping;
         alike.entry((weight(trouble.verdict), flapping, shortened(&trouble.text))).or_default().push(host);
     }
     let mut alike: Vec<_> = alike.into_iter().collect();
     alike.sort_by_key(|((weight, ..), hosts)| (*weight, std::cmp::Reverse(hosts.len())));
     let rest = alike.iter().skip(SEEN_LIMIT).map(|(_, hosts)| hosts.len()).sum();
-    let shown = alike.into_iter().take(SEEN_LIMIT).map(|((weight, flapping, text), hosts)| Seen {
-        hosts: folded(hosts.into_iter()),
-        verdict: WORST_FIRST[weight],
-        flapping,
-        text: text.into(),
-    });
+    let shown =
+        alike.into_iter().take(SEEN_LIMIT).map(|((weight, flapping, text), hosts)| SharedObservation {
+            hosts: folded(hosts.into_iter()),
+            verdict: WORST_FIRST[weight],
+            flapping,
+            text: text.into(),
+        });
     (shown.collect(), rest)
 }
 
@@ -256,7 +259,9 @@ fn shortened(text: &str) -> &str {
 fn acknowledged(incident: &Incident) -> Vec<Acknowledged> {
     let mut alike: BTreeMap<&(String, String), Vec<&HostName>> = BTreeMap::new();
     for (host, trouble) in &incident.hosts {
-        if let Some(who) = trouble.acknowledged.as_ref().filter(|_| trouble.state == State::Acknowledged) {
+        if let Some(who) =
+            trouble.acknowledged.as_ref().filter(|_| trouble.state == TroubleState::Acknowledged)
+        {
             alike.entry(who).or_default().push(host);
         }
     }

@@ -10,8 +10,8 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::channel::{Channel, Pace};
-use super::incident::{Incident, State, Told, Trouble};
-use super::notice::{Ended, Notice, NoticeKind, What};
+use super::incident::{Incident, LastMessage, Trouble, TroubleState};
+use super::notice::{EndedIncident, Notice, NoticeContent, NoticeKind};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::watch::alert::{Alert, AlertChange};
 use crate::domain::watch::subject::Subject;
@@ -20,32 +20,32 @@ use crate::domain::watch::subject::Subject;
 const PAST_LIMIT: usize = 100;
 
 /// Check and top-level group.
-pub type Key = (Subject, String);
+pub type IncidentKey = (Subject, String);
 
 /// All incidents of one channel.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Incidents {
-    open: BTreeMap<Key, Incident>,
-    pub log: Log,
-    changed: BTreeSet<Key>,
+    open: BTreeMap<IncidentKey, Incident>,
+    pub log: IncidentLog,
+    changed: BTreeSet<IncidentKey>,
 }
 
 /// The memory of a channel beside its open incidents.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Log {
+pub struct IncidentLog {
     /// The number of incidents so far.
     count: u64,
     /// When the last digest was made, or when a digest was first configured.
     digest_from: Option<Timestamp>,
     /// Incidents that ended since then.
-    past: Vec<Ended>,
+    past: Vec<EndedIncident>,
     past_left_out: usize,
 }
 
 impl Incidents {
     /// Continues from the stored incidents.
-    pub fn resume(open: impl IntoIterator<Item = Incident>, log: Log) -> Incidents {
+    pub fn resume(open: impl IntoIterator<Item = Incident>, log: IncidentLog) -> Incidents {
         let key = |incident: &Incident| (incident.check.clone(), incident.group.clone());
         let open = open.into_iter().map(|incident| (key(&incident), incident)).collect();
         Incidents { open, log, changed: BTreeSet::new() }
@@ -85,7 +85,7 @@ impl Incidents {
 
     /// The incident of the alert: one that already has the host, even if its group was renamed or
     /// removed, or if an earlier build opened it, which did not keep the set of a check.
-    fn key_of(&self, alert: &Alert, top: &str) -> Key {
+    fn key_of(&self, alert: &Alert, top: &str) -> IncidentKey {
         let key = (alert.check.clone(), top.to_string());
         let knows_it = |incident: &Incident| incident.hosts.contains_key(&alert.host);
         if self.open.get(&key).is_some_and(knows_it) {
@@ -102,7 +102,7 @@ impl Incidents {
     /// The messages to send now. A second call returns none of them again.
     pub fn due(&mut self, channel: &Channel, now: Timestamp, zone: &TimeZone) -> Vec<Notice> {
         let mut notices = Vec::new();
-        let keys: Vec<Key> = self.open.keys().cloned().collect();
+        let keys: Vec<IncidentKey> = self.open.keys().cloned().collect();
         for key in keys {
             while let Some(notice) = self.due_of(&key, channel, now) {
                 notices.push(notice);
@@ -119,19 +119,19 @@ impl Incidents {
     }
 
     /// The incidents that changed since the last call; `None` for one that has ended.
-    pub fn take_changed(&mut self) -> Vec<(Key, Option<Incident>)> {
+    pub fn take_changed(&mut self) -> Vec<(IncidentKey, Option<Incident>)> {
         let changed = std::mem::take(&mut self.changed);
         changed.into_iter().map(|key| (key.clone(), self.open.get(&key).cloned())).collect()
     }
 
-    fn due_of(&mut self, key: &Key, channel: &Channel, now: Timestamp) -> Option<Notice> {
+    fn due_of(&mut self, key: &IncidentKey, channel: &Channel, now: Timestamp) -> Option<Notice> {
         let incident = self.open.get_mut(key)?;
         let (_, kind) = incident.next(&channel.pace).filter(|(at, _)| *at <= now)?;
         let notice = incident.notice(kind, now);
         let count = incident.messages() + 1;
         let hosts = incident.hosts.iter();
         let hosts = hosts.map(|(host, trouble)| (host.clone(), (trouble.state, trouble.verdict))).collect();
-        incident.told = Some(Told { at: now, count, hosts });
+        incident.told = Some(LastMessage { at: now, count, hosts });
         self.changed.insert(key.clone());
         if matches!(kind, NoticeKind::Recovered | NoticeKind::Silenced) {
             self.end(key, channel, now);
@@ -139,7 +139,7 @@ impl Incidents {
         Some(notice)
     }
 
-    fn end(&mut self, key: &Key, channel: &Channel, at: Timestamp) {
+    fn end(&mut self, key: &IncidentKey, channel: &Channel, at: Timestamp) {
         let Some(incident) = self.open.remove(key) else { return };
         if channel.pace.digest.is_none() {
             return;
@@ -161,7 +161,7 @@ impl Incidents {
 
     fn digest(&mut self, pace: &Pace, now: Timestamp, zone: &TimeZone) -> Option<Notice> {
         if pace.digest.is_none() {
-            self.log = Log { count: self.log.count, ..Log::default() };
+            self.log = IncidentLog { count: self.log.count, ..IncidentLog::default() };
             return None;
         }
         if self.log.digest_from.is_none() {
@@ -171,9 +171,13 @@ impl Incidents {
         let past = std::mem::take(&mut self.log.past);
         let left_out = std::mem::take(&mut self.log.past_left_out);
         self.log.digest_from = Some(now);
-        let open: Vec<Ended> = self.open.values().map(|incident| incident.line(None)).collect();
+        let open: Vec<EndedIncident> = self.open.values().map(|incident| incident.line(None)).collect();
         // A day without incidents gets no digest.
-        let what = (!open.is_empty() || !past.is_empty()).then_some(What::Digest { open, past, left_out })?;
+        let what = (!open.is_empty() || !past.is_empty()).then_some(NoticeContent::Digest {
+            open,
+            past,
+            left_out,
+        })?;
         Some(Notice { key: format!("digest-{}", now.as_second()), at: now, what })
     }
 }
@@ -190,21 +194,21 @@ fn is_about(incident: &Incident, subject: &Subject) -> bool {
 /// The state of a host after an alert; `None` if the channel ignores the alert.
 fn trouble(channel: &Channel, alert: &Alert, before: Option<&Trouble>) -> Option<Trouble> {
     let problem = |verdict: Verdict| match channel.only.minds(verdict) {
-        true => (State::Bad, verdict),
+        true => (TroubleState::Bad, verdict),
         // The verdict is not among those that this channel reports.
-        false => (State::Recovered, verdict),
+        false => (TroubleState::Recovered, verdict),
     };
     let last = before.map_or(Verdict::Warning, |trouble| trouble.verdict);
     let mut acknowledged = None;
     let (state, verdict) = match &alert.change {
         AlertChange::Problem { verdict } | AlertChange::FlappingEnded { verdict } => problem(*verdict),
-        AlertChange::Recovery => (State::Recovered, Verdict::Ok),
-        AlertChange::FlappingStarted => (State::Flapping, last),
+        AlertChange::Recovery => (TroubleState::Recovered, Verdict::Ok),
+        AlertChange::FlappingStarted => (TroubleState::Flapping, last),
         AlertChange::Acknowledged { by, why } => {
             acknowledged = Some((by.clone(), why.clone()));
-            (State::Acknowledged, last)
+            (TroubleState::Acknowledged, last)
         }
-        AlertChange::Dropped => (State::Dropped, last),
+        AlertChange::Dropped => (TroubleState::Dropped, last),
     };
     let begins = match before {
         Some(before) => !before.state.is_open(),

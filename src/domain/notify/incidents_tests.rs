@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::check::id::CheckId;
-use crate::domain::notify::channel::{Only, Way};
+use crate::domain::notify::channel::{Only, Transport};
 use crate::domain::notify::notice::About;
 
 fn named(check: &str) -> Subject {
@@ -22,7 +22,7 @@ fn channel() -> Channel {
         only: Only::default(),
         pace: Pace::default(),
         give_up: Duration::from_secs(3 * 24 * 3600),
-        way: Way::Command("true".into()),
+        way: Transport::Command("true".into()),
     }
 }
 
@@ -80,7 +80,7 @@ fn told(channel: &Channel, alerts: &[Alert], until: i64) -> Vec<(i64, Notice)> {
 
 fn about(notice: &Notice) -> &About {
     match &notice.what {
-        What::Incident(about) => about,
+        NoticeContent::Incident(about) => about,
         other => panic!("{other:?}"),
     }
 }
@@ -397,7 +397,7 @@ fn a_digest_comes_once_a_day_and_not_for_nothing() {
     let digests: Vec<(i64, usize, usize)> = told(&daily, &alerts, 10 * day)
         .iter()
         .filter_map(|(at, notice)| match &notice.what {
-            What::Digest { open, past, .. } => Some((*at, open.len(), past.len())),
+            NoticeContent::Digest { open, past, .. } => Some((*at, open.len(), past.len())),
             _ => None,
         })
         .collect();

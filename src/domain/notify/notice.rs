@@ -12,17 +12,17 @@ pub struct Notice {
     /// Unique among the messages of a channel.
     pub key: String,
     pub at: Timestamp,
-    pub what: What,
+    pub what: NoticeContent,
 }
 
 /// The content of a message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
-pub enum What {
+pub enum NoticeContent {
     Incident(Box<About>),
     Digest {
-        open: Vec<Ended>,
-        past: Vec<Ended>,
+        open: Vec<EndedIncident>,
+        past: Vec<EndedIncident>,
         left_out: usize,
     },
     /// Another channel could not deliver.
@@ -74,7 +74,7 @@ pub struct About {
     pub of: usize,
     /// One of the hosts, for the command that the message suggests.
     pub example: String,
-    pub seen: Vec<Seen>,
+    pub seen: Vec<SharedObservation>,
     /// Hosts whose text is not among `seen`.
     pub not_shown: usize,
     /// Changes since the last message: hosts with a new problem, recovered hosts, and so on; folded.
@@ -93,7 +93,7 @@ impl About {
 
 /// An observation that some hosts share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct SharedObservation {
     pub hosts: String,
     pub verdict: Verdict,
     pub flapping: bool,
@@ -110,7 +110,7 @@ pub struct Acknowledged {
 
 /// An incident as a line of a digest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Ended {
+pub struct EndedIncident {
     #[serde(flatten)]
     pub check: Subject,
     pub group: String,

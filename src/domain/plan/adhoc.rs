@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::checking::{Asked, alone, checks_of, ids_of, made_for, snapshots};
-use super::plan::{HostPlan, Kind, Plan, World, vars_of};
+use super::checking::{ComparedHost, alone, checks_of, ids_of, made_for, snapshots};
+use super::plan::{HostPlan, Plan, RunKind, World, vars_of};
 use super::planner::{bare_host, everything_at_once, missing_balancer, seat};
 use super::size::Sizes;
 use crate::domain::ask::command::{Params, Title};
@@ -54,7 +54,7 @@ pub fn plan_check(
         let mut planned = HostPlan { checks: own.into(), ..bare_host(host) };
         sizes.take(&mut planned).map_err(Refusal::usage)?;
         hosts.insert(host.name.clone(), planned);
-        asked.push(Asked { host, checks, vars });
+        asked.push(ComparedHost { host, checks, vars });
     }
     let names: Vec<HostName> = names.into_iter().filter(|name| hosts.contains_key(name)).collect();
     if names.is_empty() {
@@ -64,7 +64,7 @@ pub fn plan_check(
     let about = [selector].into_iter().chain(name).collect::<Vec<_>>().join(" ");
     let title = Title::of_words(&format!("check {about}"), params);
     let snapshots = snapshots(world, &asked).map_err(Refusal::usage)?;
-    let plan = without_rollout(world, title, Kind::Check, names, hosts);
+    let plan = without_rollout(world, title, RunKind::Check, names, hosts);
     Ok(Plan { snapshots, ..plan })
 }
 
@@ -78,7 +78,7 @@ pub fn plan_run(world: &World<'_>, selector: &str, script: &str) -> Result<Plan,
     let step = Step { timeout: AD_HOC_TIMEOUT, delay: Duration::ZERO, ..Step::new("command", body) };
     let hosts = same_step(world, &names, step)?;
     let title = Title(format!("run {selector} -- {script}"));
-    Ok(without_rollout(world, title, Kind::Run, names, hosts))
+    Ok(without_rollout(world, title, RunKind::Run, names, hosts))
 }
 
 /// One step for all hosts.
@@ -104,13 +104,13 @@ pub fn plan_facts(world: &World<'_>, selector: &str) -> Result<Plan, Refusal> {
     let step = facts::step(world.facts).render(&Vars::new(), world.files).map_err(Refusal::usage)?;
     let hosts = same_step(world, &names, step)?;
     let title = Title::of_task("facts", selector, &Params::new());
-    Ok(without_rollout(world, title, Kind::Facts, names, hosts))
+    Ok(without_rollout(world, title, RunKind::Facts, names, hosts))
 }
 
 fn without_rollout(
     world: &World<'_>,
     title: Title,
-    kind: Kind,
+    kind: RunKind,
     names: Vec<HostName>,
     hosts: BTreeMap<HostName, HostPlan>,
 ) -> Plan {
@@ -215,7 +215,12 @@ pub fn known_names<'a>(checks: impl Iterator<Item = &'a Check>) -> Vec<String> {
 }
 
 /// Plans `balancer drain web01 because ...` and `balancer enable web01`.
-pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &str) -> Result<Plan, Refusal> {
+pub fn plan_rotation(
+    world: &World<'_>,
+    selector: &str,
+    kind: RunKind,
+    because: &str,
+) -> Result<Plan, Refusal> {
     let names = select(world.inventory, selector)?;
     let (mut hosts, mut balancers) = (BTreeMap::new(), BTreeMap::new());
     for host in names.iter().filter_map(|name| world.inventory.host(name)) {
@@ -227,10 +232,10 @@ pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &st
         })?;
         let of_group = world.inventory.groups.get(&seat.balancer).and_then(|group| group.balancer.clone());
         balancers.insert(seat.balancer.clone(), of_group.ok_or_else(missing_balancer)?);
-        let written_off = kind == Kind::Enable && world.written_off.contains(&host.name);
+        let written_off = kind == RunKind::Enable && world.written_off.contains(&host.name);
         let held = world.owed.contains(&host.name) || written_off;
         // Hosts drained by others are not ours to enable, and not every balancer reports who drained a host.
-        if kind == Kind::Enable && !held {
+        if kind == RunKind::Enable && !held {
             continue;
         }
         hosts.insert(host.name.clone(), HostPlan { balancer: Some(seat), held, ..bare_host(host) });
@@ -240,7 +245,7 @@ pub fn plan_rotation(world: &World<'_>, selector: &str, kind: Kind, because: &st
         return Err(Refusal::rule(why).hint(format!("see: debts, balancer status {selector}")));
     }
     let names: Vec<HostName> = names.into_iter().filter(|name| hosts.contains_key(name)).collect();
-    let word = if kind == Kind::Drain { "drain" } else { "enable" };
+    let word = if kind == RunKind::Drain { "drain" } else { "enable" };
     let because = Some(because).filter(|reason| !reason.is_empty()).map(String::from);
     let words = because.as_ref().map_or_else(String::new, |reason| format!(" because {reason}"));
     let title = Title(format!("balancer {word} {selector}{words}"));

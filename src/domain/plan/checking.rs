@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::plan::{Member, Snapshot, World, vars_of};
+use super::plan::{Snapshot, SnapshotMember, World, vars_of};
 use crate::domain::base::name::HostName;
 use crate::domain::check::across::{Across, Scope};
 use crate::domain::check::check::{Check, From};
@@ -63,7 +63,7 @@ pub fn alone<'a>(checks: &[&'a Check]) -> Vec<&'a Check> {
 }
 
 /// One host that receives the result of a comparison.
-pub struct Asked<'a> {
+pub struct ComparedHost<'a> {
     pub host: &'a Host,
     pub checks: Vec<&'a Check>,
     /// The variables with which its checks are rendered.
@@ -72,7 +72,7 @@ pub struct Asked<'a> {
 
 /// Every snapshot that these hosts belong to. All hosts that a check compares are probed, even those that
 /// were not selected: they are needed for the comparison.
-pub fn snapshots(world: &World<'_>, asked: &[Asked<'_>]) -> Result<Vec<Snapshot>, String> {
+pub fn snapshots(world: &World<'_>, asked: &[ComparedHost<'_>]) -> Result<Vec<Snapshot>, String> {
     let mut found: BTreeMap<(CheckId, String), Snapshot> = BTreeMap::new();
     for one in asked {
         for check in &one.checks {
@@ -86,7 +86,7 @@ pub fn snapshots(world: &World<'_>, asked: &[Asked<'_>]) -> Result<Vec<Snapshot>
                 .map_err(|why| format!("{}: check `{}`: {why}", one.host.name, check.id()))?;
             if let (Some(snapshot), Some(across)) = (found.get_mut(&key), &own.across) {
                 snapshot.rule = across.rule.clone();
-                let member = Member { endpoint: one.host.endpoint.clone(), check: own, broken: None };
+                let member = SnapshotMember { endpoint: one.host.endpoint.clone(), check: own, broken: None };
                 snapshot.members.insert(one.host.name.clone(), member);
                 snapshot.told.insert(one.host.name.clone());
             }
@@ -116,8 +116,8 @@ fn snapshot(world: &World<'_>, check: &Check, across: &Across, scope: &str) -> R
             Ok(check) => (check, None),
             Err(why) => (check.clone(), Some(why)),
         };
-        (host.name.clone(), Member { endpoint: host.endpoint.clone(), check, broken })
+        (host.name.clone(), SnapshotMember { endpoint: host.endpoint.clone(), check, broken })
     };
-    let members: BTreeMap<HostName, Member> = hosts.filter(has_it).map(member).collect();
+    let members: BTreeMap<HostName, SnapshotMember> = hosts.filter(has_it).map(member).collect();
     Ok(Snapshot { check: id, rule: across.rule.clone(), members, told: BTreeSet::new() })
 }

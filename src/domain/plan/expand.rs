@@ -49,13 +49,13 @@ struct Expansion<'a> {
     found: Expanded,
     /// The steps that notify each handler, by index.
     notified: BTreeMap<String, Vec<usize>>,
-    handlers: Vec<(Scope, Written)>,
+    handlers: Vec<(InheritedSettings, Written)>,
     undo: Vec<Step>,
 }
 
 /// The part of a task that a step is in.
 #[derive(Clone, Copy, PartialEq)]
-enum Part {
+enum TaskPart {
     Step,
     Handler,
     Back,
@@ -63,7 +63,7 @@ enum Part {
 
 /// Settings that a step inherits from its place in the task.
 #[derive(Clone, Default)]
-struct Scope {
+struct InheritedSettings {
     /// A prefix of the names of a called task's steps: the name of the calling step.
     prefix: String,
     vars: Vars,
@@ -95,7 +95,7 @@ pub(super) fn expand(
         handlers: Vec::new(),
         undo: Vec::new(),
     };
-    let scope = Scope { vars: vars.clone(), ..Scope::default() };
+    let scope = InheritedSettings { vars: vars.clone(), ..InheritedSettings::default() };
     expansion.task(task, &scope)?;
     expansion.append_handlers()?;
     expansion.rollback(task, &scope)?;
@@ -138,7 +138,7 @@ fn late_names(world: &World<'_>, task: &Task, depth: usize, names: &mut BTreeSet
 }
 
 impl Expansion<'_> {
-    fn task(&mut self, task: &Task, scope: &Scope) -> Result<(), Refusal> {
+    fn task(&mut self, task: &Task, scope: &InheritedSettings) -> Result<(), Refusal> {
         self.handlers.extend(task.handlers.iter().map(|handler| (scope.clone(), handler.clone())));
         for written in &task.steps {
             self.written(written, scope)
@@ -147,13 +147,13 @@ impl Expansion<'_> {
         Ok(())
     }
 
-    fn written(&mut self, written: &Written, scope: &Scope) -> Result<(), Refusal> {
+    fn written(&mut self, written: &Written, scope: &InheritedSettings) -> Result<(), Refusal> {
         for item in self.items(written, scope)? {
             for at in self.places(written, scope)? {
                 let scope = self.inner(written, scope, item.as_ref(), at);
                 match &written.step.body {
                     StepBody::Task { name, with } => {
-                        let scope = Scope {
+                        let scope = InheritedSettings {
                             prefix: format!("{}{}: ", scope.prefix, self.name(written, &scope)),
                             ..scope
                         };
@@ -167,7 +167,7 @@ impl Expansion<'_> {
     }
 
     /// The items that the step is repeated for; a single `None` without a loop.
-    fn items(&self, written: &Written, scope: &Scope) -> Result<Vec<Option<Value>>, Refusal> {
+    fn items(&self, written: &Written, scope: &InheritedSettings) -> Result<Vec<Option<Value>>, Refusal> {
         let list = match &written.each {
             None => return Ok(vec![None]),
             Some(Each::Items(items)) => {
@@ -185,7 +185,7 @@ impl Expansion<'_> {
     }
 
     /// The hosts that the step runs on instead of its own; `None` for its own.
-    fn places(&self, written: &Written, scope: &Scope) -> Result<Vec<Option<Endpoint>>, Refusal> {
+    fn places(&self, written: &Written, scope: &InheritedSettings) -> Result<Vec<Option<Endpoint>>, Refusal> {
         let Some(on) = &written.on else { return Ok(vec![scope.at.clone()]) };
         let on = template::text(on, &scope.vars).map_err(|why| Refusal::usage(format!("`on`: {why}")))?;
         if on == Endpoint::HERE {
@@ -196,7 +196,13 @@ impl Expansion<'_> {
         Ok(hosts.map(|host| Some(host.endpoint.clone())).collect())
     }
 
-    fn inner(&self, written: &Written, scope: &Scope, item: Option<&Value>, at: Option<Endpoint>) -> Scope {
+    fn inner(
+        &self,
+        written: &Written,
+        scope: &InheritedSettings,
+        item: Option<&Value>,
+        at: Option<Endpoint>,
+    ) -> InheritedSettings {
         let mut inner = scope.clone();
         if let Some(item) = item {
             inner.vars.insert("item".into(), item.clone());
@@ -209,7 +215,12 @@ impl Expansion<'_> {
         inner
     }
 
-    fn call(&mut self, name: &str, with: &[(String, Value)], scope: &Scope) -> Result<(), Refusal> {
+    fn call(
+        &mut self,
+        name: &str,
+        with: &[(String, Value)],
+        scope: &InheritedSettings,
+    ) -> Result<(), Refusal> {
         let unknown = || Refusal::not_found(format!("no task is called `{name}`"));
         let called = self.world.tasks.get(name).ok_or_else(unknown)?;
         if scope.depth >= DEPTH_LIMIT {
@@ -233,8 +244,8 @@ impl Expansion<'_> {
         self.task(called, &scope)
     }
 
-    fn step(&mut self, written: &Written, scope: &Scope) -> Result<(), Refusal> {
-        let step = self.planned(written, scope, Part::Step)?;
+    fn step(&mut self, written: &Written, scope: &InheritedSettings) -> Result<(), Refusal> {
+        let step = self.planned(written, scope, TaskPart::Step)?;
         let at = self.found.steps.len();
         if at >= STEPS_LIMIT {
             let why = format!("the task comes to more than {STEPS_LIMIT} steps on one host");
@@ -248,8 +259,8 @@ impl Expansion<'_> {
             let name = format!("undo {}{}: {}", scope.prefix, self.name(written, scope), undo.name);
             let undo = Step { name, ..undo.clone() };
             // The name already says which task the step was called from.
-            let scope = Scope { prefix: String::new(), when: undo.when.clone(), ..scope.clone() };
-            let undo = self.planned(&Written::from(undo), &scope, Part::Back)?;
+            let scope = InheritedSettings { prefix: String::new(), when: undo.when.clone(), ..scope.clone() };
+            let undo = self.planned(&Written::from(undo), &scope, TaskPart::Back)?;
             self.undo.push(Step { undoes: Some(at), ..undo });
         }
         self.found.steps.push(step);
@@ -257,8 +268,8 @@ impl Expansion<'_> {
     }
 
     /// The step as the plan holds it: rendered, or with only its files put in if it is `late`.
-    fn planned(&self, written: &Written, scope: &Scope, part: Part) -> Result<Step, Refusal> {
-        let back = part == Part::Back;
+    fn planned(&self, written: &Written, scope: &InheritedSettings, part: TaskPart) -> Result<Step, Refusal> {
+        let back = part == TaskPart::Back;
         let mut step = Step {
             vars: scope.own.clone(),
             when: scope.when.clone(),
@@ -267,7 +278,7 @@ impl Expansion<'_> {
             ..written.step.clone()
         };
         // Handlers run for every step that notifies them, and a rollback runs all its steps.
-        if part == Part::Step && !self.tags.want(&scope.tags) {
+        if part == TaskPart::Step && !self.tags.want(&scope.tags) {
             step.skip = Some("its tags were not asked for".into());
         }
         step.shared = self.shared(written, scope);
@@ -294,7 +305,7 @@ impl Expansion<'_> {
     }
 
     /// Steps of a task have distinct names: the item and the host are added.
-    fn name(&self, written: &Written, scope: &Scope) -> String {
+    fn name(&self, written: &Written, scope: &InheritedSettings) -> String {
         let name = written.step.name.clone();
         let told = template::names_used(&name).iter().any(|name| name == "item");
         let item = scope.own.get("item").filter(|_| written.each.is_some() && !told);
@@ -306,7 +317,7 @@ impl Expansion<'_> {
     }
 
     /// The identity of the step on all hosts: `run_once` counts per item; `throttle` counts over all items.
-    fn shared(&self, written: &Written, scope: &Scope) -> Option<String> {
+    fn shared(&self, written: &Written, scope: &InheritedSettings) -> Option<String> {
         let step = &written.step;
         let name = format!("{}{}", scope.prefix, step.name);
         let item = scope.own.get("item").filter(|_| written.each.is_some()).map(text_of).unwrap_or_default();
@@ -318,7 +329,7 @@ impl Expansion<'_> {
     }
 
     /// Decides a condition whose names are all known now, so that the run need not evaluate it.
-    fn decide_when(&self, step: &mut Step, scope: &Scope) -> Result<(), Refusal> {
+    fn decide_when(&self, step: &mut Step, scope: &InheritedSettings) -> Result<(), Refusal> {
         let Some(when) = &step.when else { return Ok(()) };
         let names = template::names_in_expression(when);
         if names.iter().any(|name| name == "previous" || self.late.contains(name)) {
@@ -349,8 +360,8 @@ impl Expansion<'_> {
             let Some(by) = self.notified.get(&name).cloned() else { continue };
             let named = |refusal: Refusal| refusal.about(format!("handler `{}`", handler.step.name));
             for at in self.places(&handler, &scope).map_err(named)? {
-                let scope = Scope { at, when: handler.step.when.clone(), ..scope.clone() };
-                let step = self.planned(&handler, &scope, Part::Handler).map_err(named)?;
+                let scope = InheritedSettings { at, when: handler.step.when.clone(), ..scope.clone() };
+                let step = self.planned(&handler, &scope, TaskPart::Handler).map_err(named)?;
                 self.notify(step, by.clone());
             }
         }
@@ -367,7 +378,7 @@ impl Expansion<'_> {
         }
     }
 
-    fn rollback(&mut self, task: &Task, scope: &Scope) -> Result<(), Refusal> {
+    fn rollback(&mut self, task: &Task, scope: &InheritedSettings) -> Result<(), Refusal> {
         self.found.rollback = std::mem::take(&mut self.undo);
         self.found.rollback.reverse();
         for written in &task.rollback {
@@ -375,7 +386,7 @@ impl Expansion<'_> {
             for item in self.items(written, scope).map_err(named)? {
                 for at in self.places(written, scope).map_err(named)? {
                     let scope = self.inner(written, scope, item.as_ref(), at);
-                    let step = self.planned(written, &scope, Part::Back).map_err(named)?;
+                    let step = self.planned(written, &scope, TaskPart::Back).map_err(named)?;
                     self.found.rollback.push(step);
                 }
             }

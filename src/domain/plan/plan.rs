@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::release::{Mark, Release, Taken};
+use super::release::{Release, ReleaseMark, ReleaseTakeover};
 pub use crate::domain::ask::command::Tags;
 use crate::domain::ask::command::{Params, Title};
 use crate::domain::base::name::HostName;
 use crate::domain::base::shared::Shared;
-use crate::domain::check::across::Rule;
+use crate::domain::check::across::AcrossRule;
 use crate::domain::check::check::Check;
 use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::{Balancer, Endpoint, Host, Inventory};
@@ -34,8 +34,8 @@ pub struct World<'a> {
     /// The folder `files/`.
     pub files_root: PathBuf,
     /// The releases that each host has taken over, newest first: its checks refer to the first.
-    pub taken: BTreeMap<HostName, Vec<Taken>>,
-    pub marks: Vec<Mark>,
+    pub taken: BTreeMap<HostName, Vec<ReleaseTakeover>>,
+    pub marks: Vec<ReleaseMark>,
     /// Hosts with an open debt.
     pub owed: BTreeSet<HostName>,
     /// Those whose debts are written off: only a command for them takes them back.
@@ -43,7 +43,7 @@ pub struct World<'a> {
 }
 
 impl World<'_> {
-    pub(super) fn present(&self, host: &HostName) -> Option<&Taken> {
+    pub(super) fn present(&self, host: &HostName) -> Option<&ReleaseTakeover> {
         self.taken.get(host)?.first()
     }
 
@@ -62,7 +62,7 @@ impl World<'_> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub title: Title,
-    pub kind: Kind,
+    pub kind: RunKind,
     /// Every host goes back to a release of its own, so the plan has no parameters for all of them.
     #[serde(default)]
     pub goes_back: bool,
@@ -112,7 +112,7 @@ pub struct Plan {
 /// The kinds of runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum RunKind {
     /// A task with a rollout: every host goes through its bracket.
     Release {
         task: String,
@@ -136,12 +136,16 @@ pub enum Kind {
     Enable,
 }
 
-impl Kind {
+impl RunKind {
     /// True for runs that change no host.
     pub fn only_looks(&self) -> bool {
         match self {
-            Kind::Look { .. } | Kind::Check | Kind::Facts => true,
-            Kind::Release { .. } | Kind::Task { .. } | Kind::Run | Kind::Drain | Kind::Enable => false,
+            RunKind::Look { .. } | RunKind::Check | RunKind::Facts => true,
+            RunKind::Release { .. }
+            | RunKind::Task { .. }
+            | RunKind::Run
+            | RunKind::Drain
+            | RunKind::Enable => false,
         }
     }
 }
@@ -178,15 +182,15 @@ pub struct HostPlan {
 pub struct Snapshot {
     #[serde(flatten)]
     pub check: CheckId,
-    pub rule: Rule,
-    pub members: BTreeMap<HostName, Member>,
+    pub rule: AcrossRule,
+    pub members: BTreeMap<HostName, SnapshotMember>,
     /// The members that receive the result; the others are only compared with.
     pub told: BTreeSet<HostName>,
 }
 
 /// One host of a snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Member {
+pub struct SnapshotMember {
     pub endpoint: Endpoint,
     pub check: Check,
     /// Why it cannot be probed: its templates cannot be rendered for this host.
@@ -250,21 +254,26 @@ impl Plan {
     /// The task that the plan was made from, for any kind of run.
     pub fn made_from(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Look { task } => Some(task),
+            RunKind::Look { task } => Some(task),
             _ => self.task(),
         }
     }
 
     /// True when hosts are drained before their steps.
     pub fn has_bracket(&self) -> bool {
-        matches!(self.kind, Kind::Release { .. })
+        matches!(self.kind, RunKind::Release { .. })
     }
 
     /// The task, if the run changes hosts by one, and so holds leases.
     pub fn task(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Release { task } | Kind::Task { task } => Some(task),
-            Kind::Look { .. } | Kind::Check | Kind::Run | Kind::Facts | Kind::Drain | Kind::Enable => None,
+            RunKind::Release { task } | RunKind::Task { task } => Some(task),
+            RunKind::Look { .. }
+            | RunKind::Check
+            | RunKind::Run
+            | RunKind::Facts
+            | RunKind::Drain
+            | RunKind::Enable => None,
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::checking::{self, alone, checks_of, made_for, snapshots};
 use super::expand::{Expanded, Knowing, expand};
 use super::given::{check_params, hidden_in, not_kept, secret_params, without_secrets};
-use super::plan::{HostPlan, Kind, Plan, Seat, Tags, World, secret_names, vars_of};
-use super::release::{Need, Release, Taken, good_ones, last_good, marked_bad, need};
+use super::plan::{HostPlan, Plan, RunKind, Seat, Tags, World, secret_names, vars_of};
+use super::release::{Need, Release, ReleaseTakeover, good_ones, last_good, marked_bad, need};
 use super::size::Sizes;
 use crate::domain::ask::command::{Ask, Params, ROLLBACK, Title};
 use crate::domain::ask::help::unknown_word;
@@ -33,7 +33,7 @@ pub fn plan_task(world: &World<'_>, ask: &Ask) -> Result<Plan, Refusal> {
     let names = hosts_of_task(world, task, &ask.selector)?;
     let each = names.into_iter().map(|name| (name, params.clone())).collect();
     let title = Title::of_task(&ask.task, &ask.selector, &params).with_tags(&ask.tags).forced(ask.force);
-    let mut plan = plan_hosts(world, &Wanted { task, tags: &ask.tags }, each, title, params)?;
+    let mut plan = plan_hosts(world, &TaskSelection { task, tags: &ask.tags }, each, title, params)?;
     if ask.force {
         plan.forced = true;
         plan.hosts.values_mut().for_each(|host| host.current = false);
@@ -56,7 +56,7 @@ pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, Refusal> {
     };
     Ok(Plan {
         title: Title(format!("{} --check", plan.title.0)),
-        kind: Kind::Look { task: ask.task.clone() },
+        kind: RunKind::Look { task: ask.task.clone() },
         rollout: everything_at_once(),
         batches: vec![names],
         hosts: plan.hosts.into_iter().map(|(name, host)| (name, bare(host))).collect(),
@@ -70,7 +70,7 @@ pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, Refusal> {
 }
 
 /// A task, and the selection of its steps.
-struct Wanted<'a> {
+struct TaskSelection<'a> {
     task: &'a Task,
     tags: &'a Tags,
 }
@@ -127,7 +127,8 @@ pub fn plan_rollback(world: &World<'_>, selector: &str, to: Option<&str>) -> Res
     let task = world.tasks.get(name).ok_or_else(|| unknown_task(world, name))?;
     let given = to.map(|to| ("to".to_string(), to.to_string())).into_iter().collect();
     let title = Title::of_task(ROLLBACK, selector, &given);
-    let plan = plan_hosts(world, &Wanted { task, tags: &Tags::default() }, each, title, Params::new())?;
+    let plan =
+        plan_hosts(world, &TaskSelection { task, tags: &Tags::default() }, each, title, Params::new())?;
     if let Some(to) = to.filter(|_| plan.hosts.values().all(|host| host.current)) {
         let why = format!("every host of `{selector}` is on the release `{to}` already");
         return Err(Refusal::rule(why).hint(format!("see: releases {selector}")));
@@ -136,7 +137,11 @@ pub fn plan_rollback(world: &World<'_>, selector: &str, to: Option<&str>) -> Res
 }
 
 /// The release that a host goes back to.
-fn target_of<'w>(world: &World<'_>, history: &'w [Taken], to: Option<&str>) -> Result<&'w Taken, String> {
+fn target_of<'w>(
+    world: &World<'_>,
+    history: &'w [ReleaseTakeover],
+    to: Option<&str>,
+) -> Result<&'w ReleaseTakeover, String> {
     let Some(to) = to else {
         let none = || "no good release before its present one is on record".to_string();
         return last_good(history, &world.marks).ok_or_else(none);
@@ -160,12 +165,12 @@ fn target_of<'w>(world: &World<'_>, history: &'w [Taken], to: Option<&str>) -> R
 }
 
 /// A host of a task and the parameters for it.
-type Asked = (HostName, Params);
+type HostParams = (HostName, Params);
 
 fn plan_hosts(
     world: &World<'_>,
-    wanted: &Wanted<'_>,
-    each: Vec<Asked>,
+    wanted: &TaskSelection<'_>,
+    each: Vec<HostParams>,
     title: Title,
     params: Params,
 ) -> Result<Plan, Refusal> {
@@ -232,18 +237,18 @@ fn plan_hosts(
     })
 }
 
-fn kind_of(task: &Task) -> Kind {
+fn kind_of(task: &Task) -> RunKind {
     let name = task.name.clone();
     match task.rollout {
-        Some(_) => Kind::Release { task: name },
-        None => Kind::Task { task: name },
+        Some(_) => RunKind::Release { task: name },
+        None => RunKind::Task { task: name },
     }
 }
 
 /// The checks across hosts, rendered for the releases that this plan deploys.
-fn compared<'a>(world: &World<'a>, task: &Task, each: &[Asked]) -> Vec<checking::Asked<'a>> {
+fn compared<'a>(world: &World<'a>, task: &Task, each: &[HostParams]) -> Vec<checking::ComparedHost<'a>> {
     let asked = each.iter().filter_map(|(name, params)| Some((world.inventory.host(name)?, params)));
-    let asked = asked.map(|(host, params)| checking::Asked {
+    let asked = asked.map(|(host, params)| checking::ComparedHost {
         host,
         checks: checks_of(world, host),
         vars: vars_of(host, Some(task), params),
@@ -313,7 +318,7 @@ pub(super) fn everything_at_once() -> Rollout {
 
 fn plan_host(
     world: &World<'_>,
-    wanted: &Wanted<'_>,
+    wanted: &TaskSelection<'_>,
     host: &Host,
     params: &Params,
 ) -> Result<HostPlan, Refusal> {

@@ -40,7 +40,7 @@ impl Release {
 
 /// The record that a host took a release over.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Taken {
+pub struct ReleaseTakeover {
     #[serde(flatten)]
     pub release: Release,
     /// Its checks passed, before it was enabled and after the last batch.
@@ -54,7 +54,7 @@ pub struct Taken {
 
 /// An operator's mark on a release; the last one counts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Mark {
+pub struct ReleaseMark {
     pub task: String,
     pub params: Params,
     pub bad: bool,
@@ -66,10 +66,10 @@ pub struct Mark {
 
 /// The record of the run that put the present release on the host: later runs may have found it there. `history` is newest
 /// first.
-pub fn arrival(history: &[Taken]) -> Option<&Taken> {
+pub fn arrival(history: &[ReleaseTakeover]) -> Option<&ReleaseTakeover> {
     let present = history.first()?;
     // A rollback to a release is an arrival, too.
-    let is_same = |taken: &&Taken| taken.release == present.release;
+    let is_same = |taken: &&ReleaseTakeover| taken.release == present.release;
     let same = history.iter().take_while(is_same);
     let end = same.clone().position(|taken| taken.back);
     same.take(end.map_or(usize::MAX, |at| at + 1)).last()
@@ -77,8 +77,8 @@ pub fn arrival(history: &[Taken]) -> Option<&Taken> {
 
 /// The mark that calls a release bad, if the last mark on it does. A mark applies to every release with
 /// its parameters: the operator need not type the defaults.
-pub fn marked_bad<'a>(marks: &'a [Mark], task: &str, params: &Params) -> Option<&'a Mark> {
-    let says = |mark: &Mark| mark.params.iter().all(|(name, value)| params.get(name) == Some(value));
+pub fn marked_bad<'a>(marks: &'a [ReleaseMark], task: &str, params: &Params) -> Option<&'a ReleaseMark> {
+    let says = |mark: &ReleaseMark| mark.params.iter().all(|(name, value)| params.get(name) == Some(value));
     let of_it = marks.iter().rev().find(|mark| mark.task == task && says(mark));
     of_it.filter(|mark| mark.bad)
 }
@@ -87,7 +87,7 @@ pub fn marked_bad<'a>(marks: &'a [Mark], task: &str, params: &Params) -> Option<
 ///
 /// A rollback leaves what the host had since it first left its target: a second rollback leads further back, and never to
 /// a release that was left.
-pub fn last_good<'a>(history: &'a [Taken], marks: &[Mark]) -> Option<&'a Taken> {
+pub fn last_good<'a>(history: &'a [ReleaseTakeover], marks: &[ReleaseMark]) -> Option<&'a ReleaseTakeover> {
     let way = way_here(history);
     let (present, before) = way.split_last()?;
     before.iter().rev().copied().find(|taken| {
@@ -98,8 +98,8 @@ pub fn last_good<'a>(history: &'a [Taken], marks: &[Mark]) -> Option<&'a Taken> 
 }
 
 /// The good releases of the present one's task, each once, the newest first; those that are marked bad are left out.
-pub fn good_ones<'a>(history: &'a [Taken], marks: &[Mark]) -> Vec<&'a Taken> {
-    let mut good: Vec<&Taken> = Vec::new();
+pub fn good_ones<'a>(history: &'a [ReleaseTakeover], marks: &[ReleaseMark]) -> Vec<&'a ReleaseTakeover> {
+    let mut good: Vec<&ReleaseTakeover> = Vec::new();
     let Some(present) = history.first() else { return good };
     for taken in history.iter().filter(|taken| taken.good && taken.release.task == present.release.task) {
         let marked = marked_bad(marks, &taken.release.task, &taken.release.params).is_some();
@@ -111,10 +111,10 @@ pub fn good_ones<'a>(history: &'a [Taken], marks: &[Mark]) -> Vec<&'a Taken> {
 }
 
 /// The releases that led to the present one, oldest first.
-fn way_here(history: &[Taken]) -> Vec<&Taken> {
-    let mut way: Vec<&Taken> = Vec::new();
+fn way_here(history: &[ReleaseTakeover]) -> Vec<&ReleaseTakeover> {
+    let mut way: Vec<&ReleaseTakeover> = Vec::new();
     for (at, taken) in history.iter().enumerate().rev() {
-        let is_it = |known: &Taken| known.release.is_like(&taken.release);
+        let is_it = |known: &ReleaseTakeover| known.release.is_like(&taken.release);
         let same = way.iter().rposition(|known| is_it(known));
         let was_left = same.is_none() && history[at + 1..].iter().any(is_it);
         // A rollback to a release that an earlier one had left is a step forward. A target that is not on record any
@@ -139,7 +139,7 @@ pub enum Need {
 }
 
 /// The need of a host for `wanted`.
-pub fn need(held: bool, present: Option<&Taken>, wanted: &Release) -> Need {
+pub fn need(held: bool, present: Option<&ReleaseTakeover>, wanted: &Release) -> Need {
     match present {
         _ if held => Need::Unhealthy,
         None => Need::Unknown,
@@ -158,25 +158,31 @@ mod tests {
         Release { task: "deploy".into(), params, fingerprint: version.into() }
     }
 
-    fn taken(version: &str, good: bool) -> Taken {
-        Taken { release: release(version), good, back: false, run: RunId(1), at: Timestamp::UNIX_EPOCH }
+    fn taken(version: &str, good: bool) -> ReleaseTakeover {
+        ReleaseTakeover {
+            release: release(version),
+            good,
+            back: false,
+            run: RunId(1),
+            at: Timestamp::UNIX_EPOCH,
+        }
     }
 
-    fn back(version: &str) -> Taken {
-        Taken { back: true, ..taken(version, true) }
+    fn back(version: &str) -> ReleaseTakeover {
+        ReleaseTakeover { back: true, ..taken(version, true) }
     }
 
-    fn mark(version: &str, bad: bool) -> Mark {
+    fn mark(version: &str, bad: bool) -> ReleaseMark {
         let Release { task, params, .. } = release(version);
         let (by, key, reason) = ("ann".to_string(), "k".to_string(), "leaks".to_string());
-        Mark { task, params, bad, by, key, reason, at: Timestamp::UNIX_EPOCH }
+        ReleaseMark { task, params, bad, by, key, reason, at: Timestamp::UNIX_EPOCH }
     }
 
     #[test]
     fn the_way_back_leads_to_the_last_good_release() {
         let history =
             [taken("4", true), taken("4", true), taken("3", false), taken("2", true), taken("1", true)];
-        let back = |marks: &[Mark]| last_good(&history, marks).map(|taken| taken.release.words());
+        let back = |marks: &[ReleaseMark]| last_good(&history, marks).map(|taken| taken.release.words());
         assert_eq!(back(&[]).as_deref(), Some("deploy version=2"));
         assert_eq!(back(&[mark("2", true)]).as_deref(), Some("deploy version=1"));
         assert_eq!(
@@ -190,11 +196,12 @@ mod tests {
 
     #[test]
     fn the_way_back_leads_to_what_the_host_had_directly_before() {
-        let deploys = |versions: &[&str]| -> Vec<Taken> {
+        let deploys = |versions: &[&str]| -> Vec<ReleaseTakeover> {
             versions.iter().rev().map(|version| taken(version, true)).collect()
         };
-        let to =
-            |history: &[Taken]| last_good(history, &[]).map(|taken| taken.release.params["version"].clone());
+        let to = |history: &[ReleaseTakeover]| {
+            last_good(history, &[]).map(|taken| taken.release.params["version"].clone())
+        };
         assert_eq!(to(&deploys(&["1.0", "1.1", "1.0"])).as_deref(), Some("1.1"));
         assert_eq!(to(&deploys(&["1.0", "1.1", "1.0", "1.3", "1.1"])).as_deref(), Some("1.3"));
         assert_eq!(to(&deploys(&["1.0", "1.0"])), None, "it never had another one");
@@ -213,7 +220,7 @@ mod tests {
     fn a_release_is_named_by_a_value_of_it_and_only_a_good_one_is() {
         let history =
             [taken("4", true), taken("3", false), taken("2", true), taken("1", true), taken("2", true)];
-        let names = |marks: &[Mark]| -> Vec<String> {
+        let names = |marks: &[ReleaseMark]| -> Vec<String> {
             good_ones(&history, marks).iter().map(|taken| taken.release.params["version"].clone()).collect()
         };
         assert_eq!(names(&[]), ["4", "2", "1"]);
@@ -234,8 +241,8 @@ mod tests {
 
     #[test]
     fn a_release_is_there_since_the_run_that_put_it_there() {
-        let run = |taken: Taken, run| Taken { run: RunId(run), ..taken };
-        let arrived = |history: &[Taken]| arrival(history).map(|taken| taken.run.0);
+        let run = |taken: ReleaseTakeover, run| ReleaseTakeover { run: RunId(run), ..taken };
+        let arrived = |history: &[ReleaseTakeover]| arrival(history).map(|taken| taken.run.0);
         assert_eq!(arrived(&[]), None);
         let history = [run(taken("2", true), 4), run(taken("2", true), 3), run(taken("1", true), 1)];
         assert_eq!((arrived(&history), arrived(&history[2..])), (Some(3), Some(1)));

@@ -29,14 +29,14 @@ pub struct Right {
     pub user: String,
     /// sudo gets a password.
     pub with_password: bool,
-    pub what: What,
+    pub what: SudoCommand,
     /// Such as `task deploy, step "restart"`.
     pub why: String,
 }
 
 /// What is run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum What {
+pub enum SudoCommand {
     /// `sh` with a script of its own for each use: no rule can narrow it.
     AnyScript,
     /// One command with its arguments.
@@ -46,14 +46,14 @@ pub enum What {
 }
 
 /// The files of a configuration that say what hosts run.
-pub struct Sources<'a> {
+pub struct SudoSources<'a> {
     pub inventory: &'a Inventory,
     pub tasks: Vec<&'a Task>,
     pub checks: Vec<&'a Check>,
 }
 
 /// The rights that the login of a host needs, each once.
-pub fn rights(sources: &Sources<'_>, host: &Host) -> Vec<Right> {
+pub fn rights(sources: &SudoSources<'_>, host: &Host) -> Vec<Right> {
     let mut found = BTreeSet::new();
     for task in &sources.tasks {
         let vars = vars_of(host, Some(task), &Params::new());
@@ -108,7 +108,7 @@ fn runs_on(inventory: &Inventory, task: &Task, written: &Written, host: &Host) -
 fn of_step(written: &Written, vars: &Vars, why: &str) -> Vec<Right> {
     let step = &written.step;
     let any_script = |user: &str, with_password| {
-        vec![Right { user: user.into(), with_password, what: What::AnyScript, why: why.into() }]
+        vec![Right { user: user.into(), with_password, what: SudoCommand::AnyScript, why: why.into() }]
     };
     match &step.sudo {
         Sudo::Root => return any_script("root", false),
@@ -137,7 +137,7 @@ fn of_driver(driver: &Driver, why: &str) -> Vec<Right> {
         return vec![Right {
             user: "root".into(),
             with_password: false,
-            what: What::AnyScript,
+            what: SudoCommand::AnyScript,
             why: why.into(),
         }];
     }
@@ -150,11 +150,11 @@ fn calls(script: &str, vars: &Vars, why: &str) -> Vec<Right> {
     let script = without_comments(script);
     let mentions = script.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
     let mentions = mentions.filter(|word| *word == "sudo").count();
-    let found: Vec<(String, What)> =
+    let found: Vec<(String, SudoCommand)> =
         commands(&script).into_iter().filter_map(|text| call(&text, vars)).collect();
     // In a here-document a line that looks like a command is text.
     match mentions > found.len() || (mentions > 0 && script.contains("<<")) {
-        true => vec![right(("root".into(), What::Open(script.trim().into())))],
+        true => vec![right(("root".into(), SudoCommand::Open(script.trim().into())))],
         false => found.into_iter().map(right).collect(),
     }
 }
@@ -183,7 +183,7 @@ fn without_comments(script: &str) -> String {
 }
 
 /// The user and the command of one call of sudo.
-fn call(text: &str, vars: &Vars) -> Option<(String, What)> {
+fn call(text: &str, vars: &Vars) -> Option<(String, SudoCommand)> {
     let mut words = text.split_whitespace().skip_while(|word| BEFORE.contains(word) || is_assignment(word));
     if words.next()? != "sudo" {
         return None;
@@ -207,8 +207,8 @@ fn call(text: &str, vars: &Vars) -> Option<(String, What)> {
     // sudo compares arguments joined by blanks: one with a blank, or an empty one, would allow other commands.
     is_plain &= command.iter().all(|word| !word.is_empty() && !word.contains(char::is_whitespace));
     let what = match is_plain && !command.is_empty() {
-        true => What::Command(command),
-        false => What::Open(text.trim().into()),
+        true => SudoCommand::Command(command),
+        false => SudoCommand::Open(text.trim().into()),
     };
     Some((user, what))
 }
@@ -288,14 +288,14 @@ mod tests {
         "sudo -n a; nohup sudo -n b",
     ];
 
-    fn of(script: &str) -> Vec<(String, What)> {
+    fn of(script: &str) -> Vec<(String, SudoCommand)> {
         let vars = Vars::from([("unit".to_string(), json!("app"))]);
         calls(script, &vars, "w").into_iter().map(|right| (right.user, right.what)).collect()
     }
 
     #[test]
     fn calls_of_sudo_are_found_with_user_and_arguments() {
-        let command = |words: &[&str]| What::Command(words.iter().map(ToString::to_string).collect());
+        let command = |words: &[&str]| SudoCommand::Command(words.iter().map(ToString::to_string).collect());
         let root = |words: &[&str]| ("root".to_string(), command(words));
         let table = [
             ("sudo -n systemctl reload app", vec![root(&["systemctl", "reload", "app"])]),
@@ -313,7 +313,7 @@ mod tests {
             assert_eq!(of(script), wanted, "{script}");
         }
         for open in OPEN {
-            assert_eq!(of(open), [("root".to_string(), What::Open(open.into()))], "{open}");
+            assert_eq!(of(open), [("root".to_string(), SudoCommand::Open(open.into()))], "{open}");
         }
     }
 
@@ -329,13 +329,13 @@ mod tests {
             sudo: false,
         };
         let rights = of_driver(&Driver::Nginx(nginx.clone()), "b");
-        let said: Vec<What> = rights.into_iter().map(|right| right.what).collect();
+        let said: Vec<SudoCommand> = rights.into_iter().map(|right| right.what).collect();
         let command = |option: &str| {
-            What::Command(["nginx"].into_iter().chain(option.split(' ')).map(String::from).collect())
+            SudoCommand::Command(["nginx"].into_iter().chain(option.split(' ')).map(String::from).collect())
         };
         assert_eq!(said, ["-t", "-T", "-V", "-s reload"].map(command));
         let whole = of_driver(&Driver::Nginx(Nginx { sudo: true, ..nginx }), "b");
         assert_eq!(whole.len(), 1);
-        assert_eq!(whole[0].what, What::AnyScript);
+        assert_eq!(whole[0].what, SudoCommand::AnyScript);
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::base::outcome::RunOutcome;
 use crate::domain::task::hook::Hook;
 
 /// The next action of a run before or after its hosts.
-pub(super) enum Around {
+pub(super) enum HookAction {
     Begin(Box<Decision>),
     /// A step of the hook is running.
     Wait,
@@ -15,25 +15,25 @@ pub(super) enum Around {
 }
 
 /// Before the first batch.
-pub(super) fn before(run: &Run) -> Around {
-    if run.batch().is_some() { Around::Nothing } else { next(run, &[Hook::Before]) }
+pub(super) fn before(run: &Run) -> HookAction {
+    if run.batch().is_some() { HookAction::Nothing } else { next(run, &[Hook::Before]) }
 }
 
 /// After every host has ended.
-pub(super) fn after(run: &Run) -> Around {
+pub(super) fn after(run: &Run) -> HookAction {
     // A hook that has started is finished, even if a step of it changes the outcome of the run.
     let went_well = run.hooks().has_begun(Hook::After)
         || (!run.hooks().has_begun(Hook::OnFailure) && run.fold_outcome() == RunOutcome::Done);
     next(run, &[if went_well { Hook::After } else { Hook::OnFailure }, Hook::Finally])
 }
 
-fn next(run: &Run, hooks: &[Hook]) -> Around {
+fn next(run: &Run, hooks: &[Hook]) -> HookAction {
     if run.hooks().running.is_some() {
-        return Around::Wait;
+        return HookAction::Wait;
     }
     let found = hooks.iter().find_map(|hook| Some((*hook, run.hooks().next(&run.plan().hooks, *hook)?)));
-    let Some((hook, (step, body))) = found else { return Around::Nothing };
-    Around::Begin(Box::new(Decision {
+    let Some((hook, (step, body))) = found else { return HookAction::Nothing };
+    HookAction::Begin(Box::new(Decision {
         event: EventKind::HookStarted { hook, step, name: body.name.clone() },
         effect: Some(Effect::Hook { hook, step }),
     }))

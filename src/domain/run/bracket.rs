@@ -5,8 +5,8 @@ mod balancer;
 
 use std::collections::BTreeMap;
 
-use super::event::Way;
-pub use super::phase::{Crowded, Drained, Forgotten, Gate, Phase, Roll, Route, Tries};
+use super::event::BracketDirection;
+pub use super::phase::{Crowded, Drained, Forgotten, Gate, Phase, RotationChecks, Route, Tries};
 use crate::domain::base::outcome::{End, Failure};
 use crate::domain::check::check::CheckResult;
 use crate::domain::value::template::Vars;
@@ -56,14 +56,21 @@ impl HostState {
     pub(super) fn to_enable() -> HostState {
         HostState {
             drained: Drained::ByRun(Forgotten::No),
-            phase: Phase::Verified { way: Way::Return, tries: Tries::default(), not_before: None },
+            phase: Phase::Verified {
+                way: BracketDirection::Return,
+                tries: Tries::default(),
+                not_before: None,
+            },
             ..HostState::default()
         }
     }
 
     /// A host that this run only drains: no release is read before.
     pub(super) fn to_drain() -> HostState {
-        HostState { phase: Phase::Ready { way: Way::Forward, crowded: None }, ..HostState::default() }
+        HostState {
+            phase: Phase::Ready { way: BracketDirection::Forward, crowded: None },
+            ..HostState::default()
+        }
     }
 
     /// The phase of its bracket.
@@ -161,7 +168,7 @@ impl HostState {
     }
 
     /// The way that the host is on.
-    pub fn way(&self) -> Way {
+    pub fn way(&self) -> BracketDirection {
         match self.phase {
             Phase::Ready { way, .. }
             | Phase::Draining { way, .. }
@@ -171,7 +178,9 @@ impl HostState {
             | Phase::Verified { way, .. }
             | Phase::Enabling { way, .. }
             | Phase::Serving { way, .. } => way,
-            Phase::Waiting | Phase::Observing | Phase::Ending { .. } | Phase::Settled { .. } => Way::Forward,
+            Phase::Waiting | Phase::Observing | Phase::Ending { .. } | Phase::Settled { .. } => {
+                BracketDirection::Forward
+            }
         }
     }
 
@@ -180,9 +189,9 @@ impl HostState {
         let running = matches!(self.phase, Phase::Working { running: true, .. });
         let beginning = matches!(
             self.phase,
-            Phase::Working { way: Way::Forward, .. }
-                | Phase::Failed { way: Way::Forward, .. }
-                | Phase::Verified { way: Way::Return, .. }
+            Phase::Working { way: BracketDirection::Forward, .. }
+                | Phase::Failed { way: BracketDirection::Forward, .. }
+                | Phase::Verified { way: BracketDirection::Return, .. }
         );
         beginning && !running && !self.changed
     }

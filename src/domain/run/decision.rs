@@ -1,6 +1,6 @@
 //! A decision of a run: an event to write, and the effect that it announces.
 
-use super::event::{EventKind, Stage, Way};
+use super::event::{BracketDirection, EventKind, Stage};
 use crate::domain::base::name::HostName;
 use crate::domain::task::hook::Hook;
 
@@ -23,7 +23,7 @@ pub enum Effect {
     },
     Step {
         host: HostName,
-        way: Way,
+        way: BracketDirection,
         step: usize,
         attempt: u32,
     },

@@ -25,7 +25,7 @@ pub struct Event {
 /// The way a host is going through its bracket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Way {
+pub enum BracketDirection {
     Forward,
     /// Through its rollback steps.
     Back,
@@ -124,14 +124,14 @@ pub enum EventKind {
     },
     StepStarted {
         host: HostName,
-        way: Way,
+        way: BracketDirection,
         step: usize,
         name: String,
         attempt: u32,
     },
     StepEnded {
         host: HostName,
-        way: Way,
+        way: BracketDirection,
         step: usize,
         name: String,
         attempt: u32,
@@ -146,7 +146,7 @@ pub enum EventKind {
     /// The step had nothing to do; or, if `failed`, it can no longer be done.
     StepSkipped {
         host: HostName,
-        way: Way,
+        way: BracketDirection,
         step: usize,
         name: String,
         why: String,
@@ -422,8 +422,8 @@ impl EventKind {
 }
 
 /// The operation id of one attempt. Rollback steps are numbered `b0`, `b1`, ...
-pub fn operation_id(run: RunId, host: &HostName, way: Way, step: usize, attempt: u32) -> String {
-    let back = if way == Way::Back { "b" } else { "" };
+pub fn operation_id(run: RunId, host: &HostName, way: BracketDirection, step: usize, attempt: u32) -> String {
+    let back = if way == BracketDirection::Back { "b" } else { "" };
     format!("{run}/{host}/{back}{step}/{attempt}")
 }
 

@@ -2,10 +2,10 @@
 //! limits, and questions to operators.
 
 use super::bracket::{HostState, Phase};
-use super::event::Way;
+use super::event::BracketDirection;
 use super::run::Run;
 use crate::domain::base::name::HostName;
-use crate::domain::plan::plan::{HostPlan, Kind, with_previous};
+use crate::domain::plan::plan::{HostPlan, RunKind, with_previous};
 use crate::domain::task::body::StepBody;
 use crate::domain::task::step::Step;
 use crate::domain::value::template::{self, Vars};
@@ -26,12 +26,12 @@ pub(super) enum Leave {
 
 /// The variables of a host's templates during a run: those of the plan, what the host's steps have
 /// registered, and the previous release.
-pub fn known(run: &Run, name: &HostName, way: Way) -> Vars {
+pub fn known(run: &Run, name: &HostName, way: BracketDirection) -> Vars {
     let (Some(host), Some(plan)) = (run.host(name), run.plan().hosts.get(name)) else {
         return Vars::new();
     };
     let mut vars = match way {
-        Way::Back => with_previous(&plan.vars, host.previous().unwrap_or_default()),
+        BracketDirection::Back => with_previous(&plan.vars, host.previous().unwrap_or_default()),
         _ => Vars::clone(&plan.vars),
     };
     vars.extend(host.results().clone());
@@ -52,9 +52,9 @@ fn shared(run: &Run, plan: &HostPlan) -> Vars {
 }
 
 /// Whether the host may start this attempt of the step.
-pub(super) fn leave(run: &Run, name: &HostName, way: Way, at: usize, attempt: u32) -> Leave {
+pub(super) fn leave(run: &Run, name: &HostName, way: BracketDirection, at: usize, attempt: u32) -> Leave {
     let (Some(host), Some(plan)) = (run.host(name), run.plan().hosts.get(name)) else { return Leave::Go };
-    let steps = if way == Way::Back { &plan.rollback } else { &plan.steps };
+    let steps = if way == BracketDirection::Back { &plan.rollback } else { &plan.steps };
     let Some(step) = steps.get(at) else { return Leave::Go };
     if attempt > 1 {
         return room(run, step);
@@ -70,14 +70,14 @@ pub(super) fn leave(run: &Run, name: &HostName, way: Way, at: usize, attempt: u3
             return Leave::Skip(format!("when {when}"));
         }
     }
-    let looks = matches!(run.plan().kind, Kind::Look { .. });
+    let looks = matches!(run.plan().kind, RunKind::Look { .. });
     match &step.body {
         StepBody::Confirm { text } if !looks => {
             let asked =
                 if step.late { template::text(text, &known(run, name, way)) } else { Ok(text.clone()) };
             confirmed(run, step, &asked.unwrap_or_else(|_| text.clone()))
         }
-        _ if step.run_once && way != Way::Back => once(run, name, step),
+        _ if step.run_once && way != BracketDirection::Back => once(run, name, step),
         _ => room(run, step),
     }
 }
@@ -120,7 +120,7 @@ fn once(run: &Run, name: &HostName, step: &Step) -> Leave {
     let host = run.host(owner);
     let did = host.map(|host| host.did(*at)).unwrap_or_default();
     let is_at_it = host.is_some_and(
-        |host| matches!(host.phase(), Phase::Working { way: Way::Forward, step, .. } if step == at),
+        |host| matches!(host.phase(), Phase::Working { way: BracketDirection::Forward, step, .. } if step == at),
     );
     match is_at_it {
         _ if did.good => Leave::Skip(format!("once for all: {owner} did it")),
@@ -142,7 +142,7 @@ fn room(run: &Run, step: &Step) -> Leave {
 fn at_it(run: &Run, wanted: &str) -> usize {
     let is_at_it = |(host, plan): &(&HostState, &HostPlan)| match *host.phase() {
         Phase::Working { way, step, running: true, .. } => {
-            let steps = if way == Way::Back { &plan.rollback } else { &plan.steps };
+            let steps = if way == BracketDirection::Back { &plan.rollback } else { &plan.steps };
             steps.get(step).is_some_and(|step| step.identity() == wanted)
         }
         _ => false,

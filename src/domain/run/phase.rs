@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::event::Way;
+use super::event::BracketDirection;
 use super::health::Health;
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::{End, Failure};
@@ -24,18 +24,18 @@ pub enum Phase {
     /// Due to be drained, or to start if it has no balancer. The way back starts here for a host that
     /// is in rotation with the new release.
     Ready {
-        way: Way,
+        way: BracketDirection,
         /// It waits for room.
         crowded: Option<Crowded>,
     },
     Draining {
-        way: Way,
+        way: BracketDirection,
         /// It has waited for room before.
         crowded: Option<Crowded>,
     },
     /// Step `step` is due, not before `not_before`; `running` once its intent is written.
     Working {
-        way: Way,
+        way: BracketDirection,
         step: usize,
         attempt: u32,
         running: bool,
@@ -43,7 +43,7 @@ pub enum Phase {
     },
     /// A step or the gate failed on this way; the run has to decide how to continue.
     Failed {
-        way: Way,
+        way: BracketDirection,
         failure: Failure,
     },
     /// Nothing more can be done to it in this run: it has to be settled with this end.
@@ -53,23 +53,23 @@ pub enum Phase {
     },
     /// The last step is done.
     Gating {
-        way: Way,
+        way: BracketDirection,
         gate: Gate,
     },
     /// Due to be enabled, not before `not_before`.
     Verified {
-        way: Way,
+        way: BracketDirection,
         tries: Tries,
         not_before: Option<Timestamp>,
     },
     Enabling {
-        way: Way,
+        way: BracketDirection,
         tries: Tries,
     },
     /// Back in rotation; the checks after the last batch are due (`None`), running, or done.
     Serving {
-        way: Way,
-        roll: Option<Roll>,
+        way: BracketDirection,
+        roll: Option<RotationChecks>,
         /// It counts on the way forward only.
         health: Health,
     },
@@ -81,7 +81,7 @@ pub enum Phase {
 
 /// The checks of a host in rotation: those while other hosts are under way, and the one after the last batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Roll {
+pub enum RotationChecks {
     Watching,
     Running,
     Done,
@@ -117,7 +117,7 @@ impl<'a> Route<'a> {
     pub(super) fn of(plan: &'a Plan, name: &HostName, phase: &Phase) -> Route<'a> {
         let host = plan.hosts.get(name);
         let step = host.and_then(|host| match phase {
-            Phase::Working { way: Way::Back, step, .. } => host.rollback.get(*step),
+            Phase::Working { way: BracketDirection::Back, step, .. } => host.rollback.get(*step),
             Phase::Working { step, .. } => host.steps.get(*step),
             _ => host.steps.first(),
         });

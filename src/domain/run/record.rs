@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::RunOutcome;
-use crate::domain::plan::plan::Kind;
+use crate::domain::plan::plan::RunKind;
 
 /// One line of `runs`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -13,7 +13,7 @@ pub struct RunSummary {
     pub run: RunId,
     pub title: String,
     #[serde(skip)]
-    pub kind: Kind,
+    pub kind: RunKind,
     pub by: String,
     pub started_at: Timestamp,
     pub ended_at: Option<Timestamp>,

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::bracket::{Forgotten, Gate, HostState, Phase, Roll};
+use super::bracket::{Forgotten, Gate, HostState, Phase, RotationChecks};
 use super::decision::Effect;
 use super::event::{Stage, Then};
 use super::run::{Run, Taking};
 use crate::domain::base::name::HostName;
-use crate::domain::plan::plan::Kind;
+use crate::domain::plan::plan::RunKind;
 use crate::domain::task::task::OnRestart;
 
 /// A run continues by itself if rollcall was away for less than this.
@@ -58,10 +58,10 @@ fn of_host(name: &HostName, host: &HostState) -> Option<Effect> {
         Phase::Gating { gate: Gate::Running, .. } => {
             Some(Effect::Checks { host: host_name(), stage: Stage::Gate })
         }
-        Phase::Serving { roll: Some(Roll::Watching), .. } => {
+        Phase::Serving { roll: Some(RotationChecks::Watching), .. } => {
             Some(Effect::Checks { host: host_name(), stage: Stage::Watch })
         }
-        Phase::Serving { roll: Some(Roll::Running), .. } => {
+        Phase::Serving { roll: Some(RotationChecks::Running), .. } => {
             Some(Effect::Checks { host: host_name(), stage: Stage::Roll })
         }
         _ => None,
@@ -73,16 +73,21 @@ pub fn go_on(run: &Run, away: Duration) -> (Then, String) {
     let told = format!("rollcall was away for {}s", away.as_secs());
     let then = match (&run.plan().kind, run.plan().rollout.on_restart) {
         // A typed command does not start on further hosts: its operator may have left.
-        (Kind::Run, _) => Then::Stops,
+        (RunKind::Run, _) => Then::Stops,
         (
-            Kind::Check | Kind::Look { .. } | Kind::Facts | Kind::Task { .. } | Kind::Drain | Kind::Enable,
+            RunKind::Check
+            | RunKind::Look { .. }
+            | RunKind::Facts
+            | RunKind::Task { .. }
+            | RunKind::Drain
+            | RunKind::Enable,
             _,
         ) => Then::GoesOn,
-        (Kind::Release { .. }, OnRestart::Resume) => Then::GoesOn,
-        (Kind::Release { .. }, OnRestart::Finish) if away < SHORT_ABSENCE => Then::GoesOn,
-        (Kind::Release { .. }, OnRestart::Finish) => Then::Pauses,
-        (Kind::Release { .. }, OnRestart::Stop) => Then::Stops,
-        (Kind::Release { .. }, OnRestart::Rollback) => Then::RollsBack,
+        (RunKind::Release { .. }, OnRestart::Resume) => Then::GoesOn,
+        (RunKind::Release { .. }, OnRestart::Finish) if away < SHORT_ABSENCE => Then::GoesOn,
+        (RunKind::Release { .. }, OnRestart::Finish) => Then::Pauses,
+        (RunKind::Release { .. }, OnRestart::Stop) => Then::Stops,
+        (RunKind::Release { .. }, OnRestart::Rollback) => Then::RollsBack,
     };
     (then, told)
 }

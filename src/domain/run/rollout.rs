@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::around::{self, Around};
-use super::bracket::{Forgotten, HostState, Phase, Roll};
+use super::around::{self, HookAction};
+use super::bracket::{Forgotten, HostState, Phase, RotationChecks};
 pub use super::decision::{Decision, Effect};
-use super::event::{EventKind, Pause, PausedUntil, Way};
+use super::event::{BracketDirection, EventKind, Pause, PausedUntil};
 use super::run::Run;
 use super::turn::{Turn, can_go_back};
 use crate::domain::base::name::{HostName, count};
-use crate::domain::plan::plan::{HostPlan, Kind};
+use crate::domain::plan::plan::{HostPlan, RunKind};
 use crate::domain::task::task::{PauseAfter, PauseUntil};
 
 /// How long a host waits for room in its balancer before the run stops, unless its
@@ -64,9 +64,9 @@ pub fn decide(run: &Run, now: Timestamp) -> Decided {
 fn one_at_a_time(run: &Run, moves: Vec<Decision>) -> Vec<Decision> {
     let mut asked = false;
     let mut begun: BTreeSet<String> = BTreeSet::new();
-    let is_shared = |host: &HostName, way: Way, at: usize| {
+    let is_shared = |host: &HostName, way: BracketDirection, at: usize| {
         let plan = run.plan().hosts.get(host)?;
-        let step = if way == Way::Back { plan.rollback.get(at)? } else { plan.steps.get(at)? };
+        let step = if way == BracketDirection::Back { plan.rollback.get(at)? } else { plan.steps.get(at)? };
         (step.run_once || step.throttle.is_some()).then(|| step.identity().to_string())
     };
     let mut is_kept = |decision: &Decision| match &decision.effect {
@@ -163,7 +163,8 @@ fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
     let forward = !run.holds_back() && !run.batch_hosts().iter().any(|name| undecided(&name));
     let wanted = |host: &HostState| match host.phase() {
         Phase::Ready { way, crowded } => {
-            (forward || *way == Way::Back) && crowded.is_none_or(|crowded| crowded.retry_at <= now)
+            (forward || *way == BracketDirection::Back)
+                && crowded.is_none_or(|crowded| crowded.retry_at <= now)
         }
         _ => false,
     };
@@ -190,7 +191,7 @@ fn redrains(run: &Run) -> Vec<Decision> {
 /// Verified hosts are enabled together; those that are verified during a change wait for
 /// the next one.
 fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
-    if run.plan().kind == Kind::Drain {
+    if run.plan().kind == RunKind::Drain {
         return Vec::new();
     }
     let busy = by_balancer(run, |host| {
@@ -219,7 +220,7 @@ fn not_with_others_again(run: &Run, hosts: Vec<HostName>) -> Vec<HostName> {
 /// Hosts are compared once no work on any of them is left.
 fn snapshots(run: &Run) -> Vec<Decision> {
     let is_quiet = |(host, plan): (&HostState, &HostPlan)| match host.phase() {
-        Phase::Settled { .. } | Phase::Serving { roll: Some(Roll::Done), .. } => true,
+        Phase::Settled { .. } | Phase::Serving { roll: Some(RotationChecks::Done), .. } => true,
         Phase::Serving { roll: None, .. } => plan.checks.is_empty(),
         _ => false,
     };
@@ -247,7 +248,11 @@ fn to_withdraw(run: &Run) -> impl Iterator<Item = &HostName> {
     hosts.filter_map(|((name, host), plan)| {
         let serves = matches!(
             host.phase(),
-            Phase::Serving { way: Way::Forward, roll: None | Some(Roll::Watching), .. }
+            Phase::Serving {
+                way: BracketDirection::Forward,
+                roll: None | Some(RotationChecks::Watching),
+                ..
+            }
         );
         (serves && host.changed() && can_go_back(host, plan).is_ok()).then_some(name)
     })
@@ -295,9 +300,9 @@ fn next_batch(run: &Run, now: Timestamp) -> Option<Decision> {
         return pause(PauseAfter { batch: 0, until: PauseUntil::Approved { second_person: true } }, now);
     }
     match around::before(run) {
-        Around::Begin(decision) => return Some(*decision),
-        Around::Wait => return None,
-        Around::Nothing => {}
+        HookAction::Begin(decision) => return Some(*decision),
+        HookAction::Wait => return None,
+        HookAction::Nothing => {}
     }
     let batch = run.batches_begun();
     let hosts = run.plan().batches.get(batch)?.clone();
@@ -343,9 +348,9 @@ fn end(run: &Run) -> Option<Decision> {
         return None;
     }
     match around::after(run) {
-        Around::Begin(decision) => Some(*decision),
-        Around::Wait => None,
-        Around::Nothing => {
+        HookAction::Begin(decision) => Some(*decision),
+        HookAction::Wait => None,
+        HookAction::Nothing => {
             Decision::only(EventKind::RunEnded { outcome: run.fold_outcome(), had_input: false })
         }
     }

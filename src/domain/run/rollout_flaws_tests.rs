@@ -166,15 +166,15 @@ fn flawed(flaw: Flaw) -> (Plan, World) {
     use OnFailure::{Rollback, RollbackAll, Stop};
     let one = [BatchSize::Hosts(1)];
     let lost = || Outcome::Lost { why: "gone".into() };
-    let bad_gate = || vec![("h2", Trouble::Gate(Verdict::Critical))];
+    let bad_gate = || vec![("h2", Fault::Gate(Verdict::Critical))];
     let (on_failure, trouble) = match flaw {
         Flaw::IgnoresTheBudget | Flaw::CallsHeldReleased | Flaw::CallsABadGateGood => (Stop, bad_gate()),
         Flaw::CallsRolledBackReleased => (Rollback, bad_gate()),
         Flaw::ForgetsAHostOnTheWayBack => (RollbackAll, bad_gate()),
-        Flaw::CallsNotStartedReleased => (Stop, vec![("h1", Trouble::Unreachable)]),
-        Flaw::CallsLostNotStarted => (Stop, vec![("h1", Trouble::Step(Way::Forward, 0, lost()))]),
-        Flaw::CallsLostOk => (Stop, vec![("h1", Trouble::Step(Way::Forward, 1, lost()))]),
-        Flaw::SkipsTheStepBack => (Rollback, vec![("h1", Trouble::Gate(Verdict::Critical))]),
+        Flaw::CallsNotStartedReleased => (Stop, vec![("h1", Fault::Unreachable)]),
+        Flaw::CallsLostNotStarted => (Stop, vec![("h1", Fault::Step(BracketDirection::Forward, 0, lost()))]),
+        Flaw::CallsLostOk => (Stop, vec![("h1", Fault::Step(BracketDirection::Forward, 1, lost()))]),
+        Flaw::SkipsTheStepBack => (Rollback, vec![("h1", Fault::Gate(Verdict::Critical))]),
         _ => (Stop, vec![]),
     };
     let mut plan = plan(4, &one, 0, on_failure);

@@ -1,8 +1,8 @@
 //! Time gates, pauses, room, rollbacks of a whole run, and restarts: as rows, like those of the other tests.
 
 use super::*;
-use crate::domain::check::across::Rule;
-use crate::domain::plan::plan::{Member, Snapshot};
+use crate::domain::check::across::AcrossRule;
+use crate::domain::plan::plan::{Snapshot, SnapshotMember};
 use crate::domain::run::event::Then;
 use crate::domain::task::task::{OnRestart, PauseAfter, PauseUntil};
 
@@ -38,7 +38,7 @@ fn drains(story: &Story) -> String {
 fn a_run_that_continues_goes_on_whatever_fails() {
     let plan =
         with(ones(3, OnFailure::Continue), |rollout| rollout.max_failures = MaxFailures::Percent(100.0));
-    let story = play(plan, &world(&[("h1", Trouble::Gate(Verdict::Critical))]));
+    let story = play(plan, &world(&[("h1", Fault::Gate(Verdict::Critical))]));
     assert_eq!(ends(&story), "held released released");
     assert_eq!(story.run.outcome(), Some(RunOutcome::NeedsPerson));
 }
@@ -46,10 +46,8 @@ fn a_run_that_continues_goes_on_whatever_fails() {
 #[test]
 fn a_run_that_takes_everything_back_does_so_batch_by_batch_the_last_one_first() {
     let serial = [BatchSize::Hosts(1), BatchSize::Hosts(2), BatchSize::Hosts(1)];
-    let story = play(
-        plan(5, &serial, 0, OnFailure::RollbackAll),
-        &world(&[("h4", Trouble::Gate(Verdict::Critical))]),
-    );
+    let story =
+        play(plan(5, &serial, 0, OnFailure::RollbackAll), &world(&[("h4", Fault::Gate(Verdict::Critical))]));
     assert_eq!(ends(&story), "rolled-back rolled-back rolled-back rolled-back not-started");
     assert_eq!(drains(&story), "h1 h2+h3 h4 h2+h3 h1");
     assert_eq!(story.run.outcome(), Some(RunOutcome::Failed));
@@ -57,8 +55,8 @@ fn a_run_that_takes_everything_back_does_so_batch_by_batch_the_last_one_first() 
 
 #[test]
 fn a_way_back_that_fails_leaves_the_host_held_and_the_others_go_back() {
-    let lost = Trouble::Step(Way::Back, 0, failed());
-    let trouble = [("h1", lost), ("h3", Trouble::Gate(Verdict::Critical))];
+    let lost = Fault::Step(BracketDirection::Back, 0, failed());
+    let trouble = [("h1", lost), ("h3", Fault::Gate(Verdict::Critical))];
     let story = play(ones(3, OnFailure::RollbackAll), &world(&trouble));
     assert_eq!(ends(&story), "held rolled-back rolled-back");
 }
@@ -75,7 +73,7 @@ fn a_host_that_does_not_stay_well_fails() {
     let gates = |rollout: &mut Rollout| {
         (rollout.min_healthy_time, rollout.healthy_deadline) = (seconds(8), seconds(30));
     };
-    let ill = || world(&[("h1", Trouble::Watch(1, Verdict::Critical))]);
+    let ill = || world(&[("h1", Fault::Watch(1, Verdict::Critical))]);
     let story = play(with(ones(2, OnFailure::Rollback), gates), &ill());
     assert_eq!(ends(&story), "rolled-back not-started");
     assert_eq!(drains(&story), "h1 h1", "out again for its way back");
@@ -84,7 +82,7 @@ fn a_host_that_does_not_stay_well_fails() {
         (ends(&story).as_str(), story.run.outcome()),
         ("released not-started", Some(RunOutcome::Failed))
     );
-    let blind = world(&[("h1", Trouble::Watch(0, Verdict::Unknown))]);
+    let blind = world(&[("h1", Fault::Watch(0, Verdict::Unknown))]);
     assert_eq!(ends(&play(with(ones(2, OnFailure::Rollback), gates), &blind)), "rolled-back not-started");
 }
 
@@ -93,7 +91,7 @@ fn hosts_that_are_done_are_watched_while_later_batches_run() {
     let gates =
         |rollout: &mut Rollout| (rollout.min_healthy_time, rollout.watch) = (seconds(40), seconds(10));
     // The first checks make it healthy; the later ones find the slow failure.
-    let burn = world(&[("h1", Trouble::Watch(10, Verdict::Critical))]);
+    let burn = world(&[("h1", Fault::Watch(10, Verdict::Critical))]);
     let story = play(with(ones(3, OnFailure::Rollback), gates), &burn);
     assert_eq!(ends(&story), "rolled-back released not-started");
 }
@@ -102,7 +100,7 @@ fn hosts_that_are_done_are_watched_while_later_batches_run() {
 fn a_run_that_gets_nowhere_stops() {
     let mut plan = with(ones(2, OnFailure::Stop), |rollout| rollout.progress_deadline = Some(seconds(60)));
     plan.hosts.get_mut(&HostName::from("h1")).unwrap().steps[0].retries = 20;
-    let story = play(plan, &world(&[("h1", Trouble::Step(Way::Forward, 0, failed()))]));
+    let story = play(plan, &world(&[("h1", Fault::Step(BracketDirection::Forward, 0, failed()))]));
     assert_eq!(ends(&story), "held not-started");
     let why = story.run.stopped().unwrap();
     assert_eq!(why, "no host became healthy within 60s (progress_deadline)");
@@ -173,7 +171,8 @@ fn no_more_hosts_are_out_than_there_is_room_for() {
 fn a_drain_that_has_to_wait_is_no_success() {
     let drain = |hosts: u32, room: usize| {
         let plan = plan(hosts as usize, &[BatchSize::Hosts(hosts)], 0, OnFailure::Stop);
-        let story = play(Plan { kind: Kind::Drain, ..plan }, &World { room: Some(room), ..World::default() });
+        let story =
+            play(Plan { kind: RunKind::Drain, ..plan }, &World { room: Some(room), ..World::default() });
         (ends(&story), story.run.fold_outcome().exit_status())
     };
     assert_eq!(drain(1, 0), ("not-started".into(), 2));
@@ -188,7 +187,7 @@ fn a_host_that_is_on_the_release_is_only_looked_at() {
         let host = plan.hosts.get_mut(&HostName::from("h1")).unwrap();
         host.current = true;
         host.steps[0].body = StepBody::Link { from: from.into(), at: "current".into() };
-        let story = play(plan, &world(&[("h1", Trouble::Gate(verdict))]));
+        let story = play(plan, &world(&[("h1", Fault::Gate(verdict))]));
         (ends(&story), drains(&story))
     };
     assert_eq!(stays("old", Verdict::Ok), ("unchanged".into(), "".into()));
@@ -233,7 +232,7 @@ fn a_host_that_the_balancer_does_not_take_back_holds_up_no_other() {
 fn a_host_that_is_held_stays_out_for_as_long_as_the_run_lasts() {
     // h1 is held from the first batch on, and the balancer forgets it while h2 is under way.
     let plan = with(ones(2, OnFailure::Continue), |rollout| rollout.max_failures = MaxFailures::Hosts(2));
-    let trouble = world(&[("h1", Trouble::Gate(Verdict::Critical))]);
+    let trouble = world(&[("h1", Fault::Gate(Verdict::Critical))]);
     let whole = play(plan.clone(), &trouble);
     let settled = whole.events.iter().position(|event| matches!(event.kind, EventKind::HostSettled { .. }));
     let story = play(plan, &World { forget_after: settled.map(|at| at + 2), ..trouble });
@@ -250,7 +249,11 @@ fn a_host_that_others_have_taken_out_is_not_called_unchanged() {
     let host = plan.hosts.get_mut(&HostName::from("h1")).unwrap();
     host.current = true;
     host.steps[0].body = StepBody::Link { from: "old".into(), at: "current".into() };
-    for (in_rotation, wanted) in [(Some(true), Way::Stay), (None, Way::Stay), (Some(false), Way::Forward)] {
+    for (in_rotation, wanted) in [
+        (Some(true), BracketDirection::Stay),
+        (None, BracketDirection::Stay),
+        (Some(false), BracketDirection::Forward),
+    ] {
         let begun = EventKind::ObserveStarted { host: "h1".into() };
         let seen = EventKind::Observed { host: "h1".into(), previous: Some("old".into()), in_rotation };
         let run = run_after(plan.clone(), vec![begun, seen]);
@@ -282,7 +285,7 @@ fn a_held_host_does_not_go_back_to_what_got_it_held_without_a_check() {
         let mut plan = ones(1, OnFailure::Rollback);
         let host = plan.hosts.get_mut(&HostName::from("h1")).unwrap();
         (host.held, host.checks_back) = (true, checks_back.into());
-        ends(&play(plan, &world(&[("h1", Trouble::Step(Way::Forward, 1, failed()))])))
+        ends(&play(plan, &world(&[("h1", Fault::Step(BracketDirection::Forward, 1, failed()))])))
     };
     assert_eq!(held(vec![]), "held");
     assert_eq!(held(vec![check()]), "rolled-back");
@@ -290,20 +293,20 @@ fn a_held_host_does_not_go_back_to_what_got_it_held_without_a_check() {
 
 #[test]
 fn operators_take_hosts_out_and_put_them_back() {
-    let rotation = |kind: Kind| {
+    let rotation = |kind: RunKind| {
         let mut plan = plan(2, &[BatchSize::Hosts(2)], 2, OnFailure::Stop);
         plan.kind = kind;
         plan.hosts.values_mut().for_each(|host| (host.steps, host.checks) = Default::default());
         plan
     };
-    let story = play(rotation(Kind::Drain), &World::default());
+    let story = play(rotation(RunKind::Drain), &World::default());
     assert_eq!((ends(&story).as_str(), story.run.outcome()), ("held held", Some(RunOutcome::Done)));
-    let story = play(rotation(Kind::Drain), &World { room: Some(1), ..World::default() });
+    let story = play(rotation(RunKind::Drain), &World { room: Some(1), ..World::default() });
     assert_eq!(ends(&story), "held not-started");
-    let story = play(rotation(Kind::Enable), &World::default());
+    let story = play(rotation(RunKind::Enable), &World::default());
     assert_eq!((ends(&story).as_str(), story.run.outcome()), ("done done", Some(RunOutcome::Done)));
     let enable = Some(Change::Refused { why: "down".into() });
-    let story = play(rotation(Kind::Enable), &World { enable, ..World::default() });
+    let story = play(rotation(RunKind::Enable), &World { enable, ..World::default() });
     assert_eq!((ends(&story).as_str(), story.run.outcome()), ("held held", Some(RunOutcome::NeedsPerson)));
 }
 
@@ -312,9 +315,9 @@ fn operators_take_hosts_out_and_put_them_back() {
 fn a_run_that_is_taken_up_again_ends_as_it_would_have() {
     let troubles = [
         world(&[]),
-        world(&[("h2", Trouble::Gate(Verdict::Critical))]),
-        world(&[("h2", Trouble::Step(Way::Forward, 1, failed()))]),
-        world(&[("h1", Trouble::Unreachable)]),
+        world(&[("h2", Fault::Gate(Verdict::Critical))]),
+        world(&[("h2", Fault::Step(BracketDirection::Forward, 1, failed()))]),
+        world(&[("h1", Fault::Unreachable)]),
     ];
     for on_failure in [OnFailure::Stop, OnFailure::Rollback, OnFailure::RollbackAll] {
         for world in &troubles {
@@ -378,7 +381,7 @@ fn pauses(story: &Story) -> Vec<&str> {
 
 #[test]
 fn a_gate_that_found_nothing_out_counts_as_the_rollout_says() {
-    let silent = || world(&[("h1", Trouble::Gate(Verdict::Unknown))]);
+    let silent = || world(&[("h1", Fault::Gate(Verdict::Unknown))]);
     let counting = |unknown_is| with(ones(2, OnFailure::Stop), |rollout| rollout.unknown_is = unknown_is);
     assert_eq!(ends(&play(counting(UnknownIs::Critical), &silent())), "held not-started");
     assert_eq!(ends(&play(counting(UnknownIs::Warning), &silent())), "released released");
@@ -394,11 +397,11 @@ fn a_gate_that_found_nothing_out_counts_as_the_rollout_says() {
 pub(super) fn compared(mut plan: Plan) -> Plan {
     let member = |name: &HostName| {
         let endpoint = plan.hosts[name].endpoint.clone();
-        (name.clone(), Member { endpoint, check: plan.hosts[name].checks[0].clone(), broken: None })
+        (name.clone(), SnapshotMember { endpoint, check: plan.hosts[name].checks[0].clone(), broken: None })
     };
     let snapshot = Snapshot {
         check: CheckId::new("http", "same"),
-        rule: Rule::Same,
+        rule: AcrossRule::Same,
         members: plan.hosts.keys().map(member).collect(),
         told: plan.hosts.keys().cloned().collect(),
     };
@@ -408,7 +411,7 @@ pub(super) fn compared(mut plan: Plan) -> Plan {
 
 #[test]
 fn hosts_are_compared_once_all_of_them_are_through() {
-    let story = play(compared(ones(3, OnFailure::Stop)), &world(&[("h2", Trouble::OutOfLine)]));
+    let story = play(compared(ones(3, OnFailure::Stop)), &world(&[("h2", Fault::OutOfLine)]));
     assert_eq!(ends(&story), "released failing released");
     assert_eq!(story.run.outcome(), Some(RunOutcome::NeedsPerson));
     let at =
@@ -425,7 +428,7 @@ fn hosts_are_compared_once_all_of_them_are_through() {
 
 #[test]
 fn a_host_that_did_not_get_through_is_not_told_what_the_others_come_to() {
-    let story = play(compared(ones(3, OnFailure::Stop)), &world(&[("h2", Trouble::Gate(Verdict::Critical))]));
+    let story = play(compared(ones(3, OnFailure::Stop)), &world(&[("h2", Fault::Gate(Verdict::Critical))]));
     assert_eq!(ends(&story), "released held not-started");
     let told = story.events.iter().find_map(|event| match &event.kind {
         EventKind::SnapshotEnded { hosts, .. } => Some(hosts.clone()),
@@ -436,7 +439,7 @@ fn a_host_that_did_not_get_through_is_not_told_what_the_others_come_to() {
 
 #[test]
 fn wherever_the_daemon_dies_hosts_are_compared_all_the_same() {
-    let trouble = world(&[("h2", Trouble::OutOfLine)]);
+    let trouble = world(&[("h2", Fault::OutOfLine)]);
     let whole = play(compared(ones(2, OnFailure::Stop)), &trouble);
     for lived in 1..whole.events.len() - 1 {
         let mut player = Player::new(compared(ones(2, OnFailure::Stop)), &trouble);

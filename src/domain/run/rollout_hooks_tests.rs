@@ -23,7 +23,7 @@ fn order(story: &Story) -> String {
 
 #[test]
 fn hooks_run_once_around_all_hosts_and_their_failures_count() {
-    let gate = || vec![("h1", Trouble::Gate(Verdict::Critical))];
+    let gate = || vec![("h1", Fault::Gate(Verdict::Critical))];
     let rows = [
         (vec![], None, "before0 before1 hosts hosts after0 after1 finally0 finally1 end", RunOutcome::Done),
         (

@@ -83,7 +83,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
     };
     Plan {
         title: Title("deploy".into()),
-        kind: Kind::Release { task: "deploy".into() },
+        kind: RunKind::Release { task: "deploy".into() },
         params: BTreeMap::new(),
         goes_back: false,
         back_to: None,
@@ -115,7 +115,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
 #[derive(Clone, Debug, Default)]
 struct World {
     /// By host: what fails there, once at each place.
-    trouble: BTreeMap<HostName, Trouble>,
+    trouble: BTreeMap<HostName, Fault>,
     drain: Option<Change>,
     enable: Option<Change>,
     /// The number of the event after which an operator cancels.
@@ -138,9 +138,9 @@ struct World {
 }
 
 #[derive(Clone, Debug)]
-enum Trouble {
+enum Fault {
     Unreachable,
-    Step(Way, usize, Outcome),
+    Step(BracketDirection, usize, Outcome),
     /// Only on the first attempt.
     Flaky(usize),
     Gate(Verdict),
@@ -163,11 +163,11 @@ fn failed() -> Outcome {
 fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKind {
     match effect.clone() {
         Effect::Observe { host } => match world.trouble.get(&host) {
-            Some(Trouble::Unreachable) => {
+            Some(Fault::Unreachable) => {
                 let failure = Failure { kind: FailureKind::Unreachable, why: "refused".into() };
                 EventKind::ObserveFailed { host, failure }
             }
-            Some(Trouble::NoPrevious(_)) => EventKind::Observed { host, previous: None, in_rotation: None },
+            Some(Fault::NoPrevious(_)) => EventKind::Observed { host, previous: None, in_rotation: None },
             _ => EventKind::Observed { host, previous: Some("old".into()), in_rotation: None },
         },
         Effect::Drain { balancer, hosts } => {
@@ -195,10 +195,12 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
         }
         Effect::Step { host, way, step, attempt } => {
             let outcome = match world.trouble.get(&host) {
-                Some(Trouble::Step(at, number, outcome)) if (*at, *number) == (way, step) => outcome.clone(),
-                Some(Trouble::NoPrevious(outcome)) if way == Way::Forward && step == 0 => outcome.clone(),
-                Some(Trouble::GateThenLost(outcome)) if way == Way::Back => outcome.clone(),
-                Some(Trouble::Flaky(number)) if *number == step && attempt == 1 => failed(),
+                Some(Fault::Step(at, number, outcome)) if (*at, *number) == (way, step) => outcome.clone(),
+                Some(Fault::NoPrevious(outcome)) if way == BracketDirection::Forward && step == 0 => {
+                    outcome.clone()
+                }
+                Some(Fault::GateThenLost(outcome)) if way == BracketDirection::Back => outcome.clone(),
+                Some(Fault::Flaky(number)) if *number == step && attempt == 1 => failed(),
                 _ => Outcome::Ok,
             };
             let (stdout, stderr) = (Output::default(), Output::default());
@@ -221,13 +223,14 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
             EventKind::HookEnded { hook, step, name, outcome, stdout, stderr, took_ms: 1 }
         }
         Effect::Checks { host, stage } => {
-            let back = matches!(run.hosts()[&host].phase(), Phase::Gating { way: Way::Back, .. });
+            let back =
+                matches!(run.hosts()[&host].phase(), Phase::Gating { way: BracketDirection::Back, .. });
             let verdict = match (world.trouble.get(&host), stage) {
-                (Some(Trouble::Gate(verdict)), Stage::Gate) if !back => *verdict,
-                (Some(Trouble::GateBothWays(verdict)), Stage::Gate) => *verdict,
-                (Some(Trouble::GateThenLost(_)), Stage::Gate) => Verdict::Critical,
-                (Some(Trouble::Roll(verdict)), Stage::Roll) => *verdict,
-                (Some(Trouble::Watch(after, verdict)), Stage::Watch) => {
+                (Some(Fault::Gate(verdict)), Stage::Gate) if !back => *verdict,
+                (Some(Fault::GateBothWays(verdict)), Stage::Gate) => *verdict,
+                (Some(Fault::GateThenLost(_)), Stage::Gate) => Verdict::Critical,
+                (Some(Fault::Roll(verdict)), Stage::Roll) => *verdict,
+                (Some(Fault::Watch(after, verdict)), Stage::Watch) => {
                     let looks = story.iter().filter(|event| matches!(&event.kind, EventKind::ChecksEnded { host: of, stage: Stage::Watch, .. } if *of == host));
                     if looks.count() >= *after { *verdict } else { Verdict::Ok }
                 }
@@ -238,7 +241,7 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
         }
         Effect::Snapshot { snapshot, hosts } => {
             let verdict = |host: &HostName| match world.trouble.get(host) {
-                Some(Trouble::OutOfLine) => Verdict::Critical,
+                Some(Fault::OutOfLine) => Verdict::Critical,
                 _ => Verdict::Ok,
             };
             let results = hosts
@@ -318,10 +321,14 @@ impl Truth {
                     .filter(|host| !foreign.contains(host))
                     .for_each(|host| _ = self.out.remove(host));
             }
-            EventKind::StepEnded { host, way: Way::Forward, step: 1, outcome, .. } if outcome.is_good() => {
+            EventKind::StepEnded { host, way: BracketDirection::Forward, step: 1, outcome, .. }
+                if outcome.is_good() =>
+            {
                 self.new.insert(host.clone());
             }
-            EventKind::StepEnded { host, way: Way::Back, step: 0, outcome, .. } if outcome.is_good() => {
+            EventKind::StepEnded { host, way: BracketDirection::Back, step: 0, outcome, .. }
+                if outcome.is_good() =>
+            {
                 self.new.remove(host);
             }
             _ => {}
@@ -338,7 +345,7 @@ impl Truth {
     fn check_end(&self, run: &Run, world: &World) {
         for (name, host) in run.hosts() {
             let (new, out) = (self.new.contains(name), self.out.contains(name));
-            let ill = matches!(world.trouble.get(name), Some(Trouble::Gate(Verdict::Critical)));
+            let ill = matches!(world.trouble.get(name), Some(Fault::Gate(Verdict::Critical)));
             let holds = match host.end() {
                 Some(End::Released) => new && !out && !ill,
                 Some(End::RolledBack | End::NotStarted) => !new && !out,
@@ -385,7 +392,7 @@ impl<'a> Player<'a> {
         let event = Event { seq: self.story.len() as u64 + 1, run: RunId(1), at: self.now, kind };
         self.run.apply(&event).unwrap_or_else(|illegal| panic!("{illegal}"));
         follow_balancer(&mut self.out, &event.kind);
-        if self.run.plan().kind != Kind::Enable {
+        if self.run.plan().kind != RunKind::Enable {
             invariants(&self.run, &self.out);
             self.truth.check(&self.run);
         }
@@ -438,7 +445,7 @@ impl<'a> Player<'a> {
             let effect = self.under_way.remove(picks.next().unwrap_or(0) % self.under_way.len());
             let answer = answer(self.world, &self.run, &effect, &self.story);
             let skipped = self.world.flaw == Some(Flaw::SkipsTheStepBack)
-                && matches!(effect, Effect::Step { way: Way::Back, .. });
+                && matches!(effect, Effect::Step { way: BracketDirection::Back, .. });
             if !skipped {
                 self.truth.happened(&answer);
             }
@@ -522,7 +529,7 @@ fn invariants(run: &Run, out: &BTreeSet<HostName>) {
 fn check_start(run: &Run, kind: &EventKind) {
     match kind {
         EventKind::DrainStarted { hosts, .. } => {
-            let back = hosts.iter().all(|host| run.hosts()[host].way() == Way::Back);
+            let back = hosts.iter().all(|host| run.hosts()[host].way() == BracketDirection::Back);
             assert!(
                 back || !run.holds_back(),
                 "I11: nothing begins once the run is halted or paused: {kind:?}"
@@ -544,7 +551,7 @@ fn check_start(run: &Run, kind: &EventKind) {
                 let proven =
                     host.checks().iter().all(|result| counts(result).passes()) || host.is_untouched();
                 assert!(
-                    proven || matches!(host.phase(), Phase::Verified { way: Way::Back, .. }),
+                    proven || matches!(host.phase(), Phase::Verified { way: BracketDirection::Back, .. }),
                     "I6: {host:?}"
                 );
             }
@@ -564,7 +571,7 @@ fn ends(story: &Story) -> String {
     ends.collect::<Vec<_>>().join(" ")
 }
 
-fn world(trouble: &[(&str, Trouble)]) -> World {
+fn world(trouble: &[(&str, Fault)]) -> World {
     World {
         trouble: trouble.iter().map(|(host, trouble)| (HostName::from(*host), trouble.clone())).collect(),
         ..World::default()
@@ -587,100 +594,100 @@ fn run_after(plan: Plan, kinds: Vec<EventKind>) -> Run {
 
 #[test]
 fn every_trouble_ends_in_a_true_state() {
+    use BracketDirection::{Back, Forward};
     use OnFailure::{Rollback, Stop};
-    use Way::{Back, Forward};
     let lost = || Outcome::Lost { why: "gone".into() };
     let not_started = || Outcome::NotStarted { why: "refused".into() };
-    type Row = (OnFailure, Vec<(&'static str, Trouble)>, &'static str, RunOutcome);
+    type Row = (OnFailure, Vec<(&'static str, Fault)>, &'static str, RunOutcome);
     let rows: Vec<Row> = vec![
         (Stop, vec![], "released released released released", RunOutcome::Done),
         (
             Stop,
-            vec![("h1", Trouble::Unreachable)],
+            vec![("h1", Fault::Unreachable)],
             "not-started not-started not-started not-started",
             RunOutcome::Unreachable,
         ),
         (
             Stop,
-            vec![("h2", Trouble::Unreachable)],
+            vec![("h2", Fault::Unreachable)],
             "released not-started not-started not-started",
             RunOutcome::Unreachable,
         ),
         (
             Stop,
-            vec![("h1", Trouble::Step(Forward, 0, failed()))],
+            vec![("h1", Fault::Step(Forward, 0, failed()))],
             "held not-started not-started not-started",
             RunOutcome::NeedsPerson,
         ),
         (
             Rollback,
-            vec![("h1", Trouble::Step(Forward, 1, failed()))],
+            vec![("h1", Fault::Step(Forward, 1, failed()))],
             "rolled-back not-started not-started not-started",
             RunOutcome::Failed,
         ),
         (
             Rollback,
-            vec![("h2", Trouble::Gate(Verdict::Critical))],
+            vec![("h2", Fault::Gate(Verdict::Critical))],
             "released rolled-back released not-started",
             RunOutcome::Failed,
         ),
         (
             Rollback,
-            vec![("h2", Trouble::Gate(Verdict::Unknown))],
+            vec![("h2", Fault::Gate(Verdict::Unknown))],
             "released rolled-back released not-started",
             RunOutcome::Failed,
         ),
         (
             Rollback,
-            vec![("h2", Trouble::Gate(Verdict::Warning))],
+            vec![("h2", Fault::Gate(Verdict::Warning))],
             "released released released released",
             RunOutcome::Done,
         ),
         (
             Rollback,
-            vec![("h1", Trouble::Step(Forward, 0, lost()))],
+            vec![("h1", Fault::Step(Forward, 0, lost()))],
             "unknown not-started not-started not-started",
             RunOutcome::NeedsPerson,
         ),
         (
             Rollback,
-            vec![("h1", Trouble::Step(Forward, 0, not_started()))],
+            vec![("h1", Fault::Step(Forward, 0, not_started()))],
             "not-started not-started not-started not-started",
             RunOutcome::Unreachable,
         ),
         (
             Rollback,
-            vec![("h1", Trouble::Step(Forward, 1, not_started()))],
+            vec![("h1", Fault::Step(Forward, 1, not_started()))],
             "held not-started not-started not-started",
             RunOutcome::NeedsPerson,
         ),
         (
             Rollback,
-            vec![("h1", Trouble::NoPrevious(failed()))],
+            vec![("h1", Fault::NoPrevious(failed()))],
             "held not-started not-started not-started",
             RunOutcome::NeedsPerson,
         ),
         (
             Rollback,
-            vec![("h1", Trouble::Step(Forward, 0, Outcome::Timeout { after_ms: 9 }))],
+            vec![("h1", Fault::Step(Forward, 0, Outcome::Timeout { after_ms: 9 }))],
             "rolled-back not-started not-started not-started",
             RunOutcome::Failed,
         ),
         (
             Rollback,
-            vec![("h4", Trouble::Roll(Verdict::Critical))],
+            vec![("h4", Fault::Roll(Verdict::Critical))],
             "released released released failing",
             RunOutcome::NeedsPerson,
         ),
         (
             Stop,
-            vec![("h1", Trouble::Flaky(0))],
+            vec![("h1", Fault::Flaky(0))],
             "held not-started not-started not-started",
             RunOutcome::NeedsPerson,
         ),
         (
             Rollback,
-            vec![("h1", Trouble::Step(Back, 0, failed()))],
+            vec![("h1", Fault::Step(Back, 0, failed()))],
             "released released released released",
             RunOutcome::Done,
         ),
@@ -701,7 +708,7 @@ fn a_host_that_an_earlier_run_holds_goes_back_on_proof_only() {
         plan
     };
     let not_started = Outcome::NotStarted { why: "refused".into() };
-    let untouched = play(held(), &world(&[("h1", Trouble::Step(Way::Forward, 0, not_started))]));
+    let untouched = play(held(), &world(&[("h1", Fault::Step(BracketDirection::Forward, 0, not_started))]));
     assert_eq!(ends(&untouched), "held", "it is not put back as it was");
     let lost_drain = World { drain: Some(Change::Unknown { why: "lost".into() }), ..World::default() };
     assert_eq!(ends(&play(held(), &lost_drain)), "unknown");
@@ -713,13 +720,13 @@ fn a_rollback_that_would_lead_nowhere_or_is_lost_is_told_so() {
     let link = |from: &str| StepBody::Link { from: from.into(), at: "current".into() };
     let mut same = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Rollback);
     same.hosts.get_mut(&HostName::from("h1")).unwrap().steps[0].body = link("old");
-    let story = play(same, &world(&[("h1", Trouble::Step(Way::Forward, 1, failed()))]));
+    let story = play(same, &world(&[("h1", Fault::Step(BracketDirection::Forward, 1, failed()))]));
     let Phase::Settled { end: End::Held, why } = &story.run.hosts()[&HostName::from("h1")].phase() else {
         panic!()
     };
     assert!(why.ends_with("not rolled back: it was on this release before the run began"), "{why}");
 
-    let lost = Trouble::GateThenLost(Outcome::Lost { why: "gone".into() });
+    let lost = Fault::GateThenLost(Outcome::Lost { why: "gone".into() });
     let story = play(plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Rollback), &world(&[("h1", lost)]));
     assert_eq!(ends(&story), "unknown");
 }
@@ -728,7 +735,7 @@ fn a_rollback_that_would_lead_nowhere_or_is_lost_is_told_so() {
 fn what_the_last_look_could_not_see_is_unknown() {
     let story = play(
         plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop),
-        &world(&[("h1", Trouble::Roll(Verdict::Unknown))]),
+        &world(&[("h1", Fault::Roll(Verdict::Unknown))]),
     );
     assert_eq!((ends(&story).as_str(), story.run.outcome()), ("unknown", Some(RunOutcome::NeedsPerson)));
     let Phase::Settled { why, .. } = &story.run.hosts()[&HostName::from("h1")].phase() else { panic!() };
@@ -742,7 +749,7 @@ fn a_rollback_that_fails_is_held() {
     host.steps[0].retries = 0;
     host.checks_back = vec![check()].into();
     // The gate is critical on the way forward and on the way back.
-    let story = play(plan, &world(&[("h1", Trouble::GateBothWays(Verdict::Critical))]));
+    let story = play(plan, &world(&[("h1", Fault::GateBothWays(Verdict::Critical))]));
     assert_eq!(ends(&story), "held");
     assert!(story.run.hosts().values().all(|host| host.is_owed()));
 }
@@ -751,7 +758,7 @@ fn a_rollback_that_fails_is_held() {
 fn a_flaky_step_is_tried_again_after_its_delay() {
     let mut plan = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop);
     plan.hosts.get_mut(&HostName::from("h1")).unwrap().steps[0].retries = 1;
-    let story = play(plan, &world(&[("h1", Trouble::Flaky(0))]));
+    let story = play(plan, &world(&[("h1", Fault::Flaky(0))]));
     assert_eq!(ends(&story), "released");
     let starts =
         story.events.iter().filter(|event| matches!(event.kind, EventKind::StepStarted { step: 0, .. }));
@@ -764,7 +771,7 @@ fn a_warning_step_does_not_count_but_a_lost_one_does() {
     let soft = |outcome: Outcome| {
         let mut plan = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop);
         plan.hosts.get_mut(&HostName::from("h1")).unwrap().steps[0].warn_only = true;
-        ends(&play(plan, &world(&[("h1", Trouble::Step(Way::Forward, 0, outcome))])))
+        ends(&play(plan, &world(&[("h1", Fault::Step(BracketDirection::Forward, 0, outcome))])))
     };
     assert_eq!(soft(failed()), "released");
     assert_eq!(soft(Outcome::Lost { why: "gone".into() }), "unknown");
@@ -776,7 +783,7 @@ fn a_lost_step_is_run_again_only_where_that_does_no_harm() {
         let mut plan = plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop);
         let step = &mut plan.hosts.get_mut(&HostName::from("h1")).unwrap().steps[0];
         (step.repeatable, step.retries) = (repeatable, retries);
-        let lost = Trouble::Step(Way::Forward, 0, Outcome::Lost { why: "gone".into() });
+        let lost = Fault::Step(BracketDirection::Forward, 0, Outcome::Lost { why: "gone".into() });
         let played = play(plan, &world(&[("h1", lost)]));
         let is_first = |kind: &EventKind| matches!(kind, EventKind::StepStarted { step: 0, .. });
         (played.events.iter().filter(|event| is_first(&event.kind)).count(), ends(&played))
@@ -788,7 +795,7 @@ fn a_lost_step_is_run_again_only_where_that_does_no_harm() {
 
 #[test]
 fn the_budget_is_for_the_whole_run() {
-    let two_fail = [("h1", Trouble::Gate(Verdict::Critical)), ("h3", Trouble::Unreachable)];
+    let two_fail = [("h1", Fault::Gate(Verdict::Critical)), ("h3", Fault::Unreachable)];
     let serial = [BatchSize::Hosts(1)];
     let story = play(plan(4, &serial, 1, OnFailure::Rollback), &world(&two_fail));
     assert_eq!(ends(&story), "rolled-back released not-started not-started");
@@ -967,8 +974,10 @@ fn at_the_first(story: &Story) -> (usize, usize) {
     let (mut begun, mut now, mut most) = (0, 0usize, 0);
     for event in &story.events {
         match event.kind {
-            EventKind::StepStarted { way: Way::Forward, step: 0, .. } => (begun, now) = (begun + 1, now + 1),
-            EventKind::StepEnded { way: Way::Forward, step: 0, .. } => now -= 1,
+            EventKind::StepStarted { way: BracketDirection::Forward, step: 0, .. } => {
+                (begun, now) = (begun + 1, now + 1)
+            }
+            EventKind::StepEnded { way: BracketDirection::Forward, step: 0, .. } => now -= 1,
             _ => {}
         }
         most = most.max(now);
@@ -980,13 +989,13 @@ fn at_the_first(story: &Story) -> (usize, usize) {
 fn one_host_does_it_for_all_and_what_it_could_not_do_fails_on_all() {
     let good = play_language(Language::RunOnce, &World::default());
     assert_eq!((ends(&good).as_str(), at_the_first(&good)), ("released released released released", (1, 1)));
-    let trouble = Trouble::Step(Way::Forward, 0, failed());
+    let trouble = Fault::Step(BracketDirection::Forward, 0, failed());
     let world = World { trouble: [("h1".into(), trouble)].into(), ..World::default() };
     let bad = play_language(Language::RunOnce, &world);
     assert_eq!(at_the_first(&bad), (1, 1), "nobody tries again what failed for all");
     assert!(!ends(&bad).contains("released"), "{}", ends(&bad));
     // A host that could not be reached for the step did nothing: the next one runs it.
-    let trouble = Trouble::Step(Way::Forward, 0, Outcome::NotStarted { why: "gone".into() });
+    let trouble = Fault::Step(BracketDirection::Forward, 0, Outcome::NotStarted { why: "gone".into() });
     let world = World { trouble: [("h1".into(), trouble)].into(), ..World::default() };
     assert!(ends(&play_language(Language::RunOnce, &world)).ends_with("released released released"));
 }
@@ -1015,7 +1024,7 @@ fn a_question_is_asked_once_and_its_answer_holds_for_all_hosts() {
 
 #[test]
 fn handlers_run_for_a_change_and_steps_back_for_what_was_begun() {
-    let begun = |story: &Story, way: Way, at: usize| {
+    let begun = |story: &Story, way: BracketDirection, at: usize| {
         let is_it = |event: &&Event| match &event.kind {
             EventKind::StepStarted { way: of, step, host, .. } => {
                 (*of, *step, host.as_str()) == (way, at, "h1")
@@ -1025,15 +1034,19 @@ fn handlers_run_for_a_change_and_steps_back_for_what_was_begun() {
         story.events.iter().filter(is_it).count()
     };
     let changed = play_language(Language::Handlers, &World::default());
-    assert_eq!(begun(&changed, Way::Forward, 2), 1);
+    assert_eq!(begun(&changed, BracketDirection::Forward, 2), 1);
     let trouble = |step, outcome| World {
-        trouble: [("h1".into(), Trouble::Step(Way::Forward, step, outcome))].into(),
+        trouble: [("h1".into(), Fault::Step(BracketDirection::Forward, step, outcome))].into(),
         ..World::default()
     };
     let same = play_language(Language::Handlers, &trouble(0, Outcome::Unchanged));
-    assert_eq!(begun(&same, Way::Forward, 2), 0, "nothing has changed");
+    assert_eq!(begun(&same, BracketDirection::Forward, 2), 0, "nothing has changed");
     let failed = play_language(Language::Handlers, &trouble(0, failed()));
-    assert_eq!((begun(&failed, Way::Back, 1), begun(&failed, Way::Back, 2)), (0, 1), "only what was begun");
+    assert_eq!(
+        (begun(&failed, BracketDirection::Back, 1), begun(&failed, BracketDirection::Back, 2)),
+        (0, 1),
+        "only what was begun"
+    );
 }
 
 fn outcomes() -> impl Strategy<Value = Outcome> {
@@ -1047,17 +1060,21 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-fn troubles() -> impl Strategy<Value = Trouble> {
+fn troubles() -> impl Strategy<Value = Fault> {
     let verdict = prop_oneof![Just(Verdict::Critical), Just(Verdict::Unknown), Just(Verdict::Warning)];
     prop_oneof![
-        Just(Trouble::Unreachable),
-        (0usize..2, outcomes()).prop_map(|(step, outcome)| Trouble::Step(Way::Forward, step, outcome)),
-        verdict.clone().prop_map(Trouble::Gate),
-        verdict.clone().prop_map(Trouble::GateBothWays),
-        verdict.clone().prop_map(Trouble::Roll),
-        (0usize..4, verdict).prop_map(|(after, verdict)| Trouble::Watch(after, verdict)),
-        (0usize..2).prop_map(Trouble::Flaky),
-        outcomes().prop_map(Trouble::NoPrevious),
+        Just(Fault::Unreachable),
+        (0usize..2, outcomes()).prop_map(|(step, outcome)| Fault::Step(
+            BracketDirection::Forward,
+            step,
+            outcome
+        )),
+        verdict.clone().prop_map(Fault::Gate),
+        verdict.clone().prop_map(Fault::GateBothWays),
+        verdict.clone().prop_map(Fault::Roll),
+        (0usize..4, verdict).prop_map(|(after, verdict)| Fault::Watch(after, verdict)),
+        (0usize..2).prop_map(Fault::Flaky),
+        outcomes().prop_map(Fault::NoPrevious),
     ]
 }
 

@@ -9,12 +9,12 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::bracket::{Forgotten, HostState, Phase, Roll};
-use super::event::{Event, Pause, Way};
+use super::bracket::{Forgotten, HostState, Phase, RotationChecks};
+use super::event::{BracketDirection, Event, Pause};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::{End, FailureKind, RunOutcome, Verdict};
-use crate::domain::plan::plan::{Kind, Plan};
-use crate::domain::task::hook::Progress;
+use crate::domain::plan::plan::{Plan, RunKind};
+use crate::domain::task::hook::HookProgress;
 
 /// Hexadecimal digits of a run's mark.
 const MARK_DIGITS: usize = 8;
@@ -43,9 +43,9 @@ pub struct Run {
     rolls_back: bool,
     /// When the last host became healthy, or the wait for that started.
     progress_at: Option<Timestamp>,
-    asked: Asked,
+    asked: RunOrigin,
     /// The progress of its hooks.
-    hooks: Progress,
+    hooks: HookProgress,
     /// Snapshots that are under way or done, by their index in the plan.
     snapshots: BTreeMap<usize, Taking>,
     outcome: Option<RunOutcome>,
@@ -53,7 +53,7 @@ pub struct Run {
 
 /// The operator who asked for the run, the digest of the plan, and the mark of the run.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Asked {
+pub struct RunOrigin {
     pub by: String,
     pub key: String,
     pub plan_sha256: String,
@@ -96,14 +96,14 @@ impl Run {
     /// A run of `plan` without any event.
     pub fn new(id: RunId, plan: Plan) -> Run {
         let first = match plan.kind {
-            Kind::Enable => HostState::to_enable(),
-            Kind::Drain => HostState::to_drain(),
-            Kind::Release { .. }
-            | Kind::Task { .. }
-            | Kind::Run
-            | Kind::Check
-            | Kind::Facts
-            | Kind::Look { .. } => HostState::default(),
+            RunKind::Enable => HostState::to_enable(),
+            RunKind::Drain => HostState::to_drain(),
+            RunKind::Release { .. }
+            | RunKind::Task { .. }
+            | RunKind::Run
+            | RunKind::Check
+            | RunKind::Facts
+            | RunKind::Look { .. } => HostState::default(),
         };
         let hosts = plan.hosts.keys().map(|name| (name.clone(), first.clone())).collect();
         Run {
@@ -121,8 +121,8 @@ impl Run {
             confirmed: BTreeSet::new(),
             rolls_back: false,
             progress_at: None,
-            asked: Asked::default(),
-            hooks: Progress::default(),
+            asked: RunOrigin::default(),
+            hooks: HookProgress::default(),
             snapshots: BTreeMap::new(),
             outcome: None,
         }
@@ -217,12 +217,12 @@ impl Run {
     }
 
     /// The operator who asked for it, the digest of the plan, and the mark.
-    pub fn asked(&self) -> &Asked {
+    pub fn asked(&self) -> &RunOrigin {
         &self.asked
     }
 
     /// The progress of its hooks.
-    pub fn hooks(&self) -> &Progress {
+    pub fn hooks(&self) -> &HookProgress {
         &self.hooks
     }
 
@@ -261,12 +261,12 @@ impl Run {
     pub fn is_through(&self, host: &HostState) -> bool {
         match host.phase() {
             Phase::Settled { .. } => true,
-            Phase::Serving { way: Way::Forward, health, .. }
+            Phase::Serving { way: BracketDirection::Forward, health, .. }
                 if self.plan.has_bracket() && !self.is_halted() =>
             {
                 health.healthy || health.failed
             }
-            Phase::Serving { roll, .. } => *roll != Some(Roll::Watching),
+            Phase::Serving { roll, .. } => *roll != Some(RotationChecks::Watching),
             _ => false,
         }
     }
@@ -310,7 +310,7 @@ impl Run {
     /// True when every host ended as the command wanted it. A host that never started is no failure of its own, and
     /// yet the command was not done.
     fn did_all(&self) -> bool {
-        let drains = self.plan.kind == Kind::Drain;
+        let drains = self.plan.kind == RunKind::Drain;
         self.hosts.values().filter_map(HostState::end).all(|end| match end {
             End::Released | End::Unchanged | End::Done => true,
             End::Held => drains,
@@ -329,7 +329,7 @@ impl Run {
         let Some(cancel) = &self.cancel else { return false };
         let ends = || self.hosts.values().map(HostState::end);
         match self.plan.kind {
-            Kind::Check => !cancel.now && ends().all(|end| end.is_some_and(|end| end != End::NotStarted)),
+            RunKind::Check => !cancel.now && ends().all(|end| end.is_some_and(|end| end != End::NotStarted)),
             _ => ends().all(|end| end.is_some()) && self.did_all(),
         }
     }
@@ -337,11 +337,11 @@ impl Run {
     /// How the run ended, folded from its hosts.
     pub fn fold_outcome(&self) -> RunOutcome {
         let ends = || self.hosts.values().filter_map(|host| host.end());
-        if self.plan.kind == Kind::Check && (self.cancel.is_none() || self.cancel_was_late()) {
+        if self.plan.kind == RunKind::Check && (self.cancel.is_none() || self.cancel_was_late()) {
             return RunOutcome::Checked(Verdict::worst(self.verdicts()));
         }
         let half_done = |end: End| self.plan.has_bracket() && end == End::Failed;
-        let as_wished = self.plan.kind == Kind::Drain && self.failures() == 0;
+        let as_wished = self.plan.kind == RunKind::Drain && self.failures() == 0;
         if !as_wished && ends().any(|end| end.needs_person() || half_done(end)) {
             return RunOutcome::NeedsPerson;
         }

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::bracket::{Forgotten, Gate, HostState, Phase, Roll};
+use super::bracket::{Forgotten, Gate, HostState, Phase, RotationChecks};
 use super::decision::{Decision, Effect};
-use super::event::{EventKind, Pause, PausedUntil, Stage, Way};
+use super::event::{BracketDirection, EventKind, Pause, PausedUntil, Stage};
 use super::health::Health;
 use super::leave::{Leave, leave};
 use super::run::Run;
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::{End, Failure, FailureKind, Verdict};
-use crate::domain::plan::plan::{HostPlan, Kind};
+use crate::domain::plan::plan::{HostPlan, RunKind};
 use crate::domain::task::step::Step;
 use crate::domain::value::template;
 
@@ -38,7 +38,7 @@ impl Turn<'_> {
     pub(super) fn next(&self) -> Option<Decision> {
         match self.host.phase() {
             Phase::Waiting => self.begin(),
-            Phase::Ready { way: Way::Forward, .. } if self.run.is_halted() => {
+            Phase::Ready { way: BracketDirection::Forward, .. } if self.run.is_halted() => {
                 self.settle(End::NotStarted, self.halted_why())
             }
             Phase::Ready { .. } if self.host.crowded().is_some() => self.crowded(),
@@ -47,7 +47,7 @@ impl Turn<'_> {
             Phase::Ending { end, why } => self.settle(*end, why.clone()),
             Phase::Gating { gate: Gate::Due, .. } => self.gate(),
             Phase::Gating { gate: Gate::Inconclusive(why), .. } => self.ask_about_gate(why),
-            Phase::Verified { .. } | Phase::Serving { .. } if self.run.plan().kind == Kind::Drain => {
+            Phase::Verified { .. } | Phase::Serving { .. } if self.run.plan().kind == RunKind::Drain => {
                 self.stay_out()
             }
             Phase::Serving { way, roll, health } => self.serve(*way, *roll, health),
@@ -74,7 +74,9 @@ impl Turn<'_> {
 
     /// When the next check of a host in rotation is due while others are under way.
     fn next_look(&self) -> Option<Timestamp> {
-        let Phase::Serving { way: Way::Forward, roll: None, health } = self.host.phase() else { return None };
+        let Phase::Serving { way: BracketDirection::Forward, roll: None, health } = self.host.phase() else {
+            return None;
+        };
         if self.over || self.run.is_halted() || !self.run.plan().has_bracket() {
             return None;
         }
@@ -89,12 +91,12 @@ impl Turn<'_> {
     /// No room: a drain by an operator reports that, and a rollback that cannot start ends.
     fn crowded(&self) -> Option<Decision> {
         let why = "too few would be left in service without it (min_in_service)".to_string();
-        let way_back_is_closed = self.host.way() == Way::Back
+        let way_back_is_closed = self.host.way() == BracketDirection::Back
             && self.host.crowded().is_some_and(|crowded| {
                 crowded.since.checked_add(WAY_BACK_LIMIT).is_ok_and(|time| time <= self.now)
             });
         match self.run.plan().kind {
-            Kind::Drain => self.settle(End::NotStarted, why),
+            RunKind::Drain => self.settle(End::NotStarted, why),
             _ if way_back_is_closed => self.settle(End::Failing, format!("not rolled back: {why}")),
             _ => None,
         }
@@ -121,15 +123,17 @@ impl Turn<'_> {
         }
         let host = self.name;
         match self.run.plan().kind {
-            Kind::Release { .. } => Some(Decision {
+            RunKind::Release { .. } => Some(Decision {
                 event: EventKind::ObserveStarted { host: host.clone() },
                 effect: Some(Effect::Observe { host: host.clone() }),
             }),
-            Kind::Check => Some(Decision::checks(host, Stage::Roll)),
-            Kind::Drain | Kind::Enable => None,
+            RunKind::Check => Some(Decision::checks(host, Stage::Roll)),
+            RunKind::Drain | RunKind::Enable => None,
             // A loop over an empty list leaves no steps.
             _ if self.plan.steps.is_empty() => self.settle(End::Done, "it has no steps here".into()),
-            Kind::Task { .. } | Kind::Run | Kind::Facts | Kind::Look { .. } => self.step(Way::Forward, 0, 1),
+            RunKind::Task { .. } | RunKind::Run | RunKind::Facts | RunKind::Look { .. } => {
+                self.step(BracketDirection::Forward, 0, 1)
+            }
         }
     }
 
@@ -150,10 +154,10 @@ impl Turn<'_> {
         let Phase::Working { way, step, attempt, not_before, .. } = *self.host.phase() else { return None };
         let run = self.run;
         let cancelled_now = run.cancel().is_some_and(|cancel| cancel.now || !run.plan().has_bracket());
-        if way == Way::Forward && run.is_halted() && self.host.is_untouched() {
+        if way == BracketDirection::Forward && run.is_halted() && self.host.is_untouched() {
             return self.put_back();
         }
-        if way == Way::Forward && (cancelled_now || run.rolls_back()) {
+        if way == BracketDirection::Forward && (cancelled_now || run.rolls_back()) {
             return self.give_up(self.halted_why());
         }
         if not_before.is_some_and(|time| time > self.now) {
@@ -178,8 +182,8 @@ impl Turn<'_> {
         }
     }
 
-    fn step(&self, way: Way, step: usize, attempt: u32) -> Option<Decision> {
-        let steps = if way == Way::Back { &self.plan.rollback } else { &self.plan.steps };
+    fn step(&self, way: BracketDirection, step: usize, attempt: u32) -> Option<Decision> {
+        let steps = if way == BracketDirection::Back { &self.plan.rollback } else { &self.plan.steps };
         let (host, name) = (self.name.clone(), steps.get(step)?.name.clone());
         let skipped = |why: String, failed: bool| {
             let (host, name) = (host.clone(), name.clone());
@@ -210,8 +214,8 @@ impl Turn<'_> {
     }
 
     /// A step or a gate failed.
-    fn after_failure(&self, way: Way, failure: &Failure) -> Option<Decision> {
-        if way == Way::Back {
+    fn after_failure(&self, way: BracketDirection, failure: &Failure) -> Option<Decision> {
+        if way == BracketDirection::Back {
             let end = if self.host.is_owed() { End::Held } else { End::Failed };
             return self.settle(end, format!("the rollback failed, too, after {}", failure.why));
         }
@@ -241,17 +245,30 @@ impl Turn<'_> {
     }
 
     /// In rotation: the host is checked until the last batch is through, checked once more, and settled.
-    fn serve(&self, way: Way, roll: Option<Roll>, health: &Health) -> Option<Decision> {
+    fn serve(
+        &self,
+        way: BracketDirection,
+        roll: Option<RotationChecks>,
+        health: &Health,
+    ) -> Option<Decision> {
         match (way, roll) {
-            (_, Some(Roll::Running | Roll::Watching)) => None,
-            (Way::Back, _) if self.host.is_owed() || self.host.is_foreign() => {
+            (_, Some(RotationChecks::Running | RotationChecks::Watching)) => None,
+            (BracketDirection::Back, _) if self.host.is_owed() || self.host.is_foreign() => {
                 self.settle(End::Held, self.reason())
             }
-            (Way::Back, _) => self.settle(End::RolledBack, self.reason()),
-            (Way::Return, _) if self.run.plan().kind == Kind::Enable => self.settle(End::Done, String::new()),
-            (Way::Return, _) => self.settle(End::NotStarted, self.reason()),
-            (Way::Forward | Way::Stay, Some(Roll::Done)) if self.run.is_to_be_compared(self.name) => None,
-            (Way::Forward | Way::Stay, Some(Roll::Done)) => self.settle_forward(),
+            (BracketDirection::Back, _) => self.settle(End::RolledBack, self.reason()),
+            (BracketDirection::Return, _) if self.run.plan().kind == RunKind::Enable => {
+                self.settle(End::Done, String::new())
+            }
+            (BracketDirection::Return, _) => self.settle(End::NotStarted, self.reason()),
+            (BracketDirection::Forward | BracketDirection::Stay, Some(RotationChecks::Done))
+                if self.run.is_to_be_compared(self.name) =>
+            {
+                None
+            }
+            (BracketDirection::Forward | BracketDirection::Stay, Some(RotationChecks::Done)) => {
+                self.settle_forward()
+            }
             (_, None) if !self.run.plan().has_bracket() => self.settle(End::Done, String::new()),
             (_, None) if health.failed && self.rolls_back() && self.is_free_to_go_back() => {
                 Decision::only(EventKind::RollbackStarted { host: self.name.clone(), why: self.reason() })
@@ -291,9 +308,9 @@ impl Turn<'_> {
         let worst = Verdict::worst(self.host.checks().iter().map(|result| result.verdict));
         let why = self.host.failure().map_or_else(String::new, |failure| failure.why.clone());
         let end = match (&self.run.plan().kind, worst) {
-            (Kind::Check, Verdict::Critical) => End::Failed,
-            (Kind::Check, Verdict::Unknown) => End::Unknown,
-            (Kind::Check, _) => End::Done,
+            (RunKind::Check, Verdict::Critical) => End::Failed,
+            (RunKind::Check, Verdict::Unknown) => End::Unknown,
+            (RunKind::Check, _) => End::Done,
             _ if self.host.is_foreign() => {
                 let why = "another process had taken it out of rotation before the run, and it was left so";
                 return self.settle(End::Held, why.into());
@@ -305,7 +322,7 @@ impl Turn<'_> {
             }
             (_, verdict) if !verdict.passes() => End::Failing,
             _ if self.host.changed() => End::Released,
-            _ if self.host.way() == Way::Stay => {
+            _ if self.host.way() == BracketDirection::Stay => {
                 return self.settle(End::Unchanged, "it was on this release already".into());
             }
             _ => End::Unchanged,

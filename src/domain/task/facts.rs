@@ -80,7 +80,7 @@ pub struct Facts {
     pub memory_mb: Option<u64>,
     pub swap_mb: Option<u64>,
     /// The disks of the machine itself; network file systems are not inspected.
-    pub disks: Vec<Disk>,
+    pub disks: Vec<DiskFacts>,
     pub init: Option<String>,
     pub package_manager: Option<String>,
     /// The path of python; `None` if there is none.
@@ -108,7 +108,7 @@ pub struct Kernel {
 
 /// A mounted file system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Disk {
+pub struct DiskFacts {
     pub mount: String,
     pub device: String,
     pub size_mb: u64,
@@ -182,7 +182,7 @@ impl Facts {
     pub fn parse(text: &str) -> Result<Facts, String> {
         // A login with a greeting prints that first.
         let lines = text.lines().map(str::trim).skip_while(|line| *line != "facts begin").skip(1);
-        let mut seen = Seen::default();
+        let mut seen = PartialFacts::default();
         for line in lines {
             match line.split_once(' ') {
                 Some(("facts", "end")) => return Ok(seen.finish()),
@@ -201,13 +201,13 @@ impl Facts {
 
 /// An answer while it is parsed.
 #[derive(Default)]
-struct Seen {
+struct PartialFacts {
     facts: Facts,
     system: Option<String>,
     release: BTreeMap<String, String>,
 }
 
-impl Seen {
+impl PartialFacts {
     fn take(&mut self, key: &str, value: &str) {
         let facts = &mut self.facts;
         let text = || Some(value.to_string());
@@ -321,7 +321,7 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// `BLOCK_BYTES BLOCKS FREE MOUNT DEVICE`; the device may hold blanks.
-fn disk(text: &str) -> Option<Disk> {
+fn disk(text: &str) -> Option<DiskFacts> {
     let mut parts = text.splitn(5, ' ');
     let mut number = || parts.next()?.parse::<u64>().ok();
     let (block, size, free) = (number()?, number()?, number()?);
@@ -329,7 +329,7 @@ fn disk(text: &str) -> Option<Disk> {
     let megabytes = |blocks: u64| u64::try_from((u128::from(blocks) * u128::from(block)) >> 20).ok();
     let (size_mb, free_mb) = (megabytes(size)?, megabytes(free)?);
     let is_disk = mount.starts_with('/') && !device.is_empty();
-    is_disk.then(|| Disk { mount: mount.into(), device: device.into(), size_mb, free_mb })
+    is_disk.then(|| DiskFacts { mount: mount.into(), device: device.into(), size_mb, free_mb })
 }
 
 /// The output of a custom fact: JSON, or `key=value` lines whose values are texts.

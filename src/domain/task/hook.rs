@@ -41,7 +41,7 @@ impl Hook {
 
 /// The progress of a run's hooks.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Progress {
+pub struct HookProgress {
     /// The next step to start.
     next: BTreeMap<Hook, usize>,
     pub running: Option<(Hook, usize)>,
@@ -49,7 +49,7 @@ pub struct Progress {
     pub failed: Option<String>,
 }
 
-impl Progress {
+impl HookProgress {
     /// The next step of a hook; `None` when there is none left.
     pub fn next<'a>(&self, hooks: &'a Hooks, hook: Hook) -> Option<(usize, &'a Step)> {
         let at = self.next.get(&hook).copied().unwrap_or_default();

@@ -71,31 +71,31 @@ pub type SecretVars = BTreeMap<String, Secret>;
 #[derive(Clone, Debug, Default)]
 pub struct Masks {
     /// Each part is a separate set, so that adding a few secrets need not sort many again.
-    parts: Vec<Arc<Part>>,
+    parts: Vec<Arc<SecretPart>>,
 }
 
-struct Part {
+struct SecretPart {
     /// Sorted.
     forms: Vec<Zeroizing<Vec<u8>>>,
     longest: usize,
     find: AhoCorasick,
 }
 
-impl fmt::Debug for Part {
+impl fmt::Debug for SecretPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} forms", self.forms.len())
     }
 }
 
-impl Part {
-    fn new(forms: BTreeSet<Vec<u8>>) -> Result<Part, String> {
+impl SecretPart {
+    fn new(forms: BTreeSet<Vec<u8>>) -> Result<SecretPart, String> {
         let forms: Vec<Zeroizing<Vec<u8>>> = forms.into_iter().map(Zeroizing::new).collect();
         let find = AhoCorasick::builder()
             // If secrets overlap, hiding only the first would leave the end of the second.
             .match_kind(MatchKind::Standard)
             .build(forms.iter().map(|form| form.as_slice()))
             .map_err(|error| format!("there are too many secrets: {error}"))?;
-        Ok(Part { longest: forms.iter().map(|form| form.len()).max().unwrap_or_default(), forms, find })
+        Ok(SecretPart { longest: forms.iter().map(|form| form.len()).max().unwrap_or_default(), forms, find })
     }
 
     /// True when a form starts with `start` and is longer.
@@ -114,7 +114,7 @@ impl Masks {
     }
 
     fn of_forms(forms: BTreeSet<Vec<u8>>) -> Result<Masks, String> {
-        let part = (!forms.is_empty()).then(|| Part::new(forms)).transpose()?;
+        let part = (!forms.is_empty()).then(|| SecretPart::new(forms)).transpose()?;
         Ok(Masks { parts: part.into_iter().map(Arc::new).collect() })
     }
 

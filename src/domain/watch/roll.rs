@@ -15,13 +15,13 @@ use crate::domain::check::id::CheckId;
 /// All watched checks: hosts in the order of the inventory, checks in the order of their host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Roll {
-    pub lines: Vec<Line>,
-    pub pace: Pace,
+    pub lines: Vec<CheckLine>,
+    pub pace: ScheduleHealth,
 }
 
 /// One check on one host.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Line {
+pub struct CheckLine {
     pub host: HostName,
     /// The group of the host, as `prod.web`.
     pub group: String,
@@ -54,7 +54,7 @@ pub struct Line {
     pub next_at: Option<Timestamp>,
 }
 
-impl Line {
+impl CheckLine {
     /// True for every verdict except ok: unknown is a problem, too.
     pub fn is_problem(&self) -> bool {
         self.verdict.is_some_and(|verdict| verdict != Verdict::Ok)
@@ -83,7 +83,7 @@ pub enum Quiet {
 
 /// How well the schedule is kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Pace {
+pub struct ScheduleHealth {
     /// Probes since the start.
     pub looks: u64,
     /// Probes under way.

@@ -24,7 +24,7 @@ use crate::domain::check::id::CheckId;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::plan::plan::Snapshot;
 use crate::domain::watch::alert::Alert;
-use crate::domain::watch::roll::{Changed, Downtime, Line, Pace, Roll, Sample};
+use crate::domain::watch::roll::{Changed, CheckLine, Downtime, Roll, Sample, ScheduleHealth};
 use crate::domain::watch::subject::Subject;
 use crate::domain::watch::watched::{Flapping, Watched};
 
@@ -37,7 +37,7 @@ const PACE_LOOKS: usize = 16_384;
 
 /// Settings for the whole roster.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct RosterSettings {
     pub zone: TimeZone,
     pub flapping: Flapping,
     /// The most probes at the same time.
@@ -47,7 +47,7 @@ pub struct Settings {
 
 /// A host to watch.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct WatchedHost {
     pub name: HostName,
     pub group: String,
     pub endpoint: Arc<Endpoint>,
@@ -59,27 +59,27 @@ pub struct Wanted {
 pub struct WantedCheck {
     pub id: CheckId,
     pub watching: Arc<Watching>,
-    pub what: What,
+    pub what: ProbeTarget,
 }
 
 /// A check on a host, or the host itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
+pub struct WatchedId {
     pub host: HostName,
     pub check: Subject,
 }
 
 /// A probe to make.
 #[derive(Clone, Debug)]
-pub struct Look {
-    pub key: Key,
+pub struct DueProbe {
+    pub key: WatchedId,
     pub endpoint: Arc<Endpoint>,
-    pub what: What,
+    pub what: ProbeTarget,
 }
 
 /// The target of a probe.
 #[derive(Clone, Debug)]
-pub enum What {
+pub enum ProbeTarget {
     /// Whether the host answers.
     Contact,
     Check(Arc<Check>),
@@ -94,12 +94,12 @@ pub enum What {
 /// Changes to store: all of them in one transaction.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    pub samples: Vec<(Key, Sample)>,
-    pub states: BTreeMap<Key, Watched>,
-    pub changes: Vec<(Key, Changed)>,
+    pub samples: Vec<(WatchedId, Sample)>,
+    pub states: BTreeMap<WatchedId, Watched>,
+    pub changes: Vec<(WatchedId, Changed)>,
     pub alerts: Vec<Alert>,
     /// No longer watched.
-    pub gone: Vec<Key>,
+    pub gone: Vec<WatchedId>,
 }
 
 impl Batch {
@@ -115,7 +115,7 @@ impl Batch {
 }
 
 /// The position of a check: index of the host, and index of the check on that host.
-type Place = (u32, u32);
+type SpotIndex = (u32, u32);
 
 /// The index of the contact among the checks of a host.
 const CONTACT: u32 = 0;
@@ -123,19 +123,19 @@ const CONTACT: u32 = 0;
 /// See the module.
 #[derive(Debug)]
 pub struct Roster {
-    settings: Settings,
+    settings: RosterSettings,
     nodes: Vec<Node>,
     by_name: HashMap<HostName, u32>,
     /// The due times. An entry that no longer matches the due time of its check is ignored.
     due: BinaryHeap<Reverse<(Timestamp, u32, u32)>>,
     /// Due, and waiting for their turn.
-    ready: VecDeque<Place>,
+    ready: VecDeque<SpotIndex>,
     in_flight: usize,
     downtimes: Vec<Downtime>,
     in_hand: BTreeMap<HostName, RunId>,
     batch: Batch,
     /// The checks whose states have to be stored.
-    dirty: Vec<Place>,
+    dirty: Vec<SpotIndex>,
     looks: u64,
     late: VecDeque<(i64, u64)>,
     /// The time of the last tick.
@@ -164,18 +164,18 @@ struct Node {
 /// A check on a host.
 #[derive(Debug)]
 struct Spot {
-    key: Key,
-    what: What,
+    key: WatchedId,
+    what: ProbeTarget,
     watching: Arc<Watching>,
     spread: Spread,
     state: Watched,
-    turn: Turn,
+    turn: ProbeTime,
     /// It was due while it could not be probed, or its host was set aside with a jump host.
     missed: bool,
     /// Alerts may follow only from probes that start later than this.
     fresh_after: Option<Timestamp>,
     /// The position of the leader that starts its probe.
-    with: Option<Place>,
+    with: Option<SpotIndex>,
     /// The indexes of the checks that it depends on.
     depends_on: Vec<u32>,
     /// The operator's downtime that covers it.
@@ -185,7 +185,7 @@ struct Spot {
 
 /// Whether and when a check is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum ProbeTime {
     /// No probe is planned: another event or the leader starts the next one.
     Idle,
     Due(Timestamp),
@@ -195,40 +195,40 @@ enum Turn {
     Busy,
 }
 
-impl Turn {
+impl ProbeTime {
     /// When the probe is or was due that is planned.
     fn due(self) -> Option<Timestamp> {
         match self {
-            Turn::Due(at) | Turn::Queued(at) => Some(at),
-            Turn::Idle | Turn::Busy => None,
+            ProbeTime::Due(at) | ProbeTime::Queued(at) => Some(at),
+            ProbeTime::Idle | ProbeTime::Busy => None,
         }
     }
 
     /// True when a probe starts without any further event.
     fn is_under_way(self) -> bool {
         match self {
-            Turn::Queued(_) | Turn::Busy => true,
-            Turn::Idle | Turn::Due(_) => false,
+            ProbeTime::Queued(_) | ProbeTime::Busy => true,
+            ProbeTime::Idle | ProbeTime::Due(_) => false,
         }
     }
 
     /// The turn once the next probe is planned for `at`.
-    fn planned(self, at: Option<Timestamp>) -> Turn {
+    fn planned(self, at: Option<Timestamp>) -> ProbeTime {
         match (self, at) {
             // The probe that is under way plans the next one when it ends.
-            (Turn::Busy, _) => Turn::Busy,
-            (Turn::Queued(before), at) => Turn::Queued(at.unwrap_or(before)),
-            (Turn::Idle | Turn::Due(_), Some(at)) => Turn::Due(at),
-            (Turn::Idle | Turn::Due(_), None) => Turn::Idle,
+            (ProbeTime::Busy, _) => ProbeTime::Busy,
+            (ProbeTime::Queued(before), at) => ProbeTime::Queued(at.unwrap_or(before)),
+            (ProbeTime::Idle | ProbeTime::Due(_), Some(at)) => ProbeTime::Due(at),
+            (ProbeTime::Idle | ProbeTime::Due(_), None) => ProbeTime::Idle,
         }
     }
 
     /// True when a leader with this turn has to be planned sooner for a follower.
     fn is_later_than(self, at: Timestamp) -> bool {
         match self {
-            Turn::Idle => true,
-            Turn::Due(due) => at < due,
-            Turn::Queued(_) | Turn::Busy => false,
+            ProbeTime::Idle => true,
+            ProbeTime::Due(due) => at < due,
+            ProbeTime::Queued(_) | ProbeTime::Busy => false,
         }
     }
 }
@@ -248,7 +248,7 @@ impl Roster {
     }
 
     /// The next probe that may start, if there is one. It counts as under way from now on.
-    pub fn next_look(&mut self, now: Timestamp) -> Option<Look> {
+    pub fn next_look(&mut self, now: Timestamp) -> Option<DueProbe> {
         self.call(now);
         while self.in_flight < self.settings.parallel {
             let place = self.ready.pop_front()?;
@@ -267,19 +267,19 @@ impl Roster {
             }
             self.due.pop();
             let one = self.spot_mut((node, spot));
-            if one.turn == Turn::Due(at) {
-                one.turn = Turn::Queued(at);
+            if one.turn == ProbeTime::Due(at) {
+                one.turn = ProbeTime::Queued(at);
                 self.ready.push_back((node, spot));
             }
         }
     }
 
     /// False if it has to wait: for another probe of its host, or for the host itself.
-    fn may_begin(&mut self, place: Place) -> bool {
+    fn may_begin(&mut self, place: SpotIndex) -> bool {
         let per_host = self.settings.per_host;
         if self.is_held_up(place) {
             let spot = self.spot_mut(place);
-            (spot.turn, spot.missed) = (Turn::Idle, true);
+            (spot.turn, spot.missed) = (ProbeTime::Idle, true);
             return false;
         }
         let node = &mut self.nodes[place.0 as usize];
@@ -291,15 +291,16 @@ impl Roster {
         true
     }
 
-    fn begin(&mut self, place: Place, now: Timestamp) -> Look {
+    fn begin(&mut self, place: SpotIndex, now: Timestamp) -> DueProbe {
         self.in_flight += 1;
         self.looks += 1;
         let node = &mut self.nodes[place.0 as usize];
         node.in_flight += 1;
         let spot = &mut node.spots[place.1 as usize];
         let late = spot.turn.due().map_or(0, |due| now.as_millisecond().saturating_sub(due.as_millisecond()));
-        (spot.turn, spot.missed) = (Turn::Busy, false);
-        let look = Look { key: spot.key.clone(), endpoint: node.endpoint.clone(), what: spot.what.clone() };
+        (spot.turn, spot.missed) = (ProbeTime::Busy, false);
+        let look =
+            DueProbe { key: spot.key.clone(), endpoint: node.endpoint.clone(), what: spot.what.clone() };
         if self.late.len() >= PACE_LOOKS {
             self.late.pop_front();
         }
@@ -308,7 +309,7 @@ impl Roster {
     }
 
     /// A probe has ended with any result: its host has room for another one.
-    fn ended(&mut self, place: Place) {
+    fn ended(&mut self, place: SpotIndex) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let node = &mut self.nodes[place.0 as usize];
         node.in_flight = node.in_flight.saturating_sub(1);
@@ -316,13 +317,13 @@ impl Roster {
             self.ready.push_front((place.0, next));
         }
         let spot = self.spot_mut(place);
-        if spot.turn == Turn::Busy {
-            spot.turn = Turn::Idle;
+        if spot.turn == ProbeTime::Busy {
+            spot.turn = ProbeTime::Idle;
         }
     }
 
     /// Sets the time of the next probe.
-    fn plan(&mut self, place: Place, at: Option<Timestamp>) {
+    fn plan(&mut self, place: SpotIndex, at: Option<Timestamp>) {
         if let Some(leader) = self.spot(place).with {
             let turn = self.spot(leader).turn;
             if let Some(at) = at.filter(|at| turn.is_later_than(*at)) {
@@ -374,22 +375,22 @@ impl Roster {
         &self.in_hand
     }
 
-    fn keep_state(&mut self, place: Place) {
+    fn keep_state(&mut self, place: SpotIndex) {
         let spot = self.spot_mut(place);
         if !std::mem::replace(&mut spot.dirty, true) {
             self.dirty.push(place);
         }
     }
 
-    fn spot(&self, (node, spot): Place) -> &Spot {
+    fn spot(&self, (node, spot): SpotIndex) -> &Spot {
         &self.nodes[node as usize].spots[spot as usize]
     }
 
-    fn spot_mut(&mut self, (node, spot): Place) -> &mut Spot {
+    fn spot_mut(&mut self, (node, spot): SpotIndex) -> &mut Spot {
         &mut self.nodes[node as usize].spots[spot as usize]
     }
 
-    fn place(&self, key: &Key) -> Option<Place> {
+    fn place(&self, key: &WatchedId) -> Option<SpotIndex> {
         let node = *self.by_name.get(&key.host)?;
         let spots = &self.nodes[node as usize].spots;
         let spot = spots.iter().position(|spot| spot.key.check == key.check)?;
@@ -411,9 +412,9 @@ impl Roster {
         Roll { lines, pace: self.pace(now) }
     }
 
-    fn line(&self, place: Place, node: &Node, spot: &Spot) -> Line {
+    fn line(&self, place: SpotIndex, node: &Node, spot: &Spot) -> CheckLine {
         let state = &spot.state;
-        Line {
+        CheckLine {
             host: node.name.clone(),
             group: node.group.clone(),
             check: spot.key.check.clone(),
@@ -435,14 +436,14 @@ impl Roster {
     }
 
     /// How well the schedule is kept.
-    pub fn pace(&self, now: Timestamp) -> Pace {
+    pub fn pace(&self, now: Timestamp) -> ScheduleHealth {
         let since = now.as_millisecond() - PACE_WINDOW_MS;
         let mut late: Vec<u64> =
             self.late.iter().filter(|(at, _)| *at >= since).map(|(_, late)| *late).collect();
         late.sort_unstable();
         let rank = (late.len() * 99).div_ceil(100).saturating_sub(1);
         let waiting = self.nodes.iter().map(|node| node.waiting.len()).sum::<usize>() + self.ready.len();
-        Pace {
+        ScheduleHealth {
             looks: self.looks,
             in_flight: self.in_flight,
             waiting,

@@ -17,8 +17,8 @@ fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-fn settings() -> Settings {
-    Settings { zone: TimeZone::UTC, flapping: Flapping::default(), parallel: 64, per_host: 2 }
+fn settings() -> RosterSettings {
+    RosterSettings { zone: TimeZone::UTC, flapping: Flapping::default(), parallel: 64, per_host: 2 }
 }
 
 fn endpoint(name: &str, via: Option<&str>) -> Endpoint {
@@ -34,7 +34,7 @@ fn subject(name: &str) -> Subject {
     if name == REACHABLE { Subject::Contact } else { Subject::Check(id(name)) }
 }
 
-fn wanted(name: &str, via: Option<&str>, checks: &[&str]) -> Wanted {
+fn wanted(name: &str, via: Option<&str>, checks: &[&str]) -> WatchedHost {
     let check = |name: &&str| WantedCheck {
         id: id(name),
         watching: Arc::new(Watching {
@@ -42,9 +42,9 @@ fn wanted(name: &str, via: Option<&str>, checks: &[&str]) -> Wanted {
             ..Watching::new(Rhythm::Every(Duration::from_secs(60)))
         }),
         // It is never probed here.
-        what: What::Broken("not rendered".into()),
+        what: ProbeTarget::Broken("not rendered".into()),
     };
-    Wanted {
+    WatchedHost {
         name: name.into(),
         group: "prod.web".into(),
         endpoint: Arc::new(endpoint(name, via)),
@@ -52,8 +52,8 @@ fn wanted(name: &str, via: Option<&str>, checks: &[&str]) -> Wanted {
     }
 }
 
-fn key(host: &str, check: &str) -> Key {
-    Key { host: host.into(), check: subject(check) }
+fn key(host: &str, check: &str) -> WatchedId {
+    WatchedId { host: host.into(), check: subject(check) }
 }
 
 /// A roster, and the answers of its hosts.
@@ -66,17 +66,17 @@ struct World {
     bad: Vec<(&'static str, &'static str)>,
     /// The alerts, and their times.
     told: Vec<(i64, String)>,
-    looks: Vec<(i64, Key)>,
+    looks: Vec<(i64, WatchedId)>,
 }
 
 impl World {
-    fn new(wanted: Vec<Wanted>) -> World {
+    fn new(wanted: Vec<WatchedHost>) -> World {
         let mut roster = Roster::new(settings());
         roster.begin_with(wanted, HashMap::new(), vec![], time(0));
         World { roster, now: 0, down: vec![], bad: vec![], told: vec![], looks: vec![] }
     }
 
-    fn answer(&self, look: &Look) -> CheckResult {
+    fn answer(&self, look: &DueProbe) -> CheckResult {
         let up = |host: &str| !self.down.contains(&host);
         let via = look.endpoint.via.as_ref().is_none_or(|via| up(via.name.as_str()));
         let (host, check) = (look.key.host.as_str(), &look.key.check);
@@ -144,7 +144,7 @@ impl World {
         self.collect();
     }
 
-    fn line(&self, host: &str, check: &str) -> Line {
+    fn line(&self, host: &str, check: &str) -> CheckLine {
         let roll = self.roster.roll(time(self.now));
         roll.lines
             .into_iter()
@@ -215,7 +215,7 @@ fn a_host_that_cannot_be_reached_is_one_problem() {
 #[test]
 fn a_jump_host_that_is_gone_is_told_instead_of_those_behind_it() {
     let hosts: Vec<String> = (0..20).map(|at| format!("web{at}")).collect();
-    let mut all: Vec<Wanted> =
+    let mut all: Vec<WatchedHost> =
         hosts.iter().map(|host| wanted(host, Some("bastion"), &["http", "disk"])).collect();
     all.push(wanted("other", None, &["http"]));
     let mut world = World::new(all);
@@ -347,11 +347,11 @@ fn a_clock_that_is_set_back_holds_up_no_look() {
 #[test]
 fn a_host_has_few_looks_at_once_and_all_have_a_limit() {
     let checks = ["a", "b", "c", "d", "e"];
-    let mut roster = Roster::new(Settings { parallel: 3, ..settings() });
+    let mut roster = Roster::new(RosterSettings { parallel: 3, ..settings() });
     let all = vec![wanted("web1", None, &checks), wanted("web2", None, &checks)];
     roster.begin_with(all, HashMap::new(), vec![], time(0));
     // No probe is made for a while, and everything is due.
-    let mut begun: Vec<Look> = std::iter::from_fn(|| roster.next_look(time(120))).collect();
+    let mut begun: Vec<DueProbe> = std::iter::from_fn(|| roster.next_look(time(120))).collect();
     assert_eq!(begun.len(), 3);
     let mut seen = 0;
     while let Some(look) = begun.pop() {
@@ -411,7 +411,7 @@ fn a_restart_is_no_change() {
     let mut world = World::new(all());
     world.bad = vec![("web1", "http")];
     world.run(300);
-    let states: HashMap<Key, Watched> = world.roster.all_states().states.into_iter().collect();
+    let states: HashMap<WatchedId, Watched> = world.roster.all_states().states.into_iter().collect();
     world.told();
     let mut roster = Roster::new(settings());
     roster.begin_with(all(), states, vec![], time(world.now));
@@ -425,7 +425,7 @@ fn a_restart_is_no_change() {
 }
 
 /// Two sets with a check of one name, each with its own body, or a set with a check that has the name of the contact.
-fn of_sets(ids: &[(&str, &str)]) -> Vec<Wanted> {
+fn of_sets(ids: &[(&str, &str)]) -> Vec<WatchedHost> {
     let mut host = wanted("web1", None, &[]);
     host.checks = ids
         .iter()
@@ -435,7 +435,7 @@ fn of_sets(ids: &[(&str, &str)]) -> Vec<Wanted> {
                 max_attempts: 1,
                 ..Watching::new(Rhythm::Every(Duration::from_secs(60)))
             }),
-            what: What::Broken(format!("body of {set}").into()),
+            what: ProbeTarget::Broken(format!("body of {set}").into()),
         })
         .collect();
     vec![host]
@@ -449,7 +449,7 @@ fn two_checks_of_one_name_keep_their_bodies_and_states_apart() {
     roster.render_again(of_sets(&sets), time(0));
     let mut bodies = BTreeMap::new();
     while let Some(look) = roster.next_look(time(60)) {
-        if let What::Broken(body) = &look.what {
+        if let ProbeTarget::Broken(body) = &look.what {
             bodies.insert(look.key.check.to_string(), body.to_string());
         }
         let verdict = if look.key.check == Subject::Check(CheckId::new("http", "up")) {
@@ -464,7 +464,7 @@ fn two_checks_of_one_name_keep_their_bodies_and_states_apart() {
     assert_eq!(bodies, ["api/reachable: body of api", "api/up: body of api", "http/up: body of http"]);
     // The order of sets does not matter for acknowledgements.
     let ack = Ack { by: "ann".into(), why: "known".into(), at: time(61) };
-    let http = Key { host: "web1".into(), check: CheckId::new("http", "up").into() };
+    let http = WatchedId { host: "web1".into(), check: CheckId::new("http", "up").into() };
     roster.acknowledge(&http, ack).unwrap();
     roster.take_over(settings(), of_sets(&[sets[1], sets[2], sets[0]]), time(62));
     let known: Vec<String> = roster
@@ -493,11 +493,11 @@ fn a_probe_that_reaches_no_host_says_nothing_about_its_contact() {
             let failed = CheckResult::new(CheckId::default(), Verdict::Unknown, "cannot be rendered");
             let lost = CheckResult { no_contact: true, verdict: Verdict::Critical, ..failed.clone() };
             let seen = match (&look.what, host_answers) {
-                (What::Contact, false) => lost,
-                (What::Contact, true) => CheckResult { verdict: Verdict::Ok, reached: true, ..failed },
+                (ProbeTarget::Contact, false) => lost,
+                (ProbeTarget::Contact, true) => CheckResult { verdict: Verdict::Ok, reached: true, ..failed },
                 _ => failed,
             };
-            if matches!(look.what, What::Contact) {
+            if matches!(look.what, ProbeTarget::Contact) {
                 probes.push(second);
             }
             roster.took(&look.key, now, seen, now);
@@ -535,17 +535,17 @@ fn a_downtime_is_of_one_check_of_a_set_or_of_the_contact() {
 }
 
 /// Hosts that are compared: the first is the leader.
-fn compared(names: &[&str]) -> Vec<Wanted> {
+fn compared(names: &[&str]) -> Vec<WatchedHost> {
     let one = |at: usize, name: &&str| {
         let mut wanted = wanted(name, None, &["same"]);
         wanted.checks[0].what = match at {
-            0 => What::Together(Arc::new(Snapshot {
+            0 => ProbeTarget::Together(Arc::new(Snapshot {
                 check: id("same"),
-                rule: crate::domain::check::across::Rule::Same,
+                rule: crate::domain::check::across::AcrossRule::Same,
                 members: BTreeMap::new(),
                 told: names.iter().map(|name| (*name).into()).collect(),
             })),
-            _ => What::With(names[0].into()),
+            _ => ProbeTarget::With(names[0].into()),
         };
         wanted
     };
@@ -561,12 +561,12 @@ fn hosts_that_are_compared_are_looked_at_together() {
     for second in 0..600 {
         let now = time(second);
         while let Some(look) = roster.next_look(now) {
-            if matches!(look.what, What::Contact) {
+            if matches!(look.what, ProbeTarget::Contact) {
                 let result = CheckResult::new(CheckId::default(), Verdict::Critical, "gone");
                 roster.took(&look.key, now, CheckResult { no_contact: true, ..result }, now);
                 continue;
             }
-            assert!(matches!(look.what, What::Together(_)), "{look:?}");
+            assert!(matches!(look.what, ProbeTarget::Together(_)), "{look:?}");
             looks.push(second);
             let result = |verdict, no_contact| CheckResult {
                 no_contact,

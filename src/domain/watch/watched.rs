@@ -67,13 +67,13 @@ pub struct Watched {
     slots: u64,
     pub flapping: bool,
     pub ack: Option<Ack>,
-    told: Told,
+    told: LastAlert,
 }
 
 /// The last alert that was sent about a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Told {
+enum LastAlert {
     #[default]
     Nothing,
     Problem(Verdict),
@@ -107,7 +107,7 @@ impl Watched {
             slots: 0,
             flapping: false,
             ack: None,
-            told: Told::Nothing,
+            told: LastAlert::Nothing,
         }
     }
 
@@ -182,8 +182,8 @@ impl Watched {
     pub fn tell(&mut self, silence: Silence) -> Option<AlertChange> {
         let (told, change) = match silence {
             Silence::Waits => return None,
-            Silence::Downtime if self.told == Told::Nothing => return None,
-            Silence::Downtime => (Told::Nothing, AlertChange::Dropped),
+            Silence::Downtime if self.told == LastAlert::Nothing => return None,
+            Silence::Downtime => (LastAlert::Nothing, AlertChange::Dropped),
             Silence::No => self.news()?,
         };
         self.told = told;
@@ -197,27 +197,27 @@ impl Watched {
 
     /// True while the last alert reports an open problem.
     pub fn is_told(&self) -> bool {
-        self.told != Told::Nothing
+        self.told != LastAlert::Nothing
     }
 
-    fn news(&self) -> Option<(Told, AlertChange)> {
+    fn news(&self) -> Option<(LastAlert, AlertChange)> {
         let (hard, known) = (self.hard, self.ack.is_some());
         match (self.told, self.flapping) {
-            (Told::Flapping, true) => None,
-            (_, true) => (!known).then_some((Told::Flapping, AlertChange::FlappingStarted)),
-            (Told::Flapping, false) if hard == Verdict::Ok => {
-                Some((Told::Nothing, AlertChange::FlappingEnded { verdict: hard }))
+            (LastAlert::Flapping, true) => None,
+            (_, true) => (!known).then_some((LastAlert::Flapping, AlertChange::FlappingStarted)),
+            (LastAlert::Flapping, false) if hard == Verdict::Ok => {
+                Some((LastAlert::Nothing, AlertChange::FlappingEnded { verdict: hard }))
             }
-            (Told::Flapping, false) => {
-                Some((Told::Problem(hard), AlertChange::FlappingEnded { verdict: hard }))
+            (LastAlert::Flapping, false) => {
+                Some((LastAlert::Problem(hard), AlertChange::FlappingEnded { verdict: hard }))
             }
             // A new soft problem delays the recovery: it may be the same problem again.
-            (Told::Problem(_), false) if hard == Verdict::Ok => {
-                (!self.is_problem()).then_some((Told::Nothing, AlertChange::Recovery))
+            (LastAlert::Problem(_), false) if hard == Verdict::Ok => {
+                (!self.is_problem()).then_some((LastAlert::Nothing, AlertChange::Recovery))
             }
-            (Told::Problem(of), false) if of == hard || known => None,
-            (Told::Nothing, false) if hard == Verdict::Ok || known => None,
-            (_, false) => Some((Told::Problem(hard), AlertChange::Problem { verdict: hard })),
+            (LastAlert::Problem(of), false) if of == hard || known => None,
+            (LastAlert::Nothing, false) if hard == Verdict::Ok || known => None,
+            (_, false) => Some((LastAlert::Problem(hard), AlertChange::Problem { verdict: hard })),
         }
     }
 

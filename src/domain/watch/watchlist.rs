@@ -4,26 +4,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::roster::{Wanted, WantedCheck, What};
+use super::roster::{ProbeTarget, WantedCheck, WatchedHost};
 use crate::domain::base::name::HostName;
 use crate::domain::base::schedule::Watching;
 use crate::domain::check::check::{Check, Retry};
 use crate::domain::check::id::CheckId;
 use crate::domain::check::probe::{Log, Probe};
 use crate::domain::inventory::inventory::Host;
-use crate::domain::plan::checking::{Asked, made_for, snapshots};
+use crate::domain::plan::checking::{ComparedHost, made_for, snapshots};
 use crate::domain::plan::plan::{Snapshot, World, vars_of};
 
 /// Every host that is watched, in the order of the inventory.
-pub fn wanted(world: &World<'_>) -> Vec<Wanted> {
+pub fn wanted(world: &World<'_>) -> Vec<WatchedHost> {
     let mut compared = BTreeMap::new();
     let hosts = world.inventory.hosts.iter().filter_map(|host| {
         let checks = checks_of(world, host, &mut compared);
         let endpoint = Arc::new(host.endpoint.clone());
         let group = host.groups.last().cloned().unwrap_or_default();
-        (!checks.is_empty()).then(|| Wanted { name: host.name.clone(), group, endpoint, checks })
+        (!checks.is_empty()).then(|| WatchedHost { name: host.name.clone(), group, endpoint, checks })
     });
-    let mut hosts: Vec<Wanted> = hosts.collect();
+    let mut hosts: Vec<WatchedHost> = hosts.collect();
     let found = compared.into_iter().flat_map(|(check, asked)| together(world, &check, &asked)).collect();
     put_in(&mut hosts, &found);
     hosts
@@ -43,7 +43,7 @@ fn as_looked_at(check: &Check, watching: Arc<Watching>) -> Arc<Watching> {
 fn checks_of<'a>(
     world: &World<'a>,
     host: &'a Host,
-    compared: &mut BTreeMap<CheckId, Vec<Asked<'a>>>,
+    compared: &mut BTreeMap<CheckId, Vec<ComparedHost<'a>>>,
 ) -> Vec<WantedCheck> {
     let all = host.checks.iter().filter_map(|set| world.checks.get(set)).flatten();
     let mut watched = all.filter_map(|check| Some((check, check.watching.clone()?))).peekable();
@@ -55,14 +55,14 @@ fn checks_of<'a>(
     for (check, watching) in watched {
         let what = match check.across {
             Some(_) => {
-                let asked = Asked { host, checks: vec![check], vars: vars.clone() };
+                let asked = ComparedHost { host, checks: vec![check], vars: vars.clone() };
                 compared.entry(check.id()).or_default().push(asked);
-                What::Broken("there is no host to compare it with".into())
+                ProbeTarget::Broken("there is no host to compare it with".into())
             }
             // A single probe each time: attempts replace the retries of a gate here.
             None => match made_for(world, host, check, &vars) {
-                Ok(made) => What::Check(Arc::new(Check { retry: Retry::default(), ..made })),
-                Err(why) => What::Broken(why.into()),
+                Ok(made) => ProbeTarget::Check(Arc::new(Check { retry: Retry::default(), ..made })),
+                Err(why) => ProbeTarget::Broken(why.into()),
             },
         };
         checks.push(WantedCheck { id: check.id(), watching: as_looked_at(check, watching), what });
@@ -71,13 +71,17 @@ fn checks_of<'a>(
 }
 
 /// The comparison of each host: the first host of a group is the leader and starts the probes of all.
-fn together(world: &World<'_>, check: &CheckId, asked: &[Asked<'_>]) -> Vec<((HostName, CheckId), What)> {
+fn together(
+    world: &World<'_>,
+    check: &CheckId,
+    asked: &[ComparedHost<'_>],
+) -> Vec<((HostName, CheckId), ProbeTarget)> {
     let of = |host: &HostName, what| ((host.clone(), check.clone()), what);
     let snapshots = match snapshots(world, asked) {
         Ok(snapshots) => snapshots,
         Err(why) => {
             let why: Arc<str> = why.into();
-            return asked.iter().map(|one| of(&one.host.name, What::Broken(why.clone()))).collect();
+            return asked.iter().map(|one| of(&one.host.name, ProbeTarget::Broken(why.clone()))).collect();
         }
     };
     let mut found = Vec::new();
@@ -85,13 +89,13 @@ fn together(world: &World<'_>, check: &CheckId, asked: &[Asked<'_>]) -> Vec<((Ho
         snapshot.members.values_mut().for_each(|member| member.check.retry = Retry::default());
         let snapshot: Arc<Snapshot> = Arc::new(snapshot);
         let Some(first) = snapshot.told.first() else { continue };
-        found.extend(snapshot.told.iter().skip(1).map(|host| of(host, What::With(first.clone()))));
-        found.push(of(first, What::Together(snapshot.clone())));
+        found.extend(snapshot.told.iter().skip(1).map(|host| of(host, ProbeTarget::With(first.clone()))));
+        found.push(of(first, ProbeTarget::Together(snapshot.clone())));
     }
     found
 }
 
-fn put_in(hosts: &mut [Wanted], found: &BTreeMap<(HostName, CheckId), What>) {
+fn put_in(hosts: &mut [WatchedHost], found: &BTreeMap<(HostName, CheckId), ProbeTarget>) {
     for host in hosts {
         for check in &mut host.checks {
             if let Some(what) = found.get(&(host.name.clone(), check.id.clone())) {

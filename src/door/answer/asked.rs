@@ -12,7 +12,7 @@ use crate::domain::base::refusal::Refusal;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::inventory::selector::select;
 use crate::domain::run::record::Debt;
-use crate::door::keys::Key;
+use crate::door::keys::KeyPress;
 use crate::door::{Desk, Gone, Terminal};
 use crate::engine::ports::Ports;
 
@@ -48,7 +48,7 @@ pub(super) struct Asked<'a> {
     /// The reason of a release on frozen hosts.
     pub glass: Option<String>,
     /// Taken from the terminal by the first part of the answer that reads keys.
-    pub keys: Option<mpsc::Receiver<Key>>,
+    pub keys: Option<mpsc::Receiver<KeyPress>>,
     pub format: Format,
     pub terminal: &'a mut dyn Terminal,
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::asked::{Asked, Ended};
-use super::follow::View;
+use super::follow::FollowView;
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::Command;
 use crate::domain::base::name::HostName;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::run::run::Run;
-use crate::present::facts::{self, Report};
+use crate::present::facts::{self, FactsReport};
 
 impl Asked<'_> {
     pub(super) async fn facts(
@@ -28,7 +28,7 @@ impl Asked<'_> {
                 let selector = if all { selector.to_string() } else { names() };
                 let plan = self.plan(inventory, &Command::Facts { selector, fresh }).await?;
                 let watch = self.desk.engine.start(granted, plan).await?;
-                Some(self.see(watch, View { quiet: true, ..View::default() }).await?.0)
+                Some(self.see(watch, FollowView { quiet: true, ..FollowView::default() }).await?.0)
             }
         };
         self.tell_facts(inventory, &picked, run.as_ref()).await?;
@@ -63,7 +63,7 @@ impl Asked<'_> {
         let ports = self.ports();
         let (on_record, now) = (ports.store.facts().await?, ports.hosts.clock.now());
         let missing = run.map(facts::missing).unwrap_or_default();
-        let mut report = Report::default();
+        let mut report = FactsReport::default();
         for host in picked.iter().filter_map(|name| inventory.host(name)) {
             let why = missing.iter().find(|(name, _)| **name == host.name).map(|(_, why)| *why);
             let gathered = on_record.get(&host.name).filter(|gathered| gathered.endpoint == host.endpoint);

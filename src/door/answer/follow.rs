@@ -16,8 +16,8 @@ use crate::domain::run::event::Event;
 use crate::domain::run::run::Run;
 use crate::domain::run::wish::Wish;
 use crate::door::INPUTS;
-use crate::door::keys::Key;
-use crate::engine::feed::{Over, Seen, Watch};
+use crate::door::keys::KeyPress;
+use crate::engine::feed::{FeedItem, Follower, Over};
 use crate::port::talk::{Feed, INPUT_LIMIT_BYTES, Inlet, InputEnd, Missed, Piece, Talk, outlet};
 use crate::present::live::Lines;
 use crate::present::streamed::Streamed;
@@ -28,7 +28,7 @@ const SECOND_KEY: Duration = Duration::from_secs(5);
 
 /// What of a run is shown while it lasts, and what its client sends.
 #[derive(Default)]
-pub(super) struct View {
+pub(super) struct FollowView {
     /// Only its end is shown.
     pub quiet: bool,
     /// It is a command that this client has typed: a second Ctrl-C stops it.
@@ -38,22 +38,22 @@ pub(super) struct View {
 }
 
 /// The next thing that happens to a follower.
-enum Next {
+enum FollowerEvent {
     Gone,
-    Key(Key),
+    Key(KeyPress),
     Spoilt(InputEnd),
     Piece(Piece),
-    Seen(Seen),
+    Seen(FeedItem),
     Leave,
 }
 
 /// A run that is followed.
 struct Following {
-    watch: Watch,
-    view: View,
+    watch: Follower,
+    view: FollowView,
     gone: CancellationToken,
     /// `None` without a terminal.
-    keys: Option<mpsc::Receiver<Key>>,
+    keys: Option<mpsc::Receiver<KeyPress>>,
     /// Ctrl-C was pressed, and the client leaves unless it is pressed again.
     leaves_at: Option<Instant>,
     stopping: bool,
@@ -63,22 +63,22 @@ struct Following {
 }
 
 impl Following {
-    async fn next(&mut self) -> Next {
+    async fn next(&mut self) -> FollowerEvent {
         tokio::select! {
             biased;
-            () = self.gone.cancelled() => Next::Gone,
-            Some(key) = next_key(&mut self.keys) => Next::Key(key),
-            end = spoilt(self.view.input.as_ref()), if !self.spoilt => Next::Spoilt(end),
-            () = at(self.leaves_at) => Next::Leave,
+            () = self.gone.cancelled() => FollowerEvent::Gone,
+            Some(key) = next_key(&mut self.keys) => FollowerEvent::Key(key),
+            end = spoilt(self.view.input.as_ref()), if !self.spoilt => FollowerEvent::Spoilt(end),
+            () = at(self.leaves_at) => FollowerEvent::Leave,
             // All output is there before the event that ends its command.
-            Some(piece) = next_piece(&mut self.view.output) => Next::Piece(piece),
-            seen = self.watch.next() => Next::Seen(seen),
+            Some(piece) = next_piece(&mut self.view.output) => FollowerEvent::Piece(piece),
+            seen = self.watch.next() => FollowerEvent::Seen(seen),
         }
     }
 }
 
 /// The next key; forever without a terminal.
-async fn next_key(keys: &mut Option<mpsc::Receiver<Key>>) -> Option<Key> {
+async fn next_key(keys: &mut Option<mpsc::Receiver<KeyPress>>) -> Option<KeyPress> {
     match keys {
         Some(keys) => keys.recv().await,
         None => std::future::pending().await,
@@ -115,7 +115,7 @@ impl Asked<'_> {
         let missed = inlet.missed.clone();
         let talk = Talk { input: input.clone(), output: streams.then_some(outlet) };
         let watch = self.desk.engine.start_talking(granted, plan, talk).await?;
-        let view = View { quiet: true, own: true, input, output: streams.then_some(inlet) };
+        let view = FollowView { quiet: true, own: true, input, output: streams.then_some(inlet) };
         let (run, events) = self.see(watch, view).await?;
         let status = run.outcome().map_or(Cause::Internal.exit_status(), |outcome| outcome.exit_status());
         if streams {
@@ -145,7 +145,11 @@ impl Asked<'_> {
     }
 
     /// Follows a run to its end.
-    pub(super) async fn see(&mut self, watch: Watch, view: View) -> Result<(Run, Vec<Event>), Ended> {
+    pub(super) async fn see(
+        &mut self,
+        watch: Follower,
+        view: FollowView,
+    ) -> Result<(Run, Vec<Event>), Ended> {
         let (id, plan) = (watch.live().id, watch.live().plan.clone());
         let (gone, keys) = (self.terminal.gone(), self.keys.take().or_else(|| self.terminal.keys()));
         let mut following = Following {
@@ -163,36 +167,36 @@ impl Asked<'_> {
         self.say_how_to_leave(&following).await?;
         loop {
             match following.next().await {
-                Next::Gone => {
+                FollowerEvent::Gone => {
                     self.stop_if_cut(&following).await;
                     return Err(Ended::Gone);
                 }
-                Next::Leave => return self.leave(id).await,
-                Next::Key(key) => self.press(&mut following, key).await?,
-                Next::Spoilt(end) => self.stop_spoilt(&mut following, end).await?,
-                Next::Piece(piece) => {
+                FollowerEvent::Leave => return self.leave(id).await,
+                FollowerEvent::Key(key) => self.press(&mut following, key).await?,
+                FollowerEvent::Spoilt(end) => self.stop_spoilt(&mut following, end).await?,
+                FollowerEvent::Piece(piece) => {
                     let text = streamed.take((&piece.host, piece.is_error), &piece.bytes);
                     self.show_piece(text).await?;
                 }
-                Next::Seen(Seen::Event(event)) => {
+                FollowerEvent::Seen(FeedItem::Event(event)) => {
                     run.apply(&event).map_err(|illegal| Refusal::internal(illegal.to_string()))?;
                     events.push(*event);
                     let text = self.shown_event(&following, (&run, &events), &mut lines);
                     self.terminal.out(&text).await?;
                 }
-                Next::Seen(Seen::Progress(progress)) => {
+                FollowerEvent::Seen(FeedItem::Progress(progress)) => {
                     if !following.view.quiet && !self.json {
                         self.terminal.out(&lines.progress(&progress)).await?;
                     }
                 }
-                Next::Seen(Seen::Dropped(lost)) => {
+                FollowerEvent::Seen(FeedItem::Dropped(lost)) => {
                     if !following.view.quiet {
                         let text =
                             format!("({lost} lines of output left out here; see: show {id} --host H)\n");
                         self.terminal.err(&text).await?;
                     }
                 }
-                Next::Seen(Seen::Over(over)) => {
+                FollowerEvent::Seen(FeedItem::Over(over)) => {
                     self.show_piece(streamed.rest()).await?;
                     ended(id, over)?;
                     return Ok((run, events));
@@ -237,22 +241,22 @@ impl Asked<'_> {
         Ok(self.terminal.err(&text).await?)
     }
 
-    async fn show_piece(&mut self, text: streamed::Text) -> Result<(), Ended> {
+    async fn show_piece(&mut self, text: streamed::OutputText) -> Result<(), Ended> {
         self.terminal.printed(&text.out, false).await?;
         Ok(self.terminal.printed(&text.err, true).await?)
     }
 
-    async fn press(&mut self, following: &mut Following, key: Key) -> Result<(), Ended> {
+    async fn press(&mut self, following: &mut Following, key: KeyPress) -> Result<(), Ended> {
         let id = following.watch.live().id;
         match (key, following.view.own) {
-            (Key::Other, true) if !following.warned => {
+            (KeyPress::Other, true) if !following.warned => {
                 following.warned = true;
                 let text =
                     "rollcall: what is typed on a terminal is not sent to the hosts; try: ssh without -t\n";
                 self.terminal.err(text).await?;
             }
-            (Key::Other, _) => {}
-            (Key::Interrupt, true) if following.leaves_at.is_some() => {
+            (KeyPress::Other, _) => {}
+            (KeyPress::Interrupt, true) if following.leaves_at.is_some() => {
                 following.leaves_at = None;
                 let text = match self.stop(following).await {
                     Ok(()) => format!("run {id}: the commands are being stopped\n"),
@@ -260,12 +264,12 @@ impl Asked<'_> {
                 };
                 self.terminal.err(&text).await?;
             }
-            (Key::Interrupt | Key::End, true) if following.stopping => {
+            (KeyPress::Interrupt | KeyPress::End, true) if following.stopping => {
                 let text = format!("run {id} is being stopped; to follow it: watch {id}\n");
                 self.terminal.err(&text).await?;
                 return Err(Ended::Gone);
             }
-            (Key::Interrupt, true) => {
+            (KeyPress::Interrupt, true) => {
                 following.leaves_at = Some(Instant::now() + SECOND_KEY);
                 let text = format!(
                     "run {id}: the commands continue on the hosts; Ctrl-C again within {} seconds stops them\n",
@@ -273,7 +277,7 @@ impl Asked<'_> {
                 );
                 self.terminal.err(&text).await?;
             }
-            (Key::Interrupt | Key::End, _) => self.leave(id).await?,
+            (KeyPress::Interrupt | KeyPress::End, _) => self.leave(id).await?,
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ const SET_DIGITS: usize = 32;
 const INPUT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Why a key may be recorded.
-enum Proof {
+enum HostKeyProof {
     /// It may not: keys are shown.
     None,
     /// The operator has compared the key of one host.
@@ -35,13 +35,13 @@ enum Proof {
 }
 
 /// A host, and the key that it presents.
-struct Presented {
+struct PresentedHostKey {
     at: usize,
     host: Endpoint,
     key: HostKey,
 }
 
-impl Presented {
+impl PresentedHostKey {
     fn shown(&self) -> String {
         format!("{} {} {}", self.host.name, self.key.algorithm, self.key.fingerprint)
     }
@@ -69,7 +69,7 @@ impl Asked<'_> {
         let (mut presented, mut status) = (Vec::new(), 0);
         for (at, (host, look)) in hosts.into_iter().zip(looks).enumerate() {
             match look {
-                Ok(key) => presented.push(Presented { at, host, key }),
+                Ok(key) => presented.push(PresentedHostKey { at, host, key }),
                 Err(why) => {
                     status = Cause::Failed.exit_status();
                     self.terminal.err(&format!("rollcall: {why}\n")).await?;
@@ -77,7 +77,7 @@ impl Asked<'_> {
             }
         }
         let set = set_of(&presented);
-        if let Proof::Set(given) = &proof
+        if let HostKeyProof::Set(given) = &proof
             && *given != set
         {
             let why = "the keys are not those that were shown; nothing was recorded";
@@ -95,17 +95,17 @@ impl Asked<'_> {
         selector: &str,
         hosts: &[Endpoint],
         (fingerprint, trust): (Option<&str>, bool),
-    ) -> Result<Proof, Ended> {
+    ) -> Result<HostKeyProof, Ended> {
         Ok(match fingerprint {
-            None if trust => Proof::Trust,
-            None => Proof::None,
-            Some("-") => Proof::List(self.list(hosts).await?),
-            Some(set) if set.starts_with(SET) => Proof::Set(set.into()),
+            None if trust => HostKeyProof::Trust,
+            None => HostKeyProof::None,
+            Some("-") => HostKeyProof::List(self.list(hosts).await?),
+            Some(set) if set.starts_with(SET) => HostKeyProof::Set(set.into()),
             Some(_) if hosts.len() > 1 => {
                 let why = format!("a fingerprint is of one host, and `{selector}` is {} hosts", hosts.len());
                 return Err(Refusal::usage(why).hint(format!("see: host accept {selector}")).into());
             }
-            Some(fingerprint) => Proof::Fingerprint(fingerprint.into()),
+            Some(fingerprint) => HostKeyProof::Fingerprint(fingerprint.into()),
         })
     }
 
@@ -137,13 +137,15 @@ impl Asked<'_> {
     }
 
     /// Prints one key, and records it if it is proven; returns the exit status.
-    async fn accept_one(&mut self, one: &Presented, proof: &Proof) -> Result<u8, Ended> {
+    async fn accept_one(&mut self, one: &PresentedHostKey, proof: &HostKeyProof) -> Result<u8, Ended> {
         let failed = Cause::Failed.exit_status();
         let proven = match proof {
-            Proof::Fingerprint(given) => Some(given.as_str()),
-            Proof::None => None,
-            Proof::Set(_) | Proof::Trust => one.is_unknown().then_some(one.key.fingerprint.as_str()),
-            Proof::List(list) => match list.says(one.at, &one.key.fingerprint) {
+            HostKeyProof::Fingerprint(given) => Some(given.as_str()),
+            HostKeyProof::None => None,
+            HostKeyProof::Set(_) | HostKeyProof::Trust => {
+                one.is_unknown().then_some(one.key.fingerprint.as_str())
+            }
+            HostKeyProof::List(list) => match list.says(one.at, &one.key.fingerprint) {
                 Listed::Same => one.is_unknown().then_some(one.key.fingerprint.as_str()),
                 other => {
                     self.terminal
@@ -156,7 +158,7 @@ impl Asked<'_> {
         let Some(fingerprint) = proven else {
             let advice = advice(&one.host.name, &one.key);
             self.terminal.out(&format!("{}{advice}\n", one.shown())).await?;
-            let is_fine = matches!(proof, Proof::None) || one.key.known == KeyState::Known;
+            let is_fine = matches!(proof, HostKeyProof::None) || one.key.known == KeyState::Known;
             return Ok(if is_fine { 0 } else { failed });
         };
         let remote = self.ports().hosts.remote.clone();
@@ -170,9 +172,14 @@ impl Asked<'_> {
     }
 
     /// How to record all of the keys that were shown.
-    async fn say_set(&mut self, selector: &str, presented: &[Presented], proof: &Proof) -> Result<(), Ended> {
+    async fn say_set(
+        &mut self,
+        selector: &str,
+        presented: &[PresentedHostKey],
+        proof: &HostKeyProof,
+    ) -> Result<(), Ended> {
         let unknown = presented.iter().filter(|one| one.is_unknown()).count();
-        if unknown < 2 || !matches!(proof, Proof::None) {
+        if unknown < 2 || !matches!(proof, HostKeyProof::None) {
             return Ok(());
         }
         let selector = shell_words::quote(selector);
@@ -213,7 +220,7 @@ impl Asked<'_> {
 }
 
 /// Stands for all unknown keys that hosts present.
-fn set_of(presented: &[Presented]) -> String {
+fn set_of(presented: &[PresentedHostKey]) -> String {
     let unknown = presented.iter().filter(|one| one.is_unknown());
     let all: String = unknown.map(|one| format!("{} {}\n", one.host.name, one.key.fingerprint)).collect();
     format!("{SET}{}", &sha256_hex(all.as_bytes())[..SET_DIGITS])

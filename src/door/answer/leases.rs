@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::asked::{Asked, Ended, may_see};
 use super::refusals::frozen;
-use super::turn::Turn;
+use super::turn::CommandTurn;
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::Command;
 use crate::domain::base::name::HostName;
@@ -25,7 +25,7 @@ use crate::present::{json, leases};
 const RUNS_SEARCHED: usize = 1_000;
 
 /// What an operator asks for.
-struct Wanted<'w> {
+struct LeaseRequest<'w> {
     kind: LeaseKind,
     selector: &'w str,
     time: Option<Duration>,
@@ -46,19 +46,19 @@ impl Asked<'_> {
             Command::Leases => self.leases(granted, inventory).await,
             Command::Lock { selector, time, reason, take_over } => {
                 let (kind, time, take_over) = (LeaseKind::Lock, Some(*time), *take_over);
-                self.lock(granted, Wanted { kind, selector, time, reason, take_over }).await
+                self.lock(granted, LeaseRequest { kind, selector, time, reason, take_over }).await
             }
             Command::Freezes => self.freezes(granted, inventory).await,
             Command::Freeze { selector, time, reason } => {
                 let (kind, time) = (LeaseKind::Freeze, Some(*time));
-                self.lock(granted, Wanted { kind, selector, time, reason, take_over: false }).await
+                self.lock(granted, LeaseRequest { kind, selector, time, reason, take_over: false }).await
             }
             Command::FreezeEnd { id, reason } => self.unlock(granted, (*id, true), reason.as_deref()).await,
             Command::Unlock { id, reason } => self.unlock(granted, (*id, false), reason.as_deref()).await,
             Command::Hold { selector, reason, take_over } => {
                 let (kind, take_over) = (LeaseKind::Hold, *take_over);
                 let reason = reason.as_deref().unwrap_or_default();
-                self.hold(granted, Wanted { kind, selector, time: None, reason, take_over }).await
+                self.hold(granted, LeaseRequest { kind, selector, time: None, reason, take_over }).await
             }
             other => Err(Refusal::internal(format!("{other:?} is about no lease")).into()),
         }
@@ -142,7 +142,7 @@ impl Asked<'_> {
         Ok(in_way.map(|lease| held(lease, &claim)))
     }
 
-    async fn lock(&mut self, granted: &Granted, wanted: Wanted<'_>) -> Result<u8, Ended> {
+    async fn lock(&mut self, granted: &Granted, wanted: LeaseRequest<'_>) -> Result<u8, Ended> {
         let (lease, mut turn) = self.wanted(granted, &wanted).await?;
         let lease = loop {
             let fresh = self.starting_now(&lease, wanted.time);
@@ -164,7 +164,7 @@ impl Asked<'_> {
     }
 
     /// Keeps the hosts until the connection ends.
-    async fn hold(&mut self, granted: &Granted, wanted: Wanted<'_>) -> Result<u8, Ended> {
+    async fn hold(&mut self, granted: &Granted, wanted: LeaseRequest<'_>) -> Result<u8, Ended> {
         let (lease, mut turn) = self.wanted(granted, &wanted).await?;
         let holding = loop {
             let fresh = self.starting_now(&lease, None);
@@ -204,7 +204,11 @@ impl Asked<'_> {
     }
 
     /// The lease that is asked for, and its turn.
-    async fn wanted(&mut self, granted: &Granted, wanted: &Wanted<'_>) -> Result<(Lease, Turn), Ended> {
+    async fn wanted(
+        &mut self,
+        granted: &Granted,
+        wanted: &LeaseRequest<'_>,
+    ) -> Result<(Lease, CommandTurn), Ended> {
         let visible = self.visible(granted).await?;
         let hosts = self.pick(&visible, wanted.selector).await?.into_iter().collect();
         let who = granted.operator();

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use self::asked::{Asked, Ended, may_see, visible_debts};
-use self::rotation::Word;
+use self::rotation::DebtDecision;
 use super::{Desk, Terminal};
 use crate::config::FilesDir;
 use crate::domain::ask::access::{Granted, Operator, authorize};
@@ -35,7 +35,7 @@ use crate::domain::base::outcome::Verdict;
 use crate::domain::base::refusal::{LEFT, Refusal};
 use crate::domain::inventory::inventory::{Host, Inventory};
 use crate::domain::plan::adhoc::{plan_check, plan_facts, plan_rotation, plan_run};
-use crate::domain::plan::plan::{Kind, Plan, World};
+use crate::domain::plan::plan::{Plan, RunKind, World};
 use crate::domain::plan::planner::{plan_look, plan_rollback, plan_task};
 use crate::domain::plan::veil::visible_part;
 use crate::domain::run::record::Debt;
@@ -172,7 +172,7 @@ impl Asked<'_> {
             | Command::FreezeEnd { .. } => self.turns(granted, &inventory).await,
             Command::Debts => self.debts(granted).await,
             Command::Settle { host, write_off, reason } => {
-                self.settle(granted, Word { host, write_off: *write_off, reason }).await
+                self.settle(granted, DebtDecision { host, write_off: *write_off, reason }).await
             }
             Command::BalancerStatus { selector } => self.balancer_status(&inventory, selector).await,
             Command::Sudoers { selector } => self.sudoers(&inventory, selector).await,
@@ -397,7 +397,7 @@ enum Planned<'c> {
     Run(&'c str, &'c str),
     Facts(&'c str),
     Rollback(&'c str, Option<&'c str>),
-    Rotation(&'c str, Kind, &'c str),
+    Rotation(&'c str, RunKind, &'c str),
     Again,
 }
 
@@ -411,8 +411,8 @@ fn planned(command: &Command) -> Option<Planned<'_>> {
         Command::Rollback { selector, to } | Command::PlanRollback { selector, to } => {
             Planned::Rollback(selector, to.as_deref())
         }
-        Command::Drain { selector, reason } => Planned::Rotation(selector, Kind::Drain, reason),
-        Command::Enable { selector } => Planned::Rotation(selector, Kind::Enable, ""),
+        Command::Drain { selector, reason } => Planned::Rotation(selector, RunKind::Drain, reason),
+        Command::Enable { selector } => Planned::Rotation(selector, RunKind::Enable, ""),
         Command::Retry { .. } => Planned::Again,
         Command::Help { .. }
         | Command::Version

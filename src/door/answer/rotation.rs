@@ -10,7 +10,7 @@ use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::inventory::rotation::Rotation;
 use crate::domain::plan::plan::Plan;
-use crate::domain::plan::release::Mark;
+use crate::domain::plan::release::ReleaseMark;
 use crate::domain::run::event::EventKind;
 use crate::domain::run::record::Debt;
 use crate::engine::standing::{Standings, standings};
@@ -18,7 +18,7 @@ use crate::port::Member;
 use crate::present::{json, table};
 
 /// An operator's decision about a debt.
-pub(super) struct Word<'a> {
+pub(super) struct DebtDecision<'a> {
     pub host: &'a str,
     pub write_off: bool,
     pub reason: &'a str,
@@ -37,7 +37,7 @@ impl Asked<'_> {
     }
 
     /// Pays debts of hosts that the balancer reports in rotation, or writes debts off; records a name and a reason.
-    pub(super) async fn settle(&mut self, granted: &Granted, word: Word<'_>) -> Result<u8, Ended> {
+    pub(super) async fn settle(&mut self, granted: &Granted, word: DebtDecision<'_>) -> Result<u8, Ended> {
         let debts = visible_debts(granted, &self.config.inventory, self.ports().store.debts().await?);
         let of_host: Vec<&Debt> = debts
             .iter()
@@ -65,7 +65,12 @@ impl Asked<'_> {
         Ok(0)
     }
 
-    async fn settle_one(&self, granted: &Granted, debt: &Debt, word: &Word<'_>) -> Result<String, Ended> {
+    async fn settle_one(
+        &self,
+        granted: &Granted,
+        debt: &Debt,
+        word: &DebtDecision<'_>,
+    ) -> Result<String, Ended> {
         let ports = self.ports();
         let Debt { host, balancer, run: id, .. } = debt;
         if self.desk.engine.watch(granted, *id).is_some() {
@@ -187,7 +192,7 @@ impl Asked<'_> {
             return Err(Refusal::new(Cause::NotAllowed, "a mark holds in all groups").hint(hint).into());
         }
         let ports = self.ports();
-        let mark = Mark {
+        let mark = ReleaseMark {
             task: task.into(),
             params: params.clone(),
             bad,

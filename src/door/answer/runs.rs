@@ -1,7 +1,7 @@
 //! Runs: start, follow, show.
 
 use super::asked::{Asked, Ended, may_see};
-use super::follow::View;
+use super::follow::FollowView;
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::{Command, Format};
 use crate::domain::base::name::{HostName, RunId};
@@ -9,11 +9,11 @@ use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::rotation::Obstacle;
 use crate::domain::lease::claim::Claim;
 use crate::domain::plan::given::given_secrets;
-use crate::domain::plan::plan::{Kind, Plan};
+use crate::domain::plan::plan::{Plan, RunKind};
 use crate::domain::run::event::Event;
 use crate::domain::run::run::{IllegalEvent, Run};
 use crate::domain::value::secret::{Given, SecretVars};
-use crate::engine::feed::Watch;
+use crate::engine::feed::Follower;
 use crate::engine::preflight::{Preflight, preflight};
 use crate::port::StoredRun;
 use crate::present::formats;
@@ -30,7 +30,7 @@ impl Asked<'_> {
         mut plan: Plan,
         command: &Command,
     ) -> Result<u8, Ended> {
-        if plan.kind == Kind::Run {
+        if plan.kind == RunKind::Run {
             let fold = matches!(granted.command(), Command::Run { fold: true, .. });
             return self.command(granted, plan, fold).await;
         }
@@ -92,11 +92,13 @@ impl Asked<'_> {
     }
 
     /// Shows a run to its end; the exit status is the run's.
-    async fn follow(&mut self, watch: Watch) -> Result<u8, Ended> {
-        let looks =
-            matches!(watch.live().plan.kind, Kind::Run | Kind::Check | Kind::Facts | Kind::Look { .. });
+    async fn follow(&mut self, watch: Follower) -> Result<u8, Ended> {
+        let looks = matches!(
+            watch.live().plan.kind,
+            RunKind::Run | RunKind::Check | RunKind::Facts | RunKind::Look { .. }
+        );
         let quiet = (looks && !self.json) || self.format.is_document();
-        let (run, events) = self.see(watch, View { quiet, ..View::default() }).await?;
+        let (run, events) = self.see(watch, FollowView { quiet, ..FollowView::default() }).await?;
         self.told(&run, &events).await
     }
 

@@ -9,7 +9,7 @@ use super::asked::{Asked, Ended};
 use crate::domain::base::name::HostName;
 use crate::domain::base::refusal::Cause;
 use crate::domain::inventory::inventory::{Endpoint, Inventory};
-use crate::domain::plan::sudoers::{Right, Sources, What, rights};
+use crate::domain::plan::sudoers::{Right, SudoCommand, SudoSources, rights};
 use crate::engine::programs;
 use crate::present::json;
 use crate::present::sudoers::{Needs, files, rules};
@@ -47,7 +47,7 @@ impl Asked<'_> {
     ) -> Result<Vec<(Endpoint, Vec<Right>)>, Ended> {
         let (inventory, config) = (inventory.clone(), self.config.clone());
         let work = move || {
-            let sources = Sources {
+            let sources = SudoSources {
                 inventory: &inventory,
                 tasks: config.tasks.values().collect(),
                 checks: config.checks.values().flatten().collect(),
@@ -62,8 +62,8 @@ impl Asked<'_> {
 /// The programs whose paths only the host knows.
 fn programs_in(rights: &[Right]) -> BTreeSet<String> {
     let program = |right: &Right| match &right.what {
-        What::Command(words) => words.first().filter(|program| !program.starts_with('/')).cloned(),
-        What::AnyScript | What::Open(_) => None,
+        SudoCommand::Command(words) => words.first().filter(|program| !program.starts_with('/')).cloned(),
+        SudoCommand::AnyScript | SudoCommand::Open(_) => None,
     };
     rights.iter().filter_map(program).collect()
 }

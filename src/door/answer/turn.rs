@@ -11,13 +11,13 @@ use crate::domain::ask::access::{Granted, authorize};
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::lease::claim::Claim;
 use crate::domain::lease::lease::LeaseKind;
-use crate::door::keys::Key;
+use crate::door::keys::KeyPress;
 use crate::engine::StartError;
 use crate::engine::queue::Ticket;
 use crate::port::StoreError;
 
 /// The turn of one command.
-pub(super) struct Turn {
+pub(super) struct CommandTurn {
     claim: Claim,
     /// The command in words.
     title: String,
@@ -49,14 +49,14 @@ fn in_other_hands(error: &StartError) -> bool {
 
 impl Asked<'_> {
     /// The turn of a command, before its first attempt.
-    pub(super) fn turn(&self, claim: Claim, title: String) -> Turn {
+    pub(super) fn turn(&self, claim: Claim, title: String) -> CommandTurn {
         let changes = self.desk.engine.keeper().queue().changes();
-        Turn { claim, title, ticket: None, changes, said: String::new() }
+        CommandTurn { claim, title, ticket: None, changes, said: String::new() }
     }
 
     /// Waits after an attempt that failed, until the next one may succeed; without `--wait`, or if waiting does not help,
     /// returns the error.
-    pub(super) async fn wait_for(&mut self, turn: &mut Turn, error: StartError) -> Result<(), Ended> {
+    pub(super) async fn wait_for(&mut self, turn: &mut CommandTurn, error: StartError) -> Result<(), Ended> {
         if !self.wait || !in_other_hands(&error) {
             return Err(error.into());
         }
@@ -94,7 +94,7 @@ impl Asked<'_> {
         }
     }
 
-    async fn next_change(&mut self, turn: &mut Turn, until: Option<Timestamp>) -> Result<(), Ended> {
+    async fn next_change(&mut self, turn: &mut CommandTurn, until: Option<Timestamp>) -> Result<(), Ended> {
         let now = self.ports().hosts.clock.now();
         let left = until.map(|until| Duration::try_from(until.duration_since(now)).unwrap_or_default());
         let gone = self.terminal.gone();
@@ -122,8 +122,8 @@ impl Asked<'_> {
         let Some(keys) = &mut self.keys else { return std::future::pending().await };
         loop {
             match keys.recv().await {
-                Some(Key::Interrupt | Key::End) => return,
-                Some(Key::Other) => {}
+                Some(KeyPress::Interrupt | KeyPress::End) => return,
+                Some(KeyPress::Other) => {}
                 None => return std::future::pending().await,
             }
         }

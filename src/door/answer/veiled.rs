@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::ask::access::Operator;
 use crate::domain::plan::veil::Veil;
-use crate::door::keys::Key;
+use crate::door::keys::KeyPress;
 use crate::door::{Desk, Gone, Terminal};
 use crate::port::talk::Feed;
 
@@ -86,7 +86,7 @@ impl Terminal for Veiled<'_> {
         self.inner.silence()
     }
 
-    fn keys(&mut self) -> Option<mpsc::Receiver<Key>> {
+    fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>> {
         self.inner.keys()
     }
 }

@@ -18,11 +18,11 @@ use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::adhoc::known_names;
 use crate::domain::run::record::{Debt, RunSummary};
 use crate::domain::run::run::Run;
-use crate::domain::watch::roll::{Ack, Covered, Downtime, History, Line, Roll};
-use crate::domain::watch::roster::Key;
+use crate::domain::watch::roll::{Ack, CheckLine, Covered, Downtime, History, Roll};
+use crate::domain::watch::roster::WatchedId;
 use crate::domain::watch::subject::{REACHABLE, Subject};
 use crate::present::json;
-use crate::present::watching::{self, Held, Reason};
+use crate::present::watching::{self, HeldHost, Reason};
 
 /// Most probes of one check that `history` returns.
 const LOOKS_SHOWN: usize = 5_000;
@@ -49,7 +49,7 @@ impl Asked<'_> {
         let picked: BTreeSet<HostName> = picked.into_iter().collect();
         let Roll { mut lines, pace } = self.desk.monitor.roll().await?;
         lines.retain(|line| picked.contains(&line.host));
-        let counts = |line: &&Line| line.hard && !watching::is_silent(line);
+        let counts = |line: &&CheckLine| line.hard && !watching::is_silent(line);
         let mut worst = Verdict::worst(lines.iter().filter(counts).filter_map(|line| line.verdict));
         let nobody_looks = match (lines.is_empty(), self.config.settings.schedule.enabled) {
             (_, false) => {
@@ -143,7 +143,7 @@ impl Asked<'_> {
             kept => kept?,
         };
         let lines = self.desk.monitor.roll().await?.lines;
-        let lines: Vec<Line> = lines.into_iter().filter(|line| line.host == host).collect();
+        let lines: Vec<CheckLine> = lines.into_iter().filter(|line| line.host == host).collect();
         let runs = self.touching(granted, &host).await?;
         let in_hand = self.desk.engine.in_hand().borrow().hosts.get(&host).copied();
         let mut reasons = Vec::new();
@@ -168,7 +168,7 @@ impl Asked<'_> {
     }
 
     /// The run that holds a host out of rotation, and the checks of its gate that did not pass.
-    async fn held(&self, granted: &Granted, host: &HostName) -> Result<Option<Held>, Ended> {
+    async fn held(&self, granted: &Granted, host: &HostName) -> Result<Option<HeldHost>, Ended> {
         let debts = self.ports().store.debts().await?;
         let of_host: Vec<Debt> = debts.into_iter().filter(|debt| debt.host == *host).collect();
         let Some(debt) = of_host.iter().find(|debt| debt.is_open()).or(of_host.first()).cloned() else {
@@ -178,7 +178,7 @@ impl Asked<'_> {
         let run = stored.and_then(|stored| Run::replay(stored.id, stored.plan, &stored.events).ok());
         let checks = run.as_ref().and_then(|run| run.host(host)).map_or(&[][..], |state| state.checks());
         let gate = checks.iter().filter(|result| !result.verdict.passes()).cloned().collect();
-        Ok(Some(Held { debt, gate }))
+        Ok(Some(HeldHost { debt, gate }))
     }
 
     /// The last runs that did more on a host than observe it; newest first.
@@ -285,7 +285,7 @@ impl Asked<'_> {
     ) -> Result<u8, Ended> {
         let host = self.one_host(&self.visible(granted).await?, host).await?;
         let subject = self.watched_as(&host, check).await?;
-        let key = Key { host: host.clone(), check: subject.clone() };
+        let key = WatchedId { host: host.clone(), check: subject.clone() };
         let at = self.ports().hosts.clock.now();
         let ack = Ack { by: granted.operator().name.clone(), why: reason.into(), at };
         let refused = |why: String| Refusal::rule(format!("{host} `{subject}`: {why}"));

@@ -10,7 +10,7 @@ use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::End;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
-use crate::domain::plan::plan::{Kind, Plan};
+use crate::domain::plan::plan::{Plan, RunKind};
 use crate::domain::run::event::EventKind;
 use crate::domain::run::run::Run;
 use crate::domain::run::wish::Wish;
@@ -77,10 +77,10 @@ fn again(stored: &StoredRun) -> Result<Command, Refusal> {
     let was_a_look = |hint: String| Refusal::rule(format!("run {id} was a dry run")).hint(hint);
     match kind {
         // Each host had its own parameters: the releases that are good now may be different.
-        Kind::Release { .. } if stored.plan.goes_back => {
+        RunKind::Release { .. } if stored.plan.goes_back => {
             Ok(Command::Rollback { selector, to: stored.plan.back_to.clone() })
         }
-        Kind::Release { task } | Kind::Task { task } => {
+        RunKind::Release { task } | RunKind::Task { task } => {
             // The word for a hidden value must never reach a host, whatever the parameter is by now.
             if let Some(name) = stored.plan.hidden_params().next() {
                 let why =
@@ -91,7 +91,7 @@ fn again(stored: &StoredRun) -> Result<Command, Refusal> {
             let ask = Ask { tags, force, ..Ask::new(task, &selector, params) };
             Ok(Command::Task { ask, check: false })
         }
-        Kind::Run => {
+        RunKind::Run => {
             may_repeat_input(stored, &selector)?;
             let step = stored.plan.hosts.values().find_map(|host| host.steps.first());
             match step.map(|step| &step.body) {
@@ -101,10 +101,10 @@ fn again(stored: &StoredRun) -> Result<Command, Refusal> {
                 _ => Err(Refusal::internal(format!("run {id} has no command"))),
             }
         }
-        Kind::Look { task } => Err(was_a_look(format!("try: plan --diff {task} {selector}"))),
-        Kind::Check => Err(was_a_look(format!("try: check {selector}"))),
-        Kind::Facts => Err(was_a_look(format!("try: facts {selector}"))),
-        Kind::Drain | Kind::Enable => {
+        RunKind::Look { task } => Err(was_a_look(format!("try: plan --diff {task} {selector}"))),
+        RunKind::Check => Err(was_a_look(format!("try: check {selector}"))),
+        RunKind::Facts => Err(was_a_look(format!("try: facts {selector}"))),
+        RunKind::Drain | RunKind::Enable => {
             let why = format!("run {id} moved hosts in or out of rotation");
             Err(Refusal::rule(why).hint(format!("try: balancer enable {selector}")))
         }

@@ -10,13 +10,13 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, Meth
 
 use super::proof;
 use super::session;
-use super::shared::Shared;
+use super::shared::DoorState;
 use super::visit::{Login, Visit};
 use crate::domain::ask::enrolled::{Denial, Presented, Proof};
 
 /// One connection.
 pub struct Handler {
-    shared: Shared,
+    shared: DoorState,
     visit: Arc<Visit>,
     from: IpAddr,
     /// What the owner of an unknown key is told, once.
@@ -24,7 +24,7 @@ pub struct Handler {
 }
 
 impl Handler {
-    pub fn new(shared: Shared, visit: Arc<Visit>, from: IpAddr) -> Handler {
+    pub fn new(shared: DoorState, visit: Arc<Visit>, from: IpAddr) -> Handler {
         Handler { shared, visit, from, invitation: None }
     }
 

@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::handler::Handler;
-use self::pacing::Failure;
+use self::pacing::ConnectionFailure;
 use self::seats::Seats;
-use self::shared::{Lobby, Place, Shared};
+use self::shared::{Admission, DoorState, Lobby};
 use self::tally::TALLY_PERIOD;
 use self::visit::Visit;
 use super::Desk;
@@ -70,7 +70,7 @@ static SIGNATURES: [Algorithm; 8] = [
 pub struct SshDoor {
     config: Arc<server::Config>,
     login_grace: Duration,
-    shared: Shared,
+    shared: DoorState,
 }
 
 impl SshDoor {
@@ -78,7 +78,7 @@ impl SshDoor {
     pub fn new(desk: Desk, host_key: PrivateKey, settings: &DoorSettings) -> SshDoor {
         let seats = Seats::new(settings.connections, settings.per_operator);
         let lobby = Arc::new(Mutex::new(Lobby::new(settings)));
-        let shared = Shared { desk, answers: TaskTracker::new(), seats, lobby };
+        let shared = DoorState { desk, answers: TaskTracker::new(), seats, lobby };
         let config = Arc::new(server_config(host_key, settings.profile));
         SshDoor { config, login_grace: settings.login_grace, shared }
     }
@@ -154,7 +154,7 @@ impl SshDoor {
             if let Some((user, keys)) = visit.refused() {
                 let keys = keys.join(", ");
                 tracing::warn!(%from, ?user, %keys, "a login was refused");
-                shared.failed(from, Failure::Refused);
+                shared.failed(from, ConnectionFailure::Refused);
             }
         });
     }
@@ -164,7 +164,7 @@ impl SshDoor {
 async fn log_in(
     starting: impl Future<Output = Result<RunningSession<Handler>, russh::Error>>,
     visit: &Visit,
-    (place, grace): (Place, Duration),
+    (place, grace): (Admission, Duration),
 ) -> Result<RunningSession<Handler>, russh::Error> {
     let logging_in = async {
         let mut running = starting.await?;
@@ -176,7 +176,7 @@ async fn log_in(
     };
     let Ok(logged_in) = timeout(grace, logging_in).await else {
         place.shared.note(LATE, place.from.to_string());
-        place.shared.failed(place.from, Failure::TooLate);
+        place.shared.failed(place.from, ConnectionFailure::TooLate);
         return Err(russh::Error::ConnectionTimeout);
     };
     if logged_in.is_ok() {
@@ -187,7 +187,7 @@ async fn log_in(
 
 /// Runs a connection after its login, until it ends or has to be closed.
 async fn stay(
-    shared: &Shared,
+    shared: &DoorState,
     visit: &Visit,
     mut running: RunningSession<Handler>,
 ) -> Result<(), russh::Error> {

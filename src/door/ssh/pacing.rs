@@ -28,7 +28,7 @@ const FORGIVEN: Duration = Duration::from_secs(60 * 60);
 
 /// The limits of `[door]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct DoorPace {
     /// New connections of a source in a second, and how many more at once.
     pub rate: u32,
     pub burst: u32,
@@ -38,7 +38,7 @@ pub struct Pace {
 
 /// What went wrong on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum ConnectionFailure {
     /// No key was accepted.
     Refused,
     /// There was no login in time.
@@ -64,11 +64,11 @@ impl TooMany {
 
 /// The sources of late.
 pub struct Pacing {
-    pace: Pace,
-    sources: HashMap<IpAddr, Source>,
+    pace: DoorPace,
+    sources: HashMap<IpAddr, SourceState>,
 }
 
-struct Source {
+struct SourceState {
     seen: Instant,
     /// When its connections would have come at an even rate.
     even: Instant,
@@ -80,7 +80,7 @@ struct Source {
 }
 
 impl Pacing {
-    pub fn new(pace: Pace) -> Pacing {
+    pub fn new(pace: DoorPace) -> Pacing {
         Pacing { pace, sources: HashMap::new() }
     }
 
@@ -102,15 +102,15 @@ impl Pacing {
     }
 
     /// Counts a failure against its source.
-    pub fn failed(&mut self, from: IpAddr, failure: Failure, now: Instant) {
+    pub fn failed(&mut self, from: IpAddr, failure: ConnectionFailure, now: Instant) {
         let most = self.pace.penalty;
         let source = self.source(from, now);
         if source.paid + FORGIVEN < now {
             source.times = 0;
         }
         let cost = match failure {
-            Failure::Refused => REFUSED,
-            Failure::TooLate => TOO_LATE,
+            ConnectionFailure::Refused => REFUSED,
+            ConnectionFailure::TooLate => TOO_LATE,
         };
         source.paid = (source.paid.max(now) + cost * (1 << source.times)).min(now + most);
         let goes_out = !source.is_out && source.paid >= now + TOLERATED.min(most) && !most.is_zero();
@@ -125,14 +125,14 @@ impl Pacing {
         self.sources.remove(&link(from));
     }
 
-    fn source(&mut self, from: IpAddr, now: Instant) -> &mut Source {
+    fn source(&mut self, from: IpAddr, now: Instant) -> &mut SourceState {
         let key = link(from);
         if self.sources.len() >= SOURCES && !self.sources.contains_key(&key) {
             let quiet =
                 self.sources.iter().min_by_key(|(_, source)| source.seen).map(|(address, _)| *address);
             quiet.map(|address| self.sources.remove(&address));
         }
-        let new = Source { seen: now, even: now, paid: now, is_out: false, times: 0 };
+        let new = SourceState { seen: now, even: now, paid: now, is_out: false, times: 0 };
         let source = self.sources.entry(key).or_insert(new);
         source.seen = now;
         source
@@ -143,7 +143,7 @@ impl Pacing {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { rate: 10, burst: 10, penalty: Duration::from_secs(600) };
+    const PACE: DoorPace = DoorPace { rate: 10, burst: 10, penalty: Duration::from_secs(600) };
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -182,7 +182,7 @@ mod tests {
         let mut out = Vec::new();
         for _ in 0..8 {
             while pacing.enter(from, now).is_ok() {
-                pacing.failed(from, Failure::Refused, now);
+                pacing.failed(from, ConnectionFailure::Refused, now);
             }
             let since = now;
             while pacing.enter(from, now).is_err() {
@@ -193,15 +193,15 @@ mod tests {
         assert_eq!(out, [15, 20, 20, 40, 80, 160, 320, 320]);
         assert!(pacing.enter(ip("192.0.2.2"), start).is_ok(), "others are not concerned");
         now += FORGIVEN + seconds(1);
-        pacing.failed(from, Failure::Refused, now);
+        pacing.failed(from, ConnectionFailure::Refused, now);
         assert!(pacing.enter(from, now).is_ok(), "it starts anew");
-        pacing.failed(from, Failure::TooLate, now);
+        pacing.failed(from, ConnectionFailure::TooLate, now);
         assert_eq!(pacing.enter(from, now), Err(TooMany::Failures));
         pacing.logged_in(from);
         assert!(pacing.enter(from, now).is_ok(), "an operator is there");
 
-        let mut never = Pacing::new(Pace { penalty: Duration::ZERO, ..PACE });
-        (0..100).for_each(|_| never.failed(from, Failure::TooLate, now));
+        let mut never = Pacing::new(DoorPace { penalty: Duration::ZERO, ..PACE });
+        (0..100).for_each(|_| never.failed(from, ConnectionFailure::TooLate, now));
         assert!(never.enter(from, now).is_ok());
     }
 
@@ -210,7 +210,7 @@ mod tests {
         let (mut pacing, now) = (Pacing::new(PACE), Instant::now());
         for n in 0..3 * SOURCES as u64 {
             let address = IpAddr::from([10, (n >> 16) as u8, (n >> 8) as u8, n as u8]);
-            pacing.failed(address, Failure::Refused, now + seconds(n));
+            pacing.failed(address, ConnectionFailure::Refused, now + seconds(n));
         }
         assert_eq!(pacing.sources.len(), SOURCES);
         assert!(!pacing.sources.contains_key(&ip("10.0.0.1")), "the oldest is forgotten first");

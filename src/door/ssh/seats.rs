@@ -18,12 +18,12 @@ pub struct Seats {
 }
 
 /// The place of one connection.
-pub struct Seat {
+pub struct ConnectionSeat {
     seats: Seats,
     name: String,
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSeat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.name) {
@@ -41,7 +41,7 @@ impl Seats {
     }
 
     /// A place for one more connection, or the sentence why there is none.
-    pub fn take(&self, operator: &Operator) -> Result<Seat, String> {
+    pub fn take(&self, operator: &Operator) -> Result<ConnectionSeat, String> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let own = taken.get(&operator.name).copied().unwrap_or_default();
         if own >= self.each {
@@ -57,7 +57,7 @@ impl Seats {
             ));
         }
         taken.insert(operator.name.clone(), own + 1);
-        Ok(Seat { seats: self.clone(), name: operator.name.clone() })
+        Ok(ConnectionSeat { seats: self.clone(), name: operator.name.clone() })
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
         let why = seats.take(&operator("vic", Role::Viewer)).err().unwrap();
         assert_eq!(why, "1024 connections are open, the most for all operators; try: again later");
         let admin = operator("ann", Role::Admin);
-        let last: Vec<Seat> = (0..ADMIN_SEATS).map(|_| seats.take(&admin).ok().unwrap()).collect();
+        let last: Vec<ConnectionSeat> = (0..ADMIN_SEATS).map(|_| seats.take(&admin).ok().unwrap()).collect();
         assert!(seats.take(&admin).is_err());
         drop(last);
         held.pop();

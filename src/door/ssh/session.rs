@@ -15,14 +15,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::pulse;
-use super::visit::{Slot, Visit, lost};
+use super::visit::{CommandSlot, Visit, lost};
 use crate::domain::ask::access::{Operator, authorize};
 use crate::domain::ask::command::{Command, Request, UsageError, parse_line};
 use crate::domain::ask::enrolled::Denial;
 use crate::domain::base::output::{fitted, printable};
 use crate::domain::base::refusal::Cause;
 use crate::door::answer::answer;
-use crate::door::keys::{Key, Keyboard, keyboard};
+use crate::door::keys::{KeyPress, Keyboard, keyboard};
 use crate::door::shown::shown;
 use crate::door::{Desk, Gone, Terminal, unbroken};
 use crate::port::talk::Feed;
@@ -46,7 +46,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 const LAST_WORD_GRACE: Duration = Duration::from_millis(500);
 
 /// Serves one channel to its end.
-pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: Slot) {
+pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: CommandSlot) {
     let (mut reader, writer) = channel.split();
     let Ok(Some((line, screen))) = timeout(REQUEST_GRACE, request(&mut reader)).await else {
         let _ = writer.close().await;
@@ -78,7 +78,7 @@ pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: S
 }
 
 /// The exit status of an answer, also if it panics or the connection has to be closed.
-async fn answered(desk: &Desk, visit: &Visit, asked: Asked<'_>, out: &mut ChannelTerminal) -> u8 {
+async fn answered(desk: &Desk, visit: &Visit, asked: ClientLine<'_>, out: &mut ChannelTerminal) -> u8 {
     let status = match unbroken(respond(desk, visit, asked, out)).await {
         Ok(status) => status,
         Err(text) => {
@@ -159,9 +159,14 @@ async fn drain(mut reader: ChannelReadHalf, typed: Typed, gone: CancellationToke
 }
 
 /// The line of a client, and what was read in it.
-type Asked<'a> = (&'a [u8], Result<Request, UsageError>);
+type ClientLine<'a> = (&'a [u8], Result<Request, UsageError>);
 
-async fn respond(desk: &Desk, visit: &Visit, (line, parsed): Asked<'_>, out: &mut ChannelTerminal) -> u8 {
+async fn respond(
+    desk: &Desk,
+    visit: &Visit,
+    (line, parsed): ClientLine<'_>,
+    out: &mut ChannelTerminal,
+) -> u8 {
     let operator = match admitted(desk, visit) {
         Ok(operator) => operator,
         Err(why) => {
@@ -190,7 +195,7 @@ struct ChannelTerminal {
     first_key: CancellationToken,
     handle: Option<Handle>,
     /// `None` once they are taken.
-    keys: Option<mpsc::Receiver<Key>>,
+    keys: Option<mpsc::Receiver<KeyPress>>,
 }
 
 impl ChannelTerminal {
@@ -308,7 +313,7 @@ impl Terminal for ChannelTerminal {
         }
     }
 
-    fn keys(&mut self) -> Option<mpsc::Receiver<Key>> {
+    fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>> {
         self.keys.take().filter(|_| self.pty)
     }
 }

@@ -8,16 +8,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::pacing::{Failure, Pace, Pacing};
+use super::pacing::{ConnectionFailure, DoorPace, Pacing};
 use super::seats::Seats;
 use super::tally::Tally;
-use super::waiting::{Entered, Waiting};
+use super::waiting::{Entered, Unauthenticated};
 use crate::config::DoorSettings;
 use crate::door::Desk;
 
 /// The common state of all connections of a door.
 #[derive(Clone)]
-pub struct Shared {
+pub struct DoorState {
     pub desk: Desk,
     /// Answers under way, on all connections.
     pub answers: TaskTracker,
@@ -27,7 +27,7 @@ pub struct Shared {
 
 /// The connections that have not logged in, and the counts of refusals.
 pub(super) struct Lobby {
-    pub waiting: Waiting,
+    pub waiting: Unauthenticated,
     pub pacing: Pacing,
     /// Closes each of them.
     pub cuts: HashMap<u64, CancellationToken>,
@@ -35,13 +35,13 @@ pub(super) struct Lobby {
 }
 
 /// The source of a connection, and its place among those that have not logged in.
-pub(super) struct Place {
-    pub shared: Shared,
+pub(super) struct Admission {
+    pub shared: DoorState,
     pub from: IpAddr,
     pub id: u64,
 }
 
-impl Drop for Place {
+impl Drop for Admission {
     fn drop(&mut self) {
         let mut lobby = self.shared.lobby();
         lobby.waiting.leave(self.id);
@@ -52,12 +52,17 @@ impl Drop for Place {
 impl Lobby {
     pub fn new(settings: &DoorSettings) -> Lobby {
         let DoorSettings { waiting, rate, burst, penalty, .. } = *settings;
-        let pacing = Pacing::new(Pace { rate, burst, penalty });
-        Lobby { waiting: Waiting::new(waiting), pacing, cuts: HashMap::new(), tally: Tally::default() }
+        let pacing = Pacing::new(DoorPace { rate, burst, penalty });
+        Lobby {
+            waiting: Unauthenticated::new(waiting),
+            pacing,
+            cuts: HashMap::new(),
+            tally: Tally::default(),
+        }
     }
 }
 
-impl Shared {
+impl DoorState {
     /// True if a source may open one more connection; a refused one is counted for the log.
     pub(super) fn may_connect(&self, from: IpAddr) -> bool {
         let (mut lobby, now) = (self.lobby(), Instant::now());
@@ -79,7 +84,7 @@ impl Shared {
     }
 
     /// Records a connection that ended without a login.
-    pub(super) fn failed(&self, from: IpAddr, failure: Failure) {
+    pub(super) fn failed(&self, from: IpAddr, failure: ConnectionFailure) {
         self.lobby().pacing.failed(from, failure, Instant::now());
     }
 
@@ -93,7 +98,7 @@ impl Shared {
     }
 
     /// A place for a new connection; `cut` closes it when others need the place more.
-    pub(super) fn place(&self, from: IpAddr, cut: CancellationToken) -> Place {
+    pub(super) fn place(&self, from: IpAddr, cut: CancellationToken) -> Admission {
         let mut lobby = self.lobby();
         let Entered { id, leaves } = lobby.waiting.enter(from, Instant::now());
         lobby.cuts.insert(id, cut);
@@ -103,6 +108,6 @@ impl Shared {
                 cut.cancel();
             }
         }
-        Place { shared: self.clone(), from, id }
+        Admission { shared: self.clone(), from, id }
     }
 }

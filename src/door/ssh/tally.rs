@@ -11,10 +11,10 @@ const SOURCES: usize = 256;
 
 /// The refusals since the last summary.
 #[derive(Default)]
-pub struct Tally(BTreeMap<&'static str, Count>);
+pub struct Tally(BTreeMap<&'static str, ReasonCount>);
 
 #[derive(Default)]
-struct Count {
+struct ReasonCount {
     all: u64,
     by: BTreeMap<String, u64>,
 }
@@ -36,7 +36,7 @@ impl Tally {
     }
 }
 
-impl Count {
+impl ReasonCount {
     fn line(&self, closed: &str) -> String {
         let connections = if self.all == 1 { "connection was" } else { "connections were" };
         let most = self.by.iter().max_by_key(|(_, count)| **count);

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use russh::server::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::seats::Seat;
+use super::seats::ConnectionSeat;
 use crate::domain::ask::access::Operator;
 use crate::domain::ask::enrolled::{Denial, Presented};
 use crate::door::Desk;
@@ -45,7 +45,7 @@ pub struct Visit {
     /// Why the connection has to be closed.
     pub why: OnceLock<String>,
     /// Held from the login until the last answer is over, also if the connection ends before that.
-    pub seat: OnceLock<Seat>,
+    pub seat: OnceLock<ConnectionSeat>,
     refused: Mutex<Refused>,
     running: AtomicUsize,
     begun: AtomicUsize,
@@ -60,9 +60,9 @@ struct Refused {
 }
 
 /// A command's place on its connection.
-pub struct Slot(Arc<Visit>);
+pub struct CommandSlot(Arc<Visit>);
 
-impl Drop for Slot {
+impl Drop for CommandSlot {
     fn drop(&mut self) {
         let last = self.0.running.fetch_sub(1, Ordering::Relaxed) == 1;
         if last && self.0.begun.load(Ordering::Relaxed) >= COMMANDS_IN_ALL {
@@ -73,7 +73,7 @@ impl Drop for Slot {
 
 impl Visit {
     /// A place for one more command, if there is one.
-    pub fn slot(self: &Arc<Visit>) -> Option<Slot> {
+    pub fn slot(self: &Arc<Visit>) -> Option<CommandSlot> {
         // russh calls back for one message at a time, so no other call can interfere here.
         if self.running.load(Ordering::Relaxed) >= COMMANDS
             || self.begun.load(Ordering::Relaxed) >= COMMANDS_IN_ALL
@@ -82,7 +82,7 @@ impl Visit {
         }
         self.running.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
-        Some(Slot(self.clone()))
+        Some(CommandSlot(self.clone()))
     }
 
     /// Records a refused key.

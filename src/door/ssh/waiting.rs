@@ -30,19 +30,19 @@ const SAME_LINK: (u32, u32) = NETWORKS[1];
 
 /// One connection.
 #[derive(Debug, PartialEq)]
-struct Place {
+struct WaitingConnection {
     id: u64,
     from: IpAddr,
 }
 
 /// The connections that have not logged in.
-pub struct Waiting {
+pub struct Unauthenticated {
     /// Most of them: a flood must not take the memory of the daemon.
     limit: usize,
     next: u64,
     /// In the order of their arrival.
-    places: Vec<Place>,
-    reserved: Vec<Place>,
+    places: Vec<WaitingConnection>,
+    reserved: Vec<WaitingConnection>,
     lately: HashMap<IpAddr, Instant>,
 }
 
@@ -54,9 +54,9 @@ pub struct Entered {
     pub leaves: Option<(u64, IpAddr)>,
 }
 
-impl Waiting {
-    pub fn new(limit: usize) -> Waiting {
-        Waiting { limit, next: 0, places: Vec::new(), reserved: Vec::new(), lately: HashMap::new() }
+impl Unauthenticated {
+    pub fn new(limit: usize) -> Unauthenticated {
+        Unauthenticated { limit, next: 0, places: Vec::new(), reserved: Vec::new(), lately: HashMap::new() }
     }
 
     /// Gives a new connection a place.
@@ -69,7 +69,7 @@ impl Waiting {
         let leaves = if places.len() < limit { None } else { oldest_of_the_heaviest(places) };
         let leaves = leaves.map(|at| places.remove(at)).map(|place| (place.id, place.from));
         self.next += 1;
-        places.push(Place { id: self.next, from });
+        places.push(WaitingConnection { id: self.next, from });
         Entered { id: self.next, leaves }
     }
 
@@ -102,8 +102,8 @@ pub fn link(address: IpAddr) -> IpAddr {
 
 /// The index in `places` of the connection to close first: the oldest of the address with the most places, in the
 /// widest network with the most places.
-fn oldest_of_the_heaviest(places: &[Place]) -> Option<usize> {
-    let mut left: Vec<&Place> = places.iter().collect();
+fn oldest_of_the_heaviest(places: &[WaitingConnection]) -> Option<usize> {
+    let mut left: Vec<&WaitingConnection> = places.iter().collect();
     for bits in NETWORKS {
         left = heaviest(left, bits);
     }
@@ -112,7 +112,7 @@ fn oldest_of_the_heaviest(places: &[Place]) -> Option<usize> {
 }
 
 /// Those of the network that has the most of them; of equal ones, of the network that came first.
-fn heaviest(places: Vec<&Place>, bits: (u32, u32)) -> Vec<&Place> {
+fn heaviest(places: Vec<&WaitingConnection>, bits: (u32, u32)) -> Vec<&WaitingConnection> {
     let mut counts: HashMap<IpAddr, usize> = HashMap::new();
     places.iter().for_each(|place| *counts.entry(network(place.from, bits)).or_default() += 1);
     let most = counts.values().max().copied().unwrap_or_default();
@@ -145,8 +145,8 @@ mod tests {
     }
 
     /// A table full of silent connections from each of `sources`, one after another, repeatedly.
-    fn flooded(sources: &[String], now: Instant) -> Waiting {
-        let mut waiting = Waiting::new(PLACES);
+    fn flooded(sources: &[String], now: Instant) -> Unauthenticated {
+        let mut waiting = Unauthenticated::new(PLACES);
         for _ in 0..2 * PLACES / sources.len() {
             sources.iter().for_each(|source| _ = waiting.enter(ip(source), now));
         }
@@ -185,7 +185,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_network_of_a_late_login_has_places_that_no_other_takes() {
         let now = Instant::now();
-        let mut waiting = Waiting::new(PLACES);
+        let mut waiting = Unauthenticated::new(PLACES);
         waiting.logged_in(ip("198.51.100.1"), now);
         let mine = waiting.enter(ip("198.51.100.1"), now);
         // From more networks than there are places: only the reserve helps here.
@@ -193,7 +193,7 @@ mod tests {
             let other = waiting.enter(ip(&format!("10.{}.{}.1", n / 200, n % 200)), now);
             assert!(other.leaves.is_none_or(|(id, _)| id != mine.id));
         }
-        assert_eq!(waiting.reserved, [Place { id: mine.id, from: ip("198.51.100.1") }]);
+        assert_eq!(waiting.reserved, [WaitingConnection { id: mine.id, from: ip("198.51.100.1") }]);
         waiting.leave(mine.id);
         assert!(waiting.reserved.is_empty());
         let late = now + LATELY + Duration::from_secs(1);
@@ -203,7 +203,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_remembered_of_logins_is_bounded() {
         let now = Instant::now();
-        let mut waiting = Waiting::new(PLACES);
+        let mut waiting = Unauthenticated::new(PLACES);
         for n in 0..2 * LATELY_LIMIT as u64 {
             waiting.logged_in(ip(&format!("10.{}.{}.1", n / 250, n % 250)), now + Duration::from_secs(n));
         }

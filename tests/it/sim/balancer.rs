@@ -11,7 +11,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rollcall::domain::base::digest::sha256_hex;
 use rollcall::domain::base::name::HostName;
-use rollcall::embedded::behaviour::{Behaviour, Ended, ExecIo};
+use rollcall::embedded::behaviour::{Behaviour, CommandEnd, ExecIo};
 use rollcall::port::Stream;
 use russh::Sig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -115,7 +115,7 @@ impl SimBalancer {
         if dice.random_bool(0.1) { "waiting" } else { "done" }
     }
 
-    async fn perform(&self, asked: &Asked, io: &mut ExecIo) -> Ended {
+    async fn perform(&self, asked: &Asked, io: &mut ExecIo) -> CommandEnd {
         let number = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.asked += 1;
@@ -136,26 +136,26 @@ impl SimBalancer {
             }
             other => {
                 self.ledger.fault("the simulation", &format!("the balancer does not understand {other:?}"));
-                return Ended::Exit(127);
+                return CommandEnd::Exit(127);
             }
         };
         // A connection that is gone is no trouble of the command.
         let _ = io.stdout.write_all(answer.as_bytes()).await;
-        Ended::Exit(0)
+        CommandEnd::Exit(0)
     }
 }
 
 #[async_trait]
 impl Behaviour for SimBalancer {
-    async fn exec(&self, command: String, mut io: ExecIo, _: mpsc::Receiver<Sig>) -> Ended {
+    async fn exec(&self, command: String, mut io: ExecIo, _: mpsc::Receiver<Sig>) -> CommandEnd {
         let work = async {
             match Asked::hear(&command, &mut io).await {
                 Heard::Asked(asked) => self.perform(&asked, &mut io).await,
-                Heard::CutOff => Ended::Exit(75),
+                Heard::CutOff => CommandEnd::Exit(75),
                 Heard::Strange => {
                     self.ledger
                         .fault("the simulation", &format!("the balancer does not understand {command}"));
-                    Ended::Exit(127)
+                    CommandEnd::Exit(127)
                 }
             }
         };
@@ -163,7 +163,7 @@ impl Behaviour for SimBalancer {
             biased;
             () = self.fate.death() => {
                 self.boot();
-                Ended::Vanish
+                CommandEnd::Vanish
             }
             ended = work => ended,
         }

@@ -9,9 +9,9 @@ use rollcall::domain::ask::access::Operator;
 use rollcall::domain::base::name::{HostName, RunId};
 use rollcall::domain::base::output::{KEEP_BYTES, Output};
 use rollcall::domain::inventory::inventory::{Balancer, Endpoint};
-use rollcall::domain::inventory::rotation::View;
+use rollcall::domain::inventory::rotation::BalancerView;
 use rollcall::domain::plan::plan::Plan;
-use rollcall::domain::plan::release::{Mark, Taken};
+use rollcall::domain::plan::release::{ReleaseMark, ReleaseTakeover};
 use rollcall::domain::run::event::{Change, Event, EventKind};
 use rollcall::domain::run::record::{Debt, RunSummary};
 use rollcall::domain::task::facts::Gathered;
@@ -59,7 +59,7 @@ struct BrokenDriver {
 
 #[async_trait]
 impl BalancerDriver for BrokenDriver {
-    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<View, String> {
+    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String> {
         self.real.look(balancer, members).await
     }
 
@@ -190,7 +190,7 @@ impl Store for BrokenStore {
         self.real.debts().await
     }
 
-    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
+    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<ReleaseTakeover>>, StoreError> {
         self.real.taken().await
     }
 
@@ -198,11 +198,11 @@ impl Store for BrokenStore {
         self.real.facts().await
     }
 
-    async fn marks(&self) -> Result<Vec<Mark>, StoreError> {
+    async fn marks(&self) -> Result<Vec<ReleaseMark>, StoreError> {
         self.real.marks().await
     }
 
-    async fn mark(&self, mark: Mark) -> Result<(), StoreError> {
+    async fn mark(&self, mark: ReleaseMark) -> Result<(), StoreError> {
         self.real.mark(mark).await
     }
 }

@@ -11,7 +11,7 @@ use rollcall::domain::ask::access::Operator;
 use rollcall::domain::base::name::{HostName, RunId};
 use rollcall::domain::inventory::inventory::Endpoint;
 use rollcall::domain::plan::plan::Plan;
-use rollcall::domain::plan::release::{Mark, Taken};
+use rollcall::domain::plan::release::{ReleaseMark, ReleaseTakeover};
 use rollcall::domain::run::event::{Event, EventKind};
 use rollcall::domain::run::record::{Debt, RunSummary};
 use rollcall::domain::task::facts::Gathered;
@@ -148,7 +148,7 @@ impl Store for MortalStore {
         self.real.debts().await
     }
 
-    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
+    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<ReleaseTakeover>>, StoreError> {
         self.real.taken().await
     }
 
@@ -156,11 +156,11 @@ impl Store for MortalStore {
         self.real.facts().await
     }
 
-    async fn marks(&self) -> Result<Vec<Mark>, StoreError> {
+    async fn marks(&self) -> Result<Vec<ReleaseMark>, StoreError> {
         self.real.marks().await
     }
 
-    async fn mark(&self, mark: Mark) -> Result<(), StoreError> {
+    async fn mark(&self, mark: ReleaseMark) -> Result<(), StoreError> {
         self.real.mark(mark).await
     }
 }

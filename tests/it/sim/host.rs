@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use rand::RngExt;
 use rollcall::domain::base::digest::sha256_hex;
 use rollcall::domain::base::name::HostName;
-use rollcall::embedded::behaviour::{Behaviour, Ended, ExecIo};
+use rollcall::embedded::behaviour::{Behaviour, CommandEnd, ExecIo};
 use rollcall::port::Stream;
 use rollcall::steps::wrapper::record_of;
 use russh::Sig;
@@ -100,7 +100,7 @@ impl SimHost {
         disk
     }
 
-    async fn perform(&self, asked: &Asked, io: &mut ExecIo, signals: &mut mpsc::Receiver<Sig>) -> Ended {
+    async fn perform(&self, asked: &Asked, io: &mut ExecIo, signals: &mut mpsc::Receiver<Sig>) -> CommandEnd {
         match asked {
             Asked::Observe { at } if at == CURRENT => {
                 let link = self.disk().link.clone();
@@ -113,13 +113,13 @@ impl SimHost {
                 self.ledger.begin(&self.name, &Work::Mode);
                 say(io, "unchanged\n").await
             }
-            Asked::Exists { path } => Ended::Exit(u32::from(!self.disk().releases.contains(path))),
+            Asked::Exists { path } => CommandEnd::Exit(u32::from(!self.disk().releases.contains(path))),
             Asked::Receive { to, sha256, mode, suffix } => {
                 let operation = self.ledger.begin(&self.name, &Work::Named(suffix));
                 let mut content = Vec::new();
                 let whole = io.stdin.read_to_end(&mut content).await.is_ok();
                 if !whole || sha256_hex(&content) != *sha256 {
-                    return Ended::Exit(1);
+                    return CommandEnd::Exit(1);
                 }
                 let new = (sha256.clone(), mode.clone());
                 let old = self.disk().files.insert(to.clone(), new.clone());
@@ -138,15 +138,15 @@ impl SimHost {
         }
     }
 
-    fn strange(&self, what: &str) -> Ended {
+    fn strange(&self, what: &str) -> CommandEnd {
         self.ledger.fault("the simulation", &format!("{} does not understand {what}", self.name));
-        Ended::Exit(127)
+        CommandEnd::Exit(127)
     }
 
-    async fn link(&self, io: &mut ExecIo, from: &str, suffix: &str) -> Ended {
+    async fn link(&self, io: &mut ExecIo, from: &str, suffix: &str) -> CommandEnd {
         let operation = self.ledger.begin(&self.name, &Work::Named(suffix));
         if !self.disk().releases.contains(from) {
-            return Ended::Exit(1);
+            return CommandEnd::Exit(1);
         }
         let before = std::mem::replace(&mut self.disk().link, from.to_string());
         if before == from {
@@ -197,10 +197,10 @@ impl SimHost {
     }
 }
 
-async fn say(io: &mut ExecIo, text: &str) -> Ended {
+async fn say(io: &mut ExecIo, text: &str) -> CommandEnd {
     // A connection that is gone is no trouble of the command.
     let _ = io.stdout.write_all(text.as_bytes()).await;
-    Ended::Exit(0)
+    CommandEnd::Exit(0)
 }
 
 fn version_of(link: &str) -> String {
@@ -209,17 +209,17 @@ fn version_of(link: &str) -> String {
 
 #[async_trait]
 impl Behaviour for SimHost {
-    async fn exec(&self, command: String, mut io: ExecIo, mut signals: mpsc::Receiver<Sig>) -> Ended {
+    async fn exec(&self, command: String, mut io: ExecIo, mut signals: mpsc::Receiver<Sig>) -> CommandEnd {
         let work = async {
             match Asked::hear(&command, &mut io).await {
                 Heard::Asked(asked) => self.perform(&asked, &mut io, &mut signals).await,
-                Heard::CutOff => Ended::Exit(75),
+                Heard::CutOff => CommandEnd::Exit(75),
                 Heard::Strange => self.strange(&command),
             }
         };
         tokio::select! {
             biased;
-            () = self.fate.death() => Ended::Vanish,
+            () = self.fate.death() => CommandEnd::Vanish,
             ended = work => ended,
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rollcall::domain::base::name::{HostName, RunId};
 use rollcall::domain::base::outcome::Outcome;
 use rollcall::domain::plan::plan::Plan;
-use rollcall::domain::run::event::{Event, EventKind, Way};
+use rollcall::domain::run::event::{BracketDirection, Event, EventKind};
 use rollcall::domain::run::run::Run;
 use rollcall::domain::task::task::{Step, StepBody};
 use rollcall::domain::value::expansion::readable;
@@ -63,7 +63,7 @@ pub struct Execution {
 #[derive(Clone)]
 struct Latest {
     operation: String,
-    way: Way,
+    way: BracketDirection,
     step: usize,
 }
 
@@ -186,7 +186,7 @@ impl Ledger {
 
     fn fits(&self, host: &HostName, latest: &Latest, work: &Work<'_>) -> bool {
         let plan = &self.plan.hosts[host];
-        let steps: &[Step] = if latest.way == Way::Back { &plan.rollback } else { &plan.steps };
+        let steps: &[Step] = if latest.way == BracketDirection::Back { &plan.rollback } else { &plan.steps };
         match (work, &steps[latest.step].body) {
             (Work::Run(asked), StepBody::Run { script, .. }) => *asked == readable(script),
             (Work::Named(name), StepBody::Link { .. } | StepBody::Upload { .. }) => {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rollcall::domain::value::expansion::readable;
-use rollcall::embedded::behaviour::{Ended, ExecIo};
+use rollcall::embedded::behaviour::{CommandEnd, ExecIo};
 use rollcall::steps::seal::SealKey;
 use russh::Sig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -56,7 +56,7 @@ pub async fn answer(
     call: &Call,
     io: &mut ExecIo,
     signals: &mut mpsc::Receiver<Sig>,
-) -> Ended {
+) -> CommandEnd {
     let mut script = String::new();
     if call.verb == "sweep" {
         return say(io, call, "", "ready").await;
@@ -65,10 +65,10 @@ pub async fn answer(
         let end = format!("\n# rollcall end {}\n", call.operation);
         let read = io.stdin.read_to_string(&mut script).await;
         if read.is_err() || !script.ends_with(&end) {
-            return Ended::Exit(75);
+            return CommandEnd::Exit(75);
         }
         script.truncate(script.len() - end.len());
-        let Some((_seal, rest)) = script.split_once('\n') else { return Ended::Exit(75) };
+        let Some((_seal, rest)) = script.split_once('\n') else { return CommandEnd::Exit(75) };
         script = readable(rest);
     }
     if !host.ops.has(&call.operation) && host.restarted_within(call.age) {
@@ -92,18 +92,18 @@ pub async fn answer(
 }
 
 /// Waits for the end, unless whoever asked goes, or is told to.
-async fn follow(call: &Call, op: &Op, io: &mut ExecIo, signals: &mut mpsc::Receiver<Sig>) -> Ended {
+async fn follow(call: &Call, op: &Op, io: &mut ExecIo, signals: &mut mpsc::Receiver<Sig>) -> CommandEnd {
     let mut end = op.end.subscribe();
     let ended = tokio::select! {
         biased;
-        signal = signals.recv() => return signal.map_or(Ended::Exit(0), Ended::Signal),
+        signal = signals.recv() => return signal.map_or(CommandEnd::Exit(0), CommandEnd::Signal),
         ended = end.wait_for(Option::is_some) => ended.ok().and_then(|ended| ended.clone()),
     };
     let (out, how) = ended.expect("an end");
     say(io, call, &out, &how).await
 }
 
-async fn say(io: &mut ExecIo, call: &Call, out: &str, answer: &str) -> Ended {
+async fn say(io: &mut ExecIo, call: &Call, out: &str, answer: &str) -> CommandEnd {
     let proof = match answer.split(' ').next() {
         Some("exit" | "timeout" | "cancelled") => {
             format!(" {}", seals().of(&call.operation).proof(answer))
@@ -113,7 +113,7 @@ async fn say(io: &mut ExecIo, call: &Call, out: &str, answer: &str) -> Ended {
     // A connection that is gone is no trouble of the operation.
     let _ = io.stdout.write_all(out.as_bytes()).await;
     let _ = io.stderr.write_all(format!("rollcall {} {answer}{proof}\n", call.operation).as_bytes()).await;
-    Ended::Exit(0)
+    CommandEnd::Exit(0)
 }
 
 /// Carries an operation to its end, whoever listens.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rollcall::domain::ask::access::Operator;
 use rollcall::domain::base::name::{HostName, RunId};
 use rollcall::domain::plan::plan::Plan;
-use rollcall::domain::plan::release::{Mark, Taken};
+use rollcall::domain::plan::release::{ReleaseMark, ReleaseTakeover};
 use rollcall::domain::run::event::{Event, EventKind};
 use rollcall::domain::run::record::{Debt, RunSummary};
 use rollcall::domain::task::facts::Gathered;
@@ -78,7 +78,7 @@ impl Store for InlineStore {
         self.0.store.debts_now()
     }
 
-    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<Taken>>, StoreError> {
+    async fn taken(&self) -> Result<BTreeMap<HostName, Vec<ReleaseTakeover>>, StoreError> {
         self.0.store.taken_now()
     }
 
@@ -86,11 +86,11 @@ impl Store for InlineStore {
         self.0.store.facts_now()
     }
 
-    async fn marks(&self) -> Result<Vec<Mark>, StoreError> {
+    async fn marks(&self) -> Result<Vec<ReleaseMark>, StoreError> {
         self.0.store.marks_now()
     }
 
-    async fn mark(&self, mark: Mark) -> Result<(), StoreError> {
+    async fn mark(&self, mark: ReleaseMark) -> Result<(), StoreError> {
         self.0.store.mark_now(&mark)
     }
 }

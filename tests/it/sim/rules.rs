@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rollcall::domain::base::name::HostName;
 use rollcall::domain::base::outcome::{End, Outcome, RunOutcome};
 use rollcall::domain::plan::plan::Plan;
-use rollcall::domain::run::event::{Change, Event, EventKind, Stage, Way};
+use rollcall::domain::run::event::{BracketDirection, Change, Event, EventKind, Stage};
 
 use super::world::MAX_FAILURES;
 
@@ -23,7 +23,7 @@ struct Seen {
     proven: bool,
     previous: Option<String>,
     /// The last attempt and how it ended.
-    attempt: Option<((Way, usize, u32), Option<Outcome>)>,
+    attempt: Option<((BracketDirection, usize, u32), Option<Outcome>)>,
     end: Option<End>,
 }
 
@@ -203,7 +203,7 @@ impl Reader<'_> {
         }
     }
 
-    fn step_started(&mut self, host: &HostName, this: (Way, usize, u32)) {
+    fn step_started(&mut self, host: &HostName, this: (BracketDirection, usize, u32)) {
         let (way, step, attempt) = this;
         let (cancelled_now, stopped, cancelled) = (self.cancelled_now, self.stopped, self.cancelled);
         let seen = self.seen(host);
@@ -221,8 +221,11 @@ impl Reader<'_> {
             Some(((was, at, _), Some(outcome))) if *was == way => {
                 step == *at + 1 && attempt == 1 && outcome.is_good()
             }
-            Some(((Way::Forward, ..), Some(outcome))) => {
-                way == Way::Back && step == 0 && attempt == 1 && !matches!(outcome, Outcome::Lost { .. })
+            Some(((BracketDirection::Forward, ..), Some(outcome))) => {
+                way == BracketDirection::Back
+                    && step == 0
+                    && attempt == 1
+                    && !matches!(outcome, Outcome::Lost { .. })
             }
             Some(_) => false,
         };
@@ -238,12 +241,12 @@ impl Reader<'_> {
         if first && (stopped || cancelled) {
             self.fault("I2 budget", &format!("{host} begins its first step after the run was halted"));
         }
-        if way == Way::Forward && cancelled_now {
+        if way == BracketDirection::Forward && cancelled_now {
             self.fault("I11 stop means stop", &format!("{host} begins {this:?} after `cancel --now`"));
         }
     }
 
-    fn step_ended(&mut self, host: &HostName, this: (Way, usize, u32), outcome: &Outcome) {
+    fn step_ended(&mut self, host: &HostName, this: (BracketDirection, usize, u32), outcome: &Outcome) {
         let seen = self.seen(host);
         seen.touched |= !matches!(outcome, Outcome::NotStarted { .. } | Outcome::Unchanged);
         let last = seen.attempt.replace((this, Some(outcome.clone())));

@@ -17,11 +17,11 @@ use rollcall::domain::run::wish::Wish;
 use rollcall::embedded::behaviour::Behaviour;
 use rollcall::embedded::sshd::Sshd;
 use rollcall::engine::Engine;
-use rollcall::engine::feed::{Over, Seen, Watch};
+use rollcall::engine::feed::{FeedItem, Follower, Over};
 use rollcall::engine::ports::Ports;
 use rollcall::fleet::dial::Identity;
 use rollcall::fleet::known_hosts::KnownHosts;
-use rollcall::fleet::{Fleet, Parts, Settings};
+use rollcall::fleet::{ConnectionSettings, Fleet, Parts};
 use rollcall::net::Probes;
 use rollcall::port::{NoPlaces, NoSecrets, Remote};
 use rollcall::steps::ports::HostPorts;
@@ -97,7 +97,7 @@ struct Stage {
 
 /// How a life of the daemon begins.
 enum Begun {
-    Watched(Box<Watch>),
+    Watched(Box<Follower>),
     /// It is over before it has taken anything up.
     Died,
     /// A death after the last write has left nothing to take up.
@@ -213,7 +213,7 @@ impl Stage {
     }
 
     /// Until the run is over or the daemon dies; true if it died.
-    async fn live(&self, daemon: &Daemon, watch: Box<Watch>) -> bool {
+    async fn live(&self, daemon: &Daemon, watch: Box<Follower>) -> bool {
         let seen = tokio::select! {
             biased;
             () = daemon.life.death() => return true,
@@ -275,7 +275,7 @@ fn site(name: &str, fate: &Arc<Fate>, behaviour: Arc<dyn Behaviour>) -> Site {
 
 fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -> (Arc<Fleet>, Ports) {
     let fleet = Arc::new(Fleet::new(Parts {
-        settings: Settings {
+        settings: ConnectionSettings {
             parallel: 32,
             connect_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(15),
@@ -308,13 +308,13 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -
 }
 
 /// All events that a watcher sees.
-async fn follow(mut watch: Watch) -> (Vec<Event>, Over) {
+async fn follow(mut watch: Follower) -> (Vec<Event>, Over) {
     let mut events = Vec::new();
     loop {
         match watch.next().await {
-            Seen::Event(event) => events.push(*event),
-            Seen::Progress(_) | Seen::Dropped(_) => {}
-            Seen::Over(over) => return (events, over),
+            FeedItem::Event(event) => events.push(*event),
+            FeedItem::Progress(_) | FeedItem::Dropped(_) => {}
+            FeedItem::Over(over) => return (events, over),
         }
     }
 }

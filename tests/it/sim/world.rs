@@ -20,7 +20,7 @@ use rollcall::domain::inventory::inventory::{
 };
 use rollcall::domain::plan::plan::{Plan, World};
 use rollcall::domain::plan::planner::plan_task;
-use rollcall::domain::plan::release::{Release, Taken};
+use rollcall::domain::plan::release::{Release, ReleaseTakeover};
 use rollcall::domain::task::task::{
     BatchSize, Files, MaxFailures, OnFailure, Rollout, Source, Step, StepBody, Sudo, Task, TreeFile, Upload,
 };
@@ -114,7 +114,7 @@ pub fn plan(hosts: usize, style: NginxStyle) -> Plan {
     let inventory = granted.inventory(&Arc::new(inventory(hosts, style)));
     let tasks = BTreeMap::from([("deploy".to_string(), task())]);
     let checks = BTreeMap::from([("app".to_string(), checks())]);
-    let before = Taken {
+    let before = ReleaseTakeover {
         release: Release {
             task: "deploy".into(),
             params: Params::from([("version".to_string(), OLD.to_string())]),

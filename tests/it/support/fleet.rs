@@ -9,7 +9,7 @@ use rollcall::daemon::SystemClock;
 use rollcall::domain::inventory::inventory::Endpoint;
 use rollcall::domain::plan::plan::Seat;
 use rollcall::domain::run::event::Change;
-use rollcall::fleet::dial::Tcp;
+use rollcall::fleet::dial::TcpDial;
 use rollcall::fleet::known_hosts::KnownHosts;
 use rollcall::fleet::{Fleet, Parts, read_identities};
 use rollcall::port::{Exec, ExecReport, HostKey, Member, OpenError, Program, Remote, Stream};
@@ -30,7 +30,7 @@ pub fn endpoint(name: &str, sshd: &Sshd) -> Endpoint {
 
 /// Reaches hosts with the key `fleet` in a folder, which also has their `known_hosts`.
 pub fn fleet(dir: &Path) -> Arc<dyn Remote> {
-    let settings = rollcall::fleet::Settings {
+    let settings = rollcall::fleet::ConnectionSettings {
         parallel: 8,
         connect_timeout: Duration::from_secs(10),
         keepalive: Duration::from_secs(15),
@@ -39,7 +39,7 @@ pub fn fleet(dir: &Path) -> Arc<dyn Remote> {
         settings,
         identities: read_identities(&[dir.join("fleet")], None).expect("a key"),
         known_hosts: KnownHosts::new(dir.join("known_hosts")),
-        dial: Arc::new(Tcp),
+        dial: Arc::new(TcpDial),
         clock: Arc::new(SystemClock),
     });
     Arc::new(OwnDisks { real: fleet, dir: dir.to_path_buf() })

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::judged::{Judged, by_limits};
-use super::texts::Wanted;
+use super::texts::ExpectedText;
 use crate::domain::base::perf::Reading;
 use crate::domain::base::range::Limits;
 use crate::domain::base::range::Range;
 use crate::domain::check::probe::{Disk, FileProbe, Load, Log, Memory, Package, Port, Process, Service};
-use crate::domain::check::seen::Words;
+use crate::domain::check::seen::ScriptLines;
 
 /// Most names in a sentence.
 const NAMED_LIMIT: usize = 5;
@@ -24,7 +24,7 @@ pub(super) fn clock(limits: &Limits, ahead: f64, give_or_take: f64) -> Judged {
 }
 
 /// Lines `listens ADDRESS PORT PROCESS`; the process is empty if the login may not see it.
-pub(super) fn port(port: &Port, words: &Words) -> Judged {
+pub(super) fn port(port: &Port, words: &ScriptLines) -> Judged {
     let parted = words.all("listens").map(|line| {
         let mut parts = line.split(' ');
         let mut next = || parts.next().unwrap_or_default();
@@ -65,14 +65,14 @@ fn same_address(got: &str, wanted: &str) -> bool {
     got == wanted || (any(&got) && any(&wanted))
 }
 
-pub(super) fn process(process: &Process, words: &Words) -> Judged {
+pub(super) fn process(process: &Process, words: &ScriptLines) -> Judged {
     let Some(count) = words.number("count") else { return Judged::unknown("ps printed no number") };
     let limits = Limits { warning: None, critical: Some(process.count.clone()) };
     let plural = if count == 1.0 { "process" } else { "processes" };
     by_limits(&limits, Reading::new("procs", count), &format!("{count} {plural} {}", process.name))
 }
 
-pub(super) fn service(service: &Service, words: &Words) -> Judged {
+pub(super) fn service(service: &Service, words: &ScriptLines) -> Judged {
     let (runs, enabled) = (words.get("runs").unwrap_or_default(), words.get("enabled").unwrap_or_default());
     let fault = |wanted: Option<bool>, is: &str, yes: &str, no: &str| match (wanted, is) {
         (None, _) | (Some(true), "yes") | (Some(false), "no") => None,
@@ -94,7 +94,7 @@ pub(super) fn service(service: &Service, words: &Words) -> Judged {
 }
 
 /// Lines `mode`, `owner`, `group`, `size`, `age`, and if needed `sha256` and the content.
-pub(super) fn file(file: &FileProbe, words: &Words) -> Judged {
+pub(super) fn file(file: &FileProbe, words: &ScriptLines) -> Judged {
     let there = words.get("missing").is_none();
     match (file.exists, there) {
         (false, false) => return Judged::ok("it is not there"),
@@ -142,13 +142,13 @@ fn size_fault(range: Option<&Range>, size: f64) -> Option<String> {
     Some(format!("it has {size} bytes, which is not in range {range}"))
 }
 
-fn content_fault(file: &FileProbe, words: &Words) -> Option<String> {
+fn content_fault(file: &FileProbe, words: &ScriptLines) -> Option<String> {
     if !file.reads() {
         return None;
     }
     let lines: Vec<&str> = words.all("line").collect();
     let wanted =
-        Wanted { equals: None, contains: file.contains.as_deref(), matches: file.matches.as_deref() };
+        ExpectedText { equals: None, contains: file.contains.as_deref(), matches: file.matches.as_deref() };
     wanted.fault(&lines.join("\n"), "the file")
 }
 
@@ -158,7 +158,7 @@ fn seconds(age: f64) -> String {
 }
 
 /// Line `age`, and counts of the lines since the last probe: `lines`, `appears`, `never`, with examples.
-pub(super) fn log(log: &Log, words: &Words) -> Judged {
+pub(super) fn log(log: &Log, words: &ScriptLines) -> Judged {
     if words.get("missing").is_some() {
         return Judged::critical(format!("{} is not there", log.path));
     }
@@ -200,7 +200,7 @@ fn has_limits(limits: &Limits) -> bool {
     limits.warning.is_some() || limits.critical.is_some()
 }
 
-pub(super) fn package(package: &Package, words: &Words) -> Judged {
+pub(super) fn package(package: &Package, words: &ScriptLines) -> Judged {
     let version = words.get("version").unwrap_or_default();
     match (package.installed, version.is_empty()) {
         (false, true) => return Judged::ok("not installed"),
@@ -219,7 +219,7 @@ pub(super) fn package(package: &Package, words: &Words) -> Judged {
     judged.of_value(version)
 }
 
-pub(super) fn disk(disk: &Disk, words: &Words) -> Judged {
+pub(super) fn disk(disk: &Disk, words: &ScriptLines) -> Judged {
     let (used, free) = (words.number("used"), words.number("free"));
     let Some((used, free)) = used.zip(free).filter(|(used, free)| used + free > 0.0) else {
         return Judged::unknown(format!("df tells nothing of {}", disk.path));
@@ -229,7 +229,7 @@ pub(super) fn disk(disk: &Disk, words: &Words) -> Judged {
     by_limits(&disk.limits, Reading::with_unit("used", percent, "%"), &format!("{percent}% used{what}"))
 }
 
-pub(super) fn load(load: &Load, words: &Words) -> Judged {
+pub(super) fn load(load: &Load, words: &ScriptLines) -> Judged {
     let word = match load.over {
         1 => "load1",
         15 => "load15",
@@ -248,7 +248,7 @@ pub(super) fn load(load: &Load, words: &Words) -> Judged {
     by_limits(&load.limits, Reading::new(word, value), &words)
 }
 
-pub(super) fn memory(memory: &Memory, words: &Words) -> Judged {
+pub(super) fn memory(memory: &Memory, words: &ScriptLines) -> Judged {
     let (total, free) = match memory.swap {
         true => (words.number("swap_total"), words.number("swap_free")),
         false => (words.number("total"), words.number("available")),

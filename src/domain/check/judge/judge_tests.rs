@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::base::range::{Limits, Range};
 use crate::domain::check::judge::judged::VALUE_BYTES;
 use crate::domain::check::probe::*;
-use crate::domain::check::seen::{Answer, Handshake};
+use crate::domain::check::seen::{Handshake, HttpAnswer};
 
 fn exited(code: u32, stdout: &str) -> Observation {
     Observation::Exited {
@@ -162,7 +162,7 @@ fn http(change: impl FnOnce(&mut Http)) -> Probe {
 fn answered(status: u16, headers: &[(&str, &str)], body: &str) -> Observation {
     let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     let took = Duration::from_millis(250);
-    Observation::Answered(Box::new(Answer {
+    Observation::Answered(Box::new(HttpAnswer {
         status,
         headers,
         body: body.into(),

@@ -6,18 +6,18 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::judged::{Judged, by_limits};
-use super::texts::{Wanted, shorten};
+use super::texts::{ExpectedText, shorten};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::perf::Reading;
 use crate::domain::base::range::Limits;
 use crate::domain::check::probe::{BodyExpect, Cache, Dns, Http, Tcp, Tls, Trust};
-use crate::domain::check::seen::{Answer, Handshake, Words};
+use crate::domain::check::seen::{Handshake, HttpAnswer, ScriptLines};
 
-fn wanted(body: &BodyExpect) -> Wanted<'_> {
-    Wanted { equals: None, contains: body.contains.as_deref(), matches: body.matches.as_deref() }
+fn wanted(body: &BodyExpect) -> ExpectedText<'_> {
+    ExpectedText { equals: None, contains: body.contains.as_deref(), matches: body.matches.as_deref() }
 }
 
-pub(super) fn answer(http: &Http, answer: &Answer) -> Judged {
+pub(super) fn answer(http: &Http, answer: &HttpAnswer) -> Judged {
     let fault = status_fault(http, answer)
         .or_else(|| wanted(&http.body).fault(answer.body.trim_end(), "body"))
         .or_else(|| header_fault(http, answer))
@@ -33,13 +33,13 @@ pub(super) fn answer(http: &Http, answer: &Answer) -> Judged {
     timed(said, &http.limits, answer.took).of_value(&answer.body)
 }
 
-fn status_fault(http: &Http, answer: &Answer) -> Option<String> {
+fn status_fault(http: &Http, answer: &HttpAnswer) -> Option<String> {
     let hint = answer.header("location").map_or_else(String::new, |to| format!(" (it leads to {to})"));
     let allowed = http.status.allows(answer.status);
     (!allowed).then(|| format!("HTTP status {}, wanted {}{hint}", answer.status, http.status.words()))
 }
 
-fn header_fault(http: &Http, answer: &Answer) -> Option<String> {
+fn header_fault(http: &Http, answer: &HttpAnswer) -> Option<String> {
     http.answers.iter().find_map(|(name, part)| match answer.header(name) {
         None => Some(format!("there is no header {name}")),
         Some(value) if !value.contains(part.as_str()) => {
@@ -81,7 +81,7 @@ fn at_path<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
 }
 
 /// Why a shared cache would not handle the answer as expected (RFC 9111).
-fn cache_fault(cache: &Cache, answer: &Answer) -> Option<String> {
+fn cache_fault(cache: &Cache, answer: &HttpAnswer) -> Option<String> {
     let facts = Caching::of(answer);
     let shared = cache.shared.filter(|wanted| *wanted != facts.shared).map(|wanted| {
         let word = if wanted { "no shared cache may keep it" } else { "a shared cache may keep it" };
@@ -114,7 +114,7 @@ struct Caching {
 }
 
 impl Caching {
-    fn of(answer: &Answer) -> Caching {
+    fn of(answer: &HttpAnswer) -> Caching {
         let control = answer.header("cache-control").unwrap_or_default().to_ascii_lowercase();
         let has = |word: &str| control.split(',').any(|part| part.trim() == word);
         let number = |word: &str| {
@@ -134,7 +134,7 @@ impl Caching {
 }
 
 /// Expires, counted from the answer's own date.
-fn expires(answer: &Answer) -> Option<f64> {
+fn expires(answer: &HttpAnswer) -> Option<f64> {
     let at = |name: &str| jiff::fmt::rfc2822::parse(&answer.header(name)?).ok().map(|time| time.timestamp());
     Some((at("expires")?.as_second() - at("date")?.as_second()) as f64)
 }
@@ -204,7 +204,7 @@ fn fits(known: &str, name: &str) -> bool {
     known.eq_ignore_ascii_case(name) || wild.is_some_and(|(rest, (_, tail))| rest.eq_ignore_ascii_case(tail))
 }
 
-pub(super) fn resolved(dns: &Dns, words: &Words) -> Judged {
+pub(super) fn resolved(dns: &Dns, words: &ScriptLines) -> Judged {
     let got: BTreeSet<String> = words.all("answer").map(plain).collect();
     let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
     if got.is_empty() {

@@ -2,13 +2,13 @@
 
 /// The expectation of a text.
 #[derive(Default)]
-pub(super) struct Wanted<'a> {
+pub(super) struct ExpectedText<'a> {
     pub equals: Option<&'a str>,
     pub contains: Option<&'a str>,
     pub matches: Option<&'a str>,
 }
 
-impl Wanted<'_> {
+impl ExpectedText<'_> {
     /// Why `text` is not as expected; `None` when it is.
     pub(super) fn fault(&self, text: &str, what: &str) -> Option<String> {
         let got = shorten(text);

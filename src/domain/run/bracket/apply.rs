@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{Gate, HostState, Phase, Roll, Route, Tries, Unfit, must};
+use super::{Gate, HostState, Phase, RotationChecks, Route, Tries, Unfit, must};
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::{End, Failure, FailureKind, Outcome, Verdict};
 use crate::domain::check::check::{CheckResult, UnknownIs};
-use crate::domain::run::event::{Event, EventKind, Stage, Way};
+use crate::domain::run::event::{BracketDirection, Event, EventKind, Stage};
 use crate::domain::run::health::Health;
 use crate::domain::task::result::{Answered, skipped};
 
@@ -76,7 +76,7 @@ impl HostState {
 
     /// Its health counts from the moment in which it is in rotation with the new release.
     fn arrive(&mut self, at: Timestamp, steps: &Route<'_>) {
-        if let Phase::Serving { way: Way::Forward, roll: None, health } = &mut self.phase
+        if let Phase::Serving { way: BracketDirection::Forward, roll: None, health } = &mut self.phase
             && !health.has_begun()
         {
             health.begin(at, steps.rollout);
@@ -99,8 +99,8 @@ impl HostState {
         self.previous = previous.map(str::to_string);
         let stays = steps.is_there(previous) && in_rotation != Some(false);
         self.phase = match stays {
-            true => self.gate(Way::Stay, steps),
-            false => self.begin(Way::Forward, steps),
+            true => self.gate(BracketDirection::Stay, steps),
+            false => self.begin(BracketDirection::Forward, steps),
         };
         Ok(())
     }
@@ -122,15 +122,15 @@ impl HostState {
         self.results.insert(register.into(), value);
     }
 
-    fn step_started(&mut self, way: Way, step: usize, attempt: u32) -> Result<(), Unfit> {
+    fn step_started(&mut self, way: BracketDirection, step: usize, attempt: u32) -> Result<(), Unfit> {
         must(match self.phase {
             Phase::Working { way: w, step: s, attempt: a, running: false, .. } => {
                 (way, step, attempt) == (w, s, a)
             }
-            Phase::Waiting | Phase::Ready { .. } => (way, step, attempt) == (Way::Forward, 0, 1),
+            Phase::Waiting | Phase::Ready { .. } => (way, step, attempt) == (BracketDirection::Forward, 0, 1),
             _ => false,
         })?;
-        if way == Way::Forward {
+        if way == BracketDirection::Forward {
             self.did.entry(step).or_default();
         }
         self.phase = Phase::Working { way, step, attempt, running: true, not_before: None };
@@ -138,7 +138,7 @@ impl HostState {
     }
 
     /// The end of an attempt fits only while this very attempt runs.
-    fn must_run(&self, way: Way, step: usize, attempt: u32) -> Result<(), Unfit> {
+    fn must_run(&self, way: BracketDirection, step: usize, attempt: u32) -> Result<(), Unfit> {
         must(match self.phase {
             Phase::Working { way: w, step: s, attempt: a, running: true, .. } => {
                 (way, step, attempt) == (w, s, a)
@@ -148,17 +148,17 @@ impl HostState {
     }
 
     /// A step is skipped only before its first attempt.
-    fn must_be_due(&self, way: Way, step: usize) -> Result<(), Unfit> {
+    fn must_be_due(&self, way: BracketDirection, step: usize) -> Result<(), Unfit> {
         must(match self.phase {
             Phase::Working { way: w, step: s, attempt: 1, running: false, .. } => (way, step) == (w, s),
-            Phase::Waiting | Phase::Ready { .. } => (way, step) == (Way::Forward, 0),
+            Phase::Waiting | Phase::Ready { .. } => (way, step) == (BracketDirection::Forward, 0),
             _ => false,
         })
     }
 
     fn step_ended(
         &mut self,
-        at: (Way, usize, u32),
+        at: (BracketDirection, usize, u32),
         name: &str,
         outcome: &Outcome,
         when: Timestamp,
@@ -167,7 +167,7 @@ impl HostState {
         let (way, step, attempt) = at;
         let certainly_nothing = matches!(outcome, Outcome::Unchanged | Outcome::NotStarted { .. });
         self.changed |= !certainly_nothing;
-        if way == Way::Forward {
+        if way == BracketDirection::Forward {
             let did = self.did.entry(step).or_default();
             did.changed |= outcome.has_changed();
             did.touched |= !certainly_nothing;
@@ -194,11 +194,11 @@ impl HostState {
         }
         let ended = matches!(outcome, Outcome::Cancelled | Outcome::Lost { .. });
         if steps.warn_only && !ended {
-            self.did.entry(step).and_modify(|did| did.good |= way == Way::Forward);
+            self.did.entry(step).and_modify(|did| did.good |= way == BracketDirection::Forward);
             self.phase = self.step_due(way, step + 1, steps);
             return;
         }
-        if let (Way::Back, Outcome::Lost { .. }, Some(failure)) = (way, outcome, &failure) {
+        if let (BracketDirection::Back, Outcome::Lost { .. }, Some(failure)) = (way, outcome, &failure) {
             self.phase =
                 Phase::Ending { end: End::Unknown, why: format!("during its rollback: {}", failure.why) };
             return;
@@ -209,7 +209,14 @@ impl HostState {
         }
     }
 
-    fn step_skipped(&mut self, at: (Way, usize), name: &str, why: &str, failed: bool, steps: &Route<'_>) {
+    fn step_skipped(
+        &mut self,
+        at: (BracketDirection, usize),
+        name: &str,
+        why: &str,
+        failed: bool,
+        steps: &Route<'_>,
+    ) {
         let (way, step) = at;
         if failed {
             let failure = Failure { kind: FailureKind::Step, why: format!("step `{name}`: {why}") };
@@ -229,14 +236,14 @@ impl HostState {
             (Stage::Gate, Phase::Gating { gate: Gate::Due | Gate::Inconclusive(_), .. }) => {
                 Phase::Gating { way, gate: Gate::Running }
             }
-            (Stage::Watch, Phase::Serving { way: Way::Forward, roll: None, health }) => {
-                Phase::Serving { way, roll: Some(Roll::Watching), health: health.clone() }
+            (Stage::Watch, Phase::Serving { way: BracketDirection::Forward, roll: None, health }) => {
+                Phase::Serving { way, roll: Some(RotationChecks::Watching), health: health.clone() }
             }
             (Stage::Roll, Phase::Serving { roll: None, health, .. }) if !owed => {
-                Phase::Serving { way, roll: Some(Roll::Running), health: health.clone() }
+                Phase::Serving { way, roll: Some(RotationChecks::Running), health: health.clone() }
             }
             (Stage::Roll, Phase::Waiting) if !owed => {
-                Phase::Serving { way, roll: Some(Roll::Running), health: Health::default() }
+                Phase::Serving { way, roll: Some(RotationChecks::Running), health: Health::default() }
             }
             (Stage::Gate | Stage::Watch | Stage::Roll, _) => return Err(Unfit),
         };
@@ -254,7 +261,7 @@ impl HostState {
             (Stage::Gate, Phase::Gating { way, gate: Gate::Running }) => {
                 self.gate_ended(*way, results, steps)
             }
-            (Stage::Watch, Phase::Serving { way, roll: Some(Roll::Watching), health }) => {
+            (Stage::Watch, Phase::Serving { way, roll: Some(RotationChecks::Watching), health }) => {
                 let (way, mut health) = (*way, health.clone());
                 let worst = Verdict::worst(results.iter().map(|result| result.verdict));
                 let fails = health.looked(at, worst, steps.rollout);
@@ -262,8 +269,9 @@ impl HostState {
                 failure.into_iter().for_each(|failure| self.fail(failure));
                 self.phase = Phase::Serving { way, roll: None, health };
             }
-            (Stage::Roll, Phase::Serving { way, roll: Some(Roll::Running), health }) => {
-                self.phase = Phase::Serving { way: *way, roll: Some(Roll::Done), health: health.clone() };
+            (Stage::Roll, Phase::Serving { way, roll: Some(RotationChecks::Running), health }) => {
+                self.phase =
+                    Phase::Serving { way: *way, roll: Some(RotationChecks::Done), health: health.clone() };
                 failure_of(results).into_iter().for_each(|failure| self.fail(failure));
             }
             (Stage::Gate | Stage::Watch | Stage::Roll, _) => return Err(Unfit),
@@ -272,12 +280,12 @@ impl HostState {
         Ok(())
     }
 
-    fn gate_ended(&mut self, way: Way, results: &[CheckResult], steps: &Route<'_>) {
+    fn gate_ended(&mut self, way: BracketDirection, results: &[CheckResult], steps: &Route<'_>) {
         let failure = failure_of(results);
         let worst = Verdict::worst(results.iter().map(|result| result.verdict));
         self.phase = match (failure, steps.rollout.unknown_is) {
             // The host only seemed to be on the release: it goes through its bracket.
-            (Some(_), _) if way == Way::Stay => self.begin(Way::Forward, steps),
+            (Some(_), _) if way == BracketDirection::Stay => self.begin(BracketDirection::Forward, steps),
             (_, UnknownIs::Warning) if worst == Verdict::Unknown => self.verified(way),
             // Inconclusive without a fault: an operator is asked, unless the results so far are final.
             (_, UnknownIs::Unknown) if worst == Verdict::Unknown && !steps.halted => {
@@ -309,9 +317,13 @@ impl HostState {
 
     fn rollback_started(&mut self, steps: &Route<'_>) -> Result<(), Unfit> {
         self.phase = match self.phase {
-            Phase::Serving { way: Way::Forward, roll: None, .. } => self.begin(Way::Back, steps),
-            Phase::Failed { way: Way::Forward, .. }
-            | Phase::Working { way: Way::Forward, running: false, .. } => self.step_due(Way::Back, 0, steps),
+            Phase::Serving { way: BracketDirection::Forward, roll: None, .. } => {
+                self.begin(BracketDirection::Back, steps)
+            }
+            Phase::Failed { way: BracketDirection::Forward, .. }
+            | Phase::Working { way: BracketDirection::Forward, running: false, .. } => {
+                self.step_due(BracketDirection::Back, 0, steps)
+            }
             _ => return Err(Unfit),
         };
         Ok(())
@@ -334,27 +346,27 @@ impl HostState {
     }
 
     /// The first phase of a way: hosts behind a balancer are drained first.
-    fn begin(&self, way: Way, steps: &Route<'_>) -> Phase {
+    fn begin(&self, way: BracketDirection, steps: &Route<'_>) -> Phase {
         if steps.drains { Phase::Ready { way, crowded: None } } else { self.step_due(way, 0, steps) }
     }
 
-    pub(super) fn step_due(&self, way: Way, step: usize, steps: &Route<'_>) -> Phase {
-        let last = if way == Way::Back { steps.back } else { steps.forward };
+    pub(super) fn step_due(&self, way: BracketDirection, step: usize, steps: &Route<'_>) -> Phase {
+        let last = if way == BracketDirection::Back { steps.back } else { steps.forward };
         if step < last {
             return Phase::Working { way, step, attempt: 1, running: false, not_before: None };
         }
         self.gate(way, steps)
     }
 
-    fn gate(&self, way: Way, steps: &Route<'_>) -> Phase {
-        if way != Way::Back && !steps.gated {
+    fn gate(&self, way: BracketDirection, steps: &Route<'_>) -> Phase {
+        if way != BracketDirection::Back && !steps.gated {
             return self.verified(way);
         }
         Phase::Gating { way, gate: Gate::Due }
     }
 
     /// Due to be enabled, or in rotation if it was never drained.
-    fn verified(&self, way: Way) -> Phase {
+    fn verified(&self, way: BracketDirection) -> Phase {
         match self.is_owed() {
             true => Phase::Verified { way, tries: Tries::default(), not_before: None },
             false => Phase::Serving { way, roll: None, health: Health::default() },

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Crowded, Drained, Forgotten, HostState, Phase, Route, Tries, Unfit, must};
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::{End, Failure, FailureKind};
-use crate::domain::run::event::{Change, Way};
+use crate::domain::run::event::{BracketDirection, Change};
 use crate::domain::run::health::Health;
 
 /// Attempts to enable a host before the run holds it. The retries bridge a balancer host that is
@@ -53,15 +53,19 @@ impl HostState {
                 self.drained = Drained::No;
                 self.fail(Failure { kind: FailureKind::Balancer, why: why.clone() });
                 // On its way back it is still in rotation, with the new release.
-                let end = if way == Way::Back { End::Failing } else { End::NotStarted };
+                let end = if way == BracketDirection::Back { End::Failing } else { End::NotStarted };
                 self.phase = Phase::Ending { end, why: why.clone() };
             }
             // It may be drained, and is certainly untouched: enabling it shows whether it is in rotation.
             Change::Unknown { why } => {
                 self.fail(Failure { kind: FailureKind::Balancer, why: why.clone() });
-                self.phase = match steps.held || way == Way::Back {
+                self.phase = match steps.held || way == BracketDirection::Back {
                     true => Phase::Ending { end: End::Unknown, why: why.clone() },
-                    false => Phase::Verified { way: Way::Return, tries: Tries::default(), not_before: None },
+                    false => Phase::Verified {
+                        way: BracketDirection::Return,
+                        tries: Tries::default(),
+                        not_before: None,
+                    },
                 };
             }
         }
@@ -99,11 +103,13 @@ impl HostState {
     pub(super) fn enable_started(&mut self) -> Result<(), Unfit> {
         must(self.drained == Drained::ByRun(Forgotten::No))?;
         let untouched = self.is_untouched();
-        let way = if untouched { Way::Return } else { self.way() };
+        let way = if untouched { BracketDirection::Return } else { self.way() };
         let tries = match self.phase {
             Phase::Verified { tries, .. } => tries,
             // Drained but untouched: it may be enabled as it is.
-            Phase::Working { .. } | Phase::Failed { way: Way::Forward, .. } if untouched => Tries::default(),
+            Phase::Working { .. } | Phase::Failed { way: BracketDirection::Forward, .. } if untouched => {
+                Tries::default()
+            }
             _ => return Err(Unfit),
         };
         self.phase = Phase::Enabling { way, tries };

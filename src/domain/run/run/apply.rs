@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::{Asked, Cancel, IllegalEvent, MARK_DIGITS, Run, Taking};
+use super::{Cancel, IllegalEvent, MARK_DIGITS, Run, RunOrigin, Taking};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Outcome;
 use crate::domain::check::check::CheckResult;
 use crate::domain::run::bracket::{HostState, Route, Unfit, must};
-use crate::domain::run::event::{Event, EventKind, Pause, PausedUntil, Then, Way};
+use crate::domain::run::event::{BracketDirection, Event, EventKind, Pause, PausedUntil, Then};
 use crate::domain::task::hook::Hook;
 use crate::domain::task::task::OnFailure;
 
@@ -88,7 +88,7 @@ impl Run {
 
     fn start(&mut self, event: &Event, by: &str, key: &str, plan_sha256: &str) {
         let mark = sha256_hex(format!("{plan_sha256} {} {}", event.seq, event.at).as_bytes());
-        self.asked = Asked {
+        self.asked = RunOrigin {
             by: by.into(),
             key: key.into(),
             plan_sha256: plan_sha256.into(),
@@ -180,9 +180,9 @@ impl Run {
     }
 
     /// The host that starts a step for all owns it; another host owns it only if the step never started.
-    fn note_once(&mut self, host: &HostName, way: Way, step: usize) {
+    fn note_once(&mut self, host: &HostName, way: BracketDirection, step: usize) {
         let plan = self.plan.hosts.get(host).and_then(|plan| plan.steps.get(step));
-        if let Some(once) = plan.filter(|plan| plan.run_once && way == Way::Forward) {
+        if let Some(once) = plan.filter(|plan| plan.run_once && way == BracketDirection::Forward) {
             self.once.insert(once.identity().into(), (host.clone(), step));
         }
     }

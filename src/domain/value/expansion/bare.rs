@@ -1,8 +1,8 @@
 //! Text outside of quotes.
 
-use super::scan::{Before, HereDoc, Place, Scanner};
+use super::scan::{Before, HereDoc, Scanner, ScriptContext};
 use super::unit::Unit;
-use super::words::{Command, Word};
+use super::words::{SimpleCommand, Word};
 
 /// Longest delimiter of a here-document that is accepted.
 const DELIMITER_LIMIT_BYTES: usize = 100;
@@ -15,9 +15,9 @@ impl Scanner<'_> {
                 self.command().begin();
                 self.escape();
             }
-            '\'' => self.quote(Place::Single { dollar: before == Before::Dollar }),
-            '"' => self.quote(Place::Double { dollar: before == Before::Dollar }),
-            '`' => self.quote(Place::Backticks),
+            '\'' => self.quote(ScriptContext::Single { dollar: before == Before::Dollar }),
+            '"' => self.quote(ScriptContext::Double { dollar: before == Before::Dollar }),
+            '`' => self.quote(ScriptContext::Backticks),
             '$' => self.dollar(before),
             '{' | '(' | '[' if before == Before::Dollar => self.expansion(c),
             '(' => self.parenthesis(),
@@ -35,7 +35,7 @@ impl Scanner<'_> {
         }
     }
 
-    pub(super) fn quote(&mut self, place: Place) {
+    pub(super) fn quote(&mut self, place: ScriptContext) {
         self.command().begin();
         self.enter(place);
     }
@@ -44,7 +44,7 @@ impl Scanner<'_> {
         // Output of a command is checked where its values are; the content of a variable cannot be followed.
         let is_variable =
             self.peek().is_some_and(|next| next.is_ascii_alphanumeric() || "_{@*".contains(next));
-        self.code_reads_variable |= is_variable && self.commands.iter().any(Command::reads_code);
+        self.code_reads_variable |= is_variable && self.commands.iter().any(SimpleCommand::reads_code);
         self.command().letter('$');
         // `$$` is a parameter of its own: its second `$` starts no expansion.
         self.before = if before == Before::Dollar { Before::Other } else { Before::Dollar };
@@ -53,14 +53,14 @@ impl Scanner<'_> {
     /// `${`, `$(`, `$((` and `$[`.
     pub(super) fn expansion(&mut self, c: char) {
         match c {
-            '{' => self.enter(Place::Braces),
+            '{' => self.enter(ScriptContext::Braces),
             '[' => self.doubt("after `$[...]`"),
             _ if self.peek() == Some('(') => {
                 self.at += 1;
                 self.out.push('(');
-                self.enter(Place::Arithmetic(2));
+                self.enter(ScriptContext::Arithmetic(2));
             }
-            _ => self.enter(Place::Substitution),
+            _ => self.enter(ScriptContext::Substitution),
         }
     }
 
@@ -71,24 +71,24 @@ impl Scanner<'_> {
         self.command().letter('(');
         if self.peek() != Some('(') {
             self.groups.push(false);
-            return self.enter(Place::Parenthesis);
+            return self.enter(ScriptContext::Parenthesis);
         }
         self.at += 1;
         self.out.push('(');
-        self.enter(Place::Arithmetic(2));
+        self.enter(ScriptContext::Arithmetic(2));
     }
 
     /// At the top level it ends a pattern of `case`.
     pub(super) fn closing(&mut self) {
-        let nested = matches!(self.place(), Place::Substitution | Place::Parenthesis);
-        let is_group = *self.place() == Place::Parenthesis;
+        let nested = matches!(self.place(), ScriptContext::Substitution | ScriptContext::Parenthesis);
+        let is_group = *self.place() == ScriptContext::Parenthesis;
         if nested {
             self.end_command();
             self.leave();
         }
         if is_group || !nested {
             let prints_value = is_group && self.groups.pop() == Some(true);
-            *self.command() = Command::default();
+            *self.command() = SimpleCommand::default();
             self.command().prints_value = prints_value;
         }
     }
@@ -120,7 +120,7 @@ impl Scanner<'_> {
     }
 
     /// Ends the command, and starts another one.
-    pub(super) fn end_command(&mut self) -> Command {
+    pub(super) fn end_command(&mut self) -> SimpleCommand {
         self.word_end();
         let ended = std::mem::take(self.command());
         if let Err(why) = ended.end() {
@@ -146,7 +146,7 @@ impl Scanner<'_> {
     pub(super) fn next_heredoc(&mut self) {
         if !self.heredocs.is_empty() {
             let heredoc = self.heredocs.remove(0);
-            self.enter(Place::Here(heredoc));
+            self.enter(ScriptContext::Here(heredoc));
         }
     }
 

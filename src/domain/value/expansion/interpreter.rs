@@ -170,7 +170,7 @@ impl Interpreter {
 #[derive(Clone, Debug)]
 pub(super) struct Arguments {
     of: &'static Interpreter,
-    next: Next,
+    next: NextArgument,
     positional: usize,
     /// An option has named the code: no positional argument is code any longer.
     has_code: bool,
@@ -182,7 +182,7 @@ pub(super) struct Arguments {
 
 /// The kind of the next argument.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Next {
+enum NextArgument {
     Any,
     Code,
     Value,
@@ -192,7 +192,7 @@ impl Arguments {
     pub(super) fn of(of: &'static Interpreter) -> Arguments {
         Arguments {
             of,
-            next: Next::Any,
+            next: NextArgument::Any,
             positional: 0,
             has_code: false,
             is_uncertain: false,
@@ -205,15 +205,15 @@ impl Arguments {
         self.wants_input |= word == "-" || word == "-s";
         match self.next {
             // `sh -c -e CODE`: options may come before the code.
-            Next::Code if is_option(word) => return,
-            Next::Code | Next::Value => return self.next = Next::Any,
-            Next::Any => {}
+            NextArgument::Code if is_option(word) => return,
+            NextArgument::Code | NextArgument::Value => return self.next = NextArgument::Any,
+            NextArgument::Any => {}
         }
         if !is_option(word) {
             self.positional += 1;
         } else if self.brings_code(word) {
             self.has_code = true;
-            self.next = Next::Code;
+            self.next = NextArgument::Code;
         } else {
             self.take_option(word);
         }
@@ -223,7 +223,7 @@ impl Arguments {
         let mut letters = word[1..].chars();
         let (letter, is_short) = (letters.next().unwrap_or('-'), letters.next().is_none());
         if self.of.with_value.contains(letter) {
-            self.next = if is_short { Next::Value } else { Next::Any };
+            self.next = if is_short { NextArgument::Value } else { NextArgument::Any };
             // The FILE of `-f FILE` of awk and sed is the program.
             self.has_code |= letter == 'f' && self.of.positions == FIRST;
         } else if word != "--" && !word[1..].chars().all(|letter| self.of.flags.contains(letter)) {
@@ -234,11 +234,11 @@ impl Arguments {
     /// True when the argument that starts with `begun` is code.
     pub(super) fn is_code(&self, begun: &str) -> bool {
         match self.next {
-            Next::Code => true,
-            Next::Value => false,
-            Next::Any if is_option(begun) => self.brings_code(begun),
-            Next::Any if self.is_uncertain && self.of.positions != NONE => true,
-            Next::Any => !self.has_code && self.of.positions.contains(&(self.positional + 1)),
+            NextArgument::Code => true,
+            NextArgument::Value => false,
+            NextArgument::Any if is_option(begun) => self.brings_code(begun),
+            NextArgument::Any if self.is_uncertain && self.of.positions != NONE => true,
+            NextArgument::Any => !self.has_code && self.of.positions.contains(&(self.positional + 1)),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Quotes, expansions and here-documents.
 
-use super::scan::{Before, Place, Scanner};
+use super::scan::{Before, Scanner, ScriptContext};
 
 impl Scanner<'_> {
     pub(super) fn here(&mut self, c: char, before: Before) {
-        let Some(Place::Here(heredoc)) = self.places.last_mut() else { return };
+        let Some(ScriptContext::Here(heredoc)) = self.places.last_mut() else { return };
         if c == '\n' {
             let line = std::mem::take(&mut heredoc.line);
             let line = if heredoc.strips { line.trim_start_matches('\t') } else { &line };
@@ -34,7 +34,7 @@ impl Scanner<'_> {
                 Some(next) => {
                     self.at += 1;
                     self.out.push(next);
-                    if let Some(Place::Here(heredoc)) = self.places.last_mut() {
+                    if let Some(ScriptContext::Here(heredoc)) = self.places.last_mut() {
                         heredoc.line.push(next);
                     }
                 }
@@ -57,7 +57,7 @@ impl Scanner<'_> {
             '\\' if before == Before::Dollar => self.doubt("after `$` before a backslash"),
             '\\' => self.escape(),
             '"' => self.leave(),
-            '`' => self.enter(Place::Backticks),
+            '`' => self.enter(ScriptContext::Backticks),
             '$' => self.dollar(before),
             '{' | '(' | '[' if before == Before::Dollar => self.expansion(c),
             c => self.command().letter(c),
@@ -70,7 +70,7 @@ impl Scanner<'_> {
             '\\' if self.peek() == Some('\n') => self.doubt("after a joined line in `${...}`"),
             '\\' => self.escape(),
             '\'' | '"' if before == Before::Dollar => self.doubt("after `$'` or `$\"` in `${...}`"),
-            '\'' | '"' => self.enter(Place::BracesQuote(c)),
+            '\'' | '"' => self.enter(ScriptContext::BracesQuote(c)),
             '`' => self.doubt("after backticks in `${...}`"),
             '$' => self.dollar(before),
             '{' | '(' | '[' if before == Before::Dollar => self.expansion(c),
@@ -109,7 +109,7 @@ impl Scanner<'_> {
             }
             return self.leave();
         }
-        if let Some(Place::Arithmetic(open)) = self.places.last_mut() {
+        if let Some(ScriptContext::Arithmetic(open)) = self.places.last_mut() {
             *open = depth;
         }
     }

@@ -1,7 +1,7 @@
 //! Reads a script character by character, and finds the place of each value.
 
 use super::unit::{PREFIX, Unit, Value};
-use super::words::{CODE, Command};
+use super::words::{CODE, SimpleCommand};
 
 /// Deepest nesting of quotes and substitutions that is accepted: no script needs more, and each block of a template
 /// compares all of it.
@@ -9,7 +9,7 @@ const DEPTH_LIMIT: usize = 64;
 
 /// The place of a character in a script.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Place {
+pub(super) enum ScriptContext {
     Bare,
     /// `$( ... )`: reads like bare text, until its parenthesis closes.
     Substitution,
@@ -57,23 +57,23 @@ pub(super) enum Before {
 
 /// How an expansion is written.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Form {
+pub(super) enum ExpansionForm {
     Bare,
     Double,
     Single,
 }
 
 /// The state that must be the same on all paths through a template.
-type State = (Vec<Place>, bool, Option<&'static str>, usize);
+type PathState = (Vec<ScriptContext>, bool, Option<&'static str>, usize);
 
 pub(super) struct Scanner<'a> {
     pub(super) units: &'a [Unit],
     pub(super) at: usize,
     pub(super) values: &'a [Value],
     pub(super) out: String,
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<ScriptContext>,
     /// One for each open place that reads like bare text.
-    pub(super) commands: Vec<Command>,
+    pub(super) commands: Vec<SimpleCommand>,
     pub(super) before: Before,
     pub(super) last: char,
     pub(super) comment: bool,
@@ -81,7 +81,7 @@ pub(super) struct Scanner<'a> {
     pub(super) doubtful: Option<&'static str>,
     /// Opened on this line; their text starts on the next one.
     pub(super) heredocs: Vec<HereDoc>,
-    pub(super) blocks: Vec<State>,
+    pub(super) blocks: Vec<PathState>,
     /// Open groups of commands (`{`, `if`, `(`), and whether a value is in their output.
     pub(super) groups: Vec<bool>,
     pub(super) fault: Option<String>,
@@ -95,8 +95,8 @@ pub(super) fn scan(units: &[Unit], values: &[Value]) -> Result<String, String> {
         at: 0,
         values,
         out: String::with_capacity(units.len()),
-        places: vec![Place::Bare],
-        commands: vec![Command::default()],
+        places: vec![ScriptContext::Bare],
+        commands: vec![SimpleCommand::default()],
         before: Before::Other,
         last: '\n',
         comment: false,
@@ -164,9 +164,9 @@ impl Scanner<'_> {
         }
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> PathState {
         let mut places = self.places.clone();
-        if let Some(Place::Here(heredoc)) = places.last_mut() {
+        if let Some(ScriptContext::Here(heredoc)) = places.last_mut() {
             heredoc.line.clear();
         }
         (places, self.comment, self.doubtful, self.heredocs.len())
@@ -181,13 +181,13 @@ impl Scanner<'_> {
         }
     }
 
-    pub(super) fn place(&self) -> &Place {
-        self.places.last().unwrap_or(&Place::Bare)
+    pub(super) fn place(&self) -> &ScriptContext {
+        self.places.last().unwrap_or(&ScriptContext::Bare)
     }
 
-    pub(super) fn command(&mut self) -> &mut Command {
+    pub(super) fn command(&mut self) -> &mut SimpleCommand {
         if self.commands.is_empty() {
-            self.commands.push(Command::default());
+            self.commands.push(SimpleCommand::default());
         }
         let last = self.commands.len() - 1;
         &mut self.commands[last]
@@ -197,18 +197,18 @@ impl Scanner<'_> {
         self.doubtful.get_or_insert(why);
     }
 
-    pub(super) fn enter(&mut self, place: Place) {
+    pub(super) fn enter(&mut self, place: ScriptContext) {
         if self.places.len() >= DEPTH_LIMIT {
             return self.doubt("after deeply nested quotes or substitutions");
         }
-        if matches!(place, Place::Substitution | Place::Parenthesis) {
-            self.commands.push(Command::default());
+        if matches!(place, ScriptContext::Substitution | ScriptContext::Parenthesis) {
+            self.commands.push(SimpleCommand::default());
         }
         self.places.push(place);
     }
 
     pub(super) fn leave(&mut self) {
-        if matches!(self.places.pop(), Some(Place::Substitution | Place::Parenthesis)) {
+        if matches!(self.places.pop(), Some(ScriptContext::Substitution | ScriptContext::Parenthesis)) {
             self.commands.pop();
         }
     }
@@ -222,7 +222,7 @@ impl Scanner<'_> {
     pub(super) fn after_value(&mut self) {
         self.before = Before::Other;
         self.last = 'v';
-        if let Some(Place::Here(heredoc)) = self.places.last_mut() {
+        if let Some(ScriptContext::Here(heredoc)) = self.places.last_mut() {
             // No delimiter contains it: a line with a value ends no here-document.
             heredoc.line.push('\0');
         }
@@ -237,14 +237,16 @@ impl Scanner<'_> {
         }
         let before = std::mem::replace(&mut self.before, Before::Other);
         match self.place() {
-            Place::Bare | Place::Substitution | Place::Parenthesis => self.bare(c, before),
-            Place::Single { dollar } => self.single(c, *dollar),
-            Place::Double { .. } => self.double(c, before),
-            Place::Braces => self.braces(c, before),
-            Place::BracesQuote(quote) => self.braces_quote(c, *quote),
-            Place::Arithmetic(depth) => self.arithmetic(c, before, *depth),
-            Place::Backticks => self.backticks(c),
-            Place::Here(_) => self.here(c, before),
+            ScriptContext::Bare | ScriptContext::Substitution | ScriptContext::Parenthesis => {
+                self.bare(c, before)
+            }
+            ScriptContext::Single { dollar } => self.single(c, *dollar),
+            ScriptContext::Double { .. } => self.double(c, before),
+            ScriptContext::Braces => self.braces(c, before),
+            ScriptContext::BracesQuote(quote) => self.braces_quote(c, *quote),
+            ScriptContext::Arithmetic(depth) => self.arithmetic(c, before, *depth),
+            ScriptContext::Backticks => self.backticks(c),
+            ScriptContext::Here(_) => self.here(c, before),
         }
     }
 
@@ -269,17 +271,17 @@ impl Scanner<'_> {
         let form = self.form(value).map_err(|why| format!("a value cannot be {why}"))?;
         let name = format!("${{{PREFIX}{index}}}");
         self.out.push_str(&match form {
-            Form::Bare => format!("\"{name}\""),
-            Form::Double => name,
-            Form::Single => format!("'\"{name}\"'"),
+            ExpansionForm::Bare => format!("\"{name}\""),
+            ExpansionForm::Double => name,
+            ExpansionForm::Single => format!("'\"{name}\"'"),
         });
         self.after_value();
         Ok(())
     }
 
-    pub(super) fn form(&mut self, value: Option<&Value>) -> Result<Form, String> {
+    pub(super) fn form(&mut self, value: Option<&Value>) -> Result<ExpansionForm, String> {
         if self.comment {
-            return Ok(Form::Double);
+            return Ok(ExpansionForm::Double);
         }
         if let Some(why) = self.doubtful {
             return Err(format!("{why}, which shells read in different ways; {ASSIGN}"));
@@ -291,14 +293,14 @@ impl Scanner<'_> {
         }
         self.places.iter().try_for_each(check_place)?;
         let form = match self.place() {
-            Place::Here(heredoc) => {
+            ScriptContext::Here(heredoc) => {
                 let form = self.in_heredoc(heredoc)?;
                 self.print_value();
                 return Ok(form);
             }
-            Place::Single { .. } => Form::Single,
-            Place::Double { .. } => Form::Double,
-            _ => Form::Bare,
+            ScriptContext::Single { .. } => ExpansionForm::Single,
+            ScriptContext::Double { .. } => ExpansionForm::Double,
+            _ => ExpansionForm::Bare,
         };
         self.around(value)?;
         self.command().take_value(value)?;
@@ -310,9 +312,11 @@ impl Scanner<'_> {
 
     /// Checks the commands around a substitution with a value: its output may contain the value.
     fn around(&mut self, value: Option<&Value>) -> Result<(), String> {
-        let nested =
-            self.places.iter().filter(|place| matches!(place, Place::Substitution | Place::Parenthesis));
-        let kinds: Vec<bool> = nested.map(|place| *place == Place::Parenthesis).collect();
+        let nested = self
+            .places
+            .iter()
+            .filter(|place| matches!(place, ScriptContext::Substitution | ScriptContext::Parenthesis));
+        let kinds: Vec<bool> = nested.map(|place| *place == ScriptContext::Parenthesis).collect();
         let is_printed = self.command().prints_arguments();
         for (outer, is_group) in self.commands.iter_mut().zip(kinds) {
             if is_group && outer.is_interpreter() {
@@ -331,7 +335,7 @@ impl Scanner<'_> {
         self.groups.iter_mut().for_each(|prints| *prints = true);
     }
 
-    pub(super) fn in_heredoc(&self, heredoc: &HereDoc) -> Result<Form, String> {
+    pub(super) fn in_heredoc(&self, heredoc: &HereDoc) -> Result<ExpansionForm, String> {
         if heredoc.quoted {
             return Err(
                 "in a here-document whose delimiter is quoted; try: <<END without quotes, or `upload` with \
@@ -344,18 +348,18 @@ impl Scanner<'_> {
                         `args`, or `env` and the program's own way to read it"
                 .into());
         }
-        Ok(Form::Double)
+        Ok(ExpansionForm::Double)
     }
 }
 
 /// Places in which, at any depth, the shell would read a value once more.
-fn check_place(place: &Place) -> Result<(), String> {
+fn check_place(place: &ScriptContext) -> Result<(), String> {
     match place {
-        Place::Braces | Place::BracesQuote(_) => Err(format!("in `${{...}}`; {ASSIGN}")),
-        Place::Arithmetic(_) => Err(format!("in `((...))`; {ARITHMETIC}")),
-        Place::Backticks => Err("in backticks; try: $(...)".into()),
-        Place::Single { dollar: true } => Err("in `$'...'`; try: '...' or \"...\"".into()),
-        Place::Double { dollar: true } => Err("in `$\"...\"`; try: \"...\"".into()),
+        ScriptContext::Braces | ScriptContext::BracesQuote(_) => Err(format!("in `${{...}}`; {ASSIGN}")),
+        ScriptContext::Arithmetic(_) => Err(format!("in `((...))`; {ARITHMETIC}")),
+        ScriptContext::Backticks => Err("in backticks; try: $(...)".into()),
+        ScriptContext::Single { dollar: true } => Err("in `$'...'`; try: '...' or \"...\"".into()),
+        ScriptContext::Double { dollar: true } => Err("in `$\"...\"`; try: \"...\"".into()),
         _ => Ok(()),
     }
 }

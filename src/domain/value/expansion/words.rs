@@ -32,7 +32,7 @@ const PLAIN_C: [&str; 10] = ["cc", "curl", "egrep", "fgrep", "gcc", "grep", "hea
 
 /// A simple command, as far as it was read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Command {
+pub(super) struct SimpleCommand {
     pub(super) word: Word,
     pub(super) writes_text: bool,
     /// Between `case` and `in`.
@@ -67,7 +67,7 @@ pub(super) struct Word {
     has_blank: bool,
 }
 
-impl Command {
+impl SimpleCommand {
     pub(super) fn begin(&mut self) {
         self.word.begun = true;
     }
@@ -113,7 +113,7 @@ impl Command {
             return Ok(());
         }
         if self.is_opener && BEGINNERS.contains(&word.text.as_str()) {
-            *self = Command::default();
+            *self = SimpleCommand::default();
             return Ok(());
         }
         // No command has the name of an option: `time -p`.

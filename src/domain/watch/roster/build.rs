@@ -7,7 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Batch, CATCH_UP, CONTACT, Key, Node, Place, Roster, Settings, Spot, Turn, Wanted, WantedCheck, What,
+    Batch, CATCH_UP, CONTACT, Node, ProbeTarget, ProbeTime, Roster, RosterSettings, Spot, SpotIndex,
+    WantedCheck, WatchedHost, WatchedId,
 };
 use crate::domain::base::name::HostName;
 use crate::domain::base::schedule::{MAX_ATTEMPTS, Rhythm, Spread, Watching};
@@ -23,7 +24,7 @@ const CONTACT_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Roster {
     /// A roster without any checks.
-    pub fn new(settings: Settings) -> Roster {
+    pub fn new(settings: RosterSettings) -> Roster {
         Roster {
             settings,
             nodes: Vec::new(),
@@ -44,8 +45,8 @@ impl Roster {
     /// Continues where another process ended: its states, and the downtimes that are under way.
     pub fn begin_with(
         &mut self,
-        wanted: Vec<Wanted>,
-        states: HashMap<Key, Watched>,
+        wanted: Vec<WatchedHost>,
+        states: HashMap<WatchedId, Watched>,
         downtimes: Vec<Downtime>,
         now: Timestamp,
     ) {
@@ -55,7 +56,7 @@ impl Roster {
     }
 
     /// Applies another configuration.
-    pub fn take_over(&mut self, settings: Settings, wanted: Vec<Wanted>, now: Timestamp) {
+    pub fn take_over(&mut self, settings: RosterSettings, wanted: Vec<WatchedHost>, now: Timestamp) {
         let same_zone = self.settings.zone == settings.zone;
         self.settings = settings;
         let mut old = HashMap::new();
@@ -71,7 +72,7 @@ impl Roster {
             let watching = same_zone.then_some(spot.watching);
             let Spot { key, state, turn, missed, fresh_after, dirty, .. } = spot;
             // A check that waited for its turn is due again at once.
-            let turn = if matches!(turn, Turn::Queued(_)) { Turn::Due(now) } else { turn };
+            let turn = if matches!(turn, ProbeTime::Queued(_)) { ProbeTime::Due(now) } else { turn };
             old.insert(key, Old { group, state, turn, missed, fresh_after, dirty, watching });
         }
         self.replace(wanted, old, now);
@@ -79,7 +80,7 @@ impl Roster {
 
     /// Replaces the rendered checks: the releases on hosts have changed, and with them what their
     /// checks expect.
-    pub fn render_again(&mut self, hosts: Vec<Wanted>, now: Timestamp) {
+    pub fn render_again(&mut self, hosts: Vec<WatchedHost>, now: Timestamp) {
         for host in hosts {
             let Some(node) = self.by_name.get(&host.name).map(|at| &mut self.nodes[*at as usize]) else {
                 continue;
@@ -95,13 +96,13 @@ impl Roster {
         for place in self.places() {
             let spot = self.spot(place);
             // Until now a leader started its probes.
-            if !spot.is_contact() && spot.turn == Turn::Idle && !spot.missed {
+            if !spot.is_contact() && spot.turn == ProbeTime::Idle && !spot.missed {
                 self.plan_first(place, now);
             }
         }
     }
 
-    fn replace(&mut self, wanted: Vec<Wanted>, mut old: HashMap<Key, Old>, now: Timestamp) {
+    fn replace(&mut self, wanted: Vec<WatchedHost>, mut old: HashMap<WatchedId, Old>, now: Timestamp) {
         (self.nodes, self.by_name, self.due, self.ready) = Default::default();
         for host in wanted {
             let at = self.node_of(&host.name, &host.group, &host.endpoint, now, &mut old);
@@ -126,7 +127,7 @@ impl Roster {
         group: &str,
         endpoint: &Arc<Endpoint>,
         now: Timestamp,
-        old: &mut HashMap<Key, Old>,
+        old: &mut HashMap<WatchedId, Old>,
     ) -> u32 {
         if let Some(at) = self.by_name.get(name) {
             return *at;
@@ -135,7 +136,7 @@ impl Roster {
         let jump = via.map(|via| self.node_of(&via.name.clone(), group, &via, now, old));
         let at = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let watching = Watching { max_attempts: 0, ..Watching::new(Rhythm::Every(CONTACT_INTERVAL)) };
-        let contact = spot(name, Subject::Contact, Arc::new(watching), What::Contact, now);
+        let contact = spot(name, Subject::Contact, Arc::new(watching), ProbeTarget::Contact, now);
         let mut node = Node {
             name: name.clone(),
             group: group.into(),
@@ -157,7 +158,7 @@ impl Roster {
         at
     }
 
-    fn add_checks(&mut self, at: u32, host: Wanted, old: &mut HashMap<Key, Old>, now: Timestamp) {
+    fn add_checks(&mut self, at: u32, host: WatchedHost, old: &mut HashMap<WatchedId, Old>, now: Timestamp) {
         let mut jump = Some(at);
         // The contact is probed as often as the most urgent check of the host, and becomes hard as late as the most
         // patient one; the contact of a jump host serves all hosts behind it.
@@ -179,9 +180,9 @@ impl Roster {
     }
 
     /// Sets the first due time after a start or a reload.
-    fn plan_first(&mut self, place: Place, now: Timestamp) {
+    fn plan_first(&mut self, place: SpotIndex, now: Timestamp) {
         let spot = self.spot(place);
-        if spot.turn == Turn::Busy {
+        if spot.turn == ProbeTime::Busy {
             return;
         }
         if spot.missed {
@@ -216,15 +217,17 @@ impl Roster {
         for place in self.places() {
             let spot = self.spot(place);
             let leader = match &spot.what {
-                What::With(host) => self.place(&Key { host: host.clone(), check: spot.key.check.clone() }),
+                ProbeTarget::With(host) => {
+                    self.place(&WatchedId { host: host.clone(), check: spot.key.check.clone() })
+                }
                 _ => None,
             };
             self.spot_mut(place).with = leader.filter(|leader| *leader != place);
         }
     }
 
-    fn drop_rest(&mut self, rest: HashMap<Key, Old>, now: Timestamp) {
-        let rest: BTreeMap<Key, Old> = rest.into_iter().collect();
+    fn drop_rest(&mut self, rest: HashMap<WatchedId, Old>, now: Timestamp) {
+        let rest: BTreeMap<WatchedId, Old> = rest.into_iter().collect();
         for (key, old) in rest {
             // The result of a probe that is still under way is ignored.
             if old.state.is_told() {
@@ -240,11 +243,11 @@ impl Roster {
             }
             self.batch.gone.push(key);
         }
-        let gone: BTreeSet<&Key> = self.batch.gone.iter().collect();
+        let gone: BTreeSet<&WatchedId> = self.batch.gone.iter().collect();
         self.batch.states.retain(|key, _| !gone.contains(key));
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = Place> + use<> {
+    pub(super) fn places(&self) -> impl Iterator<Item = SpotIndex> + use<> {
         let counts: Vec<usize> = self.nodes.iter().map(|node| node.spots.len()).collect();
         counts
             .into_iter()
@@ -258,7 +261,7 @@ struct Old {
     /// The group of its host; unknown after a restart.
     group: String,
     state: Watched,
-    turn: Turn,
+    turn: ProbeTime,
     missed: bool,
     fresh_after: Option<Timestamp>,
     dirty: bool,
@@ -272,7 +275,7 @@ impl Old {
         Old {
             group: String::new(),
             state,
-            turn: Turn::Idle,
+            turn: ProbeTime::Idle,
             missed: false,
             fresh_after: None,
             dirty: false,
@@ -282,13 +285,13 @@ impl Old {
 }
 
 impl Node {
-    fn add(&mut self, mut spot: Spot, old: &mut HashMap<Key, Old>) {
+    fn add(&mut self, mut spot: Spot, old: &mut HashMap<WatchedId, Old>) {
         if let Some(old) = old.remove(&spot.key) {
             let same = old.watching.is_some_and(|watching| watching.rhythm == spot.watching.rhythm);
-            let keeps = same || spot.is_contact() || old.turn == Turn::Busy;
-            spot.turn = if keeps { old.turn } else { Turn::Idle };
+            let keeps = same || spot.is_contact() || old.turn == ProbeTime::Busy;
+            spot.turn = if keeps { old.turn } else { ProbeTime::Idle };
             (spot.state, spot.missed, spot.fresh_after) = (old.state, old.missed, old.fresh_after);
-            self.in_flight += usize::from(spot.turn == Turn::Busy);
+            self.in_flight += usize::from(spot.turn == ProbeTime::Busy);
             spot.dirty = old.dirty;
         }
         self.spots.push(spot);
@@ -297,7 +300,7 @@ impl Node {
 
 impl Spot {
     pub(super) fn is_contact(&self) -> bool {
-        matches!(self.what, What::Contact)
+        matches!(self.what, ProbeTarget::Contact)
     }
 }
 
@@ -345,14 +348,14 @@ fn contact_of(before: &Watching, checks: &[WantedCheck]) -> Watching {
     }
 }
 
-fn spot(host: &HostName, check: Subject, watching: Arc<Watching>, what: What, now: Timestamp) -> Spot {
+fn spot(host: &HostName, check: Subject, watching: Arc<Watching>, what: ProbeTarget, now: Timestamp) -> Spot {
     Spot {
         spread: Spread::new(host.as_str(), &check.to_string()),
-        key: Key { host: host.clone(), check },
+        key: WatchedId { host: host.clone(), check },
         what,
         watching,
         state: Watched::new(now),
-        turn: Turn::Idle,
+        turn: ProbeTime::Idle,
         missed: false,
         fresh_after: None,
         with: None,

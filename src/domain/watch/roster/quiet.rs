@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{CATCH_UP, CONTACT, Key, Place, Roster, Turn, What};
+use super::{CATCH_UP, CONTACT, ProbeTarget, ProbeTime, Roster, SpotIndex, WatchedId};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::watch::alert::{Alert, AlertChange};
 use crate::domain::watch::roll::{Ack, Changed, Downtime, Quiet};
@@ -77,7 +77,7 @@ impl Roster {
     }
 
     /// An operator acknowledges a problem.
-    pub fn acknowledge(&mut self, key: &Key, ack: Ack) -> Result<(), String> {
+    pub fn acknowledge(&mut self, key: &WatchedId, ack: Ack) -> Result<(), String> {
         let place = self.place(key).ok_or("it is not watched; see: status")?;
         let (at, by, why) = (ack.at, ack.by.clone(), ack.why.clone());
         let state = &mut self.spot_mut(place).state;
@@ -112,7 +112,7 @@ impl Roster {
         }
     }
 
-    fn covering(&self, place: Place) -> Option<u64> {
+    fn covering(&self, place: SpotIndex) -> Option<u64> {
         if self.downtimes.is_empty() {
             return None;
         }
@@ -125,7 +125,7 @@ impl Roster {
 
     /// A reason to be quiet has ended. A pending alert waits for another probe: the last observation may be
     /// outdated.
-    pub(super) fn speak_again(&mut self, place: Place, now: Timestamp) {
+    pub(super) fn speak_again(&mut self, place: SpotIndex, now: Timestamp) {
         let asked = self.nodes[place.0 as usize].asked;
         let spot = self.spot_mut(place);
         let missed = std::mem::take(&mut spot.missed);
@@ -136,7 +136,7 @@ impl Roster {
             spot.fresh_after = Some(now);
         }
         if spot.turn.is_under_way() {
-            spot.missed = missed && spot.turn == Turn::Busy;
+            spot.missed = missed && spot.turn == ProbeTime::Busy;
             return;
         }
         if news || (contact && (asked || spot.state.is_problem())) {
@@ -149,7 +149,7 @@ impl Roster {
     }
 
     /// The next due time by its schedule.
-    pub(super) fn regular(&self, place: Place, after: Timestamp) -> Option<Timestamp> {
+    pub(super) fn regular(&self, place: SpotIndex, after: Timestamp) -> Option<Timestamp> {
         let spot = self.spot(place);
         if spot.with.is_some() {
             return None;
@@ -158,10 +158,10 @@ impl Roster {
     }
 
     /// True if a probe would observe something other than the check.
-    pub(super) fn is_held_up(&self, place: Place) -> bool {
+    pub(super) fn is_held_up(&self, place: SpotIndex) -> bool {
         let node = &self.nodes[place.0 as usize];
         // It probes other hosts, too, and each of them reports whether it is reachable.
-        if matches!(self.spot(place).what, What::Together(_)) {
+        if matches!(self.spot(place).what, ProbeTarget::Together(_)) {
             return false;
         }
         if node.in_hand.is_some() || self.broken_jump(place.0).is_some() {
@@ -184,7 +184,7 @@ impl Roster {
     }
 
     /// Why the check causes no alerts.
-    pub(super) fn quiet(&self, place: Place) -> Option<Quiet> {
+    pub(super) fn quiet(&self, place: SpotIndex) -> Option<Quiet> {
         let (node, spot) = (&self.nodes[place.0 as usize], self.spot(place));
         if let Some(run) = node.in_hand {
             return Some(Quiet::InHand { run });
@@ -205,7 +205,7 @@ impl Roster {
         broken.map(|at| Quiet::DependsOn { on: node.spots[*at as usize].key.check.to_string() })
     }
 
-    fn silence(&self, place: Place) -> Silence {
+    fn silence(&self, place: SpotIndex) -> Silence {
         let (node, spot) = (&self.nodes[place.0 as usize], self.spot(place));
         if spot.downtime.is_some() {
             return Silence::Downtime;
@@ -222,7 +222,7 @@ impl Roster {
     }
 
     /// Sends the alert that follows, if any.
-    pub(super) fn tell(&mut self, place: Place, at: Timestamp) {
+    pub(super) fn tell(&mut self, place: SpotIndex, at: Timestamp) {
         let state = &self.spot(place).state;
         if !state.has_news() && !state.is_told() {
             return;
@@ -234,7 +234,7 @@ impl Roster {
         }
     }
 
-    fn alert(&mut self, place: Place, at: Timestamp, change: AlertChange) {
+    fn alert(&mut self, place: SpotIndex, at: Timestamp, change: AlertChange) {
         let (node, spot) = (&self.nodes[place.0 as usize], self.spot(place));
         let text = match (&change, self.quiet(place)) {
             (AlertChange::Dropped, Some(Quiet::Downtime { by, why, .. })) => {

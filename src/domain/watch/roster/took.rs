@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{CONTACT, Key, Place, Roster, Turn};
+use super::{CONTACT, ProbeTime, Roster, SpotIndex, WatchedId};
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::check::CheckResult;
@@ -16,7 +16,7 @@ use crate::domain::watch::watched::Rules;
 impl Roster {
     /// Applies the result of a probe that started at `begun` and ended at `at`. A result of a check that is no longer
     /// watched changes nothing.
-    pub fn took(&mut self, key: &Key, begun: Timestamp, result: CheckResult, at: Timestamp) {
+    pub fn took(&mut self, key: &WatchedId, begun: Timestamp, result: CheckResult, at: Timestamp) {
         let Some(place) = self.place(key) else {
             // It left the configuration during the probe.
             self.in_flight = self.in_flight.saturating_sub(1);
@@ -38,7 +38,7 @@ impl Roster {
     /// Applies the results of hosts that were probed together, one for each host.
     pub fn took_together(
         &mut self,
-        key: &Key,
+        key: &WatchedId,
         begun: Timestamp,
         results: BTreeMap<HostName, CheckResult>,
         at: Timestamp,
@@ -57,7 +57,7 @@ impl Roster {
             return self.plan(leader, next);
         }
         for (host, result) in results {
-            let Some(place) = self.place(&Key { host, check: key.check.clone() }) else { continue };
+            let Some(place) = self.place(&WatchedId { host, check: key.check.clone() }) else { continue };
             if self.nodes[place.0 as usize].in_hand.is_some() {
                 // The run is about to change what is on it.
                 self.spot_mut(place).missed = place != leader;
@@ -73,7 +73,7 @@ impl Roster {
         self.plan(leader, next);
     }
 
-    fn take_in(&mut self, place: Place, begun: Timestamp, result: CheckResult, at: Timestamp) {
+    fn take_in(&mut self, place: SpotIndex, begun: Timestamp, result: CheckResult, at: Timestamp) {
         let flapping = self.settings.flapping;
         let spot = self.spot_mut(place);
         let value = result.readings.first().and_then(|reading| reading.value);
@@ -99,7 +99,7 @@ impl Roster {
     }
 
     /// Checks that depend on this one are probed again before any alert of them is sent.
-    fn free_dependents(&mut self, place: Place, at: Timestamp) {
+    fn free_dependents(&mut self, place: SpotIndex, at: Timestamp) {
         let spots = &self.nodes[place.0 as usize].spots;
         let hang = |spot: &super::Spot| spot.depends_on.contains(&place.1) && spot.state.has_news();
         let hanging: Vec<u32> =
@@ -108,7 +108,7 @@ impl Roster {
     }
 
     /// The time of the next probe.
-    fn next_after(&self, place: Place, at: Timestamp) -> Option<Timestamp> {
+    fn next_after(&self, place: SpotIndex, at: Timestamp) -> Option<Timestamp> {
         let spot = self.spot(place);
         let state = &spot.state;
         // An alert is pending that this probe started too early for.
@@ -135,7 +135,7 @@ impl Roster {
         let contact = (node, CONTACT);
         let spot = self.spot(contact);
         let due = spot.state.last_at.and_then(|last| self.regular(contact, last));
-        if spot.turn == Turn::Idle && !spot.state.is_problem() && due.is_none_or(|due| due <= at) {
+        if spot.turn == ProbeTime::Idle && !spot.state.is_problem() && due.is_none_or(|due| due <= at) {
             self.plan(contact, Some(at));
         }
     }
@@ -157,12 +157,12 @@ impl Roster {
     }
 
     /// A probe of a check did not reach the host: that says nothing about the check.
-    fn no_contact(&mut self, place: Place, result: CheckResult, at: Timestamp) {
+    fn no_contact(&mut self, place: SpotIndex, result: CheckResult, at: Timestamp) {
         self.spot_mut(place).missed = true;
         let contact = (place.0, CONTACT);
         let spot = self.spot(contact);
         // Several checks that fail at once count as a single probe of the contact.
-        if !spot.state.is_problem() && spot.turn != Turn::Busy && self.broken_jump(place.0).is_none() {
+        if !spot.state.is_problem() && spot.turn != ProbeTime::Busy && self.broken_jump(place.0).is_none() {
             self.ask_jump(place.0, at);
             let seen = CheckResult::new(CheckId::default(), Verdict::Critical, result.text);
             self.take_in(contact, at, CheckResult { took_ms: result.took_ms, ..seen }, at);
@@ -177,7 +177,7 @@ impl Roster {
     }
 
     /// Applies a probe of the contact.
-    fn took_contact(&mut self, place: Place, begun: Timestamp, result: CheckResult, at: Timestamp) {
+    fn took_contact(&mut self, place: SpotIndex, begun: Timestamp, result: CheckResult, at: Timestamp) {
         let node = place.0;
         let was_asked = std::mem::take(&mut self.nodes[node as usize].asked);
         let was_problem = self.spot(place).state.is_problem();
@@ -202,7 +202,7 @@ impl Roster {
         }
     }
 
-    fn wait_for_jump(&mut self, place: Place, at: Timestamp, why: &str) {
+    fn wait_for_jump(&mut self, place: SpotIndex, at: Timestamp, why: &str) {
         let spot = self.spot_mut(place);
         spot.state.set_aside(at, why);
         spot.missed = true;
@@ -256,7 +256,7 @@ impl Roster {
 
 impl Roster {
     /// The full key of a check that an operator named.
-    pub fn key_of(&self, key: &Key) -> Option<Key> {
+    pub fn key_of(&self, key: &WatchedId) -> Option<WatchedId> {
         self.place(key).map(|place| self.spot(place).key.clone())
     }
 }
