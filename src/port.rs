@@ -166,7 +166,7 @@ pub trait Places: Send + Sync {
 ///
 /// If an implementation reports [`Change::Done`] without proof, steps run on hosts that still serve;
 /// if it reports [`Change::Refused`] when something changed, a host stays drained without a debt; if its
-/// [`View`] counts servers that do not serve, capacity falls below the floor.
+/// [`BalancerView`] counts servers that do not serve, capacity falls below the floor.
 #[async_trait]
 pub trait BalancerDriver: Send + Sync {
     /// The states of the members, and how many servers serve in all; nothing is changed. An error names the

@@ -50,6 +50,7 @@ fn host(number: usize) -> Host {
     let name = format!("web{number:05}.prod.example.com");
     let endpoint = Endpoint {
         name: name.as_str().into(),
+        here: false,
         address: name.clone(),
         port: 22,
         login: "deploy".into(),

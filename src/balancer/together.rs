@@ -228,7 +228,14 @@ mod tests {
 
     #[test]
     fn a_host_is_somebody_elses_only_if_it_was_out_everywhere() {
-        let lb = Endpoint { name: "lb".into(), address: "a".into(), port: 22, login: "d".into(), via: None };
+        let lb = Endpoint {
+            name: "lb".into(),
+            here: false,
+            address: "a".into(),
+            port: 22,
+            login: "d".into(),
+            via: None,
+        };
         let all = ["web1", "web2"];
         let both = || vec![told(&lb, &all, &["web1", "web2"]), told(&lb, &all, &["web2"])];
         let change =

@@ -10,32 +10,22 @@ use toml::Value as Toml;
 
 use crate::config::disk::disk;
 use crate::config::shape;
+use crate::config::text::table::AMOUNT;
 use crate::domain::base::schedule::read_time;
 use crate::domain::value::secret::HIDDEN;
 
 /// Deepest reference in a schema that is followed.
 const DEPTH: usize = 32;
 
-/// Keys whose values are times or numbers of hosts.
-const AMOUNTS: [&str; 14] = [
-    "timeout",
-    "interval",
-    "deadline",
-    "every",
-    "for",
-    "delay",
-    "retry_interval",
-    "drain_timeout",
-    "min_healthy_time",
-    "healthy_deadline",
-    "progress_deadline",
-    "watch",
-    "serial",
-    "min_in_service",
-];
+/// What the schema knows of the values of each key, by its name.
+type Known = BTreeMap<String, Values>;
 
-/// The words that each key may have, by its name.
-type KnownWords = BTreeMap<String, BTreeSet<String>>;
+#[derive(Default)]
+struct Values {
+    words: BTreeSet<String>,
+    /// A time or a part of a whole may be its value.
+    is_amount: bool,
+}
 
 /// Every file of the configuration.
 pub fn redacted(root: &Path) -> String {
@@ -87,7 +77,7 @@ fn file(path: &str, content: &str) -> String {
     }
 }
 
-fn without_texts(value: Toml, key: Option<&str>, words: &KnownWords) -> Toml {
+fn without_texts(value: Toml, key: Option<&str>, words: &Known) -> Toml {
     match value {
         Toml::String(text) if is_known(key, &text, words) => Toml::String(text),
         Toml::String(_) => Toml::String(HIDDEN.into()),
@@ -95,7 +85,7 @@ fn without_texts(value: Toml, key: Option<&str>, words: &KnownWords) -> Toml {
             Toml::Array(items.into_iter().map(|item| without_texts(item, key, words)).collect())
         }
         Toml::Table(table) => {
-            let none = KnownWords::new();
+            let none = Known::new();
             let entry = |(name, value): (String, Toml)| {
                 let below = match is_free(&name) {
                     true => without_texts(value, None, &none),
@@ -114,24 +104,24 @@ fn is_free(key: &str) -> bool {
     ["vars", "env", "headers", "with"].contains(&key)
 }
 
-fn is_known(key: Option<&str>, text: &str, words: &KnownWords) -> bool {
+fn is_known(key: Option<&str>, text: &str, words: &Known) -> bool {
     // In a free table no word and no amount is known.
     let Some(key) = key.filter(|_| !words.is_empty()) else { return false };
     let percent = text.strip_suffix('%').is_some_and(|number| number.parse::<f64>().is_ok());
-    let amount = AMOUNTS.contains(&key) && (percent || read_time(text).is_ok());
-    amount || words.get(key).is_some_and(|words| words.contains(text))
+    let is_amount = percent || read_time(text).is_ok();
+    words.get(key).is_some_and(|known| known.words.contains(text) || known.is_amount && is_amount)
 }
 
 /// The words that the schema of a kind of file lists.
-fn words_of(kind: &str) -> KnownWords {
-    let mut words = KnownWords::new();
+fn words_of(kind: &str) -> Known {
+    let mut words = Known::new();
     if let Some(schema) = shape::schema(kind) {
         collect(&schema, &schema, None, (&mut words, DEPTH));
     }
     words
 }
 
-fn collect(node: &Value, whole: &Value, key: Option<&str>, (words, depth): (&mut KnownWords, usize)) {
+fn collect(node: &Value, whole: &Value, key: Option<&str>, (words, depth): (&mut Known, usize)) {
     let Some(entries) = node.as_object().filter(|_| depth > 0) else {
         let items = node.as_array().into_iter().flatten();
         items.for_each(|item| collect(item, whole, key, (words, depth.saturating_sub(1))));
@@ -142,8 +132,9 @@ fn collect(node: &Value, whole: &Value, key: Option<&str>, (words, depth): (&mut
             "enum" | "const" => {
                 let texts = below.as_array().map_or(std::slice::from_ref(below), Vec::as_slice);
                 let texts = texts.iter().filter_map(Value::as_str).map(String::from);
-                words.entry(key.unwrap_or_default().into()).or_default().extend(texts);
+                words.entry(key.unwrap_or_default().into()).or_default().words.extend(texts);
             }
+            AMOUNT => words.entry(key.unwrap_or_default().into()).or_default().is_amount = true,
             "properties" => {
                 for (property, below) in below.as_object().into_iter().flatten() {
                     collect(below, whole, Some(property), (words, depth - 1));

@@ -11,7 +11,6 @@ use super::preflight::missed;
 use super::work::Work;
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::{Failure, FailureKind, Outcome};
-use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::inventory::rotation::Rotation;
 use crate::domain::plan::plan::HostPlan;
 use crate::domain::run::event::{BracketDirection, Change, EventKind, operation_id};
@@ -232,7 +231,7 @@ impl Work {
         let mut rendered =
             if step.late { step.render(&self.with_secrets(host, step)?, &NoFiles)? } else { step.clone() };
         rendered.sudo.check_password()?;
-        if rendered.at.as_ref().is_some_and(Endpoint::is_here) {
+        if rendered.at.as_ref().is_some_and(|at| at.here) {
             rendered.env.extend(here::environment(&self.live, Some(host)));
         }
         Ok((plan, rendered))

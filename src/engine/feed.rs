@@ -130,7 +130,7 @@ impl Follower {
         &self.live
     }
 
-    /// The next item; events come in order, without gaps. [`Seen::Over`] is the last item.
+    /// The next item; events come in order, without gaps. [`FeedItem::Over`] is the last item.
     pub async fn next(&mut self) -> FeedItem {
         loop {
             let event = self.live.events().get(self.next).cloned();

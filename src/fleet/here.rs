@@ -207,11 +207,11 @@ fn not_reached() -> String {
 #[async_trait]
 impl Remote for Here {
     async fn exec(&self, host: &Endpoint, request: Exec) -> ExecReport {
-        if host.is_here() { self.run(request).await } else { self.fleet.exec(host, request).await }
+        if host.here { self.run(request).await } else { self.fleet.exec(host, request).await }
     }
 
     async fn open(&self, host: &Endpoint, address: &str, port: u16) -> Result<Box<dyn Stream>, OpenError> {
-        if !host.is_here() {
+        if !host.here {
             return self.fleet.open(host, address, port).await;
         }
         // Connecting to this machine's loopback acts as rollcall: it needs the same permission as a command here.
@@ -229,7 +229,7 @@ impl Remote for Here {
     }
 
     async fn open_unix(&self, host: &Endpoint, path: &str) -> Result<Box<dyn Stream>, OpenError> {
-        if !host.is_here() {
+        if !host.here {
             return self.fleet.open_unix(host, path).await;
         }
         if !(self.allowed)() {
@@ -240,19 +240,19 @@ impl Remote for Here {
     }
 
     async fn reach(&self, host: &Endpoint) -> Result<(), String> {
-        if host.is_here() { Ok(()) } else { self.fleet.reach(host).await }
+        if host.here { Ok(()) } else { self.fleet.reach(host).await }
     }
 
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {
-        if host.is_here() { Err(not_reached()) } else { self.fleet.host_key(host).await }
+        if host.here { Err(not_reached()) } else { self.fleet.host_key(host).await }
     }
 
     async fn forget_host_key(&self, host: &Endpoint) -> Result<usize, String> {
-        if host.is_here() { Err(not_reached()) } else { self.fleet.forget_host_key(host).await }
+        if host.here { Err(not_reached()) } else { self.fleet.forget_host_key(host).await }
     }
 
     async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String> {
-        if host.is_here() { Err(not_reached()) } else { self.fleet.accept_host_key(host, fingerprint).await }
+        if host.here { Err(not_reached()) } else { self.fleet.accept_host_key(host, fingerprint).await }
     }
 }
 

@@ -105,8 +105,14 @@ mod tests {
     use crate::domain::value::template::Vars;
 
     fn host(name: &str, root: &str, port: u16) -> HostPlan {
-        let endpoint =
-            Endpoint { name: name.into(), address: name.into(), port: 22, login: "d".into(), via: None };
+        let endpoint = Endpoint {
+            name: name.into(),
+            here: false,
+            address: name.into(),
+            port: 22,
+            login: "d".into(),
+            via: None,
+        };
         let vars =
             json!({ "root": root, "port": port, "version": "1.2.3", "host": { "name": name, "port": 22 } });
         let vars: Vars = serde_json::from_value(vars).unwrap();

@@ -102,7 +102,7 @@ impl CommandProbe<'_> {
             ExecEnd::Cancelled => Observation::Blind { why: "cancelled".into() },
             ExecEnd::Foreign(why) => Observation::Blind { why },
             ExecEnd::Lost(why) | ExecEnd::NotStarted(why)
-                if self.seat.is_here() || self.eyes.cancel.is_cancelled() =>
+                if self.seat.here || self.eyes.cancel.is_cancelled() =>
             {
                 Observation::Blind { why }
             }

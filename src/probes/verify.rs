@@ -114,7 +114,7 @@ pub(super) async fn look(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check
             place: None,
         };
     };
-    let place = if seat.is_here() { "rollcall's machine" } else { seat.name.as_str() };
+    let place = if seat.here { "rollcall's machine" } else { seat.name.as_str() };
     let text = format!("from {place}: {}", look.judged.text);
     // The place itself could not be reached; that says nothing about the host.
     Looked { judged: Judged { text, ..look.judged }, no_contact: false, reached: false, place: None }
@@ -140,7 +140,7 @@ async fn looked_from(eyes: &ProbeContext<'_>, host: &Endpoint, seat: &Endpoint, 
         false => CommandProbe { eyes, host, seat, check }.observe().await,
     };
     let no_contact = matches!(seen, Observation::NoContact { .. });
-    let reached = seen.proves_contact() && !seat.is_here();
+    let reached = seen.proves_contact() && !seat.here;
     let place = ended_at(&seen, eyes.clock.now());
     Looked { judged: judge_masked(&check.probe, seen, &eyes.masks), no_contact, reached, place }
 }

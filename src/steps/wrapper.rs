@@ -55,7 +55,7 @@ impl WrapperVerb {
 /// One request to the wrapper of one host.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
-    /// In the form of [`name_of`]; for [`Verb::Sweep`] the number of the oldest run to keep.
+    /// In the form of [`name_of`]; for [`WrapperVerb::Sweep`] the number of the oldest run to keep.
     pub operation: &'a str,
     /// Identifies this rollcall: others may work on the same host.
     pub site: &'a str,
@@ -65,7 +65,7 @@ pub struct Call<'a> {
     /// the step never started.
     pub age: Duration,
     pub limit: Duration,
-    /// How long the host waits for [`Verb::Confirm`]; zero if it need not be confirmed.
+    /// How long the host waits for [`WrapperVerb::Confirm`]; zero if it need not be confirmed.
     pub within: Duration,
 }
 
@@ -95,7 +95,7 @@ pub fn record_of(operation: &str, mark: &str) -> String {
     format!("{}.{mark}", name_of(operation))
 }
 
-/// The input of [`Verb::Start`]: the shared secrets, the script, and an end mark, which is missing after a broken
+/// The input of [`WrapperVerb::Start`]: the shared secrets, the script, and an end mark, which is missing after a broken
 /// connection.
 pub fn input(operation: &str, seal: &Seal, script: &str, undo: Option<&str>) -> Bytes {
     let undo = undo.map_or_else(String::new, |undo| format!("\n# rollcall undo {operation}\n{undo}"));
@@ -126,7 +126,7 @@ pub enum OperationAnswer {
     Stale,
     /// It has started, and how it ended cannot be found out.
     Lost(String),
-    /// After [`Verb::Sweep`].
+    /// After [`WrapperVerb::Sweep`].
     Ready,
     /// The host says that it ended or waits, but without the runner's seal: another program wrote that.
     Forged,
@@ -140,7 +140,7 @@ pub struct StepEnd {
     pub undone: Option<u32>,
 }
 
-/// See [`Ended`].
+/// See [`StepEnd`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     Exited(u32),

@@ -25,8 +25,14 @@ pub(super) fn ann() -> Operator {
 
 pub(super) fn plan(version: &str) -> Plan {
     let name = HostName::from("web1");
-    let endpoint =
-        Endpoint { name: name.clone(), address: "a".into(), port: 22, login: "d".into(), via: None };
+    let endpoint = Endpoint {
+        name: name.clone(),
+        here: false,
+        address: "a".into(),
+        port: 22,
+        login: "d".into(),
+        via: None,
+    };
     let host = HostPlan {
         release: Some(Release {
             task: "deploy".into(),

@@ -52,7 +52,14 @@ fn fleet_of(dial: Arc<dyn Dial>, key: PrivateKey, known_hosts: PathBuf) -> Fleet
 }
 
 fn endpoint(name: &str, port: u16) -> Endpoint {
-    Endpoint { name: name.into(), address: "127.0.0.1".into(), port, login: "deploy".into(), via: None }
+    Endpoint {
+        name: name.into(),
+        here: false,
+        address: "127.0.0.1".into(),
+        port,
+        login: "deploy".into(),
+        via: None,
+    }
 }
 
 fn at(host: &EmbeddedHost) -> Endpoint {

@@ -343,6 +343,7 @@ impl Watchlist for Site {
         };
         let endpoint = |name: &str, via: Option<Box<Endpoint>>| Endpoint {
             name: name.into(),
+            here: false,
             address: name.into(),
             port: 22,
             login: "d".into(),

@@ -175,6 +175,7 @@ fn host<'f>(
     view.own.get(written).into_iter().flatten().for_each(|host| layer.cover(&host.layer));
     let endpoint = Endpoint {
         name: name.clone(),
+        here: false,
         address: layer.address.unwrap_or_else(|| written.to_string()),
         port: layer.port.unwrap_or(fleet.port),
         login: layer.login.unwrap_or_else(|| fleet.login.clone()),

@@ -142,7 +142,7 @@ fn read_written(mut table: Reader<'_>, known: &Known) -> StepHead {
     let (name, step) = read_step(table, &known);
     let name_of = |name: &Spanned<String>| name.get_ref().clone();
     let written = step.map(|step| {
-        let local = on.is_none() && step.at.as_ref().is_some_and(Endpoint::is_here);
+        let local = on.is_none() && step.at.as_ref().is_some_and(|at| at.here);
         let on = if local { Some(Endpoint::HERE.to_string()) } else { on };
         let notify = handlers.iter().map(name_of).collect();
         let place = |undo: Step| match in_same_place {

@@ -80,7 +80,9 @@ types! {
     /// A time with its unit, at most 30 days.
     Time: Duration = Shape::Time, |time| json!(time_text(time, &UNITS[1..]));
     /// A time for which history is kept, which may have days as its unit.
-    KeptTime: Duration = Shape::Text, |time| json!(time_text(time, &UNITS));
+    KeptTime: Duration = Shape::LongTime, |time| json!(time_text(time, &UNITS));
+    /// A part of a whole: `"25%"`.
+    Share: &'static str = Shape::Share, |share| json!(share);
     /// A TCP port.
     Port: u16 = Shape::Whole(1, u32::from(u16::MAX)), |port| json!(port);
     /// `true` or `false`.
@@ -117,7 +119,7 @@ impl<const FROM: u32, const TO: u32> KeyType for Whole<FROM, TO> {
 pub type PortOrTemplate = Or<Port, Text>;
 
 /// A number of things, or a part of them such as `"25%"`.
-pub type NumberOrShare = Or<Whole, Text>;
+pub type NumberOrShare = Or<Whole, Share>;
 
 /// One word out of a list.
 pub struct Choice<W>(PhantomData<W>);

@@ -89,10 +89,17 @@ impl Described {
     }
 }
 
+/// The word of a schema for a text that is an amount: a time, or a part of a whole. Validators ignore it.
+pub const AMOUNT: &str = "x-amount";
+
 /// What a value is.
 pub enum Shape {
     Text,
     Time,
+    /// A time with days among its units.
+    LongTime,
+    /// A part of a whole, such as `"25%"`.
+    Share,
     Flag,
     Mode,
     Scalar,
@@ -111,8 +118,11 @@ impl Shape {
     fn schema(&self) -> Value {
         match self {
             Shape::Text => json!({ "type": "string" }),
+            Shape::LongTime => json!({ "type": "string", AMOUNT: true }),
+            Shape::Share => json!({ "type": "string", AMOUNT: true }),
             Shape::Time => json!({
                 "type": "string",
+                AMOUNT: true,
                 "description": "A time with its unit: `\"30s\"`, `\"2m\"`, `\"1m30s\"`; at most 30 days."
             }),
             Shape::Flag => json!({ "type": "boolean" }),

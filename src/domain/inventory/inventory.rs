@@ -1,7 +1,7 @@
 //! The inventory: all groups and hosts, from `hosts/`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::{Deref, Index, IndexMut};
+use std::ops::{Deref, Index, IndexMut, Not};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,16 +127,40 @@ impl Host {
     }
 }
 
-/// How to reach a host.
+/// A machine, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "StoredEndpoint")]
 pub struct Endpoint {
     pub name: HostName,
+    /// The daemon's machine, which is not reached over SSH: the fields below are empty.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub here: bool,
     pub address: String,
     pub port: u16,
     pub login: String,
     /// The jump host in front of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<Box<Endpoint>>,
+}
+
+/// The stored form. Until rollcall 0.1 the daemon's machine was stored as port 0 alone, which no host has.
+#[derive(Deserialize)]
+struct StoredEndpoint {
+    name: HostName,
+    #[serde(default)]
+    here: bool,
+    address: String,
+    port: u16,
+    login: String,
+    #[serde(default)]
+    via: Option<Box<Endpoint>>,
+}
+
+impl From<StoredEndpoint> for Endpoint {
+    fn from(stored: StoredEndpoint) -> Endpoint {
+        let StoredEndpoint { name, here, address, port, login, via } = stored;
+        Endpoint { name, here: here || port == 0, address, port, login, via }
+    }
 }
 
 impl Endpoint {
@@ -146,12 +170,7 @@ impl Endpoint {
     /// The daemon's machine.
     pub fn here() -> Endpoint {
         let name = HostName::from(Endpoint::HERE);
-        Endpoint { name, address: String::new(), port: 0, login: String::new(), via: None }
-    }
-
-    /// True for the daemon's machine: its port is 0, and no host of an inventory has that port.
-    pub fn is_here(&self) -> bool {
-        self.port == 0
+        Endpoint { name, here: true, address: String::new(), port: 0, login: String::new(), via: None }
     }
 }
 
@@ -390,6 +409,18 @@ impl Inventory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_daemons_machine_of_an_old_plan_still_loads() {
+        let old = r#"{"name":"local","address":"","port":0,"login":""}"#;
+        assert_eq!(serde_json::from_str::<Endpoint>(old).unwrap(), Endpoint::here());
+        let new = r#"{"name":"local","here":true,"address":"","port":0,"login":""}"#;
+        assert_eq!(serde_json::to_string(&Endpoint::here()).unwrap(), new);
+        let host = r#"{"name":"web1","address":"a","port":22,"login":"d"}"#;
+        let read: Endpoint = serde_json::from_str(host).unwrap();
+        assert!(!read.here);
+        assert_eq!(serde_json::to_string(&read).unwrap(), host);
+    }
 
     #[test]
     fn a_plan_from_before_there_were_floors_still_loads() {

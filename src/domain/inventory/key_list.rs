@@ -162,6 +162,7 @@ mod tests {
     fn hosts() -> Vec<Endpoint> {
         let host = |name: &str, address: &str, port| Endpoint {
             name: name.into(),
+            here: false,
             address: address.into(),
             port,
             login: "d".into(),

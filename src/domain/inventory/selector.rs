@@ -378,8 +378,14 @@ mod tests {
     }
 
     fn host(name: &str, file: &str) -> Host {
-        let endpoint =
-            Endpoint { name: name.into(), address: name.into(), port: 22, login: "d".into(), via: None };
+        let endpoint = Endpoint {
+            name: name.into(),
+            here: false,
+            address: name.into(),
+            port: 22,
+            login: "d".into(),
+            via: None,
+        };
         let tags = if name == "web2" { BTreeSet::from(["canary".to_string()]) } else { BTreeSet::new() };
         Host {
             name: name.into(),

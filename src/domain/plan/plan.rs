@@ -238,7 +238,7 @@ impl Plan {
 
     /// The hosts of the run, and those that steps run on instead.
     pub fn worked_on(&self) -> BTreeSet<HostName> {
-        let places = self.hosts.values().flat_map(HostPlan::places).filter(|at| !at.is_here());
+        let places = self.hosts.values().flat_map(HostPlan::places).filter(|at| !at.here);
         self.hosts.keys().cloned().chain(places.map(|at| at.name.clone())).collect()
     }
 
@@ -467,7 +467,7 @@ mod tests {
     fn a_run_has_to_do_with_every_host_where_its_steps_are_done() {
         let mut plan = read(OLD).unwrap();
         let elsewhere =
-            |name: &str| Endpoint { name: name.into(), ..Endpoint { port: 22, ..Endpoint::here() } };
+            |name: &str| Endpoint { name: name.into(), ..Endpoint { here: false, port: 22, ..Endpoint::here() } };
         let host = plan.hosts.get_mut(&HostName::from("web1")).unwrap();
         host.steps[0].at = Some(elsewhere("lb1"));
         host.steps[1].at = Some(Endpoint::here());

@@ -128,7 +128,8 @@ fn a_planned_pause_ends_by_itself_or_by_a_second_person() {
         story.refused,
         [
             "run 1 waits for an approval; try: approve 1",
-            "ann asked for run 1, and its task wants a second person to approve it (second_person)",
+            "ann asked for run 1, and its task wants a second person to approve it (second_person); ask another operator to run: ssh \
+             rollcall approve 1",
         ]
     );
     let approved =

@@ -43,8 +43,14 @@ fn check() -> Check {
 }
 
 fn host_plan(name: &str) -> HostPlan {
-    let endpoint =
-        Endpoint { name: name.into(), address: name.into(), port: 22, login: "d".into(), via: None };
+    let endpoint = Endpoint {
+        name: name.into(),
+        here: false,
+        address: name.into(),
+        port: 22,
+        login: "d".into(),
+        via: None,
+    };
     HostPlan {
         steps: vec![step("one", "a"), step("two", "b")].into(),
         rollback: vec![step("back", "{{ previous }}")].into(),

@@ -66,7 +66,7 @@ fn approve(run: &Run, who: &Operator) -> Result<EventKind, Refusal> {
     if second_person && who.key == LOCAL_KEY {
         let why = format!("run {} wants a second person, who is known by a key", run.id());
         let hint = format!("try: ssh rollcall approve {}", run.id());
-        return Err(Refusal::new(Cause::Busy, why).hint(hint));
+        return Err(Refusal::new(Cause::NotAllowed, why).hint(hint));
     }
     if second_person && (who.key == asked.key || who.name == asked.by) {
         let why = format!(
@@ -76,7 +76,8 @@ fn approve(run: &Run, who: &Operator) -> Result<EventKind, Refusal> {
             if of_task { "its task wants a second person" } else { why },
             if of_task { "second_person" } else { key }
         );
-        return Err(Refusal::new(Cause::Busy, why));
+        let hint = format!("ask another operator to run: ssh rollcall approve {}", run.id());
+        return Err(Refusal::new(Cause::NotAllowed, why).hint(hint));
     }
     let plan_sha256 = asked.plan_sha256.clone();
     Ok(EventKind::Approved { by: who.name.clone(), key: who.key.clone(), plan_sha256 })

@@ -96,7 +96,14 @@ fn address_of(name: &str) -> String {
 }
 
 fn endpoint(name: &str) -> Endpoint {
-    Endpoint { name: name.into(), address: address_of(name), port: 22, login: "deploy".into(), via: None }
+    Endpoint {
+        name: name.into(),
+        here: false,
+        address: address_of(name),
+        port: 22,
+        login: "deploy".into(),
+        via: None,
+    }
 }
 
 /// Whoever releases, and may.

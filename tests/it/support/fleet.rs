@@ -21,6 +21,7 @@ use super::{DEADLINE, account};
 pub fn endpoint(name: &str, sshd: &Sshd) -> Endpoint {
     Endpoint {
         name: name.into(),
+        here: false,
         address: "127.0.0.1".into(),
         port: sshd.address.port(),
         login: account(),
