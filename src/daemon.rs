@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::described::{describe, warnings};
-use self::door_key::{DoorKey, door_key, make_parent, seals_of, secret_of, site_of};
+use self::door_key::{DoorKey, door_key, make_parent, public_line, seals_of, secret_of, site_of};
 use crate::balancer::Balancers;
 use crate::config::{self, Config, FleetSettings};
 use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, authorize, needed_role};
@@ -243,6 +243,8 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         watches: WatchStates::new(store.clone()),
         clock: ports.hosts.clock.clone(),
         candidates: Arc::new(Candidates::new(&secret_of(&door_key.key)?)),
+        sessions: Arc::default(),
+        public_key: public_line(&door_key.key)?,
         turns: Arc::default(),
     };
     Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key })

@@ -50,6 +50,12 @@ pub fn secret_of(key: &PrivateKey) -> Result<Zeroizing<Vec<u8>>, String> {
     Ok(Zeroizing::new(key.key_data().encode_vec().map_err(|error| format!("host key: {error}"))?))
 }
 
+/// The public part of the door's key, as known_hosts has it: type and base64.
+pub fn public_line(key: &PrivateKey) -> Result<String, String> {
+    let bare = PublicKey::new(key.public_key().key_data().clone(), "");
+    bare.to_openssh().map_err(|error| format!("host key: {error}"))
+}
+
 fn key_is_lost(path: &Path, store: &Path) -> String {
     let (path, store) = (path.display(), store.display());
     format!(

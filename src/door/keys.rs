@@ -19,8 +19,8 @@ pub enum KeyPress {
     Interrupt,
     /// Ctrl-D.
     End,
-    /// Any other: input for the hosts, which a terminal does not send.
-    Other,
+    /// Any other: an answer to a question, or input for the hosts, which a terminal does not send.
+    Plain(u8),
 }
 
 /// The sender of keys. Until an answer takes them, the first Ctrl-C or Ctrl-D ends it.
@@ -50,9 +50,9 @@ impl Keyboard {
             let key = match *byte {
                 CTRL_C => KeyPress::Interrupt,
                 CTRL_D => KeyPress::End,
-                _ => KeyPress::Other,
+                other => KeyPress::Plain(other),
             };
-            if key != KeyPress::Other {
+            if !matches!(key, KeyPress::Plain(_)) {
                 self.first.cancel();
             } else if self.keys.capacity() <= KEPT_FREE {
                 continue;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::keys::KeyPress;
+use super::sessions::DoorCommand;
 use super::{Gone, Terminal};
 use crate::domain::base::output::printable;
 use crate::port::talk::Feed;
@@ -53,6 +54,10 @@ impl Terminal for Stdio {
 
     fn is_interactive(&self) -> bool {
         std::io::stdout().is_terminal()
+    }
+
+    fn listed(&self) -> Option<&DoorCommand> {
+        None
     }
 
     fn gone(&self) -> CancellationToken {

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod candidates;
 pub mod keys;
 pub mod local;
+pub mod sessions;
 pub mod shown;
 pub mod ssh;
 pub mod turns;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::candidates::Candidates;
 use self::keys::KeyPress;
+use self::sessions::{DoorCommand, Sessions};
 use self::turns::Turns;
 use crate::config::Config;
 use crate::domain::ask::access::{Granted, Operator};
@@ -55,6 +57,8 @@ pub trait Terminal: Send + Sync {
     fn input(&mut self) -> Option<Feed>;
     /// Resolves when the client does not answer any more, although its connection has not ended.
     fn silence(&self) -> BoxFuture<'static, ()>;
+    /// The command as its session lists it; `None` for a local user, who has no session.
+    fn listed(&self) -> Option<&DoorCommand>;
     /// The keys of a terminal. Until they are taken, the first Ctrl-C or Ctrl-D ends the answer.
     fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>>;
 }
@@ -111,6 +115,9 @@ pub struct Desk {
     pub clock: Arc<dyn Clock>,
     /// Keys that logged in in vain.
     pub candidates: Arc<Candidates>,
+    pub sessions: Arc<Sessions>,
+    /// The public key of the door: type and base64.
+    pub public_key: String,
     pub turns: Arc<AllTurns>,
 }
 

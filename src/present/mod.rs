@@ -15,6 +15,8 @@ pub mod plan;
 pub mod prometheus;
 pub mod recap;
 pub mod report;
+pub mod sessions;
+pub mod setup;
 mod steps;
 pub mod streamed;
 pub mod sudoers;

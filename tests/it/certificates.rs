@@ -350,7 +350,7 @@ async fn one_operator_is_one_person_whatever_the_key() {
     let run = ssh_as(&site, port, ("first", "x"), "run web01 -- true").spawn().unwrap();
     eventually("it waits", async || site.ask("show 1").await.out.contains("to go on: approve 1")).await;
     for own in ["first", "second", "cat"] {
-        let refused = ask_as(&site, port, (own, "x"), "approve 1").await.expect(5);
+        let refused = ask_as(&site, port, (own, "x"), "approve 1").await.expect(77);
         assert!(refused.err.contains("cat asked for run 1"), "{own}: {}", refused.err);
     }
     site.ask_as("bob", "approve 1").await.expect(0);

@@ -22,6 +22,7 @@ mod failures;
 mod fleet;
 mod formats;
 mod freeze;
+mod front;
 mod fuzz;
 mod golden;
 mod haproxy;

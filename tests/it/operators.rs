@@ -63,7 +63,7 @@ async fn a_run_waits_for_the_approval_of_a_second_person() {
     .await;
     assert_eq!(site.releases(), [NEW, FIRST]);
 
-    let own = site.ask("approve 1").await.expect(5);
+    let own = site.ask("approve 1").await.expect(77);
     assert!(own.err.contains("ann asked for run 1, and its task wants a second person"), "{}", own.err);
     let around = site.ask("resume 1").await.expect(69);
     assert!(around.err.contains("run 1 waits for an approval; try: approve 1"), "{}", around.err);

@@ -4,12 +4,12 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::support::client::{Client, ask};
 use crate::support::site::{Answer, Site, answer_of};
-use crate::support::{DEADLINE, eventually, read, write};
+use crate::support::{DEADLINE, eventually, read, until, write};
 
 /// Prints, and then waits until the test lets it go on.
 const WAITS: &str = "echo begun; until [ -e /tmp/x/go ]; do sleep 0.05; done; echo over";
@@ -37,22 +37,6 @@ async fn with_input(mut command: Command, input: &[u8]) -> Answer {
         out: text(&output.stdout),
         err: text(&output.stderr),
     }
-}
-
-/// Reads until the text is there.
-async fn until(out: &mut ChildStdout, text: &str) -> String {
-    let (mut all, mut piece) = (String::new(), [0; 4096]);
-    let reading = async {
-        while !all.contains(text) {
-            let read = out.read(&mut piece).await.unwrap();
-            assert!(read > 0, "it ended without `{text}`: {all}");
-            all += &String::from_utf8_lossy(&piece[..read]);
-        }
-    };
-    if timeout(DEADLINE, reading).await.is_err() {
-        panic!("no `{text}` in: {all}");
-    }
-    all
 }
 
 /// A plain `ssh -tt`, whose terminal is its standard input and output.
@@ -252,12 +236,12 @@ async fn on_a_terminal_a_second_ctrl_c_stops_the_commands() {
     go_on(&site);
     site.ask("watch 3").await.expect(0);
 
-    // A deploy, and the same for it.
+    // A deploy: Ctrl-C asks.
     let hook = "hook=touch in-hook; until [ -e go ]; do sleep 0.05; done";
     let mut child = on_terminal(&site, &format!("deploy prod version=2.0.0 '{hook}'"));
     let (mut keys, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     until(&mut out, "stop: ok").await;
-    keys.write_all(b"\x03").await.unwrap();
+    keys.write_all(b"\x03d").await.unwrap();
     until(&mut out, "run 4 continues; to watch it again: watch 4; to stop it: cancel 4").await;
     assert_eq!(status_of(child).await, Some(130));
     site.hosts.iter().for_each(|host| write(&host.dir.join("go"), ""));

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+pub use super::options::{Connection, Format, HostKeys, NewLine, Shell, Since, Topic};
 use crate::domain::base::name::RunId;
 use crate::domain::base::schedule::read_time;
 
@@ -88,72 +88,6 @@ impl Title {
     }
 }
 
-/// The format of the results of checks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// One document.
-    Json,
-    /// One object a line, as it happens; the same as `--json`.
-    Jsonl,
-    /// As a plugin of Nagios answers, exit status included.
-    Nagios,
-    /// As Jenkins and GitLab read results of tests.
-    Junit,
-    /// The Test Anything Protocol.
-    Tap,
-    /// Metrics for the textfile collector of Prometheus.
-    Prometheus,
-}
-
-impl Format {
-    /// True if a program reads the whole answer at the end.
-    pub fn is_document(self) -> bool {
-        !matches!(self, Format::Text | Format::Jsonl)
-    }
-}
-
-/// What help is asked for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Topic {
-    /// The help of all commands; the tasks follow.
-    All(String),
-    /// The help of one command.
-    Command(String),
-    /// A name that no command has: perhaps a task.
-    Name(String),
-}
-
-/// From where events are wanted.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Since {
-    /// After the one with this number.
-    Event(u64),
-    /// Those of the last time.
-    Time(Duration),
-}
-
-/// A line for `operators`, without its key.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewLine {
-    pub name: String,
-    pub role: Option<String>,
-    pub groups: Option<String>,
-}
-
-impl NewLine {
-    /// The whole line.
-    pub fn line(&self, key: &str) -> String {
-        let option = |name: &str, value: &Option<String>| {
-            value.as_ref().map(|value| format!("{name}=\"{value}\"")).into_iter().collect::<Vec<_>>()
-        };
-        let options = [option("role", &self.role), option("groups", &self.groups)].concat().join(",");
-        format!("{options}{}{key} {}", if options.is_empty() { "" } else { " " }, self.name)
-    }
-}
-
 /// One command of an operator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -167,6 +101,8 @@ pub enum Command {
         why: String,
     },
     Whoami,
+    /// About the operator's own way to rollcall.
+    Connection(Connection),
     Hosts {
         selector: String,
     },
@@ -324,15 +260,8 @@ pub enum Command {
         reason: String,
     },
     Reload,
-    HostForget {
-        selector: String,
-    },
-    /// `fingerprint`: of one host, of a set, or `-` for a list on standard input.
-    HostAccept {
-        selector: String,
-        fingerprint: Option<String>,
-        trust: bool,
-    },
+    /// About recorded keys of hosts.
+    HostKeys(HostKeys),
     Sudoers {
         selector: String,
     },
@@ -341,12 +270,12 @@ pub enum Command {
     },
     /// The channels, and the state of their deliveries.
     NotifyList,
-    /// `None`: all of them.
     /// Makes a line of `operators` of the key with this code.
     Enroll {
         code: String,
         line: NewLine,
     },
+    /// `None`: all of them.
     NotifyTest {
         name: Option<String>,
     },
@@ -357,7 +286,7 @@ impl Command {
     /// True if the client's standard input is for the hosts.
     pub fn reads_input(&self) -> bool {
         match self {
-            Command::HostAccept { fingerprint, .. } => fingerprint.as_deref() == Some("-"),
+            Command::HostKeys(HostKeys::Accept { fingerprint, .. }) => fingerprint.as_deref() == Some("-"),
             other => matches!(other, Command::Run { .. } | Command::Retry { .. }),
         }
     }
@@ -371,6 +300,7 @@ impl Command {
             | Command::Version
             | Command::Misread { .. }
             | Command::Whoami
+            | Command::Connection(_)
             | Command::Hosts { .. }
             | Command::Plan { .. }
             | Command::PlanRollback { .. }
@@ -400,9 +330,8 @@ impl Command {
             | Command::DowntimeEnd { .. }
             | Command::Ack { .. }
             | Command::Reload
-            | Command::HostAccept { .. }
+            | Command::HostKeys(_)
             | Command::Sudoers { .. }
-            | Command::HostForget { .. }
             | Command::Enroll { .. }
             | Command::BalancerStatus { .. }
             | Command::Queue

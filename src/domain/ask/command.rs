@@ -4,7 +4,9 @@
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-pub use super::ask::{Ask, Command, Format, NewLine, Params, Since, Tags, Title, Topic};
+pub use super::ask::{
+    Ask, Command, Connection, Format, HostKeys, NewLine, Params, Shell, Since, Tags, Title, Topic,
+};
 use super::grammar::{
     BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, OperatorWords, TaskWords, Words,
 };
@@ -147,6 +149,14 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Help { words } => read_help(&words)?,
         Words::Version => Command::Version,
         Words::Whoami => Command::Whoami,
+        Words::Sessions => Command::Connection(Connection::Sessions),
+        Words::Kick { session, because } => {
+            Command::Connection(Connection::Kick { session, reason: read_optional_reason(&because)? })
+        }
+        Words::Setup { alias, host, completion } => {
+            Command::Connection(Connection::Setup { alias, host, completion })
+        }
+        Words::Complete { words } => Command::Connection(Connection::Complete { words }),
         Words::Hosts { selector } => Command::Hosts { selector },
         Words::Plan(words) => read_plan(words)?,
         Words::Check { selector, words, format } => read_check(selector, &words, format)?,
@@ -190,9 +200,9 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Sudoers { selector } => Command::Sudoers { selector },
         Words::Reload => Command::Reload,
         Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
-            Command::HostAccept { selector, fingerprint, trust }
+            Command::HostKeys(HostKeys::Accept { selector, fingerprint, trust })
         }
-        Words::Host(HostWords::Forget { selector }) => Command::HostForget { selector },
+        Words::Host(HostWords::Forget { selector }) => Command::HostKeys(HostKeys::Forget { selector }),
         Words::Operator(OperatorWords::Enroll { code, words }) => read_enroll(code, &words)?,
         Words::Notify(NotifyWords::List) => Command::NotifyList,
         Words::Notify(NotifyWords::Test { name }) => Command::NotifyTest { name },

@@ -96,14 +96,22 @@ fn lines_become_commands() {
         ),
         (
             "host accept web01 SHA256:x",
-            Command::HostAccept { selector: s("web01"), fingerprint: Some(s("SHA256:x")), trust: false },
+            Command::HostKeys(HostKeys::Accept {
+                selector: s("web01"),
+                fingerprint: Some(s("SHA256:x")),
+                trust: false,
+            }),
         ),
         ("sudoers prod", Command::Sudoers { selector: s("prod") }),
         (
             "host accept prod -",
-            Command::HostAccept { selector: s("prod"), fingerprint: Some(s("-")), trust: false },
+            Command::HostKeys(HostKeys::Accept {
+                selector: s("prod"),
+                fingerprint: Some(s("-")),
+                trust: false,
+            }),
         ),
-        ("host forget prod", Command::HostForget { selector: s("prod") }),
+        ("host forget prod", Command::HostKeys(HostKeys::Forget { selector: s("prod") })),
         ("balancer status prod", Command::BalancerStatus { selector: s("prod") }),
     ];
     for (line, wanted) in table {

@@ -2,7 +2,7 @@
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use super::ask::Format;
+use super::ask::{Format, Shell};
 
 /// The grammar. Its help is what `help` prints.
 #[derive(Parser, Debug)]
@@ -72,6 +72,33 @@ pub(super) enum Words {
     Version,
     /// Who you are to rollcall, and what you may do
     Whoami,
+    /// Who is connected to rollcall, and which commands are under way
+    Sessions,
+    /// End a session; its runs continue. One of another operator takes an admin
+    #[command(override_usage = "ssh rollcall kick SESSION [because REASON]")]
+    Kick {
+        session: u64,
+        /// `because`, and why: the operator reads it
+        because: Vec<String>,
+    },
+    /// What your machine needs: lines for ssh_config and known_hosts, and completion for your shell
+    Setup {
+        /// The name for `ssh NAME`
+        #[arg(default_value = "rollcall", value_parser = alias)]
+        alias: String,
+        /// How your machine reaches rollcall; without it, the address of this connection
+        #[arg(long, value_parser = reachable)]
+        host: Option<String>,
+        /// Only the completion script of this shell
+        #[arg(long, value_enum)]
+        completion: Option<Shell>,
+    },
+    /// The words that may come next, for completion scripts
+    #[command(hide = true)]
+    Complete {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Hosts: address, groups, release, rotation
     Hosts {
         #[arg(default_value = "all")]
@@ -408,6 +435,27 @@ pub fn built_in_names() -> Vec<String> {
 
 /// Most runs that are listed at once: each is read from the store and held in memory.
 const LISTED_RUNS: usize = 10_000;
+
+/// A name that ssh_config and every shell read as one word.
+fn alias(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    match text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(is_plain)
+    {
+        true => Ok(text.into()),
+        false => Err("a name has letters, digits, `.`, `_` and `-`, and begins with a letter".into()),
+    }
+}
+
+/// A name or an address.
+fn reachable(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:_-".contains(c);
+    match (1..=253).contains(&text.len()) && !text.starts_with('-') && text.chars().all(is_plain) {
+        true => Ok(text.into()),
+        false => Err("the name or the address of the machine of rollcall".into()),
+    }
+}
 
 fn some_runs(text: &str) -> Result<usize, String> {
     match text.parse() {

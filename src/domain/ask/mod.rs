@@ -3,10 +3,12 @@
 pub mod access;
 pub mod ask;
 pub mod command;
+pub mod complete;
 pub mod enrolled;
 pub mod grammar;
 pub mod help;
 pub mod hours;
+pub mod options;
 pub mod own_role;
 mod path;
 pub mod revoked;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::command::Command;
+use super::command::{Command, Connection};
 use super::hours::Hours;
 use super::role::{Role, needed_role};
 
@@ -99,5 +99,12 @@ impl OwnRole {
 
 /// Commands that reveal and change nothing; whoever logs in may use them at any time.
 fn is_for_everyone(command: &Command) -> bool {
-    matches!(command, Command::Help { .. } | Command::Version | Command::Misread { .. } | Command::Whoami)
+    matches!(
+        command,
+        Command::Help { .. }
+            | Command::Version
+            | Command::Misread { .. }
+            | Command::Whoami
+            | Command::Connection(Connection::Setup { .. } | Connection::Complete { .. })
+    )
 }

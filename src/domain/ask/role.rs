@@ -67,6 +67,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Version
         | Command::Misread { .. }
         | Command::Whoami
+        | Command::Connection(_)
         | Command::Hosts { .. }
         | Command::Plan { diff: false, .. }
         | Command::PlanRollback { .. }
@@ -112,10 +113,8 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Ack { .. }
         | Command::NotifyList
         | Command::Mark { .. } => Role::Operator,
-        Command::NotifyTest { .. }
-        | Command::Reload
-        | Command::HostAccept { .. }
-        | Command::Enroll { .. }
-        | Command::HostForget { .. } => Role::Admin,
+        Command::NotifyTest { .. } | Command::Reload | Command::HostKeys(_) | Command::Enroll { .. } => {
+            Role::Admin
+        }
     }
 }

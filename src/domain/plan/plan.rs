@@ -466,8 +466,10 @@ mod tests {
     #[test]
     fn a_run_has_to_do_with_every_host_where_its_steps_are_done() {
         let mut plan = read(OLD).unwrap();
-        let elsewhere =
-            |name: &str| Endpoint { name: name.into(), ..Endpoint { here: false, port: 22, ..Endpoint::here() } };
+        let elsewhere = |name: &str| Endpoint {
+            name: name.into(),
+            ..Endpoint { here: false, port: 22, ..Endpoint::here() }
+        };
         let host = plan.hosts.get_mut(&HostName::from("web1")).unwrap();
         host.steps[0].at = Some(elsewhere("lb1"));
         host.steps[1].at = Some(Endpoint::here());

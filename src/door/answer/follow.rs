@@ -20,6 +20,7 @@ use crate::door::keys::KeyPress;
 use crate::engine::feed::{FeedItem, Follower, Over};
 use crate::port::talk::{Feed, INPUT_LIMIT_BYTES, Inlet, InputEnd, Missed, Piece, Talk, outlet};
 use crate::present::live::Lines;
+use crate::present::sessions::others as others_follow;
 use crate::present::streamed::Streamed;
 use crate::present::{json, recap, streamed};
 
@@ -58,6 +59,8 @@ struct Following {
     leaves_at: Option<Instant>,
     stopping: bool,
     warned: bool,
+    /// Ctrl-C was pressed, and the next key says what becomes of the run.
+    asks: bool,
     /// The input was cut off, and the client knows.
     spoilt: bool,
 }
@@ -144,12 +147,27 @@ impl Asked<'_> {
         Ok(if status == 0 && !missed.is_empty() { Cause::Failed.exit_status() } else { status })
     }
 
-    /// Follows a run to its end.
+    /// Follows a run to its end. A run whose follower is lost is offered at their next command.
     pub(super) async fn see(
         &mut self,
         watch: Follower,
         view: FollowView,
     ) -> Result<(Run, Vec<Event>), Ended> {
+        let id = watch.live().id;
+        if let Some(listed) = self.terminal.listed() {
+            listed.follows(id);
+        }
+        let seen = self.see_all(watch, view).await;
+        if matches!(seen, Err(Ended::Gone))
+            && self.terminal.gone().is_cancelled()
+            && let Some(listed) = self.terminal.listed()
+        {
+            listed.lost(id);
+        }
+        seen
+    }
+
+    async fn see_all(&mut self, watch: Follower, view: FollowView) -> Result<(Run, Vec<Event>), Ended> {
         let (id, plan) = (watch.live().id, watch.live().plan.clone());
         let (gone, keys) = (self.terminal.gone(), self.keys.take().or_else(|| self.terminal.keys()));
         let mut following = Following {
@@ -160,6 +178,7 @@ impl Asked<'_> {
             leaves_at: None,
             stopping: false,
             warned: false,
+            asks: false,
             spoilt: false,
         };
         let (mut run, mut events) = (Run::new(id, (*plan).clone()), Vec::new());
@@ -232,13 +251,21 @@ impl Asked<'_> {
                  cancel {id} --now\n"
             ),
             (false, true) => return Ok(()),
-            (false, false) => {
+            (false, false) if self.terminal.is_interactive() => {
                 format!(
-                    "a closed connection only detaches; to follow again: watch {id}; to stop: cancel {id}\n"
+                    "run {id}: Ctrl-C detaches, or cancels it if you say so; a closed connection only detaches\n"
                 )
             }
+            (false, false) => format!(
+                "run {id}: Ctrl-C and a closed connection only detach; to follow again: watch {id}; to stop: cancel {id}\n"
+            ),
         };
-        Ok(self.terminal.err(&text).await?)
+        self.terminal.err(&text).await?;
+        let others = self.terminal.listed().map(|listed| self.desk.sessions.others_at(id, listed.session()));
+        if let Some(others) = others.as_ref().and_then(others_follow) {
+            self.terminal.err(&format!("run {id}: {others}\n")).await?;
+        }
+        Ok(())
     }
 
     async fn show_piece(&mut self, text: streamed::OutputText) -> Result<(), Ended> {
@@ -249,13 +276,25 @@ impl Asked<'_> {
     async fn press(&mut self, following: &mut Following, key: KeyPress) -> Result<(), Ended> {
         let id = following.watch.live().id;
         match (key, following.view.own) {
-            (KeyPress::Other, true) if !following.warned => {
+            (KeyPress::Plain(key), false) if following.asks => {
+                following.asks = false;
+                self.decide(id, key).await?;
+            }
+            (KeyPress::Interrupt, false) if !following.asks && self.may_cancel() => {
+                following.asks = true;
+                let text = format!(
+                    "run {id}: d detaches and the run continues, c cancels it (hosts in their bracket finish it), any other \
+                     key goes on\n"
+                );
+                self.terminal.err(&text).await?;
+            }
+            (KeyPress::Plain(_), true) if !following.warned => {
                 following.warned = true;
                 let text =
                     "rollcall: what is typed on a terminal is not sent to the hosts; try: ssh without -t\n";
                 self.terminal.err(text).await?;
             }
-            (KeyPress::Other, _) => {}
+            (KeyPress::Plain(_), _) => {}
             (KeyPress::Interrupt, true) if following.leaves_at.is_some() => {
                 following.leaves_at = None;
                 let text = match self.stop(following).await {
@@ -282,9 +321,29 @@ impl Asked<'_> {
         Ok(())
     }
 
+    /// What becomes of a run after Ctrl-C.
+    async fn decide(&mut self, id: RunId, key: u8) -> Result<(), Ended> {
+        match key.to_ascii_lowercase() {
+            b'd' => self.leave(id).await,
+            b'c' => {
+                let asked = self.desk.engine.ask(&self.granted, id, Wish::Cancel { now: false }).await;
+                let text = match asked {
+                    Ok(()) => format!("run {id} is being cancelled: no further host starts\n"),
+                    Err(why) => format!("rollcall: run {id} was not cancelled: {why}\n"),
+                };
+                Ok(self.terminal.err(&text).await?)
+            }
+            _ => Ok(self.terminal.err(&format!("run {id} goes on, and is followed\n")).await?),
+        }
+    }
+
+    fn may_cancel(&self) -> bool {
+        self.granted.operator().may_use("cancel")
+    }
+
     /// The client leaves, and the run continues.
     async fn leave<T>(&mut self, id: RunId) -> Result<T, Ended> {
-        let stop = match self.granted.operator().may_use("cancel") {
+        let stop = match self.may_cancel() {
             true => format!("; to stop it: cancel {id}"),
             false => String::new(),
         };

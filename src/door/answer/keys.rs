@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::asked::{Asked, Ended};
+use crate::domain::ask::command::HostKeys;
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::{HostName, count};
 use crate::domain::base::refusal::{Cause, Refusal};
@@ -52,8 +53,21 @@ impl PresentedHostKey {
 }
 
 impl Asked<'_> {
+    pub(super) async fn host_keys(
+        &mut self,
+        asked: &HostKeys,
+        inventory: &Arc<Inventory>,
+    ) -> Result<u8, Ended> {
+        match asked {
+            HostKeys::Accept { selector, fingerprint, trust } => {
+                self.host_accept(inventory, selector, fingerprint.as_deref(), *trust).await
+            }
+            HostKeys::Forget { selector } => self.host_forget(inventory, selector).await,
+        }
+    }
+
     /// Prints the keys that hosts present, and records those that are proven. A changed key is never recorded.
-    pub(super) async fn host_accept(
+    async fn host_accept(
         &mut self,
         inventory: &Arc<Inventory>,
         selector: &str,
@@ -193,11 +207,7 @@ impl Asked<'_> {
     }
 
     /// Removes the recorded keys of hosts, for hosts that were made anew.
-    pub(super) async fn host_forget(
-        &mut self,
-        inventory: &Arc<Inventory>,
-        selector: &str,
-    ) -> Result<u8, Ended> {
+    async fn host_forget(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
         let names = self.pick(inventory, selector).await?;
         let remote = self.ports().hosts.remote.clone();
         let mut status = 0;

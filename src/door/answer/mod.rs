@@ -13,6 +13,8 @@ mod notify;
 mod refusals;
 mod rotation;
 mod runs;
+mod sessions;
+mod setup;
 mod sudoers;
 mod turn;
 mod veiled;
@@ -107,6 +109,7 @@ async fn refused(terminal: &mut dyn Terminal, format: Format, refusal: &Refusal)
 impl Asked<'_> {
     /// The answer, and the open debts below it.
     async fn answer(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        self.offer_lost().await?;
         // For a plan, the output of scripts in `hosts/` must be recent.
         if planned(granted.command()).is_some() {
             self.desk.reload.refresh().await;
@@ -135,6 +138,7 @@ impl Asked<'_> {
             Command::Version => self.say(&format!("rollcall {VERSION}\n")).await,
             Command::Misread { word, why } => self.misread(&inventory, word, why).await,
             Command::Whoami => self.whoami(&inventory).await,
+            Command::Connection(asked) => self.connections(asked, &inventory).await,
             Command::Hosts { selector } => self.hosts(&inventory, selector).await,
             Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => {
                 self.show_plan(granted, inventory).await
@@ -192,10 +196,7 @@ impl Asked<'_> {
             Command::Metrics => self.metrics(granted).await,
             Command::Reload => self.reload().await,
             Command::Enroll { code, line } => self.enroll(code, line).await,
-            Command::HostForget { selector } => self.host_forget(&inventory, selector).await,
-            Command::HostAccept { selector, fingerprint, trust } => {
-                self.host_accept(&inventory, selector, fingerprint.as_deref(), *trust).await
-            }
+            Command::HostKeys(asked) => self.host_keys(asked, &inventory).await,
         }
     }
 
@@ -353,6 +354,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Version
         | Command::Misread { .. }
         | Command::Whoami
+        | Command::Connection(_)
         | Command::Plan { diff: true, .. }
         | Command::Task { .. }
         | Command::Check { .. }
@@ -381,8 +383,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::DowntimeEnd { .. }
         | Command::Ack { .. }
         | Command::Reload
-        | Command::HostAccept { .. }
-        | Command::HostForget { .. }
+        | Command::HostKeys(_)
         | Command::Enroll { .. }
         | Command::NotifyList
         | Command::NotifyTest { .. } => Sort::Other,
@@ -418,6 +419,7 @@ fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Version
         | Command::Misread { .. }
         | Command::Whoami
+        | Command::Connection(_)
         | Command::Hosts { .. }
         | Command::Runs { .. }
         | Command::Show { .. }
@@ -448,9 +450,8 @@ fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::DowntimeEnd { .. }
         | Command::Ack { .. }
         | Command::Reload
-        | Command::HostForget { .. }
         | Command::Enroll { .. }
-        | Command::HostAccept { .. }
+        | Command::HostKeys(_)
         | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }
         | Command::NotifyList

@@ -123,7 +123,7 @@ impl Asked<'_> {
         loop {
             match keys.recv().await {
                 Some(KeyPress::Interrupt | KeyPress::End) => return,
-                Some(KeyPress::Other) => {}
+                Some(KeyPress::Plain(_)) => {}
                 None => return std::future::pending().await,
             }
         }

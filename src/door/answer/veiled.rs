@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::ask::access::Operator;
 use crate::domain::plan::veil::Veil;
 use crate::door::keys::KeyPress;
+use crate::door::sessions::DoorCommand;
 use crate::door::{Desk, Gone, Terminal};
 use crate::port::talk::Feed;
 
@@ -84,6 +85,10 @@ impl Terminal for Veiled<'_> {
 
     fn silence(&self) -> BoxFuture<'static, ()> {
         self.inner.silence()
+    }
+
+    fn listed(&self) -> Option<&DoorCommand> {
+        self.inner.listed()
     }
 
     fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>> {

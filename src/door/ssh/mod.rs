@@ -13,7 +13,7 @@ mod visit;
 mod waiting;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -109,7 +109,8 @@ impl SshDoor {
                 Ok((stream, from)) => {
                     // Without it answers are slower, not wrong.
                     let _ = stream.set_nodelay(true);
-                    self.serve(stream, from.ip());
+                    let reached = stream.local_addr().unwrap_or(from);
+                    self.serve(stream, (from.ip(), reached));
                 }
                 Err(error) => {
                     tracing::error!(%error, "a connection could not be accepted");
@@ -125,7 +126,7 @@ impl SshDoor {
     }
 
     /// Serves one connection.
-    fn serve(&self, stream: impl Stream + 'static, from: IpAddr) {
+    fn serve(&self, stream: impl Stream + 'static, (from, reached): (IpAddr, SocketAddr)) {
         let cut = CancellationToken::new();
         let place = self.shared.place(from, cut.clone());
         let (shared, config, grace) = (self.shared.clone(), self.config.clone(), self.login_grace);
@@ -141,6 +142,7 @@ impl SshDoor {
                     log_in(server::run_stream(config, stream, handler), &visit, (place, grace)).await?;
                 if let Some(login) = visit.login.get() {
                     tracing::info!(operator = login.operator.name, key = login.operator.key, %from, "connected");
+                    let _ = visit.session.set(shared.enter(login, reached));
                 }
                 stay(&shared, &visit, running).await
             };

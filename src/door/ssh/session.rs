@@ -23,6 +23,7 @@ use crate::domain::base::output::{fitted, printable};
 use crate::domain::base::refusal::Cause;
 use crate::door::answer::answer;
 use crate::door::keys::{KeyPress, Keyboard, keyboard};
+use crate::door::sessions::DoorCommand;
 use crate::door::shown::shown;
 use crate::door::{Desk, Gone, Terminal, unbroken};
 use crate::port::talk::Feed;
@@ -65,7 +66,7 @@ pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: C
     let mut reading = tokio::spawn(drain(reader, typed, gone.clone()));
     let (first_key, keys) = (keys.first, Some(keys.keys));
     let handle = visit.handle.get().cloned();
-    let mut out = ChannelTerminal { writer, pty, width, gone, input, first_key, handle, keys };
+    let mut out = ChannelTerminal { writer, pty, width, gone, input, first_key, handle, keys, listed: None };
     let status = answered(&desk, &visit, (&line, parsed), &mut out).await;
     // Freed before the client can know that the command has ended, and sends the next one.
     drop(slot);
@@ -177,6 +178,7 @@ async fn respond(
     let shown = shown(line, &parsed, &desk.config.borrow());
     let shown = desk.engine.masks().text(&shown);
     tracing::info!(operator = %operator.name, key = operator.key, command = ?shown, "asked");
+    out.listed = visit.session.get().map(|session| session.begin(shown, desk.clock.now()));
     match parsed {
         Ok(request) => answer(desk, &operator, request, out).await,
         Err(error) => {
@@ -196,6 +198,8 @@ struct ChannelTerminal {
     handle: Option<Handle>,
     /// `None` once they are taken.
     keys: Option<mpsc::Receiver<KeyPress>>,
+    /// From the first words of the answer.
+    listed: Option<DoorCommand>,
 }
 
 impl ChannelTerminal {
@@ -311,6 +315,10 @@ impl Terminal for ChannelTerminal {
             Some(handle) => Box::pin(pulse::silence(handle.clone())),
             None => Box::pin(std::future::pending()),
         }
+    }
+
+    fn listed(&self) -> Option<&DoorCommand> {
+        self.listed.as_ref()
     }
 
     fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>> {

@@ -1,7 +1,7 @@
 //! The common state of a door's connections: those that have not logged in, and the counts of refusals.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
@@ -11,9 +11,12 @@ use tokio_util::task::TaskTracker;
 use super::pacing::{ConnectionFailure, DoorPace, Pacing};
 use super::seats::Seats;
 use super::tally::Tally;
+use super::visit::Login;
 use super::waiting::{Entered, Unauthenticated};
 use crate::config::DoorSettings;
 use crate::door::Desk;
+use crate::door::sessions::{DoorSession, ReachedDoor};
+use crate::present::sessions::ConnectedOperator;
 
 /// The common state of all connections of a door.
 #[derive(Clone)]
@@ -74,6 +77,18 @@ impl DoorState {
             lobby.tally.note(why.clause(), from.to_string());
         }
         entered.is_ok()
+    }
+
+    /// Lists a session.
+    pub(super) fn enter(&self, login: &Login, reached: SocketAddr) -> DoorSession {
+        let operator = ConnectedOperator {
+            operator: login.operator.name.clone(),
+            key: login.operator.key.clone(),
+            from: login.presented.from,
+            since: self.desk.clock.now(),
+        };
+        let door = ReachedDoor { address: reached, user: login.presented.user.clone() };
+        self.desk.sessions.enter(operator, door)
     }
 
     /// Records a login.

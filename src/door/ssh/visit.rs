@@ -13,6 +13,7 @@ use super::seats::ConnectionSeat;
 use crate::domain::ask::access::Operator;
 use crate::domain::ask::enrolled::{Denial, Presented};
 use crate::door::Desk;
+use crate::door::sessions::DoorSession;
 
 /// Most commands on one connection at the same time: OpenSSH's own limit for sessions is 10.
 const COMMANDS: usize = 16;
@@ -44,6 +45,8 @@ pub struct Visit {
     pub parting: CancellationToken,
     /// Why the connection has to be closed.
     pub why: OnceLock<String>,
+    /// From the login until the last answer is over.
+    pub session: OnceLock<DoorSession>,
     /// Held from the login until the last answer is over, also if the connection ends before that.
     pub seat: OnceLock<ConnectionSeat>,
     refused: Mutex<Refused>,
@@ -108,9 +111,18 @@ impl Visit {
         }
         tokio::select! {
             why = self.changed(desk) => why,
+            why = self.kicked() => why,
             () = self.worn.cancelled() => {
                 format!("this connection has carried {COMMANDS_IN_ALL} commands; connect again")
             }
+        }
+    }
+
+    /// Resolves when an operator ends the session.
+    async fn kicked(&self) -> String {
+        match self.session.get() {
+            Some(session) => session.ended().await,
+            None => std::future::pending().await,
         }
     }
 

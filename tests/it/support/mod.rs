@@ -18,7 +18,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, timeout};
 
 /// How long anything may take before a test gives up on it. Generous: machines are slow at times, and
 /// a test that waits for an event does not wait this long when it comes.
@@ -65,6 +66,22 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Reads until the text is there.
+pub async fn until(out: &mut (impl AsyncRead + Unpin), text: &str) -> String {
+    let (mut all, mut piece) = (String::new(), [0; 4096]);
+    let reading = async {
+        while !all.contains(text) {
+            let read = out.read(&mut piece).await.unwrap();
+            assert!(read > 0, "it ended without `{text}`: {all}");
+            all += &String::from_utf8_lossy(&piece[..read]);
+        }
+    };
+    if timeout(DEADLINE, reading).await.is_err() {
+        panic!("no `{text}` in: {all}");
+    }
+    all
 }
 
 /// A folder that the test account may write to, gone at the end of the test.

@@ -1,0 +1,136 @@
+//! What a command is asked with, beside names: formats, times, topics.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+/// The format of the results of checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One document.
+    Json,
+    /// One object a line, as it happens; the same as `--json`.
+    Jsonl,
+    /// As a plugin of Nagios answers, exit status included.
+    Nagios,
+    /// As Jenkins and GitLab read results of tests.
+    Junit,
+    /// The Test Anything Protocol.
+    Tap,
+    /// Metrics for the textfile collector of Prometheus.
+    Prometheus,
+}
+
+impl Format {
+    /// True if a program reads the whole answer at the end.
+    pub fn is_document(self) -> bool {
+        !matches!(self, Format::Text | Format::Jsonl)
+    }
+}
+
+/// What help is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Topic {
+    /// The help of all commands; the tasks follow.
+    All(String),
+    /// The help of one command.
+    Command(String),
+    /// A name that no command has: perhaps a task.
+    Name(String),
+}
+
+/// From where events are wanted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Since {
+    /// After the one with this number.
+    Event(u64),
+    /// Those of the last time.
+    Time(Duration),
+}
+
+/// A line for `operators`, without its key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewLine {
+    pub name: String,
+    pub role: Option<String>,
+    pub groups: Option<String>,
+}
+
+impl NewLine {
+    /// The whole line.
+    pub fn line(&self, key: &str) -> String {
+        let option = |name: &str, value: &Option<String>| {
+            value.as_ref().map(|value| format!("{name}=\"{value}\"")).into_iter().collect::<Vec<_>>()
+        };
+        let options = [option("role", &self.role), option("groups", &self.groups)].concat().join(",");
+        format!("{options}{}{key} {}", if options.is_empty() { "" } else { " " }, self.name)
+    }
+}
+
+/// A command about connections of operators.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Connection {
+    Sessions,
+    /// Ends a session.
+    Kick {
+        session: u64,
+        reason: Option<String>,
+    },
+    /// What the operator's machine needs.
+    Setup {
+        alias: String,
+        host: Option<String>,
+        completion: Option<Shell>,
+    },
+    /// The words that may come after these.
+    Complete {
+        words: Vec<String>,
+    },
+}
+
+impl Connection {
+    /// Its words in full, as [`Command::path`](super::ask::Command::path).
+    pub fn path(&self) -> &'static str {
+        match self {
+            Connection::Sessions => "sessions",
+            Connection::Kick { .. } => "kick",
+            Connection::Setup { .. } => "setup",
+            Connection::Complete { .. } => "complete",
+        }
+    }
+}
+
+/// A command about recorded keys of hosts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HostKeys {
+    /// `fingerprint`: of one host, of a set, or `-` for a list on standard input.
+    Accept {
+        selector: String,
+        fingerprint: Option<String>,
+        trust: bool,
+    },
+    Forget {
+        selector: String,
+    },
+}
+
+impl HostKeys {
+    /// Its words in full, as [`Command::path`](super::ask::Command::path).
+    pub fn path(&self) -> &'static str {
+        match self {
+            HostKeys::Accept { .. } => "host accept",
+            HostKeys::Forget { .. } => "host forget",
+        }
+    }
+}
+
+/// The shells with completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}

@@ -1,0 +1,86 @@
+//! `setup`: what the machine of an operator needs; and `complete`, which completion scripts ask.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::asked::{Asked, Ended, may_see};
+use crate::domain::ask::command::{Shell, command_paths};
+use crate::domain::ask::complete::{Known, candidates};
+use crate::domain::base::refusal::Refusal;
+use crate::domain::inventory::inventory::Inventory;
+use crate::present::json;
+use crate::present::setup::{ClientSide, completion, setup};
+
+/// Most candidates of one word: no shell shows more.
+const CANDIDATES: usize = 5_000;
+
+/// Runs that are offered.
+const RUNS: usize = 20;
+
+impl Asked<'_> {
+    pub(super) async fn setup(
+        &mut self,
+        alias: &str,
+        host: Option<&str>,
+        shell: Option<Shell>,
+    ) -> Result<u8, Ended> {
+        if let Some(shell) = shell {
+            return self.say(&completion(shell, alias)).await;
+        }
+        let Some(reached) = self.terminal.listed().map(|command| command.door().clone()) else {
+            let why = "this is not a connection over SSH, so the address of the door is not known";
+            return Err(Refusal::rule(why).hint("try: ssh HOST setup").into());
+        };
+        let address = reached.address.ip().to_string();
+        let side = ClientSide {
+            alias,
+            host: host.unwrap_or(&address),
+            port: reached.address.port(),
+            user: &reached.user,
+            key: &self.desk.public_key,
+        };
+        let text = if self.json { json::line("setup", &side) } else { setup(&side) };
+        self.say(&text).await
+    }
+
+    /// A word for each line. A shell asks in the background, so there are no remarks.
+    pub(super) async fn complete(
+        &mut self,
+        inventory: &Arc<Inventory>,
+        words: &[String],
+    ) -> Result<u8, Ended> {
+        let known = self.known(inventory).await?;
+        let words = words.to_vec();
+        let found = self.work(move || candidates(&words, &known)).await?;
+        let text: String = found.iter().take(CANDIDATES).map(|word| format!("{word}\n")).collect();
+        self.say(&text).await
+    }
+
+    /// What the operator may use, and what they may see by `hosts`, `runs` and `status`.
+    async fn known(&self, inventory: &Arc<Inventory>) -> Result<Known, Ended> {
+        let operator = self.granted.operator();
+        let may = |path: &str| operator.may_use(path);
+        let commands: BTreeSet<String> =
+            command_paths().into_iter().filter(|path| may(path) && path != "complete").collect();
+        let names = self.tasks_of(inventory).await?;
+        let tasks = names.iter().filter_map(|name| self.config.tasks.get(name));
+        let tasks = tasks.map(|task| (task.name.clone(), task.params.keys().cloned().collect())).collect();
+        let mut known = Known { commands, tasks, ..Known::default() };
+        // The same as the lists of these commands: a selector that one may type and not list stays unsaid.
+        if may("hosts") {
+            known.groups = inventory.groups.keys().cloned().collect();
+            known.hosts = inventory.hosts.iter().map(|host| host.name.to_string()).collect();
+        }
+        if may("status") {
+            let sets = inventory.hosts.iter().flat_map(|host| &host.checks).collect::<BTreeSet<_>>();
+            let checks = sets.into_iter().filter_map(|set| self.config.checks.get(set));
+            known.checks = checks.flatten().map(|check| check.id().to_string()).collect();
+        }
+        if may("runs") {
+            let runs = self.ports().store.runs(RUNS).await?.into_iter();
+            let seen = runs.filter(|run| may_see(&self.granted, &self.config.inventory, &run.hosts));
+            known.runs = seen.map(|run| run.run.to_string()).collect();
+        }
+        Ok(known)
+    }
+}
