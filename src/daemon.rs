@@ -1,5 +1,6 @@
 //! The composition root: builds the adapters, opens the doors, listens to signals, and stops in order.
 
+mod clock;
 mod described;
 mod door_key;
 mod enroll;
@@ -10,13 +11,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::clock::SystemClock;
 use self::described::{describe, warnings};
 use self::door_key::{DoorKey, door_key, make_parent, public_line, seals_of, secret_of, site_of};
 use crate::balancer::Balancers;
@@ -29,6 +30,7 @@ use crate::domain::run::wish::Wish;
 use crate::domain::watch::subject::Subject;
 use crate::door::candidates::Candidates;
 use crate::door::local::Stdio;
+use crate::door::rights::Rights;
 use crate::door::ssh::SshDoor;
 use crate::door::{Desk, Reload, Terminal, WatchStates, answer, unbroken};
 use crate::engine::Engine;
@@ -46,16 +48,6 @@ use crate::steps::ports::HostPorts;
 use crate::store::SqliteStore;
 use crate::vault::Vault;
 use crate::watch::{self as watching, MonitorEnvironment, Running, WaitingQuestions, Watchlist};
-
-/// The clock of this machine.
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        #[expect(clippy::disallowed_methods, reason = "the one place where the time of day comes in")]
-        Timestamp::now()
-    }
-}
 
 /// A daemon that is ready: built, recovered, listening.
 pub struct Daemon {
@@ -244,6 +236,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         clock: ports.hosts.clock.clone(),
         candidates: Arc::new(Candidates::new(&secret_of(&door_key.key)?)),
         sessions: Arc::default(),
+        rights: Arc::new(Rights::new(store.clone(), ports.hosts.clock.clone())),
         public_key: public_line(&door_key.key)?,
         turns: Arc::default(),
     };
@@ -394,7 +387,9 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
+/// What the store has of the time before.
 async fn recover_runs(desk: &Desk) -> Result<(), String> {
+    desk.rights.read().await.map_err(|error| error.to_string())?;
     let taken_up = desk.engine.recover().await.map_err(|error| error.to_string())?;
     for run in taken_up {
         tracing::warn!(%run, "was under way when rollcall ended, and is taken up again; see: watch {run}");

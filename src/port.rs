@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::domain::ask::access::Operator;
+use crate::domain::ask::temporary::{RightEnd, RightGrant, TemporaryRight};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::check::id::CheckId;
 use crate::domain::check::probe::Probe;
@@ -78,10 +79,33 @@ pub trait Remote: Send + Sync {
     /// Records the key with this fingerprint for the host, if the host presents it now.
     async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String>;
 
+    /// A new connection, measured phase by phase, over which a script runs.
+    async fn diagnose(&self, host: &Endpoint, _request: Exec) -> Diagnosis {
+        let end = Err(format!("{} is not reached over SSH", host.name));
+        Diagnosis { phases: vec![PhaseReport { name: "tcp", took: Duration::ZERO, end }], report: None }
+    }
+
     /// Removes the recorded keys of the host, and closes the connection that they proved; returns their number.
     async fn forget_host_key(&self, host: &Endpoint) -> Result<usize, String> {
         Err(format!("no keys of {} are recorded here", host.name))
     }
+}
+
+/// A new connection to a host, phase by phase. The last phase may have failed.
+#[derive(Debug, Default)]
+pub struct Diagnosis {
+    pub phases: Vec<PhaseReport>,
+    /// The end of the script, and how long it took, if all phases passed.
+    pub report: Option<(ExecReport, Duration)>,
+}
+
+/// One phase of a connection.
+#[derive(Debug)]
+pub struct PhaseReport {
+    pub name: &'static str,
+    pub took: Duration,
+    /// What was found; or why it failed.
+    pub end: Result<String, String>,
 }
 
 /// Why no connection could be opened through a host.
@@ -239,6 +263,21 @@ pub trait Leases: Send + Sync {
     async fn end_lease(&self, id: u64, end: LeaseEnd) -> Result<bool, StoreError>;
     /// How a lease ended, if an operator ended it.
     async fn lease_end(&self, id: u64) -> Result<Option<LeaseEnd>, StoreError>;
+}
+
+/// Requests for temporary rights, and those that were granted.
+///
+/// If an implementation grants a request twice, its time begins anew; if it loses an end, a right outlives it.
+#[async_trait]
+pub trait RightStore: Send + Sync {
+    /// Requests that wait and rights that hold, oldest first.
+    async fn rights(&self, now: Timestamp) -> Result<Vec<TemporaryRight>, StoreError>;
+    /// Stores a request, and returns its number; `None` if the operator has too many.
+    async fn ask_right(&self, right: TemporaryRight) -> Result<Option<u64>, StoreError>;
+    /// Grants a request; false if it is over, or was granted before.
+    async fn grant_right(&self, id: u64, grant: RightGrant) -> Result<bool, StoreError>;
+    /// Ends a request or a right; false if it is over.
+    async fn end_right(&self, id: u64, end: RightEnd) -> Result<bool, StoreError>;
 }
 
 /// The stored states of watched checks.

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod candidates;
 pub mod keys;
 pub mod local;
+pub mod rights;
 pub mod sessions;
 pub mod shown;
 pub mod ssh;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::candidates::Candidates;
 use self::keys::KeyPress;
+use self::rights::Rights;
 use self::sessions::{DoorCommand, Sessions};
 use self::turns::Turns;
 use crate::config::Config;
@@ -116,6 +118,7 @@ pub struct Desk {
     /// Keys that logged in in vain.
     pub candidates: Arc<Candidates>,
     pub sessions: Arc<Sessions>,
+    pub rights: Arc<Rights>,
     /// The public key of the door: type and base64.
     pub public_key: String,
     pub turns: Arc<AllTurns>,
@@ -125,7 +128,9 @@ impl Desk {
     /// The operator of a key or certificate, by the present configuration and time: one that was removed,
     /// revoked or has expired is refused at its next command.
     pub fn admit(&self, presented: &Presented) -> Result<Operator, Denial> {
-        self.config.borrow().operators.admit(presented, self.clock.now())
+        let (config, now) = (self.config.borrow().clone(), self.clock.now());
+        let operator = config.operators.admit(presented, now)?;
+        Ok(self.rights.add_to(operator, &config, now))
     }
 }
 

@@ -35,7 +35,7 @@ const HANDSHAKE_PAUSE: Duration = Duration::from_millis(150);
 pub struct Link {
     pub handle: client::Handle<Client>,
     pub sessions: Sessions,
-    lost: Arc<OnceLock<String>>,
+    pub(super) lost: Arc<OnceLock<String>>,
 }
 
 impl Link {
@@ -51,7 +51,7 @@ impl Link {
 }
 
 /// The result of a handshake.
-enum Shaken {
+pub(super) enum Shaken {
     Link(client::Handle<Client>),
     /// The host disconnected before it sent anything; a retry may succeed.
     TryAgain(String),
@@ -85,7 +85,7 @@ pub async fn connect(shared: &FleetState, host: &Endpoint, jump: Option<&Link>) 
     Err(phase(host, "handshake", "gave up"))
 }
 
-async fn way_to(
+pub(super) async fn way_to(
     shared: &FleetState,
     host: &Endpoint,
     jump: Option<&Link>,
@@ -189,7 +189,7 @@ pub async fn look_at_key(
     }
 }
 
-async fn shake_hands(
+pub(super) async fn shake_hands(
     shared: &FleetState,
     host: &Endpoint,
     client: Client,
@@ -223,7 +223,7 @@ async fn shake_hands(
     }
 }
 
-async fn authenticate(
+pub(super) async fn authenticate(
     shared: &FleetState,
     host: &Endpoint,
     handle: &mut client::Handle<Client>,

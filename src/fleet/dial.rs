@@ -11,6 +11,11 @@ use crate::port::Stream;
 #[async_trait]
 pub trait Dial: Send + Sync {
     async fn dial(&self, address: &str, port: u16) -> std::io::Result<Box<dyn Stream>>;
+
+    /// The addresses of a name, for people.
+    async fn resolve(&self, address: &str, _port: u16) -> Result<String, String> {
+        Ok(address.into())
+    }
 }
 
 /// Real TCP.
@@ -18,6 +23,12 @@ pub struct TcpDial;
 
 #[async_trait]
 impl Dial for TcpDial {
+    async fn resolve(&self, address: &str, port: u16) -> Result<String, String> {
+        let found = tokio::net::lookup_host((address, port)).await.map_err(|error| error.to_string())?;
+        let addresses: Vec<String> = found.map(|one| one.ip().to_string()).collect();
+        Ok(addresses.join(", "))
+    }
+
     async fn dial(&self, address: &str, port: u16) -> std::io::Result<Box<dyn Stream>> {
         let stream = tokio::net::TcpStream::connect((address, port)).await?;
         stream.set_nodelay(true)?;

@@ -2,6 +2,7 @@
 
 mod client;
 pub mod connect;
+mod diagnose;
 pub mod dial;
 mod exec;
 pub mod here;
@@ -29,7 +30,9 @@ use self::sessions::Session;
 use self::shared::FleetState;
 pub use self::shared::{ConnectionSettings, Parts};
 use crate::domain::inventory::inventory::Endpoint;
-use crate::port::{Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, Program, Remote, Stream};
+use crate::port::{
+    Diagnosis, Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, PhaseReport, Program, Remote, Stream,
+};
 
 /// Refusals of a session while no other one of this connection is open, until the host counts as one that allows none.
 const LONE_REFUSALS: u32 = 6;
@@ -296,6 +299,21 @@ impl Remote for Fleet {
 
     async fn reach(&self, host: &Endpoint) -> Result<(), String> {
         self.link(host).await.map(drop)
+    }
+
+    async fn diagnose(&self, host: &Endpoint, request: Exec) -> Diagnosis {
+        let jump = match &host.via {
+            Some(via) => match self.link(via).await {
+                Ok(link) => Some(link),
+                Err(why) => {
+                    let end = Err(format!("via {}: {why}", via.name));
+                    let phase = PhaseReport { name: "tcp", took: Duration::ZERO, end };
+                    return Diagnosis { phases: vec![phase], report: None };
+                }
+            },
+            None => None,
+        };
+        diagnose::diagnose(&self.shared, (host, jump.as_deref()), request).await
     }
 
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {

@@ -22,7 +22,7 @@ pub struct ConnectionSettings {
 #[derive(Clone)]
 pub struct FleetState(pub(super) Arc<Parts>);
 
-/// See `Shared`.
+/// See [`FleetState`].
 pub struct Parts {
     pub settings: ConnectionSettings,
     pub identities: Vec<Identity>,

@@ -1,5 +1,6 @@
 //! Domain values as words: lines, tables, JSON. Pure; knows no sockets and takes no decisions.
 
+pub mod doctor;
 pub mod facts;
 pub mod formats;
 pub mod help;
@@ -15,6 +16,7 @@ pub mod plan;
 pub mod prometheus;
 pub mod recap;
 pub mod report;
+pub mod rights;
 pub mod sessions;
 pub mod setup;
 mod steps;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::domain::ask::access::{Operator, OperatorRole};
+use crate::domain::ask::access::{ExtraRight, Operator, OperatorRole};
 use crate::domain::ask::command::command_paths;
 
 /// The answer. Commands that everyone has are not in it.
@@ -24,6 +24,22 @@ pub struct Whoami {
     #[serde(skip_serializing_if = "Option::is_none")]
     only: Option<String>,
     needs_approval: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    besides: Vec<Besides>,
+}
+
+/// A right for a time.
+#[derive(Serialize)]
+struct Besides {
+    request: u64,
+    role: String,
+    groups: BTreeSet<String>,
+    until: String,
+}
+
+fn besides(right: &ExtraRight) -> Besides {
+    let ExtraRight { id, role, groups, until } = right;
+    Besides { request: *id, role: role.to_string(), groups: groups.clone(), until: until.to_string() }
 }
 
 impl Whoami {
@@ -46,6 +62,7 @@ impl Whoami {
             until: operator.until.map(|until| until.to_string()),
             only: operator.only.clone(),
             needs_approval: own.is_some_and(|role| role.needs_approval),
+            besides: operator.extra.iter().map(besides).collect(),
         }
     }
 
@@ -70,6 +87,10 @@ impl Whoami {
         }
         if let Some(until) = &self.until {
             _ = writeln!(text, "until:    {until}");
+        }
+        for Besides { role, groups, until, .. } in &self.besides {
+            let groups = list(groups.iter().map(String::as_str).collect());
+            _ = writeln!(text, "besides:  {role} in {groups} until {until}");
         }
         text
     }

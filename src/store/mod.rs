@@ -16,6 +16,7 @@ mod notices;
 mod places;
 mod proof;
 mod releases;
+mod rights;
 pub mod survey;
 mod watch;
 
@@ -61,6 +62,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-11.sql")),
     M::up(include_str!("schema-12.sql")),
     M::up(include_str!("schema-13.sql")),
+    M::up(include_str!("schema-14.sql")),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was

@@ -226,6 +226,49 @@ async fn setup_prints_what_ssh_and_shells_need() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn doctor_measures_each_phase_and_names_the_one_that_fails() {
+    let mut site = Site::without_daemon(1).await;
+    let port = site.hosts[0].sshd.address.port();
+    let hosts = format!(
+        "[box.hosts]\nnamed = {{ address = \"localhost\", port = {port}, root = \"/tmp\" }}\n\
+         dead = {{ address = \"127.0.0.1\", port = 1, root = \"/tmp\" }}\n\
+         nowhere = {{ address = \"nonesuch.invalid\", root = \"/tmp\" }}\n\
+         stranger = {{ address = \"127.0.0.1\", port = {port}, login = \"nobody-{port}\", root = \"/tmp\" }}\n"
+    );
+    write(&site.config.join("hosts/box.toml"), &hosts);
+    site.start_daemon().await;
+    let good = site.ask("doctor web01").await.expect(0).out;
+    for what in ["tcp", "kex", "auth", "session", "exec", "clock"] {
+        assert!(good.contains(&format!("\n  {what} ")), "{what}: {good}");
+    }
+    assert!(
+        good.contains("is the recorded one") && good.contains(" MiB free on /") && !good.contains("FAILED"),
+        "{good}"
+    );
+    // The phases before the one that fails are shown, and nothing after it.
+    let table = [
+        ("dead", "tcp", "dial"),
+        ("nowhere", "dns", ""),
+        ("named", "kex", "host key"),
+        ("stranger", "auth", "authentication"),
+    ];
+    for (host, phase, why) in table {
+        let answer = site.ask(&format!("doctor {host} --json")).await.expect(4).out;
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let last = answer["findings"].as_array().unwrap().last().unwrap();
+        assert_eq!(
+            (last["what"].as_str(), last["state"].as_str()),
+            (Some(phase), Some("failed")),
+            "{answer}"
+        );
+        assert!(last["text"].as_str().unwrap().contains(why), "{answer}");
+    }
+    // Several hosts, one of them dead.
+    let both = site.ask("doctor web01,dead").await.expect(4).out;
+    assert!(both.contains("web01 (") && both.contains("dead ("), "{both}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn completion_names_nothing_that_one_may_not_see() {
     let mut site = Site::without_daemon(1).await;
     write(&site.config.join("hosts/vault.toml"), "[box]\nhosts = \"secret01\"\n");

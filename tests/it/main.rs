@@ -63,6 +63,7 @@ mod systemd;
 mod talking;
 mod tampered;
 mod tell;
+mod temporary;
 mod watch_failure;
 mod watching;
 mod week;

@@ -30,6 +30,18 @@ pub struct Operator {
     pub only: Option<String>,
     /// When their key or certificate expires.
     pub until: Option<Timestamp>,
+    /// Rights for a time, besides those of the role.
+    pub extra: Vec<ExtraRight>,
+}
+
+/// A role in some groups for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtraRight {
+    /// The number of the request.
+    pub id: u64,
+    pub role: OperatorRole,
+    pub groups: BTreeSet<String>,
+    pub until: Timestamp,
 }
 
 /// A built-in role, or one of `rollcall.toml`.
@@ -52,7 +64,22 @@ impl Operator {
     /// An operator with a built-in role, for all groups and without an end.
     pub fn new(name: impl Into<String>, key: impl Into<String>, role: Role) -> Operator {
         let role = OperatorRole::Standard(role);
-        Operator { name: name.into(), key: key.into(), role, groups: None, only: None, until: None }
+        Operator {
+            name: name.into(),
+            key: key.into(),
+            role,
+            groups: None,
+            only: None,
+            until: None,
+            extra: Vec::new(),
+        }
+    }
+
+    /// The groups that they may see by any of their rights; `None` means all.
+    pub fn all_groups(&self) -> Option<BTreeSet<String>> {
+        let mut all = self.groups.clone()?;
+        all.extend(self.extra.iter().flat_map(|right| right.groups.iter().cloned()));
+        Some(all)
     }
 
     /// True for the built-in role admin.
@@ -91,7 +118,9 @@ impl Operator {
 /// A command that this operator is allowed to run.
 #[derive(Clone, Debug)]
 pub struct Granted {
+    /// With the rights that the command is granted by.
     operator: Operator,
+    person: Operator,
     command: Command,
     rule: Rule,
 }
@@ -107,6 +136,8 @@ pub enum Rule {
     OnlyCommand,
     /// The key or certificate has expired.
     Expired,
+    /// A right for a time, by the number of its request.
+    Temporary(u64),
 }
 
 impl fmt::Display for Rule {
@@ -116,6 +147,7 @@ impl fmt::Display for Rule {
             Rule::Own { role, clause } => write!(f, "roles.{role}: {}", clause.word()),
             Rule::OnlyCommand => f.write_str("force-command"),
             Rule::Expired => f.write_str("expired"),
+            Rule::Temporary(id) => write!(f, "temporary right {id}"),
         }
     }
 }
@@ -128,7 +160,12 @@ pub struct Denied {
 }
 
 impl Granted {
-    /// The operator of the command.
+    /// Who asked, with their permanent rights and all temporary ones.
+    pub fn person(&self) -> &Operator {
+        &self.person
+    }
+
+    /// The operator of the command, with the rights that it is granted by.
     pub fn operator(&self) -> &Operator {
         &self.operator
     }
@@ -164,8 +201,37 @@ impl Granted {
 
 /// Grants the command, or returns the reason for the refusal; each with the rule that decided.
 pub fn authorize(operator: &Operator, command: Command, now: Timestamp) -> Result<Granted, Denied> {
-    let rule = judge(operator, &command, now)?;
-    Ok(Granted { operator: operator.clone(), command, rule })
+    let person = operator.clone();
+    let judged = judge(operator, &command, now);
+    let extra = extra_rights(operator, &command, now);
+    let rule = match (judged, extra.first()) {
+        (Ok(rule), _) => rule,
+        (Err(_), Some(right)) => Rule::Temporary(right.id),
+        (Err(denied), None) => return Err(denied),
+    };
+    let acting = match (&rule, extra.first()) {
+        (Rule::Temporary(_), Some(first)) => with_role(operator, first),
+        _ => Operator { extra: Vec::new(), ..operator.clone() },
+    };
+    // Each right that grants the command does so in its groups.
+    let further = extra.iter().flat_map(|right| right.groups.iter().cloned());
+    let groups = acting.groups.clone().map(|own| own.into_iter().chain(further).collect());
+    Ok(Granted { operator: Operator { groups, ..acting }, person, command, rule })
+}
+
+/// The temporary rights that grant a command. They widen neither an expired login nor a certificate for one command.
+fn extra_rights<'o>(operator: &'o Operator, command: &Command, now: Timestamp) -> Vec<&'o ExtraRight> {
+    let is_open = operator.only.is_none() && operator.until.is_none_or(|until| now < until);
+    let holds = |right: &&ExtraRight| {
+        is_open && now < right.until && judge(&with_role(operator, right), command, now).is_ok()
+    };
+    operator.extra.iter().filter(holds).collect()
+}
+
+/// The operator with a temporary right alone.
+fn with_role(operator: &Operator, right: &ExtraRight) -> Operator {
+    let (role, groups) = (right.role.clone(), Some(right.groups.clone()));
+    Operator { role, groups, extra: Vec::new(), ..operator.clone() }
 }
 
 fn judge(operator: &Operator, command: &Command, now: Timestamp) -> Result<Rule, Denied> {

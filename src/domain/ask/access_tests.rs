@@ -7,6 +7,11 @@ fn each_command_needs_its_role() {
         ("version", Role::Viewer),
         ("deploy prod --nonesuch", Role::Viewer),
         ("whoami", Role::Viewer),
+        ("ask", Role::Viewer),
+        ("ask operator prod for 1h because x", Role::Viewer),
+        ("grant 1", Role::Admin),
+        ("grant end 1", Role::Viewer),
+        ("doctor prod", Role::Operator),
         ("sessions", Role::Viewer),
         ("kick 7", Role::Viewer),
         ("setup", Role::Viewer),
@@ -177,12 +182,55 @@ fn hours_a_certificates_command_and_an_end_narrow_every_role() {
 }
 
 #[test]
+fn a_temporary_right_adds_its_role_in_its_groups_and_nothing_else() {
+    let names = |list: &[&str]| list.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let right = |id, role, groups: &[&str]| ExtraRight {
+        id,
+        role: OperatorRole::Standard(role),
+        groups: names(groups),
+        until: "2026-03-02T12:00:00Z".parse().unwrap(),
+    };
+    let granted = |operator: &Operator, line: &str, now: &str| {
+        let command = parse_line(line.as_bytes()).unwrap().command;
+        let granted = authorize(operator, command, now.parse().unwrap());
+        granted.map(|granted| (granted.rule().to_string(), granted.operator().groups.clone()))
+    };
+    let now = "2026-03-02T11:59:59Z";
+    let extra = vec![right(3, Role::Operator, &["prod"])];
+    let viewer = Operator { extra, ..Operator::new("bob", "k", Role::Viewer) };
+    // By the right alone: in its groups. What the role allows stays as it is.
+    let by_right = ("temporary right 3".to_string(), Some(names(&["prod"])));
+    assert_eq!(granted(&viewer, "deploy prod", now).unwrap(), by_right);
+    assert_eq!(granted(&viewer, "runs", now).unwrap(), ("role viewer".into(), None));
+    assert!(granted(&viewer, "reload", now).is_err());
+    assert!(granted(&viewer, "deploy prod", "2026-03-02T12:00:00Z").is_err());
+    // An operator of other groups acts in both, and sees both.
+    let of_test = Operator {
+        groups: Some(names(&["test"])),
+        extra: vec![right(4, Role::Operator, &["prod"]), right(5, Role::Viewer, &["db"])],
+        ..Operator::new("bob", "k", Role::Operator)
+    };
+    let in_both = ("role operator".to_string(), Some(names(&["prod", "test"])));
+    assert_eq!(granted(&of_test, "deploy prod", now).unwrap(), in_both);
+    assert_eq!(granted(&of_test, "runs", now).unwrap().1, Some(names(&["db", "prod", "test"])));
+    assert_eq!(of_test.all_groups(), Some(names(&["db", "prod", "test"])));
+    // Neither an expired login nor a certificate for one command is widened.
+    let expired = Operator { until: Some(now.parse().unwrap()), ..viewer.clone() };
+    assert!(granted(&expired, "deploy prod", now).is_err());
+    let forced = Operator { only: Some("runs".into()), ..viewer };
+    assert!(granted(&forced, "deploy prod", now).is_err());
+}
+
+#[test]
 fn the_least_role_of_a_command_is_that_of_its_least_form() {
     use crate::domain::ask::command::command_paths;
     let lines = [
         "help",
         "version",
         "whoami",
+        "doctor p",
+        "ask",
+        "grant end 1",
         "sessions",
         "kick 1",
         "setup",

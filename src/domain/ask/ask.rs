@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::options::{Connection, Format, HostKeys, NewLine, Shell, Since, Topic};
+pub use super::options::{Connection, Format, HostKeys, NewLine, RightCommand, Shell, Since, Topic};
 use crate::domain::base::name::RunId;
 use crate::domain::base::schedule::read_time;
 
@@ -103,6 +103,8 @@ pub enum Command {
     Whoami,
     /// About the operator's own way to rollcall.
     Connection(Connection),
+    /// Rights for a time.
+    Rights(RightCommand),
     Hosts {
         selector: String,
     },
@@ -131,6 +133,9 @@ pub enum Command {
         selector: String,
         script: String,
         fold: bool,
+    },
+    Doctor {
+        selector: String,
     },
     Facts {
         selector: String,
@@ -301,12 +306,14 @@ impl Command {
             | Command::Misread { .. }
             | Command::Whoami
             | Command::Connection(_)
+            | Command::Rights(_)
             | Command::Hosts { .. }
             | Command::Plan { .. }
             | Command::PlanRollback { .. }
             | Command::Task { .. }
             | Command::Run { .. }
             | Command::Facts { .. }
+            | Command::Doctor { .. }
             | Command::Runs { .. }
             | Command::Watch { .. }
             | Command::Artifacts { .. }
@@ -380,6 +387,38 @@ impl Command {
         }
         let (selector, time, reason) = timed_selector(&words).map_err(|why| usage(&why))?;
         Ok(Command::Lock { selector, time, reason, take_over })
+    }
+
+    /// `ask ...`: the list, or a request.
+    pub(super) fn ask(words: &[String]) -> Result<Command, String> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let usage = |why: &str| format!("{why}; try: ask ROLE GROUP[,GROUP...] for 1h because REASON; ask");
+        if matches!(words[..], [] | ["list"]) {
+            return Ok(Command::Rights(RightCommand::List));
+        }
+        let (head, time, reason) = timed(&words).map_err(|why| usage(&why))?;
+        let [role, groups] = head else { return Err(usage("say which role, and in which groups")) };
+        let groups: Vec<String> = groups.split(',').map(String::from).collect();
+        if groups.iter().any(String::is_empty) {
+            return Err(usage("a group has a name"));
+        }
+        Ok(Command::Rights(RightCommand::Ask { role: role.to_string(), groups, time, reason }))
+    }
+
+    /// `grant N`, `grant end N [because REASON]`.
+    pub(super) fn grant(words: &[String]) -> Result<Command, String> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let usage = |why: &str| format!("{why}; try: grant N; grant end N because REASON; ask");
+        let number = |id: &str| id.parse().map_err(|_| usage(&format!("`{id}` is no number of a request")));
+        let command = match words[..] {
+            ["end", id] => RightCommand::End { id: number(id)?, reason: None },
+            ["end", id, "because", ref reason @ ..] if !reason.is_empty() => {
+                RightCommand::End { id: number(id)?, reason: Some(reason.join(" ")) }
+            }
+            [id] => RightCommand::Grant { id: number(id)? },
+            _ => return Err(usage("say which request")),
+        };
+        Ok(Command::Rights(command))
     }
 
     /// `freeze ...`: the list, a new one, or `end N [because REASON]`.

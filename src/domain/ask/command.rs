@@ -5,7 +5,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 pub use super::ask::{
-    Ask, Command, Connection, Format, HostKeys, NewLine, Params, Shell, Since, Tags, Title, Topic,
+    Ask, Command, Connection, Format, HostKeys, NewLine, Params, RightCommand, Shell, Since, Tags, Title,
+    Topic,
 };
 use super::grammar::{
     BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, OperatorWords, TaskWords, Words,
@@ -149,6 +150,8 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Help { words } => read_help(&words)?,
         Words::Version => Command::Version,
         Words::Whoami => Command::Whoami,
+        Words::Ask { words } => Command::ask(&words).map_err(usage)?,
+        Words::Grant { words } => Command::grant(&words).map_err(usage)?,
         Words::Sessions => Command::Connection(Connection::Sessions),
         Words::Kick { session, because } => {
             Command::Connection(Connection::Kick { session, reason: read_optional_reason(&because)? })
@@ -161,6 +164,7 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Plan(words) => read_plan(words)?,
         Words::Check { selector, words, format } => read_check(selector, &words, format)?,
         Words::Run { selector, fold, script } => Command::Run { selector, script: script.join(" "), fold },
+        Words::Doctor { selector } => Command::Doctor { selector },
         Words::Facts { selector, fresh } => Command::Facts { selector, fresh },
         Words::Runs { last } => Command::Runs { last },
         Words::Show { run, host, format } => Command::Show { run: RunId(run), host, format },

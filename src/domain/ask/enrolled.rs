@@ -191,6 +191,7 @@ impl Enrolled {
             groups: line.groups.clone(),
             only: None,
             until: line.until,
+            extra: Vec::new(),
         })
     }
 
@@ -224,6 +225,7 @@ impl Enrolled {
             groups: line.groups.clone(),
             only: options.only,
             until: ends.into_iter().flatten().min(),
+            extra: Vec::new(),
         })
     }
 

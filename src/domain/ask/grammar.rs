@@ -72,6 +72,15 @@ pub(super) enum Words {
     Version,
     /// Who you are to rollcall, and what you may do
     Whoami,
+    /// Ask for rights for a time, which another person grants. Without words: the requests and rights
+    #[command(override_usage = "ssh rollcall ask [ROLE GROUP[,GROUP...] for TIME because REASON]")]
+    Ask { words: Vec<String> },
+    /// Grant the rights that an operator asked for, or end them before their time
+    #[command(override_usage = "ssh rollcall grant NUMBER | end NUMBER [because REASON]")]
+    Grant {
+        #[arg(required = true)]
+        words: Vec<String>,
+    },
     /// Who is connected to rollcall, and which commands are under way
     Sessions,
     /// End a session; its runs continue. One of another operator takes an admin
@@ -126,6 +135,8 @@ pub(super) enum Words {
         #[arg(last = true, required = true)]
         script: Vec<String>,
     },
+    /// A new connection to hosts, phase by phase, and what a release needs there: clock, sudo, disk
+    Doctor { selector: String },
     /// Facts about hosts: os, addresses, memory, and the output of programs in files/facts/
     Facts {
         #[arg(default_value = "all")]

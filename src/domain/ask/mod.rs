@@ -13,3 +13,4 @@ pub mod own_role;
 mod path;
 pub mod revoked;
 pub mod role;
+pub mod temporary;

@@ -103,6 +103,37 @@ impl Connection {
     }
 }
 
+/// A command about rights for a time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RightCommand {
+    List,
+    Ask {
+        role: String,
+        groups: Vec<String>,
+        time: Duration,
+        reason: String,
+    },
+    /// Grants a request.
+    Grant {
+        id: u64,
+    },
+    /// Ends a right or a request before its time.
+    End {
+        id: u64,
+        reason: Option<String>,
+    },
+}
+
+impl RightCommand {
+    /// Its words in full, as [`Command::path`](super::ask::Command::path).
+    pub fn path(&self) -> &'static str {
+        match self {
+            RightCommand::List | RightCommand::Ask { .. } => "ask",
+            RightCommand::Grant { .. } | RightCommand::End { .. } => "grant",
+        }
+    }
+}
+
 /// A command about recorded keys of hosts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum HostKeys {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::Command;
+use super::command::{Command, RightCommand};
 
 /// The permissions of an operator; each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,13 +29,14 @@ impl fmt::Display for Role {
 }
 
 /// Commands that need more than the role viewer in every form.
-const OF_OPERATORS: [&str; 18] = [
+const OF_OPERATORS: [&str; 19] = [
     "ack",
     "approve",
     "artifacts",
     "balancer drain",
     "balancer enable",
     "cancel",
+    "doctor",
     "hold",
     "mark bad",
     "mark good",
@@ -68,6 +69,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Misread { .. }
         | Command::Whoami
         | Command::Connection(_)
+        | Command::Rights(RightCommand::List | RightCommand::Ask { .. } | RightCommand::End { .. })
         | Command::Hosts { .. }
         | Command::Plan { diff: false, .. }
         | Command::PlanRollback { .. }
@@ -93,6 +95,7 @@ pub fn needed_role(command: &Command) -> Role {
         Command::Plan { diff: true, .. }
         | Command::Artifacts { .. }
         | Command::Task { .. }
+        | Command::Doctor { .. }
         | Command::Run { .. }
         | Command::Cancel { .. }
         | Command::Pause { .. }
@@ -113,8 +116,10 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Ack { .. }
         | Command::NotifyList
         | Command::Mark { .. } => Role::Operator,
-        Command::NotifyTest { .. } | Command::Reload | Command::HostKeys(_) | Command::Enroll { .. } => {
-            Role::Admin
-        }
+        Command::Rights(RightCommand::Grant { .. })
+        | Command::NotifyTest { .. }
+        | Command::Reload
+        | Command::HostKeys(_)
+        | Command::Enroll { .. } => Role::Admin,
     }
 }

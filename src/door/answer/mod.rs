@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod asked;
+mod doctor;
 mod enroll;
 mod events;
 mod facts;
@@ -11,6 +12,7 @@ mod keys;
 mod leases;
 mod notify;
 mod refusals;
+mod rights;
 mod rotation;
 mod runs;
 mod sessions;
@@ -138,6 +140,7 @@ impl Asked<'_> {
             Command::Version => self.say(&format!("rollcall {VERSION}\n")).await,
             Command::Misread { word, why } => self.misread(&inventory, word, why).await,
             Command::Whoami => self.whoami(&inventory).await,
+            Command::Rights(asked) => self.rights(asked).await,
             Command::Connection(asked) => self.connections(asked, &inventory).await,
             Command::Hosts { selector } => self.hosts(&inventory, selector).await,
             Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => {
@@ -153,6 +156,7 @@ impl Asked<'_> {
                 let plan = self.plan(&inventory, granted.command()).await?;
                 self.run(granted, plan, granted.command()).await
             }
+            Command::Doctor { selector } => self.doctor(&inventory, selector).await,
             Command::Facts { selector, fresh } => self.facts(granted, &inventory, (selector, *fresh)).await,
             Command::Runs { last } => self.runs(granted, *last).await,
             Command::Show { run, host, .. } => self.show(granted, *run, host.as_deref()).await,
@@ -221,7 +225,7 @@ impl Asked<'_> {
 
     async fn whoami(&mut self, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
         let tasks = self.tasks_of(inventory).await?;
-        let about = Whoami::of(self.granted.operator(), tasks);
+        let about = Whoami::of(self.granted.person(), tasks);
         let text = if self.json { json::line("operator", &about) } else { about.text() };
         self.say(&text).await
     }
@@ -355,11 +359,13 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Misread { .. }
         | Command::Whoami
         | Command::Connection(_)
+        | Command::Rights(_)
         | Command::Plan { diff: true, .. }
         | Command::Task { .. }
         | Command::Check { .. }
         | Command::Run { .. }
         | Command::Facts { .. }
+        | Command::Doctor { .. }
         | Command::Watch { .. }
         | Command::Events { .. }
         | Command::Artifacts { .. }
@@ -419,7 +425,9 @@ fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Version
         | Command::Misread { .. }
         | Command::Whoami
+        | Command::Doctor { .. }
         | Command::Connection(_)
+        | Command::Rights(_)
         | Command::Hosts { .. }
         | Command::Runs { .. }
         | Command::Show { .. }

@@ -25,7 +25,7 @@ impl<'a> Veiled<'a> {
         (operator, typed): (&Operator, String),
         inner: &'a mut dyn Terminal,
     ) -> Veiled<'a> {
-        let Some(groups) = operator.groups.clone() else { return Veiled { inner, veil: None } };
+        let Some(groups) = operator.all_groups() else { return Veiled { inner, veil: None } };
         let _turn = desk.turns.work.take(&operator.name).await;
         let config = desk.config.borrow().clone();
         let make =

@@ -47,7 +47,7 @@ impl Asked<'_> {
         let command = again(&stored)?;
         // To repeat a run takes the right to its own command, too.
         let now = self.ports().hosts.clock.now();
-        authorize(granted.operator(), command.clone(), now).map_err(|denied| denied.refusal)?;
+        authorize(granted.person(), command.clone(), now).map_err(|denied| denied.refusal)?;
         let mut plan = self.plan(inventory, &command).await?;
         let first = stored.plan.repeats.unwrap_or(stored.plan.title);
         plan.title.0 = format!("retry {id}: {}", first.0);

@@ -1,7 +1,7 @@
 //! russh's callbacks for one connection. They translate and never wait: all slow work happens in
 //! the session of a channel.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use russh::keys::{Algorithm, Certificate, PublicKey};
@@ -19,13 +19,15 @@ pub struct Handler {
     shared: DoorState,
     visit: Arc<Visit>,
     from: IpAddr,
+    /// The address of the door, as the client reached it.
+    reached: SocketAddr,
     /// What the owner of an unknown key is told, once.
     invitation: Option<String>,
 }
 
 impl Handler {
-    pub fn new(shared: DoorState, visit: Arc<Visit>, from: IpAddr) -> Handler {
-        Handler { shared, visit, from, invitation: None }
+    pub fn new(shared: DoorState, visit: Arc<Visit>, (from, reached): (IpAddr, SocketAddr)) -> Handler {
+        Handler { shared, visit, from, reached, invitation: None }
     }
 
     /// Logs the owner of a proof in; a refused one is kept for the log.
@@ -151,6 +153,10 @@ impl server::Handler for Handler {
                 session.disconnect(Disconnect::TooManyConnections, &format!("rollcall: {why}"), "en")?;
                 let _ = self.visit.why.set(why);
             }
+        }
+        // Here, since the first command may come before the task that serves the connection knows of the login.
+        if let Some(login) = self.visit.login.get() {
+            let _ = self.visit.session.set(self.shared.enter(login, self.reached));
         }
         self.visit.logged_in.cancel();
         Ok(())

@@ -136,13 +136,12 @@ impl SshDoor {
             let _cut_at_the_end = cut.drop_guard();
             let visit = Arc::new(Visit::default());
             let begun = Instant::now();
-            let handler = Handler::new(shared.clone(), visit.clone(), from);
+            let handler = Handler::new(shared.clone(), visit.clone(), (from, reached));
             let session = async {
                 let running =
                     log_in(server::run_stream(config, stream, handler), &visit, (place, grace)).await?;
                 if let Some(login) = visit.login.get() {
                     tracing::info!(operator = login.operator.name, key = login.operator.key, %from, "connected");
-                    let _ = visit.session.set(shared.enter(login, reached));
                 }
                 stay(&shared, &visit, running).await
             };

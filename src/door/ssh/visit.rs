@@ -1,6 +1,7 @@
 //! The state of one connection, and why it has to be closed: shared by russh's callbacks, the sessions of
 //! its channels, and the task that serves it.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -128,27 +129,37 @@ impl Visit {
 
     /// Resolves when the configuration gives the operator other rights than at the login, or when those rights expire.
     async fn changed(&self, desk: &Desk) -> String {
-        let mut config = desk.config.clone();
+        let (mut config, mut rights) = (desk.config.clone(), desk.rights.changes());
+        let mut held = BTreeSet::new();
         loop {
             config.mark_unchanged();
-            let until = match self.standing(desk) {
-                Ok(until) => until,
+            rights.mark_unchanged();
+            let now = match self.standing(desk) {
+                Ok(now) => now,
                 Err(why) => return why,
             };
+            let holds: BTreeSet<u64> = now.extra.iter().map(|right| right.id).collect();
+            if !held.is_subset(&holds) {
+                return "your temporary rights have ended; connect again".into();
+            }
+            held = holds;
+            let until = now.until.into_iter().chain(now.extra.iter().map(|right| right.until)).min();
             tokio::select! {
                 changed = config.changed() => if changed.is_err() { return std::future::pending().await },
+                changed = rights.changed() => if changed.is_err() { return std::future::pending().await },
                 () = reached(until, desk.clock.now()) => {}
             }
         }
     }
 
-    /// When the rights of the login expire; or why they hold no more.
-    fn standing(&self, desk: &Desk) -> Result<Option<Timestamp>, String> {
-        let Some(then) = self.login.get() else { return Ok(None) };
+    /// The operator as of now; or why the rights of the login hold no more.
+    fn standing(&self, desk: &Desk) -> Result<Operator, String> {
+        let Some(then) = self.login.get() else { return Err("this connection has no login".into()) };
         let now = desk.admit(&then.presented).map_err(|denial| lost(&denial))?;
-        match (Operator { until: None, ..now.clone() }) == (Operator { until: None, ..then.operator.clone() })
-        {
-            true => Ok(now.until),
+        // Temporary rights come and go.
+        let permanent = |of: &Operator| Operator { until: None, extra: Vec::new(), ..of.clone() };
+        match permanent(&now) == permanent(&then.operator) {
+            true => Ok(now),
             false => Err("your rights have changed; connect again".into()),
         }
     }

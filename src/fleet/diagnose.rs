@@ -1,0 +1,99 @@
+//! A new connection to a host, phase by phase, for `doctor`: how long each takes, and which one fails.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use russh::keys::HashAlg;
+use tokio::time::{Instant, timeout};
+
+use super::connect::{Link, Shaken, authenticate, hang_up, shake_hands, way_to};
+use super::sessions::Sessions;
+use super::shared::FleetState;
+use super::{client::Client, exec};
+use crate::domain::inventory::inventory::Endpoint;
+use crate::port::{Diagnosis, Exec, PhaseReport};
+
+/// Connects without the pool, runs a script, and disconnects.
+pub async fn diagnose(
+    shared: &FleetState,
+    (host, jump): (&Endpoint, Option<&Link>),
+    request: Exec,
+) -> Diagnosis {
+    let mut diagnosis = Diagnosis::default();
+    // An error ends it: it is in the phases already.
+    let _ = phases(shared, (host, jump), request, &mut diagnosis).await;
+    diagnosis
+}
+
+async fn phases(
+    shared: &FleetState,
+    (host, jump): (&Endpoint, Option<&Link>),
+    request: Exec,
+    diagnosis: &mut Diagnosis,
+) -> Result<(), ()> {
+    let is_name = jump.is_none() && host.address.parse::<IpAddr>().is_err();
+    if is_name {
+        let resolving = measured(async { shared.dial.resolve(&host.address, host.port).await });
+        diagnosis.take("dns", resolving.await, |addresses| addresses.clone())?;
+    }
+    let stream = diagnosis.take("tcp", measured(way_to(shared, host, jump)).await, |_| {
+        jump.map(|_| "through the jump host".into()).unwrap_or_default()
+    })?;
+    let presented = Arc::new(Mutex::new(None));
+    let lost = Arc::new(OnceLock::new());
+    let client = Client {
+        shared: shared.clone(),
+        host: host.clone(),
+        presented: presented.clone(),
+        lost: lost.clone(),
+        only_look: false,
+    };
+    let shaking = measured(async {
+        match shake_hands(shared, host, client, stream).await? {
+            Shaken::Link(handle) => Ok(handle),
+            Shaken::TryAgain(why) => Err(why),
+        }
+    });
+    let key = || {
+        let key = presented.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        key.map(|key| format!("host key {} is the recorded one", key.fingerprint(HashAlg::Sha256)))
+    };
+    let mut handle = diagnosis.take("kex", shaking.await, |_| key().unwrap_or_default())?;
+    let proving = measured(authenticate(shared, host, &mut handle)).await;
+    diagnosis.take("auth", proving, |()| format!("login {}", host.login))?;
+    let link = Link { handle, sessions: Sessions::new(), lost };
+    let limit = shared.settings.connect_timeout;
+    let opening = measured(async {
+        let opened = timeout(limit, link.handle.channel_open_session()).await;
+        opened.map_err(|_| format!("no answer within {limit:?}"))?.map_err(|error| error.to_string())
+    });
+    let channel = diagnosis.take("session", opening.await, |_| String::new())?;
+    let begun = Instant::now();
+    diagnosis.report = Some((exec::exec(channel, request, || link.why_lost()).await, begun.elapsed()));
+    hang_up(&link).await;
+    Ok(())
+}
+
+async fn measured<T>(
+    work: impl Future<Output = Result<T, String>>,
+) -> (Result<T, String>, std::time::Duration) {
+    let begun = Instant::now();
+    (work.await, begun.elapsed())
+}
+
+impl Diagnosis {
+    /// Records a phase, and returns what it made.
+    fn take<T>(
+        &mut self,
+        name: &'static str,
+        (made, took): (Result<T, String>, std::time::Duration),
+        about: impl FnOnce(&T) -> String,
+    ) -> Result<T, ()> {
+        let (end, made) = match made {
+            Ok(made) => (Ok(about(&made)), Ok(made)),
+            Err(why) => (Err(why), Err(())),
+        };
+        self.phases.push(PhaseReport { name, took, end });
+        made
+    }
+}
