@@ -158,7 +158,7 @@ async fn a_door_without_file_descriptors_opens_again() {
 }
 
 async fn audited(port: u16, options: &[&str]) -> Answer {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ssh-audit/bin/ssh-audit");
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/ssh-audit");
     let program = if own.exists() { own } else { "ssh-audit".into() };
     let mut command = Command::new(program);
     let address = format!("127.0.0.1:{port}");

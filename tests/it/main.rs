@@ -3,6 +3,7 @@
 mod architecture;
 mod balancers;
 mod certificates;
+mod clients;
 mod coming_from;
 mod config;
 mod daemon_log;
