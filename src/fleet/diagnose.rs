@@ -51,7 +51,10 @@ async fn phases(
     let shaking = measured(async {
         match shake_hands(shared, host, client, stream).await? {
             Shaken::Link(handle) => Ok(handle),
-            Shaken::TryAgain(why) => Err(why),
+            Shaken::TryAgain(why) => Err(format!(
+                "{why}: it hung up before it sent a key; try: again (sshd does that when many log in at once, MaxStartups), \
+                 or find out whether an SSH server listens there"
+            )),
         }
     });
     let key = || {

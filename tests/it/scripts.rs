@@ -229,6 +229,11 @@ async fn the_first_day_of_an_operator() {
     play("first_day.txt").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_front_door_under_one_key_after_the_other() {
+    play("front_door.txt").await;
+}
+
 #[test]
 fn every_script_is_played() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");

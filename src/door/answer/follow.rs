@@ -251,14 +251,17 @@ impl Asked<'_> {
                  cancel {id} --now\n"
             ),
             (false, true) => return Ok(()),
-            (false, false) if self.terminal.is_interactive() => {
+            (false, false) if self.terminal.is_interactive() && self.may_cancel() => {
                 format!(
                     "run {id}: Ctrl-C detaches, or cancels it if you say so; a closed connection only detaches\n"
                 )
             }
-            (false, false) => format!(
-                "run {id}: Ctrl-C and a closed connection only detach; to follow again: watch {id}; to stop: cancel {id}\n"
-            ),
+            (false, false) => {
+                let stop = if self.may_cancel() { format!("; to stop: cancel {id}") } else { String::new() };
+                format!(
+                    "run {id}: Ctrl-C and a closed connection only detach; to follow again: watch {id}{stop}\n"
+                )
+            }
         };
         self.terminal.err(&text).await?;
         let others = self.terminal.listed().map(|listed| self.desk.sessions.others_at(id, listed.session()));
