@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::clock::SystemClock;
+pub use self::described::check_config;
 use self::described::{describe, warnings};
 use self::door_key::{DoorKey, door_key, make_parent, public_line, seals_of, secret_of, site_of};
 use crate::balancer::Balancers;
@@ -39,7 +40,9 @@ use crate::fleet::dial::{Dial, TcpDial};
 use crate::fleet::here::Here;
 use crate::fleet::known_hosts::KnownHosts;
 use crate::fleet::{ConnectionSettings, Fleet, Parts, read_identities};
+use crate::local::artifacts::Artifacts;
 use crate::net::Probes;
+use crate::net::fetch::Fetches;
 use crate::notices::{self, Channels, Sizes, Tell};
 use crate::notify::Ways;
 use crate::port::{Clock, Remote, Watches};
@@ -218,6 +221,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
             clock,
             places: store.clone(),
             downloads: settings.downloads.clone(),
+            artifacts: settings.artifacts_folder(),
             site,
             seals: seals_of(&door_key.key)?,
             epoch: store.epoch(),
@@ -239,6 +243,8 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         rights: Arc::new(Rights::new(store.clone(), ports.hosts.clock.clone())),
         public_key: public_line(&door_key.key)?,
         turns: Arc::default(),
+        artifacts: Arc::new(Artifacts::new(settings.artifacts_folder())),
+        fetcher: Arc::new(Fetches),
     };
     Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key })
 }
@@ -472,24 +478,4 @@ fn local_operator() -> Operator {
     let name =
         std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());
     Operator::new(format!("{name} (local)"), LOCAL_KEY, Role::Admin)
-}
-
-/// `rollcall check-config`: the warnings and a summary, or every mistake.
-pub fn check_config(path: &Path) -> Result<String, String> {
-    let config = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
-    let fleet = &config.settings.fleet;
-    let keys =
-        fleet.identity.iter().filter_map(|file| read_identities(std::slice::from_ref(file), None).err());
-    let keys: Vec<String> = keys.collect();
-    if !keys.is_empty() {
-        return Err(format!("rollcall.toml: [fleet]: {}", keys.join("\nrollcall.toml: [fleet]: ")));
-    }
-    let mut said: String = config.warnings.iter().map(|warning| format!("{warning}\n\n")).collect();
-    if fleet.identity.is_empty() && fleet.agent.is_none() {
-        said.push_str(
-            "warning: [fleet] has neither `identity` nor `agent`, so rollcall can log in to no host\n\n",
-        );
-    }
-    said.push_str(&format!("configuration OK: {}", describe(&config)));
-    Ok(said)
 }

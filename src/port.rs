@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::domain::ask::access::Operator;
 use crate::domain::ask::temporary::{RightEnd, RightGrant, TemporaryRight};
@@ -38,6 +38,7 @@ use crate::domain::watch::alert::Alert;
 use crate::domain::watch::roll::{Downtime, History};
 use crate::domain::watch::roster::{Batch, WatchedId};
 use crate::domain::watch::watched::Watched;
+use crate::local::artifacts::Piece;
 
 pub use self::exec::{Content, Exec, ExecEnd, ExecReport, Follow, Input, Packed, Program};
 
@@ -375,6 +376,22 @@ pub struct Fares {
     /// The last error of the waiting messages, or of those that were abandoned last.
     pub trouble: Option<String>,
     pub next_try: Option<Timestamp>,
+}
+
+/// Fetches files from addresses that the configuration names. If it lies, a plan refuses the file: its SHA-256 decides.
+#[async_trait]
+pub trait Fetcher: Send + Sync {
+    /// Sends the file at `url`, and its end. The error says why there is none.
+    async fn fetch(&self, url: &str, bounds: FetchBounds, to: mpsc::Sender<Piece>) -> Result<(), String>;
+}
+
+/// The limits of a file that is fetched.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchBounds {
+    /// In bytes.
+    pub max_size: u64,
+    /// Whether link-local addresses may be asked.
+    pub link_local: bool,
 }
 
 /// Delivers messages to people.

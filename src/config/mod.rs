@@ -28,3 +28,4 @@ pub use hosts::scripted::Scripted;
 pub use load::{load, load_kept, refresh, store_of};
 pub use redacted::redacted;
 pub use text::diagnostic::{Diagnostic, Diagnostics};
+pub use text::keys::size_text;

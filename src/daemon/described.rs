@@ -1,7 +1,10 @@
 //! A configuration in a few words, for the log and for `reload`.
 
-use crate::config::{Config, Diagnostic};
+use std::path::Path;
+
+use crate::config::{self, Config, Diagnostic};
 use crate::domain::base::name::count;
+use crate::fleet::read_identities;
 
 /// What is in it, in one line.
 pub fn describe(config: &Config) -> String {
@@ -17,4 +20,24 @@ pub fn describe(config: &Config) -> String {
 /// The warnings of a configuration, one line each.
 pub fn warnings(config: &Config) -> Vec<String> {
     config.warnings.iter().map(Diagnostic::in_one_line).collect()
+}
+
+/// `rollcall check-config`: the warnings and a summary, or every mistake.
+pub fn check_config(path: &Path) -> Result<String, String> {
+    let config = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
+    let fleet = &config.settings.fleet;
+    let keys =
+        fleet.identity.iter().filter_map(|file| read_identities(std::slice::from_ref(file), None).err());
+    let keys: Vec<String> = keys.collect();
+    if !keys.is_empty() {
+        return Err(format!("rollcall.toml: [fleet]: {}", keys.join("\nrollcall.toml: [fleet]: ")));
+    }
+    let mut said: String = config.warnings.iter().map(|warning| format!("{warning}\n\n")).collect();
+    if fleet.identity.is_empty() && fleet.agent.is_none() {
+        said.push_str(
+            "warning: [fleet] has neither `identity` nor `agent`, so rollcall can log in to no host\n\n",
+        );
+    }
+    said.push_str(&format!("configuration OK: {}", describe(&config)));
+    Ok(said)
 }

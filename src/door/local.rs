@@ -12,6 +12,7 @@ use super::keys::KeyPress;
 use super::sessions::DoorCommand;
 use super::{Gone, Terminal};
 use crate::domain::base::output::printable;
+use crate::local::artifacts::{Piece, WAITING_PIECES};
 use crate::port::talk::Feed;
 
 /// Standard output and standard error of this process.
@@ -29,6 +30,25 @@ fn read_input(feed: &Feed) {
             Ok(read) => feed.push(&piece[..read]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(_) => return feed.close(false),
+        }
+    }
+}
+
+fn read_file(to: &mpsc::Sender<Piece>) {
+    let mut piece = [0; 32 * 1024];
+    loop {
+        let sent = match std::io::stdin().read(&mut piece) {
+            Ok(0) => {
+                let _ = to.blocking_send(Piece::End);
+                return;
+            }
+            Ok(read) => to.blocking_send(Piece::Bytes(Bytes::copy_from_slice(&piece[..read]))),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
+            // Without an end it counts as cut off.
+            Err(_) => return,
+        };
+        if sent.is_err() {
+            return;
         }
     }
 }
@@ -74,6 +94,16 @@ impl Terminal for Stdio {
             false => _ = std::thread::spawn(move || read_input(&to)),
         }
         Some(feed)
+    }
+
+    /// Also by a thread of its own.
+    fn file(&mut self) -> Option<mpsc::Receiver<Piece>> {
+        if std::io::stdin().is_terminal() {
+            return None;
+        }
+        let (to, pieces) = mpsc::channel(WAITING_PIECES);
+        std::thread::spawn(move || read_file(&to));
+        Some(pieces)
     }
 
     fn silence(&self) -> BoxFuture<'static, ()> {

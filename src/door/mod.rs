@@ -30,10 +30,11 @@ use crate::domain::ask::access::{Granted, Operator};
 use crate::domain::ask::enrolled::{Denial, Presented};
 use crate::domain::base::refusal::Refusal;
 use crate::engine::Engine;
+use crate::local::artifacts::{Artifacts, Piece};
 use crate::notices::Tell;
 use crate::panics::caught;
 use crate::port::talk::Feed;
-use crate::port::{Clock, Watches};
+use crate::port::{Clock, Fetcher, Watches};
 use crate::watch::Monitor;
 
 /// The client is gone. The run continues.
@@ -57,6 +58,8 @@ pub trait Terminal: Send + Sync {
     fn gone(&self) -> CancellationToken;
     /// The client's standard input, for commands that pass it on to hosts.
     fn input(&mut self) -> Option<Feed>;
+    /// The client's standard input as a file; `None` on a terminal.
+    fn file(&mut self) -> Option<mpsc::Receiver<Piece>>;
     /// Resolves when the client does not answer any more, although its connection has not ended.
     fn silence(&self) -> BoxFuture<'static, ()>;
     /// The command as its session lists it; `None` for a local user, who has no session.
@@ -122,6 +125,9 @@ pub struct Desk {
     /// The public key of the door: type and base64.
     pub public_key: String,
     pub turns: Arc<AllTurns>,
+    /// Files that are given to commands, and how they are fetched.
+    pub artifacts: Arc<Artifacts>,
+    pub fetcher: Arc<dyn Fetcher>,
 }
 
 impl Desk {

@@ -13,6 +13,7 @@ mod hook;
 mod leases;
 mod logged;
 mod masked;
+mod needed;
 pub mod ports;
 pub mod preflight;
 pub mod programs;

@@ -22,6 +22,8 @@ pub struct PlannedFile {
     /// The path below it.
     pub path: String,
     pub sha256: String,
+    /// For people.
+    pub name: String,
 }
 
 /// An open file with the planned hash. It is read from this open file, even if its name leads to another file by then;
@@ -38,13 +40,13 @@ impl PlannedFile {
         let planned = self.clone();
         match tokio::task::spawn_blocking(move || planned.open_now()).await {
             Ok(proven) => proven,
-            Err(error) => Err(format!("files/{}: {error}", self.path)),
+            Err(error) => Err(format!("{}: {error}", self.name)),
         }
     }
 
     fn open_now(&self) -> Result<Proven, String> {
         let named = |error: io::Error| {
-            format!("files/{}: {}; try: the same again, with a new plan", self.path, reason(&error))
+            format!("{}: {}; try: the same again, with a new plan", self.name, reason(&error))
         };
         let file = beneath::open(&self.root, Path::new(&self.path)).map_err(named)?;
         let mut proven = Proven { file: Arc::new(file), bytes: 0 };
@@ -60,9 +62,9 @@ impl PlannedFile {
         }
         if hex(&hash.finalize()) != self.sha256 {
             return Err(format!(
-                "files/{}: it was changed after the plan was made, and nothing of it was sent; try: the same again, with a \
+                "{}: it was changed after the plan was made, and nothing of it was sent; try: the same again, with a \
                  new plan",
-                self.path
+                self.name
             ));
         }
         Ok(proven)
@@ -136,6 +138,7 @@ mod tests {
             root: dir.path().join("files"),
             path: "app".into(),
             sha256: sha256.into(),
+            name: "files/app".into(),
         };
         let right = planned(&sha256_hex(content.as_bytes()));
         let proven = right.open().await.unwrap();

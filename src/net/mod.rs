@@ -2,6 +2,7 @@
 //! and no other machine can answer in its place. Implements [`Prober`].
 
 mod connect;
+pub mod fetch;
 mod http;
 mod tls;
 

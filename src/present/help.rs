@@ -121,9 +121,11 @@ fn about(param: &Param) -> String {
         ParamKind::Number => "number".into(),
         ParamKind::Bool => "true or false".into(),
         ParamKind::Choice(choices) => format!("one of: {}", choices.join(", ")),
+        ParamKind::Artifact => "a file: - for standard input, or sha256:HEX".into(),
     };
     let pattern = param.pattern.as_ref().map(|pattern| format!("matches {pattern}"));
     let default = match param.default.as_deref() {
+        None if param.origin.is_some() => "default: fetched from its URL".to_string(),
         None => "required".to_string(),
         Some("") => "default: empty".into(),
         Some(text) => format!("default {text}"),
@@ -196,6 +198,7 @@ fn value<'v>(name: &str, param: &'v Param, past: Option<&'v String>) -> Option<&
     let choices = match &param.kind {
         ParamKind::Choice(choices) => choices.as_slice(),
         ParamKind::Bool => return Some("true"),
+        ParamKind::Artifact => return Some("-"),
         ParamKind::Text | ParamKind::Number => &[],
     };
     let is_plain = |text: &&str| {

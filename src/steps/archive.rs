@@ -110,7 +110,7 @@ impl Attempt<'_> {
 fn words(unpacking: &Unpacking<'_>) -> String {
     match unpacking.source {
         Source::Remote { path } => format!("{}: {path} would be unpacked\n", unpacking.to),
-        ours => format!("{}: files/{} would be unpacked\n", unpacking.to, ours.path()),
+        ours => format!("{}: {} would be unpacked\n", unpacking.to, ours.name()),
     }
 }
 

@@ -16,6 +16,8 @@ pub struct HostPorts {
     pub places: Arc<dyn Places>,
     /// The folder for files of hosts: a folder for each run, and in it one for each host.
     pub downloads: PathBuf,
+    /// The folder of artifacts that were given to commands.
+    pub artifacts: PathBuf,
     /// Identifies this rollcall on hosts: run numbers start at 1 for each.
     pub site: String,
     /// The key that proves that a record on a host was written by a runner of this rollcall.

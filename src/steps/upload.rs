@@ -8,7 +8,7 @@ use super::stream::{Memory, would_change};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::outcome::Outcome;
 use crate::domain::base::output::Output;
-use crate::domain::task::task::{Source, TreeFile, Upload};
+use crate::domain::task::task::{Source, TreeFile, Upload, artifact_name};
 use crate::local::planned::PlannedFile;
 use crate::port::{Content, ExecEnd, ExecReport, Input, Packed};
 use crate::steps::attempt::{Attempt, Done, LOOK_TIMEOUT};
@@ -46,7 +46,7 @@ impl Sent {
         if file.bytes() > limit {
             return Ok(None);
         }
-        let failed = |error| Done::failed(format!("files/{}: {error}; try: reload", planned.path));
+        let failed = |error| Done::failed(format!("{}: {error}; try: reload", planned.name));
         file.whole(limit).await.map(Some).map_err(failed)
     }
 }
@@ -136,13 +136,22 @@ impl Attempt<'_> {
                 sha256: sha256_hex(text.as_bytes()),
                 content: Content::Bytes(Bytes::from(text.clone())),
             }),
+            Source::Artifact { sha256 } => {
+                let content = Content::File(self.artifact(sha256));
+                Ok(Sent { sha256: sha256.clone(), content })
+            }
             other => Err(Done::failed(format!("files/{} was not rendered by the plan", other.path()))),
         }
     }
 
     pub(super) fn planned(&self, path: &str, sha256: &str) -> PlannedFile {
         let root = self.context.files_root.clone();
-        PlannedFile { root, path: path.into(), sha256: sha256.into() }
+        PlannedFile { root, path: path.into(), sha256: sha256.into(), name: format!("files/{path}") }
+    }
+
+    fn artifact(&self, sha256: &str) -> PlannedFile {
+        let root = self.context.ports.artifacts.clone();
+        PlannedFile { root, path: sha256.into(), sha256: sha256.into(), name: artifact_name(sha256) }
     }
 
     async fn tree(&self, upload: &Upload, path: &str, files: &[TreeFile], act: bool) -> Result<Done, Done> {

@@ -1,6 +1,7 @@
 //! The integration tests, in one binary: they link once.
 
 mod architecture;
+mod artifacts;
 mod balancers;
 mod certificates;
 mod clients;

@@ -422,6 +422,7 @@ fn a_week_is_told_as_it_was() {
                 clock,
                 places: Arc::new(NoPlaces),
                 downloads: "/nowhere".into(),
+                artifacts: "/nowhere".into(),
                 site: "week".into(),
                 seals: SealKey::new(b"week"),
                 epoch: 1,

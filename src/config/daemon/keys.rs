@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::config::checks::watching::ScheduleKeys;
 use crate::config::text::keys::{
-    Any, Choice, Choices, Flag, In, ListOf, MapOf, Port, Text, Texts, Time, Whole, Word, table, words,
+    Any, Choice, Choices, Flag, In, KeptTime, ListOf, MapOf, Port, Size, Text, Texts, Time, Whole, Word,
+    table, words,
 };
 use crate::domain::ask::role::Role;
 use crate::domain::base::outcome::Verdict;
@@ -47,12 +48,28 @@ table! {
         FREEZE "freeze": ListOf<In<FreezeKeys>>,
         /// Roles beside viewer, operator and admin, by name: `[roles.ci]`. `role="ci"` in `operators` gives one to a key.
         ROLES "roles": MapOf<In<RoleKeys>>,
+        /// Files that operators give to commands: `artifact=-`.
+        ARTIFACTS "artifacts": In<ArtifactKeys>,
         /// Limits of the SSH server.
         DOOR "door": In<DoorKeys>,
         /// How hosts are reached.
         FLEET "fleet": In<FleetKeys>,
         /// How checks with `every` or `cron` are probed.
         SCHEDULE "schedule": In<ScheduleKeys>,
+    }
+
+    /// Files that are given to commands are kept by their content in `artifacts`, beside the store.
+    pub ArtifactKeys "Artifacts" {
+        /// The largest file.
+        MAX_SIZE "max_size": Size = 2 << 30,
+        /// All of them together.
+        MAX_TOTAL "max_total": Size = 20 << 30,
+        /// How long a file is kept after its last use, unless a run under way or a release on record needs it.
+        KEEP "keep": KeptTime = Duration::from_secs(7 * 24 * 60 * 60),
+        /// How long a client or server may send nothing.
+        IDLE "idle": Time = Duration::from_secs(60),
+        /// Whether files are fetched from link-local addresses, where clouds have their metadata.
+        LINK_LOCAL "link_local": Flag = false,
     }
 
     /// Limits of the SSH server for operators. The defaults are for a team; a large site may need more.

@@ -1,5 +1,6 @@
 //! `rollcall.toml`, `operators` and `revoked`.
 
+pub mod artifacts;
 pub mod door;
 pub mod freeze;
 pub mod keys;

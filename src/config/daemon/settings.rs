@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::artifacts::{self, ArtifactSettings};
 use super::door::{self, DoorSettings};
 use super::keys::{FleetKeys, RollcallKeys};
 use crate::config::checks::watching::{self, Schedule};
@@ -33,6 +34,7 @@ pub struct Settings {
     pub inventory_timeout: Duration,
     /// A command that plans runs a script again if its last run is longer ago than this.
     pub inventory_max_age: Duration,
+    pub artifacts: ArtifactSettings,
     pub door: DoorSettings,
     pub fleet: FleetSettings,
     /// The schedule of checks.
@@ -40,6 +42,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The folder of artifacts, beside the store.
+    pub fn artifacts_folder(&self) -> PathBuf {
+        self.store.with_file_name("artifacts")
+    }
+
     /// True when a changed setting takes effect only at the next start.
     pub fn takes_a_restart(&self, other: &Settings) -> bool {
         let read_now = Settings {
@@ -48,6 +55,7 @@ impl Settings {
             facts_max_age: self.facts_max_age,
             inventory_timeout: self.inventory_timeout,
             inventory_max_age: self.inventory_max_age,
+            artifacts: self.artifacts.clone(),
             schedule: self.schedule.clone(),
             ..other.clone()
         };
@@ -86,6 +94,7 @@ impl Default for Settings {
             facts_max_age: RollcallKeys::FACTS_MAX_AGE.default,
             inventory_timeout: RollcallKeys::INVENTORY_TIMEOUT.default,
             inventory_max_age: RollcallKeys::INVENTORY_MAX_AGE.default,
+            artifacts: ArtifactSettings::default(),
             door: DoorSettings::default(),
             fleet: FleetSettings::default(),
             schedule: Schedule::default(),
@@ -126,6 +135,7 @@ pub fn read(doc: Doc<'_>, root: &Path) -> Settings {
             .positive(RollcallKeys::INVENTORY_TIMEOUT, "no script would ever answer")
             .unwrap_or(default.inventory_timeout),
         inventory_max_age: file.or_default(RollcallKeys::INVENTORY_MAX_AGE),
+        artifacts: file.get(RollcallKeys::ARTIFACTS).map(artifacts::read).unwrap_or_default(),
         door: file.get(RollcallKeys::DOOR).map(door::read).unwrap_or_default(),
         fleet: fleet.unwrap_or_default(),
         schedule: file.get(RollcallKeys::SCHEDULE).map(watching::read_schedule).unwrap_or_default(),

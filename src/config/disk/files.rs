@@ -12,8 +12,8 @@ use crate::config::text::paths::check_path;
 use crate::domain::base::digest::hex;
 use crate::domain::task::task::{Files, Source, TreeFile};
 use crate::domain::value::template::is_template;
-use crate::local::beneath;
 use crate::local::planned::reason;
+use crate::local::{artifacts, beneath};
 
 /// Largest template, in bytes: it is held in memory and becomes part of a plan in the journal.
 pub const TEXT_LIMIT_BYTES: u64 = 1024 * 1024;
@@ -29,12 +29,23 @@ const TREE_LIMIT: usize = 2_000;
 
 /// The files below `files/` of a configuration directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilesDir(PathBuf);
+pub struct FilesDir {
+    root: PathBuf,
+    /// The folder of artifacts.
+    artifacts: Option<PathBuf>,
+    /// Artifacts that are about to arrive.
+    expected: Vec<String>,
+}
 
 impl FilesDir {
     /// The files of the configuration at `root`. Nothing is read yet.
     pub fn new(root: &Path) -> Self {
-        FilesDir(root.join("files"))
+        FilesDir { root: root.join("files"), artifacts: None, expected: Vec::new() }
+    }
+
+    /// The same with the artifacts in a folder.
+    pub fn with_artifacts(self, folder: PathBuf, expected: Vec<String>) -> Self {
+        FilesDir { artifacts: Some(folder), expected, ..self }
     }
 
     /// The real path of a file, with links resolved. The error names `files/PATH`, and the nearest file
@@ -42,10 +53,11 @@ impl FilesDir {
     pub fn resolve(&self, path: &str) -> Result<PathBuf, String> {
         check_path(path)?;
         let named = |error: io::Error| format!("files/{path}: {}", reason(&error));
-        let (root, below) = beneath::place(&self.0, Path::new(path)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => self.missing(path),
-            _ => named(error),
-        })?;
+        let (root, below) =
+            beneath::place(&self.root, Path::new(path)).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => self.missing(path),
+                _ => named(error),
+            })?;
         let real = root.join(below);
         if !fs::metadata(&real).map_err(named)?.is_file() {
             return Err(format!("files/{path}: is no regular file"));
@@ -66,6 +78,7 @@ impl FilesDir {
             | Source::Tree { .. }
             | Source::Draft { .. }
             | Source::Text(_)
+            | Source::Artifact { .. }
             | Source::Remote { .. } => Ok(()),
         }
     }
@@ -74,8 +87,8 @@ impl FilesDir {
     fn directory(&self, path: &str) -> Result<PathBuf, String> {
         check_path(path)?;
         let named = |error: io::Error| format!("files/{path}: {}", reason(&error));
-        let real = fs::canonicalize(self.0.join(path)).map_err(named)?;
-        match real.starts_with(fs::canonicalize(&self.0).map_err(named)?) && real.is_dir() {
+        let real = fs::canonicalize(self.root.join(path)).map_err(named)?;
+        match real.starts_with(fs::canonicalize(&self.root).map_err(named)?) && real.is_dir() {
             true => Ok(real),
             false => Err(format!("files/{path}: is no directory below files/")),
         }
@@ -83,14 +96,14 @@ impl FilesDir {
 
     fn open(&self, path: &str) -> Result<File, String> {
         check_path(path)?;
-        beneath::open(&self.0, Path::new(path)).map_err(|error| match error.kind() {
+        beneath::open(&self.root, Path::new(path)).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => self.missing(path),
             _ => format!("files/{path}: {}", reason(&error)),
         })
     }
 
     fn missing(&self, path: &str) -> String {
-        if let Ok(to) = fs::read_link(self.0.join(path)) {
+        if let Ok(to) = fs::read_link(self.root.join(path)) {
             return format!("files/{path}: is a link to {}, which is not there", to.display());
         }
         let names = self.names();
@@ -101,7 +114,7 @@ impl FilesDir {
     /// Names of existing files, at most [`NAMES_LIMIT`].
     fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
-        let mut folders = vec![self.0.clone()];
+        let mut folders = vec![self.root.clone()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
                 if names.len() + folders.len() >= NAMES_LIMIT {
@@ -110,7 +123,7 @@ impl FilesDir {
                 let path = entry.path();
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     folders.push(path);
-                } else if let Ok(name) = path.strip_prefix(&self.0) {
+                } else if let Ok(name) = path.strip_prefix(&self.root) {
                     names.push(name.to_string_lossy().into_owned());
                 }
             }
@@ -120,6 +133,14 @@ impl FilesDir {
 }
 
 impl Files for FilesDir {
+    fn artifact(&self, sha256: &str) -> Result<(), String> {
+        if self.expected.iter().any(|expected| expected == sha256) {
+            return Ok(());
+        }
+        let folder = self.artifacts.as_deref().ok_or_else(|| artifacts::not_kept(sha256))?;
+        artifacts::touch(folder, sha256)
+    }
+
     fn sha256(&self, path: &str) -> Result<String, String> {
         let mut file = self.open(path)?;
         let mut hash = Sha256::new();

@@ -64,6 +64,10 @@ table! {
         DEFAULT "default": Scalar,
         /// Its value is never stored or shown.
         SECRET "secret": Flag = false,
+        /// `artifact` only: where rollcall fetches the file if none is given; a template over other parameters.
+        URL "url": Text,
+        /// The SHA-256 of the file at `url`, in hex; a template over other parameters.
+        SHA256 "sha256": Text,
         /// Shown in the help of the task, and when the parameter is missing.
         DESCRIPTION "description": Text,
     }
@@ -182,6 +186,7 @@ words! {
         "number" = ParamKind::Number,
         "bool" = ParamKind::Bool,
         "choice" = ParamKind::Choice(Vec::new()),
+        "artifact" = ParamKind::Artifact,
     }
 
     /// What happens to a host that failed, and to the run.

@@ -9,8 +9,10 @@ use crate::config::text::diagnostic::Doc;
 use crate::config::text::reader::Reader;
 use crate::config::text::templates;
 use crate::config::text::vars::RESERVED_VARS;
+use crate::domain::base::digest::artifact_sum;
 use crate::domain::base::name::is_identifier;
-use crate::domain::value::param::{Param, ParamKind};
+use crate::domain::value::param::{ArtifactOrigin, Param, ParamKind};
+use crate::domain::value::template::is_template;
 
 /// Reads all of them.
 pub fn read(file: &mut Reader<'_>) -> BTreeMap<String, Param> {
@@ -42,6 +44,10 @@ fn read_param(name: &str, mut table: Reader<'_>) -> Param {
     let default = table.get(ParamKeys::DEFAULT);
     let secret = table.or_default(ParamKeys::SECRET);
     let description = table.get(ParamKeys::DESCRIPTION).map(Spanned::into_inner).unwrap_or_default();
+    let origin = read_origin(&mut table, &kind);
+    if kind == ParamKind::Artifact {
+        check_artifact(&table);
+    }
     if let Some(pattern) = &pattern {
         templates::whole_pattern(doc, ParamKeys::PATTERN.name, pattern, default.as_ref());
     }
@@ -51,7 +57,7 @@ fn read_param(name: &str, mut table: Reader<'_>) -> Param {
     table.finish();
     let pattern = pattern.map(Spanned::into_inner);
     // The pattern was already compared with the default, with its own message.
-    let param = Param { kind, pattern: None, default: None, secret, description };
+    let param = Param { kind, pattern: None, default: None, secret, origin, description };
     if let Some(default) = default.as_ref().filter(|_| !secret)
         && let Err(why) = param.check(name, default.get_ref())
     {
@@ -81,6 +87,44 @@ fn read_kind(table: &mut Reader<'_>) -> ParamKind {
             kind
         }
         (kind, None) => kind.unwrap_or(ParamKeys::TYPE.default),
+    }
+}
+
+/// `url` and `sha256`, which belong together.
+fn read_origin(table: &mut Reader<'_>, kind: &ParamKind) -> Option<ArtifactOrigin> {
+    let (url, sha256) = (table.get(ParamKeys::URL), table.get(ParamKeys::SHA256));
+    let (url, sha256) = match (url, sha256) {
+        (Some(url), Some(sha256)) => (url, sha256),
+        (None, None) => return None,
+        (Some(one), None) | (None, Some(one)) => {
+            let hint =
+                "without the digest, rollcall could not say that it fetched the right file".to_string();
+            table.doc.report(one.span(), "`url` and `sha256` belong together", hint);
+            return None;
+        }
+    };
+    if *kind != ParamKind::Artifact {
+        table.doc.wrong(url.span(), "`url` goes with type = \"artifact\" only");
+    }
+    let is_address = |text: &str| text.starts_with("https://") || text.starts_with("http://");
+    if !is_address(url.get_ref()) {
+        let hint = "such as https://builds.example.com/app-{{ version }}.tar.gz".to_string();
+        table.doc.report(url.span(), "the URL is no address of HTTP", hint);
+    }
+    let digest = format!("sha256:{}", sha256.get_ref());
+    if !is_template(sha256.get_ref()) && artifact_sum(&digest).is_none() {
+        let hint = "the first word that sha256sum prints".to_string();
+        table.doc.report(sha256.span(), "`sha256` has 64 digits of hexadecimal, in lower case", hint);
+    }
+    Some(ArtifactOrigin { url: url.into_inner(), sha256: sha256.into_inner() })
+}
+
+/// The name of an artifact is its content, which a file cannot have written down.
+fn check_artifact(table: &Reader<'_>) {
+    for key in [ParamKeys::PATTERN.name, ParamKeys::DEFAULT.name, ParamKeys::SECRET.name] {
+        if let Some(span) = table.key_span(key) {
+            table.doc.wrong(span, format!("an artifact has no `{key}`"));
+        }
     }
 }
 

@@ -81,6 +81,8 @@ types! {
     Time: Duration = Shape::Time, |time| json!(time_text(time, &UNITS[1..]));
     /// A time for which history is kept, which may have days as its unit.
     KeptTime: Duration = Shape::LongTime, |time| json!(time_text(time, &UNITS));
+    /// Bytes with their unit.
+    Size: u64 = Shape::Size, |bytes| json!(size_text(bytes));
     /// A part of a whole: `"25%"`.
     Share: &'static str = Shape::Share, |share| json!(share);
     /// A TCP port.
@@ -217,6 +219,19 @@ impl<T: Declared> KeyType for In<T> {
 
 /// Units of time, largest first, in seconds. Only times for which history is kept have days.
 const UNITS: [(u64, &str); 3] = [(24 * 60 * 60, "d"), (60 * 60, "h"), (60, "m")];
+
+/// Units of sizes, largest first.
+pub(super) const SIZES: [(u64, &str); 4] =
+    [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+
+/// In the largest unit that leaves no rest.
+pub fn size_text(bytes: u64) -> String {
+    let fits = |(size, _): &&(u64, &str)| bytes >= *size && bytes.is_multiple_of(*size);
+    match SIZES.iter().find(fits) {
+        Some((size, unit)) => format!("{} {unit}", bytes / size),
+        None => format!("{bytes} B"),
+    }
+}
 
 /// In the largest unit that leaves no rest.
 fn time_text(time: Duration, units: &[(u64, &str)]) -> String {

@@ -98,6 +98,8 @@ pub enum Shape {
     Time,
     /// A time with days among its units.
     LongTime,
+    /// Bytes with their unit, such as `"2 GiB"`.
+    Size,
     /// A part of a whole, such as `"25%"`.
     Share,
     Flag,
@@ -119,6 +121,11 @@ impl Shape {
         match self {
             Shape::Text => json!({ "type": "string" }),
             Shape::LongTime => json!({ "type": "string", AMOUNT: true }),
+            Shape::Size => json!({
+                "type": "string",
+                AMOUNT: true,
+                "description": "A size with its unit: `\"512 MiB\"`, `\"2 GiB\"`."
+            }),
             Shape::Share => json!({ "type": "string", AMOUNT: true }),
             Shape::Time => json!({
                 "type": "string",

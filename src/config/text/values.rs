@@ -7,8 +7,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::keys::{
-    Choice, Choices, Flag, In, KeptTime, KeyType, MapOf, Mode, Port, Scalar, Text, Texts, Time, Whole, Word,
-    WordList,
+    Choice, Choices, Flag, In, KeptTime, KeyType, MapOf, Mode, Port, SIZES, Scalar, Size, Text, Texts, Time,
+    Whole, Word, WordList,
 };
 use super::reader::{At, Readable, Reader, choose, strings};
 use super::table::Declared;
@@ -85,6 +85,27 @@ impl Readable for KeptTime {
         let wrong = |why| at.doc.wrong(text.span(), format!("`{}`: {why}", at.key));
         read_time(text.get_ref()).map_err(wrong).ok()
     }
+}
+
+impl Readable for Size {
+    type Value<'t> = u64;
+
+    fn read<'t>(at: At<'t>) -> Option<u64> {
+        let text = Text::read(at)?;
+        let size = bytes(text.get_ref());
+        if size.is_none() {
+            let hint = "write it with its unit, such as \"512 MiB\" or \"2 GiB\"".to_string();
+            at.doc.report(text.span(), format!("`{}`: `{}` is no size", at.key, text.get_ref()), hint);
+        }
+        size
+    }
+}
+
+/// A whole number of a unit; never zero.
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let (size, _) = SIZES.iter().find(|(_, name)| *name == unit.trim_start())?;
+    number.parse::<u64>().ok()?.checked_mul(*size).filter(|bytes| *bytes > 0)
 }
 
 impl Readable for Mode {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::command::{Command, parse_line};
+use super::command::{Command, Params, parse_line};
 use super::own_role::{Clause, OwnRole};
 pub use super::role::{Role, least_role, needed_role};
 use crate::domain::base::refusal::{Cause, Refusal};
@@ -122,6 +122,8 @@ pub struct Granted {
     operator: Operator,
     person: Operator,
     command: Command,
+    /// The same with the artifacts that were given to it.
+    supplied: Option<Command>,
     rule: Rule,
 }
 
@@ -172,7 +174,18 @@ impl Granted {
 
     /// The command.
     pub fn command(&self) -> &Command {
+        self.supplied.as_ref().unwrap_or(&self.command)
+    }
+
+    /// The command as it was typed, before it was given any artifact.
+    pub fn typed(&self) -> &Command {
         &self.command
+    }
+
+    /// The same command, with its artifacts by their content. Nothing else of it can change.
+    pub fn with_artifacts(self, artifacts: Params) -> Granted {
+        let supplied = self.command.with_artifacts(artifacts);
+        Granted { supplied, ..self }
     }
 
     /// The rule that granted it.
@@ -216,7 +229,7 @@ pub fn authorize(operator: &Operator, command: Command, now: Timestamp) -> Resul
     // Each right that grants the command does so in its groups.
     let further = extra.iter().flat_map(|right| right.groups.iter().cloned());
     let groups = acting.groups.clone().map(|own| own.into_iter().chain(further).collect());
-    Ok(Granted { operator: Operator { groups, ..acting }, person, command, rule })
+    Ok(Granted { operator: Operator { groups, ..acting }, person, command, supplied: None, rule })
 }
 
 /// The temporary rights that grant a command. They widen neither an expired login nor a certificate for one command.

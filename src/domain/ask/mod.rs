@@ -13,4 +13,5 @@ pub mod own_role;
 mod path;
 pub mod revoked;
 pub mod role;
+mod supply;
 pub mod temporary;

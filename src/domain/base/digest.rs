@@ -12,6 +12,12 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
+/// The SHA-256 in the name of an artifact: `sha256:` and 64 digits.
+pub fn artifact_sum(name: &str) -> Option<&str> {
+    let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    name.strip_prefix("sha256:").filter(|sum| sum.len() == 64 && sum.chars().all(is_digit))
+}
+
 /// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

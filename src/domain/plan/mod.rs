@@ -9,4 +9,5 @@ pub mod planner;
 pub mod release;
 pub mod size;
 pub mod sudoers;
+pub mod supply;
 pub mod veil;

@@ -89,8 +89,15 @@ pub enum Source {
     Text(String),
     /// A directory below `files/`. `files` is empty until planning fills it.
     Tree { path: String, files: Vec<TreeFile> },
+    /// A file that was given to the command, kept by its content: only in plans.
+    Artifact { sha256: String },
     /// A file that already exists on the host.
     Remote { path: String },
+}
+
+/// The short name of an artifact: as many digits as tell any two apart.
+pub fn artifact_name(sha256: &str) -> String {
+    format!("artifact sha256:{}", sha256.get(..12).unwrap_or(sha256))
 }
 
 /// One file of a tree, or a directory without files.
@@ -443,7 +450,7 @@ impl Awaited {
 }
 
 impl Source {
-    /// The path below `files/`, or on the host; empty for rendered text.
+    /// The path below `files/`, or on the host; the SHA-256 of an artifact; empty for rendered text.
     pub fn path(&self) -> &str {
         match self {
             Source::File { path, .. }
@@ -451,7 +458,21 @@ impl Source {
             | Source::Draft { path, .. }
             | Source::Tree { path, .. }
             | Source::Remote { path } => path,
+            Source::Artifact { sha256 } => sha256,
             Source::Text(_) => "",
+        }
+    }
+
+    /// Its name for people.
+    pub fn name(&self) -> String {
+        match self {
+            Source::Artifact { sha256 } => artifact_name(sha256),
+            Source::Remote { path } => path.clone(),
+            Source::File { .. }
+            | Source::Template { .. }
+            | Source::Draft { .. }
+            | Source::Text(_)
+            | Source::Tree { .. } => format!("files/{}", self.path()),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::body::{Field, Source, StepBody, TreeFile, plain, script};
+use super::body::{Field, Source, StepBody, TreeFile, artifact_name, plain, script};
+use crate::domain::base::digest::artifact_sum;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::domain::value::template::{self, Vars};
 
@@ -186,6 +187,8 @@ pub trait Files {
     fn text(&self, path: &str) -> Result<String, String>;
     /// The files below a directory below `files/`, sorted by path; an empty list when `path` is a file.
     fn tree(&self, path: &str) -> Result<Vec<TreeFile>, String>;
+    /// An error if the artifact with this SHA-256 is not kept.
+    fn artifact(&self, sha256: &str) -> Result<(), String>;
 }
 
 /// For steps that are rendered when they are due: planning has already put their files in.
@@ -202,6 +205,10 @@ impl Files for NoFiles {
 
     fn tree(&self, path: &str) -> Result<Vec<TreeFile>, String> {
         Err(format!("files/{path}: not part of the plan"))
+    }
+
+    fn artifact(&self, sha256: &str) -> Result<(), String> {
+        Err(format!("{}: not part of the plan", artifact_name(sha256)))
     }
 }
 
@@ -343,7 +350,10 @@ impl Source {
         Ok(match self {
             Source::File { sha256, .. } if sha256.is_empty() => {
                 let path = path()?;
-                Source::File { sha256: files.sha256(&path)?, path }
+                match artifact_sum(&path) {
+                    Some(sum) => files.artifact(sum).map(|()| Source::Artifact { sha256: sum.into() })?,
+                    None => Source::File { sha256: files.sha256(&path)?, path },
+                }
             }
             Source::Template { .. } => {
                 let path = path()?;

@@ -14,7 +14,7 @@ use crate::domain::value::secret::SecretVars;
 use crate::domain::value::template::Vars;
 
 /// One file of `tasks/`. Its texts are templates; [`Step::render`] makes the steps of one host.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Task {
     pub name: String,
     pub description: String,

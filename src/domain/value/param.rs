@@ -4,6 +4,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::secret::{HIDDEN, Secret};
+use crate::domain::base::digest::artifact_sum;
 use crate::domain::base::name::nearest;
 
 /// A parameter given on the command line: `version=1.2.3`.
@@ -16,6 +17,8 @@ pub struct Param {
     pub default: Option<String>,
     /// The value is never printed, and is kept only in memory, for the run.
     pub secret: bool,
+    /// Where an artifact comes from if none is given.
+    pub origin: Option<ArtifactOrigin>,
     /// For the operators who give it.
     pub description: String,
 }
@@ -29,6 +32,15 @@ pub enum ParamKind {
     Bool,
     /// One of these texts.
     Choice(Vec<String>),
+    /// A file that rollcall keeps: `sha256:HEX`.
+    Artifact,
+}
+
+/// The address and the SHA-256 of an artifact, both templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactOrigin {
+    pub url: String,
+    pub sha256: String,
 }
 
 impl Param {
@@ -48,6 +60,9 @@ impl Param {
                     .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                 Err(format!("{name}={shown} is none of: {}{guess}", choices.join(", ")))
             }
+            ParamKind::Artifact if artifact_sum(value).is_none() => Err(format!(
+                "{name}={shown} is no artifact; try: {name}=- with the file on standard input, or {name}=sha256:HEX"
+            )),
             _ if self.secret => Secret::new(value).map(drop).map_err(|why| format!("{name}={HIDDEN}: {why}")),
             _ => Ok(()),
         }
@@ -58,7 +73,7 @@ impl Param {
         let typed = match self.kind {
             ParamKind::Number => number(text),
             ParamKind::Bool => text.parse().ok().map(Value::Bool),
-            ParamKind::Text | ParamKind::Choice(_) => None,
+            ParamKind::Text | ParamKind::Choice(_) | ParamKind::Artifact => None,
         };
         typed.unwrap_or_else(|| Value::String(text.to_string()))
     }
@@ -91,6 +106,7 @@ mod tests {
         let choice = || of(ParamKind::Choice(vec!["prod".into(), "test".into()]));
         let pattern = Param { pattern: Some(r"\d+".into()), ..Param::default() };
         let secret = || Param { secret: true, ..Param::default() };
+        let kept = format!("sha256:{}", "0a".repeat(32));
         let table = [
             (of(ParamKind::Number), "3", Ok(json!(3))),
             (of(ParamKind::Number), "-2.5", Ok(json!(-2.5))),
@@ -100,6 +116,12 @@ mod tests {
             (of(ParamKind::Bool), "yes", Err("x=yes is neither true nor false")),
             (choice(), "prod", Ok(json!("prod"))),
             (choice(), "prd", Err("x=prd is none of: prod, test; did you mean `prod`?")),
+            (of(ParamKind::Artifact), &kept, Ok(json!(kept.clone()))),
+            (
+                of(ParamKind::Artifact),
+                "app.tgz",
+                Err("x=app.tgz is no artifact; try: x=- with the file on standard input, or x=sha256:HEX"),
+            ),
             (pattern.clone(), "12", Ok(json!("12"))),
             (pattern.clone(), "1a", Err(r"x=1a does not match \d+")),
             (Param { secret: true, ..pattern }, "hunter22", Err(r"x=*** does not match \d+")),

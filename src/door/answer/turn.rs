@@ -88,7 +88,7 @@ impl Asked<'_> {
     /// Refuses a command whose rights have ended while it waited: hours of a role, an expired key.
     pub(super) fn may_still(&self, granted: &Granted) -> Result<(), Ended> {
         let now = self.ports().hosts.clock.now();
-        match authorize(granted.operator(), granted.command().clone(), now) {
+        match authorize(granted.operator(), granted.typed().clone(), now) {
             Ok(_) => Ok(()),
             Err(denied) => Err(denied.refusal.into()),
         }

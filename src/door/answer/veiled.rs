@@ -11,6 +11,7 @@ use crate::domain::plan::veil::Veil;
 use crate::door::keys::KeyPress;
 use crate::door::sessions::DoorCommand;
 use crate::door::{Desk, Gone, Terminal};
+use crate::local::artifacts::Piece;
 use crate::port::talk::Feed;
 
 /// See the module. Operators who may see everything get the terminal unchanged.
@@ -81,6 +82,10 @@ impl Terminal for Veiled<'_> {
 
     fn input(&mut self) -> Option<Feed> {
         self.inner.input()
+    }
+
+    fn file(&mut self) -> Option<mpsc::Receiver<Piece>> {
+        self.inner.file()
     }
 
     fn silence(&self) -> BoxFuture<'static, ()> {

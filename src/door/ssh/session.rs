@@ -21,11 +21,13 @@ use crate::domain::ask::command::{Command, Request, UsageError, parse_line};
 use crate::domain::ask::enrolled::Denial;
 use crate::domain::base::output::{fitted, printable};
 use crate::domain::base::refusal::Cause;
+use crate::domain::plan::supply::reads_input;
 use crate::door::answer::answer;
 use crate::door::keys::{KeyPress, Keyboard, keyboard};
 use crate::door::sessions::DoorCommand;
 use crate::door::shown::shown;
 use crate::door::{Desk, Gone, Terminal, unbroken};
+use crate::local::artifacts::{Piece, WAITING_PIECES};
 use crate::port::talk::Feed;
 
 /// How long a client may leave its output unread. No events are lost by that: `watch` shows them again.
@@ -60,13 +62,23 @@ pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: C
     let (keyboard, keys) = keyboard();
     let reads = parsed.as_ref().is_ok_and(|request| may_send_input(&desk, &visit, &request.command));
     let input = reads.then(|| Feed::within(desk.turns.inputs.clone()));
+    let (to_file, file) = match takes_file(&desk, &visit, &parsed) && !pty {
+        true => Some(mpsc::channel(WAITING_PIECES)).unzip(),
+        false => (None, None),
+    };
     // What is typed on a terminal is read as keys.
     input.iter().filter(|_| pty).for_each(|input| input.close(true));
-    let typed = Typed { keyboard: pty.then_some(keyboard), input: input.clone(), width: width.clone() };
+    let typed = Typed {
+        keyboard: pty.then_some(keyboard),
+        input: input.clone(),
+        file: to_file,
+        width: width.clone(),
+    };
     let mut reading = tokio::spawn(drain(reader, typed, gone.clone()));
     let (first_key, keys) = (keys.first, Some(keys.keys));
     let handle = visit.handle.get().cloned();
-    let mut out = ChannelTerminal { writer, pty, width, gone, input, first_key, handle, keys, listed: None };
+    let mut out =
+        ChannelTerminal { writer, pty, width, gone, input, file, first_key, handle, keys, listed: None };
     let status = answered(&desk, &visit, (&line, parsed), &mut out).await;
     // Freed before the client can know that the command has ended, and sends the next one.
     drop(slot);
@@ -121,6 +133,18 @@ fn may_send_input(desk: &Desk, visit: &Visit, command: &Command) -> bool {
     command.reads_input() && admitted(desk, visit).is_ok_and(may)
 }
 
+/// True if the client may send an artifact of the task that it runs or plans.
+fn takes_file(desk: &Desk, visit: &Visit, parsed: &Result<Request, UsageError>) -> bool {
+    let Some(command) = parsed.as_ref().ok().map(|request| &request.command) else { return false };
+    let Some(ask) = command.of_task() else { return false };
+    let config = desk.config.borrow();
+    let reads = config.tasks.get(&ask.task).is_some_and(|task| reads_input(task, &ask.params));
+    let may = |operator: Operator| {
+        operator.may_run(&ask.task) && authorize(&operator, command.clone(), desk.clock.now()).is_ok()
+    };
+    reads && admitted(desk, visit).is_ok_and(may)
+}
+
 /// The operator of a connection as of now; or why there is none any more.
 fn admitted(desk: &Desk, visit: &Visit) -> Result<Operator, String> {
     let login = visit.login.get().ok_or_else(|| lost(&Denial::NotEnrolled))?;
@@ -131,10 +155,22 @@ fn admitted(desk: &Desk, visit: &Visit) -> Result<Operator, String> {
 struct Typed {
     keyboard: Option<Keyboard>,
     input: Option<Feed>,
+    /// Until the file is complete, or no longer read.
+    file: Option<mpsc::Sender<Piece>>,
     width: Width,
 }
 
 impl Typed {
+    /// Passes on a piece of a file. The client waits while the disk does; nothing is kept in memory for it.
+    async fn pass_on(&mut self, piece: Piece) {
+        let is_end = matches!(piece, Piece::End);
+        if let Some(to) = &self.file
+            && (to.send(piece).await.is_err() || is_end)
+        {
+            self.file = None;
+        }
+    }
+
     fn take(&self, data: &[u8]) {
         match (&self.keyboard, &self.input) {
             (Some(keyboard), _) => keyboard.typed(data),
@@ -145,11 +181,13 @@ impl Typed {
 }
 
 /// Reads until the client is gone. What the command does not read is discarded, so that the connection never stalls.
-async fn drain(mut reader: ChannelReadHalf, typed: Typed, gone: CancellationToken) {
+async fn drain(mut reader: ChannelReadHalf, mut typed: Typed, gone: CancellationToken) {
     let _gone_at_the_end = gone.clone().drop_guard();
     while let Some(message) = reader.wait().await {
         match message {
             ChannelMsg::Close => break,
+            ChannelMsg::Data { data } if typed.file.is_some() => typed.pass_on(Piece::Bytes(data)).await,
+            ChannelMsg::Eof if typed.file.is_some() => typed.pass_on(Piece::End).await,
             ChannelMsg::Data { data } => typed.take(&data),
             ChannelMsg::WindowChange { col_width, .. } => typed.width.store(col_width, Ordering::Relaxed),
             ChannelMsg::Eof => typed.input.iter().for_each(|input| input.close(true)),
@@ -194,6 +232,7 @@ struct ChannelTerminal {
     width: Width,
     gone: CancellationToken,
     input: Option<Feed>,
+    file: Option<mpsc::Receiver<Piece>>,
     first_key: CancellationToken,
     handle: Option<Handle>,
     /// `None` once they are taken.
@@ -253,6 +292,7 @@ impl ChannelTerminal {
 
     /// Prints a message for a client that may be gone, without waiting for it.
     async fn last_word(&mut self, text: &str) {
+        self.file = None;
         let text = self.shown(text);
         let sending = async {
             match self.pty {
@@ -271,7 +311,8 @@ impl ChannelTerminal {
 
     /// Data, exit status, end of file, close: in this order, so that a cut answer is never taken for a
     /// whole one.
-    async fn end(self, status: u8) {
+    async fn end(mut self, status: u8) {
+        self.file = None;
         // Errors here mean that the client is gone.
         let _ = self.writer.exit_status(u32::from(status)).await;
         let _ = self.writer.eof().await;
@@ -308,6 +349,10 @@ impl Terminal for ChannelTerminal {
 
     fn input(&mut self) -> Option<Feed> {
         self.input.take()
+    }
+
+    fn file(&mut self) -> Option<mpsc::Receiver<Piece>> {
+        self.file.take()
     }
 
     fn silence(&self) -> BoxFuture<'static, ()> {

@@ -299,6 +299,7 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -
             clock: clock.clone(),
             places: Arc::new(NoPlaces),
             downloads: "/nowhere".into(),
+            artifacts: "/nowhere".into(),
             site: "sim".into(),
             seals: ops::seals(),
             epoch: 1,

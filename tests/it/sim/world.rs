@@ -273,6 +273,10 @@ impl Files for Templates {
         Err(format!("{path} is no tree"))
     }
 
+    fn artifact(&self, sha256: &str) -> Result<(), String> {
+        Err(format!("{sha256} is not kept"))
+    }
+
     fn text(&self, path: &str) -> Result<String, String> {
         static TEXT: LazyLock<String> = LazyLock::new(|| "name = {{ host.name }}\n".repeat(20));
         (path == "app.conf").then(|| TEXT.clone()).ok_or_else(|| format!("files/{path}: not there"))

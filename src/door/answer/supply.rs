@@ -1,0 +1,177 @@
+//! Artifacts that a command is given: received from its client, or fetched, before anything is planned for good.
+
+use std::time::SystemTime;
+
+use tokio::sync::mpsc;
+
+use super::asked::{Asked, Ended};
+use crate::config::size_text;
+use crate::domain::ask::access::Granted;
+use crate::domain::ask::command::Params;
+use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::plan::supply::{Supply, SupplySource, supplies};
+use crate::domain::value::param::ArtifactOrigin;
+use crate::local::artifacts::{Kept, Limits, Piece, RESERVE_BYTES, Trouble, WAITING_PIECES};
+use crate::port::FetchBounds;
+
+impl Asked<'_> {
+    /// The command with its artifacts, named by their content.
+    pub(super) async fn with_artifacts(&mut self, granted: Granted) -> Result<Granted, Ended> {
+        let Some(ask) = granted.command().of_task() else { return Ok(granted) };
+        // An unknown task is refused when it is planned.
+        let Some(task) = self.config.tasks.get(&ask.task) else { return Ok(granted) };
+        let (name, mut needed) = (ask.task.clone(), supplies(task, &ask.params)?);
+        needed.sort_by_key(|supply| supply.from != SupplySource::Input);
+        if needed.is_empty() {
+            return Ok(granted);
+        }
+        if !granted.operator().may_run(&name) {
+            let why = format!("to give `{name}` a file takes the right to run it");
+            let hint = "try: sha256:HEX, the name of a file that is kept";
+            return Err(Refusal::new(Cause::NotAllowed, why).hint(hint).into());
+        }
+        self.plan_before(&granted, &needed).await?;
+        let mut params = Params::new();
+        for supply in &needed {
+            let sha256 = self.supplied(supply).await?;
+            params.insert(supply.param.clone(), format!("sha256:{sha256}"));
+        }
+        Ok(granted.with_artifacts(params))
+    }
+
+    /// Plans the command as if its files were there: one that is refused reads none.
+    async fn plan_before(&mut self, granted: &Granted, needed: &[Supply]) -> Result<(), Ended> {
+        let expected = |supply: &Supply| (supply.param.clone(), format!("sha256:{}", supply.expected()));
+        let params = needed.iter().map(expected).collect();
+        let command = granted.clone().with_artifacts(params).command().clone();
+        let inventory = self.visible(granted).await?;
+        let sums = needed.iter().map(|supply| supply.expected().to_string()).collect();
+        // Nothing may be printed as long as the file waits: a connection that is full of it carries nothing else.
+        self.plan_expecting(&inventory, &command, sums).await??;
+        Ok(())
+    }
+
+    /// The SHA-256 of a file that is kept now.
+    async fn supplied(&mut self, supply: &Supply) -> Result<String, Ended> {
+        let artifacts = self.desk.artifacts.clone();
+        let limits = self.limits();
+        let kept = match &supply.from {
+            SupplySource::Url(origin) if artifacts.has(&origin.sha256) => return Ok(origin.sha256.clone()),
+            SupplySource::Url(origin) => {
+                self.sweep(limits).await?;
+                self.fetched(&supply.param, origin, limits).await?
+            }
+            SupplySource::Input => {
+                self.sweep(limits).await?;
+                self.received(&supply.param, limits).await?
+            }
+        };
+        let line = format!("{}: {} bytes, sha256:{}\n", supply.param, kept.bytes, kept.sha256);
+        self.terminal.err(&line).await?;
+        Ok(kept.sha256)
+    }
+
+    async fn received(&mut self, param: &str, limits: Limits) -> Result<Kept, Ended> {
+        let refuse = |why: &str, hint: String| Refusal::usage(format!("{param}=-: {why}")).hint(hint);
+        let Some(mut pieces) = self.terminal.file() else {
+            let why = "standard input is a terminal, and no file";
+            return Err(refuse(why, format!("try: ssh rollcall ... {param}=- <FILE, without -t")).into());
+        };
+        let gone = self.terminal.gone();
+        let received = tokio::select! {
+            // What was sent before the end of the connection may be the whole file.
+            biased;
+            received = self.desk.artifacts.receive(limits, &mut pieces, None) => received,
+            () = gone.cancelled() => return Err(Ended::Gone),
+        };
+        Ok(received.map_err(|trouble| refused(&format!("{param}=-"), &trouble, param))?)
+    }
+
+    async fn fetched(&mut self, param: &str, origin: &ArtifactOrigin, limits: Limits) -> Result<Kept, Ended> {
+        self.terminal.err(&format!("{param}: fetching {}\n", origin.url)).await?;
+        let bounds =
+            FetchBounds { max_size: limits.max_size, link_local: self.config.settings.artifacts.link_local };
+        let (to, mut pieces) = mpsc::channel::<Piece>(WAITING_PIECES);
+        let fetching = self.desk.fetcher.fetch(&origin.url, bounds, to);
+        let (fetched, received) =
+            tokio::join!(fetching, self.desk.artifacts.receive(limits, &mut pieces, Some(&origin.sha256)));
+        if let Err(why) = fetched {
+            let why = format!("{param}: {}: {why}", origin.url);
+            let hint = format!("try: again, or {param}=- with the file on standard input");
+            return Err(Refusal::new(Cause::Unreachable, why).hint(hint).into());
+        }
+        Ok(received.map_err(|trouble| refused(&format!("{param}: {}", origin.url), &trouble, param))?)
+    }
+
+    fn limits(&self) -> Limits {
+        let settings = &self.config.settings.artifacts;
+        Limits {
+            max_size: settings.max_size,
+            max_total: settings.max_total,
+            reserve: RESERVE_BYTES,
+            idle: settings.idle,
+        }
+    }
+
+    /// Removes files that are no longer needed.
+    async fn sweep(&self, limits: Limits) -> Result<(), Refusal> {
+        let needed = self.desk.engine.needed_artifacts().await?;
+        let (artifacts, keep) = (self.desk.artifacts.clone(), self.config.settings.artifacts.keep);
+        let now = SystemTime::from(self.desk.clock.now());
+        let sweeping = tokio::task::spawn_blocking(move || artifacts.sweep(&needed, now, keep, limits));
+        sweeping.await.map_err(|error| Refusal::internal(error.to_string()))
+    }
+}
+
+/// Why a file was not received, and what to do.
+fn refused(what: &str, trouble: &Trouble, param: &str) -> Refusal {
+    let (cause, why, hint) = match trouble {
+        Trouble::Empty => (
+            Cause::Usage,
+            "no file came in: the input is empty".into(),
+            format!("try: ssh rollcall ... {param}=- <FILE"),
+        ),
+        Trouble::Cut => (
+            Cause::Failed,
+            "the input was cut off, and nothing of it is kept".into(),
+            "try: the same again".into(),
+        ),
+        Trouble::Stalled(idle) => (
+            Cause::Failed,
+            format!("nothing came in for {} s, and nothing of it is kept", idle.as_secs()),
+            "try: a faster way, or a longer `idle` of [artifacts] in rollcall.toml".into(),
+        ),
+        Trouble::TooLarge(most) => (
+            Cause::Rule,
+            format!("the file has more than {}, and nothing of it is kept", size_text(*most)),
+            "see: `max_size` of [artifacts] in rollcall.toml".into(),
+        ),
+        Trouble::Full(most) => (
+            Cause::Rule,
+            format!(
+                "all artifacts together would have more than {}, and this one is not kept",
+                size_text(*most)
+            ),
+            "try: later, when older ones have gone; see `max_total` of [artifacts] in rollcall.toml".into(),
+        ),
+        Trouble::Other { wanted, found } => (
+            Cause::Rule,
+            format!(
+                "the SHA-256 of the file is {found}, and the task expects {wanted}; nothing of it is kept"
+            ),
+            "try: the right `sha256` in tasks/".into(),
+        ),
+        Trouble::NoRoom(free) => (
+            Cause::Failed,
+            format!("the disk of the daemon has no room for it ({} MiB free)", free >> 20),
+            "try: remove files there, beside the store".into(),
+        ),
+        Trouble::Crowded => {
+            (Cause::Busy, "too many files are on their way".into(), "try: again, when one has arrived".into())
+        }
+        Trouble::Disk(why) => {
+            (Cause::Internal, format!("it cannot be kept: {why}"), "see: `artifacts` beside the store".into())
+        }
+    };
+    Refusal::new(cause, format!("{what}: {why}")).hint(hint)
+}
