@@ -68,11 +68,15 @@ pub fn moment(at: Timestamp) -> String {
 /// The age of a time, in its largest unit.
 pub fn age(since: Timestamp, now: Timestamp) -> String {
     let s = now.duration_since(since).as_secs().max(0);
-    match s {
-        0..60 => format!("{s}s"),
-        60..3_600 => format!("{}m", s / 60),
-        3_600..86_400 => format!("{}h", s / 3_600),
-        _ => format!("{}d", s / 86_400),
+    let (size, unit, smaller, rest) = match s {
+        0..60 => return format!("{s}s"),
+        60..3_600 => (60, "m", 1, "s"),
+        3_600..86_400 => (3_600, "h", 60, "m"),
+        _ => (86_400, "d", 3_600, "h"),
+    };
+    match s % size / smaller {
+        0 => format!("{}{unit}", s / size),
+        left => format!("{}{unit}{left}{rest}", s / size),
     }
 }
 
