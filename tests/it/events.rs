@@ -4,9 +4,9 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
-use crate::support::DEADLINE;
 use crate::support::daemon::spawn_daemon;
 use crate::support::site::{Answer, Site};
+use crate::support::{DEADLINE, keygen, read, write};
 
 fn lines(answer: &Answer) -> Vec<Value> {
     answer.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -59,4 +59,32 @@ async fn events_are_numbered_without_a_gap_over_restarts() {
     let wanted =
         "rollcall: `yesterday` is neither a number of an event nor a time; try: --since 41, --since 2h\n";
     assert_eq!(err, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_an_operator_with_groups_ends_when_the_hosts_change() {
+    let site = Site::start(1).await;
+    keygen(&site.dir.path().join("web"), "web");
+    let operators = site.config.join("operators");
+    let line = format!("role=\"operator\",groups=\"prod.web\" {}", read(&site.dir.path().join("web.pub")));
+    write(&operators, &(read(&operators) + &line));
+    site.ask("reload").await.expect(0);
+    site.ask("touch web01").await.expect(0);
+    let mut limited = site.ssh("web", "events --since 0 --type run-ended --follow").spawn().unwrap();
+    let mut out = BufReader::new(limited.stdout.take().unwrap()).lines();
+    let line = timeout(DEADLINE, out.next_line()).await.expect("an event").unwrap().unwrap();
+    let seq = serde_json::from_str::<Value>(&line).unwrap()["seq"].clone();
+    // Another file than that of hosts changes nothing of what they see.
+    let task = site.config.join("tasks/touch.toml");
+    write(&task, &(read(&task) + "\n"));
+    site.ask("reload").await.expect(0);
+    write(&site.config.join("hosts/lab.toml"), "[bench]\nhosts = \"bench01\"\n");
+    site.ask("reload").await.expect(0);
+    let ended = timeout(DEADLINE, limited.wait_with_output()).await.expect("it ends").unwrap();
+    let err = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let why = format!(
+        "rollcall: the hosts of the configuration have changed, and what you may see may be different; to continue: events \
+         --since {seq} --follow\n"
+    );
+    assert_eq!((ended.status.code(), err), (Some(130), why));
 }

@@ -12,7 +12,7 @@ use super::asked::{Asked, Ended, may_see};
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::{Command, Since};
 use crate::domain::base::name::{HostName, RunId, clipped, nearest};
-use crate::domain::base::refusal::Refusal;
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::run::event::{EVENT_TYPES, Event, EventKind};
 use crate::engine::StartError;
 use crate::present::json as lines;
@@ -67,8 +67,10 @@ impl Asked<'_> {
                     return Ok(0);
                 }
                 self.next_event(&mut newest, after, &mut spoke).await?;
+                self.sees_as_before(after)?;
                 continue;
             };
+            self.sees_as_before(after)?;
             after = last.seq;
             let text = self.visible_events(granted, events, (types, &mut seen)).await?;
             self.terminal.out(&text).await?;
@@ -86,6 +88,21 @@ impl Asked<'_> {
         Ok(self.terminal.out(&lines::line("heartbeat", json!({ "seq": seq, "at": at }))).await?)
     }
 
+    fn has_same_view(&self) -> bool {
+        self.granted.operator().groups.is_none()
+            || self.desk.config.borrow().inventory == self.config.inventory
+    }
+
+    /// Ends the stream of an operator with groups when hosts or groups have changed: what they may see is decided by the
+    /// inventory with which the stream started.
+    fn sees_as_before(&self, after: u64) -> Result<(), Refusal> {
+        if self.has_same_view() {
+            return Ok(());
+        }
+        let why = "the hosts of the configuration have changed, and what you may see may be different";
+        Err(Refusal::new(Cause::Continues, why).hint(format!("to continue: events --since {after} --follow")))
+    }
+
     /// Waits for the next event, with heartbeats since it last `spoke`.
     async fn next_event(
         &mut self,
@@ -93,13 +110,16 @@ impl Asked<'_> {
         after: u64,
         spoke: &mut Instant,
     ) -> Result<(), Ended> {
-        while *newest.borrow_and_update() <= after {
+        let mut config = self.desk.config.clone();
+        config.mark_unchanged();
+        while *newest.borrow_and_update() <= after && self.has_same_view() {
             let gone = self.terminal.gone();
             let stopping = self.desk.engine.keeper().stopping();
             tokio::select! {
                 biased;
                 // The store outlives every session.
                 _ = newest.changed() => {}
+                _ = config.changed() => {}
                 () = gone.cancelled() => return Err(Ended::Gone),
                 () = self.interrupted() => return Err(Ended::Gone),
                 () = stopping => return Err(StartError::Draining.into()),
