@@ -4,6 +4,7 @@ mod clock;
 mod described;
 mod door_key;
 mod enroll;
+mod scope;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,9 +27,7 @@ use crate::config::{self, Config, FleetSettings};
 use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, authorize, needed_role};
 use crate::domain::ask::command::{Command, Request};
 use crate::domain::base::refusal::{Cause, Refusal};
-use crate::domain::check::id::CheckId;
 use crate::domain::run::wish::Wish;
-use crate::domain::watch::subject::Subject;
 use crate::door::candidates::Candidates;
 use crate::door::local::Stdio;
 use crate::door::rights::Rights;
@@ -43,14 +42,14 @@ use crate::fleet::{ConnectionSettings, Fleet, Parts, read_identities};
 use crate::local::artifacts::Artifacts;
 use crate::net::Probes;
 use crate::net::fetch::Fetches;
-use crate::notices::{self, Channels, Sizes, Tell};
+use crate::notices::{self, Channels, Tell};
 use crate::notify::Ways;
 use crate::port::{Clock, Remote, Watches};
 use crate::present::table;
 use crate::steps::ports::HostPorts;
 use crate::store::SqliteStore;
 use crate::vault::Vault;
-use crate::watch::{self as watching, MonitorEnvironment, Running, WaitingQuestions, Watchlist};
+use crate::watch::{self as watching, MonitorEnvironment, Running, WaitingQuestions};
 
 /// A daemon that is ready: built, recovered, listening.
 pub struct Daemon {
@@ -207,7 +206,8 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         messenger: Arc::new(Ways { site: site.clone() }),
         clock: clock.clone(),
         channels: channels.subscribe(),
-        sizes: sizes(current.subscribe()),
+        sizes: scope::sizes(current.subscribe()),
+        runs: scope::runs(&store, current.subscribe()),
     });
     let ports = Ports {
         balancers: Arc::new(Balancers::new(remote.clone())),
@@ -251,21 +251,6 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
 
 fn channels_of(config: &Config) -> Arc<Channels> {
     Arc::new(Channels { list: config.channels.clone(), zone: config.settings.schedule.time_zone.clone() })
-}
-
-/// The present number of hosts in each top-level group that have a check; the contact is watched on hosts with checks.
-fn sizes(config: watch::Receiver<Arc<Config>>) -> Sizes {
-    Box::new(move |group, subject| {
-        let config = config.borrow();
-        let is_it = |id: &CheckId| match subject {
-            Subject::Contact => true,
-            // Incidents of an earlier build have no set.
-            Subject::Check(of) => of == id || (of.set.is_empty() && of.name == id.name),
-        };
-        let checks = config.checks();
-        let of_group = config.inventory.hosts.iter().filter(|host| host.file() == group);
-        of_group.filter(|host| checks.get(&host.name).is_some_and(|ids| ids.iter().any(is_it))).count()
-    })
 }
 
 fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -> Result<Parts, String> {

@@ -1,6 +1,8 @@
 //! Notifies people: for each channel, one task makes messages from alerts and the time, and another one delivers them.
 //! Both work from the store, so that a hanging channel delays no other, and a process that dies loses no message.
 
+mod runs;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,12 +14,15 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::notify::channel::Channel;
+use crate::domain::notify::channel::{Channel, Only};
 use crate::domain::notify::incidents::Incidents;
 use crate::domain::notify::notice::{Notice, NoticeContent};
+use crate::domain::plan::plan::Plan;
 use crate::domain::watch::subject::Subject;
 use crate::panics::caught;
-use crate::port::{ChannelUpdate, Clock, Fares, Messenger, Outbox, PendingMessage, SendError, StoreError};
+use crate::port::{
+    ChannelUpdate, Clock, EventLog, Fares, Messenger, Outbox, PendingMessage, SendError, Store, StoreError,
+};
 
 /// Most alerts read at once.
 const ALERTS_AT_ONCE: usize = 500;
@@ -53,6 +58,16 @@ const RESTART_PAUSE: Duration = Duration::from_secs(10);
 /// The number of hosts that have a check, by top-level group and check.
 pub type Sizes = Box<dyn Fn(&str, &Subject) -> usize + Send + Sync>;
 
+/// The groups of a run's hosts, and its title as the channel may read it; `None` if the channel is not for it.
+pub type RunScope = Box<dyn Fn(&Only, &Plan) -> Option<(String, String)> + Send + Sync>;
+
+/// Where runs are read.
+pub struct RunParts {
+    pub events: Arc<dyn EventLog>,
+    pub store: Arc<dyn Store>,
+    pub scope: RunScope,
+}
+
 /// The environment of notification.
 pub struct Parts {
     pub outbox: Arc<dyn Outbox>,
@@ -62,6 +77,7 @@ pub struct Parts {
     pub channels: watch::Receiver<Arc<Channels>>,
     /// The number of hosts in a top-level group that have a check.
     pub sizes: Sizes,
+    pub runs: RunParts,
 }
 
 /// The channels of a configuration.
@@ -72,7 +88,7 @@ pub struct Channels {
     pub zone: TimeZone,
 }
 
-/// The two tasks of one channel.
+/// The tasks of one channel.
 struct Worker {
     channel: Channel,
     zone: TimeZone,
@@ -221,6 +237,10 @@ impl Tell {
         tasks.spawn(async move { kept_up(&stopping, || tell.fold(&own, &hours, stopping.clone())).await });
         let (tell, own, stopping) = (self.clone(), channel.clone(), stop.clone());
         tasks.spawn(async move { kept_up(&stopping, || tell.deliver(&own, stopping.clone())).await });
+        if !channel.runs.is_empty() {
+            let (tell, own, stopping) = (self.clone(), channel.clone(), stop.clone());
+            tasks.spawn(async move { kept_up(&stopping, || tell.follow_runs(&own, stopping.clone())).await });
+        }
         Worker { channel, zone, stop, tasks }
     }
 

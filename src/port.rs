@@ -316,6 +316,10 @@ pub trait Outbox: Send + Sync {
     async fn teller(&self, channel: &str) -> Result<Teller, StoreError>;
     /// Stores how far a channel has read, its changed incidents, and its new messages: all of it or nothing.
     async fn tell(&self, told: ChannelUpdate) -> Result<(), StoreError>;
+    /// The number of the last event that a channel has read for messages about runs: the newest one, for a new channel.
+    async fn run_cursor(&self, channel: &str) -> Result<u64, StoreError>;
+    /// Moves that cursor and adds messages, in one transaction.
+    async fn tell_runs(&self, channel: &str, cursor: u64, notices: Vec<Notice>) -> Result<(), StoreError>;
     /// The oldest messages of a channel that are neither delivered nor abandoned.
     async fn waiting(&self, channel: &str, limit: usize) -> Result<Vec<PendingMessage>, StoreError>;
     /// Records that a message was delivered.

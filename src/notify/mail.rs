@@ -11,6 +11,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use super::command;
 use crate::domain::notify::channel::{Mail, Mailer, Smtp, SmtpTls};
 use crate::domain::notify::notice::{Notice, NoticeContent};
+use crate::domain::notify::run_news::RunMoment;
 use crate::port::SendError;
 use crate::present::notice;
 
@@ -130,6 +131,13 @@ fn message(mail: &Mail, told: &Notice, id: &(dyn Fn(&str) -> String + Sync)) -> 
         && !about.first
     {
         let first = message_id(&about.first_key());
+        builder = builder.in_reply_to(first.clone()).references(first);
+    }
+    // The first message about a run may have gone to nobody: mail clients join those that name the same one.
+    if let NoticeContent::Run(news) = &told.what
+        && news.moment != RunMoment::Started
+    {
+        let first = message_id(&news.thread());
         builder = builder.in_reply_to(first.clone()).references(first);
     }
     builder.body(notice::text(told)).map_err(|error| error.to_string())

@@ -7,11 +7,18 @@ use crate::domain::base::outcome::Verdict;
 use crate::domain::base::output::printable;
 use crate::domain::check::id::CheckId;
 use crate::domain::notify::notice::{About, EndedIncident, Notice, NoticeContent, NoticeKind};
+use crate::domain::notify::run_news::{RunMoment, RunNews};
 use crate::domain::value::template::Vars;
 use crate::domain::watch::subject::Subject;
 
 /// Most characters of the node set in a subject.
 const HOSTS_CHARS: usize = 80;
+
+/// Most characters of the title of a run.
+const TITLE_CHARS: usize = 160;
+
+/// Most characters of hosts in a text.
+const SET_CHARS: usize = 400;
 
 /// `[rollcall] CRITICAL http web[03,07] (2/20) prod`
 pub fn subject(notice: &Notice) -> String {
@@ -22,6 +29,11 @@ pub fn subject(notice: &Notice) -> String {
         }
         NoticeContent::Digest { open, past, left_out } => {
             format!("digest: {} open, {} over", open.len(), past.len() + left_out)
+        }
+        NoticeContent::Run(news) => run_subject(news),
+        NoticeContent::Runs { counts, .. } => {
+            let count = |(moment, count): &(RunMoment, usize)| format!("{count} {}", moment.word());
+            format!("runs: {}", counts.iter().map(count).collect::<Vec<_>>().join(", "))
         }
         NoticeContent::GaveUp { channel, count, .. } => {
             format!("the channel {channel} could not deliver {}", messages(*count))
@@ -63,6 +75,8 @@ fn written(notice: &Notice) -> String {
     match &notice.what {
         NoticeContent::Incident(about) => incident(notice, about),
         NoticeContent::Digest { open, past, left_out } => digest(open, past, *left_out),
+        NoticeContent::Run(news) => run(news),
+        NoticeContent::Runs { news, left_out, .. } => runs(news, *left_out),
         NoticeContent::GaveUp { channel, count, why } => format!(
             "rollcall tried to deliver {} by the channel {channel} for its `give_up` time.\nLast error: {why}\n\
              Waiting messages: ssh rollcall notify list\nTest it: ssh rollcall notify test {channel}\n",
@@ -78,6 +92,48 @@ fn written(notice: &Notice) -> String {
             format!("{by} asked rollcall to send this. Messages of this channel arrive.\n")
         }
     }
+}
+
+/// `run 41 needs a person: deploy prod version=1.4.2`
+fn run_subject(news: &RunNews) -> String {
+    let hosts = if news.count == 1 { "1 host".into() } else { format!("{} hosts", news.count) };
+    format!("run {} {}: {} ({hosts})", news.run, news.moment.word(), one_line(&news.title, TITLE_CHARS))
+}
+
+fn run(news: &RunNews) -> String {
+    let mut text = format!("{}\n\n", one_line(&news.title, TITLE_CHARS));
+    let age = super::table::age(news.started_at, news.at);
+    let after = match (news.moment, news.is_over) {
+        (RunMoment::Started, _) => String::new(),
+        (_, true) => format!(", took {age}"),
+        (_, false) => format!(", {age} ago"),
+    };
+    let _ = writeln!(text, "by {}, started {}{after}", news.by, time(news.started_at));
+    let _ = writeln!(text, "hosts: {} ({}), of {}", one_line(&news.hosts, SET_CHARS), news.count, news.group);
+    if !news.why.is_empty() {
+        let _ = writeln!(text, "why: {}", news.why.trim());
+    }
+    for end in &news.ends {
+        let _ = writeln!(text, "{}: {} ({})", end.end, one_line(&end.hosts, SET_CHARS), end.count);
+    }
+    let _ = writeln!(text, "\nNext: ssh rollcall {}", news.next());
+    if !matches!(news.moment, RunMoment::Started | RunMoment::Done) {
+        let _ = writeln!(text, "Details: ssh rollcall show {}", news.run);
+    }
+    text
+}
+
+fn runs(news: &[RunNews], left_out: usize) -> String {
+    let mut text = "Too many runs for a message each:\n\n".to_string();
+    for news in news {
+        let title = one_line(&news.title, TITLE_CHARS);
+        let _ =
+            writeln!(text, "run {} {}: {title}; ssh rollcall {}", news.run, news.moment.word(), news.next());
+    }
+    if left_out > 0 {
+        let _ = writeln!(text, "and {left_out} more");
+    }
+    text + "\nAll of them: ssh rollcall runs\n"
 }
 
 fn incident(notice: &Notice, about: &About) -> String {
@@ -154,11 +210,28 @@ pub fn words(notice: &Notice, channel: &str) -> Vars {
     ];
     let kind = match &notice.what {
         NoticeContent::Incident(about) => kind(about.kind),
+        NoticeContent::Run(news) => run_kind(news.moment),
+        NoticeContent::Runs { .. } => "runs",
         NoticeContent::Digest { .. } => "digest",
         NoticeContent::GaveUp { .. } => "gave-up",
         NoticeContent::WatchingFailed => "watching-failed",
         NoticeContent::Test { .. } => "test",
     };
+    if let NoticeContent::Run(news) = &notice.what {
+        all.extend([
+            ("kind", kind.into()),
+            ("run", news.run.to_string()),
+            ("thread", news.thread()),
+            ("verdict", run_verdict(news.moment).word().into()),
+            ("set", String::new()),
+            ("check", String::new()),
+            ("group", news.group.clone()),
+            ("hosts", news.hosts.clone()),
+            ("count", news.count.to_string()),
+            ("since", news.started_at.to_string()),
+        ]);
+        return printed(all);
+    }
     let none = About::nothing(notice.at);
     let about = if let NoticeContent::Incident(about) = &notice.what { &**about } else { &none };
     all.extend([
@@ -171,8 +244,32 @@ pub fn words(notice: &Notice, channel: &str) -> Vars {
         ("hosts", about.hosts.clone()),
         ("count", about.count.to_string()),
         ("since", about.since.to_string()),
+        ("run", String::new()),
     ]);
+    printed(all)
+}
+
+fn printed(all: Vec<(&str, String)>) -> Vars {
     all.into_iter().map(|(name, text)| (name.to_string(), printable(&text).into())).collect()
+}
+
+fn run_kind(moment: RunMoment) -> &'static str {
+    match moment {
+        RunMoment::Started => "run-started",
+        RunMoment::WaitingForApproval => "run-waiting",
+        RunMoment::NeedsPerson => "run-needs-person",
+        RunMoment::Failed => "run-failed",
+        RunMoment::Done => "run-done",
+    }
+}
+
+/// How bad a moment is, for receivers that have one scale.
+fn run_verdict(moment: RunMoment) -> Verdict {
+    match moment {
+        RunMoment::Started | RunMoment::Done => Verdict::Ok,
+        RunMoment::WaitingForApproval => Verdict::Warning,
+        RunMoment::Failed | RunMoment::NeedsPerson => Verdict::Critical,
+    }
 }
 
 fn kind(kind: NoticeKind) -> &'static str {

@@ -63,6 +63,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-12.sql")),
     M::up(include_str!("schema-13.sql")),
     M::up(include_str!("schema-14.sql")),
+    M::up(include_str!("schema-15.sql")),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was

@@ -138,6 +138,29 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// A channel that is new starts at the end of the journal.
+    fn run_cursor_now(&self, channel: &str) -> Result<u64, StoreError> {
+        let newest = *self.newest.borrow();
+        self.transact(|connection| {
+            let begin =
+                "INSERT INTO run_teller (channel, cursor) VALUES (?, ?) ON CONFLICT (channel) DO NOTHING";
+            connection.execute(begin, params![channel, newest]).map_err(failed)?;
+            let read = "SELECT cursor FROM run_teller WHERE channel = ?";
+            connection.query_row(read, [channel], |row| row.get(0)).map_err(failed)
+        })
+    }
+
+    /// [`Outbox::tell_runs`], on this thread.
+    fn tell_runs_now(&self, channel: &str, cursor: u64, notices: &[Notice]) -> Result<(), StoreError> {
+        self.transact(|connection| {
+            let update = "UPDATE run_teller SET cursor = ? WHERE channel = ?";
+            connection.execute(update, params![cursor, channel]).map_err(failed)?;
+            notices.iter().try_for_each(|notice| write(connection, channel, notice))
+        })
+    }
+}
+
 fn write(connection: &Connection, channel: &str, notice: &Notice) -> Result<(), StoreError> {
     let body = serde_json::to_string(notice).map_err(failed)?;
     let at = notice.at.to_string();
@@ -161,6 +184,16 @@ impl Outbox for SqliteStore {
 
     async fn tell(&self, told: ChannelUpdate) -> Result<(), StoreError> {
         self.off_thread(move |store| store.tell_now(&told)).await
+    }
+
+    async fn run_cursor(&self, channel: &str) -> Result<u64, StoreError> {
+        let channel = channel.to_string();
+        self.off_thread(move |store| store.run_cursor_now(&channel)).await
+    }
+
+    async fn tell_runs(&self, channel: &str, cursor: u64, notices: Vec<Notice>) -> Result<(), StoreError> {
+        let channel = channel.to_string();
+        self.off_thread(move |store| store.tell_runs_now(&channel, cursor, &notices)).await
     }
 
     async fn waiting(&self, channel: &str, limit: usize) -> Result<Vec<PendingMessage>, StoreError> {

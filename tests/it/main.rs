@@ -51,6 +51,7 @@ mod readme;
 mod release;
 mod review;
 mod roles;
+mod run_messages;
 mod schema;
 mod scripts;
 mod secrets;

@@ -14,7 +14,7 @@ use rollcall::domain::check::id::CheckId;
 use rollcall::domain::notify::channel::{Channel, Only, Pace, Transport};
 use rollcall::domain::notify::notice::{Notice, NoticeContent, NoticeKind};
 use rollcall::domain::watch::alert::{Alert, AlertChange};
-use rollcall::notices::{Channels, Parts, Tell};
+use rollcall::notices::{Channels, Parts, RunParts, Tell};
 use rollcall::port::{Clock, Messenger, SendError};
 use rollcall::store::SqliteStore;
 use tokio::sync::watch;
@@ -59,6 +59,7 @@ impl Messenger for People {
 
 fn channel(name: &str) -> Channel {
     Channel {
+        runs: Vec::new(),
         name: name.into(),
         only: Only::default(),
         pace: Pace::default(),
@@ -96,6 +97,11 @@ impl Scene {
             clock: self.clock.clone(),
             channels: self.channels.subscribe(),
             sizes: Box::new(|_, _| 20),
+            runs: RunParts {
+                events: Arc::new(self.store.clone()),
+                store: Arc::new(self.store.clone()),
+                scope: Box::new(|_, plan| Some(("prod".into(), plan.title.0.clone()))),
+            },
         })
     }
 

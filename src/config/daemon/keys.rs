@@ -10,6 +10,7 @@ use crate::config::text::keys::{
 use crate::domain::ask::role::Role;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::notify::channel::{Pace, SmtpTls};
+use crate::domain::notify::run_news::RunMoment;
 
 /// The algorithms of the SSH server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +156,9 @@ table! {
         WEBHOOK "webhook": In<WebhookKeys>,
         /// A command on the machine of the daemon: the message is its standard input, the fields are in `ROLLCALL_*`.
         COMMAND "command": Text,
-        /// Which alerts it sends. Default: all.
+        /// The moments of runs that it sends, beside alerts. Default: none.
+        RUNS "runs": Choices<RunMomentWords>,
+        /// Which alerts and runs it sends. Default: all.
         ONLY "only": In<OnlyKeys>,
         /// How long to collect problems after the first one, for one message.
         GATHER "gather": Time = Pace::DEFAULT.gather,
@@ -170,12 +173,14 @@ table! {
         GIVE_UP "give_up": Time = Duration::from_secs(3 * 24 * 60 * 60),
     }
 
-    /// Which alerts a channel sends; an absent key selects all.
+    /// Which alerts and runs a channel sends; an absent key selects all.
     pub OnlyKeys "NotifyOnly" {
         /// With the groups below them: `"prod"`, `"prod.web"`.
         GROUPS "groups": Texts,
         /// Names of checks, bare or as `set/name`; `"reachable"` for the host itself.
         CHECKS "checks": Texts,
+        /// Of runs: those of these tasks.
+        TASKS "tasks": Texts,
         VERDICTS "verdicts": Choices<VerdictWords>,
     }
 
@@ -221,6 +226,15 @@ words! {
         "starttls" = SmtpTls::Starttls,
         "tls" = SmtpTls::Tls,
         "none" = SmtpTls::None,
+    }
+
+    /// Moments of a run.
+    pub RunMomentWords: RunMoment {
+        "started" = RunMoment::Started,
+        "waiting for approval" = RunMoment::WaitingForApproval,
+        "needs a person" = RunMoment::NeedsPerson,
+        "failed" = RunMoment::Failed,
+        "done" = RunMoment::Done,
     }
 
     /// Algorithms of the SSH server.

@@ -6,7 +6,7 @@ use std::path::Path;
 use jiff::civil::Time;
 use toml::Spanned;
 
-use super::keys::{MailKeys, NotifyKeys, OnlyKeys, RollcallKeys, VerdictWords, WebhookKeys};
+use super::keys::{MailKeys, NotifyKeys, OnlyKeys, RollcallKeys, RunMomentWords, VerdictWords, WebhookKeys};
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::keys::{Key, Text, WordList};
 use crate::config::text::origin::Origin;
@@ -16,6 +16,7 @@ use crate::domain::check::id::CheckId;
 use crate::domain::notify::channel::{
     Channel, Mail, Mailer, Only, Pace, Smtp, SmtpTls, Transport, WORDS, Webhook, fill,
 };
+use crate::domain::notify::run_news::RunMoment;
 use crate::domain::value::secret::Secret;
 use crate::domain::value::template::Vars;
 use crate::domain::watch::subject::REACHABLE;
@@ -27,6 +28,7 @@ const PORTS: (u16, u16) = (25, 465);
 pub struct ChannelNames<'n> {
     pub groups: BTreeSet<&'n str>,
     pub checks: &'n [CheckId],
+    pub tasks: BTreeSet<&'n str>,
     /// Every file could be read: other names do not exist.
     pub complete: bool,
 }
@@ -66,6 +68,7 @@ fn read_channel(
         }
     };
     let only = table.get(NotifyKeys::ONLY).map(|only| read_only(only, names)).unwrap_or_default();
+    let runs = read_runs(&mut table);
     let pace = Pace {
         gather: table.or_default(NotifyKeys::GATHER),
         update_every: table
@@ -79,7 +82,20 @@ fn read_channel(
         .unwrap_or(NotifyKeys::GIVE_UP.default);
     table.finish();
     let name = name?;
-    Some((name.span(), Channel { name: name.into_inner(), only, pace, give_up, way: way? }))
+    Some((name.span(), Channel { name: name.into_inner(), only, runs, pace, give_up, way: way? }))
+}
+
+fn read_runs(table: &mut Reader<'_>) -> Vec<RunMoment> {
+    let doc = table.doc;
+    let moment = |text: Spanned<String>| {
+        let moment = RunMomentWords::meaning(text.get_ref());
+        if moment.is_none() {
+            let message = format!("`{}` is no moment of a run", text.get_ref());
+            doc.report(text.span(), message, format!("known: {}", RunMomentWords::words().join(", ")));
+        }
+        moment
+    };
+    table.get(NotifyKeys::RUNS).unwrap_or_default().into_iter().filter_map(moment).collect()
 }
 
 fn digest(table: &mut Reader<'_>) -> Option<Time> {
@@ -108,6 +124,8 @@ fn read_only(mut table: Reader<'_>, names: &ChannelNames<'_>) -> Only {
     let groups = groups.collect();
     let named = table.get(OnlyKeys::CHECKS).unwrap_or_default();
     let named = named.into_iter().map(|text| known("check", text, &checks)).collect();
+    let tasks = table.get(OnlyKeys::TASKS).unwrap_or_default();
+    let tasks = tasks.into_iter().map(|text| known("task", text, &names.tasks)).collect();
     let verdict = |text: Spanned<String>| {
         let verdict = VerdictWords::meaning(text.get_ref());
         if verdict.is_none() {
@@ -119,7 +137,7 @@ fn read_only(mut table: Reader<'_>, names: &ChannelNames<'_>) -> Only {
     let verdicts = table.get(OnlyKeys::VERDICTS).unwrap_or_default();
     let verdicts = verdicts.into_iter().filter_map(verdict).collect();
     table.finish();
-    Only { groups, checks: named, verdicts }
+    Only { groups, checks: named, tasks, verdicts }
 }
 
 fn read_way(table: &mut Reader<'_>, root: &Path) -> Option<Transport> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::civil::Time;
 use serde_json::Value;
 
+use super::run_news::RunMoment;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::value::secret::Secret;
 use crate::domain::value::template::{self, Vars};
@@ -13,9 +14,9 @@ use crate::domain::watch::alert::Alert;
 use crate::domain::watch::subject::{REACHABLE, Subject};
 
 /// The fields of a message that the body of a webhook may use; all of them are texts.
-pub const WORDS: [&str; 14] = [
+pub const WORDS: [&str; 15] = [
     "channel", "key", "thread", "kind", "subject", "text", "verdict", "set", "check", "group", "hosts",
-    "count", "at", "since",
+    "count", "at", "since", "run",
 ];
 
 /// One `[[notify]]` of `rollcall.toml`.
@@ -23,6 +24,8 @@ pub const WORDS: [&str; 14] = [
 pub struct Channel {
     pub name: String,
     pub only: Only,
+    /// The moments of runs that it sends; an empty list is none.
+    pub runs: Vec<RunMoment>,
     pub pace: Pace,
     /// A message that could not be delivered for this long is abandoned, and the other channels are notified.
     pub give_up: Duration,
@@ -35,6 +38,8 @@ pub struct Only {
     /// Groups, with the groups below them.
     pub groups: Vec<String>,
     pub checks: Vec<String>,
+    /// Of messages about runs.
+    pub tasks: Vec<String>,
     pub verdicts: Vec<Verdict>,
 }
 
@@ -47,6 +52,11 @@ impl Only {
         };
         (self.groups.is_empty() || self.groups.iter().any(within))
             && (self.checks.is_empty() || self.checks.iter().any(|word| names(word, &alert.check)))
+    }
+
+    /// True when the filter matches a task; runs without a task match none.
+    pub fn is_about_task(&self, task: Option<&str>) -> bool {
+        self.tasks.is_empty() || task.is_some_and(|task| self.tasks.iter().any(|known| known == task))
     }
 
     /// True when the channel counts this verdict as a problem.

@@ -18,6 +18,7 @@ fn at(seconds: i64) -> Timestamp {
 
 fn channel() -> Channel {
     Channel {
+        runs: Vec::new(),
         name: "ops".into(),
         only: Only::default(),
         pace: Pace::default(),

@@ -4,3 +4,5 @@ pub mod channel;
 pub mod incident;
 pub mod incidents;
 pub mod notice;
+pub mod run_news;
+pub mod runs;

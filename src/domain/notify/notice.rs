@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::run_news::{RunMoment, RunNews};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::watch::subject::Subject;
 
@@ -23,6 +24,14 @@ pub enum NoticeContent {
     Digest {
         open: Vec<EndedIncident>,
         past: Vec<EndedIncident>,
+        left_out: usize,
+    },
+    /// A moment of a run.
+    Run(Box<RunNews>),
+    /// Moments of many runs.
+    Runs {
+        counts: Vec<(RunMoment, usize)>,
+        news: Vec<RunNews>,
         left_out: usize,
     },
     /// Another channel could not deliver.

@@ -140,7 +140,8 @@ fn takes_file(desk: &Desk, visit: &Visit, parsed: &Result<Request, UsageError>) 
     let config = desk.config.borrow();
     let reads = config.tasks.get(&ask.task).is_some_and(|task| reads_input(task, &ask.params));
     let may = |operator: Operator| {
-        operator.may_run(&ask.task) && authorize(&operator, command.clone(), desk.clock.now()).is_ok()
+        let granted = authorize(&operator, command.clone(), desk.clock.now());
+        granted.is_ok_and(|granted| granted.operator().may_run(&ask.task))
     };
     reads && admitted(desk, visit).is_ok_and(may)
 }
