@@ -4,13 +4,13 @@ mod clock;
 mod described;
 mod door_key;
 mod enroll;
+mod root;
 mod scope;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,17 +22,22 @@ pub use self::clock::SystemClock;
 pub use self::described::check_config;
 use self::described::{describe, warnings};
 use self::door_key::{DoorKey, door_key, make_parent, public_line, seals_of, secret_of, site_of};
+use self::root::{Root, channels_of, troubles};
 use crate::balancer::Balancers;
 use crate::config::{self, Config, FleetSettings};
 use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, authorize, needed_role};
+use crate::domain::ask::audit::Caller;
 use crate::domain::ask::command::{Command, Request};
-use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::base::refusal::Cause;
 use crate::domain::run::wish::Wish;
+use crate::door::audit::Audit;
 use crate::door::candidates::Candidates;
 use crate::door::local::Stdio;
 use crate::door::rights::Rights;
+use crate::door::shown::shown;
+use crate::door::signer::Signer;
 use crate::door::ssh::SshDoor;
-use crate::door::{Desk, Reload, Terminal, WatchStates, answer, unbroken};
+use crate::door::{Desk, Reload, Terminal, Versions, WatchStates, answer, unbroken};
 use crate::engine::Engine;
 use crate::engine::ports::Ports;
 use crate::fleet::dial::{Dial, TcpDial};
@@ -42,10 +47,9 @@ use crate::fleet::{ConnectionSettings, Fleet, Parts, read_identities};
 use crate::local::artifacts::Artifacts;
 use crate::net::Probes;
 use crate::net::fetch::Fetches;
-use crate::notices::{self, Channels, Tell};
+use crate::notices::{self, Tell};
 use crate::notify::Ways;
 use crate::port::{Clock, Remote, Watches};
-use crate::present::table;
 use crate::steps::ports::HostPorts;
 use crate::store::SqliteStore;
 use crate::vault::Vault;
@@ -62,88 +66,6 @@ pub struct Daemon {
     telling: TaskTracker,
     root: Arc<Root>,
     watching: Mutex<Option<Running>>,
-}
-
-/// The configuration directory, and the present configuration.
-struct Root {
-    path: PathBuf,
-    current: watch::Sender<Arc<Config>>,
-    channels: watch::Sender<Arc<Channels>>,
-    vault: Arc<Vault>,
-    /// One reload at a time: the later one wins as a whole.
-    reloading: Mutex<()>,
-}
-
-#[async_trait]
-impl Reload for Root {
-    async fn reload(&self) -> Result<String, String> {
-        let _one_at_a_time = self.reloading.lock().await;
-        let path = self.path.clone();
-        let loaded = tokio::task::spawn_blocking(move || config::load_kept(&path, SystemClock.now()))
-            .await
-            .map_err(|error| error.to_string())?;
-        let new = loaded.map_err(|diagnostics| diagnostics.to_string())?;
-        let mut said = format!("configuration in force: {}", describe(&new));
-        let current = self.current.borrow().clone();
-        if current.settings.takes_a_restart(&new.settings) {
-            said.push_str("; what changed in listen, host_key, store, downloads, [door] or [fleet] takes effect at the next start");
-        }
-        warnings(&new).iter().for_each(|warning| said.push_str(&format!("\n{warning}")));
-        for trouble in troubles(&new) {
-            said.push('\n');
-            said.push_str(&trouble);
-        }
-        let new = Arc::new(new);
-        // The new secrets must be masked before the new configuration is used.
-        self.vault.take_over(new.clone())?;
-        self.channels.send_replace(channels_of(&new));
-        self.current.send_replace(new);
-        Ok(said)
-    }
-
-    async fn enroll(&self, line: &str) -> Result<String, Refusal> {
-        {
-            let _one_at_a_time = self.reloading.lock().await;
-            let (path, current, line) = (self.path.clone(), self.current.borrow().clone(), line.to_string());
-            let appending = tokio::task::spawn_blocking(move || enroll::append(&path, &current, &line));
-            appending.await.map_err(|error| Refusal::internal(error.to_string()))??;
-        }
-        let not_in_force =
-            |why| Refusal::usage(format!("the line is in `operators`, but nothing was taken over:\n{why}"));
-        self.reload().await.map_err(not_in_force)
-    }
-
-    async fn refresh(&self) {
-        if self.current.borrow().scripted.is_empty() {
-            return;
-        }
-        // A caller that waits for a refresh under way accepts its result.
-        let wanted = SystemClock.now();
-        let _one_at_a_time = self.reloading.lock().await;
-        let current = self.current.borrow().clone();
-        let asking =
-            tokio::task::spawn_blocking(move || config::refresh(&current, wanted, || SystemClock.now()));
-        // A thread that panicked leaves the present configuration unchanged.
-        if let Ok(Some(new)) = asking.await {
-            troubles(&new).iter().for_each(|trouble| tracing::warn!("{trouble}"));
-            let new = Arc::new(new);
-            // The new secrets must be masked before the new configuration is used.
-            match self.vault.take_over(new.clone()) {
-                Ok(()) => _ = self.current.send_replace(new),
-                Err(why) => tracing::error!(%why, "what scripts in hosts/ say was not taken over"),
-            }
-        }
-    }
-}
-
-/// The failures of scripts in `hosts/`, whose groups are outdated.
-fn troubles(config: &Config) -> Vec<String> {
-    let now = SystemClock.now();
-    let told = config.scripted.iter().filter_map(|one| {
-        let trouble = one.trouble.as_deref()?;
-        Some(table::old_inventory(&one.group, one.at, trouble, now))
-    });
-    told.collect()
 }
 
 /// The parts of a daemon without its doors.
@@ -228,7 +150,11 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         },
     };
     let path = path.to_path_buf();
-    let root = Arc::new(Root { path, current, channels, vault, reloading: Mutex::default() });
+    let audit = Audit::new(store.clone(), ports.hosts.clock.clone());
+    let (versions, of_root) = (Versions::new(store.clone()), audit.clone());
+    let reloading = Mutex::default();
+    let root =
+        Arc::new(Root { path, current, channels, vault, audit: of_root, versions: store.clone(), reloading });
     let (monitor, asked) = watching::prepare();
     let desk = Desk {
         engine: Engine::new(ports.clone()),
@@ -245,12 +171,11 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         turns: Arc::default(),
         artifacts: Arc::new(Artifacts::new(settings.artifacts_folder())),
         fetcher: Arc::new(Fetches),
+        signer: Signer::new(door_key.key.clone()),
+        audit,
+        versions,
     };
     Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key })
-}
-
-fn channels_of(config: &Config) -> Arc<Channels> {
-    Arc::new(Channels { list: config.channels.clone(), zone: config.settings.schedule.time_zone.clone() })
 }
 
 fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -> Result<Parts, String> {
@@ -295,6 +220,7 @@ impl Daemon {
             listeners.push(listener);
         }
         tracing::info!(?addresses, "{said}");
+        root.started(&caller_of(&desk, myself())).await.map_err(|refusal| refusal.to_string())?;
         // Connections wait until the runs are taken up: before, a run that goes on would look as if it stood still.
         recover_runs(&desk).await?;
         for listener in listeners {
@@ -337,7 +263,7 @@ impl Daemon {
         // The time identifies the request of the service manager that this answers.
         let time = sd_notify::NotifyState::monotonic_usec_now();
         notify(&[sd_notify::NotifyState::Reloading].into_iter().chain(time).collect::<Vec<_>>());
-        match self.root.reload().await {
+        match self.root.reload(&caller_of(&self.desk, myself())).await {
             // An event is one line of the log.
             Ok(said) => said.lines().for_each(|line| tracing::info!("{line}")),
             Err(why) => {
@@ -360,10 +286,16 @@ impl Daemon {
             watching.stop().await;
         }
         self.door.answered().await;
+        self.desk.audit.finish().await;
         self.telling.close();
         self.telling.wait().await;
         self.fleet.close().await;
     }
+}
+
+/// A caller on this machine.
+fn caller_of(desk: &Desk, operator: Operator) -> Caller {
+    Caller { operator, from: None, config: desk.digest(), line: String::new() }
 }
 
 /// The operator that suspends runs when rollcall stops.
@@ -388,13 +320,13 @@ async fn recover_runs(desk: &Desk) -> Result<(), String> {
     Ok(())
 }
 
-/// `rollcall --local ...`: answers one command without a daemon; the exit status.
-pub fn answer_locally(path: &Path, request: Request) -> BoxFuture<'_, u8> {
-    Box::pin(answered_locally(path, request))
+/// `rollcall --local ...`: answers one command, typed as `line`, without a daemon; the exit status.
+pub fn answer_locally(path: &Path, request: Request, line: String) -> BoxFuture<'_, u8> {
+    Box::pin(answered_locally(path, request, line))
 }
 
-async fn answered_locally(path: &Path, request: Request) -> u8 {
-    match locally(path, request).await {
+async fn answered_locally(path: &Path, request: Request, line: String) -> u8 {
+    match locally(path, request, &line).await {
         Ok(status) => status,
         Err(why) => {
             let _ = Stdio.err(&format!("rollcall: {why}\n")).await;
@@ -403,9 +335,9 @@ async fn answered_locally(path: &Path, request: Request) -> u8 {
     }
 }
 
-async fn locally(path: &Path, request: Request) -> Result<u8, String> {
+async fn locally(path: &Path, request: Request, line: &str) -> Result<u8, String> {
     let config = config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
-    let Built { desk, ports, watches, fleet, root: _root, asked, door_key } =
+    let Built { desk, ports, watches, fleet, root, asked, door_key } =
         build(path, config, Arc::new(TcpDial))?;
     if let Some(warning) = door_key.warning {
         let _ = Stdio.err(&format!("rollcall: {warning}\n")).await;
@@ -417,8 +349,12 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("signals: {error}"))?;
     let watching = watch_checks(&desk, (ports, watches), asked, false).await?;
     let operator = local_operator();
+    root.started(&caller_of(&desk, operator.clone())).await.map_err(|refusal| refusal.to_string())?;
     let mut stdio = Stdio;
-    let answering = unbroken(answer::answer(&desk, &operator, request, &mut stdio));
+    let line = shown(line.as_bytes(), &Ok(request.clone()), &desk.config.borrow());
+    let line = desk.engine.masks().text(&line);
+    let caller = Caller { line, ..caller_of(&desk, operator.clone()) };
+    let answering = unbroken(answer::answer(&desk, &caller, request, &mut stdio));
     tokio::pin!(answering);
     let mut pressed = false;
     let status = loop {
@@ -439,6 +375,7 @@ async fn locally(path: &Path, request: Request) -> Result<u8, String> {
     };
     // A closed pipe ends the answer, not the run: the process waits for its end.
     desk.engine.idle().await;
+    desk.audit.finish().await;
     watching.stop().await;
     fleet.close().await;
     Ok(status)

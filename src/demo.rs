@@ -9,6 +9,7 @@ use russh::keys::{Algorithm, HashAlg, PrivateKey};
 
 use crate::daemon::Daemon;
 use crate::domain::ask::access::{Operator, Role};
+use crate::domain::ask::audit::Caller;
 use crate::domain::ask::command::parse_line;
 use crate::door::answer::answer;
 use crate::door::local::Stdio;
@@ -63,7 +64,9 @@ async fn show(
     println!("$ ssh rollcall {line}");
     let traffic = Traffic::start(fleet.address(), CLIENTS);
     let request = parse_line(line.as_bytes()).map_err(|error| error.text)?;
-    let status = answer(&daemon.desk, operator, request, &mut Stdio).await;
+    let caller =
+        Caller { operator: operator.clone(), from: None, config: daemon.desk.digest(), line: line.into() };
+    let status = answer(&daemon.desk, &caller, request, &mut Stdio).await;
     let RequestCounts { sent, failed, samples } = traffic.stop().await;
     println!("exit status {status}; {sent} requests were answered during the release, and {failed} failed\n");
     match status == wanted && failed == 0 {

@@ -124,7 +124,10 @@ async fn run(line: CommandLine) -> ExitCode {
         words.insert(0, "--json".into());
     }
     match parse_words(&words) {
-        Ok(request) => ExitCode::from(daemon::answer_locally(&line.config, request).await),
+        Ok(request) => {
+            let typed = shell_words::join(&words);
+            ExitCode::from(daemon::answer_locally(&line.config, request, typed).await)
+        }
         Err(error) => fail(&error.text, Cause::Usage.exit_status()),
     }
 }

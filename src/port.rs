@@ -1,6 +1,7 @@
 //! The ports: the interfaces of the engine to everything outside the process. Each adapter implements one; the doc
 //! comments say what is lost when an implementation reports a false result.
 
+pub mod audit;
 mod exec;
 mod member;
 pub mod talk;
@@ -30,7 +31,7 @@ use crate::domain::notify::incidents::{IncidentKey, IncidentLog};
 use crate::domain::notify::notice::Notice;
 use crate::domain::plan::plan::Plan;
 use crate::domain::plan::release::{ReleaseMark, ReleaseTakeover};
-use crate::domain::run::event::{Change, Event, EventKind};
+use crate::domain::run::event::{Change, Event, EventKind, RunGrant};
 use crate::domain::run::record::{Debt, RunSummary};
 use crate::domain::task::facts::Gathered;
 use crate::domain::value::secret::{Given, Masks, SecretVars};
@@ -212,7 +213,7 @@ pub trait BalancerDriver: Send + Sync {
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Writes the plan, takes its leases and appends `RunStarted`.
-    async fn create_run(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError>;
+    async fn create_run(&self, plan: &Plan, by: &Operator, start: RunStart) -> Result<Event, StoreError>;
     /// Appends facts in order, all or none of them.
     async fn append(
         &self,
@@ -247,6 +248,8 @@ pub trait EventLog: Send + Sync {
     async fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
     /// The number of the last event before this time; 0 if there is none.
     async fn last_before(&self, time: Timestamp) -> Result<u64, StoreError>;
+    /// The hash of an event in the chain of the journal.
+    async fn hash_of(&self, seq: u64) -> Result<Option<String>, StoreError>;
     /// The number of the newest event, and its changes.
     fn newest(&self) -> watch::Receiver<u64>;
 }
@@ -459,6 +462,19 @@ impl Secrets for NoSecrets {
     fn keep(&self, _: RunId, _: Given) {}
 
     fn forget(&self, _: RunId) {}
+}
+
+/// When a run starts, and what allowed it.
+#[derive(Clone, Debug)]
+pub struct RunStart {
+    pub at: Timestamp,
+    pub granted: Option<RunGrant>,
+}
+
+impl From<Timestamp> for RunStart {
+    fn from(at: Timestamp) -> RunStart {
+        RunStart { at, granted: None }
+    }
 }
 
 /// A run as it is in the store.

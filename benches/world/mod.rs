@@ -293,5 +293,6 @@ fn started() -> EventKind {
         by: "ann".into(),
         key: "SHA256:key".into(),
         plan_sha256: "0".repeat(64),
+        granted: None,
     }
 }

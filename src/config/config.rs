@@ -17,6 +17,7 @@ use crate::config::text::origin::{Nowhere, Sources};
 use crate::config::text::templates::Known;
 use crate::config::text::texts::Texts;
 use crate::domain::ask::enrolled::Enrolled;
+use crate::domain::base::configuration::ConfigVersion;
 use crate::domain::base::name::check_name;
 use crate::domain::check::check::Check;
 use crate::domain::check::id::CheckId;
@@ -49,6 +50,8 @@ pub struct Config {
     pub scripted: Vec<Scripted>,
     /// What is probably not meant.
     pub warnings: Vec<Diagnostic>,
+    /// The version of the files on disk.
+    pub version: ConfigVersion,
     /// The files as read, so that scripts can run again without reading the other files.
     pub texts: ReadTexts,
 }
@@ -162,6 +165,7 @@ fn read_all(root: &Path, settings: Settings, read: &ReadFiles<'_>) -> Config {
         roles,
         scripted: Vec::new(),
         warnings: Vec::new(),
+        version: ConfigVersion::default(),
         texts: ReadTexts::default(),
     }
 }

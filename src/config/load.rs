@@ -1,5 +1,6 @@
 //! Combines the files on disk, the scripts in `hosts/`, and their last valid output.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,9 +12,12 @@ use crate::config::daemon::sources::Machine;
 use crate::config::disk::disk;
 use crate::config::disk::files::FilesDir;
 use crate::config::hosts::scripted::{self, KeptOutput, OUTPUT, Scripted, in_short};
+use crate::config::redacted::redacted_files;
 use crate::config::text::diagnostic::{Diagnostic, Diagnostics, Doc, Sink, doubtful};
 use crate::config::text::origin::Nowhere;
 use crate::config::text::texts::Texts;
+use crate::config::version::version;
+use crate::domain::base::configuration::ConfigVersion;
 use crate::domain::check::probe::{Plugin, Probe};
 use crate::domain::task::task::Source;
 
@@ -34,10 +38,26 @@ pub fn store_of(root: &Path) -> PathBuf {
     early_settings(root, &disk::read(root).texts).store
 }
 
+/// The files on disk now, without secrets; whether they can be read as a configuration or not.
+pub fn on_disk_now(root: &Path) -> (ConfigVersion, BTreeMap<String, String>) {
+    let read = disk::read(root);
+    (version(root, &read), redacted_files(&read.texts))
+}
+
 /// Reads everything. With a time, the last valid output replaces that of scripts that fail, and new valid
 /// output is kept.
 fn load_with(root: &Path, now: Option<Timestamp>) -> Result<Config, Diagnostics> {
-    let disk::DirectoryContent { mut texts, scripts, mut wrong, ignored } = disk::read(root);
+    let read = disk::read(root);
+    let version = version(root, &read);
+    Ok(Config { version, ..load_read(root, read, now)? })
+}
+
+fn load_read(
+    root: &Path,
+    read: disk::DirectoryContent,
+    now: Option<Timestamp>,
+) -> Result<Config, Diagnostics> {
+    let disk::DirectoryContent { mut texts, scripts, mut wrong, ignored } = read;
     let settings = early_settings(root, &texts);
     let answers = scripted::ask_all(root, &scripts, settings.inventory_timeout);
     let last = |path: &str| now.and_then(|now| Some((now, scripted::kept(&settings.store, path)?)));
@@ -152,7 +172,8 @@ fn take(config: &mut Config, path: &str, text: Arc<str>) -> Result<(), String> {
     texts.insert(output_of(path), text);
     let new = on_disk(&config.root, Arc::new(texts), Sink::default(), true);
     let new = new.map_err(|wrong| in_short(wrong.iter()))?;
-    *config = Config { scripted: std::mem::take(&mut config.scripted), ..new };
+    let version = std::mem::take(&mut config.version);
+    *config = Config { scripted: std::mem::take(&mut config.scripted), version, ..new };
     Ok(())
 }
 

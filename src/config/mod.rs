@@ -17,6 +17,7 @@ mod redacted;
 pub mod shape;
 mod tasks;
 mod text;
+mod version;
 
 pub use checks::watching::Schedule;
 pub use config::{Config, check_operators, from_texts};
@@ -25,7 +26,7 @@ pub use daemon::keys::Profile;
 pub use daemon::settings::{FleetSettings, Settings};
 pub use disk::files::{FilesDir, TEXT_LIMIT_BYTES};
 pub use hosts::scripted::Scripted;
-pub use load::{load, load_kept, refresh, store_of};
-pub use redacted::redacted;
+pub use load::{load, load_kept, on_disk_now, refresh, store_of};
+pub use redacted::{redacted, redacted_files};
 pub use text::diagnostic::{Diagnostic, Diagnostics};
 pub use text::keys::size_text;

@@ -9,8 +9,10 @@ use serde_json::Value;
 use toml::Value as Toml;
 
 use crate::config::disk::disk;
+use crate::config::hosts::scripted::OUTPUT;
 use crate::config::shape;
 use crate::config::text::table::AMOUNT;
+use crate::config::text::texts::Texts;
 use crate::domain::base::schedule::read_time;
 use crate::domain::value::secret::HIDDEN;
 
@@ -31,13 +33,7 @@ struct Values {
 pub fn redacted(root: &Path) -> String {
     let found = disk::read(root);
     let mut text = String::new();
-    for (path, content) in &found.texts {
-        let body = match path.as_str() {
-            "operators" => operators(content),
-            "revoked" => format!("{} lines\n", content.lines().count()),
-            path if path.ends_with(".toml") => file(path, content),
-            _ => "a program\n".into(),
-        };
+    for (path, body) in redacted_files(&found.texts) {
         _ = writeln!(text, "-- {path}\n{body}");
     }
     found.scripts.iter().for_each(|path| _ = writeln!(text, "-- {path}\na program\n"));
@@ -45,6 +41,21 @@ pub fn redacted(root: &Path) -> String {
         _ = writeln!(text, "{} files could not be read", found.wrong.len());
     }
     text
+}
+
+/// Each file without secrets, by its path; not what scripts print.
+pub fn redacted_files(texts: &Texts) -> BTreeMap<String, String> {
+    let files = texts.iter().filter(|(path, _)| !path.ends_with(OUTPUT));
+    files.map(|(path, content)| (path.clone(), body(path, content))).collect()
+}
+
+fn body(path: &str, content: &str) -> String {
+    match path {
+        "operators" => operators(content),
+        "revoked" => format!("{} lines\n", content.lines().count()),
+        path if path.ends_with(".toml") => file(path, content),
+        _ => "a program\n".into(),
+    }
 }
 
 /// The number of operators of each role: neither names nor keys.

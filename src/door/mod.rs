@@ -2,12 +2,14 @@
 //! identifies the operator and delivers the answer.
 
 pub mod answer;
+pub mod audit;
 pub mod candidates;
 pub mod keys;
 pub mod local;
 pub mod rights;
 pub mod sessions;
 pub mod shown;
+pub mod signer;
 pub mod ssh;
 pub mod turns;
 mod watchlist;
@@ -20,19 +22,23 @@ use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::audit::Audit;
 use self::candidates::Candidates;
 use self::keys::KeyPress;
 use self::rights::Rights;
 use self::sessions::{DoorCommand, Sessions};
+use self::signer::Signer;
 use self::turns::Turns;
 use crate::config::Config;
 use crate::domain::ask::access::{Granted, Operator};
+use crate::domain::ask::audit::Caller;
 use crate::domain::ask::enrolled::{Denial, Presented};
 use crate::domain::base::refusal::Refusal;
 use crate::engine::Engine;
 use crate::local::artifacts::{Artifacts, Piece};
 use crate::notices::Tell;
 use crate::panics::caught;
+use crate::port::audit::ConfigVersions;
 use crate::port::talk::Feed;
 use crate::port::{Clock, Fetcher, Watches};
 use crate::watch::Monitor;
@@ -48,6 +54,8 @@ pub trait Terminal: Send + Sync {
     async fn out(&mut self, text: &str) -> Result<(), Gone>;
     /// Output of hosts: as they print it, also where it is wider than the screen.
     async fn printed(&mut self, text: &str, is_error: bool) -> Result<(), Gone>;
+    /// Words that this operator has typed: they are printed as they are, also if they name what they may not see.
+    fn may_name(&mut self, _typed: &str) {}
     /// Remarks: errors, hints, open debts.
     async fn err(&mut self, text: &str) -> Result<(), Gone>;
     /// Binary results. Content of hosts is sent unchanged, and therefore never to a screen.
@@ -82,14 +90,14 @@ pub async fn unbroken(answering: impl Future<Output = u8>) -> Result<u8, &'stati
 #[async_trait]
 pub trait Reload: Send + Sync {
     /// A summary of the new configuration in one line; or the diagnostics.
-    async fn reload(&self) -> Result<String, String>;
+    async fn reload(&self, by: &Caller) -> Result<String, String>;
 
     /// Runs due scripts in `hosts/` again, for a command that plans. A script that fails leaves the
     /// present groups unchanged; see [`Config::scripted`].
     async fn refresh(&self);
 
     /// Adds a line to `operators`, and reads the configuration again; its summary.
-    async fn enroll(&self, line: &str) -> Result<String, Refusal>;
+    async fn enroll(&self, line: &str, by: &Caller) -> Result<String, Refusal>;
 }
 
 /// The stored states of scheduled checks: only a granted command reaches them.
@@ -103,6 +111,21 @@ impl WatchStates {
 
     /// For a granted command.
     pub fn of(&self, _proof: &Granted) -> &dyn Watches {
+        &*self.0
+    }
+}
+
+/// The kept versions of the configuration: only a granted command reaches them.
+#[derive(Clone)]
+pub struct Versions(Arc<dyn ConfigVersions>);
+
+impl Versions {
+    pub fn new(store: Arc<dyn ConfigVersions>) -> Versions {
+        Versions(store)
+    }
+
+    /// For a granted command.
+    pub fn of(&self, _proof: &Granted) -> &dyn ConfigVersions {
         &*self.0
     }
 }
@@ -128,9 +151,17 @@ pub struct Desk {
     /// Files that are given to commands, and how they are fetched.
     pub artifacts: Arc<Artifacts>,
     pub fetcher: Arc<dyn Fetcher>,
+    pub audit: Audit,
+    pub signer: Signer,
+    pub versions: Versions,
 }
 
 impl Desk {
+    /// The digest of the present configuration.
+    pub fn digest(&self) -> String {
+        self.config.borrow().version.digest.clone()
+    }
+
     /// The operator of a key or certificate, by the present configuration and time: one that was removed,
     /// revoked or has expired is refused at its next command.
     pub fn admit(&self, presented: &Presented) -> Result<Operator, Denial> {

@@ -47,6 +47,20 @@ pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config)
     }
 }
 
+/// Why a command was not done, as it may be recorded: without values that may be secret.
+pub fn shown_reason(why: &str, command: Option<&Command>, config: &Config) -> String {
+    let (task, params) = match command {
+        Some(Command::Task { ask, .. } | Command::Plan { ask, .. }) => (Some(ask.task.as_str()), &ask.params),
+        Some(Command::Mark { task, params, .. }) => (Some(task.as_str()), params),
+        Some(Command::Check { params, .. }) => (None, params),
+        // The reason may quote a value that was typed anywhere.
+        Some(_) | None => return masked(why.lines().next().unwrap_or_default()),
+    };
+    let known = known(config, task, params);
+    let hidden = params.iter().filter(|(name, value)| known.get(*name) != Some(value) && !value.is_empty());
+    hidden.fold(why.to_string(), |why, (_, value)| why.replace(value.as_str(), HIDDEN))
+}
+
 /// Without what follows the first `=`. No selector has one: it is a parameter in the wrong place.
 fn masked(text: &str) -> String {
     text.split_once('=').map_or_else(|| text.to_string(), |(before, _)| format!("{before}={HIDDEN}"))
@@ -96,6 +110,17 @@ mod tests {
             "check prod token=hunter2",
         ] {
             assert!(!said(line).contains("hunter2"), "{line}: {}", said(line));
+        }
+        for line in [
+            "sec prod token=hunter2 v=1",
+            "hosts token=hunter2",
+            "status prod token=hunter2",
+            "sec token=hunter2 --odd",
+        ] {
+            let parsed = parse_line(line.as_bytes());
+            let why = "`token=hunter2` is odd\ntry: hunter2";
+            let why = shown_reason(why, parsed.as_ref().ok().map(|request| &request.command), &config);
+            assert!(why.starts_with("`token=") && !why.contains("hunter2"), "{line}: {why}");
         }
         assert_eq!(said("rollback prod to=1.2.0"), "rollback prod to=1.2.0");
         assert_eq!(said("run web1 -- A=b id"), "run web1 -- A=b id");

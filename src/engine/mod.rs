@@ -44,11 +44,12 @@ use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::Refusal;
 use crate::domain::lease::claim::Claim;
 use crate::domain::plan::plan::{Plan, RunKind};
+use crate::domain::run::event::RunGrant;
 use crate::domain::run::wish::Wish;
 use crate::domain::value::secret::{Given, Masks};
 use crate::panics::caught;
-use crate::port::StoreError;
 use crate::port::talk::Talk;
+use crate::port::{RunStart, StoreError};
 
 /// How long hosts may take to finish their bracket when rollcall is stopping. After that, runs stop
 /// between two steps; steps that still run after the same time again are left running, and the next
@@ -179,7 +180,10 @@ impl Engine {
         if let Some(claim) = claim {
             self.keeper.in_turn(&claim, ticket).await?;
         }
-        let started = self.ports.store.create_run(&plan, by, self.ports.hosts.clock.now()).await?;
+        let config = granted.config().map(String::from);
+        let grant = RunGrant { rule: granted.rule().to_string(), audit: granted.row(), config };
+        let start = RunStart { at: self.ports.hosts.clock.now(), granted: Some(grant) };
+        let started = self.ports.store.create_run(&plan, by, start).await?;
         let id = started.run;
         self.ports.secrets.keep(id, given);
         let begin = Begin { events: vec![started], effects: vec![] };

@@ -95,7 +95,7 @@ fn run(kind: RunKind, text: &str) -> Run {
     };
     let (by, key, plan_sha256) = (String::new(), String::new(), String::new());
     let kinds = [
-        EventKind::RunStarted { title: String::new(), by, key, plan_sha256 },
+        EventKind::RunStarted { title: String::new(), by, key, plan_sha256, granted: None },
         EventKind::ChecksStarted { host: host(), stage: Stage::Roll },
         EventKind::ChecksEnded { host: host(), stage: Stage::Roll, results: vec![result] },
         EventKind::HostSettled { host: host(), end: End::Held, why: text.into() },

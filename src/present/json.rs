@@ -33,6 +33,11 @@ pub fn line(schema: &str, value: impl Serialize) -> String {
     escape(line) + "\n"
 }
 
+/// JSON of several lines, safe for a terminal.
+pub fn safe_lines(text: &str) -> String {
+    text.lines().map(|line| escape(line.to_string()) + "\n").collect()
+}
+
 /// JSON leaves C1 controls and direction overrides unescaped; a terminal would obey them. Outside of
 /// strings there are none.
 fn escape(json: String) -> String {

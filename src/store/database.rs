@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::watch;
 
+use super::chain::Chain;
 use super::error::failed;
 use super::head::Head;
 use crate::port::StoreError;
@@ -21,10 +22,18 @@ pub struct SqliteStore {
     _lock: Option<Arc<File>>,
 }
 
-/// The database, and the head file of its journal; a store in memory has no such file.
+/// The database, and the head files of its chains; a store in memory has no such files.
 pub(super) struct Open {
     pub connection: Connection,
-    pub head: Option<Head>,
+    pub heads: Vec<Head>,
+}
+
+impl Open {
+    /// Refuses a chain that lacks the last row which its head file names.
+    pub fn compare(&self, chain: &Chain) -> Result<(), StoreError> {
+        let mut heads = self.heads.iter().filter(|head| head.is_of(chain));
+        heads.try_for_each(|head| head.compare(&self.connection))
+    }
 }
 
 impl SqliteStore {
@@ -45,14 +54,14 @@ impl SqliteStore {
         self.transact_with(false, work)
     }
 
-    /// The same; with `safe` the head file survives a loss of power, too.
+    /// The same; with `safe` the head files survive a loss of power, too.
     pub(super) fn transact_with<T>(
         &self,
         safe: bool,
         work: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut open = self.lock();
-        let Open { connection, head } = &mut *open;
+        let Open { connection, heads } = &mut *open;
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         let epoch: u64 =
@@ -65,9 +74,7 @@ impl SqliteStore {
         }
         let value = work(&transaction)?;
         transaction.commit().map_err(failed)?;
-        if let Some(head) = head {
-            head.follow(connection, safe);
-        }
+        heads.iter_mut().for_each(|head| head.follow(connection, safe));
         Ok(value)
     }
 

@@ -64,6 +64,14 @@ impl EventLog for SqliteStore {
         self.off_thread(move |store| store.last_before_now(time)).await
     }
 
+    async fn hash_of(&self, seq: u64) -> Result<Option<String>, StoreError> {
+        let query = "SELECT hash FROM event WHERE seq = ?";
+        let hash = move |store: SqliteStore| {
+            store.read(|connection| connection.query_row(query, [seq], |row| row.get(0)).optional())
+        };
+        self.off_thread(hash).await
+    }
+
     fn newest(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }

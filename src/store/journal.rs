@@ -2,10 +2,10 @@
 //! projections of each event in the same transaction.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
+use super::chain::{Chain, Link, next_of};
 use super::error::failed;
-use super::head::end_of;
 use super::{facts, releases, watch};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::{HostName, RunId};
@@ -13,12 +13,16 @@ use crate::domain::base::outcome::{End, RunOutcome};
 use crate::domain::run::event::{BracketDirection, Change, Event, EventKind};
 use crate::port::StoreError;
 
-/// The number of last rows that are verified at start: enough to detect a cut or changed tail. The same
-/// function without a limit can verify the whole chain.
-pub(super) const CHECKED_AT_START_ROWS: usize = 10_000;
-
-/// The text that is hashed before the first event.
-const GENESIS: &str = "rollcall";
+/// The chain of the journal.
+pub(super) static JOURNAL: Chain = Chain {
+    noun: "journal",
+    table: "event",
+    row: "event",
+    genesis: "rollcall",
+    suffix: "head",
+    columns: "seq, run, epoch, at, body, prev, hash",
+    link,
+};
 
 /// Adds one event and its projections. Call within a transaction.
 pub fn append(
@@ -28,8 +32,7 @@ pub fn append(
     at: Timestamp,
     kind: EventKind,
 ) -> Result<Event, StoreError> {
-    let last = end_of(connection)?;
-    let (seq, prev) = last.map_or((1, GENESIS.to_string()), |last| (last.seq + 1, last.hash));
+    let (seq, prev) = next_of(connection, &JOURNAL)?;
     let body = serde_json::to_string(&kind).map_err(failed)?;
     let at_text = at.to_string();
     let row = EventRow { seq, run: run.0, epoch, at: &at_text, body: &body, prev: &prev };
@@ -89,41 +92,11 @@ pub fn events(connection: &Connection, run: RunId) -> Result<Vec<Event>, StoreEr
     .collect()
 }
 
-/// Verifies that the end of the journal is unchanged.
-pub fn verify_chain(connection: &Connection) -> Result<(), StoreError> {
-    let mut statement = connection
-        .prepare(
-            "SELECT seq, run, epoch, at, body, prev, hash FROM
-             (SELECT * FROM event ORDER BY seq DESC LIMIT ?) ORDER BY seq",
-        )
-        .map_err(failed)?;
-    let mut rows = statement.query([CHECKED_AT_START_ROWS]).map_err(failed)?;
-    let mut before: Option<(u64, String)> = None;
-    while let Some(row) = rows.next().map_err(failed)? {
-        let text = |at: usize| row.get::<_, String>(at).map_err(failed);
-        let number = |at: usize| row.get::<_, u64>(at).map_err(failed);
-        let (at, body, prev, hash) = (text(3)?, text(4)?, text(5)?, text(6)?);
-        let this = EventRow {
-            seq: number(0)?,
-            run: number(1)?,
-            epoch: number(2)?,
-            at: &at,
-            body: &body,
-            prev: &prev,
-        };
-        let follows = match &before {
-            Some((seq, hash)) => this.seq == seq + 1 && this.prev == hash,
-            None => this.seq > 1 || this.prev == GENESIS,
-        };
-        if !follows || this.hash() != hash {
-            return Err(StoreError::Failed(format!(
-                "the journal was changed at event {}: its hash does not fit; try: restore the store from a copy",
-                this.seq
-            )));
-        }
-        before = Some((this.seq, hash));
-    }
-    Ok(())
+fn link(row: &Row<'_>) -> rusqlite::Result<Link> {
+    let (seq, run, epoch) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let [at, body, prev, hash]: [String; 4] = [row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?];
+    let computed = EventRow { seq, run, epoch, at: &at, body: &body, prev: &prev }.hash();
+    Ok(Link { seq, at, prev, hash, computed })
 }
 
 /// Applies the event to debts, leases, releases and ends of runs.

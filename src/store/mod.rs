@@ -5,6 +5,9 @@
 
 mod adopt;
 mod alerts;
+mod audit;
+mod chain;
+mod config_versions;
 mod database;
 mod error;
 mod event_log;
@@ -43,7 +46,7 @@ use crate::domain::plan::size;
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::record::{Debt, RunSummary, WrittenOff};
 use crate::domain::task::facts::Gathered;
-use crate::port::{Store, StoreError, StoredRun};
+use crate::port::{RunStart, Store, StoreError, StoredRun};
 
 /// How long a statement waits for another process that reads.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,6 +67,8 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-13.sql")),
     M::up(include_str!("schema-14.sql")),
     M::up(include_str!("schema-15.sql")),
+    M::up(include_str!("schema-16.sql")),
+    M::up(include_str!("schema-17.sql")),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was
@@ -112,25 +117,34 @@ impl SqliteStore {
                 "the database is damaged: {check}; try: restore it from a copy"
             )));
         }
-        journal::verify_chain(&connection)?;
+        let chains = [&journal::JOURNAL, &audit::AUDIT];
+        chains.iter().try_for_each(|chain| chain::verify_end(&connection, chain))?;
         proof::verify_projections(&connection)?;
-        let head = file.as_ref().map(|(path, _)| Head::open(path, &connection)).transpose()?;
+        let heads =
+            file.iter().flat_map(|(path, _)| chains.map(|chain| Head::open(path, chain, &connection)));
+        let heads = heads.collect::<Result<Vec<_>, _>>()?;
         let next = if file.is_some() { NEXT_EPOCH } else { NEXT_EPOCH_IN_MEMORY };
         let epoch = connection.query_row(next, [], |row| row.get(0)).map_err(failed)?;
         leases::end_holds(&connection)?;
-        let newest = head::end_of(&connection)?.map_or(0, |last| last.seq);
-        Ok(SqliteStore::new(Open { connection, head }, (epoch, newest), file.map(|(_, lock)| lock)))
+        let newest = chain::end_of(&connection, &journal::JOURNAL)?.map_or(0, |last| last.seq);
+        Ok(SqliteStore::new(Open { connection, heads }, (epoch, newest), file.map(|(_, lock)| lock)))
     }
 
     /// Verifies again that the journal is unchanged: no gap, no row that was changed or moved.
     pub fn verify_now(&self) -> Result<(), StoreError> {
         let open = self.lock();
-        journal::verify_chain(&open.connection)?;
+        chain::verify_end(&open.connection, &journal::JOURNAL)?;
         proof::verify_projections(&open.connection)
     }
 
     /// [`Store::create_run`], on this thread.
-    pub fn create_run_now(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
+    pub fn create_run_now(
+        &self,
+        plan: &Plan,
+        by: &Operator,
+        start: impl Into<RunStart>,
+    ) -> Result<Event, StoreError> {
+        let RunStart { at, granted } = start.into();
         let text = serde_json::to_string(plan).map_err(failed)?;
         let kind = serde_json::to_string(&plan.kind).map_err(failed)?;
         let sha256 = crate::domain::base::digest::sha256_hex(text.as_bytes());
@@ -164,6 +178,7 @@ impl SqliteStore {
                 by: by.name.clone(),
                 key: by.key.clone(),
                 plan_sha256: sha256.clone(),
+                granted: granted.map(Box::new),
             };
             journal::append(connection, run, self.epoch(), at, started)
         })
@@ -342,9 +357,9 @@ fn refuse_if_leased(connection: &Connection, plan: &Plan) -> Result<(), StoreErr
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn create_run(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
+    async fn create_run(&self, plan: &Plan, by: &Operator, start: RunStart) -> Result<Event, StoreError> {
         let (plan, by) = (plan.clone(), by.clone());
-        self.off_thread(move |store| store.create_run_now(&plan, &by, at)).await
+        self.off_thread(move |store| store.create_run_now(&plan, &by, start)).await
     }
 
     async fn append(

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
+use super::chain::CHECKED_AT_START_ROWS;
 use super::error::failed;
-use super::journal::CHECKED_AT_START_ROWS;
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::run::event::{Change, Event, EventKind};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rollcall::config::DoorSettings;
+use rollcall::domain::ask::audit::Caller;
 use rollcall::domain::base::refusal::Refusal;
 use rollcall::door::ssh::SshDoor;
 use rollcall::door::{Desk, Reload};
@@ -77,13 +78,13 @@ struct Breaks;
 
 #[async_trait]
 impl Reload for Breaks {
-    async fn reload(&self) -> Result<String, String> {
+    async fn reload(&self, _: &Caller) -> Result<String, String> {
         panic!("the reload broke");
     }
 
     async fn refresh(&self) {}
 
-    async fn enroll(&self, _: &str) -> Result<String, Refusal> {
+    async fn enroll(&self, _: &str, _: &Caller) -> Result<String, Refusal> {
         panic!("the reload broke");
     }
 }

@@ -2,11 +2,13 @@
 
 mod architecture;
 mod artifacts;
+mod audit;
 mod balancers;
 mod certificates;
 mod clients;
 mod coming_from;
 mod config;
+mod config_version;
 mod daemon_log;
 mod demo;
 mod door;
@@ -48,6 +50,7 @@ mod places;
 mod production;
 mod quoting;
 mod readme;
+mod receipt;
 mod release;
 mod review;
 mod roles;

@@ -7,7 +7,7 @@ use std::process::Command;
 use rollcall::domain::ask::command::parse_line;
 
 /// The texts that show commands.
-const SHOWN: [&str; 9] = [
+const SHOWN: [&str; 10] = [
     "README.md",
     "docs/facts.md",
     "docs/formats.md",
@@ -16,6 +16,7 @@ const SHOWN: [&str; 9] = [
     "docs/notifications.md",
     "docs/run.md",
     "docs/steps.md",
+    "docs/audit.md",
     "docs/turns.md",
 ];
 

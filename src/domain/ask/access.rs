@@ -125,6 +125,10 @@ pub struct Granted {
     /// The same with the artifacts that were given to it.
     supplied: Option<Command>,
     rule: Rule,
+    /// Its row in the audit.
+    row: Option<u64>,
+    /// The digest of the configuration that its run is planned from.
+    config: Option<String>,
 }
 
 /// The rule that granted or refused a command.
@@ -193,6 +197,26 @@ impl Granted {
         &self.rule
     }
 
+    /// The same with its row in the audit.
+    pub fn recorded(self, row: Option<u64>) -> Granted {
+        Granted { row, ..self }
+    }
+
+    /// The same for a run that is planned from this version of the configuration.
+    pub fn planned_from(&self, digest: &str) -> Granted {
+        Granted { config: Some(digest.to_string()), ..self.clone() }
+    }
+
+    /// The digest of the configuration that its run is planned from.
+    pub fn config(&self) -> Option<&str> {
+        self.config.as_deref()
+    }
+
+    /// Its row in the audit, if it was recorded before it acts.
+    pub fn row(&self) -> Option<u64> {
+        self.row
+    }
+
     /// True if a run of this operator waits until another person approves it.
     pub fn needs_approval(&self) -> bool {
         matches!(&self.operator.role, OperatorRole::Own(role) if role.needs_approval)
@@ -229,7 +253,15 @@ pub fn authorize(operator: &Operator, command: Command, now: Timestamp) -> Resul
     // Each right that grants the command does so in its groups.
     let further = extra.iter().flat_map(|right| right.groups.iter().cloned());
     let groups = acting.groups.clone().map(|own| own.into_iter().chain(further).collect());
-    Ok(Granted { operator: Operator { groups, ..acting }, person, command, supplied: None, rule })
+    Ok(Granted {
+        operator: Operator { groups, ..acting },
+        person,
+        command,
+        supplied: None,
+        rule,
+        row: None,
+        config: None,
+    })
 }
 
 /// The temporary rights that grant a command. They widen neither an expired login nor a certificate for one command.

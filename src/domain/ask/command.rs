@@ -5,11 +5,12 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 pub use super::ask::{
-    Ask, Command, Connection, Format, HostKeys, NewLine, Params, RightCommand, Shell, Since, Tags, Title,
-    Topic,
+    Ask, AuditAsk, Command, Connection, Format, HostKeys, NewLine, Params, RightCommand, Shell, Since, Tags,
+    Title, Topic,
 };
 use super::grammar::{
-    BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, OperatorWords, TaskWords, Words,
+    AuditWord, BalancerWords, ConfigWords, Grammar, HostWords, MarkWords, NotifyWords, OperatorWords,
+    TaskWords, Words,
 };
 pub use super::grammar::{LOCAL, built_in_names, command_paths};
 use super::help;
@@ -170,8 +171,15 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Show { run, host, format } => Command::Show { run: RunId(run), host, format },
         Words::Watch { run } => Command::Watch { run: RunId(run) },
         Words::Events { since, follow, types } => {
-            Command::Events { since: read_since(&since)?, follow, types }
+            Command::Events { since: read_since(&since, "an event")?, follow, types }
         }
+        Words::Audit { what: Some(AuditWord::Verify), .. } => Command::AuditVerify,
+        Words::Audit { what: None, since, before, operator, types, refused } => {
+            let since = since.map(|text| read_since(&text, "a row")).transpose()?;
+            Command::Audit(AuditAsk { since, before, operator, types, refused })
+        }
+        Words::Receipt { run: Some(run), signature, .. } => Command::Receipt { run: RunId(run), signature },
+        Words::Receipt { run: None, .. } => Command::ReceiptSigners,
         Words::Artifacts { run, host, list } => Command::Artifacts { run: RunId(run), host, list },
         Words::Cancel { run, now } => Command::Cancel { run: RunId(run), now },
         Words::Pause { run } => Command::Pause { run: RunId(run) },
@@ -203,6 +211,8 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Ack { host, words } => read_ack(host, &words)?,
         Words::Sudoers { selector } => Command::Sudoers { selector },
         Words::Reload => Command::Reload,
+        Words::Config(ConfigWords::Log) => Command::ConfigLog,
+        Words::Config(ConfigWords::Diff { old, new }) => Command::ConfigDiff { old, new },
         Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
             Command::HostKeys(HostKeys::Accept { selector, fingerprint, trust })
         }
@@ -379,12 +389,12 @@ fn read_reason(words: &[String]) -> Result<(&[String], String), UsageError> {
     }
 }
 
-/// A number of an event, or a time that has passed since.
-fn read_since(text: &str) -> Result<Since, UsageError> {
+/// A number, or a time that has passed since.
+fn read_since(text: &str, of: &str) -> Result<Since, UsageError> {
     match text.parse() {
         Ok(seq) => Ok(Since::Event(seq)),
         Err(_) => read_time(text).map(Since::Time).map_err(|_| {
-            usage(format!("`{text}` is neither a number of an event nor a time; try: --since 41, --since 2h"))
+            usage(format!("`{text}` is neither a number of {of} nor a time; try: --since 41, --since 2h"))
         }),
     }
 }

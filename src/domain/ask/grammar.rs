@@ -1,8 +1,9 @@
 //! The words of every command. Their help is what `help` prints.
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::ask::{Format, Shell};
+use super::long_help::{AFTER_HELP, AUDIT_HELP, EVENTS_HELP, FREEZE_HELP, HOLD_HELP, RECEIPT_HELP, RUN_HELP};
 
 /// The grammar. Its help is what `help` prints.
 #[derive(Parser, Debug)]
@@ -24,44 +25,6 @@ pub(super) struct Grammar {
     #[command(subcommand)]
     pub(super) words: Words,
 }
-
-const AFTER_HELP: &str = "\
-Every task is a command:
-  TASK SELECTOR [NAME=VALUE...]           ssh rollcall deploy prod version=1.4.2
-  help TASK                               what it takes and does
-Selectors: prod  prod.web  web03  web[01-20]  'web:&prod:!web03'  @canary  'we*'  'web[0:4]'
-Quote what your own shell would read; ssh joins its words with spaces.
-A closed connection detaches: the run continues. `watch N` follows it again, `cancel N` stops it.
-Exit status of runs: 0 done, 2 failed and safe, 3 a person is needed, 4 unreachable hosts only,
-5 another run or operator is working on it, 6 cancelled; of checks: 0 ok, 1 warning, 2 critical, 3 unknown;
-64 usage, 69 a rule or the present state forbids it, 77 not allowed, 1 internal error, 130 the run continues
-without you: you pressed Ctrl-C, or rollcall stops.";
-
-const RUN_HELP: &str = "\
-Output of one host is printed as it comes, that of several hosts as `web01: line`. Control characters are
-escaped, so binary output is changed: a step `download` copies files. A client that reads too slowly misses a
-part, and gets exit status 2. Standard input goes to all hosts (at most 8 MiB; `ssh -n` sends none); from a terminal (`ssh -t`) none is sent.
-When the connection closes, the commands continue (unless their input was cut off): `watch N` and `show N` have their output, and
-`cancel N --now` stops them. On a terminal (`ssh -t`), Ctrl-C says so, and a second Ctrl-C stops them.
-Exit status: 0 ok on all hosts, 2 a command failed, 3 an outcome is unknown, 4 unreachable hosts only,
-6 cancelled, 130 you left and the commands continue.";
-
-const EVENTS_HELP: &str = "\
-Every object has a `schema`. `event`: `seq` is its number, which lasts over restarts; to go on after a break: --since SEQ.
-`heartbeat`, every 15 seconds without an event: `seq` is the newest number. `gap`: the journal does not have the number
-of --since, since the store was restored from a copy; events follow from its newest one. Events of hosts that you may not
-see are left out. Fields may be added to each object.";
-
-const FREEZE_HELP: &str = "\
-A freeze refuses tasks and rollbacks, also those of the operator who ordered it. Runs that have started go on; checks,
-`run`, `balancer drain` and `balancer enable` work. The configuration may have freezes, too: [[freeze]] in rollcall.toml.
-To release all the same, with the approval of a second person: TASK SELECTOR ... --break-glass because REASON";
-
-const HOLD_HELP: &str = "\
-The line `hold N: ...` says that the hosts are yours. They stay yours until the connection ends: by Ctrl-C, by a client
-that is killed, by a network that is cut (found out within 15 seconds), or when rollcall stops. Your own runs may use them.
-Exit status: 0 you ended it, 5 the hosts are in other hands, or the hold was ended by another operator or because
-rollcall stops.";
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Words {
@@ -175,6 +138,42 @@ pub(super) enum Words {
         /// Only these types: run-started,run-ended
         #[arg(long = "type", value_delimiter = ',')]
         types: Vec<String>,
+    },
+    /// Who logged in and asked for what, what was refused by which rule, and how it ended
+    #[command(override_usage = "ssh rollcall audit [OPTIONS] | audit verify", after_help = AUDIT_HELP)]
+    Audit {
+        /// `verify`: whether the audit and the journal are unchanged
+        what: Option<AuditWord>,
+        /// Only rows after this number, or of the last time, oldest first: 41, 2h, 7d
+        #[arg(long, conflicts_with = "what")]
+        since: Option<String>,
+        /// Only rows before this number, the newest of them
+        #[arg(long, conflicts_with_all = ["what", "since"])]
+        before: Option<u64>,
+        /// Only rows of this operator
+        #[arg(long, conflicts_with = "what")]
+        operator: Option<String>,
+        /// Only these types: login,command
+        #[arg(long = "type", value_delimiter = ',', conflicts_with = "what")]
+        types: Vec<String>,
+        /// Only what was refused or not done
+        #[arg(long, conflicts_with = "what")]
+        refused: bool,
+    },
+    /// A signed record of a finished run, which plain `ssh-keygen -Y verify` checks
+    #[command(
+        override_usage = "ssh rollcall receipt RUN [--signature] | receipt --allowed-signers",
+        after_help = RECEIPT_HELP
+    )]
+    Receipt {
+        #[arg(required_unless_present = "allowed_signers")]
+        run: Option<u64>,
+        /// Print the signature of the record
+        #[arg(long)]
+        signature: bool,
+        /// Print the key that signs, as `ssh-keygen -Y verify -f` reads it
+        #[arg(long, conflicts_with_all = ["run", "signature"])]
+        allowed_signers: bool,
     },
     /// The files that steps of a run downloaded from hosts, as a tar archive; on a terminal: a list
     Artifacts {
@@ -308,6 +307,9 @@ pub(super) enum Words {
     },
     /// Read the configuration again: all of it, or nothing
     Reload,
+    /// Versions of the configuration
+    #[command(subcommand)]
+    Config(ConfigWords),
     /// Host keys
     #[command(subcommand)]
     Host(HostWords),
@@ -336,6 +338,11 @@ pub(super) struct TaskWords {
     /// Also deploy hosts that are already on the release
     #[arg(long)]
     pub(super) force: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(super) enum AuditWord {
+    Verify,
 }
 
 #[derive(Subcommand, Debug)]
@@ -378,6 +385,14 @@ pub(super) enum MarkWords {
         #[arg(required = true)]
         words: Vec<String>,
     },
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum ConfigWords {
+    /// The versions that were in force: when, by whom, and which files changed
+    Log,
+    /// What differs between versions, without texts that may be secret; alone: the disk against what is in force
+    Diff { old: Option<String>, new: Option<String> },
 }
 
 #[derive(Subcommand, Debug)]

@@ -2,12 +2,14 @@
 
 pub mod access;
 pub mod ask;
+pub mod audit;
 pub mod command;
 pub mod complete;
 pub mod enrolled;
 pub mod grammar;
 pub mod help;
 pub mod hours;
+mod long_help;
 pub mod options;
 pub mod own_role;
 mod path;
@@ -15,3 +17,4 @@ pub mod revoked;
 pub mod role;
 mod supply;
 pub mod temporary;
+mod timed;

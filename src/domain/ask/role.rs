@@ -50,7 +50,8 @@ const OF_OPERATORS: [&str; 19] = [
     "unlock",
     "TASK",
 ];
-const OF_ADMINS: [&str; 5] = ["host accept", "host forget", "notify test", "operator enroll", "reload"];
+const OF_ADMINS: [&str; 7] =
+    ["config diff", "config log", "host accept", "host forget", "notify test", "operator enroll", "reload"];
 
 /// The least role that may use a command in some form; by its words, as [`Command::path`] has them.
 pub fn least_role(path: &str) -> Role {
@@ -90,6 +91,9 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Freezes
         | Command::Events { .. }
         | Command::Metrics
+        | Command::Audit(_)
+        | Command::Receipt { .. }
+        | Command::ReceiptSigners
         | Command::Debts => Role::Viewer,
         // A dry run executes guards on hosts, and prints the content of their files.
         Command::Plan { diff: true, .. }
@@ -119,6 +123,9 @@ pub fn needed_role(command: &Command) -> Role {
         Command::Rights(RightCommand::Grant { .. })
         | Command::NotifyTest { .. }
         | Command::Reload
+        | Command::AuditVerify
+        | Command::ConfigLog
+        | Command::ConfigDiff { .. }
         | Command::HostKeys(_)
         | Command::Enroll { .. } => Role::Admin,
     }

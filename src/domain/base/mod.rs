@@ -1,6 +1,7 @@
 //! Names, sets, bounded text and other small values that every room above needs.
 
 pub mod archive;
+pub mod configuration;
 pub mod digest;
 pub mod name;
 pub mod networks;

@@ -82,6 +82,19 @@ pub const EVENT_TYPES: [&str; 31] = [
     "run-ended",
 ];
 
+/// What allowed a run, and what it was planned from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunGrant {
+    /// The rule that granted the command: `role operator`.
+    pub rule: String,
+    /// The row of the command in the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<u64>,
+    /// The digest of the configuration that it was planned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+}
+
 /// The kinds of events. Names ending in `Started` are intents: they are in the journal before the effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -91,6 +104,9 @@ pub enum EventKind {
         by: String,
         key: String,
         plan_sha256: String,
+        /// Events of earlier builds lack it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        granted: Option<Box<RunGrant>>,
     },
     BatchStarted {
         batch: usize,

@@ -7,6 +7,7 @@ pub mod event;
 pub mod health;
 pub mod leave;
 pub mod phase;
+pub mod receipt;
 pub mod record;
 pub mod restart;
 pub mod rollout;

@@ -375,6 +375,7 @@ fn play(plan: Plan, world: &World) -> Story {
         by: "ann".into(),
         key: "k".into(),
         plan_sha256: "0".into(),
+        granted: None,
     });
     player.play()
 }
@@ -591,6 +592,7 @@ fn run_after(plan: Plan, kinds: Vec<EventKind>) -> Run {
         by: "ann".into(),
         key: "a".into(),
         plan_sha256: String::new(),
+        granted: None,
     };
     let events = std::iter::once(started).chain(kinds);
     let events: Vec<Event> =

@@ -6,8 +6,9 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::domain::ask::access::Granted;
+use crate::domain::ask::audit::Caller;
 use crate::domain::ask::command::Format;
-use crate::domain::base::name::{HostName, natural};
+use crate::domain::base::name::{HostName, RunId, natural};
 use crate::domain::base::refusal::Refusal;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::inventory::selector::select;
@@ -37,6 +38,9 @@ impl<T: Into<Refusal>> From<T> for Ended {
 /// One request, with all that its answer needs.
 pub(super) struct Asked<'a> {
     pub desk: &'a Desk,
+    pub caller: &'a Caller,
+    /// The run that it has started.
+    pub run: Option<RunId>,
     /// Every act on stores and hosts needs it.
     pub granted: Granted,
     /// The operator's identity for turns.

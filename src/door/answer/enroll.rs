@@ -1,12 +1,34 @@
-//! `operator enroll`: a key that logged in in vain becomes a line of `operators`.
+//! Changes of the configuration: `reload`, and `operator enroll`, by which a key that logged in in vain becomes a line of
+//! `operators`.
 
 use super::asked::{Asked, Ended};
-use crate::domain::ask::ask::NewLine;
+use crate::domain::ask::access::Granted;
+use crate::domain::ask::ask::{Command, NewLine};
+use crate::domain::ask::audit::AuditKind;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::present::json;
 
 impl Asked<'_> {
-    pub(super) async fn enroll(&mut self, code: &str, new: &NewLine) -> Result<u8, Ended> {
+    /// `reload` and `operator enroll`.
+    pub(super) async fn configuration(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        if let Command::Enroll { code, line } = granted.command() {
+            return self.enroll(code, line).await;
+        }
+        self.reload().await
+    }
+
+    async fn reload(&mut self) -> Result<u8, Ended> {
+        let done = self
+            .desk
+            .reload
+            .reload(self.caller)
+            .await
+            .map_err(|why| Refusal::usage(format!("nothing was taken over:\n{why}")))?;
+        let text = if self.json { json::line("reload", &done) } else { format!("{done}\n") };
+        self.say(&text).await
+    }
+
+    async fn enroll(&mut self, code: &str, new: &NewLine) -> Result<u8, Ended> {
         if self.granted.operator().groups.is_some() {
             let why = "an operator with groups enrolls nobody: the new line could have other groups";
             return Err(Refusal::new(Cause::NotAllowed, why).hint("try: ask an admin of all groups").into());
@@ -18,10 +40,16 @@ impl Asked<'_> {
             return Err(Refusal::not_found(why).hint(hint).into());
         };
         let line = new.line(&candidate.key);
-        let done = self.desk.reload.enroll(&line).await?;
+        let done = self.desk.reload.enroll(&line, self.caller).await?;
         candidates.forget(&candidate.code);
         let (name, fingerprint, from) = (&new.name, &candidate.fingerprint, candidate.from);
         tracing::info!(operator = self.operator, %name, key = %fingerprint, %from, "enrolled");
+        let fact = AuditKind::Enrolled {
+            operator: name.clone(),
+            fingerprint: fingerprint.clone(),
+            line: new.line("KEY"),
+        };
+        self.desk.audit.note(self.caller, fact);
         let text = match self.json {
             true => {
                 json::line("enrolled", serde_json::json!({ "name": name, "key": fingerprint, "from": from }))

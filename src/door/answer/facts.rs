@@ -27,7 +27,9 @@ impl Asked<'_> {
                 let names = || old.iter().map(HostName::as_str).collect::<Vec<_>>().join(",");
                 let selector = if all { selector.to_string() } else { names() };
                 let plan = self.plan(inventory, &Command::Facts { selector, fresh }).await?;
-                let watch = self.desk.engine.start(granted, plan).await?;
+                let watch =
+                    self.desk.engine.start(&granted.planned_from(&self.config.version.digest), plan).await?;
+                self.run = Some(watch.live().id);
                 Some(self.see(watch, FollowView { quiet: true, ..FollowView::default() }).await?.0)
             }
         };

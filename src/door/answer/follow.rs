@@ -117,7 +117,12 @@ impl Asked<'_> {
         let streams = !fold && !self.json;
         let missed = inlet.missed.clone();
         let talk = Talk { input: input.clone(), output: streams.then_some(outlet) };
-        let watch = self.desk.engine.start_talking(granted, plan, talk).await?;
+        let watch = self
+            .desk
+            .engine
+            .start_talking(&granted.planned_from(&self.config.version.digest), plan, talk)
+            .await?;
+        self.run = Some(watch.live().id);
         let view = FollowView { quiet: true, own: true, input, output: streams.then_some(inlet) };
         let (run, events) = self.see(watch, view).await?;
         let status = run.outcome().map_or(Cause::Internal.exit_status(), |outcome| outcome.exit_status());

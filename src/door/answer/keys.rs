@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::asked::{Asked, Ended};
+use crate::domain::ask::audit::{AuditKind, KeyChange};
 use crate::domain::ask::command::HostKeys;
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::{HostName, count};
@@ -60,7 +61,7 @@ impl Asked<'_> {
     ) -> Result<u8, Ended> {
         match asked {
             HostKeys::Accept { selector, fingerprint, trust } => {
-                self.host_accept(inventory, selector, fingerprint.as_deref(), *trust).await
+                self.host_accept(inventory, selector, (fingerprint.as_deref(), *trust)).await
             }
             HostKeys::Forget { selector } => self.host_forget(inventory, selector).await,
         }
@@ -71,8 +72,7 @@ impl Asked<'_> {
         &mut self,
         inventory: &Arc<Inventory>,
         selector: &str,
-        fingerprint: Option<&str>,
-        trust: bool,
+        (fingerprint, trust): (Option<&str>, bool),
     ) -> Result<u8, Ended> {
         let names = self.pick(inventory, selector).await?;
         let hosts: Vec<Endpoint> =
@@ -177,12 +177,20 @@ impl Asked<'_> {
         };
         let remote = self.ports().hosts.remote.clone();
         match remote.accept_host_key(&one.host, fingerprint).await {
-            Ok(()) => self.say(&format!("{}: recorded\n", one.shown())).await,
+            Ok(()) => {
+                self.note_key(&one.host.name, KeyChange::Accepted, Some(fingerprint));
+                self.say(&format!("{}: recorded\n", one.shown())).await
+            }
             Err(why) => {
                 self.terminal.err(&format!("rollcall: {why}\n")).await?;
                 Ok(failed)
             }
         }
+    }
+
+    fn note_key(&self, host: &HostName, change: KeyChange, fingerprint: Option<&str>) {
+        let (host, fingerprint) = (host.to_string(), fingerprint.map(String::from));
+        self.desk.audit.note(self.caller, AuditKind::HostKey { host, change, fingerprint });
     }
 
     /// How to record all of the keys that were shown.
@@ -215,6 +223,7 @@ impl Asked<'_> {
             match remote.forget_host_key(&host.endpoint).await {
                 Ok(0) => self.terminal.out(&format!("{}: no key was recorded\n", host.name)).await?,
                 Ok(keys) => {
+                    self.note_key(&host.name, KeyChange::Forgotten, None);
                     let keys = count(keys, "key");
                     let text = format!("{0}: {keys} forgotten; then: host accept {0}\n", host.name);
                     self.terminal.out(&text).await?;

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod asked;
+mod audit;
 mod doctor;
 mod enroll;
 mod events;
@@ -12,6 +13,7 @@ mod keys;
 mod leases;
 mod notify;
 mod planning;
+mod receipts;
 mod refusals;
 mod rights;
 mod rotation;
@@ -22,6 +24,7 @@ mod sudoers;
 mod supply;
 mod turn;
 mod veiled;
+mod versions;
 mod watching;
 mod wishes;
 
@@ -33,7 +36,8 @@ use self::asked::{Asked, Ended, may_see, visible_debts};
 use self::planning::planned;
 use self::rotation::DebtDecision;
 use super::{Desk, Terminal};
-use crate::domain::ask::access::{Granted, Operator, authorize};
+use crate::domain::ask::access::{Granted, authorize};
+use crate::domain::ask::audit::Caller;
 use crate::domain::ask::command::{Command, Format, Request};
 use crate::domain::base::name::clipped_lines;
 use crate::domain::base::outcome::Verdict;
@@ -42,6 +46,7 @@ use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::plan::Plan;
 use crate::domain::plan::veil::visible_part;
 use crate::domain::run::wish::Wish;
+use crate::door::shown::shown_reason;
 use crate::engine::preflight::preflight;
 use crate::present::plan::plan as present_plan;
 use crate::present::whoami::Whoami;
@@ -54,14 +59,15 @@ use crate::version::VERSION;
 /// Not an `async fn`: the compiler generates such code again for each caller, and all commands are below this one.
 pub fn answer<'a>(
     desk: &'a Desk,
-    operator: &'a Operator,
+    caller: &'a Caller,
     request: Request,
     terminal: &'a mut dyn Terminal,
 ) -> BoxFuture<'a, u8> {
-    Box::pin(answered(desk, operator, request, terminal))
+    Box::pin(answered(desk, caller, request, terminal))
 }
 
-async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: &mut dyn Terminal) -> u8 {
+async fn answered(desk: &Desk, caller: &Caller, request: Request, terminal: &mut dyn Terminal) -> u8 {
+    let operator = &caller.operator;
     let format = request.command.format();
     let typed = format!("{:?}", request.command);
     let mut veiled = veiled::Veiled::new(desk, (operator, typed), terminal).await;
@@ -70,11 +76,19 @@ async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: 
         Ok(granted) => granted,
         Err(denied) => {
             tracing::info!(operator = operator.name, key = operator.key, rule = %denied.rule, "refused");
+            desk.audit.refused(caller, Some(denied.rule.to_string()), &denied.refusal.to_string());
             return refused(terminal, format, &denied.refusal).await;
         }
     };
+    let recording = match desk.audit.begin(caller, &granted).await {
+        Ok(recording) => recording,
+        Err(refusal) => return refused(terminal, format, &refusal).await,
+    };
+    let granted = granted.recorded(recording.row);
     let mut asked = Asked {
         desk,
+        caller,
+        run: None,
         operator: operator.name.clone(),
         config: desk.config.borrow().clone(),
         json: request.json,
@@ -86,15 +100,20 @@ async fn answered(desk: &Desk, operator: &Operator, request: Request, terminal: 
         terminal,
         granted: granted.clone(),
     };
-    match asked.answer(&granted).await {
-        Ok(status) => status,
-        Err(Ended::Gone) => LEFT,
+    let (status, why) = match asked.answer(&granted).await {
+        Ok(status) => (status, None),
+        Err(Ended::Gone) => (LEFT, None),
         Err(Ended::Refused(refusal)) => {
             // A file that is not read would fill the connection.
             drop(asked.terminal.file());
-            refused(asked.terminal, format, &refusal).await
+            (refused(asked.terminal, format, &refusal).await, Some(refusal))
         }
-    }
+    };
+    let run = asked.run;
+    // As the operator reads it: they may read their own rows later.
+    let why = why.map(|why| shown_reason(&why.to_string(), Some(granted.command()), &desk.config.borrow()));
+    recording.end(status, run, why.map(|why| desk.engine.masks().text(&veiled.over(&why))));
+    status
 }
 
 /// Says why a command is not done; returns the exit status.
@@ -198,11 +217,12 @@ impl Asked<'_> {
             | Command::Downtime { .. }
             | Command::DowntimeEnd { .. }
             | Command::Ack { .. } => self.quiet(granted, &inventory).await,
-            Command::NotifyList => self.notify_list(granted).await,
-            Command::NotifyTest { name } => self.notify_test(granted, name.as_deref()).await,
+            Command::NotifyList | Command::NotifyTest { .. } => self.notify(granted).await,
             Command::Metrics => self.metrics(granted).await,
-            Command::Reload => self.reload().await,
-            Command::Enroll { code, line } => self.enroll(code, line).await,
+            Command::Audit(_) | Command::AuditVerify => self.records(granted).await,
+            Command::Receipt { .. } | Command::ReceiptSigners => self.receipts(granted).await,
+            Command::ConfigLog | Command::ConfigDiff { .. } => self.versions(granted).await,
+            Command::Reload | Command::Enroll { .. } => self.configuration(granted).await,
             Command::HostKeys(asked) => self.host_keys(asked, &inventory).await,
         }
     }
@@ -272,17 +292,6 @@ impl Asked<'_> {
         };
         self.say(&text).await
     }
-
-    async fn reload(&mut self) -> Result<u8, Ended> {
-        let done = self
-            .desk
-            .reload
-            .reload()
-            .await
-            .map_err(|why| Refusal::usage(format!("nothing was taken over:\n{why}")))?;
-        let text = if self.json { json::line("reload", &done) } else { format!("{done}\n") };
-        self.say(&text).await
-    }
 }
 
 /// The memory and time that an answer needs.
@@ -298,6 +307,8 @@ fn sort_of(command: &Command) -> Sort {
     match command {
         Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => Sort::Plan,
         Command::Hosts { .. }
+        | Command::Audit(_)
+        | Command::Receipt { .. }
         | Command::Runs { .. }
         | Command::Show { .. }
         | Command::Releases { .. }
@@ -349,6 +360,10 @@ fn sort_of(command: &Command) -> Sort {
         | Command::HostKeys(_)
         | Command::Enroll { .. }
         | Command::NotifyList
+        | Command::AuditVerify
+        | Command::ReceiptSigners
+        | Command::ConfigLog
+        | Command::ConfigDiff { .. }
         | Command::NotifyTest { .. } => Sort::Other,
     }
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::asked::{Asked, Ended, may_see, visible_debts};
 use crate::domain::ask::access::Granted;
+use crate::domain::ask::command::Command;
 use crate::domain::base::name::nearest;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::is_within;
@@ -20,7 +21,15 @@ use crate::present::{json, prometheus};
 const RUNS_LIMIT: usize = 1_000;
 
 impl Asked<'_> {
-    pub(super) async fn notify_list(&mut self, granted: &Granted) -> Result<u8, Ended> {
+    /// `notify list` and `notify test`.
+    pub(super) async fn notify(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        if let Command::NotifyTest { name } = granted.command() {
+            return self.notify_test(granted, name.as_deref()).await;
+        }
+        self.notify_list(granted).await
+    }
+
+    async fn notify_list(&mut self, granted: &Granted) -> Result<u8, Ended> {
         let tell = self.desk.tell.clone();
         let mut fares = tell.fares().await?;
         let now = self.ports().hosts.clock.now();
@@ -62,7 +71,7 @@ impl Asked<'_> {
     }
 
     /// Sends one message through each selected channel, now.
-    pub(super) async fn notify_test(&mut self, granted: &Granted, name: Option<&str>) -> Result<u8, Ended> {
+    async fn notify_test(&mut self, granted: &Granted, name: Option<&str>) -> Result<u8, Ended> {
         let tell = self.desk.tell.clone();
         let is_meant = |channel: &&Channel| name.is_none_or(|name| channel.name == name);
         let channels = tell.channels();

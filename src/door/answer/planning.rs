@@ -141,6 +141,12 @@ pub(super) fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }
         | Command::NotifyList
+        | Command::Audit(_)
+        | Command::AuditVerify
+        | Command::Receipt { .. }
+        | Command::ReceiptSigners
+        | Command::ConfigLog
+        | Command::ConfigDiff { .. }
         | Command::NotifyTest { .. }
         | Command::Metrics => return None,
     })

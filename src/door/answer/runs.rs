@@ -56,7 +56,8 @@ impl Asked<'_> {
                 turn = claim.map(|claim| self.turn(claim, title));
             }
             let ticket = turn.as_ref().and_then(|turn| turn.ticket.as_ref());
-            let error = match self.desk.engine.start_with(granted, plan.clone(), (given, ticket)).await {
+            let planned = granted.planned_from(&self.config.version.digest);
+            let error = match self.desk.engine.start_with(&planned, plan.clone(), (given, ticket)).await {
                 Ok(watch) => break watch,
                 Err(error) => error,
             };
@@ -66,6 +67,7 @@ impl Asked<'_> {
             plan = self.plan_again(granted, command, plan).await?;
         };
         drop(turn);
+        self.run = Some(watch.live().id);
         self.follow(watch).await
     }
 

@@ -45,7 +45,7 @@ impl<'a> Veiled<'a> {
         }
     }
 
-    fn over(&self, text: &str) -> String {
+    pub(super) fn over(&self, text: &str) -> String {
         self.veil.as_ref().map_or_else(|| text.to_string(), |veil| veil.over(text).into_owned())
     }
 }
@@ -65,6 +65,10 @@ impl Terminal for Veiled<'_> {
     async fn err(&mut self, text: &str) -> Result<(), Gone> {
         let text = self.over(text);
         self.inner.err(&text).await
+    }
+
+    fn may_name(&mut self, typed: &str) {
+        self.veil = self.veil.take().map(|veil| veil.without(typed));
     }
 
     /// Files of hosts that the operator may see.

@@ -30,10 +30,11 @@ use self::pacing::ConnectionFailure;
 use self::seats::Seats;
 use self::shared::{Admission, DoorState, Lobby};
 use self::tally::TALLY_PERIOD;
-use self::visit::Visit;
+use self::visit::{Login, USER_CHARS, Visit};
 use super::Desk;
 use crate::config::{DoorSettings, Profile};
 use crate::cut::Cut;
+use crate::domain::ask::audit::{AuditKind, Caller};
 use crate::port::Stream;
 
 /// How the log describes connections that were closed after `login_grace`. This limit is absolute, since each complete
@@ -142,6 +143,7 @@ impl SshDoor {
                     log_in(server::run_stream(config, stream, handler), &visit, (place, grace)).await?;
                 if let Some(login) = visit.login.get() {
                     tracing::info!(operator = login.operator.name, key = login.operator.key, %from, "connected");
+                    note_login(&shared.desk, login);
                 }
                 stay(&shared, &visit, running).await
             };
@@ -153,12 +155,19 @@ impl SshDoor {
                 tracing::info!(operator = login.operator.name, key = login.operator.key, %from, seconds, "disconnected");
             }
             if let Some((user, keys)) = visit.refused() {
-                let keys = keys.join(", ");
-                tracing::warn!(%from, ?user, %keys, "a login was refused");
+                tracing::warn!(%from, ?user, keys = %keys.join(", "), "a login was refused");
+                shared.desk.audit.login_refused(from, user, keys);
                 shared.failed(from, ConnectionFailure::Refused);
             }
         });
     }
+}
+
+fn note_login(desk: &Desk, Login { presented, operator }: &Login) {
+    let (operator, from) = (operator.clone(), Some(presented.from));
+    let user = presented.user.chars().take(USER_CHARS).collect();
+    let caller = Caller { operator, from, config: desk.digest(), line: String::new() };
+    desk.audit.note(&caller, AuditKind::Login { user });
 }
 
 /// Runs a connection until its login is complete; it holds its `place` until then, and only for a limited time.

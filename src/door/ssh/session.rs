@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::pulse;
 use super::visit::{CommandSlot, Visit, lost};
 use crate::domain::ask::access::{Operator, authorize};
+use crate::domain::ask::audit::Caller;
 use crate::domain::ask::command::{Command, Request, UsageError, parse_line};
 use crate::domain::ask::enrolled::Denial;
 use crate::domain::base::output::{fitted, printable};
@@ -25,7 +26,7 @@ use crate::domain::plan::supply::reads_input;
 use crate::door::answer::answer;
 use crate::door::keys::{KeyPress, Keyboard, keyboard};
 use crate::door::sessions::DoorCommand;
-use crate::door::shown::shown;
+use crate::door::shown::{shown, shown_reason};
 use crate::door::{Desk, Gone, Terminal, unbroken};
 use crate::local::artifacts::{Piece, WAITING_PIECES};
 use crate::port::talk::Feed;
@@ -207,20 +208,28 @@ async fn respond(
     (line, parsed): ClientLine<'_>,
     out: &mut ChannelTerminal,
 ) -> u8 {
+    let shown = shown(line, &parsed, &desk.config.borrow());
+    let line = desk.engine.masks().text(&shown);
+    let from = visit.login.get().map(|login| login.presented.from);
     let operator = match admitted(desk, visit) {
         Ok(operator) => operator,
         Err(why) => {
+            if let Some(login) = visit.login.get() {
+                let caller = Caller { operator: login.operator.clone(), from, config: desk.digest(), line };
+                desk.audit.refused(&caller, None, &why);
+            }
             let _ = out.err(&format!("rollcall: {why}\n")).await;
             return Cause::NotAllowed.exit_status();
         }
     };
-    let shown = shown(line, &parsed, &desk.config.borrow());
-    let shown = desk.engine.masks().text(&shown);
-    tracing::info!(operator = %operator.name, key = operator.key, command = ?shown, "asked");
-    out.listed = visit.session.get().map(|session| session.begin(shown, desk.clock.now()));
+    tracing::info!(operator = %operator.name, key = operator.key, command = ?line, "asked");
+    out.listed = visit.session.get().map(|session| session.begin(line.clone(), desk.clock.now()));
+    let caller = Caller { operator, from, config: desk.digest(), line };
     match parsed {
-        Ok(request) => answer(desk, &operator, request, out).await,
+        Ok(request) => answer(desk, &caller, request, out).await,
         Err(error) => {
+            let why = shown_reason(&error.text, None, &desk.config.borrow());
+            desk.audit.refused(&caller, None, &desk.engine.masks().text(&why));
             let _ = out.err(&format!("rollcall: {}\n", error.text)).await;
             Cause::Usage.exit_status()
         }

@@ -25,8 +25,8 @@ const COMMANDS_IN_ALL: usize = 4096;
 /// Most refused keys that are logged for a connection. russh closes it after 10 refusals.
 const REFUSED_KEYS: usize = 10;
 
-/// Most characters of a user name in the log; rollcall identifies people by their keys.
-const USER_CHARS: usize = 64;
+/// Most characters of a user name in the log and the audit; rollcall identifies people by their keys.
+pub(super) const USER_CHARS: usize = 64;
 
 /// What a connection has proved, and its owner at that time.
 pub struct Login {

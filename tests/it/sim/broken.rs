@@ -17,8 +17,8 @@ use rollcall::domain::run::record::{Debt, RunSummary};
 use rollcall::domain::task::facts::Gathered;
 use rollcall::engine::ports::Ports;
 use rollcall::port::{
-    BalancerDriver, Exec, ExecEnd, ExecReport, HostKey, Input, Member, OpenError, Program, Remote, Store,
-    StoreError, StoredRun, Stream,
+    BalancerDriver, Exec, ExecEnd, ExecReport, HostKey, Input, Member, OpenError, Program, Remote, RunStart,
+    Store, StoreError, StoredRun, Stream,
 };
 use rollcall::steps::ports::HostPorts;
 
@@ -157,8 +157,8 @@ struct BrokenStore {
 
 #[async_trait]
 impl Store for BrokenStore {
-    async fn create_run(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
-        self.real.create_run(plan, by, at).await
+    async fn create_run(&self, plan: &Plan, by: &Operator, start: RunStart) -> Result<Event, StoreError> {
+        self.real.create_run(plan, by, start).await
     }
 
     async fn append(

@@ -15,7 +15,9 @@ use rollcall::domain::plan::release::{ReleaseMark, ReleaseTakeover};
 use rollcall::domain::run::event::{Event, EventKind};
 use rollcall::domain::run::record::{Debt, RunSummary};
 use rollcall::domain::task::facts::Gathered;
-use rollcall::port::{Exec, ExecReport, HostKey, OpenError, Remote, Store, StoreError, StoredRun, Stream};
+use rollcall::port::{
+    Exec, ExecReport, HostKey, OpenError, Remote, RunStart, Store, StoreError, StoredRun, Stream,
+};
 use tokio_util::sync::CancellationToken;
 
 /// One life of the daemon, and the point at which it ends.
@@ -118,8 +120,8 @@ fn names(kinds: &[EventKind]) -> String {
 
 #[async_trait]
 impl Store for MortalStore {
-    async fn create_run(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
-        self.real.create_run(plan, by, at).await
+    async fn create_run(&self, plan: &Plan, by: &Operator, start: RunStart) -> Result<Event, StoreError> {
+        self.real.create_run(plan, by, start).await
     }
 
     async fn append(

@@ -13,7 +13,7 @@ use rollcall::domain::plan::release::{ReleaseMark, ReleaseTakeover};
 use rollcall::domain::run::event::{Event, EventKind};
 use rollcall::domain::run::record::{Debt, RunSummary};
 use rollcall::domain::task::facts::Gathered;
-use rollcall::port::{Clock, Store, StoreError, StoredRun};
+use rollcall::port::{Clock, RunStart, Store, StoreError, StoredRun};
 use tokio::time::Instant;
 
 use super::ledger::Ledger;
@@ -45,8 +45,8 @@ pub struct InlineStore(pub Arc<Ledger>);
 
 #[async_trait]
 impl Store for InlineStore {
-    async fn create_run(&self, plan: &Plan, by: &Operator, at: Timestamp) -> Result<Event, StoreError> {
-        let event = self.0.store.create_run_now(plan, by, at)?;
+    async fn create_run(&self, plan: &Plan, by: &Operator, start: RunStart) -> Result<Event, StoreError> {
+        let event = self.0.store.create_run_now(plan, by, start)?;
         self.0.recorded(std::slice::from_ref(&event));
         Ok(event)
     }

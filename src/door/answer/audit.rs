@@ -1,0 +1,102 @@
+//! `audit`: what people did, for those who may read it.
+
+use jiff::Timestamp;
+
+use super::asked::{Asked, Ended};
+use crate::domain::ask::access::Granted;
+use crate::domain::ask::audit::{AuditPage, TYPES};
+use crate::domain::ask::command::{AuditAsk, Command, Since};
+use crate::domain::base::name::{clipped, nearest};
+use crate::domain::base::refusal::{Cause, Refusal};
+use crate::port::audit::AuditQuery;
+use crate::present::{audit as words, json};
+
+/// Rows of one answer; the last line of it says how to read on.
+const PAGE_ROWS: usize = 200;
+
+/// Refuses the name of a type that no row has.
+fn known_types(types: &[String]) -> Result<(), Refusal> {
+    let Some(word) = types.iter().find(|word| !TYPES.contains(&word.as_str())) else { return Ok(()) };
+    let near = nearest(word, TYPES).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    let why = format!("no row has the type `{}`{near} (known: {})", clipped(word), TYPES.join(", "));
+    Err(Refusal::usage(why))
+}
+
+/// True for those who read the rows of all operators.
+fn reads_all(granted: &Granted) -> bool {
+    granted.operator().is_admin() && granted.operator().groups.is_none()
+}
+
+/// The operator whose rows are read; `None` for all of them.
+fn whose(granted: &Granted, wanted: Option<&String>) -> Result<Option<String>, Refusal> {
+    let own = &granted.operator().name;
+    match wanted {
+        _ if reads_all(granted) => Ok(wanted.cloned()),
+        Some(other) if other != own => {
+            let why = "only an admin without groups reads the rows of other operators";
+            Err(Refusal::new(Cause::NotAllowed, why).hint("try: audit"))
+        }
+        _ => Ok(Some(own.clone())),
+    }
+}
+
+impl Asked<'_> {
+    /// `audit` and `audit verify`.
+    pub(super) async fn records(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        if let Command::Audit(ask) = granted.command() {
+            return self.audit(granted, ask).await;
+        }
+        self.audit_verify(granted).await
+    }
+
+    async fn audit(&mut self, granted: &Granted, ask: &AuditAsk) -> Result<u8, Ended> {
+        known_types(&ask.types)?;
+        let name = whose(granted, ask.operator.as_ref())?;
+        let (after, from) = match ask.since {
+            None => (None, None),
+            Some(Since::Event(seq)) => (Some(seq), None),
+            Some(Since::Time(time)) => {
+                (None, Some(self.desk.clock.now().checked_sub(time).unwrap_or(Timestamp::MIN)))
+            }
+        };
+        let (types, refused) = (ask.types.clone(), ask.refused);
+        let query = AuditQuery { after, before: ask.before, from, name, types, refused, limit: PAGE_ROWS };
+        let page = self.desk.audit.of(granted).await?.page(query).await?;
+        for row in &page.rows {
+            self.terminal.may_name(row.fact.typed());
+        }
+        let text = match self.json {
+            true => page.rows.iter().map(|row| json::line("audit", row)).collect(),
+            false => words::rows(&page.rows),
+        };
+        self.terminal.out(&text).await?;
+        if let Some(hint) = next_page(ask, &page) {
+            self.terminal.err(&hint).await?;
+        }
+        Ok(0)
+    }
+
+    async fn audit_verify(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        if !reads_all(granted) {
+            let why = "only an admin without groups verifies the audit and the journal";
+            return Err(Refusal::new(Cause::NotAllowed, why).hint("see: whoami").into());
+        }
+        let chains = self.desk.audit.of(granted).await?.verify().await?;
+        let text = match self.json {
+            true => chains.iter().map(|chain| json::line("chain", chain)).collect(),
+            false => words::verified(&chains),
+        };
+        self.say(&text).await
+    }
+}
+
+/// How to read the rows that a page leaves out.
+fn next_page(ask: &AuditAsk, page: &AuditPage) -> Option<String> {
+    let (first, last) = (page.rows.first()?.seq, page.rows.last()?.seq);
+    let (order, option) = match ask.since {
+        Some(_) => ("newer", format!("--since {last}")),
+        None => ("older", format!("--before {first}")),
+    };
+    page.more
+        .then(|| format!("rollcall: there are {order} rows; try: audit {option} with the same options\n"))
+}
