@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use russh::keys::PrivateKey;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
@@ -24,7 +25,7 @@ use self::described::{describe, warnings};
 use self::door_key::{DoorKey, door_key, make_parent, public_line, seals_of, secret_of, site_of};
 use self::root::{Root, channels_of, troubles};
 use crate::balancer::Balancers;
-use crate::config::{self, Config, FleetSettings};
+use crate::config::{self, Config, FleetSettings, Settings};
 use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, authorize, needed_role};
 use crate::domain::ask::audit::Caller;
 use crate::domain::ask::command::{Command, Request};
@@ -53,7 +54,7 @@ use crate::port::{Clock, Remote, Watches};
 use crate::steps::ports::HostPorts;
 use crate::store::SqliteStore;
 use crate::vault::Vault;
-use crate::watch::{self as watching, MonitorEnvironment, Running, WaitingQuestions};
+use crate::watch::{self as watching, Monitor, MonitorEnvironment, Running, WaitingQuestions};
 
 /// A daemon that is ready: built, recovered, listening.
 pub struct Daemon {
@@ -113,7 +114,6 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let fleet = Arc::new(Fleet::new(parts(&settings.fleet, dial, clock.clone())?));
     let current = watch::Sender::new(config.clone());
-    let receiver = current.subscribe();
     let in_force = current.subscribe();
     let remote: Arc<dyn Remote> = Arc::new(Here {
         fleet: fleet.clone(),
@@ -149,33 +149,55 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
             epoch: store.epoch(),
         },
     };
-    let path = path.to_path_buf();
     let audit = Audit::new(store.clone(), ports.hosts.clock.clone());
-    let (versions, of_root) = (Versions::new(store.clone()), audit.clone());
-    let reloading = Mutex::default();
-    let root =
-        Arc::new(Root { path, current, channels, vault, audit: of_root, versions: store.clone(), reloading });
+    let root = Arc::new(Root {
+        path: path.to_path_buf(),
+        current,
+        channels,
+        vault,
+        audit: audit.clone(),
+        versions: store.clone(),
+        reloading: Mutex::default(),
+    });
     let (monitor, asked) = watching::prepare();
-    let desk = Desk {
+    let parts = DeskParts { root: root.clone(), store: store.clone(), tell, monitor, audit };
+    let desk = desk(&ports, parts, (&door_key.key, &settings))?;
+    Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key })
+}
+
+/// What a desk is made of, besides the ports.
+struct DeskParts {
+    root: Arc<Root>,
+    store: Arc<SqliteStore>,
+    tell: Tell,
+    monitor: Monitor,
+    audit: Audit,
+}
+
+fn desk(
+    ports: &Ports,
+    DeskParts { root, store, tell, monitor, audit }: DeskParts,
+    (key, settings): (&PrivateKey, &Settings),
+) -> Result<Desk, String> {
+    Ok(Desk {
         engine: Engine::new(ports.clone()),
         tell,
-        config: receiver,
-        reload: root.clone(),
+        config: root.current.subscribe(),
+        reload: root,
         monitor,
         watches: WatchStates::new(store.clone()),
         clock: ports.hosts.clock.clone(),
-        candidates: Arc::new(Candidates::new(&secret_of(&door_key.key)?)),
+        candidates: Arc::new(Candidates::new(&secret_of(key)?)),
         sessions: Arc::default(),
         rights: Arc::new(Rights::new(store.clone(), ports.hosts.clock.clone())),
-        public_key: public_line(&door_key.key)?,
+        public_key: public_line(key)?,
         turns: Arc::default(),
         artifacts: Arc::new(Artifacts::new(settings.artifacts_folder())),
         fetcher: Arc::new(Fetches),
-        signer: Signer::new(door_key.key.clone()),
+        signer: Signer::new(key.clone()),
         audit,
-        versions,
-    };
-    Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key })
+        versions: Versions::new(store),
+    })
 }
 
 fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -> Result<Parts, String> {

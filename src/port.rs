@@ -2,6 +2,7 @@
 //! comments say what is lost when an implementation reports a false result.
 
 pub mod audit;
+mod diagnosis;
 mod exec;
 mod member;
 pub mod talk;
@@ -41,6 +42,7 @@ use crate::domain::watch::roster::{Batch, WatchedId};
 use crate::domain::watch::watched::Watched;
 use crate::local::artifacts::Piece;
 
+pub use self::diagnosis::{Diagnosis, PhaseReport};
 pub use self::exec::{Content, Exec, ExecEnd, ExecReport, Follow, Input, Packed, Program};
 
 pub use self::member::Member;
@@ -91,23 +93,6 @@ pub trait Remote: Send + Sync {
     async fn forget_host_key(&self, host: &Endpoint) -> Result<usize, String> {
         Err(format!("no keys of {} are recorded here", host.name))
     }
-}
-
-/// A new connection to a host, phase by phase. The last phase may have failed.
-#[derive(Debug, Default)]
-pub struct Diagnosis {
-    pub phases: Vec<PhaseReport>,
-    /// The end of the script, and how long it took, if all phases passed.
-    pub report: Option<(ExecReport, Duration)>,
-}
-
-/// One phase of a connection.
-#[derive(Debug)]
-pub struct PhaseReport {
-    pub name: &'static str,
-    pub took: Duration,
-    /// What was found; or why it failed.
-    pub end: Result<String, String>,
 }
 
 /// Why no connection could be opened through a host.

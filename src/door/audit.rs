@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::audit::{AuditFact, AuditKind, Caller, CommandEnd, short};
@@ -35,6 +36,8 @@ pub struct Audit {
     log: Arc<dyn AuditLog>,
     clock: Arc<dyn Clock>,
     waiting: Arc<Mutex<Waiting>>,
+    /// Fires when rollcall stops: rows wait no longer, and nothing holds the store for their sake.
+    stopping: CancellationToken,
 }
 
 #[derive(Default)]
@@ -82,7 +85,7 @@ pub struct Recording {
 
 impl Audit {
     pub fn new(log: Arc<dyn AuditLog>, clock: Arc<dyn Clock>) -> Audit {
-        Audit { log, clock, waiting: Arc::default() }
+        Audit { log, clock, waiting: Arc::default(), stopping: CancellationToken::new() }
     }
 
     /// Reads the audit, for a granted command. Waiting rows are written first.
@@ -133,6 +136,7 @@ impl Audit {
 
     /// Writes all that waits. Call before the process ends.
     pub async fn finish(&self) {
+        self.stopping.cancel();
         let _ = self.write(Vec::new()).await;
     }
 
@@ -148,8 +152,9 @@ impl Audit {
         if !std::mem::replace(&mut waiting.is_due, true) {
             let audit = self.clone();
             tokio::spawn(async move {
-                sleep(WRITE_PERIOD).await;
-                audit.finish().await;
+                // Whichever comes first.
+                let _ = timeout(WRITE_PERIOD, audit.stopping.cancelled()).await;
+                let _ = audit.write(Vec::new()).await;
             });
         }
     }
@@ -237,6 +242,7 @@ impl Drop for Recording {
 mod tests {
     use async_trait::async_trait;
     use jiff::Timestamp;
+    use tokio::time::sleep;
 
     use super::*;
     use crate::domain::ask::access::{Operator, Role, authorize};

@@ -115,6 +115,9 @@ async fn a_file_on_standard_input_reaches_the_hosts_and_is_named_by_its_content(
     two.expect(0);
     assert_eq!(kept(&site).len(), 3);
     site.daemon.take().unwrap().stop().await;
+    // Sessions may hold the store for a moment more: what was written last is in the log of SQLite until then.
+    let log = site.dir.path().join("state/rollcall.db-wal");
+    eventually("the store is closed", async || !log.exists()).await;
     let mut local = Command::new(env!("CARGO_BIN_EXE_rollcall"));
     local.args(["--local", "--config"]).arg(&site.config).args(["ship", "web01", "app=-"]);
     local.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

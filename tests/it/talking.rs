@@ -89,6 +89,9 @@ async fn the_input_of_a_command_reaches_all_hosts() {
     local.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut site = site;
     site.daemon.take().unwrap().stop().await;
+    // Sessions may hold the store for a moment more: what was written last is in the log of SQLite until then.
+    let log = site.dir.path().join("state/rollcall.db-wal");
+    eventually("the store is closed", async || !log.exists()).await;
     let answer = with_input(local, b"by hand\n").await.expect(0);
     assert!(answer.out.ends_with("by hand\n"), "{answer:#?}");
 }

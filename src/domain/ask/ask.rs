@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::options::{Connection, Format, HostKeys, NewLine, RightCommand, Shell, Since, Topic};
+pub use super::options::{
+    AuditAsk, Connection, Format, HostKeys, NewLine, Record, RightCommand, Shell, Since, Topic,
+};
 use crate::domain::base::name::RunId;
 
 /// Parameters of a task as typed: `version=1.2.3`.
@@ -85,17 +87,6 @@ impl Title {
     pub fn forced(self, force: bool) -> Title {
         Title(self.0 + if force { " --force" } else { "" })
     }
-}
-
-/// What `audit` is asked for.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AuditAsk {
-    pub since: Option<Since>,
-    /// Only rows before this number, the newest of them.
-    pub before: Option<u64>,
-    pub operator: Option<String>,
-    pub types: Vec<String>,
-    pub refused: bool,
 }
 
 /// One command of an operator.
@@ -295,23 +286,8 @@ pub enum Command {
         name: Option<String>,
     },
     Metrics,
-    Audit(AuditAsk),
-    Receipt {
-        run: RunId,
-        /// The signature instead of the record.
-        signature: bool,
-    },
-    /// The versions of the configuration that were in force.
-    ConfigLog,
-    /// Without any: what is in force, against the disk. With one: that version against what is in force.
-    ConfigDiff {
-        old: Option<String>,
-        new: Option<String>,
-    },
-    /// The key that signs receipts, as `ssh-keygen -Y verify` reads it.
-    ReceiptSigners,
-    /// Whether the audit and the journal are unchanged.
-    AuditVerify,
+    /// What is on record: the audit, receipts, versions of the configuration.
+    Record(Record),
 }
 
 impl Command {
@@ -378,12 +354,7 @@ impl Command {
             | Command::FreezeEnd { .. }
             | Command::NotifyList
             | Command::NotifyTest { .. }
-            | Command::Audit(_)
-            | Command::AuditVerify
-            | Command::Receipt { .. }
-            | Command::ReceiptSigners
-            | Command::ConfigLog
-            | Command::ConfigDiff { .. }
+            | Command::Record(_)
             | Command::Metrics => Format::Text,
         }
     }

@@ -290,12 +290,7 @@ impl Command {
             | Command::Sudoers { .. }
             | Command::BalancerStatus { .. }
             | Command::NotifyList
-            | Command::Audit(_)
-            | Command::AuditVerify
-            | Command::Receipt { .. }
-            | Command::ReceiptSigners
-            | Command::ConfigLog
-            | Command::ConfigDiff { .. }
+            | Command::Record(_)
             | Command::Metrics => true,
             Command::Connection(connection) => !matches!(connection, Connection::Kick { .. }),
             Command::Rights(

@@ -5,17 +5,15 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 pub use super::ask::{
-    Ask, AuditAsk, Command, Connection, Format, HostKeys, NewLine, Params, RightCommand, Shell, Since, Tags,
-    Title, Topic,
+    Ask, AuditAsk, Command, Connection, Format, HostKeys, NewLine, Params, Record, RightCommand, Shell,
+    Since, Tags, Title, Topic,
 };
 use super::grammar::{
-    AuditWord, BalancerWords, ConfigWords, Grammar, HostWords, MarkWords, NotifyWords, OperatorWords,
-    TaskWords, Words,
+    BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, OperatorWords, TaskWords, Words,
 };
 pub use super::grammar::{LOCAL, built_in_names, command_paths};
-use super::help;
+use super::{help, records};
 use crate::domain::base::name::{RunId, clipped, clipped_lines};
-use crate::domain::base::schedule::read_time;
 
 /// Longest line that an operator may send, in bytes.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
@@ -171,15 +169,10 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Show { run, host, format } => Command::Show { run: RunId(run), host, format },
         Words::Watch { run } => Command::Watch { run: RunId(run) },
         Words::Events { since, follow, types } => {
-            Command::Events { since: read_since(&since, "an event")?, follow, types }
+            Command::Events { since: records::read_since(&since, "an event").map_err(usage)?, follow, types }
         }
-        Words::Audit { what: Some(AuditWord::Verify), .. } => Command::AuditVerify,
-        Words::Audit { what: None, since, before, operator, types, refused } => {
-            let since = since.map(|text| read_since(&text, "a row")).transpose()?;
-            Command::Audit(AuditAsk { since, before, operator, types, refused })
-        }
-        Words::Receipt { run: Some(run), signature, .. } => Command::Receipt { run: RunId(run), signature },
-        Words::Receipt { run: None, .. } => Command::ReceiptSigners,
+        Words::Audit(words) => records::read_audit(words).map_err(usage)?,
+        Words::Receipt(words) => records::read_receipt(&words),
         Words::Artifacts { run, host, list } => Command::Artifacts { run: RunId(run), host, list },
         Words::Cancel { run, now } => Command::Cancel { run: RunId(run), now },
         Words::Pause { run } => Command::Pause { run: RunId(run) },
@@ -211,12 +204,8 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Ack { host, words } => read_ack(host, &words)?,
         Words::Sudoers { selector } => Command::Sudoers { selector },
         Words::Reload => Command::Reload,
-        Words::Config(ConfigWords::Log) => Command::ConfigLog,
-        Words::Config(ConfigWords::Diff { old, new }) => Command::ConfigDiff { old, new },
-        Words::Host(HostWords::Accept { selector, fingerprint, trust }) => {
-            Command::HostKeys(HostKeys::Accept { selector, fingerprint, trust })
-        }
-        Words::Host(HostWords::Forget { selector }) => Command::HostKeys(HostKeys::Forget { selector }),
+        Words::Config(words) => records::read_config(words),
+        Words::Host(words) => Command::HostKeys(read_host_keys(words)),
         Words::Operator(OperatorWords::Enroll { code, words }) => read_enroll(code, &words)?,
         Words::Notify(NotifyWords::List) => Command::NotifyList,
         Words::Notify(NotifyWords::Test { name }) => Command::NotifyTest { name },
@@ -244,6 +233,15 @@ fn about_itself(words: &[String]) -> Result<Option<Command>, UsageError> {
     }
     let is_version = matches!(words, [only] if ["--version", "-V"].contains(&only.as_str()));
     Ok(is_version.then_some(Command::Version))
+}
+
+fn read_host_keys(words: HostWords) -> HostKeys {
+    match words {
+        HostWords::Accept { selector, fingerprint, trust } => {
+            HostKeys::Accept { selector, fingerprint, trust }
+        }
+        HostWords::Forget { selector } => HostKeys::Forget { selector },
+    }
 }
 
 fn read_balancer(words: BalancerWords) -> Result<Command, UsageError> {
@@ -386,16 +384,6 @@ fn read_reason(words: &[String]) -> Result<(&[String], String), UsageError> {
     match at {
         Some(at) if !reason.trim().is_empty() => Ok((&words[..at], reason)),
         _ => Err(usage("say why, for the record: ... because REASON".into())),
-    }
-}
-
-/// A number, or a time that has passed since.
-fn read_since(text: &str, of: &str) -> Result<Since, UsageError> {
-    match text.parse() {
-        Ok(seq) => Ok(Since::Event(seq)),
-        Err(_) => read_time(text).map(Since::Time).map_err(|_| {
-            usage(format!("`{text}` is neither a number of {of} nor a time; try: --since 41, --since 2h"))
-        }),
     }
 }
 

@@ -141,40 +141,13 @@ pub(super) enum Words {
     },
     /// Who logged in and asked for what, what was refused by which rule, and how it ended
     #[command(override_usage = "ssh rollcall audit [OPTIONS] | audit verify", after_help = AUDIT_HELP)]
-    Audit {
-        /// `verify`: whether the audit and the journal are unchanged
-        what: Option<AuditWord>,
-        /// Only rows after this number, or of the last time, oldest first: 41, 2h, 7d
-        #[arg(long, conflicts_with = "what")]
-        since: Option<String>,
-        /// Only rows before this number, the newest of them
-        #[arg(long, conflicts_with_all = ["what", "since"])]
-        before: Option<u64>,
-        /// Only rows of this operator
-        #[arg(long, conflicts_with = "what")]
-        operator: Option<String>,
-        /// Only these types: login,command
-        #[arg(long = "type", value_delimiter = ',', conflicts_with = "what")]
-        types: Vec<String>,
-        /// Only what was refused or not done
-        #[arg(long, conflicts_with = "what")]
-        refused: bool,
-    },
+    Audit(AuditWords),
     /// A signed record of a finished run, which plain `ssh-keygen -Y verify` checks
     #[command(
         override_usage = "ssh rollcall receipt RUN [--signature] | receipt --allowed-signers",
         after_help = RECEIPT_HELP
     )]
-    Receipt {
-        #[arg(required_unless_present = "allowed_signers")]
-        run: Option<u64>,
-        /// Print the signature of the record
-        #[arg(long)]
-        signature: bool,
-        /// Print the key that signs, as `ssh-keygen -Y verify -f` reads it
-        #[arg(long, conflicts_with_all = ["run", "signature"])]
-        allowed_signers: bool,
-    },
+    Receipt(ReceiptWords),
     /// The files that steps of a run downloaded from hosts, as a tar archive; on a terminal: a list
     Artifacts {
         run: u64,
@@ -318,6 +291,39 @@ pub(super) enum Words {
     Operator(OperatorWords),
     #[command(external_subcommand)]
     Task(Vec<String>),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct AuditWords {
+    /// `verify`: whether the audit and the journal are unchanged
+    pub(super) what: Option<AuditWord>,
+    /// Only rows after this number, or of the last time, oldest first: 41, 2h, 7d
+    #[arg(long, conflicts_with = "what")]
+    pub(super) since: Option<String>,
+    /// Only rows before this number, the newest of them
+    #[arg(long, conflicts_with_all = ["what", "since"])]
+    pub(super) before: Option<u64>,
+    /// Only rows of this operator
+    #[arg(long, conflicts_with = "what")]
+    pub(super) operator: Option<String>,
+    /// Only these types: login,command
+    #[arg(long = "type", value_delimiter = ',', conflicts_with = "what")]
+    pub(super) types: Vec<String>,
+    /// Only what was refused or not done
+    #[arg(long, conflicts_with = "what")]
+    pub(super) refused: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ReceiptWords {
+    #[arg(required_unless_present = "allowed_signers")]
+    pub(super) run: Option<u64>,
+    /// Print the signature of the record
+    #[arg(long)]
+    pub(super) signature: bool,
+    /// Print the key that signs, as `ssh-keygen -Y verify -f` reads it
+    #[arg(long, conflicts_with_all = ["run", "signature"])]
+    pub(super) allowed_signers: bool,
 }
 
 #[derive(Args, Debug)]

@@ -13,6 +13,7 @@ mod long_help;
 pub mod options;
 pub mod own_role;
 mod path;
+mod records;
 pub mod revoked;
 pub mod role;
 mod supply;

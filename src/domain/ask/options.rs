@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::domain::base::name::RunId;
+
 /// The format of the results of checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -130,6 +132,51 @@ impl RightCommand {
         match self {
             RightCommand::List | RightCommand::Ask { .. } => "ask",
             RightCommand::Grant { .. } | RightCommand::End { .. } => "grant",
+        }
+    }
+}
+
+/// What `audit` is asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuditAsk {
+    pub since: Option<Since>,
+    /// Only rows before this number, the newest of them.
+    pub before: Option<u64>,
+    pub operator: Option<String>,
+    pub types: Vec<String>,
+    pub refused: bool,
+}
+
+/// A command about what is on record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    Audit(AuditAsk),
+    /// Whether the audit and the journal are unchanged.
+    Verify,
+    /// `signature`: the signature instead of the record.
+    Receipt {
+        run: RunId,
+        signature: bool,
+    },
+    /// The key that signs receipts, as `ssh-keygen -Y verify` reads it.
+    Signers,
+    /// The versions of the configuration that were in force.
+    ConfigLog,
+    /// Without any: what is in force, against the disk. With one: that version against what is in force.
+    ConfigDiff {
+        old: Option<String>,
+        new: Option<String>,
+    },
+}
+
+impl Record {
+    /// Its words in full, as [`Command::path`](super::ask::Command::path).
+    pub fn path(&self) -> &'static str {
+        match self {
+            Record::Audit(_) | Record::Verify => "audit",
+            Record::Receipt { .. } | Record::Signers => "receipt",
+            Record::ConfigLog => "config log",
+            Record::ConfigDiff { .. } => "config diff",
         }
     }
 }

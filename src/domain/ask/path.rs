@@ -54,10 +54,7 @@ impl Command {
             Command::NotifyList => "notify list",
             Command::NotifyTest { .. } => "notify test",
             Command::Metrics => "metrics",
-            Command::ConfigLog => "config log",
-            Command::ConfigDiff { .. } => "config diff",
-            Command::Receipt { .. } | Command::ReceiptSigners => "receipt",
-            Command::Audit(_) | Command::AuditVerify => "audit",
+            Command::Record(asked) => asked.path(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{Command, RightCommand};
+use super::command::{Command, Record, RightCommand};
 
 /// The permissions of an operator; each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -91,9 +91,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Freezes
         | Command::Events { .. }
         | Command::Metrics
-        | Command::Audit(_)
-        | Command::Receipt { .. }
-        | Command::ReceiptSigners
+        | Command::Record(Record::Audit(_) | Record::Receipt { .. } | Record::Signers)
         | Command::Debts => Role::Viewer,
         // A dry run executes guards on hosts, and prints the content of their files.
         Command::Plan { diff: true, .. }
@@ -123,9 +121,7 @@ pub fn needed_role(command: &Command) -> Role {
         Command::Rights(RightCommand::Grant { .. })
         | Command::NotifyTest { .. }
         | Command::Reload
-        | Command::AuditVerify
-        | Command::ConfigLog
-        | Command::ConfigDiff { .. }
+        | Command::Record(Record::Verify | Record::ConfigLog | Record::ConfigDiff { .. })
         | Command::HostKeys(_)
         | Command::Enroll { .. } => Role::Admin,
     }

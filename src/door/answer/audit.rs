@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::asked::{Asked, Ended};
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::audit::{AuditPage, TYPES};
-use crate::domain::ask::command::{AuditAsk, Command, Since};
+use crate::domain::ask::command::{AuditAsk, Record, Since};
 use crate::domain::base::name::{clipped, nearest};
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::port::audit::AuditQuery;
@@ -41,12 +41,18 @@ fn whose(granted: &Granted, wanted: Option<&String>) -> Result<Option<String>, R
 }
 
 impl Asked<'_> {
-    /// `audit` and `audit verify`.
-    pub(super) async fn records(&mut self, granted: &Granted) -> Result<u8, Ended> {
-        if let Command::Audit(ask) = granted.command() {
-            return self.audit(granted, ask).await;
+    /// What is on record.
+    pub(super) async fn record(&mut self, granted: &Granted, asked: &Record) -> Result<u8, Ended> {
+        match asked {
+            Record::Audit(ask) => self.audit(granted, ask).await,
+            Record::Verify => self.audit_verify(granted).await,
+            Record::Receipt { run, signature } => self.receipts(granted, Some((*run, *signature))).await,
+            Record::Signers => self.receipts(granted, None).await,
+            Record::ConfigLog => self.versions(granted, None).await,
+            Record::ConfigDiff { old, new } => {
+                self.versions(granted, Some((old.as_deref(), new.as_deref()))).await
+            }
         }
-        self.audit_verify(granted).await
     }
 
     async fn audit(&mut self, granted: &Granted, ask: &AuditAsk) -> Result<u8, Ended> {

@@ -38,7 +38,7 @@ use self::rotation::DebtDecision;
 use super::{Desk, Terminal};
 use crate::domain::ask::access::{Granted, authorize};
 use crate::domain::ask::audit::Caller;
-use crate::domain::ask::command::{Command, Format, Request};
+use crate::domain::ask::command::{Command, Format, Record, Request};
 use crate::domain::base::name::clipped_lines;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::base::refusal::{LEFT, Refusal};
@@ -219,9 +219,7 @@ impl Asked<'_> {
             | Command::Ack { .. } => self.quiet(granted, &inventory).await,
             Command::NotifyList | Command::NotifyTest { .. } => self.notify(granted).await,
             Command::Metrics => self.metrics(granted).await,
-            Command::Audit(_) | Command::AuditVerify => self.records(granted).await,
-            Command::Receipt { .. } | Command::ReceiptSigners => self.receipts(granted).await,
-            Command::ConfigLog | Command::ConfigDiff { .. } => self.versions(granted).await,
+            Command::Record(asked) => self.record(granted, asked).await,
             Command::Reload | Command::Enroll { .. } => self.configuration(granted).await,
             Command::HostKeys(asked) => self.host_keys(asked, &inventory).await,
         }
@@ -307,8 +305,7 @@ fn sort_of(command: &Command) -> Sort {
     match command {
         Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => Sort::Plan,
         Command::Hosts { .. }
-        | Command::Audit(_)
-        | Command::Receipt { .. }
+        | Command::Record(Record::Audit(_) | Record::Receipt { .. })
         | Command::Runs { .. }
         | Command::Show { .. }
         | Command::Releases { .. }
@@ -360,10 +357,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::HostKeys(_)
         | Command::Enroll { .. }
         | Command::NotifyList
-        | Command::AuditVerify
-        | Command::ReceiptSigners
-        | Command::ConfigLog
-        | Command::ConfigDiff { .. }
+        | Command::Record(Record::Verify | Record::Signers | Record::ConfigLog | Record::ConfigDiff { .. })
         | Command::NotifyTest { .. } => Sort::Other,
     }
 }

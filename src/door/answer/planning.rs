@@ -141,12 +141,7 @@ pub(super) fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }
         | Command::NotifyList
-        | Command::Audit(_)
-        | Command::AuditVerify
-        | Command::Receipt { .. }
-        | Command::ReceiptSigners
-        | Command::ConfigLog
-        | Command::ConfigDiff { .. }
+        | Command::Record(_)
         | Command::NotifyTest { .. }
         | Command::Metrics => return None,
     })

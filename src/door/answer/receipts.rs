@@ -2,7 +2,6 @@
 
 use super::asked::{Asked, Ended};
 use crate::domain::ask::access::Granted;
-use crate::domain::ask::command::Command;
 use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::plan::veil::Veil;
@@ -11,16 +10,20 @@ use crate::present::json;
 
 impl Asked<'_> {
     /// `receipt N`, its signature, and the key that signs.
-    pub(super) async fn receipts(&mut self, granted: &Granted) -> Result<u8, Ended> {
+    pub(super) async fn receipts(
+        &mut self,
+        granted: &Granted,
+        asked: Option<(RunId, bool)>,
+    ) -> Result<u8, Ended> {
         if self.json {
             let why = "a receipt is JSON already, and its bytes are signed as they are";
             return Err(Refusal::usage(why).hint("try: receipt N without --json").into());
         }
-        let Command::Receipt { run, signature } = granted.command() else {
+        let Some((run, signature)) = asked else {
             let line = self.desk.signer.allowed_signers()?;
             return self.say(&line).await;
         };
-        let text = self.receipt(granted, *run).await?;
+        let text = self.receipt(granted, run).await?;
         match signature {
             true => {
                 let signature = self.desk.signer.sign(&text)?;

@@ -3,7 +3,6 @@
 use super::asked::{Asked, Ended};
 use crate::config::{on_disk_now, redacted_files};
 use crate::domain::ask::access::Granted;
-use crate::domain::ask::command::Command;
 use crate::domain::base::configuration::short;
 use crate::domain::base::name::clipped;
 use crate::domain::base::refusal::{Cause, Refusal};
@@ -18,13 +17,17 @@ const VERSIONS_LIMIT: usize = 100;
 const DIGITS_NEEDED: usize = 4;
 
 impl Asked<'_> {
-    pub(super) async fn versions(&mut self, granted: &Granted) -> Result<u8, Ended> {
+    pub(super) async fn versions(
+        &mut self,
+        granted: &Granted,
+        diff: Option<(Option<&str>, Option<&str>)>,
+    ) -> Result<u8, Ended> {
         if granted.operator().groups.is_some() {
             let why = "only an admin without groups reads versions of the configuration";
             return Err(Refusal::new(Cause::NotAllowed, why).hint("see: whoami").into());
         }
-        if let Command::ConfigDiff { old, new } = granted.command() {
-            return self.config_diff(granted, (old.as_deref(), new.as_deref())).await;
+        if let Some(versions) = diff {
+            return self.config_diff(granted, versions).await;
         }
         self.config_log(granted).await
     }

@@ -1,0 +1,41 @@
+//! From the words of `audit`, `receipt` and `config` to the command.
+
+use super::ask::{AuditAsk, Command, Record, Since};
+use super::grammar::{AuditWord, AuditWords, ConfigWords, ReceiptWords};
+use crate::domain::base::name::RunId;
+use crate::domain::base::schedule::read_time;
+
+pub(super) fn read_audit(words: AuditWords) -> Result<Command, String> {
+    let AuditWords { what, since, before, operator, types, refused } = words;
+    let record = match what {
+        Some(AuditWord::Verify) => Record::Verify,
+        None => {
+            let since = since.map(|text| read_since(&text, "a row")).transpose()?;
+            Record::Audit(AuditAsk { since, before, operator, types, refused })
+        }
+    };
+    Ok(Command::Record(record))
+}
+
+/// Without a run, the grammar has demanded `--allowed-signers`.
+pub(super) fn read_receipt(words: &ReceiptWords) -> Command {
+    let receipt = |run| Record::Receipt { run: RunId(run), signature: words.signature };
+    Command::Record(words.run.map_or(Record::Signers, receipt))
+}
+
+pub(super) fn read_config(words: ConfigWords) -> Command {
+    Command::Record(match words {
+        ConfigWords::Log => Record::ConfigLog,
+        ConfigWords::Diff { old, new } => Record::ConfigDiff { old, new },
+    })
+}
+
+/// A number of an event or a row, or a time back from now.
+pub(super) fn read_since(text: &str, of: &str) -> Result<Since, String> {
+    match text.parse() {
+        Ok(seq) => Ok(Since::Event(seq)),
+        Err(_) => read_time(text).map(Since::Time).map_err(|_| {
+            format!("`{text}` is neither a number of {of} nor a time; try: --since 41, --since 2h")
+        }),
+    }
+}
