@@ -62,8 +62,9 @@ impl Root {
             commit: new.version.commit.clone(),
             files: bounded(new.version.changes_since(&old.files)),
         };
-        self.audit.change(by, kind).await?;
-        Ok(self.versions.keep(new.version.clone(), redacted_files(&new.texts.0)).await?)
+        // The row says that it is in force, so it comes last.
+        self.versions.keep(new.version.clone(), redacted_files(&new.texts.0)).await?;
+        self.audit.change(by, kind).await
     }
 
     async fn reload_as(&self, by: &Caller, how: ConfigCause) -> Result<String, String> {

@@ -210,6 +210,20 @@ async fn setup_prints_what_ssh_and_shells_need() {
     );
     let answer = answer_of(in_shell("bash", &["--norc", "-c", &bash])).await.expect(0);
     assert!(answer.out.starts_with("web01 web02\nslow\nrollcall "), "{answer:?}");
+    // A name of a check runs nothing on the machine of an operator.
+    write(
+        &site.config.join("checks/evil.toml"),
+        "[[check]]\nname = \"$(touch${IFS}$HOME/evil)\"\nrun = \"true\"\n",
+    );
+    let prod = site.config.join("hosts/prod.toml");
+    write(&prod, &read(&prod).replace("checks = [\"http\"", "checks = [\"evil\", \"http\""));
+    site.ask("reload").await.expect(0);
+    let tab = format!(
+        "eval \"$({})\"; COMP_WORDS=(roll_call why web01 ''); COMP_CWORD=3; _roll_call",
+        script("bash")
+    );
+    answer_of(in_shell("bash", &["--norc", "-c", &tab])).await.expect(0);
+    assert!(!home.join("evil").exists());
     let zsh = format!(
         "compdef() {{ }}; compadd() {{ print -r -- \"$@\" }}; eval \"$({})\"; words=(roll_call deploy prod ''); CURRENT=4; _roll_call",
         script("zsh")
@@ -222,7 +236,7 @@ async fn setup_prints_what_ssh_and_shells_need() {
     // Answers are kept for a minute, readable by their owner alone.
     let modes = "cd \"$HOME\" && stat -c %a cache/rollcall && ls cache/rollcall | grep -c roll-call-";
     let kept = answer_of(in_shell("sh", &["-c", modes])).await;
-    assert_eq!(kept.expect(0).out, "700\n4\n");
+    assert_eq!(kept.expect(0).out, "700\n5\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

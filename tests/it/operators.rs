@@ -265,7 +265,8 @@ async fn every_type_of_key_that_ssh_makes_logs_in() {
 async fn hosts_know_a_rollcall_whose_store_was_restored_or_begun_anew() {
     let mut site = Site::without_daemon(1).await;
     let state = site.dir.path().join("state");
-    let (kept, files) = (site.dir.path().join("kept"), ["rollcall.db", "rollcall.db.head", "rollcall.db.audit-head"]);
+    let (kept, files) =
+        (site.dir.path().join("kept"), ["rollcall.db", "rollcall.db.head", "rollcall.db.audit-head"]);
     std::fs::create_dir(&kept).unwrap();
     // A session may hold the store for a moment more: what it has written last is in the log of SQLite until then.
     let wal = state.join("rollcall.db-wal");

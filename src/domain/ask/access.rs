@@ -250,8 +250,10 @@ pub fn authorize(operator: &Operator, command: Command, now: Timestamp) -> Resul
         (Rule::Temporary(_), Some(first)) => with_role(operator, first),
         _ => Operator { extra: Vec::new(), ..operator.clone() },
     };
-    // Each right that grants the command does so in its groups.
-    let further = extra.iter().flat_map(|right| right.groups.iter().cloned());
+    // Who acts does so with one role: another one may have other limits, such as an approval. To read, each right counts.
+    let only_reads = command.only_reads();
+    let counts = |right: &&&ExtraRight| only_reads || right.role == acting.role;
+    let further = extra.iter().filter(counts).flat_map(|right| right.groups.iter().cloned());
     let groups = acting.groups.clone().map(|own| own.into_iter().chain(further).collect());
     Ok(Granted {
         operator: Operator { groups, ..acting },

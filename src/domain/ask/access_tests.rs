@@ -220,6 +220,23 @@ fn a_temporary_right_adds_its_role_in_its_groups_and_nothing_else() {
     assert_eq!(granted(&of_test, "deploy prod", now).unwrap(), in_both);
     assert_eq!(granted(&of_test, "runs", now).unwrap().1, Some(names(&["db", "prod", "test"])));
     assert_eq!(of_test.all_groups(), Some(names(&["db", "prod", "test"])));
+    // Who acts does so with one role: a right with another one adds no groups, since it may have other limits.
+    let careful = OwnRole {
+        name: "careful".into(),
+        includes: Some(Role::Operator),
+        needs_approval: true,
+        ..OwnRole::default()
+    };
+    let right_of_careful =
+        ExtraRight { role: OperatorRole::Own(Arc::new(careful)), ..right(6, Role::Viewer, &["prod"]) };
+    let in_test = Operator {
+        groups: Some(names(&["test"])),
+        extra: vec![right_of_careful],
+        ..Operator::new("bob", "k", Role::Operator)
+    };
+    assert_eq!(granted(&in_test, "deploy prod", now).unwrap().1, Some(names(&["test"])));
+    assert_eq!(granted(&in_test, "watch 41", now).unwrap().1, Some(names(&["prod", "test"])));
+    assert_eq!(granted(&in_test, "cancel 41", now).unwrap().1, Some(names(&["test"])));
     // Neither an expired login nor a certificate for one command is widened.
     let expired = Operator { until: Some(now.parse().unwrap()), ..viewer.clone() };
     assert!(granted(&expired, "deploy prod", now).is_err());

@@ -14,6 +14,9 @@ use crate::domain::base::output::clipped;
 /// Most characters of a command line or a reason in a row, so that long lines do not fill the disk.
 const TEXT_CHARS_LIMIT: usize = 4_096;
 
+/// The same of a line that changes nothing: everyone can send as many as they like.
+const HARMLESS_CHARS_LIMIT: usize = 512;
+
 /// The types of rows, as `audit --type` takes them.
 pub const TYPES: [&str; 9] = [
     "login",
@@ -175,12 +178,14 @@ impl Caller {
 
     /// The granted command, with its end if it has one already.
     pub fn granted(&self, granted: &Granted, end: Option<CommandEnd>) -> AuditKind {
-        AuditKind::Command { line: short(&self.line), rule: granted.rule().to_string(), end }
+        let limit = if granted.command().only_reads() { HARMLESS_CHARS_LIMIT } else { TEXT_CHARS_LIMIT };
+        AuditKind::Command { line: clipped(&self.line, limit), rule: granted.rule().to_string(), end }
     }
 
     /// The refused command.
     pub fn refused(&self, rule: Option<String>, why: &str) -> AuditKind {
-        AuditKind::CommandRefused { line: short(&self.line), rule, why: short(why) }
+        let clip = |text: &str| clipped(text, HARMLESS_CHARS_LIMIT);
+        AuditKind::CommandRefused { line: clip(&self.line), rule, why: clip(why) }
     }
 }
 

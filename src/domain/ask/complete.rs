@@ -34,9 +34,15 @@ pub fn candidates(before: &[String], known: &Known) -> Vec<String> {
         [plan, rest @ ..] if plan == "plan" => after_plan(rest, known),
         words => after_command(words, known),
     };
+    found.retain(|word| is_plain(word));
     found.sort();
     found.dedup();
     found
+}
+
+/// True for a word that no shell reads as anything but itself: a name must not run a command on an operator's machine.
+fn is_plain(word: &str) -> bool {
+    word.chars().all(|c| c.is_alphanumeric() || "._:@/+=,-".contains(c))
 }
 
 fn first_words(known: &Known) -> Vec<String> {
@@ -125,7 +131,7 @@ mod tests {
             tasks: [("deploy".to_string(), vec!["version".to_string(), "note".to_string()])].into(),
             groups: vec!["prod".into(), "prod.web".into()],
             hosts: vec!["web1".into()],
-            checks: vec!["http/serves".into()],
+            checks: vec!["http/serves".into(), "http/two words".into(), "http/$(touch${IFS}x)".into()],
             runs: vec!["41".into()],
         }
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::access::{LOCAL_KEY, Operator};
+use super::access::{LOCAL_KEY, Operator, OperatorRole, Role, least_role};
 use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::inventory::inventory::is_within;
 
 /// Longest time of temporary rights: who needs them longer needs a line in `operators`.
 pub const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -80,7 +81,7 @@ pub fn later(at: Timestamp, time: Duration) -> Timestamp {
 }
 
 /// Whether an operator may grant a request. An admin does, by permanent rights, and not for themselves.
-pub fn may_grant(granter: &Operator, asked: &TemporaryRight) -> Result<(), Refusal> {
+pub fn may_grant(granter: &Operator, asked: &TemporaryRight, role: &OperatorRole) -> Result<(), Refusal> {
     let refused = |why: String| Err(Refusal::new(Cause::NotAllowed, why));
     if !granter.is_admin() {
         return refused(format!(
@@ -93,7 +94,9 @@ pub fn may_grant(granter: &Operator, asked: &TemporaryRight) -> Result<(), Refus
     }
     match &granter.groups {
         None => Ok(()),
-        Some(_) if asked.role == "admin" => refused("only an admin of all groups makes another admin".into()),
+        Some(_) if has_admins_commands(role) => {
+            refused("only an admin of all groups makes another admin".into())
+        }
         Some(own) => match asked.groups.iter().find(|group| !is_within(group, own)) {
             None => Ok(()),
             Some(group) => refused(format!("the group {group} is not one of yours")),
@@ -101,17 +104,23 @@ pub fn may_grant(granter: &Operator, asked: &TemporaryRight) -> Result<(), Refus
     }
 }
 
-/// `prod.web` is within `prod`.
-fn is_within(group: &str, allowed: &BTreeSet<String>) -> bool {
-    allowed
-        .iter()
-        .any(|own| group == own || group.strip_prefix(own.as_str()).is_some_and(|rest| rest.starts_with('.')))
+/// True for the role admin, and for a role of `rollcall.toml` with commands of admins.
+fn has_admins_commands(role: &OperatorRole) -> bool {
+    match role {
+        OperatorRole::Standard(role) => *role == Role::Admin,
+        OperatorRole::Own(role) => {
+            role.includes == Some(Role::Admin)
+                || role.commands.iter().any(|path| least_role(path) == Role::Admin)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ask::access::Role;
+    use std::sync::Arc;
+
+    use crate::domain::ask::own_role::OwnRole;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -148,7 +157,9 @@ mod tests {
             groups: groups.map(|group| [group.to_string()].into()),
             ..Operator::new(name, "k", role)
         };
+        let only_admins = "only an admin of all groups makes another admin";
         let table = [
+            (of("ann", Role::Admin, Some("prod")), "super", "prod", only_admins),
             (of("ann", Role::Admin, None), "admin", "prod", ""),
             (of("ann", Role::Operator, None), "operator", "prod", "needs the role admin"),
             (
@@ -178,7 +189,15 @@ mod tests {
             ),
         ];
         for (granter, role, group, why) in table {
-            let judged = may_grant(&granter, &request(role, group));
+            let of_request = match role {
+                "admin" => OperatorRole::Standard(Role::Admin),
+                "super" => {
+                    let includes = Some(Role::Admin);
+                    OperatorRole::Own(Arc::new(OwnRole { name: role.into(), includes, ..OwnRole::default() }))
+                }
+                _ => OperatorRole::Standard(Role::Operator),
+            };
+            let judged = may_grant(&granter, &request(role, group), &of_request);
             match why {
                 "" => assert_eq!(judged, Ok(()), "{granter:?}"),
                 why => assert!(judged.unwrap_err().to_string().contains(why), "{granter:?}"),

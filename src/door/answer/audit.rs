@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::asked::{Asked, Ended};
 use crate::domain::ask::access::Granted;
-use crate::domain::ask::audit::{AuditPage, TYPES};
+use crate::domain::ask::audit::{AuditKind, AuditPage, TYPES};
 use crate::domain::ask::command::{AuditAsk, Record, Since};
 use crate::domain::base::name::{clipped, nearest};
 use crate::domain::base::refusal::{Cause, Refusal};
@@ -67,7 +67,11 @@ impl Asked<'_> {
         };
         let (types, refused) = (ask.types.clone(), ask.refused);
         let query = AuditQuery { after, before: ask.before, from, name, types, refused, limit: PAGE_ROWS };
-        let page = self.desk.audit.of(granted).await?.page(query).await?;
+        let mut page = self.desk.audit.of(granted).await?.page(query).await?;
+        if !reads_all(granted) {
+            // They name the files of all groups.
+            page.rows.retain(|row| !matches!(row.fact.kind, AuditKind::ConfigChanged { .. }));
+        }
         for row in &page.rows {
             self.terminal.may_name(row.fact.typed());
         }

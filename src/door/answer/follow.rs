@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::asked::{Asked, Ended};
-use crate::domain::ask::access::Granted;
+use crate::domain::ask::access::{Granted, authorize};
+use crate::domain::ask::command::Command;
 use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::plan::plan::Plan;
@@ -256,13 +257,14 @@ impl Asked<'_> {
                  cancel {id} --now\n"
             ),
             (false, true) => return Ok(()),
-            (false, false) if self.terminal.is_interactive() && self.may_cancel() => {
+            (false, false) if self.terminal.is_interactive() && self.may_cancel(id) => {
                 format!(
                     "run {id}: Ctrl-C detaches, or cancels it if you say so; a closed connection only detaches\n"
                 )
             }
             (false, false) => {
-                let stop = if self.may_cancel() { format!("; to stop: cancel {id}") } else { String::new() };
+                let stop =
+                    if self.may_cancel(id) { format!("; to stop: cancel {id}") } else { String::new() };
                 format!(
                     "run {id}: Ctrl-C and a closed connection only detach; to follow again: watch {id}{stop}\n"
                 )
@@ -288,7 +290,7 @@ impl Asked<'_> {
                 following.asks = false;
                 self.decide(id, key).await?;
             }
-            (KeyPress::Interrupt, false) if !following.asks && self.may_cancel() => {
+            (KeyPress::Interrupt, false) if !following.asks && self.may_cancel(id) => {
                 following.asks = true;
                 let text = format!(
                     "run {id}: d detaches and the run continues, c cancels it (hosts in their bracket finish it), any other \
@@ -334,10 +336,10 @@ impl Asked<'_> {
         match key.to_ascii_lowercase() {
             b'd' => self.leave(id).await,
             b'c' => {
-                let asked = self.desk.engine.ask(&self.granted, id, Wish::Cancel { now: false }).await;
-                let text = match asked {
+                let text = match self.cancel_as_typed(id).await {
                     Ok(()) => format!("run {id} is being cancelled: no further host starts\n"),
-                    Err(why) => format!("rollcall: run {id} was not cancelled: {why}\n"),
+                    Err(Ended::Refused(why)) => format!("rollcall: run {id} was not cancelled: {why}\n"),
+                    Err(Ended::Gone) => return Err(Ended::Gone),
                 };
                 Ok(self.terminal.err(&text).await?)
             }
@@ -345,13 +347,30 @@ impl Asked<'_> {
         }
     }
 
-    fn may_cancel(&self) -> bool {
-        self.granted.operator().may_use("cancel")
+    /// The same as `cancel N`, with its rights and its rows in the audit.
+    async fn cancel_as_typed(&mut self, id: RunId) -> Result<(), Ended> {
+        let granted = self.to_cancel(id)?;
+        self.stored(&granted, id).await?;
+        let recording = self.desk.audit.begin(self.caller, &granted).await?;
+        let asked = self.desk.engine.ask(&granted, id, Wish::Cancel { now: false }).await;
+        let status = asked.as_ref().map_or_else(|why| why.cause.exit_status(), |()| 0);
+        recording.end(status, Some(id), asked.as_ref().err().map(ToString::to_string));
+        Ok(asked?)
+    }
+
+    fn to_cancel(&self, id: RunId) -> Result<Granted, Refusal> {
+        let now = self.desk.clock.now();
+        let person = self.desk.rights.add_to(self.granted.person().clone(), &self.desk.config.borrow(), now);
+        authorize(&person, Command::Cancel { run: id, now: false }, now).map_err(|denied| denied.refusal)
+    }
+
+    fn may_cancel(&self, id: RunId) -> bool {
+        self.to_cancel(id).is_ok()
     }
 
     /// The client leaves, and the run continues.
     async fn leave<T>(&mut self, id: RunId) -> Result<T, Ended> {
-        let stop = match self.may_cancel() {
+        let stop = match self.may_cancel(id) {
             true => format!("; to stop it: cancel {id}"),
             false => String::new(),
         };

@@ -7,7 +7,7 @@ use crate::domain::ask::temporary::{
 };
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
-use crate::door::rights::role_of;
+use crate::door::rights::{narrowed, role_of};
 use crate::present::{json, rights};
 
 impl Asked<'_> {
@@ -38,12 +38,17 @@ impl Asked<'_> {
         let operator = self.granted.person();
         let (is_admin, own) = (operator.is_admin(), operator.name.clone());
         let mut all = self.desk.rights.open();
-        all.retain(|right| right.operator == own || is_admin && may_grant(operator, right).is_ok());
+        all.retain(|right| right.operator == own || is_admin && self.may_grant(right).is_ok());
         all
     }
 
     async fn list_rights(&mut self) -> Result<u8, Ended> {
         let all = self.visible_rights();
+        // What operators have typed themselves tells them nothing.
+        for right in all.iter().filter(|right| right.operator == self.operator) {
+            let groups = right.groups.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+            self.terminal.may_name(&format!("{groups} {}", right.why));
+        }
         let text = match self.json {
             true => all.iter().map(|right| json::line("right", right)).collect(),
             false => rights::rights(&all, self.desk.clock.now()),
@@ -59,10 +64,7 @@ impl Asked<'_> {
                 .into());
         }
         if role_of(&right.role, &self.config).is_none() {
-            let why = format!("there is no role `{}`", right.role);
-            return Err(Refusal::not_found(why)
-                .hint("the roles are viewer, operator, admin, and those of rollcall.toml")
-                .into());
+            return Err(no_role(&right.role).into());
         }
         let Some(id) = self.desk.rights.ask(&self.granted, right.clone()).await? else {
             let why = format!("{} has {PER_OPERATOR} requests and rights already", self.operator);
@@ -74,6 +76,14 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
+    fn may_grant(&self, right: &TemporaryRight) -> Result<(), Refusal> {
+        let role = role_of(&right.role, &self.config).ok_or_else(|| no_role(&right.role))?;
+        if narrowed(&right.groups, &role).is_empty() {
+            return Err(Refusal::rule(format!("the role {} has none of these groups", right.role)));
+        }
+        may_grant(self.granted.person(), right, &role)
+    }
+
     /// A request that this operator may see.
     fn open_right(&self, id: u64) -> Result<TemporaryRight, Refusal> {
         let found = self.visible_rights().into_iter().find(|right| right.id == id);
@@ -82,7 +92,7 @@ impl Asked<'_> {
 
     async fn grant_right(&mut self, id: u64) -> Result<u8, Ended> {
         let right = self.open_right(id)?;
-        may_grant(self.granted.person(), &right)?;
+        self.may_grant(&right)?;
         let whole = self.config.inventory.clone();
         if let Some(unknown) = right.groups.iter().find(|group| !knows(&whole, group)) {
             return Err(Refusal::not_found(format!("no group is called `{unknown}`"))
@@ -125,4 +135,9 @@ impl Asked<'_> {
 
 fn knows(inventory: &Inventory, group: &str) -> bool {
     inventory.groups.contains_key(group)
+}
+
+fn no_role(name: &str) -> Refusal {
+    let hint = "the roles are viewer, operator, admin, and those of rollcall.toml";
+    Refusal::not_found(format!("there is no role `{name}`")).hint(hint)
 }

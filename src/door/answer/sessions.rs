@@ -28,6 +28,10 @@ impl Asked<'_> {
 
     async fn sessions(&mut self) -> Result<u8, Ended> {
         let all = self.visible_sessions();
+        // What operators have typed themselves tells them nothing.
+        for one in all.iter().filter(|one| one.guest.operator == self.operator) {
+            one.commands.iter().for_each(|doing| self.terminal.may_name(&doing.line));
+        }
         let text = match self.json {
             true => all.iter().map(|one| json::line("session", one)).collect(),
             false => sessions::sessions(&all, self.own_session(), self.desk.clock.now()),

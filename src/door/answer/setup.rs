@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::asked::{Asked, Ended, may_see};
-use crate::domain::ask::command::{Shell, command_paths};
+use crate::domain::ask::access::authorize;
+use crate::domain::ask::command::{Command, Shell, command_paths};
 use crate::domain::ask::complete::{Known, candidates};
 use crate::domain::base::refusal::Refusal;
 use crate::domain::inventory::inventory::Inventory;
@@ -58,8 +59,11 @@ impl Asked<'_> {
 
     /// What the operator may use, and what they may see by `hosts`, `runs` and `status`.
     async fn known(&self, inventory: &Arc<Inventory>) -> Result<Known, Ended> {
-        let operator = self.granted.operator();
+        let operator = self.granted.person();
         let may = |path: &str| operator.may_use(path);
+        let now = self.desk.clock.now();
+        let grants = |command: Command| authorize(operator, command, now).is_ok();
+        let selector = || "all".to_string();
         let commands: BTreeSet<String> =
             command_paths().into_iter().filter(|path| may(path) && path != "complete").collect();
         let names = self.tasks_of(inventory).await?;
@@ -67,16 +71,16 @@ impl Asked<'_> {
         let tasks = tasks.map(|task| (task.name.clone(), task.params.keys().cloned().collect())).collect();
         let mut known = Known { commands, tasks, ..Known::default() };
         // The same as the lists of these commands: a selector that one may type and not list stays unsaid.
-        if may("hosts") {
+        if grants(Command::Hosts { selector: selector() }) {
             known.groups = inventory.groups.keys().cloned().collect();
             known.hosts = inventory.hosts.iter().map(|host| host.name.to_string()).collect();
         }
-        if may("status") {
+        if grants(Command::Status { selector: selector() }) {
             let sets = inventory.hosts.iter().flat_map(|host| &host.checks).collect::<BTreeSet<_>>();
             let checks = sets.into_iter().filter_map(|set| self.config.checks.get(set));
             known.checks = checks.flatten().map(|check| check.id().to_string()).collect();
         }
-        if may("runs") {
+        if grants(Command::Runs { last: RUNS }) {
             let runs = self.ports().store.runs(RUNS).await?.into_iter();
             let seen = runs.filter(|run| may_see(&self.granted, &self.config.inventory, &run.hosts));
             known.runs = seen.map(|run| run.run.to_string()).collect();

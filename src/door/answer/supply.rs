@@ -93,9 +93,22 @@ impl Asked<'_> {
             FetchBounds { max_size: limits.max_size, link_local: self.config.settings.artifacts.link_local };
         let (to, mut pieces) = mpsc::channel::<Piece>(WAITING_PIECES);
         let fetching = self.desk.fetcher.fetch(&origin.url, bounds, to);
-        let (fetched, received) =
-            tokio::join!(fetching, self.desk.artifacts.receive(limits, &mut pieces, Some(&origin.sha256)));
-        if let Err(why) = fetched {
+        // The pieces are dropped with an error of the receiver, so that the fetch ends, too.
+        let (artifacts, sha256) = (self.desk.artifacts.clone(), origin.sha256.clone());
+        let receiving = async move {
+            let received = artifacts.receive(limits, &mut pieces, Some(&sha256)).await;
+            drop(pieces);
+            received
+        };
+        let gone = self.terminal.gone();
+        let (fetched, received) = tokio::select! {
+            both = async { tokio::join!(fetching, receiving) } => both,
+            () = gone.cancelled() => return Err(Ended::Gone),
+        };
+        // The receiver has the cause, unless the fetch was cut off.
+        if let Err(why) = fetched
+            && matches!(received, Ok(_) | Err(Trouble::Cut | Trouble::Empty))
+        {
             let why = format!("{param}: {}: {why}", origin.url);
             let hint = format!("try: again, or {param}=- with the file on standard input");
             return Err(Refusal::new(Cause::Unreachable, why).hint(hint).into());

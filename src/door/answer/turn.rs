@@ -88,8 +88,13 @@ impl Asked<'_> {
     /// Refuses a command whose rights have ended while it waited: hours of a role, an expired key.
     pub(super) fn may_still(&self, granted: &Granted) -> Result<(), Ended> {
         let now = self.ports().hosts.clock.now();
-        match authorize(granted.operator(), granted.typed().clone(), now) {
-            Ok(_) => Ok(()),
+        let person = self.desk.rights.add_to(granted.person().clone(), &self.desk.config.borrow(), now);
+        match authorize(&person, granted.typed().clone(), now) {
+            Ok(still) if still.operator() == granted.operator() => Ok(()),
+            Ok(_) => {
+                let why = "your rights have changed while you waited";
+                Err(Refusal::new(Cause::NotAllowed, why).hint("see: whoami").into())
+            }
             Err(denied) => Err(denied.refusal.into()),
         }
     }

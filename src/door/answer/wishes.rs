@@ -47,12 +47,15 @@ impl Asked<'_> {
         let command = again(&stored)?;
         // To repeat a run takes the right to its own command, too.
         let now = self.ports().hosts.clock.now();
-        authorize(granted.person(), command.clone(), now).map_err(|denied| denied.refusal)?;
-        let mut plan = self.plan(inventory, &command).await?;
+        let own = authorize(granted.person(), command.clone(), now).map_err(|denied| denied.refusal)?;
+        let own = own.recorded(granted.row());
+        // Both rights have their groups.
+        let inventory = Arc::new(inventory.visible_to(own.operator().groups.as_ref()));
+        let mut plan = self.plan(&inventory, &command).await?;
         let first = stored.plan.repeats.unwrap_or(stored.plan.title);
         plan.title.0 = format!("retry {id}: {}", first.0);
         plan.repeats = Some(first);
-        self.run(granted, plan, &command).await
+        self.run(&own, plan, &command).await
     }
 }
 

@@ -1,7 +1,6 @@
 //! The state of one connection, and why it has to be closed: shared by russh's callbacks, the sessions of
 //! its channels, and the task that serves it.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use russh::server::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::seats::ConnectionSeat;
-use crate::domain::ask::access::Operator;
+use crate::domain::ask::access::{ExtraRight, Operator};
 use crate::domain::ask::enrolled::{Denial, Presented};
 use crate::door::Desk;
 use crate::door::sessions::DoorSession;
@@ -130,7 +129,7 @@ impl Visit {
     /// Resolves when the configuration gives the operator other rights than at the login, or when those rights expire.
     async fn changed(&self, desk: &Desk) -> String {
         let (mut config, mut rights) = (desk.config.clone(), desk.rights.changes());
-        let mut held = BTreeSet::new();
+        let mut held: Vec<ExtraRight> = Vec::new();
         loop {
             config.mark_unchanged();
             rights.mark_unchanged();
@@ -138,12 +137,12 @@ impl Visit {
                 Ok(now) => now,
                 Err(why) => return why,
             };
-            let holds: BTreeSet<u64> = now.extra.iter().map(|right| right.id).collect();
-            if !held.is_subset(&holds) {
+            // Also one whose role the configuration has narrowed.
+            if held.iter().any(|right| !now.extra.contains(right)) {
                 return "your temporary rights have ended; connect again".into();
             }
-            held = holds;
             let until = now.until.into_iter().chain(now.extra.iter().map(|right| right.until)).min();
+            held = now.extra;
             tokio::select! {
                 changed = config.changed() => if changed.is_err() { return std::future::pending().await },
                 changed = rights.changed() => if changed.is_err() { return std::future::pending().await },
