@@ -219,7 +219,7 @@ async fn setup_prints_what_ssh_and_shells_need() {
     write(&prod, &read(&prod).replace("checks = [\"http\"", "checks = [\"evil\", \"http\""));
     site.ask("reload").await.expect(0);
     let tab = format!(
-        "eval \"$({})\"; COMP_WORDS=(roll_call why web01 ''); COMP_CWORD=3; _roll_call",
+        "eval \"$({})\"; COMP_WORDS=(roll_call why web01 ''); COMP_CWORD=3; _roll_call; echo over",
         script("bash")
     );
     answer_of(in_shell("bash", &["--norc", "-c", &tab])).await.expect(0);

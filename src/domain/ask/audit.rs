@@ -373,6 +373,6 @@ mod tests {
         let AuditKind::CommandRefused { line, .. } = caller(&"x".repeat(64 * 1024)).refused(None, "y") else {
             unreachable!()
         };
-        assert_eq!(line.chars().count(), TEXT_CHARS_LIMIT + 1);
+        assert_eq!(line.chars().count(), HARMLESS_CHARS_LIMIT + 1);
     }
 }
