@@ -89,14 +89,14 @@ pub async fn drain(
     let room = room(view, balancer.floor(), &names);
     let may = whole.into_iter().filter(|member| room.may.contains(&member.host));
     let going: Vec<Member> = halfway.into_iter().chain(may).cloned().collect();
-    let told = tell(one, balancer, &going, Direction::Out).await;
-    if told.iter().all(BalancerResult::is_done) {
+    let results = tell(one, balancer, &going, Direction::Out).await;
+    if results.iter().all(BalancerResult::is_done) {
         let full = (!room.must_wait.is_empty()).then(|| no_room(balancer, view));
-        return done(told, Direction::Out, room.must_wait, full);
+        return done(results, Direction::Out, room.must_wait, full);
     }
-    let why = troubles(&told);
-    let certain = !told.iter().any(|told| matches!(told.applied, Applied::Unknown(_)));
-    let undone = join_all(told.iter().filter_map(|told| undo(one, told))).await;
+    let why = troubles(&results);
+    let certain = !results.iter().any(|result| matches!(result.applied, Applied::Unknown(_)));
+    let undone = join_all(results.iter().filter_map(|result| undo(one, result))).await;
     match certain && undone.iter().all(|applied| matches!(applied, Applied::Done { .. })) {
         true => Change::Refused { why },
         false => Change::Unknown { why },
@@ -105,12 +105,12 @@ pub async fn drain(
 
 /// Enables members on every balancer host.
 pub async fn enable(one: &dyn OneHost, balancer: &Balancer, members: &[Member]) -> Change {
-    let told = tell(one, balancer, members, Direction::In).await;
-    if told.iter().all(BalancerResult::is_done) {
-        return done(told, Direction::In, Vec::new(), None);
+    let results = tell(one, balancer, members, Direction::In).await;
+    if results.iter().all(BalancerResult::is_done) {
+        return done(results, Direction::In, Vec::new(), None);
     }
-    let why = troubles(&told);
-    match told.iter().all(|told| matches!(told.applied, Applied::Refused(_))) {
+    let why = troubles(&results);
+    match results.iter().all(|result| matches!(result.applied, Applied::Refused(_))) {
         true => Change::Refused { why },
         false => Change::Unknown { why },
     }
@@ -118,10 +118,10 @@ pub async fn enable(one: &dyn OneHost, balancer: &Balancer, members: &[Member]) 
 
 /// Puts members back that were drained for nothing: no step ran on them.
 pub async fn put_back(one: &dyn OneHost, balancer: &Balancer, members: &[Member]) -> Change {
-    let told = tell(one, balancer, members, Direction::Undo).await;
-    match told.iter().all(BalancerResult::is_done) {
-        true => done(told, Direction::Undo, Vec::new(), None),
-        false => Change::Unknown { why: troubles(&told) },
+    let results = tell(one, balancer, members, Direction::Undo).await;
+    match results.iter().all(BalancerResult::is_done) {
+        true => done(results, Direction::Undo, Vec::new(), None),
+        false => Change::Unknown { why: troubles(&results) },
     }
 }
 

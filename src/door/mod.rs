@@ -184,6 +184,8 @@ pub struct AllTurns {
     pub answers: Turns,
     /// Commands whose input is kept.
     pub inputs: Arc<Semaphore>,
+    /// Files that are received.
+    pub uploads: Turns,
 }
 
 impl Default for AllTurns {
@@ -193,6 +195,7 @@ impl Default for AllTurns {
             plans: Turns::new(2, 1),
             answers: Turns::new(16, 4),
             inputs: Arc::new(Semaphore::new(INPUTS)),
+            uploads: Turns::new(12, 3),
         }
     }
 }

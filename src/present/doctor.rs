@@ -1,5 +1,6 @@
 //! `doctor`, in words: the phases of a connection, and what was found on the host.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -97,8 +98,9 @@ fn phase((name, took, end): Phase) -> Finding {
 
 fn on_host(lines: &ScriptLines, now: Timestamp) -> Vec<Finding> {
     let mut findings = vec![clock(lines, now), sudo(lines)];
-    let mut disks: Vec<&str> = lines.all("disk").collect();
-    disks.dedup();
+    // One file system may hold both folders; its free space changes from one line to the next.
+    let disks: BTreeMap<&str, &str> =
+        lines.all("disk").filter_map(|line| line.split_once(' ')).map(|(free, at)| (at, free)).collect();
     findings.extend(disks.into_iter().filter_map(disk));
     if !findings.iter().any(|finding| finding.what == "disk") {
         let text = "`df` printed nothing that rollcall reads".into();
@@ -139,9 +141,8 @@ fn sudo(lines: &ScriptLines) -> Finding {
     }
 }
 
-/// `1234 /var/tmp`: KiB, and where.
-fn disk(line: &str) -> Option<Finding> {
-    let (free, at) = line.split_once(' ')?;
+/// Where, and how many KiB are free.
+fn disk((at, free): (&str, &str)) -> Option<Finding> {
     let free: u64 = free.parse().ok()?;
     let grade = if free < FREE_KIB { Grade::Note } else { Grade::Ok };
     let text = format!("{} MiB free on {at}", free / 1024);
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_a_note_and_what_is_unreadable_is_unknown() {
-        let good = "rollcall clock 1001\nrollcall sudo all\nrollcall disk 2097152 /\nrollcall disk 2097152 /\nrollcall done\n";
+        let good = "rollcall clock 1001\nrollcall sudo all\nrollcall disk 2097152 /\nrollcall disk 2097156 /\nrollcall done\n";
         assert_eq!(
             found(good),
             [

@@ -49,7 +49,8 @@ impl Whoami {
             OperatorRole::Own(role) => Some(role),
             OperatorRole::Standard(_) => None,
         };
-        let everyone = ["help", "version", "whoami"];
+        // Completion scripts send `complete`, people do not.
+        let everyone = ["help", "version", "whoami", "complete"];
         let commands = command_paths().into_iter().filter(|path| !everyone.contains(&path.as_str()));
         Whoami {
             name: operator.name.clone(),

@@ -90,7 +90,7 @@ table! {
         /// not limited.
         RATE "rate": Whole<1, 1_000_000> = 10,
         BURST "burst": Whole<1, 1_000_000> = 10,
-        /// Whether the owner of an unknown key is told how an admin can enroll it. If not, and without a CA in `operators`, unknown
+        /// Whether rollcall prints to the owner of an unknown key how an admin can enroll it. If not, and without a CA in `operators`, unknown
         /// keys are refused before their owner proves them.
         ENROLLMENT "enrollment": Flag = true,
         /// The longest time for which an address is kept out after logins that failed; `"0s"` for never.

@@ -44,7 +44,7 @@ impl Asked<'_> {
 
     async fn list_rights(&mut self) -> Result<u8, Ended> {
         let all = self.visible_rights();
-        // What operators have typed themselves tells them nothing.
+        // What operators have typed themselves reveals nothing to them.
         for right in all.iter().filter(|right| right.operator == self.operator) {
             let groups = right.groups.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
             self.terminal.may_name(&format!("{groups} {}", right.why));

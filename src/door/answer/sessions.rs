@@ -28,7 +28,7 @@ impl Asked<'_> {
 
     async fn sessions(&mut self) -> Result<u8, Ended> {
         let all = self.visible_sessions();
-        // What operators have typed themselves tells them nothing.
+        // What operators have typed themselves reveals nothing to them.
         for one in all.iter().filter(|one| one.guest.operator == self.operator) {
             one.commands.iter().for_each(|doing| self.terminal.may_name(&doing.line));
         }

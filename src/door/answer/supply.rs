@@ -78,6 +78,11 @@ impl Asked<'_> {
             return Err(refuse(why, format!("try: ssh rollcall ... {param}=- <FILE, without -t")).into());
         };
         let gone = self.terminal.gone();
+        // The slow files of one operator must not keep out those of others.
+        let _turn = tokio::select! {
+            turn = self.desk.turns.uploads.take(&self.operator) => turn,
+            () = gone.cancelled() => return Err(Ended::Gone),
+        };
         let received = tokio::select! {
             // What was sent before the end of the connection may be the whole file.
             biased;
