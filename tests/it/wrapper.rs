@@ -415,6 +415,23 @@ fn a_step_that_nobody_confirms_is_undone_by_the_host() {
     }
 }
 
+/// A verdict that is read between its creation and its content would undo what was confirmed.
+#[test]
+fn what_is_taken_is_never_seen_without_its_content() {
+    let text = include_str!("../../src/steps/sh/wrapper.sh");
+    let take = &text[text.find("\ntake() {").unwrap()..];
+    let take = &take[..take.find("\n}\n").unwrap() + 3];
+    let race = "at=0; while [ $at -lt 200 ]; do at=$((at + 1)); rm -f verdict; take verdict confirmed & \
+                until [ -e verdict ]; do :; done; read -r verdict <verdict; echo \"$verdict\"; wait; done; \
+                take verdict undone || echo taken; ls";
+    for shell in ["dash", "bash"] {
+        let dir = tempfile::tempdir().unwrap();
+        let ran = Command::new(shell).args(["-c", &format!("{take}{race}")]).current_dir(dir.path()).output();
+        let expected = "confirmed\n".repeat(200) + "taken\nverdict\n";
+        assert_eq!(String::from_utf8_lossy(&ran.unwrap().stdout), expected, "{shell}");
+    }
+}
+
 #[test]
 fn old_runs_are_swept_and_what_is_under_way_is_kept() {
     for host in Host::both() {

@@ -40,12 +40,18 @@ drain=1
 newline='
 '
 wake= spent=0
+never="never its runner never came"
 
 say() { printf "rollcall %s %s\n" "$op" "$*" >&2; }
 answer() { say "$@"; exit 0; }
 
-# Creates file $1 with content $2; only one process succeeds.
-take() { (set -C; printf "%s\n" "$2" >"$1") 2>/dev/null; }
+# Creates file $1 with content $2; only one process succeeds. A link, so that nobody ever reads the file without its content.
+take() {
+  printf "%s\n" "$2" >"$1.$$" 2>/dev/null && ln "$1.$$" "$1" 2>/dev/null
+  took=$?
+  rm -f "$1.$$"
+  return "$took"
+}
 
 find_digest() {
   for digest in sha256sum "shasum -a 256" "sha256 -q" "openssl dgst -sha256 -r"; do
@@ -256,9 +262,11 @@ is_known() {
   [ -d "$dir" ] || return 0
   if [ ! -e "$dir/go" ]; then
     [ "$spent" -ge "$patience" ] || return 1
-    take "$dir/go" never && take "$dir/rc" "never its runner never came"
+    take "$dir/go" never && take "$dir/rc" "$never"
     return 1
   fi
+  # Whoever found that the runner never came may have been killed before it wrote `rc`.
+  read -r went 2>/dev/null <"$dir/go" && [ "$went" = never ] && rc=$never && return 0
   [ "$verb" != confirm ] && [ -f "$dir/waiting" ] && [ ! -e "$dir/verdict" ] && [ ! -e "$dir/step.why" ] &&
     read -r rc <"$dir/waiting" && return 0
   rc="lost the host restarted while it ran"
