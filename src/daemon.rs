@@ -189,6 +189,7 @@ fn desk(
         clock: ports.hosts.clock.clone(),
         candidates: Arc::new(Candidates::new(&secret_of(key)?)),
         sessions: Arc::default(),
+        entrances: Arc::default(),
         rights: Arc::new(Rights::new(store.clone(), ports.hosts.clock.clone())),
         public_key: public_line(key)?,
         turns: Arc::default(),

@@ -206,6 +206,8 @@ pub trait Store: Send + Sync {
         at: Timestamp,
         kinds: Vec<EventKind>,
     ) -> Result<Vec<Event>, StoreError>;
+    /// The run that an operator's request with this key has started, and the digest of that request.
+    async fn run_of_request(&self, by: &str, key: &str) -> Result<Option<(RunId, String)>, StoreError>;
     /// A run with its whole journal.
     async fn load(&self, run: RunId) -> Result<Option<StoredRun>, StoreError>;
     /// The newest runs, newest first.
@@ -485,6 +487,9 @@ pub enum StoreError {
         "run {run} was changed in the store: {what}; rollcall does nothing with it; try: restore the store from a copy"
     )]
     Changed { run: RunId, what: String },
+    /// An earlier request with the same key has started a run.
+    #[error("a request with the same key has started a run just now; try: send it again")]
+    Repeated,
     #[error("{0}")]
     Failed(String),
 }

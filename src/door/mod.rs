@@ -2,8 +2,11 @@
 //! identifies the operator and delivers the answer.
 
 pub mod answer;
+pub mod api;
 pub mod audit;
 pub mod candidates;
+pub mod client;
+pub mod entrances;
 pub mod keys;
 pub mod local;
 pub mod rights;
@@ -24,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::audit::Audit;
 use self::candidates::Candidates;
+use self::entrances::Entrances;
 use self::keys::KeyPress;
 use self::rights::Rights;
 use self::sessions::{DoorCommand, Sessions};
@@ -33,7 +37,9 @@ use crate::config::Config;
 use crate::domain::ask::access::{Granted, Operator};
 use crate::domain::ask::audit::Caller;
 use crate::domain::ask::enrolled::{Denial, Presented};
+use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::Refusal;
+use crate::domain::base::request::RequestKey;
 use crate::engine::Engine;
 use crate::local::artifacts::{Artifacts, Piece};
 use crate::notices::Tell;
@@ -70,8 +76,18 @@ pub trait Terminal: Send + Sync {
     fn file(&mut self) -> Option<mpsc::Receiver<Piece>>;
     /// Resolves when the client does not answer any more, although its connection has not ended.
     fn silence(&self) -> BoxFuture<'static, ()>;
-    /// The command as its session lists it; `None` for a local user, who has no session.
+    /// The command as its session lists it, from the first words of the answer; see [`Terminal::listed`].
+    fn list(&mut self, _command: DoorCommand) {}
+    /// `None` for a local user, who has no session.
     fn listed(&self) -> Option<&DoorCommand>;
+    /// The command is not done. People read it by [`Terminal::err`].
+    fn refuse(&mut self, _refusal: &Refusal) {}
+    /// What makes the request of a program one that was sent before.
+    fn request(&self) -> Option<RequestKey> {
+        None
+    }
+    /// The command has started a run, which it follows from now on.
+    fn started(&mut self, _run: RunId) {}
     /// The keys of a terminal. Until they are taken, the first Ctrl-C or Ctrl-D ends the answer.
     fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>>;
 }
@@ -144,6 +160,7 @@ pub struct Desk {
     /// Keys that logged in in vain.
     pub candidates: Arc<Candidates>,
     pub sessions: Arc<Sessions>,
+    pub entrances: Arc<Entrances>,
     pub rights: Arc<Rights>,
     /// The public key of the door: type and base64.
     pub public_key: String,

@@ -181,7 +181,12 @@ impl Engine {
             self.keeper.in_turn(&claim, ticket).await?;
         }
         let config = granted.config().map(String::from);
-        let grant = RunGrant { rule: granted.rule().to_string(), audit: granted.row(), config };
+        let grant = RunGrant {
+            rule: granted.rule().to_string(),
+            audit: granted.row(),
+            config,
+            request: granted.request().cloned(),
+        };
         let start = RunStart { at: self.ports.hosts.clock.now(), granted: Some(grant) };
         let started = self.ports.store.create_run(&plan, by, start).await?;
         let id = started.run;

@@ -1,5 +1,7 @@
 //! What an operator's machine needs: a block for ssh_config, a line for known_hosts, and completion for shells.
 
+use jiff::Timestamp;
+
 use crate::domain::ask::ask::Shell;
 
 /// The door as a client reached it.
@@ -12,6 +14,28 @@ pub struct ClientSide<'d> {
     pub user: &'d str,
     /// Type and base64.
     pub key: &'d str,
+}
+
+/// What lets a browser or a program in at a forwarded port.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+pub enum Web {
+    Link { forward: String, link: String, until: Timestamp },
+    Token { token: String, until: Timestamp },
+}
+
+impl Web {
+    /// For people; a token stands alone, so that a shell takes it as it is.
+    pub fn text(&self) -> String {
+        match self {
+            Web::Link { forward, link, until } => format!(
+                "# Forwards a port of your machine to rollcall, as long as it runs\n{forward}\n\n\
+                 # Lets this browser in, once, until {until}\n{link}\n\n\
+                 # For programs: Authorization: Bearer $(ssh rollcall web --token)\n"
+            ),
+            Web::Token { token, .. } => format!("{token}\n"),
+        }
+    }
 }
 
 fn script(shell: Shell) -> &'static str {

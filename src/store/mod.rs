@@ -19,6 +19,7 @@ mod notices;
 mod places;
 mod proof;
 mod releases;
+mod requests;
 mod rights;
 pub mod survey;
 mod watch;
@@ -69,6 +70,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-15.sql")),
     M::up(include_str!("schema-16.sql")),
     M::up(include_str!("schema-17.sql")),
+    M::up(include_str!("schema-21.sql")),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was
@@ -171,6 +173,7 @@ impl SqliteStore {
                     .execute("INSERT INTO lease (scope, run, since) VALUES (?, ?, ?)", params![scope, run.0, at.to_string()])
                     .map_err(failed)?;
             }
+            requests::keep(connection, (run, &by.name), granted.as_ref())?;
             releases::planned(connection, run, plan)?;
             facts::planned(connection, run, plan)?;
             let started = EventKind::RunStarted {
@@ -369,6 +372,11 @@ impl Store for SqliteStore {
         kinds: Vec<EventKind>,
     ) -> Result<Vec<Event>, StoreError> {
         self.off_thread(move |store| store.append_now(run, at, kinds)).await
+    }
+
+    async fn run_of_request(&self, by: &str, key: &str) -> Result<Option<(RunId, String)>, StoreError> {
+        let (by, key) = (by.to_string(), key.to_string());
+        self.off_thread(move |store| store.run_of_request_now(&by, &key)).await
     }
 
     async fn load(&self, run: RunId) -> Result<Option<StoredRun>, StoreError> {

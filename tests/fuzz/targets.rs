@@ -13,6 +13,7 @@ use rollcall::domain::base::output::Output;
 use rollcall::domain::inventory::selector::select;
 use rollcall::domain::run::event::Event;
 use rollcall::domain::value::template::{self, Vars};
+use rollcall::fleet::known_hosts::KnownHosts;
 use rollcall::port::{ExecEnd, ExecReport};
 use rollcall::steps::wrapper::hear;
 
@@ -20,7 +21,7 @@ use rollcall::steps::wrapper::hear;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of their seeds.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("nodeset", nodeset),
     ("selector", selector),
     ("condition", condition),
@@ -28,6 +29,8 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("line", line),
     ("operators", operators),
     ("revoked", revoked),
+    ("toml", toml),
+    ("known_hosts", known_hosts),
     ("wrapper", wrapper),
     ("event", event),
 ];
@@ -96,6 +99,35 @@ pub fn revoked(bytes: &[u8]) {
         ]);
         let _ = from_texts(Path::new("/nowhere"), &texts).map_err(|wrong| wrong.to_string());
     }
+}
+
+/// A file of the configuration; its first line says which.
+pub fn toml(bytes: &[u8]) {
+    let Some((name, content)) = text(bytes).split_once('\n') else { return };
+    let mut texts = BTreeMap::from([
+        (
+            "hosts/prod.toml".to_string(),
+            Arc::from("[web]\nhosts = \"web1\"\ntags = { canary = [\"web1\"] }\n"),
+        ),
+        ("tasks/deploy.toml".to_string(), Arc::from("[deploy]\nsteps = [{ run = \"true\" }]\n")),
+    ]);
+    let file = name.trim_start_matches(['#', ' ']);
+    if ["hosts/prod.toml", "tasks/deploy.toml", "checks/web.toml", "rollcall.toml"].contains(&file) {
+        texts.insert(file.to_string(), Arc::from(content));
+        let _ = from_texts(Path::new("/nowhere"), &texts).map_err(|wrong| wrong.to_string());
+    }
+}
+
+/// The keys of hosts.
+pub fn known_hosts(bytes: &[u8]) {
+    static FILE: LazyLock<std::path::PathBuf> =
+        LazyLock::new(|| std::env::temp_dir().join(format!("rollcall-fuzz-{}", std::process::id())));
+    std::fs::write(&*FILE, bytes).expect("a folder for temporary files");
+    let keys = KnownHosts::new(FILE.clone());
+    for port in [22, 2222] {
+        let _ = keys.preferences("web1.example.com", port);
+    }
+    let _ = std::fs::remove_file(&*FILE);
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -38,6 +38,8 @@ const LINES: &[(&str, &str, i32, &str)] = &[
     ("setup", "setup -x", 64, "unexpected argument"),
     ("setup", "setup 1x", 64, "a name has letters, digits"),
     ("setup", "setup --host 'a b'", 64, "the name or the address of the machine of rollcall"),
+    ("web", "web --port 0", 64, "invalid value '0' for '--port <PORT>'"),
+    ("web", "web now", 64, "unexpected argument"),
     ("complete", "complete --break-glass", 64, "say why, for the record"),
     ("hosts", "hosts nonesuch", 64, "no group or host is called"),
     ("plan", "plan nonesuch prod.web", 64, "no task or command is called `nonesuch`"),

@@ -1,5 +1,7 @@
 //! The integration tests, in one binary: they link once.
 
+mod api;
+mod api_clients;
 mod architecture;
 mod artifacts;
 mod audit;

@@ -51,6 +51,7 @@ async fn every_command_is_granted_by_role_and_group_as_the_table_says() {
         ("whoami", "yyyyyyy"),
         ("version", "yyyyyyy"),
         ("setup", "yyyyyyy"),
+        ("web", "yyyyyyy"),
         ("complete", "yyyyyyy"),
         ("ask", "nyynyyy"),
         ("ask nonesuch prod for 1h because x", "n--n---"),

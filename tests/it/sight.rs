@@ -46,6 +46,7 @@ fn lines() -> Vec<String> {
         "sessions",
         "kick 999999",
         "setup",
+        "web",
         "complete",
         "complete hosts",
         "complete deploy prod.web",

@@ -11,6 +11,7 @@ use super::command::{Command, Params, parse_line};
 use super::own_role::{Clause, OwnRole};
 pub use super::role::{Role, least_role, needed_role};
 use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::base::request::RequestKey;
 use crate::domain::inventory::inventory::{Host, Inventory};
 
 /// The key of a local user who can read the store: no key proves an identity there.
@@ -129,6 +130,8 @@ pub struct Granted {
     row: Option<u64>,
     /// The digest of the configuration that its run is planned from.
     config: Option<String>,
+    /// What makes its request one that was sent before.
+    request: Option<RequestKey>,
 }
 
 /// The rule that granted or refused a command.
@@ -202,6 +205,16 @@ impl Granted {
         Granted { row, ..self }
     }
 
+    /// The same for a request that may have been sent before.
+    pub fn requested(self, request: Option<RequestKey>) -> Granted {
+        Granted { request, ..self }
+    }
+
+    /// What makes its request one that was sent before.
+    pub fn request(&self) -> Option<&RequestKey> {
+        self.request.as_ref()
+    }
+
     /// The same for a run that is planned from this version of the configuration.
     pub fn planned_from(&self, digest: &str) -> Granted {
         Granted { config: Some(digest.to_string()), ..self.clone() }
@@ -263,6 +276,7 @@ pub fn authorize(operator: &Operator, command: Command, now: Timestamp) -> Resul
         rule,
         row: None,
         config: None,
+        request: None,
     })
 }
 

@@ -11,7 +11,7 @@ pub use super::ask::{
 use super::grammar::{
     BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, OperatorWords, TaskWords, Words,
 };
-pub use super::grammar::{LOCAL, built_in_names, command_paths};
+pub use super::names::{LOCAL, about, built_in_names, command_paths};
 use super::{help, records};
 use crate::domain::base::name::{RunId, clipped, clipped_lines};
 
@@ -158,6 +158,7 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Setup { alias, host, completion } => {
             Command::Connection(Connection::Setup { alias, host, completion })
         }
+        Words::Web { port, token } => Command::Connection(Connection::Web { port, token }),
         Words::Complete { words } => Command::Connection(Connection::Complete { words }),
         Words::Hosts { selector } => Command::Hosts { selector },
         Words::Plan(words) => read_plan(words)?,

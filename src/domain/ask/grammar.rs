@@ -1,6 +1,6 @@
 //! The words of every command. Their help is what `help` prints.
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::ask::{Format, Shell};
 use super::long_help::{AFTER_HELP, AUDIT_HELP, EVENTS_HELP, FREEZE_HELP, HOLD_HELP, RECEIPT_HELP, RUN_HELP};
@@ -64,6 +64,15 @@ pub(super) enum Words {
         /// Only the completion script of this shell
         #[arg(long, value_enum)]
         completion: Option<Shell>,
+    },
+    /// The API and the board through a port of your machine: the line that forwards it, and a link that lets you in once
+    Web {
+        /// The port of your machine
+        #[arg(long, default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
+        /// Only a token, for programs: it lets them in for 12 hours
+        #[arg(long)]
+        token: bool,
     },
     /// The words that may come next, for completion scripts
     #[command(hide = true)]
@@ -436,33 +445,6 @@ pub(super) enum HostWords {
     },
     /// Remove the recorded keys of hosts, for instance of a host that was installed again
     Forget { selector: String },
-}
-
-/// Every command in full, as in `balancer drain`. Tasks are commands, too, and not in it.
-pub fn command_paths() -> Vec<String> {
-    fn below(command: &clap::Command, before: &str, found: &mut Vec<String>) {
-        for one in command.get_subcommands() {
-            let path = format!("{before}{}", one.get_name());
-            match one.has_subcommands() {
-                true => below(one, &format!("{path} "), found),
-                false => found.push(path),
-            }
-        }
-    }
-    let mut found = Vec::new();
-    below(&Grammar::command(), "", &mut found);
-    found
-}
-
-/// Commands of the program on the daemon's machine, not of its door.
-pub const LOCAL: [&str; 5] = ["serve", "demo", "check-config", "schema", "support"];
-
-/// The names that no task may have.
-pub fn built_in_names() -> Vec<String> {
-    let mut names: Vec<String> =
-        Grammar::command().get_subcommands().map(|c| c.get_name().to_string()).collect();
-    names.extend(LOCAL.map(String::from));
-    names
 }
 
 /// Most runs that are listed at once: each is read from the store and held in memory.

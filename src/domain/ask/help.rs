@@ -3,7 +3,8 @@
 use clap::CommandFactory;
 
 use super::ask::Topic;
-use super::grammar::{Grammar, LOCAL, built_in_names};
+use super::grammar::Grammar;
+use super::names::{LOCAL, built_in_names};
 use crate::domain::base::name::{clipped, nearest};
 use crate::domain::base::refusal::Refusal;
 

@@ -87,6 +87,11 @@ pub enum Connection {
         host: Option<String>,
         completion: Option<Shell>,
     },
+    /// What lets a browser or a program in at a forwarded port.
+    Web {
+        port: u16,
+        token: bool,
+    },
     /// The words that may come after these.
     Complete {
         words: Vec<String>,
@@ -100,6 +105,7 @@ impl Connection {
             Connection::Sessions => "sessions",
             Connection::Kick { .. } => "kick",
             Connection::Setup { .. } => "setup",
+            Connection::Web { .. } => "web",
             Connection::Complete { .. } => "complete",
         }
     }

@@ -105,6 +105,8 @@ fn is_for_everyone(command: &Command) -> bool {
             | Command::Version
             | Command::Misread { .. }
             | Command::Whoami
-            | Command::Connection(Connection::Setup { .. } | Connection::Complete { .. })
+            | Command::Connection(
+                Connection::Setup { .. } | Connection::Web { .. } | Connection::Complete { .. }
+            )
     )
 }

@@ -12,5 +12,6 @@ pub mod paths;
 pub mod perf;
 pub mod range;
 pub mod refusal;
+pub mod request;
 pub mod schedule;
 pub mod shared;

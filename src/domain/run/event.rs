@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::{End, Failure, Outcome, RunOutcome};
 use crate::domain::base::output::Output;
+use crate::domain::base::request::RequestKey;
 use crate::domain::check::check::CheckResult;
 use crate::domain::check::id::CheckId;
 use crate::domain::task::hook::Hook;
@@ -93,6 +94,9 @@ pub struct RunGrant {
     /// The digest of the configuration that it was planned from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
+    /// The request of a program that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestKey>,
 }
 
 /// The kinds of events. Names ending in `Started` are intents: they are in the journal before the effect.

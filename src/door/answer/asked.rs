@@ -63,6 +63,12 @@ impl Asked<'_> {
         self.desk.engine.ports_for(&self.granted)
     }
 
+    /// The command has started a run.
+    pub(super) fn has_started(&mut self, run: RunId) {
+        self.run = Some(run);
+        self.terminal.started(run);
+    }
+
     pub(super) async fn say(&mut self, text: &str) -> Result<u8, Ended> {
         self.terminal.out(text).await?;
         Ok(0)

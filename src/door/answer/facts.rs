@@ -29,7 +29,7 @@ impl Asked<'_> {
                 let plan = self.plan(inventory, &Command::Facts { selector, fresh }).await?;
                 let watch =
                     self.desk.engine.start(&granted.planned_from(&self.config.version.digest), plan).await?;
-                self.run = Some(watch.live().id);
+                self.has_started(watch.live().id);
                 Some(self.see(watch, FollowView { quiet: true, ..FollowView::default() }).await?.0)
             }
         };

@@ -123,7 +123,7 @@ impl Asked<'_> {
             .engine
             .start_talking(&granted.planned_from(&self.config.version.digest), plan, talk)
             .await?;
-        self.run = Some(watch.live().id);
+        self.has_started(watch.live().id);
         let view = FollowView { quiet: true, own: true, input, output: streams.then_some(inlet) };
         let (run, events) = self.see(watch, view).await?;
         let status = run.outcome().map_or(Cause::Internal.exit_status(), |outcome| outcome.exit_status());

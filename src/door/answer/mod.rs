@@ -84,7 +84,7 @@ async fn answered(desk: &Desk, caller: &Caller, request: Request, terminal: &mut
         Ok(recording) => recording,
         Err(refusal) => return refused(terminal, format, &refusal).await,
     };
-    let granted = granted.recorded(recording.row);
+    let granted = granted.recorded(recording.row).requested(terminal.request());
     let mut asked = Asked {
         desk,
         caller,
@@ -118,6 +118,7 @@ async fn answered(desk: &Desk, caller: &Caller, request: Request, terminal: &mut
 
 /// Says why a command is not done; returns the exit status.
 async fn refused(terminal: &mut dyn Terminal, format: Format, refusal: &Refusal) -> u8 {
+    terminal.refuse(refusal);
     // A client that is gone cannot read the error.
     let why = refusal.to_string();
     if format == Format::Nagios {
@@ -132,6 +133,9 @@ async fn refused(terminal: &mut dyn Terminal, format: Format, refusal: &Refusal)
 impl Asked<'_> {
     /// The answer, and the open debts below it.
     async fn answer(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        if self.was_done_before(granted).await? {
+            return Ok(0);
+        }
         self.offer_lost().await?;
         // For a plan, the output of scripts in `hosts/` must be recent.
         if planned(granted.command()).is_some() {
@@ -159,7 +163,7 @@ impl Asked<'_> {
         let inventory = self.visible(granted).await?;
         match granted.command() {
             Command::Help { topic } => self.help(&inventory, topic).await,
-            Command::Version => self.say(&format!("rollcall {VERSION}\n")).await,
+            Command::Version => self.version().await,
             Command::Misread { word, why } => self.misread(&inventory, word, why).await,
             Command::Whoami => self.whoami(&inventory).await,
             Command::Rights(asked) => self.rights(asked).await,
@@ -242,6 +246,14 @@ impl Asked<'_> {
             self.terminal.err(&format!("rollcall: this would be refused now: {refusal}\n")).await?;
         }
         self.may_start(&preflight).await.map(|()| 0)
+    }
+
+    async fn version(&mut self) -> Result<u8, Ended> {
+        let text = match self.json {
+            true => json::line("version", serde_json::json!({ "rollcall": VERSION })),
+            false => format!("rollcall {VERSION}\n"),
+        };
+        self.say(&text).await
     }
 
     async fn whoami(&mut self, inventory: &Arc<Inventory>) -> Result<u8, Ended> {

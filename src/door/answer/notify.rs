@@ -35,7 +35,9 @@ impl Asked<'_> {
         let now = self.ports().hosts.clock.now();
         let channels = tell.channels();
         if channels.list.is_empty() && fares.is_empty() {
-            return self.say("no channel is configured; try: [[notify]] in rollcall.toml\n").await;
+            let text =
+                if self.json { "" } else { "no channel is configured; try: [[notify]] in rollcall.toml\n" };
+            return self.say(text).await;
         }
         let header = ["CHANNEL", "WAY", "DELIVERED", "LAST", "WAITING", "NEXT TRY", "GIVEN UP", "TROUBLE"];
         let mut rows = vec![header.map(String::from).to_vec()];

@@ -22,6 +22,7 @@ impl From<StoreError> for Refusal {
             StoreError::Held { lease, hosts } => {
                 Refusal::new(Cause::Busy, in_the_way(lease, hosts)).hint("try: --wait, see: lock")
             }
+            StoreError::Repeated => Refusal::new(Cause::Busy, error.to_string()),
             StoreError::Changed { .. } | StoreError::Failed(_) => Refusal::internal(error.to_string()),
         }
     }

@@ -67,8 +67,22 @@ impl Asked<'_> {
             plan = self.plan_again(granted, command, plan).await?;
         };
         drop(turn);
-        self.run = Some(watch.live().id);
+        self.has_started(watch.live().id);
         self.follow(watch).await
+    }
+
+    /// True for a request of a program that was sent before, and has started a run.
+    pub(super) async fn was_done_before(&mut self, granted: &Granted) -> Result<bool, Ended> {
+        let Some(request) = granted.request() else { return Ok(false) };
+        let known = self.ports().store.run_of_request(&self.operator, &request.key).await?;
+        let Some((run, sha256)) = known else { return Ok(false) };
+        if sha256 != request.sha256 {
+            let why =
+                format!("a request with the same key, which asked for something else, has started run {run}");
+            return Err(Refusal::rule(why).hint("try: a key of its own for each request").into());
+        }
+        self.has_started(run);
+        Ok(true)
     }
 
     /// The plan of the same command by what is true now.

@@ -21,6 +21,7 @@ impl Asked<'_> {
             Connection::Setup { alias, host, completion } => {
                 self.setup(alias, host.as_deref(), *completion).await
             }
+            Connection::Web { port, token } => self.web(*port, *token).await,
             Connection::Complete { words } => self.complete(inventory, words).await,
             Connection::Sessions => self.sessions().await,
         }

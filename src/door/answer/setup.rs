@@ -9,8 +9,9 @@ use crate::domain::ask::command::{Command, Shell, command_paths};
 use crate::domain::ask::complete::{Known, candidates};
 use crate::domain::base::refusal::Refusal;
 use crate::domain::inventory::inventory::Inventory;
+use crate::door::entrances::{LINK_LIFE, TOKEN_LIFE};
 use crate::present::json;
-use crate::present::setup::{ClientSide, completion, setup};
+use crate::present::setup::{ClientSide, Web, completion, setup};
 
 /// Most candidates of one word: no shell shows more.
 const CANDIDATES: usize = 5_000;
@@ -41,6 +42,28 @@ impl Asked<'_> {
             key: &self.desk.public_key,
         };
         let text = if self.json { json::line("setup", &side) } else { setup(&side) };
+        self.say(&text).await
+    }
+
+    /// What lets a browser or a program in at a forwarded port: other users of the operator's machine reach it, too.
+    pub(super) async fn web(&mut self, port: u16, token: bool) -> Result<u8, Ended> {
+        let (entrances, now) = (&self.desk.entrances, self.desk.clock.now());
+        let operator = &self.caller.operator;
+        let failed = |error: getrandom::Error| Refusal::internal(format!("no random numbers: {error}"));
+        let web = match token {
+            true => {
+                Web::Token { token: entrances.token(operator, now).map_err(failed)?, until: now + TOKEN_LIFE }
+            }
+            false => Web::Link {
+                forward: format!("ssh -N -L {port}:rollcall:80 rollcall"),
+                link: format!(
+                    "http://localhost:{port}/enter/{}",
+                    entrances.link(operator, now).map_err(failed)?
+                ),
+                until: now + LINK_LIFE,
+            },
+        };
+        let text = if self.json { json::line("web", &web) } else { web.text() };
         self.say(&text).await
     }
 

@@ -7,6 +7,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::ask::access::Operator;
+use crate::domain::base::name::RunId;
+use crate::domain::base::refusal::Refusal;
+use crate::domain::base::request::RequestKey;
 use crate::domain::plan::veil::Veil;
 use crate::door::keys::KeyPress;
 use crate::door::sessions::DoorCommand;
@@ -96,8 +99,25 @@ impl Terminal for Veiled<'_> {
         self.inner.silence()
     }
 
+    fn list(&mut self, command: DoorCommand) {
+        self.inner.list(command);
+    }
+
     fn listed(&self) -> Option<&DoorCommand> {
         self.inner.listed()
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) {
+        let hint = refusal.hint.as_ref().map(|hint| self.over(hint));
+        self.inner.refuse(&Refusal { cause: refusal.cause, why: self.over(&refusal.why), hint });
+    }
+
+    fn request(&self) -> Option<RequestKey> {
+        self.inner.request()
+    }
+
+    fn started(&mut self, run: RunId) {
+        self.inner.started(run);
     }
 
     fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>> {

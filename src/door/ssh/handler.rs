@@ -8,11 +8,14 @@ use russh::keys::{Algorithm, Certificate, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet, Pty, server};
 
+use super::forwarded;
 use super::proof;
 use super::session;
 use super::shared::DoorState;
-use super::visit::{Login, Visit};
+use super::visit::{ChannelUse, CommandSlot, Login, Visit};
 use crate::domain::ask::enrolled::{Denial, Presented, Proof};
+use crate::door::api::Subsystem;
+use crate::door::client::Client;
 
 /// One connection.
 pub struct Handler {
@@ -77,6 +80,12 @@ impl Handler {
             }
             _ => true,
         }
+    }
+
+    /// A place for one more channel of a client that has a seat.
+    fn place(&self, channel: ChannelUse) -> Option<(Arc<Client>, CommandSlot)> {
+        self.visit.seat.get()?;
+        Some((self.visit.client.get()?.clone(), self.visit.slot(channel)?))
     }
 
     /// Refuses a key that is too weak for its signature to count.
@@ -156,7 +165,13 @@ impl server::Handler for Handler {
         }
         // Here, since the first command may come before the task that serves the connection knows of the login.
         if let Some(login) = self.visit.login.get() {
-            let _ = self.visit.session.set(self.shared.enter(login, self.reached));
+            match self.shared.enter(login, self.reached) {
+                Ok(client) => _ = self.visit.client.set(Arc::new(client)),
+                Err(error) => {
+                    tracing::error!(%error, "no random numbers, so nobody can log in");
+                    return Err(russh::Error::Disconnect);
+                }
+            }
         }
         self.visit.logged_in.cancel();
         Ok(())
@@ -168,16 +183,36 @@ impl server::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        if self.visit.seat.get().is_none() {
-            return Ok(());
-        }
-        let Some(slot) = self.visit.slot() else {
+        let Some((client, slot)) = self.place(ChannelUse::Command) else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         };
         reply.accept().await;
-        let serving = session::serve(self.shared.desk.clone(), self.visit.clone(), channel, slot);
-        self.shared.answers.spawn(serving);
+        self.shared.answers.spawn(session::serve(client, self.visit.clone(), channel, slot));
+        Ok(())
+    }
+
+    /// Nothing is ever forwarded: what is reached this way is the API.
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let Some(speaks) = forwarded::spoken_at(host, port, self.reached.port()) else {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            return Ok(());
+        };
+        let Some((client, slot)) = self.place(ChannelUse::Forwarded) else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        };
+        reply.accept().await;
+        self.shared.answers.spawn(forwarded::serve(client, (self.visit.clone(), speaks), channel, slot));
         Ok(())
     }
 
@@ -223,10 +258,13 @@ impl server::Handler for Handler {
     async fn subsystem_request(
         &mut self,
         channel: ChannelId,
-        _: &str,
+        name: &str,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        session.channel_failure(channel)
+        match Subsystem::of(name) {
+            Some(_) => session.channel_success(channel),
+            None => session.channel_failure(channel),
+        }
     }
 
     async fn x11_request(

@@ -15,19 +15,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::pulse;
-use super::visit::{CommandSlot, Visit, lost};
+use super::visit::{CommandSlot, Visit};
 use crate::domain::ask::access::{Operator, authorize};
-use crate::domain::ask::audit::Caller;
 use crate::domain::ask::command::{Command, Request, UsageError, parse_line};
-use crate::domain::ask::enrolled::Denial;
 use crate::domain::base::output::{fitted, printable};
 use crate::domain::base::refusal::Cause;
 use crate::domain::plan::supply::reads_input;
-use crate::door::answer::answer;
+use crate::door::api::{self, Subsystem};
+use crate::door::client::{Client, ClientLine};
 use crate::door::keys::{KeyPress, Keyboard, keyboard};
 use crate::door::sessions::DoorCommand;
-use crate::door::shown::{shown, shown_reason};
-use crate::door::{Desk, Gone, Terminal, unbroken};
+use crate::door::{Gone, Terminal, unbroken};
 use crate::local::artifacts::{Piece, WAITING_PIECES};
 use crate::port::talk::Feed;
 
@@ -49,21 +47,46 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// How long the last line of a session may wait for a client that does not read.
 const LAST_WORD_GRACE: Duration = Duration::from_millis(500);
 
+/// What a client asks for on a channel.
+enum ChannelRequest {
+    /// A command line, and the width of the screen if there is one.
+    Line(Vec<u8>, Option<Width>),
+    Subsystem(Subsystem),
+}
+
 /// Serves one channel to its end.
-pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: CommandSlot) {
+pub async fn serve(client: Arc<Client>, visit: Arc<Visit>, channel: Channel<Msg>, slot: CommandSlot) {
     let (mut reader, writer) = channel.split();
-    let Ok(Some((line, screen))) = timeout(REQUEST_GRACE, request(&mut reader)).await else {
-        let _ = writer.close().await;
-        return;
-    };
+    match timeout(REQUEST_GRACE, request(&mut reader)).await {
+        Ok(Some(ChannelRequest::Line(line, screen))) => {
+            serve_line((&client, &visit), (reader, writer), (line, screen), slot).await;
+        }
+        Ok(Some(ChannelRequest::Subsystem(subsystem))) => {
+            let stream = tokio::io::join(reader.make_reader(), writer.make_writer());
+            api::serve(client, subsystem, stream, visit.parting.child_token()).await;
+            let _ = writer.exit_status(0).await;
+            let _ = writer.eof().await;
+            let _ = writer.close().await;
+            drop(slot);
+        }
+        Ok(None) | Err(_) => _ = writer.close().await,
+    }
+}
+
+async fn serve_line(
+    (client, visit): (&Arc<Client>, &Visit),
+    (reader, writer): (ChannelReadHalf, ChannelWriteHalf<Msg>),
+    (line, screen): (Vec<u8>, Option<Width>),
+    slot: CommandSlot,
+) {
     let gone = visit.parting.child_token();
     let pty = screen.is_some();
     let width = screen.unwrap_or_default();
     let parsed = parse_line(&line);
     let (keyboard, keys) = keyboard();
-    let reads = parsed.as_ref().is_ok_and(|request| may_send_input(&desk, &visit, &request.command));
-    let input = reads.then(|| Feed::within(desk.turns.inputs.clone()));
-    let (to_file, file) = match takes_file(&desk, &visit, &parsed) && !pty {
+    let reads = parsed.as_ref().is_ok_and(|request| may_send_input(client, &request.command));
+    let input = reads.then(|| Feed::within(client.desk.turns.inputs.clone()));
+    let (to_file, file) = match takes_file(client, &parsed) && !pty {
         true => Some(mpsc::channel(WAITING_PIECES)).unzip(),
         false => (None, None),
     };
@@ -80,7 +103,7 @@ pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: C
     let handle = visit.handle.get().cloned();
     let mut out =
         ChannelTerminal { writer, pty, width, gone, input, file, first_key, handle, keys, listed: None };
-    let status = answered(&desk, &visit, (&line, parsed), &mut out).await;
+    let status = answered((client, visit), (&line, parsed), &mut out).await;
     // Freed before the client can know that the command has ended, and sends the next one.
     drop(slot);
     out.end(status).await;
@@ -92,8 +115,12 @@ pub async fn serve(desk: Desk, visit: Arc<Visit>, channel: Channel<Msg>, slot: C
 }
 
 /// The exit status of an answer, also if it panics or the connection has to be closed.
-async fn answered(desk: &Desk, visit: &Visit, asked: ClientLine<'_>, out: &mut ChannelTerminal) -> u8 {
-    let status = match unbroken(respond(desk, visit, asked, out)).await {
+async fn answered(
+    (client, visit): (&Client, &Visit),
+    asked: ClientLine<'_>,
+    out: &mut ChannelTerminal,
+) -> u8 {
+    let status = match unbroken(client.ask(asked, out)).await {
         Ok(status) => status,
         Err(text) => {
             out.last_word(text).await;
@@ -112,14 +139,19 @@ async fn answered(desk: &Desk, visit: &Visit, asked: ClientLine<'_>, out: &mut C
 /// The width of a screen in characters, as the client reports it; 0 if it does not.
 type Width = Arc<AtomicU32>;
 
-/// The command line, and the width of the screen if there is one; `None` if the client disconnected first.
-async fn request(reader: &mut ChannelReadHalf) -> Option<(Vec<u8>, Option<Width>)> {
+/// The request of a channel; `None` if the client disconnected first.
+async fn request(reader: &mut ChannelReadHalf) -> Option<ChannelRequest> {
     let mut pty = None;
     for _ in 0..REQUESTS_LIMIT {
         match reader.wait().await? {
-            ChannelMsg::Exec { command, .. } => return Some((command, pty)),
+            ChannelMsg::Exec { command, .. } => return Some(ChannelRequest::Line(command, pty)),
             // A bare `ssh rollcall` has no screen of its own yet, so it gets the help.
-            ChannelMsg::RequestShell { .. } => return Some((b"help".to_vec(), pty)),
+            ChannelMsg::RequestShell { .. } => return Some(ChannelRequest::Line(b"help".to_vec(), pty)),
+            ChannelMsg::RequestSubsystem { name, .. } => {
+                if let Some(subsystem) = Subsystem::of(&name) {
+                    return Some(ChannelRequest::Subsystem(subsystem));
+                }
+            }
             ChannelMsg::RequestPty { col_width, .. } => pty = Some(Width::new(AtomicU32::new(col_width))),
             ChannelMsg::Close => return None,
             _ => {}
@@ -129,28 +161,22 @@ async fn request(reader: &mut ChannelReadHalf) -> Option<(Vec<u8>, Option<Width>
 }
 
 /// Input of a command that will be refused is not kept.
-fn may_send_input(desk: &Desk, visit: &Visit, command: &Command) -> bool {
-    let may = |operator: Operator| authorize(&operator, command.clone(), desk.clock.now()).is_ok();
-    command.reads_input() && admitted(desk, visit).is_ok_and(may)
+fn may_send_input(client: &Client, command: &Command) -> bool {
+    let may = |operator: Operator| authorize(&operator, command.clone(), client.desk.clock.now()).is_ok();
+    command.reads_input() && client.admitted().is_ok_and(may)
 }
 
 /// True if the client may send an artifact of the task that it runs or plans.
-fn takes_file(desk: &Desk, visit: &Visit, parsed: &Result<Request, UsageError>) -> bool {
+fn takes_file(client: &Client, parsed: &Result<Request, UsageError>) -> bool {
     let Some(command) = parsed.as_ref().ok().map(|request| &request.command) else { return false };
     let Some(ask) = command.of_task() else { return false };
-    let config = desk.config.borrow();
+    let config = client.desk.config.borrow();
     let reads = config.tasks.get(&ask.task).is_some_and(|task| reads_input(task, &ask.params));
     let may = |operator: Operator| {
-        let granted = authorize(&operator, command.clone(), desk.clock.now());
+        let granted = authorize(&operator, command.clone(), client.desk.clock.now());
         granted.is_ok_and(|granted| granted.operator().may_run(&ask.task))
     };
-    reads && admitted(desk, visit).is_ok_and(may)
-}
-
-/// The operator of a connection as of now; or why there is none any more.
-fn admitted(desk: &Desk, visit: &Visit) -> Result<Operator, String> {
-    let login = visit.login.get().ok_or_else(|| lost(&Denial::NotEnrolled))?;
-    desk.admit(&login.presented).map_err(|denial| lost(&denial))
+    reads && client.admitted().is_ok_and(may)
 }
 
 /// The receivers of what a client sends.
@@ -197,43 +223,6 @@ async fn drain(mut reader: ChannelReadHalf, mut typed: Typed, gone: Cancellation
         }
     }
     typed.input.iter().for_each(|input| input.close(false));
-}
-
-/// The line of a client, and what was read in it.
-type ClientLine<'a> = (&'a [u8], Result<Request, UsageError>);
-
-async fn respond(
-    desk: &Desk,
-    visit: &Visit,
-    (line, parsed): ClientLine<'_>,
-    out: &mut ChannelTerminal,
-) -> u8 {
-    let shown = shown(line, &parsed, &desk.config.borrow());
-    let line = desk.engine.masks().text(&shown);
-    let from = visit.login.get().map(|login| login.presented.from);
-    let operator = match admitted(desk, visit) {
-        Ok(operator) => operator,
-        Err(why) => {
-            if let Some(login) = visit.login.get() {
-                let caller = Caller { operator: login.operator.clone(), from, config: desk.digest(), line };
-                desk.audit.refused(&caller, None, &why);
-            }
-            let _ = out.err(&format!("rollcall: {why}\n")).await;
-            return Cause::NotAllowed.exit_status();
-        }
-    };
-    tracing::info!(operator = %operator.name, key = operator.key, command = ?line, "asked");
-    out.listed = visit.session.get().map(|session| session.begin(line.clone(), desk.clock.now()));
-    let caller = Caller { operator, from, config: desk.digest(), line };
-    match parsed {
-        Ok(request) => answer(desk, &caller, request, out).await,
-        Err(error) => {
-            let why = shown_reason(&error.text, None, &desk.config.borrow());
-            desk.audit.refused(&caller, None, &desk.engine.masks().text(&why));
-            let _ = out.err(&format!("rollcall: {}\n", error.text)).await;
-            Cause::Usage.exit_status()
-        }
-    }
 }
 
 struct ChannelTerminal {
@@ -370,6 +359,10 @@ impl Terminal for ChannelTerminal {
             Some(handle) => Box::pin(pulse::silence(handle.clone())),
             None => Box::pin(std::future::pending()),
         }
+    }
+
+    fn list(&mut self, command: DoorCommand) {
+        self.listed = Some(command);
     }
 
     fn listed(&self) -> Option<&DoorCommand> {

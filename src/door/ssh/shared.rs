@@ -15,7 +15,9 @@ use super::visit::Login;
 use super::waiting::{Entered, Unauthenticated};
 use crate::config::DoorSettings;
 use crate::door::Desk;
-use crate::door::sessions::{DoorSession, ReachedDoor};
+use crate::door::client::Client;
+use crate::door::entrances::Cookie;
+use crate::door::sessions::ReachedDoor;
 use crate::present::sessions::ConnectedOperator;
 
 /// The common state of all connections of a door.
@@ -79,8 +81,8 @@ impl DoorState {
         entered.is_ok()
     }
 
-    /// Lists a session.
-    pub(super) fn enter(&self, login: &Login, reached: SocketAddr) -> DoorSession {
+    /// Lists a session, and makes its client.
+    pub(super) fn enter(&self, login: &Login, reached: SocketAddr) -> Result<Client, getrandom::Error> {
         let operator = ConnectedOperator {
             operator: login.operator.name.clone(),
             key: login.operator.key.clone(),
@@ -88,7 +90,13 @@ impl DoorState {
             since: self.desk.clock.now(),
         };
         let door = ReachedDoor { address: reached, user: login.presented.user.clone() };
-        self.desk.sessions.enter(operator, door)
+        Ok(Client {
+            desk: self.desk.clone(),
+            presented: login.presented.clone(),
+            operator: login.operator.clone(),
+            session: Arc::new(self.desk.sessions.enter(operator, door)),
+            cookie: Cookie::new()?,
+        })
     }
 
     /// Records a login.

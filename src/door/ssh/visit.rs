@@ -11,12 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::seats::ConnectionSeat;
 use crate::domain::ask::access::{ExtraRight, Operator};
-use crate::domain::ask::enrolled::{Denial, Presented};
+use crate::domain::ask::enrolled::Presented;
 use crate::door::Desk;
-use crate::door::sessions::DoorSession;
+use crate::door::client::{Client, lost};
 
 /// Most commands on one connection at the same time: OpenSSH's own limit for sessions is 10.
 const COMMANDS: usize = 16;
+
+/// Most forwarded channels on one connection at the same time: browsers open several, and each reader of events needs one.
+const FORWARDED: usize = 128;
 
 /// Most commands on one connection in total: russh keeps about 3 KB of each until the connection ends.
 const COMMANDS_IN_ALL: usize = 4096;
@@ -46,11 +49,12 @@ pub struct Visit {
     /// Why the connection has to be closed.
     pub why: OnceLock<String>,
     /// From the login until the last answer is over.
-    pub session: OnceLock<DoorSession>,
+    pub client: OnceLock<Arc<Client>>,
     /// Held from the login until the last answer is over, also if the connection ends before that.
     pub seat: OnceLock<ConnectionSeat>,
     refused: Mutex<Refused>,
-    running: AtomicUsize,
+    /// The channels under way: commands, and forwarded ones.
+    running: [AtomicUsize; 2],
     begun: AtomicUsize,
     worn: CancellationToken,
 }
@@ -62,30 +66,49 @@ struct Refused {
     keys: Vec<String>,
 }
 
-/// A command's place on its connection.
-pub struct CommandSlot(Arc<Visit>);
+/// What a channel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelUse {
+    Command,
+    Forwarded,
+}
+
+/// A channel's place on its connection.
+pub struct CommandSlot(Arc<Visit>, ChannelUse);
 
 impl Drop for CommandSlot {
     fn drop(&mut self) {
-        let last = self.0.running.fetch_sub(1, Ordering::Relaxed) == 1;
-        if last && self.0.begun.load(Ordering::Relaxed) >= COMMANDS_IN_ALL {
+        self.0.running_as(self.1).fetch_sub(1, Ordering::Relaxed);
+        let is_last = self.0.running.iter().all(|running| running.load(Ordering::Relaxed) == 0);
+        if is_last && self.0.begun.load(Ordering::Relaxed) >= COMMANDS_IN_ALL {
             self.0.worn.cancel();
         }
     }
 }
 
 impl Visit {
-    /// A place for one more command, if there is one.
-    pub fn slot(self: &Arc<Visit>) -> Option<CommandSlot> {
+    fn running_as(&self, channel: ChannelUse) -> &AtomicUsize {
+        let [commands, forwarded] = &self.running;
+        match channel {
+            ChannelUse::Command => commands,
+            ChannelUse::Forwarded => forwarded,
+        }
+    }
+
+    /// A place for one more channel, if there is one.
+    pub fn slot(self: &Arc<Visit>, channel: ChannelUse) -> Option<CommandSlot> {
+        let limit = match channel {
+            ChannelUse::Command => COMMANDS,
+            ChannelUse::Forwarded => FORWARDED,
+        };
         // russh calls back for one message at a time, so no other call can interfere here.
-        if self.running.load(Ordering::Relaxed) >= COMMANDS
-            || self.begun.load(Ordering::Relaxed) >= COMMANDS_IN_ALL
-        {
+        let running = self.running_as(channel);
+        if running.load(Ordering::Relaxed) >= limit || self.begun.load(Ordering::Relaxed) >= COMMANDS_IN_ALL {
             return None;
         }
-        self.running.fetch_add(1, Ordering::Relaxed);
+        running.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
-        Some(CommandSlot(self.clone()))
+        Some(CommandSlot(self.clone(), channel))
     }
 
     /// Records a refused key.
@@ -120,8 +143,8 @@ impl Visit {
 
     /// Resolves when an operator ends the session.
     async fn kicked(&self) -> String {
-        match self.session.get() {
-            Some(session) => session.ended().await,
+        match self.client.get() {
+            Some(client) => client.session.ended().await,
             None => std::future::pending().await,
         }
     }
@@ -171,20 +194,4 @@ async fn reached(until: Option<Timestamp>, now: Timestamp) {
     // Not a moment too early: it would be asked again at once.
     let left = Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1);
     tokio::time::sleep(left).await;
-}
-
-/// Why an operator who was logged in is none any more, in words for them.
-pub fn lost(denial: &Denial) -> String {
-    match denial {
-        Denial::NotEnrolled => "your key is not in `operators` any more".into(),
-        Denial::UnknownCa(_) | Denial::WrongPrincipals => {
-            "no line in `operators` accepts your certificate any more".into()
-        }
-        Denial::KeyRevoked => "your key is revoked".into(),
-        Denial::CaRevoked | Denial::CertificateRevoked => "your certificate is revoked".into(),
-        Denial::LineExpired(at) => format!("your line in `operators` expired at {at}"),
-        Denial::CertificateExpired => "your certificate has expired".into(),
-        Denial::WrongSource(_) => "your line in `operators` does not allow your address any more".into(),
-        other => format!("you are not admitted any more: {other}"),
-    }
 }

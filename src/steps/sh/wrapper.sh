@@ -18,7 +18,7 @@
 #
 # The record of an operation:
 #   boot, pid    of the runner: its boot id; its process id and start time
-#   go           its creator decides: the runner, that the step starts; another process, that it never starts
+#   go           its creator decides: the runner (`go`), that the step starts; another process, that it never starts
 #   out, err     the output of the step, the first megabyte; out.cut, err.cut: there was more
 #   step.group, step.why   the process group of the step, and why it was killed, if it was; the same for `undo`
 #   waiting, verdict       the step is done and waits for `confirm`; `confirmed` and WORD, or `undone`
@@ -33,25 +33,19 @@ unset name word key text
 verb=$2 op=$3 site=$4 epoch=$5 age=$6 limit=$7 within=$8
 # Limit of kept output, in blocks of 512 bytes, the unit of ulimit.
 blocks=2048
-# In tenths of a second: from TERM to KILL, and until a runner that did not start is abandoned.
-grace=50 patience=100
+# In tenths of a second: from TERM to KILL.
+grace=50
 # In seconds: to drain the pipes of the step, which a background child may hold open forever.
 drain=1
 newline='
 '
 wake= spent=0
-never="never its runner never came"
 
 say() { printf "rollcall %s %s\n" "$op" "$*" >&2; }
 answer() { say "$@"; exit 0; }
 
 # Creates file $1 with content $2; only one process succeeds. A link, so that nobody ever reads the file without its content.
-take() {
-  printf "%s\n" "$2" >"$1.$$" 2>/dev/null && ln "$1.$$" "$1" 2>/dev/null
-  took=$?
-  rm -f "$1.$$"
-  return "$took"
-}
+take() { printf "%s\n" "$2" >"$1.$$" && ln "$1.$$" "$1" && rm "$1.$$"; } 2>/dev/null
 
 find_digest() {
   for digest in sha256sum "shasum -a 256" "sha256 -q" "openssl dgst -sha256 -r"; do
@@ -261,12 +255,12 @@ is_known() {
   rc="lost its record was removed"
   [ -d "$dir" ] || return 0
   if [ ! -e "$dir/go" ]; then
-    [ "$spent" -ge "$patience" ] || return 1
-    take "$dir/go" never && take "$dir/rc" "$never"
-    return 1
+    # After 10 seconds a runner that did not start is abandoned.
+    [ "$spent" -ge 100 ] || return 1
+    take "$dir/go" "never its runner never came"
   fi
-  # Whoever found that the runner never came may have been killed before it wrote `rc`.
-  read -r went 2>/dev/null <"$dir/go" && [ "$went" = never ] && rc=$never && return 0
+  read -r rc 2>/dev/null <"$dir/go"
+  [ "$rc" = go ] || return 0
   [ "$verb" != confirm ] && [ -f "$dir/waiting" ] && [ ! -e "$dir/verdict" ] && [ ! -e "$dir/step.why" ] &&
     read -r rc <"$dir/waiting" && return 0
   rc="lost the host restarted while it ran"

@@ -174,6 +174,10 @@ impl Store for BrokenStore {
         self.real.append(run, at, kinds).await
     }
 
+    async fn run_of_request(&self, by: &str, key: &str) -> Result<Option<(RunId, String)>, StoreError> {
+        self.real.run_of_request(by, key).await
+    }
+
     async fn load(&self, run: RunId) -> Result<Option<StoredRun>, StoreError> {
         self.real.load(run).await
     }

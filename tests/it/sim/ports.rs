@@ -62,6 +62,10 @@ impl Store for InlineStore {
         Ok(events)
     }
 
+    async fn run_of_request(&self, by: &str, key: &str) -> Result<Option<(RunId, String)>, StoreError> {
+        self.0.store.run_of_request_now(by, key)
+    }
+
     async fn load(&self, run: RunId) -> Result<Option<StoredRun>, StoreError> {
         self.0.store.load_now(run)
     }

@@ -223,13 +223,21 @@ impl Site {
 
     /// The same, to another port.
     pub fn ssh_to(&self, port: u16, who: &str, line: &str) -> Command {
+        let mut command = self.ssh_with(port, who, &[]);
+        command.arg(line);
+        command
+    }
+
+    /// The same with options of ssh; a command may follow.
+    pub fn ssh_with(&self, port: u16, who: &str, options: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command
             .args(["-F", "none", "-p", &port.to_string(), "-i"])
             .arg(self.dir.path().join(who))
             .args(["-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"])
             .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
-            .args(["rollcall@127.0.0.1", line])
+            .args(options)
+            .arg("rollcall@127.0.0.1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,0 +1,154 @@
+use serde_json::json;
+
+use super::*;
+use crate::domain::ask::command::{command_paths, parse_line};
+
+fn given(value: Value) -> Given {
+    value.as_object().unwrap().clone()
+}
+
+fn line(verb: Verb, path: &str, value: Value) -> Result<String, String> {
+    Resource::find(verb, path).unwrap().line(&given(value)).map_err(|refusal| refusal.to_string())
+}
+
+#[test]
+fn every_command_has_its_resource() {
+    let mut commands = command_paths();
+    commands.push("TASK".into());
+    for command in commands {
+        assert!(RESOURCES.iter().any(|one| one.is_for(&command)), "no resource for `{command}`");
+    }
+}
+
+/// A value for each required field.
+fn sample(resource: &Resource) -> Given {
+    let value = |field: &Field| match (field.kind, field.name) {
+        (FieldKind::Number, _) => json!(7),
+        (FieldKind::Values, _) => json!({ "version": "1.2" }),
+        (FieldKind::List, _) => json!(["hosts"]),
+        (FieldKind::Flag, _) => json!(false),
+        (FieldKind::Text, "for") => json!("2h"),
+        (FieldKind::Text, "format") => json!("junit"),
+        (FieldKind::Text, "role") => json!("deployer"),
+        (FieldKind::Text, "since") => json!("41"),
+        (FieldKind::Text, "type") => json!("login"),
+        (FieldKind::Text, "completion") => json!("zsh"),
+        (FieldKind::Text, "fingerprint") => json!("SHA256:x"),
+        (FieldKind::Text, _) => json!("web1"),
+    };
+    let fields = resource.fields();
+    let wanted = fields.iter().filter(|field| field.is_required || field.kind == FieldKind::Values);
+    wanted.map(|field| (field.name.to_string(), value(field))).collect()
+}
+
+#[test]
+fn the_line_of_each_resource_is_its_command() {
+    for resource in RESOURCES {
+        let line = resource.line(&sample(resource)).unwrap();
+        let request = parse_line(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {}", error.text));
+        assert!(resource.is_for(request.command.path()), "{line}: {}", request.command.path());
+        assert_eq!(request.json, resource.is_in_json(), "{line}");
+    }
+}
+
+#[test]
+fn a_path_and_a_method_are_one_resource_and_paths_name_their_fields() {
+    for (at, one) in RESOURCES.iter().enumerate() {
+        assert!(
+            !RESOURCES[..at].iter().any(|other| (other.verb, other.path) == (one.verb, one.path)),
+            "{one:?}"
+        );
+        assert!(one.fields().iter().all(|field| !note(field.name).is_empty()), "{one:?}");
+        let in_path = one.fields().iter().filter(|field| field.is_in_path).count();
+        assert_eq!(one.path.matches('{').count(), in_path, "{one:?}");
+    }
+}
+
+#[test]
+fn fields_become_words() {
+    let rows = [
+        (Verb::Get, "/v1/hosts", json!({}), "hosts --json"),
+        (Verb::Get, "/v1/hosts", json!({ "selector": "web:&prod" }), "hosts 'web:&prod' --json"),
+        (Verb::Get, "/v1/runs", json!({ "last": 5 }), "runs '--last=5' --json"),
+        (Verb::Get, "/v1/runs", json!({ "last": "5" }), "runs '--last=5' --json"),
+        (
+            Verb::Post,
+            "/v1/runs",
+            json!({ "task": "deploy", "selector": "prod", "wait": true, "params": { "version": "1 2", "n": 3 }, "break_glass": "it burns" }),
+            "deploy prod --wait 'n=3' 'version=1 2' --json --break-glass because 'it burns'",
+        ),
+        (
+            Verb::Post,
+            "/v1/leases",
+            json!({ "selector": "prod", "for": "2h", "because": "it's a test", "take_over": true }),
+            "lock prod --take-over for 2h --json because 'it'\\''s a test'",
+        ),
+        (
+            Verb::Post,
+            "/v1/commands",
+            json!({ "selector": "web", "command": "echo 'a  b' \"$X\"; --json" }),
+            "run web --json -- echo 'a  b' \"$X\"; --json",
+        ),
+        (Verb::Get, "/v1/help", json!({ "words": ["balancer", "drain"] }), "help balancer drain"),
+        (Verb::Get, "/v1/help", json!({ "words": "balancer drain" }), "help balancer drain"),
+    ];
+    for (verb, path, value, wanted) in rows {
+        assert_eq!(line(verb, path, value).as_deref(), Ok(wanted));
+    }
+}
+
+#[test]
+fn no_field_is_taken_for_an_option_or_for_another_word() {
+    let rows = [
+        (
+            Verb::Get,
+            "/v1/hosts",
+            json!({ "selector": "--fresh" }),
+            "`selector` begins with `-`, which is for options",
+        ),
+        (
+            Verb::Post,
+            "/v1/runs",
+            json!({ "task": "--local", "selector": "x" }),
+            "`task` begins with `-`, which is for options",
+        ),
+        (Verb::Post, "/v1/runs", json!({ "task": "deploy" }), "the field `selector` is missing"),
+        (
+            Verb::Post,
+            "/v1/runs",
+            json!({ "task": "deploy", "selector": "x", "params": { "--check": "1" } }),
+            "`--check` is no name of a parameter",
+        ),
+        (
+            Verb::Post,
+            "/v1/runs",
+            json!({ "task": "deploy", "selector": "x", "params": { "a": ["1"] } }),
+            "`params` is no object with a text or a number for each name",
+        ),
+        (
+            Verb::Post,
+            "/v1/leases",
+            json!({ "selector": "x", "for": "2h", "because": "--write-off" }),
+            "`because` begins with `-`, which is for options",
+        ),
+        (
+            Verb::Get,
+            "/v1/hosts",
+            json!({ "selectr": "web" }),
+            "no field `selectr`; did you mean `selector`? (known: selector)",
+        ),
+        (Verb::Get, "/v1/queue", json!({ "x": "web" }), "no field `x` (known: none)"),
+        (Verb::Get, "/v1/hosts", json!({ "selector": "" }), "`selector` is empty"),
+        (Verb::Get, "/v1/hosts", json!({ "selector": ["a"] }), "`selector` is no text"),
+        (
+            Verb::Post,
+            "/v1/runs/{run}/cancel",
+            json!({ "run": 1, "now": "yes" }),
+            "`now` is neither true nor false",
+        ),
+        (Verb::Get, "/v1/help", json!({ "words": [1] }), "`words` is no list of texts"),
+    ];
+    for (verb, path, value, wanted) in rows {
+        assert_eq!(line(verb, path, value), Err(wanted.to_string()));
+    }
+}

@@ -1,0 +1,12 @@
+//! The identity of a program's request.
+
+use serde::{Deserialize, Serialize};
+
+/// What makes a request one that was sent before, after its answer was lost: it starts no second run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestKey {
+    /// The word that the program chose.
+    pub key: String,
+    /// The digest of what it asked for.
+    pub sha256: String,
+}

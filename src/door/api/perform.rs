@@ -1,0 +1,117 @@
+//! One request, from its fields to its answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::terminal::{ApiTerminal, Sink};
+use crate::domain::ask::command::parse_line;
+use crate::domain::ask::resource::{Given, Gives, Resource};
+use crate::domain::base::digest::sha256_hex;
+use crate::domain::base::name::RunId;
+use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::base::request::RequestKey;
+use crate::door::client::Client;
+use crate::door::{BROKEN, unbroken};
+
+/// A whole answer.
+pub(super) struct Answer {
+    /// The exit status of the line.
+    pub status: u8,
+    pub body: Vec<u8>,
+    pub remarks: String,
+    pub run: Option<RunId>,
+}
+
+/// Pieces of an answer that wait for the client.
+const WAITING_PIECES: usize = 16;
+
+/// Performs a request; the answer is kept. One that starts a run ends with the start.
+pub(super) async fn perform(
+    client: &Arc<Client>,
+    (resource, given): (&'static Resource, &Given),
+    key: Option<&str>,
+    gone: CancellationToken,
+) -> Result<Answer, Refusal> {
+    let line = resource.line(given)?;
+    let request = key.map(|key| request_key(resource, key, &line)).transpose()?;
+    let terminal = ApiTerminal::new(Sink::Kept(Vec::new()), gone);
+    let terminal = if resource.gives == Gives::Run { terminal.starting(request) } else { terminal };
+    let (status, terminal) = begin(client.clone(), (resource, line), terminal)
+        .await
+        .map_err(|error| Refusal::internal(error.to_string()))?;
+    if let Some(refusal) = terminal.refusal {
+        return Err(refusal);
+    }
+    let Sink::Kept(body) = terminal.sink else { return Err(Refusal::internal("the answer was not kept")) };
+    Ok(Answer { status, body, remarks: terminal.remarks, run: terminal.run })
+}
+
+/// Performs a request whose answer is passed on while it is made. The task ends with a refusal, if there is one.
+pub(super) fn follow(
+    client: &Arc<Client>,
+    (resource, given): (&'static Resource, &Given),
+    gone: CancellationToken,
+) -> Result<(mpsc::Receiver<Bytes>, JoinHandle<Option<Refusal>>), Refusal> {
+    let line = resource.line(given)?;
+    let (to, pieces) = mpsc::channel(WAITING_PIECES);
+    let terminal = ApiTerminal::new(Sink::Passed(to), gone);
+    let task = begin(client.clone(), (resource, line), terminal);
+    let end = tokio::spawn(async move {
+        match task.await {
+            Ok((_, terminal)) => terminal.refusal,
+            Err(error) => Some(Refusal::internal(error.to_string())),
+        }
+    });
+    Ok((pieces, end))
+}
+
+/// Most characters of a key that a program chooses for a request.
+const KEY_CHARS: usize = 128;
+
+fn request_key(resource: &Resource, key: &str, line: &str) -> Result<RequestKey, Refusal> {
+    if resource.gives != Gives::Run {
+        return Err(Refusal::usage("a key of a request is for those that start a run"));
+    }
+    let is_plain = (1..=KEY_CHARS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    match is_plain {
+        true => Ok(RequestKey { key: key.into(), sha256: sha256_hex(line.as_bytes()) }),
+        false => {
+            Err(Refusal::usage(format!("a key of a request has 1 to {KEY_CHARS} letters, digits and signs")))
+        }
+    }
+}
+
+/// A task of its own: the connection may end in the middle of it, and what it records must be whole.
+fn begin(
+    client: Arc<Client>,
+    (resource, line): (&'static Resource, String),
+    mut terminal: ApiTerminal,
+) -> JoinHandle<(u8, ApiTerminal)> {
+    tokio::spawn(async move {
+        let parsed = parse_line(line.as_bytes());
+        let is_other = parsed.as_ref().is_ok_and(|request| {
+            let path = request.command.path();
+            // What is no task is reported by the command that explains it.
+            let explains = resource.is_for("TASK") && path == "help";
+            !(resource.is_for(path) || explains)
+        });
+        if is_other {
+            let why = "`task` is the name of a command, which has a resource of its own";
+            terminal.refusal = Some(Refusal::usage(why).hint("see: /openapi.json"));
+            return (Cause::Usage.exit_status(), terminal);
+        }
+        let status = match unbroken(client.ask((line.as_bytes(), parsed), &mut terminal)).await {
+            Ok(status) => status,
+            Err(_) => {
+                terminal.refusal =
+                    Some(Refusal::internal(BROKEN.trim_start_matches("rollcall: ").trim_end()));
+                Cause::Internal.exit_status()
+            }
+        };
+        (status, terminal)
+    })
+}

@@ -1,0 +1,162 @@
+//! The terminal of an answer that a program reads: it keeps the answer, or passes it on as it is made.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::base::name::RunId;
+use crate::domain::base::output::printable;
+use crate::domain::base::refusal::Refusal;
+use crate::domain::base::request::RequestKey;
+use crate::door::keys::KeyPress;
+use crate::door::sessions::DoorCommand;
+use crate::door::{Gone, Terminal};
+use crate::local::artifacts::Piece;
+use crate::port::talk::Feed;
+
+/// How long a client may leave a stream unread.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Where an answer goes.
+pub(super) enum Sink {
+    Kept(Vec<u8>),
+    Passed(mpsc::Sender<Bytes>),
+}
+
+/// See the module.
+pub(super) struct ApiTerminal {
+    pub sink: Sink,
+    /// Hints and warnings.
+    pub remarks: String,
+    pub refusal: Option<Refusal>,
+    /// The run that the command has started.
+    pub run: Option<RunId>,
+    /// The client does not follow what it starts.
+    detaches: bool,
+    request: Option<RequestKey>,
+    gone: CancellationToken,
+    /// The same, or the client has left on purpose.
+    left: CancellationToken,
+    listed: Option<DoorCommand>,
+}
+
+impl ApiTerminal {
+    pub fn new(sink: Sink, gone: CancellationToken) -> ApiTerminal {
+        let left = gone.child_token();
+        let (remarks, refusal, run) = (String::new(), None, None);
+        ApiTerminal { sink, remarks, refusal, run, detaches: false, request: None, gone, left, listed: None }
+    }
+
+    /// The same for a request that ends with the start of its run.
+    pub fn starting(self, request: Option<RequestKey>) -> ApiTerminal {
+        ApiTerminal { detaches: true, request, ..self }
+    }
+
+    fn has_left(&self) -> bool {
+        self.detaches && self.run.is_some()
+    }
+
+    async fn put(&mut self, bytes: Bytes) -> Result<(), Gone> {
+        if self.has_left() || self.gone.is_cancelled() {
+            return Err(Gone);
+        }
+        match &mut self.sink {
+            Sink::Kept(kept) => {
+                kept.extend_from_slice(&bytes);
+                Ok(())
+            }
+            Sink::Passed(to) => tokio::select! {
+                sent = timeout(STALL_LIMIT, to.send(bytes)) => match sent {
+                    Ok(sent) => sent.map_err(|_| Gone),
+                    Err(_) => {
+                        tracing::info!("a client of the API did not read for {STALL_LIMIT:?} and is cut off");
+                        self.gone.cancel();
+                        Err(Gone)
+                    }
+                },
+                () = self.gone.cancelled() => Err(Gone),
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl Terminal for ApiTerminal {
+    async fn out(&mut self, text: &str) -> Result<(), Gone> {
+        match text.is_empty() {
+            true => Ok(()),
+            false => self.put(Bytes::from(printable(text))).await,
+        }
+    }
+
+    async fn printed(&mut self, text: &str, is_error: bool) -> Result<(), Gone> {
+        if is_error { self.err(text).await } else { self.out(text).await }
+    }
+
+    async fn err(&mut self, text: &str) -> Result<(), Gone> {
+        if self.has_left() {
+            return Err(Gone);
+        }
+        self.remarks += &printable(text);
+        Ok(())
+    }
+
+    async fn bytes(&mut self, bytes: Bytes) -> Result<(), Gone> {
+        self.put(bytes).await
+    }
+
+    fn is_interactive(&self) -> bool {
+        false
+    }
+
+    fn gone(&self) -> CancellationToken {
+        self.left.clone()
+    }
+
+    /// Requests have no standard input.
+    fn input(&mut self) -> Option<Feed> {
+        None
+    }
+
+    fn file(&mut self) -> Option<mpsc::Receiver<Piece>> {
+        None
+    }
+
+    /// The connection finds out itself.
+    fn silence(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn list(&mut self, command: DoorCommand) {
+        self.listed = Some(command);
+    }
+
+    /// A client that has left on purpose is no follower of a run.
+    fn listed(&self) -> Option<&DoorCommand> {
+        self.listed.as_ref().filter(|_| !self.has_left())
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) {
+        self.refusal = Some(refusal.clone());
+    }
+
+    fn request(&self) -> Option<RequestKey> {
+        self.request.clone()
+    }
+
+    fn started(&mut self, run: RunId) {
+        self.run = Some(run);
+        if self.detaches {
+            self.left.cancel();
+        }
+    }
+
+    fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>> {
+        None
+    }
+}
