@@ -1,6 +1,7 @@
 //! Notifies people: for each channel, one task makes messages from alerts and the time, and another one delivers them.
 //! Both work from the store, so that a hanging channel delays no other, and a process that dies loses no message.
 
+pub mod pending;
 mod runs;
 
 use std::collections::BTreeMap;
@@ -20,9 +21,8 @@ use crate::domain::notify::notice::{Notice, NoticeContent};
 use crate::domain::plan::plan::Plan;
 use crate::domain::watch::subject::Subject;
 use crate::panics::caught;
-use crate::port::{
-    ChannelUpdate, Clock, EventLog, Fares, Messenger, Outbox, PendingMessage, SendError, Store, StoreError,
-};
+use crate::port::outbox::{ChannelUpdate, Fares, Outbox, PendingMessage};
+use crate::port::{Clock, EventLog, Messenger, SendError, Store, StoreError};
 
 /// Most alerts read at once.
 const ALERTS_AT_ONCE: usize = 500;
@@ -311,7 +311,9 @@ impl Tell {
             }
             if all {
                 // Without a due time it sleeps for a day; a changed clock is noticed then.
-                *wake = incidents.wake(channel, zone).or_else(|| clock.now().checked_add(LONGEST_WAIT).ok());
+                *wake = incidents
+                    .wake(channel, clock.now(), zone)
+                    .or_else(|| clock.now().checked_add(LONGEST_WAIT).ok());
                 return Ok(*wake);
             }
         }
@@ -352,6 +354,9 @@ impl Tell {
         stop: &CancellationToken,
     ) -> Result<Option<Timestamp>, StoreError> {
         let Parts { outbox, clock, .. } = &*self.parts;
+        if !channel.pace.may_send(clock.now()) {
+            return Ok(Some(channel.pace.may_send_from(clock.now())));
+        }
         let waiting = outbox.waiting(&channel.name, MESSAGES_AT_ONCE).await?;
         for one in waiting.iter().filter(|one| one.next_try <= clock.now()) {
             let Some(sent) = self.send_unless(channel, &one.notice, stop).await else { return Ok(None) };

@@ -5,6 +5,7 @@ pub mod audit;
 mod diagnosis;
 mod exec;
 mod member;
+pub mod outbox;
 pub mod talk;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,8 +28,6 @@ use crate::domain::inventory::inventory::{Balancer, Endpoint};
 use crate::domain::inventory::rotation::BalancerView;
 use crate::domain::lease::lease::{Lease, LeaseEnd};
 use crate::domain::notify::channel::Channel;
-use crate::domain::notify::incident::Incident;
-use crate::domain::notify::incidents::{IncidentKey, IncidentLog};
 use crate::domain::notify::notice::Notice;
 use crate::domain::plan::plan::Plan;
 use crate::domain::plan::release::{ReleaseMark, ReleaseTakeover};
@@ -36,7 +35,6 @@ use crate::domain::run::event::{Change, Event, EventKind, RunGrant};
 use crate::domain::run::record::{Debt, RunSummary};
 use crate::domain::task::facts::Gathered;
 use crate::domain::value::secret::{Given, Masks, SecretVars};
-use crate::domain::watch::alert::Alert;
 use crate::domain::watch::roll::{Downtime, History};
 use crate::domain::watch::roster::{Batch, WatchedId};
 use crate::domain::watch::watched::Watched;
@@ -292,84 +290,6 @@ pub trait Watches: Send + Sync {
     /// Deletes older probes and changes of some checks from the position `from` on; returns where to continue, and 0
     /// after the last one.
     async fn prune(&self, samples: Timestamp, changes: Timestamp, from: u64) -> Result<u64, StoreError>;
-}
-
-/// Alerts, the incidents of each channel, and messages until they are delivered.
-///
-/// If [`Outbox::tell`] stores one part of its argument without the others, a message is lost or sent twice when the
-/// process dies.
-#[async_trait]
-pub trait Outbox: Send + Sync {
-    /// Alerts behind `after`, oldest first, at most `limit`; with their numbers.
-    async fn alerts(&self, after: u64, limit: usize) -> Result<Vec<(u64, Alert)>, StoreError>;
-    /// The stored state of a channel; an empty one for a new channel.
-    async fn teller(&self, channel: &str) -> Result<Teller, StoreError>;
-    /// Stores how far a channel has read, its changed incidents, and its new messages: all of it or nothing.
-    async fn tell(&self, told: ChannelUpdate) -> Result<(), StoreError>;
-    /// The number of the last event that a channel has read for messages about runs: the newest one, for a new channel.
-    async fn run_cursor(&self, channel: &str) -> Result<u64, StoreError>;
-    /// Moves that cursor and adds messages, in one transaction.
-    async fn tell_runs(&self, channel: &str, cursor: u64, notices: Vec<Notice>) -> Result<(), StoreError>;
-    /// The oldest messages of a channel that are neither delivered nor abandoned.
-    async fn waiting(&self, channel: &str, limit: usize) -> Result<Vec<PendingMessage>, StoreError>;
-    /// Records that a message was delivered.
-    async fn delivered(&self, id: u64, at: Timestamp) -> Result<(), StoreError>;
-    /// Records why a message was not delivered, and the time of its next attempt.
-    async fn not_delivered(&self, id: u64, next_try: Timestamp, why: &str) -> Result<(), StoreError>;
-    /// Postpones all waiting messages of a channel to this time, unless they wait longer.
-    async fn postpone(&self, channel: &str, next_try: Timestamp) -> Result<(), StoreError>;
-    /// Makes all waiting messages of a channel due now.
-    async fn hurry(&self, channel: &str, now: Timestamp) -> Result<(), StoreError>;
-    /// Abandons messages, and stores messages that report it.
-    async fn give_up(
-        &self,
-        ids: Vec<u64>,
-        at: Timestamp,
-        tell: Vec<(String, Notice)>,
-    ) -> Result<(), StoreError>;
-    /// The delivery state of each channel that ever had a message.
-    async fn fares(&self) -> Result<BTreeMap<String, Fares>, StoreError>;
-}
-
-/// The stored state of a channel.
-#[derive(Debug, Default)]
-pub struct Teller {
-    /// The number of the last alert that was read.
-    pub cursor: u64,
-    pub open: Vec<Incident>,
-    pub log: IncidentLog,
-}
-
-/// The changes of a channel after reading alerts, and by the time.
-#[derive(Debug)]
-pub struct ChannelUpdate {
-    pub channel: String,
-    pub cursor: u64,
-    pub log: IncidentLog,
-    /// `None` for incidents that are over.
-    pub changed: Vec<(IncidentKey, Option<Incident>)>,
-    pub notices: Vec<Notice>,
-}
-
-/// A message that is not delivered yet.
-#[derive(Debug)]
-pub struct PendingMessage {
-    pub id: u64,
-    pub notice: Notice,
-    pub tries: u32,
-    pub next_try: Timestamp,
-}
-
-/// The delivery state of a channel.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Fares {
-    pub delivered: u64,
-    pub waiting: u64,
-    pub given_up: u64,
-    pub last_delivered: Option<Timestamp>,
-    /// The last error of the waiting messages, or of those that were abandoned last.
-    pub trouble: Option<String>,
-    pub next_try: Option<Timestamp>,
 }
 
 /// Fetches files from addresses that the configuration names. If it lies, a plan refuses the file: its SHA-256 decides.

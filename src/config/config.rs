@@ -148,6 +148,7 @@ fn read_all(root: &Path, settings: Settings, read: &ReadFiles<'_>) -> Config {
         groups: inventory.groups.keys().map(String::as_str).collect(),
         checks: &check_ids,
         tasks: known_tasks.iter().map(String::as_str).collect(),
+        zone,
         complete,
     };
     let channels = read.doc("rollcall.toml").map(|doc| notify::read(doc, root, &names)).unwrap_or_default();

@@ -151,6 +151,7 @@ fn message(text: &str) -> Notice {
         recovered: String::new(),
         dropped: String::new(),
         acknowledged: vec![],
+        waited: None,
     };
     Notice { key: "k".into(), at: at(), what: NoticeContent::Incident(Box::new(about)) }
 }

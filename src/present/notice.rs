@@ -146,6 +146,9 @@ fn incident(notice: &Notice, about: &About) -> String {
     if about.not_shown > 0 {
         let _ = writeln!(text, "and {} more hosts with texts of their own", about.not_shown);
     }
+    if let Some(waited) = about.waited {
+        let _ = writeln!(text, "not acknowledged for {}", super::table::age(waited, notice.at));
+    }
     for known in &about.acknowledged {
         let _ = writeln!(text, "acknowledged by {}, for {}: {}", known.by, known.hosts, known.why);
     }
@@ -304,6 +307,7 @@ impl About {
             recovered: String::new(),
             dropped: String::new(),
             acknowledged: Vec::new(),
+            waited: None,
         }
     }
 }

@@ -70,6 +70,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-15.sql")),
     M::up(include_str!("schema-16.sql")),
     M::up(include_str!("schema-17.sql")),
+    M::up(include_str!("schema-18.sql")),
     M::up(include_str!("schema-21.sql")),
 ];
 

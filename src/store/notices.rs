@@ -9,9 +9,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::database::SqliteStore;
 use super::error::failed;
+use crate::domain::notify::held::RunLog;
 use crate::domain::notify::notice::Notice;
 use crate::domain::watch::alert::Alert;
-use crate::port::{ChannelUpdate, Fares, Outbox, PendingMessage, StoreError, Teller};
+use crate::port::StoreError;
+use crate::port::outbox::{ChannelUpdate, Fares, Outbox, PendingMessage, RunUpdate, Teller};
 
 /// Messages that are neither delivered nor abandoned.
 const OPEN: &str = "delivered_at IS NULL AND gave_up_at IS NULL";
@@ -140,23 +142,25 @@ impl SqliteStore {
 
 impl SqliteStore {
     /// A channel that is new starts at the end of the journal.
-    fn run_cursor_now(&self, channel: &str) -> Result<u64, StoreError> {
+    fn run_teller_now(&self, channel: &str) -> Result<(u64, RunLog), StoreError> {
         let newest = *self.newest.borrow();
-        self.transact(|connection| {
+        let (cursor, log): (u64, String) = self.transact(|connection| {
             let begin =
                 "INSERT INTO run_teller (channel, cursor) VALUES (?, ?) ON CONFLICT (channel) DO NOTHING";
             connection.execute(begin, params![channel, newest]).map_err(failed)?;
-            let read = "SELECT cursor FROM run_teller WHERE channel = ?";
-            connection.query_row(read, [channel], |row| row.get(0)).map_err(failed)
-        })
+            let read = "SELECT cursor, log FROM run_teller WHERE channel = ?";
+            connection.query_row(read, [channel], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)
+        })?;
+        Ok((cursor, serde_json::from_str(&log).map_err(failed)?))
     }
 
     /// [`Outbox::tell_runs`], on this thread.
-    fn tell_runs_now(&self, channel: &str, cursor: u64, notices: &[Notice]) -> Result<(), StoreError> {
+    fn tell_runs_now(&self, told: &RunUpdate) -> Result<(), StoreError> {
+        let log = serde_json::to_string(&told.log).map_err(failed)?;
         self.transact(|connection| {
-            let update = "UPDATE run_teller SET cursor = ? WHERE channel = ?";
-            connection.execute(update, params![cursor, channel]).map_err(failed)?;
-            notices.iter().try_for_each(|notice| write(connection, channel, notice))
+            let update = "UPDATE run_teller SET cursor = ?, log = ? WHERE channel = ?";
+            connection.execute(update, params![told.cursor, log, told.channel]).map_err(failed)?;
+            told.notices.iter().try_for_each(|notice| write(connection, &told.channel, notice))
         })
     }
 }
@@ -186,14 +190,13 @@ impl Outbox for SqliteStore {
         self.off_thread(move |store| store.tell_now(&told)).await
     }
 
-    async fn run_cursor(&self, channel: &str) -> Result<u64, StoreError> {
+    async fn run_teller(&self, channel: &str) -> Result<(u64, RunLog), StoreError> {
         let channel = channel.to_string();
-        self.off_thread(move |store| store.run_cursor_now(&channel)).await
+        self.off_thread(move |store| store.run_teller_now(&channel)).await
     }
 
-    async fn tell_runs(&self, channel: &str, cursor: u64, notices: Vec<Notice>) -> Result<(), StoreError> {
-        let channel = channel.to_string();
-        self.off_thread(move |store| store.tell_runs_now(&channel, cursor, &notices)).await
+    async fn tell_runs(&self, told: RunUpdate) -> Result<(), StoreError> {
+        self.off_thread(move |store| store.tell_runs_now(&told)).await
     }
 
     async fn waiting(&self, channel: &str, limit: usize) -> Result<Vec<PendingMessage>, StoreError> {

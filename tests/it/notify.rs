@@ -506,6 +506,7 @@ fn the_pager_of_the_documentation_knows_every_kind_of_message() {
             recovered: String::new(),
             dropped: String::new(),
             acknowledged: vec![],
+            waited: None,
         }))
     };
     let rows = [
@@ -588,4 +589,38 @@ async fn what_breaks_on_hosts_is_told_once_and_so_is_its_end() {
     assert!(list.out.contains("ops      webhook  3"), "{}", list.out);
     site.ask_as("bob", "notify test").await.expect(77);
     assert_eq!(hook.taken().len(), 3);
+}
+
+/// `notify list` says how a channel waits, and what it holds back.
+#[tokio::test(flavor = "multi_thread")]
+async fn notify_list_shows_how_a_channel_waits_and_what_it_holds_back() {
+    let post = Post::new(
+        "[[notify]]\nname = \"plain\"\ngather = \"0s\"\ncommand = \"true\"\n\
+         [[notify]]\nname = \"boss\"\ncommand = \"true\"\nafter = \"15m\"\n\
+         [[notify]]\nname = \"office\"\ncommand = \"true\"\nafter = \"24h\"\n\
+         hours = [\"Mon-Fri 08:00-18:00\"]\ntime_zone = \"Europe/Berlin\"\n",
+    );
+    let daemon = post.start().await;
+    changed(&daemon, &post, "http", &["web03"], BROKEN).await;
+    let channels = daemon.desk.tell.channels();
+    eventually("both hold it back", async || {
+        let mut held = Vec::new();
+        for channel in &channels.list {
+            held.push(daemon.desk.tell.pending(channel).await.unwrap().incidents);
+        }
+        held == [0, 1, 1] && daemon.desk.tell.fares().await.unwrap().contains_key("plain")
+    })
+    .await;
+    daemon.stop().await;
+    drop(daemon);
+    let (status, said) = post.local(&["notify", "list"]).await;
+    assert_eq!(status, 0, "{said}");
+    assert!(!said.contains("\nplain:"), "{said}");
+    assert!(said.contains("\nboss: after 15m; held back: 1 incident, the first until 20"), "{said}");
+    assert!(said.contains("\noffice: after 1d; hours Mon-Fri 08:00-18:00 (Europe/Berlin); "), "{said}");
+    assert_eq!(said.matches("held back: 1 incident, ").count(), 2, "{said}");
+    let (_, said) = post.local(&["--json", "notify", "list"]).await;
+    let boss: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let boss = boss.iter().find(|line| line["channel"] == "boss").unwrap();
+    assert_eq!((&boss["held"]["after_s"], &boss["held"]["incidents"]), (&900.into(), &1.into()), "{boss}");
 }

@@ -172,7 +172,10 @@ fn the_channels_that_the_docs_show_load() {
     files.iter().for_each(|(name, text)| crate::support::write(&dir.path().join(name), text));
     let config = rollcall::config::load(dir.path()).unwrap_or_else(|wrong| panic!("{wrong}"));
     let names: Vec<&str> = config.channels.iter().map(|channel| channel.name.as_str()).collect();
-    assert_eq!(names, ["ops", "chat", "pager", "releases", "local", "inside", "events"]);
+    assert_eq!(
+        names,
+        ["ops", "chat", "pager", "releases", "oncall", "lead", "office", "local", "inside", "events"]
+    );
     // Every value of the repository's own rollcall.toml is there, commented out.
     let own = std::fs::read_to_string(root.join("rollcall.toml")).unwrap();
     let shown =

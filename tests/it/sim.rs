@@ -18,6 +18,8 @@ mod rules;
 mod run;
 mod world;
 
+pub use self::world::plan;
+
 use std::collections::BTreeMap;
 
 use rollcall::domain::base::name::HostName;

@@ -9,11 +9,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rollcall::domain::base::outcome::Verdict;
+use rollcall::domain::ask::access::{Operator, Role};
+use rollcall::domain::ask::hours::{Hours, Span};
+use rollcall::domain::base::outcome::{RunOutcome, Verdict};
 use rollcall::domain::check::id::CheckId;
+use rollcall::domain::inventory::inventory::NginxStyle;
 use rollcall::domain::notify::channel::{Channel, Only, Pace, Transport};
 use rollcall::domain::notify::notice::{Notice, NoticeContent, NoticeKind};
+use rollcall::domain::notify::run_news::RunMoment;
+use rollcall::domain::run::event::{EventKind, Pause, PausedUntil};
 use rollcall::domain::watch::alert::{Alert, AlertChange};
+use rollcall::notices::pending::Pending;
 use rollcall::notices::{Channels, Parts, RunParts, Tell};
 use rollcall::port::{Clock, Messenger, SendError};
 use rollcall::store::SqliteStore;
@@ -369,4 +375,124 @@ async fn an_outage_of_a_thousand_hosts_is_one_message_for_each_check() {
     }
     let NoticeContent::Incident(about) = scene.told("a").remove(0).what else { panic!("an incident") };
     assert_eq!((about.hosts.as_str(), about.count), ("web[0-999]", 1000));
+}
+
+fn escalation(name: &str, minutes: u64) -> Channel {
+    let pace = Pace { after: Some(Duration::from_secs(60 * minutes)), ..Pace::default() };
+    let runs = vec![RunMoment::NeedsPerson, RunMoment::WaitingForApproval, RunMoment::Done];
+    Channel { pace, runs, ..channel(name) }
+}
+
+/// Lets time pass, while the process dies and starts again at many moments.
+async fn die_often(scene: &Scene, time: Duration) {
+    let end = scene.clock.0.elapsed() + time;
+    let mut nth = 1;
+    while scene.clock.0.elapsed() < end {
+        let tell = scene.tell();
+        let running = tokio::spawn(async move { tell.run(CancellationToken::new()).await });
+        tokio::time::sleep(Duration::from_millis(nth * 7_919 % 60_000)).await;
+        running.abort();
+        let _ = running.await;
+        nth += 1;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whenever_it_dies_an_escalation_is_made_once_and_only_of_what_nobody_took() {
+    let scene = Scene::new(vec![channel("ops"), escalation("boss", 15)], vec![]);
+    let acknowledged = || AlertChange::Acknowledged { by: "ann".into(), why: "on it".into() };
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    for end in [Some(acknowledged()), Some(AlertChange::Recovery), None] {
+        scene.break_down("web1");
+        die_often(&scene, minutes(10)).await;
+        let left = end.is_none();
+        end.into_iter().for_each(|change| scene.alert("web1", change));
+        die_often(&scene, minutes(30)).await;
+        assert_eq!(scene.told("boss").is_empty(), !left);
+        scene.alert("web1", AlertChange::Recovery);
+        die_often(&scene, minutes(30)).await;
+    }
+    let once = |name: &str| {
+        let keys: Vec<String> = scene.told(name).into_iter().map(|notice| notice.key).collect();
+        keys.into_iter().collect::<std::collections::BTreeSet<String>>().len()
+    };
+    // The first channel: opened and recovered three times, and acknowledged once.
+    assert_eq!((once("ops"), once("boss")), (7, 2));
+    assert_eq!(scene.kinds("boss").first(), Some(&NoticeKind::Opened));
+    assert_eq!(scene.kinds("boss").last(), Some(&NoticeKind::Recovered));
+    assert_eq!(scene.tell().pending(&escalation("boss", 15)).await.unwrap(), Pending::default());
+}
+
+/// An acknowledgement that comes while the escalation is being delivered is sent after it, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_during_the_delivery_of_an_escalation_is_its_next_message() {
+    let away: Answer =
+        Box::new(|nth| Some(if nth < 2 { Err(SendError::Down("away".into())) } else { Ok(()) }));
+    let scene = Scene::new(vec![escalation("boss", 15)], vec![("boss", away)]);
+    let tell = scene.tell();
+    scene.break_down("web1");
+    run_for(&tell, Duration::from_secs(15 * 60 + 20)).await;
+    assert_eq!(scene.kinds("boss"), []);
+    scene.alert("web1", AlertChange::Acknowledged { by: "ann".into(), why: "on it".into() });
+    run_for(&tell, HOUR).await;
+    assert_eq!(scene.kinds("boss"), [NoticeKind::Opened, NoticeKind::Acknowledged]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whenever_it_dies_a_run_that_waits_is_escalated_once_and_an_answered_one_never() {
+    let scene = Scene::new(vec![escalation("boss", 15)], vec![]);
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    run_for(&scene.tell(), minutes(1)).await;
+    let (ann, now) = (Operator::new("ann", "SHA256:x", Role::Operator), || scene.clock.now());
+    for answered in [true, false] {
+        let plan = crate::sim::plan(1, NginxStyle::Down);
+        let run = scene.store.create_run_now(&plan, &ann, now()).unwrap().run;
+        let (why, by, key) = ("the task asks".to_string(), "rollcall".to_string(), String::new());
+        let pause = Pause { why, by, key: key.clone(), until: PausedUntil::Approved, step: None };
+        scene.store.append_now(run, now(), vec![EventKind::Paused(pause)]).unwrap();
+        die_often(&scene, minutes(10)).await;
+        assert_eq!(scene.told("boss"), []);
+        assert_eq!(scene.tell().pending(&escalation("boss", 15)).await.unwrap().runs, 1);
+        if !answered {
+            die_often(&scene, minutes(10)).await;
+            let keys: Vec<String> = scene.told("boss").into_iter().map(|notice| notice.key).collect();
+            assert!(!keys.is_empty() && keys.iter().all(|key| key.starts_with("run-2.")), "{keys:?}");
+        }
+        let ended = EventKind::RunEnded { outcome: RunOutcome::Done, had_input: false };
+        let approved = EventKind::Approved { by: "bob".into(), key, plan_sha256: String::new() };
+        scene.store.append_now(run, now(), vec![approved, ended]).unwrap();
+        die_often(&scene, minutes(30)).await;
+    }
+    let notices = scene.told("boss");
+    let unique: std::collections::BTreeSet<String> =
+        notices.iter().map(|notice| notice.key.clone()).collect();
+    assert_eq!(unique.len(), 2, "{unique:?}");
+    let moment = |notice: &Notice| match &notice.what {
+        NoticeContent::Run(news) => (news.run.0, news.moment),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(moment(&notices[0]), (2, RunMoment::WaitingForApproval));
+    assert_eq!(moment(notices.last().unwrap()), (2, RunMoment::Done));
+}
+
+/// Outside its hours a channel delivers nothing, not even what was made within them.
+#[tokio::test(start_paused = true)]
+async fn a_channel_delivers_within_its_hours_alone() {
+    let hours = |text: &str| Hours { spans: vec![Span::parse(text).unwrap()], zone: TimeZone::UTC };
+    // The clock starts at 08:00.
+    let pace = Pace { hours: Some(hours("08:00-08:10")), ..Pace::default() };
+    let away: Answer =
+        Box::new(|nth| Some(if nth < 1 { Err(SendError::Down("away".into())) } else { Ok(()) }));
+    let scene = Scene::new(vec![Channel { pace, ..channel("office") }], vec![("office", away)]);
+    let tell = scene.tell();
+    run_for(&tell, Duration::from_secs(9 * 60)).await;
+    scene.break_down("web1");
+    run_for(&tell, HOUR).await;
+    let tries = scene.people.tries.load(Ordering::SeqCst);
+    assert_eq!(scene.told("office"), []);
+    tell.watching_failed();
+    run_for(&tell, 12 * HOUR).await;
+    assert_eq!(scene.people.tries.load(Ordering::SeqCst), tries, "silent");
+    run_for(&tell, 12 * HOUR).await;
+    assert_eq!(scene.told("office").len(), 2);
 }

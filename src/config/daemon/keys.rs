@@ -169,6 +169,14 @@ table! {
         REMIND_EVERY "remind_every": Time,
         /// A time of day, in the time zone of `[schedule]`, for a list of open incidents and of those that ended. Default: no digest.
         DIGEST "digest": Text,
+        /// For escalation: a problem, or a run that waits, is reported only when it is open and not acknowledged for this long.
+        /// Default: at once.
+        AFTER "after": Time,
+        /// When the channel sends: `["Mon-Fri 08:00-18:00"]`. What is still open when these hours begin is reported then. Default:
+        /// always.
+        HOURS "hours": Texts,
+        /// Of `hours`. Default: that of `[schedule]`.
+        TIME_ZONE "time_zone": Text,
         /// A message that could not be delivered for this long is abandoned, and the other channels report that.
         GIVE_UP "give_up": Time = Duration::from_secs(3 * 24 * 60 * 60),
     }

@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::civil::Time;
+use jiff::tz::TimeZone;
 use toml::Spanned;
 
 use super::keys::{MailKeys, NotifyKeys, OnlyKeys, RollcallKeys, RunMomentWords, VerdictWords, WebhookKeys};
+use super::roles::read_hours;
+use crate::config::checks::watching::time_zone;
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::keys::{Key, Text, WordList};
 use crate::config::text::origin::Origin;
 use crate::config::text::reader::{self, Reader};
+use crate::domain::ask::hours::Hours;
 use crate::domain::base::name::check_name;
 use crate::domain::check::id::CheckId;
 use crate::domain::notify::channel::{
@@ -29,6 +33,8 @@ pub struct ChannelNames<'n> {
     pub groups: BTreeSet<&'n str>,
     pub checks: &'n [CheckId],
     pub tasks: BTreeSet<&'n str>,
+    /// The zone of `hours` without `time_zone`.
+    pub zone: &'n TimeZone,
     /// Every file could be read: other names do not exist.
     pub complete: bool,
 }
@@ -76,7 +82,15 @@ fn read_channel(
             .unwrap_or(NotifyKeys::UPDATE_EVERY.default),
         remind_every: table.positive(NotifyKeys::REMIND_EVERY, "there would be no end of messages"),
         digest: digest(&mut table),
+        after: table.positive(NotifyKeys::AFTER, "leave it out for a channel that reports at once"),
+        hours: hours(&mut table, names.zone),
     };
+    if let Some(span) = table.key_span(NotifyKeys::AFTER.name).filter(|_| runs.contains(&RunMoment::Started))
+    {
+        let message = "a channel with `after` cannot send `started`: a run that starts waits for no person";
+        let hint = "take it out of `runs`, or use a second channel without `after`".to_string();
+        table.doc.report(span, message, hint);
+    }
     let give_up = table
         .positive(NotifyKeys::GIVE_UP, "nothing would ever be delivered")
         .unwrap_or(NotifyKeys::GIVE_UP.default);
@@ -96,6 +110,18 @@ fn read_runs(table: &mut Reader<'_>) -> Vec<RunMoment> {
         moment
     };
     table.get(NotifyKeys::RUNS).unwrap_or_default().into_iter().filter_map(moment).collect()
+}
+
+/// `hours`, in their zone.
+fn hours(table: &mut Reader<'_>, zone: &TimeZone) -> Option<Hours> {
+    let doc = table.doc;
+    let named = table.get(NotifyKeys::TIME_ZONE);
+    if let Some(named) = named.as_ref().filter(|_| table.key_span(NotifyKeys::HOURS.name).is_none()) {
+        let message = "`time_zone` is that of `hours`, and there are none";
+        doc.report(named.span(), message, "add `hours`, such as [\"Mon-Fri 08:00-18:00\"]".to_string());
+    }
+    let zone = named.and_then(|named| time_zone(doc, &named)).unwrap_or_else(|| zone.clone());
+    table.get(NotifyKeys::HOURS).map(|spans| read_hours(doc, spans, zone))
 }
 
 fn digest(table: &mut Reader<'_>) -> Option<Time> {

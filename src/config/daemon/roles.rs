@@ -88,7 +88,8 @@ fn known(
     written.into_iter().map(Spanned::into_inner).collect()
 }
 
-fn read_hours(doc: Doc<'_>, spans: Vec<Spanned<String>>, zone: TimeZone) -> Hours {
+/// Times of the week, in a zone.
+pub(super) fn read_hours(doc: Doc<'_>, spans: Vec<Spanned<String>>, zone: TimeZone) -> Hours {
     let read = |text: Spanned<String>| match Span::parse(text.get_ref()) {
         Ok(span) => Some(span),
         Err(why) => {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
-use jiff::civil::Weekday;
+use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 
 const DAYS: [(&str, Weekday); 7] = [
     ("mon", Weekday::Monday),
@@ -17,6 +17,9 @@ const DAYS: [(&str, Weekday); 7] = [
 ];
 
 const MINUTES_OF_A_DAY: u16 = 24 * 60;
+
+/// Days after which every span has started once.
+const DAYS_AHEAD: i32 = 8;
 
 const FORM: &str = "write \"Mon-Fri 08:00-18:00\" or \"22:00-06:00\"";
 
@@ -44,6 +47,19 @@ impl Hours {
         let minute = u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs());
         self.spans.iter().any(|span| span.contains(local.weekday(), minute))
     }
+
+    /// The first time from `from` on that is within one of the spans.
+    pub fn next(&self, from: Timestamp) -> Timestamp {
+        if self.contain(from) {
+            return from;
+        }
+        let end = from.checked_add((24 * DAYS_AHEAD).hours()).unwrap_or(Timestamp::MAX);
+        // Clocks that are set forward may start a span in the middle.
+        let changes = self.zone.following(from).map(|change| change.timestamp());
+        let changes = changes.take_while(|at| *at <= end);
+        let all = self.spans.iter().flat_map(|span| span.starts(from, &self.zone)).chain(changes);
+        all.filter(|at| *at > from && self.contain(*at)).min().unwrap_or(end)
+    }
 }
 
 impl fmt::Display for Hours {
@@ -69,6 +85,20 @@ impl Span {
             return Err(wrong());
         }
         Ok(Span { text: text.to_string(), days, from, to })
+    }
+
+    /// The times at which it starts on the days from `from` on; two for a time that a change of clocks repeats.
+    fn starts(&self, from: Timestamp, zone: &TimeZone) -> Vec<Timestamp> {
+        let today = from.to_zoned(zone.clone()).date();
+        let [hour, minute] =
+            [self.from / 60, self.from % 60].map(|part| i8::try_from(part).unwrap_or_default());
+        let Ok(time) = Time::new(hour, minute, 0, 0) else { return Vec::new() };
+        let days = (0..=DAYS_AHEAD).filter_map(|days| today.checked_add(days.days()).ok());
+        let both = |day: jiff::civil::Date| {
+            let start = zone.to_ambiguous_timestamp(day.to_datetime(time));
+            [start.earlier(), start.later()].into_iter().flatten()
+        };
+        days.flat_map(both).collect()
     }
 
     fn contains(&self, day: Weekday, minute: u16) -> bool {
@@ -138,6 +168,29 @@ mod tests {
             let hours = Hours { spans: vec![Span::parse(text).unwrap()], zone };
             assert_eq!(hours.contain(now.parse().unwrap()), holds, "{text} at {now}");
             assert_eq!(hours.to_string(), format!("{text} (Europe/Berlin)"));
+        }
+    }
+
+    #[test]
+    fn hours_begin_next_at_the_first_time_within() {
+        let table = [
+            ("Mon-Fri 08:00-18:00", "2026-03-02T10:00:30Z", "2026-03-02T10:00:30Z"),
+            ("Mon-Fri 08:00-18:00", "2026-03-02T17:00:00Z", "2026-03-03T07:00:00Z"),
+            ("Mon-Fri 08:00-18:00", "2026-03-06T17:00:00Z", "2026-03-09T07:00:00Z"),
+            // A weekend in which the clocks are set forward.
+            ("Mon-Fri 08:00-18:00", "2026-03-27T17:00:00Z", "2026-03-30T06:00:00Z"),
+            ("Sun 12:00-13:00", "2026-03-08T12:00:00Z", "2026-03-15T11:00:00Z"),
+            // 02:30 does not exist on this day: the span has started when the clock says 03:00.
+            ("02:30-04:00", "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"),
+            ("02:15-02:45", "2026-03-29T00:00:00Z", "2026-03-30T00:15:00Z"),
+            // 02:30 is twice on this day.
+            ("02:30-02:45", "2026-10-25T00:45:00Z", "2026-10-25T01:30:00Z"),
+            ("Fri 22:00-06:00", "2026-03-07T05:00:00Z", "2026-03-13T21:00:00Z"),
+        ];
+        for (text, from, next) in table {
+            let zone = TimeZone::get("Europe/Berlin").unwrap();
+            let hours = Hours { spans: vec![Span::parse(text).unwrap()], zone };
+            assert_eq!(hours.next(from.parse().unwrap()).to_string(), next, "{text} from {from}");
         }
     }
 

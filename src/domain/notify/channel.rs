@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::civil::Time;
 use serde_json::Value;
 
 use super::run_news::RunMoment;
+use crate::domain::ask::hours::Hours;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::value::secret::Secret;
 use crate::domain::value::template::{self, Vars};
@@ -85,6 +87,10 @@ pub struct Pace {
     pub remind_every: Option<Duration>,
     /// The time of the daily digest: open incidents, and those that started and ended since the last digest.
     pub digest: Option<Time>,
+    /// An escalation: how long a problem is open and not acknowledged before the channel reports it.
+    pub after: Option<Duration>,
+    /// The channel is silent at other times.
+    pub hours: Option<Hours>,
 }
 
 impl Pace {
@@ -93,7 +99,19 @@ impl Pace {
         update_every: Duration::from_secs(5 * 60),
         remind_every: None,
         digest: None,
+        after: None,
+        hours: None,
     };
+
+    /// True when the channel may send.
+    pub fn may_send(&self, now: Timestamp) -> bool {
+        self.hours.as_ref().is_none_or(|hours| hours.contain(now))
+    }
+
+    /// The first time from `from` on at which it may send.
+    pub fn may_send_from(&self, from: Timestamp) -> Timestamp {
+        self.hours.as_ref().map_or(from, |hours| hours.next(from))
+    }
 }
 
 impl Default for Pace {

@@ -48,6 +48,9 @@ pub struct Trouble {
     pub since: Timestamp,
     /// The time of its last change.
     pub at: Timestamp,
+    /// Since when it alerts without an acknowledgement; `None` in incidents of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loud_since: Option<Timestamp>,
     /// The operator who acknowledged it, and the reason.
     pub acknowledged: Option<(String, String)>,
 }
@@ -108,7 +111,7 @@ impl Incident {
     /// The next message, and when it is due.
     pub fn next(&self, pace: &Pace) -> Option<(Timestamp, NoticeKind)> {
         let Some(told) = &self.told else {
-            return Some((after(self.opened.unwrap_or(self.since), pace.gather), NoticeKind::Opened));
+            return self.first_message(pace).map(|at| (at, NoticeKind::Opened));
         };
         if self.is_over() {
             let last = self.hosts.values().map(|trouble| trouble.at).max()?;
@@ -118,28 +121,54 @@ impl Incident {
             return Some((after(last, pace.gather), kind));
         }
         let first = |is: &dyn Fn(&HostName, &Trouble) -> bool| {
-            self.hosts.iter().filter(|(host, trouble)| is(host, trouble)).map(|(_, trouble)| trouble.at).min()
+            let those = self.hosts.iter().filter(|(host, trouble)| is(host, trouble));
+            those.map(|(host, trouble)| self.due(host, trouble, pace)).min()
         };
+        let heard = |host: &HostName| pace.after.is_none() || self.is_told_as_loud(host);
         let known = first(&|host, trouble| {
             let before = self.told_of(host).map(|(state, _)| state);
-            trouble.state == TroubleState::Acknowledged && before != Some(TroubleState::Acknowledged)
+            trouble.state == TroubleState::Acknowledged
+                && before != Some(TroubleState::Acknowledged)
+                && heard(host)
         });
         let alarm = first(&|host, trouble| self.is_alarm(host, trouble));
         let changed = first(&|host, trouble| self.is_news(host, trouble));
-        let loud = self.hosts.values().any(|trouble| trouble.state.is_loud());
+        let loud = self.hosts.iter().any(|(host, trouble)| trouble.state.is_loud() && heard(host));
         // A message reports all changes so far: with a new alarm among them, it is not only about an acknowledgement.
         let kind = |kind: NoticeKind| if alarm.is_some() { NoticeKind::Update } else { kind };
         let all = [
-            known.map(|at| (after(at, pace.gather), kind(NoticeKind::Acknowledged))),
-            alarm.map(|at| (after(at, pace.gather), NoticeKind::Update)),
-            changed.map(|at| {
-                (after(at, pace.gather).max(after(told.at, pace.update_every)), NoticeKind::Update)
-            }),
+            known.map(|at| (at, kind(NoticeKind::Acknowledged))),
+            alarm.map(|at| (at, NoticeKind::Update)),
+            changed.map(|at| (at.max(after(told.at, pace.update_every)), NoticeKind::Update)),
             pace.remind_every
                 .filter(|_| loud)
                 .map(|every| (after(told.at, every), kind(NoticeKind::Reminder))),
         ];
         all.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// When the first message is due; `None` while all of it is acknowledged, for a channel of escalation.
+    fn first_message(&self, pace: &Pace) -> Option<Timestamp> {
+        let gathered = after(self.opened.unwrap_or(self.since), pace.gather);
+        if pace.after.is_none() {
+            return Some(gathered);
+        }
+        let loud = self.hosts.iter().filter(|(_, trouble)| trouble.state.is_loud());
+        loud.map(|(host, trouble)| self.due(host, trouble, pace).max(gathered)).min()
+    }
+
+    /// When the last change of a host is reported. An escalation waits until the problem is old enough, unless the channel
+    /// has reported it already.
+    fn due(&self, host: &HostName, trouble: &Trouble, pace: &Pace) -> Timestamp {
+        let gathered = after(trouble.at, pace.gather);
+        match pace.after.filter(|_| trouble.state.is_loud() && !self.is_told_as_loud(host)) {
+            Some(wait) => after(trouble.loud_since.unwrap_or(trouble.at), wait).max(gathered),
+            None => gathered,
+        }
+    }
+
+    fn is_told_as_loud(&self, host: &HostName) -> bool {
+        self.told_of(host).is_some_and(|(state, _)| state.is_loud())
     }
 
     /// True for another host, a worse verdict, or flapping that started or ended.
@@ -167,7 +196,7 @@ fn after(at: Timestamp, time: std::time::Duration) -> Timestamp {
 
 impl Incident {
     /// The message to send now, compared with the last one.
-    pub fn notice(&self, kind: NoticeKind, at: Timestamp) -> Notice {
+    pub fn notice(&self, kind: NoticeKind, at: Timestamp, pace: &Pace) -> Notice {
         let (incident, is_over) = (self, self.is_over());
         let of_state = |state: TroubleState| {
             let changed = incident.hosts.iter().filter(move |(host, trouble)| {
@@ -183,6 +212,8 @@ impl Incident {
         let news = incident.hosts.iter().filter(|(host, trouble)| incident.is_news(host, trouble));
         let (seen, not_shown) = seen(incident);
         let thread = incident.thread();
+        let loud = incident.hosts.values().filter(|trouble| trouble.state.is_loud());
+        let waited = loud.filter_map(|trouble| trouble.loud_since).min().filter(|_| pace.after.is_some());
         Notice {
             key: format!("{thread}.{}", incident.messages() + 1),
             at,
@@ -209,6 +240,7 @@ impl Incident {
                 recovered: of_state(TroubleState::Recovered),
                 dropped: of_state(TroubleState::Dropped),
                 acknowledged: acknowledged(incident),
+                waited,
             })),
         }
     }

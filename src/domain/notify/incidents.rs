@@ -102,6 +102,9 @@ impl Incidents {
     /// The messages to send now. A second call returns none of them again.
     pub fn due(&mut self, channel: &Channel, now: Timestamp, zone: &TimeZone) -> Vec<Notice> {
         let mut notices = Vec::new();
+        if !channel.pace.may_send(now) {
+            return notices;
+        }
         let keys: Vec<IncidentKey> = self.open.keys().cloned().collect();
         for key in keys {
             while let Some(notice) = self.due_of(&key, channel, now) {
@@ -113,9 +116,23 @@ impl Incidents {
     }
 
     /// When the next message is due, if no alert comes before.
-    pub fn wake(&self, channel: &Channel, zone: &TimeZone) -> Option<Timestamp> {
+    pub fn wake(&self, channel: &Channel, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let next = self.open.values().filter_map(|incident| incident.next(&channel.pace)).map(|(at, _)| at);
-        next.chain(self.digest_at(&channel.pace, zone)).min()
+        let next = next.chain(self.digest_at(&channel.pace, zone)).min()?;
+        Some(if channel.pace.may_send(next.max(now)) {
+            next
+        } else {
+            channel.pace.may_send_from(next.max(now))
+        })
+    }
+
+    /// The number of incidents about which a message waits, and when the first of them is due; reminders do not count.
+    pub fn pending(&self, channel: &Channel, now: Timestamp) -> (usize, Option<Timestamp>) {
+        let next = self.open.values().filter_map(|incident| incident.next(&channel.pace));
+        let due: Vec<Timestamp> =
+            next.filter(|(_, kind)| *kind != NoticeKind::Reminder).map(|(at, _)| at).collect();
+        let first = due.iter().min().map(|at| channel.pace.may_send_from((*at).max(now)));
+        (due.len(), first)
     }
 
     /// The incidents that changed since the last call; `None` for one that has ended.
@@ -127,7 +144,7 @@ impl Incidents {
     fn due_of(&mut self, key: &IncidentKey, channel: &Channel, now: Timestamp) -> Option<Notice> {
         let incident = self.open.get_mut(key)?;
         let (_, kind) = incident.next(&channel.pace).filter(|(at, _)| *at <= now)?;
-        let notice = incident.notice(kind, now);
+        let notice = incident.notice(kind, now, &channel.pace);
         let count = incident.messages() + 1;
         let hosts = incident.hosts.iter();
         let hosts = hosts.map(|(host, trouble)| (host.clone(), (trouble.state, trouble.verdict))).collect();
@@ -221,7 +238,11 @@ fn trouble(channel: &Channel, alert: &Alert, before: Option<&Trouble>) -> Option
     }
     let first = alert.since.unwrap_or(alert.at);
     let since = before.filter(|_| !begins).map_or(first, |before| before.since);
-    Some(Trouble { state, verdict, text: alert.text.clone(), since, at: alert.at, acknowledged })
+    let loud_before = before.filter(|before| before.state.is_loud());
+    let loud_since = loud_before.map_or(alert.at, |before| before.loud_since.unwrap_or(before.at));
+    let loud_since = state.is_loud().then_some(loud_since);
+    let text = alert.text.clone();
+    Some(Trouble { state, verdict, text, since, at: alert.at, loud_since, acknowledged })
 }
 
 #[cfg(test)]

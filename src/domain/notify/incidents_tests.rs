@@ -4,6 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::ask::hours::{Hours, Span};
 use crate::domain::check::id::CheckId;
 use crate::domain::notify::channel::{Only, Transport};
 use crate::domain::notify::notice::About;
@@ -68,7 +69,7 @@ fn told(channel: &Channel, alerts: &[Alert], until: i64) -> Vec<(i64, Notice)> {
         let log = serde_json::from_str(&serde_json::to_string(&incidents.log).unwrap()).unwrap();
         let read = serde_json::from_str::<Vec<Incident>>(&serde_json::to_string(&written).unwrap()).unwrap();
         incidents = Incidents::resume(read, log);
-        let next = [incidents.wake(channel, &TimeZone::UTC), left.peek().map(|alert| alert.at)];
+        let next = [incidents.wake(channel, now, &TimeZone::UTC), left.peek().map(|alert| alert.at)];
         match next.into_iter().flatten().min().filter(|next| *next <= at(until)) {
             Some(next) => {
                 assert!(next > now, "the clock goes on");
@@ -406,7 +407,159 @@ fn a_digest_comes_once_a_day_and_not_for_nothing() {
     let berlin = TimeZone::get("Europe/Berlin").unwrap();
     let mut incidents = Incidents::default();
     incidents.due(&daily, at(0), &berlin);
-    assert_eq!(incidents.wake(&daily, &berlin), Some(at(23 * 3600)), "08:00 there is 07:00 here");
+    assert_eq!(incidents.wake(&daily, at(0), &berlin), Some(at(23 * 3600)), "08:00 there is 07:00 here");
+}
+
+/// A channel of escalation, with `after = "15m"`, and perhaps hours. `at(0)` is 2027-01-15 08:00:00 UTC, a Friday.
+fn escalation(hours: Option<&str>) -> Channel {
+    let hours = hours.map(|text| Hours { spans: vec![Span::parse(text).unwrap()], zone: TimeZone::UTC });
+    let pace = Pace { after: Some(Duration::from_secs(900)), hours, ..Pace::default() };
+    Channel { pace, ..channel() }
+}
+
+#[test]
+fn an_escalation_hears_only_of_what_is_open_and_not_acknowledged_after_its_time() {
+    let night =
+        |hours: &str| Channel { pace: Pace { after: None, ..escalation(Some(hours)).pace }, ..channel() };
+    type Story<'s> = (&'s str, Channel, Vec<(i64, &'s str, AlertChange)>, Vec<&'s str>);
+    let table: Vec<Story<'_>> = vec![
+        (
+            "not acknowledged: reported after 15 minutes, and so is its end",
+            escalation(None),
+            vec![
+                (0, "w1", problem(Critical)),
+                (5, "w2", problem(Warning)),
+                (1000, "w1", Recovery),
+                (1010, "w2", Recovery),
+            ],
+            vec!["900 opened critical w[1-2] new=w[1-2]", "1020 recovered ok w[1-2] recovered=w[1-2]"],
+        ),
+        (
+            "over before: neither",
+            escalation(None),
+            vec![(0, "w1", problem(Critical)), (899, "w1", Recovery)],
+            vec![],
+        ),
+        (
+            "acknowledged before: neither",
+            escalation(None),
+            vec![(0, "w1", problem(Critical)), (899, "w1", acknowledged()), (5000, "w1", Recovery)],
+            vec![],
+        ),
+        (
+            "acknowledged at the same second: the acknowledgement was first",
+            escalation(None),
+            vec![(0, "w1", problem(Critical)), (900, "w1", acknowledged()), (5000, "w1", Recovery)],
+            vec![],
+        ),
+        (
+            "acknowledged one second too late: reported, and the acknowledgement as well",
+            escalation(None),
+            vec![(0, "w1", problem(Critical)), (901, "w1", acknowledged()), (5000, "w1", Recovery)],
+            vec![
+                "900 opened critical w1 new=w1",
+                "911 acknowledged critical w1",
+                "5010 recovered ok w1 recovered=w1",
+            ],
+        ),
+        (
+            "each recovery starts the time again; flapping and a worse verdict do not",
+            escalation(None),
+            vec![
+                (0, "w1", problem(Critical)),
+                (800, "w1", Recovery),
+                (810, "w1", problem(Warning)),
+                (1000, "w1", problem(Critical)),
+                (1200, "w1", FlappingStarted),
+            ],
+            vec!["1710 opened critical w1 new=w1"],
+        ),
+        (
+            "a new problem after an acknowledgement starts the time again",
+            escalation(None),
+            vec![(0, "w1", problem(Warning)), (600, "w1", acknowledged()), (700, "w1", problem(Critical))],
+            vec!["1600 opened critical w1 new=w1"],
+        ),
+        (
+            "hosts wait on their own; an acknowledged one does not speak for the others",
+            escalation(None),
+            vec![
+                (0, "w1", problem(Critical)),
+                (600, "w1", acknowledged()),
+                (700, "w2", problem(Critical)),
+                (1000, "w3", problem(Warning)),
+                (1700, "w4", problem(Critical)),
+            ],
+            vec!["1600 opened critical w[1-3] new=w[2-3]", "2600 update critical w[1-4] new=w4"],
+        ),
+        (
+            "after the report, a new host waits and a worse verdict does not",
+            escalation(None),
+            vec![
+                (0, "w1", problem(Warning)),
+                (1000, "w2", problem(Warning)),
+                (1100, "w1", problem(Critical)),
+            ],
+            vec!["900 opened warning w1 new=w1", "1110 update critical w[1-2] new=w[1-2]"],
+        ),
+        (
+            "a downtime is neither a report nor an end of something that was never reported",
+            escalation(None),
+            vec![(0, "w1", problem(Critical)), (600, "w1", Dropped), (700, "w1", problem(Critical))],
+            vec!["1600 opened critical w1 new=w1"],
+        ),
+        (
+            "outside its hours a channel is silent; what is open when they begin is reported",
+            night("12:00-18:00"),
+            vec![(0, "w1", problem(Critical)), (60, "w2", problem(Critical)), (600, "w1", Recovery)],
+            vec!["14400 opened critical w2 new=w2 recovered=w1"],
+        ),
+        (
+            "what began and ended outside the hours is not reported",
+            night("12:00-18:00"),
+            vec![(0, "w1", problem(Critical)), (600, "w1", Recovery)],
+            vec![],
+        ),
+        (
+            "an end outside the hours waits for them, where the problem was reported",
+            night("07:00-08:30"),
+            vec![(0, "w1", problem(Critical)), (3600, "w1", Recovery)],
+            vec!["10 opened critical w1 new=w1", "82800 recovered ok w1 recovered=w1"],
+        ),
+        (
+            "a problem that ended and came back outside the hours was open all the time for the channel",
+            night("07:00-08:30"),
+            vec![(0, "w1", problem(Critical)), (3600, "w1", Recovery), (7200, "w1", problem(Critical))],
+            vec!["10 opened critical w1 new=w1"],
+        ),
+        (
+            "both: the later of the two",
+            escalation(Some("08:10-08:20")),
+            vec![(0, "w1", problem(Critical)), (900, "w2", problem(Critical))],
+            vec!["900 opened critical w[1-2] new=w[1-2]"],
+        ),
+        (
+            "both, and the time ends after the hours",
+            escalation(Some("Fri 08:00-08:05")),
+            vec![(0, "w1", problem(Critical)), (900, "w2", problem(Critical))],
+            vec!["604800 opened critical w[1-2] new=w[1-2]"],
+        ),
+    ];
+    for (what, channel, story, wanted) in table {
+        let alerts: Vec<Alert> =
+            story.into_iter().map(|(seconds, host, change)| alert(seconds, host, change)).collect();
+        assert_eq!(words(&told(&channel, &alerts, 1_000_000)), wanted, "{what}");
+    }
+}
+
+#[test]
+fn what_is_pending_is_what_would_be_sent() {
+    let mut incidents = Incidents::default();
+    let channel = escalation(Some("Fri 10:00-11:00"));
+    incidents.take(&channel, &alert(0, "w1", problem(Critical)));
+    assert_eq!(incidents.pending(&channel, at(1)), (1, Some(at(7200))));
+    incidents.take(&channel, &alert(2, "w1", acknowledged()));
+    assert_eq!(incidents.pending(&channel, at(3)), (0, None));
 }
 
 fn changes() -> impl Strategy<Value = Vec<Alert>> {
@@ -437,6 +590,23 @@ fn changes() -> impl Strategy<Value = Vec<Alert>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn an_escalation_reports_each_problem_and_its_end_once(alerts in changes(), with_hours in proptest::bool::ANY) {
+        let channel = escalation(with_hours.then_some("08:00-08:40"));
+        let notices = told(&channel, &alerts, 1_000_000);
+        let mut threads: BTreeMap<&str, Vec<NoticeKind>> = BTreeMap::new();
+        for (seconds, notice) in &notices {
+            prop_assert!(channel.pace.may_send(at(*seconds)));
+            threads.entry(&about(notice).thread).or_default().push(about(notice).kind);
+        }
+        let is_end = |kind: &NoticeKind| matches!(kind, NoticeKind::Recovered | NoticeKind::Silenced);
+        for kinds in threads.values() {
+            prop_assert_eq!(kinds[0], NoticeKind::Opened);
+            prop_assert_eq!(kinds.iter().filter(|kind| **kind == NoticeKind::Opened).count(), 1);
+            prop_assert!(is_end(kinds.last().unwrap()) && kinds.iter().filter(|kind| is_end(kind)).count() == 1);
+        }
+    }
+
     #[test]
     fn what_is_told_as_open_is_told_as_over_once_and_messages_are_bounded(alerts in changes()) {
         let pace = Pace { remind_every: Some(Duration::from_secs(900)), ..Pace::default() };

@@ -91,6 +91,9 @@ pub struct About {
     pub recovered: String,
     pub dropped: String,
     pub acknowledged: Vec<Acknowledged>,
+    /// Of an escalation: since when a host has a problem that is not acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited: Option<Timestamp>,
 }
 
 impl About {

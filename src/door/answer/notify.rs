@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::asked::{Asked, Ended, may_see, visible_debts};
 use crate::domain::ask::access::Granted;
@@ -12,9 +13,11 @@ use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::is_within;
 use crate::domain::notify::channel::Channel;
 use crate::domain::run::record::RunSummary;
-use crate::port::{Fares, SendError};
+use crate::notices::pending::Pending;
+use crate::port::SendError;
+use crate::port::outbox::Fares;
 use crate::present::metrics::{Metrics, families};
-use crate::present::table::{age, columns};
+use crate::present::table::{age, columns, moment};
 use crate::present::{json, prometheus};
 
 /// Most runs that are searched for those under way.
@@ -43,17 +46,20 @@ impl Asked<'_> {
         let mut rows = vec![header.map(String::from).to_vec()];
         let mut lines = String::new();
         let limited = granted.operator().groups.is_some();
-        let known = channels.list.iter().filter(|channel| is_shown(granted, channel));
-        let known: Vec<(String, &str)> =
-            known.map(|channel| (channel.name.clone(), channel.way.word())).collect();
-        let mut all: Vec<(String, &str, Fares)> = known
-            .into_iter()
-            .map(|(name, way)| (name.clone(), way, fares.remove(&name).unwrap_or_default()))
-            .collect();
+        let mut all: Vec<(String, &str, Fares, Value)> = Vec::new();
+        let mut waits = String::new();
+        for channel in channels.list.iter().filter(|channel| is_shown(granted, channel)) {
+            let (name, pending) = (channel.name.clone(), tell.pending(channel).await?);
+            let fares = fares.remove(&name).unwrap_or_default();
+            waits += &wait_line(channel, pending, now);
+            all.push((name, channel.way.word(), fares, wait_json(channel, pending)));
+        }
         // The remaining ones were removed from rollcall.toml: no task delivers their messages.
-        all.extend(fares.into_iter().filter(|_| !limited).map(|(name, fares)| (name, "gone", fares)));
-        for (name, way, fares) in &all {
-            lines += &json::line("channel", json!({ "channel": name, "way": way, "fares": fares }));
+        let gone = fares.into_iter().filter(|_| !limited);
+        all.extend(gone.map(|(name, fares)| (name, "gone", fares, Value::Null)));
+        for (name, way, fares, wait) in &all {
+            let line = json!({ "channel": name, "way": way, "fares": fares, "held": wait });
+            lines += &json::line("channel", line);
             let ago = fares.last_delivered.map(|at| format!("{} ago", age(at, now)));
             let next =
                 fares.next_try.map(|at| if at > now { format!("in {}", age(now, at)) } else { "now".into() });
@@ -68,7 +74,7 @@ impl Asked<'_> {
                 fares.trouble.clone().unwrap_or_default(),
             ]);
         }
-        let text = if self.json { lines } else { columns(&rows) };
+        let text = if self.json { lines } else { columns(&rows) + &waits };
         self.say(&text).await
     }
 
@@ -142,6 +148,38 @@ impl Asked<'_> {
         let text = prometheus::text(&families(&metrics));
         self.say(&text).await
     }
+}
+
+/// `night: after 15m; hours Mon-Fri 08:00-18:00 (UTC); held back: 2 incidents and 1 run, the first until in 12m`
+fn wait_line(channel: &Channel, pending: Pending, now: Timestamp) -> String {
+    let pace = &channel.pace;
+    let after = pace.after.and_then(|wait| now.checked_add(wait).ok());
+    let count = |count: usize, word: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {word}")),
+        _ => Some(format!("{count} {word}s")),
+    };
+    let held = [count(pending.incidents, "incident"), count(pending.runs, "run")];
+    let held = held.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+    let next = pending.next.map(|next| format!(", the first until {}", moment(next))).unwrap_or_default();
+    let parts = [
+        after.map(|then| format!("after {}", age(now, then))),
+        pace.hours.as_ref().map(|hours| format!("hours {hours}")),
+        pace.hours.as_ref().filter(|_| !pace.may_send(now)).map(|_| "silent now".into()),
+        Some(held).filter(|held| !held.is_empty()).map(|held| format!("held back: {held}{next}")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { String::new() } else { format!("{}: {}\n", channel.name, parts.join("; ")) }
+}
+
+fn wait_json(channel: &Channel, pending: Pending) -> Value {
+    json!({
+        "after_s": channel.pace.after.map(|wait| wait.as_secs()),
+        "hours": channel.pace.hours.as_ref().map(ToString::to_string),
+        "incidents": pending.incidents,
+        "runs": pending.runs,
+        "next": pending.next,
+    })
 }
 
 /// An operator with groups sees the channels whose filter has only these groups.
