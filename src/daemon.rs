@@ -6,10 +6,11 @@ mod door_key;
 mod enroll;
 mod root;
 mod scope;
+mod vitals;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
 use russh::keys::PrivateKey;
@@ -24,6 +25,7 @@ pub use self::described::check_config;
 use self::described::{describe, warnings};
 use self::door_key::{DoorKey, door_key, make_parent, public_line, seals_of, secret_of, site_of};
 use self::root::{Root, channels_of, troubles};
+use self::vitals::OwnVitals;
 use crate::balancer::Balancers;
 use crate::config::{self, Config, FleetSettings, Settings};
 use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, authorize, needed_role};
@@ -79,6 +81,8 @@ struct Built {
     /// Questions for the monitor, answered once it is started.
     asked: WaitingQuestions,
     door_key: DoorKey,
+    /// Set once the doors are open.
+    addresses: Arc<OnceLock<Vec<String>>>,
 }
 
 /// Starts watching; without `looks` it only answers from the store.
@@ -160,9 +164,17 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         reloading: Mutex::default(),
     });
     let (monitor, asked) = watching::prepare();
-    let parts = DeskParts { root: root.clone(), store: store.clone(), tell, monitor, audit };
+    let addresses: Arc<OnceLock<Vec<String>>> = Arc::default();
+    let vitals = Arc::new(OwnVitals {
+        path: path.to_path_buf(),
+        store: store.clone(),
+        current: root.current.subscribe(),
+        settings: settings.clone(),
+        addresses: addresses.clone(),
+    });
+    let parts = DeskParts { root: root.clone(), store: store.clone(), tell, monitor, audit, vitals };
     let desk = desk(&ports, parts, (&door_key.key, &settings))?;
-    Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key })
+    Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key, addresses })
 }
 
 /// What a desk is made of, besides the ports.
@@ -172,11 +184,12 @@ struct DeskParts {
     tell: Tell,
     monitor: Monitor,
     audit: Audit,
+    vitals: Arc<OwnVitals>,
 }
 
 fn desk(
     ports: &Ports,
-    DeskParts { root, store, tell, monitor, audit }: DeskParts,
+    DeskParts { root, store, tell, monitor, audit, vitals }: DeskParts,
     (key, settings): (&PrivateKey, &Settings),
 ) -> Result<Desk, String> {
     Ok(Desk {
@@ -198,6 +211,7 @@ fn desk(
         signer: Signer::new(key.clone()),
         audit,
         versions: Versions::new(store),
+        vitals,
     })
 }
 
@@ -230,7 +244,7 @@ impl Daemon {
         let said = format!("configuration in force: {}", describe(&config));
         warnings(&config).iter().for_each(|warning| tracing::warn!("{warning}"));
         troubles(&config).iter().for_each(|trouble| tracing::warn!("{trouble}"));
-        let Built { desk, ports, watches, fleet, root, asked, door_key } =
+        let Built { desk, ports, watches, fleet, root, asked, door_key, addresses: listened } =
             build(path, config, Arc::new(TcpDial))?;
         door_key.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
         let door = Arc::new(SshDoor::new(desk.clone(), door_key.key, &settings.door));
@@ -250,6 +264,7 @@ impl Daemon {
             let (door, stop) = (door.clone(), stop.clone());
             tokio::spawn(async move { door.listen(listener, stop).await });
         }
+        _ = listened.set(addresses.iter().map(ToString::to_string).collect());
         let telling = TaskTracker::new();
         let (tell, stopping) = (desk.tell.clone(), stop.clone());
         telling.spawn(async move { tell.run(stopping).await });
@@ -360,7 +375,7 @@ async fn answered_locally(path: &Path, request: Request, line: String) -> u8 {
 
 async fn locally(path: &Path, request: Request, line: &str) -> Result<u8, String> {
     let config = config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
-    let Built { desk, ports, watches, fleet, root, asked, door_key } =
+    let Built { desk, ports, watches, fleet, root, asked, door_key, .. } =
         build(path, config, Arc::new(TcpDial))?;
     if let Some(warning) = door_key.warning {
         let _ = Stdio.err(&format!("rollcall: {warning}\n")).await;

@@ -113,6 +113,8 @@ pub struct Tell {
     posted: Arc<Mutex<BTreeMap<String, Arc<Notify>>>>,
     /// When the last message that watching has failed was posted.
     failed_at: Arc<Mutex<Option<Timestamp>>>,
+    /// Held by [`Tell::run`].
+    running: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The state of one channel from the alerts read so far.
@@ -131,6 +133,7 @@ impl Tell {
             bell: Arc::new(watch::Sender::new(())),
             posted: Arc::default(),
             failed_at: Arc::default(),
+            running: Arc::default(),
         }
     }
 
@@ -198,8 +201,14 @@ impl Tell {
         self.send(channel, &Notice { key, at, what: NoticeContent::Test { by: by.into() } }).await
     }
 
+    /// True while [`Tell::run`] is under way.
+    pub fn is_running(&self) -> bool {
+        self.running.try_lock().is_err()
+    }
+
     /// Notifies people until rollcall stops. A reload starts the channels again that it changes.
     pub async fn run(&self, stop: CancellationToken) {
+        let _running = self.running.lock().await;
         let mut changes = self.parts.channels.clone();
         let mut workers: Vec<Worker> = Vec::new();
         while !stop.is_cancelled() {

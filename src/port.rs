@@ -7,6 +7,7 @@ mod exec;
 mod member;
 pub mod outbox;
 pub mod talk;
+pub mod vitals;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

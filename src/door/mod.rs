@@ -46,6 +46,7 @@ use crate::notices::Tell;
 use crate::panics::caught;
 use crate::port::audit::ConfigVersions;
 use crate::port::talk::Feed;
+use crate::port::vitals::Vitals;
 use crate::port::{Clock, Fetcher, Watches};
 use crate::watch::Monitor;
 
@@ -171,6 +172,8 @@ pub struct Desk {
     pub audit: Audit,
     pub signer: Signer,
     pub versions: Versions,
+    /// What this process observes of itself.
+    pub vitals: Arc<dyn Vitals>,
 }
 
 impl Desk {

@@ -275,7 +275,7 @@ fn check_space(path: &Path, reserve: u64) -> Result<(), Trouble> {
 }
 
 /// The free space of the disk that holds `folder`.
-fn free_bytes(folder: &Path) -> io::Result<u64> {
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
     let about = statvfs(folder)?;
     Ok(about.blocks_available().saturating_mul(about.fragment_size()))
 }

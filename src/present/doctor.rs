@@ -26,32 +26,38 @@ pub struct Examined {
 
 /// One line of the answer.
 #[derive(Debug, PartialEq, Serialize)]
-struct Finding {
-    what: String,
+pub(super) struct Finding {
+    pub what: String,
     #[serde(rename = "state")]
-    grade: Grade,
+    pub grade: Grade,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ms: Option<u64>,
-    text: String,
+    pub ms: Option<u64>,
+    pub text: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Grade {
+pub(super) enum Grade {
     Ok,
     /// Something that a release may need is not there.
     Note,
+    /// Of rollcall itself: it works, and needs a person.
+    Warning,
     Unknown,
+    /// Of rollcall itself: something does not work.
+    Critical,
     /// The host cannot be used.
     Failed,
 }
 
 impl Grade {
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Grade::Ok => "ok",
             Grade::Note => "note",
+            Grade::Warning => "warning",
             Grade::Unknown => "unknown",
+            Grade::Critical => "CRITICAL",
             Grade::Failed => "FAILED",
         }
     }
@@ -151,13 +157,17 @@ fn disk((at, free): (&str, &str)) -> Option<Finding> {
 
 /// For people.
 pub fn text(examined: &Examined) -> String {
+    format!("{} ({})\n{}", examined.host, examined.address, columns(&rows(&examined.findings)))
+}
+
+/// A row for each finding.
+pub(super) fn rows(findings: &[Finding]) -> Vec<Vec<String>> {
     let row = |finding: &Finding| {
         let took = finding.ms.map(|ms| format!("{ms} ms")).unwrap_or_default();
         let what = format!("  {}", finding.what);
         vec![what, finding.grade.word().to_string(), took, finding.text.clone()]
     };
-    let rows: Vec<_> = examined.findings.iter().map(row).collect();
-    format!("{} ({})\n{}", examined.host, examined.address, columns(&rows))
+    findings.iter().map(row).collect()
 }
 
 #[cfg(test)]

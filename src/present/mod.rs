@@ -26,6 +26,7 @@ pub mod streamed;
 pub mod sudoers;
 pub mod table;
 pub mod tap;
+pub mod vitals;
 pub mod watching;
 pub mod whoami;
 

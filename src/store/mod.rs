@@ -22,6 +22,7 @@ mod releases;
 mod requests;
 mod rights;
 pub mod survey;
+mod vitals;
 mod watch;
 
 use std::collections::BTreeMap;

@@ -283,6 +283,51 @@ async fn doctor_measures_each_phase_and_names_the_one_that_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn doctor_without_a_selector_examines_rollcall_itself() {
+    let mut site = Site::without_daemon(1).await;
+    site.start_daemon().await;
+    let finding = |answer: &str, what: &str| -> (String, String) {
+        let answer: Value = serde_json::from_str(answer).unwrap();
+        let all = answer["findings"].as_array().unwrap();
+        let one = all.iter().find(|one| one["what"] == what).unwrap_or_else(|| panic!("{what}: {answer}"));
+        (one["state"].as_str().unwrap().into(), one["text"].as_str().unwrap().into())
+    };
+    let good = site.ask("doctor").await.expect(0).out;
+    assert!(good.starts_with("rollcall 0.") && !good.contains("CRITICAL"), "{good}");
+    for what in
+        ["config", "store", "audit", "socket", "host key", "fleet key", "known hosts", "runs", "watching"]
+    {
+        assert_eq!(finding(&site.ask("doctor --json").await.expect(0).out, what).0, "ok", "{what}: {good}");
+    }
+    // A change that is not in force yet, and then a mistake.
+    let task = site.config.join("tasks/later.toml");
+    write(&task, "[[steps]]\nname = \"x\"\nrun = \"true\"\n");
+    let (state, text) = finding(&site.ask("doctor --json").await.expect(0).out, "config");
+    assert!(state == "warning" && text.ends_with("try: config diff, then reload"), "{state} {text}");
+    write(&task, "[[steps]]\nnme = \"x\"\n");
+    let (state, text) = finding(&site.ask("doctor --json").await.expect(4).out, "config");
+    assert!(state == "critical" && text.contains("a step needs `name`"), "{state} {text}");
+    let (_, text) = finding(&site.ask_as("bob", "doctor --json").await.expect(4).out, "config");
+    assert!(!text.contains("a step needs") && text.contains("have mistakes"), "{text}");
+    std::fs::remove_file(&task).unwrap();
+    // A key of the door that others can read.
+    let settings: toml::Value = toml::from_str(&read(&site.config.join("rollcall.toml"))).unwrap();
+    let key = std::path::PathBuf::from(settings["host_key"].as_str().unwrap());
+    let open =
+        |mode| std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    open(0o644);
+    let (state, text) = finding(&site.ask("doctor --json").await.expect(4).out, "host key");
+    assert!(state == "critical" && text.contains("others can read it (its mode is 0644)"), "{state} {text}");
+    open(0o600);
+    // A host that rollcall does not know.
+    write(&site.config.join("hosts/new.toml"), "[box]\nhosts = \"stranger01\"\n");
+    site.ask("reload").await.expect(0);
+    let (state, text) = finding(&site.ask("doctor --json").await.expect(0).out, "known hosts");
+    assert_eq!((state.as_str(), text.split(':').next()), ("warning", Some("stranger01 (1)")));
+    site.ask_as("vic", "doctor").await.expect(77);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn completion_names_nothing_that_one_may_not_see() {
     let mut site = Site::without_daemon(1).await;
     write(&site.config.join("hosts/vault.toml"), "[box]\nhosts = \"secret01\"\n");

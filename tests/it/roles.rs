@@ -75,6 +75,7 @@ async fn every_command_is_granted_by_role_and_group_as_the_table_says() {
         ("downtime", "nyynyyy"),
         ("facts nonesuch", "n--n---"),
         ("doctor nonesuch", "nn-nn--"),
+        ("doctor", "nnynnyy"),
         ("check nonesuch", "n--n---"),
         ("balancer status nonesuch", "n--n---"),
         ("plan deploy nonesuch version=1.0.0", "n--n---"),

@@ -70,6 +70,7 @@ fn lines() -> Vec<String> {
         "run all -- true",
         "run lb1 -- true",
         "facts all",
+        "doctor",
         "doctor all",
         "doctor lb1",
         "doctor vault",

@@ -12,6 +12,7 @@ fn each_command_needs_its_role() {
         ("grant 1", Role::Admin),
         ("grant end 1", Role::Viewer),
         ("doctor prod", Role::Operator),
+        ("doctor", Role::Operator),
         ("sessions", Role::Viewer),
         ("kick 7", Role::Viewer),
         ("setup", Role::Viewer),

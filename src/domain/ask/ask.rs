@@ -135,8 +135,9 @@ pub enum Command {
         script: String,
         fold: bool,
     },
+    /// Without a selector: rollcall itself.
     Doctor {
-        selector: String,
+        selector: Option<String>,
     },
     Facts {
         selector: String,

@@ -107,8 +107,8 @@ pub(super) enum Words {
         #[arg(last = true, required = true)]
         script: Vec<String>,
     },
-    /// A new connection to hosts, phase by phase, and what a release needs there: clock, sudo, disk
-    Doctor { selector: String },
+    /// A new connection to hosts, phase by phase, and what a release needs there; without a selector, rollcall itself
+    Doctor { selector: Option<String> },
     /// Facts about hosts: os, addresses, memory, and the output of programs in files/facts/
     Facts {
         #[arg(default_value = "all")]

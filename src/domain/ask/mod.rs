@@ -21,3 +21,4 @@ pub mod role;
 mod supply;
 pub mod temporary;
 mod timed;
+pub mod vitals;

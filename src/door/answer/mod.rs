@@ -182,7 +182,8 @@ impl Asked<'_> {
                 let plan = self.plan(&inventory, granted.command()).await?;
                 self.run(granted, plan, granted.command()).await
             }
-            Command::Doctor { selector } => self.doctor(&inventory, selector).await,
+            Command::Doctor { selector: Some(selector) } => self.doctor(&inventory, selector).await,
+            Command::Doctor { selector: None } => self.doctor_self(granted, &inventory).await,
             Command::Facts { selector, fresh } => self.facts(granted, &inventory, (selector, *fresh)).await,
             Command::Runs { last } => self.runs(granted, *last).await,
             Command::Show { run, host, .. } => self.show(granted, *run, host.as_deref()).await,

@@ -183,7 +183,7 @@ fn wait_json(channel: &Channel, pending: Pending) -> Value {
 }
 
 /// An operator with groups sees the channels whose filter has only these groups.
-fn is_shown(granted: &Granted, channel: &Channel) -> bool {
+pub(super) fn is_shown(granted: &Granted, channel: &Channel) -> bool {
     let Some(allowed) = &granted.operator().groups else { return true };
     let groups = &channel.only.groups;
     !groups.is_empty() && groups.iter().all(|group| is_within(group, allowed))
