@@ -24,6 +24,11 @@ pub struct Whoami {
     #[serde(skip_serializing_if = "Option::is_none")]
     only: Option<String>,
     needs_approval: bool,
+    /// In seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fresh_s: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    touch: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     besides: Vec<Besides>,
 }
@@ -63,6 +68,8 @@ impl Whoami {
             until: operator.until.map(|until| until.to_string()),
             only: operator.only.clone(),
             needs_approval: own.is_some_and(|role| role.needs_approval),
+            fresh_s: own.and_then(|role| role.fresh).map(|fresh| fresh.as_secs()),
+            touch: own.is_some_and(|role| role.touch),
             besides: operator.extra.iter().map(besides).collect(),
         }
     }
@@ -82,6 +89,15 @@ impl Whoami {
         _ = writeln!(text, "tasks:    {}", list(self.tasks.iter().map(String::as_str).collect()));
         if self.needs_approval {
             text.push_str("approval: another person approves your runs before they start\n");
+        }
+        if let Some(fresh) = self.fresh_s {
+            _ = writeln!(
+                text,
+                "fresh:    to act, within {fresh} s of the login: ssh -o ControlPath=none ..."
+            );
+        }
+        if self.touch {
+            text.push_str("touch:    to act, a login with a security key\n");
         }
         if let Some(hours) = &self.hours {
             _ = writeln!(text, "hours:    {hours}");

@@ -1,6 +1,7 @@
 //! Roles of one's own, with plain ssh: what each may do, and that a refusal reveals nothing.
 
-use crate::support::site::{FIRST, Site};
+use crate::door::Master;
+use crate::support::site::{FIRST, Site, answer_of};
 use crate::support::{eventually, keygen, read, write};
 
 const ROLES: &str = r#"
@@ -216,4 +217,60 @@ async fn what_a_role_may_do_is_looked_up_at_every_command() {
     site.ask_as("closed", "runs").await.expect(0);
     let about = site.ask_as("closed", "whoami --json").await.expect(0);
     assert!(about.out.contains("\"hours\":\"00:00-24:00 (Europe/Berlin)\""), "{}", about.out);
+}
+
+/// A ControlMaster connection that is old may be a terminal that its operator has left.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_connection_reads_and_does_not_act() {
+    let mut site = site().await;
+    let settings = site.config.join("rollcall.toml");
+    let roles = "[roles.prod]\nincludes = \"operator\"\nfresh = \"10s\"\n\
+                 [roles.key]\nincludes = \"operator\"\ntouch = true\n";
+    write(&settings, &(read(&settings) + roles));
+    let operators = site.config.join("operators");
+    for role in ["prod", "key"] {
+        keygen(&site.dir.path().join(role), role);
+        let key = read(&site.dir.path().join(format!("{role}.pub")));
+        write(&operators, &(read(&operators) + &format!("role=\"{role}\" {key}")));
+    }
+    site.start_daemon().await;
+    let master = Master::open(&site, "prod").await;
+    let shared = async |line: &str| answer_of(master.channel(line)).await;
+    let mut refused = shared("touch prod.web").await;
+    eventually("it is too old to act", async || {
+        refused = shared("touch prod.web").await;
+        refused.status == 77
+    })
+    .await;
+    assert!(
+        refused.err.starts_with(
+            "rollcall: the role prod acts within 10 s of the login alone, and this connection logged in "
+        ),
+        "{}",
+        refused.err
+    );
+    assert!(
+        refused.err.contains("; try: ssh -o ControlPath=none rollcall touch prod.web\n"),
+        "{}",
+        refused.err
+    );
+    shared("runs").await.expect(0);
+    let about = shared("whoami").await.expect(0);
+    assert!(about.out.contains("\nfresh:    to act, within 10 s of the login: "), "{}", about.out);
+    // Another key than a security key, however fresh.
+    let refused = site.ask_as("key", "touch prod.web").await.expect(77);
+    assert!(
+        refused
+            .err
+            .contains("the role key acts with a security key alone, and this login was with another key"),
+        "{}",
+        refused.err
+    );
+    let about = site.ask_as("key", "whoami").await.expect(0);
+    assert!(about.out.contains("\ntouch:    to act, a login with a security key\n"), "{}", about.out);
+    site.ask_as("key", "runs").await.expect(0);
+    // A new connection acts.
+    eventually("a fresh login acts", async || site.ask_as("prod", "touch prod.web").await.status == 0).await;
+    let audit = site.ask("audit --refused --json").await.expect(0).out;
+    assert!(audit.contains("roles.prod: fresh") && audit.contains("roles.key: touch"), "{audit}");
 }

@@ -113,6 +113,11 @@ table! {
         TIME_ZONE "time_zone": Text,
         /// Whether a run that it starts waits until another person approves it.
         NEEDS_APPROVAL "needs_approval": Flag = false,
+        /// How long after the login a connection may act; it may read at any time. Default: as long as it lasts.
+        FRESH "fresh": Time,
+        /// Whether only logins with a security key (`sk-...`) may act. rollcall cannot verify that the key was touched: see
+        /// docs/access.md.
+        TOUCH "touch": Flag = false,
     }
 
     /// How hosts are reached.

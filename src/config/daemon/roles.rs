@@ -70,8 +70,10 @@ fn read_role(mut table: Reader<'_>, name: &str, names: &RoleNames<'_>) -> OwnRol
         doc.report(table.span.clone(), format!("the role {name} may do nothing"), hint);
     }
     let needs_approval = table.or_default(RoleKeys::NEEDS_APPROVAL);
+    let fresh = table.positive(RoleKeys::FRESH, "no login would be fresh");
+    let touch = table.or_default(RoleKeys::TOUCH);
     table.finish();
-    OwnRole { name: name.to_string(), includes, commands, tasks, groups, hours, needs_approval }
+    OwnRole { name: name.to_string(), includes, commands, tasks, groups, hours, needs_approval, fresh, touch }
 }
 
 fn known(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::command::{Command, Params, parse_line};
+use super::login::Login;
 use super::own_role::{Clause, OwnRole};
 pub use super::role::{Role, least_role, needed_role};
 use crate::domain::base::refusal::{Cause, Refusal};
@@ -31,6 +32,8 @@ pub struct Operator {
     pub only: Option<String>,
     /// When their key or certificate expires.
     pub until: Option<Timestamp>,
+    /// When and how they logged in; `None` for a local user.
+    pub login: Option<Login>,
     /// Rights for a time, besides those of the role.
     pub extra: Vec<ExtraRight>,
 }
@@ -72,6 +75,7 @@ impl Operator {
             groups: None,
             only: None,
             until: None,
+            login: None,
             extra: Vec::new(),
         }
     }
@@ -166,6 +170,20 @@ impl fmt::Display for Rule {
 pub struct Denied {
     pub rule: Rule,
     pub refusal: Refusal,
+}
+
+impl Denied {
+    /// The refusal of a typed line: where another login is missing, with the line that makes one.
+    pub fn of_line(self, line: &str) -> Refusal {
+        let options = match self.rule {
+            Rule::Own { clause: Clause::Fresh, .. } => "-o ControlPath=none",
+            Rule::Own { clause: Clause::Touch, .. } => {
+                "-o ControlPath=none -o IdentitiesOnly=yes -i ~/.ssh/id_ed25519_sk"
+            }
+            _ => return self.refusal,
+        };
+        self.refusal.hint(format!("try: ssh {options} rollcall {line}"))
+    }
 }
 
 impl Granted {
@@ -311,6 +329,8 @@ fn judge(operator: &Operator, command: &Command, now: Timestamp) -> Result<Rule,
         OperatorRole::Own(role) => {
             let rule = |clause| Rule::Own { role: role.name.clone(), clause };
             let judged = role.judge(command, now);
+            let step_up = |clause| role.step_up(operator.login.as_ref(), command, now).map(|()| clause);
+            let judged = judged.and_then(step_up);
             judged.map(&rule).map_err(|(clause, why)| {
                 let Denied { rule, refusal } = denied(rule(clause), why);
                 Denied { rule, refusal: refusal.hint("see: whoami") }

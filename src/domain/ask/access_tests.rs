@@ -317,3 +317,90 @@ fn the_least_role_of_a_command_is_that_of_its_least_form() {
     }
     assert_eq!(seen, command_paths().into_iter().collect());
 }
+
+/// Commands that act need the login that the role demands; commands that read need any.
+#[test]
+fn a_role_may_demand_a_fresh_login_or_a_security_key_to_act() {
+    let minute = std::time::Duration::from_secs(60);
+    let role = |fresh, touch| OwnRole {
+        includes: Some(Role::Operator),
+        needs_approval: true,
+        fresh,
+        touch,
+        ..OwnRole::default()
+    };
+    let acts = [
+        "deploy prod version=1",
+        "deploy prod --check",
+        "plan --diff deploy prod",
+        "approve 3",
+        "cancel 3",
+        "run prod -- id",
+        "lock prod for 1h because x",
+        "ask operator prod for 1h because x",
+    ];
+    let reads = ["plan deploy prod", "show 3", "runs", "check prod", "whoami", "help", "ask"];
+    let old = "the role ci acts within 60 s of the login alone, and this connection logged in 61 s ago";
+    let none = "the role ci acts within 60 s of the login alone";
+    let key = "the role ci acts with a security key alone, and this login was with another key";
+    // The age of the login in seconds, whether it was with a security key, and the refusal of what acts.
+    let table = [
+        (Some(minute), false, Some((60, false)), ""),
+        (Some(minute), false, Some((61, true)), old),
+        (Some(minute), false, Some((-60, false)), ""),
+        (Some(minute), false, None, none),
+        (None, true, Some((999, true)), ""),
+        (None, true, Some((0, false)), key),
+        (None, true, None, key),
+        (Some(minute), true, Some((60, true)), ""),
+        (Some(minute), true, Some((61, true)), old),
+        (Some(minute), true, Some((60, false)), key),
+        (None, false, None, ""),
+    ];
+    let now = Timestamp::from_second(1_000).unwrap();
+    for (fresh, touch, login, wanted) in table {
+        let at = |age: i64| Timestamp::from_second(1_000 - age).unwrap();
+        let login = login.map(|(age, security_key)| Login { at: at(age), security_key });
+        let operator = Operator { login, ..operator_of(role(fresh, touch)) };
+        for line in acts {
+            let (is_granted, rule, why) = decided(&operator, line, &now.to_string());
+            assert_eq!((is_granted, why.as_str()), (wanted.is_empty(), wanted), "{line} {login:?}");
+            let clause = if wanted == key { "roles.ci: touch" } else { "roles.ci: fresh" };
+            assert!(wanted.is_empty() || rule == clause, "{rule}");
+        }
+        for line in reads {
+            assert!(decided(&operator, line, &now.to_string()).0, "{line} {login:?}");
+        }
+    }
+}
+
+#[test]
+fn a_right_for_a_time_demands_the_login_of_its_role() {
+    let fresh = Some(std::time::Duration::from_secs(60));
+    let role = OwnRole { name: "ci".into(), includes: Some(Role::Operator), fresh, ..OwnRole::default() };
+    let until = Timestamp::from_second(5_000).unwrap();
+    let role = OperatorRole::Own(Arc::new(role));
+    let right = ExtraRight { id: 1, role, groups: ["prod".to_string()].into(), until };
+    let logged_in = |second| Operator {
+        login: Some(Login { at: Timestamp::from_second(second).unwrap(), security_key: false }),
+        extra: vec![right.clone()],
+        ..Operator::new("vic", "k", Role::Viewer)
+    };
+    let now = Timestamp::from_second(1_000).unwrap().to_string();
+    assert!(decided(&logged_in(950), "deploy prod", &now).0);
+    assert!(!decided(&logged_in(900), "deploy prod", &now).0);
+}
+
+#[test]
+fn a_refused_login_has_the_line_to_type() {
+    let refused = |clause| {
+        let denied = denied(Rule::Own { role: "ci".into(), clause }, "no".into());
+        denied.of_line("deploy prod version=1").to_string()
+    };
+    assert_eq!(refused(Clause::Fresh), "no; try: ssh -o ControlPath=none rollcall deploy prod version=1");
+    assert_eq!(
+        refused(Clause::Touch),
+        "no; try: ssh -o ControlPath=none -o IdentitiesOnly=yes -i ~/.ssh/id_ed25519_sk rollcall deploy prod version=1"
+    );
+    assert_eq!(refused(Clause::Tasks), "no");
+}

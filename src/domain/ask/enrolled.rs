@@ -8,6 +8,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::access::{Operator, OperatorRole};
+use super::login::Login;
 use super::revoked::{KeyDigests, Revoked};
 use crate::domain::base::networks::Networks;
 
@@ -71,6 +72,7 @@ pub struct Presented {
     pub from: IpAddr,
     /// The user name of the SSH login. It selects among principals, and means nothing else.
     pub user: String,
+    pub login: Login,
 }
 
 /// A key, or a certificate of one, whose signature is correct.
@@ -165,10 +167,11 @@ impl Proof {
 impl Enrolled {
     /// The operator of a proof, by the present lines.
     pub fn admit(&self, presented: &Presented, now: Timestamp) -> Result<Operator, Denial> {
-        match &presented.proof {
+        let operator = match &presented.proof {
             Proof::Key(key) => self.admit_key(key, presented.from, now),
             Proof::Certificate(certificate) => self.admit_certificate(certificate, presented, now),
-        }
+        }?;
+        Ok(Operator { login: Some(presented.login), ..operator })
     }
 
     /// True if certificates can log in.
@@ -191,6 +194,7 @@ impl Enrolled {
             groups: line.groups.clone(),
             only: None,
             until: line.until,
+            login: None,
             extra: Vec::new(),
         })
     }
@@ -225,6 +229,7 @@ impl Enrolled {
             groups: line.groups.clone(),
             only: options.only,
             until: ends.into_iter().flatten().min(),
+            login: None,
             extra: Vec::new(),
         })
     }

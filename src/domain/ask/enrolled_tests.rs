@@ -1,4 +1,6 @@
 use super::*;
+
+const LOGIN: Login = Login { at: Timestamp::UNIX_EPOCH, security_key: false };
 use crate::domain::ask::access::Role;
 
 const NOW: u64 = 1_800_000_000;
@@ -40,7 +42,7 @@ fn certificate() -> Certificate {
 
 fn admit(enrolled: &Enrolled, certificate: Certificate, user: &str) -> Result<Operator, Denial> {
     let proof = Proof::Certificate(Box::new(certificate));
-    let presented = Presented { proof, from: "192.0.2.7".parse().unwrap(), user: user.into() };
+    let presented = Presented { proof, from: "192.0.2.7".parse().unwrap(), user: user.into(), login: LOGIN };
     enrolled.admit(&presented, Timestamp::from_second(NOW as i64).unwrap())
 }
 
@@ -160,12 +162,17 @@ fn a_line_holds_from_its_networks_until_its_end() {
             proof: Proof::Key(key.clone()),
             from: "192.0.2.7".parse().unwrap(),
             user: "x".into(),
+            login: LOGIN,
         };
         let admitted = enrolled(vec![line.clone()]).admit(&presented, now);
         assert_eq!(admitted.map(|operator| operator.until), expected.map(|()| line.until), "{line:?}");
     }
-    let presented =
-        Presented { proof: Proof::Key(key.clone()), from: "192.0.2.7".parse().unwrap(), user: "x".into() };
+    let presented = Presented {
+        proof: Proof::Key(key.clone()),
+        from: "192.0.2.7".parse().unwrap(),
+        user: "x".into(),
+        login: LOGIN,
+    };
     let revoked = Revoked { sha1: BTreeSet::from([[0; 20]]), ..Revoked::default() };
     assert_eq!(Enrolled { lines: vec![plain], revoked }.admit(&presented, now), Err(Denial::KeyRevoked));
 }

@@ -9,6 +9,7 @@ pub mod enrolled;
 pub mod grammar;
 pub mod help;
 pub mod hours;
+pub mod login;
 mod long_help;
 mod names;
 pub mod options;

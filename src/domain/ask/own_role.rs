@@ -1,11 +1,13 @@
 //! Roles of `rollcall.toml`: what each includes is listed, and everything else is denied. Pure: the time is an argument.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::command::{Command, Connection};
 use super::hours::Hours;
+use super::login::Login;
 use super::role::{Role, needed_role};
 
 /// One `[roles.NAME]`.
@@ -24,6 +26,10 @@ pub struct OwnRole {
     pub hours: Option<Hours>,
     /// A run that it starts waits until another person approves it.
     pub needs_approval: bool,
+    /// It acts over connections that logged in at most this long ago.
+    pub fresh: Option<Duration>,
+    /// It acts over logins with a security key.
+    pub touch: bool,
 }
 
 /// The part of a role that decided about a command.
@@ -35,6 +41,8 @@ pub enum Clause {
     Commands,
     Tasks,
     Hours,
+    Fresh,
+    Touch,
     /// No part of the role names it.
     Unlisted,
 }
@@ -48,6 +56,8 @@ impl Clause {
             Clause::Commands => "commands",
             Clause::Tasks => "tasks",
             Clause::Hours => "hours",
+            Clause::Fresh => "fresh",
+            Clause::Touch => "touch",
             Clause::Unlisted => "unlisted",
         }
     }
@@ -89,6 +99,36 @@ impl OwnRole {
             _ if lists(path) => Ok(Clause::Commands),
             _ => refused(format!("`{path}`")),
         }
+    }
+
+    /// What the role demands of the login before it acts; the error says what is missing. To read, any login does.
+    pub fn step_up(
+        &self,
+        login: Option<&Login>,
+        command: &Command,
+        now: Timestamp,
+    ) -> Result<(), (Clause, String)> {
+        // Checks and facts change nothing on hosts.
+        let observes = matches!(command, Command::Check { .. } | Command::Facts { .. });
+        if is_for_everyone(command) || command.only_reads() || observes {
+            return Ok(());
+        }
+        let name = &self.name;
+        if self.touch && !login.is_some_and(|login| login.security_key) {
+            let why = format!(
+                "the role {name} acts with a security key alone, and this login was with another key"
+            );
+            return Err((Clause::Touch, why));
+        }
+        let Some(limit) = self.fresh else { return Ok(()) };
+        if login.is_some_and(|login| login.is_fresh(limit, now)) {
+            return Ok(());
+        }
+        let most = limit.as_secs();
+        let old = login.map_or_else(String::new, |login| {
+            format!(", and this connection logged in {} s ago", now.duration_since(login.at).as_secs())
+        });
+        Err((Clause::Fresh, format!("the role {name} acts within {most} s of the login alone{old}")))
     }
 
     /// True if it may know of the task.

@@ -76,8 +76,10 @@ async fn answered(desk: &Desk, caller: &Caller, request: Request, terminal: &mut
         Ok(granted) => granted,
         Err(denied) => {
             tracing::info!(operator = operator.name, key = operator.key, rule = %denied.rule, "refused");
-            desk.audit.refused(caller, Some(denied.rule.to_string()), &denied.refusal.to_string());
-            return refused(terminal, format, &denied.refusal).await;
+            let rule = denied.rule.to_string();
+            let refusal = denied.of_line(&caller.line);
+            desk.audit.refused(caller, Some(rule), &refusal.to_string());
+            return refused(terminal, format, &refusal).await;
         }
     };
     let recording = match desk.audit.begin(caller, &granted).await {

@@ -13,6 +13,7 @@ use super::proof;
 use super::session;
 use super::shared::DoorState;
 use super::visit::{ChannelUse, CommandSlot, Login, Visit};
+use crate::domain::ask;
 use crate::domain::ask::enrolled::{Denial, Presented, Proof};
 use crate::door::api::Subsystem;
 use crate::door::client::Client;
@@ -34,9 +35,9 @@ impl Handler {
     }
 
     /// Logs the owner of a proof in; a refused one is kept for the log.
-    fn log_in(&self, user: &str, proof: Proof) -> Result<(), Denial> {
+    fn log_in(&self, user: &str, (proof, security_key): (Proof, bool)) -> Result<(), Denial> {
         let label = proof.label();
-        let presented = Presented { proof, from: self.from, user: user.to_string() };
+        let presented = self.presented(user, proof, security_key);
         match self.shared.desk.admit(&presented) {
             Ok(operator) => {
                 // russh calls this only once after a proof was accepted.
@@ -48,6 +49,11 @@ impl Handler {
                 Err(denial)
             }
         }
+    }
+
+    fn presented(&self, user: &str, proof: Proof, security_key: bool) -> Presented {
+        let login = ask::login::Login { at: self.shared.desk.clock.now(), security_key };
+        Presented { proof, from: self.from, user: user.to_string(), login }
     }
 
     /// Invites the owner of an unknown key to be enrolled. They have proved to have it.
@@ -72,7 +78,7 @@ impl Handler {
         };
         let proof = Proof::Key(proof::digests(key.key_data()));
         let label = proof.label();
-        let presented = Presented { proof, from: self.from, user: user.to_string() };
+        let presented = self.presented(user, proof, false);
         match desk.admit(&presented) {
             Err(denial) if !is_open && !has_authorities => {
                 self.visit.refuse(user, format!("{label} ({denial})"));
@@ -121,7 +127,9 @@ impl server::Handler for Handler {
             return Ok(Auth::reject());
         }
         let is_open = self.shared.desk.config.borrow().settings.door.enrollment;
-        Ok(match self.log_in(user, Proof::Key(proof::digests(key.public_key.key_data()))) {
+        let data = key.public_key.key_data();
+        let proof = Proof::Key(proof::digests(data));
+        Ok(match self.log_in(user, (proof, proof::is_security_key(data))) {
             Ok(()) => Auth::Accept,
             Err(Denial::NotEnrolled) if is_open => self.invite(key.public_key),
             Err(_) => Auth::reject(),
@@ -149,7 +157,8 @@ impl server::Handler for Handler {
         certificate: &Certificate,
     ) -> Result<Auth, russh::Error> {
         let proof = Proof::Certificate(Box::new(proof::certificate(certificate)));
-        Ok(if self.log_in(user, proof).is_ok() { Auth::Accept } else { Auth::reject() })
+        let security_key = proof::is_certified_security_key(certificate);
+        Ok(if self.log_in(user, (proof, security_key)).is_ok() { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), russh::Error> {

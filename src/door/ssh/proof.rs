@@ -10,6 +10,9 @@ use crate::domain::ask::revoked::KeyDigests;
 /// Shortest RSA key that is accepted: shorter ones have less than 128 bits of strength (NIST SP 800-57).
 const RSA_LIMIT_BITS: u32 = 3072;
 
+/// The extension of a certificate with which its CA waives the touch.
+const NO_TOUCH: &str = "no-touch-required";
+
 /// The digests of a key.
 pub fn digests(key: &KeyData) -> KeyDigests {
     let bytes = PublicKey::new(key.clone(), "").to_bytes().unwrap_or_default();
@@ -25,6 +28,16 @@ pub fn weakness(key: &KeyData, signs: &Algorithm) -> Option<String> {
     }
     let bits = key.rsa().map(|rsa| rsa.key_size()).filter(|bits| *bits < RSA_LIMIT_BITS)?;
     Some(format!("an RSA key of {bits} bits"))
+}
+
+/// True for a key that lives in a security key.
+pub fn is_security_key(key: &KeyData) -> bool {
+    matches!(key, KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_))
+}
+
+/// The same for the key of a certificate, unless its CA waives the touch.
+pub fn is_certified_security_key(read: &Certificate) -> bool {
+    is_security_key(read.public_key()) && !read.extensions().iter().any(|(name, _)| name == NO_TOUCH)
 }
 
 /// The content of a certificate whose signature russh has checked.
