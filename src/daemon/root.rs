@@ -103,7 +103,7 @@ impl Reload for Root {
         self.reload_as(by, ConfigCause::Reload).await
     }
 
-    async fn enroll(&self, line: &str, by: &Caller) -> Result<String, Refusal> {
+    async fn enroll(&self, line: &str, by: &Caller) -> Result<Result<String, Refusal>, Refusal> {
         {
             let _one_at_a_time = self.reloading.lock().await;
             let (path, current, line) = (self.path.clone(), self.current.borrow().clone(), line.to_string());
@@ -113,7 +113,7 @@ impl Reload for Root {
         }
         let not_in_force =
             |why| Refusal::usage(format!("the line is in `operators`, but nothing was taken over:\n{why}"));
-        self.reload_as(by, ConfigCause::Enroll).await.map_err(not_in_force)
+        Ok(self.reload_as(by, ConfigCause::Enroll).await.map_err(not_in_force))
     }
 
     async fn refresh(&self) {

@@ -113,8 +113,9 @@ pub trait Reload: Send + Sync {
     /// present groups unchanged; see [`Config::scripted`].
     async fn refresh(&self);
 
-    /// Adds a line to `operators`, and reads the configuration again; its summary.
-    async fn enroll(&self, line: &str, by: &Caller) -> Result<String, Refusal>;
+    /// Adds a line to `operators`, and reads the configuration again; its summary. If the line is there and nothing was taken
+    /// over, the inner result says why.
+    async fn enroll(&self, line: &str, by: &Caller) -> Result<Result<String, Refusal>, Refusal>;
 }
 
 /// The stored states of scheduled checks: only a granted command reaches them.

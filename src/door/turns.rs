@@ -63,4 +63,20 @@ mod tests {
         _ = turns.take("eve").await;
         assert_eq!(turns.each.lock().unwrap().len(), 1, "the others are forgotten");
     }
+
+    /// Of 12 files that are received at the same time, 3 are those of one operator.
+    #[tokio::test]
+    async fn slow_files_of_one_operator_keep_out_no_file_of_others() {
+        let uploads = crate::door::AllTurns::default().uploads;
+        let mut turns = Vec::new();
+        for operator in ["ann", "bob", "eve", "vic"] {
+            for _ in 0..3 {
+                turns.push(uploads.take(operator).now_or_never().expect("a turn"));
+            }
+            assert!(uploads.take(operator).now_or_never().is_none(), "{operator} has all of theirs");
+        }
+        assert!(uploads.take("mia").now_or_never().is_none(), "all are taken");
+        drop(turns.pop());
+        assert!(uploads.take("mia").now_or_never().is_some());
+    }
 }

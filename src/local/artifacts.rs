@@ -57,6 +57,8 @@ pub struct Limits {
     pub reserve: u64,
     /// How long the sender may send nothing.
     pub idle: Duration,
+    /// How long it may take as a whole.
+    pub max_time: Duration,
 }
 
 /// A file that is kept now.
@@ -72,6 +74,8 @@ pub enum Trouble {
     Empty,
     Cut,
     Stalled(Duration),
+    /// It took longer than this as a whole.
+    TooSlow(Duration),
     TooLarge(u64),
     /// All files together would be larger than this.
     Full(u64),
@@ -167,7 +171,9 @@ impl Artifacts {
         let room = limits.max_total.saturating_sub(self.total());
         let (to, from) = mpsc::channel(1);
         let writing = tokio::task::spawn_blocking(move || write(part, from, (limits, room)));
-        let passed = pass_on(pieces, to, limits.idle).await;
+        let passing = pass_on(pieces, to, limits.idle);
+        let passed = timeout(limits.max_time, passing).await;
+        let passed = passed.unwrap_or(Err(Trouble::TooSlow(limits.max_time)));
         let (part, sha256) = writing.await.map_err(|error| Trouble::Disk(error.to_string()))??;
         passed?;
         if part.bytes == 0 {
@@ -318,8 +324,9 @@ mod tests {
     use super::*;
     use crate::domain::base::digest::sha256_hex;
 
+    const MINUTE: Duration = Duration::from_secs(60);
     const LIMITS: Limits =
-        Limits { max_size: 1000, max_total: 1500, reserve: 0, idle: Duration::from_secs(60) };
+        Limits { max_size: 1000, max_total: 1500, reserve: 0, idle: MINUTE, max_time: MINUTE };
 
     async fn give(artifacts: &Artifacts, limits: Limits, pieces: Vec<Piece>) -> Result<Kept, Trouble> {
         let (to, mut from) = mpsc::channel(WAITING_PIECES);
@@ -382,6 +389,25 @@ mod tests {
         assert_eq!(refused, Err(Trouble::Stalled(idle)));
         assert!(left(dir.path()).is_empty());
         drop(to);
+    }
+
+    /// A sender that sends a little all the time is never idle.
+    #[tokio::test]
+    async fn a_file_has_a_limit_of_time_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::new(dir.path().into());
+        let (to, mut from) = mpsc::channel(WAITING_PIECES);
+        let dripping = tokio::spawn(async move {
+            while to.send(bytes(b"")).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let max_time = Duration::from_millis(50);
+        let refused = artifacts.receive(Limits { max_time, ..LIMITS }, &mut from, None).await;
+        assert_eq!(refused, Err(Trouble::TooSlow(max_time)));
+        assert!(left(dir.path()).is_empty());
+        drop(from);
+        dripping.await.unwrap();
     }
 
     #[tokio::test]

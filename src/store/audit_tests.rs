@@ -32,7 +32,15 @@ fn pages_are_bounded_and_oldest_first() {
     let store = store(dir.path());
     let ask = |query: AuditQuery| store.audit_now(&query).unwrap();
     let name = |name: &str| Some(name.to_string());
-    let table: [(AuditQuery, &[u64], bool); 6] = [
+    let refused = || vec!["login".to_string(), "command-refused".into(), "command-refused".into()];
+    let table: [(AuditQuery, &[u64], bool); 9] = [
+        (AuditQuery { limit: 2, types: refused(), ..AuditQuery::default() }, &[5, 6], true),
+        (AuditQuery { limit: 2, types: refused(), after: Some(1), ..AuditQuery::default() }, &[2, 3], true),
+        (
+            AuditQuery { limit: 9, types: refused(), name: name("bob"), ..AuditQuery::default() },
+            &[2, 6],
+            false,
+        ),
         (AuditQuery { limit: 2, ..AuditQuery::default() }, &[5, 6], true),
         (AuditQuery { limit: 2, before: Some(5), ..AuditQuery::default() }, &[3, 4], true),
         (AuditQuery { limit: 2, after: Some(2), ..AuditQuery::default() }, &[3, 4], true),
@@ -110,4 +118,30 @@ fn the_name_of_a_row_is_part_of_its_hash() {
     let summary = open.summary_now(&AUDIT).unwrap();
     assert_eq!((summary.rows, summary.first.as_deref()), (6, Some("1970-01-01T00:00:00.000000Z")));
     assert_eq!(summary.head.len(), 64);
+}
+
+/// The mutex of the store is held as long as a page is read: no query may read the whole table.
+#[test]
+fn pages_by_type_and_of_refusals_read_an_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let types = |types: &[&str]| types.iter().map(ToString::to_string).collect::<Vec<String>>();
+    let by_types = |some: &[&str]| AuditQuery { limit: 2, types: types(some), ..AuditQuery::default() };
+    let queries = [
+        (by_types(&["login"]), "USING INDEX audit_type (type=?)"),
+        (by_types(&["login", "command-refused"]), "USING INDEX audit_type (type=?)"),
+        (AuditQuery { after: Some(3), ..by_types(&["login"]) }, "USING INDEX audit_type (type=? AND seq>?)"),
+        (AuditQuery { limit: 2, refused: true, ..AuditQuery::default() }, "USING INDEX audit_refused"),
+    ];
+    for (query, wanted) in queries {
+        let (sql, values) = statement(&query).unwrap();
+        let plan = store.read(|connection| {
+            let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            let rows = explain.query_map(params_from_iter(values), |row| row.get(3))?;
+            rows.collect::<Result<Vec<String>, _>>()
+        });
+        let plan = plan.unwrap();
+        assert!(plan.iter().any(|step| step.contains(wanted)), "{query:?}: {plan:#?}");
+        assert!(!plan.iter().any(|step| step == "SCAN audit"), "{query:?}: {plan:#?}");
+    }
 }

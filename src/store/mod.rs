@@ -72,7 +72,8 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-16.sql")),
     M::up(include_str!("schema-17.sql")),
     M::up(include_str!("schema-18.sql")),
-    M::up(include_str!("schema-21.sql")),
+    M::up(include_str!("schema-19.sql")),
+    M::up(include_str!("schema-20.sql")),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was

@@ -84,7 +84,7 @@ impl Reload for Breaks {
 
     async fn refresh(&self) {}
 
-    async fn enroll(&self, _: &str, _: &Caller) -> Result<String, Refusal> {
+    async fn enroll(&self, _: &str, _: &Caller) -> Result<Result<String, Refusal>, Refusal> {
         panic!("the reload broke");
     }
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use crate::support::site::{Answer, Site, answer_of};
-use crate::support::{keygen, read, write};
+use crate::support::{eventually, keygen, read, write};
 
 /// `ssh` as a person runs it: not in BatchMode.
 async fn as_a_person(site: &Site, who: &[&str], options: &[&str]) -> Answer {
@@ -87,6 +87,30 @@ async fn a_file_that_cannot_be_written_stays_and_the_line_is_printed() {
     );
     assert!(refused.err.contains(&line), "{}", refused.err);
     assert_eq!(read(&site.config.join("operators")), before);
+}
+
+/// The line is in the file: the next start takes it over, so it is on record.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enrollment_whose_reload_fails_is_on_record() {
+    let site = Site::start(1).await;
+    let code = code_in(&as_a_person(&site, &["stranger"], &[]).await.expect(255).err);
+    let broken = site.config.join("tasks/broken.toml");
+    write(&broken, "nonsense = 1\n");
+    let refused = site.ask(&format!("operator enroll {code} as eve role=viewer")).await.expect(64);
+    assert!(
+        refused.err.contains("the line is in `operators`, but nothing was taken over:\n"),
+        "{}",
+        refused.err
+    );
+    assert!(read(&site.config.join("operators")).contains(" eve\n"));
+    eventually("the enrollment is on record", async || {
+        let rows = site.ask("audit --type enrolled --json").await.expect(0).out;
+        rows.contains("\"operator\":\"eve\"") && rows.contains("role=\\\"viewer\\\"")
+    })
+    .await;
+    std::fs::remove_file(&broken).unwrap();
+    site.ask("reload").await.expect(0);
+    as_a_person(&site, &["stranger"], &[]).await.expect(0);
 }
 
 /// A key that is enrolled gets in behind seven that are not, whether those are asked to prove themselves or not.

@@ -15,6 +15,8 @@ pub struct ArtifactSettings {
     pub keep: Duration,
     /// How long a sender may send nothing.
     pub idle: Duration,
+    /// How long one may take as a whole.
+    pub max_time: Duration,
     /// Whether link-local addresses may be asked.
     pub link_local: bool,
 }
@@ -26,6 +28,7 @@ impl Default for ArtifactSettings {
             max_total: ArtifactKeys::MAX_TOTAL.default,
             keep: ArtifactKeys::KEEP.default,
             idle: ArtifactKeys::IDLE.default,
+            max_time: ArtifactKeys::MAX_TIME.default,
             link_local: ArtifactKeys::LINK_LOCAL.default,
         }
     }
@@ -40,6 +43,9 @@ pub fn read(mut table: Reader<'_>) -> ArtifactSettings {
         idle: table
             .positive(ArtifactKeys::IDLE, "no file could be sent")
             .unwrap_or(ArtifactKeys::IDLE.default),
+        max_time: table
+            .positive(ArtifactKeys::MAX_TIME, "no file could be sent")
+            .unwrap_or(ArtifactKeys::MAX_TIME.default),
         link_local: table.or_default(ArtifactKeys::LINK_LOCAL),
     };
     if settings.max_size > settings.max_total {

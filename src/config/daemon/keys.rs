@@ -69,6 +69,8 @@ table! {
         KEEP "keep": KeptTime = Duration::from_secs(7 * 24 * 60 * 60),
         /// How long a client or server may send nothing.
         IDLE "idle": Time = Duration::from_secs(60),
+        /// How long a file may take as a whole, however often something of it arrives.
+        MAX_TIME "max_time": Time = Duration::from_secs(60 * 60),
         /// Whether files are fetched from link-local addresses, where clouds have their metadata.
         LINK_LOCAL "link_local": Flag = false,
     }

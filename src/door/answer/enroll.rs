@@ -40,7 +40,8 @@ impl Asked<'_> {
             return Err(Refusal::not_found(why).hint(hint).into());
         };
         let line = new.line(&candidate.key);
-        let done = self.desk.reload.enroll(&line, self.caller).await?;
+        let reloaded = self.desk.reload.enroll(&line, self.caller).await?;
+        // From here on the line is in the file: the next reload or start takes it over.
         candidates.forget(&candidate.code);
         let (name, fingerprint, from) = (&new.name, &candidate.fingerprint, candidate.from);
         tracing::info!(operator = self.operator, %name, key = %fingerprint, %from, "enrolled");
@@ -50,6 +51,7 @@ impl Asked<'_> {
             line: new.line("KEY"),
         };
         self.desk.audit.note(self.caller, fact);
+        let done = reloaded?;
         let text = match self.json {
             true => {
                 json::line("enrolled", serde_json::json!({ "name": name, "key": fingerprint, "from": from }))

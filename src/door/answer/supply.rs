@@ -128,6 +128,7 @@ impl Asked<'_> {
             max_total: settings.max_total,
             reserve: RESERVE_BYTES,
             idle: settings.idle,
+            max_time: settings.max_time,
         }
     }
 
@@ -158,6 +159,11 @@ fn refused(what: &str, trouble: &Trouble, param: &str) -> Refusal {
             Cause::Failed,
             format!("nothing came in for {} s, and nothing of it is kept", idle.as_secs()),
             "try: a faster way, or a longer `idle` of [artifacts] in rollcall.toml".into(),
+        ),
+        Trouble::TooSlow(most) => (
+            Cause::Failed,
+            format!("it did not arrive within {} s as a whole, and nothing of it is kept", most.as_secs()),
+            "try: a faster way, or a longer `max_time` of [artifacts] in rollcall.toml".into(),
         ),
         Trouble::TooLarge(most) => (
             Cause::Rule,
