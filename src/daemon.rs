@@ -1,6 +1,7 @@
 //! The composition root: builds the adapters, opens the doors, listens to signals, and stops in order.
 
 mod clock;
+mod credentials;
 mod described;
 mod door_key;
 mod enroll;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::clock::SystemClock;
+use self::credentials::identities;
 pub use self::described::check_config;
 use self::described::{describe, warnings};
 use self::door_key::{DoorKey, door_key, make_parent, public_line, seals_of, secret_of, site_of};
@@ -46,7 +48,7 @@ use crate::engine::ports::Ports;
 use crate::fleet::dial::{Dial, TcpDial};
 use crate::fleet::here::Here;
 use crate::fleet::known_hosts::KnownHosts;
-use crate::fleet::{ConnectionSettings, Fleet, Parts, read_identities};
+use crate::fleet::{ConnectionSettings, Fleet, Parts};
 use crate::local::artifacts::Artifacts;
 use crate::net::Probes;
 use crate::net::fetch::Fetches;
@@ -222,7 +224,7 @@ fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -
             connect_timeout: settings.connect_timeout,
             keepalive: settings.keepalive,
         },
-        identities: read_identities(&settings.identity, settings.agent.as_ref())?,
+        identities: identities(settings)?,
         known_hosts: KnownHosts::new(settings.known_hosts.clone()),
         dial,
         clock,

@@ -21,6 +21,7 @@ mod version;
 
 pub use checks::watching::Schedule;
 pub use config::{Config, check_operators, from_texts};
+pub use daemon::certificates::CertificateSettings;
 pub use daemon::door::DoorSettings;
 pub use daemon::keys::Profile;
 pub use daemon::settings::{FleetSettings, Settings};

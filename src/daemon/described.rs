@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use super::credentials::mistakes;
 use crate::config::{self, Config, Diagnostic};
 use crate::domain::base::name::count;
-use crate::fleet::read_identities;
 
 /// What is in it, in one line.
 pub fn describe(config: &Config) -> String {
@@ -26,16 +26,14 @@ pub fn warnings(config: &Config) -> Vec<String> {
 pub fn check_config(path: &Path) -> Result<String, String> {
     let config = config::load(path).map_err(|diagnostics| diagnostics.to_string())?;
     let fleet = &config.settings.fleet;
-    let keys =
-        fleet.identity.iter().filter_map(|file| read_identities(std::slice::from_ref(file), None).err());
-    let keys: Vec<String> = keys.collect();
+    let keys = mistakes(fleet);
     if !keys.is_empty() {
         return Err(format!("rollcall.toml: [fleet]: {}", keys.join("\nrollcall.toml: [fleet]: ")));
     }
     let mut said: String = config.warnings.iter().map(|warning| format!("{warning}\n\n")).collect();
-    if fleet.identity.is_empty() && fleet.agent.is_none() {
+    if fleet.identity.is_empty() && fleet.agent.is_none() && fleet.certificates.is_none() {
         said.push_str(
-            "warning: [fleet] has neither `identity` nor `agent`, so rollcall can log in to no host\n\n",
+            "warning: [fleet] has no `identity`, `agent` or `certificates`, so rollcall can log in to no host\n\n",
         );
     }
     said.push_str(&format!("configuration OK: {}", describe(&config)));

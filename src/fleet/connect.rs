@@ -13,6 +13,7 @@ use russh::{ChannelOpenFailure, Disconnect, Preferred, cipher, compression, kex,
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::authority::Errand;
 use super::client::{Client, HandshakeRefusal, foreign};
 use super::dial::Identity;
 use super::sessions::Sessions;
@@ -36,12 +37,19 @@ pub struct Link {
     pub handle: client::Handle<Client>,
     pub sessions: Sessions,
     pub(super) lost: Arc<OnceLock<String>>,
+    /// Whether the host permits connections through it.
+    pub(super) forwards: bool,
 }
 
 impl Link {
     /// True when nothing more can be sent.
     pub fn is_closed(&self) -> bool {
         self.handle.is_closed()
+    }
+
+    /// True if it is alive and permits an errand.
+    pub fn serves(&self, errand: Errand) -> bool {
+        !self.is_closed() && (self.forwards || !errand.forwards())
     }
 
     /// Why the connection ended, if known.
@@ -58,7 +66,11 @@ pub(super) enum Shaken {
 }
 
 /// Connects to a host, directly or through the connection to its jump host.
-pub async fn connect(shared: &FleetState, host: &Endpoint, jump: Option<&Link>) -> Result<Link, String> {
+pub async fn connect(
+    shared: &FleetState,
+    (host, jump): (&Endpoint, Option<&Link>),
+    errand: Errand,
+) -> Result<Link, String> {
     let lost = Arc::new(OnceLock::new());
     let mut pause = HANDSHAKE_PAUSE;
     for last in (1..=HANDSHAKE_TRIES).map(|attempt| attempt == HANDSHAKE_TRIES) {
@@ -72,8 +84,8 @@ pub async fn connect(shared: &FleetState, host: &Endpoint, jump: Option<&Link>) 
         };
         match shake_hands(shared, host, client, way_to(shared, host, jump).await?).await? {
             Shaken::Link(mut handle) => {
-                authenticate(shared, host, &mut handle).await?;
-                return Ok(Link { handle, sessions: Sessions::new(), lost });
+                let login = authenticate(shared, host, &mut handle, errand).await?;
+                return Ok(Link { handle, sessions: Sessions::new(), lost, forwards: login.forwards });
             }
             Shaken::TryAgain(why) if last => return Err(phase(host, "handshake", &why)),
             Shaken::TryAgain(_) => {
@@ -223,27 +235,69 @@ pub(super) async fn shake_hands(
     }
 }
 
+/// How a host let rollcall in.
+pub(super) struct Login {
+    /// For people.
+    pub by: String,
+    pub forwards: bool,
+}
+
 pub(super) async fn authenticate(
     shared: &FleetState,
     host: &Endpoint,
     handle: &mut client::Handle<Client>,
-) -> Result<(), String> {
+    errand: Errand,
+) -> Result<Login, String> {
     let limit = shared.settings.connect_timeout;
-    match tokio::time::timeout(limit, offer_keys(shared, host, handle)).await {
+    match tokio::time::timeout(limit, offer_all(shared, host, handle, errand)).await {
         Err(_) => Err(phase(host, "authentication", &format!("no answer within {limit:?}"))),
         Ok(Err(why)) => Err(phase(host, "authentication", &why)),
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(login)) => Ok(login),
     }
+}
+
+/// Offers a certificate, if there is a CA, and then the keys.
+async fn offer_all(
+    shared: &FleetState,
+    host: &Endpoint,
+    handle: &mut client::Handle<Client>,
+    errand: Errand,
+) -> Result<Login, String> {
+    let authority = shared.identities.iter().find_map(Identity::authority);
+    let Some(authority) = authority else { return offer_keys(shared, host, handle).await };
+    let result = authority.log_in((host, handle), errand, shared.clock.now()).await;
+    match answer(handle, result)? {
+        KeyAnswer::Accepted => {
+            let by = format!(", by a certificate of the CA {}", authority.fingerprint());
+            return Ok(Login { by, forwards: errand.forwards() });
+        }
+        KeyAnswer::WantsMore(methods) => return Err(wants_more(&methods)),
+        KeyAnswer::Refused if handle.is_closed() => {
+            return Err("the host disconnected when it had refused the certificate; its log says why".into());
+        }
+        KeyAnswer::Refused => {}
+    }
+    // A host that does not trust the CA yet may have the key.
+    let keys = match shared.identities.len() {
+        1 => String::new(),
+        _ => match offer_keys(shared, host, handle).await {
+            Ok(login) => return Ok(login),
+            Err(why) => format!("; {why}"),
+        },
+    };
+    let why = authority.explain((host, handle), shared.clock.now()).await;
+    Err(format!("certificate: {why}{keys}"))
 }
 
 async fn offer_keys(
     shared: &FleetState,
     host: &Endpoint,
     handle: &mut client::Handle<Client>,
-) -> Result<(), String> {
+) -> Result<Login, String> {
     let mut offered = 0;
     for identity in &shared.identities {
         let answer = match identity {
+            Identity::Authority(_) => continue,
             Identity::Key(_) if offered >= KEYS_OFFERED => {
                 return Err(format!("more than {KEYS_OFFERED} keys; try: fewer files in [fleet] identity"));
             }
@@ -254,22 +308,20 @@ async fn offer_keys(
             Identity::Agent(socket) => offer_agent(host, handle, socket, &mut offered).await?,
         };
         match answer {
-            KeyAnswer::Accepted => return Ok(()),
+            KeyAnswer::Accepted => return Ok(Login { by: String::new(), forwards: true }),
             KeyAnswer::WantsMore(methods) => return Err(wants_more(&methods)),
             KeyAnswer::Refused if handle.is_closed() => return Err(hung_up(offered)),
             KeyAnswer::Refused => {}
         }
     }
-    let hint = match offered {
-        0 => {
-            "rollcall has no key to log in with; try: [fleet] identity or agent in rollcall.toml".to_string()
-        }
+    Err(match offered {
+        0 => "keys: rollcall has no key to log in with; try: [fleet] identity, agent or certificates in rollcall.toml"
+            .into(),
         n => format!(
-            "{n} offered, none accepted for login `{}`; try: its authorized_keys on the host",
+            "keys: {n} offered, none accepted for login `{}`; try: its authorized_keys on the host",
             host.login
         ),
-    };
-    Err(format!("keys: {hint}"))
+    })
 }
 
 /// What a host said to a key.

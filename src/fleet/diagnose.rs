@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use russh::keys::HashAlg;
 use tokio::time::{Instant, timeout};
 
+use super::authority::Errand;
 use super::connect::{Link, Shaken, authenticate, hang_up, shake_hands, way_to};
 use super::sessions::Sessions;
 use super::shared::FleetState;
@@ -62,9 +63,9 @@ async fn phases(
         key.map(|key| format!("host key {} is the recorded one", key.fingerprint(HashAlg::Sha256)))
     };
     let mut handle = diagnosis.take("kex", shaking.await, |_| key().unwrap_or_default())?;
-    let proving = measured(authenticate(shared, host, &mut handle)).await;
-    diagnosis.take("auth", proving, |()| format!("login {}", host.login))?;
-    let link = Link { handle, sessions: Sessions::new(), lost };
+    let proving = measured(authenticate(shared, host, &mut handle, Errand::Doctor)).await;
+    let login = diagnosis.take("auth", proving, |login| format!("login {}{}", host.login, login.by))?;
+    let link = Link { handle, sessions: Sessions::new(), lost, forwards: login.forwards };
     let limit = shared.settings.connect_timeout;
     let opening = measured(async {
         let opened = timeout(limit, link.handle.channel_open_session()).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use russh::keys::PrivateKey;
 
+use super::authority::Authority;
 use crate::port::Stream;
 
 /// How hosts are dialled. If an implementation connects to another machine, the host key shows that.
@@ -41,7 +42,19 @@ impl Dial for TcpDial {
 
 /// The credentials for logins.
 pub enum Identity {
+    /// Signs a certificate for each login.
+    Authority(Box<Authority>),
     Key(Arc<PrivateKey>),
     /// The socket of an agent; the keys stay in the agent.
     Agent(std::path::PathBuf),
+}
+
+impl Identity {
+    /// The CA, if it is one.
+    pub fn authority(&self) -> Option<&Authority> {
+        match self {
+            Identity::Authority(authority) => Some(authority),
+            Identity::Key(_) | Identity::Agent(_) => None,
+        }
+    }
 }

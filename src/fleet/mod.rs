@@ -1,5 +1,6 @@
 //! The outbound side: one SSH connection for each host, kept and shared. Implements [`Remote`].
 
+pub mod authority;
 mod client;
 pub mod connect;
 mod diagnose;
@@ -24,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::authority::{Authority, Errand, read_key};
 use self::connect::{Link, Target, connect, look_at_key, open_through, phase};
 use self::dial::Identity;
 use self::sessions::Session;
@@ -78,31 +80,21 @@ enum SessionAnswer {
     Dead(String),
 }
 
-/// Reads the private keys that the fleet logs in with.
+/// The credentials that the fleet logs in with: certificates first, then private keys, then those of an agent.
 ///
-/// A key that others can read is refused, as `ssh` does; so is one with a passphrase: use an agent.
-pub fn read_identities(files: &[PathBuf], agent: Option<&PathBuf>) -> Result<Vec<Identity>, String> {
-    let mut identities = Vec::new();
+/// A key with a passphrase is refused: use an agent.
+pub fn read_identities(
+    authority: Option<Authority>,
+    files: &[PathBuf],
+    agent: Option<&PathBuf>,
+) -> Result<Vec<Identity>, String> {
+    let mut identities: Vec<Identity> =
+        authority.map(Box::new).map(Identity::Authority).into_iter().collect();
     for path in files {
-        identities.push(Identity::Key(Arc::new(read_key(path)?)));
+        identities.push(Identity::Key(Arc::new(read_key("identity", path, "an agent ([fleet] agent)")?)));
     }
     identities.extend(agent.map(|socket| Identity::Agent(socket.clone())));
     Ok(identities)
-}
-
-fn read_key(path: &std::path::Path) -> Result<russh::keys::PrivateKey, String> {
-    use std::os::unix::fs::PermissionsExt;
-    let shown = path.display();
-    let about = std::fs::metadata(path).map_err(|error| format!("identity {shown}: {error}"))?;
-    if about.permissions().mode() & 0o077 != 0 {
-        return Err(format!("identity {shown}: others can read it; try: chmod 600 {shown}"));
-    }
-    russh::keys::load_secret_key(path, None).map_err(|error| match error {
-        russh::keys::Error::KeyIsEncrypted => {
-            format!("identity {shown}: it has a passphrase; try: an agent ([fleet] agent)")
-        }
-        error => format!("identity {shown}: {error}"),
-    })
 }
 
 impl Fleet {
@@ -117,29 +109,31 @@ impl Fleet {
         slots.entry(host.clone()).or_default().clone()
     }
 
-    /// The connection to a host; created if none is alive. Other callers wait for it.
-    async fn link(&self, host: &Endpoint) -> Result<Arc<Link>, String> {
+    /// The connection to a host; created if none is alive that permits the errand. Other callers wait for it.
+    async fn link(&self, host: &Endpoint, errand: Errand) -> Result<Arc<Link>, String> {
         let slot = self.slot(host);
         let mut place = slot.link.lock().await;
-        if let Some(link) = place.as_ref().filter(|link| !link.is_closed()) {
+        if let Some(link) = place.as_ref().filter(|link| link.serves(errand)) {
             return Ok(link.clone());
         }
+        // Commands under way keep a connection that is replaced.
         *place = None;
-        let link = Arc::new(self.connect(host).await?);
+        let link = Arc::new(self.connect(host, errand).await?);
         *place = Some(link.clone());
         Ok(link)
     }
 
-    async fn connect(&self, host: &Endpoint) -> Result<Link, String> {
+    async fn connect(&self, host: &Endpoint, errand: Errand) -> Result<Link, String> {
         // The jump host is connected first: waiting for it while holding a permit could wait forever.
         let jump = match &host.via {
             Some(via) => {
-                Some(Box::pin(self.link(via)).await.map_err(|why| format!("via {}: {why}", via.name))?)
+                let jump = Box::pin(self.link(via, Errand::Forwards)).await;
+                Some(jump.map_err(|why| format!("via {}: {why}", via.name))?)
             }
             None => None,
         };
         let _permit = self.handshakes.acquire().await.map_err(|error| error.to_string())?;
-        connect(&self.shared, host, jump.as_deref()).await
+        connect(&self.shared, (host, jump.as_deref()), errand).await
     }
 
     /// A session for one command. A refused one is asked for again: while others of rollcall's are open, for as long as
@@ -149,7 +143,7 @@ impl Fleet {
         let (mut was_dead, mut lone_refusals, mut pause) = (false, 0, REFUSAL_PAUSE);
         loop {
             let free = async {
-                let link = self.link(host).await.map_err(ExecEnd::NotStarted)?;
+                let link = self.link(host, Errand::Commands).await.map_err(ExecEnd::NotStarted)?;
                 let session = link.sessions.acquire().await;
                 Ok((link, session))
             };
@@ -206,11 +200,11 @@ impl Fleet {
     /// is replaced, once.
     async fn forward(&self, host: &Endpoint, target: &Target<'_>) -> Result<Box<dyn Stream>, OpenError> {
         let limit = self.shared.settings.connect_timeout;
-        let mut link = self.link(host).await.map_err(OpenError::NoContact)?;
+        let mut link = self.link(host, Errand::Forwards).await.map_err(OpenError::NoContact)?;
         match timeout(limit, open_through(&link, target)).await {
             Ok(Err(_)) if link.is_closed() => {
                 self.forget(host, &link).await;
-                link = self.link(host).await.map_err(OpenError::NoContact)?;
+                link = self.link(host, Errand::Forwards).await.map_err(OpenError::NoContact)?;
                 open_through(&link, target).await
             }
             Ok(opened) => opened,
@@ -298,12 +292,12 @@ impl Remote for Fleet {
     }
 
     async fn reach(&self, host: &Endpoint) -> Result<(), String> {
-        self.link(host).await.map(drop)
+        self.link(host, Errand::Commands).await.map(drop)
     }
 
     async fn diagnose(&self, host: &Endpoint, request: Exec) -> Diagnosis {
         let jump = match &host.via {
-            Some(via) => match self.link(via).await {
+            Some(via) => match self.link(via, Errand::Forwards).await {
                 Ok(link) => Some(link),
                 Err(why) => {
                     let end = Err(format!("via {}: {why}", via.name));
@@ -349,7 +343,7 @@ impl Fleet {
     /// Runs a command over a separate connection that ends with it.
     async fn exec_anew(&self, host: &Endpoint, request: Exec) -> ExecReport {
         let opened = async {
-            let link = self.connect(host).await?;
+            let link = self.connect(host, Errand::Login).await?;
             let limit = self.shared.settings.connect_timeout;
             match timeout(limit, link.handle.channel_open_session()).await {
                 Ok(Ok(channel)) => Ok((link, channel)),
@@ -376,7 +370,7 @@ impl Fleet {
 
     async fn look(&self, host: &Endpoint) -> Result<(HostKey, russh::keys::PublicKey), String> {
         let jump = match &host.via {
-            Some(via) => Some(self.link(via).await?),
+            Some(via) => Some(self.link(via, Errand::Forwards).await?),
             None => None,
         };
         look_at_key(&self.shared, host, jump.as_deref()).await

@@ -26,6 +26,7 @@ mod exits;
 mod facts;
 mod failures;
 mod fleet;
+mod fleet_certificates;
 mod formats;
 mod freeze;
 mod front;

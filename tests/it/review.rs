@@ -175,7 +175,7 @@ fn a_directory_is_compared_with_what_lies_beside_the_files() {
         "warning: step `d`: files/site: no such file or directory",
         "warning: check `p`: files/check_app: does not exist",
         "warning: no operator is known, so no one can log in\n--> operators",
-        "warning: [fleet] has neither `identity` nor `agent`",
+        "warning: [fleet] has no `identity`, `agent` or `certificates`",
         "configuration OK: 2 hosts, 1 task, 1 check, 0 operators",
     ] {
         assert!(said.contains(wanted), "{wanted}: {said}");

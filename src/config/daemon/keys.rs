@@ -131,6 +131,8 @@ table! {
         IDENTITY "identity": Texts,
         /// Socket of an SSH agent.
         AGENT "agent": Text,
+        /// A certificate for each connection, so that no long-lived key is on the hosts.
+        CERTIFICATES "certificates": In<CertificateKeys>,
         /// OpenSSH format; `host accept` writes here.
         KNOWN_HOSTS "known_hosts": Text = "/var/lib/rollcall/known_hosts",
         /// The most hosts that rollcall works on at the same time.
@@ -139,6 +141,18 @@ table! {
         CONNECT_TIMEOUT "connect_timeout": Time = Duration::from_secs(10),
         /// Between two keepalives of an idle connection.
         KEEPALIVE "keepalive": Time = Duration::from_secs(15),
+    }
+
+    /// rollcall signs a certificate for each connection to a host, with a new key. The hosts trust the CA: `TrustedUserCAKeys`.
+    pub CertificateKeys "Certificates" {
+        /// The private key of the CA: Ed25519, without a passphrase, readable by rollcall alone.
+        CA "ca": Text; needed,
+        /// How long a certificate is valid, from a minute before the connection: from one minute to one hour.
+        VALID_FOR "valid_for": Time = Duration::from_secs(5 * 60),
+        /// Whom it names. Default: the login of the host.
+        PRINCIPALS "principals": Texts,
+        /// Addresses and networks from which hosts accept it: those of rollcall, and of jump hosts. Default: all.
+        SOURCE_ADDRESS "source_address": Texts,
     }
 
     /// A time in which nothing is released on some hosts: tasks and rollbacks are refused. Operators order others: `freeze`.

@@ -1,6 +1,7 @@
 //! `rollcall.toml`, `operators` and `revoked`.
 
 pub mod artifacts;
+pub mod certificates;
 pub mod door;
 pub mod freeze;
 pub mod keys;

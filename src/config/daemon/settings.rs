@@ -7,6 +7,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::artifacts::{self, ArtifactSettings};
+use super::certificates::{self, CertificateSettings};
 use super::door::{self, DoorSettings};
 use super::keys::{FleetKeys, RollcallKeys};
 use crate::config::checks::watching::{self, Schedule};
@@ -72,6 +73,7 @@ pub struct FleetSettings {
     pub identity: Vec<PathBuf>,
     /// Socket of an SSH agent.
     pub agent: Option<PathBuf>,
+    pub certificates: Option<CertificateSettings>,
     /// OpenSSH format; `host accept` writes here.
     pub known_hosts: PathBuf,
     /// The most hosts that are worked on at the same time.
@@ -109,6 +111,7 @@ impl Default for FleetSettings {
             port: FleetKeys::PORT.default,
             identity: Vec::new(),
             agent: None,
+            certificates: None,
             known_hosts: FleetKeys::KNOWN_HOSTS.default.into(),
             parallel: size(FleetKeys::PARALLEL.default),
             connect_timeout: FleetKeys::CONNECT_TIMEOUT.default,
@@ -170,6 +173,7 @@ fn read_fleet(mut table: Reader<'_>, root: &Path) -> FleetSettings {
         port: table.or_default(FleetKeys::PORT),
         identity: identity.into_iter().map(|p| root.join(p.into_inner())).collect(),
         agent: path(&mut table, FleetKeys::AGENT, root),
+        certificates: table.get(FleetKeys::CERTIFICATES).and_then(|table| certificates::read(table, root)),
         known_hosts: path(&mut table, FleetKeys::KNOWN_HOSTS, root).unwrap_or(default.known_hosts),
         parallel: size(table.or_default(FleetKeys::PARALLEL)),
         connect_timeout: table

@@ -38,7 +38,7 @@ pub fn fleet(dir: &Path) -> Arc<dyn Remote> {
     };
     let fleet = Fleet::new(Parts {
         settings,
-        identities: read_identities(&[dir.join("fleet")], None).expect("a key"),
+        identities: read_identities(None, &[dir.join("fleet")], None).expect("a key"),
         known_hosts: KnownHosts::new(dir.join("known_hosts")),
         dial: Arc::new(TcpDial),
         clock: Arc::new(SystemClock),
