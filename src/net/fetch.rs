@@ -6,10 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, LOCATION};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue, LOCATION};
 use hyper::{Request, Response, Uri};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
@@ -22,6 +23,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::domain::base::name::bare_address;
+use crate::domain::value::param::shown_url;
 use crate::local::artifacts::Piece;
 use crate::port::{FetchBounds, Fetcher};
 
@@ -54,7 +56,7 @@ impl Fetcher for Fetches {
 
 /// The answer with the file, after redirects.
 async fn answer(url: &str, bounds: FetchBounds) -> Result<Response<Incoming>, String> {
-    let mut uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+    let mut uri: Uri = url.parse().map_err(|error| format!("{}: {error}", shown_url(url)))?;
     let mut may_loop_back = true;
     for _ in 0..=REDIRECTS {
         check_uri(&uri, bounds, may_loop_back)?;
@@ -70,7 +72,7 @@ async fn answer(url: &str, bounds: FetchBounds) -> Result<Response<Incoming>, St
         may_loop_back = is_loopback_name(host_of(&uri));
         uri = next;
     }
-    Err(format!("{url} leads through more than {REDIRECTS} redirects"))
+    Err(format!("{} leads through more than {REDIRECTS} redirects", shown_url(url)))
 }
 
 fn host_of(uri: &Uri) -> &str {
@@ -92,9 +94,10 @@ fn next_uri(uri: &Uri, answer: &Response<Incoming>) -> Result<Uri, String> {
     } else {
         to.to_string()
     };
-    let next: Uri = next.parse().map_err(|error| format!("{} redirects to {to}: {error}", host_of(uri)))?;
+    let next: Uri =
+        next.parse().map_err(|error| format!("{} redirects to {}: {error}", host_of(uri), shown_url(to)))?;
     if uri.scheme_str() == Some("https") && next.scheme_str() != Some("https") {
-        return Err(format!("{} redirects to {to}, which is not https", host_of(uri)));
+        return Err(format!("{} redirects to {}, which is not https", host_of(uri), shown_url(to)));
     }
     Ok(next)
 }
@@ -103,7 +106,7 @@ fn next_uri(uri: &Uri, answer: &Response<Incoming>) -> Result<Uri, String> {
 fn check_uri(uri: &Uri, bounds: FetchBounds, may_loop_back: bool) -> Result<(), String> {
     let host = host_of(uri);
     if host.is_empty() || !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(format!("{uri}: no address of HTTP"));
+        return Err(format!("{}: no address of HTTP", shown_url(&uri.to_string())));
     }
     match bare_address(host).parse::<IpAddr>() {
         Ok(address) => Lookup { bounds, may_loop_back }.check(host, address),
@@ -123,6 +126,8 @@ async fn ask(uri: &Uri, lookup: Lookup) -> Result<Response<Incoming>, String> {
         .wrap_connector(tcp);
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let request = Request::builder().uri(uri.clone()).header("User-Agent", "rollcall");
+    let request =
+        login_of(uri).into_iter().fold(request, |request, login| request.header(AUTHORIZATION, login));
     // A compressed answer would be another file.
     let request = request.header("Accept-Encoding", "identity").body(Empty::new());
     let asking = client.request(request.map_err(|error| error.to_string())?);
@@ -130,6 +135,26 @@ async fn ask(uri: &Uri, lookup: Lookup) -> Result<Response<Incoming>, String> {
         Ok(answer) => answer.map_err(|error| format!("{host}: {}", in_full(&error))),
         Err(_) => Err(format!("{host} did not answer within {} s", ANSWER_TIMEOUT.as_secs())),
     }
+}
+
+/// The login in the address. A redirect names another address, which has its own or none.
+fn login_of(uri: &Uri) -> Option<HeaderValue> {
+    let (login, _) = uri.authority()?.as_str().rsplit_once('@')?;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(percent_decoded(login)?);
+    let mut header = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// The bytes of a part of an address.
+fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    Some(bytes)
 }
 
 fn in_full(error: &dyn std::error::Error) -> String {
@@ -165,7 +190,13 @@ async fn pass_on(
         return Err(format!("it has {length} bytes, and `max_size` is {}", bounds.max_size));
     }
     let mut body = answer.into_body();
-    while let Some(frame) = body.frame().await {
+    loop {
+        let next = tokio::select! {
+            next = body.frame() => next,
+            // A server that sends nothing must not be waited for longer than the receiver does.
+            () = to.closed() => return Ok(()),
+        };
+        let Some(frame) = next else { break };
         let frame = frame.map_err(|error| format!("it broke off: {}", in_full(&error)))?;
         if let Ok(bytes) = frame.into_data()
             && to.send(Piece::Bytes(bytes)).await.is_err()

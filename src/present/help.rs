@@ -57,8 +57,7 @@ pub fn tasks(tasks: &[&Task], may_act: bool) -> String {
 
 /// `deploy SELECTOR version=VALUE [hook=VALUE]`
 fn call(task: &Task) -> String {
-    let (needed, optional): (Vec<_>, Vec<_>) =
-        task.params.iter().partition(|(_, param)| param.default.is_none());
+    let (needed, optional): (Vec<_>, Vec<_>) = given(task).partition(|(_, param)| param.is_needed());
     let needed = needed.iter().map(|(name, _)| format!(" {name}=VALUE"));
     let optional = optional.iter().map(|(name, _)| format!(" [{name}=VALUE]"));
     format!("{} SELECTOR{}", task.name, needed.chain(optional).collect::<String>())
@@ -107,11 +106,16 @@ pub fn task(task: &Task, example: &Example) -> String {
     text
 }
 
+/// The parameters that operators give.
+fn given(task: &Task) -> impl Iterator<Item = (&String, &Param)> {
+    task.params.iter().filter(|(_, param)| param.is_given())
+}
+
 fn params(task: &Task) -> String {
-    if task.params.is_empty() {
+    if given(task).next().is_none() {
         return "\nParameters: none\n".into();
     }
-    let rows = task.params.iter().map(|(name, param)| vec![format!("  {name}"), about(param)]);
+    let rows = given(task).map(|(name, param)| vec![format!("  {name}"), about(param)]);
     format!("\nParameters:\n{}", columns(&rows.collect::<Vec<_>>()))
 }
 
@@ -185,7 +189,7 @@ fn batches(rollout: &Rollout) -> String {
 
 fn lines(task: &Task, example: &Example) -> String {
     let mut values = Vec::new();
-    for (name, param) in task.params.iter().filter(|(_, param)| param.default.is_none()) {
+    for (name, param) in given(task).filter(|(_, param)| param.is_needed()) {
         values.push(format!(" {name}={}", value(name, param, example.past.get(name)).unwrap_or("VALUE")));
     }
     let line = format!("{} {}{}", task.name, example.selector, values.concat());

@@ -96,7 +96,7 @@ fn source_name(source: &Source) -> String {
         Source::Tree { path, files } => {
             format!("files/{path}/ ({} files)", files.iter().filter(|file| !file.is_directory()).count())
         }
-        Source::Remote { .. } | Source::Artifact { .. } => source.name(),
+        Source::Remote { .. } | Source::Artifact { .. } | Source::Fetched { .. } => source.name(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rollcall::domain::base::digest::sha256_hex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -233,12 +233,19 @@ async fn site_run(site: &Site) -> u64 {
 
 /// Serves paths with whole HTTP answers.
 async fn serve(answers: Vec<(&'static str, Vec<u8>)>) -> u16 {
+    serve_and_record(answers).await.0
+}
+
+/// The same, with the requests. Connections of paths with `slow` stay open.
+async fn serve_and_record(answers: Vec<(&'static str, Vec<u8>)>) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heads = seen.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let answers = Arc::new(answers);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let answers = answers.clone();
+            let (answers, heads) = (answers.clone(), heads.clone());
             tokio::spawn(async move {
                 let (mut head, mut piece) = (String::new(), [0; 1024]);
                 while !head.contains("\r\n\r\n") {
@@ -252,11 +259,15 @@ async fn serve(answers: Vec<(&'static str, Vec<u8>)>) -> u16 {
                 let answer = answers.iter().find(|(known, _)| *known == path);
                 let none = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec();
                 let answer = answer.map_or(none, |(_, answer)| answer.clone());
+                heads.lock().unwrap().push(head.clone());
                 let _ = stream.write_all(&answer).await;
+                if path.contains("slow") {
+                    std::future::pending::<()>().await;
+                }
             });
         }
     });
-    port
+    (port, seen)
 }
 
 fn ok(length: usize, body: &[u8]) -> Vec<u8> {
@@ -304,4 +315,82 @@ async fn a_file_is_fetched_once_and_only_the_right_one_is_used() {
     assert!(uploaded(&site, 0) == file && uploaded(&site, 1) == file);
     let again = site.ask("ship web version=1.0").await.expect(0);
     assert!(!again.err.contains("fetching"), "{again:#?}");
+}
+
+const FETCHES: &str = r#"
+hosts = "web"
+params.version = {}
+[[steps]]
+name = "upload"
+upload = { from = { url = "http://ann:s3cr3t@127.0.0.1:PORT/app-{{ version }}?token=t0ken", sha256 = "SUM" }, to = "{{ root }}/state/app.bin" }
+[[steps]]
+name = "again"
+upload = { from = { url = "http://ann:s3cr3t@127.0.0.1:PORT/app-{{ version }}?token=t0ken", sha256 = "SUM" }, to = "{{ root }}/state/app.copy" }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_step_names_is_fetched_once_before_any_host_is_touched() {
+    let file = noise(5, 200_000);
+    let (port, seen) = serve_and_record(vec![
+        ("/app-1.0?token=t0ken", ok(file.len(), &file)),
+        ("/app-other?token=t0ken", ok(5, b"other")),
+        ("/app-huge?token=t0ken", ok(2_000_000, b"")),
+        ("/app-slow?token=t0ken", ok(200_000, &file[..1000])),
+    ])
+    .await;
+    let task = FETCHES.replace("PORT", &port.to_string()).replace("SUM", &sha256_hex(&file));
+    let site = site(&[("ship", &task)], "max_size = \"1 MiB\"\nidle = \"1s\"\n").await;
+    let url = |version: &str| format!("fetched_1: http://***@127.0.0.1:{port}/app-{version}?***");
+    for (version, status, why) in [
+        ("other", 69, format!("{}: the SHA-256 of the file is {}", url("other"), sha256_hex(b"other"))),
+        ("huge", 4, format!("{}: it has 2000000 bytes, and `max_size` is 1048576", url("huge"))),
+        ("none", 4, format!("{}: 127.0.0.1 answered 404 Not Found", url("none"))),
+        ("slow", 2, format!("{}: nothing came in for 1 s, and nothing of it is kept", url("slow"))),
+    ] {
+        let answer = site.ask(&format!("ship web version={version}")).await.expect(status);
+        assert!(answer.err.contains(&why), "{version}: {answer:#?}");
+        assert!(!answer.err.contains("s3cr3t") && !answer.err.contains("t0ken"), "{version}: {answer:#?}");
+        assert!(kept(&site).is_empty(), "{version}");
+    }
+    let runs = site.ask("runs").await.expect(0).out;
+    assert!(!runs.contains("ship"), "{runs}");
+    let run = site.ask("ship web version=1.0").await.expect(0);
+    let fetching = format!("fetched_1: fetching http://***@127.0.0.1:{port}/app-1.0?***\n");
+    assert_eq!(run.err.matches(&fetching).count(), 1, "{run:#?}");
+    assert!(uploaded(&site, 0) == file && uploaded(&site, 1) == file);
+    site.ask("ship web version=1.0").await.expect(0);
+    let heads: Vec<String> =
+        seen.lock().unwrap().iter().filter(|head| head.contains("app-1.0")).cloned().collect();
+    assert_eq!(heads.len(), 1, "{heads:?}");
+    // ann:s3cr3t
+    assert!(heads[0].contains("Basic YW5uOnMzY3IzdA=="), "{}", heads[0]);
+    let other = site.ask("ship web version=1.0 fetched_1=-").await.expect(64);
+    assert!(other.err.contains("a step of `ship` says which file `fetched_1` is"), "{}", other.err);
+    let help = site.ask("help ship").await.expect(0).out;
+    let (params, _) = help.split_once("\nSteps:\n").unwrap();
+    assert!(
+        params.contains("version") && !params.contains("fetched_1") && !help.contains("s3cr3t"),
+        "{help}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_cannot_fetch_its_file_is_a_mistake() {
+    let site = site(&[], "").await;
+    let task = |from: &str| format!("[[steps]]\nname = \"u\"\nupload = {{ {from}, to = \"/srv/x\" }}\n");
+    let of = |url: &str, sha256: &str| format!("from = {{ url = \"{url}\", sha256 = \"{sha256}\" }}");
+    let sum = "1".repeat(64);
+    write(&site.config.join("tasks/c.toml"), "[[steps]]\nname = \"call\"\ntask = \"t\"\n");
+    for (from, wanted) in [
+        (of("https://b/a", &sum) + ", template = true", "a file that is fetched is no template"),
+        ("from = { url = \"https://b/a\" }".to_string(), "`sha256`"),
+        (of("ftp://b/a", &sum), "the URL is no address of HTTP"),
+        (of("https://b/a", "abc"), "`sha256` has 64 digits of hexadecimal"),
+        (of("https://b/{{ nobody }}", &sum), "nothing defines `nobody`"),
+        (of("https://b/a", &sum), "`t` fetches a file, so no task can call it"),
+    ] {
+        write(&site.config.join("tasks/t.toml"), &task(&from));
+        let refused = site.ask("reload").await;
+        assert!(refused.status != 0 && refused.err.contains(wanted), "{from}: {refused:#?}");
+    }
 }

@@ -79,6 +79,7 @@ impl FilesDir {
             | Source::Draft { .. }
             | Source::Text(_)
             | Source::Artifact { .. }
+            | Source::Fetched { .. }
             | Source::Remote { .. } => Ok(()),
         }
     }

@@ -15,7 +15,7 @@ use super::systems::{
 };
 use crate::config::checks::services::{self, HttpKeys};
 use crate::config::tasks::fields::{
-    required, required_text, source_or_template, text, text_or_default, texts,
+    FileOrUrl, required, required_text, source_or_template, text, text_or_default, texts,
 };
 use crate::config::text::hints::known_names;
 use crate::config::text::keys::{
@@ -83,8 +83,8 @@ table! {
 
     /// A file of `files/`, given to an interpreter on the host.
     pub ScriptKeys "Script" {
-        /// Below `files/`.
-        FROM "from": Text; needed,
+        /// Below `files/`, or at an address.
+        FROM "from": FileOrUrl; needed,
         /// The file is a template.
         TEMPLATE "template": Flag = false,
         INTERPRETER "interpreter": Text = "sh",

@@ -2,7 +2,7 @@
 
 use toml::Spanned;
 
-use super::fields::{pattern, required, source_or_template, text, text_or_default};
+use super::fields::{FileOrUrl, pattern, required, source_or_template, text, text_or_default};
 use crate::config::text::keys::{Choice, Flag, Mode, Text, table, words};
 use crate::config::text::reader::Reader;
 use crate::config::text::templates::Known;
@@ -11,8 +11,8 @@ use crate::domain::task::task::{Block, Line, LineState, StepBody, Upload};
 table! {
     /// A file, template or tree of `files/`. Content is compared first; a file becomes visible only whole.
     pub UploadKeys "Upload" [ReplaceKeys] {
-        /// Below `files/`; with a `/` at its end, a directory with all that is below it.
-        FROM "from": Text; needed,
+        /// Below `files/`; with a `/` at its end, a directory with all that is below it. Or a file at an address.
+        FROM "from": FileOrUrl; needed,
         TO "to": Text; needed,
         /// The file is a template.
         TEMPLATE "template": Flag = false,

@@ -2,6 +2,8 @@
 
 use toml::Spanned;
 
+use super::fetched;
+pub use super::fetched::FileOrUrl;
 use crate::config::text::keys::{Flag, Key, Text, Texts};
 use crate::config::text::paths::check_path;
 use crate::config::text::reader::Reader;
@@ -48,8 +50,16 @@ pub fn pattern(table: &mut Reader<'_>, key: Key<Text>, known: &Known) -> Option<
     Some(pattern.into_inner())
 }
 
+/// A file of `files/`, or at an address.
+pub fn source<D: Copy>(table: &mut Reader<'_>, key: Key<FileOrUrl, D>, known: &Known) -> Option<Source> {
+    match table.value(key).is_some_and(|value| value.get_ref().as_table().is_some()) {
+        true => fetched::read(table.get(key.second())?, known),
+        false => of_files(table, key.first(), known),
+    }
+}
+
 /// A file of `files/`; with a `/` at its end a directory.
-pub fn source(table: &mut Reader<'_>, key: Key<Text>, known: &Known) -> Option<Source> {
+fn of_files(table: &mut Reader<'_>, key: Key<Text>, known: &Known) -> Option<Source> {
     let from = required_text(table, key, known)?;
     if !is_template(from.get_ref())
         && let Err(why) = check_path(from.get_ref())
@@ -66,11 +76,15 @@ pub fn source(table: &mut Reader<'_>, key: Key<Text>, known: &Known) -> Option<S
 /// The same, where a file may be a template.
 pub fn source_or_template(
     table: &mut Reader<'_>,
-    (from, template): (Key<Text>, Key<Flag, bool>),
+    (from, template): (Key<FileOrUrl>, Key<Flag, bool>),
     known: &Known,
 ) -> Option<Source> {
     let is_template = table.or_default(template);
     match source(table, from, known)? {
+        Source::Fetched { .. } if is_template => {
+            table.doc.wrong(table.key_span(template.name), "a file that is fetched is no template");
+            None
+        }
         Source::File { path, .. } if is_template => Some(Source::Template { path }),
         source => Some(source),
     }

@@ -2,6 +2,7 @@
 
 pub mod bodies;
 pub mod contents;
+mod fetched;
 pub mod fields;
 pub mod hooks;
 pub mod keys;

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use toml::Spanned;
 
+use super::fetched::check_origin;
 use super::keys::{ParamKeys, TaskKeys};
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::reader::Reader;
 use crate::config::text::templates;
 use crate::config::text::vars::RESERVED_VARS;
-use crate::domain::base::digest::artifact_sum;
 use crate::domain::base::name::is_identifier;
+use crate::domain::task::task::Source;
 use crate::domain::value::param::{ArtifactOrigin, Param, ParamKind};
-use crate::domain::value::template::is_template;
 
 /// Reads all of them.
 pub fn read(file: &mut Reader<'_>) -> BTreeMap<String, Param> {
@@ -106,17 +106,27 @@ fn read_origin(table: &mut Reader<'_>, kind: &ParamKind) -> Option<ArtifactOrigi
     if *kind != ParamKind::Artifact {
         table.doc.wrong(url.span(), "`url` goes with type = \"artifact\" only");
     }
-    let is_address = |text: &str| text.starts_with("https://") || text.starts_with("http://");
-    if !is_address(url.get_ref()) {
-        let hint = "such as https://builds.example.com/app-{{ version }}.tar.gz".to_string();
-        table.doc.report(url.span(), "the URL is no address of HTTP", hint);
+    check_origin(table.doc, &url, &sha256);
+    Some(ArtifactOrigin { url: url.into_inner(), sha256: sha256.into_inner(), fixed: false })
+}
+
+/// Makes a parameter of each file that a step fetches, so that plans, runs and releases name it by its content.
+pub fn of_steps<'s>(params: &mut BTreeMap<String, Param>, sources: impl Iterator<Item = &'s mut Source>) {
+    for source in sources {
+        let Source::Fetched { url, sha256 } = source else { continue };
+        let origin = ArtifactOrigin { url: url.clone(), sha256: sha256.clone(), fixed: true };
+        let same = |(_, param): &(&String, &Param)| param.origin.as_ref() == Some(&origin);
+        let known = params.iter().find(same).map(|(name, _)| name.clone());
+        let name = known.unwrap_or_else(|| free_name(params));
+        *source = Source::File { path: format!("{{{{ {name} }}}}"), sha256: String::new() };
+        let param = Param { kind: ParamKind::Artifact, origin: Some(origin), ..Param::default() };
+        params.insert(name, param);
     }
-    let digest = format!("sha256:{}", sha256.get_ref());
-    if !is_template(sha256.get_ref()) && artifact_sum(&digest).is_none() {
-        let hint = "the first word that sha256sum prints".to_string();
-        table.doc.report(sha256.span(), "`sha256` has 64 digits of hexadecimal, in lower case", hint);
-    }
-    Some(ArtifactOrigin { url: url.into_inner(), sha256: sha256.into_inner() })
+}
+
+fn free_name(params: &BTreeMap<String, Param>) -> String {
+    let names = (1..=params.len() + 1).map(|number| format!("fetched_{number}"));
+    names.into_iter().find(|name| !params.contains_key(name)).unwrap_or_default()
 }
 
 /// The name of an artifact is its content, which a file cannot have written down.

@@ -1,6 +1,6 @@
 //! Steps for packages, services and archives: their keys, and how they are read.
 
-use super::fields::{required, source, text, texts};
+use super::fields::{FileOrUrl, required, source, text, texts};
 use crate::config::text::keys::{Choice, Flag, Text, Texts, Whole, table, words};
 use crate::config::text::reader::Reader;
 use crate::config::text::templates::Known;
@@ -45,8 +45,8 @@ table! {
 
     /// An archive.
     pub PackedKeys "Packed" {
-        /// The archive, below `files/`.
-        FROM "from": Text,
+        /// The archive, below `files/` or at an address.
+        FROM "from": FileOrUrl,
         /// Or on the host.
         PATH "path": Text,
         /// Leading directories of the names in it that are removed.

@@ -44,7 +44,7 @@ pub fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<'t> {
     }
     let (doc, table) = reader::parse(doc);
     let mut file = Reader::of::<TaskKeys>(doc, "a task", (&table, None));
-    let params = params::read(&mut file);
+    let mut params = params::read(&mut file);
     let values = file.get(TaskKeys::VARS).map(|table| vars::read(doc, table.rest())).unwrap_or_default();
     let mut known = host_vars.clone();
     known.names.extend(["host".to_string(), FACTS.to_string()]);
@@ -57,14 +57,19 @@ pub fn read<'t>(doc: Doc<'t>, name: &str, host_vars: &Known) -> TaskFile<'t> {
     of_hooks.names.retain(|name| values.names().chain(params.keys()).any(|own| own == name));
     let (hooks, in_hooks) = hooks::read(&mut file, &of_hooks);
     let mut steps = steps::read(&mut file, TaskKeys::STEPS, &mut known);
-    let handlers = steps::read(&mut file, TaskKeys::HANDLERS, &mut known);
+    let mut handlers = steps::read(&mut file, TaskKeys::HANDLERS, &mut known);
     check_handlers(doc, &steps, &handlers);
     known.names.insert("previous".into());
-    let rollback = steps::read(&mut file, TaskKeys::ROLLBACK, &mut known);
+    let mut rollback = steps::read(&mut file, TaskKeys::ROLLBACK, &mut known);
     let undone = steps.steps.iter().any(|written| !written.undo.is_empty());
     if let Some(span) = file.key_span(TaskKeys::ROLLBACK.name).filter(|_| undone) {
         let hint = "say it in one of the two places".to_string();
         doc.report(span, "a task has [[rollback]] steps, or steps with `undo`, not both", hint);
+    }
+    for list in [&mut steps, &mut handlers, &mut rollback] {
+        let all =
+            list.steps.iter_mut().flat_map(|written| written.undo.iter_mut().chain([&mut written.step]));
+        params::of_steps(&mut params, all.flat_map(|step| step.body.sources()));
     }
     // Wrong steps count as present.
     let can_roll_back = undone || file.key_span(TaskKeys::ROLLBACK.name).is_some();
@@ -157,6 +162,11 @@ fn check_call(file: &TaskFile<'_>, name: &Spanned<String>, tasks: &BTreeMap<&str
         let message = format!("`{}` has a [rollout] or [[rollback]], so no task can call it", name.get_ref());
         file.doc.report(name.span(), message, hint);
     }
+    if called.task.params.values().any(|param| param.origin.is_some()) {
+        let hint = "give it the file as a parameter: type = \"artifact\", without `url`".to_string();
+        let message = format!("`{}` fetches a file, so no task can call it", name.get_ref());
+        file.doc.report(name.span(), message, hint);
+    }
     let given = called.task.params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name);
     if let Some(secret) = called.task.secrets.keys().chain(given).next() {
         let hint = "write it to the hosts: their secrets are known to every task".to_string();
@@ -197,7 +207,7 @@ fn check_params(doc: Doc<'_>, name: &Spanned<String>, with: With<'_>, called: &T
         doc.wrong(name.span(), format!("task `{}` has no parameter `{param}`{guess}", name.get_ref()));
     }
     let given = |param: &str| with.iter().any(|(name, _)| name == param);
-    for (param, _) in params.iter().filter(|(name, param)| param.default.is_none() && !given(name)) {
+    for (param, _) in params.iter().filter(|(name, param)| param.is_needed() && !given(name)) {
         let hint = format!("write with = {{ {param} = ... }}");
         doc.report(name.span(), format!("task `{}` needs the parameter `{param}`", name.get_ref()), hint);
     }

@@ -51,6 +51,7 @@ pub fn reads_input(task: &Task, given: &Params) -> bool {
 pub fn supplies(task: &Task, given: &Params) -> Result<Vec<Supply>, Refusal> {
     let mut all = Vec::new();
     for (name, param) in task.params.iter().filter(|(_, param)| param.kind == ParamKind::Artifact) {
+        check_fixed(task, given, (name, param))?;
         let from = match given.get(name).map(String::as_str) {
             Some(INPUT) => Some(SupplySource::Input),
             None => param.origin.as_ref().map(|_| origin(task, given, (name, param))).transpose()?,
@@ -71,10 +72,25 @@ pub fn supplies(task: &Task, given: &Params) -> Result<Vec<Supply>, Refusal> {
     Ok(all)
 }
 
+/// A file that a step names is no other one.
+fn check_fixed(task: &Task, given: &Params, (name, param): (&String, &Param)) -> Result<(), Refusal> {
+    let Some(value) = given.get(name).filter(|_| !param.is_given()) else { return Ok(()) };
+    match origin(task, given, (name, param))? {
+        SupplySource::Url(origin) if artifact_sum(value) == Some(&origin.sha256) => Ok(()),
+        _ => {
+            let why = format!(
+                "a step of `{}` says which file `{name}` is, so no other one can be given",
+                task.name
+            );
+            Err(Refusal::usage(why).hint("try: without it"))
+        }
+    }
+}
+
 /// The rendered address of an artifact. Secret parameters are no part of it: it is printed and logged.
 fn origin(task: &Task, given: &Params, (name, param): (&String, &Param)) -> Result<SupplySource, Refusal> {
     let wrong = |key: &str, why: &str| Refusal::usage(format!("param `{name}`: `{key}`: {why}"));
-    let Some(ArtifactOrigin { url, sha256 }) = &param.origin else {
+    let Some(ArtifactOrigin { url, sha256, fixed }) = &param.origin else {
         return Err(wrong("url", "there is none"));
     };
     let vars = plain_vars(task, given);
@@ -83,7 +99,7 @@ fn origin(task: &Task, given: &Params, (name, param): (&String, &Param)) -> Resu
     if artifact_sum(&format!("sha256:{sha256}")).is_none() {
         return Err(wrong("sha256", &format!("`{sha256}` is no SHA-256: 64 digits of hexadecimal")));
     }
-    Ok(SupplySource::Url(ArtifactOrigin { url, sha256 }))
+    Ok(SupplySource::Url(ArtifactOrigin { url, sha256, fixed: *fixed }))
 }
 
 fn plain_vars(task: &Task, given: &Params) -> Vars {
@@ -106,6 +122,7 @@ mod tests {
         let from = ArtifactOrigin {
             url: "https://builds/app-{{ version }}.tgz".into(),
             sha256: "{{ digest }}".into(),
+            fixed: false,
         };
         let params = [
             ("version", Param::default()),
@@ -126,7 +143,7 @@ mod tests {
             let url = "https://builds/app-1.4.tgz".to_string();
             Supply {
                 param: "app".into(),
-                from: SupplySource::Url(ArtifactOrigin { url, sha256: sha256.into() }),
+                from: SupplySource::Url(ArtifactOrigin { url, sha256: sha256.into(), fixed: false }),
             }
         };
         let input = |param: &str| Supply { param: param.into(), from: SupplySource::Input };
@@ -155,11 +172,30 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_a_step_names_is_no_other_one() {
+        let mut task = task();
+        let sum = "1".repeat(64);
+        let origin = ArtifactOrigin { url: "https://builds/app".into(), sha256: sum.clone(), fixed: true };
+        task.params.get_mut("app").unwrap().origin = Some(origin.clone());
+        let with = |value: &str| Params::from([("app".to_string(), value.to_string())]);
+        let fetched = vec![Supply { param: "app".into(), from: SupplySource::Url(origin) }];
+        assert_eq!(supplies(&task, &Params::new()).unwrap(), fetched.clone());
+        assert_eq!(supplies(&task, &with(&format!("sha256:{sum}"))).unwrap(), fetched);
+        for other in ["-".to_string(), format!("sha256:{}", "2".repeat(64))] {
+            let why = supplies(&task, &with(&other)).unwrap_err().why;
+            assert!(why.contains("says which file `app` is, so no other one can be given"), "{why}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_no_part_of_an_address() {
         let mut task = task();
         let app = task.params.get_mut("app").unwrap();
-        app.origin =
-            Some(ArtifactOrigin { url: "https://{{ token }}@builds/app".into(), sha256: "1".repeat(64) });
+        app.origin = Some(ArtifactOrigin {
+            url: "https://{{ token }}@builds/app".into(),
+            sha256: "1".repeat(64),
+            fixed: false,
+        });
         let given = Params::from([("token".to_string(), "hunter22".to_string())]);
         let why = supplies(&task, &given).unwrap_err().why;
         assert!(why.starts_with("param `app`: `url`: ") && !why.contains("hunter22"), "{why}");

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::domain::check::check::Check;
 use crate::domain::check::probe::Probe;
+use crate::domain::value::param::shown_url;
 
 /// The body of a step. A kind with an expected state inspects the host first, changes only what differs, and
 /// reports truthfully whether it changed something.
@@ -89,6 +90,8 @@ pub enum Source {
     Text(String),
     /// A directory below `files/`. `files` is empty until planning fills it.
     Tree { path: String, files: Vec<TreeFile> },
+    /// A file at an address: only in files. Once the task is read, it is an artifact parameter of the task.
+    Fetched { url: String, sha256: String },
     /// A file that was given to the command, kept by its content: only in plans.
     Artifact { sha256: String },
     /// A file that already exists on the host.
@@ -459,6 +462,7 @@ impl Source {
             | Source::Tree { path, .. }
             | Source::Remote { path } => path,
             Source::Artifact { sha256 } => sha256,
+            Source::Fetched { url, .. } => url,
             Source::Text(_) => "",
         }
     }
@@ -467,6 +471,7 @@ impl Source {
     pub fn name(&self) -> String {
         match self {
             Source::Artifact { sha256 } => artifact_name(sha256),
+            Source::Fetched { url, .. } => shown_url(url),
             Source::Remote { path } => path.clone(),
             Source::File { .. }
             | Source::Template { .. }

@@ -41,9 +41,38 @@ pub enum ParamKind {
 pub struct ArtifactOrigin {
     pub url: String,
     pub sha256: String,
+    /// It is written in a step, so no operator gives another file.
+    pub fixed: bool,
+}
+
+impl ArtifactOrigin {
+    /// The address without a login and without its query, which may be credentials.
+    pub fn shown_url(&self) -> String {
+        shown_url(&self.url)
+    }
+}
+
+/// An address for people: without a login and without its query, which may be credentials.
+pub fn shown_url(url: &str) -> String {
+    let (address, query) = url.split_once('?').map_or((url, ""), |(address, _)| (address, "?***"));
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let host = authority.rsplit_once('@').map_or(authority.to_string(), |(_, host)| format!("***@{host}"));
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{separator}{host}{path}{query}")
 }
 
 impl Param {
+    /// True if operators give it: not a file that a step names.
+    pub fn is_given(&self) -> bool {
+        !self.origin.as_ref().is_some_and(|origin| origin.fixed)
+    }
+
+    /// True if a command without it is refused.
+    pub fn is_needed(&self) -> bool {
+        self.default.is_none() && self.origin.is_none()
+    }
+
     /// Why `value` cannot be given as `name`. The error does not contain a secret value.
     pub fn check(&self, name: &str, value: &str) -> Result<(), String> {
         let shown = if self.secret { HIDDEN } else { value };
@@ -99,6 +128,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_credentials() {
+        for (url, shown) in [
+            ("https://builds/app.tgz", "https://builds/app.tgz"),
+            ("https://ann:s3cr3t@builds:8443/a@b", "https://***@builds:8443/a@b"),
+            ("https://a:b@c@builds", "https://***@builds"),
+            ("https://bucket/app?X-Signature=ab/c@d", "https://bucket/app?***"),
+            ("http://builds?token=x", "http://builds?***"),
+        ] {
+            assert_eq!(shown_url(url), shown);
+        }
+    }
 
     #[test]
     fn values_are_what_their_kind_says() {

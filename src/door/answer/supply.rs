@@ -93,7 +93,7 @@ impl Asked<'_> {
     }
 
     async fn fetched(&mut self, param: &str, origin: &ArtifactOrigin, limits: Limits) -> Result<Kept, Ended> {
-        self.terminal.err(&format!("{param}: fetching {}\n", origin.url)).await?;
+        self.terminal.err(&format!("{param}: fetching {}\n", origin.shown_url())).await?;
         let bounds =
             FetchBounds { max_size: limits.max_size, link_local: self.config.settings.artifacts.link_local };
         let (to, mut pieces) = mpsc::channel::<Piece>(WAITING_PIECES);
@@ -114,11 +114,15 @@ impl Asked<'_> {
         if let Err(why) = fetched
             && matches!(received, Ok(_) | Err(Trouble::Cut | Trouble::Empty))
         {
-            let why = format!("{param}: {}: {why}", origin.url);
-            let hint = format!("try: again, or {param}=- with the file on standard input");
+            let why = format!("{param}: {}: {why}", origin.shown_url());
+            let hint = match origin.fixed {
+                true => "try: again, or see what the server says".to_string(),
+                false => format!("try: again, or {param}=- with the file on standard input"),
+            };
             return Err(Refusal::new(Cause::Unreachable, why).hint(hint).into());
         }
-        Ok(received.map_err(|trouble| refused(&format!("{param}: {}", origin.url), &trouble, param))?)
+        Ok(received
+            .map_err(|trouble| refused(&format!("{param}: {}", origin.shown_url()), &trouble, param))?)
     }
 
     fn limits(&self) -> Limits {
