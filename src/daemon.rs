@@ -2,11 +2,15 @@
 
 mod clock;
 mod credentials;
+mod delivery;
 mod described;
 mod door_key;
 mod enroll;
+mod pushed;
+mod repository;
 mod root;
 mod scope;
+mod tree;
 mod vitals;
 
 use std::net::SocketAddr;
@@ -26,6 +30,7 @@ use self::credentials::identities;
 pub use self::described::check_config;
 use self::described::{describe, warnings};
 use self::door_key::{DoorKey, door_key, make_parent, public_line, seals_of, secret_of, site_of};
+use self::repository::Repository;
 use self::root::{Root, channels_of, troubles};
 use self::vitals::OwnVitals;
 use crate::balancer::Balancers;
@@ -164,6 +169,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         audit: audit.clone(),
         versions: store.clone(),
         reloading: Mutex::default(),
+        pushing: Mutex::default(),
     });
     let (monitor, asked) = watching::prepare();
     let addresses: Arc<OnceLock<Vec<String>>> = Arc::default();
@@ -240,8 +246,11 @@ impl Daemon {
     }
 
     async fn start_in(path: &Path) -> Result<Daemon, String> {
-        let config =
+        finish_delivery(path).await;
+        let mut config =
             config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
+        let standing = Repository::new(&config.settings.store, path).standing();
+        config.version.commit = standing.or(config.version.commit.take());
         let settings = config.settings.clone();
         let said = format!("configuration in force: {}", describe(&config));
         warnings(&config).iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -330,6 +339,17 @@ impl Daemon {
         self.telling.close();
         self.telling.wait().await;
         self.fleet.close().await;
+    }
+}
+
+/// Finishes a push that was accepted and not put in place before the last end, before the configuration is read.
+async fn finish_delivery(path: &Path) {
+    let path = path.to_path_buf();
+    let finishing = move || Repository::new(&config::store_of(&path), &path).finish();
+    match tokio::task::spawn_blocking(finishing).await {
+        Ok(Some(Ok(said))) => tracing::warn!("{said}"),
+        Ok(Some(Err(why))) => tracing::error!("{why}"),
+        Ok(None) | Err(_) => {}
     }
 }
 

@@ -19,7 +19,8 @@ pub fn mistakes(settings: &FleetSettings) -> Vec<String> {
     authority.chain(keys).collect()
 }
 
-fn authority(about: &CertificateSettings) -> Result<Authority, String> {
+/// The key that signs certificates.
+pub fn authority(about: &CertificateSettings) -> Result<Authority, String> {
     let rules = CertificateRules {
         valid_for: about.valid_for,
         principals: about.principals.clone(),

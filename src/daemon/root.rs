@@ -10,10 +10,11 @@ use super::clock::SystemClock;
 use super::described::{describe, warnings};
 use crate::config::{self, Config, redacted_files};
 use crate::domain::ask::audit::{AuditKind, Caller, ConfigCause};
+use crate::domain::ask::command::GitService;
 use crate::domain::base::configuration::ConfigVersion;
 use crate::domain::base::refusal::Refusal;
-use crate::door::Reload;
 use crate::door::audit::Audit;
+use crate::door::{GitWire, Reload};
 use crate::notices::Channels;
 use crate::port::Clock;
 use crate::port::audit::ConfigVersions;
@@ -33,6 +34,8 @@ pub(super) struct Root {
     pub versions: Arc<dyn ConfigVersions>,
     /// One reload at a time: the later one wins as a whole.
     pub reloading: Mutex<()>,
+    /// One push at a time.
+    pub pushing: Mutex<()>,
 }
 
 impl Root {
@@ -52,7 +55,8 @@ impl Root {
         new: &Config,
         (by, how): (&Caller, ConfigCause),
     ) -> Result<(), Refusal> {
-        if old.digest == new.version.digest {
+        // A push is on record also if it changes only what rollcall does not read.
+        if old.digest == new.version.digest && how != ConfigCause::Push {
             return Ok(());
         }
         let kind = AuditKind::ConfigChanged {
@@ -69,10 +73,19 @@ impl Root {
 
     async fn reload_as(&self, by: &Caller, how: ConfigCause) -> Result<String, String> {
         let _one_at_a_time = self.reloading.lock().await;
-        let path = self.path.clone();
-        let loaded = tokio::task::spawn_blocking(move || config::load_kept(&path, SystemClock.now()))
-            .await
-            .map_err(|error| error.to_string())?;
+        self.reload_locked(by, how).await
+    }
+
+    /// The same for a caller that holds `reloading`.
+    pub async fn reload_locked(&self, by: &Caller, how: ConfigCause) -> Result<String, String> {
+        let (path, repository) = (self.path.clone(), self.repository());
+        let loading = move || {
+            let mut config = config::load_kept(&path, SystemClock.now())?;
+            config.version.commit = repository.standing().or(config.version.commit.take());
+            Ok(config)
+        };
+        let loaded: Result<Config, config::Diagnostics> =
+            tokio::task::spawn_blocking(loading).await.map_err(|error| error.to_string())?;
         let new = loaded.map_err(|diagnostics| diagnostics.to_string())?;
         let mut said = format!("configuration in force: {}", describe(&new));
         let current = self.current.borrow().clone();
@@ -106,14 +119,25 @@ impl Reload for Root {
     async fn enroll(&self, line: &str, by: &Caller) -> Result<Result<String, Refusal>, Refusal> {
         {
             let _one_at_a_time = self.reloading.lock().await;
+            self.record_change("rollcall", "The directory as it was found").await;
             let (path, current, line) = (self.path.clone(), self.current.borrow().clone(), line.to_string());
             let appending =
                 tokio::task::spawn_blocking(move || super::enroll::append(&path, &current, &line));
             appending.await.map_err(|error| Refusal::internal(error.to_string()))??;
+            self.record_change(&by.operator.name, &format!("{}: a line of operators", by.line)).await;
         }
         let not_in_force =
             |why| Refusal::usage(format!("the line is in `operators`, but nothing was taken over:\n{why}"));
         Ok(self.reload_as(by, ConfigCause::Enroll).await.map_err(not_in_force))
+    }
+
+    async fn serve_git(
+        self: Arc<Self>,
+        service: GitService,
+        by: Caller,
+        wire: GitWire,
+    ) -> Result<String, Refusal> {
+        self.serve(service, &by, wire).await
     }
 
     async fn refresh(&self) {

@@ -10,6 +10,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::credentials;
 use super::door_key::{DoorKey, door_key};
 use crate::config::{self, Config, Settings};
 use crate::domain::ask::vitals::VitalSigns;
@@ -94,14 +95,18 @@ impl OnFiles {
 fn on_files(path: &Path, settings: &Settings, current: &Config) -> OnFiles {
     let on_disk = config::load(path).map(|config| config.version.digest);
     let key = |file: &PathBuf| {
-        let read = read_identities(std::slice::from_ref(file), None);
+        let read = read_identities(None, std::slice::from_ref(file), None);
         read.map(|_| format!("identity {}", file.display()))
     };
+    let authority = settings.fleet.certificates.as_ref();
+    let authority = authority.map(|about| {
+        credentials::authority(about).map(|_| format!("certificates.ca {}", about.ca.display()))
+    });
     OnFiles {
         on_disk: on_disk.map_err(|diagnostics| diagnostics.to_string()),
         clock: clock(),
         host_key: host_key(settings),
-        identities: settings.fleet.identity.iter().map(key).collect(),
+        identities: authority.into_iter().chain(settings.fleet.identity.iter().map(key)).collect(),
         keyless: keyless(settings, current),
     }
 }

@@ -36,6 +36,7 @@ use self::turns::Turns;
 use crate::config::Config;
 use crate::domain::ask::access::{Granted, Operator};
 use crate::domain::ask::audit::Caller;
+use crate::domain::ask::command::GitService;
 use crate::domain::ask::enrolled::{Denial, Presented};
 use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::Refusal;
@@ -103,6 +104,19 @@ pub async fn unbroken(answering: impl Future<Output = u8>) -> Result<u8, &'stati
     caught(answering).await.map_err(|_| BROKEN)
 }
 
+/// What git prints for its client.
+pub enum GitOutput {
+    Bytes(Bytes),
+    Error(String),
+}
+
+/// What a client of git sends and reads, and whether it is gone.
+pub struct GitWire {
+    pub input: mpsc::Receiver<Piece>,
+    pub output: mpsc::Sender<GitOutput>,
+    pub gone: CancellationToken,
+}
+
 /// Reads the whole configuration again and activates it, or keeps the old one and reports the mistakes.
 #[async_trait]
 pub trait Reload: Send + Sync {
@@ -112,6 +126,14 @@ pub trait Reload: Send + Sync {
     /// Runs due scripts in `hosts/` again, for a command that plans. A script that fails leaves the
     /// present groups unchanged; see [`Config::scripted`].
     async fn refresh(&self);
+
+    /// Serves a client of git; words for it. A client that is gone ends nothing that was accepted.
+    async fn serve_git(
+        self: Arc<Self>,
+        service: GitService,
+        by: Caller,
+        wire: GitWire,
+    ) -> Result<String, Refusal>;
 
     /// Adds a line to `operators`, and reads the configuration again; its summary. If the line is there and nothing was taken
     /// over, the inner result says why.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rollcall::config::DoorSettings;
 use rollcall::domain::ask::audit::Caller;
+use rollcall::domain::ask::command::GitService;
 use rollcall::domain::base::refusal::Refusal;
 use rollcall::door::ssh::SshDoor;
-use rollcall::door::{Desk, Reload};
+use rollcall::door::{Desk, GitWire, Reload};
 use russh::ChannelOpenFailure;
 use russh::keys::{Algorithm, PrivateKey};
 use tokio::net::TcpListener;
@@ -80,6 +81,10 @@ struct Breaks;
 impl Reload for Breaks {
     async fn reload(&self, _: &Caller) -> Result<String, String> {
         panic!("the reload broke");
+    }
+
+    async fn serve_git(self: Arc<Self>, _: GitService, _: Caller, _: GitWire) -> Result<String, Refusal> {
+        Ok(String::new())
     }
 
     async fn refresh(&self) {}

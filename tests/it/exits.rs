@@ -94,6 +94,18 @@ const LINES: &[(&str, &str, i32, &str)] = &[
     ("audit", "audit --since yesterday", 64, "neither a number of a row nor a time"),
     ("audit", "audit nonesuch", 64, "invalid value"),
     ("config log", "config log really", 64, "unexpected argument"),
+    (
+        "git-upload-pack",
+        "git-upload-pack /nonesuch",
+        64,
+        "there is no repository `/nonesuch`; try: ssh://rollcall/config",
+    ),
+    (
+        "git-receive-pack",
+        "git-receive-pack nonesuch",
+        64,
+        "there is no repository `nonesuch`; try: ssh://rollcall/config",
+    ),
     ("config diff", "config diff 0000", 64, "no kept version starts with `0000`"),
     ("receipt", "receipt 99", 64, "there is no run 99"),
     ("receipt", "receipt", 64, "required arguments were not provided"),

@@ -10,6 +10,7 @@ mod certificates;
 mod clients;
 mod coming_from;
 mod config;
+mod config_git;
 mod config_version;
 mod daemon_log;
 mod demo;

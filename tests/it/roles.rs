@@ -103,6 +103,8 @@ async fn every_command_is_granted_by_role_and_group_as_the_table_says() {
         ("ack nonesuch x because x", "nn-nn--"),
         ("config log", "nnnnnny"),
         ("config diff", "nnnnnny"),
+        ("git-upload-pack nonesuch", "nnnnnn-"),
+        ("git-receive-pack nonesuch", "nnnnnn-"),
         ("receipt 99", "n--n---"),
         ("audit", "nyynyyy"),
         ("audit --operator ann", "nnnnnny"),

@@ -131,6 +131,8 @@ fn lines() -> Vec<String> {
         "audit verify",
         "config log",
         "config diff",
+        "git-upload-pack config",
+        "git-receive-pack config",
         "receipt 1",
         "receipt 2",
         "receipt 1 --signature",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use super::options::{
-    AuditAsk, Connection, Format, HostKeys, NewLine, Record, RightCommand, Shell, Since, Topic,
+    AuditAsk, Connection, Format, GitService, HostKeys, NewLine, Record, RightCommand, Shell, Since, Topic,
 };
 use crate::domain::base::name::RunId;
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Granted, Operator};
-use super::ask::{Command, Connection, RightCommand};
+use super::ask::{Command, Connection, GitService, Record, RightCommand};
 use crate::domain::base::configuration::ConfigCommit;
 use crate::domain::base::name::RunId;
 use crate::domain::base::output::clipped;
@@ -123,6 +123,7 @@ pub enum ConfigCause {
     Start,
     Reload,
     Enroll,
+    Push,
 }
 
 impl ConfigCause {
@@ -131,6 +132,7 @@ impl ConfigCause {
             ConfigCause::Start => "start",
             ConfigCause::Reload => "reload",
             ConfigCause::Enroll => "enroll",
+            ConfigCause::Push => "push",
         }
     }
 }
@@ -295,8 +297,8 @@ impl Command {
             | Command::Sudoers { .. }
             | Command::BalancerStatus { .. }
             | Command::NotifyList
-            | Command::Record(_)
             | Command::Metrics => true,
+            Command::Record(record) => !matches!(record, Record::Git { service: GitService::Push, .. }),
             Command::Connection(connection) => !matches!(connection, Connection::Kick { .. }),
             Command::Rights(
                 RightCommand::Ask { .. } | RightCommand::Grant { .. } | RightCommand::End { .. },

@@ -5,8 +5,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 pub use super::ask::{
-    Ask, AuditAsk, Command, Connection, Format, HostKeys, NewLine, Params, Record, RightCommand, Shell,
-    Since, Tags, Title, Topic,
+    Ask, AuditAsk, Command, Connection, Format, GitService, HostKeys, NewLine, Params, Record, RightCommand,
+    Shell, Since, Tags, Title, Topic,
 };
 use super::grammar::{
     BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, OperatorWords, TaskWords, Words,
@@ -159,6 +159,7 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
             Command::Connection(Connection::Setup { alias, host, completion })
         }
         Words::Web { port, token } => Command::Connection(Connection::Web { port, token }),
+        Words::Git(words) => records::read_git(words),
         Words::Complete { words } => Command::Connection(Connection::Complete { words }),
         Words::Hosts { selector } => Command::Hosts { selector },
         Words::Plan(words) => read_plan(words)?,

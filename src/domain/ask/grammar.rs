@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::ask::{Format, Shell};
+use super::config_words::{ConfigWords, GitWords};
 use super::long_help::{AFTER_HELP, AUDIT_HELP, EVENTS_HELP, FREEZE_HELP, HOLD_HELP, RECEIPT_HELP, RUN_HELP};
 
 /// The grammar. Its help is what `help` prints.
@@ -292,6 +293,8 @@ pub(super) enum Words {
     /// Versions of the configuration
     #[command(subcommand)]
     Config(ConfigWords),
+    #[command(flatten)]
+    Git(GitWords),
     /// Host keys
     #[command(subcommand)]
     Host(HostWords),
@@ -400,14 +403,6 @@ pub(super) enum MarkWords {
         #[arg(required = true)]
         words: Vec<String>,
     },
-}
-
-#[derive(Subcommand, Debug)]
-pub(super) enum ConfigWords {
-    /// The versions that were in force: when, by whom, and which files changed
-    Log,
-    /// What differs between versions, without texts that may be secret; alone: the disk against what is in force
-    Diff { old: Option<String>, new: Option<String> },
 }
 
 #[derive(Subcommand, Debug)]

@@ -5,6 +5,7 @@ pub mod ask;
 pub mod audit;
 pub mod command;
 pub mod complete;
+mod config_words;
 pub mod enrolled;
 pub mod grammar;
 pub mod help;

@@ -173,6 +173,20 @@ pub enum Record {
         old: Option<String>,
         new: Option<String>,
     },
+    /// The configuration as a repository of git.
+    Git {
+        service: GitService,
+        /// As the client names it.
+        path: String,
+    },
+}
+
+/// What a client of git asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GitService {
+    Push,
+    /// `git fetch`, `pull` and `clone`.
+    Fetch,
 }
 
 impl Record {
@@ -183,6 +197,8 @@ impl Record {
             Record::Receipt { .. } | Record::Signers => "receipt",
             Record::ConfigLog => "config log",
             Record::ConfigDiff { .. } => "config diff",
+            Record::Git { service: GitService::Push, .. } => "git-receive-pack",
+            Record::Git { service: GitService::Fetch, .. } => "git-upload-pack",
         }
     }
 }

@@ -1,7 +1,8 @@
 //! From the words of `audit`, `receipt` and `config` to the command.
 
-use super::ask::{AuditAsk, Command, Record, Since};
-use super::grammar::{AuditWord, AuditWords, ConfigWords, ReceiptWords};
+use super::ask::{AuditAsk, Command, GitService, Record, Since};
+use super::config_words::{ConfigWords, GitWords};
+use super::grammar::{AuditWord, AuditWords, ReceiptWords};
 use crate::domain::base::name::RunId;
 use crate::domain::base::schedule::read_time;
 
@@ -28,6 +29,14 @@ pub(super) fn read_config(words: ConfigWords) -> Command {
         ConfigWords::Log => Record::ConfigLog,
         ConfigWords::Diff { old, new } => Record::ConfigDiff { old, new },
     })
+}
+
+pub(super) fn read_git(words: GitWords) -> Command {
+    let (service, path) = match words {
+        GitWords::Push { path } => (GitService::Push, path),
+        GitWords::Fetch { path } => (GitService::Fetch, path),
+    };
+    Command::Record(Record::Git { service, path })
 }
 
 /// A number of an event or a row, or a time back from now.

@@ -102,6 +102,7 @@ pub const RESOURCES: &[Resource] = &[
     get("/v1/hosts/{host}/why", "why {host} {check?}", Gives::Items),
     get("/v1/facts", "facts {selector?}", Gives::Items),
     post("/v1/facts", "facts {selector?} --fresh", Gives::Run),
+    get("/v1/doctor", "doctor", Gives::Items),
     post("/v1/doctor", "doctor {selector}", Gives::Items),
     post(
         "/v1/plans",

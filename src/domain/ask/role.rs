@@ -50,8 +50,17 @@ const OF_OPERATORS: [&str; 19] = [
     "unlock",
     "TASK",
 ];
-const OF_ADMINS: [&str; 7] =
-    ["config diff", "config log", "host accept", "host forget", "notify test", "operator enroll", "reload"];
+const OF_ADMINS: [&str; 9] = [
+    "config diff",
+    "config log",
+    "git-receive-pack",
+    "git-upload-pack",
+    "host accept",
+    "host forget",
+    "notify test",
+    "operator enroll",
+    "reload",
+];
 
 /// The least role that may use a command in some form; by its words, as [`Command::path`] has them.
 pub fn least_role(path: &str) -> Role {
@@ -121,7 +130,9 @@ pub fn needed_role(command: &Command) -> Role {
         Command::Rights(RightCommand::Grant { .. })
         | Command::NotifyTest { .. }
         | Command::Reload
-        | Command::Record(Record::Verify | Record::ConfigLog | Record::ConfigDiff { .. })
+        | Command::Record(
+            Record::Verify | Record::ConfigLog | Record::ConfigDiff { .. } | Record::Git { .. },
+        )
         | Command::HostKeys(_)
         | Command::Enroll { .. } => Role::Admin,
     }

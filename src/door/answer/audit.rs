@@ -49,6 +49,7 @@ impl Asked<'_> {
             Record::Receipt { run, signature } => self.receipts(granted, Some((*run, *signature))).await,
             Record::Signers => self.receipts(granted, None).await,
             Record::ConfigLog => self.versions(granted, None).await,
+            Record::Git { service, path } => self.git(*service, path).await,
             Record::ConfigDiff { old, new } => {
                 self.versions(granted, Some((old.as_deref(), new.as_deref()))).await
             }

@@ -8,6 +8,7 @@ mod enroll;
 mod events;
 mod facts;
 mod follow;
+mod git;
 mod help;
 mod keys;
 mod leases;
@@ -372,7 +373,13 @@ fn sort_of(command: &Command) -> Sort {
         | Command::HostKeys(_)
         | Command::Enroll { .. }
         | Command::NotifyList
-        | Command::Record(Record::Verify | Record::Signers | Record::ConfigLog | Record::ConfigDiff { .. })
+        | Command::Record(
+            Record::Verify
+            | Record::Signers
+            | Record::ConfigLog
+            | Record::ConfigDiff { .. }
+            | Record::Git { .. },
+        )
         | Command::NotifyTest { .. } => Sort::Other,
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::pulse;
 use super::visit::{CommandSlot, Visit};
 use crate::domain::ask::access::{Operator, authorize};
-use crate::domain::ask::command::{Command, Request, UsageError, parse_line};
+use crate::domain::ask::command::{Command, Record, Request, UsageError, parse_line};
 use crate::domain::base::output::{fitted, printable};
 use crate::domain::base::refusal::Cause;
 use crate::domain::plan::supply::reads_input;
@@ -166,9 +166,13 @@ fn may_send_input(client: &Client, command: &Command) -> bool {
     command.reads_input() && client.admitted().is_ok_and(may)
 }
 
-/// True if the client may send an artifact of the task that it runs or plans.
+/// True if the client may send an artifact of the task that it runs or plans, or what git sends.
 fn takes_file(client: &Client, parsed: &Result<Request, UsageError>) -> bool {
     let Some(command) = parsed.as_ref().ok().map(|request| &request.command) else { return false };
+    if matches!(command, Command::Record(Record::Git { .. })) {
+        let may = |operator: Operator| authorize(&operator, command.clone(), client.desk.clock.now()).is_ok();
+        return client.admitted().is_ok_and(may);
+    }
     let Some(ask) = command.of_task() else { return false };
     let config = client.desk.config.borrow();
     let reads = config.tasks.get(&ask.task).is_some_and(|task| reads_input(task, &ask.params));
