@@ -162,7 +162,7 @@ fn check_call(file: &TaskFile<'_>, name: &Spanned<String>, tasks: &BTreeMap<&str
         let message = format!("`{}` has a [rollout] or [[rollback]], so no task can call it", name.get_ref());
         file.doc.report(name.span(), message, hint);
     }
-    if called.task.params.values().any(|param| param.origin.is_some()) {
+    if called.task.params.values().any(|param| !param.is_given()) {
         let hint = "give it the file as a parameter: type = \"artifact\", without `url`".to_string();
         let message = format!("`{}` fetches a file, so no task can call it", name.get_ref());
         file.doc.report(name.span(), message, hint);
@@ -207,7 +207,9 @@ fn check_params(doc: Doc<'_>, name: &Spanned<String>, with: With<'_>, called: &T
         doc.wrong(name.span(), format!("task `{}` has no parameter `{param}`{guess}", name.get_ref()));
     }
     let given = |param: &str| with.iter().any(|(name, _)| name == param);
-    for (param, _) in params.iter().filter(|(name, param)| param.is_needed() && !given(name)) {
+    for (param, _) in
+        params.iter().filter(|(name, param)| param.default.is_none() && param.is_given() && !given(name))
+    {
         let hint = format!("write with = {{ {param} = ... }}");
         doc.report(name.span(), format!("task `{}` needs the parameter `{param}`", name.get_ref()), hint);
     }
