@@ -44,6 +44,7 @@ use crate::door::audit::Audit;
 use crate::door::candidates::Candidates;
 use crate::door::local::Stdio;
 use crate::door::rights::Rights;
+use crate::door::seals::Seals;
 use crate::door::shown::shown;
 use crate::door::signer::Signer;
 use crate::door::ssh::SshDoor;
@@ -120,7 +121,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
     make_parent(&settings.fleet.known_hosts)?;
     // Created here if missing, even without a door: hosts identify this rollcall by it.
     let door_key = door_key(&settings.host_key, &settings.store)?;
-    let store = SqliteStore::open(&settings.store).map_err(|error| error.to_string())?;
+    let store = Arc::new(SqliteStore::open(&settings.store).map_err(|error| error.to_string())?);
     let site = site_of(door_key.key.public_key());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let fleet = Arc::new(Fleet::new(parts(&settings.fleet, dial, clock.clone())?));
@@ -132,7 +133,6 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
         state: settings.store.parent().unwrap_or(Path::new("/")).to_path_buf(),
     });
     let vault = Arc::new(Vault::new(config.clone())?);
-    let store = Arc::new(store);
     let channels = watch::Sender::new(channels_of(&config));
     let tell = Tell::new(notices::Parts {
         outbox: store.clone(),
@@ -209,6 +209,7 @@ fn desk(
         watches: WatchStates::new(store.clone()),
         clock: ports.hosts.clock.clone(),
         candidates: Arc::new(Candidates::new(&secret_of(key)?)),
+        seals: Arc::new(Seals::new(&secret_of(key)?)),
         sessions: Arc::default(),
         entrances: Arc::default(),
         rights: Arc::new(Rights::new(store.clone(), ports.hosts.clock.clone())),

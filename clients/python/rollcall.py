@@ -92,7 +92,9 @@ class Rollcall:
             for item in page["items"]:
                 yield item
             cursor = page["next"]
-            if cursor is None:
+            if more := page.get("more"):
+                fields, cursor = {**fields, **more}, None
+            elif cursor is None:
                 return
 
     async def store(self, resource: str, **fields: Any) -> Any:
@@ -128,15 +130,18 @@ class Rollcall:
                 yield answer["body"]
         finally:
             self._forget(number)
-            if not self._process.is_closing():
-                self._write({"id": next(self._numbers), "verb": "CANCEL", "body": {"id": number}})
+            self._cancel(number)
 
     async def _ask(self, verb: str, resource: str, fields: Item, key: str | None = None) -> Any:
         number, answers = await self._send(verb, resource, fields, key)
         try:
-            return _whole(await answers.get())["body"]
+            answer = await answers.get()
+        except asyncio.CancelledError:
+            self._cancel(number)
+            raise
         finally:
             self._forget(number)
+        return _whole(answer)["body"]
 
     async def _send(
         self, verb: str, resource: str, fields: Item, key: str | None = None
@@ -149,6 +154,10 @@ class Rollcall:
         request = {"id": number, "verb": verb, "resource": resource, "body": fields}
         self._write(request if key is None else {**request, "idempotency_key": key})
         return number, answers
+
+    def _cancel(self, number: int) -> None:
+        if not self._process.is_closing():
+            self._write({"id": next(self._numbers), "verb": "CANCEL", "body": {"id": number}})
 
     def _write(self, request: Item) -> None:
         self._process.stdin.write(json.dumps(request, separators=(",", ":")).encode() + b"\n")

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Mac;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
+
+use super::seals::keyed;
 
 /// Most keys that wait, in all and of one address: a stranger with many keys must not push out a colleague's.
 const LIMIT: usize = 64;
@@ -93,13 +94,6 @@ impl Candidates {
         let code: String = (0..CODE_LETTERS).map(letter).collect();
         format!("{}-{}", &code[..CODE_LETTERS / 2], &code[CODE_LETTERS / 2..])
     }
-}
-
-fn keyed(secret: &[u8]) -> Hmac<Sha256> {
-    let mut key = hmac::digest::Key::<Hmac<Sha256>>::default();
-    let digest = Sha256::digest(secret);
-    key[..digest.len()].copy_from_slice(&digest);
-    Hmac::new(&key)
 }
 
 #[cfg(test)]

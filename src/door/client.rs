@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+
 use super::answer::answer;
 use super::entrances::Cookie;
 use super::sessions::DoorSession;
@@ -23,7 +25,11 @@ pub struct Client {
     pub session: Arc<DoorSession>,
     /// What browsers have to send on this connection.
     pub cookie: Cookie,
+    pub pulse: Pulse,
 }
+
+/// Makes a future that resolves when the client does not answer any more; see [`Terminal::silence`].
+pub type Pulse = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A line of a client, and what was read in it.
 pub type ClientLine<'a> = (&'a [u8], Result<Request, UsageError>);

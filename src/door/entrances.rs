@@ -13,6 +13,9 @@ use crate::domain::base::digest::{hex, sha256_hex};
 /// How long a link may wait until it is opened.
 pub const LINK_LIFE: Duration = Duration::from_secs(60);
 
+/// Digits of the name in a link, `3f9c2a17.localhost`.
+pub const LINK_NAME_DIGITS: usize = 8;
+
 /// How long a token holds.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 

@@ -10,6 +10,7 @@ pub mod entrances;
 pub mod keys;
 pub mod local;
 pub mod rights;
+pub mod seals;
 pub mod sessions;
 pub mod shown;
 pub mod signer;
@@ -30,6 +31,7 @@ use self::candidates::Candidates;
 use self::entrances::Entrances;
 use self::keys::KeyPress;
 use self::rights::Rights;
+use self::seals::Seals;
 use self::sessions::{DoorCommand, Sessions};
 use self::signer::Signer;
 use self::turns::Turns;
@@ -84,6 +86,8 @@ pub trait Terminal: Send + Sync {
     fn listed(&self) -> Option<&DoorCommand>;
     /// The command is not done. People read it by [`Terminal::err`].
     fn refuse(&mut self, _refusal: &Refusal) {}
+    /// The list goes on: the same command, with this option and number, prints more of it.
+    fn more(&mut self, _option: &'static str, _number: u64) {}
     /// What makes the request of a program one that was sent before.
     fn request(&self) -> Option<RequestKey> {
         None
@@ -185,6 +189,7 @@ pub struct Desk {
     pub candidates: Arc<Candidates>,
     pub sessions: Arc<Sessions>,
     pub entrances: Arc<Entrances>,
+    pub seals: Arc<Seals>,
     pub rights: Arc<Rights>,
     /// The public key of the door: type and base64.
     pub public_key: String,

@@ -17,8 +17,8 @@ pub(super) fn keep(
     let Some(request) = granted.and_then(|granted| granted.request.as_ref()) else { return Ok(()) };
     let kept = connection
         .execute(
-            "INSERT OR IGNORE INTO request_key (by_name, key, sha256, run) VALUES (?, ?, ?, ?)",
-            params![by, request.key, request.sha256, run.0],
+            "INSERT OR IGNORE INTO request_key (by_name, key, digest, run) VALUES (?, ?, ?, ?)",
+            params![by, request.key, request.digest, run.0],
         )
         .map_err(failed)?;
     if kept == 1 { Ok(()) } else { Err(StoreError::Repeated) }
@@ -29,7 +29,7 @@ impl SqliteStore {
     pub fn run_of_request_now(&self, by: &str, key: &str) -> Result<Option<(RunId, String)>, StoreError> {
         self.read(|connection| {
             connection
-                .prepare_cached("SELECT run, sha256 FROM request_key WHERE by_name = ? AND key = ?")
+                .prepare_cached("SELECT run, digest FROM request_key WHERE by_name = ? AND key = ?")
                 .and_then(|mut query| {
                     query.query_row([by, key], |row| Ok((RunId(row.get(0)?), row.get(1)?))).optional()
                 })

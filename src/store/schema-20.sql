@@ -2,7 +2,7 @@
 CREATE TABLE request_key (
     by_name TEXT NOT NULL,
     key     TEXT NOT NULL,
-    sha256  TEXT NOT NULL,
+    digest  TEXT NOT NULL,
     run     INTEGER NOT NULL REFERENCES run (id),
     PRIMARY KEY (by_name, key)
 ) STRICT, WITHOUT ROWID;

@@ -294,8 +294,8 @@ async fn other_users_of_the_machine_and_pages_of_other_sites_are_kept_out() {
     reply(api.curl("/openapi.json")).await.expect(401);
     reply(api.curl("/")).await.expect(401);
     let web = site.ask("web --port 8080").await.expect(0).out;
-    let link = web.lines().find(|line| line.starts_with("http://localhost:8080/enter/")).unwrap();
-    let path = link.strip_prefix("http://localhost:8080").unwrap();
+    let link = web.lines().find(|line| line.contains(".localhost:8080/enter/")).unwrap();
+    let path = &link[link.find("/enter/").unwrap()..];
     assert!(web.contains("ssh -N -L 8080:rollcall:80 rollcall\n"), "{web}");
     let entered = reply(api.curl(path)).await.expect(303);
     let cookie = entered.header("set-cookie").unwrap().split(';').next().unwrap().to_string();

@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -162,17 +164,21 @@ client.store("/runs", {"task": "touch", "selector": "web01"}, store)
 done.wait(60)
 print(answers[0]["code"], answers[0]["body"])
 print(client.get("/runs")["body"]["items"][0]["run"])
-client.store("/commands", {"selector": "web01", "command": "head -c 40000 /dev/urandom | base64 | tee /dev/stderr"})
-while client.get("/runs/2")["code"] != 413:
-    pass
-print(client.get("/runs/2")["body"]["detail"].split(",", 1)[1])
+print(client.get("/hosts")["body"]["detail"].split(",", 1)[1])
 sys.stdout.flush()
 os._exit(0)
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_of_korv_works_as_it_is() {
-    let site = Site::start(1).await;
+    let mut site = Site::without_daemon(1).await;
+    // Names that cannot be packed.
+    let mut random = StdRng::seed_from_u64(7);
+    let name =
+        |random: &mut StdRng| (0..3).map(|_| format!("{:016x}", random.next_u64())).collect::<String>();
+    let names: Vec<String> = (0..1_000).map(|_| format!("\"h{}.example\"", name(&mut random))).collect();
+    write(&site.config.join("hosts/more.toml"), &format!("[farm]\nhosts = [{}]\n", names.join(", ")));
+    site.start_daemon().await;
     let script = site.dir.path().join("client.py");
     write(&script, KORV);
     let python = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python");

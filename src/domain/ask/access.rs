@@ -14,6 +14,7 @@ pub use super::role::{Role, least_role, needed_role};
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::base::request::RequestKey;
 use crate::domain::inventory::inventory::{Host, Inventory};
+use crate::domain::value::secret::HIDDEN;
 
 /// The key of a local user who can read the store: no key proves an identity there.
 pub const LOCAL_KEY: &str = "local";
@@ -182,7 +183,14 @@ impl Denied {
             }
             _ => return self.refusal,
         };
-        self.refusal.hint(format!("try: ssh {options} rollcall {line}"))
+        // What a shell reads as more than words would run on the operator's own machine.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || " =-.,:_/@%+".contains(c);
+        let again = match line {
+            _ if line.contains(HIDDEN) => "COMMAND".into(),
+            _ if line.chars().all(is_plain) => line.to_string(),
+            _ => shell_words::quote(line).into_owned(),
+        };
+        self.refusal.hint(format!("try: ssh {options} rollcall {again}"))
     }
 }
 

@@ -397,10 +397,18 @@ fn a_right_for_a_time_demands_the_login_of_its_role() {
 
 #[test]
 fn a_refused_login_has_the_line_to_type() {
-    let refused = |clause| {
-        let denied = denied(Rule::Own { role: "ci".into(), clause }, "no".into());
-        denied.of_line("deploy prod version=1").to_string()
-    };
+    let refused_line =
+        |clause, line| denied(Rule::Own { role: "ci".into(), clause }, "no".into()).of_line(line).to_string();
+    let refused = |clause| refused_line(clause, "deploy prod version=1");
+    // A shell must not take a part of it for a command of the operator's own machine.
+    assert_eq!(
+        refused_line(Clause::Fresh, "run web -- cd /srv; rm -rf old"),
+        "no; try: ssh -o ControlPath=none rollcall 'run web -- cd /srv; rm -rf old'"
+    );
+    assert_eq!(
+        refused_line(Clause::Fresh, "deploy prod token=***"),
+        "no; try: ssh -o ControlPath=none rollcall COMMAND"
+    );
     assert_eq!(refused(Clause::Fresh), "no; try: ssh -o ControlPath=none rollcall deploy prod version=1");
     assert_eq!(
         refused(Clause::Touch),

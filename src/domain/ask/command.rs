@@ -197,8 +197,7 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Balancer(words) => read_balancer(words)?,
         Words::Releases { selector } => Command::Releases { selector },
         Words::Rollback { selector, to, .. } => read_rollback(selector, &to)?,
-        Words::Mark(MarkWords::Bad { task, words }) => read_mark(task, &words, true)?,
-        Words::Mark(MarkWords::Good { task, words }) => read_mark(task, &words, false)?,
+        Words::Mark(words) => read_mark(words)?,
         Words::Status { selector } => Command::Status { selector },
         Words::History { host, check } => Command::History { host, check: joined(&check) },
         Words::Why { host, check } => Command::Why { host, check: joined(&check) },
@@ -209,8 +208,7 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Config(words) => records::read_config(words),
         Words::Host(words) => Command::HostKeys(read_host_keys(words)),
         Words::Operator(OperatorWords::Enroll { code, words }) => read_enroll(code, &words)?,
-        Words::Notify(NotifyWords::List) => Command::NotifyList,
-        Words::Notify(NotifyWords::Test { name }) => Command::NotifyTest { name },
+        Words::Notify(words) => read_notify(words),
         Words::Metrics => Command::Metrics,
         Words::Task(words) => read_task_or_not(words, (json, wait)),
     })
@@ -243,6 +241,13 @@ fn read_host_keys(words: HostWords) -> HostKeys {
             HostKeys::Accept { selector, fingerprint, trust }
         }
         HostWords::Forget { selector } => HostKeys::Forget { selector },
+    }
+}
+
+fn read_notify(words: NotifyWords) -> Command {
+    match words {
+        NotifyWords::List => Command::NotifyList,
+        NotifyWords::Test { name } => Command::NotifyTest { name },
     }
 }
 
@@ -400,8 +405,12 @@ fn read_optional_reason(words: &[String]) -> Result<Option<String>, UsageError> 
     }
 }
 
-fn read_mark(task: String, words: &[String], bad: bool) -> Result<Command, UsageError> {
-    let (params, reason) = read_reason(words)?;
+fn read_mark(words: MarkWords) -> Result<Command, UsageError> {
+    let (bad, task, words) = match words {
+        MarkWords::Bad { task, words } => (true, task, words),
+        MarkWords::Good { task, words } => (false, task, words),
+    };
+    let (params, reason) = read_reason(&words)?;
     Ok(Command::Mark { task, params: read_params(params)?, bad, reason })
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct RequestKey {
     /// The word that the program chose.
     pub key: String,
-    /// The digest of what it asked for.
-    pub sha256: String,
+    /// The keyed digest of what it asked for; it is in the store alone, not in events.
+    #[serde(skip)]
+    pub digest: String,
 }

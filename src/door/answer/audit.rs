@@ -69,6 +69,7 @@ impl Asked<'_> {
         let (types, refused) = (ask.types.clone(), ask.refused);
         let query = AuditQuery { after, before: ask.before, from, name, types, refused, limit: PAGE_ROWS };
         let mut page = self.desk.audit.of(granted).await?.page(query).await?;
+        let next = next_page(ask, &page);
         if !reads_all(granted) {
             // They name the files of all groups.
             page.rows.retain(|row| !matches!(row.fact.kind, AuditKind::ConfigChanged { .. }));
@@ -81,7 +82,11 @@ impl Asked<'_> {
             false => words::rows(&page.rows),
         };
         self.terminal.out(&text).await?;
-        if let Some(hint) = next_page(ask, &page) {
+        if let Some((order, option, number)) = next {
+            self.terminal.more(option, number);
+            let hint = format!(
+                "rollcall: there are {order} rows; try: audit --{option} {number} with the same options\n"
+            );
             self.terminal.err(&hint).await?;
         }
         Ok(0)
@@ -101,13 +106,12 @@ impl Asked<'_> {
     }
 }
 
-/// How to read the rows that a page leaves out.
-fn next_page(ask: &AuditAsk, page: &AuditPage) -> Option<String> {
+/// How to read the rows that a page leaves out: what they are, the option, and its number.
+fn next_page(ask: &AuditAsk, page: &AuditPage) -> Option<(&'static str, &'static str, u64)> {
     let (first, last) = (page.rows.first()?.seq, page.rows.last()?.seq);
-    let (order, option) = match ask.since {
-        Some(_) => ("newer", format!("--since {last}")),
-        None => ("older", format!("--before {first}")),
+    let next = match ask.since {
+        Some(_) => ("newer", "since", last),
+        None => ("older", "before", first),
     };
-    page.more
-        .then(|| format!("rollcall: there are {order} rows; try: audit {option} with the same options\n"))
+    page.more.then_some(next)
 }

@@ -75,8 +75,8 @@ impl Asked<'_> {
     pub(super) async fn was_done_before(&mut self, granted: &Granted) -> Result<bool, Ended> {
         let Some(request) = granted.request() else { return Ok(false) };
         let known = self.ports().store.run_of_request(&self.operator, &request.key).await?;
-        let Some((run, sha256)) = known else { return Ok(false) };
-        if sha256 != request.sha256 {
+        let Some((run, digest)) = known else { return Ok(false) };
+        if digest != request.digest {
             let why =
                 format!("a request with the same key, which asked for something else, has started run {run}");
             return Err(Refusal::rule(why).hint("try: a key of its own for each request").into());

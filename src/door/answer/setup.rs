@@ -9,7 +9,7 @@ use crate::domain::ask::command::{Command, Shell, command_paths};
 use crate::domain::ask::complete::{Known, candidates};
 use crate::domain::base::refusal::Refusal;
 use crate::domain::inventory::inventory::Inventory;
-use crate::door::entrances::{LINK_LIFE, TOKEN_LIFE};
+use crate::door::entrances::{LINK_LIFE, LINK_NAME_DIGITS, TOKEN_LIFE, secret_word};
 use crate::present::json;
 use crate::present::setup::{ClientSide, Web, completion, setup};
 
@@ -54,14 +54,17 @@ impl Asked<'_> {
             true => {
                 Web::Token { token: entrances.token(operator, now).map_err(failed)?, until: now + TOKEN_LIFE }
             }
-            false => Web::Link {
-                forward: format!("ssh -N -L {port}:rollcall:80 rollcall"),
-                link: format!(
-                    "http://localhost:{port}/enter/{}",
-                    entrances.link(operator, now).map_err(failed)?
-                ),
-                until: now + LINK_LIFE,
-            },
+            false => {
+                let word = entrances.link(operator, now).map_err(failed)?;
+                // A name of its own: a browser sends the cookies of a name to all of its ports.
+                let name = secret_word().map_err(failed)?;
+                let (name, _) = name.split_at(LINK_NAME_DIGITS);
+                Web::Link {
+                    forward: format!("ssh -N -L {port}:rollcall:80 rollcall"),
+                    link: format!("http://{name}.localhost:{port}/enter/{word}"),
+                    until: now + LINK_LIFE,
+                }
+            }
         };
         let text = if self.json { json::line("web", &web) } else { web.text() };
         self.say(&text).await

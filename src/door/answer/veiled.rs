@@ -112,6 +112,10 @@ impl Terminal for Veiled<'_> {
         self.inner.refuse(&Refusal { cause: refusal.cause, why: self.over(&refusal.why), hint });
     }
 
+    fn more(&mut self, option: &'static str, number: u64) {
+        self.inner.more(option, number);
+    }
+
     fn request(&self) -> Option<RequestKey> {
         self.inner.request()
     }

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCod
 
 use super::channel::{Api, Refused};
 use super::problem;
+use crate::door::entrances::LINK_NAME_DIGITS;
 
 /// The names by which a forwarded port is reached. Others come from pages whose name points to this machine (DNS rebinding).
 const HOSTS: [&str; 4] = ["localhost", "127.0.0.1", "[::1]", "rollcall"];
@@ -83,7 +84,16 @@ fn is_here(host: &str) -> bool {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()) => name,
         _ => host,
     };
-    HOSTS.iter().any(|own| own.eq_ignore_ascii_case(name))
+    HOSTS.iter().any(|own| own.eq_ignore_ascii_case(name)) || is_below_localhost(name)
+}
+
+/// The name of a link, as in `3f9c2a17.localhost`: a browser sends the cookie to no other port of `localhost`. Nobody can
+/// register such a name, and browsers take it for this machine (RFC 6761, section 6.3).
+fn is_below_localhost(name: &str) -> bool {
+    let label = name.strip_suffix(".localhost");
+    label.is_some_and(|label| {
+        label.len() == LINK_NAME_DIGITS && label.bytes().all(|digit| digit.is_ascii_hexdigit())
+    })
 }
 
 fn comes_from_here(headers: &HeaderMap) -> Result<(), Wrong> {
@@ -154,7 +164,15 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_answered() {
-        for host in ["localhost:8080", "LOCALHOST", "127.0.0.1:1", "[::1]:8080", "[::1]", "rollcall"] {
+        for host in [
+            "localhost:8080",
+            "LOCALHOST",
+            "127.0.0.1:1",
+            "[::1]:8080",
+            "[::1]",
+            "rollcall",
+            "3f9c2a17.localhost:8080",
+        ] {
             assert_eq!(comes_from_here(&headers(&[(header::HOST, host)])), Ok(()), "{host}");
         }
         for host in [

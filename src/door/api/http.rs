@@ -26,6 +26,7 @@ use super::{gate, openapi, problem};
 use crate::domain::ask::command::LINE_LIMIT_BYTES;
 use crate::domain::ask::resource::{Given, Gives, RESOURCES, Resource, Verb};
 use crate::domain::base::digest::sha256_hex;
+use crate::domain::base::output::clipped;
 use crate::domain::base::refusal::Refusal;
 use crate::door::client::Client;
 use crate::version::VERSION;
@@ -44,6 +45,9 @@ const HEADERS_LIMIT: usize = 64;
 /// Largest head of a request, in bytes.
 const HEAD_BYTES: usize = 64 * 1024;
 
+/// Most characters of a remark: programs refuse long headers.
+const REMARK_CHARS: usize = 256;
+
 /// Most lines of remarks that are headers.
 const REMARKS_LIMIT: usize = 16;
 
@@ -61,6 +65,8 @@ pub(super) async fn serve(
         .header_read_timeout(HEAD_LIMIT)
         .max_headers(HEADERS_LIMIT)
         .max_buf_size(HEAD_BYTES)
+        // A program may close its standard input behind its request.
+        .half_close(subsystem == Subsystem::Http)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
@@ -317,7 +323,8 @@ fn finished(resource: &Resource, (answer, body): (Answer, String), headers: &Hea
     }
     into.insert(EXIT_STATUS, HeaderValue::from(u16::from(answer.status)));
     for line in answer.remarks.lines().take(REMARKS_LIMIT) {
-        let line = line.strip_prefix("rollcall: ").unwrap_or(line);
+        let line = clipped(line.strip_prefix("rollcall: ").unwrap_or(line), REMARK_CHARS);
+        let line = line.as_str();
         if let Ok(value) = HeaderValue::from_str(line).or_else(|_| HeaderValue::from_bytes(line.as_bytes())) {
             into.append(REMARK, value);
         }

@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
@@ -10,6 +11,7 @@ use flate2::write::GzEncoder;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{ApiStream, over};
@@ -25,6 +27,12 @@ const REQUEST_BYTES: usize = 256 * 1024;
 /// Largest packed answer, in bytes: the packets of korv's client.
 const PACKET_BYTES: usize = 32 * 1024;
 
+/// In how many packets a request may come: each is unpacked from its beginning.
+const ATTEMPTS: usize = 32;
+
+/// How long a client may leave an answer unread.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
+
 #[derive(Deserialize)]
 struct KorvRequest {
     id: Value,
@@ -36,7 +44,7 @@ struct KorvRequest {
 
 /// Serves a channel.
 pub(super) async fn serve(client: Arc<Client>, mut stream: impl ApiStream, gone: CancellationToken) {
-    let (mut waiting, mut piece) = (Vec::new(), vec![0; PACKET_BYTES]);
+    let (mut waiting, mut piece, mut attempts) = (Vec::new(), vec![0; PACKET_BYTES], 0);
     loop {
         let read = tokio::select! {
             read = stream.read(&mut piece) => read,
@@ -50,9 +58,13 @@ pub(super) async fn serve(client: Arc<Client>, mut stream: impl ApiStream, gone:
             let request = match unpack(&waiting) {
                 Ok(Some((request, used))) => {
                     waiting.drain(..used);
+                    attempts = 0;
                     request
                 }
-                Ok(None) if waiting.len() < REQUEST_BYTES => break,
+                Ok(None) if waiting.len() < REQUEST_BYTES && attempts < ATTEMPTS => {
+                    attempts += 1;
+                    break;
+                }
                 // Without frames, nothing behind it can be found.
                 Ok(None) | Err(_) => {
                     let _ =
@@ -123,7 +135,11 @@ async fn send(stream: &mut (impl ApiStream + ?Sized), request: &Value, (code, bo
         Err(error) => Err(error),
     };
     let Ok(packed) = packed else { return false };
-    stream.write_all(&packed).await.is_ok() && stream.flush().await.is_ok()
+    let sending = async {
+        stream.write_all(&packed).await?;
+        stream.flush().await
+    };
+    matches!(timeout(STALL_LIMIT, sending).await, Ok(Ok(())))
 }
 
 fn pack(request: &Value, code: u16, body: &Value) -> std::io::Result<Vec<u8>> {

@@ -16,13 +16,16 @@ use tokio_util::task::TaskTracker;
 use super::channel::{ApiStream, over};
 use super::perform::follow;
 use super::plain::{Asked, find, refused, reply};
-use crate::domain::ask::resource::{Given, Gives};
-use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::ask::resource::{Given, Gives, Resource};
+use crate::domain::base::refusal::Refusal;
 use crate::door::client::Client;
 use crate::version::VERSION;
 
 /// Longest line of a request, in bytes.
 const LINE_BYTES: usize = 1024 * 1024;
+
+/// Longest `id`: each answer repeats it.
+const ID_BYTES: usize = 256;
 
 /// Most requests under way on one channel.
 const UNDER_WAY: usize = 32;
@@ -154,7 +157,10 @@ impl Channel {
                 continue;
             }
             match serde_json::from_slice::<LineRequest>(&line) {
-                Ok(request) => self.take(request, tasks).await,
+                Ok(request) if request.id.to_string().len() <= ID_BYTES => self.take(request, tasks).await,
+                Ok(_) => {
+                    self.fail(&Value::Null, 400, format!("an `id` has at most {ID_BYTES} bytes")).await;
+                }
                 Err(_) => {
                     let why =
                         "no request: a line is an object with `id`, `verb`, `resource` and perhaps `body`";
@@ -213,57 +219,61 @@ impl Channel {
     }
 
     async fn answer(&self, request: LineRequest, gone: CancellationToken) {
+        let (id, limit) = (request.id.clone(), request.deadline_ms.map(Duration::from_millis));
+        let is_over = gone.clone();
+        let answering = self.last_answer(request, gone);
+        tokio::pin!(answering);
+        let (code, why) = tokio::select! {
+            // First, since what is cancelled ends, too.
+            biased;
+            () = is_over.cancelled() => (CANCELLED, "it was cancelled"),
+            last = &mut answering => return self.send(&last).await,
+            () = after(limit) => {
+                is_over.cancel();
+                (TOO_LATE, "it was not done before its deadline")
+            }
+        };
+        self.fail(&id, code, why).await;
+        // Its command may still be ending, and keeps its place until then.
+        answering.await;
+    }
+
+    /// Performs a request; its last answer.
+    async fn last_answer(&self, request: LineRequest, gone: CancellationToken) -> Value {
+        let id = &request.id;
         let asked = Asked { verb: &request.verb, resource: &request.resource, fields: request.body };
         let (resource, given) = match find(asked) {
             Ok(found) => found,
             Err(None) => {
                 let why = "a verb is GET, STORE, UPDATE, DELETE, WATCH or CANCEL";
-                return self.fail(&request.id, NO_SUCH_VERB, why).await;
+                return json!({ "id": id, "code": NO_SUCH_VERB, "body": { "detail": why } });
             }
-            Err(Some(refusal)) => return self.refuse(&request.id, &refusal).await,
+            Err(Some(refusal)) => return refusal_of(id, &refusal),
         };
-        let is_over = gone.clone();
-        let answering = async {
-            match (resource.gives, request.verb.as_str()) {
-                (Gives::Archive, _) => {
-                    let why = Refusal::usage("an archive has no lines")
-                        .hint("fetch it by HTTP: ssh -s rollcall api");
-                    self.refuse(&request.id, &why).await;
-                }
-                (Gives::Stream, _) => self.watch(&request.id, (resource, &given), gone).await,
-                _ => {
-                    let key = request.idempotency_key.as_deref();
-                    let (code, body) = reply(&self.client, (resource, given), key, gone).await;
-                    self.send(&json!({ "id": request.id, "code": code, "body": body })).await;
-                }
+        match resource.gives {
+            Gives::Archive => {
+                let why = Refusal::usage("an archive has no lines");
+                refusal_of(id, &why.hint("fetch it by HTTP: ssh -s rollcall api"))
             }
-        };
-        let limit = request.deadline_ms.map(Duration::from_millis);
-        tokio::select! {
-            () = answering => {}
-            () = is_over.cancelled() => self.fail(&request.id, CANCELLED, "it was cancelled").await,
-            () = after(limit) => {
-                is_over.cancel();
-                self.fail(&request.id, TOO_LATE, "it was not done before its deadline").await;
+            Gives::Stream => self.watch(id, (resource, &given), gone).await,
+            _ => {
+                let key = request.idempotency_key.as_deref();
+                let (code, body) = reply(&self.client, (resource, given), key, gone).await;
+                json!({ "id": id, "code": code, "body": body })
             }
         }
     }
 
-    async fn refuse(&self, id: &Value, refusal: &Refusal) {
-        let (code, body) = refused(refusal);
-        self.send(&json!({ "id": id, "code": code, "body": body })).await;
-    }
-
-    /// Objects as they happen, each in an answer of its own.
+    /// Objects as they happen, each in an answer of its own; the last answer.
     async fn watch(
         &self,
         id: &Value,
-        request: (&'static crate::domain::ask::resource::Resource, &Given),
+        request: (&'static Resource, &Given),
         gone: CancellationToken,
-    ) {
+    ) -> Value {
         let (mut pieces, end) = match follow(&self.client, request, gone) {
             Ok(following) => following,
-            Err(refusal) => return self.refuse(id, &refusal).await,
+            Err(refusal) => return refusal_of(id, &refusal),
         };
         let (mut rest, mut seq) = (String::new(), 0_u64);
         while let Some(piece) = pieces.recv().await {
@@ -277,11 +287,16 @@ impl Channel {
             }
         }
         match end.await {
-            Ok(None) => self.send(&json!({ "id": id, "code": 200, "done": true })).await,
-            Ok(Some(refusal)) => self.refuse(id, &refusal).await,
-            Err(error) => self.refuse(id, &Refusal::new(Cause::Internal, error.to_string())).await,
+            Ok(None) => json!({ "id": id, "code": 200, "done": true }),
+            Ok(Some(refusal)) => refusal_of(id, &refusal),
+            Err(error) => refusal_of(id, &Refusal::internal(error.to_string())),
         }
     }
+}
+
+fn refusal_of(id: &Value, refusal: &Refusal) -> Value {
+    let (code, body) = refused(refusal);
+    json!({ "id": id, "code": code, "body": body })
 }
 
 async fn after(limit: Option<Duration>) {

@@ -16,7 +16,6 @@ use super::problem;
 use crate::domain::ask::command::about;
 use crate::domain::ask::resource::{Field, FieldKind, Gives, RESOURCES, Resource, Verb, note};
 use crate::domain::base::refusal::Cause;
-use crate::version::VERSION;
 
 const TOKEN: &str = "token";
 const PROBLEM: &str = "Problem";
@@ -41,7 +40,7 @@ pub fn document() -> String {
         };
         paths.add_path_operation(resource.path, vec![method], operation(resource));
     }
-    let info = InfoBuilder::new().title("rollcall").version(VERSION).description(Some(
+    let info = InfoBuilder::new().title("rollcall").version(env!("CARGO_PKG_VERSION")).description(Some(
         "Every command of rollcall as a resource. Reach it by `ssh -L 8080:rollcall:80 rollcall` or `ssh -s rollcall api`; the \
          operator and their rights are those of the SSH session.",
     ));

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use super::terminal::{ApiTerminal, Sink};
 use crate::domain::ask::command::parse_line;
 use crate::domain::ask::resource::{Given, Gives, Resource};
-use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::base::request::RequestKey;
@@ -24,6 +23,8 @@ pub(super) struct Answer {
     pub body: Vec<u8>,
     pub remarks: String,
     pub run: Option<RunId>,
+    /// How the list goes on: the field and the number for the next request.
+    pub more: Option<(&'static str, u64)>,
 }
 
 /// Pieces of an answer that wait for the client.
@@ -37,8 +38,8 @@ pub(super) async fn perform(
     gone: CancellationToken,
 ) -> Result<Answer, Refusal> {
     let line = resource.line(given)?;
-    let request = key.map(|key| request_key(resource, key, &line)).transpose()?;
-    let terminal = ApiTerminal::new(Sink::Kept(Vec::new()), gone);
+    let request = key.map(|key| request_key(client, resource, (key, &line))).transpose()?;
+    let terminal = ApiTerminal::new(client.clone(), Sink::Kept(Vec::new()), gone);
     let terminal = if resource.gives == Gives::Run { terminal.starting(request) } else { terminal };
     let (status, terminal) = begin(client.clone(), (resource, line), terminal)
         .await
@@ -47,7 +48,7 @@ pub(super) async fn perform(
         return Err(refusal);
     }
     let Sink::Kept(body) = terminal.sink else { return Err(Refusal::internal("the answer was not kept")) };
-    Ok(Answer { status, body, remarks: terminal.remarks, run: terminal.run })
+    Ok(Answer { status, body, remarks: terminal.remarks, run: terminal.run, more: terminal.more })
 }
 
 /// Performs a request whose answer is passed on while it is made. The task ends with a refusal, if there is one.
@@ -58,7 +59,7 @@ pub(super) fn follow(
 ) -> Result<(mpsc::Receiver<Bytes>, JoinHandle<Option<Refusal>>), Refusal> {
     let line = resource.line(given)?;
     let (to, pieces) = mpsc::channel(WAITING_PIECES);
-    let terminal = ApiTerminal::new(Sink::Passed(to), gone);
+    let terminal = ApiTerminal::new(client.clone(), Sink::Passed(to), gone);
     let task = begin(client.clone(), (resource, line), terminal);
     let end = tokio::spawn(async move {
         match task.await {
@@ -72,13 +73,18 @@ pub(super) fn follow(
 /// Most characters of a key that a program chooses for a request.
 const KEY_CHARS: usize = 128;
 
-fn request_key(resource: &Resource, key: &str, line: &str) -> Result<RequestKey, Refusal> {
+/// The digest is keyed, since the line may have secrets that are short.
+fn request_key(
+    client: &Client,
+    resource: &Resource,
+    (key, line): (&str, &str),
+) -> Result<RequestKey, Refusal> {
     if resource.gives != Gives::Run {
         return Err(Refusal::usage("a key of a request is for those that start a run"));
     }
     let is_plain = (1..=KEY_CHARS).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     match is_plain {
-        true => Ok(RequestKey { key: key.into(), sha256: sha256_hex(line.as_bytes()) }),
+        true => Ok(RequestKey { key: key.into(), digest: client.desk.seals.of(line) }),
         false => {
             Err(Refusal::usage(format!("a key of a request has 1 to {KEY_CHARS} letters, digits and signs")))
         }

@@ -93,7 +93,8 @@ pub(super) async fn reply(
         Err(refusal) => return refused(&refusal),
     };
     let answer = perform(client, (resource, &given), key, gone).await;
-    match answer.and_then(|answer| body(resource, &answer, &wanted).map(|body| (answer, body))) {
+    let answered = answer.and_then(|answer| body(resource, &answer, &wanted).map(|body| (answer, body)));
+    match answered {
         Ok((Answer { run: Some(_), .. }, body)) if resource.gives == Gives::Run => (201, body),
         Ok((_, body)) => (200, body),
         Err(refusal) => refused(&refusal),
@@ -135,7 +136,17 @@ pub(super) fn text_of(resource: &Resource, answer: &Answer, wanted: &Page) -> Re
         (Gives::Run, Some(run)) => Ok(json!({ "run": run }).to_string()),
         (Gives::Text(_), _) => Ok(text.to_string()),
         (Gives::One, _) if text.lines().count() == 1 => Ok(text.trim_end().to_string()),
-        _ => page(text, wanted),
+        _ => page(text, wanted).map(|page| with_more(page, answer)),
+    }
+}
+
+/// Says in the last page how to ask for what the list has left out.
+fn with_more(page: String, answer: &Answer) -> String {
+    match (answer.more, page.strip_suffix("\"next\":null}")) {
+        (Some((field, number)), Some(head)) => {
+            format!("{head}\"next\":null,\"more\":{{\"{field}\":{number}}}}}")
+        }
+        _ => page,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The terminal of an answer that a program reads: it keeps the answer, or passes it on as it is made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use crate::domain::base::name::RunId;
 use crate::domain::base::output::printable;
 use crate::domain::base::refusal::Refusal;
 use crate::domain::base::request::RequestKey;
+use crate::door::client::Client;
 use crate::door::keys::KeyPress;
 use crate::door::sessions::DoorCommand;
 use crate::door::{Gone, Terminal};
@@ -21,6 +23,12 @@ use crate::port::talk::Feed;
 
 /// How long a client may leave a stream unread.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Largest answer that is kept, in bytes: it is in memory until the client has read it.
+const KEPT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Most bytes of hints and warnings.
+const REMARKS_BYTES: usize = 64 * 1024;
 
 /// Where an answer goes.
 pub(super) enum Sink {
@@ -36,9 +44,12 @@ pub(super) struct ApiTerminal {
     pub refusal: Option<Refusal>,
     /// The run that the command has started.
     pub run: Option<RunId>,
+    /// How the list goes on.
+    pub more: Option<(&'static str, u64)>,
     /// The client does not follow what it starts.
     detaches: bool,
     request: Option<RequestKey>,
+    client: Arc<Client>,
     gone: CancellationToken,
     /// The same, or the client has left on purpose.
     left: CancellationToken,
@@ -46,10 +57,22 @@ pub(super) struct ApiTerminal {
 }
 
 impl ApiTerminal {
-    pub fn new(sink: Sink, gone: CancellationToken) -> ApiTerminal {
+    pub fn new(client: Arc<Client>, sink: Sink, gone: CancellationToken) -> ApiTerminal {
         let left = gone.child_token();
-        let (remarks, refusal, run) = (String::new(), None, None);
-        ApiTerminal { sink, remarks, refusal, run, detaches: false, request: None, gone, left, listed: None }
+        let (remarks, refusal, run, more) = (String::new(), None, None, None);
+        ApiTerminal {
+            sink,
+            remarks,
+            refusal,
+            run,
+            more,
+            detaches: false,
+            request: None,
+            client,
+            gone,
+            left,
+            listed: None,
+        }
     }
 
     /// The same for a request that ends with the start of its run.
@@ -66,9 +89,16 @@ impl ApiTerminal {
             return Err(Gone);
         }
         match &mut self.sink {
-            Sink::Kept(kept) => {
+            Sink::Kept(kept) if kept.len() + bytes.len() <= KEPT_BYTES => {
                 kept.extend_from_slice(&bytes);
                 Ok(())
+            }
+            Sink::Kept(_) => {
+                let limit = KEPT_BYTES / (1024 * 1024);
+                let why = format!("the answer has more than {limit} MiB");
+                self.refusal =
+                    Some(Refusal::rule(why).hint("ask for less, or by the line: ssh rollcall ..."));
+                Err(Gone)
             }
             Sink::Passed(to) => tokio::select! {
                 sent = timeout(STALL_LIMIT, to.send(bytes)) => match sent {
@@ -102,7 +132,9 @@ impl Terminal for ApiTerminal {
         if self.has_left() {
             return Err(Gone);
         }
-        self.remarks += &printable(text);
+        if self.remarks.len() + text.len() <= REMARKS_BYTES {
+            self.remarks += &printable(text);
+        }
         Ok(())
     }
 
@@ -127,9 +159,8 @@ impl Terminal for ApiTerminal {
         None
     }
 
-    /// The connection finds out itself.
     fn silence(&self) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
+        (self.client.pulse)()
     }
 
     fn list(&mut self, command: DoorCommand) {
@@ -143,6 +174,10 @@ impl Terminal for ApiTerminal {
 
     fn refuse(&mut self, refusal: &Refusal) {
         self.refusal = Some(refusal.clone());
+    }
+
+    fn more(&mut self, option: &'static str, number: u64) {
+        self.more = Some((option, number));
     }
 
     fn request(&self) -> Option<RequestKey> {

@@ -14,11 +14,12 @@ const API_NAME: &str = "rollcall";
 const API_PORT: u32 = 80;
 
 /// What is spoken at a target; `None` for targets that are refused. Clients of korv ask for the address of the server
-/// itself, by whatever name they know it.
-pub fn spoken_at(host: &str, port: u32, own_port: u16) -> Option<Subsystem> {
+/// itself, by whatever name they know it. They open the channel themselves, so they name no origin, as a port that `ssh`
+/// forwards for all users of a machine does.
+pub fn spoken_at((host, port): (&str, u32), origin: (&str, u32), own_port: u16) -> Option<Subsystem> {
     match (host, port) {
         (API_NAME, API_PORT) => Some(Subsystem::Forwarded),
-        (_, port) if port == u32::from(own_port) => Some(Subsystem::Korv),
+        (_, port) if port == u32::from(own_port) && origin == ("", 0) => Some(Subsystem::Korv),
         _ => None,
     }
 }
@@ -40,10 +41,18 @@ mod tests {
 
     #[test]
     fn only_the_daemon_itself_is_reached() {
-        assert_eq!(spoken_at("rollcall", 80, 2222), Some(Subsystem::Forwarded));
-        assert_eq!(spoken_at("localhost", 2222, 2222), Some(Subsystem::Korv));
-        assert_eq!(spoken_at("rollcall", 443, 2222), None);
-        assert_eq!(spoken_at("localhost", 80, 2222), None);
-        assert_eq!(spoken_at("192.0.2.1", 22, 2222), None);
+        let (own, forwarded) = (("", 0), ("127.0.0.1", 41234));
+        let rows = [
+            (("rollcall", 80), forwarded, Some(Subsystem::Forwarded)),
+            (("rollcall", 80), own, Some(Subsystem::Forwarded)),
+            (("localhost", 2222), own, Some(Subsystem::Korv)),
+            (("localhost", 2222), forwarded, None),
+            (("rollcall", 443), own, None),
+            (("localhost", 80), own, None),
+            (("192.0.2.1", 22), own, None),
+        ];
+        for (target, origin, wanted) in rows {
+            assert_eq!(spoken_at(target, origin, 2222), wanted, "{target:?} {origin:?}");
+        }
     }
 }

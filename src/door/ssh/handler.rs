@@ -174,7 +174,7 @@ impl server::Handler for Handler {
         }
         // Here, since the first command may come before the task that serves the connection knows of the login.
         if let Some(login) = self.visit.login.get() {
-            match self.shared.enter(login, self.reached) {
+            match self.shared.enter(login, self.reached, session.handle()) {
                 Ok(client) => _ = self.visit.client.set(Arc::new(client)),
                 Err(error) => {
                     tracing::error!(%error, "no random numbers, so nobody can log in");
@@ -207,12 +207,13 @@ impl server::Handler for Handler {
         channel: Channel<Msg>,
         host: &str,
         port: u32,
-        _: &str,
-        _: u32,
+        origin: &str,
+        origin_port: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        let Some(speaks) = forwarded::spoken_at(host, port, self.reached.port()) else {
+        let Some(speaks) = forwarded::spoken_at((host, port), (origin, origin_port), self.reached.port())
+        else {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());
         };

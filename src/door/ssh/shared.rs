@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use russh::server::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pacing::{ConnectionFailure, DoorPace, Pacing};
+use super::pulse;
 use super::seats::Seats;
 use super::tally::Tally;
 use super::visit::Login;
@@ -82,7 +84,12 @@ impl DoorState {
     }
 
     /// Lists a session, and makes its client.
-    pub(super) fn enter(&self, login: &Login, reached: SocketAddr) -> Result<Client, getrandom::Error> {
+    pub(super) fn enter(
+        &self,
+        login: &Login,
+        reached: SocketAddr,
+        handle: Handle,
+    ) -> Result<Client, getrandom::Error> {
         let operator = ConnectedOperator {
             operator: login.operator.name.clone(),
             key: login.operator.key.clone(),
@@ -96,6 +103,7 @@ impl DoorState {
             operator: login.operator.clone(),
             session: Arc::new(self.desk.sessions.enter(operator, door)),
             cookie: Cookie::new()?,
+            pulse: Box::new(move || Box::pin(pulse::silence(handle.clone()))),
         })
     }
 

@@ -21,8 +21,10 @@ const COMMANDS: usize = 16;
 /// Most forwarded channels on one connection at the same time: browsers open several, and each reader of events needs one.
 const FORWARDED: usize = 128;
 
-/// Most commands on one connection in total: russh keeps about 3 KB of each until the connection ends.
+/// Most channels on one connection in total: russh keeps about 3 KB of each until the connection ends. A program that polls
+/// through a forwarded port opens one for each request.
 const COMMANDS_IN_ALL: usize = 4096;
+const FORWARDED_IN_ALL: usize = 16_384;
 
 /// Most refused keys that are logged for a connection. russh closes it after 10 refusals.
 const REFUSED_KEYS: usize = 10;
@@ -53,9 +55,8 @@ pub struct Visit {
     /// Held from the login until the last answer is over, also if the connection ends before that.
     pub seat: OnceLock<ConnectionSeat>,
     refused: Mutex<Refused>,
-    /// The channels under way: commands, and forwarded ones.
-    running: [AtomicUsize; 2],
-    begun: AtomicUsize,
+    commands: ChannelCount,
+    forwarded: ChannelCount,
     worn: CancellationToken,
 }
 
@@ -73,41 +74,55 @@ pub enum ChannelUse {
     Forwarded,
 }
 
+impl ChannelUse {
+    /// Most channels at the same time, and in total.
+    fn limits(self) -> (usize, usize) {
+        match self {
+            ChannelUse::Command => (COMMANDS, COMMANDS_IN_ALL),
+            ChannelUse::Forwarded => (FORWARDED, FORWARDED_IN_ALL),
+        }
+    }
+}
+
+/// The channels of one use.
+#[derive(Default)]
+struct ChannelCount {
+    running: AtomicUsize,
+    begun: AtomicUsize,
+}
+
 /// A channel's place on its connection.
 pub struct CommandSlot(Arc<Visit>, ChannelUse);
 
 impl Drop for CommandSlot {
     fn drop(&mut self) {
-        self.0.running_as(self.1).fetch_sub(1, Ordering::Relaxed);
-        let is_last = self.0.running.iter().all(|running| running.load(Ordering::Relaxed) == 0);
-        if is_last && self.0.begun.load(Ordering::Relaxed) >= COMMANDS_IN_ALL {
+        let count = self.0.count(self.1);
+        let last = count.running.fetch_sub(1, Ordering::Relaxed) == 1;
+        let (_, in_all) = self.1.limits();
+        // Streams through a forwarded port may never end, and their clients go on where they were cut off.
+        if count.begun.load(Ordering::Relaxed) >= in_all && (last || self.1 == ChannelUse::Forwarded) {
             self.0.worn.cancel();
         }
     }
 }
 
 impl Visit {
-    fn running_as(&self, channel: ChannelUse) -> &AtomicUsize {
-        let [commands, forwarded] = &self.running;
+    fn count(&self, channel: ChannelUse) -> &ChannelCount {
         match channel {
-            ChannelUse::Command => commands,
-            ChannelUse::Forwarded => forwarded,
+            ChannelUse::Command => &self.commands,
+            ChannelUse::Forwarded => &self.forwarded,
         }
     }
 
     /// A place for one more channel, if there is one.
     pub fn slot(self: &Arc<Visit>, channel: ChannelUse) -> Option<CommandSlot> {
-        let limit = match channel {
-            ChannelUse::Command => COMMANDS,
-            ChannelUse::Forwarded => FORWARDED,
-        };
+        let (count, (at_once, in_all)) = (self.count(channel), channel.limits());
         // russh calls back for one message at a time, so no other call can interfere here.
-        let running = self.running_as(channel);
-        if running.load(Ordering::Relaxed) >= limit || self.begun.load(Ordering::Relaxed) >= COMMANDS_IN_ALL {
+        if count.running.load(Ordering::Relaxed) >= at_once || count.begun.load(Ordering::Relaxed) >= in_all {
             return None;
         }
-        running.fetch_add(1, Ordering::Relaxed);
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        count.running.fetch_add(1, Ordering::Relaxed);
+        count.begun.fetch_add(1, Ordering::Relaxed);
         Some(CommandSlot(self.clone(), channel))
     }
 
@@ -135,10 +150,17 @@ impl Visit {
         tokio::select! {
             why = self.changed(desk) => why,
             why = self.kicked() => why,
-            () = self.worn.cancelled() => {
-                format!("this connection has carried {COMMANDS_IN_ALL} commands; connect again")
-            }
+            () = self.worn.cancelled() => self.worn_by()
         }
+    }
+
+    /// Why a connection that has carried very many channels is closed.
+    fn worn_by(&self) -> String {
+        let what = match self.forwarded.begun.load(Ordering::Relaxed) >= FORWARDED_IN_ALL {
+            true => format!("{FORWARDED_IN_ALL} requests"),
+            false => format!("{COMMANDS_IN_ALL} commands"),
+        };
+        format!("this connection has carried {what}; connect again")
     }
 
     /// Resolves when an operator ends the session.

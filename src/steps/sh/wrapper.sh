@@ -257,7 +257,7 @@ is_known() {
   if [ ! -e "$dir/go" ]; then
     # After 10 seconds a runner that did not start is abandoned.
     [ "$spent" -ge 100 ] || return 1
-    take "$dir/go" "never its runner never came"
+    take "$dir/go" "never no runner came"
   fi
   read -r rc 2>/dev/null <"$dir/go"
   [ "$rc" = go ] || return 0
