@@ -484,17 +484,24 @@ async fn the_api_answers_on_standard_input_and_output() {
     ssh.arg("api").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = ssh.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(b"GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/hosts HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    stdin
+        .write_all(b"GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/hosts HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    // The end of its input is the end of its requests, not of its interest.
+    drop(stdin);
     let out = child.wait_with_output().await.unwrap();
     let text = String::from_utf8_lossy(&out.stdout);
     assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 2, "{text}");
     assert!(text.contains("\"schema\":\"version\"") && text.contains("\"host\":\"web01\""), "{text}");
-    drop(stdin);
     let mut other = site.ssh_with(site.port(), "ann", &["-s"]);
     other.arg("sftp");
     assert_eq!(answer_of(other).await.status, 255);
-    let refused = answer_of(site.ssh_with(site.port(), "ann", &["-W", "rollcall:443"])).await;
-    assert!(refused.status == 255 && refused.err.contains("forwarding failed"), "{refused:?}");
+    // Nothing else is reached, and what needs no token by no port that all users of a machine reach.
+    for target in ["rollcall:443".to_string(), "localhost:80".into(), format!("localhost:{}", site.port())] {
+        let refused = answer_of(site.ssh_with(site.port(), "ann", &["-W", &target])).await;
+        assert!(refused.status == 255 && refused.err.contains("forwarding failed"), "{target}: {refused:?}");
+    }
 }
 
 #[test]

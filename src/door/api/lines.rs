@@ -196,8 +196,7 @@ impl Channel {
         }
         let channel = self.clone();
         tasks.spawn(async move {
-            channel.answer(request, gone).await;
-            channel.lock().remove(&key);
+            channel.answer(request, (key, gone)).await;
         });
     }
 
@@ -218,7 +217,7 @@ impl Channel {
         }
     }
 
-    async fn answer(&self, request: LineRequest, gone: CancellationToken) {
+    async fn answer(&self, request: LineRequest, (key, gone): (String, CancellationToken)) {
         let (id, limit) = (request.id.clone(), request.deadline_ms.map(Duration::from_millis));
         let is_over = gone.clone();
         let answering = self.last_answer(request, gone);
@@ -227,7 +226,11 @@ impl Channel {
             // First, since what is cancelled ends, too.
             biased;
             () = is_over.cancelled() => (CANCELLED, "it was cancelled"),
-            last = &mut answering => return self.send(&last).await,
+            last = &mut answering => {
+                // Before the client can know that it is answered, and uses the `id` again.
+                self.lock().remove(&key);
+                return self.send(&last).await;
+            }
             () = after(limit) => {
                 is_over.cancel();
                 (TOO_LATE, "it was not done before its deadline")
@@ -236,6 +239,7 @@ impl Channel {
         self.fail(&id, code, why).await;
         // Its command may still be ending, and keeps its place until then.
         answering.await;
+        self.lock().remove(&key);
     }
 
     /// Performs a request; its last answer.
