@@ -101,6 +101,32 @@ fn decided(operator: &Operator, line: &str, now: &str) -> (bool, String, String)
 }
 
 #[test]
+fn a_role_of_ones_own_pushes_and_fetches_where_it_lists_that_alone() {
+    let (push, fetch) = ("git-receive-pack '/config'", "git-upload-pack '/config'");
+    let table = [
+        (Some(Role::Admin), "", false, (false, false)),
+        (Some(Role::Admin), "git-upload-pack", false, (false, true)),
+        (Some(Role::Admin), "git-receive-pack", false, (true, false)),
+        (None, "git-receive-pack", false, (true, false)),
+        (None, "git-receive-pack", true, (false, false)),
+        (Some(Role::Admin), "git-receive-pack", true, (false, false)),
+        (None, "git-upload-pack", true, (false, true)),
+    ];
+    for (includes, listed, needs_approval, wanted) in table {
+        let commands = [listed].iter().filter(|path| !path.is_empty()).map(ToString::to_string).collect();
+        let operator = operator_of(OwnRole { includes, commands, needs_approval, ..OwnRole::default() });
+        let found = [push, fetch].map(|line| decided(&operator, line, "2026-03-02T10:00:00Z"));
+        assert_eq!((found[0].0, found[1].0), wanted, "{includes:?} {listed} {needs_approval}: {found:?}");
+        if needs_approval {
+            let why = "the role ci acts with the approval of another person, and a push has none";
+            assert_eq!(found[0].2, why);
+        } else if !wanted.0 {
+            assert_eq!(found[0].2, "the role ci does not include `git-receive-pack`");
+        }
+    }
+}
+
+#[test]
 fn a_role_of_ones_own_may_do_what_it_lists_and_nothing_else() {
     let names = |list: &[&str]| list.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let monday = "2026-03-02T10:00:00Z";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::command::{Command, Connection};
+use super::command::{Command, Connection, GitService, Record};
 use super::hours::Hours;
 use super::login::Login;
 use super::role::{Role, needed_role};
@@ -79,7 +79,16 @@ impl OwnRole {
                 format!("the role {} does not include `operator enroll`", self.name),
             ));
         }
-        if self.includes.is_some_and(|role| role >= needed_role(command)) {
+        if self.needs_approval && is_push(command) {
+            let why = format!(
+                "the role {} acts with the approval of another person, and a push has none",
+                self.name
+            );
+            return Err((Clause::Unlisted, why));
+        }
+        // A push replaces `operators`, and a fetch has raw files: both are more than any role that is included.
+        let is_git = matches!(command, Command::Record(Record::Git { .. }));
+        if !is_git && self.includes.is_some_and(|role| role >= needed_role(command)) {
             return Ok(Clause::Includes);
         }
         let path = command.path();
@@ -135,6 +144,10 @@ impl OwnRole {
     pub fn knows_task(&self, task: &str) -> bool {
         self.includes.is_some() || self.tasks.contains(task)
     }
+}
+
+fn is_push(command: &Command) -> bool {
+    matches!(command, Command::Record(Record::Git { service: GitService::Push, .. }))
 }
 
 /// Commands that reveal and change nothing; whoever logs in may use them at any time.
