@@ -6,6 +6,7 @@ mod delivery;
 mod described;
 mod door_key;
 mod enroll;
+mod placing;
 mod pushed;
 mod repository;
 mod root;

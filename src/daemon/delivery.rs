@@ -1,12 +1,13 @@
 //! `git push` and `git fetch` of the configuration: git moves the bytes, and rollcall decides, in a hook, what it accepts.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
@@ -15,8 +16,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::described::check_config;
+use super::placing::add_others;
 use super::repository::{BRANCH, Repository, Scratch};
-use super::tree::{Tree, check_tree, in_the_way};
+use super::tree::{Tree, changed, check_tree, in_the_way};
 use crate::config::{Config, on_disk_now, redacted_files};
 use crate::domain::ask::command::GitService;
 use crate::domain::base::configuration::short;
@@ -24,6 +26,7 @@ use crate::domain::base::output::printable;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::door::{GitOutput, GitWire};
 use crate::local::artifacts::Piece;
+use crate::local::process::ProcessGroup;
 use crate::present::config::{ConfigSide, diff};
 
 /// How long one push or fetch may take.
@@ -54,6 +57,27 @@ cat "$at/said" >&2
 pub struct Accepted {
     pub old: Option<String>,
     pub new: String,
+}
+
+impl Accepted {
+    /// Puts the commit in place, unless the directory has changed since the verdict. Blocks.
+    pub fn place(&self, repository: &Repository) -> Result<(), String> {
+        if repository.tip()?.as_ref() != Some(&self.new) {
+            return Err("git did not take it over; nothing was changed".into());
+        }
+        let old = self.old.as_deref();
+        let before = old.map(|old| repository.tree(old, None)).transpose()?.unwrap_or_default();
+        let after = repository.tree(&self.new, None)?;
+        let local = local_files(repository, (old.is_some(), &before, &after))?;
+        if !local.is_empty() {
+            repository.take_back(old, &self.new)?;
+            return Err(format!(
+                "the directory changed during the push, which was taken back; nothing was changed: {}; try: git pull --rebase, then push again",
+                local.join(", ")
+            ));
+        }
+        repository.check_out(old, &self.new)
+    }
 }
 
 /// A git that serves a client, and the folder by which its hook asks.
@@ -99,7 +123,10 @@ impl Serving {
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         {
             feeding = Some(tokio::spawn(feed(input, stdin)));
-            printing.spawn(pass_on(stdout, output.clone()));
+            match service {
+                GitService::Push => printing.spawn(pass_on_all(stdout, output.clone())),
+                GitService::Fetch => printing.spawn(pass_on(stdout, output.clone())),
+            };
             printing.spawn(pass_on_errors(stderr, output));
         }
         Ok(Serving { child, asking, feeding, printing, gone, deadline: Instant::now() + WHOLE_TIMEOUT })
@@ -118,7 +145,7 @@ impl Serving {
             }
             if self.gone.is_cancelled() || Instant::now() > self.deadline {
                 // Nothing was accepted, so nothing is left behind: git removes its quarantine, or its next start does.
-                let _ = self.child.kill().await;
+                stop(&mut self.child).await;
                 return Err(Refusal::new(
                     Cause::Failed,
                     "the client is gone, or took too long; nothing was accepted",
@@ -141,24 +168,56 @@ impl Serving {
         written.map_err(|error| Refusal::internal(format!("the verdict on a push: {error}")))
     }
 
-    /// Waits for the end of git; true if it succeeded. A client that is gone is not waited for.
-    pub async fn end(mut self) -> bool {
+    /// Waits for the end of git, whose output waits for no client that receives. A client that is gone is not waited for.
+    pub async fn ended(&mut self) {
         let (gone, deadline) = (self.gone.clone(), self.deadline);
-        let status = tokio::select! {
-            status = self.child.wait() => status.ok(),
-            () = tokio::time::sleep_until(deadline) => None,
-            () = async { gone.cancelled().await; sleep(Duration::from_secs(10)).await } => None,
+        let is_over = tokio::select! {
+            status = self.child.wait() => status.is_ok(),
+            () = tokio::time::sleep_until(deadline) => false,
+            () = async { gone.cancelled().await; sleep(Duration::from_secs(10)).await } => false,
         };
-        if status.is_none() {
-            let _ = self.child.kill().await;
+        if !is_over {
+            stop(&mut self.child).await;
         }
-        // What git has printed reaches the client before the end.
+    }
+
+    pub async fn stop(&mut self) {
+        stop(&mut self.child).await;
+    }
+
+    /// Waits until the client has what git has printed.
+    pub async fn end(mut self) {
+        self.ended().await;
         let rest = async { while self.printing.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(Duration::from_secs(60), rest).await;
         // The client may keep its side open until it reads the end of ours.
         self.feeding.iter().for_each(JoinHandle::abort);
-        status.is_some_and(|status| status.success())
     }
+}
+
+/// Ends git and what it has started. SIGTERM comes first: with it, git removes its quarantine and its locks.
+async fn stop(child: &mut Child) {
+    ProcessGroup::of(child.id()).signal(Signal::SIGTERM);
+    if tokio::time::timeout(Duration::from_secs(5), child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+}
+
+/// Files of the directory that a commit does not have and its delivery would replace, or leave beside it.
+fn local_files(
+    repository: &Repository,
+    (is_later, before, after): (bool, &Tree, &Tree),
+) -> Result<Vec<String>, String> {
+    let here = repository.here()?;
+    let mut local = match is_later {
+        true => changed(before, &here),
+        // The first push takes a directory over that is the same, or a part of it.
+        false => changed(after, &here).into_iter().filter(|path| here.contains_key(path)).collect(),
+    };
+    local.extend(in_the_way(repository.root(), before, after, &here));
+    local.sort();
+    local.dedup();
+    Ok(local)
 }
 
 fn write_hook(folder: &Path) -> std::io::Result<PathBuf> {
@@ -185,6 +244,23 @@ async fn pass_on(mut from: ChildStdout, to: mpsc::Sender<GitOutput>) {
         // A client that is gone reads nothing; git still ends by itself.
         let _ = to.send(GitOutput::Bytes(Bytes::copy_from_slice(&buffer[..read]))).await;
     }
+}
+
+/// Like [`pass_on`], and git waits for no slow client: a push prints little, and what it changes waits for its end.
+async fn pass_on_all(mut from: ChildStdout, to: mpsc::Sender<GitOutput>) {
+    let (queue, mut waiting) = mpsc::unbounded_channel();
+    let reading = async move {
+        let mut buffer = vec![0; PIECE_BYTES];
+        while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            let _ = queue.send(Bytes::copy_from_slice(&buffer[..read]));
+        }
+    };
+    let sending = async {
+        while let Some(bytes) = waiting.recv().await {
+            let _ = to.send(GitOutput::Bytes(bytes)).await;
+        }
+    };
+    tokio::join!(reading, sending);
 }
 
 async fn pass_on_errors(mut from: ChildStderr, to: mpsc::Sender<GitOutput>) {
@@ -218,8 +294,9 @@ impl Question {
         }
         let after = repository.tree(&self.new, Some(&self.objects))?;
         check_tree(&after)?;
-        repository.check_writable()?;
-        self.check_directory(repository, (old.as_deref(), &after))?;
+        let before = old.as_deref().map(|old| repository.tree(old, None)).transpose()?.unwrap_or_default();
+        self.check_directory(repository, (old.as_deref(), &before, &after))?;
+        repository.check_writable(&changed(&before, &after))?;
         let said = self.check_whole(repository, config)?;
         Ok((Accepted { old, new: self.new.clone() }, said))
     }
@@ -239,22 +316,9 @@ impl Question {
     fn check_directory(
         &self,
         repository: &Repository,
-        (old, after): (Option<&str>, &Tree),
+        (old, before, after): (Option<&str>, &Tree, &Tree),
     ) -> Result<(), String> {
-        let (differing, before) = match old {
-            Some(old) => (repository.differing(Some(old), None)?, repository.tree(old, None)?),
-            // The first push takes a directory over that is the same, or a part of it.
-            None => {
-                let mut differing = repository.differing(Some(&self.new), Some(&self.objects))?;
-                differing.retain(|path| repository.root().join(path).symlink_metadata().is_ok());
-                (differing, Default::default())
-            }
-        };
-        let here = repository.here()?;
-        let mut local = differing;
-        local.extend(in_the_way(repository.root(), &before, after, &here));
-        local.sort();
-        local.dedup();
+        let local = local_files(repository, (old.is_some(), before, after))?;
         if local.is_empty() {
             return Ok(());
         }
@@ -275,7 +339,7 @@ impl Question {
         let folder = Scratch::new(repository.folder(), "check")?;
         fs::create_dir(&folder.0).map_err(|error| error.to_string())?;
         repository.export(&self.new, Some(&self.objects), &folder.0)?;
-        link_others(repository.root(), &folder.0).map_err(|error| error.to_string())?;
+        add_others(repository.root(), &folder.0, &repository.here()?).map_err(|error| error.to_string())?;
         let summary = check_config(&folder.0)
             .map_err(|mistakes| format!("the configuration has mistakes:\n{mistakes}"))?;
         let (version, texts) = on_disk_now(&folder.0);
@@ -290,17 +354,44 @@ impl Question {
     }
 }
 
-/// Files beside those of a configuration, such as keys, which settings may name relative to the directory.
-fn link_others(root: &Path, to: &Path) -> std::io::Result<()> {
-    const OURS: [&str; 8] =
-        ["rollcall.toml", "operators", "revoked", "README.md", ".gitignore", "hosts", "tasks", "checks"];
-    for entry in fs::read_dir(root)? {
-        let entry = entry?;
-        let (name, place) = (entry.file_name(), to.join(entry.file_name()));
-        let is_ours = OURS.iter().any(|ours| name == *ours);
-        if !is_ours && name != ".git" && !place.exists() {
-            symlink(entry.path(), place)?;
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::process::command;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn sh(script: &str) -> Child {
+        let mut sh = command("sh");
+        sh.args(["-c", script]);
+        Command::from(sh).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap()
     }
-    Ok(())
+
+    #[tokio::test]
+    async fn git_may_clean_up_before_it_is_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ready, cleaned) = (dir.path().join("ready"), dir.path().join("cleaned"));
+        let trap = format!("trap 'echo >{}; exit' TERM", cleaned.display());
+        let mut child = sh(&format!("{trap}; echo >{}; while :; do sleep 0.05; done", ready.display()));
+        while !ready.exists() {
+            sleep(PAUSE).await;
+        }
+        stop(&mut child).await;
+        assert!(cleaned.exists() && child.try_wait().unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_push_ends_while_its_client_reads_nothing() {
+        let (output, mut client) = mpsc::channel(1);
+        let mut child = sh("head -c 1000000 /dev/zero");
+        let passing = tokio::spawn(pass_on_all(child.stdout.take().unwrap(), output));
+        let ended = tokio::time::timeout(LONG, child.wait()).await;
+        assert!(ended.is_ok_and(|status| status.unwrap().success()));
+        let mut bytes = 0;
+        while let Some(GitOutput::Bytes(piece)) = client.recv().await {
+            bytes += piece.len();
+        }
+        passing.await.unwrap();
+        assert_eq!(bytes, 1_000_000);
+    }
 }

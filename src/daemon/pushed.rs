@@ -1,6 +1,6 @@
 //! What a push does to the configuration in force, and what a fetch records before it.
 
-use super::delivery::{Accepted, Serving};
+use super::delivery::{Accepted, Question, Serving};
 use super::repository::Repository;
 use super::root::Root;
 use crate::domain::ask::audit::{Caller, ConfigCause};
@@ -66,21 +66,37 @@ impl Root {
             serving.end().await;
             return Ok(String::new());
         };
-        // From the verdict to the end, nothing else changes the directory.
+        let done = self.decide(repository, by, (question, &mut serving)).await;
+        serving.end().await;
+        done
+    }
+
+    /// From the verdict to the reload, nothing else of rollcall changes the directory; the client is not waited for.
+    async fn decide(
+        &self,
+        repository: &Repository,
+        by: &Caller,
+        (question, serving): (Question, &mut Serving),
+    ) -> Result<String, Refusal> {
         let _one_at_a_time = self.reloading.lock().await;
         let (name, config) = (short(&question.new).to_string(), self.current.borrow().clone());
         let judging = {
             let repository = repository.clone();
             move || Ok(question.judge(&repository, &config))
         };
-        let judged: Result<(Accepted, String), String> = on_a_thread(judging).await?;
+        let judged: Result<(Accepted, String), String> =
+            on_a_thread(judging).await.unwrap_or_else(|why| Err(why.to_string()));
         let verdict = judged.as_ref().map(|(_, said)| said.clone()).map_err(Clone::clone);
-        serving.answer(&verdict)?;
-        serving.end().await;
+        if let Err(why) = serving.answer(&verdict) {
+            // Without a verdict, the hook would wait.
+            serving.stop().await;
+            return Err(why);
+        }
         let (accepted, _) = judged.map_err(|why| {
             let first = why.lines().next().unwrap_or_default().to_string();
             Refusal::rule(format!("the push of commit {name} was refused: {first}"))
         })?;
+        serving.ended().await;
         self.put_in_place(repository, by, accepted).await
     }
 
@@ -90,14 +106,10 @@ impl Root {
         by: &Caller,
         accepted: Accepted,
     ) -> Result<String, Refusal> {
-        let Accepted { old, new } = accepted;
-        let name = short(&new).to_string();
+        let name = short(&accepted.new).to_string();
         let placing = {
             let repository = repository.clone();
-            move || match repository.tip()?.as_ref() == Some(&new) {
-                true => repository.check_out(old.as_deref(), &new),
-                false => Err("git did not take it over; nothing was changed".into()),
-            }
+            move || accepted.place(&repository)
         };
         on_a_thread(placing).await.map_err(|why| why.about(format!("commit {name}")))?;
         let reloaded = self.reload_locked(by, ConfigCause::Push).await;

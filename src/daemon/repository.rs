@@ -1,5 +1,6 @@
 //! The configuration directory as a repository of git, beside the store: what it holds, and how the two become equal.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::placing::{check_folder, put, remove, sweep_directory, sweep_git};
 use super::tree::{Entry, Tree, changed, check_amount, is_known};
 use crate::domain::base::configuration::ConfigCommit;
 use crate::local::process::{self, Failed, ProcessLimits};
@@ -51,9 +53,6 @@ const ENVIRONMENT: [(&str, &str); 4] = [
 /// The file that names the commit that the directory was made equal to.
 const APPLIED: &str = "rollcall-applied";
 
-/// The start of the names of files that are about to be put in place.
-const NEW: &str = ".rollcall-new";
-
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Repository {
@@ -91,9 +90,13 @@ impl Repository {
         git
     }
 
-    fn run(&self, mut git: Command) -> Result<String, String> {
+    fn run(&self, git: Command) -> Result<String, String> {
+        self.bytes_of(git).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn bytes_of(&self, mut git: Command) -> Result<Vec<u8>, String> {
         match process::run(git_named(&mut git), &GIT_LIMITS) {
-            Ok(ran) if ran.status.success() => Ok(String::from_utf8_lossy(&ran.output).into_owned()),
+            Ok(ran) if ran.status.success() => Ok(ran.output.to_vec()),
             Ok(ran) => Err(format!("git: {}", String::from_utf8_lossy(&ran.errors).trim())),
             Err(Failed::Start(error)) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err("git is not installed on the machine of rollcall; try: apt-get install git there".into())
@@ -134,24 +137,26 @@ impl Repository {
         if !self.exists() {
             return None;
         }
-        let id = self.tip().ok()??;
-        let is_dirty = self.tree_of_directory().ok()? != self.tree_id(&id).ok()?;
-        Some(ConfigCommit { id, is_dirty })
-    }
-
-    fn tree_id(&self, commit: &str) -> Result<String, String> {
-        self.ask(&["rev-parse", "--verify", &format!("{commit}^{{tree}}")]).map(|id| id.trim().to_string())
+        let found = self.tip().and_then(|tip| {
+            let Some(id) = tip else { return Ok(None) };
+            let is_dirty = self.here()? != self.tree(&id, None)?;
+            Ok(Some(ConfigCommit { id, is_dirty }))
+        });
+        found.unwrap_or_else(|why| {
+            tracing::warn!(%why, "the commit of the configuration directory is not known");
+            None
+        })
     }
 
     /// Commits the directory as it is, if it differs from the branch.
     pub fn record(&self, author: &str, message: &str) -> Result<(), String> {
         let tip = self.tip()?;
-        let tree = self.tree_of_directory()?;
         if let Some(tip) = &tip
-            && self.tree_id(tip)? == tree
+            && self.tree(tip, None)? == self.here()?
         {
             return self.set_applied(tip);
         }
+        let tree = self.tree_of_directory()?;
         let mut git = self.git();
         git.args(["commit-tree", &tree, "-m", message]);
         git.args(tip.iter().flat_map(|tip| ["-p", tip]));
@@ -177,16 +182,25 @@ impl Repository {
         };
         let paths = self.paths()?;
         for paths in paths.chunks(PATHS_AT_ONCE) {
-            let mut hashing = with_index(&["hash-object", "-w", "--no-filters", "--"]);
-            hashing.args(paths.iter().map(|path| self.root.join(path)));
-            let ids = self.run(hashing)?;
             let mut adding = with_index(&["update-index", "--add"]);
-            for (path, id) in paths.iter().zip(ids.lines()) {
-                adding.args(["--cacheinfo", &format!("{},{id},{path}", self.mode(path)?)]);
+            for (path, Entry { mode, id }) in self.hashed(paths, true)? {
+                adding.args(["--cacheinfo", &format!("{mode},{id},{path}")]);
             }
             self.run(adding)?;
         }
         self.run(with_index(&["write-tree"])).map(|id| id.trim().to_string())
+    }
+
+    /// The entries of files of the directory; their objects are written only for a commit.
+    fn hashed(&self, paths: &[String], is_written: bool) -> Result<Tree, String> {
+        let mut git = self.git();
+        git.arg("hash-object").args(is_written.then_some("-w")).args(["--no-filters", "--"]);
+        git.args(paths.iter().map(|path| self.root.join(path)));
+        let ids = self.run(git)?;
+        let entry = |(path, id): (&String, &str)| {
+            Ok((path.clone(), Entry { mode: self.mode(path)?.into(), id: id.into() }))
+        };
+        paths.iter().zip(ids.lines()).map(entry).collect()
     }
 
     fn mode(&self, path: &str) -> Result<&'static str, String> {
@@ -200,17 +214,24 @@ impl Repository {
         let mut git = self.git();
         git.env("GIT_INDEX_FILE", &index.0).env("GIT_WORK_TREE", &self.root).current_dir(&self.root);
         git.args(["ls-files", "-z", "--others", "--exclude-standard"]);
-        let found = self.run(git)?;
-        let mut paths: Vec<String> =
-            found.split('\0').filter(|path| is_known(path)).map(String::from).collect();
+        let found = self.bytes_of(git)?;
+        let mut paths = Vec::new();
+        for path in found.split(|byte| *byte == 0).filter(|path| is_known(&String::from_utf8_lossy(path))) {
+            paths.push(named(path)?.to_string());
+        }
         // What `.gitignore` excludes stays what it is once it was committed.
         let tip = self.tip()?;
         let kept = tip.map(|tip| self.tree(&tip, None)).transpose()?.unwrap_or_default();
-        paths.extend(kept.into_keys().filter(|path| self.root.join(path).symlink_metadata().is_ok()));
+        paths.extend(kept.into_keys().filter(|path| is_known(path) && self.is_file(path)));
         paths.sort();
         paths.dedup();
         self.check_paths(&paths)?;
         Ok(paths)
+    }
+
+    /// True if there is something else than a folder.
+    fn is_file(&self, path: &str) -> bool {
+        self.root.join(path).symlink_metadata().is_ok_and(|about| !about.is_dir())
     }
 
     fn check_paths(&self, paths: &[String]) -> Result<(), String> {
@@ -233,10 +254,10 @@ impl Repository {
     pub fn tree(&self, commit: &str, objects: Option<&Path>) -> Result<Tree, String> {
         let mut git = self.with_objects(objects);
         git.args(["ls-tree", "-r", "-z", "-l", "--full-tree", commit]);
-        let listing = self.run(git)?;
+        let listing = self.bytes_of(git)?;
         let (mut tree, mut bytes) = (Tree::new(), 0);
-        for line in listing.split_terminator('\0') {
-            let (about, path) = line.split_once('\t').ok_or("git: a listing that is none")?;
+        for line in listing.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+            let (about, path) = named(line)?.split_once('\t').ok_or("git: a listing that is none")?;
             let mut words = about.split_ascii_whitespace();
             let (mode, _, id) = (words.next(), words.next(), words.next());
             bytes += words.next().and_then(|size| size.parse::<u64>().ok()).unwrap_or(0);
@@ -276,16 +297,13 @@ impl Repository {
         self.run(with_index(&["checkout-index", "--all", "--force", &prefix])).map(drop)
     }
 
-    /// Files of the directory that differ from a commit, by their names.
-    pub fn differing(&self, commit: Option<&str>, objects: Option<&Path>) -> Result<Vec<String>, String> {
-        let here = self.here()?;
-        let there = commit.map(|commit| self.tree(commit, objects)).transpose()?.unwrap_or_default();
-        Ok(changed(&there, &here))
-    }
-
-    /// The files of the directory.
+    /// The files of the directory. Nothing is written.
     pub fn here(&self) -> Result<Tree, String> {
-        self.tree(&self.tree_of_directory()?, None)
+        let mut here = Tree::new();
+        for paths in self.paths()?.chunks(PATHS_AT_ONCE) {
+            here.append(&mut self.hashed(paths, false)?);
+        }
+        Ok(here)
     }
 
     /// Makes the directory equal to a commit, file by file. `old` is the commit that it was equal to.
@@ -295,31 +313,25 @@ impl Repository {
         let staged = Scratch::new(&self.folder, "staged")?;
         fs::create_dir(&staged.0).map_err(|error| self.failed(&error))?;
         self.export(new, None, &staged.0)?;
-        let in_place = |path: &str, error: std::io::Error| format!("{path}: {error}");
+        // Those that are gone come first: a folder of theirs may become a file, or a file a folder.
         for path in changed(&before, &after) {
-            let place = self.root.join(&path);
-            match after.get(&path) {
-                Some(entry) => {
-                    put(&staged.0.join(&path), &place, entry).map_err(|error| in_place(&path, error))?;
-                }
-                None => match fs::remove_file(&place) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(in_place(&path, error));
-                    }
-                    _ => {}
-                },
-            }
+            let done = match after.get(&path) {
+                Some(entry) => put(&staged.0.join(&path), &self.root.join(&path), entry),
+                None => remove(&self.root, &path),
+            };
+            done.map_err(|error| format!("{path}: {error}"))?;
         }
         self.set_applied(new)
     }
 
-    /// An error if rollcall may not write into the directory.
-    pub fn check_writable(&self) -> Result<(), String> {
-        let folders = ["", "hosts", "tasks", "checks", "files"].map(|folder| self.root.join(folder));
-        for folder in folders.iter().filter(|folder| folder.is_dir()) {
-            let path = folder.join(NEW);
-            let made = File::create(&path).and_then(|_| fs::remove_file(&path));
-            made.map_err(|error| {
+    /// An error if rollcall may not write one of the paths.
+    pub fn check_writable(&self, paths: &[String]) -> Result<(), String> {
+        let nearest = |path: &String| {
+            self.root.join(path).ancestors().skip(1).find(|at| at.is_dir()).map(PathBuf::from)
+        };
+        let folders: BTreeSet<PathBuf> = paths.iter().filter_map(nearest).collect();
+        for folder in folders {
+            check_folder(&folder).map_err(|error| {
                 format!(
                     "rollcall cannot write into {}: {error}; try: chown it to rollcall, and with systemd `ReadWritePaths={}`",
                     folder.display(),
@@ -328,6 +340,14 @@ impl Repository {
             })?;
         }
         Ok(())
+    }
+
+    /// The branch as it was before an accepted commit that cannot be put in place.
+    pub fn take_back(&self, old: Option<&str>, new: &str) -> Result<(), String> {
+        match old {
+            Some(old) => self.ask(&["update-ref", BRANCH, old, new]).map(drop),
+            None => self.ask(&["update-ref", "-d", BRANCH, new]).map(drop),
+        }
     }
 
     fn set_applied(&self, commit: &str) -> Result<(), String> {
@@ -346,6 +366,8 @@ impl Repository {
             return None;
         }
         self.sweep();
+        sweep_directory(&self.root);
+        sweep_git(&self.folder);
         self.catch_up().transpose()
     }
 
@@ -387,26 +409,13 @@ fn git_named(git: &mut Command) -> Command {
     std::mem::replace(git, Command::new("git"))
 }
 
-/// Replaces a file as a whole.
-fn put(from: &Path, place: &Path, entry: &Entry) -> std::io::Result<()> {
-    let folder = place.parent().unwrap_or(place);
-    fs::create_dir_all(folder)?;
-    let new = folder.join(NEW);
-    let mode = mode_of(place, entry);
-    let mut file = File::create(&new)?;
-    file.set_permissions(Permissions::from_mode(mode))?;
-    file.write_all(&fs::read(from)?)?;
-    file.sync_all()?;
-    fs::rename(&new, place)
-}
-
-/// The mode of a file: those who could read it before can read it now, and no others.
-fn mode_of(place: &Path, entry: &Entry) -> u32 {
-    let readable = fs::metadata(place).map_or(0o644, |about| about.permissions().mode() & 0o666);
-    match entry.mode == "100755" {
-        true => readable | (readable & 0o444) >> 2,
-        false => readable,
-    }
+/// Names of a commit are texts: a name that is none would be another one on the disk.
+fn named(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|_| {
+        let name = String::from_utf8_lossy(bytes);
+        let name = name.rsplit('\t').next().unwrap_or_default();
+        format!("{name}: this name is not UTF-8, and no file of a configuration has such a name; try: rename the file")
+    })
 }
 
 /// The start of the names of files that live as long as a question.
@@ -432,3 +441,7 @@ impl Drop for Scratch {
         let _ = fs::remove_dir_all(&self.0).or_else(|_| fs::remove_file(&self.0));
     }
 }
+
+#[cfg(test)]
+#[path = "repository_tests.rs"]
+mod tests;

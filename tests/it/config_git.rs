@@ -239,6 +239,33 @@ async fn only_admins_push_and_fetch() {
     );
 }
 
+/// A step finds what the push has in `files/` and what `.gitignore` excludes there, and nothing that the push removes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_is_checked_with_its_own_files_and_those_that_git_ignores() {
+    let site = Site::start(1).await;
+    let ann = Checkout::clone(&site, "ann", "clone").await;
+    let upload = |from: &str| {
+        format!("[[steps]]\nname = \"up {from}\"\nupload = {{ from = \"{from}\", to = \"/tmp/x\" }}\n")
+    };
+    write(&site.config.join("files/builds/app.tar"), "build\n");
+    ann.write(".gitignore", "/files/builds/\n");
+    ann.write("files/one/conf", "one\n");
+    ann.write("tasks/up.toml", &(upload("builds/app.tar") + &upload("one/conf")));
+    ann.commit().await;
+    ann.push().await.expect(0);
+    assert_eq!(read(&site.config.join("files/builds/app.tar")), "build\n");
+
+    ann.git(&["rm", "-r", "-q", "files"]).await.expect(0);
+    ann.commit().await;
+    refused(&ann.push().await, "files/one/conf: does not exist");
+    // A folder becomes a file.
+    ann.write("files/one", "one\n");
+    ann.write("tasks/up.toml", &upload("one"));
+    ann.commit().await;
+    ann.push().await.expect(0);
+    assert_eq!(read(&site.config.join("files/one")), "one\n");
+}
+
 /// A history of its own with the files of the directory.
 async fn own_history<'s>(site: &'s Site, name: &str, leave_out: &str) -> Checkout<'s> {
     let ann = Checkout { site, who: "ann", folder: site.dir.path().join(name) };
