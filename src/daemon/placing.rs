@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use super::tree::{Entry, NEW, Tree};
+use super::tree::{Entry, NEW, Tree, each_file};
 
 /// Replaces a file as a whole.
 pub fn put(from: &Path, place: &Path, entry: &Entry) -> io::Result<()> {
@@ -88,17 +88,6 @@ pub fn check_folder(folder: &Path) -> io::Result<()> {
     absent_is_fine(fs::remove_file(&path))?;
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     fs::remove_file(&path)
-}
-
-/// Calls `done` for each file below a folder, with its path relative to `root`; links are not followed.
-pub fn each_file(root: &Path, below: &Path, done: &mut impl FnMut(&Path)) {
-    for entry in fs::read_dir(root.join(below)).into_iter().flatten().flatten() {
-        let path = below.join(entry.file_name());
-        match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            true => each_file(root, &path, done),
-            false => done(&path),
-        }
-    }
 }
 
 /// Removes files of an interrupted delivery from the configuration directory.

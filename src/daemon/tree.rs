@@ -1,9 +1,8 @@
 //! The files of a commit, and which of them are files of a configuration.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
-
-use super::placing::each_file;
 
 /// Most files of a configuration, and most bytes of all of them: builds belong into artifacts.
 const FILES_LIMIT: usize = 10_000;
@@ -105,6 +104,17 @@ pub fn in_the_way(root: &Path, before: &Tree, after: &Tree, here: &Tree) -> Vec<
     };
     let found = after.iter().filter(|(path, entry)| is_taken(path, entry) || folders(path).any(is_barred));
     found.map(|(path, _)| path.clone()).collect()
+}
+
+/// Calls `done` for each file below a folder, with its path relative to `root`; links are not followed.
+pub fn each_file(root: &Path, below: &Path, done: &mut impl FnMut(&Path)) {
+    for entry in fs::read_dir(root.join(below)).into_iter().flatten().flatten() {
+        let path = below.join(entry.file_name());
+        match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            true => each_file(root, &path, done),
+            false => done(&path),
+        }
+    }
 }
 
 fn all_below(root: &Path, folder: &str, is_removed: impl Fn(&str) -> bool) -> bool {
