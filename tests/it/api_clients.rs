@@ -150,9 +150,7 @@ async fn a_list_without_a_known_end_says_how_it_goes_on() {
     let site = Site::start(1).await;
     let (mut channel, _) = Channel::open(&site, "ann").await;
     for last in 1..=210 {
-        channel
-            .send(&json!({ "id": last, "verb": "GET", "resource": "/runs", "body": { "last": last } }))
-            .await;
+        channel.send(&json!({ "id": last, "verb": "GET", "resource": format!("/runs/{last}") })).await;
         channel.answer(&json!(last)).await;
     }
     channel.send(&json!({ "id": "a", "verb": "GET", "resource": "/audit" })).await;

@@ -336,6 +336,10 @@ fn field_words(
             if before.is_empty() {
                 return Ok(vec![no_option(name, text)?]);
             }
+            // As two words: the audit hides what stands behind `=`, since that may be the value of a parameter.
+            if let Some(option) = before.strip_suffix('=').filter(|option| option.starts_with("--")) {
+                return Ok(vec![option.to_string(), no_option(name, text)?]);
+            }
             Ok(vec![format!("{before}{text}")])
         }
     }

@@ -71,8 +71,8 @@ fn fields_become_words() {
     let rows = [
         (Verb::Get, "/v1/hosts", json!({}), "hosts --json"),
         (Verb::Get, "/v1/hosts", json!({ "selector": "web:&prod" }), "hosts 'web:&prod' --json"),
-        (Verb::Get, "/v1/runs", json!({ "last": 5 }), "runs '--last=5' --json"),
-        (Verb::Get, "/v1/runs", json!({ "last": "5" }), "runs '--last=5' --json"),
+        (Verb::Get, "/v1/runs", json!({ "last": 5 }), "runs --last 5 --json"),
+        (Verb::Get, "/v1/runs", json!({ "last": "5" }), "runs --last 5 --json"),
         (
             Verb::Post,
             "/v1/runs",
