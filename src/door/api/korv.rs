@@ -167,6 +167,19 @@ mod tests {
     }
 
     #[test]
+    fn an_id_comes_back_as_it_was() {
+        for step in 0..2_000 {
+            // A time as Python writes it: the shortest text that is the same number.
+            let id = format!("{:?}", 1_795_867_200.0 + f64::from(step) * 0.123_456_789);
+            let request = format!("{{\"id\":{id},\"verb\":\"GET\",\"resource\":\"/hello\"}}");
+            let request: KorvRequest = serde_json::from_str(&request).unwrap();
+            let (text, _) = unpack(&pack(&request.id, 200, &json!({})).unwrap()).unwrap().unwrap();
+            let text = String::from_utf8(text).unwrap();
+            assert!(text.contains(&format!("\"request_id\":{id}")), "{id}: {text}");
+        }
+    }
+
+    #[test]
     fn what_grows_without_end_is_refused() {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&vec![b' '; 64 * REQUEST_BYTES]).unwrap();
