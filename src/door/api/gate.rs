@@ -87,8 +87,8 @@ fn is_here(host: &str) -> bool {
     HOSTS.iter().any(|own| own.eq_ignore_ascii_case(name)) || is_below_localhost(name)
 }
 
-/// The name of a link, as in `3f9c2a17.localhost`: a browser sends the cookie to no other port of `localhost`. Nobody can
-/// register such a name, and browsers take it for this machine (RFC 6761, section 6.3).
+/// True for the name of a link, for example `3f9c2a17.localhost`. A browser sends the cookie of this name to no port of
+/// `localhost`. No one can register such a name, and browsers resolve it to this machine (RFC 6761, section 6.3).
 fn is_below_localhost(name: &str) -> bool {
     let label = name.strip_suffix(".localhost");
     label.is_some_and(|label| {

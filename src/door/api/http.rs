@@ -321,7 +321,10 @@ fn finished(resource: &Resource, (answer, body): (Answer, String), headers: &Hea
         let place = HeaderValue::from_str(&format!("/v1/runs/{run}"));
         into.extend(place.ok().map(|place| (header::LOCATION, place)));
     }
-    into.insert(EXIT_STATUS, HeaderValue::from(u16::from(answer.status)));
+    // The command of a run that has just started has no end yet.
+    if status != StatusCode::CREATED {
+        into.insert(EXIT_STATUS, HeaderValue::from(u16::from(answer.status)));
+    }
     for line in answer.remarks.lines().take(REMARKS_LIMIT) {
         let line = clipped(line.strip_prefix("rollcall: ").unwrap_or(line), REMARK_CHARS);
         let line = line.as_str();

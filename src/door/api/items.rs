@@ -13,7 +13,7 @@ pub(super) const PAGE_ITEMS: usize = 1_000;
 /// Most items of a page.
 pub(super) const PAGE_LIMIT: usize = 10_000;
 
-/// Digits of the digest: it tells the items of one list apart.
+/// Digits of the digest of an item. They distinguish the items of one list.
 const DIGITS: usize = 16;
 
 /// What part of a list is wanted.
