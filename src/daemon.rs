@@ -94,12 +94,12 @@ struct Built {
     addresses: Arc<OnceLock<Vec<String>>>,
 }
 
-/// Starts watching; without `looks` it only answers from the store.
+/// Starts watching; without `probes` it only answers from the store.
 async fn watch_checks(
     desk: &Desk,
     (ports, watches): (Ports, Arc<dyn Watches>),
     asked: WaitingQuestions,
-    looks: bool,
+    probes: bool,
 ) -> Result<Running, String> {
     let (tell, broken) = (desk.tell.clone(), desk.tell.clone());
     let around = MonitorEnvironment {
@@ -107,7 +107,7 @@ async fn watch_checks(
         watches,
         config: desk.config.clone(),
         in_hand: desk.engine.in_hand(),
-        looks,
+        probes,
         bell: Arc::new(move || tell.ring()),
         failed: Arc::new(move || broken.watching_failed()),
     };

@@ -181,7 +181,7 @@ pub trait Places: Send + Sync {
 pub trait BalancerDriver: Send + Sync {
     /// The states of the members, and how many servers serve in all; nothing is changed. An error names the
     /// balancer's host that could not be queried, and the next thing to try.
-    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String>;
+    async fn inspect(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String>;
     /// Drains the members, all in one change, and waits until their requests have ended. Members for
     /// which there is no room above the floor are kept.
     async fn drain(&self, balancer: &Balancer, members: &[Member]) -> Change;

@@ -73,19 +73,19 @@ impl CommandDriver {
     }
 
     /// The `status` of the whole group: no other source reports the number of servers.
-    pub async fn look(
+    pub async fn inspect(
         &self,
         balancer: &Balancer,
         commands: &Commands,
         members: &[Member],
     ) -> Result<BalancerView, String> {
-        let views = together::look(&self.on(balancer, commands), balancer, members).await?;
+        let views = together::inspect(&self.on(balancer, commands), balancer, members).await?;
         Ok(BalancerView::together(&views, balancer.floor()))
     }
 
     /// Drains members on every balancer host, or on none.
     pub async fn drain(&self, balancer: &Balancer, commands: &Commands, members: &[Member]) -> Change {
-        match self.look(balancer, commands, members).await {
+        match self.inspect(balancer, commands, members).await {
             Ok(view) => together::drain(&self.on(balancer, commands), balancer, &view, members).await,
             Err(why) => Change::Refused { why },
         }
@@ -309,7 +309,11 @@ enum One {
 
 #[async_trait]
 impl OneHost for OnCommand<'_> {
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, BalancerView)>, String> {
+    async fn inspect(
+        &self,
+        host: &Endpoint,
+        members: &[Member],
+    ) -> Result<Vec<(String, BalancerView)>, String> {
         let mut asked = members.to_vec();
         for (name, server) in &self.balancer.members {
             if !members.iter().any(|member| member.host == *name) {
@@ -317,10 +321,10 @@ impl OneHost for OnCommand<'_> {
                 asked.push(Member { host: name.clone(), seat, ours: false });
             }
         }
-        let looks = join_all(asked.iter().map(|member| self.status(host, member))).await;
+        let inspections = join_all(asked.iter().map(|member| self.status(host, member))).await;
         let mut view = BalancerView { total: asked.len(), ..BalancerView::default() };
-        for (member, look) in asked.into_iter().zip(looks) {
-            let status = look?;
+        for (member, inspection) in asked.into_iter().zip(inspections) {
+            let status = inspection?;
             let rotation = match status.state {
                 ReportedState::Up => Rotation::In,
                 ReportedState::Draining | ReportedState::Drained => Rotation::Out,

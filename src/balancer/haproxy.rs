@@ -54,20 +54,20 @@ impl HaproxyDriver {
     }
 
     /// The servers as every HAProxy reports them.
-    pub async fn look(
+    pub async fn inspect(
         &self,
         balancer: &Balancer,
         haproxy: &Haproxy,
         members: &[Member],
     ) -> Result<BalancerView, String> {
-        let views = together::look(&self.on(balancer, haproxy), balancer, members).await?;
+        let views = together::inspect(&self.on(balancer, haproxy), balancer, members).await?;
         Ok(BalancerView::together(&views, balancer.floor()))
     }
 
     /// Drains members on every HAProxy, or on none.
     pub async fn drain(&self, balancer: &Balancer, haproxy: &Haproxy, members: &[Member]) -> Change {
         let one = self.on(balancer, haproxy);
-        let views = match together::look(&one, balancer, members).await {
+        let views = match together::inspect(&one, balancer, members).await {
             Ok(views) => views,
             Err(why) => return Change::Refused { why },
         };
@@ -170,13 +170,13 @@ impl OnHaproxy<'_> {
         if names.is_empty() {
             return Ok(());
         }
-        let told = self.tell(host, names, verb).await;
+        let commanded = self.tell(host, names, verb).await;
         let servers = self.servers(host).await?;
         match names.iter().find(|name| !servers.get(*name).is_some_and(holds)) {
             None => Ok(()),
             Some(name)
                 if matches!(verb, Verb::Drain)
-                    && told.is_ok()
+                    && commanded.is_ok()
                     && servers.get(name).is_some_and(Server::has_agent) =>
             {
                 Err(self.ended_by_agent(host, name))
@@ -184,7 +184,7 @@ impl OnHaproxy<'_> {
             Some(name) => {
                 let state = servers.get(name).map_or_else(|| "gone".to_string(), Server::words);
                 let unmoved = format!("{}: `{name}` was asked to and is {state}", host.name);
-                Err(told.err().unwrap_or(unmoved))
+                Err(commanded.err().unwrap_or(unmoved))
             }
         }
     }
@@ -226,8 +226,8 @@ impl OnHaproxy<'_> {
         let mut polls = Polls::within(limit);
         let (mut quiet, mut again, mut watch) = (0, false, LeftWatch::default());
         loop {
-            let look = self.servers(host).await;
-            if let Ok(servers) = &look {
+            let inspection = self.servers(host).await;
+            if let Ok(servers) = &inspection {
                 let lost = those(servers, names, |server| !server.is_out());
                 if let Some(name) = lost.iter().find(|name| again && servers[*name].has_agent()) {
                     return Err(self.ended_by_agent(host, name));
@@ -245,7 +245,7 @@ impl OnHaproxy<'_> {
                 }
             }
             if !polls.again().await {
-                let servers = look?;
+                let servers = inspection?;
                 let drained = |name: &String| servers.get(name).is_some_and(Server::is_out);
                 return match names.iter().find(|name| !drained(name)) {
                     Some(name) if servers.get(name).is_some_and(Server::has_agent) => {
@@ -363,7 +363,11 @@ impl OnHaproxy<'_> {
 
 #[async_trait]
 impl OneHost for OnHaproxy<'_> {
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, BalancerView)>, String> {
+    async fn inspect(
+        &self,
+        host: &Endpoint,
+        members: &[Member],
+    ) -> Result<Vec<(String, BalancerView)>, String> {
         let mut views = Vec::new();
         for backend in &self.haproxy.backends {
             let servers = self.servers_of(host, backend).await?;

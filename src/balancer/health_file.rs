@@ -20,7 +20,7 @@ use crate::port::{ExecEnd, Input, Member, Remote};
 /// The time limit of reading or changing the file.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads the file, or changes it: `$1` path, `$2` `in` or `out` by presence, `$3` `look`, `drain` or
+/// Reads the file, or changes it: `$1` path, `$2` `in` or `out` by presence, `$3` `inspect`, `drain` or
 /// `enable`. The last line says what was found before: `in`, `ours` (drained by rollcall) or `others` (drained by
 /// others).
 ///
@@ -70,7 +70,7 @@ impl FileDriver {
 
     /// The files of the whole group: there is no balancer to count its servers. A host that
     /// cannot be queried does not count as serving.
-    pub async fn look(&self, balancer: &Balancer, file: &HealthFile, members: &[Member]) -> BalancerView {
+    pub async fn inspect(&self, balancer: &Balancer, file: &HealthFile, members: &[Member]) -> BalancerView {
         let one = self.on(file);
         let paths: BTreeMap<&str, &str> = balancer
             .members
@@ -78,18 +78,18 @@ impl FileDriver {
             .map(|(host, path)| (host.as_str(), path.as_str()))
             .chain(members.iter().map(|member| (member.host.as_str(), member.seat.server.as_str())))
             .collect();
-        let looks = balancer.on.iter().filter_map(|host| {
+        let inspections = balancer.on.iter().filter_map(|host| {
             let path = *paths.get(host.name.as_str())?;
             Some(async { (host.name.clone(), one.seen(host, path).await) })
         });
-        let hosts: BTreeMap<HostName, HostRotation> = join_all(looks).await.into_iter().collect();
+        let hosts: BTreeMap<HostName, HostRotation> = join_all(inspections).await.into_iter().collect();
         let serving = hosts.values().filter(|seen| seen.rotation == Rotation::In).count();
         BalancerView { serving, total: hosts.len(), hosts, missing: BTreeMap::new() }
     }
 
     /// Removes the files of members, or creates flags.
     pub async fn drain(&self, balancer: &Balancer, file: &HealthFile, members: &[Member]) -> Change {
-        let view = self.look(balancer, file, members).await;
+        let view = self.inspect(balancer, file, members).await;
         together::drain(&self.on(file), balancer, &view, members).await
     }
 
@@ -133,7 +133,7 @@ impl OnFile<'_> {
     }
 
     async fn seen(&self, host: &Endpoint, path: &str) -> HostRotation {
-        let (rotation, note) = match self.ask(host, path, "look").await {
+        let (rotation, note) = match self.ask(host, path, "inspect").await {
             Ok(FileState::In) => (Rotation::In, format!("{path} says so; the balancer was not asked")),
             Ok(FileState::Ours) => (Rotation::Out, format!("{path}: taken out by rollcall")),
             Ok(FileState::Others) => (Rotation::Out, format!("{path}: taken out by another process")),
@@ -163,7 +163,11 @@ impl OnFile<'_> {
 
 #[async_trait]
 impl OneHost for OnFile<'_> {
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, BalancerView)>, String> {
+    async fn inspect(
+        &self,
+        host: &Endpoint,
+        members: &[Member],
+    ) -> Result<Vec<(String, BalancerView)>, String> {
         let mut view = BalancerView::default();
         for member in members.iter().filter(|member| self.concerns(host, member)) {
             view.hosts.insert(member.host.clone(), self.seen(host, &member.seat.server).await);
@@ -205,18 +209,18 @@ mod tests {
     fn a_file_that_means_in_is_moved_aside_and_back_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("it's up");
-        assert_eq!(file(&path, "in", "look"), "others");
+        assert_eq!(file(&path, "in", "inspect"), "others");
         assert_eq!(file(&path, "in", "enable"), "others");
         assert!(!path.exists(), "what somebody else took away is left so");
         std::fs::write(&path, "OK\n").unwrap();
         for (verb, found, there) in [
-            ("look", "in", true),
+            ("inspect", "in", true),
             ("enable", "in", true),
             ("drain", "in", false),
             ("drain", "ours", false),
-            ("look", "ours", false),
+            ("inspect", "ours", false),
             ("enable", "ours", true),
-            ("look", "in", true),
+            ("inspect", "in", true),
         ] {
             assert_eq!((file(&path, "in", verb).as_str(), path.exists()), (found, there), "{verb}");
         }
@@ -234,7 +238,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("maintenance");
         for (verb, found, there) in [
-            ("look", "in", false),
+            ("inspect", "in", false),
             ("drain", "in", true),
             ("drain", "ours", true),
             ("enable", "ours", false),
@@ -243,7 +247,7 @@ mod tests {
             assert_eq!((file(&path, "out", verb).as_str(), path.exists()), (found, there), "{verb}");
         }
         std::fs::write(&path, "bob is at it\n").unwrap();
-        for verb in ["look", "drain", "enable"] {
+        for verb in ["inspect", "drain", "enable"] {
             assert_eq!(file(&path, "out", verb), "others");
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "bob is at it\n");

@@ -52,12 +52,12 @@ impl Balancers {
 /// One balancer by itself.
 #[async_trait]
 impl OnePlace for Balancers {
-    async fn look_in(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String> {
+    async fn inspect_in(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String> {
         match &balancer.driver {
-            Driver::Nginx(nginx) => self.nginx.look(balancer, nginx, members).await,
-            Driver::Haproxy(haproxy) => self.haproxy.look(balancer, haproxy, members).await,
-            Driver::File(file) => Ok(self.file.look(balancer, file, members).await),
-            Driver::Command(commands) => self.command.look(balancer, commands, members).await,
+            Driver::Nginx(nginx) => self.nginx.inspect(balancer, nginx, members).await,
+            Driver::Haproxy(haproxy) => self.haproxy.inspect(balancer, haproxy, members).await,
+            Driver::File(file) => Ok(self.file.inspect(balancer, file, members).await),
+            Driver::Command(commands) => self.command.inspect(balancer, commands, members).await,
         }
     }
 
@@ -91,10 +91,10 @@ impl OnePlace for Balancers {
 
 #[async_trait]
 impl BalancerDriver for Balancers {
-    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String> {
+    async fn inspect(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String> {
         match balancer.further.is_empty() {
-            true => self.look_in(balancer, members).await,
-            false => places::look(self, balancer, members).await,
+            true => self.inspect_in(balancer, members).await,
+            false => places::inspect(self, balancer, members).await,
         }
     }
 

@@ -83,20 +83,20 @@ impl NginxDriver {
     }
 
     /// The members by the file on each balancer host.
-    pub async fn look(
+    pub async fn inspect(
         &self,
         balancer: &Balancer,
         nginx: &Nginx,
         members: &[Member],
     ) -> Result<BalancerView, String> {
         let one = OnNginx { driver: self, balancer, nginx };
-        Ok(BalancerView::together(&together::look(&one, balancer, members).await?, balancer.floor()))
+        Ok(BalancerView::together(&together::inspect(&one, balancer, members).await?, balancer.floor()))
     }
 
     /// Drains members on every balancer host, or on none.
     pub async fn drain(&self, balancer: &Balancer, nginx: &Nginx, members: &[Member]) -> Change {
         let one = OnNginx { driver: self, balancer, nginx };
-        match together::look(&one, balancer, members).await {
+        match together::inspect(&one, balancer, members).await {
             Ok(views) => {
                 let view = BalancerView::together(&views, balancer.floor());
                 together::drain(&one, balancer, &view, members).await
@@ -276,7 +276,11 @@ impl OnNginx<'_> {
 
 #[async_trait]
 impl OneHost for OnNginx<'_> {
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, BalancerView)>, String> {
+    async fn inspect(
+        &self,
+        host: &Endpoint,
+        members: &[Member],
+    ) -> Result<Vec<(String, BalancerView)>, String> {
         let sources = self.driver.read(host, self.nginx).await?;
         let mut view = upstream::view(&sources, self.order(Direction::Out), members);
         let config = &self.nginx.config;

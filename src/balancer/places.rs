@@ -14,7 +14,7 @@ use crate::port::Member;
 /// The drivers, for one balancer at a time.
 #[async_trait]
 pub trait OnePlace: Send + Sync {
-    async fn look_in(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String>;
+    async fn inspect_in(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String>;
     async fn drain_in(&self, balancer: &Balancer, members: &[Member]) -> Change;
     async fn enable_in(&self, balancer: &Balancer, members: &[Member]) -> Change;
     /// Undoes a drain: no step ran on the members, so that nothing has to be proven of them.
@@ -42,7 +42,7 @@ struct DrainedPlace<'a> {
 }
 
 /// The states in all places; the place that can spare the fewest servers counts.
-pub async fn look(
+pub async fn inspect(
     one: &dyn OnePlace,
     balancer: &Balancer,
     members: &[Member],
@@ -143,9 +143,12 @@ async fn views(
     one: &dyn OnePlace,
     places: &[BalancerMembers],
 ) -> Result<Vec<(String, BalancerView)>, String> {
-    let looks = places.iter().map(|place| one.look_in(&place.balancer, &place.members));
-    let looks = join_all(looks).await;
-    let named = places.iter().zip(looks).map(|(place, look)| Ok((place.balancer.name.clone(), look?)));
+    let inspections = places.iter().map(|place| one.inspect_in(&place.balancer, &place.members));
+    let inspections = join_all(inspections).await;
+    let named = places
+        .iter()
+        .zip(inspections)
+        .map(|(place, inspection)| Ok((place.balancer.name.clone(), inspection?)));
     named.collect()
 }
 

@@ -180,7 +180,7 @@ pub fn parse(backend: &str, state: &str, stat: &str) -> Result<Servers, String> 
         };
         servers.insert(row.get("srv_name").to_string(), server);
     }
-    let mut told = 0;
+    let mut read = 0;
     for row in StatTable::parse(stat, ',')?.rows().filter(|row| row.get("pxname") == backend) {
         let Some(server) = servers.get_mut(row.get("svname")) else { continue };
         let number =
@@ -192,12 +192,12 @@ pub fn parse(backend: &str, state: &str, stat: &str) -> Result<Servers, String> 
         server.cookie = !row.get("cookie").is_empty();
         server.backup = row.get("bck") == "1";
         server.check = row.get("check_status").to_string();
-        told += 1;
+        read += 1;
     }
-    match told == servers.len() {
+    match read == servers.len() {
         true => Ok(servers),
         false => Err(format!(
-            "its answers do not fit together ({told} of {} servers); try again: it may have been reloaded",
+            "its answers do not fit together ({read} of {} servers); try again: it may have been reloaded",
             servers.len()
         )),
     }
@@ -371,10 +371,10 @@ mod tests {
         let hosts = ["a", "b", "c"].map(HostName::from);
         let view = view(&servers, hosts.iter().zip(["web1", "web2", "web9"]));
         assert_eq!((view.serving, view.total), (1, 2));
-        let told: Vec<(&str, &str)> =
+        let states: Vec<(&str, &str)> =
             view.hosts.values().map(|seen| (seen.rotation.word(), seen.note.as_str())).collect();
         assert_eq!(
-            told,
+            states,
             [
                 ("in", "UP (L7OK), 3 in flight"),
                 ("down", "no check, weight 0"),

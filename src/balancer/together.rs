@@ -27,7 +27,11 @@ pub enum Applied {
 #[async_trait]
 pub trait OneHost: Send + Sync {
     /// The servers as this host reports them, in each of its places.
-    async fn look(&self, host: &Endpoint, members: &[Member]) -> Result<Vec<(String, BalancerView)>, String>;
+    async fn inspect(
+        &self,
+        host: &Endpoint,
+        members: &[Member],
+    ) -> Result<Vec<(String, BalancerView)>, String>;
     /// Drains the members.
     async fn drain(&self, host: &Endpoint, members: &[Member]) -> Applied;
     /// Enables the members.
@@ -57,16 +61,16 @@ enum Direction {
 }
 
 /// The combined answers of the balancer hosts; an error when one of them could not be queried.
-pub async fn look(
+pub async fn inspect(
     one: &dyn OneHost,
     balancer: &Balancer,
     members: &[Member],
 ) -> Result<Vec<(String, BalancerView)>, String> {
-    let looks = balancer.on.iter().map(|host| one.look(host, members));
+    let inspections = balancer.on.iter().map(|host| one.inspect(host, members));
     let mut views = Vec::new();
     let mut troubles = Vec::new();
-    for look in join_all(looks).await {
-        match look {
+    for inspection in join_all(inspections).await {
+        match inspection {
             Ok(places) => views.extend(places),
             Err(why) => troubles.push(why),
         }
@@ -157,16 +161,16 @@ async fn tell<'a>(
 /// drained, stay out.
 fn undo<'a>(
     one: &'a dyn OneHost,
-    told: &'a BalancerResult<'a>,
+    result: &'a BalancerResult<'a>,
 ) -> Option<impl Future<Output = Applied> + 'a> {
-    let Applied::Done { already, foreign, .. } = &told.applied else { return None };
-    let ours: Vec<Member> = told
+    let Applied::Done { already, foreign, .. } = &result.applied else { return None };
+    let ours: Vec<Member> = result
         .members
         .iter()
         .filter(|member| !already.contains(&member.host) && !foreign.contains(&member.host))
         .cloned()
         .collect();
-    (!ours.is_empty()).then_some(async move { one.undo(told.host, &ours).await })
+    (!ours.is_empty()).then_some(async move { one.undo(result.host, &ours).await })
 }
 
 fn no_room(balancer: &Balancer, view: &BalancerView) -> String {
@@ -177,12 +181,17 @@ fn no_room(balancer: &Balancer, view: &BalancerView) -> String {
 /// Combines the results of all balancer hosts. After a drain, a host counts as drained by others only if it was out
 /// on every balancer host that has it: if we drained it on one, we have to enable it. After an enable, it is back
 /// only if it is in on every one.
-fn done(told: Vec<BalancerResult<'_>>, way: Direction, kept: Vec<HostName>, full: Option<String>) -> Change {
+fn done(
+    results: Vec<BalancerResult<'_>>,
+    way: Direction,
+    kept: Vec<HostName>,
+    full: Option<String>,
+) -> Change {
     let mut each = Vec::new();
     let mut notes = Vec::new();
-    for told in told {
-        if let Applied::Done { foreign, note, .. } = told.applied {
-            let asked: Vec<HostName> = told.members.into_iter().map(|member| member.host).collect();
+    for result in results {
+        if let Applied::Done { foreign, note, .. } = result.applied {
+            let asked: Vec<HostName> = result.members.into_iter().map(|member| member.host).collect();
             each.push((asked, foreign));
             notes.extend(note);
         }
@@ -199,12 +208,12 @@ fn done(told: Vec<BalancerResult<'_>>, way: Direction, kept: Vec<HostName>, full
     Change::Done { foreign, kept, note: notes.join("; ") }
 }
 
-fn troubles(told: &[BalancerResult<'_>]) -> String {
-    let why = |told: &BalancerResult<'_>| match &told.applied {
+fn troubles(results: &[BalancerResult<'_>]) -> String {
+    let why = |result: &BalancerResult<'_>| match &result.applied {
         Applied::Refused(why) | Applied::Unknown(why) => Some(why.clone()),
         Applied::Done { .. } => None,
     };
-    told.iter().filter_map(why).collect::<Vec<_>>().join("; ")
+    results.iter().filter_map(why).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -216,7 +225,7 @@ mod tests {
         hosts.iter().map(|host| HostName::from(*host)).collect()
     }
 
-    fn told<'a>(lb: &'a Endpoint, asked: &[&str], foreign: &[&str]) -> BalancerResult<'a> {
+    fn result<'a>(lb: &'a Endpoint, asked: &[&str], foreign: &[&str]) -> BalancerResult<'a> {
         let seat = Seat { balancer: "web".into(), server: "s".into() };
         let member = |host| Member { host, seat: seat.clone(), ours: false };
         BalancerResult {
@@ -237,7 +246,7 @@ mod tests {
             via: None,
         };
         let all = ["web1", "web2"];
-        let both = || vec![told(&lb, &all, &["web1", "web2"]), told(&lb, &all, &["web2"])];
+        let both = || vec![result(&lb, &all, &["web1", "web2"]), result(&lb, &all, &["web2"])];
         let change =
             |foreign: &[&str]| Change::Done { foreign: names(foreign), kept: vec![], note: String::new() };
         // web1 was out on one of them only: the drain on the other one is ours, and so is the debt.
@@ -245,7 +254,7 @@ mod tests {
         // After an enable, only hosts that are back on every balancer host count.
         assert_eq!(done(both(), Direction::In, vec![], None), change(&["web1", "web2"]));
         // Each balancer host has its own members only.
-        let own = vec![told(&lb, &["web1"], &["web1"]), told(&lb, &["web2"], &[])];
+        let own = vec![result(&lb, &["web1"], &["web1"]), result(&lb, &["web2"], &[])];
         assert_eq!(done(own, Direction::Out, vec![], None), change(&["web1"]));
     }
 }

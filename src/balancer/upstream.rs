@@ -282,7 +282,7 @@ pub fn view(sources: &NginxFiles, order: Order<'_>, members: &[Member]) -> Balan
     });
     BalancerView {
         missing: missing.collect(),
-        hosts: hosts.map(|(member, seen)| (member.host.clone(), seen.told(member))).collect(),
+        hosts: hosts.map(|(member, seen)| (member.host.clone(), seen.rotation(member))).collect(),
         serving,
         total,
     }
@@ -290,7 +290,7 @@ pub fn view(sources: &NginxFiles, order: Order<'_>, members: &[Member]) -> Balan
 
 impl ObservedServers {
     /// Open-source nginx does not report which servers it uses: the file is the only source.
-    fn told(&self, member: &Member) -> rotation::HostRotation {
+    fn rotation(&self, member: &Member) -> rotation::HostRotation {
         let (rotation, note) = match (self.live, self.ours, self.down_by_others) {
             (true, false, false) => (Rotation::In, "as the file says".to_string()),
             (true, ..) => (Rotation::In, "as the file says; another line of it is out".to_string()),

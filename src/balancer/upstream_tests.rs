@@ -165,7 +165,7 @@ fn the_floor_holds_in_each_upstream() {
 }
 
 #[test]
-fn a_look_tells_what_the_file_says() {
+fn an_inspection_reads_the_file() {
     let once = out(NginxStyle::Comment, &[member("web1", "10.0.0.1:8080")]).unwrap().text;
     let members = [
         member("web1", "10.0.0.1:8080"),

@@ -32,7 +32,7 @@ use crate::present::config::{ConfigSide, diff};
 /// How long one push or fetch may take.
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// The pause between two looks for the question of the hook.
+/// The pause between two reads for the question of the hook.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Bytes of git that are passed on at once.

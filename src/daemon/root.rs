@@ -174,11 +174,11 @@ fn bounded(mut files: Vec<String>) -> Vec<String> {
 /// The failures of scripts in `hosts/`, whose groups are outdated.
 pub(super) fn troubles(config: &Config) -> Vec<String> {
     let now = SystemClock.now();
-    let told = config.scripted.iter().filter_map(|one| {
+    let lines = config.scripted.iter().filter_map(|one| {
         let trouble = one.trouble.as_deref()?;
         Some(table::old_inventory(&one.group, one.at, trouble, now))
     });
-    told.collect()
+    lines.collect()
 }
 
 pub(super) fn channels_of(config: &Config) -> Arc<Channels> {

@@ -175,7 +175,7 @@ impl Work {
         let seat = plan.balancer.as_ref().filter(|_| plan.current)?;
         let balancer = self.live.plan.balancers.get(&seat.balancer)?;
         let member = Member::of(&self.live.plan, std::slice::from_ref(host), |_| false);
-        let view = self.ports.balancers.look(balancer, &member).await;
+        let view = self.ports.balancers.inspect(balancer, &member).await;
         Some(view.is_ok_and(|view| view.rotation(host) == Rotation::In))
     }
 
@@ -195,7 +195,7 @@ impl Work {
                 }
                 Done { outcome: judged, ..done }
             }
-            Err(why) if self.looks() => Done::silent(Outcome::NotKnown { why }),
+            Err(why) if self.is_dry_run() => Done::silent(Outcome::NotKnown { why }),
             // It may have started before, and without its secrets its output could not be masked.
             Err(why) if self.context.resumed.is_some() => Done::silent(Outcome::Lost { why }),
             Err(why) => Done::failed(why),

@@ -22,12 +22,12 @@ use crate::port::Member;
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// A query that takes longer is abandoned; the next one follows anyway.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
+const INSPECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The balancer queries of one run.
 #[derive(Default)]
 pub(super) struct Guard {
-    look: JoinSet<Vec<(String, Vec<HostName>)>>,
+    inspection: JoinSet<Vec<(String, Vec<HostName>)>>,
     /// When the next query is due; `None` while no host is drained.
     due: Option<Instant>,
 }
@@ -41,11 +41,11 @@ impl Guard {
             self.due = None;
             return std::future::pending().await;
         }
-        if self.look.is_empty() {
+        if self.inspection.is_empty() {
             sleep_until(*self.due.get_or_insert_with(|| Instant::now() + INTERVAL)).await;
-            self.look.spawn(find(ports.clone(), plan.clone(), out));
+            self.inspection.spawn(find(ports.clone(), plan.clone(), out));
         }
-        let found = self.look.join_next().await.and_then(Result::ok).unwrap_or_default();
+        let found = self.inspection.join_next().await.and_then(Result::ok).unwrap_or_default();
         self.due = Some(Instant::now() + INTERVAL);
         found.into_iter().filter_map(|(balancer, hosts)| forgotten(run, balancer, hosts)).collect()
     }
@@ -64,14 +64,14 @@ async fn find(
     plan: Arc<Plan>,
     out: BTreeMap<String, Vec<HostName>>,
 ) -> Vec<(String, Vec<HostName>)> {
-    let looks = out.into_iter().map(|(name, hosts)| {
+    let inspections = out.into_iter().map(|(name, hosts)| {
         let (ports, plan) = (&ports, &plan);
         async move {
             let balancer = plan.balancers.get(&name)?;
             let members = Member::of(plan, &hosts, |_| true);
-            let looking = ports.balancers.look(balancer, &members);
+            let inspecting = ports.balancers.inspect(balancer, &members);
             // A balancer that cannot be queried is reported when it has to be changed.
-            let view = timeout(LOOK_TIMEOUT, looking).await.ok()?.ok()?;
+            let view = timeout(INSPECTION_TIMEOUT, inspecting).await.ok()?.ok()?;
             let serves = |host: &HostName| {
                 let seen = view.hosts.get(host).map(|seen| seen.rotation);
                 matches!(seen, Some(Rotation::In | Rotation::Mixed))
@@ -79,5 +79,5 @@ async fn find(
             Some((name, hosts.into_iter().filter(serves).collect::<Vec<_>>()))
         }
     });
-    join_all(looks).await.into_iter().flatten().filter(|(_, hosts)| !hosts.is_empty()).collect()
+    join_all(inspections).await.into_iter().flatten().filter(|(_, hosts)| !hosts.is_empty()).collect()
 }

@@ -39,14 +39,12 @@ pub(super) fn masked(kind: EventKind, masks: &Masks) -> EventKind {
             took_ms,
         },
         SnapshotEnded { snapshot, check, hosts, results, spread_ms } => {
-            let results = results.into_iter().map(|told| result(told, masks)).collect();
+            let results = results.into_iter().map(|one| result(one, masks)).collect();
             SnapshotEnded { snapshot, check, hosts, results, spread_ms }
         }
-        ChecksEnded { host, stage, results } => ChecksEnded {
-            host,
-            stage,
-            results: results.into_iter().map(|told| result(told, masks)).collect(),
-        },
+        ChecksEnded { host, stage, results } => {
+            ChecksEnded { host, stage, results: results.into_iter().map(|one| result(one, masks)).collect() }
+        }
         ObserveFailed { host, failure } => {
             ObserveFailed { host, failure: Failure { why: masks.text(&failure.why), ..failure } }
         }
@@ -86,8 +84,8 @@ pub(super) fn masked(kind: EventKind, masks: &Masks) -> EventKind {
     }
 }
 
-fn result(told: CheckResult, masks: &Masks) -> CheckResult {
-    CheckResult { text: masks.text(&told.text), detail: masks.text(&told.detail), ..told }
+fn result(one: CheckResult, masks: &Masks) -> CheckResult {
+    CheckResult { text: masks.text(&one.text), detail: masks.text(&one.detail), ..one }
 }
 
 fn output(output: Output, masks: &Masks) -> Output {

@@ -63,9 +63,9 @@ const RUNS_LIMIT_PER_OPERATOR: usize = 32;
 const RUNS_LIMIT: usize = 256;
 
 /// True for runs that change no host by a task or in a balancer.
-fn looks_only(kind: &RunKind) -> bool {
+fn has_own_limit(kind: &RunKind) -> bool {
     match kind {
-        RunKind::Check | RunKind::Facts | RunKind::Look { .. } | RunKind::Run => true,
+        RunKind::Check | RunKind::Facts | RunKind::DryRun { .. } | RunKind::Run => true,
         RunKind::Release { .. } | RunKind::Task { .. } | RunKind::Drain | RunKind::Enable => false,
     }
 }
@@ -171,8 +171,8 @@ impl Engine {
             return Err(StartError::Draining);
         }
         let needs_approval = granted.needs_approval() || plan.broken_glass.is_some();
-        let plan = Plan { needs_approval: needs_approval && !plan.kind.only_looks(), ..plan };
-        if looks_only(&plan.kind) {
+        let plan = Plan { needs_approval: needs_approval && !plan.kind.only_reads(), ..plan };
+        if has_own_limit(&plan.kind) {
             self.check_room(&by.name)?;
         }
         // Ad-hoc commands are short, and wait for nobody.
@@ -203,8 +203,11 @@ impl Engine {
 
     fn check_room(&self, operator: &str) -> Result<(), StartError> {
         let lives = self.lives();
-        let all: Vec<&str> =
-            lives.values().filter(|live| looks_only(&live.plan.kind)).map(|live| live.by.as_str()).collect();
+        let all: Vec<&str> = lives
+            .values()
+            .filter(|live| has_own_limit(&live.plan.kind))
+            .map(|live| live.by.as_str())
+            .collect();
         let own = all.iter().filter(|by| **by == operator).count();
         match all.len() >= RUNS_LIMIT {
             true => Err(StartError::Crowded(all.len())),

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::ports::Ports;
-use super::standing::look;
+use super::standing::inspect;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::inventory::inventory::Balancer;
 use crate::domain::inventory::rotation::{BalancerView, Obstacle, Rotation, obstacles};
@@ -42,7 +42,11 @@ pub async fn preflight(ports: &Ports, plan: &Plan) -> Preflight {
         };
         let members = Member::of(plan, &of(&|_| true), |host| host.held);
         // A host that is on the release already is not drained.
-        (balancer, of(&|host| host.current), timeout(ANSWER_TIMEOUT, look(ports, balancer, &members)).await)
+        (
+            balancer,
+            of(&|host| host.current),
+            timeout(ANSWER_TIMEOUT, inspect(ports, balancer, &members)).await,
+        )
     });
     for (balancer, stay, views) in join_all(answers).await {
         let Ok(views) = views else {
@@ -65,7 +69,7 @@ pub(super) async fn missed(ports: &Ports, balancer: &Balancer, run: RunId) -> Ve
     let member =
         |(host, server): (&HostName, &String)| Member { host: host.clone(), seat: seat(server), ours: false };
     let members: Vec<Member> = balancer.members.iter().map(member).collect();
-    let Ok(Ok(view)) = timeout(ANSWER_TIMEOUT, ports.balancers.look(balancer, &members)).await else {
+    let Ok(Ok(view)) = timeout(ANSWER_TIMEOUT, ports.balancers.inspect(balancer, &members)).await else {
         return Vec::new();
     };
     let debts = ports.store.debts().await.unwrap_or_default();

@@ -29,13 +29,13 @@ pub async fn standings(
 ) -> Result<Standings, StoreError> {
     let debts = ports.store.debts().await?;
     let groups = by_balancer(inventory, hosts, &debts);
-    let looks = groups.iter().map(|(balancer, members)| look(ports, balancer, members));
+    let inspections = groups.iter().map(|(balancer, members)| inspect(ports, balancer, members));
     let mut standings = Standings::default();
     let mut views: BTreeMap<&str, Result<BalancerView, String>> = BTreeMap::new();
-    for ((balancer, _), looks) in groups.iter().zip(join_all(looks).await) {
+    for ((balancer, _), inspections) in groups.iter().zip(join_all(inspections).await) {
         let mut seen = Ok(Vec::new());
-        for (place, look) in looks {
-            match &look {
+        for (place, inspection) in inspections {
+            match &inspection {
                 Ok(view) => standings.balancers.push(Capacity {
                     balancer: place.name.clone(),
                     serving: view.serving,
@@ -45,7 +45,7 @@ pub async fn standings(
                 Err(why) => standings.troubles.push(why.clone()),
             }
             seen = seen.and_then(|mut seen: Vec<_>| {
-                seen.push((place.name, look?));
+                seen.push((place.name, inspection?));
                 Ok(seen)
             });
         }
@@ -53,12 +53,12 @@ pub async fn standings(
     }
     for host in hosts {
         let balancer = inventory.host(host).and_then(|host| host.balancer.clone());
-        let look = balancer.as_ref().and_then(|name| views.get(name.as_str()));
+        let inspection = balancer.as_ref().and_then(|name| views.get(name.as_str()));
         let of_host: Vec<&Debt> = debts.iter().filter(|debt| debt.host == *host).collect();
         let known = of_host.iter().find(|debt| debt.is_open()).or(of_host.first());
         let debt = known.map(|debt| debt.run);
         let written_off = known.and_then(|debt| debt.written_off.as_ref()).map(|off| off.by.clone());
-        let mut seen = seen(look, balancer.as_deref(), host);
+        let mut seen = seen(inspection, balancer.as_deref(), host);
         if let (Some(run), Rotation::In) = (debt, seen.rotation) {
             seen.note += &format!("; run {run} took it out: a reload or another process enabled it");
         }
@@ -68,7 +68,7 @@ pub async fn standings(
 }
 
 /// The view of each balancer in front of the group.
-pub(super) async fn look(
+pub(super) async fn inspect(
     ports: &Ports,
     balancer: &Balancer,
     members: &[Member],
@@ -76,8 +76,8 @@ pub(super) async fn look(
     match Member::in_places(balancer, members) {
         Ok(places) => {
             join_all(places.into_iter().map(|(place, members)| async move {
-                let look = ports.balancers.look(&place, &members).await;
-                (place, look)
+                let inspection = ports.balancers.inspect(&place, &members).await;
+                (place, inspection)
             }))
             .await
         }
@@ -86,12 +86,12 @@ pub(super) async fn look(
 }
 
 fn seen(
-    look: Option<&Result<BalancerView, String>>,
+    inspection: Option<&Result<BalancerView, String>>,
     balancer: Option<&str>,
     host: &HostName,
 ) -> HostRotation {
     let unknown = |why: String| HostRotation { rotation: Rotation::Unknown, note: why };
-    match (look, balancer) {
+    match (inspection, balancer) {
         (Some(Ok(view)), _) => {
             view.hosts.get(host).cloned().unwrap_or_else(|| unknown("the balancer did not report it".into()))
         }

@@ -124,13 +124,13 @@ impl Work {
         }
     }
 
-    pub(super) fn looks(&self) -> bool {
+    pub(super) fn is_dry_run(&self) -> bool {
         self.context.mode == Mode::DryRun
     }
 
     /// Applies the step's own conditions, if it has any and was executed.
     pub(super) fn judged(&self, step: &Step, done: &Done) -> Outcome {
-        if self.looks() {
+        if self.is_dry_run() {
             return self.as_things_are(done.outcome.clone());
         }
         let answered =
@@ -156,7 +156,7 @@ fn context_of(ports: &Ports, live: &Live, run: &Run, cancel: CancellationToken) 
 
 fn mode_of(kind: &RunKind) -> Mode {
     match kind {
-        RunKind::Look { .. } => Mode::DryRun,
+        RunKind::DryRun { .. } => Mode::DryRun,
         RunKind::Run => Mode::AdHoc,
         RunKind::Release { .. }
         | RunKind::Task { .. }

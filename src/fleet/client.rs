@@ -48,7 +48,7 @@ pub struct Client {
     /// Why the connection ended.
     pub lost: Arc<OnceLock<String>>,
     /// Ends the handshake once the host has presented its key.
-    pub only_look: bool,
+    pub only_key: bool,
 }
 
 impl Client {
@@ -79,7 +79,7 @@ impl client::Handler for Client {
         let verdict = match key {
             PublicKeyOrCertificate::PublicKey { key, .. } => {
                 *self.presented.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
-                if self.only_look {
+                if self.only_key {
                     return Ok(false);
                 }
                 self.judge(key)

@@ -80,7 +80,7 @@ pub async fn connect(
             host: host.clone(),
             presented,
             lost: lost.clone(),
-            only_look: false,
+            only_key: false,
         };
         match shake_hands(shared, host, client, way_to(shared, host, jump).await?).await? {
             Shaken::Link(mut handle) => {
@@ -167,7 +167,7 @@ pub async fn open_through(link: &Link, target: &Target<'_>) -> Result<Box<dyn St
 }
 
 /// Connects only until the host presents its key.
-pub async fn look_at_key(
+pub async fn fetch_host_key(
     shared: &FleetState,
     host: &Endpoint,
     jump: Option<&Link>,
@@ -179,7 +179,7 @@ pub async fn look_at_key(
         host: host.clone(),
         presented: presented.clone(),
         lost: Arc::default(),
-        only_look: true,
+        only_key: true,
     };
     let result = shake_hands(shared, host, client, stream).await;
     let seen = presented.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -209,7 +209,7 @@ pub(super) async fn shake_hands(
 ) -> Result<Shaken, String> {
     let config = client_config(shared, host)?;
     let presented = client.presented.clone();
-    let only_look = client.only_look;
+    let only_key = client.only_key;
     // russh continues in its own task after this one stops waiting: the cut ends that task, too.
     let cut = CancellationToken::new();
     let stream = Cut::new(stream, cut.clone());
@@ -230,7 +230,7 @@ pub(super) async fn shake_hands(
         Ok(Err(HandshakeRefusal::Ssh(error))) => {
             let saw_key = presented.lock().unwrap_or_else(PoisonError::into_inner).is_some();
             let why = error.to_string();
-            if saw_key || only_look { Err(phase(host, "handshake", &why)) } else { Ok(Shaken::TryAgain(why)) }
+            if saw_key || only_key { Err(phase(host, "handshake", &why)) } else { Ok(Shaken::TryAgain(why)) }
         }
     }
 }

@@ -47,7 +47,7 @@ async fn phases(
         host: host.clone(),
         presented: presented.clone(),
         lost: lost.clone(),
-        only_look: false,
+        only_key: false,
     };
     let shaking = measured(async {
         match shake_hands(shared, host, client, stream).await? {

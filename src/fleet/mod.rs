@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::authority::{Authority, Errand, read_key};
-use self::connect::{Link, Target, connect, look_at_key, open_through, phase};
+use self::connect::{Link, Target, connect, fetch_host_key, open_through, phase};
 use self::dial::Identity;
 use self::sessions::Session;
 use self::shared::FleetState;
@@ -311,7 +311,7 @@ impl Remote for Fleet {
     }
 
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {
-        Ok(self.look(host).await?.0)
+        Ok(self.examine(host).await?.0)
     }
 
     async fn forget_host_key(&self, host: &Endpoint) -> Result<usize, String> {
@@ -322,7 +322,7 @@ impl Remote for Fleet {
     }
 
     async fn accept_host_key(&self, host: &Endpoint, fingerprint: &str) -> Result<(), String> {
-        let (about, key) = self.look(host).await?;
+        let (about, key) = self.examine(host).await?;
         match about.known {
             KeyState::Known | KeyState::Unknown if about.fingerprint == fingerprint => {}
             KeyState::Revoked => {
@@ -368,11 +368,11 @@ impl Fleet {
         }
     }
 
-    async fn look(&self, host: &Endpoint) -> Result<(HostKey, russh::keys::PublicKey), String> {
+    async fn examine(&self, host: &Endpoint) -> Result<(HostKey, russh::keys::PublicKey), String> {
         let jump = match &host.via {
             Some(via) => Some(self.link(via, Errand::Forwards).await?),
             None => None,
         };
-        look_at_key(&self.shared, host, jump.as_deref()).await
+        fetch_host_key(&self.shared, host, jump.as_deref()).await
     }
 }

@@ -36,7 +36,7 @@ impl Probes {
         Probes { connector: Connector { remote, shaker: Shaker::new(clock) } }
     }
 
-    async fn look(&self, host: &Endpoint, probe: &Probe, limit: Duration) -> Result<Observation, Failed> {
+    async fn observe(&self, host: &Endpoint, probe: &Probe, limit: Duration) -> Result<Observation, Failed> {
         match probe {
             Probe::Http(http) => self.http(host, http).await,
             Probe::Tcp(tcp) => self.tcp(host, tcp, limit).await,
@@ -92,7 +92,7 @@ impl Probes {
 #[async_trait]
 impl Prober for Probes {
     async fn probe(&self, host: &Endpoint, probe: &Probe, limit: Duration) -> Observation {
-        match timeout(limit, self.look(host, probe, limit)).await {
+        match timeout(limit, self.observe(host, probe, limit)).await {
             Ok(Ok(seen)) | Ok(Err(Failed::Said(seen))) => seen,
             Ok(Err(Failed::Service(why))) => Observation::NoService { why },
             Err(_) => Observation::TimedOut { after: limit },

@@ -166,7 +166,7 @@ fn tell(seen: &ObservedTls, now: i64) -> Handshake {
         .filter_map(|der| X509Certificate::from_der(der).ok().map(|(_, parsed)| parsed))
         .collect();
     let ends = parsed.iter().map(|certificate| certificate.validity().not_after.timestamp());
-    let mut told = Handshake {
+    let mut handshake = Handshake {
         distrusted: seen.distrusted.clone(),
         cannot_tell: seen.cannot_tell.clone(),
         chain: seen.chain.len(),
@@ -175,14 +175,14 @@ fn tell(seen: &ObservedTls, now: i64) -> Handshake {
         ..Handshake::default()
     };
     let Some(leaf) = parsed.first() else {
-        told.distrusted.get_or_insert_with(|| "the certificate cannot be read".into());
-        return told;
+        handshake.distrusted.get_or_insert_with(|| "the certificate cannot be read".into());
+        return handshake;
     };
-    told.subject = leaf.subject().to_string();
-    told.issuer = leaf.issuer().to_string();
+    handshake.subject = leaf.subject().to_string();
+    handshake.issuer = leaf.issuer().to_string();
     let names = leaf.subject_alternative_name().ok().flatten().map(|names| &names.value.general_names);
-    told.names = names.into_iter().flatten().filter_map(name).collect();
-    told
+    handshake.names = names.into_iter().flatten().filter_map(name).collect();
+    handshake
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {

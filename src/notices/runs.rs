@@ -123,8 +123,8 @@ impl Tell {
         let posts = !notices.is_empty();
         reading.pace.take(notices.len());
         let (cursor, log) = (reading.cursor, reading.log.clone());
-        let told = RunUpdate { channel: channel.name.clone(), cursor, log, notices };
-        self.parts.outbox.tell_runs(told).await?;
+        let update = RunUpdate { channel: channel.name.clone(), cursor, log, notices };
+        self.parts.outbox.tell_runs(update).await?;
         if posts {
             self.posted(&channel.name).notify_one();
         }

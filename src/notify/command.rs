@@ -16,13 +16,13 @@ use crate::present::notice;
 const SAID_LIMIT_BYTES: u64 = 4 * 1024;
 
 /// Runs a command: subject and text are its standard input, and every field is in its environment.
-pub(super) async fn tell(script: &str, channel: &str, told: &Notice) -> Result<(), SendError> {
-    let words = notice::words(told, channel);
+pub(super) async fn tell(script: &str, channel: &str, notice: &Notice) -> Result<(), SendError> {
+    let words = notice::words(notice, channel);
     let environment = words.into_iter().map(|(name, value)| {
         let value = value.as_str().unwrap_or_default().replace('\0', "");
         (format!("ROLLCALL_{}", name.to_uppercase()), value)
     });
-    let input = format!("{}\n{}", notice::subject(told), notice::text(told));
+    let input = format!("{}\n{}", notice::subject(notice), notice::text(notice));
     run(script, environment.collect(), input.as_bytes()).await
 }
 

@@ -21,10 +21,10 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Sends a mail. `id` makes the unique part of a Message-ID from the key of a notice.
 pub(super) async fn send(
     mail: &Mail,
-    told: &Notice,
+    notice: &Notice,
     id: &(dyn Fn(&str) -> String + Sync),
 ) -> Result<(), SendError> {
-    let message = message(mail, told, id).map_err(SendError::Refused)?;
+    let message = message(mail, notice, id).map_err(SendError::Refused)?;
     match &mail.by {
         Mailer::Sendmail(script) => command::run(script, Vec::new(), &message.formatted()).await,
         Mailer::Smtp(smtp) => {
@@ -107,7 +107,7 @@ fn parameters(smtp: &Smtp) -> Result<TlsParameters, String> {
 }
 
 /// The mail: all messages about an incident are one thread, and autoresponders do not answer.
-fn message(mail: &Mail, told: &Notice, id: &(dyn Fn(&str) -> String + Sync)) -> Result<Message, String> {
+fn message(mail: &Mail, notice: &Notice, id: &(dyn Fn(&str) -> String + Sync)) -> Result<Message, String> {
     let mailbox = |text: &String| {
         text.parse::<Mailbox>().map_err(|error| format!("{text}: {error}; try: `mail` in rollcall.toml"))
     };
@@ -116,9 +116,9 @@ fn message(mail: &Mail, told: &Notice, id: &(dyn Fn(&str) -> String + Sync)) -> 
     let message_id = |key: &str| format!("<{}@{domain}>", id(key));
     let mut builder = Message::builder()
         .from(from)
-        .subject(notice::subject(told))
-        .date(SystemTime::from(told.at))
-        .message_id(Some(message_id(&told.key)))
+        .subject(notice::subject(notice))
+        .date(SystemTime::from(notice.at))
+        .message_id(Some(message_id(&notice.key)))
         .header(ContentType::TEXT_PLAIN)
         .raw_header(HeaderValue::new(
             HeaderName::new_from_ascii_str("Auto-Submitted"),
@@ -127,18 +127,18 @@ fn message(mail: &Mail, told: &Notice, id: &(dyn Fn(&str) -> String + Sync)) -> 
     for to in &mail.to {
         builder = builder.to(mailbox(to)?);
     }
-    if let NoticeContent::Incident(about) = &told.what
+    if let NoticeContent::Incident(about) = &notice.what
         && !about.first
     {
         let first = message_id(&about.first_key());
         builder = builder.in_reply_to(first.clone()).references(first);
     }
     // The first message about a run may have gone to nobody: mail clients join those that name the same one.
-    if let NoticeContent::Run(news) = &told.what
+    if let NoticeContent::Run(news) = &notice.what
         && news.moment != RunMoment::Started
     {
         let first = message_id(&news.thread());
         builder = builder.in_reply_to(first.clone()).references(first);
     }
-    builder.body(notice::text(told)).map_err(|error| error.to_string())
+    builder.body(notice::text(notice)).map_err(|error| error.to_string())
 }

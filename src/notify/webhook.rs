@@ -34,8 +34,8 @@ const KEY_CHARS: usize = 8;
 const ANSWER_CHARS: usize = 200;
 
 /// Posts a message. `id` is the same for each attempt.
-pub(super) async fn send(hook: &Webhook, channel: &str, told: &Notice, id: &str) -> Result<(), SendError> {
-    let body = body(hook, channel, told).map_err(SendError::Refused)?;
+pub(super) async fn send(hook: &Webhook, channel: &str, notice: &Notice, id: &str) -> Result<(), SendError> {
+    let body = body(hook, channel, notice).map_err(SendError::Refused)?;
     let uri: Uri = hook.url.expose().parse().map_err(|_| SendError::Refused("the URL is none".into()))?;
     // Not the whole URL: the part behind the host is a key in most cases.
     let host = uri.authority().map(|authority| authority.host().to_string()).unwrap_or_default();
@@ -83,18 +83,18 @@ fn in_full(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn body(hook: &Webhook, channel: &str, told: &Notice) -> Result<Bytes, String> {
-    let words = notice::words(told, channel);
+fn body(hook: &Webhook, channel: &str, notice: &Notice) -> Result<Bytes, String> {
+    let words = notice::words(notice, channel);
     let value = match &hook.body {
         Some(body) => fill(body, &words).map_err(|why| format!("`body`: {why}"))?,
-        None => plain(told),
+        None => plain(notice),
     };
     Ok(Bytes::from(value.to_string()))
 }
 
 /// The form of Slack and similar services. Output of hosts must not notify people, as `<!channel>` would.
-fn plain(told: &Notice) -> Value {
-    let text = format!("*{}*\n{}", notice::subject(told), notice::text(told));
+fn plain(notice: &Notice) -> Value {
+    let text = format!("*{}*\n{}", notice::subject(notice), notice::text(notice));
     json!({ "text": text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;") })
 }
 

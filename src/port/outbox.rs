@@ -24,12 +24,12 @@ pub trait Outbox: Send + Sync {
     /// The stored state of a channel; an empty one for a new channel.
     async fn teller(&self, channel: &str) -> Result<Teller, StoreError>;
     /// Stores how far a channel has read, its changed incidents, and its new messages: all of it or nothing.
-    async fn tell(&self, told: ChannelUpdate) -> Result<(), StoreError>;
+    async fn tell(&self, update: ChannelUpdate) -> Result<(), StoreError>;
     /// The number of the last event that a channel has read for messages about runs (the newest one, for a new channel),
     /// and what it remembers of them.
     async fn run_teller(&self, channel: &str) -> Result<(u64, RunLog), StoreError>;
     /// Stores both and adds messages, in one transaction.
-    async fn tell_runs(&self, told: RunUpdate) -> Result<(), StoreError>;
+    async fn tell_runs(&self, update: RunUpdate) -> Result<(), StoreError>;
     /// The oldest messages of a channel that are neither delivered nor abandoned.
     async fn waiting(&self, channel: &str, limit: usize) -> Result<Vec<PendingMessage>, StoreError>;
     /// Records that a message was delivered.

@@ -58,7 +58,7 @@ pub fn lines(report: &FactsReport<'_>, now: Timestamp) -> String {
 
 /// The end of a run that gathered facts: `show N`, `watch N`.
 pub fn recap(run: &Run, events: &[Event]) -> String {
-    let seen: Vec<(&HostName, Facts)> = events.iter().filter_map(looked).collect();
+    let seen: Vec<(&HostName, Facts)> = events.iter().filter_map(gathered).collect();
     let seen: Vec<(&HostName, &Facts)> = seen.iter().map(|(host, facts)| (*host, facts)).collect();
     let mut text = table(&seen);
     for (why, hosts) in alike(missing(run).iter().map(|(host, why)| (*why, *host))) {
@@ -79,7 +79,7 @@ pub fn missing(run: &Run) -> Vec<(&HostName, &str)> {
     failed.collect()
 }
 
-fn looked(event: &Event) -> Option<(&HostName, Facts)> {
+fn gathered(event: &Event) -> Option<(&HostName, Facts)> {
     match &event.kind {
         EventKind::StepEnded { host, outcome, stdout, .. } if outcome.is_good() => {
             Some((host, serde_json::from_str(&stdout.text).ok()?))
@@ -96,8 +96,8 @@ fn table(known: &[(&HostName, &Facts)]) -> String {
     let custom: Vec<&str> = values.iter().flat_map(|(_, values)| values.keys().map(String::as_str)).collect();
     names.extend(custom);
     let mut rows = Vec::new();
-    let mut told = BTreeSet::new();
-    for name in names.into_iter().filter(|name| told.insert(*name)) {
+    let mut printed = BTreeSet::new();
+    for name in names.into_iter().filter(|name| printed.insert(*name)) {
         let have = values.iter().filter_map(|(host, values)| Some((values.get(name)?.as_str(), *host)));
         rows.extend(fact(name, alike(have), known.len()));
     }

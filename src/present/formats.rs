@@ -8,7 +8,7 @@ use crate::domain::ask::command::Format;
 use crate::domain::base::outcome::milliseconds;
 
 /// The report in this format. [`Format::Text`] has its own presenters: nothing for it here.
-pub fn told(report: &Report, format: Format) -> String {
+pub fn render(report: &Report, format: Format) -> String {
     match format {
         Format::Text | Format::Jsonl => String::new(),
         Format::Json => document(report),

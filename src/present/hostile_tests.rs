@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::formats::told;
+use super::formats::render;
 use super::live::Lines;
 use super::report::{HostReport, Report};
 use super::table::columns;
@@ -214,7 +214,7 @@ fn formats(text: &str) -> Vec<String> {
         }],
     };
     let formats = [Format::Json, Format::Nagios, Format::Junit, Format::Tap, Format::Prometheus];
-    formats.map(|format| told(&report, format)).into()
+    formats.map(|format| render(&report, format)).into()
 }
 
 fn hostile() -> impl Strategy<Value = String> {

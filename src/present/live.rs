@@ -270,7 +270,7 @@ fn changed(balancer: &str, what: &str, hosts: &[HostName], change: &Change) -> S
     match change {
         Change::Done { foreign, kept, note } => {
             let words = if note.is_empty() { String::new() } else { format!(" ({})", flat(note)) };
-            let told = |hosts: &[HostName], why: &str| match hosts.is_empty() {
+            let part = |hosts: &[HostName], why: &str| match hosts.is_empty() {
                 true => String::new(),
                 false => format!("{balancer}: {} {why}\n", folded(hosts)),
             };
@@ -279,7 +279,7 @@ fn changed(balancer: &str, what: &str, hosts: &[HostName], change: &Change) -> S
                 true => String::new(),
                 false => format!("{balancer}: {what}: {}{words}\n", folded(done)),
             };
-            done + &told(foreign, "was already taken out by another process, and stays out")
+            done + &part(foreign, "was already taken out by another process, and stays out")
         }
         Change::Refused { why } => {
             format!("{balancer}: nothing changed for {}: {}\n", folded(hosts), flat(why))

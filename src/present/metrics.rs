@@ -65,8 +65,8 @@ fn watched(lines: &[CheckLine]) -> Vec<Family> {
     let mut quiet = Family::gauge("rollcall_check_quiet", "1 where a check does not alert for now.");
     let mut since =
         Family::gauge("rollcall_check_since_timestamp_seconds", "Since when a check has its verdict.");
-    let mut looked =
-        Family::gauge("rollcall_check_last_look_timestamp_seconds", "When the last probe of a check ended.");
+    let mut probed =
+        Family::gauge("rollcall_check_last_probe_timestamp_seconds", "When the last probe of a check ended.");
     for line in lines {
         let (set, check) = line.check.row();
         let labels = [("host", line.host.as_str()), ("group", &line.group), ("set", set), ("check", check)];
@@ -76,14 +76,14 @@ fn watched(lines: &[CheckLine]) -> Vec<Family> {
         for (family, flag) in [&mut hard, &mut flapping, &mut known, &mut quiet].into_iter().zip(flags) {
             family.add(&labels, f64::from(u8::from(flag)));
         }
-        for (family, at) in [(&mut since, line.since), (&mut looked, line.last_at)] {
+        for (family, at) in [(&mut since, line.since), (&mut probed, line.last_at)] {
             if let Some(at) = at {
                 family.add(&labels, at.as_second() as f64);
             }
         }
     }
     let mut all = results.families();
-    all.extend([hard, flapping, known, quiet, since, looked]);
+    all.extend([hard, flapping, known, quiet, since, probed]);
     all
 }
 
@@ -98,12 +98,14 @@ fn pace(pace: &ScheduleHealth) -> Vec<Family> {
     let latest = late(max, "The longest delay of a probe in the last minutes.", pace.late_max_ms);
     let most =
         late(p99, "The delay that 99 of 100 probes of the last minutes did not exceed.", pace.late_p99_ms);
-    let looks = Family::counter("rollcall_looks_total", "Looks that were taken since the start.");
-    let in_flight = Family::gauge("rollcall_looks_in_flight", "Looks that are being taken.");
-    let waiting = Family::gauge("rollcall_looks_waiting", "Looks that are due and wait for their turn.");
+    let probes =
+        Family::counter("rollcall_probes_total", "Scheduled probes that were taken since the start.");
+    let in_flight = Family::gauge("rollcall_probes_in_flight", "Scheduled probes that are being taken.");
+    let waiting =
+        Family::gauge("rollcall_probes_waiting", "Scheduled probes that are due and wait for their turn.");
     let unstored = Family::gauge("rollcall_changes_unstored", "Changes that the store has not taken yet.");
     vec![
-        alone(looks, pace.looks as f64),
+        alone(probes, pace.probes as f64),
         alone(in_flight, pace.in_flight as f64),
         alone(waiting, pace.waiting as f64),
         alone(unstored, pace.unstored as f64),

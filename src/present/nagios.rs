@@ -33,16 +33,16 @@ pub fn refused(why: &str) -> String {
 
 fn single(result: &CheckResult) -> String {
     let text = plain(result.text.replace(['\n', '\r'], " ").trim());
-    let mut told = if text.is_empty() { "(no output)".into() } else { text };
+    let mut rendered = if text.is_empty() { "(no output)".into() } else { text };
     let readings: Vec<String> = result.readings.iter().map(Reading::to_string).collect();
     if !readings.is_empty() {
-        told += &format!(" | {}", plain_readings(&readings.join(" ")));
+        rendered += &format!(" | {}", plain_readings(&readings.join(" ")));
     }
-    told.push('\n');
+    rendered.push('\n');
     for line in result.detail.lines() {
-        _ = writeln!(told, "{}", plain(line));
+        _ = writeln!(rendered, "{}", plain(line));
     }
-    told
+    rendered
 }
 
 fn many(report: &Report) -> String {
@@ -56,18 +56,18 @@ fn many(report: &Report) -> String {
     if counts.is_empty() {
         counts.push("nothing was probed".into());
     }
-    let mut told = format!("{}: {} |", report.verdict.word().to_uppercase(), counts.join(", "));
+    let mut rendered = format!("{}: {} |", report.verdict.word().to_uppercase(), counts.join(", "));
     for verdict in counted {
-        _ = write!(told, " {}={}", verdict.word(), report.count(verdict));
+        _ = write!(rendered, " {}={}", verdict.word(), report.count(verdict));
     }
-    told += &readings(report);
-    told.push('\n');
+    rendered += &readings(report);
+    rendered.push('\n');
     // Nagios cuts the end: problems come first.
     for verdict in [Verdict::Critical, Verdict::Unknown, Verdict::Warning, Verdict::Ok] {
         for (host, result) in report.results().filter(|(_, result)| result.verdict == verdict) {
             let text = one_line(&result.text, usize::MAX);
             _ = writeln!(
-                told,
+                rendered,
                 "[{}] {}",
                 verdict.word().to_uppercase(),
                 plain(&format!("{} {}: {text}", host.host, result.check))
@@ -75,9 +75,9 @@ fn many(report: &Report) -> String {
         }
     }
     for (host, check) in report.missing() {
-        _ = writeln!(told, "[UNKNOWN] {}", plain(&format!("{} {check}: was not made", host.host)));
+        _ = writeln!(rendered, "[UNKNOWN] {}", plain(&format!("{} {check}: was not made", host.host)));
     }
-    told
+    rendered
 }
 
 /// `1 critical (web03 http: HTTP status 503, wanted 200)`

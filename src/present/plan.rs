@@ -140,7 +140,7 @@ fn capacity(plan: &Plan, batch: &[HostName]) -> String {
         let seats = batch.iter().filter_map(|host| plan.hosts.get(host)?.balancer.as_ref());
         seats.filter(|seat| seat.balancer == name).count()
     };
-    let told = plan.servers.iter().filter_map(|(name, total)| {
+    let lines = plan.servers.iter().filter_map(|(name, total)| {
         let (out, floor) = (behind(name), plan.balancers.get(name)?.floor_of(*total));
         let room = total.saturating_sub(floor);
         match out {
@@ -149,7 +149,7 @@ fn capacity(plan: &Plan, batch: &[HostName]) -> String {
             _ => Some(format!("; {room} at a time, {name} keeps {floor} of {total} in service")),
         }
     });
-    told.collect()
+    lines.collect()
 }
 
 fn pause_word(until: PauseUntil) -> String {

@@ -32,7 +32,7 @@ fn by_kind(run: &Run, events: &[Event]) -> String {
     match run.plan().kind {
         RunKind::Run => answers(run, events),
         RunKind::Check => verdicts(run),
-        RunKind::Look { .. } => super::steps::looked(run, events) + &ends(run),
+        RunKind::DryRun { .. } => super::steps::dry_run(run, events) + &ends(run),
         RunKind::Facts => facts::recap(run, events),
         RunKind::Release { .. } | RunKind::Task { .. } | RunKind::Drain | RunKind::Enable => ends(run),
     }

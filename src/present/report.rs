@@ -44,8 +44,8 @@ impl Report {
             .hosts()
             .iter()
             .map(|(name, state)| {
-                let looked_at = |check: &CheckId| state.checks().iter().any(|result| result.check == *check);
-                let missing = planned(run, name).filter(|check| !looked_at(check));
+                let probed = |check: &CheckId| state.checks().iter().any(|result| result.check == *check);
+                let missing = planned(run, name).filter(|check| !probed(check));
                 HostReport {
                     host: name.to_string(),
                     group: inventory.host(name).map(group_of).unwrap_or_default(),
@@ -95,7 +95,7 @@ fn group_of(host: &Host) -> String {
 /// The planned checks of a host, single ones and comparisons.
 fn planned<'r>(run: &'r Run, host: &'r HostName) -> impl Iterator<Item = CheckId> {
     let alone = run.plan().hosts.get(host).map_or(&[][..], |plan| &plan.checks);
-    let compared = run.plan().snapshots.iter().filter(|snapshot| snapshot.told.contains(host));
+    let compared = run.plan().snapshots.iter().filter(|snapshot| snapshot.reported.contains(host));
     alone.iter().map(Check::id).chain(compared.map(|snapshot| snapshot.check.clone()))
 }
 

@@ -113,16 +113,16 @@ fn first_line(text: &str) -> String {
 }
 
 /// The changes of each step, step by step, with equal ones folded over their hosts.
-pub(super) fn looked(run: &Run, events: &[Event]) -> String {
-    let looks = |host: &HostName, at: usize| {
+pub(super) fn dry_run(run: &Run, events: &[Event]) -> String {
+    let gathers = |host: &HostName, at: usize| {
         let step = run.plan().hosts.get(host).and_then(|plan| plan.steps.get(at));
         step.is_some_and(|step| matches!(step.body, StepBody::Facts { .. }))
     };
     let found = events.iter().filter_map(|event| match &event.kind {
-        EventKind::StepEnded { host, step, outcome, .. } if looks(host, *step) && outcome.is_good() => None,
+        EventKind::StepEnded { host, step, outcome, .. } if gathers(host, *step) && outcome.is_good() => None,
         EventKind::StepEnded { host, step, name, outcome, stdout, stderr, .. } => {
             let said = if outcome.is_good() { "" } else { stderr.text.as_str() };
-            Some(((*step, name.as_str(), looked_word(name, outcome), stdout.text.as_str(), said), host))
+            Some(((*step, name.as_str(), dry_run_word(name, outcome), stdout.text.as_str(), said), host))
         }
         EventKind::StepSkipped { host, step, name, why, .. } => {
             Some(((*step, name.as_str(), format!("skipped: {why}"), "", ""), host))
@@ -154,7 +154,7 @@ pub(super) fn looked(run: &Run, events: &[Event]) -> String {
     text
 }
 
-fn looked_word(name: &str, outcome: &Outcome) -> String {
+fn dry_run_word(name: &str, outcome: &Outcome) -> String {
     match outcome {
         Outcome::Unchanged => "unchanged".into(),
         Outcome::Ok => "gathered".into(),

@@ -9,27 +9,31 @@ use crate::domain::check::check::CheckResult;
 /// All checks as tests. Warnings pass; an unknown check, or one that did not run, does not.
 pub fn lines(report: &Report) -> String {
     let count = report.results().count() + report.missing().count();
-    let mut told = String::from("TAP version 13\n");
+    let mut rendered = String::from("TAP version 13\n");
     if count == 0 {
-        told.push_str("1..0 # SKIP nothing was probed\n");
-        return told;
+        rendered.push_str("1..0 # SKIP nothing was probed\n");
+        return rendered;
     }
-    _ = writeln!(told, "1..{count}");
+    _ = writeln!(rendered, "1..{count}");
     let mut number = 0;
     for (host, result) in report.results() {
         number += 1;
         let word = if result.verdict.passes() { "ok" } else { "not ok" };
-        _ = writeln!(told, "{word} {number} - {}", description(&format!("{} {}", host.host, result.check)));
+        _ = writeln!(
+            rendered,
+            "{word} {number} - {}",
+            description(&format!("{} {}", host.host, result.check))
+        );
         if result.verdict != Verdict::Ok {
-            told += &diagnostics(result);
+            rendered += &diagnostics(result);
         }
     }
     for (host, check) in report.missing() {
         number += 1;
         let what = description(&format!("{} {check}: was not made", host.host));
-        _ = writeln!(told, "not ok {number} - {what}");
+        _ = writeln!(rendered, "not ok {number} - {what}");
     }
-    told
+    rendered
 }
 
 /// An unescaped `#` would start a directive such as SKIP.

@@ -135,8 +135,8 @@ pub fn history(host: &HostName, history: &History, now: Timestamp, fancy: bool) 
     let mut text = format!("{host} {}: ", history.check);
     match (history.samples.first(), history.samples.last()) {
         (Some(first), Some(last)) => {
-            let looks = count(history.samples.len(), "look");
-            _ = writeln!(text, "{looks} from {} ago to {} ago", age(first.at, now), age(last.at, now));
+            let probes = count(history.samples.len(), "probe");
+            _ = writeln!(text, "{probes} from {} ago to {} ago", age(first.at, now), age(last.at, now));
             let buckets = buckets(&history.samples);
             text.push_str(&numbers(&history.samples, &buckets, fancy));
             _ = writeln!(text, "  |{}|  . ok  ! warning  X critical  ? unknown", strip(&buckets));

@@ -49,21 +49,21 @@ pub const INIT: &str = include_str!("sh/init.sh");
 /// Detects the package manager and the installed packages, for both.
 pub const MANAGER: &str = include_str!("sh/manager.sh");
 
-static DNS: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/dns.sh")]));
-static PORT: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/port.sh")]));
-static PROCESS: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/process.sh")]));
+static DNS: LazyLock<String> = LazyLock::new(|| probe_script(&[include_str!("sh/dns.sh")]));
+static PORT: LazyLock<String> = LazyLock::new(|| probe_script(&[include_str!("sh/port.sh")]));
+static PROCESS: LazyLock<String> = LazyLock::new(|| probe_script(&[include_str!("sh/process.sh")]));
 static SERVICE: LazyLock<String> =
-    LazyLock::new(|| look(&[SERVICE_NAMED, INIT, include_str!("sh/service.sh")]));
-static FILE: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/file.sh")]));
-static LOG: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/log.sh")]));
-static PACKAGE: LazyLock<String> = LazyLock::new(|| look(&[MANAGER, include_str!("sh/package.sh")]));
-static DISK: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/disk.sh")]));
-static LOAD: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/load.sh")]));
-static MEMORY: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/memory.sh")]));
-static CLOCK: LazyLock<String> = LazyLock::new(|| look(&[include_str!("sh/clock.sh")]));
+    LazyLock::new(|| probe_script(&[SERVICE_NAMED, INIT, include_str!("sh/service.sh")]));
+static FILE: LazyLock<String> = LazyLock::new(|| probe_script(&[include_str!("sh/file.sh")]));
+static LOG: LazyLock<String> = LazyLock::new(|| probe_script(&[include_str!("sh/log.sh")]));
+static PACKAGE: LazyLock<String> = LazyLock::new(|| probe_script(&[MANAGER, include_str!("sh/package.sh")]));
+static DISK: LazyLock<String> = LazyLock::new(|| probe_script(&[include_str!("sh/disk.sh")]));
+static LOAD: LazyLock<String> = LazyLock::new(|| probe_script(&[include_str!("sh/load.sh")]));
+static MEMORY: LazyLock<String> = LazyLock::new(|| probe_script(&[include_str!("sh/memory.sh")]));
+static CLOCK: LazyLock<String> = LazyLock::new(|| probe_script(&[include_str!("sh/clock.sh")]));
 static PLUGIN: LazyLock<String> = LazyLock::new(|| bare(&[RUN_FILE, include_str!("sh/plugin.sh")].concat()));
 
-fn look(parts: &[&str]) -> String {
+fn probe_script(parts: &[&str]) -> String {
     [include_str!("sh/prelude.sh")].iter().chain(parts).map(|part| bare(part)).collect()
 }
 
@@ -250,7 +250,7 @@ pub(super) fn is_connection(probe: &Probe) -> bool {
 
 #[cfg(test)]
 #[path = "command_tests.rs"]
-mod looks_tests;
+mod probes_tests;
 
 #[cfg(test)]
 #[path = "log_tests.rs"]

@@ -33,7 +33,7 @@ fn seen_by_all(probe: &Probe, script: &str) -> Judged {
     judged[0].clone()
 }
 
-fn looked(probe: &Probe) -> Judged {
+fn probed(probe: &Probe) -> Judged {
     seen_by_all(probe, &script_of(probe).unwrap())
 }
 
@@ -50,15 +50,15 @@ fn the_machine_itself_is_seen() {
             Probe::Memory(Memory { swap: false, limits: limits.clone() }),
         ];
         for probe in probes {
-            let judged = looked(&probe);
+            let judged = probed(&probe);
             assert_eq!(judged.verdict, wanted, "{probe:?}: {}", judged.text);
         }
     }
-    let load = looked(&Probe::Load(Load { over: 1, per_cpu: true, limits: critical("0:") }));
+    let load = probed(&Probe::Load(Load { over: 1, per_cpu: true, limits: critical("0:") }));
     assert_eq!(load.verdict, Verdict::Ok, "{}", load.text);
-    let gone = looked(&Probe::Disk(Disk { path: "/no/such".into(), inodes: false, limits: critical("1") }));
+    let gone = probed(&Probe::Disk(Disk { path: "/no/such".into(), inodes: false, limits: critical("1") }));
     assert_eq!((gone.verdict, gone.text.as_str()), (Verdict::Unknown, "/no/such is not there"));
-    let swap = looked(&Probe::Memory(Memory { swap: true, limits: critical("0:100") }));
+    let swap = probed(&Probe::Memory(Memory { swap: true, limits: critical("0:100") }));
     assert_eq!(swap.verdict, Verdict::Ok, "{}", swap.text);
 }
 
@@ -66,10 +66,10 @@ fn the_machine_itself_is_seen() {
 fn packages_of_this_machine_are_seen() {
     let package =
         |name: &str, installed| Probe::Package(Package { name: name.into(), installed, version: None });
-    assert_eq!(looked(&package("dash", true)).verdict, Verdict::Ok);
-    assert_eq!(looked(&package("no-such-package", true)).text, "not installed");
-    assert_eq!(looked(&package("no-such-package", false)).verdict, Verdict::Ok);
-    assert_eq!(looked(&package("-x", true)).text, "`-x` cannot be the name of a package");
+    assert_eq!(probed(&package("dash", true)).verdict, Verdict::Ok);
+    assert_eq!(probed(&package("no-such-package", true)).text, "not installed");
+    assert_eq!(probed(&package("no-such-package", false)).verdict, Verdict::Ok);
+    assert_eq!(probed(&package("-x", true)).text, "`-x` cannot be the name of a package");
 }
 
 #[test]
@@ -79,8 +79,8 @@ fn processes_are_counted_by_name_user_and_arguments() {
         let args = args.map(String::from);
         Probe::Process(Process { name: "sleep".into(), user: None, args, count: count.parse().unwrap() })
     };
-    let found = looked(&process(Some(r"123\.25$"), "1:1"));
-    let none = looked(&process(Some("no such words"), "0:0"));
+    let found = probed(&process(Some(r"123\.25$"), "1:1"));
+    let none = probed(&process(Some("no such words"), "0:0"));
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
     assert_eq!((found.verdict, found.text.as_str()), (Verdict::Ok, "1 process sleep"));
@@ -93,7 +93,7 @@ fn a_process_may_have_a_blank_in_its_name_and_a_user_may_be_a_number() {
         Command::new("bash").args(["-c", "exec -a 'My App 2.0: worker' sleep 1234.75"]).spawn().unwrap();
     let process = |name: &str, user: Option<String>, count: &str| {
         let args = Some(r"1234\.75".to_string());
-        looked(&Probe::Process(Process { name: name.into(), user, args, count: count.parse().unwrap() }))
+        probed(&Probe::Process(Process { name: name.into(), user, args, count: count.parse().unwrap() }))
     };
     let me = fs::metadata("/proc/self").unwrap().uid().to_string();
     let found = [
@@ -132,7 +132,7 @@ fn who_listens_is_seen_with_ss_and_without() {
         assert_eq!(seen_by_all(&probe(false), &script).verdict, Verdict::Critical);
     }
     drop(listener);
-    assert_eq!(looked(&probe(false)).verdict, Verdict::Ok);
+    assert_eq!(probed(&probe(false)).verdict, Verdict::Ok);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn files_are_seen_whatever_their_name_is() {
     let file = |change: &dyn Fn(&mut FileProbe)| {
         let mut file = FileProbe { path: path.display().to_string(), exists: true, ..FileProbe::default() };
         change(&mut file);
-        looked(&Probe::File(Box::new(file)))
+        probed(&Probe::File(Box::new(file)))
     };
     let sum = sha256_hex(b"version 1.2\nsecond\n");
     let good = file(&|file| {
@@ -185,7 +185,7 @@ fn a_pattern_that_grep_does_not_take_is_told() {
 fn names_are_resolved_as_the_host_does() {
     let dns = |name: &str, answers: &[&str]| {
         let answers = answers.iter().map(|answer| answer.to_string()).collect();
-        looked(&Probe::Dns(Dns { name: name.into(), record: "A".into(), server: None, answers }))
+        probed(&Probe::Dns(Dns { name: name.into(), record: "A".into(), server: None, answers }))
     };
     assert_eq!(dns("localhost", &["127.0.0.1"]).verdict, Verdict::Ok);
     assert_eq!(dns("127.0.0.5", &["127.0.0.1"]).verdict, Verdict::Critical);

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use super::context::ProbeContext;
-use super::verify::{Looked, look, result_of};
+use super::verify::{Probed, probe, result_of};
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Verdict;
 use crate::domain::check::across::{SnapshotValues, compare};
@@ -35,16 +35,16 @@ struct Round {
 pub async fn snapshot(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> SnapshotResult {
     let retry = snapshot.members.values().next().map_or_else(Retry::default, |member| member.check.retry);
     let begun = Instant::now();
-    let (mut looks, mut good) = (0, 0);
+    let (mut probes, mut good) = (0, 0);
     loop {
         let round = round(eyes, snapshot).await;
-        looks += 1;
+        probes += 1;
         let passes = round.judged.values().all(|judged| judged.verdict.passes());
         good = if passes { good + 1 } else { 0 };
         let out_of_time = begun.elapsed() + retry.interval > retry.deadline;
         if good >= retry.successes || out_of_time || eyes.cancel.is_cancelled() {
             let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            return tell(snapshot, round, looks, took_ms);
+            return tell(snapshot, round, probes, took_ms);
         }
         tokio::select! {
             biased;
@@ -60,24 +60,25 @@ async fn round(eyes: &ProbeContext<'_>, snapshot: &Snapshot) -> Round {
     // A host that could not be reached reports that when it is probed.
     let _ = timeout(limit, reaching).await;
     let started = Instant::now();
-    let looks = join_all(snapshot.members.iter().map(|(name, member)| async move {
-        let looked = match &member.broken {
+    let probes = join_all(snapshot.members.iter().map(|(name, member)| async move {
+        let probed = match &member.broken {
             Some(why) => {
                 let judged = Judged::new(Verdict::Unknown, why.as_str());
-                Looked { judged, no_contact: false, reached: false, place: None }
+                Probed { judged, no_contact: false, reached: false, place: None }
             }
-            None => look(eyes, &member.endpoint, &member.check).await,
+            None => probe(eyes, &member.endpoint, &member.check).await,
         };
-        (name, started.elapsed(), looked)
+        (name, started.elapsed(), probed)
     }))
     .await;
-    let answered = looks.iter().filter(|(.., look)| !look.no_contact).map(|(_, at, _)| *at);
+    let answered = probes.iter().filter(|(.., probe)| !probe.no_contact).map(|(_, at, _)| *at);
     let spread = answered.max().unwrap_or_default();
-    let those = |wanted: fn(&Looked) -> bool| -> Vec<HostName> {
-        looks.iter().filter(|(.., look)| wanted(look)).map(|(name, ..)| (*name).clone()).collect()
+    let those = |wanted: fn(&Probed) -> bool| -> Vec<HostName> {
+        probes.iter().filter(|(.., probe)| wanted(probe)).map(|(name, ..)| (*name).clone()).collect()
     };
-    let (no_contact, reached) = (those(|look| look.no_contact), those(|look| look.reached));
-    let seen: SnapshotValues = looks.into_iter().map(|(name, _, look)| (name.clone(), look.judged)).collect();
+    let (no_contact, reached) = (those(|probe| probe.no_contact), those(|probe| probe.reached));
+    let seen: SnapshotValues =
+        probes.into_iter().map(|(name, _, probe)| (name.clone(), probe.judged)).collect();
     Round { judged: compare(&snapshot.rule, &seen), no_contact, reached, spread }
 }
 
@@ -89,16 +90,16 @@ fn seats(member: &SnapshotMember) -> Vec<&crate::domain::inventory::inventory::E
     }
 }
 
-fn tell(snapshot: &Snapshot, round: Round, looks: u32, took_ms: u64) -> SnapshotResult {
+fn tell(snapshot: &Snapshot, round: Round, probes: u32, took_ms: u64) -> SnapshotResult {
     let millis = round.spread.as_millis();
     let near = format!("{} hosts probed within {millis} ms", snapshot.members.len());
-    let told = snapshot.members.iter().map(|(name, member)| {
+    let results = snapshot.members.iter().map(|(name, member)| {
         let silent = || Judged::new(Verdict::Unknown, "it was not probed");
         let judged = round.judged.get(name).cloned().unwrap_or_else(silent);
         let detail =
             if judged.detail.is_empty() { near.clone() } else { format!("{}\n{near}", judged.detail) };
         let result = CheckResult {
-            looks,
+            probes,
             took_ms,
             detail,
             no_contact: round.no_contact.contains(name),
@@ -107,5 +108,5 @@ fn tell(snapshot: &Snapshot, round: Round, looks: u32, took_ms: u64) -> Snapshot
         };
         (name.clone(), result)
     });
-    SnapshotResult { results: told.collect(), spread: round.spread }
+    SnapshotResult { results: results.collect(), spread: round.spread }
 }

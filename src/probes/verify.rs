@@ -20,7 +20,7 @@ use crate::probes::command::{CommandProbe, ended_at, is_connection};
 
 /// One judged probe.
 #[derive(Clone)]
-pub(super) struct Looked {
+pub(super) struct Probed {
     pub judged: Judged,
     pub no_contact: bool,
     /// The host itself answered.
@@ -37,35 +37,35 @@ pub async fn verify(eyes: &ProbeContext<'_>, host: &Endpoint, checks: &[Check]) 
 /// Runs one check of a host.
 pub async fn verify_one(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check) -> CheckResult {
     let begun = Instant::now();
-    let (mut looks, mut good) = (0, 0);
+    let (mut probes, mut good) = (0, 0);
     loop {
-        let mut looked = look(eyes, host, check).await;
-        looks += 1;
-        good = if looked.judged.verdict.passes() { good + 1 } else { 0 };
+        let mut probed = probe(eyes, host, check).await;
+        probes += 1;
+        good = if probed.judged.verdict.passes() { good + 1 } else { 0 };
         let out_of_time = begun.elapsed() + check.retry.interval > check.retry.deadline;
         let done = good >= check.retry.successes;
         if done || out_of_time || eyes.cancel.is_cancelled() {
-            keep_place(eyes, host, check, &mut looked).await;
+            keep_place(eyes, host, check, &mut probed).await;
             let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             let cancelled = eyes.cancel.is_cancelled();
-            return CheckResult { looks, took_ms, ..settle(check, looked, (done, cancelled)) };
+            return CheckResult { probes, took_ms, ..settle(check, probed, (done, cancelled)) };
         }
         wait(eyes, check.retry.interval).await;
     }
 }
 
 /// Stores the position in a log: the next probe continues behind it.
-async fn keep_place(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check, looked: &mut Looked) {
-    let Some(place) = looked.place.take() else { return };
+async fn keep_place(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check, probed: &mut Probed) {
+    let Some(place) = probed.place.take() else { return };
     if let Err(error) = eyes.places.keep_place((eyes.who, &host.name, &check.id()), place).await {
-        looked.judged = Judged::new(Verdict::Unknown, error.to_string());
+        probed.judged = Judged::new(Verdict::Unknown, error.to_string());
     }
 }
 
 /// The final result. A check that passed, but not `successes` times in a row, has not passed. A cancelled one
 /// is unknown, and `unknown_is` does not apply.
-fn settle(check: &Check, looked: Looked, (done, cancelled): (bool, bool)) -> CheckResult {
-    let Looked { mut judged, no_contact, reached, .. } = looked;
+fn settle(check: &Check, probed: Probed, (done, cancelled): (bool, bool)) -> CheckResult {
+    let Probed { mut judged, no_contact, reached, .. } = probed;
     if cancelled && judged.verdict == Verdict::Unknown {
         return CheckResult {
             no_contact,
@@ -99,15 +99,15 @@ pub(super) fn result_of(check: &Check, judged: Judged) -> CheckResult {
 }
 
 /// Probes once from each place of the check; the worst result counts.
-pub(super) async fn look(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check) -> Looked {
+pub(super) async fn probe(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check) -> Probed {
     if check.seats.is_empty() {
-        return look_from(eyes, host, host, check).await;
+        return probe_from(eyes, host, host, check).await;
     }
-    let looks = join_all(check.seats.iter().map(|seat| look_from(eyes, host, seat, check))).await;
-    let worst = Verdict::worst(looks.iter().map(|look| look.judged.verdict));
-    let found = check.seats.iter().zip(looks).find(|(_, look)| look.judged.verdict == worst);
-    let Some((seat, look)) = found else {
-        return Looked {
+    let probes = join_all(check.seats.iter().map(|seat| probe_from(eyes, host, seat, check))).await;
+    let worst = Verdict::worst(probes.iter().map(|probe| probe.judged.verdict));
+    let found = check.seats.iter().zip(probes).find(|(_, probe)| probe.judged.verdict == worst);
+    let Some((seat, probe)) = found else {
+        return Probed {
             judged: Judged::new(Verdict::Unknown, "no place probes it"),
             no_contact: false,
             reached: false,
@@ -115,22 +115,22 @@ pub(super) async fn look(eyes: &ProbeContext<'_>, host: &Endpoint, check: &Check
         };
     };
     let place = if seat.here { "rollcall's machine" } else { seat.name.as_str() };
-    let text = format!("from {place}: {}", look.judged.text);
+    let text = format!("from {place}: {}", probe.judged.text);
     // The place itself could not be reached; that says nothing about the host.
-    Looked { judged: Judged { text, ..look.judged }, no_contact: false, reached: false, place: None }
+    Probed { judged: Judged { text, ..probe.judged }, no_contact: false, reached: false, place: None }
 }
 
 /// Not an `async fn`: the compiler would generate all probes again for each caller.
-fn look_from<'a>(
+fn probe_from<'a>(
     eyes: &'a ProbeContext<'_>,
     host: &'a Endpoint,
     seat: &'a Endpoint,
     check: &'a Check,
-) -> BoxFuture<'a, Looked> {
-    Box::pin(looked_from(eyes, host, seat, check))
+) -> BoxFuture<'a, Probed> {
+    Box::pin(probed_from(eyes, host, seat, check))
 }
 
-async fn looked_from(eyes: &ProbeContext<'_>, host: &Endpoint, seat: &Endpoint, check: &Check) -> Looked {
+async fn probed_from(eyes: &ProbeContext<'_>, host: &Endpoint, seat: &Endpoint, check: &Check) -> Probed {
     let seen = match is_connection(&check.probe) {
         true => tokio::select! {
             biased;
@@ -142,7 +142,7 @@ async fn looked_from(eyes: &ProbeContext<'_>, host: &Endpoint, seat: &Endpoint, 
     let no_contact = matches!(seen, Observation::NoContact { .. });
     let reached = seen.proves_contact() && !seat.here;
     let place = ended_at(&seen, eyes.clock.now());
-    Looked { judged: judge_masked(&check.probe, seen, &eyes.masks), no_contact, reached, place }
+    Probed { judged: judge_masked(&check.probe, seen, &eyes.masks), no_contact, reached, place }
 }
 
 /// The verdict on an observation, with masked secrets in its text: they are masked before the text is cut,

@@ -8,7 +8,7 @@ use crate::domain::base::paths::check_below;
 use crate::domain::task::task::{ReleaseLayout, Source};
 use crate::port::{ExecEnd, Input};
 use crate::steps::attempt::{Attempt, Done};
-use crate::steps::scripts::{ARCHIVE, ARCHIVE_LIST, ARCHIVE_UNPACK, RELEASE, call, told};
+use crate::steps::scripts::{ARCHIVE, ARCHIVE_LIST, ARCHIVE_UNPACK, RELEASE, call, split_word};
 
 /// Most bytes of the listing of an archive: some hundred thousand members.
 const LISTING_BYTES: usize = 32 * 1024 * 1024;
@@ -45,13 +45,13 @@ impl Attempt<'_> {
             ours => self.content(ours)?.sha256,
         };
         let alone = if unpacking.alone { "1" } else { "" };
-        let arguments = ["look", unpacking.to, &sum, unpacking.remote(), alone];
+        let arguments = ["dry-run", unpacking.to, &sum, unpacking.remote(), alone];
         let (report, _) =
             self.exec(call(&ARCHIVE, &arguments, self.step), Input::None, self.step.timeout).await;
         if report.end != ExecEnd::Exited(0) {
-            return Err(self.looked_in_vain(report));
+            return Err(self.inspection_failed(report));
         }
-        Ok(told(report.stdout).1.strip_prefix("unpack ").map(String::from))
+        Ok(split_word(report.stdout).1.strip_prefix("unpack ").map(String::from))
     }
 
     async fn unpack(&self, unpacking: &Unpacking<'_>, sum: &str) -> Result<Done, Done> {
@@ -94,10 +94,11 @@ impl Attempt<'_> {
         }
         let (keep, suffix) = (layout.keep.to_string(), self.suffix());
         let mut arguments =
-            vec![if act { "act" } else { "look" }, &layout.root, &layout.name, &keep, &suffix];
+            vec![if act { "act" } else { "dry-run" }, &layout.root, &layout.name, &keep, &suffix];
         arguments.extend(layout.shared.iter().map(String::as_str));
         let script = call(&RELEASE, &arguments, self.step);
-        let done = if act { self.run_own(script, Input::None).await } else { self.look_with(script).await };
+        let done =
+            if act { self.run_own(script, Input::None).await } else { self.inspect_with(script).await };
         let stdout = bounded(&(unpacked.stdout.text + &done.stdout.text));
         let outcome = match done.outcome {
             Outcome::Unchanged => unpacked.outcome,

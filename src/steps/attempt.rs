@@ -13,7 +13,7 @@ use super::context::{Mode, StepContext};
 use super::patience::Patience;
 use crate::domain::base::outcome::milliseconds;
 
-use super::scripts::told;
+use super::scripts::split_word;
 use super::seal::Seal;
 use super::wrapper;
 use crate::domain::base::outcome::Outcome;
@@ -104,7 +104,7 @@ impl Attempt<'_> {
     }
 
     /// The result of an inspection that failed; it has changed nothing.
-    pub fn looked_in_vain(&self, report: ExecReport) -> Done {
+    pub fn inspection_failed(&self, report: ExecReport) -> Done {
         let done = self.done(report, |_| Outcome::Ok);
         match done.outcome {
             Outcome::Lost { why } => Done { outcome: Outcome::NotStarted { why }, ..done },
@@ -191,12 +191,12 @@ impl Attempt<'_> {
     }
 
     /// Runs one of rollcall's own scripts as a dry run.
-    pub(super) async fn look_with(&self, script: String) -> Done {
+    pub(super) async fn inspect_with(&self, script: String) -> Done {
         let (report, _) = self.exec(script, Input::None, LOOK_TIMEOUT).await;
         if report.end != ExecEnd::Exited(0) {
-            return self.looked_in_vain(report);
+            return self.inspection_failed(report);
         }
-        let (stdout, word) = told(report.stdout);
+        let (stdout, word) = split_word(report.stdout);
         let outcome = if word == "unchanged" { Outcome::Unchanged } else { Outcome::WouldChange };
         Done { outcome, stdout, stderr: report.stderr }
     }
@@ -206,7 +206,7 @@ impl Attempt<'_> {
     pub(super) async fn run_own(&self, script: String, input: Input) -> Done {
         let (report, again) = self.exec(script, input, self.step.timeout).await;
         let (stdout, word) = match report.end {
-            ExecEnd::Exited(0) => told(report.stdout),
+            ExecEnd::Exited(0) => split_word(report.stdout),
             _ => (report.stdout, String::new()),
         };
         let report = ExecReport { stdout, ..report };

@@ -12,7 +12,7 @@ use crate::domain::base::outcome::Outcome;
 use crate::domain::base::paths::check_below;
 use crate::port::{ExecEnd, Input};
 use crate::steps::attempt::{Attempt, Done};
-use crate::steps::scripts::{DOWNLOAD, call, told};
+use crate::steps::scripts::{DOWNLOAD, call, split_word};
 
 /// Largest file that is fetched.
 const DOWNLOAD_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
@@ -60,7 +60,7 @@ impl Attempt<'_> {
                 Ok(report) if report.end == ExecEnd::Exited(0) => report,
                 Ok(report) => {
                     part.discard().await;
-                    return Err(self.looked_in_vain(report));
+                    return Err(self.inspection_failed(report));
                 }
                 Err(early) => {
                     part.discard().await;
@@ -80,12 +80,12 @@ impl Attempt<'_> {
     }
 
     async fn what_is_there(&self, from: &str) -> Result<There, Done> {
-        let script = call(&DOWNLOAD, &["look", from], self.step);
+        let script = call(&DOWNLOAD, &["dry-run", from], self.step);
         let (report, _) = self.exec(script, Input::None, self.step.timeout).await;
         if report.end != ExecEnd::Exited(0) {
-            return Err(self.looked_in_vain(report));
+            return Err(self.inspection_failed(report));
         }
-        let (_, last) = told(report.stdout);
+        let (_, last) = split_word(report.stdout);
         let words: Vec<&str> = last.split(' ').collect();
         match words[..] {
             ["directory"] => Ok(There::Directory),

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use super::*;
 
 /// The facts as one shell gathers them.
-fn look(shell: &[&str]) -> Facts {
+fn gather(shell: &[&str]) -> Facts {
     let script = shell::with_arguments(LOOK, &[]);
     let mut command = Command::new(shell[0]);
     command.args(&shell[1..]).args(["-c", &script]).stdin(Stdio::null()).env("SHELL", "/bin/sh");
@@ -14,18 +14,18 @@ fn look(shell: &[&str]) -> Facts {
     Facts::parse(&String::from_utf8_lossy(&output.stdout)).unwrap()
 }
 
-fn told(command: &mut Command) -> String {
+fn output(command: &mut Command) -> String {
     String::from_utf8_lossy(&command.output().unwrap().stdout).trim().to_string()
 }
 
 #[test]
 fn every_shell_sees_the_same_host() {
-    let mut all = [&["sh"][..], &["dash"], &["busybox", "sh"]].map(look);
+    let mut all = [&["sh"][..], &["dash"], &["busybox", "sh"]].map(gather);
     let [first, ..] = &all;
-    assert_eq!(first.arch.as_deref(), Some(told(Command::new("uname").arg("-m")).as_str()));
-    assert_eq!(first.kernel.release.as_deref(), Some(told(Command::new("uname").arg("-r")).as_str()));
-    assert_eq!(first.hostname.as_deref(), Some(told(Command::new("uname").arg("-n")).as_str()));
-    assert_eq!(first.user.as_deref(), Some(told(Command::new("id").arg("-un")).as_str()));
+    assert_eq!(first.arch.as_deref(), Some(output(Command::new("uname").arg("-m")).as_str()));
+    assert_eq!(first.kernel.release.as_deref(), Some(output(Command::new("uname").arg("-r")).as_str()));
+    assert_eq!(first.hostname.as_deref(), Some(output(Command::new("uname").arg("-n")).as_str()));
+    assert_eq!(first.user.as_deref(), Some(output(Command::new("id").arg("-un")).as_str()));
     assert_eq!(first.shell.as_deref(), Some("/bin/sh"));
     assert!(first.os.is_some() && first.cpus.is_some() && first.init.is_some(), "{first:?}");
     assert!(first.memory_mb.is_some_and(|mb| mb > 0) && first.swap_mb.is_some(), "{first:?}");
@@ -49,7 +49,7 @@ fn a_host_without_tools_says_less_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let tools = ["cat", "cut", "echo", "grep", "head", "sed", "sleep", "tr", "uname"];
     for tool in tools {
-        let found = told(Command::new("sh").args(["-c", &format!("command -v {tool}")]));
+        let found = output(Command::new("sh").args(["-c", &format!("command -v {tool}")]));
         if found.starts_with('/') {
             std::os::unix::fs::symlink(found, dir.path().join(tool)).unwrap();
         }

@@ -14,7 +14,7 @@ use crate::steps::archive::{self, Unpacking};
 use crate::steps::asking::Asking;
 use crate::steps::attempt::{Attempt, Done, GUARD_TIMEOUT};
 use crate::steps::context::Mode;
-use crate::steps::scripts::{DELETE, DIRECTORY, LINK, OwnScript, told};
+use crate::steps::scripts::{DELETE, DIRECTORY, LINK, OwnScript, split_word};
 use crate::steps::system;
 use crate::steps::wait::Wait;
 
@@ -86,7 +86,7 @@ impl Attempt<'_> {
         {
             return done;
         }
-        let (stdout, word) = told(done.stdout);
+        let (stdout, word) = split_word(done.stdout);
         // The step ran once, however often rollcall asked: its report holds.
         let outcome = if word == "unchanged" { Outcome::Unchanged } else { Outcome::Ok };
         Done { outcome, stdout, ..done }
@@ -99,7 +99,7 @@ impl Attempt<'_> {
         match report.end {
             ExecEnd::Exited(0) => Some(self.done(report, |_| self.unchanged())),
             ExecEnd::Exited(_) => None,
-            _ => Some(self.looked_in_vain(report)),
+            _ => Some(self.inspection_failed(report)),
         }
     }
 
@@ -196,7 +196,7 @@ impl Attempt<'_> {
     async fn own(&self, own: &OwnScript, acts: bool) -> Done {
         match acts {
             true => self.run_own(own.call(self.step, "act"), Input::None).await,
-            false => self.look_with(own.call(self.step, "look")).await,
+            false => self.inspect_with(own.call(self.step, "dry-run")).await,
         }
     }
 }
@@ -261,11 +261,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path();
         std::fs::create_dir_all(at.join("releases/it's 2")).unwrap();
-        assert_eq!(link(at, "look", "releases/1", "current"), said("current -> releases/1\nchanged\n"));
-        assert!(!at.join("current").is_symlink(), "a look changes nothing");
+        assert_eq!(link(at, "dry-run", "releases/1", "current"), said("current -> releases/1\nchanged\n"));
+        assert!(!at.join("current").is_symlink(), "a dry run changes nothing");
         assert_eq!(link(at, "act", "releases/1", "current"), said("current -> releases/1\nchanged\n"));
-        let told = "current -> releases/it's 2 (was releases/1)\nchanged\n";
-        assert_eq!(link(at, "act", "releases/it's 2", "current"), said(told));
+        let printed = "current -> releases/it's 2 (was releases/1)\nchanged\n";
+        assert_eq!(link(at, "act", "releases/it's 2", "current"), said(printed));
         assert_eq!(link(at, "act", "releases/it's 2", "current"), said("unchanged\n"));
         // A link to a directory is replaced, not descended into.
         assert!(!at.join("releases/it's 2/it's 2").exists());

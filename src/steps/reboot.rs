@@ -12,7 +12,7 @@ use crate::domain::base::outcome::{Outcome, seconds};
 use crate::domain::value::shell;
 use crate::port::{ExecEnd, Input};
 use crate::steps::attempt::{Attempt, Done};
-use crate::steps::scripts::{told, whole};
+use crate::steps::scripts::{split_word, whole};
 use crate::steps::wrapper::PLACE;
 
 static REBOOT: LazyLock<String> =
@@ -61,7 +61,7 @@ impl Attempt<'_> {
         let report = self.once(&shell::with_arguments(&REBOOT, &arguments), QUESTION_TIMEOUT, fresh).await;
         let failed = |why: String| BootAnswer::Done(Done::failed(why));
         match &report.end {
-            ExecEnd::Exited(0) => match told(report.stdout.clone()) {
+            ExecEnd::Exited(0) => match split_word(report.stdout.clone()) {
                 (_, word) if word == "done" => BootAnswer::Done(self.back().await),
                 (said, word) if word == "waits" => BootAnswer::Waits(said.last_line().into()),
                 (said, word) if word == "failed" => {
@@ -102,7 +102,7 @@ impl Attempt<'_> {
         let time = seconds(milliseconds(self.step.timeout));
         match last {
             Ok(()) => Done::failed(format!(
-                "still the same boot {time} after it was told to restart; look at what holds it up, and at `command` and \
+                "still the same boot {time} after it was asked to restart; look at what holds it up, and at `command` and \
                  `boot_id` of the step"
             )),
             Err(why) => Done::silent(Outcome::Lost {

@@ -67,7 +67,7 @@ pub(super) fn call(text: &str, arguments: &[&str], step: &Step) -> String {
 }
 
 /// The output of one of rollcall's own scripts, and the word at its end.
-pub(super) fn told(mut stdout: Output) -> (Output, String) {
+pub(super) fn split_word(mut stdout: Output) -> (Output, String) {
     let text = stdout.text.trim_end_matches('\n');
     let last = text.rfind('\n').map_or(0, |at| at + 1);
     let word = text[last..].to_string();

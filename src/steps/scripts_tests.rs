@@ -121,12 +121,12 @@ fn a_file_becomes_visible_only_whole() {
         let cut = bench.sh(&RECEIVE, &["act", "sub/it's", &sum, "640", "", "", "", "", "op"], b"tex");
         assert!(cut.ill().contains(&format!("wanted {sum}; run it again")));
         assert!(bench.names("sub").is_empty(), "nothing half is left");
-        let told = receive(&bench, "sub/it's", "text", ["640", "", "", "", ""]).well();
-        assert_eq!((told.as_str(), bench.mode("sub/it's")), ("sub/it's: new file\nchanged\n", 0o640));
+        let printed = receive(&bench, "sub/it's", "text", ["640", "", "", "", ""]).well();
+        assert_eq!((printed.as_str(), bench.mode("sub/it's")), ("sub/it's: new file\nchanged\n", 0o640));
         assert_eq!(place("640"), "unchanged\n");
-        let told = bench.sh(&PLACE, &["look", "sub/it's", &sum, "755", ""], b"").well();
-        assert_eq!(told, "sub/it's: mode 755 (was 640)\nchanged\n");
-        assert_eq!(bench.mode("sub/it's"), 0o640, "a look changes nothing");
+        let printed = bench.sh(&PLACE, &["dry-run", "sub/it's", &sum, "755", ""], b"").well();
+        assert_eq!(printed, "sub/it's: mode 755 (was 640)\nchanged\n");
+        assert_eq!(bench.mode("sub/it's"), 0o640, "a dry run changes nothing");
         assert_eq!(place("755"), "sub/it's: mode 755 (was 640)\nchanged\n");
         assert_eq!(place("755"), "unchanged\n");
         assert_eq!(bench.mode("sub/it's"), 0o755);
@@ -148,8 +148,8 @@ fn a_file_keeps_what_nobody_wants_to_change() {
         bench.write("conf", "old");
         std::fs::set_permissions(bench.dir.path().join("conf"), std::fs::Permissions::from_mode(0o604))
             .unwrap();
-        let told = receive(&bench, "conf", "new", ["", "", "1", "", &sha256_hex(b"old")]).well();
-        assert!(told.starts_with("conf: new content\nconf: the old file is kept as conf.~2"), "{told}");
+        let printed = receive(&bench, "conf", "new", ["", "", "1", "", &sha256_hex(b"old")]).well();
+        assert!(printed.starts_with("conf: new content\nconf: the old file is kept as conf.~2"), "{printed}");
         let names = bench.names(".");
         assert_eq!((names.len(), names[0].as_str()), (2, "conf"));
         assert_eq!((bench.read("conf"), bench.read(&names[1])), ("new".into(), "old".into()));
@@ -166,13 +166,13 @@ fn a_file_keeps_what_nobody_wants_to_change() {
         let sum = sha256_hex(b"new");
         for owner in [ids[0], ids[1], &format!("{}:{}", ids[0], ids[2]), &format!(":{}", ids[2])] {
             assert_eq!(
-                bench.sh(&PLACE, &["look", "conf", &sum, "", owner], b"").well(),
+                bench.sh(&PLACE, &["dry-run", "conf", &sum, "", owner], b"").well(),
                 "unchanged\n",
                 "{owner}"
             );
         }
-        let told = bench.sh(&PLACE, &["look", "conf", &sum, "", "4711:4712"], b"").well();
-        assert!(told.starts_with("conf: owner 4711:4712 (was "), "{told}");
+        let printed = bench.sh(&PLACE, &["dry-run", "conf", &sum, "", "4711:4712"], b"").well();
+        assert!(printed.starts_with("conf: owner 4711:4712 (was "), "{printed}");
     }
 }
 
@@ -220,8 +220,8 @@ fn of_a_tree_only_what_differs_is_sent() {
             texts.iter().enumerate().map(line).collect()
         };
         let all = [("same", "same"), ("sub dir/old", "new"), ("made/x y", "x")];
-        let looked = bench.sh(&TREE, &["look", "at", ""], list(&all).as_bytes()).well();
-        assert_eq!(looked, "send 1\nsend 2\nunchanged\n");
+        let inspected = bench.sh(&TREE, &["dry-run", "at", ""], list(&all).as_bytes()).well();
+        assert_eq!(inspected, "send 1\nsend 2\nunchanged\n");
         let mut tar = tar::Builder::new(Vec::new());
         let mut add = |name: &str, text: &str| {
             let mut header = tar::Header::new_ustar();
@@ -233,11 +233,11 @@ fn of_a_tree_only_what_differs_is_sent() {
         add("0", "new");
         add("1", "x");
         let bytes = tar.into_inner().unwrap();
-        let told = bench.sh(&TREE_RECEIVE, &["act", "at", "", "", "", "op"], &bytes[..512]);
-        told.ill();
+        let printed = bench.sh(&TREE_RECEIVE, &["act", "at", "", "", "", "op"], &bytes[..512]);
+        printed.ill();
         assert_eq!(bench.names("at"), ["same", "sub dir"], "what is half changes nothing");
-        let told = bench.sh(&TREE_RECEIVE, &["act", "at", "", "", "", "op"], &bytes).well();
-        assert_eq!(told, "at/sub dir/old: new content\nat/made/x y: new file\nchanged\n");
+        let printed = bench.sh(&TREE_RECEIVE, &["act", "at", "", "", "", "op"], &bytes).well();
+        assert_eq!(printed, "at/sub dir/old: new content\nat/made/x y: new file\nchanged\n");
         assert_eq!((bench.read("at/sub dir/old"), bench.read("at/made/x y")), ("new".into(), "x".into()));
         assert_eq!(bench.names("at"), ["made", "same", "sub dir"]);
         assert_eq!(bench.sh(&TREE, &["act", "at", ""], list(&all).as_bytes()).well(), "unchanged\n");
@@ -262,10 +262,13 @@ fn a_file_is_fetched_within_its_limit() {
 fn a_directory_is_there_with_mode_and_parents() {
     for bench in Bench::all() {
         let run = |mode, path, bits| bench.sh(&DIRECTORY, &[mode, path, bits, ""], b"");
-        assert_eq!(run("look", "a/it's", "750").well(), "a/it's: new directory\nchanged\n");
+        assert_eq!(run("dry-run", "a/it's", "750").well(), "a/it's: new directory\nchanged\n");
         assert!(!bench.there("a"));
-        let told = run("act", "a/it's", "750").well();
-        assert!(told.starts_with("a/it's: new directory\n") && told.ends_with("changed\n"), "{told}");
+        let printed = run("act", "a/it's", "750").well();
+        assert!(
+            printed.starts_with("a/it's: new directory\n") && printed.ends_with("changed\n"),
+            "{printed}"
+        );
         assert_eq!(bench.mode("a/it's"), 0o750);
         assert_eq!(run("act", "a/it's", "750").well(), "unchanged\n");
         assert_eq!(run("act", "a/it's", "2755").well(), "a/it's: mode 2755 (was 750)\nchanged\n");
@@ -283,7 +286,7 @@ fn what_is_deleted_is_that_and_no_more() {
         bench.write("kept/x", "x");
         symlink("kept", bench.dir.path().join("link")).unwrap();
         symlink("../kept", bench.dir.path().join("tree/out")).unwrap();
-        assert_eq!(run("look", "tree").well(), "tree: directory with 3 entries\nchanged\n");
+        assert_eq!(run("dry-run", "tree").well(), "tree: directory with 3 entries\nchanged\n");
         assert!(bench.there("tree/a/b"));
         assert_eq!(run("act", "tree/").well(), "tree: directory with 3 entries\nchanged\n");
         assert_eq!(run("act", "tree").well(), "unchanged\n");
@@ -292,18 +295,18 @@ fn what_is_deleted_is_that_and_no_more() {
         assert_eq!(bench.read("kept/x"), "x");
         // A link in the path does not bypass the refusal.
         symlink("/", bench.dir.path().join("root")).unwrap();
-        assert_eq!(run("look", "root/etc").ill(), "root/etc is not deleted: the system needs /etc\n");
+        assert_eq!(run("dry-run", "root/etc").ill(), "root/etc is not deleted: the system needs /etc\n");
         assert_eq!(
-            run("look", "root/usr/lib/..").ill(),
+            run("dry-run", "root/usr/lib/..").ill(),
             "root/usr/lib/.. is not deleted: the system needs /usr\n"
         );
-        assert!(run("look", "/proc/self/..").ill().contains("the system needs /proc"));
-        assert!(run("look", "root/dev/.").ill().contains("the system needs /dev"));
+        assert!(run("dry-run", "/proc/self/..").ill().contains("the system needs /proc"));
+        assert!(run("dry-run", "root/dev/.").ill().contains("the system needs /dev"));
         assert_eq!(run("act", "kept/x").well(), "kept/x: file\nchanged\n");
         let mounted = mount_point_two_deep();
         if let Some((path, point)) = mounted {
             let why = format!("{path} is not deleted: {point} is mounted there; unmount it first\n");
-            assert_eq!(run("look", &path).ill(), why);
+            assert_eq!(run("dry-run", &path).ill(), why);
         }
     }
 }
@@ -373,11 +376,11 @@ fn archives_are_unpacked_whole_and_once() {
             let archive = packed(tool, &tar);
             let to = format!("to{at}");
             let sum = sha256_hex(&archive);
-            let looked = || bench.sh(&ARCHIVE, &["look", &to, &sum, "", ""], b"").well();
-            assert_eq!(looked(), format!("unpack {sum}\n"));
-            let told = unpack(&bench, &to, &archive, 1).unwrap();
-            assert!(told.ends_with(&format!("/{to}: unpacked\nchanged\n")), "{told}");
-            assert_eq!(looked(), "unchanged\n");
+            let inspected = || bench.sh(&ARCHIVE, &["dry-run", &to, &sum, "", ""], b"").well();
+            assert_eq!(inspected(), format!("unpack {sum}\n"));
+            let printed = unpack(&bench, &to, &archive, 1).unwrap();
+            assert!(printed.ends_with(&format!("/{to}: unpacked\nchanged\n")), "{printed}");
+            assert_eq!(inspected(), "unchanged\n");
             assert_eq!(bench.read(&format!("{to}/sub/l")), "1", "{tool:?}");
             assert_eq!(bench.names(&to), [".rollcall-archive", "a b", "sub"]);
             assert_eq!(bench.mode(&format!("{to}/a b")), 0o755);
@@ -392,11 +395,11 @@ fn archives_are_unpacked_whole_and_once() {
         assert!(rest.is_empty(), "{rest:?}");
         // An archive that exists on the host.
         std::fs::write(bench.dir.path().join("here.tar"), &tar).unwrap();
-        let looked = bench.sh(&ARCHIVE, &["look", "to9", "", "here.tar", ""], b"").well();
-        assert_eq!(looked, format!("unpack {}\n", sha256_hex(&tar)));
+        let inspected = bench.sh(&ARCHIVE, &["dry-run", "to9", "", "here.tar", ""], b"").well();
+        assert_eq!(inspected, format!("unpack {}\n", sha256_hex(&tar)));
         assert!(
             bench
-                .sh(&ARCHIVE, &["look", "to9", "", "none.tar", ""], b"")
+                .sh(&ARCHIVE, &["dry-run", "to9", "", "none.tar", ""], b"")
                 .ill()
                 .contains("none.tar is not there")
         );
@@ -467,8 +470,8 @@ fn a_release_is_made_live_and_old_ones_go() {
         };
         come("1");
         let shared = ["config/db.yml", "log", "tmp/pids"];
-        let looked = live("look", "1", &shared).well();
-        assert!(looked.ends_with("current -> releases/1\nchanged\n"), "{looked}");
+        let inspected = live("dry-run", "1", &shared).well();
+        assert!(inspected.ends_with("current -> releases/1\nchanged\n"), "{inspected}");
         assert!(!bench.there("app/current"));
         live("act", "1", &shared).well();
         assert_eq!(live("act", "1", &shared).well(), "unchanged\n");
@@ -487,8 +490,8 @@ fn a_release_is_made_live_and_old_ones_go() {
         live("act", "2", &shared).well();
         come("4");
         bench.write("app/releases/foreign/x", "not ours");
-        let told = live("act", "4", &shared).well();
-        assert!(told.contains("releases/3: deleted, 2 are kept\n"), "{told}");
+        let printed = live("act", "4", &shared).well();
+        assert!(printed.contains("releases/3: deleted, 2 are kept\n"), "{printed}");
         assert_eq!(bench.names("app/releases"), ["2", "4", "foreign"]);
         // An incomplete release does not become live.
         let missing = live("act", "5", &[]).ill();

@@ -89,7 +89,7 @@ impl Attempt<'_> {
             ExecEnd::Exited(0) => Ok(Fetched::Whole(Some(memory.bytes))),
             ExecEnd::Exited(NOT_THERE) => Ok(Fetched::Whole(None)),
             ExecEnd::Exited(TOO_LARGE) => Ok(Fetched::TooLarge),
-            _ => Err(self.looked_in_vain(report)),
+            _ => Err(self.inspection_failed(report)),
         }
     }
 

@@ -78,15 +78,15 @@ impl Host {
     }
 
     /// A dry run reports the change and changes nothing; then the step is done; then nothing is left to do.
-    fn converges(&self, body: &StepBody, told: &str, lines: &[&str]) {
+    fn converges(&self, body: &StepBody, printed: &str, lines: &[&str]) {
         let context = format!("{:?} {body:?}", self.shell);
-        let look = self.run(body, "look");
-        assert_eq!((look.status, look.out.as_str()), (0, format!("{told}changed\n").as_str()), "{context}");
-        assert_eq!(self.log(), [""; 0], "a look changes nothing: {context}");
+        let dry = self.run(body, "dry-run");
+        assert_eq!((dry.status, dry.out.as_str()), (0, format!("{printed}changed\n").as_str()), "{context}");
+        assert_eq!(self.log(), [""; 0], "a dry run changes nothing: {context}");
         let act = self.run(body, "act");
-        assert_eq!((act.status, act.out), (0, format!("{told}changed\n")), "{} {context}", act.err);
+        assert_eq!((act.status, act.out), (0, format!("{printed}changed\n")), "{} {context}", act.err);
         assert_eq!(self.log(), lines, "{context}");
-        for mode in ["look", "act"] {
+        for mode in ["dry-run", "act"] {
             let again = self.run(body, mode);
             assert_eq!((again.status, again.out.as_str()), (0, "unchanged\n"), "{} {context}", again.err);
             assert_eq!(self.log(), [""; 0], "{context}");
@@ -188,8 +188,8 @@ fn what_goes_wrong_with_packages_is_told_with_what_to_do() {
         host.fails(&present, "E: Sub-process /usr/bin/dpkg returned an error code (1)");
         let act = host.run_as("1000", &present, "act");
         assert_eq!(act.err, "only root can change packages; write sudo = true to the step\n");
-        let look = host.run_as("1000", &present, "look");
-        assert_eq!(look.out, "install a\nchanged\n", "everybody may look");
+        let dry = host.run_as("1000", &present, "dry-run");
+        assert_eq!(dry.out, "install a\nchanged\n", "every login may inspect");
         for name in ["-y", "a b", "a;b", "sudo-", "*"] {
             host.fails(
                 &package(&[name], PackageState::Present),
@@ -294,7 +294,7 @@ fn the_real_apt_installs_from_a_repository_of_files() {
     let id = Command::new("id").arg("-u").output().unwrap();
     if id.stdout == b"0\n" {
         release(dir.path(), "1.0");
-        assert!(apt(&present, "look").out.ends_with("install rollcall-tiny\nchanged\n"));
+        assert!(apt(&present, "dry-run").out.ends_with("install rollcall-tiny\nchanged\n"));
         let first = apt(&present, "act");
         assert!(first.status == 0 && first.out.ends_with("changed\n"), "{first:?}");
         assert_eq!(std::fs::read_to_string(at("tree/etc/tiny.conf")).unwrap(), "1.0\n");
@@ -343,13 +343,16 @@ fn systemd_is_told_what_differs() {
         host.write("units", "app inactive disabled\n");
         let lines = ["systemctl enable app", "systemctl start app"];
         host.converges(&service(Some(Started), Some(true)), "enable app\nstart app\n", &lines);
-        for (state, told, line) in [
+        for (state, printed, line) in [
             (Restarted, "restart app\n", "systemctl restart app"),
             (Reloaded, "reload app\n", "systemctl reload app"),
         ] {
             for _ in 0..2 {
-                assert_eq!(host.run(&service(Some(state), None), "look").out, format!("{told}changed\n"));
-                assert_eq!(host.run(&service(Some(state), None), "act").out, format!("{told}changed\n"));
+                assert_eq!(
+                    host.run(&service(Some(state), None), "dry-run").out,
+                    format!("{printed}changed\n")
+                );
+                assert_eq!(host.run(&service(Some(state), None), "act").out, format!("{printed}changed\n"));
                 assert_eq!(host.log(), [line], "each time anew");
             }
         }
@@ -386,7 +389,7 @@ fn openrc_and_sysv_are_told_what_differs() {
 }
 
 #[test]
-fn what_goes_wrong_with_services_is_told_with_where_to_look() {
+fn a_failed_service_is_reported_with_where_to_look() {
     let started = service(Some(ServiceState::Started), None);
     for shell in SHELLS {
         let bare = Host::new(shell, &[]);
@@ -401,8 +404,8 @@ fn what_goes_wrong_with_services_is_told_with_where_to_look() {
             let host = Host::new(shell, programs);
             host.write("state", "running\n");
             host.fails(&started, &format!("no service is called app; try: {look}"));
-            let look = host.run(&started, "look");
-            assert_eq!(look.status, 1, "a look says so, too: {look:?}");
+            let dry = host.run(&started, "dry-run");
+            assert_eq!(dry.status, 1, "a dry run says so, too: {dry:?}");
         }
         let host = Host::new(shell, &["systemctl"]);
         host.write("state", "running\n");

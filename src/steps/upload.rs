@@ -12,7 +12,7 @@ use crate::domain::task::task::{Source, TreeFile, Upload, artifact_name};
 use crate::local::planned::PlannedFile;
 use crate::port::{Content, ExecEnd, ExecReport, Input, Packed};
 use crate::steps::attempt::{Attempt, Done, LOOK_TIMEOUT};
-use crate::steps::scripts::{PLACE, RECEIVE, TREE, TREE_RECEIVE, call, told};
+use crate::steps::scripts::{PLACE, RECEIVE, TREE, TREE_RECEIVE, call, split_word};
 
 /// Most output of the inspection of a tree: a line for each file.
 const TREE_LOOK_BYTES: usize = 1024 * 1024;
@@ -92,9 +92,9 @@ impl Attempt<'_> {
         let place = [mode_word(act), manner.to, &sent.sha256, &manner.mode, manner.owner];
         let (report, again) = self.exec(call(&PLACE, &place, self.step), Input::None, LOOK_TIMEOUT).await;
         if report.end != ExecEnd::Exited(0) {
-            return Err(self.looked_in_vain(report));
+            return Err(self.inspection_failed(report));
         }
-        let (stdout, word) = told(report.stdout);
+        let (stdout, word) = split_word(report.stdout);
         match (word.as_str(), act) {
             ("send", true) => Ok(self.send(&manner, sent).await),
             ("send", false) => match sent.bytes().await? {
@@ -155,9 +155,9 @@ impl Attempt<'_> {
     }
 
     async fn tree(&self, upload: &Upload, path: &str, files: &[TreeFile], act: bool) -> Result<Done, Done> {
-        let (report, to_send, said) = self.look_at_tree(upload, files, act).await?;
+        let (report, to_send, said) = self.compare_tree(upload, files, act).await?;
         if to_send.is_empty() {
-            let (stdout, word) = told(said);
+            let (stdout, word) = split_word(said);
             let outcome = match (word.as_str(), act) {
                 ("unchanged", true) => self.unchanged(),
                 ("unchanged", false) => Outcome::Unchanged,
@@ -167,7 +167,7 @@ impl Attempt<'_> {
             return Ok(Done { outcome, stdout, stderr: report.stderr });
         }
         if !act {
-            let text = told(said).0.text + &self.tree_difference(upload, path, &to_send).await?;
+            let text = split_word(said).0.text + &self.tree_difference(upload, path, &to_send).await?;
             return Ok(would_change(&text));
         }
         let mut list = String::new();
@@ -187,14 +187,14 @@ impl Attempt<'_> {
         let members: Arc<[Packed]> = members.into();
         let done = self.run_own(call(&TREE_RECEIVE, &arguments, self.step), Input::Tar(members)).await;
         // Modes and owners that the inspection has corrected count, too.
-        let text = told(said).0.text + &done.stdout.text;
+        let text = split_word(said).0.text + &done.stdout.text;
         let stdout = super::diff::bounded(&text);
         let outcome = if done.outcome == Outcome::Unchanged { Outcome::Ok } else { done.outcome };
         Ok(Done { outcome, stdout, ..done })
     }
 
     /// The files to send, and the rest of the inspection's output.
-    async fn look_at_tree<'t>(
+    async fn compare_tree<'t>(
         &self,
         upload: &Upload,
         files: &'t [TreeFile],
@@ -213,7 +213,7 @@ impl Attempt<'_> {
         let input = Input::Bytes(Bytes::from(list));
         let report = self.stream(&call(&TREE, &arguments, self.step), input, &mut memory).await?;
         if report.end != ExecEnd::Exited(0) {
-            return Err(self.looked_in_vain(report));
+            return Err(self.inspection_failed(report));
         }
         let text = String::from_utf8_lossy(&memory.bytes).into_owned();
         let number = |line: &str| line.strip_prefix("send ")?.parse::<usize>().ok();
@@ -257,5 +257,5 @@ fn line(number: usize, file: &TreeFile, mode: u32) -> String {
 }
 
 fn mode_word(act: bool) -> &'static str {
-    if act { "act" } else { "look" }
+    if act { "act" } else { "dry-run" }
 }

@@ -42,7 +42,7 @@ enum WaitResult {
 }
 
 /// A passed probe in words; nothing was changed.
-fn looked(text: String) -> Done {
+fn observed(text: String) -> Done {
     let stdout = Output { text: format!("{text}\n"), left_out: 0 };
     Done { stdout, ..Done::silent(Outcome::Unchanged) }
 }
@@ -58,14 +58,14 @@ impl Attempt<'_> {
     /// Waits until the condition holds, or until the step's time is up; a dry run probes once.
     pub(super) async fn wait(&self, wait: &Wait<'_>, acts: bool) -> Done {
         if !acts {
-            return self.look_at(wait).await;
+            return self.observe_once(wait).await;
         }
         let age = self.context.resumed.unwrap_or_default();
         let until = Instant::now() + self.step.timeout.saturating_sub(age);
         loop {
             let found = self.find(wait.what, until).await;
             let why = match (found, wait.gone) {
-                (WaitResult::There(text), false) | (WaitResult::Gone(text), true) => return looked(text),
+                (WaitResult::There(text), false) | (WaitResult::Gone(text), true) => return observed(text),
                 (WaitResult::There(text), true) => Ok(format!("still there: {text}")),
                 (WaitResult::Gone(text), false) => Ok(text),
                 (WaitResult::Blind(why), _) => Err(why),
@@ -96,10 +96,10 @@ impl Attempt<'_> {
     }
 
     /// A dry run of a wait: probes once and does not wait.
-    async fn look_at(&self, wait: &Wait<'_>) -> Done {
+    async fn observe_once(&self, wait: &Wait<'_>) -> Done {
         let found = self.find(wait.what, Instant::now() + LOOK_TIMEOUT).await;
         match (found, wait.gone) {
-            (WaitResult::There(text), false) | (WaitResult::Gone(text), true) => looked(text),
+            (WaitResult::There(text), false) | (WaitResult::Gone(text), true) => observed(text),
             (WaitResult::There(text), true) => not_known(format!("it would wait: still there: {text}")),
             (WaitResult::Gone(text), false) => not_known(format!("it would wait: {text}")),
             (WaitResult::Blind(why), _) => Done::silent(Outcome::NotStarted { why }),
@@ -109,12 +109,12 @@ impl Attempt<'_> {
     async fn find(&self, what: &Awaited, until: Instant) -> WaitResult {
         let left = until.saturating_duration_since(Instant::now()).max(LEAST_TIME);
         match what {
-            Awaited::Path(path) => match self.run_look(&shell::with_arguments(PATH, &[path]), left).await {
+            Awaited::Path(path) => match self.run_probe(&shell::with_arguments(PATH, &[path]), left).await {
                 WaitResult::There(_) => WaitResult::There(format!("{path} is there")),
                 WaitResult::Gone(_) => WaitResult::Gone(format!("{path} is not there")),
                 blind => blind,
             },
-            Awaited::Command(command) => match self.run_look(command, left).await {
+            Awaited::Command(command) => match self.run_probe(command, left).await {
                 WaitResult::Gone(why) => WaitResult::Gone(format!("the command fails: {why}")),
                 found => found,
             },
@@ -122,7 +122,7 @@ impl Attempt<'_> {
         }
     }
 
-    async fn run_look(&self, script: &str, left: Duration) -> WaitResult {
+    async fn run_probe(&self, script: &str, left: Duration) -> WaitResult {
         let report = self.once(script, left.min(LOOK_TIMEOUT), false).await;
         let said = report.end.describe(&report.stderr);
         match report.end {
@@ -172,9 +172,9 @@ impl Attempt<'_> {
     /// A check that has to pass for the host to continue. Its verdict in a dry run may differ when the step is due.
     pub(super) async fn check(&self, check: &Check, acts: bool) -> Done {
         match self.verify(check, !acts).await {
-            Ok(result) if acts && result.verdict.passes() => looked(words(&result)),
+            Ok(result) if acts && result.verdict.passes() => observed(words(&result)),
             Ok(result) if acts => Done::failed(words(&result)),
-            Ok(result) if result.verdict == Verdict::Ok => looked(words(&result)),
+            Ok(result) if result.verdict == Verdict::Ok => observed(words(&result)),
             Ok(result) => not_known(format!("now it says: {}", words(&result))),
             Err(done) => done,
         }

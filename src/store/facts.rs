@@ -19,8 +19,8 @@ pub(super) fn planned(connection: &Connection, run: RunId, plan: &Plan) -> Resul
         .prepare_cached("INSERT INTO look (run, host, step, endpoint) VALUES (?, ?, ?, ?)")
         .map_err(failed)?;
     for (host, planned) in &plan.hosts {
-        let looks = planned.steps.iter().enumerate();
-        for (step, _) in looks.filter(|(_, step)| matches!(step.body, StepBody::Facts { .. })) {
+        let gathering = planned.steps.iter().enumerate();
+        for (step, _) in gathering.filter(|(_, step)| matches!(step.body, StepBody::Facts { .. })) {
             let endpoint = serde_json::to_string(&planned.endpoint).map_err(failed)?;
             insert.execute(params![run.0, host.as_str(), step, endpoint]).map_err(failed)?;
         }

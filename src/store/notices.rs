@@ -39,19 +39,19 @@ impl SqliteStore {
     }
 
     /// [`Outbox::tell`], on this thread.
-    pub fn tell_now(&self, told: &ChannelUpdate) -> Result<(), StoreError> {
-        let log = serde_json::to_string(&told.log).map_err(failed)?;
+    pub fn tell_now(&self, change: &ChannelUpdate) -> Result<(), StoreError> {
+        let log = serde_json::to_string(&change.log).map_err(failed)?;
         self.transact(|connection| {
             connection
                 .execute(
                     "INSERT INTO teller (channel, cursor, log) VALUES (?, ?, ?)
                      ON CONFLICT (channel) DO UPDATE SET cursor = excluded.cursor, log = excluded.log",
-                    params![told.channel, told.cursor, log],
+                    params![change.channel, change.cursor, log],
                 )
                 .map_err(failed)?;
-            for ((check, group), incident) in &told.changed {
+            for ((check, group), incident) in &change.changed {
                 let (set, name) = check.row();
-                let key = params![told.channel, set, name, group];
+                let key = params![change.channel, set, name, group];
                 let Some(incident) = incident else {
                     let delete = "DELETE FROM incident WHERE channel = ? AND set_name = ? AND name = ? AND top = ?";
                     connection.execute(delete, key).map_err(failed)?;
@@ -59,9 +59,9 @@ impl SqliteStore {
                 };
                 let body = serde_json::to_string(incident).map_err(failed)?;
                 let write = "INSERT OR REPLACE INTO incident (channel, set_name, name, top, body) VALUES (?, ?, ?, ?, ?)";
-                connection.execute(write, params![told.channel, set, name, group, body]).map_err(failed)?;
+                connection.execute(write, params![change.channel, set, name, group, body]).map_err(failed)?;
             }
-            told.notices.iter().try_for_each(|notice| write(connection, &told.channel, notice))
+            change.notices.iter().try_for_each(|notice| write(connection, &change.channel, notice))
         })
     }
 
@@ -155,12 +155,12 @@ impl SqliteStore {
     }
 
     /// [`Outbox::tell_runs`], on this thread.
-    fn tell_runs_now(&self, told: &RunUpdate) -> Result<(), StoreError> {
-        let log = serde_json::to_string(&told.log).map_err(failed)?;
+    fn tell_runs_now(&self, change: &RunUpdate) -> Result<(), StoreError> {
+        let log = serde_json::to_string(&change.log).map_err(failed)?;
         self.transact(|connection| {
             let update = "UPDATE run_teller SET cursor = ?, log = ? WHERE channel = ?";
-            connection.execute(update, params![told.cursor, log, told.channel]).map_err(failed)?;
-            told.notices.iter().try_for_each(|notice| write(connection, &told.channel, notice))
+            connection.execute(update, params![change.cursor, log, change.channel]).map_err(failed)?;
+            change.notices.iter().try_for_each(|notice| write(connection, &change.channel, notice))
         })
     }
 }
@@ -186,8 +186,8 @@ impl Outbox for SqliteStore {
         self.off_thread(move |store| store.teller_now(&channel)).await
     }
 
-    async fn tell(&self, told: ChannelUpdate) -> Result<(), StoreError> {
-        self.off_thread(move |store| store.tell_now(&told)).await
+    async fn tell(&self, change: ChannelUpdate) -> Result<(), StoreError> {
+        self.off_thread(move |store| store.tell_now(&change)).await
     }
 
     async fn run_teller(&self, channel: &str) -> Result<(u64, RunLog), StoreError> {
@@ -195,8 +195,8 @@ impl Outbox for SqliteStore {
         self.off_thread(move |store| store.run_teller_now(&channel)).await
     }
 
-    async fn tell_runs(&self, told: RunUpdate) -> Result<(), StoreError> {
-        self.off_thread(move |store| store.tell_runs_now(&told)).await
+    async fn tell_runs(&self, change: RunUpdate) -> Result<(), StoreError> {
+        self.off_thread(move |store| store.tell_runs_now(&change)).await
     }
 
     async fn waiting(&self, channel: &str, limit: usize) -> Result<Vec<PendingMessage>, StoreError> {

@@ -339,9 +339,9 @@ fn facts_are_on_record_with_the_event_that_brings_them() {
     let (dir, store) = store();
     let mut plan = plan("1");
     let host = plan.hosts.values_mut().next().unwrap();
-    let look = facts::step(&BTreeMap::new());
+    let step = facts::step(&BTreeMap::new());
     host.steps =
-        vec![look.clone(), Step { body: StepBody::Link { from: "a".into(), at: "b".into() }, ..look }].into();
+        vec![step.clone(), Step { body: StepBody::Link { from: "a".into(), at: "b".into() }, ..step }].into();
     let endpoint = host.endpoint.clone();
     let run = store.create_run_now(&plan, &ann(), at(1)).unwrap().run;
     let seen = Facts { cpus: Some(4), ..Facts::default() };
@@ -349,7 +349,7 @@ fn facts_are_on_record_with_the_event_that_brings_them() {
     let other = Facts { cpus: Some(8), ..Facts::default() }.to_value().to_string();
     let failed = Outcome::Failed { code: Some(1), why: "x".into() };
     store.append_now(run, at(2), vec![printed(0, failed.clone(), &text)]).unwrap();
-    assert!(store.facts_now().unwrap().is_empty(), "what a failed look printed is no fact");
+    assert!(store.facts_now().unwrap().is_empty(), "what a failed step printed is no fact");
     store.append_now(run, at(3), vec![printed(0, Outcome::Unchanged, &text)]).unwrap();
     store.append_now(run, at(4), vec![printed(1, Outcome::Ok, &other), printed(0, failed, &other)]).unwrap();
     drop(store);

@@ -45,7 +45,7 @@ fn a_batch_is_kept_whole_and_comes_back() {
     };
     store.keep_now(&batch).unwrap();
     let (states, downtimes) = store.watched_now().unwrap();
-    assert_eq!(states[&key("http")].last_at, Some(at(2)), "the last look says when that was");
+    assert_eq!(states[&key("http")].last_at, Some(at(2)), "the last probe says when that was");
     assert_eq!((states.len(), downtimes.len()), (1, 0));
     assert_eq!(store.alerts_now(0, 10).unwrap().len(), 1);
     let history = store.history_now(&"web1".into(), 1).unwrap();

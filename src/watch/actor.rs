@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::look::{Observed, Sight, id_of};
 use super::orders::{MonitorEnvironment, MonitorQuestion, Orders, Watchlist, until};
+use super::probe::{Observed, Sight, id_of};
 use crate::domain::base::name::HostName;
 use crate::domain::check::check::CheckResult;
 use crate::domain::plan::release::ReleaseTakeover;
@@ -57,7 +57,7 @@ pub(super) struct Actor<W> {
     sight: Sight,
     stop: CancellationToken,
     roster: Roster,
-    looks: JoinSet<FinishedProbe>,
+    probes: JoinSet<FinishedProbe>,
     /// The batch that the store is writing, one at a time; it is returned if it could not be stored.
     keeping: JoinSet<Option<Arc<Batch>>>,
     kept_at: Instant,
@@ -98,7 +98,7 @@ impl<W: Watchlist> Actor<W> {
             sight,
             stop,
             roster,
-            looks: JoinSet::new(),
+            probes: JoinSet::new(),
             keeping: JoinSet::new(),
             kept_at: Instant::now(),
             batches: 0,
@@ -125,7 +125,7 @@ impl<W: Watchlist> Actor<W> {
                 biased;
                 () = self.stop.cancelled() => break,
                 Some(ask) = asked.recv() => self.answer(ask).await,
-                Some(seen) = self.looks.join_next() => self.saw_all(seen.ok()),
+                Some(seen) = self.probes.join_next() => self.saw_all(seen.ok()),
                 Ok(()) = self.around.in_hand.changed() => {}
                 Ok(()) = self.around.config.changed() => self.reload().await,
                 Some(kept) = self.keeping.join_next() => {
@@ -142,19 +142,19 @@ impl<W: Watchlist> Actor<W> {
 
     /// Does all work that is possible now.
     async fn go_on(&mut self) {
-        self.look_at_hands().await;
+        self.check_guards().await;
         let now = self.now();
         self.roster.tick(now);
-        if self.around.looks && self.orders.enabled {
-            while let Some(look) = self.roster.next_look(now) {
-                self.begin(look, now);
+        if self.around.probes && self.orders.enabled {
+            while let Some(probe) = self.roster.next_probe(now) {
+                self.begin(probe, now);
             }
         }
         let due = self.kept_at.elapsed() >= KEEP_EVERY || self.roster.unstored() >= KEEP_AT;
         if due || !self.waiting.is_empty() {
             self.keep();
         }
-        if self.around.looks && Instant::now() >= self.prune_at && self.prunes.is_empty() {
+        if self.around.probes && Instant::now() >= self.prune_at && self.prunes.is_empty() {
             self.prune(now);
         }
     }
@@ -165,14 +165,14 @@ impl<W: Watchlist> Actor<W> {
         if let Some(at) = self.roster.wake_at() {
             // A due probe that could not start waits for another event, not for the time.
             let pause = until(at, now);
-            if self.around.looks && self.orders.enabled {
+            if self.around.probes && self.orders.enabled {
                 wake = wake.min(here + pause.max(Duration::from_millis(1)));
             }
         }
         if self.roster.unstored() > 0 && self.keeping.is_empty() {
             wake = wake.min(self.kept_at + KEEP_EVERY);
         }
-        if self.around.looks && self.prunes.is_empty() {
+        if self.around.probes && self.prunes.is_empty() {
             wake = wake.min(self.prune_at);
         }
         if self.taken_is_old {
@@ -181,23 +181,23 @@ impl<W: Watchlist> Actor<W> {
         wake
     }
 
-    fn begin(&mut self, look: DueProbe, now: Timestamp) {
-        if let ProbeTarget::Broken(why) = &look.what {
+    fn begin(&mut self, probe: DueProbe, now: Timestamp) {
+        if let ProbeTarget::Broken(why) = &probe.what {
             let result =
-                CheckResult::new(id_of(&look), crate::domain::base::outcome::Verdict::Unknown, &**why);
-            return self.roster.took(&look.key, now, result, now);
+                CheckResult::new(id_of(&probe), crate::domain::base::outcome::Verdict::Unknown, &**why);
+            return self.roster.took(&probe.key, now, result, now);
         }
         let sight = self.sight.clone();
-        self.looks.spawn(async move {
-            let found = sight.look(&look).await;
-            FinishedProbe { key: look.key, begun: now, ended: sight.ports.hosts.clock.now(), found }
+        self.probes.spawn(async move {
+            let found = sight.probe(&probe).await;
+            FinishedProbe { key: probe.key, begun: now, ended: sight.ports.hosts.clock.now(), found }
         });
     }
 
     /// Applies all finished probes: many end together.
     fn saw_all(&mut self, first: Option<FinishedProbe>) {
         first.into_iter().for_each(|seen| self.saw(seen));
-        while let Some(seen) = self.looks.try_join_next() {
+        while let Some(seen) = self.probes.try_join_next() {
             seen.into_iter().for_each(|seen| self.saw(seen));
         }
     }
@@ -211,7 +211,7 @@ impl<W: Watchlist> Actor<W> {
 
     /// Hosts that runs have started to work on are silenced before any other result is applied; hosts that runs have
     /// left are rendered for their present release.
-    async fn look_at_hands(&mut self) {
+    async fn check_guards(&mut self) {
         let held = self.around.in_hand.borrow_and_update().clone();
         self.taken_is_old |= held.settled != self.held.settled;
         let mut same = Arc::ptr_eq(&held.hosts, &self.held.hosts);
@@ -292,7 +292,7 @@ impl<W: Watchlist> Actor<W> {
     /// Hands the pending batch to the store, unless the store is still writing one.
     fn keep(&mut self) {
         if !self.keeping.is_empty() {
-            self.roster.forget_looks_beyond(UNSTORED_LIMIT);
+            self.roster.forget_probes_beyond(UNSTORED_LIMIT);
             return;
         }
         self.kept_at = Instant::now();
@@ -335,13 +335,13 @@ impl<W: Watchlist> Actor<W> {
 
     /// Aborts probes under way, and stores all other results.
     async fn end(mut self) {
-        self.looks.abort_all();
+        self.probes.abort_all();
         let mut left: Vec<Arc<Batch>> = Vec::new();
         while let Some(unkept) = self.keeping.join_next().await {
             left.extend(unkept.ok().flatten());
         }
         // A monitor without probes has no states that are not stored.
-        let last = if self.around.looks { self.roster.all_states() } else { self.roster.take_batch() };
+        let last = if self.around.probes { self.roster.all_states() } else { self.roster.take_batch() };
         left.push(Arc::new(last));
         for batch in left.into_iter().filter(|batch| !batch.is_empty()) {
             if !self.keep_at_last(batch).await {

@@ -2,8 +2,8 @@
 //! it sleeps until a probe is due, and never waits for the store or for a host.
 
 mod actor;
-mod look;
 mod orders;
+mod probe;
 
 use std::time::Duration;
 

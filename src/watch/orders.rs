@@ -46,7 +46,7 @@ pub struct MonitorEnvironment<W> {
     pub config: watch::Receiver<Arc<W>>,
     pub in_hand: watch::Receiver<HeldHosts>,
     /// Makes probes; otherwise it only answers from the store.
-    pub looks: bool,
+    pub probes: bool,
     /// Called when there is a new alert.
     pub bell: Arc<dyn Fn() + Send + Sync>,
     /// Called when watching has failed inside rollcall, and starts again.
@@ -60,7 +60,7 @@ impl<W> Clone for MonitorEnvironment<W> {
             watches: self.watches.clone(),
             config: self.config.clone(),
             in_hand: self.in_hand.clone(),
-            looks: self.looks,
+            probes: self.probes,
             bell: self.bell.clone(),
             failed: self.failed.clone(),
         }

@@ -190,7 +190,7 @@ async fn nginx_says_whether_requests_outlast_the_drain() {
     let note = done(within(drivers.drain(&balancer, &first)).await);
     assert_eq!(note, "lb1: requests that were in flight did not end within 1s");
     assert_eq!(nginx.out_of_rotation(), [servers[0].clone()]);
-    let view = drivers.look(&balancer, &first).await.unwrap();
+    let view = drivers.inspect(&balancer, &first).await.unwrap();
     assert_eq!((view.rotation(&first[0].host), view.serving, view.total), (Rotation::Out, 1, 2));
     apps.iter().for_each(App::release);
     assert!(held.await.unwrap().unwrap().ends_with("is done\n"), "it was never cut");

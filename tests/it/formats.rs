@@ -12,7 +12,7 @@ use rollcall::domain::check::check::CheckResult;
 use rollcall::domain::check::id::CheckId;
 use rollcall::domain::run::record::Debt;
 use rollcall::domain::watch::roll::{CheckLine, Roll};
-use rollcall::present::formats::told;
+use rollcall::present::formats::render;
 use rollcall::present::metrics::{Metrics, families};
 use rollcall::present::report::{HostReport, Report};
 use rollcall::present::{nagios, prometheus};
@@ -39,7 +39,7 @@ fn report(verdict: Verdict, hosts: Vec<HostReport>) -> Report {
 }
 
 fn result(check: &str, verdict: Verdict, text: &str) -> CheckResult {
-    CheckResult { took_ms: 120, looks: 1, ..CheckResult::new(CheckId::new("set", check), verdict, text) }
+    CheckResult { took_ms: 120, probes: 1, ..CheckResult::new(CheckId::new("set", check), verdict, text) }
 }
 
 /// One of each verdict, one that was not made, and texts that try to be something else.
@@ -88,7 +88,7 @@ fn read_by(command: &mut Command, text: &str) -> (Option<i32>, String) {
 
 #[test]
 fn prometheus_takes_the_metrics() {
-    let told = told(&nasty(), Format::Prometheus);
+    let told = render(&nasty(), Format::Prometheus);
     let (status, said) = read_by(Command::new("promtool").args(["check", "metrics"]), &told);
     assert_eq!((status, said.as_str()), (Some(0), ""), "{told}");
     for line in [
@@ -167,7 +167,7 @@ fn prometheus_takes_how_rollcall_fares() {
 
 #[test]
 fn prove_reads_the_tests() {
-    let told = told(&nasty(), Format::Tap);
+    let told = render(&nasty(), Format::Tap);
     let dir = folder();
     let file = dir.path().join("checks.tap");
     std::fs::write(&file, &told).unwrap();
@@ -184,17 +184,17 @@ fn prove_reads_the_tests() {
     );
 
     let good = report(Verdict::Ok, vec![host("web01", vec![result("http", Verdict::Ok, "fine")])]);
-    std::fs::write(&file, super::formats::told(&good, Format::Tap)).unwrap();
+    std::fs::write(&file, super::formats::render(&good, Format::Tap)).unwrap();
     let (status, said) = read_by(Command::new("prove").args(["--exec", "cat"]).arg(&file), "");
     assert!(status == Some(0) && said.contains("All tests successful"), "{said}");
-    std::fs::write(&file, super::formats::told(&report(Verdict::Ok, vec![]), Format::Tap)).unwrap();
+    std::fs::write(&file, super::formats::render(&report(Verdict::Ok, vec![]), Format::Tap)).unwrap();
     let (status, said) = read_by(Command::new("prove").args(["--exec", "cat"]).arg(&file), "");
     assert!(status == Some(0) && said.contains("nothing was probed"), "{said}");
 }
 
 #[test]
 fn junit_is_what_jenkins_and_ant_demand() {
-    let told = told(&nasty(), Format::Junit);
+    let told = render(&nasty(), Format::Junit);
     let document = roxmltree::Document::parse(&told).unwrap_or_else(|error| panic!("{error}\n{told}"));
     let root = document.root_element();
     assert_eq!((root.tag_name().name(), root.attribute("time")), ("testsuites", Some("1.234")));
@@ -271,7 +271,7 @@ fn nagios_reads_one_check_as_the_plugin_itself() {
         readings: read.readings.clone(),
         ..result("disk", Verdict::Ok, &read.text)
     };
-    let answer = told(&report(Verdict::Ok, vec![host("web01", vec![one])]), Format::Nagios);
+    let answer = render(&report(Verdict::Ok, vec![host("web01", vec![one])]), Format::Nagios);
     assert_eq!(
         answer,
         "DISK OK - free space: / 3326 MB (56%); | /=2643MB;5948;5958;0;5968\n/ 15272 MB (77%);\n"
@@ -279,7 +279,7 @@ fn nagios_reads_one_check_as_the_plugin_itself() {
     assert_eq!(parse(&answer), read);
 
     let ours = CheckResult { detail: NASTY.into(), ..result("body", Verdict::Critical, NASTY) };
-    let answer = told(&report(Verdict::Critical, vec![host("web01", vec![ours])]), Format::Nagios);
+    let answer = render(&report(Verdict::Critical, vec![host("web01", vec![ours])]), Format::Nagios);
     let read = parse(&answer);
     assert!(read.readings.is_empty(), "{answer}");
     assert!(
@@ -287,14 +287,14 @@ fn nagios_reads_one_check_as_the_plugin_itself() {
         "{answer}"
     );
     let silent =
-        told(&report(Verdict::Ok, vec![host("web01", vec![result("x", Verdict::Ok, "")])]), Format::Nagios);
+        render(&report(Verdict::Ok, vec![host("web01", vec![result("x", Verdict::Ok, "")])]), Format::Nagios);
     assert_eq!(silent, "(no output)\n");
     assert_eq!(nagios::refused("no such\nhost | x"), "UNKNOWN: no such host ¦ x\n");
 }
 
 #[test]
 fn nagios_reads_many_checks_as_one_answer() {
-    let answer = told(&nasty(), Format::Nagios);
+    let answer = render(&nasty(), Format::Nagios);
     let lines: Vec<&str> = answer.lines().collect();
     let (text, data) = lines[0].split_once(" | ").unwrap();
     assert!(text.starts_with("CRITICAL: 2 ok, 1 warning (web01 set/lag: a \"quote\""), "{text}");
@@ -303,7 +303,7 @@ fn nagios_reads_many_checks_as_one_answer() {
     let order: Vec<&str> = lines[1..].iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(order, ["[CRITICAL]", "[UNKNOWN]", "[WARNING]", "[OK]", "[OK]", "[UNKNOWN]"]);
     assert_eq!(answer.matches('|').count(), 1, "no text is taken for performance data");
-    let none = told(&report(Verdict::Unknown, vec![]), Format::Nagios);
+    let none = render(&report(Verdict::Unknown, vec![]), Format::Nagios);
     assert_eq!(none, "UNKNOWN: nothing was probed | ok=0 warning=0 critical=0 unknown=0\n");
     let many: Vec<CheckResult> = (0..500)
         .map(|n| CheckResult {
@@ -311,14 +311,14 @@ fn nagios_reads_many_checks_as_one_answer() {
             ..result(&format!("check {n}"), Verdict::Critical, "no")
         })
         .collect();
-    let answer = told(&report(Verdict::Critical, vec![host("web01", many)]), Format::Nagios);
+    let answer = render(&report(Verdict::Critical, vec![host("web01", many)]), Format::Nagios);
     let first = answer.lines().next().unwrap();
     assert!(first.contains("; and 497 more)") && first.len() < 5_000, "{}", first.len());
 }
 
 #[test]
 fn json_is_one_document() {
-    let told = told(&nasty(), Format::Json);
+    let told = render(&nasty(), Format::Json);
     let value: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(value["schema"], "report");
     assert_eq!(value["version"], 2);

@@ -92,8 +92,8 @@ impl World {
         }
     }
 
-    async fn look(&self, names: &[&str]) -> BalancerView {
-        self.drivers.look(&self.balancer, &members(names, false)).await.expect("a look")
+    async fn inspect(&self, names: &[&str]) -> BalancerView {
+        self.drivers.inspect(&self.balancer, &members(names, false)).await.expect("an inspection")
     }
 
     async fn drain(&self, names: &[&str]) -> Change {
@@ -157,7 +157,7 @@ async fn requests_in_flight_are_never_cut_by_a_drain() {
         let answer = get(&world.proxy().front()).await.unwrap();
         assert!(answer.ends_with("web02 is done\n"), "{answer}");
     }
-    let seen = world.look(&["web01"]).await;
+    let seen = world.inspect(&["web01"]).await;
     assert_eq!(seen.hosts["web01"].note, "DRAIN (L7OK), 1 in flight");
     assert!(!draining.is_finished(), "it waits for as long as a request is in flight");
     world.release();
@@ -184,7 +184,7 @@ async fn a_dead_application_gets_no_request_after_enable() {
     world.balancer.enable_timeout = Duration::from_secs(2);
     let why = refused(world.enable(&["web01"]).await);
     assert!(why.contains("lb1: `web01` is DOWN (") && why.ends_with("after 2s (enable_timeout)"), "{why}");
-    assert_eq!(world.look(&["web01"]).await.rotation(&"web01".into()), Rotation::Out);
+    assert_eq!(world.inspect(&["web01"]).await.rotation(&"web01".into()), Rotation::Out);
     // Once it lives it is put back, and gets its share.
     world.apps[0].start_again().await;
     world.balancer.enable_timeout = DEADLINE;
@@ -209,14 +209,14 @@ async fn up_one_of_two_is_not_up() {
     world.proxy().tell("set server app/web01 state maint").await;
     world.proxy().tell("set server app/web01 state ready").await;
     world.proxy().until("web01", "UP 1/2").await;
-    let view = world.look(&["web01", "web02"]).await;
+    let view = world.inspect(&["web01", "web02"]).await;
     assert_eq!((view.rotation(&"web01".into()), view.serving, view.total), (Rotation::Down, 1, 2));
     assert!(view.hosts["web01"].note.starts_with("UP 1/2 ("), "{view:?}");
     // Not up within the time: it goes out, so that nobody is sent there.
     world.balancer.enable_timeout = Duration::from_millis(300);
     let why = refused(world.enable(&["web01"]).await);
     assert!(why.contains("`web01` is UP 1/2 (") && why.ends_with("after 300ms (enable_timeout)"), "{why}");
-    assert_eq!(world.look(&["web01"]).await.rotation(&"web01".into()), Rotation::Out);
+    assert_eq!(world.inspect(&["web01"]).await.rotation(&"web01".into()), Rotation::Out);
     // It is no capacity either: the other one is the last that serves.
     match world.drain(&["web02"]).await {
         Change::Done { kept, note, .. } => {
@@ -233,7 +233,7 @@ async fn what_somebody_else_took_out_is_left_so() {
     let world = World::start(4, "").await;
     world.proxy().tell("set server app/web01 state maint").await;
     world.proxy().tell("set server app/web02 state drain").await;
-    let view = world.look(&["web01", "web02", "web03"]).await;
+    let view = world.inspect(&["web01", "web02", "web03"]).await;
     let note = |host: &str| view.hosts[host].note.as_str();
     assert_eq!([note("web01"), note("web02"), note("web03")], ["MAINT", "DRAIN", "no check"]);
     match world.drain(&["web01", "web02", "web03"]).await {
@@ -293,7 +293,7 @@ async fn two_haproxies_are_told_as_one() {
 
     // They disagree, by somebody else's doing: nobody could tell that drain from ours afterwards.
     world.proxies[1].tell("set server app/web02 state drain").await;
-    let view = world.look(&["web02"]).await;
+    let view = world.inspect(&["web02"]).await;
     assert_eq!(view.rotation(&"web02".into()), Rotation::Mixed);
     assert_eq!(view.hosts["web02"].note, "lb1: in, no check; lb2: out, DRAIN");
     let why = refused(world.drain(&["web01", "web02"]).await);
@@ -350,7 +350,7 @@ async fn a_reload_that_forgets_a_drain_is_noticed() {
     world.proxies[0].reload().await;
     world.proxy().until("web01", "UP").await;
     // Between drain and enable: whoever looks sees it, and the next run's drain is made again.
-    assert_eq!(world.look(&["web01"]).await.rotation(&"web01".into()), Rotation::In);
+    assert_eq!(world.inspect(&["web01"]).await.rotation(&"web01".into()), Rotation::In);
     assert_eq!(done(world.enable(&["web01"]).await), "lb1: HAProxy had forgotten the drain (a reload?)");
 
     // While a drain waits.
@@ -403,10 +403,10 @@ async fn the_socket_is_reached_through_the_connection_alone() {
     assert_eq!(done(world.drain(&["web01"]).await), "");
     assert_eq!(world.proxy().status("web01").await, "DRAIN");
     world.settings().backends = vec!["ap".into()];
-    let why = world.drivers.look(&world.balancer, &members(&["web01"], false)).await.unwrap_err();
+    let why = world.drivers.inspect(&world.balancer, &members(&["web01"], false)).await.unwrap_err();
     assert_eq!(why, "lb1: backend `ap`: Can't find backend.");
     world.settings().socket = Socket::Unix("/@/nothing.sock".into());
-    let why = world.drivers.look(&world.balancer, &members(&["web01"], false)).await.unwrap_err();
+    let why = world.drivers.inspect(&world.balancer, &members(&["web01"], false)).await.unwrap_err();
     assert!(why.contains("nothing.sock: no process listens there, the login may not, or its sshd"), "{why}");
     assert!(why.contains("; try: the login's rights on the socket, sudo = true, or Allow"), "{why}");
 }
@@ -529,7 +529,7 @@ async fn a_server_with_an_agent_check_is_drained_for_good_or_not_at_all() {
         "{why}"
     );
     assert!(why.contains("`disable agent app/web01`"), "{why}");
-    assert_eq!(world.look(&["web01"]).await.rotation(&"web01".into()), Rotation::In);
+    assert_eq!(world.inspect(&["web01"]).await.rotation(&"web01".into()), Rotation::In);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -244,7 +244,7 @@ async fn servers_in_files_that_an_upstream_includes_are_found() {
     assert_eq!(read(&at("1 one.conf")), format!("server {a} down; # rollcall:{a}\n"));
     assert_eq!(read(&at("2.conf")), format!("server {b};\n"));
     assert_eq!(world.serving().await, BTreeSet::from(["web02".to_string()]));
-    let view = world.drivers.look(&world.balancer, &world.member(0)).await.unwrap();
+    let view = world.drivers.inspect(&world.balancer, &world.member(0)).await.unwrap();
     assert_eq!((view.serving, view.total), (1, 2));
     assert_eq!(done(world.enable(0).await), "");
     assert_eq!(read(&at("1 one.conf")), format!("server {a};\n"));

@@ -78,7 +78,7 @@ async fn watching_that_fails_inside_starts_again_and_says_so() {
         watches: Arc::new(SqliteStore::in_memory().unwrap()),
         config: config.subscribe(),
         in_hand: held.subscribe(),
-        looks: true,
+        probes: true,
         bell: Arc::new(|| {}),
         failed: Arc::new(move || _ = counter.fetch_add(1, Ordering::Relaxed)),
     };

@@ -1,4 +1,4 @@
-//! A week of schedule in paused time: the real monitor and the real looks over hosts that are made up, with problems,
+//! A week of schedule in paused time: the real monitor and the real probes over hosts that are made up, with problems,
 //! flapping, outages, a jump host that goes, and downtimes drawn from a seed. What is told is counted against an
 //! oracle of its own. `ROLLCALL_WEEK_HOSTS=1000` takes more hosts than every day.
 
@@ -204,7 +204,7 @@ impl Clock for Virtual {
 struct Hosts {
     world: Arc<World>,
     clock: Arc<Virtual>,
-    looks: AtomicU64,
+    probes: AtomicU64,
 }
 
 /// The script of a probe; the contact has none.
@@ -218,7 +218,7 @@ fn script_of(request: &Exec) -> &str {
 #[async_trait]
 impl Remote for Hosts {
     async fn exec(&self, host: &Endpoint, request: Exec) -> ExecReport {
-        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.probes.fetch_add(1, Ordering::Relaxed);
         let at = self.clock.now().as_millisecond() - BEGIN * 1000;
         let report = |end| ExecReport { end, stdout: Output::default(), stderr: Output::default() };
         if !self.world.is_up(host, at) {
@@ -258,7 +258,7 @@ impl Prober for Nobody {
 
 #[async_trait]
 impl BalancerDriver for Nobody {
-    async fn look(&self, _: &Balancer, _: &[Member]) -> Result<BalancerView, String> {
+    async fn inspect(&self, _: &Balancer, _: &[Member]) -> Result<BalancerView, String> {
         Err("no balancer".into())
     }
 
@@ -407,9 +407,9 @@ fn a_week_is_told_as_it_was() {
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let world = Arc::new(World::new(hosts));
     let ledger = Arc::new(Ledger::default());
-    let (looks, late) = runtime.block_on(async {
+    let (probes, late) = runtime.block_on(async {
         let clock = Arc::new(Virtual { begun: Instant::now() });
-        let fleet = Arc::new(Hosts { world: world.clone(), clock: clock.clone(), looks: AtomicU64::new(0) });
+        let fleet = Arc::new(Hosts { world: world.clone(), clock: clock.clone(), probes: AtomicU64::new(0) });
         let ports = Ports {
             balancers: Arc::new(Nobody),
             store: Arc::new(SqliteStore::in_memory().unwrap()),
@@ -436,7 +436,7 @@ fn a_week_is_told_as_it_was() {
             watches: ledger.clone(),
             config: config.subscribe(),
             in_hand: held.subscribe(),
-            looks: true,
+            probes: true,
             bell: Arc::new(|| {}),
             failed: Arc::new(|| {}),
         };
@@ -457,7 +457,7 @@ fn a_week_is_told_as_it_was() {
         tokio::time::sleep(Duration::from_secs((WEEK - QUIET.0) as u64)).await;
         let roll = asking.roll().await.unwrap();
         running.stop().await;
-        (fleet.looks.load(Ordering::Relaxed), roll.pace.late_max_ms)
+        (fleet.probes.load(Ordering::Relaxed), roll.pace.late_max_ms)
     });
     let mut told: BTreeMap<(String, String), Vec<(i64, &str)>> = BTreeMap::new();
     for alert in ledger.alerts.lock().unwrap().iter() {
@@ -480,7 +480,7 @@ fn a_week_is_told_as_it_was() {
     }
     assert!(told.is_empty(), "nobody wanted to hear of {told:?}");
     let commits = ledger.commits.load(Ordering::Relaxed);
-    eprintln!("{hosts} hosts, {looks} looks, {commits} commits, {alerts} alerts; at most {late} ms late");
-    assert!(looks as usize > hosts * CHECKS * 2000, "a look each five minutes");
+    eprintln!("{hosts} hosts, {probes} probes, {commits} commits, {alerts} alerts; at most {late} ms late");
+    assert!(probes as usize > hosts * CHECKS * 2000, "a probe each five minutes");
     assert!(alerts > hosts * 10 && commits <= 7 * 24 * 3600 + 10);
 }

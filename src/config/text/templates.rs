@@ -182,11 +182,11 @@ mod tests {
         };
         super::names(doc, "run", &Spanned::new(0..text.len(), text.to_string()), &known);
         let wrong = sink.into_warnings().unwrap_err();
-        let told: Vec<&str> = wrong.iter().map(|one| one.message.as_str()).collect();
+        let messages: Vec<&str> = wrong.iter().map(|one| one.message.as_str()).collect();
         let nearest = [
             "`run`: there is no fact `achr`; did you mean `facts.arch`?",
             "`run`: no file in files/facts/ is called `rakc`; did you mean `facts.custom.rack`?",
         ];
-        assert_eq!(told, nearest);
+        assert_eq!(messages, nearest);
     }
 }

@@ -91,7 +91,7 @@ pub type SnapshotValues = BTreeMap<HostName, Judged>;
 
 /// Judges all hosts together. A host whose own probe was not ok keeps its verdict, and is not compared.
 pub fn compare(rule: &AcrossRule, seen: &SnapshotValues) -> SnapshotValues {
-    let mut told = seen.clone();
+    let mut verdicts = seen.clone();
     let well: BTreeMap<&HostName, &str> = seen
         .iter()
         .filter(|(_, own)| own.verdict.passes())
@@ -99,7 +99,7 @@ pub fn compare(rule: &AcrossRule, seen: &SnapshotValues) -> SnapshotValues {
         .collect();
     let silent = seen.iter().filter(|(_, own)| own.verdict.passes() && own.value.is_none());
     for (host, _) in silent {
-        told.insert(
+        verdicts.insert(
             host.clone(),
             Judged::new(
                 Verdict::Unknown,
@@ -117,9 +117,9 @@ pub fn compare(rule: &AcrossRule, seen: &SnapshotValues) -> SnapshotValues {
         let own = seen.get(&host);
         // A passed comparison does not lift the host's own warning.
         let warned = own.filter(|own| own.verdict == Verdict::Warning && compared.verdict == Verdict::Ok);
-        told.insert(host, warned.cloned().unwrap_or(compared));
+        verdicts.insert(host, warned.cloned().unwrap_or(compared));
     }
-    told
+    verdicts
 }
 
 fn names<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> String {
@@ -153,7 +153,7 @@ fn same(well: &BTreeMap<&HostName, &str>) -> SnapshotValues {
             let most = names(majority.iter().copied());
             let outliers = names(others.iter().flat_map(|(_, hosts)| hosts.iter().copied()));
             let fine = Judged::new(Verdict::Ok, format!("the same on {most}; out of line: {outliers}"));
-            let mut told: SnapshotValues =
+            let mut verdicts: SnapshotValues =
                 majority.iter().map(|host| ((*host).clone(), fine.clone())).collect();
             for (value, hosts) in others {
                 let text = format!(
@@ -163,9 +163,9 @@ fn same(well: &BTreeMap<&HostName, &str>) -> SnapshotValues {
                 );
                 let detail = diff(common, value, (&most, &names(hosts.iter().copied())));
                 let outlier = Judged { detail, ..Judged::new(Verdict::Critical, text) };
-                told.extend(hosts.iter().map(|host| ((*host).clone(), outlier.clone())));
+                verdicts.extend(hosts.iter().map(|host| ((*host).clone(), outlier.clone())));
             }
-            told
+            verdicts
         }
     }
 }
@@ -193,7 +193,7 @@ fn diff(common: &str, value: &str, (most, few): (&str, &str)) -> String {
 
 /// The hosts with a number, and verdicts for those without.
 fn numbers<'a>(well: &BTreeMap<&'a HostName, &str>) -> (BTreeMap<&'a HostName, f64>, SnapshotValues) {
-    let (mut numbers, mut told) = (BTreeMap::new(), SnapshotValues::new());
+    let (mut numbers, mut verdicts) = (BTreeMap::new(), SnapshotValues::new());
     for (host, value) in well {
         match value.trim().parse::<f64>().ok().filter(|number| number.is_finite()) {
             Some(number) => _ = numbers.insert(*host, number),
@@ -202,18 +202,18 @@ fn numbers<'a>(well: &BTreeMap<&'a HostName, &str>) -> (BTreeMap<&'a HostName, f
                     "{:?} is no number that can be compared",
                     value.chars().take(60).collect::<String>()
                 );
-                told.insert((*host).clone(), Judged::new(Verdict::Unknown, text));
+                verdicts.insert((*host).clone(), Judged::new(Verdict::Unknown, text));
             }
         }
     }
-    (numbers, told)
+    (numbers, verdicts)
 }
 
 fn within(well: &BTreeMap<&HostName, &str>, percent: f64) -> SnapshotValues {
-    let (numbers, mut told) = numbers(well);
+    let (numbers, mut verdicts) = numbers(well);
     let mut sorted: Vec<f64> = numbers.values().copied().collect();
     sorted.sort_by(f64::total_cmp);
-    let Some(median) = median(&sorted) else { return told };
+    let Some(median) = median(&sorted) else { return verdicts };
     let room = (median * percent / 100.0).abs();
     for (host, number) in &numbers {
         let off = number - median;
@@ -227,9 +227,9 @@ fn within(well: &BTreeMap<&HostName, &str>, percent: f64) -> SnapshotValues {
                 format!("{number} is not within {percent}% of the median {median}"),
             ),
         };
-        told.insert((*host).clone(), with_number(judged, "value", *number));
+        verdicts.insert((*host).clone(), with_number(judged, "value", *number));
     }
-    told
+    verdicts
 }
 
 fn with_number(judged: Judged, label: &str, number: f64) -> Judged {
@@ -266,7 +266,7 @@ fn total(
         }
         return all_are(&known, &least);
     }
-    let (numbers, mut told) = numbers(well);
+    let (numbers, mut verdicts) = numbers(well);
     let missing = seen.keys().filter(|host| !numbers.contains_key(host));
     let missing: Vec<&HostName> = missing.collect();
     let judged = match missing.is_empty() {
@@ -275,8 +275,8 @@ fn total(
             Judged::new(Verdict::Unknown, format!("{} is not known without {}", of.word(), names(missing)))
         }
     };
-    told.extend(numbers.keys().map(|host| ((*host).clone(), judged.clone())));
-    told
+    verdicts.extend(numbers.keys().map(|host| ((*host).clone(), judged.clone())));
+    verdicts
 }
 
 fn made_of(of: Total, numbers: impl Iterator<Item = f64>) -> f64 {

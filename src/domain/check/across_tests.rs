@@ -5,7 +5,7 @@ fn seen(values: &[(&str, &str)]) -> SnapshotValues {
     values.iter().map(|(host, value)| (HostName::new(*host), own(value))).collect()
 }
 
-fn told(rule: &AcrossRule, seen: &SnapshotValues) -> Vec<String> {
+fn verdicts(rule: &AcrossRule, seen: &SnapshotValues) -> Vec<String> {
     let judged = compare(rule, seen);
     judged.iter().map(|(host, judged)| format!("{host} {}: {}", judged.verdict.word(), judged.text)).collect()
 }
@@ -19,7 +19,7 @@ fn the_one_out_of_line_is_named_with_what_differs() {
     let rule = AcrossRule::Same;
     let apart = seen(&[("web1", "a\nb\n"), ("web2", "a\nb\n"), ("web3", "a\nc\n")]);
     assert_eq!(
-        told(&rule, &apart),
+        verdicts(&rule, &apart),
         [
             "web1 ok: the same on web[1-2]; out of line: web3",
             "web2 ok: the same on web[1-2]; out of line: web3",
@@ -29,11 +29,14 @@ fn the_one_out_of_line_is_named_with_what_differs() {
     let diff = &compare(&rule, &apart)[&HostName::new("web3")].detail;
     assert!(diff.contains("--- web[1-2]\n+++ web3\n") && diff.contains("-b\n+c\n"), "{diff}");
     assert_eq!(
-        told(&rule, &seen(&[("a", "x"), ("b", "x")])),
+        verdicts(&rule, &seen(&[("a", "x"), ("b", "x")])),
         ["a ok: the same on all 2 hosts", "b ok: the same on all 2 hosts"]
     );
-    assert_eq!(told(&rule, &seen(&[("a", "x")])), ["a unknown: there is no other host to compare it with"]);
-    let split = told(&rule, &seen(&[("a", "x"), ("b", "y")]));
+    assert_eq!(
+        verdicts(&rule, &seen(&[("a", "x")])),
+        ["a unknown: there is no other host to compare it with"]
+    );
+    let split = verdicts(&rule, &seen(&[("a", "x"), ("b", "y")]));
     assert!(
         split.iter().all(|line| line.contains("critical: no majority: a and b stand apart")),
         "{split:?}"
@@ -45,22 +48,22 @@ fn whoever_could_not_be_asked_is_not_compared() {
     let mut half = seen(&[("a", "1"), ("b", "1")]);
     half.insert(HostName::new("c"), Judged::new(Verdict::Unknown, "no contact"));
     half.insert(HostName::new("d"), Judged::new(Verdict::Critical, "exit status 1"));
-    let told_same = told(&AcrossRule::Same, &half);
-    assert_eq!(told_same[2..], ["c unknown: no contact", "d critical: exit status 1"]);
-    assert!(told_same[0].ends_with("the same on all 2 hosts"));
-    let sum = told(&AcrossRule::Total { of: Total::Sum, limits: limits("10:") }, &half);
+    let same = verdicts(&AcrossRule::Same, &half);
+    assert_eq!(same[2..], ["c unknown: no contact", "d critical: exit status 1"]);
+    assert!(same[0].ends_with("the same on all 2 hosts"));
+    let sum = verdicts(&AcrossRule::Total { of: Total::Sum, limits: limits("10:") }, &half);
     assert_eq!(sum[0], "a unknown: sum is not known without c,d");
-    let count = told(&AcrossRule::Total { of: Total::Count, limits: limits("3:") }, &half);
+    let count = verdicts(&AcrossRule::Total { of: Total::Count, limits: limits("3:") }, &half);
     assert_eq!(count[3], "d unknown: hosts that are ok is not known without c", "it would be enough with c");
     assert_eq!(count[2], "c unknown: no contact");
-    let four = told(&AcrossRule::Total { of: Total::Count, limits: limits("4:") }, &half);
+    let four = verdicts(&AcrossRule::Total { of: Total::Count, limits: limits("4:") }, &half);
     assert_eq!(four[3], "d critical: hosts that are ok of 4: 2, which is not in critical range 4:");
     half.insert(
         HostName::new("b"),
         Judged { value: Some("1".into()), ..Judged::new(Verdict::Warning, "own trouble") },
     );
     assert_eq!(
-        told(&AcrossRule::Same, &half)[1],
+        verdicts(&AcrossRule::Same, &half)[1],
         "b warning: own trouble",
         "what is the same is not well by that"
     );
@@ -71,7 +74,7 @@ fn numbers_are_held_against_the_median() {
     let rule = AcrossRule::Within { percent: 10.0 };
     let rates = seen(&[("a", "100"), ("b", "104"), ("c", "50"), ("d", "98")]);
     assert_eq!(
-        told(&rule, &rates),
+        verdicts(&rule, &rates),
         [
             "a ok: 100, within 10% of the median 99",
             "b ok: 104, within 10% of the median 99",
@@ -79,15 +82,16 @@ fn numbers_are_held_against_the_median() {
             "d ok: 98, within 10% of the median 99",
         ]
     );
-    let odd = told(&rule, &seen(&[("a", "1"), ("b", "x")]));
+    let odd = verdicts(&rule, &seen(&[("a", "1"), ("b", "x")]));
     assert_eq!(odd[1], r#"b unknown: "x" is no number that can be compared"#);
-    assert_eq!(told(&rule, &seen(&[("a", "0"), ("b", "0")]))[0], "a ok: 0, within 10% of the median 0");
+    assert_eq!(verdicts(&rule, &seen(&[("a", "0"), ("b", "0")]))[0], "a ok: 0, within 10% of the median 0");
 }
 
 #[test]
 fn one_number_is_made_of_many() {
     let rates = seen(&[("a", "100"), ("b", "104")]);
-    let total = |of, range: &str| told(&AcrossRule::Total { of, limits: limits(range) }, &rates).remove(0);
+    let total =
+        |of, range: &str| verdicts(&AcrossRule::Total { of, limits: limits(range) }, &rates).remove(0);
     assert_eq!(total(Total::Sum, "300:"), "a critical: sum of 2: 204, which is not in critical range 300:");
     assert_eq!(total(Total::Min, "100:"), "a ok: smallest of 2: 100");
     assert_eq!(total(Total::Max, "103"), "a critical: largest of 2: 104, which is not in critical range 103");
@@ -99,7 +103,7 @@ fn followers_are_held_against_their_leader() {
     let rows = seen(&[("db1", "1000"), ("db2", "1000"), ("db3", "990")]);
     let same = AcrossRule::Leader { host: "db1".into(), limits: None };
     assert_eq!(
-        told(&same, &rows),
+        verdicts(&same, &rows),
         [
             "db1 ok: it is the leader",
             "db2 ok: says what db1 says",
@@ -108,15 +112,18 @@ fn followers_are_held_against_their_leader() {
     );
     let behind = AcrossRule::Leader { host: "db1".into(), limits: Some(limits("5")) };
     assert_eq!(
-        told(&behind, &rows)[2],
+        verdicts(&behind, &rows)[2],
         "db3 critical: 10 behind db1 (990 of 1000), which is not in critical range 5"
     );
     let gone = AcrossRule::Leader { host: "db9".into(), limits: None };
-    assert_eq!(told(&gone, &rows)[0], "db1 unknown: the leader db9 is not among the hosts that were asked");
+    assert_eq!(
+        verdicts(&gone, &rows)[0],
+        "db1 unknown: the leader db9 is not among the hosts that were asked"
+    );
     let mut silent = rows;
     silent.insert(HostName::new("db1"), Judged::new(Verdict::Unknown, "no contact"));
     assert_eq!(
-        told(&same, &silent),
+        verdicts(&same, &silent),
         [
             "db1 unknown: no contact",
             "db2 unknown: the leader db1 could not be asked, or is not well itself",

@@ -141,7 +141,8 @@ pub struct CheckResult {
     pub verdict: Verdict,
     pub text: String,
     /// The number of probes.
-    pub looks: u32,
+    #[serde(alias = "looks")]
+    pub probes: u32,
     /// Text beyond the first line: the long text of a plugin, a difference. Bounded.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
@@ -167,7 +168,7 @@ impl CheckResult {
             check,
             verdict,
             text: text.into(),
-            looks: 0,
+            probes: 0,
             detail: String::new(),
             readings: Vec::new(),
             took_ms: 0,

@@ -105,12 +105,12 @@ fn agree(each: &[(&str, &HostRotation)]) -> HostRotation {
     let same_note = each.windows(2).all(|pair| pair[0].1.note == pair[1].1.note);
     let note = match each {
         [(_, first), ..] if alike && same_note => first.note.clone(),
-        _ => each.iter().map(|(place, seen)| told(place, seen)).collect::<Vec<_>>().join("; "),
+        _ => each.iter().map(|(place, seen)| at_place(place, seen)).collect::<Vec<_>>().join("; "),
     };
     HostRotation { rotation, note }
 }
 
-fn told(place: &str, seen: &HostRotation) -> String {
+fn at_place(place: &str, seen: &HostRotation) -> String {
     match seen.note.as_str() {
         "" => format!("{place}: {}", seen.rotation.word()),
         note => format!("{place}: {}, {note}", seen.rotation.word()),

@@ -463,14 +463,14 @@ mod tests {
 
     #[test]
     fn what_one_selector_costs_is_bounded() {
-        let told = |text: &str| select(&inventory(), text).unwrap_err().to_string();
-        assert!(told(&"a,".repeat(8_000)).starts_with("a selector has at most 256 terms; try: "));
-        assert!(told(&"we*,".repeat(20)).starts_with("a selector has at most 16 patterns; try: "));
-        assert!(told(&"!~a,".repeat(20)).starts_with("a selector has at most 16 patterns; try: "));
-        assert_eq!(told(&format!("~{}", "a".repeat(2_000))), "a pattern has at most 1024 bytes");
-        assert!(told("~x{999}{999}").contains("takes too much memory; try: fewer repetitions"));
-        assert!(told(&format!("x{}", "[1]".repeat(4_000))).contains("has more than 16 brackets"));
-        assert!(told(&"x".repeat(16_000)).len() < 1_000, "a message does not repeat it whole");
+        let refusal = |text: &str| select(&inventory(), text).unwrap_err().to_string();
+        assert!(refusal(&"a,".repeat(8_000)).starts_with("a selector has at most 256 terms; try: "));
+        assert!(refusal(&"we*,".repeat(20)).starts_with("a selector has at most 16 patterns; try: "));
+        assert!(refusal(&"!~a,".repeat(20)).starts_with("a selector has at most 16 patterns; try: "));
+        assert_eq!(refusal(&format!("~{}", "a".repeat(2_000))), "a pattern has at most 1024 bytes");
+        assert!(refusal("~x{999}{999}").contains("takes too much memory; try: fewer repetitions"));
+        assert!(refusal(&format!("x{}", "[1]".repeat(4_000))).contains("has more than 16 brackets"));
+        assert!(refusal(&"x".repeat(16_000)).len() < 1_000, "a message does not repeat it whole");
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Claim {
         let releases = matches!(plan.kind, RunKind::Release { .. } | RunKind::Task { .. });
         let frozen = releases && plan.broken_glass.is_none();
         let of = Claimant::Run { groups: plan.leases.clone(), frozen };
-        (!plan.kind.only_looks()).then(|| Claim { by: by.into(), hosts: plan.worked_on(), of })
+        (!plan.kind.only_reads()).then(|| Claim { by: by.into(), hosts: plan.worked_on(), of })
     }
 
     /// What a lease wants.
@@ -77,7 +77,7 @@ impl Claim {
         if matches!(self.of, Claimant::Run { .. } | Claimant::Lease(LeaseKind::Freeze)) {
             return None;
         }
-        let changes = |run: &&RunSummary| !run.kind.only_looks() && run.by != self.by;
+        let changes = |run: &&RunSummary| !run.kind.only_reads() && run.by != self.by;
         let shared = |run: &&RunSummary| run.hosts.iter().any(|host| self.hosts.contains(host));
         under_way.iter().filter(changes).find(shared)
     }

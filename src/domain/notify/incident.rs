@@ -36,7 +36,8 @@ pub struct Incident {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened: Option<Timestamp>,
     pub hosts: BTreeMap<HostName, Trouble>,
-    pub told: Option<LastMessage>,
+    #[serde(alias = "told")]
+    pub last_message: Option<LastMessage>,
 }
 
 /// The state of one host in an incident.
@@ -100,17 +101,17 @@ impl Incident {
 
     /// The state of a host in the last message.
     pub fn told_of(&self, host: &HostName) -> Option<(TroubleState, Verdict)> {
-        self.told.as_ref().and_then(|told| told.hosts.get(host)).copied()
+        self.last_message.as_ref().and_then(|last_message| last_message.hosts.get(host)).copied()
     }
 
     /// The number of messages so far.
     pub fn messages(&self) -> u32 {
-        self.told.as_ref().map_or(0, |told| told.count)
+        self.last_message.as_ref().map_or(0, |last_message| last_message.count)
     }
 
     /// The next message, and when it is due.
     pub fn next(&self, pace: &Pace) -> Option<(Timestamp, NoticeKind)> {
-        let Some(told) = &self.told else {
+        let Some(last_message) = &self.last_message else {
             return self.first_message(pace).map(|at| (at, NoticeKind::Opened));
         };
         if self.is_over() {
@@ -139,10 +140,10 @@ impl Incident {
         let all = [
             known.map(|at| (at, kind(NoticeKind::Acknowledged))),
             alarm.map(|at| (at, NoticeKind::Update)),
-            changed.map(|at| (at.max(after(told.at, pace.update_every)), NoticeKind::Update)),
+            changed.map(|at| (at.max(after(last_message.at, pace.update_every)), NoticeKind::Update)),
             pace.remind_every
                 .filter(|_| loud)
-                .map(|every| (after(told.at, every), kind(NoticeKind::Reminder))),
+                .map(|every| (after(last_message.at, every), kind(NoticeKind::Reminder))),
         ];
         all.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
@@ -297,12 +298,12 @@ fn acknowledged(incident: &Incident) -> Vec<Acknowledged> {
             alike.entry(who).or_default().push(host);
         }
     }
-    let told = alike.into_iter().map(|((by, why), hosts)| Acknowledged {
+    let last_message = alike.into_iter().map(|((by, why), hosts)| Acknowledged {
         hosts: folded(hosts.into_iter()),
         by: by.clone(),
         why: why.clone(),
     });
-    told.collect()
+    last_message.collect()
 }
 
 fn folded<'h>(hosts: impl Iterator<Item = &'h HostName>) -> String {

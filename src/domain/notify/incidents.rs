@@ -72,11 +72,11 @@ impl Incidents {
                 since: alert.since.unwrap_or(alert.at),
                 opened: Some(alert.at),
                 hosts: BTreeMap::new(),
-                told: None,
+                last_message: None,
             }
         });
         incident.hosts.insert(alert.host.clone(), trouble);
-        let forgotten = incident.told.is_none() && incident.is_over();
+        let forgotten = incident.last_message.is_none() && incident.is_over();
         self.changed.insert(key.clone());
         if forgotten {
             self.end(&key, channel, alert.at);
@@ -148,7 +148,7 @@ impl Incidents {
         let count = incident.messages() + 1;
         let hosts = incident.hosts.iter();
         let hosts = hosts.map(|(host, trouble)| (host.clone(), (trouble.state, trouble.verdict))).collect();
-        incident.told = Some(LastMessage { at: now, count, hosts });
+        incident.last_message = Some(LastMessage { at: now, count, hosts });
         self.changed.insert(key.clone());
         if matches!(kind, NoticeKind::Recovered | NoticeKind::Silenced) {
             self.end(key, channel, now);

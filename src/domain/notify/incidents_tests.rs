@@ -53,7 +53,7 @@ use AlertChange::{Dropped, FlappingStarted, Recovery};
 use Verdict::{Critical, Warning};
 
 /// The messages of a channel in a story, each with its time; the loop calls again at each wake time.
-fn told(channel: &Channel, alerts: &[Alert], until: i64) -> Vec<(i64, Notice)> {
+fn sent(channel: &Channel, alerts: &[Alert], until: i64) -> Vec<(i64, Notice)> {
     let mut incidents = Incidents::default();
     let (mut notices, mut left) = (Vec::new(), alerts.iter().peekable());
     let mut now = at(0);
@@ -118,7 +118,7 @@ fn each_story_is_told_in_as_many_messages_as_it_needs() {
     type Story<'s> = (&'s str, Channel, Vec<Alert>, Vec<&'s str>);
     let table: Vec<Story<'_>> = vec![
         (
-            "what fails together is told together, and over when all are well",
+            "problems at one time make one message, and a recovery when all hosts are ok",
             channel(),
             story(vec![
                 (0, "w1", problem(Warning)),
@@ -129,7 +129,7 @@ fn each_story_is_told_in_as_many_messages_as_it_needs() {
             vec!["10 opened critical w[1-2] new=w[1-2]", "100 recovered ok w[1-2] recovered=w[1-2]"],
         ),
         (
-            "what comes and goes before it is told is nobody's concern",
+            "a problem that resolves within `gather` makes no message",
             channel(),
             story(vec![(0, "w1", problem(Critical)), (9, "w1", Recovery)]),
             vec![],
@@ -204,7 +204,7 @@ fn each_story_is_told_in_as_many_messages_as_it_needs() {
             ],
         ),
         (
-            "a host that recovers and fails again before anything was told of it is no news",
+            "a host that recovers and fails again before a message was sent makes none",
             channel(),
             story(vec![
                 (0, "w1", problem(Critical)),
@@ -215,7 +215,7 @@ fn each_story_is_told_in_as_many_messages_as_it_needs() {
             vec!["10 opened critical w[1-2] new=w[1-2]"],
         ),
         (
-            "nobody is reminded of what was acknowledged; its recovery is told",
+            "an acknowledged problem makes no reminder; its recovery makes a message",
             reminding.clone(),
             story(vec![(0, "w1", problem(Critical)), (8000, "w1", acknowledged()), (20000, "w1", Recovery)]),
             vec![
@@ -253,7 +253,7 @@ fn each_story_is_told_in_as_many_messages_as_it_needs() {
             ],
         ),
         (
-            "flapping is told once, and what it ends with",
+            "flapping makes one message, and its end another",
             channel(),
             story(vec![
                 (0, "w1", FlappingStarted),
@@ -285,7 +285,7 @@ fn each_story_is_told_in_as_many_messages_as_it_needs() {
         ),
     ];
     for (what, channel, alerts, wanted) in table {
-        assert_eq!(words(&told(&channel, &alerts, 30_000)), wanted, "{what}");
+        assert_eq!(words(&sent(&channel, &alerts, 30_000)), wanted, "{what}");
     }
 }
 
@@ -294,22 +294,22 @@ fn an_incident_ends_whatever_its_group_is_called_by_then_and_silence_is_no_recov
     let renamed = |alert: Alert| Alert { group: "moved.web".into(), ..alert };
     let gone =
         Alert { change: AlertChange::Dropped, group: String::new(), ..alert(60, "w1", problem(Critical)) };
-    let told_of_gone = told(&channel(), &[alert(0, "w1", problem(Critical)), gone], 1_000);
+    let of_gone = sent(&channel(), &[alert(0, "w1", problem(Critical)), gone], 1_000);
     let kinds =
-        |told: &[(i64, Notice)]| told.iter().map(|(_, notice)| about(notice).kind).collect::<Vec<_>>();
-    assert_eq!(kinds(&told_of_gone), [NoticeKind::Opened, NoticeKind::Silenced]);
-    assert_eq!(about(&told_of_gone[1].1).verdict, Critical, "it is as bad as it was");
+        |sent: &[(i64, Notice)]| sent.iter().map(|(_, notice)| about(notice).kind).collect::<Vec<_>>();
+    assert_eq!(kinds(&of_gone), [NoticeKind::Opened, NoticeKind::Silenced]);
+    assert_eq!(about(&of_gone[1].1).verdict, Critical, "it is as bad as it was");
     let back = renamed(Alert { change: AlertChange::Recovery, ..alert(60, "w1", problem(Critical)) });
-    let told_of_back = told(&channel(), &[alert(0, "w1", problem(Critical)), back], 1_000);
-    assert_eq!(kinds(&told_of_back), [NoticeKind::Opened, NoticeKind::Recovered]);
+    let of_back = sent(&channel(), &[alert(0, "w1", problem(Critical)), back], 1_000);
+    assert_eq!(kinds(&of_back), [NoticeKind::Opened, NoticeKind::Recovered]);
 }
 
 #[test]
 fn an_incident_began_with_the_first_probe_and_is_sent_after_the_alert() {
     let alert = Alert { since: Some(at(0)), ..alert(60, "w1", problem(Critical)) };
-    let told = told(&channel(), &[alert], 1_000);
-    assert_eq!(words(&told), ["70 opened critical w1 new=w1"]);
-    assert_eq!(about(&told[0].1).since, at(0), "as `why` prints it");
+    let sent = sent(&channel(), &[alert], 1_000);
+    assert_eq!(words(&sent), ["70 opened critical w1 new=w1"]);
+    assert_eq!(about(&sent[0].1).since, at(0), "as `why` prints it");
 }
 
 #[test]
@@ -325,15 +325,15 @@ fn incidents_are_by_check_and_file_and_each_has_a_thread() {
         place("disk", "prod.web"),
         Alert { host: "w9".into(), ..place("http", "test") },
     ];
-    let told = told(&channel(), &alerts, 100);
-    let mut threads: Vec<&str> = told.iter().map(|(_, notice)| about(notice).thread.as_str()).collect();
+    let sent = sent(&channel(), &alerts, 100);
+    let mut threads: Vec<&str> = sent.iter().map(|(_, notice)| about(notice).thread.as_str()).collect();
     assert_eq!(threads.len(), 3);
     threads.sort_unstable();
     threads.dedup();
     assert_eq!(threads.len(), 3);
     let narrow = Only { groups: vec!["prod.web".into()], checks: vec!["disk".into()], ..Only::default() };
     let narrow = Channel { only: narrow, ..channel() };
-    assert_eq!(super::tests::told(&narrow, &alerts, 100).len(), 1);
+    assert_eq!(super::tests::sent(&narrow, &alerts, 100).len(), 1);
 }
 
 #[test]
@@ -343,15 +343,15 @@ fn what_an_earlier_build_opened_without_a_set_ends_with_the_check_that_it_was() 
     let opened = of(old(), alert(0, "w1", problem(Critical)));
     let other = of(named("http"), alert(60, "w2", problem(Critical)));
     let over = of(named("http"), alert(90, "w1", Recovery));
-    let told = told(&channel(), &[opened, other, over], 1_000);
-    let told: Vec<String> = told
+    let sent = sent(&channel(), &[opened, other, over], 1_000);
+    let sent: Vec<String> = sent
         .iter()
         .map(|(_, notice)| {
             let about = about(notice);
             format!("{} {} {:?}", about.check, about.hosts, about.kind)
         })
         .collect();
-    assert_eq!(told, ["http w1 Opened", "set/http w2 Opened", "http w1 Recovered"]);
+    assert_eq!(sent, ["http w1 Opened", "set/http w2 Opened", "http w1 Recovered"]);
 }
 
 #[test]
@@ -368,16 +368,16 @@ fn a_channel_for_a_name_hears_of_each_check_that_has_it_and_of_the_contact_by_it
 #[test]
 fn equal_texts_are_folded_and_many_are_counted() {
     let mut alerts: Vec<Alert> = (0..1000).map(|n| alert(0, &format!("w{n}"), problem(Critical))).collect();
-    let told_once = told(&channel(), &alerts, 100);
-    let one = about(&told_once[0].1);
+    let sent_once = sent(&channel(), &alerts, 100);
+    let one = about(&sent_once[0].1);
     assert_eq!(
-        (told_once.len(), one.count, one.seen.len(), one.seen[0].hosts.as_str()),
+        (sent_once.len(), one.count, one.seen.len(), one.seen[0].hosts.as_str()),
         (1, 1000, 1, "w[0-999]")
     );
     for (n, alert) in alerts.iter_mut().enumerate() {
         alert.text = format!("{n} {}", "x".repeat(10_000));
     }
-    let notices = told(&channel(), &alerts, 100);
+    let notices = sent(&channel(), &alerts, 100);
     let many = about(&notices[0].1);
     assert_eq!((many.seen.len(), many.not_shown), (20, 980));
     assert!(serde_json::to_string(&notices[0].1).unwrap().len() < 40_000);
@@ -396,7 +396,7 @@ fn a_digest_comes_once_a_day_and_not_for_nothing() {
         alert(day + 300, "w2", problem(Critical)),
         alert(3 * day + 100, "w2", Recovery),
     ];
-    let digests: Vec<(i64, usize, usize)> = told(&daily, &alerts, 10 * day)
+    let digests: Vec<(i64, usize, usize)> = sent(&daily, &alerts, 10 * day)
         .iter()
         .filter_map(|(at, notice)| match &notice.what {
             NoticeContent::Digest { open, past, .. } => Some((*at, open.len(), past.len())),
@@ -548,7 +548,7 @@ fn an_escalation_hears_only_of_what_is_open_and_not_acknowledged_after_its_time(
     for (what, channel, story, wanted) in table {
         let alerts: Vec<Alert> =
             story.into_iter().map(|(seconds, host, change)| alert(seconds, host, change)).collect();
-        assert_eq!(words(&told(&channel, &alerts, 1_000_000)), wanted, "{what}");
+        assert_eq!(words(&sent(&channel, &alerts, 1_000_000)), wanted, "{what}");
     }
 }
 
@@ -593,7 +593,7 @@ proptest! {
     #[test]
     fn an_escalation_reports_each_problem_and_its_end_once(alerts in changes(), with_hours in proptest::bool::ANY) {
         let channel = escalation(with_hours.then_some("08:00-08:40"));
-        let notices = told(&channel, &alerts, 1_000_000);
+        let notices = sent(&channel, &alerts, 1_000_000);
         let mut threads: BTreeMap<&str, Vec<NoticeKind>> = BTreeMap::new();
         for (seconds, notice) in &notices {
             prop_assert!(channel.pace.may_send(at(*seconds)));
@@ -611,7 +611,7 @@ proptest! {
     fn what_is_told_as_open_is_told_as_over_once_and_messages_are_bounded(alerts in changes()) {
         let pace = Pace { remind_every: Some(Duration::from_secs(900)), ..Pace::default() };
         let channel = Channel { pace, ..channel() };
-        let notices = told(&channel, &alerts, 1_000_000);
+        let notices = sent(&channel, &alerts, 1_000_000);
         let mut threads: BTreeMap<&str, Vec<&About>> = BTreeMap::new();
         let mut keys = std::collections::BTreeSet::new();
         for (_, notice) in &notices {

@@ -130,7 +130,7 @@ impl RunNews {
 pub fn is_told(kind: &RunKind) -> bool {
     match kind {
         RunKind::Release { .. } | RunKind::Task { .. } | RunKind::Drain | RunKind::Enable => true,
-        RunKind::Look { .. } | RunKind::Check | RunKind::Run | RunKind::Facts => false,
+        RunKind::DryRun { .. } | RunKind::Check | RunKind::Run | RunKind::Facts => false,
     }
 }
 

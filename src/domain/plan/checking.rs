@@ -88,7 +88,7 @@ pub fn snapshots(world: &World<'_>, asked: &[ComparedHost<'_>]) -> Result<Vec<Sn
                 snapshot.rule = across.rule.clone();
                 let member = SnapshotMember { endpoint: one.host.endpoint.clone(), check: own, broken: None };
                 snapshot.members.insert(one.host.name.clone(), member);
-                snapshot.told.insert(one.host.name.clone());
+                snapshot.reported.insert(one.host.name.clone());
             }
         }
     }
@@ -119,5 +119,5 @@ fn snapshot(world: &World<'_>, check: &Check, across: &Across, scope: &str) -> R
         (host.name.clone(), SnapshotMember { endpoint: host.endpoint.clone(), check, broken })
     };
     let members: BTreeMap<HostName, SnapshotMember> = hosts.filter(has_it).map(member).collect();
-    Ok(Snapshot { check: id, rule: across.rule.clone(), members, told: BTreeSet::new() })
+    Ok(Snapshot { check: id, rule: across.rule.clone(), members, reported: BTreeSet::new() })
 }

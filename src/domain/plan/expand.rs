@@ -307,8 +307,8 @@ impl Expansion<'_> {
     /// Steps of a task have distinct names: the item and the host are added.
     fn name(&self, written: &Written, scope: &InheritedSettings) -> String {
         let name = written.step.name.clone();
-        let told = template::names_used(&name).iter().any(|name| name == "item");
-        let item = scope.own.get("item").filter(|_| written.each.is_some() && !told);
+        let distinct = template::names_used(&name).iter().any(|name| name == "item");
+        let item = scope.own.get("item").filter(|_| written.each.is_some() && !distinct);
         let item = item.map_or_else(String::new, |item| format!(" ({})", text_of(item)));
         let at = scope.at.as_ref().map_or_else(String::new, |at| format!(" on {}", at.name));
         // A value must not be read as a template, whatever it contains.

@@ -123,7 +123,8 @@ pub enum RunKind {
         task: String,
     },
     /// A dry run of a task; no host is changed.
-    Look {
+    #[serde(rename = "look")]
+    DryRun {
         task: String,
     },
     Check,
@@ -139,9 +140,9 @@ pub enum RunKind {
 
 impl RunKind {
     /// True for runs that change no host.
-    pub fn only_looks(&self) -> bool {
+    pub fn only_reads(&self) -> bool {
         match self {
-            RunKind::Look { .. } | RunKind::Check | RunKind::Facts => true,
+            RunKind::DryRun { .. } | RunKind::Check | RunKind::Facts => true,
             RunKind::Release { .. }
             | RunKind::Task { .. }
             | RunKind::Run
@@ -186,7 +187,8 @@ pub struct Snapshot {
     pub rule: AcrossRule,
     pub members: BTreeMap<HostName, SnapshotMember>,
     /// The members that receive the result; the others are only compared with.
-    pub told: BTreeSet<HostName>,
+    #[serde(alias = "told")]
+    pub reported: BTreeSet<HostName>,
 }
 
 /// One host of a snapshot.
@@ -262,7 +264,7 @@ impl Plan {
     /// The task that the plan was made from, for any kind of run.
     pub fn made_from(&self) -> Option<&str> {
         match &self.kind {
-            RunKind::Look { task } => Some(task),
+            RunKind::DryRun { task } => Some(task),
             _ => self.task(),
         }
     }
@@ -276,7 +278,7 @@ impl Plan {
     pub fn task(&self) -> Option<&str> {
         match &self.kind {
             RunKind::Release { task } | RunKind::Task { task } => Some(task),
-            RunKind::Look { .. }
+            RunKind::DryRun { .. }
             | RunKind::Check
             | RunKind::Run
             | RunKind::Facts

@@ -42,7 +42,7 @@ pub fn plan_task(world: &World<'_>, ask: &Ask) -> Result<Plan, Refusal> {
 }
 
 /// Plans a dry run of a task: all hosts at once, and no balancer.
-pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, Refusal> {
+pub fn plan_dry_run(world: &World<'_>, ask: &Ask) -> Result<Plan, Refusal> {
     let plan = plan_task(world, ask)?;
     let names: Vec<HostName> = plan.batches.into_iter().flatten().collect();
     let bare = |host: HostPlan| HostPlan {
@@ -56,7 +56,7 @@ pub fn plan_look(world: &World<'_>, ask: &Ask) -> Result<Plan, Refusal> {
     };
     Ok(Plan {
         title: Title(format!("{} --check", plan.title.0)),
-        kind: RunKind::Look { task: ask.task.clone() },
+        kind: RunKind::DryRun { task: ask.task.clone() },
         rollout: everything_at_once(),
         batches: vec![names],
         hosts: plan.hosts.into_iter().map(|(name, host)| (name, bare(host))).collect(),

@@ -66,7 +66,7 @@ impl Health {
     }
 
     /// When the next check is due; `None` if no further one is.
-    pub fn next_look(&self, rollout: &Rollout, has_checks: bool) -> Option<Timestamp> {
+    pub fn next_probe(&self, rollout: &Rollout, has_checks: bool) -> Option<Timestamp> {
         let last = self.looked_at.filter(|_| !self.failed)?;
         if self.healthy {
             return (has_checks && !rollout.watch.is_zero()).then(|| after(last, rollout.watch)).flatten();
@@ -105,11 +105,11 @@ mod tests {
     }
 
     /// Checks a host enabled at 0: when each check was due, and the health after the last.
-    fn looks(verdicts: &[Verdict]) -> (Vec<i64>, Health) {
+    fn probes(verdicts: &[Verdict]) -> (Vec<i64>, Health) {
         let (mut health, mut times) = (Health::default(), Vec::new());
         health.begin(at(0), &rollout());
         for verdict in verdicts {
-            let Some(due) = health.next_look(&rollout(), true) else { break };
+            let Some(due) = health.next_probe(&rollout(), true) else { break };
             times.push(due.as_second());
             health.looked(due, *verdict, &rollout());
         }
@@ -119,11 +119,11 @@ mod tests {
     #[test]
     fn a_host_is_healthy_once_it_was_well_for_long_enough() {
         use Verdict::{Critical, Ok, Unknown, Warning};
-        let (times, health) = looks(&[Ok, Warning, Ok, Ok]);
+        let (times, health) = probes(&[Ok, Warning, Ok, Ok]);
         assert_eq!((times, health.healthy), (vec![2, 5, 7, 10], true), "each 2.5 seconds");
-        let (_, health) = looks(&[Ok, Ok, Ok, Critical, Ok, Ok]);
+        let (_, health) = probes(&[Ok, Ok, Ok, Critical, Ok, Ok]);
         assert!(!health.healthy && !health.failed, "a bad look starts the time again");
-        let (_, health) = looks(&[Unknown; 20]);
+        let (_, health) = probes(&[Unknown; 20]);
         assert!(health.failed && !health.healthy, "not healthy by its deadline");
     }
 
@@ -131,13 +131,13 @@ mod tests {
     fn a_healthy_host_fails_on_what_was_seen_and_not_on_one_blind_look() {
         use Verdict::{Critical, Ok, Unknown};
         let healthy = [Ok; 4];
-        let then = |more: &[Verdict]| looks(&[&healthy[..], more].concat()).1;
+        let then = |more: &[Verdict]| probes(&[&healthy[..], more].concat()).1;
         assert!(then(&[Critical]).failed);
         assert!(!then(&[Unknown, Unknown]).failed);
         assert!(then(&[Unknown, Unknown, Unknown]).failed);
         assert!(!then(&[Unknown, Unknown, Ok, Unknown]).failed);
-        assert_eq!(looks(&healthy).1.next_look(&rollout(), true), Some(at(70)));
-        assert_eq!(looks(&healthy).1.next_look(&rollout(), false), None, "nothing to look with");
-        assert_eq!(then(&[Critical]).next_look(&rollout(), true), None);
+        assert_eq!(probes(&healthy).1.next_probe(&rollout(), true), Some(at(70)));
+        assert_eq!(probes(&healthy).1.next_probe(&rollout(), false), None, "nothing to probe with");
+        assert_eq!(then(&[Critical]).next_probe(&rollout(), true), None);
     }
 }

@@ -70,9 +70,9 @@ pub(super) fn leave(run: &Run, name: &HostName, way: BracketDirection, at: usize
             return Leave::Skip(format!("when {when}"));
         }
     }
-    let looks = matches!(run.plan().kind, RunKind::Look { .. });
+    let is_dry_run = matches!(run.plan().kind, RunKind::DryRun { .. });
     match &step.body {
-        StepBody::Confirm { text } if !looks => {
+        StepBody::Confirm { text } if !is_dry_run => {
             let asked =
                 if step.late { template::text(text, &known(run, name, way)) } else { Ok(text.clone()) };
             confirmed(run, step, &asked.unwrap_or_else(|_| text.clone()))

@@ -101,7 +101,7 @@ pub struct Route<'a> {
     /// The name under which later steps find the result.
     pub register: Option<&'a str>,
     /// The result is the facts of the host.
-    pub looks: bool,
+    pub gathers: bool,
     pub drains: bool,
     pub gated: bool,
     /// An earlier run holds it.
@@ -134,7 +134,7 @@ impl<'a> Route<'a> {
             warn_only: step.is_some_and(|step| step.warn_only),
             repeatable: step.is_some_and(|step| step.repeatable),
             register: step.and_then(|step| step.register.as_deref()),
-            looks: step.is_some_and(|step| matches!(step.body, StepBody::Facts { .. })),
+            gathers: step.is_some_and(|step| matches!(step.body, StepBody::Facts { .. })),
             drains: host.is_some_and(|host| host.balancer.is_some()),
             gated: host.is_some_and(|host| !host.checks.is_empty()),
             held: host.is_some_and(|host| host.held),

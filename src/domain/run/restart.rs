@@ -70,13 +70,13 @@ fn of_host(name: &HostName, host: &HostState) -> Option<Effect> {
 
 /// How the run continues, and why, in words for its journal.
 pub fn go_on(run: &Run, away: Duration) -> (Then, String) {
-    let told = format!("rollcall was away for {}s", away.as_secs());
+    let note = format!("rollcall was away for {}s", away.as_secs());
     let then = match (&run.plan().kind, run.plan().rollout.on_restart) {
         // A typed command does not start on further hosts: its operator may have left.
         (RunKind::Run, _) => Then::Stops,
         (
             RunKind::Check
-            | RunKind::Look { .. }
+            | RunKind::DryRun { .. }
             | RunKind::Facts
             | RunKind::Task { .. }
             | RunKind::Drain
@@ -89,5 +89,5 @@ pub fn go_on(run: &Run, away: Duration) -> (Then, String) {
         (RunKind::Release { .. }, OnRestart::Stop) => Then::Stops,
         (RunKind::Release { .. }, OnRestart::Rollback) => Then::RollsBack,
     };
-    (then, told)
+    (then, note)
 }

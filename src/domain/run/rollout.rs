@@ -233,7 +233,7 @@ fn snapshots(run: &Run) -> Vec<Decision> {
     let waits = |name: &&HostName| run.host(name).is_some_and(|host| host.end().is_none());
     let due = run.plan().snapshots.iter().enumerate().filter(|(at, _)| !run.snapshots().contains_key(at));
     due.map(|(at, snapshot)| {
-        let hosts: Vec<HostName> = snapshot.told.iter().filter(waits).cloned().collect();
+        let hosts: Vec<HostName> = snapshot.reported.iter().filter(waits).cloned().collect();
         let event =
             EventKind::SnapshotStarted { snapshot: at, check: snapshot.check.clone(), hosts: hosts.clone() };
         Decision { event, effect: Some(Effect::Snapshot { snapshot: at, hosts }) }

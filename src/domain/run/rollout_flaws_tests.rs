@@ -91,9 +91,9 @@ impl Flaw {
                     *decision = Decision { event, effect: None };
                 }
             }),
-            Flaw::CallsHeldReleased => told(&mut decisions, End::Held),
-            Flaw::CallsRolledBackReleased => told(&mut decisions, End::RolledBack),
-            Flaw::CallsNotStartedReleased => told(&mut decisions, End::NotStarted),
+            Flaw::CallsHeldReleased => call_released(&mut decisions, End::Held),
+            Flaw::CallsRolledBackReleased => call_released(&mut decisions, End::RolledBack),
+            Flaw::CallsNotStartedReleased => call_released(&mut decisions, End::NotStarted),
             Flaw::ForgetsAHostOnTheWayBack => {
                 let forgotten = HostName::from("h1");
                 decisions.retain(|decision| {
@@ -140,7 +140,7 @@ impl Flaw {
     }
 }
 
-fn told(decisions: &mut [Decision], truth: End) {
+fn call_released(decisions: &mut [Decision], truth: End) {
     for decision in decisions {
         if let EventKind::HostSettled { end, .. } = &mut decision.event
             && *end == truth

@@ -203,12 +203,12 @@ fn what_the_balancer_forgets_is_taken_out_again() {
         assert_eq!(ends(&story), "released", "{after}");
         let again =
             story.events.iter().filter(|event| matches!(event.kind, EventKind::RedrainEnded { .. })).count();
-        let told = story
+        let result = story
             .events
             .iter()
             .filter(|event| matches!(event.kind, EventKind::DrainForgotten { .. }))
             .count();
-        assert_eq!(again, told, "{after}");
+        assert_eq!(again, result, "{after}");
     }
 }
 
@@ -404,7 +404,7 @@ pub(super) fn compared(mut plan: Plan) -> Plan {
         check: CheckId::new("http", "same"),
         rule: AcrossRule::Same,
         members: plan.hosts.keys().map(member).collect(),
-        told: plan.hosts.keys().cloned().collect(),
+        reported: plan.hosts.keys().cloned().collect(),
     };
     plan.snapshots = vec![snapshot];
     plan
@@ -431,11 +431,11 @@ fn hosts_are_compared_once_all_of_them_are_through() {
 fn a_host_that_did_not_get_through_is_not_told_what_the_others_come_to() {
     let story = play(compared(ones(3, OnFailure::Stop)), &world(&[("h2", Fault::Gate(Verdict::Critical))]));
     assert_eq!(ends(&story), "released held not-started");
-    let told = story.events.iter().find_map(|event| match &event.kind {
+    let result = story.events.iter().find_map(|event| match &event.kind {
         EventKind::SnapshotEnded { hosts, .. } => Some(hosts.clone()),
         _ => None,
     });
-    assert_eq!(told, Some(vec![HostName::from("h1")]));
+    assert_eq!(result, Some(vec![HostName::from("h1")]));
 }
 
 #[test]

@@ -237,8 +237,8 @@ fn answer(world: &World, run: &Run, effect: &Effect, story: &[Event]) -> EventKi
                 (Some(Fault::GateThenLost(_)), Stage::Gate) => Verdict::Critical,
                 (Some(Fault::Roll(verdict)), Stage::Roll) => *verdict,
                 (Some(Fault::Watch(after, verdict)), Stage::Watch) => {
-                    let looks = story.iter().filter(|event| matches!(&event.kind, EventKind::ChecksEnded { host: of, stage: Stage::Watch, .. } if *of == host));
-                    if looks.count() >= *after { *verdict } else { Verdict::Ok }
+                    let probes = story.iter().filter(|event| matches!(&event.kind, EventKind::ChecksEnded { host: of, stage: Stage::Watch, .. } if *of == host));
+                    if probes.count() >= *after { *verdict } else { Verdict::Ok }
                 }
                 _ => Verdict::Ok,
             };
@@ -360,7 +360,7 @@ impl Truth {
             };
             assert!(
                 holds,
-                "I13: {name} is told {:?}, and is on the new release {new}, out {out}, ill {ill}",
+                "I13: {name} is reported as {:?}, and is on the new release {new}, out {out}, ill {ill}",
                 host.end()
             );
         }
@@ -486,9 +486,9 @@ impl<'a> Player<'a> {
             self.write(EventKind::CancelRequested { by: "bob".into(), key: "k".into(), now });
             return true;
         }
-        let told = |event: &Event| matches!(event.kind, EventKind::DrainForgotten { .. });
+        let forgotten = |event: &Event| matches!(event.kind, EventKind::DrainForgotten { .. });
         let forgets = self.world.forget_after.is_some_and(|after| self.story.len() >= after);
-        if !forgets || self.story.iter().any(told) {
+        if !forgets || self.story.iter().any(forgotten) {
             return false;
         }
         let Some((balancer, hosts)) = self.run.drained().pop_first() else { return false };

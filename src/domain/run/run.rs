@@ -103,7 +103,7 @@ impl Run {
             | RunKind::Run
             | RunKind::Check
             | RunKind::Facts
-            | RunKind::Look { .. } => HostState::default(),
+            | RunKind::DryRun { .. } => HostState::default(),
         };
         let hosts = plan.hosts.keys().map(|name| (name.clone(), first.clone())).collect();
         Run {
@@ -298,7 +298,7 @@ impl Run {
     pub fn is_to_be_compared(&self, name: &HostName) -> bool {
         let due = |at: &usize| self.snapshots.get(at) != Some(&Taking::Done);
         let mut of_host =
-            self.plan.snapshots.iter().enumerate().filter(|(_, snapshot)| snapshot.told.contains(name));
+            self.plan.snapshots.iter().enumerate().filter(|(_, snapshot)| snapshot.reported.contains(name));
         of_host.any(|(at, _)| due(&at))
     }
 

@@ -68,12 +68,12 @@ impl Turn<'_> {
             Phase::Working { running: false, not_before, .. } => not_before,
             Phase::Verified { not_before, .. } => not_before,
             Phase::Ready { .. } => self.host.crowded().map(|crowded| crowded.retry_at),
-            _ => self.next_look(),
+            _ => self.next_probe(),
         }
     }
 
     /// When the next check of a host in rotation is due while others are under way.
-    fn next_look(&self) -> Option<Timestamp> {
+    fn next_probe(&self) -> Option<Timestamp> {
         let Phase::Serving { way: BracketDirection::Forward, roll: None, health } = self.host.phase() else {
             return None;
         };
@@ -85,7 +85,7 @@ impl Turn<'_> {
         if waits && health.healthy {
             return None;
         }
-        health.next_look(&self.run.plan().rollout, !self.plan.checks.is_empty())
+        health.next_probe(&self.run.plan().rollout, !self.plan.checks.is_empty())
     }
 
     /// No room: a drain by an operator reports that, and a rollback that cannot start ends.
@@ -131,7 +131,7 @@ impl Turn<'_> {
             RunKind::Drain | RunKind::Enable => None,
             // A loop over an empty list leaves no steps.
             _ if self.plan.steps.is_empty() => self.settle(End::Done, "it has no steps here".into()),
-            RunKind::Task { .. } | RunKind::Run | RunKind::Facts | RunKind::Look { .. } => {
+            RunKind::Task { .. } | RunKind::Run | RunKind::Facts | RunKind::DryRun { .. } => {
                 self.step(BracketDirection::Forward, 0, 1)
             }
         }
@@ -274,7 +274,7 @@ impl Turn<'_> {
                 Decision::only(EventKind::RollbackStarted { host: self.name.clone(), why: self.reason() })
             }
             (_, None) if !self.over => {
-                let due = self.next_look().is_some_and(|time| time <= self.now);
+                let due = self.next_probe().is_some_and(|time| time <= self.now);
                 due.then(|| Decision::checks(self.name, Stage::Watch))
             }
             (_, None) if !self.plan.checks.is_empty() => Some(Decision::checks(self.name, Stage::Roll)),

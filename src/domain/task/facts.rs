@@ -147,22 +147,22 @@ pub fn step(custom: &BTreeMap<String, Source>) -> Step {
 pub fn check_path<'n>(path: &str, custom: impl Iterator<Item = &'n str> + Clone) -> Result<(), String> {
     let mut parts = path.split('.');
     let first = parts.next().unwrap_or_default();
-    let told = |why: String, near: Option<String>| {
+    let unknown = |why: String, near: Option<String>| {
         Err(near.map_or_else(|| why.clone(), |near| format!("{why}; did you mean `{near}`?")))
     };
     if !NAMES.contains(&first) {
         let near = nearest(first, NAMES).or_else(|| NAMES.into_iter().find(|name| same_letters(name, first)));
         let near = near.map(|near| format!("facts.{near}"));
-        return told(format!("there is no fact `{first}`"), near);
+        return unknown(format!("there is no fact `{first}`"), near);
     }
     let Some(second) = parts.next() else { return Ok(()) };
     match first {
         "custom" | "custom_errors" if !custom.clone().any(|name| name == second) => {
             let near = nearest(second, custom).map(|near| format!("facts.{first}.{near}"));
-            told(format!("no file in files/facts/ is called `{second}`"), near)
+            unknown(format!("no file in files/facts/ is called `{second}`"), near)
         }
         "kernel" if !["name", "release"].contains(&second) => {
-            told(format!("facts.kernel has no `{second}`"), Some("facts.kernel.release".into()))
+            unknown(format!("facts.kernel has no `{second}`"), Some("facts.kernel.release".into()))
         }
         _ => Ok(()),
     }

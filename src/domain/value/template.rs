@@ -437,11 +437,11 @@ mod tests {
 
     #[test]
     fn work_and_memory_of_a_template_are_bounded() {
-        let told = |template: &str| text(template, &vars()).unwrap_err();
+        let refusal = |template: &str| text(template, &vars()).unwrap_err();
         let loops = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
-        assert_eq!(told(loops), "takes more than 1000000 steps; try: a loop over less");
+        assert_eq!(refusal(loops), "takes more than 1000000 steps; try: a loop over less");
         assert_eq!(
-            told("{% for a in range(90000) %}{{ message * 9 }}{% endfor %}"),
+            refusal("{% for a in range(90000) %}{{ message * 9 }}{% endfor %}"),
             "renders to more than 1048576 bytes"
         );
         for wide in [
@@ -452,7 +452,7 @@ mod tests {
             "{{ [1] | batch(1000000000, 0) }}",
             "{{ [1] | slice(1000000000) }}",
         ] {
-            assert!(told(wide).contains("width"), "{wide}: {}", told(wide));
+            assert!(refusal(wide).contains("width"), "{wide}: {}", refusal(wide));
         }
         assert_eq!(
             text("{{ '%5.1f' | format(1.25) }}|{{ 'a\\nb' | indent(2) }}", &vars()).unwrap(),

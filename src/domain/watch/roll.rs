@@ -85,7 +85,7 @@ pub enum Quiet {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ScheduleHealth {
     /// Probes since the start.
-    pub looks: u64,
+    pub probes: u64,
     /// Probes under way.
     pub in_flight: usize,
     /// Probes that are due and wait for their turn.

@@ -136,7 +136,7 @@ pub struct Roster {
     batch: Batch,
     /// The checks whose states have to be stored.
     dirty: Vec<SpotIndex>,
-    looks: u64,
+    probes: u64,
     late: VecDeque<(i64, u64)>,
     /// The time of the last tick.
     ticked: Option<Timestamp>,
@@ -242,13 +242,13 @@ impl Roster {
                 false => _ = self.due.pop(),
             }
         }
-        let look =
+        let probe =
             self.due.peek().map(|Reverse((at, ..))| *at).filter(|_| self.in_flight < self.settings.parallel);
-        look.into_iter().chain(self.downtimes.iter().map(|downtime| downtime.until)).min()
+        probe.into_iter().chain(self.downtimes.iter().map(|downtime| downtime.until)).min()
     }
 
     /// The next probe that may start, if there is one. It counts as under way from now on.
-    pub fn next_look(&mut self, now: Timestamp) -> Option<DueProbe> {
+    pub fn next_probe(&mut self, now: Timestamp) -> Option<DueProbe> {
         self.call(now);
         while self.in_flight < self.settings.parallel {
             let place = self.ready.pop_front()?;
@@ -293,19 +293,19 @@ impl Roster {
 
     fn begin(&mut self, place: SpotIndex, now: Timestamp) -> DueProbe {
         self.in_flight += 1;
-        self.looks += 1;
+        self.probes += 1;
         let node = &mut self.nodes[place.0 as usize];
         node.in_flight += 1;
         let spot = &mut node.spots[place.1 as usize];
         let late = spot.turn.due().map_or(0, |due| now.as_millisecond().saturating_sub(due.as_millisecond()));
         (spot.turn, spot.missed) = (ProbeTime::Busy, false);
-        let look =
+        let probe =
             DueProbe { key: spot.key.clone(), endpoint: node.endpoint.clone(), what: spot.what.clone() };
         if self.late.len() >= PACE_LOOKS {
             self.late.pop_front();
         }
         self.late.push_back((now.as_millisecond(), u64::try_from(late).unwrap_or_default()));
-        look
+        probe
     }
 
     /// A probe has ended with any result: its host has room for another one.
@@ -351,8 +351,8 @@ impl Roster {
 
     /// All states, for a stop: probes that changed nothing are not stored one by one.
     pub fn all_states(&mut self) -> Batch {
-        let looked = |spot: &&Spot| spot.state.last_at.is_some();
-        let spots = self.nodes.iter().flat_map(|node| &node.spots).filter(looked);
+        let probed = |spot: &&Spot| spot.state.last_at.is_some();
+        let spots = self.nodes.iter().flat_map(|node| &node.spots).filter(probed);
         let states: Vec<_> = spots.map(|spot| (spot.key.clone(), spot.state.clone())).collect();
         let mut batch = self.take_batch();
         batch.states.extend(states);
@@ -365,7 +365,7 @@ impl Roster {
     }
 
     /// A store that fails for a long time loses probes, but never a state or an alert.
-    pub fn forget_looks_beyond(&mut self, limit: usize) {
+    pub fn forget_probes_beyond(&mut self, limit: usize) {
         let beyond = self.batch.samples.len().saturating_sub(limit);
         self.batch.samples.drain(..beyond);
     }
@@ -444,7 +444,7 @@ impl Roster {
         let rank = (late.len() * 99).div_ceil(100).saturating_sub(1);
         let waiting = self.nodes.iter().map(|node| node.waiting.len()).sum::<usize>() + self.ready.len();
         ScheduleHealth {
-            looks: self.looks,
+            probes: self.probes,
             in_flight: self.in_flight,
             waiting,
             late_max_ms: late.last().copied().unwrap_or_default(),

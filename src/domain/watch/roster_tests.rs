@@ -65,22 +65,22 @@ struct World {
     /// Checks that are not ok.
     bad: Vec<(&'static str, &'static str)>,
     /// The alerts, and their times.
-    told: Vec<(i64, String)>,
-    looks: Vec<(i64, WatchedId)>,
+    alerts: Vec<(i64, String)>,
+    probes: Vec<(i64, WatchedId)>,
 }
 
 impl World {
     fn new(wanted: Vec<WatchedHost>) -> World {
         let mut roster = Roster::new(settings());
         roster.begin_with(wanted, HashMap::new(), vec![], time(0));
-        World { roster, now: 0, down: vec![], bad: vec![], told: vec![], looks: vec![] }
+        World { roster, now: 0, down: vec![], bad: vec![], alerts: vec![], probes: vec![] }
     }
 
-    fn answer(&self, look: &DueProbe) -> CheckResult {
+    fn answer(&self, probe: &DueProbe) -> CheckResult {
         let up = |host: &str| !self.down.contains(&host);
-        let via = look.endpoint.via.as_ref().is_none_or(|via| up(via.name.as_str()));
-        let (host, check) = (look.key.host.as_str(), &look.key.check);
-        let id = look.key.check.check().cloned().unwrap_or_default();
+        let via = probe.endpoint.via.as_ref().is_none_or(|via| up(via.name.as_str()));
+        let (host, check) = (probe.key.host.as_str(), &probe.key.check);
+        let id = probe.key.check.check().cloned().unwrap_or_default();
         if !up(host) || !via {
             let lost = CheckResult::new(id, Verdict::Critical, "no contact");
             return CheckResult { no_contact: true, ..lost };
@@ -97,10 +97,10 @@ impl World {
             self.now += 1;
             let now = time(self.now);
             self.roster.tick(now);
-            while let Some(look) = self.roster.next_look(now) {
-                let seen = self.answer(&look);
-                self.roster.took(&look.key, now, seen, now);
-                self.looks.push((self.now, look.key));
+            while let Some(probe) = self.roster.next_probe(now) {
+                let seen = self.answer(&probe);
+                self.roster.took(&probe.key, now, seen, now);
+                self.probes.push((self.now, probe.key));
             }
             self.collect();
         }
@@ -113,13 +113,13 @@ impl World {
                 AlertChange::Problem { verdict } => verdict.word().to_string(),
                 other => format!("{other:?}").split([' ', '{']).next().unwrap().to_lowercase(),
             };
-            self.told.push((self.now, format!("{} {} {change}", alert.host, alert.check.row().1)));
+            self.alerts.push((self.now, format!("{} {} {change}", alert.host, alert.check.row().1)));
         }
         batch
     }
 
-    fn told(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.told).into_iter().map(|(_, text)| text).collect()
+    fn alerts(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.alerts).into_iter().map(|(_, text)| text).collect()
     }
 
     fn downtime(&mut self, id: u64, host: &str, check: Option<&str>, seconds: i64) {
@@ -154,17 +154,17 @@ impl World {
 }
 
 #[test]
-fn every_check_is_looked_at_once_in_its_interval_and_not_all_at_once() {
+fn every_check_is_probed_once_in_its_interval_and_not_all_at_once() {
     let hosts: Vec<String> = (0..200).map(|at| format!("web{at}")).collect();
     let mut world = World::new(hosts.iter().map(|host| wanted(host, None, &["http", "disk"])).collect());
     world.run(60);
-    assert_eq!(world.looks.len(), 400);
+    assert_eq!(world.probes.len(), 400);
     let mut in_second = BTreeMap::new();
-    world.looks.iter().for_each(|(at, _)| *in_second.entry(*at).or_insert(0) += 1);
+    world.probes.iter().for_each(|(at, _)| *in_second.entry(*at).or_insert(0) += 1);
     assert!(in_second.values().all(|count| *count < 25), "{in_second:?}");
     world.run(600);
-    assert_eq!(world.looks.len(), 400 * 11);
-    assert_eq!(world.told(), Vec::<String>::new());
+    assert_eq!(world.probes.len(), 400 * 11);
+    assert_eq!(world.alerts(), Vec::<String>::new());
     assert_eq!(
         world.roster.pace(time(660)).late_max_ms,
         999_u64.min(world.roster.pace(time(660)).late_max_ms)
@@ -177,12 +177,12 @@ fn a_problem_is_told_after_its_retries_and_its_end_at_once() {
     world.run(60);
     world.bad = vec![("web1", "http")];
     world.run(300);
-    assert_eq!(world.told(), ["web1 http critical"]);
+    assert_eq!(world.alerts(), ["web1 http critical"]);
     let line = world.line("web1", "http");
     assert!(line.hard && line.is_problem() && line.last_ok.is_some(), "{line:?}");
     world.bad.clear();
     world.run(61);
-    assert_eq!(world.told(), ["web1 http recovery"]);
+    assert_eq!(world.alerts(), ["web1 http recovery"]);
 }
 
 #[test]
@@ -192,21 +192,21 @@ fn a_host_that_cannot_be_reached_is_one_problem() {
     let mut world = World::new(vec![wanted("web1", None, &checks), wanted("web2", None, &checks)]);
     world.bad = vec![("web1", "c3")];
     world.run(300);
-    assert_eq!(world.told(), ["web1 c3 critical"]);
+    assert_eq!(world.alerts(), ["web1 c3 critical"]);
     world.down = vec!["web1"];
-    let before = world.looks.len();
+    let before = world.probes.len();
     world.run(600);
-    assert_eq!(world.told(), [format!("web1 {REACHABLE} critical")]);
-    let of_web1 = world.looks[before..].iter().filter(|(_, key)| key.host.as_str() == "web1").count();
+    assert_eq!(world.alerts(), [format!("web1 {REACHABLE} critical")]);
+    let of_web1 = world.probes[before..].iter().filter(|(_, key)| key.host.as_str() == "web1").count();
     assert!(of_web1 < 20, "it is not asked for thirty checks meanwhile: {of_web1}");
     assert_eq!(world.line("web1", "c3").quiet, Some(Quiet::DependsOn { on: "the host".into() }));
     // A problem that remains afterwards is alerted then, and no alert stays open for a check that is ok by then.
     world.down.clear();
     world.bad = vec![("web1", "c4")];
     world.run(300);
-    let told = world.told();
-    assert_eq!(told[0], format!("web1 {REACHABLE} recovery"));
-    let mut rest = told[1..].to_vec();
+    let alerts = world.alerts();
+    assert_eq!(alerts[0], format!("web1 {REACHABLE} recovery"));
+    let mut rest = alerts[1..].to_vec();
     rest.sort();
     assert_eq!(rest, ["web1 c3 recovery", "web1 c4 critical"]);
     assert_eq!(world.line("web1", "c5").verdict, Some(Verdict::Ok));
@@ -221,20 +221,20 @@ fn a_jump_host_that_is_gone_is_told_instead_of_those_behind_it() {
     let mut world = World::new(all);
     world.down = vec!["web7"];
     world.run(300);
-    assert_eq!(world.told(), [format!("web7 {REACHABLE} critical")], "only that one");
+    assert_eq!(world.alerts(), [format!("web7 {REACHABLE} critical")], "only that one");
     world.down = vec!["web7", "bastion"];
     world.run(600);
-    assert_eq!(world.told(), [format!("bastion {REACHABLE} critical")]);
+    assert_eq!(world.alerts(), [format!("bastion {REACHABLE} critical")]);
     assert_eq!(
         world.line("web3", "http").quiet,
         Some(Quiet::DependsOn { on: "the jump host bastion".into() })
     );
     world.down = vec!["web8"];
     world.run(600);
-    let mut told = world.told();
-    assert_eq!(told.remove(0), format!("bastion {REACHABLE} recovery"));
-    told.sort();
-    assert_eq!(told, [format!("web7 {REACHABLE} recovery"), format!("web8 {REACHABLE} critical")]);
+    let mut alerts = world.alerts();
+    assert_eq!(alerts.remove(0), format!("bastion {REACHABLE} recovery"));
+    alerts.sort();
+    assert_eq!(alerts, [format!("web7 {REACHABLE} recovery"), format!("web8 {REACHABLE} critical")]);
     assert_eq!(world.line("web3", "http").verdict, Some(Verdict::Ok));
     assert_eq!(world.line("web3", "http").quiet, None);
 }
@@ -245,17 +245,17 @@ fn what_depends_on_a_check_is_silent_while_that_is_not_ok() {
     world.run(60);
     world.bad = vec![("web1", "http"), ("web1", "page")];
     world.run(600);
-    assert_eq!(world.told(), ["web1 http critical"]);
+    assert_eq!(world.alerts(), ["web1 http critical"]);
     assert_eq!(world.line("web1", "page").quiet, Some(Quiet::DependsOn { on: "set/http".into() }));
     // It recovered together with the other one: no alert follows.
     world.bad.clear();
     world.run(120);
-    assert_eq!(world.told(), ["web1 http recovery"]);
+    assert_eq!(world.alerts(), ["web1 http recovery"]);
     world.bad = vec![("web1", "http"), ("web1", "page")];
     world.run(600);
     world.bad = vec![("web1", "page")];
     world.run(120);
-    assert_eq!(world.told(), ["web1 http critical", "web1 http recovery", "web1 page critical"]);
+    assert_eq!(world.alerts(), ["web1 http critical", "web1 http recovery", "web1 page critical"]);
 }
 
 #[test]
@@ -264,13 +264,13 @@ fn a_downtime_is_silent_and_what_stands_at_its_end_is_told() {
     world.bad = vec![("web1", "disk")];
     world.run(300);
     world.downtime(1, "web1", None, 3600);
-    assert_eq!(world.told(), ["web1 disk critical", "web1 disk dropped"]);
+    assert_eq!(world.alerts(), ["web1 disk critical", "web1 disk dropped"]);
     world.bad = vec![("web1", "http")];
     world.run(600);
-    assert_eq!(world.told(), Vec::<String>::new());
-    assert!(world.line("web1", "http").hard, "it is looked at all the same");
+    assert_eq!(world.alerts(), Vec::<String>::new());
+    assert!(world.line("web1", "http").hard, "it is probed all the same");
     world.run(3001);
-    assert_eq!(world.told(), ["web1 http critical"], "and is told when the time is over");
+    assert_eq!(world.alerts(), ["web1 http critical"], "and alerts when the time is over");
     // A downtime for a single check, ended early; the check is ok by then.
     world.downtime(2, "web1", Some("http"), 3600);
     world.run(30);
@@ -278,7 +278,7 @@ fn a_downtime_is_silent_and_what_stands_at_its_end_is_told() {
     assert!(world.roster.end_downtime(2, time(world.now)).is_some());
     assert!(world.roster.end_downtime(2, time(world.now)).is_none());
     world.run(300);
-    assert_eq!(world.told(), ["web1 http dropped", "web1 disk critical"]);
+    assert_eq!(world.alerts(), ["web1 http dropped", "web1 disk critical"]);
 }
 
 #[test]
@@ -288,33 +288,33 @@ fn a_host_in_the_hands_of_a_run_is_let_alone() {
     world.bad = vec![("web1", "disk")];
     world.run(300);
     world.in_hand(&["web1"]);
-    let before = world.looks.len();
+    let before = world.probes.len();
     world.bad = vec![("web1", "http"), ("web2", "http")];
     world.run(300);
-    assert_eq!(world.told(), ["web1 disk critical", "web2 http critical"], "the run may repair it");
-    assert!(world.looks[before..].iter().all(|(_, key)| key.host.as_str() == "web2"));
+    assert_eq!(world.alerts(), ["web1 disk critical", "web2 http critical"], "the run may repair it");
+    assert!(world.probes[before..].iter().all(|(_, key)| key.host.as_str() == "web2"));
     assert_eq!(world.line("web1", "http").quiet, Some(Quiet::InHand { run: RunId(41) }));
     world.in_hand(&[]);
-    let before = world.looks.len();
+    let before = world.probes.len();
     world.run(60);
-    let again = world.looks[before..].iter().filter(|(_, key)| key.host.as_str() == "web1").count();
-    assert!(again >= 2, "both are looked at within a minute");
+    let again = world.probes[before..].iter().filter(|(_, key)| key.host.as_str() == "web1").count();
+    assert!(again >= 2, "both are probed within a minute");
     world.run(300);
-    assert_eq!(world.told(), ["web1 disk recovery", "web1 http critical"]);
+    assert_eq!(world.alerts(), ["web1 disk recovery", "web1 http critical"]);
     // What the run did not repair stays open, and is probed at once.
     world.in_hand(&["web1"]);
     world.run(300);
     world.in_hand(&[]);
-    let before = world.looks.len();
+    let before = world.probes.len();
     world.run(2);
-    assert!(world.looks[before..].iter().any(|(_, at)| *at == key("web1", "http")), "at once");
+    assert!(world.probes[before..].iter().any(|(_, at)| *at == key("web1", "http")), "at once");
     world.run(300);
-    assert_eq!(world.told(), Vec::<String>::new(), "it is reported already");
+    assert_eq!(world.alerts(), Vec::<String>::new(), "it is reported already");
     world.in_hand(&["web1"]);
     world.bad.clear();
     world.in_hand(&[]);
     world.run(2);
-    assert_eq!(world.told(), ["web1 http recovery"], "at once");
+    assert_eq!(world.alerts(), ["web1 http recovery"], "at once");
 }
 
 #[test]
@@ -329,19 +329,19 @@ fn an_acknowledged_problem_is_known_until_it_is_over() {
     world.run(300);
     world.bad.clear();
     world.run(61);
-    assert_eq!(world.told(), ["web1 http critical", "web1 http acknowledged", "web1 http recovery"]);
+    assert_eq!(world.alerts(), ["web1 http critical", "web1 http acknowledged", "web1 http recovery"]);
 }
 
 #[test]
-fn a_clock_that_is_set_back_holds_up_no_look() {
+fn a_clock_that_is_set_back_delays_no_probe() {
     let mut world = World::new(vec![wanted("web1", None, &["http"])]);
     world.run(300);
-    let before = world.looks.len();
+    let before = world.probes.len();
     world.now -= 3_600;
     world.bad = vec![("web1", "http")];
     world.run(300);
-    assert!(world.looks.len() >= before + 5, "{:?}", world.looks);
-    assert_eq!(world.told(), ["web1 http critical"]);
+    assert!(world.probes.len() >= before + 5, "{:?}", world.probes);
+    assert_eq!(world.alerts(), ["web1 http critical"]);
 }
 
 #[test]
@@ -351,16 +351,16 @@ fn a_host_has_few_looks_at_once_and_all_have_a_limit() {
     let all = vec![wanted("web1", None, &checks), wanted("web2", None, &checks)];
     roster.begin_with(all, HashMap::new(), vec![], time(0));
     // No probe is made for a while, and everything is due.
-    let mut begun: Vec<DueProbe> = std::iter::from_fn(|| roster.next_look(time(120))).collect();
+    let mut begun: Vec<DueProbe> = std::iter::from_fn(|| roster.next_probe(time(120))).collect();
     assert_eq!(begun.len(), 3);
     let mut seen = 0;
-    while let Some(look) = begun.pop() {
-        let of_host = begun.iter().filter(|other| other.key.host == look.key.host).count();
+    while let Some(probe) = begun.pop() {
+        let of_host = begun.iter().filter(|other| other.key.host == probe.key.host).count();
         assert!(of_host < 2, "{begun:?}");
         let result = CheckResult::new(CheckId::default(), Verdict::Ok, "");
-        roster.took(&look.key, time(120), CheckResult { reached: true, ..result }, time(120));
+        roster.took(&probe.key, time(120), CheckResult { reached: true, ..result }, time(120));
         seen += 1;
-        begun.extend(std::iter::from_fn(|| roster.next_look(time(120))));
+        begun.extend(std::iter::from_fn(|| roster.next_probe(time(120))));
         assert!(begun.len() <= 3);
     }
     assert_eq!(seen, 10, "each once");
@@ -373,23 +373,23 @@ fn another_configuration_goes_on_where_the_old_one_was() {
         World::new(vec![wanted("web1", None, &["http", "disk"]), wanted("web2", None, &["http"])]);
     world.bad = vec![("web1", "http"), ("web2", "http")];
     world.run(300);
-    let mut told = world.told();
-    told.sort();
-    assert_eq!(told, ["web1 http critical", "web2 http critical"]);
+    let mut alerts = world.alerts();
+    alerts.sort();
+    assert_eq!(alerts, ["web1 http critical", "web2 http critical"]);
     let next = world.line("web1", "disk").next_at;
     // During a probe, its check and another host leave the configuration.
-    let look = loop {
+    let probe = loop {
         world.now += 1;
         let now = time(world.now);
-        match world.roster.next_look(now) {
-            Some(look) if look.key == key("web1", "disk") => break look,
-            Some(look) => world.roster.took(&look.key, now, world.answer(&look), now),
+        match world.roster.next_probe(now) {
+            Some(probe) if probe.key == key("web1", "disk") => break probe,
+            Some(probe) => world.roster.took(&probe.key, now, world.answer(&probe), now),
             None => {}
         }
     };
     world.roster.take_over(settings(), vec![wanted("web1", None, &["http", "ntp"])], time(world.now));
     let result = CheckResult::new(CheckId::default(), Verdict::Ok, "");
-    world.roster.took(&look.key, time(world.now), result, time(world.now));
+    world.roster.took(&probe.key, time(world.now), result, time(world.now));
     let batch = world.collect();
     assert!(
         batch.gone.contains(&key("web2", "http")) && batch.gone.contains(&key("web1", "disk")),
@@ -397,9 +397,10 @@ fn another_configuration_goes_on_where_the_old_one_was() {
     );
     assert!(next.is_some());
     world.run(200);
-    let told = world.told();
+    let alerts = world.alerts();
     assert!(
-        told.contains(&"web2 http dropped".to_string()) && !told.contains(&"web1 http critical".to_string())
+        alerts.contains(&"web2 http dropped".to_string())
+            && !alerts.contains(&"web1 http critical".to_string())
     );
     assert_eq!(world.line("web1", "ntp").verdict, Some(Verdict::Ok));
     assert_eq!(world.roster.pace(time(world.now)).in_flight, 0);
@@ -412,16 +413,16 @@ fn a_restart_is_no_change() {
     world.bad = vec![("web1", "http")];
     world.run(300);
     let states: HashMap<WatchedId, Watched> = world.roster.all_states().states.into_iter().collect();
-    world.told();
+    world.alerts();
     let mut roster = Roster::new(settings());
     roster.begin_with(all(), states, vec![], time(world.now));
     world.roster = roster;
     assert!(world.line("web1", "http").hard);
     world.run(300);
-    assert_eq!(world.told(), Vec::<String>::new());
+    assert_eq!(world.alerts(), Vec::<String>::new());
     world.bad.clear();
     world.run(61);
-    assert_eq!(world.told(), ["web1 http recovery"]);
+    assert_eq!(world.alerts(), ["web1 http recovery"]);
 }
 
 /// Two sets with a check of one name, each with its own body, or a set with a check that has the name of the contact.
@@ -448,17 +449,17 @@ fn two_checks_of_one_name_keep_their_bodies_and_states_apart() {
     roster.begin_with(of_sets(&sets), HashMap::new(), vec![], time(0));
     roster.render_again(of_sets(&sets), time(0));
     let mut bodies = BTreeMap::new();
-    while let Some(look) = roster.next_look(time(60)) {
-        if let ProbeTarget::Broken(body) = &look.what {
-            bodies.insert(look.key.check.to_string(), body.to_string());
+    while let Some(probe) = roster.next_probe(time(60)) {
+        if let ProbeTarget::Broken(body) = &probe.what {
+            bodies.insert(probe.key.check.to_string(), body.to_string());
         }
-        let verdict = if look.key.check == Subject::Check(CheckId::new("http", "up")) {
+        let verdict = if probe.key.check == Subject::Check(CheckId::new("http", "up")) {
             Verdict::Critical
         } else {
             Verdict::Ok
         };
         let seen = CheckResult::new(CheckId::default(), verdict, "seen");
-        roster.took(&look.key, time(60), CheckResult { reached: true, ..seen }, time(60));
+        roster.took(&probe.key, time(60), CheckResult { reached: true, ..seen }, time(60));
     }
     let bodies: Vec<String> = bodies.into_iter().map(|(check, body)| format!("{check}: {body}")).collect();
     assert_eq!(bodies, ["api/reachable: body of api", "api/up: body of api", "http/up: body of http"]);
@@ -489,18 +490,18 @@ fn a_probe_that_reaches_no_host_says_nothing_about_its_contact() {
     for second in 0..300 {
         let now = time(second);
         host_answers |= second == 200;
-        while let Some(look) = roster.next_look(now) {
+        while let Some(probe) = roster.next_probe(now) {
             let failed = CheckResult::new(CheckId::default(), Verdict::Unknown, "cannot be rendered");
             let lost = CheckResult { no_contact: true, verdict: Verdict::Critical, ..failed.clone() };
-            let seen = match (&look.what, host_answers) {
+            let seen = match (&probe.what, host_answers) {
                 (ProbeTarget::Contact, false) => lost,
                 (ProbeTarget::Contact, true) => CheckResult { verdict: Verdict::Ok, reached: true, ..failed },
                 _ => failed,
             };
-            if matches!(look.what, ProbeTarget::Contact) {
+            if matches!(probe.what, ProbeTarget::Contact) {
                 probes.push(second);
             }
-            roster.took(&look.key, now, seen, now);
+            roster.took(&probe.key, now, seen, now);
             if !host_answers {
                 assert_ne!(contact(&roster, second), Some(Verdict::Ok), "nothing has reached it");
             }
@@ -543,7 +544,7 @@ fn compared(names: &[&str]) -> Vec<WatchedHost> {
                 check: id("same"),
                 rule: crate::domain::check::across::AcrossRule::Same,
                 members: BTreeMap::new(),
-                told: names.iter().map(|name| (*name).into()).collect(),
+                reported: names.iter().map(|name| (*name).into()).collect(),
             })),
             _ => ProbeTarget::With(names[0].into()),
         };
@@ -556,18 +557,18 @@ fn compared(names: &[&str]) -> Vec<WatchedHost> {
 fn hosts_that_are_compared_are_looked_at_together() {
     let mut roster = Roster::new(settings());
     roster.begin_with(compared(&["web1", "web2", "web3"]), HashMap::new(), vec![], time(0));
-    let mut told = Vec::new();
-    let mut looks = Vec::new();
+    let mut alerts = Vec::new();
+    let mut probes = Vec::new();
     for second in 0..600 {
         let now = time(second);
-        while let Some(look) = roster.next_look(now) {
-            if matches!(look.what, ProbeTarget::Contact) {
+        while let Some(probe) = roster.next_probe(now) {
+            if matches!(probe.what, ProbeTarget::Contact) {
                 let result = CheckResult::new(CheckId::default(), Verdict::Critical, "gone");
-                roster.took(&look.key, now, CheckResult { no_contact: true, ..result }, now);
+                roster.took(&probe.key, now, CheckResult { no_contact: true, ..result }, now);
                 continue;
             }
-            assert!(matches!(look.what, ProbeTarget::Together(_)), "{look:?}");
-            looks.push(second);
+            assert!(matches!(probe.what, ProbeTarget::Together(_)), "{probe:?}");
+            probes.push(second);
             let result = |verdict, no_contact| CheckResult {
                 no_contact,
                 reached: !no_contact,
@@ -578,9 +579,9 @@ fn hosts_that_are_compared_are_looked_at_together() {
                 ("web2".into(), result(Verdict::Critical, false)),
                 ("web3".into(), result(Verdict::Unknown, second > 300)),
             ];
-            roster.took_together(&look.key, now, results.into(), now);
+            roster.took_together(&probe.key, now, results.into(), now);
         }
-        told.extend(
+        alerts.extend(
             roster
                 .take_batch()
                 .alerts
@@ -588,8 +589,8 @@ fn hosts_that_are_compared_are_looked_at_together() {
                 .map(|alert| format!("{} {}", alert.host, alert.check.row().1)),
         );
     }
-    assert_eq!(told, ["web2 same", "web3 same", format!("web3 {REACHABLE}").as_str()]);
-    assert!((9..=14).contains(&looks.len()), "one look for all of them: {looks:?}");
+    assert_eq!(alerts, ["web2 same", "web3 same", format!("web3 {REACHABLE}").as_str()]);
+    assert!((9..=14).contains(&probes.len()), "one probe for all of them: {probes:?}");
     assert_eq!(roster.pace(time(600)).in_flight, 0);
 }
 
@@ -651,7 +652,7 @@ proptest! {
         world.in_hand(&[]);
         world.run(1000);
         let mut open: BTreeMap<(String, String), bool> = BTreeMap::new();
-        for (at, text) in &world.told {
+        for (at, text) in &world.alerts {
             let words: Vec<&str> = text.split(' ').collect();
             let of = (words[0].to_string(), words[1].to_string());
             let quiet = downtimes.iter().any(|(host, from, until)| *host == words[0] && from < at && at < until);
@@ -663,7 +664,7 @@ proptest! {
                 "flappingstarted" | "flappingended" => continue,
                 other => panic!("{other}"),
             };
-            prop_assert_ne!(was, is, "{:?}", world.told);
+            prop_assert_ne!(was, is, "{:?}", world.alerts);
             open.insert(of, is);
         }
         for line in world.roster.roll(time(world.now)).lines {

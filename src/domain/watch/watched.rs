@@ -67,7 +67,8 @@ pub struct Watched {
     slots: u64,
     pub flapping: bool,
     pub ack: Option<Ack>,
-    told: LastAlert,
+    #[serde(alias = "told")]
+    last_alert: LastAlert,
 }
 
 /// The last alert that was sent about a check.
@@ -107,7 +108,7 @@ impl Watched {
             slots: 0,
             flapping: false,
             ack: None,
-            told: LastAlert::Nothing,
+            last_alert: LastAlert::Nothing,
         }
     }
 
@@ -180,13 +181,13 @@ impl Watched {
 
     /// The alert to send now; the state records it as sent.
     pub fn tell(&mut self, silence: Silence) -> Option<AlertChange> {
-        let (told, change) = match silence {
+        let (last_alert, change) = match silence {
             Silence::Waits => return None,
-            Silence::Downtime if self.told == LastAlert::Nothing => return None,
+            Silence::Downtime if self.last_alert == LastAlert::Nothing => return None,
             Silence::Downtime => (LastAlert::Nothing, AlertChange::Dropped),
             Silence::No => self.news()?,
         };
-        self.told = told;
+        self.last_alert = last_alert;
         Some(change)
     }
 
@@ -197,12 +198,12 @@ impl Watched {
 
     /// True while the last alert reports an open problem.
     pub fn is_told(&self) -> bool {
-        self.told != LastAlert::Nothing
+        self.last_alert != LastAlert::Nothing
     }
 
     fn news(&self) -> Option<(LastAlert, AlertChange)> {
         let (hard, known) = (self.hard, self.ack.is_some());
-        match (self.told, self.flapping) {
+        match (self.last_alert, self.flapping) {
             (LastAlert::Flapping, true) => None,
             (_, true) => (!known).then_some((LastAlert::Flapping, AlertChange::FlappingStarted)),
             (LastAlert::Flapping, false) if hard == Verdict::Ok => {

@@ -18,15 +18,15 @@ fn problem(verdict: Verdict) -> AlertChange {
 
 /// Applies probes with these verdicts, one after the other, and collects the alert after each.
 fn tell_all(state: &mut Watched, seen: &[Verdict], silence: Silence) -> Vec<AlertChange> {
-    let mut told = Vec::new();
+    let mut alerts = Vec::new();
     for verdict in seen {
         let at = state
             .last_at
             .map_or(time(0), |last| last.checked_add(std::time::Duration::from_secs(60)).unwrap());
         state.took(CheckResult::new(CheckId::new("http", "http"), *verdict, verdict.word()), at, &RULES);
-        told.extend(state.tell(silence));
+        alerts.extend(state.tell(silence));
     }
-    told
+    alerts
 }
 
 #[test]
@@ -95,8 +95,8 @@ fn an_acknowledged_problem_is_silent_until_it_is_over() {
     tell_all(&mut state, &[Warning], Silence::No);
     assert!(state.acknowledge(ack()).unwrap_err().contains("not failed often enough"));
     tell_all(&mut state, &[Warning; 2], Silence::No);
-    let told = state.acknowledge(ack()).unwrap();
-    assert_eq!(told, Some(AlertChange::Acknowledged { by: "ann".into(), why: "disk ordered".into() }));
+    let change = state.acknowledge(ack()).unwrap();
+    assert_eq!(change, Some(AlertChange::Acknowledged { by: "ann".into(), why: "disk ordered".into() }));
     assert_eq!(tell_all(&mut state, &[Critical, Warning], Silence::No), []);
     assert_eq!(tell_all(&mut state, &[Ok], Silence::No), [AlertChange::Recovery]);
     assert_eq!(state.ack, None);
@@ -107,30 +107,30 @@ fn an_acknowledged_problem_is_silent_until_it_is_over() {
 fn what_changes_too_often_is_told_once() {
     let rules = Rules { max_attempts: 1, ..RULES };
     let mut state = Watched::new(time(0));
-    let mut told = Vec::new();
+    let mut alerts = Vec::new();
     let mut percents = Vec::new();
-    for look in 0..60 {
-        let verdict = if look < 30 && look % 2 == 1 { Critical } else { Ok };
-        state.took(CheckResult::new(CheckId::new("http", "http"), verdict, ""), time(look), &rules);
+    for probe in 0..60 {
+        let verdict = if probe < 30 && probe % 2 == 1 { Critical } else { Ok };
+        state.took(CheckResult::new(CheckId::new("http", "http"), verdict, ""), time(probe), &rules);
         percents.push(state.changed_percent());
-        told.extend(state.tell(Silence::No).map(|change| (look, change)));
+        alerts.extend(state.tell(Silence::No).map(|change| (probe, change)));
     }
     // The weights by hand: the newest of six changes in a row weighs 1.25, each before it 0.5/19 less; of 20.
     let six: f64 = (0..6).map(|age| 1.25 - f64::from(age) * 0.5 / 19.0).sum::<f64>() * 5.0;
     assert!((percents[6] - six).abs() < 1e-9, "{} {six}", percents[6]);
     assert!((percents[29] - 100.0).abs() < 1e-9, "twenty changes are all of it");
-    assert_eq!(told[0], (1, problem(Critical)));
-    assert_eq!(told[1], (2, AlertChange::Recovery));
-    let flaps: Vec<_> = told[5..].to_vec();
+    assert_eq!(alerts[0], (1, problem(Critical)));
+    assert_eq!(alerts[1], (2, AlertChange::Recovery));
+    let flaps: Vec<_> = alerts[5..].to_vec();
     assert_eq!(flaps[0], (6, AlertChange::FlappingStarted), "30 % are reached: {six}");
-    assert_eq!(flaps.len(), 2, "{told:?}");
+    assert_eq!(flaps.len(), 2, "{alerts:?}");
     assert!(matches!(flaps[1].1, AlertChange::FlappingEnded { verdict: Ok }));
 }
 
 #[test]
 fn soft_problems_do_not_flap() {
     let mut state = Watched::new(time(0));
-    let seen: Vec<Verdict> = (0..60).map(|look| if look % 2 == 1 { Critical } else { Ok }).collect();
+    let seen: Vec<Verdict> = (0..60).map(|probe| if probe % 2 == 1 { Critical } else { Ok }).collect();
     assert_eq!(tell_all(&mut state, &seen, Silence::No), []);
     assert!(!state.flapping);
 }
@@ -157,24 +157,24 @@ proptest! {
     /// For any verdicts and silences: a problem is open or it is not, and each alert fits that.
     #[test]
     fn whatever_is_seen_what_is_told_fits_what_was_told(
-        looks in prop::collection::vec((verdicts(), silences(), 0..20_u8), 1..200)
+        probes in prop::collection::vec((verdicts(), silences(), 0..20_u8), 1..200)
     ) {
         let mut state = Watched::new(time(0));
         // The state that a reader of the alerts assumes.
         let mut open: Option<Option<Verdict>> = None;
-        for (second, (verdict, silence, ack)) in looks.into_iter().enumerate() {
+        for (second, (verdict, silence, ack)) in probes.into_iter().enumerate() {
             let at = time(second as i64);
             state.took(CheckResult::new(CheckId::new("http", "c"), verdict, ""), at, &RULES);
-            let told = state.tell(silence);
-            match (&told, silence) {
+            let change = state.tell(silence);
+            match (&change, silence) {
                 (Some(AlertChange::Dropped), Silence::Downtime) => {
                     prop_assert!(open.is_some());
                     open = None;
                 }
-                (Some(_), Silence::Downtime | Silence::Waits) => prop_assert!(false, "told in silence: {told:?}"),
+                (Some(_), Silence::Downtime | Silence::Waits) => prop_assert!(false, "an alert in silence: {change:?}"),
                 (Some(AlertChange::Problem { verdict }), _) => {
                     prop_assert_ne!(*verdict, Ok);
-                    prop_assert_ne!(open, Some(Some(*verdict)), "told twice");
+                    prop_assert_ne!(open, Some(Some(*verdict)), "two alerts");
                     prop_assert_eq!(state.hard, *verdict);
                     open = Some(Some(*verdict));
                 }

@@ -88,8 +88,8 @@ fn together(
     for mut snapshot in snapshots {
         snapshot.members.values_mut().for_each(|member| member.check.retry = Retry::default());
         let snapshot: Arc<Snapshot> = Arc::new(snapshot);
-        let Some(first) = snapshot.told.first() else { continue };
-        found.extend(snapshot.told.iter().skip(1).map(|host| of(host, ProbeTarget::With(first.clone()))));
+        let Some(first) = snapshot.reported.first() else { continue };
+        found.extend(snapshot.reported.iter().skip(1).map(|host| of(host, ProbeTarget::With(first.clone()))));
         found.push(of(first, ProbeTarget::Together(snapshot.clone())));
     }
     found

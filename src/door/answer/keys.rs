@@ -79,10 +79,10 @@ impl Asked<'_> {
             names.iter().filter_map(|name| inventory.host(name)).map(|host| host.endpoint.clone()).collect();
         let proof = self.proof(selector, &hosts, (fingerprint, trust)).await?;
         let remote = self.ports().hosts.remote.clone();
-        let looks = futures::future::join_all(hosts.iter().map(|host| remote.host_key(host))).await;
+        let keys = futures::future::join_all(hosts.iter().map(|host| remote.host_key(host))).await;
         let (mut presented, mut status) = (Vec::new(), 0);
-        for (at, (host, look)) in hosts.into_iter().zip(looks).enumerate() {
-            match look {
+        for (at, (host, key)) in hosts.into_iter().zip(keys).enumerate() {
+            match key {
                 Ok(key) => presented.push(PresentedHostKey { at, host, key }),
                 Err(why) => {
                     status = Cause::Failed.exit_status();

@@ -307,7 +307,7 @@ impl Asked<'_> {
 
     async fn queue(&mut self, granted: &Granted, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
         let mut runs = self.ports().store.runs(RUNS_SEARCHED).await?;
-        runs.retain(|run| run.ended_at.is_none() && !run.kind.only_looks());
+        runs.retain(|run| run.ended_at.is_none() && !run.kind.only_reads());
         runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));
         let (kept, _) = self.visible_leases(granted, inventory).await?;
         let queue = self.desk.engine.keeper().queue().clone();

@@ -10,7 +10,7 @@ use crate::domain::base::refusal::Refusal;
 use crate::domain::inventory::inventory::{Host, Inventory};
 use crate::domain::plan::adhoc::{plan_check, plan_facts, plan_rotation, plan_run};
 use crate::domain::plan::plan::{Plan, RunKind, World};
-use crate::domain::plan::planner::{plan_look, plan_rollback, plan_task};
+use crate::domain::plan::planner::{plan_dry_run, plan_rollback, plan_task};
 use crate::domain::run::record::Debt;
 use crate::present::table;
 
@@ -77,7 +77,7 @@ impl Asked<'_> {
 /// What a command plans before anything else, if it plans at all. `Retry` plans the command that it repeats.
 pub(super) enum Planned<'c> {
     Task(&'c Ask),
-    Look(&'c Ask),
+    DryRun(&'c Ask),
     Check(&'c str, Option<&'c str>, &'c Params),
     Run(&'c str, &'c str),
     Facts(&'c str),
@@ -89,7 +89,7 @@ pub(super) enum Planned<'c> {
 pub(super) fn planned(command: &Command) -> Option<Planned<'_>> {
     Some(match command {
         Command::Plan { ask, diff: false } | Command::Task { ask, check: false } => Planned::Task(ask),
-        Command::Plan { ask, diff: true } | Command::Task { ask, check: true } => Planned::Look(ask),
+        Command::Plan { ask, diff: true } | Command::Task { ask, check: true } => Planned::DryRun(ask),
         Command::Check { selector, name, params, .. } => Planned::Check(selector, name.as_deref(), params),
         Command::Run { selector, script, .. } => Planned::Run(selector, script),
         Command::Facts { selector, .. } => Planned::Facts(selector),
@@ -150,7 +150,7 @@ pub(super) fn planned(command: &Command) -> Option<Planned<'_>> {
 fn plan_command(world: &World<'_>, command: &Command) -> Result<Plan, Refusal> {
     match planned(command) {
         Some(Planned::Task(ask)) => plan_task(world, ask),
-        Some(Planned::Look(ask)) => plan_look(world, ask),
+        Some(Planned::DryRun(ask)) => plan_dry_run(world, ask),
         Some(Planned::Check(selector, name, params)) => plan_check(world, selector, name, params),
         Some(Planned::Run(selector, script)) => plan_run(world, selector, script),
         Some(Planned::Facts(selector)) => plan_facts(world, selector),

@@ -116,7 +116,7 @@ impl Asked<'_> {
         let known =
             known.ok_or_else(|| refused(format!("run {} knows no balancer `{balancer}`", debt.run)))?;
         let member = Member::of(plan, std::slice::from_ref(host), |_| true);
-        let view = self.ports().balancers.look(known, &member).await.map_err(refused)?;
+        let view = self.ports().balancers.inspect(known, &member).await.map_err(refused)?;
         match view.hosts.get(host) {
             Some(seen) if seen.rotation == Rotation::In => Ok(()),
             Some(seen) => {

@@ -109,16 +109,16 @@ impl Asked<'_> {
 
     /// Shows a run to its end; the exit status is the run's.
     async fn follow(&mut self, watch: Follower) -> Result<u8, Ended> {
-        let looks = matches!(
+        let only_reads = matches!(
             watch.live().plan.kind,
-            RunKind::Run | RunKind::Check | RunKind::Facts | RunKind::Look { .. }
+            RunKind::Run | RunKind::Check | RunKind::Facts | RunKind::DryRun { .. }
         );
-        let quiet = (looks && !self.json) || self.format.is_document();
+        let quiet = (only_reads && !self.json) || self.format.is_document();
         let (run, events) = self.see(watch, FollowView { quiet, ..FollowView::default() }).await?;
-        self.told(&run, &events).await
+        self.document(&run, &events).await
     }
 
-    async fn told(&mut self, run: &Run, events: &[Event]) -> Result<u8, Ended> {
+    async fn document(&mut self, run: &Run, events: &[Event]) -> Result<u8, Ended> {
         if self.format.is_document() {
             return self.report(run, events).await;
         }
@@ -130,7 +130,7 @@ impl Asked<'_> {
     /// The results of its checks, for a program.
     async fn report(&mut self, run: &Run, events: &[Event]) -> Result<u8, Ended> {
         let report = Report::of_run(run, events, &self.config.inventory);
-        let text = formats::told(&report, self.format);
+        let text = formats::render(&report, self.format);
         self.terminal.out(&text).await?;
         Ok(match self.format {
             Format::Nagios => report.verdict.exit_status(),

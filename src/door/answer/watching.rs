@@ -51,7 +51,7 @@ impl Asked<'_> {
         lines.retain(|line| picked.contains(&line.host));
         let counts = |line: &&CheckLine| line.hard && !watching::is_silent(line);
         let mut worst = Verdict::worst(lines.iter().filter(counts).filter_map(|line| line.verdict));
-        let nobody_looks = match (lines.is_empty(), self.config.settings.schedule.enabled) {
+        let no_probes = match (lines.is_empty(), self.config.settings.schedule.enabled) {
             (_, false) => {
                 Some("checks are not probed: enabled = false in [schedule]; these are the last results")
             }
@@ -60,7 +60,7 @@ impl Asked<'_> {
             }
             (false, true) => None,
         };
-        if let Some(why) = nobody_looks {
+        if let Some(why) = no_probes {
             // An unknown state is not ok.
             worst = Verdict::worst([worst, Verdict::Unknown]);
             self.terminal.err(&format!("rollcall: {why}\n")).await?;
@@ -184,7 +184,7 @@ impl Asked<'_> {
     /// The last runs that did more on a host than observe it; newest first.
     async fn touching(&self, granted: &Granted, host: &HostName) -> Result<Vec<RunSummary>, Ended> {
         let mut runs = self.ports().store.runs(RUNS_SEARCHED).await?;
-        runs.retain(|run| run.hosts.contains(host) && !run.kind.only_looks());
+        runs.retain(|run| run.hosts.contains(host) && !run.kind.only_reads());
         runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));
         Ok(runs)
     }

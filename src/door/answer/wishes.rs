@@ -77,7 +77,7 @@ fn again(stored: &StoredRun) -> Result<Command, Refusal> {
     }
     let selector = left.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(",");
     let Plan { kind, params, .. } = &stored.plan;
-    let was_a_look = |hint: String| Refusal::rule(format!("run {id} was a dry run")).hint(hint);
+    let was_dry_run = |hint: String| Refusal::rule(format!("run {id} was a dry run")).hint(hint);
     match kind {
         // Each host had its own parameters: the releases that are good now may be different.
         RunKind::Release { .. } if stored.plan.goes_back => {
@@ -104,9 +104,9 @@ fn again(stored: &StoredRun) -> Result<Command, Refusal> {
                 _ => Err(Refusal::internal(format!("run {id} has no command"))),
             }
         }
-        RunKind::Look { task } => Err(was_a_look(format!("try: plan --diff {task} {selector}"))),
-        RunKind::Check => Err(was_a_look(format!("try: check {selector}"))),
-        RunKind::Facts => Err(was_a_look(format!("try: facts {selector}"))),
+        RunKind::DryRun { task } => Err(was_dry_run(format!("try: plan --diff {task} {selector}"))),
+        RunKind::Check => Err(was_dry_run(format!("try: check {selector}"))),
+        RunKind::Facts => Err(was_dry_run(format!("try: facts {selector}"))),
         RunKind::Drain | RunKind::Enable => {
             let why = format!("run {id} moved hosts in or out of rotation");
             Err(Refusal::rule(why).hint(format!("try: balancer enable {selector}")))

@@ -1,4 +1,4 @@
-# Functions for all of rollcall's scripts on hosts. $1 is `act` or `look`; with `look` (a dry run) a script changes nothing.
+# Functions for all of rollcall's scripts on hosts. $1 is `act` or `dry-run`; with `dry-run` a script changes nothing.
 # The last line of output says whether anything changed, or would change; the lines before it say what.
 mode=$1; shift
 changed=

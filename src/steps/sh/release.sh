@@ -31,7 +31,7 @@ fi
 # From here on the release is live: an old release that cannot be deleted is reported, and is not a failure.
 before=${before##*/}
 for gone in "$root"/releases/.*.rollcall-*.gone; do
-  [ ! -d "$gone" ] || [ "$mode" = look ] || rm -rf "$gone"
+  [ ! -d "$gone" ] || [ "$mode" = dry-run ] || rm -rf "$gone"
 done
 left=$((keep - 1))
 [ -z "$before" ] || [ ! -f "$root/releases/$before/.rollcall-archive" ] || left=$((left - 1))

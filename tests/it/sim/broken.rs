@@ -59,8 +59,8 @@ struct BrokenDriver {
 
 #[async_trait]
 impl BalancerDriver for BrokenDriver {
-    async fn look(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String> {
-        self.real.look(balancer, members).await
+    async fn inspect(&self, balancer: &Balancer, members: &[Member]) -> Result<BalancerView, String> {
+        self.real.inspect(balancer, members).await
     }
 
     async fn drain(&self, balancer: &Balancer, members: &[Member]) -> Change {

@@ -35,27 +35,27 @@ pub(super) fn port(port: &Port, words: &ScriptLines) -> Judged {
         "" => format!("{address}:{}", port.port),
         process => format!("{process} on {address}:{}", port.port),
     };
-    let told = here.iter().take(NAMED_LIMIT).map(place).collect::<Vec<_>>().join(", ");
+    let text = here.iter().take(NAMED_LIMIT).map(place).collect::<Vec<_>>().join(", ");
     match (port.open, here.is_empty()) {
-        (false, true) => return Judged::ok(format!("nobody listens on port {}", port.port)),
-        (false, false) => return Judged::critical(format!("somebody listens: {told}")),
-        (true, true) => return Judged::critical(format!("nobody listens on port {}", port.port)),
+        (false, true) => return Judged::ok(format!("no process listens on port {}", port.port)),
+        (false, false) => return Judged::critical(format!("a process listens: {text}")),
+        (true, true) => return Judged::critical(format!("no process listens on port {}", port.port)),
         (true, false) => {}
     }
     let at = |wanted: &str| here.iter().any(|(address, ..)| same_address(address, wanted));
     if let Some(wanted) = port.address.as_deref().filter(|wanted| !at(wanted)) {
-        return Judged::critical(format!("nobody listens on {wanted}:{}, but {told}", port.port));
+        return Judged::critical(format!("no process listens on {wanted}:{}, but {text}", port.port));
     }
     if let Some(wanted) = &port.process {
         if here.iter().all(|(_, _, process)| process.is_empty()) {
             let hint = "the login does not see whose socket it is; try: a check with `run` and sudo";
-            return Judged::unknown(format!("{told}: {hint}"));
+            return Judged::unknown(format!("{text}: {hint}"));
         }
         if !here.iter().any(|(_, _, process)| process == wanted) {
-            return Judged::critical(format!("{told}, wanted {wanted}"));
+            return Judged::critical(format!("{text}, wanted {wanted}"));
         }
     }
-    Judged::ok(told.clone()).of_value(&told)
+    Judged::ok(text.clone()).of_value(&text)
 }
 
 fn same_address(got: &str, wanted: &str) -> bool {
@@ -84,13 +84,13 @@ pub(super) fn service(service: &Service, words: &ScriptLines) -> Judged {
         fault(service.enabled, enabled, "it starts with the host", "it will not come back after a reboot")
     });
     let words = |what: &str, is: &str| format!("{what}: {is}");
-    let told = [
+    let text = [
         service.running.map(|_| words("runs", runs)),
         service.enabled.map(|_| words("starts with the host", enabled)),
     ];
-    let told = told.into_iter().flatten().collect::<Vec<_>>().join(", ");
-    let judged = fault.unwrap_or_else(|| Judged::ok(told.clone()));
-    judged.of_value(&told)
+    let text = text.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let judged = fault.unwrap_or_else(|| Judged::ok(text.clone()));
+    judged.of_value(&text)
 }
 
 /// Lines `mode`, `owner`, `group`, `size`, `age`, and if needed `sha256` and the content.
@@ -119,8 +119,8 @@ pub(super) fn file(file: &FileProbe, words: &ScriptLines) -> Judged {
         .or_else(|| age_fault(file, age))
         .or_else(|| size_fault(file.size.as_ref(), size))
         .or_else(|| content_fault(file, words));
-    let told = format!("{size} bytes, written {} ago", seconds(age));
-    let judged = fault.map_or_else(|| Judged::ok(told), Judged::critical);
+    let text = format!("{size} bytes, written {} ago", seconds(age));
+    let judged = fault.map_or_else(|| Judged::ok(text), Judged::critical);
     let value = words.get("sha256").map_or_else(|| size.to_string(), String::from);
     let readings = vec![Reading::with_unit("size", size, "B"), Reading::with_unit("age", age, "s")];
     Judged { readings, ..judged.of_value(&value) }
@@ -184,15 +184,15 @@ pub(super) fn log(log: &Log, words: &ScriptLines) -> Judged {
     if log.appears.is_some() && number("appears") == 0.0 && !has_limits(&log.limits) {
         return Judged::critical(format!("no line {since}"));
     }
-    let told = format!("last written {} ago", seconds(age));
+    let text = format!("last written {} ago", seconds(age));
     match (has_limits(&log.limits), words.number("since").filter(|since| *since > 0.0)) {
         (true, Some(elapsed)) => {
             let lines = if log.appears.is_some() { number("appears") } else { number("lines") };
             let rate = (lines * 60.0 / elapsed * 100.0).round() / 100.0;
             by_limits(&log.limits, Reading::new("lines_per_minute", rate), &format!("{rate} lines a minute"))
         }
-        (true, None) => Judged::ok(format!("{told}; counting lines from here on")),
-        (false, _) => Judged { readings: vec![Reading::with_unit("age", age, "s")], ..Judged::ok(told) },
+        (true, None) => Judged::ok(format!("{text}; counting lines from here on")),
+        (false, _) => Judged { readings: vec![Reading::with_unit("age", age, "s")], ..Judged::ok(text) },
     }
 }
 

@@ -395,9 +395,9 @@ fn what_hosts_say_of_themselves_is_judged() {
             Critical,
             "apache2 on 0.0.0.0:80, wanted nginx",
         ),
-        (port(true, None), said("listens :: 8080 x"), Critical, "nobody listens on port 80"),
-        (port(false, None), said("listens * 80 "), Critical, "somebody listens: *:80"),
-        (port(false, None), said(""), Ok, "nobody listens on port 80"),
+        (port(true, None), said("listens :: 8080 x"), Critical, "no process listens on port 80"),
+        (port(false, None), said("listens * 80 "), Critical, "a process listens: *:80"),
+        (port(false, None), said(""), Ok, "no process listens on port 80"),
         (process("1:"), said("count 0"), Critical, "0 processes nginx is not in critical range 1:"),
         (process("1:1"), said("count 1"), Ok, "1 process nginx"),
         (

@@ -118,7 +118,7 @@ impl HostState {
 
     fn register(&mut self, answered: &Answered<'_>, steps: &Route<'_>) {
         let Some(register) = steps.register else { return };
-        let value = if steps.looks { answered.facts() } else { answered.value() };
+        let value = if steps.gathers { answered.facts() } else { answered.value() };
         self.results.insert(register.into(), value);
     }
 

@@ -200,8 +200,8 @@ fn a_place_that_is_no_place_for_a_value_is_a_mistake_whatever_the_value() {
     ];
     for (script, why) in table {
         let template = script.replace('@', "{{ v }}");
-        let told = template::check_script(&template).unwrap_err();
-        assert!(told.starts_with("a value cannot be ") && told.contains(why), "{script}: {told}");
+        let refusal = template::check_script(&template).unwrap_err();
+        assert!(refusal.starts_with("a value cannot be ") && refusal.contains(why), "{script}: {refusal}");
         assert!(rendered(script, "1.2.3").is_err(), "{script}");
     }
     for script in [
@@ -242,10 +242,10 @@ fn what_is_compared_as_a_number_is_one() {
     for script in ["[ @ -gt 5 ]", "test 5 -lt @", "[ $(echo @) -eq 1 ]", "[ \"x@\" -eq 1 ] || true"] {
         assert!(rendered(script, "7").is_ok(), "{script}");
         for value in ["a[$(id)]", "x", "", "-"] {
-            let told = rendered(script, value).unwrap_err();
+            let refusal = rendered(script, value).unwrap_err();
             assert!(
-                told.contains("it is no whole number") || told.contains("begins with `-`"),
-                "{script}: {told}"
+                refusal.contains("it is no whole number") || refusal.contains("begins with `-`"),
+                "{script}: {refusal}"
             );
         }
     }
@@ -265,8 +265,8 @@ fn no_code_is_built_from_variables_in_a_script_that_holds_values() {
         "x=@; awk \"/$x/\"",
         "x=@; sh -c \"$(echo $x)\"",
     ] {
-        let told = template::check_script(&script.replace('@', "{{ v }}")).unwrap_err();
-        assert!(told.contains("puts variables into the code of another program"), "{script}: {told}");
+        let refusal = template::check_script(&script.replace('@', "{{ v }}")).unwrap_err();
+        assert!(refusal.contains("puts variables into the code of another program"), "{script}: {refusal}");
         assert!(rendered(script, "a").is_err(), "{script}");
     }
     for script in [
@@ -293,15 +293,15 @@ fn blocks_of_a_template_hold_whole_words() {
         "{% if v %}\"{% else %}'{% endif %}",
         "{% for x in v %}( {% endfor %}",
     ] {
-        let told = template::check_script(script).unwrap_err();
+        let refusal = template::check_script(script).unwrap_err();
         assert!(
-            told.contains("a block of the template ({% if %}, {% for %}) opens or closes quotes"),
-            "{told}"
+            refusal.contains("a block of the template ({% if %}, {% for %}) opens or closes quotes"),
+            "{refusal}"
         );
     }
-    let told = template::check_script("{% filter upper %}{{ v }}{% endfilter %}").unwrap_err();
+    let refusal = template::check_script("{% filter upper %}{{ v }}{% endfilter %}").unwrap_err();
     assert_eq!(
-        told,
+        refusal,
         "`{% filter %}` cannot be used in a script; known: if, elif, else, for, set NAME = ..., raw"
     );
 }
@@ -318,11 +318,11 @@ fn a_value_is_no_option_unless_the_template_says_so() {
         "true; @",
         "ls $(dirname @)",
     ] {
-        let told = rendered(script, "-t").unwrap_err();
+        let refusal = rendered(script, "-t").unwrap_err();
         assert!(
-            told.contains("as it begins with `-` and ")
-                && told.contains("would read it as an option; try: `--` before it"),
-            "{told}"
+            refusal.contains("as it begins with `-` and ")
+                && refusal.contains("would read it as an option; try: `--` before it"),
+            "{refusal}"
         );
         assert!(rendered(script, "t-").is_ok(), "{script}");
     }

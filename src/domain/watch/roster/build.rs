@@ -36,7 +36,7 @@ impl Roster {
             in_hand: BTreeMap::new(),
             batch: Batch::default(),
             dirty: Vec::new(),
-            looks: 0,
+            probes: 0,
             late: VecDeque::new(),
             ticked: None,
         }

@@ -46,20 +46,22 @@ pub(super) struct Sight {
 
 impl Sight {
     /// Makes a probe. Never fails as a call: every failure is a verdict.
-    pub(super) async fn look(&self, look: &DueProbe) -> Observed {
-        caught(self.see(look)).await.unwrap_or_else(|_| {
+    pub(super) async fn probe(&self, probe: &DueProbe) -> Observed {
+        caught(self.see(probe)).await.unwrap_or_else(|_| {
             let text = "rollcall failed inside; please report it with the daemon's log";
-            Observed::One(CheckResult::new(id_of(look), Verdict::Unknown, text))
+            Observed::One(CheckResult::new(id_of(probe), Verdict::Unknown, text))
         })
     }
 
-    async fn see(&self, look: &DueProbe) -> Observed {
-        let unknown = |why: &str| Observed::One(CheckResult::new(id_of(look), Verdict::Unknown, why));
-        match &look.what {
-            ProbeTarget::Contact => Observed::One(self.contact(&look.endpoint).await),
+    async fn see(&self, probe: &DueProbe) -> Observed {
+        let unknown = |why: &str| Observed::One(CheckResult::new(id_of(probe), Verdict::Unknown, why));
+        match &probe.what {
+            ProbeTarget::Contact => Observed::One(self.contact(&probe.endpoint).await),
             ProbeTarget::Broken(why) => unknown(why),
             ProbeTarget::With(host) => unknown(&format!("it is probed with {host}")),
-            ProbeTarget::Check(check) => Observed::One(verify_one(&self.eyes(), &look.endpoint, check).await),
+            ProbeTarget::Check(check) => {
+                Observed::One(verify_one(&self.eyes(), &probe.endpoint, check).await)
+            }
             ProbeTarget::Together(members) => Observed::Many(snapshot(&self.eyes(), members).await.results),
         }
     }
@@ -96,13 +98,13 @@ impl Sight {
             took_ms,
             no_contact,
             reached,
-            looks: 1,
+            probes: 1,
             ..CheckResult::new(CheckId::default(), verdict, text)
         }
     }
 }
 
 /// The contact is not a check; its results have an empty id, and the key of the probe names it.
-pub(super) fn id_of(look: &DueProbe) -> CheckId {
-    look.key.check.check().cloned().unwrap_or_default()
+pub(super) fn id_of(probe: &DueProbe) -> CheckId {
+    probe.key.check.check().cloned().unwrap_or_default()
 }
