@@ -9,7 +9,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::support::site::{Answer, Site};
-use crate::support::{DEADLINE, eventually, read, write};
+use crate::support::{DEADLINE, eventually, keygen, read, write};
 
 const KEYS: [(&str, &str); 4] = [("ed25519", "256"), ("rsa", "3072"), ("ecdsa", "256"), ("ecdsa", "521")];
 
@@ -81,11 +81,22 @@ fn dbclient(site: &Site, key: &Path) -> Client {
 fn plink(site: &Site, key: &Path) -> Client {
     let own = key.with_extension("ppk");
     run("puttygen", &[&text(key), "-O", "private", "-o", &text(&own)]);
+    plink_with(site, &own)
+}
+
+/// The same with the certificate beside the key.
+fn plink_certified(site: &Site, key: &Path) -> Client {
+    let (own, certificate) = (key.with_extension("ppk"), text(key) + "-cert.pub");
+    run("puttygen", &[&text(key), "--certificate", &certificate, "-O", "private", "-o", &text(&own)]);
+    plink_with(site, &own)
+}
+
+fn plink_with(site: &Site, own: &Path) -> Client {
     let scanned =
         std::process::Command::new("ssh-keygen").args(["-l", "-f"]).arg(door_key(site)).output().unwrap();
     let scanned = String::from_utf8_lossy(&scanned.stdout).into_owned();
     let print = scanned.split(' ').nth(1).expect("a fingerprint").to_string();
-    let (port, own, home) = (site.port().to_string(), text(&own), site.dir.path().to_path_buf());
+    let (port, own, home) = (site.port().to_string(), text(own), site.dir.path().to_path_buf());
     let name = format!("plink with {own}");
     let make = move |line: &str| {
         let mut command = Command::new("plink");
@@ -169,6 +180,37 @@ async fn dbclient_and_plink_log_in_with_each_key_and_get_answers_whole() {
         passes(&dbclient(&site, &key(&site, kind, bits))).await;
         passes(&plink(&site, &key(&site, kind, bits))).await;
     }
+}
+
+/// A certificate of a CA that `operators` names, for each client that knows certificates of OpenSSH: dropbear and libssh2 do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_know_certificates_log_in_with_them() {
+    let mut site = Site::without_daemon(1).await;
+    let (ca, key) = (site.dir.path().join("ca"), site.dir.path().join("cat"));
+    keygen(&ca, "ca");
+    keygen(&key, "cat");
+    run("ssh-keygen", &["-q", "-s", &text(&ca), "-I", "cat", "-n", "ann", "-V", "-1m:+1h", &text(&key)]);
+    let operators = site.config.join("operators");
+    let line =
+        format!("cert-authority,principals=\"ann\",role=\"operator\" {}", read(&ca.with_extension("pub")));
+    write(&operators, &(read(&operators) + &line));
+    site.start_daemon().await;
+    for client in
+        [library(&site, "paramiko", &key), library(&site, "asyncssh", &key), plink_certified(&site, &key)]
+    {
+        let who = send((client.make)("whoami"), b"").await;
+        assert!(
+            who.status == 0 && who.out.starts_with("cat (certificate \"cat\""),
+            "{}: {who:?}",
+            client.name
+        );
+        let back = send((client.make)("run web01 -- cat"), b"one\ntwo\n").await;
+        assert!(back.status == 0 && back.out == "one\ntwo\n", "{}: {back:?}", client.name);
+    }
+    // The key alone is unknown.
+    std::fs::remove_file(site.dir.path().join("cat-cert.pub")).unwrap();
+    let alone = send((library(&site, "asyncssh", &key).make)("whoami"), b"").await;
+    assert!(alone.status != 0 && alone.out.is_empty(), "{alone:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
