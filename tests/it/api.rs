@@ -261,6 +261,13 @@ async fn a_request_that_is_sent_again_starts_no_second_run() {
     assert_eq!(send(&api, "a-1", &touch).await.expect(201).json()["run"], 1);
     site.ask("watch 1").await.expect(0);
     assert_eq!(send(&api, "a-2", &touch).await.expect(201).json()["run"], 2);
+    // The client has left on purpose: its command is done.
+    let audit = site.ask("audit").await.expect(0).out;
+    assert!(
+        audit.lines().any(|line| line.contains("exit status 0 after") && line.ends_with(", run 2")),
+        "{audit}"
+    );
+    assert!(!audit.contains("exit status 130"), "{audit}");
     site.ask("watch 2").await.expect(0);
     let other = json!({ "task": "touch", "selector": "prod" });
     let refused = send(&api, "a-1", &other).await.expect(422).json();
@@ -297,6 +304,8 @@ async fn other_users_of_the_machine_and_pages_of_other_sites_are_kept_out() {
     let link = web.lines().find(|line| line.contains(".localhost:8080/enter/")).unwrap();
     let path = &link[link.find("/enter/").unwrap()..];
     assert!(web.contains("ssh -N -L 8080:rollcall:80 rollcall\n"), "{web}");
+    let until = web.lines().find_map(|line| line.split_once(", once, until ")).expect("a time").1;
+    assert!(!until.contains('.') && until.parse::<jiff::Timestamp>().is_ok(), "to the second: {until}");
     let entered = reply(api.curl(path)).await.expect(303);
     let cookie = entered.header("set-cookie").unwrap().split(';').next().unwrap().to_string();
     reply(api.curl(path)).await.expect(403);

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::asked::{Asked, Ended, may_see};
 use crate::domain::ask::access::authorize;
 use crate::domain::ask::command::{Command, Shell, command_paths};
@@ -47,7 +49,9 @@ impl Asked<'_> {
 
     /// What lets a browser or a program in at a forwarded port: other users of the operator's machine reach it, too.
     pub(super) async fn web(&mut self, port: u16, token: bool) -> Result<u8, Ended> {
-        let (entrances, now) = (&self.desk.entrances, self.desk.clock.now());
+        // To the second: people read it.
+        let now = whole_seconds(self.desk.clock.now());
+        let entrances = &self.desk.entrances;
         let operator = &self.caller.operator;
         let failed = |error: getrandom::Error| Refusal::internal(format!("no random numbers: {error}"));
         let web = match token {
@@ -113,4 +117,8 @@ impl Asked<'_> {
         }
         Ok(known)
     }
+}
+
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }

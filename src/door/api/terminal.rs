@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::base::name::RunId;
 use crate::domain::base::output::printable;
-use crate::domain::base::refusal::Refusal;
+use crate::domain::base::refusal::{LEFT, Refusal};
 use crate::domain::base::request::RequestKey;
 use crate::door::client::Client;
 use crate::door::keys::KeyPress;
@@ -189,6 +189,11 @@ impl Terminal for ApiTerminal {
         if self.detaches {
             self.left.cancel();
         }
+    }
+
+    /// The start of a run was all that was asked for.
+    fn left_status(&self) -> u8 {
+        if self.has_left() { 0 } else { LEFT }
     }
 
     fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>> {
