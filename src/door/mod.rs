@@ -41,7 +41,7 @@ use crate::domain::ask::audit::Caller;
 use crate::domain::ask::command::GitService;
 use crate::domain::ask::enrolled::{Denial, Presented};
 use crate::domain::base::name::RunId;
-use crate::domain::base::refusal::Refusal;
+use crate::domain::base::refusal::{LEFT, Refusal};
 use crate::domain::base::request::RequestKey;
 use crate::engine::Engine;
 use crate::local::artifacts::{Artifacts, Piece};
@@ -51,6 +51,7 @@ use crate::port::audit::ConfigVersions;
 use crate::port::talk::Feed;
 use crate::port::vitals::Vitals;
 use crate::port::{Clock, Fetcher, Watches};
+use crate::present::board::block::Screen;
 use crate::watch::Monitor;
 
 /// The client is gone. The run continues.
@@ -72,6 +73,14 @@ pub trait Terminal: Send + Sync {
     async fn bytes(&mut self, bytes: Bytes) -> Result<(), Gone>;
     /// True when the client has a screen.
     fn is_interactive(&self) -> bool;
+    /// What the client's screen can show; `None` without one.
+    fn screen(&self) -> Option<Screen> {
+        None
+    }
+    /// Draws these lines at the bottom of the screen, in the place of those before; what is printed stands above them.
+    async fn draw(&mut self, _lines: Vec<String>) -> Result<(), Gone> {
+        Ok(())
+    }
     /// Fires when the client is gone, so that no task waits for it.
     fn gone(&self) -> CancellationToken;
     /// The client's standard input, for commands that pass it on to hosts.
@@ -94,6 +103,10 @@ pub trait Terminal: Send + Sync {
     }
     /// The command has started a run, which it follows from now on.
     fn started(&mut self, _run: RunId) {}
+    /// The exit status of an answer that ends since the client has left.
+    fn left_status(&self) -> u8 {
+        LEFT
+    }
     /// The keys of a terminal. Until they are taken, the first Ctrl-C or Ctrl-D ends the answer.
     fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>>;
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::base::name::{HostName, RunId, count};
-use crate::domain::base::outcome::{End, Outcome, seconds};
+use crate::domain::base::outcome::{End, Outcome, Verdict, seconds};
 use crate::domain::base::output::{Output, clipped};
 use crate::domain::check::check::CheckResult;
 use crate::domain::inventory::inventory::Endpoint;
@@ -26,6 +26,8 @@ const HOST_WIDTH_LIMIT: usize = 32;
 pub struct Lines<'a> {
     plan: &'a Plan,
     width: usize,
+    /// Only what matters is printed: no line for a step or check that passed, or for a host that is well.
+    pub is_brief: bool,
     /// Hosts whose output was printed while it arrived.
     followed: std::collections::BTreeSet<HostName>,
     /// Hosts that wait for room, and the printed reason: rollcall asks the balancer often, and prints what changes.
@@ -42,7 +44,7 @@ impl<'a> Lines<'a> {
             .max()
             .unwrap_or(0)
             .min(HOST_WIDTH_LIMIT);
-        Lines { plan, width, followed: Default::default(), waiting: BTreeMap::new() }
+        Lines { plan, width, is_brief: false, followed: Default::default(), waiting: BTreeMap::new() }
     }
 
     /// Nothing for hosts that wait for room already.
@@ -82,6 +84,10 @@ impl<'a> Lines<'a> {
 
     /// The line of an event, with its newline; empty for events that report nothing new.
     pub fn event(&mut self, event: &Event) -> String {
+        if self.is_brief && is_routine(&event.kind) { String::new() } else { self.line(event) }
+    }
+
+    fn line(&mut self, event: &Event) -> String {
         use EventKind::*;
         match &event.kind {
             RunStarted { title, by, .. } => self.started(event.run.0, title, by),
@@ -193,6 +199,25 @@ impl<'a> Lines<'a> {
         let all: Vec<&str> = stdout.text.lines().chain(stderr.text.lines()).collect();
         let tail = all.len().saturating_sub(TAIL_LINES);
         all[tail..].iter().map(|line| self.host(host, &format!("  {}", line))).collect()
+    }
+}
+
+/// True for an event of a run without trouble, which the block or the heartbeat counts.
+fn is_routine(kind: &EventKind) -> bool {
+    use EventKind::*;
+    match kind {
+        StepEnded { outcome, .. } | HookEnded { outcome, .. } => outcome.is_good(),
+        StepSkipped { failed, .. } => !failed,
+        ChecksEnded { results, .. } | SnapshotEnded { results, .. } => {
+            results.iter().all(|result| result.verdict == Verdict::Ok)
+        }
+        HostSettled { end, .. } => matches!(end, End::Released | End::Unchanged | End::Done),
+        DrainStarted { .. } | EnableStarted { .. } => true,
+        // A host that is kept waits for room, and one that is foreign stays out: the latter is news.
+        DrainEnded { change, .. } | EnableEnded { change, .. } => {
+            matches!(change, Change::Done { foreign, .. } if foreign.is_empty())
+        }
+        _ => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Domain values as words: lines, tables, JSON. Pure; knows no sockets and takes no decisions.
 
 pub mod audit;
+pub mod board;
 pub mod config;
 pub mod doctor;
 pub mod facts;

@@ -12,6 +12,7 @@ use super::grammar::{
     BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, OperatorWords, TaskWords, Words,
 };
 pub use super::names::{LOCAL, about, built_in_names, command_paths};
+use super::options::CommonOptions;
 use super::{help, records};
 use crate::domain::base::name::{RunId, clipped, clipped_lines};
 
@@ -35,6 +36,8 @@ pub const ROLLBACK: &str = "rollback";
 pub struct Request {
     pub command: Command,
     pub json: bool,
+    /// A followed run prints each step of each host.
+    pub verbose: bool,
     /// If hosts are in other hands, the command waits for them.
     pub wait: bool,
     /// The reason of a release on frozen hosts.
@@ -96,7 +99,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         return Err(usage(format!("a command has at most {WORDS_LIMIT} words")));
     }
     if let Some(command) = about_itself(words)? {
-        return Ok(Request { command, json: false, wait: false, glass: None });
+        return Ok(Request { command, json: false, verbose: false, wait: false, glass: None });
     }
     let (words, glass) = cut_glass(words)?;
     let words = &words[..];
@@ -105,8 +108,10 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         .try_get_matches_from(words)
         .map_err(|error| usage(explain(&error, words)))?;
     let grammar = Grammar::from_arg_matches(&matches).map_err(|error| usage(explain(&error, words)))?;
-    let (mut json, mut wait) = (grammar.json, waits(&grammar.words));
-    let command = command_of(grammar.words, (&mut json, &mut wait))?;
+    let mut given =
+        CommonOptions { json: grammar.json, verbose: grammar.verbose, wait: waits(&grammar.words) };
+    let command = command_of(grammar.words, &mut given)?;
+    let CommonOptions { mut json, verbose, wait } = given;
     if json && command.format().is_document() {
         return Err(usage(
             "`--json` and `--format` ask for two answers; try: --format json, or --json alone".into(),
@@ -123,7 +128,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
     if glass.is_some() && !releases {
         return Err(usage(format!("`{BREAK_GLASS}` is for tasks, rollback and retry; see: help freeze")));
     }
-    Ok(Request { command, json, wait, glass })
+    Ok(Request { command, json, verbose, wait, glass })
 }
 
 /// The option that releases on frozen hosts.
@@ -144,7 +149,7 @@ fn cut_glass(words: &[String]) -> Result<(Vec<String>, Option<String>), UsageErr
 }
 
 /// The command of words that the grammar has accepted. The words of a task may have options that are those of all.
-fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Command, UsageError> {
+fn command_of(words: Words, given: &mut CommonOptions) -> Result<Command, UsageError> {
     Ok(match words {
         Words::Help { words } => read_help(&words)?,
         Words::Version => Command::Version,
@@ -210,7 +215,7 @@ fn command_of(words: Words, (json, wait): (&mut bool, &mut bool)) -> Result<Comm
         Words::Operator(OperatorWords::Enroll { code, words }) => read_enroll(code, &words)?,
         Words::Notify(words) => read_notify(words),
         Words::Metrics => Command::Metrics,
-        Words::Task(words) => read_task_or_not(words, (json, wait)),
+        Words::Task(words) => read_task_or_not(words, given),
     })
 }
 
@@ -268,10 +273,8 @@ fn read_ack(host: String, words: &[String]) -> Result<Command, UsageError> {
 }
 
 /// Whether there is such a task is known at the door.
-fn read_task_or_not(words: Vec<String>, (json, wait): (&mut bool, &mut bool)) -> Command {
-    let has = |flag: &str| words.iter().any(|word| word == flag);
-    (*json, *wait) = (*json || has("--json"), *wait || has("--wait"));
-    let words: Vec<String> = words.into_iter().filter(|word| word != "--json" && word != "--wait").collect();
+fn read_task_or_not(words: Vec<String>, given: &mut CommonOptions) -> Command {
+    let words: Vec<String> = words.into_iter().filter(|word| !given.takes(word)).collect();
     let word = words.first().cloned().unwrap_or_default();
     read_task(&words).unwrap_or_else(|error| Command::Misread { word, why: error.text })
 }

@@ -23,6 +23,9 @@ pub(super) struct Grammar {
     /// Answer in JSON, one object a line
     #[arg(long, global = true)]
     pub(super) json: bool,
+    /// While a run is followed: each step of each host
+    #[arg(long, global = true)]
+    pub(super) verbose: bool,
     #[command(subcommand)]
     pub(super) words: Words,
 }

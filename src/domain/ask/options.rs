@@ -234,3 +234,23 @@ pub enum Shell {
     Zsh,
     Fish,
 }
+
+/// Options that are those of all commands.
+pub(super) struct CommonOptions {
+    pub json: bool,
+    pub verbose: bool,
+    pub wait: bool,
+}
+
+impl CommonOptions {
+    /// True if the word is one of them, which is given then.
+    pub fn takes(&mut self, word: &str) -> bool {
+        match word {
+            "--json" => self.json = true,
+            "--verbose" => self.verbose = true,
+            "--wait" => self.wait = true,
+            _ => return false,
+        }
+        true
+    }
+}

@@ -47,6 +47,8 @@ pub(super) struct Asked<'a> {
     pub operator: String,
     pub config: Arc<Config>,
     pub json: bool,
+    /// A followed run prints each step of each host.
+    pub verbose: bool,
     /// If hosts are in other hands, it waits for them.
     pub wait: bool,
     /// The reason of a release on frozen hosts.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::asked::{Asked, Ended};
-use super::follow::FollowView;
+use super::face::FollowView;
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::Command;
 use crate::domain::base::name::HostName;

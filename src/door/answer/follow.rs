@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::asked::{Asked, Ended};
+use super::face::{Face, FollowView, Frame};
 use crate::domain::ask::access::{Granted, authorize};
 use crate::domain::ask::command::Command;
 use crate::domain::base::name::RunId;
@@ -28,17 +29,6 @@ use crate::present::{json, recap, streamed};
 /// How long a second Ctrl-C stops the commands. After that the first one has meant to leave.
 const SECOND_KEY: Duration = Duration::from_secs(5);
 
-/// What of a run is shown while it lasts, and what its client sends.
-#[derive(Default)]
-pub(super) struct FollowView {
-    /// Only its end is shown.
-    pub quiet: bool,
-    /// It is a command that this client has typed: a second Ctrl-C stops it.
-    pub own: bool,
-    pub input: Option<Feed>,
-    pub output: Option<Inlet>,
-}
-
 /// The next thing that happens to a follower.
 enum FollowerEvent {
     Gone,
@@ -46,6 +36,7 @@ enum FollowerEvent {
     Spoilt(InputEnd),
     Piece(Piece),
     Seen(FeedItem),
+    Frame,
     Leave,
 }
 
@@ -64,6 +55,7 @@ struct Following {
     asks: bool,
     /// The input was cut off, and the client knows.
     spoilt: bool,
+    face: Face,
 }
 
 impl Following {
@@ -76,6 +68,8 @@ impl Following {
             () = at(self.leaves_at) => FollowerEvent::Leave,
             // All output is there before the event that ends its command.
             Some(piece) = next_piece(&mut self.view.output) => FollowerEvent::Piece(piece),
+            // Before the events, which may come faster than they can be shown.
+            () = at(self.face.due()) => FollowerEvent::Frame,
             seen = self.watch.next() => FollowerEvent::Seen(seen),
         }
     }
@@ -176,6 +170,7 @@ impl Asked<'_> {
     async fn see_all(&mut self, watch: Follower, view: FollowView) -> Result<(Run, Vec<Event>), Ended> {
         let (id, plan) = (watch.live().id, watch.live().plan.clone());
         let (gone, keys) = (self.terminal.gone(), self.keys.take().or_else(|| self.terminal.keys()));
+        let face = self.face(&view, &plan).await;
         let mut following = Following {
             watch,
             view,
@@ -186,9 +181,12 @@ impl Asked<'_> {
             warned: false,
             asks: false,
             spoilt: false,
+            face,
         };
         let (mut run, mut events) = (Run::new(id, (*plan).clone()), Vec::new());
-        let (mut lines, mut streamed) = (Lines::new(&plan), Streamed::new(&plan));
+        let mut lines = Lines::new(&plan);
+        lines.is_brief = following.face.is_brief;
+        let mut streamed = Streamed::new(&plan);
         self.say_how_to_leave(&following).await?;
         loop {
             match following.next().await {
@@ -203,30 +201,45 @@ impl Asked<'_> {
                     let text = streamed.take((&piece.host, piece.is_error), &piece.bytes);
                     self.show_piece(text).await?;
                 }
+                FollowerEvent::Frame => self.show_frame(&mut following, &run).await?,
                 FollowerEvent::Seen(FeedItem::Event(event)) => {
                     run.apply(&event).map_err(|illegal| Refusal::internal(illegal.to_string()))?;
+                    following.face.take(&event);
                     events.push(*event);
                     let text = self.shown_event(&following, (&run, &events), &mut lines);
-                    self.terminal.out(&text).await?;
+                    if !text.is_empty() {
+                        self.terminal.out(&text).await?;
+                        following.face.printed();
+                    }
                 }
                 FollowerEvent::Seen(FeedItem::Progress(progress)) => {
-                    if !following.view.quiet && !self.json {
+                    if !following.view.quiet && !self.json && !following.face.is_brief {
                         self.terminal.out(&lines.progress(&progress)).await?;
                     }
                 }
                 FollowerEvent::Seen(FeedItem::Dropped(lost)) => {
-                    if !following.view.quiet {
+                    if !following.view.quiet && !following.face.is_brief {
                         let text =
                             format!("({lost} lines of output left out here; see: show {id} --host H)\n");
                         self.terminal.err(&text).await?;
                     }
                 }
                 FollowerEvent::Seen(FeedItem::Over(over)) => {
+                    self.terminal.draw(Vec::new()).await?;
                     self.show_piece(streamed.rest()).await?;
                     ended(id, over)?;
                     return Ok((run, events));
                 }
             }
+        }
+    }
+
+    async fn show_frame(&mut self, following: &mut Following, run: &Run) -> Result<(), Ended> {
+        following.face.resize(self.terminal.screen());
+        match following.face.frame(run, self.desk.clock.now()) {
+            Some(Frame::Block(lines)) => Ok(self.terminal.draw(lines).await?),
+            Some(Frame::Beat(line)) => Ok(self.terminal.err(&line).await?),
+            None => Ok(()),
         }
     }
 

@@ -6,6 +6,7 @@ mod audit;
 mod doctor;
 mod enroll;
 mod events;
+mod face;
 mod facts;
 mod follow;
 mod git;
@@ -42,7 +43,7 @@ use crate::domain::ask::audit::Caller;
 use crate::domain::ask::command::{Command, Format, Record, Request};
 use crate::domain::base::name::clipped_lines;
 use crate::domain::base::outcome::Verdict;
-use crate::domain::base::refusal::{LEFT, Refusal};
+use crate::domain::base::refusal::Refusal;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::plan::Plan;
 use crate::domain::plan::veil::visible_part;
@@ -95,6 +96,7 @@ async fn answered(desk: &Desk, caller: &Caller, request: Request, terminal: &mut
         operator: operator.name.clone(),
         config: desk.config.borrow().clone(),
         json: request.json,
+        verbose: request.verbose,
         wait: request.wait,
         // A certificate with `force-command` allows that one line, and no option beside it.
         glass: request.glass.filter(|_| operator.only.is_none()),
@@ -105,7 +107,7 @@ async fn answered(desk: &Desk, caller: &Caller, request: Request, terminal: &mut
     };
     let (status, why) = match asked.answer(&granted).await {
         Ok(status) => (status, None),
-        Err(Ended::Gone) => (LEFT, None),
+        Err(Ended::Gone) => (asked.terminal.left_status(), None),
         Err(Ended::Refused(refusal)) => {
             // A file that is not read would fill the connection.
             drop(asked.terminal.file());

@@ -1,7 +1,7 @@
 //! Runs: start, follow, show.
 
 use super::asked::{Asked, Ended, may_see};
-use super::follow::FollowView;
+use super::face::FollowView;
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::{Command, Format};
 use crate::domain::base::name::{HostName, RunId};

@@ -1,6 +1,7 @@
 //! The SSH door: operators log in to rollcall with their own key. Accepts connections within bounds,
 //! authenticates by key, and gives every channel its own session.
 
+mod drawn;
 mod forwarded;
 mod handler;
 mod pacing;

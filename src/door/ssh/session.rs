@@ -1,6 +1,7 @@
 //! One channel: reads the request, answers it, and keeps reading so that the connection never
 //! stalls. Output is bounded by the client's window; a client that does not read is disconnected.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::drawn::Drawn;
 use super::pulse;
 use super::visit::{CommandSlot, Visit};
 use crate::domain::ask::access::{Operator, authorize};
@@ -28,6 +30,7 @@ use crate::door::sessions::DoorCommand;
 use crate::door::{Gone, Terminal, unbroken};
 use crate::local::artifacts::{Piece, WAITING_PIECES};
 use crate::port::talk::Feed;
+use crate::present::board::block::Screen;
 
 /// How long a client may leave its output unread. No events are lost by that: `watch` shows them again.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -49,8 +52,8 @@ const LAST_WORD_GRACE: Duration = Duration::from_millis(500);
 
 /// What a client asks for on a channel.
 enum ChannelRequest {
-    /// A command line, and the width of the screen if there is one.
-    Line(Vec<u8>, Option<Width>),
+    /// A command line, and the screen if there is one.
+    Line(Vec<u8>, Option<Pty>),
     Subsystem(Subsystem),
 }
 
@@ -76,12 +79,12 @@ pub async fn serve(client: Arc<Client>, visit: Arc<Visit>, channel: Channel<Msg>
 async fn serve_line(
     (client, visit): (&Arc<Client>, &Visit),
     (reader, writer): (ChannelReadHalf, ChannelWriteHalf<Msg>),
-    (line, screen): (Vec<u8>, Option<Width>),
+    (line, screen): (Vec<u8>, Option<Pty>),
     slot: CommandSlot,
 ) {
     let gone = visit.parting.child_token();
     let pty = screen.is_some();
-    let width = screen.unwrap_or_default();
+    let width = screen.as_ref().map(|screen| screen.width.clone()).unwrap_or_default();
     let parsed = parse_line(&line);
     let (keyboard, keys) = keyboard();
     let reads = parsed.as_ref().is_ok_and(|request| may_send_input(client, &request.command));
@@ -101,8 +104,18 @@ async fn serve_line(
     let mut reading = tokio::spawn(drain(reader, typed, gone.clone()));
     let (first_key, keys) = (keys.first, Some(keys.keys));
     let handle = visit.handle.get().cloned();
-    let mut out =
-        ChannelTerminal { writer, pty, width, gone, input, file, first_key, handle, keys, listed: None };
+    let mut out = ChannelTerminal {
+        writer,
+        pty: screen,
+        gone,
+        input,
+        file,
+        first_key,
+        handle,
+        keys,
+        listed: None,
+        drawn: Drawn::default(),
+    };
     let status = answered((client, visit), (&line, parsed), &mut out).await;
     // Freed before the client can know that the command has ended, and sends the next one.
     drop(slot);
@@ -139,20 +152,65 @@ async fn answered(
 /// The width of a screen in characters, as the client reports it; 0 if it does not.
 type Width = Arc<AtomicU32>;
 
+/// The screen of a client, as its requests before the command describe it.
+struct Pty {
+    width: Width,
+    has_utf8: bool,
+    has_colour: bool,
+    /// It obeys sequences that move the cursor.
+    can_draw: bool,
+}
+
+/// Terminals without UTF-8, and those that cannot move their cursor.
+const PLAIN_TERMINALS: [&str; 3] = ["linux", "vt100", "dumb"];
+const DUMB: [&str; 2] = ["", "dumb"];
+
+impl Pty {
+    fn of(term: &str, width: u32, env: &HashMap<String, String>) -> Pty {
+        let value = |name: &str| env.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        // As setlocale(3) decides it.
+        let locale =
+            value("LC_ALL").or_else(|| value("LC_CTYPE")).or_else(|| value("LANG")).unwrap_or_default();
+        let locale = locale.to_ascii_lowercase();
+        let is_utf8 = locale.contains("utf-8") || locale.contains("utf8");
+        Pty {
+            width: Width::new(AtomicU32::new(width)),
+            has_utf8: is_utf8 && !PLAIN_TERMINALS.contains(&term),
+            // https://no-color.org: any value but an empty one.
+            has_colour: value("NO_COLOR").is_none(),
+            can_draw: !DUMB.contains(&term),
+        }
+    }
+
+    fn columns(&self) -> usize {
+        self.width.load(Ordering::Relaxed) as usize
+    }
+}
+
 /// The request of a channel; `None` if the client disconnected first.
 async fn request(reader: &mut ChannelReadHalf) -> Option<ChannelRequest> {
-    let mut pty = None;
+    let (mut pty, mut env) = (None, HashMap::new());
+    let screen = |pty: Option<(String, u32)>, env: &HashMap<String, String>| {
+        pty.map(|(term, width)| Pty::of(&term, width, env))
+    };
     for _ in 0..REQUESTS_LIMIT {
         match reader.wait().await? {
-            ChannelMsg::Exec { command, .. } => return Some(ChannelRequest::Line(command, pty)),
+            ChannelMsg::Exec { command, .. } => {
+                return Some(ChannelRequest::Line(command, screen(pty, &env)));
+            }
             // A bare `ssh rollcall` has no screen of its own yet, so it gets the help.
-            ChannelMsg::RequestShell { .. } => return Some(ChannelRequest::Line(b"help".to_vec(), pty)),
+            ChannelMsg::RequestShell { .. } => {
+                return Some(ChannelRequest::Line(b"help".to_vec(), screen(pty, &env)));
+            }
+            ChannelMsg::SetEnv { variable_name, variable_value, .. } => {
+                env.insert(variable_name, variable_value);
+            }
             ChannelMsg::RequestSubsystem { name, .. } => {
                 if let Some(subsystem) = Subsystem::of(&name) {
                     return Some(ChannelRequest::Subsystem(subsystem));
                 }
             }
-            ChannelMsg::RequestPty { col_width, .. } => pty = Some(Width::new(AtomicU32::new(col_width))),
+            ChannelMsg::RequestPty { term, col_width, .. } => pty = Some((term, col_width)),
             ChannelMsg::Close => return None,
             _ => {}
         }
@@ -231,8 +289,7 @@ async fn drain(mut reader: ChannelReadHalf, mut typed: Typed, gone: Cancellation
 
 struct ChannelTerminal {
     writer: ChannelWriteHalf<Msg>,
-    pty: bool,
-    width: Width,
+    pty: Option<Pty>,
     gone: CancellationToken,
     input: Option<Feed>,
     file: Option<mpsc::Receiver<Piece>>,
@@ -242,14 +299,15 @@ struct ChannelTerminal {
     keys: Option<mpsc::Receiver<KeyPress>>,
     /// From the first words of the answer.
     listed: Option<DoorCommand>,
+    drawn: Drawn,
 }
 
 impl ChannelTerminal {
     /// Text of rollcall's own, which fits the screen.
     async fn tell(&mut self, text: &str, stream: u32) -> Result<(), Gone> {
-        match self.pty {
-            true => self.write(&fitted(text, self.width.load(Ordering::Relaxed) as usize), stream).await,
-            false => self.write(text, stream).await,
+        match &self.pty {
+            Some(pty) => self.write(&fitted(text, pty.columns()), stream).await,
+            None => self.write(text, stream).await,
         }
     }
 
@@ -257,7 +315,7 @@ impl ChannelTerminal {
         if text.is_empty() {
             return Ok(());
         }
-        let text = self.shown(text);
+        let text = self.drawn.above(&self.shown(text));
         self.send(Bytes::from(text), stream).await
     }
 
@@ -296,11 +354,11 @@ impl ChannelTerminal {
     /// Prints a message for a client that may be gone, without waiting for it.
     async fn last_word(&mut self, text: &str) {
         self.file = None;
-        let text = self.shown(text);
+        let text = self.drawn.replaced(Vec::new()) + &self.shown(text);
         let sending = async {
             match self.pty {
-                true => self.writer.data_bytes(Bytes::from(text)).await,
-                false => self.writer.extended_data_bytes(1, Bytes::from(text)).await,
+                Some(_) => self.writer.data_bytes(Bytes::from(text)).await,
+                None => self.writer.extended_data_bytes(1, Bytes::from(text)).await,
             }
         };
         let _ = timeout(LAST_WORD_GRACE, sending).await;
@@ -309,13 +367,16 @@ impl ChannelTerminal {
     /// The one place where text of hosts and people becomes safe for a terminal.
     fn shown(&self, text: &str) -> String {
         let text = printable(text);
-        if self.pty { text.replace('\n', "\r\n") } else { text }
+        if self.pty.is_some() { text.replace('\n', "\r\n") } else { text }
     }
 
     /// Data, exit status, end of file, close: in this order, so that a cut answer is never taken for a
     /// whole one.
     async fn end(mut self, status: u8) {
         self.file = None;
+        if self.drawn.is_there() {
+            self.last_word("").await;
+        }
         // Errors here mean that the client is gone.
         let _ = self.writer.exit_status(u32::from(status)).await;
         let _ = self.writer.eof().await;
@@ -330,12 +391,12 @@ impl Terminal for ChannelTerminal {
     }
 
     async fn printed(&mut self, text: &str, is_error: bool) -> Result<(), Gone> {
-        self.write(text, u32::from(is_error && !self.pty)).await
+        self.write(text, u32::from(is_error && self.pty.is_none())).await
     }
 
     async fn err(&mut self, text: &str) -> Result<(), Gone> {
         // A terminal has only one stream.
-        self.tell(text, if self.pty { 0 } else { 1 }).await
+        self.tell(text, u32::from(self.pty.is_none())).await
     }
 
     async fn bytes(&mut self, bytes: Bytes) -> Result<(), Gone> {
@@ -343,7 +404,19 @@ impl Terminal for ChannelTerminal {
     }
 
     fn is_interactive(&self) -> bool {
-        self.pty
+        self.pty.is_some()
+    }
+
+    fn screen(&self) -> Option<Screen> {
+        let pty = self.pty.as_ref().filter(|pty| pty.can_draw)?;
+        Some(Screen { width: pty.columns(), has_utf8: pty.has_utf8, has_colour: pty.has_colour })
+    }
+
+    async fn draw(&mut self, lines: Vec<String>) -> Result<(), Gone> {
+        match self.drawn.replaced(lines) {
+            text if text.is_empty() => Ok(()),
+            text => self.send(Bytes::from(text), 0).await,
+        }
     }
 
     fn gone(&self) -> CancellationToken {
@@ -374,6 +447,6 @@ impl Terminal for ChannelTerminal {
     }
 
     fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>> {
-        self.keys.take().filter(|_| self.pty)
+        self.keys.take().filter(|_| self.pty.is_some())
     }
 }
