@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use rollcall::config::{Config, from_texts};
 use rollcall::domain::ask::command::parse_line;
+use rollcall::domain::ask::resource::{Given, RESOURCES};
 use rollcall::domain::base::nodeset::{EXPANSION_LIMIT_NAMES, expand, fold};
 use rollcall::domain::base::output::Output;
 use rollcall::domain::inventory::selector::select;
@@ -21,7 +22,7 @@ use rollcall::steps::wrapper::hear;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of their seeds.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("nodeset", nodeset),
     ("selector", selector),
     ("condition", condition),
@@ -33,6 +34,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("known_hosts", known_hosts),
     ("wrapper", wrapper),
     ("event", event),
+    ("resource", resource),
 ];
 
 fn text(bytes: &[u8]) -> &str {
@@ -165,6 +167,19 @@ static CONFIG: LazyLock<Config> = LazyLock::new(|| {
     let texts = BTreeMap::from([("hosts/prod.toml".to_string(), Arc::from(hosts))]);
     from_texts(Path::new("/nowhere"), &texts).expect("a configuration")
 });
+
+/// The fields of a request of the API, as JSON behind a byte that picks the resource. Whatever they hold, the line is one of
+/// the resource's command.
+pub fn resource(bytes: &[u8]) {
+    let Some((pick, fields)) = bytes.split_first() else { return };
+    let resource = &RESOURCES[usize::from(*pick) % RESOURCES.len()];
+    let Ok(given) = serde_json::from_slice::<Given>(fields) else { return };
+    let Ok(line) = resource.line(&given) else { return };
+    if let Ok(request) = parse_line(line.as_bytes()) {
+        let path = request.command.path();
+        assert!(resource.is_for(path) || resource.is_for("TASK"), "{}: {line} is {path}", resource.path);
+    }
+}
 
 fn vars() -> Vars {
     Vars::from([

@@ -62,7 +62,7 @@ async fn a_terminal_has_a_block_that_is_gone_in_the_end() {
     );
     let left = screen(&story.out);
     let has = |part: &str| left.iter().any(|line| line.contains(part));
-    assert!(has("run 1: deploy prod version=2.0.0, by ann") && has("released 3"), "{left:#?}");
+    assert!(has("run 1: deploy prod hook=true version=2.0.0, by ann") && has("released  3"), "{left:#?}");
     assert!(!has("hosts done") && !has("| observe") && !has(": ok"), "only what matters stays: {left:#?}");
     // A second run knows how long the first one took.
     let story = ask_on(&site, ("xterm", &[]), "deploy prod version=3.0.0").await.expect(0);
