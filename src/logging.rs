@@ -52,6 +52,8 @@ pub enum Format {
 /// Starts the log of this process, panics included. Call once, within a runtime.
 pub fn start(format: Format) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    // Whatever RUST_LOG says: rmcp logs all that agents send, which may hold secrets.
+    let filter = "rmcp=off".parse().map_or(filter.clone(), |quiet| filter.add_directive(quiet));
     let bound = Bound::default();
     registry().with(filter).with(bound.clone()).with(written(format, io::stderr)).init();
     std::panic::set_hook(Box::new(|panic| {

@@ -97,6 +97,8 @@ pub trait Terminal: Send + Sync {
     fn refuse(&mut self, _refusal: &Refusal) {}
     /// The list goes on: the same command, with this option and number, prints more of it.
     fn more(&mut self, _option: &'static str, _number: u64) {}
+    /// The digest of the plan that an agent is shown.
+    fn planned(&mut self, _digest: &str) {}
     /// What makes the request of a program one that was sent before.
     fn request(&self) -> Option<RequestKey> {
         None

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{MutexGuard, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::drive::Begin;
@@ -62,6 +62,9 @@ const RUNS_LIMIT_PER_OPERATOR: usize = 32;
 /// The same for all operators. Tasks and balancer changes are never refused by it: a rollback may be needed.
 const RUNS_LIMIT: usize = 256;
 
+/// Most runs of one operator that an agent has proposed and that have not ended: people have to read each of them.
+const PROPOSALS_LIMIT: usize = 4;
+
 /// True for runs that change no host by a task or in a balancer.
 fn has_own_limit(kind: &RunKind) -> bool {
     match kind {
@@ -82,6 +85,8 @@ pub struct Engine {
     hurry: CancellationToken,
     hands: Arc<Hands>,
     keeper: Keeper,
+    /// Proposals are counted and started one at a time.
+    proposing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Counts one run as under way, until it is dropped.
@@ -113,6 +118,7 @@ impl Engine {
             hurry: CancellationToken::new(),
             hands: Arc::default(),
             keeper,
+            proposing: Arc::default(),
         }
     }
 
@@ -171,7 +177,12 @@ impl Engine {
             return Err(StartError::Draining);
         }
         let needs_approval = granted.needs_approval() || plan.broken_glass.is_some();
-        let plan = Plan { needs_approval: needs_approval && !plan.kind.only_reads(), ..plan };
+        let proposed = granted.proposed().map(String::from);
+        let plan = Plan { needs_approval: needs_approval && !plan.kind.only_reads(), proposed, ..plan };
+        let _proposing = match plan.proposed {
+            Some(_) => Some(self.place_for_proposal(&by.name).await?),
+            None => None,
+        };
         if has_own_limit(&plan.kind) {
             self.check_room(&by.name)?;
         }
@@ -213,6 +224,16 @@ impl Engine {
             true => Err(StartError::Crowded(all.len())),
             false if own >= RUNS_LIMIT_PER_OPERATOR => Err(StartError::Crowded(own)),
             false => Ok(()),
+        }
+    }
+
+    /// Held until the run is among those under way.
+    async fn place_for_proposal(&self, operator: &str) -> Result<MutexGuard<'_, ()>, StartError> {
+        let guard = self.proposing.lock().await;
+        let is_own = |live: &&Arc<Live>| live.plan.proposed.is_some() && live.by == operator;
+        match self.lives().values().filter(is_own).count() {
+            PROPOSALS_LIMIT.. => Err(StartError::Proposed(PROPOSALS_LIMIT)),
+            _ => Ok(guard),
         }
     }
 

@@ -50,6 +50,7 @@ pub(super) fn plan(version: &str) -> Plan {
         forced: false,
         needs_approval: false,
         broken_glass: None,
+        proposed: None,
         repeats: None,
         because: None,
         secret_params: None,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::agent::AgentAsk;
 use super::command::{Command, Params, parse_line};
 use super::login::Login;
 use super::own_role::{Clause, OwnRole};
@@ -137,6 +138,8 @@ pub struct Granted {
     config: Option<String>,
     /// What makes its request one that was sent before.
     request: Option<RequestKey>,
+    /// An agent asks for it.
+    agent: Option<AgentAsk>,
 }
 
 /// The rule that granted or refused a command.
@@ -241,6 +244,24 @@ impl Granted {
         self.request.as_ref()
     }
 
+    /// The same for a request of an agent, if it is one.
+    pub fn sent_by(self, agent: Option<AgentAsk>) -> Granted {
+        Granted { agent, ..self }
+    }
+
+    /// The request of an agent.
+    pub fn agent(&self) -> Option<&AgentAsk> {
+        self.agent.as_ref()
+    }
+
+    /// The digest of the plan that an agent has proposed.
+    pub fn proposed(&self) -> Option<&str> {
+        match &self.agent {
+            Some(AgentAsk::Starts { digest }) => Some(digest),
+            Some(AgentAsk::Reads) | None => None,
+        }
+    }
+
     /// The same for a run that is planned from this version of the configuration.
     pub fn planned_from(&self, digest: &str) -> Granted {
         Granted { config: Some(digest.to_string()), ..self.clone() }
@@ -256,9 +277,10 @@ impl Granted {
         self.row
     }
 
-    /// True if a run of this operator waits until another person approves it.
+    /// True if a run of this operator waits until another person approves it; one of an agent always does.
     pub fn needs_approval(&self) -> bool {
-        matches!(&self.operator.role, OperatorRole::Own(role) if role.needs_approval)
+        let is_of_role = matches!(&self.operator.role, OperatorRole::Own(role) if role.needs_approval);
+        is_of_role || self.agent.is_some()
     }
 
     /// The part of the inventory that the operator may see. All selections use this one.
@@ -303,6 +325,7 @@ pub fn authorize(operator: &Operator, command: Command, now: Timestamp) -> Resul
         row: None,
         config: None,
         request: None,
+        agent: None,
     })
 }
 

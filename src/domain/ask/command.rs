@@ -4,6 +4,7 @@
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
+use super::agent::AgentAsk;
 pub use super::ask::{
     Ask, AuditAsk, Command, Connection, Format, GitService, HostKeys, NewLine, Params, Record, RightCommand,
     Shell, Since, Tags, Title, Topic,
@@ -42,6 +43,8 @@ pub struct Request {
     pub wait: bool,
     /// The reason of a release on frozen hosts.
     pub glass: Option<String>,
+    /// An agent sends it. A line never says so: the channel does.
+    pub agent: Option<AgentAsk>,
 }
 
 /// Why a line was refused. `text` is for people; a request for help is not an error.
@@ -99,7 +102,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         return Err(usage(format!("a command has at most {WORDS_LIMIT} words")));
     }
     if let Some(command) = about_itself(words)? {
-        return Ok(Request { command, json: false, verbose: false, wait: false, glass: None });
+        return Ok(Request { command, json: false, verbose: false, wait: false, glass: None, agent: None });
     }
     let (words, glass) = cut_glass(words)?;
     let words = &words[..];
@@ -128,7 +131,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
     if glass.is_some() && !releases {
         return Err(usage(format!("`{BREAK_GLASS}` is for tasks, rollback and retry; see: help freeze")));
     }
-    Ok(Request { command, json, verbose, wait, glass })
+    Ok(Request { command, json, verbose, wait, glass, agent: None })
 }
 
 /// The option that releases on frozen hosts.

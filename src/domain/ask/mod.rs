@@ -1,6 +1,7 @@
 //! The line that an operator sends: grammar, command, and what the operator may do.
 
 pub mod access;
+pub mod agent;
 pub mod ask;
 pub mod audit;
 pub mod command;
@@ -23,4 +24,5 @@ pub mod role;
 mod supply;
 pub mod temporary;
 mod timed;
+pub mod tools;
 pub mod vitals;

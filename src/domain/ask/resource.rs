@@ -222,6 +222,25 @@ impl Resource {
         }
     }
 
+    /// The name of its tool: the words that each line of it has, its options among them.
+    pub(super) fn tool_name(&self) -> String {
+        let fixed = |word| match word {
+            Word::Itself(text) => Some(text),
+            Word::Field { before, is_required: true, .. } => {
+                before.strip_suffix('=').filter(|before| !before.is_empty())
+            }
+            Word::Flag(_) | Word::Rest(_) | Word::Field { .. } => None,
+        };
+        let words: Vec<&str> = self.all_words().filter_map(fixed).collect();
+        words.iter().map(|word| word.trim_start_matches('-').replace('-', "_")).collect::<Vec<_>>().join("_")
+    }
+
+    /// For one that plans: what starts the same, with the same fields.
+    pub(super) fn started(&self) -> Option<Resource> {
+        let words = self.words.strip_prefix("plan ")?;
+        Some(Resource { verb: Verb::Post, path: "/v1/runs", words, gives: Gives::Run })
+    }
+
     fn all_words(&self) -> impl Iterator<Item = Word> {
         self.words.split(' ').map(word)
     }
@@ -272,7 +291,7 @@ impl Resource {
         Ok(shell_words::join(words) + &rest)
     }
 
-    fn is_in_json(&self) -> bool {
+    pub(super) fn is_in_json(&self) -> bool {
         !matches!(self.gives, Gives::Text(_) | Gives::Archive)
     }
 

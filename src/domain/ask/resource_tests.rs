@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::domain::ask::command::{command_paths, parse_line};
+use crate::domain::ask::command::command_paths;
 
 fn given(value: Value) -> Given {
     value.as_object().unwrap().clone()
@@ -19,37 +19,6 @@ fn every_command_has_its_resource() {
     commands.retain(|command| !command.starts_with("git-"));
     for command in commands {
         assert!(RESOURCES.iter().any(|one| one.is_for(&command)), "no resource for `{command}`");
-    }
-}
-
-/// A value for each required field.
-fn sample(resource: &Resource) -> Given {
-    let value = |field: &Field| match (field.kind, field.name) {
-        (FieldKind::Number, _) => json!(7),
-        (FieldKind::Values, _) => json!({ "version": "1.2" }),
-        (FieldKind::List, _) => json!(["hosts"]),
-        (FieldKind::Flag, _) => json!(false),
-        (FieldKind::Text, "for") => json!("2h"),
-        (FieldKind::Text, "format") => json!("junit"),
-        (FieldKind::Text, "role") => json!("deployer"),
-        (FieldKind::Text, "since") => json!("41"),
-        (FieldKind::Text, "type") => json!("login"),
-        (FieldKind::Text, "completion") => json!("zsh"),
-        (FieldKind::Text, "fingerprint") => json!("SHA256:x"),
-        (FieldKind::Text, _) => json!("web1"),
-    };
-    let fields = resource.fields();
-    let wanted = fields.iter().filter(|field| field.is_required || field.kind == FieldKind::Values);
-    wanted.map(|field| (field.name.to_string(), value(field))).collect()
-}
-
-#[test]
-fn the_line_of_each_resource_is_its_command() {
-    for resource in RESOURCES {
-        let line = resource.line(&sample(resource)).unwrap();
-        let request = parse_line(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {}", error.text));
-        assert!(resource.is_for(request.command.path()), "{line}: {}", request.command.path());
-        assert_eq!(request.json, resource.is_in_json(), "{line}");
     }
 }
 

@@ -123,6 +123,7 @@ fn without_rollout(
         forced: false,
         needs_approval: false,
         broken_glass: None,
+        proposed: None,
         repeats: None,
         because: None,
         secret_params: Some(BTreeSet::new()),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::release::{Release, ReleaseMark, ReleaseTakeover};
 pub use crate::domain::ask::command::Tags;
 use crate::domain::ask::command::{Params, Title};
-use crate::domain::base::digest::artifact_sum;
+use crate::domain::base::digest::{artifact_sum, sha256_hex};
 use crate::domain::base::name::HostName;
 use crate::domain::base::shared::Shared;
 use crate::domain::check::across::AcrossRule;
@@ -79,6 +79,9 @@ pub struct Plan {
     /// The operator's reason for a release on frozen hosts. Nothing starts before another person has approved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken_glass: Option<String>,
+    /// An agent has proposed it through `mcp`, as the plan with this digest. Nothing starts before another person has approved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposed: Option<String>,
     /// The title of the run that this one repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Title>,
@@ -250,6 +253,12 @@ impl Plan {
         let releases = self.hosts.values().filter_map(|host| host.release.as_ref());
         let params = releases.map(|release| &release.params).chain([&self.params]);
         params.flat_map(Params::values).filter_map(|value| artifact_sum(value)).map(String::from).collect()
+    }
+
+    /// A digest of what would be done, whoever starts it. Values of secret parameters are not part of it.
+    pub fn digest(&self) -> Result<String, serde_json::Error> {
+        let same = Plan { needs_approval: false, proposed: None, ..self.clone() };
+        Ok(format!("sha256:{}", sha256_hex(&serde_json::to_vec(&same)?)))
     }
 
     /// The parameters whose values are not kept.

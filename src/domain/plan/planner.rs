@@ -222,6 +222,7 @@ fn plan_hosts(
         forced: false,
         needs_approval: false,
         broken_glass: None,
+        proposed: None,
         repeats: None,
         because: None,
         secret_params: Some(secret_params(task)),

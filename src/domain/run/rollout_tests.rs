@@ -96,6 +96,7 @@ fn plan(hosts: usize, serial: &[BatchSize], max_failures: u32, on_failure: OnFai
         forced: false,
         needs_approval: false,
         broken_glass: None,
+        proposed: None,
         repeats: None,
         because: None,
         secret_params: None,

@@ -58,9 +58,10 @@ fn approve(run: &Run, who: &Operator) -> Result<EventKind, Refusal> {
     let of_task = run.plan().rollout.pause_after;
     let of_task = of_task.is_some_and(|pause| pause.until == PauseUntil::Approved { second_person: true });
     let second_person = of_task || run.plan().needs_approval;
-    let (why, key) = match run.plan().broken_glass {
-        Some(_) => ("a release on frozen hosts needs another person", "--break-glass"),
-        None => ("their role needs another person", "needs_approval"),
+    let (why, key) = match (&run.plan().broken_glass, &run.plan().proposed) {
+        (Some(_), _) => ("a release on frozen hosts needs another person", "--break-glass"),
+        (None, Some(_)) => ("a run that an agent proposed needs another person", "mcp"),
+        (None, None) => ("their role needs another person", "needs_approval"),
     };
     let asked = run.asked();
     if second_person && who.key == LOCAL_KEY {

@@ -1,5 +1,6 @@
 //! Answers commands: authorize, plan, start, follow. Every door calls [`answer`] and nothing else.
 
+mod agents;
 mod artifacts;
 mod asked;
 mod audit;
@@ -49,7 +50,6 @@ use crate::domain::plan::plan::Plan;
 use crate::domain::plan::veil::visible_part;
 use crate::domain::run::wish::Wish;
 use crate::door::shown::shown_reason;
-use crate::engine::preflight::preflight;
 use crate::present::plan::plan as present_plan;
 use crate::present::whoami::Whoami;
 use crate::present::{json, nagios, table};
@@ -74,6 +74,10 @@ async fn answered(desk: &Desk, caller: &Caller, request: Request, terminal: &mut
     let typed = format!("{:?}", request.command);
     let mut veiled = veiled::Veiled::new(desk, (operator, typed), terminal).await;
     let terminal = veiled.terminal();
+    if let Some(refusal) = request.agent.as_ref().and_then(|agent| agent.check(&request.command).err()) {
+        desk.audit.refused(caller, None, &refusal.to_string());
+        return refused(terminal, format, &refusal).await;
+    }
     let granted = match authorize(operator, request.command, desk.clock.now()) {
         Ok(granted) => granted,
         Err(denied) => {
@@ -89,6 +93,7 @@ async fn answered(desk: &Desk, caller: &Caller, request: Request, terminal: &mut
         Err(refusal) => return refused(terminal, format, &refusal).await,
     };
     let granted = granted.recorded(recording.row).requested(terminal.request());
+    let granted = granted.sent_by(request.agent);
     let mut asked = Asked {
         desk,
         caller,
@@ -238,7 +243,11 @@ impl Asked<'_> {
     async fn show_plan(&mut self, granted: &Granted, inventory: Arc<Inventory>) -> Result<u8, Ended> {
         let plan = self.plan(&inventory, granted.command()).await?;
         let plan = Plan { needs_approval: granted.needs_approval(), ..plan };
-        let preflight = preflight(self.ports(), &plan).await;
+        if granted.agent().is_some() {
+            let digest = self.digest_for_agent(&plan).await?;
+            self.terminal.planned(&digest);
+        }
+        let preflight = self.preflight(granted, &plan).await;
         let in_the_way = self.in_the_way_of(granted, &plan).await?;
         let (json, limited) = (self.json, granted.operator().groups.is_some());
         let render = move || match json {

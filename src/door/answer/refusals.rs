@@ -32,9 +32,10 @@ impl From<StartError> for Refusal {
     fn from(error: StartError) -> Refusal {
         match error {
             StartError::Store(error) => error.into(),
-            StartError::Draining | StartError::Crowded(_) | StartError::Queued { .. } => {
-                Refusal::new(Cause::Busy, error.to_string())
-            }
+            StartError::Draining
+            | StartError::Crowded(_)
+            | StartError::Proposed(_)
+            | StartError::Queued { .. } => Refusal::new(Cause::Busy, error.to_string()),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::run::event::Event;
 use crate::domain::run::run::{IllegalEvent, Run};
 use crate::domain::value::secret::{Given, SecretVars};
 use crate::engine::feed::Follower;
-use crate::engine::preflight::{Preflight, preflight};
+use crate::engine::preflight::Preflight;
 use crate::port::StoredRun;
 use crate::present::formats;
 use crate::present::live::Lines;
@@ -38,6 +38,10 @@ impl Asked<'_> {
             plan.title.0 += &format!(" --break-glass because {reason}");
             plan.broken_glass = Some(reason);
         }
+        if let Some(digest) = granted.proposed() {
+            self.must_be(&plan, digest).await?;
+            plan.title.0 += " (proposed through mcp)";
+        }
         let given = match granted.command() {
             Command::Task { ask, .. } | Command::Plan { ask, .. } => {
                 given_secrets(&self.config.tasks, &ask.task, &ask.params)
@@ -48,7 +52,7 @@ impl Asked<'_> {
         let watch = loop {
             self.not_frozen(&plan)?;
             let given = Given::new(given.clone()).map_err(Refusal::usage)?;
-            let preflight = preflight(self.ports(), &plan).await;
+            let preflight = self.preflight(granted, &plan).await;
             self.may_start(&preflight).await?;
             let claim = Claim::of_run(&plan, &granted.operator().name);
             let title = plan.title.0.clone();

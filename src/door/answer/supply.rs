@@ -25,6 +25,10 @@ impl Asked<'_> {
         if needed.is_empty() {
             return Ok(granted);
         }
+        if granted.agent().is_some() {
+            let why = "an agent gives no files, and lets none be fetched";
+            return Err(Refusal::usage(why).hint("try: sha256:HEX, the name of a file that is kept").into());
+        }
         if !granted.operator().may_run(&name) {
             let why = format!("to give `{name}` a file takes the right to run it");
             let hint = "try: sha256:HEX, the name of a file that is kept";

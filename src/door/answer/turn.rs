@@ -31,9 +31,11 @@ pub(super) struct CommandTurn {
 fn over_at(error: &StartError) -> Option<Timestamp> {
     match error {
         StartError::Store(StoreError::Held { lease, .. }) => lease.until,
-        StartError::Store(_) | StartError::Draining | StartError::Crowded(_) | StartError::Queued { .. } => {
-            None
-        }
+        StartError::Store(_)
+        | StartError::Draining
+        | StartError::Crowded(_)
+        | StartError::Proposed(_)
+        | StartError::Queued { .. } => None,
     }
 }
 
@@ -43,7 +45,7 @@ fn in_other_hands(error: &StartError) -> bool {
         StartError::Store(StoreError::Held { lease, .. }) => lease.kind != LeaseKind::Freeze,
         StartError::Store(error) => matches!(error, StoreError::Busy { .. }),
         StartError::Queued { .. } => true,
-        StartError::Draining | StartError::Crowded(_) => false,
+        StartError::Draining | StartError::Crowded(_) | StartError::Proposed(_) => false,
     }
 }
 

@@ -116,6 +116,10 @@ impl Terminal for Veiled<'_> {
         self.inner.more(option, number);
     }
 
+    fn planned(&mut self, digest: &str) {
+        self.inner.planned(digest);
+    }
+
     fn request(&self) -> Option<RequestKey> {
         self.inner.request()
     }

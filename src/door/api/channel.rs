@@ -18,6 +18,8 @@ pub enum Subsystem {
     Forwarded,
     /// `rollcall-api`: JSON, one request and one answer a line.
     Lines,
+    /// `mcp`: the Model Context Protocol, for agents.
+    Mcp,
     /// What clients of korv speak: JSON packed by gzip.
     Korv,
 }
@@ -28,6 +30,7 @@ impl Subsystem {
         match name {
             "api" => Some(Subsystem::Http),
             "rollcall-api" => Some(Subsystem::Lines),
+            "mcp" => Some(Subsystem::Mcp),
             _ => None,
         }
     }

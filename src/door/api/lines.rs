@@ -22,7 +22,7 @@ use crate::door::client::Client;
 use crate::version::VERSION;
 
 /// Longest line of a request, in bytes.
-const LINE_BYTES: usize = 1024 * 1024;
+pub(super) const LINE_BYTES: usize = 1024 * 1024;
 
 /// Longest `id`: each answer repeats it.
 const ID_BYTES: usize = 256;
@@ -99,13 +99,14 @@ pub(super) async fn serve(client: Arc<Client>, stream: impl ApiStream, gone: Can
 }
 
 /// A line that was read.
-enum ReadLine {
+pub(super) enum ReadLine {
     Whole(Vec<u8>),
     TooLong,
     End,
 }
 
-async fn read_line(reader: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<ReadLine> {
+/// Reads a line, of which no more than [`LINE_BYTES`] is kept.
+pub(super) async fn read_line(reader: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<ReadLine> {
     let mut line = Vec::new();
     let limit = u64::try_from(LINE_BYTES + 1).unwrap_or(u64::MAX);
     reader.take(limit).read_until(b'\n', &mut line).await?;

@@ -7,6 +7,7 @@ mod http;
 mod items;
 mod korv;
 mod lines;
+mod mcp;
 mod openapi;
 mod perform;
 mod plain;
@@ -33,6 +34,7 @@ pub async fn serve(
     match subsystem {
         Subsystem::Http | Subsystem::Forwarded => http::serve(client, subsystem, stream, gone).await,
         Subsystem::Lines => lines::serve(client, stream, gone).await,
+        Subsystem::Mcp => mcp::serve(client, stream, gone).await,
         Subsystem::Korv => korv::serve(client, stream, gone).await,
     }
 }

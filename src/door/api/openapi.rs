@@ -162,7 +162,8 @@ fn paging(name: &str, schema: RefOr<Schema>, about: &str) -> ParameterBuilder {
     parameter.schema(Some(schema)).description(Some(about))
 }
 
-fn schema_of(field: &Field) -> RefOr<Schema> {
+/// The schema of a field.
+pub(super) fn schema_of(field: &Field) -> RefOr<Schema> {
     let object = ObjectBuilder::new();
     match field.kind {
         FieldKind::Text => object

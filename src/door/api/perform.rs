@@ -8,7 +8,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::terminal::{ApiTerminal, Sink};
-use crate::domain::ask::command::parse_line;
+use crate::domain::ask::agent::AgentAsk;
+use crate::domain::ask::command::{Request, parse_line};
 use crate::domain::ask::resource::{Given, Gives, Resource};
 use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::{Cause, Refusal};
@@ -25,6 +26,8 @@ pub(super) struct Answer {
     pub run: Option<RunId>,
     /// How the list goes on: the field and the number for the next request.
     pub more: Option<(&'static str, u64)>,
+    /// The digest of a plan that an agent is shown.
+    pub digest: Option<String>,
 }
 
 /// Pieces of an answer that wait for the client.
@@ -33,22 +36,48 @@ const WAITING_PIECES: usize = 16;
 /// Performs a request; the answer is kept. One that starts a run ends with the start.
 pub(super) async fn perform(
     client: &Arc<Client>,
-    (resource, given): (&'static Resource, &Given),
+    (resource, given): (&Resource, &Given),
     key: Option<&str>,
     gone: CancellationToken,
 ) -> Result<Answer, Refusal> {
     let line = resource.line(given)?;
     let request = key.map(|key| request_key(client, resource, (key, &line))).transpose()?;
+    kept(client, (*resource, line), (request, None), gone).await
+}
+
+/// Performs a request of an agent.
+pub(super) async fn perform_for_agent(
+    client: &Arc<Client>,
+    (resource, given): (&Resource, &Given),
+    agent: AgentAsk,
+    gone: CancellationToken,
+) -> Result<Answer, Refusal> {
+    kept(client, (*resource, resource.line(given)?), (None, Some(agent)), gone).await
+}
+
+async fn kept(
+    client: &Arc<Client>,
+    (resource, line): (Resource, String),
+    (request, agent): (Option<RequestKey>, Option<AgentAsk>),
+    gone: CancellationToken,
+) -> Result<Answer, Refusal> {
     let terminal = ApiTerminal::new(client.clone(), Sink::Kept(Vec::new()), gone);
     let terminal = if resource.gives == Gives::Run { terminal.starting(request) } else { terminal };
-    let (status, terminal) = begin(client.clone(), (resource, line), terminal)
+    let (status, terminal) = begin(client.clone(), (resource, line, agent), terminal)
         .await
         .map_err(|error| Refusal::internal(error.to_string()))?;
     if let Some(refusal) = terminal.refusal {
         return Err(refusal);
     }
     let Sink::Kept(body) = terminal.sink else { return Err(Refusal::internal("the answer was not kept")) };
-    Ok(Answer { status, body, remarks: terminal.remarks, run: terminal.run, more: terminal.more })
+    Ok(Answer {
+        status,
+        body,
+        remarks: terminal.remarks,
+        run: terminal.run,
+        more: terminal.more,
+        digest: terminal.digest,
+    })
 }
 
 /// Performs a request whose answer is passed on while it is made. The task ends with a refusal, if there is one.
@@ -60,7 +89,7 @@ pub(super) fn follow(
     let line = resource.line(given)?;
     let (to, pieces) = mpsc::channel(WAITING_PIECES);
     let terminal = ApiTerminal::new(client.clone(), Sink::Passed(to), gone);
-    let task = begin(client.clone(), (resource, line), terminal);
+    let task = begin(client.clone(), (*resource, line, None), terminal);
     let end = tokio::spawn(async move {
         match task.await {
             Ok((_, terminal)) => terminal.refusal,
@@ -94,11 +123,11 @@ fn request_key(
 /// A task of its own: the connection may end in the middle of it, and what it records must be whole.
 fn begin(
     client: Arc<Client>,
-    (resource, line): (&'static Resource, String),
+    (resource, line, agent): (Resource, String, Option<AgentAsk>),
     mut terminal: ApiTerminal,
 ) -> JoinHandle<(u8, ApiTerminal)> {
     tokio::spawn(async move {
-        let parsed = parse_line(line.as_bytes());
+        let parsed = parse_line(line.as_bytes()).map(|request| Request { agent, ..request });
         let is_other = parsed.as_ref().is_ok_and(|request| {
             let path = request.command.path();
             // What is no task is reported by the command that explains it.

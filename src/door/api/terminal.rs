@@ -46,6 +46,8 @@ pub(super) struct ApiTerminal {
     pub run: Option<RunId>,
     /// How the list goes on.
     pub more: Option<(&'static str, u64)>,
+    /// The digest of a plan that an agent is shown.
+    pub digest: Option<String>,
     /// The client does not follow what it starts.
     detaches: bool,
     request: Option<RequestKey>,
@@ -59,13 +61,14 @@ pub(super) struct ApiTerminal {
 impl ApiTerminal {
     pub fn new(client: Arc<Client>, sink: Sink, gone: CancellationToken) -> ApiTerminal {
         let left = gone.child_token();
-        let (remarks, refusal, run, more) = (String::new(), None, None, None);
+        let (remarks, refusal, run, more, digest) = (String::new(), None, None, None, None);
         ApiTerminal {
             sink,
             remarks,
             refusal,
             run,
             more,
+            digest,
             detaches: false,
             request: None,
             client,
@@ -178,6 +181,10 @@ impl Terminal for ApiTerminal {
 
     fn more(&mut self, option: &'static str, number: u64) {
         self.more = Some((option, number));
+    }
+
+    fn planned(&mut self, digest: &str) {
+        self.digest = Some(digest.into());
     }
 
     fn request(&self) -> Option<RequestKey> {

@@ -1,0 +1,132 @@
+//! What an agent may ask for. An agent is a program that a language model drives. The model reads output of hosts, which may
+//! steer it, so nothing that an agent asks for reaches a host before another person has approved it.
+
+use super::ask::{Command, Connection, Record, RightCommand};
+use crate::domain::base::refusal::{Cause, Refusal};
+
+/// What a command is to an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentUse {
+    /// It reads what rollcall has on record, and reaches no host.
+    Reads,
+    /// It shows what a run would do.
+    Plans,
+    /// It starts a run, which waits for the approval of another person.
+    Starts,
+    /// It acts, reaches hosts, or is for people alone.
+    Never,
+}
+
+/// A request that an agent sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentAsk {
+    Reads,
+    /// `digest`: of the plan that the agent was shown. The run starts if its plan is still the same.
+    Starts {
+        digest: String,
+    },
+}
+
+impl AgentAsk {
+    /// Refuses a command that agents may not use. The rights of the operator come on top.
+    pub fn check(&self, command: &Command) -> Result<(), Refusal> {
+        match (self, AgentUse::of(command)) {
+            (AgentAsk::Reads, AgentUse::Reads | AgentUse::Plans)
+            | (AgentAsk::Starts { .. }, AgentUse::Starts) => Ok(()),
+            // It says why a task cannot be read.
+            _ if matches!(command, Command::Misread { .. }) => Ok(()),
+            _ => {
+                let why = format!("`{}` is not for agents", command.path());
+                let hint = "an agent reads, plans, and starts tasks that another person approves";
+                Err(Refusal::new(Cause::NotAllowed, why).hint(hint))
+            }
+        }
+    }
+}
+
+impl AgentUse {
+    /// That of a command. Commands that reach hosts are never for agents, also those that change nothing there.
+    pub fn of(command: &Command) -> AgentUse {
+        match command {
+            Command::Help { .. }
+            | Command::Version
+            | Command::Misread { .. }
+            | Command::Whoami
+            | Command::Connection(Connection::Sessions)
+            | Command::Rights(RightCommand::List)
+            | Command::Hosts { .. }
+            | Command::Doctor { selector: None }
+            | Command::Runs { .. }
+            | Command::Show { .. }
+            | Command::Artifacts { list: true, .. }
+            | Command::Queue
+            | Command::Leases
+            | Command::Freezes
+            | Command::Debts
+            | Command::Releases { .. }
+            | Command::Status { .. }
+            | Command::History { .. }
+            | Command::Why { .. }
+            | Command::Downtimes
+            | Command::Sudoers { .. }
+            | Command::NotifyList
+            | Command::Metrics
+            | Command::Record(
+                Record::Audit(_)
+                | Record::Verify
+                | Record::Receipt { .. }
+                | Record::Signers
+                | Record::ConfigLog
+                | Record::ConfigDiff { .. },
+            ) => AgentUse::Reads,
+            Command::Plan { diff: false, .. } => AgentUse::Plans,
+            Command::Task { check: false, .. } => AgentUse::Starts,
+            // These reach hosts: `facts` gathers those that are too old, and a balancer is asked on its host.
+            Command::Facts { .. }
+            | Command::Doctor { selector: Some(_) }
+            | Command::BalancerStatus { .. }
+            | Command::Plan { diff: true, .. }
+            | Command::Task { check: true, .. }
+            | Command::Check { .. }
+            | Command::Run { .. }
+            // For people: links and tokens, completion, files of hosts, answers without an end.
+            | Command::Connection(
+                Connection::Kick { .. }
+                | Connection::Setup { .. }
+                | Connection::Web { .. }
+                | Connection::Complete { .. },
+            )
+            | Command::Artifacts { list: false, .. }
+            | Command::Watch { .. }
+            | Command::Events { .. }
+            // No tool starts what they plan.
+            | Command::PlanRollback { .. }
+            | Command::Rollback { .. }
+            | Command::Retry { .. }
+            | Command::Rights(
+                RightCommand::Ask { .. } | RightCommand::Grant { .. } | RightCommand::End { .. },
+            )
+            | Command::Cancel { .. }
+            | Command::Pause { .. }
+            | Command::Resume { .. }
+            | Command::Approve { .. }
+            | Command::Lock { .. }
+            | Command::Unlock { .. }
+            | Command::Hold { .. }
+            | Command::Freeze { .. }
+            | Command::FreezeEnd { .. }
+            | Command::Settle { .. }
+            | Command::Drain { .. }
+            | Command::Enable { .. }
+            | Command::Mark { .. }
+            | Command::Downtime { .. }
+            | Command::DowntimeEnd { .. }
+            | Command::Ack { .. }
+            | Command::Reload
+            | Command::HostKeys(_)
+            | Command::Enroll { .. }
+            | Command::NotifyTest { .. }
+            | Command::Record(Record::Git { .. }) => AgentUse::Never,
+        }
+    }
+}
