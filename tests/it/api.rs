@@ -90,7 +90,7 @@ fn parsed(line: &str, text: &str) -> Value {
 }
 
 /// What differs from one moment to the next.
-fn without_times(value: &Value) -> Value {
+pub fn without_times(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             let is_of_time = |name: &str| {

@@ -45,6 +45,7 @@ mod limits;
 mod line;
 mod live_lines;
 mod matrix;
+mod mcp;
 mod nginx;
 mod notify;
 mod odd_hosts;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::domain::ask::command::command_paths;
 
-/// Each command, and its tools. A new command needs a row: whoever adds it decides what it is to an agent.
+/// Each command, and its tools. A new command needs a row, so that its author decides what it is to an agent.
 const COMMANDS: &[(&str, &str)] = &[
     ("TASK", "start"),
     ("ack", ""),

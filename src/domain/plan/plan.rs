@@ -255,7 +255,7 @@ impl Plan {
         params.flat_map(Params::values).filter_map(|value| artifact_sum(value)).map(String::from).collect()
     }
 
-    /// A digest of what would be done, whoever starts it. Values of secret parameters are not part of it.
+    /// A digest of what would be done, the same for every operator. Values of secret parameters are not part of it.
     pub fn digest(&self) -> Result<String, serde_json::Error> {
         let same = Plan { needs_approval: false, proposed: None, ..self.clone() };
         Ok(format!("sha256:{}", sha256_hex(&serde_json::to_vec(&same)?)))

@@ -10,7 +10,7 @@ use crate::domain::inventory::rotation::Obstacle;
 use crate::domain::lease::claim::Claim;
 use crate::domain::plan::given::given_secrets;
 use crate::domain::plan::plan::{Plan, RunKind};
-use crate::domain::run::event::Event;
+use crate::domain::run::event::{Event, PausedUntil};
 use crate::domain::run::run::{IllegalEvent, Run};
 use crate::domain::value::secret::{Given, SecretVars};
 use crate::engine::feed::Follower;
@@ -18,6 +18,7 @@ use crate::engine::preflight::Preflight;
 use crate::port::StoredRun;
 use crate::present::formats;
 use crate::present::live::Lines;
+use crate::present::plan::plan as present_plan;
 use crate::present::report::Report;
 use crate::present::{json, recap, table};
 
@@ -211,6 +212,11 @@ fn story(run: &Run, events: &[Event], json: bool) -> String {
     if json {
         return events.iter().map(json::event).collect::<String>() + &json::recap(run);
     }
+    // The person who approves it has to know what the agent proposes: the title is not enough.
+    let waits = run.pause().is_some_and(|pause| pause.until == PausedUntil::Approved);
+    let proposed =
+        if waits && run.plan().proposed.is_some() { present_plan(run.plan()) } else { String::new() };
     let mut lines = Lines::new(run.plan());
-    events.iter().map(|event| lines.event(event)).collect::<String>() + &recap::recap(run, events)
+    let events_text: String = events.iter().map(|event| lines.event(event)).collect();
+    proposed + &events_text + &recap::recap(run, events)
 }

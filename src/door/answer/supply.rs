@@ -25,7 +25,11 @@ impl Asked<'_> {
         if needed.is_empty() {
             return Ok(granted);
         }
-        if granted.agent().is_some() {
+        let is_kept = |supply: &Supply| match &supply.from {
+            SupplySource::Url(origin) => self.desk.artifacts.has(&origin.sha256),
+            SupplySource::Input => false,
+        };
+        if granted.agent().is_some() && !needed.iter().all(is_kept) {
             let why = "an agent gives no files, and lets none be fetched";
             return Err(Refusal::usage(why).hint("try: sha256:HEX, the name of a file that is kept").into());
         }

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
@@ -18,6 +19,7 @@ pub struct Sshd {
     pub address: SocketAddr,
     pub dir: PathBuf,
     children: Arc<Mutex<Vec<Child>>>,
+    accepted: Arc<AtomicUsize>,
     stop: CancellationToken,
 }
 
@@ -49,8 +51,15 @@ impl Sshd {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (children, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let listener = (listener, accepted.clone());
         tokio::spawn(accept(listener, config, dir.join("sshd.log"), children.clone(), stop.clone()));
-        Sshd { address, dir: dir.to_path_buf(), children, stop }
+        Sshd { address, dir: dir.to_path_buf(), children, accepted, stop }
+    }
+
+    /// How many connections there were.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// `[127.0.0.1]:PORT ssh-ed25519 ...`
@@ -92,7 +101,7 @@ fn end(mut child: Child) -> bool {
 }
 
 async fn accept(
-    listener: TcpListener,
+    (listener, count): (TcpListener, Arc<AtomicUsize>),
     config: PathBuf,
     log: PathBuf,
     children: Arc<Mutex<Vec<Child>>>,
@@ -103,6 +112,7 @@ async fn accept(
             accepted = listener.accept() => accepted.expect("a connection").0,
             () = stop.cancelled() => return,
         };
+        count.fetch_add(1, Ordering::Relaxed);
         if config.with_file_name("no-entry").exists() {
             continue;
         }
