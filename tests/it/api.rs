@@ -1,88 +1,14 @@
 //! The API over HTTP, through a port that plain `ssh -L` forwards, and by `ssh -s`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
 
+use crate::support::api::{Forward, reply};
 use crate::support::site::{Site, answer_of};
 use crate::support::{eventually, read, write};
-
-/// A forwarded port; a socket, so that no other test can have its number.
-struct Forward {
-    socket: PathBuf,
-    token: String,
-    _ssh: Child,
-}
-
-/// A response of HTTP.
-#[derive(Debug)]
-struct Reply {
-    status: u16,
-    headers: String,
-    body: String,
-}
-
-impl Reply {
-    #[track_caller]
-    fn expect(self, status: u16) -> Reply {
-        assert_eq!(self.status, status, "{self:#?}");
-        self
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.headers.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-    }
-}
-
-impl Forward {
-    async fn open(site: &Site, who: &str) -> Forward {
-        let socket = site.dir.path().join(format!("api-{who}.sock"));
-        let forwarded = format!("{}:rollcall:80", socket.display());
-        let mut ssh =
-            site.ssh_with(site.port(), who, &["-N", "-o", "ExitOnForwardFailure=yes", "-L", &forwarded]);
-        let ssh = ssh.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap();
-        eventually("the port is forwarded", async || socket.exists()).await;
-        let token = site.ask_as(who, "web --token").await.expect(0).out.trim().to_string();
-        Forward { socket, token, _ssh: ssh }
-    }
-
-    fn curl(&self, path: &str) -> Command {
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--include", "--max-time", "60", "--unix-socket"]);
-        curl.arg(&self.socket).arg(format!("http://localhost:8080{path}"));
-        curl
-    }
-
-    async fn get(&self, path: &str) -> Reply {
-        reply(self.with_token(self.curl(path))).await
-    }
-
-    async fn send(&self, method: &str, path: &str, body: &Value) -> Reply {
-        let mut curl = self.with_token(self.curl(path));
-        curl.args(["-X", method, "-H", "Content-Type: application/json", "-d", &body.to_string()]);
-        reply(curl).await
-    }
-
-    fn with_token(&self, mut curl: Command) -> Command {
-        curl.args(["-H", &format!("Authorization: Bearer {}", self.token)]);
-        curl
-    }
-}
-
-async fn reply(curl: Command) -> Reply {
-    let answer = answer_of(curl).await.expect(0);
-    let (headers, body) = answer.out.split_once("\r\n\r\n").unwrap_or((&answer.out, ""));
-    let status = headers.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
-    Reply { status, headers: headers.into(), body: body.into() }
-}
 
 #[track_caller]
 fn parsed(line: &str, text: &str) -> Value {
@@ -286,7 +212,6 @@ async fn a_request_that_is_sent_again_starts_no_second_run() {
     site.daemon.take().unwrap().stop().await;
     drop((api, vic));
     site.start_daemon().await;
-    std::fs::remove_file(site.dir.path().join("api-ann.sock")).unwrap();
     let api = Forward::open(&site, "ann").await;
     assert_eq!(send(&api, "a-1", &touch).await.expect(201).json()["run"], 1);
     assert_eq!(site.ask("runs").await.expect(0).out.lines().filter(|line| line.contains("touch")).count(), 3);

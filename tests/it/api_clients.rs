@@ -5,48 +5,12 @@ use std::process::Stdio;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
 
+use crate::support::api::Channel;
 use crate::support::site::{Site, answer_of};
 use crate::support::{eventually, write};
-
-/// A channel of the subsystem.
-struct Channel {
-    child: Child,
-    to: ChildStdin,
-    from: Lines<BufReader<ChildStdout>>,
-}
-
-impl Channel {
-    async fn open(site: &Site, who: &str) -> (Channel, Value) {
-        let mut ssh = site.ssh_with(site.port(), who, &["-s"]);
-        ssh.arg("rollcall-api").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = ssh.spawn().unwrap();
-        let (to, from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut channel = Channel { child, to, from: BufReader::new(from).lines() };
-        let hello = channel.next().await;
-        (channel, hello)
-    }
-
-    async fn send(&mut self, request: &Value) {
-        self.to.write_all(format!("{request}\n").as_bytes()).await.unwrap();
-    }
-
-    async fn next(&mut self) -> Value {
-        serde_json::from_str(&self.from.next_line().await.unwrap().unwrap()).unwrap()
-    }
-
-    /// The next answer to this request; those to others are passed over.
-    async fn answer(&mut self, id: &Value) -> Value {
-        loop {
-            let answer = self.next().await;
-            if answer["id"] == *id {
-                return answer;
-            }
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_of_one_channel_need_not_wait_for_each_other() {

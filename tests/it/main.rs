@@ -2,6 +2,7 @@
 
 mod api;
 mod api_clients;
+mod api_cuts;
 mod architecture;
 mod artifacts;
 mod audit;

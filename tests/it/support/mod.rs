@@ -1,6 +1,7 @@
 //! Real parts for tests: sshd, nginx, haproxy and plain ssh clients, each in a folder and on a port of its
 //! own.
 
+pub mod api;
 pub mod app;
 pub mod client;
 pub mod daemon;
