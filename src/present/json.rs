@@ -1,16 +1,19 @@
 //! The same answers for programs: one JSON object a line. Fields may be added; readers ignore those
 //! that they do not know.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::Outcome;
 use crate::domain::base::output::{Output, is_steering};
-use crate::domain::inventory::inventory::Inventory;
+use crate::domain::inventory::inventory::{Host, Inventory};
 use crate::domain::plan::release::ReleaseTakeover;
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::run::Run;
+use crate::domain::value::template::Vars;
 
 /// Version of a shape; it grows when a field changes its meaning or is removed.
 fn version(schema: &str) -> u32 {
@@ -23,14 +26,34 @@ fn version(schema: &str) -> u32 {
 
 /// One line of kind `schema` with `value`. Written in one piece: a plan may be large.
 pub fn line(schema: &str, value: impl Serialize) -> String {
-    let head = format!("{{\"schema\":{},\"version\":{}", Value::from(schema), version(schema));
-    let line = match serde_json::to_string(&value) {
-        Ok(text) if text == "{}" => head + "}",
-        Ok(text) if text.starts_with('{') => head + "," + &text[1..],
-        Ok(text) => format!("{head},\"value\":{text}}}"),
-        Err(error) => format!("{head},\"error\":{}}}", Value::from(error.to_string())),
-    };
-    escape(line) + "\n"
+    let mut text = Vec::new();
+    push_line(&mut text, schema, value);
+    // JSON is UTF-8.
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// The same behind other lines.
+fn push_line(text: &mut Vec<u8>, schema: &str, value: impl Serialize) {
+    let start = text.len();
+    text.extend(format!("{{\"schema\":{},\"version\":{}", Value::from(schema), version(schema)).bytes());
+    let at = text.len();
+    match serde_json::to_writer(&mut *text, &value) {
+        Ok(()) if text[at..] == *b"{}" => _ = text.splice(at.., *b"}"),
+        Ok(()) if text[at] == b'{' => text[at] = b',',
+        Ok(()) => {
+            text.splice(at..at, *b",\"value\":");
+            text.push(b'}');
+        }
+        Err(error) => {
+            text.truncate(at);
+            text.extend(format!(",\"error\":{}}}", Value::from(error.to_string())).bytes());
+        }
+    }
+    if !text[start..].iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        let line = String::from_utf8(text.split_off(start)).unwrap_or_default();
+        text.extend(escape(line).bytes());
+    }
+    text.push(b'\n');
 }
 
 /// JSON of several lines, safe for a terminal.
@@ -62,18 +85,41 @@ pub fn event(event: &Event) -> String {
     line("event", event)
 }
 
-/// A host of the inventory.
-pub fn host(inventory: &Inventory, name: &HostName) -> String {
-    let Some(host) = inventory.host(name) else { return String::new() };
-    line(
-        "host",
-        json!({
-            "host": host.name, "address": host.endpoint.address, "port": host.endpoint.port,
-            "login": host.endpoint.login, "groups": host.groups, "tags": host.tags, "vars": host.vars,
-            "secrets": host.secrets.keys().collect::<Vec<_>>(),
-            "checks": host.checks, "balancer": host.balancer,
-        }),
-    )
+/// Hosts of the inventory.
+pub fn hosts(inventory: &Inventory, names: &[HostName]) -> String {
+    let mut text = Vec::new();
+    for host in names.iter().filter_map(|name| inventory.host(name)) {
+        let Host { name, endpoint, tags, vars, secrets, checks, groups, balancer, .. } = host;
+        let shown = HostLine {
+            address: &endpoint.address,
+            balancer: balancer.as_deref(),
+            checks,
+            groups,
+            host: name,
+            login: &endpoint.login,
+            port: endpoint.port,
+            secrets: secrets.keys().collect(),
+            tags,
+            vars,
+        };
+        push_line(&mut text, "host", shown);
+    }
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Without `json!`, which copies all of it: a list may have thousands of hosts.
+#[derive(Serialize)]
+struct HostLine<'a> {
+    address: &'a str,
+    balancer: Option<&'a str>,
+    checks: &'a [String],
+    groups: &'a [String],
+    host: &'a HostName,
+    login: &'a str,
+    port: u16,
+    secrets: Vec<&'a String>,
+    tags: &'a BTreeSet<String>,
+    vars: &'a Vars,
 }
 
 /// A release that a host took over.

@@ -191,6 +191,25 @@ impl Caller {
     }
 }
 
+impl AuditKind {
+    /// True for an equal command or login, whose durations may differ.
+    fn is_same(&self, other: &AuditKind) -> bool {
+        match (self, other) {
+            (
+                AuditKind::Command { line, rule, end },
+                AuditKind::Command { line: other_line, rule: other_rule, end: other_end },
+            ) => {
+                let without_millis = |end: &CommandEnd| CommandEnd { millis: 0, ..end.clone() };
+                line == other_line
+                    && rule == other_rule
+                    && end.as_ref().map(without_millis) == other_end.as_ref().map(without_millis)
+            }
+            (AuditKind::CommandRefused { .. } | AuditKind::Login { .. }, _) => self == other,
+            _ => false,
+        }
+    }
+}
+
 /// A text of bounded length.
 pub fn short(text: &str) -> String {
     clipped(text, TEXT_CHARS_LIMIT)
@@ -213,17 +232,9 @@ impl AuditFact {
 
     /// Counts an equal fact in this one; false if it is another fact. Durations may differ: the longest stays.
     pub fn folds(&mut self, other: &AuditFact) -> bool {
-        let with_millis = |fact: &AuditFact, millis: u64| {
-            let mut fact = AuditFact { at: self.at, times: 1, ..fact.clone() };
-            if let AuditKind::Command { end: Some(end), .. } = &mut fact.kind {
-                end.millis = millis;
-            }
-            fact
-        };
-        let same = matches!(
-            self.kind,
-            AuditKind::Command { .. } | AuditKind::CommandRefused { .. } | AuditKind::Login { .. }
-        ) && with_millis(self, 0) == with_millis(other, 0);
+        let AuditFact { at: _, name, key, from, config, times: _, kind } = other;
+        let same = self.kind.is_same(kind)
+            && (&self.name, &self.key, &self.from, &self.config) == (name, key, from, config);
         if same {
             self.times += other.times;
             if let (AuditKind::Command { end: Some(end), .. }, AuditKind::Command { end: Some(longer), .. }) =

@@ -1,8 +1,10 @@
 //! The commands of operators, and their one grammar: the line sent over SSH and the local command
 //! line are parsed by the same types.
 
+use std::sync::{LazyLock, Mutex, PoisonError};
+
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use super::agent::AgentAsk;
 pub use super::ask::{
@@ -106,10 +108,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
     }
     let (words, glass) = cut_glass(words)?;
     let words = &words[..];
-    let matches = Grammar::command()
-        .no_binary_name(true)
-        .try_get_matches_from(words)
-        .map_err(|error| usage(explain(&error, words)))?;
+    let matches = matches_of(words).map_err(|error| usage(explain(&error, words)))?;
     let grammar = Grammar::from_arg_matches(&matches).map_err(|error| usage(explain(&error, words)))?;
     let mut given =
         CommonOptions { json: grammar.json, verbose: grammar.verbose, wait: waits(&grammar.words) };
@@ -132,6 +131,13 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         return Err(usage(format!("`{BREAK_GLASS}` is for tasks, rollback and retry; see: help freeze")));
     }
     Ok(Request { command, json, verbose, wait, glass, agent: None })
+}
+
+/// The words of all commands are built once, since building them takes many times longer than reading a line.
+fn matches_of(words: &[String]) -> Result<ArgMatches, clap::Error> {
+    static GRAMMAR: LazyLock<Mutex<clap::Command>> =
+        LazyLock::new(|| Mutex::new(Grammar::command().no_binary_name(true)));
+    GRAMMAR.lock().unwrap_or_else(PoisonError::into_inner).try_get_matches_from_mut(words)
 }
 
 /// The option that releases on frozen hosts.

@@ -318,3 +318,27 @@ fn what_is_missing_is_said_with_how_it_is_written() {
         assert!(said.contains(wanted), "{line}: {said}");
     }
 }
+
+#[test]
+fn a_line_means_the_same_whatever_was_read_before_it() {
+    let lines = [
+        "hosts prod --json",
+        "hosts",
+        "hosts prod web",
+        "balancer drain web01 because a test",
+        "balancer",
+        "runs --last 5",
+        "runs --last x",
+        "nonsense --odd",
+        "deploy prod version=1 --wait --json",
+        "show 1 --host web01 --format json",
+        "help balancer drain",
+    ];
+    let read = |line: &str| parse_line(line.as_bytes());
+    let alone: Vec<_> = lines.iter().map(|line| read(line)).collect();
+    for (before, behind) in lines.iter().flat_map(|before| lines.iter().map(move |behind| (before, behind))) {
+        let _ = read(before);
+        let place = lines.iter().position(|line| line == behind).unwrap();
+        assert_eq!(read(behind), alone[place], "`{behind}` behind `{before}`");
+    }
+}

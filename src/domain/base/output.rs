@@ -87,6 +87,10 @@ pub fn to_text(bytes: &[u8]) -> String {
 /// direction overrides become visible, so that no host can move the cursor, set a title, write the
 /// clipboard or draw an "ok" of its own.
 pub fn printable(text: &str) -> String {
+    // Long answers are ASCII, which is fast to check.
+    if text.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~')) {
+        return text.to_string();
+    }
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -102,10 +102,15 @@ impl Asked<'_> {
         selector: &str,
     ) -> Result<Vec<HostName>, Refusal> {
         let (inventory, selector) = (inventory.clone(), selector.to_string());
-        let mut names = self.work(move || select(&inventory, &selector)).await??;
-        names.sort_by(|a, b| natural(a.as_str(), b.as_str()));
-        Ok(names)
+        self.work(move || picked_from(&inventory, &selector)).await?
     }
+}
+
+/// The hosts of a selector, in the order in which people count.
+pub(super) fn picked_from(inventory: &Inventory, selector: &str) -> Result<Vec<HostName>, Refusal> {
+    let mut names = select(inventory, selector)?;
+    names.sort_by(|a, b| natural(a.as_str(), b.as_str()));
+    Ok(names)
 }
 
 /// An operator with groups sees only runs whose hosts are all within them. Hosts that have left the inventory belong

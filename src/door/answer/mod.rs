@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use self::asked::{Asked, Ended, may_see, visible_debts};
+use self::asked::{Asked, Ended, may_see, picked_from, visible_debts};
 use self::planning::planned;
 use self::rotation::DebtDecision;
 use super::{Desk, Terminal};
@@ -71,8 +71,7 @@ pub fn answer<'a>(
 async fn answered(desk: &Desk, caller: &Caller, request: Request, terminal: &mut dyn Terminal) -> u8 {
     let operator = &caller.operator;
     let format = request.command.format();
-    let typed = format!("{:?}", request.command);
-    let mut veiled = veiled::Veiled::new(desk, (operator, typed), terminal).await;
+    let mut veiled = veiled::Veiled::new(desk, (operator, &request.command), terminal).await;
     let terminal = veiled.terminal();
     if let Some(refusal) = request.agent.as_ref().and_then(|agent| agent.check(&request.command).err()) {
         desk.audit.refused(caller, None, &refusal.to_string());
@@ -279,14 +278,16 @@ impl Asked<'_> {
     }
 
     async fn hosts(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
-        let picked = self.pick(inventory, selector).await?;
-        let inventory = inventory.clone();
         if self.json {
-            let text =
-                self.work(move || picked.iter().map(|name| json::host(&inventory, name)).collect::<String>());
-            let text = text.await?;
+            let (inventory, selector) = (inventory.clone(), selector.to_string());
+            let lines = self.work(move || {
+                picked_from(&inventory, &selector).map(|picked| json::hosts(&inventory, &picked))
+            });
+            let text = lines.await??;
             return self.say(&text).await;
         }
+        let picked = self.pick(inventory, selector).await?;
+        let inventory = inventory.clone();
         let store = &self.ports().store;
         let (debts, taken) = (store.debts().await?, store.taken().await?);
         let text = self.work(move || table::hosts(&inventory, &picked, &debts, &taken)).await?;

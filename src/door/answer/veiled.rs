@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::ask::access::Operator;
+use crate::domain::ask::command::Command;
 use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::Refusal;
 use crate::domain::base::request::RequestKey;
@@ -26,12 +27,12 @@ pub(super) struct Veiled<'a> {
 impl<'a> Veiled<'a> {
     pub(super) async fn new(
         desk: &Desk,
-        (operator, typed): (&Operator, String),
+        (operator, command): (&Operator, &Command),
         inner: &'a mut dyn Terminal,
     ) -> Veiled<'a> {
         let Some(groups) = operator.all_groups() else { return Veiled { inner, veil: None } };
         let _turn = desk.turns.work.take(&operator.name).await;
-        let config = desk.config.borrow().clone();
+        let (config, typed) = (desk.config.borrow().clone(), format!("{command:?}"));
         let make =
             move || Veil::new(&config.inventory, &config.inventory.visible_to(Some(&groups))).without(&typed);
         match tokio::task::spawn_blocking(make).await {

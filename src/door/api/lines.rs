@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::channel::{ApiStream, over};
 use super::perform::follow;
-use super::plain::{Asked, find, refused, reply};
+use super::plain::{Asked, find, refused, reply_text};
 use crate::domain::ask::resource::{Given, Gives, Resource};
 use crate::domain::base::refusal::Refusal;
 use crate::door::client::Client;
@@ -73,9 +73,13 @@ pub(super) async fn serve(client: Arc<Client>, stream: impl ApiStream, gone: Can
     let (answers, mut waiting) = mpsc::channel::<String>(WAITING_ANSWERS);
     let stalled = gone.clone();
     let writing = async move {
-        while let Some(line) = waiting.recv().await {
+        let mut lines = Vec::new();
+        // Answers that are ready at the same time share packets.
+        while waiting.recv_many(&mut lines, WAITING_ANSWERS).await > 0 {
+            let text = lines.concat();
+            lines.clear();
             let written = timeout(STALL_LIMIT, async {
-                write.write_all(line.as_bytes()).await?;
+                write.write_all(text.as_bytes()).await?;
                 write.flush().await
             });
             if !matches!(written.await, Ok(Ok(()))) {
@@ -135,7 +139,12 @@ impl Channel {
 
     /// A client that does not read is gone.
     async fn send(&self, answer: &Value) {
-        let _ = self.answers.send(format!("{answer}\n")).await;
+        self.send_text(answer.to_string()).await;
+    }
+
+    async fn send_text(&self, mut answer: String) {
+        answer.push('\n');
+        let _ = self.answers.send(answer).await;
     }
 
     async fn fail(&self, id: &Value, code: u16, why: impl Into<String>) {
@@ -230,7 +239,7 @@ impl Channel {
             last = &mut answering => {
                 // Before the client can know that it is answered, and uses the `id` again.
                 self.lock().remove(&key);
-                return self.send(&last).await;
+                return self.send_text(last).await;
             }
             () = after(limit) => {
                 is_over.cancel();
@@ -244,14 +253,14 @@ impl Channel {
     }
 
     /// Performs a request; its last answer.
-    async fn last_answer(&self, request: LineRequest, gone: CancellationToken) -> Value {
+    async fn last_answer(&self, request: LineRequest, gone: CancellationToken) -> String {
         let id = &request.id;
         let asked = Asked { verb: &request.verb, resource: &request.resource, fields: request.body };
         let (resource, given) = match find(asked) {
             Ok(found) => found,
             Err(None) => {
                 let why = "a verb is GET, STORE, UPDATE, DELETE, WATCH or CANCEL";
-                return json!({ "id": id, "code": NO_SUCH_VERB, "body": { "detail": why } });
+                return json!({ "id": id, "code": NO_SUCH_VERB, "body": { "detail": why } }).to_string();
             }
             Err(Some(refusal)) => return refusal_of(id, &refusal),
         };
@@ -263,8 +272,8 @@ impl Channel {
             Gives::Stream => self.watch(id, (resource, &given), gone).await,
             _ => {
                 let key = request.idempotency_key.as_deref();
-                let (code, body) = reply(&self.client, (resource, given), key, gone).await;
-                json!({ "id": id, "code": code, "body": body })
+                let (code, body) = reply_text(&self.client, (resource, given), key, gone).await;
+                format!("{{\"id\":{id},\"code\":{code},\"body\":{body}}}")
             }
         }
     }
@@ -275,7 +284,7 @@ impl Channel {
         id: &Value,
         request: (&'static Resource, &Given),
         gone: CancellationToken,
-    ) -> Value {
+    ) -> String {
         let (mut pieces, end) = match follow(&self.client, request, gone) {
             Ok(following) => following,
             Err(refusal) => return refusal_of(id, &refusal),
@@ -283,25 +292,25 @@ impl Channel {
         let (mut rest, mut seq) = (String::new(), 0_u64);
         while let Some(piece) = pieces.recv().await {
             rest += &String::from_utf8_lossy(&piece);
-            while let Some((line, behind)) = rest.split_once('\n') {
-                if let Ok(body) = serde_json::from_str::<Value>(line) {
-                    seq += 1;
-                    self.send(&json!({ "id": id, "code": 200, "seq": seq, "body": body })).await;
-                }
-                rest = behind.to_string();
+            let whole = rest.rfind('\n').map_or(0, |end| end + 1);
+            for body in rest[..whole].lines().filter(|line| line.starts_with('{')) {
+                seq += 1;
+                let answer = format!("{{\"id\":{id},\"code\":200,\"seq\":{seq},\"body\":{body}}}");
+                self.send_text(answer).await;
             }
+            rest.drain(..whole);
         }
         match end.await {
-            Ok(None) => json!({ "id": id, "code": 200, "done": true }),
+            Ok(None) => json!({ "id": id, "code": 200, "done": true }).to_string(),
             Ok(Some(refusal)) => refusal_of(id, &refusal),
             Err(error) => refusal_of(id, &Refusal::internal(error.to_string())),
         }
     }
 }
 
-fn refusal_of(id: &Value, refusal: &Refusal) -> Value {
+fn refusal_of(id: &Value, refusal: &Refusal) -> String {
     let (code, body) = refused(refusal);
-    json!({ "id": id, "code": code, "body": body })
+    json!({ "id": id, "code": code, "body": body }).to_string()
 }
 
 async fn after(limit: Option<Duration>) {

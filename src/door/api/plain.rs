@@ -84,21 +84,40 @@ pub(super) fn find(asked: Asked<'_>) -> Result<(&'static Resource, Given), Optio
 /// Performs a request: the code of the answer, and its body.
 pub(super) async fn reply(
     client: &Arc<Client>,
-    (resource, mut given): (&'static Resource, Given),
+    request: (&'static Resource, Given),
     key: Option<&str>,
     gone: CancellationToken,
 ) -> (u16, Value) {
+    let (code, body) = reply_text(client, request, key, gone).await;
+    match serde_json::from_str(&body) {
+        Ok(body) => (code, body),
+        Err(error) => refused(&Refusal::internal(error.to_string())),
+    }
+}
+
+/// The same with the body as JSON text, which is not made twice.
+pub(super) async fn reply_text(
+    client: &Arc<Client>,
+    (resource, mut given): (&'static Resource, Given),
+    key: Option<&str>,
+    gone: CancellationToken,
+) -> (u16, String) {
     let wanted = match wanted_page(resource, &mut given) {
         Ok(wanted) => wanted,
-        Err(refusal) => return refused(&refusal),
+        Err(refusal) => return refused_text(&refusal),
     };
     let answer = perform(client, (resource, &given), key, gone).await;
     let answered = answer.and_then(|answer| body(resource, &answer, &wanted).map(|body| (answer, body)));
     match answered {
         Ok((Answer { run: Some(_), .. }, body)) if resource.gives == Gives::Run => (201, body),
         Ok((_, body)) => (200, body),
-        Err(refusal) => refused(&refusal),
+        Err(refusal) => refused_text(&refusal),
     }
+}
+
+fn refused_text(refusal: &Refusal) -> (u16, String) {
+    let (code, body) = refused(refusal);
+    (code, body.to_string())
 }
 
 /// The code and the body of a refusal.
@@ -121,17 +140,21 @@ pub(super) fn wanted_page(resource: &Resource, given: &mut Given) -> Result<Page
     Ok(Page { limit, cursor: given.remove("cursor").map(text) })
 }
 
-fn body(resource: &Resource, answer: &Answer, wanted: &Page) -> Result<Value, Refusal> {
+fn body(resource: &Resource, answer: &Answer, wanted: &Page) -> Result<String, Refusal> {
     let text = text_of(resource, answer, wanted)?;
     match resource.gives {
-        Gives::Text(_) => Ok(json!({ "text": text })),
-        _ => serde_json::from_str(&text).map_err(|error| Refusal::internal(error.to_string())),
+        Gives::Text(_) => Ok(json!({ "text": text }).to_string()),
+        _ => Ok(text),
     }
 }
 
 /// The body of an answer: one object, a page of objects, the number of a run, or a text.
 pub(super) fn text_of(resource: &Resource, answer: &Answer, wanted: &Page) -> Result<String, Refusal> {
     let text = std::str::from_utf8(&answer.body).map_err(|error| Refusal::internal(error.to_string()))?;
+    let is_object = |line: &str| line.starts_with('{') && line.ends_with('}');
+    if !matches!(resource.gives, Gives::Text(_)) && !text.lines().all(is_object) {
+        return Err(Refusal::internal("the command has not answered in JSON"));
+    }
     match (resource.gives, answer.run) {
         (Gives::Run, Some(run)) => Ok(json!({ "run": run }).to_string()),
         (Gives::Text(_), _) => Ok(text.to_string()),
