@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use rollcall::domain::base::digest::sha256_hex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixStream};
 use tokio::process::Command;
 
+use crate::support::api::{Forward, reply};
 use crate::support::site::{Answer, Site};
 use crate::support::{DEADLINE, eventually, read, write};
 
@@ -189,6 +190,49 @@ async fn a_file_that_is_not_whole_leaves_nothing_and_says_so() {
     assert!(said.contains("standard input is a terminal"), "{said}");
     assert_eq!(site.ask("runs").await.expect(0).out.lines().count(), 1, "nothing has run");
     assert!(kept(&site).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_comes_as_the_body_of_a_request() {
+    let site = site(&[("ship", SHIP)], "").await;
+    let (ann, vic) = (Forward::open(&site, "ann").await, Forward::open(&site, "vic").await);
+    let (file, at) = (noise(5, 3_000_000), site.dir.path().join("app.bin"));
+    std::fs::write(&at, &file).unwrap();
+    let sum = sha256_hex(&file);
+    let send = async |api: &Forward, path: &str| {
+        let mut curl = api.with_token(api.curl(path));
+        curl.args(["-H", "Content-Type: application/octet-stream", "-H", "Expect:", "--data-binary"]);
+        curl.arg(format!("@{}", at.display()));
+        reply(curl).await
+    };
+    let path = "/v1/runs?task=ship&selector=web&params.app=-";
+    send(&vic, path).await.expect(403);
+    send(&ann, "/v1/runs?task=ship&selector=nonesuch&params.app=-").await.expect(404);
+    assert_eq!(kept(&site), Vec::<String>::new());
+    // A body that is cut off.
+    let mut stream = UnixStream::connect(&ann.socket).await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
+        ann.token,
+        file.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&file[..1_000_000]).await.unwrap();
+    drop(stream);
+    eventually("the cut is on record", async || {
+        site.ask("audit").await.expect(0).out.contains("was cut off")
+    })
+    .await;
+    assert_eq!(kept(&site), Vec::<String>::new());
+    let plan = send(&ann, &path.replace("/v1/runs", "/v1/plans")).await.expect(200);
+    assert_eq!(plan.json()["schema"], "plan");
+    let started = send(&ann, path).await.expect(201);
+    assert_eq!(started.json()["run"], 1);
+    assert!(started.headers.contains(&format!("app: 3000000 bytes, sha256:{sum}")), "{started:?}");
+    site.ask("watch 1").await.expect(0);
+    assert!(uploaded(&site, 0) == file && uploaded(&site, 1) == file);
+    assert_eq!(kept(&site), [sum]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -204,6 +204,11 @@ impl Resource {
         self.verb != Verb::Get
     }
 
+    /// True if a file may come with its request, for a parameter of the task.
+    pub fn takes_file(&self) -> bool {
+        ["{task}", "plan {task}"].iter().any(|words| self.words.starts_with(words))
+    }
+
     /// The first words of its line that no field stands for; empty for a task.
     pub fn literal(&self) -> String {
         let words = self.all_words().map_while(|word| match word {

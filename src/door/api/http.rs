@@ -9,17 +9,19 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use bytes::Bytes;
+use futures::StreamExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{Api, ApiStream, Refused, Subsystem, over};
 use super::items::Page;
-use super::perform::{Answer, follow, perform};
+use super::perform::{Answer, follow, perform_with};
 use super::plain::{text_of, wanted_page};
 use super::stream::{self, StreamForm};
 use super::{gate, openapi, problem};
@@ -29,6 +31,7 @@ use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::output::clipped;
 use crate::domain::base::refusal::Refusal;
 use crate::door::client::Client;
+use crate::local::artifacts::{Piece, WAITING_PIECES};
 use crate::version::VERSION;
 
 /// How long the head of a request may take, and how long a connection may be idle.
@@ -155,6 +158,8 @@ struct AskedResource {
     given: Given,
     headers: HeaderMap,
     page: Page,
+    /// What the command reads as a file.
+    file: Option<mpsc::Receiver<Piece>>,
 }
 
 async fn read(
@@ -168,11 +173,13 @@ async fn read(
         given.insert(name.into(), value.into());
     }
     for (name, value) in query(&head.uri)? {
-        if given.insert(name.clone(), value.into()).is_some() {
-            return Err(wrong(format!("`{name}` is given twice")));
-        }
+        put(&mut given, &name, value)?;
     }
-    if resource.acts() {
+    let (mut file, mut body) = (None, Some(body));
+    if resource.takes_file() && is_media(&head.headers, FILE_MEDIA) {
+        file = body.take().map(pieces_of);
+    }
+    if let Some(body) = body.filter(|_| resource.acts()) {
         for (name, value) in read_body(&head.headers, body).await? {
             if given.insert(name.clone(), value).is_some() {
                 return Err(wrong(format!("`{name}` is given twice")));
@@ -181,7 +188,43 @@ async fn read(
     }
     let page = wanted_page(resource, &mut given).map_err(|refusal| Box::new(problem::refused(&refusal)))?;
     resume(resource, &mut given, &head.headers);
-    Ok(AskedResource { resource, given, headers: head.headers, page })
+    Ok(AskedResource { resource, given, headers: head.headers, page, file })
+}
+
+/// Adds a field of a query: `params.version` is the value `version` of `params`.
+fn put(given: &mut Given, name: &str, value: String) -> Result<(), Refused> {
+    let is_new = match name.split_once('.') {
+        None => given.insert(name.into(), value.into()).is_none(),
+        Some((values, name)) => match given.entry(values).or_insert_with(|| Given::new().into()) {
+            Value::Object(values) => values.insert(name.into(), value.into()).is_none(),
+            _ => false,
+        },
+    };
+    if is_new { Ok(()) } else { Err(wrong(format!("`{name}` is given twice"))) }
+}
+
+/// The media type of a body that is the file of a task.
+const FILE_MEDIA: &str = "application/octet-stream";
+
+/// A body as the file of a command, which is read while it arrives. One that is cut off has no end.
+fn pieces_of(body: Body) -> mpsc::Receiver<Piece> {
+    let (to, pieces) = mpsc::channel(WAITING_PIECES);
+    tokio::spawn(async move {
+        let mut body = body.into_data_stream();
+        while let Some(piece) = body.next().await {
+            let Ok(bytes) = piece else { return };
+            if to.send(Piece::Bytes(bytes)).await.is_err() {
+                return;
+            }
+        }
+        let _ = to.send(Piece::End).await;
+    });
+    pieces
+}
+
+fn is_media(headers: &HeaderMap, media: &str) -> bool {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok()).unwrap_or_default();
+    given.split(';').next().is_some_and(|given| given.trim().eq_ignore_ascii_case(media))
 }
 
 fn wrong(why: impl Into<String>) -> Refused {
@@ -212,10 +255,7 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Given, Refused> {
     if bytes.is_empty() {
         return Ok(Given::new());
     }
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let is_json =
-        kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-    if !is_json {
+    if !is_media(headers, "application/json") {
         let detail = "a body is a JSON object, with `Content-Type: application/json`";
         return Err(Box::new(problem::http(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -252,7 +292,7 @@ fn resume(resource: &Resource, given: &mut Given, headers: &HeaderMap) {
 }
 
 async fn respond(api: &Api, asked: AskedResource) -> Response<Body> {
-    let AskedResource { resource, given, headers, page } = asked;
+    let AskedResource { resource, given, headers, page, file } = asked;
     let gone = api.gone.child_token();
     match resource.gives {
         Gives::Stream | Gives::Archive => {
@@ -271,7 +311,7 @@ async fn respond(api: &Api, asked: AskedResource) -> Response<Body> {
                 Ok(key) => key,
                 Err(refused) => return *refused,
             };
-            let answer = perform(&api.client, (resource, &given), key, gone).await;
+            let answer = perform_with(&api.client, (resource, &given), (key, file), gone).await;
             let answered =
                 answer.and_then(|answer| text_of(resource, &answer, &page).map(|body| (answer, body)));
             match answered {
@@ -353,4 +393,20 @@ fn with_type(status: StatusCode, body: impl Into<Body>, media: &'static str) -> 
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream::{iter, pending};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_is_refused_in_time() {
+        let slow = iter([Ok::<_, std::convert::Infallible>(Bytes::from_static(b"{"))]).chain(pending());
+        let begun = tokio::time::Instant::now();
+        let refused = read_body(&HeaderMap::new(), Body::from_stream(slow)).await.unwrap_err();
+        assert_eq!(refused.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(begun.elapsed(), BODY_LIMIT);
+    }
 }

@@ -16,6 +16,7 @@ use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::base::request::RequestKey;
 use crate::door::client::Client;
 use crate::door::{BROKEN, unbroken};
+use crate::local::artifacts::Piece;
 
 /// A whole answer.
 pub(super) struct Answer {
@@ -33,16 +34,34 @@ pub(super) struct Answer {
 /// Pieces of an answer that wait for the client.
 const WAITING_PIECES: usize = 16;
 
+/// What comes with a request beside its fields.
+#[derive(Default)]
+struct Extras {
+    request: Option<RequestKey>,
+    agent: Option<AgentAsk>,
+    file: Option<mpsc::Receiver<Piece>>,
+}
+
 /// Performs a request; the answer is kept. One that starts a run ends with the start.
 pub(super) async fn perform(
     client: &Arc<Client>,
-    (resource, given): (&Resource, &Given),
+    request: (&Resource, &Given),
     key: Option<&str>,
+    gone: CancellationToken,
+) -> Result<Answer, Refusal> {
+    perform_with(client, request, (key, None), gone).await
+}
+
+/// The same with a file, which the command reads as the line reads its standard input.
+pub(super) async fn perform_with(
+    client: &Arc<Client>,
+    (resource, given): (&Resource, &Given),
+    (key, file): (Option<&str>, Option<mpsc::Receiver<Piece>>),
     gone: CancellationToken,
 ) -> Result<Answer, Refusal> {
     let line = resource.line(given)?;
     let request = key.map(|key| request_key(client, resource, (key, &line))).transpose()?;
-    kept(client, (*resource, line), (request, None), gone).await
+    kept(client, (*resource, line), Extras { request, file, ..Extras::default() }, gone).await
 }
 
 /// Performs a request of an agent.
@@ -52,16 +71,17 @@ pub(super) async fn perform_for_agent(
     agent: AgentAsk,
     gone: CancellationToken,
 ) -> Result<Answer, Refusal> {
-    kept(client, (*resource, resource.line(given)?), (None, Some(agent)), gone).await
+    let extras = Extras { agent: Some(agent), ..Extras::default() };
+    kept(client, (*resource, resource.line(given)?), extras, gone).await
 }
 
 async fn kept(
     client: &Arc<Client>,
     (resource, line): (Resource, String),
-    (request, agent): (Option<RequestKey>, Option<AgentAsk>),
+    Extras { request, agent, file }: Extras,
     gone: CancellationToken,
 ) -> Result<Answer, Refusal> {
-    let terminal = ApiTerminal::new(client.clone(), Sink::Kept(Vec::new()), gone);
+    let terminal = ApiTerminal::new(client.clone(), Sink::Kept(Vec::new()), gone).reading(file);
     let terminal = if resource.gives == Gives::Run { terminal.starting(request) } else { terminal };
     let (status, terminal) = begin(client.clone(), (resource, line, agent), terminal)
         .await

@@ -56,6 +56,7 @@ pub(super) struct ApiTerminal {
     /// The same, or the client has left on purpose.
     left: CancellationToken,
     listed: Option<DoorCommand>,
+    file: Option<mpsc::Receiver<Piece>>,
 }
 
 impl ApiTerminal {
@@ -75,7 +76,13 @@ impl ApiTerminal {
             gone,
             left,
             listed: None,
+            file: None,
         }
+    }
+
+    /// The same with a file for the command.
+    pub fn reading(self, file: Option<mpsc::Receiver<Piece>>) -> ApiTerminal {
+        ApiTerminal { file, ..self }
     }
 
     /// The same for a request that ends with the start of its run.
@@ -159,7 +166,7 @@ impl Terminal for ApiTerminal {
     }
 
     fn file(&mut self) -> Option<mpsc::Receiver<Piece>> {
-        None
+        self.file.take()
     }
 
     fn silence(&self) -> BoxFuture<'static, ()> {
