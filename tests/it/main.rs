@@ -1,6 +1,7 @@
 //! The integration tests, in one binary: they link once.
 
 mod api;
+mod api_attacks;
 mod api_clients;
 mod api_cuts;
 mod architecture;
