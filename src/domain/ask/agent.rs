@@ -70,15 +70,8 @@ impl AgentUse {
             | Command::Downtimes
             | Command::Sudoers { .. }
             | Command::NotifyList
-            | Command::Metrics
-            | Command::Record(
-                Record::Audit(_)
-                | Record::Verify
-                | Record::Receipt { .. }
-                | Record::Signers
-                | Record::ConfigLog
-                | Record::ConfigDiff { .. },
-            ) => AgentUse::Reads,
+            | Command::Metrics => AgentUse::Reads,
+            Command::Record(asked) => of_record(asked),
             Command::Plan { diff: false, .. } => AgentUse::Plans,
             Command::Task { check: false, .. } => AgentUse::Starts,
             // These reach hosts: `facts` gathers those that are too old, and a balancer is asked on its host.
@@ -90,12 +83,7 @@ impl AgentUse {
             | Command::Check { .. }
             | Command::Run { .. }
             // For people: links and tokens, completion, files of hosts, answers without an end.
-            | Command::Connection(
-                Connection::Kick { .. }
-                | Connection::Setup { .. }
-                | Connection::Web { .. }
-                | Connection::Complete { .. },
-            )
+            | Command::Connection(_)
             | Command::Artifacts { list: false, .. }
             | Command::Watch { .. }
             | Command::Events { .. }
@@ -103,9 +91,7 @@ impl AgentUse {
             | Command::PlanRollback { .. }
             | Command::Rollback { .. }
             | Command::Retry { .. }
-            | Command::Rights(
-                RightCommand::Ask { .. } | RightCommand::Grant { .. } | RightCommand::End { .. },
-            )
+            | Command::Rights(_)
             | Command::Cancel { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
@@ -125,8 +111,19 @@ impl AgentUse {
             | Command::Reload
             | Command::HostKeys(_)
             | Command::Enroll { .. }
-            | Command::NotifyTest { .. }
-            | Command::Record(Record::Git { .. }) => AgentUse::Never,
+            | Command::NotifyTest { .. } => AgentUse::Never,
         }
+    }
+}
+
+fn of_record(asked: &Record) -> AgentUse {
+    match asked {
+        Record::Audit(_)
+        | Record::Verify
+        | Record::Receipt { .. }
+        | Record::Signers
+        | Record::ConfigLog
+        | Record::ConfigDiff { .. } => AgentUse::Reads,
+        Record::Git { .. } => AgentUse::Never,
     }
 }

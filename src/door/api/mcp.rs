@@ -17,14 +17,11 @@ use tokio::io::BufReader;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use self::wire::Wire;
+use self::wire::{UNDER_WAY, Wire};
 use super::channel::{ApiStream, over};
 use crate::domain::ask::tools::{AgentTool, agent_tools};
 use crate::door::client::Client;
 use crate::version::VERSION;
-
-/// Most requests under way on one channel.
-const UNDER_WAY: usize = 32;
 
 /// Answers that wait for the client. Each may be as large as [`answer::ANSWER_BYTES`], twice.
 const WAITING_ANSWERS: usize = 16;

@@ -13,8 +13,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::UNDER_WAY;
 use crate::door::api::lines::{LINE_BYTES, ReadLine, read_line};
+
+/// Most requests under way on one channel.
+pub(super) const UNDER_WAY: usize = 32;
 
 /// Longest `id`: each answer repeats it.
 const ID_BYTES: usize = 256;
