@@ -196,7 +196,7 @@ async fn a_request_that_is_sent_again_starts_no_second_run() {
     assert!(!audit.contains("exit status 130"), "{audit}");
     site.ask("watch 2").await.expect(0);
     let other = json!({ "task": "touch", "selector": "prod" });
-    let refused = send(&api, "a-1", &other).await.expect(422).json();
+    let refused = send(&api, "a-1", &other).await.expect(409).json();
     assert_eq!(
         refused["detail"],
         "a request with the same key, which asked for something else, has started run 1"
@@ -282,7 +282,8 @@ async fn requests_are_bounded_and_mistakes_are_named() {
         ),
         ("GET", "/v1/hosts?selector=a&selector=b", "", 400, "`selector` is given twice"),
         ("GET", "/v1/hosts?limit=0", "", 400, "`limit` is a number from 1 to 10000"),
-        ("GET", "/v1/hosts?cursor=x", "", 400, "`cursor` is none that an answer of this list had as `next`"),
+        ("GET", "/v1/hosts?cursor=x", "", 404, "`cursor` is none that an answer of this list had as `next`"),
+        ("GET", "/v1/runs/9223372036854775808", "", 400, "`run` is a number from 0 to 9223372036854775807"),
         ("GET", "/v1/hosts/--json", "", 400, "`host` begins with `-`, which is for options"),
         ("GET", "/v1/hosts/nonesuch", "", 404, "no group or host is called `nonesuch`"),
         ("POST", "/v1/runs", "[1]", 400, "the body is no JSON object"),

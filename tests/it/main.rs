@@ -52,6 +52,7 @@ mod nginx;
 mod notify;
 mod odd_hosts;
 mod on_the_wire;
+mod openapi;
 mod operators;
 mod outcomes;
 mod places;

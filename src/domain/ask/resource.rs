@@ -354,6 +354,9 @@ fn field_words(
             let Some(text) = text_of(given, name)? else {
                 return if is_required { Err(missing(name)) } else { Ok(Vec::new()) };
             };
+            if kind == FieldKind::Number && !is_number(&text) {
+                return Err(Refusal::usage(format!("`{name}` is a number from 0 to {LARGEST_NUMBER}")));
+            }
             if let Some(before) = before.strip_suffix(':') {
                 return Ok(before.split(':').map(String::from).chain([no_option(name, text)?]).collect());
             }
@@ -367,6 +370,15 @@ fn field_words(
             Ok(vec![format!("{before}{text}")])
         }
     }
+}
+
+/// The largest number that the store keeps.
+pub const LARGEST_NUMBER: i64 = i64::MAX;
+
+/// True for a number in range. Other words are for the grammar, which says what they should be.
+fn is_number(text: &str) -> bool {
+    let is_digits = text.bytes().all(|digit| digit.is_ascii_digit());
+    !is_digits || text.parse::<u64>().is_ok_and(|number| i64::try_from(number).is_ok())
 }
 
 fn missing(name: &str) -> Refusal {

@@ -49,7 +49,7 @@ fn digest(line: &str) -> String {
 
 /// The place behind the item of a cursor.
 fn place_behind(lines: &[&str], cursor: &str) -> Result<usize, Refusal> {
-    let wrong = || Refusal::usage("`cursor` is none that an answer of this list had as `next`");
+    let wrong = || Refusal::not_found("`cursor` is none that an answer of this list had as `next`");
     let text = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| wrong())?;
     let text = String::from_utf8(text).map_err(|_| wrong())?;
     let (place, wanted) = text.split_once(' ').ok_or_else(wrong)?;

@@ -7,14 +7,16 @@ use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder,
-    Paths, Ref, RefOr, Required, Response, ResponseBuilder, Schema, SecurityRequirement,
+    ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, ObjectBuilder, OneOfBuilder, OpenApi,
+    OpenApiBuilder, Paths, Ref, RefOr, Required, Response, ResponseBuilder, Schema, SecurityRequirement,
 };
 
 use super::items::PAGE_LIMIT;
 use super::problem;
 use crate::domain::ask::command::about;
-use crate::domain::ask::resource::{Field, FieldKind, Gives, RESOURCES, Resource, Verb, note};
+use crate::domain::ask::resource::{
+    Field, FieldKind, Gives, LARGEST_NUMBER, RESOURCES, Resource, Verb, note,
+};
 use crate::domain::base::refusal::Cause;
 
 const TOKEN: &str = "token";
@@ -119,8 +121,7 @@ fn operation(resource: &Resource) -> OperationBuilder {
     }
     if resource.gives == Gives::Items {
         operation = operation.parameter(paging("limit", limit_schema(), "Most items of the answer"));
-        operation =
-            operation.parameter(paging("cursor", typed(Type::String).into(), "`next` of the page before"));
+        operation = operation.parameter(paging("cursor", word_schema(), "`next` of the page before"));
     }
     if resource.acts() {
         operation = operation.request_body(body(resource));
@@ -162,23 +163,71 @@ fn paging(name: &str, schema: RefOr<Schema>, about: &str) -> ParameterBuilder {
     parameter.schema(Some(schema)).description(Some(about))
 }
 
+/// Texts have no NUL, and begin with no `-`, which is for options.
+const WORD: &str = r"^[^-\u0000][^\u0000]*$";
+
+/// A time with its unit, such as 90s, 2h or 7d.
+const TIME: &str = "^[1-9][0-9]{0,3}[smhd]$";
+
+/// Most runs of a list, as the grammar has it.
+const MOST_RUNS: i64 = 10_000;
+
+fn text_schema(pattern: &str) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).pattern(Some(pattern))
+}
+
+fn word_schema() -> RefOr<Schema> {
+    text_schema(WORD).min_length(Some(1)).into()
+}
+
 /// The schema of a field.
 pub(super) fn schema_of(field: &Field) -> RefOr<Schema> {
     let object = ObjectBuilder::new();
     match field.kind {
-        FieldKind::Text => object
-            .schema_type(SchemaType::Type(Type::String))
-            .min_length(Some(1))
-            .pattern(Some("^[^-]"))
-            .into(),
-        FieldKind::Number => object.schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0)).into(),
+        FieldKind::Text => match choices(field.name) {
+            [] if field.name == "for" => text_schema(TIME).into(),
+            [] => word_schema(),
+            all => object
+                .schema_type(SchemaType::Type(Type::String))
+                .enum_values(Some(all.iter().copied()))
+                .into(),
+        },
+        FieldKind::Number => {
+            let (least, most) = match field.name {
+                "port" => (1, i64::from(u16::MAX)),
+                "last" => (1, MOST_RUNS),
+                _ => (0, LARGEST_NUMBER),
+            };
+            let number = object.schema_type(SchemaType::Type(Type::Integer));
+            number.minimum(Some(least)).maximum(Some(most)).into()
+        }
         FieldKind::Flag => object.schema_type(SchemaType::Type(Type::Boolean)).into(),
-        FieldKind::List => ArrayBuilder::new().items(typed(Type::String)).into(),
+        FieldKind::List => ArrayBuilder::new().items(text_schema(WORD).build()).into(),
         FieldKind::Values => {
-            let values = AdditionalProperties::RefOr(typed(Type::String).into());
-            object.schema_type(SchemaType::Type(Type::Object)).additional_properties(Some(values)).into()
+            let values = AdditionalProperties::RefOr(text_schema("^[^\\u0000]*$").build().into());
+            let names = text_schema("^[A-Za-z_][A-Za-z0-9_]*$").build();
+            object
+                .schema_type(SchemaType::Type(Type::Object))
+                .property_names(Some(names))
+                .additional_properties(Some(values))
+                .into()
         }
     }
+}
+
+/// The words of which a field is one; none if it is any text.
+fn choices(name: &str) -> &'static [&'static str] {
+    match name {
+        "format" => &["text", "json", "jsonl", "nagios", "junit", "tap", "prometheus"],
+        "completion" => &["bash", "zsh", "fish"],
+        _ => &[],
+    }
+}
+
+/// An optional field of a body, which may be null.
+fn optional(schema: RefOr<Schema>) -> RefOr<Schema> {
+    let null = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Null));
+    OneOfBuilder::new().item(schema).item(null).into()
 }
 
 fn parameter(field: &Field) -> ParameterBuilder {
@@ -189,7 +238,7 @@ fn parameter(field: &Field) -> ParameterBuilder {
     };
     let schema = match field.kind {
         // In a query, words stand behind each other.
-        FieldKind::List => typed(Type::String).into(),
+        FieldKind::List => text_schema("^[^\\u0000]*$").into(),
         _ => schema_of(field),
     };
     let parameter = ParameterBuilder::new().name(field.name).parameter_in(place).required(is_required);
@@ -200,10 +249,10 @@ fn body(resource: &Resource) -> Option<utoipa::openapi::request_body::RequestBod
     let fields: Vec<Field> = resource.fields().into_iter().filter(|field| !field.is_in_path).collect();
     let mut schema = object().additional_properties(Some(AdditionalProperties::FreeForm(false)));
     for field in &fields {
-        schema = schema.property(field.name, schema_of(field));
-        if field.is_required {
-            schema = schema.required(field.name);
-        }
+        schema = match field.is_required {
+            true => schema.property(field.name, schema_of(field)).required(field.name),
+            false => schema.property(field.name, optional(schema_of(field))),
+        };
     }
     let is_needed = fields.iter().any(|field| field.is_required);
     let content = ContentBuilder::new().schema(Some(schema)).build();
@@ -252,8 +301,8 @@ fn answer(media: &str, schema: RefOr<Schema>, about: &str) -> Response {
 
 /// Statuses of refusals, each once.
 fn refusals(resource: &Resource) -> Vec<(u16, &'static str)> {
-    use Cause::{Busy, Continues, Failed, Internal, NotAllowed, NotFound, Rule, Usage};
-    let causes = [Usage, NotAllowed, NotFound, Busy, Rule, Internal, Failed, Continues];
+    use Cause::{Continues, Failed, Internal, NotAllowed, NotFound, Rule, Usage};
+    let causes = [Usage, NotAllowed, NotFound, Rule, Internal, Failed, Continues];
     let mut all: Vec<(u16, &'static str)> =
         causes.map(problem::words).map(|(_, title, status)| (status.as_u16(), title)).to_vec();
     all.push((401, "The token is missing, or holds no more"));

@@ -40,9 +40,7 @@ pub(super) fn words(cause: Cause) -> (&'static str, &'static str, StatusCode) {
     match cause {
         Cause::Usage => ("usage", "The request is wrong", StatusCode::BAD_REQUEST),
         Cause::NotFound => ("not-found", "There is no such thing", StatusCode::NOT_FOUND),
-        Cause::Rule => {
-            ("rule", "A rule or the present state does not allow it", StatusCode::UNPROCESSABLE_ENTITY)
-        }
+        Cause::Rule => ("rule", "A rule or the present state does not allow it", StatusCode::CONFLICT),
         Cause::NotAllowed => ("not-allowed", "You may not do it", StatusCode::FORBIDDEN),
         Cause::Busy => ("busy", "Others are at it", StatusCode::CONFLICT),
         Cause::NeedsPerson => ("needs-person", "A person has to decide first", StatusCode::CONFLICT),
