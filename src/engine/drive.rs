@@ -15,11 +15,13 @@ use super::guard::Guard;
 use super::logged::log;
 use super::ports::Ports;
 use super::work::Work;
+use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::rollout::{Effect, decide};
 use crate::domain::run::run::Run;
 use crate::domain::run::wish::{Wish, grant};
 use crate::panics::caught;
+use crate::port::StoreError;
 
 /// Attempts to write the journal while running effects continue: a full
 /// disk gets room within minutes, or not at all.
@@ -174,13 +176,33 @@ impl RunLoop<'_> {
     /// Grants a request, or says why not. A granted request is in the journal before the answer is sent.
     async fn answer(&mut self, control: Control) -> Result<(), String> {
         self.suspending |= control.wish == Wish::Suspend;
-        let granted = grant(&self.run, control.wish, &control.who);
+        let granted = match grant(&self.run, control.wish, &control.who) {
+            Ok(Some(event @ EventKind::Approved { .. })) => self.with_leases().await.map(|()| Some(event)),
+            granted => granted,
+        };
         if let Ok(Some(event)) = &granted {
             self.record(vec![event.clone()]).await?;
         }
         // The session may be gone; the request holds without it.
         let _ = control.answer.send(granted.map(drop));
         Ok(())
+    }
+
+    /// A run that an agent proposed has no leases before it is approved.
+    async fn with_leases(&self) -> Result<(), Refusal> {
+        if self.run.plan().proposed.is_none() {
+            return Ok(());
+        }
+        let taken = self.ports.store.take_leases(self.run.id(), self.ports.hosts.clock.now()).await;
+        taken.map_err(|error| {
+            let why = match error {
+                StoreError::Busy { scope, run, by } => {
+                    Refusal::new(Cause::Busy, format!("{scope} is in the hands of run {run} by {by}"))
+                }
+                other => Refusal::from(other),
+            };
+            why.hint(format!("try: approve {} when that is over", self.run.id()))
+        })
     }
 
     /// Appends, then applies, then publishes.

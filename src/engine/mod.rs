@@ -187,7 +187,8 @@ impl Engine {
             self.check_room(&by.name)?;
         }
         // Ad-hoc commands are short, and wait for nobody.
-        let claim = Claim::of_run(&plan, &by.name).filter(|_| !plan.leases.is_empty());
+        let waits_for_others = !plan.leases.is_empty() && plan.proposed.is_none();
+        let claim = Claim::of_run(&plan, &by.name).filter(|_| waits_for_others);
         if let Some(claim) = claim {
             self.keeper.in_turn(&claim, ticket).await?;
         }

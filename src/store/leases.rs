@@ -46,30 +46,36 @@ fn open(connection: &Connection) -> Result<Vec<Lease>, StoreError> {
     .collect()
 }
 
-/// Runs without an end, for the judgement of a claim.
+/// Runs without an end, for the judgement of a claim. One that an agent proposed counts from its approval on.
 fn under_way(connection: &Connection) -> Result<Vec<RunSummary>, StoreError> {
     let mut query = connection
-        .prepare_cached("SELECT id, title, kind, by_name, plan FROM run WHERE ended_at IS NULL ORDER BY id")
+        .prepare_cached(
+            "SELECT id, title, kind, by_name, plan, EXISTS (SELECT 1 FROM lease WHERE lease.run = run.id)
+             FROM run WHERE ended_at IS NULL ORDER BY id",
+        )
         .map_err(failed)?;
     let summary = |row: &Row<'_>| {
         let (kind, plan): (String, String) = (row.get(2)?, row.get(4)?);
         let unreadable = |error: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(error.into());
         let kind = serde_json::from_str(&kind).map_err(unreadable)?;
         let plan: Plan = serde_json::from_str(&plan).map_err(unreadable)?;
-        Ok(RunSummary {
-            run: RunId(row.get(0)?),
-            title: row.get(1)?,
+        let (run, title, by) = (RunId(row.get(0)?), row.get(1)?, row.get(3)?);
+        let has_leases: bool = row.get(5)?;
+        let counts = plan.proposed.is_none() || has_leases;
+        Ok(counts.then(|| RunSummary {
+            run,
+            title,
             kind,
-            by: row.get(3)?,
+            by,
             started_at: Timestamp::UNIX_EPOCH,
             ended_at: None,
             outcome: None,
             // With the hosts that steps run on instead.
             hosts: plan.worked_on().into_iter().collect(),
-        })
+        }))
     };
     let rows = query.query_map([], summary).map_err(failed)?;
-    rows.collect::<Result<_, _>>().map_err(failed)
+    rows.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(failed)
 }
 
 fn end(connection: &Connection, id: u64, end: &LeaseEnd) -> Result<bool, StoreError> {

@@ -154,8 +154,11 @@ impl SqliteStore {
         let kind = serde_json::to_string(&plan.kind).map_err(failed)?;
         let sha256 = crate::domain::base::digest::sha256_hex(text.as_bytes());
         self.transact_with(true, |connection| {
-            refuse_if_leased(connection, plan)?;
-            leases::refuse_if_held(connection, plan, (&by.name, at))?;
+            let takes_leases = plan.proposed.is_none();
+            if takes_leases {
+                refuse_if_leased(connection, plan)?;
+                leases::refuse_if_held(connection, plan, (&by.name, at))?;
+            }
             let hosts: Vec<&str> = plan.hosts.keys().map(HostName::as_str).collect();
             connection
                 .prepare_cached(
@@ -171,10 +174,8 @@ impl SqliteStore {
                 })
                 .map_err(failed)?;
             let run = RunId(u64::try_from(connection.last_insert_rowid()).map_err(failed)?);
-            for scope in &plan.leases {
-                connection
-                    .execute("INSERT INTO lease (scope, run, since) VALUES (?, ?, ?)", params![scope, run.0, at.to_string()])
-                    .map_err(failed)?;
+            if takes_leases {
+                lease(connection, (run, plan), at)?;
             }
             requests::keep(connection, (run, &by.name), granted.as_ref())?;
             releases::planned(connection, run, plan)?;
@@ -189,6 +190,21 @@ impl SqliteStore {
             journal::append(connection, run, self.epoch(), at, started)
         })
         .inspect(|event| self.grew(event.seq))
+    }
+
+    /// [`Store::take_leases`], on this thread.
+    pub fn take_leases_now(&self, run: RunId, now: Timestamp) -> Result<(), StoreError> {
+        self.transact(|connection| {
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+            let read = connection.query_row("SELECT plan, by_name FROM run WHERE id = ?", [run.0], row);
+            let (plan, by) = read.map_err(failed)?;
+            let plan: Plan = serde_json::from_str(&plan).map_err(failed)?;
+            // Those of an approval that was not written down.
+            connection.execute("DELETE FROM lease WHERE run = ?", [run.0]).map_err(failed)?;
+            refuse_if_leased(connection, &plan)?;
+            leases::refuse_if_held(connection, &plan, (&by, now))?;
+            lease(connection, (run, &plan), now)
+        })
     }
 
     /// [`Store::append`], on this thread.
@@ -344,6 +360,19 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// Takes the leases of a run.
+fn lease(connection: &Connection, (run, plan): (RunId, &Plan), at: Timestamp) -> Result<(), StoreError> {
+    for scope in &plan.leases {
+        connection
+            .execute(
+                "INSERT INTO lease (scope, run, since) VALUES (?, ?, ?)",
+                params![scope, run.0, at.to_string()],
+            )
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
 fn refuse_if_leased(connection: &Connection, plan: &Plan) -> Result<(), StoreError> {
     for scope in &plan.leases {
         let holder = connection
@@ -366,6 +395,10 @@ impl Store for SqliteStore {
     async fn create_run(&self, plan: &Plan, by: &Operator, start: RunStart) -> Result<Event, StoreError> {
         let (plan, by) = (plan.clone(), by.clone());
         self.off_thread(move |store| store.create_run_now(&plan, &by, start)).await
+    }
+
+    async fn take_leases(&self, run: RunId, now: Timestamp) -> Result<(), StoreError> {
+        self.off_thread(move |store| store.take_leases_now(run, now)).await
     }
 
     async fn append(

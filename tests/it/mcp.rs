@@ -305,6 +305,23 @@ async fn an_agent_has_few_runs_that_wait_and_a_restart_does_not_forget_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proposed_run_is_in_nobodys_way_until_it_is_approved() {
+    let site = site().await;
+    let mut agent = Agent::open(&site, "bot").await;
+    let run = agent.propose(json!({ "task": "touch", "selector": GROUPS[0] })).await;
+    let approve = format!("approve {run}");
+    // Others release and lock there as if it were not.
+    site.ask(&format!("touch {}", GROUPS[0])).await.expect(0);
+    site.ask_as("bob", &format!("lock {} for 1h because 'a test'", GROUPS[0])).await.expect(0);
+    let refused = site.ask(&approve).await.expect(5);
+    assert!(refused.err.contains(&format!("try: approve {run} when that is over")), "{}", refused.err);
+    assert!(site.ask(&format!("show {run}")).await.out.contains("waits"), "it waits on");
+    site.ask("unlock 1 because 'over'").await.expect(0);
+    site.ask(&approve).await.expect(0);
+    site.ask(&format!("watch {run}")).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_message_of_an_agent_is_answered_and_everything_is_bounded() {
     let site = Site::start(1).await;
     let mut agent = Agent::open(&site, "vic").await;

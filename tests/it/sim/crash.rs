@@ -124,6 +124,10 @@ impl Store for MortalStore {
         self.real.create_run(plan, by, start).await
     }
 
+    async fn take_leases(&self, run: RunId, now: Timestamp) -> Result<(), StoreError> {
+        self.real.take_leases(run, now).await
+    }
+
     async fn append(
         &self,
         run: RunId,

@@ -51,6 +51,10 @@ impl Store for InlineStore {
         Ok(event)
     }
 
+    async fn take_leases(&self, run: RunId, now: Timestamp) -> Result<(), StoreError> {
+        self.0.store.take_leases_now(run, now)
+    }
+
     async fn append(
         &self,
         run: RunId,
