@@ -17,7 +17,7 @@ use super::grammar::{
 pub use super::names::{LOCAL, about, built_in_names, command_paths};
 use super::options::CommonOptions;
 use super::{help, records};
-use crate::domain::base::name::{RunId, clipped, clipped_lines};
+use crate::domain::base::name::{clipped, clipped_lines};
 
 /// Longest line that an operator may send, in bytes.
 pub const LINE_LIMIT_BYTES: usize = 64 * 1024;
@@ -166,9 +166,10 @@ fn command_of(words: Words, given: &mut CommonOptions) -> Result<Command, UsageE
         Words::Ask { words } => Command::ask(&words).map_err(usage)?,
         Words::Grant { words } => Command::grant(&words).map_err(usage)?,
         Words::Sessions => Command::Connection(Connection::Sessions),
-        Words::Kick { session, because } => {
-            Command::Connection(Connection::Kick { session, reason: read_optional_reason(&because)? })
-        }
+        Words::Kick { session, because } => Command::Connection(Connection::Kick {
+            session: session.into(),
+            reason: read_optional_reason(&because)?,
+        }),
         Words::Setup { alias, host, completion } => {
             Command::Connection(Connection::Setup { alias, host, completion })
         }
@@ -182,24 +183,24 @@ fn command_of(words: Words, given: &mut CommonOptions) -> Result<Command, UsageE
         Words::Doctor { selector } => Command::Doctor { selector },
         Words::Facts { selector, fresh } => Command::Facts { selector, fresh },
         Words::Runs { last } => Command::Runs { last },
-        Words::Show { run, host, format } => Command::Show { run: RunId(run), host, format },
-        Words::Watch { run } => Command::Watch { run: RunId(run) },
+        Words::Show { run, host, format } => Command::Show { run: run.into(), host, format },
+        Words::Watch { run } => Command::Watch { run: run.into() },
         Words::Events { since, follow, types } => {
             Command::Events { since: records::read_since(&since, "an event").map_err(usage)?, follow, types }
         }
         Words::Audit(words) => records::read_audit(words).map_err(usage)?,
         Words::Receipt(words) => records::read_receipt(&words),
-        Words::Artifacts { run, host, list } => Command::Artifacts { run: RunId(run), host, list },
-        Words::Cancel { run, now } => Command::Cancel { run: RunId(run), now },
-        Words::Pause { run } => Command::Pause { run: RunId(run) },
-        Words::Resume { run } => Command::Resume { run: RunId(run) },
-        Words::Approve { run } => Command::Approve { run: RunId(run) },
-        Words::Retry { run, .. } => Command::Retry { run: RunId(run) },
+        Words::Artifacts { run, host, list } => Command::Artifacts { run: run.into(), host, list },
+        Words::Cancel { run, now } => Command::Cancel { run: run.into(), now },
+        Words::Pause { run } => Command::Pause { run: run.into() },
+        Words::Resume { run } => Command::Resume { run: run.into() },
+        Words::Approve { run } => Command::Approve { run: run.into() },
+        Words::Retry { run, .. } => Command::Retry { run: run.into() },
         Words::Queue => Command::Queue,
         Words::Lock { words, take_over, .. } => Command::lock(&words, take_over).map_err(usage)?,
         Words::Freeze { words } => Command::freeze(&words).map_err(usage)?,
         Words::Unlock { number, because } => {
-            Command::Unlock { id: number, reason: read_optional_reason(&because)? }
+            Command::Unlock { id: number.into(), reason: read_optional_reason(&because)? }
         }
         Words::Hold { selector, because, take_over, .. } => {
             Command::Hold { selector, reason: read_optional_reason(&because)?, take_over }

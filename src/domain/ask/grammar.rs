@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::ask::{Format, Shell};
 use super::config_words::{ConfigWords, GitWords};
 use super::long_help::{AFTER_HELP, AUDIT_HELP, EVENTS_HELP, FREEZE_HELP, HOLD_HELP, RECEIPT_HELP, RUN_HELP};
+use super::number::Number;
 
 /// The grammar. Its help is what `help` prints.
 #[derive(Parser, Debug)]
@@ -53,7 +54,7 @@ pub(super) enum Words {
     /// End a session; its runs continue. One of another operator takes an admin
     #[command(override_usage = "ssh rollcall kick SESSION [because REASON]")]
     Kick {
-        session: u64,
+        session: Number,
         /// `because`, and why: the operator reads it
         because: Vec<String>,
     },
@@ -129,7 +130,7 @@ pub(super) enum Words {
     },
     /// One run: what happened on every host
     Show {
-        run: u64,
+        run: Number,
         /// Only this host, with all its output
         #[arg(long)]
         host: Option<String>,
@@ -138,7 +139,7 @@ pub(super) enum Words {
         format: Format,
     },
     /// Follow a run from its beginning
-    Watch { run: u64 },
+    Watch { run: Number },
     /// The events of all runs for programs: one JSON object a line, in an order that lasts
     #[command(after_help = EVENTS_HELP)]
     Events {
@@ -163,7 +164,7 @@ pub(super) enum Words {
     Receipt(ReceiptWords),
     /// The files that steps of a run downloaded from hosts, as a tar archive; on a terminal: a list
     Artifacts {
-        run: u64,
+        run: Number,
         host: Option<String>,
         /// Only list them
         #[arg(long)]
@@ -171,20 +172,20 @@ pub(super) enum Words {
     },
     /// Stop a run: no further host starts, hosts in their bracket finish it
     Cancel {
-        run: u64,
+        run: Number,
         /// Also end the steps that are running
         #[arg(long)]
         now: bool,
     },
     /// Start no further host for now; hosts in their bracket finish it
-    Pause { run: u64 },
+    Pause { run: Number },
     /// Continue a paused run
-    Resume { run: u64 },
+    Resume { run: Number },
     /// Approve a run that waits for it; the approval holds for its present plan only
-    Approve { run: u64 },
+    Approve { run: Number },
     /// Run the same again on the hosts of a run that failed or did not start
     Retry {
-        run: u64,
+        run: Number,
         /// If the hosts are in other hands, wait for them
         #[arg(long)]
         wait: bool,
@@ -211,7 +212,7 @@ pub(super) enum Words {
     /// End a lock or a hold; one of another operator needs a reason
     #[command(override_usage = "ssh rollcall unlock NUMBER [because REASON]")]
     Unlock {
-        number: u64,
+        number: Number,
         /// `because`, and why: for the record
         because: Vec<String>,
     },
@@ -317,7 +318,7 @@ pub(super) struct AuditWords {
     pub(super) since: Option<String>,
     /// Only rows before this number, the newest of them
     #[arg(long, conflicts_with_all = ["what", "since"])]
-    pub(super) before: Option<u64>,
+    pub(super) before: Option<Number>,
     /// Only rows of this operator
     #[arg(long, conflicts_with = "what")]
     pub(super) operator: Option<String>,
@@ -332,7 +333,7 @@ pub(super) struct AuditWords {
 #[derive(Args, Debug)]
 pub(super) struct ReceiptWords {
     #[arg(required_unless_present = "allowed_signers")]
-    pub(super) run: Option<u64>,
+    pub(super) run: Option<Number>,
     /// Print the signature of the record
     #[arg(long)]
     pub(super) signature: bool,

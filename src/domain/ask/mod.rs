@@ -14,6 +14,7 @@ pub mod hours;
 pub mod login;
 mod long_help;
 mod names;
+mod number;
 pub mod options;
 pub mod own_role;
 mod path;

@@ -3,6 +3,7 @@
 use super::ask::{AuditAsk, Command, GitService, Record, Since};
 use super::config_words::{ConfigWords, GitWords};
 use super::grammar::{AuditWord, AuditWords, ReceiptWords};
+use super::number::Number;
 use crate::domain::base::name::RunId;
 use crate::domain::base::schedule::read_time;
 
@@ -12,7 +13,7 @@ pub(super) fn read_audit(words: AuditWords) -> Result<Command, String> {
         Some(AuditWord::Verify) => Record::Verify,
         None => {
             let since = since.map(|text| read_since(&text, "a row")).transpose()?;
-            Record::Audit(AuditAsk { since, before, operator, types, refused })
+            Record::Audit(AuditAsk { since, before: before.map(u64::from), operator, types, refused })
         }
     };
     Ok(Command::Record(record))
@@ -20,7 +21,7 @@ pub(super) fn read_audit(words: AuditWords) -> Result<Command, String> {
 
 /// Without a run, the grammar has demanded `--allowed-signers`.
 pub(super) fn read_receipt(words: &ReceiptWords) -> Command {
-    let receipt = |run| Record::Receipt { run: RunId(run), signature: words.signature };
+    let receipt = |run| Record::Receipt { run: RunId::from(run), signature: words.signature };
     Command::Record(words.run.map_or(Record::Signers, receipt))
 }
 
@@ -41,8 +42,8 @@ pub(super) fn read_git(words: GitWords) -> Command {
 
 /// A number of an event or a row, or a time back from now.
 pub(super) fn read_since(text: &str, of: &str) -> Result<Since, String> {
-    match text.parse() {
-        Ok(seq) => Ok(Since::Event(seq)),
+    match text.parse::<Number>() {
+        Ok(seq) => Ok(Since::Event(seq.into())),
         Err(_) => read_time(text).map(Since::Time).map_err(|_| {
             format!("`{text}` is neither a number of {of} nor a time; try: --since 41, --since 2h")
         }),

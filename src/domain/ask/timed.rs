@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ask::{Command, RightCommand};
+use super::number::Number;
 use crate::domain::base::schedule::read_time;
 
 impl Command {
@@ -14,7 +15,10 @@ impl Command {
         match words[..] {
             [] | ["list"] => return Ok(Command::Downtimes),
             ["end", id] => {
-                let id = id.parse().map_err(|_| usage(&format!("`{id}` is no number of a downtime")))?;
+                let id = id
+                    .parse::<Number>()
+                    .map(u64::from)
+                    .map_err(|_| usage(&format!("`{id}` is no number of a downtime")))?;
                 return Ok(Command::DowntimeEnd { id });
             }
             _ => {}
@@ -60,7 +64,11 @@ impl Command {
     pub(super) fn grant(words: &[String]) -> Result<Command, String> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let usage = |why: &str| format!("{why}; try: grant N; grant end N because REASON; ask");
-        let number = |id: &str| id.parse().map_err(|_| usage(&format!("`{id}` is no number of a request")));
+        let number = |id: &str| {
+            id.parse::<Number>()
+                .map(u64::from)
+                .map_err(|_| usage(&format!("`{id}` is no number of a request")))
+        };
         let command = match words[..] {
             ["end", id] => RightCommand::End { id: number(id)?, reason: None },
             ["end", id, "because", ref reason @ ..] if !reason.is_empty() => {
@@ -81,7 +89,10 @@ impl Command {
         match words[..] {
             [] | ["list"] => return Ok(Command::Freezes),
             ["end", id, ref rest @ ..] => {
-                let id = id.parse().map_err(|_| usage(&format!("`{id}` is no number of a freeze")))?;
+                let id = id
+                    .parse::<Number>()
+                    .map(u64::from)
+                    .map_err(|_| usage(&format!("`{id}` is no number of a freeze")))?;
                 let reason = match rest {
                     [] => None,
                     ["because", reason @ ..] if !reason.join(" ").trim().is_empty() => Some(reason.join(" ")),
