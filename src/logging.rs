@@ -15,6 +15,7 @@ use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -52,10 +53,12 @@ pub enum Format {
 /// Starts the log of this process, panics included. Call once, within a runtime.
 pub fn start(format: Format) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    // Whatever RUST_LOG says: rmcp logs all that agents send, which may hold secrets.
-    let filter = "rmcp=off".parse().map_or(filter.clone(), |quiet| filter.add_directive(quiet));
     let bound = Bound::default();
-    registry().with(filter).with(bound.clone()).with(written(format, io::stderr)).init();
+    registry()
+        .with(filter)
+        .with(bound.clone())
+        .with(written(format, io::stderr).with_filter(filter_fn(is_ours)))
+        .init();
     std::panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
         let why = panic.payload_as_str().unwrap_or("no text");
@@ -67,6 +70,11 @@ pub fn start(format: Format) {
             bound.report();
         }
     });
+}
+
+/// Whatever RUST_LOG says: rmcp logs all that agents send, which may hold secrets.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    !metadata.target().starts_with("rmcp")
 }
 
 /// The layer that writes events.

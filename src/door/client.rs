@@ -49,6 +49,8 @@ impl Client {
         let desk = &self.desk;
         let shown = shown(line, &parsed, &desk.config.borrow());
         let line = desk.engine.masks().text(&shown);
+        let is_of_agent = parsed.as_ref().is_ok_and(|request| request.agent.is_some());
+        let line = if is_of_agent { format!("mcp: {line}") } else { line };
         let operator = match self.admitted() {
             Ok(operator) => operator,
             Err(why) => {

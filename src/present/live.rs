@@ -1,6 +1,6 @@
 //! A run as it happens: one event, one line, with the host right-aligned in front.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::base::name::{HostName, RunId, count};
 use crate::domain::base::outcome::{End, Outcome, Verdict, seconds};
@@ -22,14 +22,19 @@ const LINE_CHARS_LIMIT: usize = 4_000;
 /// Widest host column; longer names exceed it.
 const HOST_WIDTH_LIMIT: usize = 32;
 
+/// Of a plan with more batches, the block and the heartbeat say which one it is.
+const BATCHES_PRINTED: usize = 20;
+
 /// Turns the events of one run into lines.
 pub struct Lines<'a> {
     plan: &'a Plan,
     width: usize,
     /// Only what matters is printed: no line for a step or check that passed, or for a host that is well.
     pub is_brief: bool,
+    /// Hosts whose last checks did not pass.
+    bad: BTreeSet<HostName>,
     /// Hosts whose output was printed while it arrived.
-    followed: std::collections::BTreeSet<HostName>,
+    followed: BTreeSet<HostName>,
     /// Hosts that wait for room, and the printed reason: rollcall asks the balancer often, and prints what changes.
     waiting: BTreeMap<HostName, String>,
 }
@@ -44,7 +49,14 @@ impl<'a> Lines<'a> {
             .max()
             .unwrap_or(0)
             .min(HOST_WIDTH_LIMIT);
-        Lines { plan, width, is_brief: false, followed: Default::default(), waiting: BTreeMap::new() }
+        Lines {
+            plan,
+            width,
+            is_brief: false,
+            bad: BTreeSet::new(),
+            followed: Default::default(),
+            waiting: BTreeMap::new(),
+        }
     }
 
     /// Nothing for hosts that wait for room already.
@@ -84,7 +96,23 @@ impl<'a> Lines<'a> {
 
     /// The line of an event, with its newline; empty for events that report nothing new.
     pub fn event(&mut self, event: &Event) -> String {
-        if self.is_brief && is_routine(&event.kind) { String::new() } else { self.line(event) }
+        let is_batch = matches!(event.kind, EventKind::BatchStarted { .. });
+        let is_routine = is_routine(&event.kind) || (is_batch && self.plan.batches.len() > BATCHES_PRINTED);
+        // A host that was printed as bad is printed once more when it is well.
+        let recovers = self.recovers(&event.kind);
+        if self.is_brief && is_routine && !recovers { String::new() } else { self.line(event) }
+    }
+
+    /// True for checks that pass on a host whose last checks did not.
+    fn recovers(&mut self, kind: &EventKind) -> bool {
+        let EventKind::ChecksEnded { host, results, .. } = kind else { return false };
+        match results.iter().all(|result| result.verdict == Verdict::Ok) {
+            true => self.bad.remove(host),
+            false => {
+                self.bad.insert(host.clone());
+                false
+            }
+        }
     }
 
     fn line(&mut self, event: &Event) -> String {
@@ -213,9 +241,9 @@ fn is_routine(kind: &EventKind) -> bool {
         }
         HostSettled { end, .. } => matches!(end, End::Released | End::Unchanged | End::Done),
         DrainStarted { .. } | EnableStarted { .. } => true,
-        // A host that is kept waits for room, and one that is foreign stays out: the latter is news.
+        // A note says what the operator has to know about the balancer, or why hosts wait for room.
         DrainEnded { change, .. } | EnableEnded { change, .. } => {
-            matches!(change, Change::Done { foreign, .. } if foreign.is_empty())
+            matches!(change, Change::Done { foreign, kept, note } if foreign.is_empty() && kept.is_empty() && note.is_empty())
         }
         _ => false,
     }

@@ -114,6 +114,9 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         CommonOptions { json: grammar.json, verbose: grammar.verbose, wait: waits(&grammar.words) };
     let command = command_of(grammar.words, &mut given)?;
     let CommonOptions { mut json, verbose, wait } = given;
+    if verbose && !command.is_followed() {
+        return Err(usage("`--verbose` is for commands that follow a run; try: without it".into()));
+    }
     if json && command.format().is_document() {
         return Err(usage(
             "`--json` and `--format` ask for two answers; try: --format json, or --json alone".into(),

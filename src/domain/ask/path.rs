@@ -3,6 +3,21 @@
 use super::ask::Command;
 
 impl Command {
+    /// True if it starts a run, or follows one, and may print its steps.
+    pub(super) fn is_followed(&self) -> bool {
+        matches!(
+            self,
+            Command::Task { .. }
+                | Command::Rollback { .. }
+                | Command::Retry { .. }
+                | Command::Watch { .. }
+                | Command::Check { .. }
+                | Command::Drain { .. }
+                | Command::Enable { .. }
+                | Command::Misread { .. }
+        )
+    }
+
     /// Its words in full, without arguments, as roles of `rollcall.toml` list them; `TASK` for a task.
     pub fn path(&self) -> &'static str {
         match self {

@@ -141,7 +141,7 @@ pub struct CheckResult {
     pub verdict: Verdict,
     pub text: String,
     /// The number of probes.
-    #[serde(alias = "looks")]
+    #[serde(rename = "looks")]
     pub probes: u32,
     /// Text beyond the first line: the long text of a plugin, a difference. Bounded.
     #[serde(default, skip_serializing_if = "String::is_empty")]

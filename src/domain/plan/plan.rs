@@ -190,7 +190,7 @@ pub struct Snapshot {
     pub rule: AcrossRule,
     pub members: BTreeMap<HostName, SnapshotMember>,
     /// The members that receive the result; the others are only compared with.
-    #[serde(alias = "told")]
+    #[serde(rename = "told")]
     pub reported: BTreeSet<HostName>,
 }
 

@@ -10,6 +10,10 @@ impl Asked<'_> {
     /// What the balancers say about a plan. They are asked on their hosts, so nothing is asked for an agent.
     pub(super) async fn preflight(&self, granted: &Granted, plan: &Plan) -> Preflight {
         match granted.agent() {
+            Some(_) if plan.has_bracket() => Preflight {
+                unknown: vec!["the balancers are not asked for an agent".into()],
+                ..Preflight::default()
+            },
             Some(_) => Preflight::default(),
             None => preflight(self.ports(), plan).await,
         }

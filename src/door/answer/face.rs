@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::asked::Asked;
-use crate::domain::plan::plan::Plan;
+use crate::domain::plan::plan::{Plan, RunKind};
 use crate::domain::run::event::Event;
 use crate::domain::run::record::RunSummary;
 use crate::domain::run::run::Run;
@@ -28,7 +28,7 @@ const CLOCK: Duration = Duration::from_secs(1);
 const FRAME: Duration = Duration::from_millis(100);
 
 /// Runs that are searched for earlier ones of the same kind on the same hosts, and how many of them count.
-const RUNS_SEARCHED: usize = 500;
+const RUNS_SEARCHED: usize = 100;
 const RUNS_COUNTED: usize = 10;
 
 /// What of a run is shown while it lasts, and what its client sends.
@@ -59,6 +59,8 @@ pub(super) struct Face {
     usual: Option<Usual>,
     /// The time of the next drawing, or of the next heartbeat.
     due: Instant,
+    /// From one frame to the next.
+    next: Duration,
 }
 
 /// What is to be shown now.
@@ -70,7 +72,7 @@ pub(super) enum Frame {
 impl Face {
     fn new(mode: Mode, is_brief: bool, usual: Option<Usual>) -> Face {
         let due = Instant::now() + if mode == Mode::Beats { HEARTBEAT } else { FRAME };
-        Face { mode, is_brief, progress: RunProgress::default(), usual, due }
+        Face { mode, is_brief, progress: RunProgress::default(), usual, due, next: FRAME }
     }
 
     /// The client has been sent a line.
@@ -101,8 +103,13 @@ impl Face {
             Mode::Block(screen) => (Frame::Block(following.block(screen)), CLOCK),
             Mode::Beats => (Frame::Beat(following.heartbeat()), HEARTBEAT),
         };
-        self.due = Instant::now() + next;
+        self.next = next;
         Some(frame)
+    }
+
+    /// The frame was sent: a client that reads slowly gets fewer frames, and all events.
+    pub fn shown(&mut self) {
+        self.due = Instant::now() + self.next;
     }
 
     /// The screen has another width.
@@ -130,6 +137,11 @@ impl Asked<'_> {
 
     /// How long earlier runs of the same kind on the same hosts took. A store that cannot be read costs only this line.
     async fn usual(&self, plan: &Plan) -> Option<Usual> {
+        let waits = plan.needs_approval || plan.rollout.pause_after.is_some();
+        // The time of those that waited for a person says nothing, and checks of other sets are of the same kind.
+        if waits || plan.kind == RunKind::Check {
+            return None;
+        }
         let runs = self.ports().store.runs(RUNS_SEARCHED).await.ok()?;
         let is_same = |run: &&RunSummary| run.kind == plan.kind && run.hosts.iter().eq(plan.hosts.keys());
         let well = runs

@@ -215,6 +215,7 @@ impl Asked<'_> {
                 FollowerEvent::Seen(FeedItem::Progress(progress)) => {
                     if !following.view.quiet && !self.json && !following.face.is_brief {
                         self.terminal.out(&lines.progress(&progress)).await?;
+                        following.face.printed();
                     }
                 }
                 FollowerEvent::Seen(FeedItem::Dropped(lost)) => {
@@ -237,10 +238,12 @@ impl Asked<'_> {
     async fn show_frame(&mut self, following: &mut Following, run: &Run) -> Result<(), Ended> {
         following.face.resize(self.terminal.screen());
         match following.face.frame(run, self.desk.clock.now()) {
-            Some(Frame::Block(lines)) => Ok(self.terminal.draw(lines).await?),
-            Some(Frame::Beat(line)) => Ok(self.terminal.err(&line).await?),
-            None => Ok(()),
+            Some(Frame::Block(lines)) => self.terminal.draw(lines).await?,
+            Some(Frame::Beat(line)) => self.terminal.err(&line).await?,
+            None => {}
         }
+        following.face.shown();
+        Ok(())
     }
 
     /// The text of the last event.

@@ -22,6 +22,12 @@ impl Asked<'_> {
         let Some(task) = self.config.tasks.get(&ask.task) else { return Ok(granted) };
         let (name, mut needed) = (ask.task.clone(), supplies(task, &ask.params)?);
         needed.sort_by_key(|supply| supply.from != SupplySource::Input);
+        // With a value by default, the task would run without the file.
+        let reads = needed.iter().any(|supply| supply.from == SupplySource::Input);
+        if !reads && self.terminal.file().is_some() {
+            let why = "there is a file, and no parameter that takes it";
+            return Err(Refusal::usage(why).hint("try: NAME=-, with the name of the parameter").into());
+        }
         if needed.is_empty() {
             return Ok(granted);
         }
@@ -82,8 +88,17 @@ impl Asked<'_> {
     async fn received(&mut self, param: &str, limits: Limits) -> Result<Kept, Ended> {
         let refuse = |why: &str, hint: String| Refusal::usage(format!("{param}=-: {why}")).hint(hint);
         let Some(mut pieces) = self.terminal.file() else {
-            let why = "standard input is a terminal, and no file";
-            return Err(refuse(why, format!("try: ssh rollcall ... {param}=- <FILE, without -t")).into());
+            let (why, hint) = match self.terminal.is_interactive() {
+                true => (
+                    "standard input is a terminal",
+                    format!("try: ssh rollcall ... {param}=- <FILE, without -t"),
+                ),
+                false => (
+                    "there is no file",
+                    format!("try: the file as the body of the request, or {param}=sha256:HEX"),
+                ),
+            };
+            return Err(refuse(why, hint).into());
         };
         let gone = self.terminal.gone();
         // The slow files of one operator must not keep out those of others.

@@ -17,6 +17,7 @@ use crate::door::sessions::DoorCommand;
 use crate::door::{Desk, Gone, Terminal};
 use crate::local::artifacts::Piece;
 use crate::port::talk::Feed;
+use crate::present::board::block::Screen;
 
 /// See the module. Operators who may see everything get the terminal unchanged.
 pub(super) struct Veiled<'a> {
@@ -82,6 +83,19 @@ impl Terminal for Veiled<'_> {
 
     fn is_interactive(&self) -> bool {
         self.inner.is_interactive()
+    }
+
+    fn screen(&self) -> Option<Screen> {
+        self.inner.screen()
+    }
+
+    async fn draw(&mut self, lines: Vec<String>) -> Result<(), Gone> {
+        let lines = lines.iter().map(|line| self.over(line)).collect();
+        self.inner.draw(lines).await
+    }
+
+    fn left_status(&self) -> u8 {
+        self.inner.left_status()
     }
 
     fn gone(&self) -> CancellationToken {

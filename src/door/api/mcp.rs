@@ -17,11 +17,14 @@ use tokio::io::BufReader;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use self::wire::{UNDER_WAY, Wire};
+use self::wire::Wire;
 use super::channel::{ApiStream, over};
 use crate::domain::ask::tools::{AgentTool, agent_tools};
 use crate::door::client::Client;
 use crate::version::VERSION;
+
+/// Most requests under way on one channel.
+const UNDER_WAY: usize = 32;
 
 /// Answers that wait for the client. Each may be as large as [`answer::ANSWER_BYTES`], twice.
 const WAITING_ANSWERS: usize = 16;
@@ -43,9 +46,8 @@ pub(super) async fn serve(client: Arc<Client>, stream: impl ApiStream, gone: Can
     let (read, write) = tokio::io::split(stream);
     let (answers, waiting) = mpsc::channel(WAITING_ANSWERS);
     let (received, messages) = mpsc::channel(1);
-    let under_way = Arc::new(Semaphore::new(UNDER_WAY));
-    let agent = Agent { client: client.clone(), under_way: under_way.clone() };
-    let wire = Wire { answers: answers.clone(), messages, under_way };
+    let agent = Agent { client: client.clone(), under_way: Semaphore::new(UNDER_WAY) };
+    let wire = Wire { answers: answers.clone(), messages, open: Arc::default() };
     let (end, stalled) = (gone.child_token(), gone.clone());
     let serving = serve_server_with_ct(agent, wire, end.clone());
     let talking = async move {
@@ -67,7 +69,7 @@ pub(super) async fn serve(client: Arc<Client>, stream: impl ApiStream, gone: Can
 /// What serves the requests of one channel.
 struct Agent {
     client: Arc<Client>,
-    under_way: Arc<Semaphore>,
+    under_way: Semaphore,
 }
 
 impl ServerHandler for Agent {
@@ -98,7 +100,9 @@ impl ServerHandler for Agent {
             return Err(ErrorData::invalid_params("there is no such tool; see: tools/list", None));
         };
         let Ok(_place) = self.under_way.try_acquire() else {
-            let why = format!("{UNDER_WAY} requests are under way, and no more begin before one has ended");
+            let why = format!(
+                "{UNDER_WAY} requests are under way, and no more begin; try again when one has ended"
+            );
             return Err(ErrorData::new(ErrorCode::INVALID_REQUEST, why, None));
         };
         let given = request.arguments.unwrap_or_default();

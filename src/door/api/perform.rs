@@ -59,6 +59,11 @@ pub(super) async fn perform_with(
     (key, file): (Option<&str>, Option<mpsc::Receiver<Piece>>),
     gone: CancellationToken,
 ) -> Result<Answer, Refusal> {
+    if key.is_some() && file.is_some() {
+        let why = "a key of a request does not say which file it comes with";
+        return Err(Refusal::usage(why)
+            .hint("try: POST /v1/plans with the file, then the key with params.NAME=sha256:HEX"));
+    }
     let line = resource.line(given)?;
     let request = key.map(|key| request_key(client, resource, (key, &line))).transpose()?;
     kept(client, (*resource, line), Extras { request, file, ..Extras::default() }, gone).await

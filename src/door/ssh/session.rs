@@ -84,7 +84,8 @@ async fn serve_line(
 ) {
     let gone = visit.parting.child_token();
     let pty = screen.is_some();
-    let width = screen.as_ref().map(|screen| screen.width.clone()).unwrap_or_default();
+    let size =
+        screen.as_ref().map(|screen| (screen.width.clone(), screen.height.clone())).unwrap_or_default();
     let parsed = parse_line(&line);
     let (keyboard, keys) = keyboard();
     let reads = parsed.as_ref().is_ok_and(|request| may_send_input(client, &request.command));
@@ -95,12 +96,7 @@ async fn serve_line(
     };
     // What is typed on a terminal is read as keys.
     input.iter().filter(|_| pty).for_each(|input| input.close(true));
-    let typed = Typed {
-        keyboard: pty.then_some(keyboard),
-        input: input.clone(),
-        file: to_file,
-        width: width.clone(),
-    };
+    let typed = Typed { keyboard: pty.then_some(keyboard), input: input.clone(), file: to_file, size };
     let mut reading = tokio::spawn(drain(reader, typed, gone.clone()));
     let (first_key, keys) = (keys.first, Some(keys.keys));
     let handle = visit.handle.get().cloned();
@@ -149,12 +145,13 @@ async fn answered(
     }
 }
 
-/// The width of a screen in characters, as the client reports it; 0 if it does not.
+/// The width of a screen in characters, or its height in lines, as the client reports it; 0 if it does not.
 type Width = Arc<AtomicU32>;
 
 /// The screen of a client, as its requests before the command describe it.
 struct Pty {
     width: Width,
+    height: Width,
     has_utf8: bool,
     has_colour: bool,
     /// It obeys sequences that move the cursor.
@@ -166,7 +163,7 @@ const PLAIN_TERMINALS: [&str; 3] = ["linux", "vt100", "dumb"];
 const DUMB: [&str; 2] = ["", "dumb"];
 
 impl Pty {
-    fn of(term: &str, width: u32, env: &HashMap<String, String>) -> Pty {
+    fn of(term: &str, (width, height): (u32, u32), env: &HashMap<String, String>) -> Pty {
         let value = |name: &str| env.get(name).map(String::as_str).filter(|value| !value.is_empty());
         // As setlocale(3) decides it.
         let locale =
@@ -175,6 +172,7 @@ impl Pty {
         let is_utf8 = locale.contains("utf-8") || locale.contains("utf8");
         Pty {
             width: Width::new(AtomicU32::new(width)),
+            height: Width::new(AtomicU32::new(height)),
             has_utf8: is_utf8 && !PLAIN_TERMINALS.contains(&term),
             // https://no-color.org: any value but an empty one.
             has_colour: value("NO_COLOR").is_none(),
@@ -190,8 +188,8 @@ impl Pty {
 /// The request of a channel; `None` if the client disconnected first.
 async fn request(reader: &mut ChannelReadHalf) -> Option<ChannelRequest> {
     let (mut pty, mut env) = (None, HashMap::new());
-    let screen = |pty: Option<(String, u32)>, env: &HashMap<String, String>| {
-        pty.map(|(term, width)| Pty::of(&term, width, env))
+    let screen = |pty: Option<(String, (u32, u32))>, env: &HashMap<String, String>| {
+        pty.map(|(term, size)| Pty::of(&term, size, env))
     };
     for _ in 0..REQUESTS_LIMIT {
         match reader.wait().await? {
@@ -210,7 +208,9 @@ async fn request(reader: &mut ChannelReadHalf) -> Option<ChannelRequest> {
                     return Some(ChannelRequest::Subsystem(subsystem));
                 }
             }
-            ChannelMsg::RequestPty { term, col_width, .. } => pty = Some((term, col_width)),
+            ChannelMsg::RequestPty { term, col_width, row_height, .. } => {
+                pty = Some((term, (col_width, row_height)));
+            }
             ChannelMsg::Close => return None,
             _ => {}
         }
@@ -247,7 +247,7 @@ struct Typed {
     input: Option<Feed>,
     /// Until the file is complete, or no longer read.
     file: Option<mpsc::Sender<Piece>>,
-    width: Width,
+    size: (Width, Width),
 }
 
 impl Typed {
@@ -279,7 +279,10 @@ async fn drain(mut reader: ChannelReadHalf, mut typed: Typed, gone: Cancellation
             ChannelMsg::Data { data } if typed.file.is_some() => typed.pass_on(Piece::Bytes(data)).await,
             ChannelMsg::Eof if typed.file.is_some() => typed.pass_on(Piece::End).await,
             ChannelMsg::Data { data } => typed.take(&data),
-            ChannelMsg::WindowChange { col_width, .. } => typed.width.store(col_width, Ordering::Relaxed),
+            ChannelMsg::WindowChange { col_width, row_height, .. } => {
+                typed.size.0.store(col_width, Ordering::Relaxed);
+                typed.size.1.store(row_height, Ordering::Relaxed);
+            }
             ChannelMsg::Eof => typed.input.iter().for_each(|input| input.close(true)),
             _ => {}
         }
@@ -409,7 +412,8 @@ impl Terminal for ChannelTerminal {
 
     fn screen(&self) -> Option<Screen> {
         let pty = self.pty.as_ref().filter(|pty| pty.can_draw)?;
-        Some(Screen { width: pty.columns(), has_utf8: pty.has_utf8, has_colour: pty.has_colour })
+        let height = pty.height.load(Ordering::Relaxed) as usize;
+        Some(Screen { width: pty.columns(), height, has_utf8: pty.has_utf8, has_colour: pty.has_colour })
     }
 
     async fn draw(&mut self, lines: Vec<String>) -> Result<(), Gone> {

@@ -24,6 +24,8 @@ const USUAL_WIDTH: usize = 80;
 pub struct Screen {
     /// In cells; 0 if it is unknown.
     pub width: usize,
+    /// In lines; 0 if it is unknown.
+    pub height: usize,
     pub has_utf8: bool,
     pub has_colour: bool,
 }
@@ -59,6 +61,8 @@ impl Following<'_> {
             lines.push(styled(screen, None, &text));
         }
         lines.extend(self.next().map(|line| styled(screen, None, &line)));
+        // One line stays for what is printed above.
+        lines.truncate(if screen.height == 0 { usize::MAX } else { screen.height.saturating_sub(1).max(1) });
         lines
     }
 
@@ -90,7 +94,7 @@ impl Following<'_> {
     fn numbers(&self, rows: &[Row]) -> String {
         let mut parts: Vec<String> =
             counts(rows).into_iter().map(|(mark, number)| format!("{number} {}", mark.word())).collect();
-        let out: usize = self.run.drained().values().map(Vec::len).sum();
+        let out = self.run.hosts().values().filter(|host| host.is_owed()).count();
         if out > 0 {
             parts.push(format!("{out} out of rotation"));
         }

@@ -6,7 +6,7 @@ use crate::domain::check::id::CheckId;
 use crate::domain::plan::plan::{Plan, read};
 use crate::domain::run::event::{Event, EventKind, Stage};
 
-const WIDE: Screen = Screen { width: 80, has_utf8: true, has_colour: false };
+const WIDE: Screen = Screen { width: 80, height: 24, has_utf8: true, has_colour: false };
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).unwrap()
@@ -121,7 +121,7 @@ fn no_line_is_wider_than_the_screen_whatever_hosts_say() {
         );
     }
     for width in [0, 1, 2, 3, 20, 40, 80, 500] {
-        let lines = story.at(9).block(Screen { width, has_utf8: true, has_colour: false });
+        let lines = story.at(9).block(Screen { width, height: 0, has_utf8: true, has_colour: false });
         let room = if width == 0 { USUAL_WIDTH } else { width };
         assert!(lines.len() <= 2 + ROWS + 1, "{}", lines.len());
         for line in lines.iter().map(|line| bare(line)) {
@@ -132,12 +132,24 @@ fn no_line_is_wider_than_the_screen_whatever_hosts_say() {
 }
 
 #[test]
+fn the_block_is_lower_than_the_screen() {
+    let mut story = Story::of(40);
+    story.probes(2, 1..=40);
+    for height in [1, 2, 3, 4] {
+        let lines = story.at(9).block(Screen { height, ..WIDE });
+        assert!(lines.len() <= (height - 1).max(1), "{height}: {lines:?}");
+        assert!(lines[0].starts_with("run 41: "), "{lines:?}");
+    }
+}
+
+#[test]
 fn colours_and_glyphs_are_those_that_the_terminal_has() {
     let mut story = Story::of(2);
     story.probes(1, 1..=2);
     story.ends(1..=1, End::Failed, "gone");
-    let line =
-        |has_utf8, has_colour| story.at(3).block(Screen { width: 80, has_utf8, has_colour })[2].clone();
+    let line = |has_utf8, has_colour| {
+        story.at(3).block(Screen { width: 80, height: 24, has_utf8, has_colour })[2].clone()
+    };
     assert_eq!(line(true, true), "\x1b[1;31m✗ failed: web0001: gone\x1b[0m");
     assert_eq!(
         line(true, false),

@@ -8,11 +8,12 @@ use super::mark::Mark;
 use crate::domain::base::name::HostName;
 use crate::domain::plan::plan::Plan;
 use crate::domain::run::event::{BracketDirection, Change, Event, EventKind};
-use crate::domain::run::phase::Phase;
+use crate::domain::run::phase::{Phase, RotationChecks};
 use crate::domain::run::run::Run;
 
 const WAITS: &str = "wait for room";
 const CHECKS: &str = "checks";
+const FOREIGN: &str = "another process keeps it out of rotation";
 
 /// The work of hosts, by their events.
 #[derive(Debug, Default)]
@@ -91,7 +92,11 @@ impl RunProgress {
                 Phase::Settled { end, why } => (Mark::of(*end), why.clone(), None),
                 Phase::Waiting => (Mark::NotStarted, String::new(), None),
                 Phase::Failed { failure, .. } => (Mark::Failed, failure.why.clone(), None),
-                Phase::Serving { .. } if !self.does(host, CHECKS) => (Mark::Serving, String::new(), None),
+                Phase::Serving { .. } if state.is_foreign() => (Mark::Held, FOREIGN.into(), None),
+                // Those of the schedule do not count as work: they go on until the last batch is through.
+                Phase::Serving { roll, .. } if *roll != Some(RotationChecks::Running) => {
+                    (Mark::Serving, String::new(), None)
+                }
                 _ => self.work_of(host),
             };
             // Reasons of hosts that are well differ, and tell nothing.
@@ -127,9 +132,9 @@ pub fn counts(rows: &[Row]) -> Vec<(Mark, usize)> {
     counts.into_iter().collect()
 }
 
-/// The hosts that are finished with the run.
+/// The hosts that the run is finished with, or only watches until the others are.
 pub fn finished(run: &Run) -> usize {
-    run.hosts().values().filter(|host| host.settled().is_some()).count()
+    run.hosts().values().filter(|host| run.is_through(host)).count()
 }
 
 /// The failures that count against the budget, and how many are allowed; `None` for runs without a budget.

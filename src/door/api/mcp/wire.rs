@@ -1,22 +1,20 @@
 //! The messages of a channel: one JSON object a line, within bounds.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rmcp::model::{ErrorCode, ErrorData, JsonRpcMessage, NumberOrString};
+use rmcp::model::{ErrorCode, ErrorData, JsonRpcMessage, NumberOrString, RequestId};
 use rmcp::service::{RoleServer, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::door::api::lines::{LINE_BYTES, ReadLine, read_line};
-
-/// Most requests under way on one channel.
-pub(super) const UNDER_WAY: usize = 32;
 
 /// Longest `id`: each answer repeats it.
 const ID_BYTES: usize = 256;
@@ -24,11 +22,15 @@ const ID_BYTES: usize = 256;
 /// How long a client may leave an answer unread.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long answers may take after the end of the input: a request that was cancelled has none.
+const LAST_ANSWERS: Duration = Duration::from_secs(60);
+
 /// The messages of one channel, as the protocol takes and gives them.
 pub(super) struct Wire {
     pub answers: mpsc::Sender<String>,
     pub messages: mpsc::Receiver<RxJsonRpcMessage<RoleServer>>,
-    pub under_way: Arc<Semaphore>,
+    /// The calls that are not answered.
+    pub open: Arc<watch::Sender<HashSet<RequestId>>>,
 }
 
 impl Transport<RoleServer> for Wire {
@@ -38,10 +40,17 @@ impl Transport<RoleServer> for Wire {
         &mut self,
         message: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        let answers = self.answers.clone();
+        let (answers, open) = (self.answers.clone(), self.open.clone());
         async move {
             let line = serde_json::to_string(&message)? + "\n";
-            answers.send(line).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+            let sent = answers.send(line).await.map_err(|_| io::ErrorKind::BrokenPipe.into());
+            let answered = match &message {
+                JsonRpcMessage::Response(response) => Some(&response.id),
+                JsonRpcMessage::Error(error) => error.id.as_ref(),
+                _ => None,
+            };
+            open.send_if_modified(|open| answered.is_some_and(|id| open.remove(id)));
+            sent
         }
     }
 
@@ -50,10 +59,13 @@ impl Transport<RoleServer> for Wire {
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         drop(self.answers.reserve().await);
         if let Some(message) = self.messages.recv().await {
+            if let JsonRpcMessage::Request(request) = &message {
+                self.open.send_modify(|open| _ = open.insert(request.id.clone()));
+            }
             return Some(message);
         }
-        let all = u32::try_from(UNDER_WAY).unwrap_or(u32::MAX);
-        drop(self.under_way.acquire_many(all).await);
+        let mut open = self.open.subscribe();
+        let _ = timeout(LAST_ANSWERS, open.wait_for(HashSet::is_empty)).await;
         None
     }
 
