@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::domain::base::name::RunId;
 
 fn parse(line: &str) -> Result<Command, String> {
     parse_line(line.as_bytes()).map(|request| request.command).map_err(|error| error.text)

@@ -8,6 +8,7 @@ pub mod command;
 pub mod complete;
 mod config_words;
 pub mod enrolled;
+pub mod field_notes;
 pub mod grammar;
 pub mod help;
 pub mod hours;

@@ -458,51 +458,6 @@ fn values_of(given: &Given, name: &str) -> Result<Vec<String>, Refusal> {
     all.iter().map(one).collect()
 }
 
-/// What a field is for.
-pub fn note(field: &str) -> &'static str {
-    match field {
-        "selector" => "Hosts: a group, `web[01-20]`, `web:&prod:!web03`, `@tag`",
-        "host" => "A host",
-        "task" => "A task",
-        "params" => "The parameters of the task or of the checks",
-        "tags" => "Only the steps with one of these tags, separated by commas",
-        "skip_tags" => "All steps but those with one of these tags",
-        "check" => "A check, or a set of checks; for a task: a dry run",
-        "force" => "Also hosts that are already on the release",
-        "wait" => "If the hosts are in other hands, wait for them",
-        "take_over" => "End the locks and holds of others that are in the way, on record",
-        "write_off" => "The host stays where it is, and rollcall no longer owes it",
-        "break_glass" => "The reason of a release on frozen hosts; a second person has to approve it",
-        "because" => "The reason, for the record",
-        "for" => "A time: 30m, 2h, 7d",
-        "to" => "A good release on record",
-        "run" | "number" | "id" | "session" => "Its number",
-        "now" => "Also end the steps that are running",
-        "last" => "How many runs",
-        "format" => "json, jsonl, nagios, junit, tap or prometheus",
-        "since" => "After this number, or of the last time: 41, 2h, 7d",
-        "before" => "Before this number",
-        "follow" => "Do not end: further events come as they happen",
-        "type" => "Only these types, separated by commas",
-        "operator" | "name" => "A name",
-        "refused" => "Only what was refused or not done",
-        "command" => "A shell command, which hosts get as it is",
-        "role" => "A role",
-        "groups" => "Groups, separated by commas",
-        "words" => "Words of the line",
-        "alias" => "The name for `ssh NAME`",
-        "address" => "How your machine reaches rollcall",
-        "completion" => "bash, zsh or fish",
-        "port" => "The port of your machine",
-        "token" => "Only a token, for programs",
-        "fingerprint" => "The fingerprint of one host, or the set of several",
-        "trust" => "Record what unknown hosts present now, without comparing",
-        "code" => "The code that the key has printed",
-        "old" | "new" => "The digest of a version, or its first digits",
-        _ => "",
-    }
-}
-
 #[cfg(test)]
 #[path = "resource_tests.rs"]
 mod tests;

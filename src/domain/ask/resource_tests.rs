@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::ask::command::command_paths;
+use crate::domain::ask::field_notes::note;
 
 fn given(value: Value) -> Given {
     value.as_object().unwrap().clone()

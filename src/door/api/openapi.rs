@@ -14,9 +14,8 @@ use utoipa::openapi::{
 use super::items::PAGE_LIMIT;
 use super::problem;
 use crate::domain::ask::command::about;
-use crate::domain::ask::resource::{
-    Field, FieldKind, Gives, LARGEST_NUMBER, RESOURCES, Resource, Verb, note,
-};
+use crate::domain::ask::field_notes::note;
+use crate::domain::ask::resource::{Field, FieldKind, Gives, LARGEST_NUMBER, RESOURCES, Resource, Verb};
 use crate::domain::base::refusal::Cause;
 
 const TOKEN: &str = "token";

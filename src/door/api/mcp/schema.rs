@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::domain::ask::agent::AgentUse;
 use crate::domain::ask::command::about;
-use crate::domain::ask::resource::{Field, Gives, note};
+use crate::domain::ask::field_notes::note;
+use crate::domain::ask::resource::{Field, Gives};
 use crate::domain::ask::tools::AgentTool;
 use crate::door::api::items::PAGE_LIMIT;
 use crate::door::api::openapi::schema_of;
