@@ -70,7 +70,7 @@ fn distribution() -> String {
     format!("distribution {}", name.unwrap_or("unknown: /etc/os-release has no PRETTY_NAME"))
 }
 
-/// Mistakes quote the files, which may hold secrets: here they are only counted.
+/// Mistakes quote the files, which may hold secrets: only whether there are any.
 fn valid(loaded: &Result<Config, impl std::fmt::Display>) -> String {
     match loaded {
         Ok(config) => format!(

@@ -11,6 +11,7 @@ const USER: &str = "man";
 
 const NARROW: &str = "hosts = \"web\"\n[[steps]]\nname = \"who\"\nrun = \"sudo -n -u man id -un >who 2>&1\"\nin = \"{{ root }}\"\n";
 const OTHER: &str = "hosts = \"web\"\nparams.word = {}\n[[steps]]\nname = \"other\"\nrun = \"sudo -n -u man id -u {{ word }}\"\n";
+const CUT: &str = "hosts = \"web\"\n[[steps]]\nname = \"cut\"\nrun = \"true\"\ndead_man = \"30s\"\nundo = \"sudo -n -u man id -g\"\n";
 const WIDE: &str = "hosts = \"web\"\n[[steps]]\nname = \"wide\"\nrun = \"id\"\nsudo = \"man\"\n";
 
 fn sh(script: &str) -> Output {
@@ -40,6 +41,7 @@ async fn the_printed_rules_allow_what_tasks_do_and_nothing_else() {
     let site = Site::start(2).await;
     write(&site.config.join("tasks/narrow.toml"), NARROW);
     write(&site.config.join("tasks/other.toml"), OTHER);
+    write(&site.config.join("tasks/cut.toml"), CUT);
     site.ask("reload").await.expect(0);
     let account = account();
     let answer = site.ask("sudoers prod.web").await.expect(0);
@@ -47,6 +49,7 @@ async fn the_printed_rules_allow_what_tasks_do_and_nothing_else() {
     let (_, path) = answer.out.split_once(&rule).unwrap_or_else(|| panic!("{answer:#?}"));
     assert!(path.starts_with('/') && path.lines().next().unwrap().ends_with("/id -un"), "{answer:#?}");
     assert!(answer.out.starts_with("# web[01-02]\n"), "{answer:#?}");
+    assert!(answer.out.contains("/id -g\n"), "what the host runs to undo a step: {answer:#?}");
     let open = "write this rule by hand; only a run knows its command: sudo -n -u man id -u {{ word }}";
     assert!(answer.out.contains(open), "{answer:#?}");
     let file = site.dir.path().join("rules");

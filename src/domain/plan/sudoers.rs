@@ -12,7 +12,7 @@ use crate::domain::task::task::{Sudo, Task, Written};
 use crate::domain::value::template::{self, Vars, is_template};
 
 /// Keys of steps whose texts are scripts.
-const SCRIPTS: [&str; 5] = ["run", "unless", "command", "boot_id", "validate"];
+const SCRIPTS: [&str; 6] = ["run", "undo", "unless", "command", "boot_id", "validate"];
 
 /// Words of `sh` that a command can follow.
 const BEFORE: [&str; 12] =

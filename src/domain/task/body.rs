@@ -223,11 +223,11 @@ pub struct Field<'a> {
     /// The key as the operator writes it.
     pub key: &'static str,
     pub text: &'a mut String,
-    /// Values in it are quoted for the shell.
+    /// A shell reads it: its values become variables of the shell.
     pub is_script: bool,
 }
 
-/// A text whose values are not quoted.
+/// A text that no shell reads.
 pub(super) fn plain<'a>(key: &'static str, text: &'a mut String) -> Field<'a> {
     Field { key, text, is_script: false }
 }
