@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::mark::Mark;
 use crate::domain::base::name::HostName;
 use crate::domain::plan::plan::Plan;
+use crate::domain::run::bracket::HostState;
 use crate::domain::run::event::{BracketDirection, Change, Event, EventKind};
 use crate::domain::run::phase::{Phase, RotationChecks};
 use crate::domain::run::run::Run;
@@ -134,7 +135,10 @@ pub fn counts(rows: &[Row]) -> Vec<(Mark, usize)> {
 
 /// The hosts that the run is finished with, or only watches until the others are.
 pub fn finished(run: &Run) -> usize {
-    run.hosts().values().filter(|host| run.is_through(host)).count()
+    let is_probed = |host: &&HostState| {
+        matches!(host.phase(), Phase::Serving { roll: Some(RotationChecks::Running), .. })
+    };
+    run.hosts().values().filter(|host| run.is_through(host) && !is_probed(host)).count()
 }
 
 /// The failures that count against the budget, and how many are allowed; `None` for runs without a budget.
