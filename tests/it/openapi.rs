@@ -59,8 +59,8 @@ async fn site() -> (Site, CancellationToken) {
     (site, stop)
 }
 
-/// Examples of each operation, so that all of it takes about a minute.
-const EXAMPLES: &str = "10";
+/// Examples of each operation: with ten, all of it took a minute on an idle machine.
+const EXAMPLES: &str = "5";
 
 /// The document cannot say which selectors, names and options that exclude each other are wrong: for those, 400 is right.
 const SETTINGS: &str = r#"
@@ -95,7 +95,7 @@ async fn schemathesis_finds_no_fault() {
     for operation in ["delete_sessions_session", "get_events", "post_holds"] {
         st.args(["--exclude-operation-id", operation]);
     }
-    let ended = timeout(5 * DEADLINE, st.kill_on_drop(true).output()).await.expect("it ends").unwrap();
+    let ended = timeout(10 * DEADLINE, st.kill_on_drop(true).output()).await.expect("it ends").unwrap();
     let said = String::from_utf8_lossy(&ended.stdout);
     assert!(ended.status.success(), "{said}{}", String::from_utf8_lossy(&ended.stderr));
     stop.cancel();
