@@ -87,6 +87,10 @@ pub trait Terminal: Send + Sync {
     fn input(&mut self) -> Option<Feed>;
     /// The client's standard input as a file; `None` on a terminal.
     fn file(&mut self) -> Option<mpsc::Receiver<Piece>>;
+    /// The client has sent a file on purpose: standard input is there in any case.
+    fn brings_file(&self) -> bool {
+        false
+    }
     /// Resolves when the client does not answer any more, although its connection has not ended.
     fn silence(&self) -> BoxFuture<'static, ()>;
     /// The command as its session lists it, from the first words of the answer; see [`Terminal::listed`].

@@ -24,7 +24,7 @@ impl Asked<'_> {
         needed.sort_by_key(|supply| supply.from != SupplySource::Input);
         // With a value by default, the task would run without the file.
         let reads = needed.iter().any(|supply| supply.from == SupplySource::Input);
-        if !reads && self.terminal.file().is_some() {
+        if !reads && self.terminal.brings_file() {
             let why = "there is a file, and no parameter that takes it";
             return Err(Refusal::usage(why).hint("try: NAME=-, with the name of the parameter").into());
         }

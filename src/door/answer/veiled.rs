@@ -110,6 +110,10 @@ impl Terminal for Veiled<'_> {
         self.inner.file()
     }
 
+    fn brings_file(&self) -> bool {
+        self.inner.brings_file()
+    }
+
     fn silence(&self) -> BoxFuture<'static, ()> {
         self.inner.silence()
     }

@@ -169,6 +169,10 @@ impl Terminal for ApiTerminal {
         self.file.take()
     }
 
+    fn brings_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     fn silence(&self) -> BoxFuture<'static, ()> {
         (self.client.pulse)()
     }
