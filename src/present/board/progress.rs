@@ -136,7 +136,9 @@ pub fn counts(rows: &[Row]) -> Vec<(Mark, usize)> {
 /// The hosts that the run is finished with, or only watches until the others are.
 pub fn finished(run: &Run) -> usize {
     let is_probed = |host: &&HostState| {
-        matches!(host.phase(), Phase::Serving { roll: Some(RotationChecks::Running), .. })
+        // After a bracket these are the last checks of hosts that are back in rotation.
+        !run.plan().has_bracket()
+            && matches!(host.phase(), Phase::Serving { roll: Some(RotationChecks::Running), .. })
     };
     run.hosts().values().filter(|host| run.is_through(host) && !is_probed(host)).count()
 }
