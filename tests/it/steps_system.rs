@@ -126,7 +126,7 @@ async fn a_host_is_restarted_once_and_the_next_step_waits_for_another_boot() {
 
     let same = site.ask("short web01 command=true").await.expect(2);
     let why =
-        "restart: FAILED: still the same boot 2.0s after it was told to restart; look at what holds it up";
+        "restart: FAILED: still the same boot 2.0s after it was asked to restart; look at what holds it up";
     assert!(last(&same, "web01", "restart").starts_with(why), "{same:#?}");
     let refused = site.ask("restart web01 command='echo not now >&2; exit 3'").await.expect(2);
     let why = "restart: FAILED: the host was not restarted: exit status 3: not now";
