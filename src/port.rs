@@ -196,7 +196,7 @@ pub trait BalancerDriver: Send + Sync {
 /// change in the same transaction as the event that causes them.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Writes the plan, takes its leases and appends `RunStarted`. A run that an agent proposed takes none: it is in nobody's way.
+    /// Writes the plan, takes its leases and appends `RunStarted`. A run that an agent proposed takes none before it is approved.
     async fn create_run(&self, plan: &Plan, by: &Operator, start: RunStart) -> Result<Event, StoreError>;
     /// Takes the leases of a run that an agent proposed, before it is approved.
     async fn take_leases(&self, run: RunId, now: Timestamp) -> Result<(), StoreError>;
