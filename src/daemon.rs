@@ -213,6 +213,7 @@ fn desk(
         seals: Arc::new(Seals::new(&secret_of(key)?)),
         sessions: Arc::default(),
         entrances: Arc::default(),
+        folds: Arc::default(),
         rights: Arc::new(Rights::new(store.clone(), ports.hosts.clock.clone())),
         public_key: public_line(key)?,
         turns: Arc::default(),

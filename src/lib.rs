@@ -18,6 +18,7 @@ pub mod notices;
 pub mod present;
 pub mod probes;
 pub mod steps;
+pub mod tui;
 pub mod watch;
 
 pub mod balancer;

@@ -1,7 +1,8 @@
 //! A logged-in client of the SSH door: what it has proved, and how a line of it is answered, by whichever channel it came.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 
@@ -9,12 +10,16 @@ use super::answer::answer;
 use super::entrances::Cookie;
 use super::sessions::DoorSession;
 use super::shown::{shown, shown_reason};
+use super::streams::Streams;
 use super::{Desk, Terminal};
 use crate::domain::ask::access::Operator;
 use crate::domain::ask::audit::Caller;
-use crate::domain::ask::command::{Request, UsageError};
+use crate::domain::ask::command::{Command, Request, UsageError};
 use crate::domain::ask::enrolled::{Denial, Presented};
 use crate::domain::base::refusal::{Cause, Refusal};
+
+/// Pages of one connection that are remembered as asked for.
+const PAGES_REMEMBERED: usize = 256;
 
 /// One client.
 pub struct Client {
@@ -26,6 +31,25 @@ pub struct Client {
     /// What browsers have to send on this connection.
     pub cookie: Cookie,
     pub pulse: Pulse,
+    /// Pages of this connection that follow what happens.
+    pub streams: Streams,
+    pub asked: AskedPages,
+}
+
+/// The pages that a connection has asked for. A board asks for the same one again and again while it is open: it is on record
+/// once.
+#[derive(Default)]
+pub struct AskedPages(Mutex<HashSet<String>>);
+
+impl AskedPages {
+    /// True if the page was asked for before.
+    fn knows(&self, line: &str) -> bool {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() >= PAGES_REMEMBERED {
+            lines.clear();
+        }
+        !lines.insert(line.into())
+    }
 }
 
 /// Makes a future that resolves when the client does not answer any more; see [`Terminal::silence`].
@@ -45,8 +69,13 @@ impl Client {
     }
 
     /// Answers a line; returns the exit status.
-    pub async fn ask(&self, (line, parsed): ClientLine<'_>, terminal: &mut dyn Terminal) -> u8 {
+    pub async fn ask(&self, (line, mut parsed): ClientLine<'_>, terminal: &mut dyn Terminal) -> u8 {
         let desk = &self.desk;
+        if let Ok(request) = &mut parsed
+            && matches!(request.command, Command::Board(_))
+        {
+            request.is_known = self.asked.knows(&String::from_utf8_lossy(line));
+        }
         let shown = shown(line, &parsed, &desk.config.borrow());
         let line = desk.engine.masks().text(&shown);
         let is_of_agent = parsed.as_ref().is_ok_and(|request| request.agent.is_some());

@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Keys that wait to be handled; more are dropped.
-const WAITING_KEYS: usize = 16;
+const WAITING_KEYS: usize = 1_024;
 
 /// The part of them that only Ctrl-C and Ctrl-D may use, so that other keys never push these out.
 const KEPT_FREE: usize = 8;
@@ -19,6 +19,8 @@ pub enum KeyPress {
     Interrupt,
     /// Ctrl-D.
     End,
+    /// The screen has another size.
+    Resized,
     /// Any other: an answer to a question, or input for the hosts, which a terminal does not send.
     Plain(u8),
 }
@@ -44,6 +46,13 @@ pub fn keyboard() -> (Keyboard, Keys) {
 }
 
 impl Keyboard {
+    /// The screen has another size.
+    pub fn resized(&self) {
+        if self.keys.capacity() > KEPT_FREE {
+            let _ = self.keys.try_send(KeyPress::Resized);
+        }
+    }
+
     /// Passes on what was typed.
     pub fn typed(&self, bytes: &[u8]) {
         for byte in bytes {
@@ -69,7 +78,8 @@ mod tests {
     #[test]
     fn other_keys_never_push_out_ctrl_c() {
         let (keyboard, mut keys) = keyboard();
-        keyboard.typed(&[b'x'; 1_000]);
+        keyboard.typed(&[b'x'; 2_000]);
+        keyboard.resized();
         assert!(!keys.first.is_cancelled());
         keyboard.typed(&[CTRL_C, b'x', CTRL_C]);
         assert!(keys.first.is_cancelled());

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod candidates;
 pub mod client;
 pub mod entrances;
+pub mod folds;
 pub mod keys;
 pub mod local;
 pub mod rights;
@@ -15,6 +16,7 @@ pub mod sessions;
 pub mod shown;
 pub mod signer;
 pub mod ssh;
+pub mod streams;
 pub mod turns;
 mod watchlist;
 
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::audit::Audit;
 use self::candidates::Candidates;
 use self::entrances::Entrances;
+use self::folds::Folds;
 use self::keys::KeyPress;
 use self::rights::Rights;
 use self::seals::Seals;
@@ -80,6 +83,22 @@ pub trait Terminal: Send + Sync {
     /// Draws these lines at the bottom of the screen, in the place of those before; what is printed stands above them.
     async fn draw(&mut self, _lines: Vec<String>) -> Result<(), Gone> {
         Ok(())
+    }
+    /// Takes the whole screen for a board, or gives it back as it was.
+    async fn full_screen(&mut self, _is_on: bool) -> Result<(), Gone> {
+        Ok(())
+    }
+    /// The operator as of now, by the key of the connection; or why there is none any more.
+    fn admitted(&self) -> Result<Operator, String> {
+        Err("who you are cannot be looked up here".into())
+    }
+    /// Sends what draws a screen, as it is: every text in it was made safe, and [`covered`](Terminal::covered).
+    async fn paint(&mut self, _frame: String) -> Result<(), Gone> {
+        Ok(())
+    }
+    /// A text without the names that the operator may not read. Answers are covered as they are sent; this is for screens.
+    fn covered(&self, text: &str) -> String {
+        text.into()
     }
     /// Fires when the client is gone, so that no task waits for it.
     fn gone(&self) -> CancellationToken;
@@ -208,6 +227,8 @@ pub struct Desk {
     pub candidates: Arc<Candidates>,
     pub sessions: Arc<Sessions>,
     pub entrances: Arc<Entrances>,
+    /// Runs as the boards know them.
+    pub folds: Arc<Folds>,
     pub seals: Arc<Seals>,
     pub rights: Arc<Rights>,
     /// The public key of the door: type and base64.

@@ -18,7 +18,8 @@ pub fn rows(rows: &[AuditRow]) -> String {
     columns(&[head].into_iter().chain(rows.iter().map(line)).collect::<Vec<_>>())
 }
 
-fn words(fact: &AuditFact) -> String {
+/// A row in one line.
+pub fn words(fact: &AuditFact) -> String {
     let times = if fact.times == 1 { String::new() } else { format!(" ({} times)", fact.times) };
     let text = match &fact.kind {
         AuditKind::Login { user } => format!("login as `{user}`"),

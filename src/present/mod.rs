@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod facts;
 pub mod formats;
 pub mod help;
+pub mod html;
 pub mod json;
 pub mod junit;
 pub mod leases;

@@ -8,6 +8,7 @@ mod architecture;
 mod artifacts;
 mod audit;
 mod balancers;
+mod boards;
 mod certificates;
 mod clients;
 mod coming_from;

@@ -61,6 +61,7 @@ async fn every_command_is_granted_by_role_and_group_as_the_table_says() {
         ("sessions", "nyynyyy"),
         ("kick 999999", "n--n---"),
         ("help", "yyyyyyy"),
+        ("board", "nyynyyy"),
         ("hosts", "nyynyyy"),
         ("hosts test", "nyynyyy"),
         ("runs", "nyynyyy"),

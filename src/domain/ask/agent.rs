@@ -55,6 +55,7 @@ impl AgentUse {
             | Command::Connection(Connection::Sessions)
             | Command::Rights(RightCommand::List)
             | Command::Hosts { .. }
+            | Command::Board(_)
             | Command::Doctor { selector: None }
             | Command::Runs { .. }
             | Command::Show { .. }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use super::options::{
     AuditAsk, Connection, Format, GitService, HostKeys, NewLine, Record, RightCommand, Shell, Since, Topic,
 };
+use super::view::View;
 use crate::domain::base::name::RunId;
 
 /// Parameters of a task as typed: `version=1.2.3`.
@@ -106,6 +107,8 @@ pub enum Command {
     Connection(Connection),
     /// Rights for a time.
     Rights(RightCommand),
+    /// A page of the boards.
+    Board(View),
     Hosts {
         selector: String,
     },
@@ -312,6 +315,7 @@ impl Command {
             | Command::Connection(_)
             | Command::Rights(_)
             | Command::Hosts { .. }
+            | Command::Board(_)
             | Command::Plan { .. }
             | Command::PlanRollback { .. }
             | Command::Task { .. }

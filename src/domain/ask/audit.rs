@@ -287,6 +287,7 @@ impl Command {
             | Command::Misread { .. }
             | Command::Whoami
             | Command::Hosts { .. }
+            | Command::Board(_)
             | Command::Rights(RightCommand::List)
             | Command::Doctor { .. }
             | Command::Plan { diff: false, .. }

@@ -47,6 +47,8 @@ pub struct Request {
     pub glass: Option<String>,
     /// An agent sends it. A line never says so: the channel does.
     pub agent: Option<AgentAsk>,
+    /// The same client has asked it before, and it is on record.
+    pub is_known: bool,
 }
 
 /// Why a line was refused. `text` is for people; a request for help is not an error.
@@ -104,7 +106,15 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
         return Err(usage(format!("a command has at most {WORDS_LIMIT} words")));
     }
     if let Some(command) = about_itself(words)? {
-        return Ok(Request { command, json: false, verbose: false, wait: false, glass: None, agent: None });
+        return Ok(Request {
+            command,
+            json: false,
+            verbose: false,
+            wait: false,
+            glass: None,
+            agent: None,
+            is_known: false,
+        });
     }
     let (words, glass) = cut_glass(words)?;
     let words = &words[..];
@@ -133,7 +143,7 @@ pub fn parse_words(words: &[String]) -> Result<Request, UsageError> {
     if glass.is_some() && !releases {
         return Err(usage(format!("`{BREAK_GLASS}` is for tasks, rollback and retry; see: help freeze")));
     }
-    Ok(Request { command, json, verbose, wait, glass, agent: None })
+    Ok(Request { command, json, verbose, wait, glass, agent: None, is_known: false })
 }
 
 /// The words of all commands are built once, since building them takes many times longer than reading a line.
@@ -180,6 +190,7 @@ fn command_of(words: Words, given: &mut CommonOptions) -> Result<Command, UsageE
         Words::Git(words) => records::read_git(words),
         Words::Complete { words } => Command::Connection(Connection::Complete { words }),
         Words::Hosts { selector } => Command::Hosts { selector },
+        Words::Board(words) => Command::Board(words.view().map_err(usage)?),
         Words::Plan(words) => read_plan(words)?,
         Words::Check { selector, words, format } => read_check(selector, &words, format)?,
         Words::Run { selector, fold, script } => Command::Run { selector, script: script.join(" "), fold },

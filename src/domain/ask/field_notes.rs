@@ -40,6 +40,9 @@ pub fn note(field: &str) -> &'static str {
         "fingerprint" => "The fingerprint of one host, or the set of several",
         "trust" => "Record what unknown hosts present now, without comparing",
         "code" => "The code that the key has printed",
+        "all" => "All rows, also where equal ones are folded",
+        "at" => "A run as it was after the event with this number",
+        "line" => "The line of output to show",
         "old" | "new" => "The digest of a version, or its first digits",
         _ => "",
     }

@@ -6,6 +6,7 @@ use super::ask::{Format, Shell};
 use super::config_words::{ConfigWords, GitWords};
 use super::long_help::{AFTER_HELP, AUDIT_HELP, EVENTS_HELP, FREEZE_HELP, HOLD_HELP, RECEIPT_HELP, RUN_HELP};
 use super::number::Number;
+use super::view::{BOARD_USAGE, BoardWords};
 
 /// The grammar. Its help is what `help` prints.
 #[derive(Parser, Debug)]
@@ -85,6 +86,9 @@ pub(super) enum Words {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// The fleet and its runs, as the boards in a terminal and a browser show them
+    #[command(override_usage = BOARD_USAGE)]
+    Board(BoardWords),
     /// Hosts: address, groups, release, rotation
     Hosts {
         #[arg(default_value = "all")]

@@ -27,4 +27,5 @@ mod supply;
 pub mod temporary;
 mod timed;
 pub mod tools;
+pub mod view;
 pub mod vitals;

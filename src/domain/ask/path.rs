@@ -27,6 +27,7 @@ impl Command {
             Command::Rights(asked) => asked.path(),
             Command::Connection(connection) => connection.path(),
             Command::Hosts { .. } => "hosts",
+            Command::Board(_) => "board",
             Command::Plan { .. } | Command::PlanRollback { .. } => "plan",
             Command::Task { .. } => "TASK",
             Command::Check { .. } => "check",

@@ -81,6 +81,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Connection(_)
         | Command::Rights(RightCommand::List | RightCommand::Ask { .. } | RightCommand::End { .. })
         | Command::Hosts { .. }
+        | Command::Board(_)
         | Command::Plan { diff: false, .. }
         | Command::PlanRollback { .. }
         | Command::Check { .. }

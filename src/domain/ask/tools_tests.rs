@@ -14,6 +14,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("balancer drain", ""),
     ("balancer enable", ""),
     ("balancer status", ""),
+    ("board", "board"),
     ("cancel", ""),
     ("check", ""),
     ("complete", ""),

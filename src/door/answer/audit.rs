@@ -57,23 +57,7 @@ impl Asked<'_> {
     }
 
     async fn audit(&mut self, granted: &Granted, ask: &AuditAsk) -> Result<u8, Ended> {
-        known_types(&ask.types)?;
-        let name = whose(granted, ask.operator.as_ref())?;
-        let (after, from) = match ask.since {
-            None => (None, None),
-            Some(Since::Event(seq)) => (Some(seq), None),
-            Some(Since::Time(time)) => {
-                (None, Some(self.desk.clock.now().checked_sub(time).unwrap_or(Timestamp::MIN)))
-            }
-        };
-        let (types, refused) = (ask.types.clone(), ask.refused);
-        let query = AuditQuery { after, before: ask.before, from, name, types, refused, limit: PAGE_ROWS };
-        let mut page = self.desk.audit.of(granted).await?.page(query).await?;
-        let next = next_page(ask, &page);
-        if !reads_all(granted) {
-            // They name the files of all groups.
-            page.rows.retain(|row| !matches!(row.fact.kind, AuditKind::ConfigChanged { .. }));
-        }
+        let (page, next) = self.audit_rows(granted, ask).await?;
         for row in &page.rows {
             self.terminal.may_name(row.fact.typed());
         }
@@ -92,6 +76,32 @@ impl Asked<'_> {
         Ok(0)
     }
 
+    /// The rows that the operator may read, and how to read on.
+    pub(super) async fn audit_rows(
+        &self,
+        granted: &Granted,
+        ask: &AuditAsk,
+    ) -> Result<(AuditPage, Option<NextPage>), Ended> {
+        known_types(&ask.types)?;
+        let name = whose(granted, ask.operator.as_ref())?;
+        let (after, from) = match ask.since {
+            None => (None, None),
+            Some(Since::Event(seq)) => (Some(seq), None),
+            Some(Since::Time(time)) => {
+                (None, Some(self.desk.clock.now().checked_sub(time).unwrap_or(Timestamp::MIN)))
+            }
+        };
+        let (types, refused) = (ask.types.clone(), ask.refused);
+        let query = AuditQuery { after, before: ask.before, from, name, types, refused, limit: PAGE_ROWS };
+        let mut page = self.desk.audit.of(granted).await?.page(query).await?;
+        let next = next_page(ask, &page);
+        if !reads_all(granted) {
+            // They name the files of all groups.
+            page.rows.retain(|row| !matches!(row.fact.kind, AuditKind::ConfigChanged { .. }));
+        }
+        Ok((page, next))
+    }
+
     async fn audit_verify(&mut self, granted: &Granted) -> Result<u8, Ended> {
         if !reads_all(granted) {
             let why = "only an admin without groups verifies the audit and the journal";
@@ -107,7 +117,9 @@ impl Asked<'_> {
 }
 
 /// How to read the rows that a page leaves out: what they are, the option, and its number.
-fn next_page(ask: &AuditAsk, page: &AuditPage) -> Option<(&'static str, &'static str, u64)> {
+type NextPage = (&'static str, &'static str, u64);
+
+fn next_page(ask: &AuditAsk, page: &AuditPage) -> Option<NextPage> {
     let (first, last) = (page.rows.first()?.seq, page.rows.last()?.seq);
     let next = match ask.since {
         Some(_) => ("newer", "since", last),

@@ -88,7 +88,7 @@ impl Asked<'_> {
         Ok(self.terminal.out(&lines::line("heartbeat", json!({ "seq": seq, "at": at }))).await?)
     }
 
-    fn has_same_view(&self) -> bool {
+    pub(super) fn has_same_view(&self) -> bool {
         self.granted.operator().groups.is_none()
             || self.desk.config.borrow().inventory == self.config.inventory
     }

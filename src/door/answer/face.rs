@@ -136,7 +136,7 @@ impl Asked<'_> {
     }
 
     /// How long earlier runs of the same kind on the same hosts took. A store that cannot be read costs only this line.
-    async fn usual(&self, plan: &Plan) -> Option<Usual> {
+    pub(super) async fn usual(&self, plan: &Plan) -> Option<Usual> {
         let waits = plan.needs_approval || plan.rollout.pause_after.is_some();
         // The time of those that waited for a person says nothing, and checks of other sets are of the same kind.
         if waits || plan.kind == RunKind::Check {

@@ -4,6 +4,7 @@ mod agents;
 mod artifacts;
 mod asked;
 mod audit;
+mod board;
 mod doctor;
 mod enroll;
 mod events;
@@ -21,6 +22,7 @@ mod refusals;
 mod rights;
 mod rotation;
 mod runs;
+mod screen;
 mod sessions;
 mod setup;
 mod sudoers;
@@ -87,11 +89,16 @@ async fn answered(desk: &Desk, caller: &Caller, request: Request, terminal: &mut
             return refused(terminal, format, &refusal).await;
         }
     };
-    let recording = match desk.audit.begin(caller, &granted).await {
+    let recording = match request.is_known && granted.command().only_reads() {
+        true => Ok(None),
+        false => desk.audit.begin(caller, &granted).await.map(Some),
+    };
+    let recording = match recording {
         Ok(recording) => recording,
         Err(refusal) => return refused(terminal, format, &refusal).await,
     };
-    let granted = granted.recorded(recording.row).requested(terminal.request());
+    let row = recording.as_ref().and_then(|recording| recording.row);
+    let granted = granted.recorded(row).requested(terminal.request());
     let granted = granted.sent_by(request.agent);
     let mut asked = Asked {
         desk,
@@ -121,7 +128,9 @@ async fn answered(desk: &Desk, caller: &Caller, request: Request, terminal: &mut
     let run = asked.run;
     // As the operator reads it: they may read their own rows later.
     let why = why.map(|why| shown_reason(&why.to_string(), Some(granted.command()), &desk.config.borrow()));
-    recording.end(status, run, why.map(|why| desk.engine.masks().text(&veiled.over(&why))));
+    if let Some(recording) = recording {
+        recording.end(status, run, why.map(|why| desk.engine.masks().text(&veiled.over(&why))));
+    }
     status
 }
 
@@ -178,6 +187,7 @@ impl Asked<'_> {
             Command::Rights(asked) => self.rights(asked).await,
             Command::Connection(asked) => self.connections(asked, &inventory).await,
             Command::Hosts { selector } => self.hosts(&inventory, selector).await,
+            Command::Board(view) => self.board(granted, &inventory, view).await,
             Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => {
                 self.show_plan(granted, inventory).await
             }
@@ -333,6 +343,7 @@ fn sort_of(command: &Command) -> Sort {
     match command {
         Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => Sort::Plan,
         Command::Hosts { .. }
+        | Command::Board(_)
         | Command::Record(Record::Audit(_) | Record::Receipt { .. })
         | Command::Runs { .. }
         | Command::Show { .. }

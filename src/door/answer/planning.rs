@@ -107,6 +107,7 @@ pub(super) fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Connection(_)
         | Command::Rights(_)
         | Command::Hosts { .. }
+        | Command::Board(_)
         | Command::Runs { .. }
         | Command::Show { .. }
         | Command::Watch { .. }

@@ -130,7 +130,7 @@ impl Asked<'_> {
         loop {
             match keys.recv().await {
                 Some(KeyPress::Interrupt | KeyPress::End) => return,
-                Some(KeyPress::Plain(_)) => {}
+                Some(KeyPress::Plain(_) | KeyPress::Resized) => {}
                 None => return std::future::pending().await,
             }
         }

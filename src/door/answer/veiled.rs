@@ -72,6 +72,22 @@ impl Terminal for Veiled<'_> {
         self.inner.err(&text).await
     }
 
+    async fn full_screen(&mut self, is_on: bool) -> Result<(), Gone> {
+        self.inner.full_screen(is_on).await
+    }
+
+    fn admitted(&self) -> Result<Operator, String> {
+        self.inner.admitted()
+    }
+
+    async fn paint(&mut self, frame: String) -> Result<(), Gone> {
+        self.inner.paint(frame).await
+    }
+
+    fn covered(&self, text: &str) -> String {
+        self.over(text)
+    }
+
     fn may_name(&mut self, typed: &str) {
         self.veil = self.veil.take().map(|veil| veil.without(typed));
     }

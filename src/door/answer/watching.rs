@@ -349,7 +349,11 @@ impl Asked<'_> {
     }
 
     /// The one host of a selector.
-    async fn one_host(&self, inventory: &Arc<Inventory>, written: &str) -> Result<HostName, Ended> {
+    pub(super) async fn one_host(
+        &self,
+        inventory: &Arc<Inventory>,
+        written: &str,
+    ) -> Result<HostName, Ended> {
         let hosts = self.pick(inventory, written).await?;
         match &hosts[..] {
             [one] => Ok(one.clone()),

@@ -16,7 +16,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Why a request does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
+pub(super) enum Wrong {
     NoHost,
     OtherHost,
     OtherSite,
@@ -34,6 +34,11 @@ struct Shown {
 
 /// Lets a request in, or refuses it.
 pub(super) fn check(api: &Api, request: &Request) -> Result<(), Refused> {
+    judge(api, request).map_err(refused)
+}
+
+/// Lets a request in, or says why not.
+pub(super) fn judge(api: &Api, request: &Request) -> Result<(), Wrong> {
     if !api.is_forwarded {
         return Ok(());
     }
@@ -45,7 +50,7 @@ pub(super) fn check(api: &Api, request: &Request) -> Result<(), Refused> {
         has_token: token.is_some_and(|token| client.desk.entrances.knows(token, &client.operator, now)),
         has_cookie: text(headers, &header::COOKIE).is_some_and(|cookies| client.cookie.is_in(cookies)),
     };
-    comes_from_here(headers).and_then(|()| may_enter(&shown)).map_err(refused)
+    comes_from_here(headers).and_then(|()| may_enter(&shown))
 }
 
 /// Opens a link: the browser gets its cookie, once.
@@ -121,28 +126,35 @@ fn may_enter(shown: &Shown) -> Result<(), Wrong> {
     }
 }
 
-fn refused(wrong: Wrong) -> Refused {
-    let (status, title, detail) = match wrong {
-        Wrong::NoHost => (StatusCode::BAD_REQUEST, "No host", "a request has one `Host`"),
-        Wrong::OtherHost => (
-            StatusCode::MISDIRECTED_REQUEST,
-            "Another host",
-            "this is rollcall, reached as localhost, 127.0.0.1, [::1] or rollcall; no other name is answered",
-        ),
-        Wrong::OtherSite => {
-            (StatusCode::FORBIDDEN, "Another site", "a page of another site sent this request")
+impl Wrong {
+    /// The status, a title, and what to do.
+    pub(super) fn words(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Wrong::NoHost => (StatusCode::BAD_REQUEST, "No host", "a request has one `Host`"),
+            Wrong::OtherHost => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "Another host",
+                "this is rollcall, reached as localhost, 127.0.0.1, [::1] or rollcall; no other name is answered",
+            ),
+            Wrong::OtherSite => {
+                (StatusCode::FORBIDDEN, "Another site", "a page of another site sent this request")
+            }
+            Wrong::NoEntrance => (
+                StatusCode::UNAUTHORIZED,
+                "Not let in",
+                "other users of your machine reach this port, too; try: ssh rollcall web, or for programs: ssh rollcall web --token",
+            ),
+            Wrong::OnlyCookie => (
+                StatusCode::UNAUTHORIZED,
+                "No token",
+                "a browser may only read; programs that act send `Authorization: Bearer TOKEN`; try: ssh rollcall web --token",
+            ),
         }
-        Wrong::NoEntrance => (
-            StatusCode::UNAUTHORIZED,
-            "Not let in",
-            "other users of your machine reach this port, too; try: ssh rollcall web, or for programs: ssh rollcall web --token",
-        ),
-        Wrong::OnlyCookie => (
-            StatusCode::UNAUTHORIZED,
-            "No token",
-            "a browser may only read; programs that act send `Authorization: Bearer TOKEN`; try: ssh rollcall web --token",
-        ),
-    };
+    }
+}
+
+fn refused(wrong: Wrong) -> Refused {
+    let (status, title, detail) = wrong.words();
     let mut response = problem::http(status, title, detail);
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

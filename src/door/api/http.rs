@@ -24,7 +24,7 @@ use super::items::Page;
 use super::perform::{Answer, follow, perform_with};
 use super::plain::{text_of, wanted_page};
 use super::stream::{self, StreamForm};
-use super::{gate, openapi, problem};
+use super::{gate, openapi, pages, problem};
 use crate::domain::ask::command::LINE_LIMIT_BYTES;
 use crate::domain::ask::resource::{Given, Gives, RESOURCES, Resource, Verb};
 use crate::domain::base::digest::sha256_hex;
@@ -97,6 +97,7 @@ fn router(api: &Api) -> Router {
         router =
             router.route(path, all.fold(MethodRouter::new(), |methods, one| methods.merge(route(api, one))));
     }
+    router = pages::routes(router, api);
     let (entering, about, checked) = (api.clone(), api.clone(), api.clone());
     router
         .route(
@@ -105,7 +106,7 @@ fn router(api: &Api) -> Router {
                 gate::enter(&entering, &params, &request)
             }),
         )
-        .route("/", get(move |request: Request| async move { front(&about, &request) }))
+        .route("/", get(move |request: Request| async move { front(&about, request).await }))
         .route(
             "/openapi.json",
             get(move |request: Request| async move {
@@ -141,9 +142,12 @@ fn route(api: &Api, resource: &'static Resource) -> MethodRouter {
     })
 }
 
-/// What is at the root: where to go on.
-fn front(api: &Api, request: &Request) -> Response<Body> {
-    if let Err(refused) = gate::check(api, request) {
+/// What is at the root: the board for browsers, and for programs where to go on.
+async fn front(api: &Api, request: Request) -> Response<Body> {
+    if pages::wants_page(request.headers()) {
+        return pages::page(api, request).await;
+    }
+    if let Err(refused) = gate::check(api, &request) {
         return *refused;
     }
     let about = serde_json::json!({
@@ -232,7 +236,7 @@ fn wrong(why: impl Into<String>) -> Refused {
 }
 
 /// Names and values of a query, decoded.
-fn query(uri: &Uri) -> Result<Vec<(String, String)>, Refused> {
+pub(super) fn query(uri: &Uri) -> Result<Vec<(String, String)>, Refused> {
     let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri);
     query.map(|query| query.0).map_err(|error| wrong(format!("the query cannot be read: {error}")))
 }

@@ -31,6 +31,7 @@ use crate::door::{Gone, Terminal, unbroken};
 use crate::local::artifacts::{Piece, WAITING_PIECES};
 use crate::port::talk::Feed;
 use crate::present::board::block::Screen;
+use crate::tui::paint::{ENTER, LEAVE};
 
 /// How long a client may leave its output unread. No events are lost by that: `watch` shows them again.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -111,6 +112,8 @@ async fn serve_line(
         keys,
         listed: None,
         drawn: Drawn::default(),
+        has_screen: false,
+        client: client.clone(),
     };
     let status = answered((client, visit), (&line, parsed), &mut out).await;
     // Freed before the client can know that the command has ended, and sends the next one.
@@ -196,9 +199,11 @@ async fn request(reader: &mut ChannelReadHalf) -> Option<ChannelRequest> {
             ChannelMsg::Exec { command, .. } => {
                 return Some(ChannelRequest::Line(command, screen(pty, &env)));
             }
-            // A bare `ssh rollcall` has no screen of its own yet, so it gets the help.
+            // A bare `ssh rollcall`: the board, for those who can see one.
             ChannelMsg::RequestShell { .. } => {
-                return Some(ChannelRequest::Line(b"help".to_vec(), screen(pty, &env)));
+                let screen = screen(pty, &env);
+                let line = if screen.as_ref().is_some_and(|pty| pty.can_draw) { "board" } else { "help" };
+                return Some(ChannelRequest::Line(line.into(), screen));
             }
             ChannelMsg::SetEnv { variable_name, variable_value, .. } => {
                 env.insert(variable_name, variable_value);
@@ -282,6 +287,7 @@ async fn drain(mut reader: ChannelReadHalf, mut typed: Typed, gone: Cancellation
             ChannelMsg::WindowChange { col_width, row_height, .. } => {
                 typed.size.0.store(col_width, Ordering::Relaxed);
                 typed.size.1.store(row_height, Ordering::Relaxed);
+                typed.keyboard.iter().for_each(Keyboard::resized);
             }
             ChannelMsg::Eof => typed.input.iter().for_each(|input| input.close(true)),
             _ => {}
@@ -303,6 +309,9 @@ struct ChannelTerminal {
     /// From the first words of the answer.
     listed: Option<DoorCommand>,
     drawn: Drawn,
+    /// A board has the whole screen.
+    has_screen: bool,
+    client: Arc<Client>,
 }
 
 impl ChannelTerminal {
@@ -357,7 +366,8 @@ impl ChannelTerminal {
     /// Prints a message for a client that may be gone, without waiting for it.
     async fn last_word(&mut self, text: &str) {
         self.file = None;
-        let text = self.drawn.replaced(Vec::new()) + &self.shown(text);
+        let screen = if std::mem::take(&mut self.has_screen) { LEAVE } else { "" };
+        let text = screen.to_string() + &self.drawn.replaced(Vec::new()) + &self.shown(text);
         let sending = async {
             match self.pty {
                 Some(_) => self.writer.data_bytes(Bytes::from(text)).await,
@@ -377,7 +387,7 @@ impl ChannelTerminal {
     /// whole one.
     async fn end(mut self, status: u8) {
         self.file = None;
-        if self.drawn.is_there() {
+        if self.drawn.is_there() || self.has_screen {
             self.last_word("").await;
         }
         // Errors here mean that the client is gone.
@@ -421,6 +431,22 @@ impl Terminal for ChannelTerminal {
             text if text.is_empty() => Ok(()),
             text => self.send(Bytes::from(text), 0).await,
         }
+    }
+
+    async fn full_screen(&mut self, is_on: bool) -> Result<(), Gone> {
+        // Asked for first, so that it is given back even if it was taken in part.
+        self.has_screen |= is_on;
+        self.send(Bytes::from_static(if is_on { ENTER } else { LEAVE }.as_bytes()), 0).await?;
+        self.has_screen = is_on;
+        Ok(())
+    }
+
+    fn admitted(&self) -> Result<Operator, String> {
+        self.client.admitted()
+    }
+
+    async fn paint(&mut self, frame: String) -> Result<(), Gone> {
+        if frame.is_empty() { Ok(()) } else { self.send(Bytes::from(frame), 0).await }
     }
 
     fn gone(&self) -> CancellationToken {

@@ -17,9 +17,10 @@ use super::visit::Login;
 use super::waiting::{Entered, Unauthenticated};
 use crate::config::DoorSettings;
 use crate::door::Desk;
-use crate::door::client::Client;
+use crate::door::client::{AskedPages, Client};
 use crate::door::entrances::Cookie;
 use crate::door::sessions::ReachedDoor;
+use crate::door::streams::Streams;
 use crate::present::sessions::ConnectedOperator;
 
 /// The common state of all connections of a door.
@@ -104,6 +105,8 @@ impl DoorState {
             session: Arc::new(self.desk.sessions.enter(operator, door)),
             cookie: Cookie::new()?,
             pulse: Box::new(move || Box::pin(pulse::silence(handle.clone()))),
+            streams: Streams::default(),
+            asked: AskedPages::default(),
         })
     }
 

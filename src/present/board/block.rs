@@ -79,7 +79,8 @@ impl Following<'_> {
         printable(&format!("{}; {}{busy}{next}", self.headline(), self.numbers(&rows))) + "\n"
     }
 
-    fn headline(&self) -> String {
+    /// Its number, its time, how far it is, and its title.
+    pub fn headline(&self) -> String {
         let (run, total) = (self.run, self.run.hosts().len());
         let batch = match (run.batch(), run.plan().batches.len()) {
             (Some(batch), batches) if batches > 1 => format!(", batch {} of {batches}", batch + 1),
@@ -91,7 +92,8 @@ impl Following<'_> {
         format!("run {}: {time}{batch}, {done}: {}", run.id(), self.progress.title)
     }
 
-    fn numbers(&self, rows: &[Row]) -> String {
+    /// How many hosts are in each state, and how much of the budget is used.
+    pub fn numbers(&self, rows: &[Row]) -> String {
         let mut parts: Vec<String> =
             counts(rows).into_iter().map(|(mark, number)| format!("{number} {}", mark.word())).collect();
         let out = self.run.hosts().values().filter(|host| host.is_owed()).count();
@@ -118,7 +120,7 @@ impl Following<'_> {
     }
 
     /// What the run waits for, or how long it may take.
-    fn next(&self) -> Option<String> {
+    pub fn next(&self) -> Option<String> {
         let (run, id) = (self.run, self.run.id());
         if let Some(pause) = run.pause() {
             return Some(match &pause.until {
@@ -147,7 +149,8 @@ impl Following<'_> {
         })
     }
 
-    fn elapsed(&self) -> Duration {
+    /// Since its start.
+    pub fn elapsed(&self) -> Duration {
         self.progress.started_at.map(|at| between(at, self.now)).unwrap_or_default()
     }
 }
@@ -164,7 +167,7 @@ fn between(from: Timestamp, to: Timestamp) -> Duration {
 }
 
 /// Minutes and seconds, or hours and minutes and seconds.
-fn clock(time: Duration) -> String {
+pub fn clock(time: Duration) -> String {
     let s = time.as_secs();
     match s / 3600 {
         0 => format!("{}:{:02}", s / 60, s % 60),

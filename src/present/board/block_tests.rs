@@ -1,85 +1,8 @@
 use super::*;
-use crate::domain::base::name::RunId;
-use crate::domain::base::outcome::{End, Verdict};
-use crate::domain::check::check::CheckResult;
-use crate::domain::check::id::CheckId;
-use crate::domain::plan::plan::{Plan, read};
-use crate::domain::run::event::{Event, EventKind, Stage};
+use crate::domain::base::outcome::End;
+use crate::present::board::story::Story;
 
 const WIDE: Screen = Screen { width: 80, height: 24, has_utf8: true, has_colour: false };
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_000_000 + second).unwrap()
-}
-
-fn plan(hosts: usize) -> Plan {
-    let names: Vec<String> = (1..=hosts).map(|number| format!("web{number:04}")).collect();
-    let host = |name: &String| {
-        let endpoint = serde_json::json!({ "name": name, "address": name, "port": 22, "login": "d" });
-        (
-            name.clone(),
-            serde_json::json!({ "endpoint": endpoint, "steps": [], "rollback": [], "vars": {}, "observe": null,
-                "checks": [], "checks_back": [], "balancer": null }),
-        )
-    };
-    let hosts: serde_json::Map<String, serde_json::Value> = names.iter().map(host).collect();
-    let plan = serde_json::json!({ "title": "check prod", "kind": "check", "params": {},
-        "rollout": { "serial": [{ "hosts": 1 }] }, "batches": [names], "hosts": hosts, "balancers": {}, "leases": [],
-        "files_root": "files" });
-    read(&plan.to_string()).unwrap()
-}
-
-/// A run of so many hosts: all are probed, and these have ended so.
-struct Story {
-    run: Run,
-    progress: RunProgress,
-    seq: u64,
-}
-
-impl Story {
-    fn of(hosts: usize) -> Story {
-        let mut story =
-            Story { run: Run::new(RunId(41), plan(hosts)), progress: RunProgress::default(), seq: 0 };
-        let (by, key, plan_sha256) = ("ann".into(), String::new(), String::new());
-        story.take(
-            0,
-            EventKind::RunStarted { title: "check prod".into(), by, key, plan_sha256, granted: None },
-        );
-        story
-    }
-
-    fn take(&mut self, second: i64, kind: EventKind) {
-        self.seq += 1;
-        let event = Event { seq: self.seq, run: RunId(41), at: at(second), kind };
-        self.run.apply(&event).unwrap();
-        self.progress.take(&event);
-    }
-
-    fn probes(&mut self, second: i64, hosts: std::ops::RangeInclusive<usize>) {
-        for number in hosts {
-            self.take(second, EventKind::ChecksStarted { host: name(number), stage: Stage::Roll });
-        }
-    }
-
-    fn ends(&mut self, hosts: std::ops::RangeInclusive<usize>, end: End, why: &str) {
-        for number in hosts {
-            let result = CheckResult::new(CheckId::new("http", "http"), Verdict::Ok, "");
-            self.take(
-                5,
-                EventKind::ChecksEnded { host: name(number), stage: Stage::Roll, results: vec![result] },
-            );
-            self.take(5, EventKind::HostSettled { host: name(number), end, why: why.into() });
-        }
-    }
-
-    fn at(&self, second: i64) -> Following<'_> {
-        Following { run: &self.run, progress: &self.progress, usual: None, now: at(second) }
-    }
-}
-
-fn name(number: usize) -> crate::domain::base::name::HostName {
-    format!("web{number:04}").as_str().into()
-}
 
 /// Without the attributes of the line, which stand at its ends.
 fn bare(line: &str) -> &str {

@@ -1,21 +1,32 @@
-//! The states of hosts, each with its glyph, its ASCII letter, its role and its word. Colour only confirms what the glyph
+//! The states of hosts, steps and checks, each with its glyph, its ASCII letter, its role and its word. Colour only confirms what the glyph
 //! and the word say.
 
-use crate::domain::base::outcome::End;
+use serde::{Deserialize, Serialize};
 
-/// The state of a host on a board, in the order in which boards list them: first what needs a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+use crate::domain::base::outcome::{End, Outcome, RunOutcome, Verdict};
+
+/// A state on a board, in the order in which boards list them: first what needs a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mark {
     Held,
     Unknown,
     Failed,
+    Critical,
+    TimedOut,
     Failing,
+    Warning,
+    /// For a person, or for a time.
+    Waiting,
     Running,
     Serving,
     RolledBack,
     NotStarted,
+    Skipped,
+    Cancelled,
     Released,
     Done,
+    Ok,
     Unchanged,
 }
 
@@ -31,17 +42,24 @@ pub enum Role {
 }
 
 impl Mark {
-    pub const ALL: [Mark; 11] = [
+    pub const ALL: [Mark; 18] = [
         Mark::Held,
         Mark::Unknown,
         Mark::Failed,
+        Mark::Critical,
+        Mark::TimedOut,
         Mark::Failing,
+        Mark::Warning,
+        Mark::Waiting,
         Mark::Running,
         Mark::Serving,
         Mark::RolledBack,
         Mark::NotStarted,
+        Mark::Skipped,
+        Mark::Cancelled,
         Mark::Released,
         Mark::Done,
+        Mark::Ok,
         Mark::Unchanged,
     ];
 
@@ -60,19 +78,63 @@ impl Mark {
         }
     }
 
+    /// The mark of a verdict; `None` before the first probe.
+    pub fn of_verdict(verdict: Option<Verdict>) -> Mark {
+        match verdict {
+            Some(Verdict::Ok) => Mark::Ok,
+            Some(Verdict::Warning) => Mark::Warning,
+            Some(Verdict::Critical) => Mark::Critical,
+            Some(Verdict::Unknown) => Mark::Unknown,
+            None => Mark::NotStarted,
+        }
+    }
+
+    /// The mark of a step.
+    pub fn of_outcome(outcome: &Outcome) -> Mark {
+        match outcome {
+            Outcome::Ok | Outcome::WouldChange => Mark::Ok,
+            Outcome::Unchanged => Mark::Unchanged,
+            Outcome::Failed { .. } => Mark::Failed,
+            Outcome::NotStarted { .. } => Mark::NotStarted,
+            Outcome::Timeout { .. } => Mark::TimedOut,
+            Outcome::Cancelled => Mark::Cancelled,
+            Outcome::Lost { .. } | Outcome::NotKnown { .. } => Mark::Unknown,
+        }
+    }
+
+    /// The mark of a run; `None` while it is under way.
+    pub fn of_run(outcome: Option<RunOutcome>) -> Mark {
+        match outcome {
+            None => Mark::Running,
+            Some(RunOutcome::Done) => Mark::Done,
+            Some(RunOutcome::NeedsPerson) => Mark::Held,
+            Some(RunOutcome::Cancelled) => Mark::Cancelled,
+            Some(RunOutcome::Unreachable) => Mark::Unknown,
+            Some(RunOutcome::Failed | RunOutcome::Interrupted) => Mark::Failed,
+            Some(RunOutcome::Checked(verdict)) => Mark::of_verdict(Some(verdict)),
+        }
+    }
+
     /// The word that people read.
     pub fn word(self) -> &'static str {
         match self {
             Mark::Held => "held",
             Mark::Unknown => "unknown",
             Mark::Failed => "failed",
+            Mark::Critical => "critical",
+            Mark::TimedOut => "timed out",
             Mark::Failing => "failing",
+            Mark::Warning => "warning",
+            Mark::Waiting => "waiting",
             Mark::Running => "under way",
             Mark::Serving => "in rotation again",
             Mark::RolledBack => "rolled back",
             Mark::NotStarted => "not started",
+            Mark::Skipped => "skipped",
+            Mark::Cancelled => "cancelled",
             Mark::Released => "released",
             Mark::Done => "done",
+            Mark::Ok => "ok",
             Mark::Unchanged => "unchanged",
         }
     }
@@ -82,11 +144,15 @@ impl Mark {
         match self {
             Mark::Held => '\u{2298}',
             Mark::Unknown => '?',
-            Mark::Failed | Mark::Failing => '\u{2717}',
+            Mark::Failed | Mark::Failing | Mark::Critical => '\u{2717}',
+            Mark::TimedOut => '\u{25d4}',
+            Mark::Warning => '!',
+            Mark::Waiting => '\u{29d6}',
+            Mark::Skipped | Mark::Cancelled => '-',
             Mark::Running => '\u{25b8}',
             Mark::RolledBack => '\u{21b6}',
             Mark::NotStarted => '.',
-            Mark::Serving | Mark::Released | Mark::Done => '\u{2713}',
+            Mark::Serving | Mark::Released | Mark::Done | Mark::Ok => '\u{2713}',
             Mark::Unchanged => '=',
         }
     }
@@ -96,11 +162,15 @@ impl Mark {
         match self {
             Mark::Held => 'H',
             Mark::Unknown => '?',
-            Mark::Failed | Mark::Failing => 'X',
+            Mark::Failed | Mark::Failing | Mark::Critical => 'X',
+            Mark::TimedOut => 'T',
+            Mark::Warning => '!',
+            Mark::Waiting => 'w',
+            Mark::Skipped | Mark::Cancelled => '-',
             Mark::Running => '>',
             Mark::RolledBack => '<',
             Mark::NotStarted => '.',
-            Mark::Serving | Mark::Released | Mark::Done => 'v',
+            Mark::Serving | Mark::Released | Mark::Done | Mark::Ok => 'v',
             Mark::Unchanged => '=',
         }
     }
@@ -109,21 +179,35 @@ impl Mark {
     pub fn role(self) -> Role {
         match self {
             Mark::Held => Role::Held,
-            Mark::Unknown | Mark::Failed | Mark::Failing => Role::Bad,
+            Mark::Unknown | Mark::Failed | Mark::Critical | Mark::TimedOut | Mark::Failing => Role::Bad,
             Mark::Running => Role::Busy,
-            Mark::RolledBack => Role::Warn,
-            Mark::NotStarted | Mark::Unchanged => Role::Idle,
-            Mark::Serving | Mark::Released | Mark::Done => Role::Good,
+            Mark::RolledBack | Mark::Warning | Mark::Waiting => Role::Warn,
+            Mark::NotStarted | Mark::Skipped | Mark::Cancelled | Mark::Unchanged => Role::Idle,
+            Mark::Serving | Mark::Released | Mark::Done | Mark::Ok => Role::Good,
         }
     }
 
     /// True when a person has to see the host.
     pub fn is_problem(self) -> bool {
-        matches!(self, Mark::Held | Mark::Unknown | Mark::Failed | Mark::Failing | Mark::RolledBack)
+        matches!(self.role(), Role::Bad | Role::Held | Role::Warn)
     }
 }
 
 impl Role {
+    pub const ALL: [Role; 6] = [Role::Good, Role::Idle, Role::Busy, Role::Warn, Role::Bad, Role::Held];
+
+    /// Its name in style sheets.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Good => "good",
+            Role::Idle => "idle",
+            Role::Busy => "busy",
+            Role::Warn => "warn",
+            Role::Bad => "bad",
+            Role::Held => "held",
+        }
+    }
+
     /// The attributes of a terminal (ECMA-48, SGR): only the 16 colours of its own theme. Yellow is reversed, since yellow text
     /// disappears on white.
     pub fn attributes(self, has_colour: bool) -> &'static str {
@@ -157,8 +241,6 @@ mod tests {
             assert!(mark.letter().is_ascii_graphic(), "{mark:?}");
             // `width_cjk` is the width where ambiguous characters take two cells.
             assert_eq!(mark.glyph().width_cjk(), Some(1), "{mark:?}");
-            let is_bad = matches!(mark.role(), Role::Bad | Role::Held | Role::Warn);
-            assert_eq!(mark.is_problem(), is_bad, "{mark:?}");
         }
     }
 }

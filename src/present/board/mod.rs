@@ -1,5 +1,12 @@
 //! What a run looks like at an event: one model for the live lines of a terminal, for heartbeats, and for boards.
 
 pub mod block;
+pub mod fold;
 pub mod mark;
+pub mod page;
+pub mod pages;
 pub mod progress;
+#[cfg(test)]
+pub mod story;
+pub mod strip;
+pub mod text;

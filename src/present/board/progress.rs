@@ -17,7 +17,7 @@ const CHECKS: &str = "checks";
 const FOREIGN: &str = "another process keeps it out of rotation";
 
 /// The work of hosts, by their events.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RunProgress {
     pub title: String,
     pub started_at: Option<Timestamp>,
@@ -29,6 +29,14 @@ pub struct RunProgress {
 struct Work {
     action: String,
     since: Timestamp,
+}
+
+/// The state of one host, with what it does or why it ended so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostProgress {
+    pub mark: Mark,
+    pub action: String,
+    pub since: Option<Timestamp>,
 }
 
 /// Hosts with the same state, action and reason.
@@ -89,19 +97,7 @@ impl RunProgress {
     pub fn rows(&self, run: &Run) -> Vec<Row> {
         let mut rows: BTreeMap<(Mark, String), Row> = BTreeMap::new();
         for (host, state) in run.hosts() {
-            let (mark, action, since) = match state.phase() {
-                Phase::Settled { end, why } => (Mark::of(*end), why.clone(), None),
-                Phase::Waiting => (Mark::NotStarted, String::new(), None),
-                Phase::Failed { failure, .. } => (Mark::Failed, failure.why.clone(), None),
-                Phase::Serving { .. } if state.is_foreign() => (Mark::Held, FOREIGN.into(), None),
-                // Those of the schedule do not count as work: they go on until the last batch is through.
-                Phase::Serving { roll, .. } if *roll != Some(RotationChecks::Running) => {
-                    (Mark::Serving, String::new(), None)
-                }
-                _ => self.work_of(host),
-            };
-            // Reasons of hosts that are well differ, and tell nothing.
-            let action = if mark.is_problem() || mark == Mark::Running { action } else { String::new() };
+            let HostProgress { mark, action, since } = self.of(host, state);
             let row = rows.entry((mark, action.clone())).or_insert_with(|| Row {
                 mark,
                 action,
@@ -112,6 +108,24 @@ impl RunProgress {
             row.hosts.push(host.clone());
         }
         rows.into_values().collect()
+    }
+
+    /// What a host of the run is doing, or has ended as.
+    pub fn of(&self, host: &HostName, state: &HostState) -> HostProgress {
+        let (mark, action, since) = match state.phase() {
+            Phase::Settled { end, why } => (Mark::of(*end), why.clone(), None),
+            Phase::Waiting => (Mark::NotStarted, String::new(), None),
+            Phase::Failed { failure, .. } => (Mark::Failed, failure.why.clone(), None),
+            Phase::Serving { .. } if state.is_foreign() => (Mark::Held, FOREIGN.into(), None),
+            // Those of the schedule do not count as work: they go on until the last batch is through.
+            Phase::Serving { roll, .. } if *roll != Some(RotationChecks::Running) => {
+                (Mark::Serving, String::new(), None)
+            }
+            _ => self.work_of(host),
+        };
+        // Reasons of hosts that are well differ, and tell nothing.
+        let action = if mark.is_problem() || mark == Mark::Running { action } else { String::new() };
+        HostProgress { mark, action, since }
     }
 
     fn does(&self, host: &HostName, action: &str) -> bool {

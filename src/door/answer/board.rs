@@ -1,0 +1,242 @@
+//! `board`: the pages of the boards, from what the operator may see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::asked::{Asked, Ended, may_see, visible_debts};
+use crate::domain::ask::access::Granted;
+use crate::domain::ask::command::AuditAsk;
+use crate::domain::ask::view::{PageName, View};
+use crate::domain::base::name::{HostName, RunId};
+use crate::domain::base::refusal::Refusal;
+use crate::domain::inventory::inventory::Inventory;
+use crate::domain::plan::release::ReleaseTakeover;
+use crate::domain::run::event::Event;
+use crate::domain::run::record::{Debt, RunSummary};
+use crate::domain::watch::roll::CheckLine;
+use crate::door::folds::SharedFold;
+use crate::present::board::fold::RunFold;
+use crate::present::board::page::Page;
+use crate::present::board::pages::checks::CheckHistory;
+use crate::present::board::pages::fleet::Fleet;
+use crate::present::board::pages::host::HostFacts;
+use crate::present::board::pages::{audit, checks, debts, run, run_host, runs, step};
+use crate::present::board::text::text;
+use crate::present::json;
+
+/// Runs that a page lists.
+const RUNS_LISTED: usize = 50;
+
+/// Runs that are searched for those of one host.
+const RUNS_SEARCHED: usize = 500;
+
+/// Probes of a check that are read for the strip of a day.
+const PROBES_READ: usize = 5_000;
+
+/// Hosts of one check whose history is read.
+const HOSTS_READ: usize = 200;
+
+impl Asked<'_> {
+    pub(super) async fn board(
+        &mut self,
+        granted: &Granted,
+        inventory: &Arc<Inventory>,
+        view: &View,
+    ) -> Result<u8, Ended> {
+        if self.terminal.screen().is_some() && !self.json {
+            return self.live_board(granted, view).await;
+        }
+        let page = self.page(granted, inventory, view).await?;
+        let text = if self.json { json::line("board", &page) } else { text(&page) };
+        self.say(&text).await
+    }
+
+    /// A page, by what the operator may see now.
+    pub(super) async fn page(
+        &mut self,
+        granted: &Granted,
+        inventory: &Arc<Inventory>,
+        view: &View,
+    ) -> Result<Page, Ended> {
+        // Read before everything else: what the page shows is at least as new.
+        let seq = *self.ports().events.newest().borrow();
+        let now = self.desk.clock.now();
+        if view.at.is_some() && view.run().is_none() {
+            return Err(Refusal::usage("only pages of runs show an earlier state; try: without --at").into());
+        }
+        let debts = visible_debts(granted, &self.config.inventory, self.ports().store.debts().await?);
+        let mut page = match &view.page {
+            PageName::Fleet => {
+                let (runs, taken) = (self.runs_of(granted, RUNS_LISTED).await?, self.taken(inventory).await?);
+                let checks = self.check_lines(inventory).await?;
+                Fleet { inventory, debts: &debts, runs: &runs, taken: &taken, checks: &checks }
+                    .page(view, (seq, now))
+            }
+            PageName::Runs => runs::page(&self.runs_of(granted, RUNS_LISTED).await?, view, (seq, now)),
+            PageName::Run(run) => {
+                let fold = self.fold(granted, *run, view.at).await?;
+                let usual = self.usual(fold.run.plan()).await;
+                let view = view.clone();
+                self.work(move || run::page(&fold, &view, usual, now)).await?
+            }
+            PageName::RunHost(run, host) => {
+                let fold = self.fold(granted, *run, view.at).await?;
+                let host = host_of(&fold, host)?;
+                let page = run_host::page(&fold, view, &host, now);
+                page.ok_or_else(|| Refusal::not_found(format!("run {run} has no host `{host}`")))?
+            }
+            PageName::Step(run, host, number) => self.step(granted, view, (*run, host, *number)).await?,
+            PageName::Host(host) => self.host_page(granted, inventory, view, (host, &debts, seq)).await?,
+            PageName::Checks => checks::page(&self.check_lines(inventory).await?, view, (seq, now)),
+            PageName::Check(name) => self.check_page(inventory, view, (name, seq)).await?,
+            PageName::Debts => debts::page(&debts, view, (seq, now)),
+            PageName::Audit => self.audit_page(granted, view, seq).await?,
+        };
+        self.add_debts(&mut page, view, &debts);
+        Ok(page)
+    }
+
+    /// Open debts are on every page until they are settled.
+    fn add_debts(&self, page: &mut Page, view: &View, open: &[Debt]) {
+        if matches!(view.page, PageName::Fleet | PageName::Debts | PageName::Host(_)) {
+            return;
+        }
+        page.head.extend(open.iter().filter(|debt| debt.is_open()).map(debts::line));
+    }
+
+    async fn runs_of(&self, granted: &Granted, last: usize) -> Result<Vec<RunSummary>, Ended> {
+        let mut runs = self.ports().store.runs(last).await?;
+        runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));
+        Ok(runs)
+    }
+
+    async fn taken(&self, inventory: &Inventory) -> Result<BTreeMap<HostName, Vec<ReleaseTakeover>>, Ended> {
+        let mut taken = self.ports().store.taken().await?;
+        taken.retain(|host, _| inventory.host(host).is_some());
+        Ok(taken)
+    }
+
+    async fn check_lines(&self, inventory: &Inventory) -> Result<Vec<CheckLine>, Ended> {
+        let mut lines = self.desk.monitor.roll().await?.lines;
+        lines.retain(|line| inventory.host(&line.host).is_some());
+        Ok(lines)
+    }
+
+    /// A run as it is now, or as it was after the event `at`.
+    async fn fold(&self, granted: &Granted, id: RunId, at: Option<u64>) -> Result<SharedFold, Ended> {
+        if let Some(at) = at {
+            let stored = self.stored(granted, id).await?;
+            let replay = move || {
+                let events = stored.events.iter().take_while(|event| event.seq <= at);
+                RunFold::replay(id, stored.plan.clone(), events).map(Arc::new)
+            };
+            return Ok(self
+                .work(replay)
+                .await?
+                .map_err(|why| Refusal::internal(format!("run {id}: {why}")))?);
+        }
+        let fold = self.desk.folds.of(granted, &self.desk.engine, id).await?;
+        let is_visible = |fold: &SharedFold| {
+            let hosts: Vec<HostName> = fold.run.plan().touched().into_iter().collect();
+            may_see(granted, &self.config.inventory, &hosts)
+        };
+        let none = || Refusal::not_found(format!("there is no run {id}")).hint("try: runs");
+        Ok(fold.filter(is_visible).ok_or_else(none)?)
+    }
+
+    async fn step(
+        &self,
+        granted: &Granted,
+        view: &View,
+        (run, host, number): (RunId, &str, usize),
+    ) -> Result<Page, Ended> {
+        let fold = self.fold(granted, run, view.at).await?;
+        let host = host_of(&fold, host)?;
+        let events: Vec<Event> = self.stored(granted, run).await?.events;
+        let (view, now) = (view.clone(), self.desk.clock.now());
+        let name = host.clone();
+        let page = self
+            .work(move || {
+                let outputs = step::outputs(&fold, &name, number, &events);
+                step::page(&fold, &view, (&name, number), (outputs, now))
+            })
+            .await?;
+        let none = || Refusal::not_found(format!("{host} has no step {number} in run {run}"));
+        Ok(page.ok_or_else(|| none().hint(format!("try: board run {run} {host}")))?)
+    }
+
+    async fn host_page(
+        &mut self,
+        granted: &Granted,
+        inventory: &Arc<Inventory>,
+        view: &View,
+        (host, debts, seq): (&str, &[Debt], u64),
+    ) -> Result<Page, Ended> {
+        let name = self.one_host(inventory, host).await?;
+        let own: Vec<Debt> = debts.iter().filter(|debt| debt.host == name).cloned().collect();
+        let mut runs = self.runs_of(granted, RUNS_SEARCHED).await?;
+        runs.retain(|run| run.hosts.contains(&name));
+        runs.truncate(RUNS_LISTED);
+        let mut lines = self.check_lines(inventory).await?;
+        lines.retain(|line| line.host == name);
+        let history = self.desk.watches.of(&self.granted).history(&name, PROBES_READ).await?;
+        let taken = self.taken(inventory).await?.remove(&name).unwrap_or_default();
+        let host =
+            inventory.host(&name).ok_or_else(|| Refusal::not_found(format!("there is no host {name}")))?;
+        let facts =
+            HostFacts { host, debts: &own, lines: &lines, history: &history, taken: &taken, runs: &runs };
+        Ok(facts.page(view, (seq, self.desk.clock.now())))
+    }
+
+    async fn check_page(
+        &self,
+        inventory: &Inventory,
+        view: &View,
+        (name, seq): (&str, u64),
+    ) -> Result<Page, Ended> {
+        let mut lines = self.check_lines(inventory).await?;
+        lines.retain(|line| {
+            line.check.to_string() == name || line.check.check().is_some_and(|check| *check.name == *name)
+        });
+        if lines.is_empty() {
+            let why = format!("no check `{name}` is watched");
+            return Err(Refusal::not_found(why).hint("try: board checks").into());
+        }
+        let mut hosts = Vec::new();
+        for (at, line) in lines.iter().enumerate() {
+            let samples = match at < HOSTS_READ {
+                true => self.samples(line).await?,
+                false => Vec::new(),
+            };
+            hosts.push(CheckHistory { line, samples });
+        }
+        Ok(checks::check(name, &hosts, view, (seq, self.desk.clock.now())))
+    }
+
+    async fn samples(&self, line: &CheckLine) -> Result<Vec<crate::domain::watch::roll::Sample>, Ended> {
+        let kept = self.desk.watches.of(&self.granted).history(&line.host, PROBES_READ).await?;
+        let of_check = kept.into_iter().find(|kept| kept.check == line.check);
+        Ok(of_check.map(|kept| kept.samples).unwrap_or_default())
+    }
+
+    async fn audit_page(&mut self, granted: &Granted, view: &View, seq: u64) -> Result<Page, Ended> {
+        let ask = AuditAsk { since: None, before: None, operator: None, types: Vec::new(), refused: false };
+        let (rows, _) = self.audit_rows(granted, &ask).await?;
+        for row in &rows.rows {
+            self.terminal.may_name(row.fact.typed());
+        }
+        Ok(audit::page(&rows.rows, view, (seq, self.desk.clock.now())))
+    }
+}
+
+/// A host of the run, by its name or the part before the first dot.
+fn host_of(fold: &SharedFold, word: &str) -> Result<HostName, Refusal> {
+    let mut names = fold.run.plan().hosts.keys();
+    let found =
+        names.clone().find(|name| name.as_str() == word).or_else(|| names.find(|name| name.short() == word));
+    let none = || {
+        let run = fold.run.id();
+        Refusal::not_found(format!("run {run} has no host `{word}`")).hint(format!("try: board run {run}"))
+    };
+    found.cloned().ok_or_else(none)
+}

@@ -1,0 +1,165 @@
+//! Watched checks: those that are not ok first. One check on all of its hosts over time.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::ask::view::{PageName, View};
+use crate::domain::base::name::{HostName, count};
+use crate::domain::base::outcome::Verdict;
+use crate::domain::watch::roll::{CheckLine, Quiet, Sample};
+use crate::present::board::mark::Mark;
+use crate::present::board::page::{Cell, Line, Link, Page, Table, TableRow};
+use crate::present::table::{alike, folded, moment};
+
+/// Most rows of hosts on one page.
+const ROWS: usize = 50;
+
+/// Parts of the time that a strip shows.
+const BUCKETS: usize = 48;
+
+/// The time that a strip shows.
+const SHOWN: Duration = Duration::from_secs(24 * 3_600);
+
+/// All checks.
+pub fn page(lines: &[CheckLine], view: &View, (seq, now): (u64, Timestamp)) -> Page {
+    let mut page = Page::at(view, "checks", (seq, now));
+    let bad = lines.iter().filter(|line| line.is_problem()).count();
+    page.head.push(match (lines.len(), bad) {
+        (0, _) => Line::plain("no check is watched; watched are those with `every` in checks/"),
+        (all, 0) => Line::marked(Mark::Ok, format!("all of {} ok", count(all, "check"))),
+        (all, bad) => Line::marked(Mark::Critical, format!("{bad} of {} not ok", count(all, "check"))),
+    });
+    let columns = [("state", 0), ("check", 0), ("hosts", 0), ("for", 1), ("note", 2), ("observed", 1)];
+    let mut table = Table::new("checks", &columns, "no check is watched");
+    let mut sorted: Vec<&CheckLine> = lines.iter().collect();
+    sorted.sort_by_key(|line| (Mark::of_verdict(line.verdict), line.quiet.is_some()));
+    let kinds = alike(sorted.into_iter().map(|line| (kind_of(line), line)));
+    for ((check, mark, note, text), lines) in kinds {
+        let hosts = folded(lines.iter().map(|line| &line.host));
+        let since = lines.iter().filter_map(|line| line.since).min();
+        table.rows.push(TableRow {
+            key: format!("{check} {hosts}"),
+            mark,
+            cells: vec![
+                Cell::text(if mark == Mark::NotStarted { "not probed yet" } else { mark.word() }),
+                Cell::text(check.clone()),
+                Cell::text(hosts),
+                since.map_or_else(|| Cell::text(""), Cell::Since),
+                Cell::text(note),
+                Cell::text(text),
+            ],
+            address: Some(View::of(PageName::Check(check)).to_string()),
+        });
+    }
+    page.tables.push(table);
+    page
+}
+
+/// What rows of the same kind have in common: what was observed of a host that is well differs, and tells nothing.
+fn kind_of(line: &CheckLine) -> (String, Mark, String, String) {
+    let text = if line.is_problem() { line.text.replace('\n', " ") } else { String::new() };
+    (line.check.to_string(), Mark::of_verdict(line.verdict), note(line), text)
+}
+
+fn note(line: &CheckLine) -> String {
+    let mut notes = Vec::new();
+    if line.is_problem() && !line.hard {
+        notes.push(format!("probe {} of {}", line.attempt, line.max_attempts));
+    }
+    notes.extend(line.flapping.then(|| "flapping".to_string()));
+    notes.extend(line.ack.iter().map(|ack| format!("acknowledged by {}: {}", ack.by, ack.why)));
+    notes.extend(line.quiet.as_ref().map(|quiet| match quiet {
+        Quiet::Downtime { by, until, .. } => format!("downtime by {by} until {}", moment(*until)),
+        Quiet::InHand { run } => format!("run {run} is working on it"),
+        Quiet::DependsOn { on } => format!("depends on {on}"),
+    }));
+    notes.join("; ")
+}
+
+/// A host of one check: its present state and its probes, oldest first.
+pub struct CheckHistory<'a> {
+    pub line: &'a CheckLine,
+    pub samples: Vec<Sample>,
+}
+
+/// One check on all of its hosts.
+pub fn check(name: &str, hosts: &[CheckHistory<'_>], view: &View, (seq, now): (u64, Timestamp)) -> Page {
+    let mut page = Page::at(view, &format!("check {name}"), (seq, now));
+    let oldest = now.checked_sub(SHOWN).unwrap_or(Timestamp::MIN);
+    page.head.push(Line::plain(format!(
+        "from {} to {}, oldest first; {} a column",
+        moment(oldest),
+        moment(now),
+        "half an hour"
+    )));
+    let columns =
+        [("state", 0), ("host", 0), ("last day", 1), ("for", 1), ("ok of the day", 2), ("observed", 1)];
+    let mut table = Table::new("hosts", &columns, "no host has this check");
+    let mut sorted: Vec<&CheckHistory<'_>> = hosts.iter().collect();
+    sorted.sort_by_key(|one| Mark::of_verdict(one.line.verdict));
+    let left = sorted.len().saturating_sub(ROWS);
+    for one in sorted.into_iter().take(if view.all { usize::MAX } else { ROWS }) {
+        table.rows.push(row(one, now));
+    }
+    if left > 0 && !view.all {
+        let all = View { all: true, ..view.clone() };
+        table.more = Some(Link { text: format!("{} more", count(left, "host")), address: all.to_string() });
+    }
+    page.tables.push(table);
+    page
+}
+
+fn row(one: &CheckHistory<'_>, now: Timestamp) -> TableRow {
+    let (line, mark) = (one.line, Mark::of_verdict(one.line.verdict));
+    let strip = strip(&one.samples, now);
+    let words = format!(
+        "{} of {} half hours with a problem",
+        strip.iter().filter(|mark| mark.is_problem()).count(),
+        BUCKETS
+    );
+    TableRow {
+        key: line.host.to_string(),
+        mark,
+        cells: vec![
+            Cell::text(mark.word()),
+            Cell::text(line.host.to_string()),
+            Cell::Strip(strip, words),
+            line.since.map_or_else(|| Cell::text(""), Cell::Since),
+            Cell::text(uptime(&one.samples, now)),
+            Cell::text(line.text.replace('\n', " ")),
+        ],
+        address: Some(host_page(&line.host)),
+    }
+}
+
+/// The page of a host.
+pub fn host_page(host: &HostName) -> String {
+    View::of(PageName::Host(host.to_string())).to_string()
+}
+
+/// The worst verdict of each part of the last day; a part without a probe is not started.
+pub fn strip(samples: &[Sample], now: Timestamp) -> Vec<Mark> {
+    let mut verdicts: Vec<Option<Verdict>> = vec![None; BUCKETS];
+    let bucket = SHOWN / BUCKETS as u32;
+    for sample in samples {
+        let Ok(age) = Duration::try_from(now.duration_since(sample.at)) else { continue };
+        let back = (age.as_secs_f64() / bucket.as_secs_f64()) as usize;
+        let Some(place) = BUCKETS.checked_sub(back + 1).and_then(|at| verdicts.get_mut(at)) else { continue };
+        *place = Some(Verdict::worst(place.iter().copied().chain([sample.verdict])));
+    }
+    verdicts.into_iter().map(Mark::of_verdict).collect()
+}
+
+/// The part of the probes of the last day that were ok. What could not be observed counts as neither.
+fn uptime(samples: &[Sample], now: Timestamp) -> String {
+    let oldest = now.checked_sub(SHOWN).unwrap_or(Timestamp::MIN);
+    let known = samples.iter().filter(|sample| sample.at >= oldest && sample.verdict != Verdict::Unknown);
+    let (all, ok) =
+        known.fold((0, 0), |(all, ok), sample| (all + 1, ok + u32::from(sample.verdict == Verdict::Ok)));
+    if all == 0 {
+        "no probe".into()
+    } else {
+        format!("{:.1} % of {all}", f64::from(ok) * 100.0 / f64::from(all))
+    }
+}

@@ -1,0 +1,91 @@
+//! One host: its checks, its releases, and the runs that worked on it.
+
+use jiff::Timestamp;
+
+use super::{checks, debts, runs};
+use crate::domain::ask::view::{PageName, View};
+use crate::domain::inventory::inventory::Host;
+use crate::domain::plan::release::ReleaseTakeover;
+use crate::domain::run::record::{Debt, RunSummary};
+use crate::domain::watch::roll::{CheckLine, History};
+use crate::present::board::mark::Mark;
+use crate::present::board::page::{Cell, Line, Page, Table, TableRow};
+
+/// What the page is made from.
+pub struct HostFacts<'a> {
+    pub host: &'a Host,
+    pub debts: &'a [Debt],
+    pub lines: &'a [CheckLine],
+    pub history: &'a [History],
+    pub taken: &'a [ReleaseTakeover],
+    pub runs: &'a [RunSummary],
+}
+
+impl HostFacts<'_> {
+    /// The page.
+    pub fn page(&self, view: &View, (seq, now): (u64, Timestamp)) -> Page {
+        let host = self.host;
+        let mut page = Page::at(view, &format!("host {}", host.name), (seq, now));
+        let open: Vec<&Debt> = self.debts.iter().filter(|debt| debt.is_open()).collect();
+        page.head.extend(open.into_iter().map(debts::line));
+        let at = &host.endpoint;
+        page.head.push(Line::plain(format!(
+            "{}@{}:{}, in {}",
+            at.login,
+            at.address,
+            at.port,
+            host.groups.join(", ")
+        )));
+        page.tables.push(self.checks(now));
+        page.tables.push(self.releases());
+        page.tables.push(runs::table(self.runs, "runs"));
+        page
+    }
+
+    fn checks(&self, now: Timestamp) -> Table {
+        let columns = [("state", 0), ("check", 0), ("last day", 1), ("for", 1), ("observed", 1)];
+        let mut table = Table::new("checks", &columns, "no check of it is watched");
+        for line in self.lines {
+            let samples = self.history.iter().find(|kept| kept.check == line.check);
+            let strip = checks::strip(samples.map_or(&[], |kept| &kept.samples), now);
+            let mark = Mark::of_verdict(line.verdict);
+            let words =
+                format!("{} parts with a problem", strip.iter().filter(|mark| mark.is_problem()).count());
+            let name = line.check.to_string();
+            table.rows.push(TableRow {
+                key: name.clone(),
+                mark,
+                cells: vec![
+                    Cell::text(if mark == Mark::NotStarted { "not probed yet" } else { mark.word() }),
+                    Cell::text(name.clone()),
+                    Cell::Strip(strip, words),
+                    line.since.map_or_else(|| Cell::text(""), Cell::Since),
+                    Cell::text(line.text.replace('\n', " ")),
+                ],
+                address: Some(View::of(PageName::Check(name)).to_string()),
+            });
+        }
+        table
+    }
+
+    fn releases(&self) -> Table {
+        let columns = [("state", 0), ("release", 0), ("run", 1), ("since", 1)];
+        let mut table = Table::new("releases", &columns, "no release is on record");
+        table.is_history = true;
+        for taken in self.taken {
+            let (mark, word) = if taken.good { (Mark::Ok, "good") } else { (Mark::Unknown, "not proven") };
+            table.rows.push(TableRow {
+                key: format!("{} {}", taken.run, taken.release.fingerprint),
+                mark,
+                cells: vec![
+                    Cell::text(word),
+                    Cell::text(taken.release.words()),
+                    Cell::text(taken.run.to_string()),
+                    Cell::Since(taken.at),
+                ],
+                address: Some(View::of(PageName::Run(taken.run)).to_string()),
+            });
+        }
+        table
+    }
+}

@@ -1,0 +1,11 @@
+//! The pages: one file for each, from what the door has collected to a [`Page`](super::page::Page).
+
+pub mod audit;
+pub mod checks;
+pub mod debts;
+pub mod fleet;
+pub mod host;
+pub mod run;
+pub mod run_host;
+pub mod runs;
+pub mod step;

@@ -1,0 +1,108 @@
+use super::*;
+use crate::domain::ask::view::PageName;
+use crate::domain::base::name::RunId;
+use crate::domain::base::outcome::Outcome;
+use crate::present::board::pages::{run_host, step};
+use crate::present::board::story::{Story, at, name};
+use crate::present::board::text::text;
+
+fn view() -> View {
+    View::of(PageName::Run(RunId(41)))
+}
+
+fn failed(why: &str) -> Outcome {
+    Outcome::Failed { code: Some(1), why: why.into() }
+}
+
+#[test]
+fn a_thousand_hosts_are_fewer_than_sixty_rows_with_problems_first() {
+    let mut story = Story::of_steps(1_000, 20);
+    for number in 1..=200 {
+        story.steps(number, 20, (Outcome::Ok, ""));
+    }
+    for number in 201..=300 {
+        story.steps(number, 7, (failed("exit status 1"), "stopping\napp.service: Failed\n"));
+    }
+    let page = page(&story.fold, &view(), None, at(10));
+    let rows = &page.tables[0].rows;
+    assert!(rows.len() < 60, "{}", rows.len());
+    assert!(rows[..50].iter().all(|row| row.mark == Mark::Failed && row.key.starts_with("web02")));
+    let last: Vec<&TableRow> = rows[50..].iter().collect();
+    assert_eq!(last[0].cells[1], Cell::text("web[0251-0300]"));
+    assert_eq!(last[0].cells[2], Cell::text("50"));
+    let all = super::page(&story.fold, &View { all: true, ..view() }, None, at(10));
+    assert_eq!(all.tables[0].rows.len(), 1_000);
+    assert!(all.tables[0].more.is_none());
+}
+
+#[test]
+fn a_page_says_what_failed_first_and_leads_there() {
+    let mut story = Story::of_steps(3, 3);
+    story.steps(2, 2, (failed("exit status 1"), "stopping\napp.service: Failed\n"));
+    story.steps(1, 1, (failed("exit status 2"), ""));
+    assert_eq!(
+        text(&page(&story.fold, &view(), None, at(10))),
+        "\
+run 41 at event 11
+> under way: run 41: 0:10, 0 of 3 hosts done: run prod -- true; by ann
+2 failed, 1 not started
+next: no earlier run tells how long it may take
+    ssh rollcall watch 41
+X first failure: web0002: step 2: step `step 2`: exit status 1
+
+hosts
+   STATE        HOST     HOSTS  STEPS  FOR  NOTE
+X  failed       web0001         X..         step `step 1`: exit status 2
+X  failed       web0002         vX.         step `step 2`: exit status 1
+.  not started  web0003         ...
+"
+    );
+    let page = page(&story.fold, &view(), None, at(10));
+    assert_eq!(page.head[3].address.as_deref(), Some("/runs/41/hosts/web0002/steps/2"));
+    assert_eq!(page.alarms(), "X2");
+}
+
+#[test]
+fn the_past_of_a_run_is_the_fold_of_its_first_events() {
+    let mut story = Story::of_steps(2, 1);
+    story.steps(1, 1, (Outcome::Ok, ""));
+    let before = page(&story.fold, &view(), None, at(10));
+    story.steps(2, 1, (failed("no"), ""));
+    let after = page(&story.fold, &view(), None, at(10));
+    assert_ne!(before.tables, after.tables);
+    assert_eq!(before.tables[0].rows.iter().filter(|row| row.mark.is_problem()).count(), 0);
+}
+
+#[test]
+fn the_pages_of_a_host_and_of_a_step() {
+    let mut story = Story::of_steps(1, 2);
+    story.steps(1, 2, (failed("exit status 1"), "one\n\x1b[2Jtwo\n"));
+    let view = View::of(PageName::RunHost(RunId(41), "web0001".into()));
+    let page = run_host::page(&story.fold, &view, &name(1), at(10)).unwrap();
+    assert_eq!(
+        text(&page),
+        "\
+web0001 in run 41 at event 7
+X failed: step `step 2`: exit status 1
+all about web0001
+
+steps
+   STATE   STEP      TOOK  OUTPUT   WHY
+v  ok      1 step 1  1.5s
+X  failed  2 step 2  1.5s  2 lines  step `step 2`: exit status 1
+
+checks
+  no check has ended
+"
+    );
+    assert_eq!(run_host::page(&story.fold, &view, &name(9), at(10)), None);
+    let output = crate::domain::base::output::Output { text: "one\n\x1b[2Jtwo\n".into(), left_out: 9 };
+    let view = View { line: Some(2), ..View::of(PageName::Step(RunId(41), "web0001".into(), 2)) };
+    let outputs = Some((&output, &output));
+    let page = step::page(&story.fold, &view, (&name(1), 2), (outputs, at(10))).unwrap();
+    let log = page.log.unwrap();
+    assert_eq!((log.caption.as_str(), log.lines.len()), ("output, lines 1 to 4 of 4 lines", 4));
+    assert!(!log.lines[0].is_error && log.lines[3].is_error);
+    assert_eq!(log.notes[0], "9 bytes in the middle of standard output are not kept");
+    assert_eq!(step::page(&story.fold, &view, (&name(1), 3), (None, at(10))), None);
+}
