@@ -11,6 +11,19 @@ use crate::domain::lease::claim::Claim;
 /// Most that wait at the same time.
 const WAITING_LIMIT: usize = 4096;
 
+/// Most that wait for one operator, so that a script that asks in a loop takes no places from others. A release train of one
+/// operator has a few.
+pub const WAITING_OF_ONE_LIMIT: usize = 16;
+
+/// Why there is no place in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// The operator has [`WAITING_OF_ONE_LIMIT`] of them.
+    Own,
+    /// All are taken.
+    Any,
+}
+
 /// Everyone who waits, and the sign that someone else may have their turn now.
 #[derive(Default)]
 pub struct Queue {
@@ -43,15 +56,18 @@ impl Drop for Ticket {
 }
 
 impl Queue {
-    /// Takes a place behind all others; `None` if there is none left.
-    pub fn join(self: &Arc<Queue>, claim: Claim, title: String, since: Timestamp) -> Option<Ticket> {
+    /// Takes a place behind all others, if there is one.
+    pub fn join(self: &Arc<Queue>, claim: Claim, title: String, since: Timestamp) -> Result<Ticket, NoPlace> {
         let mut waiting = self.lock();
         if waiting.len() >= WAITING_LIMIT {
-            return None;
+            return Err(NoPlace::Any);
+        }
+        if waiting.iter().filter(|one| one.claim.by == claim.by).count() >= WAITING_OF_ONE_LIMIT {
+            return Err(NoPlace::Own);
         }
         let number = waiting.last().map_or(1, |last| last.number + 1);
         waiting.push(QueueEntry { number, claim, title, since });
-        Some(Ticket { queue: self.clone(), number })
+        Ok(Ticket { queue: self.clone(), number })
     }
 
     /// The first who asked earlier and wants some of the same, but not what the claimant has already. A newcomer without
@@ -139,12 +155,18 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_is_bounded() {
+    fn the_queue_is_bounded_in_total_and_for_each_operator() {
         let queue = Arc::new(Queue::default());
-        let tickets: Vec<Ticket> = (0..WAITING_LIMIT)
-            .map(|_| queue.join(claim("ann", "a"), String::new(), Timestamp::UNIX_EPOCH).unwrap())
-            .collect();
-        assert!(queue.join(claim("ann", "a"), String::new(), Timestamp::UNIX_EPOCH).is_none());
-        assert_eq!(tickets.last().map(|ticket| ticket.number), Some(WAITING_LIMIT as u64));
+        let join = |by: &str| queue.join(claim(by, "a"), String::new(), Timestamp::UNIX_EPOCH);
+        let mut tickets: Vec<Ticket> = (0..WAITING_OF_ONE_LIMIT).map(|_| join("ann").unwrap()).collect();
+        assert_eq!(join("ann").err(), Some(NoPlace::Own));
+        drop(tickets.remove(0));
+        tickets.push(join("ann").unwrap());
+        assert_eq!(join("ann").err(), Some(NoPlace::Own));
+        let operators =
+            (WAITING_OF_ONE_LIMIT..WAITING_LIMIT).map(|n| format!("operator{}", n / WAITING_OF_ONE_LIMIT));
+        tickets.extend(operators.map(|by| join(&by).unwrap()));
+        assert_eq!(join("eve").err(), Some(NoPlace::Any));
+        assert_eq!(tickets.last().map(|ticket| ticket.number), Some(WAITING_LIMIT as u64 + 1));
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::client::Client;
 use crate::support::daemon::spawn_daemon;
 use crate::support::site::{Answer, Site, answer_of};
-use crate::support::{DEADLINE, eventually, write};
+use crate::support::{DEADLINE, eventually, keygen, read, write};
 
 /// The first line of an output that is still being written.
 async fn first_line(out: impl AsyncRead + Unpin) -> String {
@@ -292,7 +292,7 @@ async fn who_waits_has_a_turn_in_order() {
 async fn a_command_runs_while_hosts_are_held() {
     let site = Site::start(1).await;
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/turns.md");
-    let text = crate::support::read(docs.as_ref());
+    let text = read(docs.as_ref());
     let function = text.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let command = site.ssh("bob", "");
     let options: Vec<String> =
@@ -319,9 +319,58 @@ async fn a_command_runs_while_hosts_are_held() {
     assert!(answer.err.contains("`nothing`"), "{answer:#?}");
 }
 
-/// Connections, and channels on each of them. One operator has at most 128 of the first and 16 of the second.
-const CONNECTIONS: usize = 64;
+/// Operators, and channels of each of them on one connection. One operator has at most 16 channels and 16 places in the queue.
+const OPERATORS: usize = 64;
 const CHANNELS: usize = 16;
+
+/// Enrolls operators.
+async fn enroll_crowd(site: &Site) -> Vec<String> {
+    let names: Vec<String> = (0..OPERATORS).map(|n| format!("crowd{n}")).collect();
+    let operators = site.config.join("operators");
+    let mut text = read(&operators);
+    for name in &names {
+        let key = site.dir.path().join(name);
+        keygen(&key, name);
+        text += &format!("role=\"operator\" {}", read(&key.with_extension("pub")));
+    }
+    write(&operators, &text);
+    site.ask("reload").await.expect(0);
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_operator_has_sixteen_places_in_the_queue() {
+    let site = Site::start(1).await;
+    site.ask("lock web01 for 2h because it is examined").await.expect(0);
+    let client = Client::of(&site, "bob").await;
+    let mut waiting = Vec::new();
+    for _ in 0..CHANNELS {
+        let mut channel = client.channel().await.unwrap();
+        channel.exec(true, "hold web01 --wait").await.unwrap();
+        let said = async {
+            loop {
+                if let russh::ChannelMsg::ExtendedData { .. } = channel.wait().await.expect("it waits") {
+                    return;
+                }
+            }
+        };
+        timeout(DEADLINE, said).await.expect("a place in the queue");
+        waiting.push(channel);
+    }
+    let err = site.ask_as("bob", "touch web01 --wait").await.expect(5).err;
+    let wanted = "rollcall: 16 commands of bob wait already, the most for one operator; try again when some of them had \
+                  their turn; see: queue\n";
+    assert_eq!(err, wanted);
+    // Another operator has a place, and so has this one once a command has left.
+    let mut other = site.ssh("ann", "run web01 --wait -- true").spawn().unwrap();
+    assert!(first_line(other.stderr.take().unwrap()).await.contains("number 17 in the queue"));
+    other.kill().await.unwrap();
+    waiting.pop().unwrap().close().await.unwrap();
+    eventually("it has left", async || site.ask("queue").await.out.matches(" bob ").count() < CHANNELS).await;
+    let mut again = site.ssh("bob", "touch web01 --wait").spawn().unwrap();
+    assert!(first_line(again.stderr.take().unwrap()).await.starts_with("rollcall: waiting, number "));
+    again.kill().await.unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_ask_for_the_same_hosts_and_one_has_them_at_any_moment() {
@@ -329,8 +378,8 @@ async fn a_thousand_ask_for_the_same_hosts_and_one_has_them_at_any_moment() {
     let (holders, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let failed = Arc::new(AtomicBool::new(false));
     let mut all = tokio::task::JoinSet::new();
-    for _ in 0..CONNECTIONS {
-        let client = Arc::new(Client::of(&site, "bob").await);
+    for operator in enroll_crowd(&site).await {
+        let client = Arc::new(Client::of(&site, &operator).await);
         for _ in 0..CHANNELS {
             let (client, holders, most, failed) =
                 (client.clone(), holders.clone(), most.clone(), failed.clone());
@@ -357,7 +406,7 @@ async fn a_thousand_ask_for_the_same_hosts_and_one_has_them_at_any_moment() {
     let granted: usize =
         timeout(DEADLINE * 4, all.join_all()).await.expect("all have their turn").into_iter().sum();
     assert!(!failed.load(Ordering::SeqCst), "nobody is refused");
-    assert_eq!(granted, CONNECTIONS * CHANNELS);
+    assert_eq!(granted, OPERATORS * CHANNELS);
     assert_eq!(most.load(Ordering::SeqCst), 1);
     until_free(&site).await;
 }
@@ -366,8 +415,7 @@ async fn a_thousand_ask_for_the_same_hosts_and_one_has_them_at_any_moment() {
 async fn leases_reveal_no_host_of_other_groups() {
     let site = Site::start(2).await;
     let operators = site.config.join("operators");
-    let text =
-        crate::support::read(&operators).replace("role=\"operator\"", "role=\"operator\",groups=\"prod.lb\"");
+    let text = read(&operators).replace("role=\"operator\"", "role=\"operator\",groups=\"prod.lb\"");
     write(&operators, &text);
     site.ask("reload").await.expect(0);
     site.ask("lock web01 for 1h because web01 burns").await.expect(0);

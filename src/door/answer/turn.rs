@@ -13,7 +13,7 @@ use crate::domain::lease::claim::Claim;
 use crate::domain::lease::lease::LeaseKind;
 use crate::door::keys::KeyPress;
 use crate::engine::StartError;
-use crate::engine::queue::Ticket;
+use crate::engine::queue::{NoPlace, Ticket, WAITING_OF_ONE_LIMIT};
 use crate::port::StoreError;
 
 /// The turn of one command.
@@ -49,6 +49,16 @@ fn in_other_hands(error: &StartError) -> bool {
     }
 }
 
+fn no_place(why: NoPlace, operator: &str) -> Refusal {
+    let why = match why {
+        NoPlace::Own => {
+            format!("{WAITING_OF_ONE_LIMIT} commands of {operator} wait already, the most for one operator")
+        }
+        NoPlace::Any => "too many commands wait already".into(),
+    };
+    Refusal::new(Cause::Busy, why).hint("try again when some of them had their turn; see: queue")
+}
+
 impl Asked<'_> {
     /// The turn of a command, before its first attempt.
     pub(super) fn turn(&self, claim: Claim, title: String) -> CommandTurn {
@@ -66,12 +76,10 @@ impl Asked<'_> {
         let mut until = over_at(&error);
         if turn.ticket.is_none() {
             let now = self.ports().hosts.clock.now();
-            turn.ticket = queue.join(turn.claim.clone(), turn.title.clone(), now);
+            let joined = queue.join(turn.claim.clone(), turn.title.clone(), now);
+            turn.ticket = Some(joined.map_err(|why| no_place(why, &turn.claim.by))?);
         }
-        let Some(ticket) = &turn.ticket else {
-            let why = "too many commands wait already; try again later, see: queue";
-            return Err(Refusal::new(Cause::Busy, why).into());
-        };
+        let Some(ticket) = &turn.ticket else { return Err(error.into()) };
         let position = queue.position(&turn.claim, ticket.number);
         let said =
             format!("rollcall: waiting, number {position} in the queue: {}\n", Refusal::from(error).why);
