@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::agent::AgentAsk;
 use super::command::{Command, Params, parse_line};
+use super::hours::Hours;
 use super::login::Login;
 use super::own_role::{Clause, OwnRole};
 pub use super::role::{Role, least_role, needed_role};
@@ -87,6 +88,14 @@ impl Operator {
         let mut all = self.groups.clone()?;
         all.extend(self.extra.iter().flat_map(|right| right.groups.iter().cloned()));
         Some(all)
+    }
+
+    /// The hours of their role, if it has any.
+    pub fn hours(&self) -> Option<&Hours> {
+        match &self.role {
+            OperatorRole::Standard(_) => None,
+            OperatorRole::Own(role) => role.hours.as_ref(),
+        }
     }
 
     /// True for the built-in role admin.

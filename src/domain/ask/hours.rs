@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jiff::civil::{Time, Weekday};
+use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
@@ -50,15 +50,18 @@ impl Hours {
 
     /// The first time from `from` on that is within one of the spans.
     pub fn next(&self, from: Timestamp) -> Timestamp {
-        if self.contain(from) {
-            return from;
-        }
-        let end = from.checked_add((24 * DAYS_AHEAD).hours()).unwrap_or(Timestamp::MAX);
-        // Clocks that are set forward may start a span in the middle.
+        if self.contain(from) { from } else { self.change(from) }
+    }
+
+    /// The first time after `from` at which they start or end; a time some days ahead if there is none before it.
+    pub fn change(&self, from: Timestamp) -> Timestamp {
+        let (end, within) =
+            (from.checked_add((24 * DAYS_AHEAD).hours()).unwrap_or(Timestamp::MAX), self.contain(from));
+        // Clocks that are set forward may start a span in the middle, or skip its end.
         let changes = self.zone.following(from).map(|change| change.timestamp());
         let changes = changes.take_while(|at| *at <= end);
-        let all = self.spans.iter().flat_map(|span| span.starts(from, &self.zone)).chain(changes);
-        all.filter(|at| *at > from && self.contain(*at)).min().unwrap_or(end)
+        let all = self.spans.iter().flat_map(|span| span.edges(from, &self.zone)).chain(changes);
+        all.filter(|at| *at > from && self.contain(*at) != within).min().unwrap_or(end)
     }
 }
 
@@ -87,18 +90,22 @@ impl Span {
         Ok(Span { text: text.to_string(), days, from, to })
     }
 
-    /// The times at which it starts on the days from `from` on; two for a time that a change of clocks repeats.
-    fn starts(&self, from: Timestamp, zone: &TimeZone) -> Vec<Timestamp> {
+    /// The times of its start and of its end on the days from `from` on; two for a time that a change of clocks repeats.
+    fn edges(&self, from: Timestamp, zone: &TimeZone) -> Vec<Timestamp> {
         let today = from.to_zoned(zone.clone()).date();
-        let [hour, minute] =
-            [self.from / 60, self.from % 60].map(|part| i8::try_from(part).unwrap_or_default());
-        let Ok(time) = Time::new(hour, minute, 0, 0) else { return Vec::new() };
-        let days = (0..=DAYS_AHEAD).filter_map(|days| today.checked_add(days.days()).ok());
-        let both = |day: jiff::civil::Date| {
-            let start = zone.to_ambiguous_timestamp(day.to_datetime(time));
-            [start.earlier(), start.later()].into_iter().flatten()
+        let days: Vec<Date> =
+            (0..=DAYS_AHEAD).filter_map(|days| today.checked_add(days.days()).ok()).collect();
+        let time = |minute: u16| {
+            let [hour, minute] =
+                [minute / 60, minute % 60].map(|part| i8::try_from(part).unwrap_or_default());
+            Time::new(hour, minute, 0, 0).ok()
         };
-        days.flat_map(both).collect()
+        let times: Vec<Time> = [self.from, self.to % MINUTES_OF_A_DAY].into_iter().filter_map(time).collect();
+        let both = |day: Date, time: Time| {
+            let edge = zone.to_ambiguous_timestamp(day.to_datetime(time));
+            [edge.earlier(), edge.later()].into_iter().flatten()
+        };
+        days.iter().flat_map(|day| times.iter().flat_map(|time| both(*day, *time))).collect()
     }
 
     fn contains(&self, day: Weekday, minute: u16) -> bool {
@@ -191,6 +198,27 @@ mod tests {
             let zone = TimeZone::get("Europe/Berlin").unwrap();
             let hours = Hours { spans: vec![Span::parse(text).unwrap()], zone };
             assert_eq!(hours.next(from.parse().unwrap()).to_string(), next, "{text} from {from}");
+        }
+    }
+
+    #[test]
+    fn hours_change_when_they_start_and_when_they_end() {
+        let table = [
+            ("Mon-Fri 08:00-18:00", "2026-03-02T10:00:30Z", "2026-03-02T17:00:00Z"),
+            ("Mon-Fri 08:00-18:00", "2026-03-02T17:00:00Z", "2026-03-03T07:00:00Z"),
+            ("Fri 22:00-06:00", "2026-03-06T23:00:00Z", "2026-03-07T05:00:00Z"),
+            ("Sat,Sun 00:00-24:00", "2026-03-07T12:00:00Z", "2026-03-08T23:00:00Z"),
+            // 02:30 does not exist on this day, and twice on the other.
+            ("01:00-02:30", "2026-03-29T00:30:00Z", "2026-03-29T01:00:00Z"),
+            ("02:00-02:30", "2026-10-25T00:10:00Z", "2026-10-25T00:30:00Z"),
+            ("02:00-02:30", "2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z"),
+            // They never change: asked again in some days.
+            ("00:00-24:00", "2026-03-02T10:00:00Z", "2026-03-10T10:00:00Z"),
+        ];
+        for (text, from, change) in table {
+            let zone = TimeZone::get("Europe/Berlin").unwrap();
+            let hours = Hours { spans: vec![Span::parse(text).unwrap()], zone };
+            assert_eq!(hours.change(from.parse().unwrap()).to_string(), change, "{text} from {from}");
         }
     }
 

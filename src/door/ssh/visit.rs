@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use russh::server::Handle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::seats::ConnectionSeat;
@@ -14,6 +15,7 @@ use crate::domain::ask::access::{ExtraRight, Operator};
 use crate::domain::ask::enrolled::Presented;
 use crate::door::Desk;
 use crate::door::client::{Client, lost};
+use crate::port::Clock;
 
 /// Most commands on one connection at the same time: OpenSSH's own limit for sessions is 10.
 const COMMANDS: usize = 16;
@@ -173,27 +175,8 @@ impl Visit {
 
     /// Resolves when the configuration gives the operator other rights than at the login, or when those rights expire.
     async fn changed(&self, desk: &Desk) -> String {
-        let (mut config, mut rights) = (desk.config.clone(), desk.rights.changes());
-        let mut held: Vec<ExtraRight> = Vec::new();
-        loop {
-            config.mark_unchanged();
-            rights.mark_unchanged();
-            let now = match self.standing(desk) {
-                Ok(now) => now,
-                Err(why) => return why,
-            };
-            // Also one whose role the configuration has narrowed.
-            if held.iter().any(|right| !now.extra.contains(right)) {
-                return "your temporary rights have ended; connect again".into();
-            }
-            let until = now.until.into_iter().chain(now.extra.iter().map(|right| right.until)).min();
-            held = now.extra;
-            tokio::select! {
-                changed = config.changed() => if changed.is_err() { return std::future::pending().await },
-                changed = rights.changed() => if changed.is_err() { return std::future::pending().await },
-                () = reached(until, desk.clock.now()) => {}
-            }
-        }
+        let changes = (desk.config.clone(), desk.rights.changes());
+        rights_over(changes, &*desk.clock, || self.standing(desk)).await
     }
 
     /// The operator as of now; or why the rights of the login hold no more.
@@ -209,6 +192,43 @@ impl Visit {
     }
 }
 
+/// Resolves with the reason when rights are over; `standing` has those of the moment.
+async fn rights_over<C, R>(
+    (mut config, mut rights): (watch::Receiver<C>, watch::Receiver<R>),
+    clock: &dyn Clock,
+    standing: impl Fn() -> Result<Operator, String>,
+) -> String {
+    let (mut held, mut was_within): (Vec<ExtraRight>, _) = (Vec::new(), false);
+    loop {
+        config.mark_unchanged();
+        rights.mark_unchanged();
+        let now = match standing() {
+            Ok(now) => now,
+            Err(why) => return why,
+        };
+        // Also one whose role the configuration has narrowed.
+        if held.iter().any(|right| !now.extra.contains(right)) {
+            return "your temporary rights have ended; connect again".into();
+        }
+        let at = clock.now();
+        let hours = now.hours().map(|hours| (hours, hours.contain(at)));
+        // A connection from outside of the hours is for `whoami`, and for temporary rights.
+        if let Some((hours, false)) = hours.filter(|_| was_within && now.extra.is_empty()) {
+            return format!("the hours of the role {} are over: {hours}", now.role);
+        }
+        was_within |= hours.is_some_and(|(_, within)| within);
+        let change = hours.map(|(hours, _)| hours.change(at));
+        let until =
+            now.until.into_iter().chain(now.extra.iter().map(|right| right.until)).chain(change).min();
+        held = now.extra;
+        tokio::select! {
+            changed = config.changed() => if changed.is_err() { return std::future::pending().await },
+            changed = rights.changed() => if changed.is_err() { return std::future::pending().await },
+            () = reached(until, at) => {}
+        }
+    }
+}
+
 /// Waits until a time of day.
 async fn reached(until: Option<Timestamp>, now: Timestamp) {
     let Some(until) = until else { return std::future::pending().await };
@@ -216,4 +236,75 @@ async fn reached(until: Option<Timestamp>, now: Timestamp) {
     // Not a moment too early: it would be asked again at once.
     let left = Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1);
     tokio::time::sleep(left).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use futures::FutureExt;
+    use jiff::SignedDuration;
+    use jiff::tz::TimeZone;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::domain::ask::access::{OperatorRole, Role};
+    use crate::domain::ask::hours::{Hours, Span};
+    use crate::domain::ask::own_role::OwnRole;
+
+    /// A time of day that follows the paused time of the test.
+    struct Paused(Timestamp, Instant);
+
+    impl Clock for Paused {
+        fn now(&self) -> Timestamp {
+            self.0 + SignedDuration::try_from(self.1.elapsed()).unwrap()
+        }
+    }
+
+    /// When a connection is closed that begins at a time, in the hours 08:00-18:00 of UTC, and why.
+    async fn closed(begin: &str, extra_until: Option<&str>) -> (String, String) {
+        let clock = Paused(begin.parse().unwrap(), Instant::now());
+        let hours = Hours { spans: vec![Span::parse("08:00-18:00").unwrap()], zone: TimeZone::UTC };
+        let role = OwnRole { name: "day".into(), hours: Some(hours), ..OwnRole::default() };
+        let right = extra_until.map(|until| ExtraRight {
+            id: 1,
+            role: OperatorRole::Standard(Role::Operator),
+            groups: BTreeSet::from(["prod".into()]),
+            until: until.parse().unwrap(),
+        });
+        let standing = || {
+            let role = OperatorRole::Own(Arc::new(role.clone()));
+            let extra = right.clone().into_iter().filter(|right| clock.now() < right.until).collect();
+            Ok(Operator { role, extra, ..Operator::new("ann", "SHA256:x", Role::Viewer) })
+        };
+        let ((_config, config), (_rights, rights)) = (watch::channel(()), watch::channel(()));
+        let why = rights_over((config, rights), &clock, standing).await;
+        (clock.now().to_string()[..16].to_string(), why)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_closed_when_the_hours_of_its_role_end() {
+        let over = "the hours of the role day are over: 08:00-18:00 (UTC)";
+        let ended = "your temporary rights have ended; connect again";
+        let table = [
+            ("2026-03-02T10:00:00Z", None, "2026-03-02T18:00", over),
+            ("2026-03-02T17:59:59Z", None, "2026-03-02T18:00", over),
+            // From before the hours until their end.
+            ("2026-03-02T06:00:00Z", None, "2026-03-02T18:00", over),
+            ("2026-03-02T18:00:00Z", None, "2026-03-03T18:00", over),
+            // A temporary right holds outside of the hours of the role.
+            ("2026-03-02T10:00:00Z", Some("2026-03-02T20:30:00Z"), "2026-03-02T20:30", ended),
+        ];
+        for (begin, extra, at, why) in table {
+            assert_eq!(closed(begin, extra).await, (at.to_string(), why.to_string()), "{begin}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_without_hours_closes_nothing() {
+        let clock = Paused(Timestamp::UNIX_EPOCH, Instant::now());
+        let ((_config, config), (_rights, rights)) = (watch::channel(()), watch::channel(()));
+        let standing = || Ok(Operator::new("ann", "SHA256:x", Role::Viewer));
+        assert!(rights_over((config, rights), &clock, standing).now_or_never().is_none());
+    }
 }
