@@ -1,6 +1,8 @@
 //! Records what people do. A command that changes anything is on record before it acts; what only reads is recorded
 //! within a second, many rows in one write, so that it stays fast.
 
+mod limits;
+
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::limits::{Limits, Taken};
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::audit::{AuditFact, AuditKind, Caller, CommandEnd, short};
 use crate::domain::base::name::RunId;
@@ -17,6 +20,9 @@ use crate::port::{Clock, StoreError};
 
 /// How long rows may wait before they are written.
 const WRITE_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long rows that only count may wait: one a minute for each operator does no harm.
+const COUNT_PERIOD: Duration = Duration::from_secs(60);
 
 /// Most rows that wait. More are not kept, and their number is logged: the disk is too slow or full.
 const WAITING_ROWS_LIMIT: usize = 10_000;
@@ -45,6 +51,11 @@ struct Waiting {
     facts: Vec<AuditFact>,
     /// A task that will write them is under way.
     is_due: bool,
+    limits: Limits,
+    /// Rows that only count those beyond [`Limits`].
+    counted: Vec<AuditFact>,
+    /// The same for these.
+    is_count_due: bool,
     /// Rows beyond [`WAITING_ROWS_LIMIT`].
     lost: u64,
     refused: Refused,
@@ -90,7 +101,7 @@ impl Audit {
 
     /// Reads the audit, for a granted command. Waiting rows are written first.
     pub async fn of(&self, _proof: &Granted) -> Result<&dyn AuditLog, StoreError> {
-        self.write(Vec::new()).await?;
+        self.write_all().await?;
         Ok(&*self.log)
     }
 
@@ -137,17 +148,19 @@ impl Audit {
     /// Writes all that waits. Call before the process ends.
     pub async fn finish(&self) {
         self.stopping.cancel();
-        let _ = self.write(Vec::new()).await;
+        let _ = self.write_all().await;
     }
 
-    /// Adds a row that is written within [`WRITE_PERIOD`].
+    /// Adds a row that is written within [`WRITE_PERIOD`], or counts it.
     fn later(&self, fact: AuditFact) {
         let mut waiting = self.waiting();
-        let known = waiting.facts.iter_mut().rev().take(FOLD_WINDOW).any(|known| known.folds(&fact));
-        match known {
-            true => {}
-            false if waiting.facts.len() >= WAITING_ROWS_LIMIT => waiting.lost += 1,
-            false => waiting.facts.push(fact),
+        if waiting.facts.iter_mut().rev().take(FOLD_WINDOW).any(|known| known.folds(&fact)) {
+            return;
+        }
+        match waiting.limits.take(fact, Instant::now()) {
+            Taken::Kept(_) if waiting.facts.len() >= WAITING_ROWS_LIMIT => waiting.lost += 1,
+            Taken::Kept(fact) => waiting.facts.push(fact),
+            Taken::Counted(fact) => return self.count(waiting, fact),
         }
         if !std::mem::replace(&mut waiting.is_due, true) {
             let audit = self.clone();
@@ -157,6 +170,30 @@ impl Audit {
                 let _ = audit.write(Vec::new()).await;
             });
         }
+    }
+
+    /// Adds to the row of its operator that only counts.
+    fn count(&self, mut waiting: MutexGuard<'_, Waiting>, fact: AuditFact) {
+        if !waiting.counted.iter_mut().any(|known| known.folds(&fact)) {
+            waiting.counted.push(fact);
+        }
+        if !std::mem::replace(&mut waiting.is_count_due, true) {
+            let audit = self.clone();
+            tokio::spawn(async move {
+                let _ = timeout(COUNT_PERIOD, audit.stopping.cancelled()).await;
+                let _ = audit.write_all().await;
+            });
+        }
+    }
+
+    /// Writes all that waits, and the rows that only count.
+    async fn write_all(&self) -> Result<u64, StoreError> {
+        let counted = {
+            let mut waiting = self.waiting();
+            waiting.is_count_due = false;
+            std::mem::take(&mut waiting.counted)
+        };
+        self.write(counted).await
     }
 
     /// Writes what waits, and these behind it; returns the number of the last row.
@@ -361,6 +398,33 @@ mod tests {
         sleep(WRITE_PERIOD * 2).await;
         let facts = kept.facts.lock().unwrap().clone();
         assert_eq!(facts.last().unwrap().kind, AuditKind::LoginsLeftOut { count: 1_000 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_in_a_tight_loop_does_not_fill_the_disk_and_is_counted() {
+        let (audit, kept) = audit(false);
+        let refuse = |number: u32| {
+            let (caller, _) = asked("runs");
+            audit.refused(&Caller { line: format!("nonsense{number}"), ..caller }, None, "no such command");
+        };
+        (0..10_000).for_each(refuse);
+        sleep(WRITE_PERIOD * 2).await;
+        assert_eq!(types(&kept).len(), 600);
+        (0..10_000).for_each(refuse);
+        sleep(COUNT_PERIOD * 2).await;
+        let rows = types(&kept);
+        assert_eq!((rows.len(), rows[600].as_str()), (601, "command-refused 19400"));
+        // The limit is not that of acts, and whoever reads the audit has the count at once.
+        refuse(0);
+        let (caller, granted) = asked("reload");
+        audit.begin(&caller, &granted).await.unwrap().end(0, None, None);
+        audit.of(&granted).await.unwrap();
+        assert_eq!(types(&kept)[601..], ["command 1", "command-ended 1", "command-refused 1"]);
+        let text = serde_json::to_string(&kept.facts.lock().unwrap()[600]).unwrap();
+        assert_eq!(
+            text,
+            r#"{"at":"1970-01-01T00:00:00Z","name":"ann","times":19400,"type":"command-refused","line":"...","why":"more than 600 in an hour, so only their number is kept"}"#
+        );
     }
 
     #[tokio::test(start_paused = true)]
