@@ -217,6 +217,7 @@ fn desk(
         rights: Arc::new(Rights::new(store.clone(), ports.hosts.clock.clone())),
         public_key: public_line(key)?,
         turns: Arc::default(),
+        tail: Arc::default(),
         artifacts: Arc::new(Artifacts::new(settings.artifacts_folder())),
         fetcher: Arc::new(Fetches),
         signer: Signer::new(key.clone()),

@@ -17,6 +17,7 @@ pub mod shown;
 pub mod signer;
 pub mod ssh;
 pub mod streams;
+pub mod tail;
 pub mod turns;
 mod watchlist;
 
@@ -37,6 +38,7 @@ use self::rights::Rights;
 use self::seals::Seals;
 use self::sessions::{DoorCommand, Sessions};
 use self::signer::Signer;
+use self::tail::Tail;
 use self::turns::Turns;
 use crate::config::Config;
 use crate::domain::ask::access::{Granted, Operator};
@@ -234,6 +236,8 @@ pub struct Desk {
     /// The public key of the door: type and base64.
     pub public_key: String,
     pub turns: Arc<AllTurns>,
+    /// The newest events, for their followers.
+    pub tail: Arc<Tail>,
     /// Files that are given to commands, and how they are fetched.
     pub artifacts: Arc<Artifacts>,
     pub fetcher: Arc<dyn Fetcher>,

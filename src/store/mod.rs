@@ -450,7 +450,7 @@ impl Store for SqliteStore {
 
 #[cfg(test)]
 #[path = "tests.rs"]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(test)]
 #[path = "proof_tests.rs"]

@@ -15,15 +15,15 @@ use crate::domain::task::facts::{self, Facts};
 use crate::domain::task::task::{Rollout, Step, StepBody};
 use crate::domain::watch::alert::{Alert, AlertChange};
 
-pub(super) fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-pub(super) fn ann() -> Operator {
+pub(crate) fn ann() -> Operator {
     Operator::new("ann", "SHA256:x", Role::Operator)
 }
 
-pub(super) fn plan(version: &str) -> Plan {
+pub(crate) fn plan(version: &str) -> Plan {
     let name = HostName::from("web1");
     let endpoint = Endpoint {
         name: name.clone(),
@@ -67,11 +67,11 @@ pub(super) fn plan(version: &str) -> Plan {
     }
 }
 
-pub(super) fn drain() -> EventKind {
+pub(crate) fn drain() -> EventKind {
     EventKind::DrainStarted { balancer: "prod.web".into(), hosts: vec!["web1".into()] }
 }
 
-pub(super) fn enabled() -> EventKind {
+pub(crate) fn enabled() -> EventKind {
     let change = Change::done("");
     EventKind::EnableEnded { balancer: "prod.web".into(), hosts: vec!["web1".into()], change }
 }

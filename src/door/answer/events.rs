@@ -1,6 +1,7 @@
 //! The events of all runs, for programs that follow them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,7 +14,8 @@ use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::{Command, Since};
 use crate::domain::base::name::{HostName, RunId, clipped, nearest};
 use crate::domain::base::refusal::{Cause, Refusal};
-use crate::domain::run::event::{EVENT_TYPES, Event, EventKind};
+use crate::domain::run::event::EVENT_TYPES;
+use crate::door::tail::{EventLine, Following};
 use crate::engine::StartError;
 use crate::present::json as lines;
 
@@ -25,10 +27,6 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Most runs whose visibility is remembered for one reader.
 const RUNS_REMEMBERED: usize = 10_000;
-
-fn is_of(kind: &EventKind, wanted: &str) -> bool {
-    serde_json::to_value(kind).is_ok_and(|kind| kind["type"] == wanted)
-}
 
 /// Refuses the name of a type that no event has.
 fn known_types(types: &[String]) -> Result<(), Refusal> {
@@ -60,13 +58,16 @@ impl Asked<'_> {
             after = last;
         }
         let (mut seen, mut spoke) = (HashMap::new(), Instant::now());
+        let (tail, mut following) = (self.desk.tail.clone(), None);
         loop {
-            let events = log.events_after(after, READ_AT_ONCE).await?;
+            let events = tail.lines_after(&*log, after, READ_AT_ONCE).await?;
             let Some(last) = events.last() else {
                 if !*follow {
                     return Ok(0);
                 }
+                let following = following.get_or_insert_with(|| tail.follow());
                 self.next_event(&mut newest, after, &mut spoke).await?;
+                self.keep_pace(following, spoke).await?;
                 self.sees_as_before(after)?;
                 continue;
             };
@@ -132,11 +133,21 @@ impl Asked<'_> {
         Ok(())
     }
 
+    /// Waits until the time of the next read, so that a crowd of followers does not take the processors from runs.
+    async fn keep_pace(&self, following: &Following, spoke: Instant) -> Result<(), Ended> {
+        let gone = self.terminal.gone();
+        tokio::select! {
+            biased;
+            () = gone.cancelled() => Err(Ended::Gone),
+            () = sleep_until(spoke + following.pace()) => Ok(()),
+        }
+    }
+
     /// The lines of the events that the operator may see.
     async fn visible_events(
         &self,
         granted: &Granted,
-        events: Vec<Event>,
+        events: Vec<Arc<EventLine>>,
         (types, seen): (&[String], &mut HashMap<RunId, bool>),
     ) -> Result<String, Ended> {
         let mut text = String::new();
@@ -144,8 +155,8 @@ impl Asked<'_> {
             if !self.sees_run(granted, event.run, seen).await? {
                 continue;
             }
-            if types.is_empty() || types.iter().any(|wanted| is_of(&event.kind, wanted)) {
-                text += &lines::event(&event);
+            if types.is_empty() || types.iter().any(|wanted| wanted == event.kind()) {
+                text += &event.text;
             }
         }
         Ok(text)

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use futures::stream::unfold;
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -171,21 +172,28 @@ impl Writer {
     }
 }
 
+/// The part of a line that decides how it is sent. All else is skipped, since every reader pays for it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Head {
+    schema: Value,
+    seq: Value,
+    newest: Value,
+}
+
 /// A line as a server-sent event. The number of an event is its id; a reader that was too far behind gets a `reset`.
 fn event(line: &str, after: Option<u64>) -> String {
-    let Ok(value) = serde_json::from_str::<Value>(line) else { return String::new() };
-    let number = |name: &str| value[name].as_u64();
-    match value["schema"].as_str() {
-        Some("event") if number("seq").is_some_and(|seq| after.is_some_and(|after| seq <= after)) => {
-            String::new()
-        }
-        Some("event") => match number("seq") {
+    let Ok(head) = serde_json::from_str::<Head>(line) else { return String::new() };
+    let seq = head.seq.as_u64();
+    match head.schema.as_str() {
+        Some("event") if seq.is_some_and(|seq| after.is_some_and(|after| seq <= after)) => String::new(),
+        Some("event") => match seq {
             Some(seq) => format!("id: {seq}\nevent: event\ndata: {line}\n\n"),
             None => format!("event: event\ndata: {line}\n\n"),
         },
-        Some("heartbeat") => format!(": heartbeat {}\n\n", number("seq").unwrap_or_default()),
+        Some("heartbeat") => format!(": heartbeat {}\n\n", seq.unwrap_or_default()),
         Some("gap") => {
-            format!("id: {}\nevent: reset\ndata: {line}\n\n", number("newest").unwrap_or_default())
+            format!("id: {}\nevent: reset\ndata: {line}\n\n", head.newest.as_u64().unwrap_or_default())
         }
         Some(other) => format!("event: {other}\ndata: {line}\n\n"),
         None => format!("data: {line}\n\n"),
