@@ -134,14 +134,17 @@ async fn load_lines(door: &Door, resource: &str) {
     row(&format!("JSON lines, {resource}"), times, (count, begun.elapsed()));
 }
 
-/// Reads one response with a length.
-async fn response(stream: &mut Stream) {
-    let (mut length, mut line) = (0, String::new());
+/// Reads one response with a length; the time that it took in the daemon.
+async fn response(stream: &mut Stream) -> Duration {
+    let (mut length, mut line, mut own) = (0, String::new(), Duration::ZERO);
     loop {
         line.clear();
         stream.read_line(&mut line).await.expect("a head");
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
             length = value.trim().parse().expect("a length");
+        }
+        if let Some(value) = line.strip_prefix("server-timing: rollcall;dur=") {
+            own = Duration::from_secs_f64(value.trim().parse::<f64>().expect("milliseconds") / 1e3);
         }
         if line.trim().is_empty() {
             break;
@@ -149,6 +152,7 @@ async fn response(stream: &mut Stream) {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.expect("a body");
+    own
 }
 
 fn get(path: &str, token: &str) -> String {
@@ -168,10 +172,10 @@ async fn one_of_many(mut stream: Stream, head: String) -> usize {
 
 async fn load_http(door: &Door, resource: &str, token: &str) {
     let head = get(&format!("/v1{resource}"), token) + "\r\n";
-    let mut stream = door.http().await;
+    let (mut stream, mut own) = (door.http().await, Vec::new());
     let times = sequential(async || {
         stream.get_mut().write_all(head.as_bytes()).await.expect("sent");
-        response(&mut stream).await;
+        own.push(response(&mut stream).await);
     })
     .await;
     let (begun, mut clients) = (Instant::now(), JoinSet::new());
@@ -180,6 +184,8 @@ async fn load_http(door: &Door, resource: &str, token: &str) {
     }
     let count = clients.join_all().await.into_iter().sum();
     row(&format!("HTTP, {resource}"), times, (count, begun.elapsed()));
+    let all = (own.len(), own.iter().sum());
+    row(&format!("HTTP, {resource}, in the daemon"), own, all);
 }
 
 /// Follows the events of all runs behind one, until the number that is wanted.

@@ -2,7 +2,8 @@
 # Measures the API beside korv's server, over one SSH connection each, with the same client library (asyncssh) and the same
 # number of requests under way; then with a client in Rust (benches/api.rs), which takes less time than Python. At last, 1,000
 # readers of events follow runs on 20 hosts, which are one sshd on 127.0.1.1, 127.0.1.2, ... Needs: sshd, ssh-keygen, and the
-# Python packages of tests/run. The script stops everything that it started.
+# Python packages of tests/run. Then 200 watchers, each a plain `ssh` that reads, and 20 that are stopped and read nothing, follow
+# a task with 20 steps on these hosts. The script stops everything that it started.
 #
 #     benches/api.sh                                                        # 1,000 hosts, release build
 #     ROLLCALL=target/debug/rollcall LOAD=target/debug/deps/api-HASH benches/api.sh   # these files
@@ -17,6 +18,8 @@ if [ -z "${ROLLCALL:-}" ]; then
   LOAD=$(find "$target/deps" -maxdepth 1 -name 'api-*' -executable -printf '%T@ %p\n' | sort -n | tail -1 | cut -d' ' -f2)
 fi
 readers=${READERS:-1000}
+watchers=${WATCHERS:-200}
+stalled=${STALLED:-20}
 sshd=$(PATH=$PATH:/usr/sbin:/sbin command -v sshd)
 account=$(id -un)
 [ "$(id -u)" != 0 ] || account=rollcall-test
@@ -32,7 +35,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
-for key in host fleet ann; do ssh-keygen -q -t ed25519 -N '' -C "$key" -f "$work/$key"; done
+for key in host fleet ann bob; do ssh-keygen -q -t ed25519 -N '' -C "$key" -f "$work/$key"; done
 
 # Prints the port of a daemon, once it is in its log.
 port_in() {
@@ -81,7 +84,12 @@ known_hosts = "$work/known_hosts"
 END
   printf '[loop]\nhosts = ["127.0.1.[1-20]"]\n' >"$work/config/hosts/loop.toml"
   printf '[farm]\nhosts = ["farm[0001-%04d].example"]\n' "$hosts" >"$work/config/hosts/here.toml"
-  echo "role=\"admin\" $(cat "$work/ann.pub")" >"$work/config/operators"
+  for name in ann bob; do echo "role=\"admin\" $(cat "$work/$name.pub")"; done >"$work/config/operators"
+  mkdir -p "$work/config/tasks"
+  {
+    printf '[[steps]]\nname = "wait"\nrun = "while test -d %s && ! test -e %s/go; do sleep 0.02; done"\n' "$work" "$work"
+    for n in $(seq 20); do printf '[[steps]]\nname = "step %s"\nrun = "seq 100"\n' "$n"; done
+  } >"$work/config/tasks/steps.toml"
   NO_COLOR=1 RUST_LOG=${RUST_LOG:-info} "$ROLLCALL" --config "$work/config" serve 2>"$work/rollcall.log" &
   rollcall=$!
   pids="$pids $rollcall"
@@ -108,6 +116,52 @@ END
   korv_port=$(port_in "$work/korv.log" $!)
 }
 
+# The client of an operator, in the place of this shell: client NAME LINE...
+client() {
+  name=$1
+  shift
+  exec ssh -F none -n -p "$port" -i "$work/$name" -o IdentitiesOnly=yes -o StrictHostKeyChecking=no \
+    -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR rollcall@127.0.0.1 "$@"
+}
+
+# Waits until so many clients follow a run.
+until_followed() {
+  until [ "$( (client ann sessions --json) | grep -c "watch $1 --json")" -ge "$2" ]; do sleep 0.1; done
+}
+
+# How long the task takes while clients follow it, from the end of its first step: followed READING STALLED
+followed() {
+  rm -f "$work/go"
+  client ann steps loop --json >"$work/task.log" &
+  task=$! watching= still=
+  until run=$(grep -om1 '"run":[0-9]*' "$work/task.log"); do sleep 0.1; done
+  run=${run#*:}
+  for n in $(seq "$1"); do
+    # One operator has at most 128 connections.
+    if [ $((n % 2)) = 0 ]; then name=ann; else name=bob; fi
+    client "$name" watch "$run" --json >/dev/null &
+    watching="$watching $!"
+    # The door has few places for those who have not logged in yet.
+    [ $((n % 20)) != 0 ] || until_followed "$run" "$n"
+  done
+  for _ in $(seq "$2"); do
+    client bob watch "$run" --json >/dev/null &
+    still="$still $!"
+  done
+  until_followed "$run" $(($1 + $2))
+  [ -z "$still" ] || kill -STOP $still
+  begun=$(date +%s%N)
+  touch "$work/go"
+  wait "$task"
+  ended=$(date +%s%N)
+  for pid in $watching; do wait "$pid" || echo "a watcher did not see the end"; done
+  for pid in $still; do
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null || true
+  done
+  echo "$(((ended - begun) / 1000000)) ms with $1 watchers and $2 stalled readers"
+}
+
 start_sshd
 start_rollcall
 start_korv
@@ -122,3 +176,8 @@ echo "client in Rust, one connection:"
 "$LOAD" load "$port" "$work/ann" /version /hosts/farm0001.example /hosts
 echo "readers of events:"
 "$LOAD" readers "$port" "$work/ann" "$readers" "run loop -- true"
+echo "a task with 20 steps on 20 hosts:"
+for _ in 1 2 3 4 5; do
+  followed 0 0
+  followed "$watchers" "$stalled"
+done

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::time::{Instant, sleep_until};
 
 use crate::domain::base::name::RunId;
 use crate::domain::run::event::Event;
@@ -18,11 +19,11 @@ const EVENTS: usize = 4096;
 /// Most bytes of their lines: a line may have 64 KiB of output.
 const BYTES: usize = 8 * 1024 * 1024;
 
-/// What a follower adds to the time between two reads of each follower. Each read costs the daemon some tens of
-/// microseconds (encryption, one packet), so that all followers together take a small part of one processor from the runs.
-const PACE_PER_FOLLOWER: Duration = Duration::from_micros(250);
+/// What a follower adds to the time between two reads of each follower. A read costs the daemon and the network about 100
+/// microseconds (encryption, packets), so that all followers together take a small part of a processor from the runs.
+const PACE_PER_FOLLOWER: Duration = Duration::from_micros(500);
 
-/// The longest time between two reads while there are events: a person takes less for immediate.
+/// The longest time between two reads while there are events: a person still takes it for live.
 const LONGEST_PACE: Duration = Duration::from_millis(500);
 
 /// An event as programs read it.
@@ -142,8 +143,8 @@ impl Tail {
 
     /// Counts a follower, until the value is dropped.
     pub fn follow(self: &Arc<Tail>) -> Following {
-        self.followers.fetch_add(1, Ordering::Relaxed);
-        Following(self.clone())
+        let place = self.followers.fetch_add(1, Ordering::Relaxed);
+        Following { tail: self.clone(), place, read: Instant::now() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -156,27 +157,39 @@ async fn read(log: &dyn EventLog, after: u64, limit: usize) -> Result<Vec<Arc<Ev
 }
 
 /// A follower.
-pub struct Following(Arc<Tail>);
+pub struct Following {
+    tail: Arc<Tail>,
+    place: u32,
+    read: Instant,
+}
 
 impl Following {
-    /// The time between two reads: short for a few followers, longer for many, which then receive several events at once.
-    pub fn pace(&self) -> Duration {
-        pace(self.0.followers.load(Ordering::Relaxed))
+    /// Waits until this follower reads, after there is an event: at once if there are few followers. Many read one after the
+    /// other, and then several events at once.
+    pub async fn turn(&mut self) {
+        let (pace, offset) = pace(self.place, self.tail.followers.load(Ordering::Relaxed));
+        sleep_until((self.read + pace).max(Instant::now() + offset)).await;
+        self.read = Instant::now();
     }
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.0.followers.fetch_sub(1, Ordering::Relaxed);
+        self.tail.followers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-fn pace(followers: u32) -> Duration {
-    (PACE_PER_FOLLOWER * followers).min(LONGEST_PACE)
+/// The time between two reads of a follower, and its own part of that time, so that not all of them read at the same moment.
+fn pace(place: u32, followers: u32) -> (Duration, Duration) {
+    let followers = followers.max(1);
+    let pace = (PACE_PER_FOLLOWER * followers).min(LONGEST_PACE);
+    (pace, pace * (place % followers) / followers)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use async_trait::async_trait;
     use jiff::Timestamp;
     use proptest::prelude::*;
@@ -188,16 +201,42 @@ mod tests {
     use crate::store::tests::{ann, at, drain, enabled, plan};
 
     #[test]
-    fn many_followers_read_less_often() {
-        let rows = [(1, 250), (40, 10_000), (1000, 250_000), (1_000_000, 500_000)];
-        for (followers, micros) in rows {
-            assert_eq!(pace(followers), Duration::from_micros(micros), "{followers}");
+    fn many_followers_read_less_often_and_one_after_the_other() {
+        let rows = [
+            ((0, 1), (500, 0)),
+            ((0, 40), (20_000, 0)),
+            ((39, 40), (20_000, 19_500)),
+            // Others have left since then.
+            ((45, 40), (20_000, 2_500)),
+            ((500, 1_000), (500_000, 250_000)),
+            ((5_000, 10_000), (500_000, 250_000)),
+        ];
+        for ((place, followers), (every, offset)) in rows {
+            let wanted = (Duration::from_micros(every), Duration::from_micros(offset));
+            assert_eq!(pace(place, followers), wanted, "{place} of {followers}");
         }
-        let tail = Arc::new(Tail::default());
-        let (first, second) = (tail.follow(), tail.follow());
-        assert_eq!(first.pace(), pace(2));
-        drop(second);
-        assert_eq!(first.pace(), pace(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_alone_reads_at_once_and_a_crowd_reads_in_turn() {
+        let (tail, start) = (Arc::new(Tail::default()), Instant::now());
+        let mut alone = tail.follow();
+        alone.turn().await;
+        assert!(start.elapsed() <= Duration::from_millis(2));
+        let mut crowd: Vec<Following> = (1..1_000).map(|_| tail.follow()).collect();
+        let reads = crowd.iter_mut().map(async |one| {
+            one.turn().await;
+            start.elapsed().as_millis() / 100
+        });
+        let mut each: HashMap<u128, u32> = HashMap::new();
+        for at in futures::future::join_all(reads).await {
+            *each.entry(at).or_default() += 1;
+        }
+        assert!(each.values().all(|reads| *reads < 300), "they are spread: {each:?}");
+        drop(crowd);
+        let begun = Instant::now();
+        alone.turn().await;
+        assert!(begun.elapsed() <= Duration::from_millis(2));
     }
 
     #[derive(Clone, Debug)]

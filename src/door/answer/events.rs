@@ -67,7 +67,7 @@ impl Asked<'_> {
                 }
                 let following = following.get_or_insert_with(|| tail.follow());
                 self.next_event(&mut newest, after, &mut spoke).await?;
-                self.keep_pace(following, spoke).await?;
+                self.in_turn(following).await?;
                 self.sees_as_before(after)?;
                 continue;
             };
@@ -133,13 +133,13 @@ impl Asked<'_> {
         Ok(())
     }
 
-    /// Waits until the time of the next read, so that a crowd of followers does not take the processors from runs.
-    async fn keep_pace(&self, following: &Following, spoke: Instant) -> Result<(), Ended> {
+    /// Waits for the turn of this follower.
+    async fn in_turn(&self, following: &mut Following) -> Result<(), Ended> {
         let gone = self.terminal.gone();
         tokio::select! {
             biased;
             () = gone.cancelled() => Err(Ended::Gone),
-            () = sleep_until(spoke + following.pace()) => Ok(()),
+            () = following.turn() => Ok(()),
         }
     }
 

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{Api, ApiStream, Refused, Subsystem, over};
@@ -135,12 +135,23 @@ fn route(api: &Api, resource: &'static Resource) -> MethodRouter {
         if let Err(refused) = gate::check(&api, &request) {
             return *refused;
         }
+        let begun = Instant::now();
         match read(resource, &params, request).await {
-            Ok(asked) => respond(&api, asked).await,
+            Ok(asked) => timed(respond(&api, asked).await, begun),
             Err(refused) => *refused,
         }
     })
 }
+
+/// Says how long rollcall took until the response began, so that a client can tell its time from that of the network.
+fn timed(mut response: Response<Body>, begun: Instant) -> Response<Body> {
+    let millis = begun.elapsed().as_secs_f64() * 1e3;
+    let value = HeaderValue::from_str(&format!("rollcall;dur={millis:.3}"));
+    response.headers_mut().extend(value.ok().map(|value| (SERVER_TIMING, value)));
+    response
+}
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// What is at the root: the board for browsers, and for programs where to go on.
 async fn front(api: &Api, request: Request) -> Response<Body> {
