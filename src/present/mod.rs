@@ -12,6 +12,7 @@ pub mod json;
 pub mod junit;
 pub mod leases;
 pub mod live;
+pub mod log;
 pub mod metrics;
 pub mod nagios;
 pub mod notice;

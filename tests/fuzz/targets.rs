@@ -11,6 +11,7 @@ use rollcall::domain::ask::command::parse_line;
 use rollcall::domain::ask::resource::{Given, RESOURCES};
 use rollcall::domain::base::nodeset::{EXPANSION_LIMIT_NAMES, expand, fold};
 use rollcall::domain::base::output::Output;
+use rollcall::domain::base::rendered::{LINE_BYTES, LineRenderer, SPANS_LIMIT, Sequences};
 use rollcall::domain::inventory::selector::select;
 use rollcall::domain::run::event::Event;
 use rollcall::domain::value::template::{self, Vars};
@@ -22,7 +23,7 @@ use rollcall::steps::wrapper::hear;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the name of their seeds.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("nodeset", nodeset),
     ("selector", selector),
     ("condition", condition),
@@ -35,6 +36,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("wrapper", wrapper),
     ("event", event),
     ("resource", resource),
+    ("log", log),
 ];
 
 fn text(bytes: &[u8]) -> &str {
@@ -167,6 +169,20 @@ static CONFIG: LazyLock<Config> = LazyLock::new(|| {
     let texts = BTreeMap::from([("hosts/prod.toml".to_string(), Arc::from(hosts))]);
     from_texts(Path::new("/nowhere"), &texts).expect("a configuration")
 });
+
+/// Lines of a host's output.
+pub fn log(bytes: &[u8]) {
+    for sequences in [Sequences::Dropped, Sequences::Printed] {
+        let mut renderer = LineRenderer::new(sequences);
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let rendered = renderer.line(line);
+            let text = rendered.text();
+            assert!(text.len() <= LINE_BYTES.min(4 * line.len()) && rendered.spans.len() <= SPANS_LIMIT);
+            assert!(text.chars().all(|c| c == '\t' || !c.is_control()), "{text:?}");
+            assert!(!rollcall::present::log::html(&rendered).contains("<script"));
+        }
+    }
+}
 
 /// The fields of a request of the API, as JSON behind a byte that picks the resource. Whatever they hold, the line is one of
 /// the resource's command.

@@ -12,6 +12,8 @@ pub mod paths;
 pub mod perf;
 pub mod range;
 pub mod refusal;
+pub mod rendered;
 pub mod request;
 pub mod schedule;
 pub mod shared;
+pub mod style;
