@@ -6,6 +6,7 @@ mod delivery;
 mod described;
 mod door_key;
 mod enroll;
+mod outputs;
 mod placing;
 mod pushed;
 mod repository;
@@ -61,9 +62,11 @@ use crate::net::Probes;
 use crate::net::fetch::Fetches;
 use crate::notices::{self, Tell};
 use crate::notify::Ways;
+use crate::port::outputs::Outputs;
 use crate::port::{Clock, Remote, Watches};
 use crate::steps::ports::HostPorts;
 use crate::store::SqliteStore;
+use crate::store::outputs::OutputFiles;
 use crate::vault::Vault;
 use crate::watch::{self as watching, Monitor, MonitorEnvironment, Running, WaitingQuestions};
 
@@ -78,6 +81,7 @@ pub struct Daemon {
     telling: TaskTracker,
     root: Arc<Root>,
     watching: Mutex<Option<Running>>,
+    outputs: Arc<OutputFiles>,
 }
 
 /// The parts of a daemon without its doors.
@@ -90,6 +94,7 @@ struct Built {
     /// Questions for the monitor, answered once it is started.
     asked: WaitingQuestions,
     door_key: DoorKey,
+    outputs: Arc<OutputFiles>,
     /// Set once the doors are open.
     addresses: Arc<OnceLock<Vec<String>>>,
 }
@@ -127,12 +132,8 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let fleet = Arc::new(Fleet::new(parts(&settings.fleet, dial, clock.clone())?));
     let current = watch::Sender::new(config.clone());
-    let in_force = current.subscribe();
-    let remote: Arc<dyn Remote> = Arc::new(Here {
-        fleet: fleet.clone(),
-        allowed: Box::new(move || in_force.borrow().settings.allow_local),
-        state: settings.store.parent().unwrap_or(Path::new("/")).to_path_buf(),
-    });
+    let remote = here(fleet.clone(), &settings, current.subscribe());
+    let outputs = outputs::outputs(&settings, current.subscribe())?;
     let vault = Arc::new(Vault::new(config.clone())?);
     let channels = watch::Sender::new(channels_of(&config));
     let tell = Tell::new(notices::Parts {
@@ -154,6 +155,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
             remote,
             clock,
             places: store.clone(),
+            outputs: outputs.clone(),
             downloads: settings.downloads.clone(),
             artifacts: settings.artifacts_folder(),
             site,
@@ -174,16 +176,28 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
     });
     let (monitor, asked) = watching::prepare();
     let addresses: Arc<OnceLock<Vec<String>>> = Arc::default();
-    let vitals = Arc::new(OwnVitals {
-        path: path.to_path_buf(),
-        store: store.clone(),
-        current: root.current.subscribe(),
+    let current = root.current.subscribe();
+    let (store_too, told) = (store.clone(), addresses.clone());
+    let vitals = OwnVitals {
+        path: path.into(),
+        store: store_too,
+        current,
         settings: settings.clone(),
-        addresses: addresses.clone(),
-    });
+        addresses: told,
+    };
+    let vitals = Arc::new(vitals);
     let parts = DeskParts { root: root.clone(), store: store.clone(), tell, monitor, audit, vitals };
     let desk = desk(&ports, parts, (&door_key.key, &settings))?;
-    Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key, addresses })
+    Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key, outputs, addresses })
+}
+
+/// All hosts, and this machine.
+fn here(fleet: Arc<Fleet>, settings: &Settings, in_force: watch::Receiver<Arc<Config>>) -> Arc<dyn Remote> {
+    Arc::new(Here {
+        fleet,
+        allowed: Box::new(move || in_force.borrow().settings.allow_local),
+        state: settings.store.parent().unwrap_or(Path::new("/")).to_path_buf(),
+    })
 }
 
 /// What a desk is made of, besides the ports.
@@ -259,7 +273,7 @@ impl Daemon {
         let said = format!("configuration in force: {}", describe(&config));
         warnings(&config).iter().for_each(|warning| tracing::warn!("{warning}"));
         troubles(&config).iter().for_each(|trouble| tracing::warn!("{trouble}"));
-        let Built { desk, ports, watches, fleet, root, asked, door_key, addresses: listened } =
+        let Built { desk, ports, watches, fleet, root, asked, door_key, outputs, addresses: listened } =
             build(path, config, Arc::new(TcpDial))?;
         door_key.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
         let door = Arc::new(SshDoor::new(desk.clone(), door_key.key, &settings.door));
@@ -283,8 +297,11 @@ impl Daemon {
         let telling = TaskTracker::new();
         let (tell, stopping) = (desk.tell.clone(), stop.clone());
         telling.spawn(async move { tell.run(stopping).await });
+        let pruning =
+            outputs::prune(outputs.clone(), ports.store.clone(), ports.hosts.clock.clone(), stop.clone());
+        telling.spawn(pruning);
         let watching = Mutex::new(Some(watch_checks(&desk, (ports, watches), asked, true).await?));
-        Ok(Daemon { door, desk, addresses, fleet, stop, telling, root, watching })
+        Ok(Daemon { door, desk, addresses, fleet, stop, telling, root, watching, outputs })
     }
 
     /// Serves until a signal to stop arrives. SIGHUP reads the configuration again.
@@ -340,6 +357,7 @@ impl Daemon {
         }
         self.door.answered().await;
         self.desk.audit.finish().await;
+        self.outputs.written().await;
         self.telling.close();
         self.telling.wait().await;
         self.fleet.close().await;
@@ -401,7 +419,7 @@ async fn answered_locally(path: &Path, request: Request, line: String) -> u8 {
 
 async fn locally(path: &Path, request: Request, line: &str) -> Result<u8, String> {
     let config = config::load_kept(path, SystemClock.now()).map_err(|diagnostics| diagnostics.to_string())?;
-    let Built { desk, ports, watches, fleet, root, asked, door_key, .. } =
+    let Built { desk, ports, watches, fleet, root, asked, door_key, outputs, .. } =
         build(path, config, Arc::new(TcpDial))?;
     if let Some(warning) = door_key.warning {
         let _ = Stdio.err(&format!("rollcall: {warning}\n")).await;
@@ -441,6 +459,7 @@ async fn locally(path: &Path, request: Request, line: &str) -> Result<u8, String
     desk.engine.idle().await;
     desk.audit.finish().await;
     watching.stop().await;
+    outputs.written().await;
     fleet.close().await;
     Ok(status)
 }

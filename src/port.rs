@@ -6,6 +6,7 @@ mod diagnosis;
 mod exec;
 mod member;
 pub mod outbox;
+pub mod outputs;
 pub mod talk;
 pub mod vitals;
 

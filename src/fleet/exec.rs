@@ -55,7 +55,7 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
             &request.masks,
         ),
         stderr: KeptStream::new(MarkGate::new(wire.marked), Capture::default(), &request.masks).of_stderr(),
-        lines: Lines::new(request.lines),
+        lines: Lines::new(request.lines, request.recorder),
         sink: request.sink,
         end: None,
         stopping: None,
@@ -67,7 +67,7 @@ pub async fn exec(channel: Channel<Msg>, request: Exec, why_lost: impl Fn() -> S
     let WireCommand { stdout, stderr, mut lines, .. } = command;
     let ran = stdout.gate.passed() || stderr.gate.passed();
     let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
-    lines.flush();
+    lines.end();
     let end = if ran { end } else { foreign(end, &request.sudo, &stdout, &stderr) };
     ExecReport { end, stdout, stderr }
 }

@@ -79,7 +79,7 @@ impl Here {
             ),
             stderr: KeptStream::new(MarkGate::new(wire.marked), Capture::default(), &request.masks)
                 .of_stderr(),
-            lines: Lines::new(request.lines),
+            lines: Lines::new(request.lines, request.recorder),
             sink: request.sink,
             ended: None,
             stopping: None,
@@ -89,7 +89,7 @@ impl Here {
         let Local { stdout, stderr, mut lines, .. } = local;
         let ran = stdout.gate.passed() || stderr.gate.passed();
         let (stdout, stderr) = (stdout.finish(&mut lines), stderr.finish(&mut lines));
-        lines.flush();
+        lines.end();
         let end = if ran { end } else { foreign(end, &request.sudo, &stdout, &stderr) };
         ExecReport { end, stdout, stderr }
     }

@@ -46,6 +46,7 @@ fn request(script: &str) -> Exec {
         keep_bytes: 1000,
         masks: Arc::new(Masks::default()),
         sink: None,
+        recorder: None,
     }
 }
 

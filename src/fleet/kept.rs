@@ -7,6 +7,7 @@ use super::wire::BEGIN;
 use crate::domain::base::output::{Capture, Output, to_text};
 use crate::domain::value::secret::{Masks, Stream};
 use crate::port::Follow;
+use crate::port::outputs::Recorder;
 
 /// Longest live line, in bytes; longer ones are cut for followers, not in the journal.
 const LIVE_LINE_BYTES: usize = 4096;
@@ -94,27 +95,36 @@ impl KeptStream {
 
     pub(super) fn finish(mut self, lines: &mut Lines) -> Output {
         let before = self.gate.never_passed();
-        self.take(&before, lines);
+        if !before.is_empty() {
+            // It is of another program, and would be taken for the command's when the command is asked for again.
+            let recorder = lines.recorder.take();
+            self.take(&before, lines);
+            lines.recorder = recorder;
+        }
         let held = self.masked.take().map(Stream::finish).unwrap_or_default();
         self.keep(&held, lines);
         self.capture.finish()
     }
 }
 
-/// Output for those who follow a command: split into lines, or all of it. Nothing waits for a follower: the other work on
-/// the host uses the same connection.
+/// Output for those who follow a command: split into lines, or all of it; and for where it is kept. Nothing waits for
+/// them: the other work on the host uses the same connection.
 pub(super) struct Lines {
     follow: Option<Follow>,
+    recorder: Option<Box<dyn Recorder>>,
     /// The begin of a line.
     pending: Vec<u8>,
 }
 
 impl Lines {
-    pub(super) fn new(follow: Option<Follow>) -> Lines {
-        Lines { follow, pending: Vec::new() }
+    pub(super) fn new(follow: Option<Follow>, recorder: Option<Box<dyn Recorder>>) -> Lines {
+        Lines { follow, recorder, pending: Vec::new() }
     }
 
     fn push(&mut self, data: &[u8], is_error: bool) {
+        if let Some(recorder) = self.recorder.as_mut().filter(|_| !data.is_empty()) {
+            recorder.write(is_error, data);
+        }
         match &self.follow {
             None => {}
             Some(Follow::Lines(_)) => self.push_lines(data),
@@ -133,8 +143,16 @@ impl Lines {
         }
     }
 
+    /// Passes on a line that has not ended; no output follows.
+    pub(super) fn end(mut self) {
+        self.flush();
+        if let Some(mut recorder) = self.recorder.take() {
+            recorder.finish();
+        }
+    }
+
     /// Passes on a line that has not ended, or is too long.
-    pub(super) fn flush(&mut self) {
+    fn flush(&mut self) {
         let line = std::mem::take(&mut self.pending);
         if let Some(Follow::Lines(sender)) = &self.follow
             && !line.is_empty()
@@ -173,7 +191,7 @@ mod tests {
 
     #[test]
     fn without_a_mark_everything_is_kept() {
-        let mut lines = Lines::new(None);
+        let mut lines = Lines::new(None, None);
         let mut kept = KeptStream::new(MarkGate::new(true), Capture::default(), &Masks::default());
         kept.push(&Bytes::from("This account is currently not available.\n"), &mut lines);
         assert_eq!(kept.finish(&mut lines).text, "This account is currently not available.\n");

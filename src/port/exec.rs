@@ -11,6 +11,7 @@ use crate::domain::base::output::{Output, clipped};
 use crate::domain::task::task::Sudo;
 use crate::domain::value::secret::Masks;
 use crate::local::planned::{PlannedFile, Proven};
+use crate::port::outputs::Recorder;
 use crate::port::talk::{Feed, Tap};
 
 /// One command on one host.
@@ -35,6 +36,8 @@ pub struct Exec {
     /// Receives all of its standard output as it arrives, which is then not kept or shown. The command waits for the
     /// receiver, and is ended when the receiver is dropped.
     pub sink: Option<mpsc::Sender<Bytes>>,
+    /// Receives both outputs as they arrive, without secrets and without what the login prints before them.
+    pub recorder: Option<Box<dyn Recorder>>,
 }
 
 impl Exec {
@@ -51,6 +54,7 @@ impl Exec {
             keep_bytes,
             masks: Arc::default(),
             sink: None,
+            recorder: None,
         }
     }
 }

@@ -9,12 +9,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::patience::Patience;
+use super::recorded::WithoutOwnLines;
 use super::seal::Seal;
 use super::wrapper::{self, Call, How, OperationAnswer, StepEnd, WrapperLines, WrapperVerb};
 use crate::domain::base::outcome::milliseconds;
 use crate::domain::base::outcome::{Outcome, seconds};
 use crate::domain::base::output::{KEEP_BYTES, Output};
 use crate::domain::task::step::Step;
+use crate::port::outputs::{Recorder, Resent};
 use crate::port::{Exec, ExecEnd, ExecReport, Follow, Input};
 use crate::script;
 use crate::steps::attempt::{Attempt, Done};
@@ -139,9 +141,17 @@ impl<'a> Asking<'a> {
             fresh: verb == WrapperVerb::Confirm,
             keep_bytes: KEEP_BYTES,
             sink: None,
+            recorder: Some(self.recorder()),
             masks: self.attempt.masks(&self.name),
         };
         context.ports.remote.exec(self.attempt.endpoint(), request).await
+    }
+
+    /// The host sends all output with each answer.
+    fn recorder(&self) -> Box<dyn Recorder> {
+        let context = self.attempt.context;
+        let to = context.recorder(&self.attempt.operation, Resent::FromStart);
+        Box::new(WithoutOwnLines::new(&self.name, &context.masks, to))
     }
 
     fn take_in(&mut self, report: ExecReport, heard: &WrapperLines) {

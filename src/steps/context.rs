@@ -12,6 +12,7 @@ use crate::domain::base::output::KEEP_BYTES;
 use crate::domain::run::event::Progress;
 use crate::domain::task::task::Sudo;
 use crate::domain::value::secret::Masks;
+use crate::port::outputs::{Recorder, Resent};
 use crate::port::talk::Talk;
 use crate::port::{Exec, Input, Program};
 use crate::probes::context::{GATES, ProbeContext};
@@ -55,6 +56,11 @@ impl StepContext {
     pub fn request(&self, program: Program, sudo: &Sudo, input: Input, timeout: Duration) -> Exec {
         let request = Exec::new(program, timeout, KEEP_BYTES);
         Exec { sudo: sudo.clone(), input, cancel: self.cancel.clone(), ..request }
+    }
+
+    /// Where the whole output of an operation is kept.
+    pub fn recorder(&self, operation: &str, resent: Resent) -> Box<dyn Recorder> {
+        self.ports.outputs.record(operation, resent, self.ports.clock.now())
     }
 
     /// For checks that are steps.

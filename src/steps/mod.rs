@@ -13,6 +13,7 @@ pub mod perform;
 pub mod ports;
 mod program;
 mod reboot;
+mod recorded;
 pub mod scripts;
 pub mod seal;
 mod stream;

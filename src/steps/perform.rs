@@ -7,6 +7,7 @@ use crate::domain::base::outcome::Outcome;
 use crate::domain::base::paths;
 use crate::domain::task::task::{Step, StepBody, Sudo};
 use crate::domain::value::shell;
+use crate::port::outputs::Resent;
 use crate::port::talk::Tap;
 use crate::port::{ExecEnd, Follow, Input, Program};
 use crate::script;
@@ -60,6 +61,16 @@ impl Attempt<'_> {
     /// Runs the step; or, in an interrupted run, finds out its result; or, in a dry run, reports
     /// its changes. True when a guard has decided that nothing has to be done.
     pub async fn perform(&self) -> (Done, bool) {
+        let performed = self.performed().await;
+        let cut = match &performed.0.outcome {
+            Outcome::Lost { why } => Some(format!("contact was lost: {why}")),
+            _ => None,
+        };
+        self.context.ports.outputs.ended(&self.operation, cut.map(|why| self.context.masks.text(&why)));
+        performed
+    }
+
+    async fn performed(&self) -> (Done, bool) {
         let mode = self.context.mode;
         let apart = self.apart().filter(|_| mode == Mode::Act);
         if let (Some(script), Some(_)) = (&apart, self.context.resumed) {
@@ -123,6 +134,7 @@ impl Attempt<'_> {
             None => self.show(&Arc::default()).map(Follow::Lines),
         };
         request.masks = self.context.masks.clone();
+        request.recorder = Some(self.context.recorder(&self.operation, Resent::Anew));
         let report = self.context.ports.remote.exec(self.endpoint(), request).await;
         self.done(report, |_| Outcome::Ok)
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::seal::SealKey;
+use crate::port::outputs::Outputs;
 use crate::port::{Clock, Places, Prober, Remote};
 
 /// The ports by which a run reaches hosts, and how it identifies itself there.
@@ -14,6 +15,8 @@ pub struct HostPorts {
     pub clock: Arc<dyn Clock>,
     /// The positions in logs where the last probes ended.
     pub places: Arc<dyn Places>,
+    /// The whole output of commands.
+    pub outputs: Arc<dyn Outputs>,
     /// The folder for files of hosts: a folder for each run, and in it one for each host.
     pub downloads: PathBuf,
     /// The folder of artifacts that were given to commands.

@@ -16,6 +16,7 @@ mod head;
 mod journal;
 mod leases;
 mod notices;
+pub mod outputs;
 mod places;
 mod proof;
 mod releases;

@@ -78,6 +78,7 @@ fn command(script: &str) -> Exec {
         fresh: false,
         keep_bytes: KEEP_BYTES,
         sink: None,
+        recorder: None,
         masks: Default::default(),
     }
 }

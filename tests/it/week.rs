@@ -421,6 +421,7 @@ fn a_week_is_told_as_it_was() {
                 prober: Arc::new(Nobody),
                 clock,
                 places: Arc::new(NoPlaces),
+                outputs: Arc::new(rollcall::port::outputs::NoOutputs),
                 downloads: "/nowhere".into(),
                 artifacts: "/nowhere".into(),
                 site: "week".into(),

@@ -51,6 +51,8 @@ table! {
         ROLES "roles": MapOf<In<RoleKeys>>,
         /// Files that operators give to commands: `artifact=-`.
         ARTIFACTS "artifacts": In<ArtifactKeys>,
+        /// How much of the output of commands is kept.
+        OUTPUT "output": In<OutputKeys>,
         /// Limits of the SSH server.
         DOOR "door": In<DoorKeys>,
         /// How hosts are reached.
@@ -73,6 +75,16 @@ table! {
         MAX_TIME "max_time": Time = Duration::from_secs(60 * 60),
         /// Whether files are fetched from link-local addresses, where clouds have their metadata.
         LINK_LOCAL "link_local": Flag = false,
+    }
+
+    /// The whole output of commands on hosts is kept in `outputs`, beside the store. The journal keeps the start and the end of it in any case.
+    pub OutputKeys "Output" {
+        /// What is kept of one command on one host; the rest is counted.
+        MAX_PER_OPERATION "max_per_operation": Size = 64 << 20,
+        /// All of it; the oldest runs go first.
+        MAX_TOTAL "max_total": Size = 10 << 30,
+        /// How long the output of a run is kept.
+        KEEP "keep": KeptTime = Duration::from_secs(30 * 24 * 60 * 60),
     }
 
     /// Limits of the SSH server for operators. The defaults are for a team; a large site may need more.

@@ -9,6 +9,7 @@ mod krl;
 mod line_options;
 pub mod notify;
 pub mod operators;
+pub mod output;
 pub mod revoked;
 pub mod roles;
 pub mod settings;

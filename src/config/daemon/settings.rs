@@ -10,6 +10,7 @@ use super::artifacts::{self, ArtifactSettings};
 use super::certificates::{self, CertificateSettings};
 use super::door::{self, DoorSettings};
 use super::keys::{FleetKeys, RollcallKeys};
+use super::output::{self, OutputSettings};
 use crate::config::checks::watching::{self, Schedule};
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::keys::{Key, Text};
@@ -36,6 +37,7 @@ pub struct Settings {
     /// A command that plans runs a script again if its last run is longer ago than this.
     pub inventory_max_age: Duration,
     pub artifacts: ArtifactSettings,
+    pub output: OutputSettings,
     pub door: DoorSettings,
     pub fleet: FleetSettings,
     /// The schedule of checks.
@@ -48,6 +50,11 @@ impl Settings {
         self.store.with_file_name("artifacts")
     }
 
+    /// The folder of the output of commands, beside the store.
+    pub fn outputs_folder(&self) -> PathBuf {
+        self.store.with_file_name("outputs")
+    }
+
     /// True when a changed setting takes effect only at the next start.
     pub fn takes_a_restart(&self, other: &Settings) -> bool {
         let read_now = Settings {
@@ -57,6 +64,7 @@ impl Settings {
             inventory_timeout: self.inventory_timeout,
             inventory_max_age: self.inventory_max_age,
             artifacts: self.artifacts.clone(),
+            output: self.output,
             schedule: self.schedule.clone(),
             ..other.clone()
         };
@@ -97,6 +105,7 @@ impl Default for Settings {
             inventory_timeout: RollcallKeys::INVENTORY_TIMEOUT.default,
             inventory_max_age: RollcallKeys::INVENTORY_MAX_AGE.default,
             artifacts: ArtifactSettings::default(),
+            output: OutputSettings::default(),
             door: DoorSettings::default(),
             fleet: FleetSettings::default(),
             schedule: Schedule::default(),
@@ -139,6 +148,7 @@ pub fn read(doc: Doc<'_>, root: &Path) -> Settings {
             .unwrap_or(default.inventory_timeout),
         inventory_max_age: file.or_default(RollcallKeys::INVENTORY_MAX_AGE),
         artifacts: file.get(RollcallKeys::ARTIFACTS).map(artifacts::read).unwrap_or_default(),
+        output: file.get(RollcallKeys::OUTPUT).map(output::read).unwrap_or_default(),
         door: file.get(RollcallKeys::DOOR).map(door::read).unwrap_or_default(),
         fleet: fleet.unwrap_or_default(),
         schedule: file.get(RollcallKeys::SCHEDULE).map(watching::read_schedule).unwrap_or_default(),

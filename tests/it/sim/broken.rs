@@ -146,6 +146,7 @@ fn under_another_name(request: &Exec) -> Option<Exec> {
         fresh: false,
         keep_bytes: KEEP_BYTES,
         sink: None,
+        recorder: None,
         masks: Default::default(),
     })
 }

@@ -298,6 +298,7 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -
             remote,
             clock: clock.clone(),
             places: Arc::new(NoPlaces),
+            outputs: Arc::new(rollcall::port::outputs::NoOutputs),
             downloads: "/nowhere".into(),
             artifacts: "/nowhere".into(),
             site: "sim".into(),
