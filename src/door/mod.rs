@@ -120,6 +120,8 @@ pub trait Terminal: Send + Sync {
     fn listed(&self) -> Option<&DoorCommand>;
     /// The command is not done. People read it by [`Terminal::err`].
     fn refuse(&mut self, _refusal: &Refusal) {}
+    /// What [`Terminal::bytes`] gets next is this part of a whole.
+    fn part(&mut self, _part: BytesPart) {}
     /// The list goes on: the same command, with this option and number, prints more of it.
     fn more(&mut self, _option: &'static str, _number: u64) {}
     /// The digest of the plan that an agent is shown.
@@ -136,6 +138,17 @@ pub trait Terminal: Send + Sync {
     }
     /// The keys of a terminal. Until they are taken, the first Ctrl-C or Ctrl-D ends the answer.
     fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>>;
+}
+
+/// A part of something with a known length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BytesPart {
+    /// Its name as a file.
+    pub name: String,
+    /// In bytes, of the whole.
+    pub length: u64,
+    /// The first byte, and the one behind the last; `None` if the whole has none of those that were asked for.
+    pub range: Option<(u64, u64)>,
 }
 
 /// The message that replaces an answer that panicked.

@@ -56,6 +56,7 @@ mod on_the_wire;
 mod openapi;
 mod operators;
 mod outcomes;
+mod output;
 mod places;
 mod production;
 mod quoting;

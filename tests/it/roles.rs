@@ -66,6 +66,7 @@ async fn every_command_is_granted_by_role_and_group_as_the_table_says() {
         ("hosts test", "nyynyyy"),
         ("runs", "nyynyyy"),
         ("show 99", "n--n---"),
+        ("output 99 web01", "n--n---"),
         ("watch 99", "n--n---"),
         ("debts", "nyynyyy"),
         ("releases", "nyynyyy"),

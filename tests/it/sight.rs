@@ -93,6 +93,8 @@ fn lines() -> Vec<String> {
         "show 3",
         "show 1 --host web01",
         "show 1 --host lb1",
+        "output 1 web01",
+        "output 2 lb1",
         "watch 1",
         "watch 2",
         "artifacts 1",

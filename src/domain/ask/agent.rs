@@ -2,6 +2,7 @@
 //! steer it, so nothing that an agent asks for reaches a host before another person has approved it.
 
 use super::ask::{Command, Connection, Record, RightCommand};
+use super::output::{OutputOf, OutputPart};
 use crate::domain::base::refusal::{Cause, Refusal};
 
 /// What a command is to an agent.
@@ -73,6 +74,9 @@ impl AgentUse {
             | Command::NotifyList
             | Command::Metrics => AgentUse::Reads,
             Command::Record(asked) => of_record(asked),
+            // Raw output is for programs that are not a model.
+            Command::Output { step: Some(OutputOf { part: OutputPart::Raw(_), .. }), .. } => AgentUse::Never,
+            Command::Output { .. } => AgentUse::Reads,
             Command::Plan { diff: false, .. } => AgentUse::Plans,
             Command::Task { check: false, .. } => AgentUse::Starts,
             // These reach hosts: `facts` gathers those that are too old, and a balancer is asked on its host.

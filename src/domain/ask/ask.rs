@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use super::options::{
     AuditAsk, Connection, Format, GitService, HostKeys, NewLine, Record, RightCommand, Shell, Since, Topic,
 };
+use super::output::OutputOf;
 use super::view::View;
 use crate::domain::base::name::RunId;
 
@@ -153,6 +154,12 @@ pub enum Command {
         run: RunId,
         host: Option<String>,
         format: Format,
+    },
+    /// Without a step: which outputs there are.
+    Output {
+        run: RunId,
+        host: String,
+        step: Option<OutputOf>,
     },
     Watch {
         run: RunId,
@@ -324,6 +331,7 @@ impl Command {
             | Command::Doctor { .. }
             | Command::Runs { .. }
             | Command::Watch { .. }
+            | Command::Output { .. }
             | Command::Artifacts { .. }
             | Command::Cancel { .. }
             | Command::Pause { .. }

@@ -294,6 +294,7 @@ impl Command {
             | Command::PlanRollback { .. }
             | Command::Runs { .. }
             | Command::Show { .. }
+            | Command::Output { .. }
             | Command::Watch { .. }
             | Command::Events { .. }
             | Command::Artifacts { .. }

@@ -16,6 +16,7 @@ use super::grammar::{
 };
 pub use super::names::{LOCAL, about, built_in_names, command_paths};
 use super::options::CommonOptions;
+use super::output_words::read_output;
 use super::{help, records};
 use crate::domain::base::name::{clipped, clipped_lines};
 
@@ -198,6 +199,7 @@ fn command_of(words: Words, given: &mut CommonOptions) -> Result<Command, UsageE
         Words::Facts { selector, fresh } => Command::Facts { selector, fresh },
         Words::Runs { last } => Command::Runs { last },
         Words::Show { run, host, format } => Command::Show { run: run.into(), host, format },
+        Words::Output(words) => read_output(words).map_err(usage)?,
         Words::Watch { run } => Command::Watch { run: run.into() },
         Words::Events { since, follow, types } => {
             Command::Events { since: records::read_since(&since, "an event").map_err(usage)?, follow, types }

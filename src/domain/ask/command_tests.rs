@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use super::*;
+use crate::domain::ask::output::{ByteRange, OutputOf, OutputPart};
 use crate::domain::base::name::RunId;
+
+fn of_output(attempt: Option<u32>, part: OutputPart) -> Command {
+    let step = Some(OutputOf { step: "restart".into(), attempt, part });
+    Command::Output { run: RunId(41), host: "web01".into(), step }
+}
 
 fn parse(line: &str) -> Result<Command, String> {
     parse_line(line.as_bytes()).map(|request| request.command).map_err(|error| error.text)
@@ -61,6 +67,20 @@ fn lines_become_commands() {
         ("run web -b -- id", Command::Run { selector: s("web"), script: s("id"), fold: true }),
         ("run --fold web -- id -b", Command::Run { selector: s("web"), script: s("id -b"), fold: true }),
         ("runs --last 3", Command::Runs { last: 3 }),
+        ("output 41 web01", Command::Output { run: RunId(41), host: s("web01"), step: None }),
+        (
+            "output 41 web01 restart --attempt 2 --lines 1200-1700",
+            of_output(Some(2), OutputPart::Lines { from: 1200, to: Some(1700) }),
+        ),
+        ("output 41 web01 restart --lines 7-", of_output(None, OutputPart::Lines { from: 7, to: None })),
+        ("output 41 web01 restart --line 7", of_output(None, OutputPart::Around(7))),
+        ("output 41 web01 restart", of_output(None, OutputPart::Tail(500))),
+        ("output 41 web01 restart --search 'a b'", of_output(None, OutputPart::Search(s("a b")))),
+        ("output 41 web01 restart --problems", of_output(None, OutputPart::Problems)),
+        (
+            "output 41 web01 restart --raw --bytes=-500",
+            of_output(None, OutputPart::Raw(ByteRange::Last(500))),
+        ),
         (
             "show 41 --host web01",
             Command::Show { run: RunId(41), host: Some(s("web01")), format: Format::Text },
@@ -206,6 +226,10 @@ fn what_is_not_understood_says_what_to_write() {
         ("deploy 'prod", "a quote is not closed"),
         ("run web uptime", "unexpected argument 'uptime' found"),
         ("run web", "the following required arguments were not provided"),
+        ("output 41 web01 --raw", "the following required arguments were not provided"),
+        ("output 41 web01 5 --lines 0-5", "`0-5` are no lines"),
+        ("output 41 web01 5 --raw --bytes x", "`x` are no bytes"),
+        ("output 41 web01 5 --raw --tail 5", "the argument '--raw' cannot be used with"),
         ("show x", "invalid value 'x' for '<RUN>'"),
         ("show -1", "unexpected argument '-1' found"),
         ("settle web01 gone", "say why, for the record: ... because REASON"),

@@ -6,6 +6,7 @@ use super::ask::{Format, Shell};
 use super::config_words::{ConfigWords, GitWords};
 use super::long_help::{AFTER_HELP, AUDIT_HELP, EVENTS_HELP, FREEZE_HELP, HOLD_HELP, RECEIPT_HELP, RUN_HELP};
 use super::number::Number;
+use super::output_words::{OUTPUT_HELP, OutputWords};
 use super::view::{BOARD_USAGE, BoardWords};
 
 /// The grammar. Its help is what `help` prints.
@@ -142,6 +143,9 @@ pub(super) enum Words {
         #[arg(long, value_enum, default_value_t, conflicts_with = "host")]
         format: Format,
     },
+    /// The whole output of the commands of a run on a host; without a step: which there are
+    #[command(override_usage = "ssh rollcall output RUN HOST [STEP] [OPTIONS]", after_help = OUTPUT_HELP)]
+    Output(OutputWords),
     /// Follow a run from its beginning
     Watch { run: Number },
     /// The events of all runs for programs: one JSON object a line, in an order that lasts

@@ -17,6 +17,8 @@ mod long_help;
 mod names;
 mod number;
 pub mod options;
+pub mod output;
+mod output_words;
 pub mod own_role;
 mod path;
 mod records;

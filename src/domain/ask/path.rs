@@ -36,6 +36,7 @@ impl Command {
             Command::Facts { .. } => "facts",
             Command::Runs { .. } => "runs",
             Command::Show { .. } => "show",
+            Command::Output { .. } => "output",
             Command::Watch { .. } => "watch",
             Command::Artifacts { .. } => "artifacts",
             Command::Cancel { .. } => "cancel",

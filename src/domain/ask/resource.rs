@@ -25,6 +25,8 @@ pub enum Gives {
     Text(&'static str),
     /// Files of hosts, unchanged.
     Archive,
+    /// Output of a host, unchanged; `Range` asks for a part of it.
+    Raw,
     /// The number of the run that it starts. The run goes on without the client.
     Run,
     /// Objects as they happen, until the client leaves.
@@ -123,6 +125,17 @@ pub const RESOURCES: &[Resource] = &[
     ),
     get("/v1/runs/{run}", "show {run}", Gives::Items),
     get("/v1/runs/{run}/hosts/{host}", "show {run} --host={host}", Gives::Items),
+    get("/v1/runs/{run}/hosts/{host}/steps", "output {run} {host} --list", Gives::Items),
+    get(
+        "/v1/runs/{run}/hosts/{host}/steps/{step}",
+        "output {run} {host} {step} --attempt={attempt?} --lines={lines?} --line={line?} --tail={tail?} --search={search?} --regex={regex?} --problems?",
+        Gives::Items,
+    ),
+    get(
+        "/v1/runs/{run}/hosts/{host}/steps/{step}/output",
+        "output {run} {host} {step} --raw --attempt={attempt?} --bytes={bytes?}",
+        Gives::Raw,
+    ),
     get("/v1/runs/{run}/results", "show {run} --format={format}", PLAIN),
     get("/v1/runs/{run}/events", "watch {run}", Gives::Stream),
     get("/v1/runs/{run}/artifacts", "artifacts {run} {host?} --list", Gives::Items),
@@ -298,7 +311,7 @@ impl Resource {
     }
 
     pub(super) fn is_in_json(&self) -> bool {
-        !matches!(self.gives, Gives::Text(_) | Gives::Archive)
+        !matches!(self.gives, Gives::Text(_) | Gives::Archive | Gives::Raw)
     }
 
     fn refuse_unknown(&self, given: &Given) -> Result<(), Refusal> {
@@ -324,7 +337,9 @@ fn word(text: &'static str) -> Word {
     let kind = match field.chars().last() {
         Some('*') => FieldKind::List,
         Some('=') => FieldKind::Values,
-        _ if ["run", "last", "session", "number", "id", "before", "port"].contains(&name) => {
+        _ if ["run", "last", "session", "number", "id", "before", "port", "attempt", "line", "tail"]
+            .contains(&name) =>
+        {
             FieldKind::Number
         }
         _ => FieldKind::Text,

@@ -88,6 +88,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Facts { .. }
         | Command::Runs { .. }
         | Command::Show { .. }
+        | Command::Output { .. }
         | Command::Watch { .. }
         | Command::Releases { .. }
         | Command::Sudoers { .. }

@@ -43,6 +43,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("notify list", "notify_list"),
     ("notify test", ""),
     ("operator enroll", ""),
+    ("output", "output output_list"),
     ("pause", ""),
     ("plan", "plan"),
     ("queue", "queue"),

@@ -13,9 +13,11 @@ mod facts;
 mod follow;
 mod git;
 mod help;
+mod kept;
 mod keys;
 mod leases;
 mod notify;
+mod output;
 mod planning;
 mod receipts;
 mod refusals;
@@ -206,6 +208,7 @@ impl Asked<'_> {
             Command::Facts { selector, fresh } => self.facts(granted, &inventory, (selector, *fresh)).await,
             Command::Runs { last } => self.runs(granted, *last).await,
             Command::Show { run, host, .. } => self.show(granted, *run, host.as_deref()).await,
+            Command::Output { run, host, step } => self.output(granted, (*run, host), step.as_ref()).await,
             Command::Watch { run } => self.watch(granted, *run).await,
             Command::Events { .. } => self.events(granted).await,
             Command::Artifacts { run, host, list } => {
@@ -347,6 +350,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Record(Record::Audit(_) | Record::Receipt { .. })
         | Command::Runs { .. }
         | Command::Show { .. }
+        | Command::Output { .. }
         | Command::Releases { .. }
         | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }

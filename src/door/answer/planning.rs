@@ -110,6 +110,7 @@ pub(super) fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Board(_)
         | Command::Runs { .. }
         | Command::Show { .. }
+        | Command::Output { .. }
         | Command::Watch { .. }
         | Command::Events { .. }
         | Command::Artifacts { .. }

@@ -105,5 +105,6 @@ fn is_silent(command: &Command) -> bool {
             | Command::Events { .. }
             | Command::Watch { .. }
             | Command::Show { .. }
+            | Command::Output { .. }
     )
 }

@@ -24,7 +24,7 @@ use super::items::Page;
 use super::perform::{Answer, follow, perform_with};
 use super::plain::{text_of, wanted_page};
 use super::stream::{self, StreamForm};
-use super::{gate, openapi, pages, problem};
+use super::{gate, openapi, pages, problem, raw};
 use crate::domain::ask::command::LINE_LIMIT_BYTES;
 use crate::domain::ask::resource::{Given, Gives, RESOURCES, Resource, Verb};
 use crate::domain::base::digest::sha256_hex;
@@ -310,6 +310,7 @@ async fn respond(api: &Api, asked: AskedResource) -> Response<Body> {
     let AskedResource { resource, given, headers, page, file } = asked;
     let gone = api.gone.child_token();
     match resource.gives {
+        Gives::Raw => raw::respond(api, (resource, given), &headers, gone).await,
         Gives::Stream | Gives::Archive => {
             let form =
                 if resource.gives == Gives::Archive { StreamForm::Archive } else { StreamForm::of(&headers) };
@@ -361,7 +362,7 @@ fn finished(resource: &Resource, (answer, body): (Answer, String), headers: &Hea
         _ => "application/json",
     };
     let tag = format!("\"{}\"", &sha256_hex(body.as_bytes())[..32]);
-    let is_known = resource.verb == Verb::Get && is_same_tag(headers, &tag);
+    let is_known = resource.verb == Verb::Get && raw::is_same_tag(headers, &tag);
     let status = match answer.run {
         _ if is_known => StatusCode::NOT_MODIFIED,
         Some(_) if resource.gives == Gives::Run => StatusCode::CREATED,
@@ -388,11 +389,6 @@ fn finished(resource: &Resource, (answer, body): (Answer, String), headers: &Hea
         }
     }
     response
-}
-
-fn is_same_tag(headers: &HeaderMap, tag: &str) -> bool {
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok()).unwrap_or_default();
-    known.split(',').any(|one| matches!(one.trim(), "*") || one.trim().trim_start_matches("W/") == tag)
 }
 
 /// A response in JSON.

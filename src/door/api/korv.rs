@@ -112,7 +112,7 @@ async fn answer(
     }
     let fields = request.body.unwrap_or_default();
     let code = match find(Asked { verb: &request.verb, resource: &request.resource, fields }) {
-        Ok((resource, _)) if matches!(resource.gives, Gives::Stream | Gives::Archive) => {
+        Ok((resource, _)) if matches!(resource.gives, Gives::Stream | Gives::Archive | Gives::Raw) => {
             refused(&Refusal::usage("korv has no streams").hint("try: the subsystem rollcall-api"))
         }
         Ok(found) => reply(client, found, None, gone).await,

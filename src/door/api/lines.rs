@@ -265,8 +265,11 @@ impl Channel {
             Err(Some(refusal)) => return refusal_of(id, &refusal),
         };
         match resource.gives {
-            Gives::Archive => {
-                let why = Refusal::usage("an archive has no lines");
+            Gives::Archive | Gives::Raw => {
+                let why = Refusal::usage(match resource.gives {
+                    Gives::Archive => "an archive has no lines",
+                    _ => "raw output is no JSON",
+                });
                 refusal_of(id, &why.hint("fetch it by HTTP: ssh -s rollcall api"))
             }
             Gives::Stream => self.watch(id, (resource, &given), gone).await,

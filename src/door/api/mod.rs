@@ -14,6 +14,7 @@ mod pages;
 mod perform;
 mod plain;
 mod problem;
+mod raw;
 mod stream;
 mod terminal;
 

@@ -268,6 +268,11 @@ fn responses(resource: &Resource, operation: OperationBuilder) -> OperationBuild
         Gives::One => answer("application/json", of(ITEM), "One object"),
         Gives::Text(media) => answer(media, text(), "A text"),
         Gives::Archive => answer("application/x-tar", text(), "A tar archive"),
+        Gives::Raw => answer(
+            "text/plain; charset=utf-8",
+            text(),
+            "The output as the host printed it; `Range` is for a part of it",
+        ),
         Gives::Run => answer(
             "application/json",
             of(STARTED),

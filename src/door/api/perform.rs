@@ -1,6 +1,6 @@
 //! One request, from its fields to its answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -15,7 +15,7 @@ use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::base::request::RequestKey;
 use crate::door::client::Client;
-use crate::door::{BROKEN, unbroken};
+use crate::door::{BROKEN, BytesPart, unbroken};
 use crate::local::artifacts::Piece;
 
 /// A whole answer.
@@ -114,14 +114,38 @@ pub(super) fn follow(
     let line = resource.line(given)?;
     let (to, pieces) = mpsc::channel(WAITING_PIECES);
     let terminal = ApiTerminal::new(client.clone(), Sink::Passed(to), gone);
-    let task = begin(client.clone(), (*resource, line, None), terminal);
-    let end = tokio::spawn(async move {
+    Ok((pieces, ending(begin(client.clone(), (*resource, line, None), terminal))))
+}
+
+/// The bytes of an output while they are read, and which part of it they are.
+pub(super) struct RawAnswer {
+    pub pieces: mpsc::Receiver<Bytes>,
+    /// Known before the first piece, and before the end.
+    pub part: Arc<OnceLock<BytesPart>>,
+    pub end: JoinHandle<Option<Refusal>>,
+}
+
+/// Performs a request for bytes.
+pub(super) fn follow_raw(
+    client: &Arc<Client>,
+    (resource, given): (&'static Resource, &Given),
+    gone: CancellationToken,
+) -> Result<RawAnswer, Refusal> {
+    let line = resource.line(given)?;
+    let (to, pieces) = mpsc::channel(WAITING_PIECES);
+    let terminal = ApiTerminal::new(client.clone(), Sink::Passed(to), gone);
+    let part = terminal.part.clone();
+    let end = ending(begin(client.clone(), (*resource, line, None), terminal));
+    Ok(RawAnswer { pieces, part, end })
+}
+
+fn ending(task: JoinHandle<(u8, ApiTerminal)>) -> JoinHandle<Option<Refusal>> {
+    tokio::spawn(async move {
         match task.await {
             Ok((_, terminal)) => terminal.refusal,
             Err(error) => Some(Refusal::internal(error.to_string())),
         }
-    });
-    Ok((pieces, end))
+    })
 }
 
 /// Most characters of a key that a program chooses for a request.

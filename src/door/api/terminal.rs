@@ -1,6 +1,6 @@
 //! The terminal of an answer that a program reads: it keeps the answer, or passes it on as it is made.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ use crate::domain::base::request::RequestKey;
 use crate::door::client::Client;
 use crate::door::keys::KeyPress;
 use crate::door::sessions::DoorCommand;
-use crate::door::{Gone, Terminal};
+use crate::door::{BytesPart, Gone, Terminal};
 use crate::local::artifacts::Piece;
 use crate::port::talk::Feed;
 
@@ -48,6 +48,8 @@ pub(super) struct ApiTerminal {
     pub more: Option<(&'static str, u64)>,
     /// The digest of a plan that an agent is shown.
     pub digest: Option<String>,
+    /// The part that the bytes of the answer are.
+    pub part: Arc<OnceLock<BytesPart>>,
     /// The client does not follow what it starts.
     detaches: bool,
     request: Option<RequestKey>,
@@ -70,6 +72,7 @@ impl ApiTerminal {
             run,
             more,
             digest,
+            part: Arc::default(),
             detaches: false,
             request: None,
             client,
@@ -188,6 +191,11 @@ impl Terminal for ApiTerminal {
 
     fn refuse(&mut self, refusal: &Refusal) {
         self.refusal = Some(refusal.clone());
+    }
+
+    fn part(&mut self, part: BytesPart) {
+        // An answer has one.
+        let _ = self.part.set(part);
     }
 
     fn more(&mut self, option: &'static str, number: u64) {

@@ -1,0 +1,200 @@
+//! The outputs of a run on a host: those that are in files, and what the journal has of the others.
+
+use std::io::Cursor;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::base::name::RunId;
+use crate::domain::base::output::Output;
+use crate::domain::run::event::{BracketDirection, EventKind, hook_id, operation_id};
+use crate::local::outputs::index::LineIndex;
+use crate::local::outputs::path_of;
+use crate::local::outputs::read::{OutputFile, OutputLine, window};
+use crate::local::outputs::search::{Found, Pattern, search};
+use crate::port::StoredRun;
+
+/// How long a search may take: it keeps a processor busy.
+const SEARCH_LIMIT: Duration = Duration::from_secs(1);
+
+/// One attempt of one step that has started.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub run: RunId,
+    pub host: String,
+    pub operation: String,
+    /// From 1, in the order of the plan; `b1` for steps of the rollback.
+    pub number: String,
+    pub name: String,
+    pub attempt: u32,
+    /// What the journal has of both streams; `None` while it runs.
+    pub journal: Option<(Output, Output)>,
+}
+
+/// The steps that have started on a host, in their order.
+pub(super) fn steps_of(stored: &StoredRun, host: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for event in &stored.events {
+        let Some((operation, number, name, attempt, ended)) = of_event(stored.id, host, &event.kind) else {
+            continue;
+        };
+        let journal = ended.map(|(out, err)| (out.clone(), err.clone()));
+        match steps.iter_mut().find(|step| step.operation == operation) {
+            Some(step) => step.journal = journal,
+            None => steps.push(Step {
+                run: stored.id,
+                host: host.into(),
+                operation,
+                number,
+                name: name.into(),
+                attempt,
+                journal,
+            }),
+        }
+    }
+    steps
+}
+
+/// The operation, the number, the name, the attempt and the output of a step.
+type OfEvent<'a> = (String, String, &'a str, u32, Option<(&'a Output, &'a Output)>);
+
+fn of_event<'a>(run: RunId, on: &str, kind: &'a EventKind) -> Option<OfEvent<'a>> {
+    let number = |way: BracketDirection, step: usize| {
+        let back = if way == BracketDirection::Back { "b" } else { "" };
+        format!("{back}{}", step + 1)
+    };
+    match kind {
+        EventKind::StepStarted { host, way, step, name, attempt } if host.as_str() == on => {
+            Some((operation_id(run, host, *way, *step, *attempt), number(*way, *step), name, *attempt, None))
+        }
+        EventKind::StepEnded { host, way, step, name, attempt, stdout, stderr, .. }
+            if host.as_str() == on =>
+        {
+            Some((
+                operation_id(run, host, *way, *step, *attempt),
+                number(*way, *step),
+                name,
+                *attempt,
+                Some((stdout, stderr)),
+            ))
+        }
+        EventKind::HookStarted { hook, step, name } if on.strip_prefix('@') == Some(hook.word()) => {
+            Some((hook_id(run, *hook, *step), (step + 1).to_string(), name, 1, None))
+        }
+        EventKind::HookEnded { hook, step, name, stdout, stderr, .. }
+            if on.strip_prefix('@') == Some(hook.word()) =>
+        {
+            Some((hook_id(run, *hook, *step), (step + 1).to_string(), name, 1, Some((stdout, stderr))))
+        }
+        _ => None,
+    }
+}
+
+/// An output that is open.
+pub(super) struct Kept {
+    from: From,
+    /// Why it is not whole; empty if it is.
+    why: String,
+}
+
+enum From {
+    File(Box<OutputFile>),
+    Journal { text: Vec<u8>, index: LineIndex },
+}
+
+/// Opens the output of a step: its file, or what the journal has.
+pub(super) fn open(folder: Option<&Path>, step: &Step) -> std::io::Result<Kept> {
+    let path = folder.and_then(|folder| path_of(folder, &step.operation));
+    let file = path.map(|path| OutputFile::open(&path)).transpose()?.flatten();
+    match file {
+        Some(file) => {
+            let why = match (file.state()?.end, &step.journal) {
+                (Some(end), _) if end.not_kept == 0 => end.why,
+                (Some(end), _) => format!("{} bytes behind it were not kept: {}", end.not_kept, end.why),
+                (None, None) => "it is still running".into(),
+                (None, Some(_)) => {
+                    "its end is not on record: rollcall ended, or the disk was full, while it was written"
+                        .into()
+                }
+            };
+            Ok(Kept { from: From::File(Box::new(file)), why })
+        }
+        None => Ok(of_journal(step)),
+    }
+}
+
+fn of_journal(step: &Step) -> Kept {
+    let (text, why) = match &step.journal {
+        None => (Vec::new(), "it is still running, and has printed nothing yet".to_string()),
+        Some((out, err)) => {
+            let left_out = out.left_out + err.left_out;
+            let why = match left_out {
+                0 => String::new(),
+                _ => format!(
+                    "{left_out} bytes within it are missing: its file is not there, and the journal keeps the start and the end"
+                ),
+            };
+            let ends = out.text.is_empty() || out.text.ends_with('\n');
+            let between = if ends || err.text.is_empty() { "" } else { "\n" };
+            ([&out.text, between, &err.text].concat().into_bytes(), why)
+        }
+    };
+    let mut index = LineIndex::default();
+    index.extend(&text);
+    Kept { from: From::Journal { text, index }, why }
+}
+
+impl Kept {
+    pub fn bytes(&self) -> u64 {
+        match &self.from {
+            From::File(file) => file.bytes(),
+            From::Journal { text, .. } => text.len() as u64,
+        }
+    }
+
+    pub fn lines(&self) -> u64 {
+        match &self.from {
+            From::File(file) => file.lines(),
+            From::Journal { text, index } => index.lines(text.ends_with(b"\n")),
+        }
+    }
+
+    /// True if it has all that the command printed.
+    pub fn is_whole(&self) -> bool {
+        self.why.is_empty()
+    }
+
+    /// Why it is not whole.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    pub fn window(&mut self, from: u64, count: usize) -> std::io::Result<Vec<OutputLine>> {
+        match &mut self.from {
+            From::File(file) => file.window(from, count),
+            From::Journal { text, index } => {
+                window(&mut Cursor::new(&*text), index, text.len() as u64, (from, count))
+            }
+        }
+    }
+
+    pub fn search(&mut self, pattern: &Pattern, limit: usize) -> std::io::Result<Found> {
+        let begun = Instant::now();
+        let is_over = move || begun.elapsed() > SEARCH_LIMIT;
+        match &mut self.from {
+            From::File(file) => search(&mut file.reader()?, pattern, (1, limit), is_over),
+            From::Journal { text, .. } => search(&mut &text[..], pattern, (1, limit), is_over),
+        }
+    }
+
+    pub fn piece(&mut self, from: u64, bytes: u64) -> std::io::Result<Vec<u8>> {
+        match &mut self.from {
+            From::File(file) => file.piece(from, bytes),
+            From::Journal { text, .. } => {
+                let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
+                Ok(text[at(from)..at(from.saturating_add(bytes))].to_vec())
+            }
+        }
+    }
+}
