@@ -11,13 +11,11 @@ pub use super::ask::{
     Ask, AuditAsk, Command, Connection, Format, GitService, HostKeys, NewLine, Params, Record, RightCommand,
     Shell, Since, Tags, Title, Topic,
 };
-use super::grammar::{
-    BalancerWords, Grammar, HostWords, MarkWords, NotifyWords, OperatorWords, TaskWords, Words,
-};
+use super::grammar::{BalancerWords, Grammar, MarkWords, OperatorWords, TaskWords, Words};
 pub use super::names::{LOCAL, about, built_in_names, command_paths};
 use super::options::CommonOptions;
 use super::output_words::read_output;
-use super::{help, records};
+use super::{help, plain_words, records};
 use crate::domain::base::name::{clipped, clipped_lines};
 
 /// Longest line that an operator may send, in bytes.
@@ -237,9 +235,9 @@ fn command_of(words: Words, given: &mut CommonOptions) -> Result<Command, UsageE
         Words::Sudoers { selector } => Command::Sudoers { selector },
         Words::Reload => Command::Reload,
         Words::Config(words) => records::read_config(words),
-        Words::Host(words) => Command::HostKeys(read_host_keys(words)),
+        Words::Host(words) => Command::HostKeys(plain_words::read_host_keys(words)),
         Words::Operator(OperatorWords::Enroll { code, words }) => read_enroll(code, &words)?,
-        Words::Notify(words) => read_notify(words),
+        Words::Notify(words) => plain_words::read_notify(words),
         Words::Metrics => Command::Metrics,
         Words::Task(words) => read_task_or_not(words, given),
     })
@@ -264,22 +262,6 @@ fn about_itself(words: &[String]) -> Result<Option<Command>, UsageError> {
     }
     let is_version = matches!(words, [only] if ["--version", "-V"].contains(&only.as_str()));
     Ok(is_version.then_some(Command::Version))
-}
-
-fn read_host_keys(words: HostWords) -> HostKeys {
-    match words {
-        HostWords::Accept { selector, fingerprint, trust } => {
-            HostKeys::Accept { selector, fingerprint, trust }
-        }
-        HostWords::Forget { selector } => HostKeys::Forget { selector },
-    }
-}
-
-fn read_notify(words: NotifyWords) -> Command {
-    match words {
-        NotifyWords::List => Command::NotifyList,
-        NotifyWords::Test { name } => Command::NotifyTest { name },
-    }
 }
 
 fn read_balancer(words: BalancerWords) -> Result<Command, UsageError> {

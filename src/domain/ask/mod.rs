@@ -21,6 +21,7 @@ pub mod output;
 mod output_words;
 pub mod own_role;
 mod path;
+mod plain_words;
 mod records;
 pub mod resource;
 pub mod revoked;
