@@ -5,14 +5,11 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
 use super::board::mark::{Mark, Role};
-use super::board::page::{Cell, Line, Log, Page, Table, TableRow};
+use super::board::page::{Cell, Line, Log, LogLine, Page, Table, TableRow};
 use super::table::age;
 use crate::domain::ask::view::{MENU, View};
 use crate::domain::base::outcome::seconds;
-use crate::domain::base::output::{clipped, printable};
-
-/// Most characters of one line of output; the rest is in the raw output.
-const LINE_CHARS: usize = 4_096;
+use crate::domain::base::output::printable;
 
 /// Who reads a page, and what it needs.
 pub struct Frame<'a> {
@@ -215,16 +212,35 @@ fn log_markup(log: &Log) -> Markup {
     html! {
         section {
             h2 { (log.caption) }
+            p.links { @for link in &log.links { a href=(link.address) { (shown(&link.text)) } " " } }
+            @if let Some(search) = &log.search {
+                form action=(search) method="get" {
+                    label { "find " input type="search" name="find" maxlength="200"; }
+                }
+            }
             @if !log.lines.is_empty() {
-                ol.log role="log" aria-live="off" aria-label=(log.caption) tabindex="0" start=(log.first) {
-                    @for (number, line) in (log.first..).zip(&log.lines) {
-                        li id={ "L" (number) } class=[line.is_error.then_some("err")] value=(number) {
-                            (shown(&clipped(&line.text, LINE_CHARS)))
-                        }
-                    }
+                ol.log role="log" aria-live="off" aria-label=(log.caption) tabindex="0" {
+                    @for line in &log.lines { (log_line(line)) }
                 }
             }
             @for note in &log.notes { p.none { (shown(note)) } }
+        }
+    }
+}
+
+fn log_line(line: &LogLine) -> Markup {
+    let parts = html! {
+        @for (classes, text) in &line.parts {
+            @if classes.is_empty() { (shown(text)) } @else { span class=(classes) { (shown(text)) } }
+        }
+        @if !line.note.is_empty() { " " span.note { (line.note) } }
+    };
+    html! {
+        li id={ "L" (line.number) } class=[line.is_error.then_some("err")] value=(line.number) {
+            @match &line.address {
+                Some(address) => a href=(address) { (parts) },
+                None => (parts),
+            }
         }
     }
 }

@@ -218,13 +218,15 @@ pub(super) fn cut(text: &str, room: usize) -> String {
 
 fn log_lines(log: &Log, shape: Shape, lines: &mut Vec<BodyLine>) {
     lines.push(BodyLine::heading(&log.caption));
-    for (number, line) in (log.first..).zip(&log.lines) {
+    for link in &log.links {
+        let address = Some(link.address.clone());
+        lines.push(BodyLine { address, ..BodyLine::plain(shape.safe(&link.text)) });
+    }
+    for line in &log.lines {
         let role = line.is_error.then_some(Role::Bad);
-        let number = part(format!("{number:>6} "), role.or(Some(Role::Idle)));
-        lines.push(BodyLine {
-            parts: vec![number, part(shape.safe(&line.text), None)],
-            ..BodyLine::default()
-        });
+        let number = part(format!("{:>6} ", line.number), role.or(Some(Role::Idle)));
+        let parts = vec![number, part(shape.safe(&line.text()), None)];
+        lines.push(BodyLine { parts, address: line.address.clone(), ..BodyLine::default() });
     }
     lines.extend(log.notes.iter().map(|note| BodyLine::plain(format!("  {}", shape.safe(note)))));
 }

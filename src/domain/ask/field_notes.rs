@@ -40,6 +40,7 @@ pub fn note(field: &str) -> &'static str {
         "fingerprint" => "The fingerprint of one host, or the set of several",
         "trust" => "Record what unknown hosts present now, without comparing",
         "code" => "The code that the key has printed",
+        "find" => "The lines of output with this text",
         "all" => "All rows, also where equal ones are folded",
         "at" => "A run as it was after the event with this number",
         "step" => "The number or the name of a step",

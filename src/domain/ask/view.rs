@@ -24,13 +24,17 @@ pub(super) struct BoardWords {
     /// The line of output to show
     #[arg(long)]
     line: Option<Number>,
+    /// The lines of output with this text
+    #[arg(long)]
+    find: Option<String>,
 }
 
 impl BoardWords {
     /// The page that they ask for.
     pub(super) fn view(self) -> Result<View, String> {
         let view = View::read(&self.words)?;
-        Ok(View { all: self.all, at: self.at.map(u64::from), line: self.line.map(u64::from), ..view })
+        let (at, line) = (self.at.map(u64::from), self.line.map(u64::from));
+        Ok(View { all: self.all, at, line, find: self.find, ..view })
     }
 }
 
@@ -42,8 +46,10 @@ pub struct View {
     pub all: bool,
     /// The state after the event with this number, instead of now. Pages of runs alone have it.
     pub at: Option<u64>,
-    /// The first line of the output that is shown.
+    /// The line of output that is shown, with some around it.
     pub line: Option<u64>,
+    /// The text whose lines of output are listed.
+    pub find: Option<String>,
 }
 
 /// What a page is about.
@@ -70,7 +76,7 @@ pub const MENU: [PageName; 5] =
 impl View {
     /// The page as it is now.
     pub fn of(page: PageName) -> View {
-        View { page, all: false, at: None, line: None }
+        View { page, all: false, at: None, line: None, find: None }
     }
 
     /// Reads the words of an address: `run 41 web03`.
@@ -124,11 +130,14 @@ impl View {
                 Some(("rows", "all")) => view.all = true,
                 Some(("at", number)) => view.at = Some(number_of(number)?),
                 Some(("line", number)) => view.line = Some(number_of(number)?),
+                // A form writes a blank as `+`.
+                Some(("find", text)) => {
+                    let text = unescaped(&text.replace('+', " ")).ok_or("the text to find cannot be read")?;
+                    view.find = Some(text).filter(|text| !text.is_empty());
+                }
                 _ => {
-                    return Err(format!(
-                        "pages have no `{}`; they have: rows=all, at=EVENT, line=N",
-                        clipped(field)
-                    ));
+                    let known = "rows=all, at=EVENT, line=N, find=TEXT";
+                    return Err(format!("pages have no `{}`; they have: {known}", clipped(field)));
                 }
             }
         }
@@ -157,6 +166,7 @@ impl View {
         for (option, number) in [("--at", self.at), ("--line", self.line)] {
             words.extend(number.into_iter().flat_map(|number| [option.into(), number.to_string()]));
         }
+        words.extend(self.find.iter().flat_map(|text| ["--find".to_string(), text.clone()]));
         words
     }
 
@@ -220,6 +230,7 @@ impl fmt::Display for View {
         query.extend(self.all.then(|| "rows=all".to_string()));
         query.extend(self.at.map(|at| format!("at={at}")));
         query.extend(self.line.map(|line| format!("line={line}")));
+        query.extend(self.find.as_ref().map(|text| format!("find={}", escaped(text))));
         if query.is_empty() { Ok(()) } else { write!(f, "?{}", query.join("&")) }
     }
 }
@@ -286,6 +297,9 @@ mod tests {
             let words = view.words();
             assert_eq!(View::read(&words[1..]), Ok(view), "{line}");
         }
+        let found = View { find: Some("a b+c&d".into()), ..read("run 41 web03 5").unwrap() };
+        assert_eq!(found.to_string(), "/runs/41/hosts/web03/steps/5?find=a%20b%2Bc%26d");
+        assert_eq!(View::at_address("/runs/41/hosts/web03/steps/5?find=a+b%2Bc%26d"), Ok(found));
         let view = View { all: true, at: Some(7), line: Some(1200), ..read("run 41 web03 5").unwrap() };
         assert_eq!(view.to_string(), "/runs/41/hosts/web03/steps/5?rows=all&at=7&line=1200");
         assert_eq!(view.twin(), "ssh rollcall board run 41 web03 5 --all --at 7 --line 1200");
@@ -294,7 +308,10 @@ mod tests {
             ("/rums", "there is no page /rums"),
             ("/hosts/%zz", "there is no page /hosts/%zz"),
             ("/hosts/%ff", "there is no page /hosts/%ff"),
-            ("/runs/41?rows=some", "pages have no `rows=some`; they have: rows=all, at=EVENT, line=N"),
+            (
+                "/runs/41?rows=some",
+                "pages have no `rows=some`; they have: rows=all, at=EVENT, line=N, find=TEXT",
+            ),
             ("/runs/x", "`x` is no number"),
         ] {
             assert_eq!(View::at_address(address), Err(why.into()));

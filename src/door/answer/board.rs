@@ -1,25 +1,34 @@
 //! `board`: the pages of the boards, from what the operator may see.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::asked::{Asked, Ended, may_see, visible_debts};
+use super::kept::{Step, open, steps_of};
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::AuditAsk;
 use crate::domain::ask::view::{PageName, View};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::refusal::Refusal;
+use crate::domain::base::rendered::{LineRenderer, RenderedLine, Span};
+use crate::domain::base::style::Style;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::release::ReleaseTakeover;
-use crate::domain::run::event::Event;
 use crate::domain::run::record::{Debt, RunSummary};
 use crate::domain::watch::roll::CheckLine;
 use crate::door::folds::SharedFold;
-use crate::present::board::fold::RunFold;
+use crate::local::outputs::parts::{Origin, Source};
+use crate::local::outputs::read::OutputLine;
+use crate::local::outputs::search::Pattern;
+use crate::port::StoredRun;
+use crate::present::board::fold::{Attempt, RunFold};
+use crate::present::board::mark::Mark;
 use crate::present::board::page::Page;
 use crate::present::board::pages::checks::CheckHistory;
 use crate::present::board::pages::fleet::Fleet;
 use crate::present::board::pages::host::HostFacts;
+use crate::present::board::pages::step::{Excerpt, ExcerptLine};
 use crate::present::board::pages::{audit, checks, debts, run, run_host, runs, step};
 use crate::present::board::text::text;
 use crate::present::json;
@@ -32,6 +41,9 @@ const RUNS_SEARCHED: usize = 500;
 
 /// Probes of a check that are read for the strip of a day.
 const PROBES_READ: usize = 5_000;
+
+/// Most lines that a search lists.
+const HITS_LISTED: usize = 200;
 
 /// Hosts of one check whose history is read.
 const HOSTS_READ: usize = 200;
@@ -152,17 +164,37 @@ impl Asked<'_> {
     ) -> Result<Page, Ended> {
         let fold = self.fold(granted, run, view.at).await?;
         let host = host_of(&fold, host)?;
-        let events: Vec<Event> = self.stored(granted, run).await?.events;
-        let (view, now) = (view.clone(), self.desk.clock.now());
-        let name = host.clone();
-        let page = self
-            .work(move || {
-                let outputs = step::outputs(&fold, &name, number, &events);
-                step::page(&fold, &view, (&name, number), (outputs, now))
-            })
-            .await?;
-        let none = || Refusal::not_found(format!("{host} has no step {number} in run {run}"));
-        Ok(page.ok_or_else(|| none().hint(format!("try: board run {run} {host}")))?)
+        let none = || {
+            let why = format!("{host} has no step {number} in run {run}");
+            Refusal::not_found(why).hint(format!("try: board run {run} {host}"))
+        };
+        let attempt = number.checked_sub(1).and_then(|at| fold.attempts(&host).get(at)).ok_or_else(none)?;
+        let excerpt = match attempt.mark {
+            // It has printed nothing.
+            Mark::Skipped => Excerpt::default(),
+            _ => self.excerpt(granted, view, (run, &host, attempt.clone())).await?,
+        };
+        let page = step::page(&fold, view, (&host, number), (excerpt, self.desk.clock.now()));
+        Ok(page.ok_or_else(none)?)
+    }
+
+    /// The lines of an output that a page shows.
+    async fn excerpt(
+        &self,
+        granted: &Granted,
+        view: &View,
+        (run, host, attempt): (RunId, &HostName, Attempt),
+    ) -> Result<Excerpt, Ended> {
+        let stored = self.stored(granted, run).await?;
+        let outputs = &self.ports().hosts.outputs;
+        // What was printed until now can be read.
+        outputs.written().await;
+        let (folder, view, host) = (outputs.folder(), view.clone(), host.to_string());
+        // Names that the operator may not read are covered in whole texts.
+        let has_styles = granted.operator().groups.is_none();
+        let read = move || excerpt_of(folder.as_deref(), &stored, (&host, &attempt), (&view, has_styles));
+        let read = self.work(read).await?;
+        Ok(read.map_err(|error| Refusal::internal(format!("the output could not be read: {error}")))?)
     }
 
     async fn host_page(
@@ -227,6 +259,46 @@ impl Asked<'_> {
         }
         Ok(audit::page(&rows.rows, view, (seq, self.desk.clock.now())))
     }
+}
+
+fn excerpt_of(
+    folder: Option<&Path>,
+    stored: &StoredRun,
+    (host, attempt): (&str, &Attempt),
+    (view, has_styles): (&View, bool),
+) -> std::io::Result<Excerpt> {
+    let number = attempt.number();
+    let steps = steps_of(stored, host);
+    let is_wanted = |step: &&Step| step.number == number && step.attempt == attempt.attempt;
+    let Some(step) = steps.iter().find(is_wanted) else { return Ok(Excerpt::default()) };
+    let mut kept = open(folder, step)?;
+    let total = kept.lines();
+    let problem = kept.search(&Pattern::Problems, 1)?.lines.first().copied();
+    let (found, lines) = match &view.find {
+        Some(text) => {
+            let found = kept.search(&Pattern::text(text), HITS_LISTED)?;
+            let mut lines = Vec::new();
+            for number in &found.lines {
+                lines.extend(kept.window(*number, 1)?);
+            }
+            (Some((found.total, found.stopped_at)), lines)
+        }
+        None => {
+            let first = step::first_line(view, (total, attempt.took_ms.is_none()));
+            (None, kept.window(first, step::WINDOW as usize)?)
+        }
+    };
+    let mut renderer = LineRenderer::default();
+    let rendered = |line: OutputLine| {
+        let is_error = matches!(line.origin, Some(Origin { source: Source::Err, .. }));
+        let rendered = renderer.line(&line.bytes);
+        let more = rendered.more + line.beyond;
+        let plain = || vec![Span { text: rendered.text(), style: Style::default(), is_mark: false }];
+        let spans = if has_styles { rendered.spans.clone() } else { plain() };
+        ExcerptLine { number: line.number, line: RenderedLine { more, spans, ..rendered }, is_error }
+    };
+    let lines = lines.into_iter().map(rendered).collect();
+    Ok(Excerpt { lines, total, why: kept.why().into(), problem, found })
 }
 
 /// A host of the run, by its name or the part before the first dot.

@@ -28,9 +28,10 @@ use crate::version::VERSION;
 /// The command that answers for pages.
 const BOARD: &str = "/v1/board";
 
-/// What pages may load and do: only what comes from here, no script but ours, no form, no frame around them.
+/// What pages may load and do: only what comes from here, no script but ours, no frame around them. A form may ask for a page
+/// of ours: the search in output works without script, too.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+     base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 /// Shorter texts are not worth the work.
 const GZIP_ABOVE_BYTES: usize = 1_400;
@@ -121,6 +122,7 @@ async fn made(api: &Api, view: &View) -> Result<Page, Refusal> {
     given.extend(view.all.then(|| ("all".into(), json!(true))));
     given.extend(view.at.map(|at| ("at".into(), json!(at))));
     given.extend(view.line.map(|line| ("line".into(), json!(line))));
+    given.extend(view.find.as_ref().map(|text| ("find".into(), json!(text))));
     let gone = api.gone.child_token();
     let _gone_at_the_end = gone.clone().drop_guard();
     let answer = perform(&api.client, (resource, &given), None, gone).await?;

@@ -150,6 +150,12 @@ fn lines(output: &Output) -> usize {
 }
 
 impl Attempt {
+    /// The number of the step, as `output` takes it: from 1, in the order of the plan; `b1` for those of the rollback.
+    pub fn number(&self) -> String {
+        let back = if self.way == BracketDirection::Back { "b" } else { "" };
+        format!("{back}{}", self.step + 1)
+    }
+
     /// The name of the step, with what is special about this attempt.
     pub fn words(&self) -> String {
         let back = if self.way == BracketDirection::Back { "rollback: " } else { "" };

@@ -105,17 +105,29 @@ pub enum Cell {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Log {
     pub caption: String,
-    /// The number of the first line below.
-    pub first: u64,
     pub lines: Vec<LogLine>,
     /// What is not there, and why.
     pub notes: Vec<String>,
+    /// Other parts of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+    /// The address that takes a text to find.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
 }
 
 /// One line of output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogLine {
-    pub text: String,
+    pub number: u64,
+    /// Texts with the classes of their style.
+    pub parts: Vec<(String, String)>,
+    /// What of the line is not shown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// Where the line is among its neighbours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// It was printed to standard error.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_error: bool,
@@ -151,6 +163,14 @@ impl Table {
             is_history: false,
             more: None,
         }
+    }
+}
+
+impl LogLine {
+    /// Its text, without styles.
+    pub fn text(&self) -> String {
+        let text: String = self.parts.iter().map(|(_, text)| text.as_str()).collect();
+        if self.note.is_empty() { text } else { format!("{text} {}", self.note) }
     }
 }
 
@@ -191,7 +211,7 @@ impl Page {
             }
         }
         if let Some(log) = &mut self.log {
-            log.lines.iter_mut().for_each(|line| over(&mut line.text));
+            log.lines.iter_mut().flat_map(|line| &mut line.parts).for_each(|(_, text)| over(text));
             log.notes.iter_mut().for_each(over);
         }
         self

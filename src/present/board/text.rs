@@ -51,9 +51,9 @@ pub fn cell_text(cell: &Cell, now: Timestamp) -> String {
 
 fn log_text(log: &Log) -> String {
     let mut text = format!("\n{}\n", log.caption);
-    for (number, line) in (log.first..).zip(&log.lines) {
+    for line in &log.lines {
         let stream = if line.is_error { '!' } else { ' ' };
-        _ = writeln!(text, "{number:>7}{stream} {}", line.text);
+        _ = writeln!(text, "{:>7}{stream} {}", line.number, line.text());
     }
     log.notes.iter().for_each(|note| _ = writeln!(text, "  {note}"));
     text

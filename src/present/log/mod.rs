@@ -37,7 +37,8 @@ pub fn classes(span: &Span) -> String {
     color.into_iter().chain(background).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-fn notes(line: &RenderedLine) -> String {
+/// What of a line is not shown.
+pub fn notes(line: &RenderedLine) -> String {
     let more = (line.more > 0).then(|| format!("... {} bytes more", thousands(line.more)));
     let updates = (line.updates > 0).then(|| match line.updates {
         1 => "+1 update".to_string(),

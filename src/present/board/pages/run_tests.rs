@@ -2,6 +2,8 @@ use super::*;
 use crate::domain::ask::view::PageName;
 use crate::domain::base::name::RunId;
 use crate::domain::base::outcome::Outcome;
+use crate::domain::base::rendered::LineRenderer;
+use crate::present::board::pages::step::{Excerpt, ExcerptLine};
 use crate::present::board::pages::{run_host, step};
 use crate::present::board::story::{Story, at, name};
 use crate::present::board::text::text;
@@ -96,13 +98,43 @@ checks
 "
     );
     assert_eq!(run_host::page(&story.fold, &view, &name(9), at(10)), None);
-    let output = crate::domain::base::output::Output { text: "one\n\x1b[2Jtwo\n".into(), left_out: 9 };
-    let view = View { line: Some(2), ..View::of(PageName::Step(RunId(41), "web0001".into(), 2)) };
-    let outputs = Some((&output, &output));
-    let page = step::page(&story.fold, &view, (&name(1), 2), (outputs, at(10))).unwrap();
+    let view = View { line: Some(600), ..View::of(PageName::Step(RunId(41), "web0001".into(), 2)) };
+    let mut renderer = LineRenderer::default();
+    let lines = (592..=1_091).map(|number| ExcerptLine {
+        number,
+        line: renderer.line(format!("line {number} \x1b[31mred\x1b[0m\x1b[2J").as_bytes()),
+        is_error: number == 600,
+    });
+    let excerpt = Excerpt {
+        lines: lines.collect(),
+        total: 1_212,
+        why: "it is still running".into(),
+        problem: Some(604),
+        found: None,
+    };
+    let page = step::page(&story.fold, &view, (&name(1), 2), (excerpt, at(10))).unwrap();
     let log = page.log.unwrap();
-    assert_eq!((log.caption.as_str(), log.lines.len()), ("output, lines 1 to 4 of 4 lines", 4));
-    assert!(!log.lines[0].is_error && log.lines[3].is_error);
-    assert_eq!(log.notes[0], "9 bytes in the middle of standard output are not kept");
-    assert_eq!(step::page(&story.fold, &view, (&name(1), 3), (None, at(10))), None);
+    assert_eq!(log.caption, "output, lines 592 to 1,091 of 1,212");
+    assert_eq!(log.lines[0].text(), "line 592 red");
+    assert_eq!(log.lines[0].parts[1], ("c-red".into(), "red".into()));
+    assert!(!log.lines[0].is_error && log.lines[8].is_error);
+    assert_eq!(log.notes, ["it is still running"]);
+    let links: Vec<(&str, &str)> =
+        log.links.iter().map(|link| (link.text.as_str(), link.address.as_str())).collect();
+    let path = "/runs/41/hosts/web0001/steps/2";
+    assert_eq!(
+        links,
+        [
+            ("first problem: line 604", &*format!("{path}?line=604")),
+            ("first lines", &*format!("{path}?line=1")),
+            ("lines before", &*format!("{path}?line=100")),
+            ("lines behind", &*format!("{path}?line=1100")),
+            ("last lines", &*format!("{path}?line=721")),
+        ]
+    );
+    assert_eq!(step::first_line(&view, (1_212, false)), 592);
+    assert_eq!(step::first_line(&View { line: None, ..view.clone() }, (1_212, true)), 713);
+    assert_eq!(step::first_line(&View { line: None, ..view.clone() }, (1_212, false)), 1);
+    assert_eq!(step::first_line(&View { line: Some(u64::MAX), ..view.clone() }, (3, false)), 1);
+    assert_eq!(step::page(&story.fold, &view, (&name(1), 3), (Excerpt::default(), at(10))), None);
 }

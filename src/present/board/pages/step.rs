@@ -1,13 +1,13 @@
-//! The output of one step on one host.
+//! The output of one step on one host: some lines of it, and the ways to the others.
 
 use jiff::Timestamp;
 
 use crate::domain::ask::view::{PageName, View};
-use crate::domain::base::name::{HostName, count};
-use crate::domain::base::output::Output;
-use crate::domain::run::event::{Event, EventKind};
+use crate::domain::base::name::HostName;
+use crate::domain::base::rendered::RenderedLine;
 use crate::present::board::fold::RunFold;
-use crate::present::board::page::{Line, Log, LogLine, Page};
+use crate::present::board::page::{Line, Link, Log, LogLine, Page};
+use crate::present::log::{classes, notes, thousands};
 
 /// Lines of one page.
 pub const WINDOW: u64 = 500;
@@ -15,22 +15,34 @@ pub const WINDOW: u64 = 500;
 /// Lines above the one that an address names.
 const ABOVE: u64 = 8;
 
-/// The output of an attempt, as the journal has it: standard output, then standard error.
-pub fn outputs<'a>(
-    fold: &RunFold,
-    host: &HostName,
-    number: usize,
-    events: &'a [Event],
-) -> Option<(&'a Output, &'a Output)> {
-    let wanted = fold.attempts(host).get(number.checked_sub(1)?)?;
-    events.iter().find_map(|event| match &event.kind {
-        EventKind::StepEnded { host: of, way, step, attempt, stdout, stderr, .. }
-            if of == host && (*way, *step, *attempt) == (wanted.way, wanted.step, wanted.attempt) =>
-        {
-            Some((stdout, stderr))
-        }
-        _ => None,
-    })
+/// Lines of an output, as they were read for a page.
+#[derive(Default)]
+pub struct Excerpt {
+    pub lines: Vec<ExcerptLine>,
+    /// Lines of the whole output.
+    pub total: u64,
+    /// Why the output is not whole; empty if it is.
+    pub why: String,
+    /// The first line that looks like a problem.
+    pub problem: Option<u64>,
+    /// For a search: how many lines were found, and where it ended because its time was up.
+    pub found: Option<(u64, Option<u64>)>,
+}
+
+/// One line.
+pub struct ExcerptLine {
+    pub number: u64,
+    pub line: RenderedLine,
+    pub is_error: bool,
+}
+
+/// The first line that a page shows, of so many. A step that is under way shows its end.
+pub fn first_line(view: &View, (total, is_running): (u64, bool)) -> u64 {
+    match view.line {
+        Some(line) => line.min(total).saturating_sub(ABOVE).max(1),
+        None if is_running => total.saturating_sub(WINDOW - 1).max(1),
+        None => 1,
+    }
 }
 
 /// The page; `None` if there is no such step.
@@ -38,9 +50,10 @@ pub fn page(
     fold: &RunFold,
     view: &View,
     (host, number): (&HostName, usize),
-    (outputs, now): (Option<(&Output, &Output)>, Timestamp),
+    (excerpt, now): (Excerpt, Timestamp),
 ) -> Option<Page> {
-    let attempt = fold.attempts(host).get(number.checked_sub(1)?)?;
+    let attempts = fold.attempts(host);
+    let attempt = attempts.get(number.checked_sub(1)?)?;
     let run = fold.run.id();
     let mut page = Page::at(view, &format!("step {number} of {host} in run {run}"), (fold.seq, now));
     page.is_past = view.at.is_some();
@@ -49,46 +62,72 @@ pub fn page(
         if attempt.why.is_empty() { String::new() } else { format!(": {}", attempt.why.replace('\n', " ")) };
     let text = format!("{}: {}{took}{why}", attempt.words(), attempt.mark.word());
     page.head.push(Line::marked(attempt.mark, text));
-    page.log = Some(log(view, outputs, attempt.took_ms.is_some()));
-    for (word, other) in
-        [("step before", number.checked_sub(1).filter(|n| *n > 0)), ("next step", Some(number + 1))]
-    {
-        let Some(other) = other.filter(|other| *other <= fold.attempts(host).len()) else { continue };
+    let others = [("step before", number.checked_sub(1)), ("next step", Some(number + 1))];
+    for (word, other) in others {
+        let Some((other, attempt)) = other.and_then(|at| Some((at, attempts.get(at.checked_sub(1)?)?)))
+        else {
+            continue;
+        };
         let place = View { at: view.at, ..View::of(PageName::Step(run, host.to_string(), other)) };
-        page.head.push(
-            Line::plain(format!("{word}: {}", fold.attempts(host)[other - 1].words())).leading_to(place),
-        );
+        page.head.push(Line::plain(format!("{word}: {}", attempt.words())).leading_to(place));
     }
+    page.log = Some(log(view, excerpt));
     Some(page)
 }
 
-fn log(view: &View, outputs: Option<(&Output, &Output)>, has_ended: bool) -> Log {
-    let mut log = Log { caption: "output".into(), first: 1, lines: Vec::new(), notes: Vec::new() };
-    let Some((stdout, stderr)) = outputs else {
-        let why =
-            if has_ended { "it printed nothing" } else { "it has not ended; its output comes with its end" };
-        log.notes.push(why.into());
-        return log;
+fn log(view: &View, excerpt: Excerpt) -> Log {
+    let place = |line: u64| View { line: Some(line), find: None, ..view.clone() };
+    let (first, last) = (
+        excerpt.lines.first().map_or(0, |line| line.number),
+        excerpt.lines.last().map_or(0, |line| line.number),
+    );
+    let total = excerpt.total;
+    let mut notes_of_log = Vec::new();
+    let caption = match (&view.find, excerpt.found) {
+        (Some(text), Some((found, stopped_at))) => {
+            notes_of_log.extend(
+                stopped_at.map(|line| format!("the search ended at line {line}, because its time was up")),
+            );
+            let shown = excerpt.lines.len() as u64;
+            notes_of_log
+                .extend((found > shown).then(|| format!("the first {} are listed", thousands(shown))));
+            format!("{} of {} lines with `{text}`", thousands(found), thousands(total))
+        }
+        _ if total == 0 => "output".into(),
+        _ => format!("output, lines {} to {} of {}", thousands(first), thousands(last), thousands(total)),
     };
-    for (output, is_error) in [(stdout, false), (stderr, true)] {
-        log.lines.extend(output.text.lines().map(|text| LogLine { text: text.into(), is_error }));
-        if output.left_out > 0 {
-            let name = if is_error { "standard error" } else { "standard output" };
-            log.notes.push(format!("{} bytes in the middle of {name} are not kept", output.left_out));
+    if total == 0 && excerpt.why.is_empty() {
+        notes_of_log.push("it printed nothing".into());
+    }
+    notes_of_log.extend((!excerpt.why.is_empty()).then_some(excerpt.why));
+    let mut links = Vec::new();
+    let mut link = |text: String, line: u64| links.push(Link { text, address: place(line).to_string() });
+    if let Some(problem) = excerpt.problem {
+        link(format!("first problem: line {}", thousands(problem)), problem);
+    }
+    if view.find.is_some() {
+        links.push(Link {
+            text: "all lines".into(),
+            address: View { find: None, ..view.clone() }.to_string(),
+        });
+    } else {
+        if first > 1 {
+            link("first lines".into(), 1);
+            link("lines before".into(), first.saturating_sub(WINDOW).max(1) + ABOVE);
+        }
+        if last < total {
+            link("lines behind".into(), last + 1 + ABOVE);
+            link("last lines".into(), total.saturating_sub(WINDOW - 1).max(1) + ABOVE);
         }
     }
-    if log.lines.is_empty() {
-        log.notes.push("it printed nothing".into());
-    }
-    let all = log.lines.len() as u64;
-    log.first = view
-        .line
-        .unwrap_or(1)
-        .saturating_sub(if view.line.is_some() { ABOVE } else { 0 })
-        .clamp(1, all.max(1));
-    let skipped = usize::try_from(log.first - 1).unwrap_or(usize::MAX);
-    log.lines = log.lines.into_iter().skip(skipped).take(WINDOW as usize).collect();
-    let last = log.first + (log.lines.len() as u64).max(1) - 1;
-    log.caption = format!("output, lines {} to {last} of {}", log.first, count(all as usize, "line"));
-    log
+    let is_search = view.find.is_some();
+    let line = |line: ExcerptLine| LogLine {
+        number: line.number,
+        parts: line.line.spans.iter().map(|span| (classes(span), span.text.clone())).collect(),
+        note: notes(&line.line),
+        address: is_search.then(|| place(line.number).to_string()),
+        is_error: line.is_error,
+    };
+    let search = (total > 0).then(|| View { find: None, line: None, ..view.clone() }.to_string());
+    Log { caption, lines: excerpt.lines.into_iter().map(line).collect(), notes: notes_of_log, links, search }
 }
