@@ -139,13 +139,13 @@ followed() {
   for n in $(seq "$1"); do
     # One operator has at most 128 connections.
     if [ $((n % 2)) = 0 ]; then name=ann; else name=bob; fi
-    client "$name" watch "$run" --json >/dev/null &
+    client "$name" watch "$run" --json >/dev/null 2>&1 &
     watching="$watching $!"
     # The door has few places for those who have not logged in yet.
     [ $((n % 20)) != 0 ] || until_followed "$run" "$n"
   done
   for _ in $(seq "$2"); do
-    client bob watch "$run" --json >/dev/null &
+    client bob watch "$run" --json >/dev/null 2>&1 &
     still="$still $!"
   done
   until_followed "$run" $(($1 + $2))

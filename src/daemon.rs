@@ -232,6 +232,7 @@ fn desk(
         public_key: public_line(key)?,
         turns: Arc::default(),
         tail: Arc::default(),
+        host_lines: Arc::default(),
         artifacts: Arc::new(Artifacts::new(settings.artifacts_folder())),
         fetcher: Arc::new(Fetches),
         signer: Signer::new(key.clone()),

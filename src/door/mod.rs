@@ -8,6 +8,7 @@ pub mod candidates;
 pub mod client;
 pub mod entrances;
 pub mod folds;
+pub mod host_lines;
 pub mod keys;
 pub mod local;
 pub mod rights;
@@ -33,6 +34,7 @@ use self::audit::Audit;
 use self::candidates::Candidates;
 use self::entrances::Entrances;
 use self::folds::Folds;
+use self::host_lines::HostLines;
 use self::keys::KeyPress;
 use self::rights::Rights;
 use self::seals::Seals;
@@ -251,6 +253,7 @@ pub struct Desk {
     pub turns: Arc<AllTurns>,
     /// The newest events, for their followers.
     pub tail: Arc<Tail>,
+    pub host_lines: Arc<HostLines>,
     /// Files that are given to commands, and how they are fetched.
     pub artifacts: Arc<Artifacts>,
     pub fetcher: Arc<dyn Fetcher>,

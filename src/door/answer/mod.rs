@@ -292,11 +292,17 @@ impl Asked<'_> {
 
     async fn hosts(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
         if self.json {
-            let (inventory, selector) = (inventory.clone(), selector.to_string());
-            let lines = self.work(move || {
-                picked_from(&inventory, &selector).map(|picked| json::hosts(&inventory, &picked))
-            });
-            let text = lines.await??;
+            if let Some(text) = self.desk.host_lines.get(inventory, selector) {
+                return self.say(&text).await;
+            }
+            let (part, words) = (inventory.clone(), selector.to_string());
+            let lines =
+                self.work(move || picked_from(&part, &words).map(|picked| json::hosts(&part, &picked)));
+            let text: Arc<str> = lines.await??.into();
+            // The part of an operator with groups is computed for each command.
+            if Arc::ptr_eq(inventory, &self.config.inventory) {
+                self.desk.host_lines.keep(inventory, selector, text.clone());
+            }
             return self.say(&text).await;
         }
         let picked = self.pick(inventory, selector).await?;
