@@ -9,6 +9,7 @@ pub mod client;
 pub mod entrances;
 pub mod folds;
 pub mod host_lines;
+pub mod kept;
 pub mod keys;
 pub mod local;
 pub mod rights;

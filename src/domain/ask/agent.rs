@@ -74,7 +74,6 @@ impl AgentUse {
             | Command::NotifyList
             | Command::Metrics => AgentUse::Reads,
             Command::Record(asked) => of_record(asked),
-            // Raw output is for programs that are not a model.
             Command::Output { step: Some(OutputOf { part: OutputPart::Raw(_), .. }), .. } => AgentUse::Never,
             Command::Output { .. } => AgentUse::Reads,
             Command::Plan { diff: false, .. } => AgentUse::Plans,

@@ -178,10 +178,7 @@ fn command_of(words: Words, given: &mut CommonOptions) -> Result<Command, UsageE
         Words::Ask { words } => Command::ask(&words).map_err(usage)?,
         Words::Grant { words } => Command::grant(&words).map_err(usage)?,
         Words::Sessions => Command::Connection(Connection::Sessions),
-        Words::Kick { session, because } => Command::Connection(Connection::Kick {
-            session: session.into(),
-            reason: read_optional_reason(&because)?,
-        }),
+        Words::Kick { session, because } => read_kick(session.into(), &because)?,
         Words::Setup { alias, host, completion } => {
             Command::Connection(Connection::Setup { alias, host, completion })
         }
@@ -241,6 +238,10 @@ fn command_of(words: Words, given: &mut CommonOptions) -> Result<Command, UsageE
         Words::Metrics => Command::Metrics,
         Words::Task(words) => read_task_or_not(words, given),
     })
+}
+
+fn read_kick(session: u64, because: &[String]) -> Result<Command, UsageError> {
+    Ok(Command::Connection(Connection::Kick { session, reason: read_optional_reason(because)? }))
 }
 
 /// True for a command that waits for hosts in other hands.

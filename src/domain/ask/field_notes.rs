@@ -51,7 +51,7 @@ pub fn note(field: &str) -> &'static str {
         "search" => "Lines with this text",
         "regex" => "Lines that match this regular expression",
         "problems" => "Lines that look like problems",
-        "bytes" => "Bytes, counted from 0: 0-1023, 1024-, or -500 for the last ones",
+        "bytes" => "Bytes, counted from 0: 0-1023, 1024-, or last-500",
         "old" | "new" => "The digest of a version, or its first digits",
         _ => "",
     }

@@ -41,9 +41,10 @@ pub enum ByteRange {
 }
 
 impl ByteRange {
-    /// Reads `0-1023`, `1024-` or `-500`.
+    /// Reads `0-1023`, `1024-` or `-500`, which is also `last-500`: a field of the API begins with no `-`.
     pub fn read(text: &str) -> Option<ByteRange> {
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let text = text.strip_prefix("last").filter(|rest| rest.starts_with('-')).unwrap_or(text);
         match text.split_once('-')? {
             ("", last) if is_number(last) => Some(ByteRange::Last(last.parse().ok()?)),
             (from, "") if is_number(from) => Some(ByteRange::From(from.parse().ok()?, None)),
@@ -73,7 +74,10 @@ mod tests {
 
     #[test]
     fn ranges_of_bytes_are_those_of_http() {
-        let table: [(&str, Option<Option<(u64, u64)>>); 12] = [
+        let table: [(&str, Option<Option<(u64, u64)>>); 15] = [
+            ("last-4", Some(Some((6, 10)))),
+            ("last4", None),
+            ("last4-5", None),
             ("0-0", Some(Some((0, 1)))),
             ("0-", Some(Some((0, 10)))),
             ("3-5", Some(Some((3, 6)))),

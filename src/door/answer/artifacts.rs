@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 
 use super::asked::{Asked, Ended};
 use crate::domain::ask::access::Granted;
-use crate::domain::base::name::{HostName, RunId};
+use crate::domain::ask::command::Command;
+use crate::domain::base::name::HostName;
 use crate::domain::base::refusal::Refusal;
 use crate::present::json;
 
@@ -33,13 +34,11 @@ struct Artifact {
 }
 
 impl Asked<'_> {
-    pub(super) async fn artifacts(
-        &mut self,
-        granted: &Granted,
-        run: RunId,
-        host: Option<&str>,
-        list: bool,
-    ) -> Result<u8, Ended> {
+    pub(super) async fn artifacts(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        let Command::Artifacts { run, host, list } = granted.command() else {
+            return Err(Refusal::internal("this is about artifacts").into());
+        };
+        let (run, host, list) = (*run, host.as_deref(), *list);
         self.stored(granted, run).await?;
         let root = self.ports().hosts.downloads.join(run.to_string());
         let wanted = host.map(String::from);

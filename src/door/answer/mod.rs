@@ -13,7 +13,6 @@ mod facts;
 mod follow;
 mod git;
 mod help;
-mod kept;
 mod keys;
 mod leases;
 mod notify;
@@ -208,12 +207,10 @@ impl Asked<'_> {
             Command::Facts { selector, fresh } => self.facts(granted, &inventory, (selector, *fresh)).await,
             Command::Runs { last } => self.runs(granted, *last).await,
             Command::Show { run, host, .. } => self.show(granted, *run, host.as_deref()).await,
-            Command::Output { run, host, step } => self.output(granted, (*run, host), step.as_ref()).await,
+            Command::Output { .. } => self.output(granted).await,
             Command::Watch { run } => self.watch(granted, *run).await,
             Command::Events { .. } => self.events(granted).await,
-            Command::Artifacts { run, host, list } => {
-                self.artifacts(granted, *run, host.as_deref(), *list).await
-            }
+            Command::Artifacts { .. } => self.artifacts(granted).await,
             Command::Cancel { run, now } => self.wish(granted, *run, Wish::Cancel { now: *now }).await,
             Command::Pause { run } => self.wish(granted, *run, Wish::Pause).await,
             Command::Resume { run } => self.wish(granted, *run, Wish::Resume).await,
@@ -356,7 +353,6 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Record(Record::Audit(_) | Record::Receipt { .. })
         | Command::Runs { .. }
         | Command::Show { .. }
-        | Command::Output { .. }
         | Command::Releases { .. }
         | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }
@@ -380,6 +376,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Run { .. }
         | Command::Facts { .. }
         | Command::Doctor { .. }
+        | Command::Output { .. }
         | Command::Watch { .. }
         | Command::Events { .. }
         | Command::Artifacts { .. }

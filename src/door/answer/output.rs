@@ -4,13 +4,14 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::asked::{Asked, Ended};
-use super::kept::{Kept, Step, open, steps_of};
 use crate::domain::ask::access::Granted;
+use crate::domain::ask::command::Command;
 use crate::domain::ask::output::{ByteRange, OutputOf, OutputPart};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::refusal::Refusal;
 use crate::domain::base::rendered::LineRenderer;
 use crate::door::BytesPart;
+use crate::door::kept::{Kept, Step, open, steps_of};
 use crate::local::outputs::parts::{Origin, Source};
 use crate::local::outputs::read::{OutputLine, WINDOW_LINES};
 use crate::local::outputs::search::{Found, HITS_LIMIT, Pattern};
@@ -64,12 +65,11 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Asked<'_> {
-    pub(super) async fn output(
-        &mut self,
-        granted: &Granted,
-        (run, host): (RunId, &str),
-        asked: Option<&OutputOf>,
-    ) -> Result<u8, Ended> {
+    pub(super) async fn output(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        let Command::Output { run, host, step: asked } = granted.command() else {
+            return Err(Refusal::internal("this is about outputs").into());
+        };
+        let run = *run;
         let stored = self.stored(granted, run).await?;
         let host = host_of(&stored, host)?;
         // What was printed until now can be read.
@@ -116,9 +116,8 @@ impl Asked<'_> {
         from = first.unwrap_or(from);
         self.header(&step, &host, &kept, found.as_ref()).await?;
         if let Some(found) = found {
-            let (json, render) =
-                (self.json, move || hits(&mut kept, &found.lines).map(|lines| (lines, found)));
-            let (lines, _) = self.work(render).await?.map_err(unreadable)?;
+            let (json, render) = (self.json, move || kept.pick(&found.lines));
+            let lines = self.work(render).await?.map_err(unreadable)?;
             self.print(&lines, json).await?;
             return Ok(0);
         }
@@ -232,14 +231,6 @@ fn read(
     let found = pattern.map(|pattern| kept.search(pattern, HITS_LIMIT)).transpose()?;
     let first = tail.map(|count| kept.lines().saturating_sub(count as u64) + 1);
     Ok(Read { step, kept, found, first })
-}
-
-fn hits(kept: &mut Kept, found: &[u64]) -> std::io::Result<Vec<OutputLine>> {
-    let mut lines = Vec::with_capacity(found.len());
-    for number in found {
-        lines.extend(kept.window(*number, 1)?);
-    }
-    Ok(lines)
 }
 
 fn pattern_of(part: &OutputPart) -> Result<Option<Pattern>, Refusal> {

@@ -52,7 +52,8 @@ fn range_of(headers: &HeaderMap) -> Option<String> {
         return None;
     }
     let range = headers.get(header::RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.trim();
-    ByteRange::read(range).map(|_| range.to_string())
+    ByteRange::read(range)?;
+    Some(if range.starts_with('-') { format!("last{range}") } else { range.to_string() })
 }
 
 fn response(part: &BytesPart, is_range: bool, headers: &HeaderMap, body: Body) -> Response<Body> {
@@ -108,7 +109,7 @@ mod tests {
         let table = [
             ("bytes=0-5", Some("0-5")),
             ("bytes=5-", Some("5-")),
-            ("bytes=-5", Some("-5")),
+            ("bytes=-5", Some("last-5")),
             ("bytes=0-1,3-4", None),
             ("bytes=x", None),
             ("lines=1-2", None),

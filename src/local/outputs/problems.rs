@@ -27,6 +27,11 @@ pub fn is_problem(line: &[u8]) -> bool {
     has(&PROBLEM) && !has(&IS_FINE)
 }
 
+/// Where the first word of a problem is in a text of many lines.
+pub fn first_word(text: &[u8]) -> Option<usize> {
+    PROBLEM.as_ref()?.find(text).map(|found| found.start())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

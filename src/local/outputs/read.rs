@@ -96,7 +96,20 @@ impl OutputFile {
 
     /// Lines from this number on: fewer than `count` at the end, and when they are long.
     pub fn window(&mut self, from: u64, count: usize) -> std::io::Result<Vec<OutputLine>> {
-        let mut lines = window(&mut self.data, &self.index, self.length, (from, count))?;
+        let lines = window(&mut self.data, &self.index, self.length, (from, count))?;
+        self.with_origins(lines)
+    }
+
+    /// The lines with these ascending numbers.
+    pub fn pick(&mut self, numbers: &[u64]) -> std::io::Result<Vec<OutputLine>> {
+        let mut lines = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            lines.extend(window(&mut self.data, &self.index, self.length, (*number, 1))?);
+        }
+        self.with_origins(lines)
+    }
+
+    fn with_origins(&self, mut lines: Vec<OutputLine>) -> std::io::Result<Vec<OutputLine>> {
         let offsets: Vec<u64> = lines.iter().map(|line| line.offset).collect();
         let found = match self.parts()? {
             Some(mut parts) => origins(&mut parts, &offsets).unwrap_or_default(),
@@ -316,6 +329,8 @@ mod tests {
         let mut text = String::new();
         file.reader().unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "one\ntwo\nthree");
+        let picked: Vec<_> = file.pick(&[1, 3, 9]).unwrap().iter().map(|line| line.number).collect();
+        assert_eq!(picked, [1, 3]);
         assert_eq!(file.piece(4, 3).unwrap(), b"two");
         assert_eq!(file.piece(12, 300).unwrap(), b"e");
         // Something else than ours is beside it: the output is there all the same.

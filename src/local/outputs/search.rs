@@ -8,7 +8,7 @@ use memchr::memmem;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::index::CHUNK_BYTES;
-use super::problems::is_problem;
+use super::problems::{first_word, is_problem};
 use crate::domain::base::rendered::stripped;
 
 /// Most hits that are listed; all are counted.
@@ -52,9 +52,15 @@ impl Pattern {
         }
     }
 
-    /// True if it can be searched for in many lines at once.
-    fn spans_lines(&self) -> bool {
-        matches!(self, Pattern::Text(finder) if !finder.needle().is_empty() && !finder.needle().contains(&b'\n'))
+    /// Where it may be in a text of many lines; `None` if each line has to be searched by itself.
+    fn ahead(&self) -> Option<Box<dyn Fn(&[u8]) -> Option<usize> + '_>> {
+        match self {
+            Pattern::Text(finder) if finder.needle().is_empty() || finder.needle().contains(&b'\n') => None,
+            Pattern::Text(finder) => Some(Box::new(|text| finder.find(text))),
+            Pattern::Problems => Some(Box::new(first_word)),
+            // It may span lines, or ask for the end of one.
+            Pattern::Regex(_) => None,
+        }
     }
 }
 
@@ -119,11 +125,10 @@ struct Search<'p> {
 impl Search<'_> {
     /// Searches whole lines.
     fn lines(&mut self, text: &[u8], is_end: bool) {
-        if let Pattern::Text(finder) = self.pattern
-            && self.pattern.spans_lines()
+        if let Some(ahead) = self.pattern.ahead()
             && memchr::memchr(ESCAPE, text).is_none()
         {
-            return self.at_once(finder, text);
+            return self.at_once(ahead, text);
         }
         let mut rest = text;
         while let Some(end) = memchr::memchr(b'\n', rest) {
@@ -146,19 +151,17 @@ impl Search<'_> {
         }
     }
 
-    /// Most lines are never looked at by themselves.
-    fn at_once(&mut self, finder: &memmem::Finder<'_>, text: &[u8]) {
+    /// Most lines are never searched by themselves.
+    fn at_once(&mut self, ahead: impl Fn(&[u8]) -> Option<usize>, text: &[u8]) {
         let mut at = 0;
-        while let Some(hit) = finder.find(&text[at..]).map(|hit| at + hit) {
+        while let Some(hit) = ahead(&text[at..]).map(|hit| at + hit) {
             self.number += memchr::memchr_iter(b'\n', &text[at..hit]).count() as u64;
-            self.hit();
-            match memchr::memchr(b'\n', &text[hit..]) {
-                Some(end) => {
-                    self.number += 1;
-                    at = hit + end + 1;
-                }
-                None => return,
-            }
+            let start = memchr::memrchr(b'\n', &text[at..hit]).map_or(at, |feed| at + feed + 1);
+            let end = memchr::memchr(b'\n', &text[hit..]).map(|end| hit + end);
+            self.line(&text[start..end.unwrap_or(text.len())]);
+            let Some(end) = end else { return };
+            self.number += 1;
+            at = end + 1;
         }
         self.number += memchr::memchr_iter(b'\n', &text[at..]).count() as u64;
     }
@@ -225,6 +228,10 @@ mod tests {
                 .filter(|(_, line)| line.contains(&wanted)).map(|(at, _)| at as u64 + 1).collect();
             prop_assert_eq!(&lines(&text, &Pattern::text(&wanted)), &expected);
             prop_assert_eq!(&lines(&text, &Pattern::regex(&wanted).unwrap()), &expected);
+            let problems = text.replace("cab", "error").replace("abc", "no errors, ");
+            let by_line: Vec<u64> = problems.split('\n').enumerate()
+                .filter(|(_, line)| is_problem(line.as_bytes())).map(|(at, _)| at as u64 + 1).collect();
+            prop_assert_eq!(&lines(&problems, &Pattern::Problems), &by_line);
             let coloured = text.replace('b', "\x1b[1mb");
             prop_assert_eq!(&lines(&coloured, &Pattern::text(&wanted)), &expected);
         }

@@ -174,3 +174,26 @@ async fn a_long_output_has_an_index() {
     std::fs::remove_file(beside(&path, "lines")).unwrap();
     assert_eq!(lines()[0].bytes, b"line 150000");
 }
+
+#[tokio::test]
+async fn an_output_that_was_closed_in_between_forgets_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let outputs = OutputFiles::new(root.path(), limits(10)).unwrap();
+    let mut recorder = outputs.record(OPERATION, Resent::Anew, now());
+    recorder.write(false, b"0123456");
+    // More than are open at a time.
+    for number in 0..600 {
+        let mut other = outputs.record(&format!("8/web{number}/0/1"), Resent::Anew, now());
+        other.write(false, b"x");
+    }
+    recorder.write(false, b"789abc");
+    for number in 600..1200 {
+        let mut other = outputs.record(&format!("8/web{number}/0/1"), Resent::Anew, now());
+        other.write(false, b"x");
+    }
+    recorder.finish();
+    outputs.ended(OPERATION, None);
+    outputs.written().await;
+    assert_eq!(kept(root.path()), "0123456789");
+    assert_eq!(end(root.path()).map(|end| end.not_kept), Some(3));
+}

@@ -60,8 +60,9 @@ impl Writer {
     }
 
     fn write(&mut self, piece: &Piece) {
-        if self.open.len() >= OPEN_LIMIT && !self.open.contains_key(&piece.operation) {
-            self.open.clear();
+        let is_new = !self.open.contains_key(&piece.operation);
+        if is_new && self.open.values().filter(|one| one.is_open()).count() >= OPEN_LIMIT {
+            self.open.values_mut().for_each(Written::close);
         }
         let Some(path) = path_of(&self.root, &piece.operation) else { return };
         let limit = (self.limits)().per_operation;

@@ -46,10 +46,22 @@ impl Written {
         Written { path, files: None, session: 0, base: [0; 2], seen: [0; 2], broken: None }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.files.is_some()
+    }
+
+    /// Closes the files; what was seen and kept stays known.
+    pub(super) fn close(&mut self) {
+        self.files = None;
+    }
+
     /// Writes what is new in a piece. Returns why it was not kept, if the disk is the reason.
     pub(super) fn write(&mut self, piece: &Piece, limit: u64) -> Option<String> {
         if piece.session != self.session {
             self.begin(piece);
+        }
+        if let Err(error) = self.open(piece.at_ms, false) {
+            self.broken = Some(reason(&error));
         }
         let at = usize::from(piece.source == Source::Err);
         let from = self.base[at] + piece.from;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::base::name::RunId;
+use crate::domain::base::outcome::Outcome;
 use crate::domain::base::output::Output;
 use crate::domain::run::event::{BracketDirection, EventKind, hook_id, operation_id};
 use crate::local::outputs::index::LineIndex;
@@ -20,7 +21,7 @@ const SEARCH_LIMIT: Duration = Duration::from_secs(1);
 
 /// One attempt of one step that has started.
 #[derive(Clone, Debug)]
-pub(super) struct Step {
+pub struct Step {
     pub run: RunId,
     pub host: String,
     pub operation: String,
@@ -28,18 +29,36 @@ pub(super) struct Step {
     pub number: String,
     pub name: String,
     pub attempt: u32,
-    /// What the journal has of both streams; `None` while it runs.
-    pub journal: Option<(Output, Output)>,
+    /// What the journal has; `None` while it runs.
+    pub journal: Option<Journal>,
+}
+
+/// What the journal has of the output of a step.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    pub stdout: Output,
+    pub stderr: Output,
+    /// Why it may lack a part that the host did not send.
+    pub cut: Option<String>,
+}
+
+impl Journal {
+    fn new(outcome: &Outcome, stdout: &Output, stderr: &Output) -> Journal {
+        let cut = match outcome {
+            Outcome::Lost { why } => Some(format!("contact was lost: {why}")),
+            _ => None,
+        };
+        Journal { stdout: stdout.clone(), stderr: stderr.clone(), cut }
+    }
 }
 
 /// The steps that have started on a host, in their order.
-pub(super) fn steps_of(stored: &StoredRun, host: &str) -> Vec<Step> {
+pub fn steps_of(stored: &StoredRun, host: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for event in &stored.events {
-        let Some((operation, number, name, attempt, ended)) = of_event(stored.id, host, &event.kind) else {
+        let Some((operation, number, name, attempt, journal)) = of_event(stored.id, host, &event.kind) else {
             continue;
         };
-        let journal = ended.map(|(out, err)| (out.clone(), err.clone()));
         match steps.iter_mut().find(|step| step.operation == operation) {
             Some(step) => step.journal = journal,
             None => steps.push(Step {
@@ -57,7 +76,7 @@ pub(super) fn steps_of(stored: &StoredRun, host: &str) -> Vec<Step> {
 }
 
 /// The operation, the number, the name, the attempt and the output of a step.
-type OfEvent<'a> = (String, String, &'a str, u32, Option<(&'a Output, &'a Output)>);
+type OfEvent<'a> = (String, String, &'a str, u32, Option<Journal>);
 
 fn of_event<'a>(run: RunId, on: &str, kind: &'a EventKind) -> Option<OfEvent<'a>> {
     let number = |way: BracketDirection, step: usize| {
@@ -68,7 +87,7 @@ fn of_event<'a>(run: RunId, on: &str, kind: &'a EventKind) -> Option<OfEvent<'a>
         EventKind::StepStarted { host, way, step, name, attempt } if host.as_str() == on => {
             Some((operation_id(run, host, *way, *step, *attempt), number(*way, *step), name, *attempt, None))
         }
-        EventKind::StepEnded { host, way, step, name, attempt, stdout, stderr, .. }
+        EventKind::StepEnded { host, way, step, name, attempt, outcome, stdout, stderr, .. }
             if host.as_str() == on =>
         {
             Some((
@@ -76,23 +95,29 @@ fn of_event<'a>(run: RunId, on: &str, kind: &'a EventKind) -> Option<OfEvent<'a>
                 number(*way, *step),
                 name,
                 *attempt,
-                Some((stdout, stderr)),
+                Some(Journal::new(outcome, stdout, stderr)),
             ))
         }
         EventKind::HookStarted { hook, step, name } if on.strip_prefix('@') == Some(hook.word()) => {
             Some((hook_id(run, *hook, *step), (step + 1).to_string(), name, 1, None))
         }
-        EventKind::HookEnded { hook, step, name, stdout, stderr, .. }
+        EventKind::HookEnded { hook, step, name, outcome, stdout, stderr, .. }
             if on.strip_prefix('@') == Some(hook.word()) =>
         {
-            Some((hook_id(run, *hook, *step), (step + 1).to_string(), name, 1, Some((stdout, stderr))))
+            Some((
+                hook_id(run, *hook, *step),
+                (step + 1).to_string(),
+                name,
+                1,
+                Some(Journal::new(outcome, stdout, stderr)),
+            ))
         }
         _ => None,
     }
 }
 
 /// An output that is open.
-pub(super) struct Kept {
+pub struct Kept {
     from: From,
     /// Why it is not whole; empty if it is.
     why: String,
@@ -104,7 +129,7 @@ enum From {
 }
 
 /// Opens the output of a step: its file, or what the journal has.
-pub(super) fn open(folder: Option<&Path>, step: &Step) -> std::io::Result<Kept> {
+pub fn open(folder: Option<&Path>, step: &Step) -> std::io::Result<Kept> {
     let path = folder.and_then(|folder| path_of(folder, &step.operation));
     let file = path.map(|path| OutputFile::open(&path)).transpose()?.flatten();
     match file {
@@ -127,10 +152,10 @@ pub(super) fn open(folder: Option<&Path>, step: &Step) -> std::io::Result<Kept> 
 fn of_journal(step: &Step) -> Kept {
     let (text, why) = match &step.journal {
         None => (Vec::new(), "it is still running, and has printed nothing yet".to_string()),
-        Some((out, err)) => {
+        Some(Journal { stdout: out, stderr: err, cut }) => {
             let left_out = out.left_out + err.left_out;
             let why = match left_out {
-                0 => String::new(),
+                0 => cut.clone().unwrap_or_default(),
                 _ => format!(
                     "{left_out} bytes within it are missing: its file is not there, and the journal keeps the start and the end"
                 ),
@@ -146,6 +171,7 @@ fn of_journal(step: &Step) -> Kept {
 }
 
 impl Kept {
+    /// Its size.
     pub fn bytes(&self) -> u64 {
         match &self.from {
             From::File(file) => file.bytes(),
@@ -153,6 +179,7 @@ impl Kept {
         }
     }
 
+    /// The number of its lines.
     pub fn lines(&self) -> u64 {
         match &self.from {
             From::File(file) => file.lines(),
@@ -170,6 +197,7 @@ impl Kept {
         &self.why
     }
 
+    /// Lines from this number on; see [`OutputFile::window`].
     pub fn window(&mut self, from: u64, count: usize) -> std::io::Result<Vec<OutputLine>> {
         match &mut self.from {
             From::File(file) => file.window(from, count),
@@ -179,6 +207,19 @@ impl Kept {
         }
     }
 
+    /// The lines with these ascending numbers.
+    pub fn pick(&mut self, numbers: &[u64]) -> std::io::Result<Vec<OutputLine>> {
+        match &mut self.from {
+            From::File(file) => file.pick(numbers),
+            From::Journal { text, index } => {
+                let line =
+                    |number: &u64| window(&mut Cursor::new(&*text), index, text.len() as u64, (*number, 1));
+                Ok(numbers.iter().map(line).collect::<std::io::Result<Vec<_>>>()?.concat())
+            }
+        }
+    }
+
+    /// Searches all of it, for one second at most.
     pub fn search(&mut self, pattern: &Pattern, limit: usize) -> std::io::Result<Found> {
         let begun = Instant::now();
         let is_over = move || begun.elapsed() > SEARCH_LIMIT;
@@ -188,6 +229,7 @@ impl Kept {
         }
     }
 
+    /// Some of its bytes.
     pub fn piece(&mut self, from: u64, bytes: u64) -> std::io::Result<Vec<u8>> {
         match &mut self.from {
             From::File(file) => file.piece(from, bytes),
