@@ -99,7 +99,7 @@ fn indexed<'p>(params: &mut impl Iterator<Item = &'p [u16]>) -> Option<Color> {
     match next()? {
         5 => first_sixteen(next()?),
         2 => {
-            (next(), next(), next());
+            (0..3).for_each(|_| _ = next());
             None
         }
         _ => None,

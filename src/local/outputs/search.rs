@@ -53,7 +53,7 @@ impl Pattern {
     }
 
     /// Where it may be in a text of many lines; `None` if each line has to be searched by itself.
-    fn ahead(&self) -> Option<Box<dyn Fn(&[u8]) -> Option<usize> + '_>> {
+    fn ahead(&self) -> Option<Ahead<'_>> {
         match self {
             Pattern::Text(finder) if finder.needle().is_empty() || finder.needle().contains(&b'\n') => None,
             Pattern::Text(finder) => Some(Box::new(|text| finder.find(text))),
@@ -63,6 +63,9 @@ impl Pattern {
         }
     }
 }
+
+/// Finds the place of a pattern in a text.
+type Ahead<'p> = Box<dyn Fn(&[u8]) -> Option<usize> + 'p>;
 
 /// The result of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,6 +115,25 @@ pub fn search(
     }
 }
 
+/// Lines without the sequences of styles; `None` if there are others, which only a parser can find the end of.
+fn without_styles(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let Some(first) = memchr::memchr(ESCAPE, text) else { return Some(Cow::Borrowed(text)) };
+    let mut plain = text[..first].to_vec();
+    let mut rest = &text[first..];
+    while !rest.is_empty() {
+        let sequence = rest.strip_prefix(b"\x1b[")?;
+        let end = sequence.iter().position(|byte| !matches!(byte, b' '..=b'?'))?;
+        if !matches!(sequence[end], b'@'..=b'~') {
+            return None;
+        }
+        rest = &sequence[end + 1..];
+        let next = memchr::memchr(ESCAPE, rest).unwrap_or(rest.len());
+        plain.extend_from_slice(&rest[..next]);
+        rest = &rest[next..];
+    }
+    Some(Cow::Owned(plain))
+}
+
 struct Search<'p> {
     pattern: &'p Pattern,
     limit: usize,
@@ -126,9 +148,9 @@ impl Search<'_> {
     /// Searches whole lines.
     fn lines(&mut self, text: &[u8], is_end: bool) {
         if let Some(ahead) = self.pattern.ahead()
-            && memchr::memchr(ESCAPE, text).is_none()
+            && let Some(plain) = without_styles(text)
         {
-            return self.at_once(ahead, text);
+            return self.at_once(ahead, &plain);
         }
         let mut rest = text;
         while let Some(end) = memchr::memchr(b'\n', rest) {
@@ -205,6 +227,28 @@ mod tests {
         assert_eq!(lines("", &Pattern::text("")), [0; 0]);
         assert!(Pattern::regex("(").err().unwrap().contains("is no pattern"));
         assert!(Pattern::regex(r"(\w{100}){1000}").is_err(), "too large");
+    }
+
+    #[test]
+    fn sequences_of_styles_are_left_out_of_many_lines_at_once() {
+        let table: [(&str, Option<&str>); 7] = [
+            ("a\nb\n", Some("a\nb\n")),
+            ("\x1b[1;31mER\x1b[0mROR\n\x1b[2Kx\n", Some("ERROR\nx\n")),
+            ("\x1b[38:5:1 qa\n", Some("a\n")),
+            ("\x1b]0;title\x07a\n", None),
+            ("\x1b[31\nb\n", None),
+            ("a\x1b[", None),
+            ("a\x1b", None),
+        ];
+        for (text, wanted) in table {
+            let plain =
+                without_styles(text.as_bytes()).map(|plain| String::from_utf8(plain.into_owned()).unwrap());
+            assert_eq!(plain.as_deref(), wanted, "{text:?}");
+            if let Some(wanted) = wanted {
+                let by_line: Vec<String> = text.split('\n').map(|line| stripped(line.as_bytes())).collect();
+                assert_eq!(by_line.join("\n"), wanted);
+            }
+        }
     }
 
     #[test]
