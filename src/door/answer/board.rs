@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::asked::{Asked, Ended, may_see, visible_debts};
-use super::kept::{Step, open, steps_of};
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::AuditAsk;
 use crate::domain::ask::view::{PageName, View};
@@ -18,6 +17,7 @@ use crate::domain::plan::release::ReleaseTakeover;
 use crate::domain::run::record::{Debt, RunSummary};
 use crate::domain::watch::roll::CheckLine;
 use crate::door::folds::SharedFold;
+use crate::door::kept::{Step, open, steps_of};
 use crate::local::outputs::parts::{Origin, Source};
 use crate::local::outputs::read::OutputLine;
 use crate::local::outputs::search::Pattern;
