@@ -144,7 +144,7 @@ impl Tail {
     /// Counts a follower, until the value is dropped.
     pub fn follow(self: &Arc<Tail>) -> Following {
         let place = self.followers.fetch_add(1, Ordering::Relaxed);
-        Following { tail: self.clone(), place, read: Instant::now() }
+        Following { tail: self.clone(), place, read: None }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -160,7 +160,8 @@ async fn read(log: &dyn EventLog, after: u64, limit: usize) -> Result<Vec<Arc<Ev
 pub struct Following {
     tail: Arc<Tail>,
     place: u32,
-    read: Instant,
+    /// Its last turn.
+    read: Option<Instant>,
 }
 
 impl Following {
@@ -168,8 +169,9 @@ impl Following {
     /// other, and then several events at once.
     pub async fn turn(&mut self) {
         let (pace, offset) = pace(self.place, self.tail.followers.load(Ordering::Relaxed));
-        sleep_until((self.read + pace).max(Instant::now() + offset)).await;
-        self.read = Instant::now();
+        let due = Instant::now() + offset;
+        sleep_until(self.read.map_or(due, |read| due.max(read + pace))).await;
+        self.read = Some(Instant::now());
     }
 }
 

@@ -324,8 +324,8 @@ const OPERATORS: usize = 64;
 const CHANNELS: usize = 16;
 
 /// Enrolls operators.
-async fn enroll_crowd(site: &Site) -> Vec<String> {
-    let names: Vec<String> = (0..OPERATORS).map(|n| format!("crowd{n}")).collect();
+async fn enroll_crowd(site: &Site, count: usize) -> Vec<String> {
+    let names: Vec<String> = (0..count).map(|n| format!("crowd{n}")).collect();
     let operators = site.config.join("operators");
     let mut text = read(&operators);
     for name in &names {
@@ -341,6 +341,7 @@ async fn enroll_crowd(site: &Site) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_operator_has_sixteen_places_in_the_queue() {
     let site = Site::start(1).await;
+    enroll_crowd(&site, 1).await;
     site.ask("lock web01 for 2h because it is examined").await.expect(0);
     let client = Client::of(&site, "bob").await;
     let mut waiting = Vec::new();
@@ -362,7 +363,7 @@ async fn one_operator_has_sixteen_places_in_the_queue() {
                   their turn; see: queue\n";
     assert_eq!(err, wanted);
     // Another operator has a place, and so has this one once a command has left.
-    let mut other = site.ssh("ann", "run web01 --wait -- true").spawn().unwrap();
+    let mut other = site.ssh("crowd0", "hold web01 --wait").spawn().unwrap();
     assert!(first_line(other.stderr.take().unwrap()).await.contains("number 17 in the queue"));
     other.kill().await.unwrap();
     waiting.pop().unwrap().close().await.unwrap();
@@ -378,7 +379,7 @@ async fn a_thousand_ask_for_the_same_hosts_and_one_has_them_at_any_moment() {
     let (holders, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let failed = Arc::new(AtomicBool::new(false));
     let mut all = tokio::task::JoinSet::new();
-    for operator in enroll_crowd(&site).await {
+    for operator in enroll_crowd(&site, OPERATORS).await {
         let client = Arc::new(Client::of(&site, &operator).await);
         for _ in 0..CHANNELS {
             let (client, holders, most, failed) =
