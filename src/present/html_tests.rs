@@ -44,9 +44,16 @@ fn what_hosts_print_makes_no_element() {
         story.steps(number, 1, (outcome, hostile));
     }
     let mut page = run::page(&story.fold, &View::of(PageName::Run(RunId(41))), None, at(10));
-    let lines = HOSTILE.map(|text| LogLine { text: text.into(), is_error: false });
-    page.log =
-        Some(Log { caption: "output".into(), first: 1, lines: lines.into(), notes: vec![HOSTILE[0].into()] });
+    let line = |text: &str| LogLine {
+        number: 1,
+        parts: vec![("c-red".into(), text.into()), (String::new(), text.into())],
+        note: String::new(),
+        address: None,
+        is_error: false,
+    };
+    let (lines, notes) = (HOSTILE.map(line).into(), vec![HOSTILE[0].into()]);
+    let links = vec![Link { text: HOSTILE[1].into(), address: "/".into() }];
+    page.log = Some(Log { caption: "output".into(), lines, notes, links, search: Some("/".into()) });
     page.title = HOSTILE[6].into();
     let html = document(&page, &frame());
     let ours = [

@@ -68,10 +68,11 @@ nap() {
 
 # Sleeps for $1 seconds; TERM to this process also ends the sleep.
 pause() {
-  asleep=
-  trap '[ -z "$asleep" ] || kill "$asleep" 2>/dev/null; exit' TERM
-  sleep "$1" & asleep=$!
-  wait "$asleep"
+  before=$!
+  # `$!` changes with the start of the sleep: a variable that is set behind it would be too late for a TERM in between.
+  trap '[ "$!" = "$before" ] || kill "$!" 2>/dev/null; exit' TERM
+  sleep "$1" &
+  wait "$!"
 }
 
 # Runs a command in a new session, and so in a new process group. Replaces this process.
