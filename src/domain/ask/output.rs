@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn ranges_of_bytes_are_those_of_http() {
-        let table: [(&str, Option<Option<(u64, u64)>>); 15] = [
+        type Within = Option<(u64, u64)>;
+        let table: [(&str, Option<Within>); 15] = [
             ("last-4", Some(Some((6, 10)))),
             ("last4", None),
             ("last4-5", None),
