@@ -43,6 +43,10 @@ pub struct Journal {
 }
 
 impl Journal {
+    fn bytes(&self) -> u64 {
+        (self.stdout.text.len() + self.stderr.text.len()) as u64
+    }
+
     fn new(outcome: &Outcome, stdout: &Output, stderr: &Output) -> Journal {
         let cut = match outcome {
             Outcome::Lost { why } => Some(format!("contact was lost: {why}")),
@@ -143,7 +147,12 @@ pub fn open(folder: Option<&Path>, step: &Step) -> std::io::Result<Kept> {
                         .into()
                 }
             };
-            Ok(Kept { from: From::File(Box::new(file)), why })
+            // A disk that was full from the start leaves less than the journal has.
+            let in_journal = step.journal.as_ref().map_or(0, Journal::bytes);
+            Ok(match why.is_empty() || file.bytes() >= in_journal {
+                true => Kept { from: From::File(Box::new(file)), why },
+                false => of_journal(step),
+            })
         }
         None => Ok(of_journal(step)),
     }
@@ -237,6 +246,72 @@ impl Kept {
                 let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
                 Ok(text[at(from)..at(from.saturating_add(bytes))].to_vec())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(journal: Option<Journal>) -> Step {
+        Step {
+            run: RunId(7),
+            host: "web1".into(),
+            operation: "7/web1/0/1".into(),
+            number: "1".into(),
+            name: "s".into(),
+            attempt: 1,
+            journal,
+        }
+    }
+
+    fn journal(stdout: &str, left_out: u64, outcome: &Outcome) -> Option<Journal> {
+        let (out, err) =
+            (Output { text: stdout.into(), left_out }, Output { text: "oops\n".into(), left_out: 0 });
+        Some(Journal::new(outcome, &out, &err))
+    }
+
+    #[test]
+    fn what_is_not_whole_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = path_of(folder.path(), "7/web1/0/1").unwrap();
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let lost = Outcome::Lost { why: "gone".into() };
+        let all = || journal("out", 0, &Outcome::Ok);
+        let table = [
+            // The file, what is beside it, the journal; the lines, and why they are not all.
+            (None, None, all(), 2, ""),
+            (None, None, None, 0, "it is still running, and has printed nothing yet"),
+            (None, None, journal("out", 9, &Outcome::Ok), 2, "9 bytes within it are missing"),
+            (None, None, journal("out", 0, &lost), 2, "contact was lost: gone"),
+            (Some("a\nb\nc\n"), Some("rollcall 1 0\nout 6 0\nend 0 \n"), all(), 3, ""),
+            (Some("a\nb\nc\n"), Some("rollcall 1 0\nout 6 0\nend 0 gone\n"), None, 3, "gone"),
+            (Some("a\nb\nc\n"), Some("rollcall 1 0\nout 6 0\n"), None, 3, "it is still running"),
+            (Some("a\nb\nc\nd\ne\n"), Some("rollcall 1 0\nout 6 0\n"), all(), 5, "its end is not on record"),
+            (
+                Some("a\nb\nc\nd\ne\n"),
+                Some("rollcall 1 0\nout 10 0\nend 7 no space\n"),
+                all(),
+                5,
+                "7 bytes behind it were not kept: no space",
+            ),
+            (Some(""), Some(""), all(), 2, ""),
+        ];
+        for (text, parts, journal, lines, why) in table {
+            for (path, text) in [(file.clone(), text), (crate::local::outputs::beside(&file, "parts"), parts)]
+            {
+                _ = std::fs::remove_file(&path);
+                text.iter().for_each(|text| std::fs::write(&path, text).unwrap());
+            }
+            let kept = open(Some(folder.path()), &step(journal)).unwrap();
+            assert_eq!(
+                (kept.lines(), kept.is_whole()),
+                (lines, why.is_empty()),
+                "{text:?} {parts:?}: {}",
+                kept.why()
+            );
+            assert!(kept.why().starts_with(why), "{}", kept.why());
         }
     }
 }
