@@ -78,6 +78,7 @@ async fn show(
 fn invitation(folder: &Folder, daemon: &Daemon) -> String {
     let port = daemon.addresses.first().map_or(0, std::net::SocketAddr::port);
     let ssh = format!("ssh -F {} rollcall", folder.at("ssh_config").display());
+    let board = ssh.replacen("ssh ", "ssh -t ", 1);
     let text = format!(
         "Host rollcall\n  HostName 127.0.0.1\n  Port {port}\n  IdentityFile {}\n  IdentitiesOnly yes\n  \
          UserKnownHostsFile {}\n  StrictHostKeyChecking accept-new\n",
@@ -96,6 +97,8 @@ fn invitation(folder: &Folder, daemon: &Daemon) -> String {
          \x20 {ssh} check prod\n\
          \x20 {ssh} run prod.web -- cat current/VERSION\n\
          \x20 {ssh} show 2 --host web01\n\
+         \x20 {board}    # the board; q leaves it\n\
+         \x20 {ssh} web    # the same in a browser\n\
          Its configuration is in {}. Ctrl-C here ends it all.\n",
         folder.at("config").display()
     )

@@ -219,8 +219,8 @@ fn log_markup(log: &Log) -> Markup {
                 }
             }
             @if !log.lines.is_empty() {
-                ol.log role="log" aria-live="off" aria-label=(log.caption) tabindex="0" {
-                    @for line in &log.lines { (log_line(line)) }
+                div.log role="log" aria-live="off" aria-label=(log.caption) tabindex="0" {
+                    ol { @for line in &log.lines { (log_line(line)) } }
                 }
             }
             @for note in &log.notes { p.none { (shown(note)) } }

@@ -59,7 +59,7 @@ fn what_hosts_print_makes_no_element() {
     let ours = [
         "!doctype", "html", "head", "meta", "title", "link", "script", "body", "a", "header", "nav", "p",
         "main", "h1", "ul", "li", "b", "code", "section", "h2", "table", "caption", "thead", "tr", "th",
-        "tbody", "td", "span", "ol", "footer", "time", "form", "label", "input",
+        "tbody", "td", "span", "ol", "footer", "time", "form", "div", "label", "input",
     ];
     let elements = elements(&html);
     elements.iter().for_each(|name| assert!(ours.contains(&name.as_str()), "{name}"));

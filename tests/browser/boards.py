@@ -95,8 +95,8 @@ def hostile_output_stays_text(browser):
     hosts = []
     page.on("request", lambda request: hosts.append(request.url))
     page.goto(base + PAGES["hostile"])
-    page.wait_for_function("document.querySelectorAll('ol.log li').length > 3")
-    assert "<script>" in page.inner_text("ol.log"), page.inner_text("ol.log")
+    page.wait_for_function("document.querySelectorAll('div.log li').length > 3")
+    assert "<script>" in page.inner_text("div.log"), page.inner_text("div.log")
     counts = page.evaluate("[...document.querySelectorAll('img, iframe, object, style, form, [style]')].length")
     assert counts == 0, counts
     assert page.evaluate("document.scripts.length") == 1

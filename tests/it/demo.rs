@@ -48,7 +48,7 @@ async fn the_commands_that_the_demo_prints_work_as_they_stand() {
     })
     .await
     .unwrap();
-    assert_eq!(commands.len(), 7);
+    assert_eq!(commands.len(), 8);
     for line in commands {
         let mut command = Command::new("sh");
         command.args(["-c", &line]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

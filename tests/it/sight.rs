@@ -59,7 +59,6 @@ fn lines() -> Vec<String> {
         "board host db7.vault.example.com",
         "board checks",
         "board debts",
-        "board audit",
         "hosts",
         "hosts all",
         "hosts lb1",

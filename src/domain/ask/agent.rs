@@ -45,6 +45,12 @@ impl AgentAsk {
     }
 }
 
+/// Bytes of hosts, as they are, are not for a model.
+fn of_output(step: Option<&OutputOf>) -> AgentUse {
+    let is_raw = step.is_some_and(|step| matches!(step.part, OutputPart::Raw(_)));
+    if is_raw { AgentUse::Never } else { AgentUse::Reads }
+}
+
 impl AgentUse {
     /// That of a command. Commands that reach hosts are never for agents, also those that change nothing there.
     pub fn of(command: &Command) -> AgentUse {
@@ -74,8 +80,7 @@ impl AgentUse {
             | Command::NotifyList
             | Command::Metrics => AgentUse::Reads,
             Command::Record(asked) => of_record(asked),
-            Command::Output { step: Some(OutputOf { part: OutputPart::Raw(_), .. }), .. } => AgentUse::Never,
-            Command::Output { .. } => AgentUse::Reads,
+            Command::Output { step, .. } => of_output(step.as_ref()),
             Command::Plan { diff: false, .. } => AgentUse::Plans,
             Command::Task { check: false, .. } => AgentUse::Starts,
             // These reach hosts: `facts` gathers those that are too old, and a balancer is asked on its host.

@@ -23,13 +23,13 @@ use super::channel::{Api, ApiStream, Refused, Subsystem, over};
 use super::items::Page;
 use super::perform::{Answer, follow, perform_with};
 use super::plain::{text_of, wanted_page};
+use super::query::{query, wrong};
 use super::stream::{self, StreamForm};
 use super::{gate, openapi, pages, problem, raw};
 use crate::domain::ask::command::LINE_LIMIT_BYTES;
 use crate::domain::ask::resource::{Given, Gives, RESOURCES, Resource, Verb};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::output::clipped;
-use crate::domain::base::refusal::Refusal;
 use crate::door::client::Client;
 use crate::local::artifacts::{Piece, WAITING_PIECES};
 use crate::version::VERSION;
@@ -240,16 +240,6 @@ fn pieces_of(body: Body) -> mpsc::Receiver<Piece> {
 fn is_media(headers: &HeaderMap, media: &str) -> bool {
     let given = headers.get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok()).unwrap_or_default();
     given.split(';').next().is_some_and(|given| given.trim().eq_ignore_ascii_case(media))
-}
-
-fn wrong(why: impl Into<String>) -> Refused {
-    Box::new(problem::refused(&Refusal::usage(why)))
-}
-
-/// Names and values of a query, decoded.
-pub(super) fn query(uri: &Uri) -> Result<Vec<(String, String)>, Refused> {
-    let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri);
-    query.map(|query| query.0).map_err(|error| wrong(format!("the query cannot be read: {error}")))
 }
 
 /// The object in a body; an empty body has no fields.

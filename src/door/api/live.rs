@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::channel::{Api, over};
-use super::http::query;
+use super::query::query;
 use super::{gate, problem};
 use crate::domain::ask::access::authorize;
 use crate::domain::ask::command::Command;

@@ -14,6 +14,7 @@ mod pages;
 mod perform;
 mod plain;
 mod problem;
+mod query;
 mod raw;
 mod stream;
 mod terminal;

@@ -7,6 +7,7 @@ pub mod page;
 pub mod pages;
 pub mod progress;
 #[cfg(test)]
+#[path = "story_tests.rs"]
 pub mod story;
 pub mod strip;
 pub mod text;

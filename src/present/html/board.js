@@ -2,7 +2,7 @@
 // Brings a page up to date while it is open, and gives it keys. Pages are complete without it.
 (() => {
   const FRESH_MS = 20000, SLOW_MS = 10000, HIDDEN_MS = 5000, WAIT_MS = 1000, MOST_WAIT_MS = 15000;
-  const ELEMENTS = new Set("A B CODE FORM H1 H2 INPUT LABEL LI MAIN NAV OL P SECTION SPAN TABLE TBODY TD TH THEAD TIME TR UL CAPTION".split(" "));
+  const ELEMENTS = new Set("A B CODE DIV FORM H1 H2 INPUT LABEL LI MAIN NAV OL P SECTION SPAN TABLE TBODY TD TH THEAD TIME TR UL CAPTION".split(" "));
   const ATTRIBUTES = new Set("id class href action method name type maxlength scope role tabindex datetime start value aria-hidden aria-label aria-live data-seq".split(" "));
   const $ = (id) => document.getElementById(id);
   let stream = null, heard = Date.now(), wait = WAIT_MS, hiding = 0, busy = false, again = false, last = Date.now();
