@@ -42,13 +42,18 @@ pub struct Client {
 pub struct AskedPages(Mutex<HashSet<String>>);
 
 impl AskedPages {
-    /// True if the page was asked for before.
+    /// True if the page was asked for before, and answered.
     fn knows(&self, line: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(line)
+    }
+
+    /// The page is on record, and was answered.
+    fn remember(&self, line: String) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() >= PAGES_REMEMBERED {
             lines.clear();
         }
-        !lines.insert(line.into())
+        lines.insert(line);
     }
 }
 
@@ -71,10 +76,13 @@ impl Client {
     /// Answers a line; returns the exit status.
     pub async fn ask(&self, (line, mut parsed): ClientLine<'_>, terminal: &mut dyn Terminal) -> u8 {
         let desk = &self.desk;
+        let mut page = None;
         if let Ok(request) = &mut parsed
             && matches!(request.command, Command::Board(_))
         {
-            request.is_known = self.asked.knows(&String::from_utf8_lossy(line));
+            let line = String::from_utf8_lossy(line).into_owned();
+            request.is_known = self.asked.knows(&line);
+            page = Some(line);
         }
         let shown = shown(line, &parsed, &desk.config.borrow());
         let line = desk.engine.masks().text(&shown);
@@ -93,7 +101,11 @@ impl Client {
         terminal.list(self.session.begin(line.clone(), desk.clock.now()));
         let caller = Caller { operator, from: self.from(), config: desk.digest(), line };
         match parsed {
-            Ok(request) => answer(desk, &caller, request, terminal).await,
+            Ok(request) => {
+                let status = answer(desk, &caller, request, terminal).await;
+                page.into_iter().filter(|_| status == 0).for_each(|page| self.asked.remember(page));
+                status
+            }
             Err(error) => {
                 let why = shown_reason(&error.text, None, &desk.config.borrow());
                 desk.audit.refused(&caller, None, &desk.engine.masks().text(&why));

@@ -73,11 +73,13 @@ impl Folds {
 }
 
 async fn load(ports: &Ports, run: RunId) -> Result<Option<(SharedFold, u64)>, Refusal> {
+    // Events up to this one that belong to the run are loaded with it.
+    let known = *ports.events.newest().borrow();
     let Some(stored) = ports.store.load(run).await? else { return Ok(None) };
     let fold = tokio::task::spawn_blocking(move || RunFold::replay(run, stored.plan, &stored.events));
     let fold = fold.await.map_err(|error| Refusal::internal(error.to_string()))?;
     let fold = fold.map_err(|illegal| Refusal::internal(format!("run {run}: {illegal}")))?;
-    let seq = fold.seq;
+    let seq = fold.seq.max(known);
     Ok(Some((Arc::new(fold), seq)))
 }
 

@@ -1,7 +1,7 @@
 //! A page as lines of cells, for a screen of some width.
 
 use jiff::Timestamp;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::domain::base::output::{fitted, printable};
 use crate::present::board::mark::{Mark, Role};
@@ -154,7 +154,9 @@ fn fitting(table: &Table, cells: &[Vec<String>], width: usize) -> Vec<(usize, us
     let wide = |at: usize| {
         let texts = cells.iter().filter_map(|row| row.get(at)).map(|text| text.width());
         let widest = texts.max().unwrap_or(0);
-        if widest == 0 { 0 } else { widest.max(table.columns[at].name.width()).min(COLUMN_CELLS) }
+        let is_strip = table.rows.iter().any(|row| matches!(row.cells.get(at), Some(Cell::Strip(..))));
+        let most = if is_strip { width } else { COLUMN_CELLS };
+        if widest == 0 { 0 } else { widest.max(table.columns[at].name.width()).min(most) }
     };
     let mut columns: Vec<(usize, usize)> =
         (0..table.columns.len()).map(|at| (at, wide(at))).filter(|(_, width)| *width > 0).collect();
@@ -181,15 +183,17 @@ fn fitting(table: &Table, cells: &[Vec<String>], width: usize) -> Vec<(usize, us
 }
 
 fn strip(marks: &[Mark], width: usize, shape: Shape) -> Vec<Part> {
-    let shown = &marks[..marks.len().min(width)];
-    let mut parts: Vec<Part> = shown
-        .chunk_by(|a, b| a.role() == b.role())
-        .map(|same| {
-            let text: String = same.iter().map(|mark| shape.glyph(*mark)).collect();
-            part(text, same.first().map(|mark| mark.role()))
-        })
-        .collect();
-    parts.push(part(" ".repeat(width - shown.len() + 2), None));
+    // The end is what is new: a strip that does not fit loses its start, and says so.
+    let is_cut = marks.len() > width;
+    let shown = if is_cut { &marks[marks.len() - width.saturating_sub(2).min(marks.len())..] } else { marks };
+    let dots = if is_cut { &".."[..width.min(2)] } else { "" };
+    let mut parts: Vec<Part> = vec![part(dots, None)];
+    let states = shown.chunk_by(|a, b| a.role() == b.role()).map(|same| {
+        let text: String = same.iter().map(|mark| shape.glyph(*mark)).collect();
+        part(text, same.first().map(|mark| mark.role()))
+    });
+    parts.extend(states);
+    parts.push(part(" ".repeat(width.saturating_sub(shown.len() + dots.len()) + 2), None));
     parts
 }
 
@@ -205,15 +209,13 @@ pub(super) fn cut(text: &str, room: usize) -> String {
     if text.width() <= room {
         return text.into();
     }
-    let mut short = String::new();
+    let (mut short, mut left) = (String::new(), room.saturating_sub(2));
     for c in text.chars() {
-        let longer = format!("{short}{c}");
-        if longer.width() + 2 > room {
-            break;
-        }
-        short = longer;
+        let Some(rest) = left.checked_sub(c.width().unwrap_or(0)) else { break };
+        left = rest;
+        short.push(c);
     }
-    short + &".."[..room.saturating_sub(0).min(2)]
+    short + &".."[..room.min(2)]
 }
 
 fn log_lines(log: &Log, shape: Shape, lines: &mut Vec<BodyLine>) {

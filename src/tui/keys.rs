@@ -49,6 +49,11 @@ impl KeyReader {
         !self.begun.is_empty() || self.is_pasting
     }
 
+    /// True between the start and the end of what is pasted.
+    pub fn is_pasting(&self) -> bool {
+        self.is_pasting
+    }
+
     /// Nothing followed within a moment.
     pub fn pause(&mut self) -> Option<Key> {
         // The end of what was pasted may be lost.

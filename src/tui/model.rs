@@ -29,6 +29,8 @@ pub struct Model {
     /// The page could not be brought up to date, and why.
     pub stale: Option<String>,
     back: Vec<View>,
+    /// The address of the chosen line.
+    anchor: Option<String>,
 }
 
 /// A question in the last line.
@@ -76,6 +78,7 @@ impl Model {
             is_ascii,
             stale: None,
             back: Vec::new(),
+            anchor: None,
         }
     }
 
@@ -85,10 +88,10 @@ impl Model {
             Ok(page) => (self.page, self.stale) = (Some(page), None),
             Err(why) => {
                 self.message = Some(why.clone());
-                self.stale = Some(why);
-                // The page that was there stays, and says that it is old.
-                if let Some(view) = self.back.pop().filter(|_| !self.is_shown()) {
-                    (self.view, self.stale) = (view, None);
+                // The page that was there stays. If it is the one that could not be made, it says that it is old.
+                match self.is_shown() || self.page.is_none() {
+                    true => self.stale = Some(why),
+                    false => self.view = self.back.pop().unwrap_or_else(|| View::of(PageName::Fleet)),
                 }
             }
         }
@@ -97,6 +100,16 @@ impl Model {
     /// True if the page is the one of the view.
     fn is_shown(&self) -> bool {
         self.page.as_ref().is_some_and(|page| page.address == self.view.to_string())
+    }
+
+    /// The page is laid out anew: the chosen line is the same one, wherever it is now.
+    pub fn settle(&mut self, lines: &dyn Lines) {
+        let last = lines.len().saturating_sub(1);
+        if self.anchor.is_some() && lines.address(self.chosen) != self.anchor {
+            let found = (0..lines.len()).find(|at| lines.address(*at) == self.anchor);
+            self.chosen = found.unwrap_or(self.chosen);
+        }
+        self.chosen = self.chosen.min(last);
     }
 
     /// A key was pressed.
@@ -111,6 +124,12 @@ impl Model {
         if std::mem::take(&mut self.shows_keys) {
             return Ask::Nothing;
         }
+        let asked = self.moved(key, lines);
+        self.anchor = if asked == Ask::Page { None } else { lines.address(self.chosen) };
+        asked
+    }
+
+    fn moved(&mut self, key: Key, lines: &dyn Lines) -> Ask {
         match key {
             Key::Interrupt | Key::Char('q') => Ask::Leave,
             Key::Char('j') | Key::Down => self.choose(lines, 1),
@@ -213,7 +232,7 @@ impl Model {
             self.message = Some("only pages of runs show an earlier state".into());
             return Ask::Nothing;
         };
-        let at = to(self.view.at.unwrap_or(seq));
+        let at = to(seq);
         self.view = View { at: Some(at), ..self.view.clone() };
         Ask::Page
     }

@@ -10,6 +10,7 @@ use super::body::{BodyLine, Shape, cut, lines};
 use super::model::{KEYS, Lines, Model, Prompt};
 use crate::present::board::block::Screen;
 use crate::present::board::mark::Role;
+use crate::present::board::page::Page;
 
 /// Largest screen that is drawn; a client may claim any size.
 const WIDEST: usize = 500;
@@ -35,7 +36,9 @@ impl Shown {
         let height = size(screen.height, USUAL.1, TALLEST);
         let has_utf8 = screen.has_utf8 && !model.is_ascii;
         let shape = Shape { width, has_utf8 };
-        let lines = model.page.as_ref().map(|page| lines(page, shape, now)).unwrap_or_default();
+        // Ages in the past are those of then.
+        let time = |page: &Page| if page.is_past { page.now } else { now };
+        let lines = model.page.as_ref().map(|page| lines(page, shape, time(page))).unwrap_or_default();
         Shown { lines, width, height, has_utf8, has_colour: screen.has_colour }
     }
 

@@ -119,6 +119,12 @@ def a_page_follows_a_run(browser):
     page.wait_for_function(f"document.querySelectorAll('tbody tr').length > {before}")
     shown_ms = round((time.monotonic() - started) * 1000)
     assert page.evaluate("document.activeElement === window.known"), "the focus was lost"
+    # The first page has another address for programs.
+    page.goto(base + "/")
+    page.wait_for_function("document.getElementById('live').textContent.startsWith('live')")
+    newest = page.inner_text("section:last-of-type tbody tr:first-child th")
+    line("touch", "web01")
+    page.wait_for_function(f"document.querySelector('section:last-of-type tbody tr:first-child th').textContent.trim() !== '{newest.strip()}'")
     assert not said, said
     context.close()
     print("a run is followed", shown_ms, "ms with the run itself")

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -11,9 +12,12 @@ use tokio::time::timeout;
 
 use crate::support::DEADLINE;
 use crate::support::api::{Forward, Reply, reply};
-use crate::support::site::{Site, answer_of};
+use crate::support::site::Site;
 
 const ENTER: &str = "\x1b[?1049h";
+/// A browser opens some two hundred pages.
+const BROWSER_DEADLINE: Duration = Duration::from_secs(12 * 60);
+
 const LEAVE: &str = "\x1b[?1049l";
 
 /// A board on a terminal, by plain `ssh -tt`.
@@ -299,7 +303,12 @@ async fn the_boards_in_a_browser() {
     script.arg(root.join("tests/browser/boards.py")).arg(&shots).arg(port.to_string()).arg("ssh");
     let mut plain = site.ssh("ann", "");
     script.args(plain.as_std_mut().get_args().filter(|word| !word.is_empty()));
-    let said = answer_of(script).await;
-    assert!(said.out.ends_with("all passed\n"), "{said:#?}");
+    script.stdin(Stdio::null()).kill_on_drop(true);
+    let done =
+        timeout(BROWSER_DEADLINE, script.output()).await.expect("the browser is done in time").unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(said.ends_with("all passed\n"), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    let text = page(&api, "/runs/2/hosts/web01/steps/1", "text/plain").await.expect(200).body;
+    assert!(text.contains("<script>") && !text.contains('\x1b'), "{text:?}");
     proxy.abort();
 }

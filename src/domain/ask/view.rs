@@ -166,13 +166,16 @@ impl View {
         for (option, number) in [("--at", self.at), ("--line", self.line)] {
             words.extend(number.into_iter().flat_map(|number| [option.into(), number.to_string()]));
         }
-        words.extend(self.find.iter().flat_map(|text| ["--find".to_string(), text.clone()]));
+        words.extend(self.find.iter().map(|text| format!("--find={text}")));
         words
     }
 
     /// The same page as an operator types it.
     pub fn twin(&self) -> String {
-        format!("ssh rollcall {}", shell_words::join(self.words()))
+        let line = shell_words::join(self.words());
+        // The operator's own shell takes one pair of quotes away.
+        let is_plain = !line.contains(['\'', '"', '\\']);
+        format!("ssh rollcall {}", if is_plain { line } else { shell_words::quote(&line).into_owned() })
     }
 
     /// The run that the page is about.
@@ -284,7 +287,7 @@ mod tests {
             (
                 "check http/serves the release",
                 "/checks/http%2Fserves%20the%20release",
-                "board check 'http/serves the release'",
+                r"'board check '\''http/serves the release'\'''",
             ),
             ("debts", "/debts", "board debts"),
             ("audit", "/audit", "board audit"),

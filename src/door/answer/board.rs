@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::asked::{Asked, Ended, may_see, visible_debts};
 use crate::domain::ask::access::Granted;
-use crate::domain::ask::command::AuditAsk;
+use crate::domain::ask::command::{AuditAsk, Command};
 use crate::domain::ask::view::{PageName, View};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::refusal::Refusal;
@@ -14,7 +16,7 @@ use crate::domain::base::rendered::{LineRenderer, RenderedLine, Span};
 use crate::domain::base::style::Style;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::release::ReleaseTakeover;
-use crate::domain::run::record::{Debt, RunSummary};
+use crate::domain::run::record::RunSummary;
 use crate::domain::watch::roll::CheckLine;
 use crate::door::folds::SharedFold;
 use crate::door::kept::{Step, open, steps_of};
@@ -23,30 +25,30 @@ use crate::local::outputs::read::OutputLine;
 use crate::local::outputs::search::Pattern;
 use crate::port::StoredRun;
 use crate::present::board::fold::{Attempt, RunFold};
-use crate::present::board::mark::Mark;
 use crate::present::board::page::Page;
 use crate::present::board::pages::checks::CheckHistory;
+use crate::present::board::pages::debts::Debts;
 use crate::present::board::pages::fleet::Fleet;
 use crate::present::board::pages::host::HostFacts;
 use crate::present::board::pages::step::{Excerpt, ExcerptLine};
-use crate::present::board::pages::{audit, checks, debts, run, run_host, runs, step};
+use crate::present::board::pages::{audit, checks, run, run_host, runs, step};
 use crate::present::board::text::text;
 use crate::present::json;
 
 /// Runs that a page lists.
 const RUNS_LISTED: usize = 50;
 
-/// Runs that are searched for those of one host.
+/// Runs that a page with all rows lists, and that are searched for those of one host.
 const RUNS_SEARCHED: usize = 500;
+
+/// Most runs that are read for a page.
+const RUNS_READ: usize = 50_000;
 
 /// Probes of a check that are read for the strip of a day.
 const PROBES_READ: usize = 5_000;
 
 /// Most lines that a search lists.
 const HITS_LISTED: usize = 200;
-
-/// Hosts of one check whose history is read.
-const HOSTS_READ: usize = 200;
 
 impl Asked<'_> {
     pub(super) async fn board(
@@ -55,12 +57,22 @@ impl Asked<'_> {
         inventory: &Arc<Inventory>,
         view: &View,
     ) -> Result<u8, Ended> {
-        if self.terminal.screen().is_some() && !self.json {
+        if self.is_live_board(granted.command()) {
             return self.live_board(granted, view).await;
         }
         let page = self.page(granted, inventory, view).await?;
-        let text = if self.json { json::line("board", &page) } else { text(&page) };
-        self.say(&text).await
+        if !self.json {
+            return self.say(&text(&page)).await;
+        }
+        // Names are covered in its texts, and not in the words of JSON.
+        let page = page.with_texts(&|text| self.terminal.covered(text));
+        self.terminal.bytes(json::line("board", &page).into()).await?;
+        Ok(0)
+    }
+
+    /// True for a board that stays open.
+    pub(super) fn is_live_board(&self, command: &Command) -> bool {
+        matches!(command, Command::Board(_)) && self.terminal.screen().is_some() && !self.json
     }
 
     /// A page, by what the operator may see now.
@@ -77,49 +89,72 @@ impl Asked<'_> {
             return Err(Refusal::usage("only pages of runs show an earlier state; try: without --at").into());
         }
         let debts = visible_debts(granted, &self.config.inventory, self.ports().store.debts().await?);
+        let (under_way, is_part) = (self.desk.engine.under_way(), granted.operator().groups.is_some());
+        let debts = Debts { all: &debts, under_way: &under_way, is_part };
         let mut page = match &view.page {
             PageName::Fleet => {
-                let (runs, taken) = (self.runs_of(granted, RUNS_LISTED).await?, self.taken(inventory).await?);
-                let checks = self.check_lines(inventory).await?;
+                let (runs, _) = self.runs_of(granted, RUNS_LISTED).await?;
+                let (taken, checks) = (self.taken(inventory).await?, self.check_lines(inventory).await?);
                 Fleet { inventory, debts: &debts, runs: &runs, taken: &taken, checks: &checks }
                     .page(view, (seq, now))
             }
-            PageName::Runs => runs::page(&self.runs_of(granted, RUNS_LISTED).await?, view, (seq, now)),
+            PageName::Runs => {
+                let wanted = if view.all { RUNS_SEARCHED } else { RUNS_LISTED };
+                let (runs, has_more) = self.runs_of(granted, wanted).await?;
+                runs::page((&runs, has_more && !view.all), view, (seq, now))
+            }
             PageName::Run(run) => {
                 let fold = self.fold(granted, *run, view.at).await?;
                 let usual = self.usual(fold.run.plan()).await;
-                let view = view.clone();
+                let (view, now) = (view.clone(), time_of(&fold, view, now));
                 self.work(move || run::page(&fold, &view, usual, now)).await?
             }
             PageName::RunHost(run, host) => {
                 let fold = self.fold(granted, *run, view.at).await?;
                 let host = host_of(&fold, host)?;
-                let page = run_host::page(&fold, view, &host, now);
+                let page = run_host::page(&fold, view, &host, time_of(&fold, view, now));
                 page.ok_or_else(|| Refusal::not_found(format!("run {run} has no host `{host}`")))?
             }
             PageName::Step(run, host, number) => self.step(granted, view, (*run, host, *number)).await?,
             PageName::Host(host) => self.host_page(granted, inventory, view, (host, &debts, seq)).await?,
             PageName::Checks => checks::page(&self.check_lines(inventory).await?, view, (seq, now)),
             PageName::Check(name) => self.check_page(inventory, view, (name, seq)).await?,
-            PageName::Debts => debts::page(&debts, view, (seq, now)),
+            PageName::Debts => debts.page(view, (seq, now)),
             PageName::Audit => self.audit_page(granted, view, seq).await?,
         };
-        self.add_debts(&mut page, view, &debts);
+        // Open debts are on every page until they are settled; a page of the past shows none of today.
+        if !page.is_past && !matches!(view.page, PageName::Fleet | PageName::Debts | PageName::Host(_)) {
+            page.head.extend(debts.head());
+        }
         Ok(page)
     }
 
-    /// Open debts are on every page until they are settled.
-    fn add_debts(&self, page: &mut Page, view: &View, open: &[Debt]) {
-        if matches!(view.page, PageName::Fleet | PageName::Debts | PageName::Host(_)) {
-            return;
+    /// The newest runs that the operator may see, and every one that is under way; and whether there are older ones. Runs
+    /// of others may be newer than all of them.
+    async fn runs_of(&self, granted: &Granted, wanted: usize) -> Result<(Vec<RunSummary>, bool), Ended> {
+        let mut read = wanted.max(RUNS_LISTED);
+        loop {
+            let mut runs = self.ports().store.runs(read).await?;
+            let is_all = runs.len() < read || read >= RUNS_READ;
+            let oldest = runs.last().map(|run| run.run);
+            let has_open = self
+                .desk
+                .engine
+                .under_way()
+                .first()
+                .is_none_or(|open| oldest.is_some_and(|oldest| oldest <= *open));
+            runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));
+            if is_all || (runs.len() >= wanted && has_open) {
+                let mut listed = 0;
+                let all = runs.len();
+                runs.retain(|run| {
+                    listed += 1;
+                    listed <= wanted || run.outcome.is_none()
+                });
+                return Ok((runs, all > wanted || !is_all));
+            }
+            read = (read * 10).min(RUNS_READ);
         }
-        page.head.extend(open.iter().filter(|debt| debt.is_open()).map(debts::line));
-    }
-
-    async fn runs_of(&self, granted: &Granted, last: usize) -> Result<Vec<RunSummary>, Ended> {
-        let mut runs = self.ports().store.runs(last).await?;
-        runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));
-        Ok(runs)
     }
 
     async fn taken(&self, inventory: &Inventory) -> Result<BTreeMap<HostName, Vec<ReleaseTakeover>>, Ended> {
@@ -169,12 +204,12 @@ impl Asked<'_> {
             Refusal::not_found(why).hint(format!("try: board run {run} {host}"))
         };
         let attempt = number.checked_sub(1).and_then(|at| fold.attempts(&host).get(at)).ok_or_else(none)?;
-        let excerpt = match attempt.mark {
-            // It has printed nothing.
-            Mark::Skipped => Excerpt::default(),
-            _ => self.excerpt(granted, view, (run, &host, attempt.clone())).await?,
+        let excerpt = match attempt.has_run() {
+            false => Excerpt { why: "it has not run".into(), ..Excerpt::default() },
+            true => self.excerpt(granted, view, (run, &host, attempt.clone())).await?,
         };
-        let page = step::page(&fold, view, (&host, number), (excerpt, self.desk.clock.now()));
+        let now = time_of(&fold, view, self.desk.clock.now());
+        let page = step::page(&fold, view, (&host, number), (excerpt, now));
         Ok(page.ok_or_else(none)?)
     }
 
@@ -202,11 +237,10 @@ impl Asked<'_> {
         granted: &Granted,
         inventory: &Arc<Inventory>,
         view: &View,
-        (host, debts, seq): (&str, &[Debt], u64),
+        (host, debts, seq): (&str, &Debts<'_>, u64),
     ) -> Result<Page, Ended> {
         let name = self.one_host(inventory, host).await?;
-        let own: Vec<Debt> = debts.iter().filter(|debt| debt.host == name).cloned().collect();
-        let mut runs = self.runs_of(granted, RUNS_SEARCHED).await?;
+        let (mut runs, _) = self.runs_of(granted, RUNS_SEARCHED).await?;
         runs.retain(|run| run.hosts.contains(&name));
         runs.truncate(RUNS_LISTED);
         let mut lines = self.check_lines(inventory).await?;
@@ -215,8 +249,7 @@ impl Asked<'_> {
         let taken = self.taken(inventory).await?.remove(&name).unwrap_or_default();
         let host =
             inventory.host(&name).ok_or_else(|| Refusal::not_found(format!("there is no host {name}")))?;
-        let facts =
-            HostFacts { host, debts: &own, lines: &lines, history: &history, taken: &taken, runs: &runs };
+        let facts = HostFacts { host, debts, lines: &lines, history: &history, taken: &taken, runs: &runs };
         Ok(facts.page(view, (seq, self.desk.clock.now())))
     }
 
@@ -235,14 +268,10 @@ impl Asked<'_> {
             return Err(Refusal::not_found(why).hint("try: board checks").into());
         }
         let mut hosts = Vec::new();
-        for (at, line) in lines.iter().enumerate() {
-            let samples = match at < HOSTS_READ {
-                true => self.samples(line).await?,
-                false => Vec::new(),
-            };
-            hosts.push(CheckHistory { line, samples });
+        for line in checks::listed(&lines, view) {
+            hosts.push(CheckHistory { line, samples: self.samples(line).await? });
         }
-        Ok(checks::check(name, &hosts, view, (seq, self.desk.clock.now())))
+        Ok(checks::check(name, (&hosts, lines.len()), view, (seq, self.desk.clock.now())))
     }
 
     async fn samples(&self, line: &CheckLine) -> Result<Vec<crate::domain::watch::roll::Sample>, Ended> {
@@ -261,6 +290,11 @@ impl Asked<'_> {
     }
 }
 
+/// The present time of a page: of the past, the time of its last event.
+fn time_of(fold: &SharedFold, view: &View, now: Timestamp) -> Timestamp {
+    fold.last_at.filter(|_| view.at.is_some()).unwrap_or(now)
+}
+
 fn excerpt_of(
     folder: Option<&Path>,
     stored: &StoredRun,
@@ -277,11 +311,7 @@ fn excerpt_of(
     let (found, lines) = match &view.find {
         Some(text) => {
             let found = kept.search(&Pattern::text(text), HITS_LISTED)?;
-            let mut lines = Vec::new();
-            for number in &found.lines {
-                lines.extend(kept.window(*number, 1)?);
-            }
-            (Some((found.total, found.stopped_at)), lines)
+            (Some((found.total, found.stopped_at)), kept.pick(&found.lines)?)
         }
         None => {
             let first = step::first_line(view, (total, attempt.took_ms.is_none()));

@@ -164,6 +164,8 @@ impl Asked<'_> {
         let granted = &self.with_artifacts(granted.clone()).await?;
         // Held until the answer has been read: it is in memory until then.
         let _turn = match sort_of(granted.command()) {
+            // It takes a turn for each of its pages.
+            _ if self.is_live_board(granted.command()) => None,
             Sort::Plan => Some(self.desk.turns.plans.take(&self.operator).await),
             Sort::Long => Some(self.desk.turns.answers.take(&self.operator).await),
             Sort::Other => None,

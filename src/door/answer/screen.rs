@@ -1,5 +1,6 @@
 //! The terminal board of a client: keys come in, pages are made by its rights, and the newest screen goes out.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,8 +15,8 @@ use super::answer;
 use super::asked::{Asked, Ended};
 use crate::domain::ask::access::{Granted, authorize};
 use crate::domain::ask::audit::Caller;
-use crate::domain::ask::command::parse_line;
-use crate::domain::ask::view::View;
+use crate::domain::ask::command::{Command, parse_line};
+use crate::domain::ask::view::{PageName, View};
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::door::keys::KeyPress;
 use crate::door::sessions::DoorCommand;
@@ -44,6 +45,15 @@ const REFRESH: Duration = Duration::from_secs(10);
 /// Escape is a key of its own if nothing follows within this time.
 const ESCAPE: Duration = Duration::from_millis(50);
 
+/// Pages of an open board that are remembered as recorded.
+const PAGES_REMEMBERED: usize = 256;
+
+/// Keys that are handled before the next screen.
+const KEYS_AT_ONCE: usize = 64;
+
+/// A paste whose end is lost is over after this time.
+const PASTE: Duration = Duration::from_secs(1);
+
 /// Most characters of an answer that are shown below a board.
 const ANSWER_CHARS: usize = 2_000;
 
@@ -53,8 +63,11 @@ struct Board {
     reader: KeyReader,
     painted: Option<Buffer>,
     newest: watch::Receiver<u64>,
-    /// When the page has to be made anew.
-    refresh_at: Instant,
+    /// The page as it is laid out.
+    shown: Option<Shown>,
+    /// When the page was made.
+    made_at: Instant,
+    opened: HashSet<View>,
     /// Shortest time between two screens, on this line.
     pace: Duration,
 }
@@ -79,9 +92,12 @@ impl Asked<'_> {
             model: Model::new(view.clone(), false),
             reader: KeyReader::default(),
             painted: None,
+            shown: None,
             newest: self.ports().events.newest(),
-            refresh_at: Instant::now(),
+            made_at: Instant::now(),
             pace: FRAME,
+            // The command that opens the board is on record.
+            opened: HashSet::from([View { at: None, line: None, find: None, ..view.clone() }]),
         };
         let ended = self.show_board(granted, &mut board, &mut keys).await;
         let _ = self.terminal.full_screen(false).await;
@@ -100,15 +116,18 @@ impl Asked<'_> {
             let woken = self.board_wakes(board, keys).await?;
             let asked = match woken {
                 Woken::Key(None) => return Ok(()),
-                Woken::Key(Some(key)) => self.board_key(board, key),
+                Woken::Key(Some(key)) => self.board_keys(board, key, keys),
                 Woken::Pause => board.reader.pause().map_or(Ask::Nothing, |key| self.pressed(board, key)),
                 Woken::New | Woken::Refresh => Ask::Page,
-                Woken::Clock => Ask::Nothing,
+                Woken::Clock => {
+                    board.shown = None;
+                    Ask::Nothing
+                }
             };
             match asked {
                 Ask::Nothing => {}
                 Ask::Page => self.turn_page(granted, board).await?,
-                Ask::Repaint => board.painted = None,
+                Ask::Repaint => (board.painted, board.shown) = (None, None),
                 Ask::Leave => return Ok(()),
                 Ask::Act(line) => {
                     board.model.message = Some(self.act_on_board(&line).await);
@@ -125,13 +144,41 @@ impl Asked<'_> {
         let inventory = self.visible(granted).await?;
         board.newest.borrow_and_update();
         let view = board.model.view.clone();
-        let page = match self.page(granted, &inventory, &view).await {
+        // Words that this operator has typed are no secret to them.
+        self.terminal.may_name(&format!("{view:?}"));
+        let made = match self.may_open(granted, board).await {
+            Ok(()) => {
+                let _turn = self.desk.turns.answers.take(&self.operator).await;
+                self.page(granted, &inventory, &view).await
+            }
+            Err(refused) => Err(refused),
+        };
+        let page = match made {
             Ok(page) => Ok(page.with_texts(&|text| self.terminal.covered(text))),
             Err(Ended::Refused(refusal)) => Err(self.terminal.covered(&refusal.to_string())),
             Err(Ended::Gone) => return Err(Ended::Gone),
         };
         board.model.arrived(page);
-        board.refresh_at = Instant::now() + REFRESH;
+        (board.shown, board.made_at) = (None, Instant::now());
+        Ok(())
+    }
+
+    /// Each page is authorized, and on record once while the board is open.
+    async fn may_open(&self, granted: &Granted, board: &mut Board) -> Result<(), Ended> {
+        let view = View { at: None, line: None, find: None, ..board.model.view.clone() };
+        if board.opened.contains(&view) {
+            return Ok(());
+        }
+        let command = Command::Board(board.model.view.clone());
+        let opened = authorize(granted.person(), command, self.desk.clock.now());
+        let opened = opened.map_err(|denied| denied.refusal)?;
+        let line = board.model.view.words().join(" ");
+        let caller = Caller { line, config: self.desk.digest(), ..self.caller.clone() };
+        self.desk.audit.begin(&caller, &opened).await?.end(0, None, None);
+        if board.opened.len() >= PAGES_REMEMBERED {
+            board.opened.clear();
+        }
+        board.opened.insert(view);
         Ok(())
     }
 
@@ -147,14 +194,20 @@ impl Asked<'_> {
         }
     }
 
-    fn shown(&self, board: &Board) -> Option<Shown> {
-        let screen = self.terminal.screen()?;
-        Some(Shown::new(&board.model, screen, self.desk.clock.now()))
+    /// Lays the page out anew: it has changed, or its ages have.
+    fn lay_out(&self, board: &mut Board) {
+        let Some(screen) = self.terminal.screen() else { return };
+        let shown = Shown::new(&board.model, screen, self.desk.clock.now());
+        board.model.settle(&shown);
+        board.shown = Some(shown);
     }
 
     /// Sends what differs. The next screen waits until this one has left, so that a slow line gets the newest state only.
     async fn paint_board(&mut self, board: &mut Board) -> Result<(), Ended> {
-        let Some(shown) = self.shown(board) else { return Ok(()) };
+        if board.shown.is_none() {
+            self.lay_out(board);
+        }
+        let Some(shown) = &board.shown else { return Ok(()) };
         let buffer = shown.draw(&board.model);
         let frame = painted(board.painted.as_ref(), &buffer);
         let begun = Instant::now();
@@ -170,7 +223,10 @@ impl Asked<'_> {
         keys: &mut mpsc::Receiver<KeyPress>,
     ) -> Result<Woken, Ended> {
         let now = Instant::now();
-        let (frame_at, clock_at, pause_at) = (now + board.pace, now + CLOCK, now + ESCAPE);
+        let pause = if board.reader.is_pasting() { PASTE } else { ESCAPE };
+        let (clock_at, pause_at) = (now + CLOCK, now + pause);
+        let (frame_at, refresh_at) = (now + board.pace, board.made_at + REFRESH);
+        let frame_at = frame_at.max(board.made_at + pace_of(&board.model.view));
         let gone = self.terminal.gone();
         let stopping = self.desk.engine.keeper().stopping();
         let newest = &mut board.newest;
@@ -187,12 +243,25 @@ impl Asked<'_> {
             key = keys.recv() => Woken::Key(key),
             () = sleep_until(pause_at), if is_open => Woken::Pause,
             _ = new, if !is_past => Woken::New,
-            () = sleep_until(board.refresh_at), if !is_past => Woken::Refresh,
+            () = sleep_until(refresh_at), if !is_past => Woken::Refresh,
             () = sleep_until(clock_at) => Woken::Clock,
         })
     }
 
-    fn board_key(&mut self, board: &mut Board, key: KeyPress) -> Ask {
+    /// Handles the keys that wait before the next screen, up to the first that asks for something.
+    fn board_keys(&self, board: &mut Board, first: KeyPress, keys: &mut mpsc::Receiver<KeyPress>) -> Ask {
+        let mut asked = self.board_key(board, first);
+        for _ in 0..KEYS_AT_ONCE {
+            if asked != Ask::Nothing {
+                break;
+            }
+            let Ok(key) = keys.try_recv() else { break };
+            asked = self.board_key(board, key);
+        }
+        asked
+    }
+
+    fn board_key(&self, board: &mut Board, key: KeyPress) -> Ask {
         let byte = match key {
             KeyPress::Interrupt => 0x03,
             KeyPress::End => 0x04,
@@ -202,9 +271,12 @@ impl Asked<'_> {
         board.reader.take(byte).map_or(Ask::Nothing, |key| self.pressed(board, key))
     }
 
-    fn pressed(&mut self, board: &mut Board, key: Key) -> Ask {
-        let Some(shown) = self.shown(board) else { return Ask::Nothing };
-        board.model.pressed(key, &shown)
+    fn pressed(&self, board: &mut Board, key: Key) -> Ask {
+        if board.shown.is_none() {
+            self.lay_out(board);
+        }
+        let Some(shown) = &board.shown else { return Ask::Nothing };
+        board.model.pressed(key, shown)
     }
 
     /// Does what a line says as if its operator had typed it, with a record of its own; what it answers.
@@ -223,6 +295,15 @@ impl Asked<'_> {
         answer(self.desk, &caller, request, &mut kept).await;
         let text = kept.text.split_whitespace().collect::<Vec<_>>().join(" ");
         self.terminal.covered(&text)
+    }
+}
+
+/// How often a page may be made anew when there are new events. Some read much, and some change with no event.
+fn pace_of(view: &View) -> Duration {
+    match &view.page {
+        PageName::Fleet | PageName::Runs | PageName::Run(_) | PageName::Debts => FRAME,
+        PageName::RunHost(..) | PageName::Step(..) => CLOCK,
+        PageName::Host(_) | PageName::Checks | PageName::Check(_) | PageName::Audit => REFRESH,
     }
 }
 

@@ -19,10 +19,12 @@ use super::{gate, live, problem};
 use crate::domain::ask::resource::{Given, Resource, Verb};
 use crate::domain::ask::view::View;
 use crate::domain::base::digest::sha256_hex;
+use crate::domain::base::output::printable;
 use crate::domain::base::refusal::Refusal;
 use crate::present::board::page::Page;
 use crate::present::board::text::text;
 use crate::present::html::{ASSETS, Asset, Frame, document, refusal};
+use crate::present::json::safe_lines;
 use crate::version::VERSION;
 
 /// The command that answers for pages.
@@ -98,11 +100,13 @@ pub(super) async fn page(api: &Api, request: Request) -> Response<Body> {
         Err(why) => Err(Refusal::not_found(why)),
     };
     match made {
-        Ok(page) if accepts(headers, "application/json") => {
-            with_type(StatusCode::OK, serde_json::to_string(&page).unwrap_or_default(), "application/json")
-        }
+        Ok(page) if accepts(headers, "application/json") => with_type(
+            StatusCode::OK,
+            safe_lines(&serde_json::to_string(&page).unwrap_or_default()),
+            "application/json",
+        ),
         Ok(page) if accepts(headers, "text/plain") => {
-            with_type(StatusCode::OK, text(&page), "text/plain; charset=utf-8")
+            with_type(StatusCode::OK, printable(&text(&page)), "text/plain; charset=utf-8")
         }
         Ok(page) => html(StatusCode::OK, &document(&page, &frame(api)), headers),
         Err(why) if wants_page(headers) => {

@@ -25,6 +25,8 @@ pub struct RunFold {
     pub ended_at: Option<Timestamp>,
     /// The number of the last event; 0 before the first.
     pub seq: u64,
+    /// The time of the last event.
+    pub last_at: Option<Timestamp>,
     /// The first attempt that failed.
     pub first_failure: Option<(HostName, usize)>,
     attempts: BTreeMap<HostName, Vec<Attempt>>,
@@ -59,6 +61,7 @@ impl RunFold {
             by: String::new(),
             ended_at: None,
             seq: 0,
+            last_at: None,
             first_failure: None,
             attempts: BTreeMap::new(),
         }
@@ -69,7 +72,7 @@ impl RunFold {
         self.run.apply(event)?;
         self.progress.take(event);
         self.strips.take(event);
-        self.seq = event.seq;
+        (self.seq, self.last_at) = (event.seq, Some(event.at));
         match &event.kind {
             EventKind::RunStarted { by, .. } => self.by.clone_from(by),
             EventKind::RunEnded { .. } => self.ended_at = Some(event.at),
@@ -161,6 +164,11 @@ impl Attempt {
         let back = if self.way == BracketDirection::Back { "rollback: " } else { "" };
         let attempt = if self.attempt > 1 { format!(" (attempt {})", self.attempt) } else { String::new() };
         format!("{back}{}{attempt}", self.name)
+    }
+
+    /// False for a step that was skipped, or failed before it started.
+    pub fn has_run(&self) -> bool {
+        self.attempt > 0
     }
 
     /// How long it took.

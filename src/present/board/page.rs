@@ -82,10 +82,21 @@ pub struct Column {
 pub struct TableRow {
     /// What it is about, which no other row of the table has.
     pub key: String,
+    /// How many hosts it stands for, if not for one.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: usize,
     pub mark: Mark,
     pub cells: Vec<Cell>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(count: &usize) -> bool {
+    *count == 1
 }
 
 /// What stands in a cell.
@@ -220,9 +231,16 @@ impl Page {
     /// The worst states of its rows, for a title that is read without the page: `H1 ?1`.
     pub fn alarms(&self) -> String {
         let rows = self.tables.iter().filter(|table| !table.is_history).flat_map(|table| &table.rows);
-        let problems: Vec<Mark> = rows.map(|row| row.mark).filter(|mark| mark.is_problem()).collect();
-        let count = |mark: &Mark| problems.iter().filter(|other| *other == mark).count();
-        let shown = Mark::ALL.iter().map(|mark| (mark, count(mark))).filter(|(_, count)| *count > 0);
-        shown.map(|(mark, count)| format!("{}{count} ", mark.letter())).collect::<String>().trim_end().into()
+        let mut counts: Vec<(char, usize)> = Vec::new();
+        let problems: Vec<&TableRow> = rows.filter(|row| row.mark.is_problem()).collect();
+        // In the order of boards; states with one letter are one number.
+        for letter in Mark::ALL.map(Mark::letter) {
+            let of = problems.iter().filter(|row| row.mark.letter() == letter).map(|row| row.count);
+            let count: usize = of.sum();
+            if count > 0 && !counts.iter().any(|(known, _)| *known == letter) {
+                counts.push((letter, count));
+            }
+        }
+        counts.iter().map(|(letter, count)| format!("{letter}{count}")).collect::<Vec<_>>().join(" ")
     }
 }

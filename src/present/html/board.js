@@ -1,11 +1,13 @@
 "use strict";
 // Brings a page up to date while it is open, and gives it keys. Pages are complete without it.
 (() => {
-  const FRESH_MS = 20000, SLOW_MS = 10000, HIDDEN_MS = 5000, WAIT_MS = 1000, MOST_WAIT_MS = 15000;
+  const FRESH_MS = 20000, SLOW_MS = 10000, HIDDEN_MS = 5000, WAIT_MS = 1000, MOST_WAIT_MS = 15000, RETIRED_MS = 60000;
+  // Pages that read much are asked for less often.
+  const PAUSE_MS = /\/(steps|checks|hosts)\//.test(location.pathname) ? 2000 : 250;
   const ELEMENTS = new Set("A B CODE DIV FORM H1 H2 INPUT LABEL LI MAIN NAV OL P SECTION SPAN TABLE TBODY TD TH THEAD TIME TR UL CAPTION".split(" "));
   const ATTRIBUTES = new Set("id class href action method name type maxlength scope role tabindex datetime start value aria-hidden aria-label aria-live data-seq".split(" "));
   const $ = (id) => document.getElementById(id);
-  let stream = null, heard = Date.now(), wait = WAIT_MS, hiding = 0, busy = false, again = false, last = Date.now();
+  let failed = "", stream = null, heard = Date.now(), wait = WAIT_MS, hiding = 0, busy = false, again = false, last = Date.now();
 
   // Only our own elements and attributes are taken over, whatever a page holds.
   const isOurs = (node) => node.nodeType === Node.TEXT_NODE || (node.nodeType === Node.ELEMENT_NODE && ELEMENTS.has(node.nodeName));
@@ -16,7 +18,7 @@
     for (const child of node.childNodes) if (isOurs(child)) made.appendChild(copy(child));
     return made;
   };
-  const isSafe = (name, value) => ATTRIBUTES.has(name) && (!/^(href|action)$/.test(name) || /^[/#?]/.test(value));
+  const isSafe = (name, value) => ATTRIBUTES.has(name) && (!/^(href|action)$/.test(name) || /^(\/(?!\/)|[#?])/.test(value));
   const setAttributes = (old, fresh) => {
     for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
     for (const { name, value } of fresh.attributes) {
@@ -51,6 +53,7 @@
     busy = true;
     const request = new XMLHttpRequest();
     request.open("GET", location.pathname + location.search);
+    request.setRequestHeader("Accept", "text/html");
     request.responseType = "document";
     request.timeout = FRESH_MS;
     request.onload = () => {
@@ -60,33 +63,41 @@
           morph($("main"), fresh.getElementById("main"));
           document.title = fresh.title;
           $("live").dataset.seq = fresh.getElementById("live").dataset.seq;
+          failed = "";
           heardNow();
         });
-      } else if (request.status === 401) { stale("not let in any more; run: ssh rollcall web"); }
+        return;
+      }
+      const said = fresh && fresh.querySelector("main p");
+      fail(request.status === 401 ? "not let in any more; run: ssh rollcall web" : said ? said.textContent : `status ${request.status}`);
     };
-    request.onloadend = () => { busy = false; if (again) { again = false; setTimeout(refresh, 100); } };
+    request.ontimeout = () => fail("rollcall did not answer in time");
+    request.onerror = () => fail("is the tunnel open? ssh rollcall web");
+    request.onloadend = () => { setTimeout(() => { busy = false; if (again) { again = false; refresh(); } }, PAUSE_MS); };
     request.send();
   };
   const isPast = () => new URLSearchParams(location.search).has("at");
+  // Only a page that was taken over is fresh: a heartbeat proves the tunnel alone.
+  const fail = (why) => { failed = why; show(); };
   const heardNow = () => { heard = Date.now(); show(); };
   const show = () => {
     const live = $("live");
     if (!live || isPast()) return;
     const age = Math.round((Date.now() - heard) / 1000);
-    live.className = age * 1000 > FRESH_MS ? "stale" : "";
-    const text = age * 1000 > FRESH_MS ? `STALE for ${age} s; is the tunnel open? ssh rollcall web` : `live, event ${live.dataset.seq}`;
+    const why = failed || (age * 1000 > FRESH_MS ? "is the tunnel open? ssh rollcall web" : "");
+    live.className = why ? "stale" : "";
+    const text = why ? `STALE for ${age} s: ${why}` : `live, event ${live.dataset.seq}`;
     if (live.textContent !== text) live.textContent = text;
   };
-  const stale = (why) => { const live = $("live"); live.className = "stale"; live.textContent = `STALE: ${why}`; };
 
   const connect = () => {
-    if (stream || isPast() || !$("live")) return;
+    if (stream || document.hidden || isPast() || !$("live")) return;
     stream = new EventSource(`/live?after=${$("live").dataset.seq}`);
-    stream.addEventListener("open", () => { wait = WAIT_MS; heardNow(); });
+    stream.addEventListener("open", () => { wait = WAIT_MS; });
     stream.addEventListener("change", () => refresh());
-    stream.addEventListener("beat", heardNow);
+    stream.addEventListener("beat", () => { if (!failed) heardNow(); });
     // More pages of this connection follow than it has room for: this one asks again from time to time.
-    stream.addEventListener("retire", () => disconnect());
+    stream.addEventListener("retire", () => { disconnect(); setTimeout(connect, RETIRED_MS); });
     stream.addEventListener("error", () => {
       disconnect();
       setTimeout(connect, wait + Math.random() * 1000);
@@ -101,6 +112,8 @@
   });
   setInterval(() => { if (!document.hidden && !isPast()) refresh(); }, SLOW_MS);
   setInterval(() => {
+    // Timers of hidden pages are slow, and hidden pages follow nothing.
+    if (document.hidden) { last = Date.now(); return; }
     // After a sleep of the machine nothing is known.
     if (Date.now() - last > 5000) { disconnect(); connect(); refresh(); }
     last = Date.now();

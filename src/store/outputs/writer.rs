@@ -60,8 +60,9 @@ impl Writer {
     }
 
     fn write(&mut self, piece: &Piece) {
-        let is_new = !self.open.contains_key(&piece.operation);
-        if is_new && self.open.values().filter(|one| one.is_open()).count() >= OPEN_LIMIT {
+        // One that was closed for others is opened again.
+        let opens = !self.open.get(&piece.operation).is_some_and(Written::is_open);
+        if opens && self.open.values().filter(|one| one.is_open()).count() >= OPEN_LIMIT {
             self.open.values_mut().for_each(Written::close);
         }
         let Some(path) = path_of(&self.root, &piece.operation) else { return };

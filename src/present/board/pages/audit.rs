@@ -27,6 +27,7 @@ fn row(row: &AuditRow) -> TableRow {
     let (mark, word) = if is_refused { (Mark::Warning, "refused") } else { (Mark::Ok, "granted") };
     TableRow {
         key: row.seq.to_string(),
+        count: 1,
         mark,
         cells: vec![
             Cell::text(word),

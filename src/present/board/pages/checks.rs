@@ -1,19 +1,25 @@
 //! Watched checks: those that are not ok first. One check on all of its hosts over time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::fleet::CheckCounts;
 use crate::domain::ask::view::{PageName, View};
 use crate::domain::base::name::{HostName, count};
 use crate::domain::base::outcome::Verdict;
 use crate::domain::watch::roll::{CheckLine, Quiet, Sample};
 use crate::present::board::mark::Mark;
 use crate::present::board::page::{Cell, Line, Link, Page, Table, TableRow};
-use crate::present::table::{alike, folded, moment};
+use crate::present::table::{age, folded, moment};
 
-/// Most rows of hosts on one page.
+/// Most rows of hosts on one page, and on one with all rows.
 const ROWS: usize = 50;
+const ALL_ROWS: usize = 200;
+
+/// Most rows of checks.
+const KINDS: usize = 200;
 
 /// Parts of the time that a strip shows.
 const BUCKETS: usize = 48;
@@ -24,22 +30,28 @@ const SHOWN: Duration = Duration::from_secs(24 * 3_600);
 /// All checks.
 pub fn page(lines: &[CheckLine], view: &View, (seq, now): (u64, Timestamp)) -> Page {
     let mut page = Page::at(view, "checks", (seq, now));
-    let bad = lines.iter().filter(|line| line.is_problem()).count();
-    page.head.push(match (lines.len(), bad) {
-        (0, _) => Line::plain("no check is watched; watched are those with `every` in checks/"),
-        (all, 0) => Line::marked(Mark::Ok, format!("all of {} ok", count(all, "check"))),
-        (all, bad) => Line::marked(Mark::Critical, format!("{bad} of {} not ok", count(all, "check"))),
+    let counts = CheckCounts::of(lines.iter());
+    page.head.push(match lines.iter().filter_map(|line| line.last_at).min() {
+        _ if lines.is_empty() => {
+            Line::plain("no check is watched; watched are those with `every` in checks/")
+        }
+        None => Line::marked(counts.mark(), counts.words()),
+        Some(oldest) => Line::marked(
+            counts.mark(),
+            format!("{}; the oldest observation is {} old", counts.words(), age(oldest, now)),
+        ),
     });
     let columns = [("state", 0), ("check", 0), ("hosts", 0), ("for", 1), ("note", 2), ("observed", 1)];
     let mut table = Table::new("checks", &columns, "no check is watched");
-    let mut sorted: Vec<&CheckLine> = lines.iter().collect();
-    sorted.sort_by_key(|line| (Mark::of_verdict(line.verdict), line.quiet.is_some()));
-    let kinds = alike(sorted.into_iter().map(|line| (kind_of(line), line)));
-    for ((check, mark, note, text), lines) in kinds {
+    let mut kinds: BTreeMap<CheckKind, Vec<&CheckLine>> = BTreeMap::new();
+    lines.iter().for_each(|line| kinds.entry(CheckKind::of(line)).or_default().push(line));
+    let left = kinds.len().saturating_sub(KINDS);
+    for (CheckKind { mark, check, note, text, .. }, lines) in kinds.into_iter().take(KINDS) {
         let hosts = folded(lines.iter().map(|line| &line.host));
         let since = lines.iter().filter_map(|line| line.since).min();
         table.rows.push(TableRow {
             key: format!("{check} {hosts}"),
+            count: lines.len(),
             mark,
             cells: vec![
                 Cell::text(if mark == Mark::NotStarted { "not probed yet" } else { mark.word() }),
@@ -52,14 +64,31 @@ pub fn page(lines: &[CheckLine], view: &View, (seq, now): (u64, Timestamp)) -> P
             address: Some(View::of(PageName::Check(check)).to_string()),
         });
     }
+    if left > 0 {
+        let text = format!("{} more; in a terminal: ssh rollcall status", count(left, "row"));
+        table.more = Some(Link { text, address: View::of(PageName::Checks).to_string() });
+    }
     page.tables.push(table);
     page
 }
 
-/// What rows of the same kind have in common: what was observed of a host that is well differs, and tells nothing.
-fn kind_of(line: &CheckLine) -> (String, Mark, String, String) {
-    let text = if line.is_problem() { line.text.replace('\n', " ") } else { String::new() };
-    (line.check.to_string(), Mark::of_verdict(line.verdict), note(line), text)
+/// What rows of the same kind have in common, in the order of the page.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct CheckKind {
+    mark: Mark,
+    is_quiet: bool,
+    check: String,
+    note: String,
+    text: String,
+}
+
+impl CheckKind {
+    fn of(line: &CheckLine) -> CheckKind {
+        // What was observed of a host that is well differs, and tells nothing.
+        let text = if line.is_problem() { line.text.replace('\n', " ") } else { String::new() };
+        let (mark, is_quiet) = (Mark::of_verdict(line.verdict), line.quiet.is_some());
+        CheckKind { mark, is_quiet, check: line.check.to_string(), note: note(line), text }
+    }
 }
 
 fn note(line: &CheckLine) -> String {
@@ -83,8 +112,21 @@ pub struct CheckHistory<'a> {
     pub samples: Vec<Sample>,
 }
 
-/// One check on all of its hosts.
-pub fn check(name: &str, hosts: &[CheckHistory<'_>], view: &View, (seq, now): (u64, Timestamp)) -> Page {
+/// The hosts that the page of a check lists, those with problems first.
+pub fn listed<'a>(lines: &'a [CheckLine], view: &View) -> Vec<&'a CheckLine> {
+    let mut sorted: Vec<&CheckLine> = lines.iter().collect();
+    sorted.sort_by_key(|line| Mark::of_verdict(line.verdict));
+    sorted.truncate(if view.all { ALL_ROWS } else { ROWS });
+    sorted
+}
+
+/// One check on its hosts; `total` is how many have it.
+pub fn check(
+    name: &str,
+    (hosts, total): (&[CheckHistory<'_>], usize),
+    view: &View,
+    (seq, now): (u64, Timestamp),
+) -> Page {
     let mut page = Page::at(view, &format!("check {name}"), (seq, now));
     let oldest = now.checked_sub(SHOWN).unwrap_or(Timestamp::MIN);
     page.head.push(Line::plain(format!(
@@ -94,15 +136,11 @@ pub fn check(name: &str, hosts: &[CheckHistory<'_>], view: &View, (seq, now): (u
         "half an hour"
     )));
     let columns =
-        [("state", 0), ("host", 0), ("last day", 1), ("for", 1), ("ok of the day", 2), ("observed", 1)];
+        [("state", 0), ("host", 0), ("last day", 1), ("for", 1), ("of the probes ok", 2), ("observed", 1)];
     let mut table = Table::new("hosts", &columns, "no host has this check");
-    let mut sorted: Vec<&CheckHistory<'_>> = hosts.iter().collect();
-    sorted.sort_by_key(|one| Mark::of_verdict(one.line.verdict));
-    let left = sorted.len().saturating_sub(ROWS);
-    for one in sorted.into_iter().take(if view.all { usize::MAX } else { ROWS }) {
-        table.rows.push(row(one, now));
-    }
-    if left > 0 && !view.all {
+    table.rows = hosts.iter().map(|one| row(one, now)).collect();
+    let left = total.saturating_sub(hosts.len());
+    if left > 0 {
         let all = View { all: true, ..view.clone() };
         table.more = Some(Link { text: format!("{} more", count(left, "host")), address: all.to_string() });
     }
@@ -120,6 +158,7 @@ fn row(one: &CheckHistory<'_>, now: Timestamp) -> TableRow {
     );
     TableRow {
         key: line.host.to_string(),
+        count: 1,
         mark,
         cells: vec![
             Cell::text(mark.word()),
@@ -154,12 +193,13 @@ pub fn strip(samples: &[Sample], now: Timestamp) -> Vec<Mark> {
 /// The part of the probes of the last day that were ok. What could not be observed counts as neither.
 fn uptime(samples: &[Sample], now: Timestamp) -> String {
     let oldest = now.checked_sub(SHOWN).unwrap_or(Timestamp::MIN);
+    let begun = samples.first().map_or(oldest, |sample| sample.at.max(oldest));
     let known = samples.iter().filter(|sample| sample.at >= oldest && sample.verdict != Verdict::Unknown);
     let (all, ok) =
         known.fold((0, 0), |(all, ok), sample| (all + 1, ok + u32::from(sample.verdict == Verdict::Ok)));
     if all == 0 {
         "no probe".into()
     } else {
-        format!("{:.1} % of {all}", f64::from(ok) * 100.0 / f64::from(all))
+        format!("{:.1} % of {all} in {}", f64::from(ok) * 100.0 / f64::from(all), age(begun, now))
     }
 }

@@ -3,25 +3,85 @@
 use jiff::Timestamp;
 
 use crate::domain::ask::view::{PageName, View};
+use crate::domain::base::name::{HostName, RunId, count};
 use crate::domain::run::record::Debt;
 use crate::present::board::mark::Mark;
 use crate::present::board::page::{Cell, Line, Page, Table, TableRow};
 
-/// The page.
-pub fn page(debts: &[Debt], view: &View, (seq, now): (u64, Timestamp)) -> Page {
-    let mut page = Page::at(view, "debts", (seq, now));
-    page.head = head(debts);
-    page.tables.push(table(debts));
-    page
+/// Debts that have a line of their own at the head of a page.
+const LINES: usize = 10;
+
+/// The debts that an operator may see.
+pub struct Debts<'a> {
+    pub all: &'a [Debt],
+    /// Runs under way: their hosts are in their bracket.
+    pub under_way: &'a [RunId],
+    /// The operator sees some groups only.
+    pub is_part: bool,
 }
 
-/// One line for each open debt: it is on every page until it is settled.
-pub fn head(debts: &[Debt]) -> Vec<Line> {
-    let open: Vec<&Debt> = debts.iter().filter(|debt| debt.is_open()).collect();
-    if open.is_empty() {
-        return vec![Line::marked(Mark::Ok, "no host is out of rotation by rollcall")];
+impl<'a> Debts<'a> {
+    /// Those that a person has to settle.
+    pub fn open(&self) -> impl Iterator<Item = &'a Debt> {
+        self.all.iter().filter(|debt| debt.is_open() && !self.under_way.contains(&debt.run))
     }
-    open.into_iter().map(line).collect()
+
+    /// Those of hosts that a run is working on.
+    pub fn in_bracket(&self) -> usize {
+        self.all.iter().filter(|debt| debt.is_open() && self.under_way.contains(&debt.run)).count()
+    }
+
+    /// Those that were written off: the hosts are not proven to be back.
+    pub fn written_off(&self) -> usize {
+        self.all.iter().filter(|debt| !debt.is_open()).count()
+    }
+
+    /// The same without the hosts for which this is false.
+    pub fn count_of(&self, is_of: impl Fn(&HostName) -> bool) -> usize {
+        self.all.iter().filter(|debt| debt.is_open() && is_of(&debt.host)).count()
+    }
+
+    /// The page.
+    pub fn page(&self, view: &View, (seq, now): (u64, Timestamp)) -> Page {
+        let mut page = Page::at(view, "debts", (seq, now));
+        page.head.push(self.summary());
+        page.head.extend(self.head());
+        page.tables.push(table(self));
+        page
+    }
+
+    /// All debts in one line.
+    pub fn summary(&self) -> Line {
+        let (open, in_bracket, written_off) = (self.open().count(), self.in_bracket(), self.written_off());
+        let mut parts = Vec::new();
+        parts.extend((open > 0).then(|| format!("{} out of rotation, to be settled", count(open, "host"))));
+        parts.extend(
+            (in_bracket > 0).then(|| format!("{} out of rotation in a run", count(in_bracket, "host"))),
+        );
+        parts.extend((written_off > 0).then(|| format!("{written_off} written off, not proven in rotation")));
+        if parts.is_empty() {
+            let whose = if self.is_part { "no host that you may see" } else { "no host" };
+            parts.push(format!("{whose} is out of rotation by rollcall"));
+        }
+        let mark = match (open, written_off, in_bracket) {
+            (1.., ..) => Mark::Held,
+            (0, 1.., _) => Mark::Warning,
+            (0, 0, 1..) => Mark::Running,
+            (0, 0, 0) => Mark::Ok,
+        };
+        Line::marked(mark, parts.join("; "))
+    }
+
+    /// The debts that have to be settled, at the head of every page until they are.
+    pub fn head(&self) -> Vec<Line> {
+        let mut lines: Vec<Line> = self.open().take(LINES).map(line).collect();
+        let more = self.open().count().saturating_sub(LINES);
+        if more > 0 {
+            let text = format!("{} more out of rotation", count(more, "host"));
+            lines.push(Line::marked(Mark::Held, text).leading_to(View::of(PageName::Debts)));
+        }
+        lines
+    }
 }
 
 /// An open debt in one line.
@@ -33,16 +93,18 @@ pub fn line(debt: &Debt) -> Line {
         .with_command(format!("ssh rollcall settle {} because REASON", debt.host))
 }
 
-fn table(debts: &[Debt]) -> Table {
+fn table(debts: &Debts<'_>) -> Table {
     let columns = [("state", 0), ("host", 0), ("balancer", 1), ("run", 1), ("by", 2), ("for", 1), ("why", 1)];
-    let mut table = Table::new("debts", &columns, "no host is out of rotation by rollcall");
-    for debt in debts {
+    let mut table = Table::new("debts", &columns, "none");
+    for debt in debts.all {
         let (mark, word) = match &debt.written_off {
-            Some(_) => (Mark::Skipped, "written off"),
+            Some(_) => (Mark::Warning, "written off"),
+            None if debts.under_way.contains(&debt.run) => (Mark::Running, "in its bracket"),
             None => (Mark::Held, "open"),
         };
         table.rows.push(TableRow {
             key: format!("{} {}", debt.host, debt.balancer),
+            count: 1,
             mark,
             cells: vec![
                 Cell::text(word),

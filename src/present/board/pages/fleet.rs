@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
-use super::{debts, runs};
+use super::debts::Debts;
+use super::runs;
 use crate::domain::ask::view::{PageName, View};
 use crate::domain::base::name::{HostName, count};
-use crate::domain::base::outcome::Verdict;
 use crate::domain::inventory::inventory::{Group, Inventory};
 use crate::domain::plan::release::{ReleaseTakeover, arrival};
-use crate::domain::run::record::{Debt, RunSummary};
+use crate::domain::run::record::RunSummary;
 use crate::domain::watch::roll::CheckLine;
 use crate::present::board::mark::Mark;
 use crate::present::board::page::{Cell, Line, Link, Page, Table, TableRow};
@@ -24,7 +24,7 @@ const RELEASES_LISTED: usize = 3;
 /// What the page is made from. All of it is what the operator may see.
 pub struct Fleet<'a> {
     pub inventory: &'a Inventory,
-    pub debts: &'a [Debt],
+    pub debts: &'a Debts<'a>,
     pub runs: &'a [RunSummary],
     pub taken: &'a BTreeMap<HostName, Vec<ReleaseTakeover>>,
     pub checks: &'a [CheckLine],
@@ -49,25 +49,17 @@ impl Fleet<'_> {
     }
 
     fn head(&self, under_way: &[RunSummary]) -> Vec<Line> {
-        let open = self.debts.iter().filter(|debt| debt.is_open()).count();
-        let problems = self.checks.iter().filter(|line| is_bad(line)).count();
         let runs = match under_way {
             [] => "no run is under way".to_string(),
             [one] => format!("run {} is under way", one.run),
             many => format!("{} are under way", count(many.len(), "run")),
         };
-        let mark = if open + problems > 0 { Mark::Held } else { Mark::Ok };
-        let hosts = match open {
-            0 => "no host is out of rotation by rollcall".to_string(),
-            open => format!("{} out of rotation", count(open, "host")),
-        };
-        let checks = match (problems, self.checks.is_empty()) {
-            (_, true) => "no check is watched".to_string(),
-            (0, false) => format!("all of {} ok", count(self.checks.len(), "check")),
-            (problems, false) => format!("{problems} of {} not ok", count(self.checks.len(), "check")),
-        };
-        let mut lines = vec![Line::marked(mark, format!("{hosts}; {checks}; {runs}"))];
-        lines.extend(self.debts.iter().filter(|debt| debt.is_open()).map(debts::line));
+        let debts = self.debts.summary();
+        let checks = CheckCounts::of(self.checks.iter());
+        let mark = debts.mark.into_iter().chain([checks.mark()]).min().unwrap_or(Mark::Unknown);
+        let text = format!("{}; {}; {runs}", debts.text, checks.words());
+        let mut lines = vec![Line::marked(mark, text)];
+        lines.extend(self.debts.head());
         lines
     }
 
@@ -82,26 +74,20 @@ impl Fleet<'_> {
 
     fn group(&self, group: &Group, checks: &HashMap<&HostName, Vec<&CheckLine>>) -> TableRow {
         let members: std::collections::HashSet<&HostName> = group.hosts.iter().collect();
-        let out = self.debts.iter().filter(|debt| debt.is_open() && members.contains(&debt.host)).count();
+        let out = self.debts.count_of(|host| members.contains(host));
         let lines: Vec<&CheckLine> =
             group.hosts.iter().filter_map(|host| checks.get(host)).flatten().copied().collect();
-        let counts = |verdict: Verdict| lines.iter().filter(|line| line.verdict == Some(verdict)).count();
-        let worst = Verdict::worst(lines.iter().filter(|line| line.hard).filter_map(|line| line.verdict));
-        let mark = match (out, lines.is_empty()) {
-            (1.., _) => Mark::Held,
-            (0, true) => Mark::NotStarted,
-            (0, false) => Mark::of_verdict(Some(worst)),
+        let counts = CheckCounts::of(lines.iter().copied());
+        let mark = if out > 0 { Mark::Held } else { counts.mark() };
+        let word = match (mark, lines.is_empty()) {
+            (Mark::Held, _) => "out of rotation",
+            (_, true) => "not watched",
+            (Mark::NotStarted, _) => "not probed yet",
+            (other, _) => other.word(),
         };
-        let word = match mark {
-            Mark::Held => "out of rotation",
-            Mark::NotStarted => "not watched",
-            other => other.word(),
-        };
-        let verdicts = [Verdict::Critical, Verdict::Unknown, Verdict::Warning, Verdict::Ok];
-        let seen = verdicts.into_iter().map(|verdict| (counts(verdict), verdict)).filter(|(n, _)| *n > 0);
-        let seen: Vec<String> = seen.map(|(n, verdict)| format!("{n} {}", verdict.word())).collect();
         TableRow {
             key: group.name.clone(),
+            count: 1,
             mark,
             cells: vec![
                 Cell::text(word),
@@ -109,7 +95,7 @@ impl Fleet<'_> {
                 Cell::text(group.hosts.len().to_string()),
                 Cell::text(out.to_string()),
                 Cell::text(self.releases(group)),
-                Cell::text(if seen.is_empty() { "-".into() } else { seen.join(", ") }),
+                Cell::text(counts.words()),
             ],
             address: Some(View::of(PageName::Checks).to_string()),
         }
@@ -137,7 +123,31 @@ impl Fleet<'_> {
     }
 }
 
-/// A problem that was confirmed.
-pub fn is_bad(line: &CheckLine) -> bool {
-    line.is_problem() && line.hard
+/// How many checks have each state. One that was never probed is not ok, and neither is a problem that is not confirmed.
+pub struct CheckCounts(BTreeMap<Mark, usize>);
+
+impl CheckCounts {
+    pub fn of<'l>(lines: impl Iterator<Item = &'l CheckLine>) -> CheckCounts {
+        let mut counts = BTreeMap::new();
+        lines.for_each(|line| *counts.entry(Mark::of_verdict(line.verdict)).or_default() += 1);
+        CheckCounts(counts)
+    }
+
+    /// The state of all of them: the worst one.
+    pub fn mark(&self) -> Mark {
+        self.0.keys().next().copied().unwrap_or(Mark::NotStarted)
+    }
+
+    pub fn words(&self) -> String {
+        let word = |mark: Mark| if mark == Mark::NotStarted { "not probed yet" } else { mark.word() };
+        match self.0.iter().collect::<Vec<_>>()[..] {
+            [] => "no check is watched".into(),
+            [(Mark::Ok, all)] => format!("all of {} ok", count(*all, "check")),
+            ref many => {
+                let counts: Vec<String> =
+                    many.iter().map(|(mark, n)| format!("{n} {}", word(**mark))).collect();
+                format!("checks: {}", counts.join(", "))
+            }
+        }
+    }
 }

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::{checks, debts, runs};
+use super::debts::Debts;
+use super::{checks, runs};
 use crate::domain::ask::view::{PageName, View};
 use crate::domain::inventory::inventory::Host;
 use crate::domain::plan::release::ReleaseTakeover;
-use crate::domain::run::record::{Debt, RunSummary};
+use crate::domain::run::record::RunSummary;
 use crate::domain::watch::roll::{CheckLine, History};
 use crate::present::board::mark::Mark;
 use crate::present::board::page::{Cell, Line, Page, Table, TableRow};
@@ -14,7 +15,7 @@ use crate::present::board::page::{Cell, Line, Page, Table, TableRow};
 /// What the page is made from.
 pub struct HostFacts<'a> {
     pub host: &'a Host,
-    pub debts: &'a [Debt],
+    pub debts: &'a Debts<'a>,
     pub lines: &'a [CheckLine],
     pub history: &'a [History],
     pub taken: &'a [ReleaseTakeover],
@@ -26,8 +27,7 @@ impl HostFacts<'_> {
     pub fn page(&self, view: &View, (seq, now): (u64, Timestamp)) -> Page {
         let host = self.host;
         let mut page = Page::at(view, &format!("host {}", host.name), (seq, now));
-        let open: Vec<&Debt> = self.debts.iter().filter(|debt| debt.is_open()).collect();
-        page.head.extend(open.into_iter().map(debts::line));
+        page.head.extend(self.debts.head());
         let at = &host.endpoint;
         page.head.push(Line::plain(format!(
             "{}@{}:{}, in {}",
@@ -54,6 +54,7 @@ impl HostFacts<'_> {
             let name = line.check.to_string();
             table.rows.push(TableRow {
                 key: name.clone(),
+                count: 1,
                 mark,
                 cells: vec![
                     Cell::text(if mark == Mark::NotStarted { "not probed yet" } else { mark.word() }),
@@ -76,6 +77,7 @@ impl HostFacts<'_> {
             let (mark, word) = if taken.good { (Mark::Ok, "good") } else { (Mark::Unknown, "not proven") };
             table.rows.push(TableRow {
                 key: format!("{} {}", taken.run, taken.release.fingerprint),
+                count: 1,
                 mark,
                 cells: vec![
                     Cell::text(word),

@@ -48,7 +48,7 @@ fn head(fold: &RunFold, following: &Following<'_>, view: &View) -> Vec<Line> {
         .map_or(if is_waiting { "waiting for approval" } else { "under way" }, |outcome| outcome.word());
     let mut lines = vec![Line::marked(mark, format!("{word}: {}; by {}", following.headline(), fold.by))];
     lines.push(Line::plain(following.numbers(&fold.progress.rows(run))));
-    if run.outcome().is_none() {
+    if run.outcome().is_none() && view.at.is_none() {
         let command = match is_waiting {
             true => format!("ssh rollcall approve {}", run.id()),
             false => format!("ssh rollcall watch {}", run.id()),
@@ -123,6 +123,7 @@ fn row(
     let many = if hosts.len() > 1 { hosts.len().to_string() } else { String::new() };
     TableRow {
         key: hosts.first().map(|host| host.to_string()).unwrap_or_default(),
+        count: hosts.len(),
         mark: kind.mark,
         cells: vec![
             Cell::text(state),

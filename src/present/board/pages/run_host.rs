@@ -44,10 +44,11 @@ fn steps(fold: &RunFold, view: &View, host: &HostName) -> Table {
             (lines, left_out) => format!("{}, {left_out} bytes left out", count(lines, "line")),
         };
         let took = attempt.took_ms.map_or(Cell::Since(attempt.started_at), Cell::Took);
-        let took = if attempt.mark == Mark::Skipped { Cell::text("") } else { took };
+        let took = if attempt.has_run() { took } else { Cell::text("") };
         let step = View { at: view.at, ..View::of(PageName::Step(fold.run.id(), host.to_string(), at + 1)) };
         table.rows.push(TableRow {
             key: (at + 1).to_string(),
+            count: 1,
             mark: attempt.mark,
             cells: vec![
                 Cell::text(attempt.mark.word()),
@@ -69,6 +70,7 @@ fn checks(fold: &RunFold, host: &HostName) -> Table {
         let mark = Mark::of_verdict(Some(result.verdict));
         table.rows.push(TableRow {
             key: result.check.to_string(),
+            count: 1,
             mark,
             cells: vec![
                 Cell::text(mark.word()),

@@ -1,8 +1,13 @@
 use super::*;
 use crate::domain::ask::view::PageName;
 use crate::domain::base::name::RunId;
-use crate::domain::base::outcome::Outcome;
+use crate::domain::base::outcome::{Outcome, Verdict};
 use crate::domain::base::rendered::LineRenderer;
+use crate::domain::check::id::CheckId;
+use crate::domain::run::record::{Debt, WrittenOff};
+use crate::domain::watch::roll::CheckLine;
+use crate::present::board::pages::debts::Debts;
+use crate::present::board::pages::fleet::CheckCounts;
 use crate::present::board::pages::step::{Excerpt, ExcerptLine};
 use crate::present::board::pages::{run_host, step};
 use crate::present::board::story::{Story, at, name};
@@ -62,6 +67,75 @@ X  failed       web0002         vX.         step `step 2`: exit status 1
     let page = page(&story.fold, &view(), None, at(10));
     assert_eq!(page.head[3].address.as_deref(), Some("/runs/41/hosts/web0002/steps/2"));
     assert_eq!(page.alarms(), "X2");
+}
+
+#[test]
+fn a_check_that_was_never_probed_is_not_ok() {
+    let line = |verdict: Option<Verdict>| CheckLine {
+        host: name(1),
+        group: "prod".into(),
+        check: CheckId::new("http", "http").into(),
+        verdict,
+        hard: false,
+        attempt: 0,
+        max_attempts: 3,
+        since: None,
+        text: String::new(),
+        last_at: None,
+        took_ms: 0,
+        readings: vec![],
+        last_ok: None,
+        flapping: false,
+        ack: None,
+        quiet: None,
+        next_at: None,
+    };
+    let rows: [(&[Option<Verdict>], Mark, &str); 5] = [
+        (&[], Mark::NotStarted, "no check is watched"),
+        (&[None], Mark::NotStarted, "checks: 1 not probed yet"),
+        (&[Some(Verdict::Ok), Some(Verdict::Ok)], Mark::Ok, "all of 2 checks ok"),
+        (&[Some(Verdict::Ok), None], Mark::NotStarted, "checks: 1 not probed yet, 1 ok"),
+        (
+            &[Some(Verdict::Critical), None, Some(Verdict::Unknown)],
+            Mark::Unknown,
+            "checks: 1 unknown, 1 critical, 1 not probed yet",
+        ),
+    ];
+    for (verdicts, mark, words) in rows {
+        let lines: Vec<CheckLine> = verdicts.iter().map(|verdict| line(*verdict)).collect();
+        let counts = CheckCounts::of(lines.iter());
+        assert_eq!((counts.mark(), counts.words().as_str()), (mark, words));
+    }
+}
+
+#[test]
+fn debts_are_told_apart_and_none_is_left_out() {
+    let debt = |run: u64, is_off: bool| Debt {
+        host: name(1),
+        balancer: "lb".into(),
+        run: RunId(run),
+        by: "ann".into(),
+        since: at(1),
+        why: String::new(),
+        written_off: is_off.then(|| WrittenOff { by: "ann".into(), at: at(2), reason: "gone".into() }),
+    };
+    let summary = |all: &[Debt], is_part: bool| Debts { all, under_way: &[RunId(41)], is_part }.summary();
+    let rows: [(&[Debt], bool, Mark, &str); 5] = [
+        (&[], false, Mark::Ok, "no host is out of rotation by rollcall"),
+        (&[], true, Mark::Ok, "no host that you may see is out of rotation by rollcall"),
+        (&[debt(40, false)], false, Mark::Held, "1 host out of rotation, to be settled"),
+        (&[debt(41, false)], false, Mark::Running, "1 host out of rotation in a run"),
+        (
+            &[debt(41, false), debt(3, true)],
+            false,
+            Mark::Warning,
+            "1 host out of rotation in a run; 1 written off, not proven in rotation",
+        ),
+    ];
+    for (all, is_part, mark, words) in rows {
+        let line = summary(all, is_part);
+        assert_eq!((line.mark, line.text.as_str()), (Some(mark), words));
+    }
 }
 
 #[test]

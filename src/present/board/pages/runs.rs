@@ -6,12 +6,17 @@ use crate::domain::ask::view::{PageName, View};
 use crate::domain::base::outcome::milliseconds;
 use crate::domain::run::record::RunSummary;
 use crate::present::board::mark::Mark;
-use crate::present::board::page::{Cell, Page, Table, TableRow};
+use crate::present::board::page::{Cell, Link, Page, Table, TableRow};
 
 /// The page.
-pub fn page(runs: &[RunSummary], view: &View, (seq, now): (u64, Timestamp)) -> Page {
+pub fn page((runs, has_more): (&[RunSummary], bool), view: &View, (seq, now): (u64, Timestamp)) -> Page {
     let mut page = Page::at(view, "runs", (seq, now));
-    page.tables.push(table(runs, "runs"));
+    let mut table = table(runs, "runs");
+    if has_more {
+        let all = View { all: true, ..view.clone() };
+        table.more = Some(Link { text: "older runs".into(), address: all.to_string() });
+    }
+    page.tables.push(table);
     page
 }
 
@@ -19,7 +24,7 @@ pub fn page(runs: &[RunSummary], view: &View, (seq, now): (u64, Timestamp)) -> P
 pub fn table(runs: &[RunSummary], caption: &str) -> Table {
     let columns =
         [("state", 0), ("run", 0), ("what", 0), ("by", 1), ("hosts", 2), ("started", 2), ("took", 1)];
-    let mut table = Table::new(caption, &columns, "there are no runs yet");
+    let mut table = Table::new(caption, &columns, "no run that you may see is on record");
     table.is_history = true;
     table.rows = runs.iter().map(row).collect();
     table
@@ -35,6 +40,7 @@ fn row(run: &RunSummary) -> TableRow {
     };
     TableRow {
         key: run.run.to_string(),
+        count: 1,
         mark,
         cells: vec![
             Cell::text(run.outcome.map_or("under way", |outcome| outcome.word())),
