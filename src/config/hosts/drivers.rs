@@ -126,7 +126,7 @@ impl DriverKind {
         match self {
             DriverKind::Haproxy => check_name(text),
             DriverKind::File if !text.starts_with('/') => Err(format!("`{text}` is no absolute path")),
-            _ => Ok(()),
+            DriverKind::File | DriverKind::Nginx | DriverKind::Command => Ok(()),
         }
     }
 }
