@@ -57,7 +57,7 @@ pub enum Ask {
 
 /// The lines of the page that a model moves among, as the screen has them.
 pub trait Lines {
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
     /// True for a line that can be chosen.
     fn is_choice(&self, at: usize) -> bool;
     fn is_problem(&self, at: usize) -> bool;
@@ -104,9 +104,9 @@ impl Model {
 
     /// The page is laid out anew: the chosen line is the same one, wherever it is now.
     pub fn settle(&mut self, lines: &dyn Lines) {
-        let last = lines.len().saturating_sub(1);
+        let last = lines.count().saturating_sub(1);
         if self.anchor.is_some() && lines.address(self.chosen) != self.anchor {
-            let found = (0..lines.len()).find(|at| lines.address(*at) == self.anchor);
+            let found = (0..lines.count()).find(|at| lines.address(*at) == self.anchor);
             self.chosen = found.unwrap_or(self.chosen);
         }
         self.chosen = self.chosen.min(last);
@@ -177,10 +177,10 @@ impl Model {
     }
 
     fn choose(&mut self, lines: &dyn Lines, by: isize) -> Ask {
-        let last = lines.len().saturating_sub(1) as isize;
+        let last = lines.count().saturating_sub(1) as isize;
         let mut at = (self.chosen as isize + by).clamp(0, last);
         let forward = if by > 0 { 1 } else { -1 };
-        while (0..=last).contains(&at) && !lines.is_choice(at as usize) && lines.len() > 0 {
+        while (0..=last).contains(&at) && !lines.is_choice(at as usize) && lines.count() > 0 {
             at += forward;
         }
         // Behind the last choice the page still moves, so that all of it can be read.
@@ -194,7 +194,7 @@ impl Model {
 
     fn problem(&mut self, lines: &dyn Lines, by: isize) -> Ask {
         let mut at = self.chosen as isize + by;
-        while at >= 0 && (at as usize) < lines.len() {
+        while at >= 0 && (at as usize) < lines.count() {
             if lines.is_problem(at as usize) && lines.is_choice(at as usize) {
                 self.chosen = at as usize;
                 return Ask::Nothing;

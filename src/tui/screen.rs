@@ -156,7 +156,7 @@ fn reversed() -> Style {
 }
 
 impl Lines for Shown {
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.lines.len()
     }
 

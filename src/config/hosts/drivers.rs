@@ -226,7 +226,9 @@ fn read_socket(text: &str) -> Result<Socket, String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "/_.@%+=-".contains(c);
         return match text.chars().all(plain) && text.len() <= SOCKET_PATH_BYTES {
             true => Ok(Socket::Unix(text.to_string())),
-            false => Err(format!("`{text}` is too long for a socket, or holds more than letters and digits")),
+            false => Err(format!(
+                "`{text}` is too long for a socket, or has characters other than letters, digits and /_.@%+=-"
+            )),
         };
     }
     let (address, port) = text.rsplit_once(':').ok_or("neither an absolute path nor HOST:PORT")?;
