@@ -50,7 +50,7 @@ use crate::door::seals::Seals;
 use crate::door::shown::shown;
 use crate::door::signer::Signer;
 use crate::door::ssh::SshDoor;
-use crate::door::{Desk, Reload, Terminal, Versions, WatchStates, answer, unbroken};
+use crate::door::{Desk, Reload, ReportRecords, Terminal, Versions, WatchStates, answer, unbroken};
 use crate::engine::Engine;
 use crate::engine::ports::Ports;
 use crate::fleet::dial::{Dial, TcpDial};
@@ -222,6 +222,7 @@ fn desk(
         reload: root,
         monitor,
         watches: WatchStates::new(store.clone()),
+        reports: ReportRecords::new(store.clone()),
         clock: ports.hosts.clock.clone(),
         candidates: Arc::new(Candidates::new(&secret_of(key)?)),
         seals: Arc::new(Seals::new(&secret_of(key)?)),

@@ -7,6 +7,7 @@ mod exec;
 mod member;
 pub mod outbox;
 pub mod outputs;
+pub mod report;
 pub mod talk;
 pub mod vitals;
 

@@ -56,6 +56,7 @@ use crate::local::artifacts::{Artifacts, Piece};
 use crate::notices::Tell;
 use crate::panics::caught;
 use crate::port::audit::ConfigVersions;
+use crate::port::report::Reports;
 use crate::port::talk::Feed;
 use crate::port::vitals::Vitals;
 use crate::port::{Clock, Fetcher, Watches};
@@ -215,6 +216,21 @@ impl WatchStates {
     }
 }
 
+/// What `report` reads: only a granted command reaches it.
+#[derive(Clone)]
+pub struct ReportRecords(Arc<dyn Reports>);
+
+impl ReportRecords {
+    pub fn new(store: Arc<dyn Reports>) -> ReportRecords {
+        ReportRecords(store)
+    }
+
+    /// For a granted command.
+    pub fn of(&self, _proof: &Granted) -> &dyn Reports {
+        &*self.0
+    }
+}
+
 /// The kept versions of the configuration: only a granted command reaches them.
 #[derive(Clone)]
 pub struct Versions(Arc<dyn ConfigVersions>);
@@ -240,6 +256,7 @@ pub struct Desk {
     pub reload: Arc<dyn Reload>,
     pub monitor: Monitor,
     pub watches: WatchStates,
+    pub reports: ReportRecords,
     pub clock: Arc<dyn Clock>,
     /// Keys that logged in in vain.
     pub candidates: Arc<Candidates>,

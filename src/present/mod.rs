@@ -6,6 +6,7 @@ pub mod config;
 pub mod doctor;
 pub mod facts;
 pub mod formats;
+pub mod group_report;
 pub mod help;
 pub mod html;
 pub mod json;

@@ -20,6 +20,7 @@ pub mod outputs;
 mod places;
 mod proof;
 mod releases;
+mod reports;
 mod requests;
 mod rights;
 pub mod survey;

@@ -118,6 +118,8 @@ const LINES: &[(&str, &str, i32, &str)] = &[
         "there is no repository `nonesuch`; try: ssh://rollcall/config",
     ),
     ("config diff", "config diff 0000", 64, "no kept version starts with `0000`"),
+    ("report", "report nonesuch", 64, "no group or host is called"),
+    ("report", "report prod --for soon", 64, "is no time"),
     ("receipt", "receipt 99", 64, "there is no run 99"),
     ("receipt", "receipt", 64, "required arguments were not provided"),
     ("ack", "ack web01 nonesuch because x", 64, "web01 `nonesuch`: it is not watched"),

@@ -63,6 +63,7 @@ mod quoting;
 mod readme;
 mod receipt;
 mod release;
+mod report;
 mod review;
 mod roles;
 mod run_messages;

@@ -7,13 +7,14 @@ use std::process::Command;
 use rollcall::domain::ask::command::parse_line;
 
 /// The texts that show commands.
-const SHOWN: [&str; 10] = [
+const SHOWN: [&str; 11] = [
     "README.md",
     "docs/facts.md",
     "docs/formats.md",
     "docs/inventory.md",
     "docs/monitoring.md",
     "docs/notifications.md",
+    "docs/report.md",
     "docs/run.md",
     "docs/steps.md",
     "docs/audit.md",

@@ -70,6 +70,7 @@ async fn every_command_is_granted_by_role_and_group_as_the_table_says() {
         ("watch 99", "n--n---"),
         ("debts", "nyynyyy"),
         ("releases", "nyynyyy"),
+        ("report nonesuch", "n--n---"),
         ("status", "nyynyyy"),
         ("history nonesuch", "n--n---"),
         ("why nonesuch", "n--n---"),

@@ -131,6 +131,7 @@ fn of_record(asked: &Record) -> AgentUse {
         | Record::Verify
         | Record::Receipt { .. }
         | Record::Signers
+        | Record::Report(_)
         | Record::ConfigLog
         | Record::ConfigDiff { .. } => AgentUse::Reads,
         Record::Git { .. } => AgentUse::Never,

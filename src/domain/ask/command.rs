@@ -15,6 +15,7 @@ use super::grammar::{BalancerWords, Grammar, MarkWords, OperatorWords, TaskWords
 pub use super::names::{LOCAL, about, built_in_names, command_paths};
 use super::options::CommonOptions;
 use super::output_words::read_output;
+use super::report_words::read_report;
 use super::{help, plain_words, records};
 use crate::domain::base::name::{clipped, clipped_lines};
 
@@ -201,6 +202,7 @@ fn command_of(words: Words, given: &mut CommonOptions) -> Result<Command, UsageE
         }
         Words::Audit(words) => records::read_audit(words).map_err(usage)?,
         Words::Receipt(words) => records::read_receipt(&words),
+        Words::Report(words) => read_report(words).map_err(usage)?,
         Words::Artifacts { run, host, list } => Command::Artifacts { run: run.into(), host, list },
         Words::Cancel { run, now } => Command::Cancel { run: run.into(), now },
         Words::Pause { run } => Command::Pause { run: run.into() },

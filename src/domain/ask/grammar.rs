@@ -7,6 +7,7 @@ use super::config_words::{ConfigWords, GitWords};
 use super::long_help::{AFTER_HELP, AUDIT_HELP, EVENTS_HELP, FREEZE_HELP, HOLD_HELP, RECEIPT_HELP, RUN_HELP};
 use super::number::Number;
 use super::output_words::{OUTPUT_HELP, OutputWords};
+use super::report_words::{REPORT_HELP, ReportWords};
 use super::view::{BOARD_USAGE, BoardWords};
 
 /// The grammar. Its help is what `help` prints.
@@ -170,6 +171,9 @@ pub(super) enum Words {
         after_help = RECEIPT_HELP
     )]
     Receipt(ReceiptWords),
+    /// What happened to hosts in a time: deploys, failures, recovery, rotation, and how often checks were ok
+    #[command(after_help = REPORT_HELP)]
+    Report(ReportWords),
     /// The files that steps of a run downloaded from hosts, as a tar archive; on a terminal: a list
     Artifacts {
         run: Number,

@@ -23,6 +23,7 @@ pub mod own_role;
 mod path;
 mod plain_words;
 mod records;
+mod report_words;
 pub mod resource;
 pub mod revoked;
 pub mod role;

@@ -153,6 +153,14 @@ pub struct AuditAsk {
     pub refused: bool,
 }
 
+/// What `report` is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReportAsk {
+    pub selector: String,
+    /// Back from now.
+    pub time: Duration,
+}
+
 /// A command about what is on record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
@@ -173,6 +181,8 @@ pub enum Record {
         old: Option<String>,
         new: Option<String>,
     },
+    /// What happened to hosts in a time.
+    Report(ReportAsk),
     /// The configuration as a repository of git.
     Git {
         service: GitService,
@@ -195,6 +205,7 @@ impl Record {
         match self {
             Record::Audit(_) | Record::Verify => "audit",
             Record::Receipt { .. } | Record::Signers => "receipt",
+            Record::Report(_) => "report",
             Record::ConfigLog => "config log",
             Record::ConfigDiff { .. } => "config diff",
             Record::Git { service: GitService::Push, .. } => "git-receive-pack",

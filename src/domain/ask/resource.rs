@@ -174,6 +174,7 @@ pub const RESOURCES: &[Resource] = &[
     get("/v1/releases", "releases {selector?}", Gives::Items),
     post("/v1/marks/bad", "mark bad {task} {params=} because:{because}", Gives::One),
     post("/v1/marks/good", "mark good {task} {params=} because:{because}", Gives::One),
+    get("/v1/report", "report {selector?} --for={for?}", Gives::One),
     get("/v1/status", "status {selector?}", Gives::Items),
     get("/v1/downtimes", "downtime", Gives::Items),
     post("/v1/downtimes", "downtime {selector} {check?} for:{for} because:{because}", Gives::One),

@@ -102,7 +102,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Freezes
         | Command::Events { .. }
         | Command::Metrics
-        | Command::Record(Record::Audit(_) | Record::Receipt { .. } | Record::Signers)
+        | Command::Record(Record::Audit(_) | Record::Receipt { .. } | Record::Signers | Record::Report(_))
         | Command::Debts => Role::Viewer,
         // A dry run executes guards on hosts, and prints the content of their files.
         Command::Plan { diff: true, .. }

@@ -50,6 +50,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("receipt", "receipt receipt_allowed_signers receipt_signature"),
     ("releases", "releases"),
     ("reload", ""),
+    ("report", "report"),
     ("resume", ""),
     ("retry", ""),
     ("rollback", ""),

@@ -9,6 +9,7 @@ pub mod leave;
 pub mod phase;
 pub mod receipt;
 pub mod record;
+pub mod report;
 pub mod restart;
 pub mod rollout;
 pub mod run;

@@ -4,5 +4,6 @@ pub mod alert;
 pub mod roll;
 pub mod roster;
 pub mod subject;
+pub mod uptime;
 pub mod watched;
 pub mod watchlist;

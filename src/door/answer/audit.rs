@@ -48,6 +48,7 @@ impl Asked<'_> {
             Record::Verify => self.audit_verify(granted).await,
             Record::Receipt { run, signature } => self.receipts(granted, Some((*run, *signature))).await,
             Record::Signers => self.receipts(granted, None).await,
+            Record::Report(ask) => self.group_report(granted, ask).await,
             Record::ConfigLog => self.versions(granted, None).await,
             Record::Git { service, path } => self.git(*service, path).await,
             Record::ConfigDiff { old, new } => {

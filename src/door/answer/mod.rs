@@ -20,6 +20,7 @@ mod output;
 mod planning;
 mod receipts;
 mod refusals;
+mod report;
 mod rights;
 mod rotation;
 mod runs;
@@ -352,7 +353,7 @@ fn sort_of(command: &Command) -> Sort {
         Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => Sort::Plan,
         Command::Hosts { .. }
         | Command::Board(_)
-        | Command::Record(Record::Audit(_) | Record::Receipt { .. })
+        | Command::Record(Record::Audit(_) | Record::Receipt { .. } | Record::Report(_))
         | Command::Runs { .. }
         | Command::Show { .. }
         | Command::Releases { .. }
