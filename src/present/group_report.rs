@@ -266,7 +266,7 @@ The schedule has probed no check of these hosts in the time.
         let text = whole.text();
         for part in [
             "(10d), of what you may see\n",
-            "4                                     2 good, 1 failed, 1 with an unknown end\n",
+            "  2 good, 1 failed, 1 with an unknown end\n",
             "not counted: 1 under way, 1 cancelled, 2 ended before they reached these hosts\n",
             "33.33%",
             "1 of 3\n",

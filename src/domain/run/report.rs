@@ -75,6 +75,7 @@ pub struct ReleaseReport {
     pub not_started: usize,
     /// Now.
     pub under_way: usize,
+    /// `None` for less than a day: it would be a guess at the rest of it.
     pub deploys_per_day: Option<f64>,
     /// From 0 to 1: failed ones of those that are good or failed.
     pub change_failure_rate: Option<f64>,
@@ -170,7 +171,7 @@ pub fn releases(all: &[ReleaseRecord], period: Period) -> ReleaseReport {
         cancelled: number(ReleaseEnd::Cancelled),
         not_started: number(ReleaseEnd::NotStarted),
         under_way: all.iter().filter(|one| one.end() == ReleaseEnd::UnderWay).count(),
-        deploys_per_day: (days > 0.0).then(|| number_of_deploys as f64 / days),
+        deploys_per_day: (days >= 1.0).then(|| number_of_deploys as f64 / days),
         change_failure_rate: (good + failed > 0).then(|| failed as f64 / (good + failed) as f64),
         duration: spread(deploys().filter(counted).filter_map(ReleaseRecord::duration).collect()),
         not_recovered: failures.len() - recoveries.len(),

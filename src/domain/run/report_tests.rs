@@ -61,8 +61,8 @@ fn without_runs_there_are_no_rates() {
     let none = releases(&[], period());
     assert_eq!((none.deploys, none.deploys_per_day, none.change_failure_rate), (0, Some(0.0), None));
     assert_eq!((none.duration, none.recovery, none.lead_time), (None, None, None));
-    let no_time = Period { from: at(5), until: at(5) };
-    assert_eq!(releases(&[], no_time).deploys_per_day, None);
+    let hours = Period { from: at(0), until: at(86_399) };
+    assert_eq!(releases(&[], hours).deploys_per_day, None);
 }
 
 #[test]
