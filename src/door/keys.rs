@@ -21,6 +21,8 @@ pub enum KeyPress {
     End,
     /// The screen has another size.
     Resized,
+    /// The client sends no more keys.
+    Closed,
     /// Any other: an answer to a question, or input for the hosts, which a terminal does not send.
     Plain(u8),
 }
@@ -51,6 +53,11 @@ impl Keyboard {
         if self.keys.capacity() > KEPT_FREE {
             let _ = self.keys.try_send(KeyPress::Resized);
         }
+    }
+
+    /// The client sends no more keys.
+    pub fn closed(&self) {
+        let _ = self.keys.try_send(KeyPress::Closed);
     }
 
     /// Passes on what was typed.

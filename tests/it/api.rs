@@ -21,7 +21,7 @@ pub fn without_times(value: &Value) -> Value {
         Value::Object(fields) => {
             let is_of_time = |name: &str| {
                 [
-                    "age_s", "at", "since", "until", "millis", "took_ms", "next_at", "seq", "end",
+                    "age_s", "at", "now", "since", "until", "millis", "took_ms", "next_at", "seq", "end",
                     "commands", "head", "last", "rows",
                 ]
                 .contains(&name)

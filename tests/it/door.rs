@@ -186,9 +186,16 @@ async fn only_commands_are_served() {
     let mut subsystem = refused(&["-s"]);
     subsystem.arg("sftp");
     assert_eq!(answer_of(subsystem).await.status, 255);
-    // A bare `ssh rollcall` tells what can be asked, on a terminal, too.
-    let bare = answer_of(without_line(&site, "ann", &["-tt"])).await.expect(0);
-    assert!(bare.out.contains("Every task is a command:\r\n"), "{bare:?}");
+    // A bare `ssh rollcall` tells what can be asked, where no board can be drawn. A board whose input has ended is left.
+    let bare = |term: &str| {
+        let mut bare = without_line(&site, "ann", &["-tt"]);
+        bare.env("TERM", term);
+        answer_of(bare)
+    };
+    let dumb = bare("dumb").await.expect(0);
+    assert!(dumb.out.contains("Every task is a command:\r\n"), "{dumb:?}");
+    let board = bare("xterm").await.expect(0);
+    assert!(board.out.starts_with("\x1b[?1049h") && board.out.ends_with("\x1b[?1049l"), "{board:?}");
     let usage = site.ask("depoly prod").await.expect(64);
     assert!(usage.err.contains("did you mean `deploy`?"), "{}", usage.err);
 }

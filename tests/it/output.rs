@@ -10,18 +10,21 @@ use crate::support::daemon::{local, spawn_daemon};
 use crate::support::site::Site;
 use crate::support::{eventually, read, write};
 
-/// More than the journal keeps, with colours and a word on standard error.
+/// More than the journal keeps, with colours; and a word on standard error, in a step of its own: which of two streams arrives
+/// first is for the host and the network.
 const TALK: &str = r#"
 hosts = "web"
 [[steps]]
 name = "talk"
 run = '''
 awk 'BEGIN { for (n = 1; n <= 30000; n++) print "line " n; printf "\033[1;31mERROR\033[0m: it \033]0;title\007broke\n" }'
-echo warning >&2
 '''
 [[steps]]
 name = "silent"
 run = "true"
+[[steps]]
+name = "warns"
+run = "echo warning >&2"
 "#;
 
 /// Prints, waits until the test lets it go on, and prints again.
@@ -33,7 +36,7 @@ run = '''
 awk 'BEGIN { for (n = 1; n <= 20000; n++) print "first " n }'
 until [ -e go ]; do sleep 0.05; done
 awk 'BEGIN { for (n = 1; n <= 20000; n++) print "second " n }'
-echo end >&2
+echo end
 '''
 in = "{{ root }}"
 "#;
@@ -59,44 +62,45 @@ async fn the_whole_output_of_a_step_is_kept_and_read_by_line() {
     site.start_daemon().await;
     site.ask("talk prod").await.expect(0);
     let file = kept(&site, "1/web01/0-1");
-    assert!(read(&file).starts_with(&all_lines()), "all of it");
+    assert_eq!(read(&file), all_lines());
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!kept(&site, "1/web01/1-1").exists(), "a silent step has none");
 
     let list = site.ask("output 1 web01").await.expect(0).out;
-    assert!(list.contains("   1 talk: 30,002 lines, 318,9"), "{list}");
+    assert!(list.contains("   1 talk: 30,001 lines, 318,9"), "{list}");
     assert!(list.contains("   2 silent: 0 lines, 0 bytes"), "{list}");
+    assert!(list.contains("   3 warns: 1 line, 8 bytes"), "{list}");
     let out = async |line: &str| site.ask(line).await.expect(0).out;
     assert_eq!(
         out("output 1 web01 talk --lines 15000-15001").await,
         " 15000   line 15000\n 15001   line 15001\n"
     );
-    assert_eq!(out("output 1 web01 1 --tail 2").await, " 30001   ERROR: it broke\n 30002 ! warning\n");
+    assert_eq!(out("output 1 web01 1 --tail 2").await, " 30000   line 30000\n 30001   ERROR: it broke\n");
     assert_eq!(out("output 1 web01 1 --search 'ERROR: it broke'").await, " 30001   ERROR: it broke\n");
     assert_eq!(out("output 1 web01 1 --problems").await, " 30001   ERROR: it broke\n");
     assert_eq!(out("output 1 web01 1 --regex '^line 1234.$'").await.lines().count(), 10);
     assert_eq!(out("output 1 web01 1 --line 20000").await.lines().count(), 17);
-    assert_eq!(out("output 1 web01 1 --lines 1-").await.lines().count(), 30_002);
+    assert_eq!(out("output 1 web01 1 --lines 1-").await.lines().count(), 30_001);
     assert_eq!(out("output 1 web01 1").await.lines().count(), 500);
     let raw = site.ask("output 1 web01 1 --raw").await.expect(0);
     assert_eq!((raw.out.as_str(), raw.err.as_str()), (read(&file).as_str(), ""));
     assert_eq!(out("output 1 web01 1 --raw --bytes=5-10").await, "1\nline");
     site.ask("output 1 web01 1 --raw --bytes=99999999-").await.expect(64);
-    let json = out("output 1 web01 1 --search warning --json").await;
+    let json = out("output 1 web01 3 --search warning --json").await;
     let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(
         (&lines[0]["found"], &lines[0]["whole"], &lines[0]["lines"]),
-        (&1.into(), &true.into(), &30_002.into())
+        (&1.into(), &true.into(), &1.into())
     );
     assert_eq!(
         (&lines[1]["line"], &lines[1]["text"], &lines[1]["source"]),
-        (&30_002.into(), &"warning".into(), &"stderr".into())
+        (&1.into(), &"warning".into(), &"stderr".into())
     );
 
     // Without the file the journal has the start and the end, and the answer says so.
     std::fs::remove_dir_all(kept(&site, "1")).unwrap();
     let rest = site.ask("output 1 web01 1 --tail 2").await.expect(0);
-    assert!(rest.out.ends_with("warning\n") && rest.err.contains("bytes within it are missing"), "{rest:?}");
+    assert!(rest.out.ends_with("broke\n") && rest.err.contains("bytes within it are missing"), "{rest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +127,7 @@ async fn the_bytes_of_an_output_are_served_in_ranges() {
         (part.body.as_str(), part.header("content-range").unwrap()),
         ("1\nline", &*format!("bytes 5-10/{}", bytes.len()))
     );
-    assert_eq!(get("Range: bytes=-8").await.expect(206).body, "warning\n");
+    assert_eq!(get("Range: bytes=-8").await.expect(206).body, "e\u{7}broke\n");
     let none = get("Range: bytes=99999999-").await.expect(416);
     assert_eq!(none.header("content-range"), Some(format!("bytes */{}", bytes.len()).as_str()));
     assert_eq!(get("Range: bytes=0-1,5-6").await.expect(200).body.len(), bytes.len());

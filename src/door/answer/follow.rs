@@ -320,7 +320,7 @@ impl Asked<'_> {
                     "rollcall: what is typed on a terminal is not sent to the hosts; try: ssh without -t\n";
                 self.terminal.err(text).await?;
             }
-            (KeyPress::Plain(_) | KeyPress::Resized, _) => {}
+            (KeyPress::Plain(_) | KeyPress::Resized | KeyPress::Closed, _) => {}
             (KeyPress::Interrupt, true) if following.leaves_at.is_some() => {
                 following.leaves_at = None;
                 let text = match self.stop(following).await {

@@ -266,6 +266,8 @@ impl Asked<'_> {
             KeyPress::Interrupt => 0x03,
             KeyPress::End => 0x04,
             KeyPress::Resized => return Ask::Repaint,
+            // Nothing else could end it.
+            KeyPress::Closed => return Ask::Leave,
             KeyPress::Plain(byte) => byte,
         };
         board.reader.take(byte).map_or(Ask::Nothing, |key| self.pressed(board, key))

@@ -138,7 +138,7 @@ impl Asked<'_> {
         loop {
             match keys.recv().await {
                 Some(KeyPress::Interrupt | KeyPress::End) => return,
-                Some(KeyPress::Plain(_) | KeyPress::Resized) => {}
+                Some(KeyPress::Plain(_) | KeyPress::Resized | KeyPress::Closed) => {}
                 None => return std::future::pending().await,
             }
         }

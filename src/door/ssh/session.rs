@@ -289,7 +289,10 @@ async fn drain(mut reader: ChannelReadHalf, mut typed: Typed, gone: Cancellation
                 typed.size.1.store(row_height, Ordering::Relaxed);
                 typed.keyboard.iter().for_each(Keyboard::resized);
             }
-            ChannelMsg::Eof => typed.input.iter().for_each(|input| input.close(true)),
+            ChannelMsg::Eof => {
+                typed.keyboard.iter().for_each(Keyboard::closed);
+                typed.input.iter().for_each(|input| input.close(true));
+            }
             _ => {}
         }
     }
