@@ -177,13 +177,13 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
     let (monitor, asked) = watching::prepare();
     let addresses: Arc<OnceLock<Vec<String>>> = Arc::default();
     let current = root.current.subscribe();
-    let (store_too, told) = (store.clone(), addresses.clone());
+    let (support_store, known_addresses) = (store.clone(), addresses.clone());
     let vitals = OwnVitals {
         path: path.into(),
-        store: store_too,
+        store: support_store,
         current,
         settings: settings.clone(),
-        addresses: told,
+        addresses: known_addresses,
     };
     let vitals = Arc::new(vitals);
     let parts = DeskParts { root: root.clone(), store: store.clone(), tell, monitor, audit, vitals };

@@ -414,7 +414,7 @@ mod tests {
         sleep(COUNT_PERIOD * 2).await;
         let rows = types(&kept);
         assert_eq!((rows.len(), rows[600].as_str()), (601, "command-refused 19400"));
-        // The limit is not that of acts, and whoever reads the audit has the count at once.
+        // Acts have no such limit, and reading the audit writes the count first.
         refuse(0);
         let (caller, granted) = asked("reload");
         audit.begin(&caller, &granted).await.unwrap().end(0, None, None);

@@ -1,4 +1,4 @@
-//! What a board shows and what its keys do: `update` takes a message and says what is asked for.
+//! What a board shows, and what its keys do: [`Model::pressed`] takes a key and returns what the board asks for.
 
 use super::keys::Key;
 use crate::domain::ask::view::{MENU, PageName, View};

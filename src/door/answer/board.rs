@@ -41,8 +41,11 @@ const RUNS_LISTED: usize = 50;
 /// Runs that a page with all rows lists, and that are searched for those of one host.
 const RUNS_SEARCHED: usize = 500;
 
-/// Most runs that are read for a page.
-const RUNS_READ: usize = 50_000;
+/// Most runs that are read for those that an operator may see: a page may be made several times in a second.
+const RUNS_READ: usize = 5_000;
+
+/// The same while a run under way is older than all of these.
+const RUNS_READ_FOR_OPEN: usize = 50_000;
 
 /// Probes of a check that are read for the strip of a day.
 const PROBES_READ: usize = 5_000;
@@ -89,8 +92,8 @@ impl Asked<'_> {
             return Err(Refusal::usage("only pages of runs show an earlier state; try: without --at").into());
         }
         let debts = visible_debts(granted, &self.config.inventory, self.ports().store.debts().await?);
-        let (under_way, is_part) = (self.desk.engine.under_way(), granted.operator().groups.is_some());
-        let debts = Debts { all: &debts, under_way: &under_way, is_part };
+        let in_hand = self.desk.engine.in_hand().borrow().hosts.clone();
+        let debts = Debts { all: &debts, in_hand: &in_hand, is_part: granted.operator().groups.is_some() };
         let mut page = match &view.page {
             PageName::Fleet => {
                 let (runs, _) = self.runs_of(granted, RUNS_LISTED).await?;
@@ -124,7 +127,7 @@ impl Asked<'_> {
         };
         // Open debts are on every page until they are settled; a page of the past shows none of today.
         if !page.is_past && !matches!(view.page, PageName::Fleet | PageName::Debts | PageName::Host(_)) {
-            page.head.extend(debts.head());
+            page.head.extend(debts.strip());
         }
         Ok(page)
     }
@@ -135,7 +138,6 @@ impl Asked<'_> {
         let mut read = wanted.max(RUNS_LISTED);
         loop {
             let mut runs = self.ports().store.runs(read).await?;
-            let is_all = runs.len() < read || read >= RUNS_READ;
             let oldest = runs.last().map(|run| run.run);
             let has_open = self
                 .desk
@@ -143,8 +145,10 @@ impl Asked<'_> {
                 .under_way()
                 .first()
                 .is_none_or(|open| oldest.is_some_and(|oldest| oldest <= *open));
+            let is_all = runs.len() < read;
+            let limit = if has_open { RUNS_READ } else { RUNS_READ_FOR_OPEN };
             runs.retain(|run| may_see(granted, &self.config.inventory, &run.hosts));
-            if is_all || (runs.len() >= wanted && has_open) {
+            if is_all || read >= limit || (runs.len() >= wanted && has_open) {
                 let mut listed = 0;
                 let all = runs.len();
                 runs.retain(|run| {
@@ -153,7 +157,7 @@ impl Asked<'_> {
                 });
                 return Ok((runs, all > wanted || !is_all));
             }
-            read = (read * 10).min(RUNS_READ);
+            read = (read * 10).min(limit);
         }
     }
 

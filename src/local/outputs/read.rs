@@ -46,7 +46,7 @@ pub struct OutputState {
     pub end: Option<OutputEnd>,
 }
 
-/// An output that is open for reading. It may grow meanwhile; what is read is what was there when it was opened.
+/// An output that is open for reading: what it had when it was opened, also if it grows afterwards.
 pub struct OutputFile {
     path: PathBuf,
     data: File,

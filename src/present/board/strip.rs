@@ -125,19 +125,6 @@ impl Strip {
     }
 }
 
-/// The names of the parts of a host, in the order of its strip.
-pub fn parts(plan: &Plan, host: &HostPlan) -> Vec<String> {
-    let turns = plan.has_bracket() && host.balancer.is_some();
-    let part = |is_there: bool, name: &str| is_there.then(|| name.to_string());
-    let steps = host.steps.iter().map(|step| step.name.clone());
-    part(turns, "drain")
-        .into_iter()
-        .chain(steps)
-        .chain(part(!host.checks.is_empty(), "checks"))
-        .chain(part(turns, "enable"))
-        .collect()
-}
-
 /// The same states in words, for those who cannot see a strip: `4 of 14 done`.
 pub fn strip_words(marks: &[Mark]) -> String {
     let is_over = |mark: &&Mark| !matches!(mark, Mark::NotStarted | Mark::Running | Mark::Waiting);

@@ -84,7 +84,7 @@ struct CheckKind {
 
 impl CheckKind {
     fn of(line: &CheckLine) -> CheckKind {
-        // What was observed of a host that is well differs, and tells nothing.
+        // Observations of hosts that are well differ from host to host, and would keep equal states apart.
         let text = if line.is_problem() { line.text.replace('\n', " ") } else { String::new() };
         let (mark, is_quiet) = (Mark::of_verdict(line.verdict), line.quiet.is_some());
         CheckKind { mark, is_quiet, check: line.check.to_string(), note: note(line), text }

@@ -1,5 +1,7 @@
 //! Hosts that rollcall took out of rotation and that are not back, with what settles each.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::domain::ask::view::{PageName, View};
@@ -14,21 +16,27 @@ const LINES: usize = 10;
 /// The debts that an operator may see.
 pub struct Debts<'a> {
     pub all: &'a [Debt],
-    /// Runs under way: their hosts are in their bracket.
-    pub under_way: &'a [RunId],
+    /// The hosts that runs are working on.
+    pub in_hand: &'a BTreeMap<HostName, RunId>,
     /// The operator sees some groups only.
     pub is_part: bool,
 }
 
 impl<'a> Debts<'a> {
+    /// True while a run works on the host. A host that has ended in its run, as held, waits for a person, although the run
+    /// goes on with others.
+    fn is_in_bracket(&self, debt: &Debt) -> bool {
+        self.in_hand.get(&debt.host) == Some(&debt.run)
+    }
+
     /// Those that a person has to settle.
     pub fn open(&self) -> impl Iterator<Item = &'a Debt> {
-        self.all.iter().filter(|debt| debt.is_open() && !self.under_way.contains(&debt.run))
+        self.all.iter().filter(|debt| debt.is_open() && !self.is_in_bracket(debt))
     }
 
     /// Those of hosts that a run is working on.
     pub fn in_bracket(&self) -> usize {
-        self.all.iter().filter(|debt| debt.is_open() && self.under_way.contains(&debt.run)).count()
+        self.all.iter().filter(|debt| debt.is_open() && self.is_in_bracket(debt)).count()
     }
 
     /// Those that were written off: the hosts are not proven to be back.
@@ -36,7 +44,7 @@ impl<'a> Debts<'a> {
         self.all.iter().filter(|debt| !debt.is_open()).count()
     }
 
-    /// The same without the hosts for which this is false.
+    /// Open debts of the hosts for which this is true.
     pub fn count_of(&self, is_of: impl Fn(&HostName) -> bool) -> usize {
         self.all.iter().filter(|debt| debt.is_open() && is_of(&debt.host)).count()
     }
@@ -72,6 +80,14 @@ impl<'a> Debts<'a> {
         Line::marked(mark, parts.join("; "))
     }
 
+    /// All open debts, for pages that do not begin with [`summary`](Debts::summary).
+    pub fn strip(&self) -> Vec<Line> {
+        let in_bracket = self.in_bracket();
+        let text = format!("{} out of rotation in a run", count(in_bracket, "host"));
+        let line = Line::marked(Mark::Running, text).leading_to(View::of(PageName::Debts));
+        self.head().into_iter().chain((in_bracket > 0).then_some(line)).collect()
+    }
+
     /// The debts that have to be settled, at the head of every page until they are.
     pub fn head(&self) -> Vec<Line> {
         let mut lines: Vec<Line> = self.open().take(LINES).map(line).collect();
@@ -99,7 +115,7 @@ fn table(debts: &Debts<'_>) -> Table {
     for debt in debts.all {
         let (mark, word) = match &debt.written_off {
             Some(_) => (Mark::Warning, "written off"),
-            None if debts.under_way.contains(&debt.run) => (Mark::Running, "in its bracket"),
+            None if debts.is_in_bracket(debt) => (Mark::Running, "in its bracket"),
             None => (Mark::Held, "open"),
         };
         table.rows.push(TableRow {

@@ -50,6 +50,7 @@ impl Fleet<'_> {
 
     fn head(&self, under_way: &[RunSummary]) -> Vec<Line> {
         let runs = match under_way {
+            [] if self.debts.is_part => "no run that you may see is under way".to_string(),
             [] => "no run is under way".to_string(),
             [one] => format!("run {} is under way", one.run),
             many => format!("{} are under way", count(many.len(), "run")),

@@ -27,7 +27,7 @@ impl HostFacts<'_> {
     pub fn page(&self, view: &View, (seq, now): (u64, Timestamp)) -> Page {
         let host = self.host;
         let mut page = Page::at(view, &format!("host {}", host.name), (seq, now));
-        page.head.extend(self.debts.head());
+        page.head.extend(self.debts.strip());
         let at = &host.endpoint;
         page.head.push(Line::plain(format!(
             "{}@{}:{}, in {}",

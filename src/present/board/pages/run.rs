@@ -12,7 +12,7 @@ use crate::present::board::fold::RunFold;
 use crate::present::board::mark::Mark;
 use crate::present::board::page::{Cell, Line, Link, Page, Table, TableRow};
 use crate::present::board::progress::HostProgress;
-use crate::present::board::strip::{parts, strip_words};
+use crate::present::board::strip::strip_words;
 use crate::present::table::folded;
 
 /// Most hosts with a problem that have a row of their own.
@@ -42,10 +42,13 @@ pub fn page(fold: &RunFold, view: &View, usual: Option<Usual>, now: Timestamp) -
 fn head(fold: &RunFold, following: &Following<'_>, view: &View) -> Vec<Line> {
     let run = &fold.run;
     let is_waiting = run.pause().is_some_and(|pause| pause.until == PausedUntil::Approved);
-    let mark = if is_waiting { Mark::Waiting } else { Mark::of_run(run.outcome()) };
-    let word = run
-        .outcome()
-        .map_or(if is_waiting { "waiting for approval" } else { "under way" }, |outcome| outcome.word());
+    let (mark, word) = match run.outcome() {
+        Some(outcome) => (Mark::of_run(Some(outcome)), outcome.word()),
+        // Before its first event, which `--at` can show.
+        None if !run.is_started() => (Mark::NotStarted, "not started"),
+        None if is_waiting => (Mark::Waiting, "waiting for approval"),
+        None => (Mark::Running, "under way"),
+    };
     let mut lines = vec![Line::marked(mark, format!("{word}: {}; by {}", following.headline(), fold.by))];
     lines.push(Line::plain(following.numbers(&fold.progress.rows(run))));
     if run.outcome().is_none() && view.at.is_none() {
@@ -135,11 +138,6 @@ fn row(
         ],
         address: Some(page.to_string()),
     }
-}
-
-/// The names of the parts of a strip, for a host of the run.
-pub fn legend(fold: &RunFold, host: &HostName) -> Vec<String> {
-    fold.run.plan().hosts.get(host).map(|plan| parts(fold.run.plan(), plan)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -119,12 +119,20 @@ fn debts_are_told_apart_and_none_is_left_out() {
         why: String::new(),
         written_off: is_off.then(|| WrittenOff { by: "ann".into(), at: at(2), reason: "gone".into() }),
     };
-    let summary = |all: &[Debt], is_part: bool| Debts { all, under_way: &[RunId(41)], is_part }.summary();
-    let rows: [(&[Debt], bool, Mark, &str); 5] = [
+    let in_hand = BTreeMap::from([(name(1), RunId(41))]);
+    let summary = |all: &[Debt], is_part: bool| Debts { all, in_hand: &in_hand, is_part }.summary();
+    let rows: [(&[Debt], bool, Mark, &str); 6] = [
         (&[], false, Mark::Ok, "no host is out of rotation by rollcall"),
         (&[], true, Mark::Ok, "no host that you may see is out of rotation by rollcall"),
         (&[debt(40, false)], false, Mark::Held, "1 host out of rotation, to be settled"),
         (&[debt(41, false)], false, Mark::Running, "1 host out of rotation in a run"),
+        (
+            // The run has settled this host as held, and goes on with others.
+            &[Debt { host: name(2), ..debt(41, false) }],
+            false,
+            Mark::Held,
+            "1 host out of rotation, to be settled",
+        ),
         (
             &[debt(41, false), debt(3, true)],
             false,
@@ -136,6 +144,14 @@ fn debts_are_told_apart_and_none_is_left_out() {
         let line = summary(all, is_part);
         assert_eq!((line.mark, line.text.as_str()), (Some(mark), words));
     }
+}
+
+#[test]
+fn a_run_before_its_first_event_is_not_under_way() {
+    let fold = RunFold::new(RunId(41), Story::of(1).fold.run.plan().clone());
+    let page = page(&fold, &View { at: Some(0), ..view() }, None, at(10));
+    assert_eq!(page.head[0].mark, Some(Mark::NotStarted));
+    assert!(page.head[0].text.starts_with("not started: "), "{}", page.head[0].text);
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub fn page((runs, has_more): (&[RunSummary], bool), view: &View, (seq, now): (u
 pub fn table(runs: &[RunSummary], caption: &str) -> Table {
     let columns =
         [("state", 0), ("run", 0), ("what", 0), ("by", 1), ("hosts", 2), ("started", 2), ("took", 1)];
-    let mut table = Table::new(caption, &columns, "no run that you may see is on record");
+    let mut table = Table::new(caption, &columns, "none of the newest runs is one that you may see");
     table.is_history = true;
     table.rows = runs.iter().map(row).collect();
     table
