@@ -20,6 +20,7 @@ use rollcall::domain::inventory::inventory::{
 };
 use rollcall::domain::plan::plan::{Plan, World};
 use rollcall::domain::plan::planner::plan_task;
+use rollcall::domain::run::agenda::Agenda;
 use rollcall::domain::run::event::{Change, Event, EventKind};
 use rollcall::domain::run::rollout::{Effect, decide};
 use rollcall::domain::run::run::Run;
@@ -255,23 +256,34 @@ pub enum Reports {
     Together,
 }
 
+/// A run that is carried to its end.
+struct Carried {
+    run: Run,
+    agenda: Agenda,
+    journal: Vec<Event>,
+}
+
+impl Carried {
+    fn write(&mut self, kind: EventKind) {
+        let seq = self.journal.len() as u64 + 1;
+        let event = Event { seq, run: self.run.id(), at: Timestamp::UNIX_EPOCH, kind };
+        self.run.apply(&event).expect("an event that fits");
+        self.agenda.note(&self.run, &event);
+        self.journal.push(event);
+    }
+}
+
 /// Carries a run of `plan` from its first event to its last; its journal, and how often it was decided.
 pub fn carry(plan: Plan, reports: Reports) -> (Vec<Event>, usize) {
-    let mut run = Run::new(RunId(1), plan);
-    let mut journal = Vec::new();
+    let mut carried =
+        Carried { run: Run::new(RunId(1), plan), agenda: Agenda::default(), journal: Vec::new() };
     let (mut under_way, mut decided) = (std::collections::VecDeque::new(), 0);
-    let mut write = |run: &mut Run, kind: EventKind| {
-        let seq = journal.len() as u64 + 1;
-        let event = Event { seq, run: run.id(), at: Timestamp::UNIX_EPOCH, kind };
-        run.apply(&event).expect("an event that fits");
-        journal.push(event);
-    };
-    write(&mut run, started());
-    while run.outcome().is_none() {
+    carried.write(started());
+    while carried.run.outcome().is_none() {
         decided += 1;
-        let decisions = decide(&run, Timestamp::UNIX_EPOCH).decisions;
+        let decisions = decide(&carried.run, &mut carried.agenda, Timestamp::UNIX_EPOCH).decisions;
         for decision in &decisions {
-            write(&mut run, decision.event.clone());
+            carried.write(decision.event.clone());
         }
         let idle = decisions.is_empty();
         under_way.extend(decisions.into_iter().filter_map(|decision| decision.effect));
@@ -281,10 +293,10 @@ pub fn carry(plan: Plan, reports: Reports) -> (Vec<Event>, usize) {
             Reports::Together => under_way.len(),
         };
         for effect in under_way.drain(..ended) {
-            write(&mut run, answer(effect));
+            carried.write(answer(effect));
         }
     }
-    (journal, decided)
+    (carried.journal, decided)
 }
 
 fn started() -> EventKind {

@@ -16,6 +16,7 @@ use super::logged::log;
 use super::ports::Ports;
 use super::work::Work;
 use crate::domain::base::refusal::{Cause, Refusal};
+use crate::domain::run::agenda::Agenda;
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::rollout::{Effect, decide};
 use crate::domain::run::run::Run;
@@ -45,6 +46,7 @@ struct RunLoop<'a> {
     ports: &'a Ports,
     live: &'a Arc<Live>,
     run: Run,
+    agenda: Agenda,
     effects: JoinSet<EventKind>,
     /// Ends running effects on the way forward.
     kill: CancellationToken,
@@ -71,9 +73,17 @@ pub(super) async fn drive(
     hurry: CancellationToken,
 ) {
     let run = Run::new(live.id, (*live.plan).clone());
-    let (effects, kill) = (JoinSet::new(), CancellationToken::new());
-    let mut driver =
-        RunLoop { ports, live, run, effects, kill, suspending: false, hurry, guard: Guard::default() };
+    let mut driver = RunLoop {
+        ports,
+        live,
+        run,
+        agenda: Agenda::default(),
+        effects: JoinSet::new(),
+        kill: CancellationToken::new(),
+        suspending: false,
+        hurry,
+        guard: Guard::default(),
+    };
     let over = driver.carry(begin, &mut requests).await.unwrap_or_else(|why| {
         tracing::error!(run = %live.id, %why, "the run has stopped working");
         Over::Broken(why)
@@ -109,7 +119,7 @@ impl RunLoop<'_> {
     /// Decides until no decision is left; returns the next due time, if there is one.
     async fn act(&mut self) -> Result<Option<Timestamp>, String> {
         loop {
-            let decided = decide(&self.run, self.ports.hosts.clock.now());
+            let decided = decide(&self.run, &mut self.agenda, self.ports.hosts.clock.now());
             if decided.decisions.is_empty() {
                 return Ok(decided.wake_at);
             }
@@ -232,6 +242,7 @@ impl RunLoop<'_> {
     fn take_in(&mut self, events: Vec<Event>) -> Result<(), String> {
         for event in &events {
             self.run.apply(event).map_err(|illegal| illegal.to_string())?;
+            self.agenda.note(&self.run, event);
         }
         self.live.publish(&events);
         // Running commands are ended only once the journal says who requested that.

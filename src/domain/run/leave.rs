@@ -3,6 +3,7 @@
 
 use super::bracket::{HostState, Phase};
 use super::event::BracketDirection;
+use super::phase::steps_of;
 use super::run::Run;
 use crate::domain::base::name::HostName;
 use crate::domain::plan::plan::{HostPlan, RunKind, with_previous};
@@ -54,8 +55,7 @@ fn shared(run: &Run, plan: &HostPlan) -> Vars {
 /// Whether the host may start this attempt of the step.
 pub(super) fn leave(run: &Run, name: &HostName, way: BracketDirection, at: usize, attempt: u32) -> Leave {
     let (Some(host), Some(plan)) = (run.host(name), run.plan().hosts.get(name)) else { return Leave::Go };
-    let steps = if way == BracketDirection::Back { &plan.rollback } else { &plan.steps };
-    let Some(step) = steps.get(at) else { return Leave::Go };
+    let Some(step) = steps_of(plan, way).get(at) else { return Leave::Go };
     if attempt > 1 {
         return room(run, step);
     }
@@ -133,20 +133,8 @@ fn once(run: &Run, name: &HostName, step: &Step) -> Leave {
 /// Whether `throttle` allows another host at the step.
 fn room(run: &Run, step: &Step) -> Leave {
     let Some(most) = step.throttle else { return Leave::Go };
-    match at_it(run, step.identity()) < most as usize {
+    match run.running(step.identity()) < most as usize {
         true => Leave::Go,
         false => Leave::Wait,
     }
-}
-
-fn at_it(run: &Run, wanted: &str) -> usize {
-    let is_at_it = |(host, plan): &(&HostState, &HostPlan)| match *host.phase() {
-        Phase::Working { way, step, running: true, .. } => {
-            let steps = if way == BracketDirection::Back { &plan.rollback } else { &plan.steps };
-            steps.get(step).is_some_and(|step| step.identity() == wanted)
-        }
-        _ => false,
-    };
-    // Both maps have the same keys in the same order.
-    run.hosts().values().zip(run.plan().hosts.values()).filter(is_at_it).count()
 }

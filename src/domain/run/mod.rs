@@ -1,10 +1,12 @@
 //! One execution of a plan: its events, its state, and every decision of a rollout.
 
+pub mod agenda;
 pub mod around;
 pub mod bracket;
 pub mod decision;
 pub mod event;
 pub mod health;
+mod index;
 pub mod leave;
 pub mod phase;
 pub mod receipt;

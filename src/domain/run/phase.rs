@@ -8,8 +8,8 @@ use super::event::BracketDirection;
 use super::health::Health;
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::{End, Failure};
-use crate::domain::plan::plan::Plan;
-use crate::domain::task::task::{Rollout, StepBody};
+use crate::domain::plan::plan::{HostPlan, Plan};
+use crate::domain::task::task::{Rollout, Step, StepBody};
 
 /// Retries of a task's step that certainly did not start, in spite of its `retries`: nothing
 /// was done, and the host may be reachable again in a moment.
@@ -110,6 +110,11 @@ pub struct Route<'a> {
     pub halted: bool,
     /// The expected release is already on record for the host; its link should point to this.
     pub stays_at: Option<Option<String>>,
+}
+
+/// The steps of a host on one way through its bracket.
+pub fn steps_of(host: &HostPlan, way: BracketDirection) -> &[Step] {
+    if way == BracketDirection::Back { &host.rollback } else { &host.steps }
 }
 
 impl<'a> Route<'a> {

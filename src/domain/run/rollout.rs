@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::agenda::Agenda;
 use super::around::{self, HookAction};
-use super::bracket::{Forgotten, HostState, Phase, RotationChecks};
+use super::bracket::{HostState, Phase, RotationChecks};
 pub use super::decision::{Decision, Effect};
 use super::event::{BracketDirection, EventKind, Pause, PausedUntil};
+use super::phase::steps_of;
 use super::run::Run;
-use super::turn::{Turn, can_go_back};
+use super::turn::can_go_back;
 use crate::domain::base::name::{HostName, count};
-use crate::domain::plan::plan::{HostPlan, RunKind};
+use crate::domain::plan::plan::RunKind;
 use crate::domain::task::task::{PauseAfter, PauseUntil};
 
 /// How long a host waits for room in its balancer before the run stops, unless its
@@ -29,17 +31,16 @@ pub struct Decided {
     pub wake_at: Option<Timestamp>,
 }
 
-/// The next decisions. They are made in rounds: apply them and call again until there are
+/// The next decisions. They are made in rounds: apply them, let `agenda` note them, and call again until there are
 /// none. Effects under way are part of the run's state, so nothing is decided twice.
-pub fn decide(run: &Run, now: Timestamp) -> Decided {
+pub fn decide(run: &Run, agenda: &mut Agenda, now: Timestamp) -> Decided {
     if !run.is_started() || run.outcome().is_some() {
         return Decided::default();
     }
     if let Some(stop) = spend_budget(run).or_else(|| stand_still(run, now)) {
         return round(vec![stop]);
     }
-    let turns = turns(run, now);
-    let moves = one_at_a_time(run, turns.iter().filter_map(Turn::next).collect());
+    let moves = one_at_a_time(run, agenda.moves(run, now, is_over(run)));
     if !moves.is_empty() {
         return round(moves);
     }
@@ -55,7 +56,7 @@ pub fn decide(run: &Run, now: Timestamp) -> Decided {
         return round(moves);
     }
     // A time that has passed without a decision waits for a report, not for the clock.
-    let wakes = turns.iter().filter_map(Turn::wake_at).chain(wakes(run));
+    let wakes = agenda.wake_at().into_iter().chain(wakes(run));
     Decided { decisions: vec![], wake_at: wakes.filter(|time| *time > now).min() }
 }
 
@@ -66,7 +67,7 @@ fn one_at_a_time(run: &Run, moves: Vec<Decision>) -> Vec<Decision> {
     let mut begun: BTreeSet<String> = BTreeSet::new();
     let is_shared = |host: &HostName, way: BracketDirection, at: usize| {
         let plan = run.plan().hosts.get(host)?;
-        let step = if way == BracketDirection::Back { plan.rollback.get(at)? } else { plan.steps.get(at)? };
+        let step = steps_of(plan, way).get(at)?;
         (step.run_once || step.throttle.is_some()).then(|| step.identity().to_string())
     };
     let mut is_kept = |decision: &Decision| match &decision.effect {
@@ -115,8 +116,9 @@ fn stand_still(run: &Run, now: Timestamp) -> Option<Decision> {
         let why = format!("no host became healthy within {deadline:?} (progress_deadline)");
         return Decision::only(EventKind::Stopped { why });
     }
-    let (name, _) =
-        run.hosts().iter().find(|(_, host)| crowded_until(host).is_some_and(|time| time <= now))?;
+    let is_too_long = |since: Timestamp| since.checked_add(CROWDED_LIMIT).is_ok_and(|time| time <= now);
+    let too_long = run.index().crowded().iter().take_while(|(since, _)| is_too_long(*since));
+    let name = too_long.map(|(_, name)| name).min()?;
     let why = format!(
         "{name} could not be taken out for {CROWDED_LIMIT:?}: too few would be left in service (min_in_service)"
     );
@@ -128,47 +130,28 @@ fn progress_ends_at(run: &Run) -> Option<Timestamp> {
     run.progress_at()?.checked_add(run.plan().rollout.progress_deadline?).ok()
 }
 
-fn crowded_until(host: &HostState) -> Option<Timestamp> {
-    host.crowded()?.since.checked_add(CROWDED_LIMIT).ok()
-}
-
-/// Every host at this moment. Shared values are computed once: this runs after every report.
-fn turns(run: &Run, now: Timestamp) -> Vec<Turn<'_>> {
-    let batch: BTreeSet<&HostName> = run.batch_hosts().iter().collect();
-    let over = is_over(run);
-    // Both maps have the same keys in the same order.
-    let hosts = run.hosts().iter().zip(run.plan().hosts.values());
-    hosts
-        .map(|((name, host), plan)| {
-            let in_batch = batch.contains(name);
-            Turn { run, now, name, host, plan, in_batch, over }
-        })
-        .collect()
-}
-
 /// True once no further host will start and none is in its bracket.
 fn is_over(run: &Run) -> bool {
     let last = run.batches_begun() == run.plan().batches.len();
     (last || run.is_halted())
-        && run.hosts().values().all(|host| run.is_through(host))
+        && run.all_through()
         && to_withdraw(run).next().is_none()
 }
 
 /// All hosts of a batch behind one balancer are drained in one change, once each of them
 /// was reached or abandoned. Hosts that wait for room are retried separately.
 fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
-    let undecided = |name: &&HostName| {
-        run.host(name).is_some_and(|host| matches!(host.phase(), Phase::Waiting | Phase::Observing))
+    let forward = !run.holds_back() && run.is_batch_observed();
+    let may_go = |name: &&HostName| {
+        forward || run.host(name).is_some_and(|host| host.way() == BracketDirection::Back)
     };
-    let forward = !run.holds_back() && !run.batch_hosts().iter().any(|name| undecided(&name));
-    let wanted = |host: &HostState| match host.phase() {
-        Phase::Ready { way, crowded } => {
-            (forward || *way == BracketDirection::Back)
-                && crowded.is_none_or(|crowded| crowded.retry_at <= now)
-        }
-        _ => false,
-    };
-    by_balancer(run, wanted)
+    let due = run.index().retries().iter().take_while(|(time, _)| *time <= now);
+    let mut hosts: BTreeSet<&HostName> = due.map(|(_, name)| name).filter(may_go).collect();
+    hosts.extend(run.index().ready(BracketDirection::Back));
+    if forward {
+        hosts.extend(run.index().ready(BracketDirection::Forward));
+    }
+    by_balancer(run, hosts)
         .into_iter()
         .map(|(balancer, hosts)| Decision {
             event: EventKind::DrainStarted { balancer: balancer.clone(), hosts: hosts.clone() },
@@ -179,8 +162,9 @@ fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
 
 /// Drains again the hosts that the balancer has forgotten.
 fn redrains(run: &Run) -> Vec<Decision> {
-    by_balancer(run, |host| host.forgotten() == Forgotten::Seen && host.phase().stays_out())
-        .into_iter()
+    let forgotten = run.index().forgotten().iter();
+    forgotten
+        .map(|(balancer, hosts)| (balancer.clone(), hosts.iter().cloned().collect::<Vec<_>>()))
         .map(|(balancer, hosts)| Decision {
             event: EventKind::RedrainStarted { balancer: balancer.clone(), hosts: hosts.clone() },
             effect: Some(Effect::Redrain { balancer, hosts }),
@@ -194,18 +178,15 @@ fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
     if run.plan().kind == RunKind::Drain {
         return Vec::new();
     }
-    let busy = by_balancer(run, |host| {
-        matches!(host.phase(), Phase::Enabling { .. }) || host.forgotten() == Forgotten::Redraining
-    });
-    let is_due = |not_before: Option<Timestamp>| not_before.is_none_or(|time| time <= now);
-    let ready = by_balancer(run, |host| {
-        matches!(host.phase(), Phase::Verified { not_before, .. } if is_due(*not_before))
-            && host.forgotten() == Forgotten::No
-    });
-    ready
-        .into_iter()
-        .filter(|(name, _)| !busy.contains_key(name))
-        .map(|(name, hosts)| Decision::enable(&name, not_with_others_again(run, hosts)))
+    let is_due = |name: &&HostName| match run.host(name).map(HostState::phase) {
+        Some(Phase::Verified { not_before, .. }) => not_before.is_none_or(|time| time <= now),
+        _ => false,
+    };
+    let verified = run.index().to_enable();
+    verified
+        .map(|(balancer, hosts)| (balancer, hosts.iter().filter(is_due).cloned().collect::<Vec<_>>()))
+        .filter(|(_, hosts)| !hosts.is_empty())
+        .map(|(balancer, hosts)| Decision::enable(balancer, not_with_others_again(run, hosts)))
         .collect()
 }
 
@@ -219,15 +200,7 @@ fn not_with_others_again(run: &Run, hosts: Vec<HostName>) -> Vec<HostName> {
 
 /// Hosts are compared once no work on any of them is left.
 fn snapshots(run: &Run) -> Vec<Decision> {
-    let is_quiet = |(host, plan): (&HostState, &HostPlan)| match host.phase() {
-        Phase::Settled { .. } | Phase::Serving { roll: Some(RotationChecks::Done), .. } => true,
-        Phase::Serving { roll: None, .. } => plan.checks.is_empty(),
-        _ => false,
-    };
-    if run.plan().snapshots.is_empty()
-        || !is_over(run)
-        || !run.hosts().values().zip(run.plan().hosts.values()).all(is_quiet)
-    {
+    if run.plan().snapshots.is_empty() || !is_over(run) || !run.index().is_quiet() {
         return Vec::new();
     }
     let waits = |name: &&HostName| run.host(name).is_some_and(|host| host.end().is_none());
@@ -260,10 +233,10 @@ fn to_withdraw(run: &Run) -> impl Iterator<Item = &HostName> {
 
 /// Batch by batch, the last one first, once no host is in its bracket.
 fn withdrawals(run: &Run) -> Vec<Decision> {
-    let candidates: BTreeSet<&HostName> = to_withdraw(run).collect();
-    if candidates.is_empty() || !run.hosts().values().all(|host| run.is_through(host)) {
+    if !run.rolls_back() || !run.all_through() {
         return Vec::new();
     }
+    let candidates: BTreeSet<&HostName> = to_withdraw(run).collect();
     let begun = run.plan().batches.iter().take(run.batches_begun()).rev();
     let mut batches = begun.map(|batch| batch.iter().filter(|name| candidates.contains(name)));
     let hosts = batches
@@ -274,9 +247,12 @@ fn withdrawals(run: &Run) -> Vec<Decision> {
     hosts.unwrap_or_default().into_iter().filter_map(|host| Decision::only(back(host))).collect()
 }
 
-fn by_balancer(run: &Run, wanted: impl Fn(&HostState) -> bool) -> BTreeMap<String, Vec<HostName>> {
+fn by_balancer<'a>(
+    run: &Run,
+    hosts: impl IntoIterator<Item = &'a HostName>,
+) -> BTreeMap<String, Vec<HostName>> {
     let mut found: BTreeMap<String, Vec<HostName>> = BTreeMap::new();
-    for (name, _) in run.hosts().iter().filter(|(_, host)| wanted(host)) {
+    for name in hosts {
         if let Some(seat) = run.plan().hosts.get(name).and_then(|plan| plan.balancer.as_ref()) {
             found.entry(seat.balancer.clone()).or_default().push(name.clone());
         }
@@ -292,8 +268,7 @@ fn next_batch(run: &Run, now: Timestamp) -> Option<Decision> {
             _ => None,
         };
     }
-    let through = |name: &HostName| run.host(name).is_some_and(|host| run.is_through(host));
-    if run.is_halted() || !run.batch_hosts().iter().all(through) {
+    if run.is_halted() || !run.is_batch_through() {
         return None;
     }
     if run.has_to_ask() {
@@ -343,8 +318,7 @@ fn pause(planned: PauseAfter, now: Timestamp) -> Option<Decision> {
 }
 
 fn end(run: &Run) -> Option<Decision> {
-    let is_done = |host: &HostState| host.end().is_some() && host.forgotten() == Forgotten::No;
-    if !run.hosts().values().all(is_done) {
+    if !run.index().all_finished() {
         return None;
     }
     match around::after(run) {
@@ -362,10 +336,15 @@ fn wakes(run: &Run) -> impl Iterator<Item = Timestamp> {
         PausedUntil::Time(time) => Some(time),
         _ => None,
     });
-    let crowded = run.hosts().values().filter_map(crowded_until).min();
+    let crowded = run.index().crowded().first();
+    let crowded = crowded.and_then(|(since, _)| since.checked_add(CROWDED_LIMIT).ok());
     [pause, crowded, progress_ends_at(run)].into_iter().flatten()
 }
 
 #[cfg(test)]
 #[path = "rollout_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "rollout_oracle_tests.rs"]
+mod oracle;

@@ -277,6 +277,7 @@ struct Story {
 struct Player<'a> {
     world: &'a World,
     run: Run,
+    agenda: Agenda,
     story: Vec<Event>,
     under_way: Vec<Effect>,
     /// The balancer's own view.
@@ -386,6 +387,7 @@ impl<'a> Player<'a> {
         Player {
             world,
             run: Run::new(RunId(1), plan),
+            agenda: Agenda::default(),
             story: Vec::new(),
             under_way: Vec::new(),
             out: BTreeSet::new(),
@@ -399,6 +401,8 @@ impl<'a> Player<'a> {
     fn write(&mut self, kind: EventKind) {
         let event = Event { seq: self.story.len() as u64 + 1, run: RunId(1), at: self.now, kind };
         self.run.apply(&event).unwrap_or_else(|illegal| panic!("{illegal}"));
+        self.agenda.note(&self.run, &event);
+        assert!(self.run.has_true_index(), "after {event:?}");
         follow_balancer(&mut self.out, &event.kind);
         if self.run.plan().kind != RunKind::Enable {
             invariants(&self.run, &self.out);
@@ -423,7 +427,7 @@ impl<'a> Player<'a> {
     fn play(mut self) -> Story {
         let mut picks = self.world.picks.iter().copied().cycle();
         for _ in 0..10_000 {
-            let mut decided = decide(&self.run, self.now);
+            let mut decided = self.decide();
             if let Some(flaw) = self.world.flaw {
                 decided.decisions = flaw.decide(&self.run, decided.decisions);
             }
@@ -466,6 +470,15 @@ impl<'a> Player<'a> {
             self.write(self.world.flaw.map_or(answer.clone(), |flaw| flaw.tell(answer)));
         }
         panic!("the run does not end: {:?}", self.run.hosts());
+    }
+
+    /// The next decisions, which are those that follow from looking at all hosts.
+    fn decide(&mut self) -> Decided {
+        let decided = decide(&self.run, &mut self.agenda, self.now);
+        let all = oracle::decide_all(&self.run, self.now);
+        assert_eq!(decided.decisions, all.decisions, "after {:?}", self.story.last());
+        assert_eq!(decided.wake_at, all.wake_at, "after {:?}", self.story.last());
+        decided
     }
 
     /// The run waits: the next request of an operator.

@@ -9,8 +9,9 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::bracket::{Forgotten, HostState, Phase, RotationChecks};
-use super::event::{BracketDirection, Event, Pause};
+use super::bracket::HostState;
+use super::event::{Event, Pause};
+use super::index::{HostIndex, counts_as_failed, is_through};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::{End, FailureKind, RunOutcome, Verdict};
 use crate::domain::plan::plan::{Plan, RunKind};
@@ -28,6 +29,8 @@ pub struct Run {
     /// Index of the batch that is under way; `None` before the first.
     batch: Option<usize>,
     hosts: BTreeMap<HostName, HostState>,
+    /// Follows from `plan` and `hosts`.
+    index: HostIndex,
     stopped: Option<String>,
     cancel: Option<Cancel>,
     pause: Option<Pause>,
@@ -106,12 +109,14 @@ impl Run {
             | RunKind::DryRun { .. } => HostState::default(),
         };
         let hosts = plan.hosts.keys().map(|name| (name.clone(), first.clone())).collect();
+        let index = HostIndex::new(&plan, &hosts);
         Run {
             id,
             plan,
             started: false,
             batch: None,
             hosts,
+            index,
             stopped: None,
             cancel: None,
             pause: None,
@@ -238,7 +243,7 @@ impl Run {
 
     /// Hosts that failed in any way, for the budget.
     pub fn failures(&self) -> usize {
-        self.hosts.values().filter(|host| counts(host)).count()
+        self.index.failed()
     }
 
     /// True once no further host may start.
@@ -259,39 +264,62 @@ impl Run {
     /// True when the next batch need not wait for this host: it ended, or it is healthy in
     /// rotation, or its health check has failed.
     pub fn is_through(&self, host: &HostState) -> bool {
-        match host.phase() {
-            Phase::Settled { .. } => true,
-            Phase::Serving { way: BracketDirection::Forward, health, .. }
-                if self.plan.has_bracket() && !self.is_halted() =>
-            {
-                health.healthy || health.failed
-            }
-            Phase::Serving { roll, .. } => *roll != Some(RotationChecks::Watching),
-            _ => false,
-        }
+        is_through(host, self.plan.has_bracket() && !self.is_halted())
+    }
+
+    /// The same for all hosts.
+    pub fn all_through(&self) -> bool {
+        self.index.all_through(self.is_halted())
+    }
+
+    /// True when each host of the batch that is under way was reached or abandoned.
+    pub(super) fn is_batch_observed(&self) -> bool {
+        self.batch.is_none_or(|batch| self.index.is_batch_observed(batch))
+    }
+
+    /// True when the hosts of the batch that is under way are through.
+    pub fn is_batch_through(&self) -> bool {
+        self.batch.is_none_or(|batch| self.index.is_batch_through(batch, self.is_halted()))
     }
 
     /// The hosts in their bracket that a balancer must not send requests to, by balancer.
     pub fn drained(&self) -> BTreeMap<String, Vec<HostName>> {
-        let mut found: BTreeMap<String, Vec<HostName>> = BTreeMap::new();
-        let out = |host: &HostState| {
-            host.is_owed() && host.phase().stays_out() && host.forgotten() == Forgotten::No
-        };
-        for (name, _) in self.hosts.iter().filter(|(_, host)| out(host)) {
-            if let Some(seat) = self.plan.hosts.get(name).and_then(|plan| plan.balancer.as_ref()) {
-                found.entry(seat.balancer.clone()).or_default().push(name.clone());
-            }
-        }
-        found
+        let hosts = self.index.drained().iter();
+        hosts.map(|(balancer, hosts)| (balancer.clone(), hosts.iter().cloned().collect())).collect()
     }
 
     /// True while a host is neither where it was before nor back in rotation.
     pub fn has_host_in_bracket(&self) -> bool {
-        let idle = |phase: &Phase| {
-            matches!(phase, Phase::Waiting | Phase::Settled { .. } | Phase::Serving { .. })
-                || matches!(phase, Phase::Ready { .. })
-        };
-        self.hosts.values().any(|host| !idle(host.phase()))
+        self.index.has_host_in_bracket()
+    }
+
+    /// Steps that asked for an approval and received it.
+    pub(super) fn confirmed(&self) -> &BTreeSet<String> {
+        &self.confirmed
+    }
+
+    /// True when this host runs a step for all others, or has run it.
+    pub(super) fn owns_step_for_all(&self, host: &HostName) -> bool {
+        self.once.values().any(|(owner, _)| owner == host)
+    }
+
+    /// True for the hosts of the batch that is under way.
+    pub(super) fn is_in_batch(&self, host: &HostName) -> bool {
+        self.batch.is_some() && self.index.batch_of(host) == self.batch
+    }
+
+    /// Comparisons with other hosts that are done.
+    pub(super) fn snapshots_done(&self) -> usize {
+        self.snapshots.values().filter(|taking| **taking == Taking::Done).count()
+    }
+
+    /// Hosts at which a step with `throttle` is running.
+    pub(super) fn running(&self, step: &str) -> usize {
+        self.index.running(step)
+    }
+
+    pub(super) fn index(&self) -> &HostIndex {
+        &self.index
     }
 
     /// True while a comparison with other hosts is still due for this host.
@@ -351,7 +379,7 @@ impl Run {
         let failures: Vec<FailureKind> = self
             .hosts
             .values()
-            .filter(|host| counts(host))
+            .filter(|host| counts_as_failed(host))
             .filter_map(HostState::failure)
             .map(|failure| failure.kind)
             .collect();
@@ -364,16 +392,18 @@ impl Run {
     }
 }
 
-/// A mistake on purpose: tests show that the invariants notice it.
 #[cfg(test)]
 impl Run {
+    /// True when the index is what the states of the hosts say.
+    pub(super) fn has_true_index(&self) -> bool {
+        self.index == HostIndex::new(&self.plan, &self.hosts)
+    }
+
+    /// A mistake on purpose: tests show that the invariants notice it.
     pub(super) fn forget_debts(&mut self) {
         self.hosts.values_mut().for_each(HostState::forget_debt);
+        self.index = HostIndex::new(&self.plan, &self.hosts);
     }
-}
-
-fn counts(host: &HostState) -> bool {
-    host.failure().is_some_and(|failure| failure.kind != FailureKind::Cancelled)
 }
 
 /// The verdict of one host in a check run: its worst result, or unknown if it could not be probed.

@@ -10,6 +10,7 @@ use super::decision::{Decision, Effect};
 use super::event::{BracketDirection, EventKind, Pause, PausedUntil, Stage};
 use super::health::Health;
 use super::leave::{Leave, leave};
+use super::phase::steps_of;
 use super::run::Run;
 use crate::domain::base::name::HostName;
 use crate::domain::base::outcome::{End, Failure, FailureKind, Verdict};
@@ -33,16 +34,42 @@ pub(super) struct Turn<'a> {
     pub(super) over: bool,
 }
 
-impl Turn<'_> {
+/// What a host does next.
+pub(super) enum Next {
+    Decision(Box<Decision>),
+    /// It waits for other hosts at the step with this identity.
+    WaitsAt(String),
+    Nothing,
+}
+
+impl From<Option<Decision>> for Next {
+    fn from(decision: Option<Decision>) -> Next {
+        decision.map_or(Next::Nothing, |decision| Next::Decision(Box::new(decision)))
+    }
+}
+
+impl<'a> Turn<'a> {
+    /// The turn of one host at this moment.
+    pub(super) fn of(run: &'a Run, name: &'a HostName, now: Timestamp, over: bool) -> Option<Turn<'a>> {
+        let (host, plan) = (run.host(name)?, run.plan().hosts.get(name)?);
+        Some(Turn { run, now, name, host, plan, in_batch: run.is_in_batch(name), over })
+    }
+
     /// The next decision for this host, if one is due.
-    pub(super) fn next(&self) -> Option<Decision> {
+    pub(super) fn next(&self) -> Next {
         match self.host.phase() {
             Phase::Waiting => self.begin(),
+            Phase::Working { running: false, .. } => self.work(),
+            _ => self.decision().into(),
+        }
+    }
+
+    fn decision(&self) -> Option<Decision> {
+        match self.host.phase() {
             Phase::Ready { way: BracketDirection::Forward, .. } if self.run.is_halted() => {
                 self.settle(End::NotStarted, self.halted_why())
             }
             Phase::Ready { .. } if self.host.crowded().is_some() => self.crowded(),
-            Phase::Working { running: false, .. } => self.work(),
             Phase::Failed { way, failure } => self.after_failure(*way, failure),
             Phase::Ending { end, why } => self.settle(*end, why.clone()),
             Phase::Gating { gate: Gate::Due, .. } => self.gate(),
@@ -51,7 +78,8 @@ impl Turn<'_> {
                 self.stay_out()
             }
             Phase::Serving { way, roll, health } => self.serve(*way, *roll, health),
-            Phase::Ready { .. }
+            Phase::Waiting
+            | Phase::Ready { .. }
             | Phase::Observing
             | Phase::Draining { .. }
             | Phase::Working { .. }
@@ -67,7 +95,10 @@ impl Turn<'_> {
         match *self.host.phase() {
             Phase::Working { running: false, not_before, .. } => not_before,
             Phase::Verified { not_before, .. } => not_before,
-            Phase::Ready { .. } => self.host.crowded().map(|crowded| crowded.retry_at),
+            Phase::Ready { .. } => {
+                let times = [self.host.crowded().map(|crowded| crowded.retry_at), self.way_back_ends_at()];
+                times.into_iter().flatten().filter(|time| *time > self.now).min()
+            }
             _ => self.next_probe(),
         }
     }
@@ -91,15 +122,18 @@ impl Turn<'_> {
     /// No room: a drain by an operator reports that, and a rollback that cannot start ends.
     fn crowded(&self) -> Option<Decision> {
         let why = "too few would be left in service without it (min_in_service)".to_string();
-        let way_back_is_closed = self.host.way() == BracketDirection::Back
-            && self.host.crowded().is_some_and(|crowded| {
-                crowded.since.checked_add(WAY_BACK_LIMIT).is_ok_and(|time| time <= self.now)
-            });
+        let way_back_is_closed = self.way_back_ends_at().is_some_and(|time| time <= self.now);
         match self.run.plan().kind {
             RunKind::Drain => self.settle(End::NotStarted, why),
             _ if way_back_is_closed => self.settle(End::Failing, format!("not rolled back: {why}")),
             _ => None,
         }
+    }
+
+    /// Until when a host that waits for room may still begin its rollback.
+    fn way_back_ends_at(&self) -> Option<Timestamp> {
+        let crowded = self.host.crowded().filter(|_| self.host.way() == BracketDirection::Back)?;
+        crowded.since.checked_add(WAY_BACK_LIMIT).ok()
     }
 
     /// The host stays out of rotation, as the operator requested.
@@ -114,23 +148,24 @@ impl Turn<'_> {
         }
     }
 
-    fn begin(&self) -> Option<Decision> {
+    fn begin(&self) -> Next {
         if self.run.is_halted() {
-            return self.settle(End::NotStarted, self.halted_why());
+            return self.settle(End::NotStarted, self.halted_why()).into();
         }
         if !self.in_batch || self.run.pause().is_some() {
-            return None;
+            return Next::Nothing;
         }
         let host = self.name;
         match self.run.plan().kind {
             RunKind::Release { .. } => Some(Decision {
                 event: EventKind::ObserveStarted { host: host.clone() },
                 effect: Some(Effect::Observe { host: host.clone() }),
-            }),
-            RunKind::Check => Some(Decision::checks(host, Stage::Roll)),
-            RunKind::Drain | RunKind::Enable => None,
+            })
+            .into(),
+            RunKind::Check => Some(Decision::checks(host, Stage::Roll)).into(),
+            RunKind::Drain | RunKind::Enable => Next::Nothing,
             // A loop over an empty list leaves no steps.
-            _ if self.plan.steps.is_empty() => self.settle(End::Done, "it has no steps here".into()),
+            _ if self.plan.steps.is_empty() => self.settle(End::Done, "it has no steps here".into()).into(),
             RunKind::Task { .. } | RunKind::Run | RunKind::Facts | RunKind::DryRun { .. } => {
                 self.step(BracketDirection::Forward, 0, 1)
             }
@@ -150,18 +185,20 @@ impl Turn<'_> {
         self.host.failure().map_or_else(|| self.halted_why(), |failure| failure.why.clone())
     }
 
-    fn work(&self) -> Option<Decision> {
-        let Phase::Working { way, step, attempt, not_before, .. } = *self.host.phase() else { return None };
+    fn work(&self) -> Next {
+        let Phase::Working { way, step, attempt, not_before, .. } = *self.host.phase() else {
+            return Next::Nothing;
+        };
         let run = self.run;
         let cancelled_now = run.cancel().is_some_and(|cancel| cancel.now || !run.plan().has_bracket());
         if way == BracketDirection::Forward && run.is_halted() && self.host.is_untouched() {
-            return self.put_back();
+            return self.put_back().into();
         }
         if way == BracketDirection::Forward && (cancelled_now || run.rolls_back()) {
-            return self.give_up(self.halted_why());
+            return self.give_up(self.halted_why()).into();
         }
         if not_before.is_some_and(|time| time > self.now) {
-            return None;
+            return Next::Nothing;
         }
         self.step(way, step, attempt)
     }
@@ -182,24 +219,25 @@ impl Turn<'_> {
         }
     }
 
-    fn step(&self, way: BracketDirection, step: usize, attempt: u32) -> Option<Decision> {
-        let steps = if way == BracketDirection::Back { &self.plan.rollback } else { &self.plan.steps };
-        let (host, name) = (self.name.clone(), steps.get(step)?.name.clone());
+    fn step(&self, way: BracketDirection, at: usize, attempt: u32) -> Next {
+        let Some(step) = steps_of(self.plan, way).get(at) else { return Next::Nothing };
+        let (host, name) = (self.name.clone(), step.name.clone());
         let skipped = |why: String, failed: bool| {
             let (host, name) = (host.clone(), name.clone());
-            Decision::only(EventKind::StepSkipped { host, way, step, name, why, failed })
+            Decision::only(EventKind::StepSkipped { host, way, step: at, name, why, failed }).into()
         };
-        match leave(self.run, self.name, way, step, attempt) {
+        match leave(self.run, self.name, way, at, attempt) {
             Leave::Go => {}
-            Leave::Wait => return None,
+            Leave::Wait => return Next::WaitsAt(step.identity().to_string()),
             Leave::Skip(why) => return skipped(why, false),
             Leave::Fail(why) => return skipped(why, true),
-            Leave::Ask(text) => return self.ask(steps.get(step)?, &text),
+            Leave::Ask(text) => return self.ask(step, &text).into(),
         }
         Some(Decision {
-            event: EventKind::StepStarted { host: host.clone(), way, step, name, attempt },
-            effect: Some(Effect::Step { host, way, step, attempt }),
+            event: EventKind::StepStarted { host: host.clone(), way, step: at, name, attempt },
+            effect: Some(Effect::Step { host, way, step: at, attempt }),
         })
+        .into()
     }
 
     /// The run waits for an operator's answer; hosts in their bracket continue up to the same question.

@@ -46,7 +46,9 @@ impl Run {
             }
             E::Recovered { then, why, .. } => self.recovered(*then, why, event.at),
             E::DebtSettled { host, in_rotation, .. } => {
-                self.hosts.get_mut(host).ok_or(Unfit)?.settle_debt(*in_rotation)?;
+                let mut next = self.hosts.get(host).ok_or(Unfit)?.clone();
+                next.settle_debt(*in_rotation)?;
+                self.put(host, next);
             }
             E::HookStarted { hook, step, .. } => self.begin_hook(*hook, *step)?,
             E::HookEnded { hook, step, outcome, .. } => self.end_hook(*hook, *step, outcome)?,
@@ -65,7 +67,7 @@ impl Run {
             E::EnableEnded { .. } => {
                 self.advance_hosts(event)?;
                 // A host is in service again: there may be room for those that wait.
-                self.hosts.values_mut().for_each(|host| host.retry_drain_at(event.at));
+                self.change_crowded(|host| host.retry_drain_at(event.at));
             }
             E::ObserveStarted { .. }
             | E::Observed { .. }
@@ -116,6 +118,7 @@ impl Run {
     fn resume(&mut self, at: Timestamp) {
         let asked = self.pause.take().and_then(|pause| pause.step);
         self.confirmed.extend(asked);
+        // It changes nothing that the index counts.
         self.hosts.values_mut().for_each(HostState::gate_again);
         self.clocks_begin_anew(at);
     }
@@ -152,7 +155,7 @@ impl Run {
         must(results.len() == hosts.len())?;
         self.snapshots.insert(snapshot, Taking::Done);
         for (name, result) in hosts.iter().zip(results) {
-            self.hosts.entry(name.clone()).and_modify(|host| host.compared(result));
+            self.change(name, |host| host.compared(result));
         }
         Ok(())
     }
@@ -168,9 +171,31 @@ impl Run {
             if next.is_healthy() && !was_healthy {
                 self.progress_at = Some(event.at);
             }
-            self.hosts.insert(name.clone(), next);
+            self.put(name, next);
         }
         Ok(())
+    }
+
+    /// The only place where the state of a host changes, so that the index is always true.
+    fn put(&mut self, name: &HostName, next: HostState) {
+        if let Some(before) = self.hosts.get(name) {
+            self.index.remove(&self.plan, name, before);
+        }
+        self.index.add(&self.plan, name, &next);
+        self.hosts.insert(name.clone(), next);
+    }
+
+    fn change(&mut self, name: &HostName, change: impl FnOnce(&mut HostState)) {
+        let Some(host) = self.hosts.get(name) else { return };
+        let mut next = host.clone();
+        change(&mut next);
+        self.put(name, next);
+    }
+
+    /// Changes each host that waits for room.
+    fn change_crowded(&mut self, change: impl Fn(&mut HostState)) {
+        let crowded: Vec<HostName> = self.index.crowded().iter().map(|(_, name)| name.clone()).collect();
+        crowded.iter().for_each(|name| self.change(name, &change));
     }
 
     fn next_of(&self, name: &HostName, event: &Event) -> Result<HostState, Unfit> {
@@ -190,7 +215,7 @@ impl Run {
     /// Time in which the run could make no progress does not count against its deadlines.
     fn clocks_begin_anew(&mut self, at: Timestamp) {
         self.progress_at = Some(at);
-        self.hosts.values_mut().for_each(|host| host.wait_for_room_since(at));
+        self.change_crowded(|host| host.wait_for_room_since(at));
     }
 
     fn recovered(&mut self, then: Then, why: &str, at: Timestamp) {
