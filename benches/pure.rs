@@ -34,13 +34,13 @@ fn plan_a_release(bencher: Bencher<'_, '_>, hosts: usize) {
 
 /// Every decision and every event of a whole run, when effects end one by one, and when those under
 /// way end together.
-#[divan::bench(args = [100, 1_000], max_time = 10)]
+#[divan::bench(args = [100, 1_000, 10_000], max_time = 10)]
 fn run_one_by_one(bencher: Bencher<'_, '_>, hosts: usize) {
     whole_run(bencher, hosts, Reports::OneByOne);
 }
 
 /// See [`run_one_by_one`].
-#[divan::bench(args = [100, 1_000], max_time = 10)]
+#[divan::bench(args = [100, 1_000, 10_000], max_time = 10)]
 fn run_together(bencher: Bencher<'_, '_>, hosts: usize) {
     whole_run(bencher, hosts, Reports::Together);
 }

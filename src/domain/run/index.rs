@@ -107,7 +107,9 @@ impl HostIndex {
     fn note_ready(&mut self, entry: &Entry<'_>, is_in: bool) {
         let name = entry.name.clone();
         match (entry.host.phase(), entry.host.crowded()) {
-            (Phase::Ready { way: BracketDirection::Back, .. }, None) => put(&mut self.back, name.clone(), is_in),
+            (Phase::Ready { way: BracketDirection::Back, .. }, None) => {
+                put(&mut self.back, name.clone(), is_in)
+            }
             (Phase::Ready { .. }, None) => put(&mut self.forward, name.clone(), is_in),
             (Phase::Ready { .. }, Some(crowded)) => {
                 put(&mut self.retries, (crowded.retry_at, name.clone()), is_in);
@@ -124,7 +126,10 @@ impl HostIndex {
         let (phase, forgotten) = (entry.host.phase(), entry.host.forgotten());
         let sets = [
             (&mut self.verified, matches!(phase, Phase::Verified { .. }) && forgotten == Forgotten::No),
-            (&mut self.changing, matches!(phase, Phase::Enabling { .. }) || forgotten == Forgotten::Redraining),
+            (
+                &mut self.changing,
+                matches!(phase, Phase::Enabling { .. }) || forgotten == Forgotten::Redraining,
+            ),
             (&mut self.forgotten, forgotten == Forgotten::Seen && phase.stays_out()),
             (&mut self.drained, entry.host.is_owed() && phase.stays_out() && forgotten == Forgotten::No),
         ];

@@ -133,18 +133,15 @@ fn progress_ends_at(run: &Run) -> Option<Timestamp> {
 /// True once no further host will start and none is in its bracket.
 fn is_over(run: &Run) -> bool {
     let last = run.batches_begun() == run.plan().batches.len();
-    (last || run.is_halted())
-        && run.all_through()
-        && to_withdraw(run).next().is_none()
+    (last || run.is_halted()) && run.all_through() && to_withdraw(run).next().is_none()
 }
 
 /// All hosts of a batch behind one balancer are drained in one change, once each of them
 /// was reached or abandoned. Hosts that wait for room are retried separately.
 fn drains(run: &Run, now: Timestamp) -> Vec<Decision> {
     let forward = !run.holds_back() && run.is_batch_observed();
-    let may_go = |name: &&HostName| {
-        forward || run.host(name).is_some_and(|host| host.way() == BracketDirection::Back)
-    };
+    let may_go =
+        |name: &&HostName| forward || run.host(name).is_some_and(|host| host.way() == BracketDirection::Back);
     let due = run.index().retries().iter().take_while(|(time, _)| *time <= now);
     let mut hosts: BTreeSet<&HostName> = due.map(|(_, name)| name).filter(may_go).collect();
     hosts.extend(run.index().ready(BracketDirection::Back));
@@ -217,8 +214,8 @@ fn snapshots(run: &Run) -> Vec<Decision> {
 /// Hosts on the new release that a run with `rolls_back` still has to roll back.
 fn to_withdraw(run: &Run) -> impl Iterator<Item = &HostName> {
     let wanted = run.rolls_back() && run.cancel().is_none();
-    let hosts = run.hosts().iter().zip(run.plan().hosts.values()).filter(move |_| wanted);
-    hosts.filter_map(|((name, host), plan)| {
+    let hosts = wanted.then(|| run.hosts().iter().zip(run.plan().hosts.values()));
+    hosts.into_iter().flatten().filter_map(|((name, host), plan)| {
         let serves = matches!(
             host.phase(),
             Phase::Serving {
