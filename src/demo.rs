@@ -16,28 +16,28 @@ use crate::door::local::Stdio;
 use crate::embedded::EmbeddedFleet;
 use crate::embedded::traffic::{RequestCounts, Traffic};
 
-/// Web hosts of the demo: enough for three batches, few enough to read.
-const WEB_HOSTS: usize = 8;
+/// Web hosts of the demo, unless more are asked for: enough for three batches, few enough to read.
+pub const WEB_HOSTS: usize = 8;
 
 /// Requests under way at the same time.
 const CLIENTS: usize = 4;
 
-/// Runs the demo; returns when it is stopped, or, with `once`, after the two releases.
+/// Runs the demo with so many web hosts; returns when it is stopped, or, with `once`, after the two releases.
 ///
 /// All files are in a new folder below `base`, which is removed at the end.
-pub fn run(base: &Path, once: bool) -> BoxFuture<'_, Result<(), String>> {
-    Box::pin(played(base, once))
+pub fn run(base: &Path, hosts: usize, once: bool) -> BoxFuture<'_, Result<(), String>> {
+    Box::pin(played(base, hosts, once))
 }
 
-async fn played(base: &Path, once: bool) -> Result<(), String> {
+async fn played(base: &Path, hosts: usize, once: bool) -> Result<(), String> {
     let folder = Folder::create(base)?;
-    let fleet =
-        EmbeddedFleet::start(&folder.at("hosts"), WEB_HOSTS).await.map_err(|error| error.to_string())?;
+    let fleet = EmbeddedFleet::start(&folder.at("hosts"), hosts).await.map_err(|error| error.to_string())?;
+    let first = fleet.webs().first().ok_or("the fleet has no host")?.clone();
     let operator = write_config(&folder, &fleet)?;
     let daemon = Daemon::start(&folder.at("config")).await?;
     println!(
         "{} hosts and their balancer (http://{}/) run inside this process.\n",
-        WEB_HOSTS,
+        fleet.webs().len(),
         fleet.address()
     );
     show(&daemon, &fleet, &operator, "deploy prod version=1.1.0", 0).await?;
@@ -47,7 +47,7 @@ async fn played(base: &Path, once: bool) -> Result<(), String> {
         daemon.stop().await;
         return Ok(());
     }
-    print!("{}", invitation(&folder, &daemon));
+    print!("{}", invitation(&folder, &daemon, &first.name));
     daemon.run().await?;
     fleet.shutdown().await;
     Ok(())
@@ -75,7 +75,7 @@ async fn show(
     }
 }
 
-fn invitation(folder: &Folder, daemon: &Daemon) -> String {
+fn invitation(folder: &Folder, daemon: &Daemon, host: &str) -> String {
     let port = daemon.addresses.first().map_or(0, std::net::SocketAddr::port);
     let ssh = format!("ssh -F {} rollcall", folder.at("ssh_config").display());
     let board = ssh.replacen("ssh ", "ssh -t ", 1);
@@ -96,7 +96,7 @@ fn invitation(folder: &Folder, daemon: &Daemon) -> String {
          \x20 {ssh} deploy prod version=1.3.0\n\
          \x20 {ssh} check prod\n\
          \x20 {ssh} run prod.web -- cat current/VERSION\n\
-         \x20 {ssh} show 2 --host web01\n\
+         \x20 {ssh} show 2 --host {host}\n\
          \x20 {board}    # the board; q leaves it\n\
          \x20 {ssh} web    # the same in a browser\n\
          Its configuration is in {}. Ctrl-C here ends it all.\n",
@@ -146,8 +146,8 @@ fn write_config(folder: &Folder, fleet: &EmbeddedFleet) -> Result<Operator, Stri
         ("config/rollcall.toml", settings),
         ("config/operators", format!("role=\"admin\" {public} you\n")),
         ("config/hosts/prod.toml", hosts(fleet)),
-        ("config/tasks/deploy.toml", DEPLOY.to_string()),
-        ("config/checks/http.toml", CHECKS.to_string()),
+        ("config/tasks/deploy.toml", deploy(fleet.webs().len())),
+        ("config/checks/http.toml", checks(fleet.webs().len())),
     ];
     for (name, text) in files {
         write_secret(&folder.at(name), &text).map_err(|error| failed(&error))?;
@@ -174,14 +174,21 @@ fn hosts(fleet: &EmbeddedFleet) -> String {
         )
     };
     let webs: String = fleet.webs().iter().map(web).collect();
+    let first = fleet.webs().first().map_or("", |host| &host.name);
     let lb = fleet.balancer();
     format!(
-        "[web]\nchecks = [\"http\"]\ntags = {{ canary = [\"web01\"] }}\n[web.hosts]\n{webs}\n\
+        "[web]\nchecks = [\"http\"]\ntags = {{ canary = [\"{first}\"] }}\n[web.hosts]\n{webs}\n\
          [web.balancer]\ndriver = \"nginx\"\non = \"lb\"\nconfig = \"nginx.conf\"\n\
          server = \"127.0.0.1:{{{{ app_port }}}}\"\nworkers = \"cat workers\"\n\n\
          [lb.hosts]\n{} = {{ address = \"127.0.0.1\", port = {} }}\n",
         lb.name, lb.ssh_port
     )
+}
+
+/// All hosts share this process: a batch of many hundreds would keep it from answering users.
+fn deploy(hosts: usize) -> String {
+    let last = if hosts < 100 { "100%" } else { "20%" };
+    DEPLOY.replace("LAST_BATCHES", last)
 }
 
 const DEPLOY: &str = r#"description = "Roll a release out to the web tier"
@@ -190,7 +197,7 @@ params.version = { pattern = '\d+\.\d+\.\d+' }
 params.broken = { pattern = "yes|no", default = "no" }
 
 [rollout]
-serial = [1, "25%", "100%"]
+serial = [1, "25%", "LAST_BATCHES"]
 on_failure = "rollback"
 
 [[steps]]
@@ -223,8 +230,14 @@ name = "start the application"
 run = "rm -f down"
 "#;
 
-const CHECKS: &str = r#"[[check]]
+/// All hosts and their checks share the cores of this machine: with many of them an answer takes longer.
+fn checks(hosts: usize) -> String {
+    let deadline = 2 + hosts / 20;
+    format!(
+        r#"[[check]]
 name = "serves the release"
-http = { port = "{{ app_port }}", path = "/health", status = 200, body_contains = "{{ version }}" }
-retry = { interval = "100ms", deadline = "2s", successes = 2 }
-"#;
+http = {{ port = "{{{{ app_port }}}}", path = "/health", status = 200, body_contains = "{{{{ version }}}}" }}
+retry = {{ interval = "100ms", deadline = "{deadline}s", successes = 2 }}
+"#
+    )
+}

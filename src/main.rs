@@ -56,6 +56,9 @@ enum LocalCommand {
         /// End when it was shown, instead of leaving the daemon up
         #[arg(long)]
         once: bool,
+        /// Web hosts of the fleet; a thousand take about 1 GB of memory
+        #[arg(long, value_name = "NUMBER", default_value_t = rollcall::demo::WEB_HOSTS, value_parser = web_hosts)]
+        hosts: usize,
     },
     #[command(external_subcommand)]
     Command(Vec<String>),
@@ -80,6 +83,23 @@ fn main() -> ExitCode {
     runtime.block_on(run(line))
 }
 
+/// Each host takes descriptors, and a shell or a service often allows 1,024. As many as `systemd/rollcall.service` has.
+fn open_many_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    const ENOUGH: u64 = 65_536;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if soft < hard.min(ENOUGH) {
+        // Without more of them rollcall works, too; `doctor` says when few are left.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(ENOUGH), hard);
+    }
+}
+
+fn web_hosts(text: &str) -> Result<usize, String> {
+    let most = rollcall::embedded::MOST_WEB_HOSTS;
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| format!("1 to {most}"))
+}
+
 /// The journal, known hosts and keys are nobody else's to read. Only here: it holds for a whole process.
 fn keep_files_private() {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
@@ -100,13 +120,16 @@ async fn run(line: CommandLine) -> ExitCode {
     if line.local || matches!(line.words, Some(LocalCommand::Serve)) {
         keep_files_private();
     }
+    if matches!(line.words, Some(LocalCommand::Serve | LocalCommand::Demo { .. })) {
+        open_many_files();
+    }
     match line.words {
         Some(LocalCommand::Serve) => return serve(&line.config, line.log).await,
         Some(LocalCommand::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),
         Some(LocalCommand::Schema { file }) => return schema(&file),
         Some(LocalCommand::Support { to }) => return support(&line.config, to),
-        Some(LocalCommand::Demo { once }) => {
-            return ended(rollcall::demo::run(&std::env::temp_dir(), once).await);
+        Some(LocalCommand::Demo { once, hosts }) => {
+            return ended(rollcall::demo::run(&std::env::temp_dir(), hosts, once).await);
         }
         Some(LocalCommand::Command(_)) | None => {}
     }

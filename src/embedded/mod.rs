@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 use self::host::ShellHost;
 use self::sshd::Sshd;
 
-/// Web hosts of one fleet at most: each has two listening sockets in this process.
-const WEB_HOSTS: usize = 99;
+/// Web hosts of one fleet at most: each has two listening sockets in this process, and both ends of its connections.
+pub const MOST_WEB_HOSTS: usize = 2_000;
 
 /// What every web host serves when the fleet starts for the first time.
 const FIRST_RELEASE: &str = "1.0.0";
@@ -67,7 +67,7 @@ struct Builder {
 }
 
 impl EmbeddedFleet {
-    /// Starts `web01`, ... (1 to 99 of them) and `lb1`, each in a directory of its name in `dir`, on
+    /// Starts `web01`, ... (1 to [`MOST_WEB_HOSTS`]) and `lb1`, each in a directory of its name in `dir`, on
     /// ports that the system chooses. Releases that are there from an earlier start stay.
     ///
     /// Fails when files cannot be written or no ports are left.
@@ -85,8 +85,10 @@ impl EmbeddedFleet {
         // Dropped before the fleet is whole, it takes the hosts along that run already.
         let guard = builder.stop.clone().drop_guard();
         let mut webs = Vec::new();
-        for number in 1..=web_hosts.clamp(1, WEB_HOSTS) {
-            webs.push(builder.web(format!("web{number:02}")).await?);
+        let web_hosts = web_hosts.clamp(1, MOST_WEB_HOSTS);
+        let digits = web_hosts.to_string().len().max(2);
+        for number in 1..=web_hosts {
+            webs.push(builder.web(format!("web{number:0digits$}")).await?);
         }
         let balancer = builder.balancer("lb1", &webs).await?;
         let identity = key.to_openssh(LineEnding::LF).map_err(io::Error::other)?.to_string();

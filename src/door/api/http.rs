@@ -25,6 +25,7 @@ use super::perform::{Answer, follow, perform_with};
 use super::plain::{text_of, wanted_page};
 use super::query::{query, wrong};
 use super::stream::{self, StreamForm};
+use super::timing::timed;
 use super::{gate, openapi, pages, problem, raw};
 use crate::domain::ask::command::LINE_LIMIT_BYTES;
 use crate::domain::ask::resource::{Given, Gives, RESOURCES, Resource, Verb};
@@ -142,16 +143,6 @@ fn route(api: &Api, resource: &'static Resource) -> MethodRouter {
         }
     })
 }
-
-/// Says how long rollcall took until the response began, so that a client can tell its time from that of the network.
-fn timed(mut response: Response<Body>, begun: Instant) -> Response<Body> {
-    let millis = begun.elapsed().as_secs_f64() * 1e3;
-    let value = HeaderValue::from_str(&format!("rollcall;dur={millis:.3}"));
-    response.headers_mut().extend(value.ok().map(|value| (SERVER_TIMING, value)));
-    response
-}
-
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// What is at the root: the board for browsers, and for programs where to go on.
 async fn front(api: &Api, request: Request) -> Response<Body> {

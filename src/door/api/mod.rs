@@ -18,6 +18,7 @@ mod query;
 mod raw;
 mod stream;
 mod terminal;
+mod timing;
 
 use std::sync::Arc;
 

@@ -12,9 +12,11 @@ use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::channel::Api;
 use super::perform::perform;
+use super::timing::timed;
 use super::{gate, live, problem};
 use crate::domain::ask::resource::{Given, Resource, Verb};
 use crate::domain::ask::view::View;
@@ -86,6 +88,11 @@ fn accepts(headers: &HeaderMap, media: &str) -> bool {
 
 /// Answers with a page: HTML, JSON or text, as the client accepts it.
 pub(super) async fn page(api: &Api, request: Request) -> Response<Body> {
+    let begun = Instant::now();
+    timed(answered(api, request).await, begun)
+}
+
+async fn answered(api: &Api, request: Request) -> Response<Body> {
     let headers = request.headers();
     if let Err(wrong) = gate::judge(api, &request) {
         let (status, title, detail) = wrong.words();
