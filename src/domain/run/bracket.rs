@@ -60,6 +60,7 @@ impl HostState {
                 way: BracketDirection::Return,
                 tries: Tries::default(),
                 not_before: None,
+                gated_at: None,
             },
             ..HostState::default()
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::bracket::{Forgotten, HostState, Phase, RotationChecks};
+use super::bracket::{Forgotten, Gate, HostState, Phase, RotationChecks};
 use super::event::BracketDirection;
 use super::phase::steps_of;
 use crate::domain::base::name::HostName;
@@ -30,6 +30,8 @@ pub(super) struct HostIndex {
     verified: BTreeMap<String, BTreeSet<HostName>>,
     /// By balancer: hosts that a change under way puts into rotation or takes out again.
     changing: BTreeMap<String, BTreeSet<HostName>>,
+    /// By balancer: hosts out of rotation whose gate is due or running.
+    gating: BTreeMap<String, BTreeSet<HostName>>,
     /// By balancer: hosts that it has to drain again.
     forgotten: BTreeMap<String, BTreeSet<HostName>>,
     /// By balancer: hosts that it must not send requests to.
@@ -130,6 +132,7 @@ impl HostIndex {
                 &mut self.changing,
                 matches!(phase, Phase::Enabling { .. }) || forgotten == Forgotten::Redraining,
             ),
+            (&mut self.gating, entry.host.is_owed() && is_gating(phase)),
             (&mut self.forgotten, forgotten == Forgotten::Seen && phase.stays_out()),
             (&mut self.drained, entry.host.is_owed() && phase.stays_out() && forgotten == Forgotten::No),
         ];
@@ -221,6 +224,11 @@ impl HostIndex {
         self.verified.iter().filter(|(balancer, _)| !self.changing.contains_key(*balancer))
     }
 
+    /// True when the gate of a host of this balancer is due or running.
+    pub(super) fn is_gating(&self, balancer: &str) -> bool {
+        self.gating.contains_key(balancer)
+    }
+
     /// Hosts to drain again, by balancer.
     pub(super) fn forgotten(&self) -> &BTreeMap<String, BTreeSet<HostName>> {
         &self.forgotten
@@ -254,6 +262,10 @@ impl Count {
     fn open(&self, is_halted: bool) -> usize {
         if is_halted { self.open_if_halted } else { self.open }
     }
+}
+
+fn is_gating(phase: &Phase) -> bool {
+    matches!(phase, Phase::Gating { gate: Gate::Due | Gate::Running, .. })
 }
 
 fn put<T: Ord>(set: &mut BTreeSet<T>, item: T, is_in: bool) {

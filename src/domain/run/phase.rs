@@ -61,6 +61,8 @@ pub enum Phase {
         way: BracketDirection,
         tries: Tries,
         not_before: Option<Timestamp>,
+        /// When its gate passed; `None` if it has none, or if an attempt to enable it has failed.
+        gated_at: Option<Timestamp>,
     },
     Enabling {
         way: BracketDirection,

@@ -14,7 +14,7 @@ pub use super::decision::{Decision, Effect};
 use super::event::{BracketDirection, EventKind, Pause, PausedUntil};
 use super::phase::steps_of;
 use super::run::Run;
-use super::turn::can_go_back;
+use super::turn::{GATHER_LIMIT, can_go_back};
 use crate::domain::base::name::{HostName, count};
 use crate::domain::plan::plan::RunKind;
 use crate::domain::task::task::{PauseAfter, PauseUntil};
@@ -182,9 +182,20 @@ fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
     let verified = run.index().to_enable();
     verified
         .map(|(balancer, hosts)| (balancer, hosts.iter().filter(is_due).cloned().collect::<Vec<_>>()))
-        .filter(|(_, hosts)| !hosts.is_empty())
+        .filter(|(balancer, hosts)| !hosts.is_empty() && !waits_for_others(run, balancer, hosts, now))
         .map(|(balancer, hosts)| Decision::enable(balancer, not_with_others_again(run, hosts)))
         .collect()
+}
+
+/// True for a moment after a gate has passed, while others of the same balancer are running: one change puts all into rotation.
+fn waits_for_others(run: &Run, balancer: &str, hosts: &[HostName], now: Timestamp) -> bool {
+    let has_just_passed = |name: &HostName| match run.host(name).map(HostState::phase) {
+        Some(Phase::Verified { gated_at: Some(at), .. }) => {
+            *at <= now && at.checked_add(GATHER_LIMIT).is_ok_and(|limit| now < limit)
+        }
+        _ => false,
+    };
+    run.index().is_gating(balancer) && hosts.iter().all(has_just_passed)
 }
 
 /// A change of many hosts is all or nothing. Hosts that were refused together are retried one by one, so that

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::domain::base::outcome::FailureKind;
 use crate::domain::plan::plan::HostPlan;
-use crate::domain::run::bracket::Forgotten;
+use crate::domain::run::bracket::{Forgotten, Gate};
 use crate::domain::run::turn::{Next, Turn};
 
 /// The next decisions. They are made in rounds: apply them and call again until there are
@@ -151,9 +151,21 @@ fn enables(run: &Run, now: Timestamp) -> Vec<Decision> {
     });
     ready
         .into_iter()
-        .filter(|(name, _)| !busy.contains_key(name))
+        .filter(|(name, hosts)| !busy.contains_key(name) && !waits(run, name, hosts, now))
         .map(|(name, hosts)| Decision::enable(&name, not_with_others_again(run, hosts)))
         .collect()
+}
+
+/// Each of these hosts passed its gate a moment ago, and the gate of another one of their balancer is running.
+fn waits(run: &Run, balancer: &str, hosts: &[HostName], now: Timestamp) -> bool {
+    let passed = |name: &HostName| match run.host(name).map(HostState::phase) {
+        Some(Phase::Verified { gated_at: Some(at), .. }) => *at <= now && now < *at + GATHER_LIMIT,
+        _ => false,
+    };
+    let gating = by_balancer(run, |host| {
+        host.is_owed() && matches!(host.phase(), Phase::Gating { gate: Gate::Due | Gate::Running, .. })
+    });
+    gating.contains_key(balancer) && hosts.iter().all(passed)
 }
 
 /// Hosts are compared once no work on any of them is left.

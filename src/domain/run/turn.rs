@@ -21,6 +21,10 @@ use crate::domain::value::template;
 /// How long a host waits for room before it is drained for its rollback.
 const WAY_BACK_LIMIT: Duration = Duration::from_secs(10 * 60);
 
+/// How long a host whose gate has passed waits for others of its balancer whose gates are running: then one change of the
+/// balancer does for all. A change of a real balancer takes two to three times as long.
+pub(super) const GATHER_LIMIT: Duration = Duration::from_millis(100);
+
 /// One host at one moment, with all that its next event depends on.
 pub(super) struct Turn<'a> {
     pub(super) run: &'a Run,
@@ -94,7 +98,10 @@ impl<'a> Turn<'a> {
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
         match *self.host.phase() {
             Phase::Working { running: false, not_before, .. } => not_before,
-            Phase::Verified { not_before, .. } => not_before,
+            Phase::Verified { not_before, gated_at, .. } => {
+                let gathered = gated_at.and_then(|time| time.checked_add(GATHER_LIMIT).ok());
+                [not_before, gathered].into_iter().flatten().filter(|time| *time > self.now).min()
+            }
             Phase::Ready { .. } => {
                 let times = [self.host.crowded().map(|crowded| crowded.retry_at), self.way_back_ends_at()];
                 times.into_iter().flatten().filter(|time| *time > self.now).min()

@@ -259,7 +259,10 @@ impl HostState {
     ) -> Result<(), Unfit> {
         match (stage, &self.phase) {
             (Stage::Gate, Phase::Gating { way, gate: Gate::Running }) => {
-                self.gate_ended(*way, results, steps)
+                self.gate_ended(*way, results, steps);
+                if let Phase::Verified { gated_at, .. } = &mut self.phase {
+                    *gated_at = Some(at);
+                }
             }
             (Stage::Watch, Phase::Serving { way, roll: Some(RotationChecks::Watching), health }) => {
                 let (way, mut health) = (*way, health.clone());
@@ -368,7 +371,7 @@ impl HostState {
     /// Due to be enabled, or in rotation if it was never drained.
     fn verified(&self, way: BracketDirection) -> Phase {
         match self.is_owed() {
-            true => Phase::Verified { way, tries: Tries::default(), not_before: None },
+            true => Phase::Verified { way, tries: Tries::default(), not_before: None, gated_at: None },
             false => Phase::Serving { way, roll: None, health: Health::default() },
         }
     }

@@ -65,6 +65,7 @@ impl HostState {
                         way: BracketDirection::Return,
                         tries: Tries::default(),
                         not_before: None,
+                        gated_at: None,
                     },
                 };
             }
@@ -135,7 +136,8 @@ impl HostState {
                 let pause = ENABLE_PAUSE * 4u32.pow(tries.failed);
                 tries.failed += 1;
                 tries.maybe_back |= matches!(change, Change::Unknown { .. });
-                self.phase = Phase::Verified { way, tries, not_before: at.checked_add(pause).ok() };
+                self.phase =
+                    Phase::Verified { way, tries, not_before: at.checked_add(pause).ok(), gated_at: None };
             }
             // The host is where the drain left it, which may be unknown.
             Change::Refused { why } if self.drain_is_unknown() || tries.maybe_back => {

@@ -118,8 +118,8 @@ impl Run {
     fn resume(&mut self, at: Timestamp) {
         let asked = self.pause.take().and_then(|pause| pause.step);
         self.confirmed.extend(asked);
-        // It changes nothing that the index counts.
-        self.hosts.values_mut().for_each(HostState::gate_again);
+        let names: Vec<HostName> = self.hosts.keys().cloned().collect();
+        names.iter().for_each(|name| self.change(name, HostState::gate_again));
         self.clocks_begin_anew(at);
     }
 
