@@ -31,6 +31,9 @@ const APPEND_TRIES: u32 = 120;
 /// The pause between two attempts.
 const APPEND_PAUSE: Duration = Duration::from_secs(1);
 
+/// Hosts of the next batch that are connected to ahead of it: more would keep the present batch waiting for its own connections.
+const REACHED_AHEAD: usize = 32;
+
 /// Longest sleep before the next decision.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
@@ -125,8 +128,24 @@ impl RunLoop<'_> {
             }
             let (events, effects): (Vec<EventKind>, Vec<Option<Effect>>) =
                 decided.decisions.into_iter().map(|decision| (decision.event, decision.effect)).unzip();
+            let begun = events.iter().find_map(|event| match event {
+                EventKind::BatchStarted { batch, .. } => Some(*batch),
+                _ => None,
+            });
             self.record(events.into_iter().map(|event| self.with_input(event)).collect()).await?;
+            begun.into_iter().for_each(|batch| self.reach_ahead(batch + 1));
             effects.into_iter().flatten().for_each(|effect| self.start(effect));
+        }
+    }
+
+    /// Connects to hosts of a batch while the one before is under way. It changes nothing on them, and whoever cannot be reached
+    /// is asked again in its turn.
+    fn reach_ahead(&self, batch: usize) {
+        let plan = self.run.plan();
+        let hosts = plan.batches.get(batch).into_iter().flatten().filter(|_| plan.has_bracket());
+        for host in hosts.take(REACHED_AHEAD).filter_map(|name| plan.hosts.get(name)) {
+            let (remote, endpoint) = (self.ports.hosts.remote.clone(), host.endpoint.clone());
+            tokio::spawn(async move { _ = remote.reach(&endpoint).await });
         }
     }
 
