@@ -1,6 +1,7 @@
 //! The host-key store: OpenSSH's `known_hosts` format, strict. `russh`'s own check is not used: it
 //! treats a key of another type as a new host and ignores `@revoked` (reference, russh 0.65).
 
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,9 +21,19 @@ const FILE_LIMIT_BYTES: u64 = 32 * 1024 * 1024;
 /// The recorded keys, read again when the file changes.
 pub struct KnownHosts {
     path: PathBuf,
-    cache: Mutex<Option<(Stamp, Arc<Vec<Entry>>)>>,
+    cache: Mutex<Option<(Stamp, Arc<Recorded>)>>,
     /// One writer at a time.
     write: tokio::sync::Mutex<()>,
+}
+
+/// The entries of the file in its order, and where to look for those of a host.
+#[derive(Default)]
+struct Recorded {
+    entries: Vec<Entry>,
+    /// By a name that an entry has as it is.
+    by_name: HashMap<String, Vec<usize>>,
+    /// Entries with patterns or hashed names: each of them is compared.
+    others: Vec<usize>,
 }
 
 /// Distinguishes two states of the file.
@@ -42,9 +53,9 @@ impl KnownHosts {
     /// The state of `key` for the host that is dialled as `address:port`. An error when the file
     /// cannot be read or parsed: then no key is known, and none is trusted.
     pub fn state(&self, address: &str, port: u16, key: &PublicKey) -> Result<KeyState, String> {
-        let entries = self.entries()?;
-        let name = host_pattern(address, port);
-        let of_host = || entries.iter().filter(|entry| matches(entry.host_patterns(), &name));
+        let recorded = self.recorded()?;
+        let entries = recorded.of_host(&host_pattern(address, port));
+        let of_host = || entries.iter().copied();
         let same = |entry: &&Entry| entry.public_key().key_data() == key.key_data();
         if of_host().any(|entry| entry.marker() == Some(&Marker::Revoked) && same(&entry)) {
             return Ok(KeyState::Revoked);
@@ -65,13 +76,11 @@ impl KnownHosts {
         certificate: &Certificate,
         now: Timestamp,
     ) -> Result<(), String> {
-        let entries = self.entries()?;
-        let name = host_pattern(address, port);
+        let recorded = self.recorded()?;
+        let entries = recorded.of_host(&host_pattern(address, port));
         let authorities = entries
             .iter()
-            .filter(|entry| {
-                entry.marker() == Some(&Marker::CertAuthority) && matches(entry.host_patterns(), &name)
-            })
+            .filter(|entry| entry.marker() == Some(&Marker::CertAuthority))
             .map(|entry| entry.public_key().fingerprint(HashAlg::Sha256));
         let authorities: Vec<_> = authorities.collect();
         if !certificate.cert_type().is_host() {
@@ -80,7 +89,6 @@ impl KnownHosts {
         let revoked = entries.iter().any(|entry| {
             let key = entry.public_key().key_data();
             entry.marker() == Some(&Marker::Revoked)
-                && matches(entry.host_patterns(), &name)
                 && (key == certificate.public_key() || key == certificate.signature_key())
         });
         if revoked {
@@ -106,9 +114,9 @@ impl KnownHosts {
     /// The recorded key types of a host, which are negotiated first: otherwise a second key of another
     /// type would look unknown. Also returns whether an authority is recorded.
     pub fn preferences(&self, address: &str, port: u16) -> Result<(Vec<Algorithm>, bool), String> {
-        let entries = self.entries()?;
-        let name = host_pattern(address, port);
-        let of_host = || entries.iter().filter(|entry| matches(entry.host_patterns(), &name));
+        let recorded = self.recorded()?;
+        let entries = recorded.of_host(&host_pattern(address, port));
+        let of_host = || entries.iter().copied();
         let types =
             of_host().filter(|entry| entry.marker().is_none()).map(|entry| entry.public_key().algorithm());
         let authority = of_host().any(|entry| entry.marker() == Some(&Marker::CertAuthority));
@@ -145,7 +153,7 @@ impl KnownHosts {
         let _one_at_a_time = self.write.lock().await;
         let failed = |error: std::io::Error| format!("{}: {error}", self.path.display());
         // An unreadable file is left alone.
-        self.entries()?;
+        self.recorded()?;
         let text = self.text().map_err(failed)?;
         let name = host_pattern(address, port);
         let (mut kept, mut forgotten) = (String::new(), 0);
@@ -161,9 +169,7 @@ impl KnownHosts {
         if forgotten > 0 {
             self.replace(&kept).map_err(failed)?;
         }
-        let left = self.entries()?;
-        let is_left = |entry: &&Entry| entry.marker().is_none() && matches(entry.host_patterns(), &name);
-        match left.iter().find(is_left) {
+        match self.recorded()?.of_host(&name).iter().find(|entry| entry.marker().is_none()) {
             Some(_) => Err(format!(
                 "a line for several hosts in {} has a key for {name}, too; edit it",
                 self.path.display()
@@ -189,7 +195,7 @@ impl KnownHosts {
         Ok(())
     }
 
-    fn entries(&self) -> Result<Arc<Vec<Entry>>, String> {
+    fn recorded(&self) -> Result<Arc<Recorded>, String> {
         let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", self.path.display());
         let stamp = match fs::metadata(&self.path) {
             Ok(about) if about.len() > FILE_LIMIT_BYTES => {
@@ -202,16 +208,41 @@ impl KnownHosts {
             Err(error) => return Err(failed(&error)),
         };
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, entries)) = cache.as_ref()
+        if let Some((known, recorded)) = cache.as_ref()
             && *known == stamp
         {
-            return Ok(entries.clone());
+            return Ok(recorded.clone());
         }
         let text = fs::read_to_string(&self.path).map_err(|error| failed(&error))?;
-        let entries =
-            Arc::new(parse(&text).map_err(|(line, why)| format!("{}:{line}: {why}", self.path.display()))?);
-        *cache = Some((stamp, entries.clone()));
-        Ok(entries)
+        let entries = parse(&text).map_err(|(line, why)| format!("{}:{line}: {why}", self.path.display()))?;
+        let recorded = Arc::new(Recorded::new(entries));
+        *cache = Some((stamp, recorded.clone()));
+        Ok(recorded)
+    }
+}
+
+impl Recorded {
+    fn new(entries: Vec<Entry>) -> Recorded {
+        let mut recorded = Recorded::default();
+        for (at, entry) in entries.iter().enumerate() {
+            match entry.host_patterns() {
+                HostPatterns::Patterns(names) if names.iter().all(|name| !name.contains(['*', '?', '!'])) => {
+                    for name in names {
+                        recorded.by_name.entry(plain_name(name)).or_default().push(at);
+                    }
+                }
+                _ => recorded.others.push(at),
+            }
+        }
+        Recorded { entries, ..recorded }
+    }
+
+    /// The entries of a host, in the order of the file.
+    fn of_host(&self, name: &str) -> Vec<&Entry> {
+        let named = self.by_name.get(name).into_iter().flatten().copied();
+        let fits = |at: &usize| self.entries.get(*at).is_some_and(|entry| matches(entry.host_patterns(), name));
+        let found: BTreeSet<usize> = named.chain(self.others.iter().copied().filter(fits)).collect();
+        found.into_iter().filter_map(|at| self.entries.get(at)).collect()
     }
 }
 
@@ -268,14 +299,16 @@ fn matches(patterns: &HostPatterns, name: &str) -> bool {
     }
 }
 
+/// A name or pattern as names are compared: `[web1]:22` is another form of `web1`.
+fn plain_name(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix("]:22"));
+    bare.map_or_else(|| name.clone(), str::to_string)
+}
+
 /// One matching `!pattern` excludes the name, even if others match.
 fn matches_any(patterns: &[String], name: &str) -> bool {
-    let fits = |pattern: &str| {
-        let pattern = pattern.to_ascii_lowercase();
-        // `[web1]:22` is another form of `web1`.
-        let bare = pattern.strip_prefix('[').and_then(|rest| rest.strip_suffix("]:22"));
-        wildcard(bare.unwrap_or(&pattern).as_bytes(), name.as_bytes())
-    };
+    let fits = |pattern: &str| wildcard(plain_name(pattern).as_bytes(), name.as_bytes());
     let excluded = patterns.iter().filter_map(|pattern| pattern.strip_prefix('!')).any(fits);
     !excluded && patterns.iter().filter(|pattern| !pattern.starts_with('!')).any(|pattern| fits(pattern))
 }
@@ -360,6 +393,20 @@ mod tests {
         for (text, address, port, wanted) in table {
             let (_dir, store) = store(&text);
             assert_eq!(store.state(address, port, &ours), Ok(wanted), "{text}");
+        }
+    }
+
+    /// The file is not searched for each connection, and yet every line of it counts.
+    #[test]
+    fn the_entries_of_a_host_are_those_of_all_lines_that_name_it() {
+        let key = line(&key(Algorithm::Ed25519));
+        let names = ["a", "A,b", "[a]:22", "[a]:2222", "*", "*,!a", "a?", "[b]:22,[a]:2222", "!b,a"];
+        let text: String = names.iter().map(|name| format!("{name} {key}\n")).collect();
+        let recorded = Recorded::new(parse(&text).unwrap());
+        for name in ["a", "b", "ab", "[a]:2222", "c"] {
+            let all: Vec<&Entry> =
+                recorded.entries.iter().filter(|entry| matches(entry.host_patterns(), name)).collect();
+            assert_eq!(recorded.of_host(name), all, "{name}");
         }
     }
 
