@@ -240,7 +240,8 @@ impl Recorded {
     /// The entries of a host, in the order of the file.
     fn of_host(&self, name: &str) -> Vec<&Entry> {
         let named = self.by_name.get(name).into_iter().flatten().copied();
-        let fits = |at: &usize| self.entries.get(*at).is_some_and(|entry| matches(entry.host_patterns(), name));
+        let fits =
+            |at: &usize| self.entries.get(*at).is_some_and(|entry| matches(entry.host_patterns(), name));
         let found: BTreeSet<usize> = named.chain(self.others.iter().copied().filter(fits)).collect();
         found.into_iter().filter_map(|at| self.entries.get(at)).collect()
     }
