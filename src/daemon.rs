@@ -41,7 +41,7 @@ use crate::domain::ask::access::{LOCAL_KEY, Operator, Role, authorize, needed_ro
 use crate::domain::ask::audit::Caller;
 use crate::domain::ask::command::{Command, Request};
 use crate::domain::base::refusal::Cause;
-use crate::domain::run::wish::Wish;
+use crate::domain::run::request::RunRequest;
 use crate::door::audit::Audit;
 use crate::door::candidates::Candidates;
 use crate::door::local::Stdio;
@@ -475,7 +475,7 @@ async fn cancel_all(desk: &Desk, operator: &Operator, now: bool) {
         };
         let _ = Stdio.err(&format!("run {run}: {what}\n")).await;
         if let Ok(granted) = authorize(operator, Command::Cancel { run, now }, SystemClock.now()) {
-            let _ = desk.engine.ask(&granted, run, Wish::Cancel { now }).await;
+            let _ = desk.engine.ask(&granted, run, RunRequest::Cancel { now }).await;
         }
     }
 }

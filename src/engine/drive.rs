@@ -18,9 +18,9 @@ use super::work::Work;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::run::agenda::Agenda;
 use crate::domain::run::event::{Event, EventKind};
+use crate::domain::run::request::{RunRequest, grant};
 use crate::domain::run::rollout::{Effect, decide};
 use crate::domain::run::run::Run;
-use crate::domain::run::wish::{Wish, grant};
 use crate::panics::caught;
 use crate::port::StoreError;
 
@@ -204,8 +204,8 @@ impl RunLoop<'_> {
 
     /// Grants a request, or says why not. A granted request is in the journal before the answer is sent.
     async fn answer(&mut self, control: Control) -> Result<(), String> {
-        self.suspending |= control.wish == Wish::Suspend;
-        let granted = match grant(&self.run, control.wish, &control.who) {
+        self.suspending |= control.request == RunRequest::Suspend;
+        let granted = match grant(&self.run, control.request, &control.who) {
             Ok(Some(event @ EventKind::Approved { .. })) => self.with_leases().await.map(|()| Some(event)),
             granted => granted,
         };

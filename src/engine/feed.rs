@@ -11,7 +11,7 @@ use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::Refusal;
 use crate::domain::plan::plan::Plan;
 use crate::domain::run::event::{Event, Progress};
-use crate::domain::run::wish::Wish;
+use crate::domain::run::request::RunRequest;
 use crate::port::talk::{Feed, Talk};
 
 /// Lines of live output kept for a slow follower; older ones are dropped, and their number is reported.
@@ -24,7 +24,7 @@ pub const CONTROL_CAPACITY: usize = 16;
 /// A request to a run under way, with the sender of its answer.
 #[derive(Debug)]
 pub struct Control {
-    pub wish: Wish,
+    pub request: RunRequest,
     pub who: Operator,
     pub answer: oneshot::Sender<Result<(), Refusal>>,
 }

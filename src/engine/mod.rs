@@ -45,7 +45,7 @@ use crate::domain::base::refusal::Refusal;
 use crate::domain::lease::claim::Claim;
 use crate::domain::plan::plan::{Plan, RunKind};
 use crate::domain::run::event::RunGrant;
-use crate::domain::run::wish::Wish;
+use crate::domain::run::request::RunRequest;
 use crate::domain::value::secret::{Given, Masks};
 use crate::panics::caught;
 use crate::port::talk::Talk;
@@ -208,7 +208,7 @@ impl Engine {
         let watch = self.spawn(id, (plan, talk), &by.name, begin, busy);
         if *self.draining.borrow() {
             // It started while rollcall was stopping: no host of it starts.
-            let _ = self.send(id, Wish::Suspend, by).await;
+            let _ = self.send(id, RunRequest::Suspend, by).await;
         }
         Ok(watch)
     }
@@ -284,15 +284,15 @@ impl Engine {
     }
 
     /// Sends the request of a granted command to a run; the error says why the run does not grant it.
-    pub async fn ask(&self, granted: &Granted, run: RunId, wish: Wish) -> Result<(), Refusal> {
-        self.send(run, wish, granted.operator()).await
+    pub async fn ask(&self, granted: &Granted, run: RunId, request: RunRequest) -> Result<(), Refusal> {
+        self.send(run, request, granted.operator()).await
     }
 
-    async fn send(&self, run: RunId, wish: Wish, who: &Operator) -> Result<(), Refusal> {
+    async fn send(&self, run: RunId, request: RunRequest, who: &Operator) -> Result<(), Refusal> {
         let over = || Refusal::rule(format!("run {run} is not under way")).hint(format!("see: show {run}"));
         let live = self.lives().get(&run).cloned().ok_or_else(over)?;
         let (answer, answered) = oneshot::channel();
-        let control = Control { wish, who: who.clone(), answer };
+        let control = Control { request, who: who.clone(), answer };
         live.control.send(control).await.map_err(|_| over())?;
         answered.await.map_err(|_| over())?
     }
@@ -303,7 +303,7 @@ impl Engine {
         self.draining.send_replace(true);
         for run in self.under_way() {
             // A run that has just ended needs no request.
-            let _ = self.send(run, Wish::Suspend, by).await;
+            let _ = self.send(run, RunRequest::Suspend, by).await;
         }
         if tokio::time::timeout(STOP_GRACE, self.idle()).await.is_ok() {
             return;

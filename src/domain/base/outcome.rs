@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// How one attempt of a step ended. `Lost` and `NotStarted` are separate from `Failed`:
-/// an unknown result is never reported as success or failure (DESIGN.md, promise 2).
+/// an unknown result is never reported as success or failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 pub enum Outcome {
@@ -214,7 +214,7 @@ pub enum RunOutcome {
 }
 
 impl RunOutcome {
-    /// The exit status of the command that waited for the run (DESIGN.md, section 7).
+    /// The exit status of the command that waited for the run.
     pub fn exit_status(self) -> u8 {
         match self {
             RunOutcome::Done => 0,

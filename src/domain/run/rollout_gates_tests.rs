@@ -121,8 +121,9 @@ fn a_planned_pause_ends_by_itself_or_by_a_second_person() {
         let until = PauseUntil::Approved { second_person: true };
         rollout.pause_after = Some(PauseAfter { batch: 0, until });
     };
-    let wishes = vec![(Wish::Resume, "bob"), (Wish::Approve, "ann"), (Wish::Approve, "bob")];
-    let story = play(with(ones(2, OnFailure::Stop), approval), &World { wishes, ..World::default() });
+    let requests =
+        vec![(RunRequest::Resume, "bob"), (RunRequest::Approve, "ann"), (RunRequest::Approve, "bob")];
+    let story = play(with(ones(2, OnFailure::Stop), approval), &World { requests, ..World::default() });
     assert_eq!(ends(&story), "released released");
     assert_eq!(
         story.refused,
@@ -138,18 +139,21 @@ fn a_planned_pause_ends_by_itself_or_by_a_second_person() {
 }
 
 #[test]
-fn wishes_that_make_no_sense_are_refused_by_name() {
+fn requests_that_make_no_sense_are_refused_by_name() {
     let who = Operator::new("bob", "b", Role::Operator);
     let mut run = run_after(ones(1, OnFailure::Stop), vec![]);
-    let refused = |run: &Run, wish| grant(run, wish, &who).unwrap_err().to_string();
-    assert_eq!(refused(&run, Wish::Resume), "run 1 is not paused; see: show 1");
-    assert_eq!(refused(&run, Wish::Approve), "run 1 does not wait for an approval; see: show 1");
-    let paused = grant(&run, Wish::Pause, &who).unwrap().unwrap();
+    let refused = |run: &Run, request| grant(run, request, &who).unwrap_err().to_string();
+    assert_eq!(refused(&run, RunRequest::Resume), "run 1 is not paused; see: show 1");
+    assert_eq!(refused(&run, RunRequest::Approve), "run 1 does not wait for an approval; see: show 1");
+    let paused = grant(&run, RunRequest::Pause, &who).unwrap().unwrap();
     run.apply(&Event { seq: 1, run: RunId(1), at: NOW, kind: paused }).unwrap();
-    assert_eq!(refused(&run, Wish::Pause), "run 1 is paused already; see: show 1");
+    assert_eq!(refused(&run, RunRequest::Pause), "run 1 is paused already; see: show 1");
     let stopped = EventKind::Stopped { why: "x".into() };
     run.apply(&Event { seq: 2, run: RunId(1), at: NOW, kind: stopped }).unwrap();
-    assert_eq!(refused(&run, Wish::Resume), "run 1 is being stopped: no further host starts; see: watch 1");
+    assert_eq!(
+        refused(&run, RunRequest::Resume),
+        "run 1 is being stopped: no further host starts; see: watch 1"
+    );
 }
 
 #[test]
@@ -270,7 +274,7 @@ fn time_in_which_nothing_could_happen_is_not_held_against_a_run() {
     };
     let whole = play(with(ones(2, OnFailure::Stop), bake), &World::default());
     let paused = whole.events.iter().position(|event| matches!(event.kind, EventKind::Paused(_))).unwrap();
-    let world = World { wishes: vec![(Wish::Resume, "ann")], ..World::default() };
+    let world = World { requests: vec![(RunRequest::Resume, "ann")], ..World::default() };
     let mut player = Player::new(with(ones(2, OnFailure::Stop), bake), &world);
     player.live_through(&whole.events[..=paused]);
     player.now = Timestamp::from_second(5 * 3600).unwrap();
@@ -353,7 +357,7 @@ fn how_a_run_goes_on_after_a_restart() {
     }
     let after = |then| {
         let whole = play(ones(2, OnFailure::Stop), &World::default());
-        let world = World { wishes: vec![(Wish::Resume, "ann")], ..World::default() };
+        let world = World { requests: vec![(RunRequest::Resume, "ann")], ..World::default() };
         let unwatched = with(ones(2, OnFailure::Stop), |rollout| rollout.watch = Duration::ZERO);
         let mut player = Player::new(unwatched, &world);
         player.live_through(&whole.events[..8]);
@@ -386,8 +390,10 @@ fn a_gate_that_found_nothing_out_counts_as_the_rollout_says() {
     let counting = |unknown_is| with(ones(2, OnFailure::Stop), |rollout| rollout.unknown_is = unknown_is);
     assert_eq!(ends(&play(counting(UnknownIs::Critical), &silent())), "held not-started");
     assert_eq!(ends(&play(counting(UnknownIs::Warning), &silent())), "released released");
-    let asked =
-        World { wishes: vec![(Wish::Resume, "ann"), (Wish::Cancel { now: false }, "ann")], ..silent() };
+    let asked = World {
+        requests: vec![(RunRequest::Resume, "ann"), (RunRequest::Cancel { now: false }, "ann")],
+        ..silent()
+    };
     let story = play(counting(UnknownIs::Unknown), &asked);
     let why = "the gate of h1 is inconclusive: check `http/answers`: seen";
     assert_eq!(pauses(&story), [why, why], "it is looked at again when somebody says so");

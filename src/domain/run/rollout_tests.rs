@@ -22,8 +22,8 @@ use crate::domain::plan::plan::HostPlan;
 use crate::domain::plan::plan::{Plan, Seat};
 use crate::domain::run::event::Stage;
 use crate::domain::run::event::{Change, Event};
+use crate::domain::run::request::{RunRequest, grant};
 use crate::domain::run::restart;
-use crate::domain::run::wish::{Wish, grant};
 use crate::domain::task::task::{BatchSize, MaxFailures, Rollout, StepBody, batch_sizes};
 use crate::domain::task::task::{Hook, OnFailure, Step};
 
@@ -130,7 +130,7 @@ struct World {
     /// The order in which running effects end: picks by this, modulo their number.
     picks: Vec<usize>,
     /// The requests of operators, in turn, made whenever the run waits; and who makes them.
-    wishes: Vec<(Wish, &'static str)>,
+    requests: Vec<(RunRequest, &'static str)>,
     /// The number of hosts that may be out of rotation at once.
     room: Option<usize>,
     /// The number of the event after which the balancer forgets its drains.
@@ -282,7 +282,7 @@ struct Player<'a> {
     under_way: Vec<Effect>,
     /// The balancer's own view.
     out: BTreeSet<HostName>,
-    wishes: std::slice::Iter<'a, (Wish, &'static str)>,
+    requests: std::slice::Iter<'a, (RunRequest, &'static str)>,
     refused: Vec<String>,
     truth: Truth,
     now: Timestamp,
@@ -391,7 +391,7 @@ impl<'a> Player<'a> {
             story: Vec::new(),
             under_way: Vec::new(),
             out: BTreeSet::new(),
-            wishes: world.wishes.iter(),
+            requests: world.requests.iter(),
             refused: Vec::new(),
             truth: Truth::default(),
             now: NOW,
@@ -450,7 +450,7 @@ impl<'a> Player<'a> {
             if self.under_way.is_empty() {
                 match decided.wake_at {
                     Some(time) => self.now = time,
-                    None => self.wish(),
+                    None => self.request(),
                 }
                 continue;
             }
@@ -482,10 +482,11 @@ impl<'a> Player<'a> {
     }
 
     /// The run waits: the next request of an operator.
-    fn wish(&mut self) {
-        let (wish, name) = self.wishes.next().expect("something is under way, or there is a time to wake");
+    fn request(&mut self) {
+        let (request, name) =
+            self.requests.next().expect("something is under way, or there is a time to wake");
         let who = Operator::new(*name, *name, Role::Operator);
-        match grant(&self.run, *wish, &who) {
+        match grant(&self.run, *request, &who) {
             Ok(event) => event.into_iter().for_each(|event| self.write(event)),
             Err(why) => self.refused.push(why.to_string()),
         }
@@ -1033,7 +1034,10 @@ fn a_throttle_holds_and_holds_nobody_for_ever() {
 
 #[test]
 fn a_question_is_asked_once_and_its_answer_holds_for_all_hosts() {
-    let world = World { wishes: vec![(Wish::Resume, "bob"), (Wish::Approve, "bob")], ..World::default() };
+    let world = World {
+        requests: vec![(RunRequest::Resume, "bob"), (RunRequest::Approve, "bob")],
+        ..World::default()
+    };
     let story = play_language(Language::Confirm, &world);
     let asked = story.events.iter().filter(|event| matches!(event.kind, EventKind::Paused(_))).count();
     assert_eq!((ends(&story).as_str(), asked), ("released released released released", 1));
@@ -1116,9 +1120,9 @@ fn drains() -> impl Strategy<Value = Option<Change>> {
 }
 
 /// An operator who agrees to everything, and finally cancels.
-fn persons() -> Vec<(Wish, &'static str)> {
-    let mut persons = [(Wish::Approve, "bob"), (Wish::Resume, "bob")].repeat(10);
-    persons.extend([(Wish::Cancel { now: false }, "bob"), (Wish::Cancel { now: true }, "bob")]);
+fn persons() -> Vec<(RunRequest, &'static str)> {
+    let mut persons = [(RunRequest::Approve, "bob"), (RunRequest::Resume, "bob")].repeat(10);
+    persons.extend([(RunRequest::Cancel { now: false }, "bob"), (RunRequest::Cancel { now: true }, "bob")]);
     persons
 }
 
@@ -1154,7 +1158,7 @@ proptest! {
         let trouble = trouble.into_iter().map(|(n, trouble)| (HostName::new(format!("h{n}")), trouble)).collect();
         let world = World {
             trouble, drain, enable, cancel_after, picks, room, forget_after, enable_fails,
-            wishes: persons(), ..World::default()
+            requests: persons(), ..World::default()
         };
         let story = play(plan.clone(), &world);
         let replayed = Run::replay(RunId(1), plan.clone(), &story.events).unwrap();

@@ -369,8 +369,8 @@ impl Run {
             return RunOutcome::Checked(Verdict::worst(self.verdicts()));
         }
         let half_done = |end: End| self.plan.has_bracket() && end == End::Failed;
-        let as_wished = self.plan.kind == RunKind::Drain && self.failures() == 0;
-        if !as_wished && ends().any(|end| end.needs_person() || half_done(end)) {
+        let as_wanted = self.plan.kind == RunKind::Drain && self.failures() == 0;
+        if !as_wanted && ends().any(|end| end.needs_person() || half_done(end)) {
             return RunOutcome::NeedsPerson;
         }
         if self.cancel.is_some() && !self.cancel_was_late() {

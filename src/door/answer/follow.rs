@@ -15,8 +15,8 @@ use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::plan::plan::Plan;
 use crate::domain::run::event::Event;
+use crate::domain::run::request::RunRequest;
 use crate::domain::run::run::Run;
-use crate::domain::run::wish::Wish;
 use crate::door::INPUTS;
 use crate::door::keys::KeyPress;
 use crate::engine::feed::{FeedItem, Follower, Over};
@@ -368,7 +368,7 @@ impl Asked<'_> {
         let granted = self.to_cancel(id)?;
         self.stored(&granted, id).await?;
         let recording = self.desk.audit.begin(self.caller, &granted).await?;
-        let asked = self.desk.engine.ask(&granted, id, Wish::Cancel { now: false }).await;
+        let asked = self.desk.engine.ask(&granted, id, RunRequest::Cancel { now: false }).await;
         let status = asked.as_ref().map_or_else(|why| why.cause.exit_status(), |()| 0);
         recording.end(status, Some(id), asked.as_ref().err().map(ToString::to_string));
         Ok(asked?)
@@ -433,7 +433,7 @@ impl Asked<'_> {
     }
 
     async fn cancel(&mut self, id: RunId) -> Result<(), Refusal> {
-        self.desk.engine.ask(&self.granted, id, Wish::Cancel { now: true }).await
+        self.desk.engine.ask(&self.granted, id, RunRequest::Cancel { now: true }).await
     }
 }
 

@@ -21,6 +21,7 @@ mod planning;
 mod receipts;
 mod refusals;
 mod report;
+mod requests;
 mod rights;
 mod rotation;
 mod runs;
@@ -33,7 +34,6 @@ mod turn;
 mod veiled;
 mod versions;
 mod watching;
-mod wishes;
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ use crate::domain::base::refusal::Refusal;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::plan::Plan;
 use crate::domain::plan::veil::visible_part;
-use crate::domain::run::wish::Wish;
+use crate::domain::run::request::RunRequest;
 use crate::door::shown::shown_reason;
 use crate::present::plan::plan as present_plan;
 use crate::present::whoami::Whoami;
@@ -214,10 +214,12 @@ impl Asked<'_> {
             Command::Watch { run } => self.watch(granted, *run).await,
             Command::Events { .. } => self.events(granted).await,
             Command::Artifacts { .. } => self.artifacts(granted).await,
-            Command::Cancel { run, now } => self.wish(granted, *run, Wish::Cancel { now: *now }).await,
-            Command::Pause { run } => self.wish(granted, *run, Wish::Pause).await,
-            Command::Resume { run } => self.wish(granted, *run, Wish::Resume).await,
-            Command::Approve { run } => self.wish(granted, *run, Wish::Approve).await,
+            Command::Cancel { run, now } => {
+                self.request(granted, *run, RunRequest::Cancel { now: *now }).await
+            }
+            Command::Pause { run } => self.request(granted, *run, RunRequest::Pause).await,
+            Command::Resume { run } => self.request(granted, *run, RunRequest::Resume).await,
+            Command::Approve { run } => self.request(granted, *run, RunRequest::Approve).await,
             Command::Retry { run } => self.retry(granted, &inventory, *run).await,
             Command::Queue
             | Command::Leases

@@ -13,7 +13,7 @@ use rollcall::domain::base::name::HostName;
 use rollcall::domain::base::outcome::{End, RunOutcome};
 use rollcall::domain::inventory::inventory::NginxStyle;
 use rollcall::domain::run::event::Event;
-use rollcall::domain::run::wish::Wish;
+use rollcall::domain::run::request::RunRequest;
 use rollcall::embedded::behaviour::Behaviour;
 use rollcall::embedded::sshd::Sshd;
 use rollcall::engine::Engine;
@@ -246,7 +246,7 @@ impl Stage {
             let ben = Operator::new("ben", "b", Role::Operator);
             let granted = authorize(&ben, Command::Cancel { run: RUN, now }, jiff::Timestamp::UNIX_EPOCH)
                 .expect("an operator may cancel");
-            let _ = engine.ask(&granted, RUN, Wish::Cancel { now }).await;
+            let _ = engine.ask(&granted, RUN, RunRequest::Cancel { now }).await;
         });
         true
     }

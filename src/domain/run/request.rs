@@ -9,7 +9,7 @@ use crate::domain::task::task::PauseUntil;
 
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum RunRequest {
     /// `now`: end the running steps, too.
     Cancel {
         now: bool,
@@ -22,7 +22,7 @@ pub enum Wish {
 }
 
 /// The event that grants the request; `None` when it changes nothing.
-pub fn grant(run: &Run, wish: Wish, who: &Operator) -> Result<Option<EventKind>, Refusal> {
+pub fn grant(run: &Run, request: RunRequest, who: &Operator) -> Result<Option<EventKind>, Refusal> {
     let (by, key) = (who.name.clone(), who.key.clone());
     let id = run.id();
     let not_now = |why: String| Refusal::rule(why).hint(format!("see: show {id}"));
@@ -30,26 +30,26 @@ pub fn grant(run: &Run, wish: Wish, who: &Operator) -> Result<Option<EventKind>,
         let (by, key) = (by.clone(), key.clone());
         Ok(Some(EventKind::Paused(Pause { why: why.into(), by, key, until, step: None })))
     };
-    if run.is_halted() && matches!(wish, Wish::Pause | Wish::Resume | Wish::Approve) {
+    if run.is_halted() && matches!(request, RunRequest::Pause | RunRequest::Resume | RunRequest::Approve) {
         let why = format!("run {id} is being stopped: no further host starts");
         return Err(Refusal::rule(why).hint(format!("see: watch {id}")));
     }
-    match (wish, run.pause().map(|pause| &pause.until)) {
-        (Wish::Cancel { now }, _) => Ok(Some(EventKind::CancelRequested { by, key, now })),
-        (Wish::Suspend, Some(_)) => Ok(None),
-        (Wish::Suspend, None) => {
+    match (request, run.pause().map(|pause| &pause.until)) {
+        (RunRequest::Cancel { now }, _) => Ok(Some(EventKind::CancelRequested { by, key, now })),
+        (RunRequest::Suspend, Some(_)) => Ok(None),
+        (RunRequest::Suspend, None) => {
             paused("rollcall is stopping; the run continues at the next start", PausedUntil::Restart)
         }
-        (Wish::Pause, Some(_)) => Err(not_now(format!("run {id} is paused already"))),
-        (Wish::Pause, None) => paused("until it is resumed", PausedUntil::Resumed),
-        (Wish::Approve, Some(PausedUntil::Approved)) => approve(run, who).map(Some),
-        (Wish::Approve, _) => Err(not_now(format!("run {id} does not wait for an approval"))),
-        (Wish::Resume, Some(PausedUntil::Approved)) => {
+        (RunRequest::Pause, Some(_)) => Err(not_now(format!("run {id} is paused already"))),
+        (RunRequest::Pause, None) => paused("until it is resumed", PausedUntil::Resumed),
+        (RunRequest::Approve, Some(PausedUntil::Approved)) => approve(run, who).map(Some),
+        (RunRequest::Approve, _) => Err(not_now(format!("run {id} does not wait for an approval"))),
+        (RunRequest::Resume, Some(PausedUntil::Approved)) => {
             let why = format!("run {id} waits for an approval");
             Err(Refusal::rule(why).hint(format!("try: approve {id}")))
         }
-        (Wish::Resume, None) => Err(not_now(format!("run {id} is not paused"))),
-        (Wish::Resume, Some(_)) => Ok(Some(EventKind::Resumed { by, key, why: String::new() })),
+        (RunRequest::Resume, None) => Err(not_now(format!("run {id} is not paused"))),
+        (RunRequest::Resume, Some(_)) => Ok(Some(EventKind::Resumed { by, key, why: String::new() })),
     }
 }
 

@@ -12,26 +12,33 @@ use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::plan::{Plan, RunKind};
 use crate::domain::run::event::EventKind;
+use crate::domain::run::request::RunRequest;
 use crate::domain::run::run::Run;
-use crate::domain::run::wish::Wish;
 use crate::domain::task::task::StepBody;
 use crate::port::StoredRun;
 use crate::present::json;
 
 impl Asked<'_> {
     /// Sends the request to the run, and prints what follows.
-    pub(super) async fn wish(&mut self, granted: &Granted, id: RunId, wish: Wish) -> Result<u8, Ended> {
+    pub(super) async fn request(
+        &mut self,
+        granted: &Granted,
+        id: RunId,
+        request: RunRequest,
+    ) -> Result<u8, Ended> {
         self.stored(granted, id).await?;
-        self.desk.engine.ask(granted, id, wish).await?;
+        self.desk.engine.ask(granted, id, request).await?;
         if self.json {
             return self.say(&json::line("granted", BTreeMap::from([("run", id)]))).await;
         }
-        let what = match wish {
-            Wish::Cancel { now: true } => "no further host starts, and running steps are being ended",
-            Wish::Cancel { now: false } => "no further host starts; hosts in their bracket finish it",
-            Wish::Pause | Wish::Suspend => "paused: no further host starts; hosts in their bracket finish it",
-            Wish::Resume => "continues",
-            Wish::Approve => "approved; it continues",
+        let what = match request {
+            RunRequest::Cancel { now: true } => "no further host starts, and running steps are being ended",
+            RunRequest::Cancel { now: false } => "no further host starts; hosts in their bracket finish it",
+            RunRequest::Pause | RunRequest::Suspend => {
+                "paused: no further host starts; hosts in their bracket finish it"
+            }
+            RunRequest::Resume => "continues",
+            RunRequest::Approve => "approved; it continues",
         };
         self.say(&format!("run {id}: {what}; see: watch {id}\n")).await
     }
