@@ -12,6 +12,7 @@ pub mod host_lines;
 pub mod kept;
 pub mod keys;
 pub mod local;
+pub mod log_lines;
 pub mod rights;
 pub mod seals;
 pub mod sessions;
@@ -312,6 +313,10 @@ pub struct AllTurns {
     pub inputs: Arc<Semaphore>,
     /// Files that are received.
     pub uploads: Turns,
+    /// Logs that are read: their lines are in memory until the last host has answered.
+    pub logs: Turns,
+    /// Logs that are followed: each takes memory, and a connection to each of its hosts.
+    pub follows: Turns,
 }
 
 impl Default for AllTurns {
@@ -322,6 +327,8 @@ impl Default for AllTurns {
             answers: Turns::new(16, 4),
             inputs: Arc::new(Semaphore::new(INPUTS)),
             uploads: Turns::new(12, 3),
+            logs: Turns::new(8, 2),
+            follows: Turns::new(64, 8),
         }
     }
 }

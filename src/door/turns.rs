@@ -34,6 +34,13 @@ impl Turns {
         WorkTurn { _all: all, _own: own }
     }
 
+    /// A turn, if one is free now.
+    pub fn try_take(&self, operator: &str) -> Option<WorkTurn> {
+        let own = self.of(operator).try_acquire_owned().ok()?;
+        let all = self.all.clone().try_acquire_owned().ok()?;
+        Some(WorkTurn { _all: Some(all), _own: Some(own) })
+    }
+
     fn of(&self, operator: &str) -> Arc<Semaphore> {
         let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
         each.retain(|_, turns| Arc::strong_count(turns) > 1 || turns.available_permits() < self.own);

@@ -14,6 +14,7 @@ pub mod junit;
 pub mod leases;
 pub mod live;
 pub mod log;
+pub mod logs;
 pub mod metrics;
 pub mod nagios;
 pub mod notice;

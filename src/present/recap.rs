@@ -143,25 +143,28 @@ fn answer(
     hosts: &[&HostName],
     alone: bool,
 ) -> String {
-    let mut text = String::new();
-    let said = [&stdout.text, &stderr.text].map(|text| text);
+    let said = [stdout.text.as_str(), stderr.text.as_str()];
     let end = outcome.failure("command").map(|failure| failure.why);
-    let headed = !alone || end.is_some();
-    if headed {
-        let number = if hosts.len() > 1 { format!(" ({})", hosts.len()) } else { String::new() };
-        let end = end.map_or_else(String::new, |why| format!(": {}", why.replace('\n', " ")));
-        _ = writeln!(text, "{RULE}\n{}{number}{end}\n{RULE}", folded(hosts.iter().copied()));
+    if !alone || end.is_some() {
+        return block(hosts, end.as_deref(), &said);
     }
+    let mut text = String::new();
     for part in said.iter().filter(|part| !part.is_empty()) {
-        match headed {
-            // Indented, it cannot imitate the head of another host.
-            true => part.lines().for_each(|line| text.push_str(&format!("  {line}\n"))),
-            false => text.push_str(part),
-        }
+        text.push_str(part);
         if !text.ends_with('\n') {
             text.push('\n');
         }
     }
+    text
+}
+
+/// The answer of hosts under their names.
+pub(super) fn block(hosts: &[&HostName], end: Option<&str>, said: &[&str]) -> String {
+    let number = if hosts.len() > 1 { format!(" ({})", hosts.len()) } else { String::new() };
+    let end = end.map_or_else(String::new, |why| format!(": {}", why.replace('\n', " ")));
+    let mut text = format!("{RULE}\n{}{number}{end}\n{RULE}\n", folded(hosts.iter().copied()));
+    // Indented, it cannot imitate the head of another host.
+    said.iter().flat_map(|part| part.lines()).for_each(|line| _ = writeln!(text, "  {line}"));
     text
 }
 

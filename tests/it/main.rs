@@ -47,6 +47,7 @@ mod leases;
 mod limits;
 mod line;
 mod live_lines;
+mod logs;
 mod matrix;
 mod mcp;
 mod nginx;

@@ -7,11 +7,12 @@ use std::process::Command;
 use rollcall::domain::ask::command::parse_line;
 
 /// The texts that show commands.
-const SHOWN: [&str; 11] = [
+const SHOWN: [&str; 12] = [
     "README.md",
     "docs/facts.md",
     "docs/formats.md",
     "docs/inventory.md",
+    "docs/logs.md",
     "docs/monitoring.md",
     "docs/notifications.md",
     "docs/report.md",

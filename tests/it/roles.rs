@@ -78,6 +78,7 @@ async fn every_command_is_granted_by_role_and_group_as_the_table_says() {
         ("sudoers", "nyynyyy"),
         ("downtime", "nyynyyy"),
         ("facts nonesuch", "n--n---"),
+        ("logs nonesuch /x", "nn-nn--"),
         ("doctor nonesuch", "nn-nn--"),
         ("doctor", "nnynnyy"),
         ("check nonesuch", "n--n---"),

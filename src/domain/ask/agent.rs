@@ -52,7 +52,7 @@ fn of_output(step: Option<&OutputOf>) -> AgentUse {
 }
 
 impl AgentUse {
-    /// That of a command. Commands that reach hosts are never for agents, also those that change nothing there.
+    /// That of a command. No tool starts what is planned for `rollback` and `retry`. Commands that reach hosts are never for agents, also those that change nothing there.
     pub fn of(command: &Command) -> AgentUse {
         match command {
             Command::Help { .. }
@@ -91,12 +91,12 @@ impl AgentUse {
             | Command::Task { check: true, .. }
             | Command::Check { .. }
             | Command::Run { .. }
+            | Command::Logs(_)
             // For people: links and tokens, completion, files of hosts, answers without an end.
             | Command::Connection(_)
             | Command::Artifacts { list: false, .. }
             | Command::Watch { .. }
             | Command::Events { .. }
-            // No tool starts what they plan.
             | Command::PlanRollback { .. }
             | Command::Rollback { .. }
             | Command::Retry { .. }

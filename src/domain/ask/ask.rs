@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::logs::LogsAsk;
 pub use super::options::{
     AuditAsk, Connection, Format, GitService, HostKeys, NewLine, Record, RightCommand, Shell, Since, Topic,
 };
@@ -147,6 +148,8 @@ pub enum Command {
         selector: String,
         fresh: bool,
     },
+    /// Lines of logs of hosts.
+    Logs(LogsAsk),
     Runs {
         last: usize,
     },
@@ -328,6 +331,7 @@ impl Command {
             | Command::Task { .. }
             | Command::Run { .. }
             | Command::Facts { .. }
+            | Command::Logs(_)
             | Command::Doctor { .. }
             | Command::Runs { .. }
             | Command::Watch { .. }

@@ -12,9 +12,11 @@ pub use super::ask::{
     Shell, Since, Tags, Title, Topic,
 };
 use super::grammar::{BalancerWords, Grammar, MarkWords, OperatorWords, TaskWords, Words};
+use super::logs_words::read_logs;
 pub use super::names::{LOCAL, about, built_in_names, command_paths};
 use super::options::CommonOptions;
 use super::output_words::read_output;
+use super::records::read_events;
 use super::report_words::read_report;
 use super::{help, plain_words, records};
 use crate::domain::base::name::{clipped, clipped_lines};
@@ -193,13 +195,12 @@ fn command_of(words: Words, given: &mut CommonOptions) -> Result<Command, UsageE
         Words::Run { selector, fold, script } => Command::Run { selector, script: script.join(" "), fold },
         Words::Doctor { selector } => Command::Doctor { selector },
         Words::Facts { selector, fresh } => Command::Facts { selector, fresh },
+        Words::Logs(words) => read_logs(words).map_err(usage)?,
         Words::Runs { last } => Command::Runs { last },
         Words::Show { run, host, format } => Command::Show { run: run.into(), host, format },
         Words::Output(words) => read_output(words).map_err(usage)?,
         Words::Watch { run } => Command::Watch { run: run.into() },
-        Words::Events { since, follow, types } => {
-            Command::Events { since: records::read_since(&since, "an event").map_err(usage)?, follow, types }
-        }
+        Words::Events { since, follow, types } => read_events(&since, follow, types).map_err(usage)?,
         Words::Audit(words) => records::read_audit(words).map_err(usage)?,
         Words::Receipt(words) => records::read_receipt(&words),
         Words::Report(words) => read_report(words).map_err(usage)?,

@@ -52,6 +52,9 @@ pub fn note(field: &str) -> &'static str {
         "regex" => "Lines that match this regular expression",
         "problems" => "Lines that look like problems",
         "bytes" => "Bytes, counted from 0: 0-1023, 1024-, or last-500",
+        "source" => "The log: `journal:UNIT`, or the absolute path of a file",
+        "count" => "The last lines of each host, 1 to 5000; 50 without it, and 5000 with a time",
+        "text" => "Only lines with this text, as it is",
         "old" | "new" => "The digest of a version, or its first digits",
         _ => "",
     }

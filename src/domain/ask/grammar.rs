@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::ask::{Format, Shell};
 use super::config_words::{ConfigWords, GitWords};
+use super::logs_words::{LOGS_HELP, LOGS_USAGE, LogsWords};
 use super::long_help::{AFTER_HELP, AUDIT_HELP, EVENTS_HELP, FREEZE_HELP, HOLD_HELP, RECEIPT_HELP, RUN_HELP};
 use super::number::Number;
 use super::output_words::{OUTPUT_HELP, OutputWords};
@@ -128,6 +129,9 @@ pub(super) enum Words {
         #[arg(long)]
         fresh: bool,
     },
+    /// Lines of the journal or of a file on hosts, and new ones as they come
+    #[command(override_usage = LOGS_USAGE, after_help = LOGS_HELP)]
+    Logs(LogsWords),
     /// The last runs
     Runs {
         /// How many runs

@@ -13,6 +13,8 @@ pub mod grammar;
 pub mod help;
 pub mod hours;
 pub mod login;
+pub mod logs;
+mod logs_words;
 mod long_help;
 mod names;
 mod number;

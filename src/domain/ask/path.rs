@@ -34,6 +34,7 @@ impl Command {
             Command::Run { .. } => "run",
             Command::Doctor { .. } => "doctor",
             Command::Facts { .. } => "facts",
+            Command::Logs(_) => "logs",
             Command::Runs { .. } => "runs",
             Command::Show { .. } => "show",
             Command::Output { .. } => "output",

@@ -40,8 +40,12 @@ pub(super) fn read_git(words: GitWords) -> Command {
     Command::Record(Record::Git { service, path })
 }
 
+pub(super) fn read_events(since: &str, follow: bool, types: Vec<String>) -> Result<Command, String> {
+    Ok(Command::Events { since: read_since(since, "an event")?, follow, types })
+}
+
 /// A number of an event or a row, or a time back from now.
-pub(super) fn read_since(text: &str, of: &str) -> Result<Since, String> {
+fn read_since(text: &str, of: &str) -> Result<Since, String> {
     match text.parse::<Number>() {
         Ok(seq) => Ok(Since::Event(seq.into())),
         Err(_) => read_time(text).map(Since::Time).map_err(|_| {

@@ -105,6 +105,7 @@ pub const RESOURCES: &[Resource] = &[
     get("/v1/hosts/{host}/why", "why {host} {check?}", Gives::Items),
     get("/v1/facts", "facts {selector?}", Gives::Items),
     post("/v1/facts", "facts {selector?} --fresh", Gives::Run),
+    post("/v1/logs", "logs {selector} {source} --lines={count?} --since={for?} --grep={text?}", Gives::Items),
     get("/v1/doctor", "doctor", Gives::Items),
     post("/v1/doctor", "doctor {selector}", Gives::Items),
     post(

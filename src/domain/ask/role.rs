@@ -29,7 +29,7 @@ impl fmt::Display for Role {
 }
 
 /// Commands that need more than the role viewer in every form.
-const OF_OPERATORS: [&str; 19] = [
+const OF_OPERATORS: [&str; 20] = [
     "ack",
     "approve",
     "artifacts",
@@ -38,6 +38,7 @@ const OF_OPERATORS: [&str; 19] = [
     "cancel",
     "doctor",
     "hold",
+    "logs",
     "mark bad",
     "mark good",
     "notify list",
@@ -109,6 +110,8 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Artifacts { .. }
         | Command::Task { .. }
         | Command::Doctor { .. }
+        // A log may hold anything, and any file that the login can read is one.
+        | Command::Logs(_)
         | Command::Run { .. }
         | Command::Cancel { .. }
         | Command::Pause { .. }

@@ -66,6 +66,7 @@ fn sample(resource: &Resource) -> Given {
         (FieldKind::Text, "format") => json!("junit"),
         (FieldKind::Text, "role") => json!("deployer"),
         (FieldKind::Text, "since") => json!("41"),
+        (FieldKind::Text, "source") => json!("journal:app"),
         (FieldKind::Text, "type") => json!("login"),
         (FieldKind::Text, "completion") => json!("zsh"),
         (FieldKind::Text, "fingerprint") => json!("SHA256:x"),

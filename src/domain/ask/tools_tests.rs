@@ -37,6 +37,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("hosts", "hosts"),
     ("kick", ""),
     ("lock", "lock"),
+    ("logs", ""),
     ("mark bad", ""),
     ("mark good", ""),
     ("metrics", "metrics"),

@@ -34,7 +34,19 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 8;
 
 impl Asked<'_> {
-    pub(super) async fn doctor(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
+    pub(super) async fn doctor(
+        &mut self,
+        granted: &Granted,
+        inventory: &Arc<Inventory>,
+        selector: Option<&str>,
+    ) -> Result<u8, Ended> {
+        match selector {
+            Some(selector) => self.doctor_hosts(inventory, selector).await,
+            None => self.doctor_self(granted, inventory).await,
+        }
+    }
+
+    async fn doctor_hosts(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
         let names = self.pick(inventory, selector).await?;
         let hosts: Vec<Host> = names.iter().filter_map(|name| inventory.host(name)).cloned().collect();
         let remote = self.ports().hosts.remote.clone();
@@ -66,11 +78,7 @@ impl Asked<'_> {
 
 impl Asked<'_> {
     /// `doctor` without a selector: rollcall itself.
-    pub(super) async fn doctor_self(
-        &mut self,
-        granted: &Granted,
-        inventory: &Arc<Inventory>,
-    ) -> Result<u8, Ended> {
+    async fn doctor_self(&mut self, granted: &Granted, inventory: &Arc<Inventory>) -> Result<u8, Ended> {
         // It reads the whole store and configuration: no operator makes it do that many times at once.
         let turn = self.desk.turns.work.take(&self.operator).await;
         let signs = self.desk.vitals.observe().await;

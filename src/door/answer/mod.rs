@@ -15,6 +15,9 @@ mod git;
 mod help;
 mod keys;
 mod leases;
+mod logs;
+mod logs_follow;
+mod logs_host;
 mod notify;
 mod output;
 mod planning;
@@ -205,9 +208,9 @@ impl Asked<'_> {
                 let plan = self.plan(&inventory, granted.command()).await?;
                 self.run(granted, plan, granted.command()).await
             }
-            Command::Doctor { selector: Some(selector) } => self.doctor(&inventory, selector).await,
-            Command::Doctor { selector: None } => self.doctor_self(granted, &inventory).await,
+            Command::Doctor { selector } => self.doctor(granted, &inventory, selector.as_deref()).await,
             Command::Facts { selector, fresh } => self.facts(granted, &inventory, (selector, *fresh)).await,
+            Command::Logs(asked) => self.logs(&inventory, asked).await,
             Command::Runs { last } => self.runs(granted, *last).await,
             Command::Show { run, host, .. } => self.show(granted, *run, host.as_deref()).await,
             Command::Output { .. } => self.output(granted).await,
@@ -380,6 +383,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Check { .. }
         | Command::Run { .. }
         | Command::Facts { .. }
+        | Command::Logs(_)
         | Command::Doctor { .. }
         | Command::Output { .. }
         | Command::Watch { .. }

@@ -108,6 +108,7 @@ pub(super) fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Rights(_)
         | Command::Hosts { .. }
         | Command::Board(_)
+        | Command::Logs(_)
         | Command::Runs { .. }
         | Command::Show { .. }
         | Command::Output { .. }
