@@ -50,7 +50,9 @@ use crate::door::seals::Seals;
 use crate::door::shown::shown;
 use crate::door::signer::Signer;
 use crate::door::ssh::SshDoor;
-use crate::door::{Desk, Reload, ReportRecords, Terminal, Versions, WatchStates, answer, unbroken};
+use crate::door::{
+    Desk, FleetVisits, Reload, ReportRecords, Terminal, Versions, WatchStates, answer, unbroken,
+};
 use crate::engine::Engine;
 use crate::engine::ports::Ports;
 use crate::fleet::dial::{Dial, TcpDial};
@@ -223,6 +225,7 @@ fn desk(
         monitor,
         watches: WatchStates::new(store.clone()),
         reports: ReportRecords::new(store.clone()),
+        visits: FleetVisits::new(store.clone()),
         clock: ports.hosts.clock.clone(),
         candidates: Arc::new(Candidates::new(&secret_of(key)?)),
         seals: Arc::new(Seals::new(&secret_of(key)?)),

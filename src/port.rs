@@ -9,6 +9,7 @@ pub mod outbox;
 pub mod outputs;
 pub mod report;
 pub mod talk;
+pub mod visits;
 pub mod vitals;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -16,6 +16,7 @@ use crate::domain::ask::access::Operator;
 use crate::domain::ask::audit::Caller;
 use crate::domain::ask::command::{Command, Request, UsageError};
 use crate::domain::ask::enrolled::{Denial, Presented};
+use crate::domain::ask::view::View;
 use crate::domain::base::refusal::{Cause, Refusal};
 
 /// Pages of one connection that are remembered as asked for.
@@ -78,11 +79,12 @@ impl Client {
         let desk = &self.desk;
         let mut page = None;
         if let Ok(request) = &mut parsed
-            && matches!(request.command, Command::Board(_))
+            && let Command::Board(view) = &request.command
         {
-            let line = String::from_utf8_lossy(line).into_owned();
-            request.is_known = self.asked.knows(&line);
-            page = Some(line);
+            // One that is brought up to date is the page that was opened.
+            let address = View { is_open: false, ..view.clone() }.to_string();
+            request.is_known = self.asked.knows(&address);
+            page = Some(address);
         }
         let shown = shown(line, &parsed, &desk.config.borrow());
         let line = desk.engine.masks().text(&shown);

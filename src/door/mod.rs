@@ -59,6 +59,7 @@ use crate::panics::caught;
 use crate::port::audit::ConfigVersions;
 use crate::port::report::Reports;
 use crate::port::talk::Feed;
+use crate::port::visits::Visited;
 use crate::port::vitals::Vitals;
 use crate::port::{Clock, Fetcher, Watches};
 use crate::present::board::block::Screen;
@@ -232,6 +233,21 @@ impl ReportRecords {
     }
 }
 
+/// Visits to the page of the fleet: only a granted command reaches them.
+#[derive(Clone)]
+pub struct FleetVisits(Arc<dyn Visited>);
+
+impl FleetVisits {
+    pub fn new(store: Arc<dyn Visited>) -> FleetVisits {
+        FleetVisits(store)
+    }
+
+    /// For a granted command.
+    pub fn of(&self, _proof: &Granted) -> &dyn Visited {
+        &*self.0
+    }
+}
+
 /// The kept versions of the configuration: only a granted command reaches them.
 #[derive(Clone)]
 pub struct Versions(Arc<dyn ConfigVersions>);
@@ -258,6 +274,7 @@ pub struct Desk {
     pub monitor: Monitor,
     pub watches: WatchStates,
     pub reports: ReportRecords,
+    pub visits: FleetVisits,
     pub clock: Arc<dyn Clock>,
     /// Keys that logged in in vain.
     pub candidates: Arc<Candidates>,

@@ -24,6 +24,7 @@ mod reports;
 mod requests;
 mod rights;
 pub mod survey;
+mod visits;
 mod vitals;
 mod watch;
 
@@ -76,6 +77,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-18.sql")),
     M::up(include_str!("schema-19.sql")),
     M::up(include_str!("schema-20.sql")),
+    M::up(include_str!("schema-21.sql")),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was

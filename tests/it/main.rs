@@ -75,6 +75,7 @@ mod security_keys;
 mod sessions;
 mod sight;
 mod sim;
+mod since;
 mod steps_files;
 mod steps_system;
 mod sudoers;

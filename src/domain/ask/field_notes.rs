@@ -55,6 +55,7 @@ pub fn note(field: &str) -> &'static str {
         "source" => "The log: `journal:UNIT`, or the absolute path of a file",
         "count" => "The last lines of each host, 1 to 5000; 50 without it, and 5000 with a time",
         "text" => "Only lines with this text, as it is",
+        "open" => "The page is open already, and is made anew: it is no visit",
         "old" | "new" => "The digest of a version, or its first digits",
         _ => "",
     }

@@ -98,7 +98,7 @@ pub const RESOURCES: &[Resource] = &[
     delete("/v1/rights/{id}", "grant end {id} because:{because?}", Gives::One),
     get("/v1/sessions", "sessions", Gives::Items),
     delete("/v1/sessions/{session}", "kick {session} because:{because?}", Gives::One),
-    get("/v1/board", "board {words*} --all? --at={at?} --line={line?} --find={find?}", Gives::One),
+    get("/v1/board", "board {words*} --all? --at={at?} --line={line?} --find={find?} --open?", Gives::One),
     get("/v1/hosts", "hosts {selector?}", Gives::Items),
     get("/v1/hosts/{host}", "hosts {host}", Gives::One),
     get("/v1/hosts/{host}/history", "history {host} {check?}", Gives::Items),

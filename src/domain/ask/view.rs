@@ -27,6 +27,9 @@ pub(super) struct BoardWords {
     /// The lines of output with this text
     #[arg(long)]
     find: Option<String>,
+    /// The page is open already, and is made anew: it is no visit
+    #[arg(long)]
+    open: bool,
 }
 
 impl BoardWords {
@@ -34,7 +37,7 @@ impl BoardWords {
     pub(super) fn view(self) -> Result<View, String> {
         let view = View::read(&self.words)?;
         let (at, line) = (self.at.map(u64::from), self.line.map(u64::from));
-        Ok(View { all: self.all, at, line, find: self.find, ..view })
+        Ok(View { all: self.all, at, line, find: self.find, is_open: self.open, ..view })
     }
 }
 
@@ -50,6 +53,8 @@ pub struct View {
     pub line: Option<u64>,
     /// The text whose lines of output are listed.
     pub find: Option<String>,
+    /// It is open already, and is made anew. No part of its address.
+    pub is_open: bool,
 }
 
 /// What a page is about.
@@ -76,7 +81,7 @@ pub const MENU: [PageName; 5] =
 impl View {
     /// The page as it is now.
     pub fn of(page: PageName) -> View {
-        View { page, all: false, at: None, line: None, find: None }
+        View { page, all: false, at: None, line: None, find: None, is_open: false }
     }
 
     /// Reads the words of an address: `run 41 web03`.

@@ -17,3 +17,5 @@ pub mod restart;
 pub mod rollout;
 pub mod run;
 pub mod turn;
+pub mod visit;
+pub mod wish;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::asked::{Asked, Ended, may_see, visible_debts};
+use super::since::Shown;
 use crate::domain::ask::access::Granted;
 use crate::domain::ask::command::{AuditAsk, Command};
 use crate::domain::ask::view::{PageName, View};
@@ -17,6 +18,7 @@ use crate::domain::base::style::Style;
 use crate::domain::inventory::inventory::Inventory;
 use crate::domain::plan::release::ReleaseTakeover;
 use crate::domain::run::record::RunSummary;
+use crate::domain::run::visit::Moment;
 use crate::domain::watch::roll::CheckLine;
 use crate::door::folds::SharedFold;
 use crate::door::kept::{Step, open, steps_of};
@@ -98,7 +100,10 @@ impl Asked<'_> {
             PageName::Fleet => {
                 let (runs, _) = self.runs_of(granted, RUNS_LISTED).await?;
                 let (taken, checks) = (self.taken(inventory).await?, self.check_lines(inventory).await?);
-                Fleet { inventory, debts: &debts, runs: &runs, taken: &taken, checks: &checks }
+                let runs_read = (RUNS_LISTED, RUNS_SEARCHED);
+                let shown = Shown { inventory, debts: &debts, checks: &checks, runs_read };
+                let since = self.since_last_visit(granted, view, (&shown, Moment { seq, at: now })).await?;
+                Fleet { inventory, debts: &debts, runs: &runs, taken: &taken, checks: &checks, since }
                     .page(view, (seq, now))
             }
             PageName::Runs => {
@@ -134,7 +139,11 @@ impl Asked<'_> {
 
     /// The newest runs that the operator may see, and every one that is under way; and whether there are older ones. Runs
     /// of others may be newer than all of them.
-    async fn runs_of(&self, granted: &Granted, wanted: usize) -> Result<(Vec<RunSummary>, bool), Ended> {
+    pub(super) async fn runs_of(
+        &self,
+        granted: &Granted,
+        wanted: usize,
+    ) -> Result<(Vec<RunSummary>, bool), Ended> {
         let mut read = wanted.max(RUNS_LISTED);
         loop {
             let mut runs = self.ports().store.runs(read).await?;

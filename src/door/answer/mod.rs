@@ -31,6 +31,7 @@ mod runs;
 mod screen;
 mod sessions;
 mod setup;
+mod since;
 mod sudoers;
 mod supply;
 mod turn;

@@ -68,6 +68,8 @@ struct Board {
     /// When the page was made.
     made_at: Instant,
     opened: HashSet<View>,
+    /// The page that was made last.
+    page: Option<PageName>,
     /// Shortest time between two screens, on this line.
     pace: Duration,
 }
@@ -96,6 +98,7 @@ impl Asked<'_> {
             newest: self.ports().events.newest(),
             made_at: Instant::now(),
             pace: FRAME,
+            page: None,
             // The command that opens the board is on record.
             opened: HashSet::from([View { at: None, line: None, find: None, ..view.clone() }]),
         };
@@ -143,7 +146,9 @@ impl Asked<'_> {
         self.config = self.desk.config.borrow().clone();
         let inventory = self.visible(granted).await?;
         board.newest.borrow_and_update();
-        let view = board.model.view.clone();
+        let view =
+            View { is_open: board.page.as_ref() == Some(&board.model.view.page), ..board.model.view.clone() };
+        board.page = Some(view.page.clone());
         // Words that this operator has typed are no secret to them.
         self.terminal.may_name(&format!("{view:?}"));
         let made = match self.may_open(granted, board).await {

@@ -32,6 +32,9 @@ use crate::version::VERSION;
 /// The command that answers for pages.
 const BOARD: &str = "/v1/board";
 
+/// The header of a request for a page that is open already.
+const REFRESH: &str = "x-rollcall-refresh";
+
 /// What pages may load and do: only what comes from here, no script but ours, no frame around them. A form may ask for a page
 /// of ours: the search in output works without script, too.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -102,8 +105,10 @@ async fn answered(api: &Api, request: Request) -> Response<Body> {
         };
     }
     let address = request.uri().path_and_query().map_or("/", |address| address.as_str());
+    // The script of an open page says so.
+    let is_open = headers.contains_key(REFRESH);
     let made = match View::at_address(address) {
-        Ok(view) => made(api, &view).await,
+        Ok(view) => made(api, &View { is_open, ..view }).await,
         Err(why) => Err(Refusal::not_found(why)),
     };
     match made {
@@ -131,6 +136,7 @@ async fn made(api: &Api, view: &View) -> Result<Page, Refusal> {
     let mut given = Given::new();
     given.insert("words".into(), json!(plain.words()[1..]));
     given.extend(view.all.then(|| ("all".into(), json!(true))));
+    given.extend(view.is_open.then(|| ("open".into(), json!(true))));
     given.extend(view.at.map(|at| ("at".into(), json!(at))));
     given.extend(view.line.map(|line| ("line".into(), json!(line))));
     given.extend(view.find.as_ref().map(|text| ("find".into(), json!(text))));

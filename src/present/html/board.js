@@ -54,6 +54,7 @@
     const request = new XMLHttpRequest();
     request.open("GET", location.pathname + location.search);
     request.setRequestHeader("Accept", "text/html");
+    request.setRequestHeader("X-Rollcall-Refresh", "1");
     request.responseType = "document";
     request.timeout = FRESH_MS;
     request.onload = () => {

@@ -28,6 +28,8 @@ pub struct Fleet<'a> {
     pub runs: &'a [RunSummary],
     pub taken: &'a BTreeMap<HostName, Vec<ReleaseTakeover>>,
     pub checks: &'a [CheckLine],
+    /// What happened since the last visit of the operator.
+    pub since: Vec<Line>,
 }
 
 impl Fleet<'_> {
@@ -60,6 +62,7 @@ impl Fleet<'_> {
         let mark = debts.mark.into_iter().chain([checks.mark()]).min().unwrap_or(Mark::Unknown);
         let text = format!("{}; {}; {runs}", debts.text, checks.words());
         let mut lines = vec![Line::marked(mark, text)];
+        lines.extend(self.since.iter().cloned());
         lines.extend(self.debts.head());
         lines
     }

@@ -8,4 +8,5 @@ pub mod host;
 pub mod run;
 pub mod run_host;
 pub mod runs;
+pub mod since;
 pub mod step;
