@@ -18,4 +18,3 @@ pub mod rollout;
 pub mod run;
 pub mod turn;
 pub mod visit;
-pub mod wish;
