@@ -232,6 +232,7 @@ fn desk(
         sessions: Arc::default(),
         entrances: Arc::default(),
         folds: Arc::default(),
+        answers: Arc::default(),
         rights: Arc::new(Rights::new(store.clone(), ports.hosts.clock.clone())),
         public_key: public_line(key)?,
         turns: Arc::default(),

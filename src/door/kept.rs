@@ -11,6 +11,7 @@ use crate::domain::base::outcome::Outcome;
 use crate::domain::base::output::Output;
 use crate::domain::run::event::{BracketDirection, EventKind, hook_id, operation_id};
 use crate::local::outputs::index::LineIndex;
+use crate::local::outputs::parts::{Origin, Source};
 use crate::local::outputs::path_of;
 use crate::local::outputs::read::{OutputFile, OutputLine, window};
 use crate::local::outputs::search::{Found, Pattern, search};
@@ -129,7 +130,12 @@ pub struct Kept {
 
 enum From {
     File(Box<OutputFile>),
-    Journal { text: Vec<u8>, index: LineIndex },
+    /// Standard output up to `out`, then standard error.
+    Journal {
+        text: Vec<u8>,
+        index: LineIndex,
+        out: u64,
+    },
 }
 
 /// Opens the output of a step: its file, or what the journal has.
@@ -159,8 +165,8 @@ pub fn open(folder: Option<&Path>, step: &Step) -> std::io::Result<Kept> {
 }
 
 fn of_journal(step: &Step) -> Kept {
-    let (text, why) = match &step.journal {
-        None => (Vec::new(), "it is still running, and has printed nothing yet".to_string()),
+    let (text, out, why) = match &step.journal {
+        None => (Vec::new(), 0, "it is still running, and has printed nothing yet".to_string()),
         Some(Journal { stdout: out, stderr: err, cut }) => {
             let left_out = out.left_out + err.left_out;
             let why = match left_out {
@@ -171,12 +177,13 @@ fn of_journal(step: &Step) -> Kept {
             };
             let ends = out.text.is_empty() || out.text.ends_with('\n');
             let between = if ends || err.text.is_empty() { "" } else { "\n" };
-            ([&out.text, between, &err.text].concat().into_bytes(), why)
+            let ends_at = (out.text.len() + between.len()) as u64;
+            ([&out.text, between, &err.text].concat().into_bytes(), ends_at, why)
         }
     };
     let mut index = LineIndex::default();
     index.extend(&text);
-    Kept { from: From::Journal { text, index }, why }
+    Kept { from: From::Journal { text, index, out }, why }
 }
 
 impl Kept {
@@ -192,7 +199,15 @@ impl Kept {
     pub fn lines(&self) -> u64 {
         match &self.from {
             From::File(file) => file.lines(),
-            From::Journal { text, index } => index.lines(text.ends_with(b"\n")),
+            From::Journal { text, index, .. } => index.lines(text.ends_with(b"\n")),
+        }
+    }
+
+    /// True for a line of standard error, as far as that is on record.
+    pub fn is_error(&self, line: &OutputLine) -> bool {
+        match &self.from {
+            From::File(_) => matches!(line.origin, Some(Origin { source: Source::Err, .. })),
+            From::Journal { out, .. } => line.offset >= *out,
         }
     }
 
@@ -210,7 +225,7 @@ impl Kept {
     pub fn window(&mut self, from: u64, count: usize) -> std::io::Result<Vec<OutputLine>> {
         match &mut self.from {
             From::File(file) => file.window(from, count),
-            From::Journal { text, index } => {
+            From::Journal { text, index, .. } => {
                 window(&mut Cursor::new(&*text), index, text.len() as u64, (from, count))
             }
         }
@@ -220,7 +235,7 @@ impl Kept {
     pub fn pick(&mut self, numbers: &[u64]) -> std::io::Result<Vec<OutputLine>> {
         match &mut self.from {
             From::File(file) => file.pick(numbers),
-            From::Journal { text, index } => {
+            From::Journal { text, index, .. } => {
                 let line =
                     |number: &u64| window(&mut Cursor::new(&*text), index, text.len() as u64, (*number, 1));
                 Ok(numbers.iter().map(line).collect::<std::io::Result<Vec<_>>>()?.concat())

@@ -6,7 +6,9 @@ pub mod api;
 pub mod audit;
 pub mod candidates;
 pub mod client;
+pub mod differences;
 pub mod entrances;
+pub mod file_digests;
 pub mod folds;
 pub mod host_lines;
 pub mod kept;
@@ -35,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use self::audit::Audit;
 use self::candidates::Candidates;
 use self::entrances::Entrances;
+use self::file_digests::FileDigests;
 use self::folds::Folds;
 use self::host_lines::HostLines;
 use self::keys::KeyPress;
@@ -282,6 +285,8 @@ pub struct Desk {
     pub entrances: Arc<Entrances>,
     /// Runs as the boards know them.
     pub folds: Arc<Folds>,
+    /// Digests of long outputs.
+    pub answers: Arc<FileDigests>,
     pub seals: Arc<Seals>,
     pub rights: Arc<Rights>,
     /// The public key of the door: type and base64.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
 use super::board::mark::{Mark, Role};
-use super::board::page::{Cell, Line, Log, LogLine, Page, Table, TableRow};
+use super::board::page::{Cell, Difference, Line, Log, LogLine, Page, Side, Table, TableRow};
 use super::table::age;
 use crate::domain::ask::view::{MENU, View};
 use crate::domain::base::outcome::seconds;
@@ -46,6 +46,7 @@ pub fn document(page: &Page, frame: &Frame<'_>) -> String {
         ul.head { @for line in &page.head { (head_line(line)) } }
         @for table in &page.tables { (table_markup(table, page.now)) }
         @if let Some(log) = &page.log { (log_markup(log)) }
+        @if !page.differences.is_empty() { (differences_markup(&page.differences)) }
     };
     let freshness = html! { "event " (page.seq) };
     framed((&title, frame), page, (&freshness, &body))
@@ -225,6 +226,34 @@ fn log_markup(log: &Log) -> Markup {
             }
             @for note in &log.notes { p.none { (shown(note)) } }
         }
+    }
+}
+
+fn differences_markup(differences: &[Difference]) -> Markup {
+    html! {
+        section {
+            h2 { "differences" }
+            @for difference in differences {
+                div id={ "differs-" (shown(&difference.key)) } {
+                    p.links { a href=(difference.address) { (shown(&difference.caption)) } }
+                    ol.diff {
+                        @for line in &difference.lines {
+                            li class=(side_class(line.side)) {
+                                span.n { (line.number) " " (line.side.sign()) } " " (shown(&line.text))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn side_class(side: Side) -> &'static str {
+    match side {
+        Side::Both => "both",
+        Side::Common => "common",
+        Side::Own => "own",
     }
 }
 

@@ -5,7 +5,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::domain::base::output::{fitted, printable};
 use crate::present::board::mark::{Mark, Role};
-use crate::present::board::page::{Cell, Line, Log, Page, Table};
+use crate::present::board::page::{Cell, Difference, Line, Log, Page, Side, Table};
 use crate::present::board::text::cell_text;
 
 /// Widest column that is not the last one.
@@ -80,7 +80,24 @@ pub(super) fn lines(page: &Page, shape: Shape, now: Timestamp) -> Vec<BodyLine> 
         lines.push(BodyLine::default());
         log_lines(log, shape, &mut lines);
     }
+    for difference in &page.differences {
+        lines.push(BodyLine::default());
+        difference_lines(difference, shape, &mut lines);
+    }
     lines
+}
+
+fn difference_lines(difference: &Difference, shape: Shape, lines: &mut Vec<BodyLine>) {
+    let address = Some(difference.address.clone());
+    lines.push(BodyLine { address, ..BodyLine::heading(&shape.safe(&difference.caption)) });
+    for line in &difference.lines {
+        let role = (line.side == Side::Own).then_some(Role::Warn);
+        let number = part(format!("{:>6} {} ", line.number, line.side.sign()), role.or(Some(Role::Idle)));
+        lines.push(BodyLine {
+            parts: vec![number, part(shape.safe(&line.text), None)],
+            ..BodyLine::default()
+        });
+    }
 }
 
 /// A line of the head, broken where the screen ends. Its first part can be chosen.

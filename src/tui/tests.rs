@@ -59,15 +59,15 @@ v in rotation again  web[0001-0240]  240    vvvvvvvvvvvvvv
 . not started        web[0242-1000]  759    ..............
   each host in a row of its own
 
-
-
-
-
-
-
-
-
-
+steps
+  STATE   STEP        HOSTS             MEDIAN  LONGEST
+v ok      1 step 1    241 ok            1.5s    1.5s
+v ok      2 step 2    241 ok            1.5s    1.5s
+v ok      3 step 3    241 ok            1.5s    1.5s
+v ok      4 step 4    241 ok            1.5s    1.5s
+X failed  5 step 5    1 failed, 240 ok  1.5s    1.5s
+v ok      6 step 6    240 ok            1.5s    1.5s
+v ok      7 step 7    240 ok            1.5s    1.5s
 ? keys  Enter open  Esc back  q quit
 "
     );

@@ -20,6 +20,7 @@ OPTIONS = [
 PAGES = {
     "fleet": "/", "runs": "/runs", "run": "/runs/1", "hosts": "/runs/1?rows=all", "host": "/runs/1/hosts/web01",
     "step": "/runs/1/hosts/web01/steps/1", "hostile": "/runs/2/hosts/web01/steps/1", "past": "/runs/1?at=9",
+    "compared": "/runs/3/steps/1",
     "all of a host": "/hosts/web01", "checks": "/checks", "debts": "/debts", "audit": "/audit",
 }
 DEADLINE_MS = 60_000

@@ -160,6 +160,8 @@ async fn a_page_is_the_same_in_html_in_json_and_on_the_line() {
         ("/runs/1?at=5", "board run 1 --at 5", "PAST"),
         ("/runs/1/hosts/web01", "board run 1 web01", "<h2>steps</h2>"),
         ("/runs/1/hosts/web01/steps/1", "board run 1 web01 1", "<h2>output"),
+        ("/runs/1/steps/1", "board step 1 1", "<h2>outputs"),
+        ("/runs/1/steps/1?at=5", "board step 1 1 --at 5", "PAST"),
         ("/hosts/web01", "board host web01", "<h2>releases</h2>"),
         ("/checks", "board checks", "<h1>checks</h1>"),
         ("/debts", "board debts", "<h1>debts</h1>"),
@@ -185,6 +187,7 @@ async fn a_page_is_the_same_in_html_in_json_and_on_the_line() {
     for (path, status, part) in [
         ("/runs/99", 404, "there is no run 99; try: runs"),
         ("/runs/x", 404, "`x` is no number"),
+        ("/runs/1/steps/99", 404, "run 1 has no step 99"),
         ("/hosts/nonesuch", 404, "no group or host is called"),
         ("/runs?rows=some", 404, "pages have no `rows=some`"),
         ("/debts?at=3", 400, "only pages of runs show an earlier state"),
@@ -199,6 +202,24 @@ async fn a_page_is_the_same_in_html_in_json_and_on_the_line() {
     assert!(outside.body.contains("ssh rollcall web"), "{}", outside.body);
     let posted = api.send("POST", "/runs", &Value::Null).await;
     assert_eq!(posted.status, 405, "{posted:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_step_over_all_hosts_folds_what_is_equal_and_shows_what_differs() {
+    let site = Site::start(3).await;
+    site.ask("run prod.web -- echo one; echo $$; echo three").await.expect(0);
+    // More than the journal keeps: compared by its files.
+    site.ask("run prod.web -- seq 20000; seq 3 >&2").await.expect(0);
+    let step = site.ask("board step 1 1").await.expect(0).out;
+    assert!(step.contains("no two of 3 hosts printed the same and ended alike\n"), "{step}");
+    assert!(step.contains("web02: line 2 differs\n      1   one\n      2 - "), "{step}");
+    let equal = site.ask("board step 2 1").await.expect(0).out;
+    assert!(equal.contains("3 hosts: 20,003 lines (all that are compared)\n"), "{equal}");
+    let run: Value = serde_json::from_str(&site.ask("board run 2 --json").await.expect(0).out).unwrap();
+    assert_eq!(run["tables"][1]["rows"][0]["address"], "/runs/2/steps/1");
+    let json: Value = serde_json::from_str(&site.ask("board step 1 1 --json").await.expect(0).out).unwrap();
+    let differences = json["differences"].as_array().unwrap();
+    assert_eq!((differences.len(), differences[0]["lines"][1]["side"].as_str()), (2, Some("common")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,6 +305,8 @@ async fn the_boards_in_a_browser() {
     site.ask("deploy prod version=2.0.0").await.expect(0);
     let hostile = r"run web01 -- printf '%s\n' '<script>alert(1)</script>' '</ol><img src=x onerror=alert(1)>' 'H held web01' four five; printf '\033]52;c;aGk=\007\033[2J\033]0;title'";
     site.ask(hostile).await.expect(0);
+    // The number of the process is another one on each host.
+    site.ask("run prod -- echo one; echo $$; echo three").await.expect(0);
     let api = Forward::open(&site, "ann").await;
     // A browser reaches no socket of a file system.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

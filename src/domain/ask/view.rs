@@ -1,14 +1,14 @@
 //! The pages of the boards. A page has one address: words on the line, a path in the browser.
 
 use std::fmt;
+use std::str::FromStr;
 
 use clap::Args;
 
 use super::number::Number;
 use crate::domain::base::name::{RunId, clipped};
 
-pub(super) const BOARD_USAGE: &str =
-    "ssh rollcall board [runs | run N [HOST [STEP]] | host HOST | checks | check NAME | debts | audit]";
+pub(super) const BOARD_USAGE: &str = "ssh rollcall board [runs | run N [HOST [STEP]] | step N STEP | host HOST | checks | check NAME | debts | audit]";
 
 /// The words of `board`.
 #[derive(Args, Debug)]
@@ -67,11 +67,38 @@ pub enum PageName {
     RunHost(RunId, String),
     /// One step of a host of a run: the number of its row on the page of the host.
     Step(RunId, String, usize),
+    /// One step of a run on all of its hosts.
+    RunStep(RunId, StepNumber),
     Host(String),
     Checks,
     Check(String),
     Debts,
     Audit,
+}
+
+/// The number of a step in the plan of a host, as `output` takes it: `5`, or `b5` for one of the rollback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepNumber {
+    pub is_back: bool,
+    /// From 1.
+    pub number: usize,
+}
+
+impl fmt::Display for StepNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.is_back { "b" } else { "" }, self.number)
+    }
+}
+
+impl FromStr for StepNumber {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<StepNumber, String> {
+        let back = word.strip_prefix('b');
+        let number = number_of(back.unwrap_or(word))?;
+        let number = usize::try_from(number).map_err(|_| format!("there is no step {number}"))?;
+        Ok(StepNumber { is_back: back.is_some(), number })
+    }
 }
 
 /// The pages that keys and menus lead to, in their order.
@@ -97,6 +124,8 @@ impl View {
                 let step = usize::try_from(step).map_err(|_| format!("there is no step {step}"))?;
                 PageName::Step(run_of(run)?, (*host).into(), step)
             }
+            // Behind `run N` there is a host, which may be called `step`.
+            ["step", run, step] => PageName::RunStep(run_of(run)?, step.parse()?),
             ["host", host] => PageName::Host((*host).into()),
             ["checks"] => PageName::Checks,
             ["check", name @ ..] if !name.is_empty() => PageName::Check(name.join(" ")),
@@ -104,7 +133,7 @@ impl View {
             ["audit"] => PageName::Audit,
             other => {
                 return Err(format!(
-                    "there is no page `{}`; pages are: runs, run N [HOST [STEP]], host HOST, checks, check NAME, debts, audit",
+                    "there is no page `{}`; pages are: runs, run N [HOST [STEP]], step N STEP, host HOST, checks, check NAME, debts, audit",
                     clipped(&other.join(" "))
                 ));
             }
@@ -123,6 +152,7 @@ impl View {
             ["runs", run] => vec!["run", run],
             ["runs", run, "hosts", host] => vec!["run", run, host],
             ["runs", run, "hosts", host, "steps", step] => vec!["run", run, host, step],
+            ["runs", run, "steps", step] => vec!["step", run, step],
             ["hosts", host] => vec!["host", host],
             ["checks", name] => vec!["check", name],
             [one @ ("runs" | "checks" | "debts" | "audit")] => vec![one],
@@ -160,6 +190,7 @@ impl View {
             PageName::Step(run, host, step) => {
                 vec!["run".into(), run.to_string(), host.clone(), step.to_string()]
             }
+            PageName::RunStep(run, step) => vec!["step".into(), run.to_string(), step.to_string()],
             PageName::Host(host) => vec!["host".into(), host.clone()],
             PageName::Checks => vec!["checks".into()],
             PageName::Check(name) => vec!["check".into(), name.clone()],
@@ -186,7 +217,10 @@ impl View {
     /// The run that the page is about.
     pub fn run(&self) -> Option<RunId> {
         match self.page {
-            PageName::Run(run) | PageName::RunHost(run, _) | PageName::Step(run, ..) => Some(run),
+            PageName::Run(run)
+            | PageName::RunHost(run, _)
+            | PageName::Step(run, ..)
+            | PageName::RunStep(run, _) => Some(run),
             _ => None,
         }
     }
@@ -199,7 +233,7 @@ impl View {
                 PageName::Fleet
             }
             PageName::Run(_) => PageName::Runs,
-            PageName::RunHost(run, _) => PageName::Run(*run),
+            PageName::RunHost(run, _) | PageName::RunStep(run, _) => PageName::Run(*run),
             PageName::Step(run, host, _) => PageName::RunHost(*run, host.clone()),
             PageName::Check(_) => PageName::Checks,
         };
@@ -228,6 +262,7 @@ impl fmt::Display for View {
             PageName::Step(run, host, step) => {
                 write!(f, "/runs/{run}/hosts/{}/steps/{step}", escaped(host))?;
             }
+            PageName::RunStep(run, step) => write!(f, "/runs/{run}/steps/{step}")?,
             PageName::Host(host) => write!(f, "/hosts/{}", escaped(host))?,
             PageName::Checks => f.write_str("/checks")?,
             PageName::Check(name) => write!(f, "/checks/{}", escaped(name))?,
@@ -287,6 +322,8 @@ mod tests {
             ("run 41", "/runs/41", "board run 41"),
             ("run 41 web03", "/runs/41/hosts/web03", "board run 41 web03"),
             ("run 41 web03 5", "/runs/41/hosts/web03/steps/5", "board run 41 web03 5"),
+            ("step 41 5", "/runs/41/steps/5", "board step 41 5"),
+            ("step 41 b2", "/runs/41/steps/b2", "board step 41 b2"),
             ("host web03", "/hosts/web03", "board host web03"),
             ("checks", "/checks", "board checks"),
             (
@@ -330,6 +367,7 @@ mod tests {
     fn what_is_no_page_is_refused_with_those_there_are() {
         assert!(read("rums").unwrap_err().starts_with("there is no page `rums`; pages are: runs, run N"));
         assert_eq!(read("run x").unwrap_err(), "`x` is no number");
+        assert_eq!(read("step 41 c5").unwrap_err(), "`c5` is no number");
         assert_eq!(
             read("run 41 web03 99999999999999999999").unwrap_err(),
             "`99999999999999999999` is no number"
@@ -345,5 +383,7 @@ mod tests {
             view = parent;
         }
         assert_eq!(up, ["/runs/41/hosts/web03?at=7", "/runs/41?at=7", "/runs", "/"]);
+        let step = View { at: Some(7), ..read("step 41 b5").unwrap() };
+        assert_eq!(step.parent().map(|up| up.to_string()), Some("/runs/41?at=7".into()));
     }
 }

@@ -1,5 +1,6 @@
 //! Names, sets, bounded text and other small values that every room above needs.
 
+pub mod answer;
 pub mod archive;
 pub mod configuration;
 pub mod digest;

@@ -124,6 +124,7 @@ impl Asked<'_> {
                 page.ok_or_else(|| Refusal::not_found(format!("run {run} has no host `{host}`")))?
             }
             PageName::Step(run, host, number) => self.step(granted, view, (*run, host, *number)).await?,
+            PageName::RunStep(run, step) => self.run_step(granted, view, (*run, *step)).await?,
             PageName::Host(host) => self.host_page(granted, inventory, view, (host, &debts, seq)).await?,
             PageName::Checks => checks::page(&self.check_lines(inventory).await?, view, (seq, now)),
             PageName::Check(name) => self.check_page(inventory, view, (name, seq)).await?,
@@ -183,7 +184,12 @@ impl Asked<'_> {
     }
 
     /// A run as it is now, or as it was after the event `at`.
-    async fn fold(&self, granted: &Granted, id: RunId, at: Option<u64>) -> Result<SharedFold, Ended> {
+    pub(super) async fn fold(
+        &self,
+        granted: &Granted,
+        id: RunId,
+        at: Option<u64>,
+    ) -> Result<SharedFold, Ended> {
         if let Some(at) = at {
             let stored = self.stored(granted, id).await?;
             let replay = move || {
@@ -304,7 +310,7 @@ impl Asked<'_> {
 }
 
 /// The present time of a page: of the past, the time of its last event.
-fn time_of(fold: &SharedFold, view: &View, now: Timestamp) -> Timestamp {
+pub(super) fn time_of(fold: &SharedFold, view: &View, now: Timestamp) -> Timestamp {
     fold.last_at.filter(|_| view.at.is_some()).unwrap_or(now)
 }
 
@@ -314,7 +320,7 @@ fn excerpt_of(
     (host, attempt): (&str, &Attempt),
     (view, has_styles): (&View, bool),
 ) -> std::io::Result<Excerpt> {
-    let number = attempt.number();
+    let number = attempt.number().to_string();
     let steps = steps_of(stored, host);
     let is_wanted = |step: &&Step| step.number == number && step.attempt == attempt.attempt;
     let Some(step) = steps.iter().find(is_wanted) else { return Ok(Excerpt::default()) };

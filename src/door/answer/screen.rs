@@ -309,7 +309,7 @@ impl Asked<'_> {
 fn pace_of(view: &View) -> Duration {
     match &view.page {
         PageName::Fleet | PageName::Runs | PageName::Run(_) | PageName::Debts => FRAME,
-        PageName::RunHost(..) | PageName::Step(..) => CLOCK,
+        PageName::RunHost(..) | PageName::Step(..) | PageName::RunStep(..) => CLOCK,
         PageName::Host(_) | PageName::Checks | PageName::Check(_) | PageName::Audit => REFRESH,
     }
 }

@@ -52,9 +52,10 @@ fn address(asset: &Asset) -> String {
 }
 
 /// The paths of pages besides `/`, which programs ask for something else.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "/runs",
     "/runs/{run}",
+    "/runs/{run}/steps/{step}",
     "/runs/{run}/hosts/{host}",
     "/runs/{run}/hosts/{host}/steps/{step}",
     "/hosts/{host}",

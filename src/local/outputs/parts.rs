@@ -175,7 +175,7 @@ pub fn origins(from: &mut impl BufRead, offsets: &[u64]) -> std::io::Result<Vec<
 }
 
 /// Calls `take` for each whole line with the length of the file up to its end, until it returns false.
-fn each(from: &mut impl BufRead, mut take: impl FnMut(&Part, u64) -> bool) -> std::io::Result<()> {
+pub(super) fn each(from: &mut impl BufRead, mut take: impl FnMut(&Part, u64) -> bool) -> std::io::Result<()> {
     let (mut line, mut whole) = (Vec::new(), 0);
     loop {
         line.clear();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::beside;
 use super::index::{CHUNK_BYTES, LineIndex};
-use super::parts::{Origin, OutputEnd, Summary, origins};
+use super::parts::{Origin, OutputEnd, Part, Source, Summary, each, origins};
 
 /// Most bytes that are read of one line; what is behind them is counted. Screens show less.
 pub const LINE_BYTES: usize = 64 * 1024;
@@ -129,6 +129,44 @@ impl OutputFile {
     pub fn reader(&mut self) -> std::io::Result<impl Read + '_> {
         self.data.rewind()?;
         Ok((&mut self.data).take(self.length))
+    }
+
+    /// Passes all of it on, piece by piece, each with the stream that it is of.
+    pub fn pieces(&mut self, mut take: impl FnMut(Source, &[u8])) -> std::io::Result<()> {
+        let (mut chunk, parts) = (vec![0; CHUNK_BYTES], self.parts()?);
+        self.data.rewind()?;
+        let mut data = (&mut self.data).take(self.length);
+        let mut pass = |length: u64, source: Option<Source>| -> std::io::Result<()> {
+            let mut left = length;
+            while left > 0 {
+                let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+                let read = data.read(&mut chunk[..wanted])?;
+                if read == 0 {
+                    return Ok(());
+                }
+                source.iter().for_each(|source| take(*source, &chunk[..read]));
+                left -= read as u64;
+            }
+            Ok(())
+        };
+        let mut failed = None;
+        if let Some(mut parts) = parts {
+            each(&mut parts, |part, _| {
+                let passed = match part {
+                    Part::Bytes { source, bytes, .. } => pass(*bytes, Some(*source)),
+                    // A line end that the command did not print.
+                    Part::Break => pass(1, None),
+                    Part::Begun { .. } | Part::End(_) => Ok(()),
+                };
+                failed = passed.err();
+                failed.is_none()
+            })?;
+        }
+        match failed {
+            Some(error) => Err(error),
+            // Bytes of which no part is on record.
+            None => pass(u64::MAX, Some(Source::Out)),
+        }
     }
 
     /// Some of its bytes, at most `CHUNK_BYTES`.
@@ -325,13 +363,17 @@ mod tests {
         let state = file.state().unwrap();
         assert_eq!((state.begun_ms, state.end), (Some(50), Some(OutputEnd::default())));
         let line = &file.window(2, 1).unwrap()[0];
-        assert_eq!(line.origin, Some(Origin { source: super::super::parts::Source::Err, after_ms: 2 }));
+        assert_eq!(line.origin, Some(Origin { source: Source::Err, after_ms: 2 }));
         let mut text = String::new();
         file.reader().unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "one\ntwo\nthree");
         let picked: Vec<_> = file.pick(&[1, 3, 9]).unwrap().iter().map(|line| line.number).collect();
         assert_eq!(picked, [1, 3]);
         assert_eq!(file.piece(4, 3).unwrap(), b"two");
+        let mut streams = [Vec::new(), Vec::new()];
+        file.pieces(|source, bytes| streams[usize::from(source == Source::Err)].extend_from_slice(bytes))
+            .unwrap();
+        assert_eq!(streams, [b"one\n".to_vec(), b"two\nthree".to_vec()]);
         assert_eq!(file.piece(12, 300).unwrap(), b"e");
         // Something else than ours is beside it: the output is there all the same.
         std::fs::write(beside(&path, "parts"), "hello\n").unwrap();

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use super::mark::Mark;
 use super::progress::RunProgress;
 use super::strip::Strips;
+use crate::domain::ask::view::StepNumber;
+use crate::domain::base::answer::{Answer, OwnNames};
 use crate::domain::base::name::{HostName, RunId};
-use crate::domain::base::outcome::seconds;
+use crate::domain::base::outcome::{Outcome, seconds};
 use crate::domain::base::output::Output;
 use crate::domain::plan::plan::Plan;
 use crate::domain::run::event::{BracketDirection, Event, EventKind};
@@ -49,7 +51,23 @@ pub struct Attempt {
     pub lines: usize,
     /// Bytes that are not in the journal.
     pub left_out: u64,
+    pub printed: Printed,
 }
+
+/// What is known of all that an attempt printed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Printed {
+    /// It has not run, or has not ended.
+    Nothing,
+    All(Answer),
+    /// The journal has its start and its end alone.
+    InFile,
+    /// Some of it is missing, and why.
+    Unknown(String),
+}
+
+/// Why an output that a host has not kept is not whole.
+pub const NOT_KEPT: &str = "the host has not kept all of it";
 
 impl RunFold {
     /// Before its first event.
@@ -88,11 +106,13 @@ impl RunFold {
                     took_ms: None,
                     lines: 0,
                     left_out: 0,
+                    printed: Printed::Nothing,
                 };
                 self.attempts.entry(host.clone()).or_default().push(attempt);
             }
             EventKind::StepEnded { host, name, outcome, stdout, stderr, took_ms, .. } => {
                 let failure = outcome.failure(name);
+                let printed = self.printed((host, outcome), [stdout, stderr]);
                 let Some(attempts) = self.attempts.get_mut(host) else { return Ok(()) };
                 let number = attempts.len();
                 let Some(last) = attempts.last_mut() else { return Ok(()) };
@@ -101,6 +121,7 @@ impl RunFold {
                 last.took_ms = Some(*took_ms);
                 last.lines = lines(stdout) + lines(stderr);
                 last.left_out = stdout.left_out + stderr.left_out;
+                last.printed = printed;
                 if last.mark.is_problem() && self.first_failure.is_none() {
                     self.first_failure = Some((host.clone(), number));
                 }
@@ -118,12 +139,31 @@ impl RunFold {
                     took_ms: None,
                     lines: 0,
                     left_out: 0,
+                    printed: Printed::Nothing,
                 };
                 self.attempts.entry(host.clone()).or_default().push(attempt);
             }
             _ => {}
         }
         Ok(())
+    }
+
+    fn printed(&self, (host, outcome): (&HostName, &Outcome), [out, err]: [&Output; 2]) -> Printed {
+        match outcome {
+            Outcome::NotStarted { .. } => Printed::Nothing,
+            Outcome::Lost { why } => Printed::Unknown(format!("contact was lost: {why}")),
+            _ if out.left_out + err.left_out > 0 => Printed::InFile,
+            _ => match Answer::of(&self.names(host), out, err) {
+                Some(answer) => Printed::All(answer),
+                None => Printed::Unknown(NOT_KEPT.into()),
+            },
+        }
+    }
+
+    /// The names that a host may print of itself.
+    pub fn names(&self, host: &HostName) -> OwnNames {
+        let address = self.run.plan().hosts.get(host).map_or("", |host| host.endpoint.address.as_str());
+        OwnNames::new(host, address)
     }
 
     /// The run after these events.
@@ -154,9 +194,8 @@ fn lines(output: &Output) -> usize {
 
 impl Attempt {
     /// The number of the step, as `output` takes it: from 1, in the order of the plan; `b1` for those of the rollback.
-    pub fn number(&self) -> String {
-        let back = if self.way == BracketDirection::Back { "b" } else { "" };
-        format!("{back}{}", self.step + 1)
+    pub fn number(&self) -> StepNumber {
+        StepNumber { is_back: self.way == BracketDirection::Back, number: self.step + 1 }
     }
 
     /// The name of the step, with what is special about this attempt.

@@ -1,5 +1,6 @@
 //! What a run looks like at an event: one model for the live lines of a terminal, for heartbeats, and for boards.
 
+pub mod answers;
 pub mod block;
 pub mod fold;
 pub mod mark;

@@ -31,6 +31,9 @@ pub struct Page {
     pub tables: Vec<Table>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<Log>,
+    /// Outputs that differ from the most common one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
 }
 
 /// A place that a text leads to.
@@ -144,6 +147,46 @@ pub struct LogLine {
     pub is_error: bool,
 }
 
+/// Where an output first differs from the most common one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// A host that printed it, which no other difference has.
+    pub key: String,
+    pub caption: String,
+    pub address: String,
+    pub lines: Vec<DifferenceLine>,
+}
+
+/// A line of one output or of both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DifferenceLine {
+    pub side: Side,
+    pub number: u64,
+    pub text: String,
+}
+
+/// The outputs that have a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    Both,
+    /// The most common one.
+    Common,
+    /// The one that differs.
+    Own,
+}
+
+impl Side {
+    /// As in a diff.
+    pub fn sign(self) -> char {
+        match self {
+            Side::Both => ' ',
+            Side::Common => '-',
+            Side::Own => '+',
+        }
+    }
+}
+
 impl Line {
     pub fn plain(text: impl Into<String>) -> Line {
         Line { mark: None, text: text.into(), address: None, command: None }
@@ -205,6 +248,7 @@ impl Page {
             head: Vec::new(),
             tables: Vec::new(),
             log: None,
+            differences: Vec::new(),
         }
     }
 
@@ -224,6 +268,10 @@ impl Page {
         if let Some(log) = &mut self.log {
             log.lines.iter_mut().flat_map(|line| &mut line.parts).for_each(|(_, text)| over(text));
             log.notes.iter_mut().for_each(over);
+        }
+        for difference in &mut self.differences {
+            over(&mut difference.caption);
+            difference.lines.iter_mut().for_each(|line| over(&mut line.text));
         }
         self
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::page::{Cell, Log, Page, Table};
+use super::page::{Cell, Difference, Log, Page, Table};
 use crate::domain::base::outcome::seconds;
 use crate::present::table::{age, columns};
 
@@ -19,6 +19,15 @@ pub fn text(page: &Page) -> String {
     }
     page.tables.iter().for_each(|table| text += &table_text(table, page.now));
     page.log.iter().for_each(|log| text += &log_text(log));
+    page.differences.iter().for_each(|difference| text += &difference_text(difference));
+    text
+}
+
+fn difference_text(difference: &Difference) -> String {
+    let mut text = format!("\n{}\n", difference.caption);
+    for line in &difference.lines {
+        _ = writeln!(text, "{:>7} {} {}", line.number, line.side.sign(), line.text);
+    }
     text
 }
 

@@ -7,6 +7,8 @@ pub mod fleet;
 pub mod host;
 pub mod run;
 pub mod run_host;
+pub mod run_step;
+pub mod run_steps;
 pub mod runs;
 pub mod since;
 pub mod step;

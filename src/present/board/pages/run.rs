@@ -11,6 +11,7 @@ use crate::present::board::block::{Following, Usual};
 use crate::present::board::fold::RunFold;
 use crate::present::board::mark::Mark;
 use crate::present::board::page::{Cell, Line, Link, Page, Table, TableRow};
+use crate::present::board::pages::run_steps;
 use crate::present::board::progress::HostProgress;
 use crate::present::board::strip::strip_words;
 use crate::present::table::folded;
@@ -35,6 +36,7 @@ pub fn page(fold: &RunFold, view: &View, usual: Option<Usual>, now: Timestamp) -
     let mut page = Page::at(view, &format!("run {}", fold.run.id()), (fold.seq, now));
     page.head = head(fold, &following, view);
     page.tables.push(hosts(fold, view));
+    page.tables.extend(run_steps::table(fold, view));
     page.is_past = view.at.is_some();
     page
 }

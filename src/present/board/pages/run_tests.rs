@@ -62,6 +62,12 @@ hosts
 X  failed       web0001         X..         step `step 1`: exit status 2
 X  failed       web0002         vX.         step `step 2`: exit status 1
 .  not started  web0003         ...
+
+steps
+   STATE        STEP      HOSTS           MEDIAN  LONGEST
+X  failed       1 step 1  1 failed, 1 ok  1.5s    1.5s
+X  failed       2 step 2  1 failed        1.5s    1.5s
+.  not started  3 step 3
 "
     );
     let page = page(&story.fold, &view(), None, at(10));
