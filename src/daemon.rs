@@ -233,6 +233,7 @@ fn desk(
         entrances: Arc::default(),
         folds: Arc::default(),
         answers: Arc::default(),
+        pasts: Arc::default(),
         rights: Arc::new(Rights::new(store.clone(), ports.hosts.clock.clone())),
         public_key: public_line(key)?,
         turns: Arc::default(),

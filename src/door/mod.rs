@@ -15,6 +15,7 @@ pub mod kept;
 pub mod keys;
 pub mod local;
 pub mod log_lines;
+pub mod pasts;
 pub mod rights;
 pub mod seals;
 pub mod sessions;
@@ -41,6 +42,7 @@ use self::file_digests::FileDigests;
 use self::folds::Folds;
 use self::host_lines::HostLines;
 use self::keys::KeyPress;
+use self::pasts::Pasts;
 use self::rights::Rights;
 use self::seals::Seals;
 use self::sessions::{DoorCommand, Sessions};
@@ -285,6 +287,7 @@ pub struct Desk {
     pub entrances: Arc<Entrances>,
     /// Runs as the boards know them.
     pub folds: Arc<Folds>,
+    pub pasts: Arc<Pasts>,
     /// Digests of long outputs.
     pub answers: Arc<FileDigests>,
     pub seals: Arc<Seals>,

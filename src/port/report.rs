@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::StoreError;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::End;
+use crate::domain::run::history::{EndsOfRuns, HostPast};
 use crate::domain::run::report::Absence;
 use crate::domain::watch::uptime::Tally;
 
@@ -18,6 +19,11 @@ use crate::domain::watch::uptime::Tally;
 pub trait Reports: Send + Sync {
     /// How the hosts of a run ended in it.
     async fn ends(&self, run: RunId) -> Result<RunEnds, StoreError>;
+    /// How these hosts of a run ended in it, and before it in runs of the same task or command; hosts without an end are not
+    /// there.
+    async fn past(&self, run: RunId, hosts: &[HostName]) -> Result<Vec<HostPast>, StoreError>;
+    /// How hosts ended in these runs, the newest first, with at most `most` of those that ended badly.
+    async fn ends_of_runs(&self, runs: &[RunId], most: usize) -> Result<EndsOfRuns, StoreError>;
     /// Hosts out of a balancer at some moment since this time, oldest first.
     async fn absences(&self, from: Timestamp) -> Result<Vec<Absence>, StoreError>;
     /// The probes of the schedule on a host since this time, counted for each check.

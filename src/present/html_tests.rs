@@ -3,7 +3,7 @@ use crate::domain::ask::view::{PageName, View};
 use crate::domain::base::name::RunId;
 use crate::domain::base::outcome::Outcome;
 use crate::present::board::page::{Link, Log, LogLine};
-use crate::present::board::pages::run;
+use crate::present::board::pages::run::{self, Before};
 use crate::present::board::story::{Story, at};
 
 /// What hosts may print: each has to stay text.
@@ -43,7 +43,7 @@ fn what_hosts_print_makes_no_element() {
         let outcome = Outcome::Failed { code: Some(1), why: hostile.into() };
         story.steps(number, 1, (outcome, hostile));
     }
-    let mut page = run::page(&story.fold, &View::of(PageName::Run(RunId(41))), None, at(10));
+    let mut page = run::page(&story.fold, &View::of(PageName::Run(RunId(41))), &Before::default(), at(10));
     let line = |text: &str| LogLine {
         number: 1,
         parts: vec![("c-red".into(), text.into()), (String::new(), text.into())],
@@ -78,10 +78,10 @@ fn a_page_of_a_thousand_hosts_is_small() {
         story.steps(number, 5, (Outcome::Failed { code: Some(1), why: "exit status 1".into() }, ""));
     }
     let view = View::of(PageName::Run(RunId(41)));
-    let folded = document(&run::page(&story.fold, &view, None, at(10)), &frame());
+    let folded = document(&run::page(&story.fold, &view, &Before::default(), at(10)), &frame());
     assert!(folded.len() < 20_000, "{}", folded.len());
     let all = View { all: true, ..view };
-    let all = document(&run::page(&story.fold, &all, None, at(10)), &frame());
+    let all = document(&run::page(&story.fold, &all, &Before::default(), at(10)), &frame());
     assert!(all.len() < 450_000, "{}", all.len());
     let nodes = all.matches('<').filter(|_| true).count();
     assert!(nodes < 24_000, "{nodes}");

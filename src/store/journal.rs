@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::chain::{Chain, Link, next_of};
 use super::error::failed;
-use super::{facts, releases, watch};
+use super::{ends, facts, releases, watch};
 use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::{End, RunOutcome};
@@ -180,6 +180,7 @@ fn settled(
         "UPDATE debt SET why = ? WHERE host = ? AND run = ? AND paid_seq IS NULL",
         params![why, host.as_str(), event.run.0],
     )?;
+    ends::settled(connection, event, (host, end))?;
     match end {
         End::Released | End::Unchanged => releases::took(connection, event, host, true),
         End::Failing => releases::took(connection, event, host, false),

@@ -9,6 +9,7 @@ mod audit;
 mod chain;
 mod config_versions;
 mod database;
+mod ends;
 mod error;
 mod event_log;
 mod facts;
@@ -78,6 +79,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-19.sql")),
     M::up(include_str!("schema-20.sql")),
     M::up(include_str!("schema-21.sql")),
+    M::up(include_str!("schema-22.sql")),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was
@@ -184,6 +186,7 @@ impl SqliteStore {
             requests::keep(connection, (run, &by.name), granted.as_ref())?;
             releases::planned(connection, run, plan)?;
             facts::planned(connection, run, plan)?;
+            ends::planned(connection, run, plan)?;
             let started = EventKind::RunStarted {
                 title: plan.title.0.clone(),
                 by: by.name.clone(),
@@ -250,7 +253,8 @@ impl SqliteStore {
     pub fn runs_now(&self, last: usize) -> Result<Vec<RunSummary>, StoreError> {
         let rows = self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, title, by_name, started_at, ended_at, outcome, hosts, kind FROM run ORDER BY id DESC LIMIT ?",
+                "SELECT id, title, by_name, started_at, ended_at, outcome, hosts, kind
+                 FROM run INDEXED BY run_list ORDER BY id DESC LIMIT ?",
             )?;
             let rows = statement.query_map([last], |row| {
                 Ok((
@@ -285,8 +289,8 @@ impl SqliteStore {
     /// [`Store::open_runs`], on this thread.
     pub fn open_runs_now(&self) -> Result<Vec<RunId>, StoreError> {
         self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT id FROM run WHERE outcome IS NULL ORDER BY id")?;
+            let mut statement = connection
+                .prepare_cached("SELECT id FROM run INDEXED BY run_list WHERE outcome IS NULL ORDER BY id")?;
             statement.query_map([], |row| row.get(0).map(RunId))?.collect()
         })
     }

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use super::database::SqliteStore;
+use super::ends::end_of;
 use super::error::failed;
 use crate::domain::base::name::{HostName, RunId};
-use crate::domain::run::event::EventKind;
+use crate::domain::run::history::{EndsOfRuns, HostPast};
 use crate::domain::run::report::Absence;
 use crate::domain::watch::subject::Subject;
 use crate::domain::watch::uptime::{Probes, Tally};
@@ -22,23 +23,18 @@ type AbsenceRow = (String, String, u64, String, Option<String>, bool);
 impl SqliteStore {
     /// [`Reports::ends`], on this thread.
     pub fn ends_now(&self, run: RunId) -> Result<RunEnds, StoreError> {
-        let (goes_back, bodies) = self.read(|connection| {
-            let goes_back = connection
-                .query_row("SELECT goes_back FROM run WHERE id = ?", [run.0], |row| row.get::<_, bool>(0))
-                .optional()?;
-            // The type is the first field of a body; the newest end of a host counts.
-            let mut bodies = connection.prepare_cached(
-                "SELECT body FROM event WHERE run = ? AND host IS NOT NULL
-                 AND substr(body, 1, 22) = '{\"type\":\"host-settled\"' ORDER BY seq",
-            )?;
-            let bodies = bodies.query_map([run.0], |row| row.get::<_, String>(0))?;
-            Ok((goes_back, bodies.collect::<Result<Vec<_>, _>>()?))
+        let (goes_back, rows) = self.read(|connection| {
+            let sql = "SELECT goes_back FROM run INDEXED BY run_list WHERE id = ?";
+            let goes_back = connection.query_row(sql, [run.0], |row| row.get::<_, bool>(0)).optional()?;
+            let sql = "SELECT host, ended FROM host_end JOIN host_line ON id = line WHERE run = ?";
+            let mut rows = connection.prepare_cached(sql)?;
+            let rows =
+                rows.query_map([run.0], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            Ok((goes_back, rows.collect::<Result<Vec<_>, _>>()?))
         })?;
         let mut found = RunEnds { goes_back: goes_back.unwrap_or_default(), ..RunEnds::default() };
-        for body in bodies {
-            if let EventKind::HostSettled { host, end, .. } = serde_json::from_str(&body).map_err(failed)? {
-                found.ends.insert(host, end);
-            }
+        for (host, ended) in rows {
+            found.ends.insert(HostName::new(host), end_of(&ended)?);
         }
         Ok(found)
     }
@@ -76,10 +72,11 @@ impl SqliteStore {
         Ok(all.into_iter().filter(|one| one.until.is_none_or(|until| until >= from)).collect())
     }
 
-    /// Asked once for each run: its plan, which may be large, is in front of it in the row.
+    /// Asked once for each run.
     fn ended_at(&self, run: u64) -> Result<Option<Timestamp>, StoreError> {
         let at: Option<Option<String>> = self.read(|connection| {
-            let mut end = connection.prepare_cached("SELECT ended_at FROM run WHERE id = ?")?;
+            let mut end =
+                connection.prepare_cached("SELECT ended_at FROM run INDEXED BY run_list WHERE id = ?")?;
             end.query_row([run], |row| row.get(0)).optional()
         })?;
         at.flatten().map(|at| at.parse()).transpose().map_err(failed)
@@ -113,6 +110,16 @@ impl SqliteStore {
 impl Reports for SqliteStore {
     async fn ends(&self, run: RunId) -> Result<RunEnds, StoreError> {
         self.off_thread(move |store| store.ends_now(run)).await
+    }
+
+    async fn past(&self, run: RunId, hosts: &[HostName]) -> Result<Vec<HostPast>, StoreError> {
+        let hosts = hosts.to_vec();
+        self.off_thread(move |store| store.past_now(run, &hosts)).await
+    }
+
+    async fn ends_of_runs(&self, runs: &[RunId], most: usize) -> Result<EndsOfRuns, StoreError> {
+        let runs = runs.to_vec();
+        self.off_thread(move |store| store.ends_of_runs_now(&runs, most)).await
     }
 
     async fn absences(&self, from: Timestamp) -> Result<Vec<Absence>, StoreError> {

@@ -6,7 +6,7 @@ use crate::domain::ask::view::{PageName, View};
 use crate::domain::base::name::RunId;
 use crate::domain::base::outcome::Outcome;
 use crate::present::board::block::Screen;
-use crate::present::board::pages::run;
+use crate::present::board::pages::run::{self, Before};
 use crate::present::board::story::{Story, at};
 
 const SIZES: [(usize, usize); 5] = [(20, 4), (40, 12), (80, 24), (140, 40), (200, 50)];
@@ -28,7 +28,7 @@ fn story() -> Story {
 fn model(story: &Story) -> Model {
     let view = View::of(PageName::Run(RunId(41)));
     let mut model = Model::new(view.clone(), false);
-    model.arrived(Ok(run::page(&story.fold, &view, None, at(60))));
+    model.arrived(Ok(run::page(&story.fold, &view, &Before::default(), at(60))));
     model
 }
 

@@ -205,6 +205,30 @@ async fn a_page_is_the_same_in_html_in_json_and_on_the_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_problem_is_told_from_one_that_is_still_there() {
+    let site = Site::start(2).await;
+    for _ in 0..2 {
+        site.ask("run web01 -- false").await;
+    }
+    site.ask("run web01 -- true").await.expect(0);
+    let runs = site.ask("board runs").await.expect(0).out;
+    assert!(runs.contains("  NEW web01\n") && runs.contains("  still web01 since run 1\n"), "{runs}");
+    // Another command is another line.
+    assert!(
+        runs.contains("\nhosts with a problem in these runs\n") && runs.contains("  run 2, failed\n"),
+        "{runs}"
+    );
+    let second = site.ask("board run 2").await.expect(0).out;
+    assert!(second.contains("  still, since run 1 (20"), "{second}");
+    let first = site.ask("board run 1").await.expect(0).out;
+    assert!(first.contains("  NEW"), "{first}");
+    let json: Value = serde_json::from_str(&site.ask("board run 2 --json").await.expect(0).out).unwrap();
+    let before = json["seq"].as_u64().unwrap() - 2;
+    let past = site.ask(&format!("board run 2 --at {before}")).await.expect(0).out;
+    assert!(!past.contains("still") && !past.contains("NEW"), "it had not ended then: {past}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_step_over_all_hosts_folds_what_is_equal_and_shows_what_differs() {
     let site = Site::start(3).await;
     site.ask("run prod.web -- echo one; echo $$; echo three").await.expect(0);

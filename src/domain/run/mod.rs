@@ -6,6 +6,7 @@ pub mod bracket;
 pub mod decision;
 pub mod event;
 pub mod health;
+pub mod history;
 mod index;
 pub mod leave;
 pub mod phase;

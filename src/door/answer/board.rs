@@ -32,6 +32,8 @@ use crate::present::board::pages::checks::CheckHistory;
 use crate::present::board::pages::debts::Debts;
 use crate::present::board::pages::fleet::Fleet;
 use crate::present::board::pages::host::HostFacts;
+use crate::present::board::pages::run::Before;
+use crate::present::board::pages::runs::RunEnds;
 use crate::present::board::pages::step::{Excerpt, ExcerptLine};
 use crate::present::board::pages::{audit, checks, run, run_host, runs, step};
 use crate::present::board::text::text;
@@ -41,7 +43,7 @@ use crate::present::json;
 const RUNS_LISTED: usize = 50;
 
 /// Runs that a page with all rows lists, and that are searched for those of one host.
-const RUNS_SEARCHED: usize = 500;
+pub(super) const RUNS_SEARCHED: usize = 500;
 
 /// Most runs that are read for those that an operator may see: a page may be made several times in a second.
 const RUNS_READ: usize = 5_000;
@@ -109,13 +111,16 @@ impl Asked<'_> {
             PageName::Runs => {
                 let wanted = if view.all { RUNS_SEARCHED } else { RUNS_LISTED };
                 let (runs, has_more) = self.runs_of(granted, wanted).await?;
-                runs::page((&runs, has_more && !view.all), view, (seq, now))
+                let ends = self.ends_of(granted, &runs).await?;
+                let ends = RunEnds { ends: &ends, is_part: granted.operator().groups.is_some() };
+                runs::page((&runs, has_more && !view.all), &ends, view, (seq, now))
             }
             PageName::Run(run) => {
                 let fold = self.fold(granted, *run, view.at).await?;
                 let usual = self.usual(fold.run.plan()).await;
+                let before = Before { usual, standings: self.standings(granted, &fold).await? };
                 let (view, now) = (view.clone(), time_of(&fold, view, now));
-                self.work(move || run::page(&fold, &view, usual, now)).await?
+                self.work(move || run::page(&fold, &view, &before, now)).await?
             }
             PageName::RunHost(run, host) => {
                 let fold = self.fold(granted, *run, view.at).await?;

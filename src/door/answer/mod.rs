@@ -5,6 +5,7 @@ mod artifacts;
 mod asked;
 mod audit;
 mod board;
+mod board_past;
 mod board_step;
 mod doctor;
 mod enroll;

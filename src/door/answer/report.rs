@@ -16,7 +16,7 @@ use crate::domain::watch::uptime::{Uptime, uptimes};
 use crate::present::group_report::GroupReport;
 use crate::present::table::moment;
 
-/// Newest runs that a report reads. Their rows hold whole plans, and other work waits for the same store.
+/// Newest runs that a report reads: other work waits for the same store.
 const RUNS_READ: usize = 2_000;
 
 /// Most hosts whose probes a report counts: for each of them the store reads thousands of rows.

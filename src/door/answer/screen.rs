@@ -308,8 +308,8 @@ impl Asked<'_> {
 /// How often a page may be made anew when there are new events. Some read much, and some change with no event.
 fn pace_of(view: &View) -> Duration {
     match &view.page {
-        PageName::Fleet | PageName::Runs | PageName::Run(_) | PageName::Debts => FRAME,
-        PageName::RunHost(..) | PageName::Step(..) | PageName::RunStep(..) => CLOCK,
+        PageName::Fleet | PageName::Run(_) | PageName::Debts => FRAME,
+        PageName::Runs | PageName::RunHost(..) | PageName::Step(..) | PageName::RunStep(..) => CLOCK,
         PageName::Host(_) | PageName::Checks | PageName::Check(_) | PageName::Audit => REFRESH,
     }
 }

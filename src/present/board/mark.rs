@@ -28,6 +28,8 @@ pub enum Mark {
     Done,
     Ok,
     Unchanged,
+    /// A host that is not in a run, or has no end there yet.
+    Absent,
 }
 
 /// The role of a state, which has a colour.
@@ -42,7 +44,7 @@ pub enum Role {
 }
 
 impl Mark {
-    pub const ALL: [Mark; 18] = [
+    pub const ALL: [Mark; 19] = [
         Mark::Held,
         Mark::Unknown,
         Mark::Failed,
@@ -61,6 +63,7 @@ impl Mark {
         Mark::Done,
         Mark::Ok,
         Mark::Unchanged,
+        Mark::Absent,
     ];
 
     /// The mark of an end state.
@@ -136,6 +139,7 @@ impl Mark {
             Mark::Done => "done",
             Mark::Ok => "ok",
             Mark::Unchanged => "unchanged",
+            Mark::Absent => "no end",
         }
     }
 
@@ -154,6 +158,7 @@ impl Mark {
             Mark::NotStarted => '.',
             Mark::Serving | Mark::Released | Mark::Done | Mark::Ok => '\u{2713}',
             Mark::Unchanged => '=',
+            Mark::Absent => '_',
         }
     }
 
@@ -172,6 +177,7 @@ impl Mark {
             Mark::NotStarted => '.',
             Mark::Serving | Mark::Released | Mark::Done | Mark::Ok => 'v',
             Mark::Unchanged => '=',
+            Mark::Absent => '_',
         }
     }
 
@@ -182,7 +188,7 @@ impl Mark {
             Mark::Unknown | Mark::Failed | Mark::Critical | Mark::TimedOut | Mark::Failing => Role::Bad,
             Mark::Running => Role::Busy,
             Mark::RolledBack | Mark::Warning | Mark::Waiting => Role::Warn,
-            Mark::NotStarted | Mark::Skipped | Mark::Cancelled | Mark::Unchanged => Role::Idle,
+            Mark::NotStarted | Mark::Skipped | Mark::Cancelled | Mark::Unchanged | Mark::Absent => Role::Idle,
             Mark::Serving | Mark::Released | Mark::Done | Mark::Ok => Role::Good,
         }
     }

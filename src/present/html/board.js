@@ -3,7 +3,7 @@
 (() => {
   const FRESH_MS = 20000, SLOW_MS = 10000, HIDDEN_MS = 5000, WAIT_MS = 1000, MOST_WAIT_MS = 15000, RETIRED_MS = 60000;
   // Pages that read much are asked for less often.
-  const PAUSE_MS = /\/(steps|checks|hosts)\//.test(location.pathname) ? 2000 : 250;
+  const PAUSE_MS = /\/(steps|checks|hosts)\/|^\/runs$/.test(location.pathname) ? 2000 : 250;
   const ELEMENTS = new Set("A B CODE DIV FORM H1 H2 INPUT LABEL LI MAIN NAV OL P SECTION SPAN TABLE TBODY TD TH THEAD TIME TR UL CAPTION".split(" "));
   const ATTRIBUTES = new Set("id class href action method name type maxlength scope role tabindex datetime start value aria-hidden aria-label aria-live data-seq".split(" "));
   const $ = (id) => document.getElementById(id);

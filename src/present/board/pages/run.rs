@@ -7,12 +7,14 @@ use jiff::Timestamp;
 use crate::domain::ask::view::{PageName, View};
 use crate::domain::base::name::{HostName, natural};
 use crate::domain::run::event::PausedUntil;
+use crate::domain::run::history::Standing;
 use crate::present::board::block::{Following, Usual};
 use crate::present::board::fold::RunFold;
 use crate::present::board::mark::Mark;
 use crate::present::board::page::{Cell, Line, Link, Page, Table, TableRow};
 use crate::present::board::pages::run_steps;
 use crate::present::board::progress::HostProgress;
+use crate::present::board::standing;
 use crate::present::board::strip::strip_words;
 use crate::present::table::folded;
 
@@ -30,12 +32,21 @@ struct Kind {
     strip: Vec<Mark>,
 }
 
+/// What earlier runs say.
+#[derive(Debug, Default)]
+pub struct Before {
+    pub usual: Option<Usual>,
+    /// Of the hosts with a problem: whether it is new.
+    pub standings: BTreeMap<HostName, Standing>,
+}
+
 /// The page.
-pub fn page(fold: &RunFold, view: &View, usual: Option<Usual>, now: Timestamp) -> Page {
+pub fn page(fold: &RunFold, view: &View, before: &Before, now: Timestamp) -> Page {
+    let usual = before.usual;
     let following = Following { run: &fold.run, progress: &fold.progress, usual, now: fold.time(now) };
     let mut page = Page::at(view, &format!("run {}", fold.run.id()), (fold.seq, now));
     page.head = head(fold, &following, view);
-    page.tables.push(hosts(fold, view));
+    page.tables.push(hosts(fold, view, &before.standings));
     page.tables.extend(run_steps::table(fold, view));
     page.is_past = view.at.is_some();
     page
@@ -76,7 +87,7 @@ fn head(fold: &RunFold, following: &Following<'_>, view: &View) -> Vec<Line> {
     lines
 }
 
-fn hosts(fold: &RunFold, view: &View) -> Table {
+fn hosts(fold: &RunFold, view: &View, standings: &BTreeMap<HostName, Standing>) -> Table {
     let columns = [("state", 0), ("host", 0), ("hosts", 3), ("steps", 1), ("for", 2), ("note", 2)];
     let mut table = Table::new("hosts", &columns, "this run has no hosts");
     let mut states: Vec<(&HostName, HostProgress)> =
@@ -87,6 +98,11 @@ fn hosts(fold: &RunFold, view: &View) -> Table {
     let mut folds: BTreeMap<Kind, (Vec<&HostName>, Option<Timestamp>)> = BTreeMap::new();
     let mut own = 0;
     for (host, HostProgress { mark, action, since }) in states {
+        let action = match standings.get(host) {
+            Some(standing) if action.is_empty() => standing::words(*standing),
+            Some(standing) => format!("{}: {action}", standing::words(*standing)),
+            None => action,
+        };
         let strip = fold.strips.of(host);
         let is_own = view.all || (mark.is_problem() && own < PROBLEMS_SHOWN);
         if is_own && own < ALL_ROWS {

@@ -30,14 +30,14 @@ fn a_thousand_hosts_are_fewer_than_sixty_rows_with_problems_first() {
     for number in 201..=300 {
         story.steps(number, 7, (failed("exit status 1"), "stopping\napp.service: Failed\n"));
     }
-    let page = page(&story.fold, &view(), None, at(10));
+    let page = page(&story.fold, &view(), &Before::default(), at(10));
     let rows = &page.tables[0].rows;
     assert!(rows.len() < 60, "{}", rows.len());
     assert!(rows[..50].iter().all(|row| row.mark == Mark::Failed && row.key.starts_with("web02")));
     let last: Vec<&TableRow> = rows[50..].iter().collect();
     assert_eq!(last[0].cells[1], Cell::text("web[0251-0300]"));
     assert_eq!(last[0].cells[2], Cell::text("50"));
-    let all = super::page(&story.fold, &View { all: true, ..view() }, None, at(10));
+    let all = super::page(&story.fold, &View { all: true, ..view() }, &Before::default(), at(10));
     assert_eq!(all.tables[0].rows.len(), 1_000);
     assert!(all.tables[0].more.is_none());
 }
@@ -48,7 +48,7 @@ fn a_page_says_what_failed_first_and_leads_there() {
     story.steps(2, 2, (failed("exit status 1"), "stopping\napp.service: Failed\n"));
     story.steps(1, 1, (failed("exit status 2"), ""));
     assert_eq!(
-        text(&page(&story.fold, &view(), None, at(10))),
+        text(&page(&story.fold, &view(), &Before::default(), at(10))),
         "\
 run 41 at event 11
 > under way: run 41: 0:10, 0 of 3 hosts done: run prod -- true; by ann
@@ -70,7 +70,7 @@ X  failed       2 step 2  1 failed        1.5s    1.5s
 .  not started  3 step 3
 "
     );
-    let page = page(&story.fold, &view(), None, at(10));
+    let page = page(&story.fold, &view(), &Before::default(), at(10));
     assert_eq!(page.head[3].address.as_deref(), Some("/runs/41/hosts/web0002/steps/2"));
     assert_eq!(page.alarms(), "X2");
 }
@@ -155,7 +155,7 @@ fn debts_are_told_apart_and_none_is_left_out() {
 #[test]
 fn a_run_before_its_first_event_is_not_under_way() {
     let fold = RunFold::new(RunId(41), Story::of(1).fold.run.plan().clone());
-    let page = page(&fold, &View { at: Some(0), ..view() }, None, at(10));
+    let page = page(&fold, &View { at: Some(0), ..view() }, &Before::default(), at(10));
     assert_eq!(page.head[0].mark, Some(Mark::NotStarted));
     assert!(page.head[0].text.starts_with("not started: "), "{}", page.head[0].text);
 }
@@ -164,9 +164,9 @@ fn a_run_before_its_first_event_is_not_under_way() {
 fn the_past_of_a_run_is_the_fold_of_its_first_events() {
     let mut story = Story::of_steps(2, 1);
     story.steps(1, 1, (Outcome::Ok, ""));
-    let before = page(&story.fold, &view(), None, at(10));
+    let before = page(&story.fold, &view(), &Before::default(), at(10));
     story.steps(2, 1, (failed("no"), ""));
-    let after = page(&story.fold, &view(), None, at(10));
+    let after = page(&story.fold, &view(), &Before::default(), at(10));
     assert_ne!(before.tables, after.tables);
     assert_eq!(before.tables[0].rows.iter().filter(|row| row.mark.is_problem()).count(), 0);
 }
