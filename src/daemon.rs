@@ -234,6 +234,7 @@ fn desk(
         folds: Arc::default(),
         answers: Arc::default(),
         pasts: Arc::default(),
+        step_times: Arc::default(),
         rights: Arc::new(Rights::new(store.clone(), ports.hosts.clock.clone())),
         public_key: public_line(key)?,
         turns: Arc::default(),

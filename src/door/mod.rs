@@ -22,6 +22,7 @@ pub mod sessions;
 pub mod shown;
 pub mod signer;
 pub mod ssh;
+pub mod step_times;
 pub mod streams;
 pub mod tail;
 pub mod turns;
@@ -47,6 +48,7 @@ use self::rights::Rights;
 use self::seals::Seals;
 use self::sessions::{DoorCommand, Sessions};
 use self::signer::Signer;
+use self::step_times::StepTimes;
 use self::tail::Tail;
 use self::turns::Turns;
 use crate::config::Config;
@@ -288,6 +290,7 @@ pub struct Desk {
     /// Runs as the boards know them.
     pub folds: Arc<Folds>,
     pub pasts: Arc<Pasts>,
+    pub step_times: Arc<StepTimes>,
     /// Digests of long outputs.
     pub answers: Arc<FileDigests>,
     pub seals: Arc<Seals>,

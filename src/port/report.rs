@@ -10,6 +10,7 @@ use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::End;
 use crate::domain::run::history::{EndsOfRuns, HostPast};
 use crate::domain::run::report::Absence;
+use crate::domain::run::times::RunTimes;
 use crate::domain::watch::uptime::Tally;
 
 /// Records of a time.
@@ -24,6 +25,8 @@ pub trait Reports: Send + Sync {
     async fn past(&self, run: RunId, hosts: &[HostName]) -> Result<Vec<HostPast>, StoreError>;
     /// How hosts ended in these runs, the newest first, with at most `most` of those that ended badly.
     async fn ends_of_runs(&self, runs: &[RunId], most: usize) -> Result<EndsOfRuns, StoreError>;
+    /// How long the steps of a run took, if it has ended.
+    async fn step_times(&self, run: RunId) -> Result<RunTimes, StoreError>;
     /// Hosts out of a balancer at some moment since this time, oldest first.
     async fn absences(&self, from: Timestamp) -> Result<Vec<Absence>, StoreError>;
     /// The probes of the schedule on a host since this time, counted for each check.

@@ -6,6 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::board::mark::{Mark, Role};
 use super::board::page::{Cell, Difference, Line, Log, LogLine, Page, Side, Table, TableRow};
+use super::board::spark::blocks;
 use super::table::age;
 use crate::domain::ask::view::{MENU, View};
 use crate::domain::base::outcome::seconds;
@@ -187,6 +188,10 @@ fn cell_markup(cell: &Cell, now: Timestamp) -> Markup {
             Cell::Strip(marks, words) => {
                 code.strip aria-hidden="true" { (strip_markup(marks)) }
                 span.hidden { (shown(words)) }
+            },
+            Cell::Spark(levels, words) => {
+                code.strip aria-hidden="true" { (blocks(levels)) }
+                " " (shown(words))
             },
             Cell::Since(since) => time datetime=(since) { (age(*since, now)) },
             Cell::Took(ms) => (seconds(*ms)),

@@ -24,6 +24,7 @@ mod releases;
 mod reports;
 mod requests;
 mod rights;
+mod step_times;
 pub mod survey;
 mod visits;
 mod vitals;

@@ -12,6 +12,7 @@ use super::error::failed;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::run::history::{EndsOfRuns, HostPast};
 use crate::domain::run::report::Absence;
+use crate::domain::run::times::RunTimes;
 use crate::domain::watch::subject::Subject;
 use crate::domain::watch::uptime::{Probes, Tally};
 use crate::port::StoreError;
@@ -120,6 +121,10 @@ impl Reports for SqliteStore {
     async fn ends_of_runs(&self, runs: &[RunId], most: usize) -> Result<EndsOfRuns, StoreError> {
         let runs = runs.to_vec();
         self.off_thread(move |store| store.ends_of_runs_now(&runs, most)).await
+    }
+
+    async fn step_times(&self, run: RunId) -> Result<RunTimes, StoreError> {
+        self.off_thread(move |store| store.step_times_now(run)).await
     }
 
     async fn absences(&self, from: Timestamp) -> Result<Vec<Absence>, StoreError> {

@@ -171,7 +171,8 @@ fn fitting(table: &Table, cells: &[Vec<String>], width: usize) -> Vec<(usize, us
     let wide = |at: usize| {
         let texts = cells.iter().filter_map(|row| row.get(at)).map(|text| text.width());
         let widest = texts.max().unwrap_or(0);
-        let is_strip = table.rows.iter().any(|row| matches!(row.cells.get(at), Some(Cell::Strip(..))));
+        let is_strip =
+            table.rows.iter().any(|row| matches!(row.cells.get(at), Some(Cell::Strip(..) | Cell::Spark(..))));
         let most = if is_strip { width } else { COLUMN_CELLS };
         if widest == 0 { 0 } else { widest.max(table.columns[at].name.width()).min(most) }
     };

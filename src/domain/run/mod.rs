@@ -17,5 +17,6 @@ pub mod request;
 pub mod restart;
 pub mod rollout;
 pub mod run;
+pub mod times;
 pub mod turn;
 pub mod visit;

@@ -118,7 +118,8 @@ impl Asked<'_> {
             PageName::Run(run) => {
                 let fold = self.fold(granted, *run, view.at).await?;
                 let usual = self.usual(fold.run.plan()).await;
-                let before = Before { usual, standings: self.standings(granted, &fold).await? };
+                let standings = self.standings(granted, &fold).await?;
+                let before = Before { usual, standings, times: self.times_before(granted, &fold).await? };
                 let (view, now) = (view.clone(), time_of(&fold, view, now));
                 self.work(move || run::page(&fold, &view, &before, now)).await?
             }

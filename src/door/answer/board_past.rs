@@ -1,6 +1,7 @@
 //! What earlier runs say about the hosts of a page: which problems are new.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::asked::{Asked, Ended};
 use super::board::RUNS_SEARCHED;
@@ -8,10 +9,14 @@ use crate::domain::ask::access::Granted;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::run::history::{EndsOfRuns, Standing, VisibleRuns, is_bad};
 use crate::domain::run::record::RunSummary;
+use crate::domain::run::times::RunTimes;
 use crate::door::folds::SharedFold;
 
 /// Most hosts with a problem that the list of runs reads: for each of them the store reads its runs.
 const HOSTS_READ: usize = 300;
+
+/// Earlier runs whose steps are compared.
+const RUNS_BEFORE: usize = 8;
 
 impl Asked<'_> {
     /// How hosts ended in these runs.
@@ -42,6 +47,38 @@ impl Asked<'_> {
             pasts.iter_mut().for_each(|past| past.retain(&visible));
         }
         Ok(pasts.into_iter().filter_map(|past| Some((past.host.clone(), past.standing(run)?))).collect())
+    }
+
+    /// How long the steps of the last runs of the same task or command took that had ended when this one began. Oldest first.
+    pub(super) async fn times_before(
+        &self,
+        granted: &Granted,
+        fold: &SharedFold,
+    ) -> Result<Vec<Arc<RunTimes>>, Ended> {
+        let (run, plan) = (fold.run.id(), fold.run.plan());
+        let Some(started_at) = fold.progress.started_at else { return Ok(Vec::new()) };
+        let sees_all = granted.operator().groups.is_none();
+        let kept = &self.desk.step_times;
+        let before = match kept.before(run).filter(|_| sees_all) {
+            Some(before) => before,
+            None => {
+                let (runs, _) = self.runs_of(granted, RUNS_SEARCHED).await?;
+                let is_same = |other: &&RunSummary| {
+                    let is_task = plan.task().is_some();
+                    other.kind == plan.kind && (is_task || other.title == plan.title.0)
+                };
+                let same = runs.iter().filter(|other| other.run < run).filter(is_same);
+                let ended = same.filter(|other| other.ended_at.is_some_and(|at| at <= started_at));
+                let mut before: Vec<RunId> = ended.map(|other| other.run).take(RUNS_BEFORE).collect();
+                before.reverse();
+                let before: Arc<[RunId]> = before.into();
+                if sees_all {
+                    kept.found(run, before.clone());
+                }
+                before
+            }
+        };
+        Ok(kept.of(self.desk.reports.of(&self.granted), &before).await?)
     }
 
     /// The runs that the operator may see, with those that they look at; `None` if they see all.

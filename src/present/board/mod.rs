@@ -7,6 +7,7 @@ pub mod mark;
 pub mod page;
 pub mod pages;
 pub mod progress;
+pub mod spark;
 pub mod standing;
 #[cfg(test)]
 #[path = "story_tests.rs"]

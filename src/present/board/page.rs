@@ -109,6 +109,8 @@ pub enum Cell {
     Text(String),
     /// One state after the other, and the same in words.
     Strip(Vec<Mark>, String),
+    /// Numbers over time, from 0 to 7, and the same in words.
+    Spark(Vec<Option<u8>>, String),
     /// An age.
     Since(Timestamp),
     /// How long something took, in milliseconds.
@@ -261,7 +263,7 @@ impl Page {
         }
         for cell in self.tables.iter_mut().flat_map(|table| &mut table.rows).flat_map(|row| &mut row.cells) {
             match cell {
-                Cell::Text(text) | Cell::Strip(_, text) => over(text),
+                Cell::Text(text) | Cell::Strip(_, text) | Cell::Spark(_, text) => over(text),
                 Cell::Since(_) | Cell::Took(_) => {}
             }
         }

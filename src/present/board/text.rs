@@ -5,6 +5,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::page::{Cell, Difference, Log, Page, Table};
+use super::spark::letters;
 use crate::domain::base::outcome::seconds;
 use crate::present::table::{age, columns};
 
@@ -53,6 +54,7 @@ pub fn cell_text(cell: &Cell, now: Timestamp) -> String {
     match cell {
         Cell::Text(text) => text.clone(),
         Cell::Strip(marks, _) => marks.iter().map(|mark| mark.letter()).collect(),
+        Cell::Spark(levels, words) => format!("{} {words}", letters(levels)),
         Cell::Since(since) => age(*since, now),
         Cell::Took(ms) => seconds(*ms),
     }

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use super::fleet::CheckCounts;
 use crate::domain::ask::view::{PageName, View};
 use crate::domain::base::name::{HostName, count};
-use crate::domain::base::outcome::Verdict;
+use crate::domain::base::outcome::{Verdict, seconds};
 use crate::domain::watch::roll::{CheckLine, Quiet, Sample};
 use crate::present::board::mark::Mark;
 use crate::present::board::page::{Cell, Line, Link, Page, Table, TableRow};
+use crate::present::board::spark;
 use crate::present::table::{age, folded, moment};
 
 /// Most rows of hosts on one page, and on one with all rows.
@@ -135,8 +136,15 @@ pub fn check(
         moment(now),
         "half an hour"
     )));
-    let columns =
-        [("state", 0), ("host", 0), ("last day", 1), ("for", 1), ("of the probes ok", 2), ("observed", 1)];
+    let columns = [
+        ("state", 0),
+        ("host", 0),
+        ("last day", 1),
+        ("for", 1),
+        ("of the probes ok", 2),
+        ("measured", 3),
+        ("observed", 1),
+    ];
     let mut table = Table::new("hosts", &columns, "no host has this check");
     table.rows = hosts.iter().map(|one| row(one, now)).collect();
     let left = total.saturating_sub(hosts.len());
@@ -166,6 +174,7 @@ fn row(one: &CheckHistory<'_>, now: Timestamp) -> TableRow {
             Cell::Strip(strip, words),
             line.since.map_or_else(|| Cell::text(""), Cell::Since),
             Cell::text(uptime(&one.samples, now)),
+            measured(&one.samples, now),
             Cell::text(line.text.replace('\n', " ")),
         ],
         address: Some(host_page(&line.host)),
@@ -180,14 +189,41 @@ pub fn host_page(host: &HostName) -> String {
 /// The worst verdict of each part of the last day; a part without a probe is not started.
 pub fn strip(samples: &[Sample], now: Timestamp) -> Vec<Mark> {
     let mut verdicts: Vec<Option<Verdict>> = vec![None; BUCKETS];
-    let bucket = SHOWN / BUCKETS as u32;
     for sample in samples {
-        let Ok(age) = Duration::try_from(now.duration_since(sample.at)) else { continue };
-        let back = (age.as_secs_f64() / bucket.as_secs_f64()) as usize;
-        let Some(place) = BUCKETS.checked_sub(back + 1).and_then(|at| verdicts.get_mut(at)) else { continue };
+        let Some(place) = bucket(sample, now).and_then(|at| verdicts.get_mut(at)) else { continue };
         *place = Some(Verdict::worst(place.iter().copied().chain([sample.verdict])));
     }
     verdicts.into_iter().map(Mark::of_verdict).collect()
+}
+
+/// The part of the last day that a probe belongs to.
+fn bucket(sample: &Sample, now: Timestamp) -> Option<usize> {
+    let age = Duration::try_from(now.duration_since(sample.at)).ok()?;
+    let bucket = SHOWN / BUCKETS as u32;
+    BUCKETS.checked_sub((age.as_secs_f64() / bucket.as_secs_f64()) as usize + 1)
+}
+
+/// The judged numbers of the last day, the newest one of each part; of a check without numbers, how long its probes took at most.
+pub fn measured(samples: &[Sample], now: Timestamp) -> Cell {
+    let has_values = samples.iter().any(|sample| sample.value.is_some());
+    let mut numbers: Vec<Option<f64>> = vec![None; BUCKETS];
+    for sample in samples {
+        let Some(place) = bucket(sample, now).and_then(|at| numbers.get_mut(at)) else { continue };
+        *place = match has_values {
+            true => sample.value.or(*place),
+            false => Some(place.unwrap_or_default().max(sample.took_ms as f64)),
+        };
+    }
+    spark::cell(&numbers, |low, high| match has_values {
+        true => format!("from {} to {}", number(low), number(high)),
+        false => format!("probes took {} to {}", seconds(low as u64), seconds(high as u64)),
+    })
+}
+
+/// With at most two digits behind the point.
+fn number(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
 /// The part of the probes of the last day that were ok. What could not be observed counts as neither.
@@ -201,5 +237,48 @@ fn uptime(samples: &[Sample], now: Timestamp) -> String {
         "no probe".into()
     } else {
         format!("{:.1} % of {all} in {}", f64::from(ok) * 100.0 / f64::from(all), age(begun, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(second: i64, value: Option<f64>, took_ms: u64) -> Sample {
+        let at = Timestamp::from_second(second).unwrap();
+        Sample { at, verdict: Verdict::Ok, value, took_ms, run: None }
+    }
+
+    #[test]
+    fn numbers_of_a_day_are_those_that_are_judged_or_how_long_probes_took() {
+        let now = Timestamp::from_second(200_000).unwrap();
+        let of = |samples: &[Sample]| match measured(samples, now) {
+            Cell::Spark(levels, words) => (levels[BUCKETS - 2..].to_vec(), words),
+            _ => (vec![], String::new()),
+        };
+        let (older, newer) = (200_000 - 2_000, 200_000 - 10);
+        type Row = (Vec<Sample>, Vec<Option<u8>>, &'static str);
+        let rows: [Row; 5] = [
+            (vec![], vec![], ""),
+            (vec![sample(1, Some(1.0), 1)], vec![], ""),
+            (
+                vec![
+                    sample(older, Some(10.0), 1),
+                    sample(newer, Some(70.0), 1),
+                    sample(newer, Some(12.345), 1),
+                ],
+                vec![Some(0), Some(7)],
+                "from 10 to 12.35",
+            ),
+            (vec![sample(older, Some(3.0), 1), sample(newer, None, 9)], vec![Some(0), None], "from 3 to 3"),
+            (
+                vec![sample(older, None, 1_500), sample(newer, None, 20), sample(newer, None, 10)],
+                vec![Some(7), Some(0)],
+                "probes took 20ms to 1.5s",
+            ),
+        ];
+        for (samples, levels, words) in rows {
+            assert_eq!(of(&samples), (levels, words.into()));
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::domain::ask::view::{PageName, View};
 use crate::domain::inventory::inventory::Host;
 use crate::domain::plan::release::ReleaseTakeover;
 use crate::domain::run::record::RunSummary;
-use crate::domain::watch::roll::{CheckLine, History};
+use crate::domain::watch::roll::{CheckLine, History, Sample};
 use crate::present::board::mark::Mark;
 use crate::present::board::page::{Cell, Line, Page, Table, TableRow};
 
@@ -43,11 +43,13 @@ impl HostFacts<'_> {
     }
 
     fn checks(&self, now: Timestamp) -> Table {
-        let columns = [("state", 0), ("check", 0), ("last day", 1), ("for", 1), ("observed", 1)];
+        let columns =
+            [("state", 0), ("check", 0), ("last day", 1), ("for", 1), ("measured", 3), ("observed", 1)];
         let mut table = Table::new("checks", &columns, "no check of it is watched");
         for line in self.lines {
             let samples = self.history.iter().find(|kept| kept.check == line.check);
-            let strip = checks::strip(samples.map_or(&[], |kept| &kept.samples), now);
+            let samples: &[Sample] = samples.map_or(&[], |kept| &kept.samples);
+            let strip = checks::strip(samples, now);
             let mark = Mark::of_verdict(line.verdict);
             let words =
                 format!("{} parts with a problem", strip.iter().filter(|mark| mark.is_problem()).count());
@@ -61,6 +63,7 @@ impl HostFacts<'_> {
                     Cell::text(name.clone()),
                     Cell::Strip(strip, words),
                     line.since.map_or_else(|| Cell::text(""), Cell::Since),
+                    checks::measured(samples, now),
                     Cell::text(line.text.replace('\n', " ")),
                 ],
                 address: Some(View::of(PageName::Check(name)).to_string()),

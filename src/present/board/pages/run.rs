@@ -1,6 +1,7 @@
 //! One run: what is out, what failed first, and every host, folded where hosts are alike.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -8,6 +9,7 @@ use crate::domain::ask::view::{PageName, View};
 use crate::domain::base::name::{HostName, natural};
 use crate::domain::run::event::PausedUntil;
 use crate::domain::run::history::Standing;
+use crate::domain::run::times::RunTimes;
 use crate::present::board::block::{Following, Usual};
 use crate::present::board::fold::RunFold;
 use crate::present::board::mark::Mark;
@@ -38,6 +40,8 @@ pub struct Before {
     pub usual: Option<Usual>,
     /// Of the hosts with a problem: whether it is new.
     pub standings: BTreeMap<HostName, Standing>,
+    /// How long steps took in the last runs, oldest first.
+    pub times: Vec<Arc<RunTimes>>,
 }
 
 /// The page.
@@ -47,7 +51,7 @@ pub fn page(fold: &RunFold, view: &View, before: &Before, now: Timestamp) -> Pag
     let mut page = Page::at(view, &format!("run {}", fold.run.id()), (fold.seq, now));
     page.head = head(fold, &following, view);
     page.tables.push(hosts(fold, view, &before.standings));
-    page.tables.extend(run_steps::table(fold, view));
+    page.tables.extend(run_steps::table(fold, view, &before.times));
     page.is_past = view.at.is_some();
     page
 }
