@@ -220,12 +220,10 @@ impl Asked<'_> {
             Command::Watch { run } => self.watch(granted, *run).await,
             Command::Events { .. } => self.events(granted).await,
             Command::Artifacts { .. } => self.artifacts(granted).await,
-            Command::Cancel { run, now } => {
-                self.request(granted, *run, RunRequest::Cancel { now: *now }).await
-            }
-            Command::Pause { run } => self.request(granted, *run, RunRequest::Pause).await,
-            Command::Resume { run } => self.request(granted, *run, RunRequest::Resume).await,
-            Command::Approve { run } => self.request(granted, *run, RunRequest::Approve).await,
+            Command::Cancel { run, now } => self.ask(granted, *run, RunRequest::Cancel { now: *now }).await,
+            Command::Pause { run } => self.ask(granted, *run, RunRequest::Pause).await,
+            Command::Resume { run } => self.ask(granted, *run, RunRequest::Resume).await,
+            Command::Approve { run } => self.ask(granted, *run, RunRequest::Approve).await,
             Command::Retry { run } => self.retry(granted, &inventory, *run).await,
             Command::Queue
             | Command::Leases

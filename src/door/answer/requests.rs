@@ -20,7 +20,7 @@ use crate::present::json;
 
 impl Asked<'_> {
     /// Sends the request to the run, and prints what follows.
-    pub(super) async fn request(
+    pub(super) async fn ask(
         &mut self,
         granted: &Granted,
         id: RunId,
