@@ -31,8 +31,8 @@ const APPEND_TRIES: u32 = 120;
 /// The pause between two attempts.
 const APPEND_PAUSE: Duration = Duration::from_secs(1);
 
-/// Hosts of the next batch that are connected to ahead of it: more would keep the present batch waiting for its own connections.
-const REACHED_AHEAD: usize = 32;
+/// Hosts of the next batch that are connected to ahead of it: others need connections, too.
+const REACHED_AHEAD: usize = 8;
 
 /// Longest sleep before the next decision.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
@@ -51,6 +51,9 @@ struct RunLoop<'a> {
     run: Run,
     agenda: Agenda,
     effects: JoinSet<EventKind>,
+    /// Connections to hosts of the next batch, and the number of batches for which they were begun.
+    ahead: JoinSet<()>,
+    reached: usize,
     /// Ends running effects on the way forward.
     kill: CancellationToken,
     /// Rollcall is stopping: the loop ends as soon as no host is in its bracket.
@@ -82,6 +85,8 @@ pub(super) async fn drive(
         run,
         agenda: Agenda::default(),
         effects: JoinSet::new(),
+        ahead: JoinSet::new(),
+        reached: 0,
         kill: CancellationToken::new(),
         suspending: false,
         hurry,
@@ -128,24 +133,29 @@ impl RunLoop<'_> {
             }
             let (events, effects): (Vec<EventKind>, Vec<Option<Effect>>) =
                 decided.decisions.into_iter().map(|decision| (decision.event, decision.effect)).unzip();
-            let begun = events.iter().find_map(|event| match event {
-                EventKind::BatchStarted { batch, .. } => Some(*batch),
-                _ => None,
-            });
             self.record(events.into_iter().map(|event| self.with_input(event)).collect()).await?;
-            begun.into_iter().for_each(|batch| self.reach_ahead(batch + 1));
+            self.reach_ahead();
             effects.into_iter().flatten().for_each(|effect| self.start(effect));
         }
     }
 
-    /// Connects to hosts of a batch while the one before is under way. It changes nothing on them, and whoever cannot be reached
-    /// is asked again in its turn.
-    fn reach_ahead(&self, batch: usize) {
-        let plan = self.run.plan();
-        let hosts = plan.batches.get(batch).into_iter().flatten().filter(|_| plan.has_bracket());
-        for host in hosts.take(REACHED_AHEAD).filter_map(|name| plan.hosts.get(name)) {
+    /// Connects to hosts of the next batch while the present one is under way, once that has all its own connections. It changes
+    /// nothing on them, and whoever cannot be reached is asked again in its turn. Not across a pause: a batch behind it may never
+    /// begin.
+    fn reach_ahead(&mut self) {
+        if self.run.holds_back() {
+            return self.ahead.abort_all();
+        }
+        let (plan, next) = (self.run.plan(), self.run.batches_begun());
+        let is_behind_pause = plan.rollout.pause_after.is_some_and(|pause| pause.batch == next);
+        if next == self.reached || is_behind_pause || !plan.has_bracket() || !self.run.is_batch_observed() {
+            return;
+        }
+        self.reached = next;
+        let hosts = plan.batches.get(next).into_iter().flatten().take(REACHED_AHEAD);
+        for host in hosts.filter_map(|name| plan.hosts.get(name)) {
             let (remote, endpoint) = (self.ports.hosts.remote.clone(), host.endpoint.clone());
-            tokio::spawn(async move { _ = remote.reach(&endpoint).await });
+            self.ahead.spawn(async move { _ = remote.reach(&endpoint).await });
         }
     }
 

@@ -25,8 +25,10 @@ pub trait Visited: Send + Sync {
 /// What happened after a moment. Each of it once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Happened {
-    /// Runs that ended.
+    /// Runs that ended, the newest of them.
     pub ended: Vec<(RunId, RunOutcome)>,
+    /// More have ended.
+    pub more_ended: bool,
     /// Hosts, and their balancers, whose debt was opened then and is open.
     pub owed: Vec<(HostName, String)>,
     /// Checks that became critical, confirmed.

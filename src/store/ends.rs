@@ -20,7 +20,8 @@ const ENDS_READ: usize = 700;
 pub(super) fn planned(connection: &Connection, run: RunId, plan: &Plan) -> Result<(), StoreError> {
     let subject = match (&plan.kind, plan.task()) {
         (_, Some(task)) => format!("task {task}"),
-        (RunKind::Check | RunKind::Run, None) => plan.title.0.clone(),
+        // A retry is about what it repeats.
+        (RunKind::Check | RunKind::Run, None) => plan.repeats.as_ref().unwrap_or(&plan.title).0.clone(),
         // A dry run changes nothing, and hosts that are drained on purpose have no problem.
         (
             RunKind::Release { .. }

@@ -43,6 +43,19 @@ fn the_ends_of_a_task_are_a_line_of_each_host() {
 }
 
 #[test]
+fn a_retry_is_about_what_it_repeats() {
+    let (_dir, store) = store();
+    let check = Plan { kind: RunKind::Check, title: Title("check prod".into()), ..plan("1") };
+    let title = Title("retry 1: check prod".into());
+    let retry = Plan { title, repeats: Some(check.title.clone()), ..check.clone() };
+    let first = run(&store, &check, 10, &[("web1", End::Failed)]);
+    let second = run(&store, &retry, 20, &[("web1", End::Failed)]);
+    let past = store.past_now(second, &["web1".into()]).unwrap();
+    let still = Standing::Still { since: first, at_s: at(11).as_second(), is_older: false };
+    assert_eq!(past[0].standing(second), Some(still));
+}
+
+#[test]
 fn dry_runs_and_hosts_that_are_drained_on_purpose_are_no_problems() {
     let (_dir, store) = store();
     for kind in [RunKind::DryRun { task: "deploy".into() }, RunKind::Drain, RunKind::Facts, RunKind::Enable] {
@@ -59,10 +72,13 @@ fn runs_of_an_earlier_build_get_their_ends_from_the_journal() {
     let store = SqliteStore::open(&path).unwrap();
     let check = Plan { kind: RunKind::Check, title: Title("check prod".into()), ..plan("1") };
     let facts = Plan { kind: RunKind::Facts, title: Title("facts prod".into()), ..plan("1") };
+    let title = Title("retry 2: check prod".into());
+    let retry = Plan { title, repeats: Some(check.title.clone()), ..check.clone() };
     let runs = [
         run(&store, &plan("1"), 10, &[("web1", End::Released), ("web1", End::RolledBack)]),
         run(&store, &check, 20, &[("web1", End::Failed)]),
         run(&store, &facts, 30, &[("web1", End::Failed)]),
+        run(&store, &retry, 40, &[("web1", End::Failed)]),
     ];
     let before = store.ends_of_runs_now(&runs, 9).unwrap();
     assert_eq!(before.past.len(), 2);
@@ -74,5 +90,5 @@ fn runs_of_an_earlier_build_get_their_ends_from_the_journal() {
     drop(old);
     let store = SqliteStore::open(&path).unwrap();
     assert_eq!(store.ends_of_runs_now(&runs, 9).unwrap(), before);
-    assert_eq!(store.runs_now(9).unwrap().len(), 3);
+    assert_eq!(store.runs_now(9).unwrap().len(), 4);
 }

@@ -5,7 +5,10 @@ CREATE TABLE run_subject (
     subject TEXT NOT NULL
 ) STRICT;
 INSERT INTO run_subject (run, subject)
-    SELECT id, CASE WHEN task IS NULL THEN title ELSE 'task ' || task END FROM run
+    SELECT id, CASE
+        WHEN task IS NOT NULL THEN 'task ' || task
+        WHEN title GLOB 'retry [0-9]*: *' THEN substr(title, instr(title, ': ') + 2)
+        ELSE title END FROM run
     WHERE task IS NOT NULL OR title GLOB 'check *' OR title GLOB 'run *'
         OR title GLOB 'retry [0-9]*: check *' OR title GLOB 'retry [0-9]*: run *';
 

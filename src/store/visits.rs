@@ -17,6 +17,9 @@ use crate::port::visits::{Happened, Visited};
 /// A key that has not come for so long begins anew: certificates may bring new keys each day.
 const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 
+/// Most runs that are read: an open page asks several times a second.
+const ENDED_READ: usize = 1_000;
+
 fn visits_of(connection: &Connection, key: &str) -> Result<Option<Visits>, StoreError> {
     let body: Option<String> = connection
         .prepare_cached("SELECT body FROM fleet_visit WHERE key = ?")
@@ -50,9 +53,10 @@ impl SqliteStore {
     pub fn happened_now(&self, from: Moment) -> Result<Happened, StoreError> {
         let (ended, owed, critical) = self.read(|connection| {
             let mut ended = connection.prepare_cached(
-                "SELECT run, body FROM event WHERE seq > ? AND substr(body, 1, 19) = '{\"type\":\"run-ended\"' ORDER BY seq",
+                "SELECT run, body FROM event WHERE seq > ? AND substr(body, 1, 19) = '{\"type\":\"run-ended\"'
+                 ORDER BY seq DESC LIMIT ?",
             )?;
-            let ended = ended.query_map([from.seq], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?)))?;
+            let ended = ended.query_map(params![from.seq, ENDED_READ + 1], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?)))?;
             let ended = ended.collect::<Result<Vec<_>, _>>()?;
             let mut owed = connection.prepare_cached(
                 "SELECT DISTINCT host, balancer FROM debt
@@ -70,7 +74,8 @@ impl SqliteStore {
             Ok((ended, owed, critical.collect::<Result<Vec<(String, String, String)>, _>>()?))
         })?;
         let mut happened = Happened::default();
-        for (run, body) in ended {
+        happened.more_ended = ended.len() > ENDED_READ;
+        for (run, body) in ended.into_iter().take(ENDED_READ) {
             if let EventKind::RunEnded { outcome, .. } = serde_json::from_str(&body).map_err(failed)? {
                 happened.ended.push((RunId(run), outcome));
             }
@@ -160,6 +165,7 @@ mod tests {
         let happened = store.happened_now(moment(seen, 3)).unwrap();
         let wanted = Happened {
             ended: vec![(second.run, RunOutcome::NeedsPerson)],
+            more_ended: false,
             owed: vec![("web1".into(), "prod.web".into())],
             critical: vec![("web1".into(), CheckId::new("http", "twice").into())],
         };

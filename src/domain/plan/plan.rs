@@ -332,8 +332,7 @@ fn origin_from_title(plan: &mut Value) {
         return;
     }
     let title = plan["title"].as_str().unwrap_or_default();
-    let repeats = title.strip_prefix("retry ").and_then(|rest| rest.split_once(": "));
-    let repeats = repeats.map(|(_, first)| first.to_string());
+    let repeats = repeated(title).map(str::to_string);
     let first = repeats.as_deref().unwrap_or(title);
     let is_release = plan["kind"].get("release").is_some();
     let has_params = plan["params"].as_object().is_some_and(|params| !params.is_empty());
@@ -353,6 +352,12 @@ fn move_place(step: &mut Value) {
             step.insert(key.into(), value);
         }
     }
+}
+
+/// The title of the run that a run with this title repeats.
+pub fn repeated(title: &str) -> Option<&str> {
+    let (_, first) = title.strip_prefix("retry ")?.split_once(": ")?;
+    Some(first)
 }
 
 /// The variables of a rollback step: those of the forward step, and `previous`.

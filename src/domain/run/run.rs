@@ -273,7 +273,7 @@ impl Run {
     }
 
     /// True when each host of the batch that is under way was reached or abandoned.
-    pub(super) fn is_batch_observed(&self) -> bool {
+    pub fn is_batch_observed(&self) -> bool {
         self.batch.is_none_or(|batch| self.index.is_batch_observed(batch))
     }
 

@@ -27,7 +27,8 @@ use crate::local::outputs::read::OutputLine;
 use crate::local::outputs::search::Pattern;
 use crate::port::StoredRun;
 use crate::present::board::fold::{Attempt, RunFold};
-use crate::present::board::page::Page;
+use crate::present::board::mark::Mark;
+use crate::present::board::page::{Line, Page};
 use crate::present::board::pages::checks::CheckHistory;
 use crate::present::board::pages::debts::Debts;
 use crate::present::board::pages::fleet::Fleet;
@@ -104,24 +105,31 @@ impl Asked<'_> {
                 let (taken, checks) = (self.taken(inventory).await?, self.check_lines(inventory).await?);
                 let runs_read = (RUNS_LISTED, RUNS_SEARCHED);
                 let shown = Shown { inventory, debts: &debts, checks: &checks, runs_read };
-                let since = self.since_last_visit(granted, view, (&shown, Moment { seq, at: now })).await?;
+                let since = self.since_last_visit(granted, view, (&shown, Moment { seq, at: now })).await;
+                let (mut since, unknown) = beside("since your last visit", since)?;
+                since.extend(unknown);
                 Fleet { inventory, debts: &debts, runs: &runs, taken: &taken, checks: &checks, since }
                     .page(view, (seq, now))
             }
             PageName::Runs => {
                 let wanted = if view.all { RUNS_SEARCHED } else { RUNS_LISTED };
                 let (runs, has_more) = self.runs_of(granted, wanted).await?;
-                let ends = self.ends_of(granted, &runs).await?;
+                let (ends, unknown) = beside("how hosts ended", self.ends_of(granted, &runs).await)?;
                 let ends = RunEnds { ends: &ends, is_part: granted.operator().groups.is_some() };
-                runs::page((&runs, has_more && !view.all), &ends, view, (seq, now))
+                let mut page = runs::page((&runs, has_more && !view.all), &ends, view, (seq, now));
+                page.head.extend(unknown);
+                page
             }
             PageName::Run(run) => {
                 let fold = self.fold(granted, *run, view.at).await?;
                 let usual = self.usual(fold.run.plan()).await;
-                let standings = self.standings(granted, &fold).await?;
-                let before = Before { usual, standings, times: self.times_before(granted, &fold).await? };
+                let standings = beside("which problems are new", self.standings(granted, &fold).await)?;
+                let times = beside("how long steps took before", self.times_before(granted, &fold).await)?;
+                let before = Before { usual, standings: standings.0, times: times.0 };
                 let (view, now) = (view.clone(), time_of(&fold, view, now));
-                self.work(move || run::page(&fold, &view, &before, now)).await?
+                let mut page = self.work(move || run::page(&fold, &view, &before, now)).await?;
+                page.head.extend([standings.1, times.1].into_iter().flatten());
+                page
             }
             PageName::RunHost(run, host) => {
                 let fold = self.fold(granted, *run, view.at).await?;
@@ -366,4 +374,29 @@ fn host_of(fold: &SharedFold, word: &str) -> Result<HostName, Refusal> {
         Refusal::not_found(format!("run {run} has no host `{word}`")).hint(format!("try: board run {run}"))
     };
     found.cloned().ok_or_else(none)
+}
+
+/// What stands beside the facts of a page. If it cannot be read, the page says so and is shown all the same: it may have debts.
+fn beside<T: Default>(what: &str, known: Result<T, Ended>) -> Result<(T, Option<Line>), Ended> {
+    match known {
+        Ok(known) => Ok((known, None)),
+        Err(Ended::Refused(why)) => {
+            Ok((T::default(), Some(Line::marked(Mark::Unknown, format!("{what}: not known: {why}")))))
+        }
+        Err(Ended::Gone) => Err(Ended::Gone),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_beside_a_page_is_said_on_it() {
+        assert!(matches!(beside("ends", Ok(3)), Ok((3, None))));
+        let refused = Err(Ended::Refused(Refusal::internal("the disk is full")));
+        let Ok((0, Some(line))) = beside::<i32>("ends", refused) else { panic!("a line") };
+        assert_eq!((line.mark, &*line.text), (Some(Mark::Unknown), "ends: not known: the disk is full"));
+        assert!(matches!(beside::<i32>("ends", Err(Ended::Gone)), Err(Ended::Gone)));
+    }
 }

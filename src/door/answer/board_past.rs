@@ -7,6 +7,7 @@ use super::asked::{Asked, Ended};
 use super::board::RUNS_SEARCHED;
 use crate::domain::ask::access::Granted;
 use crate::domain::base::name::{HostName, RunId};
+use crate::domain::plan::plan::repeated;
 use crate::domain::run::history::{EndsOfRuns, Standing, VisibleRuns, is_bad};
 use crate::domain::run::record::RunSummary;
 use crate::domain::run::times::RunTimes;
@@ -63,9 +64,10 @@ impl Asked<'_> {
             Some(before) => before,
             None => {
                 let (runs, _) = self.runs_of(granted, RUNS_SEARCHED).await?;
+                let first = |title: &str| repeated(title).unwrap_or(title).to_string();
                 let is_same = |other: &&RunSummary| {
                     let is_task = plan.task().is_some();
-                    other.kind == plan.kind && (is_task || other.title == plan.title.0)
+                    other.kind == plan.kind && (is_task || first(&other.title) == first(&plan.title.0))
                 };
                 let same = runs.iter().filter(|other| other.run < run).filter(is_same);
                 let ended = same.filter(|other| other.ended_at.is_some_and(|at| at <= started_at));

@@ -57,8 +57,16 @@ impl Asked<'_> {
             .collect();
         let still_critical =
             critical.clone().filter(|(host, check)| now_critical.contains(&(host, check))).count();
-        let since =
-            Since { from, ended, more_ended, owed: owed.count(), critical: critical.count(), still_critical };
+        let since = Since {
+            from,
+            ended,
+            more_ended,
+            owed: owed.count(),
+            critical: critical.count(),
+            still_critical,
+            // Turns of checks are found by the time of day.
+            was_set_back: now.at < from.at,
+        };
         Ok(since.lines())
     }
 
@@ -70,7 +78,8 @@ impl Asked<'_> {
     ) -> Result<(Vec<RunOutcome>, bool), Ended> {
         let all: HashMap<RunId, RunOutcome> = happened.ended.iter().copied().collect();
         if granted.operator().groups.is_none() || all.is_empty() {
-            return Ok((happened.ended.iter().map(|(_, outcome)| *outcome).collect(), false));
+            let ends = happened.ended.iter().map(|(_, outcome)| *outcome);
+            return Ok((ends.collect(), happened.more_ended));
         }
         let oldest = all.keys().min().copied();
         let mut wanted = few;
@@ -81,7 +90,7 @@ impl Asked<'_> {
             let is_missing = has_more && last > oldest;
             if !is_missing || wanted >= most {
                 let ends = runs.iter().filter_map(|run| all.get(&run.run).copied());
-                return Ok((ends.collect(), is_missing));
+                return Ok((ends.collect(), is_missing || happened.more_ended));
             }
             wanted = most;
         }

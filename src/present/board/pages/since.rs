@@ -22,6 +22,8 @@ pub struct Since {
     /// Checks that became critical, and those of them that are critical now.
     pub critical: usize,
     pub still_critical: usize,
+    /// The clock is behind the visit: which checks became critical is not known.
+    pub was_set_back: bool,
 }
 
 impl Since {
@@ -66,6 +68,9 @@ impl Since {
     }
 
     fn checks(&self) -> String {
+        if self.was_set_back {
+            return "the clock was set back, so which checks became critical is not known".into();
+        }
         let now = match self.still_critical {
             0 => "none of them is now".to_string(),
             all if all == self.critical => "and still".to_string(),
@@ -86,7 +91,20 @@ mod tests {
     #[test]
     fn each_fact_has_its_page_and_nothing_is_said_as_such() {
         let from = Moment { seq: 47_102, at: "2026-11-28T22:40:03.5Z".parse().unwrap() };
-        let none = Since { from, ended: vec![], more_ended: false, owed: 0, critical: 0, still_critical: 0 };
+        let none = Since {
+            from,
+            ended: vec![],
+            more_ended: false,
+            owed: 0,
+            critical: 0,
+            still_critical: 0,
+            was_set_back: false,
+        };
+        let set_back = Since { was_set_back: true, ..none.clone() };
+        assert!(
+            set_back.lines()[0].text.ends_with("which checks became critical is not known"),
+            "{set_back:?}"
+        );
         let since = "since your last visit, 2026-11-28 22:40:03Z (event 47102)";
         let texts = |since: &Since| -> Vec<(String, Option<String>)> {
             since.lines().into_iter().map(|line| (line.text, line.address)).collect()
