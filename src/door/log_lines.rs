@@ -6,11 +6,16 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::domain::base::name::HostName;
+use crate::domain::base::output::to_text;
+use crate::domain::value::secret::Masks;
 use crate::port::ExecReport;
 use crate::port::outputs::Recorder;
 
 /// Longest line, in bytes; the rest of a longer one is counted.
 const LINE_BYTES: usize = 8 * 1024;
+
+/// The end of a line that was cut goes back to the start of its last word, which may be a part of a name: a name is shorter.
+const WORD_BYTES: usize = 256;
 
 /// Most bytes that wait for the client of one follow, of all its hosts together: many screens, and little for 64 follows.
 const WAITING_BYTES: usize = 2 * 1024 * 1024;
@@ -37,6 +42,29 @@ pub struct LogLine {
     /// Bytes of the line that were left out.
     pub beyond: u64,
     _room: OwnedSemaphorePermit,
+}
+
+impl LogLine {
+    /// The line as text, and how many bytes of it are left out. A line that was cut does not end within a secret or a
+    /// name: there the part that is left would not be recognized.
+    pub fn shown(&self, masks: &Masks) -> (String, u64) {
+        if self.beyond == 0 {
+            return (masks.text(&to_text(&self.bytes)), 0);
+        }
+        let (mut bytes, open) = masks.beginning(&self.bytes);
+        let end = word_end(&bytes);
+        let beyond = self.beyond + (open + bytes.len() - end) as u64;
+        bytes.truncate(end);
+        (to_text(&bytes), beyond)
+    }
+}
+
+/// Where the last whole word of a text that was cut ends.
+fn word_end(text: &[u8]) -> usize {
+    // Brackets belong to the names of several hosts.
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"._-[],/:".contains(byte);
+    let least = text.len().saturating_sub(WORD_BYTES);
+    text[least..].iter().rposition(|byte| !is_word(byte)).map_or(least, |at| least + at + 1)
 }
 
 /// The way of the lines of one follow.
@@ -170,6 +198,41 @@ mod tests {
         web2.write(false, b"yz\n");
         let long = format!("web2 {} +{}", "x".repeat(LINE_BYTES), LINE_BYTES / 2 + 2);
         assert_eq!(words(&mut items), [long]);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_ends_within_no_secret_and_no_name() {
+        let secret = |text: &str| crate::domain::value::secret::Secret::new(text).unwrap();
+        let masks = Masks::new(&[secret("correct horse battery"), secret("pässwörd")]).unwrap();
+        let (queue, mut items) = log_queue();
+        let mut web1 = queue.of_host("web1".into());
+        let table = [
+            ("from web2.exam", "ple.org", "from ", 9),
+            ("x correct horse ba", "ttery", "x ", 16),
+            ("x correct horse battery", " y", "x ***", 0),
+            ("x p\u{e4}ssw\u{f6}", "rd", "x ", 8),
+            ("ends here ", "and there", "ends here ", 0),
+        ];
+        for (head, rest, wanted, more) in table {
+            let before = " ".repeat(LINE_BYTES - head.len());
+            web1.write(false, format!("{before}{head}{rest}\n").as_bytes());
+            let Ok(LogItem::Line(line)) = items.try_recv() else { panic!("no line") };
+            let (text, beyond) = line.shown(&masks);
+            assert_eq!((text.trim_start(), beyond), (wanted, (rest.len() + more) as u64), "{head}");
+        }
+        // Half of a character.
+        let before = " ".repeat(LINE_BYTES - 3);
+        web1.write(false, format!("{before}xp\u{e4}ssw\u{f6}rd\n").as_bytes());
+        let Ok(LogItem::Line(line)) = items.try_recv() else { panic!("no line") };
+        assert_eq!(line.shown(&masks).0.trim_start(), "");
+        // A word that is longer than any name.
+        web1.write(false, &[&[b'x'; LINE_BYTES + 5][..], b"\n"].concat());
+        let Ok(LogItem::Line(line)) = items.try_recv() else { panic!("no line") };
+        let (text, beyond) = line.shown(&Masks::default());
+        assert_eq!((text.len(), beyond), (LINE_BYTES - WORD_BYTES, 5 + WORD_BYTES as u64));
+        web1.write(false, "a p\u{e4}ssw\u{f6}rd b\n".as_bytes());
+        let Ok(LogItem::Line(line)) = items.try_recv() else { panic!("no line") };
+        assert_eq!(line.shown(&masks), ("a *** b".into(), 0));
     }
 
     #[test]

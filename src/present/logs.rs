@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::json;
 use super::recap::block;
-use super::table::alike;
+use super::table::{alike, folded};
 use crate::domain::base::name::{HostName, count};
 use crate::domain::base::output::Output;
 
@@ -23,19 +23,37 @@ pub struct HostLog<'r> {
     pub note: Option<String>,
 }
 
+impl HostLog<'_> {
+    /// True when rollcall keeps only the start and the end of the lines.
+    pub fn is_cut(&self) -> bool {
+        self.stdout.left_out > 0 || self.stderr.left_out > 0
+    }
+}
+
 /// The answers of several hosts: equal ones once, those with a fault last.
 pub fn blocks(logs: &[HostLog<'_>]) -> String {
-    let answered = logs.iter().map(|log| ((log.why, log.stdout, log.stderr), log.host));
+    // Equal ends may have different lines between them, so a log that was cut equals no other.
+    let alone = |log: &HostLog<'_>, at: usize| log.is_cut().then_some(at);
+    let answered = logs.iter().enumerate();
+    let answered = answered.map(|(at, log)| {
+        ((log.why, log.stdout.text.as_str(), log.stderr.text.as_str(), alone(log, at)), log.host)
+    });
     let mut groups = alike(answered);
     groups.sort_by_key(|((why, ..), hosts)| (why.is_some(), std::cmp::Reverse(hosts.len())));
-    let text = |((why, stdout, stderr), hosts): &((Option<&str>, &Output, &Output), Vec<&HostName>)| {
-        let said = [stdout.text.as_str(), stderr.text.as_str()];
-        match (why, said) {
-            (None, ["", ""]) => block(hosts, Some("no lines"), &said),
-            _ => block(hosts, *why, &said),
-        }
+    let text = |((why, stdout, stderr, _), hosts)| match (why, [stdout, stderr]) {
+        (None, ["", ""]) => block(hosts, Some("no lines"), &["", ""]),
+        (why, said) => block(hosts, why, &said),
     };
-    groups.iter().map(text).collect()
+    groups.iter().map(|(key, hosts)| text((*key, hosts.as_slice()))).collect()
+}
+
+/// The notes of several hosts, a line each; equal ones once.
+pub fn notes(logs: &[HostLog<'_>]) -> String {
+    let noted = logs.iter().filter_map(|log| Some((log.note.as_deref()?, log.host)));
+    let line = |(note, hosts): &(&str, Vec<&HostName>)| {
+        format!("rollcall: {}: {note}\n", folded(hosts.iter().copied()))
+    };
+    alike(noted).iter().map(line).collect()
 }
 
 /// The answer of one host, for programs.
@@ -142,6 +160,17 @@ mod tests {
              {rule}\nweb1: exit status 1: tail: no\n{rule}\n  tail: no\n"
         );
         assert_eq!(blocks(&logs), wanted);
+
+        let cut = Output { left_out: 7, ..output("one\n[... 7 bytes left out ...]\ntwo\n") };
+        let note =
+            |at, stdout, note: &str| HostLog { note: Some(note.into()), ..log(at, None, stdout, &none) };
+        let logs = [note(0, &cut, "cut"), note(1, &cut, "cut"), note(2, &same, "other")];
+        assert_eq!(
+            blocks(&logs).matches("7 bytes left out").count(),
+            2,
+            "the lines between may be different"
+        );
+        assert_eq!(notes(&logs), "rollcall: web[1-2]: cut\nrollcall: web3: other\n");
     }
 
     #[test]

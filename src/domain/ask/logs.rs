@@ -11,6 +11,9 @@ pub const LINES_LIMIT: u32 = 5_000;
 /// Most hosts that are followed at the same time: each takes a connection of its own for as long as it lasts.
 pub const FOLLOWED_HOSTS: usize = 50;
 
+/// Most hosts whose logs are read in one command: the lines of all of them are in memory at the same time.
+pub const READ_HOSTS: usize = 2_000;
+
 /// Most bytes of a path, a unit or a text to search for: the limit of a path on Linux.
 const WORD_BYTES: usize = 4096;
 

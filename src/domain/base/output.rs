@@ -26,6 +26,26 @@ impl Output {
     }
 }
 
+impl Output {
+    /// The same with at most `keep` bytes of text at its head, and as many at its tail.
+    pub fn within(self, keep: usize) -> Output {
+        // The line that says how much is left out, with the line ends around it.
+        const SAID_BYTES: usize = 64;
+        if self.text.len() <= 2 * keep + SAID_BYTES {
+            return self;
+        }
+        let head = self.text.floor_char_boundary(keep);
+        let tail = self.text.ceil_char_boundary(self.text.len() - keep);
+        let left_out = self.left_out + (tail - head) as u64;
+        let text = format!("{}{}{}", &self.text[..head], left_out_line(left_out), &self.text[tail..]);
+        Output { text, left_out }
+    }
+}
+
+fn left_out_line(bytes: u64) -> String {
+    format!("\n[... {bytes} bytes left out ...]\n")
+}
+
 /// Collects a stream into an [`Output`].
 #[derive(Debug)]
 pub struct Capture {
@@ -64,7 +84,7 @@ impl Capture {
     pub fn finish(self) -> Output {
         let mut bytes = self.head;
         if self.left_out > 0 {
-            bytes.extend_from_slice(format!("\n[... {} bytes left out ...]\n", self.left_out).as_bytes());
+            bytes.extend_from_slice(left_out_line(self.left_out).as_bytes());
         }
         bytes.extend(self.tail);
         Output { text: to_text(&bytes), left_out: self.left_out }
@@ -177,6 +197,15 @@ mod tests {
         assert!(output.text.starts_with("first\n") && output.text.ends_with("\nlast"));
         assert!(output.text.contains("bytes left out"));
         assert_eq!(output.left_out, 6 + 409_600 + 5 - 2 * KEEP_BYTES as u64);
+    }
+
+    #[test]
+    fn an_output_is_cut_to_what_may_be_kept() {
+        let small = Output { text: "x".repeat(84), left_out: 3 };
+        assert_eq!(small.clone().within(10), small);
+        let long = Output { text: format!("{}é{}", "a".repeat(9), "b".repeat(90)), left_out: 3 };
+        let wanted = "aaaaaaaaa\n[... 85 bytes left out ...]\nbbbbbbbbbb";
+        assert_eq!(long.within(10), Output { text: wanted.into(), left_out: 85 });
     }
 
     #[test]

@@ -151,6 +151,13 @@ impl Masks {
         String::from_utf8_lossy(&out).into_owned()
     }
 
+    /// A text that was cut at its end, without its secrets, and without what may be the start of one; and how many bytes
+    /// that left out.
+    pub fn beginning(&self, text: &[u8]) -> (Vec<u8>, usize) {
+        let open = if self.is_empty() { 0 } else { text.len() - self.open_end(text) };
+        (self.stream().push(text), open)
+    }
+
     /// Masks for a text in pieces.
     pub fn stream(&self) -> Stream {
         Stream { masks: self.clone(), held: Zeroizing::default(), covered: 0 }

@@ -17,23 +17,31 @@ watched() {
   return "$ended"
 }
 
+# The status of each part of a search goes to descriptor 4. A search that finds nothing is an answer; one that fails is not.
+searched() {
+  if [ "$1" = 1 ]; then echo 0; else echo "$1"; fi >&4
+}
+
 last() {
-  tail -n "$lines"
+  tail -n "$lines" 4>&-
+  echo "$?" >&4
 }
 
 last_matching() {
-  grep -a -F -- "$text" | tail -n "$lines"
+  { grep -a -F -- "$text" 4>&-; searched "$?"; } | last
 }
 
 # Each line as soon as it is there. Not every grep can do that.
 matching() {
-  if echo x | grep -a -F --line-buffered x >/dev/null 2>&1; then
-    grep -a -F --line-buffered -- "$text"
+  if echo x | grep -a -F --line-buffered x >/dev/null 2>&1 4>&-; then
+    grep -a -F --line-buffered -- "$text" 4>&-
+    searched "$?"
     return
   fi
   while IFS= read -r line; do
     case $line in *"$text"*) printf '%s\n' "$line" ;; esac
   done
+  echo 0 >&4
 }
 
 filter=
@@ -68,7 +76,21 @@ if [ -z "$filter" ]; then
   watched "$@"
   exit
 fi
-ended=$({ { watched "$@" 4>&-; echo "$?" >&4; } | "$filter" >&5 4>&- 3<&-; } 4>&1)
-# No line has the text: that is an answer.
-[ "$filter $ended" != "last 1" ] || ended=0
-exit "${ended:-1}"
+produced() {
+  watched "$@" 4>&-
+  ended=$?
+  # Here grep reads the file itself.
+  if [ "$filter" = last ]; then searched "$ended"; else echo "$ended" >&4; fi
+}
+
+statuses=$({ produced "$@" | "$filter" >&5 3<&-; } 4>&1)
+status=0 parts=2
+[ "$filter" != last_matching ] || parts=3
+for one in $statuses; do
+  parts=$((parts - 1))
+  # A part that loses its reader ends with SIGPIPE: the reader has the reason.
+  if [ "$one" != 0 ] && { [ "$status" = 0 ] || [ "$one" != 141 ]; }; then status=$one; fi
+done
+# A part that has not come to its end says nothing.
+[ "$parts" = 0 ] || [ "$status" != 0 ] || status=1
+exit "$status"

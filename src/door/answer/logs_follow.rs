@@ -6,11 +6,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 use super::asked::{Asked, Ended};
-use super::logs::status_of;
-use super::logs_host::{Fault, Watched, fault_of, not_all};
+use super::logs::too_many;
+use super::logs_host::{Fault, Faults, Watched, fault_of, not_all};
 use crate::config::Config;
-use crate::domain::ask::logs::{FOLLOWED_HOSTS, LogsAsk};
-use crate::domain::base::name::{HostName, count};
+use crate::domain::ask::logs::LogsAsk;
+use crate::domain::base::name::HostName;
 use crate::domain::base::output::to_text;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Host;
@@ -39,19 +39,13 @@ enum Next {
 struct Follow {
     items: UnboundedReceiver<LogItem>,
     config: watch::Receiver<Arc<Config>>,
-    faults: Vec<Fault>,
+    faults: Faults,
     text: Followed,
 }
 
 impl Asked<'_> {
     pub(super) async fn follow_logs(&mut self, asked: &LogsAsk, hosts: Vec<Host>) -> Result<u8, Ended> {
-        if hosts.len() > FOLLOWED_HOSTS {
-            let why = format!(
-                "{} is too many to follow; the limit is {FOLLOWED_HOSTS}",
-                count(hosts.len(), "host")
-            );
-            return Err(Refusal::usage(why).hint("try: fewer hosts, or without -f").into());
-        }
+        too_many(hosts.len(), true)?;
         let busy = || {
             let why = "too many logs are followed at this time";
             Refusal::new(Cause::Busy, why).hint("try: end another `logs -f` of yours; see: sessions")
@@ -74,7 +68,7 @@ impl Asked<'_> {
         drop(queue);
         let mut config = self.desk.config.clone();
         config.mark_unchanged();
-        let mut follow = Follow { items, config, faults: Vec::new(), text };
+        let mut follow = Follow { items, config, faults: Faults::default(), text };
         self.print_followed(&mut follow).await
     }
 
@@ -83,9 +77,9 @@ impl Asked<'_> {
         loop {
             match self.next_items(follow, &mut items).await {
                 // Every host has ended.
-                Next::Items(0) => return Ok(status_of(follow.faults.iter(), false)),
+                Next::Items(0) => return Ok(follow.faults.status()),
                 Next::Items(_) => self.print_items(follow, std::mem::take(&mut items)).await?,
-                Next::Left if !follow.faults.is_empty() => return Ok(status_of(follow.faults.iter(), false)),
+                Next::Left if !follow.faults.is_empty() => return Ok(follow.faults.status()),
                 Next::Gone | Next::Left => return Err(Ended::Gone),
                 Next::Changed => self.follows_as_before()?,
                 Next::Stopping => return Err(StartError::Draining.into()),
@@ -126,13 +120,8 @@ impl Asked<'_> {
                 LogItem::Line(line) => {
                     let to_error = line.is_error;
                     follow.saw(&line);
-                    let words = masks.text(&to_text(&line.bytes));
-                    let shown = FollowedLine {
-                        host: &line.host,
-                        is_error: to_error,
-                        text: &words,
-                        beyond: line.beyond,
-                    };
+                    let (words, beyond) = line.shown(&masks);
+                    let shown = FollowedLine { host: &line.host, is_error: to_error, text: &words, beyond };
                     (follow.text.line(&shown), to_error)
                 }
                 LogItem::Gap(host, lines) => (follow.text.gap(&host, lines), true),
@@ -161,13 +150,13 @@ impl Follow {
             return;
         }
         if let Some(why) = not_all(&to_text(&line.bytes)) {
-            self.faults.push(Fault { why: why.into(), no_contact: false });
+            self.faults.add(&Fault { why: why.into(), no_contact: false });
         }
     }
 
     fn ended(&mut self, host: &HostName, fault: Fault) -> String {
         let text = self.text.ended(host, &fault.why);
-        self.faults.push(fault);
+        self.faults.add(&fault);
         text
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::ask::logs::{LogSource, LogsAsk};
+use crate::domain::base::refusal::Cause;
 use crate::domain::value::secret::Masks;
 use crate::domain::value::shell::with_arguments;
 use crate::port::talk::Feed;
@@ -23,12 +24,13 @@ pub(super) const FOLLOW_LIMIT: Duration = Duration::from_secs(24 * 3600);
 const END_GRACE: Duration = Duration::from_secs(3);
 
 /// What journalctl prints when it does not show everything, with exit status 0.
-const NOT_ALL: [(&str, &str); 2] = [
+const NOT_ALL: [(&str, &str); 3] = [
     (
         "not seeing messages from other users",
         "the login does not see the whole journal; try: add it to the group systemd-journal",
     ),
     ("No journal files were found", "the login finds no journal on this host"),
+    ("ignoring file", "journalctl cannot read a file of the journal, and leaves out its lines"),
 ];
 
 /// The hosts of a command. When it is dropped, their commands end.
@@ -103,6 +105,49 @@ pub(super) fn fault_of(report: &ExecReport, follow: bool) -> Option<Fault> {
         )),
         end => of_host(end.describe(&report.stderr)),
     }
+}
+
+/// The faults of an answer. Not a list: a host decides how many faults it causes.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    no_contact: bool,
+    other: bool,
+}
+
+impl Faults {
+    pub(super) fn add(&mut self, fault: &Fault) {
+        match fault.no_contact {
+            true => self.no_contact = true,
+            false => self.other = true,
+        }
+    }
+
+    /// Lines are left out.
+    pub(super) fn cut(&mut self) {
+        self.other = true;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.no_contact && !self.other
+    }
+
+    /// The exit status of the answer.
+    pub(super) fn status(&self) -> u8 {
+        match (self.other, self.no_contact) {
+            (true, _) => Cause::Failed.exit_status(),
+            (false, true) => Cause::Unreachable.exit_status(),
+            (false, false) => 0,
+        }
+    }
+}
+
+/// True when journalctl has found no entry, which it says in place of lines. Old versions say before it which time the journal
+/// covers.
+pub(super) fn has_no_entries(stdout: &str) -> bool {
+    let is_head =
+        |line: &str| line.starts_with("-- Logs begin at ") || line.starts_with("-- Journal begins at ");
+    let mut lines = stdout.lines().skip_while(|line| is_head(line));
+    lines.next() == Some("-- No entries --") && lines.next().is_none()
 }
 
 /// What the journal says when it does not show everything, in words.

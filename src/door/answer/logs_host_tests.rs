@@ -8,6 +8,12 @@ fn each_end_that_is_not_all_of_it_has_a_reason() {
         (ExecEnd::Exited(0), "", false, None),
         (ExecEnd::Exited(0), hint, false, Some(("the login does not see the whole journal", false))),
         (ExecEnd::Exited(0), "No journal files were found.\n", false, Some(("finds no journal", false))),
+        (
+            ExecEnd::Exited(0),
+            "Journal file /x/system.journal is truncated, ignoring file.\n",
+            false,
+            Some(("cannot read a file of the journal", false)),
+        ),
         (ExecEnd::Exited(1), "tail: x\n", false, Some(("exit status 1: tail: x", false))),
         (
             ExecEnd::Exited(127),
@@ -38,6 +44,27 @@ fn each_end_that_is_not_all_of_it_has_a_reason() {
     }
 }
 
+#[test]
+fn hosts_without_contact_alone_are_status_4() {
+    let table: [(&[bool], bool, u8); 6] = [
+        (&[], false, 0),
+        (&[], true, 2),
+        (&[true], false, 4),
+        (&[true, false], false, 2),
+        (&[false, true], false, 2),
+        (&[true], true, 2),
+    ];
+    for (all, is_cut, wanted) in table {
+        let mut faults = Faults::default();
+        all.iter().for_each(|no_contact| faults.add(&Fault { why: String::new(), no_contact: *no_contact }));
+        if is_cut {
+            faults.cut();
+        }
+        assert_eq!(faults.status(), wanted, "{all:?} {is_cut}");
+        assert_eq!(faults.is_empty(), wanted == 0);
+    }
+}
+
 /// Shells of hosts.
 const SHELLS: [&[&str]; 4] = [&["dash"], &["bash"], &["busybox", "sh"], &["mksh"]];
 
@@ -52,13 +79,18 @@ case $(cat "${0%/*}/mode" 2>/dev/null) in
 esac
 "#;
 
+fn put_tool(folder: &std::path::Path, name: &str, script: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join(name);
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// A folder with a journal of its own, and the tools of BusyBox if `busybox`.
 fn tools(busybox: bool) -> tempfile::TempDir {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
     let dir = tempfile::tempdir().unwrap();
-    let journalctl = dir.path().join("journalctl");
-    std::fs::write(&journalctl, JOURNALCTL).unwrap();
-    std::fs::set_permissions(&journalctl, std::fs::Permissions::from_mode(0o755)).unwrap();
+    put_tool(dir.path(), "journalctl", JOURNALCTL);
     if busybox {
         for tool in ["tail", "grep"] {
             symlink("/usr/bin/busybox", dir.path().join(tool)).unwrap();
@@ -136,6 +168,27 @@ fn every_shell_asks_the_journal_alike() {
                 let (code, _, stderr) = asks("", grep);
                 assert!(code == status && stderr.contains(text), "{shell:?} {mode} {grep}: {code} {stderr}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_search_that_fails_is_not_one_that_finds_nothing() {
+    let table = [
+        ("grep", "exit 2", 2),
+        ("grep", "exit 127", 127),
+        ("grep", "kill -KILL $$", 137),
+        ("tail", "kill -KILL $$", 137),
+    ];
+    for (shell, (tool, script, status)) in SHELLS.into_iter().flat_map(|shell| table.map(|row| (shell, row)))
+    {
+        let tools = tools(false);
+        let log = tools.path().join("app.log");
+        std::fs::write(&log, "the text\n").unwrap();
+        put_tool(tools.path(), tool, &format!("#!/bin/sh\n{script}\n"));
+        for (kind, what) in [("journal", "app"), ("file", log.to_str().unwrap())] {
+            let (code, stdout, stderr) = printed(shell, tools.path(), &[kind, what, "5", "", "the text", ""]);
+            assert_eq!((code, stdout.as_str()), (status, ""), "{shell:?} {tool} {script} {kind}: {stderr}");
         }
     }
 }
