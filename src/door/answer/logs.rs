@@ -23,7 +23,7 @@ const KEEP_BYTES: usize = 512 * 1024;
 /// Most bytes kept of all hosts together: all lines are in memory until the last host has answered.
 const KEEP_ALL_BYTES: usize = 40 * 1024 * 1024;
 
-/// What the head of standard error has of the bytes that the head of the lines has: one of so many.
+/// Standard error of a host keeps this part of the bytes of its lines: one quarter.
 const STDERR_SHARE: usize = 4;
 
 impl Asked<'_> {
