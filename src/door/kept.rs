@@ -11,10 +11,11 @@ use crate::domain::base::outcome::Outcome;
 use crate::domain::base::output::Output;
 use crate::domain::run::event::{BracketDirection, EventKind, hook_id, operation_id};
 use crate::local::outputs::index::LineIndex;
-use crate::local::outputs::parts::{Origin, Source};
+use crate::local::outputs::parts::{Origin, Part, Source};
 use crate::local::outputs::path_of;
 use crate::local::outputs::read::{OutputFile, OutputLine, window};
 use crate::local::outputs::search::{Found, Pattern, search};
+use crate::local::outputs::stream::StreamLines;
 use crate::port::StoredRun;
 
 /// How long a search may take: it keeps a processor busy.
@@ -135,6 +136,8 @@ enum From {
         text: Vec<u8>,
         index: LineIndex,
         out: u64,
+        /// As in the file beside an output.
+        parts: String,
     },
 }
 
@@ -165,6 +168,7 @@ pub fn open(folder: Option<&Path>, step: &Step) -> std::io::Result<Kept> {
 }
 
 fn of_journal(step: &Step) -> Kept {
+    let mut parts = String::new();
     let (text, out, why) = match &step.journal {
         None => (Vec::new(), 0, "it is still running, and has printed nothing yet".to_string()),
         Some(Journal { stdout: out, stderr: err, cut }) => {
@@ -178,12 +182,18 @@ fn of_journal(step: &Step) -> Kept {
             let ends = out.text.is_empty() || out.text.ends_with('\n');
             let between = if ends || err.text.is_empty() { "" } else { "\n" };
             let ends_at = (out.text.len() + between.len()) as u64;
+            let bytes = |source, bytes| Part::Bytes { source, bytes, after_ms: 0 }.text();
+            parts.push_str(&bytes(Source::Out, out.text.len() as u64));
+            if !between.is_empty() {
+                parts.push_str(&Part::Break.text());
+            }
+            parts.push_str(&bytes(Source::Err, err.text.len() as u64));
             ([&out.text, between, &err.text].concat().into_bytes(), ends_at, why)
         }
     };
     let mut index = LineIndex::default();
     index.extend(&text);
-    Kept { from: From::Journal { text, index, out }, why }
+    Kept { from: From::Journal { text, index, out, parts }, why }
 }
 
 impl Kept {
@@ -228,6 +238,14 @@ impl Kept {
             From::Journal { text, index, .. } => {
                 window(&mut Cursor::new(&*text), index, text.len() as u64, (from, count))
             }
+        }
+    }
+
+    /// The lines of one of the two streams, from the first one on.
+    pub fn stream(&mut self, wanted: Source) -> std::io::Result<StreamLines<'_>> {
+        match &mut self.from {
+            From::File(file) => file.stream(wanted),
+            From::Journal { text, parts, .. } => Ok(StreamLines::new(&text[..], parts.as_bytes(), wanted)),
         }
     }
 

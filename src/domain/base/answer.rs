@@ -1,6 +1,7 @@
 //! The outputs of hosts, to compare them: equal lines have equal digests, also where each host prints its own name.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use memchr::memmem;
 use sha2::{Digest, Sha256};
@@ -14,36 +15,52 @@ const LINE_BYTES: usize = 64 * 1024;
 /// The last line of an output that a host has not kept whole, as the wrapper of steps prints it.
 const CUT: &[u8] = b"[... the rest was not kept ...]";
 
-/// What stands for a name of the host. A zero byte of the output itself is written in another way.
-const NAME: [u8; 2] = [0, 1];
-const ZERO: [u8; 2] = [0, 2];
+/// Stands for a zero byte of the output itself. Behind the zero byte of a mark is its kind.
+const ZERO: [u8; 2] = [0, 0];
+
+/// A kind of own names. Each has a mark of its own: a host that prints its name does not print the same as one that prints
+/// its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Short = 1,
+    Name,
+    /// An address that is a name.
+    Alias,
+    V4,
+    V6,
+}
 
 /// The names that a host may print of itself: each host prints others.
 #[derive(Clone, Debug)]
 pub struct OwnNames {
     /// The longest one first: a short name is part of the long one.
-    words: Vec<memmem::Finder<'static>>,
+    words: Vec<(memmem::Finder<'static>, Kind)>,
 }
 
 impl OwnNames {
     pub fn new(name: &HostName, address: &str) -> OwnNames {
-        let mut words: Vec<String> = [name.as_str(), name.short(), address].map(String::from).into();
-        words.retain(|word| !word.is_empty());
-        words.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        words.dedup();
-        let finder = |word: &String| memmem::Finder::new(word).into_owned();
-        OwnNames { words: words.iter().map(finder).collect() }
+        let kinds = [(name.short(), Kind::Short), (name.as_str(), Kind::Name), (address, Kind::Alias)];
+        let mut words: Vec<(&str, Kind)> = Vec::new();
+        for (word, kind) in kinds {
+            let Some(kind) = kind_of(word, kind) else { continue };
+            if words.iter().all(|(known, _)| *known != word) {
+                words.push((word, kind));
+            }
+        }
+        words.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        let finder = |(word, kind): (&str, Kind)| (memmem::Finder::new(word).into_owned(), kind);
+        OwnNames { words: words.into_iter().map(finder).collect() }
     }
 
-    /// The line with the same mark in the place of each own name.
+    /// The line with a mark in the place of each own name.
     pub fn masked<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
         if self.is_plain(line) {
             return Cow::Borrowed(line);
         }
         let (mut masked, mut at) = (Vec::with_capacity(line.len()), 0);
         while let Some(byte) = line.get(at) {
-            if let Some(length) = self.at(line, at) {
-                masked.extend(NAME);
+            if let Some((length, kind)) = self.at(line, at) {
+                masked.extend([0, kind as u8]);
                 at += length;
                 continue;
             }
@@ -58,19 +75,50 @@ impl OwnNames {
 
     /// True for text in which nothing is masked.
     fn is_plain(&self, text: &[u8]) -> bool {
-        self.words.iter().all(|word| word.find(text).is_none()) && memchr::memchr(0, text).is_none()
+        self.words.iter().all(|(word, _)| word.find(text).is_none()) && memchr::memchr(0, text).is_none()
     }
 
-    /// The length of the name that begins there, and is no part of a longer word.
-    fn at(&self, line: &[u8], at: usize) -> Option<usize> {
+    /// The length and kind of the name that begins there, and is no part of a longer word or address.
+    fn at(&self, line: &[u8], at: usize) -> Option<(usize, Kind)> {
         let is_word =
             |at: Option<usize>| at.and_then(|at| line.get(at)).is_some_and(u8::is_ascii_alphanumeric);
         if is_word(at.checked_sub(1)) {
             return None;
         }
-        let names = self.words.iter().map(memmem::Finder::needle);
-        let mut here = names.filter(|name| line[at..].starts_with(name) && !is_word(Some(at + name.len())));
-        here.next().map(<[u8]>::len)
+        let names = self.words.iter().map(|(word, kind)| (word.needle(), *kind));
+        let mut here = names.filter(|(name, kind)| {
+            let end = at + name.len();
+            line[at..].starts_with(name) && !is_word(Some(end)) && !kind.continues(&line[..at], &line[end..])
+        });
+        here.next().map(|(name, kind)| (name.len(), kind))
+    }
+}
+
+/// The kind of a name; `None` for one that may as well be a number of the output.
+fn kind_of(word: &str, kind: Kind) -> Option<Kind> {
+    match word.parse() {
+        Ok(IpAddr::V4(_)) => Some(Kind::V4),
+        Ok(IpAddr::V6(_)) => Some(Kind::V6),
+        Err(_) => word.contains(|c: char| c.is_ascii_alphabetic()).then_some(kind),
+    }
+}
+
+impl Kind {
+    /// True if the address is a part of a longer one, such as a version number.
+    fn continues(self, before: &[u8], after: &[u8]) -> bool {
+        let is_joined = |separator: u8, near: Option<&u8>, next: Option<&u8>| {
+            near == Some(&separator) && next.is_some_and(u8::is_ascii_hexdigit)
+        };
+        let reaches = |separator| {
+            let mut back = before.iter().rev();
+            is_joined(separator, back.next(), back.next())
+                || is_joined(separator, after.first(), after.get(1))
+        };
+        match self {
+            Kind::V4 => reaches(b'.'),
+            Kind::V6 => reaches(b':'),
+            Kind::Short | Kind::Name | Kind::Alias => false,
+        }
     }
 }
 
@@ -226,16 +274,19 @@ mod tests {
         let own = names("web1.prod");
         let table = [
             ("web1.prod is up", "N is up"),
-            ("web1: web1.prod.example.com", "N: N.example.com"),
-            ("/var/log/app-web1.log", "/var/log/app-N.log"),
+            ("web1: web1.prod.example.com", "S: N.example.com"),
+            ("/var/log/app-web1.log", "/var/log/app-S.log"),
             ("web10 web1x xweb1", "web10 web1x xweb1"),
-            ("10.0.0.7:80 10.0.0.70 110.0.0.7", "N:80 10.0.0.70 110.0.0.7"),
+            ("10.0.0.7:80 10.0.0.70 110.0.0.7", "A:80 10.0.0.70 110.0.0.7"),
+            ("at 10.0.0.7. 1.10.0.0.7 10.0.0.7.1", "at A. 1.10.0.0.7 10.0.0.7.1"),
             ("web2.prod", "web2.prod"),
             ("", ""),
         ];
         for (line, wanted) in table {
             let masked = String::from_utf8(own.masked(line.as_bytes()).into_owned()).unwrap();
-            assert_eq!(masked.replace("\0\u{1}", "N"), wanted);
+            let marks = [("\0\u{1}", "S"), ("\0\u{2}", "N"), ("\0\u{4}", "A")];
+            let text = marks.iter().fold(masked, |text, (mark, letter)| text.replace(mark, letter));
+            assert_eq!(text, wanted);
         }
         assert_ne!(own.masked(b"web1"), own.masked(b"\0\x01"), "no output imitates the mark");
     }
@@ -258,6 +309,29 @@ mod tests {
         assert_eq!(one.lines, 2);
         assert_eq!(answer("web1", "", "").unwrap().lines, 0);
         assert_eq!(answer("web1", "a\n[... the rest was not kept ...]\n", ""), None);
+    }
+
+    #[test]
+    fn a_name_is_not_an_address_and_a_number_is_no_name() {
+        let of = |name: &str, address: &str| OwnNames::new(&name.into(), address);
+        let rows = [
+            // The hosts, their lines, and whether these are the same.
+            (of("web1", "10.0.0.1"), "bind web1", of("web2", "10.0.0.2"), "bind 10.0.0.2", false),
+            (of("web1", "10.0.0.1"), "bind 10.0.0.1", of("web2", "10.0.0.2"), "bind 10.0.0.2", true),
+            (of("web1", "10.0.0.1"), "bind 10.0.0.1", of("web2", "fe80::2"), "bind fe80::2", false),
+            (of("web1.a", ""), "host web1", of("web2.a", ""), "host web2.a", false),
+            (of("web1.a", ""), "host web1.a", of("web2.a", ""), "host web2.a", true),
+            (of("web1", "a.b"), "host a.b", of("web2", "10.0.0.2"), "host 10.0.0.2", false),
+            (of("10.0.0.7", "10.0.0.7"), "10 errors", of("192.168.0.1", ""), "192 errors", false),
+            (of("10.0.0.7", ""), "at 10.0.0.7", of("web2", "10.0.0.2"), "at 10.0.0.2", true),
+            (of("7", "7"), "7 errors", of("8", "8"), "8 errors", false),
+            (of("a", "::1"), "on [::1]:80", of("b", "::2"), "on [::2]:80", true),
+            (of("a", "::1"), "on ::1:5", of("b", "::2"), "on ::2:5", false),
+        ];
+        for (names, line, of_other, other, wanted) in rows {
+            let same = is_same((line.as_bytes(), &names), (other.as_bytes(), &of_other));
+            assert_eq!(same, wanted, "{line} {other}");
+        }
     }
 
     #[test]

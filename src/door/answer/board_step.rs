@@ -55,8 +55,10 @@ impl Asked<'_> {
             let differences =
                 move || compared_all(folder.as_deref(), (&shared, &stored), step, (&answers, shown));
             let read = self.work(differences).await?;
-            compared =
+            let read =
                 read.map_err(|error| Refusal::internal(format!("an output could not be read: {error}")))?;
+            let covered = |compared: Compared| compared.with_texts(&|text| self.terminal.covered(text));
+            compared = read.into_iter().map(covered).collect();
         }
         let now = time_of(&fold, view, self.desk.clock.now());
         Ok(run_step::page(&fold, (view, step), (&answers, &compared), now))
@@ -83,11 +85,14 @@ fn compared_all(
     let (mut all, mut budget, mut common) = (Vec::new(), Budget::default(), None);
     for (at, group) in answers.groups.iter().take(shown).enumerate() {
         let is_common = answers.groups.first().is_some_and(|first| first.digest == group.digest);
-        let mut own = if at > 0 && is_common { None } else { output(group)? };
+        // To open an output reads a part of it, too.
+        let is_read = at == 0 || !(is_common || budget.is_over());
+        let mut own = if is_read { output(group)? } else { None };
         all.push(match (at, &mut common, &mut own) {
             (0, ..) => Compared::Common,
             _ if is_common => Compared::SameLines,
             (_, Some(common), Some(own)) => compare(common, own, &mut budget)?,
+            _ if budget.is_over() => Compared::not_looked_for(),
             _ => Compared::Somewhere("differs".into()),
         });
         if at == 0 {

@@ -9,6 +9,7 @@ pub mod parts;
 pub mod problems;
 pub mod read;
 pub mod search;
+pub mod stream;
 
 use std::path::{Path, PathBuf};
 

@@ -176,21 +176,27 @@ pub fn origins(from: &mut impl BufRead, offsets: &[u64]) -> std::io::Result<Vec<
 
 /// Calls `take` for each whole line with the length of the file up to its end, until it returns false.
 pub(super) fn each(from: &mut impl BufRead, mut take: impl FnMut(&Part, u64) -> bool) -> std::io::Result<()> {
-    let (mut line, mut whole) = (Vec::new(), 0);
-    loop {
-        line.clear();
-        let read = std::io::Read::take(&mut *from, LINE_BYTES).read_until(b'\n', &mut line)?;
-        if !line.ends_with(b"\n") {
-            return Ok(());
-        }
-        whole += read as u64;
-        let part = std::str::from_utf8(&line).ok().and_then(|line| Part::parse(line.trim_end_matches('\n')));
-        let part =
-            part.ok_or_else(|| std::io::Error::new(ErrorKind::InvalidData, "a line of another program"))?;
+    let mut whole = 0;
+    while let Some((part, read)) = next(from)? {
+        whole += read;
         if !take(&part, whole) {
             return Ok(());
         }
     }
+    Ok(())
+}
+
+/// The next part, and the bytes of its line; `None` at the end, and at a line that was cut off.
+pub(super) fn next(from: &mut impl BufRead) -> std::io::Result<Option<(Part, u64)>> {
+    let mut line = Vec::new();
+    let read = std::io::Read::take(&mut *from, LINE_BYTES).read_until(b'\n', &mut line)?;
+    if !line.ends_with(b"\n") {
+        return Ok(None);
+    }
+    let part = std::str::from_utf8(&line).ok().and_then(|line| Part::parse(line.trim_end_matches('\n')));
+    let part =
+        part.ok_or_else(|| std::io::Error::new(ErrorKind::InvalidData, "a line of another program"))?;
+    Ok(Some((part, read as u64)))
 }
 
 #[cfg(test)]

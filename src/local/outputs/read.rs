@@ -1,12 +1,13 @@
 //! Reads an output by lines: a window of it, or its end. Nothing but the window is in memory.
 
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::beside;
 use super::index::{CHUNK_BYTES, LineIndex};
 use super::parts::{Origin, OutputEnd, Part, Source, Summary, each, origins};
+use super::stream::StreamLines;
 
 /// Most bytes that are read of one line; what is behind them is counted. Screens show less.
 pub const LINE_BYTES: usize = 64 * 1024;
@@ -167,6 +168,15 @@ impl OutputFile {
             // Bytes of which no part is on record.
             None => pass(u64::MAX, Some(Source::Out)),
         }
+    }
+
+    /// The lines of one of the two streams, from the first one on.
+    pub fn stream(&mut self, wanted: Source) -> std::io::Result<StreamLines<'_>> {
+        let parts: Box<dyn BufRead + Send> = match self.parts()? {
+            Some(parts) => Box::new(parts),
+            None => Box::new(std::io::empty()),
+        };
+        Ok(StreamLines::new(BufReader::with_capacity(CHUNK_BYTES, self.reader()?), parts, wanted))
     }
 
     /// Some of its bytes, at most `CHUNK_BYTES`.

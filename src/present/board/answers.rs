@@ -31,6 +31,8 @@ pub struct AnswerGroup {
     pub members: Vec<Member>,
     /// The same for groups that printed the same and ended in another way.
     pub digest: u128,
+    /// The hosts print their own names: their outputs are the same only apart from those.
+    pub has_own_names: bool,
 }
 
 /// Hosts without an answer to compare, for one reason.
@@ -160,15 +162,16 @@ fn grouped(class: &Class, members: Vec<(Member, Answer)>) -> Vec<AnswerGroup> {
         *masked.entry(answer.masked).or_insert(0_usize) += 1;
     }
     let mut groups: Vec<AnswerGroup> = Vec::new();
-    let mut places: HashMap<u128, usize> = HashMap::new();
+    let mut places: HashMap<u128, (usize, u128)> = HashMap::new();
     for (member, answer) in members {
         let is_plain = plain.get(&answer.plain) > masked.get(&answer.masked);
         let digest = if is_plain { answer.plain } else { answer.masked };
-        let at = *places.entry(digest).or_insert_with(|| {
+        let (at, first) = *places.entry(digest).or_insert_with(|| {
             let (class, lines) = (class.clone(), answer.lines);
-            groups.push(AnswerGroup { class, lines, members: Vec::new(), digest });
-            groups.len() - 1
+            groups.push(AnswerGroup { class, lines, members: Vec::new(), digest, has_own_names: false });
+            (groups.len() - 1, answer.plain)
         });
+        groups[at].has_own_names |= answer.plain != first;
         groups[at].members.push(member);
     }
     groups

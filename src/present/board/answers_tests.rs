@@ -29,6 +29,8 @@ fn a_thousand_hosts_are_as_many_groups_as_there_are_answers() {
     assert_eq!(sizes(&answers), [(Mark::Ok, 996, 2), (Mark::Ok, 1, 2), (Mark::Failed, 1, 2)]);
     assert_eq!(answers.groups[1].members[0].host, name(997), "it prints the name of another host");
     assert_eq!(answers.groups[0].digest, answers.groups[2].digest, "it printed the same, and failed");
+    assert_eq!(answers.groups.iter().filter(|group| group.has_own_names).count(), 1);
+    assert!(answers.groups[0].has_own_names);
     let apart: Vec<(Mark, &str, usize)> =
         answers.apart.iter().map(|apart| (apart.mark, &*apart.why, apart.members.len())).collect();
     let rows = [(Mark::Unknown, "not compared: contact was lost: gone", 1), (Mark::NotStarted, "", 1)];
@@ -53,6 +55,7 @@ fn hosts_that_print_the_very_same_are_equal_whatever_they_are_called() {
     }
     let answers = StepAnswers::of(&story.fold, step(1), &FileAnswers::new()).unwrap();
     assert_eq!(sizes(&answers), [(Mark::Ok, 3, 1)]);
+    assert!(!answers.groups[0].has_own_names);
 }
 
 #[test]

@@ -46,6 +46,22 @@ pub struct FirstDifference {
     pub own: Option<(u64, String)>,
 }
 
+impl Compared {
+    /// It is not known where: a page reads so much and no more.
+    pub fn not_looked_for() -> Compared {
+        Compared::Somewhere("differs; where was not looked for: the outputs are too long".into())
+    }
+
+    /// With other texts. A page cuts long lines within words: names must be covered before, while they are whole.
+    pub fn with_texts(mut self, change: &dyn Fn(&str) -> String) -> Compared {
+        if let Compared::Differs(first) = &mut self {
+            let lines = first.before.iter_mut().chain(&mut first.common).chain(&mut first.own);
+            lines.for_each(|(_, text)| *text = change(text));
+        }
+        self
+    }
+}
+
 /// The number of different outputs that a page shows.
 pub fn groups_shown(view: &View) -> usize {
     if view.all { ALL_GROUPS } else { GROUPS_SHOWN }
@@ -131,7 +147,8 @@ impl Place<'_> {
             let class = &group.class;
             let name = (class.name != answers.name).then(|| format!("its step is `{}`", class.name));
             let why = (!class.why.is_empty()).then(|| class.why.replace('\n', " "));
-            let note = name.into_iter().chain(why).collect::<Vec<_>>().join("; ");
+            let own = group.has_own_names.then(|| "the same apart from own names and addresses".to_string());
+            let note = name.into_iter().chain(why).chain(own).collect::<Vec<_>>().join("; ");
             table.rows.push(TableRow {
                 key: key(&group.members),
                 count: group.members.len(),

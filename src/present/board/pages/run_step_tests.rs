@@ -101,6 +101,35 @@ fn long_lines_are_cut_to_the_place_that_differs() {
 }
 
 #[test]
+fn a_name_is_covered_before_a_cut_can_split_it() {
+    // The cut at the start, or the one at the end, is within the name.
+    for (before, between, after) in [(100, 57, 300), (0, 0, 232)] {
+        let text = |end: &str| {
+            let [before, between, after] = [before, between, after].map(|length| "x ".repeat(length / 2));
+            match end {
+                _ if before.is_empty() => format!("{end} {after}db7.example.com"),
+                end => format!("{before}db7.example.com {between}{end} {after}"),
+            }
+        };
+        let first = FirstDifference {
+            before: vec![(1, text("c"))],
+            common: line(2, &text("a")),
+            own: line(2, &text("b")),
+        };
+        let readable = |compared: &Compared| {
+            let Compared::Differs(first) = compared else { panic!() };
+            let lines: Vec<String> = first.lines().into_iter().map(|line| line.text).collect();
+            lines.join("\n")
+        };
+        let (open, cover) =
+            (Compared::Differs(first), |text: &str| text.replace("db7.example.com", "(hidden)"));
+        assert!(cover(&readable(&open)).contains("ex"), "a part of it is readable: {}", readable(&open));
+        let covered = readable(&open.with_texts(&cover));
+        assert!(!covered.contains("mple") && !covered.contains("db7"), "{covered}");
+    }
+}
+
+#[test]
 fn each_way_to_differ_has_its_words() {
     let of = |common, own| words(&Compared::Differs(FirstDifference { before: vec![], common, own }));
     let rows = [
