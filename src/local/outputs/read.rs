@@ -1,13 +1,12 @@
 //! Reads an output by lines: a window of it, or its end. Nothing but the window is in memory.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::beside;
 use super::index::{CHUNK_BYTES, LineIndex};
 use super::parts::{Origin, OutputEnd, Part, Source, Summary, each, origins};
-use super::stream::StreamLines;
 
 /// Most bytes that are read of one line; what is behind them is counted. Screens show less.
 pub const LINE_BYTES: usize = 64 * 1024;
@@ -170,15 +169,6 @@ impl OutputFile {
         }
     }
 
-    /// The lines of one of the two streams, from the first one on.
-    pub fn stream(&mut self, wanted: Source) -> std::io::Result<StreamLines<'_>> {
-        let parts: Box<dyn BufRead + Send> = match self.parts()? {
-            Some(parts) => Box::new(parts),
-            None => Box::new(std::io::empty()),
-        };
-        Ok(StreamLines::new(BufReader::with_capacity(CHUNK_BYTES, self.reader()?), parts, wanted))
-    }
-
     /// Some of its bytes, at most `CHUNK_BYTES`.
     pub fn piece(&mut self, from: u64, bytes: u64) -> std::io::Result<Vec<u8>> {
         let bytes = bytes.min(CHUNK_BYTES as u64).min(self.length.saturating_sub(from));
@@ -188,7 +178,8 @@ impl OutputFile {
         Ok(piece)
     }
 
-    fn parts(&self) -> std::io::Result<Option<BufReader<File>>> {
+    /// The file beside it; `None` if there is none.
+    pub(super) fn parts(&self) -> std::io::Result<Option<BufReader<File>>> {
         match File::open(beside(&self.path, "parts")) {
             Ok(file) => Ok(Some(BufReader::new(file))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -1,10 +1,11 @@
 //! Reads the lines of one of the two streams of an output, as the command printed them: a line of the file that ends because
 //! the other stream began within it goes on with the next bytes of its stream.
 
-use std::io::BufRead;
+use std::io::{BufRead, BufReader};
 
+use super::index::CHUNK_BYTES;
 use super::parts::{Part, Source, next};
-use super::read::{LINE_BYTES, OutputLine};
+use super::read::{LINE_BYTES, OutputFile, OutputLine};
 
 /// See the module. Both files are read forward, once.
 pub struct StreamLines<'a> {
@@ -18,6 +19,17 @@ pub struct StreamLines<'a> {
     /// The line of the file that the next byte belongs to, and the offset of that byte.
     number: u64,
     offset: u64,
+}
+
+impl OutputFile {
+    /// The lines of one of the two streams, from the first one on.
+    pub fn stream(&mut self, wanted: Source) -> std::io::Result<StreamLines<'_>> {
+        let parts: Box<dyn BufRead + Send> = match self.parts()? {
+            Some(parts) => Box::new(parts),
+            None => Box::new(std::io::empty()),
+        };
+        Ok(StreamLines::new(BufReader::with_capacity(CHUNK_BYTES, self.reader()?), parts, wanted))
+    }
 }
 
 impl<'a> StreamLines<'a> {
@@ -132,7 +144,8 @@ mod tests {
             assert_eq!(lines(text, parts, Source::Out, 5).len(), wanted, "{text:.9}");
         }
         let mut stream = StreamLines::new(&[b'x'; LINE_BYTES + 9][..], &b""[..], Source::Out);
-        let line = stream.next(&mut usize::MAX.clone()).unwrap().unwrap();
+        let mut budget = 2 * LINE_BYTES;
+        let line = stream.next(&mut budget).unwrap().unwrap();
         assert_eq!((line.bytes.len(), line.beyond), (LINE_BYTES, 9));
         let mut other = StreamLines::new(&b"a"[..], &b"hello\n"[..], Source::Out);
         assert!(other.next(&mut 99).is_err(), "the file beside it is of another program");
