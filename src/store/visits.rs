@@ -73,8 +73,7 @@ impl SqliteStore {
             let critical = critical.query_map([from.at.as_millisecond()], row)?;
             Ok((ended, owed, critical.collect::<Result<Vec<(String, String, String)>, _>>()?))
         })?;
-        let mut happened = Happened::default();
-        happened.more_ended = ended.len() > ENDED_READ;
+        let mut happened = Happened { more_ended: ended.len() > ENDED_READ, ..Happened::default() };
         for (run, body) in ended.into_iter().take(ENDED_READ) {
             if let EventKind::RunEnded { outcome, .. } = serde_json::from_str(&body).map_err(failed)? {
                 happened.ended.push((RunId(run), outcome));
