@@ -1,7 +1,7 @@
 //! The outputs of hosts, to compare them: equal lines have equal digests, also where each host prints its own name.
 
+use core::net::IpAddr;
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use memchr::memmem;
 use sha2::{Digest, Sha256};
