@@ -130,6 +130,21 @@ fn a_name_is_covered_before_a_cut_can_split_it() {
 }
 
 #[test]
+fn a_row_says_that_hosts_are_the_same_only_apart_from_their_names() {
+    let mut story = Story::of_steps(3, 2);
+    for number in 1..=3 {
+        story.steps(number, 2, (Outcome::Ok, &format!("web{number:04} is up\n")));
+    }
+    let answers = StepAnswers::of(&story.fold, STEP, &FileAnswers::new()).unwrap();
+    let page = page(&story.fold, (&view(), STEP), (&answers, &[Compared::Common]), at(10));
+    let rows = &page.tables[0].rows;
+    assert_eq!(
+        (rows.len(), &rows[0].cells[5]),
+        (1, &Cell::text("the same apart from own names and addresses"))
+    );
+}
+
+#[test]
 fn each_way_to_differ_has_its_words() {
     let of = |common, own| words(&Compared::Differs(FirstDifference { before: vec![], common, own }));
     let rows = [
