@@ -1,5 +1,8 @@
 use super::*;
-use crate::domain::base::outcome::End;
+use crate::domain::base::outcome::{End, Verdict};
+use crate::domain::check::check::CheckResult;
+use crate::domain::check::id::CheckId;
+use crate::domain::run::event::{EventKind, Stage};
 use crate::present::board::story::Story;
 
 const WIDE: Screen = Screen { width: 80, height: 24, has_utf8: true, has_colour: false };
@@ -30,6 +33,17 @@ fn a_thousand_hosts_are_a_few_lines_with_problems_first() {
         story.at(72).heartbeat(),
         "run 41: 1:12, 202 of 1000 hosts done: check prod; 2 failed, 98 under way, 700 not started, 200 done (98 checks)\n"
     );
+}
+
+#[test]
+fn a_host_that_never_left_rotation_is_not_in_rotation_again() {
+    let mut story = Story::of(3);
+    story.probes(2, 1..=3);
+    let result = CheckResult::new(CheckId::new("http", "http"), Verdict::Ok, "");
+    let kind = EventKind::ChecksEnded { host: "web0001".into(), stage: Stage::Roll, results: vec![result] };
+    story.take(3, kind);
+    let text = story.at(4).heartbeat();
+    assert!(text.contains("3 under way") && !text.contains("in rotation"), "{text}");
 }
 
 #[test]

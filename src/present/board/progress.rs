@@ -21,6 +21,8 @@ const FOREIGN: &str = "another process keeps it out of rotation";
 pub struct RunProgress {
     pub title: String,
     pub started_at: Option<Timestamp>,
+    /// Hosts leave rotation in this run, or are asked about it: in other runs none is "in rotation again".
+    has_rotation: bool,
     work: BTreeMap<HostName, Work>,
 }
 
@@ -53,6 +55,12 @@ impl RunProgress {
     /// Adds an event.
     pub fn take(&mut self, event: &Event) {
         let at = event.at;
+        self.has_rotation |= matches!(
+            event.kind,
+            EventKind::ObserveStarted { .. }
+                | EventKind::DrainStarted { .. }
+                | EventKind::EnableStarted { .. }
+        );
         match &event.kind {
             EventKind::RunStarted { title, .. } => {
                 self.title.clone_from(title);
@@ -118,7 +126,7 @@ impl RunProgress {
             Phase::Failed { failure, .. } => (Mark::Failed, failure.why.clone(), None),
             Phase::Serving { .. } if state.is_foreign() => (Mark::Held, FOREIGN.into(), None),
             // Those of the schedule do not count as work: they go on until the last batch is through.
-            Phase::Serving { roll, .. } if *roll != Some(RotationChecks::Running) => {
+            Phase::Serving { roll, .. } if self.has_rotation && *roll != Some(RotationChecks::Running) => {
                 (Mark::Serving, String::new(), None)
             }
             _ => self.work_of(host),
