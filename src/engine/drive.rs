@@ -139,9 +139,9 @@ impl RunLoop<'_> {
         }
     }
 
-    /// Connects to hosts of the next batch while the present one is under way, once that has all its own connections. It changes
-    /// nothing on them, and whoever cannot be reached is asked again in its turn. Not across a pause: a batch behind it may never
-    /// begin.
+    /// Connects to hosts of the next batch while the present batch is under way, once all hosts of the present batch were
+    /// reached. This changes nothing on the hosts. A host that cannot be reached is tried again when its batch begins. No
+    /// connection is made ahead of a pause, because the batch after it may never begin.
     fn reach_ahead(&mut self) {
         if self.run.holds_back() {
             return self.ahead.abort_all();
@@ -152,6 +152,7 @@ impl RunLoop<'_> {
             return;
         }
         self.reached = next;
+        while self.ahead.try_join_next().is_some() {}
         let hosts = plan.batches.get(next).into_iter().flatten().take(REACHED_AHEAD);
         for host in hosts.filter_map(|name| plan.hosts.get(name)) {
             let (remote, endpoint) = (self.ports.hosts.remote.clone(), host.endpoint.clone());

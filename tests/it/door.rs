@@ -186,7 +186,7 @@ async fn only_commands_are_served() {
     let mut subsystem = refused(&["-s"]);
     subsystem.arg("sftp");
     assert_eq!(answer_of(subsystem).await.status, 255);
-    // A bare `ssh rollcall` tells what can be asked, where no board can be drawn. A board whose input has ended is left.
+    // Without a command, a terminal that cannot show the board gets the help. A board ends when its input ends.
     let bare = |term: &str| {
         let mut bare = without_line(&site, "ann", &["-tt"]);
         bare.env("TERM", term);

@@ -171,7 +171,7 @@ async fn a_connection_that_breaks_is_named_and_the_others_are_followed() {
     site.lb.cut();
     assert_eq!(status_of(child).await, Some(4));
     none_left(&path).await;
-    // A missing file is told and waited for; too many hosts are refused before any is asked.
+    // A missing file is reported, and the follow waits for it. Too many hosts are refused before any is asked.
     let later = site.dir.path().join("later.log");
     let mut child = site.ssh("bob", &format!("logs web01 {} -f", later.display())).spawn().unwrap();
     until(child.stderr.as_mut().unwrap(), "tail: cannot open").await;

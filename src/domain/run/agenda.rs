@@ -1,6 +1,6 @@
 //! Which hosts of a run may have something to decide. A host is considered again when an event names it, when the run
 //! as a whole has changed, when its time has come, or when there may be room at the step that it waits for. All others
-//! would decide nothing again: a decision costs what has happened, and not what the fleet is.
+//! would decide nothing again, so the cost of a decision grows with the events, and not with the hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub struct Agenda {
     /// By identity of a step: hosts that wait for others at it.
     waiting: BTreeMap<String, BTreeSet<HostName>>,
     waits_at: BTreeMap<HostName, String>,
-    /// The state of the run as a whole when the hosts were last considered.
+    /// The state of the run as a whole when the hosts were last considered; `None` if all of them are due.
     whole: Option<Whole>,
 }
 
@@ -60,10 +60,11 @@ impl Agenda {
         let hosts = event.kind.hosts();
         self.due.extend(hosts.iter().cloned());
         match event.kind {
-            EventKind::EnableEnded { .. }
-            | EventKind::Resumed { .. }
-            | EventKind::Approved { .. }
-            | EventKind::Recovered { .. } => {
+            // They may change any host, also when the run as a whole ends up as it was.
+            EventKind::Resumed { .. } | EventKind::Approved { .. } | EventKind::Recovered { .. } => {
+                self.whole = None;
+            }
+            EventKind::EnableEnded { .. } => {
                 self.due.extend(run.index().crowded().iter().map(|(_, name)| name.clone()));
             }
             _ => {}
@@ -111,7 +112,7 @@ impl Agenda {
                 self.waits_at.insert(name.clone(), step);
             }
             Next::Nothing => {
-                // It was to go on at its step and does not: the next one may.
+                // There may be room at the step, and this host does not use it: the next one may.
                 let next = waited_at.and_then(|step| self.waiting.get(&step)?.first().cloned());
                 self.due.extend(next);
             }

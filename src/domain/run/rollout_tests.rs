@@ -907,6 +907,29 @@ fn hosts_of_one_batch_are_drained_in_one_change() {
     assert_eq!(drains.count(), 1);
 }
 
+/// The first host waits for a moment while the gate of the second is running, and is enabled with it, or alone.
+#[test]
+fn hosts_that_pass_their_gate_within_a_moment_are_enabled_in_one_change() {
+    let story = play(plan(2, &[BatchSize::Hosts(2)], 0, OnFailure::Stop), &World::default());
+    let enables: Vec<usize> = story
+        .events
+        .iter()
+        .filter(|event| matches!(event.kind, EventKind::EnableStarted { .. }))
+        .map(|event| event.kind.hosts().len())
+        .collect();
+    assert_eq!(enables, [2]);
+    let passed = |event: &Event| matches!(event.kind, EventKind::ChecksEnded { stage: Stage::Gate, .. });
+    let first = story.events.iter().position(passed).unwrap();
+    let run = Run::replay(RunId(1), story.run.plan().clone(), &story.events[..=first]).unwrap();
+    let decided = |after: Duration| decide(&run, &mut Agenda::default(), NOW + after);
+    let (at_once, later) = (decided(Duration::from_millis(99)), decided(GATHER_LIMIT));
+    assert_eq!((at_once.decisions.len(), at_once.wake_at), (0, Some(NOW + GATHER_LIMIT)));
+    let [Decision { event: EventKind::EnableStarted { hosts, .. }, .. }] = &later.decisions[..] else {
+        panic!("{later:?}")
+    };
+    assert_eq!(hosts.len(), 1, "nobody waits for long");
+}
+
 #[test]
 fn an_event_that_does_not_fit_is_an_error_that_names_both() {
     let mut run = run_after(plan(1, &[BatchSize::Hosts(1)], 0, OnFailure::Stop), vec![]);

@@ -11,11 +11,13 @@ use super::logs_host::{Fault, Faults, Watched, fault_of, not_all};
 use crate::config::Config;
 use crate::domain::ask::logs::LogsAsk;
 use crate::domain::base::name::HostName;
-use crate::domain::base::output::to_text;
+use crate::domain::base::output::{Output, to_text};
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Host;
 use crate::door::log_lines::{LogItem, LogLine, log_queue};
 use crate::engine::StartError;
+use crate::panics::caught;
+use crate::port::{ExecEnd, ExecReport};
 use crate::present::logs::{Followed, FollowedLine};
 
 /// Items that are printed in one write.
@@ -61,8 +63,8 @@ impl Asked<'_> {
             let (remote, queue) = (remote.clone(), queue.clone());
             // It ends when `watched` is dropped, and sees the command on the host to its end.
             tokio::spawn(async move {
-                let report = remote.exec(&host.endpoint, exec).await;
-                queue.ended(host.name, report);
+                let report = caught(remote.exec(&host.endpoint, exec)).await;
+                queue.ended(host.name, report.unwrap_or_else(|_| failed_inside()));
             });
         }
         drop(queue);
@@ -141,6 +143,12 @@ impl Asked<'_> {
         }
         Ok(self.terminal.printed(&text, is_error).await?)
     }
+}
+
+/// The end of a follow that failed in rollcall: the operator learns it as the end of any other.
+fn failed_inside() -> ExecReport {
+    let end = ExecEnd::Lost("internal error of rollcall; its log has more".into());
+    ExecReport { end, stdout: Output::default(), stderr: Output::default() }
 }
 
 impl Follow {

@@ -57,7 +57,7 @@ impl Watched {
         let script = with_arguments(SCRIPT, &[kind, what, &lines, &since, text, follow]);
         let limit = if asked.follow { FOLLOW_LIMIT } else { READ_LIMIT };
         Exec {
-            // Standard input ends when nobody reads the lines any more.
+            // Closed when no reader is left, which ends the command on the host.
             input: Input::Live(self.input.clone()),
             cancel: self.cancel.clone(),
             // A follow shares neither the sessions nor the bytes of the connection that runs and checks use.

@@ -67,7 +67,7 @@ pub fn table(fold: &RunFold, view: &View, before: &[Arc<RunTimes>]) -> Option<Ta
     steps.iter().for_each(|(number, row)| *names.entry(row.step(*number)).or_default() += 1);
     for (number, row) in steps.into_iter().take(shown) {
         let name = row.step(number);
-        // Steps with the same name cannot be told apart in other runs.
+        // Steps of other runs are found by name, so steps that share a name have no earlier times.
         let is_one = names.get(&name) == Some(&1);
         let times = if is_one { times_of(&name, before) } else { Cell::text("") };
         table.rows.push(row.row(fold, view, (number, times)));
