@@ -64,7 +64,6 @@ use crate::net::Probes;
 use crate::net::fetch::Fetches;
 use crate::notices::{self, Tell};
 use crate::notify::Ways;
-use crate::port::outputs::Outputs;
 use crate::port::{Clock, Remote, Watches};
 use crate::steps::ports::HostPorts;
 use crate::store::SqliteStore;
@@ -365,7 +364,7 @@ impl Daemon {
         }
         self.door.answered().await;
         self.desk.audit.finish().await;
-        self.outputs.written().await;
+        self.outputs.finish().await;
         self.telling.close();
         self.telling.wait().await;
         self.fleet.close().await;
@@ -467,7 +466,7 @@ async fn locally(path: &Path, request: Request, line: &str) -> Result<u8, String
     desk.engine.idle().await;
     desk.audit.finish().await;
     watching.stop().await;
-    outputs.written().await;
+    outputs.finish().await;
     fleet.close().await;
     Ok(status)
 }

@@ -32,11 +32,10 @@ use self::pacing::ConnectionFailure;
 use self::seats::Seats;
 use self::shared::{Admission, DoorState, Lobby};
 use self::tally::TALLY_PERIOD;
-use self::visit::{Login, USER_CHARS, Visit};
+use self::visit::Visit;
 use super::Desk;
 use crate::config::{DoorSettings, Profile};
 use crate::cut::Cut;
-use crate::domain::ask::audit::{AuditKind, Caller};
 use crate::port::Stream;
 
 /// How the log describes connections that were closed after `login_grace`. This limit is absolute, since each complete
@@ -143,10 +142,6 @@ impl SshDoor {
             let session = async {
                 let running =
                     log_in(server::run_stream(config, stream, handler), &visit, (place, grace)).await?;
-                if let Some(login) = visit.login.get() {
-                    tracing::info!(operator = login.operator.name, key = login.operator.key, %from, "connected");
-                    note_login(&shared.desk, login);
-                }
                 stay(&shared, &visit, running).await
             };
             if let Err(error) = session.await {
@@ -165,13 +160,6 @@ impl SshDoor {
     }
 }
 
-fn note_login(desk: &Desk, Login { presented, operator }: &Login) {
-    let (operator, from) = (operator.clone(), Some(presented.from));
-    let user = presented.user.chars().take(USER_CHARS).collect();
-    let caller = Caller { operator, from, config: desk.digest(), line: String::new() };
-    desk.audit.note(&caller, AuditKind::Login { user });
-}
-
 /// Runs a connection until its login is complete; it holds its `place` until then, and only for a limited time.
 async fn log_in(
     starting: impl Future<Output = Result<RunningSession<Handler>, russh::Error>>,
@@ -182,8 +170,10 @@ async fn log_in(
         let mut running = starting.await?;
         let _ = visit.handle.set(running.handle());
         tokio::select! {
-            ended = &mut running => Err(ended.err().unwrap_or(russh::Error::Disconnect)),
+            // A client that left at once has logged in, too.
+            biased;
             () = visit.logged_in.cancelled() => Ok(running),
+            ended = &mut running => Err(ended.err().unwrap_or(russh::Error::Disconnect)),
         }
     };
     let Ok(logged_in) = timeout(grace, logging_in).await else {

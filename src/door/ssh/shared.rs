@@ -13,9 +13,10 @@ use super::pacing::{ConnectionFailure, DoorPace, Pacing};
 use super::pulse;
 use super::seats::Seats;
 use super::tally::Tally;
-use super::visit::Login;
+use super::visit::{Login, USER_CHARS};
 use super::waiting::{Entered, Unauthenticated};
 use crate::config::DoorSettings;
+use crate::domain::ask::audit::{AuditKind, Caller};
 use crate::door::Desk;
 use crate::door::client::{AskedPages, Client};
 use crate::door::entrances::Cookie;
@@ -84,13 +85,14 @@ impl DoorState {
         entered.is_ok()
     }
 
-    /// Lists a session, and makes its client.
+    /// Logs and lists a session, and makes its client.
     pub(super) fn enter(
         &self,
         login: &Login,
         reached: SocketAddr,
         handle: Handle,
     ) -> Result<Client, getrandom::Error> {
+        self.note_login(login);
         let operator = ConnectedOperator {
             operator: login.operator.name.clone(),
             key: login.operator.key.clone(),
@@ -108,6 +110,19 @@ impl DoorState {
             streams: Streams::default(),
             asked: AskedPages::default(),
         })
+    }
+
+    fn note_login(&self, Login { presented, operator }: &Login) {
+        let from = presented.from;
+        tracing::info!(operator = operator.name, key = operator.key, %from, "connected");
+        let caller = Caller {
+            operator: operator.clone(),
+            from: Some(from),
+            config: self.desk.digest(),
+            line: String::new(),
+        };
+        let user = presented.user.chars().take(USER_CHARS).collect();
+        self.desk.audit.note(&caller, AuditKind::Login { user });
     }
 
     /// Records a login.

@@ -29,6 +29,9 @@ const WAITING_BYTES: usize = 32 * 1024 * 1024;
 /// How long a reader waits for the disk. Then it reads what is there.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a process that ends waits for the disk.
+const END_PATIENCE: Duration = Duration::from_secs(20);
+
 /// The outputs of commands, in files.
 pub struct OutputFiles {
     root: PathBuf,
@@ -46,6 +49,26 @@ impl OutputFiles {
         let writer = writer::Writer::new(root, limits.clone(), waiting.clone());
         std::thread::Builder::new().name("outputs".into()).spawn(move || writer.run(&jobs))?;
         Ok(OutputFiles { root: root.to_path_buf(), limits, queue, waiting, sessions: AtomicU64::new(0) })
+    }
+
+    /// Waits until everything that was recorded so far is in its file. On a disk that does not answer this never ends.
+    async fn flushed(&self) {
+        let (done, written) = oneshot::channel();
+        // The thread ends with the process alone.
+        if self.queue.send(Job::Flush(done)).is_ok() {
+            let _ = written.await;
+        }
+    }
+
+    /// Waits before the process ends, until what was recorded is in its file, for 20 seconds at most.
+    pub async fn finish(&self) {
+        if timeout(END_PATIENCE, self.flushed()).await.is_err() {
+            let seconds = END_PATIENCE.as_secs();
+            tracing::warn!(
+                seconds,
+                "the disk did not take the output of all commands in time; the rest is not kept"
+            );
+        }
     }
 
     /// Removes the outputs of runs that are too old, and the oldest while all together are too large; but none of these runs.
@@ -81,10 +104,7 @@ impl Outputs for OutputFiles {
     }
 
     async fn written(&self) {
-        let (done, written) = oneshot::channel();
-        if self.queue.send(Job::Flush(done)).is_ok() {
-            let _ = timeout(PATIENCE, written).await;
-        }
+        let _ = timeout(PATIENCE, self.flushed()).await;
     }
 
     fn folder(&self) -> Option<PathBuf> {

@@ -33,7 +33,7 @@ async fn record(outputs: &OutputFiles, resent: Resent, pieces: &[(bool, &str)]) 
     let mut recorder = outputs.record(OPERATION, resent, now());
     pieces.iter().for_each(|(is_error, text)| recorder.write(*is_error, text.as_bytes()));
     recorder.finish();
-    outputs.written().await;
+    outputs.flushed().await;
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn both_streams_are_kept_as_they_arrive() {
     assert_eq!(kept(root.path()), "one\noops\ntwo \nin between\nthree\n");
     assert_eq!(end(root.path()), None, "it may go on");
     outputs.ended(OPERATION, None);
-    outputs.written().await;
+    outputs.flushed().await;
     assert_eq!(end(root.path()), Some(OutputEnd::default()));
     let path = path_of(root.path(), OPERATION).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -64,7 +64,7 @@ async fn a_command_without_output_has_no_file() {
     let outputs = outputs(root.path());
     record(&outputs, Resent::Anew, &[(false, "")]).await;
     outputs.ended(OPERATION, None);
-    outputs.written().await;
+    outputs.flushed().await;
     assert!(!root.path().join("7").exists());
 }
 
@@ -78,7 +78,7 @@ async fn what_a_host_sends_again_is_kept_once() {
     record(&outputs, Resent::FromStart, &[(false, "one\ntwo\n"), (true, "err\nmore\n"), (false, "three\n")])
         .await;
     outputs.ended(OPERATION, None);
-    outputs.written().await;
+    outputs.flushed().await;
     assert_eq!(kept(root.path()), "one\ntw\nerr\no\nmore\nthree\n");
     assert_eq!(end(root.path()), Some(OutputEnd::default()));
 }
@@ -90,7 +90,7 @@ async fn another_execution_is_added() {
     record(&outputs, Resent::Anew, &[(false, "first\n")]).await;
     record(&outputs, Resent::Anew, &[(false, "second\n")]).await;
     outputs.ended(OPERATION, Some("contact was lost: gone".into()));
-    outputs.written().await;
+    outputs.flushed().await;
     assert_eq!(kept(root.path()), "first\nsecond\n");
     assert_eq!(end(root.path()), Some(OutputEnd { not_kept: 0, why: "contact was lost: gone".into() }));
 }
@@ -109,7 +109,7 @@ async fn a_death_within_a_write_is_made_good() {
     let outputs = outputs(root.path());
     record(&outputs, Resent::FromStart, &[(false, "one\ntwo\nthree\n")]).await;
     outputs.ended(OPERATION, None);
-    outputs.written().await;
+    outputs.flushed().await;
     assert_eq!(kept(root.path()), "one\ntwo\nthree\n");
     assert_eq!(end(root.path()), Some(OutputEnd::default()));
 }
@@ -122,7 +122,7 @@ async fn a_limit_is_reported_and_what_is_sent_again_changes_nothing() {
         record(&outputs, Resent::FromStart, &[(false, "0123456789abc"), (true, "def")]).await;
     }
     outputs.ended(OPERATION, None);
-    outputs.written().await;
+    outputs.flushed().await;
     assert_eq!(kept(root.path()), "0123456789");
     let why = "the limit of one output is 10 bytes".into();
     assert_eq!(end(root.path()), Some(OutputEnd { not_kept: 6, why }));
@@ -135,7 +135,7 @@ async fn a_disk_that_does_not_take_it_fails_nothing() {
     let outputs = outputs(root.path());
     record(&outputs, Resent::FromStart, &[(false, "one\n")]).await;
     outputs.ended(OPERATION, None);
-    outputs.written().await;
+    outputs.flushed().await;
     assert_eq!(std::fs::read_to_string(root.path().join("7")).unwrap(), "no folder");
 }
 
@@ -146,12 +146,12 @@ async fn output_that_finds_no_room_is_counted() {
     outputs.waiting.fetch_add(WAITING_BYTES - PIECE_BYTES - 10, Ordering::Relaxed);
     let mut recorder = outputs.record(OPERATION, Resent::Anew, now());
     recorder.write(false, b"one\n");
-    outputs.written().await;
+    outputs.flushed().await;
     recorder.write(false, b"far too long\n");
     recorder.write(false, b"two\n");
     recorder.finish();
     outputs.ended(OPERATION, None);
-    outputs.written().await;
+    outputs.flushed().await;
     assert_eq!(kept(root.path()), "one\n");
     let why = "the disk could not keep up".into();
     assert_eq!(end(root.path()), Some(OutputEnd { not_kept: 17, why }));
@@ -166,7 +166,7 @@ async fn a_long_output_has_an_index() {
         text.as_bytes().chunks(30_000).map(|part| (false, std::str::from_utf8(part).unwrap())).collect();
     record(&outputs, Resent::Anew, &pieces).await;
     outputs.ended(OPERATION, None);
-    outputs.written().await;
+    outputs.flushed().await;
     let path = path_of(root.path(), OPERATION).unwrap();
     assert!(beside(&path, "lines").exists());
     let lines = || OutputFile::open(&path).unwrap().unwrap().window(150_000, 1).unwrap();
@@ -193,7 +193,7 @@ async fn an_output_that_was_closed_in_between_forgets_nothing() {
     }
     recorder.finish();
     outputs.ended(OPERATION, None);
-    outputs.written().await;
+    outputs.flushed().await;
     assert_eq!(kept(root.path()), "0123456789");
     assert_eq!(end(root.path()).map(|end| end.not_kept), Some(3));
 }
