@@ -70,6 +70,7 @@ use crate::port::visits::Visited;
 use crate::port::vitals::Vitals;
 use crate::port::{Clock, Fetcher, Watches};
 use crate::present::board::block::Screen;
+use crate::present::board::page::Page;
 use crate::watch::Monitor;
 
 /// The client is gone. The run continues.
@@ -135,6 +136,10 @@ pub trait Terminal: Send + Sync {
     fn refuse(&mut self, _refusal: &Refusal) {}
     /// What [`Terminal::bytes`] gets next is this part of a whole.
     fn part(&mut self, _part: BytesPart) {}
+    /// Takes a page as it is, for one who does not read it as text or JSON; gives it back otherwise. It is covered.
+    fn page(&mut self, page: Page) -> Option<Page> {
+        Some(page)
+    }
     /// The list goes on: the same command, with this option and number, prints more of it.
     fn more(&mut self, _option: &'static str, _number: u64) {}
     /// The digest of the plan that an agent is shown.

@@ -167,7 +167,7 @@ fn row_markup(row: &TableRow, is_used: &[bool], now: Timestamp) -> Markup {
         tr id={ "row-" (shown(&row.key)) } {
             @for (at, cell) in cells().enumerate() {
                 @match at {
-                    0 => td { (glyph(row.mark)) " " (cell_markup(cell, now)) },
+                    0 => td class=(row.mark.role().name()) { (row.mark.glyph()) " " (cell_markup(cell, now)) },
                     1 => th scope="row" {
                         @match &row.address {
                             Some(address) => a href=(address) { (cell_markup(cell, now)) },
@@ -186,8 +186,7 @@ fn cell_markup(cell: &Cell, now: Timestamp) -> Markup {
         @match cell {
             Cell::Text(text) => (shown(text)),
             Cell::Strip(marks, words) => {
-                code.strip aria-hidden="true" { (strip_markup(marks)) }
-                span.hidden { (shown(words)) }
+                code.strip role="img" aria-label=(shown(words)) { (strip_markup(marks)) }
             },
             Cell::Spark(levels, words) => {
                 code.strip aria-hidden="true" { (blocks(levels)) }

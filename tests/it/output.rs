@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::api::{Forward, reply};
 use crate::support::daemon::{local, spawn_daemon};
 use crate::support::site::Site;
-use crate::support::{eventually, read, write};
+use crate::support::{eventually, keygen, read, write};
 
 /// More than the journal keeps, with colours; and a word on standard error, in a step of its own: which of two streams arrives
 /// first is for the host and the network.
@@ -106,6 +106,9 @@ async fn the_whole_output_of_a_step_is_kept_and_read_by_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bytes_of_an_output_are_served_in_ranges() {
     let mut site = site(TALK).await;
+    keygen(&site.dir.path().join("gil"), "gil");
+    let (key, operators) = (read(&site.dir.path().join("gil.pub")), site.config.join("operators"));
+    write(&operators, &format!("{}role=\"viewer\",groups=\"prod.web\" {key}", read(&operators)));
     site.start_daemon().await;
     site.ask("talk prod").await.expect(0);
     let api = Forward::open(&site, "vic").await;
@@ -132,6 +135,8 @@ async fn the_bytes_of_an_output_are_served_in_ranges() {
     assert_eq!(none.header("content-range"), Some(format!("bytes */{}", bytes.len()).as_str()));
     assert_eq!(get("Range: bytes=0-1,5-6").await.expect(200).body.len(), bytes.len());
     get(&format!("If-None-Match: {tag}")).await.expect(304);
+    let of_a_group = Forward::open(&site, "gil").await.get(path).await.expect(200);
+    assert_eq!(of_a_group.body, bytes);
     api.get("/v1/runs/1/hosts/web01/steps/9/output").await.expect(404);
     let lines = api.get("/v1/runs/1/hosts/web01/steps/1?lines=7-9").await.expect(200).json();
     assert_eq!(lines["items"][1]["text"], "line 7");

@@ -74,7 +74,9 @@ impl Asked<'_> {
         }
         // Names are covered in its texts, and not in the words of JSON.
         let page = page.with_texts(&|text| self.terminal.covered(text));
-        self.terminal.bytes(json::line("board", &page).into()).await?;
+        if let Some(page) = self.terminal.page(page) {
+            self.terminal.bytes(json::line("board", &page).into()).await?;
+        }
         Ok(0)
     }
 

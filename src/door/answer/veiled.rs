@@ -14,10 +14,11 @@ use crate::domain::base::request::RequestKey;
 use crate::domain::plan::veil::Veil;
 use crate::door::keys::KeyPress;
 use crate::door::sessions::DoorCommand;
-use crate::door::{Desk, Gone, Terminal};
+use crate::door::{BytesPart, Desk, Gone, Terminal};
 use crate::local::artifacts::Piece;
 use crate::port::talk::Feed;
 use crate::present::board::block::Screen;
+use crate::present::board::page::Page;
 
 /// See the module. Operators who may see everything get the terminal unchanged.
 pub(super) struct Veiled<'a> {
@@ -147,6 +148,14 @@ impl Terminal for Veiled<'_> {
         self.inner.refuse(&Refusal { cause: refusal.cause, why: self.over(&refusal.why), hint });
     }
 
+    fn part(&mut self, part: BytesPart) {
+        self.inner.part(part);
+    }
+
+    fn page(&mut self, page: Page) -> Option<Page> {
+        self.inner.page(page)
+    }
+
     fn more(&mut self, option: &'static str, number: u64) {
         self.inner.more(option, number);
     }
@@ -165,5 +174,25 @@ impl Terminal for Veiled<'_> {
 
     fn keys(&mut self) -> Option<mpsc::Receiver<KeyPress>> {
         self.inner.keys()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// A method with a default that is not passed on would be lost for operators of some groups.
+    #[test]
+    fn each_method_of_a_terminal_is_passed_on() {
+        let part = |text: &'static str, head: &str| {
+            let from = text.split_once(head).map_or("", |(_, rest)| rest);
+            from.split_once("\n}\n").map_or("", |(part, _)| part)
+        };
+        let wanted = part(include_str!("../mod.rs"), "pub trait Terminal");
+        let given = part(include_str!("veiled.rs"), "impl Terminal for Veiled");
+        let names: Vec<&str> =
+            wanted.split("fn ").skip(1).filter_map(|rest| rest.split('(').next()).collect();
+        assert!(names.len() > 20, "{names:?}");
+        for name in names {
+            assert!(given.contains(&format!("fn {name}(")), "{name}");
+        }
     }
 }

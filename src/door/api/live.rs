@@ -50,6 +50,7 @@ pub(super) fn follow(api: &Api, request: &Request) -> Response<Body> {
         newest,
         known: after.unwrap_or(0),
         beat: Instant::now(),
+        free_at: Instant::now(),
         is_over: false,
         retired: retired.clone(),
         _frees_its_place: retired.drop_guard(),
@@ -83,6 +84,8 @@ struct Reader {
     known: u64,
     /// When the next heartbeat is due.
     beat: Instant,
+    /// The next signal comes no earlier.
+    free_at: Instant,
     is_over: bool,
     retired: CancellationToken,
     _frees_its_place: DropGuard,
@@ -109,8 +112,9 @@ impl Reader {
         if !is_new {
             return Some(Bytes::from_static(b"event: beat\ndata: -\n\n"));
         }
-        // What comes at once is one signal.
-        tokio::time::sleep(PERIOD).await;
+        // The first signal comes at once; what follows soon is one more.
+        sleep_until(self.free_at).await;
+        self.free_at = Instant::now() + PERIOD;
         self.known = *self.newest.borrow_and_update();
         Some(Bytes::from(format!("id: {0}\nevent: change\ndata: {0}\n\n", self.known)))
     }

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::channel::Api;
-use super::perform::perform;
+use super::perform::perform_page;
 use super::timing::timed;
 use super::{gate, live, problem};
 use crate::domain::ask::resource::{Given, Resource, Verb};
@@ -143,9 +143,7 @@ async fn made(api: &Api, view: &View) -> Result<Page, Refusal> {
     given.extend(view.find.as_ref().map(|text| ("find".into(), json!(text))));
     let gone = api.gone.child_token();
     let _gone_at_the_end = gone.clone().drop_guard();
-    let answer = perform(&api.client, (resource, &given), None, gone).await?;
-    serde_json::from_slice(&answer.body)
-        .map_err(|error| Refusal::internal(format!("the page cannot be read: {error}")))
+    perform_page(&api.client, (resource, &given), gone).await
 }
 
 fn frame(api: &Api) -> Frame<'_> {

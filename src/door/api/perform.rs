@@ -17,6 +17,7 @@ use crate::domain::base::request::RequestKey;
 use crate::door::client::Client;
 use crate::door::{BROKEN, BytesPart, unbroken};
 use crate::local::artifacts::Piece;
+use crate::present::board::page::Page;
 
 /// A whole answer.
 pub(super) struct Answer {
@@ -80,6 +81,18 @@ pub(super) async fn perform_for_agent(
     kept(client, (*resource, resource.line(given)?), extras, gone).await
 }
 
+/// Performs a request for a page of a board.
+pub(super) async fn perform_page(
+    client: &Arc<Client>,
+    (resource, given): (&Resource, &Given),
+    gone: CancellationToken,
+) -> Result<Page, Refusal> {
+    let line = resource.line(given)?;
+    let terminal = ApiTerminal::new(client.clone(), Sink::Kept(Vec::new()), gone).for_page();
+    let terminal = ended(client, (*resource, line, None), terminal).await?.1;
+    terminal.page.ok_or_else(|| Refusal::internal("the answer has no page"))
+}
+
 async fn kept(
     client: &Arc<Client>,
     (resource, line): (Resource, String),
@@ -88,12 +101,7 @@ async fn kept(
 ) -> Result<Answer, Refusal> {
     let terminal = ApiTerminal::new(client.clone(), Sink::Kept(Vec::new()), gone).reading(file);
     let terminal = if resource.gives == Gives::Run { terminal.starting(request) } else { terminal };
-    let (status, terminal) = begin(client.clone(), (resource, line, agent), terminal)
-        .await
-        .map_err(|error| Refusal::internal(error.to_string()))?;
-    if let Some(refusal) = terminal.refusal {
-        return Err(refusal);
-    }
+    let (status, terminal) = ended(client, (resource, line, agent), terminal).await?;
     let Sink::Kept(body) = terminal.sink else { return Err(Refusal::internal("the answer was not kept")) };
     Ok(Answer {
         status,
@@ -103,6 +111,21 @@ async fn kept(
         more: terminal.more,
         digest: terminal.digest,
     })
+}
+
+/// Waits for the end of an answer; its terminal has no refusal.
+async fn ended(
+    client: &Arc<Client>,
+    request: (Resource, String, Option<AgentAsk>),
+    terminal: ApiTerminal,
+) -> Result<(u8, ApiTerminal), Refusal> {
+    let (status, mut terminal) = begin(client.clone(), request, terminal)
+        .await
+        .map_err(|error| Refusal::internal(error.to_string()))?;
+    match terminal.refusal.take() {
+        Some(refusal) => Err(refusal),
+        None => Ok((status, terminal)),
+    }
 }
 
 /// Performs a request whose answer is passed on while it is made. The task ends with a refusal, if there is one.

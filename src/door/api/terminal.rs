@@ -20,6 +20,7 @@ use crate::door::sessions::DoorCommand;
 use crate::door::{BytesPart, Gone, Terminal};
 use crate::local::artifacts::Piece;
 use crate::port::talk::Feed;
+use crate::present::board::page::Page;
 
 /// How long a client may leave a stream unread.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -50,6 +51,10 @@ pub(super) struct ApiTerminal {
     pub digest: Option<String>,
     /// The part that the bytes of the answer are.
     pub part: Arc<OnceLock<BytesPart>>,
+    /// The page of a board, for a browser.
+    pub page: Option<Page>,
+    /// Pages are kept as they are, and not as JSON.
+    takes_pages: bool,
     /// The client does not follow what it starts.
     detaches: bool,
     request: Option<RequestKey>,
@@ -73,6 +78,8 @@ impl ApiTerminal {
             more,
             digest,
             part: Arc::default(),
+            page: None,
+            takes_pages: false,
             detaches: false,
             request: None,
             client,
@@ -86,6 +93,11 @@ impl ApiTerminal {
     /// The same with a file for the command.
     pub fn reading(self, file: Option<mpsc::Receiver<Piece>>) -> ApiTerminal {
         ApiTerminal { file, ..self }
+    }
+
+    /// The same for a page, which is kept as it is.
+    pub fn for_page(self) -> ApiTerminal {
+        ApiTerminal { takes_pages: true, ..self }
     }
 
     /// The same for a request that ends with the start of its run.
@@ -196,6 +208,14 @@ impl Terminal for ApiTerminal {
     fn part(&mut self, part: BytesPart) {
         // An answer has one.
         let _ = self.part.set(part);
+    }
+
+    fn page(&mut self, page: Page) -> Option<Page> {
+        if !self.takes_pages {
+            return Some(page);
+        }
+        self.page = Some(page);
+        None
     }
 
     fn more(&mut self, option: &'static str, number: u64) {
