@@ -1,5 +1,6 @@
 //! The composition root: builds the adapters, opens the doors, listens to signals, and stops in order.
 
+mod caller;
 mod clock;
 mod credentials;
 mod delivery;
@@ -10,6 +11,7 @@ mod outputs;
 mod placing;
 mod pushed;
 mod repository;
+mod retention;
 mod root;
 mod scope;
 mod tree;
@@ -27,12 +29,14 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::caller::{caller_of, myself};
 pub use self::clock::SystemClock;
 use self::credentials::identities;
 pub use self::described::check_config;
 use self::described::{describe, warnings};
 use self::door_key::{DoorKey, door_key, make_parent, public_line, seals_of, secret_of, site_of};
 use self::repository::Repository;
+pub use self::retention::vacuum;
 use self::root::{Root, channels_of, troubles};
 use self::vitals::OwnVitals;
 use crate::balancer::Balancers;
@@ -96,6 +100,7 @@ struct Built {
     asked: WaitingQuestions,
     door_key: DoorKey,
     outputs: Arc<OutputFiles>,
+    store: Arc<SqliteStore>,
     /// Set once the doors are open.
     addresses: Arc<OnceLock<Vec<String>>>,
 }
@@ -189,7 +194,7 @@ fn build(path: &Path, config: Config, dial: Arc<dyn Dial>) -> Result<Built, Stri
     let vitals = Arc::new(vitals);
     let parts = DeskParts { root: root.clone(), store: store.clone(), tell, monitor, audit, vitals };
     let desk = desk(&ports, parts, (&door_key.key, &settings))?;
-    Ok(Built { desk, ports, watches: store, fleet, root, asked, door_key, outputs, addresses })
+    Ok(Built { desk, ports, watches: store.clone(), fleet, root, asked, door_key, outputs, store, addresses })
 }
 
 /// All hosts, and this machine.
@@ -280,7 +285,7 @@ impl Daemon {
         let said = format!("configuration in force: {}", describe(&config));
         warnings(&config).iter().for_each(|warning| tracing::warn!("{warning}"));
         troubles(&config).iter().for_each(|trouble| tracing::warn!("{trouble}"));
-        let Built { desk, ports, watches, fleet, root, asked, door_key, outputs, addresses: listened } =
+        let Built { desk, ports, watches, fleet, root, asked, door_key, outputs, store, addresses: listened } =
             build(path, config, Arc::new(TcpDial))?;
         door_key.warning.iter().for_each(|warning| tracing::warn!("{warning}"));
         let door = Arc::new(SshDoor::new(desk.clone(), door_key.key, &settings.door));
@@ -307,6 +312,7 @@ impl Daemon {
         let pruning =
             outputs::prune(outputs.clone(), ports.store.clone(), ports.hosts.clock.clone(), stop.clone());
         telling.spawn(pruning);
+        telling.spawn(retention::remove_old(desk.clone(), store, stop.clone()));
         let watching = Mutex::new(Some(watch_checks(&desk, (ports, watches), asked, true).await?));
         Ok(Daemon { door, desk, addresses, fleet, stop, telling, root, watching, outputs })
     }
@@ -380,16 +386,6 @@ async fn finish_delivery(path: &Path) {
         Ok(Some(Err(why))) => tracing::error!("{why}"),
         Ok(None) | Err(_) => {}
     }
-}
-
-/// A caller on this machine.
-fn caller_of(desk: &Desk, operator: Operator) -> Caller {
-    Caller { operator, from: None, config: desk.digest(), line: String::new() }
-}
-
-/// The operator that suspends runs when rollcall stops.
-fn myself() -> Operator {
-    Operator::new("rollcall", LOCAL_KEY, Role::Admin)
 }
 
 /// Notifies the service manager, if there is one.

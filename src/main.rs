@@ -51,6 +51,8 @@ enum LocalCommand {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
+    /// Give the room of what has left the store back to the disk; the daemon must be stopped
+    Vacuum,
     /// Show a rolling release on a fleet inside this process; needs nothing but this binary
     Demo {
         /// End when it was shown, instead of leaving the daemon up
@@ -128,6 +130,7 @@ async fn run(line: CommandLine) -> ExitCode {
         Some(LocalCommand::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),
         Some(LocalCommand::Schema { file }) => return schema(&file),
         Some(LocalCommand::Support { to }) => return support(&line.config, to),
+        Some(LocalCommand::Vacuum) => return vacuum(&line.config),
         Some(LocalCommand::Demo { once, hosts }) => {
             return ended(rollcall::demo::run(&std::env::temp_dir(), hosts, once).await);
         }
@@ -243,6 +246,16 @@ fn support(config: &Path, to: Option<PathBuf>) -> ExitCode {
     match support::write(config, to, SystemClock.now()) {
         Ok(path) => {
             println!("{}: read it before you attach it", path.display());
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&why, Cause::Internal.exit_status()),
+    }
+}
+
+fn vacuum(config: &Path) -> ExitCode {
+    match daemon::vacuum(config) {
+        Ok(said) => {
+            println!("{said}");
             ExitCode::SUCCESS
         }
         Err(why) => fail(&why, Cause::Internal.exit_status()),

@@ -199,6 +199,7 @@ mod tests {
 
     use super::*;
     use crate::domain::run::event::EVENT_TYPES;
+    use crate::port::RemovedEvents;
     use crate::store::SqliteStore;
     use crate::store::tests::{ann, at, drain, enabled, plan};
 
@@ -310,6 +311,10 @@ mod tests {
 
         async fn hash_of(&self, seq: u64) -> Result<Option<String>, StoreError> {
             self.0.hash_of(seq).await
+        }
+
+        async fn removed(&self) -> Result<RemovedEvents, StoreError> {
+            self.0.removed().await
         }
 
         fn newest(&self) -> watch::Receiver<u64> {

@@ -53,6 +53,12 @@ pub fn words(fact: &AuditFact) -> String {
         AuditKind::Enrolled { operator, fingerprint, line } => {
             format!("{operator} enrolled: {fingerprint}: {line}")
         }
+        AuditKind::RowsRemoved { chain, first, last, hash } => {
+            format!(
+                "rows {first} to {last} of the {chain} have left, by [retention]; the last hash was {}",
+                short(hash)
+            )
+        }
     };
     text + &times
 }
@@ -72,5 +78,10 @@ pub fn verified(chains: &[ChainSummary]) -> String {
         vec![chain.chain.to_string(), rows, time(&chain.first), time(&chain.last), chain.head.clone()]
     };
     let table = columns(&[head].into_iter().chain(chains.iter().map(line)).collect::<Vec<_>>());
-    format!("{table}Every row is unchanged, and none is missing.\n")
+    let removed = |chain: &ChainSummary| {
+        let ChainSummary { chain, removed, .. } = chain;
+        format!("Rows 1 to {removed} of the {chain} have left, by [retention] in rollcall.toml.\n")
+    };
+    let removed: String = chains.iter().filter(|chain| chain.removed > 0).map(removed).collect();
+    format!("{table}{removed}Every row is unchanged, and none is missing.\n")
 }

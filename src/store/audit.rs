@@ -127,10 +127,10 @@ impl SqliteStore {
         Ok(AuditPage { rows, more })
     }
 
-    fn summary_now(&self, chain: &'static Chain) -> Result<ChainSummary, StoreError> {
-        let mut summary =
-            ChainSummary { chain: chain.noun, rows: 0, first: None, last: None, head: chain.genesis.into() };
-        let mut verifying = Verifying::whole(chain);
+    pub(super) fn summary_now(&self, chain: &'static Chain) -> Result<ChainSummary, StoreError> {
+        let mut verifying = Verifying::whole(chain, &self.lock().connection)?;
+        let (removed, head) = (verifying.after, chain.genesis.into());
+        let mut summary = ChainSummary { chain: chain.noun, removed, rows: 0, first: None, last: None, head };
         loop {
             let open = self.lock();
             let page = verifying.page(&open.connection)?;

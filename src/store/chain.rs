@@ -54,6 +54,17 @@ pub(super) fn end_of(connection: &Connection, chain: &Chain) -> Result<Option<Ch
         .map_err(failed)
 }
 
+/// The last row that has left a chain, if any has.
+pub(super) fn start_of(connection: &Connection, chain: &Chain) -> Result<Option<ChainEnd>, StoreError> {
+    connection
+        .prepare_cached("SELECT seq, hash FROM chain_start WHERE chain = ?")
+        .and_then(|mut statement| {
+            let start = |row: &Row<'_>| Ok(ChainEnd { seq: row.get(0)?, hash: row.get(1)? });
+            statement.query_row([chain.table], start).optional()
+        })
+        .map_err(failed)
+}
+
 /// The number and the `prev` of the next row.
 pub(super) fn next_of(connection: &Connection, chain: &Chain) -> Result<(u64, String), StoreError> {
     let last = end_of(connection, chain)?;
@@ -63,8 +74,11 @@ pub(super) fn next_of(connection: &Connection, chain: &Chain) -> Result<(u64, St
 /// Verifies that the end of a chain is unchanged.
 pub(super) fn verify_end(connection: &Connection, chain: &'static Chain) -> Result<(), StoreError> {
     let last = end_of(connection, chain)?.map_or(0, |end| end.seq);
+    let mut verifying = Verifying::whole(chain, connection)?;
     let after = last.saturating_sub(CHECKED_AT_START_ROWS as u64);
-    let mut verifying = Verifying { chain, after, before: (after == 0).then(|| chain.genesis.to_string()) };
+    if after > verifying.after {
+        (verifying.after, verifying.before) = (after, None);
+    }
     verifying.page(connection).map(drop)
 }
 
@@ -78,9 +92,11 @@ pub(super) struct Verifying {
 }
 
 impl Verifying {
-    /// A verification of the whole chain.
-    pub fn whole(chain: &'static Chain) -> Verifying {
-        Verifying { chain, after: 0, before: Some(chain.genesis.into()) }
+    /// A verification of the whole chain, from its first row or from the place where older ones have left.
+    pub fn whole(chain: &'static Chain, connection: &Connection) -> Result<Verifying, StoreError> {
+        let start = start_of(connection, chain)?;
+        let ChainEnd { seq, hash } = start.unwrap_or(ChainEnd { seq: 0, hash: chain.genesis.into() });
+        Ok(Verifying { chain, after: seq, before: Some(hash) })
     }
 
     /// Verifies the next rows; returns their number, and the time of the last of them.

@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 use tokio::sync::watch;
 
 use super::database::SqliteStore;
 use super::error::failed;
 use crate::domain::base::name::RunId;
 use crate::domain::run::event::Event;
-use crate::port::{EventLog, StoreError};
+use crate::port::{EventLog, RemovedEvents, StoreError};
 
 impl SqliteStore {
     /// The journal has an event with this number now.
@@ -70,6 +70,20 @@ impl EventLog for SqliteStore {
             store.read(|connection| connection.query_row(query, [seq], |row| row.get(0)).optional())
         };
         self.off_thread(hash).await
+    }
+
+    async fn removed(&self) -> Result<RemovedEvents, StoreError> {
+        let query = "SELECT seq, at, ifnull(run, 0) FROM chain_start WHERE chain = 'event'";
+        let removed = move |store: SqliteStore| {
+            store.read(|connection| {
+                let row = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?));
+                connection.query_row(query, [], row).optional()
+            })
+        };
+        let Some((last, at, run)) = self.off_thread(removed).await? else {
+            return Ok(RemovedEvents::default());
+        };
+        Ok(RemovedEvents { last, at: Some(at.parse().map_err(failed)?), run })
     }
 
     fn newest(&self) -> watch::Receiver<u64> {

@@ -23,6 +23,7 @@ mod proof;
 mod releases;
 mod reports;
 mod requests;
+mod retention;
 mod rights;
 mod step_times;
 pub mod survey;
@@ -45,6 +46,7 @@ pub use self::database::SqliteStore;
 use self::error::{failed, failed_at};
 use self::head::Head;
 use self::proof::RunRow;
+pub use self::retention::{Freed, RemovedRows, vacuum};
 use crate::domain::ask::access::Operator;
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::plan::plan::{self, Plan};
@@ -81,6 +83,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema-20.sql")),
     M::up(include_str!("schema-21.sql")),
     M::up(include_str!("schema-22.sql")),
+    M::up(include_str!("schema-23.sql")).foreign_key_check(),
 ];
 
 /// Never lower than the time of day: hosts refuse an epoch that is lower than one that they know, and a store that was

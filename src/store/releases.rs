@@ -37,8 +37,9 @@ pub(super) fn took(
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO taken (host, run, task, params, fingerprint, good, at)
-             SELECT host, run, task, params, fingerprint, ?1, ?2 FROM planned WHERE run = ?3 AND host = ?4",
+            "INSERT INTO taken (host, run, task, params, fingerprint, good, at, goes_back)
+             SELECT host, run, planned.task, planned.params, fingerprint, ?1, ?2, goes_back
+             FROM planned JOIN run ON run.id = planned.run WHERE run = ?3 AND host = ?4",
         )
         .and_then(|mut insert| {
             insert.execute(params![good, event.at.to_string(), event.run.0, host.as_str()])
@@ -52,9 +53,9 @@ impl SqliteStore {
     pub fn taken_now(&self) -> Result<BTreeMap<HostName, Vec<ReleaseTakeover>>, StoreError> {
         let rows = self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT host, taken.task, taken.params, fingerprint, good, run, at, goes_back FROM
-                 (SELECT *, row_number() OVER (PARTITION BY host ORDER BY run DESC) AS nth FROM taken) AS taken
-                 JOIN run ON run.id = taken.run WHERE nth <= ? ORDER BY host, run DESC",
+                "SELECT host, task, params, fingerprint, good, run, at, goes_back FROM
+                 (SELECT *, row_number() OVER (PARTITION BY host ORDER BY run DESC) AS nth FROM taken)
+                 WHERE nth <= ? ORDER BY host, run DESC",
             )?;
             let rows = statement.query_map([TOLD_PER_HOST], |row| {
                 let texts: (String, String, String, String) =

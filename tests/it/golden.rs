@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::site::{Answer, Site};
-use crate::support::{keygen, read, write};
+use crate::support::{eventually, keygen, read, write};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/first");
 
@@ -35,6 +35,10 @@ const API: &str = "every = \"5h\"\n[[check]]\nname = \"up\"\nrun = \"true\"\n";
 
 /// A daemon on a copy of the store. It probes nothing by itself.
 async fn opened() -> Site {
+    opened_with("").await
+}
+
+async fn opened_with(more: &str) -> Site {
     let mut site = Site::without_daemon(2).await;
     for file in ["rollcall.db", "rollcall.db.head"] {
         std::fs::copy(Path::new(GOLDEN).join(file), site.dir.path().join("state").join(file)).unwrap();
@@ -46,7 +50,7 @@ async fn opened() -> Site {
     write(&site.config.join("checks/http.toml"), HTTP);
     write(&site.config.join("checks/api.toml"), API);
     let settings = read(&site.config.join("rollcall.toml"));
-    write(&site.config.join("rollcall.toml"), &format!("{settings}\n[schedule]\nenabled = false\n"));
+    write(&site.config.join("rollcall.toml"), &format!("{settings}\n[schedule]\nenabled = false\n{more}"));
     site.start_daemon().await;
     site
 }
@@ -84,6 +88,35 @@ async fn the_runs_of_an_earlier_build_are_shown_as_it_showed_them() {
         assert!(rest.iter().all(|word| now.contains(word)), "{line}\n{now}");
     }
     assert!(ask(&site, "releases web01").await.out.contains("deploy hook=true version=1.0.1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_runs_leave_and_what_is_missing_is_said() {
+    let mut site = opened_with("[retention]\nruns = \"1d\"\n").await;
+    eventually("the first run has left", async || site.ask("show 1").await.err.contains("run 1 has left"))
+        .await;
+    let gone = site.ask("board run 1").await;
+    assert!(gone.err.contains("[retention] in rollcall.toml keeps no run before "), "{gone:?}");
+    let none = site.ask("show 999").await;
+    assert!(none.err.contains("there is no run 999"), "{none:?}");
+    // The run with the open debt is there, and everything after it.
+    assert!(site.ask("debts").await.out.contains("web02"));
+    let events = site.ask("events --since 0").await.expect(0).out;
+    let first: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
+    let second: Value = serde_json::from_str(events.lines().nth(1).unwrap()).unwrap();
+    assert_eq!((&first["schema"], &first["oldest"]), (&"gap".into(), &second["seq"]), "{first}");
+    assert!(!site.ask("events --since 1h").await.out.contains("\"gap\""));
+    eventually("it is on record", async || {
+        site.ask("audit --type rows-removed").await.out.contains("of the journal")
+    })
+    .await;
+    let verified = site.ask("audit verify").await.expect(0).out;
+    assert!(verified.contains("of the journal have left, by [retention]"), "{verified}");
+    // A rollback still knows what was there.
+    assert!(site.ask("releases web01").await.out.contains("deploy hook=true version=1.0.1"));
+    site.daemon.take().unwrap().stop().await;
+    site.start_daemon().await;
+    site.ask("audit verify").await.expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

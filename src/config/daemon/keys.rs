@@ -53,6 +53,8 @@ table! {
         ARTIFACTS "artifacts": In<ArtifactKeys>,
         /// How much of the output of commands is kept.
         OUTPUT "output": In<OutputKeys>,
+        /// How long runs and the audit are kept.
+        RETENTION "retention": In<RetentionKeys>,
         /// Limits of the SSH server.
         DOOR "door": In<DoorKeys>,
         /// How hosts are reached.
@@ -85,6 +87,15 @@ table! {
         MAX_TOTAL "max_total": Size = 10 << 30,
         /// How long the output of a run is kept.
         KEEP "keep": KeptTime = Duration::from_secs(30 * 24 * 60 * 60),
+    }
+
+    /// What is older leaves the store, once an hour. Without this table everything is kept.
+    pub RetentionKeys "Retention" {
+        /// How long a run is kept, with its events, after the last of them. At least a day. A run that is under way, or has an open debt, stays,
+        /// and so do all later ones.
+        RUNS "runs": KeptTime,
+        /// How long the rows of the audit are kept. At least a day.
+        AUDIT "audit": KeptTime,
     }
 
     /// Limits of the SSH server for operators. The defaults are for a team; a large site may need more.

@@ -10,6 +10,7 @@ mod line_options;
 pub mod notify;
 pub mod operators;
 pub mod output;
+pub mod retention;
 pub mod revoked;
 pub mod roles;
 pub mod settings;

@@ -11,6 +11,7 @@ use super::certificates::{self, CertificateSettings};
 use super::door::{self, DoorSettings};
 use super::keys::{FleetKeys, RollcallKeys};
 use super::output::{self, OutputSettings};
+use super::retention::{self, Retention};
 use crate::config::checks::watching::{self, Schedule};
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::keys::{Key, Text};
@@ -38,6 +39,7 @@ pub struct Settings {
     pub inventory_max_age: Duration,
     pub artifacts: ArtifactSettings,
     pub output: OutputSettings,
+    pub retention: Retention,
     pub door: DoorSettings,
     pub fleet: FleetSettings,
     /// The schedule of checks.
@@ -65,6 +67,7 @@ impl Settings {
             inventory_max_age: self.inventory_max_age,
             artifacts: self.artifacts.clone(),
             output: self.output,
+            retention: self.retention,
             schedule: self.schedule.clone(),
             ..other.clone()
         };
@@ -106,6 +109,7 @@ impl Default for Settings {
             inventory_max_age: RollcallKeys::INVENTORY_MAX_AGE.default,
             artifacts: ArtifactSettings::default(),
             output: OutputSettings::default(),
+            retention: Retention::default(),
             door: DoorSettings::default(),
             fleet: FleetSettings::default(),
             schedule: Schedule::default(),
@@ -149,6 +153,7 @@ pub fn read(doc: Doc<'_>, root: &Path) -> Settings {
         inventory_max_age: file.or_default(RollcallKeys::INVENTORY_MAX_AGE),
         artifacts: file.get(RollcallKeys::ARTIFACTS).map(artifacts::read).unwrap_or_default(),
         output: file.get(RollcallKeys::OUTPUT).map(output::read).unwrap_or_default(),
+        retention: file.get(RollcallKeys::RETENTION).map(retention::read).unwrap_or_default(),
         door: file.get(RollcallKeys::DOOR).map(door::read).unwrap_or_default(),
         fleet: fleet.unwrap_or_default(),
         schedule: file.get(RollcallKeys::SCHEDULE).map(watching::read_schedule).unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The audit: who logged in, what they asked for, who decided it, and how it ended. Rows are never changed or removed.
+//! The audit: who logged in, what they asked for, who decided it, and how it ended. Rows are never changed, and removed only by age.
 
 use core::net::IpAddr;
 
@@ -18,7 +18,7 @@ const TEXT_CHARS_LIMIT: usize = 4_096;
 const HARMLESS_CHARS_LIMIT: usize = 512;
 
 /// The types of rows, as `audit --type` takes them.
-pub const TYPES: [&str; 9] = [
+pub const TYPES: [&str; 10] = [
     "login",
     "login-refused",
     "logins-left-out",
@@ -28,6 +28,7 @@ pub const TYPES: [&str; 9] = [
     "config-changed",
     "host-key",
     "enrolled",
+    "rows-removed",
 ];
 
 /// One fact, before it has its number.
@@ -113,6 +114,16 @@ pub enum AuditKind {
         fingerprint: String,
         /// The line of `operators`, without its key.
         line: String,
+    },
+    /// The oldest rows of a chain have left, by `[retention]`.
+    RowsRemoved {
+        /// `audit` or `journal`.
+        chain: String,
+        /// The first and the last number that left.
+        first: u64,
+        last: u64,
+        /// The hash of the last one: the chain begins behind it.
+        hash: String,
     },
 }
 
@@ -226,7 +237,8 @@ impl AuditFact {
             | AuditKind::CommandEnded { .. }
             | AuditKind::ConfigChanged { .. }
             | AuditKind::HostKey { .. }
-            | AuditKind::Enrolled { .. } => "",
+            | AuditKind::Enrolled { .. }
+            | AuditKind::RowsRemoved { .. } => "",
         }
     }
 
@@ -271,6 +283,8 @@ pub struct AuditPage {
 pub struct ChainSummary {
     /// `audit` or `journal`.
     pub chain: &'static str,
+    /// The number of the last row that has left, by `[retention]`; 0 if none has.
+    pub removed: u64,
     pub rows: u64,
     pub first: Option<String>,
     pub last: Option<String>,

@@ -15,6 +15,7 @@ pub mod record;
 pub mod report;
 pub mod request;
 pub mod restart;
+pub mod retention;
 pub mod rollout;
 pub mod run;
 pub mod times;

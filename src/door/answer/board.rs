@@ -222,8 +222,10 @@ impl Asked<'_> {
             let hosts: Vec<HostName> = fold.run.plan().touched().into_iter().collect();
             may_see(granted, &self.config.inventory, &hosts)
         };
-        let none = || Refusal::not_found(format!("there is no run {id}")).hint("try: runs");
-        Ok(fold.filter(is_visible).ok_or_else(none)?)
+        match fold.filter(is_visible) {
+            Some(fold) => Ok(fold),
+            None => Err(self.no_run(id).await.into()),
+        }
     }
 
     async fn step(

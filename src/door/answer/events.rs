@@ -45,14 +45,21 @@ impl Asked<'_> {
         known_types(types)?;
         let log = self.ports().events.clone();
         let mut newest = log.newest();
-        let mut after = match *since {
-            Since::Event(seq) => seq,
+        let removed = log.removed().await?;
+        let (mut after, has_left) = match *since {
+            Since::Event(seq) => (seq, seq < removed.last),
             Since::Time(time) => {
                 let from = self.ports().hosts.clock.now().checked_sub(time).unwrap_or(Timestamp::MIN);
-                log.last_before(from).await?
+                (log.last_before(from).await?, removed.at.is_some_and(|at| at >= from))
             }
         };
         let last = *newest.borrow_and_update();
+        if has_left {
+            let oldest = removed.last + 1;
+            let gap = json!({ "since": after, "oldest": oldest, "newest": last });
+            self.say(&lines::line("gap", gap)).await?;
+            after = after.max(removed.last);
+        }
         if after > last {
             self.say(&lines::line("gap", json!({ "since": after, "newest": last }))).await?;
             after = last;

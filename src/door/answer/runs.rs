@@ -150,7 +150,23 @@ impl Asked<'_> {
             let hosts: Vec<HostName> = run.plan.touched().into_iter().collect();
             may_see(granted, &self.config.inventory, &hosts)
         });
-        Ok(stored.ok_or_else(|| Refusal::not_found(format!("there is no run {id}")).hint("try: runs"))?)
+        match stored {
+            Some(stored) => Ok(stored),
+            None => Err(self.no_run(id).await.into()),
+        }
+    }
+
+    /// The refusal for a run that does not exist, or that has left.
+    pub(super) async fn no_run(&self, id: RunId) -> Refusal {
+        let removed = self.ports().events.removed().await.unwrap_or_default();
+        let why = match id.0 <= removed.run {
+            true => format!(
+                "run {id} has left: [retention] in rollcall.toml keeps no run before {}",
+                removed.run + 1
+            ),
+            false => format!("there is no run {id}"),
+        };
+        Refusal::not_found(why).hint("try: runs")
     }
 
     pub(super) async fn show(

@@ -178,6 +178,7 @@ impl Writer {
 struct Head {
     schema: Value,
     seq: Value,
+    oldest: Value,
     newest: Value,
 }
 
@@ -193,7 +194,10 @@ fn event(line: &str, after: Option<u64>) -> String {
         },
         Some("heartbeat") => format!(": heartbeat {}\n\n", seq.unwrap_or_default()),
         Some("gap") => {
-            format!("id: {}\nevent: reset\ndata: {line}\n\n", head.newest.as_u64().unwrap_or_default())
+            // Where events follow: at the oldest one, or behind the newest.
+            let before_oldest = head.oldest.as_u64().map(|oldest| oldest.saturating_sub(1));
+            let id = before_oldest.or(head.newest.as_u64()).unwrap_or_default();
+            format!("id: {id}\nevent: reset\ndata: {line}\n\n")
         }
         Some(other) => format!("event: {other}\ndata: {line}\n\n"),
         None => format!("data: {line}\n\n"),
@@ -215,6 +219,10 @@ mod tests {
             (
                 r#"{"schema":"gap","since":99,"newest":9}"#,
                 "id: 9\nevent: reset\ndata: {\"schema\":\"gap\",\"since\":99,\"newest\":9}\n\n",
+            ),
+            (
+                r#"{"schema":"gap","since":1,"oldest":5,"newest":9}"#,
+                "id: 4\nevent: reset\ndata: {\"schema\":\"gap\",\"since\":1,\"oldest\":5,\"newest\":9}\n\n",
             ),
             (r#"{"schema":"recap"}"#, "event: recap\ndata: {\"schema\":\"recap\"}\n\n"),
         ];

@@ -43,7 +43,8 @@ impl Share {
             | AuditKind::CommandEnded { .. }
             | AuditKind::ConfigChanged { .. }
             | AuditKind::HostKey { .. }
-            | AuditKind::Enrolled { .. } => None,
+            | AuditKind::Enrolled { .. }
+            | AuditKind::RowsRemoved { .. } => None,
         }
     }
 

@@ -1,0 +1,178 @@
+//! Removes the oldest runs and audit rows. A chain then begins with the next row, and its start is on record with the hash that
+//! this row names.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::audit::AUDIT;
+use super::chain::{Chain, ChainEnd, end_of, start_of};
+use super::database::SqliteStore;
+use super::error::{failed, failed_at};
+use super::journal::JOURNAL;
+use crate::domain::run::retention::{RunSpan, cut};
+use crate::port::StoreError;
+
+/// Rows that leave in one transaction, and at most those of one more group of runs: the writer waits for so long.
+const ROWS_AT_ONCE: u64 = 10_000;
+
+/// Runs that are examined at once.
+const RUNS_AT_ONCE: usize = 5_000;
+
+/// The newest releases of each host stay for rollbacks, whatever their age.
+const RELEASES_KEPT: usize = 20;
+
+/// What hangs on runs, and leaves with them.
+const OF_RUNS: [&str; 6] = ["debt", "planned", "look", "request_key", "run_subject", "host_end"];
+
+/// The end of the part of a chain that has left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedRows {
+    /// `journal` or `audit`.
+    pub chain: &'static str,
+    /// The numbers of the first and the last row that left this time.
+    pub first: u64,
+    pub last: u64,
+    /// The hash of the last one.
+    pub hash: String,
+}
+
+impl SqliteStore {
+    /// Removes the oldest runs whose last event is before this time, with their events; `None` if nothing is left to remove.
+    ///
+    /// A run under way, or with an open debt, stays, and so does every later one.
+    pub fn remove_runs_now(&self, before: Timestamp) -> Result<Option<RemovedRows>, StoreError> {
+        let newest = self.read_chain(&JOURNAL)?;
+        let Some(newest) = newest else { return Ok(None) };
+        let spans = self.spans(before)?;
+        let Some(last) = cut(spans, newest.seq, ROWS_AT_ONCE) else { return Ok(None) };
+        self.transact(|connection| {
+            let removed = move_start(connection, &JOURNAL, last)?;
+            connection.execute("DELETE FROM event WHERE seq <= ?", [last]).map_err(failed)?;
+            remove_runs_without_events(connection)?;
+            Ok(Some(removed))
+        })
+    }
+
+    /// Removes the oldest rows of the audit that are from before this time; `None` if nothing is left to remove.
+    pub fn remove_audit_now(&self, before: Timestamp) -> Result<Option<RemovedRows>, StoreError> {
+        let Some(newest) = self.read_chain(&AUDIT)? else { return Ok(None) };
+        let old = self.read(|connection| {
+            let text = format!("{before:.6}");
+            let sql = "SELECT min(seq), max(seq) FROM audit WHERE at < ?";
+            connection.query_row(sql, [text], |row| {
+                Ok(row.get::<_, Option<u64>>(0)?.zip(row.get::<_, Option<u64>>(1)?))
+            })
+        })?;
+        // The last row stays: the next one is hashed together with it. Times may go back when a clock is set.
+        let end = |(first, last): (u64, u64)| last.min(first + ROWS_AT_ONCE - 1).min(newest.seq - 1);
+        let Some(last) = old.map(end).filter(|last| *last > 0) else { return Ok(None) };
+        self.transact(|connection| {
+            if start_of(connection, &AUDIT)?.is_some_and(|start| start.seq >= last) {
+                return Ok(None);
+            }
+            let removed = move_start(connection, &AUDIT, last)?;
+            connection.execute("DELETE FROM audit WHERE seq <= ?", [last]).map_err(failed)?;
+            Ok(Some(removed))
+        })
+    }
+
+    fn read_chain(&self, chain: &Chain) -> Result<Option<ChainEnd>, StoreError> {
+        end_of(&self.lock().connection, chain)
+    }
+
+    /// The oldest runs, up to the first one that stays.
+    fn spans(&self, before: Timestamp) -> Result<Vec<RunSpan>, StoreError> {
+        let sql = "SELECT (SELECT min(seq) FROM event WHERE run = id), (SELECT max(seq) FROM event WHERE run = id),
+                   outcome IS NOT NULL AND NOT EXISTS (SELECT 1 FROM debt WHERE debt.run = id AND paid_seq IS NULL)
+                   FROM run INDEXED BY run_list ORDER BY id LIMIT ?";
+        let open = self.lock();
+        let mut statement = open.connection.prepare_cached(sql).map_err(failed)?;
+        let mut rows = statement.query([RUNS_AT_ONCE]).map_err(failed)?;
+        let mut spans = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let (first, last) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
+            let is_over: bool = row.get(2).map_err(failed)?;
+            let may_leave = is_over && time_of(&open.connection, last)? < before;
+            let is_last = spans.len() + 1 == RUNS_AT_ONCE;
+            spans.push(RunSpan { first, last, may_leave: may_leave && !is_last });
+            if !may_leave {
+                break;
+            }
+        }
+        Ok(spans)
+    }
+}
+
+/// The size of a store before and after it was written anew, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freed {
+    pub before: u64,
+    pub after: u64,
+}
+
+/// Writes a store anew, without the room of what has left it. It must not be in use, and needs as much free space as it has.
+pub fn vacuum(path: &Path) -> Result<Freed, StoreError> {
+    let size = || std::fs::metadata(path).map(|about| about.len());
+    let Ok(before) = size() else {
+        return Err(StoreError::Failed(format!("{}: there is no store; try: --config DIR", path.display())));
+    };
+    // Opened as always, so that a damaged store is refused and not written anew.
+    let store = SqliteStore::open(path)?;
+    let written = store.lock().connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+    written.map_err(|error| failed_at(path, &error))?;
+    drop(store);
+    Ok(Freed { before, after: size().map_err(failed)? })
+}
+
+fn time_of(connection: &Connection, seq: u64) -> Result<Timestamp, StoreError> {
+    let text: String = connection
+        .prepare_cached("SELECT at FROM event WHERE seq = ?")
+        .and_then(|mut statement| statement.query_row([seq], |row| row.get(0)))
+        .map_err(failed)?;
+    text.parse().map_err(failed)
+}
+
+/// Records that a chain begins behind this row.
+fn move_start(connection: &Connection, chain: &Chain, last: u64) -> Result<RemovedRows, StoreError> {
+    let first = start_of(connection, chain)?.map_or(1, |start| start.seq + 1);
+    let row = connection
+        .query_row(&format!("SELECT hash, at FROM {} WHERE seq = ?", chain.table), [last], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+        })
+        .optional()
+        .map_err(failed)?;
+    let Some((hash, at)) = row else {
+        return Err(StoreError::Failed(format!("the {} has no {} {last}", chain.noun, chain.row)));
+    };
+    connection
+        .execute(
+            "INSERT INTO chain_start (chain, seq, hash, at) VALUES (?, ?, ?, ?)
+             ON CONFLICT (chain) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, at = excluded.at",
+            params![chain.table, last, hash, at],
+        )
+        .map_err(failed)?;
+    Ok(RemovedRows { chain: chain.noun, first, last, hash })
+}
+
+/// Removes the runs whose events have left, and what hangs on them.
+fn remove_runs_without_events(connection: &Connection) -> Result<(), StoreError> {
+    let gone = "SELECT id FROM run WHERE NOT EXISTS (SELECT 1 FROM event WHERE event.run = run.id)";
+    let run = |sql: &str| connection.execute(sql, []).map(drop).map_err(failed);
+    run(&format!("UPDATE chain_start SET run = (SELECT max(id) FROM ({gone})) WHERE chain = 'event'"))?;
+    for table in OF_RUNS {
+        run(&format!("DELETE FROM {table} WHERE run IN ({gone})"))?;
+    }
+    run(&format!("DELETE FROM lease WHERE run IN ({gone})"))?;
+    run(&format!(
+        "DELETE FROM taken WHERE run IN ({gone}) AND run NOT IN
+         (SELECT newer.run FROM taken newer WHERE newer.host = taken.host ORDER BY newer.run DESC LIMIT {RELEASES_KEPT})"
+    ))?;
+    run("DELETE FROM host_line WHERE NOT EXISTS (SELECT 1 FROM host_end WHERE line = host_line.id)")?;
+    run(&format!("DELETE FROM run WHERE id IN ({gone})"))
+}
+
+#[cfg(test)]
+#[path = "retention_tests.rs"]
+mod tests;

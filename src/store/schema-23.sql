@@ -1,0 +1,45 @@
+-- Where a chain begins: its rows up to this one have left. `hash` is that of the last row that left, which the next row names.
+CREATE TABLE chain_start (
+    chain TEXT PRIMARY KEY,
+    seq   INTEGER NOT NULL,
+    hash  TEXT NOT NULL,
+    at    TEXT NOT NULL,
+    -- The last run that left.
+    run   INTEGER
+) STRICT;
+DROP TRIGGER event_only_grows_delete;
+CREATE TRIGGER event_only_grows_delete BEFORE DELETE ON event
+WHEN old.seq > ifnull((SELECT seq FROM chain_start WHERE chain = 'event'), 0)
+BEGIN SELECT RAISE(ABORT, 'the journal only grows'); END;
+DROP TRIGGER audit_is_kept;
+CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
+WHEN old.seq > ifnull((SELECT seq FROM chain_start WHERE chain = 'audit'), 0)
+BEGIN SELECT RAISE(ABORT, 'the audit only grows'); END;
+
+-- The releases and facts of hosts stay when the run that they come from has left.
+CREATE TABLE taken_of_any_run (
+    host        TEXT NOT NULL,
+    run         INTEGER NOT NULL,
+    task        TEXT NOT NULL,
+    params      TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    good        INTEGER NOT NULL,
+    at          TEXT NOT NULL,
+    goes_back   INTEGER NOT NULL,
+    PRIMARY KEY (host, run)
+) STRICT;
+INSERT INTO taken_of_any_run (host, run, task, params, fingerprint, good, at, goes_back)
+    SELECT host, run, taken.task, taken.params, fingerprint, good, at, goes_back FROM taken JOIN run ON run.id = taken.run;
+DROP TABLE taken;
+ALTER TABLE taken_of_any_run RENAME TO taken;
+
+CREATE TABLE facts_of_any_run (
+    host     TEXT PRIMARY KEY,
+    endpoint TEXT NOT NULL,
+    run      INTEGER NOT NULL,
+    at       TEXT NOT NULL,
+    body     TEXT NOT NULL
+) STRICT;
+INSERT INTO facts_of_any_run (host, endpoint, run, at, body) SELECT host, endpoint, run, at, body FROM facts;
+DROP TABLE facts;
+ALTER TABLE facts_of_any_run RENAME TO facts;
