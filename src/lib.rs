@@ -35,3 +35,4 @@ pub mod daemon;
 pub mod support;
 
 pub mod demo;
+pub mod init;

@@ -1,5 +1,6 @@
 //! The thin entry: reads the command line, starts what it asks for, and turns the end into an exit status.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,6 +9,8 @@ use rollcall::config::shape;
 use rollcall::daemon::{self, Daemon, SystemClock};
 use rollcall::domain::ask::command::parse_words;
 use rollcall::domain::base::refusal::Cause;
+use rollcall::init;
+use rollcall::init::options::{self, InitOptions};
 use rollcall::logging;
 use rollcall::port::Clock;
 use rollcall::support;
@@ -53,6 +56,8 @@ enum LocalCommand {
     },
     /// Give the room of what has left the store back to the disk; the daemon must be stopped
     Vacuum,
+    /// Write a configuration for your own hosts; on a terminal it asks for what is missing
+    Init(InitOptions),
     /// Show a rolling release on a fleet inside this process; needs nothing but this binary
     Demo {
         /// End when it was shown, instead of leaving the daemon up
@@ -130,6 +135,7 @@ async fn run(line: CommandLine) -> ExitCode {
         Some(LocalCommand::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),
         Some(LocalCommand::Schema { file }) => return schema(&file),
         Some(LocalCommand::Support { to }) => return support(&line.config, to),
+        Some(LocalCommand::Init(options)) => return init(&options),
         Some(LocalCommand::Vacuum) => return vacuum(&line.config),
         Some(LocalCommand::Demo { once, hosts }) => {
             return ended(rollcall::demo::run(&std::env::temp_dir(), hosts, once).await);
@@ -246,6 +252,33 @@ fn support(config: &Path, to: Option<PathBuf>) -> ExitCode {
     match support::write(config, to, SystemClock.now()) {
         Ok(path) => {
             println!("{}: read it before you attach it", path.display());
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&why, Cause::Internal.exit_status()),
+    }
+}
+
+/// Writes a configuration, and checks it as the daemon will read it.
+fn init(options: &InitOptions) -> ExitCode {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let user = std::env::var("USER").unwrap_or_default();
+    let mut ask = |question: &str, default: &str| {
+        if !std::io::stdin().is_terminal() {
+            return None;
+        }
+        eprint!("{question} [{default}]: ");
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).ok().filter(|read| *read > 0).map(|_| answer)
+    };
+    let wanted = match options::complete(options, &home, &user, &mut ask) {
+        Ok(wanted) => wanted,
+        Err(why) => return fail(&why, Cause::Usage.exit_status()),
+    };
+    let written = init::write(&options.dir, &wanted)
+        .and_then(|next| daemon::check_config(&options.dir).map(|said| format!("{said}\n\n{next}")));
+    match written {
+        Ok(text) => {
+            print!("{text}");
             ExitCode::SUCCESS
         }
         Err(why) => fail(&why, Cause::Internal.exit_status()),

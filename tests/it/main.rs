@@ -40,6 +40,7 @@ mod haproxy;
 mod hostile;
 mod hostile_output;
 mod identity;
+mod init;
 mod inventory;
 mod killed;
 mod language;
