@@ -259,6 +259,7 @@ fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -
             parallel: settings.parallel,
             connect_timeout: settings.connect_timeout,
             keepalive: settings.keepalive,
+            idle_timeout: settings.idle_timeout,
         },
         identities: identities(settings)?,
         known_hosts: KnownHosts::new(settings.known_hosts.clone()),
@@ -313,6 +314,8 @@ impl Daemon {
             outputs::prune(outputs.clone(), ports.store.clone(), ports.hosts.clock.clone(), stop.clone());
         telling.spawn(pruning);
         telling.spawn(retention::remove_old(desk.clone(), store, stop.clone()));
+        let (idle, stopping) = (fleet.clone(), stop.clone());
+        telling.spawn(async move { idle.close_idle(stopping).await });
         let watching = Mutex::new(Some(watch_checks(&desk, (ports, watches), asked, true).await?));
         Ok(Daemon { door, desk, addresses, fleet, stop, telling, root, watching, outputs })
     }

@@ -53,6 +53,7 @@ fn host(number: usize) -> Host {
         name: name.as_str().into(),
         here: false,
         address: name.clone(),
+        further: Vec::new(),
         port: 22,
         login: "deploy".into(),
         via: None,

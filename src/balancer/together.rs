@@ -241,6 +241,7 @@ mod tests {
             name: "lb".into(),
             here: false,
             address: "a".into(),
+            further: Vec::new(),
             port: 22,
             login: "d".into(),
             via: None,

@@ -288,6 +288,7 @@ mod tests {
             name: name.into(),
             here: false,
             address: "192.0.2.1".into(),
+            further: Vec::new(),
             port: 22,
             login: "deploy".into(),
             via: None,

@@ -3,60 +3,26 @@
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use russh::client::{self, AuthResult};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
-use russh::{ChannelOpenFailure, Disconnect, Preferred, cipher, compression, kex, mac};
-use tokio::time::timeout;
+use russh::{Preferred, cipher, compression, kex, mac};
 use tokio_util::sync::CancellationToken;
 
 use super::authority::Errand;
-use super::client::{Client, HandshakeRefusal, foreign};
+use super::client::{Client, HandshakeRefusal};
 use super::dial::Identity;
-use super::sessions::Sessions;
+use super::link::{Link, phase};
 use super::shared::FleetState;
+use super::way::way_to;
 use crate::cut::Cut;
 use crate::domain::inventory::inventory::Endpoint;
-use crate::port::{HostKey, OpenError, Stream};
+use crate::port::{HostKey, Stream};
 
 /// Most keys offered to one host: sshd disconnects after six attempts (MaxAuthTries).
 const KEYS_OFFERED: usize = 5;
-
-/// Attempts of a handshake when the host disconnects before it identifies itself: sshd does
-/// that at random when too many handshakes are under way (MaxStartups).
-const HANDSHAKE_TRIES: u32 = 4;
-
-/// The pause before the second attempt; doubles with each.
-const HANDSHAKE_PAUSE: Duration = Duration::from_millis(150);
-
-/// An authenticated connection to one host.
-pub struct Link {
-    pub handle: client::Handle<Client>,
-    pub sessions: Sessions,
-    pub(super) lost: Arc<OnceLock<String>>,
-    /// Whether the host permits connections through it.
-    pub(super) forwards: bool,
-}
-
-impl Link {
-    /// True when nothing more can be sent.
-    pub fn is_closed(&self) -> bool {
-        self.handle.is_closed()
-    }
-
-    /// True if it is alive and permits an errand.
-    pub fn serves(&self, errand: Errand) -> bool {
-        !self.is_closed() && (self.forwards || !errand.forwards())
-    }
-
-    /// Why the connection ended, if known.
-    pub fn why_lost(&self) -> String {
-        self.lost.get().cloned().unwrap_or_else(|| "the connection was closed".into())
-    }
-}
 
 /// The result of a handshake.
 pub(super) enum Shaken {
@@ -65,113 +31,44 @@ pub(super) enum Shaken {
     TryAgain(String),
 }
 
-/// Connects to a host, directly or through the connection to its jump host.
-pub async fn connect(
+/// What an attempt to connect came to.
+pub(super) enum Reached {
+    Link(Link),
+    Key(HostKey, PublicKey),
+    /// The host disconnected before it sent anything; a retry may succeed.
+    Dropped(String),
+}
+
+/// Connects to a host once, directly or through the connection to its jump host.
+pub(super) async fn connect(
     shared: &FleetState,
-    (host, jump): (&Endpoint, Option<&Link>),
+    (host, jump): (&Endpoint, Option<&Arc<Link>>),
     errand: Errand,
-) -> Result<Link, String> {
+) -> Result<Reached, String> {
     let lost = Arc::new(OnceLock::new());
-    let mut pause = HANDSHAKE_PAUSE;
-    for last in (1..=HANDSHAKE_TRIES).map(|attempt| attempt == HANDSHAKE_TRIES) {
-        let presented = Arc::new(Mutex::new(None));
-        let client = Client {
-            shared: shared.clone(),
-            host: host.clone(),
-            presented,
-            lost: lost.clone(),
-            only_key: false,
-        };
-        match shake_hands(shared, host, client, way_to(shared, host, jump).await?).await? {
-            Shaken::Link(mut handle) => {
-                let login = authenticate(shared, host, &mut handle, errand).await?;
-                return Ok(Link { handle, sessions: Sessions::new(), lost, forwards: login.forwards });
-            }
-            Shaken::TryAgain(why) if last => return Err(phase(host, "handshake", &why)),
-            Shaken::TryAgain(_) => {
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-            }
-        }
-    }
-    Err(phase(host, "handshake", "gave up"))
-}
-
-pub(super) async fn way_to(
-    shared: &FleetState,
-    host: &Endpoint,
-    jump: Option<&Link>,
-) -> Result<Box<dyn Stream>, String> {
-    let limit = shared.settings.connect_timeout;
-    let dialled = timeout(limit, async {
-        match jump {
-            None => shared.dial.dial(&host.address, host.port).await.map_err(|error| error.to_string()),
-            Some(jump) => {
-                open_through(jump, &Target::Tcp(&host.address, host.port)).await.map_err(OpenError::why)
-            }
-        }
-    });
-    match dialled.await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(why)) => Err(phase(host, "dial", &why)),
-        Err(_) => Err(phase(host, "dial", &format!("no answer within {limit:?}"))),
-    }
-}
-
-/// The target of a forwarded connection.
-pub enum Target<'a> {
-    Tcp(&'a str, u16),
-    Unix(&'a str),
-}
-
-impl Target<'_> {
-    fn refused(&self) -> String {
-        match self {
-            Target::Tcp(address, port) => format!("no process accepts connections on {address}:{port}"),
-            Target::Unix(path) => format!(
-                "cannot open {path}: no process listens there, the login may not, or its sshd does not forward sockets"
-            ),
-        }
-    }
-
-    fn not_forwarded(&self) -> String {
-        let option = match self {
-            Target::Tcp(..) => "AllowTcpForwarding",
-            Target::Unix(_) => "AllowStreamLocalForwarding",
-        };
-        format!("its sshd does not forward; try: {option} yes")
-    }
-}
-
-/// A connection from the host behind `link` to `target`.
-pub async fn open_through(link: &Link, target: &Target<'_>) -> Result<Box<dyn Stream>, OpenError> {
-    let opened = match target {
-        Target::Tcp(address, port) => {
-            link.handle.channel_open_direct_tcpip(*address, u32::from(*port), "127.0.0.1", 0).await
-        }
-        Target::Unix(path) => link.handle.channel_open_direct_streamlocal(*path).await,
+    let client = Client {
+        shared: shared.clone(),
+        host: host.clone(),
+        presented: Arc::default(),
+        lost: lost.clone(),
+        only_key: false,
     };
-    match opened {
-        Ok(channel) => Ok(Box::new(channel.into_stream())),
-        Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed)) => {
-            Err(OpenError::Refused(target.refused()))
+    match shake_hands(shared, host, client, way_to(shared, host, jump).await?).await? {
+        Shaken::Link(mut handle) => {
+            let login = authenticate(shared, host, &mut handle, errand).await?;
+            let link = Link::new(handle, lost, login.forwards);
+            Ok(Reached::Link(link))
         }
-        Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited)) => {
-            Err(OpenError::Blind(target.not_forwarded()))
-        }
-        Err(error) if link.is_closed() => {
-            Err(OpenError::NoContact(foreign(&format!("{error}: {}", link.why_lost()))))
-        }
-        Err(error) => Err(OpenError::Blind(foreign(&error.to_string()))),
+        Shaken::TryAgain(why) => Ok(Reached::Dropped(why)),
     }
 }
 
 /// Connects only until the host presents its key.
-pub async fn fetch_host_key(
+pub(super) async fn fetch_host_key(
     shared: &FleetState,
     host: &Endpoint,
-    jump: Option<&Link>,
-) -> Result<(HostKey, PublicKey), String> {
+    jump: Option<&Arc<Link>>,
+) -> Result<Reached, String> {
     let stream = way_to(shared, host, jump).await?;
     let presented = Arc::new(Mutex::new(None));
     let client = Client {
@@ -191,10 +88,10 @@ pub async fn fetch_host_key(
                 algorithm: key.algorithm().to_string(),
                 known,
             };
-            Ok((about, key))
+            Ok(Reached::Key(about, key))
         }
         (None, Err(why)) => Err(why),
-        (None, Ok(Shaken::TryAgain(why))) => Err(phase(host, "handshake", &why)),
+        (None, Ok(Shaken::TryAgain(why))) => Ok(Reached::Dropped(why)),
         (None, Ok(Shaken::Link(_))) => {
             Err(phase(host, "handshake", "it presents a certificate, not a plain key"))
         }
@@ -209,7 +106,6 @@ pub(super) async fn shake_hands(
 ) -> Result<Shaken, String> {
     let config = client_config(shared, host)?;
     let presented = client.presented.clone();
-    let only_key = client.only_key;
     // russh continues in its own task after this one stops waiting: the cut ends that task, too.
     let cut = CancellationToken::new();
     let stream = Cut::new(stream, cut.clone());
@@ -230,7 +126,9 @@ pub(super) async fn shake_hands(
         Ok(Err(HandshakeRefusal::Ssh(error))) => {
             let saw_key = presented.lock().unwrap_or_else(PoisonError::into_inner).is_some();
             let why = error.to_string();
-            if saw_key || only_key { Err(phase(host, "handshake", &why)) } else { Ok(Shaken::TryAgain(why)) }
+            // No attempt changes the algorithms that a host has.
+            let lasting = saw_key || matches!(error, russh::Error::NoCommonAlgo { .. });
+            if lasting { Err(phase(host, "handshake", &why)) } else { Ok(Shaken::TryAgain(why)) }
         }
     }
 }
@@ -484,14 +382,3 @@ const CIPHERS: &[cipher::Name] = &[
     cipher::AES_256_CTR,
     cipher::AES_128_CTR,
 ];
-
-/// `cannot connect to web01 (10.0.0.1:22), handshake: ...`
-pub fn phase(host: &Endpoint, phase: &str, why: &str) -> String {
-    format!("cannot connect to {} ({}:{}), {phase}: {}", host.name, host.address, host.port, foreign(why))
-}
-
-/// Closes a connection with a message to the host.
-pub async fn hang_up(link: &Link) {
-    // A connection that is already gone needs no message.
-    let _ = link.handle.disconnect(Disconnect::ByApplication, "rollcall is done", "en").await;
-}

@@ -1,17 +1,33 @@
 //! How hosts are dialled, and the credentials of rollcall.
 
+use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use russh::keys::PrivateKey;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::authority::Authority;
+use super::first::first_of;
 use crate::port::Stream;
 
 /// How hosts are dialled. If an implementation connects to another machine, the host key shows that.
 #[async_trait]
 pub trait Dial: Send + Sync {
     async fn dial(&self, address: &str, port: u16) -> std::io::Result<Box<dyn Stream>>;
+
+    /// The same, for so long at most. The error is for people.
+    async fn dial_within(
+        &self,
+        address: &str,
+        port: u16,
+        limit: Duration,
+    ) -> Result<Box<dyn Stream>, String> {
+        within(limit, self.dial(address, port)).await
+    }
 
     /// The addresses of a name, for people.
     async fn resolve(&self, address: &str, _port: u16) -> Result<String, String> {
@@ -31,13 +47,63 @@ impl Dial for TcpDial {
     }
 
     async fn dial(&self, address: &str, port: u16) -> std::io::Result<Box<dyn Stream>> {
-        let stream = tokio::net::TcpStream::connect((address, port)).await?;
-        stream.set_nodelay(true)?;
-        // Data of an abandoned connection must not arrive later, after the step was repeated over another one
-        // or undone.
-        stream.set_zero_linger()?;
-        Ok(Box::new(stream))
+        prepared(TcpStream::connect((address, port)).await?)
     }
+
+    async fn dial_within(
+        &self,
+        address: &str,
+        port: u16,
+        limit: Duration,
+    ) -> Result<Box<dyn Stream>, String> {
+        let found = within(limit, tokio::net::lookup_host((address, port))).await?;
+        let stream = connect_any(&interleaved(found.collect()), limit).await?;
+        prepared(stream).map_err(|error| error.to_string())
+    }
+}
+
+fn prepared(stream: TcpStream) -> std::io::Result<Box<dyn Stream>> {
+    stream.set_nodelay(true)?;
+    // Data of an abandoned connection must not arrive later, after the step was repeated over another one
+    // or undone.
+    stream.set_zero_linger()?;
+    Ok(Box::new(stream))
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = std::io::Result<T>>) -> Result<T, String> {
+    match timeout(limit, work).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err(no_answer(limit)),
+    }
+}
+
+pub(super) fn no_answer(limit: Duration) -> String {
+    format!("no answer within {limit:?}")
+}
+
+/// Connects to the addresses of one name in turn.
+async fn connect_any(found: &[SocketAddr], limit: Duration) -> Result<TcpStream, String> {
+    let shown: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
+    let addresses: Vec<&str> = shown.iter().map(String::as_str).collect();
+    first_of(&addresses, |place| within(limit, TcpStream::connect(found[place]))).await
+}
+
+/// The families of addresses in turn, each in the order of the system, which puts the best one first (RFC 8305, section 4):
+/// when one family does not work, the second attempt does.
+fn interleaved(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut one, mut other): (VecDeque<_>, VecDeque<_>) =
+        found.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let mut all = Vec::new();
+    while let Some(next) = one.pop_front() {
+        if !all.contains(&next) {
+            all.push(next);
+        }
+        if !other.is_empty() {
+            std::mem::swap(&mut one, &mut other);
+        }
+    }
+    all
 }
 
 /// The credentials for logins.
@@ -55,6 +121,33 @@ impl Identity {
         match self {
             Identity::Authority(authority) => Some(authority),
             Identity::Key(_) | Identity::Agent(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns_and_each_address_is_tried_once() {
+        let of = |list: &str| -> Vec<SocketAddr> {
+            list.split_whitespace().map(|one| one.parse().unwrap()).collect()
+        };
+        for (found, tried) in [
+            ("", ""),
+            ("192.0.2.1:22", "192.0.2.1:22"),
+            ("192.0.2.1:22 192.0.2.1:22", "192.0.2.1:22"),
+            (
+                "[2001:db8::1]:22 [2001:db8::2]:22 [2001:db8::3]:22 192.0.2.1:22 192.0.2.2:22",
+                "[2001:db8::1]:22 192.0.2.1:22 [2001:db8::2]:22 192.0.2.2:22 [2001:db8::3]:22",
+            ),
+            (
+                "192.0.2.1:22 [2001:db8::1]:22 [2001:db8::2]:22",
+                "192.0.2.1:22 [2001:db8::1]:22 [2001:db8::2]:22",
+            ),
+        ] {
+            assert_eq!(interleaved(of(found)), of(tried), "{found}");
         }
     }
 }

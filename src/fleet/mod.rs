@@ -6,11 +6,15 @@ pub mod connect;
 mod diagnose;
 pub mod dial;
 mod exec;
+mod first;
+mod gates;
 pub mod here;
 mod kept;
 pub mod known_hosts;
+mod link;
 mod sessions;
 mod shared;
+mod way;
 pub mod wire;
 
 use std::collections::HashMap;
@@ -21,16 +25,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use russh::Channel;
 use russh::client::Msg;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::authority::{Authority, Errand, read_key};
-use self::connect::{Link, Target, connect, fetch_host_key, open_through, phase};
+use self::connect::{Reached, connect, fetch_host_key};
 use self::dial::Identity;
+use self::gates::{Gates, HANDSHAKE_TRIES, Turn, no_greeting, pause};
+use self::link::{Link, hang_up, phase};
 use self::sessions::Session;
 use self::shared::FleetState;
 pub use self::shared::{ConnectionSettings, Parts};
+use self::way::{Target, open_through};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::{
     Diagnosis, Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, PhaseReport, Program, Remote, Stream,
@@ -45,13 +52,26 @@ const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
 /// The longest time limit of a script that others wait for: probes and guards have less, ad-hoc commands more.
 const SHORT: Duration = Duration::from_secs(300);
 
+/// How long a jump host may take to answer when a connection through it has failed.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
 /// The longest pause between two attempts to open a session.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Idle connections are looked for so many times within `idle_timeout`.
+const IDLE_SHARE: u32 = 4;
+
+/// The shortest pause between two searches for idle connections.
+const SHORTEST_IDLE_ROUND: Duration = Duration::from_millis(100);
+
+/// The longest one.
+const LONGEST_IDLE_ROUND: Duration = Duration::from_secs(60);
 
 /// All hosts, as this daemon reaches them.
 pub struct Fleet {
     shared: FleetState,
     slots: Mutex<HashMap<Endpoint, Arc<ConnectionSlot>>>,
+    gates: Gates,
     handshakes: Semaphore,
 }
 
@@ -69,6 +89,14 @@ struct Opened {
     channel: Channel<Msg>,
     /// Counts as open until it is dropped.
     _session: Session,
+}
+
+/// What a connection is made for.
+#[derive(Clone, Copy)]
+enum Goal {
+    Login(Errand),
+    /// The key that the host presents.
+    Key,
 }
 
 /// What a host made of the request for a session.
@@ -101,7 +129,12 @@ impl Fleet {
     /// A fleet without any connection yet.
     pub fn new(parts: Parts) -> Fleet {
         let handshakes = Semaphore::new(parts.settings.parallel);
-        Fleet { shared: FleetState(Arc::new(parts)), slots: Mutex::default(), handshakes }
+        Fleet {
+            shared: FleetState(Arc::new(parts)),
+            slots: Mutex::default(),
+            gates: Gates::default(),
+            handshakes,
+        }
     }
 
     fn slot(&self, host: &Endpoint) -> Arc<ConnectionSlot> {
@@ -114,6 +147,7 @@ impl Fleet {
         let slot = self.slot(host);
         let mut place = slot.link.lock().await;
         if let Some(link) = place.as_ref().filter(|link| link.serves(errand)) {
+            link.touch();
             return Ok(link.clone());
         }
         // Commands under way keep a connection that is replaced.
@@ -123,17 +157,68 @@ impl Fleet {
         Ok(link)
     }
 
-    async fn connect(&self, host: &Endpoint, errand: Errand) -> Result<Link, String> {
-        // The jump host is connected first: waiting for it while holding a permit could wait forever.
-        let jump = match &host.via {
-            Some(via) => {
-                let jump = Box::pin(self.link(via, Errand::Forwards)).await;
-                Some(jump.map_err(|why| format!("via {}: {why}", via.name))?)
+    /// The connection to the jump host of a host. All hosts behind it share it.
+    async fn jump(&self, host: &Endpoint) -> Result<Option<Arc<Link>>, String> {
+        let Some(via) = &host.via else { return Ok(None) };
+        let jump = Box::pin(self.link(via, Errand::Forwards)).await;
+        jump.map(Some).map_err(|why| format!("via {}: {why}", via.name))
+    }
+
+    /// One attempt after another while the host disconnects before it identifies itself. A jump host whose connection turned
+    /// out to be dead is connected anew, once.
+    async fn attempts(&self, host: &Endpoint, goal: Goal) -> Result<Reached, String> {
+        let (mut number, mut jump_was_dead) = (1, false);
+        let mut learned = None;
+        loop {
+            // The jump host is connected first: waiting for it while holding a permit could wait forever.
+            let jump = self.jump(host).await?;
+            let (turn, permit) = self.turn(host).await?;
+            drop(learned.take());
+            let reached = match goal {
+                Goal::Login(errand) => connect(&self.shared, (host, jump.as_ref()), errand).await,
+                Goal::Key => fetch_host_key(&self.shared, host, jump.as_ref()).await,
+            };
+            let why = match (reached, &jump) {
+                (Ok(Reached::Dropped(why)), _) => why,
+                (Ok(reached), _) => return Ok(reached),
+                (Err(_), Some(jump)) if !jump_was_dead && !self.answers(jump).await => {
+                    jump_was_dead = true;
+                    if let Some(via) = &host.via {
+                        self.forget(via, jump).await;
+                    }
+                    continue;
+                }
+                (Err(why), _) => return Err(why),
+            };
+            learned = Some(turn.dropped());
+            drop(permit);
+            if number == HANDSHAKE_TRIES {
+                return Err(phase(host, "handshake", &no_greeting(&why)));
             }
-            None => None,
-        };
-        let _permit = self.handshakes.acquire().await.map_err(|error| error.to_string())?;
-        connect(&self.shared, (host, jump.as_deref()), errand).await
+            sleep(pause(host.name.as_str(), number)).await;
+            number += 1;
+        }
+    }
+
+    /// The right to one handshake with a host: first that of its SSH server, so that hosts behind a slow one take no permit of
+    /// others.
+    async fn turn(&self, host: &Endpoint) -> Result<(Turn, SemaphorePermit<'_>), String> {
+        let turn = self.gates.enter(host).await;
+        let permit = self.handshakes.acquire().await.map_err(|error| error.to_string())?;
+        Ok((turn, permit))
+    }
+
+    /// True if a connection is alive: the host answers over it.
+    async fn answers(&self, link: &Link) -> bool {
+        !link.is_closed()
+            && timeout(ANSWER_LIMIT, link.handle.send_ping()).await.is_ok_and(|answer| answer.is_ok())
+    }
+
+    async fn connect(&self, host: &Endpoint, errand: Errand) -> Result<Link, String> {
+        match self.attempts(host, Goal::Login(errand)).await? {
+            Reached::Link(link) => Ok(link),
+            Reached::Key(..) | Reached::Dropped(_) => Err(phase(host, "handshake", "no connection")),
+        }
     }
 
     /// A session for one command. A refused one is asked for again: while others of rollcall's are open, for as long as
@@ -220,13 +305,32 @@ impl Fleet {
         }
     }
 
+    /// Closes connections that nothing has used for `idle_timeout`, until `stop`.
+    pub async fn close_idle(&self, stop: CancellationToken) {
+        let Some(limit) = self.shared.settings.idle_timeout else { return };
+        let every = (limit / IDLE_SHARE).clamp(SHORTEST_IDLE_ROUND, LONGEST_IDLE_ROUND);
+        while stop.run_until_cancelled(sleep(every)).await.is_some() {
+            let slots: Vec<Arc<ConnectionSlot>> =
+                self.slots.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+            for slot in slots {
+                // Another one is connecting, so it is in use.
+                let Ok(mut place) = slot.link.try_lock() else { continue };
+                let idle = place.take_if(|link| Link::is_idle(link, limit));
+                drop(place);
+                if let Some(link) = idle {
+                    hang_up(&link).await;
+                }
+            }
+        }
+    }
+
     /// Closes the connections to all hosts.
     pub async fn close(&self) {
         let slots: Vec<Arc<ConnectionSlot>> =
             self.slots.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, slot)| slot).collect();
         for slot in slots {
             if let Some(link) = slot.link.lock().await.take() {
-                connect::hang_up(&link).await;
+                hang_up(&link).await;
             }
         }
     }
@@ -296,18 +400,27 @@ impl Remote for Fleet {
     }
 
     async fn diagnose(&self, host: &Endpoint, request: Exec) -> Diagnosis {
-        let jump = match &host.via {
-            Some(via) => match self.link(via, Errand::Forwards).await {
-                Ok(link) => Some(link),
+        let (mut number, mut request, mut learned) = (1, Some(request), None);
+        loop {
+            let ready = async { Ok::<_, String>((self.jump(host).await?, self.turn(host).await?)) };
+            let (jump, (turn, permit)) = match ready.await {
+                Ok(ready) => ready,
                 Err(why) => {
-                    let end = Err(format!("via {}: {why}", via.name));
-                    let phase = PhaseReport { name: "tcp", took: Duration::ZERO, end };
+                    let phase = PhaseReport { name: "tcp", took: Duration::ZERO, end: Err(why) };
                     return Diagnosis { phases: vec![phase], report: None };
                 }
-            },
-            None => None,
-        };
-        diagnose::diagnose(&self.shared, (host, jump.as_deref()), request).await
+            };
+            drop(learned.take());
+            let to = (host, jump.as_ref());
+            let (diagnosis, dropped) = diagnose::diagnose(&self.shared, to, &mut request).await;
+            if !dropped || number == HANDSHAKE_TRIES {
+                return diagnosis;
+            }
+            learned = Some(turn.dropped());
+            drop(permit);
+            sleep(pause(host.name.as_str(), number)).await;
+            number += 1;
+        }
     }
 
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {
@@ -357,7 +470,7 @@ impl Fleet {
         match opened.await {
             Ok((link, channel)) => {
                 let report = exec::exec(channel, request, || link.why_lost()).await;
-                connect::hang_up(&link).await;
+                hang_up(&link).await;
                 report
             }
             Err(why) => ExecReport {
@@ -369,10 +482,9 @@ impl Fleet {
     }
 
     async fn examine(&self, host: &Endpoint) -> Result<(HostKey, russh::keys::PublicKey), String> {
-        let jump = match &host.via {
-            Some(via) => Some(self.link(via, Errand::Forwards).await?),
-            None => None,
-        };
-        fetch_host_key(&self.shared, host, jump.as_deref()).await
+        match self.attempts(host, Goal::Key).await? {
+            Reached::Key(about, key) => Ok((about, key)),
+            Reached::Link(_) | Reached::Dropped(_) => Err(phase(host, "handshake", "no key")),
+        }
     }
 }

@@ -16,6 +16,8 @@ pub struct ConnectionSettings {
     pub connect_timeout: Duration,
     /// A connection is dead after four times this without an answer.
     pub keepalive: Duration,
+    /// How long an unused connection is kept; `None` for as long as it lasts.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// The common state of all connections.

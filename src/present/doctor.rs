@@ -84,7 +84,7 @@ impl Examined {
             findings.push(phase(("exec", took, lines.as_ref().map(|_| "sh".into()).map_err(String::clone))));
             findings.extend(lines.iter().flat_map(|lines| on_host(lines, now)));
         }
-        let address = format!("{}@{}:{}", host.login, host.address, host.port);
+        let address = format!("{}@{}", host.login, host.shown_address());
         Examined { host: host.name.to_string(), address, findings }
     }
 

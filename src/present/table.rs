@@ -110,7 +110,7 @@ pub fn hosts(
         };
         rows.push(vec![
             host.name.to_string(),
-            format!("{}@{}:{}", host.endpoint.login, host.endpoint.address, host.endpoint.port),
+            format!("{}@{}", host.endpoint.login, host.endpoint.shown_address()),
             host.groups.join(","),
             host.tags.iter().cloned().collect::<Vec<_>>().join(","),
             release,

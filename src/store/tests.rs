@@ -29,6 +29,7 @@ pub(crate) fn plan(version: &str) -> Plan {
         name: name.clone(),
         here: false,
         address: "a".into(),
+        further: Vec::new(),
         port: 22,
         login: "d".into(),
         via: None,

@@ -40,8 +40,12 @@ fn new_key() -> PrivateKey {
 }
 
 fn fleet_of(dial: Arc<dyn Dial>, key: PrivateKey, known_hosts: PathBuf) -> Fleet {
-    let settings =
-        ConnectionSettings { parallel: 8, connect_timeout: DEADLINE, keepalive: Duration::from_secs(15) };
+    let settings = ConnectionSettings {
+        parallel: 8,
+        connect_timeout: DEADLINE,
+        keepalive: Duration::from_secs(15),
+        idle_timeout: None,
+    };
     Fleet::new(Parts {
         settings,
         identities: vec![Identity::Key(Arc::new(key))],
@@ -56,6 +60,7 @@ fn endpoint(name: &str, port: u16) -> Endpoint {
         name: name.into(),
         here: false,
         address: "127.0.0.1".into(),
+        further: Vec::new(),
         port,
         login: "deploy".into(),
         via: None,

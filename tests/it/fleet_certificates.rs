@@ -161,6 +161,7 @@ fn fleet(site: &Site, clock: Arc<dyn Clock>, source: Option<&str>) -> Fleet {
             parallel: 8,
             connect_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(15),
+            idle_timeout: None,
         },
         identities: read_identities(Some(authority), &[], None).unwrap(),
         known_hosts: KnownHosts::new(site.dir.path().join("state/known_hosts")),

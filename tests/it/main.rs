@@ -62,6 +62,7 @@ mod output;
 mod places;
 mod production;
 mod quoting;
+mod reach;
 mod readme;
 mod receipt;
 mod release;

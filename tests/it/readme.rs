@@ -7,8 +7,9 @@ use std::process::Command;
 use rollcall::domain::ask::command::parse_line;
 
 /// The texts that show commands.
-const SHOWN: [&str; 12] = [
+const SHOWN: [&str; 13] = [
     "README.md",
+    "docs/connections.md",
     "docs/facts.md",
     "docs/formats.md",
     "docs/inventory.md",
@@ -48,7 +49,7 @@ fn every_command_for_the_daemon_is_understood() {
 
 #[test]
 fn the_files_of_the_repository_are_a_configuration_without_a_mistake() {
-    assert_eq!(commands("rollcall check-config"), ["/etc/rollcall"; 2]);
+    assert_eq!(commands("rollcall check-config"), ["/etc/rollcall"; 3]);
     let root = env!("CARGO_MANIFEST_DIR");
     let output = Command::new(env!("CARGO_BIN_EXE_rollcall")).args(["check-config", root]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

@@ -345,6 +345,7 @@ impl Watchlist for Site {
             name: name.into(),
             here: false,
             address: name.into(),
+            further: Vec::new(),
             port: 22,
             login: "d".into(),
             via,

@@ -162,8 +162,11 @@ table! {
         PARALLEL "parallel": Whole<1> = 64,
         /// For the connection, the key exchange and the login together.
         CONNECT_TIMEOUT "connect_timeout": Time = Duration::from_secs(10),
-        /// Between two keepalives of an idle connection.
-        KEEPALIVE "keepalive": Time = Duration::from_secs(15),
+        /// Between two keepalives of a connection over which nothing arrives. A host that answers none of four, so for four times
+        /// this time, is lost.
+        KEEPALIVE "keepalive": Time = Duration::from_secs(5),
+        /// How long an unused connection is kept. Default: as long as it lasts.
+        IDLE_TIMEOUT "idle_timeout": Time,
     }
 
     /// rollcall signs a certificate for each connection to a host, with a new key. The hosts trust the CA: `TrustedUserCAKeys`.

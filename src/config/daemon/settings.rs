@@ -93,6 +93,8 @@ pub struct FleetSettings {
     pub connect_timeout: Duration,
     /// The keepalive interval of an idle connection; never zero.
     pub keepalive: Duration,
+    /// How long an unused connection is kept; never zero.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -129,6 +131,7 @@ impl Default for FleetSettings {
             parallel: size(FleetKeys::PARALLEL.default),
             connect_timeout: FleetKeys::CONNECT_TIMEOUT.default,
             keepalive: FleetKeys::KEEPALIVE.default,
+            idle_timeout: None,
         }
     }
 }
@@ -197,6 +200,7 @@ fn read_fleet(mut table: Reader<'_>, root: &Path) -> FleetSettings {
         keepalive: table
             .positive(FleetKeys::KEEPALIVE, "a dead connection would never be noticed")
             .unwrap_or(default.keepalive),
+        idle_timeout: table.positive(FleetKeys::IDLE_TIMEOUT, "each command would connect anew"),
     };
     table.finish();
     settings

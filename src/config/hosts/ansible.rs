@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use super::layer::{Layer, Via};
 use crate::config::text::keys::{Any, Key, table};
 use crate::config::text::reader::Reader;
+use crate::domain::base::name::bare_address;
 
 table! {
     /// Connection settings of Ansible among the vars of a host or a group.
@@ -83,7 +84,8 @@ pub fn connection(reader: &mut Reader<'_>, own: bool) -> Layer {
     let address = one_of(reader, ADDRESS).and_then(|(key, value)| word(reader, key, value));
     let login = one_of(reader, LOGIN).and_then(|(key, value)| word(reader, key, value));
     let port = one_of(reader, PORT).and_then(|(key, value)| port(reader, key, value));
-    let mut layer = Layer { address, login, port, ..Layer::default() };
+    let addresses = address.map(|address| vec![bare_address(&address).to_string()]);
+    let mut layer = Layer { addresses, login, port, ..Layer::default() };
     for key in ARGUMENTS {
         let jump = arguments(reader, key).map(|name| Via { name, own });
         layer.via = layer.via.or(jump);
@@ -238,10 +240,11 @@ fn option(text: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// One host by its bare name: its login and its port are those that the inventory has.
+/// Hosts by their bare names, with commas between them: their logins and ports are those that the inventory has.
 fn jump_host(text: &str) -> Option<String> {
-    let odd = |c: char| c.is_whitespace() || matches!(c, '@' | ':' | ',' | '%' | '/');
-    (!text.is_empty() && !text.contains(odd)).then(|| text.to_string())
+    let odd = |c: char| c.is_whitespace() || matches!(c, '@' | ':' | '%' | '/');
+    let good = |name: &str| !name.is_empty() && !name.contains(odd);
+    text.split(',').all(good).then(|| text.to_string())
 }
 
 /// `ssh -W %h:%p HOST` does the same as ProxyJump.
@@ -287,6 +290,7 @@ mod tests {
         ] {
             assert_eq!(jump(text), Ok(Some("bastion".into())), "{text}");
         }
+        assert_eq!(jump("-J one,two"), Ok(Some("one,two".into())));
         assert_eq!(jump("-Cq -o ProxyJump=one -o ProxyJump=two"), Ok(Some("one".into())), "as ssh does");
     }
 
@@ -309,7 +313,8 @@ mod tests {
             "-F other",
             "-J admin@bastion",
             "-J bastion:2222",
-            "-J one,two",
+            "-J one,",
+            "-J one,two:22",
             "-o Port=2222",
             "-o HostName=other",
             "-o User=root",

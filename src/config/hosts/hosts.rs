@@ -17,6 +17,9 @@ use crate::domain::base::name::{bare_address, check_name};
 use crate::domain::base::nodeset;
 use crate::domain::inventory::inventory::Endpoint;
 
+/// Most addresses of a host: each that does not answer delays the next one.
+const ADDRESSES_LIMIT: usize = 8;
+
 table! {
     /// One top-level group, named after the file: tables are groups within it, `[all]` is for every host of the file.
     /// Ansible's TOML inventory is read as it is.
@@ -53,7 +56,8 @@ table! {
         LOGIN "login": Word,
         /// The port of their SSH server.
         PORT "port": Port,
-        /// The jump host in front of them, by its name in the inventory or as `login@address:port`.
+        /// The jump host in front of them, by its name in the inventory, which has its login and port. A jump host may have a
+        /// `via` of its own. Several are written in the order of the way: `"outer,inner"`.
         VIA "via": Text,
         /// The sets of checks that verify them: files of `checks/`.
         CHECKS "checks": Texts,
@@ -61,13 +65,14 @@ table! {
 
     /// One host: its settings; every other key is a var of it.
     pub HostKeys "Host" {
-        /// Where it is reached, if not by its name.
-        ADDRESS "address": Word,
+        /// Where it is reached, if not by its name. Several are tried in turn until one connects; its key is recorded under
+        /// the first.
+        ADDRESS "address": Texts,
         /// The port of its SSH server.
         PORT "port": Port,
         /// The account on it.
         LOGIN "login": Word,
-        /// The jump host in front of it.
+        /// The jump host in front of it, or several: `"outer,inner"`.
         VIA "via": Text,
         .. Or<Any, In<VarKeys>>
     }
@@ -233,12 +238,33 @@ fn host_layer(doc: Doc<'_>, name: &Spanned<String>, value: &Spanned<DeValue<'_>>
         return Layer::default();
     };
     let mut layer = ansible::connection(&mut reader, true);
-    replace(&mut layer.address, &reader.get(HostKeys::ADDRESS));
-    // As URLs write it.
-    layer.address = layer.address.map(|address| bare_address(&address).to_string());
+    replace(&mut layer.addresses, &addresses(&mut reader));
     replace(&mut layer.port, &reader.get(HostKeys::PORT));
     replace(&mut layer.login, &reader.get(HostKeys::LOGIN));
     replace(&mut layer.via, &reader.get(HostKeys::VIA).map(|name| Via { name, own: true }));
     layer.vars = vars::read(doc, reader.rest());
     layer
+}
+
+/// The addresses of a host, without the brackets in which URLs write those of IPv6.
+fn addresses(reader: &mut Reader<'_>) -> Option<Vec<String>> {
+    let (doc, key) = (reader.doc, HostKeys::ADDRESS.name);
+    let written = reader.get(HostKeys::ADDRESS)?;
+    let span = reader.key_span(key);
+    if written.is_empty() || written.len() > ADDRESSES_LIMIT {
+        doc.wrong(span, format!("`{key}` has one to {ADDRESSES_LIMIT} addresses"));
+        return None;
+    }
+    let mut found: Vec<String> = Vec::new();
+    for text in &written {
+        let address = bare_address(text.get_ref());
+        if address.is_empty() || address.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            doc.wrong(text.span(), format!("`{key}` is one word, without blanks, or a list of them"));
+        } else if found.iter().any(|other| other == address) {
+            doc.wrong(text.span(), format!("`{key}` has {address} twice"));
+        } else {
+            found.push(address.to_string());
+        }
+    }
+    (found.len() == written.len()).then_some(found)
 }

@@ -173,10 +173,12 @@ fn host<'f>(
     let mut layer = file.all.clone();
     groups.iter().for_each(|group| layer.cover(&group.layer));
     view.own.get(written).into_iter().flatten().for_each(|host| layer.cover(&host.layer));
+    let mut addresses = layer.addresses.unwrap_or_default().into_iter();
     let endpoint = Endpoint {
         name: name.clone(),
         here: false,
-        address: layer.address.unwrap_or_else(|| written.to_string()),
+        address: addresses.next().unwrap_or_else(|| written.to_string()),
+        further: addresses.collect(),
         port: layer.port.unwrap_or(fleet.port),
         login: layer.login.unwrap_or_else(|| fleet.login.clone()),
         via: None,
@@ -215,12 +217,14 @@ fn report_unknown_sets(file: &HostFile<'_>, check_sets: &BTreeSet<String>) {
 /// A host that two groups list with different addresses.
 fn report_two_addresses(view: &FileView<'_>) {
     for (written, places) in &view.own {
-        let addresses = places.iter().filter_map(|place| Some((place, place.layer.address.as_ref()?)));
+        let addresses = places.iter().filter_map(|place| Some((place, place.layer.addresses.as_ref()?)));
         let mut addresses = addresses;
         let Some((_, first)) = addresses.next() else { continue };
         if let Some((place, other)) = addresses.find(|(_, address)| *address != first) {
-            let message = format!("host `{written}` has two addresses: {first} and {other}");
-            let hint = "give the address once; a second machine needs a name of its own".to_string();
+            let message =
+                format!("host `{written}` has two addresses: {} and {}", first.join(", "), other.join(", "));
+            let hint = "give the address once, as a list if the host has several; a second machine needs a name of its own"
+                .to_string();
             view.file.doc.report(place.span.clone(), message, hint);
         }
     }
@@ -231,7 +235,12 @@ fn warn_of_shared_addresses(views: &[FileView<'_>], inventory: &Inventory) {
     let mut seen: BTreeMap<(&str, u16, &str), &Host> = BTreeMap::new();
     for host in &inventory.hosts {
         let at = &host.endpoint;
-        let Some(other) = seen.insert((&at.address, at.port, &at.login), host) else { continue };
+        let mut shared = None;
+        for address in at.addresses() {
+            let other = seen.insert((address, at.port, &at.login), host);
+            shared = shared.or_else(|| Some((address, other?)));
+        }
+        let Some((address, other)) = shared else { continue };
         // Behind different jump hosts one address can be two machines.
         if at.via != other.endpoint.via || host.written == other.written {
             continue;
@@ -240,7 +249,7 @@ fn warn_of_shared_addresses(views: &[FileView<'_>], inventory: &Inventory) {
         let place = view.own.get(host.written.as_str()).and_then(|places| places.first());
         view.file.doc.warn(
             place.map(|place| place.span.clone()),
-            format!("{} and {} have one address: {} port {}", other.name, host.name, at.address, at.port),
+            format!("{} and {} have one address: {address} port {}", other.name, host.name, at.port),
             "a command for both runs twice on one machine",
         );
     }

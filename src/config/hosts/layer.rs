@@ -8,7 +8,8 @@ use crate::config::text::vars::Values;
 #[derive(Clone, Default)]
 pub struct Layer {
     pub vars: Values,
-    pub address: Option<String>,
+    /// In the order in which they are tried; never empty.
+    pub addresses: Option<Vec<String>>,
     pub port: Option<u16>,
     pub login: Option<String>,
     pub via: Option<Via>,
@@ -28,7 +29,7 @@ impl Layer {
     /// Puts `nearer` on top: its settings replace those of `self`.
     pub fn cover(&mut self, nearer: &Layer) {
         self.vars.cover(&nearer.vars);
-        replace(&mut self.address, &nearer.address);
+        replace(&mut self.addresses, &nearer.addresses);
         replace(&mut self.port, &nearer.port);
         replace(&mut self.login, &nearer.login);
         self.via.take_if(|_| nearer.direct);

@@ -174,7 +174,9 @@ pub fn count(number: usize, noun: &str) -> String {
 pub fn bare_address(address: &str) -> &str {
     let inside = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let is_v6 = |inside: &&str| {
-        inside.contains(':') && inside.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.'))
+        // A link-local address names its interface: fe80::1%eth0.
+        let address = inside.split_once('%').map_or(*inside, |(address, _)| address);
+        address.contains(':') && address.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.'))
     };
     inside.filter(is_v6).unwrap_or(address)
 }
@@ -185,9 +187,14 @@ mod tests {
 
     #[test]
     fn an_address_of_ipv6_has_no_brackets() {
-        for (written, bare) in
-            [("[::1]", "::1"), ("::1", "::1"), ("[fe80::1.2]", "fe80::1.2"), ("[web]", "[web]"), ("a", "a")]
-        {
+        for (written, bare) in [
+            ("[::1]", "::1"),
+            ("::1", "::1"),
+            ("[fe80::1.2]", "fe80::1.2"),
+            ("[fe80::1%eth0]", "fe80::1%eth0"),
+            ("[web]", "[web]"),
+            ("a", "a"),
+        ] {
             assert_eq!(bare_address(written), bare);
         }
     }

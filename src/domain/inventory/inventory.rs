@@ -136,6 +136,9 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Not::not")]
     pub here: bool,
     pub address: String,
+    /// Its other addresses, tried in turn. Its key is recorded under the first one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<String>,
     pub port: u16,
     pub login: String,
     /// The jump host in front of it.
@@ -150,6 +153,8 @@ struct StoredEndpoint {
     #[serde(default)]
     here: bool,
     address: String,
+    #[serde(default)]
+    further: Vec<String>,
     port: u16,
     login: String,
     #[serde(default)]
@@ -158,8 +163,8 @@ struct StoredEndpoint {
 
 impl From<StoredEndpoint> for Endpoint {
     fn from(stored: StoredEndpoint) -> Endpoint {
-        let StoredEndpoint { name, here, address, port, login, via } = stored;
-        Endpoint { name, here: here || port == 0, address, port, login, via }
+        let StoredEndpoint { name, here, address, further, port, login, via } = stored;
+        Endpoint { name, here: here || port == 0, address, further, port, login, via }
     }
 }
 
@@ -170,7 +175,28 @@ impl Endpoint {
     /// The daemon's machine.
     pub fn here() -> Endpoint {
         let name = HostName::from(Endpoint::HERE);
-        Endpoint { name, here: true, address: String::new(), port: 0, login: String::new(), via: None }
+        Endpoint {
+            name,
+            here: true,
+            address: String::new(),
+            further: Vec::new(),
+            port: 0,
+            login: String::new(),
+            via: None,
+        }
+    }
+
+    /// All addresses, in the order in which they are tried.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        [self.address.as_str()].into_iter().chain(self.further.iter().map(String::as_str))
+    }
+
+    /// The first address with the port, as URLs write it: `[2001:db8::1]:22`.
+    pub fn shown_address(&self) -> String {
+        match self.address.contains(':') {
+            true => format!("[{}]:{}", self.address, self.port),
+            false => format!("{}:{}", self.address, self.port),
+        }
     }
 }
 

@@ -110,11 +110,13 @@ fn of_key(key: &str, number: usize) -> Result<String, String> {
 
 /// The names under which a list may have a host.
 fn names_of(host: &Endpoint) -> Vec<String> {
-    let (name, address) = (host.name.as_str(), host.address.to_ascii_lowercase());
-    let mut names = vec![name.into(), host.name.short().into()];
-    names.extend([format!("[{name}]:{}", host.port), format!("[{address}]:{}", host.port)]);
-    // A bare address is that of port 22.
-    names.extend((host.port == 22).then_some(address));
+    let name = host.name.as_str();
+    let mut names = vec![name.into(), host.name.short().into(), format!("[{name}]:{}", host.port)];
+    for address in host.addresses().map(str::to_ascii_lowercase) {
+        names.push(format!("[{address}]:{}", host.port));
+        // A bare address is that of port 22.
+        names.extend((host.port == 22).then_some(address));
+    }
     names
 }
 
@@ -145,7 +147,7 @@ fn named_in(words: &[&str], hosts: &[Endpoint]) -> Option<Vec<usize>> {
     let words: Vec<String> = words.iter().map(bare).collect();
     let is_named = |host: &Endpoint| {
         let mut names = names_of(host);
-        names.push(host.address.to_ascii_lowercase());
+        names.extend(host.addresses().map(str::to_ascii_lowercase));
         names.iter().any(|name| words.iter().any(|word| word.eq_ignore_ascii_case(name)))
     };
     let named: Vec<usize> =
@@ -164,6 +166,7 @@ mod tests {
             name: name.into(),
             here: false,
             address: address.into(),
+            further: Vec::new(),
             port,
             login: "d".into(),
             via: None,

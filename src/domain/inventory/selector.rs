@@ -382,6 +382,7 @@ mod tests {
             name: name.into(),
             here: false,
             address: name.into(),
+            further: Vec::new(),
             port: 22,
             login: "d".into(),
             via: None,

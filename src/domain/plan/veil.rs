@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::plan::Plan;
 use crate::domain::base::nodeset;
-use crate::domain::inventory::inventory::{Host, Inventory};
+use crate::domain::inventory::inventory::{Endpoint, Host, Inventory};
 
 /// Replaces a covered name.
 pub const COVERED: &str = "(hidden)";
@@ -97,9 +97,9 @@ impl Veil {
 /// The names of a host in texts, and its address. A short name without a digit may be a word of any text.
 fn names(host: &Host) -> impl Iterator<Item = &str> {
     let is_elsewhere = |address: &&str| !matches!(*address, "127.0.0.1" | "::1" | "localhost");
-    let address = Some(host.endpoint.address.as_str()).filter(is_elsewhere);
+    let addresses = host.endpoint.addresses().filter(is_elsewhere);
     let short = Some(host.name.short()).filter(|short| short.contains(|c: char| c.is_ascii_digit()));
-    [host.name.as_str(), host.written.as_str()].into_iter().chain(short).chain(address)
+    [host.name.as_str(), host.written.as_str()].into_iter().chain(short).chain(addresses)
 }
 
 /// Names, and node sets such as `web[01-03,07].example.com`: the start and end of each. A letter behind a backslash
@@ -158,12 +158,20 @@ pub fn visible_part(mut plan: Plan, visible: &Inventory) -> Plan {
             [&mut balancer.on].into_iter().chain(balancer.further.iter_mut().map(|place| &mut place.on))
         {
             place.retain(|endpoint| visible.host(&endpoint.name).is_some());
+            place.iter_mut().for_each(|endpoint| endpoint.via = visible_way(endpoint.via.take(), visible));
         }
     }
     for host in plan.hosts.values_mut() {
-        host.endpoint.via = host.endpoint.via.take().filter(|via| visible.host(&via.name).is_some());
+        host.endpoint.via = visible_way(host.endpoint.via.take(), visible);
     }
     plan
+}
+
+/// The jump hosts up to the first hidden one.
+fn visible_way(via: Option<Box<Endpoint>>, visible: &Inventory) -> Option<Box<Endpoint>> {
+    let mut via = via.filter(|via| visible.host(&via.name).is_some())?;
+    via.via = visible_way(via.via.take(), visible);
+    Some(via)
 }
 
 #[cfg(test)]

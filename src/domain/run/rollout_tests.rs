@@ -47,6 +47,7 @@ fn host_plan(name: &str) -> HostPlan {
         name: name.into(),
         here: false,
         address: name.into(),
+        further: Vec::new(),
         port: 22,
         login: "d".into(),
         via: None,

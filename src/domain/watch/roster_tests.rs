@@ -23,7 +23,15 @@ fn settings() -> RosterSettings {
 
 fn endpoint(name: &str, via: Option<&str>) -> Endpoint {
     let via = via.map(|via| Box::new(endpoint(via, None)));
-    Endpoint { name: name.into(), here: false, address: name.into(), port: 22, login: "d".into(), via }
+    Endpoint {
+        name: name.into(),
+        here: false,
+        address: name.into(),
+        port: 22,
+        login: "d".into(),
+        via,
+        ..Endpoint::here()
+    }
 }
 
 fn id(name: &str) -> CheckId {

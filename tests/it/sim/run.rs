@@ -279,6 +279,7 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -
             parallel: 32,
             connect_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(15),
+            idle_timeout: None,
         },
         identities: vec![Identity::Key(Arc::new(world::key_of("rollcall")))],
         known_hosts: KnownHosts::new(world::known_hosts()),

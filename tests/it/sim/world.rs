@@ -100,6 +100,7 @@ fn endpoint(name: &str) -> Endpoint {
         name: name.into(),
         here: false,
         address: address_of(name),
+        further: Vec::new(),
         port: 22,
         login: "deploy".into(),
         via: None,

@@ -23,6 +23,7 @@ pub fn endpoint(name: &str, sshd: &Sshd) -> Endpoint {
         name: name.into(),
         here: false,
         address: "127.0.0.1".into(),
+        further: Vec::new(),
         port: sshd.address.port(),
         login: account(),
         via: None,
@@ -35,6 +36,7 @@ pub fn fleet(dir: &Path) -> Arc<dyn Remote> {
         parallel: 8,
         connect_timeout: Duration::from_secs(10),
         keepalive: Duration::from_secs(15),
+        idle_timeout: None,
     };
     let fleet = Fleet::new(Parts {
         settings,

@@ -11,6 +11,7 @@ pub mod haproxy;
 pub mod listeners;
 pub mod mariadb;
 pub mod nginx;
+pub mod relay;
 pub mod site;
 pub mod sshd;
 pub mod traffic;

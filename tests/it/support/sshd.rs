@@ -31,23 +31,7 @@ impl Sshd {
 
     /// The same, with further lines for its configuration.
     pub async fn start_with(dir: &Path, authorized: &Path, more: &str) -> Sshd {
-        std::fs::create_dir_all(dir).expect("a folder");
-        super::open_to_all(dir);
-        let key = dir.join("ssh_host_key");
-        keygen(&key, "host");
-        // The state of steps goes with the host, and no two hosts share it.
-        let state = dir.join("state");
-        std::fs::create_dir_all(&state).expect("a folder");
-        super::give_to_account(&state);
-        let config = dir.join("sshd_config");
-        let text = format!(
-            "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nLogLevel ERROR\n\
-             SetEnv XDG_STATE_HOME={}\n{more}",
-            key.display(),
-            authorized.display(),
-            state.display()
-        );
-        write(&config, &text);
+        let config = configure(dir, authorized, more);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (children, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
@@ -62,11 +46,16 @@ impl Sshd {
         self.accepted.load(Ordering::Relaxed)
     }
 
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        let mut children = self.children.lock().expect("not poisoned");
+        children.retain_mut(|child: &mut Child| matches!(child.try_wait(), Ok(None)));
+        children.len()
+    }
+
     /// `[127.0.0.1]:PORT ssh-ed25519 ...`
     pub fn known_hosts_line(&self) -> String {
-        let public = read(&self.dir.join("ssh_host_key.pub"));
-        let key: Vec<&str> = public.split(' ').take(2).collect();
-        format!("[127.0.0.1]:{} {}\n", self.address.port(), key.join(" "))
+        known_hosts_line(&self.dir, self.address)
     }
 
     /// Ends it as a crash would: nobody listens, and every connection is cut.
@@ -85,6 +74,78 @@ impl Sshd {
 impl Drop for Sshd {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// The configuration of an sshd in `dir` with a new key.
+fn configure(dir: &Path, authorized: &Path, more: &str) -> PathBuf {
+    std::fs::create_dir_all(dir).expect("a folder");
+    super::open_to_all(dir);
+    let key = dir.join("ssh_host_key");
+    keygen(&key, "host");
+    // The state of steps goes with the host, and no two hosts share it.
+    let state = dir.join("state");
+    std::fs::create_dir_all(&state).expect("a folder");
+    super::give_to_account(&state);
+    let config = dir.join("sshd_config");
+    let text = format!(
+        "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nLogLevel ERROR\n\
+         SetEnv XDG_STATE_HOME={}\n{more}",
+        key.display(),
+        authorized.display(),
+        state.display()
+    );
+    write(&config, &text);
+    config
+}
+
+fn known_hosts_line(dir: &Path, address: SocketAddr) -> String {
+    let public = read(&dir.join("ssh_host_key.pub"));
+    let key: Vec<&str> = public.split(' ').take(2).collect();
+    format!("[{}]:{} {}\n", address.ip(), address.port(), key.join(" "))
+}
+
+/// An sshd that listens itself: what it says of all its clients together, such as MaxStartups, is not in force in one that
+/// serves a single connection.
+pub struct Listening {
+    pub address: SocketAddr,
+    dir: PathBuf,
+    child: Option<Child>,
+}
+
+impl Listening {
+    /// Starts one in `dir` that lets the key `authorized` in.
+    pub async fn start(dir: &Path, authorized: &Path, more: &str) -> Listening {
+        let config = configure(dir, authorized, more);
+        // sshd takes no port of the system. No other test is on this address, so a port that was free there stays free.
+        let pid = std::process::id().to_be_bytes();
+        let ip = std::net::Ipv4Addr::new(127, 1 + pid[1] % 254, pid[2], pid[3].max(1));
+        let address = TcpListener::bind((ip, 0)).await.expect("a port").local_addr().expect("an address");
+        let child = Command::new("/usr/sbin/sshd")
+            .args(["-D", "-f"])
+            .arg(&config)
+            .arg("-E")
+            .arg(dir.join("sshd.log"))
+            .arg("-o")
+            .arg(format!("ListenAddress={address}"))
+            .stdin(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("sshd is there; run tests/run, which installs it");
+        super::eventually("sshd listens", async || tokio::net::TcpStream::connect(address).await.is_ok())
+            .await;
+        Listening { address, dir: dir.to_path_buf(), child: Some(child) }
+    }
+
+    /// See [`Sshd::known_hosts_line`].
+    pub fn known_hosts_line(&self) -> String {
+        known_hosts_line(&self.dir, self.address)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.child.take().map(end);
     }
 }
 

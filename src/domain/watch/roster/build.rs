@@ -104,8 +104,9 @@ impl Roster {
 
     fn replace(&mut self, wanted: Vec<WatchedHost>, mut old: HashMap<WatchedId, Old>, now: Timestamp) {
         (self.nodes, self.by_name, self.due, self.ready) = Default::default();
+        let own = wanted.iter().map(|host| (host.name.clone(), host.endpoint.clone())).collect();
         for host in wanted {
-            let at = self.node_of(&host.name, &host.group, &host.endpoint, now, &mut old);
+            let at = self.node_of(&own, (&host.name, &host.group, &host.endpoint), now, &mut old);
             self.nodes[at as usize].group = host.group.clone();
             self.add_checks(at, host, &mut old, now);
         }
@@ -123,17 +124,18 @@ impl Roster {
     /// The index of a host, which is added if it is missing, with the jump hosts in front of it.
     fn node_of(
         &mut self,
-        name: &HostName,
-        group: &str,
-        endpoint: &Arc<Endpoint>,
+        own: &HashMap<HostName, Arc<Endpoint>>,
+        (name, group, endpoint): (&HostName, &str, &Arc<Endpoint>),
         now: Timestamp,
         old: &mut HashMap<WatchedId, Old>,
     ) -> u32 {
         if let Some(at) = self.by_name.get(name) {
             return *at;
         }
-        let via = endpoint.via.as_ref().map(|via| Arc::new((**via).clone()));
-        let jump = via.map(|via| self.node_of(&via.name.clone(), group, &via, now, old));
+        // The contact of a jump host is probed as the inventory says that it is reached, whatever way a host behind it lists.
+        let way = |via: &Endpoint| own.get(&via.name).cloned().unwrap_or_else(|| Arc::new(via.clone()));
+        let via = endpoint.via.as_deref().map(way);
+        let jump = via.map(|via| self.node_of(own, (&via.name, group, &via), now, old));
         let at = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let watching = Watching { max_attempts: 0, ..Watching::new(Rhythm::Every(CONTACT_INTERVAL)) };
         let contact = spot(name, Subject::Contact, Arc::new(watching), ProbeTarget::Contact, now);

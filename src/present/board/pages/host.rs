@@ -29,13 +29,8 @@ impl HostFacts<'_> {
         let mut page = Page::at(view, &format!("host {}", host.name), (seq, now));
         page.head.extend(self.debts.strip());
         let at = &host.endpoint;
-        page.head.push(Line::plain(format!(
-            "{}@{}:{}, in {}",
-            at.login,
-            at.address,
-            at.port,
-            host.groups.join(", ")
-        )));
+        let reached = format!("{}@{}, in {}", at.login, at.shown_address(), host.groups.join(", "));
+        page.head.push(Line::plain(reached));
         page.tables.push(self.checks(now));
         page.tables.push(self.releases());
         page.tables.push(runs::table(self.runs, "runs"));
