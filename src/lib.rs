@@ -32,6 +32,7 @@ pub mod door;
 pub mod embedded;
 
 pub mod daemon;
+pub mod import;
 pub mod support;
 
 pub mod demo;

@@ -11,6 +11,7 @@ use rollcall::domain::ask::command::parse_words;
 use rollcall::domain::base::refusal::Cause;
 use rollcall::init;
 use rollcall::init::options::{self, InitOptions};
+use rollcall::import;
 use rollcall::logging;
 use rollcall::port::Clock;
 use rollcall::support;
@@ -48,6 +49,12 @@ enum LocalCommand {
     CheckConfig { dir: Option<PathBuf> },
     /// Print the JSON Schema of a kind of file, for editors: rollcall, hosts, tasks or checks
     Schema { file: String },
+    /// Print the hosts of an ssh_config as a file of hosts/, with what was not taken and why
+    HostsImport {
+        /// The ssh_config; `ssh -G` reads it for each host that it names
+        #[arg(long, value_name = "FILE")]
+        ssh_config: PathBuf,
+    },
     /// Write one file without secrets for a bug report: version, configuration, facts of the store, log
     Support {
         /// The file to write; it must not exist yet
@@ -134,6 +141,7 @@ async fn run(line: CommandLine) -> ExitCode {
         Some(LocalCommand::Serve) => return serve(&line.config, line.log).await,
         Some(LocalCommand::CheckConfig { dir }) => return check_config(&dir.unwrap_or(line.config)),
         Some(LocalCommand::Schema { file }) => return schema(&file),
+        Some(LocalCommand::HostsImport { ssh_config }) => return hosts_import(&ssh_config),
         Some(LocalCommand::Support { to }) => return support(&line.config, to),
         Some(LocalCommand::Init(options)) => return init(&options),
         Some(LocalCommand::Vacuum) => return vacuum(&line.config),
@@ -245,6 +253,16 @@ fn schema(file: &str) -> ExitCode {
             &format!("`{file}` is no kind of file; try: {}", shape::FILES.join(", ")),
             Cause::Usage.exit_status(),
         ),
+    }
+}
+
+fn hosts_import(ssh_config: &Path) -> ExitCode {
+    match import::hosts_of(ssh_config) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&why, Cause::Internal.exit_status()),
     }
 }
 

@@ -224,6 +224,8 @@ async fn the_program_itself_exits_non_zero_for_what_it_does_not_do() {
         (&["serve", "--nonesuch"], 64, "unexpected argument"),
         (&["check-config", "--config=/nonexistent"], 1, "/nonexistent"),
         (&["--config", "/nonexistent", "check-config"], 1, "/nonexistent"),
+        (&["hosts-import", "--ssh-config", "/nonexistent"], 1, "/nonexistent: No such file"),
+        (&["hosts-import"], 64, "--ssh-config <FILE>"),
         (&["support", "--config"], 64, "a value is required"),
         (&["hosts", "--local", "--config", "/nonexistent"], 1, "/nonexistent"),
         (&["hosts", "--config=/nonexistent", "--local"], 1, "/nonexistent"),

@@ -41,6 +41,7 @@ mod hostile;
 mod hostile_output;
 mod identity;
 mod init;
+mod import;
 mod inventory;
 mod killed;
 mod language;

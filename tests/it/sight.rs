@@ -240,7 +240,7 @@ async fn reads_nothing_hidden(site: &Site, lines: &[String]) {
 async fn no_command_names_what_an_operator_may_not_see() {
     let site = site().await;
     let lines = lines();
-    let local = ["serve", "demo", "check-config", "schema", "support"];
+    let local = ["serve", "demo", "check-config", "schema", "hosts-import", "support"];
     for name in built_in_names().iter().filter(|name| !local.contains(&name.as_str())) {
         assert!(lines.iter().any(|line| line.split(' ').next() == Some(name)), "no line asks for `{name}`");
     }

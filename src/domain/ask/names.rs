@@ -32,7 +32,7 @@ pub fn about(words: &str) -> Option<String> {
 }
 
 /// Commands of the program on the daemon's machine, not of its door.
-pub const LOCAL: [&str; 5] = ["serve", "demo", "check-config", "schema", "support"];
+pub const LOCAL: [&str; 6] = ["serve", "demo", "check-config", "schema", "hosts-import", "support"];
 
 /// The names that no task may have.
 pub fn built_in_names() -> Vec<String> {
