@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 
 use self::caller::{caller_of, myself};
 pub use self::clock::SystemClock;
-use self::credentials::identities;
+use self::credentials::{identities, keys};
 pub use self::described::check_config;
 use self::described::{describe, warnings};
 use self::door_key::{DoorKey, door_key, make_parent, public_line, seals_of, secret_of, site_of};
@@ -262,6 +262,7 @@ fn parts(settings: &FleetSettings, dial: Arc<dyn Dial>, clock: Arc<dyn Clock>) -
             idle_timeout: settings.idle_timeout,
         },
         identities: identities(settings)?,
+        keys: keys(settings)?,
         known_hosts: KnownHosts::new(settings.known_hosts.clone()),
         dial,
         clock,

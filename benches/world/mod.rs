@@ -54,6 +54,7 @@ fn host(number: usize) -> Host {
         here: false,
         address: name.clone(),
         further: Vec::new(),
+        key: None,
         port: 22,
         login: "deploy".into(),
         via: None,

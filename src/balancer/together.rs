@@ -242,6 +242,7 @@ mod tests {
             here: false,
             address: "a".into(),
             further: Vec::new(),
+            key: None,
             port: 22,
             login: "d".into(),
             via: None,

@@ -31,7 +31,11 @@ pub fn check_config(path: &Path) -> Result<String, String> {
         return Err(format!("rollcall.toml: [fleet]: {}", keys.join("\nrollcall.toml: [fleet]: ")));
     }
     let mut said: String = config.warnings.iter().map(|warning| format!("{warning}\n\n")).collect();
-    if fleet.identity.is_empty() && fleet.agent.is_none() && fleet.certificates.is_none() {
+    if fleet.identity.is_empty()
+        && fleet.keys.is_empty()
+        && fleet.agent.is_none()
+        && fleet.certificates.is_none()
+    {
         said.push_str(
             "warning: [fleet] has no `identity`, `agent` or `certificates`, so rollcall can log in to no host\n\n",
         );

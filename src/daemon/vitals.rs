@@ -16,7 +16,7 @@ use crate::config::{self, Config, Settings};
 use crate::domain::ask::vitals::VitalSigns;
 use crate::domain::base::name::HostName;
 use crate::fleet::known_hosts::KnownHosts;
-use crate::fleet::read_identities;
+use crate::fleet::read_identity;
 use crate::local::process::{self, ProcessLimits};
 use crate::port::vitals::Vitals;
 use crate::store::SqliteStore;
@@ -94,10 +94,16 @@ impl OnFiles {
 
 fn on_files(path: &Path, settings: &Settings, current: &Config) -> OnFiles {
     let on_disk = config::load(path).map(|config| config.version.digest);
+    let agent = settings.fleet.agent.as_ref();
     let key = |file: &PathBuf| {
-        let read = read_identities(None, std::slice::from_ref(file), None);
+        let read = read_identity("identity", file, agent);
         read.map(|_| format!("identity {}", file.display()))
     };
+    let named = |(name, file): (&String, &PathBuf)| {
+        let read = read_identity(&format!("key `{name}`"), file, agent);
+        read.map(|_| format!("key `{name}` {}", file.display()))
+    };
+    let keys = settings.fleet.identity.iter().map(key).chain(settings.fleet.keys.iter().map(named));
     let authority = settings.fleet.certificates.as_ref();
     let authority = authority.map(|about| {
         credentials::authority(about).map(|_| format!("certificates.ca {}", about.ca.display()))
@@ -106,7 +112,7 @@ fn on_files(path: &Path, settings: &Settings, current: &Config) -> OnFiles {
         on_disk: on_disk.map_err(|diagnostics| diagnostics.to_string()),
         clock: clock(),
         host_key: host_key(settings),
-        identities: authority.into_iter().chain(settings.fleet.identity.iter().map(key)).collect(),
+        identities: authority.into_iter().chain(keys).collect(),
         keyless: keyless(settings, current),
     }
 }

@@ -289,6 +289,7 @@ mod tests {
             here: false,
             address: "192.0.2.1".into(),
             further: Vec::new(),
+            key: None,
             port: 22,
             login: "deploy".into(),
             via: None,

@@ -161,8 +161,13 @@ async fn offer_all(
     handle: &mut client::Handle<Client>,
     errand: Errand,
 ) -> Result<Login, String> {
-    let authority = shared.identities.iter().find_map(Identity::authority);
-    let Some(authority) = authority else { return offer_keys(shared, host, handle).await };
+    if let Some(name) = &host.key {
+        let key = shared.keys.get(name).ok_or_else(|| no_such_key(name))?;
+        return offer_keys(std::slice::from_ref(key), host, handle).await;
+    }
+    let identities = &shared.identities;
+    let authority = identities.iter().find_map(Identity::authority);
+    let Some(authority) = authority else { return offer_keys(identities, host, handle).await };
     let result = authority.log_in((host, handle), errand, shared.clock.now()).await;
     match answer(handle, result)? {
         KeyAnswer::Accepted => {
@@ -176,9 +181,9 @@ async fn offer_all(
         KeyAnswer::Refused => {}
     }
     // A host that does not trust the CA yet may have the key.
-    let keys = match shared.identities.len() {
+    let keys = match identities.len() {
         1 => String::new(),
-        _ => match offer_keys(shared, host, handle).await {
+        _ => match offer_keys(identities, host, handle).await {
             Ok(login) => return Ok(login),
             Err(why) => format!("; {why}"),
         },
@@ -187,13 +192,19 @@ async fn offer_all(
     Err(format!("certificate: {why}{keys}"))
 }
 
+fn no_such_key(name: &str) -> String {
+    format!(
+        "rollcall has started without a key called `{name}`; try: [fleet.keys] in rollcall.toml, then a restart"
+    )
+}
+
 async fn offer_keys(
-    shared: &FleetState,
+    identities: &[Identity],
     host: &Endpoint,
     handle: &mut client::Handle<Client>,
 ) -> Result<Login, String> {
     let mut offered = 0;
-    for identity in &shared.identities {
+    for identity in identities {
         let answer = match identity {
             Identity::Authority(_) => continue,
             Identity::Key(_) if offered >= KEYS_OFFERED => {
@@ -203,7 +214,10 @@ async fn offer_keys(
                 offered += 1;
                 offer_key(host, handle, key).await?
             }
-            Identity::Agent(socket) => offer_agent(host, handle, socket, &mut offered).await?,
+            Identity::Agent(socket) => offer_agent(host, handle, (socket, None), &mut offered).await?,
+            Identity::Pinned(socket, key) => {
+                offer_agent(host, handle, (socket, Some(key)), &mut offered).await?
+            }
         };
         match answer {
             KeyAnswer::Accepted => return Ok(Login { by: String::new(), forwards: true }),
@@ -283,7 +297,7 @@ async fn offer_key(
 async fn offer_agent(
     host: &Endpoint,
     handle: &mut client::Handle<Client>,
-    socket: &std::path::Path,
+    (socket, only): (&std::path::Path, Option<&PublicKey>),
     offered: &mut usize,
 ) -> Result<KeyAnswer, String> {
     let failed = |error: &dyn std::fmt::Display| format!("agent {}: {error}", socket.display());
@@ -293,6 +307,12 @@ async fn offer_agent(
         AgentIdentity::PublicKey { key, .. } => Some(key),
         AgentIdentity::Certificate { .. } => None,
     });
+    let is_it = |key: &PublicKey| only.is_none_or(|only| only.key_data() == key.key_data());
+    let keys: Vec<PublicKey> = keys.filter(is_it).collect();
+    if let (true, Some(only)) = (keys.is_empty(), only) {
+        let fingerprint = only.fingerprint(HashAlg::Sha256);
+        return Err(failed(&format!("it does not hold the key {fingerprint}; try: ssh-add")));
+    }
     for key in keys {
         if *offered >= KEYS_OFFERED {
             return Err(format!(

@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use russh::keys::PrivateKey;
+use russh::keys::{PrivateKey, PublicKey};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::authority::Authority;
+use super::authority::{Authority, read_key};
 use super::first::first_of;
 use crate::port::Stream;
 
@@ -112,7 +113,9 @@ pub enum Identity {
     Authority(Box<Authority>),
     Key(Arc<PrivateKey>),
     /// The socket of an agent; the keys stay in the agent.
-    Agent(std::path::PathBuf),
+    Agent(PathBuf),
+    /// The one key of an agent.
+    Pinned(PathBuf, Box<PublicKey>),
 }
 
 impl Identity {
@@ -120,8 +123,41 @@ impl Identity {
     pub fn authority(&self) -> Option<&Authority> {
         match self {
             Identity::Authority(authority) => Some(authority),
-            Identity::Key(_) | Identity::Agent(_) => None,
+            Identity::Key(_) | Identity::Agent(_) | Identity::Pinned(..) => None,
         }
+    }
+}
+
+/// The credentials that the fleet logs in with: certificates first, then private keys, then those of an agent. With keys
+/// that name some of an agent, the others in it are not offered.
+///
+/// A key with a passphrase is refused: use an agent.
+pub fn read_identities(
+    authority: Option<Authority>,
+    files: &[PathBuf],
+    agent: Option<&PathBuf>,
+) -> Result<Vec<Identity>, String> {
+    let mut identities: Vec<Identity> =
+        authority.map(Box::new).map(Identity::Authority).into_iter().collect();
+    for path in files {
+        identities.push(read_identity("identity", path, agent)?);
+    }
+    let pinned = identities.iter().any(|identity| matches!(identity, Identity::Pinned(..)));
+    identities.extend(agent.filter(|_| !pinned).map(|socket| Identity::Agent(socket.clone())));
+    Ok(identities)
+}
+
+/// One key: a private one, or a public one that the agent signs with.
+pub fn read_identity(what: &str, path: &Path, agent: Option<&PathBuf>) -> Result<Identity, String> {
+    let Ok(public) = russh::keys::load_public_key(path) else {
+        return Ok(Identity::Key(Arc::new(read_key(what, path, "an agent ([fleet] agent)")?)));
+    };
+    match agent {
+        Some(socket) => Ok(Identity::Pinned(socket.clone(), Box::new(public))),
+        None => Err(format!(
+            "{what} {}: it is a public key, which an agent signs with; try: [fleet] agent, or the private key",
+            path.display()
+        )),
     }
 }
 

@@ -19,7 +19,7 @@ where
     let (mut under_way, mut reasons) = (FuturesUnordered::new(), Vec::new());
     let mut waiting = 0..addresses.len();
     loop {
-        if under_way.is_empty() && waiting.len() == 0 {
+        if under_way.is_empty() && waiting.is_empty() {
             break;
         }
         if let Some(place) = waiting.next() {

@@ -18,7 +18,6 @@ mod way;
 pub mod wire;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,9 +28,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::authority::{Authority, Errand, read_key};
+use self::authority::Errand;
 use self::connect::{Reached, connect, fetch_host_key};
-use self::dial::Identity;
+pub use self::dial::{read_identities, read_identity};
 use self::gates::{Gates, HANDSHAKE_TRIES, Turn, no_greeting, pause};
 use self::link::{Link, hang_up, phase};
 use self::sessions::Session;
@@ -106,23 +105,6 @@ enum SessionAnswer {
     Refused(String, bool),
     /// The connection turned out to be dead.
     Dead(String),
-}
-
-/// The credentials that the fleet logs in with: certificates first, then private keys, then those of an agent.
-///
-/// A key with a passphrase is refused: use an agent.
-pub fn read_identities(
-    authority: Option<Authority>,
-    files: &[PathBuf],
-    agent: Option<&PathBuf>,
-) -> Result<Vec<Identity>, String> {
-    let mut identities: Vec<Identity> =
-        authority.map(Box::new).map(Identity::Authority).into_iter().collect();
-    for path in files {
-        identities.push(Identity::Key(Arc::new(read_key("identity", path, "an agent ([fleet] agent)")?)));
-    }
-    identities.extend(agent.map(|socket| Identity::Agent(socket.clone())));
-    Ok(identities)
 }
 
 impl Fleet {

@@ -1,5 +1,6 @@
 //! The common state of the fleet's connections.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct FleetState(pub(super) Arc<Parts>);
 pub struct Parts {
     pub settings: ConnectionSettings,
     pub identities: Vec<Identity>,
+    /// Those that hosts name.
+    pub keys: BTreeMap<String, Identity>,
     pub known_hosts: KnownHosts,
     pub dial: Arc<dyn Dial>,
     pub clock: Arc<dyn Clock>,

@@ -30,6 +30,7 @@ pub(crate) fn plan(version: &str) -> Plan {
         here: false,
         address: "a".into(),
         further: Vec::new(),
+        key: None,
         port: 22,
         login: "d".into(),
         via: None,

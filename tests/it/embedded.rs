@@ -49,6 +49,7 @@ fn fleet_of(dial: Arc<dyn Dial>, key: PrivateKey, known_hosts: PathBuf) -> Fleet
     Fleet::new(Parts {
         settings,
         identities: vec![Identity::Key(Arc::new(key))],
+        keys: Default::default(),
         known_hosts: KnownHosts::new(known_hosts),
         dial,
         clock: Arc::new(Epoch),
@@ -61,6 +62,7 @@ fn endpoint(name: &str, port: u16) -> Endpoint {
         here: false,
         address: "127.0.0.1".into(),
         further: Vec::new(),
+        key: None,
         port,
         login: "deploy".into(),
         via: None,

@@ -164,6 +164,7 @@ fn fleet(site: &Site, clock: Arc<dyn Clock>, source: Option<&str>) -> Fleet {
             idle_timeout: None,
         },
         identities: read_identities(Some(authority), &[], None).unwrap(),
+        keys: Default::default(),
         known_hosts: KnownHosts::new(site.dir.path().join("state/known_hosts")),
         dial: Arc::new(TcpDial),
         clock,

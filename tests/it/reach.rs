@@ -181,14 +181,26 @@ async fn a_host_whose_network_is_cut_is_lost_and_its_step_is_unknown() {
     write(&site.config.join("tasks/keep.toml"), &task);
     with_fleet(&mut site, "keepalive = \"250ms\"").await;
     let holding = tokio::spawn(answer_of(site.ssh("ann", "keep cut")));
-    eventually("it is under way", async || cut.dir.join("begun").exists()).await;
+    // Nothing but the keepalives ends this one: it may take ten minutes.
+    let other = cut.dir.join("other");
+    std::fs::create_dir(&other).unwrap();
+    give_to_account(&other);
+    let typed = tokio::spawn(answer_of(site.ssh("ann", &format!("run cut -- {}", until_gone(&other)))));
+    for folder in [&cut.dir, &other] {
+        eventually("it is under way", async || folder.join("begun").exists()).await;
+    }
     relay.pull();
+    let answer: Answer = typed.await.unwrap();
+    std::fs::remove_file(other.join("begun")).unwrap();
+    assert!(
+        answer.status != 0 && format!("{answer:?}").contains("the host stopped answering"),
+        "{answer:#?}"
+    );
     let answer: Answer = holding.await.unwrap();
     std::fs::remove_file(cut.dir.join("begun")).unwrap();
     let text = format!("{answer:#?}");
     assert_eq!(answer.status, 3, "{text}");
     assert!(answer.out.contains("keep: UNKNOWN: contact lost"), "{text}");
-    assert!(text.contains("the host stopped answering"), "{text}");
     assert!(!text.contains("FAILED"), "{text}");
 }
 
@@ -213,4 +225,77 @@ async fn idle_connections_are_closed_and_those_in_use_are_not() {
     running.await.unwrap().expect(0);
     eventually("all are closed", async || busy.connections() + jump.connections() == 0).await;
     site.ask("run busy -- true").await.expect(0);
+}
+
+/// An agent with these keys. It ends when it is dropped.
+struct Agent {
+    socket: std::path::PathBuf,
+    child: std::process::Child,
+}
+
+impl Agent {
+    async fn start(socket: std::path::PathBuf, keys: &[std::path::PathBuf]) -> Agent {
+        let mut command = std::process::Command::new("ssh-agent");
+        command.arg("-D").arg("-a").arg(&socket).stdout(std::process::Stdio::null());
+        let agent = Agent { child: command.spawn().unwrap(), socket };
+        eventually("the agent listens", async || agent.socket.exists()).await;
+        let mut add = std::process::Command::new("ssh-add");
+        assert!(add.arg("-q").args(keys).env("SSH_AUTH_SOCK", &agent.socket).status().unwrap().success());
+        agent
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_log_in_with_keys_of_their_own_and_agents_with_the_one_that_is_named() {
+    let mut site = Site::without_daemon(1).await;
+    let at = |name: &str| site.dir.path().join(name);
+    // sshd disconnects after six keys: the right one is the eighth.
+    let mut keys: Vec<_> = (0..7).map(|number| at(&format!("other{number}"))).collect();
+    keys.iter().for_each(|key| crate::support::keygen(key, "other"));
+    crate::support::keygen(&at("second"), "second");
+    keys.push(at("second"));
+    let agent = Agent::start(at("agent.sock"), &keys).await;
+    let own = Sshd::start(&at("own"), &at("second.pub")).await;
+    trust(&site, &own.known_hosts_line());
+    let port = own.address.port();
+    let inventory = format!(
+        "[own]\nkey = \"second\"\n[own.hosts]\n\
+         file = {{ address = \"127.0.0.1\", port = {port} }}\n\
+         agent = {{ address = \"127.0.0.1\", port = {port}, key = \"pinned\" }}\n\
+         gone = {{ address = \"127.0.0.1\", port = {port}, key = \"missing\" }}\n\
+         [other.hosts]\nother = {{ address = \"127.0.0.1\", port = {port} }}\n"
+    );
+    write(&site.config.join("hosts/reach.toml"), &inventory);
+    let dir = site.dir.path().display().to_string();
+    crate::support::keygen(&at("absent"), "absent");
+    let line = format!(
+        "agent = \"{}\"\nkeys = {{ second = \"{dir}/second\", pinned = \"{dir}/second.pub\", missing = \"{dir}/absent.pub\" }}",
+        agent.socket.display()
+    );
+    let named = format!("identity = [\"{dir}/fleet\"");
+    let path = site.config.join("rollcall.toml");
+    write(&path, &read(&path).replace(&named, &format!("{named}, \"{dir}/other3.pub\"")));
+    with_fleet(&mut site, &line).await;
+    site.ask("run file,agent -- true").await.expect(0);
+    let other = site.ask("run other -- true").await.expect(4);
+    assert!(other.err.contains("keys: 2 offered, none accepted"), "{other:#?}");
+    let gone = site.ask("run gone -- true").await.expect(4);
+    assert!(
+        gone.err.contains("it does not hold the key SHA256:") && gone.err.contains("try: ssh-add"),
+        "{gone:#?}"
+    );
+    // A name that the configuration lacks is a mistake where it is written.
+    write(&site.config.join("hosts/reach.toml"), &inventory.replace("\"pinned\"", "\"pined\""));
+    let wrong = site.ask("reload").await;
+    assert!(
+        wrong.status != 0 && wrong.err.contains("no key of [fleet.keys] is called `pined`"),
+        "{wrong:#?}"
+    );
 }

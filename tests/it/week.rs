@@ -346,6 +346,7 @@ impl Watchlist for Site {
             here: false,
             address: name.into(),
             further: Vec::new(),
+            key: None,
             port: 22,
             login: "d".into(),
             via,

@@ -150,8 +150,12 @@ table! {
         /// The account on hosts that name none.
         LOGIN "login": Word = "deploy",
         PORT "port": Port = 22,
-        /// Private keys, tried in order.
+        /// Private keys, tried in order. A public key is one that the agent signs with: then rollcall offers no other key of the
+        /// agent.
         IDENTITY "identity": Texts,
+        /// Keys by name, for hosts and groups with `key = "NAME"`: rollcall offers them this key alone. A private key, or a public
+        /// one that the agent signs with.
+        KEYS "keys": MapOf<Text>,
         /// Socket of an SSH agent.
         AGENT "agent": Text,
         /// A certificate for each connection, so that no long-lived key is on the hosts.

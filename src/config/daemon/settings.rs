@@ -1,5 +1,6 @@
 //! `rollcall.toml`: the daemon itself. Every value has a default.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +16,8 @@ use super::retention::{self, Retention};
 use crate::config::checks::watching::{self, Schedule};
 use crate::config::text::diagnostic::Doc;
 use crate::config::text::keys::{Key, Text};
-use crate::config::text::reader::{self, Reader};
+use crate::config::text::reader::{self, Reader, strings};
+use crate::domain::base::name::check_name;
 
 /// The settings of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,8 @@ pub struct FleetSettings {
     pub port: u16,
     /// Private keys, tried in order.
     pub identity: Vec<PathBuf>,
+    /// Keys that hosts name.
+    pub keys: BTreeMap<String, PathBuf>,
     /// Socket of an SSH agent.
     pub agent: Option<PathBuf>,
     pub certificates: Option<CertificateSettings>,
@@ -125,6 +129,7 @@ impl Default for FleetSettings {
             login: FleetKeys::LOGIN.default.into(),
             port: FleetKeys::PORT.default,
             identity: Vec::new(),
+            keys: BTreeMap::new(),
             agent: None,
             certificates: None,
             known_hosts: FleetKeys::KNOWN_HOSTS.default.into(),
@@ -190,6 +195,7 @@ fn read_fleet(mut table: Reader<'_>, root: &Path) -> FleetSettings {
         login: table.or_default(FleetKeys::LOGIN),
         port: table.or_default(FleetKeys::PORT),
         identity: identity.into_iter().map(|p| root.join(p.into_inner())).collect(),
+        keys: read_keys(&mut table, root),
         agent: path(&mut table, FleetKeys::AGENT, root),
         certificates: table.get(FleetKeys::CERTIFICATES).and_then(|table| certificates::read(table, root)),
         known_hosts: path(&mut table, FleetKeys::KNOWN_HOSTS, root).unwrap_or(default.known_hosts),
@@ -204,6 +210,25 @@ fn read_fleet(mut table: Reader<'_>, root: &Path) -> FleetSettings {
     };
     table.finish();
     settings
+}
+
+fn read_keys(table: &mut Reader<'_>, root: &Path) -> BTreeMap<String, PathBuf> {
+    let doc = table.doc;
+    let mut keys = BTreeMap::new();
+    for (name, value) in table.entries(FleetKeys::KEYS) {
+        if let Err(why) = check_name(name.get_ref()) {
+            doc.wrong(name.span(), format!("`{}` cannot name a key: {why}", name.get_ref()));
+        }
+        let file = strings(doc, FleetKeys::KEYS.name, value);
+        match &file[..] {
+            [one] if !one.get_ref().is_empty() => {
+                _ = keys.insert(name.into_inner(), root.join(one.get_ref()))
+            }
+            [] => {}
+            _ => doc.wrong(name.span(), format!("the key `{}` is one file", name.get_ref())),
+        }
+    }
+    keys
 }
 
 fn size(number: u32) -> usize {

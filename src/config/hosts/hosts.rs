@@ -54,6 +54,9 @@ table! {
         SECRETS "secrets": Text,
         /// The account on these hosts.
         LOGIN "login": Word,
+        /// The key that rollcall logs in with, of `[fleet.keys]`. It offers no other one. Default: what `[fleet]` has for all
+        /// hosts.
+        KEY "key": Text,
         /// The port of their SSH server.
         PORT "port": Port,
         /// The jump host in front of them, by its name in the inventory, which has its login and port. A jump host may have a
@@ -72,6 +75,8 @@ table! {
         PORT "port": Port,
         /// The account on it.
         LOGIN "login": Word,
+        /// The key that rollcall logs in to it with, of `[fleet.keys]`.
+        KEY "key": Text,
         /// The jump host in front of it, or several: `"outer,inner"`.
         VIA "via": Text,
         .. Or<Any, In<VarKeys>>
@@ -175,6 +180,7 @@ fn group_layer(reader: &mut Reader<'_>) -> Layer {
     }
     layer.vars = secrets.covered(&layer.vars);
     replace(&mut layer.login, &reader.get(InheritedKeys::LOGIN));
+    replace(&mut layer.key, &reader.get(InheritedKeys::KEY));
     replace(&mut layer.port, &reader.get(InheritedKeys::PORT));
     replace(&mut layer.via, &reader.get(InheritedKeys::VIA).map(|name| Via { name, own: false }));
     layer
@@ -241,6 +247,7 @@ fn host_layer(doc: Doc<'_>, name: &Spanned<String>, value: &Spanned<DeValue<'_>>
     replace(&mut layer.addresses, &addresses(&mut reader));
     replace(&mut layer.port, &reader.get(HostKeys::PORT));
     replace(&mut layer.login, &reader.get(HostKeys::LOGIN));
+    replace(&mut layer.key, &reader.get(HostKeys::KEY));
     replace(&mut layer.via, &reader.get(HostKeys::VIA).map(|name| Via { name, own: true }));
     layer.vars = vars::read(doc, reader.rest());
     layer

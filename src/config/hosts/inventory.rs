@@ -57,6 +57,7 @@ pub fn resolve(
         }
         report_unknown_sets(view.file, check_sets);
     }
+    views.iter().for_each(|view| report_unknown_keys(view.file, fleet));
     report_same_names(&views, &inventory);
     views.iter().for_each(report_two_addresses);
     warn_of_shared_addresses(&views, &inventory);
@@ -181,6 +182,7 @@ fn host<'f>(
         further: addresses.collect(),
         port: layer.port.unwrap_or(fleet.port),
         login: layer.login.unwrap_or_else(|| fleet.login.clone()),
+        key: layer.key.map(Spanned::into_inner),
         via: None,
     };
     let names = groups.iter().map(|group| qualified(file, group));
@@ -211,6 +213,25 @@ fn report_unknown_sets(file: &HostFile<'_>, check_sets: &BTreeSet<String>) {
     let named = file.checks.iter().chain(file.groups.iter().flat_map(|group| &group.checks));
     for set in named.filter(|set| !check_sets.contains(set.get_ref())) {
         file.doc.unknown(set.span(), "check set", set.get_ref(), check_sets.iter().map(String::as_str));
+    }
+}
+
+/// Names of keys that `[fleet.keys]` does not have, each where it is written.
+fn report_unknown_keys(file: &HostFile<'_>, fleet: &FleetSettings) {
+    let groups = file.groups.iter();
+    let hosts = groups.clone().flat_map(|group| &group.hosts).map(|host| &host.layer);
+    let layers = [&file.all].into_iter().chain(groups.map(|group| &group.layer)).chain(hosts);
+    let mut reported = BTreeSet::new();
+    for key in layers.filter_map(|layer| layer.key.as_ref()) {
+        // The hosts of a node set share one place.
+        if !fleet.keys.contains_key(key.get_ref()) && reported.insert(key.span().start) {
+            file.doc.unknown(
+                key.span(),
+                "key of [fleet.keys]",
+                key.get_ref(),
+                fleet.keys.keys().map(String::as_str),
+            );
+        }
     }
 }
 

@@ -12,15 +12,20 @@ pub struct Layer {
     pub addresses: Option<Vec<String>>,
     pub port: Option<u16>,
     pub login: Option<String>,
+    /// The name of a key of `[fleet.keys]`.
+    pub key: Option<Named>,
     pub via: Option<Via>,
     /// No jump host, whatever groups say.
     pub direct: bool,
 }
 
+/// A name, where it is written.
+pub type Named = Spanned<String>;
+
 /// A jump host by name.
 #[derive(Clone)]
 pub struct Via {
-    pub name: Spanned<String>,
+    pub name: Named,
     /// Written for this one host, not for a group.
     pub own: bool,
 }
@@ -32,6 +37,7 @@ impl Layer {
         replace(&mut self.addresses, &nearer.addresses);
         replace(&mut self.port, &nearer.port);
         replace(&mut self.login, &nearer.login);
+        replace(&mut self.key, &nearer.key);
         self.via.take_if(|_| nearer.direct);
         replace(&mut self.via, &nearer.via);
     }

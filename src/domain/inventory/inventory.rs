@@ -141,6 +141,9 @@ pub struct Endpoint {
     pub further: Vec<String>,
     pub port: u16,
     pub login: String,
+    /// The name of the key that rollcall logs in with; `None` for what holds for all hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The jump host in front of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<Box<Endpoint>>,
@@ -158,13 +161,15 @@ struct StoredEndpoint {
     port: u16,
     login: String,
     #[serde(default)]
+    key: Option<String>,
+    #[serde(default)]
     via: Option<Box<Endpoint>>,
 }
 
 impl From<StoredEndpoint> for Endpoint {
     fn from(stored: StoredEndpoint) -> Endpoint {
-        let StoredEndpoint { name, here, address, further, port, login, via } = stored;
-        Endpoint { name, here: here || port == 0, address, further, port, login, via }
+        let StoredEndpoint { name, here, address, further, port, login, key, via } = stored;
+        Endpoint { name, here: here || port == 0, address, further, port, login, key, via }
     }
 }
 
@@ -182,6 +187,7 @@ impl Endpoint {
             further: Vec::new(),
             port: 0,
             login: String::new(),
+            key: None,
             via: None,
         }
     }

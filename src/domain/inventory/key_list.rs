@@ -167,6 +167,7 @@ mod tests {
             here: false,
             address: address.into(),
             further: Vec::new(),
+            key: None,
             port,
             login: "d".into(),
             via: None,

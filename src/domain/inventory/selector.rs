@@ -383,6 +383,7 @@ mod tests {
             here: false,
             address: name.into(),
             further: Vec::new(),
+            key: None,
             port: 22,
             login: "d".into(),
             via: None,

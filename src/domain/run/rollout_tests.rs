@@ -48,6 +48,7 @@ fn host_plan(name: &str) -> HostPlan {
         here: false,
         address: name.into(),
         further: Vec::new(),
+        key: None,
         port: 22,
         login: "d".into(),
         via: None,

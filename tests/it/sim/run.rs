@@ -282,6 +282,7 @@ fn wire_up(net: Net, ledger: &Arc<Ledger>, clock: &Arc<SimClock>, life: &Life) -
             idle_timeout: None,
         },
         identities: vec![Identity::Key(Arc::new(world::key_of("rollcall")))],
+        keys: Default::default(),
         known_hosts: KnownHosts::new(world::known_hosts()),
         dial: Arc::new(net),
         clock: clock.clone(),

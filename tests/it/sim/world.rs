@@ -101,6 +101,7 @@ fn endpoint(name: &str) -> Endpoint {
         here: false,
         address: address_of(name),
         further: Vec::new(),
+        key: None,
         port: 22,
         login: "deploy".into(),
         via: None,

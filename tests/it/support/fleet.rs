@@ -24,6 +24,7 @@ pub fn endpoint(name: &str, sshd: &Sshd) -> Endpoint {
         here: false,
         address: "127.0.0.1".into(),
         further: Vec::new(),
+        key: None,
         port: sshd.address.port(),
         login: account(),
         via: None,
@@ -41,6 +42,7 @@ pub fn fleet(dir: &Path) -> Arc<dyn Remote> {
     let fleet = Fleet::new(Parts {
         settings,
         identities: read_identities(None, &[dir.join("fleet")], None).expect("a key"),
+        keys: Default::default(),
         known_hosts: KnownHosts::new(dir.join("known_hosts")),
         dial: Arc::new(TcpDial),
         clock: Arc::new(SystemClock),
