@@ -2,6 +2,7 @@
 //! comments say what is lost when an implementation reports a false result.
 
 pub mod audit;
+mod contact;
 mod diagnosis;
 mod exec;
 mod member;
@@ -44,6 +45,7 @@ use crate::domain::watch::roster::{Batch, WatchedId};
 use crate::domain::watch::watched::Watched;
 use crate::local::artifacts::Piece;
 
+pub use self::contact::{Contact, Ping};
 pub use self::diagnosis::{Diagnosis, PhaseReport};
 pub use self::exec::{Content, Exec, ExecEnd, ExecReport, Follow, Input, Packed, Program};
 
@@ -77,6 +79,16 @@ pub trait Remote: Send + Sync {
     /// Connects if there is no connection yet, so that the next command starts without a delay.
     async fn reach(&self, _host: &Endpoint) -> Result<(), String> {
         Ok(())
+    }
+
+    /// A round trip to the host, over the open connection or a new one.
+    async fn ping(&self, host: &Endpoint) -> Ping {
+        Ping::failed(format!("{} is not reached over SSH", host.name))
+    }
+
+    /// The last contact with the host; `None` if none was tried.
+    fn contact(&self, _host: &Endpoint) -> Option<Contact> {
+        None
     }
 
     /// The key that the host presents now, and the recorded one.

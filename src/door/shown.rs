@@ -1,6 +1,7 @@
 //! A command as it is logged: without values that may be secret.
 
 use crate::config::Config;
+use crate::domain::ask::adhoc::AdHoc;
 use crate::domain::ask::command::{Ask, Command, Params, Request, Title, UsageError};
 use crate::domain::base::output::to_text;
 use crate::domain::value::secret::HIDDEN;
@@ -34,7 +35,8 @@ pub fn shown(line: &[u8], parsed: &Result<Request, UsageError>, config: &Config)
         }
         // The journal has all of these.
         Ok(
-            Command::Run { .. }
+            Command::Run(_)
+            | Command::AdHoc(AdHoc::Copy(_) | AdHoc::Fetch(_))
             | Command::Rollback { .. }
             | Command::PlanRollback { .. }
             | Command::Drain { .. }

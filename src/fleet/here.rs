@@ -22,7 +22,7 @@ use super::wire::wire;
 use crate::domain::base::output::Capture;
 use crate::domain::inventory::inventory::Endpoint;
 use crate::local::process::{self, ProcessGroup};
-use crate::port::{Diagnosis, Exec, ExecEnd, ExecReport, HostKey, OpenError, Remote, Stream};
+use crate::port::{Contact, Diagnosis, Exec, ExecEnd, ExecReport, HostKey, OpenError, Ping, Remote, Stream};
 
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -241,6 +241,14 @@ impl Remote for Here {
 
     async fn reach(&self, host: &Endpoint) -> Result<(), String> {
         if host.here { Ok(()) } else { self.fleet.reach(host).await }
+    }
+
+    async fn ping(&self, host: &Endpoint) -> Ping {
+        if host.here { Ping::failed(not_reached()) } else { self.fleet.ping(host).await }
+    }
+
+    fn contact(&self, host: &Endpoint) -> Option<Contact> {
+        self.fleet.contact(host)
     }
 
     async fn diagnose(&self, host: &Endpoint, request: Exec) -> Diagnosis {

@@ -3,6 +3,7 @@
 pub mod authority;
 mod client;
 pub mod connect;
+mod contacts;
 mod diagnose;
 pub mod dial;
 mod exec;
@@ -12,6 +13,7 @@ pub mod here;
 mod kept;
 pub mod known_hosts;
 mod link;
+mod ping;
 mod sessions;
 mod shared;
 mod way;
@@ -33,13 +35,22 @@ use self::connect::{Reached, connect, fetch_host_key};
 pub use self::dial::{read_identities, read_identity};
 use self::gates::{Gates, HANDSHAKE_TRIES, Turn, no_greeting, pause};
 use self::link::{Link, hang_up, phase};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use self::authority::{Authority, Errand, read_key};
+use self::connect::{Link, Target, connect, fetch_host_key, open_through, phase};
+use self::contacts::Contacts;
+use self::dial::Identity;
 use self::sessions::Session;
 use self::shared::FleetState;
 pub use self::shared::{ConnectionSettings, Parts};
 use self::way::{Target, open_through};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::{
-    Diagnosis, Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, PhaseReport, Program, Remote, Stream,
+    Contact, Diagnosis, Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, PhaseReport, Ping, Program,
+    Remote, Stream,
 };
 
 /// Refusals of a session while no other one of this connection is open, until the host counts as one that allows none.
@@ -72,6 +83,7 @@ pub struct Fleet {
     slots: Mutex<HashMap<Endpoint, Arc<ConnectionSlot>>>,
     gates: Gates,
     handshakes: Semaphore,
+    contacts: Contacts,
 }
 
 /// The slot of one host's connection.
@@ -116,6 +128,8 @@ impl Fleet {
             slots: Mutex::default(),
             gates: Gates::default(),
             handshakes,
+            handshakes,
+            contacts: Contacts::default(),
         }
     }
 
@@ -126,17 +140,28 @@ impl Fleet {
 
     /// The connection to a host; created if none is alive that permits the errand. Other callers wait for it.
     async fn link(&self, host: &Endpoint, errand: Errand) -> Result<Arc<Link>, String> {
+        self.link_or_new(host, errand).await.map(|(link, _)| link)
+    }
+
+    /// The same, and how long it took to connect if it was not open.
+    async fn link_or_new(
+        &self,
+        host: &Endpoint,
+        errand: Errand,
+    ) -> Result<(Arc<Link>, Option<Duration>), String> {
         let slot = self.slot(host);
         let mut place = slot.link.lock().await;
         if let Some(link) = place.as_ref().filter(|link| link.serves(errand)) {
             link.touch();
             return Ok(link.clone());
+            return Ok((link.clone(), None));
         }
         // Commands under way keep a connection that is replaced.
         *place = None;
+        let begun = Instant::now();
         let link = Arc::new(self.connect(host, errand).await?);
         *place = Some(link.clone());
-        Ok(link)
+        Ok((link, Some(begun.elapsed())))
     }
 
     /// The connection to the jump host of a host. All hosts behind it share it.
@@ -176,6 +201,19 @@ impl Fleet {
             drop(permit);
             if number == HANDSHAKE_TRIES {
                 return Err(phase(host, "handshake", &no_greeting(&why)));
+    async fn connect(&self, host: &Endpoint, errand: Errand) -> Result<Link, String> {
+        let connected = self.connected(host, errand).await;
+        let end = connected.as_ref().map(drop).map_err(String::clone);
+        self.contacts.record(host, self.shared.clock.now(), end);
+        connected
+    }
+
+    async fn connected(&self, host: &Endpoint, errand: Errand) -> Result<Link, String> {
+        // The jump host is connected first: waiting for it while holding a permit could wait forever.
+        let jump = match &host.via {
+            Some(via) => {
+                let jump = Box::pin(self.link(via, Errand::Forwards)).await;
+                Some(jump.map_err(|why| format!("via {}: {why}", via.name))?)
             }
             sleep(pause(host.name.as_str(), number)).await;
             number += 1;
@@ -364,7 +402,11 @@ impl Remote for Fleet {
             Err(end) => return ExecReport { end, stdout: Default::default(), stderr: Default::default() },
         };
         match self.session(host, &request.cancel).await {
-            Ok(Opened { link, channel, _session }) => exec::exec(channel, request, || link.why_lost()).await,
+            Ok(Opened { link, channel, _session }) => {
+                let report = exec::exec(channel, request, || link.why_lost()).await;
+                self.contacts.ended(host, self.shared.clock.now(), &report.end);
+                report
+            }
             Err(end) => ExecReport { end, stdout: Default::default(), stderr: Default::default() },
         }
     }
@@ -379,6 +421,14 @@ impl Remote for Fleet {
 
     async fn reach(&self, host: &Endpoint) -> Result<(), String> {
         self.link(host, Errand::Commands).await.map(drop)
+    }
+
+    async fn ping(&self, host: &Endpoint) -> Ping {
+        self.round_trip(host).await
+    }
+
+    fn contact(&self, host: &Endpoint) -> Option<Contact> {
+        self.contacts.of(host)
     }
 
     async fn diagnose(&self, host: &Endpoint, request: Exec) -> Diagnosis {
@@ -403,6 +453,13 @@ impl Remote for Fleet {
             sleep(pause(host.name.as_str(), number)).await;
             number += 1;
         }
+            },
+            None => None,
+        };
+        let diagnosis = diagnose::diagnose(&self.shared, (host, jump.as_deref()), request).await;
+        let failed = diagnosis.phases.last().and_then(|phase| phase.end.as_ref().err().cloned());
+        self.contacts.record(host, self.shared.clock.now(), failed.map_or(Ok(()), Err));
+        diagnosis
     }
 
     async fn host_key(&self, host: &Endpoint) -> Result<HostKey, String> {

@@ -204,7 +204,7 @@ pub fn cut(events: &[Event]) -> String {
     });
     let line = |(left_out, hosts): (u64, Vec<&HostName>)| {
         format!(
-            "rollcall: {}: {left_out} bytes of the output are left out; without -b and --json all of it is printed\n",
+            "rollcall: {}: {left_out} bytes of the output are left out; without -b, --diff and --json all of it is printed\n",
             folded(hosts)
         )
     };

@@ -1,5 +1,6 @@
 //! Steps on hosts: one file for each kind of step, over the ports alone.
 
+mod ad_hoc;
 mod archive;
 mod asking;
 pub mod attempt;

@@ -1,15 +1,10 @@
 //! One step, done or inspected: which kind is done by which file, and whether the wrapper runs it. All kinds have
 //! one shape: observe, compare, change what differs, and report whether anything did. A dry run stops before the change.
 
-use std::sync::Arc;
-
 use crate::domain::base::outcome::Outcome;
 use crate::domain::base::paths;
-use crate::domain::task::task::{Step, StepBody, Sudo};
-use crate::domain::value::shell;
-use crate::port::outputs::Resent;
-use crate::port::talk::Tap;
-use crate::port::{ExecEnd, Follow, Input, Program};
+use crate::domain::task::task::{Step, StepBody};
+use crate::port::{ExecEnd, Input};
 use crate::script;
 use crate::steps::archive::{self, Unpacking};
 use crate::steps::asking::Asking;
@@ -85,6 +80,9 @@ impl Attempt<'_> {
                 Some(done) => done,
             },
             (StepBody::Run { script }, None) if mode == Mode::AdHoc => self.ad_hoc(script).await,
+            (StepBody::Script { source, args, .. }, None) if mode == Mode::AdHoc => {
+                self.ad_hoc_script(source, args).await
+            }
             _ => self.by_kind(mode != Mode::DryRun).await,
         };
         (done, false)
@@ -112,31 +110,6 @@ impl Attempt<'_> {
             ExecEnd::Exited(_) => None,
             _ => Some(self.inspection_failed(report)),
         }
-    }
-
-    /// Runs an ad-hoc command in the login's shell, as `ssh` does; the host does not keep its outcome. A shell that can is given
-    /// the text through the environment, so that it is on no command line.
-    async fn ad_hoc(&self, script: &str) -> Done {
-        if self.context.resumed.is_some() {
-            let why = "rollcall ended while it ran, and nothing on the host says how ad-hoc commands end";
-            return Done::silent(Outcome::Lost { why: why.into() });
-        }
-        let talk = self.context.talk.clone();
-        let mut request = self.context.request(
-            Program::Script(in_login_shell(script)),
-            &Sudo::No,
-            talk.input.map_or(Input::None, Input::Live),
-            self.step.timeout,
-        );
-        let host = self.plan.endpoint.name.clone();
-        request.lines = match talk.output {
-            Some(to) => Some(Follow::All(Tap { host, to })),
-            None => self.show(&Arc::default()).map(Follow::Lines),
-        };
-        request.masks = self.context.masks.clone();
-        request.recorder = Some(self.context.recorder(&self.operation, Resent::Anew));
-        let report = self.context.ports.remote.exec(self.endpoint(), request).await;
-        self.done(report, |_| Outcome::Ok)
     }
 
     /// The script that the wrapper runs for the step, if it does.
@@ -233,14 +206,6 @@ fn refused(step: &Step) -> Option<String> {
     }
 }
 
-/// A script that the shell of the login reads, if it has another syntax than `sh` or more.
-fn in_login_shell(script: &str) -> String {
-    let text = shell::quote(script);
-    format!(
-        "case ${{SHELL##*/}} in\nbash|zsh|ksh|ksh93|mksh) ROLLCALL_RUN={text}; export ROLLCALL_RUN; exec \"$SHELL\" -c \
-         'x=$ROLLCALL_RUN; unset ROLLCALL_RUN; eval \"unset x; $x\"' ;;\ncsh|tcsh|fish) exec \"$SHELL\" -c {text} ;;\nesac\n{script}"
-    )
-}
 #[cfg(test)]
 #[path = "scripts_tests.rs"]
 mod scripts_tests;

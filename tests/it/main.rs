@@ -1,5 +1,6 @@
 //! The integration tests, in one binary: they link once.
 
+mod adhoc;
 mod api;
 mod api_attacks;
 mod api_clients;

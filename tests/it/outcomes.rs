@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rollcall::config::FilesDir;
 use rollcall::domain::ask::command::Ask;
+use rollcall::domain::ask::run_ask::RunAsk;
 use rollcall::domain::base::name::{HostName, RunId};
 use rollcall::domain::base::outcome::Outcome;
 use rollcall::domain::plan::adhoc::plan_run;
@@ -127,7 +128,7 @@ fn plan_of(site: &Site, task: Option<&str>) -> Plan {
     };
     match task {
         Some(task) => plan_task(&world, &Ask::new(task, "web01", &Default::default())).unwrap(),
-        None => plan_run(&world, "web01", "touch ran").unwrap(),
+        None => plan_run(&world, &RunAsk::line("web01", "touch ran")).unwrap(),
     }
 }
 

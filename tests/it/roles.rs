@@ -81,6 +81,8 @@ async fn every_command_is_granted_by_role_and_group_as_the_table_says() {
         ("logs nonesuch /x", "nn-nn--"),
         ("doctor nonesuch", "nn-nn--"),
         ("doctor", "nnynnyy"),
+        ("ping nonesuch", "n--n---"),
+        ("hosts test --unreachable", "nyynyyy"),
         ("check nonesuch", "n--n---"),
         ("balancer status nonesuch", "n--n---"),
         ("plan deploy nonesuch version=1.0.0", "n--n---"),

@@ -128,9 +128,9 @@ async fn output_appears_as_it_comes_and_all_of_it() {
     );
     assert!(answer.err.contains("rollcall: web[01-02]: "), "{}", answer.err);
     assert!(
-        answer
-            .err
-            .contains(" bytes of the output are left out; without -b and --json all of it is printed\n")
+        answer.err.contains(
+            " bytes of the output are left out; without -b, --diff and --json all of it is printed\n"
+        )
     );
     site.ask("run web -b -- seq 100").await.expect(0);
 }

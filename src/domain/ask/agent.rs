@@ -1,6 +1,7 @@
 //! What an agent may ask for. An agent is a program that a language model drives. The model reads output of hosts, which may
 //! steer it, so nothing that an agent asks for reaches a host before another person has approved it.
 
+use super::adhoc::AdHoc;
 use super::ask::{Command, Connection, Record, RightCommand};
 use super::output::{OutputOf, OutputPart};
 use crate::domain::base::refusal::{Cause, Refusal};
@@ -52,7 +53,8 @@ fn of_output(step: Option<&OutputOf>) -> AgentUse {
 }
 
 impl AgentUse {
-    /// That of a command. No tool starts what is planned for `rollback` and `retry`. Commands that reach hosts are never for agents, also those that change nothing there.
+    /// That of a command. No tool starts what is planned for `rollback` and `retry`. Commands that reach hosts are never for agents, also those that change nothing there; nor are
+    /// links and tokens, completion, files of hosts, and answers without an end.
     pub fn of(command: &Command) -> AgentUse {
         match command {
             Command::Help { .. }
@@ -80,6 +82,7 @@ impl AgentUse {
             | Command::NotifyList
             | Command::Metrics => AgentUse::Reads,
             Command::Record(asked) => of_record(asked),
+            Command::AdHoc(asked) => of_ad_hoc(asked),
             Command::Output { step, .. } => of_output(step.as_ref()),
             Command::Plan { diff: false, .. } => AgentUse::Plans,
             Command::Task { check: false, .. } => AgentUse::Starts,
@@ -92,7 +95,6 @@ impl AgentUse {
             | Command::Check { .. }
             | Command::Run { .. }
             | Command::Logs(_)
-            // For people: links and tokens, completion, files of hosts, answers without an end.
             | Command::Connection(_)
             | Command::Artifacts { list: false, .. }
             | Command::Watch { .. }
@@ -122,6 +124,13 @@ impl AgentUse {
             | Command::Enroll { .. }
             | Command::NotifyTest { .. } => AgentUse::Never,
         }
+    }
+}
+
+fn of_ad_hoc(asked: &AdHoc) -> AgentUse {
+    match asked {
+        AdHoc::Nodes(_) | AdHoc::Last { .. } => AgentUse::Reads,
+        AdHoc::Ping { .. } | AdHoc::Copy(_) | AdHoc::Fetch(_) => AgentUse::Never,
     }
 }
 

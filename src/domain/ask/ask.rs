@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::adhoc::AdHoc;
 use super::logs::LogsAsk;
 pub use super::options::{
     AuditAsk, Connection, Format, GitService, HostKeys, NewLine, Record, RightCommand, Shell, Since, Topic,
 };
 use super::output::OutputOf;
+use super::run_ask::{RunAsk, RunWork};
 use super::view::View;
 use crate::domain::base::name::RunId;
 
@@ -111,8 +113,10 @@ pub enum Command {
     Rights(RightCommand),
     /// A page of the boards.
     Board(View),
+    /// `unreachable`: those that the last contact did not reach.
     Hosts {
         selector: String,
+        unreachable: bool,
     },
     /// `diff`: with a dry run on the hosts.
     Plan {
@@ -134,12 +138,9 @@ pub enum Command {
         params: Params,
         format: Format,
     },
-    /// `fold`: equal output is printed once, at the end.
-    Run {
-        selector: String,
-        script: String,
-        fold: bool,
-    },
+    Run(RunAsk),
+    /// Other work of the moment.
+    AdHoc(AdHoc),
     /// Without a selector: rollcall itself.
     Doctor {
         selector: Option<String>,
@@ -309,7 +310,9 @@ impl Command {
     pub fn reads_input(&self) -> bool {
         match self {
             Command::HostKeys(HostKeys::Accept { fingerprint, .. }) => fingerprint.as_deref() == Some("-"),
-            other => matches!(other, Command::Run { .. } | Command::Retry { .. }),
+            Command::Run(asked) => matches!(asked.work, RunWork::Line(_)),
+            Command::AdHoc(asked) => asked.reads_input(),
+            other => matches!(other, Command::Retry { .. }),
         }
     }
 
@@ -329,7 +332,8 @@ impl Command {
             | Command::Plan { .. }
             | Command::PlanRollback { .. }
             | Command::Task { .. }
-            | Command::Run { .. }
+            | Command::Run(_)
+            | Command::AdHoc(_)
             | Command::Facts { .. }
             | Command::Logs(_)
             | Command::Doctor { .. }

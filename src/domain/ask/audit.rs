@@ -327,6 +327,7 @@ impl Command {
             | Command::Metrics => true,
             Command::Record(record) => !matches!(record, Record::Git { service: GitService::Push, .. }),
             Command::Connection(connection) => !matches!(connection, Connection::Kick { .. }),
+            Command::AdHoc(asked) => asked.only_reads(),
             Command::Rights(
                 RightCommand::Ask { .. } | RightCommand::Grant { .. } | RightCommand::End { .. },
             )

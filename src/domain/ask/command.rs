@@ -6,6 +6,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
+use super::adhoc::{AdHoc, read_copy, read_fetch};
 use super::agent::AgentAsk;
 pub use super::ask::{
     Ask, AuditAsk, Command, Connection, Format, GitService, HostKeys, NewLine, Params, Record, RightCommand,
@@ -18,6 +19,7 @@ use super::options::CommonOptions;
 use super::output_words::read_output;
 use super::records::read_events;
 use super::report_words::read_report;
+use super::run_words::{behind_dashes, read_run, split_script};
 use super::{help, plain_words, records};
 use crate::domain::base::name::{clipped, clipped_lines};
 
@@ -72,34 +74,12 @@ pub fn parse_line(line: &[u8]) -> Result<Request, UsageError> {
     let mut words = shell_words::split(head).map_err(|_| {
         usage("a quote is not closed; your own shell takes one pair away: ssh rollcall run web -- \"echo 'a b'\"".into())
     })?;
-    if let Some(script) = script {
-        words.extend(["--".to_string(), script.to_string()]);
+    if let Some(rest) = script {
+        let rest =
+            behind_dashes(&words, rest).map_err(|_| usage("a quote behind `--` is not closed".into()))?;
+        words.extend(["--".to_string()].into_iter().chain(rest));
     }
     parse_words(&words)
-}
-
-/// Cuts the line at the first ` -- ` outside of quotes: the text behind it is for the hosts'
-/// shell and is not parsed here.
-fn split_script(line: &str) -> (&str, Option<&str>) {
-    let (mut quote, mut escaped, mut before) = (None, false, 'x');
-    for (at, c) in line.char_indices() {
-        match quote {
-            _ if escaped => escaped = false,
-            Some('\'') | None if c == '\'' => quote = if quote.is_none() { Some(c) } else { None },
-            Some('"') | None if c == '"' => quote = if quote.is_none() { Some(c) } else { None },
-            None | Some('"') if c == '\\' => escaped = true,
-            None if before.is_whitespace() && is_separator(&line[at..]) => {
-                return (&line[..at], Some(line[at + 2..].trim()));
-            }
-            _ => {}
-        }
-        before = c;
-    }
-    (line, None)
-}
-
-fn is_separator(rest: &str) -> bool {
-    rest.strip_prefix("--").is_some_and(|tail| tail.starts_with(char::is_whitespace))
 }
 
 /// Parses words that a shell has already split.
@@ -188,11 +168,16 @@ fn command_of(words: Words, given: &mut CommonOptions) -> Result<Command, UsageE
         Words::Web { port, token } => Command::Connection(Connection::Web { port, token }),
         Words::Git(words) => records::read_git(words),
         Words::Complete { words } => Command::Connection(Connection::Complete { words }),
-        Words::Hosts { selector } => Command::Hosts { selector },
+        Words::Hosts { selector, unreachable } => Command::Hosts { selector, unreachable },
+        Words::Ping { selector } => Command::AdHoc(AdHoc::Ping { selector }),
         Words::Board(words) => Command::Board(words.view().map_err(usage)?),
         Words::Plan(words) => read_plan(words)?,
         Words::Check { selector, words, format } => read_check(selector, &words, format)?,
-        Words::Run { selector, fold, script } => Command::Run { selector, script: script.join(" "), fold },
+        Words::Run(words) => Command::Run(read_run(words, given.json).map_err(usage)?),
+        Words::Copy(words) => Command::AdHoc(AdHoc::Copy(read_copy(words).map_err(usage)?)),
+        Words::Fetch(words) => Command::AdHoc(AdHoc::Fetch(read_fetch(words))),
+        Words::Nodes(asked) => Command::AdHoc(AdHoc::Nodes(asked)),
+        Words::Last { task } => Command::AdHoc(AdHoc::Last { task }),
         Words::Doctor { selector } => Command::Doctor { selector },
         Words::Facts { selector, fresh } => Command::Facts { selector, fresh },
         Words::Logs(words) => read_logs(words).map_err(usage)?,

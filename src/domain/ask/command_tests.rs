@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::*;
+use crate::domain::ask::adhoc::{AdHoc, COPY_MODE, CopyAsk, FetchAsk, NodesAsk, NodesVerb};
 use crate::domain::ask::output::{ByteRange, OutputOf, OutputPart};
+use crate::domain::ask::run_ask::{RunAnswer, RunAsk, RunLimits, RunWork, ScriptAsk};
 use crate::domain::base::name::RunId;
 
 fn of_output(attempt: Option<u32>, part: OutputPart) -> Command {
@@ -24,9 +26,11 @@ fn lines_become_commands() {
     let s = |text: &str| text.to_string();
     let table = [
         ("whoami", Command::Whoami),
-        ("hosts", Command::Hosts { selector: s("all") }),
+        ("hosts web --unreachable", Command::Hosts { selector: s("web"), unreachable: true }),
+        ("ping web", Command::AdHoc(AdHoc::Ping { selector: s("web") })),
+        ("hosts", Command::Hosts { selector: s("all"), unreachable: false }),
         ("facts prod --fresh", Command::Facts { selector: s("prod"), fresh: true }),
-        ("hosts 'web:!web03'", Command::Hosts { selector: s("web:!web03") }),
+        ("hosts 'web:!web03'", Command::Hosts { selector: s("web:!web03"), unreachable: false }),
         (
             "deploy prod version=1.2.3",
             Command::Task { ask: Ask::new("deploy", "prod", &params(&[("version", "1.2.3")])), check: false },
@@ -55,17 +59,14 @@ fn lines_become_commands() {
                 format: Format::Text,
             },
         ),
+        ("run web -- ls *.log | wc -l", Command::Run(RunAsk::line("web", "ls *.log | wc -l"))),
+        ("run web -- echo 'it is' -- \"x\"", Command::Run(RunAsk::line("web", "echo 'it is' -- \"x\""))),
+        ("run 'a -- b' -- true", Command::Run(RunAsk::line("a -- b", "true"))),
+        ("run web -b -- id", Command::Run(RunAsk { answer: RunAnswer::Folded, ..RunAsk::line("web", "id") })),
         (
-            "run web -- ls *.log | wc -l",
-            Command::Run { selector: s("web"), script: s("ls *.log | wc -l"), fold: false },
+            "run --fold web -- id -b",
+            Command::Run(RunAsk { answer: RunAnswer::Folded, ..RunAsk::line("web", "id -b") }),
         ),
-        (
-            "run web -- echo 'it is' -- \"x\"",
-            Command::Run { selector: s("web"), script: s("echo 'it is' -- \"x\""), fold: false },
-        ),
-        ("run 'a -- b' -- true", Command::Run { selector: s("a -- b"), script: s("true"), fold: false }),
-        ("run web -b -- id", Command::Run { selector: s("web"), script: s("id"), fold: true }),
-        ("run --fold web -- id -b", Command::Run { selector: s("web"), script: s("id -b"), fold: true }),
         ("runs --last 3", Command::Runs { last: 3 }),
         ("output 41 web01", Command::Output { run: RunId(41), host: s("web01"), step: None }),
         (
@@ -149,8 +150,8 @@ fn help_is_found_wherever_it_is_asked_for() {
         assert!(all(line), "{line}");
     }
     let table = [
-        ("run --help", "ssh rollcall run SELECTOR [-b] -- COMMAND"),
-        ("run web -h", "ssh rollcall run SELECTOR [-b] -- COMMAND"),
+        ("run --help", "ssh rollcall run SELECTOR [OPTIONS] -- COMMAND"),
+        ("run web -h", "ssh rollcall run SELECTOR [OPTIONS] -- COMMAND"),
         ("check -h", "ssh rollcall check"),
         ("help host accept", "ssh rollcall host accept"),
         ("host accept --help", "ssh rollcall host accept"),
@@ -173,10 +174,7 @@ fn help_is_found_wherever_it_is_asked_for() {
         assert_eq!(parse(line), Ok(Command::Help { topic: Topic::Name("deploy".into()) }), "{line}");
     }
     // Behind `--` and `because` it is text.
-    assert_eq!(
-        parse("run web -- ls --help"),
-        Ok(Command::Run { selector: "web".into(), script: "ls --help".into(), fold: false })
-    );
+    assert_eq!(parse("run web -- ls --help"), Ok(Command::Run(RunAsk::line("web", "ls --help"))));
     assert!(!matches!(parse("ack web1 disk because -h"), Ok(Command::Help { .. })));
     for line in ["version", "--version", "-V"] {
         assert_eq!(parse(line), Ok(Command::Version), "{line}");
@@ -365,5 +363,85 @@ fn a_line_means_the_same_whatever_was_read_before_it() {
         let _ = read(before);
         let place = lines.iter().position(|line| line == behind).unwrap();
         assert_eq!(read(behind), alone[place], "`{behind}` behind `{before}`");
+    }
+}
+
+#[test]
+fn a_run_has_limits_and_may_be_a_script() {
+    let limits = RunLimits { timeout: Some(Duration::from_secs(30)), fanout: Some(20), sudo: true };
+    let line =
+        RunAsk { limits: limits.clone(), answer: RunAnswer::Compared, ..RunAsk::line("web", "id --sudo") };
+    let script = |args: &[&str], limits: &RunLimits| {
+        let args = args.iter().map(|arg| arg.to_string()).collect();
+        let work = RunWork::Script(ScriptAsk { sha256: None, args });
+        Ok(Command::Run(RunAsk { work, limits: limits.clone(), ..RunAsk::line("web", "") }))
+    };
+    let none = RunLimits::default();
+    assert_eq!(
+        parse("run web --diff --timeout 30s --fanout 20 --sudo -- id --sudo"),
+        Ok(Command::Run(line.clone()))
+    );
+    assert_eq!(parse("run web --script"), script(&[], &none));
+    assert_eq!(parse("run web --script -- a 'b  c' --sudo"), script(&["a", "b  c", "--sudo"], &none));
+    assert_eq!(parse("run web --sudo --script --fanout 20 --timeout 30s --"), script(&[], &limits));
+    assert_eq!(line.title(), "run web --timeout 30s --fanout 20 --sudo -- id --sudo");
+    for (line, why) in [
+        ("run web", "required"),
+        ("run web --fanout 0 -- id", "0 is not in 1"),
+        ("run web --timeout 30 -- id", "`30` is no time"),
+        ("run web --timeout 25h -- id", "24 hours at most"),
+        ("run web -b --diff -- id", "cannot be used with"),
+        ("run web --json --diff -- id", "compares none"),
+        ("run web --script -- 'a", "a quote behind `--` is not closed"),
+    ] {
+        let error = parse(line).unwrap_err();
+        assert!(error.contains(why), "{line}: {error}");
+    }
+}
+
+#[test]
+fn files_names_and_the_last_run_are_asked_for() {
+    let copy = CopyAsk {
+        selector: "web".into(),
+        to: "/etc/a b".into(),
+        sha256: None,
+        mode: COPY_MODE,
+        owner: None,
+        backup: false,
+        limits: RunLimits::default(),
+    };
+    let own = CopyAsk { mode: 0o750, owner: Some("root:app".into()), backup: true, ..copy.clone() };
+    let nodes = |verb, words: &[&str]| {
+        let words = words.iter().map(|word| word.to_string()).collect();
+        AdHoc::Nodes(NodesAsk { verb, words })
+    };
+    let fetch = |sudo| {
+        let limits = RunLimits { sudo, ..RunLimits::default() };
+        AdHoc::Fetch(FetchAsk { host: "web01".into(), path: "/x".into(), limits })
+    };
+    let table = [
+        ("copy web '/etc/a b'", AdHoc::Copy(copy)),
+        ("copy web '/etc/a b' --mode 0750 --owner root:app --backup", AdHoc::Copy(own.clone())),
+        ("fetch web01 /x", fetch(false)),
+        ("fetch web01 /x --sudo", fetch(true)),
+        ("nodes fold a1 a2", nodes(NodesVerb::Fold, &["a1", "a2"])),
+        ("nodes count", nodes(NodesVerb::Count, &[])),
+        ("last", AdHoc::Last { task: None }),
+        ("last deploy", AdHoc::Last { task: Some("deploy".into()) }),
+    ];
+    for (line, wanted) in table {
+        assert_eq!(parse(line), Ok(Command::AdHoc(wanted)), "{line}");
+    }
+    assert!(nodes(NodesVerb::Fold, &["-"]).reads_input() && nodes(NodesVerb::Fold, &[]).reads_input());
+    let own = CopyAsk { sha256: Some("0123456789abcdef".into()), ..own };
+    assert_eq!(own.title(), "copy web '/etc/a b' --mode 750 --owner root:app --backup <sha256:0123456789ab");
+    for (line, why) in [
+        ("copy web /etc/", "say the name of the file, too: /etc/NAME"),
+        ("copy web /x --mode 999", "octal digits"),
+        ("fetch web01", "required"),
+        ("nodes sort a", "invalid value"),
+    ] {
+        let error = parse(line).unwrap_err();
+        assert!(error.contains(why), "{line}: {error}");
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::adhoc::{COPY_USAGE, CopyWords, FetchWords, NODES_HELP, NODES_USAGE, NodesAsk};
 use super::ask::{Format, Shell};
 use super::config_words::{ConfigWords, GitWords};
 use super::logs_words::{LOGS_HELP, LOGS_USAGE, LogsWords};
@@ -9,6 +10,7 @@ use super::long_help::{AFTER_HELP, AUDIT_HELP, EVENTS_HELP, FREEZE_HELP, HOLD_HE
 use super::number::Number;
 use super::output_words::{OUTPUT_HELP, OutputWords};
 use super::report_words::{REPORT_HELP, ReportWords};
+use super::run_words::{RUN_USAGE, RunWords};
 use super::view::{BOARD_USAGE, BoardWords};
 
 /// The grammar. Its help is what `help` prints.
@@ -96,7 +98,12 @@ pub(super) enum Words {
     Hosts {
         #[arg(default_value = "all")]
         selector: String,
+        /// Those that the last contact did not reach, since when and why; and those that were never tried
+        #[arg(long)]
+        unreachable: bool,
     },
+    /// Whether hosts answer: a round trip over the open connection to each, or over a new one
+    Ping { selector: String },
     /// What a task would do: batches, hosts, steps; changes nothing
     Plan(TaskWords),
     /// Run the production checks of hosts
@@ -108,17 +115,18 @@ pub(super) enum Words {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Run a shell command on hosts; output appears as it arrives, with its host in front
-    #[command(override_usage = "ssh rollcall run SELECTOR [-b] -- COMMAND", after_help = RUN_HELP)]
-    Run {
-        selector: String,
-        /// Print the output at the end, once for all hosts with the same, as `clush -b` does
-        #[arg(short = 'b', long)]
-        fold: bool,
-        /// Everything behind `--` goes to the shell of the hosts as it is
-        #[arg(last = true, required = true)]
-        script: Vec<String>,
-    },
+    /// Run a shell command or a script on hosts; output appears as it arrives, with its host in front
+    #[command(override_usage = RUN_USAGE, after_help = RUN_HELP)]
+    Run(RunWords),
+    /// Copy a file from standard input to hosts; a host that has it already is left as it is
+    #[command(override_usage = COPY_USAGE)]
+    Copy(CopyWords),
+    /// Print a file of a host, unchanged
+    #[command(override_usage = "ssh rollcall fetch HOST PATH [OPTIONS] >FILE")]
+    Fetch(FetchWords),
+    /// Sets of names, folded, expanded or counted: web[01-20], @prod.web!web03
+    #[command(override_usage = NODES_USAGE, after_help = NODES_HELP)]
+    Nodes(NodesAsk),
     /// A new connection to hosts, phase by phase, and what a release needs there; without a selector, rollcall itself
     Doctor { selector: Option<String> },
     /// Facts about hosts: os, addresses, memory, and the output of programs in files/facts/
@@ -151,6 +159,11 @@ pub(super) enum Words {
     /// The whole output of the commands of a run on a host; without a step: which there are
     #[command(override_usage = "ssh rollcall output RUN HOST [STEP] [OPTIONS]", after_help = OUTPUT_HELP)]
     Output(OutputWords),
+    /// Your own last run again: what happened on every host
+    Last {
+        /// Only of this task or command: deploy, run
+        task: Option<String>,
+    },
     /// Follow a run from its beginning
     Watch { run: Number },
     /// The events of all runs for programs: one JSON object a line, in an order that lasts

@@ -16,6 +16,7 @@ pub const RUN_HELP: &str = "\
 Output of one host is printed as it comes, that of several hosts as `web01: line`. Control characters are
 escaped, so binary output is changed: a step `download` copies files. A client that reads too slowly misses a
 part, and gets exit status 2. Standard input goes to all hosts (at most 8 MiB; `ssh -n` sends none); from a terminal (`ssh -t`) none is sent.
+--script: the script has at most 256 KiB, leaves no file on the host, and reads no standard input.
 When the connection closes, the commands continue (unless their input was cut off): `watch N` and `show N` have their output, and
 `cancel N --now` stops them. On a terminal (`ssh -t`), Ctrl-C says so, and a second Ctrl-C stops them.
 Exit status: 0 ok on all hosts, 2 a command failed, 3 an outcome is unknown, 4 unreachable hosts only,

@@ -1,6 +1,7 @@
 //! The line that an operator sends: grammar, command, and what the operator may do.
 
 pub mod access;
+pub mod adhoc;
 pub mod agent;
 pub mod ask;
 pub mod audit;
@@ -29,7 +30,9 @@ mod report_words;
 pub mod resource;
 pub mod revoked;
 pub mod role;
-mod supply;
+pub mod run_ask;
+mod run_words;
+pub mod supply;
 pub mod temporary;
 mod timed;
 pub mod tools;

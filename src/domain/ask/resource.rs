@@ -100,12 +100,14 @@ pub const RESOURCES: &[Resource] = &[
     delete("/v1/sessions/{session}", "kick {session} because:{because?}", Gives::One),
     get("/v1/board", "board {words*} --all? --at={at?} --line={line?} --find={find?} --open?", Gives::One),
     get("/v1/hosts", "hosts {selector?}", Gives::Items),
+    get("/v1/unreachable", "hosts {selector?} --unreachable", Gives::Items),
     get("/v1/hosts/{host}", "hosts {host}", Gives::One),
     get("/v1/hosts/{host}/history", "history {host} {check?}", Gives::Items),
     get("/v1/hosts/{host}/why", "why {host} {check?}", Gives::Items),
     get("/v1/facts", "facts {selector?}", Gives::Items),
     post("/v1/facts", "facts {selector?} --fresh", Gives::Run),
     post("/v1/logs", "logs {selector} {source} --lines={count?} --since={for?} --grep={text?}", Gives::Items),
+    post("/v1/pings", "ping {selector}", Gives::Items),
     get("/v1/doctor", "doctor", Gives::Items),
     post("/v1/doctor", "doctor {selector}", Gives::Items),
     post(
@@ -150,7 +152,24 @@ pub const RESOURCES: &[Resource] = &[
     post("/v1/runs/{run}/approve", "approve {run}", Gives::One),
     post("/v1/runs/{run}/retry", "retry {run} --wait?", Gives::Run),
     post("/v1/checks", "check {selector} {check?} {params=}", Gives::Run),
-    post("/v1/commands", "run {selector} --:{command}", Gives::Run),
+    post(
+        "/v1/commands",
+        "run {selector} --timeout={timeout?} --fanout={fanout?} --sudo? --:{command}",
+        Gives::Run,
+    ),
+    post(
+        "/v1/scripts",
+        "run {selector} --script --timeout={timeout?} --fanout={fanout?} --sudo? --:{arguments?}",
+        Gives::Run,
+    ),
+    post(
+        "/v1/copies",
+        "copy {selector} {path} --mode={mode?} --owner={owner?} --backup? --timeout={timeout?} --fanout={fanout?} --sudo?",
+        Gives::Run,
+    ),
+    post("/v1/fetches", "fetch {host} {path} --timeout={timeout?} --sudo?", Gives::Raw),
+    get("/v1/nodes/{operation}", "nodes {operation} {words*}", Gives::One),
+    get("/v1/last", "last {task?}", Gives::Items),
     post("/v1/rollbacks", "rollback {selector} --wait? to={to?}", Gives::Run),
     get("/v1/events", "events --since={since?} --follow? --type={type?}", Gives::Stream),
     get(
@@ -200,12 +219,12 @@ pub const RESOURCES: &[Resource] = &[
 /// * `--last={last?}`, `for:{for}`: the field with a text in front of it, or with words before it
 /// * `--wait?`: itself, if the field `wait` is true
 /// * `{words*}`: each word of a list; `{params=}`: `NAME=VALUE` for each value by name
-/// * `--:{command}`: ` -- ` and the rest of the line, unchanged
+/// * `--:{command}`, `--:{arguments?}`: ` -- ` and the rest of the line, unchanged
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Word {
     Itself(&'static str),
     Flag(&'static str),
-    Rest(&'static str),
+    Rest { name: &'static str, is_required: bool },
     Field { before: &'static str, name: &'static str, kind: FieldKind, is_required: bool },
 }
 
@@ -220,9 +239,11 @@ impl Resource {
         self.verb != Verb::Get
     }
 
-    /// True if a file may come with its request, for a parameter of the task.
+    /// True if a file may come with its request: for a parameter of the task, or as a script.
     pub fn takes_file(&self) -> bool {
-        ["{task}", "plan {task}"].iter().any(|words| self.words.starts_with(words))
+        ["{task}", "plan {task}", "run {selector} --script", "copy {selector}"]
+            .iter()
+            .any(|words| self.words.starts_with(words))
     }
 
     /// The first words of its line that no field stands for; empty for a task.
@@ -250,7 +271,7 @@ impl Resource {
             Word::Field { before, is_required: true, .. } => {
                 before.strip_suffix('=').filter(|before| !before.is_empty())
             }
-            Word::Flag(_) | Word::Rest(_) | Word::Field { .. } => None,
+            Word::Flag(_) | Word::Rest { .. } | Word::Field { .. } => None,
         };
         let words: Vec<&str> = self.all_words().filter_map(fixed).collect();
         words.iter().map(|word| word.trim_start_matches('-').replace('-', "_")).collect::<Vec<_>>().join("_")
@@ -275,7 +296,7 @@ impl Resource {
         let fields = self.all_words().filter_map(|word| match word {
             Word::Itself(_) => None,
             Word::Flag(flag) => Some(field(flag_name(flag), FieldKind::Flag, false)),
-            Word::Rest(name) => Some(field(name, FieldKind::Text, true)),
+            Word::Rest { name, is_required } => Some(field(name, FieldKind::Text, is_required)),
             Word::Field { name, kind, is_required, .. } => Some(field(name, kind, is_required)),
         });
         fields.collect()
@@ -293,10 +314,11 @@ impl Resource {
                         words.push(flag.to_string());
                     }
                 }
-                Word::Rest(name) => {
-                    let text = text_of(given, name)?.ok_or_else(|| missing(name))?;
-                    rest = format!(" -- {text}");
-                }
+                Word::Rest { name, is_required } => match text_of(given, name)? {
+                    Some(text) => rest = format!(" -- {text}"),
+                    None if is_required => return Err(missing(name)),
+                    None => {}
+                },
                 Word::Field { before, name, kind, is_required } => {
                     if before.ends_with("because:") {
                         reason_at = reason_at.or(Some(words.len()));
@@ -333,14 +355,17 @@ fn word(text: &'static str) -> Word {
     };
     let field = rest.trim_end_matches('}');
     if before == "--:" {
-        return Word::Rest(field);
+        let name = field.trim_end_matches('?');
+        return Word::Rest { name, is_required: name.len() == field.len() };
     }
     let name = field.trim_end_matches(['?', '*', '=']);
     let kind = match field.chars().last() {
         Some('*') => FieldKind::List,
         Some('=') => FieldKind::Values,
-        _ if ["run", "last", "session", "number", "id", "before", "port", "attempt", "line", "tail"]
-            .contains(&name) =>
+        _ if [
+            "run", "last", "session", "number", "id", "before", "port", "attempt", "line", "tail", "fanout",
+        ]
+        .contains(&name) =>
         {
             FieldKind::Number
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::adhoc::AdHoc;
 use super::command::{Command, Record, RightCommand};
 
 /// The permissions of an operator; each role includes those before it.
@@ -29,14 +30,16 @@ impl fmt::Display for Role {
 }
 
 /// Commands that need more than the role viewer in every form.
-const OF_OPERATORS: [&str; 20] = [
+const OF_OPERATORS: [&str; 22] = [
     "ack",
     "approve",
     "artifacts",
     "balancer drain",
     "balancer enable",
     "cancel",
+    "copy",
     "doctor",
+    "fetch",
     "hold",
     "logs",
     "mark bad",
@@ -132,6 +135,7 @@ pub fn needed_role(command: &Command) -> Role {
         | Command::Ack { .. }
         | Command::NotifyList
         | Command::Mark { .. } => Role::Operator,
+        Command::AdHoc(asked) => of_ad_hoc(asked),
         Command::Rights(RightCommand::Grant { .. })
         | Command::NotifyTest { .. }
         | Command::Reload
@@ -140,5 +144,13 @@ pub fn needed_role(command: &Command) -> Role {
         )
         | Command::HostKeys(_)
         | Command::Enroll { .. } => Role::Admin,
+    }
+}
+
+fn of_ad_hoc(asked: &AdHoc) -> Role {
+    match asked {
+        // A ping connects, and changes nothing.
+        AdHoc::Ping { .. } | AdHoc::Nodes(_) | AdHoc::Last { .. } => Role::Viewer,
+        AdHoc::Copy(_) | AdHoc::Fetch(_) => Role::Operator,
     }
 }

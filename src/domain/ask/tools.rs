@@ -69,6 +69,7 @@ fn sample(resource: &Resource) -> Given {
         (FieldKind::Text, "source") => json!("journal:app"),
         (FieldKind::Text, "type") => json!("login"),
         (FieldKind::Text, "completion") => json!("zsh"),
+        (FieldKind::Text, "operation") => json!("fold"),
         (FieldKind::Text, "fingerprint") => json!("SHA256:x"),
         (FieldKind::Text, _) => json!("web1"),
     };

@@ -6,6 +6,7 @@ pub mod configuration;
 pub mod digest;
 pub mod name;
 pub mod networks;
+pub mod nodes;
 pub mod nodeset;
 pub mod outcome;
 pub mod output;

@@ -7,7 +7,9 @@ use super::checking::{ComparedHost, alone, checks_of, ids_of, made_for, snapshot
 use super::plan::{HostPlan, Plan, RunKind, World, vars_of};
 use super::planner::{bare_host, everything_at_once, missing_balancer, seat};
 use super::size::Sizes;
-use crate::domain::ask::command::{Params, Title};
+use crate::domain::ask::adhoc::{AdHoc, CopyAsk, FetchAsk};
+use crate::domain::ask::command::{Command, Params, Title};
+use crate::domain::ask::run_ask::{RunAsk, RunLimits, RunWork, ScriptAsk};
 use crate::domain::base::name::{HostName, nearest};
 use crate::domain::base::refusal::Refusal;
 use crate::domain::base::shared::Shared;
@@ -15,10 +17,14 @@ use crate::domain::check::check::Check;
 use crate::domain::check::id::{CheckId, Misnamed, all_named};
 use crate::domain::inventory::selector::select;
 use crate::domain::task::facts;
+use crate::domain::task::hashbang::BY_FIRST_LINE;
 use crate::domain::task::hook::Hooks;
-use crate::domain::task::task::{Step, StepBody};
+use crate::domain::task::task::{Source, Step, StepBody, Sudo, Upload};
 use crate::domain::value::param::Param;
 use crate::domain::value::template::{self, Vars};
+
+/// The name of a fetched file, in the folder of its run and host.
+pub const FETCHED: &str = "file";
 
 /// How long an ad-hoc command may run.
 pub const AD_HOC_TIMEOUT: Duration = Duration::from_secs(600);
@@ -69,16 +75,91 @@ pub fn plan_check(
 }
 
 /// Plans an ad-hoc command: `run web -- uptime`.
-pub fn plan_run(world: &World<'_>, selector: &str, script: &str) -> Result<Plan, Refusal> {
-    if script.trim().is_empty() {
-        return Err(Refusal::usage("there is no command behind `--`"));
+pub fn plan_run(world: &World<'_>, asked: &RunAsk) -> Result<Plan, Refusal> {
+    let body = match &asked.work {
+        RunWork::Line(line) if line.trim().is_empty() => {
+            return Err(Refusal::usage("there is no command behind `--`"));
+        }
+        RunWork::Line(line) => StepBody::Run { script: line.clone() },
+        RunWork::Script(ScriptAsk { sha256, args }) => {
+            let source = kept_file(world, sha256.as_ref())?;
+            StepBody::Script { source, interpreter: BY_FIRST_LINE.into(), args: args.clone() }
+        }
+    };
+    let names = select(world.inventory, &asked.selector)?;
+    let hosts = same_step(world, &names, ad_hoc_step("command", body, &asked.limits))?;
+    Ok(without_rollout(world, Title(asked.title()), RunKind::Run, names, hosts))
+}
+
+/// Plans a file for hosts: `copy web /etc/motd`.
+pub fn plan_copy(world: &World<'_>, asked: &CopyAsk) -> Result<Plan, Refusal> {
+    let source = kept_file(world, asked.sha256.as_ref())?;
+    let (owner, backup) = (asked.owner.clone(), asked.backup);
+    let upload = Upload { owner, backup, ..Upload::new(source, &asked.to, asked.mode) };
+    let names = select(world.inventory, &asked.selector)?;
+    let hosts = same_step(world, &names, ad_hoc_step("copy", StepBody::Upload(upload), &asked.limits))?;
+    Ok(without_rollout(world, Title(asked.title()), RunKind::Run, names, hosts))
+}
+
+/// Plans a file of one host: `fetch web01 /etc/motd`.
+pub fn plan_fetch(world: &World<'_>, asked: &FetchAsk) -> Result<Plan, Refusal> {
+    let names = select(world.inventory, &asked.host)?;
+    if names.len() != 1 {
+        let why = format!("`{}` selects {} hosts, and a file is fetched from one", asked.host, names.len());
+        return Err(Refusal::usage(why).hint("try: a task with a step download, and then: artifacts N"));
     }
-    let names = select(world.inventory, selector)?;
-    let body = StepBody::Run { script: script.into() };
-    let step = Step { timeout: AD_HOC_TIMEOUT, delay: Duration::ZERO, ..Step::new("command", body) };
-    let hosts = same_step(world, &names, step)?;
-    let title = Title(format!("run {selector} -- {script}"));
-    Ok(without_rollout(world, title, RunKind::Run, names, hosts))
+    let body = StepBody::Download { from: asked.path.clone(), to: FETCHED.into() };
+    let hosts = same_step(world, &names, ad_hoc_step("fetch", body, &asked.limits))?;
+    Ok(without_rollout(world, Title(asked.title()), RunKind::Run, names, hosts))
+}
+
+/// A file that was given to the command.
+fn kept_file(world: &World<'_>, sha256: Option<&String>) -> Result<Source, Refusal> {
+    let sha256 = sha256.ok_or_else(|| Refusal::internal("the file has not arrived"))?;
+    world.files.artifact(sha256).map_err(Refusal::usage)?;
+    Ok(Source::Artifact { sha256: sha256.clone() })
+}
+
+fn ad_hoc_step(name: &str, body: StepBody, limits: &RunLimits) -> Step {
+    Step {
+        timeout: limits.timeout.unwrap_or(AD_HOC_TIMEOUT),
+        delay: Duration::ZERO,
+        throttle: limits.fanout,
+        sudo: if limits.sudo { Sudo::Root } else { Sudo::No },
+        ..Step::new(name, body)
+    }
+}
+
+/// The ad-hoc command that has planned a step, for these hosts.
+pub fn run_again(step: &Step, selector: &str) -> Option<Command> {
+    let limits = RunLimits {
+        timeout: Some(step.timeout).filter(|time| *time != AD_HOC_TIMEOUT),
+        fanout: step.throttle,
+        sudo: step.sudo == Sudo::Root,
+    };
+    let work = match &step.body {
+        StepBody::Run { script } => RunWork::Line(script.clone()),
+        StepBody::Script { source: Source::Artifact { sha256 }, args, .. } => {
+            RunWork::Script(ScriptAsk { sha256: Some(sha256.clone()), args: args.clone() })
+        }
+        StepBody::Upload(Upload { source: Source::Artifact { sha256 }, to, mode, owner, backup, .. }) => {
+            return Some(Command::AdHoc(AdHoc::Copy(CopyAsk {
+                selector: selector.into(),
+                to: to.clone(),
+                sha256: Some(sha256.clone()),
+                mode: *mode,
+                owner: owner.clone(),
+                backup: *backup,
+                limits,
+            })));
+        }
+        StepBody::Download { from, .. } => {
+            let asked = FetchAsk { host: selector.into(), path: from.clone(), limits };
+            return Some(Command::AdHoc(AdHoc::Fetch(asked)));
+        }
+        _ => return None,
+    };
+    Some(Command::Run(RunAsk { limits, work, ..RunAsk::line(selector, "") }))
 }
 
 /// One step for all hosts.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::release::{Release, ReleaseMark, ReleaseTakeover};
 pub use crate::domain::ask::command::Tags;
 use crate::domain::ask::command::{Params, Title};
-use crate::domain::base::digest::{artifact_sum, sha256_hex};
+use crate::domain::base::digest::sha256_hex;
 use crate::domain::base::name::HostName;
 use crate::domain::base::shared::Shared;
 use crate::domain::check::across::AcrossRule;
@@ -246,13 +246,6 @@ impl Plan {
     pub fn worked_on(&self) -> BTreeSet<HostName> {
         let places = self.hosts.values().flat_map(HostPlan::places).filter(|at| !at.here);
         self.hosts.keys().cloned().chain(places.map(|at| at.name.clone())).collect()
-    }
-
-    /// The SHA-256 of each artifact that the run may send.
-    pub fn artifacts(&self) -> BTreeSet<String> {
-        let releases = self.hosts.values().filter_map(|host| host.release.as_ref());
-        let params = releases.map(|release| &release.params).chain([&self.params]);
-        params.flat_map(Params::values).filter_map(|value| artifact_sum(value)).map(String::from).collect()
     }
 
     /// A digest of what would be done, the same for every operator. Values of secret parameters are not part of it.

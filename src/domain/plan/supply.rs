@@ -1,5 +1,8 @@
 //! The artifacts that a command still needs: those that its operator sends, and those that rollcall fetches.
 
+use std::collections::BTreeSet;
+
+use super::plan::Plan;
 use crate::domain::ask::command::Params;
 use crate::domain::base::digest::artifact_sum;
 use crate::domain::base::refusal::Refusal;
@@ -35,6 +38,18 @@ impl Supply {
             SupplySource::Input => AWAITED,
             SupplySource::Url(origin) => &origin.sha256,
         }
+    }
+}
+
+impl Plan {
+    /// The SHA-256 of each artifact that the run may send.
+    pub fn artifacts(&self) -> BTreeSet<String> {
+        let releases = self.hosts.values().filter_map(|host| host.release.as_ref());
+        let params = releases.map(|release| &release.params).chain([&self.params]);
+        let named = params.flat_map(Params::values).filter_map(|value| artifact_sum(value));
+        let steps = self.hosts.values().flat_map(|host| host.steps.iter());
+        let files = steps.filter_map(|step| step.body.artifact());
+        named.chain(files).map(String::from).collect()
     }
 }
 

@@ -316,6 +316,15 @@ impl StepBody {
         }
     }
 
+    /// The SHA-256 of the artifact that an ad-hoc command sends by this step.
+    pub fn artifact(&self) -> Option<&str> {
+        match self {
+            StepBody::Script { source: Source::Artifact { sha256 }, .. }
+            | StepBody::Upload(Upload { source: Source::Artifact { sha256 }, .. }) => Some(sha256),
+            _ => None,
+        }
+    }
+
     /// Every template text of the step, except sources.
     pub fn fields(&mut self) -> Vec<Field<'_>> {
         match self {

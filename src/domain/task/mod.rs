@@ -3,6 +3,7 @@
 pub mod body;
 pub mod edit;
 pub mod facts;
+pub mod hashbang;
 pub mod hook;
 pub mod result;
 pub mod step;

@@ -11,6 +11,7 @@ use super::asked::{Asked, Ended};
 use super::face::{Face, FollowView, Frame};
 use crate::domain::ask::access::{Granted, authorize};
 use crate::domain::ask::command::Command;
+use crate::domain::ask::run_ask::RunAnswer;
 use crate::domain::base::name::RunId;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::plan::plan::Plan;
@@ -24,7 +25,7 @@ use crate::port::talk::{Feed, INPUT_LIMIT_BYTES, Inlet, InputEnd, Missed, Piece,
 use crate::present::live::Lines;
 use crate::present::sessions::others as others_follow;
 use crate::present::streamed::Streamed;
-use crate::present::{json, recap, streamed};
+use crate::present::{copied, json, majority, recap, streamed};
 
 /// How long a second Ctrl-C stops the commands. After that the first one has meant to leave.
 const SECOND_KEY: Duration = Duration::from_secs(5);
@@ -106,10 +107,20 @@ async fn at(time: Option<Instant>) {
 
 impl Asked<'_> {
     /// Runs a command that the operator typed: its input is theirs, and its output arrives as the hosts print it.
-    pub(super) async fn command(&mut self, granted: &Granted, plan: Plan, fold: bool) -> Result<u8, Ended> {
-        let input = self.terminal.input();
+    pub(super) async fn command(
+        &mut self,
+        granted: &Granted,
+        plan: Plan,
+        command: &Command,
+    ) -> Result<u8, Ended> {
+        let answer = match command {
+            Command::Run(asked) => asked.answer,
+            _ => RunAnswer::Streamed,
+        };
+        // A script has been read from it.
+        let input = if command.reads_input() { self.terminal.input() } else { None };
         let (outlet, inlet) = outlet();
-        let streams = !fold && !self.json;
+        let streams = answer == RunAnswer::Streamed && !self.json && !matches!(command, Command::AdHoc(_));
         let missed = inlet.missed.clone();
         let talk = Talk { input: input.clone(), output: streams.then_some(outlet) };
         let watch = self
@@ -125,7 +136,12 @@ impl Asked<'_> {
             self.terminal.err(&recap::failures(&run, &events)).await?;
             return self.streamed_whole(run.id(), status, &missed).await;
         }
-        let text = if self.json { json::recap(&run) } else { recap::recap(&run, &events) };
+        let text = match answer {
+            _ if self.json => json::recap(&run),
+            _ if matches!(command, Command::AdHoc(_)) => copied::recap(&run, &events),
+            RunAnswer::Compared => majority::compared(&run, &events),
+            RunAnswer::Folded | RunAnswer::Streamed => recap::recap(&run, &events),
+        };
         self.terminal.out(&text).await?;
         let cut = recap::cut(&events);
         self.terminal.err(&cut).await?;

@@ -1,5 +1,6 @@
 //! Answers commands: authorize, plan, start, follow. Every door calls [`answer`] and nothing else.
 
+mod adhoc;
 mod agents;
 mod artifacts;
 mod asked;
@@ -12,17 +13,21 @@ mod enroll;
 mod events;
 mod face;
 mod facts;
+mod fetch;
 mod follow;
 mod git;
 mod help;
 mod keys;
+mod last;
 mod leases;
 mod logs;
 mod logs_follow;
 mod logs_host;
+mod nodes;
 mod notify;
 mod output;
 mod planning;
+mod reach;
 mod receipts;
 mod refusals;
 mod report;
@@ -47,9 +52,9 @@ use futures::future::BoxFuture;
 
 use self::asked::{Asked, Ended, may_see, picked_from, visible_debts};
 use self::planning::planned;
-use self::rotation::DebtDecision;
 use super::{Desk, Terminal};
 use crate::domain::ask::access::{Granted, authorize};
+use crate::domain::ask::adhoc::AdHoc;
 use crate::domain::ask::audit::Caller;
 use crate::domain::ask::command::{Command, Format, Record, Request};
 use crate::domain::base::name::clipped_lines;
@@ -196,7 +201,9 @@ impl Asked<'_> {
             Command::Whoami => self.whoami(&inventory).await,
             Command::Rights(asked) => self.rights(asked).await,
             Command::Connection(asked) => self.connections(asked, &inventory).await,
-            Command::Hosts { selector } => self.hosts(&inventory, selector).await,
+            Command::Hosts { selector, unreachable } => {
+                self.hosts(&inventory, (selector, *unreachable)).await
+            }
             Command::Board(view) => self.board(granted, &inventory, view).await,
             Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => {
                 self.show_plan(granted, inventory).await
@@ -211,6 +218,7 @@ impl Asked<'_> {
                 let plan = self.plan(&inventory, granted.command()).await?;
                 self.run(granted, plan, granted.command()).await
             }
+            Command::AdHoc(asked) => self.ad_hoc(granted, &inventory, asked).await,
             Command::Doctor { selector } => self.doctor(granted, &inventory, selector.as_deref()).await,
             Command::Facts { selector, fresh } => self.facts(granted, &inventory, (selector, *fresh)).await,
             Command::Logs(asked) => self.logs(&inventory, asked).await,
@@ -234,9 +242,7 @@ impl Asked<'_> {
             | Command::Freeze { .. }
             | Command::FreezeEnd { .. } => self.turns(granted, &inventory).await,
             Command::Debts => self.debts(granted).await,
-            Command::Settle { host, write_off, reason } => {
-                self.settle(granted, DebtDecision { host, write_off: *write_off, reason }).await
-            }
+            Command::Settle { .. } => self.settle(granted).await,
             Command::BalancerStatus { selector } => self.balancer_status(&inventory, selector).await,
             Command::Sudoers { selector } => self.sudoers(&inventory, selector).await,
             Command::Releases { selector } => self.releases(&inventory, selector).await,
@@ -296,7 +302,14 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
-    async fn hosts(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
+    async fn hosts(
+        &mut self,
+        inventory: &Arc<Inventory>,
+        (selector, unreachable): (&str, bool),
+    ) -> Result<u8, Ended> {
+        if unreachable {
+            return self.unreachable(inventory, selector).await;
+        }
         if self.json {
             if let Some(text) = self.desk.host_lines.get(inventory, selector) {
                 return self.say(&text).await;
@@ -362,6 +375,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Record(Record::Audit(_) | Record::Receipt { .. } | Record::Report(_))
         | Command::Runs { .. }
         | Command::Show { .. }
+        | Command::AdHoc(AdHoc::Nodes(_) | AdHoc::Last { .. })
         | Command::Releases { .. }
         | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }
@@ -383,6 +397,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Task { .. }
         | Command::Check { .. }
         | Command::Run { .. }
+        | Command::AdHoc(AdHoc::Ping { .. } | AdHoc::Copy(_) | AdHoc::Fetch(_))
         | Command::Facts { .. }
         | Command::Logs(_)
         | Command::Doctor { .. }

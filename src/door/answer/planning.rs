@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use super::asked::{Asked, Ended};
 use crate::config::FilesDir;
+use crate::domain::ask::adhoc::{AdHoc, CopyAsk, FetchAsk};
 use crate::domain::ask::command::{Ask, Command, Params};
+use crate::domain::ask::run_ask::RunAsk;
 use crate::domain::base::refusal::Refusal;
 use crate::domain::inventory::inventory::{Host, Inventory};
-use crate::domain::plan::adhoc::{plan_check, plan_facts, plan_rotation, plan_run};
+use crate::domain::plan::adhoc::{plan_check, plan_copy, plan_facts, plan_fetch, plan_rotation, plan_run};
 use crate::domain::plan::plan::{Plan, RunKind, World};
 use crate::domain::plan::planner::{plan_dry_run, plan_rollback, plan_task};
 use crate::domain::run::record::Debt;
@@ -79,7 +81,9 @@ pub(super) enum Planned<'c> {
     Task(&'c Ask),
     DryRun(&'c Ask),
     Check(&'c str, Option<&'c str>, &'c Params),
-    Run(&'c str, &'c str),
+    Run(&'c RunAsk),
+    Copy(&'c CopyAsk),
+    Fetch(&'c FetchAsk),
     Facts(&'c str),
     Rollback(&'c str, Option<&'c str>),
     Rotation(&'c str, RunKind, &'c str),
@@ -91,7 +95,9 @@ pub(super) fn planned(command: &Command) -> Option<Planned<'_>> {
         Command::Plan { ask, diff: false } | Command::Task { ask, check: false } => Planned::Task(ask),
         Command::Plan { ask, diff: true } | Command::Task { ask, check: true } => Planned::DryRun(ask),
         Command::Check { selector, name, params, .. } => Planned::Check(selector, name.as_deref(), params),
-        Command::Run { selector, script, .. } => Planned::Run(selector, script),
+        Command::Run(asked) => Planned::Run(asked),
+        Command::AdHoc(AdHoc::Copy(asked)) => Planned::Copy(asked),
+        Command::AdHoc(AdHoc::Fetch(asked)) => Planned::Fetch(asked),
         Command::Facts { selector, .. } => Planned::Facts(selector),
         Command::Rollback { selector, to } | Command::PlanRollback { selector, to } => {
             Planned::Rollback(selector, to.as_deref())
@@ -110,6 +116,7 @@ pub(super) fn planned(command: &Command) -> Option<Planned<'_>> {
         | Command::Board(_)
         | Command::Logs(_)
         | Command::Runs { .. }
+        | Command::AdHoc(AdHoc::Ping { .. } | AdHoc::Nodes(_) | AdHoc::Last { .. })
         | Command::Show { .. }
         | Command::Output { .. }
         | Command::Watch { .. }
@@ -155,7 +162,9 @@ fn plan_command(world: &World<'_>, command: &Command) -> Result<Plan, Refusal> {
         Some(Planned::Task(ask)) => plan_task(world, ask),
         Some(Planned::DryRun(ask)) => plan_dry_run(world, ask),
         Some(Planned::Check(selector, name, params)) => plan_check(world, selector, name, params),
-        Some(Planned::Run(selector, script)) => plan_run(world, selector, script),
+        Some(Planned::Run(asked)) => plan_run(world, asked),
+        Some(Planned::Copy(asked)) => plan_copy(world, asked),
+        Some(Planned::Fetch(asked)) => plan_fetch(world, asked),
         Some(Planned::Facts(selector)) => plan_facts(world, selector),
         Some(Planned::Rollback(selector, to)) => plan_rollback(world, selector, to),
         Some(Planned::Rotation(selector, kind, reason)) => plan_rotation(world, selector, kind, reason),

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::asked::{Asked, Ended};
 use crate::domain::ask::access::{Granted, authorize};
+use crate::domain::ask::adhoc::AdHoc;
 use crate::domain::ask::command::{Ask, Command};
 use crate::domain::base::name::{HostName, RunId};
 use crate::domain::base::outcome::End;
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
+use crate::domain::plan::adhoc::run_again;
 use crate::domain::plan::plan::{Plan, RunKind};
 use crate::domain::run::event::EventKind;
 use crate::domain::run::request::RunRequest;
@@ -102,13 +104,19 @@ fn again(stored: &StoredRun) -> Result<Command, Refusal> {
             Ok(Command::Task { ask, check: false })
         }
         RunKind::Run => {
-            may_repeat_input(stored, &selector)?;
             let step = stored.plan.hosts.values().find_map(|host| host.steps.first());
-            match step.map(|step| &step.body) {
-                Some(StepBody::Run { script, .. }) => {
-                    Ok(Command::Run { selector, script: script.clone(), fold: false })
+            // The script of a run is kept, and its standard input is empty.
+            if step.is_some_and(|step| matches!(step.body, StepBody::Run { .. })) {
+                may_repeat_input(stored, &selector)?;
+            }
+            match step.and_then(|step| run_again(step, &selector)) {
+                // Its answer is bytes, which `retry` does not print.
+                Some(Command::AdHoc(AdHoc::Fetch(asked))) => {
+                    let why = format!("run {id} fetched a file");
+                    Err(Refusal::rule(why).hint(format!("try: {}", asked.title())))
                 }
-                _ => Err(Refusal::internal(format!("run {id} has no command"))),
+                Some(command) => Ok(command),
+                None => Err(Refusal::internal(format!("run {id} has no command"))),
             }
         }
         RunKind::DryRun { task } => Err(was_dry_run(format!("try: plan --diff {task} {selector}"))),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::asked::{Asked, Ended, visible_debts};
 use crate::domain::ask::access::Granted;
-use crate::domain::ask::command::Params;
+use crate::domain::ask::command::{Command, Params};
 use crate::domain::base::name::{HostName, nearest};
 use crate::domain::base::refusal::{Cause, Refusal};
 use crate::domain::inventory::inventory::Inventory;
@@ -18,10 +18,10 @@ use crate::port::Member;
 use crate::present::{json, table};
 
 /// An operator's decision about a debt.
-pub(super) struct DebtDecision<'a> {
-    pub host: &'a str,
-    pub write_off: bool,
-    pub reason: &'a str,
+struct DebtDecision<'a> {
+    host: &'a str,
+    write_off: bool,
+    reason: &'a str,
 }
 
 impl Asked<'_> {
@@ -37,7 +37,11 @@ impl Asked<'_> {
     }
 
     /// Pays debts of hosts that the balancer reports in rotation, or writes debts off; records a name and a reason.
-    pub(super) async fn settle(&mut self, granted: &Granted, word: DebtDecision<'_>) -> Result<u8, Ended> {
+    pub(super) async fn settle(&mut self, granted: &Granted) -> Result<u8, Ended> {
+        let Command::Settle { host, write_off, reason } = granted.command() else {
+            return Err(Refusal::internal("this is about a debt").into());
+        };
+        let word = DebtDecision { host, write_off: *write_off, reason };
         let debts = visible_debts(granted, &self.config.inventory, self.ports().store.debts().await?);
         let of_host: Vec<&Debt> = debts
             .iter()

@@ -32,8 +32,7 @@ impl Asked<'_> {
         command: &Command,
     ) -> Result<u8, Ended> {
         if plan.kind == RunKind::Run {
-            let fold = matches!(granted.command(), Command::Run { fold: true, .. });
-            return self.command(granted, plan, fold).await;
+            return self.command(granted, plan, command).await;
         }
         if let Some(reason) = self.glass.clone() {
             plan.title.0 += &format!(" --break-glass because {reason}");

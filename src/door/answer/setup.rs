@@ -101,7 +101,7 @@ impl Asked<'_> {
         let tasks = tasks.map(|task| (task.name.clone(), task.params.keys().cloned().collect())).collect();
         let mut known = Known { commands, tasks, ..Known::default() };
         // The same as the lists of these commands: a selector that one may type and not list stays unsaid.
-        if grants(Command::Hosts { selector: selector() }) {
+        if grants(Command::Hosts { selector: selector(), unreachable: false }) {
             known.groups = inventory.groups.keys().cloned().collect();
             known.hosts = inventory.hosts.iter().map(|host| host.name.to_string()).collect();
         }

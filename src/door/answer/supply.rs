@@ -7,17 +7,21 @@ use tokio::sync::mpsc;
 use super::asked::{Asked, Ended};
 use crate::config::size_text;
 use crate::domain::ask::access::Granted;
-use crate::domain::ask::command::Params;
+use crate::domain::ask::command::{Command, Params};
+use crate::domain::ask::supply::OWN_FILE;
 use crate::domain::base::refusal::{Cause, Refusal};
-use crate::domain::plan::supply::{Supply, SupplySource, supplies};
+use crate::domain::plan::supply::{AWAITED, Supply, SupplySource, supplies};
+use crate::domain::task::body::artifact_name;
+use crate::domain::task::hashbang::{SCRIPT_LIMIT_BYTES, readable};
 use crate::domain::value::param::ArtifactOrigin;
 use crate::local::artifacts::{Kept, Limits, Piece, RESERVE_BYTES, Trouble, WAITING_PIECES};
+use crate::local::planned::PlannedFile;
 use crate::port::FetchBounds;
 
 impl Asked<'_> {
     /// The command with its artifacts, named by their content.
     pub(super) async fn with_artifacts(&mut self, granted: Granted) -> Result<Granted, Ended> {
-        let Some(ask) = granted.command().of_task() else { return Ok(granted) };
+        let Some(ask) = granted.command().of_task() else { return self.with_own_file(granted).await };
         // An unknown task is refused when it is planned.
         let Some(task) = self.config.tasks.get(&ask.task) else { return Ok(granted) };
         let (name, mut needed) = (ask.task.clone(), supplies(task, &ask.params)?);
@@ -77,7 +81,7 @@ impl Asked<'_> {
             }
             SupplySource::Input => {
                 self.sweep(limits).await?;
-                self.received(&supply.param, limits).await?
+                self.received(&Incoming::Param(&supply.param), limits).await?
             }
         };
         let line = format!("{}: {} bytes, sha256:{}\n", supply.param, kept.bytes, kept.sha256);
@@ -85,20 +89,16 @@ impl Asked<'_> {
         Ok(kept.sha256)
     }
 
-    async fn received(&mut self, param: &str, limits: Limits) -> Result<Kept, Ended> {
-        let refuse = |why: &str, hint: String| Refusal::usage(format!("{param}=-: {why}")).hint(hint);
+    async fn received(&mut self, name: &Incoming<'_>, limits: Limits) -> Result<Kept, Ended> {
         let Some(mut pieces) = self.terminal.file() else {
             let (why, hint) = match self.terminal.is_interactive() {
                 true => (
                     "standard input is a terminal",
-                    format!("try: ssh rollcall ... {param}=- <FILE, without -t"),
+                    format!("try: ssh rollcall ... {} <FILE, without -t", name.word()),
                 ),
-                false => (
-                    "there is no file",
-                    format!("try: the file as the body of the request, or {param}=sha256:HEX"),
-                ),
+                false => ("there is no file", name.how_to_bring()),
             };
-            return Err(refuse(why, hint).into());
+            return Err(Refusal::usage(format!("{}: {why}", name.word())).hint(hint).into());
         };
         let gone = self.terminal.gone();
         // The slow files of one operator must not keep out those of others.
@@ -112,7 +112,7 @@ impl Asked<'_> {
             received = self.desk.artifacts.receive(limits, &mut pieces, None) => received,
             () = gone.cancelled() => return Err(Ended::Gone),
         };
-        Ok(received.map_err(|trouble| refused(&format!("{param}=-"), &trouble, param))?)
+        Ok(received.map_err(|trouble| refused(&name.word(), &trouble, &name.word()))?)
     }
 
     async fn fetched(&mut self, param: &str, origin: &ArtifactOrigin, limits: Limits) -> Result<Kept, Ended> {
@@ -144,8 +144,41 @@ impl Asked<'_> {
             };
             return Err(Refusal::new(Cause::Unreachable, why).hint(hint).into());
         }
-        Ok(received
-            .map_err(|trouble| refused(&format!("{param}: {}", origin.shown_url()), &trouble, param))?)
+        Ok(received.map_err(|trouble| {
+            refused(&format!("{param}: {}", origin.shown_url()), &trouble, &format!("{param}=-"))
+        })?)
+    }
+
+    /// A command that is no task, with the file on standard input by its content.
+    async fn with_own_file(&mut self, granted: Granted) -> Result<Granted, Ended> {
+        if !granted.command().takes_own_file() {
+            return Ok(granted);
+        }
+        let by = |sha256: &str| Params::from([(OWN_FILE.to_string(), format!("sha256:{sha256}"))]);
+        let expected = granted.clone().with_artifacts(by(AWAITED)).command().clone();
+        let inventory = self.visible(&granted).await?;
+        self.plan_expecting(&inventory, &expected, vec![AWAITED.into()]).await??;
+        let is_script = matches!(granted.command(), Command::Run(_));
+        let limits = self.limits();
+        let most = if is_script { limits.max_size.min(SCRIPT_LIMIT_BYTES) } else { limits.max_size };
+        self.sweep(limits).await?;
+        let incoming = if is_script { Incoming::Script } else { Incoming::Copy };
+        let kept = self.received(&incoming, Limits { max_size: most, ..limits }).await?;
+        if is_script {
+            self.may_be_script(&kept.sha256).await?;
+        }
+        Ok(granted.with_artifacts(by(&kept.sha256)))
+    }
+
+    async fn may_be_script(&self, sha256: &str) -> Result<(), Ended> {
+        let root = self.desk.artifacts.folder().to_path_buf();
+        let kept =
+            PlannedFile { root, path: sha256.into(), sha256: sha256.into(), name: artifact_name(sha256) };
+        let file = kept.open().await.map_err(Refusal::internal)?;
+        let unread = |error: std::io::Error| Refusal::internal(format!("{}: {error}", kept.name));
+        let bytes = file.whole(SCRIPT_LIMIT_BYTES).await.map_err(unread)?;
+        readable(&bytes).map_err(|why| Refusal::usage(format!("--script: {why}")))?;
+        Ok(())
     }
 
     fn limits(&self) -> Limits {
@@ -169,13 +202,41 @@ impl Asked<'_> {
     }
 }
 
+/// What a file on standard input is for.
+enum Incoming<'a> {
+    /// A parameter of a task.
+    Param(&'a str),
+    Script,
+    Copy,
+}
+
+impl Incoming<'_> {
+    /// The word of the line that takes the file.
+    fn word(&self) -> String {
+        match self {
+            Incoming::Param(param) => format!("{param}=-"),
+            Incoming::Script => "--script".into(),
+            Incoming::Copy => "copy".into(),
+        }
+    }
+
+    fn how_to_bring(&self) -> String {
+        match self {
+            Incoming::Param(param) => {
+                format!("try: the file as the body of the request, or {param}=sha256:HEX")
+            }
+            Incoming::Script | Incoming::Copy => "try: the file as the body of the request".into(),
+        }
+    }
+}
+
 /// Why a file was not received, and what to do.
-fn refused(what: &str, trouble: &Trouble, param: &str) -> Refusal {
+fn refused(what: &str, trouble: &Trouble, word: &str) -> Refusal {
     let (cause, why, hint) = match trouble {
         Trouble::Empty => (
             Cause::Usage,
             "no file came in: the input is empty".into(),
-            format!("try: ssh rollcall ... {param}=- <FILE"),
+            format!("try: ssh rollcall ... {word} <FILE"),
         ),
         Trouble::Cut => (
             Cause::Failed,
@@ -195,7 +256,10 @@ fn refused(what: &str, trouble: &Trouble, param: &str) -> Refusal {
         Trouble::TooLarge(most) => (
             Cause::Rule,
             format!("the file has more than {}, and nothing of it is kept", size_text(*most)),
-            "see: `max_size` of [artifacts] in rollcall.toml".into(),
+            match *most {
+                SCRIPT_LIMIT_BYTES => "try: a task with a step `script`, or `copy` and then `run`".into(),
+                _ => "see: `max_size` of [artifacts] in rollcall.toml".into(),
+            },
         ),
         Trouble::Full(most) => (
             Cause::Rule,

@@ -229,10 +229,10 @@ fn may_send_input(client: &Client, command: &Command) -> bool {
     command.reads_input() && client.admitted().is_ok_and(may)
 }
 
-/// True if the client may send an artifact of the task that it runs or plans, or what git sends.
+/// True if the client may send an artifact of the task that it runs or plans, a script, or what git sends.
 fn takes_file(client: &Client, parsed: &Result<Request, UsageError>) -> bool {
     let Some(command) = parsed.as_ref().ok().map(|request| &request.command) else { return false };
-    if matches!(command, Command::Record(Record::Git { .. })) {
+    if matches!(command, Command::Record(Record::Git { .. })) || command.takes_own_file() {
         let may = |operator: Operator| authorize(&operator, command.clone(), client.desk.clock.now()).is_ok();
         return client.admitted().is_ok_and(may);
     }
