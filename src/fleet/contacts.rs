@@ -23,14 +23,35 @@ impl Contacts {
         all.insert(host.clone(), next);
     }
 
-    /// Records the end of a command that was sent.
-    pub fn ended(&self, host: &Endpoint, at: Timestamp, end: &ExecEnd) {
+    /// Records the end of a command that was sent. A command that did not end when it was told to says nothing of its host: only
+    /// a connection that is closed has lost it.
+    pub fn ended(&self, host: &Endpoint, (at, is_closed): (Timestamp, bool), end: &ExecEnd) {
         match end {
             // The host has answered, whatever that was.
             ExecEnd::Exited(_) | ExecEnd::Signalled(_) | ExecEnd::Foreign(_) => self.record(host, at, Ok(())),
-            ExecEnd::Lost(why) => self.record(host, at, Err(format!("contact was lost: {why}"))),
-            // A command that was ended says nothing of its host, and one that was not sent is recorded where it failed.
-            ExecEnd::TimedOut | ExecEnd::Cancelled | ExecEnd::NotStarted(_) => {}
+            ExecEnd::Lost(why) if is_closed => self.record(host, at, Err(format!("contact was lost: {why}"))),
+            // One that was not sent is recorded where it failed.
+            ExecEnd::Lost(_) | ExecEnd::TimedOut | ExecEnd::Cancelled | ExecEnd::NotStarted(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_closed_connection_has_lost_its_host() {
+        let (contacts, host) = (Contacts::default(), Endpoint { port: 22, here: false, ..Endpoint::here() });
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(contacts.of(&host), None);
+        contacts.ended(&host, (at(1), false), &ExecEnd::Exited(3));
+        for end in [ExecEnd::TimedOut, ExecEnd::Cancelled, ExecEnd::Lost("it may still run".into())] {
+            contacts.ended(&host, (at(2), false), &end);
+        }
+        assert_eq!(contacts.of(&host), Some(Contact { at: at(1), since: at(1), end: Ok(()) }));
+        contacts.ended(&host, (at(3), true), &ExecEnd::Lost("gone".into()));
+        let end = Err("contact was lost: gone".to_string());
+        assert_eq!(contacts.of(&host), Some(Contact { at: at(3), since: at(3), end }));
     }
 }

@@ -404,7 +404,8 @@ impl Remote for Fleet {
         match self.session(host, &request.cancel).await {
             Ok(Opened { link, channel, _session }) => {
                 let report = exec::exec(channel, request, || link.why_lost()).await;
-                self.contacts.ended(host, self.shared.clock.now(), &report.end);
+                let ended = (self.shared.clock.now(), link.is_closed() || link.lost.get().is_some());
+                self.contacts.ended(host, ended, &report.end);
                 report
             }
             Err(end) => ExecReport { end, stdout: Default::default(), stderr: Default::default() },

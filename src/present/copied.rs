@@ -11,9 +11,11 @@ use crate::domain::run::run::Run;
 /// Hosts that have the file now, those that had it before, and those that do not have it or of which that is not known.
 pub fn recap(run: &Run, events: &[Event]) -> String {
     let good = events.iter().filter_map(|event| match &event.kind {
-        EventKind::StepEnded { host, outcome: Outcome::Ok, .. } => Some(("copied", host)),
+        EventKind::StepEnded { host, outcome: Outcome::Ok, .. } => {
+            Some(("changed, the file is there now", host))
+        }
         EventKind::StepEnded { host, outcome: Outcome::Unchanged, .. } => {
-            Some(("unchanged, the file is there already", host))
+            Some(("unchanged, the file was there", host))
         }
         _ => None,
     });

@@ -136,7 +136,7 @@ pub fn unreachable(all: &[LastContact], reached: usize, now: Timestamp) -> Strin
     if !untried.is_empty() {
         _ = writeln!(
             text,
-            "unknown, not tried since rollcall has started: {} ({}); try: ping {}",
+            "unknown, not tried at this address since rollcall has started: {} ({}); try: ping {}",
             folded(untried.iter().copied()),
             untried.len(),
             folded(untried.iter().copied())
@@ -183,7 +183,7 @@ mod tests {
             [one("web2", Some((60, 100))), one("db1", None), one("db2", None), one("web1", Some((0, 90)))];
         let wanted = "web1  since 1970-01-01 00:00:00Z (2m)  tried 30s ago  dial: refused\n\
                       web2  since 1970-01-01 00:01:00Z (1m)  tried 20s ago  dial: refused\n\
-                      unknown, not tried since rollcall has started: db[1-2] (2); try: ping db[1-2]\n";
+                      unknown, not tried at this address since rollcall has started: db[1-2] (2); try: ping db[1-2]\n";
         assert_eq!(unreachable(&all, 3, at(120)), wanted);
         assert_eq!(unreachable(&[], 3, at(0)), "the last contact has reached every host that was tried\n");
     }

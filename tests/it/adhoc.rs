@@ -154,7 +154,7 @@ async fn answers_are_compared_with_the_most_common_one() {
 async fn a_ping_says_by_what_it_knows_and_what_was_never_tried_is_unknown() {
     let site = Site::start(3).await;
     let answer = site.ask("hosts web --unreachable").await.expect(0);
-    let untried = "no contact has failed\nunknown, not tried since rollcall has started: web[01-03] (3); try: ping web[01-03]\n";
+    let untried = "no contact has failed\nunknown, not tried at this address since rollcall has started: web[01-03] (3); try: ping web[01-03]\n";
     assert_eq!(answer.out, untried);
     let first = site.ask("ping web01 --json").await.expect(0).out;
     let first: Value = serde_json::from_str(&first).unwrap();
@@ -227,11 +227,11 @@ async fn a_file_is_copied_to_hosts_and_fetched_from_one() {
     let bytes: Vec<u8> = (0..300_000u32).map(|n| (n * 7 % 251) as u8).collect();
     let line = format!("copy web01 '{}/a file' --mode 640", places(0));
     let answer = with_file(&site, &line, &bytes).await.expect(0);
-    assert_eq!(answer.out, "web01 (1): copied\n");
+    assert_eq!(answer.out, "web01 (1): changed, the file is there now\n");
     assert_eq!(std::fs::read(to(0)).unwrap(), bytes);
     assert_eq!(std::fs::metadata(to(0)).unwrap().permissions().mode() & 0o777, 0o640);
     let answer = with_file(&site, &line, &bytes).await.expect(0);
-    assert_eq!(answer.out, "web01 (1): unchanged, the file is there already\n");
+    assert_eq!(answer.out, "web01 (1): unchanged, the file was there\n");
     // One host has no such folder.
     std::fs::create_dir(site.hosts[1].dir.join("only")).unwrap();
     let missing = site.dir.path().join("nonesuch/file");
@@ -242,7 +242,7 @@ async fn a_file_is_copied_to_hosts_and_fetched_from_one() {
     std::fs::set_permissions(site.dir.path().join("nonesuch"), std::fs::Permissions::from_mode(0o777))
         .unwrap();
     let answer = site.ask("retry 3").await.expect(0);
-    assert!(answer.out.contains("copied"), "{answer:#?}");
+    assert!(answer.out.contains("changed, the file is there now"), "{answer:#?}");
     assert_eq!(std::fs::read(&missing).unwrap(), b"x");
 
     let mut command = site.ssh("ann", &format!("fetch web01 '{}/a file'", places(0)));
