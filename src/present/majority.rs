@@ -17,6 +17,9 @@ use crate::domain::run::run::Run;
 /// Lines around each difference.
 const CONTEXT_LINES: usize = 1;
 
+/// Most outputs that are shown as differences: to compare two long ones that have nothing in common takes tens of milliseconds.
+const SHOWN_GROUPS: usize = 100;
+
 /// How a host answered.
 struct Answer<'a> {
     host: &'a HostName,
@@ -84,9 +87,15 @@ fn equal_and_others(groups: &[([&str; 2], Vec<&HostName>)], all: usize) -> Strin
     let is_silent = most.iter().all(|said| said.is_empty());
     text += &block(hosts, None, if is_silent { &["(no output)"] } else { most });
     let with = folded(hosts.iter().copied());
-    for (said, hosts) in others {
+    let shown = others.len().min(SHOWN_GROUPS);
+    for (said, hosts) in &others[..shown] {
         let lines = differences(most, said);
         text += &block(hosts, Some(&format!("differs from {with}")), &[&lines]);
+    }
+    let rest: Vec<&HostName> = others[shown..].iter().flat_map(|(_, hosts)| hosts.iter().copied()).collect();
+    if !rest.is_empty() {
+        let number = rest.len();
+        _ = writeln!(text, "{} ({number}): differs from {with}, and is not shown here", folded(rest));
     }
     text
 }
@@ -168,6 +177,10 @@ mod tests {
         let rows = [("web2", ok(), "b\n", "", 0), ("web1", ok(), "a\n", "", 0)];
         assert!(shown(&rows, 2).contains("web1\n  a\nweb2: differs from web1\n"));
         assert_eq!(shown(&[("web1", ok(), "", "", 0)], 1), "web1\n  (no output)\n");
+        let names: Vec<String> = (1..=150).map(|number| format!("web{number}")).collect();
+        let rows: Vec<_> = names.iter().map(|name| (name.as_str(), ok(), name.as_str(), "", 0)).collect();
+        let last = "web[102-150] (49): differs from web1, and is not shown here\n";
+        assert!(shown(&rows, 150).ends_with(last));
     }
 
     #[test]

@@ -9,40 +9,69 @@ use super::nodeset::{EXPANSION_LIMIT_BYTES, EXPANSION_LIMIT_NAMES, expand, fold}
 /// The names of a term that begins with `@`, by the text behind it.
 pub type Named<'a> = &'a dyn Fn(&str) -> Result<Vec<String>, String>;
 
+/// Most names that all terms stand for together, before operators: each takes time.
+const NAMED_LIMIT: usize = 1_000_000;
+
+/// Most terms of the inventory: each looks at all hosts.
+const GROUPS_LIMIT: usize = 256;
+
 /// The names that the words stand for, united, each once.
 pub fn evaluate(words: &[&str], named: Named<'_>) -> Result<BTreeSet<String>, String> {
-    let mut all = BTreeSet::new();
+    let (mut all, mut left) = (BTreeSet::new(), Budget { names: NAMED_LIMIT, groups: GROUPS_LIMIT });
     for word in words {
-        all.append(&mut evaluate_one(word, named)?);
-        if all.len() > EXPANSION_LIMIT_NAMES
-            || all.iter().map(String::len).sum::<usize>() > EXPANSION_LIMIT_BYTES
-        {
-            return Err(format!(
-                "the words stand for more than {EXPANSION_LIMIT_NAMES} names, or for very long ones"
-            ));
+        all.append(&mut evaluate_one(word, named, &mut left)?);
+        if all.len() > EXPANSION_LIMIT_NAMES {
+            return Err(format!("the words stand for more than {EXPANSION_LIMIT_NAMES} names"));
+        }
+    }
+    match all.iter().map(String::len).sum::<usize>() > EXPANSION_LIMIT_BYTES {
+        true => Err(format!("the words stand for more than {EXPANSION_LIMIT_BYTES} bytes of names")),
+        false => Ok(all),
+    }
+}
+
+/// What is left of the work for one command.
+struct Budget {
+    names: usize,
+    groups: usize,
+}
+
+impl Budget {
+    fn names_of(&mut self, term: &str, named: Named<'_>) -> Result<Vec<String>, String> {
+        let names = match term.strip_prefix('@') {
+            Some("") => return Err("`@` names no group".into()),
+            Some(group) => {
+                let left = self.groups.checked_sub(1);
+                self.groups = left.ok_or_else(|| format!("at most {GROUPS_LIMIT} words begin with `@`"))?;
+                named(group)?
+            }
+            None => expand(term)?,
+        };
+        let left = self.names.checked_sub(names.len());
+        self.names = left.ok_or_else(|| format!("all words name more than {NAMED_LIMIT} names"))?;
+        Ok(names)
+    }
+}
+
+fn evaluate_one(word: &str, named: Named<'_>, budget: &mut Budget) -> Result<BTreeSet<String>, String> {
+    let mut all = BTreeSet::new();
+    for (operator, term) in terms(word)? {
+        let names = budget.names_of(term, named)?;
+        // Each takes time that grows with the names of the term, and not with those before it.
+        match operator {
+            '!' => names.iter().for_each(|name| _ = all.remove(name)),
+            '&' => all = names.into_iter().filter(|name| all.contains(name)).collect(),
+            '^' => {
+                for name in names.into_iter().collect::<BTreeSet<String>>() {
+                    if !all.remove(&name) {
+                        all.insert(name);
+                    }
+                }
+            }
+            _ => all.extend(names),
         }
     }
     Ok(all)
-}
-
-fn evaluate_one(word: &str, named: Named<'_>) -> Result<BTreeSet<String>, String> {
-    let mut left: Option<BTreeSet<String>> = None;
-    for (operator, term) in terms(word)? {
-        let right = match term.strip_prefix('@') {
-            Some("") => return Err(format!("`{}`: `@` names no group", clipped(word))),
-            Some(group) => named(group)?,
-            None => expand(term)?,
-        };
-        let right: BTreeSet<String> = right.into_iter().collect();
-        left = Some(match (left, operator) {
-            (None, _) => right,
-            (Some(left), '!') => left.difference(&right).cloned().collect(),
-            (Some(left), '&') => left.intersection(&right).cloned().collect(),
-            (Some(left), '^') => left.symmetric_difference(&right).cloned().collect(),
-            (Some(left), _) => left.union(&right).cloned().collect(),
-        });
-    }
-    Ok(left.unwrap_or_default())
 }
 
 /// The terms of a word, each with the operator in front of it. Operators in brackets are part of a term.
@@ -136,6 +165,8 @@ mod tests {
             ("a,,b", "no name on one of its sides"),
             ("!a", "no name on one of its sides"),
             ("a[1-99999999]", "stands for more than"),
+            (&"@web,".repeat(300).trim_end_matches(','), "at most 256 words begin with `@`"),
+            (&"a[1-99999]!".repeat(11).trim_end_matches('!'), "more than 1000000 names"),
         ];
         for (word, why) in table {
             let error = folded(&[word]).unwrap_err();

@@ -136,14 +136,16 @@ impl Asked<'_> {
             self.terminal.err(&recap::failures(&run, &events)).await?;
             return self.streamed_whole(run.id(), status, &missed).await;
         }
-        let text = match answer {
-            _ if self.json => json::recap(&run),
-            _ if matches!(command, Command::AdHoc(_)) => copied::recap(&run, &events),
+        let cut = recap::cut(&events);
+        let (json, copies) = (self.json, matches!(command, Command::AdHoc(_)));
+        let render = move || match answer {
+            _ if json => json::recap(&run),
+            _ if copies => copied::recap(&run, &events),
             RunAnswer::Compared => majority::compared(&run, &events),
             RunAnswer::Folded | RunAnswer::Streamed => recap::recap(&run, &events),
         };
+        let text = self.work(render).await?;
         self.terminal.out(&text).await?;
-        let cut = recap::cut(&events);
         self.terminal.err(&cut).await?;
         // A program would take the rest for all of it.
         let is_missed = !cut.is_empty() && status == 0 && !self.terminal.is_interactive();

@@ -375,7 +375,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Record(Record::Audit(_) | Record::Receipt { .. } | Record::Report(_))
         | Command::Runs { .. }
         | Command::Show { .. }
-        | Command::AdHoc(AdHoc::Nodes(_) | AdHoc::Last { .. })
+        | Command::AdHoc(AdHoc::Last { .. })
         | Command::Releases { .. }
         | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }
@@ -397,7 +397,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Task { .. }
         | Command::Check { .. }
         | Command::Run { .. }
-        | Command::AdHoc(AdHoc::Ping { .. } | AdHoc::Copy(_) | AdHoc::Fetch(_))
+        | Command::AdHoc(AdHoc::Ping { .. } | AdHoc::Copy(_) | AdHoc::Fetch(_) | AdHoc::Nodes(_))
         | Command::Facts { .. }
         | Command::Logs(_)
         | Command::Doctor { .. }
