@@ -1,13 +1,13 @@
 //! What `nodes`, `copy` and `fetch` are asked for, and their words.
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::run_ask::RunLimits;
 use super::run_words::LimitWords;
 
-pub const COPY_USAGE: &str = "ssh rollcall copy SELECTOR PATH [OPTIONS] <FILE";
-pub const NODES_USAGE: &str = "ssh rollcall nodes fold|expand|count [WORD...]";
-pub const NODES_HELP: &str = "\
+const COPY_USAGE: &str = "ssh rollcall copy SELECTOR PATH [OPTIONS] <FILE";
+const NODES_USAGE: &str = "ssh rollcall nodes fold|expand|count [WORD...]";
+const NODES_HELP: &str = "\
 Operators, from left to right: `,` unites, `!` takes away, `&` keeps what is in both, `^` what is in one of two.
 @prod.web is a group or a host of the inventory, @@canary a tag, @* all hosts. Other names need not be in it.
 Without words, they come from standard input. Quote what your own shell would read.";
@@ -124,6 +124,26 @@ impl FetchAsk {
     }
 }
 
+#[derive(Subcommand, Debug)]
+pub(super) enum AdHocWords {
+    /// Copy a file from standard input to hosts; a host that has it already is left as it is
+    #[command(override_usage = COPY_USAGE)]
+    Copy(CopyWords),
+    /// Print a file of a host, unchanged
+    #[command(override_usage = "ssh rollcall fetch HOST PATH [OPTIONS] >FILE")]
+    Fetch(FetchWords),
+    /// Whether hosts answer: a round trip over the open connection to each, or over a new one
+    Ping { selector: String },
+    /// Your own last run again: what happened on every host
+    Last {
+        /// Only of this task or command: deploy, run
+        task: Option<String>,
+    },
+    /// Sets of names, folded, expanded or counted: web[01-20], @prod.web!web03
+    #[command(override_usage = NODES_USAGE, after_help = NODES_HELP)]
+    Nodes(NodesAsk),
+}
+
 #[derive(Args, Debug)]
 pub(super) struct CopyWords {
     selector: String,
@@ -155,7 +175,17 @@ pub(super) struct FetchWords {
     sudo: bool,
 }
 
-pub(super) fn read_copy(words: CopyWords) -> Result<CopyAsk, String> {
+pub(super) fn read_ad_hoc(words: AdHocWords) -> Result<AdHoc, String> {
+    Ok(match words {
+        AdHocWords::Copy(words) => AdHoc::Copy(read_copy(words)?),
+        AdHocWords::Fetch(words) => AdHoc::Fetch(read_fetch(words)),
+        AdHocWords::Ping { selector } => AdHoc::Ping { selector },
+        AdHocWords::Last { task } => AdHoc::Last { task },
+        AdHocWords::Nodes(asked) => AdHoc::Nodes(asked),
+    })
+}
+
+fn read_copy(words: CopyWords) -> Result<CopyAsk, String> {
     let CopyWords { selector, path, mode, owner, backup, limits } = words;
     if path.ends_with('/') {
         return Err(format!("`{path}` is a directory; say the name of the file, too: {path}NAME"));
@@ -163,7 +193,7 @@ pub(super) fn read_copy(words: CopyWords) -> Result<CopyAsk, String> {
     Ok(CopyAsk { selector, to: path, sha256: None, mode, owner, backup, limits: limits.read() })
 }
 
-pub(super) fn read_fetch(words: FetchWords) -> FetchAsk {
+fn read_fetch(words: FetchWords) -> FetchAsk {
     let limits = RunLimits { timeout: words.timeout, fanout: None, sudo: words.sudo };
     FetchAsk { host: words.host, path: words.path, limits }
 }

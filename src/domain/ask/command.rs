@@ -6,7 +6,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use super::adhoc::{AdHoc, read_copy, read_fetch};
+use super::adhoc::read_ad_hoc;
 use super::agent::AgentAsk;
 pub use super::ask::{
     Ask, AuditAsk, Command, Connection, Format, GitService, HostKeys, NewLine, Params, Record, RightCommand,
@@ -169,15 +169,11 @@ fn command_of(words: Words, given: &mut CommonOptions) -> Result<Command, UsageE
         Words::Git(words) => records::read_git(words),
         Words::Complete { words } => Command::Connection(Connection::Complete { words }),
         Words::Hosts { selector, unreachable } => Command::Hosts { selector, unreachable },
-        Words::Ping { selector } => Command::AdHoc(AdHoc::Ping { selector }),
         Words::Board(words) => Command::Board(words.view().map_err(usage)?),
         Words::Plan(words) => read_plan(words)?,
         Words::Check { selector, words, format } => read_check(selector, &words, format)?,
         Words::Run(words) => Command::Run(read_run(words, given.json).map_err(usage)?),
-        Words::Copy(words) => Command::AdHoc(AdHoc::Copy(read_copy(words).map_err(usage)?)),
-        Words::Fetch(words) => Command::AdHoc(AdHoc::Fetch(read_fetch(words))),
-        Words::Nodes(asked) => Command::AdHoc(AdHoc::Nodes(asked)),
-        Words::Last { task } => Command::AdHoc(AdHoc::Last { task }),
+        Words::AdHoc(words) => Command::AdHoc(read_ad_hoc(words).map_err(usage)?),
         Words::Doctor { selector } => Command::Doctor { selector },
         Words::Facts { selector, fresh } => Command::Facts { selector, fresh },
         Words::Logs(words) => read_logs(words).map_err(usage)?,

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::adhoc::{COPY_USAGE, CopyWords, FetchWords, NODES_HELP, NODES_USAGE, NodesAsk};
+use super::adhoc::AdHocWords;
 use super::ask::{Format, Shell};
 use super::config_words::{ConfigWords, GitWords};
 use super::logs_words::{LOGS_HELP, LOGS_USAGE, LogsWords};
@@ -102,8 +102,6 @@ pub(super) enum Words {
         #[arg(long)]
         unreachable: bool,
     },
-    /// Whether hosts answer: a round trip over the open connection to each, or over a new one
-    Ping { selector: String },
     /// What a task would do: batches, hosts, steps; changes nothing
     Plan(TaskWords),
     /// Run the production checks of hosts
@@ -118,15 +116,8 @@ pub(super) enum Words {
     /// Run a shell command or a script on hosts; output appears as it arrives, with its host in front
     #[command(override_usage = RUN_USAGE, after_help = RUN_HELP)]
     Run(RunWords),
-    /// Copy a file from standard input to hosts; a host that has it already is left as it is
-    #[command(override_usage = COPY_USAGE)]
-    Copy(CopyWords),
-    /// Print a file of a host, unchanged
-    #[command(override_usage = "ssh rollcall fetch HOST PATH [OPTIONS] >FILE")]
-    Fetch(FetchWords),
-    /// Sets of names, folded, expanded or counted: web[01-20], @prod.web!web03
-    #[command(override_usage = NODES_USAGE, after_help = NODES_HELP)]
-    Nodes(NodesAsk),
+    #[command(flatten)]
+    AdHoc(AdHocWords),
     /// A new connection to hosts, phase by phase, and what a release needs there; without a selector, rollcall itself
     Doctor { selector: Option<String> },
     /// Facts about hosts: os, addresses, memory, and the output of programs in files/facts/
@@ -159,11 +150,6 @@ pub(super) enum Words {
     /// The whole output of the commands of a run on a host; without a step: which there are
     #[command(override_usage = "ssh rollcall output RUN HOST [STEP] [OPTIONS]", after_help = OUTPUT_HELP)]
     Output(OutputWords),
-    /// Your own last run again: what happened on every host
-    Last {
-        /// Only of this task or command: deploy, run
-        task: Option<String>,
-    },
     /// Follow a run from its beginning
     Watch { run: Number },
     /// The events of all runs for programs: one JSON object a line, in an order that lasts

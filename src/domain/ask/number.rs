@@ -17,6 +17,15 @@ impl FromStr for Number {
     }
 }
 
+/// The largest number that the store keeps.
+pub const LARGEST_NUMBER: i64 = i64::MAX;
+
+/// True for a number in range. Other words are for the grammar, which says what they should be.
+pub(super) fn is_number(text: &str) -> bool {
+    let is_digits = text.bytes().all(|digit| digit.is_ascii_digit());
+    !is_digits || text.parse::<u64>().is_ok_and(|number| i64::try_from(number).is_ok())
+}
+
 impl From<Number> for u64 {
     fn from(number: Number) -> u64 {
         number.0

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+pub use super::number::LARGEST_NUMBER;
+use super::number::is_number;
 use crate::domain::base::name::{clipped, nearest};
 use crate::domain::base::refusal::Refusal;
 
@@ -413,15 +415,6 @@ fn field_words(
             Ok(vec![format!("{before}{text}")])
         }
     }
-}
-
-/// The largest number that the store keeps.
-pub const LARGEST_NUMBER: i64 = i64::MAX;
-
-/// True for a number in range. Other words are for the grammar, which says what they should be.
-fn is_number(text: &str) -> bool {
-    let is_digits = text.bytes().all(|digit| digit.is_ascii_digit());
-    !is_digits || text.parse::<u64>().is_ok_and(|number| i64::try_from(number).is_ok())
 }
 
 fn missing(name: &str) -> Refusal {

@@ -151,7 +151,7 @@ mod tests {
         }
         assert_eq!(evaluate(&["web[01-20]"], &group).unwrap().len(), 20);
         let names = evaluate(&["web[01-03,10]", "web2", "db1"], &group).unwrap();
-        assert_eq!(in_order(&names).unwrap().join(" "), "db1 web2 web01 web02 web03 web10");
+        assert_eq!(in_order(&names).unwrap().join(" "), "db1 web2 web10 web01 web02 web03");
         assert_eq!(in_order(&BTreeSet::new()), Ok(Vec::new()));
     }
 

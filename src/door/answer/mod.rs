@@ -201,9 +201,8 @@ impl Asked<'_> {
             Command::Whoami => self.whoami(&inventory).await,
             Command::Rights(asked) => self.rights(asked).await,
             Command::Connection(asked) => self.connections(asked, &inventory).await,
-            Command::Hosts { selector, unreachable } => {
-                self.hosts(&inventory, (selector, *unreachable)).await
-            }
+            Command::Hosts { selector, unreachable: true } => self.unreachable(&inventory, selector).await,
+            Command::Hosts { selector, .. } => self.hosts(&inventory, selector).await,
             Command::Board(view) => self.board(granted, &inventory, view).await,
             Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => {
                 self.show_plan(granted, inventory).await
@@ -302,14 +301,7 @@ impl Asked<'_> {
         self.say(&text).await
     }
 
-    async fn hosts(
-        &mut self,
-        inventory: &Arc<Inventory>,
-        (selector, unreachable): (&str, bool),
-    ) -> Result<u8, Ended> {
-        if unreachable {
-            return self.unreachable(inventory, selector).await;
-        }
+    async fn hosts(&mut self, inventory: &Arc<Inventory>, selector: &str) -> Result<u8, Ended> {
         if self.json {
             if let Some(text) = self.desk.host_lines.get(inventory, selector) {
                 return self.say(&text).await;
@@ -367,6 +359,13 @@ enum Sort {
     Other,
 }
 
+fn sort_of_ad_hoc(asked: &AdHoc) -> Sort {
+    match asked {
+        AdHoc::Last { .. } => Sort::Long,
+        AdHoc::Ping { .. } | AdHoc::Copy(_) | AdHoc::Fetch(_) | AdHoc::Nodes(_) => Sort::Other,
+    }
+}
+
 fn sort_of(command: &Command) -> Sort {
     match command {
         Command::Plan { diff: false, .. } | Command::PlanRollback { .. } => Sort::Plan,
@@ -375,7 +374,6 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Record(Record::Audit(_) | Record::Receipt { .. } | Record::Report(_))
         | Command::Runs { .. }
         | Command::Show { .. }
-        | Command::AdHoc(AdHoc::Last { .. })
         | Command::Releases { .. }
         | Command::Sudoers { .. }
         | Command::BalancerStatus { .. }
@@ -387,6 +385,7 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Leases
         | Command::Freezes
         | Command::Metrics => Sort::Long,
+        Command::AdHoc(asked) => sort_of_ad_hoc(asked),
         Command::Help { .. }
         | Command::Version
         | Command::Misread { .. }
@@ -397,7 +396,6 @@ fn sort_of(command: &Command) -> Sort {
         | Command::Task { .. }
         | Command::Check { .. }
         | Command::Run { .. }
-        | Command::AdHoc(AdHoc::Ping { .. } | AdHoc::Copy(_) | AdHoc::Fetch(_) | AdHoc::Nodes(_))
         | Command::Facts { .. }
         | Command::Logs(_)
         | Command::Doctor { .. }
