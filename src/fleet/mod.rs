@@ -368,10 +368,10 @@ async fn unless_cancelled<T>(
 }
 
 /// True for a short script that may look for processes by their command line: its `pgrep -f NAME` has NAME on a command line
-/// of its own.
+/// of its own. A command of an operator, whose output is kept, never holds up others.
 fn lists_processes(request: &Exec) -> bool {
     match &request.program {
-        Program::Script(script) if request.timeout <= SHORT => {
+        Program::Script(script) if request.timeout <= SHORT && request.recorder.is_none() => {
             ["pgrep", "pkill", "pidof", "/proc", "ps "].iter().any(|word| script.contains(word))
         }
         _ => false,

@@ -16,7 +16,8 @@ impl Attempt<'_> {
     /// Runs a command in the shell of the login, or with sudo in that of root. A shell that can is given the text through
     /// the environment, so that it is on no command line.
     pub(super) async fn ad_hoc(&self, script: &str) -> Done {
-        self.ad_hoc_text(in_login_shell(script)).await
+        let input = self.context.talk.input.clone().map_or(Input::None, Input::Live);
+        self.ad_hoc_text(in_login_shell(script), input).await
     }
 
     /// Runs a script with its interpreter, without a file on the host.
@@ -26,7 +27,7 @@ impl Attempt<'_> {
             Err(done) => return done,
         };
         match without_file(&text, args) {
-            Ok(text) => self.ad_hoc_text(text).await,
+            Ok((text, input)) => self.ad_hoc_text(text, Input::Bytes(input.into())).await,
             Err(why) => Done::failed(why),
         }
     }
@@ -43,18 +44,14 @@ impl Attempt<'_> {
         readable(&bytes).map(String::from).map_err(Done::failed)
     }
 
-    async fn ad_hoc_text(&self, script: String) -> Done {
+    async fn ad_hoc_text(&self, script: String, input: Input) -> Done {
         if self.context.resumed.is_some() {
             let why = "rollcall ended while it ran, and nothing on the host says how ad-hoc commands end";
             return Done::silent(Outcome::Lost { why: why.into() });
         }
         let talk = self.context.talk.clone();
-        let mut request = self.context.request(
-            Program::Script(script),
-            &self.step.sudo,
-            talk.input.map_or(Input::None, Input::Live),
-            self.step.timeout,
-        );
+        let mut request =
+            self.context.request(Program::Script(script), &self.step.sudo, input, self.step.timeout);
         let host = self.plan.endpoint.name.clone();
         request.lines = match talk.output {
             Some(to) => Some(Follow::All(Tap { host, to })),

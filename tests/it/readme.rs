@@ -46,7 +46,7 @@ fn every_command_for_the_daemon_is_understood() {
             .split([" < ", " > "].into_iter().find(|mark| line.contains(mark)).unwrap_or("\0"))
             .next()
             .unwrap();
-        let words = shell_words::split(&line).unwrap().join(" ");
+        let words = shell_words::split(line).unwrap().join(" ");
         assert!(parse_line(words.as_bytes()).is_ok(), "{line}");
     }
 }

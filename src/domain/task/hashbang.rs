@@ -1,16 +1,22 @@
 //! The interpreter of a script, by its first line, and the text that runs it on a host without a file there.
 
+use crate::domain::base::digest::sha256_hex;
 use crate::domain::value::shell;
 
 /// The interpreter of a script whose first line names it.
 pub const BY_FIRST_LINE: &str = "#!";
 
-/// Largest script that runs without a file, in bytes: the host's shell reads it byte by byte.
+/// Largest script that runs without a file, in bytes: the host's shell holds it in memory.
 pub const SCRIPT_LIMIT_BYTES: u64 = 256 * 1024;
 
-/// Runs the interpreter of the positional parameters on `$_rs`, which it reads through a pipe: no file is created, and a
-/// script that did not arrive whole is never in `$_rs`. Descriptor 3 is the script, and standard input is empty.
+/// Reads a script from standard input into `$_rs`, up to the line `$1`: without that line it did not arrive whole, and does not
+/// run. Then runs the interpreter of the other parameters, which reads the script through a pipe: no file is created. Descriptor
+/// 3 is the script, and standard input is empty.
 const RUN: &str = r#"
+_rs=$(cat)
+case $_rs in *"$1") ;; *) echo "the script did not arrive whole, and did not run" >&2; exit 75 ;; esac
+_rs=${_rs%"$1"}
+shift
 command -v "$1" >/dev/null 2>&1 || { printf '%s\n' "$1 is not on the host, or not in its PATH ($PATH)" >&2; exit 127; }
 [ -e /dev/fd/0 ] || { echo "the host has no /dev/fd, so no interpreter can read a script without a file; try: a task with a step script" >&2; exit 69; }
 if [ -n "${KSH_VERSION-}" ]; then print -rn -- "$_rs"; else printf %s "$_rs"; fi 2>/dev/null | {
@@ -56,17 +62,22 @@ pub fn interpreter(script: &str) -> Result<Vec<&str>, String> {
     Ok([Some(path), argument].into_iter().flatten().collect())
 }
 
-/// The text for the host's `sh` that runs a script with arguments.
-pub fn without_file(script: &str, args: &[String]) -> Result<String, String> {
+/// The text for the host's `sh` that runs a script with arguments, and its standard input.
+pub fn without_file(script: &str, args: &[String]) -> Result<(String, String), String> {
+    // No script has its own digest in it.
+    let end = format!("# rollcall end {}", sha256_hex(script.as_bytes()));
     let interpreter = interpreter(script)?;
-    let words = interpreter.into_iter().chain(["/dev/fd/3"]).chain(args.iter().map(String::as_str));
-    let words: Vec<String> = words.map(shell::quote).collect();
-    Ok(format!("_rs={}\nset -- {}{RUN}", shell::quote(script), words.join(" ")))
+    let words = [end.as_str()].into_iter().chain(interpreter).chain(["/dev/fd/3"]);
+    let words: Vec<String> = words.chain(args.iter().map(String::as_str)).map(shell::quote).collect();
+    let newline = if script.ends_with('\n') { "" } else { "\n" };
+    Ok((format!("set -- {}{RUN}", words.join(" ")), format!("{script}{newline}{end}\n")))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::io::Write;
+    use std::path::Path;
+    use std::process::{Command, Output, Stdio};
 
     use super::*;
 
@@ -95,6 +106,15 @@ mod tests {
         assert_eq!(readable(b"echo a"), Ok("echo a"));
     }
 
+    fn run(shell: &[&str], text: &str, input: &str, dir: &Path) -> Output {
+        let mut command = Command::new(shell[0]);
+        command.args(&shell[1..]).args(["-c", text]).env("TMPDIR", dir);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
     #[test]
     fn a_script_runs_on_every_shell_without_a_file_and_with_its_arguments() {
         let dir = tempfile::tempdir().unwrap();
@@ -105,24 +125,23 @@ mod tests {
             "#!/usr/bin/env python3\nimport sys\nprint('%d:%s:%s' % (len(sys.argv) - 1, *sys.argv[1:]))\nsys.stdin.read()\nprint(\"it's\")\nsys.exit(7)\n"
                 .to_string(),
         ] {
-            let text = without_file(&script, &["a  b".into(), "$x'".into()]).unwrap();
+            let (text, input) = without_file(&script, &["a  b".into(), "$x'".into()]).unwrap();
             let text = format!("cd {} || exit\n{text}", dir.path().display());
             for shell in [&["dash"][..], &["bash"], &["busybox", "sh"], &["mksh"], &["zsh"]] {
-                let path = dir.path().with_extension("script");
-                // A text of this length is no argument.
-                std::fs::write(&path, &text).unwrap();
-                let mut command = Command::new(shell[0]);
-                command.args(&shell[1..]).arg(&path).env("TMPDIR", dir.path());
-                let output = command.stdin(Stdio::null()).output().unwrap();
+                let output = run(shell, &text, &input, dir.path());
                 let (out, err) =
                     (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
                 assert_eq!((out.as_ref(), output.status.code()), ("2:a  b:$x'\nit's\n", Some(7)), "{shell:?}: {err}");
                 assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-                std::fs::remove_file(path).unwrap();
+                // Cut off anywhere, it does not run.
+                for cut in [0, 1, script.len() / 2, script.len(), input.len() - 2] {
+                    let output = run(shell, &text, &input[..cut], dir.path());
+                    assert_eq!((output.status.code(), output.stdout.len()), (Some(75), 0), "{shell:?} {cut}");
+                }
             }
         }
-        let missing = without_file("#!/nonesuch\n", &[]).unwrap();
-        let output = Command::new("sh").args(["-c", &missing]).output().unwrap();
+        let (missing, input) = without_file("#!/nonesuch\n", &[]).unwrap();
+        let output = run(&["sh"], &missing, &input, dir.path());
         assert_eq!(output.status.code(), Some(127));
         assert!(String::from_utf8_lossy(&output.stderr).starts_with("/nonesuch is not on the host"));
     }
