@@ -177,9 +177,9 @@ mod tests {
         let rows = [("web2", ok(), "b\n", "", 0), ("web1", ok(), "a\n", "", 0)];
         assert!(shown(&rows, 2).contains("web1\n  a\nweb2: differs from web1\n"));
         assert_eq!(shown(&[("web1", ok(), "", "", 0)], 1), "web1\n  (no output)\n");
-        let names: Vec<String> = (1..=150).map(|number| format!("web{number}")).collect();
+        let names: Vec<String> = (1..=150).map(|number| format!("web{number:03}")).collect();
         let rows: Vec<_> = names.iter().map(|name| (name.as_str(), ok(), name.as_str(), "", 0)).collect();
-        let last = "web[102-150] (49): differs from web1, and is not shown here\n";
+        let last = "web[102-150] (49): differs from web001, and is not shown here\n";
         assert!(shown(&rows, 150).ends_with(last));
     }
 

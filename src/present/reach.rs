@@ -45,11 +45,18 @@ impl Pinged {
 
     fn way(&self) -> Result<Way, &str> {
         match (&self.why, self.connected_ms) {
-            (Some(why), _) => Err(why),
+            (Some(why), _) => Err(bare(&self.host, why)),
             (None, Some(_)) => Ok(Way::New),
             (None, None) => Ok(Way::Open),
         }
     }
+}
+
+/// A reason without the name and the address of its host, so that equal ones are equal.
+fn bare<'a>(host: &HostName, why: &'a str) -> &'a str {
+    let rest = why.strip_prefix("cannot connect to ").and_then(|rest| rest.strip_prefix(host.as_str()));
+    let rest = rest.and_then(|rest| rest.strip_prefix(" (")).and_then(|rest| rest.split_once("), "));
+    rest.map_or(why, |(_, why)| why)
 }
 
 /// To the hundredth of a millisecond.
@@ -122,7 +129,7 @@ pub fn unreachable(all: &[LastContact], reached: usize, now: Timestamp) -> Strin
         .map(|(since, at, why, host)| {
             let since = format!("since {} ({})", moment(*since), age(*since, now));
             let last = format!("tried {} ago", age(*at, now));
-            vec![host.to_string(), since, last, why.replace('\n', " ")]
+            vec![host.to_string(), since, last, bare(host, why).replace('\n', " ")]
         })
         .collect();
     let mut text = columns(&rows);
@@ -154,16 +161,20 @@ mod tests {
         let ms = |time: f64| Duration::from_secs_f64(time / 1000.0);
         let host = |name: &str| HostName::from(name);
         let all = [
-            Pinged::of(&host("web3"), None, Err("web3: dial: refused".into())),
+            Pinged::of(&host("web3"), None, Err("cannot connect to web3 (h3:22), dial: refused".into())),
             Pinged::of(&host("web1"), None, Ok(ms(0.4))),
             Pinged::of(&host("web4"), Some(ms(35.0)), Ok(ms(1.25))),
             Pinged::of(&host("web2"), None, Ok(ms(2.1))),
             // Connected, and no answer: not reached.
-            Pinged::of(&host("web5"), Some(ms(35.0)), Err("web3: dial: refused".into())),
+            Pinged::of(
+                &host("web5"),
+                Some(ms(35.0)),
+                Err("cannot connect to web5 (h5:22), dial: refused".into()),
+            ),
         ];
         let wanted = "reachable      2  web[1-2]  answered in 0.4-2.1 ms over the open connection\n\
                       reachable      1  web4      answered in 1.2 ms over a new connection, made in 35.0 ms\n\
-                      not reachable  2  web[3,5]  web3: dial: refused\n\
+                      not reachable  2  web[3,5]  dial: refused\n\
                       the SSH server of a reachable host has answered after it proved its host key; no command ran there\n";
         assert_eq!(pinged(&all), wanted);
         assert_eq!((all[4].connection, all[4].connected_ms), (None, None));
@@ -177,7 +188,7 @@ mod tests {
             state: if contact.is_some() { "unreachable" } else { "unknown" },
             since: contact.map(|(since, _)| at(since)),
             at: contact.map(|(_, last)| at(last)),
-            why: contact.map(|_| "dial: refused".into()),
+            why: contact.map(|_| format!("cannot connect to {host} (h:22), dial: refused")),
         };
         let all =
             [one("web2", Some((60, 100))), one("db1", None), one("db2", None), one("web1", Some((0, 90)))];

@@ -97,9 +97,12 @@ fn terms(word: &str) -> Result<Vec<(char, &str)>, String> {
 
 /// The names in the order in which they fold: by name, then by number.
 pub fn in_order(names: &BTreeSet<String>) -> Result<Vec<String>, String> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
     let folded = fold(names.iter().map(String::as_str));
     let mut all = Vec::new();
-    for (_, term) in terms(&folded)?.into_iter().filter(|_| !names.is_empty()) {
+    for (_, term) in terms(&folded)? {
         all.extend(expand(term)?);
     }
     // Names that hold an operator in a bracket would read as others.
