@@ -13,6 +13,7 @@ use crate::domain::base::outcome::Outcome;
 use crate::domain::base::output::Output;
 use crate::domain::run::event::{Event, EventKind};
 use crate::domain::run::run::Run;
+use crate::domain::value::secret::HIDDEN;
 
 /// Lines around each difference.
 const CONTEXT_LINES: usize = 1;
@@ -85,7 +86,9 @@ fn equal_and_others(groups: &[([&str; 2], Vec<&HostName>)], all: usize) -> Strin
         );
     }
     let is_silent = most.iter().all(|said| said.is_empty());
-    text += &block(hosts, None, if is_silent { &["(no output)"] } else { most });
+    let has_secrets = most.iter().any(|said| said.contains(HIDDEN));
+    let note = has_secrets.then_some("`***` in it may stand for secrets, which may differ");
+    text += &block(hosts, note, if is_silent { &["(no output)"] } else { most });
     let with = folded(hosts.iter().copied());
     let shown = others.len().min(SHOWN_GROUPS);
     for (said, hosts) in &others[..shown] {
@@ -177,6 +180,9 @@ mod tests {
         let rows = [("web2", ok(), "b\n", "", 0), ("web1", ok(), "a\n", "", 0)];
         assert!(shown(&rows, 2).contains("web1\n  a\nweb2: differs from web1\n"));
         assert_eq!(shown(&[("web1", ok(), "", "", 0)], 1), "web1\n  (no output)\n");
+        let hidden = format!("token {HIDDEN}\n");
+        let rows = [("web1", ok(), hidden.as_str(), "", 0), ("web2", ok(), hidden.as_str(), "", 0)];
+        assert!(shown(&rows, 2).starts_with("web[1-2] (2): `***` in it may stand for secrets, which may differ\n"));
         let names: Vec<String> = (1..=150).map(|number| format!("web{number:03}")).collect();
         let rows: Vec<_> = names.iter().map(|name| (name.as_str(), ok(), name.as_str(), "", 0)).collect();
         let last = "web[102-150] (49): differs from web001, and is not shown here\n";
