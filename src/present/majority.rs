@@ -182,7 +182,10 @@ mod tests {
         assert_eq!(shown(&[("web1", ok(), "", "", 0)], 1), "web1\n  (no output)\n");
         let hidden = format!("token {HIDDEN}\n");
         let rows = [("web1", ok(), hidden.as_str(), "", 0), ("web2", ok(), hidden.as_str(), "", 0)];
-        assert!(shown(&rows, 2).starts_with("web[1-2] (2): `***` in it may stand for secrets, which may differ\n"));
+        assert!(
+            shown(&rows, 2)
+                .starts_with("web[1-2] (2): `***` in it may stand for secrets, which may differ\n")
+        );
         let names: Vec<String> = (1..=150).map(|number| format!("web{number:03}")).collect();
         let rows: Vec<_> = names.iter().map(|name| (name.as_str(), ok(), name.as_str(), "", 0)).collect();
         let last = "web[102-150] (49): differs from web001, and is not shown here\n";

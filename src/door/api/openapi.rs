@@ -268,6 +268,9 @@ fn responses(resource: &Resource, operation: OperationBuilder) -> OperationBuild
         Gives::One => answer("application/json", of(ITEM), "One object"),
         Gives::Text(media) => answer(media, text(), "A text"),
         Gives::Archive => answer("application/x-tar", text(), "A tar archive"),
+        Gives::Raw if resource.acts() => {
+            answer("application/octet-stream", text(), "The file as it is on the host")
+        }
         Gives::Raw => answer(
             "text/plain; charset=utf-8",
             text(),

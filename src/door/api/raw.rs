@@ -23,7 +23,9 @@ pub(super) async fn respond(
     headers: &HeaderMap,
     gone: CancellationToken,
 ) -> Response<Body> {
-    let range = range_of(headers);
+    // A file of a host has no part: it is read anew for each request.
+    let has_parts = resource.fields().iter().any(|field| field.name == "bytes");
+    let range = range_of(headers).filter(|_| has_parts);
     if let Some(range) = &range {
         given.entry("bytes").or_insert_with(|| range.clone().into());
     }
@@ -43,7 +45,14 @@ pub(super) async fn respond(
         Some((piece, (pieces, guard)))
     });
     let body = iter(first).chain(rest).map(Ok::<_, std::convert::Infallible>);
-    response(&part, range.is_some(), headers, Body::from_stream(body))
+    let mut response = response(&part, range.is_some(), headers, Body::from_stream(body));
+    if !has_parts {
+        let into = response.headers_mut();
+        into.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        into.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+        into.remove(header::ACCEPT_RANGES);
+    }
+    response
 }
 
 /// The one range that is asked for. Several ones, and one for a version that may be another, are answered with the whole.
