@@ -128,23 +128,25 @@ fn verdicts(run: &Run) -> String {
 /// text but another exit status are separate.
 fn answers(run: &Run, events: &[Event]) -> String {
     let ended = events.iter().filter_map(|event| match &event.kind {
-        EventKind::StepEnded { host, outcome, stdout, stderr, .. } => Some(((outcome, stdout, stderr), host)),
+        EventKind::StepEnded { host, name, outcome, stdout, stderr, .. } => {
+            Some(((name.as_str(), outcome, stdout, stderr), host))
+        }
         _ => None,
     });
     let alone = run.hosts().len() == 1;
     let mut groups = alike(ended);
     let answered = groups.iter().map(|(_, hosts)| hosts.len()).sum();
-    groups.sort_by_key(|((outcome, ..), hosts)| (status(outcome), std::cmp::Reverse(hosts.len())));
+    groups.sort_by_key(|((_, outcome, ..), hosts)| (status(outcome), std::cmp::Reverse(hosts.len())));
     groups.iter().map(|(key, hosts)| answer(key, hosts, alone)).collect::<String>() + &silent(run, answered)
 }
 
 fn answer(
-    (outcome, stdout, stderr): &(&Outcome, &Output, &Output),
+    (name, outcome, stdout, stderr): &(&str, &Outcome, &Output, &Output),
     hosts: &[&HostName],
     alone: bool,
 ) -> String {
     let said = [stdout.text.as_str(), stderr.text.as_str()];
-    let end = outcome.failure("command").map(|failure| failure.why);
+    let end = outcome.failure(name).map(|failure| failure.why);
     if !alone || end.is_some() {
         return block(hosts, end.as_deref(), &said);
     }
@@ -171,8 +173,8 @@ pub(super) fn block(hosts: &[&HostName], end: Option<&str>, said: &[&str]) -> St
 /// The failures of a command whose output was shown already, equal ones folded.
 pub fn failures(run: &Run, events: &[Event]) -> String {
     let failed = events.iter().filter_map(|event| match &event.kind {
-        EventKind::StepEnded { host, outcome, .. } => {
-            Some((outcome.failure("command")?.why.replace('\n', " "), host))
+        EventKind::StepEnded { host, name, outcome, .. } => {
+            Some((outcome.failure(name)?.why.replace('\n', " "), host))
         }
         _ => None,
     });
