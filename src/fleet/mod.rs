@@ -1,5 +1,6 @@
 //! The outbound side: one SSH connection for each host, kept and shared. Implements [`Remote`].
 
+mod anew;
 pub mod authority;
 mod client;
 pub mod connect;
@@ -27,30 +28,23 @@ use async_trait::async_trait;
 use russh::Channel;
 use russh::client::Msg;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::authority::Errand;
 use self::connect::{Reached, connect, fetch_host_key};
+use self::contacts::Contacts;
 pub use self::dial::{read_identities, read_identity};
 use self::gates::{Gates, HANDSHAKE_TRIES, Turn, no_greeting, pause};
 use self::link::{Link, hang_up, phase};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
-
-use self::authority::{Authority, Errand, read_key};
-use self::connect::{Link, Target, connect, fetch_host_key, open_through, phase};
-use self::contacts::Contacts;
-use self::dial::Identity;
 use self::sessions::Session;
 use self::shared::FleetState;
 pub use self::shared::{ConnectionSettings, Parts};
 use self::way::{Target, open_through};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::{
-    Contact, Diagnosis, Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, PhaseReport, Ping, Program,
-    Remote, Stream,
+    Contact, Diagnosis, Exec, ExecEnd, ExecReport, HostKey, KeyState, OpenError, Ping, Program, Remote,
+    Stream,
 };
 
 /// Refusals of a session while no other one of this connection is open, until the host counts as one that allows none.
@@ -128,7 +122,6 @@ impl Fleet {
             slots: Mutex::default(),
             gates: Gates::default(),
             handshakes,
-            handshakes,
             contacts: Contacts::default(),
         }
     }
@@ -153,7 +146,6 @@ impl Fleet {
         let mut place = slot.link.lock().await;
         if let Some(link) = place.as_ref().filter(|link| link.serves(errand)) {
             link.touch();
-            return Ok(link.clone());
             return Ok((link.clone(), None));
         }
         // Commands under way keep a connection that is replaced.
@@ -201,19 +193,6 @@ impl Fleet {
             drop(permit);
             if number == HANDSHAKE_TRIES {
                 return Err(phase(host, "handshake", &no_greeting(&why)));
-    async fn connect(&self, host: &Endpoint, errand: Errand) -> Result<Link, String> {
-        let connected = self.connected(host, errand).await;
-        let end = connected.as_ref().map(drop).map_err(String::clone);
-        self.contacts.record(host, self.shared.clock.now(), end);
-        connected
-    }
-
-    async fn connected(&self, host: &Endpoint, errand: Errand) -> Result<Link, String> {
-        // The jump host is connected first: waiting for it while holding a permit could wait forever.
-        let jump = match &host.via {
-            Some(via) => {
-                let jump = Box::pin(self.link(via, Errand::Forwards)).await;
-                Some(jump.map_err(|why| format!("via {}: {why}", via.name))?)
             }
             sleep(pause(host.name.as_str(), number)).await;
             number += 1;
@@ -235,6 +214,13 @@ impl Fleet {
     }
 
     async fn connect(&self, host: &Endpoint, errand: Errand) -> Result<Link, String> {
+        let connected = self.connected(host, errand).await;
+        let end = connected.as_ref().map(drop).map_err(String::clone);
+        self.contacts.record(host, self.shared.clock.now(), end);
+        connected
+    }
+
+    async fn connected(&self, host: &Endpoint, errand: Errand) -> Result<Link, String> {
         match self.attempts(host, Goal::Login(errand)).await? {
             Reached::Link(link) => Ok(link),
             Reached::Key(..) | Reached::Dropped(_) => Err(phase(host, "handshake", "no connection")),
@@ -433,31 +419,7 @@ impl Remote for Fleet {
     }
 
     async fn diagnose(&self, host: &Endpoint, request: Exec) -> Diagnosis {
-        let (mut number, mut request, mut learned) = (1, Some(request), None);
-        loop {
-            let ready = async { Ok::<_, String>((self.jump(host).await?, self.turn(host).await?)) };
-            let (jump, (turn, permit)) = match ready.await {
-                Ok(ready) => ready,
-                Err(why) => {
-                    let phase = PhaseReport { name: "tcp", took: Duration::ZERO, end: Err(why) };
-                    return Diagnosis { phases: vec![phase], report: None };
-                }
-            };
-            drop(learned.take());
-            let to = (host, jump.as_ref());
-            let (diagnosis, dropped) = diagnose::diagnose(&self.shared, to, &mut request).await;
-            if !dropped || number == HANDSHAKE_TRIES {
-                return diagnosis;
-            }
-            learned = Some(turn.dropped());
-            drop(permit);
-            sleep(pause(host.name.as_str(), number)).await;
-            number += 1;
-        }
-            },
-            None => None,
-        };
-        let diagnosis = diagnose::diagnose(&self.shared, (host, jump.as_deref()), request).await;
+        let diagnosis = self.diagnosed(host, request).await;
         let failed = diagnosis.phases.last().and_then(|phase| phase.end.as_ref().err().cloned());
         self.contacts.record(host, self.shared.clock.now(), failed.map_or(Ok(()), Err));
         diagnosis
@@ -489,42 +451,5 @@ impl Remote for Fleet {
             }
         }
         self.shared.known_hosts.record(&host.address, host.port, &key).await
-    }
-}
-
-impl Fleet {
-    /// Runs a command over a separate connection that ends with it.
-    async fn exec_anew(&self, host: &Endpoint, request: Exec) -> ExecReport {
-        let opened = async {
-            let link = self.connect(host, Errand::Login).await?;
-            let limit = self.shared.settings.connect_timeout;
-            match timeout(limit, link.handle.channel_open_session()).await {
-                Ok(Ok(channel)) => Ok((link, channel)),
-                Ok(Err(russh::Error::ChannelOpenFailure(why))) => {
-                    Err(phase(host, "channel", &no_session(&format!("{why:?}"))))
-                }
-                Ok(Err(error)) => Err(phase(host, "channel", &error.to_string())),
-                Err(_) => Err(phase(host, "channel", &format!("no answer within {limit:?}"))),
-            }
-        };
-        match opened.await {
-            Ok((link, channel)) => {
-                let report = exec::exec(channel, request, || link.why_lost()).await;
-                hang_up(&link).await;
-                report
-            }
-            Err(why) => ExecReport {
-                end: ExecEnd::NotStarted(why),
-                stdout: Default::default(),
-                stderr: Default::default(),
-            },
-        }
-    }
-
-    async fn examine(&self, host: &Endpoint) -> Result<(HostKey, russh::keys::PublicKey), String> {
-        match self.attempts(host, Goal::Key).await? {
-            Reached::Key(about, key) => Ok((about, key)),
-            Reached::Link(_) | Reached::Dropped(_) => Err(phase(host, "handshake", "no key")),
-        }
     }
 }

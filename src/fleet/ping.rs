@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Fleet;
 use super::authority::Errand;
-use super::connect::{Link, phase};
+use super::link::{Link, phase};
 use crate::domain::inventory::inventory::Endpoint;
 use crate::port::Ping;
 
