@@ -244,10 +244,11 @@ async fn a_file_is_copied_to_hosts_and_fetched_from_one() {
     let mut command = site.ssh("ann", &format!("fetch web01 '{}/a file'", places(0)));
     let output = timeout(DEADLINE, command.stdin(Stdio::null()).output()).await.expect("an end").unwrap();
     assert_eq!((output.status.code(), output.stdout), (Some(0), bytes));
+    std::fs::create_dir(site.hosts[1].dir.join("only")).unwrap();
     for (line, status, why) in [
         ("fetch web01 /nonesuch".to_string(), 2, "/nonesuch is not there"),
         ("fetch web /etc/passwd".into(), 64, "selects 2 hosts, and a file is fetched from one"),
-        (format!("fetch web01 {}", places(1)), 69, "it is a directory of web01"),
+        (format!("fetch web01 {}/only", places(1)), 69, "it is a directory of web01"),
         ("fetch web01 /etc/passwd --json".into(), 64, "not as JSON"),
         ("copy web01 /tmp/x".into(), 64, "copy: no file came in"),
     ] {
