@@ -38,6 +38,8 @@ pub struct Model {
 pub enum Prompt {
     /// Where to go.
     Go { typed: String },
+    /// The reason for settling the debt of a host.
+    Reason { host: String, typed: String },
     /// A line that acts, and the word that has to be typed for it.
     Act { line: String, word: String, typed: String },
 }
@@ -249,7 +251,10 @@ impl Model {
         };
         let run = chosen.run().or_else(|| self.view.run());
         let (line, word) = match (act, host, run) {
-            ('s', Some(host), _) => (format!("settle {host} because settled on the board"), host),
+            ('s', Some(host), _) => {
+                self.prompt = Some(Prompt::Reason { host, typed: String::new() });
+                return Ask::Nothing;
+            }
             ('x', _, Some(run)) => (format!("cancel {run}"), run.to_string()),
             ('a', _, Some(run)) => (format!("approve {run}"), run.to_string()),
             ('s', None, _) => return self.refuse("choose a host first"),
@@ -267,7 +272,7 @@ impl Model {
     /// A key at a prompt.
     fn typed(&mut self, key: Key) -> Ask {
         let Some(prompt) = &mut self.prompt else { return Ask::Nothing };
-        let (Prompt::Go { typed } | Prompt::Act { typed, .. }) = prompt;
+        let (Prompt::Go { typed } | Prompt::Reason { typed, .. } | Prompt::Act { typed, .. }) = prompt;
         match key {
             Key::Char(c) if typed.chars().count() < TYPED_CHARS => typed.push(c),
             Key::Backspace => _ = typed.pop(),
@@ -284,6 +289,14 @@ impl Model {
     fn entered(&mut self) -> Ask {
         match self.prompt.take() {
             Some(Prompt::Go { typed }) => self.open(place(&typed)),
+            Some(Prompt::Reason { typed, .. }) if typed.trim().is_empty() => {
+                self.refuse("nothing was done: a debt is settled for a reason")
+            }
+            Some(Prompt::Reason { host, typed }) => {
+                let line = format!("settle {host} because {}", shell_words::quote(typed.trim()));
+                self.prompt = Some(Prompt::Act { line, word: host, typed: String::new() });
+                Ask::Nothing
+            }
             Some(Prompt::Act { line, word, typed }) if typed.trim() == word => Ask::Act(line),
             Some(Prompt::Act { word, .. }) => self.refuse(&format!("nothing was done: {word} was not typed")),
             None => Ask::Nothing,

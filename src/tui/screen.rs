@@ -101,6 +101,7 @@ impl Shown {
         let shape = Shape { width: self.width, has_utf8: self.has_utf8 };
         let text = match (&model.prompt, &model.message) {
             (Some(Prompt::Go { typed }), _) => format!("go to a run, a host or a page: {typed}"),
+            (Some(Prompt::Reason { host, typed }), _) => format!("settle {host} because: {typed}"),
             (Some(Prompt::Act { line, word, typed }), _) => format!("{line}: type {word} to do it: {typed}"),
             (None, Some(message)) => message.lines().next().unwrap_or_default().to_string(),
             (None, None) if model.shows_keys => KEYS.to_string(),

@@ -162,9 +162,11 @@ fn an_act_needs_its_name_typed_in_full() {
     assert_eq!(press(&mut model, "s"), Ask::Nothing);
     assert_eq!(model.message.as_deref(), Some("choose a host first"));
     assert_eq!(
-        press(&mut model, "nnsweb0241\n"),
-        Ask::Act("settle web0241 because settled on the board".into())
+        press(&mut model, "nnsthe disk isn't there\nweb0241\n"),
+        Ask::Act(r#"settle web0241 because 'the disk isn'\''t there'"#.into())
     );
+    assert_eq!(press(&mut model, "s\n"), Ask::Nothing);
+    assert_eq!(model.message.as_deref(), Some("nothing was done: a debt is settled for a reason"));
     assert_eq!(press(&mut model, "x\u{1b}"), Ask::Nothing);
     assert_eq!(model.message.as_deref(), Some("nothing was done"));
 }
